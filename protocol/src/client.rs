@@ -1,0 +1,1 @@
+//! Placeholder: the sans-I/O client machine.

@@ -1,0 +1,1 @@
+//! Placeholder: bounded Reader and Writer, DecodeError.

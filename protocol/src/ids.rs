@@ -1,0 +1,87 @@
+//! Identifiers. Every one is ours and stable: it means the same thing in another process after an adoption.
+
+use serde::{Deserialize, Serialize};
+
+/// A simulation step's number, counted from the zone's creation. It never goes back within a zone's confirmed history.
+pub type Tick = u64;
+
+/// An account, as the login service numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Account(pub u64);
+
+/// An entity's stable id: the epoch that allocated it in the upper 32 bits, a counter in the lower 32.
+///
+/// An adopter allocates in a new epoch's range, so an id that a lost, unacknowledged tick gave out is never given to something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntityId(pub u64);
+
+impl EntityId {
+    /// The id that `epoch` allocates as its `counter`-th.
+    #[must_use]
+    pub const fn new(epoch: u32, counter: u32) -> Self {
+        Self((epoch as u64) << 32 | counter as u64)
+    }
+}
+
+/// A session is its player's entity: one account has at most one in a zone, and it keeps its id over reconnects and adoptions.
+pub type SessionId = EntityId;
+
+/// A thing that a player owns. `uid` is unique in the whole world for ever, so a duplicate can be seen by anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Item {
+    /// Unique for ever: the id of the entity that the item was when it first lay on the ground, or was allocated for it.
+    pub uid: EntityId,
+    /// What it is: an index into the rules' item table.
+    pub kind: u16,
+}
+
+/// A zone's name: 1 to [`ZoneName::BYTES_MAX`] characters of `a-z`, `0-9`, `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ZoneName(String);
+
+/// Why a text is no zone name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a zone name is 1 to 32 characters of a-z, 0-9 and '-', not {0:?}")]
+pub struct ZoneNameError(String);
+
+impl ZoneName {
+    /// The longest name, in bytes: it is part of file names and store keys.
+    pub const BYTES_MAX: usize = 32;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ZoneName {
+    type Error = ZoneNameError;
+
+    fn try_from(text: String) -> Result<Self, ZoneNameError> {
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len());
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits && plain { Ok(Self(text)) } else { Err(ZoneNameError(text.chars().take(64).collect())) }
+    }
+}
+
+impl std::str::FromStr for ZoneName {
+    type Err = ZoneNameError;
+
+    fn from_str(text: &str) -> Result<Self, ZoneNameError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<ZoneName> for String {
+    fn from(name: ZoneName) -> Self {
+        name.0
+    }
+}
+
+impl std::fmt::Display for ZoneName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,35 @@
+//! What Everhold clients and servers say to each other. It opens no socket, reads no clock, and knows no ECS.
+//!
+//! Two kinds of bytes travel on one QUIC connection (ALPN [`ALPN`]):
+//!
+//! | bytes | where | codec | module |
+//! |---|---|---|---|
+//! | control: [`ClientMessage`], [`ServerMessage`] | one bidirectional stream that the client opens | `rmp-serde`, length-prefixed | [`message`] |
+//! | [`InputFrame`] (up), [`Snapshot`] (down) | datagrams | packed by hand | [`input`], [`snapshot`] |
+//!
+//! [`client`] is the client's half as a state machine without I/O: a game client, the simulated players of `client-sim`,
+//! and the server's own tests all drive the same one.
+
+pub mod ids;
+pub mod limits;
+pub mod codec;
+pub mod intent;
+pub mod event;
+pub mod message;
+pub mod input;
+pub mod snapshot;
+pub mod ticket;
+pub mod client;
+
+pub use event::{Event, GoldCause, ItemCause, SeqEvent};
+pub use ids::{Account, EntityId, Item, SessionId, Tick, ZoneName};
+pub use input::{InputFrame, SeqIntent};
+pub use intent::{Heading, Intent, IntentError};
+pub use message::{ClientMessage, Credential, OwnState, RefusalCode, ServerMessage};
+pub use snapshot::{EntityKind, EntityView, Snapshot, SnapshotHeader};
+
+/// The ALPN protocol name; its number rises with every change that an older peer cannot read.
+pub const ALPN: &[u8] = b"everhold/1";
+
+/// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`].
+pub const PROTOCOL_VERSION: u16 = 1;

@@ -1,0 +1,28 @@
+//! Bounds that both sides keep. Each has a unit in its name and a reason in its doc; `const` asserts relate them.
+
+/// Payload of one datagram, bytes. QUIC's least path MTU is 1,200 B; quinn spends up to 38 B of it on headers and the tag.
+pub const DATAGRAM_BYTES_MAX: usize = 1_150;
+
+/// One control message, bytes: far above a login, far below what a stream window holds.
+pub const CONTROL_BYTES_MAX: usize = 16 * 1024;
+
+/// The first control message of a connection, bytes: a ticket and little more, since its sender is still a stranger.
+pub const HELLO_BYTES_MAX: usize = 2 * 1024;
+
+/// Intents that one input frame repeats. At 20 Hz, eight bridge 400 ms of loss.
+pub const FRAME_INTENTS_MAX: usize = 8;
+
+/// Intents that a client may have unconfirmed. It stops making new ones beyond; at 20 Hz this bridges an adoption of six seconds.
+pub const UNCONFIRMED_INTENTS_MAX: usize = 128;
+
+/// Chat text, bytes of UTF-8: a frame of [`FRAME_INTENTS_MAX`] of them still fits a datagram.
+pub const CHAT_BYTES_MAX: usize = 120;
+
+/// Slots of an inventory.
+pub const INVENTORY_ITEMS_MAX: usize = 24;
+
+/// A resume secret, bytes: 256 bits cannot be guessed.
+pub const SECRET_BYTES: usize = 32;
+
+const _: () = assert!(FRAME_INTENTS_MAX * (CHAT_BYTES_MAX + 8) + 32 <= DATAGRAM_BYTES_MAX);
+const _: () = assert!(HELLO_BYTES_MAX <= CONTROL_BYTES_MAX);

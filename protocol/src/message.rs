@@ -1,0 +1,146 @@
+//! Control messages: what must arrive, in order, on the one bidirectional stream of a connection.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::SeqEvent;
+use crate::ids::{Item, SessionId, Tick, ZoneName};
+use crate::limits::SECRET_BYTES;
+
+/// How a client shows who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credential {
+    /// A signed login ticket ([`crate::ticket`]), good for one login.
+    Ticket(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// A session that this client had before, here or on another shard.
+    Resume {
+        /// Where the session lives.
+        zone: ZoneName,
+        /// Which session.
+        session: SessionId,
+        /// What the last `Attached` gave; good once.
+        secret: [u8; SECRET_BYTES],
+        /// The highest epoch this client has seen; an owner of a lower one must not answer.
+        epoch: u32,
+        /// The last event this client has.
+        event_seq: u32,
+    },
+}
+
+/// Client to server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientMessage {
+    /// The first message of every connection.
+    Hello {
+        /// [`crate::PROTOCOL_VERSION`].
+        protocol: u16,
+        /// Who asks.
+        credential: Credential,
+    },
+    /// The session ends by the player's wish: the character goes to rest in the zone.
+    Logout,
+}
+
+/// A player's own exact state, whole. Snapshots repeat the part that is not of value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnState {
+    /// East, cm.
+    pub x: i32,
+    /// North, cm.
+    pub y: i32,
+    /// Hit points; zero is dead.
+    pub hp: u16,
+    /// The purse.
+    pub gold: u64,
+    /// The inventory, in order of uid.
+    pub items: Vec<Item>,
+}
+
+/// Server to client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerMessage {
+    /// The connection now speaks for the session. Sent when the attach's record is acknowledged, never before.
+    Attached {
+        /// The owner's epoch; the client ignores lower ones from now on.
+        epoch: u32,
+        /// The zone.
+        zone: ZoneName,
+        /// The session, which is also the player's entity.
+        session: SessionId,
+        /// For the next resume; replaces any earlier one.
+        secret: [u8; SECRET_BYTES],
+        /// Ticks per second.
+        tick_hz: u16,
+        /// The tick at which the session attached: the client sets its tick clock by it.
+        resumed_tick: Tick,
+        /// The last input that the zone has applied: counting goes on from here.
+        last_input_seq: u32,
+        /// The last event of the session; those after the client's own last one follow as [`ServerMessage::Event`].
+        event_seq: u32,
+        /// Ticks that the previous owner had shown and this one does not have. Zero unless the durability level is `async`.
+        rewound_ticks: u32,
+        /// Everything the player is and has.
+        own: OwnState,
+        /// Other shards to ask when this one falls silent.
+        peers: Vec<SocketAddr>,
+    },
+    /// The zone is served elsewhere: connect there.
+    Redirect {
+        /// Where.
+        addr: SocketAddr,
+        /// Which zone.
+        zone: ZoneName,
+        /// Under which epoch.
+        epoch: u32,
+    },
+    /// Nobody can serve the zone right now. The connection stays open, and `Redirect`, `Attached` or another `Wait` follows.
+    Wait,
+    /// A newer connection speaks for the session.
+    Superseded,
+    /// One reliable event.
+    Event(SeqEvent),
+    /// No; the connection is closed with the same code.
+    Refused {
+        /// Why, for machines.
+        code: RefusalCode,
+        /// Why, for people.
+        detail: String,
+    },
+}
+
+/// Why a server says no. The number is also the QUIC application close code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u32)]
+pub enum RefusalCode {
+    /// The client's wish, or a stop in good order.
+    Bye = 0,
+    /// Another protocol version.
+    Version = 1,
+    /// Not a message of this protocol, or not one that may come now.
+    Malformed = 2,
+    /// Larger than its limit.
+    TooLarge = 3,
+    /// The ticket's signature is not the login service's.
+    TicketInvalid = 4,
+    /// The ticket is past its time.
+    TicketExpired = 5,
+    /// The ticket was used before.
+    TicketUsed = 6,
+    /// The ticket names a zone that this world does not have.
+    ZoneUnknown = 7,
+    /// No such session, or the secret is not its last one: log in again.
+    SessionUnknown = 8,
+    /// A newer connection speaks for the session.
+    Superseded = 9,
+    /// Nothing was said within the login deadline.
+    LoginTimeout = 10,
+    /// More than this peer may send.
+    RateExceeded = 11,
+    /// No room.
+    Full = 12,
+    /// The server is stopping; another will answer.
+    Stopping = 13,
+    /// The server failed in a way that is not the client's fault.
+    Internal = 14,
+}

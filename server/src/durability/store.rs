@@ -1,0 +1,222 @@
+//! The state store: journals, checkpoints, homes. One trait, one conformance suite; implementations live in `io`.
+//!
+//! Every write carries a [`Grant`] and is checked against the zone's fence in the same atomic operation. The store keeps the highest
+//! `(epoch, nonce)` it has seen: a higher epoch raises the fence, a lower one or another nonce of the same epoch is refused.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+
+use crate::ownership::Grant;
+
+/// BLAKE3 of a record; each names its predecessor's, so a store can tell a repeat from a gap from a fork.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordHash(pub [u8; 32]);
+
+impl RecordHash {
+    /// The predecessor of a zone's first record.
+    pub const GENESIS: Self = Self([0; 32]);
+}
+
+impl std::fmt::Debug for RecordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for byte in &self.0[..6] {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A record as the store sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// The tick whose inputs these are.
+    pub tick: Tick,
+    /// The record before it.
+    pub prev_hash: RecordHash,
+    /// This record.
+    pub hash: RecordHash,
+    /// The encoded record (epoch included).
+    pub body: Bytes,
+}
+
+/// A place in a zone's history: what a checkpoint covers, and what a delta names as its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The epoch that wrote it.
+    pub epoch: u32,
+    /// The last tick it covers.
+    pub tick: Tick,
+    /// The record of that tick.
+    pub hash: RecordHash,
+}
+
+impl Position {
+    /// Before a zone's first tick.
+    pub const GENESIS: Self = Self { epoch: 0, tick: 0, hash: RecordHash::GENESIS };
+}
+
+/// The answer to an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendAnswer {
+    /// All are stored.
+    Ok,
+    /// All were stored before, with the same hashes: as good as `Ok`.
+    Duplicate,
+    /// The first does not follow the last stored record, which is this one: send from there.
+    Gap {
+        /// The store's last tick.
+        last: Tick,
+    },
+    /// The store has another record at this tick, of the same epoch. (One of a lower epoch is written over, and all that follow it.)
+    Fork {
+        /// Where they part.
+        tick: Tick,
+    },
+}
+
+/// What kind of checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointKind {
+    /// Everything.
+    Base,
+    /// What changed since `parent`.
+    Delta {
+        /// The checkpoint it builds on.
+        parent: Position,
+    },
+}
+
+/// A checkpoint whose parts are written and that wants to become the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointHead {
+    /// What it covers.
+    pub position: Position,
+    /// Base or delta.
+    pub kind: CheckpointKind,
+    /// How many parts its body has.
+    pub parts: u32,
+    /// The body's length, bytes.
+    pub bytes: u64,
+}
+
+/// A checkpoint, read back whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What it is.
+    pub head: CheckpointHead,
+    /// Its body, joined.
+    pub body: Bytes,
+}
+
+/// Everything an adopter needs, read after the fence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ZoneData {
+    /// A base and its deltas, in order. Empty: the zone never had a checkpoint.
+    pub chain: Vec<Checkpoint>,
+    /// The records after the chain's last position, in order of tick.
+    pub records: Vec<StoredRecord>,
+    /// Quarantined inputs.
+    pub quarantine: Vec<(SessionId, u32)>,
+}
+
+/// What `inspect` shows of a zone's data; reading it fences nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneSummary {
+    /// The fence.
+    pub fence_epoch: u32,
+    /// The journal's first and last tick, if it has any.
+    pub journal: Option<(Tick, Tick)>,
+    /// The newest checkpoint.
+    pub head: Option<Position>,
+    /// The newest base.
+    pub base: Option<Position>,
+}
+
+/// Where an account's character lives. Changed by compare-and-set only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The zone.
+    pub zone: ZoneName,
+    /// Rises with every move.
+    pub generation: u64,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A higher epoch, or another nonce of this one, has fenced the zone: stop at once.
+    #[error("fenced by epoch {epoch}")]
+    Fenced {
+        /// The fence.
+        epoch: u32,
+    },
+    /// The zone's data set is gone, although it was there: never created anew by a write.
+    #[error("the zone's data set is gone")]
+    Lost,
+    /// The head is not the parent that this checkpoint names.
+    #[error("the checkpoint's parent is not the head")]
+    ParentMoved,
+    /// What was read cannot be what was written.
+    #[error("corrupt data: {0}")]
+    Corrupt(String),
+    /// No answer, or not one that can be trusted. The outcome is *unknown*: ask again, or write the same again.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Journals, checkpoints, homes.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// Raises the zone's fence to the grant (creating an empty data set if there never was one) and shuts out everyone below.
+    async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError>;
+
+    /// Everything of the zone. Call [`StateStore::fence`] first, or a predecessor may write after the read.
+    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError>;
+
+    /// Appends consecutive records, all or none, in one atomic operation with the fence check.
+    async fn append(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        records: &[StoredRecord],
+    ) -> Result<AppendAnswer, StoreError>;
+
+    /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`. Repeating it is harmless.
+    async fn put_part(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        position: Position,
+        index: u32,
+        bytes: Bytes,
+    ) -> Result<(), StoreError>;
+
+    /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to where the head
+    /// already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints older than that, and strays.
+    async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError>;
+
+    /// Remembers that this input is poison, until a base covers it.
+    async fn quarantine(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        tick: Tick,
+        session: SessionId,
+        seq: u32,
+    ) -> Result<(), StoreError>;
+
+    /// For people: fences nothing, changes nothing. `None`: no data set.
+    async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError>;
+
+    /// The account's home.
+    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError>;
+
+    /// Sets the account's home if it is `expected` now; otherwise returns what it is. `Ok(None)`: set.
+    async fn set_home(
+        &self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError>;
+}

@@ -1,0 +1,80 @@
+//! The inputs of a tick: everything that can change a zone's world, and nothing else.
+
+use everhold_protocol::{Account, Intent, SessionId};
+
+/// BLAKE3 of a resume secret. The secret itself never enters the state, a record, or a checkpoint.
+pub type SecretHash = [u8; 32];
+
+/// Names the connection that asked, so that the reply finds it. Opaque to the zone; drawn from a process-wide counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttachToken(pub u64);
+
+/// One input. Inputs of a tick are applied in the order of its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The first input of every ownership: sessions become away, ids move to this epoch's range.
+    EpochStart {
+        /// The new epoch.
+        epoch: u32,
+        /// The new owner.
+        nonce: u64,
+        /// What it runs: a record under other rules is not replayed.
+        rules_id: [u8; 32],
+    },
+    /// A login by ticket. An account that has a session here takes it over; the earlier connection is superseded.
+    Join {
+        /// Who.
+        account: Account,
+        /// The ticket's id, consumed by this input.
+        ticket: [u8; 16],
+        /// The tick from which the ticket's id may be forgotten (its expiry, reckoned generously).
+        ticket_forget_tick: u64,
+        /// Hash of the secret that the reply will carry.
+        secret: SecretHash,
+        /// Who asked.
+        token: AttachToken,
+    },
+    /// A session comes back with its secret.
+    Resume {
+        /// Which session.
+        session: SessionId,
+        /// Hash of the secret it showed.
+        secret: SecretHash,
+        /// Hash of the secret that replaces it.
+        next_secret: SecretHash,
+        /// The last event the client has: the outbox forgets up to it, and the reply brings what follows.
+        event_seq: u32,
+        /// Who asked.
+        token: AttachToken,
+    },
+    /// The connection that `token` attached is gone, or logged out. Ignored if a later one has attached since.
+    Detach {
+        /// Which session.
+        session: SessionId,
+        /// The attach that ended.
+        token: AttachToken,
+    },
+    /// A player's intent. Applied if `seq` follows the session's last; anything else is a duplicate or a gap and changes nothing.
+    Intent {
+        /// Whose.
+        session: SessionId,
+        /// Place in the session's sequence.
+        seq: u32,
+        /// What is asked for.
+        intent: Intent,
+    },
+    /// The client has all events up to this one.
+    EventAck {
+        /// Whose.
+        session: SessionId,
+        /// The last event it has.
+        event_seq: u32,
+    },
+    /// This input (of this session, with this number) made the zone fail and is refused from now on.
+    Quarantine {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        seq: u32,
+    },
+}

@@ -1,0 +1,88 @@
+//! The authority grants leases and epochs. One trait, one conformance suite; implementations live in `io`.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use everhold_protocol::ZoneName;
+
+use super::epoch::{Grant, Nonce};
+
+/// A zone's lease as the authority shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseView {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The highest epoch ever granted; 0 if none was.
+    pub epoch: u32,
+    /// Who holds it, or held it last.
+    pub nonce: Nonce,
+    /// Rises with every renewal. A contender watches it on its own clock; nobody compares wall clocks.
+    pub beat: u64,
+    /// The holder gave it up: it may be claimed at once.
+    pub released: bool,
+    /// Where the holder serves players.
+    pub addr: SocketAddr,
+    /// Attached players, as the holder said at its last renewal: spares adopt the largest first.
+    pub players: u32,
+}
+
+/// A living shard, for the directory: where a client may park.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardView {
+    /// The process.
+    pub nonce: Nonce,
+    /// Where it serves players.
+    pub addr: SocketAddr,
+    /// Rises while it lives.
+    pub beat: u64,
+}
+
+/// Why the authority did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// Someone else holds the zone, or what was watched has changed. The lease as it is now.
+    #[error("zone {zone} is held under epoch {epoch}", zone = .0.zone, epoch = .0.epoch)]
+    Held(Box<LeaseView>),
+    /// No such zone was ever declared.
+    #[error("zone {0} does not exist in this world")]
+    ZoneUnknown(ZoneName),
+    /// No answer, or not one that can be trusted: the outcome is unknown.
+    #[error("the authority does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Grants `(zone, epoch, nonce)`. Implementations are linearizable per zone.
+#[async_trait]
+pub trait Authority: Send + Sync {
+    /// Makes a zone known, with epoch 0, released. Does nothing if it is known already.
+    async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError>;
+
+    /// All zones, in order of name.
+    async fn leases(&self) -> Result<Vec<LeaseView>, AuthorityError>;
+
+    /// Takes the zone, by compare-and-set on exactly what the caller watched (`epoch`, `nonce`, `beat`, `released`). The new epoch is
+    /// `max(watched.epoch, epoch_floor) + 1`. The caller must have watched `beat` unchanged for a full ttl, or seen `released`;
+    /// a shard that is suspended passes its own lease.
+    async fn claim(
+        &self,
+        watched: &LeaseView,
+        nonce: Nonce,
+        addr: SocketAddr,
+        epoch_floor: u32,
+    ) -> Result<Grant, AuthorityError>;
+
+    /// Moves the beat. [`AuthorityError::Held`] means that the grant is over: stop at once.
+    async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError>;
+
+    /// Gives the zone up, so that a contender need not wait. Releasing what one no longer holds is [`AuthorityError::Held`].
+    async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError>;
+
+    /// Says that this shard lives and where. Called every ttl/4.
+    async fn announce(&self, nonce: Nonce, addr: SocketAddr) -> Result<(), AuthorityError>;
+
+    /// This shard is going: forget it.
+    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError>;
+
+    /// All announced shards, the dead among them until somebody withdraws them: watch `beat`.
+    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError>;
+}

@@ -1,0 +1,38 @@
+//! What a step tells. The gate holds it until the tick's record is acknowledged.
+
+use everhold_protocol::{OwnState, RefusalCode, SeqEvent, SessionId, Tick};
+
+use crate::ingress::AttachToken;
+
+/// The answer to a `Join` or `Resume`, or the end of an attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The connection speaks for the session.
+    Attached {
+        /// The session.
+        session: SessionId,
+        /// The last input applied.
+        last_input_seq: u32,
+        /// The last event of the session, those below included.
+        event_seq: u32,
+        /// Everything the player is and has, after the tick's inputs.
+        own: OwnState,
+        /// The events that the client does not have, oldest first.
+        missed: Vec<SeqEvent>,
+    },
+    /// No.
+    Refused(RefusalCode),
+    /// A newer connection speaks for the session; this one is to be closed.
+    Superseded(SessionId),
+}
+
+/// What one step tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    /// The tick that was stepped.
+    pub tick: Tick,
+    /// Answers to connections, in order of the inputs that asked.
+    pub replies: Vec<(AttachToken, Reply)>,
+    /// Events of attached sessions, in order of session and `seq`. Events of away sessions only enter their outbox.
+    pub events: Vec<(SessionId, SeqEvent)>,
+}
