@@ -16,3 +16,7 @@ pub const OUTBOX_EVENTS_MAX: usize = 256;
 pub const ZONE_SESSIONS_MAX: usize = 20_000;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.
 pub const USED_TICKETS_MAX: usize = 65_536;
+/// Entities of one zone's scene: six for each session. Interest packs their places into 17 bits of a sort key.
+pub const SCENE_ENTITIES_MAX: usize = 131_072;
+
+const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);
