@@ -111,9 +111,18 @@ impl Interest {
     /// If the radius is outside [`Reach::RADIUS_CM`] or the budget is zero: both come from checked configuration.
     #[must_use]
     pub fn new(reach: Reach) -> Self {
-        assert!(Reach::RADIUS_CM.contains(&reach.radius_cm), "a view's radius is {:?} cm", Reach::RADIUS_CM);
+        assert!(
+            Reach::RADIUS_CM.contains(&reach.radius_cm),
+            "a view's radius is {:?} cm",
+            Reach::RADIUS_CM
+        );
         assert!(reach.budget > 0, "a view has room for an entity");
-        Self { reach, grid: Grid::default(), crowds: Crowds::default(), viewers: Vec::new() }
+        Self {
+            reach,
+            grid: Grid::default(),
+            crowds: Crowds::default(),
+            viewers: Vec::new(),
+        }
     }
 
     /// Sorts a tick's scene into the grid.
@@ -123,7 +132,8 @@ impl Interest {
     pub fn rebuild(&mut self, scene: &Scene) {
         let radius = self.reach.radius_cm.unsigned_abs();
         self.grid.rebuild(&scene.entities, (radius / 2).ilog2());
-        self.crowds.rebuild(&mut self.grid, (radius / 32).ilog2(), self.reach.budget);
+        self.crowds
+            .rebuild(&mut self.grid, (radius / 32).ilog2(), self.reach.budget);
         self.grid.place_viewers(&scene.sessions, &mut self.viewers);
     }
 
@@ -142,11 +152,14 @@ impl Interest {
     /// Finds what a viewer of this scene sees.
     pub fn look(&self, viewer: &Viewer, tick: Tick, sight: &mut Sight) {
         sight.len = 0;
-        let Some(window) = self.grid.window(viewer.x, viewer.y, self.reach.radius_cm) else { return };
+        let Some(window) = self.grid.window(viewer.x, viewer.y, self.reach.radius_cm) else {
+            return;
+        };
         let few = self.grid.count(&window) <= FILTER_BUDGETS * self.reach.budget;
         if few && !self.crowds.stack_within(&self.grid, &window) {
             for row in window.rows() {
-                self.grid.filter(self.grid.row(&window, row), viewer, self.radius_squared(), sight);
+                self.grid
+                    .filter(self.grid.row(&window, row), viewer, self.radius_squared(), sight);
             }
         } else {
             self.search(viewer, &window, tick, sight);

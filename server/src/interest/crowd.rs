@@ -58,10 +58,18 @@ impl Crowds {
                 self.sort_cell(grid, cell, shift_min);
                 self.cells.push((cell as u32, self.nodes.len() as u32));
                 let (start, end) = (range.start as u32, range.end as u32);
-                self.nodes.push(Node { square: grid.square(cell), start, end, quarters: 0 });
+                self.nodes.push(Node {
+                    square: grid.square(cell),
+                    start,
+                    end,
+                    quarters: 0,
+                });
                 let root = self.nodes.len() - 1;
                 self.split(grid, root, shift_min);
-                if self.nodes[root..].iter().any(|node| node.quarters == 0 && node.range().len() > budget) {
+                if self.nodes[root..]
+                    .iter()
+                    .any(|node| node.quarters == 0 && node.range().len() > budget)
+                {
                     self.stacks.push(cell as u32);
                 }
             }
@@ -73,7 +81,9 @@ impl Crowds {
         let stack_in_row = |row| {
             let ends = grid.cell_index(*window.cols().start(), row)..=grid.cell_index(*window.cols().end(), row);
             let next = self.stacks.partition_point(|&cell| (cell as usize) < *ends.start());
-            self.stacks.get(next).is_some_and(|&cell| ends.contains(&(cell as usize)))
+            self.stacks
+                .get(next)
+                .is_some_and(|&cell| ends.contains(&(cell as usize)))
         };
         !self.stacks.is_empty() && window.rows().any(stack_in_row)
     }
@@ -89,7 +99,8 @@ impl Crowds {
         };
         let range = grid.cell(cell);
         self.codes.clear();
-        self.codes.extend(range.clone().map(|place| (code(place), place as u32)));
+        self.codes
+            .extend(range.clone().map(|place| (code(place), place as u32)));
         self.codes.sort_unstable();
         self.permutation.clear();
         self.permutation.extend(self.codes.iter().map(|&(_, place)| place));
@@ -114,14 +125,26 @@ impl Crowds {
         let half = 1_i64 << shift;
         let mut start = node.start;
         for (x, y) in [(0, 0), (half, 0), (0, half), (half, half)] {
-            let square = Square { x: node.square.x + x, y: node.square.y + y, shift };
+            let square = Square {
+                x: node.square.x + x,
+                y: node.square.y + y,
+                shift,
+            };
             let inside = |place: u32| {
                 let (x, y) = grid.position(place as usize);
-                let upper = (i64::from(x) >= node.square.x + half, i64::from(y) >= node.square.y + half);
+                let upper = (
+                    i64::from(x) >= node.square.x + half,
+                    i64::from(y) >= node.square.y + half,
+                );
                 upper == (square.x > node.square.x, square.y > node.square.y)
             };
             let end = partition(start, node.end, inside);
-            self.nodes.push(Node { square, start, end, quarters: 0 });
+            self.nodes.push(Node {
+                square,
+                start,
+                end,
+                quarters: 0,
+            });
             start = end;
         }
     }
@@ -131,7 +154,11 @@ impl Crowds {
 fn partition(mut start: u32, mut end: u32, inside: impl Fn(u32) -> bool) -> u32 {
     while start < end {
         let middle = start.midpoint(end);
-        if inside(middle) { start = middle + 1 } else { end = middle }
+        if inside(middle) {
+            start = middle + 1
+        } else {
+            end = middle
+        }
     }
     start
 }
@@ -185,7 +212,11 @@ impl Interest {
             let mut split = self.crowds.cells.partition_point(|&(cell, _)| (cell as usize) < first);
             for col in window.cols() {
                 let cell = self.grid.cell_index(col, row);
-                let node = self.crowds.cells.get(split).filter(|&&(split, _)| split as usize == cell);
+                let node = self
+                    .crowds
+                    .cells
+                    .get(split)
+                    .filter(|&&(split, _)| split as usize == cell);
                 split += usize::from(node.is_some());
                 let distance = self.grid.square_at(col, row).distance_squared(viewer.x, viewer.y);
                 if distance <= limit && !self.grid.cell(cell).is_empty() {

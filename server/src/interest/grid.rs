@@ -79,10 +79,15 @@ impl Square {
 
 impl Grid {
     pub(super) fn rebuild(&mut self, entities: &[EntityView], shift: u32) {
-        assert!(entities.len() <= SCENE_ENTITIES_MAX, "a scene of {} entities", entities.len());
+        assert!(
+            entities.len() <= SCENE_ENTITIES_MAX,
+            "a scene of {} entities",
+            entities.len()
+        );
         self.measure(entities, shift);
         self.ids.clear();
-        self.ids.extend(entities.iter().zip(0..).map(|(entity, index)| (entity.id, index)));
+        self.ids
+            .extend(entities.iter().zip(0..).map(|(entity, index)| (entity.id, index)));
         // A stable sort finds the long ascending runs that a scene consists of.
         self.ids.sort();
         self.starts.clear();
@@ -147,14 +152,24 @@ impl Grid {
     pub(super) fn place_viewers(&mut self, sessions: &[SceneSession], viewers: &mut Vec<Viewer>) {
         const NOBODY: u32 = u32::MAX;
         self.viewer_ids.clear();
-        self.viewer_ids.extend(sessions.iter().zip(0..).map(|(session, index)| (session.session, index)));
+        self.viewer_ids.extend(
+            sessions
+                .iter()
+                .zip(0..)
+                .map(|(session, index)| (session.session, index)),
+        );
         self.viewer_ids.sort();
         self.viewer_at.clear();
         self.viewer_at.resize(self.order.len(), NOBODY);
         viewers.clear();
         let viewer = |index: u32, own| {
             let SceneSession { x, y, .. } = sessions[index as usize];
-            Viewer { session: index as usize, own, x, y }
+            Viewer {
+                session: index as usize,
+                own,
+                x,
+                y,
+            }
         };
         let mut rank = 0;
         let mut unseen = Vec::new();
@@ -181,7 +196,10 @@ impl Grid {
             let (first, end) = ((near >> self.shift).max(0), (far >> self.shift).min(last));
             (first <= end).then_some((first as u32, end as u32))
         };
-        Some(Window { cols: span(x, self.x0, self.cols)?, rows: span(y, self.y0, self.rows)? })
+        Some(Window {
+            cols: span(x, self.x0, self.cols)?,
+            rows: span(y, self.y0, self.rows)?,
+        })
     }
 
     /// Entities in a window.
@@ -201,7 +219,10 @@ impl Grid {
         sight.reserve(range.len());
         let (x, y) = (i64::from(viewer.x), i64::from(viewer.y));
         let own = viewer.own.map_or(usize::MAX, |place| place as usize);
-        let columns = self.xs[range.clone()].iter().zip(&self.ys[range.clone()]).zip(&self.keys[range.clone()]);
+        let columns = self.xs[range.clone()]
+            .iter()
+            .zip(&self.ys[range.clone()])
+            .zip(&self.keys[range.clone()]);
         let out = &mut sight.keys[sight.len..];
         let mut len = 0_usize;
         for (((&ex, &ey), &key), place) in columns.zip(range) {
@@ -240,7 +261,11 @@ impl Grid {
     /// Where the cell of a column and row is.
     pub(super) fn square_at(&self, col: u32, row: u32) -> Square {
         let at = |origin: i32, cell: u32| i64::from(origin) + (i64::from(cell) << self.shift);
-        Square { x: at(self.x0, col), y: at(self.y0, row), shift: self.shift }
+        Square {
+            x: at(self.x0, col),
+            y: at(self.y0, row),
+            shift: self.shift,
+        }
     }
 
     /// An entity's coordinates.
