@@ -12,3 +12,4 @@ pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod cluster;
+pub mod io;

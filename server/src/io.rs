@@ -1,0 +1,4 @@
+//! Everything that touches sockets, files, threads, and clocks. It decides nothing: machines above it do.
+
+pub mod keys;
+pub mod transport;
