@@ -71,3 +71,7 @@ const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);
 const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);
+/// Entities of one zone's scene: six for each session. Interest packs their places into 17 bits of a sort key.
+pub const SCENE_ENTITIES_MAX: usize = 131_072;
+
+const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);

@@ -53,7 +53,11 @@ pub struct Position {
 
 impl Position {
     /// Before a zone's first tick.
-    pub const GENESIS: Self = Self { epoch: 0, tick: 0, hash: RecordHash::GENESIS };
+    pub const GENESIS: Self = Self {
+        epoch: 0,
+        tick: 0,
+        hash: RecordHash::GENESIS,
+    };
 }
 
 /// The answer to an append.
@@ -175,12 +179,8 @@ pub trait StateStore: Send + Sync {
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError>;
 
     /// Appends consecutive records, all or none, in one atomic operation with the fence check.
-    async fn append(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        records: &[StoredRecord],
-    ) -> Result<AppendAnswer, StoreError>;
+    async fn append(&self, zone: &ZoneName, grant: Grant, records: &[StoredRecord])
+    -> Result<AppendAnswer, StoreError>;
 
     /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`. Repeating it is harmless.
     async fn put_part(
