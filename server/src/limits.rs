@@ -75,3 +75,6 @@ const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);
 pub const SCENE_ENTITIES_MAX: usize = 131_072;
 
 const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);
+/// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
+/// would misread, and is part of every `rules_id`.
+pub const STATE_LAYOUT: u16 = 1;
