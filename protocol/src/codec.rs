@@ -1,1 +1,235 @@
-//! Placeholder: bounded Reader and Writer, DecodeError.
+//! Bounded, total reading and writing of hand-packed bytes: datagrams and record bodies. It allocates nothing for what it reads
+//! and panics on no input.
+//!
+//! Integers are little-endian and of fixed width, or LEB128 [varints](Reader::varint). Every value has exactly one encoding, so
+//! that equal values have equal bytes and bytes can be hashed in their stead.
+
+use crate::ids::EntityId;
+use crate::intent::IntentError;
+
+/// Why bytes could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end inside a value.
+    #[error("the bytes end inside a value")]
+    Truncated,
+    /// A varint with needless bytes, or of more than its type holds.
+    #[error("a varint is overlong or too large")]
+    Varint,
+    /// Bytes are left after the last value.
+    #[error("{left} bytes are left after the last value")]
+    TrailingBytes {
+        /// How many.
+        left: usize,
+    },
+    /// A tag that names nothing.
+    #[error("{tag} is no {what}")]
+    UnknownTag {
+        /// What the tag should have named.
+        what: &'static str,
+        /// The tag.
+        tag: u8,
+    },
+    /// More of something than its bound.
+    #[error("more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// A sequence number that cannot be: zero, or past the end of its type.
+    #[error("a sequence number is zero or too large")]
+    Sequence,
+    /// Text that is not UTF-8.
+    #[error("text is not UTF-8")]
+    Utf8,
+    /// Well-formed bytes of an intent that cannot be.
+    #[error(transparent)]
+    Intent(#[from] IntentError),
+}
+
+/// Reads values off the front of some bytes. After an error the position is unspecified: give up.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from the first of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// How many bytes are left.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Whether none is left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next `len` bytes.
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// The next `N` bytes, as an array.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (head, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    /// Two bytes.
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    /// Four bytes.
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    /// Eight bytes.
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// One byte, signed.
+    pub fn i8(&mut self) -> Result<i8, DecodeError> {
+        Ok(i8::from_le_bytes(self.array()?))
+    }
+
+    /// Three bytes, signed: −8,388,608..=8,388,607.
+    pub fn i24(&mut self) -> Result<i32, DecodeError> {
+        let [a, b, c] = self.array()?;
+        // Shifted down from the top so that the sign comes along.
+        Ok(i32::from_le_bytes([0, a, b, c]) >> 8)
+    }
+
+    /// Four bytes, signed.
+    pub fn i32(&mut self) -> Result<i32, DecodeError> {
+        Ok(i32::from_le_bytes(self.array()?))
+    }
+
+    /// An unsigned LEB128 number of one to ten bytes. Only the shortest encoding is one.
+    pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            // The tenth byte has room for one bit.
+            if bits << shift >> shift != bits {
+                return Err(DecodeError::Varint);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                let overlong = byte == 0 && shift > 0;
+                return if overlong { Err(DecodeError::Varint) } else { Ok(value) };
+            }
+        }
+        Err(DecodeError::Varint)
+    }
+
+    /// A varint that fits 32 bits.
+    pub fn varint_u32(&mut self) -> Result<u32, DecodeError> {
+        u32::try_from(self.varint()?).map_err(|_| DecodeError::Varint)
+    }
+
+    /// An entity's id as two varints, epoch and counter: three to five bytes for the usual ones.
+    pub fn entity_id(&mut self) -> Result<EntityId, DecodeError> {
+        let epoch = self.varint_u32()?;
+        Ok(EntityId::new(epoch, self.varint_u32()?))
+    }
+
+    /// Ends reading. Bytes that are left are an error.
+    pub const fn finish(self) -> Result<(), DecodeError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(DecodeError::TrailingBytes { left }),
+        }
+    }
+}
+
+/// Appends values to a byte vector. Writing cannot fail; what bounds the values bounds the bytes.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to `out`.
+    pub const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// These bytes, without their length.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// One byte.
+    pub fn u8(&mut self, value: u8) {
+        self.out.push(value);
+    }
+
+    /// Two bytes.
+    pub fn u16(&mut self, value: u16) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// Four bytes.
+    pub fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// Eight bytes.
+    pub fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// One byte, signed.
+    pub fn i8(&mut self, value: i8) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// Three bytes, signed. The caller keeps `value` within −8,388,608..=8,388,607; the upper byte is cut off.
+    pub fn i24(&mut self, value: i32) {
+        debug_assert!((-0x80_0000..0x80_0000).contains(&value), "{value} does not fit 24 bits");
+        let [a, b, c, _] = value.to_le_bytes();
+        self.bytes(&[a, b, c]);
+    }
+
+    /// Four bytes, signed.
+    pub fn i32(&mut self, value: i32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// An unsigned LEB128 number, in its shortest encoding.
+    pub fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.u8(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.u8(value as u8);
+    }
+
+    /// An entity's id as two varints, epoch and counter.
+    pub fn entity_id(&mut self, id: EntityId) {
+        self.varint(u64::from(id.epoch()));
+        self.varint(u64::from(id.counter()));
+    }
+}

@@ -21,6 +21,18 @@ impl EntityId {
     pub const fn new(epoch: u32, counter: u32) -> Self {
         Self((epoch as u64) << 32 | counter as u64)
     }
+
+    /// The epoch that allocated it.
+    #[must_use]
+    pub const fn epoch(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Its place among the ids of that epoch.
+    #[must_use]
+    pub const fn counter(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// A session is its player's entity: one account has at most one in a zone, and it keeps its id over reconnects and adoptions.
@@ -61,8 +73,14 @@ impl TryFrom<String> for ZoneName {
 
     fn try_from(text: String) -> Result<Self, ZoneNameError> {
         let fits = (1..=Self::BYTES_MAX).contains(&text.len());
-        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits && plain { Ok(Self(text)) } else { Err(ZoneNameError(text.chars().take(64).collect())) }
+        let plain = text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits && plain {
+            Ok(Self(text))
+        } else {
+            Err(ZoneNameError(text.chars().take(64).collect()))
+        }
     }
 }
 

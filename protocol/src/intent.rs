@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::EntityId;
+use crate::limits::CHAT_BYTES_MAX;
 
 /// A direction of movement: each axis −127..=127, of length at most 127. `(0, 0)` stands still.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(i8, i8)", into = "(i8, i8)")]
 pub struct Heading {
     /// East, in 127ths of full speed.
     dx: i8,
@@ -20,7 +23,11 @@ impl Heading {
     /// A heading, or an error if it is longer than full speed.
     pub const fn new(dx: i8, dy: i8) -> Result<Self, IntentError> {
         let (x, y) = (dx as i32, dy as i32);
-        if x * x + y * y <= 127 * 127 { Ok(Self { dx, dy }) } else { Err(IntentError::HeadingTooLong { dx, dy }) }
+        if x * x + y * y <= 127 * 127 {
+            Ok(Self { dx, dy })
+        } else {
+            Err(IntentError::HeadingTooLong { dx, dy })
+        }
     }
 
     /// East, in 127ths of full speed.
@@ -36,7 +43,23 @@ impl Heading {
     }
 }
 
+impl TryFrom<(i8, i8)> for Heading {
+    type Error = IntentError;
+
+    fn try_from((dx, dy): (i8, i8)) -> Result<Self, IntentError> {
+        Self::new(dx, dy)
+    }
+}
+
+impl From<Heading> for (i8, i8) {
+    fn from(heading: Heading) -> Self {
+        (heading.dx, heading.dy)
+    }
+}
+
 /// One thing that a player asks for.
+///
+/// Packed as a tag byte and its fields: headings as two `i8`, ids as two varints, amounts as a varint, text with its length in one byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
     /// Move this way until told otherwise.
@@ -67,6 +90,108 @@ pub enum Intent {
     },
     /// Say something to everybody in the zone; at most [`crate::limits::CHAT_BYTES_MAX`] bytes, no control characters.
     Say(String),
+}
+
+impl Intent {
+    /// The most bytes that an intent is packed into: tag, length, and text of [`Intent::Say`].
+    pub const BYTES_MAX: usize = 2 + CHAT_BYTES_MAX;
+
+    /// Checks the fields that the types leave open: an amount of gold, and chat text.
+    pub fn check(&self) -> Result<(), IntentError> {
+        match self {
+            Self::GiveGold { amount: 0, .. } => Err(IntentError::ZeroAmount),
+            Self::Say(text) => check_chat(text),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends the packed intent, which must pass [`Intent::check`]: a decoder refuses it otherwise.
+    pub fn encode(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Move(heading) => {
+                out.u8(tag::MOVE);
+                out.i8(heading.dx);
+                out.i8(heading.dy);
+            }
+            Self::Strike { target } => {
+                out.u8(tag::STRIKE);
+                out.entity_id(*target);
+            }
+            Self::PickUp { item } => {
+                out.u8(tag::PICK_UP);
+                out.entity_id(*item);
+            }
+            Self::GiveGold { to, amount } => {
+                out.u8(tag::GIVE_GOLD);
+                out.entity_id(*to);
+                out.varint(*amount);
+            }
+            Self::GiveItem { to, item } => {
+                out.u8(tag::GIVE_ITEM);
+                out.entity_id(*to);
+                out.entity_id(*item);
+            }
+            Self::Say(text) => {
+                debug_assert!(text.len() <= CHAT_BYTES_MAX, "chat text of {} bytes", text.len());
+                out.u8(tag::SAY);
+                out.u8(text.len() as u8);
+                out.bytes(text.as_bytes());
+            }
+        }
+    }
+
+    /// Reads one packed intent. What it returns passes [`Intent::check`].
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let intent = match from.u8()? {
+            tag::MOVE => {
+                let dx = from.i8()?;
+                Self::Move(Heading::new(dx, from.i8()?)?)
+            }
+            tag::STRIKE => Self::Strike {
+                target: from.entity_id()?,
+            },
+            tag::PICK_UP => Self::PickUp {
+                item: from.entity_id()?,
+            },
+            tag::GIVE_GOLD => Self::GiveGold {
+                to: from.entity_id()?,
+                amount: from.varint()?,
+            },
+            tag::GIVE_ITEM => Self::GiveItem {
+                to: from.entity_id()?,
+                item: from.entity_id()?,
+            },
+            tag::SAY => {
+                let len = from.u8()?;
+                let text = std::str::from_utf8(from.bytes(usize::from(len))?).map_err(|_| DecodeError::Utf8)?;
+                check_chat(text)?;
+                Self::Say(text.to_owned())
+            }
+            tag => return Err(DecodeError::UnknownTag { what: "intent", tag }),
+        };
+        intent.check()?;
+        Ok(intent)
+    }
+}
+
+/// Tag bytes of packed intents. A number is never given to something else.
+mod tag {
+    pub(super) const MOVE: u8 = 1;
+    pub(super) const STRIKE: u8 = 2;
+    pub(super) const PICK_UP: u8 = 3;
+    pub(super) const GIVE_GOLD: u8 = 4;
+    pub(super) const GIVE_ITEM: u8 = 5;
+    pub(super) const SAY: u8 = 6;
+}
+
+/// Whether this may be said. Control characters would let one player write over another's terminal.
+fn check_chat(text: &str) -> Result<(), IntentError> {
+    let fits = (1..=CHAT_BYTES_MAX).contains(&text.len());
+    if fits && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(IntentError::ChatText)
+    }
 }
 
 /// Why bytes are no intent.

@@ -21,12 +21,15 @@ pub mod snapshot;
 pub mod ticket;
 pub mod client;
 
+pub use client::{Client, ClientConfig};
+pub use codec::{DecodeError, Reader, Writer};
 pub use event::{Event, GoldCause, ItemCause, SeqEvent};
 pub use ids::{Account, EntityId, Item, SessionId, Tick, ZoneName};
 pub use input::{InputFrame, SeqIntent};
 pub use intent::{Heading, Intent, IntentError};
-pub use message::{ClientMessage, Credential, OwnState, RefusalCode, ServerMessage};
-pub use snapshot::{EntityKind, EntityView, Snapshot, SnapshotHeader};
+pub use message::{ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage};
+pub use snapshot::{EntityKind, EntityView, Snapshot, SnapshotHeader, value_digest};
+pub use ticket::{TicketClaims, TicketError};
 
 /// The ALPN protocol name; its number rises with every change that an older peer cannot read.
 pub const ALPN: &[u8] = b"everhold/1";

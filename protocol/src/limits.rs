@@ -24,5 +24,11 @@ pub const INVENTORY_ITEMS_MAX: usize = 24;
 /// A resume secret, bytes: 256 bits cannot be guessed.
 pub const SECRET_BYTES: usize = 32;
 
+/// How long a login ticket may be good for, seconds: the zone remembers the id of each that was used for so long.
+pub const TICKET_LIFETIME_S_MAX: u64 = 60;
+
+/// How far the clocks of the login service and a shard may be apart, seconds.
+pub const TICKET_SKEW_S: u64 = 5;
+
 const _: () = assert!(FRAME_INTENTS_MAX * (CHAT_BYTES_MAX + 8) + 32 <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(HELLO_BYTES_MAX <= CONTROL_BYTES_MAX);

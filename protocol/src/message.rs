@@ -1,8 +1,14 @@
 //! Control messages: what must arrive, in order, on the one bidirectional stream of a connection.
+//!
+//! Framing ([`encode_frame`], [`FrameDecoder`]) is in `message/frame.rs`; it reads no stream itself.
+
+mod frame;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use frame::{FrameDecoder, FrameError, encode_frame};
 
 use crate::event::SeqEvent;
 use crate::ids::{Item, SessionId, Tick, ZoneName};
@@ -143,4 +149,76 @@ pub enum RefusalCode {
     Stopping = 13,
     /// The server failed in a way that is not the client's fault.
     Internal = 14,
+}
+
+impl RefusalCode {
+    /// Every code, in order of its number.
+    pub const ALL: [Self; 15] = [
+        Self::Bye,
+        Self::Version,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::TicketInvalid,
+        Self::TicketExpired,
+        Self::TicketUsed,
+        Self::ZoneUnknown,
+        Self::SessionUnknown,
+        Self::Superseded,
+        Self::LoginTimeout,
+        Self::RateExceeded,
+        Self::Full,
+        Self::Stopping,
+        Self::Internal,
+    ];
+
+    /// The number, which is also the QUIC application close code.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The code of this number.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get(usize::try_from(code).ok()?).copied()
+    }
+
+    /// Whether trying again, here or at another shard, would be answered the same.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Version
+            | Self::Malformed
+            | Self::TooLarge
+            | Self::TicketInvalid
+            | Self::TicketExpired
+            | Self::TicketUsed
+            | Self::ZoneUnknown
+            | Self::SessionUnknown
+            | Self::Superseded => true,
+            Self::Bye | Self::LoginTimeout | Self::RateExceeded | Self::Full | Self::Stopping | Self::Internal => false,
+        }
+    }
+}
+
+impl std::fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bye => "goodbye",
+            Self::Version => "the server speaks another protocol version",
+            Self::Malformed => "the message is not one of this protocol, or may not come now",
+            Self::TooLarge => "the message is too large",
+            Self::TicketInvalid => "the login ticket is not valid",
+            Self::TicketExpired => "the login ticket has expired",
+            Self::TicketUsed => "the login ticket was used before",
+            Self::ZoneUnknown => "there is no such zone in this world",
+            Self::SessionUnknown => "there is no such session; log in again",
+            Self::Superseded => "a newer connection took the session over",
+            Self::LoginTimeout => "nothing was said within the login deadline",
+            Self::RateExceeded => "too much was sent",
+            Self::Full => "the server is full",
+            Self::Stopping => "the server is stopping",
+            Self::Internal => "the server failed",
+        })
+    }
 }
