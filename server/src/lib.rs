@@ -12,3 +12,6 @@ pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod cluster;
+pub mod io;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -38,7 +38,11 @@ impl CheckpointConfig {
     #[must_use]
     pub const fn new(tick_hz: u16) -> Self {
         let hz = tick_hz as u64;
-        Self { delta_ticks: 5 * hz, base_ticks: 60 * hz, retry_ticks: hz }
+        Self {
+            delta_ticks: 5 * hz,
+            base_ticks: 60 * hz,
+            retry_ticks: hz,
+        }
     }
 }
 
@@ -80,10 +84,25 @@ pub enum CheckpointEvent {
 #[derive(Debug)]
 enum State {
     Idle,
-    Cutting { cut: Cut, is_sent: bool },
-    Waiting { head: CheckpointHead, body: Bytes },
-    Writing { head: CheckpointHead, body: Bytes, index: u32, is_sent: bool },
-    Moving { head: CheckpointHead, attempts: u32, is_sent: bool },
+    Cutting {
+        cut: Cut,
+        is_sent: bool,
+    },
+    Waiting {
+        head: CheckpointHead,
+        body: Bytes,
+    },
+    Writing {
+        head: CheckpointHead,
+        body: Bytes,
+        index: u32,
+        is_sent: bool,
+    },
+    Moving {
+        head: CheckpointHead,
+        attempts: u32,
+        is_sent: bool,
+    },
 }
 
 /// The checkpoints of one zone under one epoch.
@@ -99,6 +118,7 @@ pub struct Checkpointer {
     delta_bytes: u64,
     /// The next one is cut at this tick.
     next_at: Tick,
+    tick: Tick,
     released_tick: Tick,
     is_base_next: bool,
     /// The journal asked for a base that stands for records which the store lacks: it does not wait for their release.
@@ -110,9 +130,15 @@ impl Checkpointer {
     /// For a zone whose store has `chain` (a base and its deltas, possibly empty) and that was adopted at `tick`, which is released.
     #[must_use]
     pub fn new(config: CheckpointConfig, chain: &[CheckpointHead], tick: Tick) -> Self {
-        assert!(config.delta_ticks > 0 && config.retry_ticks > 0, "checkpoints are at least a tick apart");
+        assert!(
+            config.delta_ticks > 0 && config.retry_ticks > 0,
+            "checkpoints are at least a tick apart"
+        );
         let base = chain.first();
-        assert!(base.is_none_or(|base| base.kind == CheckpointKind::Base), "a chain starts with a base");
+        assert!(
+            base.is_none_or(|base| base.kind == CheckpointKind::Base),
+            "a chain starts with a base"
+        );
         Self {
             config,
             state: State::Idle,
@@ -122,6 +148,7 @@ impl Checkpointer {
             delta_bytes: chain.iter().skip(1).map(|delta| delta.bytes).sum(),
             // A zone that was never stored is stored soon: until then its whole history is journal.
             next_at: tick + if base.is_some() { config.delta_ticks } else { 1 },
+            tick,
             released_tick: tick,
             is_base_next: base.is_none(),
             is_reseed: false,
@@ -129,10 +156,11 @@ impl Checkpointer {
         }
     }
 
-    /// The zone stepped to `tick`.
+    /// The zone stands at `tick`. Call it after each step, and while a zone that stands still has something to write.
     pub fn handle_tick(&mut self, tick: Tick) {
+        self.tick = tick;
         if matches!(self.state, State::Idle) && tick >= self.next_at {
-            self.start(tick);
+            self.start();
         }
     }
 
@@ -141,7 +169,12 @@ impl Checkpointer {
         self.released_tick = self.released_tick.max(tick);
     }
 
-    /// The next one is a base, and it is cut at the next tick: after a claim under a higher epoch, before a planned stop.
+    /// One more is wanted as soon as the one under way is done: before a planned stop.
+    pub const fn handle_wanted(&mut self) {
+        self.next_at = 0;
+    }
+
+    /// The next one is a base, and soon: after a claim under a higher epoch.
     pub const fn handle_base_wanted(&mut self) {
         self.is_base_next = true;
         self.next_at = 0;
@@ -153,7 +186,7 @@ impl Checkpointer {
         self.is_reseed = true;
         self.handle_base_wanted();
         if matches!(self.state, State::Waiting { .. }) {
-            self.fail(0);
+            self.fail();
         }
     }
 
@@ -162,10 +195,12 @@ impl Checkpointer {
     /// # Panics
     /// If no capture was asked for, or another kind.
     pub fn handle_captured(&mut self, position: Position, cut: Cut, body: Bytes) {
-        let State::Cutting { cut: asked, .. } = self.state else { panic!("a capture that nobody asked for") };
+        let State::Cutting { cut: asked, .. } = self.state else {
+            panic!("a capture that nobody asked for")
+        };
         assert!(asked == cut, "another kind of capture than was asked for");
         if self.is_reseed && cut == Cut::Delta {
-            self.fail(0);
+            self.fail();
             return;
         }
         let kind = match (cut, self.head) {
@@ -174,7 +209,12 @@ impl Checkpointer {
             (Cut::Base, _) => CheckpointKind::Base,
         };
         let parts = u32::try_from(body.len().div_ceil(PART_BYTES_MAX)).expect("a body has fewer than 2^32 parts");
-        let head = CheckpointHead { position, kind, parts, bytes: body.len() as u64 };
+        let head = CheckpointHead {
+            position,
+            kind,
+            parts,
+            bytes: body.len() as u64,
+        };
         self.state = State::Waiting { head, body };
     }
 
@@ -189,11 +229,20 @@ impl Checkpointer {
                 *is_sent = true;
                 Some(CheckpointCommand::Cut(*cut))
             }
-            State::Writing { head, body, index, is_sent } if !*is_sent => {
+            State::Writing {
+                head,
+                body,
+                index,
+                is_sent,
+            } if !*is_sent => {
                 *is_sent = true;
                 let start = *index as usize * PART_BYTES_MAX;
                 let bytes = body.slice(start..body.len().min(start + PART_BYTES_MAX));
-                Some(CheckpointCommand::PutPart { position: head.position, index: *index, bytes })
+                Some(CheckpointCommand::PutPart {
+                    position: head.position,
+                    index: *index,
+                    bytes,
+                })
             }
             State::Moving { head, is_sent, .. } if !*is_sent => {
                 *is_sent = true;
@@ -205,21 +254,36 @@ impl Checkpointer {
 
     /// The part is stored.
     pub fn handle_part_put(&mut self) {
-        let State::Writing { head, index, is_sent: is_sent @ true, .. } = &mut self.state else {
+        let State::Writing {
+            head,
+            index,
+            is_sent: is_sent @ true,
+            ..
+        } = &mut self.state
+        else {
             panic!("an answer without a part in flight")
         };
         *index += 1;
         *is_sent = false;
         if self.is_reseed && head.kind != CheckpointKind::Base {
-            self.fail(0);
+            self.fail();
         } else if *index == head.parts {
-            self.state = State::Moving { head: *head, attempts: 0, is_sent: false };
+            self.state = State::Moving {
+                head: *head,
+                attempts: 0,
+                is_sent: false,
+            };
         }
     }
 
     /// The head is moved.
     pub fn handle_head_moved(&mut self) {
-        let State::Moving { head, is_sent: true, .. } = self.state else { panic!("an answer without a head in flight") };
+        let State::Moving {
+            head, is_sent: true, ..
+        } = self.state
+        else {
+            panic!("an answer without a head in flight")
+        };
         self.head = Some(head.position);
         let tick = head.position.tick;
         match head.kind {
@@ -229,13 +293,10 @@ impl Checkpointer {
                 self.delta_bytes = 0;
                 self.is_base_next = false;
                 self.is_reseed = false;
-                self.next_at = tick + self.config.delta_ticks;
             }
-            CheckpointKind::Delta { .. } => {
-                self.delta_bytes += head.bytes;
-                self.next_at = if self.is_base_next { 0 } else { tick + self.config.delta_ticks };
-            }
+            CheckpointKind::Delta { .. } => self.delta_bytes += head.bytes,
         }
+        self.next_at = self.next_at.min(tick + self.config.delta_ticks);
         self.state = State::Idle;
         self.notices.push_back(CheckpointCommand::CaptureConfirmed(head));
     }
@@ -256,7 +317,7 @@ impl Checkpointer {
             (_, State::Moving { is_sent: true, .. }) => self.is_base_next = true,
             _ => panic!("a failure without anything in flight"),
         }
-        self.fail(self.config.retry_ticks);
+        self.fail();
         CheckpointEvent::Later { after_ms }
     }
 
@@ -272,30 +333,51 @@ impl Checkpointer {
         matches!(self.state, State::Idle) && self.notices.is_empty()
     }
 
-    fn start(&mut self, tick: Tick) {
-        let by_time = tick.saturating_sub(self.base_tick) >= self.config.base_ticks;
+    fn start(&mut self) {
+        let by_time = self.tick.saturating_sub(self.base_tick) >= self.config.base_ticks;
         let by_bytes = self.delta_bytes > self.base_bytes;
         let is_base = self.is_base_next || self.head.is_none() || by_time || by_bytes;
-        self.state = State::Cutting { cut: if is_base { Cut::Base } else { Cut::Delta }, is_sent: false };
-        // Should this one fail, the next is not before this.
-        self.next_at = tick + self.config.retry_ticks;
+        self.state = State::Cutting {
+            cut: if is_base { Cut::Base } else { Cut::Delta },
+            is_sent: false,
+        };
+        // Whoever wants one from now on wants a later one.
+        self.next_at = Tick::MAX;
     }
 
     fn leave_waiting(&mut self) {
-        let State::Waiting { head, .. } = &self.state else { return };
+        let State::Waiting { head, .. } = &self.state else {
+            return;
+        };
         if head.position.tick > self.released_tick && !self.is_reseed {
             return;
         }
-        let State::Waiting { head, body } = std::mem::replace(&mut self.state, State::Idle) else { unreachable!() };
+        let State::Waiting { head, body } = std::mem::replace(&mut self.state, State::Idle) else {
+            unreachable!()
+        };
         self.state = if head.parts == 0 {
-            State::Moving { head, attempts: 0, is_sent: false }
+            State::Moving {
+                head,
+                attempts: 0,
+                is_sent: false,
+            }
         } else {
-            State::Writing { head, body, index: 0, is_sent: false }
+            State::Writing {
+                head,
+                body,
+                index: 0,
+                is_sent: false,
+            }
         };
     }
 
-    fn fail(&mut self, _retry_ticks: u64) {
+    fn fail(&mut self) {
         self.state = State::Idle;
+        self.next_at = if self.is_reseed {
+            0
+        } else {
+            self.next_at.min(self.tick + self.config.retry_ticks)
+        };
         self.notices.push_back(CheckpointCommand::CaptureFailed);
     }
 }

@@ -107,7 +107,11 @@ impl<S, R> Gate<S, R> {
     /// # Panics
     /// If `tick` does not follow the last one: an output was lost or told twice.
     pub fn hold(&mut self, tick: Tick, shown: S, told: R) {
-        assert!(tick == self.last_held + 1, "tick {tick} is held after tick {}", self.last_held);
+        assert!(
+            tick == self.last_held + 1,
+            "tick {tick} is held after tick {}",
+            self.last_held
+        );
         self.last_held = tick;
         self.shown.push_back((tick, shown));
         self.told.push_back((tick, told));
@@ -119,7 +123,11 @@ impl<S, R> Gate<S, R> {
     /// # Panics
     /// If acknowledgements go back: what was certain cannot become uncertain.
     pub fn handle_acknowledged(&mut self, tick: Tick) {
-        assert!(tick >= self.acknowledged, "tick {tick} is acknowledged after tick {}", self.acknowledged);
+        assert!(
+            tick >= self.acknowledged,
+            "tick {tick} is acknowledged after tick {}",
+            self.acknowledged
+        );
         self.acknowledged = tick;
         self.release();
     }
@@ -132,7 +140,11 @@ impl<S, R> Gate<S, R> {
         if !self.is_open || tick > self.released || told_first {
             return None;
         }
-        self.shown.pop_front().map(|(tick, inner)| Released { epoch: self.epoch, tick, inner })
+        self.shown.pop_front().map(|(tick, inner)| Released {
+            epoch: self.epoch,
+            tick,
+            inner,
+        })
     }
 
     /// The next thing that a tick tells: at every level only after the acknowledgement.
@@ -141,7 +153,11 @@ impl<S, R> Gate<S, R> {
         if !self.is_open || tick > self.acknowledged {
             return None;
         }
-        self.told.pop_front().map(|(tick, inner)| Released { epoch: self.epoch, tick, inner })
+        self.told.pop_front().map(|(tick, inner)| Released {
+            epoch: self.epoch,
+            tick,
+            inner,
+        })
     }
 
     /// Nothing derived from a later tick may leave: not to clients, and not into a checkpoint's head. It stands still while the gate

@@ -105,8 +105,17 @@ impl Journal {
     /// # Panics
     /// If the record does not follow the last one.
     pub fn push(&mut self, record: StoredRecord) -> Result<(), RingFull> {
-        assert!(record.tick == self.last.tick + 1, "record {} follows record {}", record.tick, self.last.tick);
-        assert!(record.prev_hash == self.last.hash, "record {} names another predecessor", record.tick);
+        assert!(
+            record.tick == self.last.tick + 1,
+            "record {} follows record {}",
+            record.tick,
+            self.last.tick
+        );
+        assert!(
+            record.prev_hash == self.last.hash,
+            "record {} names another predecessor",
+            record.tick
+        );
         if self.ring.len() >= RING_RECORDS_MAX {
             let oldest = self.ring.front().map_or(0, |oldest| oldest.tick);
             if oldest > self.acknowledged.tick || oldest >= self.cursor {
@@ -114,7 +123,11 @@ impl Journal {
             }
             self.ring.pop_front();
         }
-        self.last = Position { epoch: self.epoch, tick: record.tick, hash: record.hash };
+        self.last = Position {
+            epoch: self.epoch,
+            tick: record.tick,
+            hash: record.hash,
+        };
         self.ring.push_back(record);
         Ok(())
     }
@@ -156,7 +169,10 @@ impl Journal {
     /// The base that [`JournalEvent::Reseed`] asked for is the store's head: it stands for every record up to its tick.
     pub fn handle_reseeded(&mut self, position: Position) -> JournalEvent {
         assert!(self.is_reseeding, "a base that nobody asked for");
-        assert!(position.tick >= self.acknowledged.tick, "a base must not take back what was acknowledged");
+        assert!(
+            position.tick >= self.acknowledged.tick,
+            "a base must not take back what was acknowledged"
+        );
         self.is_reseeding = false;
         self.resent_from = None;
         self.acknowledged = position;
@@ -168,7 +184,11 @@ impl Journal {
     /// Frees acknowledged records up to `tick`: a base covers them, so no resend needs them.
     pub fn forget(&mut self, tick: Tick) {
         let end = tick.min(self.acknowledged.tick);
-        while self.ring.front().is_some_and(|record| record.tick <= end && record.tick < self.cursor) {
+        while self
+            .ring
+            .front()
+            .is_some_and(|record| record.tick <= end && record.tick < self.cursor)
+        {
             self.ring.pop_front();
         }
     }
@@ -196,10 +216,20 @@ impl Journal {
         self.resent_from = None;
         self.cursor = tick + 1;
         if tick > self.acknowledged.tick {
-            let record = self.ring.iter().find(|record| record.tick == tick).expect("the ring keeps what is in flight");
-            self.acknowledged = Position { epoch: self.epoch, tick, hash: record.hash };
+            let record = self
+                .ring
+                .iter()
+                .find(|record| record.tick == tick)
+                .expect("the ring keeps what is in flight");
+            self.acknowledged = Position {
+                epoch: self.epoch,
+                tick,
+                hash: record.hash,
+            };
         }
-        JournalEvent::Acknowledged { position: self.acknowledged }
+        JournalEvent::Acknowledged {
+            position: self.acknowledged,
+        }
     }
 
     fn go_back(&mut self, store_last: Tick) -> JournalEvent {

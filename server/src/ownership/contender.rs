@@ -31,7 +31,14 @@ impl ContenderConfig {
     /// Two zones at a time, and 50 ms of back-off per zone held: several claims take place in it, and a player does not feel it.
     #[must_use]
     pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
-        Self { ttl, room, adoptions_max: 2, preferred, backoff_step: Duration::from_millis(50), seed }
+        Self {
+            ttl,
+            room,
+            adoptions_max: 2,
+            preferred,
+            backoff_step: Duration::from_millis(50),
+            seed,
+        }
     }
 }
 
@@ -93,7 +100,11 @@ impl Contender {
             .candidates()
             .filter(|watch| now >= self.claimable_at(watch))
             .min_by_key(|watch| {
-                (!self.is_preferred(watch), std::cmp::Reverse(watch.view.players), watch.view.zone.clone())
+                (
+                    !self.is_preferred(watch),
+                    std::cmp::Reverse(watch.view.players),
+                    watch.view.zone.clone(),
+                )
             })
             .map(|watch| watch.view.clone())?;
         self.in_flight = Some(view.zone.clone());
@@ -132,7 +143,10 @@ impl Contender {
 
     /// The zone is adopted and runs.
     pub fn handle_adopted(&mut self, zone: &ZoneName) {
-        assert!(self.adopting.remove(zone), "{zone} was adopted without having been claimed");
+        assert!(
+            self.adopting.remove(zone),
+            "{zone} was adopted without having been claimed"
+        );
         self.held.insert(zone.clone());
     }
 
@@ -167,7 +181,11 @@ impl Contender {
     /// players who wait, so it is left for a ttl to a shard that names it.
     fn claimable_at(&self, watch: &Watch) -> Duration {
         let never_held = watch.view.epoch == 0 && !self.is_preferred(watch);
-        let wait = if watch.view.released && !never_held { Duration::ZERO } else { self.config.ttl };
+        let wait = if watch.view.released && !never_held {
+            Duration::ZERO
+        } else {
+            self.config.ttl
+        };
         (watch.since + wait + watch.backoff).max(watch.not_before)
     }
 
@@ -179,7 +197,15 @@ impl Contender {
             return;
         }
         let backoff = self.draw_backoff(&view.zone);
-        self.watches.insert(view.zone.clone(), Watch { view, since: now, backoff, not_before: now });
+        self.watches.insert(
+            view.zone.clone(),
+            Watch {
+                view,
+                since: now,
+                backoff,
+                not_before: now,
+            },
+        );
     }
 
     fn end_claim(&mut self) -> ZoneName {

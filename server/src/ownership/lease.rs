@@ -178,9 +178,7 @@ impl Lease {
             LeaseState::Suspended => (now >= self.next_at).then_some(LeaseCommand::Reclaim),
             _ if self.is_stalled(now) => None,
             LeaseState::Paused { woke_at, .. } if self.sent_at < woke_at => Some(LeaseCommand::Renew),
-            LeaseState::Held { .. } | LeaseState::Paused { .. } => {
-                (now >= self.next_at).then_some(LeaseCommand::Renew)
-            }
+            LeaseState::Held { .. } | LeaseState::Paused { .. } => (now >= self.next_at).then_some(LeaseCommand::Renew),
         }
     }
 
@@ -203,7 +201,10 @@ impl Lease {
                 self.state = if sent_at >= *woke_at {
                     LeaseState::Held { deadline }
                 } else {
-                    LeaseState::Paused { deadline, woke_at: *woke_at }
+                    LeaseState::Paused {
+                        deadline,
+                        woke_at: *woke_at,
+                    }
                 };
             }
             LeaseState::Suspended | LeaseState::Lost => {}
@@ -213,7 +214,10 @@ impl Lease {
 
     /// The authority granted the suspended zone anew, under a higher epoch, by a claim sent at `sent_at`.
     pub fn handle_reclaimed(&mut self, sent_at: Duration, now: Duration) {
-        assert!(self.state == LeaseState::Suspended, "only a suspended zone is claimed anew");
+        assert!(
+            self.state == LeaseState::Suspended,
+            "only a suspended zone is claimed anew"
+        );
         *self = Self::new(self.config, sent_at, now);
         self.expire(now);
     }
