@@ -9,3 +9,12 @@ pub use scene::{Scene, SceneSession};
 /// A zone's state, hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest(pub u64);
+
+/// How much a capture takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Everything.
+    Base,
+    /// What changed since the last confirmed capture.
+    Delta,
+}
