@@ -13,3 +13,5 @@ pub mod replication;
 pub mod durability;
 pub mod cluster;
 pub mod io;
+#[cfg(feature = "testing")]
+pub mod testing;
