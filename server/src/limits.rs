@@ -71,3 +71,4 @@ const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);
 const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);
+const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
