@@ -78,3 +78,4 @@ const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
 pub const STATE_LAYOUT: u16 = 1;
+const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);

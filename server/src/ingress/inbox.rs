@@ -162,10 +162,10 @@ impl Inbox {
         for intent in frame.intents {
             if intent.seq <= attached.frozen_seq {
                 self.counters.repeats += 1;
-            } else if intent.seq - attached.frozen_seq > 1 {
-                self.counters.gaps += 1;
             } else if attached.taken == TICK_SESSION_INTENTS_MAX {
                 self.counters.over_session_limit += 1;
+            } else if intent.seq - attached.frozen_seq > 1 {
+                self.counters.gaps += 1;
             } else {
                 attached.frozen_seq = intent.seq;
                 attached.taken += 1;
@@ -196,3 +196,6 @@ impl AttachedSession {
         advance >= EVENT_ACK_EVENTS_MIN || (advance > 0 && drain - self.acked_drain >= EVENT_ACK_TICKS_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

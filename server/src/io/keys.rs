@@ -228,11 +228,12 @@ fn crypto_provider() -> Arc<CryptoProvider> {
 
 fn load_ticket_keys(dir: &Path) -> Result<(Option<SigningKey>, VerifyingKey), KeysError> {
     let (secret_path, public_path) = (dir.join("ticket.key"), dir.join("ticket.pub"));
-    // The secret half is always written first, so a public half alone was put there by somebody who wants it so.
+    // The secret half is always written first, and looked for last: a public half without it was put there by somebody who wants it so.
+    let public_there = read(&public_path, Secrecy::Public)?.is_some();
     let secret = match read(&secret_path, Secrecy::Secret)? {
-        Some(text) => Some(text),
-        None if read(&public_path, Secrecy::Public)?.is_some() => None,
+        None if public_there => None,
         None => Some(read_or_create(&secret_path, Secrecy::Secret, random_hex)?),
+        found => found,
     };
     let signing = secret
         .map(|text| parse_hex(&secret_path, &text))
@@ -317,7 +318,7 @@ fn read_or_create(
         return Ok(text);
     }
     let text = make()?;
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     // Made with mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(|e| io_error("create a file in", dir, e))?;
     file.write_all(text.as_bytes())
@@ -360,3 +361,6 @@ fn parse_hex(path: &Path, text: &str) -> Result<[u8; 32], KeysError> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

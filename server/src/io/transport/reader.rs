@@ -50,7 +50,7 @@ pub(super) async fn serve(connecting: Connecting, served: Arc<Served>, slots: Sl
     tokio::spawn(write_control(conn.clone(), outgoing, send));
     let mut control = ControlReader::new(recv);
     let greeting = match turn_away {
-        Some(code) => Err((code, String::new())),
+        Some(code) => Err((code, code.to_string())),
         None => timeout_at(deadline, greet(&mut control, &served))
             .await
             .unwrap_or_else(|_| {
