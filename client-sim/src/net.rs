@@ -78,6 +78,9 @@ pub enum NetError {
     /// A socket could not be made or read.
     #[error("udp socket")]
     Socket(#[from] io::Error),
+    /// A control message is larger than any server takes.
+    #[error("control message")]
+    Frame(#[from] message::FrameError),
     /// No connection to that address can be begun.
     #[error("cannot connect to {addr}")]
     Connect {
@@ -148,11 +151,13 @@ impl Net {
     }
 
     /// Queues a control message; it leaves with the next [`Net::turn`]. A connection that is gone ignores it: its owner was told.
-    pub fn send_control(&mut self, id: LinkId, message: &ClientMessage) {
+    pub fn send_control(&mut self, id: LinkId, message: &ClientMessage) -> Result<(), NetError> {
+        let frame = Bytes::from(message::encode_frame(message)?);
         if let Some(link) = self.link(id) {
-            link.write_control(Bytes::from(message::encode_frame(message)));
+            link.write_control(frame);
             self.hurry(id);
         }
+        Ok(())
     }
 
     /// Queues a datagram; it leaves with the owner's next [`Net::transmit`]. It may be lost, here as on the way.

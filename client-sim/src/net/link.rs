@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use everhold_protocol::{RefusalCode, ServerMessage};
+use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use everhold_protocol::message::FrameDecoder;
 use quinn_proto::{
     Connection, ConnectionError, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
@@ -56,7 +57,7 @@ impl Link {
             urgent: false,
             orphaned: false,
             control: None,
-            decoder: FrameDecoder::default(),
+            decoder: FrameDecoder::new(CONTROL_BYTES_MAX),
             unsent: VecDeque::new(),
         }
     }
