@@ -6,6 +6,10 @@ use criterion::Criterion;
 use everhold::zone::{Scene, SceneSession};
 use everhold_protocol::{EntityId, EntityKind, EntityView};
 
+/// The allocator of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The sizes at which everything is measured.
 pub const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];
 

@@ -20,6 +20,8 @@ mod grid;
 #[cfg(test)]
 mod tests;
 
+use std::ops::{Range, RangeInclusive};
+
 use everhold_protocol::Tick;
 
 use crate::limits::SCENE_ENTITIES_MAX;
@@ -42,7 +44,7 @@ pub struct Reach {
 impl Reach {
     /// Radii that a [`Reach`] may have. The lower end keeps the smallest square above one centimetre; the upper one keeps a squared
     /// distance within the 30 bits that a sort key has for it.
-    pub const RADIUS_CM: std::ops::RangeInclusive<i32> = 64..=32_767;
+    pub const RADIUS_CM: RangeInclusive<i32> = 64..=32_767;
 }
 
 /// One who looks.
@@ -58,16 +60,28 @@ pub struct Viewer {
     y: i32,
 }
 
+impl Viewer {
+    /// The squared distance to an entity of a cell that this viewer's circle touches.
+    #[inline]
+    fn distance_squared(&self, x: i32, y: i32) -> u64 {
+        // Such an entity is at most a radius and a cell away, so that nothing wraps whatever the map.
+        let (dx, dy) = (i64::from(x) - i64::from(self.x), i64::from(y) - i64::from(self.y));
+        dx.wrapping_mul(dx).wrapping_add(dy.wrapping_mul(dy)).cast_unsigned()
+    }
+}
+
 /// What one viewer sees, and the memory to find it in; reused from viewer to viewer.
 #[derive(Debug, Default)]
 pub struct Sight {
-    /// Keys of the seen; behind `len` there is garbage, so that filtering can write without branching.
-    keys: Vec<u64>,
+    /// Places of those within reach; behind `len` there is garbage, so that a filter can write without branching.
+    places: Vec<u32>,
     len: usize,
+    /// Keys of those among whom the nearest are to be chosen.
+    keys: Vec<u64>,
     frontier: std::collections::BinaryHeap<std::cmp::Reverse<u64>>,
 }
 
-/// Packs what entities are ordered by, and where they are: squared distance (30 bits), rank of the id (17), place in grid order (17).
+/// A key packs what entities are ordered by, and where they are: squared distance (30 bits), rank of the id (17), place (17).
 const PLACE_BITS: u32 = 17;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 const DISTANCE_SHIFT: u32 = 2 * PLACE_BITS;
@@ -76,24 +90,43 @@ const _: () = assert!((*Reach::RADIUS_CM.end() as i64).pow(2) < 1 << (u64::BITS 
 
 impl Sight {
     /// Places in grid order of the seen entities. Which ones they are is exact; their order says nothing.
-    pub fn places(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.keys[..self.len].iter().map(|key| (key & PLACE_MASK) as usize)
+    #[must_use]
+    pub fn places(&self) -> &[u32] {
+        &self.places[..self.len]
     }
 
-    /// Room for `more` keys behind the present ones.
-    fn reserve(&mut self, more: usize) {
-        let needed = self.len + more;
-        if self.keys.len() < needed {
-            self.keys.resize(needed, 0);
+    /// Room for `more` places behind the present ones.
+    fn room(&mut self, more: usize) -> &mut [u32] {
+        let end = self.len + more;
+        if self.places.len() < end {
+            self.places.resize(end, 0);
         }
+        &mut self.places[self.len..end]
     }
 
-    /// Keeps the `count` first by (distance, id) if there are more.
-    fn keep_nearest(&mut self, count: usize) {
-        if self.len > count {
-            self.keys[..self.len].select_nth_unstable(count);
-            self.len = count;
+    /// Moves the places found so far to the keys.
+    fn key_places(&mut self, grid: &Grid, viewer: &Viewer) {
+        self.keys.extend(
+            self.places[..self.len]
+                .iter()
+                .map(|&place| grid.key(place as usize, viewer)),
+        );
+        self.len = 0;
+    }
+
+    /// Makes the `count` first of the keys by (distance, id), or all if there are not more, what is seen.
+    fn see_nearest(&mut self, count: usize) {
+        if self.keys.len() > count {
+            self.keys.select_nth_unstable(count);
+            self.keys.truncate(count);
         }
+        self.len = 0;
+        let count = self.keys.len();
+        self.room(count);
+        for (place, key) in self.places.iter_mut().zip(&self.keys) {
+            *place = (key & PLACE_MASK) as u32;
+        }
+        self.len = count;
     }
 }
 
@@ -152,19 +185,35 @@ impl Interest {
     /// Finds what a viewer of this scene sees.
     pub fn look(&self, viewer: &Viewer, tick: Tick, sight: &mut Sight) {
         sight.len = 0;
+        sight.keys.clear();
         let Some(window) = self.grid.window(viewer.x, viewer.y, self.reach.radius_cm) else {
             return;
         };
         let few = self.grid.count(&window) <= FILTER_BUDGETS * self.reach.budget;
         if few && !self.crowds.stack_within(&self.grid, &window) {
             for row in window.rows() {
-                self.grid
-                    .filter(self.grid.row(&window, row), viewer, self.radius_squared(), sight);
+                self.filter_others(self.grid.row(&window, row), viewer, self.radius_squared(), sight);
             }
+            if sight.len <= self.reach.budget {
+                return;
+            }
+            sight.key_places(&self.grid, viewer);
         } else {
             self.search(viewer, &window, tick, sight);
         }
-        sight.keep_nearest(self.reach.budget);
+        sight.see_nearest(self.reach.budget);
+    }
+
+    /// Adds those of `range` to the sight that are within the distance, the viewer excepted.
+    #[inline]
+    fn filter_others(&self, range: Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
+        match viewer.own {
+            Some(own) if range.contains(&(own as usize)) => {
+                self.grid.filter(range.start..own as usize, viewer, limit, sight);
+                self.grid.filter(own as usize + 1..range.end, viewer, limit, sight);
+            }
+            _ => self.grid.filter(range, viewer, limit, sight),
+        }
     }
 
     fn radius_squared(&self) -> u64 {

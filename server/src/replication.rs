@@ -103,7 +103,7 @@ impl Replicator {
             self.datagram.records.clear();
             self.datagram
                 .records
-                .extend(self.sight.places().map(|place| records[place]));
+                .extend(self.sight.places().iter().map(|&place| records[place as usize]));
             arena.extend_from_slice(&self.datagram.header);
             arena.extend_from_slice(self.datagram.records.as_flattened());
             ends.push((session.session, arena.len()));

@@ -4,6 +4,7 @@
 //! is further away than the `budget`-th entity found. It opens about as many squares as the budget fills, however large the crowd is.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use everhold_protocol::Tick;
 
@@ -23,6 +24,8 @@ pub(super) struct Crowds {
     /// Cells with more than [`LEAF_ENTITIES_MAX`] entities, ascending, and their node.
     cells: Vec<(u32, u32)>,
     nodes: Vec<Node>,
+    /// The smallest squares' width is two to this power, cm.
+    shift_min: u32,
     /// Cells in which a smallest square alone holds more than a budget, ascending.
     stacks: Vec<u32>,
     /// Scratch.
@@ -41,21 +44,27 @@ struct Node {
 }
 
 impl Node {
-    fn range(&self) -> std::ops::Range<usize> {
+    fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
+    }
+
+    /// Whether it cannot be split and alone holds more than a budget, so that those in it take turns.
+    fn is_stack(&self, shift_min: u32, budget: usize) -> bool {
+        self.square.shift <= shift_min && self.range().len() > budget
     }
 }
 
 impl Crowds {
     /// Splits the grid's full cells down to squares of two to the power of `shift_min` cm. Rearranges places within those cells.
     pub(super) fn rebuild(&mut self, grid: &mut Grid, shift_min: u32, budget: usize) {
+        self.shift_min = shift_min;
         self.cells.clear();
         self.stacks.clear();
         self.nodes.clear();
         for cell in 0..grid.cell_count() {
             let range = grid.cell(cell);
             if range.len() > LEAF_ENTITIES_MAX {
-                self.sort_cell(grid, cell, shift_min);
+                self.sort_cell(grid, cell);
                 self.cells.push((cell as u32, self.nodes.len() as u32));
                 let (start, end) = (range.start as u32, range.end as u32);
                 self.nodes.push(Node {
@@ -65,11 +74,8 @@ impl Crowds {
                     quarters: 0,
                 });
                 let root = self.nodes.len() - 1;
-                self.split(grid, root, shift_min);
-                if self.nodes[root..]
-                    .iter()
-                    .any(|node| node.quarters == 0 && node.range().len() > budget)
-                {
+                self.split(grid, root);
+                if self.nodes[root..].iter().any(|node| node.is_stack(shift_min, budget)) {
                     self.stacks.push(cell as u32);
                 }
             }
@@ -89,8 +95,9 @@ impl Crowds {
     }
 
     /// Sorts a cell along a Z-order curve of its smallest squares, so that every square in it is one range; by id within a square.
-    fn sort_cell(&mut self, grid: &mut Grid, cell: usize, shift_min: u32) {
+    fn sort_cell(&mut self, grid: &mut Grid, cell: usize) {
         let square = grid.square(cell);
+        let shift_min = self.shift_min;
         let code = |place: usize| {
             let (x, y) = grid.position(place);
             let across = (i64::from(x) - square.x) as u32 >> shift_min;
@@ -108,11 +115,11 @@ impl Crowds {
     }
 
     /// Splits the node, then its quarters, then theirs.
-    fn split(&mut self, grid: &Grid, first: usize, shift_min: u32) {
+    fn split(&mut self, grid: &Grid, first: usize) {
         let mut index = first;
         while index < self.nodes.len() {
             let node = self.nodes[index];
-            if node.range().len() > LEAF_ENTITIES_MAX && node.square.shift > shift_min {
+            if node.range().len() > LEAF_ENTITIES_MAX && node.square.shift > self.shift_min {
                 self.nodes[index].quarters = self.nodes.len() as u32;
                 self.push_quarters(grid, &node);
             }
@@ -191,13 +198,14 @@ impl Interest {
             }
             let index = (entry & INDEX_MASK) as usize;
             if entry & CELL != 0 {
-                self.grid.filter(self.grid.cell(index), viewer, limit, sight);
+                self.filter_others(self.grid.cell(index), viewer, limit, sight);
             } else {
                 self.open(index, viewer, limit, tick, sight);
             }
-            if sight.len >= cut_at {
-                sight.keys[..sight.len].select_nth_unstable(budget - 1);
-                sight.len = budget;
+            sight.key_places(&self.grid, viewer);
+            if sight.keys.len() >= cut_at {
+                sight.keys.select_nth_unstable(budget - 1);
+                sight.keys.truncate(budget);
                 limit = sight.keys[budget - 1] >> DISTANCE_SHIFT;
                 cut_at = 2 * budget;
             }
@@ -227,31 +235,30 @@ impl Interest {
         }
     }
 
-    /// Replaces a square by its quarters, or takes what is in it.
+    /// Replaces a square by its quarters, or takes what is in it: all, or this tick's window of a stack.
     fn open(&self, index: usize, viewer: &Viewer, limit: u64, tick: Tick, sight: &mut Sight) {
         let node = &self.crowds.nodes[index];
-        if node.quarters == 0 {
-            return self.take(node.range(), viewer, limit, tick, sight);
+        let budget = self.reach.budget;
+        if node.quarters != 0 {
+            self.push_quarters(node.quarters as usize, viewer, limit, sight);
+        } else if node.is_stack(self.crowds.shift_min, budget) {
+            let range = node.range();
+            let turn = (tick % range.len() as u64) as usize * budget % range.len();
+            let head = range.start + turn..(range.start + turn + budget).min(range.end);
+            let rest = range.start..range.start + budget - head.len();
+            self.filter_others(head, viewer, limit, sight);
+            self.filter_others(rest, viewer, limit, sight);
+        } else {
+            self.filter_others(node.range(), viewer, limit, sight);
         }
-        let first = node.quarters as usize;
+    }
+
+    fn push_quarters(&self, first: usize, viewer: &Viewer, limit: u64, sight: &mut Sight) {
         for (quarter, index) in self.crowds.nodes[first..first + 4].iter().zip(first as u64..) {
             let distance = quarter.square.distance_squared(viewer.x, viewer.y);
             if quarter.start < quarter.end && distance <= limit {
                 sight.frontier.push(Reverse(distance << 32 | index));
             }
         }
-    }
-
-    /// Takes a whole square, or this tick's window of one that alone holds more than the budget.
-    fn take(&self, range: std::ops::Range<usize>, viewer: &Viewer, limit: u64, tick: Tick, sight: &mut Sight) {
-        let budget = self.reach.budget;
-        if range.len() <= budget {
-            return self.grid.filter(range, viewer, limit, sight);
-        }
-        let turn = (tick % range.len() as u64) as usize * budget % range.len();
-        let head = range.start + turn..(range.start + turn + budget).min(range.end);
-        let rest = range.start..range.start + budget - head.len();
-        self.grid.filter(head, viewer, limit, sight);
-        self.grid.filter(rest, viewer, limit, sight);
     }
 }

@@ -4,6 +4,8 @@
 //! Cells are a power of two wide (the largest that is at most half the radius), so that a cell's index is a shift and a cell can be
 //! quartered exactly. Within a cell entities stand in order of id.
 
+use std::ops::{Range, RangeInclusive};
+
 use everhold_protocol::{EntityId, EntityView};
 
 use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewer};
@@ -49,11 +51,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn rows(&self) -> std::ops::RangeInclusive<u32> {
+    pub(super) fn rows(&self) -> RangeInclusive<u32> {
         self.rows.0..=self.rows.1
     }
 
-    pub(super) fn cols(&self) -> std::ops::RangeInclusive<u32> {
+    pub(super) fn cols(&self) -> RangeInclusive<u32> {
         self.cols.0..=self.cols.1
     }
 }
@@ -208,32 +210,29 @@ impl Grid {
     }
 
     /// The places of one row of a window.
-    pub(super) fn row(&self, window: &Window, row: u32) -> std::ops::Range<usize> {
+    pub(super) fn row(&self, window: &Window, row: u32) -> Range<usize> {
         let base = row as usize * self.cols as usize;
         self.starts[base + window.cols.0 as usize] as usize..self.starts[base + window.cols.1 as usize + 1] as usize
     }
 
-    /// Adds those of `range` to the sight that are within the distance, the viewer excepted.
+    /// Adds the places of those in `range` to the sight that are within the distance.
     #[inline]
-    pub(super) fn filter(&self, range: std::ops::Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
-        sight.reserve(range.len());
-        let (x, y) = (i64::from(viewer.x), i64::from(viewer.y));
-        let own = viewer.own.map_or(usize::MAX, |place| place as usize);
-        let columns = self.xs[range.clone()]
-            .iter()
-            .zip(&self.ys[range.clone()])
-            .zip(&self.keys[range.clone()]);
-        let out = &mut sight.keys[sight.len..];
-        let mut len = 0_usize;
-        for (((&ex, &ey), &key), place) in columns.zip(range) {
-            // Squares of at most 2^31 in either direction; further away is a cell's width, whatever the map, so nothing wraps.
-            let (dx, dy) = (i64::from(ex) - x, i64::from(ey) - y);
-            let distance = dx.wrapping_mul(dx).wrapping_add(dy.wrapping_mul(dy)) as u64;
+    pub(super) fn filter(&self, range: Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
+        let (xs, ys) = (&self.xs[range.clone()], &self.ys[range.clone()]);
+        let out = sight.room(range.len());
+        let (mut len, mut place) = (0_usize, range.start as u32);
+        for (&x, &y) in xs.iter().zip(ys) {
             // Written always, kept only if near: a branch here would be mispredicted half of the time.
-            out[len] = distance << DISTANCE_SHIFT | key;
-            len = len.wrapping_add(usize::from(distance <= limit && place != own));
+            out[len] = place;
+            len = len.wrapping_add(usize::from(viewer.distance_squared(x, y) <= limit));
+            place = place.wrapping_add(1);
         }
         sight.len += len;
+    }
+
+    /// What an entity is ordered by for a viewer, and its place: squared distance, rank of the id, place.
+    pub(super) fn key(&self, place: usize, viewer: &Viewer) -> u64 {
+        viewer.distance_squared(self.xs[place], self.ys[place]) << DISTANCE_SHIFT | self.keys[place]
     }
 
     pub(super) fn order(&self) -> &[u32] {
@@ -249,7 +248,7 @@ impl Grid {
     }
 
     /// The places of a cell.
-    pub(super) fn cell(&self, index: usize) -> std::ops::Range<usize> {
+    pub(super) fn cell(&self, index: usize) -> Range<usize> {
         self.starts[index] as usize..self.starts[index + 1] as usize
     }
 
@@ -274,7 +273,7 @@ impl Grid {
     }
 
     /// Rearranges the places of one cell: the one that is to stand at `range.start + n` stands at `permutation[n]` now.
-    pub(super) fn rearrange(&mut self, range: std::ops::Range<usize>, permutation: &[u32]) {
+    pub(super) fn rearrange(&mut self, range: Range<usize>, permutation: &[u32]) {
         let (xs, ys) = (self.xs[range.clone()].to_vec(), self.ys[range.clone()].to_vec());
         let (keys, order) = (self.keys[range.clone()].to_vec(), self.order[range.clone()].to_vec());
         for (place, &from) in range.clone().zip(permutation) {
