@@ -6,9 +6,12 @@
 pub mod limits;
 pub mod ownership;
 pub mod ingress;
-pub mod zone;
 pub mod rules;
+pub mod zone;
 pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod cluster;
+pub mod io;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -40,6 +40,28 @@ pub struct StoredRecord {
     pub body: Bytes,
 }
 
+/// What every store asks of an append before it looks at what it has.
+///
+/// # Panics
+/// If `records` is empty, or one of them does not follow the one before it: that is a defect of the caller, and storing it would make
+/// a history that nobody can replay.
+pub fn assert_consecutive(records: &[StoredRecord]) {
+    assert!(!records.is_empty(), "an append of nothing");
+    for pair in records.windows(2) {
+        assert!(
+            pair[1].tick == pair[0].tick + 1,
+            "record {} follows record {}",
+            pair[1].tick,
+            pair[0].tick
+        );
+        assert!(
+            pair[1].prev_hash == pair[0].hash,
+            "record {} names another predecessor",
+            pair[1].tick
+        );
+    }
+}
+
 /// A place in a zone's history: what a checkpoint covers, and what a delta names as its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {

@@ -1,0 +1,6 @@
+//! Everything that touches sockets, files, threads, and clocks. It decides nothing: machines above it do.
+
+pub mod clock;
+pub mod sqlite;
+pub mod keys;
+pub mod transport;
