@@ -50,13 +50,11 @@ pub(super) fn gather(marks: &[u8], len: usize, mut base: u32, out: &mut [u32]) -
         let valid = u64::MAX >> (8 * LANES.saturating_sub(left));
         let marks = u64::from_le_bytes(*marks) & valid;
         // Collects the lowest bits of the bytes in the topmost byte.
-        let chosen = &CHOSEN[(marks.wrapping_mul(0x0102_0408_1020_4080) >> 56) as usize];
+        let chosen = CHOSEN[(marks.wrapping_mul(0x0102_0408_1020_4080) >> 56) as usize];
         let out: &mut [u32; LANES] = out[count..]
             .first_chunk_mut()
             .expect("there is room for a multiple of the lanes");
-        for (out, lane) in out.iter_mut().zip(chosen) {
-            *out = base.wrapping_add(*lane);
-        }
+        *out = chosen.map(|lane| base.wrapping_add(lane));
         // Adds the bytes up in the topmost one.
         count += (marks.wrapping_mul(0x0101_0101_0101_0101) >> 56) as usize;
         left = left.saturating_sub(LANES);
