@@ -12,7 +12,7 @@ use super::grid::{Grid, Square, Window};
 use super::{DISTANCE_SHIFT, Interest, Sight, Viewer};
 
 /// Entities up to which a square is not split: filtering them costs less than opening four squares. Found by measuring.
-const LEAF_ENTITIES_MAX: usize = 24;
+const LEAF_ENTITIES_MAX: usize = 96;
 
 /// Marks a heap entry that is a cell of the grid; others are nodes.
 const CELL: u64 = 1 << 31;
