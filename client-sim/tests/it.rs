@@ -1,5 +1,6 @@
 //! `client-sim` against real QUIC servers in this process.
 
+#[cfg(test)]
 mod it {
     mod net;
     mod server;

@@ -34,7 +34,11 @@ impl Server {
             .unwrap();
         tls.alpn_protocols = vec![everhold_protocol::ALPN.to_vec()];
         let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let endpoint = {
             let _inside = runtime.enter();
             quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap()
@@ -50,7 +54,11 @@ impl Server {
                 });
             }
         });
-        Self { addr, certificate, _runtime: runtime }
+        Self {
+            addr,
+            certificate,
+            _runtime: runtime,
+        }
     }
 }
 
@@ -62,14 +70,19 @@ async fn echo_datagrams(connection: quinn::Connection) {
 
 /// A hello is answered, a log-out closes the connection with [`RefusalCode::Stopping`].
 async fn answer_control(connection: quinn::Connection) {
-    let Ok((mut send, mut receive)) = connection.accept_bi().await else { return };
+    let Ok((mut send, mut receive)) = connection.accept_bi().await else {
+        return;
+    };
     let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
     while let Ok(Some(chunk)) = receive.read_chunk(usize::MAX, true).await {
         decoder.push(&chunk.bytes);
         while let Some(message) = decoder.next::<ClientMessage>().unwrap() {
             match message {
                 ClientMessage::Hello { .. } => {
-                    let answer = ServerMessage::Refused { code: RefusalCode::Full, detail: HELLO_ANSWER.to_owned() };
+                    let answer = ServerMessage::Refused {
+                        code: RefusalCode::Full,
+                        detail: HELLO_ANSWER.to_owned(),
+                    };
                     send.write_all(&encode_frame(&answer).unwrap()).await.unwrap();
                 }
                 ClientMessage::Logout => connection.close((RefusalCode::Stopping as u32).into(), b"as you wish"),
