@@ -79,7 +79,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow:
 fn table(rows: &[ZoneRow]) -> Table {
     let text = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
         "zone", "owner", "epoch", "players", "released", "journal from", "checkpoint", "base", "fence",
     ]);
     for row in rows {

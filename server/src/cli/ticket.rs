@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use everhold_protocol::ticket::{TICKET_LIFETIME_S_MAX, TicketClaims, sign};
+use everhold_protocol::limits::TICKET_LIFETIME_S_MAX;
+use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{Account, ZoneName};
 
 use crate::io::clock;

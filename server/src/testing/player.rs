@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
-use everhold_protocol::limits::CONTROL_BYTES_MAX;
+use everhold_protocol::limits::{CONTROL_BYTES_MAX, TICKET_LIFETIME_S_MAX};
 use everhold_protocol::message::{FrameDecoder, encode_frame};
-use everhold_protocol::ticket::{TICKET_LIFETIME_S_MAX, TicketClaims, sign};
+use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{Account, Credential, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName};
 use tokio::sync::mpsc;
 
@@ -303,7 +303,7 @@ async fn carry(
             Some(frame) = frames.recv() => send.write_all(&frame).await?,
             chunk = receive.read_chunk(CONTROL_BYTES_MAX, true), if stream_open => match chunk? {
                 Some(chunk) => {
-                    decoder.push(&chunk.bytes)?;
+                    decoder.push(&chunk.bytes);
                     while let Some(message) = decoder.next()? {
                         net.send(NetEvent::Control(conn, message))?;
                     }

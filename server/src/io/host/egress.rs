@@ -145,7 +145,6 @@ impl Egress {
         }
         if let Some(old) = self.attached.remove(&session) {
             old.unbind();
-            old.send_control(&ServerMessage::Superseded);
             old.close(RefusalCode::Superseded, refusal_text(RefusalCode::Superseded));
         }
     }
