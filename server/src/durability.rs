@@ -10,4 +10,3 @@ pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Check
 pub use gate::{Durability, Gate, Released};
 pub use journal::{Journal, JournalEvent, RingFull, StopReason};
 pub use record::{Record, RecordError};
-pub mod adoption;
