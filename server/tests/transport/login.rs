@@ -43,18 +43,17 @@ async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
 async fn resume_is_told_to_the_shard_as_it_was_said() {
     let mut server = Server::start();
     let (zone, session, secret) = (claims(0).zone, SessionId::new(1, 2), [5; SECRET_BYTES]);
+    let (epoch, event_seq) = (3, 4);
     let credential = Credential::Resume {
         zone: zone.clone(),
         session,
         secret,
-        epoch: 3,
-        event_seq: 4,
+        epoch,
+        event_seq,
     };
+    let protocol = PROTOCOL_VERSION;
     let _player = server
-        .dial_and_say(&ClientMessage::Hello {
-            protocol: PROTOCOL_VERSION,
-            credential,
-        })
+        .dial_and_say(&ClientMessage::Hello { protocol, credential })
         .await;
     let Told::Hello(_, login) = server.next_told().await else {
         panic!("not a Hello")
@@ -65,8 +64,8 @@ async fn resume_is_told_to_the_shard_as_it_was_said() {
             zone,
             session,
             secret,
-            epoch: 3,
-            event_seq: 4
+            epoch,
+            event_seq
         }
     );
 }
