@@ -16,3 +16,6 @@ pub const OUTBOX_EVENTS_MAX: usize = 256;
 pub const ZONE_SESSIONS_MAX: usize = 20_000;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.
 pub const USED_TICKETS_MAX: usize = 65_536;
+/// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
+/// would misread, and is part of every `rules_id`.
+pub const STATE_LAYOUT: u16 = 1;
