@@ -196,7 +196,9 @@ impl Client {
             // A ticket is good once: showing it at two shards would spend it against ourselves.
             return;
         }
-        self.notices.push_back(Notice::Parked { addr });
+        if self.search.as_ref().is_some_and(|search| search.cause != Cause::Login) {
+            self.notices.push_back(Notice::Parked { addr });
+        }
         let pause = ms(self.rng.around(self.config.park_second_ms));
         if let Some(search) = &mut self.search
             && search.candidates.len() < CANDIDATES_MAX
