@@ -4,4 +4,6 @@
 mod it {
     mod net;
     mod server;
+    mod swarm;
+    mod world;
 }
