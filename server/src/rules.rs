@@ -1,1 +1,15 @@
-//! Placeholder: rules.
+//! The game, as numbers and pure functions on values. It knows no ECS, no session, and no order of systems: those are the zone's.
+
+pub mod book;
+pub mod chance;
+pub mod combat;
+pub mod geometry;
+pub mod gift;
+pub mod map;
+pub mod movement;
+pub mod pace;
+
+pub use book::{RuleBook, RuleError};
+pub use geometry::Point;
+pub use map::ZoneMap;
+pub use pace::Pace;

@@ -1,0 +1,164 @@
+//! A zone's ground: its size, its obstacles, and where things come into being.
+
+use everhold_protocol::ZoneName;
+use serde::{Deserialize, Serialize};
+
+use super::book::RuleError;
+use super::chance::below;
+use super::geometry::{Point, Rect};
+
+/// The widest zone, cm: 10 km. Squared distances and grids stay far from overflow.
+pub const SIDE_CM_MAX: i32 = 1_000_000;
+/// The fastest walker, cm per second: at one tick per second a step still ends within the obstacles that [`ZoneMap`] keeps per cell.
+pub const SPEED_CM_S_MAX: i32 = 1_000;
+/// Zone numbers are the upper twelve bits of every id that a zone allocates, so that ids are unique in the whole world.
+pub const ZONE_NUMBER_MAX: u16 = 4_095;
+
+/// Side of a cell of the obstacle index, cm: a few steps wide, so that most cells hold no obstacle.
+const CELL_CM: i32 = 2_000;
+/// Places that are tried for something that may lie anywhere, before it falls back to a spawn point.
+const PLACE_TRIES: u64 = 8;
+
+/// What the assets say about a zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneRules {
+    /// Unique in the world.
+    pub name: ZoneName,
+    /// Unique in the world for ever, at most [`ZONE_NUMBER_MAX`]: part of every id.
+    pub number: u16,
+    /// East-west, cm.
+    pub width_cm: i32,
+    /// North-south, cm.
+    pub height_cm: i32,
+    /// Where players are born and live again.
+    pub spawns: Vec<Point>,
+    /// Where monsters live: one each.
+    #[serde(default)]
+    pub camps: Vec<Point>,
+    /// Items on the ground when the zone is created.
+    pub items_at_start: u32,
+    /// Items on the ground at most; while there are fewer, one comes every `item.spawn_ms`.
+    pub items_max: u32,
+    /// Closed rectangles.
+    #[serde(default)]
+    pub obstacles: Vec<Rect>,
+}
+
+/// A checked zone with its obstacles indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneMap {
+    rules: ZoneRules,
+    columns: usize,
+    /// Per cell the obstacles that a step from inside the cell could meet, as indices into `rules.obstacles`.
+    cells: Vec<Vec<u16>>,
+}
+
+impl ZoneMap {
+    /// Checks the numbers and indexes the obstacles.
+    pub fn new(rules: ZoneRules) -> Result<Self, RuleError> {
+        check(&rules).map_err(|problem| RuleError::Number(format!("zone {}: {problem}", rules.name)))?;
+        let columns = (rules.width_cm / CELL_CM + 1) as usize;
+        let rows = (rules.height_cm / CELL_CM + 1) as usize;
+        let mut cells = vec![Vec::new(); columns * rows];
+        for (index, obstacle) in (0u16..).zip(&rules.obstacles) {
+            let cell = |cm: i32, last: usize| (cm.max(0) / CELL_CM).min(last as i32 - 1) as usize;
+            let (west, east) = (obstacle.west - SPEED_CM_S_MAX, obstacle.east + SPEED_CM_S_MAX);
+            let (south, north) = (obstacle.south - SPEED_CM_S_MAX, obstacle.north + SPEED_CM_S_MAX);
+            for row in cell(south, rows)..=cell(north, rows) {
+                for column in cell(west, columns)..=cell(east, columns) {
+                    cells[row * columns + column].push(index);
+                }
+            }
+        }
+        Ok(Self { rules, columns, cells })
+    }
+
+    /// What the assets say.
+    #[must_use]
+    pub fn rules(&self) -> &ZoneRules {
+        &self.rules
+    }
+
+    /// The point itself, or the nearest one within bounds.
+    #[must_use]
+    pub fn clamp(&self, point: Point) -> Point {
+        Point {
+            x: point.x.clamp(0, self.rules.width_cm),
+            y: point.y.clamp(0, self.rules.height_cm),
+        }
+    }
+
+    /// The obstacles that a step of at most [`SPEED_CM_S_MAX`] from `point` could meet.
+    pub fn obstacles_near(&self, point: Point) -> impl Iterator<Item = Rect> {
+        let Point { x, y } = self.clamp(point);
+        let cell = (y / CELL_CM) as usize * self.columns + (x / CELL_CM) as usize;
+        self.cells[cell]
+            .iter()
+            .map(|&index| self.rules.obstacles[usize::from(index)])
+    }
+
+    /// Whether somebody may stand there.
+    #[must_use]
+    pub fn is_free(&self, point: Point) -> bool {
+        self.clamp(point) == point && !self.obstacles_near(point).any(|obstacle| obstacle.encloses(point))
+    }
+
+    /// One of the spawn points, by 64 random bits.
+    #[must_use]
+    pub fn spawn_point(&self, bits: u64) -> Point {
+        self.rules.spawns[below(bits, self.rules.spawns.len() as u64) as usize]
+    }
+
+    /// A free place anywhere, by 64 random bits.
+    #[must_use]
+    pub fn any_place(&self, bits: u64) -> Point {
+        let axis = |bits: u64, size: i32| below(bits, size as u64 + 1) as i32;
+        (0..PLACE_TRIES)
+            .map(|attempt| {
+                let draw = bits.rotate_left(attempt as u32 * 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                Point {
+                    x: axis(draw, self.rules.width_cm),
+                    y: axis(draw << 32, self.rules.height_cm),
+                }
+            })
+            .find(|&place| self.is_free(place))
+            .unwrap_or_else(|| self.spawn_point(bits))
+    }
+}
+
+fn check(rules: &ZoneRules) -> Result<(), String> {
+    let side = 100..=SIDE_CM_MAX;
+    if !side.contains(&rules.width_cm) || !side.contains(&rules.height_cm) {
+        return Err(format!("width_cm and height_cm must be within {side:?}"));
+    }
+    if rules.number > ZONE_NUMBER_MAX {
+        return Err(format!("number must be at most {ZONE_NUMBER_MAX}"));
+    }
+    if rules.spawns.is_empty() {
+        return Err("spawns must not be empty".into());
+    }
+    if rules.camps.len() > usize::from(u16::MAX) || rules.obstacles.len() > usize::from(u16::MAX) {
+        return Err("there may be at most 65535 camps and as many obstacles".into());
+    }
+    if rules.items_at_start > rules.items_max {
+        return Err("items_at_start must not exceed items_max".into());
+    }
+    for wall in &rules.obstacles {
+        let inside = 0 <= wall.west && wall.east <= rules.width_cm && 0 <= wall.south && wall.north <= rules.height_cm;
+        if !inside || wall.west >= wall.east || wall.south >= wall.north {
+            return Err(format!(
+                "obstacle {wall:?} must be [west, south, east, north] within the zone"
+            ));
+        }
+    }
+    for &point in rules.spawns.iter().chain(&rules.camps) {
+        let outside = point.x < 0 || point.y < 0 || point.x > rules.width_cm || point.y > rules.height_cm;
+        if outside || rules.obstacles.iter().any(|wall| wall.encloses(point)) {
+            return Err(format!(
+                "spawn or camp {point:?} is outside the zone or inside an obstacle"
+            ));
+        }
+    }
+    Ok(())
+}

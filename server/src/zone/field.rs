@@ -1,0 +1,297 @@
+//! How a value of the state becomes bytes and comes back. Reading is total: bytes that no writer wrote give [`Corrupt`], never a
+//! panic and never an allocation larger than the input. There is no `Field` for `Entity`, `usize`, floats, or hash maps: their
+//! bits or their order mean nothing in another process.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use everhold_protocol::{Account, EntityId, Event, GoldCause, Heading, Item, ItemCause, SeqEvent};
+
+/// The bytes are not what a writer of this layout writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("corrupt state bytes")]
+pub struct Corrupt;
+
+/// A value of the state, as bytes. `get(put(v)) == v`, and each value has exactly one encoding.
+pub trait Field: Sized {
+    /// Appends the value.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Takes the value from the front of `input`.
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt>;
+}
+
+/// Takes `count` bytes from the front.
+pub(crate) fn take<'a>(input: &mut &'a [u8], count: usize) -> Result<&'a [u8], Corrupt> {
+    let (head, tail) = input.split_at_checked(count).ok_or(Corrupt)?;
+    *input = tail;
+    Ok(head)
+}
+
+/// Appends seven bits at a time, least first: ids and counters are small most of the time.
+pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Takes what [`put_varint`] wrote; a longer encoding than needed is corrupt.
+pub(crate) fn get_varint(input: &mut &[u8]) -> Result<u64, Corrupt> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = u8::get(input)?;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 || byte == 0 && shift > 0 {
+            return Err(Corrupt);
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(Corrupt)
+}
+
+/// A length that the rest of the input can hold, each element being at least one byte.
+fn get_len(input: &mut &[u8]) -> Result<usize, Corrupt> {
+    let len = usize::try_from(get_varint(input)?).map_err(|_| Corrupt)?;
+    if len <= input.len() { Ok(len) } else { Err(Corrupt) }
+}
+
+impl Field for u8 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        Ok(take(input, 1)?[0])
+    }
+}
+
+impl Field for u64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(*self, out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        get_varint(input)
+    }
+}
+
+macro_rules! narrow {
+    ($($t:ty),*) => {$(
+        impl Field for $t {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_varint(u64::from(*self), out);
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+                Self::try_from(get_varint(input)?).map_err(|_| Corrupt)
+            }
+        }
+    )*};
+}
+narrow!(u16, u32);
+
+impl Field for i64 {
+    // Zigzag, so that small negative numbers are short too.
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint((*self << 1 ^ *self >> 63) as u64, out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        let bits = get_varint(input)?;
+        Ok((bits >> 1) as Self ^ -((bits & 1) as Self))
+    }
+}
+
+impl Field for i32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        i64::from(*self).put(out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        Self::try_from(i64::get(input)?).map_err(|_| Corrupt)
+    }
+}
+
+impl<const N: usize> Field for [u8; N] {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        take(input, N)?.try_into().map_err(|_| Corrupt)
+    }
+}
+
+impl Field for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len() as u64, out);
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        let len = get_len(input)?;
+        let bytes = take(input, len)?;
+        Ok(std::str::from_utf8(bytes).map_err(|_| Corrupt)?.to_owned())
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.push(0),
+            Some(value) => {
+                out.push(1);
+                value.put(out);
+            }
+        }
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        match u8::get(input)? {
+            0 => Ok(None),
+            1 => Ok(Some(T::get(input)?)),
+            _ => Err(Corrupt),
+        }
+    }
+}
+
+impl<T: Field> Field for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len() as u64, out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        let len = get_len(input)?;
+        // No `with_capacity`: an element may be far larger in memory than the one byte that vouches for it.
+        (0..len).map(|_| T::get(input)).collect()
+    }
+}
+
+impl<T: Field> Field for VecDeque<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len() as u64, out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        Ok(Vec::get(input)?.into())
+    }
+}
+
+impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len() as u64, out);
+        for (key, value) in self {
+            key.put(out);
+            value.put(out);
+        }
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        let len = get_len(input)?;
+        let mut map = Self::new();
+        for _ in 0..len {
+            let key = K::get(input)?;
+            if map.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                return Err(Corrupt);
+            }
+            map.insert(key, V::get(input)?);
+        }
+        Ok(map)
+    }
+}
+
+impl<T: Field + Ord> Field for BTreeSet<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len() as u64, out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        let len = get_len(input)?;
+        let mut set = Self::new();
+        for _ in 0..len {
+            let value = T::get(input)?;
+            if set.last().is_some_and(|last| *last >= value) {
+                return Err(Corrupt);
+            }
+            set.insert(value);
+        }
+        Ok(set)
+    }
+}
+
+impl<A: Field, B: Field> Field for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        Ok((A::get(input)?, B::get(input)?))
+    }
+}
+
+/// A struct whose encoding is that of its fields in order.
+macro_rules! fields {
+    ($($t:ident { $($f:tt),* })*) => {$(
+        impl Field for $t {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$f.put(out);)*
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+                Ok(Self { $($f: Field::get(input)?),* })
+            }
+        }
+    )*};
+}
+fields! { Account { 0 } EntityId { 0 } Item { uid, kind } SeqEvent { seq, tick, event } }
+
+impl Field for Heading {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.dx() as u8, self.dy() as u8]);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
+        let [dx, dy] = <[u8; 2]>::get(input)?;
+        Self::new(dx as i8, dy as i8).map_err(|_| Corrupt)
+    }
+}
+
+/// An enum as a tag and the fields of the variant in order. Tags are part of the layout and never used again for something else.
+macro_rules! tagged {
+    ($($t:ident { $($tag:literal $v:ident $(($($p:ident),*))? $({$($f:ident),*})?),* $(,)? })*) => {$(
+        impl $crate::zone::field::Field for $t {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$v $(($($p),*))? $({$($f),*})? => {
+                        out.push($tag);
+                        $($($crate::zone::field::Field::put($p, out);)*)?
+                        $($($crate::zone::field::Field::put($f, out);)*)?
+                    })*
+                }
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
+                match <u8 as $crate::zone::field::Field>::get(input)? {
+                    $($tag => {
+                        $($(let $p = $crate::zone::field::Field::get(input)?;)*)?
+                        $($(let $f = $crate::zone::field::Field::get(input)?;)*)?
+                        Ok(Self::$v $(($($p),*))? $({$($f),*})?)
+                    })*
+                    _ => Err($crate::zone::field::Corrupt),
+                }
+            }
+        }
+    )*};
+}
+pub(crate) use tagged;
+
+type Reason = everhold_protocol::event::RejectReason;
+
+tagged! {
+    GoldCause { 0 Start, 1 Loot, 2 GiftFrom(who), 3 GiftTo(who) }
+    ItemCause { 0 Start, 1 PickedUp, 2 GiftFrom(who), 3 GiftTo(who) }
+    Reason {
+        0 NoTarget, 1 TooFar, 2 Cooldown, 3 Dead, 4 NotEnoughGold, 5 NotYours, 6 Full, 7 Contested, 8 Quarantined,
+    }
+    Event {
+        0 Gold { total, delta, cause },
+        1 ItemGained { item, cause },
+        2 ItemLost { item, cause },
+        3 Chat { from, text },
+        4 Kill { victim },
+        5 Death { by },
+        6 Respawn,
+        7 Rejected { seq, reason },
+    }
+}

@@ -1,0 +1,131 @@
+//! Where players are, by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick.
+
+use bevy_ecs::prelude::Resource;
+use everhold_protocol::EntityId;
+
+use crate::rules::Point;
+
+/// Cells per side at most: the rebuild costs one pass over them.
+const CELLS_PER_SIDE_MAX: i32 = 128;
+
+/// Players by cell. Derived.
+#[derive(Resource, Debug)]
+pub(crate) struct PreyGrid {
+    cell_cm: i32,
+    columns: i32,
+    rows: i32,
+    /// Where each cell's players begin in `sorted`; one more at the end.
+    starts: Vec<u32>,
+    sorted: Vec<(EntityId, Point)>,
+    arrived: Vec<(EntityId, Point)>,
+}
+
+impl PreyGrid {
+    /// An empty grid for a zone of this size, for searches of about `sight_cm`.
+    pub(crate) fn new(width_cm: i32, height_cm: i32, sight_cm: i32) -> Self {
+        let cell_cm = sight_cm.max(width_cm.max(height_cm) / CELLS_PER_SIDE_MAX + 1).max(1);
+        let (columns, rows) = (width_cm / cell_cm + 1, height_cm / cell_cm + 1);
+        let starts = vec![0; (columns * rows) as usize + 1];
+        Self {
+            cell_cm,
+            columns,
+            rows,
+            starts,
+            sorted: Vec::new(),
+            arrived: Vec::new(),
+        }
+    }
+
+    fn column(&self, x: i32) -> i32 {
+        (x / self.cell_cm).clamp(0, self.columns - 1)
+    }
+
+    fn row(&self, y: i32) -> i32 {
+        (y / self.cell_cm).clamp(0, self.rows - 1)
+    }
+
+    fn cell(&self, at: Point) -> usize {
+        (self.row(at.y) * self.columns + self.column(at.x)) as usize
+    }
+
+    /// Replaces everything, by a counting sort. Order within a cell is that of `players` and means nothing: [`PreyGrid::nearest`]
+    /// compares by distance and id.
+    pub(crate) fn rebuild(&mut self, players: impl Iterator<Item = (EntityId, Point)>) {
+        self.arrived.clear();
+        self.arrived.extend(players);
+        self.starts.fill(0);
+        for &(_, at) in &self.arrived {
+            let cell = self.cell(at);
+            self.starts[cell + 1] += 1;
+        }
+        for cell in 1..self.starts.len() {
+            self.starts[cell] += self.starts[cell - 1];
+        }
+        self.sorted.clear();
+        self.sorted.resize(self.arrived.len(), (EntityId(0), Point::default()));
+        let mut next = self.starts.clone();
+        for &(id, at) in &self.arrived {
+            let place = &mut next[self.cell(at)];
+            self.sorted[*place as usize] = (id, at);
+            *place += 1;
+        }
+    }
+
+    /// The nearest player within `range_cm`; of several at the same distance the one with the least id.
+    pub(crate) fn nearest(&self, from: Point, range_cm: i32) -> Option<EntityId> {
+        let columns = self.column(from.x - range_cm)..=self.column(from.x + range_cm);
+        let rows = self.row(from.y - range_cm)..=self.row(from.y + range_cm);
+        rows.flat_map(|row| {
+            let first = self.starts[(row * self.columns + columns.start()) as usize] as usize;
+            let last = self.starts[(row * self.columns + columns.end()) as usize + 1] as usize;
+            &self.sorted[first..last]
+        })
+        .filter(|(_, at)| from.reaches(*at, range_cm))
+        .min_by_key(|(id, at)| (from.distance2(*at), *id))
+        .map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn grid(players: &[(u64, i32, i32)]) -> PreyGrid {
+        let mut grid = PreyGrid::new(10_000, 8_000, 1_500);
+        grid.rebuild(players.iter().map(|&(id, x, y)| (EntityId(id), Point { x, y })));
+        grid
+    }
+
+    #[test]
+    fn of_equally_near_players_the_least_id_is_nearest() {
+        let here = Point { x: 500, y: 500 };
+        assert_eq!(
+            grid(&[(7, 600, 500), (3, 400, 500)]).nearest(here, 1_500),
+            Some(EntityId(3))
+        );
+        assert_eq!(
+            grid(&[(3, 400, 500), (7, 600, 500)]).nearest(here, 1_500),
+            Some(EntityId(3))
+        );
+    }
+
+    #[test]
+    fn nobody_within_range_is_nobody() {
+        assert_eq!(grid(&[(7, 6_000, 500)]).nearest(Point { x: 0, y: 500 }, 1_500), None);
+    }
+
+    proptest! {
+        #[test]
+        fn grid_finds_what_a_search_of_all_players_finds(
+            players in prop::collection::vec((1..50u64, 0..=10_000i32, 0..=8_000i32), 0..60),
+            x in 0..=10_000i32, y in 0..=8_000i32, range in 1..4_000i32
+        ) {
+            let from = Point { x, y };
+            let near = |&&(_, x, y): &&(u64, i32, i32)| from.reaches(Point { x, y }, range);
+            let key = |&&(id, x, y): &&(u64, i32, i32)| (from.distance2(Point { x, y }), id);
+            let all = players.iter().filter(near).min_by_key(key).map(|p| EntityId(p.0));
+            prop_assert_eq!(grid(&players).nearest(from, range), all);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Intents: what a player asks for, applied one by one in the order of the record. What several may want at once (blows, items on
+//! the ground) is only noted here; systems resolve it when all have asked.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::event::RejectReason;
+use everhold_protocol::{EntityId, Event, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
+
+use super::config::Setting;
+use super::index::Directory;
+use super::registry::Id;
+use super::state::{
+    Belongings, Body, Clock, Course, Downed, InputSeq, Presence, Quarantined, Readiness, Resting, Session,
+};
+use super::tell::{Told, reject};
+use super::value;
+use crate::rules::gift;
+
+/// Somebody wants to strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StrikeWish {
+    pub(crate) striker: SessionId,
+    pub(crate) target: EntityId,
+}
+
+/// Somebody wants an item from the ground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PickUpWish {
+    pub(crate) item: EntityId,
+    pub(crate) claimant: SessionId,
+    pub(crate) seq: u32,
+}
+
+/// What the tick's intents asked for. Output: its systems take it in the same tick.
+#[derive(Resource, Default)]
+pub(crate) struct Wishes {
+    pub(crate) strikes: Vec<StrikeWish>,
+    pub(crate) pick_ups: Vec<PickUpWish>,
+    /// Lines of chat that this tick carries already.
+    pub(crate) lines: u16,
+}
+
+/// Applies an intent if it is the session's next and somebody speaks for the session; otherwise nothing changes.
+pub(crate) fn apply(world: &mut World, session: SessionId, seq: u32, intent: &Intent) {
+    let Some(player) = world.resource::<Directory>().entity(session) else {
+        return;
+    };
+    if !matches!(
+        world.get::<Session>(player),
+        Some(Session {
+            presence: Presence::Attached(_),
+            ..
+        })
+    ) {
+        return;
+    }
+    let Some(mut input_seq) = world.get_mut::<InputSeq>(player) else {
+        return;
+    };
+    if input_seq.last.checked_add(1) != Some(seq) {
+        return;
+    }
+    input_seq.last = seq;
+    if world.resource::<Quarantined>().inputs.contains(&(session, seq)) {
+        world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));
+        return reject(world, player, seq, RejectReason::Quarantined);
+    }
+    match intent {
+        Intent::Move(heading) => steer(world, player, *heading),
+        Intent::Strike { target } => {
+            world.resource_mut::<Wishes>().strikes.push(StrikeWish {
+                striker: session,
+                target: *target,
+            });
+        }
+        Intent::PickUp { item } => {
+            world.resource_mut::<Wishes>().pick_ups.push(PickUpWish {
+                item: *item,
+                claimant: session,
+                seq,
+            });
+        }
+        Intent::GiveGold { to, amount } => {
+            let done = give_gold(world, player, *to, *amount);
+            settle(world, player, seq, done);
+        }
+        Intent::GiveItem { to, item } => {
+            let done = give_item(world, player, *to, *item);
+            settle(world, player, seq, done);
+        }
+        Intent::Say(text) => {
+            let done = say(world, player, text);
+            settle(world, player, seq, done);
+        }
+    }
+}
+
+fn settle(world: &mut World, player: Entity, seq: u32, done: Result<(), RejectReason>) {
+    if let Err(reason) = done {
+        reject(world, player, seq, reason);
+    }
+}
+
+/// The dead keep the course they are told; they follow it when they live again.
+fn steer(world: &mut World, player: Entity, heading: Heading) {
+    if let Some(mut course) = world.get_mut::<Course>(player) {
+        course.set_if_neq(Course { heading });
+    }
+}
+
+/// The receiver of a gift: another player, alive, present, within reach.
+fn receiver(world: &World, giver: Entity, to: EntityId) -> Result<Entity, RejectReason> {
+    if world.get::<Downed>(giver).is_some() {
+        return Err(RejectReason::Dead);
+    }
+    let entity = world.resource::<Directory>().entity(to).ok_or(RejectReason::NoTarget)?;
+    let there = world.entity(entity);
+    if entity == giver || !there.contains::<Session>() || there.contains::<Resting>() || there.contains::<Downed>() {
+        return Err(RejectReason::NoTarget);
+    }
+    let (from, to) = (world.get::<Body>(giver), world.get::<Body>(entity));
+    let reach_cm = world.resource::<Setting>().rules.player().reach_cm;
+    match (from, to) {
+        (Some(from), Some(to)) if from.point().reaches(to.point(), reach_cm) => Ok(entity),
+        _ => Err(RejectReason::TooFar),
+    }
+}
+
+fn id_of(world: &World, entity: Entity) -> EntityId {
+    world.get::<Id>(entity).map_or(EntityId(0), |id| id.0)
+}
+
+fn give_gold(world: &mut World, giver: Entity, to: EntityId, amount: u64) -> Result<(), RejectReason> {
+    let receiver = receiver(world, giver, to)?;
+    let purse = |entity| {
+        world
+            .get::<Belongings>(entity)
+            .map_or(0, |belongings: &Belongings| belongings.gold)
+    };
+    let (left, total) = gift::give_gold(purse(giver), purse(receiver), amount)?;
+    let from = id_of(world, giver);
+    value::set_gold(world, giver, left, GoldCause::GiftTo(to));
+    value::set_gold(world, receiver, total, GoldCause::GiftFrom(from));
+    Ok(())
+}
+
+fn give_item(world: &mut World, giver: Entity, to: EntityId, uid: EntityId) -> Result<(), RejectReason> {
+    let receiver = receiver(world, giver, to)?;
+    let owned = world
+        .get::<Belongings>(giver)
+        .and_then(|belongings| find(&belongings.items, uid));
+    let item = owned.ok_or(RejectReason::NotYours)?;
+    let from = id_of(world, giver);
+    // The receiver first: if its inventory is full, nothing has happened.
+    value::gain(world, receiver, item, ItemCause::GiftFrom(from))?;
+    value::lose(world, giver, item, ItemCause::GiftTo(to));
+    Ok(())
+}
+
+fn find(items: &[Item], uid: EntityId) -> Option<Item> {
+    items
+        .binary_search_by_key(&uid, |item| item.uid)
+        .ok()
+        .map(|place| items[place])
+}
+
+/// Everybody attached hears it, the speaker too. The away do not: a line of chat is not worth a place in their outbox.
+fn say(world: &mut World, speaker: Entity, text: &str) -> Result<(), RejectReason> {
+    let setting = world.resource::<Setting>();
+    let (cooldown, lines_max) = (setting.pace.chat_cooldown, setting.rules.chat().lines_per_tick_max);
+    let tick = world.resource::<Clock>().tick;
+    let from = id_of(world, speaker);
+    let wait = world
+        .get::<Readiness>(speaker)
+        .is_none_or(|readiness| tick < readiness.chat);
+    if wait || world.resource::<Wishes>().lines >= lines_max {
+        return Err(RejectReason::Cooldown);
+    }
+    world.resource_mut::<Wishes>().lines += 1;
+    if let Some(mut readiness) = world.get_mut::<Readiness>(speaker) {
+        readiness.chat = tick + cooldown;
+    }
+    let mut heard = Vec::new();
+    let mut listeners = world.query::<(&Id, &Session, &mut super::state::Outbox)>();
+    for (&Id(id), session, mut outbox) in listeners.iter_mut(world) {
+        if let Presence::Attached(_) = session.presence {
+            heard.push((
+                id,
+                outbox.push(
+                    tick,
+                    Event::Chat {
+                        from,
+                        text: text.to_owned(),
+                    },
+                ),
+            ));
+        }
+    }
+    world.resource_mut::<Told>().events.append(&mut heard);
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! A cell outside the World that says which input is being applied, so that a panic or a stall can be blamed on it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use everhold_protocol::{EntityId, SessionId};
+
+use crate::ingress::Input;
+
+/// The input that was being applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Its place among the tick's inputs.
+    pub index: usize,
+    /// Whose it is, if it is an intent.
+    pub intent: Option<(SessionId, u32)>,
+}
+
+/// Written by the tick thread, readable by any other and after a panic. Empty while no input is being applied: a failure then
+/// belongs to a system, and is found by trying prefixes of the tick's inputs.
+#[derive(Debug, Default)]
+pub struct Probe {
+    /// Index + 1; zero is none.
+    place: AtomicU64,
+    session: AtomicU64,
+    /// Zero is no intent: sequence numbers count from 1.
+    seq: AtomicU32,
+}
+
+impl Probe {
+    /// The input that is being applied, or was when the zone failed.
+    #[must_use]
+    pub fn suspect(&self) -> Option<Suspect> {
+        let index = self.place.load(Ordering::Acquire).checked_sub(1)?;
+        let seq = self.seq.load(Ordering::Relaxed);
+        let intent = (seq != 0).then(|| (EntityId(self.session.load(Ordering::Relaxed)), seq));
+        Some(Suspect {
+            index: index as usize,
+            intent,
+        })
+    }
+
+    pub(crate) fn enter(&self, index: usize, input: &Input) {
+        let (session, seq) = match input {
+            Input::Intent { session, seq, .. } => (session.0, *seq),
+            _ => (0, 0),
+        };
+        self.session.store(session, Ordering::Relaxed);
+        self.seq.store(seq, Ordering::Relaxed);
+        self.place.store(index as u64 + 1, Ordering::Release);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.place.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,256 @@
+//! The registry: one declaration per component or resource of a zone's World.
+//!
+//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between ticks). [`state!`]
+//! declares all state in one place and derives everything that must treat each kind alike; a test walks the World and fails on a
+//! type that is declared nowhere. State also says who may see it, and only what it allows can be put into a scene.
+
+use bevy_ecs::component::Component;
+use bevy_ecs::world::DeferredWorld;
+use everhold_protocol::EntityId;
+
+use super::index::Ledger;
+
+/// An entity's stable id. Queries, hooks, and captures know an entity by it; `Entity` never orders, seeds, or is stored.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[component(immutable)]
+pub struct Id(pub EntityId);
+
+/// Who may be told a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// No client.
+    Nobody,
+    /// The client whose character it is.
+    Owner,
+    /// Every client that sees the entity.
+    Everyone,
+}
+
+/// How a type of the World is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// Captured, restored, digested.
+    State(Sight),
+    /// Rebuilt from the state.
+    Derived,
+    /// Empty between ticks.
+    Output,
+}
+
+/// A declared type, by the name that the World registers it under.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    /// `std::any::type_name`.
+    pub name: &'static str,
+    /// How it is treated.
+    pub treatment: Treatment,
+}
+
+/// A declared component or resource of the state.
+pub trait State: super::field::Field {
+    /// Its number in captures; never used again for another type.
+    const KIND: u8;
+    /// Who may be told.
+    const SIGHT: Sight;
+}
+
+/// Fails the build of a scene that shows what not everybody may see.
+pub(crate) const fn seen_by_everyone<C: State>() {
+    assert!(matches!(C::SIGHT, Sight::Everyone));
+}
+
+/// Fails the build of an answer that tells the owner what nobody may see.
+pub(crate) const fn seen_by_owner<C: State>() {
+    assert!(!matches!(C::SIGHT, Sight::Nobody));
+}
+
+/// Notes that a component of kind `C` leaves its entity, on despawn too: change detection cannot tell a delta about what is gone.
+pub(crate) fn note_removal<C: State>(mut world: DeferredWorld<'_>, context: bevy_ecs::lifecycle::HookContext) {
+    let Some(&Id(id)) = world.get::<Id>(context.entity) else {
+        return;
+    };
+    if let Some(mut ledger) = world.get_resource_mut::<Ledger>() {
+        ledger.note_removed(id, C::KIND);
+    }
+}
+
+/// Declares the state: components (each entity has any subset) and resources (each exists once).
+///
+/// Derives the types, their bytes, [`Row`](super::state::Row) (an entity as plain values), the queries that capture and digest
+/// read the World with, and the hooks that note removals.
+macro_rules! state {
+    (
+        components { $(
+            $(#[$cm:meta])* $ckind:literal $csight:ident $cfield:ident: $comp:ident {
+                $($(#[$cfm:meta])* $cf:ident: $ct:ty),* $(,)?
+            }
+        )* }
+        resources { $(
+            $(#[$rm:meta])* $rkind:literal $rsight:ident $rfield:ident: $res:ident {
+                $($(#[$rfm:meta])* $rf:ident: $rt:ty),* $(,)?
+            }
+        )* }
+    ) => {
+        $(
+            $(#[$cm])*
+            #[derive(bevy_ecs::component::Component, Clone, Debug, PartialEq, Eq)]
+            pub struct $comp { $($(#[$cfm])* pub $cf: $ct),* }
+            $crate::zone::registry::state!(@bytes $ckind $csight $comp { $($cf),* });
+        )*
+        $(
+            $(#[$rm])*
+            #[derive(bevy_ecs::resource::Resource, Clone, Debug, Default, PartialEq, Eq)]
+            pub struct $res { $($(#[$rfm])* pub $rf: $rt),* }
+            $crate::zone::registry::state!(@bytes $rkind $rsight $res { $($rf),* });
+        )*
+
+        /// The state's types, for the coverage test.
+        pub const STATE: &[$crate::zone::registry::Declared] = &[
+            $($crate::zone::registry::Declared {
+                name: concat!(module_path!(), "::", stringify!($comp)),
+                treatment: $crate::zone::registry::Treatment::State($crate::zone::registry::Sight::$csight),
+            },)*
+            $($crate::zone::registry::Declared {
+                name: concat!(module_path!(), "::", stringify!($res)),
+                treatment: $crate::zone::registry::Treatment::State($crate::zone::registry::Sight::$rsight),
+            },)*
+        ];
+
+        /// An entity of the World with everything that is state, and when each last changed. Disabled entities are included: no rule
+        /// disables one, and if one did, nothing of it would be lost.
+        pub(crate) type RowQuery = bevy_ecs::query::QueryState<
+            (&'static $crate::zone::registry::Id, ($(Option<bevy_ecs::world::Ref<'static, $comp>>,)*)),
+            bevy_ecs::query::Allow<bevy_ecs::entity_disabling::Disabled>,
+        >;
+
+        /// An entity as plain values: what a restore collects before it spawns anything.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Row { $(pub(crate) $cfield: Option<$comp>,)* }
+
+        impl Row {
+            /// Takes the components that `mask` names (bit = kind) over what was there.
+            pub(crate) fn merge(&mut self, mask: u64, input: &mut &[u8]) -> Result<(), $crate::zone::field::Corrupt> {
+                let mut known = 0u64;
+                $(
+                    known |= 1 << $ckind;
+                    if mask & 1 << $ckind != 0 {
+                        self.$cfield = Some($crate::zone::field::Field::get(input)?);
+                    }
+                )*
+                if mask & !known == 0 { Ok(()) } else { Err($crate::zone::field::Corrupt) }
+            }
+
+            /// Forgets one component.
+            pub(crate) fn remove(&mut self, kind: u8) -> Result<(), $crate::zone::field::Corrupt> {
+                match kind {
+                    $($ckind => self.$cfield = None,)*
+                    _ => return Err($crate::zone::field::Corrupt),
+                }
+                Ok(())
+            }
+
+            /// Inserts what there is.
+            pub(crate) fn place(self, entity: &mut bevy_ecs::world::EntityWorldMut<'_>) {
+                $(if let Some(component) = self.$cfield { entity.insert(component); })*
+            }
+        }
+
+        /// Whether an entity has a component of this kind now.
+        pub(crate) fn has(world: &bevy_ecs::world::World, entity: bevy_ecs::entity::Entity, kind: u8) -> bool {
+            match kind {
+                $($ckind => world.get::<$comp>(entity).is_some(),)*
+                _ => false,
+            }
+        }
+
+        /// Visits every entity's bytes: `visit(id, mask, bytes)` for each entity with something that changed after `since` (`None`:
+        /// with anything), in no particular order. `bytes` holds the components of `mask` in order of declaration.
+        pub(crate) fn visit_rows(
+            world: &bevy_ecs::world::World,
+            query: &mut RowQuery,
+            since: Option<bevy_ecs::change_detection::Tick>,
+            mut visit: impl FnMut(everhold_protocol::EntityId, u64, &[u8]),
+        ) {
+            use bevy_ecs::change_detection::DetectChanges;
+            let mut bytes = Vec::new();
+            for (&$crate::zone::registry::Id(id), ($($cfield,)*)) in query.iter(world) {
+                bytes.clear();
+                let mut mask = 0u64;
+                $(if let Some(component) = $cfield && since.is_none_or(|since| component.is_changed_after(since)) {
+                    mask |= 1 << $ckind;
+                    $crate::zone::field::Field::put(&*component, &mut bytes);
+                })*
+                if mask != 0 {
+                    visit(id, mask, &bytes);
+                }
+            }
+        }
+
+        /// Visits every component's bytes: `visit(id, kind, bytes)`, in no particular order.
+        pub(crate) fn visit_components(
+            world: &bevy_ecs::world::World,
+            query: &mut RowQuery,
+            mut visit: impl FnMut(everhold_protocol::EntityId, u8, &[u8]),
+        ) {
+            let mut bytes = Vec::new();
+            for (&$crate::zone::registry::Id(id), ($($cfield,)*)) in query.iter(world) {
+                $(if let Some(component) = $cfield {
+                    bytes.clear();
+                    $crate::zone::field::Field::put(&*component, &mut bytes);
+                    visit(id, $ckind, &bytes);
+                })*
+            }
+        }
+
+        /// Visits the bytes of every resource that changed after `since` (`None`: of all), in order of declaration.
+        pub(crate) fn visit_resources(
+            world: &bevy_ecs::world::World,
+            since: Option<bevy_ecs::change_detection::Tick>,
+            mut visit: impl FnMut(u8, &[u8]),
+        ) {
+            use bevy_ecs::change_detection::DetectChanges;
+            let mut bytes = Vec::new();
+            $(if let Some(resource) = world.get_resource_ref::<$res>()
+                && since.is_none_or(|since| resource.is_changed_after(since))
+            {
+                bytes.clear();
+                $crate::zone::field::Field::put(&*resource, &mut bytes);
+                visit($rkind, &bytes);
+            })*
+        }
+
+        /// Replaces one resource by what the bytes say.
+        pub(crate) fn place_resource(
+            world: &mut bevy_ecs::world::World,
+            kind: u8,
+            input: &mut &[u8],
+        ) -> Result<(), $crate::zone::field::Corrupt> {
+            match kind {
+                $($rkind => world.insert_resource(<$res as $crate::zone::field::Field>::get(input)?),)*
+                _ => return Err($crate::zone::field::Corrupt),
+            }
+            Ok(())
+        }
+
+        /// Puts empty resources and the removal hooks into a new World. To be called before the first spawn.
+        pub(crate) fn install(world: &mut bevy_ecs::world::World) {
+            $(world.insert_resource($res::default());)*
+            $(world.register_component_hooks::<$comp>().on_remove($crate::zone::registry::note_removal::<$comp>);)*
+        }
+    };
+    (@bytes $kind:literal $sight:ident $name:ident { $($f:ident),* }) => {
+        impl $crate::zone::field::Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $($crate::zone::field::Field::put(&self.$f, out);)*
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
+                Ok(Self { $($f: $crate::zone::field::Field::get(input)?),* })
+            }
+        }
+        impl $crate::zone::registry::State for $name {
+            const KIND: u8 = $kind;
+            const SIGHT: $crate::zone::registry::Sight = $crate::zone::registry::Sight::$sight;
+        }
+    };
+}
+pub(crate) use state;

@@ -1,0 +1,134 @@
+//! A zone from bytes: a base and its deltas, merged so that the later one wins, placed into a fresh World in order of id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::{EntityId, Tick};
+
+use super::Digest;
+use super::field::{Corrupt, Field, get_varint, take};
+use super::registry::Id;
+use super::state::{Clock, Row, place_resource};
+use super::value::ValueDigest;
+use crate::limits::STATE_LAYOUT;
+
+/// Why a chain of captures makes no zone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Nothing to restore from.
+    #[error("the chain of captures is empty")]
+    Empty,
+    /// Written by another version of this program.
+    #[error("layout {found} of a capture is unknown, this program reads {STATE_LAYOUT}")]
+    Layout {
+        /// What it says.
+        found: u16,
+    },
+    /// Cut short, or damaged.
+    #[error("a capture is damaged")]
+    Corrupt,
+    /// Not one base followed by deltas of rising ticks.
+    #[error("the captures are not a base and its deltas in order")]
+    Order,
+    /// Read in full, but not the state that was captured.
+    #[error("the restored state has digest {found:?}, the capture says {expected:?}")]
+    Digest {
+        /// What the capture says.
+        expected: Digest,
+        /// What came out.
+        found: Digest,
+    },
+    /// The rule book has no such zone.
+    #[error("the rules know no zone of this name")]
+    ZoneUnknown,
+    /// The captures are of another zone.
+    #[error("the captures are of zone number {found}")]
+    OtherZone {
+        /// Its number.
+        found: u16,
+    },
+    /// The zone ran other rules. They change only with a zone at rest.
+    #[error("the zone ran other rules than this program has")]
+    Rules,
+}
+
+impl From<Corrupt> for RestoreError {
+    fn from(_: Corrupt) -> Self {
+        Self::Corrupt
+    }
+}
+
+/// Reads the chain into the World, which is fresh. Returns what the digest must be.
+pub(crate) fn read_chain(world: &mut World, chain: &[&[u8]]) -> Result<Digest, RestoreError> {
+    let mut rows = BTreeMap::new();
+    let mut last: Option<(Tick, Digest)> = None;
+    for &body in chain {
+        let (tick, digest) = read_body(world, body, &mut rows, last.map(|(tick, _)| tick))?;
+        last = Some((tick, digest));
+    }
+    let (tick, digest) = last.ok_or(RestoreError::Empty)?;
+    if world.resource::<Clock>().tick != tick {
+        return Err(RestoreError::Corrupt);
+    }
+    for (id, row) in rows {
+        let value = row.belongings.as_ref().map(ValueDigest::of);
+        let mut entity = world.spawn(Id(id));
+        row.place(&mut entity);
+        if let Some(value) = value {
+            entity.insert(value);
+        }
+    }
+    Ok(digest)
+}
+
+fn read_body(
+    world: &mut World,
+    mut body: &[u8],
+    rows: &mut BTreeMap<EntityId, Row>,
+    parent: Option<Tick>,
+) -> Result<(Tick, Digest), RestoreError> {
+    let input = &mut body;
+    let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
+    if found != STATE_LAYOUT {
+        return Err(RestoreError::Layout { found });
+    }
+    let base = u8::get(input)?;
+    let tick = Tick::get(input)?;
+    let digest = Digest(u64::from_le_bytes(<[u8; 8]>::get(input)?));
+    match (base, parent) {
+        (1, None) => {}
+        (0, Some(parent)) if parent <= tick => {}
+        (0 | 1, _) => return Err(RestoreError::Order),
+        _ => return Err(RestoreError::Corrupt),
+    }
+    for _ in 0..get_varint(input)? {
+        let kind = u8::get(input)?;
+        let len = usize::try_from(get_varint(input)?).map_err(|_| Corrupt)?;
+        let mut bytes = take(input, len)?;
+        place_resource(world, kind, &mut bytes)?;
+        if !bytes.is_empty() {
+            return Err(RestoreError::Corrupt);
+        }
+    }
+    let gone: BTreeSet<EntityId> = Field::get(input)?;
+    for id in gone {
+        rows.remove(&id);
+    }
+    let removed: BTreeSet<(EntityId, u8)> = Field::get(input)?;
+    for (id, kind) in removed {
+        // A component that came and went between two captures was never written down.
+        if let Some(row) = rows.get_mut(&id) {
+            row.remove(kind)?;
+        }
+    }
+    for _ in 0..get_varint(input)? {
+        let id = EntityId::get(input)?;
+        let mask = get_varint(input)?;
+        rows.entry(id).or_default().merge(mask, input)?;
+    }
+    if input.is_empty() {
+        Ok((tick, digest))
+    } else {
+        Err(RestoreError::Corrupt)
+    }
+}

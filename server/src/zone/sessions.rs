@@ -1,0 +1,261 @@
+//! Sessions: who joins, comes back, and goes. Every function applies one input.
+
+use std::collections::VecDeque;
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::{Account, GoldCause, Heading, Item, ItemCause, RefusalCode, SessionId, Tick};
+
+use super::config::Setting;
+use super::index::Directory;
+use super::output::Reply;
+use super::registry::Id;
+use super::state::{
+    Belongings, Body, Clock, Course, Health, Ids, InputSeq, Outbox, Presence, Quarantined, Readiness, Resting, Session,
+    Tickets,
+};
+use super::tell::{Answer, Told};
+use super::value::{self, ValueDigest};
+use crate::ingress::{AttachToken, SecretHash};
+use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
+use crate::rules::chance::{Purpose, roll};
+
+/// A login that [`join`] applies.
+pub(crate) struct Login {
+    pub(crate) account: Account,
+    pub(crate) ticket: [u8; 16],
+    pub(crate) ticket_forget_tick: Tick,
+    pub(crate) secret: SecretHash,
+    pub(crate) token: AttachToken,
+}
+
+/// A return that [`resume`] applies.
+pub(crate) struct Return {
+    pub(crate) session: SessionId,
+    pub(crate) secret: SecretHash,
+    pub(crate) next_secret: SecretHash,
+    pub(crate) event_seq: u32,
+    pub(crate) token: AttachToken,
+}
+
+/// A new ownership: nobody speaks for a session until it resumes, and ids move on.
+pub(crate) fn start_epoch(world: &mut World, epoch: u32, rules_id: [u8; 32]) {
+    let mut clock = world.resource_mut::<Clock>();
+    assert!(
+        epoch > clock.epoch,
+        "epoch {epoch} does not follow epoch {}",
+        clock.epoch
+    );
+    clock.epoch = epoch;
+    clock.rules_id = rules_id;
+    let tick = clock.tick;
+    let zone_number = world.resource::<Setting>().map.rules().number;
+    *world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, epoch);
+    let mut sessions = world.query::<(&mut Session, &mut Course)>();
+    for (mut session, mut course) in sessions.iter_mut(world) {
+        if let Presence::Attached(_) = session.presence {
+            session.presence = Presence::Away(tick);
+        }
+        course.set_if_neq(Course {
+            heading: Heading::STILL,
+        });
+    }
+}
+
+/// A login by ticket. The ticket is used up only if the login succeeds.
+pub(crate) fn join(world: &mut World, login: Login) {
+    match admit(world, &login) {
+        Ok(entity) => {
+            world
+                .resource_mut::<Tickets>()
+                .used
+                .insert(login.ticket, login.ticket_forget_tick);
+            let mut session = world
+                .get_mut::<Session>(entity)
+                .expect("an admitted entity is a session");
+            session.secret = login.secret;
+            session.secret_before = None;
+            attach(world, entity, login.token, 0);
+        }
+        Err(code) => answer(world, login.token, Answer::Now(Reply::Refused(code))),
+    }
+}
+
+/// The account's session, or a new one.
+fn admit(world: &mut World, login: &Login) -> Result<Entity, RefusalCode> {
+    let tickets = &world.resource::<Tickets>().used;
+    if tickets.contains_key(&login.ticket) {
+        return Err(RefusalCode::TicketUsed);
+    }
+    // An unexpired ticket is never forgotten to make room: it could be used again.
+    if tickets.len() >= USED_TICKETS_MAX {
+        return Err(RefusalCode::Full);
+    }
+    let directory = world.resource::<Directory>();
+    if let Some(entity) = directory
+        .session(login.account)
+        .and_then(|session| directory.entity(session))
+    {
+        return Ok(entity);
+    }
+    if directory.sessions() >= ZONE_SESSIONS_MAX {
+        return Err(RefusalCode::Full);
+    }
+    Ok(create(world, login))
+}
+
+/// A new character, somewhere, with what the rules give to begin with.
+fn create(world: &mut World, login: &Login) -> Entity {
+    let setting = world.resource::<Setting>().clone();
+    let id = world.resource_mut::<Ids>().allocate();
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    let player = setting.rules.player();
+    let belongings = Belongings {
+        gold: 0,
+        items: Vec::new(),
+    };
+    let entity = world
+        .spawn((
+            Id(id),
+            Body::from(setting.map.spawn_point(roll(seed, tick, id, Purpose::SpawnPoint))),
+            Course {
+                heading: Heading::STILL,
+            },
+            Health {
+                hp: player.hp,
+                max: player.hp,
+            },
+            Session {
+                account: login.account,
+                presence: Presence::Attached(login.token.0),
+                secret: login.secret,
+                secret_before: None,
+            },
+            InputSeq { last: 0 },
+            Outbox {
+                event_seq: 0,
+                events: VecDeque::new(),
+            },
+            Readiness { strike: 0, chat: 0 },
+            ValueDigest::of(&belongings),
+            belongings,
+        ))
+        .id();
+    if player.start_gold > 0 {
+        value::set_gold(world, entity, player.start_gold, GoldCause::Start);
+    }
+    for &kind in setting.rules.start_items() {
+        let uid = world.resource_mut::<Ids>().allocate();
+        value::gain(world, entity, Item { uid, kind }, ItemCause::Start).expect("start items fit an inventory");
+    }
+    entity
+}
+
+/// A session comes back with its secret.
+pub(crate) fn resume(world: &mut World, back: Return) {
+    let Some(entity) = world.resource::<Directory>().entity(back.session) else {
+        return answer(
+            world,
+            back.token,
+            Answer::Now(Reply::Refused(RefusalCode::SessionUnknown)),
+        );
+    };
+    let renewed = world
+        .get_mut::<Session>(entity)
+        .is_some_and(|session| renew_secret(session, &back));
+    if !renewed {
+        return answer(
+            world,
+            back.token,
+            Answer::Now(Reply::Refused(RefusalCode::SessionUnknown)),
+        );
+    }
+    acknowledge(world, back.session, back.event_seq);
+    attach(world, entity, back.token, back.event_seq);
+}
+
+/// Secrets are good once, but the answer that carried the current one may be lost: then the client shows the one before.
+fn renew_secret(mut session: Mut<'_, Session>, back: &Return) -> bool {
+    if session.secret == back.secret {
+        session.secret_before = Some(session.secret);
+    } else if session.secret_before != Some(back.secret) {
+        return false;
+    }
+    session.secret = back.next_secret;
+    true
+}
+
+/// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told otherwise, because
+/// the new connection does not know how it was heading.
+fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u32) {
+    let Some(&Id(id)) = world.get::<Id>(entity) else { return };
+    let mut player = world.entity_mut(entity);
+    player.remove::<Resting>();
+    if let Some(mut course) = player.get_mut::<Course>() {
+        course.set_if_neq(Course {
+            heading: Heading::STILL,
+        });
+    }
+    let Some(mut session) = player.get_mut::<Session>() else {
+        return;
+    };
+    if let Presence::Attached(before) = session.presence
+        && before != token.0
+    {
+        session.presence = Presence::Attached(token.0);
+        answer(world, AttachToken(before), Answer::Now(Reply::Superseded(id)));
+    } else {
+        session.presence = Presence::Attached(token.0);
+    }
+    answer(world, token, Answer::Attach { session: id, event_seq });
+}
+
+fn answer(world: &mut World, token: AttachToken, answer: Answer) {
+    world.resource_mut::<Told>().answers.push((token, answer));
+}
+
+/// The connection that `token` attached is gone.
+pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) {
+    let tick = world.resource::<Clock>().tick;
+    let Some(entity) = world.resource::<Directory>().entity(session) else {
+        return;
+    };
+    let Some(mut state) = world.get_mut::<Session>(entity) else {
+        return;
+    };
+    if state.presence != Presence::Attached(token.0) {
+        return;
+    }
+    state.presence = Presence::Away(tick);
+    if let Some(mut course) = world.get_mut::<Course>(entity) {
+        course.set_if_neq(Course {
+            heading: Heading::STILL,
+        });
+    }
+}
+
+/// The client has all events up to `event_seq`: the outbox forgets them.
+pub(crate) fn acknowledge(world: &mut World, session: SessionId, event_seq: u32) {
+    let Some(entity) = world.resource::<Directory>().entity(session) else {
+        return;
+    };
+    let Some(mut outbox) = world.get_mut::<Outbox>(entity) else {
+        return;
+    };
+    let known = outbox.acknowledged(event_seq);
+    if known > 0 {
+        outbox.events.drain(..known);
+    }
+}
+
+/// This input is refused when its turn comes. One whose turn has passed needs no entry.
+pub(crate) fn quarantine(world: &mut World, session: SessionId, seq: u32) {
+    let Some(entity) = world.resource::<Directory>().entity(session) else {
+        return;
+    };
+    if world
+        .get::<InputSeq>(entity)
+        .is_some_and(|input_seq| seq > input_seq.last)
+    {
+        world.resource_mut::<Quarantined>().inputs.insert((session, seq));
+    }
+}

@@ -1,0 +1,152 @@
+//! Blows, deaths, and new lives.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::{EntityId, Event, GoldCause};
+
+use super::monsters::Bites;
+use crate::rules::chance::{Purpose, below, roll};
+use crate::rules::combat::{Blow, blow, may_strike};
+use crate::zone::config::Setting;
+use crate::zone::index::Directory;
+use crate::zone::intents::{StrikeWish, Wishes};
+use crate::zone::registry::Id;
+use crate::zone::state::{Belongings, Body, Clock, Downed, Due, Health, Mind, Readiness, Resting, Session};
+use crate::zone::tell::tell;
+use crate::zone::value;
+
+/// Resolves the tick's strikes, one after the other, in an order that chance decides anew each tick: whoever comes first may kill.
+pub(crate) fn strike(world: &mut World) {
+    let mut wishes = std::mem::take(&mut world.resource_mut::<Wishes>().strikes);
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    // Stable: strikes of one player stay in the order of the record, which every replay shares.
+    wishes.sort_by_cached_key(|wish| (roll(seed, tick, wish.striker, Purpose::Initiative), wish.striker));
+    for wish in wishes {
+        strike_one(world, wish);
+    }
+}
+
+fn strike_one(world: &mut World, StrikeWish { striker, target }: StrikeWish) {
+    let directory = world.resource::<Directory>();
+    let (Some(from), Some(to)) = (directory.entity(striker), directory.entity(target)) else {
+        return;
+    };
+    let (here, there) = (world.entity(from), world.entity(to));
+    if from == to || here.contains::<Downed>() || there.contains::<Downed>() || there.contains::<Resting>() {
+        return;
+    }
+    let (Some(at), Some(readiness)) = (here.get::<Body>(), here.get::<Readiness>()) else {
+        return;
+    };
+    let (Some(target_at), Some(health)) = (there.get::<Body>(), there.get::<Health>()) else {
+        return;
+    };
+    let setting = world.resource::<Setting>();
+    let rules = setting.rules.strike();
+    let tick = world.resource::<Clock>().tick;
+    if !may_strike(tick, readiness.strike, at.point(), target_at.point(), rules.range_cm) {
+        return;
+    }
+    let ready = tick + setting.pace.strike_cooldown;
+    let left = blow(health.hp, rules.damage);
+    if let Some(mut readiness) = world.get_mut::<Readiness>(from) {
+        readiness.strike = ready;
+    }
+    land(world, (from, striker), (to, target), left);
+}
+
+/// A blow lands: the target is hurt, or dies by the striker's hand.
+fn land(world: &mut World, by: (Entity, EntityId), target: (Entity, EntityId), left: Blow) {
+    let Some(mut health) = world.get_mut::<Health>(target.0) else {
+        return;
+    };
+    match left {
+        Blow::Hurt(hp) => health.hp = hp,
+        Blow::Killed => {
+            health.hp = 0;
+            if world.get::<Mind>(target.0).is_some() {
+                slay(world, by, target);
+            } else {
+                down(world, by, target);
+            }
+        }
+    }
+}
+
+/// A player dies. It keeps what it has.
+fn down(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity, EntityId)) {
+    let until = world.resource::<Clock>().tick + world.resource::<Setting>().pace.player_respawn;
+    world.entity_mut(victim).insert(Downed { until });
+    tell(world, victim, Event::Death { by: by.1 });
+    tell(world, by.0, Event::Kill { victim: victim_id });
+}
+
+/// A monster dies. Its gold comes into being in the killer's purse, and its camp will have another.
+fn slay(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity, EntityId)) {
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    let setting = world.resource::<Setting>().clone();
+    let monster = setting.rules.monster();
+    if let Some(camp) = world.get::<Mind>(victim).map(|mind| mind.camp) {
+        world
+            .resource_mut::<Due>()
+            .monsters
+            .insert((tick + setting.pace.monster_respawn, camp));
+    }
+    world.despawn(victim);
+    tell(world, by.0, Event::Kill { victim: victim_id });
+    let spread = monster.loot_gold_max - monster.loot_gold_min + 1;
+    let loot = monster.loot_gold_min + below(roll(seed, tick, victim_id, Purpose::Loot), spread);
+    let purse = world.get::<Belongings>(by.0).map_or(0, |belongings| belongings.gold);
+    if let Some(total) = purse.checked_add(loot).filter(|_| loot > 0) {
+        value::set_gold(world, by.0, total, GoldCause::Loot);
+    }
+}
+
+/// Resolves the tick's bites, in order of the biters' ids. A player who is dead by now is not bitten again.
+pub(crate) fn bite(world: &mut World) {
+    let mut bites = std::mem::take(&mut world.resource_mut::<Bites>().0);
+    bites.sort_unstable_by_key(|bite| bite.biter);
+    let damage = world.resource::<Setting>().rules.monster().bite_damage;
+    let ready = world.resource::<Clock>().tick + world.resource::<Setting>().pace.bite_cooldown;
+    for wish in bites {
+        let directory = world.resource::<Directory>();
+        let (Some(from), Some(to)) = (directory.entity(wish.biter), directory.entity(wish.prey)) else {
+            continue;
+        };
+        if world.get::<Downed>(to).is_some() {
+            continue;
+        }
+        let Some(left) = world.get::<Health>(to).map(|health| blow(health.hp, damage)) else {
+            continue;
+        };
+        if let Some(mut mind) = world.get_mut::<Mind>(from) {
+            mind.bite = ready;
+        }
+        land(world, (from, wish.biter), (to, wish.prey), left);
+    }
+}
+
+/// The dead whose time has come live again, whole, at a spawn point.
+pub(crate) fn revive(world: &mut World, downed: &mut QueryState<(Entity, &Id, &Downed), With<Session>>) {
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    let mut due: Vec<(EntityId, Entity)> = downed
+        .iter(world)
+        .filter(|(_, _, down)| down.until <= tick)
+        .map(|(entity, id, _)| (id.0, entity))
+        .collect();
+    due.sort_unstable();
+    for (id, entity) in due {
+        let place = world
+            .resource::<Setting>()
+            .map
+            .spawn_point(roll(seed, tick, id, Purpose::SpawnPoint));
+        let mut player = world.entity_mut(entity);
+        player.remove::<Downed>();
+        if let Some(mut health) = player.get_mut::<Health>() {
+            health.hp = health.max;
+        }
+        if let Some(mut body) = player.get_mut::<Body>() {
+            *body = place.into();
+        }
+        tell(world, entity, Event::Respawn);
+    }
+}

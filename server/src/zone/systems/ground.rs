@@ -1,0 +1,93 @@
+//! Items on the ground: they appear, and somebody picks them up.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::event::RejectReason;
+use everhold_protocol::{EntityId, Item, ItemCause};
+
+use crate::rules::chance::{Purpose, below, roll};
+use crate::zone::config::Setting;
+use crate::zone::index::Directory;
+use crate::zone::intents::{PickUpWish, Wishes};
+use crate::zone::registry::Id;
+use crate::zone::state::{Body, Clock, Downed, Due, Ids, Lying};
+use crate::zone::tell::reject;
+use crate::zone::value;
+
+/// Gives each wanted item to one of those who want it. Chance decides who is first: it depends on neither order of arrival nor
+/// distance, and every replay agrees.
+pub(crate) fn pick_up(world: &mut World) {
+    let mut wishes = std::mem::take(&mut world.resource_mut::<Wishes>().pick_ups);
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    wishes.sort_by_cached_key(|wish| {
+        let contest = roll(seed ^ wish.item.0, tick, wish.claimant, Purpose::Contest);
+        (wish.item, contest, wish.claimant, wish.seq)
+    });
+    for claims in wishes.chunk_by(|a, b| a.item == b.item) {
+        let mut winner = None;
+        for &claim in claims {
+            match winner {
+                Some(_) => refuse(world, claim, RejectReason::Contested),
+                None => match take(world, claim) {
+                    Ok(()) => winner = Some(claim.claimant),
+                    Err(reason) => refuse(world, claim, reason),
+                },
+            }
+        }
+    }
+}
+
+fn refuse(world: &mut World, claim: PickUpWish, reason: RejectReason) {
+    if let Some(player) = world.resource::<Directory>().entity(claim.claimant) {
+        reject(world, player, claim.seq, reason);
+    }
+}
+
+fn take(world: &mut World, claim: PickUpWish) -> Result<(), RejectReason> {
+    let directory = world.resource::<Directory>();
+    let player = directory.entity(claim.claimant).ok_or(RejectReason::NoTarget)?;
+    if world.get::<Downed>(player).is_some() {
+        return Err(RejectReason::Dead);
+    }
+    let ground = directory.entity(claim.item).ok_or(RejectReason::NoTarget)?;
+    let kind = world.get::<Lying>(ground).ok_or(RejectReason::NoTarget)?.kind;
+    let (Some(at), Some(item_at)) = (world.get::<Body>(player), world.get::<Body>(ground)) else {
+        return Err(RejectReason::NoTarget);
+    };
+    if !at
+        .point()
+        .reaches(item_at.point(), world.resource::<Setting>().rules.player().reach_cm)
+    {
+        return Err(RejectReason::TooFar);
+    }
+    value::gain(world, player, Item { uid: claim.item, kind }, ItemCause::PickedUp)?;
+    world.despawn(ground);
+    Ok(())
+}
+
+/// While there is room on the ground, an item appears now and then.
+pub(crate) fn grow(world: &mut World, lying: &mut QueryState<&Id, With<Lying>>) {
+    let tick = world.resource::<Clock>().tick;
+    if world.resource::<Due>().item > tick {
+        return;
+    }
+    let setting = world.resource::<Setting>();
+    let (next, room) = (tick + setting.pace.item_spawn, setting.map.rules().items_max as usize);
+    world.resource_mut::<Due>().item = next;
+    if lying.iter(world).count() < room {
+        spawn_item(world);
+    }
+}
+
+/// An item of some kind, somewhere.
+pub(crate) fn spawn_item(world: &mut World) -> EntityId {
+    let id = world.resource_mut::<Ids>().allocate();
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    let setting = world.resource::<Setting>();
+    let body = Body::from(setting.map.any_place(roll(seed, tick, id, Purpose::ItemPlace)));
+    let kind = below(
+        roll(seed, tick, id, Purpose::ItemKind),
+        setting.rules.item().kinds.len() as u64,
+    ) as u16;
+    world.spawn((Id(id), body, Lying { kind }));
+    id
+}

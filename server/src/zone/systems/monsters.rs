@@ -1,0 +1,137 @@
+//! Monsters: they wander about their camp, chase the nearest player they see, and bite.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::{EntityId, Heading, Tick};
+
+use crate::rules::chance::{Purpose, roll};
+use crate::rules::{Point, ZoneMap, movement};
+use crate::zone::config::Setting;
+use crate::zone::grid::PreyGrid;
+use crate::zone::index::Directory;
+use crate::zone::registry::Id;
+use crate::zone::state::{Body, Clock, Course, Downed, Due, Health, Ids, Mind, Resting, Session};
+
+/// Players that a monster may chase.
+type Prey = (With<Session>, Without<Downed>, Without<Resting>);
+
+/// A monster that is close enough and ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BiteWish {
+    pub(crate) biter: EntityId,
+    pub(crate) prey: EntityId,
+}
+
+/// The tick's bites. Output: [`super::combat::bite`] takes them in the same tick.
+#[derive(Resource, Default)]
+pub(crate) struct Bites(pub(crate) Vec<BiteWish>);
+
+/// Rebuilds the grid of players.
+pub(crate) fn map_prey(mut grid: ResMut<'_, PreyGrid>, prey: Query<'_, '_, (&Id, &Body), Prey>) {
+    grid.rebuild(prey.iter().map(|(id, body)| (id.0, body.point())));
+}
+
+/// Chooses each monster's prey (now and then) and course (always). Monsters do not see each other, so their order does not matter.
+pub(crate) fn think(
+    clock: Res<'_, Clock>,
+    setting: Res<'_, Setting>,
+    grid: Res<'_, PreyGrid>,
+    directory: Res<'_, Directory>,
+    prey: Query<'_, '_, &Body, Prey>,
+    mut monsters: Query<'_, '_, (&Id, &Body, &mut Course, &mut Mind), Without<Session>>,
+) {
+    let find = |id: EntityId| {
+        directory
+            .entity(id)
+            .and_then(|entity| prey.get(entity).ok())
+            .map(Body::point)
+    };
+    for (&Id(id), body, mut course, mut mind) in &mut monsters {
+        let here = body.point();
+        let camp = camp(&setting.map, mind.camp);
+        let leash = setting.rules.monster().leash_cm;
+        let chosen = if looks_around(clock.tick, id, setting.pace.think) {
+            grid.nearest(here, setting.rules.monster().sight_cm)
+        } else {
+            mind.prey
+        };
+        let chase = chosen
+            .and_then(|prey| Some((prey, find(prey)?)))
+            .filter(|&(_, at)| camp.reaches(at, leash));
+        let prey = chase.map(|(prey, _)| prey);
+        if mind.prey != prey {
+            mind.prey = prey;
+        }
+        let heading = match chase {
+            Some((_, at)) if here.reaches(at, setting.rules.monster().bite_range_cm / 2) => Heading::STILL,
+            Some((_, at)) => movement::towards(here, at),
+            None if !camp.reaches(here, leash) => movement::towards(here, camp),
+            None => movement::stroll(roll(clock.seed, clock.tick / setting.pace.wander, id, Purpose::Wander)),
+        };
+        course.set_if_neq(Course { heading });
+    }
+}
+
+/// Monsters take turns in looking around, so that no tick pays for all of them.
+fn looks_around(tick: Tick, id: EntityId, every: Tick) -> bool {
+    (tick + id.0).is_multiple_of(every)
+}
+
+fn camp(map: &ZoneMap, camp: u16) -> Point {
+    map.rules().camps.get(usize::from(camp)).copied().unwrap_or_default()
+}
+
+/// Notes which monsters bite.
+pub(crate) fn seek_bites(
+    clock: Res<'_, Clock>,
+    setting: Res<'_, Setting>,
+    directory: Res<'_, Directory>,
+    mut bites: ResMut<'_, Bites>,
+    prey: Query<'_, '_, &Body, Prey>,
+    monsters: Query<'_, '_, (&Id, &Body, &Mind)>,
+) {
+    let range_cm = setting.rules.monster().bite_range_cm;
+    for (&Id(biter), body, mind) in &monsters {
+        let Some(prey_id) = mind.prey.filter(|_| mind.bite <= clock.tick) else {
+            continue;
+        };
+        let at = directory.entity(prey_id).and_then(|entity| prey.get(entity).ok());
+        if at.is_some_and(|at| body.point().reaches(at.point(), range_cm)) {
+            bites.0.push(BiteWish { biter, prey: prey_id });
+        }
+    }
+}
+
+/// Camps whose time has come get their monster back.
+pub(crate) fn repopulate(world: &mut World) {
+    let tick = world.resource::<Clock>().tick;
+    while let Some(&(_, camp)) = world
+        .resource::<Due>()
+        .monsters
+        .first()
+        .filter(|(when, _)| *when <= tick)
+    {
+        world.resource_mut::<Due>().monsters.pop_first();
+        spawn_monster(world, camp);
+    }
+}
+
+/// A monster at its camp.
+pub(crate) fn spawn_monster(world: &mut World, camp_index: u16) {
+    let id = world.resource_mut::<Ids>().allocate();
+    let setting = world.resource::<Setting>();
+    let hp = setting.rules.monster().hp;
+    let body = Body::from(camp(&setting.map, camp_index));
+    world.spawn((
+        Id(id),
+        body,
+        Course {
+            heading: Heading::STILL,
+        },
+        Health { hp, max: hp },
+        Mind {
+            camp: camp_index,
+            prey: None,
+            bite: 0,
+        },
+    ));
+}

@@ -1,0 +1,31 @@
+//! Time passes: tickets expire, and players who are long away go to rest.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::EntityId;
+
+use crate::zone::config::Setting;
+use crate::zone::registry::Id;
+use crate::zone::state::{Clock, Presence, Resting, Session, Tickets};
+
+/// Forgets expired tickets once a second: a scan of them all, which only then counts as a change.
+pub(crate) fn forget_tickets(clock: Res<'_, Clock>, setting: Res<'_, Setting>, mut tickets: ResMut<'_, Tickets>) {
+    let due = clock.tick.is_multiple_of(u64::from(setting.pace.tick_hz));
+    if due && tickets.used.values().any(|&forget| forget <= clock.tick) {
+        tickets.used.retain(|_, forget| *forget > clock.tick);
+    }
+}
+
+/// Hides players who are away for longer than they linger.
+pub(crate) fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Session), Without<Resting>>) {
+    let tick = world.resource::<Clock>().tick;
+    let linger = world.resource::<Setting>().pace.linger;
+    let mut due: Vec<(EntityId, Entity)> = away
+        .iter(world)
+        .filter(|(_, _, session)| matches!(session.presence, Presence::Away(since) if since + linger <= tick))
+        .map(|(entity, id, _)| (id.0, entity))
+        .collect();
+    due.sort_unstable();
+    for (_, entity) in due {
+        world.entity_mut(entity).insert(Resting { since: tick });
+    }
+}

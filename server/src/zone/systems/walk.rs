@@ -1,0 +1,25 @@
+//! Everybody who may move moves. Nobody is in anybody's way, so the order does not matter.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::Heading;
+
+use crate::rules::movement;
+use crate::zone::config::Setting;
+use crate::zone::state::{Body, Course, Downed, Mind, Resting};
+
+type Upright = (Without<Downed>, Without<Resting>);
+
+/// One step along the course.
+pub(crate) fn walk(setting: Res<'_, Setting>, mut walkers: Query<'_, '_, (&mut Body, &Course, Has<Mind>), Upright>) {
+    for (mut body, course, is_monster) in &mut walkers {
+        if course.heading == Heading::STILL {
+            continue;
+        }
+        let step_cm = if is_monster {
+            setting.pace.monster_step_cm
+        } else {
+            setting.pace.player_step_cm
+        };
+        body.set_if_neq(movement::walk(&setting.map, body.point(), course.heading, step_cm).into());
+    }
+}
