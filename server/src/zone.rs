@@ -27,6 +27,8 @@ mod sessions;
 mod intents;
 mod systems;
 mod view;
+#[cfg(feature = "testing")]
+pub mod rig;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use everhold_protocol::ZoneName;
 use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::map::{SPEED_CM_S_MAX, ZoneMap, ZoneRules};
+use super::map::{SIDE_CM_MAX, SPEED_CM_S_MAX, ZoneMap, ZoneRules};
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 const RULES_VERSION: u32 = 1;
@@ -253,6 +253,10 @@ fn check(text: &Text) -> Result<(), String> {
     ];
     if let Some((name, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
         return Err(format!("{name} must be at least 1, not {value}"));
+    }
+    let lengths = [player.reach_cm, strike.range_cm, monster.sight_cm, monster.leash_cm, monster.bite_range_cm];
+    if lengths.into_iter().any(|cm| cm > SIDE_CM_MAX) {
+        return Err(format!("no reach, range, sight, or leash may exceed {SIDE_CM_MAX} cm"));
     }
     for (name, speed) in [
         ("player.speed_cm_s", player.speed_cm_s),

@@ -8,7 +8,7 @@ use everhold_protocol::{EntityId, Tick};
 use super::Digest;
 use super::field::{Corrupt, Field, get_varint, take};
 use super::registry::Id;
-use super::state::{Row, place_resource};
+use super::state::{Clock, Row, place_resource};
 use super::value::ValueDigest;
 use crate::limits::STATE_LAYOUT;
 
@@ -66,7 +66,10 @@ pub(crate) fn read_chain(world: &mut World, chain: &[&[u8]]) -> Result<Digest, R
         let (tick, digest) = read_body(world, body, &mut rows, last.map(|(tick, _)| tick))?;
         last = Some((tick, digest));
     }
-    let (_, digest) = last.ok_or(RestoreError::Empty)?;
+    let (tick, digest) = last.ok_or(RestoreError::Empty)?;
+    if world.resource::<Clock>().tick != tick {
+        return Err(RestoreError::Corrupt);
+    }
     for (id, row) in rows {
         let value = row.belongings.as_ref().map(ValueDigest::of);
         let mut entity = world.spawn(Id(id));
