@@ -22,3 +22,4 @@ mod store_journal;
 pub use authority::authority_conformance;
 pub use history::{History, grant, position};
 pub use store::store_conformance;
+pub mod player;

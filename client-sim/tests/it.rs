@@ -1,0 +1,6 @@
+//! `client-sim` against real QUIC servers in this process.
+
+mod it {
+    mod net;
+    mod server;
+}
