@@ -40,6 +40,9 @@ const MACHINE_FRAME_MS: u64 = 40;
 const LOOK: Duration = Duration::from_millis(1);
 /// Players that are out of touch are woken so often, outside their frames: they must not take longer to find a new owner than a real client.
 const SWEEP: Duration = Duration::from_millis(5);
+/// Batches that are taken in before anybody's time-outs are looked at: what waits in the sockets after a hold-up of the simulator must
+/// not count as a server's silence.
+const RECEIVE_ROUNDS_MAX: usize = 32;
 /// Network events that share one look at the clock.
 const CLOCK_EVENTS: usize = 32;
 /// Players on their way in at the same time: more would only queue for the servers' handshakes, and time out there.
@@ -128,7 +131,8 @@ impl Swarm {
             if now >= deadline || self.count(|player| *player.life() == Life::Ended) > 0 {
                 return Err(self.join_failure(attached));
             }
-            let joining = self.count(|player| *player.life() == Life::Joining);
+            // Silent players knock elsewhere, which costs the servers as much as a join.
+            let joining = self.count(|player| *player.life() == Life::Joining || player.is_silent());
             if self.players.len() < self.config.players && joining < JOINING_MAX && now >= next_at {
                 self.start_player(now)?;
                 // A rate is not made up for: a burst of late joins would only queue.
@@ -324,8 +328,14 @@ impl Swarm {
 
     /// One turn of the loop: what has come in, whose time has come, what has to go out. It takes about a millisecond.
     fn turn(&mut self) -> Result<(), NetError> {
-        let more = self.net.receive()?;
-        self.deliver()?;
+        let mut more = true;
+        for _ in 0..RECEIVE_ROUNDS_MAX {
+            more = self.net.receive()?;
+            self.deliver()?;
+            if !more {
+                break;
+            }
+        }
         self.frames()?;
         self.sweep()?;
         self.net.turn(Instant::now());
