@@ -1,6 +1,6 @@
 //! The judge of a run. It sees only what players were told, never what a server believes, and does no I/O.
 //!
-//! Each player has a [`Book`](book::Book) that is written from the player's own events and snapshots; what must hold between players (a gift has
+//! Each player has a book that is written from the player's own events and snapshots; what must hold between players (a gift has
 //! two sides, a thing has one owner, nothing comes from nowhere) is checked over all books at the end. A kept promise shows as a
 //! [`Verdict`] of zeros. What counts:
 //!

@@ -4,6 +4,7 @@
 //! player wants does not wait for what the server answers, and latencies count from when an intent should have been sent.
 
 mod config;
+mod drops;
 mod failover;
 mod pace;
 mod player;
@@ -184,6 +185,7 @@ impl Swarm {
     fn play(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<Played, SwarmError> {
         let start = Instant::now();
         let before = self.net.traffic();
+        let dropped_before = drops::dropped_packets(&self.net.local_ports());
         self.pace = Pace::start(FRAME);
         self.watch.start_running(start);
         let end = start + seconds(self.config.seconds);
@@ -194,7 +196,8 @@ impl Swarm {
             }
         }
         let traffic = self.net.traffic().since(&before);
-        let health = self.pace.health(traffic.send_failures);
+        let dropped = drops::dropped_packets(&self.net.local_ports()).saturating_sub(dropped_before);
+        let health = self.pace.health(&traffic, dropped);
         Ok(Played {
             seconds: start.elapsed().as_secs_f64(),
             traffic,

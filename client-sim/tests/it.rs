@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod it {
+    mod binary;
     mod net;
     mod server;
     mod swarm;

@@ -6,11 +6,15 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::meter::Durations;
+use crate::net::Traffic;
 
 /// More late frames than this, in a hundred, and the run says more about the simulator than about the server.
 const LATE_PERCENT_MAX: f64 = 1.0;
 /// A thread that is busier than this, in a hundred, has no room for the next burst.
 const CPU_PERCENT_MAX: f64 = 90.0;
+
+/// More packets than this lost at our own sockets, in a hundred, and what players miss is the simulator's doing.
+const DROPPED_PERCENT_MAX: f64 = 0.1;
 
 /// What the simulator says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -25,6 +29,8 @@ pub struct SimulatorHealth {
     pub cpu_percent: f64,
     /// Packets that the kernel did not take.
     pub send_failures: u64,
+    /// Packets that came and were thrown away because the simulator did not fetch them in time, in a hundred.
+    pub dropped_packets_percent: f64,
     /// Whether the numbers of this run are the simulator's rather than the server's.
     pub is_bottleneck: bool,
 }
@@ -53,14 +59,17 @@ impl Pace {
         self.late.record(late);
     }
 
-    pub(super) fn health(&self, send_failures: u64) -> SimulatorHealth {
+    /// `traffic` and `dropped` count from the start.
+    pub(super) fn health(&self, traffic: &Traffic, dropped: u64) -> SimulatorHealth {
         let busy = thread_cpu().saturating_sub(self.cpu).as_secs_f64();
         let cpu_percent = 100.0 * busy / self.wall.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-        judge(&self.late, self.period, cpu_percent, send_failures)
+        judge(&self.late, self.period, cpu_percent, traffic, dropped)
     }
 }
 
-fn judge(late: &Durations, period: Duration, cpu_percent: f64, send_failures: u64) -> SimulatorHealth {
+fn judge(late: &Durations, period: Duration, cpu_percent: f64, traffic: &Traffic, dropped: u64) -> SimulatorHealth {
+    let arrived = traffic.packets_in + dropped;
+    let dropped_packets_percent = 100.0 * dropped as f64 / arrived.max(1) as f64;
     let late_frames_percent = late.percent_above(period / 2);
     let percentiles = late.percentiles();
     SimulatorHealth {
@@ -68,8 +77,11 @@ fn judge(late: &Durations, period: Duration, cpu_percent: f64, send_failures: u6
         frame_late_ms_max: percentiles.max,
         late_frames_percent,
         cpu_percent,
-        send_failures,
-        is_bottleneck: late_frames_percent > LATE_PERCENT_MAX || cpu_percent > CPU_PERCENT_MAX,
+        send_failures: traffic.send_failures,
+        dropped_packets_percent,
+        is_bottleneck: late_frames_percent > LATE_PERCENT_MAX
+            || cpu_percent > CPU_PERCENT_MAX
+            || dropped_packets_percent > DROPPED_PERCENT_MAX,
     }
 }
 
@@ -85,7 +97,8 @@ fn thread_cpu() -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Pace, judge, thread_cpu};
+    use super::{Pace, SimulatorHealth, thread_cpu};
+    use crate::net::Traffic;
 
     const PERIOD: Duration = Duration::from_millis(50);
 
@@ -96,15 +109,29 @@ mod tests {
             .collect()
     }
 
+    fn judge(late: &crate::meter::Durations, cpu_percent: f64, dropped: u64) -> SimulatorHealth {
+        let traffic = Traffic {
+            packets_in: 10_000,
+            ..Traffic::default()
+        };
+        super::judge(late, PERIOD, cpu_percent, &traffic, dropped)
+    }
+
+    #[test]
+    fn loop_that_loses_packets_is_the_bottleneck() {
+        assert!(!judge(&late(1, 1), 50.0, 10).is_bottleneck);
+        assert!(judge(&late(1, 1), 50.0, 20).is_bottleneck);
+    }
+
     #[test]
     fn punctual_loop_is_no_bottleneck() {
-        assert!(!judge(&late(20, 50), PERIOD, 50.0, 0).is_bottleneck);
-        assert!(!judge(&late(40, 1), PERIOD, 50.0, 0).is_bottleneck);
+        assert!(!judge(&late(20, 50), 50.0, 0).is_bottleneck);
+        assert!(!judge(&late(40, 1), 50.0, 0).is_bottleneck);
     }
 
     #[test]
     fn loop_with_two_late_frames_in_a_hundred_is_the_bottleneck() {
-        let health = judge(&late(40, 2), PERIOD, 50.0, 0);
+        let health = judge(&late(40, 2), 50.0, 0);
         assert!(
             health.is_bottleneck && (health.late_frames_percent - 2.0).abs() < 0.01,
             "{health:?}"
@@ -113,7 +140,7 @@ mod tests {
 
     #[test]
     fn full_core_is_the_bottleneck() {
-        assert!(judge(&late(1, 1), PERIOD, 95.0, 0).is_bottleneck);
+        assert!(judge(&late(1, 1), 95.0, 0).is_bottleneck);
     }
 
     #[test]
@@ -124,6 +151,10 @@ mod tests {
             std::hint::spin_loop();
         }
         let share = 100.0 * 0.020 / start.elapsed().as_secs_f64();
-        assert!(pace.health(0).cpu_percent >= share * 0.9, "{:?}", pace.health(0));
+        assert!(
+            pace.health(&Traffic::default(), 0).cpu_percent >= share * 0.9,
+            "{:?}",
+            pace.health(&Traffic::default(), 0)
+        );
     }
 }
