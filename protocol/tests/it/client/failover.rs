@@ -94,6 +94,27 @@ fn old_owner_that_speaks_again_keeps_the_session() {
 }
 
 #[test]
+fn snapshot_of_another_epoch_does_not_end_the_parking() {
+    let (mut script, old, _) = Script::parked();
+    script.snapshot(old, header(2, 300));
+    assert!(script.closed.is_empty());
+    assert_eq!(script.take_notices(), []);
+}
+
+#[test]
+fn clients_of_a_dead_shard_spread_over_its_peers() {
+    let first = |seed| {
+        let mut script = Script::seeded(seed);
+        let conn = script.greeted_at(1);
+        script.control(conn, Attach::epoch(1).message());
+        script.disconnected(conn, None);
+        script.connect().1
+    };
+    let at_second = (0..100).filter(|&seed| first(seed) == addr(2)).count();
+    assert!((30..=70).contains(&at_second), "{at_second} of 100");
+}
+
+#[test]
 fn control_message_of_the_owner_is_a_sign_of_life() {
     let (mut script, conn) = Script::attached();
     script.advance(200);
