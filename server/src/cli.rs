@@ -1,6 +1,6 @@
 //! The command line: arguments in, exit code out. The only place besides `io` that prints.
 
-
+pub mod demo;
 pub mod inspect;
 pub mod shard;
 pub mod ticket;
@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Run a shard: one process that hosts zones.
     Shard(shard::ShardArguments),
+    /// Three zones on two shards and a spare, a thousand players, one kill -9: watch everybody carry on.
+    Demo(demo::DemoArguments),
     /// Sign a login ticket with the development key.
     Ticket(ticket::TicketArguments),
     /// Show zones, owners, epochs, journals, and checkpoints.
@@ -53,6 +55,7 @@ pub fn run() -> ExitCode {
     start_logging();
     let outcome = match arguments.command {
         Command::Shard(arguments) => shard::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

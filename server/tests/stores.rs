@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use everhold::durability::store::{AppendAnswer, StateStore, StoreError};
+use everhold::durability::store::{AppendAnswer, Home, StateStore, StoreError};
 use everhold::io::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
 use everhold::ownership::{Authority, AuthorityError};
 use everhold::testing::{History, authority_conformance, grant, store_conformance};
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Account, ZoneName};
 use tempfile::TempDir;
 
 fn directory() -> TempDir {
@@ -272,4 +272,30 @@ async fn killed_writer_loses_nothing_that_was_acknowledged() {
         History::new(1).records_to(records.len() as u64),
         "whole and in order"
     );
+}
+
+/// Each of a crowd gets the answer to its own question, whatever else is written in the same commit.
+#[tokio::test]
+async fn crowd_of_homes_is_written_each_as_it_asked() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let home = |generation| Home {
+        zone: zone(),
+        generation,
+    };
+    let taken = Account(7);
+    store.set_home(taken, None, &home(9)).await.unwrap();
+    let mut crowd = tokio::task::JoinSet::new();
+    for account in (0..1_000).map(Account) {
+        let (store, home) = (store.clone(), home(1));
+        crowd.spawn(async move { (account, store.set_home(account, None, &home).await.unwrap()) });
+    }
+    while let Some(set) = crowd.join_next().await {
+        let (account, conflict) = set.unwrap();
+        assert_eq!(conflict, (account == taken).then(|| home(9)));
+        assert_eq!(
+            store.home(account).await.unwrap(),
+            Some(home(if account == taken { 9 } else { 1 }))
+        );
+    }
 }

@@ -176,7 +176,11 @@ fn follow(last: Position, stored: &StoredRecord) -> Result<Record, AdoptionError
 /// A new epoch begins with an `EpochStart`, which is not done here: it is the first input of the adopter's first own tick.
 pub fn adopt(plan: AdoptionPlan, config: ZoneConfig) -> Result<Adopted, AdoptionError> {
     let rules_id = config.rules_id();
-    let mut zone = restore(&plan, config)?;
+    let zone = restore(&plan, config)?;
+    replay(plan, zone, rules_id)
+}
+
+fn replay(plan: AdoptionPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Adopted, AdoptionError> {
     let mut comparison = Comparison::default();
     for record in &plan.records {
         if let Some(expected) = record.digest_before {
@@ -187,7 +191,7 @@ pub fn adopt(plan: AdoptionPlan, config: ZoneConfig) -> Result<Adopted, Adoption
         if record.inputs.iter().any(other_rules) {
             return Err(AdoptionError::Rules { tick: record.tick });
         }
-        replay(&mut zone, record, &plan.quarantine)?;
+        step(&mut zone, record, &plan.quarantine)?;
     }
     Ok(Adopted {
         zone,
@@ -230,7 +234,7 @@ fn restore(plan: &AdoptionPlan, config: ZoneConfig) -> Result<Zone, AdoptionErro
     }
 }
 
-fn replay(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u32)>) -> Result<(), AdoptionError> {
+fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u32)>) -> Result<(), AdoptionError> {
     let probe = zone.probe();
     let inputs = with_quarantine(&record.inputs, quarantine);
     // The zone is thrown away if it fails, so nobody sees it half-stepped.

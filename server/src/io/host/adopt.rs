@@ -4,29 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::durability::adoption::{self, Adopted, AdoptionError};
-use crate::durability::store::{CheckpointHead, Position, StateStore, StoreError, ZoneData};
+use crate::durability::store::{StateStore, StoreError, ZoneData};
 use crate::ownership::Grant;
-use crate::zone::{Zone, ZoneConfig};
+use crate::zone::ZoneConfig;
 
 /// The store is asked again this often, and this many times, while it does not answer.
 const RETRY: Duration = Duration::from_millis(100);
 const TRIES_MAX: u32 = 30;
-
-/// A zone as it stands after its last stored record.
-pub struct AdoptedZone {
-    /// The world.
-    pub zone: Zone,
-    /// The last stored record.
-    pub last: Position,
-    /// The store's checkpoints, a base first; empty for a zone that never had one.
-    pub chain: Vec<CheckpointHead>,
-    /// Records replayed on top of them.
-    pub replayed_ticks: u64,
-    /// Digests compared on the way.
-    pub checked_digests: u64,
-    /// Whether all of them were equal.
-    pub digest_equal: bool,
-}
 
 /// Why a zone was not adopted.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +27,8 @@ pub enum AdoptError {
 }
 
 /// Takes the zone over under `grant`. The replay runs on a thread of its own: the zones that are hosted already must not feel it.
-pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig) -> Result<AdoptedZone, AdoptError> {
+pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig) -> Result<Adopted, AdoptError> {
     let data = fence_and_read(store.as_ref(), grant, &config).await?;
-    let chain: Vec<CheckpointHead> = data.chain.iter().map(|checkpoint| checkpoint.head).collect();
     let zone = config.name.clone();
     let adopted: Adopted =
         tokio::task::spawn_blocking(move || adoption::plan(data).and_then(|plan| adoption::adopt(plan, config))).await??;
@@ -53,14 +36,7 @@ pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig)
         // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
         tracing::error!(%zone, tick, "the replayed world differs from the one that was recorded: this zone is divergent");
     }
-    Ok(AdoptedZone {
-        zone: adopted.zone,
-        last: adopted.last,
-        chain,
-        replayed_ticks: adopted.replayed_ticks,
-        checked_digests: adopted.checked_digests,
-        digest_equal: adopted.digest_equal,
-    })
+    Ok(adopted)
 }
 
 async fn fence_and_read(store: &dyn StateStore, grant: Grant, config: &ZoneConfig) -> Result<ZoneData, StoreError> {

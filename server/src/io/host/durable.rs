@@ -163,8 +163,7 @@ impl DurableTask {
         self.gate.hold(tick, out.shown, out.told);
         self.checkpointer.handle_tick(tick);
         if let Some(capture) = out.capture {
-            let cut = if capture.base { Cut::Base } else { Cut::Delta };
-            self.checkpointer.handle_captured(position, cut, capture.body.into());
+            self.checkpointer.handle_captured(position, capture);
         }
     }
 
