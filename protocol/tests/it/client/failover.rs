@@ -286,12 +286,36 @@ fn same_owner_answers_again_after_the_connection_was_lost() {
 }
 
 #[test]
-fn parked_shard_that_names_the_silent_owner_is_not_followed() {
-    let (mut script, _, [(first, _), _]) = Script::parked();
+fn parked_shard_that_names_the_silent_owner_is_asked_again_later() {
+    let (mut script, _, [(first, _), (second, _)]) = Script::parked();
     script.control(first, redirect(1, 1));
-    assert!(script.wants_no_connection() && script.closed.is_empty());
+    script.control(second, redirect(1, 1));
+    assert_eq!(script.closed, [first, second]);
+    assert!(script.wants_no_connection());
+    script.advance(375);
+    assert_ne!(script.connect().1, addr(1));
+}
+
+#[test]
+fn silent_owner_under_a_higher_epoch_is_asked_on_a_new_connection() {
+    let (mut script, _, [(first, _), _]) = Script::parked();
     script.control(first, redirect(1, 2));
     script.greeted_at(1);
+}
+
+#[test]
+fn outdated_directory_is_asked_again_later() {
+    let (mut script, old) = Script::attached();
+    script.control(old, Attach::epoch(4).message());
+    script.disconnected(old, None);
+    for _ in 0..3 {
+        let (conn, _) = script.connect();
+        script.connected(conn);
+        script.control(conn, redirect(2, 3));
+    }
+    assert!(script.wants_no_connection());
+    script.advance(375);
+    assert!(!script.wants_no_connection());
 }
 
 #[test]
