@@ -94,7 +94,7 @@ impl Players {
                 continue;
             };
             let account = self.account_of(*token);
-            let player = self.players.get_mut(&account).unwrap();
+            let player = self.player(account);
             player.session = Some(*session);
             player.last_seq = *last_input_seq;
             player.event_seq = *event_seq;
@@ -104,8 +104,12 @@ impl Players {
                 .players
                 .values_mut()
                 .find(|player| player.session == Some(*session));
-            player.unwrap().event_seq = event.seq;
+            player.expect("events go to sessions that were answered").event_seq = event.seq;
         }
+    }
+
+    fn player(&mut self, account: u64) -> &mut Player {
+        self.players.get_mut(&account).expect("accounts are fixed")
     }
 
     fn account_of(&self, token: AttachToken) -> u64 {
@@ -137,7 +141,7 @@ impl Players {
             token,
         });
         if fresh {
-            let player = self.players.get_mut(&account).unwrap();
+            let player = self.player(account);
             (player.attached, player.secret, player.secret_before) = (Some(token), token.0, token.0);
         }
     }
@@ -146,7 +150,7 @@ impl Players {
         let token = self.token(account);
         let choice = self.dice.below(8);
         let lag = self.dice.below(4) as u32;
-        let player = self.players.get_mut(&account).unwrap();
+        let player = self.player(account);
         let shown = match choice {
             0 => 999_999,
             1 => player.secret_before,
@@ -182,7 +186,7 @@ impl Players {
         match self.dice.below(120) {
             0 => {
                 inputs.push(Input::Detach { session, token });
-                self.players.get_mut(&account).unwrap().attached = None;
+                self.player(account).attached = None;
                 if self.dice.once_in(2) {
                     self.resume(inputs, account, session);
                     self.deeds.leaves_and_joins_in_one_tick += 1;
@@ -218,7 +222,7 @@ impl Players {
 
     /// Mostly the next in order; now and then a repeat or one out of order, which the zone ignores.
     fn send(&mut self, inputs: &mut Vec<Input>, account: u64, session: SessionId, intent: Intent) {
-        let player = self.players.get_mut(&account).unwrap();
+        let player = self.player(account);
         let seq = match self.dice.below(16) {
             0 => player.last_seq,
             1 => player.last_seq + 2,
@@ -236,7 +240,7 @@ impl Players {
         match self.dice.below(12) {
             0..=2 => {
                 let (dx, dy) = (self.dice.below(179) as i16 - 89, self.dice.below(179) as i16 - 89);
-                Intent::Move(Heading::new(dx as i8, dy as i8).unwrap())
+                Intent::Move(Heading::new(dx as i8, dy as i8).expect("not longer than 127"))
             }
             3..=4 => Intent::Strike {
                 target: near(EntityKind::Monster),
