@@ -222,8 +222,9 @@ impl Players {
 
     /// Mostly the next in order; now and then a repeat or one out of order, which the zone ignores.
     fn send(&mut self, inputs: &mut Vec<Input>, account: u64, session: SessionId, intent: Intent) {
+        let choice = self.dice.below(16);
         let player = self.player(account);
-        let seq = match self.dice.below(16) {
+        let seq = match choice {
             0 => player.last_seq,
             1 => player.last_seq + 2,
             _ => {
