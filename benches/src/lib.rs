@@ -1,1 +1,140 @@
-//! Placeholder.
+//! Worlds for the benches, the same on every run. It measures nothing itself.
+
+pub mod run;
+
+use std::time::Duration;
+
+use criterion::Criterion;
+use everhold::zone::{Scene, SceneSession};
+use everhold_protocol::{EntityId, EntityKind, EntityView};
+
+/// The allocator of the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The sizes at which everything is measured.
+pub const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];
+
+/// How far a player sees in every bench, cm.
+pub const RADIUS_CM: i32 = 10_000;
+
+/// How players stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowding {
+    /// All over a square in which each has about 50 others within [`RADIUS_CM`].
+    Spread,
+    /// All in a disc of a radius of 50 m, so that everybody sees everybody.
+    Crowd,
+    /// All in one spot.
+    Stacked,
+}
+
+impl Crowding {
+    /// As it is written in a bench's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spread => "spread",
+            Self::Crowd => "crowd",
+            Self::Stacked => "stacked",
+        }
+    }
+
+    /// Where a player stands in a world of `players`.
+    #[must_use]
+    pub fn position(self, players: usize, random: &mut Random) -> (i32, i32) {
+        match self {
+            Self::Spread => {
+                let side = spread_side_cm(players);
+                (random.below(side) as i32, random.below(side) as i32)
+            }
+            Self::Crowd => loop {
+                let (x, y) = (random.below(10_000) as i32 - 5_000, random.below(10_000) as i32 - 5_000);
+                if x * x + y * y <= 5_000 * 5_000 {
+                    return (x, y);
+                }
+            },
+            Self::Stacked => (0, 0),
+        }
+    }
+}
+
+/// The side of a square, cm, on which `players` have 50 others within [`RADIUS_CM`]: `players · π · radius² = 50 · side²`.
+#[must_use]
+pub fn spread_side_cm(players: usize) -> u64 {
+    let area = players as u64 * 314 * (RADIUS_CM as u64).pow(2) / 5_000;
+    area.isqrt()
+}
+
+/// A scene of `players`, each of whom looks, in order of id.
+#[must_use]
+pub fn scene(players: usize, crowding: Crowding) -> Scene {
+    let mut random = Random::new(7);
+    let mut scene = Scene::default();
+    for counter in 1..=players as u32 {
+        let id = EntityId::new(1, counter);
+        let (x, y) = crowding.position(players, &mut random);
+        scene.entities.push(EntityView {
+            id,
+            kind: EntityKind::Player,
+            x,
+            y,
+            health: 255,
+        });
+        let (last_input_seq, event_seq) = (counter, 3);
+        scene.sessions.push(SceneSession {
+            session: id,
+            last_input_seq,
+            event_seq,
+            x,
+            y,
+            hp: 100,
+            value_digest: counter,
+        });
+    }
+    scene
+}
+
+/// Everybody takes a step of at most 30 cm (6 m/s at 20 Hz), so that no tick's branches are those of the last.
+pub fn walk(scene: &mut Scene, random: &mut Random) {
+    for (entity, session) in scene.entities.iter_mut().zip(&mut scene.sessions) {
+        entity.x += random.below(61) as i32 - 30;
+        entity.y += random.below(61) as i32 - 30;
+        (session.x, session.y) = (entity.x, entity.y);
+    }
+}
+
+/// Criterion, told to be brief: the whole of `cargo bench` takes a few minutes.
+#[must_use]
+pub fn brief() -> Criterion {
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_millis(2_000))
+        .configure_from_args()
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): enough for placing players.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Numbers that depend on nothing but the seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}

@@ -1,238 +1,189 @@
 //! The client's half of a session as a state machine. It opens no socket and reads no clock.
+//!
+//! The driver owns sockets and time. It calls `handle_*` with what happened and when (`now`: a time since any fixed origin), then
+//! does what [`Client::poll_command`] says, reads [`Client::poll_notice`], both until `None`, and calls [`Client::handle_timeout`]
+//! when [`Client::poll_timeout`] has come. Every call adds a bounded number of commands and notices.
+//!
+//! ```text
+//!              Attached                    silent, lost, or Redirect
+//!  searching ────────────► attached ────────────────────────────────────► searching, and attached unless lost
+//!   (login)                   ▲  ▲       old one speaks again                 │   │
+//!                             │  └────────────────────────────────────────────┘   │
+//!                             └───────────────────────────────────────────────────┘
+//!                                        Attached under this epoch or a higher one
+//! ```
+//!
+//! A final refusal, a foreign connection that takes the session over, and a log-out end the machine from anywhere.
+//!
+//! Three rules keep a player's session whole while shards die and wake up:
+//!
+//! - *Epochs only rise.* Whatever speaks under a lower epoch than the last attach is a zombie and is not heard.
+//! - *The old connection is kept until a new one is attached.* Silence may be the network's; then the owner speaks again and the
+//!   parked connections are closed. An `Attached` of the same epoch is the same owner answering on another path: it has already
+//!   dropped the old one, so the client follows.
+//! - *Numbers go on.* Inputs are repeated until a snapshot or an attach covers them, events are taken once and in order, and purse
+//!   and inventory are checked against the owner's digest whenever both have seen the same events.
 
+mod events;
+mod jitter;
 mod mirror;
+mod pending;
+mod port;
+mod search;
+mod session;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::event::SeqEvent;
-use crate::ids::{SessionId, Tick, ZoneName};
 use crate::intent::Intent;
-use crate::message::{ClientMessage, Credential, OwnState, RefusalCode, ServerMessage};
-use crate::snapshot::SnapshotHeader;
+use crate::message::{ClientMessage, Credential, RefusalCode, ServerMessage};
 
 pub use mirror::Mirror;
+pub use port::{Busy, ClientConfig, Command, ConnId, Failover, Notice};
 
-/// Times, in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientConfig {
-    /// Nothing heard for so long is silence: the client parks at another shard.
-    pub silence_ms: u64,
-    /// After so long, jittered by half, without an answer it parks at a second one.
-    pub park_second_ms: u64,
-    /// One input frame per so long: a tick.
-    pub frame_ms: u64,
-    /// A connection that is not up and answered by then is given up.
-    pub connect_ms_max: u64,
-    /// Pause after every address was tried in vain; doubles up to 2,000, jittered by half.
-    pub retry_ms: u64,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            silence_ms: 250,
-            park_second_ms: 150,
-            frame_ms: 50,
-            connect_ms_max: 3_000,
-            retry_ms: 250,
-        }
-    }
-}
-
-/// A connection, as machine and driver name it. Never used twice by one machine.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct ConnId(pub u32);
-
-/// What the driver is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Open a QUIC connection and its control stream, then call [`Client::handle_connected`] or [`Client::handle_disconnected`].
-    Connect {
-        /// Its name from now on.
-        conn: ConnId,
-        /// Where to.
-        addr: SocketAddr,
-    },
-    /// Write a message to the control stream.
-    SendControl {
-        /// Where.
-        conn: ConnId,
-        /// What.
-        message: ClientMessage,
-    },
-    /// Send a datagram.
-    SendDatagram {
-        /// Where.
-        conn: ConnId,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// Close the connection. The machine takes nothing more from it; no [`Client::handle_disconnected`] is needed.
-    Close {
-        /// Which.
-        conn: ConnId,
-        /// The application close code.
-        code: RefusalCode,
-    },
-}
-
-/// A session that moved to an owner of a higher epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failover {
-    /// The earlier epoch.
-    pub from_epoch: u32,
-    /// The new one.
-    pub to_epoch: u32,
-    /// When the last snapshot of the old owner was applied.
-    pub last_snapshot_at: Duration,
-    /// When the machine began to look elsewhere.
-    pub silent_at: Duration,
-    /// When the new owner's `Attached` came.
-    pub attached_at: Duration,
-}
-
-/// What happened, for whoever plays or judges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A connection speaks for the session.
-    Attached {
-        /// The owner's epoch.
-        epoch: u32,
-        /// The zone.
-        zone: ZoneName,
-        /// The session.
-        session: SessionId,
-        /// Ticks per second.
-        tick_hz: u16,
-        /// The tick of the attach.
-        resumed_tick: Tick,
-        /// The last input applied.
-        last_input_seq: u32,
-        /// Inputs confirmed before that the new owner does not know: must be 0.
-        lost_inputs: u32,
-        /// Ticks shown before that the new owner does not have: the server's number, or what the client saw if that is more.
-        rewound_ticks: u32,
-        /// Everything the player is and has.
-        own: OwnState,
-        /// Set when the epoch rose against an earlier attach of this machine.
-        failover: Option<Failover>,
-    },
-    /// Applied to the mirror.
-    Snapshot {
-        /// Its fixed part.
-        header: SnapshotHeader,
-        /// How many entities it shows.
-        entities: usize,
-    },
-    /// New, in order, exactly once.
-    Event(SeqEvent),
-    /// Events are missing before this one: a fault of the server.
-    EventGap {
-        /// The next that was due.
-        expected: u32,
-        /// What came.
-        got: u32,
-    },
-    /// An event came again other than right after an attach: a fault of the server.
-    EventRepeated {
-        /// Which.
-        seq: u32,
-        /// Whether it said the same as before.
-        same: bool,
-    },
-    /// Purse and inventory as the events tell them differ from what the server says they are after the same event.
-    ValueMismatch {
-        /// The tick of the snapshot or attach.
-        tick: Tick,
-        /// After which event.
-        event_seq: u32,
-    },
-    /// An input was applied; one notice per input, in order.
-    Confirmed {
-        /// Which.
-        seq: u32,
-    },
-    /// Nothing was heard for `silence_ms`.
-    Silent,
-    /// The session is asked for at another shard.
-    Parked {
-        /// Which.
-        addr: SocketAddr,
-    },
-    /// A newer connection took the session over; the machine has ended.
-    Superseded,
-    /// The server said no. If the code is final, the machine has ended.
-    Refused {
-        /// Why, for machines.
-        code: RefusalCode,
-        /// Why, for people.
-        detail: String,
-    },
-    /// The session's connection is gone, or one that was to become it.
-    Disconnected {
-        /// Why, for people.
-        detail: String,
-    },
-}
-
-/// No intent can be taken now: never attached, logging out, or too many unconfirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no intent can be taken now")]
-pub struct Busy;
+use jitter::SplitMix64;
+use pending::Pending;
+use search::{Cause, Search};
+use session::{Active, Standing};
 
 /// The machine.
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
+    /// What the first `Hello` shows.
     credential: Credential,
     addrs: Vec<SocketAddr>,
-    seed: u64,
+    rng: SplitMix64,
+    next_conn: u32,
+    /// The connection that speaks for the session.
+    active: Option<Active>,
+    /// The search for another one.
+    search: Option<Search>,
+    /// What the next `Hello` shows, once there is a session.
+    standing: Option<Standing>,
+    /// Where the last attach said to ask.
+    peers: Vec<SocketAddr>,
+    pending: Pending,
     mirror: Mirror,
+    /// Until then, a `Superseded` may be the doing of a connection that this machine has closed.
+    rival_until: Option<Duration>,
+    /// Logging out, and no longer waiting for the server's goodbye than this.
+    leave_at: Option<Duration>,
+    finished: bool,
+    malformed_datagrams: u64,
     commands: VecDeque<Command>,
     notices: VecDeque<Notice>,
 }
 
-#[expect(unused_variables, reason = "behaviour follows in the next commit")]
 impl Client {
     /// A machine that has not started. `addrs` are tried in turn; `seed` jitters its pauses.
+    ///
+    /// With [`Credential::Resume`] it takes a session up again whose secret its caller has kept.
     #[must_use]
     pub fn new(config: ClientConfig, credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
-        let (mirror, commands, notices) = (Mirror::default(), VecDeque::new(), VecDeque::new());
+        let mut mirror = Mirror::default();
+        let mut standing = None;
+        if let Credential::Resume {
+            zone,
+            session,
+            secret,
+            epoch,
+            event_seq,
+        } = &credential
+        {
+            mirror.expect_session(*session, *epoch, *event_seq);
+            standing = Some(Standing::saved(zone.clone(), *session, *secret));
+        }
         Self {
             config,
             credential,
             addrs,
-            seed,
+            rng: SplitMix64::new(seed),
+            next_conn: 0,
+            active: None,
+            search: None,
+            standing,
+            peers: Vec::new(),
+            pending: Pending::default(),
             mirror,
-            commands,
-            notices,
+            rival_until: None,
+            leave_at: None,
+            finished: false,
+            malformed_datagrams: 0,
+            commands: VecDeque::new(),
+            notices: VecDeque::new(),
         }
     }
 
-    /// Begins: connects to the first address.
-    pub fn handle_start(&mut self, now: Duration) {}
+    /// Begins: connects to the first address. Called once.
+    pub fn handle_start(&mut self, now: Duration) {
+        if self.finished || self.active.is_some() {
+            return;
+        }
+        self.search(now, Cause::Login);
+        self.advance_search(now);
+    }
 
     /// QUIC is up and the control stream is open: the machine says hello.
-    pub fn handle_connected(&mut self, now: Duration, conn: ConnId) {}
+    pub fn handle_connected(&mut self, now: Duration, conn: ConnId) {
+        self.greet(now, conn);
+    }
 
-    /// The connection failed, or was closed by the peer; `code` is the peer's application close code.
-    pub fn handle_disconnected(&mut self, now: Duration, conn: ConnId, code: Option<u64>, detail: &str) {}
+    /// The connection could not be made, failed, or was closed by the peer; `code` is the peer's application close code, if that is
+    /// what ended it. Not needed after [`Command::Close`].
+    pub fn handle_disconnected(&mut self, now: Duration, conn: ConnId, code: Option<u64>, detail: &str) {
+        let code = code
+            .and_then(|code| u32::try_from(code).ok())
+            .and_then(RefusalCode::from_code);
+        match code {
+            // The refusal itself may have been lost with the stream.
+            Some(code) if code != RefusalCode::Bye && self.is_known(conn) => {
+                self.refused(now, conn, code, detail.to_owned());
+            }
+            _ => self.lost(now, conn, detail),
+        }
+    }
 
     /// A control message came.
-    pub fn handle_control(&mut self, now: Duration, conn: ConnId, message: ServerMessage) {}
+    pub fn handle_control(&mut self, now: Duration, conn: ConnId, message: ServerMessage) {
+        if self.is_known(conn) {
+            self.heard(now, conn);
+            self.take_control(now, conn, message);
+        }
+    }
 
-    /// A datagram came.
-    pub fn handle_datagram(&mut self, now: Duration, conn: ConnId, bytes: &[u8]) {}
+    /// A datagram came. Only those of the connection that speaks for the session are read.
+    pub fn handle_datagram(&mut self, now: Duration, conn: ConnId, bytes: &[u8]) {
+        if self.is_active(conn) {
+            self.heard(now, conn);
+            self.take_datagram(now, bytes);
+        }
+    }
 
-    /// The time that [`Client::poll_timeout`] named has come.
-    pub fn handle_timeout(&mut self, now: Duration) {}
+    /// The time that [`Client::poll_timeout`] named has come. Earlier calls do nothing.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.leave_at.is_some_and(|at| at <= now) {
+            self.end();
+        }
+        if self.silence_at().is_some_and(|at| at <= now) {
+            self.fall_silent(now);
+        }
+        self.search_timeout(now);
+        if self.active.is_some_and(|active| active.frame_at <= now) {
+            self.send_frame(now);
+        }
+    }
 
     /// When to call [`Client::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        None
+        let frame = self.active.map(|active| active.frame_at);
+        let search = self.search.as_ref().and_then(Search::timeout);
+        [frame, search, self.silence_at(), self.leave_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do.
@@ -246,8 +197,24 @@ impl Client {
     }
 
     /// Takes an intent and gives its sequence number. It goes with the next frame, so that intents of one tick share it.
-    pub fn push_intent(&mut self, now: Duration, intent: Intent) -> Result<u32, Busy> {
-        Err(Busy)
+    ///
+    /// Intents are also taken while the session is between two owners.
+    ///
+    /// # Errors
+    /// [`Busy`] before the first attach, after a log-out or the machine's end, and while
+    /// [`UNCONFIRMED_INTENTS_MAX`](crate::limits::UNCONFIRMED_INTENTS_MAX) wait for confirmation.
+    ///
+    /// # Panics
+    /// If the intent does not pass [`Intent::check`]: the server would close the connection over it.
+    pub fn push_intent(&mut self, _now: Duration, intent: Intent) -> Result<u32, Busy> {
+        if let Err(error) = intent.check() {
+            panic!("an intent that no server takes: {error}");
+        }
+        let attached_once = self.standing.as_ref().is_some_and(|standing| standing.attached);
+        if !attached_once || self.finished || self.leave_at.is_some() {
+            return Err(Busy);
+        }
+        self.pending.push(intent).ok_or(Busy)
     }
 
     /// The world as this client knows it.
@@ -256,18 +223,76 @@ impl Client {
         &self.mirror
     }
 
-    /// Ends the session by the player's wish.
-    pub fn logout(&mut self, now: Duration) {}
+    /// Ends the session by the player's wish. Intents that are not confirmed by now may not be done. The machine has ended when the
+    /// server has closed the connection, or not done so in time.
+    pub fn logout(&mut self, now: Duration) {
+        if self.finished || self.leave_at.is_some() {
+            return;
+        }
+        let Some(active) = self.active else {
+            self.end();
+            return;
+        };
+        self.end_search(now);
+        self.leave_at = Some(now + ms(self.config.connect_ms_max));
+        self.commands.push_back(Command::SendControl {
+            conn: active.conn,
+            message: ClientMessage::Logout,
+        });
+    }
 
     /// Whether a connection speaks for the session now, silent or not.
     #[must_use]
     pub const fn is_attached(&self) -> bool {
-        false
+        self.active.is_some()
     }
 
     /// Whether the machine has ended: it does nothing more.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
-        false
+        self.finished
     }
+
+    /// Datagrams from the session's owner that were no snapshots. The network changes none unnoticed, so each is a server's fault.
+    #[must_use]
+    pub const fn malformed_datagrams(&self) -> u64 {
+        self.malformed_datagrams
+    }
+
+    fn is_known(&self, conn: ConnId) -> bool {
+        self.is_active(conn) || self.is_candidate(conn)
+    }
+
+    /// The active connection is not silent.
+    fn heard(&mut self, now: Duration, conn: ConnId) {
+        if let Some(active) = &mut self.active
+            && active.conn == conn
+        {
+            (active.heard_at, active.silent) = (now, false);
+        }
+    }
+
+    /// When the active connection's silence will be noticed.
+    fn silence_at(&self) -> Option<Duration> {
+        let active = self.active.filter(|active| !active.silent && self.leave_at.is_none())?;
+        Some(active.heard_at + ms(self.config.silence_ms))
+    }
+
+    fn close(&mut self, conn: ConnId, code: RefusalCode) {
+        self.commands.push_back(Command::Close { conn, code });
+    }
+
+    /// Closes everything for good.
+    fn end(&mut self) {
+        self.end_search(Duration::ZERO);
+        if let Some(active) = self.active.take() {
+            self.close(active.conn, RefusalCode::Bye);
+        }
+        (self.leave_at, self.finished) = (None, true);
+    }
+}
+
+/// Milliseconds as a span of time.
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }

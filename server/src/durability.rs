@@ -1,3 +1,14 @@
 //! Durability: records, the gate, checkpoints, adoption. Pure machines; the store they talk to is a trait.
 
 pub mod store;
+pub mod record;
+pub mod journal;
+pub mod gate;
+pub mod checkpoint;
+pub mod adoption;
+
+pub use adoption::{Adopted, AdoptionError, AdoptionPlan, adopt, plan};
+pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
+pub use gate::{Durability, Gate, Released};
+pub use journal::{Journal, JournalEvent, RingFull, StopReason};
+pub use record::{Record, RecordError};

@@ -1,5 +1,11 @@
 //! Ingress turns what clients say into inputs of a tick. It opens no socket and reads no clock.
 
 pub mod input;
+pub mod rate;
+pub mod login;
+pub mod inbox;
 
+pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};
+pub use login::Login;
+pub use rate::TokenBucket;

@@ -6,9 +6,15 @@
 pub mod limits;
 pub mod ownership;
 pub mod ingress;
-pub mod rules;
 pub mod zone;
+pub mod rules;
 pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod cluster;
+pub mod config;
+pub mod io;
+pub mod shard;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod cli;

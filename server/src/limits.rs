@@ -16,6 +16,66 @@ pub const OUTBOX_EVENTS_MAX: usize = 256;
 pub const ZONE_SESSIONS_MAX: usize = 20_000;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.
 pub const USED_TICKETS_MAX: usize = 65_536;
+
+/// Entries that one drain of an inbox looks at, useful or not: a full channel, so that a flood of repeats cannot hold a tick.
+pub const TICK_ENTRIES_MAX: usize = INBOX_ENTRIES_MAX;
+/// Intents of one session that one tick takes: two frames. A client that was silent catches up at most so fast; the rest it repeats.
+pub const TICK_SESSION_INTENTS_MAX: usize = 2 * everhold_protocol::limits::FRAME_INTENTS_MAX;
+/// An event acknowledgement becomes an input when it advances by so many events ...
+pub const EVENT_ACK_EVENTS_MIN: u32 = 8;
+/// ... or, if it advances at all, after so many ticks: a second at 20 Hz. Both keep the journal from carrying one per event.
+pub const EVENT_ACK_TICKS_MAX: u64 = 20;
+
+/// Connections of one shard: 5,000 players and as many that park or come back. At most 300 KiB each in buffers, mostly far less.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections between first packet and verified `Hello`; beyond it strangers are refused. About 31 KiB each.
+pub const HALF_OPEN_MAX: usize = 1_024;
+/// Half-open connections above which a stranger must first show, by a Retry, that its address is its own.
+pub const HALF_OPEN_UNVALIDATED_MAX: usize = 128;
+/// First packet to verified `Hello`, ms: ten round trips of a bad link. An idle time-out alone would let a handshake drip for ever.
+pub const LOGIN_MS_MAX: u64 = 3_000;
+/// Silence of a peer after which its connection is gone, ms. Players send 20 times a second; parked clients keep alive.
+pub const IDLE_MS_MAX: u64 = 10_000;
+/// Connection attempts that wait for the accept loop; it answers each in microseconds.
+pub const INCOMING_MAX: usize = 1_024;
+/// Bytes kept of one attempt before it is accepted: a client's first flight fits many times.
+pub const INCOMING_BYTES_MAX: u64 = 16 * 1024;
+/// Bytes kept of all attempts before they are accepted.
+pub const INCOMING_BYTES_TOTAL_MAX: u64 = 16 * 1024 * 1024;
+/// Receive window of the control stream and of the connection, bytes: two of the largest control messages.
+pub const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
+/// Unacknowledged control bytes that the connection keeps for a peer.
+pub const SEND_WINDOW_BYTES: u64 = 64 * 1024;
+/// Datagrams received and not yet read, bytes; the oldest is dropped.
+pub const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
+/// Datagrams accepted and not yet sent, bytes: about seven full ones. Older snapshots die here: a newer one supersedes them.
+pub const DATAGRAM_SEND_BYTES: usize = 8 * 1024;
+/// Buffers of the UDP socket, each way, bytes: a whole tick's burst to some thousands of players.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Control messages that wait for a slow reader: a whole outbox after a resume, twice.
+pub const CONTROL_QUEUE_MESSAGES_MAX: usize = 2 * OUTBOX_EVENTS_MAX + 64;
+/// Bytes of control messages that wait for a slow reader.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Control messages per second that a client may send, with a burst of twice as many. It has little to say but `Logout`.
+pub const CONTROL_MESSAGES_PER_S: u32 = 30;
+/// Seconds' worth of excess (at twice the allowed rate; sooner if faster) after which a peer that sends too much is closed.
+pub const RATE_EXCESS_S: u32 = 10;
+/// Undecodable datagrams forgiven in a row; one more is forgiven each second. QUIC delivers whole datagrams, so an honest client sends none.
+pub const DATAGRAMS_MALFORMED_MAX: u32 = 16;
+/// How long a closing connection waits for its last words to be acknowledged, ms.
+pub const CLOSE_MS_MAX: u64 = 500;
+/// Events of connections that wait for the shard; beyond it connections wait, each on its own.
+pub const CONN_EVENTS_MAX: usize = 4_096;
+
+const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
+const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
+const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);
+const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);
+/// Entities of one zone's scene: six for each session. Interest packs their places into 17 bits of a sort key.
+pub const SCENE_ENTITIES_MAX: usize = 131_072;
+
+const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
 pub const STATE_LAYOUT: u16 = 1;
+const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);

@@ -2,6 +2,10 @@
 
 pub mod epoch;
 pub mod authority;
+pub mod lease;
+pub mod contender;
 
-pub use authority::{Authority, AuthorityError, LeaseView};
+pub use authority::{Authority, AuthorityError, LeaseView, ShardView};
+pub use contender::{Contender, ContenderConfig};
 pub use epoch::{Epoch, Grant, Nonce};
+pub use lease::{Lease, LeaseCommand, LeaseConfig, LeaseState};

@@ -1,24 +1,201 @@
-//! The world as one client knows it.
+//! The world as one client knows it, and the check that what it was told adds up.
 
-use crate::ids::{SessionId, Tick};
+use crate::event::{Event, SeqEvent};
+use crate::ids::{Item, SessionId, Tick};
+use crate::limits::INVENTORY_ITEMS_MAX;
 use crate::message::OwnState;
-use crate::snapshot::EntityView;
+use crate::snapshot::{EntityView, Snapshot, SnapshotHeader, value_digest};
+
+use super::events::{EventLog, Heard};
 
 /// The world as one client knows it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Mirror {
-    /// The player: place and hit points from snapshots, purse and inventory from events and the last `Attached`.
+    /// The player: place and hit points from snapshots, purse and inventory from the last `Attached` and the events after it.
     pub own: OwnState,
     /// What the last snapshot showed.
     pub entities: Vec<EntityView>,
-    /// The highest epoch attached under.
+    /// The epoch attached under, the highest known.
     pub epoch: u32,
-    /// The tick of the last snapshot, or of the attach.
+    /// The tick of the last snapshot, or of the attach if none came since.
     pub tick: Tick,
     /// The session, once attached.
     pub session: Option<SessionId>,
     /// The last event heard.
     pub event_seq: u32,
-    /// The last input confirmed.
+    /// The last input that the zone has applied.
     pub last_confirmed: u32,
+    events: EventLog,
+    /// Whether `own` was ever told.
+    attached: bool,
+    /// Whether a snapshot came since the attach.
+    shown: bool,
+    /// Digest of `own`'s purse and inventory.
+    digest: u32,
+    /// Up to which event `own` is exact: ahead of `event_seq` while events that were missed come in.
+    exact_seq: u32,
+    /// What the events alone make of purse and inventory, until they catch up with what the attach said.
+    audit: Option<Purse>,
+    /// After which event a mismatch was told, so that it is told once.
+    mismatch_told: Option<u32>,
+}
+
+/// Purse and inventory as events alone make them.
+#[derive(Clone, Debug)]
+struct Purse {
+    gold: u64,
+    items: Vec<Item>,
+}
+
+/// Does what an event says with purse and inventory (in order of uid). A server that gives more items than an inventory holds is
+/// shown by the digest.
+fn apply_value(gold: &mut u64, items: &mut Vec<Item>, event: &Event) {
+    match event {
+        Event::Gold { total, .. } => *gold = *total,
+        Event::ItemGained { item, .. } => {
+            let place = items.binary_search_by_key(&item.uid, |held| held.uid);
+            if let Err(place) = place
+                && items.len() < INVENTORY_ITEMS_MAX
+            {
+                items.insert(place, *item);
+            }
+        }
+        Event::ItemLost { item, .. } => items.retain(|held| held.uid != item.uid),
+        Event::Chat { .. } | Event::Kill { .. } | Event::Death { .. } | Event::Respawn | Event::Rejected { .. } => {}
+    }
+}
+
+/// What an attach tells the mirror.
+pub(super) struct Attach {
+    pub(super) epoch: u32,
+    pub(super) session: SessionId,
+    pub(super) tick: Tick,
+    pub(super) event_seq: u32,
+    pub(super) own: OwnState,
+}
+
+/// Purse and inventory differ from what the server says they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mismatch {
+    pub(super) tick: Tick,
+    pub(super) event_seq: u32,
+}
+
+/// An event's place in the sequence, and what came of it.
+pub(super) struct EventOutcome {
+    pub(super) heard: Heard,
+    pub(super) mismatch: Option<Mismatch>,
+}
+
+impl Mirror {
+    /// A client that knows of a session, by its secret, before it ever attached.
+    pub(super) fn expect_session(&mut self, session: SessionId, epoch: u32, event_seq: u32) {
+        (self.session, self.epoch, self.event_seq) = (Some(session), epoch, event_seq);
+        self.events.begin_after(event_seq);
+    }
+
+    /// Up to which event the server may forget.
+    pub(super) const fn event_ack(&self) -> u32 {
+        self.events.acknowledged()
+    }
+
+    /// How many ticks the last snapshot is ahead of `tick`: shown by one owner, not had by the next.
+    pub(super) fn ticks_ahead_of(&self, tick: Tick) -> u32 {
+        u32::try_from(self.tick.saturating_sub(tick)).unwrap_or(u32::MAX)
+    }
+
+    /// A login by ticket: whatever was known is void.
+    pub(super) fn log_in(&mut self, attach: Attach) {
+        self.events.begin(attach.event_seq);
+        self.start(attach, None);
+    }
+
+    /// A later attach to the same session. Returns the event number that was due, if the session has lost some, and a mismatch if
+    /// no event was missed and yet the purse is another.
+    pub(super) fn resume(&mut self, attach: Attach) -> (Option<u32>, Option<Mismatch>) {
+        let lost_from = self.events.resume(attach.event_seq);
+        let own = Purse {
+            gold: self.own.gold,
+            items: std::mem::take(&mut self.own.items),
+        };
+        // Before the first attach nothing is known that could be audited; after lost events it cannot fit.
+        let exact = self.attached && self.exact_seq <= self.event_seq;
+        let told = self.audit.take().or_else(|| exact.then_some(own));
+        let audit = told.filter(|_| lost_from.is_none());
+        self.start(attach, audit);
+        (lost_from, self.close_audit(self.tick))
+    }
+
+    fn start(&mut self, attach: Attach, audit: Option<Purse>) {
+        let Attach {
+            epoch,
+            session,
+            tick,
+            event_seq,
+            mut own,
+        } = attach;
+        own.items.sort_by_key(|item| item.uid);
+        (self.own, self.epoch, self.session, self.tick) = (own, epoch, Some(session), tick);
+        (self.event_seq, self.exact_seq) = (self.events.last(), event_seq);
+        (self.audit, self.shown, self.mismatch_told) = (audit, false, None);
+        self.attached = true;
+        self.entities.clear();
+        self.renew_digest();
+    }
+
+    /// Shows a snapshot, unless it is of another epoch or not newer than the last. Purse and inventory are checked if this client has
+    /// heard exactly what they follow from.
+    pub(super) fn show(&mut self, snapshot: Snapshot) -> Option<(SnapshotHeader, Option<Mismatch>)> {
+        let Snapshot { header, entities } = snapshot;
+        let newer = header.tick > self.tick || (header.tick == self.tick && !self.shown);
+        if header.epoch != self.epoch || !newer {
+            return None;
+        }
+        (self.tick, self.shown, self.entities) = (header.tick, true, entities);
+        (self.own.x, self.own.y, self.own.hp) = (header.x, header.y, header.hp);
+        let differs = header.event_seq == self.event_seq && header.value_digest != self.digest;
+        let mismatch = differs.then(|| self.tell_mismatch(header.tick)).flatten();
+        Some((header, mismatch))
+    }
+
+    /// Takes one reliable event.
+    pub(super) fn hear(&mut self, event: &SeqEvent) -> EventOutcome {
+        let heard = self.events.hear(event);
+        if matches!(heard, Heard::Again { .. }) {
+            return EventOutcome { heard, mismatch: None };
+        }
+        self.event_seq = event.seq;
+        if let Some(audit) = &mut self.audit {
+            apply_value(&mut audit.gold, &mut audit.items, &event.event);
+        }
+        if event.seq > self.exact_seq {
+            self.exact_seq = event.seq;
+            apply_value(&mut self.own.gold, &mut self.own.items, &event.event);
+            self.renew_digest();
+        }
+        EventOutcome {
+            heard,
+            mismatch: self.close_audit(event.tick),
+        }
+    }
+
+    fn renew_digest(&mut self) {
+        self.digest = value_digest(self.own.gold, &self.own.items);
+    }
+
+    /// Once the events have caught up with the attach, they must have led to what it said.
+    fn close_audit(&mut self, tick: Tick) -> Option<Mismatch> {
+        if self.event_seq < self.exact_seq {
+            return None;
+        }
+        let audit = self.audit.take()?;
+        let differs = audit.gold != self.own.gold || audit.items != self.own.items;
+        differs.then(|| self.tell_mismatch(tick)).flatten()
+    }
+
+    fn tell_mismatch(&mut self, tick: Tick) -> Option<Mismatch> {
+        let event_seq = self.event_seq;
+        let told = self.mismatch_told.replace(event_seq) == Some(event_seq);
+        (!told).then_some(Mismatch { tick, event_seq })
+    }
 }

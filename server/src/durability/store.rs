@@ -40,6 +40,28 @@ pub struct StoredRecord {
     pub body: Bytes,
 }
 
+/// What every store asks of an append before it looks at what it has.
+///
+/// # Panics
+/// If `records` is empty, or one of them does not follow the one before it: that is a defect of the caller, and storing it would make
+/// a history that nobody can replay.
+pub fn assert_consecutive(records: &[StoredRecord]) {
+    assert!(!records.is_empty(), "an append of nothing");
+    for pair in records.windows(2) {
+        assert!(
+            pair[1].tick == pair[0].tick + 1,
+            "record {} follows record {}",
+            pair[1].tick,
+            pair[0].tick
+        );
+        assert!(
+            pair[1].prev_hash == pair[0].hash,
+            "record {} names another predecessor",
+            pair[1].tick
+        );
+    }
+}
+
 /// A place in a zone's history: what a checkpoint covers, and what a delta names as its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -53,7 +75,11 @@ pub struct Position {
 
 impl Position {
     /// Before a zone's first tick.
-    pub const GENESIS: Self = Self { epoch: 0, tick: 0, hash: RecordHash::GENESIS };
+    pub const GENESIS: Self = Self {
+        epoch: 0,
+        tick: 0,
+        hash: RecordHash::GENESIS,
+    };
 }
 
 /// The answer to an append.
@@ -175,12 +201,8 @@ pub trait StateStore: Send + Sync {
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError>;
 
     /// Appends consecutive records, all or none, in one atomic operation with the fence check.
-    async fn append(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        records: &[StoredRecord],
-    ) -> Result<AppendAnswer, StoreError>;
+    async fn append(&self, zone: &ZoneName, grant: Grant, records: &[StoredRecord])
+    -> Result<AppendAnswer, StoreError>;
 
     /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`. Repeating it is harmless.
     async fn put_part(

@@ -1,0 +1,61 @@
+//! The hand-packed bytes: snapshots and input frames.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use everhold_benches::{Crowding, brief, scene};
+use everhold_protocol::{Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader};
+
+fn snapshot(criterion: &mut Criterion) {
+    let entities = scene(50, Crowding::Spread).entities;
+    let header = SnapshotHeader {
+        epoch: 1,
+        tick: 1_000,
+        dilation: 255,
+        last_input_seq: 900,
+        event_seq: 17,
+        x: 1,
+        y: 2,
+        hp: 100,
+        value_digest: 3,
+    };
+    let snapshot = Snapshot { header, entities };
+    let mut bytes = Vec::new();
+    let mut group = criterion.benchmark_group("codec/snapshot_of_50");
+    group.throughput(Throughput::Elements(50));
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| {
+            bytes.clear();
+            black_box(&snapshot).encode(&mut bytes);
+        });
+    });
+    group.bench_function("decode", |bencher| bencher.iter(|| Snapshot::decode(black_box(&bytes))));
+}
+
+fn input(criterion: &mut Criterion) {
+    let intent = |seq: u32| SeqIntent {
+        seq,
+        intent: Intent::Move(Heading::STILL),
+    };
+    let frame = InputFrame {
+        epoch: 1,
+        snapshot_tick: 1_000,
+        event_ack: 17,
+        intents: (901..=904).map(intent).collect(),
+    };
+    let mut bytes = Vec::new();
+    let mut group = criterion.benchmark_group("codec/input_of_4");
+    group.throughput(Throughput::Elements(4));
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| {
+            bytes.clear();
+            black_box(&frame).encode(&mut bytes);
+        });
+    });
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| InputFrame::decode(black_box(&bytes)))
+    });
+}
+
+criterion_group! { name = benches; config = brief(); targets = snapshot, input }
+criterion_main!(benches);

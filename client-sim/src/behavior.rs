@@ -1,0 +1,193 @@
+//! How simulated players play. A [`Mind`] sees the client machine's mirror and nothing else; it reads no clock and does no I/O.
+//!
+//! Minds hold their heading: a player that goes straight asks for nothing, as a person with a key held down. What they want to do is decided by
+//! countdowns in frames and by a seeded generator, so a player with the same seed that sees the same does the same.
+
+pub(crate) mod chat;
+mod sight;
+#[cfg(test)]
+mod tests;
+
+use everhold_protocol::client::Mirror;
+use everhold_protocol::{EntityKind, Heading, Intent};
+use serde::Serialize;
+
+use self::sight::Sight;
+use crate::rng::Rng;
+
+/// Two strikes are further apart than this, and so are two other deeds, in frames: within any cooldown that a game has.
+const DEED_FRAMES: (u32, u32) = (8, 16);
+/// Between two turns, frames: about a second.
+const TURN_FRAMES: (u32, u32) = (14, 26);
+/// Between two gifts of a trader, frames: 2 to 3 s.
+const GIFT_FRAMES: (u32, u32) = (40, 60);
+/// One player says something once in so many frames, 300 s: 300 players make one line a second, and each line goes to a whole zone.
+const CHAT_FRAMES: u32 = 6_000;
+/// How near a thing has to be for an attempt to take or hit it, cm. Trying from a little too far is part of playing.
+const REACH_CM: i64 = 280;
+/// How near another player has to be for a gift, cm.
+const GIFT_REACH_CM: i64 = 280;
+/// The most gold of one gift.
+const GIFT_GOLD_MAX: u32 = 5;
+
+/// What a player likes to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Behavior {
+    /// Goes about, fights, picks things up.
+    #[default]
+    Wander,
+    /// Seeks company, and gives gold and things away.
+    Trade,
+}
+
+/// Not the name of a behaviour.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a behavior is `wander` or `trade`, not {0:?}")]
+pub struct BehaviorError(String);
+
+impl std::str::FromStr for Behavior {
+    type Err = BehaviorError;
+
+    fn from_str(text: &str) -> Result<Self, BehaviorError> {
+        match text {
+            "wander" => Ok(Self::Wander),
+            "trade" => Ok(Self::Trade),
+            _ => Err(BehaviorError(text.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for Behavior {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Wander => "wander",
+            Self::Trade => "trade",
+        })
+    }
+}
+
+/// One player's decisions.
+#[derive(Debug)]
+pub struct Mind {
+    behavior: Behavior,
+    rng: Rng,
+    heading: Heading,
+    turn_in: u32,
+    deed_in: u32,
+    gift_in: u32,
+    lines_said: u32,
+}
+
+impl Mind {
+    /// The mind of player `player` in a swarm of `seed`.
+    #[must_use]
+    pub fn new(behavior: Behavior, seed: u64, player: u32) -> Self {
+        let mut rng = Rng::new(seed, u64::from(player));
+        let (turn_in, deed_in, gift_in) = (
+            rng.below(TURN_FRAMES.1),
+            rng.below(DEED_FRAMES.1),
+            rng.below(GIFT_FRAMES.1),
+        );
+        Self {
+            behavior,
+            rng,
+            heading: Heading::STILL,
+            turn_in,
+            deed_in,
+            gift_in,
+            lines_said: 0,
+        }
+    }
+
+    /// What the player wants in this frame, if anything. Called once a frame.
+    pub fn decide(&mut self, mirror: &Mirror) -> Option<Intent> {
+        self.turn_in = self.turn_in.saturating_sub(1);
+        self.deed_in = self.deed_in.saturating_sub(1);
+        self.gift_in = self.gift_in.saturating_sub(1);
+        if mirror.own.hp == 0 {
+            return None;
+        }
+        if self.rng.one_in(CHAT_FRAMES) {
+            self.lines_said += 1;
+            return Some(Intent::Say(chat::line(self.lines_said)));
+        }
+        if self.behavior == Behavior::Trade && self.gift_in == 0 {
+            self.gift_in = self.rng.between(GIFT_FRAMES.0, GIFT_FRAMES.1);
+            if let Some(gift) = self.gift(mirror) {
+                return Some(gift);
+            }
+        }
+        if self.deed_in == 0 {
+            self.deed_in = self.rng.between(DEED_FRAMES.0, DEED_FRAMES.1);
+            if let Some(deed) = self.deed(mirror) {
+                return Some(deed);
+            }
+        }
+        if self.turn_in == 0 {
+            self.turn_in = self.rng.between(TURN_FRAMES.0, TURN_FRAMES.1);
+            return self.turn(mirror);
+        }
+        None
+    }
+
+    /// Takes what lies near; else hits a monster, and now and then a player.
+    fn deed(&mut self, mirror: &Mirror) -> Option<Intent> {
+        let within = Sight::of(mirror).within(REACH_CM);
+        if let Some(item) = within.nearest(EntityKind::Item) {
+            return Some(Intent::PickUp { item: item.id });
+        }
+        let prey = match within.nearest(EntityKind::Monster) {
+            Some(monster) => Some(monster),
+            None if self.behavior == Behavior::Wander && self.rng.one_in(8) => within.nearest(EntityKind::Player),
+            None => None,
+        };
+        prey.map(|prey| Intent::Strike { target: prey.id })
+    }
+
+    /// Gold to the nearest player, or one time in three a thing.
+    fn gift(&mut self, mirror: &Mirror) -> Option<Intent> {
+        let to = Sight::of(mirror).within(GIFT_REACH_CM).nearest(EntityKind::Player)?.id;
+        let things = mirror.own.items.len() as u32;
+        if things > 0 && self.rng.one_in(3) {
+            let item = mirror.own.items[self.rng.below(things) as usize].uid;
+            return Some(Intent::GiveItem { to, item });
+        }
+        let most = u32::try_from(mirror.own.gold).unwrap_or(u32::MAX).min(GIFT_GOLD_MAX);
+        (most > 0).then(|| Intent::GiveGold {
+            to,
+            amount: u64::from(self.rng.between(1, most)),
+        })
+    }
+
+    fn turn(&mut self, mirror: &Mirror) -> Option<Intent> {
+        let sight = Sight::of(mirror);
+        let goal = match self.behavior {
+            Behavior::Trade if !self.rng.one_in(4) => sight.nearest(EntityKind::Player),
+            Behavior::Wander if self.rng.one_in(3) => sight.nearest(EntityKind::Item),
+            Behavior::Wander if self.rng.one_in(4) => sight.nearest(EntityKind::Monster),
+            _ => None,
+        };
+        let heading = goal
+            .and_then(|goal| sight.heading_to(goal))
+            .unwrap_or_else(|| self.any_heading());
+        if heading == self.heading {
+            return None;
+        }
+        self.heading = heading;
+        Some(Intent::Move(heading))
+    }
+
+    /// Any direction at some speed; one time in ten, a rest.
+    fn any_heading(&mut self) -> Heading {
+        if self.rng.one_in(10) {
+            return Heading::STILL;
+        }
+        loop {
+            let mut axis = || self.rng.below(255) as i32 - 127;
+            if let Ok(heading) = Heading::new(axis() as i8, axis() as i8) {
+                return heading;
+            }
+        }
+    }
+}

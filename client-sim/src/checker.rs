@@ -1,0 +1,264 @@
+//! The judge of a run. It sees only what players were told, never what a server believes, and does no I/O.
+//!
+//! Each player has a [`Book`](book::Book) that is written from the player's own events and snapshots; what must hold between players (a gift has
+//! two sides, a thing has one owner, nothing comes from nowhere) is checked over all books at the end. A kept promise shows as a
+//! [`Verdict`] of zeros. What counts:
+//!
+//! - *lost*: an input or event that was confirmed and then unknown, a purse or inventory that is not the sum of its events, gold
+//!   or a thing that nobody has any more, an order of value that was confirmed and never answered;
+//! - *duplicated*: a thing with two owners or two origins, gold that nobody minted, an event told twice with other content, an order
+//!   answered more often than it was given.
+
+mod book;
+mod violation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use everhold_protocol::{EntityId, Intent, OwnState, SeqEvent, SessionId, SnapshotHeader};
+
+pub use self::violation::Violation;
+
+use self::book::{Book, Pair};
+
+/// Violations that are kept in words; beyond it they are only counted.
+const VIOLATIONS_KEPT_MAX: usize = 64;
+
+/// What `Attached` told a player.
+#[derive(Clone, Copy, Debug)]
+pub struct Attachment<'a> {
+    /// The player's session.
+    pub session: SessionId,
+    /// The owner's epoch.
+    pub epoch: u32,
+    /// The session's last event; `own` is the state after it.
+    pub event_seq: u32,
+    /// The last input that the zone knows.
+    pub last_input_seq: u32,
+    /// Ticks that were shown and are no more.
+    pub rewound_ticks: u32,
+    /// Everything the player is and has.
+    pub own: &'a OwnState,
+}
+
+/// The result of a run. All zeros and equal sums: every promise was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whatever was confirmed to a player and then was not so.
+    pub lost_acknowledged: u64,
+    /// Whatever happened or exists more than once.
+    pub duplicated: u64,
+    /// The most ticks that any player saw taken back.
+    pub rewound_ticks: u32,
+    /// Gold that players brought along, started with, and looted.
+    pub gold_expected: u64,
+    /// Gold in the players' purses at the end.
+    pub gold_found: u64,
+    /// Distinct things that players brought along, started with, and picked up.
+    pub items_expected: u64,
+    /// Distinct things in the players' inventories at the end.
+    pub items_found: u64,
+    /// Kills told to the killers.
+    pub kills: u64,
+    /// Chat lines told, each listener counted.
+    pub chats: u64,
+    /// The first violations, in words.
+    pub violations: Vec<String>,
+    /// All violations.
+    pub violations_total: u64,
+}
+
+impl Verdict {
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.violations_total == 0
+    }
+}
+
+/// Violations as they are found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    lost: u64,
+    duplicated: u64,
+    total: u64,
+    words: Vec<String>,
+}
+
+impl Findings {
+    fn add(&mut self, violation: &Violation) {
+        self.lost += violation.lost();
+        self.duplicated += violation.duplicated();
+        self.total += 1;
+        if self.words.len() < VIOLATIONS_KEPT_MAX {
+            self.words.push(violation.to_string());
+        }
+    }
+}
+
+/// What all books share.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    findings: Findings,
+    /// Every thing that came into being, and whether it was told more than once.
+    births: HashMap<EntityId, u32>,
+    /// What went from one player to another, as told to either.
+    pairs: BTreeMap<(SessionId, SessionId), Pair>,
+    minted: u64,
+    kills: u64,
+    chats: u64,
+    rewound_ticks: u32,
+}
+
+/// Judges a swarm by what its players were told.
+#[derive(Debug)]
+pub struct Checker {
+    books: Vec<Book>,
+    ledger: Ledger,
+}
+
+impl Checker {
+    /// A checker of players `0..players`.
+    #[must_use]
+    pub fn new(players: usize) -> Self {
+        Self {
+            books: (0..players as u32).map(Book::new).collect(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// A player's session was attached, for the first time or again.
+    pub fn on_attached(&mut self, player: usize, attachment: &Attachment<'_>) {
+        self.books[player].on_attached(attachment, &mut self.ledger);
+    }
+
+    /// A player was told an event that its client machine took as the next one.
+    pub fn on_event(&mut self, player: usize, event: &SeqEvent) {
+        self.books[player].on_event(event, &mut self.ledger);
+    }
+
+    /// A player's client machine took a snapshot as the newest one.
+    pub fn on_snapshot(&mut self, player: usize, header: &SnapshotHeader) {
+        self.books[player].on_snapshot(header, &mut self.ledger);
+    }
+
+    /// A player's client machine missed events `expected..got`.
+    pub fn on_event_gap(&mut self, player: usize, expected: u32, got: u32) {
+        self.books[player].on_event_gap(expected, got, &mut self.ledger);
+    }
+
+    /// A player was told an event again; that is harmless if it says the `same`.
+    pub fn on_event_repeated(&mut self, player: usize, seq: u32, same: bool) {
+        if !same {
+            self.ledger.findings.add(&Violation::EventRepeated {
+                player: player as u32,
+                seq,
+            });
+        }
+    }
+
+    /// A player's client machine found its purse and inventory other than the snapshot's digest says.
+    pub fn on_value_mismatch(&mut self, player: usize, event_seq: u32) {
+        self.books[player].on_value_mismatch(event_seq, &mut self.ledger);
+    }
+
+    /// A player gives an order for the first time.
+    pub fn on_asked(&mut self, player: usize, seq: u32, intent: &Intent) {
+        self.books[player].on_asked(seq, intent);
+    }
+
+    /// A player has heard everything: all its orders are confirmed, and all events up to the last snapshot are in.
+    pub fn on_settled(&mut self, player: usize) {
+        self.books[player].on_settled();
+    }
+
+    /// Checks what must hold between players, and sums up.
+    #[must_use]
+    pub fn into_verdict(mut self) -> Verdict {
+        for book in &mut self.books {
+            book.close(&mut self.ledger);
+        }
+        self.check_pairs();
+        let (items_expected, items_found) = self.check_items();
+        let (gold_expected, gold_found) = self.check_gold();
+        let Ledger {
+            findings,
+            kills,
+            chats,
+            rewound_ticks,
+            ..
+        } = self.ledger;
+        Verdict {
+            lost_acknowledged: findings.lost,
+            duplicated: findings.duplicated,
+            rewound_ticks,
+            gold_expected,
+            gold_found,
+            items_expected,
+            items_found,
+            kills,
+            chats,
+            violations: findings.words,
+            violations_total: findings.total,
+        }
+    }
+
+    /// A gift that the giver was told of and the receiver was not, or the other way round.
+    fn check_pairs(&mut self) {
+        let settled: HashMap<SessionId, bool> = self
+            .books
+            .iter()
+            .filter_map(|book| Some((book.session()?, book.is_settled())))
+            .collect();
+        let heard_all = |session: &SessionId| settled.get(session).copied().unwrap_or(false);
+        for ((from, to), pair) in &self.ledger.pairs {
+            if heard_all(from) && heard_all(to) && !pair.is_even() {
+                self.ledger.findings.add(&Violation::GiftOneSided {
+                    from: *from,
+                    to: *to,
+                    pair: *pair,
+                });
+            }
+        }
+    }
+
+    fn check_items(&mut self) -> (u64, u64) {
+        let mut owners: BTreeMap<EntityId, u32> = BTreeMap::new();
+        for uid in self.books.iter().flat_map(Book::items) {
+            *owners.entry(uid).or_default() += 1;
+        }
+        for (uid, owners) in owners.iter().filter(|(_, owners)| **owners > 1) {
+            self.ledger.findings.add(&Violation::ItemOwners {
+                uid: *uid,
+                owners: *owners,
+            });
+        }
+        let mut expected: Vec<EntityId> = self.ledger.births.keys().copied().collect();
+        expected.sort_unstable();
+        for uid in &expected {
+            if self.ledger.births[uid] > 1 {
+                self.ledger.findings.add(&Violation::ItemBornAgain {
+                    uid: *uid,
+                    times: self.ledger.births[uid],
+                });
+            }
+            if !owners.contains_key(uid) {
+                self.ledger.findings.add(&Violation::ItemMissing { uid: *uid });
+            }
+        }
+        for uid in owners.keys().filter(|uid| !self.ledger.births.contains_key(uid)) {
+            self.ledger.findings.add(&Violation::ItemFromNowhere { uid: *uid });
+        }
+        (expected.len() as u64, owners.len() as u64)
+    }
+
+    fn check_gold(&mut self) -> (u64, u64) {
+        let expected = self.ledger.minted;
+        let found = self.books.iter().map(Book::gold).sum();
+        if expected != found {
+            self.ledger.findings.add(&Violation::GoldSum { expected, found });
+        }
+        (expected, found)
+    }
+}

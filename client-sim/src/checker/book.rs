@@ -1,0 +1,501 @@
+//! What one player was told, in order, and whether it hangs together. It knows nothing of other players but their names.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use everhold_protocol::event::{Event, GoldCause, ItemCause};
+use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
+
+use super::violation::ItemOddity;
+use super::{Attachment, Ledger, Violation};
+use crate::behavior::chat;
+
+/// Kinds of orders whose every instance is answered by exactly one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Pick an item up.
+    PickUp,
+    /// Give gold.
+    GiveGold,
+    /// Give an item.
+    GiveItem,
+}
+
+impl Order {
+    const ALL: [Self; 3] = [Self::PickUp, Self::GiveGold, Self::GiveItem];
+
+    fn of(intent: &Intent) -> Option<Self> {
+        match intent {
+            Intent::PickUp { .. } => Some(Self::PickUp),
+            Intent::GiveGold { .. } => Some(Self::GiveGold),
+            Intent::GiveItem { .. } => Some(Self::GiveItem),
+            Intent::Move(_) | Intent::Strike { .. } | Intent::Say(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PickUp => "pick up",
+            Self::GiveGold => "give gold",
+            Self::GiveItem => "give an item",
+        })
+    }
+}
+
+/// What one side of a pair was told of the gifts between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Side {
+    gold: u64,
+    items: u64,
+    /// Wrapping sum of the uids: equal counts of different things are not equal gifts.
+    uids: u64,
+}
+
+/// The gifts from one player to another, as each was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pair {
+    given: Side,
+    received: Side,
+}
+
+impl Pair {
+    pub(super) fn is_even(&self) -> bool {
+        self.given == self.received
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { given, received } = self;
+        write!(
+            f,
+            "{} gold and {} items given, {} and {} received",
+            given.gold, given.items, received.gold, received.items
+        )
+    }
+}
+
+/// The first attach of a session. What the player had before the first event it hears follows only when all events up to `event_seq` are in.
+#[derive(Debug)]
+struct Opening {
+    event_seq: u32,
+    own: OwnState,
+    early: Vec<SeqEvent>,
+}
+
+/// Whether an event is from before the player's time: what it says of others was told to them in an earlier life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    History,
+    News,
+}
+
+/// One player's history.
+#[derive(Debug)]
+pub(super) struct Book {
+    player: u32,
+    session: Option<SessionId>,
+    settled: bool,
+    opening: Option<Opening>,
+    last_event: u32,
+    gold: u64,
+    items: BTreeMap<EntityId, Item>,
+    /// Digest of gold and items, until the next event.
+    digest: Option<u32>,
+    /// The state that an attach told, to be compared when the events have come so far.
+    promised: Option<(u32, OwnState)>,
+    mismatch_at: Option<u32>,
+    confirmed: u32,
+    seen: Option<(u32, Tick)>,
+    lines_heard: HashMap<SessionId, u32>,
+    open_orders: HashMap<u32, Order>,
+    asked: [u64; Order::ALL.len()],
+    answered: [u64; Order::ALL.len()],
+}
+
+impl Book {
+    pub(super) fn new(player: u32) -> Self {
+        Self {
+            player,
+            session: None,
+            settled: false,
+            opening: None,
+            last_event: 0,
+            gold: 0,
+            items: BTreeMap::new(),
+            digest: None,
+            promised: None,
+            mismatch_at: None,
+            confirmed: 0,
+            seen: None,
+            lines_heard: HashMap::new(),
+            open_orders: HashMap::new(),
+            asked: [0; Order::ALL.len()],
+            answered: [0; Order::ALL.len()],
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) fn gold(&self) -> u64 {
+        self.gold
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = EntityId> {
+        self.items.keys().copied()
+    }
+
+    pub(super) fn on_attached(&mut self, attachment: &Attachment<'_>, ledger: &mut Ledger) {
+        ledger.rewound_ticks = ledger.rewound_ticks.max(attachment.rewound_ticks);
+        let own = attachment.own.clone();
+        if self.session.is_none() {
+            self.session = Some(attachment.session);
+            self.confirmed = attachment.last_input_seq;
+            self.opening = Some(Opening {
+                event_seq: attachment.event_seq,
+                own,
+                early: Vec::new(),
+            });
+            if attachment.event_seq == 0 {
+                self.open(ledger);
+            }
+            return;
+        }
+        self.on_confirmed(attachment.last_input_seq, ledger);
+        if let Some(opening) = &mut self.opening {
+            opening.event_seq = attachment.event_seq;
+            opening.own = own;
+            return;
+        }
+        if attachment.event_seq < self.last_event {
+            let (told, known) = (self.last_event, attachment.event_seq);
+            ledger.findings.add(&Violation::EventsForgotten {
+                player: self.player,
+                told,
+                known,
+            });
+            self.last_event = known;
+        }
+        self.promised = Some((attachment.event_seq, own));
+        self.check_promise(ledger);
+    }
+
+    pub(super) fn on_event(&mut self, event: &SeqEvent, ledger: &mut Ledger) {
+        if let Some(opening) = &mut self.opening {
+            let due = opening.event_seq;
+            if event.seq <= due {
+                opening.early.push(event.clone());
+            }
+            if event.seq >= due {
+                self.open(ledger);
+            }
+            if event.seq <= due {
+                return;
+            }
+        }
+        self.take(event, Age::News, ledger);
+    }
+
+    pub(super) fn on_event_gap(&mut self, expected: u32, got: u32, ledger: &mut Ledger) {
+        // Before the opening is complete, its replay finds the gap; an attach that knows fewer events than before has been counted itself.
+        if self.opening.is_some() || got <= expected {
+            return;
+        }
+        ledger.findings.add(&Violation::EventsLost {
+            player: self.player,
+            expected,
+            got,
+        });
+        // The event after the gap follows; the loss is counted here.
+        self.last_event = self.last_event.max(got - 1);
+    }
+
+    pub(super) fn on_snapshot(&mut self, header: &SnapshotHeader, ledger: &mut Ledger) {
+        let now = (header.epoch, header.tick);
+        if let Some(before) = self.seen.replace(now)
+            && now <= before
+        {
+            ledger.findings.add(&Violation::WentBack {
+                player: self.player,
+                from: before,
+                to: now,
+            });
+        }
+        self.on_confirmed(header.last_input_seq, ledger);
+        let comparable = self.opening.is_none() && self.promised.is_none() && header.event_seq == self.last_event;
+        if comparable && self.digest() != header.value_digest {
+            self.mismatch("purse or inventory", ledger);
+        }
+    }
+
+    pub(super) fn on_value_mismatch(&mut self, event_seq: u32, ledger: &mut Ledger) {
+        if self.mismatch_at != Some(event_seq) {
+            self.mismatch_at = Some(event_seq);
+            let what = "the client machine's purse or inventory";
+            ledger.findings.add(&Violation::ValueMismatch {
+                player: self.player,
+                event_seq,
+                what,
+            });
+        }
+    }
+
+    pub(super) fn on_asked(&mut self, seq: u32, intent: &Intent) {
+        if let Some(order) = Order::of(intent) {
+            self.asked[order as usize] += 1;
+            self.open_orders.insert(seq, order);
+        }
+    }
+
+    pub(super) fn on_settled(&mut self) {
+        self.settled = true;
+    }
+
+    /// Ends the history: what is still open now stays open.
+    pub(super) fn close(&mut self, ledger: &mut Ledger) {
+        if self.opening.is_some() {
+            self.open(ledger);
+        }
+        if let Some((due, _)) = self.promised.take() {
+            let (expected, got) = (self.last_event + 1, due + 1);
+            ledger.findings.add(&Violation::EventsLost {
+                player: self.player,
+                expected,
+                got,
+            });
+        }
+        if !self.settled {
+            return;
+        }
+        for order in Order::ALL {
+            let (asked, answered) = (self.asked[order as usize], self.answered[order as usize]);
+            if asked != answered {
+                ledger.findings.add(&Violation::OrdersUnbalanced {
+                    player: self.player,
+                    order,
+                    asked,
+                    answered,
+                });
+            }
+        }
+    }
+
+    /// All events up to the first attach are in: works out what there was before them, then takes them one by one.
+    fn open(&mut self, ledger: &mut Ledger) {
+        let Some(Opening { event_seq, own, early }) = self.opening.take() else {
+            return;
+        };
+        let (gold, items) = before(&own, &early);
+        self.gold = gold;
+        self.items = items;
+        self.last_event = early.first().map_or(event_seq, |event| event.seq.saturating_sub(1));
+        for event in &early {
+            self.take(event, Age::History, ledger);
+        }
+        // Whatever it has after its history it brings along, be it from an earlier life or as what a new character starts with.
+        ledger.minted += own.gold;
+        for item in &own.items {
+            *ledger.births.entry(item.uid).or_default() += 1;
+        }
+        self.promised = Some((event_seq, own));
+        self.check_promise(ledger);
+    }
+
+    fn take(&mut self, event: &SeqEvent, age: Age, ledger: &mut Ledger) {
+        let (player, expected) = (self.player, self.last_event + 1);
+        if event.seq < expected {
+            ledger
+                .findings
+                .add(&Violation::EventRepeated { player, seq: event.seq });
+            return;
+        }
+        if event.seq > expected {
+            ledger.findings.add(&Violation::EventsLost {
+                player,
+                expected,
+                got: event.seq,
+            });
+        }
+        self.last_event = event.seq;
+        match &event.event {
+            Event::Gold { total, delta, cause } => self.on_gold(*total, *delta, *cause, age, ledger),
+            Event::ItemGained { item, cause } => self.on_item_gained(*item, *cause, age, ledger),
+            Event::ItemLost { item, cause } => self.on_item_lost(*item, *cause, age, ledger),
+            Event::Chat { from, text } => self.on_chat(*from, text, age, ledger),
+            Event::Kill { .. } if age == Age::News => ledger.kills += 1,
+            Event::Rejected { seq, .. } => {
+                if let Some(order) = self.open_orders.remove(seq) {
+                    self.answered[order as usize] += 1;
+                }
+            }
+            Event::Kill { .. } | Event::Death { .. } | Event::Respawn => {}
+        }
+        self.check_promise(ledger);
+    }
+
+    fn on_gold(&mut self, total: u64, delta: i64, cause: GoldCause, age: Age, ledger: &mut Ledger) {
+        self.digest = None;
+        let grows = !matches!(cause, GoldCause::GiftTo(_));
+        if self.gold.checked_add_signed(delta) != Some(total) || grows != (delta > 0) {
+            self.mismatch("the purse", ledger);
+        }
+        self.gold = total;
+        let me = self.session.unwrap_or_default();
+        let amount = delta.unsigned_abs();
+        match cause {
+            _ if age == Age::History => {}
+            GoldCause::Start | GoldCause::Loot => ledger.minted += amount,
+            GoldCause::GiftFrom(giver) => {
+                ledger.pairs.entry((giver, me)).or_default().received.gold += amount;
+            }
+            GoldCause::GiftTo(receiver) => {
+                ledger.pairs.entry((me, receiver)).or_default().given.gold += amount;
+                self.answered[Order::GiveGold as usize] += 1;
+            }
+        }
+    }
+
+    fn on_item_gained(&mut self, item: Item, cause: ItemCause, age: Age, ledger: &mut Ledger) {
+        self.digest = None;
+        if self.items.insert(item.uid, item).is_some() {
+            self.item_odd(ItemOddity::GainedAgain, item.uid, ledger);
+        }
+        match cause {
+            _ if age == Age::History => {}
+            ItemCause::Start => *ledger.births.entry(item.uid).or_default() += 1,
+            ItemCause::PickedUp => {
+                *ledger.births.entry(item.uid).or_default() += 1;
+                self.answered[Order::PickUp as usize] += 1;
+            }
+            ItemCause::GiftFrom(giver) => {
+                let me = self.session.unwrap_or_default();
+                ledger.pairs.entry((giver, me)).or_default().received.add(item);
+            }
+            ItemCause::GiftTo(_) => self.mismatch("the inventory", ledger),
+        }
+    }
+
+    fn on_item_lost(&mut self, item: Item, cause: ItemCause, age: Age, ledger: &mut Ledger) {
+        self.digest = None;
+        if self.items.remove(&item.uid).is_none() {
+            self.item_odd(ItemOddity::LostUnowned, item.uid, ledger);
+        }
+        match cause {
+            _ if age == Age::History => {}
+            ItemCause::GiftTo(receiver) => {
+                let me = self.session.unwrap_or_default();
+                ledger.pairs.entry((me, receiver)).or_default().given.add(item);
+                self.answered[Order::GiveItem as usize] += 1;
+            }
+            ItemCause::Start | ItemCause::PickedUp | ItemCause::GiftFrom(_) => self.mismatch("the inventory", ledger),
+        }
+    }
+
+    fn on_chat(&mut self, from: SessionId, text: &str, age: Age, ledger: &mut Ledger) {
+        if age == Age::History {
+            return;
+        }
+        ledger.chats += 1;
+        let Some(number) = chat::line_number(text) else { return };
+        let last = self.lines_heard.insert(from, number).unwrap_or_default();
+        if number <= last {
+            ledger.findings.add(&Violation::ChatRepeated {
+                player: self.player,
+                from,
+                number,
+                last,
+            });
+        }
+    }
+
+    fn on_confirmed(&mut self, known: u32, ledger: &mut Ledger) {
+        if known < self.confirmed {
+            let confirmed = self.confirmed;
+            ledger.findings.add(&Violation::InputsLost {
+                player: self.player,
+                confirmed,
+                known,
+            });
+        }
+        self.confirmed = known;
+    }
+
+    /// Compares the state that the last attach told, once all events up to it are in.
+    fn check_promise(&mut self, ledger: &mut Ledger) {
+        let Some((_, own)) = self.promised.take_if(|(due, _)| *due == self.last_event) else {
+            return;
+        };
+        if own.gold != self.gold {
+            self.mismatch("the purse", ledger);
+        }
+        if !own.items.iter().eq(self.items.values()) {
+            self.mismatch("the inventory", ledger);
+        }
+        self.gold = own.gold;
+        self.items = own.items.into_iter().map(|item| (item.uid, item)).collect();
+        self.digest = None;
+    }
+
+    fn digest(&mut self) -> u32 {
+        *self.digest.get_or_insert_with(|| {
+            let items: Vec<Item> = self.items.values().copied().collect();
+            everhold_protocol::snapshot::value_digest(self.gold, &items)
+        })
+    }
+
+    /// Counts once for each event: the same difference shows in every later snapshot until the next one.
+    fn mismatch(&mut self, what: &'static str, ledger: &mut Ledger) {
+        let event_seq = self.last_event;
+        if self.mismatch_at.replace(event_seq) != Some(event_seq) {
+            ledger.findings.add(&Violation::ValueMismatch {
+                player: self.player,
+                event_seq,
+                what,
+            });
+        }
+    }
+
+    fn item_odd(&self, what: ItemOddity, uid: EntityId, ledger: &mut Ledger) {
+        let (player, event_seq) = (self.player, self.last_event);
+        ledger.findings.add(&Violation::ItemOdd {
+            player,
+            event_seq,
+            what,
+            uid,
+        });
+    }
+}
+
+impl Side {
+    fn add(&mut self, item: Item) {
+        self.items += 1;
+        self.uids = self.uids.wrapping_add(item.uid.0);
+    }
+}
+
+/// Gold and items before `events`, after which they are `own`. Gold that would be negative is none: the replay then shows the difference.
+fn before(own: &OwnState, events: &[SeqEvent]) -> (u64, BTreeMap<EntityId, Item>) {
+    let mut gold = i128::from(own.gold);
+    let mut items: BTreeMap<EntityId, Item> = own.items.iter().map(|item| (item.uid, *item)).collect();
+    for event in events.iter().rev() {
+        match &event.event {
+            Event::Gold { delta, .. } => gold -= i128::from(*delta),
+            Event::ItemGained { item, .. } => {
+                items.remove(&item.uid);
+            }
+            Event::ItemLost { item, .. } => {
+                items.insert(item.uid, *item);
+            }
+            _ => {}
+        }
+    }
+    (u64::try_from(gold).unwrap_or_default(), items)
+}

@@ -1,0 +1,207 @@
+//! What can be wrong with what players were told, and what it counts as.
+
+use everhold_protocol::{EntityId, SessionId};
+
+use super::book::{Order, Pair};
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Inputs that were confirmed are unknown now.
+    #[error("player {player}: input {confirmed} was confirmed, now only {known} is known")]
+    InputsLost {
+        /// Whose.
+        player: u32,
+        /// The highest input that was confirmed.
+        confirmed: u32,
+        /// The highest that is known now.
+        known: u32,
+    },
+    /// Events are missing from the sequence.
+    #[error("player {player}: event {expected} was due, {got} came")]
+    EventsLost {
+        /// Whose.
+        player: u32,
+        /// The next event.
+        expected: u32,
+        /// What came instead.
+        got: u32,
+    },
+    /// The session forgot events that it had told.
+    #[error("player {player}: event {told} was told, now only {known} is known")]
+    EventsForgotten {
+        /// Whose.
+        player: u32,
+        /// The last event told.
+        told: u32,
+        /// The last that the session knows.
+        known: u32,
+    },
+    /// An event number was used for two events.
+    #[error("player {player}: event {seq} was told again with other content")]
+    EventRepeated {
+        /// Whose.
+        player: u32,
+        /// Which.
+        seq: u32,
+    },
+    /// A snapshot older than one before it was shown.
+    #[error("player {player}: the world went back from epoch {} tick {} to epoch {} tick {}", from.0, from.1, to.0, to.1)]
+    WentBack {
+        /// Who saw it.
+        player: u32,
+        /// Epoch and tick shown before.
+        from: (u32, u64),
+        /// Epoch and tick shown then.
+        to: (u32, u64),
+    },
+    /// Purse or inventory is not what the events add up to.
+    #[error("player {player}: after event {event_seq} {what} is not the sum of the events")]
+    ValueMismatch {
+        /// Whose.
+        player: u32,
+        /// After which event.
+        event_seq: u32,
+        /// What differs.
+        what: &'static str,
+    },
+    /// A player got what it had, or gave what it had not.
+    #[error("player {player}: event {event_seq} {what} item {uid:?}")]
+    ItemOdd {
+        /// Whose.
+        player: u32,
+        /// Which event.
+        event_seq: u32,
+        /// What is odd.
+        what: ItemOddity,
+        /// The thing.
+        uid: EntityId,
+    },
+    /// A chat line was told twice: an input was applied twice.
+    #[error("player {player}: line {number} of {from:?} was told after line {last}")]
+    ChatRepeated {
+        /// Who heard it.
+        player: u32,
+        /// Who said it.
+        from: SessionId,
+        /// Its number.
+        number: u32,
+        /// The highest number heard before.
+        last: u32,
+    },
+    /// Orders of value and their answers do not match one to one.
+    #[error("player {player}: {asked} orders to {order}, {answered} answers")]
+    OrdersUnbalanced {
+        /// Whose.
+        player: u32,
+        /// Of which kind.
+        order: Order,
+        /// Orders given and confirmed.
+        asked: u64,
+        /// Answers heard.
+        answered: u64,
+    },
+    /// A gift with one side.
+    #[error("gifts from {from:?} to {to:?} do not match: {pair}")]
+    GiftOneSided {
+        /// The giver.
+        from: SessionId,
+        /// The receiver.
+        to: SessionId,
+        /// What each was told.
+        pair: Pair,
+    },
+    /// A thing with several owners.
+    #[error("item {uid:?} is in {owners} inventories")]
+    ItemOwners {
+        /// The thing.
+        uid: EntityId,
+        /// How many have it.
+        owners: u32,
+    },
+    /// A thing that came into being more than once.
+    #[error("item {uid:?} came into being {times} times")]
+    ItemBornAgain {
+        /// The thing.
+        uid: EntityId,
+        /// How often.
+        times: u32,
+    },
+    /// A thing that somebody had and nobody has.
+    #[error("item {uid:?} is in no inventory")]
+    ItemMissing {
+        /// The thing.
+        uid: EntityId,
+    },
+    /// A thing that somebody has and nobody was given.
+    #[error("item {uid:?} came from nowhere")]
+    ItemFromNowhere {
+        /// The thing.
+        uid: EntityId,
+    },
+    /// The purses do not add up.
+    #[error("{expected} gold came into being, {found} is in the purses")]
+    GoldSum {
+        /// What came into being.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+}
+
+/// What is odd about an item's event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemOddity {
+    /// Gained what was there already.
+    GainedAgain,
+    /// Lost what was not there.
+    LostUnowned,
+}
+
+impl std::fmt::Display for ItemOddity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::GainedAgain => "gains again",
+            Self::LostUnowned => "loses without having",
+        })
+    }
+}
+
+impl Violation {
+    /// How much it adds to what was confirmed and then was not so.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        match self {
+            Self::InputsLost { confirmed, known, .. } => u64::from(confirmed.saturating_sub(*known)),
+            Self::EventsLost { expected, got, .. } => u64::from(got.saturating_sub(*expected)),
+            Self::EventsForgotten { told, known, .. } => u64::from(told.saturating_sub(*known)),
+            Self::WentBack { .. }
+            | Self::ValueMismatch { .. }
+            | Self::GiftOneSided { .. }
+            | Self::ItemMissing { .. } => 1,
+            Self::ItemOdd {
+                what: ItemOddity::LostUnowned,
+                ..
+            } => 1,
+            Self::OrdersUnbalanced { asked, answered, .. } => asked.saturating_sub(*answered),
+            Self::GoldSum { expected, found } => expected.saturating_sub(*found),
+            _ => 0,
+        }
+    }
+
+    /// How much it adds to what happened or exists more than once.
+    #[must_use]
+    pub fn duplicated(&self) -> u64 {
+        match self {
+            Self::EventRepeated { .. } | Self::ChatRepeated { .. } | Self::ItemFromNowhere { .. } => 1,
+            Self::ItemOdd {
+                what: ItemOddity::GainedAgain,
+                ..
+            } => 1,
+            Self::ItemOwners { owners: more, .. } | Self::ItemBornAgain { times: more, .. } => u64::from(more - 1),
+            Self::OrdersUnbalanced { asked, answered, .. } => answered.saturating_sub(*asked),
+            Self::GoldSum { expected, found } => found.saturating_sub(*expected),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Thousands of QUIC connections on one thread. It decides nothing: it carries control messages and datagrams, and says what became of a connection.
+//!
+//! It drives `quinn-proto` directly. A task per connection on a runtime costs about twice as much, and a simulator that is dearer
+//! than the server measures itself. Three habits make it cheap: sockets are drained in batches about once a millisecond; a settled connection sends
+//! only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with the input; timers are looked at in the same
+//! call, so there is no timer heap. Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
+
+mod link;
+mod port;
+mod tls;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use everhold_protocol::{ClientMessage, RefusalCode, ServerMessage, message};
+use quinn_proto::{ClientConfig, VarInt};
+use rustls_pki_types::CertificateDer;
+
+use self::link::{Inbox, Link};
+use self::port::{Care, Port};
+
+/// The name in the TLS hello. Trust is an exact certificate, so any valid name does.
+const SERVER_NAME: &str = "everhold";
+/// Packets taken from one socket before the others get their turn.
+const SOCKET_BATCH_MAX: usize = 256;
+/// Packets that share one look at the clock.
+const CLOCK_PACKETS: usize = 32;
+/// How often connections without an owner are served until they are gone.
+const ORPHAN_PERIOD: Duration = Duration::from_millis(20);
+
+/// Who is told about a connection: the player's place in the swarm and the client machine's own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The player's index.
+    pub player: u32,
+    /// The client machine's connection.
+    pub conn: u32,
+}
+
+/// A connection of this [`Net`]. It never means another one, also when its place is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    port: u16,
+    handle: u32,
+    serial: u32,
+}
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// The handshake is done and the control stream is open.
+    Connected,
+    /// The server said something on the control stream.
+    Control(ServerMessage),
+    /// A datagram came.
+    Datagram(Bytes),
+    /// It is over, and nothing more follows.
+    Disconnected {
+        /// The server's application close code, if it closed the connection.
+        code: Option<u64>,
+        /// Why, for people.
+        detail: String,
+    },
+}
+
+/// Why the network cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// TLS refused the settings.
+    #[error("tls settings")]
+    Tls(#[from] rustls::Error),
+    /// The TLS provider lacks the cipher that QUIC begins with.
+    #[error("the tls provider has no AES-128-GCM, which QUIC needs")]
+    CipherSuite,
+    /// A socket could not be made or read.
+    #[error("udp socket")]
+    Socket(#[from] io::Error),
+    /// A control message is larger than any server takes.
+    #[error("control message")]
+    Frame(#[from] message::FrameError),
+    /// No connection to that address can be begun.
+    #[error("cannot connect to {addr}")]
+    Connect {
+        /// Where to.
+        addr: SocketAddr,
+        /// Why not.
+        source: quinn_proto::ConnectError,
+    },
+}
+
+/// What went over the wire since the start. Bytes are whole UDP datagrams: header, QUIC, and payload.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Bytes from servers.
+    pub udp_bytes_in: u64,
+    /// Bytes to servers.
+    pub udp_bytes_out: u64,
+    /// Packets from servers.
+    pub packets_in: u64,
+    /// Packets to servers.
+    pub packets_out: u64,
+    /// Packets that the kernel did not take.
+    pub send_failures: u64,
+}
+
+impl Traffic {
+    /// What came after `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            udp_bytes_in: self.udp_bytes_in - earlier.udp_bytes_in,
+            udp_bytes_out: self.udp_bytes_out - earlier.udp_bytes_out,
+            packets_in: self.packets_in - earlier.packets_in,
+            packets_out: self.packets_out - earlier.packets_out,
+            send_failures: self.send_failures - earlier.send_failures,
+        }
+    }
+}
+
+/// All connections of a swarm, on a few sockets.
+pub struct Net {
+    config: ClientConfig,
+    ports: Vec<Port>,
+    ports_per_family: usize,
+    inbox: Inbox,
+    urgent: Vec<LinkId>,
+    orphans: Vec<LinkId>,
+    orphans_at: Option<Instant>,
+    next_serial: u32,
+    traffic: Traffic,
+}
+
+impl Net {
+    /// A network that trusts exactly `certificate` and spreads its connections over `ports` sockets for each address family.
+    pub fn new(certificate: CertificateDer<'static>, ports: usize) -> Result<Self, NetError> {
+        Ok(Self {
+            config: tls::client_config(certificate)?,
+            ports: Vec::new(),
+            ports_per_family: ports.max(1),
+            inbox: VecDeque::new(),
+            urgent: Vec::new(),
+            orphans: Vec::new(),
+            orphans_at: None,
+            next_serial: 0,
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// Begins a connection. Its first packet leaves with the next [`Net::turn`].
+    pub fn connect(&mut self, now: Instant, addr: SocketAddr, owner: Owner) -> Result<LinkId, NetError> {
+        let index = self.port_for(addr)?;
+        let port = &mut self.ports[index];
+        let (handle, connection) = port
+            .endpoint
+            .connect(now, self.config.clone(), addr, SERVER_NAME)
+            .map_err(|source| NetError::Connect { addr, source })?;
+        let id = LinkId {
+            port: index as u16,
+            handle: handle.0 as u32,
+            serial: self.next_serial,
+        };
+        self.next_serial = self.next_serial.wrapping_add(1);
+        port.insert(handle, Link::new(id, owner, connection));
+        self.hurry(id);
+        Ok(id)
+    }
+
+    /// Queues a control message; it leaves with the next [`Net::turn`]. A connection that is gone ignores it: its owner was told.
+    pub fn send_control(&mut self, id: LinkId, message: &ClientMessage) -> Result<(), NetError> {
+        let frame = Bytes::from(message::encode_frame(message)?);
+        if let Some(link) = self.link(id) {
+            link.write_control(frame);
+            self.hurry(id);
+        }
+        Ok(())
+    }
+
+    /// Queues a datagram; it leaves with the owner's next [`Net::transmit`]. It may be lost, here as on the way.
+    pub fn send_datagram(&mut self, id: LinkId, datagram: Bytes) {
+        let Some(link) = self.link(id) else { return };
+        if let Err(error) = link.connection.datagrams().send(datagram, true) {
+            self.traffic.send_failures += 1;
+            tracing::debug!(%error, "a datagram could not be queued");
+        }
+    }
+
+    /// Closes a connection. Its owner hears nothing of it any more.
+    pub fn close(&mut self, now: Instant, id: LinkId, code: RefusalCode) {
+        if let Some(link) = self.link(id) {
+            link.owner = None;
+            link.connection.close(now, VarInt::from_u32(code as u32), Bytes::new());
+            self.hurry(id);
+        }
+    }
+
+    /// Takes in what has arrived on all sockets, a bounded batch from each. Returns whether a socket may hold more.
+    pub fn receive(&mut self) -> Result<bool, NetError> {
+        let mut more = false;
+        for index in 0..self.ports.len() {
+            let mut now = Instant::now();
+            let mut taken = 0;
+            while taken < SOCKET_BATCH_MAX {
+                let Some(packet) = self.ports[index].wire.receive(&mut self.traffic)? else {
+                    break;
+                };
+                taken += 1;
+                if taken % CLOCK_PACKETS == 0 {
+                    now = Instant::now();
+                }
+                let served = self.ports[index].on_packet(now, packet, &mut self.inbox, &mut self.traffic);
+                if let Some((id, care)) = served {
+                    self.look_after(id, care);
+                }
+            }
+            more |= taken == SOCKET_BATCH_MAX;
+        }
+        Ok(more)
+    }
+
+    /// The next thing that happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<(Owner, LinkId, NetEvent)> {
+        self.inbox.pop_front()
+    }
+
+    /// Lets one connection look at its timers and send what it has. Owners call this once a frame for each connection of theirs.
+    pub fn transmit(&mut self, now: Instant, id: LinkId) {
+        let care = self.serve(now, id);
+        // A handshake that has just sent has nothing more to say until it hears something or its owner's next frame.
+        if care == Care::Orphan {
+            self.look_after(id, care);
+        }
+    }
+
+    /// Serves connections that cannot wait for a frame: new ones, those with control messages, and those that are closing.
+    pub fn turn(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.urgent) {
+            self.transmit(now, id);
+        }
+        if self.orphans_at.is_none_or(|at| at <= now) {
+            self.orphans_at = Some(now + ORPHAN_PERIOD);
+            let mut orphans = std::mem::take(&mut self.orphans);
+            orphans.retain(|id| self.serve(now, *id) != Care::Gone);
+            self.orphans.append(&mut orphans);
+        }
+    }
+
+    /// What went over the wire since the start.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Connections that exist, closing ones included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.ports.iter().map(|port| port.live).sum()
+    }
+
+    /// The local UDP ports, in the order in which they were bound.
+    #[must_use]
+    pub fn local_ports(&self) -> Vec<u16> {
+        self.ports
+            .iter()
+            .filter_map(|port| port.wire.local_addr().ok())
+            .map(|addr| addr.port())
+            .collect()
+    }
+
+    fn serve(&mut self, now: Instant, id: LinkId) -> Care {
+        let Some(port) = self.ports.get_mut(usize::from(id.port)) else {
+            return Care::Gone;
+        };
+        port.transmit(now, id, &mut self.inbox, &mut self.traffic)
+    }
+
+    fn look_after(&mut self, id: LinkId, care: Care) {
+        match care {
+            Care::Owned | Care::Gone => {}
+            Care::Urgent => self.hurry(id),
+            Care::Orphan => {
+                if let Some(link) = self.link(id)
+                    && !std::mem::replace(&mut link.orphaned, true)
+                {
+                    self.orphans.push(id);
+                }
+            }
+        }
+    }
+
+    fn hurry(&mut self, id: LinkId) {
+        if let Some(link) = self.link(id)
+            && !std::mem::replace(&mut link.urgent, true)
+        {
+            self.urgent.push(id);
+        }
+    }
+
+    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.ports.get_mut(usize::from(id.port))?.link(id)
+    }
+
+    /// The least used port of the address's family; ports are bound when they are first needed.
+    fn port_for(&mut self, addr: SocketAddr) -> Result<usize, NetError> {
+        let same_family = |port: &Port| port.is_ipv4() == addr.is_ipv4();
+        if self.ports.iter().filter(|port| same_family(port)).count() < self.ports_per_family {
+            self.ports.push(Port::bind(addr)?);
+            return Ok(self.ports.len() - 1);
+        }
+        let candidates = self.ports.iter().enumerate().filter(|(_, port)| same_family(port));
+        let least = candidates.min_by_key(|(_, port)| port.live).map(|(index, _)| index);
+        Ok(least.unwrap_or_default())
+    }
+}

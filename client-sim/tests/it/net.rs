@@ -1,0 +1,146 @@
+//! The network layer on loopback.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use client_sim::net::{LinkId, Net, NetEvent, Owner};
+use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage};
+
+use super::server::{HELLO_ANSWER, Server};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves the network until `wanted` says something of an event.
+#[track_caller]
+fn wait<T>(net: &mut Net, links: &[LinkId], mut wanted: impl FnMut(Owner, NetEvent) -> Option<T>) -> T {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        net.receive().unwrap();
+        while let Some((owner, _, event)) = net.poll_event() {
+            if let Some(found) = wanted(owner, event) {
+                return found;
+            }
+        }
+        net.turn(Instant::now());
+        for link in links {
+            net.transmit(Instant::now(), *link);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    panic!("nothing of the kind within {PATIENCE:?}");
+}
+
+fn owner(player: u32) -> Owner {
+    Owner { player, conn: 1 }
+}
+
+fn connected(server: &Server, net: &mut Net) -> LinkId {
+    let link = net.connect(Instant::now(), server.addr, owner(0)).unwrap();
+    wait(net, &[link], |_, event| {
+        matches!(event, NetEvent::Connected).then_some(())
+    });
+    link
+}
+
+#[test]
+fn control_messages_go_both_ways() {
+    let server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    let hello = ClientMessage::Hello {
+        protocol: PROTOCOL_VERSION,
+        credential: Credential::Ticket(vec![7; 500]),
+    };
+    net.send_control(link, &hello).unwrap();
+    let (who, detail) = wait(&mut net, &[link], |who, event| match event {
+        NetEvent::Control(ServerMessage::Refused { detail, .. }) => Some((who, detail)),
+        _ => None,
+    });
+    assert_eq!((who, detail.as_str()), (owner(0), HELLO_ANSWER));
+}
+
+#[test]
+fn largest_datagram_goes_both_ways() {
+    let server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    let sent = Bytes::from(vec![42; everhold_protocol::limits::DATAGRAM_BYTES_MAX]);
+    net.send_datagram(link, sent.clone());
+    let got = wait(&mut net, &[link], |_, event| match event {
+        NetEvent::Datagram(bytes) => Some(bytes),
+        _ => None,
+    });
+    assert_eq!(got, sent);
+    assert!(net.traffic().udp_bytes_in > sent.len() as u64 && net.traffic().send_failures == 0);
+}
+
+#[test]
+fn close_by_the_server_tells_its_code() {
+    let server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    net.send_control(link, &ClientMessage::Logout).unwrap();
+    let code = wait(&mut net, &[link], |_, event| match event {
+        NetEvent::Disconnected { code, .. } => Some(code),
+        _ => None,
+    });
+    assert_eq!(code, Some(RefusalCode::Stopping as u64));
+}
+
+#[test]
+fn close_by_the_owner_frees_the_connection_and_tells_nothing() {
+    let server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    net.close(Instant::now(), link, RefusalCode::Bye);
+    let start = Instant::now();
+    while net.connections() > 0 {
+        assert!(start.elapsed() < PATIENCE, "the connection stays");
+        net.receive().unwrap();
+        net.turn(Instant::now());
+        assert!(net.poll_event().is_none(), "an event of a connection that was closed");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+#[test]
+fn server_with_another_certificate_is_refused() {
+    let (server, other) = (Server::start(), Server::start());
+    let mut net = Net::new(other.certificate.clone(), 1).unwrap();
+    let link = net.connect(Instant::now(), server.addr, owner(0)).unwrap();
+    let detail = wait(&mut net, &[link], |_, event| match event {
+        NetEvent::Connected => panic!("connected to a stranger"),
+        NetEvent::Disconnected { detail, code: None } => Some(detail),
+        _ => None,
+    });
+    assert!(
+        detail.contains("certificate") || detail.contains("Certificate"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn hundred_connections_on_three_sockets_keep_their_datagrams_apart() {
+    let server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 3).unwrap();
+    let links: Vec<LinkId> = (0..100)
+        .map(|player| net.connect(Instant::now(), server.addr, owner(player)).unwrap())
+        .collect();
+    let mut up = 0;
+    wait(&mut net, &links, |_, event| {
+        up += usize::from(matches!(event, NetEvent::Connected));
+        (up == links.len()).then_some(())
+    });
+    for (player, link) in links.iter().enumerate() {
+        net.send_datagram(*link, Bytes::from(vec![player as u8; 40]));
+    }
+    let mut heard = [0; 100];
+    wait(&mut net, &links, |who, event| {
+        if let NetEvent::Datagram(bytes) = event {
+            assert!(bytes.iter().all(|byte| u32::from(*byte) == who.player));
+            heard[who.player as usize] += 1;
+        }
+        (heard == [1; 100]).then_some(())
+    });
+    assert_eq!(net.local_ports().len(), 3);
+}

@@ -1,0 +1,50 @@
+//! Intents that the zone has not confirmed, and their numbers. It does not know when they are sent.
+
+use std::collections::VecDeque;
+
+use crate::input::SeqIntent;
+use crate::intent::Intent;
+use crate::limits::{FRAME_INTENTS_MAX, UNCONFIRMED_INTENTS_MAX};
+
+/// Numbered intents, oldest first, without gaps.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// The last number given, or the last that the zone had when counting began.
+    last_seq: u32,
+    queue: VecDeque<SeqIntent>,
+}
+
+impl Pending {
+    /// Numbers an intent, unless [`UNCONFIRMED_INTENTS_MAX`] wait already.
+    pub(super) fn push(&mut self, intent: Intent) -> Option<u32> {
+        if self.queue.len() >= UNCONFIRMED_INTENTS_MAX {
+            return None;
+        }
+        let seq = self.last_seq.checked_add(1)?;
+        self.last_seq = seq;
+        self.queue.push_back(SeqIntent { seq, intent });
+        Some(seq)
+    }
+
+    /// What the next frame repeats.
+    pub(super) fn frame(&self) -> Vec<SeqIntent> {
+        self.queue.iter().take(FRAME_INTENTS_MAX).cloned().collect()
+    }
+
+    /// Takes out the oldest intent if the zone has applied it, as it has all up to `applied_seq`.
+    pub(super) fn confirm_next(&mut self, applied_seq: u32) -> Option<u32> {
+        self.queue
+            .pop_front_if(|oldest| oldest.seq <= applied_seq)
+            .map(|confirmed| confirmed.seq)
+    }
+
+    /// Counts on from the last input that the zone has. What is still waiting is numbered anew only if it does not follow: the zone has
+    /// lost what came between, and would wait for ever for a number that nobody sends again.
+    pub(super) fn count_from(&mut self, applied_seq: u32) {
+        self.last_seq = applied_seq;
+        for waiting in &mut self.queue {
+            self.last_seq = self.last_seq.saturating_add(1);
+            waiting.seq = self.last_seq;
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the machine and its driver say to each other: configuration, commands, notices. No behaviour is here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::event::SeqEvent;
+use crate::ids::{SessionId, Tick, ZoneName};
+use crate::message::{ClientMessage, OwnState, RefusalCode};
+use crate::snapshot::SnapshotHeader;
+
+/// Times, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// Nothing heard for so long is silence: the client parks at another shard.
+    pub silence_ms: u64,
+    /// After so long, jittered by half, without an answer it parks at a second one.
+    pub park_second_ms: u64,
+    /// One input frame per so long: a tick.
+    pub frame_ms: u64,
+    /// A connection that is not up and answered by then is given up.
+    pub connect_ms_max: u64,
+    /// Pause after every address was tried in vain; doubles up to 2,000, jittered by half.
+    pub retry_ms: u64,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            silence_ms: 250,
+            park_second_ms: 150,
+            frame_ms: 50,
+            connect_ms_max: 3_000,
+            retry_ms: 250,
+        }
+    }
+}
+
+/// A connection, as machine and driver name it. Never used twice by one machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ConnId(pub u32);
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open a QUIC connection and its control stream, then call [`super::Client::handle_connected`] or [`super::Client::handle_disconnected`].
+    Connect {
+        /// Its name from now on.
+        conn: ConnId,
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Write a message to the control stream.
+    SendControl {
+        /// Where.
+        conn: ConnId,
+        /// What.
+        message: ClientMessage,
+    },
+    /// Send a datagram.
+    SendDatagram {
+        /// Where.
+        conn: ConnId,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Close the connection. The machine takes nothing more from it; no [`super::Client::handle_disconnected`] is needed. It may be
+    /// gone already: then there is nothing to do.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// The application close code.
+        code: RefusalCode,
+    },
+}
+
+/// A session that moved to an owner of a higher epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// The earlier epoch.
+    pub from_epoch: u32,
+    /// The new one.
+    pub to_epoch: u32,
+    /// When the last snapshot of the old owner was applied.
+    pub last_snapshot_at: Duration,
+    /// When the machine began to look elsewhere.
+    pub silent_at: Duration,
+    /// When the new owner's `Attached` came.
+    pub attached_at: Duration,
+}
+
+/// What happened, for whoever plays or judges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A connection speaks for the session.
+    Attached {
+        /// The owner's epoch.
+        epoch: u32,
+        /// The zone.
+        zone: ZoneName,
+        /// The session.
+        session: SessionId,
+        /// Ticks per second.
+        tick_hz: u16,
+        /// The tick of the attach.
+        resumed_tick: Tick,
+        /// The last input applied.
+        last_input_seq: u32,
+        /// Inputs confirmed before that the new owner does not know: must be 0.
+        lost_inputs: u32,
+        /// Ticks shown before that the new owner does not have: the server's number, or what the client saw if that is more.
+        rewound_ticks: u32,
+        /// Everything the player is and has.
+        own: OwnState,
+        /// Set when the epoch rose against an earlier attach of this machine.
+        failover: Option<Failover>,
+    },
+    /// Applied to the mirror.
+    Snapshot {
+        /// Its fixed part.
+        header: SnapshotHeader,
+        /// How many entities it shows.
+        entities: usize,
+    },
+    /// New, in order, exactly once.
+    Event(SeqEvent),
+    /// Events are missing before this one: a fault of the server.
+    EventGap {
+        /// The next that was due.
+        expected: u32,
+        /// What came.
+        got: u32,
+    },
+    /// An event came again other than right after an attach: a fault of the server.
+    EventRepeated {
+        /// Which.
+        seq: u32,
+        /// Whether it said the same as before.
+        same: bool,
+    },
+    /// Purse and inventory as the events tell them differ from what the server says they are after the same event.
+    ValueMismatch {
+        /// The tick of the snapshot or attach.
+        tick: Tick,
+        /// After which event.
+        event_seq: u32,
+    },
+    /// An input was applied; one notice per input, in order.
+    Confirmed {
+        /// Which.
+        seq: u32,
+    },
+    /// Nothing was heard for `silence_ms`.
+    Silent,
+    /// The session is asked for at another shard.
+    Parked {
+        /// Which.
+        addr: SocketAddr,
+    },
+    /// A newer connection took the session over; the machine has ended.
+    Superseded,
+    /// The server said no. If the code [is final](RefusalCode::is_final), the machine has ended; otherwise it tries again.
+    Refused {
+        /// Why, for machines.
+        code: RefusalCode,
+        /// Why, for people.
+        detail: String,
+    },
+    /// The session's connection is gone, or one that was to become it.
+    Disconnected {
+        /// Why, for people.
+        detail: String,
+    },
+}
+
+/// No intent can be taken now: never attached, logging out, or too many unconfirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no intent can be taken now")]
+pub struct Busy;

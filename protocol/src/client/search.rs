@@ -1,0 +1,382 @@
+//! Looking for a shard that speaks for the session: at login, when the owner falls silent or is lost, and when it sends the client on.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::message::{ClientMessage, Credential, RefusalCode};
+
+use super::port::{Command, ConnId, Notice};
+use super::{Client, ms};
+
+/// Connections under way at once: a second one covers a dead first choice, a third would only load the survivors of a crash.
+const CANDIDATES_MAX: usize = 2;
+
+/// Redirects that are followed without a pause. More are two shards that each believe the other to be the owner.
+const REDIRECTS_MAX: u32 = 4;
+
+/// The longest pause between two rounds, ms, before jitter: a player waits no longer than this for a shard that is back.
+const RETRY_MS_MAX: u64 = 2_000;
+
+/// Addresses that one search goes through.
+const TARGETS_MAX: usize = 16;
+
+/// Why the client looks elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The first login.
+    Login,
+    /// The owner has fallen silent; it may speak again.
+    Silence,
+    /// The owner's connection is gone.
+    Loss,
+    /// The owner has sent the client on.
+    Redirect,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not up yet.
+    Connecting,
+    /// `Hello` is sent.
+    Greeted,
+    /// The shard has said `Wait`, or what amounts to it, and will say more.
+    Waiting,
+}
+
+/// A connection that may come to speak for the session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) conn: ConnId,
+    pub(super) addr: SocketAddr,
+    stage: Stage,
+    /// It was redirected to: the owner is thought to be there.
+    led: bool,
+    deadline: Option<Duration>,
+}
+
+impl Candidate {
+    /// Whether its shard holds a hello of ours that it has not answered.
+    fn may_attach(&self) -> bool {
+        self.stage == Stage::Greeted
+    }
+}
+
+/// A search under way.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) cause: Cause,
+    pub(super) began_at: Duration,
+    /// In turn, again and again.
+    targets: VecDeque<SocketAddr>,
+    /// Targets that this round has not tried.
+    left: usize,
+    backoff_ms: u64,
+    redirects: u32,
+    candidates: Vec<Candidate>,
+    /// When the next round begins.
+    retry_at: Option<Duration>,
+    /// When a second candidate is opened.
+    second_at: Option<Duration>,
+}
+
+impl Search {
+    fn new(cause: Cause, now: Duration, mut targets: VecDeque<SocketAddr>, backoff_ms: u64) -> Self {
+        targets.truncate(TARGETS_MAX);
+        Self {
+            cause,
+            began_at: now,
+            left: targets.len(),
+            targets,
+            backoff_ms,
+            redirects: 0,
+            candidates: Vec::with_capacity(CANDIDATES_MAX),
+            retry_at: None,
+            second_at: None,
+        }
+    }
+
+    /// The next target of this round that no candidate has.
+    fn next_target(&mut self) -> Option<SocketAddr> {
+        while self.left > 0 {
+            self.left -= 1;
+            self.targets.rotate_left(1);
+            let &addr = self.targets.back()?;
+            if !self.has_candidate_at(addr) {
+                return Some(addr);
+            }
+        }
+        None
+    }
+
+    fn has_candidate_at(&self, addr: SocketAddr) -> bool {
+        self.candidates.iter().any(|candidate| candidate.addr == addr)
+    }
+
+    fn candidate_mut(&mut self, conn: ConnId) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|candidate| candidate.conn == conn)
+    }
+
+    /// When something is to be done.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let deadlines = self.candidates.iter().filter_map(|candidate| candidate.deadline);
+        deadlines.chain(self.retry_at).chain(self.second_at).min()
+    }
+}
+
+impl Client {
+    /// Looks elsewhere, or goes on doing so for another reason.
+    pub(super) fn search(&mut self, now: Duration, cause: Cause) {
+        if let Some(search) = &mut self.search {
+            search.cause = cause;
+        } else {
+            let targets = self.targets();
+            self.search = Some(Search::new(cause, now, targets, self.config.retry_ms));
+        }
+    }
+
+    /// Where to ask. At login the given addresses in the given order. Later the owner's peers from a random one on, so that those
+    /// who lost one shard spread over the others, then the given addresses. Never where the session is attached now.
+    fn targets(&mut self) -> VecDeque<SocketAddr> {
+        let mut targets: VecDeque<SocketAddr> = self.peers.iter().copied().collect();
+        if !targets.is_empty() {
+            let first = self.rng.below(targets.len() as u64) as usize;
+            targets.rotate_left(first);
+        }
+        for &addr in &self.addrs {
+            if !targets.contains(&addr) {
+                targets.push_back(addr);
+            }
+        }
+        let own = self.active.as_ref().map(|active| active.addr);
+        targets.retain(|&addr| Some(addr) != own);
+        targets
+    }
+
+    /// The owner's connection is gone: no pause holds the search back any longer. Its address is asked last in a round, for a process
+    /// that starts again in its place.
+    pub(super) fn search_after_loss(&mut self, now: Duration, addr: SocketAddr) {
+        self.search(now, Cause::Loss);
+        let Some(Search {
+            targets,
+            left,
+            retry_at,
+            ..
+        }) = &mut self.search
+        else {
+            return;
+        };
+        *retry_at = None;
+        // Those that this round has not tried stand first.
+        match targets.iter().position(|&target| target == addr) {
+            Some(place) if place < *left => {
+                targets.remove(place);
+                targets.insert(*left - 1, addr);
+            }
+            None if targets.len() < TARGETS_MAX => {
+                targets.insert(*left, addr);
+                *left += 1;
+            }
+            _ => {}
+        }
+        self.advance_search(now);
+    }
+
+    /// Sees to it that a search goes on: by what is under way, else the next target, else a pause.
+    pub(super) fn advance_search(&mut self, now: Duration) {
+        let Some(search) = &mut self.search else { return };
+        if !search.candidates.is_empty() || search.retry_at.is_some() {
+            return;
+        }
+        if let Some(addr) = search.next_target() {
+            self.open(now, addr);
+            return;
+        }
+        (search.left, search.redirects) = (search.targets.len(), 0);
+        search.second_at = None;
+        search.retry_at = Some(now + ms(self.rng.around(search.backoff_ms).max(1)));
+        search.backoff_ms = (search.backoff_ms * 2).min(RETRY_MS_MAX);
+    }
+
+    /// Opens a connection to a target of the search.
+    fn open(&mut self, now: Duration, addr: SocketAddr) {
+        self.connect(now, addr, false);
+        if self.standing.is_none() {
+            // A ticket is good once: showing it at two shards would spend it against ourselves.
+            return;
+        }
+        if self.search.as_ref().is_some_and(|search| search.cause != Cause::Login) {
+            self.notices.push_back(Notice::Parked { addr });
+        }
+        let pause = ms(self.rng.around(self.config.park_second_ms));
+        if let Some(search) = &mut self.search
+            && search.candidates.len() < CANDIDATES_MAX
+        {
+            search.second_at = Some(now + pause);
+        }
+    }
+
+    fn connect(&mut self, now: Duration, addr: SocketAddr, led: bool) {
+        let Some(search) = &mut self.search else { return };
+        let conn = ConnId(self.next_conn);
+        self.next_conn = self.next_conn.wrapping_add(1);
+        let deadline = Some(now + ms(self.config.connect_ms_max));
+        search.candidates.push(Candidate {
+            conn,
+            addr,
+            stage: Stage::Connecting,
+            led,
+            deadline,
+        });
+        self.commands.push_back(Command::Connect { conn, addr });
+    }
+
+    /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner is
+    /// only silent.
+    pub(super) fn leads_on(&self, addr: SocketAddr, epoch: u32) -> bool {
+        let here = self.active.as_ref().is_some_and(|active| active.addr == addr);
+        epoch > self.mirror.epoch || (epoch == self.mirror.epoch && !here)
+    }
+
+    /// Goes where the owner is said to be.
+    pub(super) fn follow(&mut self, now: Duration, from: Option<ConnId>, addr: SocketAddr, epoch: u32) {
+        if let Some(conn) = from {
+            if !self.leads_on(addr, epoch) {
+                // Who sent us there will learn of the next owner and say so.
+                self.wait(conn);
+                return;
+            }
+            self.take_candidate(conn);
+            self.close(conn, RefusalCode::Bye);
+        }
+        let Some(search) = &mut self.search else { return };
+        if search.has_candidate_at(addr) {
+            return;
+        }
+        search.redirects += 1;
+        if search.redirects > REDIRECTS_MAX {
+            search.left = 0;
+            return;
+        }
+        search.retry_at = None;
+        if search.candidates.len() >= CANDIDATES_MAX {
+            let oldest = search.candidates[0].conn;
+            self.drop_candidate(now, oldest);
+        }
+        self.connect(now, addr, true);
+    }
+
+    /// The candidate's shard will say more.
+    pub(super) fn wait(&mut self, conn: ConnId) {
+        if let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn)) {
+            (candidate.stage, candidate.deadline) = (Stage::Waiting, None);
+        }
+    }
+
+    /// A candidate's connection is up.
+    pub(super) fn greet(&mut self, now: Duration, conn: ConnId) {
+        let credential = self.hello_credential();
+        // A ticket may have been spent by a `Hello` whose answer is still held back: only the connection's end ends that wait.
+        let patience = matches!(credential, Credential::Resume { .. }).then(|| ms(self.config.connect_ms_max));
+        let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn)) else {
+            return;
+        };
+        if candidate.stage != Stage::Connecting {
+            return;
+        }
+        (candidate.stage, candidate.deadline) = (Stage::Greeted, patience.map(|patience| now + patience));
+        let message = ClientMessage::Hello {
+            protocol: crate::PROTOCOL_VERSION,
+            credential,
+        };
+        self.commands.push_back(Command::SendControl { conn, message });
+    }
+
+    /// A candidate failed. Said aloud if nothing else speaks for the session.
+    pub(super) fn candidate_failed(&mut self, now: Duration, conn: ConnId, detail: &str) {
+        self.take_candidate(conn);
+        if self.active.is_none() {
+            self.notices.push_back(Notice::Disconnected {
+                detail: detail.to_owned(),
+            });
+        }
+        self.advance_search(now);
+    }
+
+    /// Whether this is a candidate.
+    pub(super) fn is_candidate(&self, conn: ConnId) -> bool {
+        self.search
+            .as_ref()
+            .is_some_and(|search| search.candidates.iter().any(|candidate| candidate.conn == conn))
+    }
+
+    /// Whether the connection that took the session from this one may be another of ours.
+    pub(super) fn has_rival_of(&self, now: Duration, conn: ConnId) -> bool {
+        let closed = self.rival_until.is_some_and(|until| now <= until);
+        let candidates = self.search.iter().flat_map(|search| &search.candidates);
+        let open = candidates.filter(|other| other.conn != conn).any(Candidate::may_attach);
+        closed || open || (self.is_candidate(conn) && self.active.is_some())
+    }
+
+    /// Takes a candidate out of the search.
+    pub(super) fn take_candidate(&mut self, conn: ConnId) -> Option<Candidate> {
+        let search = self.search.as_mut()?;
+        let place = search.candidates.iter().position(|candidate| candidate.conn == conn)?;
+        Some(search.candidates.remove(place))
+    }
+
+    /// Closes a candidate. If its hello is unanswered, its shard may attach it yet, and so supersede what we have by our own doing.
+    pub(super) fn drop_candidate(&mut self, now: Duration, conn: ConnId) {
+        let Some(candidate) = self.take_candidate(conn) else {
+            return;
+        };
+        self.close(conn, RefusalCode::Bye);
+        if candidate.may_attach() {
+            self.rival_until = Some(now + ms(self.config.connect_ms_max));
+        }
+    }
+
+    /// Ends the search and closes what is left of it.
+    pub(super) fn end_search(&mut self, now: Duration) {
+        while let Some(candidate) = self
+            .search
+            .as_ref()
+            .and_then(|search| search.candidates.first().copied())
+        {
+            self.drop_candidate(now, candidate.conn);
+        }
+        self.search = None;
+    }
+
+    /// Does what of the search is due.
+    pub(super) fn search_timeout(&mut self, now: Duration) {
+        while let Some(conn) = self.overdue_candidate(now) {
+            self.drop_candidate(now, conn);
+            self.candidate_failed(now, conn, "no answer in time");
+        }
+        let Some(search) = &mut self.search else { return };
+        search.retry_at = search.retry_at.filter(|&at| at > now);
+        if search.second_at.is_some_and(|at| at <= now) {
+            search.second_at = None;
+            let led = search.candidates.iter().any(|candidate| candidate.led);
+            if search.candidates.len() < CANDIDATES_MAX
+                && !led
+                && let Some(addr) = search.next_target()
+            {
+                self.open(now, addr);
+            }
+        }
+        self.advance_search(now);
+    }
+
+    fn overdue_candidate(&self, now: Duration) -> Option<ConnId> {
+        let overdue = |candidate: &&Candidate| candidate.deadline.is_some_and(|at| at <= now);
+        self.search
+            .as_ref()?
+            .candidates
+            .iter()
+            .find(overdue)
+            .map(|candidate| candidate.conn)
+    }
+}

@@ -1,0 +1,388 @@
+//! A session's life on the connection that speaks for it: attach, snapshots and events, silence, loss, the end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::event::SeqEvent;
+use crate::ids::{SessionId, Tick, ZoneName};
+use crate::input::InputFrame;
+use crate::limits::SECRET_BYTES;
+use crate::message::{Credential, OwnState, RefusalCode, ServerMessage};
+use crate::snapshot::Snapshot;
+
+use super::events::Heard;
+use super::mirror::{Attach, Mismatch};
+use super::port::{Command, ConnId, Failover, Notice};
+use super::search::Cause;
+use super::{Client, ms};
+
+/// The connection that speaks for the session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Active {
+    pub(super) conn: ConnId,
+    pub(super) addr: SocketAddr,
+    /// When anything last came over it.
+    pub(super) heard_at: Duration,
+    /// Whether its silence was noticed.
+    pub(super) silent: bool,
+    /// When the next input frame is due.
+    pub(super) frame_at: Duration,
+}
+
+/// What a session is resumed with.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) zone: ZoneName,
+    pub(super) session: SessionId,
+    pub(super) secret: [u8; SECRET_BYTES],
+    /// Whether this machine was ever attached to it. It is not yet if it was made with a saved secret.
+    pub(super) attached: bool,
+    /// When the last snapshot of the last owner was applied.
+    pub(super) last_snapshot_at: Duration,
+}
+
+impl Standing {
+    /// A session known by its secret alone.
+    pub(super) const fn saved(zone: ZoneName, session: SessionId, secret: [u8; SECRET_BYTES]) -> Self {
+        Self {
+            zone,
+            session,
+            secret,
+            attached: false,
+            last_snapshot_at: Duration::ZERO,
+        }
+    }
+}
+
+/// The fields of [`ServerMessage::Attached`].
+struct Attached {
+    epoch: u32,
+    zone: ZoneName,
+    session: SessionId,
+    secret: [u8; SECRET_BYTES],
+    tick_hz: u16,
+    resumed_tick: Tick,
+    last_input_seq: u32,
+    event_seq: u32,
+    rewound_ticks: u32,
+    own: OwnState,
+    peers: Vec<SocketAddr>,
+}
+
+impl Client {
+    /// A control message on the active connection or a candidate.
+    pub(super) fn take_control(&mut self, now: Duration, conn: ConnId, message: ServerMessage) {
+        let active = self.is_active(conn);
+        match message {
+            #[rustfmt::skip]
+            ServerMessage::Attached {
+                epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, rewound_ticks, own, peers,
+            } => {
+                let attached = Attached {
+                    epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, rewound_ticks, own, peers,
+                };
+                self.take_attached(now, conn, attached);
+            }
+            ServerMessage::Redirect { addr, epoch, .. } if active => {
+                if self.leave_at.is_none() && self.leads_on(addr, epoch) {
+                    self.search(now, Cause::Redirect);
+                    self.follow(now, None, addr, epoch);
+                    self.advance_search(now);
+                }
+            }
+            ServerMessage::Redirect { addr, epoch, .. } => {
+                self.follow(now, Some(conn), addr, epoch);
+                self.advance_search(now);
+            }
+            // On the active connection it is a sign of life and no more.
+            ServerMessage::Wait => self.wait(conn),
+            ServerMessage::Superseded => {
+                self.refused(now, conn, RefusalCode::Superseded, String::new());
+            }
+            ServerMessage::Event(event) if active => self.take_event(event),
+            // What comes before `Attached` has no place in the sequence.
+            ServerMessage::Event(_) => {}
+            ServerMessage::Refused { code, detail } => self.refused(now, conn, code, detail),
+        }
+    }
+
+    fn take_attached(&mut self, now: Duration, conn: ConnId, attached: Attached) {
+        let other_session = self
+            .standing
+            .as_ref()
+            .is_some_and(|standing| standing.session != attached.session);
+        if attached.epoch < self.mirror.epoch || other_session || self.leave_at.is_some() {
+            // A zombie, or a server that errs: another shard may know better.
+            if self.is_candidate(conn) {
+                self.drop_candidate(now, conn);
+                self.candidate_failed(now, conn, "attached by an owner that is not the session's");
+            }
+            return;
+        }
+        let failover = self.failover(now, attached.epoch);
+        self.make_active(now, conn);
+        self.tell_attached(&attached, failover);
+        let known = self.standing.is_some();
+        let Attached {
+            epoch,
+            zone,
+            session,
+            secret,
+            last_input_seq,
+            event_seq,
+            resumed_tick,
+            own,
+            peers,
+            ..
+        } = attached;
+        self.standing = Some(Standing {
+            zone,
+            session,
+            secret,
+            attached: true,
+            last_snapshot_at: now,
+        });
+        self.peers = peers;
+        self.fill_mirror(
+            Attach {
+                epoch,
+                session,
+                tick: resumed_tick,
+                event_seq,
+                own,
+            },
+            known,
+        );
+        self.confirm(last_input_seq);
+        self.pending.count_from(last_input_seq);
+        self.mirror.last_confirmed = last_input_seq;
+    }
+
+    /// Compares what the owner says with what was known before, and tells both.
+    fn tell_attached(&mut self, attached: &Attached, failover: Option<Failover>) {
+        let resumed = self.standing.as_ref().is_some_and(|standing| standing.attached);
+        let confirmed = if resumed { self.mirror.last_confirmed } else { 0 };
+        // The same owner's ticks are in order whatever connection they come over.
+        let shown_ahead = if failover.is_some() {
+            self.mirror.ticks_ahead_of(attached.resumed_tick)
+        } else {
+            0
+        };
+        self.notices.push_back(Notice::Attached {
+            epoch: attached.epoch,
+            zone: attached.zone.clone(),
+            session: attached.session,
+            tick_hz: attached.tick_hz,
+            resumed_tick: attached.resumed_tick,
+            last_input_seq: attached.last_input_seq,
+            lost_inputs: confirmed.saturating_sub(attached.last_input_seq),
+            rewound_ticks: attached.rewound_ticks.max(shown_ahead),
+            own: attached.own.clone(),
+            failover,
+        });
+    }
+
+    /// What the coming attach ends, if its epoch rose over an earlier attach's.
+    fn failover(&self, now: Duration, to_epoch: u32) -> Option<Failover> {
+        let standing = self.standing.as_ref().filter(|standing| standing.attached)?;
+        let from_epoch = self.mirror.epoch;
+        (to_epoch > from_epoch).then(|| Failover {
+            from_epoch,
+            to_epoch,
+            last_snapshot_at: standing.last_snapshot_at,
+            silent_at: self.search.as_ref().map_or(now, |search| search.began_at),
+            attached_at: now,
+        })
+    }
+
+    /// This connection speaks for the session from now on, and no other.
+    fn make_active(&mut self, now: Duration, conn: ConnId) {
+        let addr = match (self.take_candidate(conn), self.active) {
+            (Some(candidate), earlier) => {
+                if let Some(earlier) = earlier {
+                    self.close(earlier.conn, RefusalCode::Bye);
+                }
+                candidate.addr
+            }
+            (None, Some(active)) => active.addr,
+            (None, None) => return,
+        };
+        self.end_search(now);
+        self.active = Some(Active {
+            conn,
+            addr,
+            heard_at: now,
+            silent: false,
+            frame_at: now,
+        });
+    }
+
+    fn fill_mirror(&mut self, attach: Attach, known: bool) {
+        if !known {
+            self.mirror.log_in(attach);
+            return;
+        }
+        let got = attach.event_seq.saturating_add(1);
+        let (lost_from, mismatch) = self.mirror.resume(attach);
+        if let Some(expected) = lost_from {
+            self.notices.push_back(Notice::EventGap { expected, got });
+        }
+        self.tell_mismatch(mismatch);
+    }
+
+    /// A datagram on the active connection.
+    pub(super) fn take_datagram(&mut self, now: Duration, bytes: &[u8]) {
+        let Ok(snapshot) = Snapshot::decode(bytes) else {
+            self.malformed_datagrams += 1;
+            return;
+        };
+        let current = snapshot.header.epoch == self.mirror.epoch;
+        if current
+            && self
+                .search
+                .as_ref()
+                .is_some_and(|search| search.cause == Cause::Silence)
+        {
+            self.end_search(now);
+        }
+        let Some((header, mismatch)) = self.mirror.show(snapshot) else {
+            return;
+        };
+        if let Some(standing) = &mut self.standing {
+            standing.last_snapshot_at = now;
+        }
+        self.notices.push_back(Notice::Snapshot {
+            header,
+            entities: self.mirror.entities.len(),
+        });
+        self.tell_mismatch(mismatch);
+        self.confirm(header.last_input_seq);
+    }
+
+    /// All inputs up to this one are applied.
+    fn confirm(&mut self, applied_seq: u32) {
+        while let Some(seq) = self.pending.confirm_next(applied_seq) {
+            self.mirror.last_confirmed = seq;
+            self.notices.push_back(Notice::Confirmed { seq });
+        }
+    }
+
+    fn take_event(&mut self, event: SeqEvent) {
+        let outcome = self.mirror.hear(&event);
+        let seq = event.seq;
+        match outcome.heard {
+            Heard::New => self.notices.push_back(Notice::Event(event)),
+            Heard::AfterGap { expected } => {
+                self.notices.push_back(Notice::EventGap { expected, got: seq });
+                self.notices.push_back(Notice::Event(event));
+            }
+            Heard::Again {
+                same: true,
+                excused: true,
+            } => {}
+            Heard::Again { same, .. } => self.notices.push_back(Notice::EventRepeated { seq, same }),
+        }
+        self.tell_mismatch(outcome.mismatch);
+    }
+
+    fn tell_mismatch(&mut self, mismatch: Option<Mismatch>) {
+        if let Some(Mismatch { tick, event_seq }) = mismatch {
+            self.notices.push_back(Notice::ValueMismatch { tick, event_seq });
+        }
+    }
+
+    /// The server said no, by message or by close code.
+    pub(super) fn refused(&mut self, now: Duration, conn: ConnId, code: RefusalCode, detail: String) {
+        if self.is_active(conn) && self.leave_at.is_some() {
+            self.end();
+            return;
+        }
+        if code == RefusalCode::Superseded && self.has_rival_of(now, conn) {
+            self.rival_until = None;
+        } else if code.is_final() {
+            self.notices.push_back(match code {
+                RefusalCode::Superseded => Notice::Superseded,
+                code => Notice::Refused { code, detail },
+            });
+            self.end();
+            return;
+        } else if code != RefusalCode::Bye {
+            self.notices.push_back(Notice::Refused { code, detail });
+        }
+        self.close(conn, RefusalCode::Bye);
+        self.lost(now, conn, &code.to_string());
+    }
+
+    /// A connection is gone.
+    pub(super) fn lost(&mut self, now: Duration, conn: ConnId, detail: &str) {
+        if self.is_candidate(conn) {
+            self.candidate_failed(now, conn, detail);
+            return;
+        }
+        let Some(active) = self.active.take_if(|active| active.conn == conn) else {
+            return;
+        };
+        self.notices.push_back(Notice::Disconnected {
+            detail: detail.to_owned(),
+        });
+        if self.leave_at.is_some() {
+            self.end();
+            return;
+        }
+        self.search_after_loss(now, active.addr);
+    }
+
+    /// The active connection has said nothing for too long.
+    pub(super) fn fall_silent(&mut self, now: Duration) {
+        let Some(active) = &mut self.active else { return };
+        active.silent = true;
+        self.notices.push_back(Notice::Silent);
+        if self.search.is_none() {
+            self.search(now, Cause::Silence);
+        }
+        self.advance_search(now);
+    }
+
+    /// Sends what is unconfirmed, and what was received.
+    pub(super) fn send_frame(&mut self, now: Duration) {
+        let Some(active) = &mut self.active else { return };
+        let frame = InputFrame {
+            epoch: self.mirror.epoch,
+            snapshot_tick: self.mirror.tick,
+            event_ack: self.mirror.event_ack(),
+            intents: self.pending.frame(),
+        };
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.commands.push_back(Command::SendDatagram {
+            conn: active.conn,
+            bytes,
+        });
+        // In step, unless the driver came too late: frames that were not sent in time are not made up for.
+        let period = ms(self.config.frame_ms.max(1));
+        active.frame_at += period;
+        if active.frame_at <= now {
+            active.frame_at = now + period;
+        }
+    }
+
+    /// What the next `Hello` shows.
+    pub(super) fn hello_credential(&self) -> Credential {
+        match &self.standing {
+            None => self.credential.clone(),
+            Some(Standing {
+                zone, session, secret, ..
+            }) => Credential::Resume {
+                zone: zone.clone(),
+                session: *session,
+                secret: *secret,
+                epoch: self.mirror.epoch,
+                event_seq: self.mirror.event_ack(),
+            },
+        }
+    }
+
+    pub(super) fn is_active(&self, conn: ConnId) -> bool {
+        self.active.as_ref().is_some_and(|active| active.conn == conn)
+    }
+}

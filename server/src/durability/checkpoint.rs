@@ -1,0 +1,396 @@
+//! Decides when a zone is captured, and brings the capture into the store. It captures and writes nothing itself and reads no clock.
+//!
+//! ```text
+//!   Idle ─► Cutting ─► Waiting ─► Writing ─► Moving ─► Idle
+//!              the tick   until     parts of    the head: the one atomic step
+//!              thread     the tick  ≤ 64 KiB
+//!              captures   is released
+//! ```
+//!
+//! One is in flight. A failure gives the zone its dirty set back ([`CheckpointCommand::CaptureFailed`]) and another attempt follows later.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use everhold_protocol::Tick;
+
+use super::journal::StopReason;
+use super::store::{CheckpointHead, CheckpointKind, Position, StoreError};
+use crate::limits::PART_BYTES_MAX;
+use crate::zone::{Capture, Cut};
+
+/// Attempts at moving the head while the store does not answer. Its outcome is unknown until then; afterwards a base settles it.
+const MOVE_ATTEMPTS_MAX: u32 = 8;
+
+/// When to capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointConfig {
+    /// Ticks between two checkpoints: how much journal an adopter replays at most.
+    pub delta_ticks: u64,
+    /// Ticks after which a base follows even if little changed: how many deltas an adopter reads at most.
+    pub base_ticks: u64,
+    /// Ticks until another attempt after a failure.
+    pub retry_ticks: u64,
+}
+
+impl CheckpointConfig {
+    /// A delta every 5 s, a base at least every minute, another attempt after 1 s.
+    #[must_use]
+    pub const fn new(tick_hz: u16) -> Self {
+        let hz = tick_hz as u64;
+        Self {
+            delta_ticks: 5 * hz,
+            base_ticks: 60 * hz,
+            retry_ticks: hz,
+        }
+    }
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointCommand {
+    /// Have the zone captured after a tick; answer with [`Checkpointer::handle_captured`].
+    Cut(Cut),
+    /// Write a part; answer with [`Checkpointer::handle_part_put`] or [`Checkpointer::handle_failed`].
+    PutPart {
+        /// Of the checkpoint at this position.
+        position: Position,
+        /// Which part.
+        index: u32,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// Move the head; answer with [`Checkpointer::handle_head_moved`] or [`Checkpointer::handle_failed`].
+    MoveHead(CheckpointHead),
+    /// Tell the zone that its capture is stored: `Zone::capture_confirmed`. No answer. If it was a base, the journal may
+    /// [`forget`](super::journal::Journal::forget) up to its tick.
+    CaptureConfirmed(CheckpointHead),
+    /// Tell the zone to take its dirty set back: `Zone::capture_failed`. No answer.
+    CaptureFailed,
+}
+
+/// What a failure means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointEvent {
+    /// The machine has seen to it: poll again after this time.
+    Later {
+        /// ms.
+        after_ms: u64,
+    },
+    /// The zone is to be dropped at once.
+    Stop(StopReason),
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Cutting {
+        cut: Cut,
+        is_sent: bool,
+    },
+    Waiting {
+        head: CheckpointHead,
+        body: Bytes,
+    },
+    Writing {
+        head: CheckpointHead,
+        body: Bytes,
+        index: u32,
+        is_sent: bool,
+    },
+    Moving {
+        head: CheckpointHead,
+        attempts: u32,
+        is_sent: bool,
+    },
+}
+
+/// The checkpoints of one zone under one epoch.
+#[derive(Debug)]
+pub struct Checkpointer {
+    config: CheckpointConfig,
+    state: State,
+    /// The store's head, as far as is known.
+    head: Option<Position>,
+    base_tick: Tick,
+    base_bytes: u64,
+    /// Of all deltas since the base.
+    delta_bytes: u64,
+    /// The next one is cut at this tick.
+    next_at: Tick,
+    tick: Tick,
+    released_tick: Tick,
+    is_base_next: bool,
+    /// The journal asked for a base that stands for records which the store lacks: it does not wait for their release.
+    is_reseed: bool,
+    notices: VecDeque<CheckpointCommand>,
+}
+
+impl Checkpointer {
+    /// For a zone whose store has `chain` (a base and its deltas, possibly empty) and that was adopted at `tick`, which is released.
+    #[must_use]
+    pub fn new(config: CheckpointConfig, chain: &[CheckpointHead], tick: Tick) -> Self {
+        assert!(
+            config.delta_ticks > 0 && config.retry_ticks > 0,
+            "checkpoints are at least a tick apart"
+        );
+        let base = chain.first();
+        assert!(
+            base.is_none_or(|base| base.kind == CheckpointKind::Base),
+            "a chain starts with a base"
+        );
+        Self {
+            config,
+            state: State::Idle,
+            head: chain.last().map(|head| head.position),
+            base_tick: base.map_or(0, |base| base.position.tick),
+            base_bytes: base.map_or(0, |base| base.bytes),
+            delta_bytes: chain.iter().skip(1).map(|delta| delta.bytes).sum(),
+            // A zone that was never stored is stored soon: until then its whole history is journal.
+            next_at: tick + if base.is_some() { config.delta_ticks } else { 1 },
+            tick,
+            released_tick: tick,
+            is_base_next: base.is_none(),
+            is_reseed: false,
+            notices: VecDeque::new(),
+        }
+    }
+
+    /// The zone stands at `tick`. Call it after each step, and while a zone that stands still has something to write.
+    pub fn handle_tick(&mut self, tick: Tick) {
+        self.tick = tick;
+        if matches!(self.state, State::Idle) && tick >= self.next_at {
+            self.start();
+        }
+    }
+
+    /// The gate's released tick rose.
+    pub fn handle_released(&mut self, tick: Tick) {
+        self.released_tick = self.released_tick.max(tick);
+    }
+
+    /// One more is wanted as soon as the one under way is done: before a planned stop.
+    pub const fn handle_wanted(&mut self) {
+        self.next_at = 0;
+    }
+
+    /// The next one is a base, and soon: after a claim under a higher epoch.
+    pub const fn handle_base_wanted(&mut self) {
+        self.is_base_next = true;
+        self.next_at = 0;
+    }
+
+    /// [`JournalEvent::Reseed`](super::journal::JournalEvent::Reseed): like a wanted base, but it does not wait for the release of the
+    /// ticks that it covers, since their records cannot be stored any more and it is what stores them. What is under way is given up.
+    pub fn handle_reseed_wanted(&mut self) {
+        self.is_reseed = true;
+        self.handle_base_wanted();
+        if matches!(self.state, State::Waiting { .. }) {
+            self.fail();
+        }
+    }
+
+    /// The zone was captured at `position`. A zone that has nothing to build a delta on gives a base instead.
+    ///
+    /// # Panics
+    /// If no capture was asked for, or it is of another tick, or a delta where a base was asked for.
+    pub fn handle_captured(&mut self, position: Position, capture: Capture) {
+        let State::Cutting {
+            cut: asked,
+            is_sent: true,
+        } = self.state
+        else {
+            panic!("a capture that nobody asked for")
+        };
+        assert!(capture.base || asked == Cut::Delta, "a base was asked for");
+        assert!(
+            capture.tick == position.tick,
+            "a capture of tick {} at tick {}",
+            capture.tick,
+            position.tick
+        );
+        let body = Bytes::from(capture.body);
+        let kind = match self.head {
+            Some(parent) if !capture.base => CheckpointKind::Delta { parent },
+            Some(_) | None => CheckpointKind::Base,
+        };
+        if self.is_reseed && kind != CheckpointKind::Base {
+            self.fail();
+            return;
+        }
+        let parts = u32::try_from(body.len().div_ceil(PART_BYTES_MAX)).expect("a body has fewer than 2^32 parts");
+        let head = CheckpointHead {
+            position,
+            kind,
+            parts,
+            bytes: body.len() as u64,
+        };
+        self.state = State::Waiting { head, body };
+    }
+
+    /// What is to be done now. `None`: nothing, or an answer is awaited.
+    pub fn poll_command(&mut self) -> Option<CheckpointCommand> {
+        if let Some(notice) = self.notices.pop_front() {
+            return Some(notice);
+        }
+        self.leave_waiting();
+        match &mut self.state {
+            State::Cutting { cut, is_sent } if !*is_sent => {
+                *is_sent = true;
+                Some(CheckpointCommand::Cut(*cut))
+            }
+            State::Writing {
+                head,
+                body,
+                index,
+                is_sent,
+            } if !*is_sent => {
+                *is_sent = true;
+                let start = *index as usize * PART_BYTES_MAX;
+                let bytes = body.slice(start..body.len().min(start + PART_BYTES_MAX));
+                Some(CheckpointCommand::PutPart {
+                    position: head.position,
+                    index: *index,
+                    bytes,
+                })
+            }
+            State::Moving { head, is_sent, .. } if !*is_sent => {
+                *is_sent = true;
+                Some(CheckpointCommand::MoveHead(*head))
+            }
+            _ => None,
+        }
+    }
+
+    /// The part is stored.
+    pub fn handle_part_put(&mut self) {
+        let State::Writing {
+            head,
+            index,
+            is_sent: is_sent @ true,
+            ..
+        } = &mut self.state
+        else {
+            panic!("an answer without a part in flight")
+        };
+        *index += 1;
+        *is_sent = false;
+        if self.is_reseed && head.kind != CheckpointKind::Base {
+            self.fail();
+        } else if *index == head.parts {
+            self.state = State::Moving {
+                head: *head,
+                attempts: 0,
+                is_sent: false,
+            };
+        }
+    }
+
+    /// The head is moved.
+    pub fn handle_head_moved(&mut self) {
+        let State::Moving {
+            head, is_sent: true, ..
+        } = self.state
+        else {
+            panic!("an answer without a head in flight")
+        };
+        self.head = Some(head.position);
+        let tick = head.position.tick;
+        match head.kind {
+            CheckpointKind::Base => {
+                self.base_tick = tick;
+                self.base_bytes = head.bytes;
+                self.delta_bytes = 0;
+                self.is_base_next = false;
+                self.is_reseed = false;
+            }
+            CheckpointKind::Delta { .. } => self.delta_bytes += head.bytes,
+        }
+        self.next_at = self.next_at.min(tick + self.config.delta_ticks);
+        self.state = State::Idle;
+        self.notices.push_back(CheckpointCommand::CaptureConfirmed(head));
+    }
+
+    /// The part in flight, or the head's move, failed.
+    pub fn handle_failed(&mut self, error: &StoreError) -> CheckpointEvent {
+        let after_ms = 100;
+        match (error, &mut self.state) {
+            (StoreError::Fenced { .. }, _) => return CheckpointEvent::Stop(StopReason::Fenced),
+            (StoreError::Lost, _) => return CheckpointEvent::Stop(StopReason::Lost),
+            (StoreError::Unavailable(_), State::Moving { attempts, is_sent, .. }) if *attempts < MOVE_ATTEMPTS_MAX => {
+                *attempts += 1;
+                *is_sent = false;
+                return CheckpointEvent::Later { after_ms };
+            }
+            (_, State::Writing { is_sent: true, .. }) => {}
+            // The head is not where it was thought to be, or nobody knows where it is: a base depends on none.
+            (_, State::Moving { is_sent: true, .. }) => self.is_base_next = true,
+            _ => panic!("a failure without anything in flight"),
+        }
+        self.fail();
+        CheckpointEvent::Later { after_ms }
+    }
+
+    /// The store's head, as far as is known.
+    #[must_use]
+    pub const fn head(&self) -> Option<Position> {
+        self.head
+    }
+
+    /// Is nothing under way?
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle) && self.notices.is_empty()
+    }
+
+    fn start(&mut self) {
+        let by_time = self.tick.saturating_sub(self.base_tick) >= self.config.base_ticks;
+        let by_bytes = self.delta_bytes > self.base_bytes;
+        let is_base = self.is_base_next || self.head.is_none() || by_time || by_bytes;
+        self.state = State::Cutting {
+            cut: if is_base { Cut::Base } else { Cut::Delta },
+            is_sent: false,
+        };
+        // Whoever wants one from now on wants a later one.
+        self.next_at = Tick::MAX;
+    }
+
+    fn leave_waiting(&mut self) {
+        let State::Waiting { head, .. } = &self.state else {
+            return;
+        };
+        if head.position.tick > self.released_tick && !self.is_reseed {
+            return;
+        }
+        let State::Waiting { head, body } = std::mem::replace(&mut self.state, State::Idle) else {
+            unreachable!()
+        };
+        self.state = if head.parts == 0 {
+            State::Moving {
+                head,
+                attempts: 0,
+                is_sent: false,
+            }
+        } else {
+            State::Writing {
+                head,
+                body,
+                index: 0,
+                is_sent: false,
+            }
+        };
+    }
+
+    fn fail(&mut self) {
+        self.state = State::Idle;
+        self.next_at = if self.is_reseed {
+            0
+        } else {
+            self.next_at.min(self.tick + self.config.retry_ticks)
+        };
+        self.notices.push_back(CheckpointCommand::CaptureFailed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

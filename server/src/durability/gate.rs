@@ -1,0 +1,205 @@
+//! The gate holds what a tick tells until the tick's record is acknowledged. It sends nothing itself and reads no clock.
+//!
+//! Nobody ever sees, or is told "done" about, something that a crash can take back: every sink takes a [`Released`], and only the gate
+//! makes one. The tick thread never waits for the store; it goes on, and what its ticks tell queues up here.
+
+use std::collections::VecDeque;
+
+use everhold_protocol::Tick;
+use serde::{Deserialize, Serialize};
+
+/// How much must be certain before a tick's outputs leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Snapshots leave at once; replies and events (everything that says "done") wait for the store.
+    Async,
+    /// Everything waits for the store.
+    #[default]
+    Store,
+}
+
+/// The text names no durability level.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a durability level is `async` or `store`, not {0:?}")]
+pub struct DurabilityError(String);
+
+impl std::str::FromStr for Durability {
+    type Err = DurabilityError;
+
+    fn from_str(text: &str) -> Result<Self, DurabilityError> {
+        match text {
+            "async" => Ok(Self::Async),
+            "store" => Ok(Self::Store),
+            _ => Err(DurabilityError(text.chars().take(64).collect())),
+        }
+    }
+}
+
+impl std::fmt::Display for Durability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Async => "async",
+            Self::Store => "store",
+        })
+    }
+}
+
+/// Something that may leave the process. Only a [`Gate`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released<T> {
+    epoch: u32,
+    tick: Tick,
+    inner: T,
+}
+
+impl<T> Released<T> {
+    /// The ownership under which it was told.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The tick that told it.
+    #[must_use]
+    pub const fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+/// The gate of one zone under one epoch. `S` is what a tick shows (snapshots), `R` what it tells (replies and events).
+#[derive(Debug)]
+pub struct Gate<S, R> {
+    level: Durability,
+    epoch: u32,
+    shown: VecDeque<(Tick, S)>,
+    told: VecDeque<(Tick, R)>,
+    last_held: Tick,
+    acknowledged: Tick,
+    released: Tick,
+    is_open: bool,
+}
+
+impl<S, R> Gate<S, R> {
+    /// An open gate that has released everything up to `released_tick`: the last tick of an adoption, which was acknowledged.
+    #[must_use]
+    pub const fn new(level: Durability, epoch: u32, released_tick: Tick) -> Self {
+        Self {
+            level,
+            epoch,
+            shown: VecDeque::new(),
+            told: VecDeque::new(),
+            last_held: released_tick,
+            acknowledged: released_tick,
+            released: released_tick,
+            is_open: true,
+        }
+    }
+
+    /// Takes what a tick tells. Bounded by the journal's ring: a zone whose ring is full does not tick.
+    ///
+    /// # Panics
+    /// If `tick` does not follow the last one: an output was lost or told twice.
+    pub fn hold(&mut self, tick: Tick, shown: S, told: R) {
+        assert!(
+            tick == self.last_held + 1,
+            "tick {tick} is held after tick {}",
+            self.last_held
+        );
+        self.last_held = tick;
+        self.shown.push_back((tick, shown));
+        self.told.push_back((tick, told));
+        self.release();
+    }
+
+    /// The store has the record of `tick` and all before it. It may come before the tick is held: the record is sent before the step.
+    ///
+    /// # Panics
+    /// If acknowledgements go back: what was certain cannot become uncertain.
+    pub fn handle_acknowledged(&mut self, tick: Tick) {
+        assert!(
+            tick >= self.acknowledged,
+            "tick {tick} is acknowledged after tick {}",
+            self.acknowledged
+        );
+        self.acknowledged = tick;
+        self.release();
+    }
+
+    /// The next thing that a tick shows. At level `store` a tick shows nothing before it told everything: drain
+    /// [`Gate::poll_told`] first.
+    pub fn poll_shown(&mut self) -> Option<Released<S>> {
+        let tick = self.shown.front()?.0;
+        let told_first = self.level == Durability::Store && self.told.front().is_some_and(|(told, _)| *told <= tick);
+        if !self.is_open || tick > self.released || told_first {
+            return None;
+        }
+        self.shown.pop_front().map(|(tick, inner)| Released {
+            epoch: self.epoch,
+            tick,
+            inner,
+        })
+    }
+
+    /// The next thing that a tick tells: at every level only after the acknowledgement.
+    pub fn poll_told(&mut self) -> Option<Released<R>> {
+        let tick = self.told.front()?.0;
+        if !self.is_open || tick > self.acknowledged {
+            return None;
+        }
+        self.told.pop_front().map(|(tick, inner)| Released {
+            epoch: self.epoch,
+            tick,
+            inner,
+        })
+    }
+
+    /// Nothing derived from a later tick may leave: not to clients, and not into a checkpoint's head. It stands still while the gate
+    /// is closed.
+    #[must_use]
+    pub const fn released_tick(&self) -> Tick {
+        self.released
+    }
+
+    /// Ticks held whose record is not acknowledged yet.
+    #[must_use]
+    pub const fn unacknowledged_ticks(&self) -> u64 {
+        self.last_held.saturating_sub(self.acknowledged)
+    }
+
+    /// Nothing leaves from now on; whatever is held, or comes in meanwhile, stays.
+    pub const fn close(&mut self) {
+        self.is_open = false;
+    }
+
+    /// A renewal that was sent after waking is confirmed: what is acknowledged leaves.
+    pub fn open(&mut self) {
+        self.is_open = true;
+        self.release();
+    }
+
+    /// Is it open?
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    fn release(&mut self) {
+        if !self.is_open {
+            return;
+        }
+        self.released = match self.level {
+            Durability::Async => self.last_held.max(self.acknowledged),
+            Durability::Store => self.acknowledged,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! The journal's append pipeline: a ring of records in memory and one append in flight. It writes nothing itself and reads no clock.
+//!
+//! ```text
+//!   push ─► [ acknowledged, kept for resends | in flight | not sent yet ] ◄─ ring, at most RING_RECORDS_MAX
+//!                                              cursor ─┘
+//! ```
+//!
+//! A time-out is *unknown*, never a no: the same records are sent again, and the store sees by their hashes what it already has.
+
+use std::collections::VecDeque;
+
+use everhold_protocol::Tick;
+
+use super::store::{AppendAnswer, Position, StoreError, StoredRecord};
+use crate::limits::{APPEND_RECORDS_MAX, RING_RECORDS_MAX};
+
+/// First and longest wait before an append is sent again, ms. The first is about the store's usual answer time; the longest is short
+/// enough that a store that comes back is noticed within a few ticks.
+const RETRY_MS: (u64, u64) = (10, 160);
+
+/// The ring holds nothing but unacknowledged records: the zone must stand still until the store answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{RING_RECORDS_MAX} records wait for the store")]
+pub struct RingFull;
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalEvent {
+    /// Everything up to here is stored.
+    Acknowledged {
+        /// The last record stored.
+        position: Position,
+    },
+    /// The outcome is unknown: wait, then poll; the same records come again.
+    Retry {
+        /// How long to wait, ms.
+        after_ms: u64,
+    },
+    /// The store lacks what it once acknowledged. Poll: sending goes on from this tick.
+    Resend {
+        /// The first record that is sent again.
+        from: Tick,
+    },
+    /// The store lacks more than the ring has: write a base of the zone as it is, then [`Journal::handle_reseeded`].
+    Reseed,
+    /// The zone is to be dropped at once.
+    Stop(StopReason),
+}
+
+/// Why a zone must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// Somebody else owns it.
+    Fenced,
+    /// The store has another history of this same epoch. Both are evidence.
+    Fork,
+    /// The zone's data set is gone.
+    Lost,
+    /// The store's data cannot be what was written.
+    Corrupt,
+}
+
+/// The append pipeline of one zone under one epoch.
+#[derive(Debug)]
+pub struct Journal {
+    epoch: u32,
+    ring: VecDeque<StoredRecord>,
+    /// Everything up to here was acknowledged. It never goes back.
+    acknowledged: Position,
+    /// The last record pushed.
+    last: Position,
+    /// The next tick to send.
+    cursor: Tick,
+    in_flight: usize,
+    retry_ms: u64,
+    /// The `from` of the last resend, until an append succeeds: a store that asks for the same twice gets a base instead.
+    resent_from: Option<Tick>,
+    is_reseeding: bool,
+    stopped: Option<StopReason>,
+}
+
+impl Journal {
+    /// An empty ring. `last` is the end of the history that the store has: records are pushed from the tick after it.
+    #[must_use]
+    pub const fn new(epoch: u32, last: Position) -> Self {
+        Self {
+            epoch,
+            ring: VecDeque::new(),
+            acknowledged: last,
+            last,
+            cursor: last.tick + 1,
+            in_flight: 0,
+            retry_ms: RETRY_MS.0,
+            resent_from: None,
+            is_reseeding: false,
+            stopped: None,
+        }
+    }
+
+    /// Takes the record of the next tick.
+    ///
+    /// # Errors
+    /// The ring is full of unacknowledged records. The record was not taken: push it again later, and do not step before.
+    ///
+    /// # Panics
+    /// If the record does not follow the last one.
+    pub fn push(&mut self, record: StoredRecord) -> Result<(), RingFull> {
+        assert!(
+            record.tick == self.last.tick + 1,
+            "record {} follows record {}",
+            record.tick,
+            self.last.tick
+        );
+        assert!(
+            record.prev_hash == self.last.hash,
+            "record {} names another predecessor",
+            record.tick
+        );
+        if self.ring.len() >= RING_RECORDS_MAX {
+            let oldest = self.ring.front().map_or(0, |oldest| oldest.tick);
+            if oldest > self.acknowledged.tick || oldest >= self.cursor {
+                return Err(RingFull);
+            }
+            self.ring.pop_front();
+        }
+        self.last = Position {
+            epoch: self.epoch,
+            tick: record.tick,
+            hash: record.hash,
+        };
+        self.ring.push_back(record);
+        Ok(())
+    }
+
+    /// The next records to append, oldest first; `None` while an append is in flight or nothing waits.
+    pub fn poll_append(&mut self) -> Option<Vec<StoredRecord>> {
+        if self.in_flight > 0 || self.is_reseeding || self.stopped.is_some() {
+            return None;
+        }
+        let first = self.ring.front()?.tick;
+        let skip = usize::try_from(self.cursor.checked_sub(first)?).ok()?;
+        let records: Vec<StoredRecord> = self.ring.iter().skip(skip).take(APPEND_RECORDS_MAX).cloned().collect();
+        self.in_flight = records.len();
+        (!records.is_empty()).then_some(records)
+    }
+
+    /// What became of the append in flight.
+    ///
+    /// # Panics
+    /// If none is.
+    pub fn handle_answer(&mut self, answer: Result<AppendAnswer, &StoreError>) -> JournalEvent {
+        assert!(self.in_flight > 0, "an answer belongs to an append in flight");
+        let sent = u64::try_from(std::mem::take(&mut self.in_flight)).unwrap_or(u64::MAX);
+        match answer {
+            Ok(AppendAnswer::Ok | AppendAnswer::Duplicate) => self.confirm(self.cursor + sent - 1),
+            Ok(AppendAnswer::Gap { last }) => self.go_back(last),
+            Ok(AppendAnswer::Fork { .. }) => self.stop(StopReason::Fork),
+            Err(StoreError::Fenced { .. }) => self.stop(StopReason::Fenced),
+            Err(StoreError::Lost) => self.stop(StopReason::Lost),
+            Err(StoreError::Corrupt(_)) => self.stop(StopReason::Corrupt),
+            Err(StoreError::Unavailable(_) | StoreError::ParentMoved) => {
+                let after_ms = self.retry_ms;
+                self.retry_ms = (self.retry_ms * 2).min(RETRY_MS.1);
+                JournalEvent::Retry { after_ms }
+            }
+        }
+    }
+
+    /// The base that [`JournalEvent::Reseed`] asked for is the store's head: it stands for every record up to its tick.
+    pub fn handle_reseeded(&mut self, position: Position) -> JournalEvent {
+        assert!(self.is_reseeding, "a base that nobody asked for");
+        assert!(
+            position.tick >= self.acknowledged.tick,
+            "a base must not take back what was acknowledged"
+        );
+        self.is_reseeding = false;
+        self.resent_from = None;
+        self.acknowledged = position;
+        self.cursor = position.tick + 1;
+        self.forget(position.tick);
+        JournalEvent::Acknowledged { position }
+    }
+
+    /// Frees acknowledged records up to `tick`: a base covers them, so no resend needs them.
+    pub fn forget(&mut self, tick: Tick) {
+        let end = tick.min(self.acknowledged.tick);
+        while self
+            .ring
+            .front()
+            .is_some_and(|record| record.tick <= end && record.tick < self.cursor)
+        {
+            self.ring.pop_front();
+        }
+    }
+
+    /// The end of what is stored.
+    #[must_use]
+    pub const fn acknowledged(&self) -> Position {
+        self.acknowledged
+    }
+
+    /// Does it wait for a base that stands for records which the store lacks?
+    #[must_use]
+    pub const fn is_reseeding(&self) -> bool {
+        self.is_reseeding
+    }
+
+    /// The end of what was pushed.
+    #[must_use]
+    pub const fn last(&self) -> Position {
+        self.last
+    }
+
+    /// Records pushed and not acknowledged.
+    #[must_use]
+    pub const fn unacknowledged(&self) -> u64 {
+        self.last.tick - self.acknowledged.tick
+    }
+
+    fn confirm(&mut self, tick: Tick) -> JournalEvent {
+        self.retry_ms = RETRY_MS.0;
+        self.resent_from = None;
+        self.cursor = tick + 1;
+        if tick > self.acknowledged.tick {
+            let record = self
+                .ring
+                .iter()
+                .find(|record| record.tick == tick)
+                .expect("the ring keeps what is in flight");
+            self.acknowledged = Position {
+                epoch: self.epoch,
+                tick,
+                hash: record.hash,
+            };
+        }
+        JournalEvent::Acknowledged {
+            position: self.acknowledged,
+        }
+    }
+
+    fn go_back(&mut self, store_last: Tick) -> JournalEvent {
+        let from = store_last + 1;
+        if from > self.cursor {
+            // The store says that it has what was never sent under this grant, and yet not the record before it.
+            return self.stop(StopReason::Fork);
+        }
+        let in_ring = self.ring.front().is_some_and(|first| first.tick <= from);
+        if !in_ring || self.resent_from == Some(from) {
+            self.is_reseeding = true;
+            return JournalEvent::Reseed;
+        }
+        self.resent_from = Some(from);
+        self.cursor = from;
+        JournalEvent::Resend { from }
+    }
+
+    fn stop(&mut self, reason: StopReason) -> JournalEvent {
+        self.stopped = Some(reason);
+        JournalEvent::Stop(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests;

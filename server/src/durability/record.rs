@@ -1,0 +1,262 @@
+//! A record: everything that went into one tick, frozen before the step. It stores nothing itself.
+//!
+//! The body, packed by hand because ten thousand players fill one twenty times a second:
+//!
+//! ```text
+//! layout u8 = 1 · epoch u32 · flags u8 (1: a digest follows) · [digest u64] · count varint · inputs
+//! input = tag u8 · fields; a session is the zigzag varint of its difference to the session before it
+//! ```
+//!
+//! `hash = BLAKE3(domain, prev_hash, epoch, tick, body)`, all integers little-endian: a record names the whole history before it.
+
+use bytes::Bytes;
+use everhold_protocol::codec::{DecodeError, Reader, Writer};
+use everhold_protocol::{Account, Intent, SessionId, Tick};
+
+use super::store::{RecordHash, StoredRecord};
+use crate::ingress::{AttachToken, Input};
+use crate::zone::Digest;
+
+/// The layout that is written. An older one keeps its reader; an unknown one is refused.
+const LAYOUT: u8 = 1;
+/// Separates these hashes from every other use of BLAKE3.
+const DOMAIN: &str = "everhold zone record v1";
+const FLAG_DIGEST: u8 = 1;
+
+const TAG_EPOCH_START: u8 = 0;
+const TAG_JOIN: u8 = 1;
+const TAG_RESUME: u8 = 2;
+const TAG_DETACH: u8 = 3;
+const TAG_INTENT: u8 = 4;
+const TAG_EVENT_ACK: u8 = 5;
+const TAG_QUARANTINE: u8 = 6;
+
+/// The frozen inputs of one tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The ownership under which the tick ran.
+    pub epoch: u32,
+    /// The tick.
+    pub tick: Tick,
+    /// The record before it.
+    pub prev_hash: RecordHash,
+    /// The zone's digest after tick − 1, in some records: replay compares it.
+    pub digest_before: Option<Digest>,
+    /// In the order in which they are applied.
+    pub inputs: Vec<Input>,
+}
+
+/// Why stored bytes are no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The bytes are not those that were hashed.
+    #[error("the record's hash is not that of its bytes")]
+    HashMismatch,
+    /// Written by a later version.
+    #[error("record layout {0} is unknown; this version reads {LAYOUT}")]
+    LayoutUnknown(u8),
+    /// A flag of a later version.
+    #[error("record flags {0:#04x} are unknown")]
+    FlagsUnknown(u8),
+    /// The bytes end early, go on too long, or name what is not.
+    #[error("the record cannot be read: {0}")]
+    Malformed(#[from] DecodeError),
+}
+
+impl Record {
+    /// The record as the store keeps it.
+    #[must_use]
+    pub fn encode(&self) -> StoredRecord {
+        // 12 bytes hold most inputs: tag, session, sequence number, intent.
+        let mut body = Vec::with_capacity(32 + 12 * self.inputs.len());
+        let mut out = Writer::new(&mut body);
+        out.u8(LAYOUT);
+        out.u32(self.epoch);
+        out.u8(if self.digest_before.is_some() { FLAG_DIGEST } else { 0 });
+        if let Some(digest) = self.digest_before {
+            out.u64(digest.0);
+        }
+        out.varint(self.inputs.len() as u64);
+        let mut previous = SessionId::default();
+        for input in &self.inputs {
+            encode_input(input, &mut previous, &mut out);
+        }
+        let hash = hash_record(self.prev_hash, self.epoch, self.tick, &body);
+        StoredRecord {
+            tick: self.tick,
+            prev_hash: self.prev_hash,
+            hash,
+            body: Bytes::from(body),
+        }
+    }
+
+    /// Reads a record back. Total: any bytes give a record or an error.
+    pub fn decode(stored: &StoredRecord) -> Result<Self, RecordError> {
+        let mut from = Reader::new(&stored.body);
+        let layout = from.u8()?;
+        if layout != LAYOUT {
+            return Err(RecordError::LayoutUnknown(layout));
+        }
+        let epoch = from.u32()?;
+        if hash_record(stored.prev_hash, epoch, stored.tick, &stored.body) != stored.hash {
+            return Err(RecordError::HashMismatch);
+        }
+        let flags = from.u8()?;
+        let digest_before = match flags {
+            0 => None,
+            FLAG_DIGEST => Some(Digest(from.u64()?)),
+            _ => return Err(RecordError::FlagsUnknown(flags)),
+        };
+        let inputs = decode_inputs(&mut from)?;
+        from.finish()?;
+        Ok(Self {
+            epoch,
+            tick: stored.tick,
+            prev_hash: stored.prev_hash,
+            digest_before,
+            inputs,
+        })
+    }
+}
+
+fn hash_record(prev_hash: RecordHash, epoch: u32, tick: Tick, body: &[u8]) -> RecordHash {
+    let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
+    hasher.update(&prev_hash.0);
+    hasher.update(&epoch.to_le_bytes());
+    hasher.update(&tick.to_le_bytes());
+    hasher.update(body);
+    RecordHash(*hasher.finalize().as_bytes())
+}
+
+fn encode_session(session: SessionId, previous: &mut SessionId, out: &mut Writer<'_>) {
+    let difference = session.0.wrapping_sub(previous.0).cast_signed();
+    *previous = session;
+    out.varint(((difference << 1) ^ (difference >> 63)).cast_unsigned());
+}
+
+fn decode_session(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<SessionId, DecodeError> {
+    let zigzag = from.varint()?;
+    let difference = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
+    previous.0 = previous.0.wrapping_add(difference.cast_unsigned());
+    Ok(*previous)
+}
+
+fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
+    match input {
+        Input::EpochStart { epoch, nonce, rules_id } => {
+            out.u8(TAG_EPOCH_START);
+            out.u32(*epoch);
+            out.u64(*nonce);
+            out.bytes(rules_id);
+        }
+        Input::Join {
+            account,
+            ticket,
+            ticket_forget_tick,
+            secret,
+            token,
+        } => {
+            out.u8(TAG_JOIN);
+            out.varint(account.0);
+            out.bytes(ticket);
+            out.varint(*ticket_forget_tick);
+            out.bytes(secret);
+            out.varint(token.0);
+        }
+        Input::Resume {
+            session,
+            secret,
+            next_secret,
+            event_seq,
+            token,
+        } => {
+            out.u8(TAG_RESUME);
+            encode_session(*session, previous, out);
+            out.bytes(secret);
+            out.bytes(next_secret);
+            out.varint(u64::from(*event_seq));
+            out.varint(token.0);
+        }
+        Input::Detach { session, token } => {
+            out.u8(TAG_DETACH);
+            encode_session(*session, previous, out);
+            out.varint(token.0);
+        }
+        Input::Intent { session, seq, intent } => {
+            out.u8(TAG_INTENT);
+            encode_session(*session, previous, out);
+            out.varint(u64::from(*seq));
+            intent.encode(out);
+        }
+        Input::EventAck { session, event_seq } => {
+            out.u8(TAG_EVENT_ACK);
+            encode_session(*session, previous, out);
+            out.varint(u64::from(*event_seq));
+        }
+        Input::Quarantine { session, seq } => {
+            out.u8(TAG_QUARANTINE);
+            encode_session(*session, previous, out);
+            out.varint(u64::from(*seq));
+        }
+    }
+}
+
+fn decode_inputs(from: &mut Reader<'_>) -> Result<Vec<Input>, DecodeError> {
+    let count = from.varint()?;
+    // Each input is at least two bytes long, so a lie about the count cannot make this allocate more than the bytes are worth.
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= from.remaining() / 2);
+    let count = count.ok_or(DecodeError::Truncated)?;
+    let mut inputs = Vec::with_capacity(count);
+    let mut previous = SessionId::default();
+    for _ in 0..count {
+        inputs.push(decode_input(&mut previous, from)?);
+    }
+    Ok(inputs)
+}
+
+fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input, DecodeError> {
+    Ok(match from.u8()? {
+        TAG_EPOCH_START => Input::EpochStart {
+            epoch: from.u32()?,
+            nonce: from.u64()?,
+            rules_id: from.array()?,
+        },
+        TAG_JOIN => Input::Join {
+            account: Account(from.varint()?),
+            ticket: from.array()?,
+            ticket_forget_tick: from.varint()?,
+            secret: from.array()?,
+            token: AttachToken(from.varint()?),
+        },
+        TAG_RESUME => Input::Resume {
+            session: decode_session(previous, from)?,
+            secret: from.array()?,
+            next_secret: from.array()?,
+            event_seq: from.varint_u32()?,
+            token: AttachToken(from.varint()?),
+        },
+        TAG_DETACH => Input::Detach {
+            session: decode_session(previous, from)?,
+            token: AttachToken(from.varint()?),
+        },
+        TAG_INTENT => Input::Intent {
+            session: decode_session(previous, from)?,
+            seq: from.varint_u32()?,
+            intent: Intent::decode(from)?,
+        },
+        TAG_EVENT_ACK => Input::EventAck {
+            session: decode_session(previous, from)?,
+            event_seq: from.varint_u32()?,
+        },
+        TAG_QUARANTINE => Input::Quarantine {
+            session: decode_session(previous, from)?,
+            seq: from.varint_u32()?,
+        },
+        tag => return Err(DecodeError::UnknownTag { what: "input", tag }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

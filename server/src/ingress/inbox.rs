@@ -1,0 +1,201 @@
+//! The inbox turns what connections sent into the inputs of one tick. It opens no socket, decides no game rule, and never says no
+//! to a client: what it drops, the client repeats.
+
+use std::collections::HashMap;
+
+use everhold_protocol::limits::FRAME_INTENTS_MAX;
+use everhold_protocol::{InputFrame, SessionId};
+
+use super::input::{AttachToken, Input};
+use crate::limits::{
+    EVENT_ACK_EVENTS_MIN, EVENT_ACK_TICKS_MAX, TICK_ENTRIES_MAX, TICK_INPUTS_MAX, TICK_SESSION_INTENTS_MAX,
+};
+
+/// What one entry becomes at most: a frame's intents and its acknowledgement.
+const ENTRY_INPUTS_MAX: usize = FRAME_INTENTS_MAX + 1;
+
+/// What waits for the tick thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InboxEntry {
+    /// A decoded datagram of an attached connection.
+    Frame {
+        /// The session that the connection was bound to.
+        session: SessionId,
+        /// The connection.
+        token: AttachToken,
+        /// What it sent.
+        frame: InputFrame,
+    },
+    /// An input that the shard itself pushes: `EpochStart`, `Join`, `Resume`, `Detach`, `Quarantine`. It is never dropped here.
+    Input(Input),
+}
+
+/// What the inbox did with what came, since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboxCounters {
+    /// Intents put into a record.
+    pub intents: u64,
+    /// Event acknowledgements put into a record.
+    pub acks: u64,
+    /// Intents that were in a record already: the price of repeating them, and no fault.
+    pub repeats: u64,
+    /// Intents that do not follow the session's last one: what is between was lost and will be repeated.
+    pub gaps: u64,
+    /// Intents beyond [`TICK_SESSION_INTENTS_MAX`].
+    pub over_session_limit: u64,
+    /// Frames of a connection that does not, or no longer, speak for the session.
+    pub stale_frames: u64,
+    /// Drains that left entries for the next tick.
+    pub full_drains: u64,
+}
+
+/// What the inbox knows of an attached session.
+#[derive(Debug)]
+struct AttachedSession {
+    token: AttachToken,
+    /// The highest intent put into a record, or applied before the attach.
+    frozen_seq: u32,
+    /// The highest event acknowledgement put into a record.
+    acked_seq: u32,
+    /// The drain that put it there, or that followed the attach.
+    acked_drain: u64,
+    /// The drain that `taken` counts for.
+    drain: u64,
+    /// Intents taken by that drain.
+    taken: usize,
+}
+
+/// Turns entries into inputs: one `drain` a tick. Kept by the tick thread.
+///
+/// It lets exactly the session's next intents into a record, so that repeated datagrams are not journaled; whether an intent is a
+/// duplicate is still decided by the zone, whose state is the only truth. Order is the order of arrival.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// Looked up, never iterated: its order decides nothing.
+    sessions: HashMap<SessionId, AttachedSession>,
+    drains: u64,
+    counters: InboxCounters,
+}
+
+impl Inbox {
+    /// An inbox that knows no session.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on `token` speaks for `session`, whose zone has applied intents up to `last_input_seq`. Called when the zone has
+    /// stepped the `Join` or `Resume`, before any later drain.
+    pub fn note_attached(&mut self, session: SessionId, token: AttachToken, last_input_seq: u32) {
+        let drains = self.drains;
+        let attached = AttachedSession {
+            token,
+            frozen_seq: last_input_seq,
+            acked_seq: 0,
+            acked_drain: drains,
+            drain: drains,
+            taken: 0,
+        };
+        self.sessions.insert(session, attached);
+    }
+
+    /// `token` no longer speaks for `session`. Ignored if a later one does.
+    pub fn note_detached(&mut self, session: SessionId, token: AttachToken) {
+        if self
+            .sessions
+            .get(&session)
+            .is_some_and(|attached| attached.token == token)
+        {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// Appends the inputs of one tick to `out`, in order of arrival. It stops pulling from `entries` before the tick could have more
+    /// than [`TICK_INPUTS_MAX`] inputs, or after [`TICK_ENTRIES_MAX`] entries: the rest stays where it is, for the next tick.
+    pub fn drain(&mut self, entries: impl Iterator<Item = InboxEntry>, out: &mut Vec<Input>) {
+        self.drains += 1;
+        let mut entries = entries.take(TICK_ENTRIES_MAX);
+        let bound = out.len() + TICK_INPUTS_MAX - ENTRY_INPUTS_MAX;
+        loop {
+            if out.len() > bound {
+                self.counters.full_drains += 1;
+                return;
+            }
+            match entries.next() {
+                None => return,
+                Some(InboxEntry::Input(input)) => self.take_input(input, out),
+                Some(InboxEntry::Frame { session, token, frame }) => self.take_frame(session, token, frame, out),
+            }
+        }
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn counters(&self) -> InboxCounters {
+        self.counters
+    }
+
+    fn take_input(&mut self, input: Input, out: &mut Vec<Input>) {
+        match input {
+            // Every session is away from here on; what follows in this tick from an earlier attach is stale.
+            Input::EpochStart { .. } => self.sessions.clear(),
+            Input::Detach { session, token } => self.note_detached(session, token),
+            _ => {}
+        }
+        out.push(input);
+    }
+
+    fn take_frame(&mut self, session: SessionId, token: AttachToken, frame: InputFrame, out: &mut Vec<Input>) {
+        let drain = self.drains;
+        let Some(attached) = self
+            .sessions
+            .get_mut(&session)
+            .filter(|attached| attached.token == token)
+        else {
+            self.counters.stale_frames += 1;
+            return;
+        };
+        if attached.drain != drain {
+            attached.drain = drain;
+            attached.taken = 0;
+        }
+        for intent in frame.intents {
+            if intent.seq <= attached.frozen_seq {
+                self.counters.repeats += 1;
+            } else if attached.taken == TICK_SESSION_INTENTS_MAX {
+                self.counters.over_session_limit += 1;
+            } else if intent.seq - attached.frozen_seq > 1 {
+                self.counters.gaps += 1;
+            } else {
+                attached.frozen_seq = intent.seq;
+                attached.taken += 1;
+                self.counters.intents += 1;
+                out.push(Input::Intent {
+                    session,
+                    seq: intent.seq,
+                    intent: intent.intent,
+                });
+            }
+        }
+        if attached.ack_due(frame.event_ack, drain) {
+            attached.acked_seq = frame.event_ack;
+            attached.acked_drain = drain;
+            self.counters.acks += 1;
+            out.push(Input::EventAck {
+                session,
+                event_seq: frame.event_ack,
+            });
+        }
+    }
+}
+
+impl AttachedSession {
+    /// Whether an acknowledgement up to `event_seq` is worth an input: it lets the outbox forget, and that can wait a little.
+    const fn ack_due(&self, event_seq: u32, drain: u64) -> bool {
+        let advance = event_seq.saturating_sub(self.acked_seq);
+        advance >= EVENT_ACK_EVENTS_MIN || (advance > 0 && drain - self.acked_drain >= EVENT_ACK_TICKS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;

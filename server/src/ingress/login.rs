@@ -1,0 +1,179 @@
+//! Who asks to come in: the pure half of a login. Whether a ticket was used before, and whether a secret fits, the zone knows.
+
+use ed25519_dalek::VerifyingKey;
+use everhold_protocol::limits::SECRET_BYTES;
+use everhold_protocol::ticket::{self, TicketClaims, TicketError};
+use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName};
+
+/// A login whose form, version and signature are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// With a ticket that was signed by the login service and is in its time.
+    Ticket(TicketClaims),
+    /// With the secret of an earlier attach, which nobody has compared yet.
+    Resume {
+        /// Where the session lives.
+        zone: ZoneName,
+        /// Which session.
+        session: SessionId,
+        /// What the client shows.
+        secret: [u8; SECRET_BYTES],
+        /// The highest epoch the client has seen; an owner of a lower one must not answer.
+        epoch: u32,
+        /// The last event the client has.
+        event_seq: u32,
+    },
+}
+
+/// Judges the first message of a connection at `now_unix_s`, seconds since the Unix epoch.
+///
+/// # Errors
+/// The code for the client, and a sentence for people. It tells a stranger nothing that a ticket of its own does not say.
+pub fn check_hello(
+    message: ClientMessage,
+    ticket_key: &VerifyingKey,
+    now_unix_s: u64,
+) -> Result<Login, (RefusalCode, String)> {
+    let ClientMessage::Hello { protocol, credential } = message else {
+        return Err((RefusalCode::Malformed, "the first message must be Hello".to_owned()));
+    };
+    if protocol != PROTOCOL_VERSION {
+        let detail = format!("this server speaks version {PROTOCOL_VERSION}, not {protocol}");
+        return Err((RefusalCode::Version, detail));
+    }
+    match credential {
+        Credential::Ticket(bytes) => ticket::verify(ticket_key, &bytes, now_unix_s)
+            .map(Login::Ticket)
+            .map_err(|e| (ticket_code(&e), e.to_string())),
+        Credential::Resume {
+            zone,
+            session,
+            secret,
+            epoch,
+            event_seq,
+        } => Ok(Login::Resume {
+            zone,
+            session,
+            secret,
+            epoch,
+            event_seq,
+        }),
+    }
+}
+
+/// Only a ticket that would be good at another time is called expired: its holder should fetch a new one.
+const fn ticket_code(error: &TicketError) -> RefusalCode {
+    match error {
+        TicketError::Expired { .. } => RefusalCode::TicketExpired,
+        TicketError::Malformed | TicketError::BadSignature | TicketError::TooLong { .. } => RefusalCode::TicketInvalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use everhold_protocol::Account;
+
+    use super::*;
+
+    const NOW_UNIX_S: u64 = 1_800_000_000;
+
+    fn service() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    fn claims(expires_unix_s: u64) -> TicketClaims {
+        TicketClaims {
+            id: [1; 16],
+            account: Account(5),
+            zone: "north".parse().expect("a zone name"),
+            expires_unix_s,
+        }
+    }
+
+    fn check(protocol: u16, credential: Credential) -> Result<Login, RefusalCode> {
+        let hello = ClientMessage::Hello { protocol, credential };
+        check_hello(hello, &service().verifying_key(), NOW_UNIX_S).map_err(|(code, _)| code)
+    }
+
+    fn check_ticket(key: &SigningKey, claims: &TicketClaims) -> Result<Login, RefusalCode> {
+        check(PROTOCOL_VERSION, Credential::Ticket(ticket::sign(key, claims)))
+    }
+
+    #[test]
+    fn good_ticket_is_a_login() {
+        let claims = claims(NOW_UNIX_S + 30);
+        assert_eq!(check_ticket(&service(), &claims), Ok(Login::Ticket(claims)));
+    }
+
+    #[test]
+    fn ticket_of_another_key_is_invalid() {
+        let other = SigningKey::from_bytes(&[8; 32]);
+        assert_eq!(
+            check_ticket(&other, &claims(NOW_UNIX_S + 30)),
+            Err(RefusalCode::TicketInvalid)
+        );
+    }
+
+    #[test]
+    fn old_ticket_has_expired() {
+        assert_eq!(
+            check_ticket(&service(), &claims(NOW_UNIX_S - 60)),
+            Err(RefusalCode::TicketExpired)
+        );
+    }
+
+    #[test]
+    fn ticket_for_ever_is_invalid() {
+        assert_eq!(
+            check_ticket(&service(), &claims(u64::MAX)),
+            Err(RefusalCode::TicketInvalid)
+        );
+    }
+
+    #[test]
+    fn ticket_of_any_short_bytes_is_invalid() {
+        for len in 0..200 {
+            let credential = Credential::Ticket(vec![0xA5; len]);
+            assert_eq!(
+                check(PROTOCOL_VERSION, credential),
+                Err(RefusalCode::TicketInvalid),
+                "{len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn other_version_is_refused_before_its_ticket_is_looked_at() {
+        assert_eq!(
+            check(PROTOCOL_VERSION + 1, Credential::Ticket(vec![])),
+            Err(RefusalCode::Version)
+        );
+    }
+
+    #[test]
+    fn logout_as_first_message_is_malformed() {
+        let refused = check_hello(ClientMessage::Logout, &service().verifying_key(), NOW_UNIX_S);
+        assert_eq!(refused.map_err(|(code, _)| code), Err(RefusalCode::Malformed));
+    }
+
+    #[test]
+    fn resume_is_passed_on_as_it_is() {
+        let zone: ZoneName = "north".parse().expect("a zone name");
+        let credential = Credential::Resume {
+            zone: zone.clone(),
+            session: SessionId::new(2, 3),
+            secret: [9; SECRET_BYTES],
+            epoch: 4,
+            event_seq: 5,
+        };
+        let login = Login::Resume {
+            zone,
+            session: SessionId::new(2, 3),
+            secret: [9; SECRET_BYTES],
+            epoch: 4,
+            event_seq: 5,
+        };
+        assert_eq!(check(PROTOCOL_VERSION, credential), Ok(login));
+    }
+}

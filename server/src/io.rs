@@ -1,0 +1,11 @@
+//! Everything that touches sockets, files, threads, and clocks. It decides nothing: machines above it do.
+
+pub mod clock;
+pub mod sqlite;
+pub mod keys;
+pub mod transport;
+pub mod report;
+pub mod host;
+pub mod router;
+pub mod keeper;
+pub mod fleet;

@@ -1,0 +1,267 @@
+//! One SQLite file: how it is opened, how it is told that it is still the same one, what its errors mean.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::durability::store::StoreError;
+
+/// How long a statement waits for another process's transaction. Ours take milliseconds; a process that was stopped inside one blocks
+/// its file until it is killed or wakes, and then the outcome is "unavailable", a quarter of a ttl later.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// Statements kept prepared; a file has fewer.
+const STATEMENTS_MAX: usize = 48;
+
+/// When a commit is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Synchronous {
+    /// At the next WAL checkpoint. A commit survives the death of the process at once; a power loss takes what was committed since
+    /// the last WAL checkpoint (at most a thousand pages), and never corrupts the file.
+    Normal,
+    /// Before the commit returns.
+    Full,
+}
+
+/// What a file is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// `PRAGMA user_version`.
+    pub(super) version: i64,
+    /// Creates the tables.
+    pub(super) schema: &'static str,
+    /// When commits are on the disk.
+    pub(super) synchronous: Synchronous,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteError {
+    /// The directory cannot be made, or not be written to.
+    #[error("the state directory {path} cannot be written to: {source}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Written by another version.
+    #[error("{path} has schema version {found}; this version reads {known}")]
+    SchemaUnknown {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// It is no database, or a damaged one.
+    #[error("{path} is damaged: {source}")]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file was deleted or replaced while it was in use.
+    #[error("{path} was deleted or replaced while in use")]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file has a thread of its own, and the system gave none.
+    #[error("no thread for {path}: {source}")]
+    Thread {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite could not do it now.
+    #[error("{path}: {source}")]
+    Unavailable {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+}
+
+impl SqliteError {
+    /// What SQLite said about a file.
+    pub(super) fn new(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match &source {
+            rusqlite::Error::SqliteFailure(error, _)
+                if matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
+            {
+                Self::Corrupt { path, source }
+            }
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..) => Self::Corrupt { path, source },
+            _ => Self::Unavailable { path, source },
+        }
+    }
+}
+
+impl From<SqliteError> for StoreError {
+    fn from(error: SqliteError) -> Self {
+        match error {
+            SqliteError::Corrupt { .. } | SqliteError::SchemaUnknown { .. } => Self::Corrupt(error.to_string()),
+            SqliteError::Directory { .. }
+            | SqliteError::Replaced { .. }
+            | SqliteError::Thread { .. }
+            | SqliteError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Makes the directory if need be, and proves that files can be made in it.
+pub(super) fn prepare_directory(path: &Path) -> Result<(), SqliteError> {
+    let probe = || {
+        std::fs::create_dir_all(path)?;
+        tempfile::tempfile_in(path).map(drop)
+    };
+    probe().map_err(|source| SqliteError::Directory {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    connection: Connection,
+    /// Device and inode. SQLite goes on writing to a file that was deleted; nobody would ever read it.
+    identity: (u64, u64),
+}
+
+impl File {
+    /// Opens the file if it is there and whole. `None`: there is none, or one whose creation never finished.
+    pub(super) fn open(path: &Path, layout: Layout) -> Result<Option<Self>, SqliteError> {
+        let Some(identity) = identity(path) else {
+            return Ok(None);
+        };
+        let file = Self::connect(path, identity, layout, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        match file.version()? {
+            0 => Ok(None),
+            found if found == layout.version => Ok(Some(file)),
+            found => Err(SqliteError::SchemaUnknown {
+                path: path.to_owned(),
+                found,
+                known: layout.version,
+            }),
+        }
+    }
+
+    /// Opens the file, making it first if need be. Two processes may do it at the same time.
+    pub(super) fn create(path: &Path, layout: Layout) -> Result<Self, SqliteError> {
+        let error = |source| SqliteError::new(path, source);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(error)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(error)?;
+        let version: i64 = transaction
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(error)?;
+        if version == 0 {
+            transaction.execute_batch(layout.schema).map_err(error)?;
+            transaction
+                .pragma_update(None, "user_version", layout.version)
+                .map_err(error)?;
+        }
+        transaction.commit().map_err(error)?;
+        drop(connection);
+        Self::open(path, layout)?.ok_or_else(|| SqliteError::Replaced { path: path.to_owned() })
+    }
+
+    /// Is it still the file that its path names?
+    pub(super) fn is_current(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
+    }
+
+    /// Runs `work` in a transaction that holds the file's write lock from its beginning, and commits unless it fails.
+    pub(super) fn write<T, E: From<SqliteError>>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+    ) -> Result<T, E> {
+        self.run(TransactionBehavior::Immediate, work)
+    }
+
+    /// Runs `work` on one consistent state of the file.
+    pub(super) fn read<T, E: From<SqliteError>>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+    ) -> Result<T, E> {
+        self.run(TransactionBehavior::Deferred, work)
+    }
+
+    fn run<T, E: From<SqliteError>>(
+        &mut self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+    ) -> Result<T, E> {
+        let path = &self.path;
+        let error = |source| E::from(SqliteError::new(path, source));
+        let transaction = self.connection.transaction_with_behavior(behavior).map_err(error)?;
+        let result = work(&transaction).map_err(|failure| match failure {
+            Failure::Sqlite(source) => error(source),
+            Failure::Refused(refusal) => refusal,
+        })?;
+        transaction.commit().map_err(error)?;
+        Ok(result)
+    }
+
+    fn connect(path: &Path, identity: (u64, u64), layout: Layout, flags: OpenFlags) -> Result<Self, SqliteError> {
+        let error = |source| SqliteError::new(path, source);
+        let connection = Connection::open_with_flags(path, flags).map_err(error)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.pragma_update(None, "journal_mode", "wal").map_err(error)?;
+        let synchronous = match layout.synchronous {
+            Synchronous::Normal => "normal",
+            Synchronous::Full => "full",
+        };
+        connection
+            .pragma_update(None, "synchronous", synchronous)
+            .map_err(error)?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            identity,
+        })
+    }
+
+    fn version(&self) -> Result<i64, SqliteError> {
+        self.connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|source| SqliteError::new(&self.path, source))
+    }
+}
+
+/// Why a transaction is rolled back.
+#[derive(Debug)]
+pub(super) enum Failure<E> {
+    /// SQLite could not.
+    Sqlite(rusqlite::Error),
+    /// The caller may not.
+    Refused(E),
+}
+
+impl<E> From<rusqlite::Error> for Failure<E> {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Device and inode of a file that is not empty.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    (metadata.len() > 0).then(|| (metadata.dev(), metadata.ino()))
+}

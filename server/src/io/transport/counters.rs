@@ -1,0 +1,114 @@
+//! What the transport counts: one atomic per reason, so that what clients do is seen in metrics and not in a flood of log lines.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use everhold_protocol::RefusalCode;
+
+/// A count that only rises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(crate) fn bump(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many there are now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicUsize);
+
+impl Gauge {
+    /// How many there are.
+    #[must_use]
+    pub fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counted in a gauge of [`TransportCounters`] until dropped.
+#[derive(Debug)]
+pub(crate) struct GaugeGuard {
+    counters: std::sync::Arc<TransportCounters>,
+    gauge: fn(&TransportCounters) -> &Gauge,
+}
+
+impl GaugeGuard {
+    pub(crate) fn new(counters: &std::sync::Arc<TransportCounters>, gauge: fn(&TransportCounters) -> &Gauge) -> Self {
+        gauge(counters).0.fetch_add(1, Ordering::Relaxed);
+        Self {
+            counters: counters.clone(),
+            gauge,
+        }
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        (self.gauge)(&self.counters).0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Everything that a transport counts since it was bound.
+#[derive(Debug, Default)]
+pub struct TransportCounters {
+    /// Connections now, those that are being turned away included.
+    pub connections: Gauge,
+    /// Of these, the ones that have not said a good `Hello` yet.
+    pub half_open: Gauge,
+    /// Connection attempts.
+    pub attempts: Counter,
+    /// Attempts that had to show that their address is their own.
+    pub attempts_retried: Counter,
+    /// Attempts refused without a word, because too many were half-open.
+    pub attempts_refused: Counter,
+    /// Handshakes that failed: another ALPN or TLS version, or the peer went away.
+    pub handshakes_failed: Counter,
+    /// Handshakes that were not finished within the login deadline.
+    pub handshakes_late: Counter,
+    /// Good `Hello` messages.
+    pub hellos: Counter,
+    /// Datagrams received.
+    pub datagrams_in: Counter,
+    /// Of these, beyond the peer's rate.
+    pub datagrams_over_rate: Counter,
+    /// Of these, not bytes of this protocol.
+    pub datagrams_malformed: Counter,
+    /// Of these, before the connection was bound to a session, or after it was unbound.
+    pub datagrams_unbound: Counter,
+    /// Of these, of another epoch than the route's.
+    pub datagrams_other_epoch: Counter,
+    /// Of these, dropped because the zone's inbox was full.
+    pub datagrams_inbox_full: Counter,
+    /// Datagrams handed to QUIC.
+    pub datagrams_out: Counter,
+    /// Datagrams for which an older one, still unsent, was dropped.
+    pub datagrams_congested: Counter,
+    /// Datagrams that were not sent, because the connection is gone or they do not fit its path.
+    pub datagrams_gone: Counter,
+    /// Control messages received.
+    pub control_in: Counter,
+    /// Of these, beyond the peer's rate.
+    pub control_over_rate: Counter,
+    /// Control messages queued.
+    pub control_out: Counter,
+    /// Control messages for which there was no room, because the peer reads too slowly; its connection is closed.
+    pub control_overflow: Counter,
+    /// Connections that this side closed, by code.
+    closed: [Counter; RefusalCode::ALL.len()],
+}
+
+impl TransportCounters {
+    /// Connections that this side closed with `code`.
+    #[must_use]
+    pub fn closed(&self, code: RefusalCode) -> &Counter {
+        &self.closed[code as usize]
+    }
+}

@@ -1,0 +1,92 @@
+//! The UDP socket and the QUIC settings of an endpoint. It serves nobody.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Endpoint, ServerConfig, TokioRuntime, ValidationTokenConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{TransportConfig, TransportError};
+use crate::io::keys::Keys;
+use crate::limits::{
+    DATAGRAM_RECEIVE_BYTES, DATAGRAM_SEND_BYTES, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL_MAX, INCOMING_MAX,
+    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+};
+
+/// QUIC version 1, the only one spoken.
+const QUIC_V1: u32 = 1;
+
+/// How long a client that was here may skip the Retry of a crowded server.
+const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Opens the endpoint; returns it with the address it listens on.
+pub(super) fn open(config: &TransportConfig, keys: &Keys) -> Result<(Endpoint, SocketAddr), TransportError> {
+    let listen_error = |source| TransportError::Listen {
+        listen: config.listen,
+        source,
+    };
+    let mut server = ServerConfig::new(keys.server_crypto()?, keys.token_key());
+    let mut tokens = ValidationTokenConfig::default();
+    tokens.lifetime(ADDRESS_TOKEN_LIFETIME);
+    server
+        .transport_config(Arc::new(quic_settings(config)?))
+        .validation_token_config(tokens)
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
+    let mut endpoint_config = keys.endpoint_config();
+    endpoint_config.supported_versions(vec![QUIC_V1]);
+    let socket = open_socket(config).map_err(listen_error)?;
+    let endpoint =
+        Endpoint::new(endpoint_config, Some(server), socket, Arc::new(TokioRuntime)).map_err(listen_error)?;
+    let local_addr = endpoint.local_addr().map_err(listen_error)?;
+    Ok((endpoint, local_addr))
+}
+
+/// Tight settings: what a peer can make this side keep is bounded by `limits`, and nothing is probed that is not needed.
+fn quic_settings(config: &TransportConfig) -> Result<quinn::TransportConfig, TransportError> {
+    let mut quic = quinn::TransportConfig::default();
+    quic.max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_SEND_BYTES)
+        .max_idle_timeout(Some(config.idle_timeout.try_into()?))
+        // Twenty datagrams a second keep a player's connection alive; a parked client keeps its own.
+        .keep_alive_interval(None)
+        // First-flight pacing and time-outs assume a player's path, not the 333 ms of an unknown one.
+        .initial_rtt(Duration::from_millis(100))
+        // Every datagram fits the least MTU, so probing for more would cost a third of a handshake and give nothing.
+        .initial_mtu(1_200)
+        .mtu_discovery_config(None)
+        // One packet per connection and tick: there is nothing to segment.
+        .enable_segmentation_offload(false);
+    Ok(quic)
+}
+
+fn open_socket(config: &TransportConfig) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(config.listen), Type::DGRAM, Some(Protocol::UDP))?;
+    if config.listen.is_ipv6() {
+        // `[::]` serves IPv4, too, whatever the host's default is.
+        socket.set_only_v6(false)?;
+    }
+    let wanted = config.socket_buffer_bytes;
+    socket.set_recv_buffer_size(wanted)?;
+    socket.set_send_buffer_size(wanted)?;
+    // The kernel gives what its limit allows and says nothing.
+    let (receive, send) = (socket.recv_buffer_size()?, socket.send_buffer_size()?);
+    if receive < wanted || send < wanted {
+        tracing::warn!(
+            receive_bytes = receive,
+            send_bytes = send,
+            wanted_bytes = wanted,
+            "the kernel gives smaller socket buffers than wanted, bursts may be lost: raise net.core.rmem_max and wmem_max"
+        );
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&config.listen.into())?;
+    Ok(socket.into())
+}

@@ -1,0 +1,241 @@
+//! A contender decides which zones to claim, and when. It reads no clock and talks to no authority itself.
+//!
+//! It trusts no clock but its own: a lease that is not released may be claimed only after *this* process watched it unchanged for a full
+//! ttl. The claim is a compare-and-set on exactly what was watched, so a holder that renews in the last moment wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use super::authority::LeaseView;
+
+/// How a contender behaves.
+#[derive(Clone, Debug)]
+pub struct ContenderConfig {
+    /// The lease's ttl: how long a lease must stand still.
+    pub ttl: Duration,
+    /// Zones that this process takes at most.
+    pub room: usize,
+    /// Zones that it adopts at a time: adoption costs memory and CPU, and players of the zones it already holds must not feel it.
+    pub adoptions_max: usize,
+    /// Zones that it would rather have. A preference never steals: it only makes the contender quicker.
+    pub preferred: BTreeSet<ZoneName>,
+    /// Back-off for each zone already held, and the width of the random part: those with the least to do go first.
+    pub backoff_step: Duration,
+    /// Where the random part comes from. Processes need different ones.
+    pub seed: u64,
+}
+
+impl ContenderConfig {
+    /// Two zones at a time, and 50 ms of back-off per zone held: several claims take place in it, and a player does not feel it.
+    #[must_use]
+    pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
+        Self {
+            ttl,
+            room,
+            adoptions_max: 2,
+            preferred,
+            backoff_step: Duration::from_millis(50),
+            seed,
+        }
+    }
+}
+
+/// One lease under watch.
+#[derive(Clone, Debug)]
+struct Watch {
+    view: LeaseView,
+    /// When this very state was first seen.
+    since: Duration,
+    /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it applies).
+    backoff: Duration,
+    /// After a claim whose outcome is unknown: not before this.
+    not_before: Duration,
+}
+
+/// Watches the leases of all zones.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    config: ContenderConfig,
+    watches: BTreeMap<ZoneName, Watch>,
+    /// Claimed and not yet adopted.
+    adopting: BTreeSet<ZoneName>,
+    held: BTreeSet<ZoneName>,
+    in_flight: Option<ZoneName>,
+    random: u64,
+}
+
+impl Contender {
+    /// Holds nothing, has watched nothing.
+    #[must_use]
+    pub const fn new(config: ContenderConfig) -> Self {
+        let random = config.seed;
+        Self {
+            config,
+            watches: BTreeMap::new(),
+            adopting: BTreeSet::new(),
+            held: BTreeSet::new(),
+            in_flight: None,
+            random,
+        }
+    }
+
+    /// All leases as the authority showed them. `now` is read *after* the answer came.
+    pub fn handle_leases(&mut self, now: Duration, views: Vec<LeaseView>) {
+        let known: BTreeSet<ZoneName> = views.iter().map(|view| view.zone.clone()).collect();
+        self.watches.retain(|zone, _| known.contains(zone));
+        for view in views {
+            self.watch(now, view);
+        }
+    }
+
+    /// The next lease to claim, most urgent first: preferred zones, then those with the most players. One claim is in flight at a time:
+    /// report its outcome before asking for the next.
+    pub fn poll_claim(&mut self, now: Duration) -> Option<LeaseView> {
+        if self.in_flight.is_some() || !self.has_room() {
+            return None;
+        }
+        let view = self
+            .candidates()
+            .filter(|watch| now >= self.claimable_at(watch))
+            .min_by_key(|watch| {
+                (
+                    !self.is_preferred(watch),
+                    std::cmp::Reverse(watch.view.players),
+                    watch.view.zone.clone(),
+                )
+            })
+            .map(|watch| watch.view.clone())?;
+        self.in_flight = Some(view.zone.clone());
+        Some(view)
+    }
+
+    /// When [`Contender::poll_claim`] may next have something, if nothing changes until then.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.in_flight.is_some() || !self.has_room() {
+            return None;
+        }
+        self.candidates().map(|watch| self.claimable_at(watch)).min()
+    }
+
+    /// The claim was granted: the zone is being adopted.
+    pub fn handle_granted(&mut self) {
+        let zone = self.end_claim();
+        self.adopting.insert(zone);
+    }
+
+    /// The claim was refused: the lease is this now.
+    pub fn handle_refused(&mut self, now: Duration, view: LeaseView) {
+        self.end_claim();
+        self.watch(now, view);
+    }
+
+    /// The claim's outcome is unknown. The same claim is made again after a back-off: if it took effect, the authority says so.
+    pub fn handle_unavailable(&mut self, now: Duration) {
+        let zone = self.end_claim();
+        let backoff = self.config.backoff_step + self.draw_backoff(&zone);
+        if let Some(watch) = self.watches.get_mut(&zone) {
+            watch.not_before = now + backoff;
+        }
+    }
+
+    /// The zone is adopted and runs.
+    pub fn handle_adopted(&mut self, zone: &ZoneName) {
+        assert!(
+            self.adopting.remove(zone),
+            "{zone} was adopted without having been claimed"
+        );
+        self.held.insert(zone.clone());
+    }
+
+    /// The zone is not ours any more: its adoption failed, it was lost, or given up. Its lease is watched from scratch.
+    pub fn handle_dropped(&mut self, zone: &ZoneName) {
+        self.adopting.remove(zone);
+        self.held.remove(zone);
+        self.watches.remove(zone);
+    }
+
+    /// Zones that run here.
+    #[must_use]
+    pub const fn held(&self) -> &BTreeSet<ZoneName> {
+        &self.held
+    }
+
+    fn has_room(&self) -> bool {
+        self.adopting.len() < self.config.adoptions_max && self.held.len() + self.adopting.len() < self.config.room
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Watch> {
+        self.watches
+            .values()
+            .filter(|watch| !self.held.contains(&watch.view.zone) && !self.adopting.contains(&watch.view.zone))
+    }
+
+    fn is_preferred(&self, watch: &Watch) -> bool {
+        self.config.preferred.contains(&watch.view.zone)
+    }
+
+    /// A released zone may be claimed at once, any other after a full ttl without a sign of life. A zone that nobody ever held has no
+    /// players who wait, so it is left for a ttl to a shard that names it.
+    fn claimable_at(&self, watch: &Watch) -> Duration {
+        let never_held = watch.view.epoch == 0 && !self.is_preferred(watch);
+        let wait = if watch.view.released && !never_held {
+            Duration::ZERO
+        } else {
+            self.config.ttl
+        };
+        (watch.since + wait + watch.backoff).max(watch.not_before)
+    }
+
+    fn watch(&mut self, now: Duration, view: LeaseView) {
+        if let Some(watch) = self.watches.get_mut(&view.zone)
+            && is_same_lease(&watch.view, &view)
+        {
+            watch.view = view;
+            return;
+        }
+        let backoff = self.draw_backoff(&view.zone);
+        self.watches.insert(
+            view.zone.clone(),
+            Watch {
+                view,
+                since: now,
+                backoff,
+                not_before: now,
+            },
+        );
+    }
+
+    fn end_claim(&mut self) -> ZoneName {
+        self.in_flight.take().expect("an outcome belongs to a claim in flight")
+    }
+
+    fn draw_backoff(&mut self, zone: &ZoneName) -> Duration {
+        if self.config.preferred.contains(zone) {
+            return Duration::ZERO;
+        }
+        let step_us = u64::try_from(self.config.backoff_step.as_micros()).unwrap_or(u64::MAX);
+        let busy = u32::try_from(self.held.len() + self.adopting.len()).unwrap_or(u32::MAX);
+        let random_us = if step_us == 0 { 0 } else { self.draw() % step_us };
+        self.config.backoff_step.saturating_mul(busy) + Duration::from_micros(random_us)
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+    const fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// What a claim compares: the rest (players, address) may change without being a sign of life.
+fn is_same_lease(a: &LeaseView, b: &LeaseView) -> bool {
+    (a.epoch, a.nonce, a.beat, a.released) == (b.epoch, b.nonce, b.beat, b.released)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The holder's side of a lease: may this process act for its zone at this moment? It reads no clock and sends nothing itself.
+//!
+//! ```text
+//!             gap between two iterations > ttl/8
+//!      Held ───────────────────────────────────────► Paused
+//!       ▲ ▲ ◄─── a renewal sent after waking counts ── │
+//!       │ │                                            │
+//!       │ └─ reclaimed under a higher epoch ─ Suspended ◄── the deadline passed, from Held or Paused
+//!       │                                        │
+//!       └─ a renewal counts: deadline moves      └── refused, from anywhere ──► Lost
+//! ```
+//!
+//! All times are CLOCK_BOOTTIME: it goes on while a machine sleeps, so a lease cannot be slept through unnoticed. The deadline counts
+//! from *before the renewal was sent*, and a contender counts from *after it saw the beat change*: whoever waited a full ttl waited
+//! past this deadline, whatever the two clocks show. Safety rests on gate and fence; the deadline only shortens what a zombie may show.
+
+use std::time::Duration;
+
+/// The times of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseConfig {
+    /// How long a contender must see no sign of life.
+    pub ttl: Duration,
+    /// The holder stops this long before: it covers clock rates that differ and the packets already queued for sending.
+    pub margin: Duration,
+    /// Time between two renewals.
+    pub renew_every: Duration,
+    /// After an unanswered renewal the next follows this soon.
+    pub retry_every: Duration,
+    /// A longer gap between two iterations of the tick loop counts as a pause of the process.
+    pub pause_gap: Duration,
+    /// A zone whose tick did not advance for this long is not renewed: a wedged tick loses its lease.
+    pub tick_stall: Duration,
+}
+
+impl LeaseConfig {
+    /// The default ttl, ms. Renewals are one second apart, so three of them may fail.
+    pub const TTL_MS: u64 = 4_000;
+
+    /// Everything follows from the ttl and the tick rate: margin = max(ttl/6, 2 ticks, 250 ms), renewals every ttl/4, retries every
+    /// ttl/16, a pause is a gap above ttl/8, a stall is ttl/2 without a tick.
+    ///
+    /// # Panics
+    /// If the ttl is below 1 s (less than a margin and two renewals would be left) or the tick rate is 0.
+    #[must_use]
+    pub fn new(ttl_ms: u64, tick_hz: u16) -> Self {
+        assert!(ttl_ms >= 1_000, "a lease of {ttl_ms} ms leaves no time to renew it");
+        assert!(tick_hz > 0, "a zone ticks");
+        let two_ticks_ms = 2_000 / u64::from(tick_hz);
+        Self {
+            ttl: Duration::from_millis(ttl_ms),
+            margin: Duration::from_millis((ttl_ms / 6).max(two_ticks_ms).max(250)),
+            renew_every: Duration::from_millis(ttl_ms / 4),
+            retry_every: Duration::from_millis(ttl_ms / 16),
+            pause_gap: Duration::from_millis(ttl_ms / 8),
+            tick_stall: Duration::from_millis(ttl_ms / 2),
+        }
+    }
+}
+
+impl Default for LeaseConfig {
+    fn default() -> Self {
+        Self::new(Self::TTL_MS, 20)
+    }
+}
+
+/// Where a lease stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseState {
+    /// The zone ticks and speaks until the deadline.
+    Held {
+        /// When that ends.
+        deadline: Duration,
+    },
+    /// The process was stopped and runs again: the zone may tick and write, but nothing leaves until a renewal *sent* at or after
+    /// `woke_at` counts.
+    Paused {
+        /// When the right to act ends.
+        deadline: Duration,
+        /// When the gap was noticed.
+        woke_at: Duration,
+    },
+    /// The deadline passed: no tick, no write, no byte; memory is kept. The way back is a higher epoch.
+    Suspended,
+    /// Somebody else was granted the zone: drop it.
+    Lost,
+}
+
+/// What the driver is to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseCommand {
+    /// Call [`Lease::handle_renew_sent`], send a renewal, report its outcome.
+    Renew,
+    /// Look at the lease; if nobody was granted it since, claim it anew and call [`Lease::handle_reclaimed`].
+    Reclaim,
+    /// Drop the zone.
+    Drop,
+}
+
+/// The holder's machine of one zone.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    config: LeaseConfig,
+    state: LeaseState,
+    /// When the last renewal or reclaim was sent.
+    sent_at: Duration,
+    /// When the next one may be sent.
+    next_at: Duration,
+    in_flight: bool,
+    last_iteration: Duration,
+    /// When the tick last advanced; `None` in a declared pause, when it need not.
+    last_tick: Option<Duration>,
+}
+
+impl Lease {
+    /// A lease that was granted by a claim sent at `sent_at`, at `now`.
+    #[must_use]
+    pub fn new(config: LeaseConfig, sent_at: Duration, now: Duration) -> Self {
+        let deadline = sent_at + config.ttl - config.margin;
+        Self {
+            config,
+            state: LeaseState::Held { deadline },
+            sent_at,
+            next_at: sent_at + config.renew_every,
+            in_flight: false,
+            last_iteration: now,
+            last_tick: None,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> LeaseState {
+        self.state
+    }
+
+    /// May the zone tick and write at `now`? Ask at the start of each tick and before each write.
+    #[must_use]
+    pub fn may_act(&self, now: Duration) -> bool {
+        matches!(self.state, LeaseState::Held { deadline } | LeaseState::Paused { deadline, .. } if now < deadline)
+    }
+
+    /// May anything leave the process at `now`? Ask immediately before sending.
+    #[must_use]
+    pub fn may_speak(&self, now: Duration) -> bool {
+        matches!(self.state, LeaseState::Held { deadline } if now < deadline)
+    }
+
+    /// One turn of the tick loop. Call it before anything else in the turn: it is what notices that the process was stopped.
+    pub fn handle_iteration(&mut self, now: Duration) {
+        let gap = now.saturating_sub(self.last_iteration);
+        self.last_iteration = self.last_iteration.max(now);
+        self.expire(now);
+        if gap <= self.config.pause_gap {
+            return;
+        }
+        if let LeaseState::Held { deadline } | LeaseState::Paused { deadline, .. } = self.state {
+            self.state = LeaseState::Paused { deadline, woke_at: now };
+        }
+    }
+
+    /// The zone's tick advanced. Ends a declared pause.
+    pub fn handle_tick(&mut self, now: Duration) {
+        self.last_tick = Some(now);
+    }
+
+    /// The zone stands still on purpose (it restores, or its store does not answer) and is to be renewed all the same.
+    pub fn handle_pause_declared(&mut self) {
+        self.last_tick = None;
+    }
+
+    /// What is to be done at `now`, if anything. Asking again without acting gives the same answer.
+    pub fn poll_command(&mut self, now: Duration) -> Option<LeaseCommand> {
+        self.expire(now);
+        match self.state {
+            LeaseState::Lost => Some(LeaseCommand::Drop),
+            _ if self.in_flight => None,
+            LeaseState::Suspended => (now >= self.next_at).then_some(LeaseCommand::Reclaim),
+            _ if self.is_stalled(now) => None,
+            LeaseState::Paused { woke_at, .. } if self.sent_at < woke_at => Some(LeaseCommand::Renew),
+            LeaseState::Held { .. } | LeaseState::Paused { .. } => (now >= self.next_at).then_some(LeaseCommand::Renew),
+        }
+    }
+
+    /// A renewal, or a claim of a suspended zone, is about to be sent. Read the clock *before* sending.
+    pub fn handle_renew_sent(&mut self, now: Duration) {
+        self.sent_at = now;
+        self.next_at = now + self.config.renew_every;
+        self.in_flight = true;
+    }
+
+    /// The authority confirmed the renewal that was sent at `sent_at`. It counts only if it comes before the old deadline and its own.
+    pub fn handle_renewed(&mut self, sent_at: Duration, now: Duration) {
+        self.in_flight = false;
+        self.expire(now);
+        let renewed = sent_at + self.config.ttl - self.config.margin;
+        match &mut self.state {
+            LeaseState::Held { deadline } => *deadline = renewed.max(*deadline),
+            LeaseState::Paused { deadline, woke_at } => {
+                let deadline = renewed.max(*deadline);
+                self.state = if sent_at >= *woke_at {
+                    LeaseState::Held { deadline }
+                } else {
+                    LeaseState::Paused {
+                        deadline,
+                        woke_at: *woke_at,
+                    }
+                };
+            }
+            LeaseState::Suspended | LeaseState::Lost => {}
+        }
+        self.expire(now);
+    }
+
+    /// The authority granted the suspended zone anew, under a higher epoch, by a claim sent at `sent_at`.
+    pub fn handle_reclaimed(&mut self, sent_at: Duration, now: Duration) {
+        assert!(
+            self.state == LeaseState::Suspended,
+            "only a suspended zone is claimed anew"
+        );
+        *self = Self::new(self.config, sent_at, now);
+        self.expire(now);
+    }
+
+    /// The authority says that somebody else holds the zone.
+    pub fn handle_refused(&mut self) {
+        self.in_flight = false;
+        self.state = LeaseState::Lost;
+    }
+
+    /// No answer, or none that can be trusted: the outcome is unknown, and another renewal follows soon.
+    pub fn handle_unavailable(&mut self, now: Duration) {
+        self.in_flight = false;
+        self.next_at = now + self.config.retry_every;
+    }
+
+    fn expire(&mut self, now: Duration) {
+        if let LeaseState::Held { deadline } | LeaseState::Paused { deadline, .. } = self.state
+            && now >= deadline
+        {
+            self.state = LeaseState::Suspended;
+            self.next_at = now;
+        }
+    }
+
+    fn is_stalled(&self, now: Duration) -> bool {
+        // A process that was stopped did not tick either; its first turn after waking counts as progress until it had time to tick.
+        let alive = match self.state {
+            LeaseState::Paused { woke_at, .. } => self.last_tick.map(|at| at.max(woke_at)),
+            _ => self.last_tick,
+        };
+        alive.is_some_and(|at| now.saturating_sub(at) > self.config.tick_stall)
+    }
+}
+
+#[cfg(test)]
+mod tests;

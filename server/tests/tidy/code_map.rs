@@ -1,0 +1,66 @@
+//! The README's code map lists exactly the folders and modules that exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::report;
+use crate::source::root;
+
+const MARK: &str = "<!-- code map -->";
+
+/// The paths that the code map names: each line's first word in backticks.
+fn listed(readme: &str) -> BTreeSet<String> {
+    let map = readme
+        .split(MARK)
+        .nth(1)
+        .expect("the README has a code map between two markers");
+    map.lines()
+        .filter_map(|line| line.split('`').nth(1))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The repository's folders, and the modules of the server.
+fn existing() -> BTreeSet<String> {
+    let folders = names("").into_iter().filter(|name| name.ends_with('/'));
+    let folders =
+        folders.filter(|name| !name.starts_with('.') && name != "target/" && !name.ends_with("proptest-regressions/"));
+    let modules = names("server/src")
+        .into_iter()
+        .map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned());
+    let modules = modules
+        .filter(|name| name != "lib" && name != "main")
+        .map(|name| format!("server/src/{name}"));
+    folders.chain(modules).collect()
+}
+
+/// What a folder contains; folders end in `/`.
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).expect("the repository is readable");
+    let name = |entry: fs::DirEntry| {
+        let slash = if entry.path().is_dir() { "/" } else { "" };
+        format!("{}{slash}", entry.file_name().to_string_lossy())
+    };
+    entries
+        .map(|entry| name(entry.expect("the repository is readable")))
+        .collect()
+}
+
+#[test]
+fn code_map_is_true() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let (listed, existing) = (listed(&readme), existing());
+    let missing = existing
+        .difference(&listed)
+        .map(|path| format!("README.md: add `{path}` to the code map"));
+    let gone = listed
+        .difference(&existing)
+        .map(|path| format!("README.md: `{path}` does not exist: take it out of the code map"));
+    report(&missing.chain(gone).collect::<Vec<_>>());
+}
+
+#[test]
+fn code_map_is_read_between_its_markers() {
+    let readme = format!("`a`\n{MARK}\n- `b/` is not `c`\n\n- `d` too\n{MARK}\n`e`");
+    assert_eq!(listed(&readme), BTreeSet::from(["b/".to_owned(), "d".to_owned()]));
+}

@@ -1,0 +1,139 @@
+//! Bounds on how many, how fast, and how slowly.
+
+use std::sync::Arc;
+
+use everhold::io::transport::{AdmissionLimits, TransportConfig};
+use everhold_protocol::{ClientMessage, RefusalCode, ServerMessage};
+use quinn::{ConnectionError, VarInt};
+
+use super::harness::{EPOCH, Player, Server, Told, config, frame_bytes, until};
+
+fn admitting(admission: AdmissionLimits) -> Server {
+    Server::with(TransportConfig { admission, ..config() })
+}
+
+#[tokio::test]
+async fn newcomer_to_a_full_server_is_told_so_and_may_come_back() {
+    let mut server = admitting(AdmissionLimits {
+        connections_max: 2,
+        ..AdmissionLimits::default()
+    });
+    let (mut one, two) = (server.player().await, server.player().await);
+    server
+        .dial_and_say(&server.hello())
+        .await
+        .hear_refusal(RefusalCode::Full)
+        .await;
+    one.exchange().await;
+    drop(two);
+    while !matches!(server.next_told().await, Told::Closed(..)) {}
+    until(|| server.counters.connections.now() == 1).await;
+    server.player().await.exchange().await;
+}
+
+#[tokio::test]
+async fn newcomer_to_a_stopping_server_is_told_so_and_the_others_stay() {
+    let server = Server::start();
+    let mut bystander = server.bystander().await;
+    server.transport.stop_accepting(RefusalCode::Stopping);
+    server
+        .dial_and_say(&server.hello())
+        .await
+        .hear_refusal(RefusalCode::Stopping)
+        .await;
+    bystander.exchange().await;
+}
+
+#[tokio::test]
+async fn stranger_in_a_crowd_comes_in_after_a_retry() {
+    let server = admitting(AdmissionLimits {
+        half_open_unvalidated_max: 0,
+        ..AdmissionLimits::default()
+    });
+    server.player().await.exchange().await;
+    assert_eq!(server.counters.attempts_retried.count(), 1);
+    assert_eq!(server.counters.attempts.count(), 2, "the second time with the token");
+}
+
+#[tokio::test]
+async fn nobody_comes_in_when_too_many_are_half_open() {
+    let none = AdmissionLimits {
+        half_open_max: 0,
+        ..AdmissionLimits::default()
+    };
+    let server = admitting(none);
+    let refused = server.dial().await.err();
+    assert!(
+        matches!(&refused, Some(ConnectionError::ConnectionClosed(_))),
+        "{refused:?}"
+    );
+    assert_eq!(server.counters.attempts_refused.count(), 1);
+    assert_eq!(server.counters.connections.now(), 0);
+}
+
+#[tokio::test]
+async fn burst_of_datagrams_is_cut_and_forgiven() {
+    let server = Server::start();
+    let mut player = server.player().await;
+    for seq in 1..=200 {
+        player.dialed.send_frame(EPOCH, seq);
+        tokio::task::yield_now().await;
+    }
+    until(|| server.counters.datagrams_over_rate.count() > 0).await;
+    player.exchange().await;
+}
+
+#[tokio::test]
+async fn lasting_flood_of_datagrams_ends_the_connection() {
+    let server = Server::with(TransportConfig {
+        rate_excess_s: 1,
+        ..config()
+    });
+    let (mut bystander, mut player) = (server.bystander().await, server.player().await);
+    while player.dialed.quic.close_reason().is_none() {
+        let _closed = player.dialed.quic.send_datagram(frame_bytes(EPOCH, 1));
+        tokio::task::yield_now().await;
+    }
+    player.hear_refusal(RefusalCode::RateExceeded).await;
+    bystander.exchange().await;
+}
+
+#[tokio::test]
+async fn lasting_flood_of_control_messages_ends_the_connection() {
+    let server = Server::with(TransportConfig {
+        rate_excess_s: 1,
+        ..config()
+    });
+    let (mut bystander, mut player) = (server.bystander().await, server.player().await);
+    for _ in 0..200 {
+        player.say(&ClientMessage::Logout).await;
+    }
+    player.hear_refusal(RefusalCode::RateExceeded).await;
+    assert!(server.counters.control_over_rate.count() > 0);
+    bystander.exchange().await;
+}
+
+#[tokio::test]
+async fn reader_that_is_too_slow_is_closed_and_others_are_not() {
+    let mut server = Server::start();
+    let mut bystander = server.bystander().await;
+    server.next_conn().await;
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .stream_receive_window(VarInt::from_u32(1_024))
+        .receive_window(VarInt::from_u32(1_024));
+    let mut client_config = server.client_config();
+    client_config.transport_config(Arc::new(transport));
+    let dialed = server.dial_with(client_config).await.expect("the handshake succeeds");
+    let hello = everhold_protocol::message::encode_frame(&server.hello()).expect("it fits");
+    let slow = Player::open(dialed, &hello).await;
+    let conn = server.next_conn().await;
+    let long = ServerMessage::Refused {
+        code: RefusalCode::Bye,
+        detail: "x".repeat(2_000),
+    };
+    while conn.send_control(&long) {}
+    assert_eq!(slow.dialed.close_code().await, RefusalCode::RateExceeded);
+    assert_eq!(server.counters.control_overflow.count(), 1);
+    bystander.exchange().await;
+}

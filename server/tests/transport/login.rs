@@ -1,0 +1,139 @@
+//! Who is let in, and what the others are told.
+
+use everhold::ingress::Login;
+use everhold_protocol::limits::{HELLO_BYTES_MAX, SECRET_BYTES};
+use everhold_protocol::message::encode_frame;
+use everhold_protocol::ticket::sign;
+use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId};
+
+use super::harness::{Server, Told, claims, hello};
+
+/// Dials with this first message, expects this refusal, and that a player who was there before notices nothing.
+async fn refused(server: &Server, message: &ClientMessage, code: RefusalCode) {
+    refused_bytes(server, &encode_frame(message).expect("it fits"), code).await;
+}
+
+async fn refused_bytes(server: &Server, bytes: &[u8], code: RefusalCode) {
+    let mut bystander = server.bystander().await;
+    let mut stranger = server.dial_and_write(bytes).await;
+    stranger.hear_refusal(code).await;
+    assert_eq!(server.counters.closed(code).count(), 1);
+    bystander.exchange().await;
+}
+
+#[tokio::test]
+async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
+    let mut server = Server::start();
+    let claims = claims(30);
+    let mut player = server.dial_and_say(&hello(sign(server.signing_key(), &claims))).await;
+    let Told::Hello(conn, login) = server.next_told().await else {
+        panic!("not a Hello")
+    };
+    assert_eq!(login, Login::Ticket(claims));
+    assert_eq!(conn.remote().ip(), server.addr().ip());
+    player.hear().await;
+    player.exchange().await;
+    assert_eq!(
+        (server.counters.connections.now(), server.counters.half_open.now()),
+        (1, 0)
+    );
+}
+
+/// A resume, and what the shard is to hear of it.
+fn resume() -> (Credential, Login) {
+    let (zone, session, secret) = (claims(0).zone, SessionId::new(1, 2), [5; SECRET_BYTES]);
+    let (epoch, event_seq) = (3, 4);
+    let said = Credential::Resume {
+        zone: zone.clone(),
+        session,
+        secret,
+        epoch,
+        event_seq,
+    };
+    (
+        said,
+        Login::Resume {
+            zone,
+            session,
+            secret,
+            epoch,
+            event_seq,
+        },
+    )
+}
+
+#[tokio::test]
+async fn resume_is_told_to_the_shard_as_it_was_said() {
+    let mut server = Server::start();
+    let (credential, expected) = resume();
+    let protocol = PROTOCOL_VERSION;
+    let _player = server
+        .dial_and_say(&ClientMessage::Hello { protocol, credential })
+        .await;
+    let Told::Hello(_, login) = server.next_told().await else {
+        panic!("not a Hello")
+    };
+    assert_eq!(login, expected);
+}
+
+#[tokio::test]
+async fn two_connections_have_two_tokens() {
+    let mut server = Server::start();
+    let (_one, _two) = (server.player().await, server.player().await);
+    assert_ne!(server.next_conn().await.token(), server.next_conn().await.token());
+}
+
+#[tokio::test]
+async fn ticket_of_another_signer_is_refused() {
+    let (server, other) = (Server::start(), Server::start());
+    let message = hello(sign(other.signing_key(), &claims(30)));
+    refused(&server, &message, RefusalCode::TicketInvalid).await;
+}
+
+#[tokio::test]
+async fn expired_ticket_is_refused() {
+    let server = Server::start();
+    let message = hello(sign(server.signing_key(), &claims(-60)));
+    refused(&server, &message, RefusalCode::TicketExpired).await;
+}
+
+#[tokio::test]
+async fn other_version_is_refused() {
+    let server = Server::start();
+    let credential = Credential::Ticket(sign(server.signing_key(), &claims(30)));
+    let message = ClientMessage::Hello {
+        protocol: PROTOCOL_VERSION + 1,
+        credential,
+    };
+    refused(&server, &message, RefusalCode::Version).await;
+}
+
+#[tokio::test]
+async fn logout_before_hello_is_refused() {
+    refused(&Server::start(), &ClientMessage::Logout, RefusalCode::Malformed).await;
+}
+
+#[tokio::test]
+async fn garbage_instead_of_hello_is_refused() {
+    let mut bytes = 100_u32.to_le_bytes().to_vec();
+    bytes.extend([0xC1; 100]);
+    refused_bytes(&Server::start(), &bytes, RefusalCode::Malformed).await;
+}
+
+#[tokio::test]
+async fn hello_of_more_than_its_limit_is_refused_by_its_length_alone() {
+    let announced = u32::try_from(HELLO_BYTES_MAX + 1).expect("a small limit");
+    refused_bytes(&Server::start(), &announced.to_le_bytes(), RefusalCode::TooLarge).await;
+}
+
+#[tokio::test]
+async fn hello_that_is_said_in_single_bytes_is_understood() {
+    let server = Server::start();
+    let bytes = encode_frame(&server.hello()).expect("it fits");
+    let mut player = server.dial_and_write(&bytes[..1]).await;
+    for byte in &bytes[1..] {
+        player.write(std::slice::from_ref(byte)).await;
+    }
+    player.hear().await.expect("a greeting");
+    player.exchange().await;
+}
