@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use everhold::ingress::{AttachToken, Input};
 use everhold::zone::{Outputs, Reply, Scene};
-use everhold_protocol::{Account, EntityId, EntityKind, EntityView, Heading, Intent, SessionId, Tick};
+use everhold_protocol::{Account, EntityId, EntityKind, EntityView, Event, Heading, Intent, SessionId, Tick};
 
 use crate::dice::Dice;
 
@@ -19,6 +19,7 @@ struct Player {
     secret_before: u64,
     last_seq: u32,
     event_seq: u32,
+    items: Vec<EntityId>,
 }
 
 /// What the players did that a history is expected to contain.
@@ -88,6 +89,7 @@ impl Players {
                 session,
                 last_input_seq,
                 event_seq,
+                own,
                 ..
             } = reply
             else {
@@ -98,13 +100,20 @@ impl Players {
             player.session = Some(*session);
             player.last_seq = *last_input_seq;
             player.event_seq = *event_seq;
+            player.items = own.items.iter().map(|item| item.uid).collect();
         }
         for (session, event) in &outputs.events {
             let player = self
                 .players
                 .values_mut()
                 .find(|player| player.session == Some(*session));
-            player.expect("events go to sessions that were answered").event_seq = event.seq;
+            let player = player.expect("events go to sessions that were answered");
+            player.event_seq = event.seq;
+            match event.event {
+                Event::ItemGained { item, .. } => player.items.push(item.uid),
+                Event::ItemLost { item, .. } => player.items.retain(|uid| *uid != item.uid),
+                _ => {}
+            }
         }
     }
 
@@ -215,7 +224,7 @@ impl Players {
             inputs.push(Input::EventAck { session, event_seq });
         }
         for _ in 0..self.dice.below(3) {
-            let intent = self.intent(session, scene, wanted);
+            let intent = self.intent(account, session, (scene, wanted));
             self.send(inputs, account, session, intent);
         }
     }
@@ -235,7 +244,8 @@ impl Players {
         inputs.push(Input::Intent { session, seq, intent });
     }
 
-    fn intent(&mut self, session: SessionId, scene: &Scene, wanted: Option<EntityId>) -> Intent {
+    fn intent(&mut self, account: u64, session: SessionId, (scene, wanted): (&Scene, Option<EntityId>)) -> Intent {
+        let owned = self.players[&account].items.clone();
         let here = scene.entities.iter().find(|entity| entity.id == session);
         let near = |kind| here.and_then(|here| nearest(scene, here, kind)).unwrap_or(EntityId(77));
         match self.dice.below(12) {
@@ -261,7 +271,7 @@ impl Players {
             },
             10 => Intent::GiveItem {
                 to: near(EntityKind::Player),
-                item: EntityId(self.dice.below(40) + (5 << 52)),
+                item: self.dice.pick(&owned).copied().unwrap_or(EntityId(77)),
             },
             _ => Intent::Say("well met".into()),
         }
