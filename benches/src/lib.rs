@@ -1,5 +1,7 @@
 //! Worlds for the benches, the same on every run. It measures nothing itself.
 
+pub mod run;
+
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -58,7 +60,8 @@ impl Crowding {
 }
 
 /// The side of a square, cm, on which `players` have 50 others within [`RADIUS_CM`]: `players · π · radius² = 50 · side²`.
-fn spread_side_cm(players: usize) -> u64 {
+#[must_use]
+pub fn spread_side_cm(players: usize) -> u64 {
     let area = players as u64 * 314 * (RADIUS_CM as u64).pow(2) / 5_000;
     area.isqrt()
 }

@@ -84,8 +84,20 @@ impl Mind {
     #[must_use]
     pub fn new(behavior: Behavior, seed: u64, player: u32) -> Self {
         let mut rng = Rng::new(seed, u64::from(player));
-        let (turn_in, deed_in, gift_in) = (rng.below(TURN_FRAMES.1), rng.below(DEED_FRAMES.1), rng.below(GIFT_FRAMES.1));
-        Self { behavior, rng, heading: Heading::STILL, turn_in, deed_in, gift_in, lines_said: 0 }
+        let (turn_in, deed_in, gift_in) = (
+            rng.below(TURN_FRAMES.1),
+            rng.below(DEED_FRAMES.1),
+            rng.below(GIFT_FRAMES.1),
+        );
+        Self {
+            behavior,
+            rng,
+            heading: Heading::STILL,
+            turn_in,
+            deed_in,
+            gift_in,
+            lines_said: 0,
+        }
     }
 
     /// What the player wants in this frame, if anything. Called once a frame.
@@ -142,7 +154,10 @@ impl Mind {
             return Some(Intent::GiveItem { to, item });
         }
         let most = u32::try_from(mirror.own.gold).unwrap_or(u32::MAX).min(GIFT_GOLD_MAX);
-        (most > 0).then(|| Intent::GiveGold { to, amount: u64::from(self.rng.between(1, most)) })
+        (most > 0).then(|| Intent::GiveGold {
+            to,
+            amount: u64::from(self.rng.between(1, most)),
+        })
     }
 
     fn turn(&mut self, mirror: &Mirror) -> Option<Intent> {
@@ -153,7 +168,9 @@ impl Mind {
             Behavior::Wander if self.rng.one_in(4) => sight.nearest(EntityKind::Monster),
             _ => None,
         };
-        let heading = goal.and_then(|goal| sight.heading_to(goal)).unwrap_or_else(|| self.any_heading());
+        let heading = goal
+            .and_then(|goal| sight.heading_to(goal))
+            .unwrap_or_else(|| self.any_heading());
         if heading == self.heading {
             return None;
         }

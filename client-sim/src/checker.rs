@@ -122,7 +122,10 @@ impl Checker {
     /// A checker of players `0..players`.
     #[must_use]
     pub fn new(players: usize) -> Self {
-        Self { books: (0..players as u32).map(Book::new).collect(), ledger: Ledger::default() }
+        Self {
+            books: (0..players as u32).map(Book::new).collect(),
+            ledger: Ledger::default(),
+        }
     }
 
     /// A player's session was attached, for the first time or again.
@@ -148,7 +151,10 @@ impl Checker {
     /// A player was told an event again; that is harmless if it says the `same`.
     pub fn on_event_repeated(&mut self, player: usize, seq: u32, same: bool) {
         if !same {
-            self.ledger.findings.add(&Violation::EventRepeated { player: player as u32, seq });
+            self.ledger.findings.add(&Violation::EventRepeated {
+                player: player as u32,
+                seq,
+            });
         }
     }
 
@@ -176,7 +182,13 @@ impl Checker {
         self.check_pairs();
         let (items_expected, items_found) = self.check_items();
         let (gold_expected, gold_found) = self.check_gold();
-        let Ledger { findings, kills, chats, rewound_ticks, .. } = self.ledger;
+        let Ledger {
+            findings,
+            kills,
+            chats,
+            rewound_ticks,
+            ..
+        } = self.ledger;
         Verdict {
             lost_acknowledged: findings.lost,
             duplicated: findings.duplicated,
@@ -194,12 +206,19 @@ impl Checker {
 
     /// A gift that the giver was told of and the receiver was not, or the other way round.
     fn check_pairs(&mut self) {
-        let settled: HashMap<SessionId, bool> =
-            self.books.iter().filter_map(|book| Some((book.session()?, book.is_settled()))).collect();
+        let settled: HashMap<SessionId, bool> = self
+            .books
+            .iter()
+            .filter_map(|book| Some((book.session()?, book.is_settled())))
+            .collect();
         let heard_all = |session: &SessionId| settled.get(session).copied().unwrap_or(false);
         for ((from, to), pair) in &self.ledger.pairs {
             if heard_all(from) && heard_all(to) && !pair.is_even() {
-                self.ledger.findings.add(&Violation::GiftOneSided { from: *from, to: *to, pair: *pair });
+                self.ledger.findings.add(&Violation::GiftOneSided {
+                    from: *from,
+                    to: *to,
+                    pair: *pair,
+                });
             }
         }
     }
@@ -210,13 +229,19 @@ impl Checker {
             *owners.entry(uid).or_default() += 1;
         }
         for (uid, owners) in owners.iter().filter(|(_, owners)| **owners > 1) {
-            self.ledger.findings.add(&Violation::ItemOwners { uid: *uid, owners: *owners });
+            self.ledger.findings.add(&Violation::ItemOwners {
+                uid: *uid,
+                owners: *owners,
+            });
         }
         let mut expected: Vec<EntityId> = self.ledger.births.keys().copied().collect();
         expected.sort_unstable();
         for uid in &expected {
             if self.ledger.births[uid] > 1 {
-                self.ledger.findings.add(&Violation::ItemBornAgain { uid: *uid, times: self.ledger.births[uid] });
+                self.ledger.findings.add(&Violation::ItemBornAgain {
+                    uid: *uid,
+                    times: self.ledger.births[uid],
+                });
             }
             if !owners.contains_key(uid) {
                 self.ledger.findings.add(&Violation::ItemMissing { uid: *uid });

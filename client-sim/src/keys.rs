@@ -52,11 +52,19 @@ impl Keys {
     pub fn load(dir: &Path) -> Result<Self, KeysError> {
         let key_path = dir.join(TICKET_KEY_FILE);
         let certificate_path = dir.join(CERTIFICATE_FILE);
-        let seed = parse_seed(&read(&key_path)?)
-            .ok_or(KeysError::Malformed { path: key_path, expected: "64 hexadecimal digits" })?;
-        let certificate = CertificateDer::from_pem_slice(&read(&certificate_path)?)
-            .map_err(|_| KeysError::Malformed { path: certificate_path, expected: "a certificate in PEM" })?;
-        Ok(Self { signing: SigningKey::from_bytes(&seed), certificate })
+        let seed = parse_seed(&read(&key_path)?).ok_or(KeysError::Malformed {
+            path: key_path,
+            expected: "64 hexadecimal digits",
+        })?;
+        let certificate =
+            CertificateDer::from_pem_slice(&read(&certificate_path)?).map_err(|_| KeysError::Malformed {
+                path: certificate_path,
+                expected: "a certificate in PEM",
+            })?;
+        Ok(Self {
+            signing: SigningKey::from_bytes(&seed),
+            certificate,
+        })
     }
 
     /// The certificate of every shard.
@@ -70,14 +78,27 @@ impl Keys {
         let mut id = [0; 16];
         getrandom::fill(&mut id)?;
         // A clock before 1970 makes tickets that are long expired, and a shard says so.
-        let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now_unix_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let expires_unix_s = now_unix_s + TICKET_LIFETIME_S_MAX;
-        Ok(ticket::sign(&self.signing, &TicketClaims { id, account, zone, expires_unix_s }))
+        Ok(ticket::sign(
+            &self.signing,
+            &TicketClaims {
+                id,
+                account,
+                zone,
+                expires_unix_s,
+            },
+        ))
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
-    fs::read(path).map_err(|source| KeysError::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| KeysError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn parse_seed(text: &[u8]) -> Option<[u8; 32]> {
@@ -112,9 +133,15 @@ mod tests {
     #[test]
     fn ticket_is_good_for_the_holder_of_the_public_half() {
         let dir = directory(&format!("{}\n", "0a".repeat(32)));
-        let bytes = Keys::load(dir.path()).unwrap().ticket(Account(7), "meadow".parse().unwrap()).unwrap();
+        let bytes = Keys::load(dir.path())
+            .unwrap()
+            .ticket(Account(7), "meadow".parse().unwrap())
+            .unwrap();
         let public = SigningKey::from_bytes(&[0x0a; 32]).verifying_key();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let claims = ticket::verify(&public, &bytes, now).unwrap();
         assert_eq!((claims.account, claims.zone.as_str()), (Account(7), "meadow"));
     }
@@ -132,7 +159,10 @@ mod tests {
         for wrong in ["", "0a0a", &"zz".repeat(32), &"é".repeat(32)] {
             let dir = directory(wrong);
             let error = Keys::load(dir.path()).err().unwrap();
-            assert!(matches!(&error, KeysError::Malformed { path, .. } if path.ends_with(TICKET_KEY_FILE)), "{error}");
+            assert!(
+                matches!(&error, KeysError::Malformed { path, .. } if path.ends_with(TICKET_KEY_FILE)),
+                "{error}"
+            );
         }
     }
 

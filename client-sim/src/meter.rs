@@ -119,7 +119,10 @@ mod tests {
         let durations: Durations = (1..=100).map(ms).collect();
         let Percentiles { p50, p99, max } = durations.percentiles();
         let near = |value: f64, wanted: f64| (value - wanted).abs() <= wanted / 1_000.0;
-        assert!(near(p50, 50.0) && near(p99, 99.0) && near(max, 100.0), "{p50} {p99} {max}");
+        assert!(
+            near(p50, 50.0) && near(p99, 99.0) && near(max, 100.0),
+            "{p50} {p99} {max}"
+        );
     }
 
     #[test]

@@ -157,7 +157,11 @@ impl Net {
             .endpoint
             .connect(now, self.config.clone(), addr, SERVER_NAME)
             .map_err(|source| NetError::Connect { addr, source })?;
-        let id = LinkId { port: index as u16, handle: handle.0 as u32, serial: self.next_serial };
+        let id = LinkId {
+            port: index as u16,
+            handle: handle.0 as u32,
+            serial: self.next_serial,
+        };
         self.next_serial = self.next_serial.wrapping_add(1);
         port.insert(handle, Link::new(id, owner, connection));
         self.hurry(id);
@@ -199,7 +203,9 @@ impl Net {
             let mut now = Instant::now();
             let mut taken = 0;
             while taken < SOCKET_BATCH_MAX {
-                let Some(packet) = self.ports[index].wire.receive(&mut self.traffic)? else { break };
+                let Some(packet) = self.ports[index].wire.receive(&mut self.traffic)? else {
+                    break;
+                };
                 taken += 1;
                 if taken % CLOCK_PACKETS == 0 {
                     now = Instant::now();
@@ -256,11 +262,17 @@ impl Net {
     /// The local UDP ports, in the order in which they were bound.
     #[must_use]
     pub fn local_ports(&self) -> Vec<u16> {
-        self.ports.iter().filter_map(|port| port.wire.local_addr().ok()).map(|addr| addr.port()).collect()
+        self.ports
+            .iter()
+            .filter_map(|port| port.wire.local_addr().ok())
+            .map(|addr| addr.port())
+            .collect()
     }
 
     fn serve(&mut self, now: Instant, id: LinkId) -> Care {
-        let Some(port) = self.ports.get_mut(usize::from(id.port)) else { return Care::Gone };
+        let Some(port) = self.ports.get_mut(usize::from(id.port)) else {
+            return Care::Gone;
+        };
         port.transmit(now, id, &mut self.inbox, &mut self.traffic)
     }
 

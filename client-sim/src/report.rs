@@ -118,7 +118,10 @@ impl SwarmReport {
             && self.duplicated == 0
             && self.gold_expected == self.gold_found
             && self.items_expected == self.items_found
-            && self.failovers.iter().all(|failover| failover.resumed == failover.players)
+            && self
+                .failovers
+                .iter()
+                .all(|failover| failover.resumed == failover.players)
     }
 
     pub(crate) fn take_verdict(&mut self, verdict: Verdict) {

@@ -145,12 +145,24 @@ impl Swarm {
         let out = self.players.iter().find(|player| *player.life() != Life::Playing);
         let trouble = out.map_or("it had no turn yet", Player::last_trouble).to_owned();
         let (players, seconds) = (self.config.players, self.config.join_deadline_s);
-        SwarmError::JoinDeadline { attached, players, seconds, trouble }
+        SwarmError::JoinDeadline {
+            attached,
+            players,
+            seconds,
+            trouble,
+        }
     }
 
     fn start_player(&mut self, now: Instant) -> Result<(), SwarmError> {
         let index = self.players.len();
-        let SwarmConfig { zones, connect, seed, behavior, first_account, .. } = &self.config;
+        let SwarmConfig {
+            zones,
+            connect,
+            seed,
+            behavior,
+            first_account,
+            ..
+        } = &self.config;
         let zone = zones[index % zones.len()].clone();
         let ticket = self.keys.ticket(Account(first_account + index as u64), zone)?;
         let mut addrs = connect.clone();
@@ -179,7 +191,11 @@ impl Swarm {
         }
         let traffic = self.net.traffic().since(&before);
         let health = self.pace.health(traffic.send_failures);
-        Ok(Played { seconds: start.elapsed().as_secs_f64(), traffic, health })
+        Ok(Played {
+            seconds: start.elapsed().as_secs_f64(),
+            traffic,
+            health,
+        })
     }
 
     /// Wants nothing more, and waits until every player has heard everything that follows from what all wanted.
@@ -194,7 +210,13 @@ impl Swarm {
                 let unsettled = self.unsettled();
                 if unsettled.is_empty() || now >= deadline {
                     self.take_final_state(&unsettled);
-                    self.watch.now(Phase::Done, &self.players, &mut self.tally, self.net.traffic(), observer);
+                    self.watch.now(
+                        Phase::Done,
+                        &self.players,
+                        &mut self.tally,
+                        self.net.traffic(),
+                        observer,
+                    );
                     return Ok(());
                 }
             }
@@ -213,15 +235,30 @@ impl Swarm {
                 *horizon = covered_at.max(*horizon);
             }
         }
-        let reasons = self.players.iter().map(|player| player.unsettled(horizons[player.zone()]));
-        reasons.enumerate().filter_map(|(index, reason)| Some((index, reason?))).collect()
+        let reasons = self
+            .players
+            .iter()
+            .map(|player| player.unsettled(horizons[player.zone()]));
+        reasons
+            .enumerate()
+            .filter_map(|(index, reason)| Some((index, reason?)))
+            .collect()
     }
 
     fn take_final_state(&mut self, unsettled: &[(usize, &'static str)]) {
         let mut settled = vec![true; self.players.len()];
         for (index, reason) in unsettled {
             settled[*index] = false;
-            self.tally.errors.add(format!("player {index} {reason} {} s after the end", self.config.settle_deadline_s));
+            self.tally.errors.add(format!(
+                "player {index} {reason} {} s after the end",
+                self.config.settle_deadline_s
+            ));
+        }
+        let malformed: u64 = self.players.iter().map(Player::malformed_datagrams).sum();
+        if malformed > 0 {
+            self.tally
+                .errors
+                .add(format!("{malformed} datagrams were no snapshots"));
         }
         for index in (0..settled.len()).filter(|index| settled[*index]) {
             self.checker.on_settled(index);
@@ -239,7 +276,9 @@ impl Swarm {
             waiting = self.count(|player| *player.life() == Life::Playing);
         }
         if waiting > 0 {
-            self.tally.errors.add(format!("{waiting} players could not log out within {LEAVE_MAX:?}"));
+            self.tally
+                .errors
+                .add(format!("{waiting} players could not log out within {LEAVE_MAX:?}"));
         }
         while self.net.connections() > 0 && Instant::now() < deadline {
             self.turn()?;
@@ -248,7 +287,14 @@ impl Swarm {
     }
 
     fn report(self, played: Played) -> SwarmReport {
-        let Self { config, checker, tally, players, origin, .. } = self;
+        let Self {
+            config,
+            checker,
+            tally,
+            players,
+            origin,
+            ..
+        } = self;
         let failovers = failover::failovers(&players, &tally);
         let zones = tally.zones.iter().enumerate().map(|(index, zone)| ZonePlayers {
             name: zone.name.to_string(),
@@ -298,7 +344,9 @@ impl Swarm {
             if events % CLOCK_EVENTS == 0 {
                 now = Instant::now();
             }
-            self.with_player(owner.player as usize, now, |player, stage| player.on_net(owner, event, stage))?;
+            self.with_player(owner.player as usize, now, |player, stage| {
+                player.on_net(owner, event, stage)
+            })?;
         }
         Ok(())
     }
@@ -333,15 +381,32 @@ impl Swarm {
 
     /// Lets one player act on the stage that all share.
     fn with_player<T>(&mut self, index: usize, now: Instant, act: impl FnOnce(&mut Player, &mut Stage<'_>) -> T) -> T {
-        let Self { net, checker, tally, players, origin, .. } = self;
-        act(&mut players[index], &mut Stage { net, checker, tally, origin: *origin, now })
+        let Self {
+            net,
+            checker,
+            tally,
+            players,
+            origin,
+            ..
+        } = self;
+        act(
+            &mut players[index],
+            &mut Stage {
+                net,
+                checker,
+                tally,
+                origin: *origin,
+                now,
+            },
+        )
     }
 
     fn watch(&mut self, phase: Phase, observer: &mut dyn FnMut(&Progress) -> Control) -> Control {
         if !self.watch.is_due(Instant::now()) {
             return Control::Continue;
         }
-        self.watch.now(phase, &self.players, &mut self.tally, self.net.traffic(), observer)
+        self.watch
+            .now(phase, &self.players, &mut self.tally, self.net.traffic(), observer)
     }
 
     fn count(&self, wanted: impl Fn(&Player) -> bool) -> usize {
@@ -350,5 +415,8 @@ impl Swarm {
 }
 
 fn machine_config() -> ClientConfig {
-    ClientConfig { frame_ms: MACHINE_FRAME_MS, ..ClientConfig::default() }
+    ClientConfig {
+        frame_ms: MACHINE_FRAME_MS,
+        ..ClientConfig::default()
+    }
 }

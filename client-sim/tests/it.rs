@@ -1,6 +1,9 @@
 //! `client-sim` against real QUIC servers in this process.
 
+#[cfg(test)]
 mod it {
     mod net;
     mod server;
+    mod swarm;
+    mod world;
 }

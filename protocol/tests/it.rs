@@ -1,5 +1,7 @@
 //! Tests of the protocol through its public interface, in one binary so that it links once.
 
+// The attribute tells clippy that helpers in here are test code too.
+#[cfg(test)]
 mod it {
     mod client;
     mod codec;

@@ -18,7 +18,13 @@ const SEEDS: u64 = 200;
 const PLANTED_SEEDS: u64 = 40;
 
 fn run(seed: u64, plant: Option<Plant>) -> Result<Tally, Divergence> {
-    history::run(seed, Rig { shuffle_seed: None, plant })
+    history::run(
+        seed,
+        Rig {
+            shuffle_seed: None,
+            plant,
+        },
+    )
 }
 
 #[test]
@@ -38,7 +44,9 @@ fn restored_and_replayed_worlds_equal_the_world_stepped_straight_through() {
 
 #[test]
 fn one_seed() {
-    let seed = std::env::var("EVERHOLD_SEED").ok().map_or(0, |seed| seed.parse().expect("EVERHOLD_SEED is a number"));
+    let seed = std::env::var("EVERHOLD_SEED")
+        .ok()
+        .map_or(0, |seed| seed.parse().expect("EVERHOLD_SEED is a number"));
     if let Err(divergence) = run(seed, None) {
         panic!("seed {seed}: {divergence}");
     }
@@ -46,7 +54,10 @@ fn one_seed() {
 
 /// The plant must make the property fail, and the property must say so by a difference and not by an accident.
 fn assert_caught(plant: Plant) {
-    let caught = (0..PLANTED_SEEDS).filter(|&seed| run(seed, Some(plant)).is_err()).take(2).count();
+    let caught = (0..PLANTED_SEEDS)
+        .filter(|&seed| run(seed, Some(plant)).is_err())
+        .take(2)
+        .count();
     assert_eq!(caught, 2, "{plant:?} went unnoticed in {PLANTED_SEEDS} histories");
 }
 

@@ -4,8 +4,14 @@
 const MARK: &str = " #";
 
 /// Words, chosen by number: nobody reads them.
-const WORDS: [&str; 6] =
-    ["anyone at the pier?", "rope for bread", "fair winds", "wolves by the hedge", "who lost a lantern?", "good morning"];
+const WORDS: [&str; 6] = [
+    "anyone at the pier?",
+    "rope for bread",
+    "fair winds",
+    "wolves by the hedge",
+    "who lost a lantern?",
+    "good morning",
+];
 
 /// The speaker's line number `number`, counted from 1.
 pub(crate) fn line(number: u32) -> String {

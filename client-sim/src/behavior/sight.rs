@@ -12,19 +12,32 @@ pub(super) struct Sight<'a> {
 
 impl<'a> Sight<'a> {
     pub(super) fn of(mirror: &'a Mirror) -> Self {
-        Self { mirror, square_max: i64::MAX }
+        Self {
+            mirror,
+            square_max: i64::MAX,
+        }
     }
 
     /// Only what is at most `cm` away.
     pub(super) fn within(self, cm: i64) -> Self {
-        Self { square_max: cm * cm, ..self }
+        Self {
+            square_max: cm * cm,
+            ..self
+        }
     }
 
     /// The nearest of a kind that lives; the lower id of equals.
     pub(super) fn nearest(self, kind: EntityKind) -> Option<&'a EntityView> {
-        let near = self.mirror.entities.iter().filter(|entity| entity.kind == kind && entity.health > 0);
-        let near = near.map(|entity| (self.square(entity), entity)).filter(|(square, _)| *square <= self.square_max);
-        near.min_by_key(|(square, entity)| (*square, entity.id)).map(|(_, entity)| entity)
+        let near = self
+            .mirror
+            .entities
+            .iter()
+            .filter(|entity| entity.kind == kind && entity.health > 0);
+        let near = near
+            .map(|entity| (self.square(entity), entity))
+            .filter(|(square, _)| *square <= self.square_max);
+        near.min_by_key(|(square, entity)| (*square, entity.id))
+            .map(|(_, entity)| entity)
     }
 
     /// Straight towards it at full speed; `None` on the spot.
@@ -46,6 +59,9 @@ impl<'a> Sight<'a> {
 
     fn offset(self, entity: &EntityView) -> (i64, i64) {
         let own = &self.mirror.own;
-        (i64::from(entity.x) - i64::from(own.x), i64::from(entity.y) - i64::from(own.y))
+        (
+            i64::from(entity.x) - i64::from(own.x),
+            i64::from(entity.y) - i64::from(own.y),
+        )
     }
 }

@@ -8,14 +8,30 @@ use super::{Behavior, Mind};
 const MINUTE_FRAMES: usize = 1_200;
 
 fn alone() -> Mirror {
-    let item = Item { uid: EntityId::new(1, 90), kind: 0 };
-    let own = OwnState { x: 10_000, y: 10_000, hp: 100, gold: 100, items: vec![item] };
-    Mirror { own, ..Mirror::default() }
+    let item = Item {
+        uid: EntityId::new(1, 90),
+        kind: 0,
+    };
+    let mut mirror = Mirror::default();
+    mirror.own.clone_from(&OwnState {
+        x: 10_000,
+        y: 10_000,
+        hp: 100,
+        gold: 100,
+        items: vec![item],
+    });
+    mirror
 }
 
 fn with(kind: EntityKind, x: i32, y: i32) -> Mirror {
     let mut mirror = alone();
-    mirror.entities.push(EntityView { id: EntityId::new(1, 7), kind, x, y, health: 255 });
+    mirror.entities.push(EntityView {
+        id: EntityId::new(1, 7),
+        kind,
+        x,
+        y,
+        health: 255,
+    });
     mirror
 }
 
@@ -31,7 +47,10 @@ fn count(intents: &[Intent], wanted: impl Fn(&Intent) -> bool) -> usize {
 #[test]
 fn same_seed_decides_the_same() {
     let mirror = with(EntityKind::Player, 10_050, 10_000);
-    assert_eq!(play(Behavior::Trade, &mirror, MINUTE_FRAMES), play(Behavior::Trade, &mirror, MINUTE_FRAMES));
+    assert_eq!(
+        play(Behavior::Trade, &mirror, MINUTE_FRAMES),
+        play(Behavior::Trade, &mirror, MINUTE_FRAMES)
+    );
 }
 
 #[test]
@@ -45,7 +64,12 @@ fn wanderer_turns_about_once_a_second_and_holds_its_heading_between() {
 #[test]
 fn item_within_reach_is_picked_up() {
     let intents = play(Behavior::Wander, &with(EntityKind::Item, 10_100, 10_000), MINUTE_FRAMES);
-    assert!(count(&intents, |intent| matches!(intent, Intent::PickUp { item } if *item == EntityId::new(1, 7))) > 50);
+    assert!(
+        count(
+            &intents,
+            |intent| matches!(intent, Intent::PickUp { item } if *item == EntityId::new(1, 7))
+        ) > 50
+    );
 }
 
 #[test]
@@ -56,16 +80,29 @@ fn item_out_of_reach_is_left() {
 
 #[test]
 fn monster_near_by_is_struck() {
-    let intents = play(Behavior::Wander, &with(EntityKind::Monster, 10_100, 10_000), MINUTE_FRAMES);
+    let intents = play(
+        Behavior::Wander,
+        &with(EntityKind::Monster, 10_100, 10_000),
+        MINUTE_FRAMES,
+    );
     assert!(count(&intents, |intent| matches!(intent, Intent::Strike { .. })) > 50);
 }
 
 #[test]
 fn trader_gives_every_two_to_three_seconds() {
-    let intents = play(Behavior::Trade, &with(EntityKind::Player, 10_100, 10_000), MINUTE_FRAMES);
-    let gold = count(&intents, |intent| matches!(intent, Intent::GiveGold { amount: 1..=5, .. }));
+    let intents = play(
+        Behavior::Trade,
+        &with(EntityKind::Player, 10_100, 10_000),
+        MINUTE_FRAMES,
+    );
+    let gold = count(&intents, |intent| {
+        matches!(intent, Intent::GiveGold { amount: 1..=5, .. })
+    });
     let things = count(&intents, |intent| matches!(intent, Intent::GiveItem { .. }));
-    assert!((20..=31).contains(&(gold + things)), "{gold} gifts of gold and {things} of things in a minute");
+    assert!(
+        (20..=31).contains(&(gold + things)),
+        "{gold} gifts of gold and {things} of things in a minute"
+    );
     assert!(gold > things && things > 0);
 }
 
@@ -75,13 +112,26 @@ fn trader_without_gold_and_things_gives_nothing() {
     mirror.own.gold = 0;
     mirror.own.items.clear();
     let intents = play(Behavior::Trade, &mirror, MINUTE_FRAMES);
-    assert_eq!(count(&intents, |intent| matches!(intent, Intent::GiveGold { .. } | Intent::GiveItem { .. })), 0);
+    assert_eq!(
+        count(&intents, |intent| matches!(
+            intent,
+            Intent::GiveGold { .. } | Intent::GiveItem { .. }
+        )),
+        0
+    );
 }
 
 #[test]
 fn trader_walks_towards_company() {
-    let intents = play(Behavior::Trade, &with(EntityKind::Player, 40_000, 10_000), MINUTE_FRAMES);
-    let east = count(&intents, |intent| matches!(intent, Intent::Move(heading) if heading.dx() > 120 && heading.dy() == 0));
+    let intents = play(
+        Behavior::Trade,
+        &with(EntityKind::Player, 40_000, 10_000),
+        MINUTE_FRAMES,
+    );
+    let east = count(
+        &intents,
+        |intent| matches!(intent, Intent::Move(heading) if heading.dx() > 120 && heading.dy() == 0),
+    );
     assert!(east >= 3, "{east} turns to the east");
 }
 
@@ -97,7 +147,9 @@ fn three_hundred_players_say_about_one_line_a_second() {
     let mirror = alone();
     let says = (0..300).map(|player| {
         let mut mind = Mind::new(Behavior::Wander, 9, player);
-        (0..MINUTE_FRAMES).filter(|_| matches!(mind.decide(&mirror), Some(Intent::Say(_)))).count()
+        (0..MINUTE_FRAMES)
+            .filter(|_| matches!(mind.decide(&mirror), Some(Intent::Say(_))))
+            .count()
     });
     let says: usize = says.sum();
     assert!((35..=85).contains(&says), "{says} lines in a minute");
@@ -116,5 +168,11 @@ fn every_intent_is_one_that_the_protocol_takes() {
 #[test]
 fn behavior_is_read_by_its_name() {
     assert_eq!("trade".parse(), Ok(Behavior::Trade));
-    assert!("Trade".parse::<Behavior>().unwrap_err().to_string().contains("`wander` or `trade`"));
+    assert!(
+        "Trade"
+            .parse::<Behavior>()
+            .unwrap_err()
+            .to_string()
+            .contains("`wander` or `trade`")
+    );
 }

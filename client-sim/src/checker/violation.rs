@@ -175,8 +175,14 @@ impl Violation {
             Self::InputsLost { confirmed, known, .. } => u64::from(confirmed.saturating_sub(*known)),
             Self::EventsLost { expected, got, .. } => u64::from(got.saturating_sub(*expected)),
             Self::EventsForgotten { told, known, .. } => u64::from(told.saturating_sub(*known)),
-            Self::WentBack { .. } | Self::ValueMismatch { .. } | Self::GiftOneSided { .. } | Self::ItemMissing { .. } => 1,
-            Self::ItemOdd { what: ItemOddity::LostUnowned, .. } => 1,
+            Self::WentBack { .. }
+            | Self::ValueMismatch { .. }
+            | Self::GiftOneSided { .. }
+            | Self::ItemMissing { .. } => 1,
+            Self::ItemOdd {
+                what: ItemOddity::LostUnowned,
+                ..
+            } => 1,
             Self::OrdersUnbalanced { asked, answered, .. } => asked.saturating_sub(*answered),
             Self::GoldSum { expected, found } => expected.saturating_sub(*found),
             _ => 0,
@@ -188,7 +194,10 @@ impl Violation {
     pub fn duplicated(&self) -> u64 {
         match self {
             Self::EventRepeated { .. } | Self::ChatRepeated { .. } | Self::ItemFromNowhere { .. } => 1,
-            Self::ItemOdd { what: ItemOddity::GainedAgain, .. } => 1,
+            Self::ItemOdd {
+                what: ItemOddity::GainedAgain,
+                ..
+            } => 1,
             Self::ItemOwners { owners: more, .. } | Self::ItemBornAgain { times: more, .. } => u64::from(more - 1),
             Self::OrdersUnbalanced { asked, answered, .. } => answered.saturating_sub(*asked),
             Self::GoldSum { expected, found } => found.saturating_sub(*expected),

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use everhold_protocol::{RefusalCode, ServerMessage};
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use everhold_protocol::message::FrameDecoder;
+use everhold_protocol::{RefusalCode, ServerMessage};
 use quinn_proto::{
-    Connection, ConnectionError, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
+    Connection, ConnectionError, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, VarInt,
+    WriteError,
 };
 
 use super::{LinkId, NetEvent, Owner};
@@ -101,7 +102,12 @@ impl Link {
                     self.tell(NetEvent::Connected, turn);
                     self.flush_control();
                 } else {
-                    self.lose(RefusalCode::Malformed, None, "the server grants no control stream".to_owned(), turn);
+                    self.lose(
+                        RefusalCode::Malformed,
+                        None,
+                        "the server grants no control stream".to_owned(),
+                        turn,
+                    );
                 }
             }
             Event::ConnectionLost { reason } => {
@@ -145,7 +151,14 @@ impl Link {
             match self.decoder.next::<ServerMessage>() {
                 Ok(Some(message)) => self.tell(NetEvent::Control(message), turn),
                 Ok(None) => return,
-                Err(error) => return self.lose(RefusalCode::Malformed, None, format!("unreadable control message: {error}"), turn),
+                Err(error) => {
+                    return self.lose(
+                        RefusalCode::Malformed,
+                        None,
+                        format!("unreadable control message: {error}"),
+                        turn,
+                    );
+                }
             }
         }
     }
@@ -172,7 +185,8 @@ impl Link {
     fn lose(&mut self, answer: RefusalCode, code: Option<u64>, detail: String, turn: &mut Turn<'_>) {
         self.tell(NetEvent::Disconnected { code, detail }, turn);
         self.owner = None;
-        self.connection.close(turn.now, VarInt::from_u32(answer as u32), Bytes::new());
+        self.connection
+            .close(turn.now, VarInt::from_u32(answer as u32), Bytes::new());
     }
 
     fn tell(&self, event: NetEvent, turn: &mut Turn<'_>) {

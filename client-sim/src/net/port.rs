@@ -116,7 +116,12 @@ impl Port {
     /// A port that can talk to the address family of `peer`.
     pub(super) fn bind(peer: SocketAddr) -> io::Result<Self> {
         let endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
-        Ok(Self { wire: Wire::bind(peer)?, endpoint, links: Vec::new(), live: 0 })
+        Ok(Self {
+            wire: Wire::bind(peer)?,
+            endpoint,
+            links: Vec::new(),
+            live: 0,
+        })
     }
 
     /// Whether it talks to IPv4 addresses; otherwise to IPv6.
@@ -148,7 +153,10 @@ impl Port {
         traffic: &mut Traffic,
     ) -> Option<(LinkId, Care)> {
         self.wire.outgoing.clear();
-        match self.endpoint.handle(now, peer, None, None, packet, &mut self.wire.outgoing)? {
+        match self
+            .endpoint
+            .handle(now, peer, None, None, packet, &mut self.wire.outgoing)?
+        {
             DatagramEvent::ConnectionEvent(handle, event) => {
                 let link = self.links.get_mut(handle.0)?.as_deref_mut()?;
                 link.connection.handle_event(event);
@@ -170,7 +178,11 @@ impl Port {
     /// Lets a link look at its timers and send what it has.
     pub(super) fn transmit(&mut self, now: Instant, id: LinkId, inbox: &mut Inbox, traffic: &mut Traffic) -> Care {
         let Self { wire, links, .. } = self;
-        let Some(link) = links.get_mut(id.handle as usize).and_then(Option::as_deref_mut).filter(|l| l.id == id) else {
+        let Some(link) = links
+            .get_mut(id.handle as usize)
+            .and_then(Option::as_deref_mut)
+            .filter(|l| l.id == id)
+        else {
             return Care::Gone;
         };
         link.urgent = false;
@@ -179,7 +191,9 @@ impl Port {
         }
         loop {
             wire.outgoing.clear();
-            let Some(transmit) = link.connection.poll_transmit(now, 1, &mut wire.outgoing) else { break };
+            let Some(transmit) = link.connection.poll_transmit(now, 1, &mut wire.outgoing) else {
+                break;
+            };
             wire.send(transmit.destination, transmit.size, traffic);
         }
         self.drive(now, id, inbox)
@@ -187,7 +201,9 @@ impl Port {
 
     fn drive(&mut self, now: Instant, id: LinkId, inbox: &mut Inbox) -> Care {
         let handle = ConnectionHandle(id.handle as usize);
-        let Some(link) = self.links.get_mut(handle.0).and_then(Option::as_deref_mut) else { return Care::Gone };
+        let Some(link) = self.links.get_mut(handle.0).and_then(Option::as_deref_mut) else {
+            return Care::Gone;
+        };
         match link.drive(handle, &mut self.endpoint, &mut Turn { now, inbox }) {
             Fate::Drained => {
                 self.links[handle.0] = None;

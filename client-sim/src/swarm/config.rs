@@ -69,7 +69,10 @@ impl SwarmConfig {
             Some("no zones")
         } else if self.joins_per_s == 0 {
             Some("no joins per second")
-        } else if [self.seconds, self.join_deadline_s, self.settle_deadline_s].iter().any(|s| !(0.0..1e9).contains(s)) {
+        } else if [self.seconds, self.join_deadline_s, self.settle_deadline_s]
+            .iter()
+            .any(|s| !(0.0..1e9).contains(s))
+        {
             Some("a duration is negative or endless")
         } else {
             None
@@ -181,16 +184,40 @@ mod tests {
 
     #[test]
     fn orders_without_address_players_zones_or_end_are_refused() {
-        let good = SwarmConfig { connect: vec!["127.0.0.1:1".parse().unwrap()], ..SwarmConfig::default() };
+        let good = SwarmConfig {
+            connect: vec!["127.0.0.1:1".parse().unwrap()],
+            ..SwarmConfig::default()
+        };
         assert!(good.check().is_ok() && good.zones.len() == 3);
         let bad = [
-            SwarmConfig { connect: vec![], ..good.clone() },
-            SwarmConfig { players: 0, ..good.clone() },
-            SwarmConfig { zones: vec![], ..good.clone() },
-            SwarmConfig { joins_per_s: 0, ..good.clone() },
-            SwarmConfig { seconds: f64::NAN, ..good.clone() },
-            SwarmConfig { join_deadline_s: -1.0, ..good },
+            SwarmConfig {
+                connect: vec![],
+                ..good.clone()
+            },
+            SwarmConfig {
+                players: 0,
+                ..good.clone()
+            },
+            SwarmConfig {
+                zones: vec![],
+                ..good.clone()
+            },
+            SwarmConfig {
+                joins_per_s: 0,
+                ..good.clone()
+            },
+            SwarmConfig {
+                seconds: f64::NAN,
+                ..good.clone()
+            },
+            SwarmConfig {
+                join_deadline_s: -1.0,
+                ..good
+            },
         ];
-        assert!(bad.iter().all(|config| matches!(config.check(), Err(SwarmError::Config(_)))));
+        assert!(
+            bad.iter()
+                .all(|config| matches!(config.check(), Err(SwarmError::Config(_))))
+        );
     }
 }

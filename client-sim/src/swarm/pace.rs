@@ -40,7 +40,12 @@ pub(super) struct Pace {
 impl Pace {
     /// Starts watching the calling thread, which must be the one that asks for [`Pace::health`].
     pub(super) fn start(period: Duration) -> Self {
-        Self { late: Durations::new(), period, wall: Instant::now(), cpu: thread_cpu() }
+        Self {
+            late: Durations::new(),
+            period,
+            wall: Instant::now(),
+            cpu: thread_cpu(),
+        }
     }
 
     /// Frames began so much later than their time.
@@ -70,7 +75,10 @@ fn judge(late: &Durations, period: Duration, cpu_percent: f64, send_failures: u6
 
 fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]
@@ -83,7 +91,9 @@ mod tests {
 
     fn late(ms: u64, of_hundred: usize) -> crate::meter::Durations {
         let punctual = std::iter::repeat_n(Duration::from_millis(1), 100 - of_hundred);
-        punctual.chain(std::iter::repeat_n(Duration::from_millis(ms), of_hundred)).collect()
+        punctual
+            .chain(std::iter::repeat_n(Duration::from_millis(ms), of_hundred))
+            .collect()
     }
 
     #[test]
@@ -95,7 +105,10 @@ mod tests {
     #[test]
     fn loop_with_two_late_frames_in_a_hundred_is_the_bottleneck() {
         let health = judge(&late(40, 2), PERIOD, 50.0, 0);
-        assert!(health.is_bottleneck && (health.late_frames_percent - 2.0).abs() < 0.01, "{health:?}");
+        assert!(
+            health.is_bottleneck && (health.late_frames_percent - 2.0).abs() < 0.01,
+            "{health:?}"
+        );
     }
 
     #[test]

@@ -165,6 +165,11 @@ impl Player {
         Ok(())
     }
 
+    /// Datagrams from its owner that no client can read.
+    pub(super) fn malformed_datagrams(&self) -> u64 {
+        self.client.malformed_datagrams()
+    }
+
     pub(super) fn leave(&mut self, stage: &mut Stage<'_>) -> Result<(), NetError> {
         self.leaving = true;
         self.client.logout(stage.since());
@@ -197,7 +202,9 @@ impl Player {
 
     /// Why it is not settled yet, or `None`: all its intents are covered, it has seen `horizon`, and all events up to its last snapshot are in.
     pub(super) fn unsettled(&self, horizon: Option<(u32, Tick)>) -> Option<&'static str> {
-        let Some(header) = self.last_header else { return Some("has seen nothing") };
+        let Some(header) = self.last_header else {
+            return Some("has seen nothing");
+        };
         if self.life != Life::Playing || !self.client.is_attached() {
             return Some("is not attached");
         }
@@ -215,17 +222,25 @@ impl Player {
 
     /// Whether all its intents are covered; then, by which snapshot.
     pub(super) fn covered(&self) -> Option<Option<(u32, Tick)>> {
-        let done = self.last_header.is_some_and(|header| header.last_input_seq >= self.last_pushed);
+        let done = self
+            .last_header
+            .is_some_and(|header| header.last_input_seq >= self.last_pushed);
         done.then_some(self.covered_at)
     }
 
     fn play(&mut self, intended: Duration, stage: &mut Stage<'_>) {
-        let Some(intent) = self.mind.decide(self.client.mirror()) else { return };
+        let Some(intent) = self.mind.decide(self.client.mirror()) else {
+            return;
+        };
         match self.client.push_intent(stage.since(), intent.clone()) {
             Ok(seq) => {
                 stage.tally.intents += 1;
                 stage.checker.on_asked(self.index as usize, seq, &intent);
-                self.pending.push_back(Pending { seq, intended, epoch: self.epoch_shown });
+                self.pending.push_back(Pending {
+                    seq,
+                    intended,
+                    epoch: self.epoch_shown,
+                });
                 self.last_pushed = seq;
             }
             Err(_) => stage.tally.intents_refused += 1,
@@ -256,22 +271,32 @@ impl Player {
     fn finish(&mut self, stage: &mut Stage<'_>) {
         self.life = if self.leaving { Life::Left } else { Life::Ended };
         if self.life == Life::Ended {
-            stage.tally.errors.add(format!("player {} ended: {}", self.index, self.last_trouble));
+            stage
+                .tally
+                .errors
+                .add(format!("player {} ended: {}", self.index, self.last_trouble));
         }
     }
 
     fn link(&self, conn: ConnId) -> Option<LinkId> {
-        self.links.iter().find(|(other, _)| *other == conn).map(|(_, link)| *link)
+        self.links
+            .iter()
+            .find(|(other, _)| *other == conn)
+            .map(|(_, link)| *link)
     }
 
     fn obey(&mut self, command: Command, stage: &mut Stage<'_>) -> Result<(), NetError> {
         match command {
             Command::Connect { conn, addr } => {
-                let owner = Owner { player: self.index, conn: conn.0 };
+                let owner = Owner {
+                    player: self.index,
+                    conn: conn.0,
+                };
                 match stage.net.connect(stage.now, addr, owner) {
                     Ok(link) => self.links.push((conn, link)),
                     Err(error @ NetError::Connect { .. }) => {
-                        self.client.handle_disconnected(stage.since(), conn, None, &error.to_string());
+                        self.client
+                            .handle_disconnected(stage.since(), conn, None, &error.to_string());
                     }
                     Err(error) => return Err(error),
                 }
@@ -316,7 +341,17 @@ impl Player {
     }
 
     fn on_attached(&mut self, notice: &Notice, stage: &mut Stage<'_>) {
-        let Notice::Attached { epoch, zone, session, last_input_seq, rewound_ticks, own, failover, .. } = notice else {
+        let Notice::Attached {
+            epoch,
+            zone,
+            session,
+            last_input_seq,
+            rewound_ticks,
+            own,
+            failover,
+            ..
+        } = notice
+        else {
             return;
         };
         self.life = Life::Playing;
@@ -342,9 +377,14 @@ impl Player {
         if header.epoch > self.epoch_shown {
             self.cross(header.epoch, now, stage);
         }
-        while let Some(pending) = self.pending.pop_front_if(|pending| pending.seq <= header.last_input_seq) {
+        while let Some(pending) = self
+            .pending
+            .pop_front_if(|pending| pending.seq <= header.last_input_seq)
+        {
             let latency = now.saturating_sub(pending.intended);
-            stage.tally.record_update(self.zone, latency, pending.epoch == header.epoch);
+            stage
+                .tally
+                .record_update(self.zone, latency, pending.epoch == header.epoch);
             if pending.seq == self.last_pushed {
                 self.covered_at = Some((header.epoch, header.tick));
             }

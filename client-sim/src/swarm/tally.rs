@@ -100,10 +100,16 @@ impl Tally {
 
     /// The place of a zone, which is new to the tally if a player's home is elsewhere than its ticket says.
     pub(super) fn zone(&mut self, name: &ZoneName) -> usize {
-        self.zones.iter().position(|zone| zone.name == *name).unwrap_or_else(|| {
-            self.zones.push(ZoneTally { name: name.clone(), window: Durations::new() });
-            self.zones.len() - 1
-        })
+        self.zones
+            .iter()
+            .position(|zone| zone.name == *name)
+            .unwrap_or_else(|| {
+                self.zones.push(ZoneTally {
+                    name: name.clone(),
+                    window: Durations::new(),
+                });
+                self.zones.len() - 1
+            })
     }
 
     pub(super) fn record_update(&mut self, zone: usize, latency: Duration, steady: bool) {
@@ -124,6 +130,9 @@ mod tests {
         let mut errors = Errors::default();
         (0..100).for_each(|number| errors.add(format!("number {number}")));
         let lines = errors.into_lines();
-        assert_eq!((lines.len(), lines.last().map(String::as_str)), (33, Some("and 68 more")));
+        assert_eq!(
+            (lines.len(), lines.last().map(String::as_str)),
+            (33, Some("and 68 more"))
+        );
     }
 }

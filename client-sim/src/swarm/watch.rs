@@ -21,7 +21,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last_at: now, traffic: Traffic::default(), running_since: None }
+        Self {
+            last_at: now,
+            traffic: Traffic::default(),
+            running_since: None,
+        }
     }
 
     /// From now on the play is counted.
@@ -43,7 +47,10 @@ impl Watch {
         observer: &mut dyn FnMut(&Progress) -> Control,
     ) -> Control {
         let now = Instant::now();
-        let window_s = now.saturating_duration_since(self.last_at).as_secs_f64().max(f64::MIN_POSITIVE);
+        let window_s = now
+            .saturating_duration_since(self.last_at)
+            .as_secs_f64()
+            .max(f64::MIN_POSITIVE);
         let spent = traffic.since(&self.traffic);
         (self.last_at, self.traffic) = (now, traffic);
         let attached = players.iter().filter(|player| *player.life() == Life::Playing).count();
@@ -72,7 +79,11 @@ impl Watch {
 /// Each zone as its players see it; the latency windows start anew.
 fn zones(players: &[Player], tally: &mut Tally) -> Vec<ZoneProgress> {
     let zones = tally.zones.iter_mut().enumerate().map(|(index, zone)| {
-        let here = || players.iter().filter(|player| player.zone() == index && *player.life() == Life::Playing);
+        let here = || {
+            players
+                .iter()
+                .filter(|player| player.zone() == index && *player.life() == Life::Playing)
+        };
         let epochs: BTreeSet<u32> = here().filter_map(|player| player.epochs().last().copied()).collect();
         let update_latency_ms = zone.window.percentiles();
         zone.window.clear();

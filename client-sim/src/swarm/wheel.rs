@@ -30,7 +30,12 @@ pub(super) struct Wheel {
 
 impl Wheel {
     pub(super) fn new(players: usize, period: Duration, start: Duration) -> Self {
-        Self { players, period, start, slot: 0 }
+        Self {
+            players,
+            period,
+            start,
+            slot: 0,
+        }
     }
 
     /// The next slot whose time has come. A loop that is more than a period late skips whole periods: a player never has two frames at once.
@@ -49,7 +54,10 @@ impl Wheel {
                 self.slot += missed as u64 * u64::from(SLOTS);
             }
         }
-        Some(Due { at, players: bound(place)..bound(place + 1) })
+        Some(Due {
+            at,
+            players: bound(place)..bound(place + 1),
+        })
     }
 
     /// When the next slot's time comes.

@@ -36,7 +36,9 @@ fn owner(player: u32) -> Owner {
 
 fn connected(server: &Server, net: &mut Net) -> LinkId {
     let link = net.connect(Instant::now(), server.addr, owner(0)).unwrap();
-    wait(net, &[link], |_, event| matches!(event, NetEvent::Connected).then_some(()));
+    wait(net, &[link], |_, event| {
+        matches!(event, NetEvent::Connected).then_some(())
+    });
     link
 }
 
@@ -45,7 +47,10 @@ fn control_messages_go_both_ways() {
     let server = Server::start();
     let mut net = Net::new(server.certificate.clone(), 1).unwrap();
     let link = connected(&server, &mut net);
-    let hello = ClientMessage::Hello { protocol: PROTOCOL_VERSION, credential: Credential::Ticket(vec![7; 500]) };
+    let hello = ClientMessage::Hello {
+        protocol: PROTOCOL_VERSION,
+        credential: Credential::Ticket(vec![7; 500]),
+    };
     net.send_control(link, &hello).unwrap();
     let (who, detail) = wait(&mut net, &[link], |who, event| match event {
         NetEvent::Control(ServerMessage::Refused { detail, .. }) => Some((who, detail)),
@@ -108,14 +113,19 @@ fn server_with_another_certificate_is_refused() {
         NetEvent::Disconnected { detail, code: None } => Some(detail),
         _ => None,
     });
-    assert!(detail.contains("certificate") || detail.contains("Certificate"), "{detail}");
+    assert!(
+        detail.contains("certificate") || detail.contains("Certificate"),
+        "{detail}"
+    );
 }
 
 #[test]
 fn hundred_connections_on_three_sockets_keep_their_datagrams_apart() {
     let server = Server::start();
     let mut net = Net::new(server.certificate.clone(), 3).unwrap();
-    let links: Vec<LinkId> = (0..100).map(|player| net.connect(Instant::now(), server.addr, owner(player)).unwrap()).collect();
+    let links: Vec<LinkId> = (0..100)
+        .map(|player| net.connect(Instant::now(), server.addr, owner(player)).unwrap())
+        .collect();
     let mut up = 0;
     wait(&mut net, &links, |_, event| {
         up += usize::from(matches!(event, NetEvent::Connected));

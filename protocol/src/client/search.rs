@@ -154,11 +154,20 @@ impl Client {
         targets
     }
 
-    /// The owner's address, after its connection is gone: asked last in a round, for a process that starts again in its place.
-    pub(super) fn search_last_at(&mut self, addr: SocketAddr) {
-        let Some(Search { targets, left, .. }) = &mut self.search else {
+    /// The owner's connection is gone: no pause holds the search back any longer. Its address is asked last in a round, for a process
+    /// that starts again in its place.
+    pub(super) fn search_after_loss(&mut self, now: Duration, addr: SocketAddr) {
+        self.search(now, Cause::Loss);
+        let Some(Search {
+            targets,
+            left,
+            retry_at,
+            ..
+        }) = &mut self.search
+        else {
             return;
         };
+        *retry_at = None;
         // Those that this round has not tried stand first.
         match targets.iter().position(|&target| target == addr) {
             Some(place) if place < *left => {
@@ -171,6 +180,7 @@ impl Client {
             }
             _ => {}
         }
+        self.advance_search(now);
     }
 
     /// Sees to it that a search goes on: by what is under way, else the next target, else a pause.

@@ -12,6 +12,8 @@ use super::map::{SIDE_CM_MAX, SPEED_CM_S_MAX, ZoneMap, ZoneRules};
 const RULES_VERSION: u32 = 1;
 /// The longest time of any rule, ms: an hour. It keeps every tick count far from overflow.
 const TIME_MS_MAX: u32 = 3_600_000;
+/// The most gold that comes into being at once: a change of a purse is told as a signed number, and this is far from its limit.
+const GOLD_MAX: u64 = 1_000_000;
 
 /// Why a text is no rule book.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -254,7 +256,13 @@ fn check(text: &Text) -> Result<(), String> {
     if let Some((name, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
         return Err(format!("{name} must be at least 1, not {value}"));
     }
-    let lengths = [player.reach_cm, strike.range_cm, monster.sight_cm, monster.leash_cm, monster.bite_range_cm];
+    let lengths = [
+        player.reach_cm,
+        strike.range_cm,
+        monster.sight_cm,
+        monster.leash_cm,
+        monster.bite_range_cm,
+    ];
     if lengths.into_iter().any(|cm| cm > SIDE_CM_MAX) {
         return Err(format!("no reach, range, sight, or leash may exceed {SIDE_CM_MAX} cm"));
     }
@@ -266,8 +274,13 @@ fn check(text: &Text) -> Result<(), String> {
             return Err(format!("{name} must be within 1..={SPEED_CM_S_MAX}, not {speed}"));
         }
     }
-    if monster.loot_gold_min > monster.loot_gold_max || monster.loot_gold_max > 1_000_000 {
-        return Err("monster.loot_gold_min must not exceed loot_gold_max, nor that a million".into());
+    if monster.loot_gold_min > monster.loot_gold_max || monster.loot_gold_max > GOLD_MAX {
+        return Err(format!(
+            "monster.loot_gold_min must not exceed loot_gold_max, nor that {GOLD_MAX}"
+        ));
+    }
+    if player.start_gold > GOLD_MAX {
+        return Err(format!("player.start_gold must not exceed {GOLD_MAX}"));
     }
     if player.start_items.len() > INVENTORY_ITEMS_MAX || item.kinds.len() > usize::from(u16::MAX) {
         return Err(format!(

@@ -46,6 +46,34 @@ pub struct Declared {
     pub treatment: Treatment,
 }
 
+impl Declared {
+    fn new<T>(treatment: Treatment) -> Self {
+        Self {
+            name: std::any::type_name::<T>(),
+            treatment,
+        }
+    }
+}
+
+/// Every type that a zone's World may hold, bevy's own aside.
+#[must_use]
+pub fn declarations() -> Vec<Declared> {
+    use Treatment::{Derived, Output, State};
+    let beside_the_state = [
+        // The key of every captured row.
+        Declared::new::<Id>(State(Sight::Everyone)),
+        Declared::new::<super::config::Setting>(Derived),
+        Declared::new::<super::index::Directory>(Derived),
+        Declared::new::<Ledger>(Derived),
+        Declared::new::<super::grid::PreyGrid>(Derived),
+        Declared::new::<super::value::ValueDigest>(Derived),
+        Declared::new::<super::tell::Told>(Output),
+        Declared::new::<super::intents::Wishes>(Output),
+        Declared::new::<super::systems::monsters::Bites>(Output),
+    ];
+    super::state::STATE.iter().copied().chain(beside_the_state).collect()
+}
+
 /// A declared component or resource of the state.
 pub trait State: super::field::Field {
     /// Its number in captures; never used again for another type.
@@ -183,22 +211,6 @@ macro_rules! state {
                 if mask != 0 {
                     visit(id, mask, &bytes);
                 }
-            }
-        }
-
-        /// Visits every component's bytes: `visit(id, kind, bytes)`, in no particular order.
-        pub(crate) fn visit_components(
-            world: &bevy_ecs::world::World,
-            query: &mut RowQuery,
-            mut visit: impl FnMut(everhold_protocol::EntityId, u8, &[u8]),
-        ) {
-            let mut bytes = Vec::new();
-            for (&$crate::zone::registry::Id(id), ($($cfield,)*)) in query.iter(world) {
-                $(if let Some(component) = $cfield {
-                    bytes.clear();
-                    $crate::zone::field::Field::put(&*component, &mut bytes);
-                    visit(id, $ckind, &bytes);
-                })*
             }
         }
 

@@ -91,13 +91,21 @@ impl Zone {
             audit.items.extend(&belongings.items);
             audit.outbox_events += outbox.events.len();
             for event in outbox.events.iter().filter(|event| event.tick == tick) {
-                if let Event::Gold { delta, cause: GoldCause::Start | GoldCause::Loot, .. } = event.event {
+                if let Event::Gold {
+                    delta,
+                    cause: GoldCause::Start | GoldCause::Loot,
+                    ..
+                } = event.event
+                {
                     audit.gold_minted += delta.unsigned_abs();
                 }
             }
         }
         let mut ground = self.world.query::<(&Id, &Lying)>();
-        audit.items.extend(ground.iter(&self.world).map(|(id, lying)| Item { uid: id.0, kind: lying.kind }));
+        audit.items.extend(ground.iter(&self.world).map(|(id, lying)| Item {
+            uid: id.0,
+            kind: lying.kind,
+        }));
         audit.items.sort_unstable();
         audit
     }
@@ -164,7 +172,10 @@ fn changed(mut moved: Query<'_, '_, &mut Health, (With<Session>, Changed<Body>)>
 #[derive(Message)]
 struct Nudge;
 
-fn read_message(mut nudges: MessageReader<'_, '_, Nudge>, mut players: Query<'_, '_, (&Id, &mut Health), With<Session>>) {
+fn read_message(
+    mut nudges: MessageReader<'_, '_, Nudge>,
+    mut players: Query<'_, '_, (&Id, &mut Health), With<Session>>,
+) {
     for _ in nudges.read() {
         nudge_least(&mut players);
     }
@@ -177,17 +188,28 @@ fn write_message(clock: Res<'_, Clock>, mut nudges: ResMut<'_, Messages<Nudge>>)
     }
 }
 
-fn float_sum(bodies: Query<'_, '_, &Body, With<Session>>, mut players: Query<'_, '_, (&Id, &mut Health), With<Session>>) {
-    let sum: f32 = bodies.iter().map(|body| body.x as f32 * 0.1 + body.y as f32 * 0.37).sum();
+fn float_sum(
+    bodies: Query<'_, '_, &Body, With<Session>>,
+    mut players: Query<'_, '_, (&Id, &mut Health), With<Session>>,
+) {
+    let sum: f32 = bodies
+        .iter()
+        .map(|body| body.x as f32 * 0.1 + body.y as f32 * 0.37)
+        .sum();
     if let Some((_, mut least)) = players.iter_mut().min_by_key(|(id, _)| id.0) {
         least.max = (sum.to_bits() % 1_000) as u16 + 1;
     }
 }
 
 fn commands_order(mut commands: Commands<'_, '_>, players: Query<'_, '_, (Entity, &Id, &Health), With<Session>>) {
-    let Some((shared, ..)) = players.iter().min_by_key(|(_, id, _)| id.0) else { return };
+    let Some((shared, ..)) = players.iter().min_by_key(|(_, id, _)| id.0) else {
+        return;
+    };
     for (_, id, health) in &players {
-        commands.entity(shared).insert(Health { hp: health.hp, max: (id.0.0 % 1_000) as u16 + 1 });
+        commands.entity(shared).insert(Health {
+            hp: health.hp,
+            max: (id.0.0 % 1_000) as u16 + 1,
+        });
     }
 }
 

@@ -54,7 +54,10 @@ pub(crate) fn lose(world: &mut World, entity: Entity, item: Item, cause: ItemCau
 }
 
 fn renew_digest(world: &mut World, entity: Entity) {
-    if let Some(digest) = world.get::<Belongings>(entity).map(ValueDigest::of) {
-        world.entity_mut(entity).insert(digest);
+    let Some(now) = world.get::<Belongings>(entity).map(ValueDigest::of) else {
+        return;
+    };
+    if let Some(mut digest) = world.get_mut::<ValueDigest>(entity) {
+        *digest = now;
     }
 }

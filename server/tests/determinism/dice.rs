@@ -22,6 +22,10 @@ impl Dice {
     }
 
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
-        if from.is_empty() { None } else { Some(&from[self.below(from.len() as u64) as usize]) }
+        if from.is_empty() {
+            None
+        } else {
+            Some(&from[self.below(from.len() as u64) as usize])
+        }
     }
 }

@@ -84,7 +84,10 @@ impl Tally {
             ("adoptions", self.adoptions),
             ("failed captures", self.failed_captures),
             ("losses with a full outbox", self.losses_with_full_outbox),
-            ("losses after a despawn since the base", self.losses_after_despawn_since_base),
+            (
+                "losses after a despawn since the base",
+                self.losses_after_despawn_since_base,
+            ),
         ];
         for (part, count) in parts {
             assert!(count >= 100, "only {count} {part} in all histories");
@@ -92,15 +95,28 @@ impl Tally {
     }
 
     fn note(&mut self, outputs: &Outputs) {
-        self.refusals += outputs.replies.iter().filter(|(_, reply)| matches!(reply, Reply::Refused(_))).count() as u64;
+        self.refusals += outputs
+            .replies
+            .iter()
+            .filter(|(_, reply)| matches!(reply, Reply::Refused(_)))
+            .count() as u64;
         for (_, event) in &outputs.events {
             match &event.event {
                 Event::Death { .. } => self.deaths += 1,
                 Event::Respawn => self.respawns += 1,
                 Event::Kill { .. } => self.kills += 1,
-                Event::ItemGained { cause: ItemCause::PickedUp, .. } => self.pick_ups += 1,
-                Event::ItemGained { cause: ItemCause::GiftFrom(_), .. } => self.gifts += 1,
-                Event::Rejected { reason: RejectReason::Contested, .. } => self.contests += 1,
+                Event::ItemGained {
+                    cause: ItemCause::PickedUp,
+                    ..
+                } => self.pick_ups += 1,
+                Event::ItemGained {
+                    cause: ItemCause::GiftFrom(_),
+                    ..
+                } => self.gifts += 1,
+                Event::Rejected {
+                    reason: RejectReason::Contested,
+                    ..
+                } => self.contests += 1,
                 _ => {}
             }
         }
@@ -123,7 +139,15 @@ impl Hosted {
     fn new(config: ZoneConfig, rig: Rig) -> Self {
         let zone = Zone::rigged(config.clone(), rig);
         let chain = Vec::new();
-        Self { config, rig, zone, chain, at_base: BTreeSet::new(), journal: Vec::new(), captures: 0 }
+        Self {
+            config,
+            rig,
+            zone,
+            chain,
+            at_base: BTreeSet::new(),
+            journal: Vec::new(),
+            captures: 0,
+        }
     }
 
     /// Cuts; on success the store has it and the journal is trimmed. One in six bases; the first must be one.
@@ -153,7 +177,10 @@ impl Hosted {
         };
         for (inputs, told) in &self.journal {
             if self.zone.step(inputs) != *told {
-                return Err(Divergence { tick: self.zone.tick(), what: "replayed outputs" });
+                return Err(Divergence {
+                    tick: self.zone.tick(),
+                    what: "replayed outputs",
+                });
             }
         }
         Ok(())
@@ -174,7 +201,12 @@ fn entities(zone: &mut Zone) -> BTreeSet<EntityId> {
 
 fn config(seed: u64) -> ZoneConfig {
     let rules = Arc::new(RuleBook::from_toml(include_str!("arena.toml")).expect("the arena is well-formed"));
-    ZoneConfig { name: "arena".parse().expect("a name"), seed, tick_hz: 20, rules }
+    ZoneConfig {
+        name: "arena".parse().expect("a name"),
+        seed,
+        tick_hz: 20,
+        rules,
+    }
 }
 
 /// Lives the history of this seed.
@@ -182,8 +214,20 @@ pub(crate) fn run(seed: u64, rig: Rig) -> Result<Tally, Divergence> {
     let mut dice = Dice(seed ^ 0x5eed);
     let config = config(seed);
     let rules_id = config.rules_id();
-    let mut straight = Zone::rigged(config.clone(), Rig { shuffle_seed: Some(seed), ..rig });
-    let mut hosted = Hosted::new(config, Rig { shuffle_seed: Some(seed + 1_000), ..rig });
+    let mut straight = Zone::rigged(
+        config.clone(),
+        Rig {
+            shuffle_seed: Some(seed),
+            ..rig
+        },
+    );
+    let mut hosted = Hosted::new(
+        config,
+        Rig {
+            shuffle_seed: Some(seed + 1_000),
+            ..rig
+        },
+    );
     let mut players = Players::new(seed);
     let mut tally = Tally::default();
     let (mut scene, mut epoch) = (Scene::default(), 0);
@@ -202,7 +246,11 @@ pub(crate) fn run(seed: u64, rig: Rig) -> Result<Tally, Divergence> {
         if tick == 1 || lost.is_some_and(|loss| loss < 2) {
             epoch += 1;
             tally.adoptions += u64::from(tick > 1);
-            inputs.push(Input::EpochStart { epoch, nonce: seed, rules_id });
+            inputs.push(Input::EpochStart {
+                epoch,
+                nonce: seed,
+                rules_id,
+            });
             players.lose_connections();
         }
         inputs.extend(players.act(tick, &scene));
@@ -224,7 +272,11 @@ pub(crate) fn run(seed: u64, rig: Rig) -> Result<Tally, Divergence> {
 }
 
 fn compare<T: PartialEq>(tick: Tick, what: &'static str, one: &T, other: &T) -> Result<(), Divergence> {
-    if one == other { Ok(()) } else { Err(Divergence { tick, what }) }
+    if one == other {
+        Ok(())
+    } else {
+        Err(Divergence { tick, what })
+    }
 }
 
 /// Gold and items in the zone: they come into being where the rules say so, and never go.
@@ -237,10 +289,20 @@ struct Supply {
 impl Supply {
     fn check(&mut self, zone: &mut Zone) {
         let audit = zone.audit();
-        assert_eq!(audit.gold, self.gold + audit.gold_minted, "gold came or went untold in tick {}", zone.tick());
+        assert_eq!(
+            audit.gold,
+            self.gold + audit.gold_minted,
+            "gold came or went untold in tick {}",
+            zone.tick()
+        );
         self.gold = audit.gold;
         let uids: BTreeSet<EntityId> = audit.items.iter().map(|item| item.uid).collect();
-        assert_eq!(uids.len(), audit.items.len(), "an item exists twice after tick {}", zone.tick());
+        assert_eq!(
+            uids.len(),
+            audit.items.len(),
+            "an item exists twice after tick {}",
+            zone.tick()
+        );
         assert!(self.uids.is_subset(&uids), "an item is gone after tick {}", zone.tick());
         self.uids = uids;
     }

@@ -47,7 +47,13 @@ fn hash(secret: u64) -> [u8; 32] {
 impl Players {
     pub(crate) fn new(seed: u64) -> Self {
         let players = (1..=ACCOUNTS).map(|account| (account, Player::default())).collect();
-        Self { dice: Dice(seed), players, next_token: 1, next_ticket: 1, deeds: Deeds::default() }
+        Self {
+            dice: Dice(seed),
+            players,
+            next_token: 1,
+            next_ticket: 1,
+            deeds: Deeds::default(),
+        }
     }
 
     /// The inputs of one tick.
@@ -58,7 +64,9 @@ impl Players {
         for account in 1..=ACCOUNTS {
             let player = self.players[&account].clone();
             match (player.session, player.attached) {
-                (Some(session), Some(token)) => self.act_attached(&mut inputs, account, session, token, (scene, wanted)),
+                (Some(session), Some(token)) => {
+                    self.act_attached(&mut inputs, account, session, token, (scene, wanted))
+                }
                 (Some(session), None) if self.dice.once_in(12) => self.resume(&mut inputs, account, session),
                 (Some(_), None) if self.dice.once_in(40) => self.join(&mut inputs, account, tick),
                 (None, _) if self.dice.once_in(25) => self.join(&mut inputs, account, tick),
@@ -76,7 +84,15 @@ impl Players {
     /// What the zone answered.
     pub(crate) fn hear(&mut self, outputs: &Outputs) {
         for (token, reply) in &outputs.replies {
-            let Reply::Attached { session, last_input_seq, event_seq, .. } = reply else { continue };
+            let Reply::Attached {
+                session,
+                last_input_seq,
+                event_seq,
+                ..
+            } = reply
+            else {
+                continue;
+            };
             let account = self.account_of(*token);
             let player = self.players.get_mut(&account).unwrap();
             player.session = Some(*session);
@@ -84,7 +100,10 @@ impl Players {
             player.event_seq = *event_seq;
         }
         for (session, event) in &outputs.events {
-            let player = self.players.values_mut().find(|player| player.session == Some(*session));
+            let player = self
+                .players
+                .values_mut()
+                .find(|player| player.session == Some(*session));
             player.unwrap().event_seq = event.seq;
         }
     }
@@ -102,7 +121,11 @@ impl Players {
         let token = self.token(account);
         self.next_ticket += 1;
         // One in eight is a ticket that was used before, and is refused.
-        let number = if self.next_ticket > 8 && self.dice.once_in(8) { self.next_ticket - 5 } else { self.next_ticket };
+        let number = if self.next_ticket > 8 && self.dice.once_in(8) {
+            self.next_ticket - 5
+        } else {
+            self.next_ticket
+        };
         let fresh = number == self.next_ticket;
         let mut ticket = [0; 16];
         ticket[..8].copy_from_slice(&number.to_le_bytes());
@@ -131,7 +154,13 @@ impl Players {
         };
         let event_seq = player.event_seq.saturating_sub(lag);
         let next_secret = hash(token.0);
-        inputs.push(Input::Resume { session, secret: hash(shown), next_secret, event_seq, token });
+        inputs.push(Input::Resume {
+            session,
+            secret: hash(shown),
+            next_secret,
+            event_seq,
+            token,
+        });
         if choice != 0 {
             if choice != 1 {
                 player.secret_before = player.secret;
@@ -164,7 +193,10 @@ impl Players {
                 self.deeds.takeovers += 1;
             }
             // The connection of an earlier attach ends: nothing happens.
-            2 => inputs.push(Input::Detach { session, token: AttachToken(token.0 ^ 1) }),
+            2 => inputs.push(Input::Detach {
+                session,
+                token: AttachToken(token.0 ^ 1),
+            }),
             3 => {
                 let seq = self.players[&account].last_seq + 1;
                 inputs.push(Input::Quarantine { session, seq });
@@ -173,7 +205,9 @@ impl Players {
             _ => {}
         }
         if self.dice.once_in(5) {
-            let event_seq = self.players[&account].event_seq.saturating_sub(self.dice.below(3) as u32);
+            let event_seq = self.players[&account]
+                .event_seq
+                .saturating_sub(self.dice.below(3) as u32);
             inputs.push(Input::EventAck { session, event_seq });
         }
         for _ in 0..self.dice.below(3) {
@@ -204,25 +238,49 @@ impl Players {
                 let (dx, dy) = (self.dice.below(179) as i16 - 89, self.dice.below(179) as i16 - 89);
                 Intent::Move(Heading::new(dx as i8, dy as i8).unwrap())
             }
-            3..=4 => Intent::Strike { target: near(EntityKind::Monster) },
-            5 => Intent::Strike { target: near(EntityKind::Player) },
-            6..=7 => Intent::PickUp { item: wanted.unwrap_or(EntityId(77)) },
-            8 => Intent::PickUp { item: near(EntityKind::Item) },
-            9 => Intent::GiveGold { to: near(EntityKind::Player), amount: self.dice.below(30) + 1 },
-            10 => Intent::GiveItem { to: near(EntityKind::Player), item: EntityId(self.dice.below(40) + (5 << 52)) },
+            3..=4 => Intent::Strike {
+                target: near(EntityKind::Monster),
+            },
+            5 => Intent::Strike {
+                target: near(EntityKind::Player),
+            },
+            6..=7 => Intent::PickUp {
+                item: wanted.unwrap_or(EntityId(77)),
+            },
+            8 => Intent::PickUp {
+                item: near(EntityKind::Item),
+            },
+            9 => Intent::GiveGold {
+                to: near(EntityKind::Player),
+                amount: self.dice.below(30) + 1,
+            },
+            10 => Intent::GiveItem {
+                to: near(EntityKind::Player),
+                item: EntityId(self.dice.below(40) + (5 << 52)),
+            },
             _ => Intent::Say("well met".into()),
         }
     }
 }
 
 fn of_kind(scene: &Scene, kind: EntityKind) -> Vec<EntityView> {
-    let mut found: Vec<_> = scene.entities.iter().filter(|entity| entity.kind == kind).copied().collect();
+    let mut found: Vec<_> = scene
+        .entities
+        .iter()
+        .filter(|entity| entity.kind == kind)
+        .copied()
+        .collect();
     found.sort_unstable_by_key(|entity| entity.id);
     found
 }
 
 fn nearest(scene: &Scene, here: &EntityView, kind: EntityKind) -> Option<EntityId> {
     let distance2 = |there: &EntityView| (there.x - here.x).pow(2) + (there.y - here.y).pow(2);
-    let others = scene.entities.iter().filter(|entity| entity.kind == kind && entity.id != here.id);
-    others.min_by_key(|entity| (distance2(entity), entity.id)).map(|entity| entity.id)
+    let others = scene
+        .entities
+        .iter()
+        .filter(|entity| entity.kind == kind && entity.id != here.id);
+    others
+        .min_by_key(|entity| (distance2(entity), entity.id))
+        .map(|entity| entity.id)
 }

@@ -189,16 +189,11 @@ impl Watch {
     fn check_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::Attached {
-                epoch,
-                last_input_seq,
-                lost_inputs,
-                ..
+                epoch, last_input_seq, ..
             } => {
                 assert!(*epoch >= self.epoch, "the epoch fell");
                 self.epoch = *epoch;
-                if *lost_inputs > 0 {
-                    self.next_confirmed = Some(last_input_seq + 1);
-                }
+                self.last_confirmed = self.last_confirmed.min(*last_input_seq);
             }
             Notice::Snapshot { header, .. } => assert_eq!(header.epoch, self.epoch),
             Notice::Confirmed { seq } => {

@@ -128,9 +128,36 @@ fn parked_shard_that_attaches_under_a_lower_epoch_is_dropped() {
 
 #[test]
 fn lost_connection_parks_at_once_and_asks_its_shard_last() {
-    let (mut script, conn) = Script::attached();
-    script.disconnected(conn, None);
-    assert!(!script.client.is_attached());
+    for peers in [vec![], vec![addr(2)], vec![addr(3), addr(2)], vec![addr(1), addr(3)]] {
+        let (mut script, conn) = Script::attached();
+        script.control(
+            conn,
+            Attach {
+                peers,
+                ..Attach::epoch(1)
+            }
+            .message(),
+        );
+        script.disconnected(conn, None);
+        assert!(!script.client.is_attached());
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let (conn, addr) = script.connect();
+            asked.push(addr);
+            script.disconnected(conn, None);
+        }
+        assert_eq!(asked[2], addr(1));
+        assert!(script.wants_no_connection());
+    }
+}
+
+#[test]
+fn silent_owner_that_is_lost_at_last_is_asked_after_the_others() {
+    let (mut script, old, [(first, _), (second, _)]) = Script::parked();
+    script.disconnected(first, None);
+    script.disconnected(second, None);
+    assert!(script.wants_no_connection());
+    script.disconnected(old, None);
     let mut asked = Vec::new();
     for _ in 0..3 {
         let (conn, addr) = script.connect();
@@ -138,9 +165,75 @@ fn lost_connection_parks_at_once_and_asks_its_shard_last() {
         script.disconnected(conn, None);
     }
     assert_eq!(asked[2], addr(1));
+}
+
+#[test]
+fn silent_owner_is_not_asked_on_another_connection() {
+    let (mut script, _, [(first, _), (second, _)]) = Script::parked();
+    script.disconnected(first, None);
+    script.disconnected(second, None);
+    for _ in 0..4 {
+        assert!(script.wants_no_connection(), "a round in vain is followed by a pause");
+        script.advance(3_000);
+        while !script.wants_no_connection() {
+            let (conn, to) = script.connect();
+            assert_ne!(to, addr(1));
+            script.disconnected(conn, None);
+        }
+    }
+}
+
+#[test]
+fn pauses_between_rounds_grow() {
+    let (mut script, old) = Script::attached();
+    script.disconnected(old, None);
+    let mut rounds = Vec::new();
+    for _ in 0..6 {
+        let began = script.now;
+        while script.wants_no_connection() {
+            script.advance(1);
+        }
+        rounds.push((script.now - began).as_millis());
+        while !script.wants_no_connection() {
+            let (conn, _) = script.connect();
+            script.disconnected(conn, None);
+        }
+    }
+    assert!(
+        rounds[1] <= 375 && rounds[2..].iter().all(|pause| (125..=3_000).contains(pause)),
+        "{rounds:?}"
+    );
+    assert!(rounds[4] >= 1_000 && rounds[5] >= 1_000, "{rounds:?}");
+}
+
+#[test]
+fn frames_to_a_silent_owner_do_not_shorten_a_pause() {
+    let (mut script, _, [(first, _), (second, _)]) = Script::parked();
+    script.disconnected(first, None);
+    script.disconnected(second, None);
+    script.advance(124);
     assert!(script.wants_no_connection());
-    script.advance(375);
-    assert!(!script.wants_no_connection());
+}
+
+#[test]
+fn second_shard_is_not_asked_while_a_redirect_is_followed() {
+    let (mut script, _) = Script::attached();
+    script.advance(250);
+    let (first, _) = script.connect();
+    script.connected(first);
+    script.control(first, redirect(4, 2));
+    script.greeted_at(4);
+    script.advance(1_000);
+    assert!(script.wants_no_connection());
+}
+
+#[test]
+fn logout_while_parked_closes_what_is_parked() {
+    let (mut script, old, [(first, _), (second, _)]) = Script::parked();
+    script.logout();
+    assert_eq!(script.closed, [first, second]);
+    script.disconnected(old, None);
+    assert!(script.client.is_finished());
 }
 
 #[test]

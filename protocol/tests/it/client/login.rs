@@ -215,8 +215,7 @@ fn saved_secret_resumes_a_session_in_a_new_machine() {
 #[test]
 fn logout_ends_when_the_server_closes() {
     let (mut script, conn) = Script::attached();
-    script.client.logout(script.now);
-    script.advance(10);
+    script.logout();
     assert_eq!(script.sent.back(), Some(&(conn, ClientMessage::Logout)));
     assert!(!script.client.is_finished());
     script.disconnected(conn, Some(RefusalCode::Bye));
@@ -226,7 +225,7 @@ fn logout_ends_when_the_server_closes() {
 #[test]
 fn logout_ends_although_the_server_does_not_answer() {
     let (mut script, conn) = Script::attached();
-    script.client.logout(script.now);
+    script.logout();
     script.advance(3_000);
     assert!(script.client.is_finished());
     assert_eq!(script.closed, [conn]);

@@ -45,6 +45,7 @@ pub(super) struct Attach {
     pub(super) event_seq: u32,
     pub(super) secret: u8,
     pub(super) own: OwnState,
+    pub(super) peers: Vec<SocketAddr>,
 }
 
 impl Attach {
@@ -56,6 +57,7 @@ impl Attach {
             event_seq: 0,
             secret: epoch as u8,
             own: own(),
+            peers: vec![addr(2), addr(3)],
         }
     }
 
@@ -71,7 +73,7 @@ impl Attach {
             event_seq: self.event_seq,
             rewound_ticks: 0,
             own: self.own,
-            peers: vec![addr(2), addr(3)],
+            peers: self.peers,
         }
     }
 }
@@ -263,6 +265,11 @@ impl Script {
         }
         .encode(&mut bytes);
         self.client.handle_datagram(self.now, conn, &bytes);
+        self.collect();
+    }
+
+    pub(super) fn logout(&mut self) {
+        self.client.logout(self.now);
         self.collect();
     }
 

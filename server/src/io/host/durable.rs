@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use everhold_protocol::{RefusalCode, SessionId};
+use everhold_protocol::SessionId;
 use hdrhistogram::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
@@ -325,10 +325,10 @@ impl DurableTask {
         self.services.reporter.tell(&ShardEvent::Stats(run));
     }
 
-    /// The last words. A zone that stopped in good order sends its players elsewhere; any other falls silent.
+    /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still held is told.
     fn end(mut self, reason: EndReason) {
         self.gauges.ended.store(true, Ordering::Release);
-        self.egress.end((reason == EndReason::Stopped).then_some(RefusalCode::Stopping));
+        self.egress.end();
         self.tell_run();
         let zone = self.config.zone.clone();
         tracing::info!(%zone, epoch = self.config.grant.epoch.number(), %reason, "a zone is over here");

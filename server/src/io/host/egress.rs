@@ -97,16 +97,14 @@ impl Egress {
         }
     }
 
-    /// Lets go of every connection. With a code they are closed, so that clients look elsewhere at once; without, they are left to
-    /// fall silent: a process that lost its right to speak says nothing at all.
-    pub(super) fn end(&mut self, code: Option<RefusalCode>) {
+    /// Closes every connection, so that clients look elsewhere at once. A close says nothing of the world, so even a process that has
+    /// lost its right to speak may send it; a client whose answer is still held would otherwise wait for it in vain.
+    pub(super) fn end(&mut self) {
         let attached = self.attached.drain().map(|(_, conn)| conn);
         let pending = self.pending.drain().map(|(_, pending)| pending.conn);
         for conn in attached.chain(pending) {
             conn.unbind();
-            if let Some(code) = code {
-                conn.close(code, refusal_text(code));
-            }
+            conn.close(RefusalCode::Stopping, refusal_text(RefusalCode::Stopping));
         }
         self.sessions.clear();
     }
@@ -175,7 +173,7 @@ fn refusal_text(code: RefusalCode) -> &'static str {
         RefusalCode::SessionUnknown => "no such session, or not its secret: log in again",
         RefusalCode::Superseded => "a newer connection speaks for the session",
         RefusalCode::Full => "the zone is full",
-        RefusalCode::Stopping => "the server is stopping; another will answer",
+        RefusalCode::Stopping => "the zone is no longer served here; another shard will answer",
         _ => "refused by the zone",
     }
 }

@@ -1,0 +1,49 @@
+//! What an adoption computes: decode and restore a base, then decode and step five seconds of journal.
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use everhold::durability::record::Record;
+use everhold::zone::{Cut, Zone};
+use everhold_benches::run::Run;
+use everhold_benches::{Crowding, PLAYERS, brief};
+
+/// Five seconds at 20 Hz.
+const TICKS: usize = 100;
+
+fn replay(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("replay");
+    for players in PLAYERS {
+        let mut run = Run::new(players, Crowding::Spread);
+        let base = run.zone.capture(Cut::Base);
+        let mut journal = Vec::new();
+        for _ in 0..TICKS {
+            let inputs = run.inputs();
+            let (record, stored) = run.freeze(inputs);
+            run.zone.step(&record.inputs);
+            journal.push(stored);
+        }
+        let restore = || Zone::restore(run.config.clone(), &[&base.body]).expect("a base restores");
+        group.throughput(Throughput::Elements(players as u64));
+        group.bench_function(format!("restore_{players}"), |bencher| {
+            bencher.iter_batched(|| (), |()| restore(), BatchSize::PerIteration);
+        });
+        group.throughput(Throughput::Elements((players * TICKS) as u64));
+        group.bench_function(format!("{TICKS}_ticks_{players}"), |bencher| {
+            let step = |mut zone: Zone| {
+                for stored in &journal {
+                    let record = Record::decode(stored).expect("the journal reads back");
+                    zone.step(&record.inputs);
+                }
+                zone
+            };
+            bencher.iter_batched(restore, step, BatchSize::PerIteration);
+        });
+        let mut replayed = restore();
+        for stored in &journal {
+            replayed.step(&Record::decode(stored).expect("the journal reads back").inputs);
+        }
+        assert_eq!(replayed.digest(), run.zone.digest(), "a replay ends where the zone is");
+    }
+}
+
+criterion_group! { name = benches; config = brief().sample_size(10); targets = replay }
+criterion_main!(benches);

@@ -1,0 +1,157 @@
+//! A zone full of players that all act every tick, and what its shard does with a tick on one thread: record, step, scene, views.
+//! It stores and sends nothing.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use everhold::durability::record::Record;
+use everhold::durability::store::{RecordHash, StoredRecord};
+use everhold::ingress::{AttachToken, Input};
+use everhold::replication::{Replicator, ViewConfig};
+use everhold::rules::RuleBook;
+use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
+use everhold_protocol::{Account, Heading, Intent, SessionId, ZoneName};
+
+use crate::{Crowding, Random, spread_side_cm};
+
+/// The rules that come with the server, without their zones.
+fn rules_text() -> &'static str {
+    let world = include_str!("../../assets/world.toml");
+    world.split("[[zone]]").next().unwrap_or(world)
+}
+
+/// A zone for `players` whose spawn points are where they are to stand; a monster for every hundred, an item for every fifty.
+#[must_use]
+pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
+    let mut random = Random::new(7);
+    let side = spread_side_cm(players).max(20_000) as i32;
+    let middle = if crowding == Crowding::Spread { 0 } else { side / 2 };
+    let mut text = rules_text().to_owned();
+    let mut places = |count: usize| {
+        let mut list = String::new();
+        for _ in 0..count {
+            let (x, y) = crowding.position(players, &mut random);
+            let _ = write!(list, "[{}, {}], ", x + middle, y + middle);
+        }
+        list
+    };
+    let (spawns, camps) = (places(players), places(players / 100));
+    let items = players / 50;
+    let _ = write!(
+        text,
+        "[[zone]]\nname = \"bench\"\nnumber = 1\nwidth_cm = {side}\nheight_cm = {side}\nspawns = [{spawns}]\ncamps = [{camps}]\n\
+         items_at_start = {items}\nitems_max = {items}\n"
+    );
+    let name: ZoneName = "bench".parse().expect("a zone's name");
+    let rules = RuleBook::from_toml(&text).expect("the bench's world is well-formed");
+    ZoneConfig {
+        name,
+        seed: 7,
+        tick_hz: 20,
+        rules: Arc::new(rules),
+    }
+}
+
+/// What one tick comes to.
+pub type Ticked = (StoredRecord, Outputs, Vec<(SessionId, Bytes)>);
+
+/// A zone with its players, and everything that runs on its thread.
+pub struct Run {
+    /// What the zone is made of.
+    pub config: ZoneConfig,
+    /// The zone.
+    pub zone: Zone,
+    /// What was to be seen after the last tick.
+    pub scene: Scene,
+    replicator: Replicator,
+    sessions: Vec<SessionId>,
+    last_hash: RecordHash,
+    random: Random,
+    seq: u32,
+}
+
+impl Run {
+    /// Everybody has joined, has heard the first events, and stands.
+    #[must_use]
+    pub fn new(players: usize, crowding: Crowding) -> Self {
+        let config = config(players, crowding);
+        let mut zone = Zone::new(config.clone());
+        let mut inputs = vec![Input::EpochStart {
+            epoch: 1,
+            nonce: 1,
+            rules_id: config.rules_id(),
+        }];
+        inputs.extend((1..=players as u64).map(|number| Input::Join {
+            account: Account(number),
+            ticket: u128::from(number).to_le_bytes(),
+            ticket_forget_tick: 1,
+            secret: [0; 32],
+            token: AttachToken(number),
+        }));
+        zone.step(&inputs);
+        let session = |number| zone.session_of(Account(number)).expect("everybody has joined");
+        let sessions: Vec<_> = (1..=players as u64).map(session).collect();
+        let acks: Vec<_> = sessions
+            .iter()
+            .map(|&session| Input::EventAck { session, event_seq: 3 })
+            .collect();
+        zone.step(&acks);
+        Self {
+            config,
+            zone,
+            scene: Scene::default(),
+            replicator: Replicator::new(ViewConfig::default()),
+            sessions,
+            last_hash: RecordHash::GENESIS,
+            random: Random::new(11),
+            seq: 0,
+        }
+    }
+
+    /// A tick's inputs, the most that players send: each turns, in an order of its own.
+    pub fn inputs(&mut self) -> Vec<Input> {
+        self.seq += 1;
+        let seq = self.seq;
+        let mut inputs = Vec::with_capacity(self.sessions.len());
+        for &session in &self.sessions {
+            let axis = |bits: u64| (bits % 179) as i8 as i32 - 89;
+            let bits = self.random.next();
+            let heading = Heading::new(axis(bits & 0xFFFF) as i8, axis(bits >> 32) as i8).unwrap_or(Heading::STILL);
+            inputs.push(Input::Intent {
+                session,
+                seq,
+                intent: Intent::Move(heading),
+            });
+        }
+        for last in (1..inputs.len()).rev() {
+            inputs.swap(last, self.random.below(last as u64 + 1) as usize);
+        }
+        inputs
+    }
+
+    /// Freezes the inputs into a record, as the journal gets it. Every twentieth carries a digest.
+    pub fn freeze(&mut self, inputs: Vec<Input>) -> (Record, StoredRecord) {
+        let tick = self.zone.tick() + 1;
+        let digest_before = (tick % 20 == 0).then(|| self.zone.digest());
+        let record = Record {
+            epoch: 1,
+            tick,
+            prev_hash: self.last_hash,
+            digest_before,
+            inputs,
+        };
+        let stored = record.encode();
+        self.last_hash = stored.hash;
+        (record, stored)
+    }
+
+    /// A whole tick: record, step, scene, views, snapshots.
+    pub fn tick(&mut self, inputs: Vec<Input>) -> Ticked {
+        let (record, stored) = self.freeze(inputs);
+        let outputs = self.zone.step(&record.inputs);
+        self.zone.scene(&mut self.scene);
+        let snapshots = self.replicator.snapshots(&self.scene, 1, self.zone.tick(), 255);
+        (stored, outputs, snapshots)
+    }
+}
