@@ -10,6 +10,8 @@
 //!   answered more often than it was given.
 
 mod book;
+mod order;
+mod pair;
 mod violation;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use everhold_protocol::{EntityId, Intent, OwnState, SeqEvent, SessionId, SnapshotHeader};
 
-pub use self::violation::Violation;
+pub use self::order::Order;
+pub use self::pair::Pair;
+pub use self::violation::{ItemOddity, Violation};
 
-use self::book::{Book, Pair};
+use self::book::Book;
 
 /// Violations that are kept in words; beyond it they are only counted.
 const VIOLATIONS_KEPT_MAX: usize = 64;

@@ -346,6 +346,7 @@ impl Player {
             zone,
             session,
             last_input_seq,
+            lost_inputs,
             rewound_ticks,
             own,
             failover,
@@ -354,6 +355,11 @@ impl Player {
         else {
             return;
         };
+        // What still waits is numbered anew behind the last input that the owner knows; the checker counts the loss.
+        self.last_pushed = self.last_pushed.saturating_sub(*lost_inputs);
+        for pending in &mut self.pending {
+            pending.seq = pending.seq.saturating_sub(*lost_inputs);
+        }
         self.life = Life::Playing;
         self.zone = stage.tally.zone(zone);
         self.attached_at = Some(stage.since());

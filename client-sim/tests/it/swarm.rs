@@ -29,12 +29,12 @@ fn play(lie: Lie, fail_over: bool) -> SwarmReport {
         ..config(&world, &keys)
     };
     client_sim::run(config, &mut |progress| {
-        if !failed && progress.running_for_s > 3.0 {
+        if !failed && progress.running_for_s > 1.5 {
             world.fail_over();
             failed = true;
         }
-        let resumed = !fail_over || (progress.failovers == 1 && progress.silent == 0 && progress.running_for_s > 5.0);
-        let done = progress.phase == Phase::Running && progress.running_for_s > 4.0 && failed && resumed;
+        let resumed = !fail_over || (progress.failovers == 1 && progress.silent == 0 && progress.running_for_s > 2.5);
+        let done = progress.phase == Phase::Running && progress.running_for_s > 2.0 && failed && resumed;
         if done { Control::Stop } else { Control::Continue }
     })
     .unwrap()
@@ -114,7 +114,15 @@ fn world_that_applies_inputs_twice_is_found_out() {
 #[test]
 fn successor_that_forgot_inputs_is_found_out() {
     let report = play(Lie::ForgetsInputs, true);
-    assert!(report.lost_acknowledged >= 3 * PLAYERS as u64, "{report:#?}");
+    assert!(
+        report
+            .errors
+            .iter()
+            .any(|error| error.contains("was confirmed, now only")),
+        "{:#?}",
+        report.errors
+    );
+    assert!(report.lost_acknowledged > 0);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) enum Lie {
     SwallowsEvents,
     /// Every gift is given twice.
     AppliesTwice,
-    /// The successor has forgotten the last three inputs of everybody.
+    /// The successor has forgotten the last input of everybody.
     ForgetsInputs,
     /// The successor has forgotten the gold of everybody.
     ForgetsGold,
@@ -122,7 +122,7 @@ impl World {
         for soul in state.souls.values_mut() {
             soul.line = None;
             match lie {
-                Lie::ForgetsInputs => soul.inputs -= 3,
+                Lie::ForgetsInputs => soul.inputs = soul.inputs.saturating_sub(1),
                 Lie::ForgetsGold => soul.gold = 0,
                 _ => {}
             }
