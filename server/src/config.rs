@@ -153,7 +153,7 @@ impl RawConfig {
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let raw: Sections = self.0.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
         let hz = in_range("tick.hz", raw.tick.hz, 1..=128, "1 to 128 ticks per second")?;
-        let ttl_ms = in_range("lease.ttl_ms", raw.lease.ttl_ms, 500..=600_000, "500 to 600,000 ms")?;
+        let ttl_ms = in_range("lease.ttl_ms", raw.lease.ttl_ms, 1_000..=600_000, "1,000 to 600,000 ms")?;
         let delta_ms = in_range("durability.delta_ms", raw.durability.delta_ms, 50..=600_000, "50 to 600,000 ms")?;
         let base_ms =
             in_range("durability.base_ms", raw.durability.base_ms, delta_ms..=86_400_000, "at least durability.delta_ms")?;

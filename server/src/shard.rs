@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use everhold_protocol::{RefusalCode, ZoneName};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::cluster::Directory;
 use crate::config::Config;
@@ -117,12 +118,17 @@ impl Shard {
         self.transport.stop_accepting(RefusalCode::Stopping);
         // Every receiver lives as long as this process serves.
         let _gone = self.router.send(RouterEvent::Close);
-        let zones: Vec<ZoneHandle> = self.parts.zones().values().cloned().collect();
-        for zone in zones {
-            if tokio::time::timeout(ZONE_STOP_TIMEOUT, zone.stop()).await.is_err() {
-                tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out");
-            } else {
-                let _gone = self.keeper.send(KeeperOrder::Ended(zone.zone.clone(), zone.grant, After::Release));
+        let mut stops = JoinSet::new();
+        for zone in self.parts.zones().values().cloned() {
+            stops.spawn(async move { (tokio::time::timeout(ZONE_STOP_TIMEOUT, zone.stop()).await.is_ok(), zone) });
+        }
+        while let Some(stop) = stops.join_next().await {
+            match stop {
+                Ok((true, zone)) => {
+                    let _gone = self.keeper.send(KeeperOrder::Ended(zone.zone.clone(), zone.grant, After::Release));
+                }
+                Ok((false, zone)) => tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out"),
+                Err(error) => tracing::error!(%error, "a zone's stop panicked"),
             }
         }
         let (done, stopped) = oneshot::channel();

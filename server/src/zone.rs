@@ -155,7 +155,7 @@ impl Zone {
         if found != expected {
             return Err(RestoreError::Digest { expected, found });
         }
-        let number = (self.world.resource::<Ids>().range >> 20) as u16;
+        let number = self.world.resource::<Ids>().zone_number();
         if number != self.world.resource::<Setting>().map.rules().number {
             return Err(RestoreError::OtherZone { found: number });
         }

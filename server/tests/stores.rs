@@ -1,4 +1,5 @@
 //! The conformance suites against SQLite with real files, and what only files can do: vanish, break, refuse, outlive a process.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -46,6 +47,17 @@ async fn emptied_zone_file_is_lost() {
     remove(&store.zone_path(&zone()));
     std::fs::write(store.zone_path(&zone()), b"").unwrap();
     assert!(matches!(store.fence(&zone(), grant(2, 2)).await, Err(StoreError::Lost)));
+}
+
+#[tokio::test]
+async fn empty_file_of_a_zone_that_never_was_is_an_error_that_names_it() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    std::fs::write(store.zone_path(&zone()), b"").unwrap();
+    let Err(StoreError::Unavailable(message)) = store.fence(&zone(), grant(1, 1)).await else {
+        panic!("it was made")
+    };
+    assert!(message.contains("zone-meadow.db is empty"), "{message}");
 }
 
 #[tokio::test]
@@ -296,6 +308,38 @@ async fn crowd_of_homes_is_written_each_as_it_asked() {
         assert_eq!(
             store.home(account).await.unwrap(),
             Some(home(if account == taken { 9 } else { 1 }))
+        );
+    }
+}
+
+/// Shards of one host start at the same moment, and one of them makes the files.
+#[test]
+fn files_are_made_once_however_many_open_them_at_the_same_time() {
+    for _ in 0..20 {
+        let directory = directory();
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for nonce in 1..=8 {
+                let (directory, start) = (directory.path(), &start);
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    start.wait();
+                    let store = SqliteStore::open(directory).unwrap();
+                    let fenced = runtime.block_on(store.fence(&zone(), grant(1, nonce)));
+                    assert!(
+                        matches!(fenced, Ok(()) | Err(StoreError::Fenced { epoch: 1 })),
+                        "{fenced:?}"
+                    );
+                });
+            }
+        });
+        let mode = |name: &str| -> String {
+            let file = rusqlite::Connection::open(directory.path().join(name)).unwrap();
+            file.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(
+            (mode("world.db"), mode("zone-meadow.db")),
+            ("wal".to_owned(), "wal".to_owned())
         );
     }
 }

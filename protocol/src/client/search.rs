@@ -41,7 +41,7 @@ enum Stage {
     Connecting,
     /// `Hello` is sent.
     Greeted,
-    /// The shard has said `Wait`, or what amounts to it, and will say more.
+    /// The shard has said `Wait`, and will say more.
     Waiting,
 }
 
@@ -232,23 +232,21 @@ impl Client {
         self.commands.push_back(Command::Connect { conn, addr });
     }
 
-    /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner is
-    /// only silent.
+    /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner lives
+    /// and is only silent: as long as its connection holds, a second one to it would be no better.
     pub(super) fn leads_on(&self, addr: SocketAddr, epoch: u32) -> bool {
         let here = self.active.as_ref().is_some_and(|active| active.addr == addr);
         epoch > self.mirror.epoch || (epoch == self.mirror.epoch && !here)
     }
 
-    /// Goes where the owner is said to be.
+    /// Goes where the owner is said to be. A shard that has redirected says no more, so its connection is closed either way.
     pub(super) fn follow(&mut self, now: Duration, from: Option<ConnId>, addr: SocketAddr, epoch: u32) {
         if let Some(conn) = from {
-            if !self.leads_on(addr, epoch) {
-                // Who sent us there will learn of the next owner and say so.
-                self.wait(conn);
-                return;
-            }
             self.take_candidate(conn);
             self.close(conn, RefusalCode::Bye);
+        }
+        if !self.leads_on(addr, epoch) {
+            return;
         }
         let Some(search) = &mut self.search else { return };
         if search.has_candidate_at(addr) {

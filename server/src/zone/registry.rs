@@ -1,6 +1,6 @@
 //! The registry: one declaration per component or resource of a zone's World.
 //!
-//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between ticks). [`state!`]
+//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between ticks). `state!`
 //! declares all state in one place and derives everything that must treat each kind alike; a test walks the World and fails on a
 //! type that is declared nowhere. State also says who may see it, and only what it allows can be put into a scene.
 

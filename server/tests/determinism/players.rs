@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use everhold::ingress::{AttachToken, Input};
 use everhold::zone::{Outputs, Reply, Scene};
-use everhold_protocol::{Account, EntityId, EntityKind, EntityView, Heading, Intent, SessionId, Tick};
+use everhold_protocol::{Account, EntityId, EntityKind, EntityView, Event, Heading, Intent, SessionId, Tick};
 
 use crate::dice::Dice;
 
@@ -19,6 +19,7 @@ struct Player {
     secret_before: u64,
     last_seq: u32,
     event_seq: u32,
+    items: Vec<EntityId>,
 }
 
 /// What the players did that a history is expected to contain.
@@ -88,24 +89,36 @@ impl Players {
                 session,
                 last_input_seq,
                 event_seq,
+                own,
                 ..
             } = reply
             else {
                 continue;
             };
             let account = self.account_of(*token);
-            let player = self.players.get_mut(&account).unwrap();
+            let player = self.player(account);
             player.session = Some(*session);
             player.last_seq = *last_input_seq;
             player.event_seq = *event_seq;
+            player.items = own.items.iter().map(|item| item.uid).collect();
         }
         for (session, event) in &outputs.events {
             let player = self
                 .players
                 .values_mut()
                 .find(|player| player.session == Some(*session));
-            player.unwrap().event_seq = event.seq;
+            let player = player.expect("events go to sessions that were answered");
+            player.event_seq = event.seq;
+            match event.event {
+                Event::ItemGained { item, .. } => player.items.push(item.uid),
+                Event::ItemLost { item, .. } => player.items.retain(|uid| *uid != item.uid),
+                _ => {}
+            }
         }
+    }
+
+    fn player(&mut self, account: u64) -> &mut Player {
+        self.players.get_mut(&account).expect("accounts are fixed")
     }
 
     fn account_of(&self, token: AttachToken) -> u64 {
@@ -137,7 +150,7 @@ impl Players {
             token,
         });
         if fresh {
-            let player = self.players.get_mut(&account).unwrap();
+            let player = self.player(account);
             (player.attached, player.secret, player.secret_before) = (Some(token), token.0, token.0);
         }
     }
@@ -146,7 +159,7 @@ impl Players {
         let token = self.token(account);
         let choice = self.dice.below(8);
         let lag = self.dice.below(4) as u32;
-        let player = self.players.get_mut(&account).unwrap();
+        let player = self.player(account);
         let shown = match choice {
             0 => 999_999,
             1 => player.secret_before,
@@ -182,7 +195,7 @@ impl Players {
         match self.dice.below(120) {
             0 => {
                 inputs.push(Input::Detach { session, token });
-                self.players.get_mut(&account).unwrap().attached = None;
+                self.player(account).attached = None;
                 if self.dice.once_in(2) {
                     self.resume(inputs, account, session);
                     self.deeds.leaves_and_joins_in_one_tick += 1;
@@ -211,15 +224,16 @@ impl Players {
             inputs.push(Input::EventAck { session, event_seq });
         }
         for _ in 0..self.dice.below(3) {
-            let intent = self.intent(session, scene, wanted);
+            let intent = self.intent(account, session, (scene, wanted));
             self.send(inputs, account, session, intent);
         }
     }
 
     /// Mostly the next in order; now and then a repeat or one out of order, which the zone ignores.
     fn send(&mut self, inputs: &mut Vec<Input>, account: u64, session: SessionId, intent: Intent) {
-        let player = self.players.get_mut(&account).unwrap();
-        let seq = match self.dice.below(16) {
+        let choice = self.dice.below(16);
+        let player = self.player(account);
+        let seq = match choice {
             0 => player.last_seq,
             1 => player.last_seq + 2,
             _ => {
@@ -230,13 +244,14 @@ impl Players {
         inputs.push(Input::Intent { session, seq, intent });
     }
 
-    fn intent(&mut self, session: SessionId, scene: &Scene, wanted: Option<EntityId>) -> Intent {
+    fn intent(&mut self, account: u64, session: SessionId, (scene, wanted): (&Scene, Option<EntityId>)) -> Intent {
+        let owned = self.players[&account].items.clone();
         let here = scene.entities.iter().find(|entity| entity.id == session);
         let near = |kind| here.and_then(|here| nearest(scene, here, kind)).unwrap_or(EntityId(77));
         match self.dice.below(12) {
             0..=2 => {
                 let (dx, dy) = (self.dice.below(179) as i16 - 89, self.dice.below(179) as i16 - 89);
-                Intent::Move(Heading::new(dx as i8, dy as i8).unwrap())
+                Intent::Move(Heading::new(dx as i8, dy as i8).expect("not longer than 127"))
             }
             3..=4 => Intent::Strike {
                 target: near(EntityKind::Monster),
@@ -256,7 +271,7 @@ impl Players {
             },
             10 => Intent::GiveItem {
                 to: near(EntityKind::Player),
-                item: EntityId(self.dice.below(40) + (5 << 52)),
+                item: self.dice.pick(&owned).copied().unwrap_or(EntityId(77)),
             },
             _ => Intent::Say("well met".into()),
         }

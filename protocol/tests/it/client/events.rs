@@ -126,10 +126,10 @@ fn session_that_has_fewer_events_than_before_is_told() {
         },
     );
     script.event(next, gold(2, 65));
-    assert_eq!(
-        told(&mut script),
-        [Notice::EventGap { expected: 4, got: 2 }, Notice::Event(gold(2, 65))]
-    );
+    script.event(next, gold(2, 50));
+    let gap = Notice::EventGap { expected: 4, got: 2 };
+    let repeated = Notice::EventRepeated { seq: 2, same: false };
+    assert_eq!(told(&mut script), [gap, Notice::Event(gold(2, 65)), repeated]);
 }
 
 #[test]

@@ -94,6 +94,27 @@ fn old_owner_that_speaks_again_keeps_the_session() {
 }
 
 #[test]
+fn snapshot_of_another_epoch_does_not_end_the_parking() {
+    let (mut script, old, _) = Script::parked();
+    script.snapshot(old, header(2, 300));
+    assert!(script.closed.is_empty());
+    assert_eq!(script.take_notices(), []);
+}
+
+#[test]
+fn clients_of_a_dead_shard_spread_over_its_peers() {
+    let first = |seed| {
+        let mut script = Script::seeded(seed);
+        let conn = script.greeted_at(1);
+        script.control(conn, Attach::epoch(1).message());
+        script.disconnected(conn, None);
+        script.connect().1
+    };
+    let at_second = (0..100).filter(|&seed| first(seed) == addr(2)).count();
+    assert!((30..=70).contains(&at_second), "{at_second} of 100");
+}
+
+#[test]
 fn control_message_of_the_owner_is_a_sign_of_life() {
     let (mut script, conn) = Script::attached();
     script.advance(200);
@@ -265,12 +286,36 @@ fn same_owner_answers_again_after_the_connection_was_lost() {
 }
 
 #[test]
-fn parked_shard_that_names_the_silent_owner_is_not_followed() {
-    let (mut script, _, [(first, _), _]) = Script::parked();
+fn parked_shard_that_names_the_silent_owner_is_asked_again_later() {
+    let (mut script, _, [(first, _), (second, _)]) = Script::parked();
     script.control(first, redirect(1, 1));
-    assert!(script.wants_no_connection() && script.closed.is_empty());
+    script.control(second, redirect(1, 1));
+    assert_eq!(script.closed, [first, second]);
+    assert!(script.wants_no_connection());
+    script.advance(375);
+    assert_ne!(script.connect().1, addr(1));
+}
+
+#[test]
+fn silent_owner_under_a_higher_epoch_is_asked_on_a_new_connection() {
+    let (mut script, _, [(first, _), _]) = Script::parked();
     script.control(first, redirect(1, 2));
     script.greeted_at(1);
+}
+
+#[test]
+fn outdated_directory_is_asked_again_later() {
+    let (mut script, old) = Script::attached();
+    script.control(old, Attach::epoch(4).message());
+    script.disconnected(old, None);
+    for _ in 0..3 {
+        let (conn, _) = script.connect();
+        script.connected(conn);
+        script.control(conn, redirect(2, 3));
+    }
+    assert!(script.wants_no_connection());
+    script.advance(375);
+    assert!(!script.wants_no_connection());
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn saved_secret_resumes_a_session_in_a_new_machine() {
         epoch: 4,
         event_seq: 6,
     };
-    let mut script = Script::start_with(saved.clone(), vec![addr(1)]);
+    let mut script = Script::start_with(saved.clone(), vec![addr(1)], 1);
     let conn = script.greeted_at(1);
     assert_eq!(script.hello(conn), saved);
     script.control(
@@ -220,6 +220,21 @@ fn logout_ends_when_the_server_closes() {
     assert!(!script.client.is_finished());
     script.disconnected(conn, Some(RefusalCode::Bye));
     assert!(script.client.is_finished());
+}
+
+#[test]
+fn whatever_the_server_says_after_a_logout_ends_it_quietly() {
+    for code in [
+        RefusalCode::Stopping,
+        RefusalCode::Superseded,
+        RefusalCode::SessionUnknown,
+    ] {
+        let (mut script, conn) = Script::attached();
+        script.logout();
+        script.control(conn, refused(code));
+        assert!(script.client.is_finished());
+        assert_eq!(script.take_notices(), [], "{code:?}");
+    }
 }
 
 #[test]

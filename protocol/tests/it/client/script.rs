@@ -135,11 +135,15 @@ pub(super) struct Script {
 impl Script {
     /// A client with a ticket that knows shards 1, 2 and 3, and has started.
     pub(super) fn start() -> Self {
-        Self::start_with(Credential::Ticket(vec![1, 2, 3]), vec![addr(1), addr(2), addr(3)])
+        Self::seeded(1)
     }
 
-    pub(super) fn start_with(credential: Credential, addrs: Vec<SocketAddr>) -> Self {
-        let client = Client::new(ClientConfig::default(), credential, addrs, 1);
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self::start_with(Credential::Ticket(vec![1, 2, 3]), vec![addr(1), addr(2), addr(3)], seed)
+    }
+
+    pub(super) fn start_with(credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
+        let client = Client::new(ClientConfig::default(), credential, addrs, seed);
         let now = Duration::from_secs(1);
         let (connects, sent, frames) = Default::default();
         let mut script = Self {

@@ -1,7 +1,8 @@
 //! Snapshots: the newest is shown, and purse and inventory are checked against it.
 
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Event, Item, ItemCause, SeqEvent, SnapshotHeader, value_digest};
+use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
+use everhold_protocol::{EntityId, Event, Item, ItemCause, OwnState, SeqEvent, SnapshotHeader, value_digest};
 
 use super::script::{Attach, Script, gold, header, own, sword};
 
@@ -91,6 +92,47 @@ fn purse_that_differs_is_told_once() {
 }
 
 #[test]
+fn inventory_out_of_order_is_put_in_order() {
+    let mut script = Script::start();
+    let conn = script.greeted_at(1);
+    let shield = Item {
+        uid: EntityId::new(1, 3),
+        kind: 9,
+    };
+    let own = OwnState {
+        items: vec![sword(), shield],
+        ..own()
+    };
+    script.control(
+        conn,
+        Attach {
+            own,
+            ..Attach::epoch(1)
+        }
+        .message(),
+    );
+    script.snapshot(conn, worth(101, 0, 50, &[shield, sword()]));
+    assert_eq!(mismatches(&script.take_notices()), 0);
+}
+
+#[test]
+fn mirror_holds_no_more_items_than_an_inventory() {
+    let (mut script, conn) = Script::attached();
+    for seq in 1..=100 {
+        let item = Item {
+            uid: EntityId::new(2, seq),
+            kind: 1,
+        };
+        let event = Event::ItemGained {
+            item,
+            cause: ItemCause::PickedUp,
+        };
+        script.event(conn, SeqEvent { seq, tick: 100, event });
+    }
+    assert_eq!(script.client.mirror().own.items.len(), INVENTORY_ITEMS_MAX);
+}
+
+#[test]
 fn lost_item_is_seen_by_the_digest() {
     let (mut script, conn) = Script::attached();
     script.snapshot(conn, worth(101, 0, 50, &[]));
@@ -114,7 +156,7 @@ fn missed_events_must_lead_to_what_the_next_owner_says() {
         script.disconnected(conn, None);
         let (next, _) = script.connect();
         script.connected(next);
-        let own = everhold_protocol::OwnState { gold: 60, ..own() };
+        let own = OwnState { gold: 60, ..own() };
         script.control(
             next,
             Attach {
@@ -137,7 +179,7 @@ fn purse_that_changed_without_an_event_is_seen_at_the_attach() {
     script.disconnected(conn, None);
     let (next, _) = script.connect();
     script.connected(next);
-    let own = everhold_protocol::OwnState { gold: 49, ..own() };
+    let own = OwnState { gold: 49, ..own() };
     script.control(
         next,
         Attach {

@@ -185,6 +185,36 @@ fn restored_zone_keeps_its_seed() {
     assert_eq!(zone.world.resource::<Clock>().seed, 7);
 }
 
+/// The zone whose capture is kept in a file.
+fn golden() -> Zone {
+    let mut zone = crowd(&[], 3);
+    let [a, b, c] = [1, 2, 3].map(|account| session(&zone, account));
+    zone.step(&[
+        intent(a, 1, go(127, 0)),
+        intent(b, 1, Intent::GiveGold { to: c, amount: 9 }),
+        intent(b, 2, Intent::Strike { target: a }),
+        intent(c, 1, Intent::Say("hail".into())),
+        Input::Detach {
+            session: c,
+            token: AttachToken(3),
+        },
+        Input::Quarantine { session: a, seq: 5 },
+    ]);
+    idle(&mut zone, 30);
+    zone
+}
+
+/// A change of the layout raises `STATE_LAYOUT` and brings a new file; `EVERHOLD_BLESS=1` writes it.
+#[test]
+fn capture_of_this_layout_is_still_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden/capture-1.bin");
+    if std::env::var_os("EVERHOLD_BLESS").is_some() {
+        std::fs::write(path, confirmed(&mut golden(), Cut::Base)).unwrap();
+    }
+    let mut zone = restore(&[&std::fs::read(path).unwrap()]).unwrap();
+    assert_eq!(zone.digest(), golden().digest());
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_make_no_zone_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

@@ -215,7 +215,7 @@ fn new_epoch_sends_everybody_away_and_allocates_in_its_own_range() {
     let start = epoch_start(&config(&[]), 5);
     zone.step(&[start, join(3)]);
     assert_eq!((zone.epoch(), zone.stats().attached, zone.stats().sessions), (5, 1, 3));
-    assert_eq!(session(&zone, 3), EntityId::new(9 << 20 | 5, 1));
+    assert_eq!(session(&zone, 3), EntityId::new(5 << 12 | 9, 1));
     assert!(session(&zone, 1) < session(&zone, 3));
 }
 
