@@ -6,8 +6,8 @@
 pub mod limits;
 pub mod ownership;
 pub mod ingress;
-pub mod zone;
 pub mod rules;
+pub mod zone;
 pub mod interest;
 pub mod replication;
 pub mod durability;
