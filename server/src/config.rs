@@ -84,17 +84,25 @@ pub struct RawConfig(Table);
 
 impl Default for RawConfig {
     fn default() -> Self {
-        Self(DEFAULTS.parse().expect("the embedded defaults are TOML; a test parses them"))
+        Self(
+            DEFAULTS
+                .parse()
+                .expect("the embedded defaults are TOML; a test parses them"),
+        )
     }
 }
 
 impl RawConfig {
     /// Lays the keys of a TOML text over this.
     pub fn with_text(self, text: &str) -> Result<Self, ConfigError> {
-        let layer: Table = text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let layer: Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
         let mut merged = self;
         for (section, keys) in layer {
-            let Value::Table(keys) = keys else { return Err(merged.unknown(section)) };
+            let Value::Table(keys) = keys else {
+                return Err(merged.unknown(section));
+            };
             for (key, value) in keys {
                 merged.set(&section, &key, value)?;
             }
@@ -106,9 +114,13 @@ impl RawConfig {
     pub fn with_env(self, vars: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut merged = self;
         for (name, text) in vars {
-            let Some(rest) = name.strip_prefix(ENV_PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
             let path = rest.to_ascii_lowercase();
-            let Some((section, key)) = path.split_once('_') else { return Err(merged.unknown(path)) };
+            let Some((section, key)) = path.split_once('_') else {
+                return Err(merged.unknown(path));
+            };
             merged.set_text(section, key, &text)?;
         }
         Ok(merged)
@@ -117,12 +129,16 @@ impl RawConfig {
     /// Sets one key from text, which is taken as the type that the key's default has.
     pub fn set_text(&mut self, section: &str, key: &str, text: &str) -> Result<(), ConfigError> {
         let value = match self.0.get(section).and_then(|s| s.get(key)) {
-            Some(Value::Integer(_)) => text.parse().map(Value::Integer).map_err(|_| {
-                ConfigError::Syntax(format!("`{section}.{key}` must be a whole number, not {text:?}"))
-            })?,
-            Some(Value::Array(_)) => {
-                Value::Array(text.split(',').filter(|t| !t.is_empty()).map(|t| Value::String(t.to_owned())).collect())
-            }
+            Some(Value::Integer(_)) => text
+                .parse()
+                .map(Value::Integer)
+                .map_err(|_| ConfigError::Syntax(format!("`{section}.{key}` must be a whole number, not {text:?}")))?,
+            Some(Value::Array(_)) => Value::Array(
+                text.split(',')
+                    .filter(|t| !t.is_empty())
+                    .map(|t| Value::String(t.to_owned()))
+                    .collect(),
+            ),
             _ => Value::String(text.to_owned()),
         };
         self.set(section, key, value)
@@ -151,12 +167,24 @@ impl RawConfig {
 
     /// Checks every value.
     pub fn resolve(self) -> Result<Config, ConfigError> {
-        let raw: Sections = self.0.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let raw: Sections = self
+            .0
+            .try_into()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
         let hz = in_range("tick.hz", raw.tick.hz, 1..=128, "1 to 128 ticks per second")?;
         let ttl_ms = in_range("lease.ttl_ms", raw.lease.ttl_ms, 1_000..=600_000, "1,000 to 600,000 ms")?;
-        let delta_ms = in_range("durability.delta_ms", raw.durability.delta_ms, 50..=600_000, "50 to 600,000 ms")?;
-        let base_ms =
-            in_range("durability.base_ms", raw.durability.base_ms, delta_ms..=86_400_000, "at least durability.delta_ms")?;
+        let delta_ms = in_range(
+            "durability.delta_ms",
+            raw.durability.delta_ms,
+            50..=600_000,
+            "50 to 600,000 ms",
+        )?;
+        let base_ms = in_range(
+            "durability.base_ms",
+            raw.durability.base_ms,
+            delta_ms..=86_400_000,
+            "at least durability.delta_ms",
+        )?;
         let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=1_000, "1 to 1,000 m")?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         Ok(Config {
@@ -165,8 +193,12 @@ impl RawConfig {
             keys: raw.shard.keys,
             zones: raw.shard.zones,
             zones_max: in_range("shard.zones_max", raw.shard.zones_max, 1..=1_024, "1 to 1,024")? as usize,
-            connections_max: in_range("shard.connections_max", raw.shard.connections_max, 1..=100_000, "1 to 100,000")?
-                as usize,
+            connections_max: in_range(
+                "shard.connections_max",
+                raw.shard.connections_max,
+                1..=100_000,
+                "1 to 100,000",
+            )? as usize,
             rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
             seed: raw.world.seed,
             tick_hz: u16::try_from(hz).expect("at most 128"),
@@ -191,7 +223,15 @@ fn in_range(
     range: std::ops::RangeInclusive<u64>,
     must: &'static str,
 ) -> Result<u64, ConfigError> {
-    if range.contains(&is) { Ok(is) } else { Err(ConfigError::Range { key, must, is: is.to_string() }) }
+    if range.contains(&is) {
+        Ok(is)
+    } else {
+        Err(ConfigError::Range {
+            key,
+            must,
+            is: is.to_string(),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -264,7 +304,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_and_the_nearest_named() {
         let error = RawConfig::default().with_text("[lease]\nttl = 3").unwrap_err();
-        assert_eq!(error.to_string(), "unknown configuration key `lease.ttl`; did you mean `lease.ttl_ms`?");
+        assert_eq!(
+            error.to_string(),
+            "unknown configuration key `lease.ttl`; did you mean `lease.ttl_ms`?"
+        );
     }
 
     #[test]
@@ -277,28 +320,45 @@ mod tests {
 
     #[test]
     fn a_key_outside_any_section_is_refused() {
-        assert!(matches!(RawConfig::default().with_text("ttl_ms = 3000"), Err(ConfigError::UnknownKey { .. })));
+        assert!(matches!(
+            RawConfig::default().with_text("ttl_ms = 3000"),
+            Err(ConfigError::UnknownKey { .. })
+        ));
     }
 
     #[test]
     fn later_layers_win() {
-        let env = [("EVERHOLD_LEASE_TTL_MS".to_owned(), "1000".to_owned()), ("HOME".to_owned(), "/".to_owned())];
-        let mut raw = RawConfig::default().with_text("[lease]\nttl_ms = 2000\n[tick]\nhz = 30").unwrap();
+        let env = [
+            ("EVERHOLD_LEASE_TTL_MS".to_owned(), "1000".to_owned()),
+            ("HOME".to_owned(), "/".to_owned()),
+        ];
+        let mut raw = RawConfig::default()
+            .with_text("[lease]\nttl_ms = 2000\n[tick]\nhz = 30")
+            .unwrap();
         raw = raw.with_env(env.into_iter()).unwrap();
         raw.set_text("shard", "zones", "meadow,forest").unwrap();
         let config = raw.resolve().unwrap();
-        assert_eq!((config.lease_ttl, config.tick_hz, config.zones.len()), (Duration::from_secs(1), 30, 2));
+        assert_eq!(
+            (config.lease_ttl, config.tick_hz, config.zones.len()),
+            (Duration::from_secs(1), 30, 2)
+        );
     }
 
     #[test]
     fn a_value_out_of_range_is_refused_by_name() {
-        let error = RawConfig::default().with_text("[tick]\nhz = 0").unwrap().resolve().unwrap_err();
+        let error = RawConfig::default()
+            .with_text("[tick]\nhz = 0")
+            .unwrap()
+            .resolve()
+            .unwrap_err();
         assert_eq!(error.to_string(), "`tick.hz` must be 1 to 128 ticks per second, not 0");
     }
 
     #[test]
     fn text_for_a_number_is_refused_by_name() {
-        let error = RawConfig::default().with_env([("EVERHOLD_TICK_HZ".into(), "fast".into())].into_iter()).unwrap_err();
+        let error = RawConfig::default()
+            .with_env([("EVERHOLD_TICK_HZ".into(), "fast".into())].into_iter())
+            .unwrap_err();
         assert_eq!(error.to_string(), "`tick.hz` must be a whole number, not \"fast\"");
     }
 }

@@ -66,30 +66,45 @@ impl Shard {
         let nonce = random_nonce()?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
         let transport_config = TransportConfig {
-            admission: AdmissionLimits { connections_max: config.connections_max, ..AdmissionLimits::default() },
+            admission: AdmissionLimits {
+                connections_max: config.connections_max,
+                ..AdmissionLimits::default()
+            },
             login_deadline: config.login_deadline,
             ..TransportConfig::new(config.listen, config.tick_hz)
         };
         let transport = Transport::bind(transport_config, keys, conn_events)?;
         let addr = transport.local_addr();
         for zone in rules.zones() {
-            authority.declare_zone(zone).await.with_context(|| format!("declare zone {zone}"))?;
+            authority
+                .declare_zone(zone)
+                .await
+                .with_context(|| format!("declare zone {zone}"))?;
         }
         let (keeper, keeper_orders) = mpsc::unbounded_channel();
         let (router, router_events) = mpsc::unbounded_channel();
         let (granted, grants) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
         let directory = Arc::new(Mutex::new(Directory::new(nonce, config.lease_ttl)));
-        tokio::spawn(
-            Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events),
+        tokio::spawn(Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events));
+        let contender = ContenderConfig::new(
+            config.lease_ttl,
+            config.zones_max,
+            config.zones.iter().cloned().collect(),
+            nonce.0,
         );
-        let contender =
-            ContenderConfig::new(config.lease_ttl, config.zones_max, config.zones.iter().cloned().collect(), nonce.0);
         let ttl_ms = u64::try_from(config.lease_ttl.as_millis()).context("a lease's ttl in ms fits 64 bits")?;
         let lease = LeaseConfig::new(ttl_ms, config.tick_hz);
-        Keeper::new((authority, Arc::clone(&store)), (nonce, addr), lease, contender, granted, router.clone())
-            .spawn(keeper_orders)
-            .context("start the lease keeper")?;
+        Keeper::new(
+            (authority, Arc::clone(&store)),
+            (nonce, addr),
+            lease,
+            contender,
+            granted,
+            router.clone(),
+        )
+        .spawn(keeper_orders)
+        .context("start the lease keeper")?;
         let parts = Arc::new(Parts {
             config,
             rules,
@@ -104,7 +119,12 @@ impl Shard {
         tokio::spawn(Arc::clone(&parts).follow(grants, ends));
         tracing::info!(%addr, nonce = nonce.0, "serving");
         parts.reporter.tell(&ShardEvent::Serving { addr, nonce: nonce.0 });
-        Ok(Self { transport, parts, keeper, router })
+        Ok(Self {
+            transport,
+            parts,
+            keeper,
+            router,
+        })
     }
 
     /// Where players connect.
@@ -125,9 +145,13 @@ impl Shard {
         while let Some(stop) = stops.join_next().await {
             match stop {
                 Ok((true, zone)) => {
-                    let _gone = self.keeper.send(KeeperOrder::Ended(zone.zone.clone(), zone.grant, After::Release));
+                    let _gone = self
+                        .keeper
+                        .send(KeeperOrder::Ended(zone.zone.clone(), zone.grant, After::Release));
                 }
-                Ok((false, zone)) => tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out"),
+                Ok((false, zone)) => {
+                    tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out")
+                }
                 Err(error) => tracing::error!(%error, "a zone's stop panicked"),
             }
         }
@@ -192,7 +216,10 @@ impl Parts {
             tick_hz: self.config.tick_hz,
             durability: self.config.durability,
             checkpoint_ticks: (self.config.delta_ticks, self.config.base_ticks),
-            view: ViewConfig { radius_cm: self.config.view_radius_cm, ..ViewConfig::default() },
+            view: ViewConfig {
+                radius_cm: self.config.view_radius_cm,
+                ..ViewConfig::default()
+            },
             rules_id: self.rules.rules_id(self.config.tick_hz),
         };
         let directory = Arc::clone(&self.directory);
@@ -200,7 +227,10 @@ impl Parts {
             store: Arc::clone(&self.store),
             guard,
             peers: Arc::new(move || {
-                directory.lock().expect("no holder of the directory panics").peers(clock::boottime())
+                directory
+                    .lock()
+                    .expect("no holder of the directory panics")
+                    .peers(clock::boottime())
             }),
             reporter: self.reporter.clone(),
             ended: self.ended.clone(),
@@ -214,7 +244,8 @@ impl Parts {
     }
 
     fn forget(&self, zone: &ZoneName, grant: Grant, reason: &EndReason) {
-        self.zones().retain(|name, handle| name != zone || handle.grant != grant);
+        self.zones()
+            .retain(|name, handle| name != zone || handle.grant != grant);
         let _stopping = self.router.send(RouterEvent::ZoneEnded(zone.clone(), grant));
         let after = match reason {
             // A suspended holder wrote and said nothing since its deadline: whoever is quickest may go on from the store.

@@ -65,7 +65,10 @@ struct Killed {
 
 /// Runs the demo. Success means that every player carried on and nothing was lost or duplicated.
 pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(arguments.seconds.is_finite() && arguments.seconds > 0.0, "--seconds must be positive");
+    anyhow::ensure!(
+        arguments.seconds.is_finite() && arguments.seconds > 0.0,
+        "--seconds must be positive"
+    );
     let dir = tempfile::tempdir().context("make a directory for the demo's world")?;
     let rules = RuleBook::default_world();
     let zones: Vec<ZoneName> = rules.zones().cloned().collect();
@@ -99,7 +102,11 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         let json = serde_json::to_vec_pretty(&report).context("write the report as JSON")?;
         std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
     }
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Lets the swarm play on a thread of its own, and meanwhile shows how it goes, and kills.
@@ -121,7 +128,10 @@ fn play(
         })
         .context("start the swarm's thread")?;
     let killed = watch(arguments, &progress, fleet, display)?;
-    let report = player.join().map_err(|_| anyhow::anyhow!("the swarm panicked"))?.context("the swarm failed")?;
+    let report = player
+        .join()
+        .map_err(|_| anyhow::anyhow!("the swarm panicked"))?
+        .context("the swarm failed")?;
     Ok((report, killed))
 }
 
@@ -153,6 +163,9 @@ fn kill_busiest(fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<Kill
     let (pid, players) = (fleet.all[index].pid(), fleet.all[index].players());
     let at = fleet.kill(index)?;
     let boottime_ms = (clock::boottime().saturating_sub(at.elapsed())).as_secs_f64() * 1e3;
-    display.say(&format!("kill -9 {pid}: the shard at {} with {players} players", fleet.all[index].addr));
+    display.say(&format!(
+        "kill -9 {pid}: the shard at {} with {players} players",
+        fleet.all[index].addr
+    ));
     Ok(Killed { at, boottime_ms })
 }

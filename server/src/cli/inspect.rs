@@ -45,7 +45,10 @@ struct ZoneRow {
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
     let state = &arguments.state;
     anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     let rows = runtime.block_on(read_rows(&SqliteAuthority::open(state)?, &SqliteStore::open(state)?))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&rows).context("write JSON")?);
@@ -80,7 +83,15 @@ fn table(rows: &[ZoneRow]) -> Table {
     let text = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "zone", "owner", "epoch", "players", "released", "journal from", "checkpoint", "base", "fence",
+        "zone",
+        "owner",
+        "epoch",
+        "players",
+        "released",
+        "journal from",
+        "checkpoint",
+        "base",
+        "fence",
     ]);
     for row in rows {
         table.add_row([

@@ -64,7 +64,10 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
         Events::Json => Reporter::to(std::io::stdout()),
     };
     // One thread for sockets, routing, and the durable tasks: on a small machine hand-overs between threads cost more than they save.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -83,11 +86,18 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path)
             .map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
-        raw = raw.with_text(&text).map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
+        raw = raw
+            .with_text(&text)
+            .map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
     }
     let flags = |raw: &mut RawConfig| -> Result<(), ConfigError> {
         let path = |p: &PathBuf| p.to_string_lossy().into_owned();
-        let zones = arguments.zones.iter().map(ZoneName::as_str).collect::<Vec<_>>().join(",");
+        let zones = arguments
+            .zones
+            .iter()
+            .map(ZoneName::as_str)
+            .collect::<Vec<_>>()
+            .join(",");
         let flags = [
             ("shard", "zones", Some(zones).filter(|z| !z.is_empty())),
             ("shard", "listen", arguments.listen.map(|a| a.to_string())),
@@ -114,8 +124,8 @@ fn load_rules(config: &Config) -> anyhow::Result<Arc<RuleBook>> {
     let rules = match &config.rules {
         None => RuleBook::default_world(),
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| UsageError(format!("world file {}: {e}", path.display())))?;
+            let text =
+                std::fs::read_to_string(path).map_err(|e| UsageError(format!("world file {}: {e}", path.display())))?;
             RuleBook::from_toml(&text).map_err(|e| UsageError(format!("world file {}: {e}", path.display())))?
         }
     };

@@ -37,8 +37,13 @@ pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
         zone: arguments.zone.clone(),
         expires_unix_s: clock::unix_s() + TICKET_LIFETIME_S_MAX,
     };
-    let key = keys.ticket_signing_key().context("only the public half of the ticket key is here")?;
+    let key = keys
+        .ticket_signing_key()
+        .context("only the public half of the ticket key is here")?;
     let ticket = sign(key, &claims);
-    println!("{}", ticket.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    println!(
+        "{}",
+        ticket.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
     Ok(())
 }

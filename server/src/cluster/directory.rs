@@ -68,7 +68,12 @@ impl Directory {
     /// An empty directory. `lease_ttl` as configured: renewals come every quarter of it.
     #[must_use]
     pub fn new(me: Nonce, lease_ttl: Duration) -> Self {
-        Self { me, stale_after: lease_ttl * 5 / 8, leases: BTreeMap::new(), shards: BTreeMap::new() }
+        Self {
+            me,
+            stale_after: lease_ttl * 5 / 8,
+            leases: BTreeMap::new(),
+            shards: BTreeMap::new(),
+        }
     }
 
     /// What the authority shows now.
@@ -76,22 +81,45 @@ impl Directory {
         for view in leases {
             let before = self.leases.get(&view.zone);
             let moved = before.is_some_and(|b| (b.view.beat, b.view.epoch) != (view.beat, view.epoch));
-            let moved_at = if moved { Some(now) } else { before.and_then(|b| b.moved_at) };
-            self.leases.insert(view.zone.clone(), Seen { view: view.clone(), moved_at });
+            let moved_at = if moved {
+                Some(now)
+            } else {
+                before.and_then(|b| b.moved_at)
+            };
+            self.leases.insert(
+                view.zone.clone(),
+                Seen {
+                    view: view.clone(),
+                    moved_at,
+                },
+            );
         }
-        self.shards.retain(|nonce, _| shards.iter().any(|view| view.nonce == *nonce));
+        self.shards
+            .retain(|nonce, _| shards.iter().any(|view| view.nonce == *nonce));
         for view in shards {
             let before = self.shards.get(&view.nonce);
             let moved = before.is_some_and(|b| b.view.beat != view.beat);
-            let moved_at = if moved { Some(now) } else { before.and_then(|b| b.moved_at) };
-            self.shards.insert(view.nonce, Seen { view: view.clone(), moved_at });
+            let moved_at = if moved {
+                Some(now)
+            } else {
+                before.and_then(|b| b.moved_at)
+            };
+            self.shards.insert(
+                view.nonce,
+                Seen {
+                    view: view.clone(),
+                    moved_at,
+                },
+            );
         }
     }
 
     /// Where a seeker of `zone` belongs. `here` says that this process runs the zone now.
     #[must_use]
     pub fn place(&self, now: Duration, zone: &ZoneName, here: bool, seeker: Seeker) -> Placement {
-        let Some(seen) = self.leases.get(zone) else { return Placement::Unknown };
+        let Some(seen) = self.leases.get(zone) else {
+            return Placement::Unknown;
+        };
         if here {
             return Placement::Here;
         }
@@ -109,16 +137,31 @@ impl Directory {
             // The very owner it fled from: alive only if it renewed well after. The client's own path to it may be what broke.
             Seeker::Orphan { since, .. } => moved_at > since + self.stale_after / 4,
         };
-        if credible { Placement::There { addr: view.addr, epoch: view.epoch } } else { Placement::Wait }
+        if credible {
+            Placement::There {
+                addr: view.addr,
+                epoch: view.epoch,
+            }
+        } else {
+            Placement::Wait
+        }
     }
 
     /// Living shards other than this one, for a client to park at.
     #[must_use]
     pub fn peers(&self, now: Duration) -> Vec<SocketAddr> {
         let lives = |seen: &&Seen<ShardView>| {
-            seen.view.nonce != self.me && seen.moved_at.is_some_and(|at| now.saturating_sub(at) < self.stale_after)
+            seen.view.nonce != self.me
+                && seen
+                    .moved_at
+                    .is_some_and(|at| now.saturating_sub(at) < self.stale_after)
         };
-        self.shards.values().filter(lives).map(|seen| seen.view.addr).take(PEERS_MAX).collect()
+        self.shards
+            .values()
+            .filter(lives)
+            .map(|seen| seen.view.addr)
+            .take(PEERS_MAX)
+            .collect()
     }
 }
 
@@ -139,7 +182,15 @@ mod tests {
     }
 
     fn lease(nonce: Nonce, epoch: u32, beat: u64) -> LeaseView {
-        LeaseView { zone: zone(), epoch, nonce, beat, released: false, addr: addr(4002), players: 3 }
+        LeaseView {
+            zone: zone(),
+            epoch,
+            nonce,
+            beat,
+            released: false,
+            addr: addr(4002),
+            players: 3,
+        }
     }
 
     fn at(ms: u64) -> Duration {
@@ -157,7 +208,13 @@ mod tests {
     #[test]
     fn a_newcomer_is_sent_to_the_living_owner() {
         let place = seen_alive().place(at(1_500), &zone(), false, Seeker::Newcomer);
-        assert_eq!(place, Placement::There { addr: addr(4002), epoch: 3 });
+        assert_eq!(
+            place,
+            Placement::There {
+                addr: addr(4002),
+                epoch: 3
+            }
+        );
     }
 
     #[test]
@@ -168,7 +225,10 @@ mod tests {
 
     #[test]
     fn an_orphan_waits_while_its_silent_owner_has_not_renewed_since() {
-        let orphan = Seeker::Orphan { epoch: 3, since: at(1_100) };
+        let orphan = Seeker::Orphan {
+            epoch: 3,
+            since: at(1_100),
+        };
         assert_eq!(seen_alive().place(at(1_200), &zone(), false, orphan), Placement::Wait);
     }
 
@@ -176,16 +236,28 @@ mod tests {
     fn an_orphan_is_sent_back_to_an_owner_that_renews_after_it_came() {
         let mut directory = seen_alive();
         directory.handle_views(at(2_000), &[lease(OTHER, 3, 3)], &[]);
-        let orphan = Seeker::Orphan { epoch: 3, since: at(1_100) };
-        assert!(matches!(directory.place(at(2_000), &zone(), false, orphan), Placement::There { .. }));
+        let orphan = Seeker::Orphan {
+            epoch: 3,
+            since: at(1_100),
+        };
+        assert!(matches!(
+            directory.place(at(2_000), &zone(), false, orphan),
+            Placement::There { .. }
+        ));
     }
 
     #[test]
     fn an_orphan_is_sent_to_the_adopter_at_once() {
         let mut directory = seen_alive();
         directory.handle_views(at(5_000), &[lease(Nonce(7), 4, 1)], &[]);
-        let orphan = Seeker::Orphan { epoch: 3, since: at(4_990) };
-        assert!(matches!(directory.place(at(5_000), &zone(), false, orphan), Placement::There { epoch: 4, .. }));
+        let orphan = Seeker::Orphan {
+            epoch: 3,
+            since: at(4_990),
+        };
+        assert!(matches!(
+            directory.place(at(5_000), &zone(), false, orphan),
+            Placement::There { epoch: 4, .. }
+        ));
     }
 
     #[test]
@@ -197,15 +269,30 @@ mod tests {
     #[test]
     fn a_zone_that_was_never_declared_is_unknown() {
         let nowhere = "nowhere".parse().unwrap();
-        assert_eq!(seen_alive().place(at(1_500), &nowhere, false, Seeker::Newcomer), Placement::Unknown);
+        assert_eq!(
+            seen_alive().place(at(1_500), &nowhere, false, Seeker::Newcomer),
+            Placement::Unknown
+        );
     }
 
     #[test]
     fn peers_are_other_shards_whose_beat_moves() {
         let mut directory = Directory::new(ME, TTL);
-        let shard = |nonce, port, beat| ShardView { nonce, addr: addr(port), beat };
-        directory.handle_views(at(0), &[], &[shard(ME, 1, 1), shard(OTHER, 2, 1), shard(Nonce(3), 3, 1)]);
-        directory.handle_views(at(900), &[], &[shard(ME, 1, 2), shard(OTHER, 2, 2), shard(Nonce(3), 3, 1)]);
+        let shard = |nonce, port, beat| ShardView {
+            nonce,
+            addr: addr(port),
+            beat,
+        };
+        directory.handle_views(
+            at(0),
+            &[],
+            &[shard(ME, 1, 1), shard(OTHER, 2, 1), shard(Nonce(3), 3, 1)],
+        );
+        directory.handle_views(
+            at(900),
+            &[],
+            &[shard(ME, 1, 2), shard(OTHER, 2, 2), shard(Nonce(3), 3, 1)],
+        );
         assert_eq!(directory.peers(at(1_000)), [addr(2)]);
     }
 }

@@ -37,7 +37,11 @@ pub struct Process {
 impl Process {
     /// The players it serves, as it last said.
     pub fn players(&self) -> u32 {
-        if self.killed.is_some() { 0 } else { self.runs.iter().map(|run| run.players).sum() }
+        if self.killed.is_some() {
+            0
+        } else {
+            self.runs.iter().map(|run| run.players).sum()
+        }
     }
 
     /// Its process id.
@@ -100,7 +104,15 @@ impl Fleet {
     pub fn new(binary: PathBuf, dir: &Path) -> Self {
         let (sender, events) = channel();
         let dir = dir.to_owned();
-        Self { binary, dir, all: Vec::new(), adoptions: Vec::new(), ends: Vec::new(), events, sender }
+        Self {
+            binary,
+            dir,
+            all: Vec::new(),
+            adoptions: Vec::new(),
+            ends: Vec::new(),
+            events,
+            sender,
+        }
     }
 
     /// Where the processes keep their keys.
@@ -121,7 +133,12 @@ impl Fleet {
         let index = self.all.len();
         let mut command = Command::new(&self.binary);
         command.args(["shard", "--listen", "127.0.0.1:0", "--events", "json"]);
-        command.arg("--state").arg(self.world()).arg("--keys").arg(self.keys()).args(arguments);
+        command
+            .arg("--state")
+            .arg(self.world())
+            .arg("--keys")
+            .arg(self.keys())
+            .args(arguments);
         for zone in zones {
             command.arg("--zone").arg(zone.as_str());
         }
@@ -135,29 +152,35 @@ impl Fleet {
         std::thread::spawn(move || forward(index, BufReader::new(stdout), &sender));
         // Its address comes with `Serving`.
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.all.push(Process { child, addr, runs: Vec::new(), killed: None });
+        self.all.push(Process {
+            child,
+            addr,
+            runs: Vec::new(),
+            killed: None,
+        });
         self.wait_until_serving(index, zones)?;
         Ok(index)
     }
 
     fn wait_until_serving(&mut self, index: usize, zones: &[ZoneName]) -> anyhow::Result<()> {
         let owned = |fleet: &Self, zone: &ZoneName| {
-            fleet.adoptions.iter().any(|adoption| adoption.process == index && adoption.zone == *zone)
+            fleet
+                .adoptions
+                .iter()
+                .any(|adoption| adoption.process == index && adoption.zone == *zone)
         };
         let serves = |fleet: &Self| fleet.all[index].addr.port() != 0 && zones.iter().all(|zone| owned(fleet, zone));
         self.wait_until("a shard process serves its zones", START_TIMEOUT, serves)
     }
 
     /// Listens until `reached`, or for `timeout` at most; `what` says in words what was waited for.
-    pub fn wait_until(
-        &mut self,
-        what: &str,
-        timeout: Duration,
-        reached: impl Fn(&Self) -> bool,
-    ) -> anyhow::Result<()> {
+    pub fn wait_until(&mut self, what: &str, timeout: Duration, reached: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         while !reached(self) {
-            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now()).min(LOOK_EVERY)) {
+            match self
+                .events
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()).min(LOOK_EVERY))
+            {
                 Ok((from, event)) => self.take(from, event),
                 Err(_) if Instant::now() < deadline => self.notice_deaths()?,
                 Err(_) => bail!("not within {timeout:?}: {what}"),
@@ -188,7 +211,14 @@ impl Fleet {
         match event {
             ShardEvent::Serving { addr, .. } => self.all[process].addr = addr,
             ShardEvent::Adopted {
-                zone, epoch, last_tick, granted_at_ms, adopt_ms, replayed_ticks, digest_equal, ..
+                zone,
+                epoch,
+                last_tick,
+                granted_at_ms,
+                adopt_ms,
+                replayed_ticks,
+                digest_equal,
+                ..
             } => self.adoptions.push(Adoption {
                 process,
                 zone,
@@ -204,11 +234,22 @@ impl Fleet {
                 runs.retain(|known| (&known.zone, known.epoch) != (&run.zone, run.epoch));
                 runs.push(run);
             }
-            ShardEvent::Ended { zone, epoch, reason, .. } => {
-                for run in self.all[process].runs.iter_mut().filter(|run| run.zone == zone && run.epoch == epoch) {
+            ShardEvent::Ended {
+                zone, epoch, reason, ..
+            } => {
+                for run in self.all[process]
+                    .runs
+                    .iter_mut()
+                    .filter(|run| run.zone == zone && run.epoch == epoch)
+                {
                     run.players = 0;
                 }
-                self.ends.push(End { process, zone, epoch, reason });
+                self.ends.push(End {
+                    process,
+                    zone,
+                    epoch,
+                    reason,
+                });
             }
             ShardEvent::Stopped => {}
         }
@@ -216,7 +257,9 @@ impl Fleet {
 
     /// The living process with most players.
     pub fn busiest(&self) -> Option<usize> {
-        (0..self.all.len()).filter(|i| self.all[*i].killed.is_none()).max_by_key(|i| self.all[*i].players())
+        (0..self.all.len())
+            .filter(|i| self.all[*i].killed.is_none())
+            .max_by_key(|i| self.all[*i].players())
     }
 
     /// SIGKILL.

@@ -15,8 +15,8 @@ mod egress;
 mod guard;
 mod tick;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam::channel::Sender;
 use everhold_protocol::{Tick, ZoneName};
@@ -184,9 +184,22 @@ pub fn start(
         orders,
     };
     let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone());
-    let thread = tick::TickThread::new(&config, zone, last, guard, Arc::clone(&gauges), inbox, tick_ordered, ticks);
-    std::thread::Builder::new().name(format!("zone-{}", config.zone)).spawn(move || thread.run())?;
-    tokio::spawn(durable::DurableTask::new(config, last, chain, services, gauges, egress, tick_orders).run(ticked, ordered));
+    let thread = tick::TickThread::new(
+        &config,
+        zone,
+        last,
+        guard,
+        Arc::clone(&gauges),
+        inbox,
+        tick_ordered,
+        ticks,
+    );
+    std::thread::Builder::new()
+        .name(format!("zone-{}", config.zone))
+        .spawn(move || thread.run())?;
+    tokio::spawn(
+        durable::DurableTask::new(config, last, chain, services, gauges, egress, tick_orders).run(ticked, ordered),
+    );
     Ok(handle)
 }
 

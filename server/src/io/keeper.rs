@@ -100,7 +100,9 @@ impl Keeper {
     /// Starts the keeper's thread; it ends with [`KeeperOrder::Stop`] or when the sender of orders is gone.
     pub fn spawn(self, orders: mpsc::UnboundedReceiver<KeeperOrder>) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("lease-keeper".to_owned()).spawn(move || runtime.block_on(self.run(orders)))?;
+        std::thread::Builder::new()
+            .name("lease-keeper".to_owned())
+            .spawn(move || runtime.block_on(self.run(orders)))?;
         Ok(())
     }
 
@@ -142,8 +144,13 @@ impl Keeper {
     async fn renew(&mut self) {
         for (zone, held) in &self.held {
             let _may_act = held.guard.may_act();
-            let Some((LeaseCommand::Renew, sent_at)) = held.guard.poll() else { continue };
-            let players = held.gauges.as_ref().map_or(0, |gauges| gauges.attached.load(Ordering::Relaxed));
+            let Some((LeaseCommand::Renew, sent_at)) = held.guard.poll() else {
+                continue;
+            };
+            let players = held
+                .gauges
+                .as_ref()
+                .map_or(0, |gauges| gauges.attached.load(Ordering::Relaxed));
             match self.authority.renew(zone, held.grant, players).await {
                 Ok(()) => held.guard.handle(|lease, now| lease.handle_renewed(sent_at, now)),
                 Err(AuthorityError::Held(holder)) => {
@@ -172,7 +179,11 @@ impl Keeper {
     async fn look(&mut self) -> Result<(), AuthorityError> {
         let leases = self.authority.leases().await?;
         let shards = self.authority.shards().await?;
-        let claimable = leases.iter().filter(|view| !self.shunned.contains(&view.zone)).cloned().collect();
+        let claimable = leases
+            .iter()
+            .filter(|view| !self.shunned.contains(&view.zone))
+            .cloned()
+            .collect();
         self.contender.handle_leases(clock::boottime(), claimable);
         // The router is gone when the process stops.
         let _stopping = self.router.send(RouterEvent::Views(leases, shards));
@@ -208,7 +219,14 @@ impl Keeper {
         let at = clock::boottime();
         tracing::info!(%zone, epoch = grant.epoch.number(), "granted");
         let guard = Arc::new(LeaseGuard::new(Lease::new(self.lease, sent_at, at)));
-        self.held.insert(zone.clone(), Held { grant, guard: Arc::clone(&guard), gauges: None });
+        self.held.insert(
+            zone.clone(),
+            Held {
+                grant,
+                guard: Arc::clone(&guard),
+                gauges: None,
+            },
+        );
         let _stopping = self.granted.send(Granted { zone, grant, guard, at });
     }
 

@@ -81,7 +81,10 @@ pub struct ZoneRun {
 /// A histogram's recorded buckets, for [`ZoneRun`].
 #[must_use]
 pub fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
-    histogram.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect()
+    histogram
+        .iter_recorded()
+        .map(|v| (v.value_iterated_to(), v.count_at_value()))
+        .collect()
 }
 
 /// Where the lines go. Cheap to clone.

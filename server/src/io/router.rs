@@ -53,7 +53,11 @@ enum Claim {
     /// The home is being looked up.
     Homing(TicketClaims),
     Join(TicketClaims),
-    Resume { session: SessionId, secret: [u8; 32], event_seq: u32 },
+    Resume {
+        session: SessionId,
+        secret: [u8; 32],
+        event_seq: u32,
+    },
 }
 
 /// See the module.
@@ -107,12 +111,41 @@ impl Router {
     fn handle_conn(&mut self, event: ConnEvent) {
         match event {
             ConnEvent::Hello { conn, .. } if self.closed => conn.close(RefusalCode::Stopping, "the server is stopping"),
-            ConnEvent::Hello { conn, login: Login::Ticket(claims) } => self.seek_home(conn, claims),
-            ConnEvent::Hello { conn, login: Login::Resume { zone, session, secret, epoch, event_seq } } => {
+            ConnEvent::Hello {
+                conn,
+                login: Login::Ticket(claims),
+            } => self.seek_home(conn, claims),
+            ConnEvent::Hello {
+                conn,
+                login:
+                    Login::Resume {
+                        zone,
+                        session,
+                        secret,
+                        epoch,
+                        event_seq,
+                    },
+            } => {
                 let token = conn.token();
-                let seeker = Seeker::Orphan { epoch, since: clock::boottime() };
-                let claim = Claim::Resume { session, secret, event_seq };
-                self.waiting.insert(token, Waiting { conn, zone, seeker, claim, told_to_wait: false });
+                let seeker = Seeker::Orphan {
+                    epoch,
+                    since: clock::boottime(),
+                };
+                let claim = Claim::Resume {
+                    session,
+                    secret,
+                    event_seq,
+                };
+                self.waiting.insert(
+                    token,
+                    Waiting {
+                        conn,
+                        zone,
+                        seeker,
+                        claim,
+                        told_to_wait: false,
+                    },
+                );
                 self.place(token);
             }
             ConnEvent::Logout { conn } => {
@@ -147,7 +180,9 @@ impl Router {
             RouterEvent::Close => {
                 self.closed = true;
                 for (_, waiting) in self.waiting.drain() {
-                    waiting.conn.close(RefusalCode::Stopping, "the server is stopping; another will answer");
+                    waiting
+                        .conn
+                        .close(RefusalCode::Stopping, "the server is stopping; another will answer");
                 }
             }
         }
@@ -161,7 +196,11 @@ impl Router {
     fn seek_home(&mut self, conn: Conn, claims: TicketClaims) {
         let token = conn.token();
         let (account, zone) = (claims.account, claims.zone.clone());
-        if self.directory().place(clock::boottime(), &zone, false, Seeker::Newcomer) == Placement::Unknown {
+        if self
+            .directory()
+            .place(clock::boottime(), &zone, false, Seeker::Newcomer)
+            == Placement::Unknown
+        {
             conn.close(RefusalCode::ZoneUnknown, "this world has no such zone");
             return;
         }
@@ -171,12 +210,23 @@ impl Router {
             async move { (token, settle_home(store.as_ref(), account, zone).await) }
         });
         let claim = Claim::Homing(claims);
-        self.waiting.insert(token, Waiting { conn, zone, seeker: Seeker::Newcomer, claim, told_to_wait: false });
+        self.waiting.insert(
+            token,
+            Waiting {
+                conn,
+                zone,
+                seeker: Seeker::Newcomer,
+                claim,
+                told_to_wait: false,
+            },
+        );
     }
 
     fn handle_home(&mut self, token: AttachToken, home: Result<ZoneName, StoreError>) {
         // It may have gone away meanwhile.
-        let Some(waiting) = self.waiting.get_mut(&token) else { return };
+        let Some(waiting) = self.waiting.get_mut(&token) else {
+            return;
+        };
         match home {
             Ok(zone) => {
                 waiting.zone = zone;
@@ -188,7 +238,9 @@ impl Router {
             Err(error) => {
                 tracing::warn!(%error, "a login is refused because its home cannot be read");
                 if let Some(waiting) = self.waiting.remove(&token) {
-                    waiting.conn.close(RefusalCode::Internal, "the store does not answer; try again");
+                    waiting
+                        .conn
+                        .close(RefusalCode::Internal, "the store does not answer; try again");
                 }
             }
         }
@@ -196,12 +248,16 @@ impl Router {
 
     /// Brings a waiting connection where it belongs, if that is known now.
     fn place(&mut self, token: AttachToken) {
-        let Some(waiting) = self.waiting.get(&token) else { return };
+        let Some(waiting) = self.waiting.get(&token) else {
+            return;
+        };
         if matches!(waiting.claim, Claim::Homing(_)) {
             return;
         }
         let here = self.zones.get(&waiting.zone).is_some_and(ZoneHandle::runs);
-        let placement = self.directory().place(clock::boottime(), &waiting.zone, here, waiting.seeker);
+        let placement = self
+            .directory()
+            .place(clock::boottime(), &waiting.zone, here, waiting.seeker);
         match placement {
             Placement::Wait => {
                 let waiting = self.waiting.get_mut(&token).expect("looked up above");
@@ -212,18 +268,27 @@ impl Router {
             Placement::Here => self.attach(token),
             Placement::There { addr, epoch } => {
                 let waiting = self.waiting.remove(&token).expect("looked up above");
-                waiting.conn.send_control(&ServerMessage::Redirect { addr, zone: waiting.zone, epoch });
+                waiting.conn.send_control(&ServerMessage::Redirect {
+                    addr,
+                    zone: waiting.zone,
+                    epoch,
+                });
             }
             Placement::Unknown => {
                 let waiting = self.waiting.remove(&token).expect("looked up above");
-                waiting.conn.close(RefusalCode::ZoneUnknown, "this world has no such zone");
+                waiting
+                    .conn
+                    .close(RefusalCode::ZoneUnknown, "this world has no such zone");
             }
         }
     }
 
     fn attach(&mut self, token: AttachToken) {
         let waiting = self.waiting.remove(&token).expect("`place` has just seen it");
-        let handle = self.zones.get(&waiting.zone).expect("`place` has just seen that it runs here");
+        let handle = self
+            .zones
+            .get(&waiting.zone)
+            .expect("`place` has just seen that it runs here");
         let secret = random_secret();
         let secret_hash = *blake3::hash(&secret).as_bytes();
         let input = match waiting.claim {
@@ -234,7 +299,11 @@ impl Router {
                 secret: secret_hash,
                 token,
             },
-            Claim::Resume { session, secret: shown, event_seq } => Input::Resume {
+            Claim::Resume {
+                session,
+                secret: shown,
+                event_seq,
+            } => Input::Resume {
                 session,
                 secret: *blake3::hash(&shown).as_bytes(),
                 next_secret: secret_hash,
@@ -245,7 +314,9 @@ impl Router {
         if handle.attach(waiting.conn.clone(), input, secret) {
             self.placed.insert(token, waiting.zone);
         } else {
-            waiting.conn.close(RefusalCode::Full, "the zone takes no more inputs; try again");
+            waiting
+                .conn
+                .close(RefusalCode::Full, "the zone takes no more inputs; try again");
         }
     }
 
@@ -263,7 +334,10 @@ impl Router {
 async fn settle_home(store: &dyn StateStore, account: Account, born: ZoneName) -> Result<ZoneName, StoreError> {
     let mut tries = 0;
     loop {
-        let first = Home { zone: born.clone(), generation: 1 };
+        let first = Home {
+            zone: born.clone(),
+            generation: 1,
+        };
         match store.set_home(account, None, &first).await {
             Ok(None) => return Ok(born),
             Ok(Some(home)) => return Ok(home.zone),

@@ -75,14 +75,23 @@ pub fn ticket(keys: &Keys, account: u64, zone: &ZoneName) -> Vec<u8> {
         zone: zone.clone(),
         expires_unix_s: clock::unix_s() + TICKET_LIFETIME_S_MAX,
     };
-    sign(keys.ticket_signing_key().expect("development keys have both halves"), &claims)
+    sign(
+        keys.ticket_signing_key().expect("development keys have both halves"),
+        &claims,
+    )
 }
 
 impl Player {
     /// Starts a player that logs in as `account` at one of `addrs`. Call it inside a runtime.
     #[must_use]
     pub fn login(keys: &Keys, addrs: Vec<SocketAddr>, account: u64, zone: &ZoneName, old: OldConnections) -> Self {
-        Self::start(keys, addrs, Credential::Ticket(ticket(keys, account, zone)), account, old)
+        Self::start(
+            keys,
+            addrs,
+            Credential::Ticket(ticket(keys, account, zone)),
+            account,
+            old,
+        )
     }
 
     /// Starts a player with this credential.
@@ -92,7 +101,9 @@ impl Player {
     #[must_use]
     pub fn start(keys: &Keys, addrs: Vec<SocketAddr>, credential: Credential, seed: u64, old: OldConnections) -> Self {
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
-        endpoint.set_default_client_config(keys::client_config(keys.certificate()).expect("a certificate that was just made"));
+        endpoint.set_default_client_config(
+            keys::client_config(keys.certificate()).expect("a certificate that was just made"),
+        );
         let (orders, ordered) = mpsc::unbounded_channel();
         let (noticed, notices) = mpsc::unbounded_channel();
         let (net, net_events) = mpsc::unbounded_channel();
@@ -110,7 +121,12 @@ impl Player {
             own: Arc::clone(&own),
         };
         tokio::spawn(driver.run(ordered, net_events));
-        Self { orders, notices, heard, own }
+        Self {
+            orders,
+            notices,
+            heard,
+            own,
+        }
     }
 
     /// Asks for something, with the next frame.
@@ -148,7 +164,11 @@ impl Player {
     pub async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(&Notice) -> Option<T>) -> T {
         let search = async {
             loop {
-                let notice = self.notices.recv().await.unwrap_or_else(|| panic!("the player ended before: {what}"));
+                let notice = self
+                    .notices
+                    .recv()
+                    .await
+                    .unwrap_or_else(|| panic!("the player ended before: {what}"));
                 if let Some(found) = wanted(&notice) {
                     return found;
                 }
@@ -190,15 +210,14 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(
-        mut self,
-        mut orders: mpsc::UnboundedReceiver<Order>,
-        mut events: mpsc::UnboundedReceiver<NetEvent>,
-    ) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, mut events: mpsc::UnboundedReceiver<NetEvent>) {
         self.machine.handle_start(clock::boottime());
         loop {
             self.carry_out();
-            let wait = self.machine.poll_timeout().map_or(PATIENCE, |at| at.saturating_sub(clock::boottime()));
+            let wait = self
+                .machine
+                .poll_timeout()
+                .map_or(PATIENCE, |at| at.saturating_sub(clock::boottime()));
             tokio::select! {
                 order = orders.recv() => match order {
                     // A test pushes only while attached; a full window would be seen as an intent that is never confirmed.
@@ -234,7 +253,12 @@ impl Driver {
     fn write_down(&self, conn: ConnId, bytes: &[u8]) {
         let header = Snapshot::decode(bytes).expect("a server sends whole snapshots").header;
         let from = self.addrs[&conn];
-        let heard = Heard { at: Instant::now(), from, epoch: header.epoch, tick: header.tick };
+        let heard = Heard {
+            at: Instant::now(),
+            from,
+            epoch: header.epoch,
+            tick: header.tick,
+        };
         self.heard.lock().expect("nobody panics with this lock").push(heard);
     }
 
@@ -266,7 +290,10 @@ impl Driver {
         while let Some(notice) = self.machine.poll_notice() {
             let _nobody_reads = self.noticed.send(notice);
         }
-        self.own.lock().expect("nobody panics with this lock").clone_from(&self.machine.mirror().own);
+        self.own
+            .lock()
+            .expect("nobody panics with this lock")
+            .clone_from(&self.machine.mirror().own);
     }
 }
 

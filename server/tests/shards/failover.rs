@@ -21,14 +21,26 @@ async fn a_player_carries_on_at_the_spare_when_its_shard_is_killed() {
     world.fleet.kill(owner).unwrap();
     world.until_adopted(&meadow(), spare, epoch);
     let after = player.until("attached anew", |notice| match notice {
-        Notice::Attached { epoch: new, last_input_seq, lost_inputs, own, .. } if *new > epoch => {
-            Some((*last_input_seq, *lost_inputs, own.clone()))
-        }
+        Notice::Attached {
+            epoch: new,
+            last_input_seq,
+            lost_inputs,
+            own,
+            ..
+        } if *new > epoch => Some((*last_input_seq, *lost_inputs, own.clone())),
         _ => None,
     });
     let (last_input_seq, lost_inputs, own) = after.await;
-    assert_eq!((last_input_seq, lost_inputs), (1, 0), "what was confirmed is known to the adopter");
-    assert_eq!((own.gold, own.items), (before.gold, before.items), "and what the player owns");
+    assert_eq!(
+        (last_input_seq, lost_inputs),
+        (1, 0),
+        "what was confirmed is known to the adopter"
+    );
+    assert_eq!(
+        (own.gold, own.items),
+        (before.gold, before.items),
+        "and what the player owns"
+    );
     player.until_snapshot().await;
 }
 
@@ -41,8 +53,16 @@ async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
     let epoch = player.until_attached_above(0).await;
     world.fleet.signal(owner, rustix::process::Signal::TERM).unwrap();
     let (_, last_tick) = world.until_adopted(&meadow(), spare, epoch);
-    let replayed = world.fleet.adoptions.iter().find(|a| a.process == spare && a.zone == meadow()).unwrap();
-    assert_eq!(replayed.replayed_ticks, 0, "the last base covers everything up to tick {last_tick}");
+    let replayed = world
+        .fleet
+        .adoptions
+        .iter()
+        .find(|a| a.process == spare && a.zone == meadow())
+        .unwrap();
+    assert_eq!(
+        replayed.replayed_ticks, 0,
+        "the last base covers everything up to tick {last_tick}"
+    );
     assert!(player.until_attached_above(epoch).await > epoch);
 }
 
@@ -58,7 +78,10 @@ async fn a_world_that_stopped_is_there_again_when_it_starts() {
     world.fleet.stop().unwrap();
     world.shard(&all_zones());
     let mut again = world.player(7, &meadow(), OldConnections::Close);
-    assert!(again.until_attached_above(0).await > epoch, "a new ownership has a higher epoch");
+    assert!(
+        again.until_attached_above(0).await > epoch,
+        "a new ownership has a higher epoch"
+    );
     let after = again.own();
     assert_eq!((after.gold, after.items), (before.gold, before.items));
 }

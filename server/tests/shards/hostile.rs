@@ -10,7 +10,10 @@ use everhold_protocol::{Credential, RefusalCode};
 use crate::world::{World, all_zones, meadow};
 
 fn everhold(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_everhold")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_everhold"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -24,14 +27,22 @@ fn an_unknown_configuration_key_ends_the_start_and_names_the_nearest() {
     std::fs::write(&config, "[lease]\nttl = 3\n").unwrap();
     let output = everhold(&["shard", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(64));
-    assert!(stderr(&output).contains("did you mean `lease.ttl_ms`?"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("did you mean `lease.ttl_ms`?"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
 fn a_zone_that_the_world_does_not_have_ends_the_start() {
     let output = everhold(&["shard", "--zone", "atlantis"]);
     assert_eq!(output.status.code(), Some(64));
-    assert!(stderr(&output).contains("this world has no zone `atlantis`"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("this world has no zone `atlantis`"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -40,7 +51,13 @@ fn an_unwritable_state_directory_ends_the_start_and_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let state = file.path().join("world");
     let keys = tempfile::tempdir().unwrap();
-    let output = everhold(&["shard", "--state", state.to_str().unwrap(), "--keys", keys.path().to_str().unwrap()]);
+    let output = everhold(&[
+        "shard",
+        "--state",
+        state.to_str().unwrap(),
+        "--keys",
+        keys.path().to_str().unwrap(),
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(state.to_str().unwrap()), "{}", stderr(&output));
 }
@@ -49,7 +66,11 @@ fn an_unwritable_state_directory_ends_the_start_and_is_named() {
 fn inspecting_a_world_that_is_not_there_says_so() {
     let output = everhold(&["inspect", "--state", "/nonexistent/world"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("there is no world at /nonexistent/world"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("there is no world at /nonexistent/world"),
+        "{}",
+        stderr(&output)
+    );
     assert!(!Path::new("/nonexistent").exists(), "looking makes nothing");
 }
 
@@ -78,7 +99,10 @@ async fn a_ticket_that_was_used_is_refused() {
     let credential = Credential::Ticket(used.clone());
     let mut first = Player::start(&world.keys, addrs, credential.clone(), 5, OldConnections::Close);
     first.until_attached_above(0).await;
-    assert_eq!(refusal_beside_a_player(&world, credential).await, RefusalCode::TicketUsed);
+    assert_eq!(
+        refusal_beside_a_player(&world, credential).await,
+        RefusalCode::TicketUsed
+    );
     first.until_snapshot().await;
 }
 
@@ -87,7 +111,10 @@ async fn a_ticket_for_a_zone_that_does_not_exist_is_refused() {
     let mut world = World::new();
     world.shard(&all_zones());
     let credential = Credential::Ticket(ticket(&world.keys, 5, &"atlantis".parse().unwrap()));
-    assert_eq!(refusal_beside_a_player(&world, credential).await, RefusalCode::ZoneUnknown);
+    assert_eq!(
+        refusal_beside_a_player(&world, credential).await,
+        RefusalCode::ZoneUnknown
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +128,10 @@ async fn a_session_that_does_not_exist_is_not_resumed() {
         epoch: 0,
         event_seq: 0,
     };
-    assert_eq!(refusal_beside_a_player(&world, credential).await, RefusalCode::SessionUnknown);
+    assert_eq!(
+        refusal_beside_a_player(&world, credential).await,
+        RefusalCode::SessionUnknown
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,5 +153,9 @@ async fn an_account_that_logs_in_again_takes_its_session_over() {
         _ => None,
     });
     assert_eq!(zone.await, meadow());
-    first.until("superseded", |notice| matches!(notice, Notice::Superseded).then_some(())).await;
+    first
+        .until("superseded", |notice| {
+            matches!(notice, Notice::Superseded).then_some(())
+        })
+        .await;
 }

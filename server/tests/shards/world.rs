@@ -27,7 +27,9 @@ pub(crate) fn meadow() -> ZoneName {
 }
 
 pub(crate) fn all_zones() -> Vec<ZoneName> {
-    ["meadow", "forest", "harbor"].map(|zone| zone.parse().unwrap()).to_vec()
+    ["meadow", "forest", "harbor"]
+        .map(|zone| zone.parse().unwrap())
+        .to_vec()
 }
 
 impl World {
@@ -37,7 +39,12 @@ impl World {
         let keys = Keys::load_or_create(&fleet.keys()).unwrap();
         let config = dir.path().join("shard.toml");
         std::fs::write(&config, CONFIG).unwrap();
-        Self { fleet, keys, config: config.to_string_lossy().into_owned(), _dir: dir }
+        Self {
+            fleet,
+            keys,
+            config: config.to_string_lossy().into_owned(),
+            _dir: dir,
+        }
     }
 
     /// Starts a shard and waits until it serves and owns `zones`.
@@ -47,7 +54,13 @@ impl World {
 
     /// A player that logs in to `zone` at any living shard.
     pub(crate) fn player(&self, account: u64, zone: &ZoneName, old: OldConnections) -> Player {
-        let living = self.fleet.all.iter().filter(|p| p.killed.is_none()).map(|p| p.addr).collect();
+        let living = self
+            .fleet
+            .all
+            .iter()
+            .filter(|p| p.killed.is_none())
+            .map(|p| p.addr)
+            .collect();
         Player::login(&self.keys, living, account, zone, old)
     }
 
@@ -57,7 +70,9 @@ impl World {
             let by = |a: &&everhold::io::fleet::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
             fleet.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))
         };
-        self.fleet.wait_until("the zone is adopted", PATIENCE, |fleet| adoption(fleet).is_some()).unwrap();
+        self.fleet
+            .wait_until("the zone is adopted", PATIENCE, |fleet| adoption(fleet).is_some())
+            .unwrap();
         adoption(&self.fleet).unwrap()
     }
 }

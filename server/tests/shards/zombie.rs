@@ -36,8 +36,14 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
         tokio::time::sleep(LATE).await;
 
         let late = said_since(&player, world.fleet.all[owner].addr, woken);
-        assert!(late.len() <= 1, "at most what was being sent when it was stopped leaves: {late:?}");
-        assert!(late.iter().all(|heard| heard.tick <= last_tick), "only acknowledged ticks: {late:?} > {last_tick}");
+        assert!(
+            late.len() <= 1,
+            "at most what was being sent when it was stopped leaves: {late:?}"
+        );
+        assert!(
+            late.iter().all(|heard| heard.tick <= last_tick),
+            "only acknowledged ticks: {late:?} > {last_tick}"
+        );
         assert_follows_only_the_new_owner(&mut player, new_epoch).await;
         assert_refused(&world, epoch).await;
         (owner, other, epoch) = (other, owner, new_epoch);
@@ -71,9 +77,15 @@ async fn a_shard_that_is_stopped_for_less_than_its_lease_keeps_its_zone() {
 /// Waits until the process says that its zone of this epoch is over.
 fn until_ended(world: &mut World, process: usize, epoch: u32) {
     let ended = |fleet: &everhold::io::fleet::Fleet| {
-        fleet.ends.iter().any(|end| end.process == process && end.zone == meadow() && end.epoch == epoch)
+        fleet
+            .ends
+            .iter()
+            .any(|end| end.process == process && end.zone == meadow() && end.epoch == epoch)
     };
-    world.fleet.wait_until("the woken shard drops the zone", PATIENCE, ended).unwrap();
+    world
+        .fleet
+        .wait_until("the woken shard drops the zone", PATIENCE, ended)
+        .unwrap();
 }
 
 fn until_all_zones_at(world: &mut World, process: usize) {
@@ -82,13 +94,20 @@ fn until_all_zones_at(world: &mut World, process: usize) {
             let adoptions = fleet.adoptions.iter().filter(|a| a.zone == zone);
             adoptions.max_by_key(|a| a.epoch).is_some_and(|a| a.process == process)
         };
-        world.fleet.wait_until("every zone is with the new owner", PATIENCE, latest_is_here).unwrap();
+        world
+            .fleet
+            .wait_until("every zone is with the new owner", PATIENCE, latest_is_here)
+            .unwrap();
     }
 }
 
 /// The ticks that `from` was heard to say since `woken`, each once.
 fn said_since(player: &Player, from: SocketAddr, woken: Instant) -> Vec<Heard> {
-    let mut said: Vec<Heard> = player.heard().into_iter().filter(|h| h.from == from && h.at >= woken).collect();
+    let mut said: Vec<Heard> = player
+        .heard()
+        .into_iter()
+        .filter(|h| h.from == from && h.at >= woken)
+        .collect();
     said.dedup_by_key(|heard| heard.tick);
     said
 }
@@ -107,7 +126,10 @@ async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
 /// A write under the old epoch is refused, whoever tries it.
 async fn assert_refused(world: &World, epoch: u32) {
     let store = SqliteStore::open(&world.fleet.world()).unwrap();
-    let grant = Grant { epoch: Epoch::granted(epoch), nonce: Nonce(0) };
+    let grant = Grant {
+        epoch: Epoch::granted(epoch),
+        nonce: Nonce(0),
+    };
     let record = StoredRecord {
         tick: u64::MAX >> 1,
         prev_hash: everhold::durability::store::RecordHash::GENESIS,
@@ -115,5 +137,8 @@ async fn assert_refused(world: &World, epoch: u32) {
         body: bytes::Bytes::from_static(b"late"),
     };
     let outcome = store.append(&meadow(), grant, &[record]).await;
-    assert!(matches!(outcome, Err(StoreError::Fenced { epoch: fence }) if fence > epoch), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(StoreError::Fenced { epoch: fence }) if fence > epoch),
+        "{outcome:?}"
+    );
 }

@@ -22,7 +22,11 @@ pub(super) struct Display {
 
 impl Display {
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), drawn_lines: 0, plain_at: Instant::now() }
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            drawn_lines: 0,
+            plain_at: Instant::now(),
+        }
     }
 
     /// A line that stays.
@@ -46,7 +50,11 @@ impl Display {
         for process in &fleet.all {
             let state = if process.killed.is_some() { "dead" } else { "up  " };
             block += &format!("  {state} {} ", process.addr);
-            for run in process.runs.iter().filter(|run| process.killed.is_none() && run.players > 0) {
+            for run in process
+                .runs
+                .iter()
+                .filter(|run| process.killed.is_none() && run.players > 0)
+            {
                 block += &format!(" {} (epoch {}, {} players)", run.zone, run.epoch, run.players);
             }
             block.push('\n');
@@ -70,7 +78,14 @@ impl Display {
         for error in &report.errors {
             println!("error: {error}");
         }
-        println!("{}", if report.passed() { "PASSED: everybody carried on, nothing was lost" } else { "FAILED" });
+        println!(
+            "{}",
+            if report.passed() {
+                "PASSED: everybody carried on, nothing was lost"
+            } else {
+                "FAILED"
+            }
+        );
     }
 
     fn erase(&mut self) {
@@ -119,14 +134,29 @@ fn zones_table(report: &DemoReport) -> Table {
     let mut table = table(&["zone", "players", "ticks/s", "tick p50 ms", "p99", "max"]);
     for zone in &report.zones {
         let [p50, p99, max] = [zone.tick_ms.p50, zone.tick_ms.p99, zone.tick_ms.max].map(|value| format!("{value:.2}"));
-        table.add_row([zone.name.to_string(), zone.players.to_string(), format!("{:.2}", zone.tick_hz), p50, p99, max]);
+        table.add_row([
+            zone.name.to_string(),
+            zone.players.to_string(),
+            format!("{:.2}", zone.tick_hz),
+            p50,
+            p99,
+            max,
+        ]);
     }
     table
 }
 
 fn failovers_table(report: &DemoReport) -> Table {
     let mut table = table(&[
-        "failover", "resumed", "gap p50 ms", "p99", "max", "detect ms", "adopt ms", "replayed ticks", "digest",
+        "failover",
+        "resumed",
+        "gap p50 ms",
+        "p99",
+        "max",
+        "detect ms",
+        "adopt ms",
+        "replayed ticks",
+        "digest",
     ]);
     for failover in &report.failovers {
         let [p50, p99, max] = ms(&failover.gap_ms);
@@ -149,15 +179,27 @@ fn verdict_table(report: &DemoReport) -> Table {
     let [p50, p99, max] = ms(&report.update_latency_ms);
     let mut table = table(&["", ""]);
     table
-        .add_row(["update latency p50 / p99 / max".to_owned(), format!("{p50} / {p99} / {max} ms")])
+        .add_row([
+            "update latency p50 / p99 / max".to_owned(),
+            format!("{p50} / {p99} / {max} ms"),
+        ])
         .add_row([
             "bytes per player and second, down / up".to_owned(),
-            format!("{:.0} / {:.0}", report.bytes_down_per_player_s, report.bytes_up_per_player_s),
+            format!(
+                "{:.0} / {:.0}",
+                report.bytes_down_per_player_s, report.bytes_up_per_player_s
+            ),
         ])
         .add_row(["acknowledged and lost".to_owned(), report.lost_acknowledged.to_string()])
         .add_row(["duplicated".to_owned(), report.duplicated.to_string()])
         .add_row(["rewound ticks".to_owned(), report.rewound_ticks.to_string()])
-        .add_row(["gold expected / found".to_owned(), format!("{} / {}", report.gold_expected, report.gold_found)])
-        .add_row(["items expected / found".to_owned(), format!("{} / {}", report.items_expected, report.items_found)]);
+        .add_row([
+            "gold expected / found".to_owned(),
+            format!("{} / {}", report.gold_expected, report.gold_found),
+        ])
+        .add_row([
+            "items expected / found".to_owned(),
+            format!("{} / {}", report.items_expected, report.items_found),
+        ]);
     table
 }

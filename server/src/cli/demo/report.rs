@@ -69,15 +69,13 @@ pub(super) struct DemoReport {
 
 impl DemoReport {
     /// Joins both sides.
-    pub(super) fn new(
-        durability: Durability,
-        swarm: &SwarmReport,
-        fleet: &Fleet,
-        killed: Option<Killed>,
-    ) -> Self {
+    pub(super) fn new(durability: Durability, swarm: &SwarmReport, fleet: &Fleet, killed: Option<Killed>) -> Self {
         let runs: Vec<&ZoneRun> = fleet.all.iter().flat_map(|p| &p.runs).collect();
         let mut errors = swarm.errors.clone();
-        let unasked = fleet.ends.iter().filter(|end| end.reason != EndReason::Stopped.to_string());
+        let unasked = fleet
+            .ends
+            .iter()
+            .filter(|end| end.reason != EndReason::Stopped.to_string());
         errors.extend(unasked.map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason)));
         let failovers = failovers(swarm, fleet, killed, &mut errors);
         if killed.is_some() && failovers.is_empty() {
@@ -88,7 +86,11 @@ impl DemoReport {
             seconds: swarm.seconds,
             durability: durability.to_string(),
             store: "sqlite",
-            zones: swarm.zones.iter().map(|zone| zone_report(&zone.name, zone.players, &runs)).collect(),
+            zones: swarm
+                .zones
+                .iter()
+                .map(|zone| zone_report(&zone.name, zone.players, &runs))
+                .collect(),
             update_latency_ms: swarm.update_latency_ms,
             append_ms: quantiles(runs.iter().flat_map(|run| run.append_us.iter().copied())),
             bytes_down_per_player_s: swarm.bytes_down_per_player_s,
@@ -124,7 +126,10 @@ fn failovers(
     for failover in &swarm.failovers {
         let adopted = |a: &&Adoption| a.zone.as_str() == failover.zone && a.epoch == failover.to_epoch;
         let (Some(adoption), Some(killed)) = (fleet.adoptions.iter().find(adopted), killed) else {
-            errors.push(format!("zone {} changed hands, and no kill and adoption explain it", failover.zone));
+            errors.push(format!(
+                "zone {} changed hands, and no kill and adoption explain it",
+                failover.zone
+            ));
             continue;
         };
         let killed_at_ms = killed.at.saturating_duration_since(swarm.origin()).as_secs_f64() * 1e3;
@@ -173,7 +178,11 @@ fn quantiles(buckets: impl Iterator<Item = (u64, u64)>) -> Percentiles {
         });
         found.map_or(0.0, |(us, _)| *us as f64 / 1e3)
     };
-    Percentiles { p50: at(0.5), p99: at(0.99), max: merged.last_key_value().map_or(0.0, |(us, _)| *us as f64 / 1e3) }
+    Percentiles {
+        p50: at(0.5),
+        p99: at(0.99),
+        max: merged.last_key_value().map_or(0.0, |(us, _)| *us as f64 / 1e3),
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig)
     let data = fence_and_read(store.as_ref(), grant, &config).await?;
     let zone = config.name.clone();
     let adopted: Adopted =
-        tokio::task::spawn_blocking(move || adoption::plan(data).and_then(|plan| adoption::adopt(plan, config))).await??;
+        tokio::task::spawn_blocking(move || adoption::plan(data).and_then(|plan| adoption::adopt(plan, config)))
+            .await??;
     if let Some(tick) = adopted.first_divergence {
         // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
         tracing::error!(%zone, tick, "the replayed world differs from the one that was recorded: this zone is divergent");

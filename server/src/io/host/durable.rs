@@ -75,7 +75,13 @@ impl Run {
     fn new() -> Self {
         let histogram = || Histogram::new(3).expect("three digits are allowed");
         let now = Instant::now();
-        Self { started: now, told_at: now, ticks: 0, tick_us: histogram(), append_us: histogram() }
+        Self {
+            started: now,
+            told_at: now,
+            ticks: 0,
+            tick_us: histogram(),
+            append_us: histogram(),
+        }
     }
 }
 
@@ -91,7 +97,11 @@ impl DurableTask {
     ) -> Self {
         let epoch = config.grant.epoch.number();
         let (delta_ticks, base_ticks) = config.checkpoint_ticks;
-        let plan = CheckpointConfig { delta_ticks, base_ticks, ..CheckpointConfig::new(config.tick_hz) };
+        let plan = CheckpointConfig {
+            delta_ticks,
+            base_ticks,
+            ..CheckpointConfig::new(config.tick_hz)
+        };
         let now = Instant::now();
         Self {
             journal: Journal::new(epoch, last),
@@ -149,17 +159,29 @@ impl DurableTask {
                 self.sealed = true;
                 Ok(())
             }
-            None => Err(EndReason::Panicked(self.journal.last().tick + 1, "the tick thread is gone".to_owned())),
+            None => Err(EndReason::Panicked(
+                self.journal.last().tick + 1,
+                "the tick thread is gone".to_owned(),
+            )),
         }
     }
 
     fn handle_tick(&mut self, out: TickOut) {
         self.run.ticks += 1;
         // The histogram grows as it must; a value of µs in a u64 always fits.
-        let _fits = self.run.tick_us.record(u64::try_from(out.work.as_micros()).unwrap_or(u64::MAX));
+        let _fits = self
+            .run
+            .tick_us
+            .record(u64::try_from(out.work.as_micros()).unwrap_or(u64::MAX));
         let tick = out.told.tick;
-        let position = Position { epoch: self.config.grant.epoch.number(), tick, hash: out.record.hash };
-        self.journal.push(out.record).expect("the tick thread holds long before the ring is full");
+        let position = Position {
+            epoch: self.config.grant.epoch.number(),
+            tick,
+            hash: out.record.hash,
+        };
+        self.journal
+            .push(out.record)
+            .expect("the tick thread holds long before the ring is full");
         self.gate.hold(tick, out.shown, out.told);
         self.checkpointer.handle_tick(tick);
         if let Some(capture) = out.capture {
@@ -180,7 +202,10 @@ impl DurableTask {
 
     fn handle_append(&mut self, answer: Result<AppendAnswer, StoreError>) -> Result<(), EndReason> {
         self.append = None;
-        let _fits = self.run.append_us.record(u64::try_from(self.append_sent.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let _fits = self
+            .run
+            .append_us
+            .record(u64::try_from(self.append_sent.elapsed().as_micros()).unwrap_or(u64::MAX));
         if let Err(error) = &answer {
             tracing::warn!(zone = %self.config.zone, %error, "an append was not confirmed");
         }
@@ -246,16 +271,26 @@ impl DurableTask {
         if self.append.is_some() || Instant::now() < self.append_after {
             return;
         }
-        let Some(records) = self.journal.poll_append() else { return };
-        let (store, zone, grant) = (Arc::clone(&self.services.store), self.config.zone.clone(), self.config.grant);
+        let Some(records) = self.journal.poll_append() else {
+            return;
+        };
+        let (store, zone, grant) = (
+            Arc::clone(&self.services.store),
+            self.config.zone.clone(),
+            self.config.grant,
+        );
         self.append_sent = Instant::now();
-        self.append = Some(Box::pin(async move { in_time(store.append(&zone, grant, &records)).await }));
+        self.append = Some(Box::pin(
+            async move { in_time(store.append(&zone, grant, &records)).await },
+        ));
     }
 
     fn start_checkpoint_step(&mut self) {
         self.checkpointer.handle_released(self.gate.released_tick());
         while self.write.is_none() && Instant::now() >= self.write_after {
-            let Some(command) = self.checkpointer.poll_command() else { return };
+            let Some(command) = self.checkpointer.poll_command() else {
+                return;
+            };
             match command {
                 CheckpointCommand::Cut(cut) => self.order(match (&self.stopping, cut) {
                     (Some(_), Cut::Base) => TickOrder::Seal,
@@ -306,7 +341,9 @@ impl DurableTask {
         while let Some(shown) = self.gate.poll_shown() {
             self.egress.show(shown);
         }
-        self.gauges.released_tick.store(self.gate.released_tick(), Ordering::Release);
+        self.gauges
+            .released_tick
+            .store(self.gate.released_tick(), Ordering::Release);
     }
 
     fn tell_run(&mut self) {
@@ -360,8 +397,16 @@ impl DurableTask {
 
     fn store(
         &self,
-    ) -> (Arc<dyn crate::durability::store::StateStore>, everhold_protocol::ZoneName, crate::ownership::Grant) {
-        (Arc::clone(&self.services.store), self.config.zone.clone(), self.config.grant)
+    ) -> (
+        Arc<dyn crate::durability::store::StateStore>,
+        everhold_protocol::ZoneName,
+        crate::ownership::Grant,
+    ) {
+        (
+            Arc::clone(&self.services.store),
+            self.config.zone.clone(),
+            self.config.grant,
+        )
     }
 }
 

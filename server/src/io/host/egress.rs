@@ -68,8 +68,22 @@ impl Egress {
         let outputs = released.into_inner();
         for (token, reply) in outputs.replies {
             match reply {
-                Reply::Attached { session, last_input_seq, event_seq, own, missed } => {
-                    let welcome = Welcome { epoch, tick, session, last_input_seq, event_seq, own, missed };
+                Reply::Attached {
+                    session,
+                    last_input_seq,
+                    event_seq,
+                    own,
+                    missed,
+                } => {
+                    let welcome = Welcome {
+                        epoch,
+                        tick,
+                        session,
+                        last_input_seq,
+                        event_seq,
+                        own,
+                        missed,
+                    };
                     self.welcome(token, welcome, peers);
                 }
                 Reply::Refused(code) => {
@@ -116,7 +130,11 @@ impl Egress {
             self.leaving.push((session, token));
             return;
         };
-        conn.bind(Route { session, epoch: welcome.epoch, inbox: self.entries.clone() });
+        conn.bind(Route {
+            session,
+            epoch: welcome.epoch,
+            inbox: self.entries.clone(),
+        });
         conn.send_control(&ServerMessage::Attached {
             epoch: welcome.epoch,
             zone: self.zone.clone(),
@@ -151,7 +169,10 @@ impl Egress {
     fn send_leaves(&mut self) {
         let entries = &self.entries;
         self.leaving.retain(|(session, token)| {
-            let detach = InboxEntry::Input(Input::Detach { session: *session, token: *token });
+            let detach = InboxEntry::Input(Input::Detach {
+                session: *session,
+                token: *token,
+            });
             matches!(entries.try_send(detach), Err(TrySendError::Full(_)))
         });
     }

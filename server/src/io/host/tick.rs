@@ -75,7 +75,10 @@ pub(super) struct TickThread {
 }
 
 impl TickThread {
-    #[expect(clippy::too_many_arguments, reason = "the ends of the channels that `host::start` has just made, named there")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the ends of the channels that `host::start` has just made, named there"
+    )]
     pub(super) fn new(
         config: &HostConfig,
         zone: Zone,
@@ -87,7 +90,11 @@ impl TickThread {
         out: mpsc::Sender<TickMessage>,
     ) -> Self {
         let epoch = config.grant.epoch.number();
-        let start = Input::EpochStart { epoch, nonce: config.grant.nonce.0, rules_id: config.rules_id };
+        let start = Input::EpochStart {
+            epoch,
+            nonce: config.grant.nonce.0,
+            rules_id: config.rules_id,
+        };
         Self {
             zone,
             scene: Scene::default(),
@@ -158,7 +165,10 @@ impl TickThread {
 
     /// Whether lease and store allow a tick now. A hold is declared, so that the lease keeper tells it from a wedged tick.
     fn may_tick(&self) -> bool {
-        let behind = self.zone.tick().saturating_sub(self.gauges.released_tick.load(Ordering::Acquire));
+        let behind = self
+            .zone
+            .tick()
+            .saturating_sub(self.gauges.released_tick.load(Ordering::Acquire));
         let holding = behind >= UNACKNOWLEDGED_TICKS_MAX || self.out.capacity() == 0;
         if holding {
             self.guard.declare_pause();
@@ -180,8 +190,17 @@ impl TickThread {
         let capture = cut.map(|cut| self.zone.capture(cut));
         self.guard.note_tick();
         self.gauges.tick.store(told.tick, Ordering::Release);
-        self.gauges.attached.store(u32::try_from(self.scene.sessions.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
-        let out = TickOut { record, told, shown, capture, work: started.elapsed() };
+        self.gauges.attached.store(
+            u32::try_from(self.scene.sessions.len()).unwrap_or(u32::MAX),
+            Ordering::Relaxed,
+        );
+        let out = TickOut {
+            record,
+            told,
+            shown,
+            capture,
+            work: started.elapsed(),
+        };
         // `may_tick` saw room, and this thread is the only sender.
         self.out.try_send(TickMessage::Ticked(Box::new(out))).is_ok() && !self.sealing
     }
@@ -207,7 +226,11 @@ impl TickThread {
     fn note_attaches(&mut self, told: &Outputs) {
         for (token, reply) in &told.replies {
             match reply {
-                Reply::Attached { session, last_input_seq, .. } => {
+                Reply::Attached {
+                    session,
+                    last_input_seq,
+                    ..
+                } => {
                     self.inbox.note_attached(*session, *token, *last_input_seq);
                 }
                 Reply::Superseded(session) => self.note_superseded(*session, *token),
@@ -223,5 +246,6 @@ impl TickThread {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
 }
