@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::durability::gate::Durability;
+use crate::ownership::lease::LeaseConfig;
 
 /// The defaults, which are also the documentation of every key.
 const DEFAULTS: &str = include_str!("../../assets/config/shard.toml");
@@ -38,8 +39,8 @@ pub struct Config {
     pub seed: u64,
     /// Ticks per second.
     pub tick_hz: u16,
-    /// A lease's life.
-    pub lease_ttl: Duration,
+    /// A lease's times.
+    pub lease: LeaseConfig,
     /// When output may leave.
     pub durability: Durability,
     /// Ticks between deltas.
@@ -186,6 +187,7 @@ impl RawConfig {
             "at least durability.delta_ms",
         )?;
         let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=1_000, "1 to 1,000 m")?;
+        let tick_hz = u16::try_from(hz).expect("at most 128");
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         Ok(Config {
             listen: raw.shard.listen,
@@ -201,8 +203,8 @@ impl RawConfig {
             )? as usize,
             rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
             seed: raw.world.seed,
-            tick_hz: u16::try_from(hz).expect("at most 128"),
-            lease_ttl: Duration::from_millis(ttl_ms),
+            tick_hz,
+            lease: LeaseConfig::new(ttl_ms, tick_hz),
             durability: raw.durability.level,
             delta_ticks: ticks(delta_ms),
             base_ticks: ticks(base_ms),
@@ -339,7 +341,7 @@ mod tests {
         raw.set_text("shard", "zones", "meadow,forest").unwrap();
         let config = raw.resolve().unwrap();
         assert_eq!(
-            (config.lease_ttl, config.tick_hz, config.zones.len()),
+            (config.lease.ttl, config.tick_hz, config.zones.len()),
             (Duration::from_secs(1), 30, 2)
         );
     }

@@ -22,7 +22,6 @@ use crate::io::router::{Router, RouterEvent};
 use crate::io::transport::{AdmissionLimits, Transport, TransportConfig};
 use crate::limits::CONN_EVENTS_MAX;
 use crate::ownership::contender::ContenderConfig;
-use crate::ownership::lease::LeaseConfig;
 use crate::ownership::{Authority, Grant, Nonce};
 use crate::replication::ViewConfig;
 use crate::rules::RuleBook;
@@ -65,15 +64,7 @@ impl Shard {
     ) -> anyhow::Result<Self> {
         let nonce = random_nonce()?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
-        let transport_config = TransportConfig {
-            admission: AdmissionLimits {
-                connections_max: config.connections_max,
-                ..AdmissionLimits::default()
-            },
-            login_deadline: config.login_deadline,
-            ..TransportConfig::new(config.listen, config.tick_hz)
-        };
-        let transport = Transport::bind(transport_config, keys, conn_events)?;
+        let transport = Transport::bind(transport_config(&config), keys, conn_events)?;
         let addr = transport.local_addr();
         for zone in rules.zones() {
             authority
@@ -85,21 +76,13 @@ impl Shard {
         let (router, router_events) = mpsc::unbounded_channel();
         let (granted, grants) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
-        let directory = Arc::new(Mutex::new(Directory::new(nonce, config.lease_ttl)));
+        let directory = Arc::new(Mutex::new(Directory::new(nonce, config.lease.ttl)));
         tokio::spawn(Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events));
-        let contender = ContenderConfig::new(
-            config.lease_ttl,
-            config.zones_max,
-            config.zones.iter().cloned().collect(),
-            nonce.0,
-        );
-        let ttl_ms = u64::try_from(config.lease_ttl.as_millis()).context("a lease's ttl in ms fits 64 bits")?;
-        let lease = LeaseConfig::new(ttl_ms, config.tick_hz);
         Keeper::new(
             (authority, Arc::clone(&store)),
             (nonce, addr),
-            lease,
-            contender,
+            config.lease,
+            contender_config(&config, nonce),
             granted,
             router.clone(),
         )
@@ -259,6 +242,22 @@ impl Parts {
     fn zones(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, ZoneHandle>> {
         self.zones.lock().expect("no holder of the zones panics")
     }
+}
+
+fn transport_config(config: &Config) -> TransportConfig {
+    TransportConfig {
+        admission: AdmissionLimits {
+            connections_max: config.connections_max,
+            ..AdmissionLimits::default()
+        },
+        login_deadline: config.login_deadline,
+        ..TransportConfig::new(config.listen, config.tick_hz)
+    }
+}
+
+fn contender_config(config: &Config, nonce: Nonce) -> ContenderConfig {
+    let preferred = config.zones.iter().cloned().collect();
+    ContenderConfig::new(config.lease.ttl, config.zones_max, preferred, nonce.0)
 }
 
 fn random_nonce() -> anyhow::Result<Nonce> {
