@@ -17,6 +17,7 @@
 
 mod crowd;
 mod grid;
+mod lanes;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,8 @@ use everhold_protocol::Tick;
 use crate::limits::SCENE_ENTITIES_MAX;
 use crate::zone::Scene;
 use crowd::Crowds;
-use grid::Grid;
+use grid::{Grid, Window};
+use lanes::LANES;
 
 /// Candidates, in budgets, up to which filtering them all is cheaper than searching. Found by measuring.
 const FILTER_BUDGETS: usize = 5;
@@ -76,6 +78,8 @@ pub struct Sight {
     /// Places of those within reach; behind `len` there is garbage, so that a filter can write without branching.
     places: Vec<u32>,
     len: usize,
+    /// One for each candidate that is within reach, zero for the others.
+    marks: Vec<u8>,
     /// Keys of those among whom the nearest are to be chosen.
     keys: Vec<u64>,
     frontier: std::collections::BinaryHeap<std::cmp::Reverse<u64>>,
@@ -95,13 +99,13 @@ impl Sight {
         &self.places[..self.len]
     }
 
-    /// Room for `more` places behind the present ones.
-    fn room(&mut self, more: usize) -> &mut [u32] {
-        let end = self.len + more;
+    /// Makes room for `more` places behind the present ones, and for the lanes that a filter writes beyond them.
+    fn reserve(&mut self, more: usize) {
+        let end = self.len + more + LANES;
         if self.places.len() < end {
             self.places.resize(end, 0);
+            self.marks.resize(end, 0);
         }
-        &mut self.places[self.len..end]
     }
 
     /// Moves the places found so far to the keys.
@@ -122,7 +126,7 @@ impl Sight {
         }
         self.len = 0;
         let count = self.keys.len();
-        self.room(count);
+        self.reserve(count);
         for (place, key) in self.places.iter_mut().zip(&self.keys) {
             *place = (key & PLACE_MASK) as u32;
         }
@@ -164,7 +168,7 @@ impl Interest {
     /// If the scene holds more than [`SCENE_ENTITIES_MAX`] entities, which the rules rule out.
     pub fn rebuild(&mut self, scene: &Scene) {
         let radius = self.reach.radius_cm.unsigned_abs();
-        self.grid.rebuild(&scene.entities, (radius / 2).ilog2());
+        self.grid.rebuild(&scene.entities, radius);
         self.crowds
             .rebuild(&mut self.grid, (radius / 32).ilog2(), self.reach.budget);
         self.grid.place_viewers(&scene.sessions, &mut self.viewers);
@@ -189,31 +193,45 @@ impl Interest {
         let Some(window) = self.grid.window(viewer.x, viewer.y, self.reach.radius_cm) else {
             return;
         };
-        let few = self.grid.count(&window) <= FILTER_BUDGETS * self.reach.budget;
-        if few && !self.crowds.stack_within(&self.grid, &window) {
-            for row in window.rows() {
-                self.filter_others(self.grid.row(&window, row), viewer, self.radius_squared(), sight);
-            }
-            if sight.len <= self.reach.budget {
-                return;
-            }
-            sight.key_places(&self.grid, viewer);
-        } else {
+        if !self.filter_window(viewer, &window, sight) {
             self.search(viewer, &window, tick, sight);
+        } else if sight.len <= self.reach.budget {
+            return;
+        } else {
+            sight.key_places(&self.grid, viewer);
         }
         sight.see_nearest(self.reach.budget);
     }
 
-    /// Adds those of `range` to the sight that are within the distance, the viewer excepted.
-    #[inline]
-    fn filter_others(&self, range: Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
-        match viewer.own {
-            Some(own) if range.contains(&(own as usize)) => {
-                self.grid.filter(range.start..own as usize, viewer, limit, sight);
-                self.grid.filter(own as usize + 1..range.end, viewer, limit, sight);
+    /// Finds all within reach, unless there are so many candidates, or a stack among them, that a search must choose.
+    fn filter_window(&self, viewer: &Viewer, window: &Window, sight: &mut Sight) -> bool {
+        let mut room = FILTER_BUDGETS * self.reach.budget;
+        sight.reserve(room);
+        for row in window.rows() {
+            let range = self.grid.row(window, row);
+            if range.len() > room {
+                sight.len = 0;
+                return false;
             }
-            _ => self.grid.filter(range, viewer, limit, sight),
+            room -= range.len();
+            self.filter_others(range, viewer, self.radius_squared(), sight);
         }
+        let whole = !self.crowds.stack_within(&self.grid, window);
+        if !whole {
+            sight.len = 0;
+        }
+        whole
+    }
+
+    /// Adds those of `range` to the sight that are within the distance, the viewer excepted. The sight has room for the whole range.
+    #[inline]
+    fn filter_others(&self, mut range: Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
+        let own = viewer.own.map(|place| place as usize);
+        if let Some(own) = own.filter(|place| range.contains(place)) {
+            self.grid.filter(range.start..own, viewer, limit, sight);
+            range.start = own + 1;
+        }
+        self.grid.filter(range, viewer, limit, sight);
     }
 
     fn radius_squared(&self) -> u64 {

@@ -190,6 +190,7 @@ impl Interest {
     pub(super) fn search(&self, viewer: &Viewer, window: &Window, tick: Tick, sight: &mut Sight) {
         let budget = self.reach.budget;
         let mut limit = self.radius_squared();
+        sight.reserve(budget.max(LEAF_ENTITIES_MAX));
         self.push_window(viewer, window, limit, sight);
         let mut cut_at = budget;
         while let Some(Reverse(entry)) = sight.frontier.pop() {

@@ -8,6 +8,7 @@ use std::ops::{Range, RangeInclusive};
 
 use everhold_protocol::{EntityId, EntityView};
 
+use super::lanes::{self, LANES};
 use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewer};
 use crate::limits::SCENE_ENTITIES_MAX;
 use crate::zone::SceneSession;
@@ -24,6 +25,8 @@ pub(super) struct Grid {
     y0: i32,
     /// The cells' width is two to this power, cm.
     shift: u32,
+    /// Whether an entity of a cell that a circle touches may be further away than [`lanes::DISTANCE_MAX`] on an axis.
+    is_wide: bool,
     cols: u32,
     rows: u32,
     /// Where each cell's entities start; one more at the end.
@@ -31,6 +34,9 @@ pub(super) struct Grid {
     /// Columns in grid order.
     xs: Vec<i32>,
     ys: Vec<i32>,
+    /// Their lower halves, with [`LANES`] entries more.
+    low_xs: Vec<i16>,
+    low_ys: Vec<i16>,
     /// A sort key without its distance: rank of the id, place.
     keys: Vec<u64>,
     /// Index in the scene.
@@ -80,13 +86,11 @@ impl Square {
 }
 
 impl Grid {
-    pub(super) fn rebuild(&mut self, entities: &[EntityView], shift: u32) {
-        assert!(
-            entities.len() <= SCENE_ENTITIES_MAX,
-            "a scene of {} entities",
-            entities.len()
-        );
-        self.measure(entities, shift);
+    pub(super) fn rebuild(&mut self, entities: &[EntityView], radius: u32) {
+        let count = entities.len();
+        assert!(count <= SCENE_ENTITIES_MAX, "a scene of {count} entities");
+        self.measure(entities, (radius / 2).ilog2());
+        self.is_wide = u64::from(radius) + (1 << self.shift) > u64::from(lanes::DISTANCE_MAX);
         self.ids.clear();
         self.ids
             .extend(entities.iter().zip(0..).map(|(entity, index)| (entity.id, index)));
@@ -131,6 +135,9 @@ impl Grid {
         for column in [&mut self.xs, &mut self.ys] {
             column.resize(count, 0);
         }
+        for column in [&mut self.low_xs, &mut self.low_ys] {
+            column.resize(count + LANES, 0);
+        }
         self.keys.resize(count, 0);
         self.order.resize(count, 0);
         self.places.resize(count, 0);
@@ -139,8 +146,8 @@ impl Grid {
             let cell = self.cell_of(entity.x, entity.y);
             let place = self.starts[cell] as usize;
             self.starts[cell] += 1;
-            self.xs[place] = entity.x;
-            self.ys[place] = entity.y;
+            (self.xs[place], self.ys[place]) = (entity.x, entity.y);
+            (self.low_xs[place], self.low_ys[place]) = (entity.x as i16, entity.y as i16);
             self.keys[place] = (rank as u64) << PLACE_BITS | place as u64;
             self.order[place] = index;
             self.places[rank] = place as u32;
@@ -215,19 +222,27 @@ impl Grid {
         self.starts[base + window.cols.0 as usize] as usize..self.starts[base + window.cols.1 as usize + 1] as usize
     }
 
-    /// Adds the places of those in `range` to the sight that are within the distance.
+    /// Adds the places of those in `range` that are within the distance to the sight, which has room for the whole range.
     #[inline]
     pub(super) fn filter(&self, range: Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
-        let (xs, ys) = (&self.xs[range.clone()], &self.ys[range.clone()]);
-        let out = sight.room(range.len());
-        let (mut len, mut place) = (0_usize, range.start as u32);
-        for (&x, &y) in xs.iter().zip(ys) {
-            // Written always, kept only if near: a branch here would be mispredicted half of the time.
-            out[len] = place;
-            len = len.wrapping_add(usize::from(viewer.distance_squared(x, y) <= limit));
-            place = place.wrapping_add(1);
+        let (start, len) = (range.start, range.len());
+        let padded = len.next_multiple_of(LANES);
+        let marks = &mut sight.marks[..padded];
+        if self.is_wide {
+            self.mark_wide(range, viewer, limit, marks);
+        } else {
+            let (xs, ys) = (&self.low_xs[start..start + padded], &self.low_ys[start..start + padded]);
+            lanes::mark(xs, ys, (viewer.x, viewer.y), limit as i32, marks);
         }
-        sight.len += len;
+        sight.len += lanes::gather(marks, len, start as u32, &mut sight.places[sight.len..]);
+    }
+
+    /// Marks where distances do not fit 16 bits: on a map so large that its cells are wider than they should be.
+    #[cold]
+    fn mark_wide(&self, range: Range<usize>, viewer: &Viewer, limit: u64, marks: &mut [u8]) {
+        for (place, mark) in range.zip(marks) {
+            *mark = u8::from(viewer.distance_squared(self.xs[place], self.ys[place]) <= limit);
+        }
     }
 
     /// What an entity is ordered by for a viewer, and its place: squared distance, rank of the id, place.
@@ -278,7 +293,9 @@ impl Grid {
         let (keys, order) = (self.keys[range.clone()].to_vec(), self.order[range.clone()].to_vec());
         for (place, &from) in range.clone().zip(permutation) {
             let from = from as usize - range.start;
-            (self.xs[place], self.ys[place], self.order[place]) = (xs[from], ys[from], order[from]);
+            (self.xs[place], self.ys[place]) = (xs[from], ys[from]);
+            (self.low_xs[place], self.low_ys[place]) = (xs[from] as i16, ys[from] as i16);
+            self.order[place] = order[from];
             let rank = keys[from] >> PLACE_BITS;
             self.keys[place] = rank << PLACE_BITS | place as u64;
             self.places[rank as usize] = place as u32;
