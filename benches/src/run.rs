@@ -116,7 +116,7 @@ impl Run {
         let mut inputs = Vec::with_capacity(self.sessions.len());
         for &session in &self.sessions {
             let axis = |bits: u64| (bits % 179) as i8 as i32 - 89;
-            let bits = self.random.next();
+            let bits = self.random.draw();
             let heading = Heading::new(axis(bits & 0xFFFF) as i8, axis(bits >> 32) as i8).unwrap_or(Heading::STILL);
             inputs.push(Input::Intent {
                 session,
@@ -133,7 +133,7 @@ impl Run {
     /// Freezes the inputs into a record, as the journal gets it. Every twentieth carries a digest.
     pub fn freeze(&mut self, inputs: Vec<Input>) -> (Record, StoredRecord) {
         let tick = self.zone.tick() + 1;
-        let digest_before = (tick % 20 == 0).then(|| self.zone.digest());
+        let digest_before = tick.is_multiple_of(20).then(|| self.zone.digest());
         let record = Record {
             epoch: 1,
             tick,

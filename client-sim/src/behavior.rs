@@ -165,7 +165,7 @@ impl Mind {
         let goal = match self.behavior {
             Behavior::Trade if !self.rng.one_in(4) => sight.nearest(EntityKind::Player),
             Behavior::Wander if self.rng.one_in(3) => sight.nearest(EntityKind::Item),
-            Behavior::Wander if self.rng.one_in(4) => sight.nearest(EntityKind::Monster),
+            Behavior::Wander if self.rng.one_in(2) => sight.nearest(EntityKind::Monster),
             _ => None,
         };
         let heading = goal
@@ -178,11 +178,20 @@ impl Mind {
         Some(Intent::Move(heading))
     }
 
-    /// Any direction at some speed; one time in ten, a rest.
+    /// A direction at some speed, more often forward than back: who only dithers never meets anybody. One time in ten, a rest.
     fn any_heading(&mut self) -> Heading {
         if self.rng.one_in(10) {
             return Heading::STILL;
         }
+        let first = self.draw_heading();
+        if is_back(self.heading, first) {
+            self.draw_heading()
+        } else {
+            first
+        }
+    }
+
+    fn draw_heading(&mut self) -> Heading {
         loop {
             let mut axis = || self.rng.below(255) as i32 - 127;
             if let Ok(heading) = Heading::new(axis() as i8, axis() as i8) {
@@ -190,4 +199,9 @@ impl Mind {
             }
         }
     }
+}
+
+/// Whether two headings are more than a right angle apart.
+fn is_back(from: Heading, to: Heading) -> bool {
+    i32::from(from.dx()) * i32::from(to.dx()) + i32::from(from.dy()) * i32::from(to.dy()) < 0
 }

@@ -1,6 +1,6 @@
 //! The judge of a run. It sees only what players were told, never what a server believes, and does no I/O.
 //!
-//! Each player has a [`Book`](book::Book) that is written from the player's own events and snapshots; what must hold between players (a gift has
+//! Each player has a book that is written from the player's own events and snapshots; what must hold between players (a gift has
 //! two sides, a thing has one owner, nothing comes from nowhere) is checked over all books at the end. A kept promise shows as a
 //! [`Verdict`] of zeros. What counts:
 //!
@@ -10,6 +10,8 @@
 //!   answered more often than it was given.
 
 mod book;
+mod order;
+mod pair;
 mod violation;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use everhold_protocol::{EntityId, Intent, OwnState, SeqEvent, SessionId, SnapshotHeader};
 
-pub use self::violation::Violation;
+pub use self::order::Order;
+pub use self::pair::Pair;
+pub use self::violation::{ItemOddity, Violation};
 
-use self::book::{Book, Pair};
+use self::book::Book;
 
 /// Violations that are kept in words; beyond it they are only counted.
 const VIOLATIONS_KEPT_MAX: usize = 64;

@@ -106,6 +106,20 @@ pub struct Traffic {
     pub send_failures: u64,
 }
 
+impl Traffic {
+    /// What came after `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            udp_bytes_in: self.udp_bytes_in - earlier.udp_bytes_in,
+            udp_bytes_out: self.udp_bytes_out - earlier.udp_bytes_out,
+            packets_in: self.packets_in - earlier.packets_in,
+            packets_out: self.packets_out - earlier.packets_out,
+            send_failures: self.send_failures - earlier.send_failures,
+        }
+    }
+}
+
 /// All connections of a swarm, on a few sockets.
 pub struct Net {
     config: ClientConfig,

@@ -25,7 +25,7 @@ impl Rng {
 
     /// A number in `0..bound`; `bound` is not zero. The bias is below 2⁻³² for the bounds of a game.
     pub fn below(&mut self, bound: u32) -> u32 {
-        ((self.draw() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.draw() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     /// A number in `low..=high`.

@@ -149,10 +149,10 @@ impl<'a> Reader<'a> {
         u32::try_from(self.varint()?).map_err(|_| DecodeError::Varint)
     }
 
-    /// An entity's id as two varints, epoch and counter: three to five bytes for the usual ones.
+    /// An entity's id as two varints, range and counter: three to five bytes for the usual ones.
     pub fn entity_id(&mut self) -> Result<EntityId, DecodeError> {
-        let epoch = self.varint_u32()?;
-        Ok(EntityId::new(epoch, self.varint_u32()?))
+        let range = self.varint_u32()?;
+        Ok(EntityId::new(range, self.varint_u32()?))
     }
 
     /// Ends reading. Bytes that are left are an error.
@@ -227,9 +227,9 @@ impl<'a> Writer<'a> {
         self.u8(value as u8);
     }
 
-    /// An entity's id as two varints, epoch and counter.
+    /// An entity's id as two varints, range and counter.
     pub fn entity_id(&mut self, id: EntityId) {
-        self.varint(u64::from(id.epoch()));
+        self.varint(u64::from(id.range()));
         self.varint(u64::from(id.counter()));
     }
 }

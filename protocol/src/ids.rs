@@ -9,26 +9,27 @@ pub type Tick = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Account(pub u64);
 
-/// An entity's stable id: the epoch that allocated it in the upper 32 bits, a counter in the lower 32.
+/// An entity's stable id, unique in the whole world: in the upper 32 bits the range that allocated it (20 bits of epoch, 12 bits of
+/// zone number), a counter in the lower 32.
 ///
 /// An adopter allocates in a new epoch's range, so an id that a lost, unacknowledged tick gave out is never given to something else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntityId(pub u64);
 
 impl EntityId {
-    /// The id that `epoch` allocates as its `counter`-th.
+    /// The id that `range` allocates as its `counter`-th.
     #[must_use]
-    pub const fn new(epoch: u32, counter: u32) -> Self {
-        Self((epoch as u64) << 32 | counter as u64)
+    pub const fn new(range: u32, counter: u32) -> Self {
+        Self((range as u64) << 32 | counter as u64)
     }
 
-    /// The epoch that allocated it.
+    /// The range that allocated it.
     #[must_use]
-    pub const fn epoch(self) -> u32 {
+    pub const fn range(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    /// Its place among the ids of that epoch.
+    /// Its place among the ids of that range.
     #[must_use]
     pub const fn counter(self) -> u32 {
         self.0 as u32

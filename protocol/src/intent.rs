@@ -1,6 +1,7 @@
 //! What a player wants to do. An [`Intent`] that exists is well-formed; whether it is allowed, the rules decide at its tick.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::EntityId;
@@ -79,6 +80,7 @@ pub enum Intent {
         /// Who gets it.
         to: EntityId,
         /// How much; zero is refused.
+        #[serde(deserialize_with = "amount_from_serde")]
         amount: u64,
     },
     /// Give an item to a player near by.
@@ -89,7 +91,7 @@ pub enum Intent {
         item: EntityId,
     },
     /// Say something to everybody in the zone; at most [`crate::limits::CHAT_BYTES_MAX`] bytes, no control characters.
-    Say(String),
+    Say(#[serde(deserialize_with = "chat_from_serde")] String),
 }
 
 impl Intent {
@@ -192,6 +194,19 @@ fn check_chat(text: &str) -> Result<(), IntentError> {
     } else {
         Err(IntentError::ChatText)
     }
+}
+
+fn amount_from_serde<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match u64::deserialize(from)? {
+        0 => Err(D::Error::custom(IntentError::ZeroAmount)),
+        amount => Ok(amount),
+    }
+}
+
+fn chat_from_serde<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    check_chat(&text).map_err(D::Error::custom)?;
+    Ok(text)
 }
 
 /// Why bytes are no intent.

@@ -4,3 +4,8 @@ pub mod clock;
 pub mod sqlite;
 pub mod keys;
 pub mod transport;
+pub mod report;
+pub mod host;
+pub mod router;
+pub mod keeper;
+pub mod fleet;

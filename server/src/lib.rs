@@ -12,6 +12,9 @@ pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod cluster;
+pub mod config;
 pub mod io;
+pub mod shard;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod cli;

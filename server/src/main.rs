@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! The `everhold` binary. Everything it does is in the library's [`everhold::cli`].
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    everhold::cli::run()
+}

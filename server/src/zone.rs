@@ -27,6 +27,8 @@ mod sessions;
 mod intents;
 mod systems;
 mod view;
+#[cfg(feature = "testing")]
+pub mod rig;
 
 use std::sync::Arc;
 
@@ -69,6 +71,7 @@ pub struct Zone {
     schedule: Schedule,
     captor: Captor,
     viewer: view::Viewer,
+    hands: intents::Hands,
     probe: Arc<Probe>,
     /// Set while a step runs: a panic leaves it set, and then the World is half-stepped for good.
     poisoned: bool,
@@ -112,12 +115,14 @@ impl Zone {
         world.init_resource::<systems::monsters::Bites>();
         let captor = Captor::new(&mut world);
         let viewer = view::Viewer::new(&mut world);
+        let hands = world.query();
         let schedule = systems::schedule(shuffle_seed);
         Some(Self {
             world,
             schedule,
             captor,
             viewer,
+            hands,
             probe: Arc::default(),
             poisoned: false,
         })
@@ -150,13 +155,14 @@ impl Zone {
         if found != expected {
             return Err(RestoreError::Digest { expected, found });
         }
-        let number = (self.world.resource::<Ids>().range >> 20) as u16;
+        let number = self.world.resource::<Ids>().zone_number();
         if number != self.world.resource::<Setting>().map.rules().number {
             return Err(RestoreError::OtherZone { found: number });
         }
         if self.world.resource::<Clock>().rules_id != config.rules_id() {
             return Err(RestoreError::Rules);
         }
+        restore::derive(&mut self.world);
         self.captor.adopt(&mut self.world);
         Ok(())
     }
@@ -171,7 +177,7 @@ impl Zone {
         self.world.resource_mut::<Clock>().tick += 1;
         for (index, input) in inputs.iter().enumerate() {
             self.probe.enter(index, input);
-            apply(&mut self.world, input);
+            apply(&mut self.world, &mut self.hands, input);
         }
         self.probe.leave();
         self.schedule.run(&mut self.world);
@@ -259,7 +265,7 @@ impl Zone {
 }
 
 /// Applies one input.
-fn apply(world: &mut World, input: &Input) {
+fn apply(world: &mut World, hands: &mut intents::Hands, input: &Input) {
     match *input {
         Input::EpochStart {
             epoch,
@@ -307,7 +313,7 @@ fn apply(world: &mut World, input: &Input) {
             session,
             seq,
             ref intent,
-        } => intents::apply(world, session, seq, intent),
+        } => intents::apply(world, hands, session, seq, intent),
         Input::EventAck { session, event_seq } => sessions::acknowledge(world, session, event_seq),
         Input::Quarantine { session, seq } => sessions::quarantine(world, session, seq),
     }

@@ -12,17 +12,15 @@ fn alone() -> Mirror {
         uid: EntityId::new(1, 90),
         kind: 0,
     };
-    let own = OwnState {
+    let mut mirror = Mirror::default();
+    mirror.own.clone_from(&OwnState {
         x: 10_000,
         y: 10_000,
         hp: 100,
         gold: 100,
         items: vec![item],
-    };
-    Mirror {
-        own,
-        ..Mirror::default()
-    }
+    });
+    mirror
 }
 
 fn with(kind: EntityKind, x: i32, y: i32) -> Mirror {

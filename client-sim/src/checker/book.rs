@@ -1,81 +1,14 @@
 //! What one player was told, in order, and whether it hangs together. It knows nothing of other players but their names.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use everhold_protocol::event::{Event, GoldCause, ItemCause};
 use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
 
+use super::order::Order;
 use super::violation::ItemOddity;
 use super::{Attachment, Ledger, Violation};
 use crate::behavior::chat;
-
-/// Kinds of orders whose every instance is answered by exactly one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// Pick an item up.
-    PickUp,
-    /// Give gold.
-    GiveGold,
-    /// Give an item.
-    GiveItem,
-}
-
-impl Order {
-    const ALL: [Self; 3] = [Self::PickUp, Self::GiveGold, Self::GiveItem];
-
-    fn of(intent: &Intent) -> Option<Self> {
-        match intent {
-            Intent::PickUp { .. } => Some(Self::PickUp),
-            Intent::GiveGold { .. } => Some(Self::GiveGold),
-            Intent::GiveItem { .. } => Some(Self::GiveItem),
-            Intent::Move(_) | Intent::Strike { .. } | Intent::Say(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PickUp => "pick up",
-            Self::GiveGold => "give gold",
-            Self::GiveItem => "give an item",
-        })
-    }
-}
-
-/// What one side of a pair was told of the gifts between them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Side {
-    gold: u64,
-    items: u64,
-    /// Wrapping sum of the uids: equal counts of different things are not equal gifts.
-    uids: u64,
-}
-
-/// The gifts from one player to another, as each was told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pair {
-    given: Side,
-    received: Side,
-}
-
-impl Pair {
-    pub(super) fn is_even(&self) -> bool {
-        self.given == self.received
-    }
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { given, received } = self;
-        write!(
-            f,
-            "{} gold and {} items given, {} and {} received",
-            given.gold, given.items, received.gold, received.items
-        )
-    }
-}
 
 /// The first attach of a session. What the player had before the first event it hears follows only when all events up to `event_seq` are in.
 #[derive(Debug)]
@@ -108,6 +41,8 @@ pub(super) struct Book {
     promised: Option<(u32, OwnState)>,
     mismatch_at: Option<u32>,
     confirmed: u32,
+    /// The last event that a snapshot spoke of.
+    event_shown: u32,
     seen: Option<(u32, Tick)>,
     lines_heard: HashMap<SessionId, u32>,
     open_orders: HashMap<u32, Order>,
@@ -129,6 +64,7 @@ impl Book {
             promised: None,
             mismatch_at: None,
             confirmed: 0,
+            event_shown: 0,
             seen: None,
             lines_heard: HashMap::new(),
             open_orders: HashMap::new(),
@@ -169,6 +105,7 @@ impl Book {
             }
             return;
         }
+        self.renumber_orders(self.confirmed.saturating_sub(attachment.last_input_seq));
         self.on_confirmed(attachment.last_input_seq, ledger);
         if let Some(opening) = &mut self.opening {
             opening.event_seq = attachment.event_seq;
@@ -205,13 +142,17 @@ impl Book {
     }
 
     pub(super) fn on_event_gap(&mut self, expected: u32, got: u32, ledger: &mut Ledger) {
+        // Before the opening is complete, its replay finds the gap; an attach that knows fewer events than before has been counted itself.
+        if self.opening.is_some() || got <= expected {
+            return;
+        }
         ledger.findings.add(&Violation::EventsLost {
             player: self.player,
             expected,
             got,
         });
         // The event after the gap follows; the loss is counted here.
-        self.last_event = self.last_event.max(got.saturating_sub(1));
+        self.last_event = self.last_event.max(got - 1);
     }
 
     pub(super) fn on_snapshot(&mut self, header: &SnapshotHeader, ledger: &mut Ledger) {
@@ -226,6 +167,7 @@ impl Book {
             });
         }
         self.on_confirmed(header.last_input_seq, ledger);
+        self.event_shown = header.event_seq;
         let comparable = self.opening.is_none() && self.promised.is_none() && header.event_seq == self.last_event;
         if comparable && self.digest() != header.value_digest {
             self.mismatch("purse or inventory", ledger);
@@ -260,7 +202,9 @@ impl Book {
         if self.opening.is_some() {
             self.open(ledger);
         }
-        if let Some((due, _)) = self.promised.take() {
+        let promised = self.promised.take().map_or(0, |(due, _)| due);
+        let due = promised.max(self.event_shown);
+        if due > self.last_event {
             let (expected, got) = (self.last_event + 1, due + 1);
             ledger.findings.add(&Violation::EventsLost {
                 player: self.player,
@@ -424,6 +368,16 @@ impl Book {
         self.confirmed = known;
     }
 
+    /// After lost inputs the client machine numbers those that still wait anew, without the gap.
+    fn renumber_orders(&mut self, lost_inputs: u32) {
+        if lost_inputs == 0 {
+            return;
+        }
+        let orders = std::mem::take(&mut self.open_orders).into_iter();
+        let waiting = orders.filter(|(seq, _)| *seq > self.confirmed);
+        self.open_orders = waiting.map(|(seq, order)| (seq - lost_inputs, order)).collect();
+    }
+
     /// Compares the state that the last attach told, once all events up to it are in.
     fn check_promise(&mut self, ledger: &mut Ledger) {
         let Some((_, own)) = self.promised.take_if(|(due, _)| *due == self.last_event) else {
@@ -467,13 +421,6 @@ impl Book {
             what,
             uid,
         });
-    }
-}
-
-impl Side {
-    fn add(&mut self, item: Item) {
-        self.items += 1;
-        self.uids = self.uids.wrapping_add(item.uid.0);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use everhold_protocol::{EntityId, SessionId};
 
-use super::book::{Order, Pair};
+use super::order::Order;
+use super::pair::Pair;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

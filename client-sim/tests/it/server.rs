@@ -13,6 +13,39 @@ use tokio::runtime::Runtime;
 /// The detail of the refusal with which the server answers a hello.
 pub(crate) const HELLO_ANSWER: &str = "a hello came";
 
+/// A self-signed certificate and its key.
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) pem: String,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["everhold".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        Self {
+            certificate: made.cert.der().clone(),
+            pem: made.cert.pem(),
+            key,
+        }
+    }
+
+    /// An endpoint on a free loopback port.
+    pub(crate) fn bind(&self, runtime: &Runtime) -> quinn::Endpoint {
+        let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
+            .unwrap();
+        tls.alpn_protocols = vec![everhold_protocol::ALPN.to_vec()];
+        let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let _inside = runtime.enter();
+        quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap()
+    }
+}
+
 /// A server that runs until it is dropped.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
@@ -23,26 +56,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on a free loopback port with a certificate of its own.
     pub(crate) fn start() -> Self {
-        let made = rcgen::generate_simple_self_signed(["everhold".to_owned()]).unwrap();
-        let certificate = made.cert.der().clone();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .unwrap();
-        tls.alpn_protocols = vec![everhold_protocol::ALPN.to_vec()];
-        let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let identity = Identity::new();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let endpoint = {
-            let _inside = runtime.enter();
-            quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap()
-        };
+        let endpoint = identity.bind(&runtime);
         let addr = endpoint.local_addr().unwrap();
         runtime.spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
@@ -56,7 +76,7 @@ impl Server {
         });
         Self {
             addr,
-            certificate,
+            certificate: identity.certificate,
             _runtime: runtime,
         }
     }

@@ -153,8 +153,7 @@ impl Mirror {
         }
         (self.tick, self.shown, self.entities) = (header.tick, true, entities);
         (self.own.x, self.own.y, self.own.hp) = (header.x, header.y, header.hp);
-        let exact = header.event_seq == self.event_seq && self.exact_seq <= self.event_seq;
-        let differs = exact && header.value_digest != self.digest;
+        let differs = header.event_seq == self.event_seq && header.value_digest != self.digest;
         let mismatch = differs.then(|| self.tell_mismatch(header.tick)).flatten();
         Some((header, mismatch))
     }

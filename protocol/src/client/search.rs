@@ -41,7 +41,7 @@ enum Stage {
     Connecting,
     /// `Hello` is sent.
     Greeted,
-    /// The shard has said `Wait`, or what amounts to it, and will say more.
+    /// The shard has said `Wait`, and will say more.
     Waiting,
 }
 
@@ -154,11 +154,20 @@ impl Client {
         targets
     }
 
-    /// The owner's address, after its connection is gone: asked last in a round, for a process that starts again in its place.
-    pub(super) fn search_last_at(&mut self, addr: SocketAddr) {
-        let Some(Search { targets, left, .. }) = &mut self.search else {
+    /// The owner's connection is gone: no pause holds the search back any longer. Its address is asked last in a round, for a process
+    /// that starts again in its place.
+    pub(super) fn search_after_loss(&mut self, now: Duration, addr: SocketAddr) {
+        self.search(now, Cause::Loss);
+        let Some(Search {
+            targets,
+            left,
+            retry_at,
+            ..
+        }) = &mut self.search
+        else {
             return;
         };
+        *retry_at = None;
         // Those that this round has not tried stand first.
         match targets.iter().position(|&target| target == addr) {
             Some(place) if place < *left => {
@@ -171,6 +180,7 @@ impl Client {
             }
             _ => {}
         }
+        self.advance_search(now);
     }
 
     /// Sees to it that a search goes on: by what is under way, else the next target, else a pause.
@@ -196,7 +206,9 @@ impl Client {
             // A ticket is good once: showing it at two shards would spend it against ourselves.
             return;
         }
-        self.notices.push_back(Notice::Parked { addr });
+        if self.search.as_ref().is_some_and(|search| search.cause != Cause::Login) {
+            self.notices.push_back(Notice::Parked { addr });
+        }
         let pause = ms(self.rng.around(self.config.park_second_ms));
         if let Some(search) = &mut self.search
             && search.candidates.len() < CANDIDATES_MAX
@@ -220,23 +232,21 @@ impl Client {
         self.commands.push_back(Command::Connect { conn, addr });
     }
 
-    /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner is
-    /// only silent.
+    /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner lives
+    /// and is only silent: as long as its connection holds, a second one to it would be no better.
     pub(super) fn leads_on(&self, addr: SocketAddr, epoch: u32) -> bool {
         let here = self.active.as_ref().is_some_and(|active| active.addr == addr);
         epoch > self.mirror.epoch || (epoch == self.mirror.epoch && !here)
     }
 
-    /// Goes where the owner is said to be.
+    /// Goes where the owner is said to be. A shard that has redirected says no more, so its connection is closed either way.
     pub(super) fn follow(&mut self, now: Duration, from: Option<ConnId>, addr: SocketAddr, epoch: u32) {
         if let Some(conn) = from {
-            if !self.leads_on(addr, epoch) {
-                // Who sent us there will learn of the next owner and say so.
-                self.wait(conn);
-                return;
-            }
             self.take_candidate(conn);
             self.close(conn, RefusalCode::Bye);
+        }
+        if !self.leads_on(addr, epoch) {
+            return;
         }
         let Some(search) = &mut self.search else { return };
         if search.has_candidate_at(addr) {

@@ -329,9 +329,7 @@ impl Client {
             self.end();
             return;
         }
-        self.search(now, Cause::Loss);
-        self.search_last_at(active.addr);
-        self.advance_search(now);
+        self.search_after_loss(now, active.addr);
     }
 
     /// The active connection has said nothing for too long.

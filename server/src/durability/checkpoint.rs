@@ -17,7 +17,7 @@ use everhold_protocol::Tick;
 use super::journal::StopReason;
 use super::store::{CheckpointHead, CheckpointKind, Position, StoreError};
 use crate::limits::PART_BYTES_MAX;
-use crate::zone::Cut;
+use crate::zone::{Capture, Cut};
 
 /// Attempts at moving the head while the store does not answer. Its outcome is unknown until then; afterwards a base settles it.
 const MOVE_ATTEMPTS_MAX: u32 = 8;
@@ -190,24 +190,34 @@ impl Checkpointer {
         }
     }
 
-    /// The zone was captured at `position`.
+    /// The zone was captured at `position`. A zone that has nothing to build a delta on gives a base instead.
     ///
     /// # Panics
-    /// If no capture was asked for, or another kind.
-    pub fn handle_captured(&mut self, position: Position, cut: Cut, body: Bytes) {
-        let State::Cutting { cut: asked, .. } = self.state else {
+    /// If no capture was asked for, or it is of another tick, or a delta where a base was asked for.
+    pub fn handle_captured(&mut self, position: Position, capture: Capture) {
+        let State::Cutting {
+            cut: asked,
+            is_sent: true,
+        } = self.state
+        else {
             panic!("a capture that nobody asked for")
         };
-        assert!(asked == cut, "another kind of capture than was asked for");
-        if self.is_reseed && cut == Cut::Delta {
+        assert!(capture.base || asked == Cut::Delta, "a base was asked for");
+        assert!(
+            capture.tick == position.tick,
+            "a capture of tick {} at tick {}",
+            capture.tick,
+            position.tick
+        );
+        let body = Bytes::from(capture.body);
+        let kind = match self.head {
+            Some(parent) if !capture.base => CheckpointKind::Delta { parent },
+            Some(_) | None => CheckpointKind::Base,
+        };
+        if self.is_reseed && kind != CheckpointKind::Base {
             self.fail();
             return;
         }
-        let kind = match (cut, self.head) {
-            (Cut::Delta, Some(parent)) => CheckpointKind::Delta { parent },
-            (Cut::Delta, None) => unreachable!("a delta is asked for only on top of a head"),
-            (Cut::Base, _) => CheckpointKind::Base,
-        };
         let parts = u32::try_from(body.len().div_ceil(PART_BYTES_MAX)).expect("a body has fewer than 2^32 parts");
         let head = CheckpointHead {
             position,
@@ -381,3 +391,6 @@ impl Checkpointer {
         self.notices.push_back(CheckpointCommand::CaptureFailed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,6 +199,12 @@ impl Journal {
         self.acknowledged
     }
 
+    /// Does it wait for a base that stands for records which the store lacks?
+    #[must_use]
+    pub const fn is_reseeding(&self) -> bool {
+        self.is_reseeding
+    }
+
     /// The end of what was pushed.
     #[must_use]
     pub const fn last(&self) -> Position {

@@ -14,6 +14,7 @@
 mod authority;
 mod checkpoint;
 mod file;
+mod homes;
 mod journal;
 mod worker;
 mod world;
@@ -29,6 +30,7 @@ use everhold_protocol::{Account, SessionId, Tick, ZoneName};
 
 pub use authority::SqliteAuthority;
 pub use file::SqliteError;
+use homes::Homes;
 use worker::{Worker, WorkerGone};
 use world::World;
 use zone::{Presence, ZoneFile};
@@ -44,6 +46,7 @@ use crate::ownership::Grant;
 pub struct SqliteStore {
     directory: Arc<Path>,
     world: Worker<World>,
+    homes: Homes,
     zones: Arc<Mutex<HashMap<ZoneName, Worker<ZoneFile>>>>,
 }
 
@@ -51,13 +54,15 @@ impl SqliteStore {
     /// Opens, or makes, the directory and its `world.db`. A zone's file is made by its first fence.
     pub fn open(directory: &Path) -> Result<Self, SqliteError> {
         let world = World::open(directory)?;
-        let world = Worker::spawn("sqlite-homes", world).map_err(|source| SqliteError::Thread {
+        let world = Worker::spawn("sqlite-world", world).map_err(|source| SqliteError::Thread {
             path: directory.to_owned(),
             source,
         })?;
+        let homes = Homes::new(world.clone());
         Ok(Self {
             directory: directory.into(),
             world,
+            homes,
             zones: Arc::default(),
         })
     }
@@ -173,7 +178,7 @@ impl StateStore for SqliteStore {
     }
 
     async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
-        self.on_world(move |world| world.home(account)).await
+        self.homes.get(account).await
     }
 
     async fn set_home(
@@ -182,9 +187,7 @@ impl StateStore for SqliteStore {
         expected: Option<&Home>,
         home: &Home,
     ) -> Result<Option<Home>, StoreError> {
-        let (expected, home) = (expected.cloned(), home.clone());
-        self.on_world(move |world| world.set_home(account, expected.as_ref(), &home))
-            .await
+        self.homes.set(account, expected.cloned(), home.clone()).await
     }
 }
 

@@ -6,12 +6,14 @@ use everhold_protocol::ZoneName;
 use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::map::{SPEED_CM_S_MAX, ZoneMap, ZoneRules};
+use super::map::{SIDE_CM_MAX, SPEED_CM_S_MAX, ZoneMap, ZoneRules};
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 const RULES_VERSION: u32 = 1;
 /// The longest time of any rule, ms: an hour. It keeps every tick count far from overflow.
 const TIME_MS_MAX: u32 = 3_600_000;
+/// The most gold that comes into being at once: a change of a purse is told as a signed number, and this is far from its limit.
+const GOLD_MAX: u64 = 1_000_000;
 
 /// Why a text is no rule book.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -230,14 +232,31 @@ fn start_items(text: &Text) -> Result<Vec<u16>, String> {
 }
 
 fn check(text: &Text) -> Result<(), String> {
-    let Text {
+    check_positive(text)?;
+    check_limits(text)?;
+    check_times(text)?;
+    let mut names = BTreeSet::new();
+    let mut numbers = BTreeSet::new();
+    match text
+        .zone
+        .iter()
+        .find(|zone| !names.insert(&zone.name) || !numbers.insert(zone.number))
+    {
+        Some(twin) => Err(format!("zone {}: its name or its number is taken", twin.name)),
+        None => Ok(()),
+    }
+}
+
+fn check_positive(
+    Text {
         player,
         strike,
         chat,
         monster,
         item,
         zone,
-    } = text;
+    }: &Text,
+) -> Result<(), String> {
     let positive = [
         ("player.hp", i64::from(player.hp)),
         ("player.reach_cm", i64::from(player.reach_cm)),
@@ -248,11 +267,33 @@ fn check(text: &Text) -> Result<(), String> {
         ("monster.sight_cm", i64::from(monster.sight_cm)),
         ("monster.leash_cm", i64::from(monster.leash_cm)),
         ("monster.bite_range_cm", i64::from(monster.bite_range_cm)),
-        ("item.kinds", item.kinds.len() as i64),
-        ("zone", zone.len() as i64),
+        ("the number of item.kinds", item.kinds.len() as i64),
+        ("the number of zones", zone.len() as i64),
     ];
-    if let Some((name, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
-        return Err(format!("{name} must be at least 1, not {value}"));
+    match positive.into_iter().find(|&(_, value)| value < 1) {
+        Some((name, value)) => Err(format!("{name} must be at least 1, not {value}")),
+        None => Ok(()),
+    }
+}
+
+fn check_limits(
+    Text {
+        player,
+        strike,
+        monster,
+        item,
+        ..
+    }: &Text,
+) -> Result<(), String> {
+    let lengths = [
+        player.reach_cm,
+        strike.range_cm,
+        monster.sight_cm,
+        monster.leash_cm,
+        monster.bite_range_cm,
+    ];
+    if lengths.into_iter().any(|cm| cm > SIDE_CM_MAX) {
+        return Err(format!("no reach, range, sight, or leash may exceed {SIDE_CM_MAX} cm"));
     }
     for (name, speed) in [
         ("player.speed_cm_s", player.speed_cm_s),
@@ -262,24 +303,20 @@ fn check(text: &Text) -> Result<(), String> {
             return Err(format!("{name} must be within 1..={SPEED_CM_S_MAX}, not {speed}"));
         }
     }
-    if monster.loot_gold_min > monster.loot_gold_max || monster.loot_gold_max > 1_000_000 {
-        return Err("monster.loot_gold_min must not exceed loot_gold_max, nor that a million".into());
+    if monster.loot_gold_min > monster.loot_gold_max || monster.loot_gold_max > GOLD_MAX {
+        return Err(format!(
+            "monster.loot_gold_min must not exceed loot_gold_max, nor that {GOLD_MAX}"
+        ));
+    }
+    if player.start_gold > GOLD_MAX {
+        return Err(format!("player.start_gold must not exceed {GOLD_MAX}"));
     }
     if player.start_items.len() > INVENTORY_ITEMS_MAX || item.kinds.len() > usize::from(u16::MAX) {
         return Err(format!(
             "start_items must fit an inventory of {INVENTORY_ITEMS_MAX}, and kinds 16 bits"
         ));
     }
-    check_times(text)?;
-    let mut names = BTreeSet::new();
-    let mut numbers = BTreeSet::new();
-    match zone
-        .iter()
-        .find(|zone| !names.insert(&zone.name) || !numbers.insert(zone.number))
-    {
-        Some(twin) => Err(format!("zone {}: its name or its number is taken", twin.name)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_times(text: &Text) -> Result<(), String> {
@@ -297,5 +334,73 @@ fn check_times(text: &Text) -> Result<(), String> {
     match times.into_iter().find(|(_, ms)| !(1..=TIME_MS_MAX).contains(ms)) {
         Some((name, ms)) => Err(format!("{name} must be within 1..={TIME_MS_MAX}, not {ms}")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORLD: &str = include_str!("../../../assets/world.toml");
+
+    fn with(from: &str, to: &str) -> Result<RuleBook, RuleError> {
+        assert!(WORLD.contains(from), "{from}");
+        RuleBook::from_toml(&WORLD.replacen(from, to, 1))
+    }
+
+    fn complaint(from: &str, to: &str) -> String {
+        with(from, to).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn default_world_has_three_zones_with_something_in_each() {
+        let book = RuleBook::default_world();
+        let names: Vec<&str> = book.zones().map(ZoneName::as_str).collect();
+        assert_eq!(names, ["forest", "harbor", "meadow"]);
+        for name in book.zones() {
+            let zone = book.zone(name).unwrap().rules();
+            assert!(
+                !zone.camps.is_empty() && !zone.obstacles.is_empty() && zone.items_at_start > 0,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_key_is_named() {
+        assert!(complaint("speed_cm_s = 500", "spede_cm_s = 500").contains("spede_cm_s"));
+        assert!(complaint("number = 1", "number = 1\nmayor = 1").contains("mayor"));
+    }
+
+    #[test]
+    fn numbers_that_rules_cannot_work_with_are_refused() {
+        assert!(complaint("hp = 100", "hp = 0").contains("player.hp"));
+        assert!(complaint("speed_cm_s = 500", "speed_cm_s = 5000").contains("player.speed_cm_s"));
+        assert!(complaint("cooldown_ms = 500", "cooldown_ms = 0").contains("strike.cooldown_ms"));
+        assert!(complaint("loot_gold_min = 5", "loot_gold_min = 50").contains("loot_gold_min"));
+        assert!(complaint("sight_cm = 1_500", "sight_cm = 2_000_000").contains("sight"));
+        assert!(complaint("\"bread\", \"torch\"]", "\"bread\", \"tarch\"]").contains("tarch"));
+    }
+
+    #[test]
+    fn zones_that_cannot_be_are_refused() {
+        assert!(complaint("number = 2", "number = 1").contains("forest"));
+        assert!(complaint("number = 2", "number = 5000").contains("4095"));
+        assert!(complaint("items_at_start = 80", "items_at_start = 121").contains("items_max"));
+        assert!(complaint("[30_000, 30_000]]", "[25_000, 30_000]]").contains("inside an obstacle"));
+        assert!(complaint("[24_000, 26_000, 27_000, 34_000]", "[27_000, 26_000, 24_000, 34_000]").contains("obstacle"));
+    }
+
+    #[test]
+    fn rules_id_follows_numbers_and_tick_rate_but_not_the_text() {
+        let book = RuleBook::default_world();
+        let same = with("# The world", "# A world").unwrap();
+        assert_eq!(book.rules_id(20), same.rules_id(20));
+        assert_ne!(book.rules_id(20), book.rules_id(30));
+        assert_ne!(book.rules_id(20), with("hp = 100", "hp = 101").unwrap().rules_id(20));
+        assert_ne!(
+            book.rules_id(20),
+            with("[8_000, 30_000]", "[8_000, 30_001]").unwrap().rules_id(20)
+        );
     }
 }

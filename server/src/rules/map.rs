@@ -11,7 +11,7 @@ use super::geometry::{Point, Rect};
 pub const SIDE_CM_MAX: i32 = 1_000_000;
 /// The fastest walker, cm per second: at one tick per second a step still ends within the obstacles that [`ZoneMap`] keeps per cell.
 pub const SPEED_CM_S_MAX: i32 = 1_000;
-/// Zone numbers are the upper twelve bits of every id that a zone allocates, so that ids are unique in the whole world.
+/// Zone numbers are twelve bits of every id that a zone allocates, so that ids are unique in the whole world.
 pub const ZONE_NUMBER_MAX: u16 = 4_095;
 
 /// Side of a cell of the obstacle index, cm: a few steps wide, so that most cells hold no obstacle.

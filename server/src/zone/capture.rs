@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::Digest;
 use super::field::{Field, put_varint};
 use super::index::{Directory, Ledger};
-use super::state::{Clock, Ids, RowQuery, visit_components, visit_resources, visit_rows};
+use super::state::{Clock, Ids, RowQuery, visit_resources, visit_rows};
 use crate::limits::STATE_LAYOUT;
 
 /// What to capture.
@@ -73,14 +73,15 @@ impl Captor {
         };
     }
 
-    /// Sum of the hashes of all components and resources: order has no part in it.
+    /// Sum of the hashes of all entities and resources: order has no part in it.
     pub(crate) fn digest(&mut self, world: &World) -> Digest {
         let mut sum = 0u64;
-        let mut add = |id: EntityId, kind: u8, bytes: &[u8]| {
-            sum = sum.wrapping_add(xxh3_64_with_seed(bytes, id.0.rotate_left(8) ^ u64::from(kind)));
-        };
-        visit_components(world, &mut self.rows, &mut add);
-        visit_resources(world, None, |kind, bytes| add(EntityId(u64::MAX), kind, bytes));
+        visit_rows(world, &mut self.rows, None, |id, mask, bytes| {
+            sum = sum.wrapping_add(xxh3_64_with_seed(bytes, id.0.rotate_left(12) ^ mask));
+        });
+        visit_resources(world, None, |kind, bytes| {
+            sum = sum.wrapping_add(xxh3_64_with_seed(bytes, !u64::from(kind)));
+        });
         Digest(sum)
     }
 

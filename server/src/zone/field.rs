@@ -295,3 +295,104 @@ tagged! {
         7 Rejected { seq, reason },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes<T: Field>(value: &T) -> Vec<u8> {
+        let mut out = Vec::new();
+        value.put(&mut out);
+        out
+    }
+
+    fn read<T: Field>(mut bytes: &[u8]) -> Result<T, Corrupt> {
+        let value = T::get(&mut bytes)?;
+        if bytes.is_empty() { Ok(value) } else { Err(Corrupt) }
+    }
+
+    fn round_trips<T: Field + PartialEq>(value: &T) -> bool {
+        read::<T>(&bytes(value)).as_ref() == Ok(value)
+    }
+
+    fn events() -> Vec<Event> {
+        let (who, item) = (
+            EntityId(1 << 52),
+            Item {
+                uid: EntityId(u64::MAX),
+                kind: u16::MAX,
+            },
+        );
+        vec![
+            Event::Gold {
+                total: u64::MAX,
+                delta: i64::MIN,
+                cause: GoldCause::GiftTo(who),
+            },
+            Event::ItemGained {
+                item,
+                cause: ItemCause::PickedUp,
+            },
+            Event::ItemLost {
+                item,
+                cause: ItemCause::GiftFrom(who),
+            },
+            Event::Chat {
+                from: who,
+                text: "grüß dich".into(),
+            },
+            Event::Kill { victim: who },
+            Event::Death { by: who },
+            Event::Respawn,
+            Event::Rejected {
+                seq: u32::MAX,
+                reason: Reason::Quarantined,
+            },
+        ]
+    }
+
+    #[test]
+    fn every_event_comes_back() {
+        for event in events() {
+            assert!(round_trips(&SeqEvent {
+                seq: 7,
+                tick: u64::MAX,
+                event
+            }));
+        }
+    }
+
+    #[test]
+    fn value_has_one_encoding_only() {
+        assert_eq!(read::<u64>(&[0x80, 0x00]), Err(Corrupt));
+        assert_eq!(read::<u16>(&bytes(&70_000u32)), Err(Corrupt));
+        assert_eq!(read::<Option<u8>>(&[2, 0]), Err(Corrupt));
+        assert_eq!(read::<BTreeSet<u8>>(&[2, 5, 5]), Err(Corrupt));
+        assert_eq!(read::<BTreeMap<u8, u8>>(&[2, 5, 0, 4, 0]), Err(Corrupt));
+        assert_eq!(read::<Heading>(&[127, 127]), Err(Corrupt));
+    }
+
+    #[test]
+    fn length_beyond_the_input_allocates_nothing() {
+        assert_eq!(read::<Vec<u8>>(&bytes(&u64::MAX)), Err(Corrupt));
+        assert_eq!(read::<String>(&[9, b'a']), Err(Corrupt));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(a: u64, b: i64, c: i32, d: u16, e: Option<u32>) {
+            prop_assert!(round_trips(&a) && round_trips(&b) && round_trips(&c) && round_trips(&d) && round_trips(&e));
+        }
+
+        #[test]
+        fn collections_come_back(a: Vec<(u64, String)>, b: BTreeMap<[u8; 16], u64>, c: BTreeSet<(u64, u32)>) {
+            prop_assert!(round_trips(&a) && round_trips(&b) && round_trips(&c));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(noise: Vec<u8>) {
+            _ = (read::<SeqEvent>(&noise), read::<VecDeque<SeqEvent>>(&noise), read::<BTreeMap<u64, String>>(&noise));
+        }
+    }
+}

@@ -39,27 +39,32 @@ pub(crate) struct Wishes {
     pub(crate) lines: u16,
 }
 
+/// What every intent touches, by one look-up.
+pub(crate) type Hands = QueryState<(&'static Session, &'static mut InputSeq, &'static mut Course)>;
+
 /// Applies an intent if it is the session's next and somebody speaks for the session; otherwise nothing changes.
-pub(crate) fn apply(world: &mut World, session: SessionId, seq: u32, intent: &Intent) {
+pub(crate) fn apply(world: &mut World, hands: &mut Hands, session: SessionId, seq: u32, intent: &Intent) {
     let Some(player) = world.resource::<Directory>().entity(session) else {
         return;
     };
-    if !matches!(
-        world.get::<Session>(player),
-        Some(Session {
-            presence: Presence::Attached(_),
-            ..
-        })
-    ) {
-        return;
-    }
-    let Some(mut input_seq) = world.get_mut::<InputSeq>(player) else {
+    let quarantine_is_empty = world.resource::<Quarantined>().inputs.is_empty();
+    let Ok((state, mut input_seq, mut course)) = hands.get_mut(world, player) else {
         return;
     };
-    if input_seq.last.checked_add(1) != Some(seq) {
+    let attached = matches!(state.presence, Presence::Attached(_));
+    if !attached || input_seq.last.checked_add(1) != Some(seq) {
         return;
     }
     input_seq.last = seq;
+    match intent {
+        // The dead keep the course they are told; they follow it when they live again.
+        Intent::Move(heading) if quarantine_is_empty => drop(course.set_if_neq(Course { heading: *heading })),
+        _ => apply_next(world, player, (session, seq), intent),
+    }
+}
+
+/// Applies an intent whose turn it is.
+fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u32), intent: &Intent) {
     if world.resource::<Quarantined>().inputs.contains(&(session, seq)) {
         world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));
         return reject(world, player, seq, RejectReason::Quarantined);
@@ -100,7 +105,6 @@ fn settle(world: &mut World, player: Entity, seq: u32, done: Result<(), RejectRe
     }
 }
 
-/// The dead keep the course they are told; they follow it when they live again.
 fn steer(world: &mut World, player: Entity, heading: Heading) {
     if let Some(mut course) = world.get_mut::<Course>(player) {
         course.set_if_neq(Course { heading });

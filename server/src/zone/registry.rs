@@ -1,6 +1,6 @@
 //! The registry: one declaration per component or resource of a zone's World.
 //!
-//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between ticks). [`state!`]
+//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between ticks). `state!`
 //! declares all state in one place and derives everything that must treat each kind alike; a test walks the World and fails on a
 //! type that is declared nowhere. State also says who may see it, and only what it allows can be put into a scene.
 
@@ -44,6 +44,34 @@ pub struct Declared {
     pub name: &'static str,
     /// How it is treated.
     pub treatment: Treatment,
+}
+
+impl Declared {
+    fn new<T>(treatment: Treatment) -> Self {
+        Self {
+            name: std::any::type_name::<T>(),
+            treatment,
+        }
+    }
+}
+
+/// Every type that a zone's World may hold, bevy's own aside.
+#[must_use]
+pub fn declarations() -> Vec<Declared> {
+    use Treatment::{Derived, Output, State};
+    let beside_the_state = [
+        // The key of every captured row.
+        Declared::new::<Id>(State(Sight::Everyone)),
+        Declared::new::<super::config::Setting>(Derived),
+        Declared::new::<super::index::Directory>(Derived),
+        Declared::new::<Ledger>(Derived),
+        Declared::new::<super::grid::PreyGrid>(Derived),
+        Declared::new::<super::value::ValueDigest>(Derived),
+        Declared::new::<super::tell::Told>(Output),
+        Declared::new::<super::intents::Wishes>(Output),
+        Declared::new::<super::systems::monsters::Bites>(Output),
+    ];
+    super::state::STATE.iter().copied().chain(beside_the_state).collect()
 }
 
 /// A declared component or resource of the state.
@@ -183,22 +211,6 @@ macro_rules! state {
                 if mask != 0 {
                     visit(id, mask, &bytes);
                 }
-            }
-        }
-
-        /// Visits every component's bytes: `visit(id, kind, bytes)`, in no particular order.
-        pub(crate) fn visit_components(
-            world: &bevy_ecs::world::World,
-            query: &mut RowQuery,
-            mut visit: impl FnMut(everhold_protocol::EntityId, u8, &[u8]),
-        ) {
-            let mut bytes = Vec::new();
-            for (&$crate::zone::registry::Id(id), ($($cfield,)*)) in query.iter(world) {
-                $(if let Some(component) = $cfield {
-                    bytes.clear();
-                    $crate::zone::field::Field::put(&*component, &mut bytes);
-                    visit(id, $ckind, &bytes);
-                })*
             }
         }
 

@@ -8,7 +8,7 @@ use everhold_protocol::{EntityId, Tick};
 use super::Digest;
 use super::field::{Corrupt, Field, get_varint, take};
 use super::registry::Id;
-use super::state::{Row, place_resource};
+use super::state::{Belongings, Clock, Row, place_resource};
 use super::value::ValueDigest;
 use crate::limits::STATE_LAYOUT;
 
@@ -66,16 +66,24 @@ pub(crate) fn read_chain(world: &mut World, chain: &[&[u8]]) -> Result<Digest, R
         let (tick, digest) = read_body(world, body, &mut rows, last.map(|(tick, _)| tick))?;
         last = Some((tick, digest));
     }
-    let (_, digest) = last.ok_or(RestoreError::Empty)?;
+    let (tick, digest) = last.ok_or(RestoreError::Empty)?;
+    if world.resource::<Clock>().tick != tick {
+        return Err(RestoreError::Corrupt);
+    }
     for (id, row) in rows {
-        let value = row.belongings.as_ref().map(ValueDigest::of);
-        let mut entity = world.spawn(Id(id));
-        row.place(&mut entity);
-        if let Some(value) = value {
-            entity.insert(value);
-        }
+        row.place(&mut world.spawn(Id(id)));
     }
     Ok(digest)
+}
+
+/// Adds what is derived and lives on entities. Only for a state whose digest is right: damaged values may break what it relies on.
+pub(crate) fn derive(world: &mut World) {
+    let mut owners = world.query::<(Entity, &Belongings)>();
+    let digests: Vec<_> = owners
+        .iter(world)
+        .map(|(owner, belongings)| (owner, ValueDigest::of(belongings)))
+        .collect();
+    world.insert_batch(digests);
 }
 
 fn read_body(

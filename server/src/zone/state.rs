@@ -118,7 +118,7 @@ state! {
         }
         /// Hands out ids. One that was given out is never given out again.
         2 Nobody ids: Ids {
-            /// Upper half of the next id: zone number and epoch.
+            /// Upper half of the next id: epoch and zone number.
             range: u32,
             /// Lower half of the next id.
             next: u32,
@@ -164,8 +164,12 @@ impl From<crate::rules::Point> for Body {
     }
 }
 
+/// Bits of an id that say which zone allocated it, below those that say in which epoch.
+const ZONE_BITS: u32 = 12;
+const _: () = assert!(crate::rules::map::ZONE_NUMBER_MAX < 1 << ZONE_BITS);
+
 /// Epochs of one zone stay below this, so that an epoch fits an id beside the zone's number.
-pub const EPOCH_LIMIT: u32 = 1 << 20;
+pub const EPOCH_LIMIT: u32 = 1 << (32 - ZONE_BITS);
 
 impl Ids {
     /// The first id of a zone's epoch.
@@ -176,7 +180,7 @@ impl Ids {
     pub fn of_epoch(zone_number: u16, epoch: u32) -> Self {
         assert!(epoch < EPOCH_LIMIT, "epoch {epoch} does not fit an id");
         Self {
-            range: u32::from(zone_number) << 20 | epoch,
+            range: epoch << ZONE_BITS | u32::from(zone_number),
             next: 1,
         }
     }
@@ -189,6 +193,12 @@ impl Ids {
         let id = self.peek();
         self.next = self.next.checked_add(1).expect("an epoch's ids are used up");
         id
+    }
+
+    /// The zone whose ids these are.
+    #[must_use]
+    pub fn zone_number(&self) -> u16 {
+        (self.range & ((1 << ZONE_BITS) - 1)) as u16
     }
 
     /// What [`Ids::allocate`] will give out.

@@ -1,10 +1,18 @@
 //! A zone under test: what each input and each system does, seen through the zone's own door.
 
 mod capture;
+mod combat;
+mod failure;
+mod gifts;
+mod ground;
+mod monsters;
+mod registry;
+mod sessions;
 
 use std::sync::Arc;
 
-use everhold_protocol::{Account, EntityId, Heading, Intent, Item, SeqEvent, SessionId};
+use everhold_protocol::event::RejectReason;
+use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, SessionId};
 
 use super::*;
 use crate::ingress::AttachToken;
@@ -26,16 +34,29 @@ fn config(replacements: &[(&str, &str)]) -> ZoneConfig {
     }
 }
 
+/// The yard, one tick after an owner took it.
 fn zone(replacements: &[(&str, &str)]) -> Zone {
     let config = config(replacements);
-    let rules_id = config.rules_id();
+    let start = epoch_start(&config, 1);
     let mut zone = Zone::new(config);
-    zone.step(&[Input::EpochStart {
-        epoch: 1,
-        nonce: 1,
-        rules_id,
-    }]);
+    zone.step(&[start]);
     zone
+}
+
+/// The yard with players 1 to `players`, all at its spawn point.
+fn crowd(replacements: &[(&str, &str)], players: u64) -> Zone {
+    let mut zone = zone(replacements);
+    let joins: Vec<_> = (1..=players).map(join).collect();
+    zone.step(&joins);
+    zone
+}
+
+fn epoch_start(config: &ZoneConfig, epoch: u32) -> Input {
+    Input::EpochStart {
+        epoch,
+        nonce: 1,
+        rules_id: config.rules_id(),
+    }
 }
 
 fn join(account: u64) -> Input {
@@ -64,14 +85,39 @@ fn session(zone: &Zone, account: u64) -> SessionId {
     zone.session_of(Account(account)).unwrap()
 }
 
-fn seen(zone: &mut Zone, id: EntityId) -> Option<everhold_protocol::EntityView> {
+fn idle(zone: &mut Zone, ticks: u64) -> Vec<(SessionId, Event)> {
+    (0..ticks).flat_map(|_| told(&zone.step(&[]))).collect()
+}
+
+/// Who was told what.
+fn told(outputs: &Outputs) -> Vec<(SessionId, Event)> {
+    outputs
+        .events
+        .iter()
+        .map(|(session, event)| (*session, event.event.clone()))
+        .collect()
+}
+
+fn rejected(session: SessionId, seq: u32, reason: RejectReason) -> (SessionId, Event) {
+    (session, Event::Rejected { seq, reason })
+}
+
+fn seen(zone: &mut Zone, id: EntityId) -> Option<EntityView> {
     let mut scene = Scene::default();
     zone.scene(&mut scene);
     scene.entities.into_iter().find(|entity| entity.id == id)
 }
 
-fn own(zone: &mut Zone, session: SessionId) -> SceneSession {
+fn own(zone: &mut Zone, session: SessionId) -> Option<SceneSession> {
     let mut scene = Scene::default();
     zone.scene(&mut scene);
-    scene.sessions.into_iter().find(|row| row.session == session).unwrap()
+    scene.sessions.into_iter().find(|row| row.session == session)
+}
+
+fn attached(outputs: &Outputs) -> Vec<(u64, SessionId)> {
+    let found = outputs.replies.iter().filter_map(|(token, reply)| match reply {
+        Reply::Attached { session, .. } => Some((token.0, *session)),
+        _ => None,
+    });
+    found.collect()
 }

@@ -2,6 +2,7 @@
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
+use everhold_protocol::snapshot::value_digest;
 use everhold_protocol::{Event, GoldCause, Item, ItemCause};
 
 use super::state::Belongings;
@@ -11,19 +12,6 @@ use crate::rules::gift;
 /// The digest of a player's purse and inventory, as snapshots carry it. Derived from [`Belongings`].
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValueDigest(pub u32);
-
-/// First four bytes of BLAKE3 over the gold and then each item's uid and kind, all little-endian.
-#[must_use]
-pub fn value_digest(gold: u64, items: &[Item]) -> u32 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&gold.to_le_bytes());
-    for item in items {
-        hasher.update(&item.uid.0.to_le_bytes());
-        hasher.update(&item.kind.to_le_bytes());
-    }
-    let [a, b, c, d, ..] = *hasher.finalize().as_bytes();
-    u32::from_le_bytes([a, b, c, d])
-}
 
 impl ValueDigest {
     /// The digest of these belongings.
@@ -66,7 +54,10 @@ pub(crate) fn lose(world: &mut World, entity: Entity, item: Item, cause: ItemCau
 }
 
 fn renew_digest(world: &mut World, entity: Entity) {
-    if let Some(digest) = world.get::<Belongings>(entity).map(ValueDigest::of) {
-        world.entity_mut(entity).insert(digest);
+    let Some(now) = world.get::<Belongings>(entity).map(ValueDigest::of) else {
+        return;
+    };
+    if let Some(mut digest) = world.get_mut::<ValueDigest>(entity) {
+        *digest = now;
     }
 }

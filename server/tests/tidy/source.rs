@@ -14,7 +14,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The code's lines without those of `#[cfg(test)]` modules, with their numbers.
+    /// The code's lines without those of modules for tests, with their numbers.
     pub(crate) fn shipped(&self) -> Vec<(usize, String)> {
         let mut lines: Vec<(usize, String)> = self
             .code
@@ -24,7 +24,7 @@ impl Source {
             .collect();
         let mut index = 0;
         while index < lines.len() {
-            if lines[index].1.trim() == "#[cfg(test)]" {
+            if gates_tests(&lines[index].1) {
                 let end = end_of_item(&lines, index);
                 lines[index..=end].iter_mut().for_each(|(_, line)| line.clear());
                 index = end;
@@ -83,12 +83,18 @@ pub(crate) fn shipped(crate_name: &str) -> Vec<Source> {
         .collect()
 }
 
-/// What `#[cfg(test)] mod name;` declares, as paths without `.rs`.
+/// Whether what follows is compiled for tests only. The only feature is `testing`; its name is a text, and so is blanked.
+fn gates_tests(line: &str) -> bool {
+    let line = line.trim();
+    line == "#[cfg(test)]" || line.starts_with("#[cfg(feature =")
+}
+
+/// What `#[cfg(test)] mod name;` or `#[cfg(feature = "testing")] mod name;` declares, as paths without `.rs`.
 fn test_files(sources: &[Source]) -> Vec<String> {
     let mut tests = Vec::new();
     for source in sources {
         let lines: Vec<&str> = source.code.lines().map(str::trim).collect();
-        for pair in lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]") {
+        for pair in lines.windows(2).filter(|pair| gates_tests(pair[0])) {
             let declared = pair[1].strip_suffix(';').and_then(|line| line.split("mod ").nth(1));
             tests.extend(declared.map(|name| format!("{}/{name}", children_of(&source.path))));
         }

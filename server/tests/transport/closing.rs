@@ -1,9 +1,12 @@
 //! How a connection ends from the server's side.
 
-use everhold::io::keys::Keys;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use everhold::io::transport::{Transport, TransportConfig};
 use everhold_protocol::{RefusalCode, ServerMessage};
 use quinn::{ConnectionError, Endpoint};
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::harness::{Server, Told, config, soon};
@@ -87,42 +90,41 @@ async fn address_in_use_is_named_in_the_error() {
     assert!(error.to_string().contains(&server.addr().to_string()), "{error}");
 }
 
-/// A process that is killed says nothing; the one that takes its place at the same address makes clients notice at once.
-#[test]
-fn client_of_a_killed_shard_learns_it_from_the_restarted_one() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let keys = Keys::load_or_create(dir.path()).expect("keys are made");
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime")
-    };
-    let (first_life, client_life, second_life) = (runtime(), runtime(), runtime());
-    let (events, _kept) = mpsc::channel(8);
-    let first = first_life
-        .block_on(async { Transport::bind(config(), &keys, events.clone()) })
-        .expect("loopback can be bound");
-    let addr = first.local_addr();
-    let client = client_life.block_on(async {
-        let endpoint = Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("loopback can be bound");
-        let trust = everhold::io::keys::client_config(keys.certificate()).expect("it can be trusted");
-        soon(endpoint.connect_with(trust, addr, "localhost").expect("a good address"))
-            .await
-            .expect("connected")
-    });
-    first_life.shutdown_timeout(std::time::Duration::from_secs(5));
-    drop(first);
-    let again = TransportConfig {
-        listen: addr,
-        ..config()
-    };
-    let _second = second_life
-        .block_on(async { Transport::bind(again, &keys, events) })
-        .expect("the port is free again");
-    client_life.block_on(async {
-        client.send_datagram(vec![0; 100].into()).expect("it does not know yet");
-        assert_eq!(soon(client.closed()).await, ConnectionError::Reset);
-    });
+/// Passes on what comes, both ways, between one client and the server that `back` is connected to.
+async fn relay(front: UdpSocket, back: Arc<UdpSocket>) -> std::io::Result<()> {
+    let (mut up, mut down) = ([0; 2_048], [0; 2_048]);
+    let mut client = None;
+    loop {
+        tokio::select! {
+            got = front.recv_from(&mut up) => {
+                let (bytes, from) = got?;
+                client = Some(from);
+                back.send(&up[..bytes]).await?;
+            }
+            got = back.recv(&mut down), if client.is_some() => {
+                let bytes = got?;
+                front.send_to(&down[..bytes], client.expect("it has sent")).await?;
+            }
+        }
+    }
+}
+
+/// A shard that was killed says nothing; whoever takes its address makes its clients notice at once.
+#[tokio::test]
+async fn client_of_a_silent_shard_learns_from_its_successor_that_the_connection_is_gone() {
+    let first = Server::start();
+    let (events, _kept) = mpsc::channel(1);
+    let second = Transport::bind(config(), &first.keys, events).expect("loopback can be bound");
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let front = UdpSocket::bind(loopback).await.expect("loopback can be bound");
+    let front_addr = front.local_addr().expect("it is bound");
+    let back = Arc::new(UdpSocket::bind(loopback).await.expect("loopback can be bound"));
+    back.connect(first.addr()).await.expect("a good address");
+    tokio::spawn(relay(front, back.clone()));
+    let endpoint = Endpoint::client(loopback).expect("loopback can be bound");
+    let connecting = endpoint.connect_with(first.client_config(), front_addr, "localhost");
+    let client = soon(connecting.expect("a good address")).await.expect("connected");
+    back.connect(second.local_addr()).await.expect("a good address");
+    client.send_datagram(vec![0; 100].into()).expect("it does not know yet");
+    assert_eq!(soon(client.closed()).await, ConnectionError::Reset);
 }

@@ -39,36 +39,41 @@ async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
     );
 }
 
-#[tokio::test]
-async fn resume_is_told_to_the_shard_as_it_was_said() {
-    let mut server = Server::start();
+/// A resume, and what the shard is to hear of it.
+fn resume() -> (Credential, Login) {
     let (zone, session, secret) = (claims(0).zone, SessionId::new(1, 2), [5; SECRET_BYTES]);
-    let credential = Credential::Resume {
+    let (epoch, event_seq) = (3, 4);
+    let said = Credential::Resume {
         zone: zone.clone(),
         session,
         secret,
-        epoch: 3,
-        event_seq: 4,
+        epoch,
+        event_seq,
     };
-    let _player = server
-        .dial_and_say(&ClientMessage::Hello {
-            protocol: PROTOCOL_VERSION,
-            credential,
-        })
-        .await;
-    let Told::Hello(_, login) = server.next_told().await else {
-        panic!("not a Hello")
-    };
-    assert_eq!(
-        login,
+    (
+        said,
         Login::Resume {
             zone,
             session,
             secret,
-            epoch: 3,
-            event_seq: 4
-        }
-    );
+            epoch,
+            event_seq,
+        },
+    )
+}
+
+#[tokio::test]
+async fn resume_is_told_to_the_shard_as_it_was_said() {
+    let mut server = Server::start();
+    let (credential, expected) = resume();
+    let protocol = PROTOCOL_VERSION;
+    let _player = server
+        .dial_and_say(&ClientMessage::Hello { protocol, credential })
+        .await;
+    let Told::Hello(_, login) = server.next_told().await else {
+        panic!("not a Hello")
+    };
+    assert_eq!(login, expected);
 }
 
 #[tokio::test]

@@ -1,1 +1,124 @@
-//! Tests, in the words of the module above.
+//! The gate, told by circumstances.
+
+use super::*;
+
+fn gate(level: Durability) -> Gate<&'static str, &'static str> {
+    Gate::new(level, 7, 10)
+}
+
+/// Everything that leaves now, in order: what is told before what is shown.
+fn leaving(gate: &mut Gate<&'static str, &'static str>) -> Vec<(Tick, &'static str)> {
+    let mut left = Vec::new();
+    while let Some(told) = gate.poll_told() {
+        left.push((told.tick(), told.into_inner()));
+    }
+    while let Some(shown) = gate.poll_shown() {
+        left.push((shown.tick(), shown.into_inner()));
+    }
+    left
+}
+
+#[test]
+fn at_store_everything_waits_for_the_acknowledgement() {
+    let mut gate = gate(Durability::Store);
+    gate.hold(11, "shown", "told");
+    assert_eq!(leaving(&mut gate), []);
+    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (10, 1));
+    gate.handle_acknowledged(11);
+    assert_eq!(leaving(&mut gate), [(11, "told"), (11, "shown")]);
+    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (11, 0));
+}
+
+#[test]
+fn at_async_only_what_is_told_waits() {
+    let mut gate = gate(Durability::Async);
+    gate.hold(11, "shown", "told");
+    assert_eq!(leaving(&mut gate), [(11, "shown")]);
+    assert_eq!(gate.released_tick(), 11);
+    gate.handle_acknowledged(11);
+    assert_eq!(leaving(&mut gate), [(11, "told")]);
+}
+
+#[test]
+fn at_store_a_tick_shows_nothing_before_it_told_everything() {
+    let mut gate = gate(Durability::Store);
+    gate.hold(11, "shown", "told");
+    gate.handle_acknowledged(11);
+    assert_eq!(gate.poll_shown(), None);
+    assert!(gate.poll_told().is_some());
+    assert!(gate.poll_shown().is_some());
+}
+
+#[test]
+fn acknowledgement_that_comes_before_the_step_is_kept() {
+    let mut gate = gate(Durability::Store);
+    gate.handle_acknowledged(11);
+    gate.hold(11, "shown", "told");
+    assert_eq!(leaving(&mut gate).len(), 2);
+}
+
+#[test]
+fn one_acknowledgement_releases_all_ticks_up_to_it_and_none_beyond() {
+    let mut gate = gate(Durability::Store);
+    for tick in 11..=14 {
+        gate.hold(tick, "shown", "told");
+    }
+    gate.handle_acknowledged(13);
+    let ticks: Vec<Tick> = std::iter::from_fn(|| gate.poll_told())
+        .map(|told| told.tick())
+        .collect();
+    assert_eq!(ticks, [11, 12, 13]);
+    assert_eq!(gate.released_tick(), 13);
+}
+
+#[test]
+fn closed_gate_lets_nothing_out_and_loses_nothing() {
+    for level in [Durability::Async, Durability::Store] {
+        let mut gate = gate(level);
+        gate.close();
+        gate.hold(11, "shown", "told");
+        gate.handle_acknowledged(11);
+        assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], 10), "{level}");
+        gate.open();
+        assert_eq!((leaving(&mut gate).len(), gate.released_tick()), (2, 11), "{level}");
+    }
+}
+
+#[test]
+fn released_says_under_which_epoch_it_was_told() {
+    let mut gate = gate(Durability::Async);
+    gate.hold(11, "shown", "told");
+    assert_eq!(
+        gate.poll_shown().map(|shown| (shown.epoch(), shown.tick())),
+        Some((7, 11))
+    );
+}
+
+#[test]
+#[should_panic(expected = "tick 13 is held after tick 11")]
+fn tick_that_was_left_out_is_a_defect() {
+    let mut gate = gate(Durability::Store);
+    gate.hold(11, "shown", "told");
+    gate.hold(13, "shown", "told");
+}
+
+#[test]
+#[should_panic(expected = "tick 11 is acknowledged after tick 12")]
+fn acknowledgement_that_goes_back_is_a_defect() {
+    let mut gate = gate(Durability::Store);
+    gate.handle_acknowledged(12);
+    gate.handle_acknowledged(11);
+}
+
+#[test]
+fn level_is_read_from_text_as_it_is_written() {
+    for level in [Durability::Async, Durability::Store] {
+        assert_eq!(level.to_string().parse(), Ok(level));
+        assert_eq!(serde_json::to_string(&level).unwrap(), format!("\"{level}\""));
+    }
+    let error = "certain".parse::<Durability>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a durability level is `async` or `store`, not \"certain\""
+    );
+}

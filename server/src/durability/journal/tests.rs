@@ -1,1 +1,254 @@
-//! Tests, in the words of the module above.
+//! The journal's pipeline, told by circumstances.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::durability::store::RecordHash;
+
+const START: Position = Position {
+    epoch: 1,
+    tick: 100,
+    hash: RecordHash([9; 32]),
+};
+
+fn hash_of(tick: Tick) -> RecordHash {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&tick.to_le_bytes());
+    RecordHash(hash)
+}
+
+fn record(tick: Tick) -> StoredRecord {
+    let prev_hash = if tick == START.tick + 1 {
+        START.hash
+    } else {
+        hash_of(tick - 1)
+    };
+    StoredRecord {
+        tick,
+        prev_hash,
+        hash: hash_of(tick),
+        body: Bytes::new(),
+    }
+}
+
+/// A journal with `count` records pushed.
+fn journal(count: u64) -> Journal {
+    let mut journal = Journal::new(2, START);
+    for tick in 101..=100 + count {
+        journal.push(record(tick)).unwrap();
+    }
+    journal
+}
+
+fn ticks(records: Option<Vec<StoredRecord>>) -> Vec<Tick> {
+    records
+        .unwrap_or_default()
+        .into_iter()
+        .map(|record| record.tick)
+        .collect()
+}
+
+fn acknowledged(tick: Tick) -> JournalEvent {
+    JournalEvent::Acknowledged {
+        position: Position {
+            epoch: 2,
+            tick,
+            hash: hash_of(tick),
+        },
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("a time-out".to_owned())
+}
+
+#[test]
+fn one_append_is_in_flight() {
+    let mut journal = journal(2);
+    assert_eq!(ticks(journal.poll_append()), [101, 102]);
+    journal.push(record(103)).unwrap();
+    assert_eq!(journal.poll_append(), None);
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(102));
+    assert_eq!(ticks(journal.poll_append()), [103]);
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(103));
+    assert_eq!(journal.poll_append(), None);
+}
+
+#[test]
+fn after_an_outage_appends_are_of_bounded_size() {
+    let mut journal = journal(150);
+    assert_eq!(ticks(journal.poll_append()), (101..=164).collect::<Vec<_>>());
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(164));
+    assert_eq!(ticks(journal.poll_append()).len(), APPEND_RECORDS_MAX);
+    assert_eq!(journal.unacknowledged(), 86);
+}
+
+#[test]
+fn time_out_is_unknown_and_the_same_records_are_sent_again() {
+    let mut journal = journal(2);
+    let sent = journal.poll_append();
+    assert_eq!(
+        journal.handle_answer(Err(&unavailable())),
+        JournalEvent::Retry { after_ms: 10 }
+    );
+    assert_eq!(journal.acknowledged(), START);
+    assert_eq!(journal.poll_append(), sent);
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Duplicate)), acknowledged(102));
+}
+
+#[test]
+fn retries_become_rarer_and_start_over_after_a_success() {
+    let mut journal = journal(1);
+    let mut wait = |answer: Result<AppendAnswer, &StoreError>| {
+        journal.poll_append();
+        journal.handle_answer(answer)
+    };
+    let waits: Vec<_> = (0..6).map(|_| wait(Err(&unavailable()))).collect();
+    let expected = [10, 20, 40, 80, 160, 160].map(|after_ms| JournalEvent::Retry { after_ms });
+    assert_eq!(waits, expected);
+    wait(Ok(AppendAnswer::Ok));
+    journal.push(record(102)).unwrap();
+    journal.poll_append();
+    assert_eq!(
+        journal.handle_answer(Err(&unavailable())),
+        JournalEvent::Retry { after_ms: 10 }
+    );
+}
+
+#[test]
+fn store_that_forgot_its_end_is_sent_it_again_from_the_ring() {
+    let mut journal = journal(4);
+    journal.poll_append();
+    journal.handle_answer(Ok(AppendAnswer::Ok));
+    journal.push(record(105)).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [105]);
+    assert_eq!(
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: 102 })),
+        JournalEvent::Resend { from: 103 }
+    );
+    assert_eq!(
+        journal.acknowledged().tick,
+        104,
+        "what was acknowledged was told; it is not taken back"
+    );
+    assert_eq!(ticks(journal.poll_append()), [103, 104, 105]);
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(105));
+}
+
+#[test]
+fn acknowledgement_never_goes_back_during_a_resend() {
+    let mut journal = journal(200);
+    for _ in 0..4 {
+        journal.poll_append();
+        journal.handle_answer(Ok(AppendAnswer::Ok));
+    }
+    assert_eq!(journal.acknowledged().tick, 300);
+    journal.push(record(301)).unwrap();
+    journal.poll_append();
+    journal.handle_answer(Ok(AppendAnswer::Gap { last: 101 }));
+    assert_eq!(ticks(journal.poll_append()).last(), Some(&165));
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(300));
+    assert_eq!(ticks(journal.poll_append()).first(), Some(&166));
+}
+
+#[test]
+fn store_that_lacks_more_than_the_ring_has_gets_a_base() {
+    let mut journal = journal(3);
+    journal.poll_append();
+    assert_eq!(
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: 50 })),
+        JournalEvent::Reseed
+    );
+    assert_eq!(
+        journal.poll_append(),
+        None,
+        "records would lead nowhere until the base is there"
+    );
+    let base = Position {
+        epoch: 2,
+        tick: 102,
+        hash: hash_of(102),
+    };
+    assert_eq!(journal.handle_reseeded(base), acknowledged(102));
+    assert_eq!(ticks(journal.poll_append()), [103]);
+}
+
+#[test]
+fn store_that_asks_for_the_same_twice_gets_a_base() {
+    let mut journal = journal(3);
+    journal.poll_append();
+    assert_eq!(
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: 100 })),
+        JournalEvent::Resend { from: 101 }
+    );
+    journal.poll_append();
+    assert_eq!(
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: 100 })),
+        JournalEvent::Reseed
+    );
+}
+
+#[test]
+fn store_that_is_ahead_has_another_history() {
+    let mut journal = journal(3);
+    journal.poll_append();
+    let event = journal.handle_answer(Ok(AppendAnswer::Gap { last: 500 }));
+    assert_eq!(event, JournalEvent::Stop(StopReason::Fork));
+}
+
+#[test]
+fn stopped_journal_sends_nothing_more() {
+    let answers: [(Result<AppendAnswer, StoreError>, StopReason); 4] = [
+        (Err(StoreError::Fenced { epoch: 3 }), StopReason::Fenced),
+        (Ok(AppendAnswer::Fork { tick: 101 }), StopReason::Fork),
+        (Err(StoreError::Lost), StopReason::Lost),
+        (Err(StoreError::Corrupt("a page".to_owned())), StopReason::Corrupt),
+    ];
+    for (answer, reason) in answers {
+        let mut journal = journal(2);
+        journal.poll_append();
+        assert_eq!(
+            journal.handle_answer(answer.as_ref().copied()),
+            JournalEvent::Stop(reason)
+        );
+        assert_eq!(journal.poll_append(), None);
+    }
+}
+
+#[test]
+fn full_ring_refuses_records_until_the_store_answers() {
+    let mut journal = journal(RING_RECORDS_MAX as u64);
+    let next = record(journal.last().tick + 1);
+    assert_eq!(journal.push(next.clone()), Err(RingFull));
+    assert_eq!(journal.last().tick + 1, next.tick, "a refused record was not taken");
+    journal.poll_append();
+    assert_eq!(
+        journal.push(next.clone()),
+        Err(RingFull),
+        "nothing in flight is forgotten"
+    );
+    journal.handle_answer(Ok(AppendAnswer::Ok));
+    journal.push(next).unwrap();
+    assert_eq!(ticks(journal.poll_append()).first(), Some(&165));
+}
+
+#[test]
+fn what_a_base_covers_is_forgotten_but_nothing_unacknowledged() {
+    let mut journal = journal(4);
+    journal.poll_append();
+    journal.handle_answer(Ok(AppendAnswer::Ok));
+    journal.push(record(105)).unwrap();
+    journal.forget(Tick::MAX);
+    assert_eq!(ticks(journal.poll_append()), [105]);
+    assert_eq!(
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: 103 })),
+        JournalEvent::Reseed
+    );
+}
+
+#[test]
+#[should_panic(expected = "record 103 follows record 101")]
+fn record_that_was_left_out_is_a_defect() {
+    let mut journal = journal(1);
+    let _ = journal.push(record(103));
+}

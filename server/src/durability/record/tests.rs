@@ -1,1 +1,221 @@
-//! Tests, in the words of the module above.
+//! Records, told by circumstances.
+
+use everhold_protocol::{EntityId, Heading};
+use proptest::prelude::*;
+
+use super::*;
+
+fn record(inputs: Vec<Input>) -> Record {
+    Record {
+        epoch: 3,
+        tick: 77,
+        prev_hash: RecordHash([5; 32]),
+        digest_before: Some(Digest(u64::MAX)),
+        inputs,
+    }
+}
+
+fn one_of_each() -> Vec<Input> {
+    let (session, token) = (EntityId::new(3, 9), AttachToken(1 << 40));
+    vec![
+        Input::EpochStart {
+            epoch: 3,
+            nonce: u64::MAX,
+            rules_id: [1; 32],
+        },
+        Input::Join {
+            account: Account(u64::MAX),
+            ticket: [2; 16],
+            ticket_forget_tick: 9_000,
+            secret: [3; 32],
+            token,
+        },
+        Input::Resume {
+            session,
+            secret: [4; 32],
+            next_secret: [5; 32],
+            event_seq: u32::MAX,
+            token,
+        },
+        Input::Intent {
+            session: EntityId(u64::MAX),
+            seq: 1,
+            intent: Intent::Move(Heading::STILL),
+        },
+        Input::Intent {
+            session,
+            seq: u32::MAX,
+            intent: Intent::Say("hello".to_owned()),
+        },
+        Input::EventAck {
+            session: EntityId(0),
+            event_seq: 4,
+        },
+        Input::Detach { session, token },
+        Input::Quarantine { session, seq: 12 },
+    ]
+}
+
+#[test]
+fn every_input_is_read_back_as_it_was_written() {
+    for digest_before in [None, Some(Digest(0)), Some(Digest(u64::MAX))] {
+        let record = Record {
+            digest_before,
+            ..record(one_of_each())
+        };
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+    let empty = record(Vec::new());
+    assert_eq!(Record::decode(&empty.encode()), Ok(empty));
+}
+
+#[test]
+fn hash_depends_on_everything() {
+    let original = record(one_of_each());
+    let mut hashes = vec![original.encode().hash];
+    hashes.push(
+        Record {
+            epoch: 4,
+            ..original.clone()
+        }
+        .encode()
+        .hash,
+    );
+    hashes.push(
+        Record {
+            tick: 78,
+            ..original.clone()
+        }
+        .encode()
+        .hash,
+    );
+    hashes.push(
+        Record {
+            prev_hash: RecordHash::GENESIS,
+            ..original.clone()
+        }
+        .encode()
+        .hash,
+    );
+    hashes.push(
+        Record {
+            digest_before: None,
+            ..original.clone()
+        }
+        .encode()
+        .hash,
+    );
+    hashes.push(record(original.inputs[1..].to_vec()).encode().hash);
+    let distinct: std::collections::HashSet<_> = hashes.iter().collect();
+    assert_eq!(distinct.len(), hashes.len());
+}
+
+#[test]
+fn layout_is_what_it_was() {
+    let stored = record(vec![Input::EventAck {
+        session: EntityId::new(1, 2),
+        event_seq: 300,
+    }])
+    .encode();
+    let expected = b"\x01\x03\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\x01\x05\x84\x80\x80\x80\x20\xac\x02";
+    assert_eq!(
+        &stored.body[..],
+        expected,
+        "a layout that is written to disk changes only with its number"
+    );
+}
+
+#[test]
+fn any_changed_bit_is_noticed() {
+    let stored = record(one_of_each()).encode();
+    for at in 0..stored.body.len() {
+        let mut body = stored.body.to_vec();
+        body[at] ^= 1;
+        let changed = StoredRecord {
+            body: body.into(),
+            ..stored.clone()
+        };
+        let expected = if at == 0 {
+            RecordError::LayoutUnknown(0)
+        } else {
+            RecordError::HashMismatch
+        };
+        assert_eq!(Record::decode(&changed), Err(expected));
+    }
+    let moved = StoredRecord { tick: 78, ..stored };
+    assert_eq!(Record::decode(&moved), Err(RecordError::HashMismatch));
+}
+
+/// A record whose hash is right and whose body is `body`.
+fn sealed(body: &[u8]) -> StoredRecord {
+    let epoch = body
+        .get(1..5)
+        .map_or(0, |epoch| u32::from_le_bytes(epoch.try_into().unwrap()));
+    let prev_hash = RecordHash::GENESIS;
+    StoredRecord {
+        tick: 1,
+        prev_hash,
+        hash: hash_record(prev_hash, epoch, 1, body),
+        body: body.to_vec().into(),
+    }
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_by_name() {
+    assert_eq!(
+        Record::decode(&sealed(&[9, 0, 0, 0, 0])),
+        Err(RecordError::LayoutUnknown(9))
+    );
+    assert_eq!(
+        Record::decode(&sealed(&[1, 0, 0, 0, 0, 0x82, 0])),
+        Err(RecordError::FlagsUnknown(0x82))
+    );
+    let tag = Record::decode(&sealed(&[1, 0, 0, 0, 0, 0, 1, 99, 0]));
+    assert_eq!(
+        tag,
+        Err(RecordError::Malformed(DecodeError::UnknownTag {
+            what: "input",
+            tag: 99
+        }))
+    );
+}
+
+#[test]
+fn lie_about_the_number_of_inputs_allocates_nothing() {
+    let mut body = vec![1, 0, 0, 0, 0, 0];
+    Writer::new(&mut body).varint(u64::MAX);
+    assert_eq!(
+        Record::decode(&sealed(&body)),
+        Err(RecordError::Malformed(DecodeError::Truncated))
+    );
+}
+
+#[test]
+fn ten_thousand_turning_players_fit_in_a_hundred_kilobytes() {
+    let inputs = (0..10_000).map(|n| Input::Intent {
+        // Clients come in any order; their sessions lie close together.
+        session: EntityId::new(3, 1 + n * 7_919 % 10_000),
+        seq: 30_000 + n % 50,
+        intent: Intent::Move(Heading::new(90, -89).unwrap()),
+    });
+    let bytes = record(inputs.collect()).encode().body.len();
+    assert!(bytes < 100_000, "{bytes} bytes");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_panic(rest in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut body = vec![LAYOUT, 0, 0, 0, 0, 0];
+        body.extend(rest);
+        if let Ok(record) = Record::decode(&sealed(&body)) {
+            prop_assert_eq!(&record.encode().body[..], &body[..], "one encoding for each record");
+        }
+    }
+
+    #[test]
+    fn sessions_in_any_order_are_read_back(sessions in prop::collection::vec(any::<u64>(), 0..50)) {
+        let inputs = sessions.into_iter().map(|id| Input::EventAck { session: EntityId(id), event_seq: 1 }).collect();
+        let record = record(inputs);
+        prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+}

@@ -25,6 +25,15 @@ pub(super) enum Synchronous {
     Full,
 }
 
+impl Synchronous {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// What a file is to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -71,6 +80,12 @@ pub enum SqliteError {
         /// Which file.
         path: PathBuf,
     },
+    /// It is there and has nothing in it: nobody of ours made it.
+    #[error("{path} is empty; remove it to have it made anew")]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A file has a thread of its own, and the system gave none.
     #[error("no thread for {path}: {source}")]
     Thread {
@@ -112,6 +127,7 @@ impl From<SqliteError> for StoreError {
         match error {
             SqliteError::Corrupt { .. } | SqliteError::SchemaUnknown { .. } => Self::Corrupt(error.to_string()),
             SqliteError::Directory { .. }
+            | SqliteError::Empty { .. }
             | SqliteError::Replaced { .. }
             | SqliteError::Thread { .. }
             | SqliteError::Unavailable { .. } => Self::Unavailable(error.to_string()),
@@ -141,44 +157,46 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Opens the file if it is there and whole. `None`: there is none, or one whose creation never finished.
+    /// Opens the file. `None`: there is none, or an empty one.
     pub(super) fn open(path: &Path, layout: Layout) -> Result<Option<Self>, SqliteError> {
         let Some(identity) = identity(path) else {
             return Ok(None);
         };
-        let file = Self::connect(path, identity, layout, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        match file.version()? {
-            0 => Ok(None),
-            found if found == layout.version => Ok(Some(file)),
-            found => Err(SqliteError::SchemaUnknown {
+        let error = |source| SqliteError::new(path, source);
+        let connection = connect(path, layout).map_err(error)?;
+        let found: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(error)?;
+        if found != layout.version {
+            return Err(SqliteError::SchemaUnknown {
                 path: path.to_owned(),
                 found,
                 known: layout.version,
-            }),
+            });
         }
+        Ok(Some(Self {
+            path: path.to_owned(),
+            connection,
+            identity,
+        }))
     }
 
-    /// Opens the file, making it first if need be. Two processes may do it at the same time.
+    /// Makes the file, unless somebody else makes it first, and opens it. It is made whole under another name: whoever sees it under
+    /// its own name sees all of it, and the first one stays. Only its owner may read it.
     pub(super) fn create(path: &Path, layout: Layout) -> Result<Self, SqliteError> {
-        let error = |source| SqliteError::new(path, source);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(error)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(error)?;
-        let version: i64 = transaction
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(error)?;
-        if version == 0 {
-            transaction.execute_batch(layout.schema).map_err(error)?;
-            transaction
-                .pragma_update(None, "user_version", layout.version)
-                .map_err(error)?;
+        let directory = path.parent().unwrap_or_else(|| Path::new("."));
+        let directory_error = |source| SqliteError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
+        let draft = tempfile::NamedTempFile::new_in(directory).map_err(directory_error)?;
+        fill(draft.path(), layout).map_err(|source| SqliteError::new(draft.path(), source))?;
+        match draft.persist_noclobber(path) {
+            Ok(_) => {}
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(directory_error(error.error)),
         }
-        transaction.commit().map_err(error)?;
-        drop(connection);
-        Self::open(path, layout)?.ok_or_else(|| SqliteError::Replaced { path: path.to_owned() })
+        Self::open(path, layout)?.ok_or_else(|| SqliteError::Empty { path: path.to_owned() })
     }
 
     /// Is it still the file that its path names?
@@ -217,32 +235,26 @@ impl File {
         transaction.commit().map_err(error)?;
         Ok(result)
     }
+}
 
-    fn connect(path: &Path, identity: (u64, u64), layout: Layout, flags: OpenFlags) -> Result<Self, SqliteError> {
-        let error = |source| SqliteError::new(path, source);
-        let connection = Connection::open_with_flags(path, flags).map_err(error)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        connection.pragma_update(None, "journal_mode", "wal").map_err(error)?;
-        let synchronous = match layout.synchronous {
-            Synchronous::Normal => "normal",
-            Synchronous::Full => "full",
-        };
-        connection
-            .pragma_update(None, "synchronous", synchronous)
-            .map_err(error)?;
-        Ok(Self {
-            path: path.to_owned(),
-            connection,
-            identity,
-        })
-    }
+fn connect(path: &Path, layout: Layout) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "synchronous", layout.synchronous.text())?;
+    Ok(connection)
+}
 
-    fn version(&self) -> Result<i64, SqliteError> {
-        self.connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(|source| SqliteError::new(&self.path, source))
-    }
+/// The write-ahead log is a property of the file. Nobody else has the file open yet: turning the log on would need their consent.
+fn fill(path: &Path, layout: Layout) -> rusqlite::Result<()> {
+    let mut connection = connect(path, layout)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(layout.schema)?;
+    transaction.pragma_update(None, "user_version", layout.version)?;
+    transaction.commit()?;
+    // Merges the log into the file and removes it.
+    connection.close().map_err(|(_, error)| error)
 }
 
 /// Why a transaction is rolled back.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use everhold_protocol::{Account, ZoneName};
+use everhold_protocol::ZoneName;
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Row, Transaction};
 
 use super::file::{Failure, File, Layout, SqliteError, Synchronous, prepare_directory};
-use crate::durability::store::{Home, StoreError};
+use crate::durability::store::StoreError;
 
 const LAYOUT: Layout = Layout {
     version: 1,
@@ -77,46 +77,6 @@ impl World {
         })
     }
 
-    pub(super) fn home(&mut self, account: Account) -> Result<Option<Home>, StoreError> {
-        self.read(|file| Ok(home(file, account)?))
-    }
-
-    pub(super) fn set_home(
-        &mut self,
-        account: Account,
-        expected: Option<&Home>,
-        next: &Home,
-    ) -> Result<Option<Home>, StoreError> {
-        self.write(|file| {
-            let now = home(file, account)?;
-            // Where it is to go is where it is: this write was done before, and its answer got lost.
-            if now.as_ref() == Some(next) {
-                return Ok(None);
-            }
-            if now.as_ref() != expected {
-                return now.map_or_else(
-                    || {
-                        Err(Failure::Refused(StoreError::Corrupt(format!(
-                            "the home of account {} is gone",
-                            account.0
-                        ))))
-                    },
-                    |now| Ok(Some(now)),
-                );
-            }
-            file.prepare_cached(
-                "INSERT INTO home (account, zone, generation) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (account) DO UPDATE SET zone = excluded.zone, generation = excluded.generation",
-            )?
-            .execute((
-                account.0.cast_signed(),
-                next.zone.as_str(),
-                next.generation.cast_signed(),
-            ))?;
-            Ok(None)
-        })
-    }
-
     fn check(&self) -> Result<(), SqliteError> {
         if self.file.is_current() {
             Ok(())
@@ -126,17 +86,6 @@ impl World {
             })
         }
     }
-}
-
-fn home(file: &Transaction<'_>, account: Account) -> rusqlite::Result<Option<Home>> {
-    file.prepare_cached("SELECT zone, generation FROM home WHERE account = ?1")?
-        .query_row([account.0.cast_signed()], |row| {
-            Ok(Home {
-                zone: parsed(row, 0)?,
-                generation: row.get::<_, i64>(1)?.cast_unsigned(),
-            })
-        })
-        .optional()
 }
 
 /// A column of text that is something else in here.

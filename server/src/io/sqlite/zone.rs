@@ -45,9 +45,9 @@ pub(super) type Step<T> = Result<T, Failure<StoreError>>;
 /// Is the file there?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is, and whole.
+    /// It is.
     Present,
-    /// It is not, or its creation never finished.
+    /// It is not, or it is empty.
     Missing,
 }
 

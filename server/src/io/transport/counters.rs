@@ -21,7 +21,7 @@ impl Counter {
     }
 }
 
-/// How many there are now; every one is held by a [`GaugeGuard`].
+/// How many there are now.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicUsize);
 

@@ -1,1 +1,248 @@
-//! Tests, in the words of the module above.
+//! The contender, told by circumstances. Times are ms on a made-up clock.
+
+use super::*;
+use crate::ownership::Nonce;
+
+const TTL: u64 = 4_000;
+/// Longer than any back-off of a contender that holds nothing.
+const BACKOFF: u64 = 50;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn name(zone: &str) -> ZoneName {
+    zone.parse().unwrap()
+}
+
+fn config(preferred: &[&str], room: usize, seed: u64) -> ContenderConfig {
+    ContenderConfig::new(ms(TTL), room, preferred.iter().map(|zone| name(zone)).collect(), seed)
+}
+
+fn contender() -> Contender {
+    Contender::new(config(&[], 8, 1))
+}
+
+fn held(zone: &str, beat: u64, players: u32) -> LeaseView {
+    let addr = ([127, 0, 0, 1], 1).into();
+    LeaseView {
+        zone: name(zone),
+        epoch: 3,
+        nonce: Nonce(9),
+        beat,
+        released: false,
+        addr,
+        players,
+    }
+}
+
+fn released(zone: &str, players: u32) -> LeaseView {
+    LeaseView {
+        released: true,
+        ..held(zone, 1, players)
+    }
+}
+
+fn never_held(zone: &str) -> LeaseView {
+    LeaseView {
+        epoch: 0,
+        nonce: Nonce(0),
+        ..released(zone, 0)
+    }
+}
+
+fn claim(contender: &mut Contender, now: u64) -> Option<String> {
+    contender.poll_claim(ms(now)).map(|view| view.zone.to_string())
+}
+
+#[test]
+fn released_zone_is_claimed_after_a_short_back_off() {
+    let mut contender = contender();
+    contender.handle_leases(ms(100), vec![released("meadow", 5)]);
+    let due = contender.poll_timeout().unwrap();
+    assert!((ms(100)..ms(100 + BACKOFF)).contains(&due), "{due:?}");
+    assert_eq!(contender.poll_claim(due - Duration::from_nanos(1)), None);
+    assert_eq!(
+        contender.poll_claim(due),
+        Some(released("meadow", 5)),
+        "exactly what was watched"
+    );
+}
+
+#[test]
+fn held_zone_is_claimed_only_after_a_full_ttl_without_a_beat() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    contender.handle_leases(ms(3_900), vec![held("meadow", 2, 5)]);
+    assert_eq!(claim(&mut contender, 3_900 + TTL - 1), None);
+    assert_eq!(claim(&mut contender, 3_900 + TTL + BACKOFF).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn change_that_is_no_sign_of_life_does_not_start_the_watch_anew() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    contender.handle_leases(ms(3_000), vec![held("meadow", 1, 6)]);
+    assert_eq!(claim(&mut contender, TTL + BACKOFF).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn contender_that_just_started_does_not_trust_what_it_sees_first() {
+    let mut contender = contender();
+    contender.handle_leases(ms(1_000_000), vec![held("meadow", 1, 5)]);
+    assert_eq!(claim(&mut contender, 1_000_000 + TTL - 1), None);
+}
+
+#[test]
+fn zones_with_most_players_come_first() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![released("a", 1), released("b", 900), released("c", 50)]);
+    assert_eq!(claim(&mut contender, BACKOFF).as_deref(), Some("b"));
+    contender.handle_granted();
+    assert_eq!(claim(&mut contender, 2 * BACKOFF).as_deref(), Some("c"));
+}
+
+#[test]
+fn few_zones_are_adopted_at_a_time() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![released("a", 3), released("b", 2), released("c", 1)]);
+    for _ in 0..2 {
+        claim(&mut contender, BACKOFF).unwrap();
+        contender.handle_granted();
+    }
+    assert_eq!((claim(&mut contender, BACKOFF), contender.poll_timeout()), (None, None));
+    contender.handle_adopted(&name("a"));
+    assert_eq!(claim(&mut contender, BACKOFF).as_deref(), Some("c"));
+}
+
+#[test]
+fn no_more_zones_are_claimed_than_there_is_room_for() {
+    let mut contender = Contender::new(config(&[], 1, 1));
+    contender.handle_leases(ms(0), vec![released("a", 3), released("b", 2)]);
+    claim(&mut contender, BACKOFF).unwrap();
+    assert_eq!(claim(&mut contender, BACKOFF), None, "one claim at a time");
+    contender.handle_granted();
+    contender.handle_adopted(&name("a"));
+    assert_eq!(claim(&mut contender, 10 * TTL), None);
+    assert_eq!(
+        contender.held().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["a"]
+    );
+}
+
+#[test]
+fn preferred_zone_comes_first_and_at_once_but_is_never_stolen() {
+    let mut contender = Contender::new(config(&["small"], 8, 1));
+    contender.handle_leases(ms(0), vec![released("large", 900), never_held("small")]);
+    assert_eq!(claim(&mut contender, 0).as_deref(), Some("small"));
+    contender.handle_refused(ms(1), held("small", 1, 0));
+    assert_eq!(claim(&mut contender, TTL).as_deref(), Some("large"));
+    contender.handle_granted();
+    assert_eq!(claim(&mut contender, TTL), None, "it beats until proven otherwise");
+    assert_eq!(claim(&mut contender, TTL + 1).as_deref(), Some("small"));
+}
+
+#[test]
+fn zone_that_nobody_ever_held_is_left_to_those_that_name_it() {
+    let mut spare = contender();
+    spare.handle_leases(ms(0), vec![never_held("meadow")]);
+    assert_eq!(claim(&mut spare, TTL - 1), None);
+    assert_eq!(claim(&mut spare, TTL + BACKOFF).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn busy_contender_lets_an_idle_one_go_first() {
+    let mut busy = contender();
+    busy.handle_leases(ms(0), vec![released("a", 1)]);
+    claim(&mut busy, BACKOFF).unwrap();
+    busy.handle_granted();
+    busy.handle_adopted(&name("a"));
+    let mut idle = Contender::new(config(&[], 8, 2));
+    for contender in [&mut busy, &mut idle] {
+        contender.handle_leases(ms(1_000), vec![released("a", 1), released("b", 7)]);
+    }
+    // Of the idle one, `a` is not looked at: the busy one holds it, whatever the test's authority says.
+    let of_b = |contender: &Contender| contender.claimable_at(&contender.watches[&name("b")]);
+    assert!(of_b(&idle) < of_b(&busy));
+}
+
+#[test]
+fn back_offs_differ_between_processes_and_repeat_with_a_seed() {
+    let due = |seed| {
+        let mut contender = Contender::new(config(&[], 8, seed));
+        contender.handle_leases(ms(0), vec![released("meadow", 1)]);
+        contender.poll_timeout()
+    };
+    assert_eq!(due(1), due(1));
+    let distinct: BTreeSet<_> = (0..20).map(due).collect();
+    assert!(distinct.len() > 15, "{distinct:?}");
+}
+
+#[test]
+fn contender_that_came_second_watches_the_winner_from_scratch() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![released("meadow", 5)]);
+    claim(&mut contender, BACKOFF).unwrap();
+    contender.handle_refused(ms(60), held("meadow", 7, 5));
+    assert_eq!(claim(&mut contender, 60 + TTL - 1), None);
+    assert_eq!(claim(&mut contender, 60 + TTL + BACKOFF).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn claim_of_unknown_outcome_is_made_again_as_it_was() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![released("meadow", 5)]);
+    let first = contender.poll_claim(ms(BACKOFF));
+    contender.handle_unavailable(ms(1_000));
+    assert_eq!(contender.poll_claim(ms(1_000)), None);
+    assert_eq!(contender.poll_claim(ms(1_000 + 2 * BACKOFF)), first);
+}
+
+#[test]
+fn zone_that_was_dropped_is_watched_from_scratch() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    claim(&mut contender, TTL + BACKOFF).unwrap();
+    contender.handle_granted();
+    contender.handle_dropped(&name("meadow"));
+    contender.handle_leases(ms(5_000), vec![held("meadow", 1, 5)]);
+    assert_eq!(claim(&mut contender, 5_000 + TTL - 1), None);
+}
+
+#[test]
+fn zone_that_the_authority_no_longer_lists_is_not_claimed() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![released("meadow", 5)]);
+    contender.handle_leases(ms(10), vec![]);
+    assert_eq!(claim(&mut contender, TTL), None);
+}
+
+/// Two contenders and an authority that grants by compare-and-set: whoever is later is refused, and nobody claims twice.
+#[test]
+fn of_two_contenders_one_wins_and_the_other_waits() {
+    let mut contenders = [Contender::new(config(&[], 8, 1)), Contender::new(config(&[], 8, 2))];
+    let mut lease = held("meadow", 1, 5);
+    let mut granted = Vec::new();
+    for now in (0..2 * TTL).step_by(10) {
+        for (index, contender) in contenders.iter_mut().enumerate() {
+            contender.handle_leases(ms(now), vec![lease.clone()]);
+            let Some(watched) = contender.poll_claim(ms(now)) else {
+                continue;
+            };
+            if watched == lease {
+                lease = LeaseView {
+                    epoch: lease.epoch + 1,
+                    nonce: Nonce(index as u64),
+                    beat: lease.beat + 1,
+                    ..lease
+                };
+                contender.handle_granted();
+                granted.push((index, now));
+            } else {
+                contender.handle_refused(ms(now), lease.clone());
+            }
+        }
+    }
+    assert_eq!(granted.len(), 1, "{granted:?}");
+    assert!(granted[0].1 >= TTL);
+}

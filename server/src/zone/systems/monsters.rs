@@ -73,7 +73,7 @@ pub(crate) fn think(
 
 /// Monsters take turns in looking around, so that no tick pays for all of them.
 fn looks_around(tick: Tick, id: EntityId, every: Tick) -> bool {
-    (tick + id.0).is_multiple_of(every)
+    tick.wrapping_add(id.0).is_multiple_of(every)
 }
 
 fn camp(map: &ZoneMap, camp: u16) -> Point {

@@ -1,0 +1,164 @@
+//! What a person sees: progress on the standard error output, and the result on the standard output. It is the only module that prints.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this module is for"
+)]
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use client_sim::meter::Percentiles;
+use client_sim::{Control, Phase, Progress, SwarmReport};
+use comfy_table::{Table, presets};
+
+/// Between two lines when nobody watches.
+const PLAIN_PERIOD: Duration = Duration::from_secs(2);
+/// Findings that are shown; the JSON report has more.
+const FINDINGS_SHOWN_MAX: usize = 12;
+
+/// The progress display: one line that is written over on a terminal, else a line every two seconds.
+pub(crate) struct Display {
+    terminal: bool,
+    plain_at: Option<Instant>,
+    phase: Option<Phase>,
+}
+
+impl Display {
+    pub(crate) fn new() -> Self {
+        Self {
+            terminal: stderr().is_terminal(),
+            plain_at: None,
+            phase: None,
+        }
+    }
+
+    /// Shows the swarm as it is now, and lets it go on.
+    pub(crate) fn show(&mut self, progress: &Progress) -> Control {
+        if self.terminal {
+            // The line is cleared to its end, so that a shorter one leaves nothing of a longer one.
+            eprint!("\r{}\x1b[K", line(progress));
+            // A display that cannot be flushed is only late.
+            let _ = stderr().flush();
+        } else if self.phase != Some(progress.phase) || self.plain_at.is_none_or(|at| at.elapsed() >= PLAIN_PERIOD) {
+            eprintln!("{}", line(progress));
+            self.plain_at = Some(Instant::now());
+        }
+        self.phase = Some(progress.phase);
+        Control::Continue
+    }
+
+    /// Shows the result.
+    pub(crate) fn finish(&self, report: &SwarmReport) {
+        if self.terminal {
+            eprintln!();
+        }
+        println!("{}", table(report));
+        for finding in report.errors.iter().take(FINDINGS_SHOWN_MAX) {
+            println!("! {finding}");
+        }
+        if report.errors.len() > FINDINGS_SHOWN_MAX {
+            println!("! and {} more; see --json", report.errors.len() - FINDINGS_SHOWN_MAX);
+        }
+        if report.simulator.is_bottleneck {
+            println!("! the simulator itself did not keep up: latencies and gaps of this run are its own");
+        }
+    }
+}
+
+/// Says why there was no run.
+pub(crate) fn error(error: &anyhow::Error) {
+    eprintln!("client-sim: {error:#}");
+}
+
+fn line(progress: &Progress) -> String {
+    let phase = match progress.phase {
+        Phase::Joining => "joining",
+        Phase::Running => "running",
+        Phase::Settling => "settling",
+        Phase::Done => "done",
+    };
+    let zones = progress.zones.iter().map(|zone| {
+        let epochs: Vec<String> = zone.epochs.iter().map(u32::to_string).collect();
+        let silent = if zone.silent > 0 {
+            format!(" silent {}", zone.silent)
+        } else {
+            String::new()
+        };
+        format!("{} {}@{}{silent}", zone.zone, zone.attached, epochs.join("+"))
+    });
+    let Percentiles { p50, p99, .. } = progress.update_latency_ms;
+    format!(
+        "{phase:8} {:5.1} s  {}/{} in  {}  update {p50:.0}/{p99:.0} ms  {:.1}/{:.1} kB/s each  failovers {}",
+        progress.running_for_s,
+        progress.attached,
+        progress.players,
+        zones.collect::<Vec<_>>().join("  "),
+        progress.bytes_down_per_player_s / 1_000.0,
+        progress.bytes_up_per_player_s / 1_000.0,
+        progress.failovers,
+    )
+}
+
+fn table(report: &SwarmReport) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let ms = |p: Percentiles| format!("p50 {:.1}  p99 {:.1}  max {:.1} ms", p.p50, p.p99, p.max);
+    let zones: Vec<String> = report
+        .zones
+        .iter()
+        .map(|zone| format!("{} {}", zone.name, zone.players))
+        .collect();
+    table.add_row([
+        "players",
+        &format!("{} for {:.1} s: {}", report.players, report.seconds, zones.join(", ")),
+    ]);
+    table.add_row(["update latency", &ms(report.update_latency_ms)]);
+    table.add_row(["within one owner", &ms(report.steady_latency_ms)]);
+    let (down, up) = (
+        report.bytes_down_per_player_s / 1_000.0,
+        report.bytes_up_per_player_s / 1_000.0,
+    );
+    table.add_row(["per player", &format!("{down:.1} kB/s down, {up:.1} kB/s up")]);
+    for failover in &report.failovers {
+        let what = format!("{} {} → {}", failover.zone, failover.from_epoch, failover.to_epoch);
+        let how = format!(
+            "{} of {} resumed, gap {}",
+            failover.resumed,
+            failover.players,
+            ms(failover.gap_ms)
+        );
+        table.add_row([what, how]);
+    }
+    table.add_row([
+        "lost, duplicated",
+        &format!("{}, {}", report.lost_acknowledged, report.duplicated),
+    ]);
+    table.add_row(["rewound", &format!("{} ticks", report.rewound_ticks)]);
+    table.add_row(["gold", &format!("{} of {}", report.gold_found, report.gold_expected)]);
+    table.add_row(["items", &format!("{} of {}", report.items_found, report.items_expected)]);
+    table.add_row([
+        "intents",
+        &format!("{}, {} not taken", report.intents, report.intents_refused),
+    ]);
+    table.add_row([
+        "kills, chat lines heard",
+        &format!("{}, {}", report.kills, report.chats),
+    ]);
+    let own = &report.simulator;
+    let (late, cpu) = (own.frame_late_ms_p99, own.cpu_percent);
+    let verdict = if own.is_bottleneck { "too slow" } else { "kept up" };
+    table.add_row([
+        "simulator",
+        &format!("{verdict}: frames late p99 {late:.1} ms, {cpu:.0} % of a core"),
+    ]);
+    table.add_row([
+        "verdict",
+        if report.is_clean() {
+            "every promise was kept"
+        } else {
+            "NOT CLEAN"
+        },
+    ]);
+    table
+}

@@ -1,0 +1,175 @@
+//! The login service of a development world: reads its keys and signs tickets. It makes no keys; a server does at its first run.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ed25519_dalek::SigningKey;
+use everhold_protocol::limits::TICKET_LIFETIME_S_MAX;
+use everhold_protocol::ticket::{self, TicketClaims};
+use everhold_protocol::{Account, ZoneName};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// The file with the ticket key: an Ed25519 seed as 64 hexadecimal digits.
+pub const TICKET_KEY_FILE: &str = "ticket.key";
+/// The file with the certificate of every shard.
+pub const CERTIFICATE_FILE: &str = "tls-cert.pem";
+
+/// Why there are no tickets.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The file cannot be read.
+    #[error("cannot read {}; a shard makes it at its first run", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not what its name says.
+    #[error("{} is not {expected}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The system's random source failed.
+    #[error("no random bytes")]
+    Random(#[from] getrandom::Error),
+}
+
+/// What players need to log in.
+pub struct Keys {
+    signing: SigningKey,
+    certificate: CertificateDer<'static>,
+}
+
+impl Keys {
+    /// Reads [`TICKET_KEY_FILE`] and [`CERTIFICATE_FILE`] in `dir`.
+    pub fn load(dir: &Path) -> Result<Self, KeysError> {
+        let key_path = dir.join(TICKET_KEY_FILE);
+        let certificate_path = dir.join(CERTIFICATE_FILE);
+        let seed = parse_seed(&read(&key_path)?).ok_or(KeysError::Malformed {
+            path: key_path,
+            expected: "64 hexadecimal digits",
+        })?;
+        let certificate =
+            CertificateDer::from_pem_slice(&read(&certificate_path)?).map_err(|_| KeysError::Malformed {
+                path: certificate_path,
+                expected: "a certificate in PEM",
+            })?;
+        Ok(Self {
+            signing: SigningKey::from_bytes(&seed),
+            certificate,
+        })
+    }
+
+    /// The certificate of every shard.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    /// A ticket for one login, good from now for as long as a ticket may be.
+    pub fn ticket(&self, account: Account, zone: ZoneName) -> Result<Vec<u8>, KeysError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)?;
+        // A clock before 1970 makes tickets that are long expired, and a shard says so.
+        let now_unix_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let expires_unix_s = now_unix_s + TICKET_LIFETIME_S_MAX;
+        Ok(ticket::sign(
+            &self.signing,
+            &TicketClaims {
+                id,
+                account,
+                zone,
+                expires_unix_s,
+            },
+        ))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
+    fs::read(path).map_err(|source| KeysError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn parse_seed(text: &[u8]) -> Option<[u8; 32]> {
+    let digits = std::str::from_utf8(text).ok()?.trim();
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut seed = [0; 32];
+    for (byte, at) in seed.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+    }
+    Some(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ed25519_dalek::SigningKey;
+    use everhold_protocol::{Account, ticket};
+
+    use super::{CERTIFICATE_FILE, Keys, KeysError, TICKET_KEY_FILE};
+
+    fn directory(key: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["everhold".to_owned()]).unwrap();
+        fs::write(dir.path().join(CERTIFICATE_FILE), made.cert.pem()).unwrap();
+        fs::write(dir.path().join(TICKET_KEY_FILE), key).unwrap();
+        dir
+    }
+
+    #[test]
+    fn ticket_is_good_for_the_holder_of_the_public_half() {
+        let dir = directory(&format!("{}\n", "0a".repeat(32)));
+        let bytes = Keys::load(dir.path())
+            .unwrap()
+            .ticket(Account(7), "meadow".parse().unwrap())
+            .unwrap();
+        let public = SigningKey::from_bytes(&[0x0a; 32]).verifying_key();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let claims = ticket::verify(&public, &bytes, now).unwrap();
+        assert_eq!((claims.account, claims.zone.as_str()), (Account(7), "meadow"));
+    }
+
+    #[test]
+    fn two_tickets_of_one_account_differ() {
+        let dir = directory(&"0a".repeat(32));
+        let keys = Keys::load(dir.path()).unwrap();
+        let ticket = || keys.ticket(Account(7), "meadow".parse().unwrap()).unwrap();
+        assert_ne!(ticket(), ticket());
+    }
+
+    #[test]
+    fn key_file_with_other_content_is_named() {
+        for wrong in ["", "0a0a", &"zz".repeat(32), &"é".repeat(32)] {
+            let dir = directory(wrong);
+            let error = Keys::load(dir.path()).err().unwrap();
+            assert!(
+                matches!(&error, KeysError::Malformed { path, .. } if path.ends_with(TICKET_KEY_FILE)),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn directory_without_keys_is_an_error_that_says_who_makes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Keys::load(dir.path()).err().unwrap();
+        assert!(error.to_string().contains("a shard makes it"), "{error}");
+    }
+}

@@ -1,0 +1,154 @@
+//! What a run comes to.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::behavior::Behavior;
+use crate::checker::Verdict;
+use crate::meter::Percentiles;
+use crate::swarm::SimulatorHealth;
+
+/// The players of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ZonePlayers {
+    /// The zone.
+    pub name: String,
+    /// How many players the swarm had in it.
+    pub players: usize,
+}
+
+/// A zone's way from one owner to the next, as its players saw it. Instants are milliseconds from [`SwarmReport::origin`], one for
+/// each player that resumed, in the order in which they did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ZoneFailover {
+    /// The zone.
+    pub zone: String,
+    /// The epoch of the old owner.
+    pub from_epoch: u32,
+    /// The epoch of the new one.
+    pub to_epoch: u32,
+    /// Players that were shown something by an earlier owner.
+    pub players: usize,
+    /// Those of them that were shown something by this or a later owner.
+    pub resumed: usize,
+    /// From the last snapshot of the old owner to the first of the new one.
+    pub gap_ms: Percentiles,
+    /// When each player was last shown something by the old owner.
+    #[serde(skip)]
+    pub last_snapshot_at_ms: Vec<f64>,
+    /// When each client machine began to look elsewhere; those that were told before they noticed are not in it.
+    #[serde(skip)]
+    pub silent_at_ms: Vec<f64>,
+    /// When the new owner told each that it has the session.
+    #[serde(skip)]
+    pub attached_at_ms: Vec<f64>,
+    /// When each player was first shown something by the new owner.
+    #[serde(skip)]
+    pub first_snapshot_at_ms: Vec<f64>,
+}
+
+/// The whole run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SwarmReport {
+    /// Players that were to join.
+    pub players: usize,
+    /// Seconds of play, counted after the last join.
+    pub seconds: f64,
+    /// What they did.
+    pub behavior: Behavior,
+    /// Where they were.
+    pub zones: Vec<ZonePlayers>,
+    /// From the intended time of an intent to the first snapshot that covers it, failovers included.
+    pub update_latency_ms: Percentiles,
+    /// The same, of intents that were given and covered under one owner.
+    pub steady_latency_ms: Percentiles,
+    /// Whole UDP datagrams from the servers.
+    pub bytes_down_per_player_s: f64,
+    /// Whole UDP datagrams to the servers.
+    pub bytes_up_per_player_s: f64,
+    /// Every change of owner that players saw.
+    pub failovers: Vec<ZoneFailover>,
+    /// See [`Verdict::lost_acknowledged`].
+    pub lost_acknowledged: u64,
+    /// See [`Verdict::duplicated`].
+    pub duplicated: u64,
+    /// See [`Verdict::rewound_ticks`].
+    pub rewound_ticks: u32,
+    /// See [`Verdict::gold_expected`].
+    pub gold_expected: u64,
+    /// See [`Verdict::gold_found`].
+    pub gold_found: u64,
+    /// See [`Verdict::items_expected`].
+    pub items_expected: u64,
+    /// See [`Verdict::items_found`].
+    pub items_found: u64,
+    /// See [`Verdict::kills`].
+    pub kills: u64,
+    /// See [`Verdict::chats`].
+    pub chats: u64,
+    /// Intents that players gave.
+    pub intents: u64,
+    /// Intents that could not be given because too many were unconfirmed.
+    pub intents_refused: u64,
+    /// What the checker found and what went wrong otherwise, in words, at most some dozens. Empty after a good run.
+    pub errors: Vec<String>,
+    /// Whether the simulator kept up.
+    pub simulator: SimulatorHealth,
+    #[serde(skip)]
+    pub(crate) origin: Origin,
+}
+
+/// An instant with a default, so that reports can be made up in tests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin(pub(crate) Instant);
+
+impl SwarmReport {
+    /// The zero of all instants in the report.
+    #[must_use]
+    pub fn origin(&self) -> Instant {
+        self.origin.0
+    }
+
+    /// Whether every player resumed, nothing acknowledged is lost, nothing is duplicated, gold and items are conserved, and nothing went wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+            && self.lost_acknowledged == 0
+            && self.duplicated == 0
+            && self.gold_expected == self.gold_found
+            && self.items_expected == self.items_found
+            && self
+                .failovers
+                .iter()
+                .all(|failover| failover.resumed == failover.players)
+    }
+
+    pub(crate) fn take_verdict(&mut self, verdict: Verdict) {
+        self.lost_acknowledged = verdict.lost_acknowledged;
+        self.duplicated = verdict.duplicated;
+        self.rewound_ticks = verdict.rewound_ticks;
+        self.gold_expected = verdict.gold_expected;
+        self.gold_found = verdict.gold_found;
+        self.items_expected = verdict.items_expected;
+        self.items_found = verdict.items_found;
+        self.kills = verdict.kills;
+        self.chats = verdict.chats;
+        let left_out = verdict.violations_total - verdict.violations.len() as u64;
+        self.errors.extend(verdict.violations);
+        if left_out > 0 {
+            self.errors.push(format!("and {left_out} more violations"));
+        }
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+/// A duration in milliseconds, to the microsecond.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1_000.0
+}

@@ -1,0 +1,435 @@
+//! A swarm of players on one thread: they join, play, settle, and leave. It decides nothing for them and judges nothing.
+//!
+//! The loop looks at the sockets about once a millisecond and gives each player its frame at the player's own time. It is an open loop: what a
+//! player wants does not wait for what the server answers, and latencies count from when an intent should have been sent.
+
+mod config;
+mod drops;
+mod failover;
+mod pace;
+mod player;
+mod tally;
+mod watch;
+mod wheel;
+
+use std::time::{Duration, Instant};
+
+use everhold_protocol::Account;
+use everhold_protocol::client::ClientConfig;
+
+pub use self::config::{Control, Phase, Progress, SwarmConfig, SwarmError, ZONES_DEFAULT, ZoneProgress};
+pub use self::pace::SimulatorHealth;
+
+use self::config::seconds;
+use self::pace::Pace;
+use self::player::{Life, Player, Stage};
+use self::tally::Tally;
+use self::watch::Watch;
+use self::wheel::Wheel;
+use crate::behavior::Mind;
+use crate::checker::Checker;
+use crate::keys::Keys;
+use crate::net::{Net, NetError, Traffic};
+use crate::report::{Origin, SwarmReport, ZonePlayers};
+
+/// A frame of every player, at 20 Hz.
+const FRAME: Duration = Duration::from_millis(50);
+/// The client machine counts its frames from its attach, the swarm from the wheel. A machine that believes in slightly shorter frames
+/// always has one ready when the wheel comes round, also right after a late one.
+const MACHINE_FRAME_MS: u64 = 40;
+/// The loop looks at the sockets at least so often.
+const LOOK: Duration = Duration::from_millis(1);
+/// Players that are out of touch are woken so often, outside their frames: they must not take longer to find a new owner than a real client.
+const SWEEP: Duration = Duration::from_millis(5);
+/// Batches that are taken in before anybody's time-outs are looked at: what waits in the sockets after a hold-up of the simulator must
+/// not count as a server's silence.
+const RECEIVE_ROUNDS_MAX: usize = 32;
+/// Network events that share one look at the clock.
+const CLOCK_EVENTS: usize = 32;
+/// Players on their way in at the same time: more would only queue for the servers' handshakes, and time out there.
+const JOINING_MAX: usize = 128;
+/// Players that share a socket.
+const PLAYERS_PER_SOCKET: usize = 512;
+/// Sockets of an address family.
+const SOCKETS_MAX: usize = 16;
+/// How often it is checked whether everybody has heard everything.
+const SETTLE_LOOK: Duration = Duration::from_millis(20);
+/// How long log-outs and closing connections may take.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// Runs a swarm to its end on the calling thread. `observer` is called about four times a second.
+///
+/// # Errors
+/// Orders, keys, and sockets that cannot be used, and players that do not get in. What goes wrong later is in the report.
+pub fn run(config: SwarmConfig, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<SwarmReport, SwarmError> {
+    let mut swarm = Swarm::new(config)?;
+    swarm.join(observer)?;
+    let played = swarm.play(observer)?;
+    swarm.settle(observer)?;
+    swarm.leave()?;
+    Ok(swarm.report(played))
+}
+
+/// What the play itself came to, without joining and settling.
+struct Played {
+    seconds: f64,
+    traffic: Traffic,
+    health: SimulatorHealth,
+}
+
+struct Swarm {
+    config: SwarmConfig,
+    keys: Keys,
+    net: Net,
+    checker: Checker,
+    tally: Tally,
+    /// Those that have begun to join.
+    players: Vec<Player>,
+    wheel: Wheel,
+    pace: Pace,
+    watch: Watch,
+    origin: Instant,
+    sweep_at: Instant,
+    silence: Duration,
+    plays: bool,
+}
+
+impl Swarm {
+    fn new(config: SwarmConfig) -> Result<Self, SwarmError> {
+        config.check()?;
+        let keys = Keys::load(&config.keys)?;
+        let sockets = config.players.div_ceil(PLAYERS_PER_SOCKET).min(SOCKETS_MAX);
+        let net = Net::new(keys.certificate(), sockets)?;
+        let origin = Instant::now();
+        Ok(Self {
+            net,
+            checker: Checker::new(config.players),
+            tally: Tally::new(config.players, &config.zones),
+            players: Vec::with_capacity(config.players),
+            wheel: Wheel::new(config.players, FRAME, Duration::ZERO),
+            pace: Pace::start(FRAME),
+            watch: Watch::new(origin),
+            origin,
+            sweep_at: origin,
+            silence: Duration::from_millis(machine_config().silence_ms),
+            plays: true,
+            keys,
+            config,
+        })
+    }
+
+    /// Lets players in at the configured rate until all are attached.
+    fn join(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<(), SwarmError> {
+        let deadline = self.origin + seconds(self.config.join_deadline_s);
+        let pause = Duration::from_secs(1) / self.config.joins_per_s;
+        let mut next_at = self.origin;
+        loop {
+            let now = Instant::now();
+            let attached = self.count(|player| *player.life() == Life::Playing);
+            if attached == self.config.players {
+                return Ok(());
+            }
+            if now >= deadline || self.count(|player| *player.life() == Life::Ended) > 0 {
+                return Err(self.join_failure(attached));
+            }
+            // Silent players knock elsewhere, which costs the servers as much as a join.
+            let joining = self.count(|player| *player.life() == Life::Joining || player.is_silent());
+            if self.players.len() < self.config.players && joining < JOINING_MAX && now >= next_at {
+                self.start_player(now)?;
+                // A rate is not made up for: a burst of late joins would only queue.
+                next_at = (next_at + pause).max(now);
+            }
+            self.turn()?;
+            if self.watch(Phase::Joining, observer) == Control::Stop {
+                return Err(SwarmError::Stopped);
+            }
+        }
+    }
+
+    fn join_failure(&self, attached: usize) -> SwarmError {
+        let out = self.players.iter().find(|player| *player.life() != Life::Playing);
+        let trouble = out.map_or("it had no turn yet", Player::last_trouble).to_owned();
+        let (players, seconds) = (self.config.players, self.config.join_deadline_s);
+        SwarmError::JoinDeadline {
+            attached,
+            players,
+            seconds,
+            trouble,
+        }
+    }
+
+    fn start_player(&mut self, now: Instant) -> Result<(), SwarmError> {
+        let index = self.players.len();
+        let SwarmConfig {
+            zones,
+            connect,
+            seed,
+            behavior,
+            first_account,
+            ..
+        } = &self.config;
+        let zone = zones[index % zones.len()].clone();
+        let ticket = self.keys.ticket(Account(first_account + index as u64), zone)?;
+        let mut addrs = connect.clone();
+        // Each zone's players spread over all shards, whatever the numbers of zones and shards have in common.
+        addrs.rotate_left(index / zones.len() % connect.len());
+        let machine_seed = seed.wrapping_add(index as u64);
+        let client = Player::machine(machine_config(), ticket, addrs, machine_seed);
+        let mind = Mind::new(*behavior, *seed, index as u32);
+        self.players.push(Player::new(index as u32, mind, client));
+        self.with_player(index, now, Player::start)?;
+        Ok(())
+    }
+
+    /// Plays for the configured time.
+    fn play(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<Played, SwarmError> {
+        let start = Instant::now();
+        let before = self.net.traffic();
+        let dropped_before = drops::dropped_packets(&self.net.local_ports());
+        self.pace = Pace::start(FRAME);
+        self.watch.start_running(start);
+        let end = start + seconds(self.config.seconds);
+        while Instant::now() < end {
+            self.turn()?;
+            if self.watch(Phase::Running, observer) == Control::Stop {
+                break;
+            }
+        }
+        let traffic = self.net.traffic().since(&before);
+        let dropped = drops::dropped_packets(&self.net.local_ports()).saturating_sub(dropped_before);
+        let health = self.pace.health(&traffic, dropped);
+        Ok(Played {
+            seconds: start.elapsed().as_secs_f64(),
+            traffic,
+            health,
+        })
+    }
+
+    /// Wants nothing more, and waits until every player has heard everything that follows from what all wanted.
+    fn settle(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<(), SwarmError> {
+        self.plays = false;
+        let deadline = Instant::now() + seconds(self.config.settle_deadline_s);
+        let mut look_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= look_at || now >= deadline {
+                look_at = now + SETTLE_LOOK;
+                let unsettled = self.unsettled();
+                if unsettled.is_empty() || now >= deadline {
+                    self.take_final_state(&unsettled);
+                    self.watch.now(
+                        Phase::Done,
+                        &self.players,
+                        &mut self.tally,
+                        self.net.traffic(),
+                        observer,
+                    );
+                    return Ok(());
+                }
+            }
+            self.turn()?;
+            // A second wish to stop changes nothing: the settling has its own bound.
+            self.watch(Phase::Settling, observer);
+        }
+    }
+
+    /// Players that have not heard everything, and why.
+    fn unsettled(&self) -> Vec<(usize, &'static str)> {
+        let mut horizons = vec![None; self.tally.zones.len()];
+        for player in &self.players {
+            if let Some(covered_at) = player.covered() {
+                let horizon = &mut horizons[player.zone()];
+                *horizon = covered_at.max(*horizon);
+            }
+        }
+        let reasons = self
+            .players
+            .iter()
+            .map(|player| player.unsettled(horizons[player.zone()]));
+        reasons
+            .enumerate()
+            .filter_map(|(index, reason)| Some((index, reason?)))
+            .collect()
+    }
+
+    fn take_final_state(&mut self, unsettled: &[(usize, &'static str)]) {
+        let mut settled = vec![true; self.players.len()];
+        for (index, reason) in unsettled {
+            settled[*index] = false;
+            self.tally.errors.add(format!(
+                "player {index} {reason} {} s after the end",
+                self.config.settle_deadline_s
+            ));
+        }
+        let malformed: u64 = self.players.iter().map(Player::malformed_datagrams).sum();
+        if malformed > 0 {
+            self.tally
+                .errors
+                .add(format!("{malformed} datagrams were no snapshots"));
+        }
+        for index in (0..settled.len()).filter(|index| settled[*index]) {
+            self.checker.on_settled(index);
+        }
+    }
+
+    fn leave(&mut self) -> Result<(), SwarmError> {
+        let deadline = Instant::now() + LEAVE_MAX;
+        for index in 0..self.players.len() {
+            self.with_player(index, Instant::now(), Player::leave)?;
+        }
+        let mut waiting = self.players.len();
+        while waiting > 0 && Instant::now() < deadline {
+            self.turn()?;
+            waiting = self.count(|player| *player.life() == Life::Playing);
+        }
+        if waiting > 0 {
+            self.tally
+                .errors
+                .add(format!("{waiting} players could not log out within {LEAVE_MAX:?}"));
+        }
+        while self.net.connections() > 0 && Instant::now() < deadline {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn report(self, played: Played) -> SwarmReport {
+        let Self {
+            config,
+            checker,
+            tally,
+            players,
+            origin,
+            ..
+        } = self;
+        let failovers = failover::failovers(&players, &tally);
+        let zones = tally.zones.iter().enumerate().map(|(index, zone)| ZonePlayers {
+            name: zone.name.to_string(),
+            players: players.iter().filter(|player| player.zone() == index).count(),
+        });
+        let per_player_s = |bytes: u64| bytes as f64 / config.players as f64 / played.seconds.max(f64::MIN_POSITIVE);
+        let mut report = SwarmReport {
+            players: config.players,
+            seconds: played.seconds,
+            behavior: config.behavior,
+            zones: zones.collect(),
+            update_latency_ms: tally.update.percentiles(),
+            steady_latency_ms: tally.steady.percentiles(),
+            bytes_down_per_player_s: per_player_s(played.traffic.udp_bytes_in),
+            bytes_up_per_player_s: per_player_s(played.traffic.udp_bytes_out),
+            failovers,
+            intents: tally.intents,
+            intents_refused: tally.intents_refused,
+            errors: tally.errors.into_lines(),
+            simulator: played.health,
+            origin: Origin(origin),
+            ..SwarmReport::default()
+        };
+        report.take_verdict(checker.into_verdict());
+        report
+    }
+
+    /// One turn of the loop: what has come in, whose time has come, what has to go out. It takes about a millisecond.
+    fn turn(&mut self) -> Result<(), NetError> {
+        let mut more = true;
+        for _ in 0..RECEIVE_ROUNDS_MAX {
+            more = self.net.receive()?;
+            self.deliver()?;
+            if !more {
+                break;
+            }
+        }
+        self.frames()?;
+        self.sweep()?;
+        self.net.turn(Instant::now());
+        if !more {
+            let rest = (self.origin + self.wheel.next_at()).saturating_duration_since(Instant::now());
+            std::thread::sleep(rest.min(LOOK));
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<(), NetError> {
+        let mut now = Instant::now();
+        let mut events = 0;
+        while let Some((owner, _, event)) = self.net.poll_event() {
+            events += 1;
+            if events % CLOCK_EVENTS == 0 {
+                now = Instant::now();
+            }
+            self.with_player(owner.player as usize, now, |player, stage| {
+                player.on_net(owner, event, stage)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self) -> Result<(), NetError> {
+        while let Some(due) = self.wheel.next(self.origin.elapsed()) {
+            let now = Instant::now();
+            let late = now.saturating_duration_since(self.origin + due.at);
+            let plays = self.plays;
+            for index in due.players.start..due.players.end.min(self.players.len()) {
+                self.pace.record_frame(late);
+                self.with_player(index, now, |player, stage| player.frame(due.at, plays, stage))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), NetError> {
+        let now = Instant::now();
+        if now < self.sweep_at {
+            return Ok(());
+        }
+        self.sweep_at = now + SWEEP;
+        let since = now.saturating_duration_since(self.origin);
+        for index in 0..self.players.len() {
+            if self.players[index].is_restless(since, self.silence) {
+                self.with_player(index, now, Player::wake)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets one player act on the stage that all share.
+    fn with_player<T>(&mut self, index: usize, now: Instant, act: impl FnOnce(&mut Player, &mut Stage<'_>) -> T) -> T {
+        let Self {
+            net,
+            checker,
+            tally,
+            players,
+            origin,
+            ..
+        } = self;
+        act(
+            &mut players[index],
+            &mut Stage {
+                net,
+                checker,
+                tally,
+                origin: *origin,
+                now,
+            },
+        )
+    }
+
+    fn watch(&mut self, phase: Phase, observer: &mut dyn FnMut(&Progress) -> Control) -> Control {
+        if !self.watch.is_due(Instant::now()) {
+            return Control::Continue;
+        }
+        self.watch
+            .now(phase, &self.players, &mut self.tally, self.net.traffic(), observer)
+    }
+
+    fn count(&self, wanted: impl Fn(&Player) -> bool) -> usize {
+        self.players.iter().filter(|player| wanted(player)).count()
+    }
+}
+
+fn machine_config() -> ClientConfig {
+    ClientConfig {
+        frame_ms: MACHINE_FRAME_MS,
+        ..ClientConfig::default()
+    }
+}

@@ -1,0 +1,114 @@
+//! Changes of owner as the players of a zone saw them, put together from each player's own crossing.
+
+use std::collections::BTreeSet;
+
+use super::player::Player;
+use super::tally::{Crossing, Tally};
+use crate::meter::Durations;
+use crate::report::{ZoneFailover, millis};
+
+/// What a player contributes: its zone, and the epochs it was shown, rising.
+pub(super) type Seen<'a> = (usize, &'a [u32]);
+
+/// All changes of owner, by zone and epoch.
+pub(super) fn failovers(players: &[Player], tally: &Tally) -> Vec<ZoneFailover> {
+    let seen: Vec<Seen<'_>> = players.iter().map(|player| (player.zone(), player.epochs())).collect();
+    let zones = tally.zones.iter().enumerate();
+    zones
+        .flat_map(|(zone, told)| of_zone(zone, told.name.as_str(), &seen, &tally.crossings))
+        .collect()
+}
+
+fn of_zone(zone: usize, name: &str, seen: &[Seen<'_>], crossings: &[Crossing]) -> Vec<ZoneFailover> {
+    let here = || {
+        seen.iter()
+            .filter(|(place, _)| *place == zone)
+            .map(|(_, epochs)| *epochs)
+    };
+    let epochs: BTreeSet<u32> = here().flatten().copied().collect();
+    let changes = epochs.iter().zip(epochs.iter().skip(1));
+    changes
+        .map(|(from, to)| {
+            let before = || here().filter(|epochs| epochs.first().is_some_and(|first| first < to));
+            let crossed: Vec<&Crossing> = crossings
+                .iter()
+                .filter(|crossing| crossing.zone == zone && crossing.to_epoch == *to)
+                .collect();
+            let gaps: Durations = crossed
+                .iter()
+                .map(|crossing| crossing.first_shown_at.saturating_sub(crossing.last_shown_at))
+                .collect();
+            ZoneFailover {
+                zone: name.to_owned(),
+                from_epoch: *from,
+                to_epoch: *to,
+                players: before().count(),
+                resumed: before()
+                    .filter(|epochs| epochs.last().is_some_and(|last| last >= to))
+                    .count(),
+                gap_ms: gaps.percentiles(),
+                last_snapshot_at_ms: crossed.iter().map(|crossing| millis(crossing.last_shown_at)).collect(),
+                silent_at_ms: crossed
+                    .iter()
+                    .filter_map(|crossing| crossing.silent_at.map(millis))
+                    .collect(),
+                attached_at_ms: crossed.iter().map(|crossing| millis(crossing.attached_at)).collect(),
+                first_snapshot_at_ms: crossed.iter().map(|crossing| millis(crossing.first_shown_at)).collect(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Crossing, of_zone};
+
+    fn crossing(zone: usize, to_epoch: u32, gap_ms: u64) -> Crossing {
+        let last_shown_at = Duration::from_millis(10_000);
+        let first_shown_at = last_shown_at + Duration::from_millis(gap_ms);
+        let silent_at = Some(last_shown_at + Duration::from_millis(250));
+        Crossing {
+            zone,
+            from_epoch: to_epoch - 1,
+            to_epoch,
+            last_shown_at,
+            silent_at,
+            attached_at: first_shown_at,
+            first_shown_at,
+        }
+    }
+
+    #[test]
+    fn players_that_do_not_come_back_are_counted_and_not_resumed() {
+        let seen: [(usize, &[u32]); 4] = [(0, &[1, 2]), (0, &[1, 2]), (0, &[1]), (1, &[1])];
+        let found = of_zone(0, "meadow", &seen, &[crossing(0, 2, 900), crossing(0, 2, 1_100)]);
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((one.from_epoch, one.to_epoch, one.players, one.resumed), (1, 2, 3, 2));
+        assert!((one.gap_ms.max - 1_100.0).abs() < 2.0 && one.first_snapshot_at_ms.len() == 2);
+        assert_eq!(one.silent_at_ms, [10_250.0, 10_250.0]);
+    }
+
+    #[test]
+    fn player_that_skips_an_owner_has_resumed_from_both() {
+        let seen: [(usize, &[u32]); 2] = [(0, &[1, 2, 3]), (0, &[1, 3])];
+        let found = of_zone(
+            0,
+            "meadow",
+            &seen,
+            &[crossing(0, 2, 900), crossing(0, 3, 900), crossing(0, 3, 2_000)],
+        );
+        let counts: Vec<_> = found
+            .iter()
+            .map(|one| (one.to_epoch, one.players, one.resumed))
+            .collect();
+        assert_eq!(counts, [(2, 2, 2), (3, 2, 2)]);
+    }
+
+    #[test]
+    fn zone_that_keeps_its_owner_has_no_failover() {
+        let seen: [(usize, &[u32]); 2] = [(0, &[4]), (1, &[1, 2])];
+        assert_eq!(of_zone(0, "meadow", &seen, &[crossing(1, 2, 900)]), []);
+    }
+}

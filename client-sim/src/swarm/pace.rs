@@ -1,0 +1,160 @@
+//! Whether the simulator keeps up with itself. A swarm that is late measures its own delay and calls it the server's.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::meter::Durations;
+use crate::net::Traffic;
+
+/// More late frames than this, in a hundred, and the run says more about the simulator than about the server.
+const LATE_PERCENT_MAX: f64 = 1.0;
+/// A thread that is busier than this, in a hundred, has no room for the next burst.
+const CPU_PERCENT_MAX: f64 = 90.0;
+
+/// More packets than this lost at our own sockets, in a hundred, and what players miss is the simulator's doing.
+const DROPPED_PERCENT_MAX: f64 = 0.1;
+
+/// What the simulator says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SimulatorHealth {
+    /// 99 of 100 frames were no later than this, ms.
+    pub frame_late_ms_p99: f64,
+    /// The latest frame, ms.
+    pub frame_late_ms_max: f64,
+    /// Frames that were late by more than half a frame period, in a hundred.
+    pub late_frames_percent: f64,
+    /// Busy time of the simulator's thread, in hundredths of one core.
+    pub cpu_percent: f64,
+    /// Packets that the kernel did not take.
+    pub send_failures: u64,
+    /// Packets that came and were thrown away because the simulator did not fetch them in time, in a hundred.
+    pub dropped_packets_percent: f64,
+    /// Whether the numbers of this run are the simulator's rather than the server's.
+    pub is_bottleneck: bool,
+}
+
+/// Watches the loop of one thread.
+pub(super) struct Pace {
+    late: Durations,
+    period: Duration,
+    wall: Instant,
+    cpu: Duration,
+}
+
+impl Pace {
+    /// Starts watching the calling thread, which must be the one that asks for [`Pace::health`].
+    pub(super) fn start(period: Duration) -> Self {
+        Self {
+            late: Durations::new(),
+            period,
+            wall: Instant::now(),
+            cpu: thread_cpu(),
+        }
+    }
+
+    /// Frames began so much later than their time.
+    pub(super) fn record_frame(&mut self, late: Duration) {
+        self.late.record(late);
+    }
+
+    /// `traffic` and `dropped` count from the start.
+    pub(super) fn health(&self, traffic: &Traffic, dropped: u64) -> SimulatorHealth {
+        let busy = thread_cpu().saturating_sub(self.cpu).as_secs_f64();
+        let cpu_percent = 100.0 * busy / self.wall.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+        judge(&self.late, self.period, cpu_percent, traffic, dropped)
+    }
+}
+
+fn judge(late: &Durations, period: Duration, cpu_percent: f64, traffic: &Traffic, dropped: u64) -> SimulatorHealth {
+    let arrived = traffic.packets_in + dropped;
+    let dropped_packets_percent = 100.0 * dropped as f64 / arrived.max(1) as f64;
+    let late_frames_percent = late.percent_above(period / 2);
+    let percentiles = late.percentiles();
+    SimulatorHealth {
+        frame_late_ms_p99: percentiles.p99,
+        frame_late_ms_max: percentiles.max,
+        late_frames_percent,
+        cpu_percent,
+        send_failures: traffic.send_failures,
+        dropped_packets_percent,
+        is_bottleneck: late_frames_percent > LATE_PERCENT_MAX
+            || cpu_percent > CPU_PERCENT_MAX
+            || dropped_packets_percent > DROPPED_PERCENT_MAX,
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Pace, SimulatorHealth, thread_cpu};
+    use crate::net::Traffic;
+
+    const PERIOD: Duration = Duration::from_millis(50);
+
+    fn late(ms: u64, of_hundred: usize) -> crate::meter::Durations {
+        let punctual = std::iter::repeat_n(Duration::from_millis(1), 100 - of_hundred);
+        punctual
+            .chain(std::iter::repeat_n(Duration::from_millis(ms), of_hundred))
+            .collect()
+    }
+
+    fn judge(late: &crate::meter::Durations, cpu_percent: f64, dropped: u64) -> SimulatorHealth {
+        let traffic = Traffic {
+            packets_in: 10_000,
+            ..Traffic::default()
+        };
+        super::judge(late, PERIOD, cpu_percent, &traffic, dropped)
+    }
+
+    #[test]
+    fn loop_that_loses_packets_is_the_bottleneck() {
+        assert!(!judge(&late(1, 1), 50.0, 10).is_bottleneck);
+        assert!(judge(&late(1, 1), 50.0, 20).is_bottleneck);
+    }
+
+    #[test]
+    fn punctual_loop_is_no_bottleneck() {
+        assert!(!judge(&late(20, 50), 50.0, 0).is_bottleneck);
+        assert!(!judge(&late(40, 1), 50.0, 0).is_bottleneck);
+    }
+
+    #[test]
+    fn loop_with_two_late_frames_in_a_hundred_is_the_bottleneck() {
+        let health = judge(&late(40, 2), 50.0, 0);
+        assert!(
+            health.is_bottleneck && (health.late_frames_percent - 2.0).abs() < 0.01,
+            "{health:?}"
+        );
+    }
+
+    #[test]
+    fn full_core_is_the_bottleneck() {
+        assert!(judge(&late(1, 1), 95.0, 0).is_bottleneck);
+    }
+
+    #[test]
+    fn busy_thread_is_seen_as_busy() {
+        let pace = Pace::start(PERIOD);
+        let (start, cpu) = (Instant::now(), thread_cpu());
+        while thread_cpu() - cpu < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let share = 100.0 * 0.020 / start.elapsed().as_secs_f64();
+        assert!(
+            pace.health(&Traffic::default(), 0).cpu_percent >= share * 0.9,
+            "{:?}",
+            pace.health(&Traffic::default(), 0)
+        );
+    }
+}

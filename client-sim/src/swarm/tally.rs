@@ -1,0 +1,138 @@
+//! What a run adds up while it goes on: latencies, failovers, errors. It judges nothing.
+
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use crate::meter::Durations;
+
+/// Errors that are kept in words; beyond it they are only counted.
+const ERRORS_KEPT_MAX: usize = 32;
+
+/// One player's way from one owner of its zone to the next. Times count from the run's origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crossing {
+    pub(super) zone: usize,
+    pub(super) from_epoch: u32,
+    pub(super) to_epoch: u32,
+    /// The last snapshot of the old owner.
+    pub(super) last_shown_at: Duration,
+    /// When the client machine began to look elsewhere, if it did.
+    pub(super) silent_at: Option<Duration>,
+    /// When the new owner said that it has the session.
+    pub(super) attached_at: Duration,
+    /// The first snapshot of the new owner.
+    pub(super) first_shown_at: Duration,
+}
+
+/// What players of one zone see.
+#[derive(Debug)]
+pub(super) struct ZoneTally {
+    pub(super) name: ZoneName,
+    /// Latencies since the last look.
+    pub(super) window: Durations,
+}
+
+/// Problems that are no matter for the checker.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    words: Vec<String>,
+    total: u64,
+}
+
+impl Errors {
+    pub(super) fn add(&mut self, error: String) {
+        self.total += 1;
+        tracing::warn!(error, "problem in the swarm");
+        if self.words.len() < ERRORS_KEPT_MAX {
+            self.words.push(error);
+        }
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The words, and a last line that counts those left out.
+    pub(super) fn into_lines(mut self) -> Vec<String> {
+        let left_out = self.total - self.words.len() as u64;
+        if left_out > 0 {
+            self.words.push(format!("and {left_out} more"));
+        }
+        self.words
+    }
+}
+
+/// Everything that adds up.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// Players that are to join.
+    pub(super) players: usize,
+    pub(super) zones: Vec<ZoneTally>,
+    pub(super) crossings: Vec<Crossing>,
+    pub(super) errors: Errors,
+    /// From an intent's intended time to the first snapshot that covers it.
+    pub(super) update: Durations,
+    /// The same, of intents that were given and covered under one epoch: what a player feels when nothing fails.
+    pub(super) steady: Durations,
+    pub(super) intents: u64,
+    /// Intents that the client machine did not take, because too many were unconfirmed.
+    pub(super) intents_refused: u64,
+}
+
+impl Tally {
+    pub(super) fn new(players: usize, zones: &[ZoneName]) -> Self {
+        let mut tally = Self {
+            players,
+            zones: Vec::new(),
+            crossings: Vec::new(),
+            errors: Errors::default(),
+            update: Durations::new(),
+            steady: Durations::new(),
+            intents: 0,
+            intents_refused: 0,
+        };
+        for zone in zones {
+            tally.zone(zone);
+        }
+        tally
+    }
+
+    /// The place of a zone, which is new to the tally if a player's home is elsewhere than its ticket says.
+    pub(super) fn zone(&mut self, name: &ZoneName) -> usize {
+        self.zones
+            .iter()
+            .position(|zone| zone.name == *name)
+            .unwrap_or_else(|| {
+                self.zones.push(ZoneTally {
+                    name: name.clone(),
+                    window: Durations::new(),
+                });
+                self.zones.len() - 1
+            })
+    }
+
+    pub(super) fn record_update(&mut self, zone: usize, latency: Duration, steady: bool) {
+        self.update.record(latency);
+        self.zones[zone].window.record(latency);
+        if steady {
+            self.steady.record(latency);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Errors;
+
+    #[test]
+    fn errors_beyond_those_kept_are_counted() {
+        let mut errors = Errors::default();
+        (0..100).for_each(|number| errors.add(format!("number {number}")));
+        let lines = errors.into_lines();
+        assert_eq!(
+            (lines.len(), lines.last().map(String::as_str)),
+            (33, Some("and 68 more"))
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The client machine against a scripted server, on a clock that only the test moves.
+
+mod any_order;
+mod events;
+mod failover;
+mod inputs;
+mod login;
+mod script;
+mod snapshots;

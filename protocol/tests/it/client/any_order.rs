@@ -1,0 +1,230 @@
+//! Whatever comes in whatever order: no panic, and what must always hold does.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
+use everhold_protocol::{
+    ClientMessage, Credential, Heading, InputFrame, Intent, RefusalCode, ServerMessage, Snapshot, SnapshotHeader,
+};
+use proptest::prelude::*;
+
+use super::super::strategy;
+use super::script::{Attach, addr, gold, header, redirect, refused};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Pass(u64),
+    Push,
+    Connected(usize),
+    Disconnected(usize, Option<u64>),
+    Control(usize, ServerMessage),
+    Show(usize, SnapshotHeader),
+    Garbage(usize, Vec<u8>),
+}
+
+fn control() -> impl Strategy<Value = ServerMessage> {
+    let attach = (1..5_u32, 0..400_u64, 0..9_u32, 0..9_u32).prop_map(|(epoch, tick, last_input_seq, event_seq)| {
+        Attach {
+            tick,
+            last_input_seq,
+            event_seq,
+            ..Attach::epoch(epoch)
+        }
+        .message()
+    });
+    // Rarely an end: a machine that has ended shows nothing more.
+    let codes = prop::sample::select(vec![
+        RefusalCode::Full,
+        RefusalCode::Stopping,
+        RefusalCode::Internal,
+        RefusalCode::Bye,
+    ]);
+    prop_oneof![
+        6 => attach,
+        3 => (1..5_u16, 1..5_u32).prop_map(|(n, epoch)| redirect(n, epoch)),
+        1 => Just(ServerMessage::Wait),
+        4 => (0..9_u32, 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
+        1 => codes.prop_map(refused),
+        1 => prop::sample::select(vec![ServerMessage::Superseded, refused(RefusalCode::SessionUnknown)]),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let conn = 0..4_usize;
+    let show = (1..5_u32, 0..400_u64, 0..9_u32).prop_map(|(epoch, tick, last_input_seq)| SnapshotHeader {
+        last_input_seq,
+        ..header(epoch, tick)
+    });
+    prop_oneof![
+        4 => (0..400_u64).prop_map(Op::Pass),
+        3 => Just(Op::Push),
+        4 => conn.clone().prop_map(Op::Connected),
+        2 => (conn.clone(), prop::option::of(0..16_u64)).prop_map(|(conn, code)| Op::Disconnected(conn, code.filter(|&code| code > 9))),
+        6 => (conn.clone(), control()).prop_map(|(conn, message)| Op::Control(conn, message)),
+        4 => (conn.clone(), show).prop_map(|(conn, header)| Op::Show(conn, header)),
+        1 => (conn, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(conn, bytes)| Op::Garbage(conn, bytes)),
+    ]
+}
+
+/// Watches what a machine says, and knows what it may never say.
+struct Watch {
+    client: Client,
+    now: Duration,
+    open: Vec<ConnId>,
+    ever: BTreeSet<ConnId>,
+    epoch: u32,
+    last_event: u32,
+    pushed: u32,
+    confirmed: u32,
+    last_confirmed: u32,
+}
+
+impl Watch {
+    fn new(seed: u64) -> Self {
+        let addrs = vec![addr(1), addr(2), addr(3)];
+        let mut client = Client::new(ClientConfig::default(), Credential::Ticket(vec![1]), addrs, seed);
+        client.handle_start(Duration::ZERO);
+        let (open, ever) = Default::default();
+        Self {
+            client,
+            now: Duration::ZERO,
+            open,
+            ever,
+            epoch: 0,
+            last_event: 0,
+            pushed: 0,
+            confirmed: 0,
+            last_confirmed: 0,
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        let conn = |at: usize| {
+            self.open
+                .get(at % self.open.len().max(1))
+                .copied()
+                .unwrap_or(ConnId(99))
+        };
+        match op {
+            Op::Pass(ms) => self.pass(ms),
+            Op::Push => {
+                let pushed = self.client.push_intent(self.now, Intent::Move(Heading::STILL));
+                self.pushed += u32::from(pushed.is_ok());
+            }
+            Op::Connected(at) => self.client.handle_connected(self.now, conn(at)),
+            Op::Disconnected(at, code) => {
+                let conn = conn(at);
+                self.open.retain(|&open| open != conn);
+                self.client.handle_disconnected(self.now, conn, code, "gone");
+            }
+            Op::Control(at, message) => self.client.handle_control(self.now, conn(at), message),
+            Op::Show(at, header) => {
+                let mut bytes = Vec::new();
+                Snapshot {
+                    header,
+                    entities: Vec::new(),
+                }
+                .encode(&mut bytes);
+                self.client.handle_datagram(self.now, conn(at), &bytes);
+            }
+            Op::Garbage(at, bytes) => self.client.handle_datagram(self.now, conn(at), &bytes),
+        }
+        self.check();
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let until = self.now + Duration::from_millis(ms);
+        while let Some(at) = self.client.poll_timeout().filter(|&at| at <= until) {
+            self.now = self.now.max(at);
+            self.client.handle_timeout(self.now);
+            assert!(
+                self.client.poll_timeout().is_none_or(|next| next > self.now),
+                "a timer is due again at once"
+            );
+            self.check();
+        }
+        self.now = until;
+    }
+
+    fn check(&mut self) {
+        while let Some(command) = self.client.poll_command() {
+            self.check_command(command);
+        }
+        while let Some(notice) = self.client.poll_notice() {
+            self.check_notice(&notice);
+        }
+        assert!(self.open.len() <= 3, "{} connections at once", self.open.len());
+        assert!(
+            self.client.is_finished() || !self.open.is_empty() || self.client.poll_timeout().is_some(),
+            "stuck"
+        );
+        assert!(!self.client.is_finished() || (self.open.is_empty() && self.client.poll_timeout().is_none()));
+    }
+
+    fn check_command(&mut self, command: Command) {
+        match command {
+            Command::Connect { conn, .. } => {
+                assert!(self.ever.insert(conn), "{conn:?} is used twice");
+                self.open.push(conn);
+            }
+            Command::Close { conn, .. } => self.open.retain(|&open| open != conn),
+            Command::SendControl { conn, message } => {
+                assert!(self.open.contains(&conn));
+                if let ClientMessage::Hello {
+                    credential: Credential::Resume { epoch, .. },
+                    ..
+                } = message
+                {
+                    assert_eq!(epoch, self.epoch);
+                }
+            }
+            Command::SendDatagram { conn, bytes } => {
+                assert!(self.open.contains(&conn));
+                assert_eq!(InputFrame::decode(&bytes).unwrap().epoch, self.epoch);
+            }
+        }
+    }
+
+    fn check_notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Attached {
+                epoch, last_input_seq, ..
+            } => {
+                assert!(*epoch >= self.epoch, "the epoch fell");
+                self.epoch = *epoch;
+                self.last_confirmed = self.last_confirmed.min(*last_input_seq);
+            }
+            Notice::Snapshot { header, .. } => assert_eq!(header.epoch, self.epoch),
+            Notice::Confirmed { seq } => {
+                assert!(*seq > self.last_confirmed, "{seq} after {}", self.last_confirmed);
+                (self.last_confirmed, self.confirmed) = (*seq, self.confirmed + 1);
+                assert!(self.confirmed <= self.pushed, "an input was confirmed twice");
+            }
+            // Whatever comes next is the first of a new count.
+            Notice::EventGap { .. } => self.last_event = 0,
+            Notice::Event(event) => {
+                assert!(
+                    event.seq == self.last_event + 1 || self.last_event == 0,
+                    "{} after {}",
+                    event.seq,
+                    self.last_event
+                );
+                self.last_event = event.seq;
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(strategy::cases(2_000))]
+
+    #[test]
+    fn nothing_that_comes_breaks_the_machine(seed: u64, ops in prop::collection::vec(op(), 0..120)) {
+        let mut watch = Watch::new(seed);
+        for op in ops {
+            watch.apply(op);
+        }
+    }
+}

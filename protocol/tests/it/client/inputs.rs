@@ -1,0 +1,189 @@
+//! Intents: numbered, repeated until confirmed, confirmed once.
+
+use everhold_protocol::client::{Busy, Notice};
+use everhold_protocol::limits::{FRAME_INTENTS_MAX, UNCONFIRMED_INTENTS_MAX};
+use everhold_protocol::{Heading, Intent, SnapshotHeader};
+
+use super::script::{Attach, Script, header};
+
+fn step() -> Intent {
+    Intent::Move(Heading::new(127, 0).unwrap())
+}
+
+fn push(script: &mut Script, count: u32) -> Vec<u32> {
+    (0..count)
+        .map(|_| script.client.push_intent(script.now, step()).unwrap())
+        .collect()
+}
+
+fn confirmed(notices: &[Notice]) -> Vec<u32> {
+    let seq = |notice: &Notice| {
+        if let Notice::Confirmed { seq } = notice {
+            Some(*seq)
+        } else {
+            None
+        }
+    };
+    notices.iter().filter_map(seq).collect()
+}
+
+fn applied(tick: u64, last_input_seq: u32) -> SnapshotHeader {
+    SnapshotHeader {
+        last_input_seq,
+        ..header(1, tick)
+    }
+}
+
+#[test]
+fn frame_goes_out_every_period_and_carries_the_state_of_the_client() {
+    let (mut script, conn) = Script::attached();
+    script.advance(0);
+    script.snapshot(conn, header(1, 107));
+    script.advance(100);
+    let frames = script.take_frames();
+    assert_eq!(frames.len(), 3);
+    assert_eq!(
+        (frames[2].epoch, frames[2].snapshot_tick, frames[2].intents.len()),
+        (1, 107, 0)
+    );
+}
+
+#[test]
+fn intents_of_one_period_share_a_frame() {
+    let (mut script, _) = Script::attached();
+    script.advance(10);
+    script.take_frames();
+    assert_eq!(push(&mut script, 3), [1, 2, 3]);
+    assert!(script.take_frames().is_empty());
+    script.advance(40);
+    let seqs: Vec<_> = script.take_frames()[0]
+        .intents
+        .iter()
+        .map(|intent| intent.seq)
+        .collect();
+    assert_eq!(seqs, [1, 2, 3]);
+}
+
+#[test]
+fn oldest_intents_are_repeated_until_confirmed() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 12);
+    script.advance(0);
+    script.advance(50);
+    for frame in script.take_frames() {
+        assert_eq!((frame.intents[0].seq, frame.intents.len()), (1, FRAME_INTENTS_MAX));
+    }
+    script.snapshot(conn, applied(101, 10));
+    script.advance(50);
+    let seqs: Vec<_> = script.take_frames()[0]
+        .intents
+        .iter()
+        .map(|intent| intent.seq)
+        .collect();
+    assert_eq!(seqs, [11, 12]);
+}
+
+#[test]
+fn input_is_confirmed_exactly_once_and_in_order() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 5);
+    for (tick, last) in [(101, 2), (102, 2), (103, 4), (103, 5), (102, 5), (104, 5)] {
+        script.snapshot(conn, applied(tick, last));
+    }
+    assert_eq!(confirmed(&script.take_notices()), [1, 2, 3, 4, 5]);
+    assert_eq!(script.client.mirror().last_confirmed, 5);
+}
+
+#[test]
+fn inputs_that_the_next_owner_has_are_confirmed_and_the_others_repeated() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 4);
+    script.snapshot(conn, applied(101, 1));
+    script.disconnected(conn, None);
+    assert_eq!(push(&mut script, 1), [5], "a player may go on while between owners");
+    let (next, _) = script.connect();
+    script.connected(next);
+    script.control(
+        next,
+        Attach {
+            last_input_seq: 3,
+            ..Attach::epoch(2)
+        }
+        .message(),
+    );
+    assert_eq!(confirmed(&script.take_notices()), [1, 2, 3]);
+    script.take_frames();
+    script.advance(0);
+    let frame = &script.take_frames()[0];
+    assert_eq!(
+        (frame.epoch, frame.intents.iter().map(|intent| intent.seq).collect()),
+        (2, vec![4, 5])
+    );
+}
+
+#[test]
+fn inputs_confirmed_before_and_unknown_after_are_told_as_lost() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 6);
+    script.snapshot(conn, applied(101, 4));
+    script.disconnected(conn, None);
+    let (next, _) = script.connect();
+    script.connected(next);
+    script.take_notices();
+    script.control(
+        next,
+        Attach {
+            last_input_seq: 1,
+            ..Attach::epoch(2)
+        }
+        .message(),
+    );
+    assert!(matches!(script.notices[0], Notice::Attached { lost_inputs: 3, .. }));
+    script.advance(0);
+    let seqs: Vec<_> = script.take_frames()[0]
+        .intents
+        .iter()
+        .map(|intent| intent.seq)
+        .collect();
+    assert_eq!(seqs, [2, 3], "what is left follows what the zone has");
+}
+
+#[test]
+fn counting_starts_at_what_the_session_has() {
+    let mut script = Script::start();
+    let conn = script.greeted_at(1);
+    script.control(
+        conn,
+        Attach {
+            last_input_seq: 40,
+            ..Attach::epoch(1)
+        }
+        .message(),
+    );
+    assert_eq!(push(&mut script, 2), [41, 42]);
+}
+
+#[test]
+fn too_many_unconfirmed_intents_make_the_client_busy() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, UNCONFIRMED_INTENTS_MAX as u32);
+    assert_eq!(script.client.push_intent(script.now, step()), Err(Busy));
+    script.snapshot(conn, applied(101, 1));
+    assert_eq!(push(&mut script, 1), [UNCONFIRMED_INTENTS_MAX as u32 + 1]);
+}
+
+#[test]
+fn driver_that_comes_late_sends_one_frame() {
+    let (mut script, conn) = Script::attached();
+    script.snapshot(conn, header(1, 101));
+    script.oversleep(240);
+    script.advance(49);
+    assert_eq!(script.take_frames().len(), 1);
+}
+
+#[test]
+#[should_panic(expected = "an intent that no server takes")]
+fn malformed_intent_is_the_callers_error() {
+    let (mut script, _) = Script::attached();
+    let _ = script.client.push_intent(script.now, Intent::Say(String::new()));
+}

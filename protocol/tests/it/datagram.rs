@@ -1,0 +1,255 @@
+//! Datagrams and intents: what is packed comes back, what is malformed is refused, and nothing panics.
+
+use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
+use everhold_protocol::{
+    DecodeError, EntityId, EntityKind, EntityView, Heading, InputFrame, Intent, IntentError, Item, Reader, SeqIntent,
+    Snapshot, SnapshotHeader, Writer, value_digest,
+};
+use proptest::prelude::*;
+
+use super::strategy;
+
+fn packed(intent: &Intent) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    intent.encode(&mut Writer::new(&mut bytes));
+    bytes
+}
+
+fn unpacked(bytes: &[u8]) -> Result<Intent, DecodeError> {
+    let mut from = Reader::new(bytes);
+    let intent = Intent::decode(&mut from)?;
+    from.finish().map(|()| intent)
+}
+
+fn frame_of(intents: usize) -> InputFrame {
+    let intent = Intent::Say("x".repeat(CHAT_BYTES_MAX));
+    let intents = (1..)
+        .take(intents)
+        .map(|seq| SeqIntent {
+            seq,
+            intent: intent.clone(),
+        })
+        .collect();
+    InputFrame {
+        epoch: u32::MAX,
+        snapshot_tick: u64::MAX,
+        event_ack: u32::MAX,
+        intents,
+    }
+}
+
+#[test]
+fn heading_beyond_full_speed_is_refused() {
+    let bytes = packed(&Intent::Move(Heading::STILL));
+    let fast = [bytes[0], 127, 127];
+    assert_eq!(
+        unpacked(&fast),
+        Err(DecodeError::Intent(IntentError::HeadingTooLong { dx: 127, dy: 127 }))
+    );
+}
+
+#[test]
+fn gift_of_no_gold_is_refused() {
+    let bytes = packed(&Intent::GiveGold {
+        to: EntityId(5),
+        amount: 0,
+    });
+    assert_eq!(unpacked(&bytes), Err(DecodeError::Intent(IntentError::ZeroAmount)));
+}
+
+#[test]
+fn chat_with_control_characters_or_nothing_or_too_much_is_refused() {
+    for text in ["", "a\u{1b}[2J", "line\nline", &"é".repeat(CHAT_BYTES_MAX / 2 + 1)] {
+        let mut bytes = vec![packed(&Intent::Say("x".into()))[0], text.len() as u8];
+        bytes.extend_from_slice(text.as_bytes());
+        assert_eq!(
+            unpacked(&bytes),
+            Err(DecodeError::Intent(IntentError::ChatText)),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn chat_that_is_not_utf8_is_refused() {
+    let tag = packed(&Intent::Say("x".into()))[0];
+    assert_eq!(unpacked(&[tag, 2, 0xc3, 0x28]), Err(DecodeError::Utf8));
+}
+
+#[test]
+fn unknown_intent_is_refused() {
+    assert_eq!(
+        unpacked(&[99]),
+        Err(DecodeError::UnknownTag {
+            what: "intent",
+            tag: 99
+        })
+    );
+}
+
+#[test]
+fn largest_frame_fits_a_datagram() {
+    let mut bytes = Vec::new();
+    frame_of(FRAME_INTENTS_MAX).encode(&mut bytes);
+    assert!(bytes.len() <= InputFrame::BYTES_MAX && InputFrame::BYTES_MAX <= DATAGRAM_BYTES_MAX);
+}
+
+#[test]
+fn frame_with_too_many_intents_is_refused() {
+    let mut bytes = Vec::new();
+    frame_of(FRAME_INTENTS_MAX).encode(&mut bytes);
+    Intent::Move(Heading::STILL).encode(&mut Writer::new(&mut bytes));
+    let refusal = DecodeError::TooMany {
+        what: "intents in a frame",
+        max: FRAME_INTENTS_MAX,
+    };
+    assert_eq!(InputFrame::decode(&bytes), Err(refusal));
+}
+
+#[test]
+fn frame_that_counts_from_zero_or_past_the_end_is_refused() {
+    for first in [0, u32::MAX] {
+        let mut bytes = vec![InputFrame::KIND, 1, 1, 1];
+        let mut out = Writer::new(&mut bytes);
+        out.varint(u64::from(first));
+        Intent::Move(Heading::STILL).encode(&mut out);
+        Intent::Move(Heading::STILL).encode(&mut out);
+        assert_eq!(InputFrame::decode(&bytes), Err(DecodeError::Sequence), "{first}");
+    }
+}
+
+#[test]
+fn datagrams_of_the_other_kind_are_refused() {
+    assert!(matches!(
+        InputFrame::decode(&[SnapshotHeader::KIND]),
+        Err(DecodeError::UnknownTag { .. })
+    ));
+    assert!(matches!(
+        Snapshot::decode(&[InputFrame::KIND]),
+        Err(DecodeError::UnknownTag { .. })
+    ));
+}
+
+#[test]
+fn snapshot_with_a_partial_entity_is_refused() {
+    let entity = EntityView {
+        id: EntityId(1),
+        kind: EntityKind::Item,
+        x: 0,
+        y: 0,
+        health: 255,
+    };
+    let mut bytes = vec![SnapshotHeader::KIND];
+    bytes.resize(SnapshotHeader::BYTES, 0);
+    entity.encode(&mut bytes);
+    bytes.pop();
+    assert_eq!(Snapshot::decode(&bytes), Err(DecodeError::Truncated));
+}
+
+#[test]
+fn entity_out_of_range_is_shown_at_the_edge() {
+    let entity = EntityView {
+        id: EntityId(1),
+        kind: EntityKind::Player,
+        x: i32::MAX,
+        y: i32::MIN,
+        health: 1,
+    };
+    let mut bytes = Vec::new();
+    entity.encode(&mut bytes);
+    let seen = EntityView::decode(&mut Reader::new(&bytes)).unwrap();
+    assert_eq!(
+        (seen.x, seen.y),
+        (EntityView::POSITION_CM_MAX, -EntityView::POSITION_CM_MAX)
+    );
+}
+
+#[test]
+fn value_digest_sees_every_part() {
+    let item = |uid, kind| Item {
+        uid: EntityId(uid),
+        kind,
+    };
+    let digests = [
+        value_digest(1, &[item(1, 1)]),
+        value_digest(2, &[item(1, 1)]),
+        value_digest(1, &[item(2, 1)]),
+        value_digest(1, &[item(1, 2)]),
+        value_digest(1, &[item(1, 1), item(2, 1)]),
+        value_digest(1, &[]),
+    ];
+    let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+    assert_eq!(distinct.len(), digests.len());
+}
+
+proptest! {
+    #![proptest_config(strategy::cases(256))]
+
+    #[test]
+    fn intents_come_back(intent in strategy::intent()) {
+        let bytes = packed(&intent);
+        prop_assert!(bytes.len() <= Intent::BYTES_MAX);
+        prop_assert_eq!(unpacked(&bytes), Ok(intent));
+    }
+
+    #[test]
+    fn input_frames_come_back(frame in strategy::input_frame()) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        prop_assert!(bytes.len() <= DATAGRAM_BYTES_MAX);
+        prop_assert_eq!(InputFrame::decode(&bytes), Ok(frame));
+    }
+
+    #[test]
+    fn snapshots_come_back(snapshot in strategy::snapshot()) {
+        let mut bytes = Vec::new();
+        snapshot.encode(&mut bytes);
+        prop_assert!(bytes.len() <= DATAGRAM_BYTES_MAX);
+        prop_assert_eq!(bytes.len(), SnapshotHeader::BYTES + snapshot.entities.len() * EntityView::BYTES);
+        prop_assert_eq!(Snapshot::decode(&bytes), Ok(snapshot));
+    }
+
+    #[test]
+    fn truncated_input_frames_never_panic(frame in strategy::input_frame(), cut: prop::sample::Index) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        bytes.truncate(cut.index(bytes.len()));
+        // A cut between two intents leaves a shorter frame; any other is an error.
+        if let Ok(short) = InputFrame::decode(&bytes) {
+            prop_assert!(frame.intents.starts_with(&short.intents));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(strategy::cases(10_000))]
+
+    #[test]
+    fn whatever_decodes_as_an_input_frame_is_its_only_encoding(mut bytes in prop::collection::vec(any::<u8>(), 1..64)) {
+        bytes[0] = InputFrame::KIND;
+        if let Ok(frame) = InputFrame::decode(&bytes) {
+            let mut again = Vec::new();
+            frame.encode(&mut again);
+            prop_assert_eq!(again, bytes);
+        }
+    }
+
+    #[test]
+    fn whatever_decodes_as_an_intent_is_its_only_encoding(tag in 0..8_u8, rest in prop::collection::vec(any::<u8>(), 0..24)) {
+        let bytes = [&[tag], &rest[..]].concat();
+        if let Ok(intent) = unpacked(&bytes) {
+            prop_assert_eq!(intent.check(), Ok(()));
+            prop_assert_eq!(packed(&intent), bytes);
+        }
+    }
+
+    #[test]
+    fn whatever_decodes_as_a_snapshot_is_its_only_encoding(mut bytes in prop::collection::vec(0..4_u8, 1..120)) {
+        bytes[0] = SnapshotHeader::KIND;
+        if let Ok(snapshot) = Snapshot::decode(&bytes) {
+            let mut again = Vec::new();
+            snapshot.encode(&mut again);
+            prop_assert_eq!(again, bytes);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Arbitrary well-formed values.
+
+use everhold_protocol::limits::{CHAT_BYTES_MAX, FRAME_INTENTS_MAX};
+use everhold_protocol::{
+    EntityId, EntityKind, EntityView, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader,
+};
+use proptest::prelude::*;
+
+/// So many cases. A failure prints the least input that shows it; no file is kept.
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+pub(super) fn entity_id() -> impl Strategy<Value = EntityId> {
+    // Small numbers are the usual ones, large ones the widest varints.
+    prop_oneof![(0..9_u32, 0..70_000_u32), any::<(u32, u32)>()]
+        .prop_map(|(epoch, counter)| EntityId::new(epoch, counter))
+}
+
+fn heading() -> impl Strategy<Value = Heading> {
+    any::<(i8, i8)>().prop_filter_map("longer than full speed", |(dx, dy)| Heading::new(dx, dy).ok())
+}
+
+fn chat() -> impl Strategy<Value = String> {
+    prop::collection::vec(
+        any::<char>().prop_filter("control", |c| !c.is_control()),
+        1..CHAT_BYTES_MAX,
+    )
+    .prop_map(|chars| chars.into_iter().collect::<String>())
+    .prop_filter("too long", |text| text.len() <= CHAT_BYTES_MAX)
+}
+
+pub(super) fn intent() -> impl Strategy<Value = Intent> {
+    prop_oneof![
+        heading().prop_map(Intent::Move),
+        entity_id().prop_map(|target| Intent::Strike { target }),
+        entity_id().prop_map(|item| Intent::PickUp { item }),
+        (entity_id(), 1..=u64::MAX).prop_map(|(to, amount)| Intent::GiveGold { to, amount }),
+        (entity_id(), entity_id()).prop_map(|(to, item)| Intent::GiveItem { to, item }),
+        "[a-zA-Z äöü€]{1,40}".prop_map(Intent::Say),
+        chat().prop_map(Intent::Say),
+    ]
+}
+
+pub(super) fn input_frame() -> impl Strategy<Value = InputFrame> {
+    let intents =
+        (1..u32::MAX - 8, prop::collection::vec(intent(), 0..=FRAME_INTENTS_MAX)).prop_map(|(first, intents)| {
+            (first..)
+                .zip(intents)
+                .map(|(seq, intent)| SeqIntent { seq, intent })
+                .collect()
+        });
+    (any::<u32>(), any::<u64>(), any::<u32>(), intents).prop_map(|(epoch, snapshot_tick, event_ack, intents)| {
+        InputFrame {
+            epoch,
+            snapshot_tick,
+            event_ack,
+            intents,
+        }
+    })
+}
+
+fn header() -> impl Strategy<Value = SnapshotHeader> {
+    let numbers = any::<(u32, u64, u8, u32, u32)>();
+    (numbers, any::<(i32, i32, u16, u32)>()).prop_map(|(numbers, (x, y, hp, value_digest))| {
+        let (epoch, tick, dilation, last_input_seq, event_seq) = numbers;
+        SnapshotHeader {
+            epoch,
+            tick,
+            dilation,
+            last_input_seq,
+            event_seq,
+            x,
+            y,
+            hp,
+            value_digest,
+        }
+    })
+}
+
+fn entity() -> impl Strategy<Value = EntityView> {
+    let kind = prop::sample::select(vec![EntityKind::Player, EntityKind::Monster, EntityKind::Item]);
+    let place = -EntityView::POSITION_CM_MAX..=EntityView::POSITION_CM_MAX;
+    (any::<u64>(), kind, place.clone(), place, any::<u8>()).prop_map(|(id, kind, x, y, health)| EntityView {
+        id: EntityId(id),
+        kind,
+        x,
+        y,
+        health,
+    })
+}
+
+pub(super) fn snapshot() -> impl Strategy<Value = Snapshot> {
+    (header(), prop::collection::vec(entity(), 0..=Snapshot::ENTITIES_MAX))
+        .prop_map(|(header, entities)| Snapshot { header, entities })
+}

@@ -1,0 +1,205 @@
+//! What the demo shows while it runs, and at its end.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use client_sim::meter::Percentiles;
+use client_sim::{Phase, Progress};
+use comfy_table::{Table, presets};
+
+use super::report::DemoReport;
+use crate::io::fleet::Fleet;
+
+/// Without a terminal a line is written this often.
+const PLAIN_EVERY: Duration = Duration::from_secs(2);
+
+/// A block of lines that is redrawn in place on a terminal, and plain lines elsewhere.
+pub(super) struct Display {
+    terminal: bool,
+    drawn_lines: usize,
+    plain_at: Instant,
+}
+
+impl Display {
+    pub(super) fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            drawn_lines: 0,
+            plain_at: Instant::now(),
+        }
+    }
+
+    /// A line that stays.
+    pub(super) fn say(&mut self, line: &str) {
+        self.erase();
+        self.write(&format!("• {line}\n"));
+    }
+
+    /// How it goes.
+    pub(super) fn show(&mut self, progress: &Progress, fleet: &Fleet, killed: bool) {
+        let head = headline(progress);
+        if !self.terminal {
+            if Instant::now() >= self.plain_at {
+                self.plain_at = Instant::now() + PLAIN_EVERY;
+                self.write(&format!("  {head}\n"));
+            }
+            return;
+        }
+        self.erase();
+        let mut block = format!("  {head}\n");
+        for process in &fleet.all {
+            let state = if process.killed.is_some() { "dead" } else { "up  " };
+            block += &format!("  {state} {} ", process.addr);
+            for run in process
+                .runs
+                .iter()
+                .filter(|run| process.killed.is_none() && run.players > 0)
+            {
+                block += &format!(" {} (epoch {}, {} players)", run.zone, run.epoch, run.players);
+            }
+            block.push('\n');
+        }
+        if killed {
+            block += &format!("  {} silent now\n", progress.silent);
+        }
+        self.drawn_lines = block.lines().count();
+        self.write(&block);
+    }
+
+    /// The verdict.
+    #[expect(clippy::print_stdout, reason = "the table is the demo's result")]
+    pub(super) fn finish(&mut self, report: &DemoReport) {
+        self.erase();
+        println!("{}", zones_table(report));
+        if !report.failovers.is_empty() {
+            println!("{}", failovers_table(report));
+        }
+        println!("{}", verdict_table(report));
+        for error in &report.errors {
+            println!("error: {error}");
+        }
+        println!(
+            "{}",
+            if report.passed() {
+                "PASSED: everybody carried on, nothing was lost"
+            } else {
+                "FAILED"
+            }
+        );
+    }
+
+    fn erase(&mut self) {
+        if self.drawn_lines > 0 {
+            let up = self.drawn_lines;
+            self.write(&format!("\x1b[{up}A\x1b[J"));
+            self.drawn_lines = 0;
+        }
+    }
+
+    fn write(&self, text: &str) {
+        let mut out = std::io::stderr().lock();
+        // A closed terminal is no reason to stop the demo.
+        let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn headline(progress: &Progress) -> String {
+    let phase = match progress.phase {
+        Phase::Joining => "joining ",
+        Phase::Running => "playing ",
+        Phase::Settling => "settling",
+        Phase::Done => "done    ",
+    };
+    format!(
+        "{phase} {:5.1} s  {:>5}/{} players  update p50 {:.0} ms p99 {:.0} ms",
+        progress.running_for_s,
+        progress.attached,
+        progress.players,
+        progress.update_latency_ms.p50,
+        progress.update_latency_ms.p99,
+    )
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+fn ms(quantiles: &Percentiles) -> [String; 3] {
+    [quantiles.p50, quantiles.p99, quantiles.max].map(|value| format!("{value:.1}"))
+}
+
+fn zones_table(report: &DemoReport) -> Table {
+    let mut table = table(&["zone", "players", "ticks/s", "tick p50 ms", "p99", "max"]);
+    for zone in &report.zones {
+        let [p50, p99, max] = [zone.tick_ms.p50, zone.tick_ms.p99, zone.tick_ms.max].map(|value| format!("{value:.2}"));
+        table.add_row([
+            zone.name.to_string(),
+            zone.players.to_string(),
+            format!("{:.2}", zone.tick_hz),
+            p50,
+            p99,
+            max,
+        ]);
+    }
+    table
+}
+
+fn failovers_table(report: &DemoReport) -> Table {
+    let mut table = table(&[
+        "failover",
+        "resumed",
+        "gap p50 ms",
+        "p99",
+        "max",
+        "detect ms",
+        "adopt ms",
+        "replayed ticks",
+        "digest",
+    ]);
+    for failover in &report.failovers {
+        let [p50, p99, max] = ms(&failover.gap_ms);
+        table.add_row([
+            failover.zone.to_string(),
+            format!("{}/{}", failover.resumed, failover.players),
+            p50,
+            p99,
+            max,
+            format!("{:.0}", failover.detect_ms),
+            format!("{:.1}", failover.adopt_ms),
+            failover.replayed_ticks.to_string(),
+            if failover.digest_equal { "equal" } else { "DIFFERENT" }.to_owned(),
+        ]);
+    }
+    table
+}
+
+fn verdict_table(report: &DemoReport) -> Table {
+    let [p50, p99, max] = ms(&report.update_latency_ms);
+    let mut table = table(&["", ""]);
+    table
+        .add_row([
+            "update latency p50 / p99 / max".to_owned(),
+            format!("{p50} / {p99} / {max} ms"),
+        ])
+        .add_row([
+            "bytes per player and second, down / up".to_owned(),
+            format!(
+                "{:.0} / {:.0}",
+                report.bytes_down_per_player_s, report.bytes_up_per_player_s
+            ),
+        ])
+        .add_row(["acknowledged and lost".to_owned(), report.lost_acknowledged.to_string()])
+        .add_row(["duplicated".to_owned(), report.duplicated.to_string()])
+        .add_row(["rewound ticks".to_owned(), report.rewound_ticks.to_string()])
+        .add_row([
+            "gold expected / found".to_owned(),
+            format!("{} / {}", report.gold_expected, report.gold_found),
+        ])
+        .add_row([
+            "items expected / found".to_owned(),
+            format!("{} / {}", report.items_expected, report.items_found),
+        ]);
+    table
+}

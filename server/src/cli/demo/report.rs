@@ -1,0 +1,203 @@
+//! The demo's report: what players were told (the swarm's judgement), joined with what the shards measured of themselves.
+
+use std::collections::BTreeMap;
+
+use client_sim::meter::Percentiles;
+use client_sim::{SimulatorHealth, SwarmReport};
+use serde::Serialize;
+
+use super::Killed;
+use crate::durability::gate::Durability;
+use crate::io::fleet::{Adoption, Fleet};
+use crate::io::host::EndReason;
+use crate::io::report::ZoneRun;
+
+/// One zone, over all its owners.
+#[derive(Debug, Serialize)]
+pub(super) struct ZoneReport {
+    pub(super) name: String,
+    pub(super) players: usize,
+    pub(super) tick_hz: f64,
+    pub(super) tick_ms: Percentiles,
+}
+
+/// One zone that changed hands.
+#[derive(Debug, Serialize)]
+pub(super) struct FailoverReport {
+    pub(super) zone: String,
+    /// Attached when the owner died.
+    pub(super) players: usize,
+    /// Carried on under the new owner.
+    pub(super) resumed: usize,
+    /// Last snapshot of the old owner to first of the new, per player.
+    pub(super) gap_ms: Percentiles,
+    /// The kill to the first snapshot of the new owner, per player.
+    pub(super) from_kill_ms: Percentiles,
+    /// The kill to the grant of the new epoch.
+    pub(super) detect_ms: f64,
+    /// The grant to the zone's first tick under it.
+    pub(super) adopt_ms: f64,
+    pub(super) replayed_ticks: u64,
+    pub(super) digest_equal: bool,
+}
+
+/// What `--json` writes.
+#[derive(Debug, Serialize)]
+pub(super) struct DemoReport {
+    pub(super) players: usize,
+    pub(super) seconds: f64,
+    pub(super) durability: String,
+    pub(super) store: &'static str,
+    pub(super) zones: Vec<ZoneReport>,
+    /// Input sent to own state reflecting it.
+    pub(super) update_latency_ms: Percentiles,
+    /// A record's append to its acknowledgement.
+    pub(super) append_ms: Percentiles,
+    pub(super) bytes_down_per_player_s: f64,
+    pub(super) bytes_up_per_player_s: f64,
+    pub(super) failovers: Vec<FailoverReport>,
+    pub(super) lost_acknowledged: u64,
+    pub(super) duplicated: u64,
+    pub(super) rewound_ticks: u32,
+    pub(super) gold_expected: u64,
+    pub(super) gold_found: u64,
+    pub(super) items_expected: u64,
+    pub(super) items_found: u64,
+    pub(super) simulator: SimulatorHealth,
+    pub(super) errors: Vec<String>,
+}
+
+impl DemoReport {
+    /// Joins both sides.
+    pub(super) fn new(durability: Durability, swarm: &SwarmReport, fleet: &Fleet, killed: Option<Killed>) -> Self {
+        let runs: Vec<&ZoneRun> = fleet.all.iter().flat_map(|p| &p.runs).collect();
+        let mut errors = swarm.errors.clone();
+        let unasked = fleet
+            .ends
+            .iter()
+            .filter(|end| end.reason != EndReason::Stopped.to_string());
+        errors.extend(unasked.map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason)));
+        let failovers = failovers(swarm, fleet, killed, &mut errors);
+        if killed.is_some() && failovers.is_empty() {
+            errors.push("a shard was killed, but no player saw another owner".to_owned());
+        }
+        Self {
+            players: swarm.players,
+            seconds: swarm.seconds,
+            durability: durability.to_string(),
+            store: "sqlite",
+            zones: swarm
+                .zones
+                .iter()
+                .map(|zone| zone_report(&zone.name, zone.players, &runs))
+                .collect(),
+            update_latency_ms: swarm.update_latency_ms,
+            append_ms: quantiles(runs.iter().flat_map(|run| run.append_us.iter().copied())),
+            bytes_down_per_player_s: swarm.bytes_down_per_player_s,
+            bytes_up_per_player_s: swarm.bytes_up_per_player_s,
+            failovers,
+            lost_acknowledged: swarm.lost_acknowledged,
+            duplicated: swarm.duplicated,
+            rewound_ticks: swarm.rewound_ticks,
+            gold_expected: swarm.gold_expected,
+            gold_found: swarm.gold_found,
+            items_expected: swarm.items_expected,
+            items_found: swarm.items_found,
+            simulator: swarm.simulator.clone(),
+            errors,
+        }
+    }
+
+    /// Whether everybody carried on and nothing was lost or duplicated.
+    pub(super) fn passed(&self) -> bool {
+        let carried_on = self.failovers.iter().all(|f| f.resumed == f.players && f.digest_equal);
+        let conserved = self.gold_expected == self.gold_found && self.items_expected == self.items_found;
+        carried_on && conserved && self.lost_acknowledged == 0 && self.duplicated == 0 && self.errors.is_empty()
+    }
+}
+
+fn failovers(
+    swarm: &SwarmReport,
+    fleet: &Fleet,
+    killed: Option<Killed>,
+    errors: &mut Vec<String>,
+) -> Vec<FailoverReport> {
+    let mut reports = Vec::new();
+    for failover in &swarm.failovers {
+        let adopted = |a: &&Adoption| a.zone.as_str() == failover.zone && a.epoch == failover.to_epoch;
+        let (Some(adoption), Some(killed)) = (fleet.adoptions.iter().find(adopted), killed) else {
+            errors.push(format!(
+                "zone {} changed hands, and no kill and adoption explain it",
+                failover.zone
+            ));
+            continue;
+        };
+        let killed_at_ms = killed.at.saturating_duration_since(swarm.origin()).as_secs_f64() * 1e3;
+        // Whole microseconds are finer than any clock here; a negative one would saturate to zero.
+        let since_kill = |at_ms: &f64| (((at_ms - killed_at_ms) * 1e3) as u64, 1);
+        reports.push(FailoverReport {
+            zone: failover.zone.clone(),
+            players: failover.players,
+            resumed: failover.resumed,
+            gap_ms: failover.gap_ms,
+            from_kill_ms: quantiles(failover.first_snapshot_at_ms.iter().map(since_kill)),
+            detect_ms: adoption.granted_at_ms - killed.boottime_ms,
+            adopt_ms: adoption.adopt_ms,
+            replayed_ticks: adoption.replayed_ticks,
+            digest_equal: adoption.digest_equal,
+        });
+    }
+    reports
+}
+
+fn zone_report(name: &str, players: usize, runs: &[&ZoneRun]) -> ZoneReport {
+    let of_zone = || runs.iter().filter(|run| run.zone.as_str() == name);
+    let ticks: u64 = of_zone().map(|run| run.ticks).sum();
+    let seconds: f64 = of_zone().map(|run| run.seconds).sum();
+    ZoneReport {
+        name: name.to_owned(),
+        players,
+        tick_hz: if seconds > 0.0 { ticks as f64 / seconds } else { 0.0 },
+        tick_ms: quantiles(of_zone().flat_map(|run| run.tick_us.iter().copied())),
+    }
+}
+
+/// Percentiles in ms of `(µs, how often)`, merged: a percentile of percentiles would be none.
+fn quantiles(buckets: impl Iterator<Item = (u64, u64)>) -> Percentiles {
+    let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
+    for (us, count) in buckets {
+        *merged.entry(us).or_default() += count;
+    }
+    let total: u64 = merged.values().sum();
+    let at = |share: f64| {
+        let rank = (share * total as f64).ceil() as u64;
+        let mut seen = 0;
+        let found = merged.iter().find(|(_, count)| {
+            seen += **count;
+            seen >= rank
+        });
+        found.map_or(0.0, |(us, _)| *us as f64 / 1e3)
+    };
+    Percentiles {
+        p50: at(0.5),
+        p99: at(0.99),
+        max: merged.last_key_value().map_or(0.0, |(us, _)| *us as f64 / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_two_runs_are_those_of_all_their_ticks() {
+        let merged = quantiles([(1_000, 98), (9_000, 1), (2_000, 1)].into_iter());
+        assert_eq!((merged.p50, merged.p99, merged.max), (1.0, 2.0, 9.0));
+    }
+
+    #[test]
+    fn quantiles_of_nothing_are_zero() {
+        let none = quantiles(std::iter::empty());
+        assert_eq!((none.p50, none.p99, none.max), (0.0, 0.0, 0.0));
+    }
+}

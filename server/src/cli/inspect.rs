@@ -1,0 +1,110 @@
+//! `everhold inspect`: what authority and store say of a world, without touching it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use comfy_table::{Table, presets};
+use everhold_protocol::{Tick, ZoneName};
+use serde::Serialize;
+
+use crate::durability::store::StateStore;
+use crate::io::sqlite::{SqliteAuthority, SqliteStore};
+use crate::ownership::Authority;
+
+/// Arguments of `everhold inspect`.
+#[derive(Args)]
+pub struct InspectArguments {
+    /// Directory of the embedded state store and authority.
+    #[arg(long, value_name = "DIR", default_value = ".everhold/world")]
+    state: PathBuf,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One zone, as authority and store show it.
+#[derive(Debug, Serialize)]
+struct ZoneRow {
+    zone: ZoneName,
+    /// `None`: released, nobody holds it.
+    owner: Option<SocketAddr>,
+    epoch: u32,
+    players: u32,
+    /// The newest record in the store: output of ticks up to it may have been seen.
+    released_tick: Option<Tick>,
+    journal_first_tick: Option<Tick>,
+    checkpoint_tick: Option<Tick>,
+    base_tick: Option<Tick>,
+    fence_epoch: Option<u32>,
+}
+
+/// Prints every zone.
+#[expect(clippy::print_stdout, reason = "the table is this command's result")]
+pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
+    let state = &arguments.state;
+    anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let rows = runtime.block_on(read_rows(&SqliteAuthority::open(state)?, &SqliteStore::open(state)?))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&rows).context("write JSON")?);
+    } else {
+        println!("{}", table(&rows));
+    }
+    Ok(())
+}
+
+async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow::Result<Vec<ZoneRow>> {
+    let mut rows = Vec::new();
+    for lease in authority.leases().await? {
+        let data = store.summary(&lease.zone).await?;
+        let journal = data.and_then(|d| d.journal);
+        let head = data.and_then(|d| d.head).map(|p| p.tick);
+        rows.push(ZoneRow {
+            zone: lease.zone,
+            owner: Some(lease.addr).filter(|_| !lease.released),
+            epoch: lease.epoch,
+            players: if lease.released { 0 } else { lease.players },
+            released_tick: journal.map(|(_, last)| last).max(head),
+            journal_first_tick: journal.map(|(first, _)| first),
+            checkpoint_tick: head,
+            base_tick: data.and_then(|d| d.base).map(|p| p.tick),
+            fence_epoch: data.map(|d| d.fence_epoch),
+        });
+    }
+    Ok(rows)
+}
+
+fn table(rows: &[ZoneRow]) -> Table {
+    let text = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+        "zone",
+        "owner",
+        "epoch",
+        "players",
+        "released",
+        "journal from",
+        "checkpoint",
+        "base",
+        "fence",
+    ]);
+    for row in rows {
+        table.add_row([
+            row.zone.to_string(),
+            row.owner.map_or_else(|| "nobody".to_owned(), |addr| addr.to_string()),
+            row.epoch.to_string(),
+            row.players.to_string(),
+            text(row.released_tick),
+            text(row.journal_first_tick),
+            text(row.checkpoint_tick),
+            text(row.base_tick),
+            text(row.fence_epoch.map(u64::from)),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,139 @@
+//! `everhold shard`: configuration, start, wait for a signal, stop in good order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use everhold_protocol::ZoneName;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::UsageError;
+use crate::config::{Config, ConfigError, RawConfig};
+use crate::durability::gate::Durability;
+use crate::io::keys::Keys;
+use crate::io::report::Reporter;
+use crate::io::sqlite::{SqliteAuthority, SqliteStore};
+use crate::rules::RuleBook;
+use crate::shard::Shard;
+
+/// Arguments of `everhold shard`. What is left out comes from the environment, the file, or the defaults.
+#[derive(Args)]
+pub struct ShardArguments {
+    /// A zone to prefer; repeat it for several. Without any, a spare.
+    #[arg(long = "zone", value_name = "NAME")]
+    zones: Vec<ZoneName>,
+    /// Where players connect (UDP).
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Directory of the embedded state store and authority.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Directory of the development keys.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// A TOML file with any of the configuration's keys.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// When output may leave: `store` or `async`.
+    #[arg(long, value_name = "LEVEL")]
+    durability: Option<Durability>,
+    /// What to write to standard output.
+    #[arg(long, value_enum, default_value_t = Events::None)]
+    events: Events,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Events {
+    /// Nothing.
+    None,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs a shard until SIGTERM or SIGINT.
+pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
+    let config = configure(&arguments)?;
+    let rules = load_rules(&config)?;
+    let keys = Keys::load_or_create(&config.keys)?;
+    let store = SqliteStore::open(&config.state)?;
+    let authority = SqliteAuthority::open(&config.state)?;
+    let reporter = match arguments.events {
+        Events::None => Reporter::silent(),
+        Events::Json => Reporter::to(std::io::stdout()),
+    };
+    // One thread for sockets, routing, and the durable tasks: on a small machine hand-overs between threads cost more than they save.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let shard = Shard::start(config, rules, &keys, Arc::new(store), Arc::new(authority), reporter).await?;
+        tokio::select! {
+            _ = terminate.recv() => {},
+            _ = interrupt.recv() => {},
+        }
+        shard.stop().await;
+        Ok(())
+    })
+}
+
+fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
+    let mut raw = RawConfig::default();
+    if let Some(path) = &arguments.config {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
+        raw = raw
+            .with_text(&text)
+            .map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
+    }
+    let flags = |raw: &mut RawConfig| -> Result<(), ConfigError> {
+        let path = |p: &PathBuf| p.to_string_lossy().into_owned();
+        let zones = arguments
+            .zones
+            .iter()
+            .map(ZoneName::as_str)
+            .collect::<Vec<_>>()
+            .join(",");
+        let flags = [
+            ("shard", "zones", Some(zones).filter(|z| !z.is_empty())),
+            ("shard", "listen", arguments.listen.map(|a| a.to_string())),
+            ("shard", "state", arguments.state.as_ref().map(path)),
+            ("shard", "keys", arguments.keys.as_ref().map(path)),
+            ("durability", "level", arguments.durability.map(|d| d.to_string())),
+        ];
+        for (section, key, text) in flags {
+            if let Some(text) = text {
+                raw.set_text(section, key, &text)?;
+            }
+        }
+        Ok(())
+    };
+    let resolve = || {
+        let mut raw = raw.with_env(std::env::vars())?;
+        flags(&mut raw)?;
+        raw.resolve()
+    };
+    Ok(resolve().map_err(|e: ConfigError| UsageError(e.to_string()))?)
+}
+
+fn load_rules(config: &Config) -> anyhow::Result<Arc<RuleBook>> {
+    let rules = match &config.rules {
+        None => RuleBook::default_world(),
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|e| UsageError(format!("world file {}: {e}", path.display())))?;
+            RuleBook::from_toml(&text).map_err(|e| UsageError(format!("world file {}: {e}", path.display())))?
+        }
+    };
+    for zone in &config.zones {
+        if !rules.zones().any(|known| known == zone) {
+            let known = rules.zones().map(ZoneName::as_str).collect::<Vec<_>>().join(", ");
+            return Err(UsageError(format!("this world has no zone `{zone}`; it has {known}")).into());
+        }
+    }
+    Ok(Arc::new(rules))
+}

@@ -1,0 +1,49 @@
+//! `everhold ticket`: what a login service would do, with the development key.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use everhold_protocol::limits::TICKET_LIFETIME_S_MAX;
+use everhold_protocol::ticket::{TicketClaims, sign};
+use everhold_protocol::{Account, ZoneName};
+
+use crate::io::clock;
+use crate::io::keys::Keys;
+
+/// Arguments of `everhold ticket`.
+#[derive(Args)]
+pub struct TicketArguments {
+    /// The account that may log in.
+    #[arg(long)]
+    account: u64,
+    /// Where a new character is born.
+    #[arg(long)]
+    zone: ZoneName,
+    /// Directory of the development keys.
+    #[arg(long, value_name = "DIR", default_value = ".everhold/keys")]
+    keys: PathBuf,
+}
+
+/// Prints one ticket as hexadecimal digits; it is good once, for a minute.
+#[expect(clippy::print_stdout, reason = "the ticket is this command's result")]
+pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
+    let keys = Keys::load_or_create(&arguments.keys)?;
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|e| anyhow::anyhow!("no randomness from the operating system: {e}"))?;
+    let claims = TicketClaims {
+        id,
+        account: Account(arguments.account),
+        zone: arguments.zone.clone(),
+        expires_unix_s: clock::unix_s() + TICKET_LIFETIME_S_MAX,
+    };
+    let key = keys
+        .ticket_signing_key()
+        .context("only the public half of the ticket key is here")?;
+    let ticket = sign(key, &claims);
+    println!(
+        "{}",
+        ticket.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
+    Ok(())
+}

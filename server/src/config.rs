@@ -1,0 +1,366 @@
+//! Configuration in two stages: layers of raw keys (file, environment, flags), then one checked [`Config`]. It reads no file and no
+//! environment itself: the caller hands both in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::durability::gate::Durability;
+use crate::ownership::lease::LeaseConfig;
+
+/// The defaults, which are also the documentation of every key.
+const DEFAULTS: &str = include_str!("../../assets/config/shard.toml");
+
+/// Environment variables that set a key begin with this: `EVERHOLD_LEASE_TTL_MS` sets `lease.ttl_ms`.
+pub const ENV_PREFIX: &str = "EVERHOLD_";
+
+/// What a shard runs by: every value checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where players connect.
+    pub listen: SocketAddr,
+    /// Directory of the embedded store and authority.
+    pub state: PathBuf,
+    /// Directory of the development keys.
+    pub keys: PathBuf,
+    /// Zones this shard prefers; empty for a spare.
+    pub zones: Vec<ZoneName>,
+    /// Zones it may hold at once.
+    pub zones_max: usize,
+    /// Connections it accepts at once.
+    pub connections_max: usize,
+    /// The world's file, if not the embedded one.
+    pub rules: Option<PathBuf>,
+    /// Seed of a world that does not exist yet.
+    pub seed: u64,
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// A lease's times.
+    pub lease: LeaseConfig,
+    /// When output may leave.
+    pub durability: Durability,
+    /// Ticks between deltas.
+    pub delta_ticks: u64,
+    /// Ticks between bases, at most.
+    pub base_ticks: u64,
+    /// How far a player sees, cm.
+    pub view_radius_cm: i32,
+    /// Until then a connection must have logged in.
+    pub login_deadline: Duration,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, or a value of the wrong type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A key that means nothing.
+    #[error("unknown configuration key `{key}`{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// The key, with its section.
+        key: String,
+        /// The most similar known one.
+        nearest: Option<String>,
+    },
+    /// A value outside its range.
+    #[error("`{key}` must be {must}, not {is}")]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        must: &'static str,
+        /// What it is.
+        is: String,
+    },
+}
+
+/// Raw keys by section; later layers win.
+#[derive(Clone, Debug)]
+pub struct RawConfig(Table);
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self(
+            DEFAULTS
+                .parse()
+                .expect("the embedded defaults are TOML; a test parses them"),
+        )
+    }
+}
+
+impl RawConfig {
+    /// Lays the keys of a TOML text over this.
+    pub fn with_text(self, text: &str) -> Result<Self, ConfigError> {
+        let layer: Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let mut merged = self;
+        for (section, keys) in layer {
+            let Value::Table(keys) = keys else {
+                return Err(merged.unknown(section));
+            };
+            for (key, value) in keys {
+                merged.set(&section, &key, value)?;
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Lays environment variables over this: those that begin with [`ENV_PREFIX`] and name a section.
+    pub fn with_env(self, vars: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut merged = self;
+        for (name, text) in vars {
+            let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
+            let path = rest.to_ascii_lowercase();
+            let Some((section, key)) = path.split_once('_') else {
+                return Err(merged.unknown(path));
+            };
+            merged.set_text(section, key, &text)?;
+        }
+        Ok(merged)
+    }
+
+    /// Sets one key from text, which is taken as the type that the key's default has.
+    pub fn set_text(&mut self, section: &str, key: &str, text: &str) -> Result<(), ConfigError> {
+        let value = match self.0.get(section).and_then(|s| s.get(key)) {
+            Some(Value::Integer(_)) => text
+                .parse()
+                .map(Value::Integer)
+                .map_err(|_| ConfigError::Syntax(format!("`{section}.{key}` must be a whole number, not {text:?}")))?,
+            Some(Value::Array(_)) => Value::Array(
+                text.split(',')
+                    .filter(|t| !t.is_empty())
+                    .map(|t| Value::String(t.to_owned()))
+                    .collect(),
+            ),
+            _ => Value::String(text.to_owned()),
+        };
+        self.set(section, key, value)
+    }
+
+    fn set(&mut self, section: &str, key: &str, value: Value) -> Result<(), ConfigError> {
+        let Some(slot) = self.0.get_mut(section).and_then(|s| s.get_mut(key)) else {
+            return Err(self.unknown(format!("{section}.{key}")));
+        };
+        *slot = value;
+        Ok(())
+    }
+
+    fn unknown(&self, key: String) -> ConfigError {
+        let known = self.0.iter().flat_map(|(section, keys)| {
+            let keys = keys.as_table().into_iter().flat_map(Table::keys);
+            keys.map(move |key| format!("{section}.{key}"))
+        });
+        let nearest = known
+            .map(|candidate| (strsim::damerau_levenshtein(&candidate, &key), candidate))
+            .min()
+            .filter(|(distance, _)| *distance <= key.len() / 2)
+            .map(|(_, candidate)| candidate);
+        ConfigError::UnknownKey { key, nearest }
+    }
+
+    /// Checks every value.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let raw: Sections = self
+            .0
+            .try_into()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let hz = in_range("tick.hz", raw.tick.hz, 1..=128, "1 to 128 ticks per second")?;
+        let ttl_ms = in_range("lease.ttl_ms", raw.lease.ttl_ms, 1_000..=600_000, "1,000 to 600,000 ms")?;
+        let delta_ms = in_range(
+            "durability.delta_ms",
+            raw.durability.delta_ms,
+            50..=600_000,
+            "50 to 600,000 ms",
+        )?;
+        let base_ms = in_range(
+            "durability.base_ms",
+            raw.durability.base_ms,
+            delta_ms..=86_400_000,
+            "at least durability.delta_ms",
+        )?;
+        let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=1_000, "1 to 1,000 m")?;
+        let tick_hz = u16::try_from(hz).expect("at most 128");
+        let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
+        Ok(Config {
+            listen: raw.shard.listen,
+            state: raw.shard.state,
+            keys: raw.shard.keys,
+            zones: raw.shard.zones,
+            zones_max: in_range("shard.zones_max", raw.shard.zones_max, 1..=1_024, "1 to 1,024")? as usize,
+            connections_max: in_range(
+                "shard.connections_max",
+                raw.shard.connections_max,
+                1..=100_000,
+                "1 to 100,000",
+            )? as usize,
+            rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
+            seed: raw.world.seed,
+            tick_hz,
+            lease: LeaseConfig::new(ttl_ms, tick_hz),
+            durability: raw.durability.level,
+            delta_ticks: ticks(delta_ms),
+            base_ticks: ticks(base_ms),
+            view_radius_cm: i32::try_from(radius_m * 100).expect("at most 100,000"),
+            login_deadline: Duration::from_millis(in_range(
+                "login.deadline_ms",
+                raw.login.deadline_ms,
+                100..=60_000,
+                "100 to 60,000 ms",
+            )?),
+        })
+    }
+}
+
+fn in_range(
+    key: &'static str,
+    is: u64,
+    range: std::ops::RangeInclusive<u64>,
+    must: &'static str,
+) -> Result<u64, ConfigError> {
+    if range.contains(&is) {
+        Ok(is)
+    } else {
+        Err(ConfigError::Range {
+            key,
+            must,
+            is: is.to_string(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    shard: ShardSection,
+    world: WorldSection,
+    tick: TickSection,
+    lease: LeaseSection,
+    durability: DurabilitySection,
+    view: ViewSection,
+    login: LoginSection,
+}
+
+#[derive(Deserialize)]
+struct ShardSection {
+    listen: SocketAddr,
+    state: PathBuf,
+    keys: PathBuf,
+    zones: Vec<ZoneName>,
+    zones_max: u64,
+    connections_max: u64,
+}
+
+#[derive(Deserialize)]
+struct WorldSection {
+    rules: PathBuf,
+    seed: u64,
+}
+
+#[derive(Deserialize)]
+struct TickSection {
+    hz: u64,
+}
+
+#[derive(Deserialize)]
+struct LeaseSection {
+    ttl_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct DurabilitySection {
+    level: Durability,
+    delta_ms: u64,
+    base_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct ViewSection {
+    radius_m: u64,
+}
+
+#[derive(Deserialize)]
+struct LoginSection {
+    deadline_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_resolves() {
+        let config = RawConfig::default().resolve().unwrap();
+        assert_eq!(config.tick_hz, 20);
+        assert_eq!(config.delta_ticks, 40, "2,000 ms at 20 Hz");
+        assert!(config.zones.is_empty(), "a shard without --zone is a spare");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_the_nearest_named() {
+        let error = RawConfig::default().with_text("[lease]\nttl = 3").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown configuration key `lease.ttl`; did you mean `lease.ttl_ms`?"
+        );
+    }
+
+    #[test]
+    fn an_unknown_section_is_refused() {
+        assert!(matches!(
+            RawConfig::default().with_text("[leese]\nttl_ms = 3000").unwrap_err(),
+            ConfigError::UnknownKey { key, nearest: Some(nearest) } if key == "leese.ttl_ms" && nearest == "lease.ttl_ms"
+        ));
+    }
+
+    #[test]
+    fn a_key_outside_any_section_is_refused() {
+        assert!(matches!(
+            RawConfig::default().with_text("ttl_ms = 3000"),
+            Err(ConfigError::UnknownKey { .. })
+        ));
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let env = [
+            ("EVERHOLD_LEASE_TTL_MS".to_owned(), "1000".to_owned()),
+            ("HOME".to_owned(), "/".to_owned()),
+        ];
+        let mut raw = RawConfig::default()
+            .with_text("[lease]\nttl_ms = 2000\n[tick]\nhz = 30")
+            .unwrap();
+        raw = raw.with_env(env.into_iter()).unwrap();
+        raw.set_text("shard", "zones", "meadow,forest").unwrap();
+        let config = raw.resolve().unwrap();
+        assert_eq!(
+            (config.lease.ttl, config.tick_hz, config.zones.len()),
+            (Duration::from_secs(1), 30, 2)
+        );
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_name() {
+        let error = RawConfig::default()
+            .with_text("[tick]\nhz = 0")
+            .unwrap()
+            .resolve()
+            .unwrap_err();
+        assert_eq!(error.to_string(), "`tick.hz` must be 1 to 128 ticks per second, not 0");
+    }
+
+    #[test]
+    fn text_for_a_number_is_refused_by_name() {
+        let error = RawConfig::default()
+            .with_env([("EVERHOLD_TICK_HZ".into(), "fast".into())].into_iter())
+            .unwrap_err();
+        assert_eq!(error.to_string(), "`tick.hz` must be a whole number, not \"fast\"");
+    }
+}

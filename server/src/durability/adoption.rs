@@ -1,0 +1,270 @@
+//! Adoption: from what the store has of a zone to the running zone. It reads no store itself; fence first, then read, then come here.
+//!
+//! [`plan`] checks that what was read is one unbroken history: a base and deltas that name each other, and records whose hashes chain
+//! from there to the end. [`adopt`] restores and replays it. Replay is the zone's own `step`; what it tells is dropped, because it was
+//! told already, or is still in the sessions' outboxes.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use everhold_protocol::{SessionId, Tick};
+
+use super::record::{Record, RecordError};
+use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
+use crate::ingress::Input;
+use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
+
+/// Why a zone cannot be adopted from what the store has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdoptionError {
+    /// A delta names another parent, or the first checkpoint is no base.
+    #[error("the checkpoint of tick {tick} does not build on the one before it")]
+    ChainBroken {
+        /// The checkpoint's.
+        tick: Tick,
+    },
+    /// A record is missing, or names another predecessor, or belongs to an earlier epoch than the one before it.
+    #[error("the journal is broken at tick {tick}")]
+    JournalBroken {
+        /// The first tick that does not follow.
+        tick: Tick,
+    },
+    /// A record's bytes are not what was written.
+    #[error("the record of tick {tick}: {error}")]
+    Record {
+        /// The record's.
+        tick: Tick,
+        /// What is wrong with it.
+        #[source]
+        error: RecordError,
+    },
+    /// The checkpoints cannot be read by this version, or with these rules.
+    #[error("the checkpoint of tick {tick}: {error}")]
+    Restore {
+        /// The last of the chain.
+        tick: Tick,
+        /// What is wrong with it.
+        #[source]
+        error: RestoreError,
+    },
+    /// The checkpoints hold another tick than the store says.
+    #[error("the checkpoint of tick {tick} holds tick {found}")]
+    OtherTick {
+        /// What the store says.
+        tick: Tick,
+        /// What it is.
+        found: Tick,
+    },
+    /// An owner ran other rules: replaying its inputs under ours would make another world.
+    #[error("tick {tick} ran under other rules than this process has")]
+    Rules {
+        /// The first tick under them.
+        tick: Tick,
+    },
+    /// The zone failed while this tick was replayed.
+    #[error("the zone fails at tick {tick}: {reason}")]
+    Poison {
+        /// The tick.
+        tick: Tick,
+        /// The intent that was being applied: session and sequence number. `None`: no intent was, a rule failed by itself.
+        suspect: Option<(SessionId, u32)>,
+        /// What the zone said.
+        reason: String,
+    },
+}
+
+/// An unbroken history, ready to be replayed.
+#[derive(Clone, Debug)]
+pub struct AdoptionPlan {
+    chain: Vec<CheckpointHead>,
+    bodies: Vec<Bytes>,
+    records: Vec<Record>,
+    quarantine: BTreeSet<(SessionId, u32)>,
+    last: Position,
+}
+
+impl AdoptionPlan {
+    /// Where the history ends.
+    #[must_use]
+    pub const fn last(&self) -> Position {
+        self.last
+    }
+
+    /// How many ticks are to be replayed.
+    #[must_use]
+    pub const fn replay_ticks(&self) -> usize {
+        self.records.len()
+    }
+}
+
+/// A zone brought back to the tick that its players last saw.
+pub struct Adopted {
+    /// The zone, after its last tick.
+    pub zone: Zone,
+    /// Where its history ends: the journal goes on from here.
+    pub last: Position,
+    /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer).
+    pub chain: Vec<CheckpointHead>,
+    /// Ticks replayed.
+    pub replayed_ticks: u64,
+    /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the same, since the
+    /// inputs are the truth; but the zone's rules are not deterministic, and base and journal are the evidence.
+    pub digest_equal: bool,
+    /// The first tick after which a digest differed.
+    pub first_divergence: Option<Tick>,
+    /// How many digests were compared, that of the checkpoint not counted: `Zone::restore` refuses one that differs.
+    pub checked_digests: u64,
+}
+
+/// Checks what was read, and orders it for replay.
+pub fn plan(data: ZoneData) -> Result<AdoptionPlan, AdoptionError> {
+    let mut last = Position::GENESIS;
+    let (mut chain, mut bodies) = (
+        Vec::with_capacity(data.chain.len()),
+        Vec::with_capacity(data.chain.len()),
+    );
+    for checkpoint in data.chain {
+        let CheckpointHead { position, kind, .. } = checkpoint.head;
+        let follows = match kind {
+            CheckpointKind::Base => chain.is_empty(),
+            CheckpointKind::Delta { parent } => !chain.is_empty() && parent == last,
+        };
+        if !follows || position.epoch < last.epoch {
+            return Err(AdoptionError::ChainBroken { tick: position.tick });
+        }
+        last = position;
+        chain.push(checkpoint.head);
+        bodies.push(checkpoint.body);
+    }
+    let mut records = Vec::with_capacity(data.records.len());
+    for stored in &data.records {
+        let record = follow(last, stored)?;
+        last = Position {
+            epoch: record.epoch,
+            tick: record.tick,
+            hash: stored.hash,
+        };
+        records.push(record);
+    }
+    Ok(AdoptionPlan {
+        chain,
+        bodies,
+        records,
+        quarantine: data.quarantine.into_iter().collect(),
+        last,
+    })
+}
+
+fn follow(last: Position, stored: &StoredRecord) -> Result<Record, AdoptionError> {
+    let expected = last.tick + 1;
+    if stored.tick != expected || stored.prev_hash != last.hash {
+        return Err(AdoptionError::JournalBroken { tick: expected });
+    }
+    let record = Record::decode(stored).map_err(|error| AdoptionError::Record {
+        tick: stored.tick,
+        error,
+    })?;
+    if record.epoch < last.epoch {
+        return Err(AdoptionError::JournalBroken { tick: expected });
+    }
+    Ok(record)
+}
+
+/// Restores the zone and replays its journal. It computes for as long as it takes: run it where nothing waits.
+///
+/// A new epoch begins with an `EpochStart`, which is not done here: it is the first input of the adopter's first own tick.
+pub fn adopt(plan: AdoptionPlan, config: ZoneConfig) -> Result<Adopted, AdoptionError> {
+    let rules_id = config.rules_id();
+    let zone = restore(&plan, config)?;
+    replay(plan, zone, rules_id)
+}
+
+fn replay(plan: AdoptionPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Adopted, AdoptionError> {
+    let mut comparison = Comparison::default();
+    for record in &plan.records {
+        if let Some(expected) = record.digest_before {
+            comparison.compare(record.tick - 1, expected, zone.digest());
+        }
+        let other_rules =
+            |input: &Input| matches!(input, Input::EpochStart { rules_id: theirs, .. } if *theirs != rules_id);
+        if record.inputs.iter().any(other_rules) {
+            return Err(AdoptionError::Rules { tick: record.tick });
+        }
+        step(&mut zone, record, &plan.quarantine)?;
+    }
+    Ok(Adopted {
+        zone,
+        last: plan.last,
+        chain: plan.chain,
+        replayed_ticks: plan.records.len() as u64,
+        digest_equal: comparison.first_divergence.is_none(),
+        first_divergence: comparison.first_divergence,
+        checked_digests: comparison.checked,
+    })
+}
+
+#[derive(Default)]
+struct Comparison {
+    checked: u64,
+    first_divergence: Option<Tick>,
+}
+
+impl Comparison {
+    fn compare(&mut self, tick: Tick, expected: Digest, found: Digest) {
+        self.checked += 1;
+        if expected != found {
+            self.first_divergence.get_or_insert(tick);
+        }
+    }
+}
+
+fn restore(plan: &AdoptionPlan, config: ZoneConfig) -> Result<Zone, AdoptionError> {
+    let Some(head) = plan.chain.last() else {
+        return Ok(Zone::new(config));
+    };
+    let tick = head.position.tick;
+    let bodies: Vec<&[u8]> = plan.bodies.iter().map(|body| &body[..]).collect();
+    let zone = Zone::restore(config, &bodies).map_err(|error| AdoptionError::Restore { tick, error })?;
+    let found = zone.tick();
+    if found == tick {
+        Ok(zone)
+    } else {
+        Err(AdoptionError::OtherTick { tick, found })
+    }
+}
+
+fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u32)>) -> Result<(), AdoptionError> {
+    let probe = zone.probe();
+    let inputs = with_quarantine(&record.inputs, quarantine);
+    // The zone is thrown away if it fails, so nobody sees it half-stepped.
+    let stepped = catch_unwind(AssertUnwindSafe(|| drop(zone.step(&inputs))));
+    stepped.map_err(|panic| AdoptionError::Poison {
+        tick: record.tick,
+        suspect: probe.suspect().and_then(|suspect| suspect.intent),
+        reason: panic_text(&*panic),
+    })
+}
+
+/// Each quarantined intent is preceded by the input that makes the zone refuse it: the session's numbers go on, the harm is not done.
+fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u32)>) -> Vec<Input> {
+    let mut marked = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        if let Input::Intent { session, seq, .. } = *input
+            && quarantine.contains(&(session, seq))
+        {
+            marked.push(Input::Quarantine { session, seq });
+        }
+        marked.push(input.clone());
+    }
+    marked
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Adoption of real zones, told by circumstances.
+
+use std::sync::Arc;
+
+use everhold_protocol::{Account, Heading, Intent};
+
+use super::*;
+use crate::durability::store::{Checkpoint, RecordHash};
+use crate::ingress::AttachToken;
+use crate::rules::RuleBook;
+use crate::zone::Cut;
+use crate::zone::rig::{Plant, Rig};
+
+fn config(tick_hz: u16) -> ZoneConfig {
+    let name = "meadow".parse().unwrap();
+    ZoneConfig {
+        name,
+        seed: 7,
+        tick_hz,
+        rules: Arc::new(RuleBook::default_world()),
+    }
+}
+
+/// An owner: a zone, and what it stored.
+struct Owner {
+    zone: Zone,
+    data: ZoneData,
+    last: Position,
+}
+
+impl Owner {
+    fn new() -> Self {
+        let mut owner = Self {
+            zone: Zone::new(config(20)),
+            data: ZoneData::default(),
+            last: Position::GENESIS,
+        };
+        let start = Input::EpochStart {
+            epoch: 1,
+            nonce: 1,
+            rules_id: config(20).rules_id(),
+        };
+        owner.step(vec![start, join(1), join(2)]);
+        owner
+    }
+
+    fn step(&mut self, inputs: Vec<Input>) {
+        let tick = self.last.tick + 1;
+        let digest_before = tick.is_multiple_of(5).then(|| self.zone.digest());
+        let stored = Record {
+            epoch: 1,
+            tick,
+            prev_hash: self.last.hash,
+            digest_before,
+            inputs: inputs.clone(),
+        }
+        .encode();
+        self.zone.step(&inputs);
+        self.last = Position {
+            epoch: 1,
+            tick,
+            hash: stored.hash,
+        };
+        self.data.records.push(stored);
+    }
+
+    /// Steps to `tick`, with the first player walking to and fro.
+    fn walk_to(&mut self, tick: Tick) {
+        let session = self.zone.session_of(Account(1)).unwrap();
+        while self.last.tick < tick {
+            let seq = u32::try_from(self.last.tick).unwrap();
+            let heading = Heading::new(if seq.is_multiple_of(2) { 100 } else { -90 }, 3).unwrap();
+            self.step(vec![Input::Intent {
+                session,
+                seq,
+                intent: Intent::Move(heading),
+            }]);
+        }
+    }
+
+    /// Stores a checkpoint, and forgets the records that it covers.
+    fn checkpoint(&mut self, cut: Cut) {
+        let body = Bytes::from(self.zone.capture(cut).body);
+        self.zone.capture_confirmed();
+        let kind = match (cut, self.data.chain.last()) {
+            (Cut::Delta, Some(parent)) => CheckpointKind::Delta {
+                parent: parent.head.position,
+            },
+            _ => CheckpointKind::Base,
+        };
+        let head = CheckpointHead {
+            position: self.last,
+            kind,
+            parts: 1,
+            bytes: body.len() as u64,
+        };
+        self.data.chain.push(Checkpoint { head, body });
+        self.data.records.clear();
+    }
+
+    fn adopted(mut self) -> (Adopted, Digest) {
+        let expected = self.zone.digest();
+        (
+            adopt(plan(self.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}")),
+            expected,
+        )
+    }
+}
+
+fn join(account: u64) -> Input {
+    Input::Join {
+        account: Account(account),
+        ticket: [account as u8; 16],
+        ticket_forget_tick: 10_000,
+        secret: [account as u8; 32],
+        token: AttachToken(account),
+    }
+}
+
+fn refused(data: ZoneData) -> AdoptionError {
+    match plan(data).and_then(|plan| adopt(plan, config(20))) {
+        Ok(_) => panic!("it was adopted"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn zone_without_data_begins() {
+    let adopted = adopt(plan(ZoneData::default()).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        (adopted.zone.tick(), adopted.last, adopted.replayed_ticks),
+        (0, Position::GENESIS, 0)
+    );
+    assert!(adopted.digest_equal && adopted.chain.is_empty());
+}
+
+#[test]
+fn zone_without_checkpoints_is_replayed_from_its_beginning() {
+    let mut owner = Owner::new();
+    owner.walk_to(33);
+    let last = owner.last;
+    let (mut adopted, expected) = owner.adopted();
+    assert_eq!(
+        (adopted.last, adopted.replayed_ticks, adopted.checked_digests),
+        (last, 33, 6)
+    );
+    assert!(adopted.digest_equal && adopted.zone.digest() == expected);
+}
+
+#[test]
+fn zone_is_restored_from_base_and_deltas_and_replayed_from_there() {
+    let mut owner = Owner::new();
+    for (tick, cut) in [(20, Cut::Base), (31, Cut::Delta), (42, Cut::Delta)] {
+        owner.walk_to(tick);
+        owner.checkpoint(cut);
+    }
+    owner.walk_to(60);
+    let (mut adopted, expected) = owner.adopted();
+    assert_eq!(
+        (adopted.chain.len(), adopted.replayed_ticks, adopted.checked_digests),
+        (3, 18, 4)
+    );
+    assert!(adopted.digest_equal && adopted.zone.digest() == expected);
+}
+
+#[test]
+fn zone_whose_journal_ends_at_its_checkpoint_is_not_replayed() {
+    let mut owner = Owner::new();
+    owner.walk_to(20);
+    owner.checkpoint(Cut::Base);
+    let (adopted, _) = owner.adopted();
+    assert_eq!(
+        (adopted.zone.tick(), adopted.last.tick, adopted.replayed_ticks),
+        (20, 20, 0)
+    );
+}
+
+#[test]
+fn digest_that_differs_is_reported_and_the_replayed_state_stands() {
+    let mut owner = Owner::new();
+    owner.walk_to(12);
+    let mut last = Position {
+        epoch: 1,
+        tick: 0,
+        hash: RecordHash::GENESIS,
+    };
+    for stored in &mut owner.data.records {
+        let mut record = Record {
+            prev_hash: last.hash,
+            ..Record::decode(stored).unwrap()
+        };
+        record.digest_before = record.digest_before.map(|digest| Digest(digest.0 ^ 1));
+        *stored = record.encode();
+        last.hash = stored.hash;
+    }
+    let (mut adopted, expected) = owner.adopted();
+    assert!(!adopted.digest_equal);
+    assert_eq!((adopted.first_divergence, adopted.checked_digests), (Some(4), 2));
+    assert_eq!((adopted.zone.tick(), adopted.zone.digest()), (12, expected));
+}
+
+#[test]
+fn missing_record_is_named() {
+    let mut owner = Owner::new();
+    owner.walk_to(9);
+    owner.data.records.remove(5);
+    assert_eq!(refused(owner.data), AdoptionError::JournalBroken { tick: 6 });
+}
+
+#[test]
+fn journal_that_does_not_start_where_the_checkpoint_ends_is_refused() {
+    let mut owner = Owner::new();
+    owner.walk_to(9);
+    owner.checkpoint(Cut::Base);
+    owner.walk_to(12);
+    owner.data.chain[0].head.position.hash = RecordHash([1; 32]);
+    assert_eq!(refused(owner.data), AdoptionError::JournalBroken { tick: 10 });
+}
+
+#[test]
+fn record_of_an_earlier_epoch_than_the_one_before_is_refused() {
+    let mut owner = Owner::new();
+    owner.walk_to(3);
+    owner.checkpoint(Cut::Base);
+    owner.data.chain[0].head.position.epoch = 2;
+    owner.walk_to(4);
+    assert_eq!(refused(owner.data), AdoptionError::JournalBroken { tick: 4 });
+}
+
+#[test]
+fn damaged_record_is_named() {
+    let mut owner = Owner::new();
+    owner.walk_to(9);
+    let mut body = owner.data.records[6].body.to_vec();
+    *body.last_mut().unwrap() ^= 1;
+    owner.data.records[6].body = body.into();
+    assert_eq!(
+        refused(owner.data),
+        AdoptionError::Record {
+            tick: 7,
+            error: RecordError::HashMismatch
+        }
+    );
+}
+
+#[test]
+fn chain_with_a_missing_delta_is_refused() {
+    let mut owner = Owner::new();
+    for cut in [Cut::Base, Cut::Delta, Cut::Delta] {
+        owner.walk_to(owner.last.tick + 5);
+        owner.checkpoint(cut);
+    }
+    let without = |index: usize| {
+        let mut data = owner.data.clone();
+        data.chain.remove(index);
+        refused(data)
+    };
+    assert_eq!(without(0), AdoptionError::ChainBroken { tick: 11 });
+    assert_eq!(without(1), AdoptionError::ChainBroken { tick: 16 });
+}
+
+#[test]
+fn damaged_checkpoint_is_named() {
+    let mut owner = Owner::new();
+    owner.walk_to(8);
+    owner.checkpoint(Cut::Base);
+    let checkpoint = &mut owner.data.chain[0];
+    checkpoint.body = checkpoint.body.slice(..checkpoint.body.len() / 2);
+    assert!(matches!(refused(owner.data), AdoptionError::Restore { tick: 8, .. }));
+}
+
+#[test]
+fn checkpoint_of_another_tick_than_the_store_says_is_refused() {
+    let mut owner = Owner::new();
+    owner.walk_to(8);
+    owner.checkpoint(Cut::Base);
+    owner.data.chain[0].head.position.tick = 9;
+    assert_eq!(refused(owner.data), AdoptionError::OtherTick { tick: 9, found: 8 });
+}
+
+#[test]
+fn history_under_other_rules_is_not_replayed() {
+    let mut owner = Owner::new();
+    owner.walk_to(4);
+    let adopted = adopt(plan(owner.data).unwrap(), config(10));
+    assert_eq!(adopted.err(), Some(AdoptionError::Rules { tick: 1 }));
+}
+
+#[test]
+fn zone_that_fails_in_replay_is_poison_and_named() {
+    let mut owner = Owner::new();
+    owner.walk_to(5);
+    let zone = Zone::rigged(
+        config(20),
+        Rig {
+            shuffle_seed: None,
+            plant: Some(Plant::Panic),
+        },
+    );
+    let error = replay(plan(owner.data).unwrap(), zone, config(20).rules_id())
+        .err()
+        .unwrap();
+    let AdoptionError::Poison {
+        tick: 3,
+        suspect: None,
+        reason,
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert!(!reason.is_empty());
+}
+
+#[test]
+fn quarantined_intent_does_nothing_and_the_session_goes_on_after_it() {
+    let mut owner = Owner::new();
+    owner.walk_to(2);
+    let session = owner.zone.session_of(Account(1)).unwrap();
+    let still = |seq| {
+        vec![Input::Intent {
+            session,
+            seq,
+            intent: Intent::Move(Heading::STILL),
+        }]
+    };
+    owner.data.quarantine.push((session, 1));
+    let (adopted, expected) = {
+        let poisoned = owner.data.clone();
+        let mut zone = adopt(plan(poisoned).unwrap(), config(20))
+            .unwrap_or_else(|error| panic!("{error}"))
+            .zone;
+        zone.step(&still(2));
+        owner.step(still(2));
+        (zone, owner.zone.digest())
+    };
+    let mut scene = crate::zone::Scene::default();
+    let mut zone = adopted;
+    zone.scene(&mut scene);
+    let own = scene.sessions.iter().find(|own| own.session == session).unwrap();
+    assert_eq!(own.last_input_seq, 2, "the number was used up, and the next one counts");
+    assert_ne!(zone.digest(), expected, "the player never walked");
+}

@@ -1,0 +1,321 @@
+//! The checkpointer, told by circumstances: a delta every 10 ticks, a base every 40, another attempt after 3.
+
+use super::*;
+use crate::durability::store::RecordHash;
+use crate::zone::Digest;
+
+const CONFIG: CheckpointConfig = CheckpointConfig {
+    delta_ticks: 10,
+    base_ticks: 40,
+    retry_ticks: 3,
+};
+
+fn position(tick: Tick) -> Position {
+    Position {
+        epoch: 1,
+        tick,
+        hash: RecordHash([tick as u8; 32]),
+    }
+}
+
+fn capture(tick: Tick, cut: Cut, len: usize) -> Capture {
+    Capture {
+        tick,
+        base: cut == Cut::Base,
+        digest: Digest(0),
+        body: (0..len).map(|at| (at / PART_BYTES_MAX) as u8).collect(),
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("a time-out".to_owned())
+}
+
+/// Steps to `tick`; the cut that is asked for, if any.
+fn step(machine: &mut Checkpointer, tick: Tick) -> Option<Cut> {
+    machine.handle_tick(tick);
+    match machine.poll_command() {
+        Some(CheckpointCommand::Cut(cut)) => Some(cut),
+        None => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Does everything that the machine asks for, at once, from the cut at `tick` to the confirmation.
+fn store(machine: &mut Checkpointer, tick: Tick, len: usize) -> CheckpointHead {
+    let cut = step(machine, tick).expect("a checkpoint is due");
+    machine.handle_captured(position(tick), capture(tick, cut, len));
+    machine.handle_released(tick);
+    loop {
+        match machine.poll_command().expect("there is something to do") {
+            CheckpointCommand::PutPart { .. } => machine.handle_part_put(),
+            CheckpointCommand::MoveHead(_) => machine.handle_head_moved(),
+            CheckpointCommand::CaptureConfirmed(head) => return head,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A machine whose base of 100 bytes was stored at tick 1.
+fn based() -> Checkpointer {
+    let mut machine = Checkpointer::new(CONFIG, &[], 0);
+    assert_eq!(store(&mut machine, 1, 100).kind, CheckpointKind::Base);
+    machine
+}
+
+#[test]
+fn zone_that_was_never_stored_gets_a_base_at_once() {
+    let mut machine = Checkpointer::new(CONFIG, &[], 0);
+    assert_eq!(step(&mut machine, 1), Some(Cut::Base));
+}
+
+#[test]
+fn deltas_follow_at_their_interval_and_name_their_parents() {
+    let mut machine = based();
+    assert_eq!(step(&mut machine, 10), None);
+    assert_eq!(
+        store(&mut machine, 11, 5).kind,
+        CheckpointKind::Delta { parent: position(1) }
+    );
+    assert_eq!(
+        store(&mut machine, 21, 5).kind,
+        CheckpointKind::Delta { parent: position(11) }
+    );
+    assert_eq!(machine.head(), Some(position(21)));
+}
+
+#[test]
+fn base_follows_by_time() {
+    let mut machine = based();
+    for tick in [11, 21, 31] {
+        store(&mut machine, tick, 5);
+    }
+    assert_eq!(store(&mut machine, 41, 100).kind, CheckpointKind::Base);
+}
+
+#[test]
+fn base_follows_when_the_deltas_outweigh_the_last_one() {
+    let mut machine = based();
+    store(&mut machine, 11, 60);
+    store(&mut machine, 21, 60);
+    assert_eq!(store(&mut machine, 31, 100).kind, CheckpointKind::Base);
+    assert!(
+        matches!(store(&mut machine, 41, 60).kind, CheckpointKind::Delta { .. }),
+        "the count starts over"
+    );
+}
+
+#[test]
+fn adopter_goes_on_with_the_chain_that_it_found() {
+    let base = CheckpointHead {
+        position: position(5),
+        kind: CheckpointKind::Base,
+        parts: 1,
+        bytes: 100,
+    };
+    let kind = CheckpointKind::Delta { parent: position(5) };
+    let delta = CheckpointHead {
+        position: position(15),
+        kind,
+        parts: 1,
+        bytes: 10,
+    };
+    let mut machine = Checkpointer::new(CONFIG, &[base, delta], 20);
+    assert_eq!(step(&mut machine, 29), None);
+    assert_eq!(
+        store(&mut machine, 30, 5).kind,
+        CheckpointKind::Delta { parent: position(15) }
+    );
+}
+
+#[test]
+fn no_byte_is_written_before_the_tick_is_released() {
+    let mut machine = based();
+    step(&mut machine, 11);
+    machine.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    machine.handle_released(10);
+    assert_eq!(machine.poll_command(), None);
+    machine.handle_released(11);
+    assert!(matches!(
+        machine.poll_command(),
+        Some(CheckpointCommand::PutPart { index: 0, .. })
+    ));
+}
+
+#[test]
+fn body_is_written_in_parts_one_at_a_time_and_then_the_head_moves() {
+    let mut machine = based();
+    step(&mut machine, 11);
+    machine.handle_captured(position(11), capture(11, Cut::Delta, 2 * PART_BYTES_MAX + 1));
+    machine.handle_released(11);
+    for (expected, len) in [(0, PART_BYTES_MAX), (1, PART_BYTES_MAX), (2, 1)] {
+        let Some(CheckpointCommand::PutPart { index, bytes, .. }) = machine.poll_command() else {
+            panic!()
+        };
+        assert_eq!((index, bytes.len(), bytes[0]), (expected, len, expected as u8));
+        assert_eq!(machine.poll_command(), None, "an answer is awaited");
+        machine.handle_part_put();
+    }
+    let Some(CheckpointCommand::MoveHead(head)) = machine.poll_command() else {
+        panic!()
+    };
+    assert_eq!((head.parts, head.bytes), (3, 2 * PART_BYTES_MAX as u64 + 1));
+}
+
+#[test]
+fn one_checkpoint_is_under_way_at_a_time() {
+    let mut machine = based();
+    assert_eq!(step(&mut machine, 11), Some(Cut::Delta));
+    for tick in 12..60 {
+        assert_eq!(step(&mut machine, tick), None);
+    }
+    assert!(!machine.is_idle());
+}
+
+#[test]
+fn failed_part_gives_the_capture_back_and_another_follows_later() {
+    let mut machine = based();
+    step(&mut machine, 11);
+    machine.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    machine.handle_released(11);
+    machine.poll_command();
+    assert_eq!(
+        machine.handle_failed(&unavailable()),
+        CheckpointEvent::Later { after_ms: 100 }
+    );
+    assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+    assert!(machine.is_idle());
+    assert_eq!(step(&mut machine, 13), None);
+    assert_eq!(
+        store(&mut machine, 14, 5).kind,
+        CheckpointKind::Delta { parent: position(1) }
+    );
+}
+
+/// A machine whose head is being moved, at tick 11.
+fn moving() -> Checkpointer {
+    let mut machine = based();
+    step(&mut machine, 11);
+    machine.handle_captured(position(11), capture(11, Cut::Delta, 0));
+    machine.handle_released(11);
+    assert!(matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(_))));
+    machine
+}
+
+#[test]
+fn head_whose_move_is_unknown_is_moved_again() {
+    let mut machine = moving();
+    machine.handle_failed(&unavailable());
+    assert!(matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(head)) if head.position == position(11)));
+    machine.handle_head_moved();
+    assert!(matches!(
+        machine.poll_command(),
+        Some(CheckpointCommand::CaptureConfirmed(_))
+    ));
+}
+
+#[test]
+fn base_settles_where_the_head_is() {
+    for (error, attempts) in [(StoreError::ParentMoved, 0), (unavailable(), MOVE_ATTEMPTS_MAX)] {
+        let mut machine = moving();
+        for _ in 0..attempts {
+            machine.handle_failed(&error);
+            machine.poll_command();
+        }
+        machine.handle_failed(&error);
+        assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+        assert_eq!(store(&mut machine, 14, 100).kind, CheckpointKind::Base);
+    }
+}
+
+#[test]
+fn fenced_or_lost_zone_is_dropped() {
+    let stop = |error| moving().handle_failed(&error);
+    assert_eq!(
+        stop(StoreError::Fenced { epoch: 9 }),
+        CheckpointEvent::Stop(StopReason::Fenced)
+    );
+    assert_eq!(stop(StoreError::Lost), CheckpointEvent::Stop(StopReason::Lost));
+}
+
+#[test]
+fn reseed_does_not_wait_for_a_release_that_it_brings_about() {
+    let mut machine = based();
+    machine.handle_reseed_wanted();
+    assert_eq!(step(&mut machine, 5), Some(Cut::Base));
+    machine.handle_captured(position(5), capture(5, Cut::Base, 5));
+    assert!(matches!(
+        machine.poll_command(),
+        Some(CheckpointCommand::PutPart { .. })
+    ));
+}
+
+#[test]
+fn reseed_gives_up_a_delta_at_every_stage() {
+    let mut cutting = based();
+    step(&mut cutting, 11);
+    cutting.handle_reseed_wanted();
+    cutting.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    let mut waiting = based();
+    step(&mut waiting, 11);
+    waiting.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    let mut writing = based();
+    step(&mut writing, 11);
+    writing.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    writing.handle_released(11);
+    writing.poll_command();
+    waiting.handle_reseed_wanted();
+    writing.handle_reseed_wanted();
+    writing.handle_part_put();
+    for mut machine in [cutting, waiting, writing] {
+        assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+        assert_eq!(
+            step(&mut machine, 11),
+            Some(Cut::Base),
+            "also of a zone that stands still"
+        );
+    }
+}
+
+#[test]
+fn failed_reseed_is_tried_again_also_while_the_zone_stands_still() {
+    let mut machine = based();
+    machine.handle_reseed_wanted();
+    step(&mut machine, 5);
+    machine.handle_captured(position(5), capture(5, Cut::Base, 5));
+    machine.poll_command();
+    machine.handle_failed(&unavailable());
+    assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+    assert_eq!(store(&mut machine, 5, 5).kind, CheckpointKind::Base);
+    assert_eq!(step(&mut machine, 6), None);
+}
+
+#[test]
+fn wanted_checkpoint_follows_the_one_under_way() {
+    let mut machine = moving();
+    machine.handle_wanted();
+    machine.handle_head_moved();
+    machine.poll_command();
+    assert_eq!(
+        store(&mut machine, 12, 5).kind,
+        CheckpointKind::Delta { parent: position(11) }
+    );
+}
+
+#[test]
+fn wanted_base_follows_soon() {
+    let mut machine = based();
+    machine.handle_base_wanted();
+    assert_eq!(store(&mut machine, 2, 5).kind, CheckpointKind::Base);
+}
+
+#[test]
+fn zone_without_a_parent_of_its_own_gives_a_base_where_a_delta_was_asked_for() {
+    let mut machine = based();
+    assert_eq!(step(&mut machine, 11), Some(Cut::Delta));
+    machine.handle_captured(position(11), capture(11, Cut::Base, 0));
+    machine.handle_released(11);
+    assert!(
+        matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(head)) if head.kind == CheckpointKind::Base)
+    );
+}

@@ -1,0 +1,331 @@
+//! A fleet of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the tests that need real
+//! processes.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use everhold_protocol::{Tick, ZoneName};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::io::report::{ShardEvent, ZoneRun};
+
+/// A shard has this long to serve, and its zones to be owned: far above the fraction of a second that it takes.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A shard has this long to stop in good order.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// While nothing is told, processes are looked after this often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// One shard process, as its report shows it.
+pub struct Process {
+    child: Child,
+    /// Where it serves.
+    pub addr: SocketAddr,
+    /// The latest run of each zone and epoch that it told of.
+    pub runs: Vec<ZoneRun>,
+    /// When it was killed.
+    pub killed: Option<Instant>,
+}
+
+impl Process {
+    /// The players it serves, as it last said.
+    pub fn players(&self) -> u32 {
+        if self.killed.is_some() {
+            0
+        } else {
+            self.runs.iter().map(|run| run.players).sum()
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// An adoption, as the adopter told it. Moments are milliseconds of `CLOCK_BOOTTIME`.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// Which process.
+    pub process: usize,
+    /// Which zone.
+    pub zone: ZoneName,
+    /// Under which epoch.
+    pub epoch: u32,
+    /// The last tick of the history that it took over.
+    pub last_tick: Tick,
+    /// When the authority granted it.
+    pub granted_at_ms: f64,
+    /// From the grant to the first tick.
+    pub adopt_ms: f64,
+    /// Records replayed.
+    pub replayed_ticks: u64,
+    /// Whether all digests on the way were equal.
+    pub digest_equal: bool,
+}
+
+/// A zone's end in a process, as it told it.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Which process.
+    pub process: usize,
+    /// Which zone.
+    pub zone: ZoneName,
+    /// Under which epoch.
+    pub epoch: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// All shard processes of a world.
+pub struct Fleet {
+    binary: PathBuf,
+    dir: PathBuf,
+    /// In order of start; the dead among them.
+    pub all: Vec<Process>,
+    /// In order of their telling.
+    pub adoptions: Vec<Adoption>,
+    /// In order of their telling.
+    pub ends: Vec<End>,
+    events: Receiver<(usize, ShardEvent)>,
+    sender: Sender<(usize, ShardEvent)>,
+}
+
+impl Fleet {
+    /// No process yet. They will run `binary`, with world and keys below `dir`.
+    #[must_use]
+    pub fn new(binary: PathBuf, dir: &Path) -> Self {
+        let (sender, events) = channel();
+        let dir = dir.to_owned();
+        Self {
+            binary,
+            dir,
+            all: Vec::new(),
+            adoptions: Vec::new(),
+            ends: Vec::new(),
+            events,
+            sender,
+        }
+    }
+
+    /// Where the processes keep their keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+
+    /// Where they keep authority and store.
+    #[must_use]
+    pub fn world(&self) -> PathBuf {
+        self.dir.join("world")
+    }
+
+    /// Starts a shard that prefers `zones`, and waits until it serves and owns them. `arguments` are added to its command line.
+    /// Returns its index in [`Fleet::all`].
+    pub fn start(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
+        let index = self.all.len();
+        let mut command = Command::new(&self.binary);
+        command.args(["shard", "--listen", "127.0.0.1:0", "--events", "json"]);
+        command
+            .arg("--state")
+            .arg(self.world())
+            .arg("--keys")
+            .arg(self.keys())
+            .args(arguments);
+        for zone in zones {
+            command.arg("--zone").arg(zone.as_str());
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start a shard process")?;
+        let stdout = child.stdout.take().context("the shard's standard output is piped")?;
+        let sender = self.sender.clone();
+        std::thread::spawn(move || forward(index, BufReader::new(stdout), &sender));
+        // Its address comes with `Serving`.
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.all.push(Process {
+            child,
+            addr,
+            runs: Vec::new(),
+            killed: None,
+        });
+        self.wait_until_serving(index, zones)?;
+        Ok(index)
+    }
+
+    fn wait_until_serving(&mut self, index: usize, zones: &[ZoneName]) -> anyhow::Result<()> {
+        let owned = |fleet: &Self, zone: &ZoneName| {
+            fleet
+                .adoptions
+                .iter()
+                .any(|adoption| adoption.process == index && adoption.zone == *zone)
+        };
+        let serves = |fleet: &Self| fleet.all[index].addr.port() != 0 && zones.iter().all(|zone| owned(fleet, zone));
+        self.wait_until("a shard process serves its zones", START_TIMEOUT, serves)
+    }
+
+    /// Listens until `reached`, or for `timeout` at most; `what` says in words what was waited for.
+    pub fn wait_until(&mut self, what: &str, timeout: Duration, reached: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + timeout;
+        while !reached(self) {
+            match self
+                .events
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()).min(LOOK_EVERY))
+            {
+                Ok((from, event)) => self.take(from, event),
+                Err(_) if Instant::now() < deadline => self.notice_deaths()?,
+                Err(_) => bail!("not within {timeout:?}: {what}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that ended although nobody asked it to is an error.
+    fn notice_deaths(&mut self) -> anyhow::Result<()> {
+        for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
+            if let Some(status) = process.child.try_wait().context("ask after a shard process")? {
+                process.killed = Some(Instant::now());
+                bail!("a shard process ended by itself: {status}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what the shards have said since the last call.
+    pub fn listen(&mut self) {
+        while let Ok((from, event)) = self.events.try_recv() {
+            self.take(from, event);
+        }
+    }
+
+    fn take(&mut self, process: usize, event: ShardEvent) {
+        match event {
+            ShardEvent::Serving { addr, .. } => self.all[process].addr = addr,
+            ShardEvent::Adopted {
+                zone,
+                epoch,
+                last_tick,
+                granted_at_ms,
+                adopt_ms,
+                replayed_ticks,
+                digest_equal,
+                ..
+            } => self.adoptions.push(Adoption {
+                process,
+                zone,
+                epoch,
+                last_tick,
+                granted_at_ms,
+                adopt_ms,
+                replayed_ticks,
+                digest_equal,
+            }),
+            ShardEvent::Stats(run) => {
+                let runs = &mut self.all[process].runs;
+                runs.retain(|known| (&known.zone, known.epoch) != (&run.zone, run.epoch));
+                runs.push(run);
+            }
+            ShardEvent::Ended {
+                zone, epoch, reason, ..
+            } => {
+                for run in self.all[process]
+                    .runs
+                    .iter_mut()
+                    .filter(|run| run.zone == zone && run.epoch == epoch)
+                {
+                    run.players = 0;
+                }
+                self.ends.push(End {
+                    process,
+                    zone,
+                    epoch,
+                    reason,
+                });
+            }
+            ShardEvent::Stopped => {}
+        }
+    }
+
+    /// The living process with most players.
+    pub fn busiest(&self) -> Option<usize> {
+        (0..self.all.len())
+            .filter(|i| self.all[*i].killed.is_none())
+            .max_by_key(|i| self.all[*i].players())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, index: usize) -> anyhow::Result<Instant> {
+        let process = &mut self.all[index];
+        process.child.kill().context("kill a shard process")?;
+        let at = Instant::now();
+        process.killed = Some(at);
+        process.child.wait().context("reap a killed shard process")?;
+        Ok(at)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.all[index].child.id().cast_signed()).context("a child has a process id")?;
+        kill_process(pid, signal).context("signal a shard process")
+    }
+
+    /// SIGTERM to all that live, and waits until they have stopped in good order.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let living: Vec<usize> = (0..self.all.len()).filter(|i| self.all[*i].killed.is_none()).collect();
+        for index in &living {
+            self.signal(*index, Signal::TERM)?;
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        for index in living {
+            let process = &mut self.all[index];
+            let status = loop {
+                if let Some(status) = process.child.try_wait().context("ask after a shard process")? {
+                    break status;
+                }
+                if Instant::now() > deadline {
+                    bail!("shard process {} does not stop", process.child.id());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            };
+            process.killed = Some(Instant::now());
+            if !status.success() {
+                bail!("a shard process ended with {status}");
+            }
+        }
+        self.listen();
+        Ok(())
+    }
+}
+
+/// Hands the lines of one process on, until it ends or nobody listens.
+fn forward(index: usize, lines: impl BufRead, events: &Sender<(usize, ShardEvent)>) {
+    for line in lines.lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(event) => {
+                if events.send((index, event)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, line, "a shard said something that is no event"),
+        }
+    }
+}
+
+impl Drop for Fleet {
+    /// Whatever happens, no shard process outlives its fleet. SIGKILL reaches a stopped one too.
+    fn drop(&mut self) {
+        for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
+            let _gone_already = process.child.kill();
+            let _reaped = process.child.wait();
+        }
+    }
+}

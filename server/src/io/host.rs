@@ -1,0 +1,218 @@
+//! Hosts one owned zone: its tick thread, and the task that makes its ticks durable and lets their output go.
+//!
+//! ```text
+//!  router ──entries──► tick thread ──TickOut──► durable task ──Released──► connections
+//!                          ▲                      │    ▲
+//!                          └──── TickOrder ───────┘    └── state store
+//! ```
+//!
+//! The tick thread steps at its own pace and never waits for I/O; the durable task owns journal, gate, and checkpointer, and is the only
+//! one that talks to the store and to players. Both ask the zone's [`LeaseGuard`] before they act.
+
+mod adopt;
+mod durable;
+mod egress;
+mod guard;
+mod tick;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use crossbeam::channel::Sender;
+use everhold_protocol::{Tick, ZoneName};
+use tokio::sync::{mpsc, oneshot};
+
+pub use adopt::{AdoptError, adopt};
+pub use egress::PendingAttach;
+pub use guard::LeaseGuard;
+
+use crate::durability::gate::Durability;
+use crate::durability::store::{CheckpointHead, Position, StateStore};
+use crate::ingress::inbox::InboxEntry;
+use crate::ingress::{AttachToken, Input};
+use crate::io::report::Reporter;
+use crate::io::transport::Conn;
+use crate::limits::INBOX_ENTRIES_MAX;
+use crate::ownership::Grant;
+use crate::replication::ViewConfig;
+use crate::zone::Zone;
+
+/// What a zone needs besides its state.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// When output may leave.
+    pub durability: Durability,
+    /// Ticks between deltas, and at most between bases.
+    pub checkpoint_ticks: (u64, u64),
+    /// What a player sees.
+    pub view: ViewConfig,
+    /// What the rules are, for `EpochStart`.
+    pub rules_id: [u8; 32],
+}
+
+/// Counters that tick thread, durable task, lease keeper, and router share.
+#[derive(Debug, Default)]
+pub struct ZoneGauges {
+    /// The newest tick stepped.
+    pub tick: AtomicU64,
+    /// The newest tick whose output may leave.
+    pub released_tick: AtomicU64,
+    /// Attached sessions.
+    pub attached: AtomicU32,
+    /// The zone is over: nothing of it may be renewed, routed to, or awaited.
+    pub ended: AtomicBool,
+}
+
+/// The router's handle on a hosted zone. Cheap to clone.
+#[derive(Clone)]
+pub struct ZoneHandle {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right it is hosted by.
+    pub grant: Grant,
+    /// The lease, asked before every tick and every release.
+    pub guard: Arc<LeaseGuard>,
+    /// What it is up to.
+    pub gauges: Arc<ZoneGauges>,
+    entries: Sender<InboxEntry>,
+    orders: mpsc::UnboundedSender<HostOrder>,
+}
+
+/// What the router asks of the durable task. Unbounded, because each order stands for a connection, and those are bounded.
+pub(crate) enum HostOrder {
+    /// A `Join` or `Resume` of this connection is on its way through the zone.
+    Attach(AttachToken, Box<PendingAttach>),
+    /// The connection is gone.
+    Gone(AttachToken),
+    /// Step no more, write the last base, and say when it is stored.
+    Stop(oneshot::Sender<()>),
+}
+
+impl ZoneHandle {
+    /// Sends a connection's `Join` or `Resume` through the zone; the reply goes to the connection when it is released.
+    /// `false`: the inbox is full, and nothing was sent.
+    #[must_use]
+    pub fn attach(&self, conn: Conn, input: Input, secret: [u8; 32]) -> bool {
+        let token = conn.token();
+        let pending = PendingAttach { conn, secret };
+        // The order first: the reply must find its connection.
+        let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
+        ordered && self.entries.try_send(InboxEntry::Input(input)).is_ok()
+    }
+
+    /// Tells the zone that a connection is gone. A host that has ended has no sessions to detach.
+    pub fn detach(&self, token: AttachToken) {
+        let _ended_before = self.orders.send(HostOrder::Gone(token));
+    }
+
+    /// Stops the zone in good order: its last tick, a full base, everything acknowledged. Resolves when the lease may be released.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.orders.send(HostOrder::Stop(done)).is_ok() {
+            let _ended_before = stopped.await;
+        }
+    }
+
+    /// The newest tick stepped.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.gauges.tick.load(Ordering::Relaxed)
+    }
+
+    /// Whether the zone still runs here.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.gauges.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Why a hosted zone is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndReason {
+    /// Somebody else was granted the zone, or the store refused a write.
+    #[error("fenced")]
+    Fenced,
+    /// The store has another history of this epoch. Both are kept.
+    #[error("the store holds another record at the same tick of this epoch")]
+    Fork,
+    /// The lease ran out, and the zone must not act; somebody adopts it from the store.
+    #[error("suspended: the lease ran out")]
+    Suspended,
+    /// The store answers with what nobody wrote.
+    #[error("the store's data is corrupt")]
+    Corrupt,
+    /// The store lost the zone's data, and what is in memory does not reach back far enough.
+    #[error("the store lost the zone's data")]
+    Lost,
+    /// A rule panicked; the World was thrown away.
+    #[error("tick {0} failed: {1}")]
+    Panicked(Tick, String),
+    /// A stop in good order.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Starts hosting `zone`, whose last stored record is `last` and whose store has the checkpoints `chain`. `ended` hears once, when it is over. Call it inside the runtime that
+/// is to carry the durable task.
+pub fn start(
+    config: HostConfig,
+    zone: Zone,
+    last: Position,
+    chain: &[CheckpointHead],
+    services: HostServices,
+) -> std::io::Result<ZoneHandle> {
+    let gauges = Arc::new(ZoneGauges::default());
+    gauges.tick.store(zone.tick(), Ordering::Relaxed);
+    gauges.released_tick.store(last.tick, Ordering::Relaxed);
+    let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let (tick_orders, tick_ordered) = crossbeam::channel::unbounded();
+    let (ticks, ticked) = mpsc::channel(tick::UNACKNOWLEDGED_TICKS_MAX as usize * 2);
+    let guard = Arc::clone(&services.guard);
+    let handle = ZoneHandle {
+        zone: config.zone.clone(),
+        grant: config.grant,
+        guard: Arc::clone(&guard),
+        gauges: Arc::clone(&gauges),
+        entries,
+        orders,
+    };
+    let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone());
+    let thread = tick::TickThread::new(
+        &config,
+        zone,
+        last,
+        guard,
+        Arc::clone(&gauges),
+        inbox,
+        tick_ordered,
+        ticks,
+    );
+    std::thread::Builder::new()
+        .name(format!("zone-{}", config.zone))
+        .spawn(move || thread.run())?;
+    tokio::spawn(
+        durable::DurableTask::new(config, last, chain, services, gauges, egress, tick_orders).run(ticked, ordered),
+    );
+    Ok(handle)
+}
+
+/// What a host uses of the process around it.
+pub struct HostServices {
+    /// Where records and checkpoints go.
+    pub store: Arc<dyn StateStore>,
+    /// The zone's lease.
+    pub guard: Arc<LeaseGuard>,
+    /// Living shards to name to clients.
+    pub peers: Arc<dyn Fn() -> Vec<std::net::SocketAddr> + Send + Sync>,
+    /// Where the run is told.
+    pub reporter: Reporter,
+    /// Hears why the zone is over.
+    pub ended: mpsc::UnboundedSender<(ZoneName, Grant, EndReason)>,
+}

@@ -1,0 +1,425 @@
+//! The durable task of a hosted zone: appends its records, writes its checkpoints, and lets its output go when the gate says so.
+//!
+//! All decisions are made by pure machines ([`Journal`], [`Gate`], [`Checkpointer`], the lease); this task feeds them answers and does
+//! what they ask, one store operation of each kind at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use everhold_protocol::SessionId;
+use hdrhistogram::Histogram;
+use tokio::sync::{mpsc, oneshot};
+
+use super::egress::Egress;
+use super::tick::{TickMessage, TickOrder, TickOut};
+use super::{EndReason, HostConfig, HostOrder, HostServices, ZoneGauges};
+use crate::durability::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
+use crate::durability::gate::Gate;
+use crate::durability::journal::{Journal, JournalEvent, StopReason};
+use crate::durability::store::{AppendAnswer, CheckpointHead, Position, StoreError};
+use crate::io::report::{ShardEvent, ZoneRun, buckets};
+use crate::ownership::lease::LeaseState;
+use crate::zone::{Cut, Outputs};
+
+/// A store operation that takes longer counts as unanswered; the same is sent again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The task looks after lease and gate at least this often, even if nothing happens.
+const PULSE: Duration = Duration::from_millis(20);
+
+/// The run is told once a second.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+
+type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+pub(super) struct DurableTask {
+    config: HostConfig,
+    services: HostServices,
+    gauges: Arc<ZoneGauges>,
+    journal: Journal,
+    gate: Gate<Vec<(SessionId, Bytes)>, Outputs>,
+    checkpointer: Checkpointer,
+    egress: Egress,
+    tick_orders: crossbeam::channel::Sender<TickOrder>,
+    append: Option<StoreFuture<AppendAnswer>>,
+    append_sent: Instant,
+    append_after: Instant,
+    write: Option<(Write, StoreFuture<()>)>,
+    write_after: Instant,
+    stopping: Option<oneshot::Sender<()>>,
+    sealed: bool,
+    run: Run,
+}
+
+/// What of a checkpoint is being written.
+#[derive(Clone, Copy)]
+enum Write {
+    Part,
+    Head,
+}
+
+/// How the zone has run so far, for the report.
+struct Run {
+    started: Instant,
+    told_at: Instant,
+    ticks: u64,
+    tick_us: Histogram<u64>,
+    append_us: Histogram<u64>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let histogram = || Histogram::new(3).expect("three digits are allowed");
+        let now = Instant::now();
+        Self {
+            started: now,
+            told_at: now,
+            ticks: 0,
+            tick_us: histogram(),
+            append_us: histogram(),
+        }
+    }
+}
+
+impl DurableTask {
+    pub(super) fn new(
+        config: HostConfig,
+        last: Position,
+        chain: &[CheckpointHead],
+        services: HostServices,
+        gauges: Arc<ZoneGauges>,
+        egress: Egress,
+        tick_orders: crossbeam::channel::Sender<TickOrder>,
+    ) -> Self {
+        let epoch = config.grant.epoch.number();
+        let (delta_ticks, base_ticks) = config.checkpoint_ticks;
+        let plan = CheckpointConfig {
+            delta_ticks,
+            base_ticks,
+            ..CheckpointConfig::new(config.tick_hz)
+        };
+        let now = Instant::now();
+        Self {
+            journal: Journal::new(epoch, last),
+            gate: Gate::new(config.durability, epoch, last.tick),
+            checkpointer: Checkpointer::new(plan, chain, last.tick),
+            config,
+            services,
+            gauges,
+            egress,
+            tick_orders,
+            append: None,
+            append_sent: now,
+            append_after: now,
+            write: None,
+            write_after: now,
+            stopping: None,
+            sealed: false,
+            run: Run::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut ticked: mpsc::Receiver<TickMessage>,
+        mut ordered: mpsc::UnboundedReceiver<HostOrder>,
+    ) {
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let reason = loop {
+            let step = tokio::select! {
+                message = ticked.recv(), if !self.sealed => self.handle_tick_message(message),
+                Some(order) = ordered.recv() => {
+                    self.handle_order(order);
+                    Ok(())
+                }
+                answer = poll(self.append.as_mut()) => self.handle_append(answer),
+                answer = poll(self.write.as_mut().map(|(_, future)| future)) => self.handle_write(answer),
+                _ = pulse.tick() => Ok(()),
+            };
+            if let Err(reason) = step.and_then(|()| self.advance()) {
+                break reason;
+            }
+        };
+        self.end(reason);
+    }
+
+    fn handle_tick_message(&mut self, message: Option<TickMessage>) -> Result<(), EndReason> {
+        match message {
+            Some(TickMessage::Ticked(out)) => {
+                self.handle_tick(*out);
+                Ok(())
+            }
+            Some(TickMessage::Panicked(tick, text)) => Err(EndReason::Panicked(tick, text)),
+            None if self.stopping.is_some() => {
+                self.sealed = true;
+                Ok(())
+            }
+            None => Err(EndReason::Panicked(
+                self.journal.last().tick + 1,
+                "the tick thread is gone".to_owned(),
+            )),
+        }
+    }
+
+    fn handle_tick(&mut self, out: TickOut) {
+        self.run.ticks += 1;
+        // The histogram grows as it must; a value of µs in a u64 always fits.
+        let _fits = self
+            .run
+            .tick_us
+            .record(u64::try_from(out.work.as_micros()).unwrap_or(u64::MAX));
+        let tick = out.told.tick;
+        let position = Position {
+            epoch: self.config.grant.epoch.number(),
+            tick,
+            hash: out.record.hash,
+        };
+        self.journal
+            .push(out.record)
+            .expect("the tick thread holds long before the ring is full");
+        self.gate.hold(tick, out.shown, out.told);
+        self.checkpointer.handle_tick(tick);
+        if let Some(capture) = out.capture {
+            self.checkpointer.handle_captured(position, capture);
+        }
+    }
+
+    fn handle_order(&mut self, order: HostOrder) {
+        match order {
+            HostOrder::Attach(token, pending) => self.egress.expect(token, *pending),
+            HostOrder::Gone(token) => self.egress.forget(token),
+            HostOrder::Stop(done) => {
+                self.stopping = Some(done);
+                self.checkpointer.handle_base_wanted();
+            }
+        }
+    }
+
+    fn handle_append(&mut self, answer: Result<AppendAnswer, StoreError>) -> Result<(), EndReason> {
+        self.append = None;
+        let _fits = self
+            .run
+            .append_us
+            .record(u64::try_from(self.append_sent.elapsed().as_micros()).unwrap_or(u64::MAX));
+        if let Err(error) = &answer {
+            tracing::warn!(zone = %self.config.zone, %error, "an append was not confirmed");
+        }
+        match self.journal.handle_answer(answer.as_ref().copied()) {
+            JournalEvent::Acknowledged { position } => self.acknowledge(position),
+            JournalEvent::Retry { after_ms } => self.append_after = Instant::now() + Duration::from_millis(after_ms),
+            JournalEvent::Resend { from } => {
+                tracing::warn!(zone = %self.config.zone, from, "the store has a gap; its records are sent again");
+            }
+            JournalEvent::Reseed => {
+                tracing::warn!(zone = %self.config.zone, "the store's gap is older than memory; a base will bridge it");
+                self.checkpointer.handle_reseed_wanted();
+            }
+            JournalEvent::Stop(reason) => return Err(self.end_reason(reason)),
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, position: Position) {
+        self.gate.handle_acknowledged(position.tick);
+    }
+
+    fn handle_write(&mut self, answer: Result<(), StoreError>) -> Result<(), EndReason> {
+        let (write, _done) = self.write.take().expect("an answer belongs to a write in flight");
+        match (write, answer) {
+            (Write::Part, Ok(())) => self.checkpointer.handle_part_put(),
+            (Write::Head, Ok(())) => self.checkpointer.handle_head_moved(),
+            (_, Err(error)) => {
+                tracing::warn!(zone = %self.config.zone, %error, "a checkpoint was not written");
+                match self.checkpointer.handle_failed(&error) {
+                    CheckpointEvent::Later { after_ms } => {
+                        self.write_after = Instant::now() + Duration::from_millis(after_ms);
+                    }
+                    CheckpointEvent::Stop(reason) => return Err(self.end_reason(reason)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts whatever may be started, and releases whatever may leave.
+    fn advance(&mut self) -> Result<(), EndReason> {
+        match self.services.guard.over() {
+            Some(LeaseState::Lost) => return Err(EndReason::Fenced),
+            Some(_) => return Err(EndReason::Suspended),
+            None => {}
+        }
+        if self.services.guard.may_act() {
+            self.start_append();
+            self.start_checkpoint_step();
+        }
+        self.release();
+        if self.run.told_at.elapsed() >= STATS_EVERY {
+            self.tell_run();
+        }
+        if self.stopping.is_some() && self.sealed && self.journal.unacknowledged() == 0 && self.checkpointer.is_idle() {
+            return Err(EndReason::Stopped);
+        }
+        Ok(())
+    }
+
+    fn start_append(&mut self) {
+        if self.append.is_some() || Instant::now() < self.append_after {
+            return;
+        }
+        let Some(records) = self.journal.poll_append() else {
+            return;
+        };
+        let (store, zone, grant) = (
+            Arc::clone(&self.services.store),
+            self.config.zone.clone(),
+            self.config.grant,
+        );
+        self.append_sent = Instant::now();
+        self.append = Some(Box::pin(
+            async move { in_time(store.append(&zone, grant, &records)).await },
+        ));
+    }
+
+    fn start_checkpoint_step(&mut self) {
+        self.checkpointer.handle_released(self.gate.released_tick());
+        while self.write.is_none() && Instant::now() >= self.write_after {
+            let Some(command) = self.checkpointer.poll_command() else {
+                return;
+            };
+            match command {
+                CheckpointCommand::Cut(cut) => self.order(match (&self.stopping, cut) {
+                    (Some(_), Cut::Base) => TickOrder::Seal,
+                    _ => TickOrder::Cut(cut),
+                }),
+                CheckpointCommand::CaptureConfirmed(head) => self.confirm_capture(head),
+                CheckpointCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
+                CheckpointCommand::PutPart { position, index, bytes } => {
+                    let (store, zone, grant) = self.store();
+                    let put = async move { in_time(store.put_part(&zone, grant, position, index, bytes)).await };
+                    self.write = Some((Write::Part, Box::pin(put)));
+                }
+                CheckpointCommand::MoveHead(head) => {
+                    let (store, zone, grant) = self.store();
+                    let moved = async move { in_time(store.move_head(&zone, grant, head)).await };
+                    self.write = Some((Write::Head, Box::pin(moved)));
+                }
+            }
+        }
+    }
+
+    fn confirm_capture(&mut self, head: CheckpointHead) {
+        self.order(TickOrder::CaptureConfirmed);
+        if head.kind == crate::durability::store::CheckpointKind::Base {
+            if self.journal.is_reseeding()
+                && let JournalEvent::Acknowledged { position } = self.journal.handle_reseeded(head.position)
+            {
+                self.acknowledge(position);
+            }
+            self.journal.forget(head.position.tick);
+        }
+    }
+
+    /// The gate's check stands immediately before the sending: after a pause of the process at most what was being sent leaves.
+    fn release(&mut self) {
+        if !self.services.guard.may_speak() {
+            self.gate.close();
+            return;
+        }
+        self.gate.open();
+        if let Some(told) = self.gate.poll_told() {
+            let peers = (self.services.peers)();
+            self.egress.tell(told, &peers);
+            while let Some(told) = self.gate.poll_told() {
+                self.egress.tell(told, &peers);
+            }
+        }
+        while let Some(shown) = self.gate.poll_shown() {
+            self.egress.show(shown);
+        }
+        self.gauges
+            .released_tick
+            .store(self.gate.released_tick(), Ordering::Release);
+    }
+
+    fn tell_run(&mut self) {
+        self.run.told_at = Instant::now();
+        let run = ZoneRun {
+            zone: self.config.zone.clone(),
+            epoch: self.config.grant.epoch.number(),
+            ticks: self.run.ticks,
+            tick: self.gauges.tick.load(Ordering::Relaxed),
+            released_tick: self.gate.released_tick(),
+            seconds: self.run.started.elapsed().as_secs_f64(),
+            players: self.gauges.attached.load(Ordering::Relaxed),
+            tick_us: buckets(&self.run.tick_us),
+            append_us: buckets(&self.run.append_us),
+        };
+        self.services.reporter.tell(&ShardEvent::Stats(run));
+    }
+
+    /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still held is told.
+    fn end(mut self, reason: EndReason) {
+        self.gauges.ended.store(true, Ordering::Release);
+        self.egress.end();
+        self.tell_run();
+        let zone = self.config.zone.clone();
+        tracing::info!(%zone, epoch = self.config.grant.epoch.number(), %reason, "a zone is over here");
+        self.services.reporter.tell(&ShardEvent::Ended {
+            zone: zone.clone(),
+            epoch: self.config.grant.epoch.number(),
+            reason: reason.to_string(),
+            released_tick: self.gate.released_tick(),
+        });
+        if let Some(done) = self.stopping.take() {
+            let _nobody_waits = done.send(());
+        }
+        let _process_ends = self.services.ended.send((zone, self.config.grant, reason));
+    }
+
+    fn end_reason(&self, reason: StopReason) -> EndReason {
+        match reason {
+            StopReason::Fenced => EndReason::Fenced,
+            StopReason::Fork => EndReason::Fork,
+            StopReason::Lost => EndReason::Lost,
+            StopReason::Corrupt => EndReason::Corrupt,
+        }
+    }
+
+    fn order(&self, order: TickOrder) {
+        // A tick thread that is gone has said why, or was sealed.
+        let _ended_before = self.tick_orders.send(order);
+    }
+
+    fn store(
+        &self,
+    ) -> (
+        Arc<dyn crate::durability::store::StateStore>,
+        everhold_protocol::ZoneName,
+        crate::ownership::Grant,
+    ) {
+        (
+            Arc::clone(&self.services.store),
+            self.config.zone.clone(),
+            self.config.grant,
+        )
+    }
+}
+
+/// Resolves when the future does; never, if there is none.
+async fn poll<T>(future: Option<&mut StoreFuture<T>>) -> Result<T, StoreError> {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn in_time<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(STORE_TIMEOUT, operation)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {STORE_TIMEOUT:?}"))))
+}

@@ -1,0 +1,200 @@
+//! Egress: what the gate has released goes to the connections it is for. Nothing else in a host talks to players.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use crossbeam::channel::{Sender, TrySendError};
+use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
+
+use crate::durability::gate::Released;
+use crate::ingress::inbox::InboxEntry;
+use crate::ingress::{AttachToken, Input};
+use crate::io::transport::{Conn, Route};
+use crate::zone::{Outputs, Reply};
+
+/// A connection whose `Join` or `Resume` is on its way through the zone.
+pub struct PendingAttach {
+    /// Who asked.
+    pub conn: Conn,
+    /// What the reply carries, whose hash is in the input.
+    pub secret: [u8; 32],
+}
+
+/// The zone's connections.
+pub(super) struct Egress {
+    zone: ZoneName,
+    tick_hz: u16,
+    entries: Sender<InboxEntry>,
+    pending: HashMap<AttachToken, PendingAttach>,
+    attached: HashMap<SessionId, Conn>,
+    sessions: HashMap<AttachToken, SessionId>,
+    /// Connections that are gone, but whose `Detach` the inbox has not taken yet.
+    leaving: Vec<(SessionId, AttachToken)>,
+}
+
+impl Egress {
+    /// `entries` is where the frames of attached connections go.
+    pub(super) fn new(zone: ZoneName, tick_hz: u16, entries: Sender<InboxEntry>) -> Self {
+        Self {
+            zone,
+            tick_hz,
+            entries,
+            pending: HashMap::new(),
+            attached: HashMap::new(),
+            sessions: HashMap::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    /// A reply to this connection will come.
+    pub(super) fn expect(&mut self, token: AttachToken, pending: PendingAttach) {
+        self.pending.insert(token, pending);
+    }
+
+    /// The connection is gone: the zone must hear of it, now if it is attached, else when it would be.
+    pub(super) fn forget(&mut self, token: AttachToken) {
+        if let Some(session) = self.sessions.remove(&token) {
+            self.attached.remove(&session);
+            self.leaving.push((session, token));
+        }
+        self.pending.remove(&token);
+        self.send_leaves();
+    }
+
+    /// Sends what replies and events the gate has released, replies first: a client hears `Attached` before anything of the session.
+    pub(super) fn tell(&mut self, released: Released<Outputs>, peers: &[SocketAddr]) {
+        let (epoch, tick) = (released.epoch(), released.tick());
+        let outputs = released.into_inner();
+        for (token, reply) in outputs.replies {
+            match reply {
+                Reply::Attached {
+                    session,
+                    last_input_seq,
+                    event_seq,
+                    own,
+                    missed,
+                } => {
+                    let welcome = Welcome {
+                        epoch,
+                        tick,
+                        session,
+                        last_input_seq,
+                        event_seq,
+                        own,
+                        missed,
+                    };
+                    self.welcome(token, welcome, peers);
+                }
+                Reply::Refused(code) => {
+                    if let Some(pending) = self.pending.remove(&token) {
+                        pending.conn.close(code, refusal_text(code));
+                    }
+                }
+                Reply::Superseded(session) => self.supersede(session, token),
+            }
+        }
+        for (session, event) in outputs.events {
+            if let Some(conn) = self.attached.get(&session) {
+                conn.send_control(&ServerMessage::Event(event));
+            }
+        }
+        self.send_leaves();
+    }
+
+    /// Sends released snapshots. A datagram that a congested connection drops is superseded by the next.
+    pub(super) fn show(&mut self, released: Released<Vec<(SessionId, Bytes)>>) {
+        for (session, snapshot) in released.into_inner() {
+            if let Some(conn) = self.attached.get(&session) {
+                conn.send_datagram(snapshot);
+            }
+        }
+    }
+
+    /// Closes every connection, so that clients look elsewhere at once. A close says nothing of the world, so even a process that has
+    /// lost its right to speak may send it; a client whose answer is still held would otherwise wait for it in vain.
+    pub(super) fn end(&mut self) {
+        let attached = self.attached.drain().map(|(_, conn)| conn);
+        let pending = self.pending.drain().map(|(_, pending)| pending.conn);
+        for conn in attached.chain(pending) {
+            conn.unbind();
+            conn.close(RefusalCode::Stopping, refusal_text(RefusalCode::Stopping));
+        }
+        self.sessions.clear();
+    }
+
+    fn welcome(&mut self, token: AttachToken, welcome: Welcome, peers: &[SocketAddr]) {
+        let session = welcome.session;
+        let Some(PendingAttach { conn, secret }) = self.pending.remove(&token) else {
+            // It went away while its input was on its way; the session that it woke must not stay awake.
+            self.leaving.push((session, token));
+            return;
+        };
+        conn.bind(Route {
+            session,
+            epoch: welcome.epoch,
+            inbox: self.entries.clone(),
+        });
+        conn.send_control(&ServerMessage::Attached {
+            epoch: welcome.epoch,
+            zone: self.zone.clone(),
+            session,
+            secret,
+            tick_hz: self.tick_hz,
+            resumed_tick: welcome.tick,
+            last_input_seq: welcome.last_input_seq,
+            event_seq: welcome.event_seq,
+            rewound_ticks: 0,
+            own: welcome.own,
+            peers: peers.to_vec(),
+        });
+        for event in welcome.missed {
+            conn.send_control(&ServerMessage::Event(event));
+        }
+        self.sessions.insert(token, session);
+        self.attached.insert(session, conn);
+    }
+
+    fn supersede(&mut self, session: SessionId, token: AttachToken) {
+        if self.sessions.remove(&token).is_none() {
+            return;
+        }
+        if let Some(old) = self.attached.remove(&session) {
+            old.unbind();
+            old.close(RefusalCode::Superseded, refusal_text(RefusalCode::Superseded));
+        }
+    }
+
+    /// Hands waiting `Detach`es to the inbox, as far as it has room; the rest waits for the next call.
+    fn send_leaves(&mut self) {
+        let entries = &self.entries;
+        self.leaving.retain(|(session, token)| {
+            let detach = InboxEntry::Input(Input::Detach {
+                session: *session,
+                token: *token,
+            });
+            matches!(entries.try_send(detach), Err(TrySendError::Full(_)))
+        });
+    }
+}
+
+struct Welcome {
+    epoch: u32,
+    tick: Tick,
+    session: SessionId,
+    last_input_seq: u32,
+    event_seq: u32,
+    own: OwnState,
+    missed: Vec<SeqEvent>,
+}
+
+fn refusal_text(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::TicketUsed => "the ticket was used before",
+        RefusalCode::SessionUnknown => "no such session, or not its secret: log in again",
+        RefusalCode::Superseded => "a newer connection speaks for the session",
+        RefusalCode::Full => "the zone is full",
+        RefusalCode::Stopping => "the zone is no longer served here; another shard will answer",
+        _ => "refused by the zone",
+    }
+}

@@ -1,0 +1,251 @@
+//! The tick thread: drains the inbox, freezes the record, steps the zone, and hands everything on. It waits for nothing but its next tick.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, TryRecvError};
+use everhold_protocol::{SessionId, Tick};
+use tokio::sync::mpsc;
+
+use super::{HostConfig, LeaseGuard, ZoneGauges};
+use crate::durability::record::Record;
+use crate::durability::store::{Position, RecordHash, StoredRecord};
+use crate::ingress::inbox::{Inbox, InboxEntry};
+use crate::ingress::{AttachToken, Input};
+use crate::replication::Replicator;
+use crate::zone::{Capture, Cut, Outputs, Reply, Scene, Zone};
+
+/// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a
+/// store that is gone does not make players act in a world that they cannot see.
+pub(super) const UNACKNOWLEDGED_TICKS_MAX: u64 = 40;
+
+/// A digest goes into every so-many-th record: once a second at 20 Hz, for it costs as much as a step does.
+const DIGEST_EVERY_TICKS: u64 = 20;
+
+/// Ticks that are caught up in one go after a late one. More would be a burst that clients cannot use; the rest of the delay is let go.
+const CATCH_UP_TICKS_MAX: u32 = 2;
+
+/// Slower speed of game time is not used yet: snapshots say real time.
+const REAL_TIME: u8 = 255;
+
+/// What one tick hands on.
+pub(super) struct TickOut {
+    pub(super) record: StoredRecord,
+    pub(super) told: Outputs,
+    pub(super) shown: Vec<(SessionId, Bytes)>,
+    pub(super) capture: Option<Capture>,
+    pub(super) work: Duration,
+}
+
+/// What the tick thread says to the durable task.
+pub(super) enum TickMessage {
+    Ticked(Box<TickOut>),
+    /// The last message: why the thread is over.
+    Panicked(Tick, String),
+}
+
+/// What the durable task asks of the tick thread.
+pub(super) enum TickOrder {
+    Cut(Cut),
+    CaptureConfirmed,
+    CaptureFailed,
+    /// One more tick, with a full base, and no other.
+    Seal,
+}
+
+pub(super) struct TickThread {
+    zone: Zone,
+    scene: Scene,
+    replicator: Replicator,
+    inbox: Inbox,
+    inputs: Vec<Input>,
+    epoch: u32,
+    prev_hash: RecordHash,
+    period: Duration,
+    guard: Arc<LeaseGuard>,
+    gauges: Arc<ZoneGauges>,
+    entries: Receiver<InboxEntry>,
+    orders: Receiver<TickOrder>,
+    out: mpsc::Sender<TickMessage>,
+    cut: Option<Cut>,
+    sealing: bool,
+}
+
+impl TickThread {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the ends of the channels that `host::start` has just made, named there"
+    )]
+    pub(super) fn new(
+        config: &HostConfig,
+        zone: Zone,
+        last: Position,
+        guard: Arc<LeaseGuard>,
+        gauges: Arc<ZoneGauges>,
+        entries: Receiver<InboxEntry>,
+        orders: Receiver<TickOrder>,
+        out: mpsc::Sender<TickMessage>,
+    ) -> Self {
+        let epoch = config.grant.epoch.number();
+        let start = Input::EpochStart {
+            epoch,
+            nonce: config.grant.nonce.0,
+            rules_id: config.rules_id,
+        };
+        Self {
+            zone,
+            scene: Scene::default(),
+            replicator: Replicator::new(config.view),
+            inbox: Inbox::default(),
+            inputs: vec![start],
+            epoch,
+            prev_hash: last.hash,
+            period: Duration::from_secs(1) / u32::from(config.tick_hz),
+            guard,
+            gauges,
+            entries,
+            orders,
+            out,
+            cut: None,
+            sealing: false,
+        }
+    }
+
+    /// Runs until the zone ends. A panic in a rule throws the World away with the thread; nothing of that tick is told.
+    pub(super) fn run(mut self) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.run_ticks()));
+        if let Err(panic) = outcome {
+            let text = panic_text(panic.as_ref());
+            let tick = self.zone.tick() + 1;
+            tracing::error!(tick, panic = text, "a rule failed; this zone's world is thrown away");
+            // The durable task reads this, or has ended before for another reason.
+            let _ended_before = self.out.blocking_send(TickMessage::Panicked(tick, text));
+        }
+        self.gauges.ended.store(true, Ordering::Release);
+    }
+
+    fn run_ticks(&mut self) {
+        let mut due = Instant::now();
+        loop {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if self.gauges.ended.load(Ordering::Acquire) || !self.take_orders() {
+                return;
+            }
+            if !self.may_tick() {
+                due = Instant::now() + self.period / 4;
+                continue;
+            }
+            if !self.tick() {
+                return;
+            }
+            due += self.period;
+            let late = Instant::now().saturating_duration_since(due);
+            if late > self.period * CATCH_UP_TICKS_MAX {
+                due = Instant::now();
+            }
+        }
+    }
+
+    /// `false`: the durable task is gone.
+    fn take_orders(&mut self) -> bool {
+        loop {
+            match self.orders.try_recv() {
+                Ok(TickOrder::Cut(cut)) => self.cut = Some(cut),
+                Ok(TickOrder::CaptureConfirmed) => self.zone.capture_confirmed(),
+                Ok(TickOrder::CaptureFailed) => self.zone.capture_failed(),
+                Ok(TickOrder::Seal) => self.sealing = true,
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Whether lease and store allow a tick now. A hold is declared, so that the lease keeper tells it from a wedged tick.
+    fn may_tick(&self) -> bool {
+        let behind = self
+            .zone
+            .tick()
+            .saturating_sub(self.gauges.released_tick.load(Ordering::Acquire));
+        let holding = behind >= UNACKNOWLEDGED_TICKS_MAX || self.out.capacity() == 0;
+        if holding {
+            self.guard.declare_pause();
+        }
+        self.guard.may_act() && !holding
+    }
+
+    /// One tick. `false`: it was the last.
+    fn tick(&mut self) -> bool {
+        let started = Instant::now();
+        self.inbox.drain(self.entries.try_iter(), &mut self.inputs);
+        let record = self.freeze();
+        let told = self.zone.step(&self.inputs);
+        self.inputs.clear();
+        self.note_attaches(&told);
+        self.zone.scene(&mut self.scene);
+        let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, REAL_TIME);
+        let cut = if self.sealing { Some(Cut::Base) } else { self.cut.take() };
+        let capture = cut.map(|cut| self.zone.capture(cut));
+        self.guard.note_tick();
+        self.gauges.tick.store(told.tick, Ordering::Release);
+        self.gauges.attached.store(
+            u32::try_from(self.scene.sessions.len()).unwrap_or(u32::MAX),
+            Ordering::Relaxed,
+        );
+        let out = TickOut {
+            record,
+            told,
+            shown,
+            capture,
+            work: started.elapsed(),
+        };
+        // `may_tick` saw room, and this thread is the only sender.
+        self.out.try_send(TickMessage::Ticked(Box::new(out))).is_ok() && !self.sealing
+    }
+
+    /// Freezes the tick's record before anything is stepped: what happens is decided by it alone.
+    fn freeze(&mut self) -> StoredRecord {
+        let tick = self.zone.tick() + 1;
+        let digest_due = tick.is_multiple_of(DIGEST_EVERY_TICKS);
+        let record = Record {
+            epoch: self.epoch,
+            tick,
+            prev_hash: self.prev_hash,
+            digest_before: digest_due.then(|| self.zone.digest()),
+            inputs: std::mem::take(&mut self.inputs),
+        };
+        let stored = record.encode();
+        self.prev_hash = stored.hash;
+        self.inputs = record.inputs;
+        stored
+    }
+
+    /// The inbox must know whose frames count, and from which one on, before the next tick drains it.
+    fn note_attaches(&mut self, told: &Outputs) {
+        for (token, reply) in &told.replies {
+            match reply {
+                Reply::Attached {
+                    session,
+                    last_input_seq,
+                    ..
+                } => {
+                    self.inbox.note_attached(*session, *token, *last_input_seq);
+                }
+                Reply::Superseded(session) => self.note_superseded(*session, *token),
+                Reply::Refused(_) => {}
+            }
+        }
+    }
+
+    fn note_superseded(&mut self, session: SessionId, token: AttachToken) {
+        self.inbox.note_detached(session, token);
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
+}

@@ -1,0 +1,260 @@
+//! The keeper holds this process's leases. It has its own thread and runtime, so that neither sockets nor a busy store can starve a
+//! renewal; it renews a zone only if its tick advanced or it stands still on purpose, so that a wedged tick loses its lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::durability::store::StateStore;
+use crate::io::clock;
+use crate::io::host::{LeaseGuard, ZoneGauges};
+use crate::io::router::RouterEvent;
+use crate::ownership::contender::{Contender, ContenderConfig};
+use crate::ownership::lease::{Lease, LeaseCommand, LeaseConfig};
+use crate::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce};
+
+/// A zone was granted to this process and waits to be adopted.
+pub struct Granted {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+    /// The lease, renewed from now on.
+    pub guard: Arc<LeaseGuard>,
+    /// When it was granted, on `CLOCK_BOOTTIME`.
+    pub at: Duration,
+}
+
+/// What the shard asks of the keeper.
+pub enum KeeperOrder {
+    /// The zone is adopted and runs with these gauges.
+    Hosted(ZoneName, Arc<ZoneGauges>),
+    /// The zone is over here: renew it no more, and release it if that is how it ended.
+    Ended(ZoneName, Grant, After),
+    /// Withdraw from the directory, claim nothing more, and stop once all that was asked before is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What becomes of the lease of a zone that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Anybody may claim it at once.
+    Release,
+    /// It runs out.
+    Expire,
+    /// It runs out, and this process does not claim it again: its world failed here.
+    Shun,
+}
+
+/// What the keeper works with.
+pub struct Keeper {
+    authority: Arc<dyn Authority>,
+    store: Arc<dyn StateStore>,
+    me: Nonce,
+    addr: SocketAddr,
+    lease: LeaseConfig,
+    contender: Contender,
+    held: BTreeMap<ZoneName, Held>,
+    shunned: BTreeSet<ZoneName>,
+    announce_at: Duration,
+    granted: mpsc::UnboundedSender<Granted>,
+    router: mpsc::UnboundedSender<RouterEvent>,
+}
+
+struct Held {
+    grant: Grant,
+    guard: Arc<LeaseGuard>,
+    gauges: Option<Arc<ZoneGauges>>,
+}
+
+impl Keeper {
+    /// A keeper that holds nothing yet. `me` serves players at `addr`.
+    pub fn new(
+        (authority, store): (Arc<dyn Authority>, Arc<dyn StateStore>),
+        (me, addr): (Nonce, SocketAddr),
+        lease: LeaseConfig,
+        contender: ContenderConfig,
+        granted: mpsc::UnboundedSender<Granted>,
+        router: mpsc::UnboundedSender<RouterEvent>,
+    ) -> Self {
+        Self {
+            authority,
+            store,
+            me,
+            addr,
+            lease,
+            contender: Contender::new(contender),
+            held: BTreeMap::new(),
+            shunned: BTreeSet::new(),
+            announce_at: Duration::ZERO,
+            granted,
+            router,
+        }
+    }
+
+    /// Starts the keeper's thread; it ends with [`KeeperOrder::Stop`] or when the sender of orders is gone.
+    pub fn spawn(self, orders: mpsc::UnboundedReceiver<KeeperOrder>) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("lease-keeper".to_owned())
+            .spawn(move || runtime.block_on(self.run(orders)))?;
+        Ok(())
+    }
+
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<KeeperOrder>) {
+        // Ten looks at the leases between two renewals: a release is noticed in a tenth of a second, and so is a pause.
+        let period = (self.lease.renew_every / 10).max(Duration::from_millis(10));
+        let mut turns = tokio::time::interval(period);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = turns.tick() => self.turn().await,
+                order = orders.recv() => match order {
+                    Some(KeeperOrder::Hosted(zone, gauges)) => self.note_hosted(&zone, gauges),
+                    Some(KeeperOrder::Ended(zone, grant, after)) => self.end(&zone, grant, after).await,
+                    Some(KeeperOrder::Stop(done)) => {
+                        if let Err(error) = self.authority.withdraw(self.me).await {
+                            tracing::warn!(%error, "the directory still names this shard");
+                        }
+                        let _nobody_waits = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn turn(&mut self) {
+        self.renew().await;
+        self.announce().await;
+        if let Err(error) = self.look().await {
+            tracing::warn!(%error, "the leases cannot be read");
+            return;
+        }
+        self.claim().await;
+    }
+
+    /// Renews what is due. Asking each guard is also what notices a pause of the whole process.
+    async fn renew(&mut self) {
+        for (zone, held) in &self.held {
+            let _may_act = held.guard.may_act();
+            let Some((LeaseCommand::Renew, sent_at)) = held.guard.poll() else {
+                continue;
+            };
+            let players = held
+                .gauges
+                .as_ref()
+                .map_or(0, |gauges| gauges.attached.load(Ordering::Relaxed));
+            match self.authority.renew(zone, held.grant, players).await {
+                Ok(()) => held.guard.handle(|lease, now| lease.handle_renewed(sent_at, now)),
+                Err(AuthorityError::Held(holder)) => {
+                    tracing::warn!(%zone, epoch = holder.epoch, "the lease is somebody else's");
+                    held.guard.handle(|lease, _| lease.handle_refused());
+                }
+                Err(error) => {
+                    tracing::warn!(%zone, %error, "a renewal was not answered");
+                    held.guard.handle(Lease::handle_unavailable);
+                }
+            }
+        }
+    }
+
+    async fn announce(&mut self) {
+        let now = clock::boottime();
+        if now < self.announce_at {
+            return;
+        }
+        match self.authority.announce(self.me, self.addr).await {
+            Ok(()) => self.announce_at = now + self.lease.renew_every,
+            Err(error) => tracing::warn!(%error, "the directory does not hear this shard"),
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), AuthorityError> {
+        let leases = self.authority.leases().await?;
+        let shards = self.authority.shards().await?;
+        let claimable = leases
+            .iter()
+            .filter(|view| !self.shunned.contains(&view.zone))
+            .cloned()
+            .collect();
+        self.contender.handle_leases(clock::boottime(), claimable);
+        // The router is gone when the process stops.
+        let _stopping = self.router.send(RouterEvent::Views(leases, shards));
+        Ok(())
+    }
+
+    async fn claim(&mut self) {
+        while let Some(watched) = self.contender.poll_claim(clock::boottime()) {
+            let sent_at = clock::boottime();
+            match self.try_claim(&watched).await {
+                Ok(grant) => {
+                    self.contender.handle_granted();
+                    self.adopt(watched.zone, grant, sent_at);
+                }
+                Err(AuthorityError::Held(view)) => self.contender.handle_refused(clock::boottime(), *view),
+                Err(error) => {
+                    tracing::warn!(zone = %watched.zone, %error, "a claim was not answered");
+                    self.contender.handle_unavailable(clock::boottime());
+                }
+            }
+        }
+    }
+
+    /// The new epoch is above what authority *and* store have seen: either may have forgotten.
+    async fn try_claim(&self, watched: &LeaseView) -> Result<Grant, AuthorityError> {
+        let summary = self.store.summary(&watched.zone).await;
+        let summary = summary.map_err(|e| AuthorityError::Unavailable(format!("the store's fence is unknown: {e}")))?;
+        let floor = summary.map_or(0, |summary| summary.fence_epoch);
+        self.authority.claim(watched, self.me, self.addr, floor).await
+    }
+
+    fn adopt(&mut self, zone: ZoneName, grant: Grant, sent_at: Duration) {
+        let at = clock::boottime();
+        tracing::info!(%zone, epoch = grant.epoch.number(), "granted");
+        let guard = Arc::new(LeaseGuard::new(Lease::new(self.lease, sent_at, at)));
+        self.held.insert(
+            zone.clone(),
+            Held {
+                grant,
+                guard: Arc::clone(&guard),
+                gauges: None,
+            },
+        );
+        let _stopping = self.granted.send(Granted { zone, grant, guard, at });
+    }
+
+    fn note_hosted(&mut self, zone: &ZoneName, gauges: Arc<ZoneGauges>) {
+        if let Some(held) = self.held.get_mut(zone) {
+            held.gauges = Some(gauges);
+            self.contender.handle_adopted(zone);
+        }
+    }
+
+    async fn end(&mut self, zone: &ZoneName, grant: Grant, after: After) {
+        if self.held.get(zone).is_none_or(|held| held.grant != grant) {
+            return;
+        }
+        self.held.remove(zone);
+        self.contender.handle_dropped(zone);
+        match after {
+            After::Release => match self.authority.release(zone, grant).await {
+                Ok(()) => tracing::info!(%zone, epoch = grant.epoch.number(), "released"),
+                Err(AuthorityError::Held(holder)) => {
+                    tracing::info!(%zone, epoch = holder.epoch, "nothing to release: somebody else holds it");
+                }
+                Err(error) => tracing::warn!(%zone, %error, "the lease was not released and will run out"),
+            },
+            After::Expire => {}
+            After::Shun => {
+                self.shunned.insert(zone.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The router brings each connection to the zone it wants: into a zone of this process, to another shard, or into the car park until
+//! somebody serves the zone. It decides nothing about ownership; it reads the directory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use everhold_protocol::ticket::TicketClaims;
+use everhold_protocol::{Account, RefusalCode, ServerMessage, SessionId, ZoneName};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::cluster::{Directory, Placement, Seeker};
+use crate::durability::store::{Home, StateStore, StoreError};
+use crate::ingress::login::Login;
+use crate::ingress::{AttachToken, Input};
+use crate::io::clock;
+use crate::io::host::ZoneHandle;
+use crate::io::transport::{Conn, ConnEvent};
+use crate::ownership::authority::ShardView;
+use crate::ownership::{Grant, LeaseView};
+
+/// A ticket's id is remembered for so much longer than the ticket lives: clocks of hosts differ, and game time may run slower.
+const TICKET_MEMORY_SLACK_S: u64 = 60;
+
+/// Tries to reach the store for a home before a login is refused, and the wait between two.
+const HOME_TRIES_MAX: u32 = 8;
+const HOME_RETRY: Duration = Duration::from_millis(250);
+
+/// What the router hears besides connections.
+pub enum RouterEvent {
+    /// The authority's view, a few times a second.
+    Views(Vec<LeaseView>, Vec<ShardView>),
+    /// A zone runs here.
+    ZoneUp(ZoneHandle),
+    /// It no longer does.
+    ZoneEnded(ZoneName, Grant),
+    /// Let no newcomer in any more: the process is stopping.
+    Close,
+}
+
+/// A connection that is not attached yet.
+struct Waiting {
+    conn: Conn,
+    zone: ZoneName,
+    seeker: Seeker,
+    claim: Claim,
+    told_to_wait: bool,
+}
+
+/// How it will attach.
+enum Claim {
+    /// The home is being looked up.
+    Homing(TicketClaims),
+    Join(TicketClaims),
+    Resume {
+        session: SessionId,
+        secret: [u8; 32],
+        event_seq: u32,
+    },
+}
+
+/// See the module.
+pub struct Router {
+    directory: Arc<Mutex<Directory>>,
+    store: Arc<dyn StateStore>,
+    tick_hz: u16,
+    zones: HashMap<ZoneName, ZoneHandle>,
+    waiting: HashMap<AttachToken, Waiting>,
+    /// Connections that were handed to a zone.
+    placed: HashMap<AttachToken, ZoneName>,
+    homes: JoinSet<(AttachToken, Result<ZoneName, StoreError>)>,
+    closed: bool,
+}
+
+impl Router {
+    /// A router that knows no zone yet.
+    pub fn new(directory: Arc<Mutex<Directory>>, store: Arc<dyn StateStore>, tick_hz: u16) -> Self {
+        Self {
+            directory,
+            store,
+            tick_hz,
+            zones: HashMap::new(),
+            waiting: HashMap::new(),
+            placed: HashMap::new(),
+            homes: JoinSet::new(),
+            closed: false,
+        }
+    }
+
+    /// Runs until both senders are gone.
+    pub async fn run(mut self, mut conns: mpsc::Receiver<ConnEvent>, mut events: mpsc::UnboundedReceiver<RouterEvent>) {
+        loop {
+            tokio::select! {
+                event = conns.recv() => match event {
+                    Some(event) => self.handle_conn(event),
+                    None => return,
+                },
+                event = events.recv() => match event {
+                    Some(event) => self.handle_event(event),
+                    None => return,
+                },
+                Some(home) = self.homes.join_next() => match home {
+                    Ok((token, home)) => self.handle_home(token, home),
+                    Err(error) => tracing::error!(%error, "a home look-up panicked"),
+                },
+            }
+        }
+    }
+
+    fn handle_conn(&mut self, event: ConnEvent) {
+        match event {
+            ConnEvent::Hello { conn, .. } if self.closed => conn.close(RefusalCode::Stopping, "the server is stopping"),
+            ConnEvent::Hello {
+                conn,
+                login: Login::Ticket(claims),
+            } => self.seek_home(conn, claims),
+            ConnEvent::Hello {
+                conn,
+                login:
+                    Login::Resume {
+                        zone,
+                        session,
+                        secret,
+                        epoch,
+                        event_seq,
+                    },
+            } => {
+                let token = conn.token();
+                let seeker = Seeker::Orphan {
+                    epoch,
+                    since: clock::boottime(),
+                };
+                let claim = Claim::Resume {
+                    session,
+                    secret,
+                    event_seq,
+                };
+                self.waiting.insert(
+                    token,
+                    Waiting {
+                        conn,
+                        zone,
+                        seeker,
+                        claim,
+                        told_to_wait: false,
+                    },
+                );
+                self.place(token);
+            }
+            ConnEvent::Logout { conn } => {
+                if let Some(handle) = self.placed.remove(&conn.token()).and_then(|zone| self.zones.get(&zone)) {
+                    handle.detach(conn.token());
+                }
+                conn.close(RefusalCode::Bye, "logged out");
+            }
+            ConnEvent::Closed { token, .. } => {
+                self.waiting.remove(&token);
+                if let Some(handle) = self.placed.remove(&token).and_then(|zone| self.zones.get(&zone)) {
+                    handle.detach(token);
+                }
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: RouterEvent) {
+        match event {
+            RouterEvent::Views(leases, shards) => {
+                self.directory().handle_views(clock::boottime(), &leases, &shards);
+            }
+            RouterEvent::ZoneUp(handle) => {
+                self.zones.insert(handle.zone.clone(), handle);
+            }
+            RouterEvent::ZoneEnded(zone, grant) => {
+                if self.zones.get(&zone).is_some_and(|handle| handle.grant == grant) {
+                    self.zones.remove(&zone);
+                    self.placed.retain(|_, placed| *placed != zone);
+                }
+            }
+            RouterEvent::Close => {
+                self.closed = true;
+                for (_, waiting) in self.waiting.drain() {
+                    waiting
+                        .conn
+                        .close(RefusalCode::Stopping, "the server is stopping; another will answer");
+                }
+            }
+        }
+        let tokens: Vec<AttachToken> = self.waiting.keys().copied().collect();
+        for token in tokens {
+            self.place(token);
+        }
+    }
+
+    /// A ticket says where a *new* character is born; one that lives somewhere is sent there.
+    fn seek_home(&mut self, conn: Conn, claims: TicketClaims) {
+        let token = conn.token();
+        let (account, zone) = (claims.account, claims.zone.clone());
+        if self
+            .directory()
+            .place(clock::boottime(), &zone, false, Seeker::Newcomer)
+            == Placement::Unknown
+        {
+            conn.close(RefusalCode::ZoneUnknown, "this world has no such zone");
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        self.homes.spawn({
+            let zone = zone.clone();
+            async move { (token, settle_home(store.as_ref(), account, zone).await) }
+        });
+        let claim = Claim::Homing(claims);
+        self.waiting.insert(
+            token,
+            Waiting {
+                conn,
+                zone,
+                seeker: Seeker::Newcomer,
+                claim,
+                told_to_wait: false,
+            },
+        );
+    }
+
+    fn handle_home(&mut self, token: AttachToken, home: Result<ZoneName, StoreError>) {
+        // It may have gone away meanwhile.
+        let Some(waiting) = self.waiting.get_mut(&token) else {
+            return;
+        };
+        match home {
+            Ok(zone) => {
+                waiting.zone = zone;
+                if let Claim::Homing(claims) = &waiting.claim {
+                    waiting.claim = Claim::Join(claims.clone());
+                }
+                self.place(token);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a login is refused because its home cannot be read");
+                if let Some(waiting) = self.waiting.remove(&token) {
+                    waiting
+                        .conn
+                        .close(RefusalCode::Internal, "the store does not answer; try again");
+                }
+            }
+        }
+    }
+
+    /// Brings a waiting connection where it belongs, if that is known now.
+    fn place(&mut self, token: AttachToken) {
+        let Some(waiting) = self.waiting.get(&token) else {
+            return;
+        };
+        if matches!(waiting.claim, Claim::Homing(_)) {
+            return;
+        }
+        let here = self.zones.get(&waiting.zone).is_some_and(ZoneHandle::runs);
+        let placement = self
+            .directory()
+            .place(clock::boottime(), &waiting.zone, here, waiting.seeker);
+        match placement {
+            Placement::Wait => {
+                let waiting = self.waiting.get_mut(&token).expect("looked up above");
+                if !std::mem::replace(&mut waiting.told_to_wait, true) {
+                    waiting.conn.send_control(&ServerMessage::Wait);
+                }
+            }
+            Placement::Here => self.attach(token),
+            Placement::There { addr, epoch } => {
+                let waiting = self.waiting.remove(&token).expect("looked up above");
+                waiting.conn.send_control(&ServerMessage::Redirect {
+                    addr,
+                    zone: waiting.zone,
+                    epoch,
+                });
+            }
+            Placement::Unknown => {
+                let waiting = self.waiting.remove(&token).expect("looked up above");
+                waiting
+                    .conn
+                    .close(RefusalCode::ZoneUnknown, "this world has no such zone");
+            }
+        }
+    }
+
+    fn attach(&mut self, token: AttachToken) {
+        let waiting = self.waiting.remove(&token).expect("`place` has just seen it");
+        let handle = self
+            .zones
+            .get(&waiting.zone)
+            .expect("`place` has just seen that it runs here");
+        let secret = random_secret();
+        let secret_hash = *blake3::hash(&secret).as_bytes();
+        let input = match waiting.claim {
+            Claim::Homing(claims) | Claim::Join(claims) => Input::Join {
+                account: claims.account,
+                ticket: claims.id,
+                ticket_forget_tick: handle.tick() + self.ticket_memory_ticks(&claims),
+                secret: secret_hash,
+                token,
+            },
+            Claim::Resume {
+                session,
+                secret: shown,
+                event_seq,
+            } => Input::Resume {
+                session,
+                secret: *blake3::hash(&shown).as_bytes(),
+                next_secret: secret_hash,
+                event_seq,
+                token,
+            },
+        };
+        if handle.attach(waiting.conn.clone(), input, secret) {
+            self.placed.insert(token, waiting.zone);
+        } else {
+            waiting
+                .conn
+                .close(RefusalCode::Full, "the zone takes no more inputs; try again");
+        }
+    }
+
+    fn ticket_memory_ticks(&self, claims: &TicketClaims) -> u64 {
+        let left_s = claims.expires_unix_s.saturating_sub(clock::unix_s());
+        (left_s + TICKET_MEMORY_SLACK_S) * u64::from(self.tick_hz)
+    }
+
+    fn directory(&self) -> std::sync::MutexGuard<'_, Directory> {
+        self.directory.lock().expect("no holder of the directory panics")
+    }
+}
+
+/// The account's home; `born` becomes it if there is none.
+async fn settle_home(store: &dyn StateStore, account: Account, born: ZoneName) -> Result<ZoneName, StoreError> {
+    let mut tries = 0;
+    loop {
+        let first = Home {
+            zone: born.clone(),
+            generation: 1,
+        };
+        match store.set_home(account, None, &first).await {
+            Ok(None) => return Ok(born),
+            Ok(Some(home)) => return Ok(home.zone),
+            Err(StoreError::Unavailable(_)) if tries < HOME_TRIES_MAX => {
+                tries += 1;
+                tokio::time::sleep(HOME_RETRY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn random_secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).expect("the operating system has randomness");
+    secret
+}

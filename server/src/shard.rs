@@ -1,0 +1,268 @@
+//! A shard: one process that hosts zones. This ties the parts together and decides nothing itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use everhold_protocol::{RefusalCode, ZoneName};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::cluster::Directory;
+use crate::config::Config;
+use crate::durability::store::StateStore;
+use crate::io::clock;
+use crate::io::host::{self, EndReason, HostConfig, HostServices, ZoneHandle};
+use crate::io::keeper::{After, Granted, Keeper, KeeperOrder};
+use crate::io::keys::Keys;
+use crate::io::report::{Reporter, ShardEvent};
+use crate::io::router::{Router, RouterEvent};
+use crate::io::transport::{AdmissionLimits, Transport, TransportConfig};
+use crate::limits::CONN_EVENTS_MAX;
+use crate::ownership::contender::ContenderConfig;
+use crate::ownership::{Authority, Grant, Nonce};
+use crate::replication::ViewConfig;
+use crate::rules::RuleBook;
+use crate::zone::ZoneConfig;
+
+/// A zone that does not stop within this time (because the store is gone) is left to its lease.
+const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running shard.
+pub struct Shard {
+    transport: Transport,
+    parts: Arc<Parts>,
+    keeper: mpsc::UnboundedSender<KeeperOrder>,
+    router: mpsc::UnboundedSender<RouterEvent>,
+}
+
+/// What every adoption needs.
+struct Parts {
+    config: Config,
+    rules: Arc<RuleBook>,
+    store: Arc<dyn StateStore>,
+    directory: Arc<Mutex<Directory>>,
+    reporter: Reporter,
+    zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
+    keeper: mpsc::UnboundedSender<KeeperOrder>,
+    router: mpsc::UnboundedSender<RouterEvent>,
+    ended: mpsc::UnboundedSender<(ZoneName, Grant, EndReason)>,
+}
+
+impl Shard {
+    /// Binds, declares the world's zones, and begins to contend for them. Call it inside the runtime that is to carry sockets and
+    /// durable tasks.
+    pub async fn start(
+        config: Config,
+        rules: Arc<RuleBook>,
+        keys: &Keys,
+        store: Arc<dyn StateStore>,
+        authority: Arc<dyn Authority>,
+        reporter: Reporter,
+    ) -> anyhow::Result<Self> {
+        let nonce = random_nonce()?;
+        let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
+        let transport = Transport::bind(transport_config(&config), keys, conn_events)?;
+        let addr = transport.local_addr();
+        for zone in rules.zones() {
+            authority
+                .declare_zone(zone)
+                .await
+                .with_context(|| format!("declare zone {zone}"))?;
+        }
+        let (keeper, keeper_orders) = mpsc::unbounded_channel();
+        let (router, router_events) = mpsc::unbounded_channel();
+        let (granted, grants) = mpsc::unbounded_channel();
+        let (ended, ends) = mpsc::unbounded_channel();
+        let directory = Arc::new(Mutex::new(Directory::new(nonce, config.lease.ttl)));
+        tokio::spawn(Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events));
+        Keeper::new(
+            (authority, Arc::clone(&store)),
+            (nonce, addr),
+            config.lease,
+            contender_config(&config, nonce),
+            granted,
+            router.clone(),
+        )
+        .spawn(keeper_orders)
+        .context("start the lease keeper")?;
+        let parts = Arc::new(Parts {
+            config,
+            rules,
+            store,
+            directory,
+            reporter,
+            zones: Mutex::default(),
+            keeper: keeper.clone(),
+            router: router.clone(),
+            ended,
+        });
+        tokio::spawn(Arc::clone(&parts).follow(grants, ends));
+        tracing::info!(%addr, nonce = nonce.0, "serving");
+        parts.reporter.tell(&ShardEvent::Serving { addr, nonce: nonce.0 });
+        Ok(Self {
+            transport,
+            parts,
+            keeper,
+            router,
+        })
+    }
+
+    /// Where players connect.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.transport.local_addr()
+    }
+
+    /// Stops in good order: no newcomers, then each zone's last tick and a full base, then the leases, then the connections.
+    pub async fn stop(self) {
+        self.transport.stop_accepting(RefusalCode::Stopping);
+        // Every receiver lives as long as this process serves.
+        let _gone = self.router.send(RouterEvent::Close);
+        let mut stops = JoinSet::new();
+        for zone in self.parts.zones().values().cloned() {
+            stops.spawn(async move { (tokio::time::timeout(ZONE_STOP_TIMEOUT, zone.stop()).await.is_ok(), zone) });
+        }
+        while let Some(stop) = stops.join_next().await {
+            match stop {
+                Ok((true, zone)) => {
+                    let _gone = self
+                        .keeper
+                        .send(KeeperOrder::Ended(zone.zone.clone(), zone.grant, After::Release));
+                }
+                Ok((false, zone)) => {
+                    tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out")
+                }
+                Err(error) => tracing::error!(%error, "a zone's stop panicked"),
+            }
+        }
+        let (done, stopped) = oneshot::channel();
+        if self.keeper.send(KeeperOrder::Stop(done)).is_ok() {
+            let _gone_before = stopped.await;
+        }
+        self.transport.close(RefusalCode::Stopping).await;
+        self.parts.reporter.tell(&ShardEvent::Stopped);
+    }
+}
+
+impl Parts {
+    /// Adopts what is granted, and clears up after what ends.
+    async fn follow(
+        self: Arc<Self>,
+        mut grants: mpsc::UnboundedReceiver<Granted>,
+        mut ends: mpsc::UnboundedReceiver<(ZoneName, Grant, EndReason)>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(granted) = grants.recv() => {
+                    tokio::spawn(Arc::clone(&self).adopt(granted));
+                }
+                Some((zone, grant, reason)) = ends.recv() => self.forget(&zone, grant, &reason),
+                else => return,
+            }
+        }
+    }
+
+    async fn adopt(self: Arc<Self>, granted: Granted) {
+        let (zone, grant) = (granted.zone.clone(), granted.grant);
+        if let Err(error) = self.try_adopt(granted).await {
+            tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
+            // A world that fails to come back fails again here; another build, or a person, may do better.
+            let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, After::Shun));
+        }
+    }
+
+    async fn try_adopt(&self, granted: Granted) -> anyhow::Result<()> {
+        let Granted { zone, grant, guard, at } = granted;
+        let zone_config = ZoneConfig {
+            name: zone.clone(),
+            seed: self.config.seed,
+            tick_hz: self.config.tick_hz,
+            rules: Arc::clone(&self.rules),
+        };
+        let adopted = host::adopt(Arc::clone(&self.store), grant, zone_config).await?;
+        self.reporter.tell(&ShardEvent::Adopted {
+            zone: zone.clone(),
+            epoch: grant.epoch.number(),
+            last_tick: adopted.last.tick,
+            granted_at_ms: at.as_secs_f64() * 1e3,
+            adopt_ms: clock::boottime().saturating_sub(at).as_secs_f64() * 1e3,
+            replayed_ticks: adopted.replayed_ticks,
+            checked_digests: adopted.checked_digests,
+            digest_equal: adopted.digest_equal,
+        });
+        let host_config = HostConfig {
+            zone: zone.clone(),
+            grant,
+            tick_hz: self.config.tick_hz,
+            durability: self.config.durability,
+            checkpoint_ticks: (self.config.delta_ticks, self.config.base_ticks),
+            view: ViewConfig {
+                radius_cm: self.config.view_radius_cm,
+                ..ViewConfig::default()
+            },
+            rules_id: self.rules.rules_id(self.config.tick_hz),
+        };
+        let directory = Arc::clone(&self.directory);
+        let services = HostServices {
+            store: Arc::clone(&self.store),
+            guard,
+            peers: Arc::new(move || {
+                directory
+                    .lock()
+                    .expect("no holder of the directory panics")
+                    .peers(clock::boottime())
+            }),
+            reporter: self.reporter.clone(),
+            ended: self.ended.clone(),
+        };
+        let handle = host::start(host_config, adopted.zone, adopted.last, &adopted.chain, services)
+            .context("start the tick thread")?;
+        self.zones().insert(zone.clone(), handle.clone());
+        let _stopping = self.keeper.send(KeeperOrder::Hosted(zone, Arc::clone(&handle.gauges)));
+        let _stopping = self.router.send(RouterEvent::ZoneUp(handle));
+        Ok(())
+    }
+
+    fn forget(&self, zone: &ZoneName, grant: Grant, reason: &EndReason) {
+        self.zones()
+            .retain(|name, handle| name != zone || handle.grant != grant);
+        let _stopping = self.router.send(RouterEvent::ZoneEnded(zone.clone(), grant));
+        let after = match reason {
+            // A suspended holder wrote and said nothing since its deadline: whoever is quickest may go on from the store.
+            EndReason::Stopped | EndReason::Suspended => After::Release,
+            EndReason::Fenced => After::Expire,
+            EndReason::Fork | EndReason::Lost | EndReason::Corrupt | EndReason::Panicked(..) => After::Shun,
+        };
+        let _stopping = self.keeper.send(KeeperOrder::Ended(zone.clone(), grant, after));
+    }
+
+    fn zones(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, ZoneHandle>> {
+        self.zones.lock().expect("no holder of the zones panics")
+    }
+}
+
+fn transport_config(config: &Config) -> TransportConfig {
+    TransportConfig {
+        admission: AdmissionLimits {
+            connections_max: config.connections_max,
+            ..AdmissionLimits::default()
+        },
+        login_deadline: config.login_deadline,
+        ..TransportConfig::new(config.listen, config.tick_hz)
+    }
+}
+
+fn contender_config(config: &Config, nonce: Nonce) -> ContenderConfig {
+    let preferred = config.zones.iter().cloned().collect();
+    ContenderConfig::new(config.lease.ttl, config.zones_max, preferred, nonce.0)
+}
+
+fn random_nonce() -> anyhow::Result<Nonce> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("no randomness from the operating system: {e}"))?;
+    // 63 bits: SQLite's integers are signed.
+    Ok(Nonce(u64::from_le_bytes(bytes) >> 1))
+}

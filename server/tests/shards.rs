@@ -1,0 +1,10 @@
+//! Real shard processes, real QUIC, real signals.
+
+#[path = "shards/world.rs"]
+mod world;
+#[path = "shards/failover.rs"]
+mod failover;
+#[path = "shards/zombie.rs"]
+mod zombie;
+#[path = "shards/hostile.rs"]
+mod hostile;

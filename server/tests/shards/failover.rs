@@ -1,0 +1,101 @@
+//! Shards die, and players carry on.
+
+use everhold::testing::player::OldConnections;
+use everhold_protocol::client::Notice;
+use everhold_protocol::{Heading, Intent};
+
+use crate::world::{World, all_zones, meadow};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_carries_on_at_the_spare_when_its_shard_is_killed() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    let spare = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    player.push(Intent::Move(Heading::new(100, 0).unwrap()));
+    let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
+    player.until("the input is confirmed", confirmed).await;
+    let before = player.own();
+
+    world.fleet.kill(owner).unwrap();
+    world.until_adopted(&meadow(), spare, epoch);
+    let after = player.until("attached anew", |notice| match notice {
+        Notice::Attached {
+            epoch: new,
+            last_input_seq,
+            lost_inputs,
+            own,
+            ..
+        } if *new > epoch => Some((*last_input_seq, *lost_inputs, own.clone())),
+        _ => None,
+    });
+    let (last_input_seq, lost_inputs, own) = after.await;
+    assert_eq!(
+        (last_input_seq, lost_inputs),
+        (1, 0),
+        "what was confirmed is known to the adopter"
+    );
+    assert_eq!(
+        (own.gold, own.items),
+        (before.gold, before.items),
+        "and what the player owns"
+    );
+    player.until_snapshot().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    let spare = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    world.fleet.signal(owner, rustix::process::Signal::TERM).unwrap();
+    let (_, last_tick) = world.until_adopted(&meadow(), spare, epoch);
+    let replayed = world
+        .fleet
+        .adoptions
+        .iter()
+        .find(|a| a.process == spare && a.zone == meadow())
+        .unwrap();
+    assert_eq!(
+        replayed.replayed_ticks, 0,
+        "the last base covers everything up to tick {last_tick}"
+    );
+    assert!(player.until_attached_above(epoch).await > epoch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_world_that_stopped_is_there_again_when_it_starts() {
+    let mut world = World::new();
+    world.shard(&all_zones());
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    player.until_snapshot().await;
+    let before = player.own();
+    drop(player);
+    world.fleet.stop().unwrap();
+    world.shard(&all_zones());
+    let mut again = world.player(7, &meadow(), OldConnections::Close);
+    assert!(
+        again.until_attached_above(0).await > epoch,
+        "a new ownership has a higher epoch"
+    );
+    let after = again.own();
+    assert_eq!((after.gold, after.items), (before.gold, before.items));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_is_redirected_to_the_shard_that_serves_its_zone() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    let spare = world.shard(&[]);
+    let at_the_spare = vec![world.fleet.all[spare].addr];
+    let mut player =
+        everhold::testing::player::Player::login(&world.keys, at_the_spare, 3, &meadow(), OldConnections::Close);
+    player.until_attached_above(0).await;
+    player.until_snapshot().await;
+    let from = player.heard().last().unwrap().from;
+    assert_eq!(from, world.fleet.all[owner].addr);
+}

@@ -1,0 +1,78 @@
+//! A world of shard processes for one test.
+
+use std::path::Path;
+use std::time::Duration;
+
+use everhold::io::fleet::Fleet;
+use everhold::io::keys::Keys;
+use everhold::testing::player::{OldConnections, Player};
+use everhold_protocol::ZoneName;
+
+/// A wait is bounded by this.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A short lease, so that tests of its end need not wait long. Written to a file that each shard is given.
+const CONFIG: &str = "[lease]\nttl_ms = 1000\n";
+
+pub(crate) struct World {
+    pub(crate) fleet: Fleet,
+    pub(crate) keys: Keys,
+    config: String,
+    // Removed when the processes are gone.
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) fn meadow() -> ZoneName {
+    "meadow".parse().unwrap()
+}
+
+pub(crate) fn all_zones() -> Vec<ZoneName> {
+    ["meadow", "forest", "harbor"]
+        .map(|zone| zone.parse().unwrap())
+        .to_vec()
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let fleet = Fleet::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
+        let keys = Keys::load_or_create(&fleet.keys()).unwrap();
+        let config = dir.path().join("shard.toml");
+        std::fs::write(&config, CONFIG).unwrap();
+        Self {
+            fleet,
+            keys,
+            config: config.to_string_lossy().into_owned(),
+            _dir: dir,
+        }
+    }
+
+    /// Starts a shard and waits until it serves and owns `zones`.
+    pub(crate) fn shard(&mut self, zones: &[ZoneName]) -> usize {
+        self.fleet.start(zones, &["--config", &self.config]).unwrap()
+    }
+
+    /// A player that logs in to `zone` at any living shard.
+    pub(crate) fn player(&self, account: u64, zone: &ZoneName, old: OldConnections) -> Player {
+        let living = self
+            .fleet
+            .all
+            .iter()
+            .filter(|p| p.killed.is_none())
+            .map(|p| p.addr)
+            .collect();
+        Player::login(&self.keys, living, account, zone, old)
+    }
+
+    /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick taken over.
+    pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: u32) -> (u32, u64) {
+        let adoption = |fleet: &Fleet| {
+            let by = |a: &&everhold::io::fleet::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
+            fleet.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))
+        };
+        self.fleet
+            .wait_until("the zone is adopted", PATIENCE, |fleet| adoption(fleet).is_some())
+            .unwrap();
+        adoption(&self.fleet).unwrap()
+    }
+}

@@ -1,0 +1,144 @@
+//! A shard is stopped for longer than its lease, another adopts its zone, and the stopped one wakes up.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use everhold::durability::store::{StateStore, StoreError, StoredRecord};
+use everhold::io::sqlite::SqliteStore;
+use everhold::ownership::{Epoch, Grant, Nonce};
+use everhold::testing::player::{Heard, OldConnections, Player};
+use everhold_protocol::client::Notice;
+use rustix::process::Signal;
+
+use crate::world::{PATIENCE, World, all_zones, meadow};
+
+/// How often it is repeated.
+const REPETITIONS: usize = 20;
+
+/// After the woken process has ended its zone, datagrams that it sent before arrive within this time on loopback.
+const LATE: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_writes_nothing() {
+    let mut world = World::new();
+    let mut owner = world.shard(&all_zones());
+    let mut other = world.shard(&[]);
+    let mut player = world.player(1, &meadow(), OldConnections::KeepListening);
+    let mut epoch = player.until_attached_above(0).await;
+    for _ in 0..REPETITIONS {
+        player.until_snapshot().await;
+        world.fleet.signal(owner, Signal::STOP).unwrap();
+        let (new_epoch, last_tick) = world.until_adopted(&meadow(), other, epoch);
+        assert_eq!(player.until_attached_above(epoch).await, new_epoch);
+        let woken = Instant::now();
+        world.fleet.signal(owner, Signal::CONT).unwrap();
+        until_ended(&mut world, owner, epoch);
+        tokio::time::sleep(LATE).await;
+
+        let late = said_since(&player, world.fleet.all[owner].addr, woken);
+        assert!(
+            late.len() <= 1,
+            "at most what was being sent when it was stopped leaves: {late:?}"
+        );
+        assert!(
+            late.iter().all(|heard| heard.tick <= last_tick),
+            "only acknowledged ticks: {late:?} > {last_tick}"
+        );
+        assert_follows_only_the_new_owner(&mut player, new_epoch).await;
+        assert_refused(&world, epoch).await;
+        (owner, other, epoch) = (other, owner, new_epoch);
+        // The next repetition begins when the woken process holds nothing any more.
+        until_all_zones_at(&mut world, owner);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_stopped_for_less_than_its_lease_keeps_its_zone() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    world.shard(&[]);
+    let mut player = world.player(1, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    let before = player.until_snapshot().await;
+    world.fleet.signal(owner, Signal::STOP).unwrap();
+    // Longer than the gap that counts as a pause (ttl/8), far from the deadline.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.fleet.signal(owner, Signal::CONT).unwrap();
+    let (tick, of_epoch) = player
+        .until("a later snapshot", |notice| match notice {
+            Notice::Snapshot { header, .. } if header.tick > before + 5 => Some((header.tick, header.epoch)),
+            _ => None,
+        })
+        .await;
+    assert!(tick > before);
+    assert_eq!(of_epoch, epoch, "the same ownership goes on");
+}
+
+/// Waits until the process says that its zone of this epoch is over.
+fn until_ended(world: &mut World, process: usize, epoch: u32) {
+    let ended = |fleet: &everhold::io::fleet::Fleet| {
+        fleet
+            .ends
+            .iter()
+            .any(|end| end.process == process && end.zone == meadow() && end.epoch == epoch)
+    };
+    world
+        .fleet
+        .wait_until("the woken shard drops the zone", PATIENCE, ended)
+        .unwrap();
+}
+
+fn until_all_zones_at(world: &mut World, process: usize) {
+    for zone in all_zones() {
+        let latest_is_here = |fleet: &everhold::io::fleet::Fleet| {
+            let adoptions = fleet.adoptions.iter().filter(|a| a.zone == zone);
+            adoptions.max_by_key(|a| a.epoch).is_some_and(|a| a.process == process)
+        };
+        world
+            .fleet
+            .wait_until("every zone is with the new owner", PATIENCE, latest_is_here)
+            .unwrap();
+    }
+}
+
+/// The ticks that `from` was heard to say since `woken`, each once.
+fn said_since(player: &Player, from: SocketAddr, woken: Instant) -> Vec<Heard> {
+    let mut said: Vec<Heard> = player
+        .heard()
+        .into_iter()
+        .filter(|h| h.from == from && h.at >= woken)
+        .collect();
+    said.dedup_by_key(|heard| heard.tick);
+    said
+}
+
+/// Whatever it heard meanwhile, the player applies nothing but the new owner's snapshots.
+async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
+    for _ in 0..3 {
+        let of_epoch = player.until("a snapshot", |notice| match notice {
+            Notice::Snapshot { header, .. } => Some(header.epoch),
+            _ => None,
+        });
+        assert_eq!(of_epoch.await, epoch);
+    }
+}
+
+/// A write under the old epoch is refused, whoever tries it.
+async fn assert_refused(world: &World, epoch: u32) {
+    let store = SqliteStore::open(&world.fleet.world()).unwrap();
+    let grant = Grant {
+        epoch: Epoch::granted(epoch),
+        nonce: Nonce(0),
+    };
+    let record = StoredRecord {
+        tick: u64::MAX >> 1,
+        prev_hash: everhold::durability::store::RecordHash::GENESIS,
+        hash: everhold::durability::store::RecordHash([1; 32]),
+        body: bytes::Bytes::from_static(b"late"),
+    };
+    let outcome = store.append(&meadow(), grant, &[record]).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Fenced { epoch: fence }) if fence > epoch),
+        "{outcome:?}"
+    );
+}

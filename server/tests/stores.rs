@@ -1,0 +1,345 @@
+//! The conformance suites against SQLite with real files, and what only files can do: vanish, break, refuse, outlive a process.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use everhold::durability::store::{AppendAnswer, Home, StateStore, StoreError};
+use everhold::io::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
+use everhold::ownership::{Authority, AuthorityError};
+use everhold::testing::{History, authority_conformance, grant, store_conformance};
+use everhold_protocol::{Account, ZoneName};
+use tempfile::TempDir;
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn zone() -> ZoneName {
+    "meadow".parse().unwrap()
+}
+
+fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+    }
+}
+
+#[tokio::test]
+async fn sqlite_store_conforms() {
+    let directory = directory();
+    let lose = |store: &SqliteStore, zone: &ZoneName| remove(&store.zone_path(zone));
+    store_conformance(|| SqliteStore::open(directory.path()).unwrap(), lose).await;
+}
+
+#[tokio::test]
+async fn sqlite_authority_conforms() {
+    let directory = directory();
+    authority_conformance(|| SqliteAuthority::open(directory.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn emptied_zone_file_is_lost() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    remove(&store.zone_path(&zone()));
+    std::fs::write(store.zone_path(&zone()), b"").unwrap();
+    assert!(matches!(store.fence(&zone(), grant(2, 2)).await, Err(StoreError::Lost)));
+}
+
+#[tokio::test]
+async fn empty_file_of_a_zone_that_never_was_is_an_error_that_names_it() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    std::fs::write(store.zone_path(&zone()), b"").unwrap();
+    let Err(StoreError::Unavailable(message)) = store.fence(&zone(), grant(1, 1)).await else {
+        panic!("it was made")
+    };
+    assert!(message.contains("zone-meadow.db is empty"), "{message}");
+}
+
+#[tokio::test]
+async fn corrupt_zone_file_is_an_error_that_names_it() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    std::fs::write(store.zone_path(&zone()), vec![0x5a; 8_192]).unwrap();
+    let Err(StoreError::Corrupt(message)) = store.fence(&zone(), grant(1, 1)).await else {
+        panic!("not corrupt")
+    };
+    assert!(message.contains("zone-meadow.db"), "{message}");
+}
+
+#[tokio::test]
+async fn damaged_page_is_corrupt_and_not_lost() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    drop(store);
+    let path = directory.path().join("zone-meadow.db");
+    // The last connection of a process that ends in order leaves no log behind; wait for its thread to do so.
+    let store = reopen_when_checkpointed(directory.path(), &path).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = 4_096;
+    assert!(bytes.len() > 2 * page);
+    bytes[page..].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let read = store.read_zone(&zone()).await;
+    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+}
+
+async fn reopen_when_checkpointed(directory: &Path, path: &Path) -> SqliteStore {
+    let log = format!("{}-wal", path.display());
+    while Path::new(&log).exists() {
+        tokio::task::yield_now().await;
+    }
+    SqliteStore::open(directory).unwrap()
+}
+
+#[tokio::test]
+async fn schema_of_another_version_is_refused_by_name() {
+    let directory = directory();
+    drop(SqliteStore::open(directory.path()).unwrap());
+    let path = directory.path().join("world.db");
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let Err(error) = SqliteStore::open(directory.path()) else {
+        panic!("it opened")
+    };
+    assert!(matches!(error, SqliteError::SchemaUnknown { found: 99, .. }), "{error}");
+    assert!(error.to_string().contains("world.db"), "{error}");
+    assert!(SqliteAuthority::open(directory.path()).is_err());
+}
+
+#[test]
+fn corrupt_world_file_is_an_error_that_names_it() {
+    let directory = directory();
+    std::fs::write(directory.path().join("world.db"), vec![0x5a; 8_192]).unwrap();
+    let Err(error) = SqliteAuthority::open(directory.path()) else {
+        panic!("it opened")
+    };
+    assert!(
+        matches!(error, SqliteError::Corrupt { .. }) && error.to_string().contains("world.db"),
+        "{error}"
+    );
+}
+
+#[test]
+fn unwritable_directory_is_an_error_that_names_it() {
+    let directory = directory();
+    let file = directory.path().join("a-file");
+    std::fs::write(&file, b"").unwrap();
+    // Not even root can make files in these; permissions would not stop it.
+    for path in [file.join("state"), "/proc/everhold".into()] {
+        let Err(error) = SqliteStore::open(&path) else {
+            panic!("it opened")
+        };
+        assert!(matches!(error, SqliteError::Directory { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(SqliteAuthority::open(&path).is_err());
+    }
+}
+
+#[tokio::test]
+async fn deleted_world_file_is_never_replaced_by_an_empty_one() {
+    let directory = directory();
+    let authority = SqliteAuthority::open(directory.path()).unwrap();
+    authority.declare_zone(&zone()).await.unwrap();
+    remove(&directory.path().join("world.db"));
+    let renewed = authority.leases().await;
+    assert!(matches!(renewed, Err(AuthorityError::Unavailable(_))), "{renewed:?}");
+    assert!(!directory.path().join("world.db").exists());
+}
+
+#[tokio::test]
+async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
+    let directory = directory();
+    let records = History::new(1).records_to(3);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.append(&zone(), grant(1, 1), &records).await.unwrap();
+    remove(&directory.path().join("world.db"));
+    let store = SqliteStore::open(directory.path()).unwrap();
+    store.fence(&zone(), grant(2, 2)).await.unwrap();
+    assert_eq!(store.read_zone(&zone()).await.unwrap().records, records);
+}
+
+#[tokio::test]
+async fn data_outlives_the_handles_that_wrote_it() {
+    let directory = directory();
+    let records = History::new(1).records_to(40);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    assert_eq!(
+        store.append(&zone(), grant(1, 1), &records).await.unwrap(),
+        AppendAnswer::Ok
+    );
+    // Files as a killed process leaves them: copied while the log is not yet merged and the connection is open.
+    let copy = self::directory();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let adopter = SqliteStore::open(copy.path()).unwrap();
+    adopter.fence(&zone(), grant(2, 2)).await.unwrap();
+    assert_eq!(adopter.read_zone(&zone()).await.unwrap().records, records);
+}
+
+#[tokio::test]
+async fn blocked_file_is_unavailable_and_blocks_no_other() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let free: ZoneName = "forest".parse().unwrap();
+    for zone in [&zone(), &free] {
+        store.fence(zone, grant(1, 1)).await.unwrap();
+    }
+    // What a process that is stopped inside a transaction does to its file.
+    let blocker = rusqlite::Connection::open(store.zone_path(&zone())).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let records = History::new(1).records_to(1);
+    let (blocked_zone, held) = (zone(), grant(1, 1));
+    let (blocked, other) = tokio::join!(
+        store.append(&blocked_zone, held, &records),
+        store.append(&free, held, &records)
+    );
+    assert!(matches!(blocked, Err(StoreError::Unavailable(_))), "{blocked:?}");
+    assert_eq!(other.unwrap(), AppendAnswer::Ok);
+    blocker.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.append(&zone(), held, &records).await.unwrap(), AppendAnswer::Ok);
+}
+
+/// Names the directory to the copy of this test binary that is going to be killed.
+const VICTIM_DIRECTORY: &str = "EVERHOLD_TEST_VICTIM_DIRECTORY";
+/// Starts the lines on standard error that name acknowledged ticks.
+const VICTIM_REPORT: &str = "acknowledged";
+
+/// Not a test by itself: the process that `killed_writer_loses_nothing_that_was_acknowledged` kills.
+#[tokio::test]
+async fn victim() {
+    let Some(directory) = std::env::var_os(VICTIM_DIRECTORY) else {
+        return;
+    };
+    let store = SqliteStore::open(directory.as_ref()).unwrap();
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    let mut history = History::new(1);
+    for tick in 1.. {
+        let answer = store
+            .append(&zone(), grant(1, 1), &history.records_to(tick))
+            .await
+            .unwrap();
+        assert_eq!(answer, AppendAnswer::Ok);
+        eprintln!("{VICTIM_REPORT} {tick}");
+    }
+}
+
+/// Ends the process also when the test fails.
+struct Victim(Child);
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_victim(directory: &Path) -> Victim {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "victim", "--nocapture"])
+        .env(VICTIM_DIRECTORY, directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Victim(child)
+}
+
+#[tokio::test]
+async fn killed_writer_loses_nothing_that_was_acknowledged() {
+    let directory = directory();
+    let mut victim = start_victim(directory.path());
+    let mut told = BufReader::new(victim.0.stderr.take().unwrap()).lines();
+    let tick = |line: String| {
+        line.strip_prefix(VICTIM_REPORT)
+            .map(|tick| tick.trim().parse::<u64>().unwrap())
+    };
+    while told.next().unwrap().map(tick).unwrap() < Some(200) {}
+    drop(victim);
+    // What it wrote before it died may still be in the pipe.
+    let acknowledged = told.filter_map(|line| tick(line.unwrap())).last().unwrap_or(200);
+    let adopter = SqliteStore::open(directory.path()).unwrap();
+    adopter.fence(&zone(), grant(2, 2)).await.unwrap();
+    let records = adopter.read_zone(&zone()).await.unwrap().records;
+    assert!(
+        records.len() as u64 >= acknowledged,
+        "{} of {acknowledged}",
+        records.len()
+    );
+    assert_eq!(
+        records,
+        History::new(1).records_to(records.len() as u64),
+        "whole and in order"
+    );
+}
+
+/// Each of a crowd gets the answer to its own question, whatever else is written in the same commit.
+#[tokio::test]
+async fn crowd_of_homes_is_written_each_as_it_asked() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let home = |generation| Home {
+        zone: zone(),
+        generation,
+    };
+    let taken = Account(7);
+    store.set_home(taken, None, &home(9)).await.unwrap();
+    let mut crowd = tokio::task::JoinSet::new();
+    for account in (0..1_000).map(Account) {
+        let (store, home) = (store.clone(), home(1));
+        crowd.spawn(async move { (account, store.set_home(account, None, &home).await.unwrap()) });
+    }
+    while let Some(set) = crowd.join_next().await {
+        let (account, conflict) = set.unwrap();
+        assert_eq!(conflict, (account == taken).then(|| home(9)));
+        assert_eq!(
+            store.home(account).await.unwrap(),
+            Some(home(if account == taken { 9 } else { 1 }))
+        );
+    }
+}
+
+/// Shards of one host start at the same moment, and one of them makes the files.
+#[test]
+fn files_are_made_once_however_many_open_them_at_the_same_time() {
+    for _ in 0..20 {
+        let directory = directory();
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for nonce in 1..=8 {
+                let (directory, start) = (directory.path(), &start);
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    start.wait();
+                    let store = SqliteStore::open(directory).unwrap();
+                    let fenced = runtime.block_on(store.fence(&zone(), grant(1, nonce)));
+                    assert!(
+                        matches!(fenced, Ok(()) | Err(StoreError::Fenced { epoch: 1 })),
+                        "{fenced:?}"
+                    );
+                });
+            }
+        });
+        let mode = |name: &str| -> String {
+            let file = rusqlite::Connection::open(directory.path().join(name)).unwrap();
+            file.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(
+            (mode("world.db"), mode("zone-meadow.db")),
+            ("wal".to_owned(), "wal".to_owned())
+        );
+    }
+}
