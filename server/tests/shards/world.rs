@@ -1,6 +1,7 @@
 //! A world of shard processes for one test.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use everhold::io::fleet::Fleet;
@@ -14,12 +15,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A short lease, so that tests of its end need not wait long. Written to a file that each shard is given.
 const CONFIG: &str = "[lease]\nttl_ms = 1000\n";
 
+/// Worlds run one at a time: leases this short would run out if the tests starved each other's processes.
+static ONE_WORLD: Mutex<()> = Mutex::new(());
+
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) keys: Keys,
     config: String,
     // Removed when the processes are gone.
     _dir: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 pub(crate) fn meadow() -> ZoneName {
@@ -34,6 +39,8 @@ pub(crate) fn all_zones() -> Vec<ZoneName> {
 
 impl World {
     pub(crate) fn new() -> Self {
+        // A test that failed leaves nothing behind that the next one would see.
+        let alone = ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let fleet = Fleet::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
         let keys = Keys::load_or_create(&fleet.keys()).unwrap();
@@ -44,6 +51,7 @@ impl World {
             keys,
             config: config.to_string_lossy().into_owned(),
             _dir: dir,
+            _alone: alone,
         }
     }
 
