@@ -3,42 +3,40 @@
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use everhold::interest::{Interest, Reach, Sight};
 use everhold::replication::ViewConfig;
-use everhold_benches::{Crowding, PLAYERS, RADIUS_CM, Random, brief, scene, walk};
+use everhold_benches::{Crowding, RADIUS_CM, Random, WORLDS, brief, scene, walk};
 
 fn interest(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("interest");
-    for crowding in [Crowding::Spread, Crowding::Crowd, Crowding::Stacked] {
-        for players in PLAYERS {
-            group.throughput(Throughput::Elements(players as u64));
-            let mut world = (scene(players, crowding), Random::new(11), 0);
-            let mut interest = Interest::new(Reach {
-                radius_cm: RADIUS_CM,
-                budget: ViewConfig::default().budget(),
-            });
-            let mut sight = Sight::default();
-            group.bench_function(
-                BenchmarkId::from_parameter(format!("{players}_{}", crowding.name())),
-                |bencher| {
-                    let next = || {
-                        if crowding != Crowding::Stacked {
-                            walk(&mut world.0, &mut world.1);
-                        }
-                        world.2 += 1;
-                        (world.0.clone(), world.2)
-                    };
-                    let look = |(scene, tick)| {
-                        interest.rebuild(&scene);
-                        let mut seen = 0;
-                        for viewer in interest.viewers() {
-                            interest.look(viewer, tick, &mut sight);
-                            seen += sight.places().len();
-                        }
-                        (scene, seen)
-                    };
-                    bencher.iter_batched(next, look, BatchSize::PerIteration);
-                },
-            );
-        }
+    for (players, crowding) in WORLDS {
+        group.throughput(Throughput::Elements(players as u64));
+        let mut world = (scene(players, crowding), Random::new(11), 0);
+        let mut interest = Interest::new(Reach {
+            radius_cm: RADIUS_CM,
+            budget: ViewConfig::default().budget(),
+        });
+        let mut sight = Sight::default();
+        group.bench_function(
+            BenchmarkId::from_parameter(format!("{players}_{}", crowding.name())),
+            |bencher| {
+                let next = || {
+                    if crowding != Crowding::Stacked {
+                        walk(&mut world.0, &mut world.1);
+                    }
+                    world.2 += 1;
+                    (world.0.clone(), world.2)
+                };
+                let look = |(scene, tick)| {
+                    interest.rebuild(&scene);
+                    let mut seen = 0;
+                    for viewer in interest.viewers() {
+                        interest.look(viewer, tick, &mut sight);
+                        seen += sight.places().len();
+                    }
+                    (scene, seen)
+                };
+                bencher.iter_batched(next, look, BatchSize::PerIteration);
+            },
+        );
     }
 }
 

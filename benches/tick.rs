@@ -4,19 +4,17 @@ use std::cell::RefCell;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::run::Run;
-use everhold_benches::{Crowding, PLAYERS, brief};
+use everhold_benches::{Crowding, PLAYERS, WORLDS, brief};
 
 fn full_tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("full_tick");
-    for crowding in [Crowding::Spread, Crowding::Crowd] {
-        for players in PLAYERS {
-            group.throughput(Throughput::Elements(players as u64));
-            let run = RefCell::new(Run::new(players, crowding));
-            group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
-                let inputs = || run.borrow_mut().inputs();
-                bencher.iter_batched(inputs, |inputs| run.borrow_mut().tick(inputs), BatchSize::PerIteration);
-            });
-        }
+    for (players, crowding) in WORLDS {
+        group.throughput(Throughput::Elements(players as u64));
+        let run = RefCell::new(Run::new(players, crowding));
+        group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
+            let inputs = || run.borrow_mut().inputs();
+            bencher.iter_batched(inputs, |inputs| run.borrow_mut().tick(inputs), BatchSize::PerIteration);
+        });
     }
 }
 

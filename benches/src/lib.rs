@@ -15,6 +15,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The sizes at which everything is measured.
 pub const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];
 
+/// The worlds in which views are measured: every size spread out, and crowds of the middle one.
+pub const WORLDS: [(usize, Crowding); 5] = [
+    (1_000, Crowding::Spread),
+    (5_000, Crowding::Spread),
+    (10_000, Crowding::Spread),
+    (5_000, Crowding::Crowd),
+    (5_000, Crowding::Stacked),
+];
+
 /// How far a player sees in every bench, cm.
 pub const RADIUS_CM: i32 = 10_000;
 
@@ -109,8 +118,8 @@ pub fn walk(scene: &mut Scene, random: &mut Random) {
 pub fn brief() -> Criterion {
     Criterion::default()
         .sample_size(30)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_millis(2_000))
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_500))
         .configure_from_args()
 }
 

@@ -1,4 +1,4 @@
-//! The server's datagram: the player's own state, then what it sees, nearest first.
+//! The server's datagram: the player's own state, then the nearest of what is around it, as many as fit, in no particular order.
 //!
 //! Packed as a kind byte and the fixed header ([`SnapshotHeader::BYTES`] in all), then records of [`EntityView::BYTES`] until the
 //! datagram ends. Records are the same for every viewer and of fixed width, so that a sender encodes each once and copies it.

@@ -211,11 +211,6 @@ impl Grid {
         })
     }
 
-    /// Entities in a window.
-    pub(super) fn count(&self, window: &Window) -> usize {
-        window.rows().map(|row| self.row(window, row).len()).sum()
-    }
-
     /// The places of one row of a window.
     pub(super) fn row(&self, window: &Window, row: u32) -> Range<usize> {
         let base = row as usize * self.cols as usize;
