@@ -1,12 +1,12 @@
 //! Interest decides whom each viewer sees: the nearest within a radius, up to a budget. It encodes nothing, opens no socket, and
 //! reads no clock.
 //!
-//! Once a tick [`Interest::rebuild`] sorts the scene into a uniform [`grid`] by counting; then every viewer is looked up in it:
+//! Once a tick [`Interest::rebuild`] sorts the scene into a uniform `grid` by counting; then every viewer is looked up in it:
 //!
-//! * **Few candidates** (the cells that its circle touches hold at most [`FILTER_BUDGETS`] budgets): one exact distance filter over
+//! * **Few candidates** (the cells that its circle touches hold at most five budgets): one exact distance filter over
 //!   a handful of contiguous rows, and a selection only if more are visible than the budget holds.
 //! * **A crowd**: cells that hold many are split into quarters, down to a 32nd of the radius, and searched nearest first
-//!   ([`crowd`]). The cost follows the budget, not the crowd.
+//!   (`crowd`). The cost follows the budget, not the crowd.
 //!
 //! What is seen is exactly the first `budget` by (distance, id), with one exception. A smallest square (2.56 m at a radius of 100 m)
 //! that alone holds more than the budget takes part with a window of `budget` ids that moves on by that many each tick: within an
