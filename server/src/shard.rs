@@ -76,7 +76,8 @@ impl Shard {
         let (router, router_events) = mpsc::unbounded_channel();
         let (granted, grants) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
-        let directory = Arc::new(Mutex::new(Directory::new(nonce, config.lease.ttl)));
+        let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
+        let directory = Arc::new(Mutex::new(directory));
         tokio::spawn(Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events));
         Keeper::new(
             (authority, Arc::clone(&store)),
@@ -116,7 +117,7 @@ impl Shard {
         self.transport.local_addr()
     }
 
-    /// Stops in good order: no newcomers, then each zone's last tick and a full base, then the leases, then the connections.
+    /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the connections.
     pub async fn stop(self) {
         self.transport.stop_accepting(RefusalCode::Stopping);
         // Every receiver lives as long as this process serves.

@@ -4,7 +4,7 @@
 //! Whether an owner lives is judged by its beat alone, watched on our own clock. That is a hint for routing, never a right: who may act
 //! is decided by the lease, and who may write by the fence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub struct Directory {
     me: Nonce,
     /// A beat that has not moved for so long is no sign of life: two renewals are missing.
     stale_after: Duration,
+    /// The zones that there are, whether or not the authority has shown them yet.
+    zones: BTreeSet<ZoneName>,
     leases: BTreeMap<ZoneName, Seen<LeaseView>>,
     shards: BTreeMap<Nonce, Seen<ShardView>>,
 }
@@ -65,12 +67,13 @@ struct Seen<T> {
 }
 
 impl Directory {
-    /// An empty directory. `lease_ttl` as configured: renewals come every quarter of it.
+    /// A directory of a world's zones that has seen no lease yet. `lease_ttl` as configured: renewals come every quarter of it.
     #[must_use]
-    pub fn new(me: Nonce, lease_ttl: Duration) -> Self {
+    pub fn new(me: Nonce, lease_ttl: Duration, zones: impl Iterator<Item = ZoneName>) -> Self {
         Self {
             me,
             stale_after: lease_ttl * 5 / 8,
+            zones: zones.collect(),
             leases: BTreeMap::new(),
             shards: BTreeMap::new(),
         }
@@ -117,12 +120,15 @@ impl Directory {
     /// Where a seeker of `zone` belongs. `here` says that this process runs the zone now.
     #[must_use]
     pub fn place(&self, now: Duration, zone: &ZoneName, here: bool, seeker: Seeker) -> Placement {
-        let Some(seen) = self.leases.get(zone) else {
+        if !self.zones.contains(zone) {
             return Placement::Unknown;
-        };
+        }
         if here {
             return Placement::Here;
         }
+        let Some(seen) = self.leases.get(zone) else {
+            return Placement::Wait;
+        };
         let view = &seen.view;
         if view.released || view.nonce == self.me {
             return Placement::Wait;
@@ -199,7 +205,7 @@ mod tests {
 
     /// A directory that saw `OTHER` renew the zone under epoch 3 at 1,000 ms.
     fn seen_alive() -> Directory {
-        let mut directory = Directory::new(ME, TTL);
+        let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
         directory.handle_views(at(0), &[lease(OTHER, 3, 1)], &[]);
         directory.handle_views(at(1_000), &[lease(OTHER, 3, 2)], &[]);
         directory
@@ -267,7 +273,16 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_was_never_declared_is_unknown() {
+    fn a_seeker_waits_while_the_leases_have_not_been_read() {
+        let directory = Directory::new(ME, TTL, [zone()].into_iter());
+        assert_eq!(
+            directory.place(at(0), &zone(), false, Seeker::Newcomer),
+            Placement::Wait
+        );
+    }
+
+    #[test]
+    fn a_zone_that_the_world_does_not_have_is_unknown() {
         let nowhere = "nowhere".parse().unwrap();
         assert_eq!(
             seen_alive().place(at(1_500), &nowhere, false, Seeker::Newcomer),
@@ -277,7 +292,7 @@ mod tests {
 
     #[test]
     fn peers_are_other_shards_whose_beat_moves() {
-        let mut directory = Directory::new(ME, TTL);
+        let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
         let shard = |nonce, port, beat| ShardView {
             nonce,
             addr: addr(port),

@@ -90,7 +90,7 @@ pub(crate) enum HostOrder {
     Attach(AttachToken, Box<PendingAttach>),
     /// The connection is gone.
     Gone(AttachToken),
-    /// Step no more, write the last base, and say when it is stored.
+    /// One last tick and its checkpoint; then say when both are stored.
     Stop(oneshot::Sender<()>),
 }
 
@@ -111,7 +111,7 @@ impl ZoneHandle {
         let _ended_before = self.orders.send(HostOrder::Gone(token));
     }
 
-    /// Stops the zone in good order: its last tick, a full base, everything acknowledged. Resolves when the lease may be released.
+    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the lease may be released.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         if self.orders.send(HostOrder::Stop(done)).is_ok() {

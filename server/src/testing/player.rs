@@ -162,6 +162,7 @@ impl Player {
     /// # Panics
     /// If it does not come within [`PATIENCE`]; `what` says in words what was waited for.
     pub async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(&Notice) -> Option<T>) -> T {
+        let mut passed = Vec::new();
         let search = async {
             loop {
                 let notice = self
@@ -172,10 +173,13 @@ impl Player {
                 if let Some(found) = wanted(&notice) {
                     return found;
                 }
+                if !matches!(notice, Notice::Snapshot { .. }) {
+                    passed.push(notice);
+                }
             }
         };
         let found = tokio::time::timeout(PATIENCE, search).await;
-        found.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+        found.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}; instead: {passed:?}"))
     }
 
     /// Waits until it is attached under an epoch above `epoch`, and returns that epoch.
@@ -287,13 +291,14 @@ impl Driver {
                 Command::Close { .. } => {}
             }
         }
-        while let Some(notice) = self.machine.poll_notice() {
-            let _nobody_reads = self.noticed.send(notice);
-        }
+        // First: whoever reads a notice may look at the state that it speaks of.
         self.own
             .lock()
             .expect("nobody panics with this lock")
             .clone_from(&self.machine.mirror().own);
+        while let Some(notice) = self.machine.poll_notice() {
+            let _nobody_reads = self.noticed.send(notice);
+        }
     }
 }
 

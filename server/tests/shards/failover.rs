@@ -61,7 +61,7 @@ async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
         .unwrap();
     assert_eq!(
         replayed.replayed_ticks, 0,
-        "the last base covers everything up to tick {last_tick}"
+        "the last checkpoint covers everything up to tick {last_tick}"
     );
     assert!(player.until_attached_above(epoch).await > epoch);
 }

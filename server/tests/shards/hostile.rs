@@ -13,7 +13,7 @@ fn everhold(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_everhold"))
         .args(arguments)
         .output()
-        .unwrap()
+        .expect("the binary runs")
 }
 
 fn stderr(output: &Output) -> String {

@@ -28,12 +28,12 @@ pub(crate) struct World {
 }
 
 pub(crate) fn meadow() -> ZoneName {
-    "meadow".parse().unwrap()
+    "meadow".parse().expect("a zone name")
 }
 
 pub(crate) fn all_zones() -> Vec<ZoneName> {
     ["meadow", "forest", "harbor"]
-        .map(|zone| zone.parse().unwrap())
+        .map(|zone| zone.parse().expect("a zone name"))
         .to_vec()
 }
 
@@ -41,11 +41,11 @@ impl World {
     pub(crate) fn new() -> Self {
         // A test that failed leaves nothing behind that the next one would see.
         let alone = ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let fleet = Fleet::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
-        let keys = Keys::load_or_create(&fleet.keys()).unwrap();
+        let keys = Keys::load_or_create(&fleet.keys()).expect("development keys");
         let config = dir.path().join("shard.toml");
-        std::fs::write(&config, CONFIG).unwrap();
+        std::fs::write(&config, CONFIG).expect("a writable directory");
         Self {
             fleet,
             keys,
@@ -57,7 +57,7 @@ impl World {
 
     /// Starts a shard and waits until it serves and owns `zones`.
     pub(crate) fn shard(&mut self, zones: &[ZoneName]) -> usize {
-        self.fleet.start(zones, &["--config", &self.config]).unwrap()
+        self.fleet.start(zones, &["--config", &self.config]).expect("a shard that serves")
     }
 
     /// A player that logs in to `zone` at any living shard.
@@ -80,7 +80,7 @@ impl World {
         };
         self.fleet
             .wait_until("the zone is adopted", PATIENCE, |fleet| adoption(fleet).is_some())
-            .unwrap();
-        adoption(&self.fleet).unwrap()
+            .expect("an adoption");
+        adoption(&self.fleet).expect("it was waited for")
     }
 }

@@ -83,7 +83,7 @@ fn until_ended(world: &mut World, process: usize, epoch: u32) {
     world
         .fleet
         .wait_until("the woken shard drops the zone", PATIENCE, ended)
-        .unwrap();
+        .expect("an end");
 }
 
 /// The ticks that `from` was heard to say since `woken`, each once.
@@ -110,7 +110,7 @@ async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
 
 /// A write under the old epoch is refused, whoever tries it.
 async fn assert_refused(world: &World, epoch: u32) {
-    let store = SqliteStore::open(&world.fleet.world()).unwrap();
+    let store = SqliteStore::open(&world.fleet.world()).expect("the store");
     let grant = Grant {
         epoch: Epoch::granted(epoch),
         nonce: Nonce(0),

@@ -23,7 +23,7 @@ use crate::durability::journal::{Journal, JournalEvent, StopReason};
 use crate::durability::store::{AppendAnswer, CheckpointHead, Position, StoreError};
 use crate::io::report::{ShardEvent, ZoneRun, buckets};
 use crate::ownership::lease::LeaseState;
-use crate::zone::{Cut, Outputs};
+use crate::zone::Outputs;
 
 /// A store operation that takes longer counts as unanswered; the same is sent again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -195,7 +195,7 @@ impl DurableTask {
             HostOrder::Gone(token) => self.egress.forget(token),
             HostOrder::Stop(done) => {
                 self.stopping = Some(done);
-                self.checkpointer.handle_base_wanted();
+                self.checkpointer.handle_wanted();
             }
         }
     }
@@ -292,10 +292,8 @@ impl DurableTask {
                 return;
             };
             match command {
-                CheckpointCommand::Cut(cut) => self.order(match (&self.stopping, cut) {
-                    (Some(_), Cut::Base) => TickOrder::Seal,
-                    _ => TickOrder::Cut(cut),
-                }),
+                CheckpointCommand::Cut(cut) if self.stopping.is_some() => self.order(TickOrder::Seal(cut)),
+                CheckpointCommand::Cut(cut) => self.order(TickOrder::Cut(cut)),
                 CheckpointCommand::CaptureConfirmed(head) => self.confirm_capture(head),
                 CheckpointCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
                 CheckpointCommand::PutPart { position, index, bytes } => {

@@ -52,8 +52,8 @@ pub(super) enum TickOrder {
     Cut(Cut),
     CaptureConfirmed,
     CaptureFailed,
-    /// One more tick, with a full base, and no other.
-    Seal,
+    /// One more tick, with this cut, and no other.
+    Seal(Cut),
 }
 
 pub(super) struct TickThread {
@@ -156,7 +156,7 @@ impl TickThread {
                 Ok(TickOrder::Cut(cut)) => self.cut = Some(cut),
                 Ok(TickOrder::CaptureConfirmed) => self.zone.capture_confirmed(),
                 Ok(TickOrder::CaptureFailed) => self.zone.capture_failed(),
-                Ok(TickOrder::Seal) => self.sealing = true,
+                Ok(TickOrder::Seal(cut)) => (self.cut, self.sealing) = (Some(cut), true),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -186,8 +186,7 @@ impl TickThread {
         self.note_attaches(&told);
         self.zone.scene(&mut self.scene);
         let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, REAL_TIME);
-        let cut = if self.sealing { Some(Cut::Base) } else { self.cut.take() };
-        let capture = cut.map(|cut| self.zone.capture(cut));
+        let capture = self.cut.take().map(|cut| self.zone.capture(cut));
         self.guard.note_tick();
         self.gauges.tick.store(told.tick, Ordering::Release);
         self.gauges.attached.store(
