@@ -57,7 +57,9 @@ impl World {
 
     /// Starts a shard and waits until it serves and owns `zones`.
     pub(crate) fn shard(&mut self, zones: &[ZoneName]) -> usize {
-        self.fleet.start(zones, &["--config", &self.config]).expect("a shard that serves")
+        self.fleet
+            .start(zones, &["--config", &self.config])
+            .expect("a shard that serves")
     }
 
     /// A player that logs in to `zone` at any living shard.
