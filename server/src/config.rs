@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::durability::gate::Durability;
+use crate::interest::Reach;
 use crate::ownership::lease::LeaseConfig;
 
 /// The defaults, which are also the documentation of every key.
@@ -17,6 +18,9 @@ const DEFAULTS: &str = include_str!("../../assets/config/shard.toml");
 
 /// Environment variables that set a key begin with this: `EVERHOLD_LEASE_TTL_MS` sets `lease.ttl_ms`.
 pub const ENV_PREFIX: &str = "EVERHOLD_";
+
+/// How far a player may see, m: what the interest grid can do.
+const VIEW_RADIUS_M_MAX: u64 = (*Reach::RADIUS_CM.end() / 100) as u64;
 
 /// What a shard runs by: every value checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,8 +190,18 @@ impl RawConfig {
             delta_ms..=86_400_000,
             "at least durability.delta_ms",
         )?;
-        let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=1_000, "1 to 1,000 m")?;
+        let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=VIEW_RADIUS_M_MAX, "1 to 327 m")?;
         let tick_hz = u16::try_from(hz).expect("at most 128");
+        let lease = LeaseConfig::new(ttl_ms, tick_hz);
+        let period = Duration::from_secs(1) / u32::from(tick_hz);
+        if lease.margin + 2 * lease.renew_every > lease.ttl || lease.tick_stall < 2 * period {
+            let must = "long enough for two renewals and several ticks";
+            return Err(ConfigError::Range {
+                key: "lease.ttl_ms",
+                must,
+                is: ttl_ms.to_string(),
+            });
+        }
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         Ok(Config {
             listen: raw.shard.listen,
@@ -204,11 +218,11 @@ impl RawConfig {
             rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
             seed: raw.world.seed,
             tick_hz,
-            lease: LeaseConfig::new(ttl_ms, tick_hz),
+            lease,
             durability: raw.durability.level,
             delta_ticks: ticks(delta_ms),
             base_ticks: ticks(base_ms),
-            view_radius_cm: i32::try_from(radius_m * 100).expect("at most 100,000"),
+            view_radius_cm: i32::try_from(radius_m * 100).expect("at most 32,700"),
             login_deadline: Duration::from_millis(in_range(
                 "login.deadline_ms",
                 raw.login.deadline_ms,
@@ -354,6 +368,18 @@ mod tests {
             .resolve()
             .unwrap_err();
         assert_eq!(error.to_string(), "`tick.hz` must be 1 to 128 ticks per second, not 0");
+    }
+
+    #[test]
+    fn a_lease_that_leaves_no_time_for_ticks_is_refused() {
+        let raw = RawConfig::default()
+            .with_text("[tick]\nhz = 1\n[lease]\nttl_ms = 2000")
+            .unwrap();
+        let error = raw.resolve().unwrap_err();
+        assert!(
+            error.to_string().starts_with("`lease.ttl_ms` must be long enough"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Directory;
 use crate::config::Config;
-use crate::durability::store::StateStore;
+use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
-use crate::io::host::{self, EndReason, HostConfig, HostServices, ZoneHandle};
+use crate::io::host::{self, AdoptError, EndReason, HostConfig, HostServices, ZoneHandle};
 use crate::io::keeper::{After, Granted, Keeper, KeeperOrder};
 use crate::io::keys::Keys;
 use crate::io::report::{Reporter, ShardEvent};
@@ -102,7 +102,7 @@ impl Shard {
         });
         tokio::spawn(Arc::clone(&parts).follow(grants, ends));
         tracing::info!(%addr, nonce = nonce.0, "serving");
-        parts.reporter.tell(&ShardEvent::Serving { addr, nonce: nonce.0 });
+        parts.reporter.tell(ShardEvent::Serving { addr, nonce: nonce.0 });
         Ok(Self {
             transport,
             parts,
@@ -120,6 +120,10 @@ impl Shard {
     /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the connections.
     pub async fn stop(self) {
         self.transport.stop_accepting(RefusalCode::Stopping);
+        let (closed, no_more) = oneshot::channel();
+        if self.keeper.send(KeeperOrder::Close(closed)).is_ok() {
+            let _gone_before = no_more.await;
+        }
         // Every receiver lives as long as this process serves.
         let _gone = self.router.send(RouterEvent::Close);
         let mut stops = JoinSet::new();
@@ -144,7 +148,8 @@ impl Shard {
             let _gone_before = stopped.await;
         }
         self.transport.close(RefusalCode::Stopping).await;
-        self.parts.reporter.tell(&ShardEvent::Stopped);
+        self.parts.reporter.tell(ShardEvent::Stopped);
+        self.parts.reporter.flush();
     }
 }
 
@@ -170,8 +175,15 @@ impl Parts {
         let (zone, grant) = (granted.zone.clone(), granted.grant);
         if let Err(error) = self.try_adopt(granted).await {
             tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
-            // A world that fails to come back fails again here; another build, or a person, may do better.
-            let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, After::Shun));
+            let after = match error.downcast_ref::<AdoptError>() {
+                // A world that fails to come back fails again here; another build, or a person, may do better.
+                Some(AdoptError::Adoption(_) | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost)) => {
+                    After::Shun
+                }
+                // The store was away, or another shard was quicker: the ttl is the pause before the next try.
+                _ => After::Expire,
+            };
+            let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));
         }
     }
 
@@ -184,7 +196,7 @@ impl Parts {
             rules: Arc::clone(&self.rules),
         };
         let adopted = host::adopt(Arc::clone(&self.store), grant, zone_config).await?;
-        self.reporter.tell(&ShardEvent::Adopted {
+        self.reporter.tell(ShardEvent::Adopted {
             zone: zone.clone(),
             epoch: grant.epoch.number(),
             last_tick: adopted.last.tick,
@@ -222,7 +234,9 @@ impl Parts {
         let handle = host::start(host_config, adopted.zone, adopted.last, &adopted.chain, services)
             .context("start the tick thread")?;
         self.zones().insert(zone.clone(), handle.clone());
-        let _stopping = self.keeper.send(KeeperOrder::Hosted(zone, Arc::clone(&handle.gauges)));
+        let _stopping = self
+            .keeper
+            .send(KeeperOrder::Hosted(zone, grant, Arc::clone(&handle.gauges)));
         let _stopping = self.router.send(RouterEvent::ZoneUp(handle));
         Ok(())
     }

@@ -96,7 +96,12 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let (report, killed) = play(arguments, swarm, &mut fleet, &mut display)?;
     display.say("stopping the shards");
     fleet.stop()?;
-    let report = DemoReport::new(arguments.durability, &report, &fleet, killed);
+    let report = DemoReport::new(
+        arguments.durability,
+        &report,
+        &fleet,
+        (arguments.kill == Kill::Once, killed),
+    );
     display.finish(&report);
     if let Some(path) = &arguments.json {
         let json = serde_json::to_vec_pretty(&report).context("write the report as JSON")?;

@@ -82,7 +82,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow:
 fn table(rows: &[ZoneRow]) -> Table {
     let text = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header([
         "zone",
         "owner",
         "epoch",

@@ -61,7 +61,7 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
     let authority = SqliteAuthority::open(&config.state)?;
     let reporter = match arguments.events {
         Events::None => Reporter::silent(),
-        Events::Json => Reporter::to(std::io::stdout()),
+        Events::Json => Reporter::to(std::io::stdout()).context("start the report's thread")?,
     };
     // One thread for sockets, routing, and the durable tasks: on a small machine hand-overs between threads cost more than they save.
     let runtime = tokio::runtime::Builder::new_current_thread()

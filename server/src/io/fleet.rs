@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -26,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// One shard process, as its report shows it.
 pub struct Process {
     child: Child,
+    /// Reads its report to the end.
+    reader: Option<JoinHandle<()>>,
     /// Where it serves.
     pub addr: SocketAddr,
     /// The latest run of each zone and epoch that it told of.
@@ -67,6 +70,8 @@ pub struct Adoption {
     pub adopt_ms: f64,
     /// Records replayed.
     pub replayed_ticks: u64,
+    /// Digests compared on the way.
+    pub checked_digests: u64,
     /// Whether all digests on the way were equal.
     pub digest_equal: bool,
 }
@@ -149,11 +154,12 @@ impl Fleet {
             .context("start a shard process")?;
         let stdout = child.stdout.take().context("the shard's standard output is piped")?;
         let sender = self.sender.clone();
-        std::thread::spawn(move || forward(index, BufReader::new(stdout), &sender));
+        let reader = std::thread::spawn(move || forward(index, BufReader::new(stdout), &sender));
         // Its address comes with `Serving`.
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         self.all.push(Process {
             child,
+            reader: Some(reader),
             addr,
             runs: Vec::new(),
             killed: None,
@@ -217,8 +223,8 @@ impl Fleet {
                 granted_at_ms,
                 adopt_ms,
                 replayed_ticks,
+                checked_digests,
                 digest_equal,
-                ..
             } => self.adoptions.push(Adoption {
                 process,
                 zone,
@@ -227,6 +233,7 @@ impl Fleet {
                 granted_at_ms,
                 adopt_ms,
                 replayed_ticks,
+                checked_digests,
                 digest_equal,
             }),
             ShardEvent::Stats(run) => {
@@ -297,6 +304,10 @@ impl Fleet {
                 std::thread::sleep(Duration::from_millis(10));
             };
             process.killed = Some(Instant::now());
+            // Its last lines are read before they are looked at.
+            if process.reader.take().is_some_and(|reader| reader.join().is_err()) {
+                bail!("the reader of a shard's report panicked");
+            }
             if !status.success() {
                 bail!("a shard process ended with {status}");
             }

@@ -61,8 +61,8 @@ pub struct HostConfig {
 pub struct ZoneGauges {
     /// The newest tick stepped.
     pub tick: AtomicU64,
-    /// The newest tick whose output may leave.
-    pub released_tick: AtomicU64,
+    /// The newest tick whose record is acknowledged.
+    pub acknowledged_tick: AtomicU64,
     /// Attached sessions.
     pub attached: AtomicU32,
     /// The zone is over: nothing of it may be renewed, routed to, or awaited.
@@ -103,7 +103,11 @@ impl ZoneHandle {
         let pending = PendingAttach { conn, secret };
         // The order first: the reply must find its connection.
         let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
-        ordered && self.entries.try_send(InboxEntry::Input(input)).is_ok()
+        let sent = ordered && self.entries.try_send(InboxEntry::Input(input)).is_ok();
+        if ordered && !sent {
+            self.detach(token);
+        }
+        sent
     }
 
     /// Tells the zone that a connection is gone. A host that has ended has no sessions to detach.
@@ -169,12 +173,14 @@ pub fn start(
 ) -> std::io::Result<ZoneHandle> {
     let gauges = Arc::new(ZoneGauges::default());
     gauges.tick.store(zone.tick(), Ordering::Relaxed);
-    gauges.released_tick.store(last.tick, Ordering::Relaxed);
+    gauges.acknowledged_tick.store(last.tick, Ordering::Relaxed);
     let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
     let (orders, ordered) = mpsc::unbounded_channel();
     let (tick_orders, tick_ordered) = crossbeam::channel::unbounded();
     let (ticks, ticked) = mpsc::channel(tick::UNACKNOWLEDGED_TICKS_MAX as usize * 2);
     let guard = Arc::clone(&services.guard);
+    // The pause that was declared for the adoption is over: from here on the zone ticks, or loses its lease.
+    guard.note_tick();
     let handle = ZoneHandle {
         zone: config.zone.clone(),
         grant: config.grant,
@@ -197,10 +203,25 @@ pub fn start(
     std::thread::Builder::new()
         .name(format!("zone-{}", config.zone))
         .spawn(move || thread.run())?;
-    tokio::spawn(
-        durable::DurableTask::new(config, last, chain, services, gauges, egress, tick_orders).run(ticked, ordered),
-    );
+    let ended = services.ended.clone();
+    let task = durable::DurableTask::new(config, last, chain, services, gauges, egress, tick_orders);
+    let task = tokio::spawn(task.run(ticked, ordered));
+    tokio::spawn(watch(task, ended, handle.clone()));
     Ok(handle)
+}
+
+/// A durable task that panics says nothing any more: its zone must end all the same, or nobody ever adopts it.
+async fn watch(
+    task: tokio::task::JoinHandle<()>,
+    ended: mpsc::UnboundedSender<(ZoneName, Grant, EndReason)>,
+    handle: ZoneHandle,
+) {
+    if let Err(error) = task.await {
+        handle.gauges.ended.store(true, Ordering::Release);
+        tracing::error!(zone = %handle.zone, %error, "a durable task failed");
+        let reason = EndReason::Panicked(handle.tick(), "the durable task failed".to_owned());
+        let _process_ends = ended.send((handle.zone, handle.grant, reason));
+    }
 }
 
 /// What a host uses of the process around it.

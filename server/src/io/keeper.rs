@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,13 +11,16 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::durability::store::StateStore;
+use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
 use crate::io::host::{LeaseGuard, ZoneGauges};
 use crate::io::router::RouterEvent;
 use crate::ownership::contender::{Contender, ContenderConfig};
 use crate::ownership::lease::{Lease, LeaseCommand, LeaseConfig};
 use crate::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce};
+
+/// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
+const ADOPTION_MAX: Duration = Duration::from_secs(120);
 
 /// A zone was granted to this process and waits to be adopted.
 pub struct Granted {
@@ -33,10 +37,12 @@ pub struct Granted {
 /// What the shard asks of the keeper.
 pub enum KeeperOrder {
     /// The zone is adopted and runs with these gauges.
-    Hosted(ZoneName, Arc<ZoneGauges>),
+    Hosted(ZoneName, Grant, Arc<ZoneGauges>),
     /// The zone is over here: renew it no more, and release it if that is how it ended.
     Ended(ZoneName, Grant, After),
-    /// Withdraw from the directory, claim nothing more, and stop once all that was asked before is done.
+    /// Claim nothing more: the process is stopping.
+    Close(oneshot::Sender<()>),
+    /// Release what was granted and never hosted, withdraw from the directory, and stop.
     Stop(oneshot::Sender<()>),
 }
 
@@ -62,12 +68,14 @@ pub struct Keeper {
     held: BTreeMap<ZoneName, Held>,
     shunned: BTreeSet<ZoneName>,
     announce_at: Duration,
+    closed: bool,
     granted: mpsc::UnboundedSender<Granted>,
     router: mpsc::UnboundedSender<RouterEvent>,
 }
 
 struct Held {
     grant: Grant,
+    since: Duration,
     guard: Arc<LeaseGuard>,
     gauges: Option<Arc<ZoneGauges>>,
 }
@@ -92,6 +100,7 @@ impl Keeper {
             held: BTreeMap::new(),
             shunned: BTreeSet::new(),
             announce_at: Duration::ZERO,
+            closed: false,
             granted,
             router,
         }
@@ -102,7 +111,13 @@ impl Keeper {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()
             .name("lease-keeper".to_owned())
-            .spawn(move || runtime.block_on(self.run(orders)))?;
+            .spawn(move || {
+                let run = AssertUnwindSafe(|| runtime.block_on(self.run(orders)));
+                if catch_unwind(run).is_err() {
+                    tracing::error!("the lease keeper failed; this process holds nothing any more and ends");
+                    std::process::abort();
+                }
+            })?;
         Ok(())
     }
 
@@ -115,9 +130,14 @@ impl Keeper {
             tokio::select! {
                 _ = turns.tick() => self.turn().await,
                 order = orders.recv() => match order {
-                    Some(KeeperOrder::Hosted(zone, gauges)) => self.note_hosted(&zone, gauges),
+                    Some(KeeperOrder::Hosted(zone, grant, gauges)) => self.note_hosted(&zone, grant, gauges),
                     Some(KeeperOrder::Ended(zone, grant, after)) => self.end(&zone, grant, after).await,
+                    Some(KeeperOrder::Close(done)) => {
+                        self.closed = true;
+                        let _nobody_waits = done.send(());
+                    }
                     Some(KeeperOrder::Stop(done)) => {
+                        self.give_up_adoptions(After::Release, Duration::ZERO).await;
                         if let Err(error) = self.authority.withdraw(self.me).await {
                             tracing::warn!(%error, "the directory still names this shard");
                         }
@@ -131,6 +151,7 @@ impl Keeper {
     }
 
     async fn turn(&mut self) {
+        self.give_up_adoptions(After::Shun, ADOPTION_MAX).await;
         self.renew().await;
         self.announce().await;
         if let Err(error) = self.look().await {
@@ -191,7 +212,9 @@ impl Keeper {
     }
 
     async fn claim(&mut self) {
-        while let Some(watched) = self.contender.poll_claim(clock::boottime()) {
+        while !self.closed
+            && let Some(watched) = self.contender.poll_claim(clock::boottime())
+        {
             let sent_at = clock::boottime();
             match self.try_claim(&watched).await {
                 Ok(grant) => {
@@ -209,7 +232,9 @@ impl Keeper {
 
     /// The new epoch is above what authority *and* store have seen: either may have forgotten.
     async fn try_claim(&self, watched: &LeaseView) -> Result<Grant, AuthorityError> {
-        let summary = self.store.summary(&watched.zone).await;
+        // Renewals wait on this same thread: a store that hangs must not hold them up.
+        let summary = tokio::time::timeout(self.lease.retry_every, self.store.summary(&watched.zone)).await;
+        let summary = summary.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())));
         let summary = summary.map_err(|e| AuthorityError::Unavailable(format!("the store's fence is unknown: {e}")))?;
         let floor = summary.map_or(0, |summary| summary.fence_epoch);
         self.authority.claim(watched, self.me, self.addr, floor).await
@@ -223,6 +248,7 @@ impl Keeper {
             zone.clone(),
             Held {
                 grant,
+                since: at,
                 guard: Arc::clone(&guard),
                 gauges: None,
             },
@@ -230,10 +256,27 @@ impl Keeper {
         let _stopping = self.granted.send(Granted { zone, grant, guard, at });
     }
 
-    fn note_hosted(&mut self, zone: &ZoneName, gauges: Arc<ZoneGauges>) {
-        if let Some(held) = self.held.get_mut(zone) {
+    fn note_hosted(&mut self, zone: &ZoneName, grant: Grant, gauges: Arc<ZoneGauges>) {
+        if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant) {
             held.gauges = Some(gauges);
             self.contender.handle_adopted(zone);
+        }
+    }
+
+    /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds its lease lost.
+    async fn give_up_adoptions(&mut self, after: After, age: Duration) {
+        let now = clock::boottime();
+        let late = |held: &Held| held.gauges.is_none() && now.saturating_sub(held.since) >= age;
+        let late: Vec<(ZoneName, Grant)> = self
+            .held
+            .iter()
+            .filter(|(_, held)| late(held))
+            .map(|(zone, held)| (zone.clone(), held.grant))
+            .collect();
+        for (zone, grant) in late {
+            tracing::warn!(%zone, epoch = grant.epoch.number(), "an adoption is given up");
+            self.held[&zone].guard.handle(|lease, _| lease.handle_refused());
+            self.end(&zone, grant, after).await;
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use crossbeam::channel::{Sender, bounded};
 use everhold_protocol::{Tick, ZoneName};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,20 @@ pub fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Where the lines go. Cheap to clone.
+/// Lines that wait for a slow reader. Beyond it runs are left out, for the next one says more.
+const LINES_MAX: usize = 1_024;
+
+/// At its end a shard waits this long for its last lines to be read.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Where the lines go. Cheap to clone. A thread of its own writes them, so that a reader that stops reading stops nobody else.
 #[derive(Clone)]
-pub struct Reporter(Option<Arc<Mutex<dyn Write + Send>>>);
+pub struct Reporter(Option<Sender<Line>>);
+
+enum Line {
+    Event(Box<ShardEvent>),
+    Flush(Sender<()>),
+}
 
 impl Reporter {
     /// Says nothing.
@@ -98,19 +110,44 @@ impl Reporter {
         Self(None)
     }
 
-    /// Writes to `out`.
-    pub fn to(out: impl Write + Send + 'static) -> Self {
-        Self(Some(Arc::new(Mutex::new(out))))
+    /// Writes to `out`, on a thread that it starts.
+    pub fn to(mut out: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (lines, queue) = bounded(LINES_MAX);
+        std::thread::Builder::new().name("report".to_owned()).spawn(move || {
+            for line in queue {
+                match line {
+                    Line::Event(event) => write_line(&mut out, &event),
+                    // Whoever asked may have stopped waiting.
+                    Line::Flush(done) => drop(done.send(())),
+                }
+            }
+        })?;
+        Ok(Self(Some(lines)))
     }
 
-    /// Writes one line. A reader that is gone is no reason for a shard to stop, so a failed write is only logged.
-    pub fn tell(&self, event: &ShardEvent) {
-        let Some(out) = &self.0 else { return };
-        let mut line = serde_json::to_vec(event).expect("a shard event has no map with non-string keys");
-        line.push(b'\n');
-        let mut out = out.lock().expect("no writer panics while it holds the lock");
-        if let Err(error) = out.write_all(&line).and_then(|()| out.flush()) {
-            tracing::debug!(%error, "nobody reads this shard's report");
+    /// Queues one line; never waits.
+    pub fn tell(&self, event: ShardEvent) {
+        let Some(lines) = &self.0 else { return };
+        if lines.try_send(Line::Event(Box::new(event))).is_err() {
+            tracing::warn!("nobody reads this shard's report: a line is left out");
         }
+    }
+
+    /// Waits, not for long, until everything told before is written.
+    pub fn flush(&self) {
+        let Some(lines) = &self.0 else { return };
+        let (done, written) = bounded(1);
+        if lines.send_timeout(Line::Flush(done), FLUSH_MAX).is_ok() {
+            let _too_slow = written.recv_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+/// A reader that is gone is no reason for a shard to stop, so a failed write is only logged.
+fn write_line(out: &mut impl Write, event: &ShardEvent) {
+    let mut line = serde_json::to_vec(event).expect("a shard event has no map with non-string keys");
+    line.push(b'\n');
+    if let Err(error) = out.write_all(&line).and_then(|()| out.flush()) {
+        tracing::debug!(%error, "nobody reads this shard's report");
     }
 }

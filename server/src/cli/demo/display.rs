@@ -122,7 +122,7 @@ fn headline(progress: &Progress) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(header);
     table
 }
 
@@ -156,7 +156,7 @@ fn failovers_table(report: &DemoReport) -> Table {
         "detect ms",
         "adopt ms",
         "replayed ticks",
-        "digest",
+        "digests",
     ]);
     for failover in &report.failovers {
         let [p50, p99, max] = ms(&failover.gap_ms);
@@ -169,7 +169,11 @@ fn failovers_table(report: &DemoReport) -> Table {
             format!("{:.0}", failover.detect_ms),
             format!("{:.1}", failover.adopt_ms),
             failover.replayed_ticks.to_string(),
-            if failover.digest_equal { "equal" } else { "DIFFERENT" }.to_owned(),
+            match (failover.digest_equal, failover.checked_digests) {
+                (false, _) => "DIFFERENT".to_owned(),
+                (true, 0) => "none due".to_owned(),
+                (true, checked) => format!("{checked} equal"),
+            },
         ]);
     }
     table

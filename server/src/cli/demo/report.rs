@@ -38,6 +38,9 @@ pub(super) struct FailoverReport {
     /// The grant to the zone's first tick under it.
     pub(super) adopt_ms: f64,
     pub(super) replayed_ticks: u64,
+    /// Digests that the dead owner wrote after the last checkpoint, and that the replay was compared with.
+    pub(super) checked_digests: u64,
+    /// All of them are equal, and so is that of the checkpoint itself.
     pub(super) digest_equal: bool,
 }
 
@@ -69,7 +72,12 @@ pub(super) struct DemoReport {
 
 impl DemoReport {
     /// Joins both sides.
-    pub(super) fn new(durability: Durability, swarm: &SwarmReport, fleet: &Fleet, killed: Option<Killed>) -> Self {
+    pub(super) fn new(
+        durability: Durability,
+        swarm: &SwarmReport,
+        fleet: &Fleet,
+        (asked_to_kill, killed): (bool, Option<Killed>),
+    ) -> Self {
         let runs: Vec<&ZoneRun> = fleet.all.iter().flat_map(|p| &p.runs).collect();
         let mut errors = swarm.errors.clone();
         let unasked = fleet
@@ -78,6 +86,12 @@ impl DemoReport {
             .filter(|end| end.reason != EndReason::Stopped.to_string());
         errors.extend(unasked.map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason)));
         let failovers = failovers(swarm, fleet, killed, &mut errors);
+        if asked_to_kill && killed.is_none() {
+            errors.push("no shard was killed: the play was too short for it".to_owned());
+        }
+        if durability == Durability::Store && swarm.rewound_ticks > 0 {
+            errors.push("players were shown ticks that the new owner does not have".to_owned());
+        }
         if killed.is_some() && failovers.is_empty() {
             errors.push("a shard was killed, but no player saw another owner".to_owned());
         }
@@ -144,6 +158,7 @@ fn failovers(
             detect_ms: adoption.granted_at_ms - killed.boottime_ms,
             adopt_ms: adoption.adopt_ms,
             replayed_ticks: adoption.replayed_ticks,
+            checked_digests: adoption.checked_digests,
             digest_equal: adoption.digest_equal,
         });
     }

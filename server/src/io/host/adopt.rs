@@ -12,6 +12,9 @@ use crate::zone::ZoneConfig;
 const RETRY: Duration = Duration::from_millis(100);
 const TRIES_MAX: u32 = 30;
 
+/// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 /// Why a zone was not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
@@ -43,10 +46,13 @@ pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig)
 async fn fence_and_read(store: &dyn StateStore, grant: Grant, config: &ZoneConfig) -> Result<ZoneData, StoreError> {
     let mut tries = 0;
     loop {
-        let outcome = match store.fence(&config.name, grant).await {
-            Ok(()) => store.read_zone(&config.name).await,
-            Err(error) => Err(error),
+        let attempt = async {
+            store.fence(&config.name, grant).await?;
+            store.read_zone(&config.name).await
         };
+        let outcome = tokio::time::timeout(ANSWER_MAX, attempt).await;
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {ANSWER_MAX:?}"))));
         match outcome {
             Err(StoreError::Unavailable(why)) if tries < TRIES_MAX => {
                 tracing::warn!(zone = %config.name, why, "the store does not answer the adopter; it asks again");

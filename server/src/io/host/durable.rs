@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::egress::Egress;
-use super::tick::{TickMessage, TickOrder, TickOut};
+use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
 use super::{EndReason, HostConfig, HostOrder, HostServices, ZoneGauges};
 use crate::durability::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 use crate::durability::gate::Gate;
@@ -145,15 +145,17 @@ impl DurableTask {
                 break reason;
             }
         };
+        // Connections whose order is still queued must be closed with the others.
+        ordered.close();
+        while let Ok(order) = ordered.try_recv() {
+            self.handle_order(order);
+        }
         self.end(reason);
     }
 
     fn handle_tick_message(&mut self, message: Option<TickMessage>) -> Result<(), EndReason> {
         match message {
-            Some(TickMessage::Ticked(out)) => {
-                self.handle_tick(*out);
-                Ok(())
-            }
+            Some(TickMessage::Ticked(out)) => self.handle_tick(*out),
             Some(TickMessage::Panicked(tick, text)) => Err(EndReason::Panicked(tick, text)),
             None if self.stopping.is_some() => {
                 self.sealed = true;
@@ -166,7 +168,7 @@ impl DurableTask {
         }
     }
 
-    fn handle_tick(&mut self, out: TickOut) {
+    fn handle_tick(&mut self, out: TickOut) -> Result<(), EndReason> {
         self.run.ticks += 1;
         // The histogram grows as it must; a value of µs in a u64 always fits.
         let _fits = self
@@ -179,14 +181,16 @@ impl DurableTask {
             tick,
             hash: out.record.hash,
         };
-        self.journal
-            .push(out.record)
-            .expect("the tick thread holds long before the ring is full");
+        if self.journal.push(out.record).is_err() {
+            // Only a store that asks for records from before the ring gets here; what it lacks is lost with it.
+            return Err(EndReason::Lost);
+        }
         self.gate.hold(tick, out.shown, out.told);
         self.checkpointer.handle_tick(tick);
         if let Some(capture) = out.capture {
             self.checkpointer.handle_captured(position, capture);
         }
+        Ok(())
     }
 
     fn handle_order(&mut self, order: HostOrder) {
@@ -226,6 +230,7 @@ impl DurableTask {
 
     fn acknowledge(&mut self, position: Position) {
         self.gate.handle_acknowledged(position.tick);
+        self.gauges.acknowledged_tick.store(position.tick, Ordering::Release);
     }
 
     fn handle_write(&mut self, answer: Result<(), StoreError>) -> Result<(), EndReason> {
@@ -252,6 +257,15 @@ impl DurableTask {
             Some(LeaseState::Lost) => return Err(EndReason::Fenced),
             Some(_) => return Err(EndReason::Suspended),
             None => {}
+        }
+        let behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
+        if behind {
+            // The zone holds because of the store, and this task lives: the lease is worth renewing.
+            self.services.guard.note_tick();
+        }
+        if behind || self.stopping.is_some() {
+            // A zone that stands still may have a checkpoint to write all the same.
+            self.checkpointer.handle_tick(self.journal.last().tick);
         }
         if self.services.guard.may_act() {
             self.start_append();
@@ -313,7 +327,10 @@ impl DurableTask {
     fn confirm_capture(&mut self, head: CheckpointHead) {
         self.order(TickOrder::CaptureConfirmed);
         if head.kind == crate::durability::store::CheckpointKind::Base {
-            if self.journal.is_reseeding()
+            if self.journal.is_reseeding() && head.position.tick < self.journal.acknowledged().tick {
+                // This base was under way before the gap was found, and does not reach over it.
+                self.checkpointer.handle_reseed_wanted();
+            } else if self.journal.is_reseeding()
                 && let JournalEvent::Acknowledged { position } = self.journal.handle_reseeded(head.position)
             {
                 self.acknowledge(position);
@@ -329,19 +346,17 @@ impl DurableTask {
             return;
         }
         self.gate.open();
-        if let Some(told) = self.gate.poll_told() {
-            let peers = (self.services.peers)();
-            self.egress.tell(told, &peers);
-            while let Some(told) = self.gate.poll_told() {
-                self.egress.tell(told, &peers);
-            }
+        while self.services.guard.may_speak()
+            && let Some(told) = self.gate.poll_told()
+        {
+            self.egress.tell(told, self.services.peers.as_ref());
         }
-        while let Some(shown) = self.gate.poll_shown() {
+        // What one acknowledgement releases at once is shown once: a newer snapshot supersedes the older ones.
+        if let Some(shown) = std::iter::from_fn(|| self.gate.poll_shown()).last()
+            && self.services.guard.may_speak()
+        {
             self.egress.show(shown);
         }
-        self.gauges
-            .released_tick
-            .store(self.gate.released_tick(), Ordering::Release);
     }
 
     fn tell_run(&mut self) {
@@ -357,7 +372,7 @@ impl DurableTask {
             tick_us: buckets(&self.run.tick_us),
             append_us: buckets(&self.run.append_us),
         };
-        self.services.reporter.tell(&ShardEvent::Stats(run));
+        self.services.reporter.tell(ShardEvent::Stats(run));
     }
 
     /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still held is told.
@@ -367,7 +382,7 @@ impl DurableTask {
         self.tell_run();
         let zone = self.config.zone.clone();
         tracing::info!(%zone, epoch = self.config.grant.epoch.number(), %reason, "a zone is over here");
-        self.services.reporter.tell(&ShardEvent::Ended {
+        self.services.reporter.tell(ShardEvent::Ended {
             zone: zone.clone(),
             epoch: self.config.grant.epoch.number(),
             reason: reason.to_string(),

@@ -63,7 +63,7 @@ impl Egress {
     }
 
     /// Sends what replies and events the gate has released, replies first: a client hears `Attached` before anything of the session.
-    pub(super) fn tell(&mut self, released: Released<Outputs>, peers: &[SocketAddr]) {
+    pub(super) fn tell(&mut self, released: Released<Outputs>, peers: &dyn Fn() -> Vec<SocketAddr>) {
         let (epoch, tick) = (released.epoch(), released.tick());
         let outputs = released.into_inner();
         for (token, reply) in outputs.replies {
@@ -123,7 +123,7 @@ impl Egress {
         self.sessions.clear();
     }
 
-    fn welcome(&mut self, token: AttachToken, welcome: Welcome, peers: &[SocketAddr]) {
+    fn welcome(&mut self, token: AttachToken, welcome: Welcome, peers: &dyn Fn() -> Vec<SocketAddr>) {
         let session = welcome.session;
         let Some(PendingAttach { conn, secret }) = self.pending.remove(&token) else {
             // It went away while its input was on its way; the session that it woke must not stay awake.
@@ -146,7 +146,7 @@ impl Egress {
             event_seq: welcome.event_seq,
             rewound_ticks: 0,
             own: welcome.own,
-            peers: peers.to_vec(),
+            peers: peers(),
         });
         for event in welcome.missed {
             conn.send_control(&ServerMessage::Event(event));

@@ -36,14 +36,9 @@ impl LeaseGuard {
         matches!(state, LeaseState::Suspended | LeaseState::Lost).then_some(state)
     }
 
-    /// The zone's tick advanced.
+    /// The zone's tick advanced, or stands still on purpose and is looked after.
     pub fn note_tick(&self) {
         self.lease().handle_tick(clock::boottime());
-    }
-
-    /// The zone stands still on purpose.
-    pub fn declare_pause(&self) {
-        self.lease().handle_pause_declared();
     }
 
     /// What the keeper is to do; if it is a renewal, it counts as sent from the returned moment on.

@@ -119,7 +119,8 @@ impl TickThread {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run_ticks()));
         if let Err(panic) = outcome {
             let text = panic_text(panic.as_ref());
-            let tick = self.zone.tick() + 1;
+            // A step raises the tick before anything that may fail.
+            let tick = self.zone.tick();
             tracing::error!(tick, panic = text, "a rule failed; this zone's world is thrown away");
             // The durable task reads this, or has ended before for another reason.
             let _ended_before = self.out.blocking_send(TickMessage::Panicked(tick, text));
@@ -163,17 +164,15 @@ impl TickThread {
         }
     }
 
-    /// Whether lease and store allow a tick now. A hold is declared, so that the lease keeper tells it from a wedged tick.
+    /// Whether lease and store allow a tick now. A checkpoint that is wanted is worth one more tick than the store would allow: it may be
+    /// what the store is waiting for.
     fn may_tick(&self) -> bool {
         let behind = self
             .zone
             .tick()
-            .saturating_sub(self.gauges.released_tick.load(Ordering::Acquire));
-        let holding = behind >= UNACKNOWLEDGED_TICKS_MAX || self.out.capacity() == 0;
-        if holding {
-            self.guard.declare_pause();
-        }
-        self.guard.may_act() && !holding
+            .saturating_sub(self.gauges.acknowledged_tick.load(Ordering::Acquire));
+        let holds = behind >= UNACKNOWLEDGED_TICKS_MAX && self.cut.is_none();
+        self.guard.may_act() && !holds && self.out.capacity() > 0
     }
 
     /// One tick. `false`: it was the last.
