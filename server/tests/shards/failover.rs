@@ -45,6 +45,26 @@ async fn a_player_carries_on_at_the_spare_when_its_shard_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_comes_back_in_the_same_moment_is_attached() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    let spare = world.shard(&[]);
+    let mut players = Vec::new();
+    for account in 0..100 {
+        players.push(world.player(account, &meadow(), OldConnections::Close));
+    }
+    for player in &mut players {
+        player.until_attached_above(0).await;
+    }
+    world.fleet.kill(owner).unwrap();
+    let (epoch, _) = world.until_adopted(&meadow(), spare, 1);
+    for player in &mut players {
+        assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
+        player.until_snapshot().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
     let mut world = World::new();
     let owner = world.shard(&all_zones());

@@ -141,15 +141,15 @@ impl DurableTask {
                 answer = poll(self.write.as_mut().map(|(_, future)| future)) => self.handle_write(answer),
                 _ = pulse.tick() => Ok(()),
             };
+            // An attach's order is sent before its input: taking all orders before anything is told, its reply finds its connection.
+            self.take_orders(&mut ordered);
             if let Err(reason) = step.and_then(|()| self.advance()) {
                 break reason;
             }
         };
         // Connections whose order is still queued must be closed with the others.
         ordered.close();
-        while let Ok(order) = ordered.try_recv() {
-            self.handle_order(order);
-        }
+        self.take_orders(&mut ordered);
         self.end(reason);
     }
 
@@ -191,6 +191,12 @@ impl DurableTask {
             self.checkpointer.handle_captured(position, capture);
         }
         Ok(())
+    }
+
+    fn take_orders(&mut self, ordered: &mut mpsc::UnboundedReceiver<HostOrder>) {
+        while let Ok(order) = ordered.try_recv() {
+            self.handle_order(order);
+        }
     }
 
     fn handle_order(&mut self, order: HostOrder) {
