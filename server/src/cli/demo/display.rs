@@ -181,7 +181,7 @@ fn failovers_table(report: &DemoReport) -> Table {
 
 fn verdict_table(report: &DemoReport) -> Table {
     let [p50, p99, max] = ms(&report.update_latency_ms);
-    let mut table = table(&["", ""]);
+    let mut table = table(&["by what the players were told", ""]);
     table
         .add_row([
             "update latency p50 / p99 / max".to_owned(),
