@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use everhold::durability::store::{StateStore, StoreError, StoredRecord};
-use everhold::io::sqlite::SqliteStore;
-use everhold::ownership::{Epoch, Grant, Nonce};
+use everhold::durability::store::{AppendAnswer, StateStore, StoreError, StoredRecord};
+use everhold::io::sqlite::{SqliteAuthority, SqliteStore};
+use everhold::ownership::{Authority, Epoch, Grant, Nonce};
 use everhold::testing::player::{Heard, OldConnections, Player};
 use everhold_protocol::client::Notice;
 use rustix::process::Signal;
@@ -28,10 +28,21 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
     for _ in 0..REPETITIONS {
         player.until_snapshot().await;
         world.fleet.signal(owner, Signal::STOP).unwrap();
-        let (new_epoch, last_tick) = world.until_adopted(&meadow(), other, epoch);
-        assert_eq!(player.until_attached_above(epoch).await, new_epoch);
+        // Stopped inside a write, it holds the lock of the zone's file until it wakes up: then the adopter waits for that, and the
+        // rest must hold all the same.
+        let blocked = is_file_blocked(&world, epoch).await;
+        if blocked {
+            until_claimed(&world, epoch).await;
+        } else {
+            world.until_adopted(&meadow(), other, epoch);
+            player.until_attached_above(epoch).await;
+        }
         let woken = Instant::now();
         world.fleet.signal(owner, Signal::CONT).unwrap();
+        let (new_epoch, last_tick) = world.until_adopted(&meadow(), other, epoch);
+        if blocked {
+            player.until_attached_above(epoch).await;
+        }
         until_ended(&mut world, owner, epoch);
         tokio::time::sleep(LATE).await;
 
@@ -72,6 +83,26 @@ async fn a_shard_that_is_stopped_for_less_than_its_lease_keeps_its_zone() {
     assert_eq!(of_epoch, epoch, "the same ownership goes on");
 }
 
+/// Whether a write to the zone's file gets no answer. (One that gets an answer is refused: the nonce is nobody's.)
+async fn is_file_blocked(world: &World, epoch: u32) -> bool {
+    matches!(write_late(world, epoch).await, Err(StoreError::Unavailable(_)))
+}
+
+/// Waits until somebody was granted the zone under a higher epoch.
+async fn until_claimed(world: &World, epoch: u32) {
+    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let search = async {
+        loop {
+            let leases = authority.leases().await.expect("the leases");
+            if leases.iter().any(|lease| lease.zone == meadow() && lease.epoch > epoch) {
+                return;
+            }
+            tokio::time::sleep(LATE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, search).await.expect("a claim");
+}
+
 /// Waits until the process says that its zone of this epoch is over.
 fn until_ended(world: &mut World, process: usize, epoch: u32) {
     let ended = |fleet: &everhold::io::fleet::Fleet| {
@@ -110,6 +141,14 @@ async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
 
 /// A write under the old epoch is refused, whoever tries it.
 async fn assert_refused(world: &World, epoch: u32) {
+    let outcome = write_late(world, epoch).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Fenced { epoch: fence }) if fence > epoch),
+        "{outcome:?}"
+    );
+}
+
+async fn write_late(world: &World, epoch: u32) -> Result<AppendAnswer, StoreError> {
     let store = SqliteStore::open(&world.fleet.world()).expect("the store");
     let grant = Grant {
         epoch: Epoch::granted(epoch),
@@ -121,9 +160,5 @@ async fn assert_refused(world: &World, epoch: u32) {
         hash: everhold::durability::store::RecordHash([1; 32]),
         body: bytes::Bytes::from_static(b"late"),
     };
-    let outcome = store.append(&meadow(), grant, &[record]).await;
-    assert!(
-        matches!(outcome, Err(StoreError::Fenced { epoch: fence }) if fence > epoch),
-        "{outcome:?}"
-    );
+    store.append(&meadow(), grant, &[record]).await
 }
