@@ -102,7 +102,11 @@ impl Shard {
         });
         tokio::spawn(Arc::clone(&parts).follow(grants, ends));
         tracing::info!(%addr, nonce = nonce.0, "serving");
-        parts.reporter.tell(ShardEvent::Serving { addr, nonce: nonce.0 });
+        parts.reporter.tell(ShardEvent::Serving {
+            addr,
+            nonce: nonce.0,
+            pid: std::process::id(),
+        });
         Ok(Self {
             transport,
             parts,

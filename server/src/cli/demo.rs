@@ -165,7 +165,7 @@ fn watch(
 
 fn kill_busiest(fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<Killed> {
     let index = fleet.busiest().context("no shard process is left to kill")?;
-    let (pid, players) = (fleet.all[index].pid(), fleet.all[index].players());
+    let (pid, players) = (fleet.all[index].pid, fleet.all[index].players());
     let at = fleet.kill(index)?;
     let boottime_ms = (clock::boottime().saturating_sub(at.elapsed())).as_secs_f64() * 1e3;
     display.say(&format!(

@@ -31,6 +31,8 @@ pub struct Process {
     reader: Option<JoinHandle<()>>,
     /// Where it serves.
     pub addr: SocketAddr,
+    /// The server's process id, as it said; 0 until then. With a guardian it is not the child's, which is the guardian.
+    pub pid: u32,
     /// The latest run of each zone and epoch that it told of.
     pub runs: Vec<ZoneRun>,
     /// When it was killed.
@@ -45,11 +47,6 @@ impl Process {
         } else {
             self.runs.iter().map(|run| run.players).sum()
         }
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 
@@ -161,6 +158,7 @@ impl Fleet {
             child,
             reader: Some(reader),
             addr,
+            pid: 0,
             runs: Vec::new(),
             killed: None,
         });
@@ -215,7 +213,10 @@ impl Fleet {
 
     fn take(&mut self, process: usize, event: ShardEvent) {
         match event {
-            ShardEvent::Serving { addr, .. } => self.all[process].addr = addr,
+            ShardEvent::Serving { addr, pid, .. } => {
+                self.all[process].addr = addr;
+                self.all[process].pid = pid;
+            }
             ShardEvent::Adopted {
                 zone,
                 epoch,
@@ -269,19 +270,19 @@ impl Fleet {
             .max_by_key(|i| self.all[*i].players())
     }
 
-    /// SIGKILL.
+    /// SIGKILL to the server itself.
     pub fn kill(&mut self, index: usize) -> anyhow::Result<Instant> {
-        let process = &mut self.all[index];
-        process.child.kill().context("kill a shard process")?;
+        self.signal(index, Signal::KILL)?;
         let at = Instant::now();
+        let process = &mut self.all[index];
         process.killed = Some(at);
         process.child.wait().context("reap a killed shard process")?;
         Ok(at)
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the server itself.
     pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(self.all[index].child.id().cast_signed()).context("a child has a process id")?;
+        let pid = Pid::from_raw(self.all[index].pid.cast_signed()).context("the shard has not said its process id")?;
         kill_process(pid, signal).context("signal a shard process")
     }
 

@@ -19,6 +19,8 @@ pub enum ShardEvent {
         addr: SocketAddr,
         /// The process.
         nonce: u64,
+        /// Its process id: that of the server itself, not of a guardian.
+        pid: u32,
     },
     /// A zone is owned and restored; its first tick follows.
     Adopted {

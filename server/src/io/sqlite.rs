@@ -36,7 +36,7 @@ use world::World;
 use zone::{Presence, ZoneFile};
 
 use crate::durability::store::{
-    AppendAnswer, CheckpointHead, Home, Position, StateStore, StoreError, StoredRecord, ZoneData, ZoneSummary,
+    AppendAnswer, CheckpointHead, Home, Origin, Position, StateStore, StoreError, StoredRecord, ZoneData, ZoneSummary,
 };
 use crate::limits::PART_BYTES_MAX;
 use crate::ownership::Grant;
@@ -125,6 +125,10 @@ impl StateStore for SqliteStore {
             self.on_world(move |world| world.mark_created(&zone)).await?;
         }
         self.on_zone(zone, move |file| file.fence(grant)).await
+    }
+
+    async fn create(&self, _zone: &ZoneName, _grant: Grant, _origin: Origin) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable("a lost data set is not made anew yet".to_owned()))
     }
 
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {

@@ -74,8 +74,23 @@ pub trait Authority: Send + Sync {
     /// Moves the beat. [`AuthorityError::Held`] means that the grant is over: stop at once.
     async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError>;
 
+    /// Puts the lease of a living holder back into an authority that forgot it: one that shows no such zone, or a lower epoch. If it shows
+    /// this very grant, it counts as a renewal. [`AuthorityError::Held`] if it shows a higher epoch, or this one of another nonce: stop at
+    /// once. A max register heals what a restart without data, or the promotion of a stale replica, took back.
+    async fn reinstate(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        addr: SocketAddr,
+        players: u32,
+    ) -> Result<(), AuthorityError>;
+
     /// Gives the zone up, so that a contender need not wait. Releasing what one no longer holds is [`AuthorityError::Held`].
     async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError>;
+
+    /// Resolves when a zone may have been released since the last call returned: look at the leases at once. It is a hint, so that a spare
+    /// need not wait for its next look; it may come late, twice, or never.
+    async fn wait_for_release(&self);
 
     /// Says that this shard lives and where. Called every ttl/4.
     async fn announce(&self, nonce: Nonce, addr: SocketAddr) -> Result<(), AuthorityError>;

@@ -100,6 +100,20 @@ impl Authority for SqliteAuthority {
         .await
     }
 
+    async fn reinstate(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        _addr: SocketAddr,
+        players: u32,
+    ) -> Result<(), AuthorityError> {
+        self.renew(zone, grant, players).await
+    }
+
+    async fn wait_for_release(&self) {
+        std::future::pending().await
+    }
+
     async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
         let zone = zone.clone();
         self.run(move |world| {
