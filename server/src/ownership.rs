@@ -4,8 +4,10 @@ pub mod epoch;
 pub mod authority;
 pub mod lease;
 pub mod contender;
+pub mod census;
 
 pub use authority::{Authority, AuthorityError, LeaseView, ShardView};
+pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use epoch::{Epoch, Grant, Nonce};
-pub use lease::{Lease, LeaseCommand, LeaseConfig, LeaseState};
+pub use lease::{Lease, LeaseConfig, LeaseState};

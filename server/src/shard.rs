@@ -12,10 +12,13 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Directory;
 use crate::config::Config;
+use crate::durability::journal::Journal;
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
-use crate::io::host::{self, AdoptError, EndReason, HostConfig, HostServices, ZoneHandle};
-use crate::io::keeper::{After, Granted, Keeper, KeeperOrder};
+use crate::io::host::{
+    self, AdoptError, EndReason, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle,
+};
+use crate::io::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
 use crate::io::keys::Keys;
 use crate::io::report::{Reporter, ShardEvent};
 use crate::io::router::{Router, RouterEvent};
@@ -46,9 +49,11 @@ struct Parts {
     directory: Arc<Mutex<Directory>>,
     reporter: Reporter,
     zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
+    /// Zones whose lease ran out here, as they stood then.
+    memories: Mutex<HashMap<ZoneName, Memory>>,
     keeper: mpsc::UnboundedSender<KeeperOrder>,
     router: mpsc::UnboundedSender<RouterEvent>,
-    ended: mpsc::UnboundedSender<(ZoneName, Grant, EndReason)>,
+    ended: mpsc::UnboundedSender<Ended>,
 }
 
 impl Shard {
@@ -66,7 +71,8 @@ impl Shard {
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
         let transport = Transport::bind(transport_config(&config), keys, conn_events)?;
         let addr = transport.local_addr();
-        for zone in rules.zones() {
+        // The others are declared by those who prefer them, or after a while.
+        for zone in &config.zones {
             authority
                 .declare_zone(zone)
                 .await
@@ -74,17 +80,22 @@ impl Shard {
         }
         let (keeper, keeper_orders) = mpsc::unbounded_channel();
         let (router, router_events) = mpsc::unbounded_channel();
-        let (granted, grants) = mpsc::unbounded_channel();
+        let (events, keeper_events) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let directory = Arc::new(Mutex::new(directory));
         tokio::spawn(Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events));
         Keeper::new(
             (authority, Arc::clone(&store)),
-            (nonce, addr),
-            config.lease,
-            contender_config(&config, nonce),
-            granted,
+            KeeperConfig {
+                me: nonce,
+                addr,
+                lease: config.lease,
+                contender: contender_config(&config, nonce),
+                zones: rules.zones().cloned().collect(),
+                reseed_grace: reseed_grace(&config),
+            },
+            events,
             router.clone(),
         )
         .spawn(keeper_orders)
@@ -96,11 +107,12 @@ impl Shard {
             directory,
             reporter,
             zones: Mutex::default(),
+            memories: Mutex::default(),
             keeper: keeper.clone(),
             router: router.clone(),
             ended,
         });
-        tokio::spawn(Arc::clone(&parts).follow(grants, ends));
+        tokio::spawn(Arc::clone(&parts).follow(keeper_events, ends));
         tracing::info!(%addr, nonce = nonce.0, "serving");
         parts.reporter.tell(ShardEvent::Serving {
             addr,
@@ -161,15 +173,16 @@ impl Parts {
     /// Adopts what is granted, and clears up after what ends.
     async fn follow(
         self: Arc<Self>,
-        mut grants: mpsc::UnboundedReceiver<Granted>,
-        mut ends: mpsc::UnboundedReceiver<(ZoneName, Grant, EndReason)>,
+        mut keeper_events: mpsc::UnboundedReceiver<KeeperEvent>,
+        mut ends: mpsc::UnboundedReceiver<Ended>,
     ) {
         loop {
             tokio::select! {
-                Some(granted) = grants.recv() => {
-                    tokio::spawn(Arc::clone(&self).adopt(granted));
-                }
-                Some((zone, grant, reason)) = ends.recv() => self.forget(&zone, grant, &reason),
+                Some(event) = keeper_events.recv() => match event {
+                    KeeperEvent::Granted(granted) => drop(tokio::spawn(Arc::clone(&self).adopt(granted))),
+                    KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
+                },
+                Some(ended) = ends.recv() => self.forget(ended),
                 else => return,
             }
         }
@@ -193,24 +206,73 @@ impl Parts {
 
     async fn try_adopt(&self, granted: Granted) -> anyhow::Result<()> {
         let Granted { zone, grant, guard, at } = granted;
+        let memory = self.memories().remove(&zone);
+        let reclaimed = match memory {
+            Some(memory) => host::reclaim(&self.store, &zone, grant, memory).await?,
+            None => None,
+        };
+        let start = match reclaimed {
+            Some(start) => {
+                self.reporter.tell(ShardEvent::Adopted {
+                    zone: zone.clone(),
+                    epoch: grant.epoch.number(),
+                    last_tick: start.journal.last().tick,
+                    granted_at_ms: millis(at),
+                    adopt_ms: millis(clock::boottime().saturating_sub(at)),
+                    from_memory: true,
+                    replayed_ticks: 0,
+                    checked_digests: 0,
+                    digest_equal: true,
+                });
+                start
+            }
+            None => self.adopt_from_store(&zone, grant, at).await?,
+        };
+        let handle = host::start(self.host_config(&zone, grant), start, self.host_services(guard))
+            .context("start the tick thread")?;
+        self.zones().insert(zone.clone(), handle.clone());
+        let _stopping = self
+            .keeper
+            .send(KeeperOrder::Hosted(zone, grant, Arc::clone(&handle.gauges)));
+        let _stopping = self.router.send(RouterEvent::ZoneUp(handle));
+        Ok(())
+    }
+
+    async fn adopt_from_store(&self, zone: &ZoneName, grant: Grant, at: Duration) -> anyhow::Result<Start> {
         let zone_config = ZoneConfig {
             name: zone.clone(),
             seed: self.config.seed,
             tick_hz: self.config.tick_hz,
             rules: Arc::clone(&self.rules),
         };
-        let adopted = host::adopt(Arc::clone(&self.store), grant, zone_config).await?;
+        let store = Arc::clone(&self.store);
+        let (adopted, lost) = host::adopt(store, grant, zone_config, reseed_grace(&self.config)).await?;
+        if lost == Lost::Everything {
+            self.reporter.tell(ShardEvent::Lost {
+                zone: zone.clone(),
+                epoch: grant.epoch.number(),
+            });
+        }
         self.reporter.tell(ShardEvent::Adopted {
             zone: zone.clone(),
             epoch: grant.epoch.number(),
             last_tick: adopted.last.tick,
-            granted_at_ms: at.as_secs_f64() * 1e3,
-            adopt_ms: clock::boottime().saturating_sub(at).as_secs_f64() * 1e3,
+            granted_at_ms: millis(at),
+            adopt_ms: millis(clock::boottime().saturating_sub(at)),
+            from_memory: false,
             replayed_ticks: adopted.replayed_ticks,
             checked_digests: adopted.checked_digests,
             digest_equal: adopted.digest_equal,
         });
-        let host_config = HostConfig {
+        Ok(Start {
+            zone: adopted.zone,
+            journal: Journal::new(grant.epoch.number(), adopted.last),
+            chain: adopted.chain,
+        })
+    }
+
+    fn host_config(&self, zone: &ZoneName, grant: Grant) -> HostConfig {
+        HostConfig {
             zone: zone.clone(),
             grant,
             tick_hz: self.config.tick_hz,
@@ -221,9 +283,12 @@ impl Parts {
                 ..ViewConfig::default()
             },
             rules_id: self.rules.rules_id(self.config.tick_hz),
-        };
+        }
+    }
+
+    fn host_services(&self, guard: Arc<LeaseGuard>) -> HostServices {
         let directory = Arc::clone(&self.directory);
-        let services = HostServices {
+        HostServices {
             store: Arc::clone(&self.store),
             guard,
             peers: Arc::new(move || {
@@ -234,28 +299,34 @@ impl Parts {
             }),
             reporter: self.reporter.clone(),
             ended: self.ended.clone(),
-        };
-        let handle = host::start(host_config, adopted.zone, adopted.last, &adopted.chain, services)
-            .context("start the tick thread")?;
-        self.zones().insert(zone.clone(), handle.clone());
-        let _stopping = self
-            .keeper
-            .send(KeeperOrder::Hosted(zone, grant, Arc::clone(&handle.gauges)));
-        let _stopping = self.router.send(RouterEvent::ZoneUp(handle));
-        Ok(())
+        }
     }
 
-    fn forget(&self, zone: &ZoneName, grant: Grant, reason: &EndReason) {
+    fn forget(&self, ended: Ended) {
+        let Ended {
+            zone,
+            grant,
+            reason,
+            memory,
+        } = ended;
         self.zones()
-            .retain(|name, handle| name != zone || handle.grant != grant);
+            .retain(|name, handle| *name != zone || handle.grant != grant);
         let _stopping = self.router.send(RouterEvent::ZoneEnded(zone.clone(), grant));
-        let after = match reason {
+        let after = match (&reason, memory) {
+            (EndReason::Suspended, Some(memory)) => {
+                self.memories().insert(zone.clone(), memory);
+                After::Reclaim
+            }
             // A suspended holder wrote and said nothing since its deadline: whoever is quickest may go on from the store.
-            EndReason::Stopped | EndReason::Suspended => After::Release,
-            EndReason::Fenced => After::Expire,
-            EndReason::Fork | EndReason::Lost | EndReason::Corrupt | EndReason::Panicked(..) => After::Shun,
+            (EndReason::Stopped | EndReason::Suspended, _) => After::Release,
+            (EndReason::Fenced, _) => After::Expire,
+            (EndReason::Fork | EndReason::RingFull | EndReason::Corrupt | EndReason::Panicked(..), _) => After::Shun,
         };
-        let _stopping = self.keeper.send(KeeperOrder::Ended(zone.clone(), grant, after));
+        let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));
+    }
+
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, Memory>> {
+        self.memories.lock().expect("no holder of the memories panics")
     }
 
     fn zones(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, ZoneHandle>> {
@@ -277,6 +348,16 @@ fn transport_config(config: &Config) -> TransportConfig {
 fn contender_config(config: &Config, nonce: Nonce) -> ContenderConfig {
     let preferred = config.zones.iter().cloned().collect();
     ContenderConfig::new(config.lease.ttl, config.zones_max, preferred, nonce.0)
+}
+
+/// A store or an authority that lost a zone waits so long for a shard that has it in memory: a holder that was cut off finds out within one
+/// ttl, and needs a part of another to write.
+fn reseed_grace(config: &Config) -> Duration {
+    2 * config.lease.ttl
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 fn random_nonce() -> anyhow::Result<Nonce> {

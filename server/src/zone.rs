@@ -249,6 +249,15 @@ impl Zone {
         self.world.resource::<index::Directory>().session(account)
     }
 
+    /// The accounts that have a session here, in order.
+    #[must_use]
+    pub fn accounts(&mut self) -> Vec<Account> {
+        let mut sessions = self.world.query::<&state::Session>();
+        let mut accounts: Vec<Account> = sessions.iter(&self.world).map(|session| session.account).collect();
+        accounts.sort_unstable();
+        accounts
+    }
+
     /// Says which input is being applied, to whoever holds it, also after a panic.
     #[must_use]
     pub fn probe(&self) -> Arc<Probe> {

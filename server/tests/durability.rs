@@ -68,7 +68,7 @@ impl Owner {
             store,
             grant,
             journal: Journal::new(epoch, last),
-            gate: Gate::new(Durability::Store, epoch, last.tick),
+            gate: Gate::new(Durability::Store, epoch, last.tick, last.tick),
             checkpointer: Checkpointer::new(config, &chain, last.tick),
             zone,
             told: Vec::new(),

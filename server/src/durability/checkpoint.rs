@@ -77,6 +77,8 @@ pub enum CheckpointEvent {
         /// ms.
         after_ms: u64,
     },
+    /// The store lost the zone's data set: have it made anew, and poll no more until it is.
+    Lost,
     /// The zone is to be dropped at once.
     Stop(StopReason),
 }
@@ -316,7 +318,10 @@ impl Checkpointer {
         let after_ms = 100;
         match (error, &mut self.state) {
             (StoreError::Fenced { .. }, _) => return CheckpointEvent::Stop(StopReason::Fenced),
-            (StoreError::Lost, _) => return CheckpointEvent::Stop(StopReason::Lost),
+            (StoreError::Lost, State::Writing { is_sent: true, .. } | State::Moving { is_sent: true, .. }) => {
+                self.fail();
+                return CheckpointEvent::Lost;
+            }
             (StoreError::Unavailable(_), State::Moving { attempts, is_sent, .. }) if *attempts < MOVE_ATTEMPTS_MAX => {
                 *attempts += 1;
                 *is_sent = false;

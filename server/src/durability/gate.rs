@@ -87,17 +87,20 @@ pub struct Gate<S, R> {
 }
 
 impl<S, R> Gate<S, R> {
-    /// An open gate that has released everything up to `released_tick`: the last tick of an adoption, which was acknowledged.
+    /// An open gate of a zone that stands at `tick` and whose records are stored up to `acknowledged`. After an adoption both are the same;
+    /// a zone that goes on from memory may be ahead. What it told between them is told by nobody: its players hear `Attached` first, and
+    /// that carries it.
     #[must_use]
-    pub const fn new(level: Durability, epoch: u32, released_tick: Tick) -> Self {
+    pub const fn new(level: Durability, epoch: u32, acknowledged: Tick, tick: Tick) -> Self {
+        assert!(acknowledged <= tick, "nothing is stored that did not happen");
         Self {
             level,
             epoch,
             shown: VecDeque::new(),
             told: VecDeque::new(),
-            last_held: released_tick,
-            acknowledged: released_tick,
-            released: released_tick,
+            last_held: tick,
+            acknowledged,
+            released: acknowledged,
             is_open: true,
         }
     }

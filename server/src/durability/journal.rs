@@ -43,6 +43,8 @@ pub enum JournalEvent {
     },
     /// The store lacks more than the ring has: write a base of the zone as it is, then [`Journal::handle_reseeded`].
     Reseed,
+    /// The store lost the zone's data set: have it made anew from memory, then [`Journal::handle_created`].
+    Create,
     /// The zone is to be dropped at once.
     Stop(StopReason),
 }
@@ -54,8 +56,6 @@ pub enum StopReason {
     Fenced,
     /// The store has another history of this same epoch. Both are evidence.
     Fork,
-    /// The zone's data set is gone.
-    Lost,
     /// The store's data cannot be what was written.
     Corrupt,
 }
@@ -95,6 +95,32 @@ impl Journal {
             is_reseeding: false,
             stopped: None,
         }
+    }
+
+    /// The same ring under a higher epoch: the zone was suspended, and goes on from memory. What was in flight is unknown, so everything
+    /// after the last acknowledgement is sent again.
+    ///
+    /// # Panics
+    /// If `epoch` is not higher: a grant is used once.
+    #[must_use]
+    pub fn reclaimed(self, epoch: u32) -> Self {
+        assert!(epoch > self.epoch, "epoch {epoch} follows epoch {}", self.epoch);
+        Self {
+            epoch,
+            cursor: self.acknowledged.tick + 1,
+            in_flight: 0,
+            retry_ms: RETRY_MS.0,
+            resent_from: None,
+            is_reseeding: false,
+            stopped: None,
+            ..self
+        }
+    }
+
+    /// The epoch under which it appends.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// Takes the record of the next tick.
@@ -156,7 +182,10 @@ impl Journal {
             Ok(AppendAnswer::Gap { last }) => self.go_back(last),
             Ok(AppendAnswer::Fork { .. }) => self.stop(StopReason::Fork),
             Err(StoreError::Fenced { .. }) => self.stop(StopReason::Fenced),
-            Err(StoreError::Lost) => self.stop(StopReason::Lost),
+            Err(StoreError::Lost) => {
+                self.is_reseeding = true;
+                JournalEvent::Create
+            }
             Err(StoreError::Corrupt(_)) => self.stop(StopReason::Corrupt),
             Err(StoreError::Unavailable(_) | StoreError::ParentMoved) => {
                 let after_ms = self.retry_ms;
@@ -164,6 +193,12 @@ impl Journal {
                 JournalEvent::Retry { after_ms }
             }
         }
+    }
+
+    /// The data set is made anew, and hollow: nothing is appended until a base is its head.
+    pub const fn handle_created(&mut self) -> JournalEvent {
+        self.is_reseeding = true;
+        JournalEvent::Reseed
     }
 
     /// The base that [`JournalEvent::Reseed`] asked for is the store's head: it stands for every record up to its tick.

@@ -65,6 +65,8 @@ pub struct Adoption {
     pub granted_at_ms: f64,
     /// From the grant to the first tick.
     pub adopt_ms: f64,
+    /// It went on from memory, in the process that had it before.
+    pub from_memory: bool,
     /// Records replayed.
     pub replayed_ticks: u64,
     /// Digests compared on the way.
@@ -96,6 +98,8 @@ pub struct Fleet {
     pub adoptions: Vec<Adoption>,
     /// In order of their telling.
     pub ends: Vec<End>,
+    /// Zones that the store has lost and that began again, with the epoch under which they did.
+    pub lost: Vec<(ZoneName, u32)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
 }
@@ -112,6 +116,7 @@ impl Fleet {
             all: Vec::new(),
             adoptions: Vec::new(),
             ends: Vec::new(),
+            lost: Vec::new(),
             events,
             sender,
         }
@@ -223,6 +228,7 @@ impl Fleet {
                 last_tick,
                 granted_at_ms,
                 adopt_ms,
+                from_memory,
                 replayed_ticks,
                 checked_digests,
                 digest_equal,
@@ -233,6 +239,7 @@ impl Fleet {
                 last_tick,
                 granted_at_ms,
                 adopt_ms,
+                from_memory,
                 replayed_ticks,
                 checked_digests,
                 digest_equal,
@@ -259,6 +266,7 @@ impl Fleet {
                     reason,
                 });
             }
+            ShardEvent::Lost { zone, epoch } => self.lost.push((zone, epoch)),
             ShardEvent::Stopped => {}
         }
     }

@@ -13,6 +13,9 @@ mod adopt;
 mod durable;
 mod egress;
 mod guard;
+mod homes;
+mod memory;
+mod run;
 mod tick;
 
 use std::sync::Arc;
@@ -22,12 +25,14 @@ use crossbeam::channel::Sender;
 use everhold_protocol::{Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
-pub use adopt::{AdoptError, adopt};
+pub use adopt::{AdoptError, Lost, adopt};
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
+pub use memory::{Memory, reclaim};
 
 use crate::durability::gate::Durability;
-use crate::durability::store::{CheckpointHead, Position, StateStore};
+use crate::durability::journal::Journal;
+use crate::durability::store::{CheckpointHead, StateStore};
 use crate::ingress::inbox::InboxEntry;
 use crate::ingress::{AttachToken, Input};
 use crate::io::report::Reporter;
@@ -145,15 +150,15 @@ pub enum EndReason {
     /// The store has another history of this epoch. Both are kept.
     #[error("the store holds another record at the same tick of this epoch")]
     Fork,
-    /// The lease ran out, and the zone must not act; somebody adopts it from the store.
+    /// The lease ran out, and the zone must not act. It goes on from memory if nobody was granted it since.
     #[error("suspended: the lease ran out")]
     Suspended,
     /// The store answers with what nobody wrote.
     #[error("the store's data is corrupt")]
     Corrupt,
-    /// The store lost the zone's data, and what is in memory does not reach back far enough.
-    #[error("the store lost the zone's data")]
-    Lost,
+    /// More records wait for the store than memory may hold.
+    #[error("the journal's ring is full")]
+    RingFull,
     /// A rule panicked; the World was thrown away.
     #[error("tick {0} failed: {1}")]
     Panicked(Tick, String),
@@ -162,18 +167,37 @@ pub enum EndReason {
     Stopped,
 }
 
-/// Starts hosting `zone`, whose last stored record is `last` and whose store has the checkpoints `chain`. `ended` hears once, when it is over. Call it inside the runtime that
-/// is to carry the durable task.
-pub fn start(
-    config: HostConfig,
-    zone: Zone,
-    last: Position,
-    chain: &[CheckpointHead],
-    services: HostServices,
-) -> std::io::Result<ZoneHandle> {
+/// What a host begins with.
+pub struct Start {
+    /// The zone, after its last tick.
+    pub zone: Zone,
+    /// Its journal under the new grant.
+    pub journal: Journal,
+    /// The checkpoints that the store has of it. None, and the first thing written is a base.
+    pub chain: Vec<CheckpointHead>,
+}
+
+/// A zone that is over here.
+pub struct Ended {
+    /// Which.
+    pub zone: ZoneName,
+    /// Under which grant.
+    pub grant: Grant,
+    /// Why.
+    pub reason: EndReason,
+    /// What a suspended zone can go on from.
+    pub memory: Option<Memory>,
+}
+
+/// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the durable task.
+pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::io::Result<ZoneHandle> {
+    let Start { zone, journal, chain } = start;
+    let last = journal.last();
     let gauges = Arc::new(ZoneGauges::default());
     gauges.tick.store(zone.tick(), Ordering::Relaxed);
-    gauges.acknowledged_tick.store(last.tick, Ordering::Relaxed);
+    gauges
+        .acknowledged_tick
+        .store(journal.acknowledged().tick, Ordering::Relaxed);
     let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
     let (orders, ordered) = mpsc::unbounded_channel();
     let (tick_orders, tick_ordered) = crossbeam::channel::unbounded();
@@ -204,23 +228,24 @@ pub fn start(
         .name(format!("zone-{}", config.zone))
         .spawn(move || thread.run())?;
     let ended = services.ended.clone();
-    let task = durable::DurableTask::new(config, last, chain, services, gauges, egress, tick_orders);
+    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, egress, tick_orders);
     let task = tokio::spawn(task.run(ticked, ordered));
     tokio::spawn(watch(task, ended, handle.clone()));
     Ok(handle)
 }
 
 /// A durable task that panics says nothing any more: its zone must end all the same, or nobody ever adopts it.
-async fn watch(
-    task: tokio::task::JoinHandle<()>,
-    ended: mpsc::UnboundedSender<(ZoneName, Grant, EndReason)>,
-    handle: ZoneHandle,
-) {
+async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<Ended>, handle: ZoneHandle) {
     if let Err(error) = task.await {
         handle.gauges.ended.store(true, Ordering::Release);
         tracing::error!(zone = %handle.zone, %error, "a durable task failed");
         let reason = EndReason::Panicked(handle.tick(), "the durable task failed".to_owned());
-        let _process_ends = ended.send((handle.zone, handle.grant, reason));
+        let _process_ends = ended.send(Ended {
+            zone: handle.zone,
+            grant: handle.grant,
+            reason,
+            memory: None,
+        });
     }
 }
 
@@ -235,5 +260,5 @@ pub struct HostServices {
     /// Where the run is told.
     pub reporter: Reporter,
     /// Hears why the zone is over.
-    pub ended: mpsc::UnboundedSender<(ZoneName, Grant, EndReason)>,
+    pub ended: mpsc::UnboundedSender<Ended>,
 }

@@ -2,6 +2,7 @@
 //! renewal; it renews a zone only if its tick advanced or it stands still on purpose, so that a wedged tick loses its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,17 +11,21 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
 use crate::io::host::{LeaseGuard, ZoneGauges};
 use crate::io::router::RouterEvent;
 use crate::ownership::contender::{Contender, ContenderConfig};
-use crate::ownership::lease::{Lease, LeaseCommand, LeaseConfig};
-use crate::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce};
+use crate::ownership::lease::{Lease, LeaseConfig};
+use crate::ownership::{Authority, AuthorityError, Census, Grant, LeaseView, Nonce};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
 const ADOPTION_MAX: Duration = Duration::from_secs(120);
+
+/// Turns are no closer together than this, whatever falls due.
+const TURN_MIN: Duration = Duration::from_millis(1);
 
 /// A zone was granted to this process and waits to be adopted.
 pub struct Granted {
@@ -32,6 +37,14 @@ pub struct Granted {
     pub guard: Arc<LeaseGuard>,
     /// When it was granted, on `CLOCK_BOOTTIME`.
     pub at: Duration,
+}
+
+/// What the keeper tells the shard.
+pub enum KeeperEvent {
+    /// A zone is ours: adopt it, or take it up again.
+    Granted(Granted),
+    /// A suspended zone was granted to somebody else: its memory is of no use.
+    Taken(ZoneName),
 }
 
 /// What the shard asks of the keeper.
@@ -51,13 +64,31 @@ pub enum KeeperOrder {
 pub enum After {
     /// Anybody may claim it at once.
     Release,
+    /// It ran out while the zone is in memory: it is claimed anew if nobody else was granted it.
+    Reclaim,
     /// It runs out.
     Expire,
     /// It runs out, and this process does not claim it again: its world failed here.
     Shun,
 }
 
-/// What the keeper works with.
+/// What a keeper needs to know.
+pub struct KeeperConfig {
+    /// This process.
+    pub me: Nonce,
+    /// Where it serves players.
+    pub addr: SocketAddr,
+    /// A lease's times.
+    pub lease: LeaseConfig,
+    /// How it contends.
+    pub contender: ContenderConfig,
+    /// The world's zones.
+    pub zones: BTreeSet<ZoneName>,
+    /// How long a zone must be missing from the authority before it is declared again.
+    pub reseed_grace: Duration,
+}
+
+/// Holds leases and contends for more.
 pub struct Keeper {
     authority: Arc<dyn Authority>,
     store: Arc<dyn StateStore>,
@@ -65,11 +96,12 @@ pub struct Keeper {
     addr: SocketAddr,
     lease: LeaseConfig,
     contender: Contender,
+    census: Census,
     held: BTreeMap<ZoneName, Held>,
     shunned: BTreeSet<ZoneName>,
     announce_at: Duration,
     closed: bool,
-    granted: mpsc::UnboundedSender<Granted>,
+    events: mpsc::UnboundedSender<KeeperEvent>,
     router: mpsc::UnboundedSender<RouterEvent>,
 }
 
@@ -80,28 +112,34 @@ struct Held {
     gauges: Option<Arc<ZoneGauges>>,
 }
 
+/// Whether the authority answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    All,
+    NotAll,
+}
+
 impl Keeper {
-    /// A keeper that holds nothing yet. `me` serves players at `addr`.
+    /// A keeper that holds nothing yet.
     pub fn new(
         (authority, store): (Arc<dyn Authority>, Arc<dyn StateStore>),
-        (me, addr): (Nonce, SocketAddr),
-        lease: LeaseConfig,
-        contender: ContenderConfig,
-        granted: mpsc::UnboundedSender<Granted>,
+        config: KeeperConfig,
+        events: mpsc::UnboundedSender<KeeperEvent>,
         router: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
             authority,
             store,
-            me,
-            addr,
-            lease,
-            contender: Contender::new(contender),
+            me: config.me,
+            addr: config.addr,
+            lease: config.lease,
+            contender: Contender::new(config.contender),
+            census: Census::new(config.zones, config.reseed_grace),
             held: BTreeMap::new(),
             shunned: BTreeSet::new(),
             announce_at: Duration::ZERO,
             closed: false,
-            granted,
+            events,
             router,
         }
     }
@@ -122,68 +160,109 @@ impl Keeper {
     }
 
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<KeeperOrder>) {
-        // Ten looks at the leases between two renewals: a release is noticed in a tenth of a second, and so is a pause.
-        let period = (self.lease.renew_every / 10).max(Duration::from_millis(10));
-        let mut turns = tokio::time::interval(period);
-        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let authority = Arc::clone(&self.authority);
+        let mut next_turn = tokio::time::Instant::now();
         loop {
             tokio::select! {
-                _ = turns.tick() => self.turn().await,
+                () = tokio::time::sleep_until(next_turn) => {}
+                () = authority.wait_for_release() => {}
                 order = orders.recv() => match order {
-                    Some(KeeperOrder::Hosted(zone, grant, gauges)) => self.note_hosted(&zone, grant, gauges),
-                    Some(KeeperOrder::Ended(zone, grant, after)) => self.end(&zone, grant, after).await,
-                    Some(KeeperOrder::Close(done)) => {
-                        self.closed = true;
-                        let _nobody_waits = done.send(());
-                    }
                     Some(KeeperOrder::Stop(done)) => {
-                        self.give_up_adoptions(After::Release, Duration::ZERO).await;
-                        if let Err(error) = self.authority.withdraw(self.me).await {
-                            tracing::warn!(%error, "the directory still names this shard");
-                        }
+                        self.stop().await;
                         let _nobody_waits = done.send(());
                         return;
+                    }
+                    Some(order) => {
+                        self.handle_order(order).await;
+                        continue;
                     }
                     None => return,
                 },
             }
+            self.turn().await;
+            next_turn = tokio::time::Instant::now() + self.until_next_turn();
+        }
+    }
+
+    /// Ten looks at the leases between two renewals, so that a pause of the process is noticed in a tenth of a second; sooner, if a claim
+    /// falls due.
+    fn until_next_turn(&self) -> Duration {
+        let period = (self.lease.renew_every / 10).max(TURN_MIN);
+        let claim = self.contender.poll_timeout();
+        claim.map_or(period, |at| {
+            at.saturating_sub(clock::boottime()).clamp(TURN_MIN, period)
+        })
+    }
+
+    async fn handle_order(&mut self, order: KeeperOrder) {
+        match order {
+            KeeperOrder::Hosted(zone, grant, gauges) => self.note_hosted(&zone, grant, gauges),
+            KeeperOrder::Ended(zone, grant, after) => self.end(&zone, grant, after).await,
+            KeeperOrder::Close(done) => {
+                self.closed = true;
+                let _nobody_waits = done.send(());
+            }
+            KeeperOrder::Stop(_) => unreachable!("it ends the loop"),
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.give_up_adoptions(After::Release, Duration::ZERO).await;
+        for (zone, grant) in self.contender.suspended().clone() {
+            self.release(&zone, grant).await;
+        }
+        if let Err(error) = self.authority.withdraw(self.me).await {
+            tracing::warn!(%error, "the directory still names this shard");
         }
     }
 
     async fn turn(&mut self) {
         self.give_up_adoptions(After::Shun, ADOPTION_MAX).await;
-        self.renew().await;
+        if self.renew().await == Answered::NotAll {
+            // Whatever else is asked now would wait as long, and the next renewal with it.
+            return;
+        }
         self.announce().await;
         if let Err(error) = self.look().await {
             tracing::warn!(%error, "the leases cannot be read");
             return;
         }
+        self.declare_missing().await;
         self.claim().await;
     }
 
-    /// Renews what is due. Asking each guard is also what notices a pause of the whole process.
-    async fn renew(&mut self) {
+    /// Renews what is due, all at once. Asking each guard is also what notices a pause of the whole process.
+    async fn renew(&mut self) -> Answered {
+        let mut renewals = JoinSet::new();
         for (zone, held) in &self.held {
             let _may_act = held.guard.may_act();
-            let Some((LeaseCommand::Renew, sent_at)) = held.guard.poll() else {
+            let Some(sent_at) = held.guard.poll_renewal() else {
                 continue;
             };
             let players = held
                 .gauges
                 .as_ref()
                 .map_or(0, |gauges| gauges.attached.load(Ordering::Relaxed));
-            match self.authority.renew(zone, held.grant, players).await {
-                Ok(()) => held.guard.handle(|lease, now| lease.handle_renewed(sent_at, now)),
-                Err(AuthorityError::Held(holder)) => {
-                    tracing::warn!(%zone, epoch = holder.epoch, "the lease is somebody else's");
-                    held.guard.handle(|lease, _| lease.handle_refused());
-                }
-                Err(error) => {
-                    tracing::warn!(%zone, %error, "a renewal was not answered");
-                    held.guard.handle(Lease::handle_unavailable);
-                }
-            }
+            let (authority, zone, grant, addr) = (Arc::clone(&self.authority), zone.clone(), held.grant, self.addr);
+            let guard = Arc::clone(&held.guard);
+            let max = self.answer_max();
+            renewals.spawn(async move {
+                let renewal = renew_or_reinstate(authority.as_ref(), &zone, grant, addr, players);
+                let outcome = answer(max, renewal).await;
+                note_renewal(&zone, &guard, sent_at, outcome)
+            });
         }
+        let answered = renewals.join_all().await;
+        if answered.contains(&Answered::NotAll) {
+            Answered::NotAll
+        } else {
+            Answered::All
+        }
+    }
+
+    /// An authority that takes longer does not answer: half the time between two renewals.
+    fn answer_max(&self) -> Duration {
+        self.lease.renew_every / 2
     }
 
     async fn announce(&mut self) {
@@ -191,24 +270,39 @@ impl Keeper {
         if now < self.announce_at {
             return;
         }
-        match self.authority.announce(self.me, self.addr).await {
+        match answer(self.answer_max(), self.authority.announce(self.me, self.addr)).await {
             Ok(()) => self.announce_at = now + self.lease.renew_every,
             Err(error) => tracing::warn!(%error, "the directory does not hear this shard"),
         }
     }
 
     async fn look(&mut self) -> Result<(), AuthorityError> {
-        let leases = self.authority.leases().await?;
-        let shards = self.authority.shards().await?;
+        let leases = answer(self.answer_max(), self.authority.leases()).await?;
+        let shards = answer(self.answer_max(), self.authority.shards()).await?;
         let claimable = leases
             .iter()
             .filter(|view| !self.shunned.contains(&view.zone))
             .cloned()
             .collect();
-        self.contender.handle_leases(clock::boottime(), claimable);
+        let now = clock::boottime();
+        self.census.handle_leases(now, &leases);
+        self.contender.handle_leases(now, claimable);
+        while let Some(zone) = self.contender.poll_taken() {
+            tracing::info!(%zone, "the suspended zone was granted to another shard");
+            let _stopping = self.events.send(KeeperEvent::Taken(zone));
+        }
         // The router is gone when the process stops.
         let _stopping = self.router.send(RouterEvent::Views(leases, shards));
         Ok(())
+    }
+
+    async fn declare_missing(&mut self) {
+        for zone in self.census.missing(clock::boottime()) {
+            match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
+                Ok(()) => tracing::warn!(%zone, "no holder has put this zone back into the authority: it is declared"),
+                Err(error) => tracing::warn!(%zone, %error, "the zone is not declared yet"),
+            }
+        }
     }
 
     async fn claim(&mut self) {
@@ -216,7 +310,7 @@ impl Keeper {
             && let Some(watched) = self.contender.poll_claim(clock::boottime())
         {
             let sent_at = clock::boottime();
-            match self.try_claim(&watched).await {
+            match answer(self.answer_max(), self.try_claim(&watched)).await {
                 Ok(grant) => {
                     self.contender.handle_granted();
                     self.adopt(watched.zone, grant, sent_at);
@@ -230,13 +324,21 @@ impl Keeper {
         }
     }
 
-    /// The new epoch is above what authority *and* store have seen: either may have forgotten.
+    /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten.
     async fn try_claim(&self, watched: &LeaseView) -> Result<Grant, AuthorityError> {
         // Renewals wait on this same thread: a store that hangs must not hold them up.
         let summary = tokio::time::timeout(self.lease.retry_every, self.store.summary(&watched.zone)).await;
         let summary = summary.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())));
-        let summary = summary.map_err(|e| AuthorityError::Unavailable(format!("the store's fence is unknown: {e}")))?;
-        let floor = summary.map_or(0, |summary| summary.fence_epoch);
+        let fence = match summary {
+            Ok(summary) => summary.map_or(0, |summary| summary.fence_epoch),
+            Err(StoreError::Lost) => 0,
+            Err(e) => {
+                return Err(AuthorityError::Unavailable(format!(
+                    "the store's fence is unknown: {e}"
+                )));
+            }
+        };
+        let floor = fence.max(self.census.epoch_seen(&watched.zone));
         self.authority.claim(watched, self.me, self.addr, floor).await
     }
 
@@ -253,7 +355,8 @@ impl Keeper {
                 gauges: None,
             },
         );
-        let _stopping = self.granted.send(Granted { zone, grant, guard, at });
+        let granted = Granted { zone, grant, guard, at };
+        let _stopping = self.events.send(KeeperEvent::Granted(granted));
     }
 
     fn note_hosted(&mut self, zone: &ZoneName, grant: Grant, gauges: Arc<ZoneGauges>) {
@@ -287,17 +390,69 @@ impl Keeper {
         self.held.remove(zone);
         self.contender.handle_dropped(zone);
         match after {
-            After::Release => match self.authority.release(zone, grant).await {
-                Ok(()) => tracing::info!(%zone, epoch = grant.epoch.number(), "released"),
-                Err(AuthorityError::Held(holder)) => {
-                    tracing::info!(%zone, epoch = holder.epoch, "nothing to release: somebody else holds it");
-                }
-                Err(error) => tracing::warn!(%zone, %error, "the lease was not released and will run out"),
-            },
+            After::Release => self.release(zone, grant).await,
+            After::Reclaim => self.contender.handle_suspended(zone, grant),
             After::Expire => {}
             After::Shun => {
                 self.shunned.insert(zone.clone());
             }
         }
     }
+
+    async fn release(&self, zone: &ZoneName, grant: Grant) {
+        match answer(self.answer_max(), self.authority.release(zone, grant)).await {
+            Ok(()) => tracing::info!(%zone, epoch = grant.epoch.number(), "released"),
+            Err(AuthorityError::Held(holder)) => {
+                tracing::info!(%zone, epoch = holder.epoch, "nothing to release: somebody else holds it");
+            }
+            Err(error) => tracing::warn!(%zone, %error, "the lease was not released and will run out"),
+        }
+    }
+}
+
+/// A renewal that finds an authority which has forgotten the lease puts it back.
+async fn renew_or_reinstate(
+    authority: &dyn Authority,
+    zone: &ZoneName,
+    grant: Grant,
+    addr: SocketAddr,
+    players: u32,
+) -> Result<(), AuthorityError> {
+    match authority.renew(zone, grant, players).await {
+        Err(AuthorityError::Held(view)) if view.epoch < grant.epoch.number() => {}
+        Err(AuthorityError::ZoneUnknown(_)) => {}
+        outcome => return outcome,
+    }
+    tracing::error!(%zone, epoch = grant.epoch.number(), "the authority has forgotten this lease; it is put back");
+    authority.reinstate(zone, grant, addr, players).await
+}
+
+fn note_renewal(
+    zone: &ZoneName,
+    guard: &LeaseGuard,
+    sent_at: Duration,
+    outcome: Result<(), AuthorityError>,
+) -> Answered {
+    match outcome {
+        Ok(()) => guard.handle(|lease, now| lease.handle_renewed(sent_at, now)),
+        Err(AuthorityError::Held(holder)) => {
+            tracing::warn!(%zone, epoch = holder.epoch, "the lease is somebody else's");
+            guard.handle(|lease, _| lease.handle_refused());
+        }
+        Err(error) => {
+            tracing::warn!(%zone, %error, "a renewal was not answered");
+            guard.handle(Lease::handle_unavailable);
+            return Answered::NotAll;
+        }
+    }
+    Answered::All
+}
+
+/// The authority's answer; none within `max` is an unknown outcome.
+async fn answer<T>(
+    max: Duration,
+    operation: impl Future<Output = Result<T, AuthorityError>>,
+) -> Result<T, AuthorityError> {
+    let outcome = tokio::time::timeout(max, operation).await;
+    outcome.unwrap_or_else(|_| Err(AuthorityError::Unavailable(format!("no answer within {max:?}"))))
 }

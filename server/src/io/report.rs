@@ -34,6 +34,8 @@ pub enum ShardEvent {
         granted_at_ms: f64,
         /// From the grant to the first tick.
         adopt_ms: f64,
+        /// It was suspended in this very process and goes on where it stood, without the store.
+        from_memory: bool,
         /// Records replayed on top of the checkpoint.
         replayed_ticks: u64,
         /// Digests compared on the way.
@@ -53,6 +55,13 @@ pub enum ShardEvent {
         reason: String,
         /// The last tick whose output left this process.
         released_tick: Tick,
+    },
+    /// The store has lost the zone, and nobody had it in memory: it begins again at tick 0.
+    Lost {
+        /// Which.
+        zone: ZoneName,
+        /// Under which epoch.
+        epoch: u32,
     },
     /// The process stops in good order.
     Stopped,

@@ -128,7 +128,9 @@ impl StateStore for SqliteStore {
     }
 
     async fn create(&self, _zone: &ZoneName, _grant: Grant, _origin: Origin) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable("a lost data set is not made anew yet".to_owned()))
+        Err(StoreError::Unavailable(
+            "a lost data set is not made anew yet".to_owned(),
+        ))
     }
 
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {

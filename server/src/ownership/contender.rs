@@ -2,6 +2,10 @@
 //!
 //! It trusts no clock but its own: a lease that is not released may be claimed only after *this* process watched it unchanged for a full
 //! ttl. The claim is a compare-and-set on exactly what was watched, so a holder that renews in the last moment wins.
+//!
+//! To watch is to look again and again. After a time in which the authority could not be read, every watch begins anew: otherwise the
+//! first look after an outage that stopped everybody's renewals would find all leases claimable, and a spare would take a zone from a
+//! shard that has it in memory and only waits to go on. Such a shard ([`Contender::handle_suspended`]) claims its own lease at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +13,7 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 
 use super::authority::LeaseView;
+use super::epoch::Grant;
 
 /// How a contender behaves.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub struct ContenderConfig {
     pub room: usize,
     /// Zones that it adopts at a time: adoption costs memory and CPU, and players of the zones it already holds must not feel it.
     pub adoptions_max: usize,
+    /// Looks that are further apart begin every watch anew. Looks come ten times between two renewals.
+    pub look_gap: Duration,
     /// Zones that it would rather have. A preference never steals: it only makes the contender quicker.
     pub preferred: BTreeSet<ZoneName>,
     /// Back-off for each zone already held, and the width of the random part: those with the least to do go first.
@@ -28,13 +35,15 @@ pub struct ContenderConfig {
 }
 
 impl ContenderConfig {
-    /// Two zones at a time, and 50 ms of back-off per zone held: several claims take place in it, and a player does not feel it.
+    /// Two zones at a time, 50 ms of back-off per zone held (several claims take place in it, and a player does not feel it), and a look
+    /// gap of ttl/4: by then a living holder would have renewed before our eyes.
     #[must_use]
     pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
         Self {
             ttl,
             room,
             adoptions_max: 2,
+            look_gap: ttl.checked_div(4).expect("four is not zero"),
             preferred,
             backoff_step: Duration::from_millis(50),
             seed,
@@ -62,7 +71,10 @@ pub struct Contender {
     /// Claimed and not yet adopted.
     adopting: BTreeSet<ZoneName>,
     held: BTreeSet<ZoneName>,
+    /// In memory, and not acted for: the grant that ran out.
+    suspended: BTreeMap<ZoneName, Grant>,
     in_flight: Option<ZoneName>,
+    looked_at: Option<Duration>,
     random: u64,
 }
 
@@ -76,7 +88,9 @@ impl Contender {
             watches: BTreeMap::new(),
             adopting: BTreeSet::new(),
             held: BTreeSet::new(),
+            suspended: BTreeMap::new(),
             in_flight: None,
+            looked_at: None,
             random,
         }
     }
@@ -85,19 +99,55 @@ impl Contender {
     pub fn handle_leases(&mut self, now: Duration, views: Vec<LeaseView>) {
         let known: BTreeSet<ZoneName> = views.iter().map(|view| view.zone.clone()).collect();
         self.watches.retain(|zone, _| known.contains(zone));
+        let looked_at = self.looked_at.replace(now).unwrap_or(now);
+        if now.saturating_sub(looked_at) > self.config.look_gap {
+            for watch in self.watches.values_mut() {
+                watch.since = now;
+            }
+        }
         for view in views {
             self.watch(now, view);
         }
     }
 
-    /// The next lease to claim, most urgent first: preferred zones, then those with the most players. One claim is in flight at a time:
-    /// report its outcome before asking for the next.
+    /// The next lease to claim, most urgent first: what is in memory already, then preferred zones, then those with the most players. One
+    /// claim is in flight at a time: report its outcome before asking for the next.
     pub fn poll_claim(&mut self, now: Duration) -> Option<LeaseView> {
-        if self.in_flight.is_some() || !self.has_room() {
+        if self.in_flight.is_some() {
             return None;
         }
-        let view = self
-            .candidates()
+        let view = self.own_lease(now).or_else(|| self.others_lease(now))?;
+        self.in_flight = Some(view.zone.clone());
+        Some(view)
+    }
+
+    /// A zone that was suspended here and whose lease somebody else was granted since: its memory is of no use any more.
+    pub fn poll_taken(&mut self) -> Option<ZoneName> {
+        let is_taken = |(zone, grant): (&ZoneName, &Grant)| {
+            let view = &self.watches.get(zone)?.view;
+            // A lower epoch is an authority that forgot, and our own nonce a claim whose answer got lost: neither is a successor.
+            (view.nonce != grant.nonce && view.epoch >= grant.epoch.number()).then(|| zone.clone())
+        };
+        let zone = self.suspended.iter().find_map(is_taken)?;
+        self.suspended.remove(&zone);
+        Some(zone)
+    }
+
+    /// The lease of a suspended zone that nobody else was granted since, or that an authority shows which forgot it.
+    fn own_lease(&self, now: Duration) -> Option<LeaseView> {
+        let is_free = |(zone, grant): (&ZoneName, &Grant)| {
+            let watch = self.watches.get(zone).filter(|watch| now >= watch.not_before)?;
+            let is_free = watch.view.nonce == grant.nonce || watch.view.epoch < grant.epoch.number();
+            is_free.then(|| watch.view.clone())
+        };
+        self.suspended.iter().find_map(is_free)
+    }
+
+    fn others_lease(&self, now: Duration) -> Option<LeaseView> {
+        if !self.has_room() {
+            return None;
+        }
+        self.candidates()
             .filter(|watch| now >= self.claimable_at(watch))
             .min_by_key(|watch| {
                 (
@@ -106,9 +156,7 @@ impl Contender {
                     watch.view.zone.clone(),
                 )
             })
-            .map(|watch| watch.view.clone())?;
-        self.in_flight = Some(view.zone.clone());
-        Some(view)
+            .map(|watch| watch.view.clone())
     }
 
     /// When [`Contender::poll_claim`] may next have something, if nothing changes until then.
@@ -123,6 +171,7 @@ impl Contender {
     /// The claim was granted: the zone is being adopted.
     pub fn handle_granted(&mut self) {
         let zone = self.end_claim();
+        self.suspended.remove(&zone);
         self.adopting.insert(zone);
     }
 
@@ -157,6 +206,18 @@ impl Contender {
         self.watches.remove(zone);
     }
 
+    /// The zone's lease, by this grant, ran out, and the zone is kept in memory: it may go on if nobody was granted it since.
+    pub fn handle_suspended(&mut self, zone: &ZoneName, grant: Grant) {
+        self.handle_dropped(zone);
+        self.suspended.insert(zone.clone(), grant);
+    }
+
+    /// Zones in memory that wait for a claim, by the grants that ran out.
+    #[must_use]
+    pub const fn suspended(&self) -> &BTreeMap<ZoneName, Grant> {
+        &self.suspended
+    }
+
     /// Zones that run here.
     #[must_use]
     pub const fn held(&self) -> &BTreeSet<ZoneName> {
@@ -164,13 +225,16 @@ impl Contender {
     }
 
     fn has_room(&self) -> bool {
-        self.adopting.len() < self.config.adoptions_max && self.held.len() + self.adopting.len() < self.config.room
+        let taken = self.held.len() + self.adopting.len() + self.suspended.len();
+        self.adopting.len() < self.config.adoptions_max && taken < self.config.room
     }
 
     fn candidates(&self) -> impl Iterator<Item = &Watch> {
-        self.watches
-            .values()
-            .filter(|watch| !self.held.contains(&watch.view.zone) && !self.adopting.contains(&watch.view.zone))
+        self.watches.values().filter(|watch| !self.is_ours(&watch.view.zone))
+    }
+
+    fn is_ours(&self, zone: &ZoneName) -> bool {
+        self.held.contains(zone) || self.adopting.contains(zone) || self.suspended.contains_key(zone)
     }
 
     fn is_preferred(&self, watch: &Watch) -> bool {

@@ -4,11 +4,13 @@
 //!             gap between two iterations > ttl/8
 //!      Held ───────────────────────────────────────► Paused
 //!       ▲ ▲ ◄─── a renewal sent after waking counts ── │
+//!       │ │                                            ▼
+//!       │ │                                        Suspended ◄── the deadline passed, from Held or Paused
 //!       │ │                                            │
-//!       │ └─ reclaimed under a higher epoch ─ Suspended ◄── the deadline passed, from Held or Paused
-//!       │                                        │
-//!       └─ a renewal counts: deadline moves      └── refused, from anywhere ──► Lost
+//!       └─┘ a renewal counts: deadline moves           └── refused, from anywhere ──► Lost
 //! ```
+//!
+//! A suspended lease is over: the zone may go on from memory under another one, with a higher epoch, if nobody else was granted it.
 //!
 //! All times are CLOCK_BOOTTIME: it goes on while a machine sleeps, so a lease cannot be slept through unnoticed. The deadline counts
 //! from *before the renewal was sent*, and a contender counts from *after it saw the beat change*: whoever waited a full ttl waited
@@ -80,21 +82,10 @@ pub enum LeaseState {
         /// When the gap was noticed.
         woke_at: Duration,
     },
-    /// The deadline passed: no tick, no write, no byte; memory is kept. The way back is a higher epoch.
+    /// The deadline passed: no tick, no write, no byte. The way back is a new grant.
     Suspended,
     /// Somebody else was granted the zone: drop it.
     Lost,
-}
-
-/// What the driver is to do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseCommand {
-    /// Call [`Lease::handle_renew_sent`], send a renewal, report its outcome.
-    Renew,
-    /// Look at the lease; if nobody was granted it since, claim it anew and call [`Lease::handle_reclaimed`].
-    Reclaim,
-    /// Drop the zone.
-    Drop,
 }
 
 /// The holder's machine of one zone.
@@ -102,7 +93,7 @@ pub enum LeaseCommand {
 pub struct Lease {
     config: LeaseConfig,
     state: LeaseState,
-    /// When the last renewal or reclaim was sent.
+    /// When the last renewal was sent.
     sent_at: Duration,
     /// When the next one may be sent.
     next_at: Duration,
@@ -169,23 +160,24 @@ impl Lease {
         self.last_tick = None;
     }
 
-    /// What is to be done at `now`, if anything. Asking again without acting gives the same answer.
-    pub fn poll_command(&mut self, now: Duration) -> Option<LeaseCommand> {
+    /// Whether a renewal is to be sent at `now`: call [`Lease::handle_renew_sent`], send it, report its outcome. Asking again without
+    /// acting gives the same answer.
+    pub fn poll_renewal(&mut self, now: Duration) -> bool {
         self.expire(now);
+        if self.in_flight || self.is_stalled(now) {
+            return false;
+        }
         match self.state {
-            LeaseState::Lost => Some(LeaseCommand::Drop),
-            _ if self.in_flight => None,
-            LeaseState::Suspended => (now >= self.next_at).then_some(LeaseCommand::Reclaim),
-            _ if self.is_stalled(now) => None,
-            LeaseState::Paused { woke_at, .. } if self.sent_at < woke_at => Some(LeaseCommand::Renew),
-            LeaseState::Held { .. } | LeaseState::Paused { .. } => (now >= self.next_at).then_some(LeaseCommand::Renew),
+            LeaseState::Lost | LeaseState::Suspended => false,
+            LeaseState::Paused { woke_at, .. } if self.sent_at < woke_at => true,
+            LeaseState::Held { .. } | LeaseState::Paused { .. } => now >= self.next_at,
         }
     }
 
-    /// A renewal, or a claim of a suspended zone, is about to be sent. Read the clock *before* sending.
-    pub fn handle_renew_sent(&mut self, now: Duration) {
+    /// A renewal is about to be sent. Read the clock *before* sending.
+    pub const fn handle_renew_sent(&mut self, now: Duration) {
         self.sent_at = now;
-        self.next_at = now + self.config.renew_every;
+        self.next_at = now.saturating_add(self.config.renew_every);
         self.in_flight = true;
     }
 
@@ -212,16 +204,6 @@ impl Lease {
         self.expire(now);
     }
 
-    /// The authority granted the suspended zone anew, under a higher epoch, by a claim sent at `sent_at`.
-    pub fn handle_reclaimed(&mut self, sent_at: Duration, now: Duration) {
-        assert!(
-            self.state == LeaseState::Suspended,
-            "only a suspended zone is claimed anew"
-        );
-        *self = Self::new(self.config, sent_at, now);
-        self.expire(now);
-    }
-
     /// The authority says that somebody else holds the zone.
     pub fn handle_refused(&mut self) {
         self.in_flight = false;
@@ -239,7 +221,6 @@ impl Lease {
             && now >= deadline
         {
             self.state = LeaseState::Suspended;
-            self.next_at = now;
         }
     }
 

@@ -229,13 +229,18 @@ fn base_settles_where_the_head_is() {
 }
 
 #[test]
-fn fenced_or_lost_zone_is_dropped() {
-    let stop = |error| moving().handle_failed(&error);
+fn fenced_zone_is_dropped() {
     assert_eq!(
-        stop(StoreError::Fenced { epoch: 9 }),
+        moving().handle_failed(&StoreError::Fenced { epoch: 9 }),
         CheckpointEvent::Stop(StopReason::Fenced)
     );
-    assert_eq!(stop(StoreError::Lost), CheckpointEvent::Stop(StopReason::Lost));
+}
+
+#[test]
+fn checkpoint_of_a_lost_data_set_gives_its_dirty_set_back() {
+    let mut machine = moving();
+    assert_eq!(machine.handle_failed(&StoreError::Lost), CheckpointEvent::Lost);
+    assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
 }
 
 #[test]

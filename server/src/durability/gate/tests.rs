@@ -3,7 +3,7 @@
 use super::*;
 
 fn gate(level: Durability) -> Gate<&'static str, &'static str> {
-    Gate::new(level, 7, 10)
+    Gate::new(level, 7, 10, 10)
 }
 
 /// Everything that leaves now, in order: what is told before what is shown.
@@ -121,4 +121,14 @@ fn level_is_read_from_text_as_it_is_written() {
         error.to_string(),
         "a durability level is `async` or `store`, not \"certain\""
     );
+}
+
+#[test]
+fn zone_that_goes_on_ahead_of_its_store_releases_nothing_before_that_is_stored() {
+    let mut gate: Gate<&'static str, &'static str> = Gate::new(Durability::Store, 8, 10, 12);
+    gate.hold(13, "shown", "told");
+    gate.handle_acknowledged(12);
+    assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], 12));
+    gate.handle_acknowledged(13);
+    assert_eq!(leaving(&mut gate), [(13, "told"), (13, "shown")]);
 }

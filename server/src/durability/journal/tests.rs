@@ -198,10 +198,9 @@ fn store_that_is_ahead_has_another_history() {
 
 #[test]
 fn stopped_journal_sends_nothing_more() {
-    let answers: [(Result<AppendAnswer, StoreError>, StopReason); 4] = [
+    let answers: [(Result<AppendAnswer, StoreError>, StopReason); 3] = [
         (Err(StoreError::Fenced { epoch: 3 }), StopReason::Fenced),
         (Ok(AppendAnswer::Fork { tick: 101 }), StopReason::Fork),
-        (Err(StoreError::Lost), StopReason::Lost),
         (Err(StoreError::Corrupt("a page".to_owned())), StopReason::Corrupt),
     ];
     for (answer, reason) in answers {
@@ -251,4 +250,46 @@ fn what_a_base_covers_is_forgotten_but_nothing_unacknowledged() {
 fn record_that_was_left_out_is_a_defect() {
     let mut journal = journal(1);
     let _ = journal.push(record(103));
+}
+
+#[test]
+fn lost_data_set_is_made_anew_before_anything_is_appended() {
+    let mut journal = journal(3);
+    journal.poll_append();
+    let event = journal.handle_answer(Err(&StoreError::Lost));
+    assert_eq!((event, journal.poll_append()), (JournalEvent::Create, None));
+    assert_eq!(
+        (journal.handle_created(), journal.poll_append()),
+        (JournalEvent::Reseed, None)
+    );
+    let position = Position {
+        epoch: 2,
+        tick: 103,
+        hash: hash_of(103),
+    };
+    assert_eq!(
+        journal.handle_reseeded(position),
+        JournalEvent::Acknowledged { position }
+    );
+    journal.push(record(104)).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [104]);
+}
+
+#[test]
+fn reclaimed_journal_sends_everything_again_that_was_not_acknowledged() {
+    let mut journal = journal(2);
+    journal.poll_append();
+    journal.handle_answer(Ok(AppendAnswer::Ok));
+    journal.push(record(103)).unwrap();
+    journal.poll_append();
+    let mut journal = journal.reclaimed(5);
+    journal.push(record(104)).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [103, 104]);
+    assert_eq!((journal.epoch(), journal.last().epoch), (5, 5));
+}
+
+#[test]
+#[should_panic(expected = "epoch 2 follows epoch 2")]
+fn grant_is_not_used_twice() {
+    let _ = journal(1).reclaimed(2);
 }

@@ -1,10 +1,13 @@
 //! Adoption, in its order: fence, then read, then restore and replay. Whoever reads first can be overtaken by the old owner's next write.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use everhold_protocol::ZoneName;
+
 use crate::durability::adoption::{self, Adopted, AdoptionError};
-use crate::durability::store::{StateStore, StoreError, ZoneData};
+use crate::durability::store::{Origin, StateStore, StoreError, ZoneData};
 use crate::ownership::Grant;
 use crate::zone::ZoneConfig;
 
@@ -13,7 +16,7 @@ const RETRY: Duration = Duration::from_millis(100);
 const TRIES_MAX: u32 = 30;
 
 /// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why a zone was not adopted.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +32,26 @@ pub enum AdoptError {
     Replay(#[from] tokio::task::JoinError),
 }
 
+/// Whether an adopted zone's history was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It was, as far as the store had it; or the zone is new.
+    Nothing,
+    /// The store has lost it, nobody wrote it anew within the grace, and the zone begins again at tick 0.
+    Everything,
+}
+
 /// Takes the zone over under `grant`. The replay runs on a thread of its own: the zones that are hosted already must not feel it.
-pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig) -> Result<Adopted, AdoptError> {
-    let data = fence_and_read(store.as_ref(), grant, &config).await?;
+///
+/// If the store has lost the zone, it may come back (a disk that is mounted, a backup that is restored); only after `reseed_grace` is the
+/// zone begun again. A shard that had the zone in memory needs no such grace here: it claims its own lease before a spare may.
+pub async fn adopt(
+    store: Arc<dyn StateStore>,
+    grant: Grant,
+    config: ZoneConfig,
+    reseed_grace: Duration,
+) -> Result<(Adopted, Lost), AdoptError> {
+    let (data, lost) = read_or_begin(store.as_ref(), grant, &config.name, reseed_grace).await?;
     let zone = config.name.clone();
     let adopted: Adopted =
         tokio::task::spawn_blocking(move || adoption::plan(data).and_then(|plan| adoption::adopt(plan, config)))
@@ -40,26 +60,66 @@ pub async fn adopt(store: Arc<dyn StateStore>, grant: Grant, config: ZoneConfig)
         // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
         tracing::error!(%zone, tick, "the replayed world differs from the one that was recorded: this zone is divergent");
     }
-    Ok(adopted)
+    Ok((adopted, lost))
 }
 
-async fn fence_and_read(store: &dyn StateStore, grant: Grant, config: &ZoneConfig) -> Result<ZoneData, StoreError> {
+async fn read_or_begin(
+    store: &dyn StateStore,
+    grant: Grant,
+    zone: &ZoneName,
+    reseed_grace: Duration,
+) -> Result<(ZoneData, Lost), StoreError> {
+    let fence_and_read = || {
+        answer(ANSWER_MAX, async {
+            store.fence(zone, grant).await?;
+            store.read_zone(zone).await
+        })
+    };
+    let patience = tokio::time::Instant::now() + reseed_grace;
+    loop {
+        match retry(zone, fence_and_read).await {
+            Ok(data) => return Ok((data, Lost::Nothing)),
+            Err(StoreError::Lost) if tokio::time::Instant::now() < patience => {
+                tracing::warn!(%zone, "the store has lost this zone; it is asked again for a while");
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(StoreError::Lost) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    tracing::error!(%zone, epoch = grant.epoch.number(), "the store has lost this zone, and nobody has it in memory: it begins again, all its players' progress is gone");
+    let begin = || {
+        answer(ANSWER_MAX, async {
+            store.create(zone, grant, Origin::Nothing).await?;
+            store.read_zone(zone).await
+        })
+    };
+    Ok((retry(zone, begin).await?, Lost::Everything))
+}
+
+/// Asks again while there is no answer, up to [`TRIES_MAX`] times.
+pub(super) async fn retry<T, F>(zone: &ZoneName, operation: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let mut tries = 0;
     loop {
-        let attempt = async {
-            store.fence(&config.name, grant).await?;
-            store.read_zone(&config.name).await
-        };
-        let outcome = tokio::time::timeout(ANSWER_MAX, attempt).await;
-        let outcome =
-            outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {ANSWER_MAX:?}"))));
-        match outcome {
+        match operation().await {
             Err(StoreError::Unavailable(why)) if tries < TRIES_MAX => {
-                tracing::warn!(zone = %config.name, why, "the store does not answer the adopter; it asks again");
+                tracing::warn!(%zone, why, "the store does not answer; it is asked again");
                 tries += 1;
                 tokio::time::sleep(RETRY).await;
             }
             outcome => return outcome,
         }
     }
+}
+
+/// A store operation's answer; none within `max` is an unknown outcome.
+pub(super) async fn answer<T>(
+    max: Duration,
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(max, operation).await;
+    outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {max:?}"))))
 }

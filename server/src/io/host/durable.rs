@@ -11,28 +11,28 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_protocol::SessionId;
-use hdrhistogram::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::egress::Egress;
+use super::run::Run;
 use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
-use super::{EndReason, HostConfig, HostOrder, HostServices, ZoneGauges};
+use super::{EndReason, Ended, HostConfig, HostOrder, HostServices, ZoneGauges, homes, memory};
 use crate::durability::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 use crate::durability::gate::Gate;
 use crate::durability::journal::{Journal, JournalEvent, StopReason};
-use crate::durability::store::{AppendAnswer, CheckpointHead, Position, StoreError};
-use crate::io::report::{ShardEvent, ZoneRun, buckets};
+use crate::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError};
+use crate::io::report::ShardEvent;
 use crate::ownership::lease::LeaseState;
 use crate::zone::Outputs;
 
 /// A store operation that takes longer counts as unanswered; the same is sent again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A lost data set is asked to be made anew this often.
+const CREATE_RETRY: Duration = Duration::from_millis(100);
+
 /// The task looks after lease and gate at least this often, even if nothing happens.
 const PULSE: Duration = Duration::from_millis(20);
-
-/// The run is told once a second.
-const STATS_EVERY: Duration = Duration::from_secs(1);
 
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
@@ -50,6 +50,8 @@ pub(super) struct DurableTask {
     append_after: Instant,
     write: Option<(Write, StoreFuture<()>)>,
     write_after: Instant,
+    /// The data set is lost, and is being made anew. No part or head is written meanwhile.
+    create: Option<StoreFuture<()>>,
     stopping: Option<oneshot::Sender<()>>,
     sealed: bool,
     run: Run,
@@ -62,33 +64,10 @@ enum Write {
     Head,
 }
 
-/// How the zone has run so far, for the report.
-struct Run {
-    started: Instant,
-    told_at: Instant,
-    ticks: u64,
-    tick_us: Histogram<u64>,
-    append_us: Histogram<u64>,
-}
-
-impl Run {
-    fn new() -> Self {
-        let histogram = || Histogram::new(3).expect("three digits are allowed");
-        let now = Instant::now();
-        Self {
-            started: now,
-            told_at: now,
-            ticks: 0,
-            tick_us: histogram(),
-            append_us: histogram(),
-        }
-    }
-}
-
 impl DurableTask {
     pub(super) fn new(
         config: HostConfig,
-        last: Position,
+        journal: Journal,
         chain: &[CheckpointHead],
         services: HostServices,
         gauges: Arc<ZoneGauges>,
@@ -103,10 +82,11 @@ impl DurableTask {
             ..CheckpointConfig::new(config.tick_hz)
         };
         let now = Instant::now();
+        let (acknowledged, tick) = (journal.acknowledged().tick, journal.last().tick);
         Self {
-            journal: Journal::new(epoch, last),
-            gate: Gate::new(config.durability, epoch, last.tick),
-            checkpointer: Checkpointer::new(plan, chain, last.tick),
+            journal,
+            gate: Gate::new(config.durability, epoch, acknowledged, tick),
+            checkpointer: Checkpointer::new(plan, chain, tick),
             config,
             services,
             gauges,
@@ -117,6 +97,7 @@ impl DurableTask {
             append_after: now,
             write: None,
             write_after: now,
+            create: None,
             stopping: None,
             sealed: false,
             run: Run::new(),
@@ -139,6 +120,7 @@ impl DurableTask {
                 }
                 answer = poll(self.append.as_mut()) => self.handle_append(answer),
                 answer = poll(self.write.as_mut().map(|(_, future)| future)) => self.handle_write(answer),
+                answer = poll(self.create.as_mut()) => self.handle_created(answer),
                 _ = pulse.tick() => Ok(()),
             };
             // An attach's order is sent before its input: taking all orders before anything is told, its reply finds its connection.
@@ -150,12 +132,19 @@ impl DurableTask {
         // Connections whose order is still queued must be closed with the others.
         ordered.close();
         self.take_orders(&mut ordered);
-        self.end(reason);
+        self.end(reason, ticked).await;
     }
 
     fn handle_tick_message(&mut self, message: Option<TickMessage>) -> Result<(), EndReason> {
         match message {
             Some(TickMessage::Ticked(out)) => self.handle_tick(*out),
+            Some(TickMessage::Roster(accounts)) => {
+                let (store, zone, _) = self.store();
+                tokio::spawn(homes::restore(store, zone, accounts));
+                Ok(())
+            }
+            // Said before the end of the channel, which decides.
+            Some(TickMessage::Surrendered(_)) => Ok(()),
             Some(TickMessage::Panicked(tick, text)) => Err(EndReason::Panicked(tick, text)),
             None if self.stopping.is_some() => {
                 self.sealed = true;
@@ -169,12 +158,7 @@ impl DurableTask {
     }
 
     fn handle_tick(&mut self, out: TickOut) -> Result<(), EndReason> {
-        self.run.ticks += 1;
-        // The histogram grows as it must; a value of µs in a u64 always fits.
-        let _fits = self
-            .run
-            .tick_us
-            .record(u64::try_from(out.work.as_micros()).unwrap_or(u64::MAX));
+        self.run.note_tick(out.work);
         let tick = out.told.tick;
         let position = Position {
             epoch: self.config.grant.epoch.number(),
@@ -182,8 +166,8 @@ impl DurableTask {
             hash: out.record.hash,
         };
         if self.journal.push(out.record).is_err() {
-            // Only a store that asks for records from before the ring gets here; what it lacks is lost with it.
-            return Err(EndReason::Lost);
+            // The zone holds long before: only a store that goes on asking for what the ring has and never takes it gets here.
+            return Err(EndReason::RingFull);
         }
         self.gate.hold(tick, out.shown, out.told);
         self.checkpointer.handle_tick(tick);
@@ -212,10 +196,7 @@ impl DurableTask {
 
     fn handle_append(&mut self, answer: Result<AppendAnswer, StoreError>) -> Result<(), EndReason> {
         self.append = None;
-        let _fits = self
-            .run
-            .append_us
-            .record(u64::try_from(self.append_sent.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.run.note_append(self.append_sent.elapsed());
         if let Err(error) = &answer {
             tracing::warn!(zone = %self.config.zone, %error, "an append was not confirmed");
         }
@@ -229,9 +210,44 @@ impl DurableTask {
                 tracing::warn!(zone = %self.config.zone, "the store's gap is older than memory; a base will bridge it");
                 self.checkpointer.handle_reseed_wanted();
             }
-            JournalEvent::Stop(reason) => return Err(self.end_reason(reason)),
+            JournalEvent::Create => self.start_create(),
+            JournalEvent::Stop(reason) => return Err(end_reason(reason)),
         }
         Ok(())
+    }
+
+    /// The store came back without this zone: it is written anew from memory, whole.
+    fn start_create(&mut self) {
+        if self.create.is_some() {
+            return;
+        }
+        tracing::error!(zone = %self.config.zone, "the store has lost this zone's data; it is written anew from memory");
+        let (store, zone, grant) = self.store();
+        let create = async move { in_time(store.create(&zone, grant, Origin::Memory)).await };
+        self.create = Some(Box::pin(create));
+    }
+
+    fn handle_created(&mut self, answer: Result<(), StoreError>) -> Result<(), EndReason> {
+        self.create = None;
+        match answer {
+            Ok(()) => {
+                // The event asks for what is done here in any case: a base, and soon.
+                let _reseed = self.journal.handle_created();
+                self.checkpointer.handle_reseed_wanted();
+                self.order(TickOrder::Roster);
+                Ok(())
+            }
+            Err(StoreError::Fenced { .. }) => Err(EndReason::Fenced),
+            Err(error) => {
+                tracing::warn!(zone = %self.config.zone, %error, "the zone's data set is not made anew yet");
+                let (store, zone, grant) = self.store();
+                self.create = Some(Box::pin(async move {
+                    tokio::time::sleep(CREATE_RETRY).await;
+                    in_time(store.create(&zone, grant, Origin::Memory)).await
+                }));
+                Ok(())
+            }
+        }
     }
 
     fn acknowledge(&mut self, position: Position) {
@@ -250,7 +266,8 @@ impl DurableTask {
                     CheckpointEvent::Later { after_ms } => {
                         self.write_after = Instant::now() + Duration::from_millis(after_ms);
                     }
-                    CheckpointEvent::Stop(reason) => return Err(self.end_reason(reason)),
+                    CheckpointEvent::Lost => self.start_create(),
+                    CheckpointEvent::Stop(reason) => return Err(end_reason(reason)),
                 }
             }
         }
@@ -278,7 +295,7 @@ impl DurableTask {
             self.start_checkpoint_step();
         }
         self.release();
-        if self.run.told_at.elapsed() >= STATS_EVERY {
+        if self.run.is_due() {
             self.tell_run();
         }
         if self.stopping.is_some() && self.sealed && self.journal.unacknowledged() == 0 && self.checkpointer.is_idle() {
@@ -307,7 +324,7 @@ impl DurableTask {
 
     fn start_checkpoint_step(&mut self) {
         self.checkpointer.handle_released(self.gate.released_tick());
-        while self.write.is_none() && Instant::now() >= self.write_after {
+        while self.write.is_none() && self.create.is_none() && Instant::now() >= self.write_after {
             let Some(command) = self.checkpointer.poll_command() else {
                 return;
             };
@@ -332,7 +349,7 @@ impl DurableTask {
 
     fn confirm_capture(&mut self, head: CheckpointHead) {
         self.order(TickOrder::CaptureConfirmed);
-        if head.kind == crate::durability::store::CheckpointKind::Base {
+        if head.kind == CheckpointKind::Base {
             if self.journal.is_reseeding() && head.position.tick < self.journal.acknowledged().tick {
                 // This base was under way before the gap was found, and does not reach over it.
                 self.checkpointer.handle_reseed_wanted();
@@ -366,47 +383,40 @@ impl DurableTask {
     }
 
     fn tell_run(&mut self) {
-        self.run.told_at = Instant::now();
-        let run = ZoneRun {
-            zone: self.config.zone.clone(),
-            epoch: self.config.grant.epoch.number(),
-            ticks: self.run.ticks,
-            tick: self.gauges.tick.load(Ordering::Relaxed),
-            released_tick: self.gate.released_tick(),
-            seconds: self.run.started.elapsed().as_secs_f64(),
-            players: self.gauges.attached.load(Ordering::Relaxed),
-            tick_us: buckets(&self.run.tick_us),
-            append_us: buckets(&self.run.append_us),
-        };
+        let players = self.gauges.attached.load(Ordering::Relaxed);
+        let tick = self.gauges.tick.load(Ordering::Relaxed);
+        let run = self.run.tell(&self.config, tick, self.gate.released_tick(), players);
         self.services.reporter.tell(ShardEvent::Stats(run));
     }
 
     /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still held is told.
-    fn end(mut self, reason: EndReason) {
+    async fn end(mut self, reason: EndReason, ticked: mpsc::Receiver<TickMessage>) {
         self.gauges.ended.store(true, Ordering::Release);
         self.egress.end();
         self.tell_run();
-        let zone = self.config.zone.clone();
-        tracing::info!(%zone, epoch = self.config.grant.epoch.number(), %reason, "a zone is over here");
+        let (zone, grant) = (self.config.zone.clone(), self.config.grant);
+        tracing::info!(%zone, epoch = grant.epoch.number(), %reason, "a zone is over here");
         self.services.reporter.tell(ShardEvent::Ended {
             zone: zone.clone(),
-            epoch: self.config.grant.epoch.number(),
+            epoch: grant.epoch.number(),
             reason: reason.to_string(),
             released_tick: self.gate.released_tick(),
         });
         if let Some(done) = self.stopping.take() {
             let _nobody_waits = done.send(());
         }
-        let _process_ends = self.services.ended.send((zone, self.config.grant, reason));
-    }
-
-    fn end_reason(&self, reason: StopReason) -> EndReason {
-        match reason {
-            StopReason::Fenced => EndReason::Fenced,
-            StopReason::Fork => EndReason::Fork,
-            StopReason::Lost => EndReason::Lost,
-            StopReason::Corrupt => EndReason::Corrupt,
-        }
+        let ended = self.services.ended.clone();
+        let memory = if reason == EndReason::Suspended {
+            memory::surrendered(self.journal, ticked).await
+        } else {
+            None
+        };
+        let _process_ends = ended.send(Ended {
+            zone,
+            grant,
+            reason,
+            memory,
+        });
     }
 
     fn order(&self, order: TickOrder) {
@@ -426,6 +436,14 @@ impl DurableTask {
             self.config.zone.clone(),
             self.config.grant,
         )
+    }
+}
+
+const fn end_reason(reason: StopReason) -> EndReason {
+    match reason {
+        StopReason::Fenced => EndReason::Fenced,
+        StopReason::Fork => EndReason::Fork,
+        StopReason::Corrupt => EndReason::Corrupt,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::io::clock;
-use crate::ownership::lease::{Lease, LeaseCommand, LeaseState};
+use crate::ownership::lease::{Lease, LeaseState};
 
 /// One [`Lease`] behind a lock that is never held over anything that waits.
 #[derive(Debug)]
@@ -41,15 +41,14 @@ impl LeaseGuard {
         self.lease().handle_tick(clock::boottime());
     }
 
-    /// What the keeper is to do; if it is a renewal, it counts as sent from the returned moment on.
-    pub fn poll(&self) -> Option<(LeaseCommand, Duration)> {
+    /// Whether a renewal is due; it counts as sent from the returned moment on.
+    pub fn poll_renewal(&self) -> Option<Duration> {
         let now = clock::boottime();
         let mut lease = self.lease();
-        let command = lease.poll_command(now)?;
-        if command == LeaseCommand::Renew {
+        lease.poll_renewal(now).then(|| {
             lease.handle_renew_sent(now);
-        }
-        Some((command, now))
+            now
+        })
     }
 
     /// A renewal's outcome, as the lease machine names it.

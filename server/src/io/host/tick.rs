@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, TryRecvError};
-use everhold_protocol::{SessionId, Tick};
+use everhold_protocol::{Account, SessionId, Tick};
 use tokio::sync::mpsc;
 
 use super::{HostConfig, LeaseGuard, ZoneGauges};
 use crate::durability::record::Record;
 use crate::durability::store::{Position, RecordHash, StoredRecord};
+use crate::ingress::Input;
 use crate::ingress::inbox::{Inbox, InboxEntry};
-use crate::ingress::{AttachToken, Input};
 use crate::replication::Replicator;
 use crate::zone::{Capture, Cut, Outputs, Reply, Scene, Zone};
 
@@ -43,8 +43,12 @@ pub(super) struct TickOut {
 /// What the tick thread says to the durable task.
 pub(super) enum TickMessage {
     Ticked(Box<TickOut>),
+    /// The answer to [`TickOrder::Roster`].
+    Roster(Vec<Account>),
     /// The last message: why the thread is over.
     Panicked(Tick, String),
+    /// The last message: the thread is over, and this is the zone after its last tick.
+    Surrendered(Box<Zone>),
 }
 
 /// What the durable task asks of the tick thread.
@@ -52,6 +56,8 @@ pub(super) enum TickOrder {
     Cut(Cut),
     CaptureConfirmed,
     CaptureFailed,
+    /// Whose characters live here?
+    Roster,
     /// One more tick, with this cut, and no other.
     Seal(Cut),
 }
@@ -117,15 +123,19 @@ impl TickThread {
     /// Runs until the zone ends. A panic in a rule throws the World away with the thread; nothing of that tick is told.
     pub(super) fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run_ticks()));
-        if let Err(panic) = outcome {
-            let text = panic_text(panic.as_ref());
-            // A step raises the tick before anything that may fail.
-            let tick = self.zone.tick();
-            tracing::error!(tick, panic = text, "a rule failed; this zone's world is thrown away");
-            // The durable task reads this, or has ended before for another reason.
-            let _ended_before = self.out.blocking_send(TickMessage::Panicked(tick, text));
-        }
+        let last = match outcome {
+            Ok(()) => TickMessage::Surrendered(Box::new(self.zone)),
+            Err(panic) => {
+                let text = panic_text(panic.as_ref());
+                // A step raises the tick before anything that may fail.
+                let tick = self.zone.tick();
+                tracing::error!(tick, panic = text, "a rule failed; this zone's world is thrown away");
+                TickMessage::Panicked(tick, text)
+            }
+        };
         self.gauges.ended.store(true, Ordering::Release);
+        // The durable task reads this, or has ended before.
+        let _ended_before = self.out.blocking_send(last);
     }
 
     fn run_ticks(&mut self) {
@@ -157,6 +167,8 @@ impl TickThread {
                 Ok(TickOrder::Cut(cut)) => self.cut = Some(cut),
                 Ok(TickOrder::CaptureConfirmed) => self.zone.capture_confirmed(),
                 Ok(TickOrder::CaptureFailed) => self.zone.capture_failed(),
+                // A full channel drops the answer; whoever asked does without.
+                Ok(TickOrder::Roster) => _ = self.out.try_send(TickMessage::Roster(self.zone.accounts())),
                 Ok(TickOrder::Seal(cut)) => (self.cut, self.sealing) = (Some(cut), true),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -231,14 +243,10 @@ impl TickThread {
                 } => {
                     self.inbox.note_attached(*session, *token, *last_input_seq);
                 }
-                Reply::Superseded(session) => self.note_superseded(*session, *token),
+                Reply::Superseded(session) => self.inbox.note_detached(*session, *token),
                 Reply::Refused(_) => {}
             }
         }
-    }
-
-    fn note_superseded(&mut self, session: SessionId, token: AttachToken) {
-        self.inbox.note_detached(session, token);
     }
 }
 

@@ -82,7 +82,7 @@ fn held_zone_is_claimed_only_after_a_full_ttl_without_a_beat() {
 fn change_that_is_no_sign_of_life_does_not_start_the_watch_anew() {
     let mut contender = contender();
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
-    contender.handle_leases(ms(3_000), vec![held("meadow", 1, 6)]);
+    contender.handle_leases(ms(1_000), vec![held("meadow", 1, 6)]);
     assert_eq!(claim(&mut contender, TTL + BACKOFF).as_deref(), Some("meadow"));
 }
 
@@ -245,4 +245,83 @@ fn of_two_contenders_one_wins_and_the_other_waits() {
     }
     assert_eq!(granted.len(), 1, "{granted:?}");
     assert!(granted[0].1 >= TTL);
+}
+
+fn own(epoch: u32) -> Grant {
+    Grant {
+        epoch: crate::ownership::Epoch::granted(epoch),
+        nonce: Nonce(9),
+    }
+}
+
+#[test]
+fn watch_begins_anew_after_a_time_without_a_look() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    let back = 3 * TTL;
+    contender.handle_leases(ms(back), vec![held("meadow", 1, 5)]);
+    assert_eq!(claim(&mut contender, back + TTL - 1), None);
+    assert_eq!(claim(&mut contender, back + TTL + BACKOFF).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn suspended_zone_is_claimed_at_once_while_its_lease_is_as_it_was() {
+    let mut contender = Contender::new(config(&[], 1, 1));
+    contender.handle_suspended(&name("meadow"), own(3));
+    assert_eq!(claim(&mut contender, 0), None, "its lease was not looked at since");
+    contender.handle_leases(ms(10), vec![held("forest", 1, 9), held("meadow", 7, 5)]);
+    assert_eq!(claim(&mut contender, 10).as_deref(), Some("meadow"));
+    contender.handle_granted();
+    assert!(contender.suspended().is_empty());
+}
+
+#[test]
+fn suspended_zone_takes_up_room() {
+    let mut contender = Contender::new(config(&[], 1, 1));
+    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_leases(ms(0), vec![released("forest", 1)]);
+    assert_eq!(claim(&mut contender, BACKOFF), None);
+}
+
+#[test]
+fn suspended_zone_that_somebody_was_granted_is_dropped() {
+    let mut contender = contender();
+    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    assert_eq!(contender.poll_taken(), None, "it is still ours");
+    let other = LeaseView {
+        epoch: 4,
+        nonce: Nonce(77),
+        ..held("meadow", 2, 5)
+    };
+    contender.handle_leases(ms(10), vec![other]);
+    assert_eq!(contender.poll_taken(), Some(name("meadow")));
+    assert_eq!((contender.poll_taken(), claim(&mut contender, 10)), (None, None));
+}
+
+#[test]
+fn suspended_zone_is_claimed_again_after_a_claim_whose_answer_got_lost() {
+    let mut contender = contender();
+    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    assert!(claim(&mut contender, 0).is_some());
+    contender.handle_unavailable(ms(5));
+    let granted = LeaseView {
+        epoch: 4,
+        ..held("meadow", 2, 5)
+    };
+    contender.handle_leases(ms(1_000), vec![granted.clone()]);
+    assert_eq!(contender.poll_taken(), None);
+    assert_eq!(contender.poll_claim(ms(1_000)), Some(granted));
+}
+
+#[test]
+fn suspended_zone_is_claimed_from_an_authority_that_forgot_it() {
+    let mut contender = contender();
+    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_leases(ms(0), vec![never_held("meadow")]);
+    assert_eq!(
+        (contender.poll_taken(), claim(&mut contender, 0)),
+        (None, Some("meadow".to_owned()))
+    );
 }

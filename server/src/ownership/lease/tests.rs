@@ -21,7 +21,7 @@ fn tick_along(lease: &mut Lease, from: u64, to: u64) {
 
 /// Sends a renewal and has it confirmed.
 fn renew(lease: &mut Lease, sent_at: u64, answered_at: u64) {
-    assert_eq!(lease.poll_command(ms(sent_at)), Some(LeaseCommand::Renew));
+    assert!(lease.poll_renewal(ms(sent_at)));
     lease.handle_renew_sent(ms(sent_at));
     lease.handle_renewed(ms(sent_at), ms(answered_at));
 }
@@ -43,10 +43,10 @@ fn lease_holds_until_a_margin_before_the_ttl_of_the_sending() {
 #[test]
 fn renewals_are_due_every_quarter_of_the_ttl_one_at_a_time() {
     let mut lease = lease();
-    assert_eq!(lease.poll_command(ms(999)), None);
-    assert_eq!(lease.poll_command(ms(1_000)), Some(LeaseCommand::Renew));
+    assert!(!lease.poll_renewal(ms(999)));
+    assert!(lease.poll_renewal(ms(1_000)));
     lease.handle_renew_sent(ms(1_000));
-    assert_eq!(lease.poll_command(ms(2_500)), None, "one is in flight");
+    assert!(!lease.poll_renewal(ms(2_500)), "one is in flight");
     lease.handle_renewed(ms(1_000), ms(2_500));
     assert_eq!(
         lease.state(),
@@ -60,8 +60,8 @@ fn unanswered_renewal_is_followed_by_another_soon() {
     let mut lease = lease();
     lease.handle_renew_sent(ms(1_000));
     lease.handle_unavailable(ms(1_100));
-    assert_eq!(lease.poll_command(ms(1_349)), None);
-    assert_eq!(lease.poll_command(ms(1_350)), Some(LeaseCommand::Renew));
+    assert!(!lease.poll_renewal(ms(1_349)));
+    assert!(lease.poll_renewal(ms(1_350)));
 }
 
 #[test]
@@ -136,18 +136,7 @@ fn process_stopped_for_longer_than_its_lease_is_suspended_before_it_says_anythin
     assert!(!lease.may_act(ms(9_000)) && !lease.may_speak(ms(9_000)));
     lease.handle_iteration(ms(9_000));
     assert_eq!(lease.state(), LeaseState::Suspended);
-    assert_eq!(lease.poll_command(ms(9_000)), Some(LeaseCommand::Reclaim));
-}
-
-#[test]
-fn suspended_zone_that_nobody_took_goes_on_under_a_higher_epoch() {
-    let mut lease = lease();
-    lease.handle_iteration(ms(9_000));
-    lease.handle_renew_sent(ms(9_001));
-    assert_eq!(lease.poll_command(ms(9_002)), None);
-    lease.handle_reclaimed(ms(9_001), ms(9_010));
-    assert_eq!(lease.state(), LeaseState::Held { deadline: ms(12_335) });
-    assert!(lease.may_speak(ms(9_010)));
+    assert!(!lease.poll_renewal(ms(9_000)), "it cannot be renewed any more");
 }
 
 #[test]
@@ -160,16 +149,6 @@ fn confirmed_renewal_does_not_end_a_suspension() {
 }
 
 #[test]
-fn suspended_zone_asks_again_while_the_authority_does_not_answer() {
-    let mut lease = lease();
-    lease.handle_iteration(ms(9_000));
-    lease.handle_renew_sent(ms(9_000));
-    lease.handle_unavailable(ms(9_500));
-    assert_eq!(lease.poll_command(ms(9_600)), None);
-    assert_eq!(lease.poll_command(ms(9_750)), Some(LeaseCommand::Reclaim));
-}
-
-#[test]
 fn refused_holder_drops_the_zone_for_good() {
     let mut lease = lease();
     lease.handle_renew_sent(ms(1_000));
@@ -177,19 +156,18 @@ fn refused_holder_drops_the_zone_for_good() {
     assert!(!lease.may_act(ms(1_001)) && !lease.may_speak(ms(1_001)));
     lease.handle_renewed(ms(1_000), ms(1_002));
     lease.handle_iteration(ms(1_050));
-    assert_eq!(
-        (lease.state(), lease.poll_command(ms(1_050))),
-        (LeaseState::Lost, Some(LeaseCommand::Drop))
-    );
+    assert_eq!(lease.state(), LeaseState::Lost);
+    assert!(!lease.poll_renewal(ms(1_050)));
 }
 
 #[test]
 fn wedged_tick_is_not_renewed_and_loses_its_lease() {
     let mut lease = lease();
     tick_along(&mut lease, 50, 500);
-    assert_eq!(lease.poll_command(ms(2_500)), Some(LeaseCommand::Renew));
-    assert_eq!(lease.poll_command(ms(2_501)), None);
-    assert_eq!(lease.poll_command(ms(3_334)), Some(LeaseCommand::Reclaim));
+    assert!(lease.poll_renewal(ms(2_500)));
+    assert!(!lease.poll_renewal(ms(2_501)));
+    lease.handle_iteration(ms(3_334));
+    assert_eq!(lease.state(), LeaseState::Suspended);
 }
 
 #[test]
@@ -197,9 +175,9 @@ fn declared_pause_is_renewed_without_ticks() {
     let mut lease = lease();
     tick_along(&mut lease, 50, 500);
     lease.handle_pause_declared();
-    assert_eq!(lease.poll_command(ms(3_000)), Some(LeaseCommand::Renew));
+    assert!(lease.poll_renewal(ms(3_000)));
     lease.handle_tick(ms(3_100));
-    assert_eq!(lease.poll_command(ms(3_200)), Some(LeaseCommand::Renew));
+    assert!(lease.poll_renewal(ms(3_200)));
 }
 
 /// The holder's clock runs, the contender's clock runs; what the holder stops at comes before what the contender starts at.

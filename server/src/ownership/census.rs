@@ -1,0 +1,130 @@
+//! The census remembers what the authority once showed of the world's zones. It reads no clock and asks no authority itself.
+//!
+//! An authority without a disk of its own (a Redis that was restarted empty) forgets which zones there are and which epochs it granted.
+//! Those who hold a zone put their lease back at once. A zone that stays missing has no living holder, so after a grace somebody else
+//! declares it again; and whoever claims it then asks for an epoch above every one that it has seen, so that the store, the players, and
+//! a late zombie can tell the new ownership from all that were before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use super::authority::LeaseView;
+
+/// The zones of a world, as one process has seen them.
+#[derive(Clone, Debug)]
+pub struct Census {
+    zones: BTreeSet<ZoneName>,
+    /// How long a zone must be missing.
+    grace: Duration,
+    /// Since when the authority was seen without it.
+    missing: BTreeMap<ZoneName, Duration>,
+    /// The highest epoch seen.
+    epochs: BTreeMap<ZoneName, u32>,
+}
+
+impl Census {
+    /// A census of a world's `zones` that has seen no lease yet.
+    #[must_use]
+    pub const fn new(zones: BTreeSet<ZoneName>, grace: Duration) -> Self {
+        Self {
+            zones,
+            grace,
+            missing: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+        }
+    }
+
+    /// All leases as the authority showed them.
+    pub fn handle_leases(&mut self, now: Duration, views: &[LeaseView]) {
+        let mut missing = self.zones.clone();
+        for view in views {
+            missing.remove(&view.zone);
+            let seen = self.epochs.entry(view.zone.clone()).or_default();
+            *seen = view.epoch.max(*seen);
+        }
+        let since = |zone: ZoneName| {
+            let since = self.missing.get(&zone).copied().unwrap_or(now);
+            (zone, since)
+        };
+        self.missing = missing.into_iter().map(since).collect();
+    }
+
+    /// Zones that have been missing for the grace: declare them.
+    #[must_use]
+    pub fn missing(&self, now: Duration) -> Vec<ZoneName> {
+        let is_due = |since: &Duration| now.saturating_sub(*since) >= self.grace;
+        let due = self.missing.iter().filter(|(_, since)| is_due(since));
+        due.map(|(zone, _)| zone.clone()).collect()
+    }
+
+    /// The highest epoch of a zone that this process has seen; 0 if none.
+    #[must_use]
+    pub fn epoch_seen(&self, zone: &ZoneName) -> u32 {
+        self.epochs.get(zone).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ownership::Nonce;
+
+    const GRACE: Duration = Duration::from_secs(8);
+
+    fn at(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    fn zone(name: &str) -> ZoneName {
+        name.parse().unwrap()
+    }
+
+    fn census() -> Census {
+        Census::new([zone("forest"), zone("meadow")].into(), GRACE)
+    }
+
+    fn lease(name: &str, epoch: u32) -> LeaseView {
+        LeaseView {
+            zone: zone(name),
+            epoch,
+            nonce: Nonce(1),
+            beat: 1,
+            released: false,
+            addr: ([127, 0, 0, 1], 1).into(),
+            players: 0,
+        }
+    }
+
+    #[test]
+    fn zone_is_declared_only_after_it_was_missing_for_the_grace() {
+        let mut census = census();
+        census.handle_leases(at(10), &[lease("meadow", 1)]);
+        census.handle_leases(at(17), &[lease("meadow", 1)]);
+        assert_eq!(census.missing(at(17)), []);
+        assert_eq!(census.missing(at(18)), [zone("forest")]);
+    }
+
+    #[test]
+    fn zone_whose_holder_puts_its_lease_back_is_not_declared() {
+        let mut census = census();
+        census.handle_leases(at(0), &[lease("forest", 2), lease("meadow", 1)]);
+        census.handle_leases(at(1), &[]);
+        census.handle_leases(at(2), &[lease("forest", 2), lease("meadow", 1)]);
+        census.handle_leases(at(9), &[lease("meadow", 1)]);
+        assert_eq!(census.missing(at(16)), []);
+    }
+
+    #[test]
+    fn highest_epoch_seen_is_kept_when_the_authority_forgets() {
+        let mut census = census();
+        census.handle_leases(at(0), &[lease("meadow", 7)]);
+        census.handle_leases(at(1), &[]);
+        census.handle_leases(at(9), &[lease("meadow", 0)]);
+        assert_eq!(
+            (census.epoch_seen(&zone("meadow")), census.epoch_seen(&zone("forest"))),
+            (7, 0)
+        );
+    }
+}
