@@ -113,6 +113,8 @@ pub enum ServerMessage {
         /// Why, for people.
         detail: String,
     },
+    /// Shards have come or gone since `Attached`: these are the others to ask when this one falls silent.
+    Peers(Vec<SocketAddr>),
 }
 
 /// Why a server says no. The number is also the QUIC application close code.

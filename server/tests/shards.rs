@@ -8,3 +8,5 @@ mod failover;
 mod zombie;
 #[path = "shards/hostile.rs"]
 mod hostile;
+#[path = "shards/suspension.rs"]
+mod suspension;

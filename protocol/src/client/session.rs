@@ -103,6 +103,9 @@ impl Client {
             // What comes before `Attached` has no place in the sequence.
             ServerMessage::Event(_) => {}
             ServerMessage::Refused { code, detail } => self.refused(now, conn, code, detail),
+            ServerMessage::Peers(peers) if active => self.peers = peers,
+            // Only the owner knows whom its players may ask.
+            ServerMessage::Peers(_) => {}
         }
     }
 

@@ -139,6 +139,7 @@ fn server_messages() {
     );
     control("wait", &ServerMessage::Wait);
     control("superseded", &ServerMessage::Superseded);
+    control("peers", &ServerMessage::Peers(vec![addr]));
     control(
         "refused",
         &ServerMessage::Refused {

@@ -11,7 +11,7 @@ use everhold_protocol::limits::{CONTROL_BYTES_MAX, TICKET_LIFETIME_S_MAX};
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{Account, Credential, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::io::clock;
 use crate::io::keys::{self, Keys};
@@ -47,6 +47,7 @@ pub struct Player {
     notices: mpsc::UnboundedReceiver<Notice>,
     heard: Arc<Mutex<Vec<Heard>>>,
     own: Arc<Mutex<OwnState>>,
+    peers: watch::Receiver<Vec<SocketAddr>>,
 }
 
 enum Order {
@@ -109,6 +110,7 @@ impl Player {
         let (net, net_events) = mpsc::unbounded_channel();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let own = Arc::new(Mutex::new(OwnState::default()));
+        let (told_of, peers) = watch::channel(Vec::new());
         let driver = Driver {
             machine: Client::new(ClientConfig::default(), credential, addrs, seed),
             endpoint,
@@ -119,6 +121,7 @@ impl Player {
             noticed,
             heard: Arc::clone(&heard),
             own: Arc::clone(&own),
+            told_of,
         };
         tokio::spawn(driver.run(ordered, net_events));
         Self {
@@ -126,6 +129,7 @@ impl Player {
             notices,
             heard,
             own,
+            peers,
         }
     }
 
@@ -191,6 +195,16 @@ impl Player {
         .await
     }
 
+    /// Waits until its owner has named the shard at `addr` as one to ask, after the attach.
+    ///
+    /// # Panics
+    /// If that does not come within [`PATIENCE`].
+    pub async fn until_told_of(&mut self, addr: SocketAddr) {
+        let told = self.peers.wait_for(|peers| peers.contains(&addr));
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        drop(told.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: told of {addr}")));
+    }
+
     /// Waits for a snapshot and returns its tick.
     pub async fn until_snapshot(&mut self) -> Tick {
         let tick = |notice: &Notice| match notice {
@@ -211,6 +225,7 @@ struct Driver {
     noticed: mpsc::UnboundedSender<Notice>,
     heard: Arc<Mutex<Vec<Heard>>>,
     own: Arc<Mutex<OwnState>>,
+    told_of: watch::Sender<Vec<SocketAddr>>,
 }
 
 impl Driver {
@@ -242,7 +257,12 @@ impl Driver {
                 self.conns.insert(conn, (quic, stream));
                 self.machine.handle_connected(now, conn);
             }
-            NetEvent::Control(conn, message) => self.machine.handle_control(now, conn, message),
+            NetEvent::Control(conn, message) => {
+                if let ServerMessage::Peers(peers) = &message {
+                    self.told_of.send_replace(peers.clone());
+                }
+                self.machine.handle_control(now, conn, message);
+            }
             NetEvent::Datagram(conn, bytes) => {
                 self.write_down(conn, &bytes);
                 self.machine.handle_datagram(now, conn, &bytes);

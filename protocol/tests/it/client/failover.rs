@@ -37,6 +37,15 @@ fn silence_parks_at_one_other_shard_and_then_at_a_second() {
 }
 
 #[test]
+fn player_asks_those_whom_its_owner_named_last() {
+    let (mut script, conn) = Script::attached();
+    script.control(conn, ServerMessage::Peers(vec![addr(77)]));
+    script.advance(250);
+    let (_, asked) = script.connect();
+    assert_eq!(asked, addr(77));
+}
+
+#[test]
 fn parked_connection_shows_the_secret_and_the_highest_epoch() {
     let (script, _, [(first, _), (second, _)]) = Script::parked();
     assert!(is_resume(&script.hello(first), 1, 1) && is_resume(&script.hello(second), 1, 1));

@@ -296,6 +296,9 @@ impl DurableTask {
         }
         self.release();
         if self.run.is_due() {
+            if self.services.guard.may_speak() {
+                self.egress.tell_peers((self.services.peers)());
+            }
             self.tell_run();
         }
         if self.stopping.is_some() && self.sealed && self.journal.unacknowledged() == 0 && self.checkpointer.is_idle() {

@@ -29,6 +29,8 @@ pub(super) struct Egress {
     pending: HashMap<AttachToken, PendingAttach>,
     attached: HashMap<SessionId, Conn>,
     sessions: HashMap<AttachToken, SessionId>,
+    /// The other shards, as the players were last told.
+    peers: Vec<SocketAddr>,
     /// Connections that are gone, but whose `Detach` the inbox has not taken yet.
     leaving: Vec<(SessionId, AttachToken)>,
 }
@@ -43,6 +45,7 @@ impl Egress {
             pending: HashMap::new(),
             attached: HashMap::new(),
             sessions: HashMap::new(),
+            peers: Vec::new(),
             leaving: Vec::new(),
         }
     }
@@ -100,6 +103,18 @@ impl Egress {
             }
         }
         self.send_leaves();
+    }
+
+    /// Tells the players of other shards that have come or gone. Shards die one after the other: a player who only knew those that lived
+    /// when it attached would have nobody left to ask in the end.
+    pub(super) fn tell_peers(&mut self, peers: Vec<SocketAddr>) {
+        if peers == self.peers {
+            return;
+        }
+        for conn in self.attached.values() {
+            conn.send_control(&ServerMessage::Peers(peers.clone()));
+        }
+        self.peers = peers;
     }
 
     /// Sends released snapshots. A datagram that a congested connection drops is superseded by the next.

@@ -1,0 +1,92 @@
+//! A zone outlives its lease in memory, and goes on from there if nobody took it.
+
+use std::time::Duration;
+
+use everhold::io::fleet::Fleet;
+use everhold::testing::player::OldConnections;
+use everhold_protocol::client::Notice;
+use everhold_protocol::{Heading, Intent};
+use rustix::process::Signal;
+
+use crate::world::{World, all_zones, meadow};
+
+/// Well above the lease of these tests (1 s): whoever sleeps so long has lost it.
+const LONGER_THAN_THE_LEASE: Duration = Duration::from_millis(2_500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_shard_that_was_stopped_for_longer_than_its_lease_goes_on_where_it_was() {
+    let mut world = World::new();
+    let lone = world.shard(&all_zones());
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    player.push(Intent::Move(Heading::new(100, 0).unwrap()));
+    let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
+    player.until("the input is confirmed", confirmed).await;
+    let (tick, before) = (player.until_snapshot().await, player.own());
+
+    world.fleet.signal(lone, Signal::STOP).unwrap();
+    tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
+    world.fleet.signal(lone, Signal::CONT).unwrap();
+    let (new_epoch, last_tick) = world.until_adopted(&meadow(), lone, epoch);
+    assert!(last_tick >= tick, "what was shown is in the history");
+    assert!(from_memory(&world.fleet, new_epoch), "nobody was granted it meanwhile");
+
+    let last_input_seq = player
+        .until("attached anew", |notice| match notice {
+            Notice::Attached {
+                epoch, last_input_seq, ..
+            } if *epoch == new_epoch => Some(*last_input_seq),
+            _ => None,
+        })
+        .await;
+    assert_eq!(last_input_seq, 1, "what was confirmed is known");
+    let after = player.own();
+    assert_eq!((after.gold, after.items), (before.gold, before.items));
+    player.until_snapshot().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_on_from_memory_is_adopted_whole_when_its_shard_dies() {
+    let mut world = World::new();
+    let lone = world.shard(&all_zones());
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    world.fleet.signal(lone, Signal::STOP).unwrap();
+    tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
+    world.fleet.signal(lone, Signal::CONT).unwrap();
+    let (reclaimed, _) = world.until_adopted(&meadow(), lone, epoch);
+    assert_eq!(player.until_attached_above(epoch).await, reclaimed);
+    let spare = world.shard(&[]);
+    player.until_told_of(world.fleet.all[spare].addr).await;
+    let tick = player.until_snapshot().await;
+    world.fleet.kill(lone).unwrap();
+    let (_, last_tick) = world.until_adopted(&meadow(), spare, reclaimed);
+    assert!(last_tick >= tick, "what was shown is in the history");
+    let adoption = world
+        .fleet
+        .adoptions
+        .iter()
+        .find(|a| a.process == spare && a.zone == meadow());
+    assert!(adoption.unwrap().digest_equal);
+    assert!(player.until_attached_above(reclaimed).await > reclaimed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_order() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    world.fleet.signal(owner, Signal::STOP).unwrap();
+    tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
+    world.fleet.signal(owner, Signal::TERM).unwrap();
+    world.fleet.signal(owner, Signal::CONT).unwrap();
+    world.fleet.stop().unwrap();
+    let heir = world.shard(&all_zones());
+    assert!(world.until_adopted(&meadow(), heir, epoch).0 > epoch);
+}
+
+fn from_memory(fleet: &Fleet, epoch: u32) -> bool {
+    let mut adoptions = fleet.adoptions.iter();
+    adoptions.any(|a| a.zone == meadow() && a.epoch == epoch && a.from_memory)
+}
