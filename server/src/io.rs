@@ -5,6 +5,8 @@ pub mod sqlite;
 pub mod keys;
 pub mod transport;
 pub mod report;
+#[cfg(feature = "testing")]
+pub mod failpoint;
 pub mod host;
 pub mod router;
 pub mod keeper;

@@ -10,3 +10,5 @@ mod zombie;
 mod hostile;
 #[path = "shards/suspension.rs"]
 mod suspension;
+#[path = "shards/dying.rs"]
+mod dying;

@@ -42,6 +42,10 @@ pub struct ShardArguments {
     /// What to write to standard output.
     #[arg(long, value_enum, default_value_t = Events::None)]
     events: Events,
+    /// For tests: where the process dies.
+    #[cfg(feature = "testing")]
+    #[arg(long, hide = true)]
+    failpoint: Option<crate::io::failpoint::Fate>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -54,6 +58,10 @@ enum Events {
 
 /// Runs a shard until SIGTERM or SIGINT.
 pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
+    #[cfg(feature = "testing")]
+    if let Some(fate) = arguments.failpoint.clone() {
+        crate::io::failpoint::arm(fate);
+    }
     let config = configure(&arguments)?;
     let rules = load_rules(&config)?;
     let keys = Keys::load_or_create(&config.keys)?;

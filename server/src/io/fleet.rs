@@ -288,6 +288,20 @@ impl Fleet {
         Ok(at)
     }
 
+    /// Waits until a process that is told to die by itself has done so.
+    pub fn wait_until_dead(&mut self, index: usize, timeout: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + timeout;
+        let process = &mut self.all[index];
+        while process.child.try_wait().context("ask after a shard process")?.is_none() {
+            if Instant::now() > deadline {
+                bail!("shard process {} does not die", process.child.id());
+            }
+            std::thread::sleep(LOOK_EVERY / 10);
+        }
+        process.killed = Some(Instant::now());
+        Ok(())
+    }
+
     /// Sends a signal to the server itself.
     pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
         let pid = Pid::from_raw(self.all[index].pid.cast_signed()).context("the shard has not said its process id")?;

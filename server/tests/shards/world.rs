@@ -57,9 +57,13 @@ impl World {
 
     /// Starts a shard and waits until it serves and owns `zones`.
     pub(crate) fn shard(&mut self, zones: &[ZoneName]) -> usize {
-        self.fleet
-            .start(zones, &["--config", &self.config])
-            .expect("a shard that serves")
+        self.shard_with(zones, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn shard_with(&mut self, zones: &[ZoneName], arguments: &[&str]) -> usize {
+        let arguments = [&["--config", &self.config], arguments].concat();
+        self.fleet.start(zones, &arguments).expect("a shard that serves")
     }
 
     /// A player that logs in to `zone` at any living shard.

@@ -52,6 +52,8 @@ pub async fn adopt(
     reseed_grace: Duration,
 ) -> Result<(Adopted, Lost), AdoptError> {
     let (data, lost) = read_or_begin(store.as_ref(), grant, &config.name, reseed_grace).await?;
+    #[cfg(feature = "testing")]
+    crate::io::failpoint::reach(crate::io::failpoint::Failpoint::Replay, &config.name);
     let zone = config.name.clone();
     let adopted: Adopted =
         tokio::task::spawn_blocking(move || adoption::plan(data).and_then(|plan| adoption::adopt(plan, config)))

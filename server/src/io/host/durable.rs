@@ -251,6 +251,8 @@ impl DurableTask {
     }
 
     fn acknowledge(&mut self, position: Position) {
+        #[cfg(feature = "testing")]
+        crate::io::failpoint::reach(crate::io::failpoint::Failpoint::EpochStarted, &self.config.zone);
         self.gate.handle_acknowledged(position.tick);
         self.gauges.acknowledged_tick.store(position.tick, Ordering::Release);
     }
@@ -259,7 +261,11 @@ impl DurableTask {
         let (write, _done) = self.write.take().expect("an answer belongs to a write in flight");
         match (write, answer) {
             (Write::Part, Ok(())) => self.checkpointer.handle_part_put(),
-            (Write::Head, Ok(())) => self.checkpointer.handle_head_moved(),
+            (Write::Head, Ok(())) => {
+                #[cfg(feature = "testing")]
+                crate::io::failpoint::reach(crate::io::failpoint::Failpoint::HeadMoved, &self.config.zone);
+                self.checkpointer.handle_head_moved();
+            }
             (_, Err(error)) => {
                 tracing::warn!(zone = %self.config.zone, %error, "a checkpoint was not written");
                 match self.checkpointer.handle_failed(&error) {
@@ -342,6 +348,8 @@ impl DurableTask {
                     self.write = Some((Write::Part, Box::pin(put)));
                 }
                 CheckpointCommand::MoveHead(head) => {
+                    #[cfg(feature = "testing")]
+                    crate::io::failpoint::reach(crate::io::failpoint::Failpoint::HeadUnmoved, &self.config.zone);
                     let (store, zone, grant) = self.store();
                     let moved = async move { in_time(store.move_head(&zone, grant, head)).await };
                     self.write = Some((Write::Head, Box::pin(moved)));

@@ -1,0 +1,65 @@
+//! For tests only: moments at which a shard process may be told to die, so that a test need not guess when they come. A binary without the
+//! feature `testing` has none of this.
+
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use clap::ValueEnum;
+use everhold_protocol::ZoneName;
+use rustix::process::{Signal, getpid, kill_process};
+
+/// A moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Failpoint {
+    /// The store is fenced and read; the zone is about to be restored and replayed.
+    Replay,
+    /// The first record of the epoch, `EpochStart`, is stored; nobody has been told anything yet.
+    EpochStarted,
+    /// All parts of a checkpoint are stored; the head is about to be moved.
+    HeadUnmoved,
+    /// The head is moved; nobody has been told.
+    HeadMoved,
+}
+
+/// Where a process dies: written `POINT@ZONE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    point: Failpoint,
+    zone: ZoneName,
+}
+
+impl FromStr for Fate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (point, zone) = text.split_once('@').ok_or("it is written POINT@ZONE")?;
+        Ok(Self {
+            point: Failpoint::from_str(point, false)?,
+            zone: zone.parse().map_err(|error| format!("{error}"))?,
+        })
+    }
+}
+
+static ARMED: OnceLock<Fate> = OnceLock::new();
+
+/// This process dies when it comes there.
+///
+/// # Panics
+/// If another fate is armed already.
+pub fn arm(fate: Fate) {
+    ARMED.set(fate).expect("a process dies once");
+}
+
+/// Dies here, as by `kill -9`, if armed so.
+pub(super) fn reach(point: Failpoint, zone: &ZoneName) {
+    if ARMED
+        .get()
+        .is_some_and(|fate| fate.point == point && fate.zone == *zone)
+    {
+        tracing::warn!(?point, %zone, "dying here, as told");
+        kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+        loop {
+            std::thread::park();
+        }
+    }
+}
