@@ -1,10 +1,11 @@
 //! Shards die, and players carry on.
 
+use everhold::io::fleet::Fleet;
 use everhold::testing::player::OldConnections;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent};
 
-use crate::world::{World, all_zones, meadow};
+use crate::world::{PATIENCE, World, all_zones, meadow};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_carries_on_at_the_spare_when_its_shard_is_killed() {
@@ -62,6 +63,27 @@ async fn everybody_who_comes_back_in_the_same_moment_is_attached() {
         assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
         player.until_snapshot().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_spares_exactly_one_adopts_each_zone() {
+    let mut world = World::new();
+    let owner = world.shard(&all_zones());
+    let spares = [world.shard(&[]), world.shard(&[])];
+    world.fleet.kill(owner).unwrap();
+    let count = |fleet: &Fleet| fleet.adoptions.iter().filter(|a| spares.contains(&a.process)).count();
+    let all = |fleet: &Fleet| count(fleet) >= all_zones().len();
+    world.fleet.wait_until("all zones are adopted", PATIENCE, all).unwrap();
+    for zone in all_zones() {
+        let of_zone = world.fleet.adoptions.iter().filter(|a| a.zone == zone);
+        let epochs: Vec<u32> = of_zone.map(|a| a.epoch).collect();
+        assert_eq!(epochs, [1, 2], "{zone}");
+    }
+    assert!(
+        world.fleet.ends.is_empty(),
+        "nobody is fenced off: {:?}",
+        world.fleet.ends
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
