@@ -27,6 +27,8 @@ const VIEW_RADIUS_M_MAX: u64 = (*Reach::RADIUS_CM.end() / 100) as u64;
 pub struct Config {
     /// Where players connect.
     pub listen: SocketAddr,
+    /// Where state store and authority are.
+    pub store: StoreConfig,
     /// Directory of the embedded store and authority.
     pub state: PathBuf,
     /// Directory of the development keys.
@@ -56,6 +58,32 @@ pub struct Config {
     /// Until then a connection must have logged in.
     pub login_deadline: Duration,
 }
+
+/// Where state store and authority are.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In files, shared by the shards of one host.
+    Embedded,
+    /// In Redis.
+    Redis {
+        /// Which one. It may hold a password.
+        url: String,
+        /// What its keys begin with.
+        namespace: String,
+    },
+}
+
+impl std::fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "Embedded",
+            Self::Redis { .. } => "Redis",
+        })
+    }
+}
+
+/// Longest namespace, bytes: it begins every key.
+const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -205,6 +233,7 @@ impl RawConfig {
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         Ok(Config {
             listen: raw.shard.listen,
+            store: store(raw.store)?,
             state: raw.shard.state,
             keys: raw.shard.keys,
             zones: raw.shard.zones,
@@ -233,6 +262,26 @@ impl RawConfig {
     }
 }
 
+fn store(raw: StoreSection) -> Result<StoreConfig, ConfigError> {
+    // Braces would move the hash tag that keeps a zone's keys together.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    if raw.namespace.is_empty() || raw.namespace.len() > NAMESPACE_BYTES_MAX || !raw.namespace.chars().all(is_plain) {
+        return Err(ConfigError::Range {
+            key: "store.namespace",
+            must: "1 to 64 letters, digits, or any of - _ . :",
+            is: raw.namespace,
+        });
+    }
+    Ok(if raw.url.is_empty() {
+        StoreConfig::Embedded
+    } else {
+        StoreConfig::Redis {
+            url: raw.url,
+            namespace: raw.namespace,
+        }
+    })
+}
+
 fn in_range(
     key: &'static str,
     is: u64,
@@ -254,6 +303,7 @@ fn in_range(
 #[serde(deny_unknown_fields)]
 struct Sections {
     shard: ShardSection,
+    store: StoreSection,
     world: WorldSection,
     tick: TickSection,
     lease: LeaseSection,
@@ -270,6 +320,12 @@ struct ShardSection {
     zones: Vec<ZoneName>,
     zones_max: u64,
     connections_max: u64,
+}
+
+#[derive(Deserialize)]
+struct StoreSection {
+    url: String,
+    namespace: String,
 }
 
 #[derive(Deserialize)]

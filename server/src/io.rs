@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod sqlite;
+pub mod redis;
+pub mod stores;
 pub mod keys;
 pub mod transport;
 pub mod report;

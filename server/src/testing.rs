@@ -23,3 +23,4 @@ pub use authority::authority_conformance;
 pub use history::{History, grant, position};
 pub use store::store_conformance;
 pub mod player;
+pub mod redis;

@@ -4,10 +4,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use everhold::durability::store::{AppendAnswer, Home, StateStore, StoreError};
+use everhold::io::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold::io::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
 use everhold::ownership::{Authority, AuthorityError};
+use everhold::testing::redis::{Persistence, RedisServer};
 use everhold::testing::{History, authority_conformance, grant, store_conformance};
 use everhold_protocol::{Account, ZoneName};
 use tempfile::TempDir;
@@ -37,6 +40,35 @@ async fn sqlite_store_conforms() {
 async fn sqlite_authority_conforms() {
     let directory = directory();
     authority_conformance(|| SqliteAuthority::open(directory.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn redis_store_conforms() {
+    let redis = RedisServer::start(Persistence::None);
+    let target = RedisTarget::new(&redis.url(), "test").unwrap();
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        links.push(RedisStore::open(&target).await.unwrap());
+    }
+    let lose = |_: &RedisStore, zone: &ZoneName| {
+        for key in ["meta", "journal", "chain", "parts", "quarantine"] {
+            let _count = redis.command(&["DEL", &format!("test:{{{zone}}}:{key}")]);
+        }
+    };
+    let next = std::cell::RefCell::new(links);
+    store_conformance(|| next.borrow_mut().pop().unwrap(), lose).await;
+}
+
+#[tokio::test]
+async fn redis_authority_conforms() {
+    let redis = RedisServer::start(Persistence::None);
+    let target = RedisTarget::new(&redis.url(), "test").unwrap();
+    let mut links = Vec::new();
+    for _ in 0..8 {
+        links.push(RedisAuthority::open(&target, Duration::from_secs(1)).await.unwrap());
+    }
+    let next = std::cell::RefCell::new(links);
+    authority_conformance(|| next.borrow_mut().pop().unwrap()).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -10,8 +11,12 @@ use everhold_protocol::{Tick, ZoneName};
 use serde::Serialize;
 
 use crate::durability::store::StateStore;
+use crate::io::redis::{RedisAuthority, RedisStore, RedisTarget};
 use crate::io::sqlite::{SqliteAuthority, SqliteStore};
 use crate::ownership::Authority;
+
+/// A Redis that does not answer a person within this time is not there.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Arguments of `everhold inspect`.
 #[derive(Args)]
@@ -19,6 +24,12 @@ pub struct InspectArguments {
     /// Directory of the embedded state store and authority.
     #[arg(long, value_name = "DIR", default_value = ".everhold/world")]
     state: PathBuf,
+    /// A Redis to look into instead.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// What the keys in Redis begin with.
+    #[arg(long, value_name = "NAME", default_value = "everhold")]
+    namespace: String,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -43,13 +54,24 @@ struct ZoneRow {
 /// Prints every zone.
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
-    let state = &arguments.state;
-    anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let rows = runtime.block_on(read_rows(&SqliteAuthority::open(state)?, &SqliteStore::open(state)?))?;
+    let rows = runtime.block_on(async {
+        match &arguments.store {
+            None => {
+                let state = &arguments.state;
+                anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
+                read_rows(&SqliteAuthority::open(state)?, &SqliteStore::open(state)?).await
+            }
+            Some(url) => {
+                let target = RedisTarget::new(url, &arguments.namespace)?;
+                let authority = RedisAuthority::open(&target, ANSWER_MAX).await?;
+                read_rows(&authority, &RedisStore::open(&target).await?).await
+            }
+        }
+    })?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&rows).context("write JSON")?);
     } else {

@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError, RawConfig};
 use crate::durability::gate::Durability;
 use crate::io::keys::Keys;
 use crate::io::report::Reporter;
-use crate::io::sqlite::{SqliteAuthority, SqliteStore};
+use crate::io::stores;
 use crate::rules::RuleBook;
 use crate::shard::Shard;
 
@@ -30,6 +30,12 @@ pub struct ShardArguments {
     /// Directory of the embedded state store and authority.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Where state store and authority are, if not in `--state`: redis://HOST:PORT and the like.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// What the keys in Redis begin with.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// Directory of the development keys.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -65,8 +71,6 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
     let config = configure(&arguments)?;
     let rules = load_rules(&config)?;
     let keys = Keys::load_or_create(&config.keys)?;
-    let store = SqliteStore::open(&config.state)?;
-    let authority = SqliteAuthority::open(&config.state)?;
     let reporter = match arguments.events {
         Events::None => Reporter::silent(),
         Events::Json => Reporter::to(std::io::stdout()).context("start the report's thread")?,
@@ -79,7 +83,8 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-        let shard = Shard::start(config, rules, &keys, Arc::new(store), Arc::new(authority), reporter).await?;
+        let (store, authority) = stores::open(&config).await?;
+        let shard = Shard::start(config, rules, &keys, store, authority, reporter).await?;
         tokio::select! {
             _ = terminate.recv() => {},
             _ = interrupt.recv() => {},
@@ -110,6 +115,8 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
             ("shard", "zones", Some(zones).filter(|z| !z.is_empty())),
             ("shard", "listen", arguments.listen.map(|a| a.to_string())),
             ("shard", "state", arguments.state.as_ref().map(path)),
+            ("store", "url", arguments.store.clone()),
+            ("store", "namespace", arguments.namespace.clone()),
             ("shard", "keys", arguments.keys.as_ref().map(path)),
             ("durability", "level", arguments.durability.map(|d| d.to_string())),
         ];

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/world.db        leases, shards, homes                 on the disk at every commit
 //! DIR/zone-NAME.db    one zone's fence, journal, checkpoints   on the disk at every WAL checkpoint
+//! DIR/bell            written to when a zone is released, for spares that watch it
 //! ```
 //!
 //! One file per zone, because a process that is stopped inside a transaction blocks its file, and must not block the other zones.
@@ -12,6 +13,7 @@
 //! kernel that dies) takes the ticks since then, back to a consistent earlier tick. Leases, epochs, and homes do not go back.
 
 mod authority;
+mod bell;
 mod checkpoint;
 mod file;
 mod homes;
@@ -117,7 +119,7 @@ impl StateStore for SqliteStore {
             if is_created {
                 return Err(StoreError::Lost);
             }
-            self.on_zone(zone, |file| file.create()).await?;
+            self.on_zone(zone, |file| file.create(Origin::Nothing)).await?;
         }
         // Marked after the file is made and before anybody builds on it: from here on its absence is a loss.
         if !is_created {
@@ -127,10 +129,13 @@ impl StateStore for SqliteStore {
         self.on_zone(zone, move |file| file.fence(grant)).await
     }
 
-    async fn create(&self, _zone: &ZoneName, _grant: Grant, _origin: Origin) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable(
-            "a lost data set is not made anew yet".to_owned(),
-        ))
+    async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
+            self.on_zone(zone, move |file| file.create(origin)).await?;
+            let zone = zone.clone();
+            self.on_world(move |world| world.mark_created(&zone)).await?;
+        }
+        self.on_zone(zone, move |file| file.begin(grant, origin)).await
     }
 
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {

@@ -1,10 +1,16 @@
 //! What every authority must do.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use crate::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce};
+use crate::ownership::{Authority, AuthorityError, Epoch, Grant, LeaseView, Nonce};
+
+/// A release that was made before is heard within this time, or was heard already.
+const QUIET: Duration = Duration::from_millis(200);
+/// Far above the milliseconds that it takes.
+const HEARD_MAX: Duration = Duration::from_secs(20);
 
 const A: Nonce = Nonce(u64::MAX);
 const B: Nonce = Nonce(2);
@@ -27,6 +33,9 @@ pub async fn authority_conformance<A: Authority>(open: impl Fn() -> A) {
     epoch_rises_above_the_floor(&a).await;
     suspended_holder_claims_its_own_lease(&a).await;
     shards_are_announced_and_withdrawn(&a, &b).await;
+    forgotten_lease_is_put_back(&a, &b).await;
+    lease_is_not_put_back_over_a_successor(&a, &b).await;
+    release_is_heard_by_whoever_waits(&a, &b).await;
 }
 
 fn addr(port: u16) -> SocketAddr {
@@ -227,4 +236,48 @@ async fn shards_are_announced_and_withdrawn(a: &impl Authority, b: &impl Authori
     a.withdraw(B).await.expect("withdrawn");
     a.withdraw(B).await.expect("a repeat is harmless");
     assert_eq!(of(&a.shards().await.expect("readable"), B), None);
+}
+
+/// A lower epoch is what an authority shows that forgot: here it never knew the higher one.
+async fn forgotten_lease_is_put_back(a: &impl Authority, b: &impl Authority) {
+    let watched = declared(a, "forgotten").await;
+    let held = Grant {
+        epoch: Epoch::granted(7),
+        nonce: A,
+    };
+    for _ in 0..2 {
+        let put_back = a.reinstate(&watched.zone, held, addr(4_000), 12).await;
+        put_back.expect("nothing stands above it, and a repeat is harmless");
+    }
+    let shown = lease(b, &watched.zone).await;
+    assert_eq!((shown.epoch, shown.nonce, shown.released), (7, A, false));
+    assert_eq!((shown.addr, shown.players), (addr(4_000), 12));
+    a.renew(&watched.zone, held, 13).await.expect("it is the holder again");
+    assert_held(b.claim(&watched, B, addr(2), 0).await, A);
+}
+
+async fn lease_is_not_put_back_over_a_successor(a: &impl Authority, b: &impl Authority) {
+    let (zone, old) = claimed(a, "succeeded", A).await;
+    let watched = lease(b, &zone).await;
+    let new = b.claim(&watched, B, addr(2), 0).await.expect("as watched");
+    assert_held(a.reinstate(&zone, old, addr(1), 0).await, B);
+    let twin = Grant {
+        epoch: new.epoch,
+        nonce: A,
+    };
+    assert_held(a.reinstate(&zone, twin, addr(1), 0).await, B);
+    b.release(&zone, new).await.expect("it is the holder");
+    assert_held(b.reinstate(&zone, new, addr(2), 0).await, B);
+}
+
+async fn release_is_heard_by_whoever_waits(a: &impl Authority, b: &impl Authority) {
+    let (zone, grant) = claimed(a, "heard", A).await;
+    // What was released before has been heard before.
+    while tokio::time::timeout(QUIET, b.wait_for_release()).await.is_ok() {}
+    let (released, heard) = tokio::join!(
+        a.release(&zone, grant),
+        tokio::time::timeout(HEARD_MAX, b.wait_for_release())
+    );
+    released.expect("it is the holder");
+    heard.expect("a release is heard");
 }

@@ -2,9 +2,10 @@
 
 use everhold_protocol::{Account, ZoneName};
 
-use super::history::{History, grant};
+use super::history::{History, body, grant, put_checkpoint};
 use super::{store_checkpoints, store_journal};
-use crate::durability::store::{AppendAnswer, Home, StateStore, StoreError, ZoneData};
+use crate::durability::store::{AppendAnswer, CheckpointKind, Home, Origin, StateStore, StoreError, ZoneData};
+use crate::limits::PART_BYTES_MAX;
 use crate::ownership::Grant;
 
 /// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes the data of one
@@ -21,7 +22,9 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     zones_are_independent(&a).await;
     quarantine_is_kept_and_fenced(&a, &b).await;
     homes_change_by_compare_and_set(&a, &b).await;
-    lost_data_set_is_never_made_anew(&a, &b, &lose).await;
+    lost_data_set_is_not_made_anew_by_a_write(&a, &b, &lose).await;
+    lost_data_set_is_written_anew_from_memory(&a, &b, &lose).await;
+    hollow_data_set_can_begin_again_from_nothing(&a, &b, &lose).await;
     store_journal::run(&a, &b).await;
     store_checkpoints::run(&a, &b).await;
 }
@@ -141,7 +144,7 @@ async fn homes_change_by_compare_and_set(a: &impl StateStore, b: &impl StateStor
     assert_eq!(a.home(account).await.expect("readable"), Some(there));
 }
 
-async fn lost_data_set_is_never_made_anew<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+async fn lost_data_set_is_not_made_anew_by_a_write<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (zone, held) = fenced(a, "lost").await;
     let mut history = History::new(1);
     a.append(&zone, held, &history.records_to(3)).await.expect("appended");
@@ -150,5 +153,55 @@ async fn lost_data_set_is_never_made_anew<S: StateStore>(a: &S, b: &S, lose: &im
     assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
     assert!(matches!(b.fence(&zone, grant(2, 200)).await, Err(StoreError::Lost)));
     assert!(matches!(b.read_zone(&zone).await, Err(StoreError::Lost)));
-    assert!(matches!(b.summary(&zone).await, Err(StoreError::Lost)));
+    // A store that forgets with its data that there was any knows of none.
+    let summary = b.summary(&zone).await;
+    assert!(matches!(summary, Err(StoreError::Lost) | Ok(None)), "{summary:?}");
+}
+
+async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (zone, held) = fenced(a, "from-memory").await;
+    let mut history = History::new(1);
+    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
+    lose(a, &zone);
+    for _ in 0..2 {
+        let created = a.create(&zone, held, Origin::Memory).await;
+        created.expect("made anew, and harmlessly repeated");
+    }
+    assert!(
+        matches!(a.fence(&zone, held).await, Err(StoreError::Lost)),
+        "it is hollow"
+    );
+    assert!(
+        matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
+        "it is hollow"
+    );
+    let append = a.append(&zone, held, &history.records_to(4)).await.expect("answered");
+    assert_eq!(append, AppendAnswer::Gap { last: 0 });
+    let body = body(PART_BYTES_MAX + 1, 1);
+    put_checkpoint(a, &zone, held, history.last(), CheckpointKind::Base, &body)
+        .await
+        .expect("a hollow data set takes a base");
+    let data = b.read_zone(&zone).await.expect("it is whole");
+    assert_eq!((data.chain.len(), data.records.len()), (1, 0));
+    let next = history.records_to(5);
+    assert_eq!(a.append(&zone, held, &next).await.expect("appended"), AppendAnswer::Ok);
+    a.create(&zone, held, Origin::Nothing).await.expect("a whole one stays");
+    assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
+}
+
+async fn hollow_data_set_can_begin_again_from_nothing<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (zone, held) = fenced(a, "from-nothing").await;
+    let mut history = History::new(1);
+    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
+    lose(a, &zone);
+    a.create(&zone, held, Origin::Memory).await.expect("made anew");
+    let heir = grant(2, 200);
+    assert!(
+        matches!(b.fence(&zone, heir).await, Err(StoreError::Lost)),
+        "it is hollow"
+    );
+    assert_fenced(a.create(&zone, held, Origin::Memory).await, 2);
+    b.create(&zone, heir, Origin::Nothing).await.expect("it begins again");
+    assert_eq!(b.read_zone(&zone).await.expect("readable"), ZoneData::default());
+    b.fence(&zone, heir).await.expect("it is a data set like any other");
 }

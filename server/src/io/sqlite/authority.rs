@@ -5,11 +5,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use everhold_protocol::ZoneName;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
+use super::bell::Bell;
 use super::file::{Failure, SqliteError};
 use super::worker::{Worker, WorkerGone};
 use super::world::{World, parsed};
@@ -20,6 +22,7 @@ use crate::ownership::epoch::{Epoch, Grant, Nonce};
 #[derive(Clone, Debug)]
 pub struct SqliteAuthority {
     world: Worker<World>,
+    bell: Arc<Bell>,
 }
 
 impl SqliteAuthority {
@@ -30,7 +33,14 @@ impl SqliteAuthority {
             path: directory.to_owned(),
             source,
         })?;
-        Ok(Self { world })
+        let bell = Bell::open(directory).map_err(|source| SqliteError::Directory {
+            path: directory.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            world,
+            bell: Arc::new(bell),
+        })
     }
 
     async fn run<T: Send + 'static>(
@@ -104,32 +114,39 @@ impl Authority for SqliteAuthority {
         &self,
         zone: &ZoneName,
         grant: Grant,
-        _addr: SocketAddr,
+        addr: SocketAddr,
         players: u32,
     ) -> Result<(), AuthorityError> {
-        self.renew(zone, grant, players).await
+        let zone = zone.clone();
+        self.run(move |world| world.write(|file| reinstate(file, &zone, grant, addr, players)))
+            .await
     }
 
     async fn wait_for_release(&self) {
-        std::future::pending().await
+        self.bell.wait().await;
     }
 
     async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
         let zone = zone.clone();
-        self.run(move |world| {
-            world.write(|file| {
-                // Releasing once more is harmless as long as nobody has claimed since: the first answer may have got lost.
-                let mut statement = file.prepare_cached(
-                    "UPDATE lease SET beat = beat + (1 - released), released = 1
+        let released = self
+            .run(move |world| {
+                world.write(|file| {
+                    // Releasing once more is harmless as long as nobody has claimed since: the first answer may have got lost.
+                    let mut statement = file.prepare_cached(
+                        "UPDATE lease SET beat = beat + (1 - released), released = 1
                      WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3",
-                )?;
-                match statement.execute((zone.as_str(), grant.epoch.number(), grant.nonce.0.cast_signed()))? {
-                    0 => Err(refusal(file, &zone)),
-                    _ => Ok(()),
-                }
+                    )?;
+                    match statement.execute((zone.as_str(), grant.epoch.number(), grant.nonce.0.cast_signed()))? {
+                        0 => Err(refusal(file, &zone)),
+                        _ => Ok(()),
+                    }
+                })
             })
-        })
-        .await
+            .await;
+        if released.is_ok() {
+            self.bell.ring();
+        }
+        released
     }
 
     async fn announce(&self, nonce: Nonce, addr: SocketAddr) -> Result<(), AuthorityError> {
@@ -199,6 +216,30 @@ fn claim(
     )?
     .execute((watched.zone.as_str(), epoch, nonce.0.cast_signed(), addr.to_string()))?;
     Ok(grant)
+}
+
+/// A max register: what is lower gives way.
+fn reinstate(
+    file: &Transaction<'_>,
+    zone: &ZoneName,
+    grant: Grant,
+    addr: SocketAddr,
+    players: u32,
+) -> Result<(), Failure<AuthorityError>> {
+    let (epoch, nonce) = (grant.epoch.number(), grant.nonce);
+    if let Some(now) = lease(file, zone)? {
+        let is_ours = (now.epoch, now.nonce, now.released) == (epoch, nonce, false);
+        if now.epoch > epoch || (now.epoch == epoch && !is_ours) {
+            return Err(Failure::Refused(AuthorityError::Held(Box::new(now))));
+        }
+    }
+    file.prepare_cached(
+        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players) VALUES (?1, ?2, ?3, 1, 0, ?4, ?5)
+         ON CONFLICT (zone) DO UPDATE SET epoch = excluded.epoch, nonce = excluded.nonce, beat = beat + 1, released = 0,
+            addr = excluded.addr, players = excluded.players",
+    )?
+    .execute((zone.as_str(), epoch, nonce.0.cast_signed(), addr.to_string(), players))?;
+    Ok(())
 }
 
 fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<LeaseView>> {

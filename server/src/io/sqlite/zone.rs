@@ -8,19 +8,23 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use super::file::{Failure, File, Layout, Synchronous};
 use super::{checkpoint, journal};
 use crate::durability::store::{
-    AppendAnswer, CheckpointHead, Position, RecordHash, StoreError, StoredRecord, ZoneData, ZoneSummary,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, RecordHash, StoreError, StoredRecord, ZoneData,
+    ZoneSummary,
 };
 use crate::ownership::Grant;
 
 /// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before it has a row.
-const LAYOUT: Layout = Layout {
-    version: 1,
-    synchronous: Synchronous::Normal,
-    schema: "
+macro_rules! schema {
+    ($is_hollow:literal) => {
+        concat!(
+            "
         CREATE TABLE fence (
-            id INTEGER PRIMARY KEY CHECK (id = 0), epoch INTEGER NOT NULL, nonce INTEGER NOT NULL
+            id INTEGER PRIMARY KEY CHECK (id = 0), epoch INTEGER NOT NULL, nonce INTEGER NOT NULL,
+            is_hollow INTEGER NOT NULL
         ) STRICT;
-        INSERT INTO fence (id, epoch, nonce) VALUES (0, 0, 0);
+        INSERT INTO fence (id, epoch, nonce, is_hollow) VALUES (0, 0, 0, ",
+            $is_hollow,
+            ");
         CREATE TABLE record (
             tick INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,
             body BLOB NOT NULL
@@ -36,7 +40,21 @@ const LAYOUT: Layout = Layout {
         CREATE TABLE quarantine (
             session INTEGER NOT NULL, seq INTEGER NOT NULL, tick INTEGER NOT NULL, PRIMARY KEY (session, seq)
         ) STRICT, WITHOUT ROWID;
-    ",
+    "
+        )
+    };
+}
+
+const LAYOUT: Layout = Layout {
+    version: 2,
+    synchronous: Synchronous::Normal,
+    schema: schema!("0"),
+};
+
+/// The same, hollow from the first moment on.
+const HOLLOW: Layout = Layout {
+    schema: schema!("1"),
+    ..LAYOUT
 };
 
 /// What a step inside a transaction gives.
@@ -71,18 +89,44 @@ impl ZoneFile {
         }
     }
 
-    pub(super) fn create(&mut self) -> Result<(), StoreError> {
-        self.file = Some(File::create(&self.path, LAYOUT)?);
+    pub(super) fn create(&mut self, origin: Origin) -> Result<(), StoreError> {
+        let layout = match origin {
+            Origin::Memory => HOLLOW,
+            Origin::Nothing => LAYOUT,
+        };
+        self.file = Some(File::create(&self.path, layout)?);
         Ok(())
     }
 
     pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
-        self.write(|file| check_fence(file, grant))
+        let is_hollow = self.write(|file| {
+            check_fence(file, grant)?;
+            is_hollow(file)
+        })?;
+        // The fence is raised all the same.
+        if is_hollow { Err(StoreError::Lost) } else { Ok(()) }
+    }
+
+    /// Fences what is there, and makes a whole data set of a hollow one if it is to begin again.
+    pub(super) fn begin(&mut self, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            if origin == Origin::Nothing && is_hollow(file)? {
+                for table in ["record", "checkpoint", "part", "quarantine"] {
+                    file.execute(&format!("DELETE FROM {table}"), [])?;
+                }
+                set_whole(file)?;
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn append(&mut self, grant: Grant, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
         self.write(|file| {
             check_fence(file, grant)?;
+            if is_hollow(file)? {
+                return Ok(AppendAnswer::Gap { last: 0 });
+            }
             journal::append(file, grant, records)
         })
     }
@@ -103,7 +147,11 @@ impl ZoneFile {
     pub(super) fn move_head(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
         self.write(|file| {
             check_fence(file, grant)?;
-            checkpoint::move_head(file, grant, head)
+            checkpoint::move_head(file, grant, head)?;
+            if head.kind == CheckpointKind::Base {
+                set_whole(file)?;
+            }
+            Ok(())
         })
     }
 
@@ -124,6 +172,9 @@ impl ZoneFile {
 
     pub(super) fn read_all(&mut self) -> Result<ZoneData, StoreError> {
         self.read(|file| {
+            if is_hollow(file)? {
+                return Err(Failure::Refused(StoreError::Lost));
+            }
             let chain = checkpoint::chain(file)?;
             let after = chain.last().map_or(0, |head| head.position.tick);
             let chain = chain
@@ -210,6 +261,18 @@ fn fence(file: &Transaction<'_>) -> Step<(u32, u64)> {
         .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
         .optional()?
         .ok_or_else(|| Failure::Refused(StoreError::Corrupt("the fence is gone".to_owned())))
+}
+
+fn is_hollow(file: &Transaction<'_>) -> Step<bool> {
+    Ok(file
+        .prepare_cached("SELECT is_hollow FROM fence")?
+        .query_row([], |row| row.get(0))?)
+}
+
+fn set_whole(file: &Transaction<'_>) -> Step<()> {
+    file.prepare_cached("UPDATE fence SET is_hollow = 0 WHERE is_hollow = 1")?
+        .execute([])?;
+    Ok(())
 }
 
 /// The hash in a column.

@@ -1,0 +1,12 @@
+-- KEYS meta journal chain parts quarantine. The very first grant finds nothing and makes the data set; a later one that finds nothing
+-- finds that it is lost.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  if tonumber(ARGV[1]) ~= 1 then return {'LOST'} end
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'nonce', ARGV[2])
+  return {'OK'}
+end
+local refused = fence_check()
+if refused then return refused end
+if redis.call('HEXISTS', KEYS[1], 'hollow') == 1 then return {'LOST'} end
+return {'OK'}

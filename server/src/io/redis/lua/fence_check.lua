@@ -1,0 +1,22 @@
+-- Shared by every script that writes to a zone. KEYS[1] is its meta hash, ARGV[1] the epoch, ARGV[2] the nonce (text: it has 64 bits, and
+-- Lua's numbers are doubles). Raises the fence to a higher grant; answers why not, or nil.
+local function fence_check()
+  local fence = redis.call('HMGET', KEYS[1], 'epoch', 'nonce')
+  if not fence[1] then return {'LOST'} end
+  local theirs, mine = tonumber(fence[1]), tonumber(ARGV[1])
+  if mine < theirs or (mine == theirs and fence[2] ~= ARGV[2]) then return {'FENCED', fence[1]} end
+  if mine > theirs then redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'nonce', ARGV[2]) end
+end
+
+-- A journal entry is prev_hash (32 bytes), hash (32), epoch (4, big endian), body.
+local function hash_of(entry) return string.sub(entry, 33, 64) end
+local function epoch_of(entry)
+  local a, b, c, d = string.byte(entry, 65, 68)
+  return ((a * 256 + b) * 256 + c) * 256 + d
+end
+
+-- A line of the chain is "epoch tick hash is_base parts bytes", the hash in hexadecimal.
+local function checkpoint(line)
+  local epoch, tick, hash, is_base = string.match(line, '^(%d+) (%d+) (%x+) ([01]) ')
+  return {epoch = tonumber(epoch), tick = tonumber(tick), hash = hash, is_base = is_base == '1'}
+end

@@ -1,0 +1,6 @@
+-- ARGV: epoch, nonce, players.
+local now = lease()
+if now[1] ~= ARGV[1] or now[2] ~= ARGV[2] or now[4] ~= '0' then return held(now) end
+redis.call('HSET', KEYS[1], 'players', ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'beat', 1)
+return {'OK'}

@@ -1,0 +1,45 @@
+//! A thread with a runtime of its own, on which the tasks of links run: neither a busy transport nor the other links can starve a renewal.
+
+use std::future::Future;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use super::RedisError;
+
+/// The thread ends when this is dropped; what runs on it then is given up.
+#[derive(Debug)]
+pub(super) struct Thread {
+    handle: Handle,
+    _ends: oneshot::Sender<()>,
+}
+
+impl Thread {
+    /// Starts the thread.
+    pub(super) fn start(name: &str) -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (ends, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // The sender says nothing: it is dropped.
+            let _dropped = runtime.block_on(ended);
+        })?;
+        Ok(Self { handle, _ends: ends })
+    }
+
+    /// Runs a task there and waits for it. If the caller stops waiting, the task goes on: what it has sent is sent.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, RedisError> {
+        self.handle
+            .spawn(task)
+            .await
+            .map_err(|error| RedisError::Thread(error.to_string()))
+    }
+
+    /// Starts a task there.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+}

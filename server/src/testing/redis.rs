@@ -1,0 +1,145 @@
+//! A real Redis for tests: a process of its own on a free loopback port, which can be stopped, woken, killed, and started again.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A Redis answers within a fraction of a second; on a machine that compiles meanwhile it may take longer.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// Whether what it is given outlives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It comes back empty.
+    None,
+    /// An append-only file, written before each answer.
+    Aof,
+}
+
+/// The process. It ends with this value.
+#[derive(Debug)]
+pub struct RedisServer {
+    child: Child,
+    addr: SocketAddr,
+    persistence: Persistence,
+    directory: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed, or does not start.
+    #[must_use]
+    pub fn start(persistence: Persistence) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let addr = free_addr();
+        let child = spawn(addr, persistence, directory.path());
+        let mut server = Self {
+            child,
+            addr,
+            persistence,
+            directory,
+        };
+        server.wait_until_up();
+        server
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    /// Sends it a signal: SIGSTOP and SIGCONT.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a process id");
+        kill_process(pid, signal).expect("the server lives");
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("and reaped");
+    }
+
+    /// Starts it again on the same port, with what its persistence kept.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.addr, self.persistence, self.directory.path());
+        self.wait_until_up();
+    }
+
+    /// Runs one command through `redis-cli` and returns what it prints.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.addr.port().to_string()])
+            .args(words)
+            .output()
+            .expect("redis-cli is installed with redis-server");
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    fn wait_until_up(&mut self) {
+        let deadline = Instant::now() + START_MAX;
+        while TcpStream::connect(self.addr).is_err() || self.command(&["PING"]) != "PONG" {
+            assert!(
+                Instant::now() < deadline,
+                "no Redis at {} within {START_MAX:?}",
+                self.addr
+            );
+            assert!(
+                self.child.try_wait().expect("a child").is_none(),
+                "redis-server ended at once"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // SIGKILL reaches a stopped process, too. It may be gone already.
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn spawn(addr: SocketAddr, persistence: Persistence, directory: &std::path::Path) -> Child {
+    let append_only = match persistence {
+        Persistence::None => "no",
+        Persistence::Aof => "yes",
+    };
+    Command::new("redis-server")
+        .args(["--bind", &addr.ip().to_string(), "--port", &addr.port().to_string()])
+        .args(["--save", "", "--appendonly", append_only, "--daemonize", "no"])
+        .arg("--dir")
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is needed: apt-get install redis-server")
+}
+
+/// A port that was free a moment ago.
+fn free_addr() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
