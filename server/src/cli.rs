@@ -65,9 +65,9 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// Logs go to standard error; `RUST_LOG` filters them.
+/// Logs go to standard error; `RUST_LOG` filters them. Each lost connection to Redis is told where it matters, not by the client as well.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,everhold=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,fred=error,everhold=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

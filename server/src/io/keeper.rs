@@ -101,6 +101,8 @@ pub struct Keeper {
     shunned: BTreeSet<ZoneName>,
     announce_at: Duration,
     closed: bool,
+    /// The authority did not answer at the last look.
+    deaf: bool,
     events: mpsc::UnboundedSender<KeeperEvent>,
     router: mpsc::UnboundedSender<RouterEvent>,
 }
@@ -139,6 +141,7 @@ impl Keeper {
             shunned: BTreeSet::new(),
             announce_at: Duration::ZERO,
             closed: false,
+            deaf: false,
             events,
             router,
         }
@@ -222,10 +225,15 @@ impl Keeper {
             // Whatever else is asked now would wait as long, and the next renewal with it.
             return;
         }
-        self.announce().await;
-        if let Err(error) = self.look().await {
-            tracing::warn!(%error, "the leases cannot be read");
+        if let Err(error) = self.announce_and_look().await {
+            // Turns are many, and this is said once.
+            if !std::mem::replace(&mut self.deaf, true) {
+                tracing::warn!(%error, "the leases cannot be read");
+            }
             return;
+        }
+        if std::mem::take(&mut self.deaf) {
+            tracing::info!("the leases can be read again");
         }
         self.declare_missing().await;
         self.claim().await;
@@ -265,18 +273,12 @@ impl Keeper {
         self.lease.renew_every / 2
     }
 
-    async fn announce(&mut self) {
+    async fn announce_and_look(&mut self) -> Result<(), AuthorityError> {
         let now = clock::boottime();
-        if now < self.announce_at {
-            return;
+        if now >= self.announce_at {
+            answer(self.answer_max(), self.authority.announce(self.me, self.addr)).await?;
+            self.announce_at = now + self.lease.renew_every;
         }
-        match answer(self.answer_max(), self.authority.announce(self.me, self.addr)).await {
-            Ok(()) => self.announce_at = now + self.lease.renew_every,
-            Err(error) => tracing::warn!(%error, "the directory does not hear this shard"),
-        }
-    }
-
-    async fn look(&mut self) -> Result<(), AuthorityError> {
         let leases = answer(self.answer_max(), self.authority.leases()).await?;
         let shards = answer(self.answer_max(), self.authority.shards()).await?;
         let claimable = leases

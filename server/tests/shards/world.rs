@@ -7,6 +7,7 @@ use std::time::Duration;
 use everhold::io::fleet::Fleet;
 use everhold::io::keys::Keys;
 use everhold::testing::player::{OldConnections, Player};
+use everhold::testing::redis::{Persistence, RedisServer};
 use everhold_protocol::ZoneName;
 
 /// A wait is bounded by this.
@@ -22,6 +23,8 @@ pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) keys: Keys,
     config: String,
+    /// Where store and authority are, if not in files.
+    pub(crate) redis: Option<RedisServer>,
     // Removed when the processes are gone.
     _dir: tempfile::TempDir,
     _alone: MutexGuard<'static, ()>,
@@ -50,9 +53,23 @@ impl World {
             fleet,
             keys,
             config: config.to_string_lossy().into_owned(),
+            redis: None,
             _dir: dir,
             _alone: alone,
         }
+    }
+
+    /// A world whose store and authority are in a Redis of its own.
+    pub(crate) fn on_redis(persistence: Persistence) -> Self {
+        Self {
+            redis: Some(RedisServer::start(persistence)),
+            ..Self::new()
+        }
+    }
+
+    /// Its Redis.
+    pub(crate) fn redis(&mut self) -> &mut RedisServer {
+        self.redis.as_mut().expect("a world on Redis")
     }
 
     /// Starts a shard and waits until it serves and owns `zones`.
@@ -62,7 +79,9 @@ impl World {
 
     /// The same, with more arguments.
     pub(crate) fn shard_with(&mut self, zones: &[ZoneName], arguments: &[&str]) -> usize {
-        let arguments = [&["--config", &self.config], arguments].concat();
+        let url = self.redis.as_ref().map(RedisServer::url);
+        let store = url.as_ref().map_or_else(Vec::new, |url| vec!["--store", url]);
+        let arguments = [&["--config", &self.config], &store[..], arguments].concat();
         self.fleet.start(zones, &arguments).expect("a shard that serves")
     }
 

@@ -78,11 +78,14 @@ async fn read_or_begin(
         })
     };
     let patience = tokio::time::Instant::now() + reseed_grace;
+    let mut told = false;
     loop {
         match retry(zone, fence_and_read).await {
             Ok(data) => return Ok((data, Lost::Nothing)),
             Err(StoreError::Lost) if tokio::time::Instant::now() < patience => {
-                tracing::warn!(%zone, "the store has lost this zone; it is asked again for a while");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%zone, "the store has lost this zone; it is asked again for a while");
+                }
                 tokio::time::sleep(RETRY).await;
             }
             Err(StoreError::Lost) => break,
@@ -108,7 +111,9 @@ where
     loop {
         match operation().await {
             Err(StoreError::Unavailable(why)) if tries < TRIES_MAX => {
-                tracing::warn!(%zone, why, "the store does not answer; it is asked again");
+                if tries == 0 {
+                    tracing::warn!(%zone, why, "the store does not answer; it is asked again");
+                }
                 tries += 1;
                 tokio::time::sleep(RETRY).await;
             }

@@ -1,0 +1,222 @@
+//! Shards on a Redis that stops, wakes up, restarts, and forgets.
+
+use std::time::Duration;
+
+use everhold::io::fleet::Fleet;
+use everhold::testing::player::{OldConnections, Player};
+use everhold::testing::redis::Persistence;
+use everhold_protocol::client::Notice;
+use everhold_protocol::{Heading, Intent, Tick};
+use rustix::process::Signal;
+
+use crate::world::{PATIENCE, World, all_zones, meadow};
+
+/// The lease of these tests, twice over.
+const TWO_LEASES: Duration = Duration::from_secs(2);
+
+/// A player, its epoch, and the newest tick that it was shown; one input of it is confirmed.
+async fn playing(world: &World) -> (Player, u32, Tick) {
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    player.push(Intent::Move(Heading::new(100, 0).expect("a heading")));
+    let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
+    player.until("the input is confirmed", confirmed).await;
+    let tick = player.until_snapshot().await;
+    (player, epoch, tick)
+}
+
+/// The player is shown ticks after `tick`, and another input of it is confirmed. Returns the epoch of the first one.
+async fn goes_on(player: &mut Player, tick: Tick) -> u32 {
+    let later = player.until("a later snapshot", |notice| match notice {
+        Notice::Snapshot { header, .. } if header.tick > tick => Some(header.epoch),
+        _ => None,
+    });
+    let epoch = later.await;
+    player.push(Intent::Move(Heading::new(0, 100).expect("a heading")));
+    let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq } if *seq > 1).then_some(());
+    player.until("another input is confirmed", confirmed).await;
+    epoch
+}
+
+/// The zones' owner dies; the heir has everything that was shown.
+async fn assert_whole_after_a_kill(world: &mut World, owner: usize, heir: usize, player: &mut Player) {
+    player.until_told_of(world.fleet.all[heir].addr).await;
+    let tick = player.until_snapshot().await;
+    let before = player.own();
+    let epoch = newest_epoch(&world.fleet);
+    world.fleet.kill(owner).expect("a kill");
+    let (new_epoch, last_tick) = world.until_adopted(&meadow(), heir, epoch);
+    assert!(last_tick >= tick, "what was shown is in the history");
+    assert_eq!(player.until_attached_above(epoch).await, new_epoch);
+    let after = player.own();
+    assert_eq!((after.gold, after.items), (before.gold, before.items));
+    let adoption = world
+        .fleet
+        .adoptions
+        .iter()
+        .find(|a| a.process == heir && a.zone == meadow());
+    assert!(adoption.expect("it was waited for").digest_equal);
+    assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+}
+
+fn newest_epoch(fleet: &Fleet) -> u32 {
+    let epochs = fleet.adoptions.iter().filter(|a| a.zone == meadow()).map(|a| a.epoch);
+    epochs.max().expect("somebody owns it")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_on_redis_that_is_killed_is_followed_by_the_spare() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    let heir = world.shard(&[]);
+    let (mut player, _, _) = playing(&world).await;
+    assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_stops_for_less_than_the_lease_costs_a_pause() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    let (mut player, epoch, tick) = playing(&world).await;
+    world.redis().signal(Signal::STOP);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    world.redis().signal(Signal::CONT);
+    assert_eq!(goes_on(&mut player, tick).await, epoch, "the same ownership");
+    let heir = world.shard(&[]);
+    assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_stops_for_two_leases_suspends_the_zones_and_they_go_on_from_memory() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    let heir = world.shard(&[]);
+    let (mut player, epoch, tick) = playing(&world).await;
+    world.redis().signal(Signal::STOP);
+    tokio::time::sleep(TWO_LEASES).await;
+    world.redis().signal(Signal::CONT);
+    let reclaimed = |fleet: &Fleet| newest_epoch(fleet) > epoch;
+    world
+        .fleet
+        .wait_until("the zone goes on", PATIENCE, reclaimed)
+        .expect("somebody owns it");
+    let newest = world
+        .fleet
+        .adoptions
+        .iter()
+        .rfind(|a| a.zone == meadow())
+        .expect("it was waited for");
+    assert!(
+        newest.from_memory && newest.process == owner,
+        "its owner had it in memory: {newest:?}"
+    );
+    assert!(newest.last_tick >= tick);
+    assert!(goes_on(&mut player, tick).await > epoch);
+    assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_restarts_with_its_data_costs_a_pause() {
+    let mut world = World::on_redis(Persistence::Aof);
+    let owner = world.shard(&all_zones());
+    let (mut player, _, tick) = playing(&world).await;
+    world.redis().kill();
+    world.redis().start_again();
+    goes_on(&mut player, tick).await;
+    let heir = world.shard(&[]);
+    assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_restarts_empty_is_written_anew_from_memory() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    let heir = world.shard(&[]);
+    let (mut player, _, tick) = playing(&world).await;
+    for _ in 0..2 {
+        world.redis().kill();
+        world.redis().start_again();
+        goes_on(&mut player, tick).await;
+    }
+    until_home_is_stored(&world).await;
+    assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
+}
+
+/// The home of account 7 is put back after its zone: wait for it.
+async fn until_home_is_stored(world: &World) {
+    let redis = world.redis.as_ref().expect("a world on Redis");
+    let search = async {
+        while redis.command(&["GET", "everhold:home:7"]) != "1 meadow" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, search)
+        .await
+        .expect("the home is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_restarts_empty_while_zones_are_suspended_is_written_anew_from_memory() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    let heir = world.shard(&[]);
+    let (mut player, epoch, tick) = playing(&world).await;
+    world.redis().kill();
+    let suspended = |fleet: &Fleet| fleet.ends.iter().any(|end| end.zone == meadow());
+    world
+        .fleet
+        .wait_until("the zone is suspended", PATIENCE, suspended)
+        .expect("an end");
+    world.redis().start_again();
+    assert!(goes_on(&mut player, tick).await > epoch);
+    assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_keeps_its_data_and_dies_with_a_shard_costs_nothing() {
+    let mut world = World::on_redis(Persistence::Aof);
+    let owner = world.shard(&all_zones());
+    let heir = world.shard(&[]);
+    let (mut player, epoch, tick) = playing(&world).await;
+    world.fleet.kill(owner).expect("a kill");
+    world.redis().kill();
+    world.redis().start_again();
+    let (new_epoch, last_tick) = world.until_adopted(&meadow(), heir, epoch);
+    assert!(last_tick >= tick, "what was shown is in the history");
+    assert_eq!(player.until_attached_above(epoch).await, new_epoch);
+    assert!(world.fleet.lost.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_and_dies_with_a_shard_loses_the_zones_of_that_shard_and_says_so() {
+    let mut world = World::on_redis(Persistence::None);
+    let others = all_zones()
+        .into_iter()
+        .filter(|zone| *zone != meadow())
+        .collect::<Vec<_>>();
+    let dying = world.shard(&[meadow()]);
+    let living = world.shard(&others);
+    let mut spared = world.player(8, &others[0], OldConnections::Close);
+    spared.until_attached_above(0).await;
+    let shown = spared.until_snapshot().await;
+    let mut orphan = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = orphan.until_attached_above(0).await;
+
+    world.fleet.kill(dying).expect("a kill");
+    world.redis().kill();
+    world.redis().start_again();
+    let (new_epoch, last_tick) = world.until_adopted(&meadow(), living, epoch);
+    assert_eq!(last_tick, 0, "it begins again");
+    assert_eq!(
+        world.fleet.lost,
+        [(meadow(), new_epoch)],
+        "and that is said, and no other zone is lost"
+    );
+    let refused = |notice: &Notice| matches!(notice, Notice::Refused { .. }).then_some(());
+    orphan.until("its session is gone with its zone", refused).await;
+    let later = |notice: &Notice| match notice {
+        Notice::Snapshot { header, .. } if header.tick > shown => Some(()),
+        _ => None,
+    };
+    spared.until("the others go on", later).await;
+}
