@@ -1,12 +1,13 @@
-//! `everhold demo`: three zones on two shard processes and a spare, players over real QUIC, one `kill -9`, and a verdict.
+//! `everhold demo`: three zones on two shard processes and a spare, players over real QUIC, a `kill -9` or several, and a verdict.
 
 mod display;
+mod kills;
 mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -14,10 +15,11 @@ use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
 use everhold_protocol::ZoneName;
 
 use self::display::Display;
-use self::report::DemoReport;
+use self::kills::{Killer, Schedule};
+use self::report::{DemoReport, Setting};
 use crate::durability::gate::Durability;
-use crate::io::clock;
 use crate::io::fleet::Fleet;
+use crate::io::redis::{RedisStore, RedisTarget};
 use crate::rules::RuleBook;
 
 /// Arguments of `everhold demo`.
@@ -32,9 +34,18 @@ pub struct DemoArguments {
     /// When output may leave: `store` or `async`.
     #[arg(long, default_value_t = Durability::Store)]
     durability: Durability,
-    /// Whether a shard process is killed at a third of the time.
+    /// Whether a shard process is killed: one at a third of the time, or one after the other.
     #[arg(long, value_enum, default_value_t = Kill::Once)]
     kill: Kill,
+    /// With `--kill repeat`: seconds between two kills.
+    #[arg(long, default_value_t = 12.0)]
+    kill_every: f64,
+    /// Where state store and authority are: redis://HOST:PORT and the like. Without it, in files.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Run the shards without their guardians: a death is noticed when the lease runs out.
+    #[arg(long)]
+    no_guardian: bool,
     /// What the players do.
     #[arg(long, default_value_t = Behavior::Trade)]
     behavior: Behavior,
@@ -52,15 +63,8 @@ enum Kill {
     Never,
     /// The shard with most players, by SIGKILL.
     Once,
-}
-
-/// A kill, on the clocks that it is compared by.
-#[derive(Clone, Copy)]
-struct Killed {
-    /// On the clock of the swarm.
-    at: Instant,
-    /// On the clock of the shards' reports.
-    boottime_ms: f64,
+    /// The same again and again; each comes back as a spare.
+    Repeat,
 }
 
 /// Runs the demo. Success means that every player carried on and nothing was lost or duplicated.
@@ -69,39 +73,51 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         arguments.seconds.is_finite() && arguments.seconds > 0.0,
         "--seconds must be positive"
     );
+    anyhow::ensure!(
+        arguments.kill_every.is_finite() && arguments.kill_every >= 1.0,
+        "--kill-every must be at least 1"
+    );
     let dir = tempfile::tempdir().context("make a directory for the demo's world")?;
     let rules = RuleBook::default_world();
     let zones: Vec<ZoneName> = rules.zones().cloned().collect();
     let mut display = Display::new();
     display.say("starting two shards and a spare");
     let mut fleet = Fleet::new(std::env::current_exe().context("find the own binary")?, dir.path());
-    let durability = ["--durability", &arguments.durability.to_string()];
+    let shard_arguments = shard_arguments(arguments);
+    let flags: Vec<&str> = shard_arguments.iter().map(String::as_str).collect();
     let (first, second) = zones.split_at(zones.len().div_ceil(2));
     for preferred in [first, second, &[]] {
-        fleet.start(preferred, &durability)?;
+        fleet.start(preferred, &flags)?;
     }
-    // What matters from now on is who takes over.
-    fleet.adoptions.clear();
 
     let swarm = SwarmConfig {
         connect: fleet.all.iter().map(|p| p.addr).take(2).collect(),
         players: arguments.players as usize,
         seconds: arguments.seconds,
-        zones,
+        zones: zones.clone(),
         behavior: arguments.behavior,
         keys: fleet.keys(),
         seed: arguments.seed,
         ..SwarmConfig::default()
     };
-    let (report, killed) = play(arguments, swarm, &mut fleet, &mut display)?;
+    let schedule = match arguments.kill {
+        Kill::Never => Schedule::Never,
+        Kill::Once => Schedule::Once(arguments.seconds / 3.0),
+        Kill::Repeat => Schedule::Every(arguments.kill_every, arguments.seconds),
+    };
+    let mut killer = Killer::new(schedule, shard_arguments);
+    let report = play(swarm, &mut killer, &mut fleet, &mut display)?;
     display.say("stopping the shards");
     fleet.stop()?;
-    let report = DemoReport::new(
-        arguments.durability,
-        &report,
-        &fleet,
-        (arguments.kill == Kill::Once, killed),
-    );
+    if let Some(url) = &arguments.store {
+        remove_world(url, &zones)?;
+    }
+    let setting = Setting {
+        durability: arguments.durability,
+        store: if arguments.store.is_some() { "redis" } else { "sqlite" },
+        guardian: !arguments.no_guardian,
+    };
+    let report = DemoReport::new(setting, &report, &fleet, (schedule, &killer.killed));
     display.finish(&report);
     if let Some(path) = &arguments.json {
         let json = serde_json::to_vec_pretty(&report).context("write the report as JSON")?;
@@ -114,13 +130,37 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What every shard of the demo is started with.
+fn shard_arguments(arguments: &DemoArguments) -> Vec<String> {
+    let mut flags = vec!["--durability".to_owned(), arguments.durability.to_string()];
+    if let Some(url) = &arguments.store {
+        flags.extend(["--store".to_owned(), url.clone(), "--namespace".to_owned(), namespace()]);
+    }
+    flags
+}
+
+/// A world of its own in a Redis that may have others.
+fn namespace() -> String {
+    format!("everhold-demo-{}", std::process::id())
+}
+
+fn remove_world(url: &str, zones: &[ZoneName]) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime
+        .block_on(async {
+            let store = RedisStore::open(&RedisTarget::new(url, &namespace())?).await?;
+            store.remove_world(zones).await
+        })
+        .context("remove the demo's keys from Redis")
+}
+
 /// Lets the swarm play on a thread of its own, and meanwhile shows how it goes, and kills.
 fn play(
-    arguments: &DemoArguments,
     swarm: SwarmConfig,
+    killer: &mut Killer,
     fleet: &mut Fleet,
     display: &mut Display,
-) -> anyhow::Result<(SwarmReport, Option<Killed>)> {
+) -> anyhow::Result<SwarmReport> {
     let (progressed, progress) = channel();
     let player = std::thread::Builder::new()
         .name("swarm".to_owned())
@@ -132,45 +172,30 @@ fn play(
             })
         })
         .context("start the swarm's thread")?;
-    let killed = watch(arguments, &progress, fleet, display)?;
-    let report = player
+    watch(&progress, killer, fleet, display)?;
+    player
         .join()
         .map_err(|_| anyhow::anyhow!("the swarm panicked"))?
-        .context("the swarm failed")?;
-    Ok((report, killed))
+        .context("the swarm failed")
 }
 
 fn watch(
-    arguments: &DemoArguments,
     progress: &Receiver<Progress>,
+    killer: &mut Killer,
     fleet: &mut Fleet,
     display: &mut Display,
-) -> anyhow::Result<Option<Killed>> {
-    let mut killed = None;
+) -> anyhow::Result<()> {
     loop {
         match progress.recv_timeout(Duration::from_millis(250)) {
             Ok(progress) => {
-                let due = progress.phase == Phase::Running && progress.running_for_s >= arguments.seconds / 3.0;
-                if arguments.kill == Kill::Once && killed.is_none() && due {
-                    killed = Some(kill_busiest(fleet, display)?);
-                }
                 fleet.listen();
-                display.show(&progress, fleet, killed.is_some());
+                if progress.phase == Phase::Running {
+                    killer.advance(progress.running_for_s, fleet, display)?;
+                }
+                display.show(&progress, fleet, !killer.killed.is_empty());
             }
             Err(RecvTimeoutError::Timeout) => fleet.listen(),
-            Err(RecvTimeoutError::Disconnected) => return Ok(killed),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
     }
-}
-
-fn kill_busiest(fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<Killed> {
-    let index = fleet.busiest().context("no shard process is left to kill")?;
-    let (pid, players) = (fleet.all[index].pid, fleet.all[index].players());
-    let at = fleet.kill(index)?;
-    let boottime_ms = (clock::boottime().saturating_sub(at.elapsed())).as_secs_f64() * 1e3;
-    display.say(&format!(
-        "kill -9 {pid}: the shard at {} with {players} players",
-        fleet.all[index].addr
-    ));
-    Ok(Killed { at, boottime_ms })
 }

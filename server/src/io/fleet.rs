@@ -1,6 +1,7 @@
 //! A fleet of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the tests that need real
 //! processes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,13 @@ impl Fleet {
     /// Starts a shard that prefers `zones`, and waits until it serves and owns them. `arguments` are added to its command line.
     /// Returns its index in [`Fleet::all`].
     pub fn start(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
+        let index = self.launch(zones, arguments)?;
+        self.wait_until_serving(index, zones)?;
+        Ok(index)
+    }
+
+    /// The same, without waiting.
+    pub fn launch(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
         let index = self.all.len();
         let mut command = Command::new(&self.binary);
         command.args(["shard", "--listen", "127.0.0.1:0", "--events", "json"]);
@@ -167,7 +175,6 @@ impl Fleet {
             runs: Vec::new(),
             killed: None,
         });
-        self.wait_until_serving(index, zones)?;
         Ok(index)
     }
 
@@ -269,6 +276,36 @@ impl Fleet {
             ShardEvent::Lost { zone, epoch } => self.lost.push((zone, epoch)),
             ShardEvent::Stopped => {}
         }
+    }
+
+    /// The latest owner of each zone that was ever owned.
+    fn owners(&self) -> BTreeMap<&ZoneName, &Adoption> {
+        let mut owners: BTreeMap<&ZoneName, &Adoption> = BTreeMap::new();
+        for adoption in &self.adoptions {
+            let latest = owners.entry(&adoption.zone).or_insert(adoption);
+            if adoption.epoch >= latest.epoch {
+                *latest = adoption;
+            }
+        }
+        owners
+    }
+
+    /// Whether every zone that was ever owned has a living owner.
+    pub fn is_settled(&self) -> bool {
+        self.owners()
+            .values()
+            .all(|adoption| self.all[adoption.process].killed.is_none())
+    }
+
+    /// Whether a living process serves and owns nothing.
+    pub fn has_spare(&self) -> bool {
+        let owners = self.owners();
+        let is_spare = |index: usize| {
+            let process = &self.all[index];
+            let owns = owners.values().any(|adoption| adoption.process == index);
+            process.killed.is_none() && process.pid != 0 && !owns
+        };
+        (0..self.all.len()).any(is_spare)
     }
 
     /// The living process with most players.

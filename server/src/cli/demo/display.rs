@@ -7,7 +7,7 @@ use client_sim::meter::Percentiles;
 use client_sim::{Phase, Progress};
 use comfy_table::{Table, presets};
 
-use super::report::DemoReport;
+use super::report::{DemoReport, GapReport};
 use crate::io::fleet::Fleet;
 
 /// Without a terminal a line is written this often.
@@ -71,8 +71,9 @@ impl Display {
     pub(super) fn finish(&mut self, report: &DemoReport) {
         self.erase();
         println!("{}", zones_table(report));
-        if !report.failovers.is_empty() {
+        if let Some(gaps) = &report.gaps {
             println!("{}", failovers_table(report));
+            println!("{}", gaps_table(gaps));
         }
         println!("{}", verdict_table(report));
         for error in &report.errors {
@@ -148,7 +149,8 @@ fn zones_table(report: &DemoReport) -> Table {
 
 fn failovers_table(report: &DemoReport) -> Table {
     let mut table = table(&[
-        "failover",
+        "kill",
+        "zone",
         "resumed",
         "gap p50 ms",
         "p99",
@@ -161,6 +163,7 @@ fn failovers_table(report: &DemoReport) -> Table {
     for failover in &report.failovers {
         let [p50, p99, max] = ms(&failover.gap_ms);
         table.add_row([
+            failover.kill.to_string(),
             failover.zone.to_string(),
             format!("{}/{}", failover.resumed, failover.players),
             p50,
@@ -175,6 +178,20 @@ fn failovers_table(report: &DemoReport) -> Table {
                 (true, checked) => format!("{checked} equal"),
             },
         ]);
+    }
+    table
+}
+
+fn gaps_table(gaps: &GapReport) -> Table {
+    let mut table = table(&["what a player noticed of all kills", "p50 ms", "p99", "max"]);
+    for (name, quantiles) in [
+        ("gap between two owners' snapshots", &gaps.gap_ms),
+        ("... kill to grant (detection)", &gaps.detect_ms),
+        ("... grant to first tick (adoption)", &gaps.adopt_ms),
+        ("... first tick to first snapshot (reconnection)", &gaps.reconnect_ms),
+    ] {
+        let [p50, p99, max] = ms(quantiles);
+        table.add_row([name.to_owned(), p50, p99, max]);
     }
     table
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use client_sim::meter::Percentiles;
-use client_sim::{SimulatorHealth, SwarmReport};
+use client_sim::{SimulatorHealth, SwarmReport, ZoneFailover};
 use serde::Serialize;
 
-use super::Killed;
+use super::kills::{Killed, Schedule};
 use crate::durability::gate::Durability;
 use crate::io::fleet::{Adoption, Fleet};
 use crate::io::host::EndReason;
@@ -21,10 +21,34 @@ pub(super) struct ZoneReport {
     pub(super) tick_ms: Percentiles,
 }
 
+/// What a demo was run with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) durability: Durability,
+    pub(super) store: &'static str,
+    pub(super) guardian: bool,
+}
+
+/// All failovers of a run, each figure over all their players.
+#[derive(Debug, Serialize)]
+pub(super) struct GapReport {
+    /// The last snapshot of the old owner to the first of the new.
+    pub(super) gap_ms: Percentiles,
+    /// The kill to the grant of the new epoch.
+    pub(super) detect_ms: Percentiles,
+    /// The grant to the zone's first tick under it.
+    pub(super) adopt_ms: Percentiles,
+    /// That tick to the player's first snapshot of the new owner: handshake, resume, record.
+    pub(super) reconnect_ms: Percentiles,
+}
+
 /// One zone that changed hands.
 #[derive(Debug, Serialize)]
 pub(super) struct FailoverReport {
+    /// Which kill, counted from 1.
+    pub(super) kill: usize,
     pub(super) zone: String,
+    pub(super) to_epoch: u32,
     /// Attached when the owner died.
     pub(super) players: usize,
     /// Carried on under the new owner.
@@ -42,6 +66,11 @@ pub(super) struct FailoverReport {
     pub(super) checked_digests: u64,
     /// All of them are equal, and so is that of the checkpoint itself.
     pub(super) digest_equal: bool,
+    /// Per player.
+    #[serde(skip)]
+    gaps_us: Vec<u64>,
+    #[serde(skip)]
+    reconnects_us: Vec<u64>,
 }
 
 /// What `--json` writes.
@@ -51,6 +80,7 @@ pub(super) struct DemoReport {
     pub(super) seconds: f64,
     pub(super) durability: String,
     pub(super) store: &'static str,
+    pub(super) guardian: bool,
     pub(super) zones: Vec<ZoneReport>,
     /// Input sent to own state reflecting it.
     pub(super) update_latency_ms: Percentiles,
@@ -58,7 +88,14 @@ pub(super) struct DemoReport {
     pub(super) append_ms: Percentiles,
     pub(super) bytes_down_per_player_s: f64,
     pub(super) bytes_up_per_player_s: f64,
+    pub(super) kills: usize,
+    /// Players that the killed shards served, added up.
+    pub(super) players_of_the_killed: u32,
+    /// `None` if nobody was killed.
+    pub(super) gaps: Option<GapReport>,
     pub(super) failovers: Vec<FailoverReport>,
+    /// Zones that the store lost and that began again.
+    pub(super) lost_zones: Vec<String>,
     pub(super) lost_acknowledged: u64,
     pub(super) duplicated: u64,
     pub(super) rewound_ticks: u32,
@@ -73,10 +110,10 @@ pub(super) struct DemoReport {
 impl DemoReport {
     /// Joins both sides.
     pub(super) fn new(
-        durability: Durability,
+        setting: Setting,
         swarm: &SwarmReport,
         fleet: &Fleet,
-        (asked_to_kill, killed): (bool, Option<Killed>),
+        (schedule, killed): (Schedule, &[Killed]),
     ) -> Self {
         let runs: Vec<&ZoneRun> = fleet.all.iter().flat_map(|p| &p.runs).collect();
         let mut errors = swarm.errors.clone();
@@ -86,20 +123,26 @@ impl DemoReport {
             .filter(|end| end.reason != EndReason::Stopped.to_string());
         errors.extend(unasked.map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason)));
         let failovers = failovers(swarm, fleet, killed, &mut errors);
-        if asked_to_kill && killed.is_none() {
-            errors.push("no shard was killed: the play was too short for it".to_owned());
-        }
-        if durability == Durability::Store && swarm.rewound_ticks > 0 {
+        if setting.durability == Durability::Store && swarm.rewound_ticks > 0 {
             errors.push("players were shown ticks that the new owner does not have".to_owned());
         }
-        if killed.is_some() && failovers.is_empty() {
-            errors.push("a shard was killed, but no player saw another owner".to_owned());
-        }
+        errors.extend(missing_kills(schedule, killed, &failovers));
+        let lost_zones: Vec<String> = fleet
+            .lost
+            .iter()
+            .map(|(zone, epoch)| format!("{zone} under epoch {epoch}"))
+            .collect();
+        errors.extend(
+            lost_zones
+                .iter()
+                .map(|zone| format!("the store lost zone {zone}: it began again")),
+        );
         Self {
             players: swarm.players,
             seconds: swarm.seconds,
-            durability: durability.to_string(),
-            store: "sqlite",
+            durability: setting.durability.to_string(),
+            store: setting.store,
+            guardian: setting.guardian,
             zones: swarm
                 .zones
                 .iter()
@@ -109,7 +152,11 @@ impl DemoReport {
             append_ms: quantiles(runs.iter().flat_map(|run| run.append_us.iter().copied())),
             bytes_down_per_player_s: swarm.bytes_down_per_player_s,
             bytes_up_per_player_s: swarm.bytes_up_per_player_s,
+            kills: killed.len(),
+            players_of_the_killed: killed.iter().map(|killed| killed.players).sum(),
+            gaps: (!failovers.is_empty()).then(|| gaps(&failovers)),
             failovers,
+            lost_zones,
             lost_acknowledged: swarm.lost_acknowledged,
             duplicated: swarm.duplicated,
             rewound_ticks: swarm.rewound_ticks,
@@ -130,39 +177,90 @@ impl DemoReport {
     }
 }
 
-fn failovers(
-    swarm: &SwarmReport,
-    fleet: &Fleet,
-    killed: Option<Killed>,
-    errors: &mut Vec<String>,
-) -> Vec<FailoverReport> {
+/// Kills that did not happen, or that nobody noticed.
+fn missing_kills(schedule: Schedule, killed: &[Killed], failovers: &[FailoverReport]) -> Vec<String> {
+    let (kills, expected) = (killed.len(), schedule.kills_min());
+    let unnoticed = (1..=kills).filter(|kill| failovers.iter().all(|f| f.kill != *kill));
+    let mut errors: Vec<String> = unnoticed
+        .map(|kill| format!("no player saw another owner after kill {kill}"))
+        .collect();
+    if kills < expected {
+        errors.push(format!(
+            "{kills} kills instead of at least {expected}: no spare was ready in time"
+        ));
+    }
+    errors
+}
+
+fn failovers(swarm: &SwarmReport, fleet: &Fleet, killed: &[Killed], errors: &mut Vec<String>) -> Vec<FailoverReport> {
     let mut reports = Vec::new();
     for failover in &swarm.failovers {
         let adopted = |a: &&Adoption| a.zone.as_str() == failover.zone && a.epoch == failover.to_epoch;
-        let (Some(adoption), Some(killed)) = (fleet.adoptions.iter().find(adopted), killed) else {
+        let adoption = fleet.adoptions.iter().find(adopted);
+        // The last kill before the grant is what brought it about.
+        let cause = adoption.and_then(|a| killed.iter().rposition(|kill| kill.boottime_ms <= a.granted_at_ms));
+        let (Some(adoption), Some(cause)) = (adoption, cause) else {
             errors.push(format!(
                 "zone {} changed hands, and no kill and adoption explain it",
                 failover.zone
             ));
             continue;
         };
-        let killed_at_ms = killed.at.saturating_duration_since(swarm.origin()).as_secs_f64() * 1e3;
-        // Whole microseconds are finer than any clock here; a negative one would saturate to zero.
-        let since_kill = |at_ms: &f64| (((at_ms - killed_at_ms) * 1e3) as u64, 1);
-        reports.push(FailoverReport {
-            zone: failover.zone.clone(),
-            players: failover.players,
-            resumed: failover.resumed,
-            gap_ms: failover.gap_ms,
-            from_kill_ms: quantiles(failover.first_snapshot_at_ms.iter().map(since_kill)),
-            detect_ms: adoption.granted_at_ms - killed.boottime_ms,
-            adopt_ms: adoption.adopt_ms,
-            replayed_ticks: adoption.replayed_ticks,
-            checked_digests: adoption.checked_digests,
-            digest_equal: adoption.digest_equal,
-        });
+        reports.push(failover_report(swarm, failover, adoption, (cause, killed[cause])));
     }
+    reports.sort_by(|a, b| (a.kill, &a.zone).cmp(&(b.kill, &b.zone)));
     reports
+}
+
+fn failover_report(
+    swarm: &SwarmReport,
+    failover: &ZoneFailover,
+    adoption: &Adoption,
+    (cause, killed): (usize, Killed),
+) -> FailoverReport {
+    let killed_at_ms = killed.at.saturating_duration_since(swarm.origin()).as_secs_f64() * 1e3;
+    let detect_ms = adoption.granted_at_ms - killed.boottime_ms;
+    let ready_at_ms = killed_at_ms + detect_ms + adoption.adopt_ms;
+    let first_at = &failover.first_snapshot_at_ms;
+    FailoverReport {
+        kill: cause + 1,
+        zone: failover.zone.clone(),
+        to_epoch: failover.to_epoch,
+        players: failover.players,
+        resumed: failover.resumed,
+        gap_ms: failover.gap_ms,
+        from_kill_ms: quantiles(first_at.iter().map(|at| (micros(at - killed_at_ms), 1))),
+        detect_ms,
+        adopt_ms: adoption.adopt_ms,
+        replayed_ticks: adoption.replayed_ticks,
+        checked_digests: adoption.checked_digests,
+        digest_equal: adoption.digest_equal,
+        gaps_us: first_at
+            .iter()
+            .zip(&failover.last_snapshot_at_ms)
+            .map(|(first, last)| micros(first - last))
+            .collect(),
+        reconnects_us: first_at.iter().map(|at| micros(at - ready_at_ms)).collect(),
+    }
+}
+
+/// Whole microseconds are finer than any clock here; a negative time saturates to zero.
+fn micros(ms: f64) -> u64 {
+    (ms * 1e3) as u64
+}
+
+fn gaps(failovers: &[FailoverReport]) -> GapReport {
+    let each =
+        |values: fn(&FailoverReport) -> &Vec<u64>| quantiles(failovers.iter().flat_map(values).map(|us| (*us, 1)));
+    let by_players = |value: fn(&FailoverReport) -> f64| {
+        quantiles(failovers.iter().map(|f| (micros(value(f)), f.gaps_us.len() as u64)))
+    };
+    GapReport {
+        gap_ms: each(|f| &f.gaps_us),
+        detect_ms: by_players(|f| f.detect_ms),
+        adopt_ms: by_players(|f| f.adopt_ms),
+        reconnect_ms: each(|f| &f.reconnects_us),
+    }
 }
 
 fn zone_report(name: &str, players: usize, runs: &[&ZoneRun]) -> ZoneReport {
