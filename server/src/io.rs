@@ -9,5 +9,6 @@ pub mod report;
 pub mod failpoint;
 pub mod host;
 pub mod router;
+pub mod guardian;
 pub mod keeper;
 pub mod fleet;

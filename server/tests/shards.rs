@@ -12,3 +12,5 @@ mod hostile;
 mod suspension;
 #[path = "shards/dying.rs"]
 mod dying;
+#[path = "shards/guardian.rs"]
+mod guardian;

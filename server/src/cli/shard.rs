@@ -1,7 +1,8 @@
-//! `everhold shard`: configuration, start, wait for a signal, stop in good order.
+//! `everhold shard`: configuration, a guardian, start, wait for a signal, stop in good order.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,9 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::UsageError;
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::durability::gate::Durability;
+use crate::io::guardian::{self, GuardianLink};
 use crate::io::keys::Keys;
 use crate::io::report::Reporter;
 use crate::io::sqlite::{SqliteAuthority, SqliteStore};
+use crate::ownership::Authority;
 use crate::rules::RuleBook;
 use crate::shard::Shard;
 
@@ -42,6 +45,12 @@ pub struct ShardArguments {
     /// What to write to standard output.
     #[arg(long, value_enum, default_value_t = Events::None)]
     events: Events,
+    /// One process without a guardian: if it dies, its zones wait for their lease to run out.
+    #[arg(long)]
+    no_guardian: bool,
+    /// Set by a guardian for its child: standard input is the line to it.
+    #[arg(long, hide = true)]
+    guarded: bool,
     /// For tests: where the process dies.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
@@ -56,13 +65,31 @@ enum Events {
     Json,
 }
 
-/// Runs a shard until SIGTERM or SIGINT.
-pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
+/// Runs a shard until SIGTERM or SIGINT: as a guardian of a child that does so, or itself.
+pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
+    let config = configure(&arguments)?;
+    if config.guardian && !arguments.guarded {
+        guardian::run(config.lease.ttl, || open_authority(&config))
+    } else {
+        serve(&arguments, config).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Where a guardian releases what its dead server held.
+async fn open_authority(config: &Config) -> anyhow::Result<Arc<dyn Authority>> {
+    Ok(Arc::new(SqliteAuthority::open(&config.state)?))
+}
+
+fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
     #[cfg(feature = "testing")]
     if let Some(fate) = arguments.failpoint.clone() {
         crate::io::failpoint::arm(fate);
     }
-    let config = configure(&arguments)?;
+    let guardian = if arguments.guarded {
+        GuardianLink::inherited().context("standard input is no line to a guardian")?
+    } else {
+        GuardianLink::none()
+    };
     let rules = load_rules(&config)?;
     let keys = Keys::load_or_create(&config.keys)?;
     let store = SqliteStore::open(&config.state)?;
@@ -79,7 +106,16 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-        let shard = Shard::start(config, rules, &keys, Arc::new(store), Arc::new(authority), reporter).await?;
+        let shard = Shard::start(
+            config,
+            rules,
+            &keys,
+            Arc::new(store),
+            Arc::new(authority),
+            reporter,
+            guardian,
+        )
+        .await?;
         tokio::select! {
             _ = terminate.recv() => {},
             _ = interrupt.recv() => {},
@@ -111,6 +147,7 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
             ("shard", "listen", arguments.listen.map(|a| a.to_string())),
             ("shard", "state", arguments.state.as_ref().map(path)),
             ("shard", "keys", arguments.keys.as_ref().map(path)),
+            ("shard", "guardian", arguments.no_guardian.then(|| "false".to_owned())),
             ("durability", "level", arguments.durability.map(|d| d.to_string())),
         ];
         for (section, key, text) in flags {
