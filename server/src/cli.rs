@@ -54,7 +54,7 @@ pub fn run() -> ExitCode {
     };
     start_logging();
     let outcome = match arguments.command {
-        Command::Shard(arguments) => shard::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Shard(arguments) => shard::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -39,6 +39,8 @@ pub struct Config {
     pub zones_max: usize,
     /// Connections it accepts at once.
     pub connections_max: usize,
+    /// Whether a guardian stands by the server.
+    pub guardian: bool,
     /// The world's file, if not the embedded one.
     pub rules: Option<PathBuf>,
     /// Seed of a world that does not exist yet.
@@ -161,19 +163,22 @@ impl RawConfig {
 
     /// Sets one key from text, which is taken as the type that the key's default has.
     pub fn set_text(&mut self, section: &str, key: &str, text: &str) -> Result<(), ConfigError> {
-        let value = match self.0.get(section).and_then(|s| s.get(key)) {
-            Some(Value::Integer(_)) => text
-                .parse()
-                .map(Value::Integer)
-                .map_err(|_| ConfigError::Syntax(format!("`{section}.{key}` must be a whole number, not {text:?}")))?,
-            Some(Value::Array(_)) => Value::Array(
-                text.split(',')
-                    .filter(|t| !t.is_empty())
-                    .map(|t| Value::String(t.to_owned()))
-                    .collect(),
-            ),
-            _ => Value::String(text.to_owned()),
-        };
+        let value =
+            match self.0.get(section).and_then(|s| s.get(key)) {
+                Some(Value::Integer(_)) => text.parse().map(Value::Integer).map_err(|_| {
+                    ConfigError::Syntax(format!("`{section}.{key}` must be a whole number, not {text:?}"))
+                })?,
+                Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).map_err(|_| {
+                    ConfigError::Syntax(format!("`{section}.{key}` must be true or false, not {text:?}"))
+                })?,
+                Some(Value::Array(_)) => Value::Array(
+                    text.split(',')
+                        .filter(|t| !t.is_empty())
+                        .map(|t| Value::String(t.to_owned()))
+                        .collect(),
+                ),
+                _ => Value::String(text.to_owned()),
+            };
         self.set(section, key, value)
     }
 
@@ -244,6 +249,7 @@ impl RawConfig {
                 1..=100_000,
                 "1 to 100,000",
             )? as usize,
+            guardian: raw.shard.guardian,
             rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
             seed: raw.world.seed,
             tick_hz,
@@ -320,6 +326,7 @@ struct ShardSection {
     zones: Vec<ZoneName>,
     zones_max: u64,
     connections_max: u64,
+    guardian: bool,
 }
 
 #[derive(Deserialize)]
@@ -435,6 +442,17 @@ mod tests {
         assert!(
             error.to_string().starts_with("`lease.ttl_ms` must be long enough"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn text_sets_a_switch_or_is_refused_by_name() {
+        let set =
+            |text: &str| RawConfig::default().with_env([("EVERHOLD_SHARD_GUARDIAN".into(), text.into())].into_iter());
+        assert!(!set("false").unwrap().resolve().unwrap().guardian);
+        assert_eq!(
+            set("off").unwrap_err().to_string(),
+            "`shard.guardian` must be true or false, not \"off\""
         );
     }
 

@@ -11,5 +11,6 @@ pub mod report;
 pub mod failpoint;
 pub mod host;
 pub mod router;
+pub mod guardian;
 pub mod keeper;
 pub mod fleet;

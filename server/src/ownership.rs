@@ -5,9 +5,11 @@ pub mod authority;
 pub mod lease;
 pub mod contender;
 pub mod census;
+pub mod guardian;
 
 pub use authority::{Authority, AuthorityError, LeaseView, ShardView};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use epoch::{Epoch, Grant, Nonce};
+pub use guardian::{Guardian, Holdings};
 pub use lease::{Lease, LeaseConfig, LeaseState};

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::durability::journal::Journal;
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
+use crate::io::guardian::GuardianLink;
 use crate::io::host::{
     self, AdoptError, EndReason, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle,
 };
@@ -66,6 +67,7 @@ impl Shard {
         store: Arc<dyn StateStore>,
         authority: Arc<dyn Authority>,
         reporter: Reporter,
+        guardian: GuardianLink,
     ) -> anyhow::Result<Self> {
         let nonce = random_nonce()?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
@@ -94,6 +96,7 @@ impl Shard {
                 contender: contender_config(&config, nonce),
                 zones: rules.zones().cloned().collect(),
                 reseed_grace: reseed_grace(&config),
+                guardian,
             },
             events,
             router.clone(),

@@ -14,3 +14,5 @@ mod suspension;
 mod dying;
 #[path = "shards/redis.rs"]
 mod redis;
+#[path = "shards/guardian.rs"]
+mod guardian;

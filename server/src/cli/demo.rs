@@ -136,6 +136,9 @@ fn shard_arguments(arguments: &DemoArguments) -> Vec<String> {
     if let Some(url) = &arguments.store {
         flags.extend(["--store".to_owned(), url.clone(), "--namespace".to_owned(), namespace()]);
     }
+    if arguments.no_guardian {
+        flags.push("--no-guardian".to_owned());
+    }
     flags
 }
 

@@ -1,7 +1,8 @@
-//! `everhold shard`: configuration, start, wait for a signal, stop in good order.
+//! `everhold shard`: configuration, a guardian, start, wait for a signal, stop in good order.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::UsageError;
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::durability::gate::Durability;
+use crate::io::guardian::{self, GuardianLink};
 use crate::io::keys::Keys;
 use crate::io::report::Reporter;
 use crate::io::stores;
@@ -48,6 +50,12 @@ pub struct ShardArguments {
     /// What to write to standard output.
     #[arg(long, value_enum, default_value_t = Events::None)]
     events: Events,
+    /// One process without a guardian: if it dies, its zones wait for their lease to run out.
+    #[arg(long)]
+    no_guardian: bool,
+    /// Set by a guardian for its child: standard input is the line to it.
+    #[arg(long, hide = true)]
+    guarded: bool,
     /// For tests: where the process dies.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
@@ -62,13 +70,26 @@ enum Events {
     Json,
 }
 
-/// Runs a shard until SIGTERM or SIGINT.
-pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
+/// Runs a shard until SIGTERM or SIGINT: as a guardian of a child that does so, or itself.
+pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
+    let config = configure(&arguments)?;
+    if config.guardian && !arguments.guarded {
+        guardian::run(config.lease.ttl, || stores::open_authority(&config))
+    } else {
+        serve(&arguments, config).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
     #[cfg(feature = "testing")]
     if let Some(fate) = arguments.failpoint.clone() {
         crate::io::failpoint::arm(fate);
     }
-    let config = configure(&arguments)?;
+    let guardian = if arguments.guarded {
+        GuardianLink::inherited().context("standard input is no line to a guardian")?
+    } else {
+        GuardianLink::none()
+    };
     let rules = load_rules(&config)?;
     let keys = Keys::load_or_create(&config.keys)?;
     let reporter = match arguments.events {
@@ -84,7 +105,7 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
         let (store, authority) = stores::open(&config).await?;
-        let shard = Shard::start(config, rules, &keys, store, authority, reporter).await?;
+        let shard = Shard::start(config, rules, &keys, store, authority, reporter, guardian).await?;
         tokio::select! {
             _ = terminate.recv() => {},
             _ = interrupt.recv() => {},
@@ -118,6 +139,7 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
             ("store", "url", arguments.store.clone()),
             ("store", "namespace", arguments.namespace.clone()),
             ("shard", "keys", arguments.keys.as_ref().map(path)),
+            ("shard", "guardian", arguments.no_guardian.then(|| "false".to_owned())),
             ("durability", "level", arguments.durability.map(|d| d.to_string())),
         ];
         for (section, key, text) in flags {

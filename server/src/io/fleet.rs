@@ -25,9 +25,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// While nothing is told, processes are looked after this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// One shard process, as its report shows it.
+/// One shard, as its report shows it: a guardian and its server, or a server alone.
 pub struct Process {
+    /// The guardian, or the server itself.
     child: Child,
+    /// The guardian was killed, and the server outlives it.
+    orphaned: bool,
     /// Reads its report to the end.
     reader: Option<JoinHandle<()>>,
     /// Where it serves.
@@ -40,6 +43,15 @@ pub struct Process {
     pub killed: Option<Instant>,
 }
 
+/// Which process of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The one that serves.
+    Server,
+    /// The one that watches it, if there is one; else the server.
+    Guardian,
+}
+
 impl Process {
     /// The players it serves, as it last said.
     pub fn players(&self) -> u32 {
@@ -49,6 +61,66 @@ impl Process {
             self.runs.iter().map(|run| run.players).sum()
         }
     }
+
+    /// Whether a guardian stands by the server, as far as it has said so.
+    fn is_guarded(&self) -> bool {
+        self.pid != 0 && self.pid != self.child.id() && !self.orphaned
+    }
+
+    fn pid_of(&self, who: Who) -> anyhow::Result<Pid> {
+        let id = match who {
+            Who::Server if self.pid == 0 => bail!("the shard has not said its process id"),
+            Who::Server => self.pid,
+            Who::Guardian => self.child.id(),
+        };
+        Pid::from_raw(id.cast_signed()).context("a process id is above 0")
+    }
+
+    /// How it ended, if it did. An orphan's status is nobody's to know.
+    fn ended(&mut self) -> anyhow::Result<Option<String>> {
+        if self.orphaned {
+            return Ok((!is_running(self.pid)).then(|| "an orphan's status is not known".to_owned()));
+        }
+        let status = self.child.try_wait().context("ask after a shard process")?;
+        Ok(status.map(|status| status.to_string()))
+    }
+
+    /// Waits until it has ended, the guardian too. `None`: it did not within `timeout`.
+    fn wait(&mut self, timeout: Duration) -> anyhow::Result<Option<String>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.ended()? {
+                None if Instant::now() < deadline => std::thread::sleep(LOOK_EVERY / 10),
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    /// Leaves neither server nor guardian behind. SIGKILL reaches a stopped process too.
+    fn end(&mut self) {
+        if self.pid == 0 {
+            // It has not said who its server is: a guardian that is killed now would leave one behind.
+            if let Ok(pid) = self.pid_of(Who::Guardian) {
+                let _gone_already = kill_process(pid, Signal::TERM);
+            }
+            let _or_killed = self.wait(STOP_TIMEOUT);
+        } else if (self.is_guarded() && matches!(self.child.try_wait(), Ok(None))) || self.orphaned {
+            // As long as the guardian lives, or the orphan, the id is the server's.
+            if let Ok(pid) = self.pid_of(Who::Server) {
+                let _gone_already = kill_process(pid, Signal::KILL);
+            }
+        }
+        let _gone_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Whether there is such a process, and it is not merely unreaped.
+fn is_running(pid: u32) -> bool {
+    // `pid (name) state ...`; the name may hold anything, parentheses too.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// An adoption, as the adopter told it. Moments are milliseconds of `CLOCK_BOOTTIME`.
@@ -169,6 +241,7 @@ impl Fleet {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         self.all.push(Process {
             child,
+            orphaned: false,
             reader: Some(reader),
             addr,
             pid: 0,
@@ -208,7 +281,7 @@ impl Fleet {
     /// A process that ended although nobody asked it to is an error.
     fn notice_deaths(&mut self) -> anyhow::Result<()> {
         for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
-            if let Some(status) = process.child.try_wait().context("ask after a shard process")? {
+            if let Some(status) = process.ended()? {
                 process.killed = Some(Instant::now());
                 bail!("a shard process ended by itself: {status}");
             }
@@ -315,60 +388,70 @@ impl Fleet {
             .max_by_key(|i| self.all[*i].players())
     }
 
-    /// SIGKILL to the server itself.
+    /// SIGKILL to the server itself. Its guardian, if it has one, does its duty and ends before this returns.
     pub fn kill(&mut self, index: usize) -> anyhow::Result<Instant> {
         self.signal(index, Signal::KILL)?;
         let at = Instant::now();
-        let process = &mut self.all[index];
-        process.killed = Some(at);
-        process.child.wait().context("reap a killed shard process")?;
+        self.wait_until_dead(index, STOP_TIMEOUT)?;
+        self.all[index].killed = Some(at);
         Ok(at)
     }
 
-    /// Waits until a process that is told to die by itself has done so.
-    pub fn wait_until_dead(&mut self, index: usize, timeout: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + timeout;
+    /// SIGKILL to the guardian alone: its server goes on.
+    pub fn kill_guardian(&mut self, index: usize) -> anyhow::Result<()> {
         let process = &mut self.all[index];
-        while process.child.try_wait().context("ask after a shard process")?.is_none() {
-            if Instant::now() > deadline {
-                bail!("shard process {} does not die", process.child.id());
-            }
-            std::thread::sleep(LOOK_EVERY / 10);
-        }
-        process.killed = Some(Instant::now());
+        anyhow::ensure!(process.is_guarded(), "this shard has no guardian");
+        // From here on it is the server that must live.
+        process.orphaned = true;
+        process.child.kill().context("kill a guardian")?;
+        process.child.wait().context("reap a guardian")?;
         Ok(())
+    }
+
+    /// Waits until a process that is told to die, or bound to be killed by its guardian, has ended, and its guardian with it. Returns the
+    /// exit status in words.
+    pub fn wait_until_dead(&mut self, index: usize, timeout: Duration) -> anyhow::Result<String> {
+        let process = &mut self.all[index];
+        let Some(status) = process.wait(timeout)? else {
+            bail!("shard process {} does not die", process.child.id());
+        };
+        process.killed = Some(Instant::now());
+        Ok(status)
     }
 
     /// Sends a signal to the server itself.
     pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(self.all[index].pid.cast_signed()).context("the shard has not said its process id")?;
-        kill_process(pid, signal).context("signal a shard process")
+        self.signal_to(index, Who::Server, signal)
+    }
+
+    /// Sends a signal to one of a shard's processes.
+    pub fn signal_to(&self, index: usize, who: Who, signal: Signal) -> anyhow::Result<()> {
+        kill_process(self.all[index].pid_of(who)?, signal).context("signal a shard process")
     }
 
     /// SIGTERM to all that live, and waits until they have stopped in good order.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let living: Vec<usize> = (0..self.all.len()).filter(|i| self.all[*i].killed.is_none()).collect();
         for index in &living {
-            self.signal(*index, Signal::TERM)?;
+            let who = if self.all[*index].orphaned {
+                Who::Server
+            } else {
+                Who::Guardian
+            };
+            self.signal_to(*index, who, Signal::TERM)?;
         }
-        let deadline = Instant::now() + STOP_TIMEOUT;
         for index in living {
             let process = &mut self.all[index];
-            let status = loop {
-                if let Some(status) = process.child.try_wait().context("ask after a shard process")? {
-                    break status;
-                }
-                if Instant::now() > deadline {
-                    bail!("shard process {} does not stop", process.child.id());
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            };
+            if process.wait(STOP_TIMEOUT)?.is_none() {
+                bail!("shard process {} does not stop", process.child.id());
+            }
             process.killed = Some(Instant::now());
             // Its last lines are read before they are looked at.
             if process.reader.take().is_some_and(|reader| reader.join().is_err()) {
                 bail!("the reader of a shard's report panicked");
             }
-            if !status.success() {
+            let status = process.child.wait().context("ask after a shard process")?;
+            if !process.orphaned && !status.success() {
                 bail!("a shard process ended with {status}");
             }
         }
@@ -392,11 +475,11 @@ fn forward(index: usize, lines: impl BufRead, events: &Sender<(usize, ShardEvent
 }
 
 impl Drop for Fleet {
-    /// Whatever happens, no shard process outlives its fleet. SIGKILL reaches a stopped one too.
+    /// Whatever happens, no process outlives its fleet.
     fn drop(&mut self) {
-        for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
-            let _gone_already = process.child.kill();
-            let _reaped = process.child.wait();
-        }
+        self.all
+            .iter_mut()
+            .filter(|p| p.killed.is_none())
+            .for_each(Process::end);
     }
 }

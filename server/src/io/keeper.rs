@@ -15,11 +15,12 @@ use tokio::task::JoinSet;
 
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
+use crate::io::guardian::GuardianLink;
 use crate::io::host::{LeaseGuard, ZoneGauges};
 use crate::io::router::RouterEvent;
 use crate::ownership::contender::{Contender, ContenderConfig};
 use crate::ownership::lease::{Lease, LeaseConfig};
-use crate::ownership::{Authority, AuthorityError, Census, Grant, LeaseView, Nonce};
+use crate::ownership::{Authority, AuthorityError, Census, Grant, Guardian, LeaseView, Nonce};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
 const ADOPTION_MAX: Duration = Duration::from_secs(120);
@@ -86,6 +87,8 @@ pub struct KeeperConfig {
     pub zones: BTreeSet<ZoneName>,
     /// How long a zone must be missing from the authority before it is declared again.
     pub reseed_grace: Duration,
+    /// Hears what is held, and that the keeper's thread lives.
+    pub guardian: GuardianLink,
 }
 
 /// Holds leases and contends for more.
@@ -103,6 +106,7 @@ pub struct Keeper {
     closed: bool,
     /// The authority did not answer at the last look.
     deaf: bool,
+    guardian: GuardianLink,
     events: mpsc::UnboundedSender<KeeperEvent>,
     router: mpsc::UnboundedSender<RouterEvent>,
 }
@@ -142,6 +146,7 @@ impl Keeper {
             announce_at: Duration::ZERO,
             closed: false,
             deaf: false,
+            guardian: config.guardian,
             events,
             router,
         }
@@ -163,6 +168,9 @@ impl Keeper {
     }
 
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<KeeperOrder>) {
+        if let Err(error) = self.guardian.start(self.lease.ttl / Guardian::LOOKS_PER_TTL) {
+            tracing::error!(%error, "the guardian hears nothing");
+        }
         let authority = Arc::clone(&self.authority);
         let mut next_turn = tokio::time::Instant::now();
         loop {
@@ -213,10 +221,12 @@ impl Keeper {
         self.give_up_adoptions(After::Release, Duration::ZERO).await;
         for (zone, grant) in self.contender.suspended().clone() {
             self.release(&zone, grant).await;
+            self.guardian.note_ended(&zone, grant);
         }
         if let Err(error) = self.authority.withdraw(self.me).await {
             tracing::warn!(%error, "the directory still names this shard");
         }
+        self.guardian.finish().await;
     }
 
     async fn turn(&mut self) {
@@ -291,6 +301,7 @@ impl Keeper {
         self.contender.handle_leases(now, claimable);
         while let Some(zone) = self.contender.poll_taken() {
             tracing::info!(%zone, "the suspended zone was granted to another shard");
+            self.guardian.note_taken(&zone);
             let _stopping = self.events.send(KeeperEvent::Taken(zone));
         }
         // The router is gone when the process stops.
@@ -347,6 +358,7 @@ impl Keeper {
     fn adopt(&mut self, zone: ZoneName, grant: Grant, sent_at: Duration) {
         let at = clock::boottime();
         tracing::info!(%zone, epoch = grant.epoch.number(), "granted");
+        self.guardian.note_granted(&zone, grant);
         let guard = Arc::new(LeaseGuard::new(Lease::new(self.lease, sent_at, at)));
         self.held.insert(
             zone.clone(),
@@ -398,6 +410,10 @@ impl Keeper {
             After::Shun => {
                 self.shunned.insert(zone.clone());
             }
+        }
+        // A suspended zone's grant is the newest there is: should this process die, it is to be released all the same.
+        if after != After::Reclaim {
+            self.guardian.note_ended(zone, grant);
         }
     }
 

@@ -15,7 +15,7 @@ const LONGER_THAN_THE_LEASE: Duration = Duration::from_millis(2_500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_shard_that_was_stopped_for_longer_than_its_lease_goes_on_where_it_was() {
-    let mut world = World::new();
+    let mut world = World::unguarded();
     let lone = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
@@ -47,7 +47,7 @@ async fn a_lone_shard_that_was_stopped_for_longer_than_its_lease_goes_on_where_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_on_from_memory_is_adopted_whole_when_its_shard_dies() {
-    let mut world = World::new();
+    let mut world = World::unguarded();
     let lone = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
@@ -73,7 +73,7 @@ async fn what_went_on_from_memory_is_adopted_whole_when_its_shard_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_order() {
-    let mut world = World::new();
+    let mut world = World::unguarded();
     let owner = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;

@@ -13,8 +13,11 @@ use everhold_protocol::ZoneName;
 /// A wait is bounded by this.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A short lease, so that tests of its end need not wait long. Written to a file that each shard is given.
-const CONFIG: &str = "[lease]\nttl_ms = 1000\n";
+/// A short lease, so that tests of its end need not wait long, ms.
+const TTL_MS: u64 = 1_000;
+
+/// Twice as long as anything is waited for: nothing in a test comes of its end, ms. (Shards look around forty times in a ttl.)
+const ENDLESS_TTL_MS: u64 = 60_000;
 
 /// Worlds run one at a time: leases this short would run out if the tests starved each other's processes.
 static ONE_WORLD: Mutex<()> = Mutex::new(());
@@ -41,14 +44,30 @@ pub(crate) fn all_zones() -> Vec<ZoneName> {
 }
 
 impl World {
+    /// Shards with guardians, as they are by default.
     pub(crate) fn new() -> Self {
+        Self::with(TTL_MS, true)
+    }
+
+    /// Shards without guardians.
+    pub(crate) fn unguarded() -> Self {
+        Self::with(TTL_MS, false)
+    }
+
+    /// Shards with guardians, whose leases do not run out: what is adopted was released.
+    pub(crate) fn with_endless_leases() -> Self {
+        Self::with(ENDLESS_TTL_MS, true)
+    }
+
+    fn with(ttl_ms: u64, guardian: bool) -> Self {
         // A test that failed leaves nothing behind that the next one would see.
         let alone = ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a temporary directory");
         let fleet = Fleet::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
         let keys = Keys::load_or_create(&fleet.keys()).expect("development keys");
         let config = dir.path().join("shard.toml");
-        std::fs::write(&config, CONFIG).expect("a writable directory");
+        let text = format!("[lease]\nttl_ms = {ttl_ms}\n[shard]\nguardian = {guardian}\n");
+        std::fs::write(&config, text).expect("a writable directory");
         Self {
             fleet,
             keys,

@@ -1,4 +1,4 @@
-//! A shard is stopped for longer than its lease, another adopts its zone, and the stopped one wakes up.
+//! A shard without a guardian is stopped for longer than its lease, another adopts its zone, and the stopped one wakes up.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const LATE: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_writes_nothing() {
-    let mut world = World::new();
+    let mut world = World::unguarded();
     let mut owner = world.shard(&all_zones());
     let mut other = world.shard(&[]);
     let mut player = world.player(1, &meadow(), OldConnections::KeepListening);
@@ -63,16 +63,24 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_is_stopped_for_less_than_its_lease_keeps_its_zone() {
-    let mut world = World::new();
+    keeps_its_zone(World::unguarded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guarded_shard_that_is_stopped_for_less_than_its_lease_keeps_its_zone() {
+    keeps_its_zone(World::new()).await;
+}
+
+async fn keeps_its_zone(mut world: World) {
     let owner = world.shard(&all_zones());
     world.shard(&[]);
     let mut player = world.player(1, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
     let before = player.until_snapshot().await;
-    world.fleet.signal(owner, Signal::STOP).unwrap();
+    world.fleet.signal(owner, Signal::STOP).expect("a signal");
     // Longer than the gap that counts as a pause (ttl/8), far from the deadline.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    world.fleet.signal(owner, Signal::CONT).unwrap();
+    world.fleet.signal(owner, Signal::CONT).expect("a signal");
     let (tick, of_epoch) = player
         .until("a later snapshot", |notice| match notice {
             Notice::Snapshot { header, .. } if header.tick > before + 5 => Some((header.tick, header.epoch)),

@@ -1,0 +1,200 @@
+//! The guardian's side of a server's ownerships: what it holds, whether it fell silent, and what to release when it is dead. It reads no
+//! clock, no pipe, and signals nobody itself.
+//!
+//! A guardian only shortens a wait. Whatever it misses (a grant that it never heard of, its own death) the ttl makes up for; and what it
+//! releases is released by compare-and-set on epoch and nonce, so it can take nothing from a successor.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+use serde::{Deserialize, Serialize};
+
+use super::epoch::{Epoch, Grant, Nonce};
+
+/// What a server tells its guardian: everything that it holds, each time. So no word must be kept until it can be sent, and none that
+/// got lost matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holdings {
+    /// The server's nonce; 0 until it was granted something.
+    nonce: u64,
+    /// Its zones, and the epoch of each.
+    zones: BTreeMap<ZoneName, u32>,
+}
+
+impl Holdings {
+    /// The zone was granted.
+    pub fn note_granted(&mut self, zone: &ZoneName, grant: Grant) {
+        self.nonce = grant.nonce.0;
+        self.zones.insert(zone.clone(), grant.epoch.number());
+    }
+
+    /// The grant is released, or left to its ttl. Ignored if the zone was granted anew since.
+    pub fn note_ended(&mut self, zone: &ZoneName, grant: Grant) {
+        if self.zones.get(zone) == Some(&grant.epoch.number()) {
+            self.zones.remove(zone);
+        }
+    }
+
+    /// Somebody else was granted the zone.
+    pub fn note_taken(&mut self, zone: &ZoneName) {
+        self.zones.remove(zone);
+    }
+
+    /// The server's nonce, if it was ever granted anything.
+    #[must_use]
+    pub fn nonce(&self) -> Option<Nonce> {
+        (self.nonce != 0).then_some(Nonce(self.nonce))
+    }
+
+    /// What it holds, in order of zone.
+    pub fn grants(&self) -> impl Iterator<Item = (&ZoneName, Grant)> {
+        self.zones.iter().map(|(zone, epoch)| {
+            let grant = Grant {
+                epoch: Epoch::granted(*epoch),
+                nonce: Nonce(self.nonce),
+            };
+            (zone, grant)
+        })
+    }
+}
+
+/// The guardian's machine.
+#[derive(Clone, Debug)]
+pub struct Guardian {
+    ttl: Duration,
+    holdings: Holdings,
+    heard_at: Duration,
+    looked_at: Duration,
+}
+
+impl Guardian {
+    /// So many looks fit into a ttl: silence is noticed at most an eighth of a ttl late. A server speaks as often.
+    pub const LOOKS_PER_TTL: u32 = 8;
+
+    /// A guardian of a server that holds nothing yet.
+    #[must_use]
+    pub fn new(ttl: Duration, now: Duration) -> Self {
+        Self {
+            ttl,
+            holdings: Holdings::default(),
+            heard_at: now,
+            looked_at: now,
+        }
+    }
+
+    /// The time between two looks.
+    #[must_use]
+    pub fn look_every(&self) -> Duration {
+        self.ttl / Self::LOOKS_PER_TTL
+    }
+
+    /// The server spoke.
+    pub fn handle_heard(&mut self, holdings: Holdings, now: Duration) {
+        self.heard_at = now;
+        self.holdings = holdings;
+    }
+
+    /// Whether the server is to be killed: it holds something, and was silent for a whole ttl. Its zones have stopped by then, for the
+    /// margin of its lease is over; only the process is in the way. One that holds nothing is in nobody's way, however silent.
+    ///
+    /// A guardian that did not look for longer than two looks take was stopped itself, and could not hear: the server gets a fresh ttl.
+    pub fn look(&mut self, now: Duration) -> bool {
+        let gap = now.saturating_sub(self.looked_at);
+        self.looked_at = now;
+        if gap > 2 * self.look_every() {
+            self.heard_at = now;
+        }
+        !self.holdings.zones.is_empty() && now.saturating_sub(self.heard_at) >= self.ttl
+    }
+
+    /// What is to be released once the server is dead.
+    #[must_use]
+    pub const fn holdings(&self) -> &Holdings {
+        &self.holdings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_millis(800);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn zone() -> ZoneName {
+        "meadow".parse().unwrap()
+    }
+
+    fn grant(epoch: u32) -> Grant {
+        Grant {
+            epoch: Epoch::granted(epoch),
+            nonce: Nonce(u64::MAX),
+        }
+    }
+
+    fn holding(epoch: u32) -> Holdings {
+        let mut holdings = Holdings::default();
+        holdings.note_granted(&zone(), grant(epoch));
+        holdings
+    }
+
+    /// Looks as often as a guardian does until `until`; the first moment at which the server is to be killed.
+    fn look_until(guardian: &mut Guardian, from: u64, until: u64) -> Option<u64> {
+        (from..=until).step_by(100).find(|at| guardian.look(ms(*at)))
+    }
+
+    #[test]
+    fn silent_holder_is_killed_after_a_whole_ttl() {
+        let mut guardian = Guardian::new(TTL, ms(0));
+        guardian.handle_heard(holding(1), ms(50));
+        assert_eq!(look_until(&mut guardian, 100, 2_000), Some(900));
+        assert_eq!(guardian.holdings().grants().collect::<Vec<_>>(), [(&zone(), grant(1))]);
+    }
+
+    #[test]
+    fn holder_that_speaks_is_left_alone() {
+        let mut guardian = Guardian::new(TTL, ms(0));
+        for at in (0..10_000).step_by(100) {
+            guardian.handle_heard(holding(1), ms(at));
+            assert!(!guardian.look(ms(at)));
+        }
+    }
+
+    #[test]
+    fn silent_server_that_holds_nothing_is_left_alone() {
+        let mut guardian = Guardian::new(TTL, ms(0));
+        assert_eq!(look_until(&mut guardian, 0, 5_000), None);
+        guardian.handle_heard(holding(1), ms(5_000));
+        guardian.handle_heard(Holdings::default(), ms(5_010));
+        assert_eq!(look_until(&mut guardian, 5_100, 10_000), None);
+    }
+
+    #[test]
+    fn guardian_that_was_stopped_gives_a_fresh_ttl() {
+        let mut guardian = Guardian::new(TTL, ms(0));
+        guardian.handle_heard(holding(1), ms(0));
+        assert_eq!(look_until(&mut guardian, 100, 300), None);
+        assert_eq!(look_until(&mut guardian, 5_000, 10_000), Some(5_800));
+    }
+
+    #[test]
+    fn end_of_an_earlier_grant_does_not_end_the_later_one() {
+        let mut holdings = holding(3);
+        holdings.note_ended(&zone(), grant(2));
+        assert_eq!(holdings.grants().count(), 1);
+        holdings.note_ended(&zone(), grant(3));
+        assert_eq!(holdings.grants().count(), 0);
+        assert_eq!(holdings.nonce(), Some(grant(3).nonce), "it is still the same process");
+    }
+
+    #[test]
+    fn words_survive_their_way() {
+        let sent = holding(7);
+        let line = serde_json::to_vec(&sent).unwrap();
+        assert_eq!(serde_json::from_slice::<Holdings>(&line).unwrap(), sent);
+    }
+}
