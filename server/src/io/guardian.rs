@@ -96,7 +96,10 @@ async fn watch(ttl: Duration) -> anyhow::Result<(ExitStatus, Holdings)> {
             word = hear(&mut line) => match word {
                 Ok(word) => machine.handle_heard(word, clock::boottime()),
                 Err(error) => {
-                    tracing::error!(%error, "the server is not heard any more");
+                    // Its end closes the line a moment before it can be waited for.
+                    if error.kind() != ErrorKind::UnexpectedEof {
+                        tracing::error!(%error, "the server is not heard any more");
+                    }
                     line = None;
                 }
             },
