@@ -4,7 +4,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: test lint docs unit deny demo bench dist tools
+.PHONY: test lint docs unit deny demo bench dist tools redis
 
 test: lint docs unit deny
 
@@ -15,7 +15,7 @@ lint: tools
 docs: tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items
 
-unit: tools
+unit: tools redis
 	$(CARGO) test --release --workspace
 
 # Licences, duplicate and vulnerable dependencies, where they come from: .deny.toml.
@@ -28,7 +28,7 @@ demo: tools
 	$(CARGO) run --release -- demo $(ARGS)
 
 # For example: make bench ARGS="full_tick/5000"
-bench: tools
+bench: tools redis
 	$(CARGO) bench -p everhold-benches -- $(ARGS)
 
 # What to deploy.
@@ -44,3 +44,9 @@ tools:
 	  else echo "a C compiler is missing: install gcc or clang" >&2; exit 1; fi; }
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 \
 	  || rustup component add rustfmt clippy
+
+# The tests start Redis servers of their own, and so does the bench of the stores. As root on Debian it is installed.
+redis:
+	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends redis-server redis-sentinel; \
+	  else echo "Redis is missing: install redis-server and redis-sentinel (7.0 or newer)" >&2; exit 1; fi; }
