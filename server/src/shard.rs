@@ -271,6 +271,7 @@ impl Parts {
             zone: adopted.zone,
             journal: Journal::new(grant.epoch.number(), adopted.last),
             chain: adopted.chain,
+            quarantine: adopted.quarantine,
         })
     }
 
@@ -323,6 +324,7 @@ impl Parts {
             // A suspended holder wrote and said nothing since its deadline: whoever is quickest may go on from the store.
             (EndReason::Stopped | EndReason::Suspended, _) => After::Release,
             (EndReason::Fenced, _) => After::Expire,
+            (EndReason::Poisoned(..), _) => After::Cede,
             (EndReason::Fork | EndReason::RingFull | EndReason::Corrupt | EndReason::Panicked(..), _) => After::Shun,
         };
         let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));

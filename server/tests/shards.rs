@@ -14,3 +14,5 @@ mod suspension;
 mod dying;
 #[path = "shards/guardian.rs"]
 mod guardian;
+#[path = "shards/wedge.rs"]
+mod wedge;
