@@ -197,9 +197,11 @@ impl Parts {
             tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
             let after = match error.downcast_ref::<AdoptError>() {
                 // A world that fails to come back fails again here; another build, or a person, may do better.
-                Some(AdoptError::Adoption(_) | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost)) => {
-                    After::Shun
-                }
+                Some(
+                    AdoptError::Adoption(_)
+                    | AdoptError::PoisonedTooOften
+                    | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost),
+                ) => After::Shun,
                 // The store was away, or another shard was quicker: the ttl is the pause before the next try.
                 _ => After::Expire,
             };

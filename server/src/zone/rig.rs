@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bevy_ecs::message::{Message, MessageReader, MessageRegistry, Messages};
 use bevy_ecs::prelude::*;
@@ -49,8 +50,8 @@ pub struct Rig {
     pub plant: Option<Plant>,
 }
 
-/// A line of chat that makes the rule which applies it fail, in every zone of the process. Written `loop-on-chat=TEXT` or
-/// `panic-on-chat=TEXT`.
+/// A line of chat that makes a rule fail, in every zone of the process: the one that applies it (`loop-on-chat=TEXT`,
+/// `panic-on-chat=TEXT`), or a system after all inputs, for which nobody is to blame (`loop-after-chat=TEXT`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
     text: String,
@@ -61,6 +62,7 @@ pub struct Trap {
 enum Sprung {
     Loop,
     Panic,
+    LoopLater,
 }
 
 impl FromStr for Trap {
@@ -71,7 +73,8 @@ impl FromStr for Trap {
         let sprung = match kind {
             "loop-on-chat" => Sprung::Loop,
             "panic-on-chat" => Sprung::Panic,
-            _ => return Err("it is loop-on-chat or panic-on-chat"),
+            "loop-after-chat" => Sprung::LoopLater,
+            _ => return Err("it is loop-on-chat, panic-on-chat, or loop-after-chat"),
         };
         Ok(Self {
             text: text.to_owned(),
@@ -81,6 +84,9 @@ impl FromStr for Trap {
 }
 
 static TRAP: OnceLock<Trap> = OnceLock::new();
+
+/// A [`Sprung::LoopLater`] is due.
+static LATER: AtomicBool = AtomicBool::new(false);
 
 /// Sets the process's trap.
 ///
@@ -95,9 +101,21 @@ pub(super) fn spring(text: &str) {
     match TRAP.get().filter(|trap| trap.text == text).map(|trap| trap.sprung) {
         None => {}
         Some(Sprung::Panic) => panic!("planted: {text}"),
-        Some(Sprung::Loop) => loop {
-            std::hint::spin_loop();
-        },
+        Some(Sprung::Loop) => spin(),
+        Some(Sprung::LoopLater) => LATER.store(true, Ordering::Relaxed),
+    }
+}
+
+/// Called when all inputs of a tick are applied.
+pub(super) fn spring_later() {
+    if LATER.swap(false, Ordering::Relaxed) {
+        spin();
+    }
+}
+
+fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
     }
 }
 

@@ -115,3 +115,45 @@ async fn an_endless_loop_is_ended_without_a_guardian_too() {
         .expect("it ends itself");
     assert_carried_on(&mut world, &mut scene).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_input_at_which_another_build_fails_costs_that_input_and_not_the_zone() {
+    let mut world = World::new();
+    // What is adopted is in the journal, not in a checkpoint.
+    let owner = world.shard_configured(&all_zones(), "[durability]\ndelta_ms = 600000\nbase_ms = 600000\n");
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    player.push(Intent::Say(POISON.to_owned()));
+    until_confirmed(&mut player, 1).await;
+    let spare = world.shard_with(&[], &["--plant", &format!("panic-on-chat={POISON}")]);
+    player.until_told_of(world.fleet.all[spare].addr).await;
+    world.fleet.kill(owner).expect("a kill");
+    let (adopted, _) = world.until_adopted(&meadow(), spare, epoch);
+    assert_eq!(player.until_attached_above(epoch).await, adopted);
+    player.push(Intent::Move(Heading::new(0, 100).expect("a heading")));
+    until_confirmed(&mut player, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_is_nobodys_fault_costs_its_zone_and_leaves_the_others() {
+    let mut world = World::new();
+    let owner = world.shard_with(&all_zones(), &["--plant", &format!("loop-after-chat={POISON}")]);
+    let spare = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    let mut neighbour = world.player(8, &all_zones()[1], OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    let elsewhere = neighbour.until_attached_above(0).await;
+    player.until_told_of(world.fleet.all[spare].addr).await;
+    player.push(Intent::Say(POISON.to_owned()));
+    // The spare has no such bug: nothing was skipped, so the line is said there after all.
+    world.until_adopted(&meadow(), spare, epoch);
+    assert!(player.until_attached_above(epoch).await > epoch);
+    until_confirmed(&mut player, 1).await;
+    let tick = neighbour.until_snapshot().await;
+    let later = neighbour.until("the neighbours' world goes on", |notice| match notice {
+        Notice::Snapshot { header, .. } if header.tick > tick + 40 => Some(header.epoch),
+        _ => None,
+    });
+    assert_eq!(later.await, elsewhere, "in the same process");
+    assert!(world.fleet.all[owner].killed.is_none());
+}

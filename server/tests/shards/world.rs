@@ -24,6 +24,8 @@ static ONE_WORLD: Mutex<()> = Mutex::new(());
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) keys: Keys,
+    /// What the configuration file says.
+    text: String,
     config: String,
     // Removed when the processes are gone.
     _dir: tempfile::TempDir,
@@ -64,10 +66,11 @@ impl World {
         let keys = Keys::load_or_create(&fleet.keys()).expect("development keys");
         let config = dir.path().join("shard.toml");
         let text = format!("[lease]\nttl_ms = {ttl_ms}\n[shard]\nguardian = {guardian}\n");
-        std::fs::write(&config, text).expect("a writable directory");
+        std::fs::write(&config, &text).expect("a writable directory");
         Self {
             fleet,
             keys,
+            text,
             config: config.to_string_lossy().into_owned(),
             _dir: dir,
             _alone: alone,
@@ -82,6 +85,14 @@ impl World {
     /// The same, with more arguments.
     pub(crate) fn shard_with(&mut self, zones: &[ZoneName], arguments: &[&str]) -> usize {
         let arguments = [&["--config", &self.config], arguments].concat();
+        self.fleet.start(zones, &arguments).expect("a shard that serves")
+    }
+
+    /// The same, configured otherwise: these lines are added to the file.
+    pub(crate) fn shard_configured(&mut self, zones: &[ZoneName], lines: &str) -> usize {
+        let path = self.fleet.keys().with_file_name("other.toml");
+        std::fs::write(&path, format!("{}{lines}", self.text)).expect("a writable directory");
+        let arguments = ["--config", &path.to_string_lossy()];
         self.fleet.start(zones, &arguments).expect("a shard that serves")
     }
 
