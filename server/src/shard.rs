@@ -197,9 +197,11 @@ impl Parts {
             tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
             let after = match error.downcast_ref::<AdoptError>() {
                 // A world that fails to come back fails again here; another build, or a person, may do better.
-                Some(AdoptError::Adoption(_) | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost)) => {
-                    After::Shun
-                }
+                Some(
+                    AdoptError::Adoption(_)
+                    | AdoptError::PoisonedTooOften
+                    | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost),
+                ) => After::Shun,
                 // The store was away, or another shard was quicker: the ttl is the pause before the next try.
                 _ => After::Expire,
             };
@@ -271,6 +273,7 @@ impl Parts {
             zone: adopted.zone,
             journal: Journal::new(grant.epoch.number(), adopted.last),
             chain: adopted.chain,
+            quarantine: adopted.quarantine,
         })
     }
 
@@ -323,6 +326,7 @@ impl Parts {
             // A suspended holder wrote and said nothing since its deadline: whoever is quickest may go on from the store.
             (EndReason::Stopped | EndReason::Suspended, _) => After::Release,
             (EndReason::Fenced, _) => After::Expire,
+            (EndReason::Poisoned(..), _) => After::Cede,
             (EndReason::Fork | EndReason::RingFull | EndReason::Corrupt | EndReason::Panicked(..), _) => After::Shun,
         };
         let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));

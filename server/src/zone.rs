@@ -180,6 +180,8 @@ impl Zone {
             apply(&mut self.world, &mut self.hands, input);
         }
         self.probe.leave();
+        #[cfg(feature = "testing")]
+        rig::spring_later();
         self.schedule.run(&mut self.world);
         let outputs = view::conclude(&mut self.world);
         self.world.resource_mut::<intents::Wishes>().lines = 0;

@@ -16,3 +16,5 @@ mod dying;
 mod redis;
 #[path = "shards/guardian.rs"]
 mod guardian;
+#[path = "shards/wedge.rs"]
+mod wedge;

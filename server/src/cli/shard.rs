@@ -60,6 +60,10 @@ pub struct ShardArguments {
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
     failpoint: Option<crate::io::failpoint::Fate>,
+    /// For tests: a line of chat that makes a rule fail.
+    #[cfg(feature = "testing")]
+    #[arg(long, hide = true)]
+    plant: Option<crate::zone::rig::Trap>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,6 +88,10 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
     #[cfg(feature = "testing")]
     if let Some(fate) = arguments.failpoint.clone() {
         crate::io::failpoint::arm(fate);
+    }
+    #[cfg(feature = "testing")]
+    if let Some(trap) = arguments.plant.clone() {
+        crate::zone::rig::set(trap);
     }
     let guardian = if arguments.guarded {
         GuardianLink::inherited().context("standard input is no line to a guardian")?

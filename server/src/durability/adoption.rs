@@ -106,6 +106,9 @@ pub struct Adopted {
     pub last: Position,
     /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer).
     pub chain: Vec<CheckpointHead>,
+    /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were never confirmed. The
+    /// first tick of the new epoch must tell the zone to refuse them.
+    pub quarantine: Vec<(SessionId, u32)>,
     /// Ticks replayed.
     pub replayed_ticks: u64,
     /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the same, since the
@@ -197,6 +200,7 @@ fn replay(plan: AdoptionPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Adop
         zone,
         last: plan.last,
         chain: plan.chain,
+        quarantine: beyond(&plan.records, plan.quarantine),
         replayed_ticks: plan.records.len() as u64,
         digest_equal: comparison.first_divergence.is_none(),
         first_divergence: comparison.first_divergence,
@@ -258,6 +262,16 @@ fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u32)>) ->
         marked.push(input.clone());
     }
     marked
+}
+
+/// The quarantined inputs that none of the records hold.
+fn beyond(records: &[Record], mut quarantine: BTreeSet<(SessionId, u32)>) -> Vec<(SessionId, u32)> {
+    for input in records.iter().flat_map(|record| &record.inputs) {
+        if let Input::Intent { session, seq, .. } = *input {
+            quarantine.remove(&(session, seq));
+        }
+    }
+    quarantine.into_iter().collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

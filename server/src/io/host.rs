@@ -10,6 +10,7 @@
 //! one that talks to the store and to players. Both ask the zone's [`LeaseGuard`] before they act.
 
 mod adopt;
+mod blame;
 mod durable;
 mod egress;
 mod guard;
@@ -22,10 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam::channel::Sender;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{SessionId, Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
 pub use adopt::{AdoptError, Lost, adopt};
+pub use blame::{Blame, blame};
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
 pub use memory::{Memory, reclaim};
@@ -40,7 +42,7 @@ use crate::io::transport::Conn;
 use crate::limits::INBOX_ENTRIES_MAX;
 use crate::ownership::Grant;
 use crate::replication::ViewConfig;
-use crate::zone::Zone;
+use crate::zone::{Probe, Zone};
 
 /// What a zone needs besides its state.
 #[derive(Clone)]
@@ -70,6 +72,10 @@ pub struct ZoneGauges {
     pub acknowledged_tick: AtomicU64,
     /// Attached sessions.
     pub attached: AtomicU32,
+    /// The tick that the tick thread is in; 0 between two ticks.
+    pub stepping: AtomicU64,
+    /// The input that it is at.
+    pub probe: Arc<Probe>,
     /// The zone is over: nothing of it may be renewed, routed to, or awaited.
     pub ended: AtomicBool,
 }
@@ -162,6 +168,9 @@ pub enum EndReason {
     /// A rule panicked; the World was thrown away.
     #[error("tick {0} failed: {1}")]
     Panicked(Tick, String),
+    /// A rule panicked at a player's input, which is quarantined: whoever adopts the zone refuses it.
+    #[error("tick {0} failed at input {2} of session {1:?}, which is quarantined: {3}")]
+    Poisoned(Tick, SessionId, u32, String),
     /// A stop in good order.
     #[error("stopped")]
     Stopped,
@@ -175,6 +184,8 @@ pub struct Start {
     pub journal: Journal,
     /// The checkpoints that the store has of it. None, and the first thing written is a base.
     pub chain: Vec<CheckpointHead>,
+    /// Inputs to refuse, besides those that the zone knows of.
+    pub quarantine: Vec<(SessionId, u32)>,
 }
 
 /// A zone that is over here.
@@ -191,9 +202,17 @@ pub struct Ended {
 
 /// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the durable task.
 pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::io::Result<ZoneHandle> {
-    let Start { zone, journal, chain } = start;
+    let Start {
+        zone,
+        journal,
+        chain,
+        quarantine,
+    } = start;
     let last = journal.last();
-    let gauges = Arc::new(ZoneGauges::default());
+    let gauges = Arc::new(ZoneGauges {
+        probe: zone.probe(),
+        ..ZoneGauges::default()
+    });
     gauges.tick.store(zone.tick(), Ordering::Relaxed);
     gauges
         .acknowledged_tick
@@ -218,6 +237,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         &config,
         zone,
         last,
+        &quarantine,
         guard,
         Arc::clone(&gauges),
         inbox,

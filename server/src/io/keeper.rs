@@ -1,6 +1,8 @@
 //! The keeper holds this process's leases. It has its own thread and runtime, so that neither sockets nor a busy store can starve a
 //! renewal; it renews a zone only if its tick advanced or it stands still on purpose, so that a wedged tick loses its lease.
 
+mod wedged;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -71,6 +73,8 @@ pub enum After {
     Expire,
     /// It runs out, and this process does not claim it again: its world failed here.
     Shun,
+    /// Anybody else may claim it at once: its world failed here, at an input that is quarantined.
+    Cede,
 }
 
 /// What a keeper needs to know.
@@ -116,6 +120,7 @@ struct Held {
     since: Duration,
     guard: Arc<LeaseGuard>,
     gauges: Option<Arc<ZoneGauges>>,
+    wedged_since: Option<Duration>,
 }
 
 /// Whether the authority answered.
@@ -230,6 +235,7 @@ impl Keeper {
     }
 
     async fn turn(&mut self) {
+        self.end_if_wedged().await;
         self.give_up_adoptions(After::Shun, ADOPTION_MAX).await;
         if self.renew().await == Answered::NotAll {
             // Whatever else is asked now would wait as long, and the next renewal with it.
@@ -367,6 +373,7 @@ impl Keeper {
                 since: at,
                 guard: Arc::clone(&guard),
                 gauges: None,
+                wedged_since: None,
             },
         );
         let granted = Granted { zone, grant, guard, at };
@@ -409,6 +416,10 @@ impl Keeper {
             After::Expire => {}
             After::Shun => {
                 self.shunned.insert(zone.clone());
+            }
+            After::Cede => {
+                self.shunned.insert(zone.clone());
+                self.release(zone, grant).await;
             }
         }
         // A suspended zone's grant is the newest there is: should this process die, it is to be released all the same.

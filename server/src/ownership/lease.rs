@@ -224,7 +224,9 @@ impl Lease {
         }
     }
 
-    fn is_stalled(&self, now: Duration) -> bool {
+    /// Whether no tick advanced for longer than [`LeaseConfig::tick_stall`] by `now`: the lease is not renewed then.
+    #[must_use]
+    pub fn is_stalled(&self, now: Duration) -> bool {
         // A process that was stopped did not tick either; its first turn after waking counts as progress until it had time to tick.
         let alive = match self.state {
             LeaseState::Paused { woke_at, .. } => self.last_tick.map(|at| at.max(woke_at)),

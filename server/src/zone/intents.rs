@@ -169,6 +169,8 @@ fn find(items: &[Item], uid: EntityId) -> Option<Item> {
 
 /// Everybody attached hears it, the speaker too. The away do not: a line of chat is not worth a place in their outbox.
 fn say(world: &mut World, speaker: Entity, text: &str) -> Result<(), RejectReason> {
+    #[cfg(feature = "testing")]
+    super::rig::spring(text);
     let setting = world.resource::<Setting>();
     let (cooldown, lines_max) = (setting.pace.chat_cooldown, setting.rules.chat().lines_per_tick_max);
     let tick = world.resource::<Clock>().tick;

@@ -25,6 +25,8 @@ static ONE_WORLD: Mutex<()> = Mutex::new(());
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) keys: Keys,
+    /// What the configuration file says.
+    text: String,
     config: String,
     /// Where store and authority are, if not in files.
     pub(crate) redis: Option<RedisServer>,
@@ -67,10 +69,11 @@ impl World {
         let keys = Keys::load_or_create(&fleet.keys()).expect("development keys");
         let config = dir.path().join("shard.toml");
         let text = format!("[lease]\nttl_ms = {ttl_ms}\n[shard]\nguardian = {guardian}\n");
-        std::fs::write(&config, text).expect("a writable directory");
+        std::fs::write(&config, &text).expect("a writable directory");
         Self {
             fleet,
             keys,
+            text,
             config: config.to_string_lossy().into_owned(),
             redis: None,
             _dir: dir,
@@ -101,6 +104,14 @@ impl World {
         let url = self.redis.as_ref().map(RedisServer::url);
         let store = url.as_ref().map_or_else(Vec::new, |url| vec!["--store", url]);
         let arguments = [&["--config", &self.config], &store[..], arguments].concat();
+        self.fleet.start(zones, &arguments).expect("a shard that serves")
+    }
+
+    /// The same, configured otherwise: these lines are added to the file.
+    pub(crate) fn shard_configured(&mut self, zones: &[ZoneName], lines: &str) -> usize {
+        let path = self.fleet.keys().with_file_name("other.toml");
+        std::fs::write(&path, format!("{}{lines}", self.text)).expect("a writable directory");
+        let arguments = ["--config", &path.to_string_lossy()];
         self.fleet.start(zones, &arguments).expect("a shard that serves")
     }
 

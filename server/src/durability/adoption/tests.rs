@@ -340,3 +340,17 @@ fn quarantined_intent_does_nothing_and_the_session_goes_on_after_it() {
     assert_eq!(own.last_input_seq, 2, "the number was used up, and the next one counts");
     assert_ne!(zone.digest(), expected, "the player never walked");
 }
+
+#[test]
+fn quarantined_intent_that_the_journal_does_not_hold_is_left_for_the_new_epoch() {
+    let mut owner = Owner::new();
+    owner.walk_to(2);
+    let session = owner.zone.session_of(Account(1)).unwrap();
+    owner.data.quarantine = vec![(session, 1), (session, 99)];
+    let adopted = adopt(plan(owner.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        adopted.quarantine,
+        [(session, 99)],
+        "the first was refused in the replay"
+    );
+}

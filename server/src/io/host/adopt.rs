@@ -18,6 +18,9 @@ const TRIES_MAX: u32 = 30;
 /// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
+const POISON_MAX: u32 = 8;
+
 /// Why a zone was not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
@@ -27,6 +30,9 @@ pub enum AdoptError {
     /// What it has cannot be brought back to life.
     #[error(transparent)]
     Adoption(#[from] AdoptionError),
+    /// One stored input after the other fails here.
+    #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
+    PoisonedTooOften,
     /// The replay's thread is gone.
     #[error("the replay did not end: {0}")]
     Replay(#[from] tokio::task::JoinError),
@@ -55,14 +61,40 @@ pub async fn adopt(
     #[cfg(feature = "testing")]
     crate::io::failpoint::reach(crate::io::failpoint::Failpoint::Replay, &config.name);
     let zone = config.name.clone();
-    let adopted: Adopted =
-        tokio::task::spawn_blocking(move || adoption::plan(data).and_then(|plan| adoption::adopt(plan, config)))
-            .await??;
+    let adopted = replay(store.as_ref(), grant, data, config).await?;
     if let Some(tick) = adopted.first_divergence {
         // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
         tracing::error!(%zone, tick, "the replayed world differs from the one that was recorded: this zone is divergent");
     }
     Ok((adopted, lost))
+}
+
+/// Replays on a thread of its own. A stored input at which the zone fails here, though it did not where it was stepped first (another build
+/// did that), is quarantined like one that fails now: it costs that input, not the zone.
+async fn replay(
+    store: &dyn StateStore,
+    grant: Grant,
+    mut data: ZoneData,
+    config: ZoneConfig,
+) -> Result<Adopted, AdoptError> {
+    for _ in 0..POISON_MAX {
+        let (tried, config, zone) = (data.clone(), config.clone(), config.name.clone());
+        let replay = move || adoption::plan(tried).and_then(|plan| adoption::adopt(plan, config));
+        match tokio::task::spawn_blocking(replay).await? {
+            Err(AdoptionError::Poison {
+                tick,
+                suspect: Some((session, seq)),
+                reason,
+            }) => {
+                tracing::error!(%zone, tick, session = session.0, seq, reason, "the replay fails at this input; it is quarantined");
+                let write = || answer(ANSWER_MAX, store.quarantine(&zone, grant, tick, session, seq));
+                retry(&zone, write).await?;
+                data.quarantine.push((session, seq));
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+    Err(AdoptError::PoisonedTooOften)
 }
 
 async fn read_or_begin(

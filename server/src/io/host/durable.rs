@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::egress::Egress;
 use super::run::Run;
 use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
-use super::{EndReason, Ended, HostConfig, HostOrder, HostServices, ZoneGauges, homes, memory};
+use super::{EndReason, Ended, HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes, memory};
 use crate::durability::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 use crate::durability::gate::Gate;
 use crate::durability::journal::{Journal, JournalEvent, StopReason};
@@ -132,6 +132,9 @@ impl DurableTask {
         // Connections whose order is still queued must be closed with the others.
         ordered.close();
         self.take_orders(&mut ordered);
+        let whose = self.store();
+        let (guard, probe) = (Arc::clone(&self.services.guard), Arc::clone(&self.gauges.probe));
+        let reason = blame::blamed(whose, &guard, &probe, reason).await;
         self.end(reason, ticked).await;
     }
 

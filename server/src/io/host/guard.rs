@@ -41,6 +41,11 @@ impl LeaseGuard {
         self.lease().handle_tick(clock::boottime());
     }
 
+    /// No tick has ended for longer than a healthy zone takes.
+    pub fn is_stalled(&self) -> bool {
+        self.lease().is_stalled(clock::boottime())
+    }
+
     /// Whether a renewal is due; it counts as sent from the returned moment on.
     pub fn poll_renewal(&self) -> Option<Duration> {
         let now = clock::boottime();

@@ -78,5 +78,7 @@ pub async fn reclaim(
         zone,
         journal: journal.reclaimed(grant.epoch.number()),
         chain: Vec::new(),
+        // The zone was stepped here to its last tick, and did not fail.
+        quarantine: Vec::new(),
     }))
 }

@@ -89,6 +89,7 @@ impl TickThread {
         config: &HostConfig,
         zone: Zone,
         last: Position,
+        quarantine: &[(SessionId, u32)],
         guard: Arc<LeaseGuard>,
         gauges: Arc<ZoneGauges>,
         entries: Receiver<InboxEntry>,
@@ -106,7 +107,7 @@ impl TickThread {
             scene: Scene::default(),
             replicator: Replicator::new(config.view),
             inbox: Inbox::default(),
-            inputs: vec![start],
+            inputs: first_inputs(start, quarantine),
             epoch,
             prev_hash: last.hash,
             period: Duration::from_secs(1) / u32::from(config.tick_hz),
@@ -190,6 +191,7 @@ impl TickThread {
     /// One tick. `false`: it was the last.
     fn tick(&mut self) -> bool {
         let started = Instant::now();
+        self.gauges.stepping.store(self.zone.tick() + 1, Ordering::Release);
         self.inbox.drain(self.entries.try_iter(), &mut self.inputs);
         let record = self.freeze();
         let told = self.zone.step(&self.inputs);
@@ -200,6 +202,7 @@ impl TickThread {
         let capture = self.cut.take().map(|cut| self.zone.capture(cut));
         self.guard.note_tick();
         self.gauges.tick.store(told.tick, Ordering::Release);
+        self.gauges.stepping.store(0, Ordering::Release);
         self.gauges.attached.store(
             u32::try_from(self.scene.sessions.len()).unwrap_or(u32::MAX),
             Ordering::Relaxed,
@@ -248,6 +251,14 @@ impl TickThread {
             }
         }
     }
+}
+
+/// An epoch begins with its `EpochStart`. Then the zone is told what to refuse, before anybody can send it again.
+fn first_inputs(start: Input, quarantine: &[(SessionId, u32)]) -> Vec<Input> {
+    let refusals = quarantine
+        .iter()
+        .map(|&(session, seq)| Input::Quarantine { session, seq });
+    std::iter::once(start).chain(refusals).collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
