@@ -27,6 +27,7 @@
 mod events;
 mod jitter;
 mod mirror;
+mod patience;
 mod pending;
 mod port;
 mod search;
@@ -43,6 +44,7 @@ pub use mirror::Mirror;
 pub use port::{Busy, ClientConfig, Command, ConnId, Failover, Notice};
 
 use jitter::SplitMix64;
+use patience::Patience;
 use pending::Pending;
 use search::{Cause, Search};
 use session::{Active, Standing};
@@ -56,6 +58,7 @@ pub struct Client {
     addrs: Vec<SocketAddr>,
     rng: SplitMix64,
     next_conn: u32,
+    patience: Patience,
     /// The connection that speaks for the session.
     active: Option<Active>,
     /// The search for another one.
@@ -96,6 +99,7 @@ impl Client {
             standing = Some(Standing::saved(zone.clone(), *session, *secret));
         }
         Self {
+            patience: Patience::new(config.silence_ms),
             config,
             credential,
             addrs,
@@ -268,6 +272,11 @@ impl Client {
         if let Some(active) = &mut self.active
             && active.conn == conn
         {
+            if active.silent {
+                self.patience.handle_false_alarm(now);
+            } else {
+                self.patience.handle_heard(now);
+            }
             (active.heard_at, active.silent) = (now, false);
         }
     }
@@ -275,7 +284,7 @@ impl Client {
     /// When the active connection's silence will be noticed.
     fn silence_at(&self) -> Option<Duration> {
         let active = self.active.filter(|active| !active.silent && self.leave_at.is_none())?;
-        Some(active.heard_at + ms(self.config.silence_ms))
+        Some(active.heard_at + self.patience.silence())
     }
 
     fn close(&mut self, conn: ConnId, code: RefusalCode) {

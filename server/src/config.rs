@@ -10,7 +10,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::durability::gate::Durability;
+use crate::ingress::address::AddressLimits;
 use crate::interest::Reach;
+use crate::limits::{ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S};
 use crate::ownership::lease::LeaseConfig;
 
 /// The defaults, which are also the documentation of every key.
@@ -59,6 +61,8 @@ pub struct Config {
     pub view_radius_cm: i32,
     /// Until then a connection must have logged in.
     pub login_deadline: Duration,
+    /// What one network address may have.
+    pub address: AddressLimits,
 }
 
 /// Where state store and authority are.
@@ -225,16 +229,7 @@ impl RawConfig {
         )?;
         let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=VIEW_RADIUS_M_MAX, "1 to 327 m")?;
         let tick_hz = u16::try_from(hz).expect("at most 128");
-        let lease = LeaseConfig::new(ttl_ms, tick_hz);
-        let period = Duration::from_secs(1) / u32::from(tick_hz);
-        if lease.margin + 2 * lease.renew_every > lease.ttl || lease.tick_stall < 2 * period {
-            let must = "long enough for two renewals and several ticks";
-            return Err(ConfigError::Range {
-                key: "lease.ttl_ms",
-                must,
-                is: ttl_ms.to_string(),
-            });
-        }
+        let lease = lease(ttl_ms, tick_hz)?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         Ok(Config {
             listen: raw.shard.listen,
@@ -264,8 +259,46 @@ impl RawConfig {
                 100..=60_000,
                 "100 to 60,000 ms",
             )?),
+            address: address_limits(&raw.login)?,
         })
     }
+}
+
+fn lease(ttl_ms: u64, tick_hz: u16) -> Result<LeaseConfig, ConfigError> {
+    let lease = LeaseConfig::new(ttl_ms, tick_hz);
+    let period = Duration::from_secs(1) / u32::from(tick_hz);
+    if lease.margin + 2 * lease.renew_every > lease.ttl || lease.tick_stall < 2 * period {
+        let must = "long enough for two renewals and several ticks";
+        return Err(ConfigError::Range {
+            key: "lease.ttl_ms",
+            must,
+            is: ttl_ms.to_string(),
+        });
+    }
+    Ok(lease)
+}
+
+fn address_limits(raw: &LoginSection) -> Result<AddressLimits, ConfigError> {
+    let per_s = in_range(
+        "login.address_attempts_per_s",
+        raw.address_attempts_per_s,
+        1..=100_000,
+        "1 to 100,000 a second",
+    )?;
+    let connections = in_range(
+        "login.address_connections_max",
+        raw.address_connections_max,
+        1..=100_000,
+        "1 to 100,000",
+    )?;
+    let per_s = u32::try_from(per_s).expect("at most 100,000");
+    Ok(AddressLimits {
+        attempts_per_s: per_s,
+        // Ten seconds' worth, as by default.
+        attempts_burst: per_s * (ADDRESS_ATTEMPTS_BURST / ADDRESS_ATTEMPTS_PER_S),
+        connections_max: connections as usize,
+        ..AddressLimits::default()
+    })
 }
 
 fn store(raw: StoreSection) -> Result<StoreConfig, ConfigError> {
@@ -366,101 +399,9 @@ struct ViewSection {
 #[derive(Deserialize)]
 struct LoginSection {
     deadline_ms: u64,
+    address_attempts_per_s: u64,
+    address_connections_max: u64,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_file_resolves() {
-        let config = RawConfig::default().resolve().unwrap();
-        assert_eq!(config.tick_hz, 20);
-        assert_eq!(config.delta_ticks, 40, "2,000 ms at 20 Hz");
-        assert!(config.zones.is_empty(), "a shard without --zone is a spare");
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_and_the_nearest_named() {
-        let error = RawConfig::default().with_text("[lease]\nttl = 3").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown configuration key `lease.ttl`; did you mean `lease.ttl_ms`?"
-        );
-    }
-
-    #[test]
-    fn an_unknown_section_is_refused() {
-        assert!(matches!(
-            RawConfig::default().with_text("[leese]\nttl_ms = 3000").unwrap_err(),
-            ConfigError::UnknownKey { key, nearest: Some(nearest) } if key == "leese.ttl_ms" && nearest == "lease.ttl_ms"
-        ));
-    }
-
-    #[test]
-    fn a_key_outside_any_section_is_refused() {
-        assert!(matches!(
-            RawConfig::default().with_text("ttl_ms = 3000"),
-            Err(ConfigError::UnknownKey { .. })
-        ));
-    }
-
-    #[test]
-    fn later_layers_win() {
-        let env = [
-            ("EVERHOLD_LEASE_TTL_MS".to_owned(), "1000".to_owned()),
-            ("HOME".to_owned(), "/".to_owned()),
-        ];
-        let mut raw = RawConfig::default()
-            .with_text("[lease]\nttl_ms = 2000\n[tick]\nhz = 30")
-            .unwrap();
-        raw = raw.with_env(env.into_iter()).unwrap();
-        raw.set_text("shard", "zones", "meadow,forest").unwrap();
-        let config = raw.resolve().unwrap();
-        assert_eq!(
-            (config.lease.ttl, config.tick_hz, config.zones.len()),
-            (Duration::from_secs(1), 30, 2)
-        );
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_refused_by_name() {
-        let error = RawConfig::default()
-            .with_text("[tick]\nhz = 0")
-            .unwrap()
-            .resolve()
-            .unwrap_err();
-        assert_eq!(error.to_string(), "`tick.hz` must be 1 to 128 ticks per second, not 0");
-    }
-
-    #[test]
-    fn a_lease_that_leaves_no_time_for_ticks_is_refused() {
-        let raw = RawConfig::default()
-            .with_text("[tick]\nhz = 1\n[lease]\nttl_ms = 2000")
-            .unwrap();
-        let error = raw.resolve().unwrap_err();
-        assert!(
-            error.to_string().starts_with("`lease.ttl_ms` must be long enough"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn text_sets_a_switch_or_is_refused_by_name() {
-        let set =
-            |text: &str| RawConfig::default().with_env([("EVERHOLD_SHARD_GUARDIAN".into(), text.into())].into_iter());
-        assert!(!set("false").unwrap().resolve().unwrap().guardian);
-        assert_eq!(
-            set("off").unwrap_err().to_string(),
-            "`shard.guardian` must be true or false, not \"off\""
-        );
-    }
-
-    #[test]
-    fn text_for_a_number_is_refused_by_name() {
-        let error = RawConfig::default()
-            .with_env([("EVERHOLD_TICK_HZ".into(), "fast".into())].into_iter())
-            .unwrap_err();
-        assert_eq!(error.to_string(), "`tick.hz` must be a whole number, not \"fast\"");
-    }
-}
+mod tests;

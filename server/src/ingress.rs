@@ -2,9 +2,11 @@
 
 pub mod input;
 pub mod rate;
+pub mod address;
 pub mod login;
 pub mod inbox;
 
+pub use address::{AddressLimits, AddressVerdict, Addresses};
 pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};
 pub use login::Login;

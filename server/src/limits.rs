@@ -32,6 +32,17 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 pub const HALF_OPEN_MAX: usize = 1_024;
 /// Half-open connections above which a stranger must first show, by a Retry, that its address is its own.
 pub const HALF_OPEN_UNVALIDATED_MAX: usize = 128;
+/// Connection attempts per second from one address (an IPv6 /64): a network of many players behind one address is served, one host that
+/// does nothing but shake hands gets a fiftieth of a core at most.
+pub const ADDRESS_ATTEMPTS_PER_S: u32 = 50;
+/// Attempts of one address at once: five hundred players of one network come back after a failover.
+pub const ADDRESS_ATTEMPTS_BURST: u32 = 500;
+/// Connections of one address at the same time: a tenth of what the server has.
+pub const ADDRESS_CONNECTIONS_MAX: usize = 1_000;
+/// Addresses that are remembered, about 128 bytes each: 8 MiB.
+pub const ADDRESSES_MAX: usize = 65_536;
+/// Of these, those that have proven nothing: forged ones must not push out true ones.
+pub const ADDRESSES_UNVALIDATED_MAX: usize = ADDRESSES_MAX / 2;
 /// First packet to verified `Hello`, ms: ten round trips of a bad link. An idle time-out alone would let a handshake drip for ever.
 pub const LOGIN_MS_MAX: u64 = 3_000;
 /// Silence of a peer after which its connection is gone, ms. Players send 20 times a second; parked clients keep alive.
@@ -68,6 +79,7 @@ pub const CLOSE_MS_MAX: u64 = 500;
 pub const CONN_EVENTS_MAX: usize = 4_096;
 
 const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
+const _: () = assert!(ADDRESS_CONNECTIONS_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);
 const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);

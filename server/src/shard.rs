@@ -347,6 +347,7 @@ fn transport_config(config: &Config) -> TransportConfig {
             connections_max: config.connections_max,
             ..AdmissionLimits::default()
         },
+        address: config.address,
         login_deadline: config.login_deadline,
         ..TransportConfig::new(config.listen, config.tick_hz)
     }

@@ -11,7 +11,7 @@ use crate::snapshot::SnapshotHeader;
 /// Times, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
-    /// Nothing heard for so long is silence: the client parks at another shard.
+    /// Nothing heard for so long is silence: the client parks at another shard. False alarms lengthen it for a while.
     pub silence_ms: u64,
     /// After so long, jittered by half, without an answer it parks at a second one.
     pub park_second_ms: u64,

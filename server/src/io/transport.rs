@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::keys::{Keys, KeysError};
+use crate::ingress::address::{AddressLimits, Addresses};
 use crate::ingress::{AttachToken, Login};
 use crate::limits::{
     CLOSE_MS_MAX, CONTROL_MESSAGES_PER_S, IDLE_MS_MAX, LOGIN_MS_MAX, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
@@ -46,6 +47,8 @@ pub struct TransportConfig {
     pub listen: SocketAddr,
     /// How many connections.
     pub admission: AdmissionLimits,
+    /// How many of them from one address.
+    pub address: AddressLimits,
     /// First packet to verified `Hello`.
     pub login_deadline: Duration,
     /// Silence after which a connection is gone.
@@ -67,6 +70,7 @@ impl TransportConfig {
         Self {
             listen,
             admission: AdmissionLimits::default(),
+            address: AddressLimits::default(),
             login_deadline: Duration::from_millis(LOGIN_MS_MAX),
             idle_timeout: Duration::from_millis(IDLE_MS_MAX),
             datagrams_per_s: 2 * u32::from(tick_hz) + 10,
@@ -142,6 +146,7 @@ impl Transport {
         let counters = Arc::new(TransportCounters::default());
         let stopping = Arc::new(Mutex::new(None));
         let served = reader::Served {
+            addresses: Mutex::new(Addresses::new(config.address)),
             config,
             ticket_key: *keys.ticket_verifying_key(),
             events,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use everhold::ingress::address::AddressLimits;
 use everhold::io::transport::{AdmissionLimits, TransportConfig};
 use everhold_protocol::{ClientMessage, RefusalCode, ServerMessage};
 use quinn::{ConnectionError, VarInt};
@@ -53,6 +54,54 @@ async fn stranger_in_a_crowd_comes_in_after_a_retry() {
     server.player().await.exchange().await;
     assert_eq!(server.counters.attempts_retried.count(), 1);
     assert_eq!(server.counters.attempts.count(), 2, "the second time with the token");
+}
+
+/// Limits that hold for this host, too, where all players of a test come from.
+fn limiting(address: AddressLimits) -> Server {
+    Server::with(TransportConfig {
+        address: AddressLimits {
+            exempt_loopback: false,
+            ..address
+        },
+        ..config()
+    })
+}
+
+#[tokio::test]
+async fn address_that_asks_often_must_prove_itself_and_is_refused_in_the_end() {
+    let server = limiting(AddressLimits {
+        attempts_per_s: 1,
+        attempts_burst: 1,
+        ..AddressLimits::default()
+    });
+    let mut first = server.bystander().await;
+    let mut second = server.bystander().await;
+    assert_eq!(
+        server.counters.attempts_retried.count(),
+        1,
+        "the second had to show its address"
+    );
+    let refused = server.dial().await.err();
+    assert!(
+        matches!(refused, Some(ConnectionError::ConnectionClosed(_))),
+        "{refused:?}"
+    );
+    assert_eq!(server.counters.attempts_over_rate.count(), 1);
+    first.exchange().await;
+    second.exchange().await;
+}
+
+#[tokio::test]
+async fn address_with_all_its_connections_gets_another_when_one_ends() {
+    let server = limiting(AddressLimits {
+        connections_max: 1,
+        ..AddressLimits::default()
+    });
+    let first = server.bystander().await;
+    assert!(server.dial().await.is_err(), "it has one");
+    drop(first);
+    until(|| server.counters.connections.now() == 0).await;
+    server.bystander().await.exchange().await;
 }
 
 #[tokio::test]

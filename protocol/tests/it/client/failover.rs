@@ -46,6 +46,17 @@ fn player_asks_those_whom_its_owner_named_last() {
 }
 
 #[test]
+fn false_alarm_makes_the_client_wait_longer_the_next_time() {
+    let (mut script, old, _) = Script::parked();
+    script.snapshot(old, header(1, 101));
+    script.take_notices();
+    script.advance(499);
+    assert!(script.wants_no_connection(), "it was wrong after 250 ms");
+    script.advance(1);
+    script.connect();
+}
+
+#[test]
 fn parked_connection_shows_the_secret_and_the_highest_epoch() {
     let (script, _, [(first, _), (second, _)]) = Script::parked();
     assert!(is_resume(&script.hello(first), 1, 1) && is_resume(&script.hello(second), 1, 1));
@@ -95,10 +106,10 @@ fn old_owner_that_speaks_again_keeps_the_session() {
     assert!(matches!(script.take_notices()[..], [Notice::Snapshot { .. }]));
     script.control(first, Attach::epoch(2).message());
     assert_eq!(script.client.mirror().epoch, 1, "a closed connection is not heard");
-    script.advance(250);
+    script.advance(500);
     assert!(
         script.notices.contains(&Notice::Silent),
-        "and its next silence is noticed"
+        "and its next silence is noticed, if a little later"
     );
 }
 

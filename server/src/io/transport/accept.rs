@@ -8,6 +8,7 @@ use quinn::{Endpoint, Incoming};
 use super::admission::{Admission, Standing};
 use super::counters::GaugeGuard;
 use super::reader::{self, Served};
+use crate::ingress::address::AddressVerdict;
 
 /// What a connection is counted in.
 #[derive(Debug)]
@@ -35,7 +36,24 @@ fn admit(incoming: Incoming, served: &Arc<Served>, stopping: Option<RefusalCode>
         validated: incoming.remote_address_validated(),
         stopping,
     };
-    let turn_away = match served.config.admission.admit(standing) {
+    let ip = incoming.remote_address().ip();
+    let is_validated = standing.validated;
+    // The whole server's limits first: while they refuse, nobody's allowance is used up.
+    let admission = match served.config.admission.admit(standing) {
+        Admission::Serve => {
+            let now = served.started.elapsed();
+            match served.addresses().judge(ip, is_validated, now) {
+                AddressVerdict::Take => Admission::Serve,
+                AddressVerdict::Validate => Admission::Retry,
+                AddressVerdict::Refuse => {
+                    counters.attempts_over_rate.bump();
+                    return incoming.refuse();
+                }
+            }
+        }
+        other => other,
+    };
+    let turn_away = match admission {
         Admission::Serve => None,
         Admission::TurnAway(code) => Some(code),
         Admission::Retry => {

@@ -69,6 +69,10 @@ pub struct TransportCounters {
     pub attempts_retried: Counter,
     /// Attempts refused without a word, because too many were half-open.
     pub attempts_refused: Counter,
+    /// Attempts refused without a word, because their address asks too often or has all its connections.
+    pub attempts_over_rate: Counter,
+    /// Connections turned away after the handshake, because their address has as many as it may.
+    pub connections_over_address: Counter,
     /// Handshakes that failed: another ALPN or TLS version, or the peer went away.
     pub handshakes_failed: Counter,
     /// Handshakes that were not finished within the login deadline.

@@ -1,6 +1,7 @@
 //! The task that reads a connection: the handshake and `Hello` under one deadline, then datagrams and control messages until it is over.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::conn::Conn;
 use super::counters::TransportCounters;
 use super::writer::write_control;
 use super::{ConnEvent, TransportConfig};
+use crate::ingress::address::Addresses;
 use crate::ingress::rate::{RateGuard, TokenBucket, Verdict};
 use crate::ingress::{InboxEntry, Login, login};
 use crate::limits::DATAGRAMS_MALFORMED_MAX;
@@ -30,8 +32,38 @@ pub(super) struct Served {
     pub(super) ticket_key: VerifyingKey,
     pub(super) events: mpsc::Sender<ConnEvent>,
     pub(super) counters: Arc<TransportCounters>,
+    pub(super) addresses: Mutex<Addresses>,
     /// The origin of this transport's time.
     pub(super) started: Instant,
+}
+
+impl Served {
+    /// Never held over anything that waits.
+    pub(super) fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        // Each entry is whole after each change, so a panic while it was held cannot have left half of one.
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the connections of an address, until dropped.
+struct AddressPlace {
+    served: Arc<Served>,
+    ip: IpAddr,
+}
+
+impl AddressPlace {
+    /// `None`: the address has as many as it may.
+    fn take(served: &Arc<Served>, ip: IpAddr) -> Option<Self> {
+        let served = Arc::clone(served);
+        let taken = served.addresses().connect(ip, served.started.elapsed());
+        taken.then_some(Self { served, ip })
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        self.served.addresses().disconnect(self.ip);
+    }
 }
 
 /// A no with its reason.
@@ -41,6 +73,13 @@ type Refusal = (RefusalCode, String);
 pub(super) async fn serve(connecting: Connecting, served: Arc<Served>, slots: Slots, turn_away: Option<RefusalCode>) {
     let deadline = Instant::now() + served.config.login_deadline;
     let Some(quic) = shake_hands(connecting, &served, deadline).await else {
+        return;
+    };
+    // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
+    let Some(_place) = AddressPlace::take(&served, quic.remote_address().ip()) else {
+        served.counters.connections_over_address.bump();
+        let code = RefusalCode::Full;
+        quic.close(code.code().into(), b"too many connections from this address");
         return;
     };
     let (conn, outgoing) = Conn::new(quic.clone(), served.counters.clone());

@@ -1,0 +1,94 @@
+//! What a configuration takes, and how it says no.
+
+use super::*;
+
+#[test]
+fn the_default_file_resolves() {
+    let config = RawConfig::default().resolve().unwrap();
+    assert_eq!(config.tick_hz, 20);
+    assert_eq!(config.delta_ticks, 40, "2,000 ms at 20 Hz");
+    assert!(config.zones.is_empty(), "a shard without --zone is a spare");
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_nearest_named() {
+    let error = RawConfig::default().with_text("[lease]\nttl = 3").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown configuration key `lease.ttl`; did you mean `lease.ttl_ms`?"
+    );
+}
+
+#[test]
+fn an_unknown_section_is_refused() {
+    assert!(matches!(
+        RawConfig::default().with_text("[leese]\nttl_ms = 3000").unwrap_err(),
+        ConfigError::UnknownKey { key, nearest: Some(nearest) } if key == "leese.ttl_ms" && nearest == "lease.ttl_ms"
+    ));
+}
+
+#[test]
+fn a_key_outside_any_section_is_refused() {
+    assert!(matches!(
+        RawConfig::default().with_text("ttl_ms = 3000"),
+        Err(ConfigError::UnknownKey { .. })
+    ));
+}
+
+#[test]
+fn later_layers_win() {
+    let env = [
+        ("EVERHOLD_LEASE_TTL_MS".to_owned(), "1000".to_owned()),
+        ("HOME".to_owned(), "/".to_owned()),
+    ];
+    let mut raw = RawConfig::default()
+        .with_text("[lease]\nttl_ms = 2000\n[tick]\nhz = 30")
+        .unwrap();
+    raw = raw.with_env(env.into_iter()).unwrap();
+    raw.set_text("shard", "zones", "meadow,forest").unwrap();
+    let config = raw.resolve().unwrap();
+    assert_eq!(
+        (config.lease.ttl, config.tick_hz, config.zones.len()),
+        (Duration::from_secs(1), 30, 2)
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_by_name() {
+    let error = RawConfig::default()
+        .with_text("[tick]\nhz = 0")
+        .unwrap()
+        .resolve()
+        .unwrap_err();
+    assert_eq!(error.to_string(), "`tick.hz` must be 1 to 128 ticks per second, not 0");
+}
+
+#[test]
+fn a_lease_that_leaves_no_time_for_ticks_is_refused() {
+    let raw = RawConfig::default()
+        .with_text("[tick]\nhz = 1\n[lease]\nttl_ms = 2000")
+        .unwrap();
+    let error = raw.resolve().unwrap_err();
+    assert!(
+        error.to_string().starts_with("`lease.ttl_ms` must be long enough"),
+        "{error}"
+    );
+}
+
+#[test]
+fn text_sets_a_switch_or_is_refused_by_name() {
+    let set = |text: &str| RawConfig::default().with_env([("EVERHOLD_SHARD_GUARDIAN".into(), text.into())].into_iter());
+    assert!(!set("false").unwrap().resolve().unwrap().guardian);
+    assert_eq!(
+        set("off").unwrap_err().to_string(),
+        "`shard.guardian` must be true or false, not \"off\""
+    );
+}
+
+#[test]
+fn text_for_a_number_is_refused_by_name() {
+    let error = RawConfig::default()
+        .with_env([("EVERHOLD_TICK_HZ".into(), "fast".into())].into_iter())
+        .unwrap_err();
+    assert_eq!(error.to_string(), "`tick.hz` must be a whole number, not \"fast\"");
+}
