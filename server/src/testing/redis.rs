@@ -1,6 +1,7 @@
 //! A real Redis for tests: a process of its own on a free loopback port, which can be stopped, woken, killed, and started again.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ pub enum Persistence {
 pub struct RedisServer {
     child: Child,
     addr: SocketAddr,
-    persistence: Persistence,
+    args: Vec<String>,
     directory: TempDir,
 }
 
@@ -35,16 +36,44 @@ impl RedisServer {
     /// If `redis-server` is not installed, or does not start.
     #[must_use]
     pub fn start(persistence: Persistence) -> Self {
+        let append_only = match persistence {
+            Persistence::None => "no",
+            Persistence::Aof => "yes",
+        };
+        Self::start_with(&["--appendonly", append_only])
+    }
+
+    /// Starts one with these arguments: a file of its configuration may be the first. Address and directory are not theirs to choose.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed, or does not start.
+    #[must_use]
+    pub fn start_with(args: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let addr = free_addr();
-        let child = spawn(addr, persistence, directory.path());
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let child = spawn(addr, &args, directory.path());
         let mut server = Self {
             child,
             addr,
-            persistence,
+            args,
             directory,
         };
         server.wait_until_up();
+        server
+    }
+
+    /// Starts a Cluster of one node, which has all slots.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed, is older than 7.0, or does not start.
+    #[must_use]
+    pub fn start_cluster() -> Self {
+        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+        assert_eq!(server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+        server.wait_until("the cluster is up", |server| {
+            server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
         server
     }
 
@@ -52,6 +81,12 @@ impl RedisServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Sends it a signal: SIGSTOP and SIGCONT.
@@ -77,7 +112,7 @@ impl RedisServer {
     /// # Panics
     /// If it does not start.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.addr, self.persistence, self.directory.path());
+        self.child = spawn(self.addr, &self.args, self.directory.path());
         self.wait_until_up();
     }
 
@@ -94,6 +129,18 @@ impl RedisServer {
             .expect("redis-cli is installed with redis-server");
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Waits until it looks so.
+    ///
+    /// # Panics
+    /// If it does not for long.
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + START_MAX;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "not within {START_MAX:?}: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn wait_until_up(&mut self) {
@@ -121,16 +168,17 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(addr: SocketAddr, persistence: Persistence, directory: &std::path::Path) -> Child {
-    let append_only = match persistence {
-        Persistence::None => "no",
-        Persistence::Aof => "yes",
-    };
+fn spawn(addr: SocketAddr, args: &[String], directory: &Path) -> Child {
+    assert!(
+        Command::new("redis-server").arg("--version").output().is_ok(),
+        "redis-server is missing: `make redis`, or install the package redis-server"
+    );
     // If the test is killed, nobody drops anything: the kernel ends the server then.
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "redis-server"])
+        .args(args)
         .args(["--bind", &addr.ip().to_string(), "--port", &addr.port().to_string()])
-        .args(["--save", "", "--appendonly", append_only, "--daemonize", "no"])
+        .args(["--save", "", "--daemonize", "no"])
         .arg("--dir")
         .arg(directory)
         .stdin(Stdio::null())

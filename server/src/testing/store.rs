@@ -18,6 +18,7 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     unknown_zone_has_no_summary_and_takes_no_write(&a).await;
     first_fence_makes_an_empty_data_set(&a).await;
     lower_epoch_and_other_nonce_are_fenced(&a, &b).await;
+    nonces_that_differ_in_their_last_bit_are_told_apart(&a).await;
     higher_epoch_raises_the_fence_with_any_write(&a, &b).await;
     zones_are_independent(&a).await;
     quarantine_is_kept_and_fenced(&a, &b).await;
@@ -83,6 +84,18 @@ async fn lower_epoch_and_other_nonce_are_fenced(a: &impl StateStore, b: &impl St
     assert_fenced(a.fence(&zone, grant(2, 999)).await, 2);
     let data = b.read_zone(&zone).await.expect("readable");
     assert_eq!(data, ZoneData::default(), "a fenced write leaves nothing behind");
+}
+
+/// A nonce has more bits than a double holds exactly.
+async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl StateStore) {
+    for (name, nonce) in [("last-bit", 1 << 53), ("last-bit-of-all", u64::MAX - 1)] {
+        let zone = zone(name);
+        store.fence(&zone, grant(1, nonce)).await.expect("a new zone");
+        assert_fenced(store.fence(&zone, grant(1, nonce + 1)).await, 1);
+        let records = History::new(1).records_to(1);
+        assert_fenced(store.append(&zone, grant(1, nonce + 1), &records).await, 1);
+        store.fence(&zone, grant(1, nonce)).await.expect("it is the owner");
+    }
 }
 
 async fn higher_epoch_raises_the_fence_with_any_write(a: &impl StateStore, b: &impl StateStore) {

@@ -11,6 +11,7 @@ use crate::ownership::Grant;
 
 pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
     body_of_several_parts_is_read_back_whole(a, b).await;
+    large_zone_is_read_back_whole(a, b).await;
     parts_without_a_head_are_no_checkpoint(a).await;
     head_without_its_parts_is_refused(a).await;
     deltas_are_read_in_order_with_the_records_after_them(a, b).await;
@@ -51,6 +52,20 @@ async fn body_of_several_parts_is_read_back_whole(a: &impl StateStore, b: &impl 
         .expect("written");
     let data = b.read_zone(&zone).await.expect("readable");
     assert_eq!((data.chain.len(), data.chain[0].head), (1, head));
+    assert!(data.chain[0].body == body, "the bytes that were written");
+    assert_eq!(data.records, records[4..]);
+}
+
+/// More parts and records than a store reads at once.
+async fn large_zone_is_read_back_whole(a: &impl StateStore, b: &impl StateStore) {
+    let (zone, held, mut history, mut records) = zone_of_ten(a, "large").await;
+    records.extend(history.records_to(300));
+    a.append(&zone, held, &records[10..]).await.expect("appended");
+    let body = body(40 * PART_BYTES_MAX + 1, 1);
+    put_checkpoint(a, &zone, held, at(&records, 4), BASE, &body)
+        .await
+        .expect("written");
+    let data = b.read_zone(&zone).await.expect("readable");
     assert!(data.chain[0].body == body, "the bytes that were written");
     assert_eq!(data.records, records[4..]);
 }

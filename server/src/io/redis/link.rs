@@ -258,3 +258,6 @@ pub(super) fn builder(config: Config, timeout: Duration) -> Builder {
         });
     builder
 }
+
+#[cfg(test)]
+mod tests;

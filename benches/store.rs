@@ -1,0 +1,88 @@
+//! What a tick waits for before anybody may see it: one record appended, by every state store, on the same machine in the same run. Redis
+//! is a process of its own on loopback, with its append-only file.
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use everhold::durability::store::{AppendAnswer, RecordHash, StateStore, StoredRecord};
+use everhold::io::redis::{RedisStore, RedisTarget};
+use everhold::io::sqlite::SqliteStore;
+use everhold::ownership::Grant;
+use everhold::testing::grant;
+use everhold::testing::redis::{Persistence, RedisServer};
+use everhold_benches::brief;
+use everhold_protocol::{Tick, ZoneName};
+use tokio::runtime::Runtime;
+
+/// Bodies, bytes: a tick in which nobody did anything, a hundred players, and ten thousand.
+const BODY_BYTES: [usize; 3] = [4, 1_000, 20_000];
+
+const HELD: Grant = grant(1, 1);
+
+/// A zone and where its journal ends.
+struct Zone {
+    name: ZoneName,
+    tick: Tick,
+    body: Bytes,
+}
+
+impl Zone {
+    async fn new(store: &impl StateStore, bytes: usize) -> Self {
+        let name: ZoneName = format!("bench-{bytes}").parse().expect("a zone's name");
+        store.fence(&name, HELD).await.expect("a new zone");
+        Self {
+            name,
+            tick: 0,
+            body: Bytes::from(vec![0x5a; bytes]),
+        }
+    }
+
+    /// A store compares hashes and never computes one: a tick's number will do.
+    fn next(&mut self) -> [StoredRecord; 1] {
+        let hash = |tick: Tick| {
+            let mut hash = RecordHash::GENESIS;
+            hash.0[..8].copy_from_slice(&tick.to_le_bytes());
+            hash
+        };
+        self.tick += 1;
+        [StoredRecord {
+            tick: self.tick,
+            prev_hash: hash(self.tick - 1),
+            hash: hash(self.tick),
+            body: self.body.clone(),
+        }]
+    }
+}
+
+fn append(criterion: &mut Criterion, runtime: &Runtime, store: &impl StateStore, name: &str) {
+    let mut group = criterion.benchmark_group("append");
+    for bytes in BODY_BYTES {
+        let mut zone = runtime.block_on(Zone::new(store, bytes));
+        let zone_name = zone.name.clone();
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("{name}_{bytes}"), |bencher| {
+            bencher.iter_batched(
+                || zone.next(),
+                |record| {
+                    let answer = runtime.block_on(store.append(&zone_name, HELD, &record));
+                    assert_eq!(answer.expect("appended"), AppendAnswer::Ok);
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn store(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let sqlite = SqliteStore::open(directory.path()).expect("a store");
+    append(criterion, &runtime, &sqlite, "sqlite");
+    let redis = RedisServer::start(Persistence::Aof);
+    let target = RedisTarget::new(&redis.url(), "bench").expect("a URL");
+    let store = runtime.block_on(RedisStore::open(&target)).expect("a store");
+    append(criterion, &runtime, &store, "redis");
+}
+
+criterion_group! { name = benches; config = brief(); targets = store }
+criterion_main!(benches);

@@ -1,0 +1,32 @@
+//! What only the inside of a link shows. The rest is tried from outside, on whole stores.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use crate::io::redis::RedisTarget;
+use crate::testing::redis::{Persistence, RedisServer};
+
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// Far above [`DEAD_AFTER`].
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn link_whose_client_has_given_up_is_built_anew() {
+    let redis = RedisServer::start(Persistence::None);
+    let config = RedisTarget::new(&redis.url(), "test").unwrap().config;
+    let thread = Arc::new(Thread::start("test").unwrap());
+    let link = Link::open(thread, "test", config, ANSWER_MAX).await.unwrap();
+    let client = || link.shared.connection.read().unwrap().client.clone();
+    let dead = client();
+    // A client that was told to quit never connects again by itself.
+    dead.quit().await.unwrap();
+    let ask = async || link.command("PING", ClusterHash::Random, Vec::new()).await;
+    assert!(ask().await.is_err(), "nobody is there");
+    let until_answered = async {
+        while ask().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answered = tokio::time::timeout(PATIENCE, until_answered).await;
+    answered.expect("somebody looks after it");
+    assert_ne!(client().id(), dead.id());
+}

@@ -1,0 +1,136 @@
+//! What is refused at the start, and in which words. No password is ever among them.
+
+use everhold::durability::store::{AppendAnswer, StateStore};
+use everhold::io::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
+use everhold::ownership::Authority;
+use everhold::testing::redis::{Persistence, RedisServer};
+use everhold::testing::{History, grant};
+
+use crate::{ANSWER_MAX, claimed, target, zone};
+
+const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/config/redis.conf");
+
+#[tokio::test]
+async fn redis_that_may_evict_is_refused_with_the_command_that_mends_it() {
+    let redis = RedisServer::start(Persistence::None);
+    assert_eq!(
+        redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]),
+        "OK"
+    );
+    let Err(error) = RedisStore::open(&target(&redis.url())).await else {
+        panic!("it opened")
+    };
+    assert!(matches!(error, RedisError::Evicts(_)), "{error}");
+    let message = error.to_string();
+    let mend = message
+        .split('`')
+        .find_map(|part| part.strip_prefix("redis-cli "))
+        .unwrap();
+    let words: Vec<&str> = mend.split(' ').collect();
+    assert_eq!(redis.command(&words), "OK", "{mend}");
+    RedisStore::open(&target(&redis.url())).await.unwrap();
+}
+
+#[tokio::test]
+async fn url_that_cannot_be_used_is_refused_without_its_password() {
+    for url in [
+        "postgres://shard:s3cret@127.0.0.1/",
+        "redis://shard:s3cret@127.0.0.1:port",
+        "redis://shard:s3cret@127.0.0.1:99999",
+        "shard:s3cret@127.0.0.1",
+        "redis-sentinel://shard:s3cret@127.0.0.1:26379",
+        "s3cret",
+        "",
+    ] {
+        let Err(error) = RedisTarget::new(url, "test") else {
+            panic!("{url} was taken")
+        };
+        let message = format!("{error} {error:?}");
+        assert!(!message.contains("s3cret"), "{message}");
+        assert!(message.contains("redis-sentinel://"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn redis_that_refuses_the_password_is_an_error_at_once_and_without_it() {
+    let redis = RedisServer::start(Persistence::None);
+    assert_eq!(redis.command(&["CONFIG", "SET", "requirepass", "right"]), "OK");
+    let url = redis.url().replace("redis://", "redis://:s3cret@");
+    let Err(error) = RedisStore::open(&target(&url)).await else {
+        panic!("it opened")
+    };
+    let message = format!("{error} {error:?}");
+    assert!(
+        matches!(error, RedisError::Connect(_)) && !message.contains("s3cret"),
+        "{message}"
+    );
+    assert!(RedisAuthority::open(&target(&url), ANSWER_MAX).await.is_err());
+}
+
+#[tokio::test]
+async fn redis_that_is_not_there_is_an_error_at_once() {
+    let mut redis = RedisServer::start(Persistence::None);
+    let url = redis.url();
+    redis.kill();
+    let Err(error) = RedisStore::open(&target(&url)).await else {
+        panic!("it opened")
+    };
+    assert!(matches!(error, RedisError::Connect(_)), "{error}");
+}
+
+#[tokio::test]
+async fn two_worlds_share_one_redis_and_see_nothing_of_each_other() {
+    let redis = RedisServer::start(Persistence::None);
+    let one = RedisStore::open(&target(&redis.url())).await.unwrap();
+    let other = RedisTarget::new(&redis.url(), "other").unwrap();
+    let two = RedisStore::open(&other).await.unwrap();
+    one.fence(&zone(), grant(1, 1)).await.unwrap();
+    assert_eq!(two.summary(&zone()).await.unwrap(), None);
+    claimed(&RedisAuthority::open(&target(&redis.url()), ANSWER_MAX).await.unwrap()).await;
+    let leases = RedisAuthority::open(&other, ANSWER_MAX).await.unwrap().leases().await;
+    assert!(leases.unwrap().is_empty());
+}
+
+/// The profile that we recommend, and the user in it that may do no more than a shard does.
+#[tokio::test]
+async fn recommended_profile_and_its_user_are_enough_for_a_shard() {
+    let redis = RedisServer::start_with(&[PROFILE]);
+    let profile = std::fs::read_to_string(PROFILE).unwrap();
+    let user = profile
+        .lines()
+        .find_map(|line| line.strip_prefix("# user shard "))
+        .unwrap();
+    let mut words = vec!["ACL", "SETUSER", "shard"];
+    words.extend(user.split(' '));
+    assert_eq!(redis.command(&words), "OK");
+    let url = redis.url().replace("redis://", "redis://shard:PASSWORD@");
+    let target = RedisTarget::new(&url, "everhold").unwrap();
+    let (store, authority) = (
+        RedisStore::open(&target).await.unwrap(),
+        RedisAuthority::open(&target, ANSWER_MAX).await.unwrap(),
+    );
+    let held = claimed(&authority).await;
+    store.fence(&zone(), held).await.unwrap();
+    let answer = store.append(&zone(), held, &History::new(1).records_to(1)).await;
+    assert_eq!(answer.unwrap(), AppendAnswer::Ok);
+    authority.release(&zone(), held).await.unwrap();
+    let elsewhere = RedisTarget::new(&url, "other").unwrap();
+    let elsewhere = RedisStore::open(&elsewhere).await.unwrap();
+    assert!(
+        elsewhere.fence(&zone(), held).await.is_err(),
+        "these keys are not the user's"
+    );
+}
+
+/// Whoever may not ask for the policy is warned, and goes on.
+#[tokio::test]
+async fn user_who_may_not_read_the_configuration_is_let_in() {
+    let redis = RedisServer::start(Persistence::None);
+    let words = [
+        "ACL", "SETUSER", "shard", "on", ">secret", "~*", "&*", "+@all", "-config",
+    ];
+    assert_eq!(redis.command(&words), "OK");
+    let url = redis.url().replace("redis://", "redis://shard:secret@");
+    let store = RedisStore::open(&target(&url)).await.unwrap();
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+}
