@@ -18,3 +18,5 @@ mod redis;
 mod guardian;
 #[path = "shards/wedge.rs"]
 mod wedge;
+#[path = "shards/flood.rs"]
+mod flood;

@@ -1,0 +1,67 @@
+//! Garbage and handshakes that never finish, at a shard that serves two hundred players. They notice nothing.
+
+use client_sim::{Behavior, Control, SwarmConfig, SwarmReport};
+use everhold::io::keys;
+use everhold::testing::flood::{Flood, FloodRates};
+
+use crate::world::{World, all_zones};
+
+/// The flooder shares two cores with the server and the players: at these rates it takes about a quarter of one for itself.
+const RATES: FloodRates = FloodRates {
+    garbage_per_s: 20_000,
+    half_open_per_s: 500,
+};
+
+/// Quiet and flooded plays follow each other so often, so that a machine that changes its speed favours neither.
+const ROUNDS: usize = 2;
+
+fn play(world: &World, shard: usize) -> SwarmReport {
+    let swarm = SwarmConfig {
+        connect: vec![world.fleet.all[shard].addr],
+        players: 200,
+        seconds: 5.0,
+        zones: all_zones(),
+        behavior: Behavior::Trade,
+        keys: world.fleet.keys(),
+        ..SwarmConfig::default()
+    };
+    client_sim::run(swarm, &mut |_| Control::Continue).expect("the swarm runs")
+}
+
+fn assert_undisturbed(report: &SwarmReport) {
+    assert_eq!(report.errors, [] as [String; 0]);
+    assert_eq!((report.lost_acknowledged, report.duplicated), (0, 0));
+    assert!(
+        report.failovers.is_empty(),
+        "nobody lost sight of the owner: {:?}",
+        report.failovers
+    );
+    let attached: usize = report.zones.iter().map(|zone| zone.players).sum();
+    assert_eq!(attached, 200, "nobody was refused");
+}
+
+#[test]
+fn players_do_not_notice_a_flood_of_garbage_and_of_half_open_handshakes() {
+    let mut world = World::new();
+    let shard = world.shard(&all_zones());
+    let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let report = play(&world, shard);
+        assert_undisturbed(&report);
+        quiet.push(report.update_latency_ms.p99);
+
+        let client = keys::client_config(world.keys.certificate()).expect("a certificate");
+        let flood = Flood::start(world.fleet.all[shard].addr, RATES, client);
+        let report = play(&world, shard);
+        let sent = flood.sent();
+        drop(flood);
+        assert!(sent > 20_000, "the flood was one: {sent} packets");
+        assert_undisturbed(&report);
+        flooded.push(report.update_latency_ms.p99);
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    println!(
+        "update latency p99, ms: quiet {quiet:.1?}, flooded {flooded:.1?}, ratio {:.2}",
+        mean(&flooded) / mean(&quiet)
+    );
+}
