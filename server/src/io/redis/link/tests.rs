@@ -1,5 +1,4 @@
 //! What only the inside of a link shows. The rest is tried from outside, on whole stores.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
 use crate::io::redis::RedisTarget;
