@@ -76,6 +76,15 @@ impl Durations {
         }
     }
 
+    /// All of it: `(µs, how often)`, rising.
+    #[must_use]
+    pub fn buckets_us(&self) -> Vec<(u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded
+            .map(|step| (step.value_iterated_to(), step.count_at_value()))
+            .collect()
+    }
+
     /// How many in a hundred were longer than `duration`.
     #[must_use]
     pub fn percent_above(&self, duration: Duration) -> f64 {
@@ -123,6 +132,15 @@ mod tests {
             near(p50, 50.0) && near(p99, 99.0) && near(max, 100.0),
             "{p50} {p99} {max}"
         );
+    }
+
+    #[test]
+    fn buckets_hold_every_duration_in_rising_order() {
+        let durations: Durations = [3, 1, 3].map(ms).into_iter().collect();
+        let [(one, 1), (three, 2)] = durations.buckets_us()[..] else {
+            panic!("{:?}", durations.buckets_us())
+        };
+        assert!((1_000..1_002).contains(&one) && (3_000..3_004).contains(&three));
     }
 
     #[test]

@@ -61,7 +61,10 @@ pub struct SwarmReport {
     pub zones: Vec<ZonePlayers>,
     /// From the intended time of an intent to the first snapshot that covers it, failovers included.
     pub update_latency_ms: Percentiles,
-    /// The same, of intents that were given and covered under one owner.
+    /// The distribution that [`SwarmReport::update_latency_ms`] is asked of, `(µs, how often)`, rising: to be merged with those of other runs.
+    #[serde(skip)]
+    pub update_latency_us: Vec<(u64, u64)>,
+    /// As [`SwarmReport::update_latency_ms`], of intents that were given and covered under one owner.
     pub steady_latency_ms: Percentiles,
     /// Whole UDP datagrams from the servers.
     pub bytes_down_per_player_s: f64,

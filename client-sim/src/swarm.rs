@@ -314,6 +314,7 @@ impl Swarm {
             behavior: config.behavior,
             zones: zones.collect(),
             update_latency_ms: tally.update.percentiles(),
+            update_latency_us: tally.update.buckets_us(),
             steady_latency_ms: tally.steady.percentiles(),
             bytes_down_per_player_s: per_player_s(played.traffic.udp_bytes_in),
             bytes_up_per_player_s: per_player_s(played.traffic.udp_bytes_out),

@@ -1,5 +1,6 @@
 //! `everhold demo`: three zones on two shard processes and a spare, players over real QUIC, a `kill -9` or several, and a verdict.
 
+mod compare;
 mod display;
 mod kills;
 mod report;
@@ -13,6 +14,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
 use everhold_protocol::ZoneName;
+use serde::Serialize;
 
 use self::display::Display;
 use self::kills::{Killer, Schedule};
@@ -46,6 +48,9 @@ pub struct DemoArguments {
     /// Run the shards without their guardians: a death is noticed when the lease runs out.
     #[arg(long)]
     no_guardian: bool,
+    /// Kill nobody, play at `store` and at `async` in turn for `--seconds` each, and show both side by side.
+    #[arg(long, conflicts_with_all = ["durability", "kill", "kill_every"])]
+    compare: bool,
     /// What the players do.
     #[arg(long, default_value_t = Behavior::Trade)]
     behavior: Behavior,
@@ -77,69 +82,109 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         arguments.kill_every.is_finite() && arguments.kill_every >= 1.0,
         "--kill-every must be at least 1"
     );
-    let dir = tempfile::tempdir().context("make a directory for the demo's world")?;
-    let rules = RuleBook::default_world();
-    let zones: Vec<ZoneName> = rules.zones().cloned().collect();
     let mut display = Display::new();
-    display.say("starting two shards and a spare");
-    let mut fleet = Fleet::new(std::env::current_exe().context("find the own binary")?, dir.path());
-    let shard_arguments = shard_arguments(arguments);
-    let flags: Vec<&str> = shard_arguments.iter().map(String::as_str).collect();
-    let (first, second) = zones.split_at(zones.len().div_ceil(2));
-    for preferred in [first, second, &[]] {
-        fleet.start(preferred, &flags)?;
-    }
+    let passed = if arguments.compare {
+        let report = compare::run(arguments, &mut display)?;
+        display.finish_comparison(&report);
+        write_json(arguments, &report)?;
+        report.passed()
+    } else {
+        let report = run_once(arguments, &mut display)?;
+        display.finish(&report);
+        write_json(arguments, &report)?;
+        report.passed()
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
+/// One world, with the kills that were asked for.
+fn run_once(arguments: &DemoArguments, display: &mut Display) -> anyhow::Result<DemoReport> {
+    let schedule = match arguments.kill {
+        Kill::Never => Schedule::Never,
+        Kill::Once => Schedule::Once(arguments.seconds / 3.0),
+        Kill::Repeat => Schedule::Every(arguments.kill_every, arguments.seconds),
+    };
+    let durability = arguments.durability;
+    let mut killer = Killer::new(schedule, arguments.shard_arguments(durability));
+    let (swarm, fleet) = in_world(arguments, arguments.seconds, &mut killer, display)?;
+    let setting = Setting {
+        durability,
+        store: arguments.store_name(),
+        guardian: !arguments.no_guardian,
+    };
+    Ok(DemoReport::new(setting, &swarm, &fleet, (schedule, &killer.killed)))
+}
+
+fn write_json(arguments: &DemoArguments, report: &impl Serialize) -> anyhow::Result<()> {
+    let Some(path) = &arguments.json else { return Ok(()) };
+    let json = serde_json::to_vec_pretty(report).context("write the report as JSON")?;
+    std::fs::write(path, json).with_context(|| format!("write {}", path.display()))
+}
+
+/// Starts a world of its own, lets the players play in it for so many seconds, and leaves nothing of it behind, whatever happened.
+fn in_world(
+    arguments: &DemoArguments,
+    seconds: f64,
+    killer: &mut Killer,
+    display: &mut Display,
+) -> anyhow::Result<(SwarmReport, Fleet)> {
+    let dir = tempfile::tempdir().context("make a directory for the demo's world")?;
+    let fleet = Fleet::new(std::env::current_exe().context("find the own binary")?, dir.path());
+    let zones: Vec<ZoneName> = RuleBook::default_world().zones().cloned().collect();
     let swarm = SwarmConfig {
-        connect: fleet.all.iter().map(|p| p.addr).take(2).collect(),
         players: arguments.players as usize,
-        seconds: arguments.seconds,
+        seconds,
         zones: zones.clone(),
         behavior: arguments.behavior,
         keys: fleet.keys(),
         seed: arguments.seed,
         ..SwarmConfig::default()
     };
-    let schedule = match arguments.kill {
-        Kill::Never => Schedule::Never,
-        Kill::Once => Schedule::Once(arguments.seconds / 3.0),
-        Kill::Repeat => Schedule::Every(arguments.kill_every, arguments.seconds),
+    // After an error the fleet is dropped there, so nobody writes keys any more when they are removed here.
+    let played = play_on(fleet, swarm, killer, display);
+    let removed = match &arguments.store {
+        Some(url) => remove_world(url, &zones),
+        None => Ok(()),
     };
-    let mut killer = Killer::new(schedule, shard_arguments);
-    let report = play(swarm, &mut killer, &mut fleet, &mut display)?;
-    display.say("stopping the shards");
-    fleet.stop()?;
-    if let Some(url) = &arguments.store {
-        remove_world(url, &zones)?;
-    }
-    let setting = Setting {
-        durability: arguments.durability,
-        store: if arguments.store.is_some() { "redis" } else { "sqlite" },
-        guardian: !arguments.no_guardian,
-    };
-    let report = DemoReport::new(setting, &report, &fleet, (schedule, &killer.killed));
-    display.finish(&report);
-    if let Some(path) = &arguments.json {
-        let json = serde_json::to_vec_pretty(&report).context("write the report as JSON")?;
-        std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
-    }
-    Ok(if report.passed() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let played = played?;
+    removed.map(|()| played)
 }
 
-/// What every shard of the demo is started with.
-fn shard_arguments(arguments: &DemoArguments) -> Vec<String> {
-    let mut flags = vec!["--durability".to_owned(), arguments.durability.to_string()];
-    if let Some(url) = &arguments.store {
-        flags.extend(["--store".to_owned(), url.clone(), "--namespace".to_owned(), namespace()]);
+/// Two shards and a spare, from their start to their end in good order.
+fn play_on(
+    mut fleet: Fleet,
+    mut swarm: SwarmConfig,
+    killer: &mut Killer,
+    display: &mut Display,
+) -> anyhow::Result<(SwarmReport, Fleet)> {
+    display.say("starting two shards and a spare");
+    let (first, second) = swarm.zones.split_at(swarm.zones.len().div_ceil(2));
+    for preferred in [first, second, &[]] {
+        fleet.start(preferred, &killer.arguments())?;
     }
-    if arguments.no_guardian {
-        flags.push("--no-guardian".to_owned());
+    swarm.connect = fleet.all.iter().map(|p| p.addr).take(2).collect();
+    let report = play(swarm, killer, &mut fleet, display)?;
+    display.say("stopping the shards");
+    fleet.stop()?;
+    Ok((report, fleet))
+}
+
+impl DemoArguments {
+    /// What every shard of the demo is started with.
+    fn shard_arguments(&self, durability: Durability) -> Vec<String> {
+        let mut flags = vec!["--durability".to_owned(), durability.to_string()];
+        if let Some(url) = &self.store {
+            flags.extend(["--store".to_owned(), url.clone(), "--namespace".to_owned(), namespace()]);
+        }
+        if self.no_guardian {
+            flags.push("--no-guardian".to_owned());
+        }
+        flags
     }
-    flags
+
+    const fn store_name(&self) -> &'static str {
+        if self.store.is_some() { "redis" } else { "sqlite" }
+    }
 }
 
 /// A world of its own in a Redis that may have others.

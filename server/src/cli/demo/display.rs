@@ -7,6 +7,7 @@ use client_sim::meter::Percentiles;
 use client_sim::{Phase, Progress};
 use comfy_table::{Table, presets};
 
+use super::compare::CompareReport;
 use super::report::{DemoReport, GapReport};
 use crate::io::fleet::Fleet;
 
@@ -83,6 +84,27 @@ impl Display {
             "{}",
             if report.passed() {
                 "PASSED: everybody carried on, nothing was lost"
+            } else {
+                "FAILED"
+            }
+        );
+    }
+
+    /// Both levels, side by side.
+    #[expect(clippy::print_stdout, reason = "the table is the demo's result")]
+    pub(super) fn finish_comparison(&mut self, report: &CompareReport) {
+        self.erase();
+        println!("{}", levels_table(report));
+        if report.levels.iter().any(|level| !level.simulator_kept_up) {
+            println!("note: the players' simulator did not keep up; these figures are partly its own");
+        }
+        for error in &report.errors {
+            println!("error: {error}");
+        }
+        println!(
+            "{}",
+            if report.passed() {
+                "PASSED: nothing was lost at either level"
             } else {
                 "FAILED"
             }
@@ -222,5 +244,38 @@ fn verdict_table(report: &DemoReport) -> Table {
             "items expected / found".to_owned(),
             format!("{} / {}", report.items_expected, report.items_found),
         ]);
+    table
+}
+
+fn levels_table(report: &CompareReport) -> Table {
+    let mut table = table(&[
+        "output leaves at",
+        "update p50 ms",
+        "p99",
+        "append p50 ms",
+        "p99",
+        "appends",
+        "bytes/player/s down",
+    ]);
+    for level in &report.levels {
+        let decimals = |ms: f64| format!("{ms:.2}");
+        table.add_row([
+            level.durability.clone(),
+            decimals(level.update_latency_ms.p50),
+            decimals(level.update_latency_ms.p99),
+            decimals(level.append_ms.p50),
+            decimals(level.append_ms.p99),
+            level.appends.to_string(),
+            format!("{:.0}", level.bytes_down_per_player_s),
+        ]);
+    }
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+    table.add_row([
+        "store / async".to_owned(),
+        ratio(report.ratios.update_p50),
+        ratio(report.ratios.update_p99),
+        ratio(report.ratios.append_p50),
+        ratio(report.ratios.append_p99),
+    ]);
     table
 }

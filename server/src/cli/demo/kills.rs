@@ -81,12 +81,16 @@ impl Killer {
         }
     }
 
+    /// Those of each shard that is started.
+    pub(super) fn arguments(&self) -> Vec<&str> {
+        self.arguments.iter().map(String::as_str).collect()
+    }
+
     /// Does what is due at this second of play. A kill waits until every zone has a living owner again, and a spare is ready.
     pub(super) fn advance(&mut self, second: f64, fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<()> {
         if self.restart_at.is_some_and(|at| Instant::now() >= at) {
             self.restart_at = None;
-            let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-            fleet.launch(&[], &arguments)?;
+            fleet.launch(&[], &self.arguments())?;
             display.say("a shard starts in the dead one's place, as a spare");
         }
         let settled = self.restart_at.is_none() && fleet.is_settled() && fleet.has_spare();

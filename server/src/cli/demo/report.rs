@@ -117,11 +117,7 @@ impl DemoReport {
     ) -> Self {
         let runs: Vec<&ZoneRun> = fleet.all.iter().flat_map(|p| &p.runs).collect();
         let mut errors = swarm.errors.clone();
-        let unasked = fleet
-            .ends
-            .iter()
-            .filter(|end| end.reason != EndReason::Stopped.to_string());
-        errors.extend(unasked.map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason)));
+        errors.extend(fleet_faults(fleet));
         let failovers = failovers(swarm, fleet, killed, &mut errors);
         if setting.durability == Durability::Store && swarm.rewound_ticks > 0 {
             errors.push("players were shown ticks that the new owner does not have".to_owned());
@@ -132,11 +128,6 @@ impl DemoReport {
             .iter()
             .map(|(zone, epoch)| format!("{zone} under epoch {epoch}"))
             .collect();
-        errors.extend(
-            lost_zones
-                .iter()
-                .map(|zone| format!("the store lost zone {zone}: it began again")),
-        );
         Self {
             players: swarm.players,
             seconds: swarm.seconds,
@@ -175,6 +166,20 @@ impl DemoReport {
         let conserved = self.gold_expected == self.gold_found && self.items_expected == self.items_found;
         carried_on && conserved && self.lost_acknowledged == 0 && self.duplicated == 0 && self.errors.is_empty()
     }
+}
+
+/// Zones that ended although no shard was told to stop, and zones that began again.
+pub(super) fn fleet_faults(fleet: &Fleet) -> impl Iterator<Item = String> {
+    let unasked = fleet
+        .ends
+        .iter()
+        .filter(|end| end.reason != EndReason::Stopped.to_string())
+        .map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason));
+    let lost = fleet
+        .lost
+        .iter()
+        .map(|(zone, epoch)| format!("the store lost zone {zone} under epoch {epoch}: it began again"));
+    unasked.chain(lost)
 }
 
 /// Kills that did not happen, or that nobody noticed.
@@ -276,7 +281,7 @@ fn zone_report(name: &str, players: usize, runs: &[&ZoneRun]) -> ZoneReport {
 }
 
 /// Percentiles in ms of `(µs, how often)`, merged: a percentile of percentiles would be none.
-fn quantiles(buckets: impl Iterator<Item = (u64, u64)>) -> Percentiles {
+pub(super) fn quantiles(buckets: impl Iterator<Item = (u64, u64)>) -> Percentiles {
     let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
     for (us, count) in buckets {
         *merged.entry(us).or_default() += count;

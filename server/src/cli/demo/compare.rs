@@ -1,0 +1,232 @@
+//! `--compare`: what it costs that output waits for the store. Both levels play the same, in worlds of their own, and take turns: a machine's
+//! speed drifts, and turns let it drift for both.
+
+use client_sim::SwarmReport;
+use client_sim::meter::Percentiles;
+use serde::Serialize;
+
+use super::display::Display;
+use super::kills::{Killer, Schedule};
+use super::report::{fleet_faults, quantiles};
+use super::{DemoArguments, in_world};
+use crate::durability::gate::Durability;
+use crate::io::fleet::Fleet;
+
+/// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that starts and log-ins do
+/// not take most of the time.
+const TURNS: usize = 4;
+const _: () = assert!(TURNS.is_multiple_of(2), "each level goes first as often as the other");
+
+/// In the order of the report.
+const LEVELS: [Durability; 2] = [Durability::Store, Durability::Async];
+
+/// What a level came to, over all its turns.
+#[derive(Debug, Serialize)]
+pub(super) struct LevelReport {
+    pub(super) durability: String,
+    /// Input sent to own state reflecting it.
+    pub(super) update_latency_ms: Percentiles,
+    /// A record's append to its acknowledgement.
+    pub(super) append_ms: Percentiles,
+    /// Records acknowledged.
+    pub(super) appends: u64,
+    /// Work of a tick, without waiting for the next.
+    pub(super) tick_ms: Percentiles,
+    /// The mean of the turns, which are equally long.
+    pub(super) bytes_down_per_player_s: f64,
+    /// Whether the simulator kept up in all turns; else the figures are its own rather than the server's.
+    pub(super) simulator_kept_up: bool,
+}
+
+/// `store` divided by `async`; `None` where there is nothing to divide by.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Ratios {
+    pub(super) update_p50: Option<f64>,
+    pub(super) update_p99: Option<f64>,
+    pub(super) append_p50: Option<f64>,
+    pub(super) append_p99: Option<f64>,
+}
+
+/// What `--compare --json` writes.
+#[derive(Debug, Serialize)]
+pub(super) struct CompareReport {
+    pub(super) players: u32,
+    /// Of play at each level.
+    pub(super) seconds: f64,
+    /// Of each level.
+    pub(super) turns: usize,
+    pub(super) store: &'static str,
+    pub(super) guardian: bool,
+    /// `store`, then `async`.
+    pub(super) levels: [LevelReport; 2],
+    pub(super) ratios: Ratios,
+    pub(super) errors: Vec<String>,
+}
+
+impl CompareReport {
+    /// Whether players were told the truth at both levels.
+    pub(super) const fn passed(&self) -> bool {
+        self.errors.is_empty()
+    }
+}
+
+/// Plays all turns of both levels.
+pub(super) fn run(arguments: &DemoArguments, display: &mut Display) -> anyhow::Result<CompareReport> {
+    let mut takings = LEVELS.map(|_| Takings::default());
+    let mut errors = Vec::new();
+    for (turn, level) in turns() {
+        let durability = LEVELS[level];
+        display.say(&format!("turn {} of {TURNS} at `{durability}`", turn + 1));
+        let mut nobody = Killer::new(Schedule::Never, arguments.shard_arguments(durability));
+        let (swarm, fleet) = in_world(arguments, arguments.seconds / TURNS as f64, &mut nobody, display)?;
+        takings[level].take(&swarm, &fleet);
+        let faults = faults(&swarm).chain(fleet_faults(&fleet));
+        errors.extend(faults.map(|fault| format!("turn {} at `{durability}`: {fault}", turn + 1)));
+    }
+    let levels = std::array::from_fn(|level| takings[level].report(LEVELS[level]));
+    Ok(CompareReport {
+        players: arguments.players,
+        seconds: arguments.seconds,
+        turns: TURNS,
+        store: arguments.store_name(),
+        guardian: !arguments.no_guardian,
+        ratios: ratios(&levels),
+        levels,
+        errors,
+    })
+}
+
+/// Each turn, and the place in [`LEVELS`] of who plays it: one first, then the other first, so that a steady drift favours nobody.
+fn turns() -> impl Iterator<Item = (usize, usize)> {
+    (0..TURNS).flat_map(|turn| {
+        let first = turn % LEVELS.len();
+        [(turn, first), (turn, 1 - first)]
+    })
+}
+
+/// Nobody is killed here, so even a report without errors is at fault if anybody changed hands.
+fn faults(swarm: &SwarmReport) -> impl Iterator<Item = String> {
+    let moved = swarm
+        .failovers
+        .iter()
+        .map(|failover| format!("zone {} changed hands", failover.zone));
+    let unclean = (!swarm.is_clean()).then(|| {
+        let SwarmReport {
+            lost_acknowledged,
+            duplicated,
+            ..
+        } = swarm;
+        format!("{lost_acknowledged} lost, {duplicated} duplicated, or sums that do not add up")
+    });
+    swarm.errors.iter().cloned().chain(moved).chain(unclean)
+}
+
+/// A level's figures, added up turn by turn. Distributions are kept as `(µs, how often)`.
+#[derive(Debug, Default)]
+struct Takings {
+    update_us: Vec<(u64, u64)>,
+    append_us: Vec<(u64, u64)>,
+    tick_us: Vec<(u64, u64)>,
+    bytes_down_per_player_s: f64,
+    bottlenecks: usize,
+}
+
+impl Takings {
+    fn take(&mut self, swarm: &SwarmReport, fleet: &Fleet) {
+        self.update_us.extend(&swarm.update_latency_us);
+        for run in fleet.all.iter().flat_map(|process| &process.runs) {
+            self.append_us.extend(&run.append_us);
+            self.tick_us.extend(&run.tick_us);
+        }
+        self.bytes_down_per_player_s += swarm.bytes_down_per_player_s / TURNS as f64;
+        self.bottlenecks += usize::from(swarm.simulator.is_bottleneck);
+    }
+
+    fn report(&self, durability: Durability) -> LevelReport {
+        LevelReport {
+            durability: durability.to_string(),
+            update_latency_ms: quantiles(self.update_us.iter().copied()),
+            append_ms: quantiles(self.append_us.iter().copied()),
+            appends: self.append_us.iter().map(|(_, count)| count).sum(),
+            tick_ms: quantiles(self.tick_us.iter().copied()),
+            bytes_down_per_player_s: self.bytes_down_per_player_s,
+            simulator_kept_up: self.bottlenecks == 0,
+        }
+    }
+}
+
+fn ratios([store, unwaiting]: &[LevelReport; 2]) -> Ratios {
+    let ratio = |value: fn(&LevelReport) -> f64| {
+        let divisor = value(unwaiting);
+        (divisor > 0.0).then(|| value(store) / divisor)
+    };
+    Ratios {
+        update_p50: ratio(|level| level.update_latency_ms.p50),
+        update_p99: ratio(|level| level.update_latency_ms.p99),
+        append_p50: ratio(|level| level.append_ms.p50),
+        append_p99: ratio(|level| level.append_ms.p99),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use client_sim::ZoneFailover;
+
+    use super::*;
+
+    fn level(update_us: &[(u64, u64)]) -> LevelReport {
+        let takings = Takings {
+            update_us: update_us.to_vec(),
+            ..Takings::default()
+        };
+        takings.report(Durability::Store)
+    }
+
+    #[test]
+    fn levels_take_turns_and_each_goes_first_as_often() {
+        let order: Vec<usize> = turns().map(|(_, level)| level).collect();
+        assert_eq!(order, [0, 1, 1, 0, 0, 1, 1, 0]);
+        // The mean place of each is the same, so a drift that grows steadily adds the same to both.
+        let places = |wanted: usize| {
+            order
+                .iter()
+                .enumerate()
+                .filter(move |(_, level)| **level == wanted)
+                .map(|(place, _)| place)
+        };
+        assert_eq!(places(0).sum::<usize>(), places(1).sum::<usize>());
+    }
+
+    #[test]
+    fn ratios_are_those_of_merged_distributions() {
+        // Two turns of 40 and 60 ms against two of 50 ms.
+        let levels = [
+            level(&[(40_000, 90), (60_000, 10)]),
+            level(&[(50_000, 50), (50_000, 50)]),
+        ];
+        let found = ratios(&levels);
+        assert_eq!((found.update_p50, found.update_p99), (Some(0.8), Some(1.2)));
+        assert_eq!(found.append_p50, None, "nothing was appended");
+    }
+
+    #[test]
+    fn comparison_in_which_a_zone_changes_hands_is_at_fault() {
+        let mut swarm = SwarmReport::default();
+        assert_eq!(faults(&swarm).count(), 0);
+        swarm.failovers.push(ZoneFailover {
+            zone: "meadow".to_owned(),
+            ..ZoneFailover::default()
+        });
+        assert_eq!(faults(&swarm).collect::<Vec<_>>(), ["zone meadow changed hands"]);
+    }
+
+    #[test]
+    fn comparison_that_lost_something_is_at_fault() {
+        let mut swarm = SwarmReport::default();
+        swarm.lost_acknowledged = 2;
+        assert_eq!(
+            faults(&swarm).collect::<Vec<_>>(),
+            ["2 lost, 0 duplicated, or sums that do not add up"]
+        );
+    }
+}
