@@ -13,6 +13,9 @@ use crate::snapshot::SnapshotHeader;
 pub struct ClientConfig {
     /// Nothing heard for so long is silence: the client parks at another shard. False alarms lengthen it for a while.
     pub silence_ms: u64,
+    /// It parks after a pause of up to so long, drawn anew each time: those who lost the same shard in the same tick shake hands one
+    /// after the other, and for a stall that is over by then nobody does. A shard serves hundreds of handshakes in this time.
+    pub park_spread_ms: u64,
     /// After so long, jittered by half, without an answer it parks at a second one.
     pub park_second_ms: u64,
     /// One input frame per so long: a tick.
@@ -27,6 +30,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             silence_ms: 250,
+            park_spread_ms: 100,
             park_second_ms: 150,
             frame_ms: 50,
             connect_ms_max: 3_000,

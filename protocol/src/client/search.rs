@@ -18,6 +18,10 @@ const REDIRECTS_MAX: u32 = 4;
 /// The longest pause between two rounds, ms, before jitter: a player waits no longer than this for a shard that is back.
 const RETRY_MS_MAX: u64 = 2_000;
 
+/// A shard that has said `Wait` lives. A second one is asked so much later, ms, before jitter: for the case that the first dies, too, or
+/// does not learn who owns what. An adoption without a guardian takes a ttl and is twice as long.
+const SECOND_AFTER_WAIT_MS: u64 = 2_000;
+
 /// Addresses that one search goes through.
 const TARGETS_MAX: usize = 16;
 
@@ -154,6 +158,15 @@ impl Client {
         targets
     }
 
+    /// The owner has fallen silent: all who lost it with us look elsewhere in the same moment, so each pauses for a while of its own.
+    pub(super) fn search_after_silence(&mut self, now: Duration) {
+        self.search(now, Cause::Silence);
+        let pause = self.rng.below(self.config.park_spread_ms + 1);
+        if let Some(search) = &mut self.search {
+            search.retry_at = Some(now + ms(pause));
+        }
+    }
+
     /// The owner's connection is gone: no pause holds the search back any longer. Its address is asked last in a round, for a process
     /// that starts again in its place.
     pub(super) fn search_after_loss(&mut self, now: Duration, addr: SocketAddr) {
@@ -266,9 +279,15 @@ impl Client {
     }
 
     /// The candidate's shard will say more.
-    pub(super) fn wait(&mut self, conn: ConnId) {
-        if let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn)) {
-            (candidate.stage, candidate.deadline) = (Stage::Waiting, None);
+    pub(super) fn wait(&mut self, now: Duration, conn: ConnId) {
+        let pause = ms(self.rng.around(SECOND_AFTER_WAIT_MS));
+        let Some(search) = &mut self.search else { return };
+        let Some(candidate) = search.candidate_mut(conn) else {
+            return;
+        };
+        (candidate.stage, candidate.deadline) = (Stage::Waiting, None);
+        if let Some(second_at) = &mut search.second_at {
+            *second_at = now + pause;
         }
     }
 

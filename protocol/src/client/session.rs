@@ -95,7 +95,7 @@ impl Client {
                 self.advance_search(now);
             }
             // On the active connection it is a sign of life and no more.
-            ServerMessage::Wait => self.wait(conn),
+            ServerMessage::Wait => self.wait(now, conn),
             ServerMessage::Superseded => {
                 self.refused(now, conn, RefusalCode::Superseded, String::new());
             }
@@ -341,7 +341,7 @@ impl Client {
         active.silent = true;
         self.notices.push_back(Notice::Silent);
         if self.search.is_none() {
-            self.search(now, Cause::Silence);
+            self.search_after_silence(now);
         }
         self.advance_search(now);
     }

@@ -5,5 +5,6 @@ mod events;
 mod failover;
 mod inputs;
 mod login;
+mod parking;
 mod script;
 mod snapshots;

@@ -143,7 +143,16 @@ impl Script {
     }
 
     pub(super) fn start_with(credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
-        let client = Client::new(ClientConfig::default(), credential, addrs, seed);
+        Self::start_spread(0, credential, addrs, seed)
+    }
+
+    /// A client that spreads its parking. All others here do not, so that they park in the moment in which they notice a silence.
+    fn start_spread(park_spread_ms: u64, credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
+        let config = ClientConfig {
+            park_spread_ms,
+            ..ClientConfig::default()
+        };
+        let client = Client::new(config, credential, addrs, seed);
         let now = Duration::from_secs(1);
         let (connects, sent, frames) = Default::default();
         let mut script = Self {
@@ -162,11 +171,20 @@ impl Script {
 
     /// A client that shard 1 has attached under epoch 1, with nothing of it left to read.
     pub(super) fn attached() -> (Self, ConnId) {
-        let mut script = Self::start();
-        let conn = script.greeted_at(1);
-        script.control(conn, Attach::epoch(1).message());
-        script.notices.clear();
-        (script, conn)
+        Self::start().attach()
+    }
+
+    /// The same of a client that spreads its parking.
+    pub(super) fn attached_spread(park_spread_ms: u64, seed: u64) -> (Self, ConnId) {
+        let addrs = vec![addr(1), addr(2), addr(3)];
+        Self::start_spread(park_spread_ms, Credential::Ticket(vec![1, 2, 3]), addrs, seed).attach()
+    }
+
+    fn attach(mut self) -> (Self, ConnId) {
+        let conn = self.greeted_at(1);
+        self.control(conn, Attach::epoch(1).message());
+        self.notices.clear();
+        (self, conn)
     }
 
     /// A client whose owner has fallen silent, and the first two shards at which it parked.
