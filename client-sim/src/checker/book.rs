@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use everhold_protocol::event::{Event, GoldCause, ItemCause};
+use everhold_protocol::limits::UNCONFIRMED_INTENTS_MAX;
 use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
 
 use super::order::Order;
 use super::violation::ItemOddity;
 use super::{Attachment, Ledger, Violation};
 use crate::behavior::chat;
+
+/// Orders of one player whose refusal would be known as theirs, the newest: a long run must not keep all. Eight times what can be unconfirmed
+/// leaves room for confirmed ones whose events are still on their way, and for a successor that carries recent ones out again.
+const ORDERS_KEPT_MAX: usize = 8 * UNCONFIRMED_INTENTS_MAX;
 
 /// The first attach of a session. What the player had before the first event it hears follows only when all events up to `event_seq` are in.
 #[derive(Debug)]
@@ -45,7 +50,7 @@ pub(super) struct Book {
     event_shown: u32,
     seen: Option<(u32, Tick)>,
     lines_heard: HashMap<SessionId, u32>,
-    open_orders: HashMap<u32, Order>,
+    open_orders: BTreeMap<u32, Order>,
     asked: [u64; Order::ALL.len()],
     answered: [u64; Order::ALL.len()],
 }
@@ -67,7 +72,7 @@ impl Book {
             event_shown: 0,
             seen: None,
             lines_heard: HashMap::new(),
-            open_orders: HashMap::new(),
+            open_orders: BTreeMap::new(),
             asked: [0; Order::ALL.len()],
             answered: [0; Order::ALL.len()],
         }
@@ -107,19 +112,11 @@ impl Book {
         }
         self.renumber_orders(self.confirmed.saturating_sub(attachment.last_input_seq));
         self.on_confirmed(attachment.last_input_seq, ledger);
+        self.check_events_known(attachment, ledger);
         if let Some(opening) = &mut self.opening {
             opening.event_seq = attachment.event_seq;
             opening.own = own;
             return;
-        }
-        if attachment.event_seq < self.last_event {
-            let (told, known) = (self.last_event, attachment.event_seq);
-            ledger.findings.add(&Violation::EventsForgotten {
-                player: self.player,
-                told,
-                known,
-            });
-            self.last_event = known;
         }
         self.promised = Some((attachment.event_seq, own));
         self.check_promise(ledger);
@@ -190,7 +187,15 @@ impl Book {
         if let Some(order) = Order::of(intent) {
             self.asked[order as usize] += 1;
             self.open_orders.insert(seq, order);
+            if self.open_orders.len() > ORDERS_KEPT_MAX {
+                self.open_orders.pop_first();
+            }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn orders_kept(&self) -> usize {
+        self.open_orders.len()
     }
 
     pub(super) fn on_settled(&mut self) {
@@ -366,6 +371,35 @@ impl Book {
             });
         }
         self.confirmed = known;
+    }
+
+    /// An owner that knows of fewer events than the player was told of, by whatever, has forgotten some.
+    fn check_events_known(&mut self, attachment: &Attachment<'_>, ledger: &mut Ledger) {
+        let known = attachment.event_seq;
+        let attached = match (&self.opening, &self.promised) {
+            (Some(opening), _) => opening.event_seq,
+            (None, Some((due, _))) => *due,
+            (None, None) => 0,
+        };
+        // Snapshots of ticks that are said to be taken back are taken back with what they spoke of.
+        let shown = if attachment.rewound_ticks == 0 {
+            self.event_shown
+        } else {
+            0
+        };
+        let told = self.last_event.max(attached).max(shown);
+        if known < told {
+            ledger.findings.add(&Violation::EventsForgotten {
+                player: self.player,
+                told,
+                known,
+            });
+        }
+        self.last_event = self.last_event.min(known);
+        self.event_shown = self.event_shown.min(known);
+        if let Some(opening) = &mut self.opening {
+            opening.early.retain(|event| event.seq <= known);
+        }
     }
 
     /// After lost inputs the client machine numbers those that still wait anew, without the gap.

@@ -6,6 +6,7 @@ use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SnapshotHead
 
 use super::{Attachment, Checker, Verdict};
 
+mod owners;
 mod sequence;
 mod value;
 
@@ -29,6 +30,7 @@ struct Story {
     checker: Checker,
     seqs: [u32; 2],
     gold: [u64; 2],
+    epoch: u32,
     tick: u64,
 }
 
@@ -39,6 +41,7 @@ impl Story {
             checker: Checker::new(2),
             seqs: [0; 2],
             gold: [0; 2],
+            epoch: 1,
             tick: 1,
         };
         for player in [ANN, BEN] {
@@ -65,7 +68,7 @@ impl Story {
     fn attach(&mut self, player: usize, event_seq: u32, last_input_seq: u32, own: &OwnState) {
         let attachment = Attachment {
             session: session(player),
-            epoch: 1,
+            epoch: self.epoch,
             event_seq,
             last_input_seq,
             rewound_ticks: 0,
@@ -129,7 +132,7 @@ impl Story {
         self.tick += 1;
         let event_seq = self.seqs[player];
         let header = SnapshotHeader {
-            epoch: 1,
+            epoch: self.epoch,
             tick: self.tick,
             last_input_seq,
             event_seq,

@@ -107,6 +107,39 @@ mod tests {
     }
 
     #[test]
+    fn owner_that_nobody_saw_is_no_failover() {
+        // Granted epoch 2, and dead before it showed anybody anything.
+        let seen: [(usize, &[u32]); 2] = [(0, &[1, 3]), (0, &[1, 3])];
+        let found = of_zone(0, "meadow", &seen, &[crossing(0, 3, 900), crossing(0, 3, 950)]);
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((one.from_epoch, one.to_epoch, one.resumed), (1, 3, 2));
+    }
+
+    #[test]
+    fn each_of_many_failovers_has_the_players_of_its_own_time() {
+        // The second comes in late, the third is lost on the way to the last owner.
+        let seen: [(usize, &[u32]); 3] = [(0, &[1, 2, 3, 4]), (0, &[2, 3, 4]), (0, &[1, 2, 3])];
+        let crossings = [(2, 300), (2, 310), (3, 400), (3, 410), (3, 420), (4, 500), (4, 510)];
+        let crossings = crossings.map(|(to_epoch, gap_ms)| crossing(0, to_epoch, gap_ms));
+        let found = of_zone(0, "meadow", &seen, &crossings);
+        let counts: Vec<_> = found.iter().map(|one| (one.players, one.resumed)).collect();
+        assert_eq!(counts, [(2, 2), (3, 3), (3, 2)]);
+        let longest: Vec<_> = found.iter().map(|one| one.gap_ms.max.round()).collect();
+        assert_eq!(longest, [310.0, 420.0, 510.0]);
+        let crossed: Vec<_> = found.iter().map(|one| one.first_snapshot_at_ms.len()).collect();
+        assert_eq!(crossed, [2, 3, 2]);
+    }
+
+    #[test]
+    fn player_lost_early_is_missing_from_every_later_failover() {
+        let seen: [(usize, &[u32]); 2] = [(0, &[1, 2, 3, 4]), (0, &[1, 2])];
+        let crossings = [2, 2, 3, 4].map(|to_epoch| crossing(0, to_epoch, 300));
+        let found = of_zone(0, "meadow", &seen, &crossings);
+        let counts: Vec<_> = found.iter().map(|one| (one.players, one.resumed)).collect();
+        assert_eq!(counts, [(2, 2), (2, 1), (2, 1)]);
+    }
+
+    #[test]
     fn zone_that_keeps_its_owner_has_no_failover() {
         let seen: [(usize, &[u32]); 2] = [(0, &[4]), (1, &[1, 2])];
         assert_eq!(of_zone(0, "meadow", &seen, &[crossing(1, 2, 900)]), []);

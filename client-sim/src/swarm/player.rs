@@ -406,7 +406,7 @@ impl Player {
         let from_epoch = std::mem::replace(&mut self.epoch_shown, epoch);
         self.epochs.push(epoch);
         if from_epoch > 0 {
-            stage.tally.crossings.push(Crossing {
+            stage.tally.record_crossing(Crossing {
                 zone: self.zone,
                 from_epoch,
                 to_epoch: epoch,

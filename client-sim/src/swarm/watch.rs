@@ -59,7 +59,6 @@ impl Watch {
         for zone in &tally.zones {
             all.merge(&zone.window);
         }
-        let crossed: BTreeSet<(usize, u32)> = tally.crossings.iter().map(|one| (one.zone, one.to_epoch)).collect();
         observer(&Progress {
             phase,
             attached,
@@ -70,7 +69,7 @@ impl Watch {
             update_latency_ms: all.percentiles(),
             bytes_down_per_player_s: per_player_s(spent.udp_bytes_in),
             bytes_up_per_player_s: per_player_s(spent.udp_bytes_out),
-            failovers: crossed.len(),
+            failovers: tally.failovers(),
             errors: tally.errors.total(),
         })
     }
