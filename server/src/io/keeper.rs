@@ -315,10 +315,15 @@ impl Keeper {
         Ok(())
     }
 
+    /// Declares what no holder has put back for a while, and at once what is suspended here: then the one who would put it back is this
+    /// process, by a claim.
     async fn declare_missing(&mut self) {
-        for zone in self.census.missing(clock::boottime()) {
+        let mut missing = self.census.missing(clock::boottime());
+        let suspended = self.contender.suspended().keys();
+        missing.extend(suspended.filter(|zone| self.census.is_missing(zone)).cloned());
+        for zone in missing {
             match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
-                Ok(()) => tracing::warn!(%zone, "no holder has put this zone back into the authority: it is declared"),
+                Ok(()) => tracing::warn!(%zone, "the authority has forgotten this zone: it is declared again"),
                 Err(error) => tracing::warn!(%zone, %error, "the zone is not declared yet"),
             }
         }

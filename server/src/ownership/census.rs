@@ -59,6 +59,12 @@ impl Census {
         due.map(|(zone, _)| zone.clone()).collect()
     }
 
+    /// Whether the authority was last seen without this zone.
+    #[must_use]
+    pub fn is_missing(&self, zone: &ZoneName) -> bool {
+        self.missing.contains_key(zone)
+    }
+
     /// The highest epoch of a zone that this process has seen; 0 if none.
     #[must_use]
     pub fn epoch_seen(&self, zone: &ZoneName) -> u32 {
@@ -103,6 +109,7 @@ mod tests {
         census.handle_leases(at(10), &[lease("meadow", 1)]);
         census.handle_leases(at(17), &[lease("meadow", 1)]);
         assert_eq!(census.missing(at(17)), []);
+        assert!(census.is_missing(&zone("forest")) && !census.is_missing(&zone("meadow")));
         assert_eq!(census.missing(at(18)), [zone("forest")]);
     }
 

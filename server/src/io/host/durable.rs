@@ -13,6 +13,7 @@ use bytes::Bytes;
 use everhold_protocol::SessionId;
 use tokio::sync::{mpsc, oneshot};
 
+use super::adopt::answer;
 use super::egress::Egress;
 use super::run::Run;
 use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
@@ -226,7 +227,7 @@ impl DurableTask {
         }
         tracing::error!(zone = %self.config.zone, "the store has lost this zone's data; it is written anew from memory");
         let (store, zone, grant) = self.store();
-        let create = async move { in_time(store.create(&zone, grant, Origin::Memory)).await };
+        let create = async move { answer(STORE_TIMEOUT, store.create(&zone, grant, Origin::Memory)).await };
         self.create = Some(Box::pin(create));
     }
 
@@ -246,7 +247,7 @@ impl DurableTask {
                 let (store, zone, grant) = self.store();
                 self.create = Some(Box::pin(async move {
                     tokio::time::sleep(CREATE_RETRY).await;
-                    in_time(store.create(&zone, grant, Origin::Memory)).await
+                    answer(STORE_TIMEOUT, store.create(&zone, grant, Origin::Memory)).await
                 }));
                 Ok(())
             }
@@ -329,9 +330,9 @@ impl DurableTask {
             self.config.grant,
         );
         self.append_sent = Instant::now();
-        self.append = Some(Box::pin(
-            async move { in_time(store.append(&zone, grant, &records)).await },
-        ));
+        self.append = Some(Box::pin(async move {
+            answer(STORE_TIMEOUT, store.append(&zone, grant, &records)).await
+        }));
     }
 
     fn start_checkpoint_step(&mut self) {
@@ -347,14 +348,16 @@ impl DurableTask {
                 CheckpointCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
                 CheckpointCommand::PutPart { position, index, bytes } => {
                     let (store, zone, grant) = self.store();
-                    let put = async move { in_time(store.put_part(&zone, grant, position, index, bytes)).await };
+                    let put = async move {
+                        answer(STORE_TIMEOUT, store.put_part(&zone, grant, position, index, bytes)).await
+                    };
                     self.write = Some((Write::Part, Box::pin(put)));
                 }
                 CheckpointCommand::MoveHead(head) => {
                     #[cfg(feature = "testing")]
                     crate::io::failpoint::reach(crate::io::failpoint::Failpoint::HeadUnmoved, &self.config.zone);
                     let (store, zone, grant) = self.store();
-                    let moved = async move { in_time(store.move_head(&zone, grant, head)).await };
+                    let moved = async move { answer(STORE_TIMEOUT, store.move_head(&zone, grant, head)).await };
                     self.write = Some((Write::Head, Box::pin(moved)));
                 }
             }
@@ -467,10 +470,4 @@ async fn poll<T>(future: Option<&mut StoreFuture<T>>) -> Result<T, StoreError> {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-async fn in_time<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(STORE_TIMEOUT, operation)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {STORE_TIMEOUT:?}"))))
 }
