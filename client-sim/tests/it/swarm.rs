@@ -83,6 +83,46 @@ fn change_of_owner_is_measured_and_clean() {
 }
 
 #[test]
+fn players_outlive_owner_after_owner() {
+    const OWNERS: u32 = 5;
+    let keys = tempfile::tempdir().unwrap();
+    let world = World::start(Lie::None, keys.path());
+    let mut owner = 1;
+    let report = client_sim::run(config(&world, &keys), &mut |progress| {
+        let settled = progress.phase == Phase::Running
+            && progress.silent == 0
+            && progress.zones[0].attached == PLAYERS
+            && progress.zones[0].epochs == [owner];
+        if settled && owner < OWNERS {
+            world.fail_over();
+            owner += 1;
+        }
+        // Everybody has been shown the last owner's world.
+        if settled && progress.failovers == OWNERS as usize - 1 {
+            Control::Stop
+        } else {
+            Control::Continue
+        }
+    })
+    .unwrap();
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!((report.gold_expected, report.gold_found), (2_000, 2_000));
+    let seen: Vec<_> = report
+        .failovers
+        .iter()
+        .map(|one| (one.from_epoch, one.to_epoch, one.players, one.resumed))
+        .collect();
+    let wanted: Vec<_> = (2..=OWNERS).map(|to| (to - 1, to, PLAYERS, PLAYERS)).collect();
+    assert_eq!(seen, wanted);
+    assert!(
+        report
+            .failovers
+            .iter()
+            .all(|one| one.first_snapshot_at_ms.len() == PLAYERS)
+    );
+}
+
+#[test]
 fn world_that_mints_gold_is_found_out() {
     let report = play(Lie::MintsGold, false);
     assert!(

@@ -1,10 +1,11 @@
 //! A world small enough to lie on purpose: players stand on one spot and give each other gold. It keeps everything in memory and serves
-//! it at two addresses, so that one can fall silent and the other take over. The real server never lies, so it cannot test the checker.
+//! it at two addresses, so that one can fall silent and the other take over, as often as wanted. The real server never lies, so it cannot
+//! test the checker.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ struct State {
 pub(crate) struct World {
     pub(crate) addrs: [SocketAddr; 2],
     state: Arc<Mutex<State>>,
-    first_lives: Arc<AtomicBool>,
+    speaker: Arc<AtomicUsize>,
     _runtime: Runtime,
 }
 
@@ -94,29 +95,23 @@ impl World {
             peers: addrs.to_vec(),
         };
         let state = Arc::new(Mutex::new(state));
-        let first_lives = Arc::new(AtomicBool::new(true));
+        let speaker = Arc::new(AtomicUsize::new(0));
         for (index, endpoint) in endpoints.into_iter().enumerate() {
-            // The second address only speaks once the first has fallen silent.
-            runtime.spawn(serve(
-                endpoint,
-                Arc::clone(&state),
-                Arc::clone(&first_lives),
-                index == 0,
-            ));
+            runtime.spawn(serve(endpoint, Arc::clone(&state), Arc::clone(&speaker), index));
         }
         runtime.spawn(tick(Arc::clone(&state)));
         Self {
             addrs,
             state,
-            first_lives,
+            speaker,
             _runtime: runtime,
         }
     }
 
-    /// The first address says nothing more; the second takes over under a higher epoch.
+    /// The address that speaks says nothing more; the other takes over under a higher epoch.
     pub(crate) fn fail_over(&self) {
-        self.first_lives.store(false, Ordering::SeqCst);
         let mut state = self.state.lock().unwrap();
+        self.speaker.fetch_xor(1, Ordering::SeqCst);
         state.epoch += 1;
         let lie = state.lie;
         for soul in state.souls.values_mut() {
@@ -130,12 +125,11 @@ impl World {
     }
 }
 
-async fn serve(endpoint: Endpoint, state: Arc<Mutex<State>>, first_lives: Arc<AtomicBool>, first: bool) {
-    let mut silenced = Vec::new();
+async fn serve(endpoint: Endpoint, state: Arc<Mutex<State>>, speaker: Arc<AtomicUsize>, index: usize) {
     while let Some(incoming) = endpoint.accept().await {
-        if first_lives.load(Ordering::SeqCst) != first {
-            // Kept, so that the client hears nothing at all, as from a process that is gone.
-            silenced.push(incoming);
+        if speaker.load(Ordering::SeqCst) != index {
+            // The client hears nothing at all, as from a process that is gone; if it knocks on, it is let in once this address speaks.
+            incoming.ignore();
             continue;
         }
         let state = Arc::clone(&state);
