@@ -231,9 +231,9 @@ impl DurableTask {
         self.create = Some(Box::pin(create));
     }
 
-    fn handle_created(&mut self, answer: Result<(), StoreError>) -> Result<(), EndReason> {
+    fn handle_created(&mut self, outcome: Result<(), StoreError>) -> Result<(), EndReason> {
         self.create = None;
-        match answer {
+        match outcome {
             Ok(()) => {
                 // The event asks for what is done here in any case: a base, and soon.
                 let _reseed = self.journal.handle_created();
