@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::crypto::rustls::QuicClientConfig;
-use quinn_proto::{ClientConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::{ClientConfig, IdleTimeout, TokenMemoryCache, TransportConfig, VarInt};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::{self, cipher_suite, kx_group};
@@ -26,6 +26,10 @@ const MTU_BYTES: u16 = 1_200;
 const DATAGRAM_RECEIVE_BYTES_MAX: usize = 64 * 1024;
 /// Datagrams that wait to be sent within one connection, bytes: a few frames; older ones are superseded anyway.
 const DATAGRAM_SEND_BYTES_MAX: usize = 8 * 1024;
+
+/// Address tokens that all players together keep, of which a server gives each connection two; about 100 bytes each. A client that was
+/// here before shows one and is spared the Retry of a crowded server. The players have one address, so any of them may show any token.
+const TOKENS_MAX: usize = 16_384;
 
 /// Accepts exactly one certificate.
 #[derive(Debug)]
@@ -102,7 +106,9 @@ pub(super) fn client_config(certificate: CertificateDer<'static>) -> Result<Clie
     tls.resumption = Resumption::disabled();
     let quic = QuicClientConfig::try_from(tls).map_err(|_| NetError::CipherSuite)?;
     let mut config = ClientConfig::new(Arc::new(quic));
-    config.transport_config(Arc::new(transport()));
+    config
+        .transport_config(Arc::new(transport()))
+        .token_store(Arc::new(TokenMemoryCache::new(1, TOKENS_MAX)));
     Ok(config)
 }
 

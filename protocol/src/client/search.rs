@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::message::{ClientMessage, Credential, RefusalCode};
 
 use super::port::{Command, ConnId, Notice};
@@ -50,7 +51,7 @@ enum Stage {
 }
 
 /// A connection that may come to speak for the session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) conn: ConnId,
     pub(super) addr: SocketAddr,
@@ -58,6 +59,8 @@ pub(super) struct Candidate {
     /// It was redirected to: the owner is thought to be there.
     led: bool,
     deadline: Option<Duration>,
+    /// The last datagram that came before `Attached`. The first snapshot of an owner mostly does: streams are sent after datagrams.
+    pub(super) early: Option<Vec<u8>>,
 }
 
 impl Candidate {
@@ -241,6 +244,7 @@ impl Client {
             stage: Stage::Connecting,
             led,
             deadline,
+            early: None,
         });
         self.commands.push_back(Command::Connect { conn, addr });
     }
@@ -336,6 +340,15 @@ impl Client {
         closed || open || (self.is_candidate(conn) && self.active.is_some())
     }
 
+    /// Keeps a datagram that has overtaken the `Attached` of its connection, instead of an earlier one.
+    pub(super) fn keep_early(&mut self, conn: ConnId, bytes: &[u8]) {
+        if bytes.len() <= DATAGRAM_BYTES_MAX
+            && let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn))
+        {
+            candidate.early = Some(bytes.to_vec());
+        }
+    }
+
     /// Takes a candidate out of the search.
     pub(super) fn take_candidate(&mut self, conn: ConnId) -> Option<Candidate> {
         let search = self.search.as_mut()?;
@@ -356,11 +369,7 @@ impl Client {
 
     /// Ends the search and closes what is left of it.
     pub(super) fn end_search(&mut self, now: Duration) {
-        while let Some(candidate) = self
-            .search
-            .as_ref()
-            .and_then(|search| search.candidates.first().copied())
-        {
+        while let Some(candidate) = self.search.as_ref().and_then(|search| search.candidates.first()) {
             self.drop_candidate(now, candidate.conn);
         }
         self.search = None;

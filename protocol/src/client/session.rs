@@ -123,7 +123,7 @@ impl Client {
             return;
         }
         let failover = self.failover(now, attached.epoch);
-        self.make_active(now, conn);
+        let early = self.make_active(now, conn);
         self.tell_attached(&attached, failover);
         let known = self.standing.is_some();
         let Attached {
@@ -159,6 +159,9 @@ impl Client {
         self.confirm(last_input_seq);
         self.pending.count_from(last_input_seq);
         self.mirror.last_confirmed = last_input_seq;
+        if let Some(early) = early {
+            self.take_datagram(now, &early);
+        }
     }
 
     /// Compares what the owner says with what was known before, and tells both.
@@ -198,17 +201,17 @@ impl Client {
         })
     }
 
-    /// This connection speaks for the session from now on, and no other.
-    fn make_active(&mut self, now: Duration, conn: ConnId) {
-        let addr = match (self.take_candidate(conn), self.active) {
+    /// This connection speaks for the session from now on, and no other. Returns the datagram that it had early.
+    fn make_active(&mut self, now: Duration, conn: ConnId) -> Option<Vec<u8>> {
+        let (addr, early) = match (self.take_candidate(conn), self.active) {
             (Some(candidate), earlier) => {
                 if let Some(earlier) = earlier {
                     self.close(earlier.conn, RefusalCode::Bye);
                 }
-                candidate.addr
+                (candidate.addr, candidate.early)
             }
-            (None, Some(active)) => active.addr,
-            (None, None) => return,
+            (None, Some(active)) => (active.addr, None),
+            (None, None) => return None,
         };
         self.end_search(now);
         self.active = Some(Active {
@@ -218,6 +221,7 @@ impl Client {
             silent: false,
             frame_at: now,
         });
+        early
     }
 
     fn fill_mirror(&mut self, attach: Attach, known: bool) {

@@ -48,10 +48,27 @@ fn snapshot_of_the_attachs_own_tick_is_shown_once() {
 }
 
 #[test]
-fn snapshot_before_its_attach_is_not_shown() {
-    let (mut script, _, [(first, _), _]) = Script::parked();
+fn snapshot_that_overtakes_its_attach_is_shown_after_it() {
+    let (mut script, _, [(first, _), (second, _)]) = Script::parked();
     script.snapshot(first, header(2, 300));
-    assert_eq!(script.take_notices(), []);
+    script.snapshot(first, header(2, 301));
+    script.snapshot(second, header(2, 999));
+    assert_eq!(script.take_notices(), [], "nobody speaks for the session yet");
+    script.control(first, Attach::epoch(2).message());
+    let notices = script.take_notices();
+    assert!(
+        matches!(notices[..], [Notice::Attached { .. }, Notice::Snapshot { header, .. }] if header.tick == 301),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn early_snapshot_of_another_epoch_than_the_attach_is_not_shown() {
+    let (mut script, _, [(first, _), _]) = Script::parked();
+    script.snapshot(first, header(2, 900));
+    script.control(first, Attach::epoch(3).message());
+    assert!(matches!(script.take_notices()[..], [Notice::Attached { .. }]));
+    assert_eq!(script.client.mirror().tick, 300);
 }
 
 #[test]
