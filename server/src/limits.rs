@@ -26,7 +26,8 @@ pub const EVENT_ACK_EVENTS_MIN: u32 = 8;
 /// ... or, if it advances at all, after so many ticks: a second at 20 Hz. Both keep the journal from carrying one per event.
 pub const EVENT_ACK_TICKS_MAX: u64 = 20;
 
-/// Connections of one shard: 5,000 players and as many that park or come back. At most 300 KiB each in buffers, mostly far less.
+/// Connections of one shard: 5,000 players and as many that park or come back. At most
+/// [`CONNECTION_BYTES_MAX`] each, mostly a tenth of it.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections between first packet and verified `Hello`; beyond it strangers are refused. About 31 KiB each.
 pub const HALF_OPEN_MAX: usize = 1_024;
@@ -75,11 +76,31 @@ pub const RATE_EXCESS_S: u32 = 10;
 pub const DATAGRAMS_MALFORMED_MAX: u32 = 16;
 /// How long a closing connection waits for its last words to be acknowledged, ms.
 pub const CLOSE_MS_MAX: u64 = 500;
+/// What QUIC and TLS keep of a connection besides the buffers above, and the tasks that serve it, bytes: 30 to 50 KiB as measured.
+const CONNECTION_STATE_BYTES: usize = 64 * 1024;
+/// What a peer that fills everything it may can make this side keep, bytes: both windows of the control stream and the message that is
+/// being put together, datagrams both ways, and messages that it does not read.
+pub const CONNECTION_BYTES_MAX: usize = STREAM_WINDOW_BYTES as usize
+    + everhold_protocol::limits::CONTROL_BYTES_MAX
+    + SEND_WINDOW_BYTES as usize
+    + DATAGRAM_RECEIVE_BYTES
+    + DATAGRAM_SEND_BYTES
+    + CONTROL_QUEUE_BYTES_MAX
+    + CONNECTION_STATE_BYTES;
+/// Share of the machine's memory that all connections may come to take, in a hundred; a start that allows more says so. The rest is the
+/// world's.
+pub const CONNECTIONS_MEMORY_PERCENT_MAX: u64 = 60;
+/// Seconds for which a client that was here may skip the Retry of a crowded server: a day, so that who plays every evening does.
+pub const ADDRESS_TOKEN_S: u64 = 24 * 60 * 60;
+/// A ticket's id is remembered for so many seconds longer than the ticket lives: clocks of hosts differ, and game time may run slower.
+pub const TICKET_MEMORY_SLACK_S: u64 = 60;
 /// Events of connections that wait for the shard; beyond it connections wait, each on its own.
 pub const CONN_EVENTS_MAX: usize = 4_096;
 
 const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
 const _: () = assert!(ADDRESS_CONNECTIONS_MAX <= CONNECTIONS_MAX);
+const _: () = assert!(CONNECTION_BYTES_MAX <= 512 * 1024, "what one connection may cost");
+const _: () = assert!(TICKET_MEMORY_SLACK_S > everhold_protocol::limits::TICKET_SKEW_S);
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);
 const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);

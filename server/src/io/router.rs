@@ -17,11 +17,9 @@ use crate::ingress::{AttachToken, Input};
 use crate::io::clock;
 use crate::io::host::ZoneHandle;
 use crate::io::transport::{Conn, ConnEvent};
+use crate::limits::TICKET_MEMORY_SLACK_S;
 use crate::ownership::authority::ShardView;
 use crate::ownership::{Grant, LeaseView};
-
-/// A ticket's id is remembered for so much longer than the ticket lives: clocks of hosts differ, and game time may run slower.
-const TICKET_MEMORY_SLACK_S: u64 = 60;
 
 /// Tries to reach the store for a home before a login is refused, and the wait between two.
 const HOME_TRIES_MAX: u32 = 8;

@@ -1,13 +1,22 @@
 //! Bad input at the command line and at the door of a real shard: a clear answer, and nobody else notices.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use everhold::io::keys;
+use everhold::io::transport::AdmissionLimits;
+use everhold::limits::DATAGRAMS_MALFORMED_MAX;
 use everhold::testing::player::{OldConnections, Player, ticket};
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Credential, RefusalCode};
+use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX};
+use everhold_protocol::message::encode_frame;
+use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode};
+use quinn::VarInt;
+use tokio::task::JoinSet;
 
-use crate::world::{World, all_zones, meadow};
+use crate::world::{PATIENCE, World, all_zones, meadow};
 
 fn everhold(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_everhold"))
@@ -158,4 +167,92 @@ async fn an_account_that_logs_in_again_takes_its_session_over() {
             matches!(notice, Notice::Superseded).then_some(())
         })
         .await;
+}
+
+/// A client that reads next to nothing, and whose writes end only when the server has what they wrote.
+fn deaf_client(world: &World) -> quinn::Endpoint {
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .stream_receive_window(VarInt::from_u32(64))
+        .receive_window(VarInt::from_u32(64))
+        .send_window(2_048);
+    let mut config = keys::client_config(world.keys.certificate()).expect("a certificate that was just made");
+    config.transport_config(Arc::new(transport));
+    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
+    endpoint.set_default_client_config(config);
+    endpoint
+}
+
+/// A peer that takes all the room there is.
+struct Greedy {
+    quic: quinn::Connection,
+    /// Dropped, they would be reset and stopped.
+    _streams: (quinn::SendStream, quinn::RecvStream),
+}
+
+/// Logs in and sends everything that the server keeps: a message of the largest size but for its last byte, and all the garbage that is
+/// forgiven. It never reads.
+async fn fill(endpoint: quinn::Endpoint, addr: SocketAddr, ticket: Vec<u8>) -> Greedy {
+    let connecting = endpoint.connect(addr, "everhold").expect("a good address");
+    let quic = connecting.await.expect("the handshake succeeds");
+    let (mut send, recv) = quic.open_bi().await.expect("a control stream");
+    let hello = ClientMessage::Hello {
+        protocol: PROTOCOL_VERSION,
+        credential: Credential::Ticket(ticket),
+    };
+    send.write_all(&encode_frame(&hello).expect("it fits"))
+        .await
+        .expect("it is read");
+    let announced = u32::try_from(CONTROL_BYTES_MAX).expect("a small limit").to_le_bytes();
+    send.write_all(&announced).await.expect("it is read");
+    send.write_all(&vec![0; CONTROL_BYTES_MAX - 1])
+        .await
+        .expect("it is read");
+    for _ in 0..DATAGRAMS_MALFORMED_MAX {
+        let garbage = vec![0xFF; DATAGRAM_BYTES_MAX].into();
+        quic.send_datagram_wait(garbage).await.expect("it is read");
+    }
+    Greedy {
+        quic,
+        _streams: (send, recv),
+    }
+}
+
+/// Memory that a process has in use, bytes.
+fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .expect("the kernel says so");
+    kib.parse::<u64>().expect("a number") * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_fill_everything_they_may_stay_within_what_a_connection_may_cost() {
+    const GREEDY: usize = 200;
+    let mut world = World::new();
+    let shard = world.shard(&all_zones());
+    let (addr, pid) = (world.fleet.all[shard].addr, world.fleet.all[shard].pid);
+    let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
+    bystander.until_attached_above(0).await;
+    let before = resident_bytes(pid);
+    let endpoint = deaf_client(&world);
+    let mut filling = JoinSet::new();
+    for account in 0..GREEDY as u64 {
+        filling.spawn(fill(endpoint.clone(), addr, ticket(&world.keys, account, &meadow())));
+    }
+    let filled = tokio::time::timeout(PATIENCE, filling.join_all());
+    let greedy = filled.await.expect("the server takes it all");
+    let tick = bystander.until_snapshot().await;
+    assert!(bystander.until_snapshot().await > tick, "the bystander's world goes on");
+    let grown = resident_bytes(pid).saturating_sub(before);
+    println!("{} KiB for each of {GREEDY} connections", grown / GREEDY as u64 / 1024);
+    let closed: Vec<_> = greedy.iter().filter_map(|peer| peer.quic.close_reason()).collect();
+    assert!(closed.is_empty(), "they did nothing that they may not: {closed:?}");
+    let limits = AdmissionLimits {
+        connections_max: GREEDY,
+        ..AdmissionLimits::default()
+    };
+    assert!(grown <= limits.bytes_max(), "{grown} bytes for {GREEDY} connections");
 }

@@ -1,6 +1,6 @@
 //! What to do with a connection attempt: one decision in one function, without a socket.
 
-use crate::limits::{CONNECTIONS_MAX, HALF_OPEN_MAX, HALF_OPEN_UNVALIDATED_MAX};
+use crate::limits::{CONNECTION_BYTES_MAX, CONNECTIONS_MAX, HALF_OPEN_MAX, HALF_OPEN_UNVALIDATED_MAX};
 use everhold_protocol::RefusalCode;
 
 /// How many connections there may be, and in which state.
@@ -51,6 +51,12 @@ pub(super) enum Admission {
 }
 
 impl AdmissionLimits {
+    /// What all connections together can make this side keep, bytes, if each peer fills everything it may.
+    #[must_use]
+    pub const fn bytes_max(&self) -> u64 {
+        self.connections_max as u64 * CONNECTION_BYTES_MAX as u64
+    }
+
     /// Decides. Turning away costs a handshake, so it is done only while few are half-open.
     pub(super) fn admit(&self, standing: Standing) -> Admission {
         let crowded = standing.half_open >= self.half_open_unvalidated_max;

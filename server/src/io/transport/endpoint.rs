@@ -10,15 +10,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{TransportConfig, TransportError};
 use crate::io::keys::Keys;
 use crate::limits::{
-    DATAGRAM_RECEIVE_BYTES, DATAGRAM_SEND_BYTES, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL_MAX, INCOMING_MAX,
-    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    ADDRESS_TOKEN_S, CONNECTIONS_MEMORY_PERCENT_MAX, DATAGRAM_RECEIVE_BYTES, DATAGRAM_SEND_BYTES, INCOMING_BYTES_MAX,
+    INCOMING_BYTES_TOTAL_MAX, INCOMING_MAX, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 
 /// QUIC version 1, the only one spoken.
 const QUIC_V1: u32 = 1;
-
-/// How long a client that was here may skip the Retry of a crowded server.
-const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens the endpoint; returns it with the address it listens on.
 pub(super) fn open(config: &TransportConfig, keys: &Keys) -> Result<(Endpoint, SocketAddr), TransportError> {
@@ -26,9 +23,10 @@ pub(super) fn open(config: &TransportConfig, keys: &Keys) -> Result<(Endpoint, S
         listen: config.listen,
         source,
     };
+    warn_of_memory(config);
     let mut server = ServerConfig::new(keys.server_crypto()?, keys.token_key());
     let mut tokens = ValidationTokenConfig::default();
-    tokens.lifetime(ADDRESS_TOKEN_LIFETIME);
+    tokens.lifetime(Duration::from_secs(ADDRESS_TOKEN_S));
     server
         .transport_config(Arc::new(quic_settings(config)?))
         .validation_token_config(tokens)
@@ -42,6 +40,21 @@ pub(super) fn open(config: &TransportConfig, keys: &Keys) -> Result<(Endpoint, S
         Endpoint::new(endpoint_config, Some(server), socket, Arc::new(TokioRuntime)).map_err(listen_error)?;
     let local_addr = endpoint.local_addr().map_err(listen_error)?;
     Ok((endpoint, local_addr))
+}
+
+/// A limit that the machine cannot keep is none: too many connections would end the process instead of being refused.
+fn warn_of_memory(config: &TransportConfig) {
+    let machine = rustix::system::sysinfo();
+    let machine_bytes = machine.totalram * u64::from(machine.mem_unit);
+    let connections_bytes = config.admission.bytes_max();
+    if connections_bytes > machine_bytes / 100 * CONNECTIONS_MEMORY_PERCENT_MAX {
+        tracing::warn!(
+            connections_max = config.admission.connections_max,
+            connections_bytes,
+            machine_bytes,
+            "hostile peers could take more memory than this machine can spare: lower shard.connections_max"
+        );
+    }
 }
 
 /// Tight settings: what a peer can make this side keep is bounded by `limits`, and nothing is probed that is not needed.
