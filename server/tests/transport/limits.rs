@@ -105,6 +105,19 @@ async fn address_with_all_its_connections_gets_another_when_one_ends() {
 }
 
 #[tokio::test]
+async fn connection_that_was_turned_away_gives_no_place_back() {
+    let server = limiting(AddressLimits {
+        connections_max: 1,
+        ..AddressLimits::default()
+    });
+    // Both may be admitted before either handshake has proven the address; one is turned away then.
+    let both = tokio::join!(server.dial(), server.dial());
+    until(|| server.counters.connections.now() == 1).await;
+    assert!(server.dial().await.is_err(), "the address has its one connection");
+    drop(both);
+}
+
+#[tokio::test]
 async fn nobody_comes_in_when_too_many_are_half_open() {
     let none = AdmissionLimits {
         half_open_max: 0,

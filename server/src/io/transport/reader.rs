@@ -56,7 +56,8 @@ impl AddressPlace {
     fn take(served: &Arc<Served>, ip: IpAddr) -> Option<Self> {
         let served = Arc::clone(served);
         let taken = served.addresses().connect(ip, served.started.elapsed());
-        taken.then_some(Self { served, ip })
+        // Made only if taken: dropping one gives a place back.
+        taken.then(|| Self { served, ip })
     }
 }
 
