@@ -4,10 +4,11 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::{Crowding, brief, scene};
-use everhold_protocol::{Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader};
+use everhold_protocol::{EntityUpdate, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader, Velocity};
 
 fn snapshot(criterion: &mut Criterion) {
-    let entities = scene(50, Crowding::Spread).entities;
+    let walks = |view| EntityUpdate::Seen(view, Velocity { dx: 25, dy: 0 });
+    let updates: Vec<_> = scene(50, Crowding::Spread).entities.into_iter().map(walks).collect();
     let header = SnapshotHeader {
         epoch: 1,
         tick: 1_000,
@@ -19,7 +20,11 @@ fn snapshot(criterion: &mut Criterion) {
         hp: 100,
         value_digest: 3,
     };
-    let snapshot = Snapshot { header, entities };
+    let snapshot = Snapshot {
+        header,
+        id_range: 1,
+        updates,
+    };
     let mut bytes = Vec::new();
     let mut group = criterion.benchmark_group("codec/snapshot_of_50");
     group.throughput(Throughput::Elements(50));

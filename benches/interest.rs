@@ -1,9 +1,11 @@
 //! Interest alone: sorting the scene, and every viewer's look.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::interest::{Interest, Reach, Sight};
-use everhold::replication::ViewConfig;
+use everhold::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
 use everhold_benches::{Crowding, RADIUS_CM, Random, WORLDS, brief, scene, walk};
+
+/// About as many as a datagram has room for.
+const BUDGET: usize = 50;
 
 fn interest(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("interest");
@@ -12,8 +14,9 @@ fn interest(criterion: &mut Criterion) {
         let mut world = (scene(players, crowding), Random::new(11), 0);
         let mut interest = Interest::new(Reach {
             radius_cm: RADIUS_CM,
-            budget: ViewConfig::default().budget(),
+            budget: BUDGET,
         });
+        let mut viewers = Viewers::new(RADIUS_CM);
         let mut sight = Sight::default();
         group.bench_function(
             BenchmarkId::from_parameter(format!("{players}_{}", crowding.name())),
@@ -26,11 +29,21 @@ fn interest(criterion: &mut Criterion) {
                     (world.0.clone(), world.2)
                 };
                 let look = |(scene, tick)| {
-                    interest.rebuild(&scene);
+                    let points: Vec<_> = scene.sessions.iter().map(|s| Viewpoint { x: s.x, y: s.y }).collect();
+                    interest.rebuild(&points, BUDGET);
+                    viewers.regroup(&points);
                     let mut seen = 0;
-                    for viewer in interest.viewers() {
-                        interest.look(viewer, tick, &mut sight);
-                        seen += sight.places().len();
+                    for group in viewers.groups() {
+                        let approach = interest.approach(&group);
+                        for &member in group.members {
+                            let from = points[member as usize];
+                            match approach {
+                                Approach::Nobody => continue,
+                                Approach::Few => interest.look_at_few(from, &mut sight),
+                                Approach::Many | Approach::Crowd => interest.look(from, tick, &mut sight),
+                            }
+                            seen += sight.places().len();
+                        }
                     }
                     (scene, seen)
                 };

@@ -169,7 +169,7 @@ impl Mind {
             _ => None,
         };
         let heading = goal
-            .and_then(|goal| sight.heading_to(goal))
+            .and_then(|goal| sight.heading_to(&goal))
             .unwrap_or_else(|| self.any_heading());
         if heading == self.heading {
             return None;

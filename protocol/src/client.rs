@@ -32,6 +32,7 @@ mod pending;
 mod port;
 mod search;
 mod session;
+mod surroundings;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

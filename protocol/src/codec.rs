@@ -113,13 +113,6 @@ impl<'a> Reader<'a> {
         Ok(i8::from_le_bytes(self.array()?))
     }
 
-    /// Three bytes, signed: −8,388,608..=8,388,607.
-    pub fn i24(&mut self) -> Result<i32, DecodeError> {
-        let [a, b, c] = self.array()?;
-        // Shifted down from the top so that the sign comes along.
-        Ok(i32::from_le_bytes([0, a, b, c]) >> 8)
-    }
-
     /// Four bytes, signed.
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_le_bytes(self.array()?))
@@ -147,6 +140,12 @@ impl<'a> Reader<'a> {
     /// A varint that fits 32 bits.
     pub fn varint_u32(&mut self) -> Result<u32, DecodeError> {
         u32::try_from(self.varint()?).map_err(|_| DecodeError::Varint)
+    }
+
+    /// A signed number of up to five bytes; small ones of either sign are short.
+    pub fn zigzag(&mut self) -> Result<i32, DecodeError> {
+        let bits = self.varint_u32()?;
+        Ok((bits >> 1) as i32 ^ -((bits & 1) as i32))
     }
 
     /// An entity's id as two varints, range and counter: three to five bytes for the usual ones.
@@ -206,13 +205,6 @@ impl<'a> Writer<'a> {
         self.bytes(&value.to_le_bytes());
     }
 
-    /// Three bytes, signed. The caller keeps `value` within −8,388,608..=8,388,607; the upper byte is cut off.
-    pub fn i24(&mut self, value: i32) {
-        debug_assert!((-0x80_0000..0x80_0000).contains(&value), "{value} does not fit 24 bits");
-        let [a, b, c, _] = value.to_le_bytes();
-        self.bytes(&[a, b, c]);
-    }
-
     /// Four bytes, signed.
     pub fn i32(&mut self, value: i32) {
         self.bytes(&value.to_le_bytes());
@@ -225,6 +217,11 @@ impl<'a> Writer<'a> {
             value >>= 7;
         }
         self.u8(value as u8);
+    }
+
+    /// A signed number of up to five bytes; small ones of either sign are short.
+    pub fn zigzag(&mut self, value: i32) {
+        self.varint(u64::from((value << 1 ^ value >> 31) as u32));
     }
 
     /// An entity's id as two varints, range and counter.

@@ -28,11 +28,12 @@ pub use ids::{Account, EntityId, Item, SessionId, Tick, ZoneName};
 pub use input::{InputFrame, SeqIntent};
 pub use intent::{Heading, Intent, IntentError};
 pub use message::{ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage};
-pub use snapshot::{EntityKind, EntityView, Snapshot, SnapshotHeader, value_digest};
+pub use snapshot::{EntityKind, EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
 pub use ticket::{TicketClaims, TicketError};
 
-/// The ALPN protocol name; its number rises with every change that an older peer cannot read.
+/// The ALPN protocol name. Its number rises when older peers could not even be told why they are refused; all other changes raise
+/// [`PROTOCOL_VERSION`].
 pub const ALPN: &[u8] = b"everhold/1";
 
 /// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`].
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;

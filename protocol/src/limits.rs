@@ -3,6 +3,17 @@
 /// Payload of one datagram, bytes. QUIC's least path MTU is 1,200 B; quinn spends up to 38 B of it on headers and the tag.
 pub const DATAGRAM_BYTES_MAX: usize = 1_150;
 
+/// How far an entity may be from where viewers think it is before they are told, cm: less than a character is wide.
+pub const DEVIATION_CM_MAX: i32 = 10;
+
+/// Every entity in sight is told of at least once in so many ticks: whatever was lost is repaired within a second at 20 Hz, and whoever
+/// comes into sight is seen by then.
+pub const REFRESH_TICKS: u64 = 20;
+
+/// An entity of which nothing was heard for so many ticks is forgotten. Three refreshes (or, when a server tells of far entities less
+/// often, one and a half) are lost together about once in a thousand times at a loss of 10 %.
+pub const FORGET_TICKS: u64 = 3 * REFRESH_TICKS;
+
 /// One control message, bytes: far above a login, far below what a stream window holds.
 pub const CONTROL_BYTES_MAX: usize = 16 * 1024;
 

@@ -1,11 +1,26 @@
-//! The server's datagram: the player's own state, then the nearest of what is around it, as many as fit, in no particular order.
+//! The server's datagram: the player's own state, then what has changed around it.
 //!
-//! Packed as a kind byte and the fixed header ([`SnapshotHeader::BYTES`] in all), then records of [`EntityView::BYTES`] until the
-//! datagram ends. Records are the same for every viewer and of fixed width, so that a sender encodes each once and copies it.
+//! An entity is told of as a place and a velocity, and the client moves it on by itself (dead reckoning). A record is sent when
+//! that has gone wrong by more than [`DEVIATION_CM_MAX`], once more shortly after, in case the first was lost, and every
+//! [`REFRESH_TICKS`] whether or not anything happened. Every record is whole: none needs an earlier one. What is not refreshed
+//! any more is out of sight, and forgotten after [`FORGET_TICKS`].
+//!
+//! ```text
+//! kind u8 · epoch varint · tick varint · dilation u8 · last_input_seq varint · event_seq varint · x, y zigzag varint · hp varint
+//!   · value_digest u32 · id_range varint · records until the datagram ends
+//! record: flags u8 · [range varint] · counter varint · gone: nothing more
+//!   · x u16 · y u16 · [health u8] · [dx i8 · dy i8]
+//! ```
+//!
+//! A record has the same bytes for every viewer, so that a sender encodes each once and copies it: places are given by the lower 16
+//! bits of their centimetres, and the receiver takes the one that is nearest to itself. Whom it sees is nearer than half of that.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::{EntityId, Item, Tick};
 use crate::limits::DATAGRAM_BYTES_MAX;
+
+#[cfg(doc)]
+use crate::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
 
 /// The fixed part of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,26 +49,27 @@ impl SnapshotHeader {
     /// The first byte of a snapshot datagram.
     pub const KIND: u8 = 1;
 
-    /// The packed header, its kind byte included.
-    pub const BYTES: usize = 1 + 4 + 8 + 1 + 4 + 4 + 4 + 4 + 2 + 4;
+    /// The longest packed header, kind byte and id range included.
+    pub const BYTES_MAX: usize = 1 + 5 + 10 + 1 + 5 + 5 + 5 + 5 + 3 + 4 + 5;
 
-    /// Appends [`Self::BYTES`] bytes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the packed header. `id_range` is the [range](EntityId::range) that records need not name.
+    pub fn encode(&self, id_range: u32, out: &mut Vec<u8>) {
         let mut out = Writer::new(out);
         out.u8(Self::KIND);
-        out.u32(self.epoch);
-        out.u64(self.tick);
+        out.varint(u64::from(self.epoch));
+        out.varint(self.tick);
         out.u8(self.dilation);
-        out.u32(self.last_input_seq);
-        out.u32(self.event_seq);
-        out.i32(self.x);
-        out.i32(self.y);
-        out.u16(self.hp);
+        out.varint(u64::from(self.last_input_seq));
+        out.varint(u64::from(self.event_seq));
+        out.zigzag(self.x);
+        out.zigzag(self.y);
+        out.varint(u64::from(self.hp));
         out.u32(self.value_digest);
+        out.varint(u64::from(id_range));
     }
 
-    /// Reads the header off the front of a datagram.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads the header off the front of a datagram, and the range that its records need not name.
+    pub fn decode(from: &mut Reader<'_>) -> Result<(Self, u32), DecodeError> {
         match from.u8()? {
             Self::KIND => {}
             tag => {
@@ -63,17 +79,18 @@ impl SnapshotHeader {
                 });
             }
         }
-        Ok(Self {
-            epoch: from.u32()?,
-            tick: from.u64()?,
+        let header = Self {
+            epoch: from.varint_u32()?,
+            tick: from.varint()?,
             dilation: from.u8()?,
-            last_input_seq: from.u32()?,
-            event_seq: from.u32()?,
-            x: from.i32()?,
-            y: from.i32()?,
-            hp: from.u16()?,
+            last_input_seq: from.varint_u32()?,
+            event_seq: from.varint_u32()?,
+            x: from.zigzag()?,
+            y: from.zigzag()?,
+            hp: u16::try_from(from.varint()?).map_err(|_| DecodeError::Varint)?,
             value_digest: from.u32()?,
-        })
+        };
+        Ok((header, from.varint_u32()?))
     }
 }
 
@@ -89,22 +106,7 @@ pub enum EntityKind {
     Item = 3,
 }
 
-impl EntityKind {
-    /// The kind of this number.
-    const fn from_number(number: u8) -> Result<Self, DecodeError> {
-        match number {
-            1 => Ok(Self::Player),
-            2 => Ok(Self::Monster),
-            3 => Ok(Self::Item),
-            tag => Err(DecodeError::UnknownTag {
-                what: "entity kind",
-                tag,
-            }),
-        }
-    }
-}
-
-/// One entity as others see it. It is the same for every viewer, so it is encoded once a tick.
+/// One entity as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityView {
     /// Stable id.
@@ -119,37 +121,126 @@ pub struct EntityView {
     pub health: u8,
 }
 
-impl EntityView {
-    /// One packed record.
-    pub const BYTES: usize = 8 + 3 + 3 + 1 + 1;
+/// How far an entity moves in a tick, cm. Whatever is faster (25 m/s at 20 Hz) is told as standing, and again each tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Velocity {
+    /// East.
+    pub dx: i8,
+    /// North.
+    pub dy: i8,
+}
 
-    /// The farthest that a zone reaches from its middle on either axis, cm: what 24 bits hold, about 83 km.
-    pub const POSITION_CM_MAX: i32 = 0x7f_ffff;
+impl Velocity {
+    /// Standing still.
+    pub const STILL: Self = Self { dx: 0, dy: 0 };
 
-    /// Appends [`Self::BYTES`] bytes. `x` and `y` must be within ±[`Self::POSITION_CM_MAX`]; farther out they are clamped, so that
-    /// an entity never appears on the wrong side.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Where it leads to from a point in so many ticks.
+    #[must_use]
+    pub fn lead(self, x: i32, y: i32, ticks: u32) -> (i32, i32) {
+        let way = |axis: i8| i32::from(axis).saturating_mul(i32::try_from(ticks).unwrap_or(i32::MAX));
+        (x.saturating_add(way(self.dx)), y.saturating_add(way(self.dy)))
+    }
+}
+
+/// One record: what is new about an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityUpdate {
+    /// It is here, and moves like this.
+    Seen(EntityView, Velocity),
+    /// It is nowhere any more: dead and decayed, picked up, logged out.
+    Gone(EntityId),
+}
+
+impl EntityUpdate {
+    /// The longest record.
+    pub const BYTES_MAX: usize = 1 + 5 + 5 + 2 + 2 + 1 + 2;
+
+    /// The farthest that an entity may be from its viewer on either axis, cm.
+    pub const DISTANCE_CM_MAX: i32 = i16::MAX as i32;
+
+    // Flags. The lowest two bits are the kind; zero is gone.
+    const KIND: u8 = 3;
+    const HURT: u8 = 1 << 2;
+    const MOVES: u8 = 1 << 3;
+    const FOREIGN: u8 = 1 << 4;
+
+    /// Whom it is about.
+    #[must_use]
+    pub const fn id(&self) -> EntityId {
+        match self {
+            Self::Seen(EntityView { id, .. }, _) | Self::Gone(id) => *id,
+        }
+    }
+
+    /// Appends at most [`Self::BYTES_MAX`] bytes.
+    pub fn encode(&self, id_range: u32, out: &mut Vec<u8>) {
         let mut out = Writer::new(out);
-        out.u64(self.id.0);
-        out.i24(self.x.clamp(-Self::POSITION_CM_MAX, Self::POSITION_CM_MAX));
-        out.i24(self.y.clamp(-Self::POSITION_CM_MAX, Self::POSITION_CM_MAX));
-        out.u8(self.kind as u8);
-        out.u8(self.health);
+        let id = self.id();
+        let foreign = if id.range() == id_range { 0 } else { Self::FOREIGN };
+        let flags = match self {
+            Self::Gone(_) => 0,
+            Self::Seen(view, velocity) => {
+                let hurt = if view.health == u8::MAX { 0 } else { Self::HURT };
+                let moves = if *velocity == Velocity::STILL { 0 } else { Self::MOVES };
+                view.kind as u8 | hurt | moves
+            }
+        };
+        out.u8(flags | foreign);
+        if foreign != 0 {
+            out.varint(u64::from(id.range()));
+        }
+        out.varint(u64::from(id.counter()));
+        let Self::Seen(view, velocity) = self else { return };
+        out.u16(view.x as u16);
+        out.u16(view.y as u16);
+        if flags & Self::HURT != 0 {
+            out.u8(view.health);
+        }
+        if flags & Self::MOVES != 0 {
+            out.i8(velocity.dx);
+            out.i8(velocity.dy);
+        }
     }
 
-    /// Reads one record.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let id = EntityId(from.u64()?);
-        let (x, y) = (from.i24()?, from.i24()?);
-        let kind = EntityKind::from_number(from.u8()?)?;
-        Ok(Self {
-            id,
-            kind,
-            x,
-            y,
-            health: from.u8()?,
-        })
+    /// Reads one record. `near` is the viewer's own place.
+    pub fn decode(from: &mut Reader<'_>, id_range: u32, near: (i32, i32)) -> Result<Self, DecodeError> {
+        let flags = from.u8()?;
+        let (foreign, hurt, moves) = (
+            flags & Self::FOREIGN != 0,
+            flags & Self::HURT != 0,
+            flags & Self::MOVES != 0,
+        );
+        // What a flag announces is never what its absence means, so that a record has one encoding.
+        let unknown = Err(DecodeError::UnknownTag {
+            what: "entity record",
+            tag: flags,
+        });
+        let range = if foreign { from.varint_u32()? } else { id_range };
+        let id = EntityId::new(range, from.varint_u32()?);
+        let kind = match flags & Self::KIND {
+            _ if flags >= Self::FOREIGN << 1 || foreign && range == id_range => return unknown,
+            1 => EntityKind::Player,
+            2 => EntityKind::Monster,
+            3 => EntityKind::Item,
+            _ if hurt || moves => return unknown,
+            _ => return Ok(Self::Gone(id)),
+        };
+        let (x, y) = (nearest(from.u16()?, near.0), nearest(from.u16()?, near.1));
+        let health = if hurt { from.u8()? } else { u8::MAX };
+        let mut velocity = Velocity::STILL;
+        if moves {
+            (velocity.dx, velocity.dy) = (from.i8()?, from.i8()?);
+        }
+        if hurt && health == u8::MAX || moves && velocity == Velocity::STILL {
+            return unknown;
+        }
+        Ok(Self::Seen(EntityView { id, kind, x, y, health }, velocity))
     }
+}
+
+/// Of all numbers with these lower 16 bits, the one nearest to `near`.
+fn nearest(low: u16, near: i32) -> i32 {
+    near.wrapping_add(i32::from(low.wrapping_sub(near as u16) as i16))
 }
 
 /// A whole snapshot, decoded.
@@ -157,37 +248,38 @@ impl EntityView {
 pub struct Snapshot {
     /// The fixed part.
     pub header: SnapshotHeader,
-    /// What is seen; never the viewer itself.
-    pub entities: Vec<EntityView>,
+    /// The [range](EntityId::range) that most of the updates' ids have, which only the others name.
+    pub id_range: u32,
+    /// What is new; the viewer itself may be among them.
+    pub updates: Vec<EntityUpdate>,
 }
 
 impl Snapshot {
-    /// Entities that fit one datagram beside the header.
-    pub const ENTITIES_MAX: usize = (DATAGRAM_BYTES_MAX - SnapshotHeader::BYTES) / EntityView::BYTES;
-
-    /// Appends the packed snapshot.
+    /// Appends the packed snapshot. What is in it fits [`DATAGRAM_BYTES_MAX`].
     pub fn encode(&self, out: &mut Vec<u8>) {
-        debug_assert!(
-            self.entities.len() <= Self::ENTITIES_MAX,
-            "{} entities in a snapshot",
-            self.entities.len()
-        );
-        self.header.encode(out);
-        for entity in &self.entities {
-            entity.encode(out);
+        let start = out.len();
+        self.header.encode(self.id_range, out);
+        for update in &self.updates {
+            update.encode(self.id_range, out);
         }
+        let bytes = out.len() - start;
+        debug_assert!(bytes <= DATAGRAM_BYTES_MAX, "a snapshot of {bytes} B");
     }
 
     /// Reads a whole datagram; a partial record at its end is an error.
     pub fn decode(datagram: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(datagram);
-        let header = SnapshotHeader::decode(&mut from)?;
-        // The datagram's length bounds this.
-        let mut entities = Vec::with_capacity(from.remaining() / EntityView::BYTES);
+        let (header, id_range) = SnapshotHeader::decode(&mut from)?;
+        // The datagram's length bounds this: no record is shorter than two bytes.
+        let mut updates = Vec::with_capacity(from.remaining() / 7);
         while !from.is_empty() {
-            entities.push(EntityView::decode(&mut from)?);
+            updates.push(EntityUpdate::decode(&mut from, id_range, (header.x, header.y))?);
         }
-        Ok(Self { header, entities })
+        Ok(Self {
+            header,
+            id_range,
+            updates,
+        })
     }
 }
 

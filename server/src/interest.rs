@@ -1,38 +1,48 @@
-//! Interest decides whom each viewer sees: the nearest within a radius, up to a budget. It encodes nothing, opens no socket, and
+//! Interest decides whom each viewer is told of: the nearest within a radius, up to a budget. It encodes nothing, opens no socket, and
 //! reads no clock.
 //!
-//! Once a tick [`Interest::rebuild`] sorts the scene into a uniform `grid` by counting; then every viewer is looked up in it:
+//! Once a tick [`Interest::rebuild`] sorts those of whom there is something to tell into a uniform `grid` by counting. Viewers are
+//! grouped by where they stand ([`Viewers`]), and for each group [`Interest::approach`] decides how to look:
 //!
-//! * **Few candidates** (the cells that its circle touches hold at most five budgets): one exact distance filter over
-//!   a handful of contiguous rows, and a selection only if more are visible than the budget holds.
-//! * **A crowd**: cells that hold many are split into quarters, down to a 32nd of the radius, and searched nearest first
-//!   (`crowd`). The cost follows the budget, not the crowd.
+//! * **Few candidates**: they are put side by side (`block`), and each viewer filters them by distance, without branching (`lanes`).
+//! * **Many**: cells that hold many are split into quarters, down to a 32nd of the radius, and searched nearest first (`crowd`). The
+//!   cost follows the budget, not the crowd.
+//! * **A crowd**: many who look at many. A few steps make no difference to what they see, and whoever tells them may share it.
 //!
-//! What is seen is exactly the first `budget` by (distance, id), with one exception. A smallest square (2.56 m at a radius of 100 m)
-//! that alone holds more than the budget takes part with a window of `budget` ids that moves on by that many each tick: within an
-//! arm's reach distance says nothing about importance, so that all who stand there take turns instead of the same few being shown
-//! for ever. The window depends on the tick, the ids, and the square alone.
+//! What is seen is exactly the first `budget` by distance, with one exception. A smallest square (2.56 m at a radius of 100 m) that alone
+//! holds more than the budget takes part with a window of `budget` entities, another one each tick: within an arm's reach distance says
+//! nothing about importance, so that all who stand there take turns instead of the same few being shown for ever. The window depends
+//! on the tick and the square alone.
 //!
-//! All arithmetic is in integers, and nothing depends on the order in which a scene lists its entities.
+//! All arithmetic is in integers, and the order in which entities are given decides only between equal distances.
 
+mod block;
 mod crowd;
 mod grid;
 mod lanes;
 #[cfg(test)]
 mod tests;
+mod viewers;
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use everhold_protocol::Tick;
 
 use crate::limits::SCENE_ENTITIES_MAX;
-use crate::zone::Scene;
+use block::Block;
 use crowd::Crowds;
-use grid::{Grid, Window};
+use grid::{Grid, Square, Window};
 use lanes::LANES;
+pub use viewers::{Group, Viewers};
 
 /// Candidates, in budgets, up to which filtering them all is cheaper than searching. Found by measuring.
 const FILTER_BUDGETS: usize = 5;
+
+/// Candidates of a group, in budgets, beyond which choosing among them costs more than the rest of a viewer's work.
+const CROWD_BUDGETS: usize = 3;
+
+/// Viewers of a group beyond which several stand within a few steps of each other.
+const CROWD_VIEWERS: usize = 64;
 
 /// How far and how much a viewer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +55,20 @@ pub struct Reach {
 
 impl Reach {
     /// Radii that a [`Reach`] may have. The lower end keeps the smallest square above one centimetre; the upper one keeps a squared
-    /// distance within the 30 bits that a sort key has for it.
-    pub const RADIUS_CM: RangeInclusive<i32> = 64..=32_767;
+    /// distance within the 30 bits that a sort key has for it, and places within what a record can say of them.
+    pub const RADIUS_CM: RangeInclusive<i32> = 64..=30_000;
 }
 
-/// One who looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Viewer {
-    /// Its index in [`Scene::sessions`].
-    pub session: usize,
-    /// Its own entity's place in grid order, which it does not see. `None`: it has no visible entity.
-    own: Option<u32>,
+/// Where somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Viewpoint {
     /// East, cm.
-    x: i32,
+    pub x: i32,
     /// North, cm.
-    y: i32,
+    pub y: i32,
 }
 
-impl Viewer {
+impl Viewpoint {
     /// The squared distance to an entity of a cell that this viewer's circle touches.
     #[inline]
     fn distance_squared(&self, x: i32, y: i32) -> u64 {
@@ -85,12 +91,15 @@ pub struct Sight {
     frontier: std::collections::BinaryHeap<std::cmp::Reverse<u64>>,
 }
 
-/// A key packs what entities are ordered by, and where they are: squared distance (30 bits), rank of the id (17), place (17).
+/// A key packs what entities are ordered by, and where they are: squared distance (30 bits), rank (17), place (17).
 const PLACE_BITS: u32 = 17;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 const DISTANCE_SHIFT: u32 = 2 * PLACE_BITS;
 const _: () = assert!(SCENE_ENTITIES_MAX <= 1 << PLACE_BITS);
 const _: () = assert!((*Reach::RADIUS_CM.end() as i64).pow(2) < 1 << (u64::BITS - DISTANCE_SHIFT));
+
+/// Rings into which candidates are counted; a power of two.
+const RINGS: usize = 64;
 
 impl Sight {
     /// Places in grid order of the seen entities. Which ones they are is exact; their order says nothing.
@@ -109,7 +118,7 @@ impl Sight {
     }
 
     /// Moves the places found so far to the keys.
-    fn key_places(&mut self, grid: &Grid, viewer: &Viewer) {
+    fn key_places(&mut self, grid: &Grid, viewer: &Viewpoint) {
         self.keys.extend(
             self.places[..self.len]
                 .iter()
@@ -118,29 +127,67 @@ impl Sight {
         self.len = 0;
     }
 
-    /// Makes the `count` first of the keys by (distance, id), or all if there are not more, what is seen.
-    fn see_nearest(&mut self, count: usize) {
-        if self.keys.len() > count {
-            self.keys.select_nth_unstable(count);
-            self.keys.truncate(count);
-        }
+    /// Makes the `count` first of the keys by (distance, rank), or all if there are not more, what is seen. All are within `limit`.
+    ///
+    /// Keys are counted by rings of equal area, so that whole rings are taken or left without comparing, and only the ring in which the
+    /// count is reached is put in order.
+    fn see_nearest(&mut self, count: usize, limit: u64) {
+        let keys = self.keys.len();
         self.len = 0;
-        let count = self.keys.len();
-        self.reserve(count);
-        for (place, key) in self.places.iter_mut().zip(&self.keys) {
-            *place = (key & PLACE_MASK) as u32;
+        self.reserve(keys);
+        let shift = DISTANCE_SHIFT + (limit.max(1).ilog2() + 1).saturating_sub(RINGS.ilog2());
+        let ring_of = |key: u64| (key >> shift) as usize % RINGS;
+        let mut rings = [0_u32; RINGS];
+        for &key in &self.keys {
+            rings[ring_of(key)] += 1;
         }
-        self.len = count;
+        let mut taken = 0;
+        let whole = |&(_, &ring): &(usize, &u32)| {
+            taken += ring as usize;
+            taken > count
+        };
+        let cut = rings.iter().enumerate().find(whole).map_or(RINGS, |(ring, _)| ring);
+        // Everything is written, and only what counts is kept: whether it does is a coin's throw to a branch predictor.
+        let mut on_cut = 0;
+        for index in 0..keys {
+            let key = self.keys[index];
+            let ring = ring_of(key);
+            self.places[self.len] = (key & PLACE_MASK) as u32;
+            self.len += usize::from(ring < cut);
+            self.keys[on_cut] = key;
+            on_cut += usize::from(ring == cut);
+        }
+        let more = count.min(keys) - self.len;
+        if more < on_cut {
+            self.keys[..on_cut].select_nth_unstable(more);
+        }
+        for index in 0..more {
+            self.places[self.len] = (self.keys[index] & PLACE_MASK) as u32;
+            self.len += 1;
+        }
     }
 }
 
-/// The scene of one tick, sorted by place.
+/// How the viewers of a group look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approach {
+    /// Nobody is within reach of any of them.
+    Nobody,
+    /// [`Interest::look_at_few`].
+    Few,
+    /// [`Interest::look`].
+    Many,
+    /// The same, but so dear and with so many viewers that neighbours had better share what one of them sees.
+    Crowd,
+}
+
+/// Those of whom there is something to tell, sorted by place.
 #[derive(Debug)]
 pub struct Interest {
     reach: Reach,
     grid: Grid,
     crowds: Crowds,
-    viewers: Vec<Viewer>,
+    block: Block,
 }
 
 impl Interest {
@@ -158,53 +205,81 @@ impl Interest {
             reach,
             grid: Grid::default(),
             crowds: Crowds::default(),
-            viewers: Vec::new(),
+            block: Block::default(),
         }
     }
 
-    /// Sorts a tick's scene into the grid.
+    /// Sorts entities into the grid. From now on at most `budget` of them, and at least one, are shown to each viewer.
     ///
     /// # Panics
-    /// If the scene holds more than [`SCENE_ENTITIES_MAX`] entities, which the rules rule out.
-    pub fn rebuild(&mut self, scene: &Scene) {
+    /// If there are more than [`SCENE_ENTITIES_MAX`] entities, which the rules rule out.
+    pub fn rebuild(&mut self, entities: &[Viewpoint], budget: usize) {
+        self.reach.budget = budget.max(1);
         let radius = self.reach.radius_cm.unsigned_abs();
-        self.grid.rebuild(&scene.entities, radius);
+        self.grid.rebuild(entities, (radius / 2).ilog2());
         self.crowds
             .rebuild(&mut self.grid, (radius / 32).ilog2(), self.reach.budget);
-        self.grid.place_viewers(&scene.sessions, &mut self.viewers);
     }
 
-    /// For each place in grid order, the entity's index in [`Scene::entities`].
+    /// For each place in grid order, the entity's index among those that were sorted in.
     #[must_use]
     pub fn order(&self) -> &[u32] {
         self.grid.order()
     }
 
-    /// All viewers of the scene, neighbours after neighbours.
-    #[must_use]
-    pub fn viewers(&self) -> &[Viewer] {
-        &self.viewers
+    /// Decides how the viewers of a group look, and prepares it.
+    pub fn approach(&mut self, group: &Group<'_>) -> Approach {
+        let Some(window) = self.grid.window(&group.square, self.reach.radius_cm) else {
+            return Approach::Nobody;
+        };
+        let row = |row| self.grid.row(&window, row).len();
+        let candidates: usize = window.rows().map(row).sum();
+        // Viewers of one group differ by its width, so a candidate may be that much further away than a radius and a cell.
+        let far = u64::from(self.reach.radius_cm.unsigned_abs()) + (1 << group.square.shift) + (1 << self.grid.shift());
+        if candidates == 0 {
+            Approach::Nobody
+        } else if candidates > CROWD_BUDGETS * self.reach.budget && group.members.len() > CROWD_VIEWERS {
+            Approach::Crowd
+        } else if candidates > FILTER_BUDGETS * self.reach.budget
+            || far > u64::from(lanes::DISTANCE_MAX)
+            || self.crowds.stack_within(&self.grid, &window)
+        {
+            Approach::Many
+        } else {
+            self.block.fill(&self.grid, &window);
+            Approach::Few
+        }
     }
 
-    /// Finds what a viewer of this scene sees.
-    pub fn look(&self, viewer: &Viewer, tick: Tick, sight: &mut Sight) {
+    /// Finds what is seen by a viewer of the group that was approached last, if its candidates are [few](Approach::Few).
+    pub fn look_at_few(&self, from: Viewpoint, sight: &mut Sight) {
+        self.block.look(from, self.radius_squared(), self.reach.budget, sight);
+    }
+
+    /// Finds what is seen from a point; whoever stands there sees itself too.
+    pub fn look(&self, from: Viewpoint, tick: Tick, sight: &mut Sight) {
         sight.len = 0;
         sight.keys.clear();
-        let Some(window) = self.grid.window(viewer.x, viewer.y, self.reach.radius_cm) else {
+        let spot = Square {
+            x: i64::from(from.x),
+            y: i64::from(from.y),
+            shift: 0,
+        };
+        let Some(window) = self.grid.window(&spot, self.reach.radius_cm) else {
             return;
         };
-        if !self.filter_window(viewer, &window, sight) {
-            self.search(viewer, &window, tick, sight);
+        if !self.filter_window(&from, &window, sight) {
+            self.search(&from, &window, tick, sight);
         } else if sight.len <= self.reach.budget {
             return;
         } else {
-            sight.key_places(&self.grid, viewer);
+            sight.key_places(&self.grid, &from);
         }
-        sight.see_nearest(self.reach.budget);
+        sight.see_nearest(self.reach.budget, self.radius_squared());
     }
 
     /// Finds all within reach, unless there are so many candidates, or a stack among them, that a search must choose.
-    fn filter_window(&self, viewer: &Viewer, window: &Window, sight: &mut Sight) -> bool {
+    fn filter_window(&self, viewer: &Viewpoint, window: &Window, sight: &mut Sight) -> bool {
         let mut room = FILTER_BUDGETS * self.reach.budget;
         sight.reserve(room);
         for row in window.rows() {
@@ -214,24 +289,13 @@ impl Interest {
                 return false;
             }
             room -= range.len();
-            self.filter_others(range, viewer, self.radius_squared(), sight);
+            self.grid.filter(range, viewer, self.radius_squared(), sight);
         }
         let whole = !self.crowds.stack_within(&self.grid, window);
         if !whole {
             sight.len = 0;
         }
         whole
-    }
-
-    /// Adds those of `range` to the sight that are within the distance, the viewer excepted. The sight has room for the whole range.
-    #[inline]
-    fn filter_others(&self, mut range: Range<usize>, viewer: &Viewer, limit: u64, sight: &mut Sight) {
-        let own = viewer.own.map(|place| place as usize);
-        if let Some(own) = own.filter(|place| range.contains(place)) {
-            self.grid.filter(range.start..own, viewer, limit, sight);
-            range.start = own + 1;
-        }
-        self.grid.filter(range, viewer, limit, sight);
     }
 
     fn radius_squared(&self) -> u64 {

@@ -1,121 +1,229 @@
 //! Replication decides what each session is told of a tick. It opens no socket and reads no clock.
 //!
-//! Every entity is encoded once a tick, into one array in grid order. A viewer's datagram is its own header and copies of the records
-//! of those whom [`interest`](crate::interest) shows it, so bytes per player stay flat in a crowd and a record has the same bytes for
-//! every viewer. All datagrams of a tick lie in one [`arena`], so that a player costs no allocation.
+//! An entity is told of when it no longer moves as was told, and now and then to refresh (`changes`); what is due is encoded once a
+//! tick, sorted by place, and copied to every viewer that is near (`layer`). Nothing is kept of what a viewer has received: a record is
+//! whole, a change is told twice, and a refresh repairs what was lost all the same within
+//! [`REFRESH_TICKS`](everhold_protocol::limits::REFRESH_TICKS). So a viewer costs neither memory nor a comparison with what it knows,
+//! and an acknowledgement changes nothing. Only newcomers are shown everything (`newcomers`).
 //!
-//! Who is told of is decided nearest first. A datagram arrives whole or not at all, so its records stand in no particular order:
-//! sorting them would take longer than all the rest and tell a client nothing that it cannot see.
+//! When more is due than a datagram holds, the nearest are told of. Whoever is left out is refreshed in the next round, when others of
+//! its neighbours are due: what is near is exact, and what is far in a crowd is older, or not seen.
+//!
+//! All datagrams of a tick lie in one [`arena`], so that a player costs no allocation.
 
 pub mod arena;
+mod changes;
+mod layer;
+mod newcomers;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
-use everhold_protocol::{EntityView, SessionId, SnapshotHeader, Tick};
+use everhold_protocol::{EntityUpdate, EntityView, SessionId, SnapshotHeader, Tick};
 
-use crate::interest::{Interest, Reach, Sight};
+use crate::interest::{Viewers, Viewpoint};
 use crate::zone::{Scene, SceneSession};
 use arena::Arenas;
+use changes::{Changes, Due};
+use layer::Layer;
+use newcomers::Newcomers;
 
 /// What a view may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewConfig {
     /// How far a player sees, cm.
     pub radius_cm: i32,
-    /// The longest datagram, bytes: at least one record beside the header, at most [`DATAGRAM_BYTES_MAX`].
+    /// The longest datagram, bytes, but for a newcomer's first: one record beside the header at least, [`DATAGRAM_BYTES_MAX`] at most.
     pub datagram_bytes: usize,
 }
 
 impl Default for ViewConfig {
-    /// 100 m, as far as a character is worth drawing; datagrams as long as every path takes them.
+    /// 100 m, as far as a character is worth drawing. 320 bytes bound a player's share of the network to 8 kB/s (with all headers, at
+    /// 20 Hz) whatever happens around it, and hold some thirty records: 600 in a second, of which 50 walking neighbours need 150.
     fn default() -> Self {
         Self {
             radius_cm: 10_000,
-            datagram_bytes: DATAGRAM_BYTES_MAX,
+            datagram_bytes: 320,
         }
     }
 }
 
-impl ViewConfig {
-    /// Records that fit a datagram.
-    #[must_use]
-    pub const fn budget(&self) -> usize {
-        self.datagram_bytes.saturating_sub(SnapshotHeader::BYTES) / EntityView::BYTES
-    }
+/// How much viewers are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything.
+    #[default]
+    Full,
+    /// Of those in the outer half of the view, changes once and not twice, and every other refresh.
+    FarSeldom,
+    /// The same, in datagrams of half the length.
+    Small,
 }
 
 /// Makes the datagrams of each tick.
 #[derive(Debug)]
 pub struct Replicator {
     config: ViewConfig,
-    interest: Interest,
+    detail: Detail,
+    changes: Changes,
+    newcomers: Newcomers,
+    viewers: Viewers,
+    /// What is due, for everybody; with less detail only what the far ones are told too.
+    due: Layer,
+    /// With less detail: the rest of what is due, for those who are near.
+    near: Layer,
+    /// Everything, for newcomers.
+    all: Layer,
     arenas: Arenas,
-    /// Every entity's record, in grid order.
-    records: Vec<u8>,
-    sight: Sight,
-    datagram: Datagram,
+    scratch: Scratch,
 }
 
-/// The parts of the datagram that is being put together.
+/// Memory that is used again each tick.
 #[derive(Debug, Default)]
-struct Datagram {
-    header: Vec<u8>,
-    records: Vec<[u8; EntityView::BYTES]>,
+struct Scratch {
+    entities: Vec<EntityView>,
+    sessions: Vec<(SessionId, u32)>,
+    viewpoints: Vec<Viewpoint>,
+    is_new: Vec<bool>,
+    datagram: Vec<u8>,
 }
 
 impl Replicator {
     /// # Panics
-    /// If the configuration is outside the bounds that [`ViewConfig`] and [`Reach::RADIUS_CM`] name.
+    /// If the configuration is outside the bounds that [`ViewConfig`] and [`Reach`](crate::interest::Reach) name.
     #[must_use]
     pub fn new(config: ViewConfig) -> Self {
+        let room = SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX..=DATAGRAM_BYTES_MAX;
         assert!(
-            config.datagram_bytes <= DATAGRAM_BYTES_MAX,
-            "a datagram holds at most {DATAGRAM_BYTES_MAX} B"
+            room.contains(&config.datagram_bytes),
+            "a datagram has {} to {} B",
+            room.start(),
+            room.end()
         );
-        let interest = Interest::new(Reach {
-            radius_cm: config.radius_cm,
-            budget: config.budget(),
-        });
         Self {
             config,
-            interest,
+            detail: Detail::Full,
+            changes: Changes::default(),
+            newcomers: Newcomers::new(config.radius_cm.unsigned_abs() / 4),
+            viewers: Viewers::new(config.radius_cm),
+            due: Layer::new(config.radius_cm),
+            near: Layer::new(config.radius_cm / 2),
+            all: Layer::new(config.radius_cm),
             arenas: Arenas::default(),
-            records: Vec::new(),
-            sight: Sight::default(),
-            datagram: Datagram::default(),
+            scratch: Scratch::default(),
         }
     }
 
-    /// One datagram for each session of the scene, in no particular order. `dilation` is the speed of game time in 255ths.
+    /// How much viewers are told from the next tick on.
+    pub fn set_detail(&mut self, detail: Detail) {
+        self.detail = detail;
+    }
+
+    /// One datagram for each session of the scene, in no particular order. `dilation` is the speed of game time in 255ths. Ticks follow each
+    /// other, and every datagram is meant to be sent: a gap is repaired like a loss.
     pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Vec<(SessionId, Bytes)> {
-        self.interest.rebuild(scene);
-        self.encode_entities(scene);
-        let (records, _) = self.records.as_chunks();
-        let mut arena = self.arenas.take(scene.sessions.len() * self.config.datagram_bytes);
-        let mut ends = Vec::with_capacity(scene.sessions.len());
-        for viewer in self.interest.viewers() {
-            let session = &scene.sessions[viewer.session];
-            self.interest.look(viewer, tick, &mut self.sight);
-            self.datagram.header.clear();
-            header(session, epoch, tick, dilation).encode(&mut self.datagram.header);
-            self.datagram.records.clear();
-            self.datagram
-                .records
-                .extend(self.sight.places().iter().map(|&place| records[place as usize]));
-            arena.extend_from_slice(&self.datagram.header);
-            arena.extend_from_slice(self.datagram.records.as_flattened());
-            ends.push((session.session, arena.len()));
+        let Scratch {
+            entities,
+            sessions,
+            viewpoints,
+            is_new,
+            ..
+        } = &mut self.scratch;
+        entities.clone_from(&scene.entities);
+        // A stable sort finds the long ascending runs that a scene consists of.
+        entities.sort_by_key(|entity| entity.id);
+        sessions.clear();
+        sessions.extend(
+            scene
+                .sessions
+                .iter()
+                .zip(0..)
+                .map(|(session, index)| (session.session, index)),
+        );
+        sessions.sort();
+        let in_order = || sessions.iter().map(|&(_, index)| &scene.sessions[index as usize]);
+        viewpoints.clear();
+        viewpoints.extend(in_order().map(|session| Viewpoint {
+            x: session.x,
+            y: session.y,
+        }));
+        self.viewers.regroup(viewpoints);
+        is_new.clear();
+        self.newcomers.advance(in_order(), tick, is_new);
+        let id_range = self.rebuild_layers(tick);
+        self.assemble(scene, epoch, tick, dilation, id_range)
+    }
+
+    /// Sorts what is to be told into layers, and returns the range that their records need not name.
+    fn rebuild_layers(&mut self, tick: Tick) -> u32 {
+        let entities = &self.scratch.entities;
+        // Of most: the ids of a zone come from few ranges.
+        let id_range = entities.get(entities.len() / 2).map_or(0, |entity| entity.id.range());
+        let due = self.changes.advance(entities, tick);
+        let room = |bytes: usize| bytes - SnapshotHeader::BYTES_MAX;
+        let bytes = self.config.datagram_bytes;
+        match self.detail {
+            Detail::Full => self.due.rebuild(due, id_range, room(bytes)),
+            Detail::FarSeldom | Detail::Small => {
+                let bytes = if self.detail == Detail::Small { bytes / 2 } else { bytes };
+                let bytes = bytes.max(SnapshotHeader::BYTES_MAX + 2 * EntityUpdate::BYTES_MAX);
+                let (far, near): (Vec<Due>, Vec<Due>) = due.iter().partition(|due| due.is_far_reaching);
+                self.due.rebuild(&far, id_range, room(bytes) / 2);
+                self.near.rebuild(&near, id_range, room(bytes) / 2);
+            }
+        }
+        if self.scratch.is_new.contains(&true) {
+            let all: Vec<Due> = self.changes.all().collect();
+            self.all.rebuild(&all, id_range, room(DATAGRAM_BYTES_MAX));
+        }
+        id_range
+    }
+
+    fn assemble(
+        &mut self,
+        scene: &Scene,
+        epoch: u32,
+        tick: Tick,
+        dilation: u8,
+        id_range: u32,
+    ) -> Vec<(SessionId, Bytes)> {
+        let Scratch {
+            sessions,
+            viewpoints,
+            is_new,
+            datagram,
+            ..
+        } = &mut self.scratch;
+        let has_newcomers = is_new.contains(&true);
+        let mut arena = self.arenas.take(sessions.len() * self.config.datagram_bytes);
+        let mut ends = Vec::with_capacity(sessions.len());
+        for group in self.viewers.groups() {
+            self.due.approach(&group);
+            if self.detail != Detail::Full {
+                self.near.approach(&group);
+            }
+            if has_newcomers {
+                self.all.approach(&group);
+            }
+            for &member in group.members {
+                let (session, index) = sessions[member as usize];
+                let from = viewpoints[member as usize];
+                datagram.clear();
+                header(&scene.sessions[index as usize], epoch, tick, dilation).encode(id_range, datagram);
+                if is_new[member as usize] {
+                    self.all.tell(from, tick, datagram);
+                } else {
+                    self.due.tell(from, tick, datagram);
+                    if self.detail != Detail::Full {
+                        self.near.tell(from, tick, datagram);
+                    }
+                }
+                arena.extend_from_slice(datagram);
+                ends.push((session, arena.len()));
+            }
         }
         self.arenas.share(arena, &ends)
-    }
-
-    fn encode_entities(&mut self, scene: &Scene) {
-        self.records.clear();
-        for &index in self.interest.order() {
-            scene.entities[index as usize].encode(&mut self.records);
-        }
     }
 }
 

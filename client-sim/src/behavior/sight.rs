@@ -27,14 +27,13 @@ impl<'a> Sight<'a> {
     }
 
     /// The nearest of a kind that lives; the lower id of equals.
-    pub(super) fn nearest(self, kind: EntityKind) -> Option<&'a EntityView> {
+    pub(super) fn nearest(self, kind: EntityKind) -> Option<EntityView> {
         let near = self
             .mirror
-            .entities
-            .iter()
+            .entities()
             .filter(|entity| entity.kind == kind && entity.health > 0);
         let near = near
-            .map(|entity| (self.square(entity), entity))
+            .map(|entity| (self.square(&entity), entity))
             .filter(|(square, _)| *square <= self.square_max);
         near.min_by_key(|(square, entity)| (*square, entity.id))
             .map(|(_, entity)| entity)

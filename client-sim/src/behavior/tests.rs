@@ -25,7 +25,7 @@ fn alone() -> Mirror {
 
 fn with(kind: EntityKind, x: i32, y: i32) -> Mirror {
     let mut mirror = alone();
-    mirror.entities.push(EntityView {
+    mirror.place(EntityView {
         id: EntityId::new(1, 7),
         kind,
         x,

@@ -15,8 +15,8 @@ use everhold_protocol::limits::HELLO_BYTES_MAX;
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::snapshot::value_digest;
 use everhold_protocol::{
-    ClientMessage, Credential, EntityId, EntityKind, EntityView, InputFrame, Intent, OwnState, RefusalCode, SeqEvent,
-    ServerMessage, Snapshot, SnapshotHeader, ticket,
+    ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, InputFrame, Intent, OwnState,
+    RefusalCode, SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Velocity, ticket,
 };
 use quinn::{Connection, Endpoint, SendStream};
 use tokio::runtime::Runtime;
@@ -329,7 +329,8 @@ impl State {
             let mut bytes = Vec::new();
             Snapshot {
                 header,
-                entities: vec![neighbour],
+                id_range: neighbour.id.range(),
+                updates: vec![EntityUpdate::Seen(neighbour, Velocity::STILL)],
             }
             .encode(&mut bytes);
             let _gone = line.connection.send_datagram(Bytes::from(bytes));

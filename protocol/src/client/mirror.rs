@@ -4,17 +4,16 @@ use crate::event::{Event, SeqEvent};
 use crate::ids::{Item, SessionId, Tick};
 use crate::limits::INVENTORY_ITEMS_MAX;
 use crate::message::OwnState;
-use crate::snapshot::{EntityView, Snapshot, SnapshotHeader, value_digest};
+use crate::snapshot::{EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
 
 use super::events::{EventLog, Heard};
+use super::surroundings::Surroundings;
 
 /// The world as one client knows it.
 #[derive(Debug, Default)]
 pub struct Mirror {
     /// The player: place and hit points from snapshots, purse and inventory from the last `Attached` and the events after it.
     pub own: OwnState,
-    /// What the last snapshot showed.
-    pub entities: Vec<EntityView>,
     /// The epoch attached under, the highest known.
     pub epoch: u32,
     /// The tick of the last snapshot, or of the attach if none came since.
@@ -25,6 +24,7 @@ pub struct Mirror {
     pub event_seq: u32,
     /// The last input that the zone has applied.
     pub last_confirmed: u32,
+    surroundings: Surroundings,
     events: EventLog,
     /// Whether `own` was ever told.
     attached: bool,
@@ -139,23 +139,45 @@ impl Mirror {
         (self.event_seq, self.exact_seq) = (self.events.last(), event_seq);
         (self.audit, self.shown, self.mismatch_told) = (audit, false, None);
         self.attached = true;
-        self.entities.clear();
+        self.surroundings.clear();
         self.renew_digest();
     }
 
-    /// Shows a snapshot, unless it is of another epoch or not newer than the last. Purse and inventory are checked if this client has
-    /// heard exactly what they follow from.
-    pub(super) fn show(&mut self, snapshot: Snapshot) -> Option<(SnapshotHeader, Option<Mismatch>)> {
-        let Snapshot { header, entities } = snapshot;
+    /// The entities around the player, as they are at [`Mirror::tick`] if they still move as was told last: off by a few centimetres,
+    /// or for a moment by more if the datagram that said so was lost. In order of id; never the player itself.
+    pub fn entities(&self) -> impl Iterator<Item = EntityView> + '_ {
+        self.surroundings.at(self.tick)
+    }
+
+    /// About how many [`Mirror::entities`] there are.
+    #[must_use]
+    pub fn entities_len(&self) -> usize {
+        self.surroundings.len()
+    }
+
+    /// Puts an entity that stands still into the surroundings, as if it had just been told of: to try a mind without a server.
+    pub fn place(&mut self, view: EntityView) {
+        let update = EntityUpdate::Seen(view, Velocity::STILL);
+        self.surroundings.learn(self.tick, &[update], self.session, false);
+    }
+
+    /// Shows a snapshot, unless it is of another epoch or not newer than the last: of an older one only the surroundings are of use.
+    /// Purse and inventory are checked if this client has heard exactly what they follow from.
+    pub(super) fn show(&mut self, snapshot: &Snapshot) -> Option<(SnapshotHeader, Option<Mismatch>)> {
+        let Snapshot { header, updates, .. } = snapshot;
         let newer = header.tick > self.tick || (header.tick == self.tick && !self.shown);
-        if header.epoch != self.epoch || !newer {
+        if header.epoch != self.epoch {
             return None;
         }
-        (self.tick, self.shown, self.entities) = (header.tick, true, entities);
+        self.surroundings.learn(header.tick, updates, self.session, !newer);
+        if !newer {
+            return None;
+        }
+        (self.tick, self.shown) = (header.tick, true);
         (self.own.x, self.own.y, self.own.hp) = (header.x, header.y, header.hp);
         let differs = header.event_seq == self.event_seq && header.value_digest != self.digest;
         let mismatch = differs.then(|| self.tell_mismatch(header.tick)).flatten();
-        Some((header, mismatch))
+        Some((*header, mismatch))
     }
 
     /// Takes one reliable event.

@@ -252,7 +252,7 @@ impl Client {
         {
             self.end_search(now);
         }
-        let Some((header, mismatch)) = self.mirror.show(snapshot) else {
+        let Some((header, mismatch)) = self.mirror.show(&snapshot) else {
             return;
         };
         if let Some(standing) = &mut self.standing {
@@ -260,7 +260,7 @@ impl Client {
         }
         self.notices.push_back(Notice::Snapshot {
             header,
-            entities: self.mirror.entities.len(),
+            entities: self.mirror.entities_len(),
         });
         self.tell_mismatch(mismatch);
         self.confirm(header.last_input_seq);

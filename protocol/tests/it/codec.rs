@@ -61,11 +61,11 @@ fn more_bytes_than_there_are_is_truncated() {
 }
 
 #[test]
-fn i24_keeps_its_sign_at_both_ends() {
-    for value in [-0x80_0000, -1, 0, 1, 0x7f_ffff] {
+fn zigzag_keeps_its_sign_and_is_short_near_zero() {
+    for (value, len) in [(0, 1), (-1, 1), (-64, 1), (64, 2), (i32::MIN, 5), (i32::MAX, 5)] {
         let mut bytes = Vec::new();
-        Writer::new(&mut bytes).i24(value);
-        assert_eq!((bytes.len(), Reader::new(&bytes).i24()), (3, Ok(value)));
+        Writer::new(&mut bytes).zigzag(value);
+        assert_eq!((bytes.len(), Reader::new(&bytes).zigzag()), (len, Ok(value)));
     }
 }
 

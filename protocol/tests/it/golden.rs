@@ -9,9 +9,9 @@ use ed25519_dalek::SigningKey;
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::{sign, verify};
 use everhold_protocol::{
-    Account, ClientMessage, Credential, EntityId, EntityKind, EntityView, Event, FrameDecoder, GoldCause, Heading,
-    InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent, ServerMessage, Snapshot,
-    SnapshotHeader, TicketClaims,
+    Account, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Event, FrameDecoder, GoldCause,
+    Heading, InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent, ServerMessage, Snapshot,
+    SnapshotHeader, TicketClaims, Velocity,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -231,23 +231,24 @@ fn snapshot_datagram() {
         hp: 90,
         value_digest: everhold_protocol::value_digest(1_000_000, &[Item { uid: id(9), kind: 4 }]),
     };
-    let entities = vec![
-        EntityView {
-            id: id(8),
-            kind: EntityKind::Player,
-            x: -4_900,
-            y: 70_100,
-            health: 255,
-        },
-        EntityView {
-            id: id(10),
-            kind: EntityKind::Monster,
-            x: -8_000_000,
-            y: 8_000_000,
-            health: 17,
-        },
+    let view = |id, kind, x, y, health| EntityView { id, kind, x, y, health };
+    let updates = vec![
+        EntityUpdate::Seen(
+            view(id(8), EntityKind::Player, -4_900, 70_100, 255),
+            Velocity { dx: 25, dy: -17 },
+        ),
+        EntityUpdate::Seen(view(id(10), EntityKind::Monster, -9_000, 75_000, 17), Velocity::STILL),
+        EntityUpdate::Seen(
+            view(EntityId::new(7, 1), EntityKind::Item, -5_000, 70_000, 255),
+            Velocity::STILL,
+        ),
+        EntityUpdate::Gone(id(11)),
     ];
-    let snapshot = Snapshot { header, entities };
+    let snapshot = Snapshot {
+        header,
+        id_range: id(8).range(),
+        updates,
+    };
     let mut bytes = Vec::new();
     snapshot.encode(&mut bytes);
     assert_eq!(Snapshot::decode(&golden("snapshot", &bytes)), Ok(snapshot));

@@ -1,8 +1,9 @@
 //! Arbitrary well-formed values.
 
-use everhold_protocol::limits::{CHAT_BYTES_MAX, FRAME_INTENTS_MAX};
+use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::{
-    EntityId, EntityKind, EntityView, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader,
+    EntityId, EntityKind, EntityUpdate, EntityView, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader,
+    Velocity,
 };
 use proptest::prelude::*;
 
@@ -82,19 +83,29 @@ fn header() -> impl Strategy<Value = SnapshotHeader> {
     })
 }
 
-fn entity() -> impl Strategy<Value = EntityView> {
+fn update(near: (i32, i32)) -> impl Strategy<Value = EntityUpdate> {
     let kind = prop::sample::select(vec![EntityKind::Player, EntityKind::Monster, EntityKind::Item]);
-    let place = -EntityView::POSITION_CM_MAX..=EntityView::POSITION_CM_MAX;
-    (any::<u64>(), kind, place.clone(), place, any::<u8>()).prop_map(|(id, kind, x, y, health)| EntityView {
-        id: EntityId(id),
-        kind,
-        x,
-        y,
-        health,
-    })
+    let id = (0..3_u32, any::<u32>()).prop_map(|(range, counter)| EntityId::new(range, counter));
+    let away = -EntityUpdate::DISTANCE_CM_MAX..=EntityUpdate::DISTANCE_CM_MAX;
+    let velocity = any::<(i8, i8)>().prop_map(|(dx, dy)| Velocity { dx, dy });
+    let health = prop_oneof![Just(u8::MAX), any::<u8>()];
+    let seen = (id.clone(), kind, away.clone(), away, health, velocity);
+    prop_oneof![
+        4 => seen.prop_map(move |(id, kind, dx, dy, health, velocity)| {
+            let (x, y) = (near.0.wrapping_add(dx), near.1.wrapping_add(dy));
+            EntityUpdate::Seen(EntityView { id, kind, x, y, health }, velocity)
+        }),
+        1 => id.prop_map(EntityUpdate::Gone),
+    ]
 }
 
 pub(super) fn snapshot() -> impl Strategy<Value = Snapshot> {
-    (header(), prop::collection::vec(entity(), 0..=Snapshot::ENTITIES_MAX))
-        .prop_map(|(header, entities)| Snapshot { header, entities })
+    let updates_max = (DATAGRAM_BYTES_MAX - SnapshotHeader::BYTES_MAX) / EntityUpdate::BYTES_MAX;
+    (header(), 0..3_u32).prop_flat_map(move |(header, id_range)| {
+        prop::collection::vec(update((header.x, header.y)), 0..=updates_max).prop_map(move |updates| Snapshot {
+            header,
+            id_range,
+            updates,
+        })
+    })
 }

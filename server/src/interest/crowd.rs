@@ -9,7 +9,7 @@ use std::ops::Range;
 use everhold_protocol::Tick;
 
 use super::grid::{Grid, Square, Window};
-use super::{DISTANCE_SHIFT, Interest, Sight, Viewer};
+use super::{DISTANCE_SHIFT, Interest, Sight, Viewpoint};
 
 /// Entities up to which a square is not split: filtering them costs less than opening four squares. Found by measuring.
 const LEAF_ENTITIES_MAX: usize = 96;
@@ -94,7 +94,7 @@ impl Crowds {
         !self.stacks.is_empty() && window.rows().any(stack_in_row)
     }
 
-    /// Sorts a cell along a Z-order curve of its smallest squares, so that every square in it is one range; by id within a square.
+    /// Sorts a cell along a Z-order curve of its smallest squares, so that every square in it is one range; in the given order within a square.
     fn sort_cell(&mut self, grid: &mut Grid, cell: usize) {
         let square = grid.square(cell);
         let shift_min = self.shift_min;
@@ -187,7 +187,7 @@ fn interleave(bits: u32) -> u64 {
 
 impl Interest {
     /// Finds the nearest in a window that holds many. May leave up to twice the budget for the caller to cut.
-    pub(super) fn search(&self, viewer: &Viewer, window: &Window, tick: Tick, sight: &mut Sight) {
+    pub(super) fn search(&self, viewer: &Viewpoint, window: &Window, tick: Tick, sight: &mut Sight) {
         let budget = self.reach.budget;
         let mut limit = self.radius_squared();
         sight.reserve(budget.max(LEAF_ENTITIES_MAX));
@@ -199,7 +199,7 @@ impl Interest {
             }
             let index = (entry & INDEX_MASK) as usize;
             if entry & CELL != 0 {
-                self.filter_others(self.grid.cell(index), viewer, limit, sight);
+                self.grid.filter(self.grid.cell(index), viewer, limit, sight);
             } else {
                 self.open(index, viewer, limit, tick, sight);
             }
@@ -215,7 +215,7 @@ impl Interest {
     }
 
     /// Puts the cells of a window on the heap.
-    fn push_window(&self, viewer: &Viewer, window: &Window, limit: u64, sight: &mut Sight) {
+    fn push_window(&self, viewer: &Viewpoint, window: &Window, limit: u64, sight: &mut Sight) {
         for row in window.rows() {
             let first = self.grid.cell_index(*window.cols().start(), row);
             let mut split = self.crowds.cells.partition_point(|&(cell, _)| (cell as usize) < first);
@@ -237,24 +237,25 @@ impl Interest {
     }
 
     /// Replaces a square by its quarters, or takes what is in it: all, or this tick's window of a stack.
-    fn open(&self, index: usize, viewer: &Viewer, limit: u64, tick: Tick, sight: &mut Sight) {
+    fn open(&self, index: usize, viewer: &Viewpoint, limit: u64, tick: Tick, sight: &mut Sight) {
         let node = &self.crowds.nodes[index];
         let budget = self.reach.budget;
         if node.quarters != 0 {
             self.push_quarters(node.quarters as usize, viewer, limit, sight);
         } else if node.is_stack(self.crowds.shift_min, budget) {
             let range = node.range();
-            let turn = (tick % range.len() as u64) as usize * budget % range.len();
+            // Mixed, because who is in the stack may follow a rhythm of its own: a steady pace could miss the same ones for ever.
+            let turn = (tick.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % range.len();
             let head = range.start + turn..(range.start + turn + budget).min(range.end);
             let rest = range.start..range.start + budget - head.len();
-            self.filter_others(head, viewer, limit, sight);
-            self.filter_others(rest, viewer, limit, sight);
+            self.grid.filter(head, viewer, limit, sight);
+            self.grid.filter(rest, viewer, limit, sight);
         } else {
-            self.filter_others(node.range(), viewer, limit, sight);
+            self.grid.filter(node.range(), viewer, limit, sight);
         }
     }
 
-    fn push_quarters(&self, first: usize, viewer: &Viewer, limit: u64, sight: &mut Sight) {
+    fn push_quarters(&self, first: usize, viewer: &Viewpoint, limit: u64, sight: &mut Sight) {
         for (quarter, index) in self.crowds.nodes[first..first + 4].iter().zip(first as u64..) {
             let distance = quarter.square.distance_squared(viewer.x, viewer.y);
             if quarter.start < quarter.end && distance <= limit {

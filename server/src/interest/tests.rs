@@ -2,80 +2,59 @@
 
 use std::collections::BTreeSet;
 
-use everhold_protocol::{EntityId, EntityKind, EntityView};
 use proptest::prelude::*;
 
-use super::{Interest, Reach, Sight};
-use crate::zone::{Scene, SceneSession};
+use super::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
 
 const REACH: Reach = Reach {
     radius_cm: 10_000,
     budget: 69,
 };
 
-/// A scene in which every entity looks.
-fn scene(spots: &[(i32, i32)]) -> Scene {
-    let mut scene = Scene::default();
-    for (&(x, y), counter) in spots.iter().zip(1..) {
-        let id = EntityId::new(1, counter);
-        scene.entities.push(EntityView {
-            id,
-            kind: EntityKind::Player,
-            x,
-            y,
-            health: 255,
-        });
-        scene.sessions.push(session(id, x, y));
-    }
-    scene
+fn points(spots: &[(i32, i32)]) -> Vec<Viewpoint> {
+    spots.iter().map(|&(x, y)| Viewpoint { x, y }).collect()
 }
 
-fn session(session: EntityId, x: i32, y: i32) -> SceneSession {
-    SceneSession {
-        session,
-        last_input_seq: 0,
-        event_seq: 0,
-        x,
-        y,
-        hp: 1,
-        value_digest: 0,
-    }
+/// Indices of those who are seen.
+fn indices(interest: &Interest, sight: &Sight) -> BTreeSet<u32> {
+    let index = |&place: &u32| interest.order()[place as usize];
+    let seen: BTreeSet<_> = sight.places().iter().map(index).collect();
+    assert_eq!(seen.len(), sight.places().len(), "nobody is shown twice");
+    seen
 }
 
-/// What each session sees, in the order of `Scene::sessions`.
-fn seen(interest: &mut Interest, scene: &Scene, tick: u64) -> Vec<BTreeSet<EntityId>> {
-    interest.rebuild(scene);
+/// What is seen from a point.
+fn look(interest: &Interest, from: (i32, i32), tick: u64) -> BTreeSet<u32> {
     let mut sight = Sight::default();
-    let mut all = vec![BTreeSet::new(); scene.sessions.len()];
-    for viewer in interest.viewers() {
-        interest.look(viewer, tick, &mut sight);
-        let ids = sight
-            .places()
-            .iter()
-            .map(|&place| scene.entities[interest.order()[place as usize] as usize].id);
-        all[viewer.session].extend(ids);
-        assert_eq!(all[viewer.session].len(), sight.places().len(), "nobody is shown twice");
-    }
-    all
+    interest.look(Viewpoint { x: from.0, y: from.1 }, tick, &mut sight);
+    indices(interest, &sight)
 }
 
-/// The first `budget` by (distance, id) within the radius, the viewer excepted.
-fn oracle(scene: &Scene, reach: Reach) -> Vec<BTreeSet<EntityId>> {
-    let look = |viewer: &SceneSession| {
-        let far = |entity: &EntityView| {
-            let (dx, dy) = (
-                i64::from(entity.x) - i64::from(viewer.x),
-                i64::from(entity.y) - i64::from(viewer.y),
-            );
+fn interest(reach: Reach, spots: &[(i32, i32)]) -> Interest {
+    let mut interest = Interest::new(reach);
+    interest.rebuild(&points(spots), reach.budget);
+    interest
+}
+
+/// What is seen from each of the places at which an entity is.
+fn seen(reach: Reach, spots: &[(i32, i32)], tick: u64) -> Vec<BTreeSet<u32>> {
+    let interest = interest(reach, spots);
+    spots.iter().map(|&from| look(&interest, from, tick)).collect()
+}
+
+/// The first `budget` by (distance, index) within the radius.
+fn oracle(spots: &[(i32, i32)], reach: Reach) -> Vec<BTreeSet<u32>> {
+    let look = |&(x, y): &(i32, i32)| {
+        let far = |&(ex, ey): &(i32, i32)| {
+            let (dx, dy) = (i64::from(ex) - i64::from(x), i64::from(ey) - i64::from(y));
             i128::from(dx).pow(2) + i128::from(dy).pow(2)
         };
-        let others = scene.entities.iter().filter(|entity| entity.id != viewer.session);
-        let mut near: Vec<_> = others.map(|entity| (far(entity), entity.id)).collect();
+        let mut near: Vec<_> = spots.iter().map(far).zip(0..).collect();
         near.retain(|&(far, _)| far <= i128::from(reach.radius_cm).pow(2));
-        near.sort();
-        near.into_iter().take(reach.budget).map(|(_, id)| id).collect()
+        near.sort_unstable();
+        near.into_iter().take(reach.budget).map(|(_, index)| index).collect()
     };
-    scene.sessions.iter().map(look).collect()
+    spots.iter().map(look).collect()
 }
 
 /// Points at several densities at once: all over, in clumps, on a lattice (many equal distances), and at the edges of the world.
@@ -114,88 +93,112 @@ proptest! {
 
     #[test]
     fn everybody_sees_the_nearest_within_radius_and_budget(spots in spots(), radius_cm in prop_oneof![
-        Just(10_000), Just(64), Just(32_767), 500..20_000_i32], budget in 1..100_usize) {
+        Just(10_000), Just(64), Just(30_000), 500..20_000_i32], budget in 1..100_usize) {
         let reach = Reach { radius_cm, budget };
         prop_assume!(loose(&spots, reach));
-        let scene = scene(&spots);
-        prop_assert_eq!(seen(&mut Interest::new(reach), &scene, 3), oracle(&scene, reach));
+        prop_assert_eq!(seen(reach, &spots, 3), oracle(&spots, reach));
     }
 
     #[test]
-    fn order_of_the_scene_changes_nothing(spots in spots(), tick in 0..1_000_u64, seed in any::<u64>()) {
-        let scene = scene(&spots);
-        let mut shuffled = scene.clone();
-        shuffled.entities.sort_by_key(|entity| entity.id.0.wrapping_add(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let mut interest = Interest::new(REACH);
-        let straight = seen(&mut interest, &scene, tick);
-        prop_assert_eq!(straight, seen(&mut interest, &shuffled, tick));
+    fn members_of_a_group_see_as_many_and_as_near_as_if_each_looked_alone(spots in spots(), radius_cm in prop_oneof![
+        Just(10_000), Just(64), 500..12_000_i32], budget in 1..100_usize) {
+        let reach = Reach { radius_cm, budget };
+        let mut interest = interest(reach, &spots);
+        let points = points(&spots);
+        let mut viewers = Viewers::new(radius_cm);
+        viewers.regroup(&points);
+        let (mut sight, mut grouped) = (Sight::default(), 0);
+        // Equal distances may be decided otherwise.
+        let distances = |seen: &BTreeSet<u32>, from: Viewpoint| {
+            let far = |&index: &u32| from.distance_squared(points[index as usize].x, points[index as usize].y);
+            let mut far: Vec<_> = seen.iter().map(far).collect();
+            far.sort_unstable();
+            far
+        };
+        for group in viewers.groups() {
+            grouped += group.members.len();
+            let approach = interest.approach(&group);
+            for from in group.members.iter().map(|&member| points[member as usize]) {
+                let alone = look(&interest, (from.x, from.y), 3);
+                prop_assert!(!alone.is_empty() && approach != Approach::Nobody, "one sees at least oneself");
+                if approach == Approach::Few {
+                    interest.look_at_few(from, &mut sight);
+                    let together = indices(&interest, &sight);
+                    prop_assert_eq!(distances(&together, from), distances(&alone, from));
+                }
+            }
+        }
+        prop_assert_eq!(grouped, points.len());
     }
 }
 
 #[test]
-fn viewer_without_an_entity_sees_those_around_it() {
-    let mut scene = scene(&[(0, 0), (500, 0), (50_000, 0)]);
-    scene.sessions = vec![
-        session(EntityId::new(9, 9), 100, 0),
-        session(EntityId::new(9, 8), -40_000, 0),
-    ];
-    let seen = seen(&mut Interest::new(REACH), &scene, 0);
-    assert_eq!(seen[0], BTreeSet::from([EntityId::new(1, 1), EntityId::new(1, 2)]));
-    assert!(seen[1].is_empty());
+fn whoever_is_not_there_sees_those_around_it() {
+    let interest = interest(REACH, &[(0, 0), (500, 0), (50_000, 0)]);
+    assert_eq!(look(&interest, (100, 0), 0), BTreeSet::from([0, 1]));
+    assert!(look(&interest, (-40_000, 0), 0).is_empty());
 }
 
 #[test]
 fn entity_exactly_at_the_radius_is_seen_and_a_centimetre_further_not() {
-    let seen = seen(
-        &mut Interest::new(REACH),
-        &scene(&[(0, 0), (6_000, 8_000), (-10_001, 0)]),
-        0,
-    );
-    assert_eq!(seen[0], BTreeSet::from([EntityId::new(1, 2)]));
-}
-
-/// Ticks until everybody of a stack has seen everybody else, or `None` after `ticks_max`.
-fn ticks_until_all_seen(scene: &Scene, ticks_max: u64) -> Option<u64> {
-    let mut interest = Interest::new(REACH);
-    let mut met = vec![BTreeSet::new(); scene.sessions.len()];
-    (1..=ticks_max).find(|&tick| {
-        for (met, seen) in met.iter_mut().zip(seen(&mut interest, scene, tick)) {
-            assert!(seen.len() <= REACH.budget);
-            met.extend(seen);
-        }
-        met.iter().all(|met| met.len() == scene.entities.len() - 1)
-    })
+    let seen = seen(REACH, &[(0, 0), (6_000, 8_000), (-10_001, 0)], 0);
+    assert_eq!(seen[0], BTreeSet::from([0, 1]));
 }
 
 #[test]
 fn stacked_crowd_takes_turns_until_everybody_was_seen() {
-    let stack = scene(&[(123, -456); 2_000]);
-    let turns = stack.entities.len().div_ceil(REACH.budget) as u64;
-    assert_eq!(ticks_until_all_seen(&stack, turns + 1), Some(turns));
-}
-
-#[test]
-fn small_stack_takes_turns_too() {
-    let stack = scene(&[(0, 0); 100]);
-    assert!(ticks_until_all_seen(&stack, 3).is_some());
+    let interest = interest(REACH, &[(123, -456); 2_000]);
+    let mut met = BTreeSet::new();
+    // Twenty-nine windows would do if none overlapped; each misses a given one with a chance of 96.5 %.
+    let ticks = (1..=1_000_u64).find(|&tick| {
+        let seen = look(&interest, (123, -456), tick);
+        assert_eq!(seen.len(), REACH.budget);
+        met.extend(seen);
+        met.len() == 2_000
+    });
+    assert!(ticks.is_some(), "{} were seen", met.len());
 }
 
 #[test]
 fn stack_near_by_does_not_hide_those_nearer_than_it() {
     let mut spots = vec![(9_000, 0); 1_000];
     spots.extend((0..40).map(|n| (n * 100, 0)));
-    let scene = scene(&spots);
-    let seen = seen(&mut Interest::new(REACH), &scene, 17);
+    let seen = seen(REACH, &spots, 17);
     let walker = seen.last().unwrap();
     assert_eq!(walker.len(), REACH.budget);
-    assert_eq!(walker.iter().filter(|id| **id > EntityId::new(1, 1_000)).count(), 39);
+    assert_eq!(walker.iter().filter(|&&index| index >= 1_000).count(), 40);
+}
+
+#[test]
+fn budget_of_the_tick_counts() {
+    let mut interest = Interest::new(REACH);
+    for budget in [3, 7] {
+        interest.rebuild(&points(&[(0, 0); 10]), budget);
+        assert_eq!(look(&interest, (0, 0), 1).len(), budget);
+    }
+}
+
+#[test]
+fn many_who_look_at_many_are_a_crowd() {
+    let approach = |viewers: usize, others: usize| {
+        let mut interest = interest(REACH, &vec![(0, 0); others]);
+        let mut grouped = Viewers::new(REACH.radius_cm);
+        grouped.regroup(&points(&vec![(0, 0); viewers]));
+        let group = grouped.groups().next().unwrap();
+        interest.approach(&group)
+    };
+    assert_eq!(approach(5, 0), Approach::Nobody);
+    assert_eq!(approach(5, REACH.budget), Approach::Few);
+    assert_eq!(approach(5, 6 * REACH.budget), Approach::Many);
+    assert_eq!(approach(500, 6 * REACH.budget), Approach::Crowd);
+    assert_eq!(approach(500, REACH.budget), Approach::Few);
 }
 
 #[test]
 #[should_panic(expected = "a view's radius")]
-fn radius_that_a_key_cannot_hold_is_refused() {
+fn radius_that_a_record_cannot_tell_is_refused() {
     let _ = Interest::new(Reach {
-        radius_cm: 32_768,
+        radius_cm: 30_001,
         budget: 1,
     });
 }

@@ -123,7 +123,8 @@ impl Watch {
                 let mut bytes = Vec::new();
                 Snapshot {
                     header,
-                    entities: Vec::new(),
+                    id_range: 0,
+                    updates: Vec::new(),
                 }
                 .encode(&mut bytes);
                 self.client.handle_datagram(self.now, conn(at), &bytes);

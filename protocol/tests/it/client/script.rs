@@ -283,7 +283,8 @@ impl Script {
         let mut bytes = Vec::new();
         Snapshot {
             header,
-            entities: Vec::new(),
+            id_range: 0,
+            updates: Vec::new(),
         }
         .encode(&mut bytes);
         self.client.handle_datagram(self.now, conn, &bytes);

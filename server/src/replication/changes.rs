@@ -1,0 +1,153 @@
+//! What is to be told of a tick's entities, whoever looks: those that no longer move as was told, those of whom that was told a moment
+//! ago (it may have been lost), and those whose turn it is to be refreshed. It knows no viewer.
+//!
+//! An entity's velocity is what it moved in the last tick, so that walkers, monsters, and whatever a rule will push around are told of in
+//! the same way, and a rule need not say how anything moves.
+
+use everhold_protocol::limits::{DEVIATION_CM_MAX, REFRESH_TICKS};
+use everhold_protocol::{EntityId, EntityUpdate, EntityView, Tick, Velocity};
+
+/// A change is told again after so many ticks. Two packets in a row are lost together more often than two that are apart.
+const REPEAT_TICKS: u64 = 3;
+
+/// The entities of the last tick, and what is due of this one's.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// In order of id.
+    tracks: Vec<Track>,
+    /// Those that vanished, until that was told again.
+    gone: Vec<(EntityView, Tick)>,
+    due: Vec<Due>,
+    scratch: Vec<Track>,
+}
+
+/// What is due of one entity.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// Where it is, or was last.
+    pub(super) view: EntityView,
+    /// What to tell.
+    pub(super) update: EntityUpdate,
+    /// Whether those who are far away are told even when they are told less.
+    pub(super) is_far_reaching: bool,
+}
+
+/// One entity, and what viewers think of it.
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    /// As it was at the last tick.
+    view: EntityView,
+    /// How it moved then.
+    velocity: Velocity,
+    /// What was told: the place, the velocity, and when.
+    told: (i32, i32),
+    told_velocity: Velocity,
+    told_at: Tick,
+    /// When it last did what nobody expected.
+    changed_at: Tick,
+}
+
+impl Track {
+    fn new(view: EntityView, tick: Tick) -> Self {
+        Self {
+            view,
+            velocity: Velocity::STILL,
+            told: (view.x, view.y),
+            told_velocity: Velocity::STILL,
+            told_at: tick,
+            changed_at: tick,
+        }
+    }
+
+    /// One tick on.
+    fn advance(&mut self, view: EntityView, tick: Tick) {
+        self.velocity = velocity(&self.view, &view);
+        let ticks = u32::try_from(tick.saturating_sub(self.told_at)).unwrap_or(u32::MAX);
+        let (x, y) = self.told_velocity.lead(self.told.0, self.told.1, ticks);
+        let deviation = x.abs_diff(view.x).max(y.abs_diff(view.y));
+        if deviation > DEVIATION_CM_MAX.unsigned_abs() || (view.health, view.kind) != (self.view.health, self.view.kind)
+        {
+            self.changed_at = tick;
+        }
+        self.view = view;
+    }
+
+    /// What of it is due, which counts as told.
+    fn due(&mut self, tick: Tick) -> Option<Due> {
+        let age = tick.saturating_sub(self.changed_at);
+        let turn = tick.wrapping_add(self.view.id.0);
+        let is_refresh = turn.is_multiple_of(REFRESH_TICKS);
+        if age != 0 && age != REPEAT_TICKS && !is_refresh {
+            return None;
+        }
+        (self.told, self.told_velocity, self.told_at) = ((self.view.x, self.view.y), self.velocity, tick);
+        Some(Due {
+            view: self.view,
+            update: EntityUpdate::Seen(self.view, self.velocity),
+            is_far_reaching: age == 0 || is_refresh && (turn / REFRESH_TICKS).is_multiple_of(2),
+        })
+    }
+}
+
+/// How something moved within a tick; standing if that is more than a velocity can say.
+fn velocity(before: &EntityView, now: &EntityView) -> Velocity {
+    let axis = |before: i32, now: i32| i8::try_from(now.wrapping_sub(before)).ok();
+    match (axis(before.x, now.x), axis(before.y, now.y)) {
+        (Some(dx), Some(dy)) => Velocity { dx, dy },
+        _ => Velocity::STILL,
+    }
+}
+
+impl Changes {
+    /// Takes a tick's entities, in order of id, and says what is due of them.
+    pub(super) fn advance(&mut self, entities: &[EntityView], tick: Tick) -> &[Due] {
+        self.due.clear();
+        self.scratch.clear();
+        let mut before = self.tracks.iter().peekable();
+        for view in entities {
+            while let Some(lost) = before.next_if(|track| track.view.id < view.id) {
+                self.gone.push((lost.view, tick));
+            }
+            let mut track = match before.next_if(|track| track.view.id == view.id) {
+                Some(track) => {
+                    let mut track = *track;
+                    track.advance(*view, tick);
+                    track
+                }
+                None => {
+                    forgive(&mut self.gone, view.id);
+                    Track::new(*view, tick)
+                }
+            };
+            self.due.extend(track.due(tick));
+            self.scratch.push(track);
+        }
+        self.gone.extend(before.map(|lost| (lost.view, tick)));
+        std::mem::swap(&mut self.tracks, &mut self.scratch);
+        for (view, gone_at) in &self.gone {
+            if *gone_at == tick || *gone_at + REPEAT_TICKS == tick {
+                self.due.push(Due {
+                    view: *view,
+                    update: EntityUpdate::Gone(view.id),
+                    is_far_reaching: true,
+                });
+            }
+        }
+        self.gone.retain(|(_, gone_at)| *gone_at + REPEAT_TICKS > tick);
+        &self.due
+    }
+
+    /// What there is to tell a viewer that knows nothing yet: everything, in order of id.
+    pub(super) fn all(&self) -> impl Iterator<Item = Due> + '_ {
+        self.tracks.iter().map(|track| Due {
+            view: track.view,
+            update: EntityUpdate::Seen(track.view, track.velocity),
+            is_far_reaching: true,
+        })
+    }
+}
+
+/// It is back: a player who rested, for instance.
+fn forgive(gone: &mut Vec<(EntityView, Tick)>, id: EntityId) {
+    gone.retain(|(view, _)| view.id != id);
+}

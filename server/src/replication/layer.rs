@@ -1,0 +1,138 @@
+//! Entities with their packed records, sorted by place: a viewer's records are found and copied. It knows nothing of sessions.
+//!
+//! In a crowd all who stand within a few steps of each other are told the same, looked up once from their middle. So a crowd costs as
+//! much as the places that are taken, not as its heads, and a stack costs one look.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
+
+use everhold_protocol::{EntityUpdate, Tick};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::changes::Due;
+use crate::interest::{Approach, Group, Interest, Reach, Sight, Viewpoint};
+
+/// A view's radius holds so many of the squares whose viewers are told the same: 5 m at a radius of 100 m.
+const SQUARES_PER_RADIUS: u32 = 16;
+
+/// A packed record.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    bytes: [u8; EntityUpdate::BYTES_MAX],
+    len: u8,
+}
+
+/// What a tick has to tell of entities, or a part of it.
+#[derive(Debug)]
+pub(super) struct Layer {
+    interest: Interest,
+    /// Squares of two to this power, cm, share what they are told in a crowd.
+    square_shift: u32,
+    places: Vec<Viewpoint>,
+    /// How the present group of viewers looks.
+    approach: Approach,
+    /// In grid order.
+    records: Vec<Record>,
+    sight: Sight,
+    /// Records that the viewers of a square share, and where each square's are. Looked up by key alone: the order means nothing.
+    shared: Vec<u8>,
+    squares: HashMap<(i32, i32), Range<usize>, BuildHasherDefault<Xxh3Default>>,
+}
+
+impl Layer {
+    /// # Panics
+    /// If the radius is outside [`Reach::RADIUS_CM`].
+    pub(super) fn new(radius_cm: i32) -> Self {
+        Self {
+            interest: Interest::new(Reach { radius_cm, budget: 1 }),
+            square_shift: (radius_cm.unsigned_abs() / SQUARES_PER_RADIUS).ilog2(),
+            places: Vec::new(),
+            approach: Approach::Nobody,
+            records: Vec::new(),
+            sight: Sight::default(),
+            shared: Vec::new(),
+            squares: HashMap::default(),
+        }
+    }
+
+    /// Replaces the content. A viewer gets at most `bytes` of it.
+    pub(super) fn rebuild(&mut self, due: &[Due], id_range: u32, bytes: usize) {
+        let mut longest = 1;
+        let mut packed = Vec::with_capacity(EntityUpdate::BYTES_MAX);
+        let mut pack = |update: &EntityUpdate| {
+            packed.clear();
+            update.encode(id_range, &mut packed);
+            longest = longest.max(packed.len());
+            let mut record = Record {
+                bytes: [0; EntityUpdate::BYTES_MAX],
+                len: packed.len() as u8,
+            };
+            record.bytes[..packed.len()].copy_from_slice(&packed);
+            record
+        };
+        let in_order: Vec<Record> = due.iter().map(|due| pack(&due.update)).collect();
+        let place = |due: &Due| Viewpoint {
+            x: due.view.x,
+            y: due.view.y,
+        };
+        self.places.clear();
+        self.places.extend(due.iter().map(place));
+        self.interest.rebuild(&self.places, bytes / longest);
+        self.records.clear();
+        self.records
+            .extend(self.interest.order().iter().map(|&index| in_order[index as usize]));
+        self.shared.clear();
+        self.squares.clear();
+    }
+
+    /// The viewers that follow are of this group.
+    pub(super) fn approach(&mut self, group: &Group<'_>) {
+        self.approach = self.interest.approach(group);
+    }
+
+    /// Appends the records for a viewer of the group.
+    pub(super) fn tell(&mut self, viewer: Viewpoint, tick: Tick, out: &mut Vec<u8>) {
+        match self.approach {
+            Approach::Nobody => return,
+            Approach::Few => self.interest.look_at_few(viewer, &mut self.sight),
+            Approach::Many => self.interest.look(viewer, tick, &mut self.sight),
+            Approach::Crowd => {
+                let shared = self.shared(viewer, tick);
+                out.extend_from_slice(&self.shared[shared]);
+                return;
+            }
+        }
+        copy(&self.records, &self.sight, out);
+    }
+
+    /// Where the records are that all in a viewer's square are told.
+    fn shared(&mut self, viewer: Viewpoint, tick: Tick) -> Range<usize> {
+        let square = (viewer.x >> self.square_shift, viewer.y >> self.square_shift);
+        let look = || {
+            let middle = |at: i32| at << self.square_shift | 1 << self.square_shift >> 1;
+            let from = Viewpoint {
+                x: middle(square.0),
+                y: middle(square.1),
+            };
+            self.interest.look(from, tick, &mut self.sight);
+            let start = self.shared.len();
+            copy(&self.records, &self.sight, &mut self.shared);
+            start..self.shared.len()
+        };
+        self.squares.entry(square).or_insert_with(look).clone()
+    }
+}
+
+/// Appends the seen records. Each is copied at full length, which needs no branch, and the next one begins where it ends.
+fn copy(records: &[Record], sight: &Sight, out: &mut Vec<u8>) {
+    let places = sight.places();
+    let mut end = out.len();
+    out.resize(end + places.len() * EntityUpdate::BYTES_MAX, 0);
+    for &place in places {
+        let record = &records[place as usize];
+        out[end..end + EntityUpdate::BYTES_MAX].copy_from_slice(&record.bytes);
+        end += usize::from(record.len);
+    }
+    out.truncate(end);
+}
