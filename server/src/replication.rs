@@ -46,10 +46,23 @@ impl ViewConfig {
     }
 }
 
+/// How much of the world players are told: the first rungs of the overload ladder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// All that the view's configuration allows.
+    #[default]
+    Full,
+    /// What is far away seldom.
+    FarSeldom,
+    /// Fewer entities, too.
+    Small,
+}
+
 /// Makes the datagrams of each tick.
 #[derive(Debug)]
 pub struct Replicator {
     config: ViewConfig,
+    detail: Detail,
     interest: Interest,
     arenas: Arenas,
     /// Every entity's record, in grid order.
@@ -74,17 +87,21 @@ impl Replicator {
             config.datagram_bytes <= DATAGRAM_BYTES_MAX,
             "a datagram holds at most {DATAGRAM_BYTES_MAX} B"
         );
-        let interest = Interest::new(Reach {
-            radius_cm: config.radius_cm,
-            budget: config.budget(),
-        });
         Self {
             config,
-            interest,
+            detail: Detail::Full,
+            interest: Interest::new(reach(config, Detail::Full)),
             arenas: Arenas::default(),
             records: Vec::new(),
             sight: Sight::default(),
             datagram: Datagram::default(),
+        }
+    }
+
+    /// How much is told from the next tick on.
+    pub fn set_detail(&mut self, detail: Detail) {
+        if std::mem::replace(&mut self.detail, detail) != detail {
+            self.interest = Interest::new(reach(self.config, detail));
         }
     }
 
@@ -117,6 +134,17 @@ impl Replicator {
             scene.entities[index as usize].encode(&mut self.records);
         }
     }
+}
+
+/// What is seen at this detail. A quarter less of the radius is nearly half of what is in sight.
+fn reach(config: ViewConfig, detail: Detail) -> Reach {
+    let near = (config.radius_cm / 4 * 3).max(*Reach::RADIUS_CM.start());
+    let (radius_cm, budget) = match detail {
+        Detail::Full => (config.radius_cm, config.budget()),
+        Detail::FarSeldom => (near, config.budget()),
+        Detail::Small => (near, config.budget().div_ceil(2)),
+    };
+    Reach { radius_cm, budget }
 }
 
 fn header(session: &SceneSession, epoch: u32, tick: Tick, dilation: u8) -> SnapshotHeader {

@@ -22,7 +22,7 @@ use crate::durability::checkpoint::{CheckpointCommand, CheckpointConfig, Checkpo
 use crate::durability::gate::Gate;
 use crate::durability::journal::{Journal, JournalEvent, StopReason};
 use crate::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError};
-use crate::io::report::ShardEvent;
+use crate::io::report::{Phase, ShardEvent};
 use crate::ownership::lease::LeaseState;
 use crate::zone::Outputs;
 
@@ -162,7 +162,10 @@ impl DurableTask {
     }
 
     fn handle_tick(&mut self, out: TickOut) -> Result<(), EndReason> {
-        self.run.note_tick(out.work);
+        let lay = out.times.ended_at().elapsed();
+        self.gauges.load.note_handover(lay);
+        self.run.note_tick(&out.times, out.standing);
+        self.run.note(Phase::Handover, lay);
         let tick = out.told.tick;
         let position = Position {
             epoch: self.config.grant.epoch.number(),
@@ -386,6 +389,7 @@ impl DurableTask {
             return;
         }
         self.gate.open();
+        let began = Instant::now();
         while self.services.guard.may_speak()
             && let Some(told) = self.gate.poll_told()
         {
@@ -396,13 +400,14 @@ impl DurableTask {
             && self.services.guard.may_speak()
         {
             self.egress.show(shown);
+            let took = began.elapsed();
+            self.gauges.load.note_egress(took);
+            self.run.note(Phase::Egress, took);
         }
     }
 
     fn tell_run(&mut self) {
-        let players = self.gauges.attached.load(Ordering::Relaxed);
-        let tick = self.gauges.tick.load(Ordering::Relaxed);
-        let run = self.run.tell(&self.config, tick, self.gate.released_tick(), players);
+        let run = self.run.tell(&self.config, &self.gauges, self.gate.released_tick());
         self.services.reporter.tell(ShardEvent::Stats(run));
     }
 
