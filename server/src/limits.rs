@@ -124,13 +124,15 @@ pub const LOAD_SLOWER_PERMILLE: u32 = 980;
 pub const LOAD_QUEUE_PERMILLE: u32 = 980;
 /// Strain at which newcomers are refused: three times as much as the zone can do. No place in a queue is worth anything then.
 pub const LOAD_REFUSE_PERMILLE: u32 = 1_500;
+/// Below so much work of its own, thousandths, a zone has no part in how busy the process is: at 20 Hz one millisecond a tick.
+pub const LOAD_IDLE_PERMILLE: u32 = 20;
 /// A step is taken back so far below the strain at which it was taken, thousandths: what it saves must not bring it back.
 pub const LOAD_HYSTERESIS_PERMILLE: u32 = 150;
-/// A step up takes so much strain in a row, ms: longer than one checkpoint, handshake storm, or hiccup of the machine.
+/// A step up takes so much strain in a row, ms of game time: longer than one checkpoint, handshake storm, or hiccup of the machine.
 pub const LOAD_RISE_MS: u32 = 400;
-/// A step down takes so much calm in a row, ms: several steps up fit, so that the ladder is always quicker up than down.
+/// A step down takes so much calm in a row, ms of game time: several steps up fit, so that the ladder is always quicker up than down.
 pub const LOAD_CALM_MS: u32 = 3_000;
-/// How often that calm is doubled when a step down did not hold: up to 24 s.
+/// How often that calm is doubled when a step down did not hold: up to 24 s of game time.
 pub const LOAD_CALM_DOUBLINGS_MAX: u32 = 3;
 /// Most that one tick counts, thousandths of its period: a hiccup must not look like an overload for longer than it lasts.
 pub const LOAD_BUSY_PERMILLE_MAX: u32 = 4_000;

@@ -12,7 +12,8 @@
 //!   first figure does not see (handshakes, encryption, another zone, another process) keep the core. A backlog only says *that* there
 //!   is too much, not how much: it grows however small the excess is. So it counts up to one period and no more.
 //! - *Processor*: how much of the cores that this process may use it used in the last second. A transport that works at its limit
-//!   delays packets which no thread of this process waits for; then this is the only sign.
+//!   delays packets which no thread of this process waits for; then this is the only sign. It counts only for zones that have work of
+//!   their own: their idle neighbours could not spare the process anything.
 //!
 //! The store's answer is not among them. A slow store makes players wait, but sending less does not make it faster, and the zone holds
 //! by itself when it is too far ahead ([`crate::durability`]).

@@ -255,3 +255,32 @@ fn write_line(out: &mut impl Write, event: &ShardEvent) {
         tracing::debug!(%error, "nobody reads this shard's report");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_as_an_older_shard_tells_it_is_read() {
+        let line = r#"{"event":"stats","zone":"meadow","epoch":3,"ticks":9,"tick":70,"released_tick":69,"seconds":0.5,
+            "players":2,"tick_us":[[100,9]],"append_us":[]}"#;
+        let ShardEvent::Stats(run) = serde_json::from_str(line).unwrap() else {
+            panic!("it is one of `Stats`")
+        };
+        assert_eq!((run.ticks, run.load), (9, LoadRun::default()));
+    }
+
+    #[test]
+    fn phases_are_told_by_name() {
+        let phases: BTreeMap<Phase, u8> = Phase::ALL.map(|phase| (phase, 0)).into();
+        let text = serde_json::to_string(&phases).unwrap();
+        assert!(text.contains(r#""late":0"#) && text.contains(r#""egress":0"#), "{text}");
+    }
+
+    #[test]
+    fn phases_stand_at_their_place() {
+        for (place, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, place);
+        }
+    }
+}

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_FAR_SELDOM_PERMILLE, LOAD_HYSTERESIS_PERMILLE,
-    LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS, LOAD_SLOWER_PERMILLE, LOAD_SMALL_PERMILLE,
-    STRETCH_PERMILLE_MAX,
+    LOAD_IDLE_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS, LOAD_SLOWER_PERMILLE,
+    LOAD_SMALL_PERMILLE, STRETCH_PERMILLE_MAX,
 };
 use crate::replication::Detail;
 
@@ -247,7 +247,14 @@ impl Ladder {
     }
 
     fn strain(&self) -> u32 {
-        self.busy.now().max(self.waited.now()).max(self.cpu_permille)
+        let own = self.busy.now();
+        // A zone without work of its own neither makes the process busy nor spares it anything.
+        let process = if own >= LOAD_IDLE_PERMILLE {
+            self.cpu_permille
+        } else {
+            0
+        };
+        own.max(self.waited.now()).max(process)
     }
 
     fn wants_up(&self) -> bool {

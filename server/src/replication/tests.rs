@@ -42,6 +42,33 @@ fn spots() -> impl Strategy<Value = Vec<(i32, i32)>> {
     (near, far).prop_map(|(near, far)| [near, far].concat())
 }
 
+/// How many entities the first session of this scene is told of.
+fn told(replicator: &mut Replicator, scene: &Scene) -> usize {
+    let told = replicator.snapshots(scene, 5, 77, 255);
+    Snapshot::decode(&told[0].1).unwrap().entities.len()
+}
+
+#[test]
+fn less_detail_tells_of_fewer_and_full_detail_of_all_again() {
+    let ring = |radius: i32| (0..20).map(move |place| (radius, place * 10));
+    let scene = scene(
+        &[
+            &[(0, 0), (0, 0)][..],
+            &ring(1_000).chain(ring(9_000)).collect::<Vec<_>>(),
+        ]
+        .concat(),
+    );
+    let mut replicator = Replicator::new(ViewConfig::default());
+    let full = told(&mut replicator, &scene);
+    replicator.set_detail(Detail::FarSeldom);
+    let seldom: usize = (0..8).map(|_| told(&mut replicator, &scene)).sum();
+    replicator.set_detail(Detail::Small);
+    let small: usize = (0..8).map(|_| told(&mut replicator, &scene)).sum();
+    assert!(small <= seldom && seldom < 8 * full, "{small} {seldom} {full}");
+    replicator.set_detail(Detail::Full);
+    assert_eq!(told(&mut replicator, &scene), full);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

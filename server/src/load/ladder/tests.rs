@@ -147,6 +147,18 @@ fn a_process_that_uses_all_of_its_cores_is_overloaded_although_no_tick_is_late()
 }
 
 #[test]
+fn an_idle_zone_does_not_answer_for_its_neighbours() {
+    let mut ladder = Ladder::new(TICK_HZ);
+    let idle = TickLoad {
+        period_us: PERIOD_US,
+        busy_us: PERIOD_US / 100,
+        cpu_permille: 1_000,
+        ..TickLoad::default()
+    };
+    assert!((0..200).all(|_| ladder.handle_tick(&idle).rung == Rung::Normal));
+}
+
+#[test]
 fn speed_that_clients_are_told_is_the_stretch_turned_over() {
     let dilation = |stretch_permille| {
         Standing {
