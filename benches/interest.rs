@@ -2,6 +2,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use everhold::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
+use everhold::zone::Scene;
 use everhold_benches::{Crowding, RADIUS_CM, Random, WORLDS, brief, scene, walk};
 
 /// About as many as a datagram has room for.
@@ -28,7 +29,7 @@ fn interest(criterion: &mut Criterion) {
                     world.2 += 1;
                     (world.0.clone(), world.2)
                 };
-                let look = |(scene, tick)| {
+                let look = |(scene, tick): (Scene, u64)| {
                     let points: Vec<_> = scene.sessions.iter().map(|s| Viewpoint { x: s.x, y: s.y }).collect();
                     interest.rebuild(&points, BUDGET);
                     viewers.regroup(&points);

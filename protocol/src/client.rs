@@ -70,6 +70,9 @@ pub struct Client {
     peers: Vec<SocketAddr>,
     pending: Pending,
     mirror: Mirror,
+    /// How fast game time runs at the owner, 255ths. An owner that slows down ticks less often, so inputs are sent less often, too, and
+    /// its silence is noticed later.
+    speed: u8,
     /// Until then, a `Superseded` may be the doing of a connection that this machine has closed.
     rival_until: Option<Duration>,
     /// Logging out, and no longer waiting for the server's goodbye than this.
@@ -112,6 +115,7 @@ impl Client {
             peers: Vec::new(),
             pending: Pending::default(),
             mirror,
+            speed: u8::MAX,
             rival_until: None,
             leave_at: None,
             finished: false,
@@ -249,6 +253,12 @@ impl Client {
         });
     }
 
+    /// How fast game time runs at the owner, 255ths: what a player does by the clock is to be done this much slower.
+    #[must_use]
+    pub const fn speed(&self) -> u8 {
+        self.speed
+    }
+
     /// Whether a connection speaks for the session now, silent or not.
     #[must_use]
     pub const fn is_attached(&self) -> bool {
@@ -288,7 +298,12 @@ impl Client {
     /// When the active connection's silence will be noticed.
     fn silence_at(&self) -> Option<Duration> {
         let active = self.active.filter(|active| !active.silent && self.leave_at.is_none())?;
-        Some(active.heard_at + self.patience.silence())
+        Some(active.heard_at + self.in_game_time(self.patience.silence()))
+    }
+
+    /// How long a time that the owner counts in ticks lasts.
+    fn in_game_time(&self, time: Duration) -> Duration {
+        time * 255 / u32::from(self.speed)
     }
 
     fn close(&mut self, conn: ConnId, code: RefusalCode) {

@@ -115,6 +115,11 @@ pub enum ServerMessage {
     },
     /// Shards have come or gone since `Attached`: these are the others to ask when this one falls silent.
     Peers(Vec<SocketAddr>),
+    /// The zone takes no more players right now. The connection stays open and keeps its place; it moves up, and `Attached` follows.
+    Queued {
+        /// The place in the queue: 1 is next.
+        position: u32,
+    },
 }
 
 /// Why a server says no. The number is also the QUIC application close code.
@@ -151,11 +156,13 @@ pub enum RefusalCode {
     Stopping = 13,
     /// The server failed in a way that is not the client's fault.
     Internal = 14,
+    /// So many players, and so many who wait, that there is no place in the queue either: try again, but not soon.
+    Overloaded = 15,
 }
 
 impl RefusalCode {
     /// Every code, in order of its number.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Bye,
         Self::Version,
         Self::Malformed,
@@ -171,6 +178,7 @@ impl RefusalCode {
         Self::Full,
         Self::Stopping,
         Self::Internal,
+        Self::Overloaded,
     ];
 
     /// The number, which is also the QUIC application close code.
@@ -198,7 +206,13 @@ impl RefusalCode {
             | Self::ZoneUnknown
             | Self::SessionUnknown
             | Self::Superseded => true,
-            Self::Bye | Self::LoginTimeout | Self::RateExceeded | Self::Full | Self::Stopping | Self::Internal => false,
+            Self::Bye
+            | Self::LoginTimeout
+            | Self::RateExceeded
+            | Self::Full
+            | Self::Stopping
+            | Self::Internal
+            | Self::Overloaded => false,
         }
     }
 }
@@ -221,6 +235,7 @@ impl std::fmt::Display for RefusalCode {
             Self::Full => "the server is full",
             Self::Stopping => "the server is stopping",
             Self::Internal => "the server failed",
+            Self::Overloaded => "the server has more to do than it can",
         })
     }
 }

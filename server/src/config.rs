@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::durability::gate::Durability;
 use crate::ingress::address::AddressLimits;
 use crate::interest::Reach;
-use crate::limits::{ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S};
+use crate::limits::{ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, STRETCH_PERMILLE_MAX, ZONE_SESSIONS_MAX};
 use crate::ownership::lease::LeaseConfig;
 
 /// The defaults, which are also the documentation of every key.
@@ -59,6 +59,10 @@ pub struct Config {
     pub base_ticks: u64,
     /// How far a player sees, cm.
     pub view_radius_cm: i32,
+    /// Whether overloaded zones climb the ladder.
+    pub ladder: bool,
+    /// Players of a zone above which newcomers wait.
+    pub players_max: u32,
     /// Until then a connection must have logged in.
     pub login_deadline: Duration,
     /// What one network address may have.
@@ -253,6 +257,14 @@ impl RawConfig {
             delta_ticks: ticks(delta_ms),
             base_ticks: ticks(base_ms),
             view_radius_cm: i32::try_from(radius_m * 100).expect("at most 32,700"),
+            ladder: raw.load.ladder,
+            players_max: u32::try_from(in_range(
+                "load.players_max",
+                raw.load.players_max,
+                1..=ZONE_SESSIONS_MAX as u64,
+                "1 to 20,000",
+            )?)
+            .expect("at most 20,000"),
             login_deadline: Duration::from_millis(in_range(
                 "login.deadline_ms",
                 raw.login.deadline_ms,
@@ -266,7 +278,8 @@ impl RawConfig {
 
 fn lease(ttl_ms: u64, tick_hz: u16) -> Result<LeaseConfig, ConfigError> {
     let lease = LeaseConfig::new(ttl_ms, tick_hz);
-    let period = Duration::from_secs(1) / u32::from(tick_hz);
+    // As long as an overloaded zone stretches it: a zone that does what it can must not look wedged.
+    let period = Duration::from_secs(1) / u32::from(tick_hz) * STRETCH_PERMILLE_MAX / 1_000;
     if lease.margin + 2 * lease.renew_every > lease.ttl || lease.tick_stall < 2 * period {
         let must = "long enough for two renewals and several ticks";
         return Err(ConfigError::Range {
@@ -348,6 +361,7 @@ struct Sections {
     lease: LeaseSection,
     durability: DurabilitySection,
     view: ViewSection,
+    load: LoadSection,
     login: LoginSection,
 }
 
@@ -394,6 +408,12 @@ struct DurabilitySection {
 #[derive(Deserialize)]
 struct ViewSection {
     radius_m: u64,
+}
+
+#[derive(Deserialize)]
+struct LoadSection {
+    ladder: bool,
+    players_max: u64,
 }
 
 #[derive(Deserialize)]

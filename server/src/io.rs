@@ -7,6 +7,7 @@ pub mod stores;
 pub mod keys;
 pub mod transport;
 pub mod report;
+pub mod process;
 #[cfg(feature = "testing")]
 pub mod failpoint;
 pub mod host;

@@ -12,6 +12,7 @@ pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod cluster;
+pub mod load;
 pub mod config;
 pub mod io;
 pub mod shard;

@@ -112,3 +112,46 @@ const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);
 /// would misread, and is part of every `rules_id`.
 pub const STATE_LAYOUT: u16 = 1;
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
+
+/// Strain at which far entities are told of less often, thousandths of what a zone can do: players hardly notice, and above it queues grow
+/// fast (at 85 % of a server's time a customer waits six times as long as it is served).
+pub const LOAD_FAR_SELDOM_PERMILLE: u32 = 850;
+/// Strain at which players are told of fewer entities: the step before did not help, and nothing of it is missed in a fight.
+pub const LOAD_SMALL_PERMILLE: u32 = 900;
+/// Strain at which game time slows down: everybody notices, so only if a tick would not fit its period.
+pub const LOAD_SLOWER_PERMILLE: u32 = 980;
+/// Strain at which newcomers wait: time is as slow as it may be, and a tick still does not fit.
+pub const LOAD_QUEUE_PERMILLE: u32 = 980;
+/// Strain at which newcomers are refused: three times as much as the zone can do. No place in a queue is worth anything then.
+pub const LOAD_REFUSE_PERMILLE: u32 = 1_500;
+/// Below so much work of its own, thousandths, a zone has no part in how busy the process is: at 20 Hz one millisecond a tick.
+pub const LOAD_IDLE_PERMILLE: u32 = 20;
+/// A step is taken back so far below the strain at which it was taken, thousandths: what it saves must not bring it back.
+pub const LOAD_HYSTERESIS_PERMILLE: u32 = 150;
+/// A step up takes so much strain in a row, ms of game time: longer than one checkpoint, handshake storm, or hiccup of the machine.
+pub const LOAD_RISE_MS: u32 = 400;
+/// A step down takes so much calm in a row, ms of game time: several steps up fit, so that the ladder is always quicker up than down.
+pub const LOAD_CALM_MS: u32 = 3_000;
+/// How often that calm is doubled when a step down did not hold: up to 24 s of game time.
+pub const LOAD_CALM_DOUBLINGS_MAX: u32 = 3;
+/// Most that one tick counts, thousandths of its period: a hiccup must not look like an overload for longer than it lasts.
+pub const LOAD_BUSY_PERMILLE_MAX: u32 = 4_000;
+/// How much longer than normal a tick may last, thousandths: at 20 Hz 100 ms, the slowest at which a fight is still one, and well below
+/// the silence after which clients look elsewhere.
+pub const STRETCH_PERMILLE_MAX: u32 = 2_000;
+/// Newcomers that wait for one zone: a tenth of all connections. Who comes later would wait for minutes.
+pub const LOGIN_QUEUE_MAX: usize = 1_000;
+/// Time between two looks at the queue, ms: a step up takes two of them, so the ladder sees what the last admissions cost.
+pub const LOGIN_ROUND_MS: u64 = 250;
+/// Newcomers that such a look admits at least, if any ...
+pub const LOGIN_ADMISSIONS_MIN: u32 = 1;
+/// ... and one more for so many players: a strained zone grows by a sixteenth in a second at most, a calm one four times as fast.
+pub const LOGIN_ADMISSIONS_SHARE: u32 = 64;
+
+const _: () = assert!(LOGIN_QUEUE_MAX * 10 <= CONNECTIONS_MAX);
+const _: () = assert!(
+    LOAD_RISE_MS * 7 < LOAD_CALM_MS,
+    "seven steps lead from normal to the queue"
+);
+const _: () = assert!(LOAD_FAR_SELDOM_PERMILLE > LOAD_HYSTERESIS_PERMILLE);
+const _: () = assert!(STRETCH_PERMILLE_MAX >= 1_000 && 255_000 / STRETCH_PERMILLE_MAX > 0);

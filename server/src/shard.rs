@@ -21,8 +21,9 @@ use crate::io::host::{
 };
 use crate::io::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
 use crate::io::keys::Keys;
+use crate::io::process::{self, ProcessGauge};
 use crate::io::report::{Reporter, ShardEvent};
-use crate::io::router::{Router, RouterEvent};
+use crate::io::router::{Router, RouterConfig, RouterEvent};
 use crate::io::transport::{AdmissionLimits, Transport, TransportConfig};
 use crate::limits::CONN_EVENTS_MAX;
 use crate::ownership::contender::ContenderConfig;
@@ -40,6 +41,7 @@ pub struct Shard {
     parts: Arc<Parts>,
     keeper: mpsc::UnboundedSender<KeeperOrder>,
     router: mpsc::UnboundedSender<RouterEvent>,
+    watch: tokio::task::JoinHandle<()>,
 }
 
 /// What every adoption needs.
@@ -49,6 +51,7 @@ struct Parts {
     store: Arc<dyn StateStore>,
     directory: Arc<Mutex<Directory>>,
     reporter: Reporter,
+    process: Arc<ProcessGauge>,
     zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
     /// Zones whose lease ran out here, as they stood then.
     memories: Mutex<HashMap<ZoneName, Memory>>,
@@ -86,18 +89,12 @@ impl Shard {
         let (ended, ends) = mpsc::unbounded_channel();
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let directory = Arc::new(Mutex::new(directory));
-        tokio::spawn(Router::new(Arc::clone(&directory), Arc::clone(&store), config.tick_hz).run(conns, router_events));
+        let (process, watch) = process::start(transport.counters(), reporter.clone());
+        let routes = Router::new(router_config(&config), Arc::clone(&directory), Arc::clone(&store));
+        tokio::spawn(routes.run(conns, router_events));
         Keeper::new(
             (authority, Arc::clone(&store)),
-            KeeperConfig {
-                me: nonce,
-                addr,
-                lease: config.lease,
-                contender: contender_config(&config, nonce),
-                zones: rules.zones().cloned().collect(),
-                reseed_grace: reseed_grace(&config),
-                guardian,
-            },
+            keeper_config(&config, nonce, addr, &rules, guardian),
             events,
             router.clone(),
         )
@@ -109,6 +106,7 @@ impl Shard {
             store,
             directory,
             reporter,
+            process,
             zones: Mutex::default(),
             memories: Mutex::default(),
             keeper: keeper.clone(),
@@ -127,6 +125,7 @@ impl Shard {
             parts,
             keeper,
             router,
+            watch,
         })
     }
 
@@ -166,6 +165,7 @@ impl Shard {
         if self.keeper.send(KeeperOrder::Stop(done)).is_ok() {
             let _gone_before = stopped.await;
         }
+        self.watch.abort();
         self.transport.close(RefusalCode::Stopping).await;
         self.parts.reporter.tell(ShardEvent::Stopped);
         self.parts.reporter.flush();
@@ -282,6 +282,7 @@ impl Parts {
             zone: zone.clone(),
             grant,
             tick_hz: self.config.tick_hz,
+            ladder: self.config.ladder,
             durability: self.config.durability,
             checkpoint_ticks: (self.config.delta_ticks, self.config.base_ticks),
             view: ViewConfig {
@@ -303,6 +304,7 @@ impl Parts {
                     .expect("no holder of the directory panics")
                     .peers(clock::boottime())
             }),
+            process: Arc::clone(&self.process),
             reporter: self.reporter.clone(),
             ended: self.ended.clone(),
         }
@@ -350,6 +352,31 @@ fn transport_config(config: &Config) -> TransportConfig {
         address: config.address,
         login_deadline: config.login_deadline,
         ..TransportConfig::new(config.listen, config.tick_hz)
+    }
+}
+
+fn router_config(config: &Config) -> RouterConfig {
+    RouterConfig {
+        tick_hz: config.tick_hz,
+        players_max: config.players_max,
+    }
+}
+
+fn keeper_config(
+    config: &Config,
+    nonce: Nonce,
+    addr: SocketAddr,
+    rules: &RuleBook,
+    guardian: GuardianLink,
+) -> KeeperConfig {
+    KeeperConfig {
+        me: nonce,
+        addr,
+        lease: config.lease,
+        contender: contender_config(config, nonce),
+        zones: rules.zones().cloned().collect(),
+        reseed_grace: reseed_grace(config),
+        guardian,
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Player {
     mind: Mind,
     links: Vec<(ConnId, LinkId)>,
     pending: VecDeque<Pending>,
+    /// Game time since its last decision, 255ths of a tick.
+    ripe: u16,
     life: Life,
     leaving: bool,
     zone: usize,
@@ -86,6 +88,7 @@ impl Player {
             mind,
             links: Vec::new(),
             pending: VecDeque::new(),
+            ripe: 0,
             life: Life::Joining,
             leaving: false,
             zone: 0,
@@ -229,6 +232,12 @@ impl Player {
     }
 
     fn play(&mut self, intended: Duration, stage: &mut Stage<'_>) {
+        // One decision a tick, however slowly game time runs.
+        self.ripe += u16::from(self.client.speed());
+        if self.ripe < u16::from(u8::MAX) {
+            return;
+        }
+        self.ripe -= u16::from(u8::MAX);
         let Some(intent) = self.mind.decide(self.client.mirror()) else {
             return;
         };
@@ -334,6 +343,7 @@ impl Player {
             Notice::Confirmed { .. } => {}
             Notice::Silent => self.silent_at = Some(stage.since()),
             Notice::Parked { addr } => tracing::debug!(player, %addr, "parked"),
+            Notice::Queued { position } => self.last_trouble = format!("waits in a queue, at position {position}"),
             Notice::Superseded => self.last_trouble = "a newer connection took the session over".to_owned(),
             Notice::Refused { code, detail } => self.last_trouble = format!("refused, {code:?}: {detail}"),
             Notice::Disconnected { detail } => self.last_trouble = format!("disconnected: {detail}"),

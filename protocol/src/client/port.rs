@@ -155,6 +155,11 @@ pub enum Notice {
     },
     /// Nothing was heard for `silence_ms`.
     Silent,
+    /// The zone takes no more players right now; the connection waits in its queue. Told again when the place has changed.
+    Queued {
+        /// The place in the queue: 1 is next.
+        position: u32,
+    },
     /// The session is asked for at another shard.
     Parked {
         /// Which.

@@ -19,6 +19,10 @@ const REDIRECTS_MAX: u32 = 4;
 /// The longest pause between two rounds, ms, before jitter: a player waits no longer than this for a shard that is back.
 const RETRY_MS_MAX: u64 = 2_000;
 
+/// The pause before a shard that was [overloaded](RefusalCode::Overloaded) is asked again, ms, before jitter: at 1,000 who were refused, a
+/// hundred handshakes a second, a tenth of a core.
+const OVERLOADED_MS: u64 = 10_000;
+
 /// A shard that has said `Wait` lives. A second one is asked so much later, ms, before jitter: for the case that the first dies, too, or
 /// does not learn who owns what. An adoption without a guardian takes a ttl and is twice as long.
 const SECOND_AFTER_WAIT_MS: u64 = 2_000;
@@ -280,6 +284,13 @@ impl Client {
             self.drop_candidate(now, oldest);
         }
         self.connect(now, addr, true);
+    }
+
+    /// The shard has too much to do: whoever asks it soon, or another one that would send us back, makes it worse.
+    pub(super) fn stay_away(&mut self) {
+        if let Some(search) = &mut self.search {
+            (search.left, search.backoff_ms) = (0, OVERLOADED_MS);
+        }
     }
 
     /// The candidate's shard will say more.

@@ -16,6 +16,9 @@ use super::port::{Command, ConnId, Failover, Notice};
 use super::search::Cause;
 use super::{Client, ms};
 
+/// The slowest game time that a client paces itself by, 255ths: a server that says less, errs, and would silence its players.
+const SPEED_MIN: u8 = 51;
+
 /// The connection that speaks for the session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Active {
@@ -96,6 +99,12 @@ impl Client {
             }
             // On the active connection it is a sign of life and no more.
             ServerMessage::Wait => self.wait(now, conn),
+            // A session that is attached has its place.
+            ServerMessage::Queued { .. } if active => {}
+            ServerMessage::Queued { position } => {
+                self.wait(now, conn);
+                self.notices.push_back(Notice::Queued { position });
+            }
             ServerMessage::Superseded => {
                 self.refused(now, conn, RefusalCode::Superseded, String::new());
             }
@@ -146,6 +155,7 @@ impl Client {
             last_snapshot_at: now,
         });
         self.peers = peers;
+        self.speed = u8::MAX;
         self.fill_mirror(
             Attach {
                 epoch,
@@ -258,6 +268,7 @@ impl Client {
         if let Some(standing) = &mut self.standing {
             standing.last_snapshot_at = now;
         }
+        self.speed = header.dilation.max(SPEED_MIN);
         self.notices.push_back(Notice::Snapshot {
             header,
             entities: self.mirror.entities_len(),
@@ -316,6 +327,9 @@ impl Client {
         } else if code != RefusalCode::Bye {
             self.notices.push_back(Notice::Refused { code, detail });
         }
+        if code == RefusalCode::Overloaded {
+            self.stay_away();
+        }
         self.close(conn, RefusalCode::Bye);
         self.lost(now, conn, &code.to_string());
     }
@@ -352,6 +366,7 @@ impl Client {
 
     /// Sends what is unconfirmed, and what was received.
     pub(super) fn send_frame(&mut self, now: Duration) {
+        let period = self.in_game_time(ms(self.config.frame_ms.max(1)));
         let Some(active) = &mut self.active else { return };
         let frame = InputFrame {
             epoch: self.mirror.epoch,
@@ -366,7 +381,6 @@ impl Client {
             bytes,
         });
         // In step, unless the driver came too late: frames that were not sent in time are not made up for.
-        let period = ms(self.config.frame_ms.max(1));
         active.frame_at += period;
         if active.frame_at <= now {
             active.frame_at = now + period;

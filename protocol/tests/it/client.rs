@@ -4,6 +4,7 @@ mod any_order;
 mod events;
 mod failover;
 mod inputs;
+mod load;
 mod login;
 mod parking;
 mod script;

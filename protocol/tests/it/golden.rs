@@ -139,6 +139,7 @@ fn server_messages() {
     );
     control("wait", &ServerMessage::Wait);
     control("superseded", &ServerMessage::Superseded);
+    control("queued", &ServerMessage::Queued { position: 70_000 });
     control("peers", &ServerMessage::Peers(vec![addr]));
     control(
         "refused",

@@ -64,6 +64,10 @@ pub struct ShardArguments {
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
     plant: Option<crate::zone::rig::Trap>,
+    /// For tests: how much longer each player makes a tick, µs.
+    #[cfg(feature = "testing")]
+    #[arg(long, hide = true)]
+    burn_us_per_player: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -92,6 +96,10 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
     #[cfg(feature = "testing")]
     if let Some(trap) = arguments.plant.clone() {
         crate::zone::rig::set(trap);
+    }
+    #[cfg(feature = "testing")]
+    if let Some(per_player) = arguments.burn_us_per_player {
+        crate::io::failpoint::burn(std::time::Duration::from_micros(per_player));
     }
     let guardian = if arguments.guarded {
         GuardianLink::inherited().context("standard input is no line to a guardian")?

@@ -92,3 +92,23 @@ fn text_for_a_number_is_refused_by_name() {
         .unwrap_err();
     assert_eq!(error.to_string(), "`tick.hz` must be a whole number, not \"fast\"");
 }
+
+#[test]
+fn a_lease_holds_several_ticks_of_the_slowest_zone() {
+    let lease = |text: &str| RawConfig::default().with_text(text).unwrap().resolve();
+    assert!(lease("[lease]\nttl_ms = 1000\n[tick]\nhz = 20").is_ok());
+    assert!(
+        lease("[lease]\nttl_ms = 1000\n[tick]\nhz = 4").is_err(),
+        "slowed down, two ticks take as long as a stall"
+    );
+}
+
+#[test]
+fn a_zone_holds_as_many_players_as_it_has_sessions_at_most() {
+    let players = |max: u32| {
+        let text = format!("[load]\nplayers_max = {max}");
+        RawConfig::default().with_text(&text).unwrap().resolve()
+    };
+    assert_eq!(players(20_000).unwrap().players_max, 20_000);
+    assert!(players(20_001).is_err() && players(0).is_err());
+}

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use everhold_protocol::ZoneName;
@@ -37,6 +38,27 @@ impl FromStr for Fate {
             point: Failpoint::from_str(point, false)?,
             zone: zone.parse().map_err(|error| format!("{error}"))?,
         })
+    }
+}
+
+static BURNT_PER_PLAYER: OnceLock<Duration> = OnceLock::new();
+
+/// From now on each tick of this process takes so much longer for every player.
+///
+/// # Panics
+/// If that was said before.
+pub fn burn(per_player: Duration) {
+    BURNT_PER_PLAYER.set(per_player).expect("it is said once");
+}
+
+/// Makes a tick as slow as it was told to be.
+pub(super) fn burn_tick(players: usize) {
+    let Some(per_player) = BURNT_PER_PLAYER.get() else {
+        return;
+    };
+    let until = Instant::now() + *per_player * u32::try_from(players).unwrap_or(u32::MAX);
+    while Instant::now() < until {
+        std::hint::spin_loop();
     }
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use everhold_protocol::{Tick, ZoneName};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::io::report::{ShardEvent, ZoneRun};
+use crate::io::report::{ProcessRun, ShardEvent, ZoneRun};
 
 /// A shard has this long to serve, and its zones to be owned: far above the fraction of a second that it takes.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +39,8 @@ pub struct Process {
     pub pid: u32,
     /// The latest run of each zone and epoch that it told of.
     pub runs: Vec<ZoneRun>,
+    /// What it used of the machine, as it last told.
+    pub usage: Option<ProcessRun>,
     /// When it was killed.
     pub killed: Option<Instant>,
 }
@@ -246,6 +248,7 @@ impl Fleet {
             addr,
             pid: 0,
             runs: Vec::new(),
+            usage: None,
             killed: None,
         });
         Ok(index)
@@ -329,6 +332,7 @@ impl Fleet {
                 runs.retain(|known| (&known.zone, known.epoch) != (&run.zone, run.epoch));
                 runs.push(run);
             }
+            ShardEvent::Process(usage) => self.all[process].usage = Some(usage),
             ShardEvent::Ended {
                 zone, epoch, reason, ..
             } => {

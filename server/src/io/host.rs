@@ -16,6 +16,7 @@ mod egress;
 mod guard;
 mod homes;
 mod memory;
+mod pace;
 mod run;
 mod tick;
 
@@ -31,12 +32,14 @@ pub use blame::{Blame, blame};
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
 pub use memory::{Memory, reclaim};
+pub use pace::LoadGauges;
 
 use crate::durability::gate::Durability;
 use crate::durability::journal::Journal;
 use crate::durability::store::{CheckpointHead, StateStore};
 use crate::ingress::inbox::InboxEntry;
 use crate::ingress::{AttachToken, Input};
+use crate::io::process::ProcessGauge;
 use crate::io::report::Reporter;
 use crate::io::transport::Conn;
 use crate::limits::INBOX_ENTRIES_MAX;
@@ -53,6 +56,8 @@ pub struct HostConfig {
     pub grant: Grant,
     /// Ticks per second.
     pub tick_hz: u16,
+    /// Whether the zone climbs the overload ladder.
+    pub ladder: bool,
     /// When output may leave.
     pub durability: Durability,
     /// Ticks between deltas, and at most between bases.
@@ -76,6 +81,8 @@ pub struct ZoneGauges {
     pub stepping: AtomicU64,
     /// The input that it is at.
     pub probe: Arc<Probe>,
+    /// How it stands with its load.
+    pub load: LoadGauges,
     /// The zone is over: nothing of it may be renewed, routed to, or awaited.
     pub ended: AtomicBool,
 }
@@ -240,6 +247,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         &quarantine,
         guard,
         Arc::clone(&gauges),
+        pace::Pace::new(&config, Arc::clone(&gauges), Arc::clone(&services.process)),
         inbox,
         tick_ordered,
         ticks,
@@ -277,6 +285,8 @@ pub struct HostServices {
     pub guard: Arc<LeaseGuard>,
     /// Living shards to name to clients.
     pub peers: Arc<dyn Fn() -> Vec<std::net::SocketAddr> + Send + Sync>,
+    /// How busy the process is.
+    pub process: Arc<ProcessGauge>,
     /// Where the run is told.
     pub reporter: Reporter,
     /// Hears why the zone is over.

@@ -1,5 +1,6 @@
 //! What a shard tells whoever started it: one JSON object a line, on standard output. `everhold demo` reads it, and so can a script.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use crossbeam::channel::{Sender, bounded};
 use everhold_protocol::{Tick, ZoneName};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+
+use crate::load::Rung;
 
 /// One line. Moments are milliseconds of `CLOCK_BOOTTIME`, which all processes of a host share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,8 @@ pub enum ShardEvent {
     },
     /// How a zone has run under this epoch so far; once a second.
     Stats(ZoneRun),
+    /// What the process uses of the machine; once a second.
+    Process(ProcessRun),
     /// The zone is over here: somebody else holds it, or the lease is gone.
     Ended {
         /// Which.
@@ -88,6 +93,94 @@ pub struct ZoneRun {
     pub tick_us: Vec<(u64, u64)>,
     /// From a record's append to its acknowledgement: `(µs, how often)`.
     pub append_us: Vec<(u64, u64)>,
+    /// Ticks per second since the line before.
+    #[serde(default)]
+    pub tick_rate: f64,
+    /// What the phases of a tick took: `(µs, how often)` each. The record's way to the store is `append_us`.
+    #[serde(default)]
+    pub phases: BTreeMap<Phase, Vec<(u64, u64)>>,
+    /// How it stands with its load.
+    #[serde(default)]
+    pub load: LoadRun,
+}
+
+/// A part of a tick's way from the inbox to the players.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before it: how late it began.
+    Late,
+    /// The inbox is drained.
+    Drain,
+    /// Its inputs are made a record.
+    Freeze,
+    /// The world steps.
+    Step,
+    /// What is to be seen of the world is gathered.
+    Scene,
+    /// Who sees what, and the datagrams.
+    Snapshots,
+    /// A checkpoint's copy of the world, if one is due.
+    Capture,
+    /// It lies there until the runtime takes it.
+    Handover,
+    /// What is released is handed to the transport.
+    Egress,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 9] = [
+        Self::Late,
+        Self::Drain,
+        Self::Freeze,
+        Self::Step,
+        Self::Scene,
+        Self::Snapshots,
+        Self::Capture,
+        Self::Handover,
+        Self::Egress,
+    ];
+}
+
+/// A zone on the overload ladder. Arrays are in order of [`Rung::ALL`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadRun {
+    /// Where it stands.
+    pub rung: Rung,
+    /// How much longer than normal its ticks last.
+    pub stretch: f64,
+    /// How much of what it can do it does; above 1 it is too much.
+    pub strain: f64,
+    /// How often each rung was entered.
+    pub entered: [u64; 6],
+    /// How long it stood on each, s.
+    pub seconds: [f64; 6],
+    /// Newcomers who wait.
+    pub queued: u32,
+    /// Newcomers who had to wait so far.
+    pub queued_ever: u64,
+    /// Newcomers who were refused so far, because there was no place in the queue either.
+    pub refused: u64,
+}
+
+/// What a process uses of the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessRun {
+    /// Processor time of all its threads so far, ms, the kernel's work for them included.
+    pub cpu_ms: u64,
+    /// Share of its cores that it used since the line before.
+    pub cpu_share: f64,
+    /// Cores that it may use.
+    pub cores: usize,
+    /// Memory in use, bytes, where the kernel says so.
+    pub rss_bytes: Option<u64>,
+    /// Connections now.
+    pub connections: usize,
+    /// Of these, those that have not logged in yet.
+    pub half_open: usize,
+    /// What the transport has counted so far.
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A histogram's recorded buckets, for [`ZoneRun`].
@@ -160,5 +253,34 @@ fn write_line(out: &mut impl Write, event: &ShardEvent) {
     line.push(b'\n');
     if let Err(error) = out.write_all(&line).and_then(|()| out.flush()) {
         tracing::debug!(%error, "nobody reads this shard's report");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_as_an_older_shard_tells_it_is_read() {
+        let line = r#"{"event":"stats","zone":"meadow","epoch":3,"ticks":9,"tick":70,"released_tick":69,"seconds":0.5,
+            "players":2,"tick_us":[[100,9]],"append_us":[]}"#;
+        let ShardEvent::Stats(run) = serde_json::from_str(line).unwrap() else {
+            panic!("it is one of `Stats`")
+        };
+        assert_eq!((run.ticks, run.load), (9, LoadRun::default()));
+    }
+
+    #[test]
+    fn phases_are_told_by_name() {
+        let phases: BTreeMap<Phase, u8> = Phase::ALL.map(|phase| (phase, 0)).into();
+        let text = serde_json::to_string(&phases).unwrap();
+        assert!(text.contains(r#""late":0"#) && text.contains(r#""egress":0"#), "{text}");
+    }
+
+    #[test]
+    fn phases_stand_at_their_place() {
+        for (place, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, place);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The router brings each connection to the zone it wants: into a zone of this process, to another shard, or into the car park until
 //! somebody serves the zone. It decides nothing about ownership; it reads the directory.
 
+mod lobby;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,9 +19,10 @@ use crate::ingress::{AttachToken, Input};
 use crate::io::clock;
 use crate::io::host::ZoneHandle;
 use crate::io::transport::{Conn, ConnEvent};
-use crate::limits::TICKET_MEMORY_SLACK_S;
+use crate::limits::{LOGIN_ROUND_MS, TICKET_MEMORY_SLACK_S};
 use crate::ownership::authority::ShardView;
 use crate::ownership::{Grant, LeaseView};
+use lobby::Lobby;
 
 /// Tries to reach the store for a home before a login is refused, and the wait between two.
 const HOME_TRIES_MAX: u32 = 8;
@@ -44,6 +47,17 @@ struct Waiting {
     seeker: Seeker,
     claim: Claim,
     told_to_wait: bool,
+    /// It has a place in its zone's login queue.
+    queued: bool,
+}
+
+/// What a router goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterConfig {
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// Players of a zone above which newcomers wait.
+    pub players_max: u32,
 }
 
 /// How it will attach.
@@ -62,8 +76,9 @@ enum Claim {
 pub struct Router {
     directory: Arc<Mutex<Directory>>,
     store: Arc<dyn StateStore>,
-    tick_hz: u16,
+    config: RouterConfig,
     zones: HashMap<ZoneName, ZoneHandle>,
+    lobbies: HashMap<ZoneName, Lobby>,
     waiting: HashMap<AttachToken, Waiting>,
     /// Connections that were handed to a zone.
     placed: HashMap<AttachToken, ZoneName>,
@@ -73,12 +88,13 @@ pub struct Router {
 
 impl Router {
     /// A router that knows no zone yet.
-    pub fn new(directory: Arc<Mutex<Directory>>, store: Arc<dyn StateStore>, tick_hz: u16) -> Self {
+    pub fn new(config: RouterConfig, directory: Arc<Mutex<Directory>>, store: Arc<dyn StateStore>) -> Self {
         Self {
             directory,
             store,
-            tick_hz,
+            config,
             zones: HashMap::new(),
+            lobbies: HashMap::new(),
             waiting: HashMap::new(),
             placed: HashMap::new(),
             homes: JoinSet::new(),
@@ -88,6 +104,8 @@ impl Router {
 
     /// Runs until both senders are gone.
     pub async fn run(mut self, mut conns: mpsc::Receiver<ConnEvent>, mut events: mpsc::UnboundedReceiver<RouterEvent>) {
+        let mut rounds = tokio::time::interval(Duration::from_millis(LOGIN_ROUND_MS));
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = conns.recv() => match event {
@@ -102,6 +120,7 @@ impl Router {
                     Ok((token, home)) => self.handle_home(token, home),
                     Err(error) => tracing::error!(%error, "a home look-up panicked"),
                 },
+                _ = rounds.tick() => self.admit_queued(),
             }
         }
     }
@@ -142,21 +161,18 @@ impl Router {
                         seeker,
                         claim,
                         told_to_wait: false,
+                        queued: false,
                     },
                 );
                 self.place(token);
             }
             ConnEvent::Logout { conn } => {
-                if let Some(handle) = self.placed.remove(&conn.token()).and_then(|zone| self.zones.get(&zone)) {
-                    handle.detach(conn.token());
-                }
+                self.leave(conn.token());
                 conn.close(RefusalCode::Bye, "logged out");
             }
             ConnEvent::Closed { token, .. } => {
-                self.waiting.remove(&token);
-                if let Some(handle) = self.placed.remove(&token).and_then(|zone| self.zones.get(&zone)) {
-                    handle.detach(token);
-                }
+                self.give_up(token);
+                self.leave(token);
             }
         }
     }
@@ -173,10 +189,12 @@ impl Router {
                 if self.zones.get(&zone).is_some_and(|handle| handle.grant == grant) {
                     self.zones.remove(&zone);
                     self.placed.retain(|_, placed| *placed != zone);
+                    self.close_lobby(&zone);
                 }
             }
             RouterEvent::Close => {
                 self.closed = true;
+                self.close_queues();
                 for (_, waiting) in self.waiting.drain() {
                     waiting
                         .conn
@@ -216,6 +234,7 @@ impl Router {
                 seeker: Seeker::Newcomer,
                 claim,
                 told_to_wait: false,
+                queued: false,
             },
         );
     }
@@ -263,7 +282,7 @@ impl Router {
                     waiting.conn.send_control(&ServerMessage::Wait);
                 }
             }
-            Placement::Here => self.attach(token),
+            Placement::Here => self.knock(token),
             Placement::There { addr, epoch } => {
                 let waiting = self.waiting.remove(&token).expect("looked up above");
                 waiting.conn.send_control(&ServerMessage::Redirect {
@@ -310,7 +329,7 @@ impl Router {
             },
         };
         if handle.attach(waiting.conn.clone(), input, secret) {
-            self.placed.insert(token, waiting.zone);
+            self.enter(token, waiting.zone);
         } else {
             waiting
                 .conn
@@ -320,7 +339,7 @@ impl Router {
 
     fn ticket_memory_ticks(&self, claims: &TicketClaims) -> u64 {
         let left_s = claims.expires_unix_s.saturating_sub(clock::unix_s());
-        (left_s + TICKET_MEMORY_SLACK_S) * u64::from(self.tick_hz)
+        (left_s + TICKET_MEMORY_SLACK_S) * u64::from(self.config.tick_hz)
     }
 
     fn directory(&self) -> std::sync::MutexGuard<'_, Directory> {

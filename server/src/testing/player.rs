@@ -53,6 +53,7 @@ pub struct Player {
 enum Order {
     Push(Intent),
     Logout,
+    LoseConnections,
 }
 
 enum NetEvent {
@@ -141,6 +142,11 @@ impl Player {
     /// Logs out.
     pub fn logout(&self) {
         let _ended = self.orders.send(Order::Logout);
+    }
+
+    /// Closes its connections behind the machine's back: it comes back with its secret.
+    pub fn lose_connections(&self) {
+        let _ended = self.orders.send(Order::LoseConnections);
     }
 
     /// Everything that was heard so far.
@@ -242,6 +248,11 @@ impl Driver {
                     // A test pushes only while attached; a full window would be seen as an intent that is never confirmed.
                     Some(Order::Push(intent)) => drop(self.machine.push_intent(clock::boottime(), intent)),
                     Some(Order::Logout) => self.machine.logout(clock::boottime()),
+                    Some(Order::LoseConnections) => {
+                        for (quic, _) in self.conns.values() {
+                            quic.close(0_u32.into(), b"");
+                        }
+                    }
                     None => return,
                 },
                 Some(event) = events.recv() => self.handle(event),

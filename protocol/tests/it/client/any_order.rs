@@ -39,11 +39,13 @@ fn control() -> impl Strategy<Value = ServerMessage> {
         RefusalCode::Stopping,
         RefusalCode::Internal,
         RefusalCode::Bye,
+        RefusalCode::Overloaded,
     ]);
     prop_oneof![
         6 => attach,
         3 => (1..5_u16, 1..5_u32).prop_map(|(n, epoch)| redirect(n, epoch)),
         1 => Just(ServerMessage::Wait),
+        1 => (1..9_u32).prop_map(|position| ServerMessage::Queued { position }),
         4 => (0..9_u32, 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
         1 => codes.prop_map(refused),
         1 => prop::sample::select(vec![ServerMessage::Superseded, refused(RefusalCode::SessionUnknown)]),
@@ -60,7 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..400_u64).prop_map(Op::Pass),
         3 => Just(Op::Push),
         4 => conn.clone().prop_map(Op::Connected),
-        2 => (conn.clone(), prop::option::of(0..16_u64)).prop_map(|(conn, code)| Op::Disconnected(conn, code.filter(|&code| code > 9))),
+        2 => (conn.clone(), prop::option::of(0..17_u64)).prop_map(|(conn, code)| Op::Disconnected(conn, code.filter(|&code| code > 9))),
         6 => (conn.clone(), control()).prop_map(|(conn, message)| Op::Control(conn, message)),
         4 => (conn.clone(), show).prop_map(|(conn, header)| Op::Show(conn, header)),
         1 => (conn, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(conn, bytes)| Op::Garbage(conn, bytes)),

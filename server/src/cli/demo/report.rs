@@ -10,7 +10,7 @@ use super::kills::{Killed, Schedule};
 use crate::durability::gate::Durability;
 use crate::io::fleet::{Adoption, Fleet};
 use crate::io::host::EndReason;
-use crate::io::report::ZoneRun;
+use crate::io::report::{Phase, ZoneRun};
 
 /// One zone, over all its owners.
 #[derive(Debug, Serialize)]
@@ -86,6 +86,8 @@ pub(super) struct DemoReport {
     pub(super) update_latency_ms: Percentiles,
     /// A record's append to its acknowledgement.
     pub(super) append_ms: Percentiles,
+    /// The parts of a tick's way from the inbox to the players, in all zones.
+    pub(super) phases_ms: BTreeMap<Phase, Percentiles>,
     pub(super) bytes_down_per_player_s: f64,
     pub(super) bytes_up_per_player_s: f64,
     pub(super) kills: usize,
@@ -141,6 +143,7 @@ impl DemoReport {
                 .collect(),
             update_latency_ms: swarm.update_latency_ms,
             append_ms: quantiles(runs.iter().flat_map(|run| run.append_us.iter().copied())),
+            phases_ms: Phase::ALL.map(|phase| (phase, of_phase(&runs, phase))).into(),
             bytes_down_per_player_s: swarm.bytes_down_per_player_s,
             bytes_up_per_player_s: swarm.bytes_up_per_player_s,
             kills: killed.len(),
@@ -278,6 +281,11 @@ fn zone_report(name: &str, players: usize, runs: &[&ZoneRun]) -> ZoneReport {
         tick_hz: if seconds > 0.0 { ticks as f64 / seconds } else { 0.0 },
         tick_ms: quantiles(of_zone().flat_map(|run| run.tick_us.iter().copied())),
     }
+}
+
+fn of_phase(runs: &[&ZoneRun], phase: Phase) -> Percentiles {
+    let recorded = runs.iter().filter_map(|run| run.phases.get(&phase));
+    quantiles(recorded.flatten().copied())
 }
 
 /// Percentiles in ms of `(µs, how often)`, merged: a percentile of percentiles would be none.

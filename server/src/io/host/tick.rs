@@ -1,20 +1,22 @@
 //! The tick thread: drains the inbox, freezes the record, steps the zone, and hands everything on. It waits for nothing but its next tick.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, TryRecvError};
 use everhold_protocol::{Account, SessionId, Tick};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
+use super::pace::Pace;
+use super::run::TickTimes;
 use super::{HostConfig, LeaseGuard, ZoneGauges};
 use crate::durability::record::Record;
 use crate::durability::store::{Position, RecordHash, StoredRecord};
 use crate::ingress::Input;
 use crate::ingress::inbox::{Inbox, InboxEntry};
+use crate::io::report::Phase;
+use crate::load::Standing;
 use crate::replication::Replicator;
 use crate::zone::{Capture, Cut, Outputs, Reply, Scene, Zone};
 
@@ -25,19 +27,14 @@ pub(super) const UNACKNOWLEDGED_TICKS_MAX: u64 = 40;
 /// A digest goes into every so-many-th record: once a second at 20 Hz, for it costs as much as a step does.
 const DIGEST_EVERY_TICKS: u64 = 20;
 
-/// Ticks that are caught up in one go after a late one. More would be a burst that clients cannot use; the rest of the delay is let go.
-const CATCH_UP_TICKS_MAX: u32 = 2;
-
-/// Slower speed of game time is not used yet: snapshots say real time.
-const REAL_TIME: u8 = 255;
-
 /// What one tick hands on.
 pub(super) struct TickOut {
     pub(super) record: StoredRecord,
     pub(super) told: Outputs,
     pub(super) shown: Vec<(SessionId, Bytes)>,
     pub(super) capture: Option<Capture>,
-    pub(super) work: Duration,
+    pub(super) times: TickTimes,
+    pub(super) standing: Standing,
 }
 
 /// What the tick thread says to the durable task.
@@ -70,7 +67,7 @@ pub(super) struct TickThread {
     inputs: Vec<Input>,
     epoch: u32,
     prev_hash: RecordHash,
-    period: Duration,
+    pace: Pace,
     guard: Arc<LeaseGuard>,
     gauges: Arc<ZoneGauges>,
     entries: Receiver<InboxEntry>,
@@ -92,6 +89,7 @@ impl TickThread {
         quarantine: &[(SessionId, u32)],
         guard: Arc<LeaseGuard>,
         gauges: Arc<ZoneGauges>,
+        pace: Pace,
         entries: Receiver<InboxEntry>,
         orders: Receiver<TickOrder>,
         out: mpsc::Sender<TickMessage>,
@@ -110,7 +108,7 @@ impl TickThread {
             inputs: first_inputs(start, quarantine),
             epoch,
             prev_hash: last.hash,
-            period: Duration::from_secs(1) / u32::from(config.tick_hz),
+            pace,
             guard,
             gauges,
             entries,
@@ -140,23 +138,17 @@ impl TickThread {
     }
 
     fn run_ticks(&mut self) {
-        let mut due = Instant::now();
         loop {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.pace.wait();
             if self.gauges.ended.load(Ordering::Acquire) || !self.take_orders() {
                 return;
             }
             if !self.may_tick() {
-                due = Instant::now() + self.period / 4;
+                self.pace.hold();
                 continue;
             }
             if !self.tick() {
                 return;
-            }
-            due += self.period;
-            let late = Instant::now().saturating_duration_since(due);
-            if late > self.period * CATCH_UP_TICKS_MAX {
-                due = Instant::now();
             }
         }
     }
@@ -190,16 +182,29 @@ impl TickThread {
 
     /// One tick. `false`: it was the last.
     fn tick(&mut self) -> bool {
-        let started = Instant::now();
+        let standing = self.pace.standing();
+        self.replicator.set_detail(standing.rung.detail());
+        let mut times = TickTimes::begin(self.pace.lateness());
         self.gauges.stepping.store(self.zone.tick() + 1, Ordering::Release);
         self.inbox.drain(self.entries.try_iter(), &mut self.inputs);
+        times.end(Phase::Drain);
         let record = self.freeze();
+        times.end(Phase::Freeze);
         let told = self.zone.step(&self.inputs);
         self.inputs.clear();
         self.note_attaches(&told);
+        #[cfg(feature = "testing")]
+        crate::io::failpoint::burn_tick(self.scene.sessions.len());
+        times.end(Phase::Step);
         self.zone.scene(&mut self.scene);
-        let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, REAL_TIME);
+        times.end(Phase::Scene);
+        let speed = standing.dilation();
+        let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, speed);
+        times.end(Phase::Snapshots);
         let capture = self.cut.take().map(|cut| self.zone.capture(cut));
+        if capture.is_some() {
+            times.end(Phase::Capture);
+        }
         self.guard.note_tick();
         self.gauges.tick.store(told.tick, Ordering::Release);
         self.gauges.stepping.store(0, Ordering::Release);
@@ -207,12 +212,15 @@ impl TickThread {
             u32::try_from(self.scene.sessions.len()).unwrap_or(u32::MAX),
             Ordering::Relaxed,
         );
+        let lying = self.out.max_capacity() - self.out.capacity();
+        self.pace.handle_tick(times.late, times.work, lying);
         let out = TickOut {
             record,
             told,
             shown,
             capture,
-            work: started.elapsed(),
+            times,
+            standing: self.pace.standing(),
         };
         // `may_tick` saw room, and this thread is the only sender.
         self.out.try_send(TickMessage::Ticked(Box::new(out))).is_ok() && !self.sealing

@@ -1,0 +1,130 @@
+//! The door of a zone: newcomers come in, wait in its queue, or are refused; those who have a session walk past.
+
+use std::sync::atomic::Ordering;
+
+use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
+
+use super::{Claim, Router};
+use crate::ingress::AttachToken;
+use crate::io::host::ZoneHandle;
+use crate::load::{Door, LoginQueue, Verdict};
+
+/// Before the door of one zone, and behind it.
+#[derive(Debug, Default)]
+pub(super) struct Lobby {
+    queue: LoginQueue<AttachToken>,
+    /// Connections that were handed to the zone.
+    players: u32,
+}
+
+impl Router {
+    /// A connection stands before a zone that runs here.
+    pub(super) fn knock(&mut self, token: AttachToken) {
+        let waiting = self.waiting.get_mut(&token).expect("`place` has just seen it");
+        if waiting.queued {
+            return;
+        }
+        if matches!(waiting.claim, Claim::Resume { .. }) {
+            self.attach(token);
+            return;
+        }
+        let handle = &self.zones[&waiting.zone];
+        let lobby = self.lobbies.entry(waiting.zone.clone()).or_default();
+        let door = door(handle, lobby, self.config.players_max);
+        match lobby.queue.handle_arrival(token, door) {
+            Verdict::Admit => self.attach(token),
+            Verdict::Wait { position } => {
+                waiting.queued = true;
+                waiting.conn.send_control(&ServerMessage::Queued { position });
+                handle.gauges.load.queued_ever.fetch_add(1, Ordering::Relaxed);
+                note_length(handle, lobby);
+            }
+            Verdict::Refuse => {
+                handle.gauges.load.refused.fetch_add(1, Ordering::Relaxed);
+                let waiting = self.waiting.remove(&token).expect("looked up above");
+                let detail = "the zone has more to do than it can, and many wait already; try again later";
+                waiting.conn.close(RefusalCode::Overloaded, detail);
+            }
+        }
+    }
+
+    /// Lets in whom the zones can take now, and tells the others where they stand.
+    pub(super) fn admit_queued(&mut self) {
+        let mut admitted = Vec::new();
+        for (zone, lobby) in self.lobbies.iter_mut().filter(|(_, lobby)| !lobby.queue.is_empty()) {
+            let Some(handle) = self.zones.get(zone).filter(|handle| handle.runs()) else {
+                continue;
+            };
+            admitted.extend(lobby.queue.poll_admitted(door(handle, lobby, self.config.players_max)));
+            for (token, position) in lobby.queue.poll_positions() {
+                if let Some(waiting) = self.waiting.get(&token) {
+                    waiting.conn.send_control(&ServerMessage::Queued { position });
+                }
+            }
+            note_length(handle, lobby);
+        }
+        for token in admitted {
+            self.attach(token);
+        }
+    }
+
+    /// A connection was handed to the zone.
+    pub(super) fn enter(&mut self, token: AttachToken, zone: ZoneName) {
+        self.lobbies.entry(zone.clone()).or_default().players += 1;
+        self.placed.insert(token, zone);
+    }
+
+    /// A connection that may have been handed to a zone is over.
+    pub(super) fn leave(&mut self, token: AttachToken) {
+        let Some(zone) = self.placed.remove(&token) else {
+            return;
+        };
+        if let Some(lobby) = self.lobbies.get_mut(&zone) {
+            lobby.players -= 1;
+        }
+        if let Some(handle) = self.zones.get(&zone) {
+            handle.detach(token);
+        }
+    }
+
+    /// A connection that may be waiting is over; it loses its place.
+    pub(super) fn give_up(&mut self, token: AttachToken) {
+        let Some(waiting) = self.waiting.remove(&token).filter(|waiting| waiting.queued) else {
+            return;
+        };
+        if let Some(lobby) = self.lobbies.get_mut(&waiting.zone) {
+            lobby.queue.handle_gone(token);
+            if let Some(handle) = self.zones.get(&waiting.zone) {
+                note_length(handle, lobby);
+            }
+        }
+    }
+
+    /// Nobody comes in any more.
+    pub(super) fn close_queues(&mut self) {
+        for lobby in self.lobbies.values_mut() {
+            lobby.queue = LoginQueue::default();
+        }
+    }
+
+    /// The zone is no longer here. Those who queue for it wait for whoever serves it next.
+    pub(super) fn close_lobby(&mut self, zone: &ZoneName) {
+        self.lobbies.remove(zone);
+        for waiting in self.waiting.values_mut().filter(|waiting| waiting.zone == *zone) {
+            waiting.queued = false;
+        }
+    }
+}
+
+fn door(handle: &ZoneHandle, lobby: &Lobby, players_max: u32) -> Door {
+    Door {
+        rung: handle.gauges.load.rung(),
+        players: lobby.players,
+        players_max,
+    }
+}
+
+fn note_length(handle: &ZoneHandle, lobby: &Lobby) {
+    let length = u32::try_from(lobby.queue.len()).unwrap_or(u32::MAX);
+    handle.gauges.load.queued.store(length, Ordering::Relaxed);
+}

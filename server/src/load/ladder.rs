@@ -1,0 +1,312 @@
+//! The overload ladder: each step costs players a little less than the next one, and is taken only if those before did not help.
+//!
+//! ```text
+//!  Normal ─► FarSeldom ─► Small ─► Slower (×5/4, ×3/2, ×7/4, ×2) ─► Queue ─► Refuse
+//!         ◄─           ◄─       ◄─                               ◄─       ◄─
+//!          up: strained for a moment    down: calm for some seconds, and it would stay calm
+//! ```
+//!
+//! It goes one step at a time, quickly up and slowly down. A step down that did not hold makes the next one wait twice as long, so that a
+//! load which fits one step but not the one below does not swing between them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{
+    LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_FAR_SELDOM_PERMILLE, LOAD_HYSTERESIS_PERMILLE,
+    LOAD_IDLE_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS, LOAD_SLOWER_PERMILLE,
+    LOAD_SMALL_PERMILLE, STRETCH_PERMILLE_MAX,
+};
+use crate::replication::Detail;
+
+/// What a zone leaves out. Each rung includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Nothing.
+    #[default]
+    Normal,
+    /// Entities far away are told of less often.
+    FarSeldom,
+    /// A player is told of fewer entities.
+    Small,
+    /// Game time runs slower.
+    Slower,
+    /// Newcomers wait.
+    Queue,
+    /// Newcomers are refused.
+    Refuse,
+}
+
+impl Rung {
+    /// Every rung, the harmless first.
+    pub const ALL: [Self; 6] = [
+        Self::Normal,
+        Self::FarSeldom,
+        Self::Small,
+        Self::Slower,
+        Self::Queue,
+        Self::Refuse,
+    ];
+
+    /// The rung of this place in [`Rung::ALL`].
+    #[must_use]
+    pub fn from_place(place: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(place)).copied()
+    }
+
+    /// Its place in [`Rung::ALL`].
+    #[must_use]
+    pub const fn place(self) -> u8 {
+        self as u8
+    }
+
+    /// How much of the world players are told.
+    #[must_use]
+    pub const fn detail(self) -> Detail {
+        match self {
+            Self::Normal => Detail::Full,
+            Self::FarSeldom => Detail::FarSeldom,
+            Self::Small | Self::Slower | Self::Queue | Self::Refuse => Detail::Small,
+        }
+    }
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Normal => "normal",
+            Self::FarSeldom => "far entities less often",
+            Self::Small => "fewer entities",
+            Self::Slower => "slower time",
+            Self::Queue => "newcomers wait",
+            Self::Refuse => "newcomers are refused",
+        })
+    }
+}
+
+/// A place on the ladder. [`Rung::Slower`] has several.
+struct Step {
+    rung: Rung,
+    /// How much longer than normal a tick lasts, thousandths.
+    stretch_permille: u32,
+    /// The strain at which it is taken.
+    enter_permille: u32,
+}
+
+const fn step(rung: Rung, stretch_permille: u32, enter_permille: u32) -> Step {
+    Step {
+        rung,
+        stretch_permille,
+        enter_permille,
+    }
+}
+
+const STEPS: [Step; 9] = [
+    step(Rung::Normal, 1_000, 0),
+    step(Rung::FarSeldom, 1_000, LOAD_FAR_SELDOM_PERMILLE),
+    step(Rung::Small, 1_000, LOAD_SMALL_PERMILLE),
+    step(Rung::Slower, 1_250, LOAD_SLOWER_PERMILLE),
+    step(Rung::Slower, 1_500, LOAD_SLOWER_PERMILLE),
+    step(Rung::Slower, 1_750, LOAD_SLOWER_PERMILLE),
+    step(Rung::Slower, STRETCH_PERMILLE_MAX, LOAD_SLOWER_PERMILLE),
+    step(Rung::Queue, STRETCH_PERMILLE_MAX, LOAD_QUEUE_PERMILLE),
+    step(Rung::Refuse, STRETCH_PERMILLE_MAX, LOAD_REFUSE_PERMILLE),
+];
+
+/// What was measured of one tick. See [`crate::load`] for why it is these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TickLoad {
+    /// How long the tick may last, µs: the stretched period.
+    pub period_us: u32,
+    /// Work of the tick thread and of the egress, µs.
+    pub busy_us: u32,
+    /// How late the tick began, and how long what was finished before lay around, µs.
+    pub waited_us: u32,
+    /// What the process used of the cores that it may use, thousandths.
+    pub cpu_permille: u32,
+}
+
+/// Where a zone stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it leaves out.
+    pub rung: Rung,
+    /// How much longer than normal its ticks last, thousandths.
+    pub stretch_permille: u32,
+    /// How much of what can be done it does, thousandths.
+    pub strain_permille: u32,
+}
+
+impl Standing {
+    /// Of a zone that has nothing to do.
+    pub const IDLE: Self = Self {
+        rung: Rung::Normal,
+        stretch_permille: 1_000,
+        strain_permille: 0,
+    };
+
+    /// The speed of game time in 255ths, as snapshots tell it.
+    #[must_use]
+    pub const fn dilation(&self) -> u8 {
+        // At most 255, for time never runs faster than normal.
+        (255_000 / self.stretch_permille) as u8
+    }
+}
+
+/// A moving mean over about eight ticks, in 256ths.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean(u32);
+
+impl Mean {
+    const SHIFT: u32 = 3;
+
+    const fn take(&mut self, value: u32) {
+        self.0 = self.0 - (self.0 >> Self::SHIFT) + ((value << 8) >> Self::SHIFT);
+    }
+
+    const fn now(self) -> u32 {
+        self.0 >> 8
+    }
+
+    /// The unit has become another one.
+    const fn rescale(&mut self, from: u32, to: u32) {
+        self.0 = (self.0 as u64 * from as u64 / to as u64) as u32;
+    }
+}
+
+/// See the module. Time is counted in ticks.
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    rise_ticks: u32,
+    calm_ticks: u32,
+    place: usize,
+    busy: Mean,
+    waited: Mean,
+    cpu_permille: u32,
+    /// Ticks in a row that were strained enough for the next step.
+    strained: u32,
+    /// Ticks in a row that were calm enough for the step before.
+    calm: u32,
+    /// How often the calm that a step down takes was doubled.
+    doublings: u32,
+    /// Ticks since the last step down.
+    since_fall: u32,
+}
+
+impl Ladder {
+    /// A ladder of a zone with so many ticks per second, at its foot.
+    #[must_use]
+    pub fn new(tick_hz: u16) -> Self {
+        let ticks = |ms: u32| (ms * u32::from(tick_hz)).div_ceil(1_000);
+        Self {
+            rise_ticks: ticks(LOAD_RISE_MS),
+            calm_ticks: ticks(LOAD_CALM_MS),
+            place: 0,
+            busy: Mean::default(),
+            waited: Mean::default(),
+            cpu_permille: 0,
+            strained: 0,
+            calm: 0,
+            doublings: 0,
+            since_fall: u32::MAX,
+        }
+    }
+
+    /// Takes what a tick measured, and says where the zone stands from now on.
+    ///
+    /// # Panics
+    /// If the period is zero.
+    pub fn handle_tick(&mut self, load: &TickLoad) -> Standing {
+        self.busy
+            .take(permille(load.busy_us, load.period_us).min(LOAD_BUSY_PERMILLE_MAX));
+        self.waited.take(permille(load.waited_us, load.period_us).min(1_000));
+        self.cpu_permille = load.cpu_permille.min(1_000);
+        self.since_fall = self.since_fall.saturating_add(1);
+        self.strained = if self.wants_up() { self.strained + 1 } else { 0 };
+        self.calm = if self.wants_down() { self.calm + 1 } else { 0 };
+        if self.strained >= self.rise_ticks {
+            self.rise();
+        } else if self.calm >= self.calm_needed() {
+            self.fall();
+        }
+        self.standing()
+    }
+
+    /// Where the zone stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing {
+            rung: self.step().rung,
+            stretch_permille: self.step().stretch_permille,
+            strain_permille: self.strain(),
+        }
+    }
+
+    fn step(&self) -> &'static Step {
+        &STEPS[self.place]
+    }
+
+    fn strain(&self) -> u32 {
+        let own = self.busy.now();
+        // A zone without work of its own neither makes the process busy nor spares it anything.
+        let process = if own >= LOAD_IDLE_PERMILLE {
+            self.cpu_permille
+        } else {
+            0
+        };
+        own.max(self.waited.now()).max(process)
+    }
+
+    fn wants_up(&self) -> bool {
+        STEPS
+            .get(self.place + 1)
+            .is_some_and(|next| self.strain() >= next.enter_permille)
+    }
+
+    /// Whether this step would not be taken again at once: the strain, with the shorter period of the step before, is well below.
+    fn wants_down(&self) -> bool {
+        let Some(before) = self.place.checked_sub(1) else {
+            return false;
+        };
+        let expected = self.strain() * self.step().stretch_permille / STEPS[before].stretch_permille;
+        expected < self.step().enter_permille - LOAD_HYSTERESIS_PERMILLE
+    }
+
+    const fn calm_needed(&self) -> u32 {
+        self.calm_ticks << self.doublings
+    }
+
+    fn rise(&mut self) {
+        // Up so soon after a step down: it was too early.
+        if self.since_fall < 2 * self.calm_needed() {
+            self.doublings = (self.doublings + 1).min(LOAD_CALM_DOUBLINGS_MAX);
+        }
+        self.go(self.place + 1);
+    }
+
+    fn fall(&mut self) {
+        // The last step down has held.
+        if self.since_fall >= 2 * self.calm_needed() {
+            self.doublings = self.doublings.saturating_sub(1);
+        }
+        self.since_fall = 0;
+        self.go(self.place - 1);
+    }
+
+    fn go(&mut self, place: usize) {
+        let before = self.step().stretch_permille;
+        self.place = place;
+        let after = self.step().stretch_permille;
+        self.busy.rescale(before, after);
+        self.waited.rescale(before, after);
+        (self.strained, self.calm) = (0, 0);
+    }
+}
+
+fn permille(part: u32, whole: u32) -> u32 {
+    let permille = u64::from(part) * 1_000 / u64::from(whole);
+    u32::try_from(permille).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
