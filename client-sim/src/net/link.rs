@@ -149,7 +149,7 @@ impl Link {
         self.decoder.push(bytes);
         loop {
             match self.decoder.next::<ServerMessage>() {
-                Ok(Some(message)) => self.tell(NetEvent::Control(message), turn),
+                Ok(Some(message)) => self.tell(NetEvent::Control(Box::new(message)), turn),
                 Ok(None) => return,
                 Err(error) => {
                     return self.lose(

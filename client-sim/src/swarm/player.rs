@@ -183,10 +183,10 @@ impl Player {
             NetEvent::Connected => self.client.handle_connected(now, conn),
             NetEvent::Control(message) => {
                 self.heard_at = now;
-                if let ServerMessage::Attached { event_seq, .. } = &message {
+                if let ServerMessage::Attached { event_seq, .. } = &*message {
                     self.event_seq_told = *event_seq;
                 }
-                self.client.handle_control(now, conn, message);
+                self.client.handle_control(now, conn, *message);
             }
             NetEvent::Datagram(bytes) => {
                 self.heard_at = now;
@@ -325,7 +325,10 @@ impl Player {
         let player = self.index as usize;
         match notice {
             Notice::Attached { .. } => self.on_attached(&notice, stage),
-            Notice::Snapshot { header, .. } => self.on_snapshot(header, stage),
+            Notice::Snapshot { header, entities } => {
+                stage.tally.record_view(entities);
+                self.on_snapshot(header, stage);
+            }
             Notice::Event(event) => stage.checker.on_event(player, &event),
             Notice::EventGap { expected, got } => stage.checker.on_event_gap(player, expected, got),
             Notice::EventRepeated { seq, same } => stage.checker.on_event_repeated(player, seq, same),
@@ -336,7 +339,10 @@ impl Player {
             Notice::Parked { addr } => tracing::debug!(player, %addr, "parked"),
             Notice::Superseded => self.last_trouble = "a newer connection took the session over".to_owned(),
             Notice::Refused { code, detail } => self.last_trouble = format!("refused, {code:?}: {detail}"),
-            Notice::Disconnected { detail } => self.last_trouble = format!("disconnected: {detail}"),
+            Notice::Disconnected { detail } => {
+                stage.tally.lost_connections += u64::from(self.life == Life::Playing && !self.leaving);
+                self.last_trouble = format!("disconnected: {detail}");
+            }
         }
     }
 

@@ -72,7 +72,10 @@ fn control_messages_go_both_ways() {
     };
     net.send_control(link, &hello).unwrap();
     let (who, detail) = wait(&mut net, &[link], |who, event| match event {
-        NetEvent::Control(ServerMessage::Refused { detail, .. }) => Some((who, detail)),
+        NetEvent::Control(message) => match *message {
+            ServerMessage::Refused { detail, .. } => Some((who, detail)),
+            _ => None,
+        },
         _ => None,
     });
     assert_eq!((who, detail.as_str()), (owner(0), HELLO_ANSWER));
