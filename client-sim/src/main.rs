@@ -80,7 +80,7 @@ fn find_out(orders: Sweep) -> anyhow::Result<u8> {
     fs::create_dir_all(&config.out).with_context(|| format!("cannot create {}", config.out.display()))?;
     let mut display = Display::new();
     let found = sweep(&config, &mut |news| match news {
-        SweepNews::Begins(players) => display.begin(players),
+        SweepNews::Begins { players, .. } => display.begin(players),
         SweepNews::Progress(progress) => {
             display.show(progress);
         }

@@ -1,9 +1,10 @@
 //! Thousands of QUIC connections on one thread. It decides nothing: it carries control messages and datagrams, and says what became of a connection.
 //!
 //! It drives `quinn-proto` directly. A task per connection on a runtime costs about twice as much, and a simulator that is dearer
-//! than the server measures itself. Three habits make it cheap: sockets are drained and filled in batches about once a millisecond; a settled connection sends
+//! than the server measures itself. Four habits make it cheap: sockets are drained and filled in batches about once a millisecond; a settled connection sends
 //! only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with the input; timers are looked at in the same
-//! call, so there is no timer heap. Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
+//! call, so there is no timer heap; and what comes for a settled connection waits, with the time at which it came, for that same moment, as in a game client
+//! that looks at its socket once a frame: to fetch a connection's state from memory costs more than to work on it. Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
 
 mod link;
 mod port;
@@ -191,6 +192,7 @@ impl Net {
 
     /// Closes a connection. Its owner hears nothing of it any more.
     pub fn close(&mut self, now: Instant, id: LinkId, code: RefusalCode) {
+        self.set_patient(id, false);
         if let Some(link) = self.link(id) {
             link.owner = None;
             link.connection.close(now, VarInt::from_u32(code as u32), Bytes::new());
@@ -234,8 +236,23 @@ impl Net {
         }
     }
 
-    /// The next thing that happened, oldest first.
-    pub fn poll_event(&mut self) -> Option<(Owner, LinkId, NetEvent)> {
+    /// Whether what comes for a connection waits until its owner calls [`Net::take_in`]. A connection that is new does not wait.
+    pub fn set_patient(&mut self, id: LinkId, patient: bool) {
+        if let Some(port) = self.ports.get_mut(usize::from(id.port)) {
+            port.set_patient(id, patient);
+        }
+    }
+
+    /// Takes in what has waited for a connection.
+    pub fn take_in(&mut self, id: LinkId) {
+        if let Some(port) = self.ports.get_mut(usize::from(id.port)) {
+            let care = port.take_in(id, &mut self.inbox);
+            self.look_after(id, care);
+        }
+    }
+
+    /// The next thing that happened, oldest first of its connection, and when it came in.
+    pub fn poll_event(&mut self) -> Option<(Owner, Instant, NetEvent)> {
         self.inbox.pop_front()
     }
 

@@ -44,8 +44,8 @@ const SWEEP: Duration = Duration::from_millis(5);
 /// Batches that are taken in before anybody's time-outs are looked at: what waits in the sockets after a hold-up of the simulator must
 /// not count as a server's silence.
 const RECEIVE_ROUNDS_MAX: usize = 32;
-/// Network events, and frames, that share one look at the clock.
-const CLOCK_EVENTS: usize = 16;
+/// Frames that share one look at the clock.
+const CLOCK_FRAMES: usize = 16;
 /// Players on their way in at the same time: more would only queue for the servers' handshakes, and time out there.
 const JOINING_MAX: usize = 128;
 /// Players that share a socket.
@@ -358,14 +358,8 @@ impl Swarm {
     }
 
     fn deliver(&mut self) -> Result<(), NetError> {
-        let mut now = Instant::now();
-        let mut events = 0;
-        while let Some((owner, _, event)) = self.net.poll_event() {
-            events += 1;
-            if events % CLOCK_EVENTS == 0 {
-                now = Instant::now();
-            }
-            self.with_player(owner.player as usize, now, |player, stage| {
+        while let Some((owner, at, event)) = self.net.poll_event() {
+            self.with_player(owner.player as usize, at, |player, stage| {
                 player.on_net(owner, event, stage)
             })?;
         }
@@ -377,11 +371,12 @@ impl Swarm {
             let mut now = Instant::now();
             let plays = self.plays;
             for index in due.players.start..due.players.end.min(self.players.len()) {
-                if index % CLOCK_EVENTS == 0 {
+                if index % CLOCK_FRAMES == 0 {
                     now = Instant::now();
                 }
                 self.pace
                     .record_frame(now.saturating_duration_since(self.origin + due.at));
+                self.take_in(index)?;
                 self.with_player(index, now, |player, stage| player.frame(due.at, plays, stage))?;
             }
         }
@@ -398,10 +393,17 @@ impl Swarm {
         let since = now.saturating_duration_since(self.origin);
         for index in 0..self.players.len() {
             if self.players[index].is_restless(since, self.silence) {
+                self.take_in(index)?;
                 self.with_player(index, now, Player::wake)?;
             }
         }
         Ok(())
+    }
+
+    /// Lets one player hear what has waited for it.
+    fn take_in(&mut self, index: usize) -> Result<(), NetError> {
+        self.players[index].take_in(&mut self.net);
+        self.deliver()
     }
 
     /// Lets one player act on the stage that all share.

@@ -98,7 +98,12 @@ pub struct Sweep {
 #[derive(Clone, Copy, Debug)]
 pub enum SweepNews<'a> {
     /// A server has started for so many players.
-    Begins(usize),
+    Begins {
+        /// How many.
+        players: usize,
+        /// The server's process.
+        pid: u32,
+    },
     /// A look at the players, a few times a second.
     Progress(&'a Progress),
     /// A number of players has its verdict.
@@ -223,7 +228,8 @@ fn run_point(
     let Some(addr) = server.until_serving(config)? else {
         return Ok(None);
     };
-    observer(SweepNews::Begins(players));
+    let pid = server.pid();
+    observer(SweepNews::Begins { players, pid });
     let swarm = SwarmConfig {
         connect: vec![addr],
         players,

@@ -20,3 +20,5 @@ mod guardian;
 mod wedge;
 #[path = "shards/flood.rs"]
 mod flood;
+#[path = "shards/sweep.rs"]
+mod sweep;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
+use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
 
 use super::link::{Fate, Inbox, Link, Turn};
 use super::wire::Wire;
@@ -14,11 +14,24 @@ use super::{LinkId, Traffic};
 /// A packet shorter than this had room for more, so its connection has nothing more to send, bytes: half of the least path MTU.
 const ROOM_BYTES: usize = 600;
 
+/// Packets that wait for the frame of their link's owner. One that gets so many between two frames takes them in at once.
+const WAITING_PACKETS_MAX: usize = 32;
+
+/// Packets of a link that wait, each with the moment at which it came. They lie outside of the link, so that to queue one does not
+/// bring the link's kilobytes into the cache; its owner's frame does that once for all of them.
+#[derive(Default)]
+struct Waiting {
+    patient: bool,
+    packets: Vec<(Instant, ConnectionEvent)>,
+}
+
 /// A socket, its endpoint, and the links that use it, each at the index of its connection handle.
 pub(super) struct Port {
     pub(super) wire: Wire,
     pub(super) endpoint: Endpoint,
     links: Vec<Option<Box<Link>>>,
+    /// At the same index.
+    waiting: Vec<Waiting>,
     pub(super) live: usize,
 }
 
@@ -43,6 +56,7 @@ impl Port {
             wire: Wire::connect(peer)?,
             endpoint,
             links: Vec::new(),
+            waiting: Vec::new(),
             live: 0,
         })
     }
@@ -51,7 +65,9 @@ impl Port {
     pub(super) fn insert(&mut self, handle: ConnectionHandle, link: Link) {
         if self.links.len() <= handle.0 {
             self.links.resize_with(handle.0 + 1, || None);
+            self.waiting.resize_with(handle.0 + 1, Waiting::default);
         }
+        self.waiting[handle.0] = Waiting::default();
         self.links[handle.0] = Some(Box::new(link));
         self.live += 1;
     }
@@ -62,7 +78,34 @@ impl Port {
         (link.id == id).then_some(link)
     }
 
-    /// Gives packet `index` of the batch that came last to the link that it is for, and returns that link and what it needs.
+    /// Whether packets of a link wait until its owner takes them in.
+    pub(super) fn set_patient(&mut self, id: LinkId, patient: bool) {
+        if self.link(id).is_some() {
+            self.waiting[id.handle as usize].patient = patient;
+        }
+    }
+
+    /// Gives a link the packets that waited for it, and returns what it needs then.
+    pub(super) fn take_in(&mut self, id: LinkId, inbox: &mut Inbox) -> Care {
+        let handle = id.handle as usize;
+        if self.link(id).is_none() || self.waiting[handle].packets.is_empty() {
+            return Care::Owned;
+        }
+        let mut care = Care::Owned;
+        let mut packets = std::mem::take(&mut self.waiting[handle].packets);
+        for (at, event) in packets.drain(..) {
+            let Some(link) = self.links[handle].as_deref_mut() else {
+                break;
+            };
+            link.connection.handle_event(event);
+            care = self.drive(at, id, inbox);
+        }
+        self.waiting[handle].packets = packets;
+        care
+    }
+
+    /// Gives packet `index` of the batch that came last to the link that it is for, and returns that link and what it needs. `None`:
+    /// nothing, or not before its owner takes it in.
     pub(super) fn on_packet(
         &mut self,
         now: Instant,
@@ -75,9 +118,15 @@ impl Port {
         let answer = self.wire.outgoing();
         match self.endpoint.handle(now, peer, None, None, packet, answer)? {
             DatagramEvent::ConnectionEvent(handle, event) => {
+                let waiting = self.waiting.get_mut(handle.0)?;
+                if waiting.patient && waiting.packets.len() < WAITING_PACKETS_MAX {
+                    waiting.packets.push((now, event));
+                    return None;
+                }
+                let id = self.links.get(handle.0)?.as_deref()?.id;
+                self.take_in(id, inbox);
                 let link = self.links.get_mut(handle.0)?.as_deref_mut()?;
                 link.connection.handle_event(event);
-                let id = link.id;
                 Some((id, self.drive(now, id, inbox)))
             }
             DatagramEvent::Response(_) => {
@@ -124,6 +173,7 @@ impl Port {
         match link.drive(handle, &mut self.endpoint, &mut Turn { now, inbox }) {
             Fate::Drained => {
                 self.links[handle.0] = None;
+                self.waiting[handle.0] = Waiting::default();
                 self.live -= 1;
                 Care::Gone
             }
