@@ -1,10 +1,16 @@
 //! Thousands of QUIC connections on one thread. It decides nothing: it carries control messages and datagrams, and says what became of a connection.
 //!
 //! It drives `quinn-proto` directly. A task per connection on a runtime costs about twice as much, and a simulator that is dearer
-//! than the server measures itself. Four habits make it cheap: sockets are drained and filled in batches about once a millisecond; a settled connection sends
-//! only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with the input; timers are looked at in the same
-//! call, so there is no timer heap; and what comes for a settled connection waits, with the time at which it came, for that same moment, as in a game client
-//! that looks at its socket once a frame: to fetch a connection's state from memory costs more than to work on it. Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
+//! than the server measures itself. Four habits make it cheap:
+//!
+//! - Sockets are drained and filled in batches about once a millisecond.
+//! - A settled connection sends only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with
+//!   the input.
+//! - Timers are looked at in the same call, so there is no timer heap.
+//! - What comes for a settled connection waits, with the time at which it came, for that same moment, as in a game client that looks at its
+//!   socket once a frame: to fetch a connection's state from memory costs more than to work on it.
+//!
+//! Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
 
 mod link;
 mod port;

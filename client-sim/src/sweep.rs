@@ -206,13 +206,13 @@ fn gap(points: &[Point]) -> (Option<usize>, Option<usize>) {
     )
 }
 
-/// The number to try next, a multiple of `step` in the middle of the gap, if the gap is wider than `step`.
+/// The number to try next, a multiple of `step` about the middle of the gap, if the gap is wider than `step`.
 fn between(points: &[Point], step: usize) -> Option<usize> {
     let (Some(low), Some(high)) = gap(points) else {
         return None;
     };
-    let middle = (low + high) / 2 / step * step;
-    (high - low > step && middle > low).then_some(middle)
+    let middle = ((low + high) / 2 / step).max(low / step + 1) * step;
+    (high - low > step && middle < high).then_some(middle)
 }
 
 /// One number of players, from the server's start to its end. `None`: the sweep is to stop.
@@ -304,8 +304,10 @@ mod tests {
     }
 
     #[test]
-    fn gap_narrower_than_two_steps_ends_the_search() {
+    fn gap_is_never_left_wider_than_the_step() {
         assert_eq!(between(&points(&[(10, true), (20, false)]), 15), None);
-        assert_eq!(between(&points(&[(20, true), (41, false)]), 20), None);
+        assert_eq!(between(&points(&[(1_000, true), (1_900, false)]), 500), Some(1_500));
+        assert_eq!(between(&points(&[(20, true), (41, false)]), 20), Some(40));
+        assert_eq!(between(&points(&[(40, true), (41, false)]), 20), None);
     }
 }
