@@ -136,10 +136,24 @@ fn line(progress: &Progress) -> String {
     )
 }
 
+fn ms(p: Percentiles) -> String {
+    format!("p50 {:.1}  p99 {:.1}  max {:.1} ms", p.p50, p.p99, p.max)
+}
+
+fn add_failovers(table: &mut Table, report: &SwarmReport) {
+    for failover in &report.failovers {
+        let what = format!("{} {} → {}", failover.zone, failover.from_epoch, failover.to_epoch);
+        let (resumed, players) = (failover.resumed, failover.players);
+        table.add_row([
+            what,
+            format!("{resumed} of {players} resumed, gap {}", ms(failover.gap_ms)),
+        ]);
+    }
+}
+
 fn table(report: &SwarmReport) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    let ms = |p: Percentiles| format!("p50 {:.1}  p99 {:.1}  max {:.1} ms", p.p50, p.p99, p.max);
     let zones: Vec<String> = report
         .zones
         .iter()
@@ -163,16 +177,7 @@ fn table(report: &SwarmReport) -> Table {
         &format!("{:.0} entities on average", report.view_entities_mean),
     ]);
     table.add_row(["connections lost", &report.lost_connections.to_string()]);
-    for failover in &report.failovers {
-        let what = format!("{} {} → {}", failover.zone, failover.from_epoch, failover.to_epoch);
-        let how = format!(
-            "{} of {} resumed, gap {}",
-            failover.resumed,
-            failover.players,
-            ms(failover.gap_ms)
-        );
-        table.add_row([what, how]);
-    }
+    add_failovers(&mut table, report);
     table.add_row([
         "lost, duplicated",
         &format!("{}, {}", report.lost_acknowledged, report.duplicated),

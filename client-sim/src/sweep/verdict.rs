@@ -21,19 +21,22 @@ pub(super) fn reasons(point: &Point) -> Vec<String> {
     } = point;
     let mut reasons = Vec::new();
     // Not a number is no number that is good enough.
-    if !(server.tick_hz >= TICK_HZ_MIN) {
+    let ticks_hold = server.tick_hz >= TICK_HZ_MIN;
+    let work_holds = server.tick_ms.p99 < TICK_MS_P99_MAX;
+    let latency_holds = update_latency_ms.p99 < UPDATE_MS_P99_MAX;
+    if !ticks_hold {
         reasons.push(format!(
             "{:.2} ticks a second, of at least {TICK_HZ_MIN}",
             server.tick_hz
         ));
     }
-    if !(server.tick_ms.p99 < TICK_MS_P99_MAX) {
+    if !work_holds {
         reasons.push(format!(
             "tick work p99 {:.1} ms, below {TICK_MS_P99_MAX}",
             server.tick_ms.p99
         ));
     }
-    if !(update_latency_ms.p99 < UPDATE_MS_P99_MAX) {
+    if !latency_holds {
         reasons.push(format!(
             "update latency p99 {:.0} ms, below {UPDATE_MS_P99_MAX}",
             update_latency_ms.p99
