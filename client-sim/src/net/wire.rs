@@ -57,7 +57,7 @@ impl Wire {
             received: Box::new([[0; RECEIVE_BYTES_MAX]; BATCH_PACKETS]),
             lengths: Vec::with_capacity(BATCH_PACKETS),
             pool: BytesMut::new(),
-            outgoing: vec![Vec::with_capacity(RECEIVE_BYTES_MAX); BATCH_PACKETS],
+            outgoing: vec![Vec::new(); BATCH_PACKETS],
             queued: 0,
         })
     }
