@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 use client_sim::swarm::ZONES_DEFAULT;
-use client_sim::{Behavior, SwarmConfig};
+use client_sim::sweep::SweepConfig;
+use client_sim::{Behavior, Spot, SwarmConfig};
 use everhold_protocol::ZoneName;
 
 /// Simulated players for Everhold, and a checker that judges by what they were told.
@@ -18,8 +21,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Drive players. Exit code 0: every promise was kept; 1: something was found; 2: there was no run.
+    /// Drive players. Exit code 0: every promise was kept; 1: something was found; 2: there was no run; 3: nothing was found, but the
+    /// simulator was too slow for its figures to be believed (see --ignore-lag).
     Run(Run),
+    /// Find out how many players one server holds: a fresh server for each number. Exit code 0: it holds the first number at least; 1: it
+    /// does not; 2: the sweep could not be made, or was stopped.
+    Sweep(Sweep),
 }
 
 #[derive(Debug, clap::Args)]
@@ -33,9 +40,12 @@ pub(crate) struct Run {
     /// Seconds of play, counted after the last player has joined
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     seconds: f64,
-    /// What they do: wander or trade
+    /// What they do: wander, trade, crowd, or fight
     #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
     behavior: Behavior,
+    /// Where a crowd or a fight is, in cm from the west and from the south
+    #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
+    spot: Spot,
     /// Zones in which new characters are born
     #[arg(long, value_name = "ZONE,...", value_delimiter = ',', default_values = ZONES_DEFAULT)]
     zones: Vec<ZoneName>,
@@ -45,6 +55,12 @@ pub(crate) struct Run {
     /// Write the report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Run on this CPU only
+    #[arg(long, value_name = "CPU")]
+    pub(crate) pin: Option<usize>,
+    /// Exit with 0 also if the simulator was too slow for its figures to be believed
+    #[arg(long)]
+    pub(crate) ignore_lag: bool,
     /// Seed of all decisions
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -62,6 +78,83 @@ pub(crate) struct Run {
     settle_deadline: f64,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sweep {
+    /// The server's binary
+    #[arg(long, value_name = "EVERHOLD")]
+    server: PathBuf,
+    /// Numbers of players to try, rising
+    #[arg(long, value_name = "N,...", value_delimiter = ',', required = true)]
+    players: Vec<usize>,
+    /// Seconds of play at each, counted after the last player has joined
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    seconds: f64,
+    /// What players do: wander, trade, crowd, or fight
+    #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
+    behavior: Behavior,
+    /// Where a crowd or a fight is, in cm from the west and from the south
+    #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
+    spot: Spot,
+    /// Zones of the server, among which players are dealt
+    #[arg(long, value_name = "ZONE,...", value_delimiter = ',', default_value = ZONES_DEFAULT[0])]
+    zones: Vec<ZoneName>,
+    /// World file of the server, if not the one that comes with it
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    /// Durability of the server: store or async
+    #[arg(long, value_name = "LEVEL", default_value = "store")]
+    durability: String,
+    /// CPU of the server
+    #[arg(long, value_name = "CPU")]
+    server_cpu: Option<usize>,
+    /// CPU of the players
+    #[arg(long, value_name = "CPU")]
+    pin: Option<usize>,
+    /// Go on after the first number that does not hold
+    #[arg(long)]
+    all: bool,
+    /// Then halve the gap above the largest number that holds until it is no wider than this
+    #[arg(long, value_name = "STEP", num_args = 0..=1, default_missing_value = "250")]
+    refine: Option<usize>,
+    /// Directory for sweep.json, sweep.svg, and the servers' logs
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed of all decisions
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Players that begin to join in one second
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    joins_per_s: u32,
+    /// All must have joined after so many seconds
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    join_deadline: f64,
+}
+
+impl Sweep {
+    /// The sweep's orders; it ends when `stop` is set.
+    pub(crate) fn into_config(self, stop: Arc<AtomicBool>) -> SweepConfig {
+        SweepConfig {
+            server: self.server,
+            players: self.players,
+            seconds: self.seconds,
+            zones: self.zones,
+            behavior: self.behavior,
+            spot: self.spot,
+            durability: self.durability,
+            world: self.world,
+            server_cpu: self.server_cpu,
+            pin: self.pin,
+            all: self.all,
+            refine: self.refine,
+            out: self.out,
+            seed: self.seed,
+            joins_per_s: self.joins_per_s,
+            join_deadline_s: self.join_deadline,
+            stop,
+        }
+    }
+}
+
 impl From<Run> for SwarmConfig {
     fn from(run: Run) -> Self {
         Self {
@@ -70,6 +163,7 @@ impl From<Run> for SwarmConfig {
             seconds: run.seconds,
             zones: run.zones,
             behavior: run.behavior,
+            spot: run.spot,
             keys: run.keys,
             seed: run.seed,
             joins_per_s: run.joins_per_s,
@@ -82,14 +176,26 @@ impl From<Run> for SwarmConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use clap::{CommandFactory, Parser};
-    use client_sim::{Behavior, SwarmConfig};
+    use client_sim::sweep::SweepConfig;
+    use client_sim::{Behavior, Spot, SwarmConfig};
 
     use super::{Args, Command};
 
     fn parse(line: &str) -> Result<SwarmConfig, clap::Error> {
-        let Command::Run(run) = Args::try_parse_from(line.split_whitespace())?.command;
-        Ok(run.into())
+        match Args::try_parse_from(line.split_whitespace())?.command {
+            Command::Run(run) => Ok(run.into()),
+            Command::Sweep(_) => panic!("not a run: {line}"),
+        }
+    }
+
+    fn parse_sweep(line: &str) -> Result<SweepConfig, clap::Error> {
+        match Args::try_parse_from(line.split_whitespace())?.command {
+            Command::Sweep(sweep) => Ok(sweep.into_config(Arc::default())),
+            Command::Run(_) => panic!("not a sweep: {line}"),
+        }
     }
 
     #[test]
@@ -111,6 +217,23 @@ mod tests {
     fn zones_are_those_of_the_world_by_default() {
         let config = parse("client-sim run --connect 127.0.0.1:7777 --keys k").unwrap();
         assert_eq!(config.zones, SwarmConfig::default().zones);
+    }
+
+    #[test]
+    fn sweep_refines_to_250_players_unless_told_otherwise() {
+        let line = "client-sim sweep --server everhold --players 500,1000 --out o";
+        let config = parse_sweep(line).unwrap();
+        assert_eq!((&config.players[..], config.refine), (&[500, 1_000][..], None));
+        assert_eq!((config.zones.len(), config.durability.as_str()), (1, "store"));
+        assert_eq!(parse_sweep(&format!("{line} --refine")).unwrap().refine, Some(250));
+        assert_eq!(parse_sweep(&format!("{line} --refine 20")).unwrap().refine, Some(20));
+    }
+
+    #[test]
+    fn spot_is_two_numbers() {
+        let line = "client-sim run --connect 127.0.0.1:7777 --keys k --behavior crowd --spot";
+        assert_eq!(parse(&format!("{line} 5,-7")).unwrap().spot, Spot { x: 5, y: -7 });
+        assert!(parse(&format!("{line} 5")).unwrap_err().to_string().contains("--spot"));
     }
 
     #[test]

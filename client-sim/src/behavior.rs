@@ -12,6 +12,8 @@ use everhold_protocol::client::Mirror;
 use everhold_protocol::{EntityKind, Heading, Intent};
 use serde::Serialize;
 
+pub use self::sight::Spot;
+
 use self::sight::Sight;
 use crate::rng::Rng;
 
@@ -27,6 +29,8 @@ const CHAT_FRAMES: u32 = 6_000;
 const REACH_CM: i64 = 280;
 /// How near another player has to be for a gift, cm.
 const GIFT_REACH_CM: i64 = 280;
+/// A crowd mills around within this distance of its spot, cm: some steps, so that thousands see each other.
+const MILL_CM: i64 = 2_000;
 /// The most gold of one gift.
 const GIFT_GOLD_MAX: u32 = 5;
 
@@ -39,11 +43,15 @@ pub enum Behavior {
     Wander,
     /// Seeks company, and gives gold and things away.
     Trade,
+    /// Goes to one spot, and mills around there with all the others: the most that anybody can have around it.
+    Crowd,
+    /// A crowd whose members strike at whoever is next to them.
+    Fight,
 }
 
 /// Not the name of a behaviour.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a behavior is `wander` or `trade`, not {0:?}")]
+#[error("a behavior is `wander`, `trade`, `crowd`, or `fight`, not {0:?}")]
 pub struct BehaviorError(String);
 
 impl std::str::FromStr for Behavior {
@@ -53,6 +61,8 @@ impl std::str::FromStr for Behavior {
         match text {
             "wander" => Ok(Self::Wander),
             "trade" => Ok(Self::Trade),
+            "crowd" => Ok(Self::Crowd),
+            "fight" => Ok(Self::Fight),
             _ => Err(BehaviorError(text.to_owned())),
         }
     }
@@ -63,6 +73,8 @@ impl std::fmt::Display for Behavior {
         f.write_str(match self {
             Self::Wander => "wander",
             Self::Trade => "trade",
+            Self::Crowd => "crowd",
+            Self::Fight => "fight",
         })
     }
 }
@@ -71,6 +83,7 @@ impl std::fmt::Display for Behavior {
 #[derive(Debug)]
 pub struct Mind {
     behavior: Behavior,
+    spot: Spot,
     rng: Rng,
     heading: Heading,
     turn_in: u32,
@@ -91,6 +104,7 @@ impl Mind {
         );
         Self {
             behavior,
+            spot: Spot::default(),
             rng,
             heading: Heading::STILL,
             turn_in,
@@ -98,6 +112,12 @@ impl Mind {
             gift_in,
             lines_said: 0,
         }
+    }
+
+    /// The same mind, whose crowd is at `spot`.
+    #[must_use]
+    pub fn bound_for(self, spot: Spot) -> Self {
+        Self { spot, ..self }
     }
 
     /// What the player wants in this frame, if anything. Called once a frame.
@@ -131,9 +151,17 @@ impl Mind {
         None
     }
 
-    /// Takes what lies near; else hits a monster, and now and then a player.
+    /// Takes what lies near; else hits a monster, and now and then a player. A crowd does nothing but stand in the way, or hits whom it can.
     fn deed(&mut self, mirror: &Mirror) -> Option<Intent> {
         let within = Sight::of(mirror).within(REACH_CM);
+        match self.behavior {
+            Behavior::Crowd => return None,
+            Behavior::Fight => {
+                let target = within.nearest(EntityKind::Player)?.id;
+                return Some(Intent::Strike { target });
+            }
+            Behavior::Wander | Behavior::Trade => {}
+        }
         if let Some(item) = within.nearest(EntityKind::Item) {
             return Some(Intent::PickUp { item: item.id });
         }
@@ -163,13 +191,17 @@ impl Mind {
     fn turn(&mut self, mirror: &Mirror) -> Option<Intent> {
         let sight = Sight::of(mirror);
         let goal = match self.behavior {
-            Behavior::Trade if !self.rng.one_in(4) => sight.nearest(EntityKind::Player),
-            Behavior::Wander if self.rng.one_in(3) => sight.nearest(EntityKind::Item),
-            Behavior::Wander if self.rng.one_in(2) => sight.nearest(EntityKind::Monster),
+            // One turn in four is any, to get around what is in the way.
+            Behavior::Crowd | Behavior::Fight if !sight.is_within(self.spot, MILL_CM) && !self.rng.one_in(4) => {
+                Some(self.spot)
+            }
+            Behavior::Trade if !self.rng.one_in(4) => sight.nearest(EntityKind::Player).map(Spot::of),
+            Behavior::Wander if self.rng.one_in(3) => sight.nearest(EntityKind::Item).map(Spot::of),
+            Behavior::Wander if self.rng.one_in(2) => sight.nearest(EntityKind::Monster).map(Spot::of),
             _ => None,
         };
         let heading = goal
-            .and_then(|goal| sight.heading_to(&goal))
+            .and_then(|goal| sight.heading_to(goal))
             .unwrap_or_else(|| self.any_heading());
         if heading == self.heading {
             return None;

@@ -9,7 +9,8 @@ use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use client_sim::meter::Percentiles;
-use client_sim::{Control, Phase, Progress, SwarmReport};
+use client_sim::sweep::{Point, Sweep};
+use client_sim::{Control, Phase, Progress, SimulatorHealth, SwarmReport};
 use comfy_table::{Table, presets};
 
 /// Between two lines when nobody watches.
@@ -60,8 +61,43 @@ impl Display {
         if report.errors.len() > FINDINGS_SHOWN_MAX {
             println!("! and {} more; see --json", report.errors.len() - FINDINGS_SHOWN_MAX);
         }
-        if report.simulator.is_bottleneck {
-            println!("! the simulator itself did not keep up: latencies and gaps of this run are its own");
+        for why in &report.simulator.bottleneck {
+            println!("! the simulator itself did not keep up, so do not believe this run's latencies and gaps: {why}");
+        }
+    }
+
+    /// A server has started for so many players.
+    pub(crate) fn begin(&mut self, players: usize) {
+        self.phase = None;
+        eprintln!("{players} players");
+    }
+
+    /// A number of players has its verdict.
+    pub(crate) fn point(&self, point: &Point) {
+        if self.terminal {
+            eprintln!();
+        }
+        eprintln!(
+            "{} players {}",
+            point.players,
+            if point.holds() { "hold" } else { "do not hold" }
+        );
+    }
+
+    /// Shows what a sweep found.
+    pub(crate) fn finish_sweep(&self, sweep: &Sweep) {
+        println!("{}", sweep_table(sweep));
+        for point in &sweep.points {
+            for reason in &point.reasons {
+                println!("! {} players: {reason}", point.players);
+            }
+        }
+        match sweep.holds_max {
+            Some(players) => println!("{players} players hold"),
+            None => println!("no number of players holds"),
+        }
+        if sweep.stopped {
+            println!("! the sweep was stopped before its end");
         }
     }
 }
@@ -100,10 +136,24 @@ fn line(progress: &Progress) -> String {
     )
 }
 
+fn ms(p: Percentiles) -> String {
+    format!("p50 {:.1}  p99 {:.1}  max {:.1} ms", p.p50, p.p99, p.max)
+}
+
+fn add_failovers(table: &mut Table, report: &SwarmReport) {
+    for failover in &report.failovers {
+        let what = format!("{} {} → {}", failover.zone, failover.from_epoch, failover.to_epoch);
+        let (resumed, players) = (failover.resumed, failover.players);
+        table.add_row([
+            what,
+            format!("{resumed} of {players} resumed, gap {}", ms(failover.gap_ms)),
+        ]);
+    }
+}
+
 fn table(report: &SwarmReport) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    let ms = |p: Percentiles| format!("p50 {:.1}  p99 {:.1}  max {:.1} ms", p.p50, p.p99, p.max);
     let zones: Vec<String> = report
         .zones
         .iter()
@@ -119,17 +169,15 @@ fn table(report: &SwarmReport) -> Table {
         report.bytes_down_per_player_s / 1_000.0,
         report.bytes_up_per_player_s / 1_000.0,
     );
-    table.add_row(["per player", &format!("{down:.1} kB/s down, {up:.1} kB/s up")]);
-    for failover in &report.failovers {
-        let what = format!("{} {} → {}", failover.zone, failover.from_epoch, failover.to_epoch);
-        let how = format!(
-            "{} of {} resumed, gap {}",
-            failover.resumed,
-            failover.players,
-            ms(failover.gap_ms)
-        );
-        table.add_row([what, how]);
-    }
+    let (packets_down, packets_up) = (report.packets_down_per_player_s, report.packets_up_per_player_s);
+    let traffic = format!("{down:.1} kB/s in {packets_down:.1} packets down, {up:.1} kB/s in {packets_up:.1} up");
+    table.add_row(["per player", &traffic]);
+    table.add_row([
+        "in view",
+        &format!("{:.0} entities on average", report.view_entities_mean),
+    ]);
+    table.add_row(["connections lost", &report.lost_connections.to_string()]);
+    add_failovers(&mut table, report);
     table.add_row([
         "lost, duplicated",
         &format!("{}, {}", report.lost_acknowledged, report.duplicated),
@@ -145,13 +193,7 @@ fn table(report: &SwarmReport) -> Table {
         "kills, chat lines heard",
         &format!("{}, {}", report.kills, report.chats),
     ]);
-    let own = &report.simulator;
-    let (late, cpu) = (own.frame_late_ms_p99, own.cpu_percent);
-    let verdict = if own.is_bottleneck { "too slow" } else { "kept up" };
-    table.add_row([
-        "simulator",
-        &format!("{verdict}: frames late p99 {late:.1} ms, {cpu:.0} % of a core"),
-    ]);
+    table.add_row(["simulator", &simulator(&report.simulator)]);
     table.add_row([
         "verdict",
         if report.is_clean() {
@@ -160,5 +202,67 @@ fn table(report: &SwarmReport) -> Table {
             "NOT CLEAN"
         },
     ]);
+    table
+}
+
+fn simulator(own: &SimulatorHealth) -> String {
+    let verdict = if own.is_bottleneck { "TOO SLOW" } else { "kept up" };
+    let SimulatorHealth {
+        frame_late_ms_p50: p50,
+        frame_late_ms_p99: p99,
+        frame_late_ms_max: max,
+        cpu_percent: cpu,
+        cpu_us_per_player_tick: each,
+        frames_missed: missed,
+        ..
+    } = own;
+    format!(
+        "{verdict}: frames late p50 {p50:.1}  p99 {p99:.1}  max {max:.1} ms, {missed} missed; {cpu:.0} % of a core, {each:.1} µs a frame"
+    )
+}
+
+fn sweep_table(sweep: &Sweep) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "players",
+        "holds",
+        "ticks/s",
+        "tick p50/p99 ms",
+        "update p50/p99 ms",
+        "in view",
+        "kB/s down/up",
+        "server µs",
+        "server %",
+        "KiB each",
+        "simulator µs",
+        "simulator %",
+        "late p99 ms",
+    ]);
+    for point in &sweep.points {
+        let (server, own) = (&point.server, &point.simulator);
+        table.add_row([
+            point.players.to_string(),
+            if point.holds() { "yes" } else { "no" }.to_owned(),
+            format!("{:.2}", server.tick_hz),
+            format!("{:.1} / {:.1}", server.tick_ms.p50, server.tick_ms.p99),
+            format!(
+                "{:.0} / {:.0}",
+                point.update_latency_ms.p50, point.update_latency_ms.p99
+            ),
+            format!("{:.0}", point.view_entities_mean),
+            format!(
+                "{:.1} / {:.1}",
+                point.bytes_down_per_player_s / 1_000.0,
+                point.bytes_up_per_player_s / 1_000.0
+            ),
+            format!("{:.1}", server.cpu_us_per_player_tick),
+            format!("{:.0}", server.cpu_percent),
+            format!("{:.0}", server.rss_bytes_per_player / 1_024.0),
+            format!("{:.1}", own.cpu_us_per_player_tick),
+            format!("{:.0}", own.cpu_percent),
+            format!("{:.1}", own.frame_late_ms_p99),
+        ]);
+    }
     table
 }

@@ -15,13 +15,15 @@
 
 pub mod rng;
 pub mod meter;
+pub mod affinity;
 pub mod behavior;
 pub mod checker;
 pub mod keys;
 pub mod net;
 pub mod report;
 pub mod swarm;
+pub mod sweep;
 
-pub use behavior::Behavior;
+pub use behavior::{Behavior, Spot};
 pub use report::{SwarmReport, ZoneFailover, ZonePlayers};
 pub use swarm::{Control, Phase, Progress, SimulatorHealth, SwarmConfig, SwarmError, ZoneProgress, run};

@@ -4,23 +4,31 @@ mod args;
 mod display;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Parser;
-use client_sim::SwarmReport;
+use client_sim::affinity::pin_thread;
+use client_sim::sweep::{SweepNews, chart, sweep};
+use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Command, Run};
+use self::args::{Args, Command, Run, Sweep};
 use self::display::Display;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Something that players were told was not so, or something went wrong on the way.
+/// Something that players were told was not so, or something went wrong on the way; no number of players holds.
 const EXIT_FINDINGS: u8 = 1;
-/// There was no run.
+/// There was no run, or no whole sweep.
 const EXIT_ERROR: u8 = 2;
+/// Nothing was found, but the simulator was too slow for its figures to be believed.
+const EXIT_BOTTLENECK: u8 = 3;
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
@@ -28,10 +36,13 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let Command::Run(run) = Args::parse().command;
-    match drive(run) {
-        Ok(report) if report.is_clean() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(EXIT_FINDINGS),
+    let done = match Args::parse().command {
+        Command::Run(run) => drive(run),
+        Command::Sweep(sweep) => find_out(sweep),
+    };
+    match done {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             display::error(&error);
             ExitCode::from(EXIT_ERROR)
@@ -39,14 +50,54 @@ fn main() -> ExitCode {
     }
 }
 
-fn drive(run: Run) -> anyhow::Result<SwarmReport> {
+fn drive(run: Run) -> anyhow::Result<u8> {
     let json = run.json.clone();
+    let ignore_lag = run.ignore_lag;
+    if let Some(cpu) = run.pin {
+        pin_thread(cpu)?;
+    }
     let mut display = Display::new();
     let report = client_sim::run(run.into(), &mut |progress| display.show(progress))?;
     display.finish(&report);
     if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&report)?;
-        fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(&path, &report)?;
     }
-    Ok(report)
+    Ok(if !report.is_clean() {
+        EXIT_FINDINGS
+    } else if report.simulator.is_bottleneck && !ignore_lag {
+        EXIT_BOTTLENECK
+    } else {
+        0
+    })
+}
+
+fn find_out(orders: Sweep) -> anyhow::Result<u8> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("listen for signals")?;
+    }
+    let config = orders.into_config(stop);
+    fs::create_dir_all(&config.out).with_context(|| format!("cannot create {}", config.out.display()))?;
+    let mut display = Display::new();
+    let found = sweep(&config, &mut |news| match news {
+        SweepNews::Begins { players, .. } => display.begin(players),
+        SweepNews::Progress(progress) => {
+            display.show(progress);
+        }
+        SweepNews::Done(point) => display.point(point),
+    })?;
+    write_json(&config.out.join("sweep.json"), &found)?;
+    let svg = config.out.join("sweep.svg");
+    fs::write(&svg, chart(&found)?).with_context(|| format!("cannot write {}", svg.display()))?;
+    display.finish_sweep(&found);
+    Ok(match (found.stopped, found.holds_max) {
+        (true, _) => EXIT_ERROR,
+        (false, None) => EXIT_FINDINGS,
+        (false, Some(_)) => 0,
+    })
+}
+
+fn write_json(path: &Path, what: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(what)?;
+    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,13 +1,21 @@
 //! Thousands of QUIC connections on one thread. It decides nothing: it carries control messages and datagrams, and says what became of a connection.
 //!
 //! It drives `quinn-proto` directly. A task per connection on a runtime costs about twice as much, and a simulator that is dearer
-//! than the server measures itself. Three habits make it cheap: sockets are drained in batches about once a millisecond; a settled connection sends
-//! only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with the input; timers are looked at in the same
-//! call, so there is no timer heap. Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
+//! than the server measures itself. Four habits make it cheap:
+//!
+//! - Sockets are drained and filled in batches about once a millisecond.
+//! - A settled connection sends only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with
+//!   the input.
+//! - Timers are looked at in the same call, so there is no timer heap.
+//! - What comes for a settled connection waits, with the time at which it came, for that same moment, as in a game client that looks at its
+//!   socket once a frame: to fetch a connection's state from memory costs more than to work on it.
+//!
+//! Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
 
 mod link;
 mod port;
 mod tls;
+mod wire;
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,11 +29,12 @@ use rustls_pki_types::CertificateDer;
 
 use self::link::{Inbox, Link};
 use self::port::{Care, Port};
+use self::wire::BATCH_PACKETS;
 
 /// The name in the TLS hello. Trust is an exact certificate, so any valid name does.
 const SERVER_NAME: &str = "everhold";
-/// Packets taken from one socket before the others get their turn.
-const SOCKET_BATCH_MAX: usize = 256;
+/// Batches of packets taken from one socket before the others get their turn.
+const SOCKET_BATCHES_MAX: usize = 4;
 /// Packets that share one look at the clock.
 const CLOCK_PACKETS: usize = 32;
 /// How often connections without an owner are served until they are gone.
@@ -54,7 +63,7 @@ pub enum NetEvent {
     /// The handshake is done and the control stream is open.
     Connected,
     /// The server said something on the control stream.
-    Control(ServerMessage),
+    Control(Box<ServerMessage>),
     /// A datagram came.
     Datagram(Bytes),
     /// It is over, and nothing more follows.
@@ -124,7 +133,7 @@ impl Traffic {
 pub struct Net {
     config: ClientConfig,
     ports: Vec<Port>,
-    ports_per_family: usize,
+    ports_per_peer: usize,
     inbox: Inbox,
     urgent: Vec<LinkId>,
     orphans: Vec<LinkId>,
@@ -134,12 +143,12 @@ pub struct Net {
 }
 
 impl Net {
-    /// A network that trusts exactly `certificate` and spreads its connections over `ports` sockets for each address family.
+    /// A network that trusts exactly `certificate` and spreads its connections over `ports` sockets for each server.
     pub fn new(certificate: CertificateDer<'static>, ports: usize) -> Result<Self, NetError> {
         Ok(Self {
             config: tls::client_config(certificate)?,
             ports: Vec::new(),
-            ports_per_family: ports.max(1),
+            ports_per_peer: ports.max(1),
             inbox: VecDeque::new(),
             urgent: Vec::new(),
             orphans: Vec::new(),
@@ -189,6 +198,7 @@ impl Net {
 
     /// Closes a connection. Its owner hears nothing of it any more.
     pub fn close(&mut self, now: Instant, id: LinkId, code: RefusalCode) {
+        self.set_patient(id, false);
         if let Some(link) = self.link(id) {
             link.owner = None;
             link.connection.close(now, VarInt::from_u32(code as u32), Bytes::new());
@@ -199,33 +209,60 @@ impl Net {
     /// Takes in what has arrived on all sockets, a bounded batch from each. Returns whether a socket may hold more.
     pub fn receive(&mut self) -> Result<bool, NetError> {
         let mut more = false;
-        for index in 0..self.ports.len() {
-            let mut now = Instant::now();
-            let mut taken = 0;
-            while taken < SOCKET_BATCH_MAX {
-                let Some(packet) = self.ports[index].wire.receive(&mut self.traffic)? else {
+        for port in 0..self.ports.len() {
+            // Without connections there is nobody to hear.
+            if self.ports[port].live == 0 {
+                continue;
+            }
+            let mut batches = 0;
+            while batches < SOCKET_BATCHES_MAX {
+                batches += 1;
+                let packets = self.ports[port].wire.receive(&mut self.traffic)?;
+                self.take_batch(port, packets);
+                if packets < BATCH_PACKETS {
+                    batches = 0;
                     break;
-                };
-                taken += 1;
-                if taken % CLOCK_PACKETS == 0 {
-                    now = Instant::now();
-                }
-                let served = self.ports[index].on_packet(now, packet, &mut self.inbox, &mut self.traffic);
-                if let Some((id, care)) = served {
-                    self.look_after(id, care);
                 }
             }
-            more |= taken == SOCKET_BATCH_MAX;
+            more |= batches == SOCKET_BATCHES_MAX;
         }
         Ok(more)
     }
 
-    /// The next thing that happened, oldest first.
-    pub fn poll_event(&mut self) -> Option<(Owner, LinkId, NetEvent)> {
+    fn take_batch(&mut self, port: usize, packets: usize) {
+        let mut now = Instant::now();
+        for index in 0..packets {
+            if index > 0 && index % CLOCK_PACKETS == 0 {
+                now = Instant::now();
+            }
+            let served = self.ports[port].on_packet(now, index, &mut self.inbox, &mut self.traffic);
+            if let Some((id, care)) = served {
+                self.look_after(id, care);
+            }
+        }
+    }
+
+    /// Whether what comes for a connection waits until its owner calls [`Net::take_in`]. A connection that is new does not wait.
+    pub fn set_patient(&mut self, id: LinkId, patient: bool) {
+        if let Some(port) = self.ports.get_mut(usize::from(id.port)) {
+            port.set_patient(id, patient);
+        }
+    }
+
+    /// Takes in what has waited for a connection.
+    pub fn take_in(&mut self, id: LinkId) {
+        if let Some(port) = self.ports.get_mut(usize::from(id.port)) {
+            let care = port.take_in(id, &mut self.inbox);
+            self.look_after(id, care);
+        }
+    }
+
+    /// The next thing that happened, oldest first of its connection, and when it came in.
+    pub fn poll_event(&mut self) -> Option<(Owner, Instant, NetEvent)> {
         self.inbox.pop_front()
     }
 
-    /// Lets one connection look at its timers and send what it has. Owners call this once a frame for each connection of theirs.
+    /// Lets one connection look at its timers and queue what it has, for the next [`Net::flush`]. Owners call this once a frame for each connection of theirs.
     pub fn transmit(&mut self, now: Instant, id: LinkId) {
         let care = self.serve(now, id);
         // A handshake that has just sent has nothing more to say until it hears something or its owner's next frame.
@@ -244,6 +281,14 @@ impl Net {
             let mut orphans = std::mem::take(&mut self.orphans);
             orphans.retain(|id| self.serve(now, *id) != Care::Gone);
             self.orphans.append(&mut orphans);
+        }
+        self.flush();
+    }
+
+    /// Sends what owners had to send. [`Net::turn`] does so at its end; who transmits much in between need not wait for it.
+    pub fn flush(&mut self) {
+        for port in &mut self.ports {
+            port.wire.flush(&mut self.traffic);
         }
     }
 
@@ -302,14 +347,14 @@ impl Net {
         self.ports.get_mut(usize::from(id.port))?.link(id)
     }
 
-    /// The least used port of the address's family; ports are bound when they are first needed.
+    /// The least used port to that server; ports are bound when they are first needed.
     fn port_for(&mut self, addr: SocketAddr) -> Result<usize, NetError> {
-        let same_family = |port: &Port| port.is_ipv4() == addr.is_ipv4();
-        if self.ports.iter().filter(|port| same_family(port)).count() < self.ports_per_family {
-            self.ports.push(Port::bind(addr)?);
+        let to_peer = |port: &Port| port.wire.peer() == addr;
+        if self.ports.iter().filter(|port| to_peer(port)).count() < self.ports_per_peer {
+            self.ports.push(Port::connect(addr)?);
             return Ok(self.ports.len() - 1);
         }
-        let candidates = self.ports.iter().enumerate().filter(|(_, port)| same_family(port));
+        let candidates = self.ports.iter().enumerate().filter(|(_, port)| to_peer(port));
         let least = candidates.min_by_key(|(_, port)| port.live).map(|(index, _)| index);
         Ok(least.unwrap_or_default())
     }

@@ -59,7 +59,7 @@ pub struct SwarmReport {
     pub behavior: Behavior,
     /// Where they were.
     pub zones: Vec<ZonePlayers>,
-    /// From the intended time of an intent to the first snapshot that covers it, failovers included.
+    /// From the intended time of an intent to the first snapshot that covers it, failovers included. Those from before the last join do not count.
     pub update_latency_ms: Percentiles,
     /// The distribution that [`SwarmReport::update_latency_ms`] is asked of, `(µs, how often)`, rising: to be merged with those of other runs.
     #[serde(skip)]
@@ -70,6 +70,14 @@ pub struct SwarmReport {
     pub bytes_down_per_player_s: f64,
     /// Whole UDP datagrams to the servers.
     pub bytes_up_per_player_s: f64,
+    /// Packets from the servers.
+    pub packets_down_per_player_s: f64,
+    /// Packets to the servers.
+    pub packets_up_per_player_s: f64,
+    /// Entities that a player was shown around it, on average.
+    pub view_entities_mean: f64,
+    /// Connections that spoke for a player's session and were lost.
+    pub lost_connections: u64,
     /// Every change of owner that players saw.
     pub failovers: Vec<ZoneFailover>,
     /// See [`Verdict::lost_acknowledged`].

@@ -44,8 +44,8 @@ const SWEEP: Duration = Duration::from_millis(5);
 /// Batches that are taken in before anybody's time-outs are looked at: what waits in the sockets after a hold-up of the simulator must
 /// not count as a server's silence.
 const RECEIVE_ROUNDS_MAX: usize = 32;
-/// Network events that share one look at the clock.
-const CLOCK_EVENTS: usize = 32;
+/// Frames that share one look at the clock.
+const CLOCK_FRAMES: usize = 16;
 /// Players on their way in at the same time: more would only queue for the servers' handshakes, and time out there.
 const JOINING_MAX: usize = 128;
 /// Players that share a socket.
@@ -165,6 +165,7 @@ impl Swarm {
             connect,
             seed,
             behavior,
+            spot,
             first_account,
             ..
         } = &self.config;
@@ -175,7 +176,7 @@ impl Swarm {
         addrs.rotate_left(index / zones.len() % connect.len());
         let machine_seed = seed.wrapping_add(index as u64);
         let client = Player::machine(machine_config(), ticket, addrs, machine_seed);
-        let mind = Mind::new(*behavior, *seed, index as u32);
+        let mind = Mind::new(*behavior, *seed, index as u32).bound_for(*spot);
         self.players.push(Player::new(index as u32, mind, client));
         self.with_player(index, now, Player::start)?;
         Ok(())
@@ -187,6 +188,8 @@ impl Swarm {
         let before = self.net.traffic();
         let dropped_before = drops::dropped_packets(&self.net.local_ports());
         self.pace = Pace::start(FRAME);
+        let missed_before = self.wheel.missed();
+        self.tally.begin_play();
         self.watch.start_running(start);
         let end = start + seconds(self.config.seconds);
         while Instant::now() < end {
@@ -197,7 +200,7 @@ impl Swarm {
         }
         let traffic = self.net.traffic().since(&before);
         let dropped = drops::dropped_packets(&self.net.local_ports()).saturating_sub(dropped_before);
-        let health = self.pace.health(&traffic, dropped);
+        let health = self.pace.health(&traffic, dropped, self.wheel.missed() - missed_before);
         Ok(Played {
             seconds: start.elapsed().as_secs_f64(),
             traffic,
@@ -307,7 +310,7 @@ impl Swarm {
             name: zone.name.to_string(),
             players: players.iter().filter(|player| player.zone() == index).count(),
         });
-        let per_player_s = |bytes: u64| bytes as f64 / config.players as f64 / played.seconds.max(f64::MIN_POSITIVE);
+        let per_player_s = |count: u64| count as f64 / config.players as f64 / played.seconds.max(f64::MIN_POSITIVE);
         let mut report = SwarmReport {
             players: config.players,
             seconds: played.seconds,
@@ -318,6 +321,10 @@ impl Swarm {
             steady_latency_ms: tally.steady.percentiles(),
             bytes_down_per_player_s: per_player_s(played.traffic.udp_bytes_in),
             bytes_up_per_player_s: per_player_s(played.traffic.udp_bytes_out),
+            packets_down_per_player_s: per_player_s(played.traffic.packets_in),
+            packets_up_per_player_s: per_player_s(played.traffic.packets_out),
+            view_entities_mean: tally.view_entities_mean(),
+            lost_connections: tally.lost_connections,
             failovers,
             intents: tally.intents,
             intents_refused: tally.intents_refused,
@@ -351,14 +358,8 @@ impl Swarm {
     }
 
     fn deliver(&mut self) -> Result<(), NetError> {
-        let mut now = Instant::now();
-        let mut events = 0;
-        while let Some((owner, _, event)) = self.net.poll_event() {
-            events += 1;
-            if events % CLOCK_EVENTS == 0 {
-                now = Instant::now();
-            }
-            self.with_player(owner.player as usize, now, |player, stage| {
+        while let Some((owner, at, event)) = self.net.poll_event() {
+            self.with_player(owner.player as usize, at, |player, stage| {
                 player.on_net(owner, event, stage)
             })?;
         }
@@ -367,14 +368,19 @@ impl Swarm {
 
     fn frames(&mut self) -> Result<(), NetError> {
         while let Some(due) = self.wheel.next(self.origin.elapsed()) {
-            let now = Instant::now();
-            let late = now.saturating_duration_since(self.origin + due.at);
+            let mut now = Instant::now();
             let plays = self.plays;
             for index in due.players.start..due.players.end.min(self.players.len()) {
-                self.pace.record_frame(late);
+                if index % CLOCK_FRAMES == 0 {
+                    now = Instant::now();
+                }
+                self.pace
+                    .record_frame(now.saturating_duration_since(self.origin + due.at));
+                self.take_in(index)?;
                 self.with_player(index, now, |player, stage| player.frame(due.at, plays, stage))?;
             }
         }
+        self.net.flush();
         Ok(())
     }
 
@@ -387,10 +393,17 @@ impl Swarm {
         let since = now.saturating_duration_since(self.origin);
         for index in 0..self.players.len() {
             if self.players[index].is_restless(since, self.silence) {
+                self.take_in(index)?;
                 self.with_player(index, now, Player::wake)?;
             }
         }
         Ok(())
+    }
+
+    /// Lets one player hear what has waited for it.
+    fn take_in(&mut self, index: usize) -> Result<(), NetError> {
+        self.players[index].take_in(&mut self.net);
+        self.deliver()
     }
 
     /// Lets one player act on the stage that all share.

@@ -22,3 +22,5 @@ mod wedge;
 mod flood;
 #[path = "shards/overload.rs"]
 mod overload;
+#[path = "shards/sweep.rs"]
+mod sweep;

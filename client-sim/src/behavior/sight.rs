@@ -2,6 +2,51 @@
 
 use everhold_protocol::client::Mirror;
 use everhold_protocol::{EntityKind, EntityView, Heading};
+use serde::Serialize;
+
+/// A place in a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Spot {
+    /// From the west, cm.
+    pub x: i32,
+    /// From the south, cm.
+    pub y: i32,
+}
+
+impl Spot {
+    /// Where something is.
+    pub(super) fn of(entity: EntityView) -> Self {
+        let EntityView { x, y, .. } = entity;
+        Self { x, y }
+    }
+}
+
+impl Default for Spot {
+    /// The middle of every zone that comes with the server.
+    fn default() -> Self {
+        Self { x: 30_000, y: 30_000 }
+    }
+}
+
+impl std::str::FromStr for Spot {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let axes = text.split_once(',').map(|(x, y)| (x.trim().parse(), y.trim().parse()));
+        match axes {
+            Some((Ok(x), Ok(y))) => Ok(Self { x, y }),
+            _ => Err(format!(
+                "a spot is two numbers of cm, from the west and from the south, such as 30000,30000; not {text:?}"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for Spot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{}", self.x, self.y)
+    }
+}
 
 /// A look from a player's own place, up to a distance.
 #[derive(Clone, Copy)]
@@ -33,15 +78,15 @@ impl<'a> Sight<'a> {
             .entities()
             .filter(|entity| entity.kind == kind && entity.health > 0);
         let near = near
-            .map(|entity| (self.square(&entity), entity))
+            .map(|entity| (self.square(Spot::of(entity)), entity))
             .filter(|(square, _)| *square <= self.square_max);
         near.min_by_key(|(square, entity)| (*square, entity.id))
             .map(|(_, entity)| entity)
     }
 
     /// Straight towards it at full speed; `None` on the spot.
-    pub(super) fn heading_to(self, entity: &EntityView) -> Option<Heading> {
-        let (dx, dy) = self.offset(entity);
+    pub(super) fn heading_to(self, spot: Spot) -> Option<Heading> {
+        let (dx, dy) = self.offset(spot);
         let length = (dx * dx + dy * dy).isqrt();
         if length == 0 {
             return None;
@@ -51,16 +96,21 @@ impl<'a> Sight<'a> {
         Heading::new(axis(dx), axis(dy)).ok()
     }
 
-    fn square(self, entity: &EntityView) -> i64 {
-        let (dx, dy) = self.offset(entity);
+    /// Whether a place is no further than that.
+    pub(super) fn is_within(self, spot: Spot, cm: i64) -> bool {
+        self.square(spot) <= cm * cm
+    }
+
+    fn square(self, spot: Spot) -> i64 {
+        let (dx, dy) = self.offset(spot);
         dx * dx + dy * dy
     }
 
-    fn offset(self, entity: &EntityView) -> (i64, i64) {
+    fn offset(self, spot: Spot) -> (i64, i64) {
         let own = &self.mirror.own;
         (
-            i64::from(entity.x) - i64::from(own.x),
-            i64::from(entity.y) - i64::from(own.y),
+            i64::from(spot.x) - i64::from(own.x),
+            i64::from(spot.y) - i64::from(own.y),
         )
     }
 }

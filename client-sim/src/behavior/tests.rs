@@ -1,9 +1,9 @@
 //! Minds in front of made-up mirrors.
 
 use everhold_protocol::client::Mirror;
-use everhold_protocol::{EntityId, EntityKind, EntityView, Intent, Item, OwnState};
+use everhold_protocol::{EntityId, EntityKind, EntityView, Heading, Intent, Item, OwnState};
 
-use super::{Behavior, Mind};
+use super::{Behavior, Mind, Spot};
 
 const MINUTE_FRAMES: usize = 1_200;
 
@@ -173,6 +173,79 @@ fn behavior_is_read_by_its_name() {
             .parse::<Behavior>()
             .unwrap_err()
             .to_string()
-            .contains("`wander` or `trade`")
+            .contains("`wander`, `trade`, `crowd`, or `fight`")
     );
+    for behavior in [Behavior::Wander, Behavior::Trade, Behavior::Crowd, Behavior::Fight] {
+        assert_eq!(behavior.to_string().parse(), Ok(behavior));
+    }
+}
+
+/// Walks for a minute at a run, with nothing in the way; returns where it was at each frame.
+fn walk(behavior: Behavior, spot: Spot) -> Vec<(i32, i32)> {
+    let mut mind = Mind::new(behavior, 1, 2).bound_for(spot);
+    let (mut mirror, mut heading) = (alone(), Heading::STILL);
+    let frames = (0..MINUTE_FRAMES).map(|_| {
+        if let Some(Intent::Move(turned)) = mind.decide(&mirror) {
+            heading = turned;
+        }
+        // 5 m a second are 25 cm a frame.
+        mirror.own.x += i32::from(heading.dx()) * 25 / 127;
+        mirror.own.y += i32::from(heading.dy()) * 25 / 127;
+        (mirror.own.x, mirror.own.y)
+    });
+    frames.collect()
+}
+
+#[test]
+fn crowd_gathers_at_its_spot_and_mills_around_there() {
+    for behavior in [Behavior::Crowd, Behavior::Fight] {
+        let way = walk(behavior, Spot { x: 14_000, y: 7_000 });
+        // 50 m are ten seconds for who goes straight; twice that is allowed, and a second's run beyond the edge.
+        let away = |(x, y): (i32, i32)| (i64::from(x - 14_000).pow(2) + i64::from(y - 7_000).pow(2)).isqrt();
+        assert!(away(way[0]) > 4_900);
+        assert!(
+            way[400..].iter().all(|place| away(*place) <= 2_000 + 1_000),
+            "{behavior}"
+        );
+        let places: std::collections::BTreeSet<_> = way[400..].iter().collect();
+        assert!(places.len() > 200, "{behavior} stands still: {} places", places.len());
+    }
+}
+
+#[test]
+fn crowd_does_nothing_to_anybody() {
+    let intents = play(
+        Behavior::Crowd,
+        &with(EntityKind::Player, 10_100, 10_000),
+        MINUTE_FRAMES,
+    );
+    assert!(
+        intents
+            .iter()
+            .all(|intent| matches!(intent, Intent::Move(_) | Intent::Say(_)))
+    );
+}
+
+#[test]
+fn fighter_strikes_whoever_is_near_and_leaves_things_alone() {
+    let intents = play(
+        Behavior::Fight,
+        &with(EntityKind::Player, 10_100, 10_000),
+        MINUTE_FRAMES,
+    );
+    assert!(count(&intents, |intent| matches!(intent, Intent::Strike { .. })) > 50);
+    let intents = play(Behavior::Fight, &with(EntityKind::Item, 10_100, 10_000), MINUTE_FRAMES);
+    assert_eq!(
+        count(&intents, |intent| !matches!(intent, Intent::Move(_) | Intent::Say(_))),
+        0
+    );
+}
+
+#[test]
+fn spot_is_read_as_two_numbers() {
+    assert_eq!("100, -7".parse(), Ok(Spot { x: 100, y: -7 }));
+    assert_eq!(Spot::default().to_string().parse(), Ok(Spot::default()));
+    for wrong in ["", "1", "1,2,3", "1;2", "a,b"] {
+        assert!(wrong.parse::<Spot>().unwrap_err().contains("cm"), "{wrong}");
+    }
 }

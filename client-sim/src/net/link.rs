@@ -17,8 +17,8 @@ use super::{LinkId, NetEvent, Owner};
 /// Control bytes read at a time.
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
 
-/// Events on their way to the links' owners.
-pub(super) type Inbox = VecDeque<(Owner, LinkId, NetEvent)>;
+/// Events on their way to the links' owners, with the moment at which each came in.
+pub(super) type Inbox = VecDeque<(Owner, Instant, NetEvent)>;
 
 /// The moment at which links are driven, and where their events go.
 pub(super) struct Turn<'a> {
@@ -149,7 +149,7 @@ impl Link {
         self.decoder.push(bytes);
         loop {
             match self.decoder.next::<ServerMessage>() {
-                Ok(Some(message)) => self.tell(NetEvent::Control(message), turn),
+                Ok(Some(message)) => self.tell(NetEvent::Control(Box::new(message)), turn),
                 Ok(None) => return,
                 Err(error) => {
                     return self.lose(
@@ -191,7 +191,7 @@ impl Link {
 
     fn tell(&self, event: NetEvent, turn: &mut Turn<'_>) {
         if let Some(owner) = self.owner {
-            turn.inbox.push_back((owner, self.id, event));
+            turn.inbox.push_back((owner, turn.now, event));
         }
     }
 }

@@ -1,33 +1,28 @@
-//! One UDP socket and the QUIC endpoint on it. It knows no connections' contents.
+//! One server's address, seen through one UDP socket and the QUIC endpoint on it. It knows no connections' contents.
 
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
 
 use super::link::{Fate, Inbox, Link, Turn};
+use super::wire::Wire;
 use super::{LinkId, Traffic};
 
-/// Kernel buffer of a socket and direction, bytes: holds one snapshot of each of several thousand players while the loop is elsewhere.
-const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// The largest UDP payload that is read, bytes: above any path MTU of 1,500.
-const RECEIVE_BYTES_MAX: usize = 2_048;
-/// Received payloads are cut from blocks of this many bytes, so that one allocation serves about a hundred packets.
-const POOL_BYTES: usize = 64 * 1024;
-/// The header that UDP adds to each payload, bytes.
-const UDP_HEADER_BYTES: u64 = 8;
+/// A packet shorter than this had room for more, so its connection has nothing more to send, bytes: half of the least path MTU.
+const ROOM_BYTES: usize = 600;
 
-/// A socket and its buffers.
-pub(super) struct Wire {
-    socket: UdpSocket,
-    ipv4: bool,
-    received: Box<[u8; RECEIVE_BYTES_MAX]>,
-    pool: BytesMut,
-    outgoing: Vec<u8>,
+/// Packets that wait for the frame of their link's owner. One that gets so many between two frames takes them in at once.
+const WAITING_PACKETS_MAX: usize = 32;
+
+/// Packets of a link that wait, each with the moment at which it came. They lie outside of the link, so that to queue one does not
+/// bring the link's kilobytes into the cache; its owner's frame does that once for all of them.
+#[derive(Default)]
+struct Waiting {
+    patient: bool,
+    packets: Vec<(Instant, ConnectionEvent)>,
 }
 
 /// A socket, its endpoint, and the links that use it, each at the index of its connection handle.
@@ -35,6 +30,8 @@ pub(super) struct Port {
     pub(super) wire: Wire,
     pub(super) endpoint: Endpoint,
     links: Vec<Option<Box<Link>>>,
+    /// At the same index.
+    waiting: Vec<Waiting>,
     pub(super) live: usize,
 }
 
@@ -51,89 +48,26 @@ pub(super) enum Care {
     Gone,
 }
 
-impl Wire {
-    /// Binds an ephemeral port of the family of `peer`.
-    fn bind(peer: SocketAddr) -> io::Result<Self> {
-        let any: SocketAddr = match peer {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = Socket::new(Domain::for_address(any), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&any.into())?;
-        Ok(Self {
-            socket: socket.into(),
-            ipv4: peer.is_ipv4(),
-            received: Box::new([0; RECEIVE_BYTES_MAX]),
-            pool: BytesMut::new(),
-            outgoing: Vec::with_capacity(RECEIVE_BYTES_MAX),
-        })
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
-    /// The next packet, or nothing when the socket is empty.
-    pub(super) fn receive(&mut self, traffic: &mut Traffic) -> io::Result<Option<(SocketAddr, BytesMut)>> {
-        loop {
-            match self.socket.recv_from(&mut self.received[..]) {
-                Ok((size, peer)) => {
-                    traffic.udp_bytes_in += size as u64 + UDP_HEADER_BYTES;
-                    traffic.packets_in += 1;
-                    if self.pool.capacity() < size {
-                        self.pool.reserve(POOL_BYTES);
-                    }
-                    self.pool.extend_from_slice(&self.received[..size]);
-                    return Ok(Some((peer, self.pool.split())));
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                // An earlier packet found nobody there; the next one may be fine.
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionRefused) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Sends the first `size` outgoing bytes. A full socket or an unreachable peer loses them, as a network would: it is counted, and QUIC recovers.
-    fn send(&self, peer: SocketAddr, size: usize, traffic: &mut Traffic) {
-        match self.socket.send_to(&self.outgoing[..size], peer) {
-            Ok(sent) => {
-                traffic.udp_bytes_out += sent as u64 + UDP_HEADER_BYTES;
-                traffic.packets_out += 1;
-            }
-            Err(error) => {
-                traffic.send_failures += 1;
-                tracing::debug!(%peer, %error, "a packet could not be sent");
-            }
-        }
-    }
-}
-
 impl Port {
-    /// A port that can talk to the address family of `peer`.
-    pub(super) fn bind(peer: SocketAddr) -> io::Result<Self> {
+    /// A port that talks to `peer` and to nobody else.
+    pub(super) fn connect(peer: SocketAddr) -> io::Result<Self> {
         let endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
         Ok(Self {
-            wire: Wire::bind(peer)?,
+            wire: Wire::connect(peer)?,
             endpoint,
             links: Vec::new(),
+            waiting: Vec::new(),
             live: 0,
         })
-    }
-
-    /// Whether it talks to IPv4 addresses; otherwise to IPv6.
-    pub(super) fn is_ipv4(&self) -> bool {
-        self.wire.ipv4
     }
 
     /// Gives a new link its place.
     pub(super) fn insert(&mut self, handle: ConnectionHandle, link: Link) {
         if self.links.len() <= handle.0 {
             self.links.resize_with(handle.0 + 1, || None);
+            self.waiting.resize_with(handle.0 + 1, Waiting::default);
         }
+        self.waiting[handle.0] = Waiting::default();
         self.links[handle.0] = Some(Box::new(link));
         self.live += 1;
     }
@@ -144,27 +78,59 @@ impl Port {
         (link.id == id).then_some(link)
     }
 
-    /// Gives a packet to the link that it is for, and returns that link and what it needs.
+    /// Whether packets of a link wait until its owner takes them in.
+    pub(super) fn set_patient(&mut self, id: LinkId, patient: bool) {
+        if self.link(id).is_some() {
+            self.waiting[id.handle as usize].patient = patient;
+        }
+    }
+
+    /// Gives a link the packets that waited for it, and returns what it needs then.
+    pub(super) fn take_in(&mut self, id: LinkId, inbox: &mut Inbox) -> Care {
+        let handle = id.handle as usize;
+        if self.link(id).is_none() || self.waiting[handle].packets.is_empty() {
+            return Care::Owned;
+        }
+        let mut care = Care::Owned;
+        let mut packets = std::mem::take(&mut self.waiting[handle].packets);
+        for (at, event) in packets.drain(..) {
+            let Some(link) = self.links[handle].as_deref_mut() else {
+                break;
+            };
+            link.connection.handle_event(event);
+            care = self.drive(at, id, inbox);
+        }
+        self.waiting[handle].packets = packets;
+        care
+    }
+
+    /// Gives packet `index` of the batch that came last to the link that it is for, and returns that link and what it needs. `None`:
+    /// nothing, or not before its owner takes it in.
     pub(super) fn on_packet(
         &mut self,
         now: Instant,
-        (peer, packet): (SocketAddr, BytesMut),
+        index: usize,
         inbox: &mut Inbox,
         traffic: &mut Traffic,
     ) -> Option<(LinkId, Care)> {
-        self.wire.outgoing.clear();
-        match self
-            .endpoint
-            .handle(now, peer, None, None, packet, &mut self.wire.outgoing)?
-        {
+        let packet = self.wire.packet(index);
+        let peer = self.wire.peer();
+        let answer = self.wire.outgoing();
+        match self.endpoint.handle(now, peer, None, None, packet, answer)? {
             DatagramEvent::ConnectionEvent(handle, event) => {
+                let waiting = self.waiting.get_mut(handle.0)?;
+                if waiting.patient && waiting.packets.len() < WAITING_PACKETS_MAX {
+                    waiting.packets.push((now, event));
+                    return None;
+                }
+                let id = self.links.get(handle.0)?.as_deref()?.id;
+                self.take_in(id, inbox);
                 let link = self.links.get_mut(handle.0)?.as_deref_mut()?;
                 link.connection.handle_event(event);
-                let id = link.id;
                 Some((id, self.drive(now, id, inbox)))
             }
-            DatagramEvent::Response(transmit) => {
-                self.wire.send(transmit.destination, transmit.size, traffic);
+            DatagramEvent::Response(_) => {
+                self.wire.queue(traffic);
                 None
             }
             // Without a server configuration the endpoint accepts nothing.
@@ -175,7 +141,7 @@ impl Port {
         }
     }
 
-    /// Lets a link look at its timers and send what it has.
+    /// Lets a link look at its timers and queue what it has for the next flush of the wire.
     pub(super) fn transmit(&mut self, now: Instant, id: LinkId, inbox: &mut Inbox, traffic: &mut Traffic) -> Care {
         let Self { wire, links, .. } = self;
         let Some(link) = links
@@ -189,12 +155,12 @@ impl Port {
         if link.connection.poll_timeout().is_some_and(|due| due <= now) {
             link.connection.handle_timeout(now);
         }
-        loop {
-            wire.outgoing.clear();
-            let Some(transmit) = link.connection.poll_transmit(now, 1, &mut wire.outgoing) else {
+        while let Some(transmit) = link.connection.poll_transmit(now, 1, wire.outgoing()) {
+            wire.queue(traffic);
+            // Asking once more costs as much as a packet.
+            if transmit.size < ROOM_BYTES && !link.is_hasty() {
                 break;
-            };
-            wire.send(transmit.destination, transmit.size, traffic);
+            }
         }
         self.drive(now, id, inbox)
     }
@@ -207,6 +173,7 @@ impl Port {
         match link.drive(handle, &mut self.endpoint, &mut Turn { now, inbox }) {
             Fate::Drained => {
                 self.links[handle.0] = None;
+                self.waiting[handle.0] = Waiting::default();
                 self.live -= 1;
                 Care::Gone
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use crate::behavior::Behavior;
+use crate::behavior::{Behavior, Spot};
 use crate::keys::KeysError;
 use crate::meter::Percentiles;
 use crate::net::NetError;
@@ -27,6 +27,8 @@ pub struct SwarmConfig {
     pub zones: Vec<ZoneName>,
     /// What they do.
     pub behavior: Behavior,
+    /// Where a crowd goes.
+    pub spot: Spot,
     /// The directory with `ticket.key` and `tls-cert.pem`.
     pub keys: PathBuf,
     /// Seed of all decisions.
@@ -49,6 +51,7 @@ impl Default for SwarmConfig {
             seconds: 30.0,
             zones: ZONES_DEFAULT.iter().filter_map(|name| name.parse().ok()).collect(),
             behavior: Behavior::Wander,
+            spot: Spot::default(),
             keys: PathBuf::from("keys"),
             seed: 1,
             joins_per_s: 400,

@@ -11,28 +11,37 @@ use crate::net::Traffic;
 /// More late frames than this, in a hundred, and the run says more about the simulator than about the server.
 const LATE_PERCENT_MAX: f64 = 1.0;
 /// A thread that is busier than this, in a hundred, has no room for the next burst.
-const CPU_PERCENT_MAX: f64 = 90.0;
-
+const CPU_PERCENT_MAX: f64 = 95.0;
+/// More frames than this that a player did not have at all, in a hundred, and the load was less than asked for.
+const MISSED_PERCENT_MAX: f64 = 1.0;
 /// More packets than this lost at our own sockets, in a hundred, and what players miss is the simulator's doing.
 const DROPPED_PERCENT_MAX: f64 = 0.1;
 
 /// What the simulator says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SimulatorHealth {
+    /// Every other frame was no later than this, ms. A frame is late by the time between its place in the schedule and its sending.
+    pub frame_late_ms_p50: f64,
     /// 99 of 100 frames were no later than this, ms.
     pub frame_late_ms_p99: f64,
     /// The latest frame, ms.
     pub frame_late_ms_max: f64,
     /// Frames that were late by more than half a frame period, in a hundred.
     pub late_frames_percent: f64,
+    /// Frames that were left out because the simulator was late by more than a whole period.
+    pub frames_missed: u64,
     /// Busy time of the simulator's thread, in hundredths of one core.
     pub cpu_percent: f64,
+    /// The same for each frame of a player, all included, in microseconds.
+    pub cpu_us_per_player_tick: f64,
     /// Packets that the kernel did not take.
     pub send_failures: u64,
     /// Packets that came and were thrown away because the simulator did not fetch them in time, in a hundred.
     pub dropped_packets_percent: f64,
     /// Whether the numbers of this run are the simulator's rather than the server's.
     pub is_bottleneck: bool,
+    /// Why it says so, in words.
+    pub bottleneck: Vec<String>,
 }
 
 /// Watches the loop of one thread.
@@ -59,29 +68,63 @@ impl Pace {
         self.late.record(late);
     }
 
-    /// `traffic` and `dropped` count from the start.
-    pub(super) fn health(&self, traffic: &Traffic, dropped: u64) -> SimulatorHealth {
+    /// `traffic`, `dropped`, and `missed` count from the start.
+    pub(super) fn health(&self, traffic: &Traffic, dropped: u64, missed: u64) -> SimulatorHealth {
         let busy = thread_cpu().saturating_sub(self.cpu).as_secs_f64();
         let cpu_percent = 100.0 * busy / self.wall.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-        judge(&self.late, self.period, cpu_percent, traffic, dropped)
+        SimulatorHealth {
+            cpu_us_per_player_tick: 1e6 * busy / self.late.len().max(1) as f64,
+            ..judge(&self.late, self.period, cpu_percent, traffic, dropped, missed)
+        }
     }
 }
 
-fn judge(late: &Durations, period: Duration, cpu_percent: f64, traffic: &Traffic, dropped: u64) -> SimulatorHealth {
-    let arrived = traffic.packets_in + dropped;
-    let dropped_packets_percent = 100.0 * dropped as f64 / arrived.max(1) as f64;
+fn judge(
+    late: &Durations,
+    period: Duration,
+    cpu_percent: f64,
+    traffic: &Traffic,
+    dropped: u64,
+    missed: u64,
+) -> SimulatorHealth {
+    let share = |part: u64, of: u64| 100.0 * part as f64 / of.max(1) as f64;
+    let dropped_packets_percent = share(dropped, traffic.packets_in + dropped);
     let late_frames_percent = late.percent_above(period / 2);
     let percentiles = late.percentiles();
+    let limits = [
+        (
+            "frames that were late by more than half a period",
+            late_frames_percent,
+            LATE_PERCENT_MAX,
+        ),
+        (
+            "frames that were left out",
+            share(missed, late.len() + missed),
+            MISSED_PERCENT_MAX,
+        ),
+        ("busy share of its core", cpu_percent, CPU_PERCENT_MAX),
+        (
+            "packets lost at its own sockets",
+            dropped_packets_percent,
+            DROPPED_PERCENT_MAX,
+        ),
+    ];
+    let beyond = limits.into_iter().filter(|(_, percent, most)| percent > most);
+    let bottleneck: Vec<String> = beyond
+        .map(|(what, percent, most)| format!("{what}: {percent:.1} %, at most {most} % is believed"))
+        .collect();
     SimulatorHealth {
+        frame_late_ms_p50: percentiles.p50,
         frame_late_ms_p99: percentiles.p99,
         frame_late_ms_max: percentiles.max,
         late_frames_percent,
+        frames_missed: missed,
         cpu_percent,
+        cpu_us_per_player_tick: 0.0,
         send_failures: traffic.send_failures,
         dropped_packets_percent,
-        is_bottleneck: late_frames_percent > LATE_PERCENT_MAX
-            || cpu_percent > CPU_PERCENT_MAX
-            || dropped_packets_percent > DROPPED_PERCENT_MAX,
+        is_bottleneck: !bottleneck.is_empty(),
+        bottleneck,
     }
 }
 
@@ -114,7 +157,7 @@ mod tests {
             packets_in: 10_000,
             ..Traffic::default()
         };
-        super::judge(late, PERIOD, cpu_percent, &traffic, dropped)
+        super::judge(late, PERIOD, cpu_percent, &traffic, dropped, 0)
     }
 
     #[test]
@@ -140,7 +183,20 @@ mod tests {
 
     #[test]
     fn full_core_is_the_bottleneck() {
-        assert!(judge(&late(1, 1), 95.0, 0).is_bottleneck);
+        assert!(!judge(&late(1, 1), 95.0, 0).is_bottleneck);
+        let health = judge(&late(1, 1), 96.0, 0);
+        assert!(
+            health.is_bottleneck && health.bottleneck[0].contains("core"),
+            "{health:?}"
+        );
+    }
+
+    #[test]
+    fn loop_that_leaves_frames_out_is_the_bottleneck() {
+        let judge = |missed| super::judge(&late(1, 1), PERIOD, 50.0, &Traffic::default(), 0, missed);
+        assert!(!judge(1).is_bottleneck);
+        let health = judge(2);
+        assert!(health.is_bottleneck && health.frames_missed == 2, "{health:?}");
     }
 
     #[test]
@@ -151,10 +207,7 @@ mod tests {
             std::hint::spin_loop();
         }
         let share = 100.0 * 0.020 / start.elapsed().as_secs_f64();
-        assert!(
-            pace.health(&Traffic::default(), 0).cpu_percent >= share * 0.9,
-            "{:?}",
-            pace.health(&Traffic::default(), 0)
-        );
+        let health = pace.health(&Traffic::default(), 0, 0);
+        assert!(health.cpu_percent >= share * 0.9, "{health:?}");
     }
 }

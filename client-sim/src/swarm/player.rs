@@ -73,6 +73,10 @@ pub(super) struct Player {
     attached_at: Option<Duration>,
     silent_at: Option<Duration>,
     heard_at: Duration,
+    /// When it last acted: what waited meanwhile does not take it back.
+    acted_at: Option<Instant>,
+    /// Whether its one connection waits for its frames.
+    patient: bool,
     last_pushed: u32,
     /// Epoch and tick of the snapshot that covered the last intent.
     covered_at: Option<(u32, Tick)>,
@@ -99,6 +103,8 @@ impl Player {
             attached_at: None,
             silent_at: None,
             heard_at: Duration::ZERO,
+            acted_at: None,
+            patient: false,
             last_pushed: 0,
             covered_at: None,
             event_seq_told: 0,
@@ -152,14 +158,36 @@ impl Player {
             self.play(intended, stage);
         }
         self.wake(stage)?;
+        self.settle_down(stage);
         for (_, link) in &self.links {
             stage.net.transmit(stage.now, *link);
         }
         Ok(())
     }
 
+    /// Takes in what has waited for its connections; it comes to [`Player::on_net`].
+    pub(super) fn take_in(&self, net: &mut Net) {
+        if self.patient {
+            for (_, link) in &self.links {
+                net.take_in(*link);
+            }
+        }
+    }
+
+    /// A player that hears its owner over its only connection hears it once a frame; any other one hears everything at once.
+    fn settle_down(&mut self, stage: &mut Stage<'_>) {
+        let in_touch = self.client.is_attached() && self.silent_at.is_none() && !self.leaving;
+        let patient = in_touch && self.life == Life::Playing && self.links.len() == 1;
+        if std::mem::replace(&mut self.patient, patient) != patient {
+            for (_, link) in &self.links {
+                stage.net.set_patient(*link, patient);
+            }
+        }
+    }
+
     /// Lets the client machine act if its time has come.
     pub(super) fn wake(&mut self, stage: &mut Stage<'_>) -> Result<(), NetError> {
+        self.advance(stage);
         let now = stage.since();
         if self.client.poll_timeout().is_some_and(|due| due <= now) {
             self.client.handle_timeout(now);
@@ -181,15 +209,16 @@ impl Player {
 
     /// Something happened on one of its connections.
     pub(super) fn on_net(&mut self, owner: Owner, event: NetEvent, stage: &mut Stage<'_>) -> Result<(), NetError> {
+        self.advance(stage);
         let (now, conn) = (stage.since(), ConnId(owner.conn));
         match event {
             NetEvent::Connected => self.client.handle_connected(now, conn),
             NetEvent::Control(message) => {
                 self.heard_at = now;
-                if let ServerMessage::Attached { event_seq, .. } = &message {
+                if let ServerMessage::Attached { event_seq, .. } = &*message {
                     self.event_seq_told = *event_seq;
                 }
-                self.client.handle_control(now, conn, message);
+                self.client.handle_control(now, conn, *message);
             }
             NetEvent::Datagram(bytes) => {
                 self.heard_at = now;
@@ -229,6 +258,12 @@ impl Player {
             .last_header
             .is_some_and(|header| header.last_input_seq >= self.last_pushed);
         done.then_some(self.covered_at)
+    }
+
+    /// Its time goes on, never back.
+    fn advance(&mut self, stage: &mut Stage<'_>) {
+        stage.now = self.acted_at.map_or(stage.now, |at| at.max(stage.now));
+        self.acted_at = Some(stage.now);
     }
 
     fn play(&mut self, intended: Duration, stage: &mut Stage<'_>) {
@@ -334,7 +369,10 @@ impl Player {
         let player = self.index as usize;
         match notice {
             Notice::Attached { .. } => self.on_attached(&notice, stage),
-            Notice::Snapshot { header, .. } => self.on_snapshot(header, stage),
+            Notice::Snapshot { header, entities } => {
+                stage.tally.record_view(entities);
+                self.on_snapshot(header, stage);
+            }
             Notice::Event(event) => stage.checker.on_event(player, &event),
             Notice::EventGap { expected, got } => stage.checker.on_event_gap(player, expected, got),
             Notice::EventRepeated { seq, same } => stage.checker.on_event_repeated(player, seq, same),
@@ -346,7 +384,10 @@ impl Player {
             Notice::Queued { position } => self.last_trouble = format!("waits in a queue, at position {position}"),
             Notice::Superseded => self.last_trouble = "a newer connection took the session over".to_owned(),
             Notice::Refused { code, detail } => self.last_trouble = format!("refused, {code:?}: {detail}"),
-            Notice::Disconnected { detail } => self.last_trouble = format!("disconnected: {detail}"),
+            Notice::Disconnected { detail } => {
+                stage.tally.lost_connections += u64::from(self.life == Life::Playing && !self.leaving);
+                self.last_trouble = format!("disconnected: {detail}");
+            }
         }
     }
 

@@ -82,6 +82,11 @@ pub(super) struct Tally {
     pub(super) intents: u64,
     /// Intents that the client machine did not take, because too many were unconfirmed.
     pub(super) intents_refused: u64,
+    /// Connections that spoke for a session and were lost.
+    pub(super) lost_connections: u64,
+    /// Snapshots taken, and the entities that they showed, all together.
+    snapshots: u64,
+    entities: u64,
 }
 
 impl Tally {
@@ -96,11 +101,31 @@ impl Tally {
             steady: Durations::new(),
             intents: 0,
             intents_refused: 0,
+            lost_connections: 0,
+            snapshots: 0,
+            entities: 0,
         };
         for zone in zones {
             tally.zone(zone);
         }
         tally
+    }
+
+    /// All have joined: what is measured counts from here.
+    pub(super) fn begin_play(&mut self) {
+        self.update.clear();
+        self.steady.clear();
+        (self.snapshots, self.entities) = (0, 0);
+    }
+
+    pub(super) fn record_view(&mut self, entities: usize) {
+        self.snapshots += 1;
+        self.entities += entities as u64;
+    }
+
+    /// Entities that a player saw around it, on average.
+    pub(super) fn view_entities_mean(&self) -> f64 {
+        self.entities as f64 / self.snapshots.max(1) as f64
     }
 
     /// The place of a zone, which is new to the tally if a player's home is elsewhere than its ticket says.

@@ -26,6 +26,7 @@ pub(super) struct Wheel {
     start: Duration,
     /// Slots given out since `start`.
     slot: u64,
+    missed: u64,
 }
 
 impl Wheel {
@@ -35,6 +36,7 @@ impl Wheel {
             period,
             start,
             slot: 0,
+            missed: 0,
         }
     }
 
@@ -52,12 +54,18 @@ impl Wheel {
             let missed = (now - at).as_nanos() / self.period.as_nanos();
             if place == SLOTS as usize - 1 {
                 self.slot += missed as u64 * u64::from(SLOTS);
+                self.missed += missed as u64 * self.players as u64;
             }
         }
         Some(Due {
             at,
             players: bound(place)..bound(place + 1),
         })
+    }
+
+    /// Frames of players that were skipped, all together.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// When the next slot's time comes.
@@ -123,5 +131,12 @@ mod tests {
         let after = frames(&mut wheel, ms(10_020));
         assert!(after.iter().all(|frames| (1..=2).contains(frames)), "{after:?}");
         assert!(wheel.next_at() > ms(10_020) && wheel.next_at() <= ms(10_021));
+        // 200 periods have begun, and one or two frames of each player were given out.
+        let given: u64 = after.iter().map(|frames| u64::from(*frames)).sum();
+        assert!(
+            (7 * 200..=7 * 202).contains(&(wheel.missed() + given)),
+            "{} missed",
+            wheel.missed()
+        );
     }
 }

@@ -72,7 +72,10 @@ fn control_messages_go_both_ways() {
     };
     net.send_control(link, &hello).unwrap();
     let (who, detail) = wait(&mut net, &[link], |who, event| match event {
-        NetEvent::Control(ServerMessage::Refused { detail, .. }) => Some((who, detail)),
+        NetEvent::Control(message) => match *message {
+            ServerMessage::Refused { detail, .. } => Some((who, detail)),
+            _ => None,
+        },
         _ => None,
     });
     assert_eq!((who, detail.as_str()), (owner(0), HELLO_ANSWER));
@@ -91,6 +94,30 @@ fn largest_datagram_goes_both_ways() {
     });
     assert_eq!(got, sent);
     assert!(net.traffic().udp_bytes_in > sent.len() as u64 && net.traffic().send_failures == 0);
+}
+
+#[test]
+fn patient_connection_hears_when_it_is_asked_and_learns_when_it_came() {
+    let server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    net.set_patient(link, true);
+    let start = Instant::now();
+    let (came_at, asked_at) = loop {
+        assert!(start.elapsed() < PATIENCE, "nothing came");
+        net.send_datagram(link, Bytes::from_static(b"echo"));
+        net.transmit(Instant::now(), link);
+        net.turn(Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        net.receive().unwrap();
+        assert!(net.poll_event().is_none(), "an event that nobody asked for");
+        let asked_at = Instant::now();
+        net.take_in(link);
+        if let Some((_, came_at, NetEvent::Datagram(_))) = net.poll_event() {
+            break (came_at, asked_at);
+        }
+    };
+    assert!(start < came_at && came_at < asked_at);
 }
 
 #[test]

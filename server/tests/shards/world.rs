@@ -22,6 +22,11 @@ const ENDLESS_TTL_MS: u64 = 60_000;
 /// Worlds run one at a time: leases this short would run out if the tests starved each other's processes.
 static ONE_WORLD: Mutex<()> = Mutex::new(());
 
+/// No other world runs meanwhile. A test that failed leaves nothing behind that the next one would see.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
     pub(crate) keys: Keys,
@@ -62,8 +67,7 @@ impl World {
     }
 
     fn with(ttl_ms: u64, guardian: bool) -> Self {
-        // A test that failed leaves nothing behind that the next one would see.
-        let alone = ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let fleet = Fleet::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
         let keys = Keys::load_or_create(&fleet.keys()).expect("development keys");

@@ -1,0 +1,313 @@
+//! How many players one server holds: a fresh server for each number of players, and a verdict. It judges by what the players measured and by
+//! what the server says and the kernel says of it.
+//!
+//! ```text
+//!  for each N:  start a server (a child, on its own CPU, with a world of its own) ──► swarm of N in this process ──► kill the server
+//!                                                                                        │
+//!               point: figures of the steady part, from the last join to the end ◄───────┘   then a verdict: does N hold?
+//! ```
+
+mod chart;
+mod figures;
+mod process;
+mod server;
+mod verdict;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use everhold_protocol::ZoneName;
+use serde::Serialize;
+
+pub use self::chart::{ChartError, chart};
+pub use self::figures::{Point, ServerFigures};
+
+use self::figures::Watched;
+use self::server::Server;
+use crate::affinity::{PinError, pin_thread};
+use crate::behavior::{Behavior, Spot};
+use crate::swarm::{Control, Phase, Progress, SwarmConfig, SwarmError};
+
+/// A sweep's orders.
+#[derive(Clone, Debug)]
+pub struct SweepConfig {
+    /// The binary `everhold`.
+    pub server: PathBuf,
+    /// Numbers of players, rising.
+    pub players: Vec<usize>,
+    /// Seconds of play at each, counted after the last join.
+    pub seconds: f64,
+    /// The zones of the server, among which players are dealt evenly.
+    pub zones: Vec<ZoneName>,
+    /// What players do.
+    pub behavior: Behavior,
+    /// Where a crowd goes.
+    pub spot: Spot,
+    /// What the server waits for before it shows a tick: its `--durability`.
+    pub durability: String,
+    /// A world file; else the world that comes with the server.
+    pub world: Option<PathBuf>,
+    /// The only CPU of the server.
+    pub server_cpu: Option<usize>,
+    /// The only CPU of the players.
+    pub pin: Option<usize>,
+    /// Goes on after the first number that does not hold.
+    pub all: bool,
+    /// Halves the gap between the largest number that holds and the next until it is no wider than this.
+    pub refine: Option<usize>,
+    /// Where the servers' logs go, and the results.
+    pub out: PathBuf,
+    /// Seed of all decisions.
+    pub seed: u64,
+    /// Players that begin to join in one second.
+    pub joins_per_s: u32,
+    /// All must have joined after so many seconds.
+    pub join_deadline_s: f64,
+    /// Set from outside: the sweep ends soon, with what it has.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What a sweep found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sweep {
+    /// The largest number of players that holds, with every smaller one that was tried.
+    pub holds_max: Option<usize>,
+    /// Whether it was ended before its time.
+    pub stopped: bool,
+    /// What players did.
+    pub behavior: Behavior,
+    /// Where.
+    pub zones: Vec<String>,
+    /// The world file, if it was not the server's own world.
+    pub world: Option<PathBuf>,
+    /// The server's durability.
+    pub durability: String,
+    /// Seconds of play at each number.
+    pub seconds: f64,
+    /// The server's CPU.
+    pub server_cpu: Option<usize>,
+    /// The simulator's CPU.
+    pub pin: Option<usize>,
+    /// One for each number of players, rising.
+    pub points: Vec<Point>,
+}
+
+/// What an observer is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum SweepNews<'a> {
+    /// A server has started for so many players.
+    Begins {
+        /// How many.
+        players: usize,
+        /// The server's process.
+        pid: u32,
+    },
+    /// A look at the players, a few times a second.
+    Progress(&'a Progress),
+    /// A number of players has its verdict.
+    Done(&'a Point),
+}
+
+/// Why a sweep cannot go on. A number of players that does not hold is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// Orders that make no sense.
+    #[error("{0}")]
+    Config(&'static str),
+    /// A CPU that cannot be used.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The server does not start.
+    #[error("the server {}: {problem}", server.display())]
+    Server {
+        /// Its binary.
+        server: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Files and processes.
+    #[error("{doing}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// There was no swarm, for a reason that is not the server's.
+    #[error("swarm")]
+    Swarm(#[from] SwarmError),
+}
+
+impl SweepConfig {
+    fn check(&self) -> Result<(), SweepError> {
+        let rising = self.players.windows(2).all(|pair| pair[0] < pair[1]);
+        let fault = if self.players.is_empty() || self.players[0] == 0 || !rising {
+            Some("the numbers of players must rise, from at least 1")
+        } else if self.refine == Some(0) {
+            Some("a step of 0 players refines nothing")
+        } else {
+            None
+        };
+        fault.map_or(Ok(()), |fault| Err(SweepError::Config(fault)))
+    }
+
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a sweep on the calling thread, which is pinned if so ordered. No server outlives the call.
+pub fn sweep(config: &SweepConfig, observer: &mut dyn FnMut(SweepNews<'_>)) -> Result<Sweep, SweepError> {
+    config.check()?;
+    if let Some(cpu) = config.pin {
+        pin_thread(cpu)?;
+    }
+    let mut points: Vec<Point> = Vec::new();
+    for players in &config.players {
+        let Some(point) = run_point(config, *players, observer)? else {
+            break;
+        };
+        let holds = point.holds();
+        points.push(point);
+        if !holds && !config.all {
+            break;
+        }
+    }
+    while let Some(players) = config.refine.and_then(|step| between(&points, step)) {
+        let Some(point) = run_point(config, players, observer)? else {
+            break;
+        };
+        points.push(point);
+        points.sort_by_key(|point| point.players);
+    }
+    Ok(Sweep {
+        holds_max: gap(&points).0,
+        stopped: config.stops(),
+        behavior: config.behavior,
+        zones: config.zones.iter().map(ToString::to_string).collect(),
+        world: config.world.clone(),
+        durability: config.durability.clone(),
+        seconds: config.seconds,
+        server_cpu: config.server_cpu,
+        pin: config.pin,
+        points,
+    })
+}
+
+/// The largest number that holds below the first that does not, and that one.
+fn gap(points: &[Point]) -> (Option<usize>, Option<usize>) {
+    let holding = points.iter().take_while(|point| point.holds());
+    let failing = points.iter().find(|point| !point.holds());
+    (
+        holding.last().map(|point| point.players),
+        failing.map(|point| point.players),
+    )
+}
+
+/// The number to try next, a multiple of `step` about the middle of the gap, if the gap is wider than `step`.
+fn between(points: &[Point], step: usize) -> Option<usize> {
+    let (Some(low), Some(high)) = gap(points) else {
+        return None;
+    };
+    let middle = ((low + high) / 2 / step).max(low / step + 1) * step;
+    (high - low > step && middle < high).then_some(middle)
+}
+
+/// One number of players, from the server's start to its end. `None`: the sweep is to stop.
+fn run_point(
+    config: &SweepConfig,
+    players: usize,
+    observer: &mut dyn FnMut(SweepNews<'_>),
+) -> Result<Option<Point>, SweepError> {
+    if config.stops() {
+        return Ok(None);
+    }
+    let mut server = Server::start(config, players)?;
+    let Some(addr) = server.until_serving(config)? else {
+        return Ok(None);
+    };
+    let pid = server.pid();
+    observer(SweepNews::Begins { players, pid });
+    let swarm = SwarmConfig {
+        connect: vec![addr],
+        players,
+        seconds: config.seconds,
+        zones: config.zones.clone(),
+        behavior: config.behavior,
+        spot: config.spot,
+        keys: server.keys(),
+        seed: config.seed,
+        joins_per_s: config.joins_per_s,
+        join_deadline_s: config.join_deadline_s,
+        settle_deadline_s: 10.0,
+        ..SwarmConfig::default()
+    };
+    let mut watched = Watched::begin(&server);
+    let outcome = crate::swarm::run(swarm, &mut |progress| {
+        if progress.phase == Phase::Running {
+            watched.look(Instant::now());
+        }
+        observer(SweepNews::Progress(progress));
+        if config.stops() {
+            Control::Stop
+        } else {
+            Control::Continue
+        }
+    });
+    if config.stops() {
+        return Ok(None);
+    }
+    let ended = server.ended();
+    let figures = watched.figures(&server.take_lines(), players);
+    let point = match outcome {
+        Ok(report) => Point::new(report, figures, ended),
+        Err(error @ (SwarmError::JoinDeadline { .. } | SwarmError::Stopped)) => {
+            Point::without_play(players, figures, error.to_string(), ended)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    observer(SweepNews::Done(&point));
+    Ok(Some(point))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Point, between, gap};
+
+    fn points(of: &[(usize, bool)]) -> Vec<Point> {
+        of.iter()
+            .map(|(players, holds)| Point::made_up(*players, *holds))
+            .collect()
+    }
+
+    #[test]
+    fn largest_that_holds_is_below_the_first_that_does_not() {
+        assert_eq!(gap(&[]), (None, None));
+        assert_eq!(gap(&points(&[(10, true), (20, true)])), (Some(20), None));
+        assert_eq!(
+            gap(&points(&[(10, true), (20, false), (30, true)])),
+            (Some(10), Some(20))
+        );
+        assert_eq!(gap(&points(&[(10, false)])), (None, Some(10)));
+    }
+
+    #[test]
+    fn gap_is_halved_down_to_the_step() {
+        assert_eq!(between(&points(&[(2_000, true), (4_000, false)]), 250), Some(3_000));
+        assert_eq!(between(&points(&[(2_000, true), (3_000, false)]), 250), Some(2_500));
+        assert_eq!(between(&points(&[(2_000, true), (2_500, false)]), 250), Some(2_250));
+        assert_eq!(between(&points(&[(2_250, true), (2_500, false)]), 250), None);
+        assert_eq!(between(&points(&[(2_250, true)]), 250), None);
+        assert_eq!(between(&points(&[(2_250, false)]), 250), None);
+    }
+
+    #[test]
+    fn gap_is_never_left_wider_than_the_step() {
+        assert_eq!(between(&points(&[(10, true), (20, false)]), 15), None);
+        assert_eq!(between(&points(&[(1_000, true), (1_900, false)]), 500), Some(1_500));
+        assert_eq!(between(&points(&[(20, true), (41, false)]), 20), Some(40));
+        assert_eq!(between(&points(&[(40, true), (41, false)]), 20), None);
+    }
+}

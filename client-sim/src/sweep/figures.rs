@@ -1,0 +1,277 @@
+//! The figures of one number of players: what its swarm measured, and what was seen of its server meanwhile.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::process::{ProcessLook, look};
+use super::server::{Line, Server};
+use super::verdict::reasons;
+use crate::meter::Percentiles;
+use crate::report::SwarmReport;
+use crate::swarm::SimulatorHealth;
+
+/// One number of players.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Point {
+    /// How many.
+    pub players: usize,
+    /// Why it does not hold; empty if it does.
+    pub reasons: Vec<String>,
+    /// Seconds of the steady part: from the last join to the end of play.
+    pub seconds: f64,
+    /// From the intended time of an intent to the snapshot that covers it.
+    pub update_latency_ms: Percentiles,
+    /// Whole UDP datagrams to each player.
+    pub bytes_down_per_player_s: f64,
+    /// Whole UDP datagrams from each player.
+    pub bytes_up_per_player_s: f64,
+    /// Packets to each player.
+    pub packets_down_per_player_s: f64,
+    /// Packets from each player.
+    pub packets_up_per_player_s: f64,
+    /// Entities that a player was shown around it, on average.
+    pub view_entities_mean: f64,
+    /// Connections that were lost.
+    pub lost_connections: u64,
+    /// What the checker and the swarm found.
+    pub errors: Vec<String>,
+    /// The server.
+    pub server: ServerFigures,
+    /// The simulator.
+    pub simulator: SimulatorHealth,
+}
+
+/// A server in the steady part of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ServerFigures {
+    /// Ticks a second; of several zones, of the slowest.
+    pub tick_hz: f64,
+    /// Work of a tick, without the wait for the next.
+    pub tick_ms: Percentiles,
+    /// Computing time, in hundredths of one core.
+    pub cpu_percent: f64,
+    /// The same for each tick of each player, in microseconds.
+    pub cpu_us_per_player_tick: f64,
+    /// Memory at the end, bytes.
+    pub rss_bytes: u64,
+    /// What of it came with each player, bytes.
+    pub rss_bytes_per_player: f64,
+    /// The last run of each zone as the server told it, with whatever else it says.
+    pub runs: Vec<Value>,
+}
+
+impl Point {
+    pub(super) fn new(report: SwarmReport, server: ServerFigures, trouble: Option<String>) -> Self {
+        let mut point = Self {
+            players: report.players,
+            reasons: Vec::new(),
+            seconds: report.seconds,
+            update_latency_ms: report.update_latency_ms,
+            bytes_down_per_player_s: report.bytes_down_per_player_s,
+            bytes_up_per_player_s: report.bytes_up_per_player_s,
+            packets_down_per_player_s: report.packets_down_per_player_s,
+            packets_up_per_player_s: report.packets_up_per_player_s,
+            view_entities_mean: report.view_entities_mean,
+            lost_connections: report.lost_connections,
+            errors: report.errors,
+            server,
+            simulator: report.simulator,
+        };
+        point.reasons = reasons(&point);
+        point.reasons.extend(trouble);
+        point
+    }
+
+    /// Players that did not get in.
+    pub(super) fn without_play(players: usize, server: ServerFigures, why: String, trouble: Option<String>) -> Self {
+        Self {
+            players,
+            reasons: trouble.into_iter().chain([why]).collect(),
+            server,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the server holds so many players.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.reasons.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn made_up(players: usize, holds: bool) -> Self {
+        Self {
+            players,
+            reasons: if holds { Vec::new() } else { vec!["made up".to_owned()] },
+            ..Self::default()
+        }
+    }
+}
+
+/// A server that is watched: before players came, at the begin of the steady part, and at its end so far.
+pub(super) struct Watched {
+    pid: u32,
+    empty: Option<ProcessLook>,
+    from: Option<(Instant, ProcessLook)>,
+    to: Option<(Instant, ProcessLook)>,
+}
+
+impl Watched {
+    pub(super) fn begin(server: &Server) -> Self {
+        Self {
+            pid: server.pid(),
+            empty: look(server.pid()),
+            from: None,
+            to: None,
+        }
+    }
+
+    /// The steady part goes on.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.to = look(self.pid).map(|look| (now, look)).or(self.to);
+        self.from = self.from.or(self.to);
+    }
+
+    pub(super) fn figures(&self, lines: &[Line], players: usize) -> ServerFigures {
+        let (Some((from_at, from)), Some((to_at, to))) = (self.from, self.to) else {
+            return ServerFigures::default();
+        };
+        let (tick_hz, tick_ms, runs) = ticks(lines, from_at, to_at);
+        let seconds = (to_at - from_at).as_secs_f64().max(f64::MIN_POSITIVE);
+        let cpu_s = to.cpu.saturating_sub(from.cpu).as_secs_f64();
+        let player_ticks = players as f64 * tick_hz * seconds;
+        let grown = to.rss_bytes.saturating_sub(self.empty.unwrap_or_default().rss_bytes);
+        ServerFigures {
+            tick_hz,
+            tick_ms,
+            cpu_percent: 100.0 * cpu_s / seconds,
+            cpu_us_per_player_tick: 1e6 * cpu_s / player_ticks.max(1.0),
+            rss_bytes: to.rss_bytes,
+            rss_bytes_per_player: grown as f64 / players as f64,
+            runs,
+        }
+    }
+}
+
+/// What a zone told once a second: how often its ticks took how long, since it began.
+struct Told<'a> {
+    ticks: f64,
+    seconds: f64,
+    tick_us: BTreeMap<u64, u64>,
+    run: &'a Value,
+}
+
+impl<'a> Told<'a> {
+    fn read(run: &'a Value) -> Option<Self> {
+        let buckets = run["tick_us"].as_array()?.iter();
+        let tick_us = buckets.filter_map(|bucket| Some((bucket[0].as_u64()?, bucket[1].as_u64()?)));
+        Some(Self {
+            ticks: run["ticks"].as_f64()?,
+            seconds: run["seconds"].as_f64()?,
+            tick_us: tick_us.collect(),
+            run,
+        })
+    }
+}
+
+/// Ticks between two moments: how many a second in the slowest zone, how long they took in all, and what each zone told last.
+fn ticks(lines: &[Line], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
+    let mut zones: BTreeMap<String, Vec<(Instant, Told<'_>)>> = BTreeMap::new();
+    for (at, line) in lines.iter().filter(|(_, line)| line["event"] == "stats") {
+        if let Some(told) = Told::read(line) {
+            zones
+                .entry(format!("{}@{}", line["zone"], line["epoch"]))
+                .or_default()
+                .push((*at, told));
+        }
+    }
+    let (mut hz, mut work_us, mut runs) = (f64::INFINITY, BTreeMap::new(), Vec::new());
+    for told in zones.values() {
+        let last_until = |moment: Instant| told.iter().rfind(|(at, _)| *at <= moment).map(|(_, told)| told);
+        let Some(end) = last_until(to) else { continue };
+        runs.push(end.run.clone());
+        let begin = last_until(from);
+        let ticks = end.ticks - begin.map_or(0.0, |begin| begin.ticks);
+        let seconds = end.seconds - begin.map_or(0.0, |begin| begin.seconds);
+        hz = hz.min(if seconds > 0.0 { ticks / seconds } else { 0.0 });
+        for (us, count) in &end.tick_us {
+            let before = begin
+                .and_then(|begin| begin.tick_us.get(us))
+                .copied()
+                .unwrap_or_default();
+            *work_us.entry(*us).or_default() += count.saturating_sub(before);
+        }
+    }
+    (if hz.is_finite() { hz } else { 0.0 }, percentiles(&work_us), runs)
+}
+
+fn percentiles(buckets: &BTreeMap<u64, u64>) -> Percentiles {
+    let total: u64 = buckets.values().sum();
+    let at = |quantile: f64| {
+        let rank = ((total as f64 * quantile).ceil() as u64).max(1);
+        let mut sum = 0;
+        let found = buckets.iter().find(|(_, count)| {
+            sum += **count;
+            sum >= rank
+        });
+        found.map_or(0.0, |(us, _)| *us as f64 / 1_000.0)
+    };
+    Percentiles {
+        p50: at(0.5),
+        p99: at(0.99),
+        max: at(1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::ticks;
+
+    #[test]
+    fn only_ticks_of_the_steady_part_count() {
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let stats = |s: u64, ticks: u64, tick_us: &[(u64, u64)]| {
+            let run = json!({"event": "stats", "zone": "meadow", "epoch": 1, "ticks": ticks, "seconds": s, "tick_us": tick_us, "news": 7});
+            (at(s), run)
+        };
+        let lines = [
+            (at(0), json!({"event": "serving", "pid": 1})),
+            stats(1, 20, &[(900_000, 20)]),
+            stats(2, 40, &[(1_000, 10), (900_000, 30)]),
+            stats(3, 50, &[(1_000, 19), (2_000, 1), (900_000, 30)]),
+            stats(4, 70, &[(5_000_000, 70)]),
+        ];
+        let (hz, tick_ms, runs) = ticks(&lines, at(2), at(3));
+        assert!((hz - 10.0).abs() < 1e-9);
+        assert_eq!((tick_ms.p50, tick_ms.p99, tick_ms.max), (1.0, 2.0, 2.0));
+        assert_eq!((runs.len(), &runs[0]["news"]), (1, &json!(7)));
+    }
+
+    #[test]
+    fn slowest_zone_says_how_many_ticks_a_second_there_were() {
+        let now = Instant::now();
+        let stats = |zone: &str, ticks: u64| {
+            let run = json!({"event": "stats", "zone": zone, "epoch": 1, "ticks": ticks, "seconds": 10, "tick_us": [[500, ticks]]});
+            (now, run)
+        };
+        let before = now.checked_sub(Duration::from_secs(1)).unwrap();
+        let (hz, tick_ms, runs) = ticks(&[stats("a", 200), stats("b", 150)], before, now);
+        assert!((hz - 15.0).abs() < 1e-9 && runs.len() == 2);
+        assert_eq!(tick_ms.p99, 0.5);
+    }
+
+    #[test]
+    fn server_that_told_nothing_has_no_ticks() {
+        let now = Instant::now();
+        let (hz, tick_ms, runs) = ticks(&[(now, json!({"event": "stats"}))], now, now);
+        assert_eq!((hz, tick_ms.max, runs.len()), (0.0, 0.0, 0));
+    }
+}

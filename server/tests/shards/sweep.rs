@@ -1,0 +1,95 @@
+//! A small sweep, as `client-sim sweep` does it, with the real server in the world for load runs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use client_sim::sweep::{SweepConfig, SweepNews, chart, sweep};
+use client_sim::{Behavior, Spot};
+
+use crate::world::alone;
+
+fn config(out: &Path) -> SweepConfig {
+    SweepConfig {
+        server: env!("CARGO_BIN_EXE_everhold").into(),
+        players: vec![20, 40],
+        seconds: 2.0,
+        zones: vec!["plain".parse().expect("a zone name")],
+        behavior: Behavior::Wander,
+        spot: Spot::default(),
+        durability: "store".to_owned(),
+        world: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/load.toml").into()),
+        server_cpu: None,
+        pin: None,
+        all: true,
+        refine: None,
+        out: out.to_owned(),
+        seed: 1,
+        joins_per_s: 400,
+        join_deadline_s: 30.0,
+        stop: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+#[test]
+fn each_number_of_players_has_a_server_of_its_own_that_is_gone_afterwards() {
+    let _alone = alone();
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let mut pids = Vec::new();
+    let found = sweep(&config(out.path()), &mut |news| {
+        if let SweepNews::Begins { pid, .. } = news {
+            assert!(Path::new(&format!("/proc/{pid}")).exists());
+            pids.push(pid);
+        }
+    });
+    let found = found.expect("a sweep");
+    assert_eq!(pids.len(), 2);
+    let players: Vec<usize> = found.points.iter().map(|point| point.players).collect();
+    assert_eq!(players, [20, 40]);
+    for point in &found.points {
+        // How fast this machine is under test is no matter; that everything was seen is.
+        assert_eq!(point.errors, [] as [String; 0]);
+        assert!(point.seconds >= 2.0 && point.lost_connections == 0);
+        assert!(
+            point.server.tick_hz > 1.0 && point.server.tick_ms.max > 0.0,
+            "{:?}",
+            point.server
+        );
+        assert!(point.server.rss_bytes > 1_000_000 && point.server.runs.len() == 1);
+        assert_eq!(point.server.runs[0]["players"], point.players);
+        assert!(point.update_latency_ms.p50 > 0.0 && point.bytes_down_per_player_s > 100.0);
+    }
+    assert!(chart(&found).expect("a chart").contains("players"));
+    for pid in pids {
+        assert!(
+            !Path::new(&format!("/proc/{pid}")).exists(),
+            "server {pid} is left behind"
+        );
+    }
+}
+
+#[test]
+fn sweep_that_is_stopped_ends_with_what_it_has() {
+    let _alone = alone();
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let config = config(out.path());
+    let stop = Arc::clone(&config.stop);
+    let found = sweep(&config, &mut |news| {
+        if let SweepNews::Done(_) = news {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let found = found.expect("a sweep");
+    assert!(found.stopped && found.points.len() == 1);
+}
+
+#[test]
+fn server_that_does_not_start_is_an_error_that_quotes_it() {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let config = SweepConfig {
+        zones: vec!["nowhere".parse().expect("a zone name")],
+        ..config(out.path())
+    };
+    let error = sweep(&config, &mut |_| {}).expect_err("no such zone");
+    assert!(error.to_string().contains("no zone `nowhere`"), "{error}");
+}
