@@ -35,7 +35,8 @@ fn record(criterion: &mut Criterion) {
             let freeze = |inputs| run.borrow_mut().freeze(inputs);
             bencher.iter_batched(inputs, freeze, BatchSize::PerIteration);
         });
-        let (_, stored) = run.borrow_mut().freeze(inputs());
+        let taken = inputs();
+        let (_, stored) = run.borrow_mut().freeze(taken);
         group.bench_function(format!("decode_{players}"), |bencher| {
             bencher.iter(|| Record::decode(&stored));
         });

@@ -1,5 +1,6 @@
 //! Worlds for the benches, the same on every run. It measures nothing itself.
 
+pub mod hot;
 pub mod run;
 
 use std::time::Duration;

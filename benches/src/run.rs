@@ -166,6 +166,20 @@ impl Run {
         turns.into_iter().map(entry).collect()
     }
 
+    /// The same as their datagrams.
+    pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
+        let entries = self.entries().into_iter();
+        let bytes = |entry| match entry {
+            InboxEntry::Frame { frame, .. } => {
+                let mut bytes = Vec::new();
+                frame.encode(&mut bytes);
+                Some(bytes)
+            }
+            InboxEntry::Input(_) => None,
+        };
+        entries.filter_map(bytes).collect()
+    }
+
     /// Turns entries into inputs, and throws those away.
     pub fn drain(&mut self, entries: Vec<InboxEntry>) -> usize {
         self.inputs.clear();

@@ -93,7 +93,6 @@ impl Captor {
         let frozen = Frozen {
             tick: world.resource::<Clock>().tick,
             base,
-            digest: (!base).then(|| self.digest(world)),
             resources: FrozenResources::cut(world, since),
             gone: told_gone,
             removed: told_removed,

@@ -15,15 +15,13 @@ use super::state::{FrozenResources, FrozenTable};
 use super::{Capture, Digest};
 use crate::limits::STATE_LAYOUT;
 
-/// A consistent cut of a zone between two ticks, before it is bytes.
+/// A consistent cut of a zone between two ticks, before it is bytes. It holds the whole state, a delta too: its digest needs it.
 #[derive(Debug)]
 pub struct Frozen {
     /// The last tick it holds.
     pub tick: Tick,
     /// Whether it stands alone.
     pub base: bool,
-    /// The digest of the whole state. A base holds all that it takes to compute it, and leaves it to [`Frozen::encode`].
-    pub(crate) digest: Option<Digest>,
     pub(crate) resources: FrozenResources,
     pub(crate) gone: BTreeSet<EntityId>,
     pub(crate) removed: BTreeSet<(EntityId, u8)>,
@@ -34,7 +32,8 @@ impl Frozen {
     /// The bytes that [`Zone::restore`](super::Zone::restore) reads: see [`super::capture`] for their layout.
     #[must_use]
     pub fn encode(self) -> Capture {
-        let digest = self.digest.unwrap_or_else(|| self.own_digest());
+        let tables = self.tables.iter().map(FrozenTable::digest);
+        let digest = Digest(tables.fold(self.resources.digest(), u64::wrapping_add));
         let mut body = Vec::new();
         body.extend_from_slice(&STATE_LAYOUT.to_le_bytes());
         body.push(u8::from(self.base));
@@ -54,80 +53,46 @@ impl Frozen {
             body,
         }
     }
-
-    fn own_digest(&self) -> Digest {
-        let tables = self.tables.iter().map(FrozenTable::digest);
-        Digest(tables.fold(self.resources.digest(), u64::wrapping_add))
-    }
 }
 
-/// One component of a table: of all its rows, or of some.
+/// One component of all rows of a table.
 #[derive(Debug)]
-pub(crate) enum Column<C> {
-    All(Vec<C>),
-    Some { rows: Vec<u32>, values: Vec<C> },
+pub(crate) struct Column<C> {
+    values: Vec<C>,
+    /// Of a delta.
+    changes: Option<Changes>,
+}
+
+/// When each row last changed: compared where there is time, as the tick thread only copies.
+#[derive(Debug)]
+struct Changes {
+    at: Vec<ChangeTick>,
+    since: ChangeTick,
+    now: ChangeTick,
 }
 
 impl<C: State + Clone> Column<C> {
-    /// What changed after `since`; everything without it; nothing if the table has no such component.
-    pub(crate) fn cut(column: Option<&ContiguousRef<'_, C>>, since: Option<ChangeTick>) -> Self {
-        let (mut rows, mut values) = (Vec::new(), Vec::new());
-        let Some(column) = column else {
-            return Self::Some { rows, values };
-        };
-        let (changed, now) = (column.changed_ticks_slice(), column.this_run_tick());
-        let is_new = |changed: &ChangeTick| since.is_none_or(|since| changed.is_newer_than(since, now));
-        if changed.iter().all(is_new) {
-            return Self::All(column.to_vec());
-        }
-        for (row, (value, changed)) in (0..).zip(column.iter().zip(changed)) {
-            if is_new(changed) {
-                rows.push(row);
-                values.push(value.clone());
-            }
-        }
-        Self::Some { rows, values }
-    }
-
-    pub(crate) fn read(&self) -> Reading<'_, C> {
-        match self {
-            Self::All(values) => Reading {
-                rows: None,
-                values: values.iter(),
-            },
-            Self::Some { rows, values } => Reading {
-                rows: Some(rows),
-                values: values.iter(),
-            },
+    /// Copies everything. What changed after `since` is what a delta tells (`None`: everything).
+    pub(crate) fn cut(column: &ContiguousRef<'_, C>, since: Option<ChangeTick>) -> Self {
+        Self {
+            values: column.to_vec(),
+            changes: since.map(|since| Changes {
+                at: column.changed_ticks_slice().to_vec(),
+                since,
+                now: column.this_run_tick(),
+            }),
         }
     }
 
-    /// Its share of the digest, if it is that of all rows.
+    /// What is to be told of this row.
+    pub(crate) fn told(&self, row: usize) -> Option<&C> {
+        let is_told = |changes: &Changes| changes.at[row].is_newer_than(changes.since, changes.now);
+        self.changes.as_ref().is_none_or(is_told).then(|| &self.values[row])
+    }
+
+    /// Its share of the digest.
     pub(crate) fn digest(&self, ids: &[Id]) -> u64 {
-        match self {
-            Self::All(values) => digest_column(ids, values),
-            Self::Some { .. } => 0,
-        }
-    }
-}
-
-/// A column that is read from its first row on.
-pub(crate) struct Reading<'a, C> {
-    rows: Option<&'a [u32]>,
-    values: std::slice::Iter<'a, C>,
-}
-
-impl<'a, C> Reading<'a, C> {
-    /// The component of this row, if there is one. Rows are asked for in order.
-    pub(crate) fn take(&mut self, row: u32) -> Option<&'a C> {
-        if let Some(rows) = &mut self.rows {
-            let (&next, rest) = rows.split_first()?;
-            if next != row {
-                return None;
-            }
-            *rows = rest;
-        }
-        self.values.next()
+        digest_column(ids, &self.values)
     }
 }
 

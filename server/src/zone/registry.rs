@@ -198,11 +198,11 @@ macro_rules! state {
         #[derive(Debug)]
         pub(crate) struct FrozenTable {
             ids: Vec<$crate::zone::registry::Id>,
-            $($cfield: $crate::zone::frozen::Column<$comp>,)*
+            $($cfield: Option<$crate::zone::frozen::Column<$comp>>,)*
         }
 
         impl FrozenTable {
-            /// Copies every table, or what changed in it after `since`.
+            /// Copies every table. What changed after `since` is what a delta tells.
             pub(crate) fn cut(
                 world: &bevy_ecs::world::World,
                 query: &mut RowQuery,
@@ -212,21 +212,20 @@ macro_rules! state {
                 tables
                     .map(|(ids, _, ($($cfield,)*))| Self {
                         ids: ids.to_vec(),
-                        $($cfield: $crate::zone::frozen::Column::cut($cfield.as_ref(), since),)*
+                        $($cfield: $cfield.map(|column| $crate::zone::frozen::Column::cut(&column, since)),)*
                     })
                     .collect()
             }
 
-            /// Appends the rows that have something, each as its id, its mask, and its components in order of declaration, and counts
+            /// Appends the rows of which something is to be told, each as its id, its mask, and its components in order of declaration, and counts
             /// them.
             pub(crate) fn put(&self, out: &mut Vec<u8>) -> u64 {
                 use $crate::zone::field::Field;
                 let mut count = 0;
-                $(let mut $cfield = self.$cfield.read();)*
-                for (row, id) in (0..).zip(&self.ids) {
+                for (row, id) in self.ids.iter().enumerate() {
                     let mut mask = 0u64;
                     $(
-                        let $cfield = $cfield.take(row);
+                        let $cfield = self.$cfield.as_ref().and_then(|column| column.told(row));
                         mask |= u64::from($cfield.is_some()) << $ckind;
                     )*
                     if mask == 0 {
@@ -242,9 +241,11 @@ macro_rules! state {
                 count
             }
 
-            /// Its share of the digest, if all of it was cut.
+            /// Its share of the digest.
             pub(crate) fn digest(&self) -> u64 {
-                [$(self.$cfield.digest(&self.ids)),*].into_iter().fold(0, u64::wrapping_add)
+                [$(self.$cfield.as_ref().map_or(0, |column| column.digest(&self.ids))),*]
+                    .into_iter()
+                    .fold(0, u64::wrapping_add)
             }
         }
 
@@ -259,28 +260,29 @@ macro_rules! state {
             sum
         }
 
-        /// The resources as they were cut: those that changed, or all.
+        /// The resources as they were cut, each with whether it is to be told.
         #[derive(Debug)]
-        pub(crate) struct FrozenResources { $($rfield: Option<$res>,)* }
+        pub(crate) struct FrozenResources { $($rfield: ($res, bool),)* }
 
         impl FrozenResources {
-            /// Copies every resource, or those that changed after `since`.
+            /// Copies them. What changed after `since` is what a delta tells.
             pub(crate) fn cut(world: &bevy_ecs::world::World, since: Option<bevy_ecs::change_detection::Tick>) -> Self {
                 use bevy_ecs::change_detection::DetectChanges;
+                $(let $rfield = world.resource_ref::<$res>();)*
                 Self { $(
-                    $rfield: world
-                        .get_resource_ref::<$res>()
-                        .filter(|resource| since.is_none_or(|since| resource.is_changed_after(since)))
-                        .map(|resource| (*resource).clone()),
+                    $rfield: (
+                        (*$rfield).clone(),
+                        since.is_none_or(|since| $rfield.is_changed_after(since)),
+                    ),
                 )* }
             }
 
-            /// Appends their number, and each as its kind, its length, and its bytes, in order of declaration.
+            /// Appends the number of those that are to be told, and each as its kind, its length, and its bytes, in order of declaration.
             pub(crate) fn put(&self, out: &mut Vec<u8>) {
                 use $crate::zone::field::{Field, put_varint};
-                put_varint([$(u64::from(self.$rfield.is_some())),*].iter().sum(), out);
+                put_varint([$(u64::from(self.$rfield.1)),*].iter().sum(), out);
                 let mut bytes = Vec::new();
-                $(if let Some(resource) = &self.$rfield {
+                $(if let (resource, true) = &self.$rfield {
                     bytes.clear();
                     resource.put(&mut bytes);
                     out.push($rkind);
@@ -289,9 +291,9 @@ macro_rules! state {
                 })*
             }
 
-            /// Their share of the digest, if all were cut.
+            /// Their share of the digest.
             pub(crate) fn digest(&self) -> u64 {
-                [$(self.$rfield.as_ref().map_or(0, $crate::zone::frozen::digest_resource)),*]
+                [$($crate::zone::frozen::digest_resource(&self.$rfield.0)),*]
                     .into_iter()
                     .fold(0, u64::wrapping_add)
             }
