@@ -18,7 +18,7 @@ use crate::ingress::inbox::{Inbox, InboxEntry};
 use crate::io::report::Phase;
 use crate::load::Standing;
 use crate::replication::Replicator;
-use crate::zone::{Capture, Cut, Outputs, Reply, Scene, Zone};
+use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
 
 /// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a
 /// store that is gone does not make players act in a world that they cannot see.
@@ -32,7 +32,7 @@ pub(super) struct TickOut {
     pub(super) record: StoredRecord,
     pub(super) told: Outputs,
     pub(super) shown: Vec<(SessionId, Bytes)>,
-    pub(super) capture: Option<Capture>,
+    pub(super) frozen: Option<Frozen>,
     pub(super) times: TickTimes,
     pub(super) standing: Standing,
 }
@@ -201,8 +201,8 @@ impl TickThread {
         let speed = standing.dilation();
         let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, speed);
         times.end(Phase::Snapshots);
-        let capture = self.cut.take().map(|cut| self.zone.capture(cut));
-        if capture.is_some() {
+        let frozen = self.cut.take().map(|cut| self.zone.freeze(cut));
+        if frozen.is_some() {
             times.end(Phase::Capture);
         }
         self.guard.note_tick();
@@ -218,7 +218,7 @@ impl TickThread {
             record,
             told,
             shown,
-            capture,
+            frozen,
             times,
             standing: self.pace.standing(),
         };
