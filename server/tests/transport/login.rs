@@ -21,7 +21,6 @@ async fn refused_bytes(server: &Server, bytes: &[u8], code: RefusalCode) {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
     let mut server = Server::start();
     let claims = claims(30);
@@ -62,7 +61,6 @@ fn resume() -> (Credential, Login) {
     )
 }
 
-#[tokio::test]
 async fn resume_is_told_to_the_shard_as_it_was_said() {
     let mut server = Server::start();
     let (credential, expected) = resume();
@@ -76,28 +74,24 @@ async fn resume_is_told_to_the_shard_as_it_was_said() {
     assert_eq!(login, expected);
 }
 
-#[tokio::test]
 async fn two_connections_have_two_tokens() {
     let mut server = Server::start();
     let (_one, _two) = (server.player().await, server.player().await);
     assert_ne!(server.next_conn().await.token(), server.next_conn().await.token());
 }
 
-#[tokio::test]
 async fn ticket_of_another_signer_is_refused() {
     let (server, other) = (Server::start(), Server::start());
     let message = hello(sign(other.signing_key(), &claims(30)));
     refused(&server, &message, RefusalCode::TicketInvalid).await;
 }
 
-#[tokio::test]
 async fn expired_ticket_is_refused() {
     let server = Server::start();
     let message = hello(sign(server.signing_key(), &claims(-60)));
     refused(&server, &message, RefusalCode::TicketExpired).await;
 }
 
-#[tokio::test]
 async fn other_version_is_refused() {
     let server = Server::start();
     let credential = Credential::Ticket(sign(server.signing_key(), &claims(30)));
@@ -108,25 +102,21 @@ async fn other_version_is_refused() {
     refused(&server, &message, RefusalCode::Version).await;
 }
 
-#[tokio::test]
 async fn logout_before_hello_is_refused() {
     refused(&Server::start(), &ClientMessage::Logout, RefusalCode::Malformed).await;
 }
 
-#[tokio::test]
 async fn garbage_instead_of_hello_is_refused() {
     let mut bytes = 100_u32.to_le_bytes().to_vec();
     bytes.extend([0xC1; 100]);
     refused_bytes(&Server::start(), &bytes, RefusalCode::Malformed).await;
 }
 
-#[tokio::test]
 async fn hello_of_more_than_its_limit_is_refused_by_its_length_alone() {
     let announced = u32::try_from(HELLO_BYTES_MAX + 1).expect("a small limit");
     refused_bytes(&Server::start(), &announced.to_le_bytes(), RefusalCode::TooLarge).await;
 }
 
-#[tokio::test]
 async fn hello_that_is_said_in_single_bytes_is_understood() {
     let server = Server::start();
     let bytes = encode_frame(&server.hello()).expect("it fits");
@@ -136,4 +126,17 @@ async fn hello_that_is_said_in_single_bytes_is_understood() {
     }
     player.hear().await.expect("a greeting");
     player.exchange().await;
+}
+
+on_both! {
+    good_ticket_is_told_to_the_shard_as_it_was_signed,
+    resume_is_told_to_the_shard_as_it_was_said,
+    two_connections_have_two_tokens,
+    ticket_of_another_signer_is_refused,
+    expired_ticket_is_refused,
+    other_version_is_refused,
+    logout_before_hello_is_refused,
+    garbage_instead_of_hello_is_refused,
+    hello_of_more_than_its_limit_is_refused_by_its_length_alone,
+    hello_that_is_said_in_single_bytes_is_understood,
 }
