@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use everhold::io::transport::TransportConfig;
 use everhold_protocol::{RefusalCode, ServerMessage};
@@ -9,7 +10,7 @@ use quinn::{ConnectionError, Endpoint};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::harness::{Kind, Server, Told, config, soon};
+use super::harness::{Kind, Server, Told, config, soon, until};
 
 async fn closed_client_hears_all_that_was_queued_and_then_the_reason() {
     let mut server = Server::start();
@@ -83,6 +84,17 @@ async fn address_in_use_is_named_in_the_error() {
     assert!(error.to_string().contains(&server.addr().to_string()), "{error}");
 }
 
+async fn player_who_falls_silent_is_given_up() {
+    let mut server = Server::with(TransportConfig {
+        idle_timeout: Duration::from_millis(300),
+        ..config()
+    });
+    let _player = server.player().await;
+    let conn = server.next_conn().await;
+    assert!(matches!(server.next_told().await, Told::Closed(token, Some(_)) if token == conn.token()));
+    until(|| server.counters.connections.now() == 0).await;
+}
+
 /// Passes on what comes, both ways, between one client and the server that `back` is connected to.
 async fn relay(front: UdpSocket, back: Arc<UdpSocket>) -> std::io::Result<()> {
     let (mut up, mut down) = ([0; 2_048], [0; 2_048]);
@@ -122,6 +134,7 @@ async fn client_of_a_silent_shard_learns_from_its_successor_that_the_connection_
 }
 
 on_both! {
+    player_who_falls_silent_is_given_up,
     closed_client_hears_all_that_was_queued_and_then_the_reason,
     first_reason_is_the_one_that_counts,
     superseded_client_is_told_so_in_its_own_message,

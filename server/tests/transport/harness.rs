@@ -167,12 +167,7 @@ impl Server {
     }
 
     pub(crate) async fn dial_with(&self, config: quinn::ClientConfig) -> Result<Dialed, ConnectionError> {
-        let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback can be bound");
-        let connecting = endpoint
-            .connect_with(config, self.addr(), "everhold")
-            .expect("a good address");
-        let quic = soon(connecting).await?;
-        Ok(Dialed { quic, endpoint })
+        Dialed::dial(self.addr(), config).await
     }
 
     /// A connection whose control stream begins with these bytes.
@@ -311,6 +306,14 @@ pub(crate) struct Dialed {
 }
 
 impl Dialed {
+    /// Connects to `addr`.
+    pub(crate) async fn dial(addr: SocketAddr, config: quinn::ClientConfig) -> Result<Self, ConnectionError> {
+        let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback can be bound");
+        let connecting = endpoint.connect_with(config, addr, "everhold").expect("a good address");
+        let quic = soon(connecting).await?;
+        Ok(Self { quic, endpoint })
+    }
+
     /// Sends one input frame with this number.
     pub(crate) fn send_frame(&self, epoch: u32, seq: u32) {
         self.quic

@@ -1,12 +1,17 @@
 //! Who is let in, and what the others are told.
 
-use everhold::ingress::Login;
+use std::collections::HashMap;
+
+use everhold::ingress::{AttachToken, Login};
+use everhold::io::transport::ConnEvent;
 use everhold_protocol::limits::{HELLO_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::sign;
 use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId};
 
-use super::harness::{Server, Told, claims, hello};
+use tokio::sync::mpsc;
+
+use super::harness::{Dialed, Kind, Player, Server, Told, claims, config, hello, soon, until};
 
 /// Dials with this first message, expects this refusal, and that a player who was there before notices nothing.
 async fn refused(server: &Server, message: &ClientMessage, code: RefusalCode) {
@@ -128,7 +133,47 @@ async fn hello_that_is_said_in_single_bytes_is_understood() {
     player.exchange().await;
 }
 
+/// What a shard hears of one connection.
+fn heard(event: ConnEvent) -> (AttachToken, &'static str) {
+    match event {
+        ConnEvent::Hello { conn, .. } => (conn.token(), "hello"),
+        ConnEvent::Logout { conn } => (conn.token(), "logout"),
+        ConnEvent::Closed { token, .. } => (token, "closed"),
+    }
+}
+
+async fn shard_that_was_busy_hears_all_of_each_connection_in_order() {
+    let keys = Server::start();
+    let (events_in, mut events) = mpsc::channel(1);
+    let transport = Kind::bind(config(), &keys.keys, events_in).expect("loopback can be bound");
+    let counters = transport.counters();
+    let hello = encode_frame(&keys.hello()).expect("it fits");
+    let mut players = Vec::new();
+    for _ in 0..4 {
+        let dialed = Dialed::dial(transport.local_addr(), keys.client_config()).await;
+        players.push(Player::open(dialed.expect("the handshake succeeds"), &hello).await);
+    }
+    until(|| counters.hellos.count() == 4).await;
+    players.remove(0).say(&ClientMessage::Logout).await;
+    drop(players);
+    let mut told: HashMap<AttachToken, Vec<&str>> = HashMap::new();
+    while told.values().flatten().filter(|what| **what == "closed").count() < 4 {
+        let (token, what) = heard(soon(events.recv()).await.expect("the transport lives"));
+        told.entry(token).or_default().push(what);
+    }
+    assert_eq!(told.len(), 4);
+    for words in told.values() {
+        assert_eq!(
+            (words.first(), words.last()),
+            (Some(&"hello"), Some(&"closed")),
+            "{words:?}"
+        );
+    }
+    until(|| counters.connections.now() == 0).await;
+}
+
 on_both! {
+    shard_that_was_busy_hears_all_of_each_connection_in_order,
     good_ticket_is_told_to_the_shard_as_it_was_signed,
     resume_is_told_to_the_shard_as_it_was_said,
     two_connections_have_two_tokens,

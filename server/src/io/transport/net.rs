@@ -81,7 +81,11 @@ impl NetThreads {
                 .name(format!("net-{index}"))
                 .spawn(move || {
                     let _fatal = EndProcessOnPanic;
-                    thread.run();
+                    let done = thread.run();
+                    // The port is free when whoever waits hears of it.
+                    drop(thread);
+                    // It may have stopped waiting.
+                    let _gone = done.map(|done| done.send(()));
                 })
                 .map_err(listen_error)?;
         }
@@ -184,13 +188,13 @@ impl NetThread {
         })
     }
 
-    /// Turn after turn, until it is told to end.
-    fn run(&mut self) {
+    /// Turn after turn, until it is told to end. Who waits for that.
+    fn run(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             let is_busy = self.turn();
             self.wire.end_turn();
-            if self.has_stopped() {
-                return;
+            if let Some(stop) = self.take_finished_stop() {
+                return stop.done;
             }
             if is_busy {
                 std::thread::sleep(NAP);
@@ -443,19 +447,15 @@ impl NetThread {
         self.stopping = Some((stop, until));
     }
 
-    fn has_stopped(&mut self) -> bool {
-        let is_over = |until: Instant| self.links.live() == 0 || until <= Instant::now();
-        let Some((stop, _)) = self.stopping.take_if(|(_, until)| is_over(*until)) else {
-            return false;
-        };
-        if self.links.live() > 0 && stop.done.is_some() {
-            tracing::debug!("some peers have not acknowledged that the transport is closed");
+    /// The stop that is complete: every peer knows, or has had the time to.
+    fn take_finished_stop(&mut self) -> Option<Stop> {
+        let left = self.links.live();
+        let is_over = |until: Instant| left == 0 || until <= Instant::now();
+        let (stop, _) = self.stopping.take_if(|(_, until)| is_over(*until))?;
+        if left > 0 && stop.done.is_some() {
+            tracing::debug!(left, "some peers have not acknowledged that the transport is closed");
         }
-        if let Some(done) = stop.done {
-            // Whoever asked may have stopped waiting.
-            let _gone = done.send(());
-        }
-        true
+        Some(stop)
     }
 }
 

@@ -162,3 +162,66 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is left is whole before anything can panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: LinkKey = LinkKey { slot: 3, serial: 9 };
+
+    fn desk() -> (Desk, Trays) {
+        Desk::new(Arc::default()).expect("an eventfd")
+    }
+
+    fn posts(count: usize) -> Vec<Post> {
+        let post = |_| Post {
+            key: KEY,
+            bytes: Bytes::new(),
+        };
+        (0..count).map(post).collect()
+    }
+
+    fn rings(desk: &Desk) -> bool {
+        rustix::io::read(desk.bell(), &mut [0; 8]).is_ok()
+    }
+
+    #[test]
+    fn thread_does_not_lie_down_on_what_was_just_left() {
+        let (desk, trays) = desk();
+        assert!(desk.lie_down());
+        desk.get_up();
+        desk.send(posts(1));
+        assert!(!desk.lie_down());
+        assert_eq!(trays.posts.try_iter().count(), 1);
+        desk.call(KEY);
+        assert!(!desk.lie_down());
+        let mut callers = Vec::new();
+        assert!(desk.take_callers(&mut callers));
+        assert_eq!(callers, [KEY]);
+        assert!(!desk.take_callers(&mut callers), "nobody has called since");
+        assert!(desk.lie_down());
+    }
+
+    #[test]
+    fn bell_rings_once_and_only_for_a_thread_in_deep_sleep() {
+        let (desk, _trays) = desk();
+        desk.call(KEY);
+        assert!(!rings(&desk), "it is awake and looks by itself");
+        desk.take_callers(&mut Vec::new());
+        assert!(desk.lie_down());
+        desk.call(KEY);
+        desk.send(posts(1));
+        assert!(rings(&desk));
+        assert!(!rings(&desk));
+    }
+
+    #[test]
+    fn batches_for_a_thread_that_is_far_behind_are_dropped_and_counted() {
+        let (desk, trays) = desk();
+        for _ in 0..DATAGRAM_BATCHES_MAX + 2 {
+            desk.send(posts(5));
+        }
+        assert_eq!(trays.posts.len(), DATAGRAM_BATCHES_MAX);
+        assert_eq!(desk.counters.datagrams_overflow.count(), 10);
+    }
+}
