@@ -88,7 +88,7 @@ pub const RATE_EXCESS_S: u32 = 10;
 pub const DATAGRAMS_MALFORMED_MAX: u32 = 16;
 /// How long a closing connection waits for its last words to be acknowledged, ms.
 pub const CLOSE_MS_MAX: u64 = 500;
-/// What QUIC and TLS keep of a connection besides the buffers above, and the tasks that serve it, bytes: 30 to 50 KiB as measured.
+/// What QUIC and TLS keep of a connection besides the buffers above, bytes: 30 to 50 KiB as measured.
 const CONNECTION_STATE_BYTES: usize = 64 * 1024;
 /// What a peer that fills everything it may can make this side keep, bytes: both windows of the control stream and the message that is
 /// being put together, datagrams both ways, and messages that it does not read.

@@ -18,25 +18,26 @@ mod admit;
 pub(super) mod desk;
 mod link;
 mod slab;
+mod threads;
+mod traces;
 mod wire;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use everhold_protocol::RefusalCode;
 use quinn_proto::Endpoint;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
 use self::desk::{Desk, LinkKey, Post, Stop, Trays};
-use self::link::{Fate, Link, Traces, Turn};
+use self::link::{Fate, Link, Turn};
 use self::slab::Slab;
+pub(super) use self::threads::NetThreads;
+use self::traces::Traces;
 use self::wire::{Packet, Wire};
 use super::cid::ConnectionIds;
 use super::served::Served;
-use super::{TransportError, settings};
-use crate::io::keys::Keys;
 use crate::limits::CLOSE_MS_MAX;
 
 /// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than this.
@@ -47,91 +48,6 @@ const SWEEP: Duration = Duration::from_millis(20);
 const CHUNK: usize = 64;
 /// Batches that are taken off the socket before something else gets its turn.
 const RECEIVE_BATCHES_MAX: usize = 16;
-
-/// The threads of a transport. They end when they are told to at their desks.
-#[derive(Debug)]
-pub(super) struct NetThreads {
-    desks: Vec<Arc<Desk>>,
-    pub(super) local_addr: SocketAddr,
-}
-
-impl NetThreads {
-    /// Opens the sockets and starts a thread for each.
-    pub(super) fn start(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
-        let listen_error = |source| settings::listen_error(served.config.listen, source);
-        let server = Arc::new(settings::server(&served.config, keys)?);
-        let sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
-        let local_addr = sockets[0].local_addr().map_err(listen_error)?;
-        let mut desks = Vec::new();
-        let mut trays = Vec::new();
-        for _ in &sockets {
-            let (desk, tray) = Desk::new(Arc::clone(&served.counters)).map_err(listen_error)?;
-            desks.push(Arc::new(desk));
-            trays.push(tray);
-        }
-        for (index, (socket, tray)) in sockets.into_iter().zip(trays).enumerate() {
-            let index = u8::try_from(index).expect("fewer net threads than 256");
-            let ids = ConnectionIds::new(keys.connection_id_key(), index);
-            let config = Arc::new(settings::endpoint(keys, ids));
-            // Path MTU discovery is off.
-            let endpoint = Endpoint::new(config, Some(Arc::clone(&server)), false, None);
-            let thread = NetThread::new(index, ids, (&desks, tray), Arc::clone(served), endpoint, socket);
-            let mut thread = thread.map_err(listen_error)?;
-            std::thread::Builder::new()
-                .name(format!("net-{index}"))
-                .spawn(move || {
-                    let _fatal = EndProcessOnPanic;
-                    let done = thread.run();
-                    // The port is free when whoever waits hears of it.
-                    drop(thread);
-                    // It may have stopped waiting.
-                    let _gone = done.map(|done| done.send(()));
-                })
-                .map_err(listen_error)?;
-        }
-        Ok(Self { desks, local_addr })
-    }
-}
-
-impl NetThreads {
-    /// Closes every connection with `code`, and waits until the threads are over.
-    pub(super) async fn close(&mut self, code: RefusalCode) {
-        let waits: Vec<_> = self
-            .desks
-            .iter()
-            .map(|desk| {
-                let (done, wait) = oneshot::channel();
-                desk.stop(Stop { code, done: Some(done) });
-                wait
-            })
-            .collect();
-        for wait in waits {
-            // A thread that failed has ended the process.
-            let _done = wait.await;
-        }
-    }
-}
-
-impl Drop for NetThreads {
-    fn drop(&mut self) {
-        for desk in &self.desks {
-            let code = RefusalCode::Stopping;
-            desk.stop(Stop { code, done: None });
-        }
-    }
-}
-
-/// Without this thread the process would look alive, hold its zones, and serve nobody.
-struct EndProcessOnPanic;
-
-impl Drop for EndProcessOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("a net thread failed: this process ends, so that others adopt its zones");
-            std::process::abort();
-        }
-    }
-}
 
 /// See the module.
 struct NetThread {
@@ -146,6 +62,8 @@ struct NetThread {
     endpoint: Endpoint,
     links: Slab,
     urgent: Vec<LinkKey>,
+    /// Players with a control message to send: in the next turn, unless their datagram takes it along before.
+    soon: Vec<LinkKey>,
     stalled: Vec<LinkKey>,
     /// What shards have not heard of connections that QUIC has forgotten.
     traces: Vec<Traces>,
@@ -177,6 +95,7 @@ impl NetThread {
             endpoint,
             links: Slab::default(),
             urgent: Vec::new(),
+            soon: Vec::new(),
             stalled: Vec::new(),
             traces: Vec::new(),
             swept: Instant::now(),
@@ -206,13 +125,19 @@ impl NetThread {
 
     /// `true`: something happened, and more may soon.
     fn turn(&mut self) -> bool {
+        let soon = std::mem::take(&mut self.soon);
         let mut is_busy = self.receive();
         is_busy |= self.send_batches();
         is_busy |= self.answer_callers();
+        self.serve_soon(soon);
         self.serve_urgent();
         self.sweep();
         self.tell_shard();
-        is_busy || !self.urgent.is_empty() || !self.stalled.is_empty() || !self.traces.is_empty()
+        is_busy
+            || !self.soon.is_empty()
+            || !self.urgent.is_empty()
+            || !self.stalled.is_empty()
+            || !self.traces.is_empty()
     }
 
     /// Until a packet comes, somebody calls, or a sweep is due.
@@ -264,7 +189,13 @@ impl NetThread {
             let now = Instant::now();
             for key in callers.drain(..) {
                 self.with_link(key, now, Link::answer);
-                self.hurry(key);
+                let playing = self.links.get_mut(key).filter(|link| link.is_playing());
+                if let Some(link) = playing {
+                    link.has_to_send = true;
+                    self.soon.push(key);
+                } else {
+                    self.hurry(key);
+                }
             }
             if let Some(stop) = self.desk.take_stop() {
                 self.begin_stop(stop, now);
@@ -311,6 +242,7 @@ impl NetThread {
         if is_timed_out {
             return self.serve_shown(key, now);
         }
+        link.has_to_send = false;
         transmit(link, now, &mut self.wire, &mut self.outgoing);
         self.links.note_shown(key, now);
     }
@@ -333,6 +265,19 @@ impl NetThread {
         }
         // Serving one makes none urgent; a call that it makes is answered in the next turn.
         self.urgent = urgent;
+    }
+
+    /// Serves those who had a control message to send a turn ago, and still have.
+    fn serve_soon(&mut self, soon: Vec<LinkKey>) {
+        if soon.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for key in soon {
+            if self.links.get_mut(key).is_some_and(|link| link.has_to_send) {
+                self.serve(key, now);
+            }
+        }
     }
 
     fn sweep(&mut self) {
@@ -358,6 +303,7 @@ impl NetThread {
         }
         let fate = self.with_link(key, now, |link, turn| {
             link.is_urgent = false;
+            link.has_to_send = false;
             let fate = link.drive(turn);
             if fate == Fate::Lives {
                 link.check_deadline(turn);

@@ -6,7 +6,6 @@
 //!      └──────────────────┴──── lost, or late ─┴──────────────┴───────────────┴────────────────────────────────┘
 //! ```
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,16 +16,19 @@ use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use quinn_proto::{
     Connection, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
 };
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::desk::{Desk, LinkKey};
+use super::traces::Traces;
 use crate::io::transport::ConnEvent;
 use crate::io::transport::conn::{Carrier, Closing, Conn, Manner, Route, pass_on};
 use crate::io::transport::intake::{Intake, Refusal, Said};
 use crate::io::transport::served::{AddressPlace, Served, Slots};
 use crate::limits::CLOSE_MS_MAX;
 
-/// So long after a control message a connection is served at each packet: acknowledgements may let more of the stream out.
+/// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
+/// let the rest out.
+const TALK_BYTES: usize = 8 * 1024;
+/// So long after its last control message a connection counts as quiet.
 const TALK: Duration = Duration::from_millis(100);
 
 /// The moment at which links are driven, and with what.
@@ -68,39 +70,13 @@ enum Farewell {
     Said,
 }
 
-/// What the connection is counted in, and what its shard has not heard yet. It outlives the connection until the shard has.
-#[derive(Debug, Default)]
-pub(super) struct Traces {
-    slots: Option<Slots>,
-    place: Option<AddressPlace>,
-    /// At most two: `Hello` or `Logout`, and `Closed`.
-    untold: VecDeque<ConnEvent>,
-}
-
-impl Traces {
-    /// Tells the shard what it has room for. Whether something is left.
-    pub(super) fn tell(&mut self, served: &Served) -> bool {
-        while let Some(event) = self.untold.pop_front() {
-            match served.events.try_send(event) {
-                Ok(()) => {}
-                Err(TrySendError::Full(event)) => {
-                    self.untold.push_front(event);
-                    return true;
-                }
-                // A shard that no longer listens is stopping, and closes its transport itself.
-                Err(TrySendError::Closed(ConnEvent::Hello { conn, .. })) => conn.close(RefusalCode::Stopping, ""),
-                Err(TrySendError::Closed(_)) => {}
-            }
-        }
-        false
-    }
-}
-
 pub(super) struct Link {
     pub(super) key: LinkKey,
     pub(super) connection: Connection,
     /// In the list of links that are served at once.
     pub(super) is_urgent: bool,
+    /// Something was written, and nothing was sent since.
+    pub(super) has_to_send: bool,
     /// In the list of links whose shard has not heard all.
     pub(super) is_stalled: bool,
     stage: Stage,
@@ -115,7 +91,8 @@ pub(super) struct Link {
     is_readable: bool,
     /// What the stream has not taken of the frame that is being written.
     writing: Bytes,
-    talked: Option<Instant>,
+    /// When something was last written, and how much since it was quiet.
+    talked: Option<(Instant, usize)>,
 }
 
 impl Link {
@@ -131,6 +108,7 @@ impl Link {
             remote: connection.remote_address(),
             connection,
             is_urgent: false,
+            has_to_send: false,
             is_stalled: false,
             stage: Stage::Handshaking,
             login_deadline,
@@ -232,7 +210,9 @@ impl Link {
     /// Whether what it has to send cannot wait for its next datagram.
     pub(super) fn is_hasty(&self, now: Instant) -> bool {
         match self.stage {
-            Stage::Playing => self.talked.is_some_and(|talked| now.duration_since(talked) < TALK),
+            Stage::Playing => self
+                .talked
+                .is_some_and(|(at, bytes)| bytes > TALK_BYTES && now.duration_since(at) < TALK),
             _ => true,
         }
     }
@@ -354,7 +334,7 @@ impl Link {
                     self.traces.untold.push_back(ConnEvent::Logout { conn });
                     self.traces.tell(turn.served);
                 }
-                Ok(None) => match self.read_chunk(turn.now) {
+                Ok(None) => match self.read_chunk() {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err((code, detail)) => return conn.close(code, &detail),
@@ -365,17 +345,15 @@ impl Link {
     }
 
     /// Reads what has come on the stream; `false` if nothing has, an error if nothing will.
-    fn read_chunk(&mut self, now: Instant) -> Result<bool, Refusal> {
+    fn read_chunk(&mut self) -> Result<bool, Refusal> {
         let Some(id) = self.control else { return Ok(false) };
         let mut stream = self.connection.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else {
             return Err(self.intake.on_stream_end());
         };
         let read = chunks.next(CONTROL_BYTES_MAX);
-        if chunks.finalize().should_transmit() {
-            // The peer may be waiting for a larger window.
-            self.talked = Some(now);
-        }
+        // A larger window is announced with the next packet, a tick from now at most.
+        let _with_next_packet = chunks.finalize();
         match read {
             Ok(Some(chunk)) => {
                 self.intake.push(&chunk.bytes);
@@ -409,7 +387,7 @@ impl Link {
             if self.writing.is_empty() && !self.next_frame(id) {
                 return;
             }
-            self.talked = Some(turn.now);
+            self.note_talk(turn.now);
             let mut frame = [std::mem::take(&mut self.writing)];
             let written = self.connection.send_stream(id).write_chunks(&mut frame);
             [self.writing] = frame;
@@ -427,6 +405,12 @@ impl Link {
                 (Err(WriteError::ClosedStream), _) => return,
             }
         }
+    }
+
+    fn note_talk(&mut self, now: Instant) {
+        let before = self.talked.filter(|(at, _)| now.duration_since(*at) < TALK);
+        let bytes = before.map_or(0, |(_, bytes)| bytes);
+        self.talked = Some((now, bytes.saturating_add(self.writing.len())));
     }
 
     /// Takes the next thing to write; `false` if there is none.
