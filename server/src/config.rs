@@ -12,7 +12,9 @@ use toml::{Table, Value};
 use crate::durability::gate::Durability;
 use crate::ingress::address::AddressLimits;
 use crate::interest::Reach;
-use crate::limits::{ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, STRETCH_PERMILLE_MAX, ZONE_SESSIONS_MAX};
+use crate::limits::{
+    ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, NET_THREADS_MAX, STRETCH_PERMILLE_MAX, ZONE_SESSIONS_MAX,
+};
 use crate::ownership::lease::LeaseConfig;
 
 /// The defaults, which are also the documentation of every key.
@@ -41,6 +43,8 @@ pub struct Config {
     pub zones_max: usize,
     /// Connections it accepts at once.
     pub connections_max: usize,
+    /// Threads that carry them.
+    pub net_threads: usize,
     /// Whether a guardian stands by the server.
     pub guardian: bool,
     /// The world's file, if not the embedded one.
@@ -248,6 +252,12 @@ impl RawConfig {
                 1..=100_000,
                 "1 to 100,000",
             )? as usize,
+            net_threads: in_range(
+                "shard.net_threads",
+                raw.shard.net_threads,
+                1..=NET_THREADS_MAX as u64,
+                "1 to 64",
+            )? as usize,
             guardian: raw.shard.guardian,
             rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
             seed: raw.world.seed,
@@ -373,6 +383,7 @@ struct ShardSection {
     zones: Vec<ZoneName>,
     zones_max: u64,
     connections_max: u64,
+    net_threads: u64,
     guardian: bool,
 }
 

@@ -64,6 +64,18 @@ pub const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
 pub const DATAGRAM_SEND_BYTES: usize = 8 * 1024;
 /// Buffers of the UDP socket, each way, bytes: a whole tick's burst to some thousands of players.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// How long one send waits for room in a full socket buffer, once a turn, ms: a card of 1 Gbit/s empties a tenth of it in so long.
+pub const SEND_WAIT_MS_MAX: u64 = 4;
+/// Threads that carry connections, unless configured: one of today's cores serves what [`CONNECTIONS_MAX`] allows.
+pub const NET_THREADS: usize = 1;
+/// Threads that carry connections, at most. A connection id has eight bits for them.
+pub const NET_THREADS_MAX: usize = 64;
+/// Batches of datagrams that wait for a net thread: eight ticks of eight zones. Beyond it whole batches are dropped; the next supersede them.
+pub const DATAGRAM_BATCHES_MAX: usize = 64;
+/// Packets that wait for the net thread that owns their connection: only players who have just moved to another network send them.
+pub const FORWARDED_PACKETS_MAX: usize = 1_024;
+/// Bytes that a connection may always have in flight, whatever was lost: ten packets, as at its beginning (RFC 9002, 7.2).
+pub const WINDOW_BYTES_MIN: u64 = 12_000;
 /// Control messages that wait for a slow reader: a whole outbox after a resume, twice.
 pub const CONTROL_QUEUE_MESSAGES_MAX: usize = 2 * OUTBOX_EVENTS_MAX + 64;
 /// Bytes of control messages that wait for a slow reader.
@@ -76,7 +88,7 @@ pub const RATE_EXCESS_S: u32 = 10;
 pub const DATAGRAMS_MALFORMED_MAX: u32 = 16;
 /// How long a closing connection waits for its last words to be acknowledged, ms.
 pub const CLOSE_MS_MAX: u64 = 500;
-/// What QUIC and TLS keep of a connection besides the buffers above, and the tasks that serve it, bytes: 30 to 50 KiB as measured.
+/// What QUIC and TLS keep of a connection besides the buffers above, bytes: 30 to 50 KiB as measured.
 const CONNECTION_STATE_BYTES: usize = 64 * 1024;
 /// What a peer that fills everything it may can make this side keep, bytes: both windows of the control stream and the message that is
 /// being put together, datagrams both ways, and messages that it does not read.
@@ -100,6 +112,7 @@ pub const CONN_EVENTS_MAX: usize = 4_096;
 const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
 const _: () = assert!(ADDRESS_CONNECTIONS_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(CONNECTION_BYTES_MAX <= 512 * 1024, "what one connection may cost");
+const _: () = assert!(NET_THREADS_MAX <= 256, "a connection id has one byte for the thread");
 const _: () = assert!(TICKET_MEMORY_SLACK_S > everhold_protocol::limits::TICKET_SKEW_S);
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);

@@ -351,6 +351,7 @@ fn transport_config(config: &Config) -> TransportConfig {
         },
         address: config.address,
         login_deadline: config.login_deadline,
+        net_threads: config.net_threads,
         ..TransportConfig::new(config.listen, config.tick_hz)
     }
 }

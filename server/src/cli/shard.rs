@@ -41,6 +41,9 @@ pub struct ShardArguments {
     /// Directory of the development keys.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
+    /// Threads that carry connections.
+    #[arg(long, value_name = "N")]
+    net_threads: Option<usize>,
     /// A TOML file with any of the configuration's keys.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -155,6 +158,7 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
             ("store", "url", arguments.store.clone()),
             ("store", "namespace", arguments.namespace.clone()),
             ("shard", "keys", arguments.keys.as_ref().map(path)),
+            ("shard", "net_threads", arguments.net_threads.map(|n| n.to_string())),
             ("shard", "guardian", arguments.no_guardian.then(|| "false".to_owned())),
             ("durability", "level", arguments.durability.map(|d| d.to_string())),
         ];

@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn_proto::crypto::HandshakeTokenKey;
+use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use quinn_proto::{ClientConfig, EndpointConfig, TransportConfig};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
@@ -82,7 +83,7 @@ pub enum KeysError {
     Tls(#[from] rustls::Error),
     /// The cipher suite that QUIC starts with is missing.
     #[error("no initial cipher suite: {0}")]
-    Cipher(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    Cipher(#[from] NoInitialCipherSuite),
 }
 
 /// The keys of a world.
@@ -168,21 +169,23 @@ impl Keys {
         Ok(Arc::new(QuicServerConfig::try_from(tls)?))
     }
 
-    /// What QUIC shares between shards and restarts: the key of stateless resets, and a generator whose connection ids all of them
-    /// recognize, so that garbage is thrown away at the price of a hash.
+    /// What QUIC shares between shards and restarts: the key of stateless resets.
     #[must_use]
-    pub fn endpoint_config(&self) -> quinn::EndpointConfig {
+    pub fn endpoint_config(&self) -> EndpointConfig {
         let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.derive("everhold 1 stateless reset key"));
-        let cid_seed = self.derive("everhold 1 connection id key");
-        let cid_key = u64::from_le_bytes(std::array::from_fn(|i| cid_seed[i]));
-        let mut config = quinn::EndpointConfig::new(Arc::new(reset_key));
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
-        config
+        EndpointConfig::new(Arc::new(reset_key))
+    }
+
+    /// The key by which all of them recognize a connection id, so that garbage is thrown away at the price of a hash.
+    #[must_use]
+    pub fn connection_id_key(&self) -> u64 {
+        let seed = self.derive("everhold 1 connection id key");
+        u64::from_le_bytes(std::array::from_fn(|i| seed[i]))
     }
 
     /// The key of retry and address tokens, the same on every shard.
     #[must_use]
-    pub fn token_key(&self) -> Arc<dyn quinn::crypto::HandshakeTokenKey> {
+    pub fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
         let secret = self.derive("everhold 1 address token key");
         Arc::new(ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, &[]).extract(&secret))
     }
@@ -195,7 +198,7 @@ impl Keys {
 /// A client's side that trusts exactly this certificate. Connect with one of [`SERVER_NAMES`].
 ///
 /// It keeps its connections alive: a parked client may have nothing to say for longer than the server's idle time-out.
-pub fn client_config(certificate: &CertificateDer<'_>) -> Result<quinn::ClientConfig, KeysError> {
+pub fn client_config(certificate: &CertificateDer<'_>) -> Result<ClientConfig, KeysError> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone().into_owned())?;
     let mut tls = rustls::ClientConfig::builder_with_provider(crypto_provider())
@@ -203,8 +206,8 @@ pub fn client_config(certificate: &CertificateDer<'_>) -> Result<quinn::ClientCo
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![everhold_protocol::ALPN.to_vec()];
-    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    let mut transport = quinn::TransportConfig::default();
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut transport = TransportConfig::default();
     transport
         .mtu_discovery_config(None)
         .keep_alive_interval(Some(std::time::Duration::from_secs(3)));

@@ -1,42 +1,50 @@
 //! The transport speaks QUIC with players. It verifies who they are and carries their bytes; it knows no zone and no game.
 //!
-//! One endpoint per process. Each connection has a task that reads (the handshake and `Hello` first, under one deadline, then datagrams
-//! and control messages) and one that writes the control stream; snapshots go out on the caller's thread, straight into QUIC.
+//! Net threads carry the connections, each its own on a socket of its own. The rest of the process leaves at a thread's desk what it wants
+//! of a connection, and a tick's datagrams in one batch; what players send goes from the thread straight into their zone's inbox.
 //!
 //! ```text
-//!            Hello, Logout, Closed                 InboxEntry::Frame
-//!  client ──► reader task ──► events (the shard) ──► bind(route) ──► the zone's inbox
-//!  client ◄── writer task ◄── Conn::send_control      client ◄── Conn::send_datagram
+//!            Hello, Logout, Closed                InboxEntry::Frame
+//!  client ──► net thread ──► events (the shard) ──► bind(route) ──► the zone's inbox
+//!  client ◄── net thread ◄── desk ◄── Conn::send_control, Conn::close
+//!                             └◄── DatagramBatch::send, once a tick
 //! ```
 //!
 //! What a peer may fill has a bound in [`crate::limits`], and what a peer did wrong is counted in [`TransportCounters`], logged at
 //! `debug`, and told with a [`RefusalCode`]; no other peer notices.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_protocol::{RefusalCode, SessionId};
-use quinn::VarInt;
+use quinn_proto::VarIntBoundsExceeded;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
+use self::net::NetThreads;
+use self::served::Served;
 use super::keys::{Keys, KeysError};
-use crate::ingress::address::{AddressLimits, Addresses};
+use crate::ingress::address::AddressLimits;
 use crate::ingress::{AttachToken, Login};
 use crate::limits::{
-    CLOSE_MS_MAX, CONTROL_MESSAGES_PER_S, IDLE_MS_MAX, LOGIN_MS_MAX, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
+    CONTROL_MESSAGES_PER_S, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
 };
 
-mod accept;
 mod admission;
+mod batch;
+mod cid;
+mod congestion;
 mod conn;
 mod counters;
-mod endpoint;
-mod reader;
-mod writer;
+mod intake;
+mod net;
+#[cfg(feature = "testing")]
+mod reference;
+mod served;
+mod settings;
 
 pub use admission::AdmissionLimits;
+pub use batch::DatagramBatch;
 pub use conn::{Conn, Route};
 pub use counters::{Counter, Gauge, TransportCounters};
 
@@ -59,8 +67,10 @@ pub struct TransportConfig {
     pub control_messages_per_s: u32,
     /// Seconds of excess, at twice the allowed rate, after which a client is closed.
     pub rate_excess_s: u32,
-    /// Buffers of the UDP socket, bytes each way.
+    /// Buffers of a UDP socket, bytes each way.
     pub socket_buffer_bytes: usize,
+    /// Threads that carry connections, each with a socket of its own.
+    pub net_threads: usize,
 }
 
 impl TransportConfig {
@@ -77,6 +87,7 @@ impl TransportConfig {
             control_messages_per_s: CONTROL_MESSAGES_PER_S,
             rate_excess_s: RATE_EXCESS_S,
             socket_buffer_bytes: SOCKET_BUFFER_BYTES,
+            net_threads: NET_THREADS,
         }
     }
 }
@@ -97,9 +108,10 @@ pub enum TransportError {
     Keys(#[from] KeysError),
     /// A duration is beyond what QUIC can say.
     #[error("the idle time-out is too long: {0}")]
-    IdleTimeout(#[from] quinn::VarIntBoundsExceeded),
-    /// Called outside an asynchronous runtime.
-    #[error("a transport needs a runtime: {0}")]
+    IdleTimeout(#[from] VarIntBoundsExceeded),
+    /// The reference transport was bound outside an asynchronous runtime.
+    #[cfg(feature = "testing")]
+    #[error("a transport of tasks needs a runtime: {0}")]
     Runtime(#[from] tokio::runtime::TryCurrentError),
 }
 
@@ -127,73 +139,72 @@ pub enum ConnEvent {
     },
 }
 
-/// A bound endpoint with its accept loop. Dropping it closes every connection at once.
+/// A bound transport. Dropping it closes every connection at once.
 #[derive(Debug)]
 pub struct Transport {
-    endpoint: quinn::Endpoint,
-    local_addr: SocketAddr,
-    stopping: Arc<Mutex<Option<RefusalCode>>>,
-    counters: Arc<TransportCounters>,
-    accept_task: JoinHandle<()>,
+    served: Arc<Served>,
+    below: Below,
+}
+
+/// Who carries the connections.
+#[derive(Debug)]
+enum Below {
+    Net(NetThreads),
+    #[cfg(feature = "testing")]
+    Reference(reference::Reference),
 }
 
 impl Transport {
-    /// Listens, and serves connections on the current runtime. What they say comes out of `events`; when that is full, each connection
+    /// Listens, and serves connections on threads of its own. What they say comes out of `events`; when that is full, each connection
     /// waits for itself.
     pub fn bind(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Result<Self, TransportError> {
-        let runtime = tokio::runtime::Handle::try_current()?;
-        let (endpoint, local_addr) = endpoint::open(&config, keys)?;
-        let counters = Arc::new(TransportCounters::default());
-        let stopping = Arc::new(Mutex::new(None));
-        let served = reader::Served {
-            addresses: Mutex::new(Addresses::new(config.address)),
-            config,
-            ticket_key: *keys.ticket_verifying_key(),
-            events,
-            counters: counters.clone(),
-            started: tokio::time::Instant::now(),
-        };
-        let accept_task = runtime.spawn(accept::accept(endpoint.clone(), Arc::new(served), stopping.clone()));
-        Ok(Self {
-            endpoint,
-            local_addr,
-            stopping,
-            counters,
-            accept_task,
-        })
+        settings::warn_of_memory(&config);
+        let served = Arc::new(Served::new(config, keys, events));
+        let below = Below::Net(NetThreads::start(&served, keys)?);
+        Ok(Self { served, below })
+    }
+
+    /// The same on stock quinn and the current runtime, with two tasks for each connection: what net threads are compared with.
+    #[cfg(feature = "testing")]
+    pub fn bind_reference(
+        config: TransportConfig,
+        keys: &Keys,
+        events: mpsc::Sender<ConnEvent>,
+    ) -> Result<Self, TransportError> {
+        settings::warn_of_memory(&config);
+        let served = Arc::new(Served::new(config, keys, events));
+        let below = Below::Reference(reference::Reference::start(&served, keys)?);
+        Ok(Self { served, below })
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        match &self.below {
+            Below::Net(net) => net.local_addr,
+            #[cfg(feature = "testing")]
+            Below::Reference(reference) => reference.local_addr,
+        }
     }
 
     /// From now on every newcomer is told `code`; those who are here stay.
     pub fn stop_accepting(&self, code: RefusalCode) {
-        *self.stopping.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+        self.served.stop_accepting(code);
     }
 
     /// Closes every connection with `code` and waits, not for long, until the peers know.
-    pub async fn close(self, code: RefusalCode) {
+    pub async fn close(mut self, code: RefusalCode) {
         self.stop_accepting(code);
-        self.endpoint.close(VarInt::from_u32(code.code()), b"");
-        let idle = tokio::time::timeout(Duration::from_millis(CLOSE_MS_MAX), self.endpoint.wait_idle()).await;
-        if idle.is_err() {
-            tracing::debug!("some peers have not acknowledged that the transport is closed");
+        match &mut self.below {
+            Below::Net(net) => net.close(code).await,
+            #[cfg(feature = "testing")]
+            Below::Reference(reference) => reference.close(code).await,
         }
     }
 
     /// What it counts.
     #[must_use]
     pub fn counters(&self) -> Arc<TransportCounters> {
-        self.counters.clone()
-    }
-}
-
-impl Drop for Transport {
-    fn drop(&mut self) {
-        self.accept_task.abort();
-        self.endpoint.close(VarInt::from_u32(RefusalCode::Stopping.code()), b"");
+        Arc::clone(&self.served.counters)
     }
 }

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use everhold::io::transport::{Transport, TransportConfig};
+use everhold::io::transport::TransportConfig;
 use everhold_protocol::{RefusalCode, ServerMessage};
 use quinn::{ConnectionError, Endpoint};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::harness::{Server, Told, config, soon};
+use super::harness::{Kind, Server, Told, config, soon, until};
 
-#[tokio::test]
 async fn closed_client_hears_all_that_was_queued_and_then_the_reason() {
     let mut server = Server::start();
     let mut player = server.player().await;
@@ -31,7 +31,6 @@ async fn closed_client_hears_all_that_was_queued_and_then_the_reason() {
     assert!(matches!(server.next_told().await, Told::Closed(token, Some(_)) if token == conn.token()));
 }
 
-#[tokio::test]
 async fn first_reason_is_the_one_that_counts() {
     let mut server = Server::start();
     let mut player = server.player().await;
@@ -42,7 +41,6 @@ async fn first_reason_is_the_one_that_counts() {
     assert_eq!(server.counters.closed(RefusalCode::Internal).count(), 0);
 }
 
-#[tokio::test]
 async fn superseded_client_is_told_so_in_its_own_message() {
     let mut server = Server::start();
     let mut player = server.player().await;
@@ -51,7 +49,6 @@ async fn superseded_client_is_told_so_in_its_own_message() {
     assert_eq!(player.dialed.close_code().await, RefusalCode::Superseded);
 }
 
-#[tokio::test]
 async fn goodbye_is_no_refusal() {
     let mut server = Server::start();
     let mut player = server.player().await;
@@ -60,7 +57,6 @@ async fn goodbye_is_no_refusal() {
     assert_eq!(player.dialed.close_code().await, RefusalCode::Bye);
 }
 
-#[tokio::test]
 async fn client_that_ends_its_control_stream_is_sent_after_it() {
     let mut server = Server::start();
     let mut player = server.player().await;
@@ -70,7 +66,6 @@ async fn client_that_ends_its_control_stream_is_sent_after_it() {
     assert!(matches!(server.next_told().await, Told::Closed(..)));
 }
 
-#[tokio::test]
 async fn closed_transport_tells_every_client() {
     let server = Server::start();
     let (one, two) = (server.player().await, server.player().await);
@@ -79,15 +74,25 @@ async fn closed_transport_tells_every_client() {
     assert_eq!(two.dialed.close_code().await, RefusalCode::Stopping);
 }
 
-#[tokio::test]
 async fn address_in_use_is_named_in_the_error() {
     let server = Server::start();
     let taken = TransportConfig {
         listen: server.addr(),
         ..config()
     };
-    let error = Transport::bind(taken, &server.keys, mpsc::channel(1).0).expect_err("the port is taken");
+    let error = Kind::bind(taken, &server.keys, mpsc::channel(1).0).expect_err("the port is taken");
     assert!(error.to_string().contains(&server.addr().to_string()), "{error}");
+}
+
+async fn player_who_falls_silent_is_given_up() {
+    let mut server = Server::with(TransportConfig {
+        idle_timeout: Duration::from_millis(300),
+        ..config()
+    });
+    let _player = server.player().await;
+    let conn = server.next_conn().await;
+    assert!(matches!(server.next_told().await, Told::Closed(token, Some(_)) if token == conn.token()));
+    until(|| server.counters.connections.now() == 0).await;
 }
 
 /// Passes on what comes, both ways, between one client and the server that `back` is connected to.
@@ -110,11 +115,10 @@ async fn relay(front: UdpSocket, back: Arc<UdpSocket>) -> std::io::Result<()> {
 }
 
 /// A shard that was killed says nothing; whoever takes its address makes its clients notice at once.
-#[tokio::test]
 async fn client_of_a_silent_shard_learns_from_its_successor_that_the_connection_is_gone() {
     let first = Server::start();
     let (events, _kept) = mpsc::channel(1);
-    let second = Transport::bind(config(), &first.keys, events).expect("loopback can be bound");
+    let second = Kind::bind(config(), &first.keys, events).expect("loopback can be bound");
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let front = UdpSocket::bind(loopback).await.expect("loopback can be bound");
     let front_addr = front.local_addr().expect("it is bound");
@@ -127,4 +131,16 @@ async fn client_of_a_silent_shard_learns_from_its_successor_that_the_connection_
     back.connect(second.local_addr()).await.expect("a good address");
     client.send_datagram(vec![0; 100].into()).expect("it does not know yet");
     assert_eq!(soon(client.closed()).await, ConnectionError::Reset);
+}
+
+on_both! {
+    player_who_falls_silent_is_given_up,
+    closed_client_hears_all_that_was_queued_and_then_the_reason,
+    first_reason_is_the_one_that_counts,
+    superseded_client_is_told_so_in_its_own_message,
+    goodbye_is_no_refusal,
+    client_that_ends_its_control_stream_is_sent_after_it,
+    closed_transport_tells_every_client,
+    address_in_use_is_named_in_the_error,
+    client_of_a_silent_shard_learns_from_its_successor_that_the_connection_is_gone,
 }

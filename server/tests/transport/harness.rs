@@ -1,5 +1,6 @@
 //! A server whose zone echoes, and players to talk to it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use everhold::ingress::{AttachToken, InboxEntry, Login};
 use everhold::io::keys::{self, Keys};
-use everhold::io::transport::{Conn, ConnEvent, Route, Transport, TransportConfig, TransportCounters};
+use everhold::io::transport::{
+    Conn, ConnEvent, DatagramBatch, Route, Transport, TransportConfig, TransportCounters, TransportError,
+};
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::ticket::{self, TicketClaims};
@@ -19,6 +22,52 @@ use everhold_protocol::{
 };
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::sync::mpsc;
+
+/// Which transport a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    NetThreads,
+    Reference,
+}
+
+thread_local! {
+    /// Each test has a thread of its own.
+    static KIND: Cell<Option<Kind>> = const { Cell::new(None) };
+}
+
+impl Kind {
+    /// Runs a test on this transport.
+    pub(crate) async fn run(self, test: impl Future<Output = ()>) {
+        KIND.set(Some(self));
+        test.await;
+    }
+
+    /// Binds the transport that the running test is to have.
+    pub(crate) fn bind(
+        config: TransportConfig,
+        keys: &Keys,
+        events: mpsc::Sender<ConnEvent>,
+    ) -> Result<Transport, TransportError> {
+        match KIND.get().expect("the test is listed in `on_both!`") {
+            Self::NetThreads => Transport::bind(config, keys, events),
+            Self::Reference => Transport::bind_reference(config, keys, events),
+        }
+    }
+}
+
+/// Makes two tests of each function: one on net threads, one on the reference.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod on_net_threads {
+            use $crate::transport::harness::Kind;
+            $(#[tokio::test] async fn $test() { Kind::NetThreads.run(super::$test()).await })*
+        }
+        mod on_reference {
+            use $crate::transport::harness::Kind;
+            $(#[tokio::test] async fn $test() { Kind::Reference.run(super::$test()).await })*
+        }
+    };
+}
 
 /// The epoch that the echoing zone runs under.
 pub(crate) const EPOCH: u32 = 7;
@@ -84,7 +133,7 @@ impl Server {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let keys = Arc::new(Keys::load_or_create(dir.path()).expect("keys are made"));
         let (events_tx, events_rx) = mpsc::channel(64);
-        let transport = Transport::bind(config, &keys, events_tx).expect("loopback can be bound");
+        let transport = Kind::bind(config, &keys, events_tx).expect("loopback can be bound");
         let (told_tx, told) = mpsc::unbounded_channel();
         let (inbox_tx, inbox_rx) = crossbeam::channel::bounded(1_024);
         let conns = Conns::default();
@@ -118,15 +167,7 @@ impl Server {
     }
 
     pub(crate) async fn dial_with(&self, config: quinn::ClientConfig) -> Result<Dialed, ConnectionError> {
-        let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback can be bound");
-        let connecting = endpoint
-            .connect_with(config, self.addr(), "everhold")
-            .expect("a good address");
-        let quic = soon(connecting).await?;
-        Ok(Dialed {
-            quic,
-            _endpoint: endpoint,
-        })
+        Dialed::dial(self.addr(), config).await
     }
 
     /// A connection whose control stream begins with these bytes.
@@ -246,18 +287,33 @@ fn echo(inbox: &crossbeam::channel::Receiver<InboxEntry>, conns: &Conns) {
         assert_eq!(session, session_of(token));
         let conn = conns.lock().expect("no panic").get(&token).cloned();
         if let (Some(conn), Some(first)) = (conn, frame.intents.first()) {
-            conn.send_datagram(Bytes::copy_from_slice(&first.seq.to_le_bytes()));
+            send(&conn, Bytes::copy_from_slice(&first.seq.to_le_bytes()));
         }
     }
+}
+
+/// Sends one datagram.
+pub(crate) fn send(conn: &Conn, bytes: Bytes) {
+    let mut batch = DatagramBatch::with_capacity(1);
+    batch.push(conn, bytes);
+    batch.send();
 }
 
 /// A connection that the client opened.
 pub(crate) struct Dialed {
     pub(crate) quic: quinn::Connection,
-    _endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
 }
 
 impl Dialed {
+    /// Connects to `addr`.
+    pub(crate) async fn dial(addr: SocketAddr, config: quinn::ClientConfig) -> Result<Self, ConnectionError> {
+        let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback can be bound");
+        let connecting = endpoint.connect_with(config, addr, "everhold").expect("a good address");
+        let quic = soon(connecting).await?;
+        Ok(Self { quic, endpoint })
+    }
+
     /// Sends one input frame with this number.
     pub(crate) fn send_frame(&self, epoch: u32, seq: u32) {
         self.quic

@@ -20,7 +20,6 @@ fn impatient() -> Server {
     })
 }
 
-#[tokio::test]
 async fn client_that_opens_no_stream_runs_into_the_login_deadline() {
     let server = impatient();
     let mut bystander = server.bystander().await;
@@ -29,7 +28,6 @@ async fn client_that_opens_no_stream_runs_into_the_login_deadline() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn client_that_drips_its_hello_runs_into_the_login_deadline() {
     let server = impatient();
     let mut bystander = server.bystander().await;
@@ -49,7 +47,6 @@ async fn relay_first_packet(relay: UdpSocket, to: SocketAddr) -> UdpSocket {
     soon(relayed).await.expect("no panic")
 }
 
-#[tokio::test]
 async fn handshake_that_stops_half_way_runs_into_the_login_deadline() {
     let server = impatient();
     let mut bystander = server.bystander().await;
@@ -65,7 +62,6 @@ async fn handshake_that_stops_half_way_runs_into_the_login_deadline() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn second_hello_is_refused() {
     let server = Server::start();
     let (mut bystander, mut player) = (server.bystander().await, server.player().await);
@@ -74,7 +70,6 @@ async fn second_hello_is_refused() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn oversized_control_message_is_refused_before_it_is_read() {
     let mut server = Server::start();
     let (mut bystander, mut player) = (server.bystander().await, server.player().await);
@@ -85,7 +80,6 @@ async fn oversized_control_message_is_refused_before_it_is_read() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn garbage_after_hello_is_refused() {
     let server = Server::start();
     let (mut bystander, mut player) = (server.bystander().await, server.player().await);
@@ -94,7 +88,6 @@ async fn garbage_after_hello_is_refused() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn few_garbage_datagrams_are_forgiven() {
     let server = Server::start();
     let mut player = server.player().await;
@@ -109,7 +102,6 @@ async fn few_garbage_datagrams_are_forgiven() {
     player.exchange().await;
 }
 
-#[tokio::test]
 async fn many_garbage_datagrams_end_the_connection() {
     let server = Server::start();
     let (mut bystander, mut player) = (server.bystander().await, server.player().await);
@@ -142,7 +134,6 @@ fn other_alpn(server: &Server) -> quinn::ClientConfig {
     ))
 }
 
-#[tokio::test]
 async fn unknown_alpn_does_not_get_past_the_handshake() {
     let server = Server::start();
     let mut bystander = server.bystander().await;
@@ -153,7 +144,6 @@ async fn unknown_alpn_does_not_get_past_the_handshake() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn client_without_datagrams_is_refused() {
     let server = Server::start();
     let mut bystander = server.bystander().await;
@@ -166,7 +156,6 @@ async fn client_without_datagrams_is_refused() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn only_one_stream_can_be_opened() {
     let server = Server::start();
     let mut player = server.player().await;
@@ -177,7 +166,6 @@ async fn only_one_stream_can_be_opened() {
     player.exchange().await;
 }
 
-#[tokio::test]
 async fn flood_of_raw_garbage_leaves_players_working() {
     let server = Server::start();
     let mut bystander = server.bystander().await;
@@ -196,4 +184,19 @@ async fn flood_of_raw_garbage_leaves_players_working() {
     let mut newcomer = server.player().await;
     newcomer.exchange().await;
     assert_eq!(server.counters.hellos.count(), 2);
+}
+
+on_both! {
+    client_that_opens_no_stream_runs_into_the_login_deadline,
+    client_that_drips_its_hello_runs_into_the_login_deadline,
+    handshake_that_stops_half_way_runs_into_the_login_deadline,
+    second_hello_is_refused,
+    oversized_control_message_is_refused_before_it_is_read,
+    garbage_after_hello_is_refused,
+    few_garbage_datagrams_are_forgiven,
+    many_garbage_datagrams_end_the_connection,
+    unknown_alpn_does_not_get_past_the_handshake,
+    client_without_datagrams_is_refused,
+    only_one_stream_can_be_opened,
+    flood_of_raw_garbage_leaves_players_working,
 }

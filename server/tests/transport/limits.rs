@@ -13,7 +13,6 @@ fn admitting(admission: AdmissionLimits) -> Server {
     Server::with(TransportConfig { admission, ..config() })
 }
 
-#[tokio::test]
 async fn newcomer_to_a_full_server_is_told_so_and_may_come_back() {
     let mut server = admitting(AdmissionLimits {
         connections_max: 2,
@@ -32,7 +31,6 @@ async fn newcomer_to_a_full_server_is_told_so_and_may_come_back() {
     server.player().await.exchange().await;
 }
 
-#[tokio::test]
 async fn newcomer_to_a_stopping_server_is_told_so_and_the_others_stay() {
     let server = Server::start();
     let mut bystander = server.bystander().await;
@@ -45,7 +43,6 @@ async fn newcomer_to_a_stopping_server_is_told_so_and_the_others_stay() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn stranger_in_a_crowd_comes_in_after_a_retry() {
     let server = admitting(AdmissionLimits {
         half_open_unvalidated_max: 0,
@@ -67,7 +64,6 @@ fn limiting(address: AddressLimits) -> Server {
     })
 }
 
-#[tokio::test]
 async fn address_that_asks_often_must_prove_itself_and_is_refused_in_the_end() {
     let server = limiting(AddressLimits {
         attempts_per_s: 1,
@@ -91,7 +87,6 @@ async fn address_that_asks_often_must_prove_itself_and_is_refused_in_the_end() {
     second.exchange().await;
 }
 
-#[tokio::test]
 async fn address_with_all_its_connections_gets_another_when_one_ends() {
     let server = limiting(AddressLimits {
         connections_max: 1,
@@ -104,7 +99,6 @@ async fn address_with_all_its_connections_gets_another_when_one_ends() {
     server.bystander().await.exchange().await;
 }
 
-#[tokio::test]
 async fn connection_that_was_turned_away_gives_no_place_back() {
     let server = limiting(AddressLimits {
         connections_max: 1,
@@ -117,7 +111,6 @@ async fn connection_that_was_turned_away_gives_no_place_back() {
     drop(both);
 }
 
-#[tokio::test]
 async fn nobody_comes_in_when_too_many_are_half_open() {
     let none = AdmissionLimits {
         half_open_max: 0,
@@ -133,7 +126,6 @@ async fn nobody_comes_in_when_too_many_are_half_open() {
     assert_eq!(server.counters.connections.now(), 0);
 }
 
-#[tokio::test]
 async fn burst_of_datagrams_is_cut_and_forgiven() {
     let server = Server::start();
     let mut player = server.player().await;
@@ -145,7 +137,6 @@ async fn burst_of_datagrams_is_cut_and_forgiven() {
     player.exchange().await;
 }
 
-#[tokio::test]
 async fn lasting_flood_of_datagrams_ends_the_connection() {
     let server = Server::with(TransportConfig {
         rate_excess_s: 1,
@@ -160,7 +151,6 @@ async fn lasting_flood_of_datagrams_ends_the_connection() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn lasting_flood_of_control_messages_ends_the_connection() {
     let server = Server::with(TransportConfig {
         rate_excess_s: 1,
@@ -175,7 +165,6 @@ async fn lasting_flood_of_control_messages_ends_the_connection() {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn reader_that_is_too_slow_is_closed_and_others_are_not() {
     let mut server = Server::start();
     let mut bystander = server.bystander().await;
@@ -198,4 +187,18 @@ async fn reader_that_is_too_slow_is_closed_and_others_are_not() {
     assert_eq!(slow.dialed.close_code().await, RefusalCode::RateExceeded);
     assert_eq!(server.counters.control_overflow.count(), 1);
     bystander.exchange().await;
+}
+
+on_both! {
+    newcomer_to_a_full_server_is_told_so_and_may_come_back,
+    newcomer_to_a_stopping_server_is_told_so_and_the_others_stay,
+    stranger_in_a_crowd_comes_in_after_a_retry,
+    address_that_asks_often_must_prove_itself_and_is_refused_in_the_end,
+    address_with_all_its_connections_gets_another_when_one_ends,
+    connection_that_was_turned_away_gives_no_place_back,
+    nobody_comes_in_when_too_many_are_half_open,
+    burst_of_datagrams_is_cut_and_forgiven,
+    lasting_flood_of_datagrams_ends_the_connection,
+    lasting_flood_of_control_messages_ends_the_connection,
+    reader_that_is_too_slow_is_closed_and_others_are_not,
 }

@@ -1,12 +1,17 @@
 //! Who is let in, and what the others are told.
 
-use everhold::ingress::Login;
+use std::collections::HashMap;
+
+use everhold::ingress::{AttachToken, Login};
+use everhold::io::transport::ConnEvent;
 use everhold_protocol::limits::{HELLO_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::sign;
 use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId};
 
-use super::harness::{Server, Told, claims, hello};
+use tokio::sync::mpsc;
+
+use super::harness::{Dialed, Kind, Player, Server, Told, claims, config, hello, soon, until};
 
 /// Dials with this first message, expects this refusal, and that a player who was there before notices nothing.
 async fn refused(server: &Server, message: &ClientMessage, code: RefusalCode) {
@@ -21,7 +26,6 @@ async fn refused_bytes(server: &Server, bytes: &[u8], code: RefusalCode) {
     bystander.exchange().await;
 }
 
-#[tokio::test]
 async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
     let mut server = Server::start();
     let claims = claims(30);
@@ -62,7 +66,6 @@ fn resume() -> (Credential, Login) {
     )
 }
 
-#[tokio::test]
 async fn resume_is_told_to_the_shard_as_it_was_said() {
     let mut server = Server::start();
     let (credential, expected) = resume();
@@ -76,28 +79,24 @@ async fn resume_is_told_to_the_shard_as_it_was_said() {
     assert_eq!(login, expected);
 }
 
-#[tokio::test]
 async fn two_connections_have_two_tokens() {
     let mut server = Server::start();
     let (_one, _two) = (server.player().await, server.player().await);
     assert_ne!(server.next_conn().await.token(), server.next_conn().await.token());
 }
 
-#[tokio::test]
 async fn ticket_of_another_signer_is_refused() {
     let (server, other) = (Server::start(), Server::start());
     let message = hello(sign(other.signing_key(), &claims(30)));
     refused(&server, &message, RefusalCode::TicketInvalid).await;
 }
 
-#[tokio::test]
 async fn expired_ticket_is_refused() {
     let server = Server::start();
     let message = hello(sign(server.signing_key(), &claims(-60)));
     refused(&server, &message, RefusalCode::TicketExpired).await;
 }
 
-#[tokio::test]
 async fn other_version_is_refused() {
     let server = Server::start();
     let credential = Credential::Ticket(sign(server.signing_key(), &claims(30)));
@@ -108,25 +107,21 @@ async fn other_version_is_refused() {
     refused(&server, &message, RefusalCode::Version).await;
 }
 
-#[tokio::test]
 async fn logout_before_hello_is_refused() {
     refused(&Server::start(), &ClientMessage::Logout, RefusalCode::Malformed).await;
 }
 
-#[tokio::test]
 async fn garbage_instead_of_hello_is_refused() {
     let mut bytes = 100_u32.to_le_bytes().to_vec();
     bytes.extend([0xC1; 100]);
     refused_bytes(&Server::start(), &bytes, RefusalCode::Malformed).await;
 }
 
-#[tokio::test]
 async fn hello_of_more_than_its_limit_is_refused_by_its_length_alone() {
     let announced = u32::try_from(HELLO_BYTES_MAX + 1).expect("a small limit");
     refused_bytes(&Server::start(), &announced.to_le_bytes(), RefusalCode::TooLarge).await;
 }
 
-#[tokio::test]
 async fn hello_that_is_said_in_single_bytes_is_understood() {
     let server = Server::start();
     let bytes = encode_frame(&server.hello()).expect("it fits");
@@ -136,4 +131,57 @@ async fn hello_that_is_said_in_single_bytes_is_understood() {
     }
     player.hear().await.expect("a greeting");
     player.exchange().await;
+}
+
+/// What a shard hears of one connection.
+fn heard(event: ConnEvent) -> (AttachToken, &'static str) {
+    match event {
+        ConnEvent::Hello { conn, .. } => (conn.token(), "hello"),
+        ConnEvent::Logout { conn } => (conn.token(), "logout"),
+        ConnEvent::Closed { token, .. } => (token, "closed"),
+    }
+}
+
+async fn shard_that_was_busy_hears_all_of_each_connection_in_order() {
+    let keys = Server::start();
+    let (events_in, mut events) = mpsc::channel(1);
+    let transport = Kind::bind(config(), &keys.keys, events_in).expect("loopback can be bound");
+    let counters = transport.counters();
+    let hello = encode_frame(&keys.hello()).expect("it fits");
+    let mut players = Vec::new();
+    for _ in 0..4 {
+        let dialed = Dialed::dial(transport.local_addr(), keys.client_config()).await;
+        players.push(Player::open(dialed.expect("the handshake succeeds"), &hello).await);
+    }
+    until(|| counters.hellos.count() == 4).await;
+    players.remove(0).say(&ClientMessage::Logout).await;
+    drop(players);
+    let mut told: HashMap<AttachToken, Vec<&str>> = HashMap::new();
+    while told.values().flatten().filter(|what| **what == "closed").count() < 4 {
+        let (token, what) = heard(soon(events.recv()).await.expect("the transport lives"));
+        told.entry(token).or_default().push(what);
+    }
+    assert_eq!(told.len(), 4);
+    for words in told.values() {
+        assert_eq!(
+            (words.first(), words.last()),
+            (Some(&"hello"), Some(&"closed")),
+            "{words:?}"
+        );
+    }
+    until(|| counters.connections.now() == 0).await;
+}
+
+on_both! {
+    shard_that_was_busy_hears_all_of_each_connection_in_order,
+    good_ticket_is_told_to_the_shard_as_it_was_signed,
+    resume_is_told_to_the_shard_as_it_was_said,
+    two_connections_have_two_tokens,
+    ticket_of_another_signer_is_refused,
+    expired_ticket_is_refused,
+    other_version_is_refused,
+    logout_before_hello_is_refused,
+    garbage_instead_of_hello_is_refused,
+    hello_of_more_than_its_limit_is_refused_by_its_length_alone,
+    hello_that_is_said_in_single_bytes_is_understood,
 }

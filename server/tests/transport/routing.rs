@@ -1,13 +1,11 @@
 //! Where datagrams go, and where they do not.
 
 use everhold::ingress::InboxEntry;
-use everhold::io::transport::Route;
-use everhold::limits::DATAGRAM_SEND_BYTES;
+use everhold::io::transport::{DatagramBatch, Route};
 use everhold_protocol::ClientMessage;
 
-use super::harness::{EPOCH, Server, Told, session_of, soon, until};
+use super::harness::{EPOCH, Server, Told, send, session_of, soon, until};
 
-#[tokio::test]
 async fn frame_comes_out_of_the_inbox_it_was_routed_to() {
     let mut server = Server::start();
     let player = server.player().await;
@@ -27,7 +25,6 @@ async fn frame_comes_out_of_the_inbox_it_was_routed_to() {
     assert_eq!(frame.intents[0].seq, 5);
 }
 
-#[tokio::test]
 async fn frames_for_a_full_inbox_are_dropped_and_counted() {
     let mut server = Server::start();
     let player = server.player().await;
@@ -45,7 +42,6 @@ async fn frames_for_a_full_inbox_are_dropped_and_counted() {
     assert_eq!(out.len(), 1);
 }
 
-#[tokio::test]
 async fn frames_of_another_epoch_are_dropped() {
     let server = Server::start();
     let mut player = server.player().await;
@@ -55,7 +51,6 @@ async fn frames_of_another_epoch_are_dropped() {
     player.exchange().await;
 }
 
-#[tokio::test]
 async fn frames_of_an_unbound_connection_go_nowhere() {
     let mut server = Server::start();
     let player = server.player().await;
@@ -67,7 +62,6 @@ async fn frames_of_an_unbound_connection_go_nowhere() {
     assert!(matches!(server.next_told().await, Told::Closed(token, None) if token == conn.token()));
 }
 
-#[tokio::test]
 async fn logout_is_told_and_leaves_the_end_to_the_shard() {
     let mut server = Server::start();
     let mut player = server.player().await;
@@ -77,7 +71,6 @@ async fn logout_is_told_and_leaves_the_end_to_the_shard() {
     player.exchange().await;
 }
 
-#[tokio::test]
 async fn client_that_leaves_is_told_with_its_session() {
     let mut server = Server::start();
     let player = server.player().await;
@@ -87,30 +80,46 @@ async fn client_that_leaves_is_told_with_its_session() {
         panic!("not the end")
     };
     assert_eq!((token, session), (conn.token(), Some(session_of(token))));
-    assert!(!conn.send_datagram(vec![1].into()));
+    send(&conn, vec![1].into());
+    until(|| server.counters.datagrams_gone.count() == 1).await;
     assert!(!conn.send_control(&everhold_protocol::ServerMessage::Wait));
 }
 
-#[tokio::test]
-async fn sender_learns_that_an_older_datagram_gave_way() {
+async fn newest_datagrams_of_a_congested_path_are_kept_and_the_others_counted() {
     let mut server = Server::start();
     let player = server.player().await;
     let conn = server.next_conn().await;
-    // Nothing leaves between these, for this test and the connection share a thread.
-    let sent = (0..100).filter(|n| conn.send_datagram(vec![*n; 1_000].into())).count();
-    let kept = DATAGRAM_SEND_BYTES / 1_100..DATAGRAM_SEND_BYTES / 1_000;
-    assert!(kept.contains(&sent), "{sent}");
-    assert_eq!(server.counters.datagrams_congested.count(), 100 - sent as u64);
-    let first = soon(player.dialed.quic.read_datagram())
-        .await
-        .expect("the connection lives");
-    assert_eq!(usize::from(first[0]), 100 - sent, "the newest are kept");
+    let mut batch = DatagramBatch::with_capacity(100);
+    for n in 0..100 {
+        batch.push(&conn, vec![n; 1_000].into());
+    }
+    batch.send();
+    let mut received = Vec::new();
+    while received.last() != Some(&99) {
+        let datagram = soon(player.dialed.quic.read_datagram()).await;
+        received.push(datagram.expect("the connection lives")[0]);
+    }
+    assert!(received.is_sorted(), "{received:?}");
+    let congested = server.counters.datagrams_congested.count();
+    assert!(congested > 0, "{received:?}");
+    assert_eq!(received.len() as u64 + congested, 100, "{received:?}");
+    assert_eq!(server.counters.datagrams_out.count(), 100);
 }
 
-#[tokio::test]
 async fn datagram_that_fits_no_packet_is_counted() {
     let mut server = Server::start();
     let _player = server.player().await;
-    assert!(!server.next_conn().await.send_datagram(vec![0; 2_000].into()));
-    assert_eq!(server.counters.datagrams_gone.count(), 1);
+    send(&server.next_conn().await, vec![0; 2_000].into());
+    until(|| server.counters.datagrams_gone.count() == 1).await;
+}
+
+on_both! {
+    frame_comes_out_of_the_inbox_it_was_routed_to,
+    frames_for_a_full_inbox_are_dropped_and_counted,
+    frames_of_another_epoch_are_dropped,
+    frames_of_an_unbound_connection_go_nowhere,
+    logout_is_told_and_leaves_the_end_to_the_shard,
+    client_that_leaves_is_told_with_its_session,
+    newest_datagrams_of_a_congested_path_are_kept_and_the_others_counted,
+    datagram_that_fits_no_packet_is_counted,
 }

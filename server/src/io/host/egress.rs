@@ -10,7 +10,7 @@ use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionI
 use crate::durability::gate::Released;
 use crate::ingress::inbox::InboxEntry;
 use crate::ingress::{AttachToken, Input};
-use crate::io::transport::{Conn, Route};
+use crate::io::transport::{Conn, DatagramBatch, Route};
 use crate::zone::{Outputs, Reply};
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
@@ -119,11 +119,14 @@ impl Egress {
 
     /// Sends released snapshots. A datagram that a congested connection drops is superseded by the next.
     pub(super) fn show(&mut self, released: Released<Vec<(SessionId, Bytes)>>) {
-        for (session, snapshot) in released.into_inner() {
+        let snapshots = released.into_inner();
+        let mut batch = DatagramBatch::with_capacity(snapshots.len());
+        for (session, snapshot) in snapshots {
             if let Some(conn) = self.attached.get(&session) {
-                conn.send_datagram(snapshot);
+                batch.push(conn, snapshot);
             }
         }
+        batch.send();
     }
 
     /// Closes every connection, so that clients look elsewhere at once. A close says nothing of the world, so even a process that has

@@ -1,17 +1,17 @@
-//! A handle of one connection, for whoever serves its player. It queues and never waits; the connection's own tasks do the sending.
+//! A handle of one connection, for whoever serves its player. It queues and never waits; whoever carries the connection does the sending.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Sender, TrySendError};
 use everhold_protocol::message::encode_frame;
-use everhold_protocol::{RefusalCode, ServerMessage, SessionId};
-use quinn::VarInt;
-use tokio::sync::{mpsc, watch};
+use everhold_protocol::{InputFrame, RefusalCode, ServerMessage, SessionId};
 
 use super::counters::TransportCounters;
+use super::net::desk::{Desk, LinkKey};
 use crate::ingress::{AttachToken, InboxEntry};
 use crate::limits::{CONTROL_QUEUE_BYTES_MAX, CONTROL_QUEUE_MESSAGES_MAX};
 
@@ -34,81 +34,111 @@ pub struct Route {
 pub(super) struct Closing {
     pub(super) code: RefusalCode,
     pub(super) detail: String,
+    pub(super) manner: Manner,
+}
+
+/// With or without a last message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// After what is queued, and a last message with the reason.
+    LastWords,
+    /// Now: the peer would not read it.
+    AtOnce,
+}
+
+impl Closing {
+    /// The last message, framed; empty if there is none.
+    pub(super) fn farewell(&self) -> Bytes {
+        let message = match (self.manner, self.code) {
+            (Manner::AtOnce, _) | (_, RefusalCode::Bye) => None,
+            (_, RefusalCode::Superseded) => Some(ServerMessage::Superseded),
+            (_, code) => Some(ServerMessage::Refused {
+                code,
+                detail: self.detail.clone(),
+            }),
+        };
+        let frame = message.and_then(|message| encode_frame(&message).ok());
+        frame.unwrap_or_default().into()
+    }
 }
 
 /// A cheap handle of one connection. All handles may go; the connection stays until somebody closes it or its peer leaves.
 #[derive(Clone, Debug)]
-pub struct Conn(Arc<Shared>);
+pub struct Conn {
+    shared: Arc<Shared>,
+    pub(super) carrier: Carrier,
+}
+
+/// Who carries the connection.
+#[derive(Clone, Debug)]
+pub(super) enum Carrier {
+    /// A net thread, found at its desk; the connection has this key there.
+    Net(Arc<Desk>, LinkKey),
+    /// Tasks of the reference transport.
+    #[cfg(feature = "testing")]
+    Reference(Arc<super::reference::Line>),
+}
 
 #[derive(Debug)]
 struct Shared {
     token: AttachToken,
-    quic: quinn::Connection,
-    control: mpsc::Sender<Bytes>,
-    /// Bytes in `control`.
-    control_bytes: AtomicUsize,
-    closing: watch::Sender<Option<Closing>>,
-    route: Mutex<Option<Route>>,
+    remote: Mutex<SocketAddr>,
     ended: AtomicBool,
+    outbox: Mutex<Outbox>,
     counters: Arc<TransportCounters>,
 }
 
-/// What the writer task takes from a [`Conn`].
+/// What the handles have left for the carrier.
+#[derive(Debug, Default)]
+struct Outbox {
+    frames: VecDeque<Bytes>,
+    /// Bytes in `frames`.
+    bytes: usize,
+    closing: Option<Closing>,
+    route: Option<Route>,
+    /// The route is another than the carrier knows.
+    rebound: bool,
+    /// The carrier was called and has not answered yet.
+    called: bool,
+}
+
+/// What a carrier is to do, besides sending the frames.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) control: mpsc::Receiver<Bytes>,
-    pub(super) closing: watch::Receiver<Option<Closing>>,
+pub(super) struct Orders {
+    /// Set if the route has changed.
+    pub(super) rebound: Option<Option<Route>>,
+    pub(super) closing: Option<Closing>,
 }
 
 impl Conn {
-    pub(super) fn new(quic: quinn::Connection, counters: Arc<TransportCounters>) -> (Self, Outgoing) {
-        let (control_tx, control_rx) = mpsc::channel(CONTROL_QUEUE_MESSAGES_MAX);
-        let (closing_tx, closing_rx) = watch::channel(None);
+    pub(super) fn new(carrier: Carrier, remote: SocketAddr, counters: Arc<TransportCounters>) -> Self {
         let shared = Shared {
             token: AttachToken(TOKEN_NEXT.fetch_add(1, Ordering::Relaxed)),
-            quic,
-            control: control_tx,
-            control_bytes: AtomicUsize::new(0),
-            closing: closing_tx,
-            route: Mutex::new(None),
+            remote: Mutex::new(remote),
             ended: AtomicBool::new(false),
+            outbox: Mutex::default(),
             counters,
         };
-        (
-            Self(Arc::new(shared)),
-            Outgoing {
-                control: control_rx,
-                closing: closing_rx,
-            },
-        )
+        Self {
+            shared: Arc::new(shared),
+            carrier,
+        }
     }
 
     /// Names this connection in inputs and replies; unique in this process.
     #[must_use]
     pub fn token(&self) -> AttachToken {
-        self.0.token
+        self.shared.token
     }
 
     /// The peer's address now. It changes when the peer moves to another network.
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
-        self.0.quic.remote_address()
-    }
-
-    /// Queues a datagram. `false`, and counted, if one was lost: the oldest unsent one if the path is congested (this one is queued,
-    /// for a newer snapshot supersedes an older one), or this one if the connection is gone or the datagram does not fit its path.
-    pub fn send_datagram(&self, bytes: Bytes) -> bool {
-        let counters = &self.0.counters;
-        let roomy = self.0.quic.datagram_send_buffer_space() >= bytes.len();
-        if self.ended() || self.0.quic.send_datagram(bytes).is_err() {
-            counters.datagrams_gone.bump();
-            return false;
+        #[cfg(feature = "testing")]
+        if let Carrier::Reference(line) = &self.carrier {
+            return line.quic.remote_address();
         }
-        counters.datagrams_out.bump();
-        if !roomy {
-            counters.datagrams_congested.bump();
-        }
-        roomy
+        *self.shared.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues a control message. `false` if it is not: the connection is closing, or its peer reads so slowly that there is no room. Then
@@ -125,14 +155,12 @@ impl Conn {
                 return false;
             }
         };
-        let len = frame.len();
-        let queued = self.0.control_bytes.fetch_add(len, Ordering::Relaxed) + len;
-        if queued <= CONTROL_QUEUE_BYTES_MAX && self.0.control.try_send(frame).is_ok() {
-            self.0.counters.control_out.bump();
+        if self.order(|outbox| outbox.push(frame)) {
+            self.shared.counters.control_out.bump();
             return true;
         }
         if !self.ended() {
-            self.0.counters.control_overflow.bump();
+            self.shared.counters.control_overflow.bump();
             self.abort(RefusalCode::RateExceeded, "control messages are read too slowly");
         }
         false
@@ -140,68 +168,139 @@ impl Conn {
 
     /// From now on, decoded input frames go to this route.
     pub fn bind(&self, route: Route) {
-        *self.route_slot() = Some(route);
+        self.order(|outbox| outbox.set_route(Some(route)));
     }
 
     /// Input frames go nowhere again, and are counted.
     pub fn unbind(&self) {
-        *self.route_slot() = None;
+        self.order(|outbox| outbox.set_route(None));
     }
 
     /// Ends the connection, after what is queued and a last message with the reason: `Superseded` for that code, none for `Bye`,
     /// `Refused` for every other. A peer that does not acknowledge it in [`crate::limits::CLOSE_MS_MAX`] is closed regardless.
     /// The first reason given is the one that counts. The peer's datagrams are dropped from now on.
     pub fn close(&self, code: RefusalCode, detail: &str) {
-        if self.end(code, detail) {
-            self.0.closing.send_replace(Some(Closing {
-                code,
-                detail: detail.to_owned(),
-            }));
-        }
+        self.end(code, detail, Manner::LastWords);
     }
 
     /// Ends the connection at once, without a last message: for a peer that would not read it.
     pub(super) fn abort(&self, code: RefusalCode, detail: &str) {
-        if self.end(code, detail) {
-            self.0.quic.close(VarInt::from_u32(code.code()), detail.as_bytes());
-        }
+        self.end(code, detail, Manner::AtOnce);
     }
 
     /// The connection is over; its handles say `false` from now on.
     pub(super) fn set_ended(&self) {
-        self.0.ended.store(true, Ordering::Relaxed);
+        self.shared.ended.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody has ended it, or it is over.
     pub(super) fn ended(&self) -> bool {
-        self.0.ended.load(Ordering::Relaxed)
+        self.shared.ended.load(Ordering::Relaxed)
     }
 
-    /// A frame of the queue is on its way.
-    pub(super) fn note_dequeued(&self, bytes: usize) {
-        self.0.control_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// The peer has moved.
+    pub(super) fn set_remote(&self, remote: SocketAddr) {
+        *self.shared.remote.lock().unwrap_or_else(PoisonError::into_inner) = remote;
     }
 
-    pub(super) fn quic(&self) -> &quinn::Connection {
-        &self.0.quic
+    /// The next frame to send, in order.
+    pub(super) fn next_frame(&self) -> Option<Bytes> {
+        let mut outbox = self.outbox();
+        let frame = outbox.frames.pop_front()?;
+        outbox.bytes -= frame.len();
+        Some(frame)
     }
 
-    pub(super) fn counters(&self) -> &TransportCounters {
-        &self.0.counters
-    }
-
-    pub(super) fn route_slot(&self) -> MutexGuard<'_, Option<Route>> {
-        // A route is replaced whole, so a panic while it was held cannot have left half of one.
-        self.0.route.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `true` for whoever is first.
-    fn end(&self, code: RefusalCode, detail: &str) -> bool {
-        let first = !self.0.ended.swap(true, Ordering::Relaxed);
-        if first {
-            self.0.counters.closed(code).bump();
-            tracing::debug!(remote = %self.remote(), ?code, detail, "closing a connection");
+    /// What the handles want, since the last time; they call again if there is more.
+    pub(super) fn take_orders(&self) -> Orders {
+        let mut outbox = self.outbox();
+        outbox.called = false;
+        let rebound = std::mem::take(&mut outbox.rebound);
+        Orders {
+            rebound: rebound.then(|| outbox.route.clone()),
+            closing: outbox.closing.take(),
         }
-        first
+    }
+
+    /// Where frames go now.
+    #[cfg(feature = "testing")]
+    pub(super) fn route(&self) -> Option<Route> {
+        self.outbox().route.clone()
+    }
+
+    /// Frames go nowhere any more. The session that the connection was bound to.
+    pub(super) fn take_session(&self) -> Option<SessionId> {
+        self.outbox().route.take().map(|route| route.session)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn counters(&self) -> &TransportCounters {
+        &self.shared.counters
+    }
+
+    fn end(&self, code: RefusalCode, detail: &str, manner: Manner) {
+        if self.shared.ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.shared.counters.closed(code).bump();
+        tracing::debug!(remote = %self.remote(), ?code, detail, "closing a connection");
+        let detail = detail.to_owned();
+        self.order(|outbox| outbox.closing = Some(Closing { code, detail, manner }));
+    }
+
+    /// Leaves something in the outbox, and calls the carrier if nobody has.
+    fn order<T>(&self, leave: impl FnOnce(&mut Outbox) -> T) -> T {
+        let mut outbox = self.outbox();
+        let left = leave(&mut outbox);
+        let was_called = std::mem::replace(&mut outbox.called, true);
+        drop(outbox);
+        if !was_called {
+            match &self.carrier {
+                Carrier::Net(desk, key) => desk.call(*key),
+                #[cfg(feature = "testing")]
+                Carrier::Reference(line) => line.call(),
+            }
+        }
+        left
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // Every change of it is whole before anything can panic.
+        self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox {
+    /// `false`: there is no room.
+    fn push(&mut self, frame: Bytes) -> bool {
+        let bytes = self.bytes + frame.len();
+        let fits = bytes <= CONTROL_QUEUE_BYTES_MAX && self.frames.len() < CONTROL_QUEUE_MESSAGES_MAX;
+        if fits {
+            self.bytes = bytes;
+            self.frames.push_back(frame);
+        }
+        fits
+    }
+
+    fn set_route(&mut self, route: Option<Route>) {
+        self.route = route;
+        self.rebound = true;
+    }
+}
+
+/// Gives a frame to its zone, or counts why not.
+pub(super) fn pass_on(frame: InputFrame, route: Option<&Route>, token: AttachToken, counters: &TransportCounters) {
+    let Some(route) = route else {
+        return counters.datagrams_unbound.bump();
+    };
+    if frame.epoch != route.epoch {
+        return counters.datagrams_other_epoch.bump();
+    }
+    let session = route.session;
+    match route.inbox.try_send(InboxEntry::Frame { session, token, frame }) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => counters.datagrams_inbox_full.bump(),
+        // The zone is gone; the shard will bind anew or close.
+        Err(TrySendError::Disconnected(_)) => counters.datagrams_unbound.bump(),
     }
 }

@@ -14,6 +14,11 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many more.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// The count so far.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -97,6 +102,22 @@ pub struct TransportCounters {
     pub datagrams_congested: Counter,
     /// Datagrams that were not sent, because the connection is gone or they do not fit its path.
     pub datagrams_gone: Counter,
+    /// Datagrams that were not sent, because a net thread is that many ticks behind.
+    pub datagrams_overflow: Counter,
+    /// UDP packets received. This and the four after it are counted by net threads.
+    pub packets_in: Counter,
+    /// Their bytes, without IP and UDP headers.
+    pub bytes_in: Counter,
+    /// UDP packets sent.
+    pub packets_out: Counter,
+    /// Their bytes, without IP and UDP headers.
+    pub bytes_out: Counter,
+    /// UDP packets that the kernel did not take.
+    pub packets_unsent: Counter,
+    /// Packets that came out of one net thread's socket and belong to another's connection.
+    pub forwarded: Counter,
+    /// Of such, those that were lost because the other has too many waiting.
+    pub forward_overflow: Counter,
     /// Control messages received.
     pub control_in: Counter,
     /// Of these, beyond the peer's rate.

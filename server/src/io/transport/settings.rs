@@ -1,12 +1,15 @@
-//! The UDP socket and the QUIC settings of an endpoint. It serves nobody.
+//! The UDP sockets and the QUIC settings of a transport. It serves nobody.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Endpoint, ServerConfig, TokioRuntime, ValidationTokenConfig, VarInt};
+use quinn_proto::{EndpointConfig, ServerConfig, ValidationTokenConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::cid::ConnectionIds;
+use super::congestion::FlooredCubicConfig;
 use super::{TransportConfig, TransportError};
 use crate::io::keys::Keys;
 use crate::limits::{
@@ -17,33 +20,31 @@ use crate::limits::{
 /// QUIC version 1, the only one spoken.
 const QUIC_V1: u32 = 1;
 
-/// Opens the endpoint; returns it with the address it listens on.
-pub(super) fn open(config: &TransportConfig, keys: &Keys) -> Result<(Endpoint, SocketAddr), TransportError> {
-    let listen_error = |source| TransportError::Listen {
-        listen: config.listen,
-        source,
-    };
-    warn_of_memory(config);
+/// What all connections are accepted with.
+pub(super) fn server(config: &TransportConfig, keys: &Keys) -> Result<ServerConfig, TransportError> {
     let mut server = ServerConfig::new(keys.server_crypto()?, keys.token_key());
     let mut tokens = ValidationTokenConfig::default();
     tokens.lifetime(Duration::from_secs(ADDRESS_TOKEN_S));
     server
-        .transport_config(Arc::new(quic_settings(config)?))
+        .transport_config(Arc::new(connection(config)?))
         .validation_token_config(tokens)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
-    let mut endpoint_config = keys.endpoint_config();
-    endpoint_config.supported_versions(vec![QUIC_V1]);
-    let socket = open_socket(config).map_err(listen_error)?;
-    let endpoint =
-        Endpoint::new(endpoint_config, Some(server), socket, Arc::new(TokioRuntime)).map_err(listen_error)?;
-    let local_addr = endpoint.local_addr().map_err(listen_error)?;
-    Ok((endpoint, local_addr))
+    Ok(server)
+}
+
+/// An endpoint whose connection ids are these.
+pub(super) fn endpoint(keys: &Keys, ids: ConnectionIds) -> EndpointConfig {
+    let mut endpoint = keys.endpoint_config();
+    endpoint
+        .supported_versions(vec![QUIC_V1])
+        .cid_generator(move || Box::new(ids));
+    endpoint
 }
 
 /// A limit that the machine cannot keep is none: too many connections would end the process instead of being refused.
-fn warn_of_memory(config: &TransportConfig) {
+pub(super) fn warn_of_memory(config: &TransportConfig) {
     let machine = rustix::system::sysinfo();
     let machine_bytes = machine.totalram * u64::from(machine.mem_unit);
     let connections_bytes = config.admission.bytes_max();
@@ -58,8 +59,8 @@ fn warn_of_memory(config: &TransportConfig) {
 }
 
 /// Tight settings: what a peer can make this side keep is bounded by `limits`, and nothing is probed that is not needed.
-fn quic_settings(config: &TransportConfig) -> Result<quinn::TransportConfig, TransportError> {
-    let mut quic = quinn::TransportConfig::default();
+fn connection(config: &TransportConfig) -> Result<quinn_proto::TransportConfig, TransportError> {
+    let mut quic = quinn_proto::TransportConfig::default();
     quic.max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
@@ -75,12 +76,32 @@ fn quic_settings(config: &TransportConfig) -> Result<quinn::TransportConfig, Tra
         // Every datagram fits the least MTU, so probing for more would cost a third of a handshake and give nothing.
         .initial_mtu(1_200)
         .mtu_discovery_config(None)
+        .congestion_controller_factory(Arc::new(FlooredCubicConfig::default()))
         // One packet per connection and tick: there is nothing to segment.
         .enable_segmentation_offload(false);
     Ok(quic)
 }
 
-fn open_socket(config: &TransportConfig) -> std::io::Result<UdpSocket> {
+/// Opens one socket for each net thread, all on the same port.
+pub(super) fn open_sockets(config: &TransportConfig) -> io::Result<Vec<UdpSocket>> {
+    let first = new_socket(config)?;
+    // Bound alone, so that a port that is in use is noticed; only then shared with the others.
+    first.bind(&config.listen.into())?;
+    let mut sockets: Vec<UdpSocket> = vec![first.into()];
+    let addr = sockets[0].local_addr()?;
+    if config.net_threads > 1 {
+        socket2::SockRef::from(&sockets[0]).set_reuse_port(true)?;
+    }
+    for _ in 1..config.net_threads {
+        let next = new_socket(config)?;
+        next.set_reuse_port(true)?;
+        next.bind(&addr.into())?;
+        sockets.push(next.into());
+    }
+    Ok(sockets)
+}
+
+fn new_socket(config: &TransportConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(config.listen), Type::DGRAM, Some(Protocol::UDP))?;
     if config.listen.is_ipv6() {
         // `[::]` serves IPv4, too, whatever the host's default is.
@@ -100,6 +121,10 @@ fn open_socket(config: &TransportConfig) -> std::io::Result<UdpSocket> {
         );
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&config.listen.into())?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// Why there is no listening.
+pub(super) fn listen_error(listen: SocketAddr, source: io::Error) -> TransportError {
+    TransportError::Listen { listen, source }
 }

@@ -1,0 +1,56 @@
+//! A tick's datagrams on their way out: one message for each net thread, however many connections.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::conn::{Carrier, Conn};
+use super::net::desk::{Desk, Post};
+
+/// Datagrams for many connections. They leave together, in order, with [`DatagramBatch::send`].
+///
+/// What cannot be sent is counted and not told: datagrams to a connection that is gone, those that do not fit its path, the oldest unsent
+/// ones of a path that is congested, and whole batches if a net thread is that far behind.
+#[must_use = "datagrams leave only when the batch is sent"]
+#[derive(Debug, Default)]
+pub struct DatagramBatch {
+    parts: Vec<(Arc<Desk>, Vec<Post>)>,
+    size_hint: usize,
+}
+
+impl DatagramBatch {
+    /// An empty batch for about so many datagrams.
+    pub const fn with_capacity(size_hint: usize) -> Self {
+        Self {
+            parts: Vec::new(),
+            size_hint,
+        }
+    }
+
+    /// Adds a datagram.
+    pub fn push(&mut self, conn: &Conn, bytes: Bytes) {
+        match &conn.carrier {
+            Carrier::Net(desk, key) => {
+                let post = Post { key: *key, bytes };
+                // As many parts as there are net threads: a handful.
+                match self.parts.iter_mut().find(|(of, _)| Arc::ptr_eq(of, desk)) {
+                    Some((_, posts)) => posts.push(post),
+                    None => {
+                        let mut posts = Vec::with_capacity(self.size_hint);
+                        posts.push(post);
+                        self.parts.push((Arc::clone(desk), posts));
+                    }
+                }
+            }
+            #[cfg(feature = "testing")]
+            Carrier::Reference(line) => line.send_datagram(bytes, conn),
+        }
+    }
+
+    /// Hands it over. It waits for nothing.
+    pub fn send(self) {
+        for (desk, posts) in self.parts {
+            desk.send(posts);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a peer says, judged: its `Hello`, then control messages and datagrams at a bounded rate. It reads no stream and no clock.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ed25519_dalek::VerifyingKey;
+use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
+use everhold_protocol::message::{FrameDecoder, FrameError};
+use everhold_protocol::{ClientMessage, InputFrame, RefusalCode};
+
+use super::TransportConfig;
+use super::counters::TransportCounters;
+use crate::ingress::rate::{RateGuard, TokenBucket, Verdict};
+use crate::ingress::{Login, login};
+use crate::limits::DATAGRAMS_MALFORMED_MAX;
+
+/// A no with its reason.
+pub(super) type Refusal = (RefusalCode, String);
+
+/// What the control stream brought.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// The first message, and a good one.
+    Hello(Login),
+    /// The player ends the session.
+    Logout,
+}
+
+/// By what a peer is judged, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub(super) config: &'a TransportConfig,
+    pub(super) ticket_key: &'a VerifyingKey,
+    pub(super) counters: &'a TransportCounters,
+    /// Since the transport's origin of time.
+    pub(super) now: Duration,
+    /// Seconds since the Unix epoch, asked for only at a `Hello`.
+    pub(super) unix_s: fn() -> u64,
+}
+
+/// One peer's words so far.
+pub(super) struct Intake {
+    decoder: FrameDecoder,
+    /// Set by a good `Hello`.
+    rates: Option<Rates>,
+}
+
+struct Rates {
+    datagrams: RateGuard,
+    messages: RateGuard,
+    malformed: TokenBucket,
+}
+
+impl Rates {
+    fn new(config: &TransportConfig, now: Duration) -> Self {
+        let guard = |per_s: u32, burst: u32| RateGuard::new(per_s, burst, config.rate_excess_s, now);
+        Self {
+            datagrams: guard(config.datagrams_per_s, config.datagrams_per_s),
+            messages: guard(config.control_messages_per_s, 2 * config.control_messages_per_s),
+            malformed: TokenBucket::new(1, DATAGRAMS_MALFORMED_MAX, now),
+        }
+    }
+}
+
+impl Intake {
+    pub(super) const fn new() -> Self {
+        Self {
+            decoder: FrameDecoder::new(HELLO_BYTES_MAX),
+            rates: None,
+        }
+    }
+
+    /// Takes bytes off the control stream; what they say comes out of [`Intake::next`].
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.decoder.push(bytes);
+    }
+
+    /// The next thing that was said; `None` until more bytes come.
+    pub(super) fn next(&mut self, bench: &Bench<'_>) -> Result<Option<Said>, Refusal> {
+        while let Some(message) = self.decoder.next::<ClientMessage>().map_err(refusal_of)? {
+            let Some(rates) = &mut self.rates else {
+                let login = login::check_hello(message, bench.ticket_key, (bench.unix_s)())?;
+                self.decoder.set_bytes_max(CONTROL_BYTES_MAX);
+                self.rates = Some(Rates::new(bench.config, bench.now));
+                return Ok(Some(Said::Hello(login)));
+            };
+            bench.counters.control_in.bump();
+            if !within_rate(rates.messages.judge(bench.now), "control messages")? {
+                bench.counters.control_over_rate.bump();
+                continue;
+            }
+            return match message {
+                ClientMessage::Hello { .. } => Err((RefusalCode::Malformed, "Hello may come only once".to_owned())),
+                ClientMessage::Logout => Ok(Some(Said::Logout)),
+            };
+        }
+        Ok(None)
+    }
+
+    /// Whether a good `Hello` was said.
+    pub(super) const fn is_logged_in(&self) -> bool {
+        self.rates.is_some()
+    }
+
+    /// Why a peer is sent away that has ended its control stream.
+    pub(super) fn on_stream_end(&self) -> Refusal {
+        match self.rates {
+            None => (
+                RefusalCode::Malformed,
+                "the control stream ended before Hello".to_owned(),
+            ),
+            Some(_) => (RefusalCode::Bye, String::new()),
+        }
+    }
+
+    /// Judges a datagram of a peer that has said a good `Hello`; `None` if it is dropped, and counted.
+    pub(super) fn datagram(&mut self, bytes: &Bytes, bench: &Bench<'_>) -> Result<Option<InputFrame>, Refusal> {
+        let Some(rates) = &mut self.rates else {
+            return Ok(None);
+        };
+        bench.counters.datagrams_in.bump();
+        if !within_rate(rates.datagrams.judge(bench.now), "datagrams")? {
+            bench.counters.datagrams_over_rate.bump();
+            return Ok(None);
+        }
+        if let Ok(frame) = InputFrame::decode(bytes) {
+            return Ok(Some(frame));
+        }
+        bench.counters.datagrams_malformed.bump();
+        if rates.malformed.take(bench.now) {
+            Ok(None)
+        } else {
+            let detail = "too many datagrams that are not of this protocol";
+            Err((RefusalCode::Malformed, detail.to_owned()))
+        }
+    }
+}
+
+/// Whether to take what was judged.
+fn within_rate(verdict: Verdict, what: &str) -> Result<bool, Refusal> {
+    match verdict {
+        Verdict::Take => Ok(true),
+        Verdict::Drop => Ok(false),
+        Verdict::Close => Err((RefusalCode::RateExceeded, format!("too many {what} for too long"))),
+    }
+}
+
+fn refusal_of(error: FrameError) -> Refusal {
+    let code = match error {
+        FrameError::TooLarge { .. } => RefusalCode::TooLarge,
+        FrameError::TrailingBytes { .. } | FrameError::Decode(_) | FrameError::Encode(_) => RefusalCode::Malformed,
+    };
+    (code, error.to_string())
+}

@@ -1,0 +1,115 @@
+//! The links of a net thread, each at the index of its connection handle, and beside them, small enough to be walked fifty times a
+//! second, when each must be looked at.
+
+use std::time::{Duration, Instant};
+
+use quinn_proto::ConnectionHandle;
+
+use super::desk::LinkKey;
+use super::link::Link;
+
+/// A connection that was shown something so recently is served by its next datagram: acknowledgements and timers wait for that.
+/// Two ticks of the default; zones with slower ticks have their connections swept in between.
+const FRESH: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// When it last got a datagram to send.
+    shown: Option<Instant>,
+    /// When it is to be served, unless its next datagram does so.
+    due: Option<Instant>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Slab {
+    links: Vec<Option<Box<Link>>>,
+    paces: Vec<Pace>,
+    live: usize,
+    next_serial: u32,
+}
+
+impl Slab {
+    /// The key of the connection that is about to be inserted.
+    pub(super) fn next_key(&mut self, handle: ConnectionHandle) -> LinkKey {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        LinkKey {
+            slot: u32::try_from(handle.0).expect("fewer connections than 2^32"),
+            serial: self.next_serial,
+        }
+    }
+
+    /// Gives a new link its place.
+    pub(super) fn insert(&mut self, link: Link) {
+        let slot = link.key.slot as usize;
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+            self.paces.resize(slot + 1, Pace::default());
+        }
+        self.links[slot] = Some(Box::new(link));
+        self.paces[slot] = Pace::default();
+        self.live += 1;
+    }
+
+    /// Takes a link out.
+    pub(super) fn remove(&mut self, key: LinkKey) -> Option<Box<Link>> {
+        self.get_mut(key)?;
+        self.live -= 1;
+        self.paces[key.slot as usize] = Pace::default();
+        self.links[key.slot as usize].take()
+    }
+
+    /// The link, if it still exists.
+    pub(super) fn get_mut(&mut self, key: LinkKey) -> Option<&mut Link> {
+        let link = self.links.get_mut(key.slot as usize)?.as_deref_mut()?;
+        (link.key == key).then_some(link)
+    }
+
+    /// The link at a connection's handle.
+    pub(super) fn at_mut(&mut self, handle: ConnectionHandle) -> Option<&mut Link> {
+        self.links.get_mut(handle.0)?.as_deref_mut()
+    }
+
+    /// How many there are.
+    pub(super) const fn live(&self) -> usize {
+        self.live
+    }
+
+    /// All of them.
+    pub(super) fn keys(&self) -> Vec<LinkKey> {
+        self.links.iter().flatten().map(|link| link.key).collect()
+    }
+
+    /// It got a datagram to send: the next look at it is at its next one, or when that is late.
+    pub(super) fn note_shown(&mut self, key: LinkKey, now: Instant) {
+        let now = Some(now);
+        self.paces[key.slot as usize] = Pace { shown: now, due: now };
+    }
+
+    /// Something came from its peer: it is due at the next sweep, unless it is shown something.
+    pub(super) fn note_received(&mut self, key: LinkKey, now: Instant) {
+        self.paces[key.slot as usize].due = Some(now);
+    }
+
+    /// It was served, and is due again then.
+    pub(super) fn note_served(&mut self, key: LinkKey, due: Option<Instant>, is_shown: bool) {
+        let pace = &mut self.paces[key.slot as usize];
+        pace.due = due;
+        pace.shown = pace.shown.filter(|_| is_shown);
+    }
+
+    /// Whom nobody serves, and who is due.
+    pub(super) fn collect_due(&self, now: Instant, into: &mut Vec<LinkKey>) {
+        for (pace, link) in self.paces.iter().zip(&self.links) {
+            let is_due = pace.due.is_some_and(|due| due <= now);
+            if is_due
+                && pace
+                    .shown
+                    .is_none_or(|shown| now.saturating_duration_since(shown) > FRESH)
+                && let Some(link) = link
+            {
+                into.push(link.key);
+            }
+        }
+    }
+}

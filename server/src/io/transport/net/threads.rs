@@ -1,0 +1,100 @@
+//! The threads of a transport from outside: how they start, and how they are told to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use everhold_protocol::RefusalCode;
+use quinn_proto::Endpoint;
+use tokio::sync::oneshot;
+
+use super::NetThread;
+use super::desk::{Desk, Stop};
+use crate::io::keys::Keys;
+use crate::io::transport::cid::ConnectionIds;
+use crate::io::transport::served::Served;
+use crate::io::transport::{TransportError, settings};
+
+/// The threads of a transport. They end when they are told to at their desks.
+#[derive(Debug)]
+pub(in crate::io::transport) struct NetThreads {
+    desks: Vec<Arc<Desk>>,
+    pub(in crate::io::transport) local_addr: SocketAddr,
+}
+
+impl NetThreads {
+    /// Opens the sockets and starts a thread for each.
+    pub(in crate::io::transport) fn start(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
+        let listen_error = |source| settings::listen_error(served.config.listen, source);
+        let server = Arc::new(settings::server(&served.config, keys)?);
+        let sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
+        let local_addr = sockets[0].local_addr().map_err(listen_error)?;
+        let mut desks = Vec::new();
+        let mut trays = Vec::new();
+        for _ in &sockets {
+            let (desk, tray) = Desk::new(Arc::clone(&served.counters)).map_err(listen_error)?;
+            desks.push(Arc::new(desk));
+            trays.push(tray);
+        }
+        // From here on, what has started ends with this if the rest cannot start.
+        let net = Self { desks, local_addr };
+        for (index, (socket, tray)) in sockets.into_iter().zip(trays).enumerate() {
+            let index = u8::try_from(index).expect("fewer net threads than 256");
+            let ids = ConnectionIds::new(keys.connection_id_key(), index);
+            let config = Arc::new(settings::endpoint(keys, ids));
+            // Path MTU discovery is off.
+            let endpoint = Endpoint::new(config, Some(Arc::clone(&server)), false, None);
+            let thread = NetThread::new(index, ids, (&net.desks, tray), Arc::clone(served), endpoint, socket);
+            let mut thread = thread.map_err(listen_error)?;
+            std::thread::Builder::new()
+                .name(format!("net-{index}"))
+                .spawn(move || {
+                    let _fatal = EndProcessOnPanic;
+                    let done = thread.run();
+                    // The port is free when whoever waits hears of it.
+                    drop(thread);
+                    // It may have stopped waiting.
+                    let _gone = done.map(|done| done.send(()));
+                })
+                .map_err(listen_error)?;
+        }
+        Ok(net)
+    }
+
+    /// Closes every connection with `code`, and waits until the threads are over.
+    pub(in crate::io::transport) async fn close(&mut self, code: RefusalCode) {
+        let waits: Vec<_> = self
+            .desks
+            .iter()
+            .map(|desk| {
+                let (done, wait) = oneshot::channel();
+                desk.stop(Stop { code, done: Some(done) });
+                wait
+            })
+            .collect();
+        for wait in waits {
+            // A thread that failed has ended the process.
+            let _done = wait.await;
+        }
+    }
+}
+
+impl Drop for NetThreads {
+    fn drop(&mut self) {
+        for desk in &self.desks {
+            let code = RefusalCode::Stopping;
+            desk.stop(Stop { code, done: None });
+        }
+    }
+}
+
+/// Without this thread the process would look alive, hold its zones, and serve nobody.
+struct EndProcessOnPanic;
+
+impl Drop for EndProcessOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a net thread failed: this process ends, so that others adopt its zones");
+            std::process::abort();
+        }
+    }
+}
