@@ -45,7 +45,7 @@ udp-floor: tools
 
 # What to deploy.
 dist: tools
-	$(CARGO) build --profile dist --bin everhold --bin client-sim
+	$(CARGO) build --profile dist -p everhold -p client-sim
 	@ls -lh target/dist/everhold target/dist/client-sim
 
 # Rust with its formatter and linter, and a C compiler (for SQLite, ring, and mimalloc). As root on Debian the compiler is installed.
