@@ -4,9 +4,9 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: test lint docs unit deny demo bench dist tools redis
+.PHONY: test lint docs unit instructions instructions-accept deny demo bench udp-floor dist tools redis valgrind
 
-test: lint docs unit deny
+test: lint docs unit instructions deny
 
 lint: tools
 	$(CARGO) fmt --all --check
@@ -17,6 +17,14 @@ docs: tools
 
 unit: tools redis
 	$(CARGO) test --release --workspace
+
+# The hot paths may not take more instructions than benches/baseline/instructions.json allows.
+instructions: tools valgrind
+	$(CARGO) run --release -p everhold-benches --bin instructions -- check
+
+# Makes what they take now the baseline; the commit says why. Also after a change of the compiler, whose counts are its own.
+instructions-accept: tools valgrind
+	$(CARGO) run --release -p everhold-benches --bin instructions -- accept
 
 # Licences, duplicate and vulnerable dependencies, where they come from: .deny.toml.
 deny:
@@ -30,6 +38,10 @@ demo: tools
 # For example: make bench ARGS="full_tick/5000"
 bench: tools redis
 	$(CARGO) bench -p everhold-benches -- $(ARGS)
+
+# Plain UDP and AES-GCM for the same packets, to divide a server's CPU by. For example: make udp-floor ARGS="--out-bytes 300"
+udp-floor: tools
+	$(CARGO) run --release -p everhold-benches --bin udp-floor -- $(ARGS)
 
 # What to deploy.
 dist: tools
@@ -50,3 +62,9 @@ redis:
 	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends redis-server redis-sentinel; \
 	  else echo "Redis is missing: install redis-server and redis-sentinel (7.0 or newer)" >&2; exit 1; fi; }
+
+# Counts instructions. As root on Debian it is installed.
+valgrind:
+	@command -v valgrind >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends valgrind; \
+	  else echo "valgrind is missing: install it" >&2; exit 1; fi; }

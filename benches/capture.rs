@@ -1,4 +1,5 @@
-//! What a checkpoint costs the tick thread: a base, and the delta of a second in which everybody moved.
+//! What a checkpoint costs: the cut, which the tick thread makes, and its bytes, which another thread makes. A base, and the delta of a
+//! second in which everybody moved.
 
 use std::cell::RefCell;
 
@@ -12,17 +13,19 @@ fn capture(criterion: &mut Criterion) {
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
         let run = RefCell::new(Run::new(players, Crowding::Spread));
-        let moved = || {
-            let run = &mut *run.borrow_mut();
-            run.zone.capture_confirmed();
-            for _ in 0..20 {
-                let inputs = run.inputs();
-                run.zone.step(&inputs);
-            }
-        };
+        run.borrow_mut().zone.freeze(Cut::Base);
+        let moved = || run.borrow_mut().second_since_a_cut();
         for (name, cut) in [("base", Cut::Base), ("delta", Cut::Delta)] {
-            group.bench_function(format!("{name}_{players}"), |bencher| {
-                bencher.iter_batched(moved, |()| run.borrow_mut().zone.capture(cut), BatchSize::PerIteration);
+            let freeze = || run.borrow_mut().zone.freeze(cut);
+            group.bench_function(format!("freeze_{name}_{players}"), |bencher| {
+                bencher.iter_batched(moved, |()| freeze(), BatchSize::PerIteration);
+            });
+            let moved_and_frozen = || {
+                moved();
+                freeze()
+            };
+            group.bench_function(format!("encode_{name}_{players}"), |bencher| {
+                bencher.iter_batched(moved_and_frozen, |frozen| frozen.encode(), BatchSize::PerIteration);
             });
         }
     }

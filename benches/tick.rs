@@ -1,4 +1,4 @@
-//! A whole tick on one thread, without network and store: record, step, scene, interest, snapshots. And its stages one by one.
+//! A whole tick on one thread, without network and store: inbox, record, step, scene, interest, snapshots; and the same up to the scene.
 
 use std::cell::RefCell;
 
@@ -12,41 +12,32 @@ fn full_tick(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(players as u64));
         let run = RefCell::new(Run::new(players, crowding));
         group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
-            let inputs = || run.borrow_mut().inputs();
-            bencher.iter_batched(inputs, |inputs| run.borrow_mut().tick(inputs), BatchSize::PerIteration);
-        });
-    }
-}
-
-fn stages(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("tick_stage");
-    for players in PLAYERS {
-        group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread));
-        let inputs = || run.borrow_mut().inputs();
-        group.bench_function(format!("record_{players}"), |bencher| {
+            let entries = || run.borrow_mut().entries();
             bencher.iter_batched(
-                inputs,
-                |inputs| run.borrow_mut().freeze(inputs),
+                entries,
+                |entries| run.borrow_mut().tick(entries),
                 BatchSize::PerIteration,
             );
         });
+    }
+}
+
+/// Everything but interest and snapshots.
+fn untold_tick(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("untold_tick");
+    for players in PLAYERS {
+        group.throughput(Throughput::Elements(players as u64));
         let run = RefCell::new(Run::new(players, Crowding::Spread));
-        let inputs = || run.borrow_mut().inputs();
-        group.bench_function(format!("step_{players}"), |bencher| {
-            let step = |inputs: Vec<_>| (run.borrow_mut().zone.step(&inputs), inputs);
-            bencher.iter_batched(inputs, step, BatchSize::PerIteration);
-        });
-        group.bench_function(format!("scene_{players}"), |bencher| {
-            let run = &mut *run.borrow_mut();
-            bencher.iter(|| run.zone.scene(&mut run.scene));
-        });
-        group.bench_function(format!("digest_{players}"), |bencher| {
-            let run = &mut *run.borrow_mut();
-            bencher.iter(|| run.zone.digest());
+        group.bench_function(format!("{players}_spread"), |bencher| {
+            let entries = || run.borrow_mut().entries();
+            bencher.iter_batched(
+                entries,
+                |entries| run.borrow_mut().untold_tick(entries),
+                BatchSize::PerIteration,
+            );
         });
     }
 }
 
-criterion_group! { name = benches; config = brief(); targets = full_tick, stages }
+criterion_group! { name = benches; config = brief(); targets = full_tick, untold_tick }
 criterion_main!(benches);

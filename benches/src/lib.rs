@@ -1,5 +1,6 @@
 //! Worlds for the benches, the same on every run. It measures nothing itself.
 
+pub mod hot;
 pub mod run;
 
 use std::time::Duration;
@@ -13,15 +14,22 @@ use everhold_protocol::{EntityId, EntityKind, EntityView};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The sizes at which everything is measured.
-pub const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];
+pub const PLAYERS: [usize; 4] = [1_000, 5_000, 10_000, 50_000];
 
-/// The worlds in which views are measured: every size spread out, and crowds of the middle one.
-pub const WORLDS: [(usize, Crowding); 5] = [
+/// The worlds in which views are measured: every size, spread out, in a crowd, and in one spot.
+pub const WORLDS: [(usize, Crowding); 12] = [
     (1_000, Crowding::Spread),
     (5_000, Crowding::Spread),
     (10_000, Crowding::Spread),
+    (50_000, Crowding::Spread),
+    (1_000, Crowding::Crowd),
     (5_000, Crowding::Crowd),
+    (10_000, Crowding::Crowd),
+    (50_000, Crowding::Crowd),
+    (1_000, Crowding::Stacked),
     (5_000, Crowding::Stacked),
+    (10_000, Crowding::Stacked),
+    (50_000, Crowding::Stacked),
 ];
 
 /// How far a player sees in every bench, cm.
@@ -117,9 +125,9 @@ pub fn walk(scene: &mut Scene, random: &mut Random) {
 #[must_use]
 pub fn brief() -> Criterion {
     Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1_500))
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(1_000))
         .configure_from_args()
 }
 

@@ -1,4 +1,4 @@
-//! A zone full of players that all act every tick, and what its shard does with a tick on one thread: record, step, scene, views.
+//! A zone full of players that all act every tick, and what its shard does with a tick on one thread: inbox, record, step, scene, views.
 //! It stores and sends nothing.
 
 use std::fmt::Write;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use everhold::durability::record::Record;
 use everhold::durability::store::{RecordHash, StoredRecord};
-use everhold::ingress::{AttachToken, Input};
+use everhold::ingress::{AttachToken, Inbox, InboxEntry, Input};
 use everhold::replication::{Replicator, ViewConfig};
 use everhold::rules::RuleBook;
 use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
-use everhold_protocol::{Account, Heading, Intent, SessionId, ZoneName};
+use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent, SessionId, ZoneName};
 
 use crate::{Crowding, Random, spread_side_cm};
 
@@ -64,6 +64,8 @@ pub struct Run {
     pub zone: Zone,
     /// What was to be seen after the last tick.
     pub scene: Scene,
+    inbox: Inbox,
+    inputs: Vec<Input>,
     replicator: Replicator,
     sessions: Vec<SessionId>,
     last_hash: RecordHash,
@@ -97,10 +99,16 @@ impl Run {
             .map(|&session| Input::EventAck { session, event_seq: 3 })
             .collect();
         zone.step(&acks);
+        let mut inbox = Inbox::new();
+        for (number, &session) in (1..).zip(&sessions) {
+            inbox.note_attached(session, AttachToken(number), 0);
+        }
         Self {
             config,
             zone,
             scene: Scene::default(),
+            inbox,
+            inputs: Vec::new(),
             replicator: Replicator::new(ViewConfig::default()),
             sessions,
             last_hash: RecordHash::GENESIS,
@@ -109,25 +117,83 @@ impl Run {
         }
     }
 
-    /// A tick's inputs, the most that players send: each turns, in an order of its own.
-    pub fn inputs(&mut self) -> Vec<Input> {
+    /// Where everybody turns in the next tick, in an order of its own.
+    fn turns(&mut self) -> Vec<(usize, Intent)> {
         self.seq += 1;
-        let seq = self.seq;
-        let mut inputs = Vec::with_capacity(self.sessions.len());
-        for &session in &self.sessions {
+        let mut turns = Vec::with_capacity(self.sessions.len());
+        for player in 0..self.sessions.len() {
             let axis = |bits: u64| (bits % 179) as i8 as i32 - 89;
             let bits = self.random.draw();
             let heading = Heading::new(axis(bits & 0xFFFF) as i8, axis(bits >> 32) as i8).unwrap_or(Heading::STILL);
-            inputs.push(Input::Intent {
-                session,
-                seq,
-                intent: Intent::Move(heading),
-            });
+            turns.push((player, Intent::Move(heading)));
         }
-        for last in (1..inputs.len()).rev() {
-            inputs.swap(last, self.random.below(last as u64 + 1) as usize);
+        for last in (1..turns.len()).rev() {
+            turns.swap(last, self.random.below(last as u64 + 1) as usize);
         }
-        inputs
+        turns
+    }
+
+    /// A tick's inputs, the most that players send: each turns.
+    pub fn inputs(&mut self) -> Vec<Input> {
+        let turns = self.turns();
+        let input = |(player, intent): (usize, Intent)| Input::Intent {
+            session: self.sessions[player],
+            seq: self.seq,
+            intent,
+        };
+        turns.into_iter().map(input).collect()
+    }
+
+    /// The same as what connections put into the inbox: a decoded datagram of each, which repeats the two intents before.
+    pub fn entries(&mut self) -> Vec<InboxEntry> {
+        let turns = self.turns();
+        let (first, last) = (self.seq.saturating_sub(2).max(1), self.seq);
+        let entry = |(player, intent): (usize, Intent)| InboxEntry::Frame {
+            session: self.sessions[player],
+            token: AttachToken(player as u64 + 1),
+            frame: InputFrame {
+                epoch: 1,
+                snapshot_tick: u64::from(last),
+                event_ack: 3,
+                intents: (first..=last)
+                    .map(|seq| SeqIntent {
+                        seq,
+                        intent: intent.clone(),
+                    })
+                    .collect(),
+            },
+        };
+        turns.into_iter().map(entry).collect()
+    }
+
+    /// The same as their datagrams.
+    pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
+        let entries = self.entries().into_iter();
+        let bytes = |entry| match entry {
+            InboxEntry::Frame { frame, .. } => {
+                let mut bytes = Vec::new();
+                frame.encode(&mut bytes);
+                Some(bytes)
+            }
+            InboxEntry::Input(_) => None,
+        };
+        entries.filter_map(bytes).collect()
+    }
+
+    /// Turns entries into inputs, and throws those away.
+    pub fn drain(&mut self, entries: Vec<InboxEntry>) -> usize {
+        self.inputs.clear();
+        self.inbox.drain(entries.into_iter(), &mut self.inputs);
+        self.inputs.len()
+    }
+
+    /// The cut in flight is stored, and a second passes.
+    pub fn second_since_a_cut(&mut self) {
+        self.zone.capture_confirmed();
+        for _ in 0..20 {
+            let inputs = self.inputs();
+            self.zone.step(&inputs);
+        }
     }
 
     /// Freezes the inputs into a record, as the journal gets it. Every twentieth carries a digest.
@@ -146,11 +212,20 @@ impl Run {
         (record, stored)
     }
 
-    /// A whole tick: record, step, scene, views, snapshots.
-    pub fn tick(&mut self, inputs: Vec<Input>) -> Ticked {
+    /// A tick up to its scene: inbox, record, step, scene.
+    pub fn untold_tick(&mut self, entries: Vec<InboxEntry>) -> (StoredRecord, Outputs) {
+        self.drain(entries);
+        let inputs = std::mem::take(&mut self.inputs);
         let (record, stored) = self.freeze(inputs);
         let outputs = self.zone.step(&record.inputs);
+        self.inputs = record.inputs;
         self.zone.scene(&mut self.scene);
+        (stored, outputs)
+    }
+
+    /// A whole tick: inbox, record, step, scene, views, snapshots.
+    pub fn tick(&mut self, entries: Vec<InboxEntry>) -> Ticked {
+        let (stored, outputs) = self.untold_tick(entries);
         let snapshots = self.replicator.snapshots(&self.scene, 1, self.zone.tick(), 255);
         (stored, outputs, snapshots)
     }

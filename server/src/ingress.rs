@@ -1,5 +1,6 @@
 //! Ingress turns what clients say into inputs of a tick. It opens no socket and reads no clock.
 
+pub mod spread;
 pub mod input;
 pub mod rate;
 pub mod address;
@@ -11,3 +12,4 @@ pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};
 pub use login::Login;
 pub use rate::TokenBucket;
+pub use spread::Spread;

@@ -12,8 +12,8 @@ pub const APPEND_RECORDS_MAX: usize = 64;
 pub const PART_BYTES_MAX: usize = 64 * 1024;
 /// Events kept for a session until the client has them. Beyond it the oldest are forgotten; `Attached` carries the whole own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;
-/// Sessions of one zone, awake or away.
-pub const ZONE_SESSIONS_MAX: usize = 20_000;
+/// Sessions of one zone, awake or away: ten times as many as a core serves, for a character stays when its player leaves.
+pub const ZONE_SESSIONS_MAX: usize = 50_000;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.
 pub const USED_TICKETS_MAX: usize = 65_536;
 
@@ -104,11 +104,11 @@ const _: () = assert!(TICKET_MEMORY_SLACK_S > everhold_protocol::limits::TICKET_
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= 2 * everhold_protocol::limits::CONTROL_BYTES_MAX);
 const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);
-/// Entities of one zone's scene: six for each session. Interest packs their places into 17 bits of a sort key.
+/// Entities of one zone's scene: more than two for each session. Interest packs their places into 17 bits of a sort key.
 pub const SCENE_ENTITIES_MAX: usize = 131_072;
 
-const _: () = assert!(ZONE_SESSIONS_MAX * 6 <= SCENE_ENTITIES_MAX);
+const _: () = assert!(ZONE_SESSIONS_MAX * 2 <= SCENE_ENTITIES_MAX);
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
-pub const STATE_LAYOUT: u16 = 1;
+pub const STATE_LAYOUT: u16 = 2;
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);

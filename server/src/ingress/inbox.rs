@@ -7,6 +7,7 @@ use everhold_protocol::limits::FRAME_INTENTS_MAX;
 use everhold_protocol::{InputFrame, SessionId};
 
 use super::input::{AttachToken, Input};
+use super::spread::Spread;
 use crate::limits::{
     EVENT_ACK_EVENTS_MIN, EVENT_ACK_TICKS_MAX, TICK_ENTRIES_MAX, TICK_INPUTS_MAX, TICK_SESSION_INTENTS_MAX,
 };
@@ -72,7 +73,7 @@ struct AttachedSession {
 #[derive(Debug, Default)]
 pub struct Inbox {
     /// Looked up, never iterated: its order decides nothing.
-    sessions: HashMap<SessionId, AttachedSession>,
+    sessions: HashMap<SessionId, AttachedSession, Spread>,
     drains: u64,
     counters: InboxCounters,
 }

@@ -13,6 +13,7 @@ mod adopt;
 mod blame;
 mod durable;
 mod egress;
+mod encoding;
 mod guard;
 mod homes;
 mod memory;

@@ -90,7 +90,7 @@ impl ZoneMap {
     }
 
     /// The obstacles that a step of at most [`SPEED_CM_S_MAX`] from `point` could meet.
-    pub fn obstacles_near(&self, point: Point) -> impl Iterator<Item = Rect> {
+    pub fn obstacles_near(&self, point: Point) -> impl Iterator<Item = Rect> + Clone {
         let Point { x, y } = self.clamp(point);
         let cell = (y / CELL_CM) as usize * self.columns + (x / CELL_CM) as usize;
         self.cells[cell]

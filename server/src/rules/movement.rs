@@ -17,11 +17,12 @@ pub fn walk(map: &ZoneMap, from: Point, heading: Heading, step_cm: i32) -> Point
         i32::from(heading.dx()) * step_cm / HEADING_FULL,
         i32::from(heading.dy()) * step_cm / HEADING_FULL,
     );
+    let near = map.obstacles_near(from);
     let mut at = from;
     at.x = slide(
         at.x,
         dx,
-        map.obstacles_near(from)
+        near.clone()
             .filter(|o| o.south < from.y && from.y < o.north)
             .map(|o| (o.west, o.east)),
     );
@@ -29,9 +30,7 @@ pub fn walk(map: &ZoneMap, from: Point, heading: Heading, step_cm: i32) -> Point
     at.y = slide(
         at.y,
         dy,
-        map.obstacles_near(from)
-            .filter(|o| o.west < x && x < o.east)
-            .map(|o| (o.south, o.north)),
+        near.filter(|o| o.west < x && x < o.east).map(|o| (o.south, o.north)),
     );
     map.clamp(at)
 }

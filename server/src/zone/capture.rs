@@ -9,13 +9,11 @@ use std::collections::BTreeSet;
 use bevy_ecs::change_detection::Tick as ChangeTick;
 use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Tick};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Digest;
-use super::field::{Field, put_varint};
+use super::frozen::Frozen;
 use super::index::{Directory, Ledger};
-use super::state::{Clock, Ids, RowQuery, visit_resources, visit_rows};
-use crate::limits::STATE_LAYOUT;
+use super::state::{Clock, FrozenResources, FrozenTable, Ids, RowQuery, digest_resources, digest_tables};
 
 /// What to capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,51 +71,40 @@ impl Captor {
         };
     }
 
-    /// Sum of the hashes of all entities and resources: order has no part in it.
+    /// Sum of the hashes of all components and resources: order has no part in it.
     pub(crate) fn digest(&mut self, world: &World) -> Digest {
-        let mut sum = 0u64;
-        visit_rows(world, &mut self.rows, None, |id, mask, bytes| {
-            sum = sum.wrapping_add(xxh3_64_with_seed(bytes, id.0.rotate_left(12) ^ mask));
-        });
-        visit_resources(world, None, |kind, bytes| {
-            sum = sum.wrapping_add(xxh3_64_with_seed(bytes, !u64::from(kind)));
-        });
-        Digest(sum)
+        Digest(digest_tables(world, &mut self.rows).wrapping_add(digest_resources(world)))
     }
 
     /// Cuts.
     ///
     /// # Panics
     /// If a capture is in flight: its dirty set would be lost.
-    pub(crate) fn capture(&mut self, world: &mut World, cut: Cut) -> Capture {
+    pub(crate) fn freeze(&mut self, world: &mut World, cut: Cut) -> Frozen {
         assert!(self.in_flight.is_none(), "a capture is in flight");
         let since = self.confirmed.filter(|_| cut == Cut::Delta);
         let base = since.is_none();
-        let digest = self.digest(world);
-        let tick = world.resource::<Clock>().tick;
         let Ledger { gone, removed, .. } = std::mem::take(&mut *world.resource_mut::<Ledger>());
-        let mut body = Vec::new();
-        body.extend_from_slice(&STATE_LAYOUT.to_le_bytes());
-        body.push(u8::from(base));
-        tick.put(&mut body);
-        body.extend_from_slice(&digest.0.to_le_bytes());
-        put_resources(world, since, &mut body);
-        let (none, nothing) = (BTreeSet::new(), BTreeSet::new());
-        put_gone(if base { &none } else { &gone }, &mut body);
-        put_removed(world, if base { &nothing } else { &removed }, &mut body);
-        self.put_rows(world, since, &mut body);
+        let (told_gone, told_removed) = if base {
+            Default::default()
+        } else {
+            (gone.clone(), still_removed(world, &removed))
+        };
+        let frozen = Frozen {
+            tick: world.resource::<Clock>().tick,
+            base,
+            resources: FrozenResources::cut(world, since),
+            gone: told_gone,
+            removed: told_removed,
+            tables: FrozenTable::cut(world, &mut self.rows, since),
+        };
         world.resource_mut::<Ledger>().unknown_from = world.resource::<Ids>().peek();
         self.in_flight = Some(InFlight {
             cut_at: mark(world),
             gone,
             removed,
         });
-        Capture {
-            tick,
-            base,
-            digest,
-            body,
-        }
+        frozen
     }
 
     /// The capture in flight is stored for good: the next delta begins where it was cut.
@@ -133,19 +120,6 @@ impl Captor {
             world.resource_mut::<Ledger>().give_back(gone, removed);
         }
     }
-
-    fn put_rows(&mut self, world: &World, since: Option<ChangeTick>, body: &mut Vec<u8>) {
-        let mut rows = Vec::new();
-        let mut count = 0u64;
-        visit_rows(world, &mut self.rows, since, |id, mask, bytes| {
-            count += 1;
-            id.put(&mut rows);
-            put_varint(mask, &mut rows);
-            rows.extend_from_slice(bytes);
-        });
-        put_varint(count, body);
-        body.append(&mut rows);
-    }
 }
 
 /// A point in the World's own count of changes. The increment is what makes it one: a write made before the next system runs would
@@ -156,25 +130,10 @@ fn mark(world: &mut World) -> ChangeTick {
     at
 }
 
-fn put_resources(world: &World, since: Option<ChangeTick>, body: &mut Vec<u8>) {
-    let mut resources = Vec::new();
-    visit_resources(world, since, |kind, bytes| resources.push((kind, bytes.to_vec())));
-    put_varint(resources.len() as u64, body);
-    for (kind, bytes) in resources {
-        body.push(kind);
-        put_varint(bytes.len() as u64, body);
-        body.extend_from_slice(&bytes);
-    }
-}
-
-fn put_gone(gone: &BTreeSet<EntityId>, body: &mut Vec<u8>) {
-    gone.put(body);
-}
-
 /// Only what is still so: an entity may be gone since, or have the component again.
-fn put_removed(world: &World, removed: &BTreeSet<(EntityId, u8)>, body: &mut Vec<u8>) {
+fn still_removed(world: &World, removed: &BTreeSet<(EntityId, u8)>) -> BTreeSet<(EntityId, u8)> {
     let directory = world.resource::<Directory>();
-    let still: BTreeSet<(EntityId, u8)> = removed
+    removed
         .iter()
         .filter(|(id, kind)| {
             directory
@@ -182,6 +141,5 @@ fn put_removed(world: &World, removed: &BTreeSet<(EntityId, u8)>, body: &mut Vec
                 .is_some_and(|entity| !super::state::has(world, entity, *kind))
         })
         .copied()
-        .collect();
-    still.put(body);
+        .collect()
 }

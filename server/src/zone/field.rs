@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use everhold_protocol::{Account, EntityId, Event, GoldCause, Heading, Item, ItemCause, SeqEvent};
 
+use super::mixer::Mixer;
+
 /// The bytes are not what a writer of this layout writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("corrupt state bytes")]
@@ -17,6 +19,8 @@ pub trait Field: Sized {
     fn put(&self, out: &mut Vec<u8>);
     /// Takes the value from the front of `input`.
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt>;
+    /// Adds the value to a digest. Values that have different bytes are mixed differently.
+    fn mix(&self, mixer: &mut Mixer);
 }
 
 /// Takes `count` bytes from the front.
@@ -65,6 +69,9 @@ impl Field for u8 {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok(take(input, 1)?[0])
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(u64::from(*self));
+    }
 }
 
 impl Field for u64 {
@@ -73,6 +80,9 @@ impl Field for u64 {
     }
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         get_varint(input)
+    }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(*self);
     }
 }
 
@@ -84,6 +94,9 @@ macro_rules! narrow {
             }
             fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
                 Self::try_from(get_varint(input)?).map_err(|_| Corrupt)
+            }
+            fn mix(&self, mixer: &mut Mixer) {
+                mixer.word(u64::from(*self));
             }
         }
     )*};
@@ -99,6 +112,9 @@ impl Field for i64 {
         let bits = get_varint(input)?;
         Ok((bits >> 1) as Self ^ -((bits & 1) as Self))
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(self.cast_unsigned());
+    }
 }
 
 impl Field for i32 {
@@ -108,6 +124,9 @@ impl Field for i32 {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Self::try_from(i64::get(input)?).map_err(|_| Corrupt)
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(u64::from(self.cast_unsigned()));
+    }
 }
 
 impl<const N: usize> Field for [u8; N] {
@@ -116,6 +135,9 @@ impl<const N: usize> Field for [u8; N] {
     }
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         take(input, N)?.try_into().map_err(|_| Corrupt)
+    }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.bytes(self);
     }
 }
 
@@ -128,6 +150,10 @@ impl Field for String {
         let len = get_len(input)?;
         let bytes = take(input, len)?;
         Ok(std::str::from_utf8(bytes).map_err(|_| Corrupt)?.to_owned())
+    }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(self.len() as u64);
+        mixer.bytes(self.as_bytes());
     }
 }
 
@@ -148,6 +174,12 @@ impl<T: Field> Field for Option<T> {
             _ => Err(Corrupt),
         }
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(u64::from(self.is_some()));
+        if let Some(value) = self {
+            value.mix(mixer);
+        }
+    }
 }
 
 impl<T: Field> Field for Vec<T> {
@@ -160,6 +192,10 @@ impl<T: Field> Field for Vec<T> {
         // No `with_capacity`: an element may be far larger in memory than the one byte that vouches for it.
         (0..len).map(|_| T::get(input)).collect()
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(self.len() as u64);
+        self.iter().for_each(|value| value.mix(mixer));
+    }
 }
 
 impl<T: Field> Field for VecDeque<T> {
@@ -169,6 +205,10 @@ impl<T: Field> Field for VecDeque<T> {
     }
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok(Vec::get(input)?.into())
+    }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(self.len() as u64);
+        self.iter().for_each(|value| value.mix(mixer));
     }
 }
 
@@ -192,6 +232,13 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
         }
         Ok(map)
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(self.len() as u64);
+        for (key, value) in self {
+            key.mix(mixer);
+            value.mix(mixer);
+        }
+    }
 }
 
 impl<T: Field + Ord> Field for BTreeSet<T> {
@@ -211,6 +258,10 @@ impl<T: Field + Ord> Field for BTreeSet<T> {
         }
         Ok(set)
     }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(self.len() as u64);
+        self.iter().for_each(|value| value.mix(mixer));
+    }
 }
 
 impl<A: Field, B: Field> Field for (A, B) {
@@ -220,6 +271,10 @@ impl<A: Field, B: Field> Field for (A, B) {
     }
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok((A::get(input)?, B::get(input)?))
+    }
+    fn mix(&self, mixer: &mut Mixer) {
+        self.0.mix(mixer);
+        self.1.mix(mixer);
     }
 }
 
@@ -233,6 +288,9 @@ macro_rules! fields {
             fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
                 Ok(Self { $($f: Field::get(input)?),* })
             }
+            fn mix(&self, mixer: &mut Mixer) {
+                $(self.$f.mix(mixer);)*
+            }
         }
     )*};
 }
@@ -245,6 +303,9 @@ impl Field for Heading {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         let [dx, dy] = <[u8; 2]>::get(input)?;
         Self::new(dx as i8, dy as i8).map_err(|_| Corrupt)
+    }
+    fn mix(&self, mixer: &mut Mixer) {
+        mixer.word(u64::from(u16::from_le_bytes([self.dx() as u8, self.dy() as u8])));
     }
 }
 
@@ -269,6 +330,15 @@ macro_rules! tagged {
                         Ok(Self::$v $(($($p),*))? $({$($f),*})?)
                     })*
                     _ => Err($crate::zone::field::Corrupt),
+                }
+            }
+            fn mix(&self, mixer: &mut $crate::zone::mixer::Mixer) {
+                match self {
+                    $(Self::$v $(($($p),*))? $({$($f),*})? => {
+                        mixer.word($tag);
+                        $($($crate::zone::field::Field::mix($p, mixer);)*)?
+                        $($($crate::zone::field::Field::mix($f, mixer);)*)?
+                    })*
                 }
             }
         }

@@ -11,64 +11,72 @@ const CELLS_PER_SIDE_MAX: i32 = 128;
 /// Players by cell. Derived.
 #[derive(Resource, Debug)]
 pub(crate) struct PreyGrid {
-    cell_cm: i32,
+    /// A cell's side is this power of two, cm: a player's cell is found without a division.
+    cell_log2: u32,
     columns: i32,
     rows: i32,
     /// Where each cell's players begin in `sorted`; one more at the end.
     starts: Vec<u32>,
     sorted: Vec<(EntityId, Point)>,
-    arrived: Vec<(EntityId, Point)>,
+    /// Players in the order of their arrival, each with its cell.
+    arrived: Vec<(u32, EntityId, Point)>,
+    /// Where the next player of each cell goes.
+    next: Vec<u32>,
 }
 
 impl PreyGrid {
     /// An empty grid for a zone of this size, for searches of about `sight_cm`.
     pub(crate) fn new(width_cm: i32, height_cm: i32, sight_cm: i32) -> Self {
         let cell_cm = sight_cm.max(width_cm.max(height_cm) / CELLS_PER_SIDE_MAX + 1).max(1);
-        let (columns, rows) = (width_cm / cell_cm + 1, height_cm / cell_cm + 1);
+        let cell_log2 = cell_cm.cast_unsigned().next_power_of_two().ilog2();
+        let (columns, rows) = ((width_cm >> cell_log2) + 1, (height_cm >> cell_log2) + 1);
         let starts = vec![0; (columns * rows) as usize + 1];
         Self {
-            cell_cm,
+            cell_log2,
             columns,
             rows,
             starts,
             sorted: Vec::new(),
             arrived: Vec::new(),
+            next: Vec::new(),
         }
     }
 
     fn column(&self, x: i32) -> i32 {
-        (x / self.cell_cm).clamp(0, self.columns - 1)
+        (x >> self.cell_log2).clamp(0, self.columns - 1)
     }
 
     fn row(&self, y: i32) -> i32 {
-        (y / self.cell_cm).clamp(0, self.rows - 1)
+        (y >> self.cell_log2).clamp(0, self.rows - 1)
     }
 
-    fn cell(&self, at: Point) -> usize {
-        (self.row(at.y) * self.columns + self.column(at.x)) as usize
+    fn cell(&self, at: Point) -> u32 {
+        (self.row(at.y) * self.columns + self.column(at.x)).cast_unsigned()
     }
 
     /// Replaces everything, by a counting sort. Order within a cell is that of `players` and means nothing: [`PreyGrid::nearest`]
     /// compares by distance and id.
     pub(crate) fn rebuild(&mut self, players: impl Iterator<Item = (EntityId, Point)>) {
-        self.arrived.clear();
-        self.arrived.extend(players);
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.clear();
+        arrived.extend(players.map(|(id, at)| (self.cell(at), id, at)));
         self.starts.fill(0);
-        for &(_, at) in &self.arrived {
-            let cell = self.cell(at);
-            self.starts[cell + 1] += 1;
+        for &(cell, ..) in &arrived {
+            self.starts[cell as usize + 1] += 1;
         }
-        for cell in 1..self.starts.len() {
-            self.starts[cell] += self.starts[cell - 1];
+        let mut sum = 0;
+        for start in &mut self.starts {
+            sum += *start;
+            *start = sum;
         }
-        self.sorted.clear();
-        self.sorted.resize(self.arrived.len(), (EntityId(0), Point::default()));
-        let mut next = self.starts.clone();
-        for &(id, at) in &self.arrived {
-            let place = &mut next[self.cell(at)];
+        self.sorted.resize(arrived.len(), (EntityId(0), Point::default()));
+        self.next.clone_from(&self.starts);
+        for &(cell, id, at) in &arrived {
+            let place = &mut self.next[cell as usize];
             self.sorted[*place as usize] = (id, at);
             *place += 1;
         }
+        self.arrived = arrived;
     }
 
     /// The nearest player within `range_cm`; of several at the same distance the one with the least id.

@@ -2,7 +2,6 @@
 //! Hooks keep the directories; they have no effect on the state.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::prelude::*;
@@ -11,34 +10,13 @@ use everhold_protocol::{Account, EntityId, SessionId};
 
 use super::registry::Id;
 use super::state::Session;
+use crate::ingress::Spread;
 
 /// Finds entities. The hash maps are for look-ups only: their order is history, and nothing iterates them.
 #[derive(Resource, Default)]
 pub struct Directory {
     entities: HashMap<EntityId, Entity, Spread>,
     accounts: HashMap<Account, SessionId, Spread>,
-}
-
-/// Hashes the one `u64` of an id: every intent looks its session up, and ids are ours, so nobody can choose colliding ones.
-type Spread = BuildHasherDefault<IdHasher>;
-
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        // A folded multiplication: both halves of the product depend on every bit of the id.
-        let product = u128::from(self.0 ^ value) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl Directory {

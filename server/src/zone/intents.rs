@@ -2,6 +2,7 @@
 //! the ground) is only noted here; systems resolve it when all have asked.
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemState;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, Event, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
 
@@ -13,6 +14,7 @@ use super::state::{
 };
 use super::tell::{Told, reject};
 use super::value;
+use crate::ingress::Input;
 use crate::rules::gift;
 
 /// Somebody wants to strike.
@@ -39,28 +41,77 @@ pub(crate) struct Wishes {
     pub(crate) lines: u16,
 }
 
-/// What every intent touches, by one look-up.
-pub(crate) type Hands = QueryState<(&'static Session, &'static mut InputSeq, &'static mut Course)>;
+/// What every intent touches.
+pub(crate) type Hands = SystemState<(
+    Res<'static, Directory>,
+    Res<'static, Quarantined>,
+    Query<'static, 'static, (&'static Session, &'static mut InputSeq, &'static mut Course)>,
+)>;
+
+/// Applies intents to move for as long as nothing else comes, and says how many it took: almost everything that players say is that, and
+/// finding the columns anew for each would cost more than the rest.
+pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input], entering: impl Fn(usize)) -> usize {
+    let moves = |input: &Input| {
+        matches!(
+            input,
+            Input::Intent {
+                intent: Intent::Move(_),
+                ..
+            }
+        )
+    };
+    if !inputs.first().is_some_and(moves) {
+        return 0;
+    }
+    let (directory, quarantine, mut players) = hands.get_mut(world).expect("a zone has its directories");
+    // One that is quarantined is told so: see `apply`.
+    if !quarantine.inputs.is_empty() {
+        return 0;
+    }
+    for (index, input) in inputs.iter().enumerate() {
+        let Input::Intent {
+            session,
+            seq,
+            intent: Intent::Move(heading),
+        } = *input
+        else {
+            return index;
+        };
+        entering(index);
+        let player = directory
+            .entity(session)
+            .and_then(|entity| players.get_mut(entity).ok());
+        if let Some((state, mut input_seq, mut course)) = player
+            && is_next(state, &input_seq, seq)
+        {
+            input_seq.last = seq;
+            // The dead keep the course they are told; they follow it when they live again.
+            course.set_if_neq(Course { heading });
+        }
+    }
+    inputs.len()
+}
+
+/// Whether somebody speaks for the session and this is its next intent.
+fn is_next(state: &Session, input_seq: &InputSeq, seq: u32) -> bool {
+    matches!(state.presence, Presence::Attached(_)) && input_seq.last.checked_add(1) == Some(seq)
+}
 
 /// Applies an intent if it is the session's next and somebody speaks for the session; otherwise nothing changes.
-pub(crate) fn apply(world: &mut World, hands: &mut Hands, session: SessionId, seq: u32, intent: &Intent) {
+pub(crate) fn apply(world: &mut World, session: SessionId, seq: u32, intent: &Intent) {
     let Some(player) = world.resource::<Directory>().entity(session) else {
         return;
     };
-    let quarantine_is_empty = world.resource::<Quarantined>().inputs.is_empty();
-    let Ok((state, mut input_seq, mut course)) = hands.get_mut(world, player) else {
+    let (Some(state), Some(input_seq)) = (world.get::<Session>(player), world.get::<InputSeq>(player)) else {
         return;
     };
-    let attached = matches!(state.presence, Presence::Attached(_));
-    if !attached || input_seq.last.checked_add(1) != Some(seq) {
+    if !is_next(state, input_seq, seq) {
         return;
     }
-    input_seq.last = seq;
-    match intent {
-        // The dead keep the course they are told; they follow it when they live again.
-        Intent::Move(heading) if quarantine_is_empty => drop(course.set_if_neq(Course { heading: *heading })),
-        _ => apply_next(world, player, (session, seq), intent),
+    if let Some(mut input_seq) = world.get_mut::<InputSeq>(player) {
+        input_seq.last = seq;
     }
+    apply_next(world, player, (session, seq), intent);
 }
 
 /// Applies an intent whose turn it is.

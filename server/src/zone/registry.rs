@@ -104,8 +104,8 @@ pub(crate) fn note_removal<C: State>(mut world: DeferredWorld<'_>, context: bevy
 
 /// Declares the state: components (each entity has any subset) and resources (each exists once).
 ///
-/// Derives the types, their bytes, [`Row`](super::state::Row) (an entity as plain values), the queries that capture and digest
-/// read the World with, and the hooks that note removals.
+/// Derives the types, their bytes and hashes, [`Row`](super::state::Row) (an entity as plain values), the columns that a cut copies
+/// and a digest reads, and the hooks that note removals.
 macro_rules! state {
     (
         components { $(
@@ -147,8 +147,11 @@ macro_rules! state {
         /// An entity of the World with everything that is state, and when each last changed. Disabled entities are included: no rule
         /// disables one, and if one did, nothing of it would be lost.
         pub(crate) type RowQuery = bevy_ecs::query::QueryState<
-            (&'static $crate::zone::registry::Id, ($(Option<bevy_ecs::world::Ref<'static, $comp>>,)*)),
-            bevy_ecs::query::Allow<bevy_ecs::entity_disabling::Disabled>,
+            (
+                &'static $crate::zone::registry::Id,
+                bevy_ecs::query::Has<bevy_ecs::entity_disabling::Disabled>,
+                ($(Option<bevy_ecs::world::Ref<'static, $comp>>,)*),
+            ),
         >;
 
         /// An entity as plain values: what a restore collects before it spawns anything.
@@ -191,44 +194,116 @@ macro_rules! state {
             }
         }
 
-        /// Visits every entity's bytes: `visit(id, mask, bytes)` for each entity with something that changed after `since` (`None`:
-        /// with anything), in no particular order. `bytes` holds the components of `mask` in order of declaration.
-        pub(crate) fn visit_rows(
-            world: &bevy_ecs::world::World,
-            query: &mut RowQuery,
-            since: Option<bevy_ecs::change_detection::Tick>,
-            mut visit: impl FnMut(everhold_protocol::EntityId, u64, &[u8]),
-        ) {
-            use bevy_ecs::change_detection::DetectChanges;
-            let mut bytes = Vec::new();
-            for (&$crate::zone::registry::Id(id), ($($cfield,)*)) in query.iter(world) {
-                bytes.clear();
-                let mut mask = 0u64;
-                $(if let Some(component) = $cfield && since.is_none_or(|since| component.is_changed_after(since)) {
-                    mask |= 1 << $ckind;
-                    $crate::zone::field::Field::put(&*component, &mut bytes);
-                })*
-                if mask != 0 {
-                    visit(id, mask, &bytes);
+        /// A table of the World as it was cut.
+        #[derive(Debug)]
+        pub(crate) struct FrozenTable {
+            ids: Vec<$crate::zone::registry::Id>,
+            $($cfield: Option<$crate::zone::frozen::Column<$comp>>,)*
+        }
+
+        impl FrozenTable {
+            /// Copies every table. What changed after `since` is what a delta tells.
+            pub(crate) fn cut(
+                world: &bevy_ecs::world::World,
+                query: &mut RowQuery,
+                since: Option<bevy_ecs::change_detection::Tick>,
+            ) -> Vec<Self> {
+                let tables = query.contiguous_iter(world).expect("every component is kept in tables");
+                tables
+                    .map(|(ids, _, ($($cfield,)*))| Self {
+                        ids: ids.to_vec(),
+                        $($cfield: $cfield.map(|column| $crate::zone::frozen::Column::cut(&column, since)),)*
+                    })
+                    .collect()
+            }
+
+            /// Appends the rows of which something is to be told, each as its id, its mask, and its components in order of declaration, and counts
+            /// them.
+            pub(crate) fn put(&self, out: &mut Vec<u8>) -> u64 {
+                use $crate::zone::field::Field;
+                let mut count = 0;
+                for (row, id) in self.ids.iter().enumerate() {
+                    let mut mask = 0u64;
+                    $(
+                        let $cfield = self.$cfield.as_ref().and_then(|column| column.told(row));
+                        mask |= u64::from($cfield.is_some()) << $ckind;
+                    )*
+                    if mask == 0 {
+                        continue;
+                    }
+                    count += 1;
+                    id.0.put(out);
+                    $crate::zone::field::put_varint(mask, out);
+                    $(if let Some(component) = $cfield {
+                        component.put(out);
+                    })*
                 }
+                count
+            }
+
+            /// Its share of the digest.
+            pub(crate) fn digest(&self) -> u64 {
+                [$(self.$cfield.as_ref().map_or(0, |column| column.digest(&self.ids))),*]
+                    .into_iter()
+                    .fold(0, u64::wrapping_add)
             }
         }
 
-        /// Visits the bytes of every resource that changed after `since` (`None`: of all), in order of declaration.
-        pub(crate) fn visit_resources(
-            world: &bevy_ecs::world::World,
-            since: Option<bevy_ecs::change_detection::Tick>,
-            mut visit: impl FnMut(u8, &[u8]),
-        ) {
-            use bevy_ecs::change_detection::DetectChanges;
-            let mut bytes = Vec::new();
-            $(if let Some(resource) = world.get_resource_ref::<$res>()
-                && since.is_none_or(|since| resource.is_changed_after(since))
-            {
-                bytes.clear();
-                $crate::zone::field::Field::put(&*resource, &mut bytes);
-                visit($rkind, &bytes);
-            })*
+        /// The tables' share of the digest: a sum over all components, so that no order has a part in it.
+        pub(crate) fn digest_tables(world: &bevy_ecs::world::World, query: &mut RowQuery) -> u64 {
+            let mut sum = 0u64;
+            for (ids, _, ($($cfield,)*)) in query.contiguous_iter(world).expect("every component is kept in tables") {
+                $(if let Some(column) = $cfield {
+                    sum = sum.wrapping_add($crate::zone::frozen::digest_column(ids, &column));
+                })*
+            }
+            sum
+        }
+
+        /// The resources as they were cut, each with whether it is to be told.
+        #[derive(Debug)]
+        pub(crate) struct FrozenResources { $($rfield: ($res, bool),)* }
+
+        impl FrozenResources {
+            /// Copies them. What changed after `since` is what a delta tells.
+            pub(crate) fn cut(world: &bevy_ecs::world::World, since: Option<bevy_ecs::change_detection::Tick>) -> Self {
+                use bevy_ecs::change_detection::DetectChanges;
+                $(let $rfield = world.resource_ref::<$res>();)*
+                Self { $(
+                    $rfield: (
+                        (*$rfield).clone(),
+                        since.is_none_or(|since| $rfield.is_changed_after(since)),
+                    ),
+                )* }
+            }
+
+            /// Appends the number of those that are to be told, and each as its kind, its length, and its bytes, in order of declaration.
+            pub(crate) fn put(&self, out: &mut Vec<u8>) {
+                use $crate::zone::field::{Field, put_varint};
+                put_varint([$(u64::from(self.$rfield.1)),*].iter().sum(), out);
+                let mut bytes = Vec::new();
+                $(if let (resource, true) = &self.$rfield {
+                    bytes.clear();
+                    resource.put(&mut bytes);
+                    out.push($rkind);
+                    put_varint(bytes.len() as u64, out);
+                    out.extend_from_slice(&bytes);
+                })*
+            }
+
+            /// Their share of the digest.
+            pub(crate) fn digest(&self) -> u64 {
+                [$($crate::zone::frozen::digest_resource(&self.$rfield.0)),*]
+                    .into_iter()
+                    .fold(0, u64::wrapping_add)
+            }
+        }
+
+        /// The resources' share of the digest.
+        pub(crate) fn digest_resources(world: &bevy_ecs::world::World) -> u64 {
+            [$($crate::zone::frozen::digest_resource(world.resource::<$res>())),*]
+                .into_iter()
+                .fold(0, u64::wrapping_add)
         }
 
         /// Replaces one resource by what the bytes say.
@@ -257,6 +332,9 @@ macro_rules! state {
             }
             fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
                 Ok(Self { $($f: $crate::zone::field::Field::get(input)?),* })
+            }
+            fn mix(&self, mixer: &mut $crate::zone::mixer::Mixer) {
+                $($crate::zone::field::Field::mix(&self.$f, mixer);)*
             }
         }
         impl $crate::zone::registry::State for $name {

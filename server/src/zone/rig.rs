@@ -160,7 +160,7 @@ impl Zone {
         let mut owners = self.world.query::<(&Belongings, &Outbox)>();
         for (belongings, outbox) in owners.iter(&self.world) {
             audit.gold += belongings.gold;
-            audit.items.extend(&belongings.items);
+            audit.items.extend(belongings.items.iter());
             audit.outbox_events += outbox.events.len();
             for event in outbox.events.iter().filter(|event| event.tick == tick) {
                 if let Event::Gold {

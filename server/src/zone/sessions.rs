@@ -1,7 +1,5 @@
 //! Sessions: who joins, comes back, and goes. Every function applies one input.
 
-use std::collections::VecDeque;
-
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, GoldCause, Heading, Item, ItemCause, RefusalCode, SessionId, Tick};
 
@@ -9,6 +7,7 @@ use super::config::Setting;
 use super::index::Directory;
 use super::output::Reply;
 use super::registry::Id;
+use super::shared::Shared;
 use super::state::{
     Belongings, Body, Clock, Course, Health, Ids, InputSeq, Outbox, Presence, Quarantined, Readiness, Resting, Session,
     Tickets,
@@ -111,7 +110,7 @@ fn create(world: &mut World, login: &Login) -> Entity {
     let player = setting.rules.player();
     let belongings = Belongings {
         gold: 0,
-        items: Vec::new(),
+        items: Shared::default(),
     };
     let entity = world
         .spawn((
@@ -133,7 +132,7 @@ fn create(world: &mut World, login: &Login) -> Entity {
             InputSeq { last: 0 },
             Outbox {
                 event_seq: 0,
-                events: VecDeque::new(),
+                events: Shared::default(),
             },
             Readiness { strike: 0, chat: 0 },
             ValueDigest::of(&belongings),

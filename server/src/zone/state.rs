@@ -8,6 +8,7 @@ use everhold_protocol::{Account, EntityId, Heading, Item, SeqEvent, SessionId, T
 
 use super::field::tagged;
 use super::registry::state;
+use super::shared::Shared;
 use crate::ingress::SecretHash;
 
 /// Whether somebody speaks for a session.
@@ -47,7 +48,7 @@ state! {
             /// The purse.
             gold: u64,
             /// The inventory, in order of uid.
-            items: Vec<Item>,
+            items: Shared<Vec<Item>>,
         }
         /// Who a player is, and who speaks for it.
         5 Nobody session: Session {
@@ -70,7 +71,7 @@ state! {
             /// The last event of the session.
             event_seq: u32,
             /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`].
-            events: VecDeque<SeqEvent>,
+            events: Shared<VecDeque<SeqEvent>>,
         }
         /// When a player may act again.
         8 Owner readiness: Readiness {
@@ -126,7 +127,7 @@ state! {
         /// Tickets that were used, and when each may be forgotten.
         3 Nobody tickets: Tickets {
             /// At most [`crate::limits::USED_TICKETS_MAX`].
-            used: BTreeMap<[u8; 16], Tick>,
+            used: Shared<BTreeMap<[u8; 16], Tick>>,
         }
         /// Inputs that made the zone fail and will not be applied. One leaves when its turn has passed.
         4 Nobody quarantine: Quarantined {

@@ -162,7 +162,7 @@ fn attached(world: &World, token: AttachToken, session: SessionId, event_seq: u3
             y: body.y,
             hp: health.hp,
             gold: belongings.gold,
-            items: belongings.items.clone(),
+            items: belongings.items.to_vec(),
         },
         missed: outbox.events.range(outbox.acknowledged(event_seq)..).cloned().collect(),
     })

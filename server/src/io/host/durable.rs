@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::adopt::answer;
 use super::egress::Egress;
+use super::encoding::Encoding;
 use super::run::Run;
 use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
 use super::{EndReason, Ended, HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes, memory};
@@ -49,6 +50,7 @@ pub(super) struct DurableTask {
     append: Option<StoreFuture<AppendAnswer>>,
     append_sent: Instant,
     append_after: Instant,
+    encoding: Encoding,
     write: Option<(Write, StoreFuture<()>)>,
     write_after: Instant,
     /// The data set is lost, and is being made anew. No part or head is written meanwhile.
@@ -96,6 +98,7 @@ impl DurableTask {
             append: None,
             append_sent: now,
             append_after: now,
+            encoding: Encoding::default(),
             write: None,
             write_after: now,
             create: None,
@@ -120,6 +123,7 @@ impl DurableTask {
                     Ok(())
                 }
                 answer = poll(self.append.as_mut()) => self.handle_append(answer),
+                capture = self.encoding.finished() => capture.map(|(at, capture)| self.checkpointer.handle_captured(at, capture)),
                 answer = poll(self.write.as_mut().map(|(_, future)| future)) => self.handle_write(answer),
                 answer = poll(self.create.as_mut()) => self.handle_created(answer),
                 _ = pulse.tick() => Ok(()),
@@ -175,8 +179,8 @@ impl DurableTask {
         }
         self.gate.hold(tick, out.shown, out.told);
         self.checkpointer.handle_tick(tick);
-        if let Some(capture) = out.capture {
-            self.checkpointer.handle_captured(position, capture);
+        if let Some(frozen) = out.frozen {
+            self.encoding.start(position, frozen);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::durability::store::{Position, RecordHash, StoredRecord};
 use crate::ingress::Input;
 use crate::ingress::inbox::{Inbox, InboxEntry};
 use crate::replication::Replicator;
-use crate::zone::{Capture, Cut, Outputs, Reply, Scene, Zone};
+use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
 
 /// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a
 /// store that is gone does not make players act in a world that they cannot see.
@@ -36,7 +36,7 @@ pub(super) struct TickOut {
     pub(super) record: StoredRecord,
     pub(super) told: Outputs,
     pub(super) shown: Vec<(SessionId, Bytes)>,
-    pub(super) capture: Option<Capture>,
+    pub(super) frozen: Option<Frozen>,
     pub(super) work: Duration,
 }
 
@@ -199,7 +199,7 @@ impl TickThread {
         self.note_attaches(&told);
         self.zone.scene(&mut self.scene);
         let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, REAL_TIME);
-        let capture = self.cut.take().map(|cut| self.zone.capture(cut));
+        let frozen = self.cut.take().map(|cut| self.zone.freeze(cut));
         self.guard.note_tick();
         self.gauges.tick.store(told.tick, Ordering::Release);
         self.gauges.stepping.store(0, Ordering::Release);
@@ -211,7 +211,7 @@ impl TickThread {
             record,
             told,
             shown,
-            capture,
+            frozen,
             work: started.elapsed(),
         };
         // `may_tick` saw room, and this thread is the only sender.

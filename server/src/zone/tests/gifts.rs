@@ -95,7 +95,7 @@ fn full_inventory_refuses_a_gift_and_the_giver_keeps_it() {
             kind: 0,
         })
         .collect();
-    zone.world.get_mut::<Belongings>(entity).unwrap().items = full;
+    *zone.world.get_mut::<Belongings>(entity).unwrap().items = full;
     let before = belongings(&mut zone, a);
     let outputs = zone.step(&[intent(
         a,

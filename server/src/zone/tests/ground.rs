@@ -106,7 +106,8 @@ fn full_inventory_leaves_the_item_to_the_next_claimant() {
             uid: EntityId(uid),
             kind: 0,
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .into();
     zone.world.get_mut::<state::Belongings>(entity).unwrap().items = full;
     let item = items(&mut zone)[0];
     let outputs = zone.step(&[take(a, 1, item), take(b, 1, item)]);

@@ -1,0 +1,165 @@
+//! Counts the instructions of the hot paths under valgrind, whose counts do not drift as times do, and compares them with those that
+//! `benches/baseline/instructions.json` keeps.
+//!
+//! `check` fails if a path takes more than [`WORSE_PERCENT_MAX`] more. Counts hold for one compiler: with another than the baseline's
+//! they are shown, the check says that it judges nothing, and whoever changes the compiler accepts new ones. `accept` writes them down:
+//! a commit that does says why.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Parser, Subcommand};
+use everhold_benches::hot::HOT_PATHS;
+use serde::{Deserialize, Serialize};
+
+/// More than repetition and unrelated changes of inlining bring about, less than a regression that anybody would defend.
+const WORSE_PERCENT_MAX: u64 = 5;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Order,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// Compare with the baseline.
+    Check,
+    /// Make what is counted now the baseline.
+    Accept,
+    /// Run one path, to be counted.
+    Run {
+        /// Its name.
+        path: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Baseline {
+    rustc: String,
+    instructions: BTreeMap<String, u64>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Order::Check => check(),
+        Order::Accept => accept(),
+        Order::Run { path } => run(&path),
+    }
+}
+
+fn run(path: &str) -> anyhow::Result<()> {
+    let found = HOT_PATHS.iter().find(|(name, _)| *name == path);
+    let (_, hot_path) = found.with_context(|| format!("no hot path is called {path}"))?;
+    hot_path();
+    Ok(())
+}
+
+fn baseline_file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baseline/instructions.json")
+}
+
+fn rustc() -> anyhow::Result<String> {
+    let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let said = Command::new(compiler)
+        .arg("--version")
+        .output()
+        .context("ask rustc for its version")?;
+    Ok(String::from_utf8(said.stdout)?.trim().to_owned())
+}
+
+fn count_all() -> anyhow::Result<Baseline> {
+    let mut instructions = BTreeMap::new();
+    for (name, _) in HOT_PATHS {
+        instructions.insert(name.to_owned(), count(name).with_context(|| format!("count {name}"))?);
+    }
+    Ok(Baseline {
+        rustc: rustc()?,
+        instructions,
+    })
+}
+
+fn count(path: &str) -> anyhow::Result<u64> {
+    let directory = tempfile::tempdir()?;
+    let counts = directory.path().join("counts");
+    let valgrind = Command::new("valgrind")
+        .args([
+            "--tool=callgrind",
+            "--collect-atstart=no",
+            "--toggle-collect=everhold_benches::hot::measured*",
+        ])
+        .arg(format!("--callgrind-out-file={}", counts.display()))
+        .arg(std::env::current_exe()?)
+        .args(["run", path])
+        .output()
+        .context("run valgrind: is it installed?")?;
+    ensure!(
+        valgrind.status.success(),
+        "valgrind: {}\n{}",
+        valgrind.status,
+        String::from_utf8_lossy(&valgrind.stderr)
+    );
+    let text = std::fs::read_to_string(counts)?;
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let total = total.context("valgrind counted nothing")?.trim().parse()?;
+    ensure!(total > 0, "the path was not found in the binary");
+    Ok(total)
+}
+
+fn accept() -> anyhow::Result<()> {
+    let counted = count_all()?;
+    std::fs::write(baseline_file(), serde_json::to_string_pretty(&counted)? + "\n")?;
+    Ok(())
+}
+
+fn check() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(baseline_file()).context("read the baseline")?;
+    let baseline: Baseline = serde_json::from_str(&text)?;
+    let counted = count_all()?;
+    let mut worse = Vec::new();
+    let mut out = std::io::stdout().lock();
+    for (name, &now) in &counted.instructions {
+        let Some(&before) = baseline.instructions.get(name) else {
+            worse.push(format!("{name} has no baseline"));
+            continue;
+        };
+        let permille = now as i64 * 1_000 / before.max(1) as i64 - 1_000;
+        writeln!(
+            out,
+            "{name:20} {before:>12} -> {now:>12}  {}{}.{} %",
+            if permille < 0 { '-' } else { '+' },
+            permille.abs() / 10,
+            permille.abs() % 10
+        )?;
+        if now * 100 > before * (100 + WORSE_PERCENT_MAX) {
+            worse.push(format!(
+                "{name} takes more than {WORSE_PERCENT_MAX} % more instructions"
+            ));
+        }
+    }
+    for name in baseline
+        .instructions
+        .keys()
+        .filter(|name| !counted.instructions.contains_key(*name))
+    {
+        worse.push(format!("{name} is in the baseline and is not counted any more"));
+    }
+    if counted.rustc != baseline.rustc {
+        writeln!(
+            out,
+            "NOT JUDGED: the baseline is of {}, this is {}: accept a new one with `make instructions-accept`",
+            baseline.rustc, counted.rustc
+        )?;
+        return Ok(());
+    }
+    if !worse.is_empty() {
+        bail!(
+            "{}\nIf that is meant, say why in the commit and run `make instructions-accept`",
+            worse.join("\n")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The hot paths whose instructions are counted: each once, on a world that has run for some ticks. Everything depends on fixed seeds.
+
+use std::hint::black_box;
+
+use everhold::durability::record::Record;
+use everhold::replication::{Replicator, ViewConfig};
+use everhold::zone::{Cut, Zone};
+use everhold_protocol::InputFrame;
+
+use crate::run::Run;
+use crate::{Crowding, Random, scene, walk};
+
+/// Players of every world: enough that the costs of each outweigh what is fixed.
+const PLAYERS: usize = 1_000;
+/// Ticks before the one that is measured: buffers have grown.
+const TICKS_BEFORE: usize = 3;
+
+/// A path's name, and what prepares and measures it.
+pub type HotPath = (&'static str, fn());
+
+/// Every hot path.
+pub const HOT_PATHS: [HotPath; 12] = [
+    ("inbox", inbox),
+    ("record_encode", record_encode),
+    ("record_decode", record_decode),
+    ("step", step),
+    ("scene", scene_of_a_zone),
+    ("digest", digest),
+    ("freeze_base", freeze_base),
+    ("encode_base", encode_base),
+    ("restore", restore),
+    ("snapshots_spread", snapshots_spread),
+    ("snapshots_stacked", snapshots_stacked),
+    ("input_decode", input_decode),
+];
+
+/// What is counted is what runs inside this function.
+#[inline(never)]
+fn measured<T>(path: impl FnOnce() -> T) -> T {
+    black_box(path())
+}
+
+fn run() -> Run {
+    let mut run = Run::new(PLAYERS, Crowding::Spread);
+    for _ in 0..TICKS_BEFORE {
+        let entries = run.entries();
+        run.tick(entries);
+    }
+    run
+}
+
+fn inbox() {
+    let mut run = run();
+    let entries = run.entries();
+    assert_eq!(measured(|| run.drain(entries)), PLAYERS);
+}
+
+fn record_encode() {
+    let mut run = run();
+    let inputs = run.inputs();
+    measured(|| run.freeze(inputs));
+}
+
+fn record_decode() {
+    let mut run = run();
+    let inputs = run.inputs();
+    let (record, stored) = run.freeze(inputs);
+    assert_eq!(measured(|| Record::decode(&stored)), Ok(record));
+}
+
+fn step() {
+    let mut run = run();
+    let inputs = run.inputs();
+    measured(|| run.zone.step(&inputs));
+}
+
+fn scene_of_a_zone() {
+    let mut run = run();
+    measured(|| run.zone.scene(&mut run.scene));
+}
+
+fn digest() {
+    let mut run = run();
+    measured(|| run.zone.digest());
+}
+
+fn freeze_base() {
+    let mut run = run();
+    measured(|| run.zone.freeze(Cut::Base));
+}
+
+fn encode_base() {
+    let frozen = run().zone.freeze(Cut::Base);
+    measured(|| frozen.encode());
+}
+
+fn restore() {
+    let mut run = run();
+    let base = run.zone.capture(Cut::Base);
+    let config = run.config.clone();
+    let restored = measured(|| Zone::restore(config, &[&base.body]));
+    assert!(restored.is_ok(), "a base restores");
+}
+
+fn snapshots_spread() {
+    snapshots(Crowding::Spread);
+}
+
+fn snapshots_stacked() {
+    snapshots(Crowding::Stacked);
+}
+
+fn snapshots(crowding: Crowding) {
+    let (mut scene, mut random) = (scene(PLAYERS, crowding), Random::new(11));
+    let mut replicator = Replicator::new(ViewConfig::default());
+    for tick in 1..=TICKS_BEFORE as u64 {
+        replicator.snapshots(&scene, 1, tick, 255);
+        if crowding == Crowding::Spread {
+            walk(&mut scene, &mut random);
+        }
+    }
+    measured(|| replicator.snapshots(&scene, 1, TICKS_BEFORE as u64 + 1, 255));
+}
+
+fn input_decode() {
+    let datagrams = run().datagrams();
+    let frames = measured(|| {
+        datagrams
+            .iter()
+            .map(|bytes| InputFrame::decode(bytes))
+            .filter(Result::is_ok)
+            .count()
+    });
+    assert_eq!(frames, PLAYERS);
+}
