@@ -71,7 +71,6 @@ fn rustc() -> anyhow::Result<String> {
     Ok(String::from_utf8(said.stdout)?.trim().to_owned())
 }
 
-/// Two at a time would be quicker, and a machine has two cores at least; but memory and the clarity of a failure are worth more.
 fn count_all() -> anyhow::Result<Baseline> {
     let mut instructions = BTreeMap::new();
     for (name, _) in HOT_PATHS {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use everhold::limits::SOCKET_BUFFER_BYTES;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -85,7 +86,9 @@ fn cpu() -> Duration {
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    socket.set_nonblocking(true)?;
+    // A tick's datagrams wait here for the tick, as they do at a server.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     let mut players = spawn_players(arguments, socket.local_addr()?.port())?;
     pin(arguments.core)?;
     let outcome = measure(arguments, &socket, &mut players);
@@ -142,7 +145,6 @@ fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> an
             // The players send within this time; whoever was lost is not answered and not counted.
             std::thread::sleep(Duration::from_millis(20));
             let before = cpu();
-            socket.set_nonblocking(true)?;
             let heard = hear(socket, &key, &mut buffer)?;
             for &(from, _) in &heard {
                 counter += 1;
