@@ -141,6 +141,11 @@ pub const LOAD_REFUSE_PERMILLE: u32 = 1_500;
 pub const LOAD_IDLE_PERMILLE: u32 = 20;
 /// A step is taken back so far below the strain at which it was taken, thousandths: what it saves must not bring it back.
 pub const LOAD_HYSTERESIS_PERMILLE: u32 = 150;
+/// The same from slower time on: what a tick takes at another speed is calculated, not guessed.
+pub const LOAD_SLOWER_HYSTERESIS_PERMILLE: u32 = 50;
+/// The most that a busy processor counts by itself, thousandths: a core that is full, and whose ticks and datagrams leave in time, is well
+/// used and not overloaded. What players see of less detail is little; slower time needs something that is late.
+pub const LOAD_CPU_PERMILLE_MAX: u32 = 950;
 /// A step up takes so much strain in a row, ms of game time: longer than one checkpoint, handshake storm, or hiccup of the machine.
 pub const LOAD_RISE_MS: u32 = 400;
 /// A step down takes so much calm in a row, ms of game time: several steps up fit, so that the ladder is always quicker up than down.

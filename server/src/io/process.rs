@@ -17,6 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct ProcessGauge {
     cpu_permille: AtomicU32,
+    counters: Arc<TransportCounters>,
 }
 
 impl ProcessGauge {
@@ -25,12 +26,21 @@ impl ProcessGauge {
     pub fn cpu_permille(&self) -> u32 {
         self.cpu_permille.load(Ordering::Relaxed)
     }
+
+    /// How long the last tick's datagrams took to leave it, µs.
+    #[must_use]
+    pub fn send_lag_us(&self) -> u32 {
+        self.counters.send_lag.micros()
+    }
 }
 
 /// Looks at this process once a second, on the current runtime, until the task is aborted.
 #[must_use]
 pub fn start(counters: Arc<TransportCounters>, reporter: Reporter) -> (Arc<ProcessGauge>, JoinHandle<()>) {
-    let gauge = Arc::new(ProcessGauge::default());
+    let gauge = Arc::new(ProcessGauge {
+        counters: Arc::clone(&counters),
+        ..ProcessGauge::default()
+    });
     let task = tokio::spawn(watch(Arc::clone(&gauge), counters, reporter));
     (gauge, task)
 }

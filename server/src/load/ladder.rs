@@ -12,9 +12,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_FAR_SELDOM_PERMILLE, LOAD_HYSTERESIS_PERMILLE,
-    LOAD_IDLE_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS, LOAD_SLOWER_PERMILLE,
-    LOAD_SMALL_PERMILLE, STRETCH_PERMILLE_MAX,
+    LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_CPU_PERMILLE_MAX, LOAD_FAR_SELDOM_PERMILLE,
+    LOAD_HYSTERESIS_PERMILLE, LOAD_IDLE_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS,
+    LOAD_SLOWER_HYSTERESIS_PERMILLE, LOAD_SLOWER_PERMILLE, LOAD_SMALL_PERMILLE, STRETCH_PERMILLE_MAX,
 };
 use crate::replication::Detail;
 
@@ -120,7 +120,7 @@ pub struct TickLoad {
     pub period_us: u32,
     /// Work of the tick thread and of the egress, µs.
     pub busy_us: u32,
-    /// How late the tick began, and how long what was finished before lay around, µs.
+    /// How late the tick began and how long what was finished before lay around, or how long the last one's datagrams took to leave, µs.
     pub waited_us: u32,
     /// What the process used of the cores that it may use, thousandths.
     pub cpu_permille: u32,
@@ -220,7 +220,7 @@ impl Ladder {
         self.busy
             .take(permille(load.busy_us, load.period_us).min(LOAD_BUSY_PERMILLE_MAX));
         self.waited.take(permille(load.waited_us, load.period_us).min(1_000));
-        self.cpu_permille = load.cpu_permille.min(1_000);
+        self.cpu_permille = load.cpu_permille.min(LOAD_CPU_PERMILLE_MAX);
         self.since_fall = self.since_fall.saturating_add(1);
         self.strained = if self.wants_up() { self.strained + 1 } else { 0 };
         self.calm = if self.wants_down() { self.calm + 1 } else { 0 };
@@ -269,7 +269,11 @@ impl Ladder {
             return false;
         };
         let expected = self.strain() * self.step().stretch_permille / STEPS[before].stretch_permille;
-        expected < self.step().enter_permille - LOAD_HYSTERESIS_PERMILLE
+        let margin = match self.step().rung {
+            Rung::Normal | Rung::FarSeldom | Rung::Small => LOAD_HYSTERESIS_PERMILLE,
+            Rung::Slower | Rung::Queue | Rung::Refuse => LOAD_SLOWER_HYSTERESIS_PERMILLE,
+        };
+        expected < self.step().enter_permille - margin
     }
 
     const fn calm_needed(&self) -> u32 {

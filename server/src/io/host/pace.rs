@@ -101,7 +101,8 @@ impl Pace {
             busy_us: micros(work).saturating_add(load.egress_us.load(Ordering::Relaxed)),
             waited_us: micros(late)
                 .saturating_add(load.handover_us.load(Ordering::Relaxed))
-                .saturating_add(lying),
+                .saturating_add(lying)
+                .max(self.process.send_lag_us()),
             cpu_permille: self.process.cpu_permille(),
         };
         if let Some(ladder) = &mut self.ladder {

@@ -1,6 +1,7 @@
 //! What the transport counts: one atomic per reason, so that what clients do is seen in metrics and not in a flood of log lines.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use everhold_protocol::RefusalCode;
 
@@ -35,6 +36,23 @@ impl Gauge {
     #[must_use]
     pub fn now(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How long something took the last time.
+#[derive(Debug, Default)]
+pub struct LastTime(AtomicU32);
+
+impl LastTime {
+    /// In microseconds.
+    #[must_use]
+    pub fn micros(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, time: Duration) {
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self.0.store(micros, Ordering::Relaxed);
     }
 }
 
@@ -104,6 +122,8 @@ pub struct TransportCounters {
     pub datagrams_gone: Counter,
     /// Datagrams that were not sent, because a net thread is that many ticks behind.
     pub datagrams_overflow: Counter,
+    /// From a tick's datagrams being handed over to the last of them being sent.
+    pub send_lag: LastTime,
     /// UDP packets received. This and the four after it are counted by net threads.
     pub packets_in: Counter,
     /// Their bytes, without IP and UDP headers.

@@ -30,7 +30,7 @@ use quinn_proto::Endpoint;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
-use self::desk::{Desk, LinkKey, Post, Stop, Trays};
+use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
 use self::link::{Fate, Link, Turn};
 use self::slab::Slab;
 pub(super) use self::threads::NetThreads;
@@ -46,6 +46,8 @@ const NAP: Duration = Duration::from_millis(1);
 const SWEEP: Duration = Duration::from_millis(20);
 /// Datagrams that share one look at the clock, and after which the socket gets its turn.
 const CHUNK: usize = 64;
+/// A packet of so many bytes may have left something behind: the datagram that would not fit beside what is in it.
+const FULL_PACKET_BYTES: usize = 400;
 /// Batches that are taken off the socket before something else gets its turn.
 const RECEIVE_BATCHES_MAX: usize = 16;
 
@@ -208,7 +210,7 @@ impl NetThread {
     /// Sends the batches that have come by now. `true` if there was one.
     fn send_batches(&mut self) -> bool {
         let waiting = self.trays.posts.len();
-        for posts in self.trays.posts.clone().try_iter().take(waiting) {
+        for Posts { posts, since } in self.trays.posts.clone().try_iter().take(waiting) {
             let mut posts = posts.into_iter().peekable();
             while posts.peek().is_some() {
                 // What connections have to say beside the datagram goes into the same packet.
@@ -219,6 +221,7 @@ impl NetThread {
                 }
                 self.receive();
             }
+            self.served.counters.send_lag.set(since.elapsed());
         }
         waiting > 0
     }
@@ -405,7 +408,8 @@ impl NetThread {
     }
 }
 
-/// Sends all that a connection may send now.
+/// Sends all that a connection may send now. A playing one stops at a packet that is not full: it had no more to say, and to ask once more
+/// would cost as much as to make a packet.
 fn transmit(link: &mut Link, now: Instant, wire: &mut Wire, outgoing: &mut Vec<u8>) {
     loop {
         outgoing.clear();
@@ -413,5 +417,8 @@ fn transmit(link: &mut Link, now: Instant, wire: &mut Wire, outgoing: &mut Vec<u
             return;
         };
         wire.send(&transmit, outgoing);
+        if link.is_playing() && transmit.size < FULL_PACKET_BYTES {
+            return;
+        }
     }
 }

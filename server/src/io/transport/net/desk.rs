@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -30,6 +31,13 @@ pub(in crate::io::transport) struct Post {
     pub(in crate::io::transport) bytes: Bytes,
 }
 
+/// A batch of them, and when it was left.
+#[derive(Debug)]
+pub(super) struct Posts {
+    pub(super) posts: Vec<Post>,
+    pub(super) since: Instant,
+}
+
 /// The thread is to close every connection with this code, and to end.
 #[derive(Debug)]
 pub(in crate::io::transport) struct Stop {
@@ -46,7 +54,7 @@ pub(in crate::io::transport) struct Desk {
     stop: Mutex<Option<Stop>>,
     /// One of the two above has something.
     called: AtomicBool,
-    posts: Sender<Vec<Post>>,
+    posts: Sender<Posts>,
     forwarded: Sender<Packet>,
     asleep: AtomicBool,
     bell: OwnedFd,
@@ -56,7 +64,7 @@ pub(in crate::io::transport) struct Desk {
 /// The thread's own ends of a desk.
 #[derive(Debug)]
 pub(super) struct Trays {
-    pub(super) posts: Receiver<Vec<Post>>,
+    pub(super) posts: Receiver<Posts>,
     pub(super) forwarded: Receiver<Packet>,
 }
 
@@ -86,9 +94,13 @@ impl Desk {
 
     /// Leaves a batch of datagrams. If the thread is that far behind, they are dropped and counted.
     pub(in crate::io::transport) fn send(&self, posts: Vec<Post>) {
-        match self.posts.try_send(posts) {
+        let since = Instant::now();
+        match self.posts.try_send(Posts { posts, since }) {
             Ok(()) => self.wake(),
-            Err(back) => self.counters.datagrams_overflow.add(back.into_inner().len() as u64),
+            Err(back) => self
+                .counters
+                .datagrams_overflow
+                .add(back.into_inner().posts.len() as u64),
         }
     }
 
