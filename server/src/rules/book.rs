@@ -58,13 +58,15 @@ pub struct StrikeRules {
     pub cooldown_ms: u32,
 }
 
-/// Zone chat.
+/// Chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatRules {
     /// Between two lines of one player, ms.
     pub cooldown_ms: u32,
-    /// Lines that one tick carries to everybody: each costs one event per attached player.
+    /// How far a line is heard, cm.
+    pub reach_cm: i32,
+    /// Lines that one tick carries: each costs one event for each attached player in reach.
     pub lines_per_tick_max: u16,
 }
 
@@ -197,7 +199,7 @@ impl RuleBook {
         &self.text.strike
     }
 
-    /// Zone chat.
+    /// Chat.
     #[must_use]
     pub fn chat(&self) -> &ChatRules {
         &self.text.chat
@@ -262,6 +264,7 @@ fn check_positive(
         ("player.reach_cm", i64::from(player.reach_cm)),
         ("strike.range_cm", i64::from(strike.range_cm)),
         ("strike.damage", i64::from(strike.damage)),
+        ("chat.reach_cm", i64::from(chat.reach_cm)),
         ("chat.lines_per_tick_max", i64::from(chat.lines_per_tick_max)),
         ("monster.hp", i64::from(monster.hp)),
         ("monster.sight_cm", i64::from(monster.sight_cm)),

@@ -218,12 +218,13 @@ fn find(items: &[Item], uid: EntityId) -> Option<Item> {
         .map(|place| items[place])
 }
 
-/// Everybody attached hears it, the speaker too. The away do not: a line of chat is not worth a place in their outbox.
+/// Everybody attached in reach hears it, the speaker too. The away do not: a line of chat is not worth a place in their outbox.
 fn say(world: &mut World, speaker: Entity, text: &str) -> Result<(), RejectReason> {
     #[cfg(feature = "testing")]
     super::rig::spring(text);
     let setting = world.resource::<Setting>();
-    let (cooldown, lines_max) = (setting.pace.chat_cooldown, setting.rules.chat().lines_per_tick_max);
+    let (cooldown, chat) = (setting.pace.chat_cooldown, setting.rules.chat());
+    let (lines_max, reach_cm) = (chat.lines_per_tick_max, chat.reach_cm);
     let tick = world.resource::<Clock>().tick;
     let from = id_of(world, speaker);
     let wait = world
@@ -236,10 +237,13 @@ fn say(world: &mut World, speaker: Entity, text: &str) -> Result<(), RejectReaso
     if let Some(mut readiness) = world.get_mut::<Readiness>(speaker) {
         readiness.chat = tick + cooldown;
     }
+    let from_point = world.get::<Body>(speaker).map(Body::point);
     let mut heard = Vec::new();
-    let mut listeners = world.query::<(&Id, &Session, &mut super::state::Outbox)>();
-    for (&Id(id), session, mut outbox) in listeners.iter_mut(world) {
-        if let Presence::Attached(_) = session.presence {
+    let mut listeners = world.query::<(&Id, &Session, &Body, &mut super::state::Outbox)>();
+    for (&Id(id), session, body, mut outbox) in listeners.iter_mut(world) {
+        if matches!(session.presence, Presence::Attached(_))
+            && from_point.is_some_and(|point| point.reaches(body.point(), reach_cm))
+        {
             heard.push((
                 id,
                 outbox.push(

@@ -147,6 +147,19 @@ fn chat_reaches_everybody_attached_and_waits_for_nobody() {
 }
 
 #[test]
+fn chat_is_heard_as_far_as_it_reaches() {
+    let mut zone = crowd(&[("reach_cm = 3_000", "reach_cm = 500")], 2);
+    let [a, b] = [1, 2].map(|account| session(&zone, account));
+    let hearers = |outputs: &Outputs| told(outputs).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let say = |seq| intent(a, seq, Intent::Say("hail".into()));
+    let walk = intent(b, 1, Intent::Move(Heading::new(127, 0).unwrap()));
+    assert_eq!(hearers(&zone.step(&[say(1), walk])), [a, b]);
+    // 25 cm a tick: beyond the reach, and the speaker's cooldown is over.
+    idle(&mut zone, 21);
+    assert_eq!(hearers(&zone.step(&[say(2)])), [a]);
+}
+
+#[test]
 fn chat_keeps_its_cooldown_and_its_lines_per_tick() {
     let mut zone = crowd(&[], 3);
     let [a, b, c] = [1, 2, 3].map(|account| session(&zone, account));
