@@ -235,7 +235,7 @@ impl RawConfig {
             delta_ms..=86_400_000,
             "at least durability.delta_ms",
         )?;
-        let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=VIEW_RADIUS_M_MAX, "1 to 327 m")?;
+        let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=VIEW_RADIUS_M_MAX, "1 to 300 m")?;
         let tick_hz = u16::try_from(hz).expect("at most 128");
         let lease = lease(ttl_ms, tick_hz)?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
@@ -252,12 +252,7 @@ impl RawConfig {
                 1..=100_000,
                 "1 to 100,000",
             )? as usize,
-            net_threads: in_range(
-                "shard.net_threads",
-                raw.shard.net_threads,
-                1..=NET_THREADS_MAX as u64,
-                "1 to 64",
-            )? as usize,
+            net_threads: net_threads(raw.shard.net_threads)?,
             guardian: raw.shard.guardian,
             rules: Some(raw.world.rules).filter(|path| !path.as_os_str().is_empty()),
             seed: raw.world.seed,
@@ -268,13 +263,7 @@ impl RawConfig {
             base_ticks: ticks(base_ms),
             view_radius_cm: i32::try_from(radius_m * 100).expect("at most 32,700"),
             ladder: raw.load.ladder,
-            players_max: u32::try_from(in_range(
-                "load.players_max",
-                raw.load.players_max,
-                1..=ZONE_SESSIONS_MAX as u64,
-                "1 to 20,000",
-            )?)
-            .expect("at most 20,000"),
+            players_max: players_max(raw.load.players_max)?,
             login_deadline: Duration::from_millis(in_range(
                 "login.deadline_ms",
                 raw.login.deadline_ms,
@@ -284,6 +273,16 @@ impl RawConfig {
             address: address_limits(&raw.login)?,
         })
     }
+}
+
+fn players_max(players: u64) -> Result<u32, ConfigError> {
+    let players = in_range("load.players_max", players, 1..=ZONE_SESSIONS_MAX as u64, "1 to 50,000")?;
+    Ok(u32::try_from(players).expect("at most 50,000"))
+}
+
+fn net_threads(threads: u64) -> Result<usize, ConfigError> {
+    let threads = in_range("shard.net_threads", threads, 1..=NET_THREADS_MAX as u64, "1 to 64")?;
+    Ok(threads as usize)
 }
 
 fn lease(ttl_ms: u64, tick_hz: u16) -> Result<LeaseConfig, ConfigError> {

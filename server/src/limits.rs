@@ -148,6 +148,8 @@ pub const LOAD_SLOWER_HYSTERESIS_PERMILLE: u32 = 50;
 pub const LOAD_CPU_PERMILLE_MAX: u32 = 950;
 /// A step up takes so much strain in a row, ms of game time: longer than one checkpoint, handshake storm, or hiccup of the machine.
 pub const LOAD_RISE_MS: u32 = 400;
+/// The same for slower time and all beyond it, which everybody notices: a machine that stalls for a moment is no reason.
+pub const LOAD_SLOW_RISE_MS: u32 = 1_000;
 /// A step down takes so much calm in a row, ms of game time: several steps up fit, so that the ladder is always quicker up than down.
 pub const LOAD_CALM_MS: u32 = 3_000;
 /// How often that calm is doubled when a step down did not hold: up to 24 s of game time.
@@ -168,8 +170,8 @@ pub const LOGIN_ADMISSIONS_SHARE: u32 = 64;
 
 const _: () = assert!(LOGIN_QUEUE_MAX * 10 <= CONNECTIONS_MAX);
 const _: () = assert!(
-    LOAD_RISE_MS * 7 < LOAD_CALM_MS,
-    "seven steps lead from normal to the queue"
+    LOAD_RISE_MS < LOAD_SLOW_RISE_MS && LOAD_SLOW_RISE_MS * 2 < LOAD_CALM_MS,
+    "each step is quicker up than down"
 );
 const _: () = assert!(LOAD_FAR_SELDOM_PERMILLE > LOAD_HYSTERESIS_PERMILLE);
 const _: () = assert!(STRETCH_PERMILLE_MAX >= 1_000 && 255_000 / STRETCH_PERMILLE_MAX > 0);

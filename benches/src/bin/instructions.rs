@@ -2,7 +2,7 @@
 //! `benches/baseline/instructions.json` keeps.
 //!
 //! `check` fails if a path takes more than [`WORSE_PERCENT_MAX`] more. Counts hold for one compiler: with another than the baseline's
-//! they are shown, the check says that it judges nothing, and whoever changes the compiler accepts new ones. `accept` writes them down:
+//! (or on another kind of processor, for which the libraries choose other code) they are shown, the check says that it judges nothing, and whoever changes the compiler accepts new ones. `accept` writes them down:
 //! a commit that does says why.
 
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ enum Order {
 #[derive(Serialize, Deserialize)]
 struct Baseline {
     rustc: String,
+    /// What the libraries choose their code by.
+    processor: String,
     instructions: BTreeMap<String, u64>,
 }
 
@@ -71,6 +73,25 @@ fn rustc() -> anyhow::Result<String> {
     Ok(String::from_utf8(said.stdout)?.trim().to_owned())
 }
 
+#[cfg(target_arch = "x86_64")]
+fn processor() -> String {
+    let has = |feature: bool, name: &'static str| feature.then_some(name);
+    let features = [
+        has(is_x86_feature_detected!("avx2"), "avx2"),
+        has(is_x86_feature_detected!("bmi2"), "bmi2"),
+        has(is_x86_feature_detected!("avx512f"), "avx512f"),
+        has(is_x86_feature_detected!("vaes"), "vaes"),
+        has(is_x86_feature_detected!("sha"), "sha"),
+    ];
+    let features: Vec<_> = features.into_iter().flatten().collect();
+    format!("x86_64 {}", features.join(" "))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn processor() -> String {
+    std::env::consts::ARCH.to_owned()
+}
+
 fn count_all() -> anyhow::Result<Baseline> {
     let mut instructions = BTreeMap::new();
     for (name, _) in HOT_PATHS {
@@ -78,6 +99,7 @@ fn count_all() -> anyhow::Result<Baseline> {
     }
     Ok(Baseline {
         rustc: rustc()?,
+        processor: processor(),
         instructions,
     })
 }
@@ -147,11 +169,11 @@ fn check() -> anyhow::Result<()> {
     {
         worse.push(format!("{name} is in the baseline and is not counted any more"));
     }
-    if counted.rustc != baseline.rustc {
+    if (&counted.rustc, &counted.processor) != (&baseline.rustc, &baseline.processor) {
         writeln!(
             out,
-            "NOT JUDGED: the baseline is of {}, this is {}: accept a new one with `make instructions-accept`",
-            baseline.rustc, counted.rustc
+            "NOT JUDGED: the baseline is of {} on {}, this is {} on {}: accept a new one with `make instructions-accept`",
+            baseline.rustc, baseline.processor, counted.rustc, counted.processor
         )?;
         return Ok(());
     }

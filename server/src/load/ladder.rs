@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{
     LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_CPU_PERMILLE_MAX, LOAD_FAR_SELDOM_PERMILLE,
     LOAD_HYSTERESIS_PERMILLE, LOAD_IDLE_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS,
-    LOAD_SLOWER_HYSTERESIS_PERMILLE, LOAD_SLOWER_PERMILLE, LOAD_SMALL_PERMILLE, STRETCH_PERMILLE_MAX,
+    LOAD_SLOW_RISE_MS, LOAD_SLOWER_HYSTERESIS_PERMILLE, LOAD_SLOWER_PERMILLE, LOAD_SMALL_PERMILLE,
+    STRETCH_PERMILLE_MAX,
 };
 use crate::replication::Detail;
 
@@ -178,6 +179,7 @@ impl Mean {
 #[derive(Clone, Debug)]
 pub struct Ladder {
     rise_ticks: u32,
+    slow_rise_ticks: u32,
     calm_ticks: u32,
     place: usize,
     busy: Mean,
@@ -200,6 +202,7 @@ impl Ladder {
         let ticks = |ms: u32| (ms * u32::from(tick_hz)).div_ceil(1_000);
         Self {
             rise_ticks: ticks(LOAD_RISE_MS),
+            slow_rise_ticks: ticks(LOAD_SLOW_RISE_MS),
             calm_ticks: ticks(LOAD_CALM_MS),
             place: 0,
             busy: Mean::default(),
@@ -224,7 +227,7 @@ impl Ladder {
         self.since_fall = self.since_fall.saturating_add(1);
         self.strained = if self.wants_up() { self.strained + 1 } else { 0 };
         self.calm = if self.wants_down() { self.calm + 1 } else { 0 };
-        if self.strained >= self.rise_ticks {
+        if self.strained >= self.rise_needed() {
             self.rise();
         } else if self.calm >= self.calm_needed() {
             self.fall();
@@ -274,6 +277,14 @@ impl Ladder {
             Rung::Slower | Rung::Queue | Rung::Refuse => LOAD_SLOWER_HYSTERESIS_PERMILLE,
         };
         expected < self.step().enter_permille - margin
+    }
+
+    /// Ticks in a row that must be strained enough for the next step.
+    fn rise_needed(&self) -> u32 {
+        match STEPS.get(self.place + 1).map_or(Rung::Refuse, |next| next.rung) {
+            Rung::Normal | Rung::FarSeldom | Rung::Small => self.rise_ticks,
+            Rung::Slower | Rung::Queue | Rung::Refuse => self.slow_rise_ticks,
+        }
     }
 
     const fn calm_needed(&self) -> u32 {

@@ -154,7 +154,7 @@ fn newcomer_is_shown_everything_twice() {
         told(&mut replicator, &scene, tick);
     }
     let id = EntityId::new(3, 9);
-    let mut newcomer = scene.sessions[0].clone();
+    let mut newcomer = scene.sessions[0];
     newcomer.session = id;
     scene.sessions.push(newcomer);
     let known: Vec<bool> = (30..34)
