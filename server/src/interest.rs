@@ -38,6 +38,9 @@ pub use viewers::{Group, Viewers};
 /// Candidates, in budgets, up to which filtering them all is cheaper than searching. Found by measuring.
 const FILTER_BUDGETS: usize = 5;
 
+/// Candidates of a group up to which each viewer filters them all: side by side they cost a nanosecond each, a search some microseconds.
+const BLOCK_CANDIDATES_MAX: usize = 512;
+
 /// Candidates of a group, in budgets, beyond which choosing among them costs more than the rest of a viewer's work.
 const CROWD_BUDGETS: usize = 3;
 
@@ -240,7 +243,7 @@ impl Interest {
             Approach::Nobody
         } else if candidates > CROWD_BUDGETS * self.reach.budget && group.members.len() > CROWD_VIEWERS {
             Approach::Crowd
-        } else if candidates > FILTER_BUDGETS * self.reach.budget
+        } else if candidates > BLOCK_CANDIDATES_MAX
             || far > u64::from(lanes::DISTANCE_MAX)
             || self.crowds.stack_within(&self.grid, &window)
         {
