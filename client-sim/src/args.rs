@@ -29,23 +29,42 @@ pub(crate) enum Command {
     Sweep(Sweep),
 }
 
+/// What a run and a sweep have in common.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Play {
+    /// Seconds of play, counted after the last player has joined
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    seconds: f64,
+    /// What players do: wander, trade, crowd, or fight
+    #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
+    behavior: Behavior,
+    /// Where a crowd or a fight is, in cm from the west and from the south
+    #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
+    spot: Spot,
+    /// Drive the players from this CPU only
+    #[arg(long, value_name = "CPU")]
+    pub(crate) pin: Option<usize>,
+    /// Seed of all decisions
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Players that begin to join in one second
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    joins_per_s: u32,
+    /// All must have joined after so many seconds
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    join_deadline: f64,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) play: Play,
     /// Shards to connect to; any of them answers any player
     #[arg(long, value_name = "ADDR,...", value_delimiter = ',', required = true)]
     connect: Vec<SocketAddr>,
     /// How many players
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     players: usize,
-    /// Seconds of play, counted after the last player has joined
-    #[arg(long, value_name = "S", default_value_t = 30.0)]
-    seconds: f64,
-    /// What they do: wander, trade, crowd, or fight
-    #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
-    behavior: Behavior,
-    /// Where a crowd or a fight is, in cm from the west and from the south
-    #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
-    spot: Spot,
     /// Zones in which new characters are born
     #[arg(long, value_name = "ZONE,...", value_delimiter = ',', default_values = ZONES_DEFAULT)]
     zones: Vec<ZoneName>,
@@ -55,24 +74,12 @@ pub(crate) struct Run {
     /// Write the report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Run on this CPU only
-    #[arg(long, value_name = "CPU")]
-    pub(crate) pin: Option<usize>,
     /// Exit with 0 also if the simulator was too slow for its figures to be believed
     #[arg(long)]
     pub(crate) ignore_lag: bool,
-    /// Seed of all decisions
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Players that begin to join in one second
-    #[arg(long, value_name = "N", default_value_t = 400)]
-    joins_per_s: u32,
     /// Account of the first player; the others have the numbers after it
     #[arg(long, value_name = "N", default_value_t = 1)]
     first_account: u64,
-    /// All must have joined after so many seconds
-    #[arg(long, value_name = "S", default_value_t = 60.0)]
-    join_deadline: f64,
     /// All must have heard everything so many seconds after the end of play
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     settle_deadline: f64,
@@ -80,21 +87,14 @@ pub(crate) struct Run {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Sweep {
+    #[command(flatten)]
+    play: Play,
     /// The server's binary
     #[arg(long, value_name = "EVERHOLD")]
     server: PathBuf,
     /// Numbers of players to try, rising
     #[arg(long, value_name = "N,...", value_delimiter = ',', required = true)]
     players: Vec<usize>,
-    /// Seconds of play at each, counted after the last player has joined
-    #[arg(long, value_name = "S", default_value_t = 30.0)]
-    seconds: f64,
-    /// What players do: wander, trade, crowd, or fight
-    #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
-    behavior: Behavior,
-    /// Where a crowd or a fight is, in cm from the west and from the south
-    #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
-    spot: Spot,
     /// Zones of the server, among which players are dealt
     #[arg(long, value_name = "ZONE,...", value_delimiter = ',', default_value = ZONES_DEFAULT[0])]
     zones: Vec<ZoneName>,
@@ -107,9 +107,6 @@ pub(crate) struct Sweep {
     /// CPU of the server
     #[arg(long, value_name = "CPU")]
     server_cpu: Option<usize>,
-    /// CPU of the players
-    #[arg(long, value_name = "CPU")]
-    pin: Option<usize>,
     /// Go on after the first number that does not hold
     #[arg(long)]
     all: bool,
@@ -119,15 +116,6 @@ pub(crate) struct Sweep {
     /// Directory for sweep.json, sweep.svg, and the servers' logs
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Seed of all decisions
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Players that begin to join in one second
-    #[arg(long, value_name = "N", default_value_t = 400)]
-    joins_per_s: u32,
-    /// All must have joined after so many seconds
-    #[arg(long, value_name = "S", default_value_t = 60.0)]
-    join_deadline: f64,
 }
 
 impl Sweep {
@@ -136,20 +124,20 @@ impl Sweep {
         SweepConfig {
             server: self.server,
             players: self.players,
-            seconds: self.seconds,
+            seconds: self.play.seconds,
             zones: self.zones,
-            behavior: self.behavior,
-            spot: self.spot,
+            behavior: self.play.behavior,
+            spot: self.play.spot,
             durability: self.durability,
             world: self.world,
             server_cpu: self.server_cpu,
-            pin: self.pin,
+            pin: self.play.pin,
             all: self.all,
             refine: self.refine,
             out: self.out,
-            seed: self.seed,
-            joins_per_s: self.joins_per_s,
-            join_deadline_s: self.join_deadline,
+            seed: self.play.seed,
+            joins_per_s: self.play.joins_per_s,
+            join_deadline_s: self.play.join_deadline,
             stop,
         }
     }
@@ -160,15 +148,15 @@ impl From<Run> for SwarmConfig {
         Self {
             connect: run.connect,
             players: run.players,
-            seconds: run.seconds,
+            seconds: run.play.seconds,
             zones: run.zones,
-            behavior: run.behavior,
-            spot: run.spot,
+            behavior: run.play.behavior,
+            spot: run.play.spot,
             keys: run.keys,
-            seed: run.seed,
-            joins_per_s: run.joins_per_s,
+            seed: run.play.seed,
+            joins_per_s: run.play.joins_per_s,
             first_account: run.first_account,
-            join_deadline_s: run.join_deadline,
+            join_deadline_s: run.play.join_deadline,
             settle_deadline_s: run.settle_deadline,
         }
     }

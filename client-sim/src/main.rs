@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 fn drive(run: Run) -> anyhow::Result<u8> {
     let json = run.json.clone();
     let ignore_lag = run.ignore_lag;
-    if let Some(cpu) = run.pin {
+    if let Some(cpu) = run.play.pin {
         pin_thread(cpu)?;
     }
     let mut display = Display::new();

@@ -1,5 +1,6 @@
 //! Distributions of durations. Percentiles are never averaged: distributions are merged and asked once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -19,6 +20,32 @@ pub struct Percentiles {
     pub p99: f64,
     /// The longest.
     pub max: f64,
+}
+
+impl Percentiles {
+    /// Those of `(µs, how often)`, in any order: buckets of several distributions, one behind the other, are merged.
+    #[must_use]
+    pub fn of_buckets_us(buckets: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
+        for (us, count) in buckets.into_iter().filter(|(_, count)| *count > 0) {
+            *merged.entry(us).or_default() += count;
+        }
+        let total: u64 = merged.values().sum();
+        let at = |share: f64| {
+            let rank = (share * total as f64).ceil() as u64;
+            let mut seen = 0;
+            let found = merged.iter().find(|(_, count)| {
+                seen += **count;
+                seen >= rank
+            });
+            found.map_or(0.0, |(us, _)| *us as f64 / 1e3)
+        };
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            max: at(1.0),
+        }
+    }
 }
 
 /// A distribution of durations, to the microsecond or three digits, whichever is coarser.
@@ -141,6 +168,13 @@ mod tests {
             panic!("{:?}", durations.buckets_us())
         };
         assert!((1_000..1_002).contains(&one) && (3_000..3_004).contains(&three));
+    }
+
+    #[test]
+    fn percentiles_of_two_distributions_are_those_of_all_their_durations() {
+        let merged = Percentiles::of_buckets_us([(1_000, 98), (9_000, 1), (2_000, 1), (10_000, 0)]);
+        assert_eq!((merged.p50, merged.p99, merged.max), (1.0, 2.0, 9.0));
+        assert_eq!(Percentiles::of_buckets_us([]), Percentiles::default());
     }
 
     #[test]

@@ -205,25 +205,8 @@ fn ticks(lines: &[Line], from: Instant, to: Instant) -> (f64, Percentiles, Vec<V
             *work_us.entry(*us).or_default() += count.saturating_sub(before);
         }
     }
-    (if hz.is_finite() { hz } else { 0.0 }, percentiles(&work_us), runs)
-}
-
-fn percentiles(buckets: &BTreeMap<u64, u64>) -> Percentiles {
-    let total: u64 = buckets.values().sum();
-    let at = |quantile: f64| {
-        let rank = ((total as f64 * quantile).ceil() as u64).max(1);
-        let mut sum = 0;
-        let found = buckets.iter().find(|(_, count)| {
-            sum += **count;
-            sum >= rank
-        });
-        found.map_or(0.0, |(us, _)| *us as f64 / 1_000.0)
-    };
-    Percentiles {
-        p50: at(0.5),
-        p99: at(0.99),
-        max: at(1.0),
-    }
+    let hz = if hz.is_finite() { hz } else { 0.0 };
+    (hz, Percentiles::of_buckets_us(work_us), runs)
 }
 
 #[cfg(test)]

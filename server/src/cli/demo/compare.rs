@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::display::Display;
 use super::kills::{Killer, Schedule};
-use super::report::{fleet_faults, quantiles};
+use super::report::fleet_faults;
 use super::{DemoArguments, in_world};
 use crate::durability::gate::Durability;
 use crate::io::fleet::Fleet;
@@ -145,10 +145,10 @@ impl Takings {
     fn report(&self, durability: Durability) -> LevelReport {
         LevelReport {
             durability: durability.to_string(),
-            update_latency_ms: quantiles(self.update_us.iter().copied()),
-            append_ms: quantiles(self.append_us.iter().copied()),
+            update_latency_ms: Percentiles::of_buckets_us(self.update_us.iter().copied()),
+            append_ms: Percentiles::of_buckets_us(self.append_us.iter().copied()),
             appends: self.append_us.iter().map(|(_, count)| count).sum(),
-            tick_ms: quantiles(self.tick_us.iter().copied()),
+            tick_ms: Percentiles::of_buckets_us(self.tick_us.iter().copied()),
             bytes_down_per_player_s: self.bytes_down_per_player_s,
             simulator_kept_up: self.bottlenecks == 0,
         }

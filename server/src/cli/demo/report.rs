@@ -142,7 +142,7 @@ impl DemoReport {
                 .map(|zone| zone_report(&zone.name, zone.players, &runs))
                 .collect(),
             update_latency_ms: swarm.update_latency_ms,
-            append_ms: quantiles(runs.iter().flat_map(|run| run.append_us.iter().copied())),
+            append_ms: Percentiles::of_buckets_us(runs.iter().flat_map(|run| run.append_us.iter().copied())),
             phases_ms: Phase::ALL.map(|phase| (phase, of_phase(&runs, phase))).into(),
             bytes_down_per_player_s: swarm.bytes_down_per_player_s,
             bytes_up_per_player_s: swarm.bytes_up_per_player_s,
@@ -237,7 +237,7 @@ fn failover_report(
         players: failover.players,
         resumed: failover.resumed,
         gap_ms: failover.gap_ms,
-        from_kill_ms: quantiles(first_at.iter().map(|at| (micros(at - killed_at_ms), 1))),
+        from_kill_ms: Percentiles::of_buckets_us(first_at.iter().map(|at| (micros(at - killed_at_ms), 1))),
         detect_ms,
         adopt_ms: adoption.adopt_ms,
         replayed_ticks: adoption.replayed_ticks,
@@ -258,10 +258,11 @@ fn micros(ms: f64) -> u64 {
 }
 
 fn gaps(failovers: &[FailoverReport]) -> GapReport {
-    let each =
-        |values: fn(&FailoverReport) -> &Vec<u64>| quantiles(failovers.iter().flat_map(values).map(|us| (*us, 1)));
+    let each = |values: fn(&FailoverReport) -> &Vec<u64>| {
+        Percentiles::of_buckets_us(failovers.iter().flat_map(values).map(|us| (*us, 1)))
+    };
     let by_players = |value: fn(&FailoverReport) -> f64| {
-        quantiles(failovers.iter().map(|f| (micros(value(f)), f.gaps_us.len() as u64)))
+        Percentiles::of_buckets_us(failovers.iter().map(|f| (micros(value(f)), f.gaps_us.len() as u64)))
     };
     GapReport {
         gap_ms: each(|f| &f.gaps_us),
@@ -279,51 +280,11 @@ fn zone_report(name: &str, players: usize, runs: &[&ZoneRun]) -> ZoneReport {
         name: name.to_owned(),
         players,
         tick_hz: if seconds > 0.0 { ticks as f64 / seconds } else { 0.0 },
-        tick_ms: quantiles(of_zone().flat_map(|run| run.tick_us.iter().copied())),
+        tick_ms: Percentiles::of_buckets_us(of_zone().flat_map(|run| run.tick_us.iter().copied())),
     }
 }
 
 fn of_phase(runs: &[&ZoneRun], phase: Phase) -> Percentiles {
     let recorded = runs.iter().filter_map(|run| run.phases.get(&phase));
-    quantiles(recorded.flatten().copied())
-}
-
-/// Percentiles in ms of `(µs, how often)`, merged: a percentile of percentiles would be none.
-pub(super) fn quantiles(buckets: impl Iterator<Item = (u64, u64)>) -> Percentiles {
-    let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
-    for (us, count) in buckets {
-        *merged.entry(us).or_default() += count;
-    }
-    let total: u64 = merged.values().sum();
-    let at = |share: f64| {
-        let rank = (share * total as f64).ceil() as u64;
-        let mut seen = 0;
-        let found = merged.iter().find(|(_, count)| {
-            seen += **count;
-            seen >= rank
-        });
-        found.map_or(0.0, |(us, _)| *us as f64 / 1e3)
-    };
-    Percentiles {
-        p50: at(0.5),
-        p99: at(0.99),
-        max: merged.last_key_value().map_or(0.0, |(us, _)| *us as f64 / 1e3),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_of_two_runs_are_those_of_all_their_ticks() {
-        let merged = quantiles([(1_000, 98), (9_000, 1), (2_000, 1)].into_iter());
-        assert_eq!((merged.p50, merged.p99, merged.max), (1.0, 2.0, 9.0));
-    }
-
-    #[test]
-    fn quantiles_of_nothing_are_zero() {
-        let none = quantiles(std::iter::empty());
-        assert_eq!((none.p50, none.p99, none.max), (0.0, 0.0, 0.0));
-    }
+    Percentiles::of_buckets_us(recorded.flatten().copied())
 }
