@@ -50,8 +50,10 @@ pub struct ZoneRules {
 pub struct ZoneMap {
     rules: ZoneRules,
     columns: usize,
-    /// Per cell the obstacles that a step from inside the cell could meet, as indices into `rules.obstacles`.
-    cells: Vec<Vec<u16>>,
+    /// Where in `met` each cell's obstacles start; one more at the end. Small, for every step of everybody looks here.
+    starts: Vec<u32>,
+    /// Cell after cell the obstacles that a step from inside the cell could meet, as indices into `rules.obstacles`.
+    met: Vec<u16>,
 }
 
 impl ZoneMap {
@@ -71,7 +73,17 @@ impl ZoneMap {
                 }
             }
         }
-        Ok(Self { rules, columns, cells })
+        let mut starts = vec![0];
+        starts.extend(cells.iter().scan(0, |end, cell| {
+            *end += cell.len() as u32;
+            Some(*end)
+        }));
+        Ok(Self {
+            rules,
+            columns,
+            starts,
+            met: cells.concat(),
+        })
     }
 
     /// What the assets say.
@@ -93,7 +105,7 @@ impl ZoneMap {
     pub fn obstacles_near(&self, point: Point) -> impl Iterator<Item = Rect> + Clone {
         let Point { x, y } = self.clamp(point);
         let cell = (y / CELL_CM) as usize * self.columns + (x / CELL_CM) as usize;
-        self.cells[cell]
+        self.met[self.starts[cell] as usize..self.starts[cell + 1] as usize]
             .iter()
             .map(|&index| self.rules.obstacles[usize::from(index)])
     }
