@@ -3,7 +3,7 @@
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use everhold::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
 use everhold::zone::Scene;
-use everhold_benches::{Crowding, RADIUS_CM, Random, WORLDS, brief, scene, walk};
+use everhold_benches::{RADIUS_CM, Turning, WORLDS, Walkers, brief, scene};
 
 /// About as many as a datagram has room for.
 const BUDGET: usize = 50;
@@ -12,7 +12,7 @@ fn interest(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("interest");
     for (players, crowding) in WORLDS {
         group.throughput(Throughput::Elements(players as u64));
-        let mut world = (scene(players, crowding), Random::new(11), 0);
+        let mut world = (scene(players, crowding), Walkers::new(players, Turning::Always), 0);
         let mut interest = Interest::new(Reach {
             radius_cm: RADIUS_CM,
             budget: BUDGET,
@@ -23,9 +23,7 @@ fn interest(criterion: &mut Criterion) {
             BenchmarkId::from_parameter(format!("{players}_{}", crowding.name())),
             |bencher| {
                 let next = || {
-                    if crowding != Crowding::Stacked {
-                        walk(&mut world.0, &mut world.1);
-                    }
+                    world.1.walk(&mut world.0);
                     world.2 += 1;
                     (world.0.clone(), world.2)
                 };
@@ -36,7 +34,7 @@ fn interest(criterion: &mut Criterion) {
                     let mut seen = 0;
                     for group in viewers.groups() {
                         let approach = interest.approach(&group);
-                        for &member in group.members {
+                        for &member in &viewers.order()[group.seats.clone()] {
                             let from = points[member as usize];
                             match approach {
                                 Approach::Nobody => continue,

@@ -1,19 +1,18 @@
-//! A zone full of players that all act every tick, and what its shard does with a tick on one thread: inbox, record, step, scene, views.
+//! A zone full of players that are heard every tick, and what its shard does with a tick on one thread: inbox, record, step, scene, views.
 //! It stores and sends nothing.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use everhold::durability::record::Record;
 use everhold::durability::store::{RecordHash, StoredRecord};
 use everhold::ingress::{AttachToken, Inbox, InboxEntry, Input};
-use everhold::replication::{Replicator, ViewConfig};
+use everhold::replication::{Datagrams, Replicator, ViewConfig};
 use everhold::rules::RuleBook;
 use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
 use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent, SessionId, ZoneName};
 
-use crate::{Crowding, Random, spread_side_cm};
+use crate::{Crowding, Random, Turning, Walkers, spread_side_cm};
 
 /// The rules that come with the server, without their zones.
 fn rules_text() -> &'static str {
@@ -54,7 +53,7 @@ pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
 }
 
 /// What one tick comes to.
-pub type Ticked = (StoredRecord, Outputs, Vec<(SessionId, Bytes)>);
+pub type Ticked = (StoredRecord, Outputs, Datagrams);
 
 /// A zone with its players, and everything that runs on its thread.
 pub struct Run {
@@ -69,14 +68,24 @@ pub struct Run {
     replicator: Replicator,
     sessions: Vec<SessionId>,
     last_hash: RecordHash,
+    walkers: Walkers,
+    said: Vec<Said>,
+    frames: u64,
     random: Random,
+}
+
+/// What a player has said.
+#[derive(Clone, Debug, Default)]
+struct Said {
     seq: u32,
+    /// With the number of the frame that said it first.
+    recent: Vec<(u64, SeqIntent)>,
 }
 
 impl Run {
     /// Everybody has joined, has heard the first events, and stands.
     #[must_use]
-    pub fn new(players: usize, crowding: Crowding) -> Self {
+    pub fn new(players: usize, crowding: Crowding, turning: Turning) -> Self {
         let config = config(players, crowding);
         let mut zone = Zone::new(config.clone());
         let mut inputs = vec![Input::EpochStart {
@@ -112,58 +121,68 @@ impl Run {
             replicator: Replicator::new(ViewConfig::default()),
             sessions,
             last_hash: RecordHash::GENESIS,
-            random: Random::new(11),
-            seq: 0,
+            walkers: Walkers::new(players, turning),
+            said: vec![Said::default(); players],
+            frames: 0,
+            random: Random::new(13),
         }
     }
 
-    /// Where everybody turns in the next tick, in an order of its own.
-    fn turns(&mut self) -> Vec<(usize, Intent)> {
-        self.seq += 1;
-        let mut turns = Vec::with_capacity(self.sessions.len());
-        for player in 0..self.sessions.len() {
-            let axis = |bits: u64| (bits % 179) as i8 as i32 - 89;
-            let bits = self.random.draw();
-            let heading = Heading::new(axis(bits & 0xFFFF) as i8, axis(bits >> 32) as i8).unwrap_or(Heading::STILL);
-            turns.push((player, Intent::Move(heading)));
-        }
-        for last in (1..turns.len()).rev() {
-            turns.swap(last, self.random.below(last as u64 + 1) as usize);
-        }
-        turns
+    /// Who turns in the next tick, and where to, in an order of its own.
+    fn turns(&mut self) -> Vec<(usize, SeqIntent)> {
+        let mut turns: Vec<_> = self.walkers.turn();
+        self.shuffle(&mut turns);
+        let mut say = |(player, (dx, dy)): (usize, (i8, i8))| {
+            let said = &mut self.said[player];
+            said.seq += 1;
+            let intent = SeqIntent {
+                seq: said.seq,
+                intent: Intent::Move(Heading::new(dx, dy).unwrap_or(Heading::STILL)),
+            };
+            (player, intent)
+        };
+        turns.into_iter().map(&mut say).collect()
     }
 
-    /// A tick's inputs, the most that players send: each turns.
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for last in (1..list.len()).rev() {
+            list.swap(last, self.random.below(last as u64 + 1) as usize);
+        }
+    }
+
+    /// A tick's inputs: an intent of each that turns.
     pub fn inputs(&mut self) -> Vec<Input> {
         let turns = self.turns();
-        let input = |(player, intent): (usize, Intent)| Input::Intent {
+        let input = |(player, SeqIntent { seq, intent }): (usize, SeqIntent)| Input::Intent {
             session: self.sessions[player],
-            seq: self.seq,
+            seq,
             intent,
         };
         turns.into_iter().map(input).collect()
     }
 
-    /// The same as what connections put into the inbox: a decoded datagram of each, which repeats the two intents before.
+    /// The same as what connections put into the inbox: a decoded datagram of each player, which repeats what it said in the two ticks
+    /// before.
     pub fn entries(&mut self) -> Vec<InboxEntry> {
-        let turns = self.turns();
-        let (first, last) = (self.seq.saturating_sub(2).max(1), self.seq);
-        let entry = |(player, intent): (usize, Intent)| InboxEntry::Frame {
-            session: self.sessions[player],
-            token: AttachToken(player as u64 + 1),
-            frame: InputFrame {
+        self.frames += 1;
+        let now = self.frames;
+        for (player, intent) in self.turns() {
+            self.said[player].recent.push((now, intent));
+        }
+        let mut entries = Vec::with_capacity(self.sessions.len());
+        for ((said, &session), number) in self.said.iter_mut().zip(&self.sessions).zip(1..) {
+            said.recent.retain(|(at, _)| now - at < 3);
+            let frame = InputFrame {
                 epoch: 1,
-                snapshot_tick: u64::from(last),
+                snapshot_tick: now,
                 event_ack: 3,
-                intents: (first..=last)
-                    .map(|seq| SeqIntent {
-                        seq,
-                        intent: intent.clone(),
-                    })
-                    .collect(),
-            },
-        };
-        turns.into_iter().map(entry).collect()
+                intents: said.recent.iter().map(|(_, intent)| intent.clone()).collect(),
+            };
+            let token = AttachToken(number);
+            entries.push(InboxEntry::Frame { session, token, frame });
+        }
+        self.shuffle(&mut entries);
+        entries
     }
 
     /// The same as their datagrams.
@@ -210,6 +229,14 @@ impl Run {
         let stored = record.encode();
         self.last_hash = stored.hash;
         (record, stored)
+    }
+
+    /// Two seconds pass: nobody is new to anybody any more, and buffers have grown.
+    pub fn settle(&mut self) {
+        for _ in 0..40 {
+            let entries = self.entries();
+            self.tick(entries);
+        }
     }
 
     /// A tick up to its scene: inbox, record, step, scene.

@@ -17,6 +17,7 @@
 //! All arithmetic is in integers, and the order in which entities are given decides only between equal distances.
 
 mod block;
+mod cells;
 mod crowd;
 mod grid;
 mod lanes;
@@ -30,8 +31,9 @@ use everhold_protocol::Tick;
 
 use crate::limits::SCENE_ENTITIES_MAX;
 use block::Block;
+use cells::{Square, Window};
 use crowd::Crowds;
-use grid::{Grid, Square, Window};
+use grid::Grid;
 use lanes::LANES;
 pub use viewers::{Group, Viewers};
 
@@ -227,21 +229,22 @@ impl Interest {
     /// For each place in grid order, the entity's index among those that were sorted in.
     #[must_use]
     pub fn order(&self) -> &[u32] {
-        self.grid.order()
+        self.grid.cells.order()
     }
 
     /// Decides how the viewers of a group look, and prepares it.
-    pub fn approach(&mut self, group: &Group<'_>) -> Approach {
-        let Some(window) = self.grid.window(&group.square, self.reach.radius_cm) else {
+    pub fn approach(&mut self, group: &Group) -> Approach {
+        let Some(window) = self.grid.cells.window(&group.square, self.reach.radius_cm) else {
             return Approach::Nobody;
         };
-        let row = |row| self.grid.row(&window, row).len();
+        let row = |row| self.grid.cells.row(&window, row).len();
         let candidates: usize = window.rows().map(row).sum();
         // Viewers of one group differ by its width, so a candidate may be that much further away than a radius and a cell.
-        let far = u64::from(self.reach.radius_cm.unsigned_abs()) + (1 << group.square.shift) + (1 << self.grid.shift());
+        let far =
+            u64::from(self.reach.radius_cm.unsigned_abs()) + (1 << group.square.shift) + (1 << self.grid.cells.shift());
         if candidates == 0 {
             Approach::Nobody
-        } else if candidates > CROWD_BUDGETS * self.reach.budget && group.members.len() > CROWD_VIEWERS {
+        } else if candidates > CROWD_BUDGETS * self.reach.budget && group.seats.len() > CROWD_VIEWERS {
             Approach::Crowd
         } else if candidates > BLOCK_CANDIDATES_MAX
             || far > u64::from(lanes::DISTANCE_MAX)
@@ -268,7 +271,7 @@ impl Interest {
             y: i64::from(from.y),
             shift: 0,
         };
-        let Some(window) = self.grid.window(&spot, self.reach.radius_cm) else {
+        let Some(window) = self.grid.cells.window(&spot, self.reach.radius_cm) else {
             return;
         };
         if !self.filter_window(&from, &window, sight) {
@@ -286,7 +289,7 @@ impl Interest {
         let mut room = FILTER_BUDGETS * self.reach.budget;
         sight.reserve(room);
         for row in window.rows() {
-            let range = self.grid.row(window, row);
+            let range = self.grid.cells.row(window, row);
             if range.len() > room {
                 sight.len = 0;
                 return false;

@@ -11,23 +11,25 @@
 //!
 //! All datagrams of a tick lie in one [`arena`], so that a player costs no allocation.
 
-pub mod arena;
+mod arena;
 mod changes;
 mod layer;
 mod newcomers;
+mod order;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
 use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
-use everhold_protocol::{EntityUpdate, EntityView, SessionId, SnapshotHeader, Tick};
+use everhold_protocol::{EntityUpdate, EntityView, SnapshotHeader, Tick};
 
 use crate::interest::{Viewers, Viewpoint};
 use crate::zone::{Scene, SceneSession};
 use arena::Arenas;
+pub use arena::Datagrams;
 use changes::{Changes, Due};
 use layer::Layer;
 use newcomers::Newcomers;
+use order::IdOrder;
 
 /// What a view may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +84,15 @@ pub struct Replicator {
 /// Memory that is used again each tick.
 #[derive(Debug, Default)]
 struct Scratch {
+    entity_order: IdOrder,
+    session_order: IdOrder,
+    /// In order of id.
     entities: Vec<EntityView>,
-    sessions: Vec<(SessionId, u32)>,
+    sessions: Vec<SceneSession>,
     viewpoints: Vec<Viewpoint>,
     is_new: Vec<bool>,
+    /// Sessions in the order of the viewers' groups, each with whether it is new.
+    seats: Vec<(SceneSession, bool)>,
     datagram: Vec<u8>,
 }
 
@@ -120,39 +127,41 @@ impl Replicator {
         self.detail = detail;
     }
 
-    /// One datagram for each session of the scene, in no particular order. `dilation` is the speed of game time in 255ths. Ticks follow each
+    /// One datagram for each session of the scene. `dilation` is the speed of game time in 255ths. Ticks follow each
     /// other, and every datagram is meant to be sent: a gap is repaired like a loss.
-    pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Vec<(SessionId, Bytes)> {
+    pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Datagrams {
+        self.take(scene, tick);
+        let id_range = self.rebuild_layers(tick);
+        self.assemble(epoch, tick, dilation, id_range)
+    }
+
+    /// Puts a scene in order, and viewers into groups.
+    fn take(&mut self, scene: &Scene, tick: Tick) {
         let Scratch {
+            entity_order,
+            session_order,
             entities,
             sessions,
             viewpoints,
             is_new,
+            seats,
             ..
         } = &mut self.scratch;
-        entities.clone_from(&scene.entities);
-        // A stable sort finds the long ascending runs that a scene consists of.
-        entities.sort_by_key(|entity| entity.id);
+        entity_order.update(scene.entities.len(), |index| scene.entities[index].id);
+        entities.clear();
+        entities.extend(entity_order.indices().map(|index| scene.entities[index]));
+        session_order.update(scene.sessions.len(), |index| scene.sessions[index].session);
         sessions.clear();
-        sessions.extend(
-            scene
-                .sessions
-                .iter()
-                .zip(0..)
-                .map(|(session, index)| (session.session, index)),
-        );
-        sessions.sort();
-        let in_order = || sessions.iter().map(|&(_, index)| &scene.sessions[index as usize]);
+        sessions.extend(session_order.indices().map(|index| scene.sessions[index]));
         viewpoints.clear();
-        viewpoints.extend(in_order().map(|session| Viewpoint {
-            x: session.x,
-            y: session.y,
-        }));
+        viewpoints.extend(sessions.iter().map(place));
         self.viewers.regroup(viewpoints);
         is_new.clear();
-        self.newcomers.advance(in_order(), tick, is_new);
-        let id_range = self.rebuild_layers(tick);
-        self.assemble(scene, epoch, tick, dilation, id_range)
+        self.newcomers.advance(sessions, tick, is_new);
+        // Gathered at once: reading here and there while a datagram is made would wait for the memory each time.
+        seats.clear();
+        let seat = |&member: &u32| (sessions[member as usize], is_new[member as usize]);
+        seats.extend(self.viewers.order().iter().map(seat));
     }
 
     /// Sorts what is to be told into layers, and returns the range that their records need not name.
@@ -180,24 +189,16 @@ impl Replicator {
         id_range
     }
 
-    fn assemble(
-        &mut self,
-        scene: &Scene,
-        epoch: u32,
-        tick: Tick,
-        dilation: u8,
-        id_range: u32,
-    ) -> Vec<(SessionId, Bytes)> {
+    fn assemble(&mut self, epoch: u32, tick: Tick, dilation: u8, id_range: u32) -> Datagrams {
         let Scratch {
-            sessions,
-            viewpoints,
             is_new,
+            seats,
             datagram,
             ..
         } = &mut self.scratch;
         let has_newcomers = is_new.contains(&true);
-        let mut arena = self.arenas.take(sessions.len() * self.config.datagram_bytes);
-        let mut ends = Vec::with_capacity(sessions.len());
+        let mut arena = self.arenas.take(seats.len() * self.config.datagram_bytes);
+        let mut ends = Vec::with_capacity(seats.len());
         for group in self.viewers.groups() {
             self.due.approach(&group);
             if self.detail != Detail::Full {
@@ -206,12 +207,11 @@ impl Replicator {
             if has_newcomers {
                 self.all.approach(&group);
             }
-            for &member in group.members {
-                let (session, index) = sessions[member as usize];
-                let from = viewpoints[member as usize];
+            for (session, is_new) in &seats[group.seats] {
+                let from = place(session);
                 datagram.clear();
-                header(&scene.sessions[index as usize], epoch, tick, dilation).encode(id_range, datagram);
-                if is_new[member as usize] {
+                header(session, epoch, tick, dilation).encode(id_range, datagram);
+                if *is_new {
                     self.all.tell(from, tick, datagram);
                 } else {
                     self.due.tell(from, tick, datagram);
@@ -220,10 +220,18 @@ impl Replicator {
                     }
                 }
                 arena.extend_from_slice(datagram);
-                ends.push((session, arena.len()));
+                ends.push((session.session, arena.len() as u32));
             }
         }
-        self.arenas.share(arena, &ends)
+        self.arenas.share(arena, ends)
+    }
+}
+
+/// Where a session's player is, and looks from.
+fn place(session: &SceneSession) -> Viewpoint {
+    Viewpoint {
+        x: session.x,
+        y: session.y,
     }
 }
 

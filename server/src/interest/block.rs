@@ -1,6 +1,7 @@
 //! All candidates of a group of viewers, side by side, so that each viewer filters one short array instead of many rows of a grid.
 
-use super::grid::{Grid, Window};
+use super::cells::Window;
+use super::grid::Grid;
 use super::lanes::{self, LANES};
 use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewpoint};
 
@@ -19,7 +20,7 @@ impl Block {
         self.ys.clear();
         self.places.clear();
         for row in window.rows() {
-            let range = grid.row(window, row);
+            let range = grid.cells.row(window, row);
             let (xs, ys) = grid.low(range.clone());
             self.xs.extend_from_slice(xs);
             self.ys.extend_from_slice(ys);

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use everhold_protocol::Tick;
 
-use super::grid::{Grid, Square, Window};
+use super::cells::{Square, Window};
+use super::grid::Grid;
 use super::{DISTANCE_SHIFT, Interest, Sight, Viewpoint};
 
 /// Entities up to which a square is not split: filtering them costs less than opening four squares. Found by measuring.
@@ -61,14 +62,14 @@ impl Crowds {
         self.cells.clear();
         self.stacks.clear();
         self.nodes.clear();
-        for cell in 0..grid.cell_count() {
-            let range = grid.cell(cell);
+        for cell in 0..grid.cells.count() {
+            let range = grid.cells.range(cell);
             if range.len() > LEAF_ENTITIES_MAX {
                 self.sort_cell(grid, cell);
                 self.cells.push((cell as u32, self.nodes.len() as u32));
                 let (start, end) = (range.start as u32, range.end as u32);
                 self.nodes.push(Node {
-                    square: grid.square(cell),
+                    square: grid.cells.square(cell),
                     start,
                     end,
                     quarters: 0,
@@ -85,7 +86,7 @@ impl Crowds {
     /// Whether somebody in the window takes turns, so that filtering and cutting would starve the others.
     pub(super) fn stack_within(&self, grid: &Grid, window: &Window) -> bool {
         let stack_in_row = |row| {
-            let ends = grid.cell_index(*window.cols().start(), row)..=grid.cell_index(*window.cols().end(), row);
+            let ends = grid.cells.index(*window.cols().start(), row)..=grid.cells.index(*window.cols().end(), row);
             let next = self.stacks.partition_point(|&cell| (cell as usize) < *ends.start());
             self.stacks
                 .get(next)
@@ -96,7 +97,7 @@ impl Crowds {
 
     /// Sorts a cell along a Z-order curve of its smallest squares, so that every square in it is one range; in the given order within a square.
     fn sort_cell(&mut self, grid: &mut Grid, cell: usize) {
-        let square = grid.square(cell);
+        let square = grid.cells.square(cell);
         let shift_min = self.shift_min;
         let code = |place: usize| {
             let (x, y) = grid.position(place);
@@ -104,7 +105,7 @@ impl Crowds {
             let up = (i64::from(y) - square.y) as u32 >> shift_min;
             interleave(across) | interleave(up) << 1
         };
-        let range = grid.cell(cell);
+        let range = grid.cells.range(cell);
         self.codes.clear();
         self.codes
             .extend(range.clone().map(|place| (code(place), place as u32)));
@@ -199,7 +200,7 @@ impl Interest {
             }
             let index = (entry & INDEX_MASK) as usize;
             if entry & CELL != 0 {
-                self.grid.filter(self.grid.cell(index), viewer, limit, sight);
+                self.grid.filter(self.grid.cells.range(index), viewer, limit, sight);
             } else {
                 self.open(index, viewer, limit, tick, sight);
             }
@@ -217,18 +218,18 @@ impl Interest {
     /// Puts the cells of a window on the heap.
     fn push_window(&self, viewer: &Viewpoint, window: &Window, limit: u64, sight: &mut Sight) {
         for row in window.rows() {
-            let first = self.grid.cell_index(*window.cols().start(), row);
+            let first = self.grid.cells.index(*window.cols().start(), row);
             let mut split = self.crowds.cells.partition_point(|&(cell, _)| (cell as usize) < first);
             for col in window.cols() {
-                let cell = self.grid.cell_index(col, row);
+                let cell = self.grid.cells.index(col, row);
                 let node = self
                     .crowds
                     .cells
                     .get(split)
                     .filter(|&&(split, _)| split as usize == cell);
                 split += usize::from(node.is_some());
-                let distance = self.grid.square_at(col, row).distance_squared(viewer.x, viewer.y);
-                if distance <= limit && !self.grid.cell(cell).is_empty() {
+                let distance = self.grid.cells.square_at(col, row).distance_squared(viewer.x, viewer.y);
+                if distance <= limit && !self.grid.cells.range(cell).is_empty() {
                     let index = node.map_or(cell as u64 | CELL, |&(_, node)| u64::from(node));
                     sight.frontier.push(Reverse(distance << 32 | index));
                 }

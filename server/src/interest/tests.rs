@@ -116,9 +116,9 @@ proptest! {
             far
         };
         for group in viewers.groups() {
-            grouped += group.members.len();
+            grouped += group.seats.len();
             let approach = interest.approach(&group);
-            for from in group.members.iter().map(|&member| points[member as usize]) {
+            for from in viewers.order()[group.seats.clone()].iter().map(|&member| points[member as usize]) {
                 let alone = look(&interest, (from.x, from.y), 3);
                 prop_assert!(!alone.is_empty() && approach != Approach::Nobody, "one sees at least oneself");
                 if approach == Approach::Few {

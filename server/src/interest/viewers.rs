@@ -1,20 +1,22 @@
 //! Viewers, grouped by where they stand: those of a group share most of the work of finding whom they see.
 
+use std::ops::Range;
+
 use super::Viewpoint;
-use super::grid::{Grid, Square};
+use super::cells::{Cells, Square};
 
 /// The viewers of a tick, grouped by squares.
 #[derive(Debug)]
 pub struct Viewers {
-    grid: Grid,
+    cells: Cells,
     shift: u32,
 }
 
 /// Those who stand in one square.
-#[derive(Clone, Copy, Debug)]
-pub struct Group<'a> {
-    /// Their indices among the grouped viewers, ascending.
-    pub members: &'a [u32],
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Where in [`Viewers::order`] they are.
+    pub seats: Range<usize>,
     pub(super) square: Square,
 }
 
@@ -23,22 +25,28 @@ impl Viewers {
     #[must_use]
     pub fn new(radius_cm: i32) -> Self {
         Self {
-            grid: Grid::default(),
+            cells: Cells::default(),
             shift: radius_cm.unsigned_abs().max(1).ilog2(),
         }
     }
 
     /// Replaces the viewers.
     pub fn regroup(&mut self, viewers: &[Viewpoint]) {
-        self.grid.rebuild(viewers, self.shift);
+        self.cells.rebuild(viewers, self.shift);
+    }
+
+    /// Indices of the grouped viewers, group after group, ascending in each.
+    #[must_use]
+    pub fn order(&self) -> &[u32] {
+        self.cells.order()
     }
 
     /// All groups that have a member.
-    pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
-        let cells = (0..self.grid.cell_count()).filter(|&cell| !self.grid.cell(cell).is_empty());
+    pub fn groups(&self) -> impl Iterator<Item = Group> {
+        let cells = (0..self.cells.count()).filter(|&cell| !self.cells.range(cell).is_empty());
         cells.map(|cell| Group {
-            members: &self.grid.order()[self.grid.cell(cell)],
-            square: self.grid.square(cell),
+            seats: self.cells.range(cell),
+            square: self.cells.square(cell),
         })
     }
 }

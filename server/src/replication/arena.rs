@@ -4,8 +4,10 @@
 //! of several megabytes each tick would cost more in page faults than all the copying into it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use everhold_protocol::SessionId;
 
 /// Buffers kept for use again: a tick's datagrams wait for the acknowledgement of the tick's record and then for the congestion window,
 /// together a few ticks. While more are out (the store does not answer), the surplus is freed as its datagrams are.
@@ -13,13 +15,13 @@ const ARENAS_KEPT_MAX: usize = 8;
 
 /// The buffers of the last ticks, the one that was used longest ago first.
 #[derive(Debug, Default)]
-pub struct Arenas {
+pub(super) struct Arenas {
     kept: VecDeque<BytesMut>,
 }
 
 impl Arenas {
     /// An empty buffer with room for `bytes`: one whose datagrams are all gone, if there is one.
-    pub fn take(&mut self, bytes: usize) -> BytesMut {
+    pub(super) fn take(&mut self, bytes: usize) -> BytesMut {
         for index in 0..self.kept.len() {
             if self.kept[index].try_reclaim(bytes)
                 && let Some(arena) = self.kept.remove(index)
@@ -30,29 +32,81 @@ impl Arenas {
         BytesMut::with_capacity(bytes)
     }
 
-    /// Cuts a filled buffer into datagrams: each owner's ends where it says, the next begins there.
-    pub fn share<T: Copy>(&mut self, mut arena: BytesMut, ends: &[(T, usize)]) -> Vec<(T, Bytes)> {
-        let filled = arena.split().freeze();
+    /// Makes datagrams of a filled buffer: each session's ends where it says, the next begins there.
+    pub(super) fn share(&mut self, mut arena: BytesMut, ends: Vec<(SessionId, u32)>) -> Datagrams {
+        let bytes = arena.split().freeze();
         if self.kept.len() == ARENAS_KEPT_MAX {
             self.kept.pop_front();
         }
         self.kept.push_back(arena);
+        Datagrams { bytes, ends }
+    }
+}
+
+/// The datagrams of a tick, one for each session, in no particular order. Those of thousands are one buffer and their ends: a handle on
+/// each would cost the tick as much as to fill it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Datagrams {
+    bytes: Bytes,
+    ends: Vec<(SessionId, u32)>,
+}
+
+impl Datagrams {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them, one behind the other.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Where in [`Datagrams::bytes`] each session's is.
+    pub fn ranges(&self) -> impl Iterator<Item = (SessionId, Range<u32>)> + '_ {
         let mut start = 0;
-        let cut = |&(owner, end): &(T, usize)| (owner, filled.slice(std::mem::replace(&mut start, end)..end));
-        ends.iter().map(cut).collect()
+        let range = move |&(session, end)| (session, std::mem::replace(&mut start, end)..end);
+        self.ends.iter().map(range)
+    }
+
+    /// Each session's.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &[u8])> + '_ {
+        let cut = |(session, range): (_, Range<u32>)| (session, &self.bytes[range.start as usize..range.end as usize]);
+        self.ranges().map(cut)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use everhold_protocol::EntityId;
+
     use super::*;
 
     fn fill(arenas: &mut Arenas, text: &[u8]) -> (Bytes, usize) {
         let mut arena = arenas.take(text.len());
         let memory = arena.as_ptr() as usize;
         arena.extend_from_slice(text);
-        let (_, datagram) = arenas.share(arena, &[((), text.len())]).remove(0);
-        (datagram, memory)
+        let datagrams = arenas.share(arena, vec![(SessionId::default(), text.len() as u32)]);
+        (datagrams.bytes().clone(), memory)
+    }
+
+    #[test]
+    fn each_session_has_its_own_part() {
+        let mut arenas = Arenas::default();
+        let mut arena = arenas.take(8);
+        arena.extend_from_slice(b"onetwo");
+        let (one, two) = (EntityId(1), EntityId(2));
+        let datagrams = arenas.share(arena, vec![(one, 3), (two, 6)]);
+        let told: Vec<_> = datagrams.iter().collect();
+        assert_eq!(told, [(one, &b"one"[..]), (two, &b"two"[..])]);
     }
 
     #[test]

@@ -39,10 +39,9 @@ struct Track {
     view: EntityView,
     /// How it moved then.
     velocity: Velocity,
-    /// What was told: the place, the velocity, and when.
-    told: (i32, i32),
-    told_velocity: Velocity,
-    told_at: Tick,
+    /// Where those who were told believe it to be, and how they believe it to move.
+    believed: (i32, i32),
+    believed_velocity: Velocity,
     /// When it last did what nobody expected.
     changed_at: Tick,
 }
@@ -52,9 +51,8 @@ impl Track {
         Self {
             view,
             velocity: Velocity::STILL,
-            told: (view.x, view.y),
-            told_velocity: Velocity::STILL,
-            told_at: tick,
+            believed: (view.x, view.y),
+            believed_velocity: Velocity::STILL,
             changed_at: tick,
         }
     }
@@ -62,9 +60,8 @@ impl Track {
     /// One tick on.
     fn advance(&mut self, view: EntityView, tick: Tick) {
         self.velocity = velocity(&self.view, &view);
-        let ticks = u32::try_from(tick.saturating_sub(self.told_at)).unwrap_or(u32::MAX);
-        let (x, y) = self.told_velocity.lead(self.told.0, self.told.1, ticks);
-        let deviation = x.abs_diff(view.x).max(y.abs_diff(view.y));
+        self.believed = self.believed_velocity.lead(self.believed.0, self.believed.1, 1);
+        let deviation = self.believed.0.abs_diff(view.x).max(self.believed.1.abs_diff(view.y));
         if deviation > DEVIATION_CM_MAX.unsigned_abs() || (view.health, view.kind) != (self.view.health, self.view.kind)
         {
             self.changed_at = tick;
@@ -80,7 +77,7 @@ impl Track {
         if age != 0 && age != REPEAT_TICKS && !is_refresh {
             return None;
         }
-        (self.told, self.told_velocity, self.told_at) = ((self.view.x, self.view.y), self.velocity, tick);
+        (self.believed, self.believed_velocity) = ((self.view.x, self.view.y), self.velocity);
         Some(Due {
             view: self.view,
             update: EntityUpdate::Seen(self.view, self.velocity),
@@ -102,28 +99,11 @@ impl Changes {
     /// Takes a tick's entities, in order of id, and says what is due of them.
     pub(super) fn advance(&mut self, entities: &[EntityView], tick: Tick) -> &[Due] {
         self.due.clear();
-        self.scratch.clear();
-        let mut before = self.tracks.iter().peekable();
-        for view in entities {
-            while let Some(lost) = before.next_if(|track| track.view.id < view.id) {
-                self.gone.push((lost.view, tick));
-            }
-            let mut track = match before.next_if(|track| track.view.id == view.id) {
-                Some(track) => {
-                    let mut track = *track;
-                    track.advance(*view, tick);
-                    track
-                }
-                None => {
-                    forgive(&mut self.gone, view.id);
-                    Track::new(*view, tick)
-                }
-            };
+        self.align(entities, tick);
+        for (track, view) in self.tracks.iter_mut().zip(entities) {
+            track.advance(*view, tick);
             self.due.extend(track.due(tick));
-            self.scratch.push(track);
         }
-        self.gone.extend(before.map(|lost| (lost.view, tick)));
-        std::mem::swap(&mut self.tracks, &mut self.scratch);
         for (view, gone_at) in &self.gone {
             if *gone_at == tick || *gone_at + REPEAT_TICKS == tick {
                 self.due.push(Due {
@@ -135,6 +115,28 @@ impl Changes {
         }
         self.gone.retain(|(_, gone_at)| *gone_at + REPEAT_TICKS > tick);
         &self.due
+    }
+
+    /// One track for each entity, in the same order.
+    fn align(&mut self, entities: &[EntityView], tick: Tick) {
+        let is_of = |(track, view): (&Track, &EntityView)| track.view.id == view.id;
+        if self.tracks.len() == entities.len() && self.tracks.iter().zip(entities).all(is_of) {
+            return;
+        }
+        self.scratch.clear();
+        let mut before = self.tracks.iter().peekable();
+        for view in entities {
+            while let Some(lost) = before.next_if(|track| track.view.id < view.id) {
+                self.gone.push((lost.view, tick));
+            }
+            let track = before.next_if(|track| track.view.id == view.id).copied();
+            self.scratch.push(track.unwrap_or_else(|| {
+                forgive(&mut self.gone, view.id);
+                Track::new(*view, tick)
+            }));
+        }
+        self.gone.extend(before.map(|lost| (lost.view, tick)));
+        std::mem::swap(&mut self.tracks, &mut self.scratch);
     }
 
     /// What there is to tell a viewer that knows nothing yet: everything, in order of id.

@@ -87,7 +87,7 @@ impl Layer {
     }
 
     /// The viewers that follow are of this group.
-    pub(super) fn approach(&mut self, group: &Group<'_>) {
+    pub(super) fn approach(&mut self, group: &Group) {
         self.approach = self.interest.approach(group);
     }
 
@@ -127,12 +127,10 @@ impl Layer {
 /// Appends the seen records. Each is copied at full length, which needs no branch, and the next one begins where it ends.
 fn copy(records: &[Record], sight: &Sight, out: &mut Vec<u8>) {
     let places = sight.places();
-    let mut end = out.len();
-    out.resize(end + places.len() * EntityUpdate::BYTES_MAX, 0);
+    out.reserve((places.len() + 1) * EntityUpdate::BYTES_MAX);
     for &place in places {
         let record = &records[place as usize];
-        out[end..end + EntityUpdate::BYTES_MAX].copy_from_slice(&record.bytes);
-        end += usize::from(record.len);
+        out.extend_from_slice(&record.bytes);
+        out.truncate(out.len() + usize::from(record.len) - EntityUpdate::BYTES_MAX);
     }
-    out.truncate(end);
 }

@@ -2,6 +2,7 @@
 
 use everhold_protocol::{SessionId, Tick};
 
+use super::place;
 use crate::interest::Viewpoint;
 use crate::zone::SceneSession;
 
@@ -35,19 +36,11 @@ impl Newcomers {
     }
 
     /// Takes a tick's viewers, in order of session, and appends for each whether it is to be shown everything.
-    pub(super) fn advance<'a>(
-        &mut self,
-        sessions: impl Iterator<Item = &'a SceneSession>,
-        tick: Tick,
-        is_new: &mut Vec<bool>,
-    ) {
+    pub(super) fn advance(&mut self, sessions: &[SceneSession], tick: Tick, is_new: &mut Vec<bool>) {
         self.scratch.clear();
         let mut before = self.known.iter().peekable();
         for session in sessions {
-            let at = Viewpoint {
-                x: session.x,
-                y: session.y,
-            };
+            let at = place(session);
             while before.next_if(|known| known.session < session.session).is_some() {}
             let known = before.next_if(|known| known.session == session.session);
             let stays = known.filter(|known| {

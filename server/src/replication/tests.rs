@@ -4,7 +4,7 @@ mod mirrors;
 
 use std::collections::BTreeMap;
 
-use everhold_protocol::{EntityId, EntityKind, Snapshot, Velocity};
+use everhold_protocol::{EntityId, EntityKind, SessionId, Snapshot, Velocity};
 use proptest::prelude::*;
 
 use super::*;
@@ -51,8 +51,8 @@ fn default_replicator() -> Replicator {
 /// What each session is told, by session.
 fn told(replicator: &mut Replicator, scene: &Scene, tick: Tick) -> BTreeMap<SessionId, Snapshot> {
     let datagrams = replicator.snapshots(scene, 5, tick, 200);
-    let decode = |(session, datagram): (_, Bytes)| (session, Snapshot::decode(&datagram).unwrap());
-    datagrams.into_iter().map(decode).collect()
+    let decode = |(session, datagram): (_, &[u8])| (session, Snapshot::decode(datagram).unwrap());
+    datagrams.iter().map(decode).collect()
 }
 
 /// Whether somebody is told something of an entity other than himself.
@@ -74,11 +74,11 @@ proptest! {
         for tick in 77..100 {
             let datagrams = replicator.snapshots(&scene, 5, tick, 200);
             prop_assert_eq!(datagrams.len(), sessions.len());
-            for (session, datagram) in datagrams {
+            for (session, datagram) in datagrams.iter() {
                 let is_first = tick == 77 || tick == 79;
                 let bytes_max = if is_first { DATAGRAM_BYTES_MAX } else { datagram_bytes };
                 prop_assert!(datagram.len() <= bytes_max);
-                let snapshot = Snapshot::decode(&datagram).unwrap();
+                let snapshot = Snapshot::decode(datagram).unwrap();
                 prop_assert_eq!(snapshot.header, header(sessions[&session], 5, tick, 200));
                 for update in snapshot.updates {
                     prop_assert_eq!(update, EntityUpdate::Seen(entities[&update.id()], Velocity::STILL));
@@ -237,7 +237,7 @@ fn datagrams_are_half_as_long_with_little_detail() {
         let mut replicator = default_replicator();
         replicator.set_detail(detail);
         let scene = scene(&[(0, 0); 500]);
-        let mut datagrams = Vec::new();
+        let mut datagrams = Datagrams::default();
         for tick in 0..30 {
             datagrams = replicator.snapshots(&scene, 1, tick, 255);
         }

@@ -294,8 +294,9 @@ fn echo(inbox: &crossbeam::channel::Receiver<InboxEntry>, conns: &Conns) {
 
 /// Sends one datagram.
 pub(crate) fn send(conn: &Conn, bytes: Bytes) {
-    let mut batch = DatagramBatch::with_capacity(1);
-    batch.push(conn, bytes);
+    let range = 0..bytes.len() as u32;
+    let mut batch = DatagramBatch::new(bytes, 1);
+    batch.push(conn, range);
     batch.send();
 }
 

@@ -89,9 +89,10 @@ async fn newest_datagrams_of_a_congested_path_are_kept_and_the_others_counted() 
     let mut server = Server::start();
     let player = server.player().await;
     let conn = server.next_conn().await;
-    let mut batch = DatagramBatch::with_capacity(100);
+    let bytes: Vec<u8> = (0..100).flat_map(|n| [n; 1_000]).collect();
+    let mut batch = DatagramBatch::new(bytes.into(), 100);
     for n in 0..100 {
-        batch.push(&conn, vec![n; 1_000].into());
+        batch.push(&conn, n * 1_000..(n + 1) * 1_000);
     }
     batch.send();
     let mut received = Vec::new();

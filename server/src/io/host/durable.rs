@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use everhold_protocol::SessionId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::adopt::answer;
@@ -26,6 +24,7 @@ use crate::durability::journal::{Journal, JournalEvent, StopReason};
 use crate::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError};
 use crate::io::report::{Phase, ShardEvent};
 use crate::ownership::lease::LeaseState;
+use crate::replication::Datagrams;
 use crate::zone::Outputs;
 
 /// A store operation that takes longer counts as unanswered; the same is sent again.
@@ -44,7 +43,7 @@ pub(super) struct DurableTask {
     services: HostServices,
     gauges: Arc<ZoneGauges>,
     journal: Journal,
-    gate: Gate<Vec<(SessionId, Bytes)>, Outputs>,
+    gate: Gate<Datagrams, Outputs>,
     checkpointer: Checkpointer,
     egress: Egress,
     tick_orders: crossbeam::channel::Sender<TickOrder>,

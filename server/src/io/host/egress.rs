@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use crossbeam::channel::{Sender, TrySendError};
 use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
 
 use crate::durability::gate::Released;
 use crate::ingress::inbox::InboxEntry;
+use crate::ingress::spread::Spread;
 use crate::ingress::{AttachToken, Input};
 use crate::io::transport::{Conn, DatagramBatch, Route};
+use crate::replication::Datagrams;
 use crate::zone::{Outputs, Reply};
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
@@ -27,7 +28,8 @@ pub(super) struct Egress {
     tick_hz: u16,
     entries: Sender<InboxEntry>,
     pending: HashMap<AttachToken, PendingAttach>,
-    attached: HashMap<SessionId, Conn>,
+    /// Looked up for every datagram.
+    attached: HashMap<SessionId, Conn, Spread>,
     sessions: HashMap<AttachToken, SessionId>,
     /// The other shards, as the players were last told.
     peers: Vec<SocketAddr>,
@@ -43,7 +45,7 @@ impl Egress {
             tick_hz,
             entries,
             pending: HashMap::new(),
-            attached: HashMap::new(),
+            attached: HashMap::default(),
             sessions: HashMap::new(),
             peers: Vec::new(),
             leaving: Vec::new(),
@@ -118,12 +120,12 @@ impl Egress {
     }
 
     /// Sends released snapshots. A datagram that a congested connection drops is superseded by the next.
-    pub(super) fn show(&mut self, released: Released<Vec<(SessionId, Bytes)>>) {
-        let snapshots = released.into_inner();
-        let mut batch = DatagramBatch::with_capacity(snapshots.len());
-        for (session, snapshot) in snapshots {
+    pub(super) fn show(&mut self, released: Released<Datagrams>) {
+        let datagrams = released.into_inner();
+        let mut batch = DatagramBatch::new(datagrams.bytes().clone(), datagrams.len());
+        for (session, range) in datagrams.ranges() {
             if let Some(conn) = self.attached.get(&session) {
-                batch.push(conn, snapshot);
+                batch.push(conn, range);
             }
         }
         batch.send();

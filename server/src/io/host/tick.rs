@@ -1,6 +1,5 @@
 //! The tick thread: drains the inbox, freezes the record, steps the zone, and hands everything on. It waits for nothing but its next tick.
 
-use bytes::Bytes;
 use crossbeam::channel::{Receiver, TryRecvError};
 use everhold_protocol::{Account, SessionId, Tick};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +16,7 @@ use crate::ingress::Input;
 use crate::ingress::inbox::{Inbox, InboxEntry};
 use crate::io::report::Phase;
 use crate::load::Standing;
-use crate::replication::Replicator;
+use crate::replication::{Datagrams, Replicator};
 use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
 
 /// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a
@@ -31,7 +30,7 @@ const DIGEST_EVERY_TICKS: u64 = 20;
 pub(super) struct TickOut {
     pub(super) record: StoredRecord,
     pub(super) told: Outputs,
-    pub(super) shown: Vec<(SessionId, Bytes)>,
+    pub(super) shown: Datagrams,
     pub(super) frozen: Option<Frozen>,
     pub(super) times: TickTimes,
     pub(super) standing: Standing,

@@ -1,5 +1,6 @@
 //! A tick's datagrams on their way out: one message for each net thread, however many connections.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,26 +13,31 @@ use super::net::desk::{Desk, Post};
 /// What cannot be sent is counted and not told: datagrams to a connection that is gone, those that do not fit its path, the oldest unsent
 /// ones of a path that is congested, and whole batches if a net thread is that far behind.
 #[must_use = "datagrams leave only when the batch is sent"]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DatagramBatch {
+    bytes: Bytes,
     parts: Vec<(Arc<Desk>, Vec<Post>)>,
     size_hint: usize,
 }
 
 impl DatagramBatch {
-    /// An empty batch for about so many datagrams.
-    pub const fn with_capacity(size_hint: usize) -> Self {
+    /// An empty batch for about so many datagrams, all of which are parts of these bytes.
+    pub const fn new(bytes: Bytes, size_hint: usize) -> Self {
         Self {
+            bytes,
             parts: Vec::new(),
             size_hint,
         }
     }
 
-    /// Adds a datagram.
-    pub fn push(&mut self, conn: &Conn, bytes: Bytes) {
+    /// Adds a datagram: the bytes in this range.
+    ///
+    /// # Panics
+    /// When it is sent, if the bytes end before the range.
+    pub fn push(&mut self, conn: &Conn, range: Range<u32>) {
         match &conn.carrier {
             Carrier::Net(desk, key) => {
-                let post = Post { key: *key, bytes };
+                let post = Post { key: *key, range };
                 // As many parts as there are net threads: a handful.
                 match self.parts.iter_mut().find(|(of, _)| Arc::ptr_eq(of, desk)) {
                     Some((_, posts)) => posts.push(post),
@@ -43,14 +49,17 @@ impl DatagramBatch {
                 }
             }
             #[cfg(feature = "testing")]
-            Carrier::Reference(line) => line.send_datagram(bytes, conn),
+            Carrier::Reference(line) => {
+                let bytes = self.bytes.slice(range.start as usize..range.end as usize);
+                line.send_datagram(bytes, conn);
+            }
         }
     }
 
     /// Hands it over. It waits for nothing.
     pub fn send(self) {
         for (desk, posts) in self.parts {
-            desk.send(posts);
+            desk.send(self.bytes.clone(), posts);
         }
     }
 }

@@ -26,11 +26,12 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quinn_proto::Endpoint;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
-use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
+use self::desk::{Desk, LinkKey, Posts, Stop, Trays};
 use self::link::{Fate, Link, Turn};
 use self::slab::Slab;
 pub(super) use self::threads::NetThreads;
@@ -210,14 +211,15 @@ impl NetThread {
     /// Sends the batches that have come by now. `true` if there was one.
     fn send_batches(&mut self) -> bool {
         let waiting = self.trays.posts.len();
-        for Posts { posts, since } in self.trays.posts.clone().try_iter().take(waiting) {
+        for Posts { bytes, posts, since } in self.trays.posts.clone().try_iter().take(waiting) {
             let mut posts = posts.into_iter().peekable();
             while posts.peek().is_some() {
                 // What connections have to say beside the datagram goes into the same packet.
                 self.answer_callers();
                 let now = Instant::now();
                 for post in posts.by_ref().take(CHUNK) {
-                    self.show(now, post);
+                    let range = post.range.start as usize..post.range.end as usize;
+                    self.show(now, post.key, bytes.slice(range));
                 }
                 self.receive();
             }
@@ -227,7 +229,7 @@ impl NetThread {
     }
 
     /// Sends one datagram, with whatever else its connection has to say.
-    fn show(&mut self, now: Instant, Post { key, bytes }: Post) {
+    fn show(&mut self, now: Instant, key: LinkKey, bytes: Bytes) {
         let counters = &self.served.counters;
         let Some(link) = self.links.get_mut(key).filter(|link| link.is_playing()) else {
             return counters.datagrams_gone.bump();

@@ -156,11 +156,12 @@ impl World {
     fn show(&mut self) {
         self.tick += 1;
         let now = Duration::from_millis(50 * self.tick);
-        for (session, datagram) in self.replicator.snapshots(&self.scene, 1, self.tick, 255) {
+        let datagrams = self.replicator.snapshots(&self.scene, 1, self.tick, 255);
+        for (session, datagram) in datagrams.iter() {
             (self.bytes, self.datagrams) = (self.bytes + datagram.len(), self.datagrams + 1);
             if self.random.below(1_000) >= self.lost {
                 let (_, client, conn) = self.watchers.iter_mut().find(|watcher| watcher.0 == session).unwrap();
-                client.handle_datagram(now, *conn, &datagram);
+                client.handle_datagram(now, *conn, datagram);
             }
         }
     }

@@ -2,6 +2,7 @@
 //! a deep sleep: between two turns it looks by itself.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,16 +25,17 @@ pub(in crate::io::transport) struct LinkKey {
     pub(super) serial: u32,
 }
 
-/// A datagram and whom it is for.
+/// Whom a datagram is for, and where in its batch's bytes it is.
 #[derive(Debug)]
 pub(in crate::io::transport) struct Post {
     pub(in crate::io::transport) key: LinkKey,
-    pub(in crate::io::transport) bytes: Bytes,
+    pub(in crate::io::transport) range: Range<u32>,
 }
 
-/// A batch of them, and when it was left.
+/// A batch of datagrams, and when it was left.
 #[derive(Debug)]
 pub(super) struct Posts {
+    pub(super) bytes: Bytes,
     pub(super) posts: Vec<Post>,
     pub(super) since: Instant,
 }
@@ -93,9 +95,9 @@ impl Desk {
     }
 
     /// Leaves a batch of datagrams. If the thread is that far behind, they are dropped and counted.
-    pub(in crate::io::transport) fn send(&self, posts: Vec<Post>) {
+    pub(in crate::io::transport) fn send(&self, bytes: Bytes, posts: Vec<Post>) {
         let since = Instant::now();
-        match self.posts.try_send(Posts { posts, since }) {
+        match self.posts.try_send(Posts { bytes, posts, since }) {
             Ok(()) => self.wake(),
             Err(back) => self
                 .counters
@@ -186,10 +188,7 @@ mod tests {
     }
 
     fn posts(count: usize) -> Vec<Post> {
-        let post = |_| Post {
-            key: KEY,
-            bytes: Bytes::new(),
-        };
+        let post = |_| Post { key: KEY, range: 0..0 };
         (0..count).map(post).collect()
     }
 
@@ -202,7 +201,7 @@ mod tests {
         let (desk, trays) = desk();
         assert!(desk.lie_down());
         desk.get_up();
-        desk.send(posts(1));
+        desk.send(Bytes::new(), posts(1));
         assert!(!desk.lie_down());
         assert_eq!(trays.posts.try_iter().count(), 1);
         desk.call(KEY);
@@ -222,7 +221,7 @@ mod tests {
         desk.take_callers(&mut Vec::new());
         assert!(desk.lie_down());
         desk.call(KEY);
-        desk.send(posts(1));
+        desk.send(Bytes::new(), posts(1));
         assert!(rings(&desk));
         assert!(!rings(&desk));
     }
@@ -231,7 +230,7 @@ mod tests {
     fn batches_for_a_thread_that_is_far_behind_are_dropped_and_counted() {
         let (desk, trays) = desk();
         for _ in 0..DATAGRAM_BATCHES_MAX + 2 {
-            desk.send(posts(5));
+            desk.send(Bytes::new(), posts(5));
         }
         assert_eq!(trays.posts.len(), DATAGRAM_BATCHES_MAX);
         assert_eq!(desk.counters.datagrams_overflow.count(), 10);
