@@ -4,7 +4,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use everhold::durability::record::Record;
 use everhold::zone::{Cut, Zone};
 use everhold_benches::run::Run;
-use everhold_benches::{Crowding, brief};
+use everhold_benches::{Crowding, Turning, brief};
 
 /// Larger zones take as much longer as they are larger.
 const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];
@@ -15,7 +15,7 @@ const TICKS: usize = 100;
 fn replay(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("replay");
     for players in PLAYERS {
-        let mut run = Run::new(players, Crowding::Spread);
+        let mut run = Run::new(players, Crowding::Spread, Turning::Always);
         let base = run.zone.capture(Cut::Base);
         let mut journal = Vec::new();
         for _ in 0..TICKS {

@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold::durability::record::Record;
 use everhold_benches::run::Run;
-use everhold_benches::{Crowding, PLAYERS, brief};
+use everhold_benches::{Crowding, PLAYERS, Turning, brief};
 
 /// Entries of connections become inputs.
 fn inbox(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inbox");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread));
+        let run = RefCell::new(Run::new(players, Crowding::Spread, Turning::Always));
         group.bench_function(format!("{players}"), |bencher| {
             let entries = || run.borrow_mut().entries();
             bencher.iter_batched(
@@ -29,7 +29,7 @@ fn record(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("record");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread));
+        let run = RefCell::new(Run::new(players, Crowding::Spread, Turning::Always));
         let inputs = || run.borrow_mut().inputs();
         group.bench_function(format!("encode_{players}"), |bencher| {
             let freeze = |inputs| run.borrow_mut().freeze(inputs);
@@ -48,7 +48,7 @@ fn step(criterion: &mut Criterion) {
     for players in PLAYERS {
         for crowding in [Crowding::Spread, Crowding::Stacked] {
             group.throughput(Throughput::Elements(players as u64));
-            let run = RefCell::new(Run::new(players, crowding));
+            let run = RefCell::new(Run::new(players, crowding, Turning::Always));
             let inputs = || run.borrow_mut().inputs();
             group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
                 let step = |inputs: Vec<_>| (run.borrow_mut().zone.step(&inputs), inputs);
@@ -63,7 +63,7 @@ fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let mut run = Run::new(players, Crowding::Spread);
+        let mut run = Run::new(players, Crowding::Spread, Turning::Always);
         group.bench_function(format!("scene_{players}"), |bencher| {
             bencher.iter(|| run.zone.scene(&mut run.scene));
         });

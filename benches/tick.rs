@@ -4,21 +4,27 @@ use std::cell::RefCell;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::run::Run;
-use everhold_benches::{Crowding, PLAYERS, WORLDS, brief};
+use everhold_benches::{Crowding, PLAYERS, Turning, WORLDS, brief};
 
 fn full_tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("full_tick");
     for (players, crowding) in WORLDS {
-        group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, crowding));
-        group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
-            let entries = || run.borrow_mut().entries();
-            bencher.iter_batched(
-                entries,
-                |entries| run.borrow_mut().tick(entries),
-                BatchSize::PerIteration,
+        for turning in [Turning::Seldom, Turning::Always] {
+            group.throughput(Throughput::Elements(players as u64));
+            let run = RefCell::new(Run::new(players, crowding, turning));
+            run.borrow_mut().settle();
+            group.bench_function(
+                format!("{players}_{}{}", crowding.name(), turning.suffix()),
+                |bencher| {
+                    let entries = || run.borrow_mut().entries();
+                    bencher.iter_batched(
+                        entries,
+                        |entries| run.borrow_mut().tick(entries),
+                        BatchSize::PerIteration,
+                    );
+                },
             );
-        });
+        }
     }
 }
 
@@ -27,15 +33,18 @@ fn untold_tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("untold_tick");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread));
-        group.bench_function(format!("{players}_spread"), |bencher| {
-            let entries = || run.borrow_mut().entries();
-            bencher.iter_batched(
-                entries,
-                |entries| run.borrow_mut().untold_tick(entries),
-                BatchSize::PerIteration,
-            );
-        });
+        for turning in [Turning::Seldom, Turning::Always] {
+            let run = RefCell::new(Run::new(players, Crowding::Spread, turning));
+            run.borrow_mut().settle();
+            group.bench_function(format!("{players}_spread{}", turning.suffix()), |bencher| {
+                let entries = || run.borrow_mut().entries();
+                bencher.iter_batched(
+                    entries,
+                    |entries| run.borrow_mut().untold_tick(entries),
+                    BatchSize::PerIteration,
+                );
+            });
+        }
     }
 }
 

@@ -8,18 +8,20 @@ use everhold::zone::{Cut, Zone};
 use everhold_protocol::InputFrame;
 
 use crate::run::Run;
-use crate::{Crowding, Random, scene, walk};
+use crate::{Crowding, Turning, Walkers, scene};
 
 /// Players of every world: enough that the costs of each outweigh what is fixed.
 const PLAYERS: usize = 1_000;
 /// Ticks before the one that is measured: buffers have grown.
 const TICKS_BEFORE: usize = 3;
+/// The same for snapshots: nobody is new to anybody, and everybody has turned.
+const SNAPSHOTS_BEFORE: u64 = 41;
 
 /// A path's name, and what prepares and measures it.
 pub type HotPath = (&'static str, fn());
 
 /// Every hot path.
-pub const HOT_PATHS: [HotPath; 12] = [
+pub const HOT_PATHS: [HotPath; 13] = [
     ("inbox", inbox),
     ("record_encode", record_encode),
     ("record_decode", record_decode),
@@ -30,6 +32,7 @@ pub const HOT_PATHS: [HotPath; 12] = [
     ("encode_base", encode_base),
     ("restore", restore),
     ("snapshots_spread", snapshots_spread),
+    ("snapshots_restless", snapshots_restless),
     ("snapshots_stacked", snapshots_stacked),
     ("input_decode", input_decode),
 ];
@@ -41,7 +44,7 @@ fn measured<T>(path: impl FnOnce() -> T) -> T {
 }
 
 fn run() -> Run {
-    let mut run = Run::new(PLAYERS, Crowding::Spread);
+    let mut run = Run::new(PLAYERS, Crowding::Spread, Turning::Always);
     for _ in 0..TICKS_BEFORE {
         let entries = run.entries();
         run.tick(entries);
@@ -103,23 +106,26 @@ fn restore() {
 }
 
 fn snapshots_spread() {
-    snapshots(Crowding::Spread);
+    snapshots(Crowding::Spread, Turning::Seldom);
+}
+
+fn snapshots_restless() {
+    snapshots(Crowding::Spread, Turning::Always);
 }
 
 fn snapshots_stacked() {
-    snapshots(Crowding::Stacked);
+    snapshots(Crowding::Stacked, Turning::Seldom);
 }
 
-fn snapshots(crowding: Crowding) {
-    let (mut scene, mut random) = (scene(PLAYERS, crowding), Random::new(11));
+fn snapshots(crowding: Crowding, turning: Turning) {
+    let (mut scene, mut walkers) = (scene(PLAYERS, crowding), Walkers::new(PLAYERS, turning));
     let mut replicator = Replicator::new(ViewConfig::default());
-    for tick in 1..=TICKS_BEFORE as u64 {
+    for tick in 1..=SNAPSHOTS_BEFORE {
+        walkers.walk(&mut scene);
         replicator.snapshots(&scene, 1, tick, 255);
-        if crowding == Crowding::Spread {
-            walk(&mut scene, &mut random);
-        }
     }
-    measured(|| replicator.snapshots(&scene, 1, TICKS_BEFORE as u64 + 1, 255));
+    walkers.walk(&mut scene);
+    measured(|| replicator.snapshots(&scene, 1, SNAPSHOTS_BEFORE + 1, 255));
 }
 
 fn input_decode() {

@@ -2,12 +2,15 @@
 
 pub mod hot;
 pub mod run;
+mod walkers;
 
 use std::time::Duration;
 
 use criterion::Criterion;
 use everhold::zone::{Scene, SceneSession};
 use everhold_protocol::{EntityId, EntityKind, EntityView};
+
+pub use walkers::{Turning, Walkers};
 
 /// The allocator of the binaries.
 #[global_allocator]
@@ -110,15 +113,6 @@ pub fn scene(players: usize, crowding: Crowding) -> Scene {
         });
     }
     scene
-}
-
-/// Everybody takes a step of at most 30 cm (6 m/s at 20 Hz), so that no tick's branches are those of the last.
-pub fn walk(scene: &mut Scene, random: &mut Random) {
-    for (entity, session) in scene.entities.iter_mut().zip(&mut scene.sessions) {
-        entity.x += random.below(61) as i32 - 30;
-        entity.y += random.below(61) as i32 - 30;
-        (session.x, session.y) = (entity.x, entity.y);
-    }
 }
 
 /// Criterion, told to be brief: the whole of `cargo bench` takes a few minutes.
