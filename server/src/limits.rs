@@ -4,6 +4,12 @@
 pub const TICK_INPUTS_MAX: usize = 20_000;
 /// Entries of a zone's inbox between transport and tick thread; beyond it frames are dropped and counted (clients repeat them).
 pub const INBOX_ENTRIES_MAX: usize = 65_536;
+/// A change is told again after so many ticks. Two packets in a row are lost together more often than two that are apart.
+pub const CHANGE_REPEAT_TICKS: u64 = 3;
+/// A newcomer is shown everything once more after so many ticks, in case the first time was lost.
+pub const NEWCOMER_REPEAT_TICKS: u64 = 2;
+/// Ticks whose snapshots are sent at once. At 20 Hz a fifth of a second, in which most of what was left out is told again.
+pub const SHOWN_TICKS_MAX: usize = 4;
 /// Records that wait in memory for their acknowledgement: at 20 Hz three minutes of a store that does not answer.
 pub const RING_RECORDS_MAX: usize = 4_096;
 /// Records of one append: bounds the size of one store operation after an outage.
@@ -72,6 +78,11 @@ pub const NET_THREADS: usize = 1;
 pub const NET_THREADS_MAX: usize = 64;
 /// Batches of datagrams that wait for a net thread: eight ticks of eight zones. Beyond it whole batches are dropped; the next supersede them.
 pub const DATAGRAM_BATCHES_MAX: usize = 64;
+/// How long a batch of datagrams is held back for its players' next packets, for each of them, µs: about what it takes to send one, and
+/// to take in a packet meanwhile. The whole takes that long anyway.
+pub const HOLD_US_PER_DATAGRAM: u64 = 10;
+/// The same for a whole batch at most, ms: less than the 50 ms between two ticks, and between two packets of a player, at 20 Hz.
+pub const HOLD_MS_MAX: u64 = 40;
 /// Packets that wait for the net thread that owns their connection: only players who have just moved to another network send them.
 pub const FORWARDED_PACKETS_MAX: usize = 1_024;
 /// Bytes that a connection may always have in flight, whatever was lost: ten packets, as at its beginning (RFC 9002, 7.2).

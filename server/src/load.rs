@@ -8,9 +8,10 @@
 //! - *Busy*: the tick thread's work and the handing-out of what the tick shows, one after the other, against the tick's period. Both are
 //!   measured by the clock on the wall, so they grow when other threads take the core away. It has no upper end: at three
 //!   periods it says 3,000 thousandths, so it tells a crowd that is a little too large from one that is hopeless.
-//! - *Waited*: how late the tick began and how long finished ticks lay before the runtime took them, or how long the last tick's
-//!   datagrams took to leave, whichever is longer. This grows when threads that the first figure does not see (handshakes, encryption, another zone, another process) keep the core. A backlog only says *that* there
-//!   is too much, not how much: it grows however small the excess is. So it counts up to one period and no more.
+//! - *Waited*: how late the tick began and how long finished ticks lay before the runtime took them, or how late the last tick's
+//!   datagrams left, whichever is longer. This grows when threads that the first figure does not see (handshakes, encryption, another
+//!   zone, another process) keep the core. A backlog only says *that* there is too much, not how much: it grows however small the excess
+//!   is. So it counts up to one period and no more.
 //! - *Processor*: how much of the cores that this process may use it used in the last second: it is seen before anything is late. It
 //!   takes detail, and never time, for a full core whose ticks leave in time is no overload. It counts only for zones that have work of
 //!   their own: their idle neighbours could not spare the process anything.

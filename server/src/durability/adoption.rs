@@ -13,6 +13,7 @@ use everhold_protocol::{SessionId, Tick};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
+use crate::zone::probe::panic_text;
 use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
 
 /// Why a zone cannot be adopted from what the store has.
@@ -272,12 +273,6 @@ fn beyond(records: &[Record], mut quarantine: BTreeSet<(SessionId, u32)>) -> Vec
         }
     }
     quarantine.into_iter().collect()
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 #[cfg(test)]

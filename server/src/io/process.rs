@@ -27,7 +27,7 @@ impl ProcessGauge {
         self.cpu_permille.load(Ordering::Relaxed)
     }
 
-    /// How long the last tick's datagrams took to leave it, µs.
+    /// How late the last tick's datagrams left it, µs.
     #[must_use]
     pub fn send_lag_us(&self) -> u32 {
         self.counters.send_lag.micros()

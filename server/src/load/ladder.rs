@@ -121,7 +121,7 @@ pub struct TickLoad {
     pub period_us: u32,
     /// Work of the tick thread and of the egress, µs.
     pub busy_us: u32,
-    /// How late the tick began and how long what was finished before lay around, or how long the last one's datagrams took to leave, µs.
+    /// How late the tick began and how long what was finished before lay around, or how late the last one's datagrams left, µs.
     pub waited_us: u32,
     /// What the process used of the cores that it may use, thousandths.
     pub cpu_permille: u32,

@@ -7,8 +7,7 @@
 use everhold_protocol::limits::{DEVIATION_CM_MAX, REFRESH_TICKS};
 use everhold_protocol::{EntityId, EntityUpdate, EntityView, Tick, Velocity};
 
-/// A change is told again after so many ticks. Two packets in a row are lost together more often than two that are apart.
-const REPEAT_TICKS: u64 = 3;
+use crate::limits::CHANGE_REPEAT_TICKS;
 
 /// The entities of the last tick, and what is due of this one's.
 #[derive(Debug, Default)]
@@ -74,7 +73,7 @@ impl Track {
         let age = tick.saturating_sub(self.changed_at);
         let turn = tick.wrapping_add(self.view.id.0);
         let is_refresh = turn.is_multiple_of(REFRESH_TICKS);
-        if age != 0 && age != REPEAT_TICKS && !is_refresh {
+        if age != 0 && age != CHANGE_REPEAT_TICKS && !is_refresh {
             return None;
         }
         (self.believed, self.believed_velocity) = ((self.view.x, self.view.y), self.velocity);
@@ -105,7 +104,7 @@ impl Changes {
             self.due.extend(track.due(tick));
         }
         for (view, gone_at) in &self.gone {
-            if *gone_at == tick || *gone_at + REPEAT_TICKS == tick {
+            if *gone_at == tick || *gone_at + CHANGE_REPEAT_TICKS == tick {
                 self.due.push(Due {
                     view: *view,
                     update: EntityUpdate::Gone(view.id),
@@ -113,7 +112,7 @@ impl Changes {
                 });
             }
         }
-        self.gone.retain(|(_, gone_at)| *gone_at + REPEAT_TICKS > tick);
+        self.gone.retain(|(_, gone_at)| *gone_at + CHANGE_REPEAT_TICKS > tick);
         &self.due
     }
 

@@ -4,10 +4,8 @@ use everhold_protocol::{SessionId, Tick};
 
 use super::place;
 use crate::interest::Viewpoint;
+use crate::limits::NEWCOMER_REPEAT_TICKS;
 use crate::zone::SceneSession;
-
-/// A newcomer is shown everything once more after so many ticks, in case the first time was lost.
-const REPEAT_TICKS: u64 = 2;
 
 /// The viewers of the last tick.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ impl Newcomers {
                 dx.max(dy) <= self.leap_cm
             });
             let new_at = stays.map_or(tick, |known| known.new_at);
-            is_new.push(tick == new_at || tick == new_at + REPEAT_TICKS);
+            is_new.push(tick == new_at || tick == new_at + NEWCOMER_REPEAT_TICKS);
             self.scratch.push(Known {
                 session: session.session,
                 at,

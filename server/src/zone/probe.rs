@@ -1,5 +1,6 @@
 //! A cell outside the World that says which input is being applied, so that a panic or a stall can be blamed on it.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use everhold_protocol::{EntityId, SessionId};
@@ -52,4 +53,12 @@ impl Probe {
     pub(crate) fn leave(&self) {
         self.place.store(0, Ordering::Release);
     }
+}
+
+/// What a panic said, whoever caught it.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
 }

@@ -23,6 +23,7 @@ use crate::durability::gate::Gate;
 use crate::durability::journal::{Journal, JournalEvent, StopReason};
 use crate::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError};
 use crate::io::report::{Phase, ShardEvent};
+use crate::limits::SHOWN_TICKS_MAX;
 use crate::ownership::lease::LeaseState;
 use crate::replication::Datagrams;
 use crate::zone::Outputs;
@@ -66,9 +67,6 @@ enum Write {
     Part,
     Head,
 }
-
-/// Ticks whose snapshots are sent at once. At 20 Hz a fifth of a second, in which most of what was left out is told again.
-const SHOWN_AT_ONCE_MAX: usize = 4;
 
 impl DurableTask {
     pub(super) fn new(
@@ -405,7 +403,7 @@ impl DurableTask {
         // What one acknowledgement releases at once is shown in order. After a long wait for it only the end is: each datagram tells what
         // changed in its tick, and a burst would cost more than the refreshes that repair what is left out.
         let mut shown: VecDeque<_> = std::iter::from_fn(|| self.gate.poll_shown()).collect();
-        shown.drain(..shown.len().saturating_sub(SHOWN_AT_ONCE_MAX));
+        shown.drain(..shown.len().saturating_sub(SHOWN_TICKS_MAX));
         let any = !shown.is_empty();
         for shown in shown {
             if self.services.guard.may_speak() {

@@ -17,6 +17,7 @@ use crate::ingress::inbox::{Inbox, InboxEntry};
 use crate::io::report::Phase;
 use crate::load::Standing;
 use crate::replication::{Datagrams, Replicator};
+use crate::zone::probe::panic_text;
 use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
 
 /// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a
@@ -266,10 +267,4 @@ fn first_inputs(start: Input, quarantine: &[(SessionId, u32)]) -> Vec<Input> {
         .iter()
         .map(|&(session, seq)| Input::Quarantine { session, seq });
     std::iter::once(start).chain(refusals).collect()
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a text".to_owned())
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::conn::{Carrier, Conn};
 use super::net::desk::{Desk, Post};
 
-/// Datagrams for many connections. They leave together, in order, with [`DatagramBatch::send`].
+/// Datagrams for many connections. They leave soon after [`DatagramBatch::send`], those of one connection in order.
 ///
 /// What cannot be sent is counted and not told: datagrams to a connection that is gone, those that do not fit its path, the oldest unsent
 /// ones of a path that is congested, and whole batches if a net thread is that far behind.

@@ -1,12 +1,12 @@
 //! Net threads: each carries its own connections on its own UDP socket, over `quinn-proto`, without a task, a lock, or a timer for each.
 //!
-//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is touched twice a
-//! tick: when its input comes in, which is read and passed on and answered by nothing; and when its snapshot goes out, which takes the
-//! acknowledgement along. Timers are looked at in the same moment. What cannot wait for a snapshot (handshakes, control messages,
-//! farewells) is sent in the same turn; what gets no snapshot is swept fifty times a second.
+//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is touched once or
+//! twice a tick: when its input comes in, which is read and passed on, and answered by its snapshot if one is `held` for it; and else
+//! when its snapshot goes out. The snapshot takes the acknowledgement along. Timers are looked at in the same moment. What cannot wait
+//! for a snapshot (handshakes, control messages, farewells) is sent in the same turn; what gets no snapshot is swept fifty times a second.
 //!
 //! ```text
-//! turn:  take packets in ──► do what handles want ──► send the ticks' datagrams, taking packets in between chunks
+//! turn:  take packets in, answer them ──► do what handles want ──► send what was held long enough, taking packets in between chunks
 //!          ▲                                              └──► serve the urgent ──► sweep the others when it is time
 //!          └── a nap of 1 ms if anything happened, else a deep sleep until a packet or a call comes
 //! ```
@@ -16,6 +16,7 @@
 
 mod admit;
 pub(super) mod desk;
+mod held;
 mod link;
 mod slab;
 mod threads;
@@ -31,7 +32,8 @@ use quinn_proto::Endpoint;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
-use self::desk::{Desk, LinkKey, Posts, Stop, Trays};
+use self::desk::{Desk, LinkKey, Stop, Trays};
+use self::held::Held;
 use self::link::{Fate, Link, Turn};
 use self::slab::Slab;
 pub(super) use self::threads::NetThreads;
@@ -64,6 +66,7 @@ struct NetThread {
     wire: Wire,
     endpoint: Endpoint,
     links: Slab,
+    held: Held,
     urgent: Vec<LinkKey>,
     /// Players with a control message to send: in the next turn, unless their datagram takes it along before.
     soon: Vec<LinkKey>,
@@ -94,6 +97,7 @@ impl NetThread {
             desks: desks.to_vec(),
             trays,
             wire: Wire::new(socket, Arc::clone(&served.counters))?,
+            held: Held::new(Arc::clone(&served.counters)),
             served,
             endpoint,
             links: Slab::default(),
@@ -208,24 +212,35 @@ impl NetThread {
         is_called
     }
 
-    /// Sends the batches that have come by now. `true` if there was one.
+    /// Takes the batches that have come by now, and sends what was held back for long enough. `true` if there is any datagram to send.
     fn send_batches(&mut self) -> bool {
         let waiting = self.trays.posts.len();
-        for Posts { bytes, posts, since } in self.trays.posts.clone().try_iter().take(waiting) {
-            let mut posts = posts.into_iter().peekable();
-            while posts.peek().is_some() {
-                // What connections have to say beside the datagram goes into the same packet.
-                self.answer_callers();
-                let now = Instant::now();
-                for post in posts.by_ref().take(CHUNK) {
-                    let range = post.range.start as usize..post.range.end as usize;
-                    self.show(now, post.key, bytes.slice(range));
-                }
-                self.receive();
+        for posts in self.trays.posts.clone().try_iter().take(waiting) {
+            let now = Instant::now();
+            for (key, bytes) in self.held.push(posts, now) {
+                self.show(now, key, bytes);
             }
-            self.served.counters.send_lag.set(since.elapsed());
         }
-        waiting > 0
+        let is_any = !self.held.is_empty();
+        while is_any && self.send_chunk() == CHUNK {
+            self.receive();
+        }
+        is_any
+    }
+
+    /// Sends some of the datagrams that were held back for long enough, and says how many.
+    fn send_chunk(&mut self) -> usize {
+        // What connections have to say beside the datagram goes into the same packet.
+        self.answer_callers();
+        let now = Instant::now();
+        let mut sent = 0;
+        while sent < CHUNK
+            && let Some((key, bytes)) = self.held.pop_due(now)
+        {
+            self.show(now, key, bytes);
+            sent += 1;
+        }
+        sent
     }
 
     /// Sends one datagram, with whatever else its connection has to say.
