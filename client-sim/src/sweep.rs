@@ -260,7 +260,7 @@ fn run_point(
         return Ok(None);
     }
     let ended = server.ended();
-    let figures = watched.figures(&server.take_lines(), players);
+    let figures = watched.figures(&server.take_lines(), &config.zones, players);
     let point = match outcome {
         Ok(report) => Point::new(report, figures, ended),
         Err(error @ (SwarmError::JoinDeadline { .. } | SwarmError::Stopped)) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use everhold_protocol::ZoneName;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -135,11 +136,11 @@ impl Watched {
         self.from = self.from.or(self.to);
     }
 
-    pub(super) fn figures(&self, lines: &[Line], players: usize) -> ServerFigures {
+    pub(super) fn figures(&self, lines: &[Line], zones: &[ZoneName], players: usize) -> ServerFigures {
         let (Some((from_at, from)), Some((to_at, to))) = (self.from, self.to) else {
             return ServerFigures::default();
         };
-        let (tick_hz, tick_ms, runs) = ticks(lines, from_at, to_at);
+        let (tick_hz, tick_ms, runs) = ticks(lines, zones, from_at, to_at);
         let seconds = (to_at - from_at).as_secs_f64().max(f64::MIN_POSITIVE);
         let cpu_s = to.cpu.saturating_sub(from.cpu).as_secs_f64();
         let player_ticks = players as f64 * tick_hz * seconds;
@@ -177,19 +178,24 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Ticks between two moments: how many a second in the slowest zone, how long they took in all, and what each zone told last.
-fn ticks(lines: &[Line], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
-    let mut zones: BTreeMap<String, Vec<(Instant, Told<'_>)>> = BTreeMap::new();
-    for (at, line) in lines.iter().filter(|(_, line)| line["event"] == "stats") {
+/// Ticks between two moments in the zones that have players: how many a second in the slowest, how long they took in all, and what each
+/// zone told last. Other zones of the server have nothing to do, and would make the figures look better than they are.
+fn ticks(lines: &[Line], zones: &[ZoneName], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
+    let is_played = |line: &Value| zones.iter().any(|zone| line["zone"] == zone.as_str());
+    let mut owned: BTreeMap<String, Vec<(Instant, Told<'_>)>> = BTreeMap::new();
+    for (at, line) in lines
+        .iter()
+        .filter(|(_, line)| line["event"] == "stats" && is_played(line))
+    {
         if let Some(told) = Told::read(line) {
-            zones
+            owned
                 .entry(format!("{}@{}", line["zone"], line["epoch"]))
                 .or_default()
                 .push((*at, told));
         }
     }
     let (mut hz, mut work_us, mut runs) = (f64::INFINITY, BTreeMap::new(), Vec::new());
-    for told in zones.values() {
+    for told in owned.values() {
         let last_until = |moment: Instant| told.iter().rfind(|(at, _)| *at <= moment).map(|(_, told)| told);
         let Some(end) = last_until(to) else { continue };
         runs.push(end.run.clone());
@@ -213,9 +219,14 @@ fn ticks(lines: &[Line], from: Instant, to: Instant) -> (f64, Percentiles, Vec<V
 mod tests {
     use std::time::{Duration, Instant};
 
+    use everhold_protocol::ZoneName;
     use serde_json::json;
 
     use super::ticks;
+
+    fn zones(names: &[&str]) -> Vec<ZoneName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
 
     #[test]
     fn only_ticks_of_the_steady_part_count() {
@@ -232,7 +243,7 @@ mod tests {
             stats(3, 50, &[(1_000, 19), (2_000, 1), (900_000, 30)]),
             stats(4, 70, &[(5_000_000, 70)]),
         ];
-        let (hz, tick_ms, runs) = ticks(&lines, at(2), at(3));
+        let (hz, tick_ms, runs) = ticks(&lines, &zones(&["meadow"]), at(2), at(3));
         assert!((hz - 10.0).abs() < 1e-9);
         assert_eq!((tick_ms.p50, tick_ms.p99, tick_ms.max), (1.0, 2.0, 2.0));
         assert_eq!((runs.len(), &runs[0]["news"]), (1, &json!(7)));
@@ -246,7 +257,8 @@ mod tests {
             (now, run)
         };
         let before = now.checked_sub(Duration::from_secs(1)).unwrap();
-        let (hz, tick_ms, runs) = ticks(&[stats("a", 200), stats("b", 150)], before, now);
+        let lines = [stats("a", 200), stats("b", 150), stats("nobody", 10)];
+        let (hz, tick_ms, runs) = ticks(&lines, &zones(&["a", "b"]), before, now);
         assert!((hz - 15.0).abs() < 1e-9 && runs.len() == 2);
         assert_eq!(tick_ms.p99, 0.5);
     }
@@ -254,7 +266,7 @@ mod tests {
     #[test]
     fn server_that_told_nothing_has_no_ticks() {
         let now = Instant::now();
-        let (hz, tick_ms, runs) = ticks(&[(now, json!({"event": "stats"}))], now, now);
+        let (hz, tick_ms, runs) = ticks(&[(now, json!({"event": "stats"}))], &zones(&["a"]), now, now);
         assert_eq!((hz, tick_ms.max, runs.len()), (0.0, 0.0, 0));
     }
 }
