@@ -3,6 +3,7 @@
 
 CARGO ?= cargo
 ARGS ?=
+BENCH ?=
 
 .PHONY: test lint docs unit instructions instructions-accept deny demo bench udp-floor dist tools redis valgrind
 
@@ -35,9 +36,9 @@ deny:
 demo: tools
 	$(CARGO) run --release -- demo $(ARGS)
 
-# For example: make bench ARGS="full_tick/5000"
+# As deployed, which takes some minutes to build. For example: make bench BENCH="--bench tick" ARGS="full_tick/5000"
 bench: tools redis
-	$(CARGO) bench -p everhold-benches -- $(ARGS)
+	$(CARGO) bench --profile dist -p everhold-benches $(BENCH) -- $(ARGS)
 
 # Plain UDP and AES-GCM for the same packets, to divide a server's CPU by. For example: make udp-floor ARGS="--out-bytes 300"
 udp-floor: tools

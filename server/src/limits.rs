@@ -68,8 +68,12 @@ pub const SEND_WINDOW_BYTES: u64 = 64 * 1024;
 pub const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
 /// Datagrams accepted and not yet sent, bytes: about seven full ones. Older snapshots die here: a newer one supersedes them.
 pub const DATAGRAM_SEND_BYTES: usize = 8 * 1024;
-/// Buffers of the UDP socket, each way, bytes: a whole tick's burst to some thousands of players.
-pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Buffer of the UDP socket for what is sent, bytes: a whole tick's burst to some thousands of players.
+pub const SOCKET_SEND_BYTES: usize = 4 * 1024 * 1024;
+/// The same for what comes in: some 2,500 packets of players, by what the kernel counts for each, which is 30 ms of 4,000 players.
+/// Whoever is that far behind had better lose some inputs, which are repeated, than work on old ones for ever: with 4 MiB a standing
+/// queue of 100 ms was measured, which made both sides' loss timers fire, and more packets of it.
+pub const SOCKET_RECEIVE_BYTES: usize = 1024 * 1024;
 /// How long one send waits for room in a full socket buffer, once a turn, ms: a card of 1 Gbit/s empties a tenth of it in so long.
 pub const SEND_WAIT_MS_MAX: u64 = 4;
 /// Threads that carry connections, unless configured: one of today's cores serves what [`CONNECTIONS_MAX`] allows.

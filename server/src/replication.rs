@@ -20,7 +20,7 @@ mod order;
 mod tests;
 
 use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
-use everhold_protocol::{EntityUpdate, EntityView, SnapshotHeader, Tick};
+use everhold_protocol::{EntityUpdate, SnapshotHeader, Tick};
 
 use crate::interest::{Viewers, Viewpoint};
 use crate::zone::{Scene, SceneSession};
@@ -86,9 +86,7 @@ pub struct Replicator {
 struct Scratch {
     entity_order: IdOrder,
     session_order: IdOrder,
-    /// In order of id.
-    entities: Vec<EntityView>,
-    sessions: Vec<SceneSession>,
+    /// Of the sessions, in order of id.
     viewpoints: Vec<Viewpoint>,
     is_new: Vec<bool>,
     /// Sessions in the order of the viewers' groups, each with whether it is new.
@@ -131,7 +129,7 @@ impl Replicator {
     /// other, and every datagram is meant to be sent: a gap is repaired like a loss.
     pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Datagrams {
         self.take(scene, tick);
-        let id_range = self.rebuild_layers(tick);
+        let id_range = self.rebuild_layers(scene, tick);
         self.assemble(epoch, tick, dilation, id_range)
     }
 
@@ -140,35 +138,36 @@ impl Replicator {
         let Scratch {
             entity_order,
             session_order,
-            entities,
-            sessions,
             viewpoints,
             is_new,
             seats,
             ..
         } = &mut self.scratch;
         entity_order.update(scene.entities.len(), |index| scene.entities[index].id);
-        entities.clear();
-        entities.extend(entity_order.indices().map(|index| scene.entities[index]));
         session_order.update(scene.sessions.len(), |index| scene.sessions[index].session);
-        sessions.clear();
-        sessions.extend(session_order.indices().map(|index| scene.sessions[index]));
+        let sessions = || session_order.indices().map(|index| &scene.sessions[index]);
         viewpoints.clear();
-        viewpoints.extend(sessions.iter().map(place));
+        viewpoints.extend(sessions().map(place));
         self.viewers.regroup(viewpoints);
         is_new.clear();
-        self.newcomers.advance(sessions, tick, is_new);
+        self.newcomers.advance(sessions(), tick, is_new);
         // Gathered at once: reading here and there while a datagram is made would wait for the memory each time.
         seats.clear();
-        let seat = |&member: &u32| (sessions[member as usize], is_new[member as usize]);
+        let seat = |&member: &u32| {
+            let session = &scene.sessions[session_order.index(member as usize)];
+            (*session, is_new[member as usize])
+        };
         seats.extend(self.viewers.order().iter().map(seat));
     }
 
     /// Sorts what is to be told into layers, and returns the range that their records need not name.
-    fn rebuild_layers(&mut self, tick: Tick) -> u32 {
-        let entities = &self.scratch.entities;
+    fn rebuild_layers(&mut self, scene: &Scene, tick: Tick) -> u32 {
+        let order = &self.scratch.entity_order;
+        let entities = || order.indices().map(|index| &scene.entities[index]);
         // Of most: the ids of a zone come from few ranges.
-        let id_range = entities.get(entities.len() / 2).map_or(0, |entity| entity.id.range());
+        let id_range = entities()
+            .nth(scene.entities.len() / 2)
+            .map_or(0, |entity| entity.id.range());
         let due = self.changes.advance(entities, tick);
         let room = |bytes: usize| bytes - SnapshotHeader::BYTES_MAX;
         let bytes = self.config.datagram_bytes;

@@ -96,10 +96,13 @@ fn velocity(before: &EntityView, now: &EntityView) -> Velocity {
 
 impl Changes {
     /// Takes a tick's entities, in order of id, and says what is due of them.
-    pub(super) fn advance(&mut self, entities: &[EntityView], tick: Tick) -> &[Due] {
+    pub(super) fn advance<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick) -> &[Due]
+    where
+        I: ExactSizeIterator<Item = &'a EntityView>,
+    {
         self.due.clear();
-        self.align(entities, tick);
-        for (track, view) in self.tracks.iter_mut().zip(entities) {
+        self.align(&entities, tick);
+        for (track, view) in self.tracks.iter_mut().zip(entities()) {
             track.advance(*view, tick);
             self.due.extend(track.due(tick));
         }
@@ -117,14 +120,17 @@ impl Changes {
     }
 
     /// One track for each entity, in the same order.
-    fn align(&mut self, entities: &[EntityView], tick: Tick) {
+    fn align<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick)
+    where
+        I: ExactSizeIterator<Item = &'a EntityView>,
+    {
         let is_of = |(track, view): (&Track, &EntityView)| track.view.id == view.id;
-        if self.tracks.len() == entities.len() && self.tracks.iter().zip(entities).all(is_of) {
+        if self.tracks.len() == entities().len() && self.tracks.iter().zip(entities()).all(is_of) {
             return;
         }
         self.scratch.clear();
         let mut before = self.tracks.iter().peekable();
-        for view in entities {
+        for view in entities() {
             while let Some(lost) = before.next_if(|track| track.view.id < view.id) {
                 self.gone.push((lost.view, tick));
             }

@@ -34,7 +34,12 @@ impl Newcomers {
     }
 
     /// Takes a tick's viewers, in order of session, and appends for each whether it is to be shown everything.
-    pub(super) fn advance(&mut self, sessions: &[SceneSession], tick: Tick, is_new: &mut Vec<bool>) {
+    pub(super) fn advance<'a>(
+        &mut self,
+        sessions: impl Iterator<Item = &'a SceneSession>,
+        tick: Tick,
+        is_new: &mut Vec<bool>,
+    ) {
         self.scratch.clear();
         let mut before = self.known.iter().peekable();
         for session in sessions {

@@ -38,8 +38,13 @@ impl IdOrder {
     }
 
     /// Indices in the list, in order of their ids.
-    pub(super) fn indices(&self) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         self.sorted.iter().map(|&(_, index)| index as usize)
+    }
+
+    /// The index of the id at this place in their order.
+    pub(super) fn index(&self, place: usize) -> usize {
+        self.sorted[place].1 as usize
     }
 }
 
