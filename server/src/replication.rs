@@ -165,9 +165,8 @@ impl Replicator {
         let order = &self.scratch.entity_order;
         let entities = || order.indices().map(|index| &scene.entities[index]);
         // Of most: the ids of a zone come from few ranges.
-        let id_range = entities()
-            .nth(scene.entities.len() / 2)
-            .map_or(0, |entity| entity.id.range());
+        let middle = (!scene.entities.is_empty()).then(|| order.index(scene.entities.len() / 2));
+        let id_range = middle.map_or(0, |index| scene.entities[index].id.range());
         let due = self.changes.advance(entities, tick);
         let room = |bytes: usize| bytes - SnapshotHeader::BYTES_MAX;
         let bytes = self.config.datagram_bytes;

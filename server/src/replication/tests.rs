@@ -4,7 +4,7 @@ mod mirrors;
 
 use std::collections::BTreeMap;
 
-use everhold_protocol::{EntityId, EntityKind, SessionId, Snapshot, Velocity};
+use everhold_protocol::{EntityId, EntityKind, EntityView, SessionId, Snapshot, Velocity};
 use proptest::prelude::*;
 
 use super::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId};
 use everhold_protocol::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
-use everhold_protocol::{Credential, EntityId, EntityKind, OwnState, ServerMessage, value_digest};
+use everhold_protocol::{Credential, EntityId, EntityKind, EntityView, OwnState, ServerMessage, value_digest};
 
 use super::super::*;
 

@@ -67,6 +67,9 @@ impl Held {
     /// newer could overtake it.
     #[must_use]
     pub(super) fn push(&mut self, Posts { bytes, posts, since }: Posts, now: Instant) -> Vec<(LinkKey, Bytes)> {
+        if posts.is_empty() {
+            return Vec::new();
+        }
         let hold = Duration::from_micros(HOLD_US_PER_DATAGRAM * posts.len() as u64);
         let id = self.next_batch;
         self.next_batch = id.wrapping_add(1);
@@ -200,6 +203,13 @@ mod tests {
         assert_eq!(older.iter().map(|(_, bytes)| bytes[0]).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(due(&mut held, start + MOMENT), [(5, 2)]);
         assert!(held.is_empty());
+    }
+
+    #[test]
+    fn empty_batch_is_nothing_to_wait_for() {
+        let (mut held, _) = held();
+        let start = Instant::now();
+        assert!(held.push(posts(&[], start), start).is_empty() && held.is_empty());
     }
 
     #[test]
