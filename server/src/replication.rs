@@ -9,7 +9,7 @@
 //! When more is due than a datagram holds, the nearest are told of. Whoever is left out is refreshed in the next round, when others of
 //! its neighbours are due: what is near is exact, and what is far in a crowd is older, or not seen.
 //!
-//! All datagrams of a tick lie in one [`arena`], so that a player costs no allocation.
+//! All datagrams of a tick lie in one buffer (`arena`), so that a player costs no allocation.
 
 mod arena;
 mod changes;
