@@ -70,10 +70,10 @@ pub const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
 pub const DATAGRAM_SEND_BYTES: usize = 8 * 1024;
 /// Buffer of the UDP socket for what is sent, bytes: a whole tick's burst to some thousands of players.
 pub const SOCKET_SEND_BYTES: usize = 4 * 1024 * 1024;
-/// The same for what comes in: some 2,500 packets of players, by what the kernel counts for each, which is 30 ms of 4,000 players.
-/// Whoever is that far behind had better lose some inputs, which are repeated, than work on old ones for ever: with 4 MiB a standing
-/// queue of 100 ms was measured, which made both sides' loss timers fire, and more packets of it.
-pub const SOCKET_RECEIVE_BYTES: usize = 1024 * 1024;
+/// The same for what comes in: when a shard dies, thousands of its players knock at another one at once, each with a packet of 1,200 B,
+/// and whoever is not heard tries again only after a second or more. With 1 MiB that tripled the gap's p99. The price is a queue of up to
+/// 100 ms in front of a net thread that cannot keep up.
+pub const SOCKET_RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 /// How long one send waits for room in a full socket buffer, once a turn, ms: a card of 1 Gbit/s empties a tenth of it in so long.
 pub const SEND_WAIT_MS_MAX: u64 = 4;
 /// Threads that carry connections, unless configured: one of today's cores serves what [`CONNECTIONS_MAX`] allows.
