@@ -1,33 +1,61 @@
 //! Interest and replication: from a scene to every player's datagram.
 
+use std::cell::{LazyCell, RefCell};
+
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::replication::{Replicator, ViewConfig};
-use everhold_benches::{Turning, WORLDS, Walkers, brief, scene};
+use everhold::replication::{Datagrams, Replicator, ViewConfig};
+use everhold::zone::Scene;
+use everhold_benches::{Crowding, SETTLING_TICKS, Turning, WORLDS, Walkers, brief, scene};
 
 fn snapshots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshots");
     for (players, crowding) in WORLDS {
         for turning in [Turning::Seldom, Turning::Always] {
             group.throughput(Throughput::Elements(players as u64));
-            let mut world = (scene(players, crowding), Walkers::new(players, turning), 0);
-            let mut replicator = Replicator::new(ViewConfig::default());
-            let mut next = || {
-                world.1.walk(&mut world.0);
-                world.2 += 1;
-                (world.0.clone(), world.2)
-            };
-            let mut told = |(scene, tick)| {
-                let datagrams = replicator.snapshots(&scene, 1, tick, 255);
-                (scene, datagrams)
-            };
-            for _ in 0..40 {
-                told(next());
-            }
+            // Made only if the bench is asked for.
+            let world = LazyCell::new(|| RefCell::new(World::settled(players, crowding, turning)));
             let id = BenchmarkId::from_parameter(format!("{players}_{}{}", crowding.name(), turning.suffix()));
             group.bench_function(id, |bencher| {
-                bencher.iter_batched(&mut next, &mut told, BatchSize::PerIteration);
+                let next = || world.borrow_mut().next();
+                bencher.iter_batched(next, |scene| world.borrow_mut().show(scene), BatchSize::PerIteration);
             });
         }
+    }
+}
+
+/// A scene in which everybody walks, and whoever tells of it.
+struct World {
+    scene: Scene,
+    walkers: Walkers,
+    replicator: Replicator,
+    tick: u64,
+}
+
+impl World {
+    fn settled(players: usize, crowding: Crowding, turning: Turning) -> Self {
+        let mut world = Self {
+            scene: scene(players, crowding),
+            walkers: Walkers::new(players, turning),
+            replicator: Replicator::new(ViewConfig::default()),
+            tick: 0,
+        };
+        for _ in 0..SETTLING_TICKS {
+            let scene = world.next();
+            world.show(scene);
+        }
+        world
+    }
+
+    fn next(&mut self) -> Scene {
+        self.walkers.walk(&mut self.scene);
+        self.tick += 1;
+        self.scene.clone()
+    }
+
+    /// Given back, so that neither is dropped while the clock runs.
+    fn show(&mut self, scene: Scene) -> (Scene, Datagrams) {
+        let datagrams = self.replicator.snapshots(&scene, 1, self.tick, 255);
+        (scene, datagrams)
     }
 }
 

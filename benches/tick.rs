@@ -1,6 +1,6 @@
 //! A whole tick on one thread, without network and store: inbox, record, step, scene, interest, snapshots; and the same up to the scene.
 
-use std::cell::RefCell;
+use std::cell::{LazyCell, RefCell};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::run::Run;
@@ -11,8 +11,8 @@ fn full_tick(criterion: &mut Criterion) {
     for (players, crowding) in WORLDS {
         for turning in [Turning::Seldom, Turning::Always] {
             group.throughput(Throughput::Elements(players as u64));
-            let run = RefCell::new(Run::new(players, crowding, turning));
-            run.borrow_mut().settle();
+            // Made only if the bench is asked for.
+            let run = LazyCell::new(|| RefCell::new(Run::settled(players, crowding, turning)));
             group.bench_function(
                 format!("{players}_{}{}", crowding.name(), turning.suffix()),
                 |bencher| {
@@ -34,8 +34,8 @@ fn untold_tick(criterion: &mut Criterion) {
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
         for turning in [Turning::Seldom, Turning::Always] {
-            let run = RefCell::new(Run::new(players, Crowding::Spread, turning));
-            run.borrow_mut().settle();
+            // Made only if the bench is asked for.
+            let run = LazyCell::new(|| RefCell::new(Run::settled(players, Crowding::Spread, turning)));
             group.bench_function(format!("{players}_spread{}", turning.suffix()), |bencher| {
                 let entries = || run.borrow_mut().entries();
                 bencher.iter_batched(

@@ -38,6 +38,9 @@ pub const WORLDS: [(usize, Crowding); 12] = [
 /// How far a player sees in every bench, cm.
 pub const RADIUS_CM: i32 = 10_000;
 
+/// Ticks after which nobody is new to anybody, everybody has turned, and buffers have grown.
+pub const SETTLING_TICKS: u64 = 40;
+
 /// How players stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crowding {

@@ -12,7 +12,7 @@ use everhold::rules::RuleBook;
 use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
 use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent, SessionId, ZoneName};
 
-use crate::{Crowding, Random, Turning, Walkers, spread_side_cm};
+use crate::{Crowding, Random, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
 
 /// The rules that come with the server, without their zones.
 fn rules_text() -> &'static str {
@@ -128,6 +128,17 @@ impl Run {
         }
     }
 
+    /// The same after two seconds: nobody is new to anybody any more, and buffers have grown.
+    #[must_use]
+    pub fn settled(players: usize, crowding: Crowding, turning: Turning) -> Self {
+        let mut run = Self::new(players, crowding, turning);
+        for _ in 0..SETTLING_TICKS {
+            let entries = run.entries();
+            run.tick(entries);
+        }
+        run
+    }
+
     /// Who turns in the next tick, and where to, in an order of its own.
     fn turns(&mut self) -> Vec<(usize, SeqIntent)> {
         let mut turns: Vec<_> = self.walkers.turn();
@@ -229,14 +240,6 @@ impl Run {
         let stored = record.encode();
         self.last_hash = stored.hash;
         (record, stored)
-    }
-
-    /// Two seconds pass: nobody is new to anybody any more, and buffers have grown.
-    pub fn settle(&mut self) {
-        for _ in 0..40 {
-            let entries = self.entries();
-            self.tick(entries);
-        }
     }
 
     /// A tick up to its scene: inbox, record, step, scene.

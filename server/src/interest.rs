@@ -106,9 +106,6 @@ const _: () = assert!((*Reach::RADIUS_CM.end() as i64).pow(2) < 1 << (u64::BITS 
 /// Rings into which candidates are counted; a power of two.
 const RINGS: usize = 64;
 
-/// Candidates up to which they are put in order at once: rings would cost more than they spare.
-const RINGED_KEYS_MIN: usize = 32;
-
 impl Sight {
     /// Places in grid order of the seen entities. Which ones they are is exact; their order says nothing.
     #[must_use]
@@ -135,17 +132,6 @@ impl Sight {
         self.len = 0;
     }
 
-    /// Makes the `count` first of the keys what is seen.
-    fn see_first(&mut self, count: usize) {
-        if count < self.keys.len() {
-            self.keys.select_nth_unstable(count);
-        }
-        for (place, key) in self.places.iter_mut().zip(&self.keys[..count]) {
-            *place = (key & PLACE_MASK) as u32;
-        }
-        self.len = count;
-    }
-
     /// Makes the `count` first of the keys by (distance, rank), or all if there are not more, what is seen. All are within `limit`.
     ///
     /// Keys are counted by rings of equal area, so that whole rings are taken or left without comparing, and only the ring in which the
@@ -154,9 +140,6 @@ impl Sight {
         let keys = self.keys.len();
         self.len = 0;
         self.reserve(keys);
-        if keys <= RINGED_KEYS_MIN {
-            return self.see_first(count.min(keys));
-        }
         let shift = DISTANCE_SHIFT + (limit.max(1).ilog2() + 1).saturating_sub(RINGS.ilog2());
         let ring_of = |key: u64| (key >> shift) as usize % RINGS;
         let mut rings = [0_u32; RINGS];

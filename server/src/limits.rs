@@ -68,12 +68,10 @@ pub const SEND_WINDOW_BYTES: u64 = 64 * 1024;
 pub const DATAGRAM_RECEIVE_BYTES: usize = 16 * 1024;
 /// Datagrams accepted and not yet sent, bytes: about seven full ones. Older snapshots die here: a newer one supersedes them.
 pub const DATAGRAM_SEND_BYTES: usize = 8 * 1024;
-/// Buffer of the UDP socket for what is sent, bytes: a whole tick's burst to some thousands of players.
-pub const SOCKET_SEND_BYTES: usize = 4 * 1024 * 1024;
-/// The same for what comes in: when a shard dies, thousands of its players knock at another one at once, each with a packet of 1,200 B,
-/// and whoever is not heard tries again only after a second or more. With 1 MiB that tripled the gap's p99. The price is a queue of up to
-/// 100 ms in front of a net thread that cannot keep up.
-pub const SOCKET_RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+/// Buffers of the UDP socket, each way, bytes: out, a whole tick's burst to some thousands of players; in, thousands who knock at once when
+/// another shard has died, each with a packet of 1,200 B (with 1 MiB some were not heard, and the gap's p99 was half as long again). The
+/// price is a queue of up to 100 ms in front of a net thread that cannot keep up.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// How long one send waits for room in a full socket buffer, once a turn, ms: a card of 1 Gbit/s empties a tenth of it in so long.
 pub const SEND_WAIT_MS_MAX: u64 = 4;
 /// Threads that carry connections, unless configured: one of today's cores serves what [`CONNECTIONS_MAX`] allows.

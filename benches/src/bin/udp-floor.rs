@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use everhold::limits::SOCKET_SEND_BYTES;
+use everhold::limits::SOCKET_BUFFER_BYTES;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -88,7 +88,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_nonblocking(true)?;
     // A tick's datagrams wait here for the tick, as they do at a server.
-    socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_SEND_BYTES)?;
+    socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     let mut players = spawn_players(arguments, socket.local_addr()?.port())?;
     pin(arguments.core)?;
     let outcome = measure(arguments, &socket, &mut players);

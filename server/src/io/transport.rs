@@ -27,8 +27,7 @@ use super::keys::{Keys, KeysError};
 use crate::ingress::address::AddressLimits;
 use crate::ingress::{AttachToken, Login};
 use crate::limits::{
-    CONTROL_MESSAGES_PER_S, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS, RATE_EXCESS_S, SOCKET_RECEIVE_BYTES,
-    SOCKET_SEND_BYTES,
+    CONTROL_MESSAGES_PER_S, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
 };
 
 mod admission;
@@ -68,10 +67,8 @@ pub struct TransportConfig {
     pub control_messages_per_s: u32,
     /// Seconds of excess, at twice the allowed rate, after which a client is closed.
     pub rate_excess_s: u32,
-    /// Buffer of a UDP socket for what comes in, bytes.
-    pub socket_receive_bytes: usize,
-    /// The same for what is sent.
-    pub socket_send_bytes: usize,
+    /// Buffers of a UDP socket, bytes each way.
+    pub socket_buffer_bytes: usize,
     /// Threads that carry connections, each with a socket of its own.
     pub net_threads: usize,
 }
@@ -89,8 +86,7 @@ impl TransportConfig {
             datagrams_per_s: 2 * u32::from(tick_hz) + 10,
             control_messages_per_s: CONTROL_MESSAGES_PER_S,
             rate_excess_s: RATE_EXCESS_S,
-            socket_receive_bytes: SOCKET_RECEIVE_BYTES,
-            socket_send_bytes: SOCKET_SEND_BYTES,
+            socket_buffer_bytes: SOCKET_BUFFER_BYTES,
             net_threads: NET_THREADS,
         }
     }

@@ -119,8 +119,7 @@ pub(crate) enum Told {
 
 pub(crate) fn config() -> TransportConfig {
     TransportConfig {
-        socket_receive_bytes: 128 * 1024,
-        socket_send_bytes: 128 * 1024,
+        socket_buffer_bytes: 128 * 1024,
         ..TransportConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), 20)
     }
 }

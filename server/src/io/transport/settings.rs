@@ -107,16 +107,16 @@ fn new_socket(config: &TransportConfig) -> io::Result<Socket> {
         // `[::]` serves IPv4, too, whatever the host's default is.
         socket.set_only_v6(false)?;
     }
-    socket.set_recv_buffer_size(config.socket_receive_bytes)?;
-    socket.set_send_buffer_size(config.socket_send_bytes)?;
+    let wanted = config.socket_buffer_bytes;
+    socket.set_recv_buffer_size(wanted)?;
+    socket.set_send_buffer_size(wanted)?;
     // The kernel gives what its limit allows and says nothing.
     let (receive, send) = (socket.recv_buffer_size()?, socket.send_buffer_size()?);
-    if receive < config.socket_receive_bytes || send < config.socket_send_bytes {
+    if receive < wanted || send < wanted {
         tracing::warn!(
             receive_bytes = receive,
             send_bytes = send,
-            wanted_receive_bytes = config.socket_receive_bytes,
-            wanted_send_bytes = config.socket_send_bytes,
+            wanted_bytes = wanted,
             "the kernel gives smaller socket buffers than wanted, bursts may be lost: raise net.core.rmem_max and wmem_max"
         );
     }
