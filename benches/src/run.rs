@@ -3,10 +3,11 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use everhold::durability::record::Record;
 use everhold::durability::store::{RecordHash, StoredRecord};
-use everhold::ingress::{AttachToken, Inbox, InboxEntry, Input};
+use everhold::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
 use everhold::replication::{Datagrams, Replicator, ViewConfig};
 use everhold::rules::RuleBook;
 use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
@@ -80,6 +81,7 @@ struct Said {
     seq: u32,
     /// With the number of the frame that said it first.
     recent: Vec<(u64, SeqIntent)>,
+    heard: Heard,
 }
 
 impl Run {
@@ -172,42 +174,49 @@ impl Run {
         turns.into_iter().map(input).collect()
     }
 
-    /// The same as what connections put into the inbox: a decoded datagram of each player, which repeats what it said in the two ticks
-    /// before.
+    /// The same as what connections put into the inbox: a decoded frame of each player who says something, and repeats it twice.
     pub fn entries(&mut self) -> Vec<InboxEntry> {
+        let frames = self.frames();
+        let now = Duration::from_millis(50 * self.frames);
+        let news = |(player, frame): (usize, InputFrame)| {
+            self.said[player].heard.is_news(&frame, now).then(|| InboxEntry::Frame {
+                session: self.sessions[player],
+                token: AttachToken(player as u64 + 1),
+                frame,
+            })
+        };
+        frames.into_iter().filter_map(news).collect()
+    }
+
+    /// What every player sends in a tick, in an order of its own.
+    fn frames(&mut self) -> Vec<(usize, InputFrame)> {
         self.frames += 1;
         let now = self.frames;
         for (player, intent) in self.turns() {
             self.said[player].recent.push((now, intent));
         }
-        let mut entries = Vec::with_capacity(self.sessions.len());
-        for ((said, &session), number) in self.said.iter_mut().zip(&self.sessions).zip(1..) {
+        let frame = |said: &mut Said| {
             said.recent.retain(|(at, _)| now - at < 3);
-            let frame = InputFrame {
+            InputFrame {
                 epoch: 1,
                 snapshot_tick: now,
                 event_ack: 3,
                 intents: said.recent.iter().map(|(_, intent)| intent.clone()).collect(),
-            };
-            let token = AttachToken(number);
-            entries.push(InboxEntry::Frame { session, token, frame });
-        }
-        self.shuffle(&mut entries);
-        entries
+            }
+        };
+        let mut frames: Vec<_> = self.said.iter_mut().map(frame).enumerate().collect();
+        self.shuffle(&mut frames);
+        frames
     }
 
     /// The same as their datagrams.
     pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
-        let entries = self.entries().into_iter();
-        let bytes = |entry| match entry {
-            InboxEntry::Frame { frame, .. } => {
-                let mut bytes = Vec::new();
-                frame.encode(&mut bytes);
-                Some(bytes)
-            }
-            InboxEntry::Input(_) => None,
+        let bytes = |(_, frame): (usize, InputFrame)| {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            bytes
         };
-        entries.filter_map(bytes).collect()
+        self.frames().into_iter().map(bytes).collect()
     }
 
     /// Turns entries into inputs, and throws those away.

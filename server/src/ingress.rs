@@ -5,9 +5,11 @@ pub mod input;
 pub mod rate;
 pub mod address;
 pub mod login;
+pub mod heard;
 pub mod inbox;
 
 pub use address::{AddressLimits, AddressVerdict, Addresses};
+pub use heard::Heard;
 pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};
 pub use login::Login;

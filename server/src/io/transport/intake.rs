@@ -11,7 +11,7 @@ use everhold_protocol::{ClientMessage, InputFrame, RefusalCode};
 use super::TransportConfig;
 use super::counters::TransportCounters;
 use crate::ingress::rate::{RateGuard, TokenBucket, Verdict};
-use crate::ingress::{Login, login};
+use crate::ingress::{Heard, Login, login};
 use crate::limits::DATAGRAMS_MALFORMED_MAX;
 
 /// A no with its reason.
@@ -43,6 +43,7 @@ pub(super) struct Intake {
     decoder: FrameDecoder,
     /// Set by a good `Hello`.
     rates: Option<Rates>,
+    heard: Heard,
 }
 
 struct Rates {
@@ -67,6 +68,7 @@ impl Intake {
         Self {
             decoder: FrameDecoder::new(HELLO_BYTES_MAX),
             rates: None,
+            heard: Heard::new(),
         }
     }
 
@@ -113,7 +115,7 @@ impl Intake {
         }
     }
 
-    /// Judges a datagram of a peer that has said a good `Hello`; `None` if it is dropped, and counted.
+    /// Judges a datagram of a peer that has said a good `Hello`; `None` if it is dropped, and counted, or says nothing new.
     pub(super) fn datagram(&mut self, bytes: &Bytes, bench: &Bench<'_>) -> Result<Option<InputFrame>, Refusal> {
         let Some(rates) = &mut self.rates else {
             return Ok(None);
@@ -124,7 +126,7 @@ impl Intake {
             return Ok(None);
         }
         if let Ok(frame) = InputFrame::decode(bytes) {
-            return Ok(Some(frame));
+            return Ok(self.heard.is_news(&frame, bench.now).then_some(frame));
         }
         bench.counters.datagrams_malformed.bump();
         if rates.malformed.take(bench.now) {

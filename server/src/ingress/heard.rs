@@ -1,0 +1,81 @@
+//! What a connection has told its zone. Most frames of a player who keeps going say nothing new: they end here, with the connection that is
+//! at hand anyway, and not in a tick that would look the session up for nothing.
+
+use std::time::Duration;
+
+use everhold_protocol::InputFrame;
+
+/// An acknowledgement is passed on again after so long, for the inbox takes a small advance only when it has stood for
+/// [`EVENT_ACK_TICKS_MAX`](crate::limits::EVENT_ACK_TICKS_MAX).
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    /// The acknowledgement that was passed on last, and when.
+    ack: Option<(u32, Duration)>,
+}
+
+impl Heard {
+    /// Nothing was said yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ack: None }
+    }
+
+    /// Whether a frame says anything that its zone may not have heard; if so, it counts as passed on. `now` is a time since any fixed
+    /// origin.
+    pub fn is_news(&mut self, frame: &InputFrame, now: Duration) -> bool {
+        let is_told = |(ack, at): (u32, Duration)| ack == frame.event_ack && now.saturating_sub(at) < AGAIN;
+        if frame.intents.is_empty() && self.ack.is_some_and(is_told) {
+            return false;
+        }
+        self.ack = Some((frame.event_ack, now));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everhold_protocol::{Heading, Intent, SeqIntent};
+
+    use super::*;
+
+    fn frame(event_ack: u32, intents: Vec<SeqIntent>) -> InputFrame {
+        InputFrame {
+            epoch: 1,
+            snapshot_tick: 9,
+            event_ack,
+            intents,
+        }
+    }
+
+    #[test]
+    fn frames_that_say_nothing_new_are_passed_on_once_a_second() {
+        let mut heard = Heard::default();
+        let passed: Vec<u64> = (0..50)
+            .map(|n| n * 50)
+            .filter(|&ms| heard.is_news(&frame(3, Vec::new()), Duration::from_millis(ms)))
+            .collect();
+        assert_eq!(passed, [0, 1_000, 2_000]);
+    }
+
+    #[test]
+    fn intents_and_new_acknowledgements_are_passed_on_at_once() {
+        let mut heard = Heard::default();
+        let intent = SeqIntent {
+            seq: 1,
+            intent: Intent::Move(Heading::STILL),
+        };
+        let mut is_news = |event_ack, intents| heard.is_news(&frame(event_ack, intents), Duration::ZERO);
+        assert!(is_news(3, Vec::new()));
+        assert!(
+            is_news(3, vec![intent.clone()]),
+            "whether it was heard is for the inbox to say"
+        );
+        assert!(is_news(3, vec![intent]));
+        assert!(is_news(4, Vec::new()));
+        assert!(!is_news(4, Vec::new()));
+        assert!(is_news(3, Vec::new()), "an old frame that was overtaken");
+    }
+}
