@@ -231,6 +231,7 @@ fn sweep_table(sweep: &Sweep) -> Table {
         "tick p50/p99 ms",
         "update p50/p99 ms",
         "in view",
+        "packets/s down/up",
         "kB/s down/up",
         "server µs",
         "server %",
@@ -251,6 +252,10 @@ fn sweep_table(sweep: &Sweep) -> Table {
                 point.update_latency_ms.p50, point.update_latency_ms.p99
             ),
             format!("{:.0}", point.view_entities_mean),
+            format!(
+                "{:.1} / {:.1}",
+                point.packets_down_per_player_s, point.packets_up_per_player_s
+            ),
             format!(
                 "{:.1} / {:.1}",
                 point.bytes_down_per_player_s / 1_000.0,
