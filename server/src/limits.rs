@@ -80,9 +80,9 @@ pub const NET_THREADS: usize = 1;
 pub const NET_THREADS_MAX: usize = 64;
 /// Batches of datagrams that wait for a net thread: eight ticks of eight zones. Beyond it whole batches are dropped; the next supersede them.
 pub const DATAGRAM_BATCHES_MAX: usize = 64;
-/// How long a batch of datagrams is held back for its players' next packets, for each of them, µs: about what it takes to send one, and
-/// to take in a packet meanwhile. The whole takes that long anyway.
-pub const HOLD_US_PER_DATAGRAM: u64 = 10;
+/// How long a batch of datagrams is held back for its players' next packets, for each connection of the thread, µs: about what it takes
+/// to send it one, and to take in its packet meanwhile. The whole takes that long anyway.
+pub const HOLD_US_PER_CONNECTION: u64 = 10;
 /// The same for a whole batch at most, ms: less than the 50 ms between two ticks, and between two packets of a player, at 20 Hz.
 pub const HOLD_MS_MAX: u64 = 40;
 /// Packets that wait for the net thread that owns their connection: only players who have just moved to another network send them.
@@ -139,9 +139,9 @@ const _: () = assert!(ZONE_SESSIONS_MAX * 2 <= SCENE_ENTITIES_MAX);
 pub const STATE_LAYOUT: u16 = 2;
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
 
-/// Strain at which far entities are told of less often, thousandths of what a zone can do: players hardly notice, and above it queues grow
+/// Strain at which players are shown every second tick, thousandths of what a zone can do: they hardly notice, and above it queues grow
 /// fast (at 85 % of a server's time a customer waits six times as long as it is served).
-pub const LOAD_FAR_SELDOM_PERMILLE: u32 = 850;
+pub const LOAD_SELDOM_PERMILLE: u32 = 850;
 /// Strain at which players are told of fewer entities: the step before did not help, and nothing of it is missed in a fight.
 pub const LOAD_SMALL_PERMILLE: u32 = 900;
 /// Strain at which game time slows down: everybody notices, so only if a tick would not fit its period.
@@ -152,6 +152,8 @@ pub const LOAD_QUEUE_PERMILLE: u32 = 980;
 pub const LOAD_REFUSE_PERMILLE: u32 = 1_500;
 /// Below so much work of its own, thousandths, a zone has no part in how busy the process is: at 20 Hz one millisecond a tick.
 pub const LOAD_IDLE_PERMILLE: u32 = 20;
+/// What is left of a zone's load when it shows its players every second tick, thousandths: measured, where most of it is packets.
+pub const LOAD_LEFT_SELDOM_PERMILLE: u32 = 700;
 /// A step is taken back so far below the strain at which it was taken, thousandths: what it saves must not bring it back.
 pub const LOAD_HYSTERESIS_PERMILLE: u32 = 150;
 /// The same from slower time on: what a tick takes at another speed is calculated, not guessed.
@@ -186,5 +188,5 @@ const _: () = assert!(
     LOAD_RISE_MS < LOAD_SLOW_RISE_MS && LOAD_SLOW_RISE_MS * 2 < LOAD_CALM_MS,
     "each step is quicker up than down"
 );
-const _: () = assert!(LOAD_FAR_SELDOM_PERMILLE > LOAD_HYSTERESIS_PERMILLE);
+const _: () = assert!(LOAD_SELDOM_PERMILLE > LOAD_HYSTERESIS_PERMILLE);
 const _: () = assert!(STRETCH_PERMILLE_MAX >= 1_000 && 255_000 / STRETCH_PERMILLE_MAX > 0);

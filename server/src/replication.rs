@@ -4,7 +4,7 @@
 //! tick, sorted by place, and copied to every viewer that is near (`layer`). Nothing is kept of what a viewer has received: a record is
 //! whole, a change is told twice, and a refresh repairs what was lost all the same within
 //! [`REFRESH_TICKS`](everhold_protocol::limits::REFRESH_TICKS). So a viewer costs neither memory nor a comparison with what it knows,
-//! and an acknowledgement changes nothing. Only newcomers are shown everything (`newcomers`).
+//! and an acknowledgement changes nothing. Only newcomers are shown everything (`audience`).
 //!
 //! When more is due than a datagram holds, the nearest are told of. Whoever is left out is refreshed in the next round, when others of
 //! its neighbours are due: what is near is exact, and what is far in a crowd is older, or not seen.
@@ -12,9 +12,9 @@
 //! All datagrams of a tick lie in one buffer (`arena`), so that a player costs no allocation.
 
 mod arena;
+mod audience;
 mod changes;
 mod layer;
-mod newcomers;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -26,9 +26,9 @@ use crate::interest::{Viewers, Viewpoint};
 use crate::zone::{Scene, SceneSession};
 use arena::Arenas;
 pub use arena::Datagrams;
+use audience::{Audience, Share};
 use changes::{Changes, Due};
 use layer::Layer;
-use newcomers::Newcomers;
 use order::IdOrder;
 
 /// What a view may hold.
@@ -52,15 +52,29 @@ impl Default for ViewConfig {
 }
 
 /// How much viewers are told.
+///
+/// What a player costs is its packets, far more than what is in them: to tell less of far entities, each with a priority of its own, was
+/// measured to cost the tick more than it spared the process. So with less detail everything comes less often, far and near, and nobody
+/// waits for the effect of what he did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// Everything.
+    /// Everything, in every tick.
     #[default]
     Full,
-    /// Of those in the outer half of the view, changes once and not twice, and every other refresh.
-    FarSeldom,
+    /// The same in every second tick; in between only to those who did something.
+    Seldom,
     /// The same, in datagrams of half the length.
     Small,
+}
+
+impl Detail {
+    /// Ticks in which every viewer is told at least once.
+    const fn round(self) -> u64 {
+        match self {
+            Self::Full => 1,
+            Self::Seldom | Self::Small => 2,
+        }
+    }
 }
 
 /// Makes the datagrams of each tick.
@@ -68,13 +82,13 @@ pub enum Detail {
 pub struct Replicator {
     config: ViewConfig,
     detail: Detail,
+    /// Of the last tick: whoever had no turn in it must not miss what was due.
+    round_before: u64,
     changes: Changes,
-    newcomers: Newcomers,
+    audience: Audience,
     viewers: Viewers,
-    /// What is due, for everybody; with less detail only what the far ones are told too.
+    /// What is due.
     due: Layer,
-    /// With less detail: the rest of what is due, for those who are near.
-    near: Layer,
     /// Everything, for newcomers.
     all: Layer,
     arenas: Arenas,
@@ -86,11 +100,13 @@ pub struct Replicator {
 struct Scratch {
     entity_order: IdOrder,
     session_order: IdOrder,
-    /// Of the sessions, in order of id.
+    /// What each session is told, in order of id.
+    shares: Vec<Share>,
+    /// Those who are told something, as indices of the scene's sessions, and where they are.
+    told: Vec<(u32, Share)>,
     viewpoints: Vec<Viewpoint>,
-    is_new: Vec<bool>,
-    /// Sessions in the order of the viewers' groups, each with whether it is new.
-    seats: Vec<(SceneSession, bool)>,
+    /// They in the order of the viewers' groups.
+    seats: Vec<(SceneSession, Share)>,
     datagram: Vec<u8>,
 }
 
@@ -109,11 +125,11 @@ impl Replicator {
         Self {
             config,
             detail: Detail::Full,
+            round_before: 1,
             changes: Changes::default(),
-            newcomers: Newcomers::new(config.radius_cm.unsigned_abs() / 4),
+            audience: Audience::new(config.radius_cm.unsigned_abs() / 4),
             viewers: Viewers::new(config.radius_cm),
             due: Layer::new(config.radius_cm),
-            near: Layer::new(config.radius_cm / 2),
             all: Layer::new(config.radius_cm),
             arenas: Arenas::default(),
             scratch: Scratch::default(),
@@ -125,8 +141,8 @@ impl Replicator {
         self.detail = detail;
     }
 
-    /// One datagram for each session of the scene. `dilation` is the speed of game time in 255ths. Ticks follow each
-    /// other, and every datagram is meant to be sent: a gap is repaired like a loss.
+    /// One datagram for each session of the scene, but for those whose turn it is not. `dilation` is the speed of game time in 255ths.
+    /// Ticks follow each other, and every datagram is meant to be sent: a gap is repaired like a loss.
     pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Datagrams {
         self.take(scene, tick);
         let id_range = self.rebuild_layers(scene, tick);
@@ -138,25 +154,32 @@ impl Replicator {
         let Scratch {
             entity_order,
             session_order,
+            shares,
+            told,
             viewpoints,
-            is_new,
             seats,
             ..
         } = &mut self.scratch;
         entity_order.update(scene.entities.len(), |index| scene.entities[index].id);
         session_order.update(scene.sessions.len(), |index| scene.sessions[index].session);
-        let sessions = || session_order.indices().map(|index| &scene.sessions[index]);
+        let sessions = session_order.indices().map(|index| &scene.sessions[index]);
+        shares.clear();
+        self.audience.advance(sessions, tick, self.detail.round(), shares);
+        told.clear();
         viewpoints.clear();
-        viewpoints.extend(sessions().map(place));
+        for (index, &share) in session_order.indices().zip(&*shares) {
+            if share != Share::Nothing {
+                told.push((index as u32, share));
+                viewpoints.push(place(&scene.sessions[index]));
+            }
+        }
         self.viewers.regroup(viewpoints);
-        is_new.clear();
-        self.newcomers.advance(sessions(), tick, is_new);
         // Gathered at once: reading here and there while a datagram is made would wait for the memory each time.
-        seats.clear();
         let seat = |&member: &u32| {
-            let session = &scene.sessions[session_order.index(member as usize)];
-            (*session, is_new[member as usize])
+            let (index, share) = told[member as usize];
+            (scene.sessions[index as usize], share)
         };
+        seats.clear();
         seats.extend(self.viewers.order().iter().map(seat));
     }
 
@@ -167,55 +190,43 @@ impl Replicator {
         // Of most: the ids of a zone come from few ranges.
         let middle = (!scene.entities.is_empty()).then(|| order.index(scene.entities.len() / 2));
         let id_range = middle.map_or(0, |index| scene.entities[index].id.range());
-        let due = self.changes.advance(entities, tick);
+        let round = self.detail.round();
+        let window = round.max(std::mem::replace(&mut self.round_before, round));
+        let due = self.changes.advance(entities, tick, window);
         let room = |bytes: usize| bytes - SnapshotHeader::BYTES_MAX;
-        let bytes = self.config.datagram_bytes;
-        match self.detail {
-            Detail::Full => self.due.rebuild(due, id_range, room(bytes)),
-            Detail::FarSeldom | Detail::Small => {
-                let bytes = if self.detail == Detail::Small { bytes / 2 } else { bytes };
-                let bytes = bytes.max(SnapshotHeader::BYTES_MAX + 2 * EntityUpdate::BYTES_MAX);
-                let (far, near): (Vec<Due>, Vec<Due>) = due.iter().partition(|due| due.is_far_reaching);
-                self.due.rebuild(&far, id_range, room(bytes) / 2);
-                self.near.rebuild(&near, id_range, room(bytes) / 2);
-            }
-        }
-        if self.scratch.is_new.contains(&true) {
+        let bytes = match self.detail {
+            Detail::Full | Detail::Seldom => self.config.datagram_bytes,
+            Detail::Small => (self.config.datagram_bytes / 2).max(SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX),
+        };
+        self.due.rebuild(due, id_range, room(bytes));
+        if self.has_newcomers() {
             let all: Vec<Due> = self.changes.all().collect();
             self.all.rebuild(&all, id_range, room(DATAGRAM_BYTES_MAX));
         }
         id_range
     }
 
+    fn has_newcomers(&self) -> bool {
+        self.scratch.told.iter().any(|(_, share)| *share == Share::Everything)
+    }
+
     fn assemble(&mut self, epoch: u32, tick: Tick, dilation: u8, id_range: u32) -> Datagrams {
-        let Scratch {
-            is_new,
-            seats,
-            datagram,
-            ..
-        } = &mut self.scratch;
-        let has_newcomers = is_new.contains(&true);
+        let has_newcomers = self.has_newcomers();
+        let Scratch { seats, datagram, .. } = &mut self.scratch;
         let mut arena = self.arenas.take(seats.len() * self.config.datagram_bytes);
         let mut ends = Vec::with_capacity(seats.len());
         for group in self.viewers.groups() {
             self.due.approach(&group);
-            if self.detail != Detail::Full {
-                self.near.approach(&group);
-            }
             if has_newcomers {
                 self.all.approach(&group);
             }
-            for (session, is_new) in &seats[group.seats] {
+            for (session, share) in &seats[group.seats] {
                 let from = place(session);
                 datagram.clear();
                 header(session, epoch, tick, dilation).encode(id_range, datagram);
-                if *is_new {
-                    self.all.tell(from, tick, datagram);
-                } else {
-                    self.due.tell(from, tick, datagram);
-                    if self.detail != Detail::Full {
-                        self.near.tell(from, tick, datagram);
-                    }
+                match share {
+                    Share::Everything => self.all.tell(from, tick, datagram),
+                    Share::News | Share::Nothing => self.due.tell(from, tick, datagram),
                 }
                 arena.extend_from_slice(datagram);
                 ends.push((session.session, arena.len() as u32));

@@ -1,8 +1,8 @@
 //! The overload ladder: each step costs players a little less than the next one, and is taken only if those before did not help.
 //!
 //! ```text
-//!  Normal ─► FarSeldom ─► Small ─► Slower (×5/4, ×3/2, ×7/4, ×2) ─► Queue ─► Refuse
-//!         ◄─           ◄─       ◄─                               ◄─       ◄─
+//!  Normal ─► Seldom ─► Small ─► Slower (×5/4, ×3/2, ×7/4, ×2) ─► Queue ─► Refuse
+//!         ◄─        ◄─       ◄─                               ◄─       ◄─
 //!          up: strained for a moment    down: calm for some seconds, and it would stay calm
 //! ```
 //!
@@ -12,10 +12,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_CPU_PERMILLE_MAX, LOAD_FAR_SELDOM_PERMILLE,
-    LOAD_HYSTERESIS_PERMILLE, LOAD_IDLE_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS,
-    LOAD_SLOW_RISE_MS, LOAD_SLOWER_HYSTERESIS_PERMILLE, LOAD_SLOWER_PERMILLE, LOAD_SMALL_PERMILLE,
-    STRETCH_PERMILLE_MAX,
+    LOAD_BUSY_PERMILLE_MAX, LOAD_CALM_DOUBLINGS_MAX, LOAD_CALM_MS, LOAD_CPU_PERMILLE_MAX, LOAD_HYSTERESIS_PERMILLE,
+    LOAD_IDLE_PERMILLE, LOAD_LEFT_SELDOM_PERMILLE, LOAD_QUEUE_PERMILLE, LOAD_REFUSE_PERMILLE, LOAD_RISE_MS,
+    LOAD_SELDOM_PERMILLE, LOAD_SLOW_RISE_MS, LOAD_SLOWER_HYSTERESIS_PERMILLE, LOAD_SLOWER_PERMILLE,
+    LOAD_SMALL_PERMILLE, STRETCH_PERMILLE_MAX,
 };
 use crate::replication::Detail;
 
@@ -26,8 +26,8 @@ pub enum Rung {
     /// Nothing.
     #[default]
     Normal,
-    /// Entities far away are told of less often.
-    FarSeldom,
+    /// Players are shown every second tick.
+    Seldom,
     /// A player is told of fewer entities.
     Small,
     /// Game time runs slower.
@@ -42,7 +42,7 @@ impl Rung {
     /// Every rung, the harmless first.
     pub const ALL: [Self; 6] = [
         Self::Normal,
-        Self::FarSeldom,
+        Self::Seldom,
         Self::Small,
         Self::Slower,
         Self::Queue,
@@ -66,7 +66,7 @@ impl Rung {
     pub const fn detail(self) -> Detail {
         match self {
             Self::Normal => Detail::Full,
-            Self::FarSeldom => Detail::FarSeldom,
+            Self::Seldom => Detail::Seldom,
             Self::Small | Self::Slower | Self::Queue | Self::Refuse => Detail::Small,
         }
     }
@@ -76,7 +76,7 @@ impl std::fmt::Display for Rung {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Normal => "normal",
-            Self::FarSeldom => "far entities less often",
+            Self::Seldom => "snapshots less often",
             Self::Small => "fewer entities",
             Self::Slower => "slower time",
             Self::Queue => "newcomers wait",
@@ -94,6 +94,17 @@ struct Step {
     enter_permille: u32,
 }
 
+impl Step {
+    /// What is left of a normal tick's load, thousandths of a normal period.
+    const fn load_permille(&self) -> u32 {
+        let cost = match self.rung.detail() {
+            Detail::Full => 1_000,
+            Detail::Seldom | Detail::Small => LOAD_LEFT_SELDOM_PERMILLE,
+        };
+        cost * 1_000 / self.stretch_permille
+    }
+}
+
 const fn step(rung: Rung, stretch_permille: u32, enter_permille: u32) -> Step {
     Step {
         rung,
@@ -104,7 +115,7 @@ const fn step(rung: Rung, stretch_permille: u32, enter_permille: u32) -> Step {
 
 const STEPS: [Step; 9] = [
     step(Rung::Normal, 1_000, 0),
-    step(Rung::FarSeldom, 1_000, LOAD_FAR_SELDOM_PERMILLE),
+    step(Rung::Seldom, 1_000, LOAD_SELDOM_PERMILLE),
     step(Rung::Small, 1_000, LOAD_SMALL_PERMILLE),
     step(Rung::Slower, 1_250, LOAD_SLOWER_PERMILLE),
     step(Rung::Slower, 1_500, LOAD_SLOWER_PERMILLE),
@@ -266,14 +277,14 @@ impl Ladder {
             .is_some_and(|next| self.strain() >= next.enter_permille)
     }
 
-    /// Whether this step would not be taken again at once: the strain, with the shorter period of the step before, is well below.
+    /// Whether this step would not be taken again at once: the strain that is expected on the step before is well below.
     fn wants_down(&self) -> bool {
         let Some(before) = self.place.checked_sub(1) else {
             return false;
         };
-        let expected = self.strain() * self.step().stretch_permille / STEPS[before].stretch_permille;
+        let expected = self.strain() * STEPS[before].load_permille() / self.step().load_permille();
         let margin = match self.step().rung {
-            Rung::Normal | Rung::FarSeldom | Rung::Small => LOAD_HYSTERESIS_PERMILLE,
+            Rung::Normal | Rung::Seldom | Rung::Small => LOAD_HYSTERESIS_PERMILLE,
             Rung::Slower | Rung::Queue | Rung::Refuse => LOAD_SLOWER_HYSTERESIS_PERMILLE,
         };
         expected < self.step().enter_permille - margin
@@ -282,7 +293,7 @@ impl Ladder {
     /// Ticks in a row that must be strained enough for the next step.
     fn rise_needed(&self) -> u32 {
         match STEPS.get(self.place + 1).map_or(Rung::Refuse, |next| next.rung) {
-            Rung::Normal | Rung::FarSeldom | Rung::Small => self.rise_ticks,
+            Rung::Normal | Rung::Seldom | Rung::Small => self.rise_ticks,
             Rung::Slower | Rung::Queue | Rung::Refuse => self.slow_rise_ticks,
         }
     }

@@ -1,6 +1,9 @@
 //! What is to be told of a tick's entities, whoever looks: those that no longer move as was told, those of whom that was told a moment
 //! ago (it may have been lost), and those whose turn it is to be refreshed. It knows no viewer.
 //!
+//! What is due stays so for a *window* of ticks, as many as pass until every viewer has had a turn. In the first of them the truth is
+//! told, and in the others where it leads if nothing else happens, so that all viewers believe the same.
+//!
 //! An entity's velocity is what it moved in the last tick, so that walkers, monsters, and whatever a rule will push around are told of in
 //! the same way, and a rule need not say how anything moves.
 
@@ -27,8 +30,6 @@ pub(super) struct Due {
     pub(super) view: EntityView,
     /// What to tell.
     pub(super) update: EntityUpdate,
-    /// Whether those who are far away are told even when they are told less.
-    pub(super) is_far_reaching: bool,
 }
 
 /// One entity, and what viewers think of it.
@@ -69,19 +70,28 @@ impl Track {
     }
 
     /// What of it is due, which counts as told.
-    fn due(&mut self, tick: Tick) -> Option<Due> {
-        let age = tick.saturating_sub(self.changed_at);
-        let turn = tick.wrapping_add(self.view.id.0);
-        let is_refresh = turn.is_multiple_of(REFRESH_TICKS);
-        if age != 0 && age != CHANGE_REPEAT_TICKS && !is_refresh {
-            return None;
+    fn due(&mut self, tick: Tick, window: u64) -> Option<Due> {
+        let since_change = since_told(tick - self.changed_at);
+        let since_refresh = tick.wrapping_add(self.view.id.0) % REFRESH_TICKS;
+        match since_change.min(since_refresh) {
+            0 => (self.believed, self.believed_velocity) = ((self.view.x, self.view.y), self.velocity),
+            since if since >= window => return None,
+            _ => {}
         }
-        (self.believed, self.believed_velocity) = ((self.view.x, self.view.y), self.velocity);
+        let (x, y) = self.believed;
         Some(Due {
             view: self.view,
-            update: EntityUpdate::Seen(self.view, self.velocity),
-            is_far_reaching: age == 0 || is_refresh && (turn / REFRESH_TICKS).is_multiple_of(2),
+            update: EntityUpdate::Seen(EntityView { x, y, ..self.view }, self.believed_velocity),
         })
+    }
+}
+
+/// Ticks since that of which so many have passed was told first or again.
+const fn since_told(age: u64) -> u64 {
+    if age < CHANGE_REPEAT_TICKS {
+        age
+    } else {
+        age - CHANGE_REPEAT_TICKS
     }
 }
 
@@ -96,7 +106,7 @@ fn velocity(before: &EntityView, now: &EntityView) -> Velocity {
 
 impl Changes {
     /// Takes a tick's entities, in order of id, and says what is due of them.
-    pub(super) fn advance<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick) -> &[Due]
+    pub(super) fn advance<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick, window: u64) -> &[Due]
     where
         I: ExactSizeIterator<Item = &'a EntityView>,
     {
@@ -104,18 +114,20 @@ impl Changes {
         self.align(&entities, tick);
         for (track, view) in self.tracks.iter_mut().zip(entities()) {
             track.advance(*view, tick);
-            self.due.extend(track.due(tick));
+            self.due.extend(track.due(tick, window));
         }
-        for (view, gone_at) in &self.gone {
-            if *gone_at == tick || *gone_at + CHANGE_REPEAT_TICKS == tick {
-                self.due.push(Due {
+        let is_due = |gone_at: Tick| since_told(tick - gone_at) < window;
+        self.due.extend(
+            self.gone
+                .iter()
+                .filter(|(_, gone_at)| is_due(*gone_at))
+                .map(|(view, _)| Due {
                     view: *view,
                     update: EntityUpdate::Gone(view.id),
-                    is_far_reaching: true,
-                });
-            }
-        }
-        self.gone.retain(|(_, gone_at)| *gone_at + CHANGE_REPEAT_TICKS > tick);
+                }),
+        );
+        self.gone
+            .retain(|(_, gone_at)| tick - gone_at + 1 < CHANGE_REPEAT_TICKS + window);
         &self.due
     }
 
@@ -149,7 +161,6 @@ impl Changes {
         self.tracks.iter().map(|track| Due {
             view: track.view,
             update: EntityUpdate::Seen(track.view, track.velocity),
-            is_far_reaching: true,
         })
     }
 }

@@ -204,31 +204,29 @@ fn vanishing_is_told_twice_and_returning_at_once() {
 }
 
 #[test]
-fn less_detail_takes_from_the_far_before_the_near() {
-    let spots: Vec<_> = (0..60).map(|n| (n * 160, 0)).collect();
-    let bytes = |detail| {
+fn with_less_detail_everybody_has_a_turn_in_two_ticks_and_whoever_did_something_at_once() {
+    for detail in [Detail::Seldom, Detail::Small] {
         let mut replicator = default_replicator();
         replicator.set_detail(detail);
-        let scene = scene(&spots);
-        let viewer = scene.sessions[0].session;
-        let (mut near, mut far) = (0, 0);
-        for tick in 0..120 {
-            let told = told(&mut replicator, &scene, tick);
-            if tick >= 40 {
-                for update in &told[&viewer].updates {
-                    let EntityUpdate::Seen(view, _) = update else {
-                        panic!("nobody vanishes")
-                    };
-                    *if view.x < 4_000 { &mut near } else { &mut far } += 1;
-                }
+        let mut scene = scene(&[(0, 0); 20]);
+        let mut ticks_of: BTreeMap<SessionId, Vec<Tick>> = BTreeMap::new();
+        for tick in 0..40 {
+            if tick == 30 || tick == 31 {
+                scene.sessions[4].last_input_seq += 1;
+            }
+            for session in told(&mut replicator, &scene, tick).into_keys() {
+                ticks_of.entry(session).or_default().push(tick);
             }
         }
-        (near, far)
-    };
-    let (near, far) = bytes(Detail::Full);
-    let (near_less, far_less) = bytes(Detail::FarSeldom);
-    assert_eq!(near, near_less);
-    assert!(far_less * 2 <= far + 60, "{far_less} of {far}");
+        let actor = scene.sessions[4].session;
+        assert!([30, 31].iter().all(|tick| ticks_of[&actor].contains(tick)));
+        assert_eq!(ticks_of.len(), scene.sessions.len());
+        // Newcomers are shown everything twice, which need not be their turns.
+        for (session, ticks) in ticks_of {
+            assert!(ticks.windows(2).all(|pair| pair[1] - pair[0] <= 2), "{ticks:?}");
+            assert!(ticks.len() <= if session == actor { 22 } else { 21 }, "{ticks:?}");
+        }
+    }
 }
 
 #[test]
@@ -237,11 +235,14 @@ fn datagrams_are_half_as_long_with_little_detail() {
         let mut replicator = default_replicator();
         replicator.set_detail(detail);
         let scene = scene(&[(0, 0); 500]);
-        let mut datagrams = Datagrams::default();
-        for tick in 0..30 {
-            datagrams = replicator.snapshots(&scene, 1, tick, 255);
-        }
-        datagrams.iter().map(|(_, datagram)| datagram.len()).max().unwrap()
+        let ticks = (0..30).map(|tick| replicator.snapshots(&scene, 1, tick, 255));
+        // The first ones are a newcomer's.
+        let later: Vec<Datagrams> = ticks.skip(10).collect();
+        let lengths = later
+            .iter()
+            .flat_map(Datagrams::iter)
+            .map(|(_, datagram)| datagram.len());
+        lengths.max().unwrap()
     };
     assert!(longest(Detail::Small) <= ViewConfig::default().datagram_bytes / 2);
     assert!(longest(Detail::Small) < longest(Detail::Full));

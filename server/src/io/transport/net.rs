@@ -217,7 +217,7 @@ impl NetThread {
         let waiting = self.trays.posts.len();
         for posts in self.trays.posts.clone().try_iter().take(waiting) {
             let now = Instant::now();
-            for (key, bytes) in self.held.push(posts, now) {
+            for (key, bytes) in self.held.push(posts, self.links.live(), now) {
                 self.show(now, key, bytes);
             }
         }

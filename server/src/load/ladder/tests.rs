@@ -58,7 +58,7 @@ fn place(standing: Standing) -> (u8, u32) {
 #[test]
 fn each_rung_has_its_load() {
     assert_eq!(settled(840), Rung::Normal);
-    assert_eq!(settled(860), Rung::FarSeldom);
+    assert_eq!(settled(860), Rung::Seldom);
     assert_eq!(settled(950), Rung::Small);
     assert_eq!(settled(1_100), Rung::Slower);
     assert_eq!(
@@ -79,7 +79,7 @@ fn time_is_no_slower_than_it_must_be() {
 
 #[test]
 fn what_is_left_out_spares_players_the_worse_steps() {
-    assert_eq!(Carried::new([100, 80, 60]).settle(1_050).rung, Rung::FarSeldom);
+    assert_eq!(Carried::new([100, 80, 60]).settle(1_050).rung, Rung::Seldom);
     assert_eq!(Carried::new([100, 90, 70]).settle(1_200).rung, Rung::Small);
 }
 

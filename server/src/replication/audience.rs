@@ -1,0 +1,93 @@
+//! Who is told what in a tick. Those who have just attached, or were moved far in one tick, know nothing of what is around them, and are
+//! shown everything. The others are told the news: in each tick, or, to spare the process packets, in turns; but whoever did something
+//! sees in the same tick what became of it.
+
+use everhold_protocol::{SessionId, Tick};
+
+use super::place;
+use crate::interest::Viewpoint;
+use crate::limits::NEWCOMER_REPEAT_TICKS;
+use crate::zone::SceneSession;
+
+/// What a viewer is told in a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// It is not its turn.
+    Nothing,
+    /// What is due.
+    News,
+    /// All that is near.
+    Everything,
+}
+
+/// The viewers of the last tick.
+#[derive(Debug)]
+pub(super) struct Audience {
+    /// In order of session.
+    known: Vec<Known>,
+    scratch: Vec<Known>,
+    /// Whoever moves further within a tick stands among strangers.
+    leap_cm: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    session: SessionId,
+    at: Viewpoint,
+    last_input_seq: u32,
+    new_at: Tick,
+}
+
+impl Audience {
+    pub(super) fn new(leap_cm: u32) -> Self {
+        Self {
+            known: Vec::new(),
+            scratch: Vec::new(),
+            leap_cm,
+        }
+    }
+
+    /// Takes a tick's viewers, in order of session, and appends what each is told. Everybody has a turn in `round` ticks.
+    pub(super) fn advance<'a>(
+        &mut self,
+        sessions: impl Iterator<Item = &'a SceneSession>,
+        tick: Tick,
+        round: u64,
+        shares: &mut Vec<Share>,
+    ) {
+        self.scratch.clear();
+        let mut before = self.known.iter().peekable();
+        for session in sessions {
+            while before.next_if(|known| known.session < session.session).is_some() {}
+            let known = before.next_if(|known| known.session == session.session);
+            let now = Known::now(session, known, self.leap_cm, tick);
+            let has_turn = tick.wrapping_add(session.session.0).is_multiple_of(round);
+            let has_acted = known.is_none_or(|known| known.last_input_seq != now.last_input_seq);
+            shares.push(if tick == now.new_at || tick == now.new_at + NEWCOMER_REPEAT_TICKS {
+                Share::Everything
+            } else if has_turn || has_acted {
+                Share::News
+            } else {
+                Share::Nothing
+            });
+            self.scratch.push(now);
+        }
+        std::mem::swap(&mut self.known, &mut self.scratch);
+    }
+}
+
+impl Known {
+    fn now(session: &SceneSession, before: Option<&Self>, leap_cm: u32, tick: Tick) -> Self {
+        let at = place(session);
+        let stays = before.filter(|known| {
+            let (dx, dy) = (known.at.x.abs_diff(at.x), known.at.y.abs_diff(at.y));
+            dx.max(dy) <= leap_cm
+        });
+        Self {
+            session: session.session,
+            at,
+            last_input_seq: session.last_input_seq,
+            new_at: stays.map_or(tick, |known| known.new_at),
+        }
+    }
+}
