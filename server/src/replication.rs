@@ -101,7 +101,7 @@ struct Scratch {
     entity_order: IdOrder,
     session_order: IdOrder,
     /// What each session is told, in order of id.
-    shares: Vec<Share>,
+    shares: Vec<Option<Share>>,
     /// Those who are told something, as indices of the scene's sessions, and where they are.
     told: Vec<(u32, Share)>,
     viewpoints: Vec<Viewpoint>,
@@ -168,7 +168,7 @@ impl Replicator {
         told.clear();
         viewpoints.clear();
         for (index, &share) in session_order.indices().zip(&*shares) {
-            if share != Share::Nothing {
+            if let Some(share) = share {
                 told.push((index as u32, share));
                 viewpoints.push(place(&scene.sessions[index]));
             }
@@ -226,7 +226,7 @@ impl Replicator {
                 header(session, epoch, tick, dilation).encode(id_range, datagram);
                 match share {
                     Share::Everything => self.all.tell(from, tick, datagram),
-                    Share::News | Share::Nothing => self.due.tell(from, tick, datagram),
+                    Share::News => self.due.tell(from, tick, datagram),
                 }
                 arena.extend_from_slice(datagram);
                 ends.push((session.session, arena.len() as u32));

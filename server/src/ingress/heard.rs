@@ -17,12 +17,6 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Nothing was said yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { ack: None }
-    }
-
     /// Whether a frame says anything that its zone may not have heard; if so, it counts as passed on. `now` is a time since any fixed
     /// origin.
     pub fn is_news(&mut self, frame: &InputFrame, now: Duration) -> bool {

@@ -12,8 +12,6 @@ use crate::zone::SceneSession;
 /// What a viewer is told in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// It is not its turn.
-    Nothing,
     /// What is due.
     News,
     /// All that is near.
@@ -47,13 +45,13 @@ impl Audience {
         }
     }
 
-    /// Takes a tick's viewers, in order of session, and appends what each is told. Everybody has a turn in `round` ticks.
+    /// Takes a tick's viewers, in order of session, and appends what each is told, if anything. Everybody has a turn in `round` ticks.
     pub(super) fn advance<'a>(
         &mut self,
         sessions: impl Iterator<Item = &'a SceneSession>,
         tick: Tick,
         round: u64,
-        shares: &mut Vec<Share>,
+        shares: &mut Vec<Option<Share>>,
     ) {
         self.scratch.clear();
         let mut before = self.known.iter().peekable();
@@ -64,11 +62,11 @@ impl Audience {
             let has_turn = tick.wrapping_add(session.session.0).is_multiple_of(round);
             let has_acted = known.is_none_or(|known| known.last_input_seq != now.last_input_seq);
             shares.push(if tick == now.new_at || tick == now.new_at + NEWCOMER_REPEAT_TICKS {
-                Share::Everything
+                Some(Share::Everything)
             } else if has_turn || has_acted {
-                Share::News
+                Some(Share::News)
             } else {
-                Share::Nothing
+                None
             });
             self.scratch.push(now);
         }

@@ -71,7 +71,7 @@ impl Track {
 
     /// What of it is due, which counts as told.
     fn due(&mut self, tick: Tick, window: u64) -> Option<Due> {
-        let since_change = since_told(tick - self.changed_at);
+        let since_change = since_told(self.changed_at, tick);
         let since_refresh = tick.wrapping_add(self.view.id.0) % REFRESH_TICKS;
         match since_change.min(since_refresh) {
             0 => (self.believed, self.believed_velocity) = ((self.view.x, self.view.y), self.velocity),
@@ -86,8 +86,9 @@ impl Track {
     }
 }
 
-/// Ticks since that of which so many have passed was told first or again.
-const fn since_told(age: u64) -> u64 {
+/// Ticks since it was told first or again what happened then.
+const fn since_told(then: Tick, tick: Tick) -> u64 {
+    let age = tick.saturating_sub(then);
     if age < CHANGE_REPEAT_TICKS {
         age
     } else {
@@ -116,18 +117,16 @@ impl Changes {
             track.advance(*view, tick);
             self.due.extend(track.due(tick, window));
         }
-        let is_due = |gone_at: Tick| since_told(tick - gone_at) < window;
-        self.due.extend(
-            self.gone
-                .iter()
-                .filter(|(_, gone_at)| is_due(*gone_at))
-                .map(|(view, _)| Due {
+        for (view, gone_at) in &self.gone {
+            if since_told(*gone_at, tick) < window {
+                self.due.push(Due {
                     view: *view,
                     update: EntityUpdate::Gone(view.id),
-                }),
-        );
+                });
+            }
+        }
         self.gone
-            .retain(|(_, gone_at)| tick - gone_at + 1 < CHANGE_REPEAT_TICKS + window);
+            .retain(|(_, gone_at)| *gone_at + CHANGE_REPEAT_TICKS + window > tick + 1);
         &self.due
     }
 

@@ -64,11 +64,11 @@ impl Rates {
 }
 
 impl Intake {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             decoder: FrameDecoder::new(HELLO_BYTES_MAX),
             rates: None,
-            heard: Heard::new(),
+            heard: Heard::default(),
         }
     }
 

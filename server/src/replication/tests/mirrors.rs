@@ -65,9 +65,8 @@ struct World {
     replicator: Replicator,
     watchers: Vec<(EntityId, Client, ConnId)>,
     tick: Tick,
-    detail: fn(Tick) -> Detail,
-    /// Whether watchers do something once a second.
-    is_acting: bool,
+    /// Viewers take turns now and then, and do something once a second. Else they are told everything in every tick.
+    turns: Option<fn(Tick) -> Detail>,
     /// Of a thousand datagrams.
     lost: u64,
     bytes: usize,
@@ -130,8 +129,7 @@ impl World {
             random,
             replicator: Replicator::new(ViewConfig::default()),
             tick: 0,
-            detail: |_| Detail::Full,
-            is_acting: false,
+            turns: None,
             lost,
             bytes: 0,
             datagrams: 0,
@@ -154,7 +152,7 @@ impl World {
         for session in &mut self.scene.sessions {
             let own = self.scene.entities.iter().find(|entity| entity.id == session.session);
             (session.x, session.y) = own.map(|own| (own.x, own.y)).unwrap();
-            session.last_input_seq += u32::from(self.is_acting && self.random.below(20) == 0);
+            session.last_input_seq += u32::from(self.turns.is_some() && self.random.below(20) == 0);
         }
     }
 
@@ -162,7 +160,8 @@ impl World {
     fn show(&mut self) {
         self.tick += 1;
         let now = Duration::from_millis(50 * self.tick);
-        self.replicator.set_detail((self.detail)(self.tick));
+        self.replicator
+            .set_detail(self.turns.map_or(Detail::Full, |detail| detail(self.tick)));
         let datagrams = self.replicator.snapshots(&self.scene, 1, self.tick, 255);
         for (session, datagram) in datagrams.iter() {
             (self.bytes, self.datagrams) = (self.bytes + datagram.len(), self.datagrams + 1);
@@ -183,6 +182,8 @@ impl World {
         let mut wrong = vec![vec![0_u64; entities]; self.watchers.len()];
         let mut near_for = vec![vec![0_u64; entities]; self.watchers.len()];
         let mut findings = Findings::default();
+        // Whoever comes into sight is told of by its next refresh, or a tick later if viewers take turns.
+        let unseen_ticks = REFRESH_TICKS + u64::from(self.turns.is_some());
         for _ in 0..ticks {
             self.walk(turn_ticks);
             self.show();
@@ -197,8 +198,7 @@ impl World {
                     let near = dx * dx + dy * dy <= i64::from(RADIUS_CM).pow(2);
                     let near_for = &mut near_for[watcher][index];
                     *near_for = if near { *near_for + 1 } else { 0 };
-                    // Whoever comes into sight is told of by its next refresh, or a tick later if viewers take turns.
-                    if truth.id == *session || *near_for <= REFRESH_TICKS + 1 {
+                    if truth.id == *session || *near_for <= unseen_ticks {
                         continue;
                     }
                     let error = seen.get(&truth.id).map(|view| {
@@ -250,7 +250,7 @@ fn mirror_is_as_exact_when_snapshots_come_every_second_tick_or_the_detail_change
     let seldom: fn(Tick) -> Detail = |_| Detail::Seldom;
     for detail in [seldom, now_and_then] {
         let mut world = meadow(0);
-        (world.detail, world.is_acting) = (detail, true);
+        world.turns = Some(detail);
         let found = world.watch(300, 20);
         let worst = found.errors_cm.iter().max().unwrap();
         assert!(found.errors_cm.len() > 50_000 && *worst <= 15, "{worst} cm");
