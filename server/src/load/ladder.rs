@@ -234,7 +234,7 @@ impl Ladder {
         self.busy
             .take(permille(load.busy_us, load.period_us).min(LOAD_BUSY_PERMILLE_MAX));
         self.waited.take(permille(load.waited_us, load.period_us).min(1_000));
-        self.cpu_permille = load.cpu_permille.min(LOAD_CPU_PERMILLE_MAX);
+        self.cpu_permille = load.cpu_permille;
         self.since_fall = self.since_fall.saturating_add(1);
         self.strained = if self.wants_up() { self.strained + 1 } else { 0 };
         self.calm = if self.wants_down() { self.calm + 1 } else { 0 };
@@ -261,14 +261,21 @@ impl Ladder {
     }
 
     fn strain(&self) -> u32 {
-        let own = self.busy.now();
-        // A zone without work of its own neither makes the process busy nor spares it anything.
-        let process = if own >= LOAD_IDLE_PERMILLE {
+        self.pressure().max(self.processor().min(LOAD_CPU_PERMILLE_MAX))
+    }
+
+    /// The strain of what is late, or will be.
+    fn pressure(&self) -> u32 {
+        self.busy.now().max(self.waited.now())
+    }
+
+    /// How busy the zone keeps its process. Without work of its own it neither makes it busy nor spares it anything.
+    fn processor(&self) -> u32 {
+        if self.busy.now() >= LOAD_IDLE_PERMILLE {
             self.cpu_permille
         } else {
             0
-        };
-        own.max(self.waited.now()).max(process)
+        }
     }
 
     fn wants_up(&self) -> bool {
@@ -282,12 +289,16 @@ impl Ladder {
         let Some(before) = self.place.checked_sub(1) else {
             return false;
         };
-        let expected = self.strain() * STEPS[before].load_permille() / self.step().load_permille();
-        let margin = match self.step().rung {
-            Rung::Normal | Rung::Seldom | Rung::Small => LOAD_HYSTERESIS_PERMILLE,
-            Rung::Slower | Rung::Queue | Rung::Refuse => LOAD_SLOWER_HYSTERESIS_PERMILLE,
-        };
-        expected < self.step().enter_permille - margin
+        let expected = |strain: u32| strain * STEPS[before].load_permille() / self.step().load_permille();
+        let enter = self.step().enter_permille;
+        match self.step().rung {
+            Rung::Normal | Rung::Seldom | Rung::Small => expected(self.strain()) < enter - LOAD_HYSTERESIS_PERMILLE,
+            // A full core did not slow time, and does not keep it slow; but more than a core has would.
+            Rung::Slower | Rung::Queue | Rung::Refuse => {
+                expected(self.pressure()) < enter - LOAD_SLOWER_HYSTERESIS_PERMILLE
+                    && expected(self.processor()) < enter
+            }
+        }
     }
 
     /// Ticks in a row that must be strained enough for the next step.

@@ -148,6 +148,28 @@ fn a_process_that_uses_all_of_its_cores_tells_less_and_keeps_its_speed_while_no_
 }
 
 #[test]
+fn time_that_a_storm_slowed_is_normal_again_if_the_cores_suffice_for_it() {
+    // At 4/5 of normal speed 770 thousandths are 962 of normal, and 790 are 987.
+    for (cpu_permille, rung) in [(770, Rung::Small), (790, Rung::Slower)] {
+        let mut ladder = Ladder::new(TICK_HZ);
+        let storm = TickLoad {
+            period_us: PERIOD_US,
+            busy_us: PERIOD_US / 4,
+            waited_us: PERIOD_US,
+            cpu_permille: 1_000,
+        };
+        while ladder.handle_tick(&storm).rung < Rung::Slower {}
+        let calm = TickLoad {
+            waited_us: 0,
+            cpu_permille,
+            ..storm
+        };
+        let last = (0..100).map(|_| ladder.handle_tick(&calm)).last();
+        assert_eq!(last.unwrap().rung, rung, "{cpu_permille}");
+    }
+}
+
+#[test]
 fn an_idle_zone_does_not_answer_for_its_neighbours() {
     let mut ladder = Ladder::new(TICK_HZ);
     let idle = TickLoad {
