@@ -80,11 +80,6 @@ pub const NET_THREADS: usize = 1;
 pub const NET_THREADS_MAX: usize = 64;
 /// Batches of datagrams that wait for a net thread: eight ticks of eight zones. Beyond it whole batches are dropped; the next supersede them.
 pub const DATAGRAM_BATCHES_MAX: usize = 64;
-/// How long a batch of datagrams is held back for its players' next packets, for each connection of the thread, µs: about what it takes
-/// to send it one, and to take in its packet meanwhile. The whole takes that long anyway.
-pub const HOLD_US_PER_CONNECTION: u64 = 10;
-/// The same for a whole batch at most, ms: less than the 50 ms between two ticks, and between two packets of a player, at 20 Hz.
-pub const HOLD_MS_MAX: u64 = 40;
 /// Packets that wait for the net thread that owns their connection: only players who have just moved to another network send them.
 pub const FORWARDED_PACKETS_MAX: usize = 1_024;
 /// Bytes that a connection may always have in flight, whatever was lost: ten packets, as at its beginning (RFC 9002, 7.2).

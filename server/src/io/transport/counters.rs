@@ -122,7 +122,7 @@ pub struct TransportCounters {
     pub datagrams_gone: Counter,
     /// Datagrams that were not sent, because a net thread is that many ticks behind.
     pub datagrams_overflow: Counter,
-    /// How late the last of a tick's datagrams was sent, beyond the moment for which they are held back on purpose.
+    /// How long the last batch of datagrams took to leave, from when it was left for its thread.
     pub send_lag: LastTime,
     /// UDP packets received. This and the four after it are counted by net threads.
     pub packets_in: Counter,

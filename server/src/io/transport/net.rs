@@ -1,12 +1,12 @@
 //! Net threads: each carries its own connections on its own UDP socket, over `quinn-proto`, without a task, a lock, or a timer for each.
 //!
-//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is touched once or
-//! twice a tick: when its input comes in, which is read and passed on, and answered by its snapshot if one is `held` for it; and else
-//! when its snapshot goes out. The snapshot takes the acknowledgement along. Timers are looked at in the same moment. What cannot wait
-//! for a snapshot (handshakes, control messages, farewells) is sent in the same turn; what gets no snapshot is swept fifty times a second.
+//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is touched when its
+//! input comes in, which is read and passed on, and when its snapshot goes out, which takes the acknowledgement along. Timers are looked
+//! at in the same moment. What cannot wait for a snapshot (handshakes, control messages, farewells) is sent in the same turn; what gets
+//! no snapshot is swept fifty times a second.
 //!
 //! ```text
-//! turn:  take packets in, answer them ──► do what handles want ──► send what was held long enough, taking packets in between chunks
+//! turn:  take packets in ──► send the batches, taking packets in between chunks ──► do what handles want
 //!          ▲                                              └──► serve the urgent ──► sweep the others when it is time
 //!          └── a nap of 1 ms if anything happened, else a deep sleep until a packet or a call comes
 //! ```
@@ -16,7 +16,6 @@
 
 mod admit;
 pub(super) mod desk;
-mod held;
 mod link;
 mod slab;
 mod threads;
@@ -32,8 +31,7 @@ use quinn_proto::Endpoint;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
-use self::desk::{Desk, LinkKey, Stop, Trays};
-use self::held::Held;
+use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
 use self::link::{Fate, Link, Turn};
 use self::slab::Slab;
 pub(super) use self::threads::NetThreads;
@@ -66,7 +64,6 @@ struct NetThread {
     wire: Wire,
     endpoint: Endpoint,
     links: Slab,
-    held: Held,
     urgent: Vec<LinkKey>,
     /// Players with a control message to send: in the next turn, unless their datagram takes it along before.
     soon: Vec<LinkKey>,
@@ -97,7 +94,6 @@ impl NetThread {
             desks: desks.to_vec(),
             trays,
             wire: Wire::new(socket, Arc::clone(&served.counters))?,
-            held: Held::new(Arc::clone(&served.counters)),
             served,
             endpoint,
             links: Slab::default(),
@@ -212,35 +208,28 @@ impl NetThread {
         is_called
     }
 
-    /// Takes the batches that have come by now, and sends what was held back for long enough. `true` if there is any datagram to send.
+    /// Sends the batches that have come by now. `true` if there was any.
     fn send_batches(&mut self) -> bool {
         let waiting = self.trays.posts.len();
-        for posts in self.trays.posts.clone().try_iter().take(waiting) {
-            let now = Instant::now();
-            for (key, bytes) in self.held.push(posts, self.links.live(), now) {
-                self.show(now, key, bytes);
-            }
+        for batch in self.trays.posts.clone().try_iter().take(waiting) {
+            self.send_batch(&batch);
         }
-        let is_any = !self.held.is_empty();
-        while is_any && self.send_chunk() == CHUNK {
-            self.receive();
-        }
-        is_any
+        waiting > 0
     }
 
-    /// Sends some of the datagrams that were held back for long enough, and says how many.
-    fn send_chunk(&mut self) -> usize {
-        // What connections have to say beside the datagram goes into the same packet.
-        self.answer_callers();
-        let now = Instant::now();
-        let mut sent = 0;
-        while sent < CHUNK
-            && let Some((key, bytes)) = self.held.pop_due(now)
-        {
-            self.show(now, key, bytes);
-            sent += 1;
+    fn send_batch(&mut self, batch: &Posts) {
+        for (index, posts) in batch.posts.chunks(CHUNK).enumerate() {
+            if index > 0 {
+                self.receive();
+            }
+            // What connections have to say beside the datagram goes into the same packet.
+            self.answer_callers();
+            let now = Instant::now();
+            for Post { key, range } in posts {
+                self.show(now, *key, batch.bytes.slice(range.start as usize..range.end as usize));
+            }
         }
-        sent
+        self.served.counters.send_lag.set(batch.since.elapsed());
     }
 
     /// Sends one datagram, with whatever else its connection has to say.

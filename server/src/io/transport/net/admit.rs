@@ -37,9 +37,6 @@ impl NetThread {
                     return self.remove(key);
                 }
                 self.after_packet(now, key);
-                if let Some((key, bytes)) = self.held.take(key.slot, now) {
-                    self.show(now, key, bytes);
-                }
             }
             Some(DatagramEvent::Response(transmit)) => self.wire.send(&transmit, &self.outgoing),
             Some(DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming),

@@ -9,9 +9,9 @@ use super::desk::LinkKey;
 use super::link::Link;
 
 /// A connection that was shown something so recently is served by its next datagram: acknowledgements and timers wait for that. Two of
-/// the longest ticks (100 ms) of a zone that shows its players every second one, and the 40 ms for which a datagram may be held. A packet
-/// of its own for each acknowledgement would be a load that comes with overload.
-const FRESH: Duration = Duration::from_millis(240);
+/// the longest ticks (100 ms) of a zone that shows its players every second one, and a little. A packet of its own for each
+/// acknowledgement would be a load that comes with overload.
+const FRESH: Duration = Duration::from_millis(220);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
