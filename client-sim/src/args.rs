@@ -11,6 +11,9 @@ use client_sim::sweep::SweepConfig;
 use client_sim::{Behavior, Spot, SwarmConfig};
 use everhold_protocol::ZoneName;
 
+/// A sweep waits for players to hear everything no longer than this: its servers are measured by what they did before.
+const SWEEP_SETTLE_S: f64 = 10.0;
+
 /// Simulated players for Everhold, and a checker that judges by what they were told.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -32,15 +35,21 @@ pub(crate) enum Command {
 /// What a run and a sweep have in common.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Play {
-    /// Seconds of play, counted after the last player has joined
+    /// Seconds of play, counted from the end of the warm-up
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     seconds: f64,
+    /// Seconds of play that are not measured, counted after the last player has joined
+    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    warm_up: f64,
     /// What players do: wander, trade, crowd, or fight
     #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
     behavior: Behavior,
     /// Where a crowd or a fight is, in cm from the west and from the south
     #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
     spot: Spot,
+    /// Who wants nothing new says so with every Nth frame of 50 ms; 1: with every one
+    #[arg(long, value_name = "N", default_value_t = SwarmConfig::default().rest_frames)]
+    rest_frames: u32,
     /// Drive the players from this CPU only
     #[arg(long, value_name = "CPU")]
     pub(crate) pin: Option<usize>,
@@ -53,6 +62,23 @@ pub(crate) struct Play {
     /// All must have joined after so many seconds
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     join_deadline: f64,
+}
+
+impl Play {
+    /// The orders for a swarm, but for those that a run and a sweep do not have in common.
+    fn into_swarm(self) -> SwarmConfig {
+        SwarmConfig {
+            seconds: self.seconds,
+            warm_up_s: self.warm_up,
+            behavior: self.behavior,
+            spot: self.spot,
+            rest_frames: self.rest_frames,
+            seed: self.seed,
+            joins_per_s: self.joins_per_s,
+            join_deadline_s: self.join_deadline,
+            ..SwarmConfig::default()
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -124,20 +150,18 @@ impl Sweep {
         SweepConfig {
             server: self.server,
             players: self.players,
-            seconds: self.play.seconds,
-            zones: self.zones,
-            behavior: self.play.behavior,
-            spot: self.play.spot,
             durability: self.durability,
             world: self.world,
             server_cpu: self.server_cpu,
             pin: self.play.pin,
+            swarm: SwarmConfig {
+                zones: self.zones,
+                settle_deadline_s: SWEEP_SETTLE_S,
+                ..self.play.into_swarm()
+            },
             all: self.all,
             refine: self.refine,
             out: self.out,
-            seed: self.play.seed,
-            joins_per_s: self.play.joins_per_s,
-            join_deadline_s: self.play.join_deadline,
             stop,
         }
     }
@@ -148,16 +172,11 @@ impl From<Run> for SwarmConfig {
         Self {
             connect: run.connect,
             players: run.players,
-            seconds: run.play.seconds,
             zones: run.zones,
-            behavior: run.play.behavior,
-            spot: run.play.spot,
             keys: run.keys,
-            seed: run.play.seed,
-            joins_per_s: run.play.joins_per_s,
             first_account: run.first_account,
-            join_deadline_s: run.play.join_deadline,
             settle_deadline_s: run.settle_deadline,
+            ..run.play.into_swarm()
         }
     }
 }
@@ -212,7 +231,7 @@ mod tests {
         let line = "client-sim sweep --server everhold --players 500,1000 --out o";
         let config = parse_sweep(line).unwrap();
         assert_eq!((&config.players[..], config.refine), (&[500, 1_000][..], None));
-        assert_eq!((config.zones.len(), config.durability.as_str()), (1, "store"));
+        assert_eq!((config.swarm.zones.len(), config.durability.as_str()), (1, "store"));
         assert_eq!(parse_sweep(&format!("{line} --refine")).unwrap().refine, Some(250));
         assert_eq!(parse_sweep(&format!("{line} --refine 20")).unwrap().refine, Some(20));
     }

@@ -110,6 +110,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 fn line(progress: &Progress) -> String {
     let phase = match progress.phase {
         Phase::Joining => "joining",
+        Phase::WarmingUp => "warming up",
         Phase::Running => "running",
         Phase::Settling => "settling",
         Phase::Done => "done",

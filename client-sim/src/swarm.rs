@@ -64,6 +64,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 pub fn run(config: SwarmConfig, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<SwarmReport, SwarmError> {
     let mut swarm = Swarm::new(config)?;
     swarm.join(observer)?;
+    swarm.warm_up(observer)?;
     let played = swarm.play(observer)?;
     swarm.settle(observer)?;
     swarm.leave()?;
@@ -111,7 +112,7 @@ impl Swarm {
             watch: Watch::new(origin),
             origin,
             sweep_at: origin,
-            silence: Duration::from_millis(machine_config().silence_ms),
+            silence: Duration::from_millis(ClientConfig::default().silence_ms),
             plays: true,
             keys,
             config,
@@ -175,10 +176,22 @@ impl Swarm {
         // Each zone's players spread over all shards, whatever the numbers of zones and shards have in common.
         addrs.rotate_left(index / zones.len() % connect.len());
         let machine_seed = seed.wrapping_add(index as u64);
-        let client = Player::machine(machine_config(), ticket, addrs, machine_seed);
+        let client = Player::machine(self.machine_config(), ticket, addrs, machine_seed);
         let mind = Mind::new(*behavior, *seed, index as u32).bound_for(*spot);
         self.players.push(Player::new(index as u32, mind, client));
         self.with_player(index, now, Player::start)?;
+        Ok(())
+    }
+
+    /// Plays for a while without being measured.
+    fn warm_up(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<(), SwarmError> {
+        let end = Instant::now() + seconds(self.config.warm_up_s);
+        while Instant::now() < end {
+            self.turn()?;
+            if self.watch(Phase::WarmingUp, observer) == Control::Stop {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -436,14 +449,15 @@ impl Swarm {
             .now(phase, &self.players, &mut self.tally, self.net.traffic(), observer)
     }
 
+    fn machine_config(&self) -> ClientConfig {
+        ClientConfig {
+            frame_ms: MACHINE_FRAME_MS,
+            rest_frames: self.config.rest_frames,
+            ..ClientConfig::default()
+        }
+    }
+
     fn count(&self, wanted: impl Fn(&Player) -> bool) -> usize {
         self.players.iter().filter(|player| wanted(player)).count()
-    }
-}
-
-fn machine_config() -> ClientConfig {
-    ClientConfig {
-        frame_ms: MACHINE_FRAME_MS,
-        ..ClientConfig::default()
     }
 }

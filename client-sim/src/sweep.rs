@@ -4,7 +4,7 @@
 //! ```text
 //!  for each N:  start a server (a child, on its own CPU, with a world of its own) ──► swarm of N in this process ──► kill the server
 //!                                                                                        │
-//!               point: figures of the steady part, from the last join to the end ◄───────┘   then a verdict: does N hold?
+//!               point: figures of the steady part, from the end of the warm-up to that of play ◄───────┘   then a verdict: does N hold?
 //! ```
 
 mod chart;
@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use everhold_protocol::ZoneName;
 use serde::Serialize;
 
 pub use self::chart::{ChartError, chart};
@@ -27,7 +26,7 @@ pub use self::figures::{Point, ServerFigures};
 use self::figures::Watched;
 use self::server::Server;
 use crate::affinity::{PinError, pin_thread};
-use crate::behavior::{Behavior, Spot};
+use crate::behavior::Behavior;
 use crate::swarm::{Control, Phase, Progress, SwarmConfig, SwarmError};
 
 /// A sweep's orders.
@@ -37,14 +36,8 @@ pub struct SweepConfig {
     pub server: PathBuf,
     /// Numbers of players, rising.
     pub players: Vec<usize>,
-    /// Seconds of play at each, counted after the last join.
-    pub seconds: f64,
-    /// The zones of the server, among which players are dealt evenly.
-    pub zones: Vec<ZoneName>,
-    /// What players do.
-    pub behavior: Behavior,
-    /// Where a crowd goes.
-    pub spot: Spot,
+    /// How they play. Its zones are those of the server; whom it connects to, how many they are, and their keys are the sweep's affair.
+    pub swarm: SwarmConfig,
     /// What the server waits for before it shows a tick: its `--durability`.
     pub durability: String,
     /// A world file; else the world that comes with the server.
@@ -59,12 +52,6 @@ pub struct SweepConfig {
     pub refine: Option<usize>,
     /// Where the servers' logs go, and the results.
     pub out: PathBuf,
-    /// Seed of all decisions.
-    pub seed: u64,
-    /// Players that begin to join in one second.
-    pub joins_per_s: u32,
-    /// All must have joined after so many seconds.
-    pub join_deadline_s: f64,
     /// Set from outside: the sweep ends soon, with what it has.
     pub stop: Arc<AtomicBool>,
 }
@@ -185,11 +172,11 @@ pub fn sweep(config: &SweepConfig, observer: &mut dyn FnMut(SweepNews<'_>)) -> R
     Ok(Sweep {
         holds_max: gap(&points).0,
         stopped: config.stops(),
-        behavior: config.behavior,
-        zones: config.zones.iter().map(ToString::to_string).collect(),
+        behavior: config.swarm.behavior,
+        zones: config.swarm.zones.iter().map(ToString::to_string).collect(),
         world: config.world.clone(),
         durability: config.durability.clone(),
-        seconds: config.seconds,
+        seconds: config.swarm.seconds,
         server_cpu: config.server_cpu,
         pin: config.pin,
         points,
@@ -233,16 +220,8 @@ fn run_point(
     let swarm = SwarmConfig {
         connect: vec![addr],
         players,
-        seconds: config.seconds,
-        zones: config.zones.clone(),
-        behavior: config.behavior,
-        spot: config.spot,
         keys: server.keys(),
-        seed: config.seed,
-        joins_per_s: config.joins_per_s,
-        join_deadline_s: config.join_deadline_s,
-        settle_deadline_s: 10.0,
-        ..SwarmConfig::default()
+        ..config.swarm.clone()
     };
     let mut watched = Watched::begin(&server);
     let outcome = crate::swarm::run(swarm, &mut |progress| {
@@ -260,7 +239,7 @@ fn run_point(
         return Ok(None);
     }
     let ended = server.ended();
-    let figures = watched.figures(&server.take_lines(), &config.zones, players);
+    let figures = watched.figures(&server.take_lines(), &config.swarm.zones, players);
     let point = match outcome {
         Ok(report) => Point::new(report, figures, ended),
         Err(error @ (SwarmError::JoinDeadline { .. } | SwarmError::Stopped)) => {

@@ -183,7 +183,7 @@ impl Client {
         }
         self.search_timeout(now);
         if self.active.is_some_and(|active| active.frame_at <= now) {
-            self.send_frame(now);
+            self.take_turn(now);
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use everhold_protocol::ZoneName;
+use everhold_protocol::client::ClientConfig;
 
 use crate::behavior::{Behavior, Spot};
 use crate::keys::KeysError;
@@ -21,14 +22,18 @@ pub struct SwarmConfig {
     pub connect: Vec<SocketAddr>,
     /// How many players.
     pub players: usize,
-    /// How long they play, in seconds, counted after the last one has joined.
+    /// How long they play, in seconds, counted from the end of the warm-up.
     pub seconds: f64,
+    /// How long they play unmeasured after the last one has joined, in seconds: a server has to recover from a storm of log-ins.
+    pub warm_up_s: f64,
     /// Where new characters are born; players are dealt evenly.
     pub zones: Vec<ZoneName>,
     /// What they do.
     pub behavior: Behavior,
     /// Where a crowd goes.
     pub spot: Spot,
+    /// A player that wants nothing new says so with every so manieth frame, and acknowledges snapshots then. 1: with every frame.
+    pub rest_frames: u32,
     /// The directory with `ticket.key` and `tls-cert.pem`.
     pub keys: PathBuf,
     /// Seed of all decisions.
@@ -49,9 +54,11 @@ impl Default for SwarmConfig {
             connect: Vec::new(),
             players: 1_000,
             seconds: 30.0,
+            warm_up_s: 0.0,
             zones: ZONES_DEFAULT.iter().filter_map(|name| name.parse().ok()).collect(),
             behavior: Behavior::Wander,
             spot: Spot::default(),
+            rest_frames: ClientConfig::default().rest_frames,
             keys: PathBuf::from("keys"),
             seed: 1,
             joins_per_s: 400,
@@ -72,9 +79,16 @@ impl SwarmConfig {
             Some("no zones")
         } else if self.joins_per_s == 0 {
             Some("no joins per second")
-        } else if [self.seconds, self.join_deadline_s, self.settle_deadline_s]
-            .iter()
-            .any(|s| !(0.0..1e9).contains(s))
+        } else if self.rest_frames == 0 {
+            Some("nobody says something with every 0th frame")
+        } else if [
+            self.seconds,
+            self.warm_up_s,
+            self.join_deadline_s,
+            self.settle_deadline_s,
+        ]
+        .iter()
+        .any(|s| !(0.0..1e9).contains(s))
         {
             Some("a duration is negative or endless")
         } else {
@@ -127,7 +141,9 @@ pub enum Control {
 pub enum Phase {
     /// Players come in.
     Joining,
-    /// All are in, and play.
+    /// All are in and play, and nothing is measured yet.
+    WarmingUp,
+    /// They play.
     Running,
     /// Nobody wants anything more; all wait until they have heard everything.
     Settling,

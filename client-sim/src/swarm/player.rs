@@ -77,6 +77,8 @@ pub(super) struct Player {
     acted_at: Option<Instant>,
     /// Whether its one connection waits for its frames.
     patient: bool,
+    /// Whether something is to be sent, or acknowledged soon.
+    has_to_send: bool,
     last_pushed: u32,
     /// Epoch and tick of the snapshot that covered the last intent.
     covered_at: Option<(u32, Tick)>,
@@ -105,6 +107,7 @@ impl Player {
             heard_at: Duration::ZERO,
             acted_at: None,
             patient: false,
+            has_to_send: false,
             last_pushed: 0,
             covered_at: None,
             event_seq_told: 0,
@@ -159,8 +162,11 @@ impl Player {
         }
         self.wake(stage)?;
         self.settle_down(stage);
-        for (_, link) in &self.links {
-            stage.net.transmit(stage.now, *link);
+        // Snapshots are acknowledged with what the player says next: its server does nothing about one that is lost.
+        if std::mem::take(&mut self.has_to_send) || !self.patient {
+            for (_, link) in &self.links {
+                stage.net.transmit(stage.now, *link);
+            }
         }
         Ok(())
     }
@@ -215,6 +221,8 @@ impl Player {
             NetEvent::Connected => self.client.handle_connected(now, conn),
             NetEvent::Control(message) => {
                 self.heard_at = now;
+                // What must arrive is sent again unless it is acknowledged soon.
+                self.has_to_send = true;
                 if let ServerMessage::Attached { event_seq, .. } = &*message {
                     self.event_seq_told = *event_seq;
                 }
@@ -352,6 +360,7 @@ impl Player {
             }
             Command::SendDatagram { conn, bytes } => {
                 if let Some(link) = self.link(conn) {
+                    self.has_to_send = true;
                     stage.net.send_datagram(link, Bytes::from(bytes));
                 }
             }

@@ -82,7 +82,7 @@ impl Server {
         let deadline = Instant::now() + START_MAX;
         let (mut addr, mut zones) = (None, 0);
         loop {
-            if let (Some(addr), true) = (addr, zones >= config.zones.len()) {
+            if let (Some(addr), true) = (addr, zones >= config.swarm.zones.len()) {
                 return Ok(Some(addr));
             }
             if config.stops() {
@@ -156,7 +156,7 @@ fn command(config: &SweepConfig, dir: &TempDir) -> Result<Command, SweepError> {
     command.args(["--durability", &config.durability]);
     command.arg("--state").arg(dir.path().join("world"));
     command.arg("--keys").arg(dir.path().join("keys"));
-    for zone in &config.zones {
+    for zone in &config.swarm.zones {
         command.args(["--zone", zone.as_str()]);
     }
     if let Some(world) = &config.world {

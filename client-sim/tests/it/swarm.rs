@@ -51,7 +51,8 @@ fn honest_world_gets_a_clean_report() {
         "{:?}",
         report.update_latency_ms
     );
-    assert!(report.bytes_down_per_player_s > 20.0 * 60.0 && report.bytes_up_per_player_s > 20.0 * 40.0);
+    // Snapshots come with every tick, frames at least with every fourth.
+    assert!(report.bytes_down_per_player_s > 20.0 * 60.0 && report.bytes_up_per_player_s > 5.0 * 40.0);
 }
 
 #[test]

@@ -31,6 +31,15 @@ impl Pending {
         self.queue.iter().take(FRAME_INTENTS_MAX).cloned().collect()
     }
 
+    /// The last intent of the next frame, 0 for none.
+    pub(super) fn frame_end(&self) -> u32 {
+        self.queue
+            .iter()
+            .take(FRAME_INTENTS_MAX)
+            .next_back()
+            .map_or(0, |last| last.seq)
+    }
+
     /// Takes out the oldest intent if the zone has applied it, as it has all up to `applied_seq`.
     pub(super) fn confirm_next(&mut self, applied_seq: u32) -> Option<u32> {
         self.queue

@@ -18,8 +18,13 @@ pub struct ClientConfig {
     pub park_spread_ms: u64,
     /// After so long, jittered by half, without an answer it parks at a second one.
     pub park_second_ms: u64,
-    /// One input frame per so long: a tick.
+    /// At most one input frame per so long: a tick. New intents go with the next one.
     pub frame_ms: u64,
+    /// Intents that are not confirmed are repeated with every so manieth frame. A confirmation takes a tick or two, so that sooner would
+    /// be too soon for most; a lost intent is late by this much.
+    pub repeat_frames: u32,
+    /// A player who wants nothing new says so with every so manieth frame: that it lives, and what it has received. 1: with every one.
+    pub rest_frames: u32,
     /// A connection that is not up and answered by then is given up.
     pub connect_ms_max: u64,
     /// Pause after every address was tried in vain; doubles up to 2,000, jittered by half.
@@ -33,8 +38,21 @@ impl Default for ClientConfig {
             park_spread_ms: 100,
             park_second_ms: 150,
             frame_ms: 50,
+            repeat_frames: 2,
+            rest_frames: 4,
             connect_ms_max: 3_000,
             retry_ms: 250,
+        }
+    }
+}
+
+impl ClientConfig {
+    /// After how many frames the same is said again.
+    pub(super) fn again_frames(&self, unconfirmed: bool) -> u32 {
+        if unconfirmed {
+            self.repeat_frames.min(self.rest_frames)
+        } else {
+            self.rest_frames
         }
     }
 }

@@ -30,6 +30,17 @@ pub(super) struct Active {
     pub(super) silent: bool,
     /// When the next input frame is due.
     pub(super) frame_at: Duration,
+    /// What was last said over it.
+    pub(super) told: Option<Told>,
+}
+
+/// The last input frame that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// Its last intent, 0 for none.
+    last_seq: u32,
+    /// Frames that had nothing to say since.
+    rested: u32,
 }
 
 /// What a session is resumed with.
@@ -230,6 +241,7 @@ impl Client {
             heard_at: now,
             silent: false,
             frame_at: now,
+            told: None,
         });
         early
     }
@@ -364,10 +376,30 @@ impl Client {
         self.advance_search(now);
     }
 
-    /// Sends what is unconfirmed, and what was received.
-    pub(super) fn send_frame(&mut self, now: Duration) {
+    /// The time for a frame has come: sends it if there is anything to say.
+    pub(super) fn take_turn(&mut self, now: Duration) {
         let period = self.in_game_time(ms(self.config.frame_ms.max(1)));
+        let last_seq = self.pending.frame_end();
         let Some(active) = &mut self.active else { return };
+        // In step, unless the driver came too late: frames that were not sent in time are not made up for.
+        active.frame_at += period;
+        if active.frame_at <= now {
+            active.frame_at = now + period;
+        }
+        if let Some(told) = &mut active.told
+            && last_seq <= told.last_seq
+            && told.rested + 1 < self.config.again_frames(last_seq > 0)
+        {
+            told.rested += 1;
+            return;
+        }
+        active.told = Some(Told { last_seq, rested: 0 });
+        let conn = active.conn;
+        self.send_frame(conn);
+    }
+
+    /// Sends what is unconfirmed, and what was received.
+    fn send_frame(&mut self, conn: ConnId) {
         let frame = InputFrame {
             epoch: self.mirror.epoch,
             snapshot_tick: self.mirror.tick,
@@ -376,15 +408,7 @@ impl Client {
         };
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
-        self.commands.push_back(Command::SendDatagram {
-            conn: active.conn,
-            bytes,
-        });
-        // In step, unless the driver came too late: frames that were not sent in time are not made up for.
-        active.frame_at += period;
-        if active.frame_at <= now {
-            active.frame_at = now + period;
-        }
+        self.commands.push_back(Command::SendDatagram { conn, bytes });
     }
 
     /// What the next `Hello` shows.

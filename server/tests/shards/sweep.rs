@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use client_sim::SwarmConfig;
 use client_sim::sweep::{SweepConfig, SweepNews, chart, sweep};
-use client_sim::{Behavior, Spot};
 
 use crate::world::alone;
 
@@ -13,10 +13,11 @@ fn config(out: &Path) -> SweepConfig {
     SweepConfig {
         server: env!("CARGO_BIN_EXE_everhold").into(),
         players: vec![20, 40],
-        seconds: 2.0,
-        zones: vec!["plain".parse().expect("a zone name")],
-        behavior: Behavior::Wander,
-        spot: Spot::default(),
+        swarm: SwarmConfig {
+            seconds: 2.0,
+            zones: vec!["plain".parse().expect("a zone name")],
+            ..SwarmConfig::default()
+        },
         durability: "store".to_owned(),
         world: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/load.toml").into()),
         server_cpu: None,
@@ -24,9 +25,6 @@ fn config(out: &Path) -> SweepConfig {
         all: true,
         refine: None,
         out: out.to_owned(),
-        seed: 1,
-        joins_per_s: 400,
-        join_deadline_s: 30.0,
         stop: Arc::new(AtomicBool::new(false)),
     }
 }
@@ -86,10 +84,8 @@ fn sweep_that_is_stopped_ends_with_what_it_has() {
 #[test]
 fn server_that_does_not_start_is_an_error_that_quotes_it() {
     let out = tempfile::tempdir().expect("a temporary directory");
-    let config = SweepConfig {
-        zones: vec!["nowhere".parse().expect("a zone name")],
-        ..config(out.path())
-    };
+    let mut config = config(out.path());
+    config.swarm.zones = vec!["nowhere".parse().expect("a zone name")];
     let error = sweep(&config, &mut |_| {}).expect_err("no such zone");
     assert!(error.to_string().contains("no zone `nowhere`"), "{error}");
 }

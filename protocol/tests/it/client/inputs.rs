@@ -35,17 +35,41 @@ fn applied(tick: u64, last_input_seq: u32) -> SnapshotHeader {
 }
 
 #[test]
-fn frame_goes_out_every_period_and_carries_the_state_of_the_client() {
+fn client_that_wants_nothing_new_tells_its_state_with_every_fourth_frame() {
     let (mut script, conn) = Script::attached();
     script.advance(0);
+    assert_eq!(script.take_frames().len(), 1, "the first frame on a connection");
     script.snapshot(conn, header(1, 107));
-    script.advance(100);
+    script.advance(199);
+    assert_eq!(script.take_frames(), []);
+    script.advance(1);
     let frames = script.take_frames();
-    assert_eq!(frames.len(), 3);
+    assert_eq!(frames.len(), 1);
     assert_eq!(
-        (frames[2].epoch, frames[2].snapshot_tick, frames[2].intents.len()),
+        (frames[0].epoch, frames[0].snapshot_tick, frames[0].intents.len()),
         (1, 107, 0)
     );
+}
+
+#[test]
+fn intent_is_sent_with_the_next_frame_and_repeated_with_every_second_one_until_it_is_confirmed() {
+    let (mut script, conn) = Script::attached();
+    script.advance(0);
+    script.take_frames();
+    push(&mut script, 1);
+    let mut sent_at = Vec::new();
+    for ms in (50..=350).step_by(50) {
+        script.advance(50);
+        sent_at.extend(script.take_frames().iter().map(|frame| (ms, frame.intents.len())));
+    }
+    assert_eq!(sent_at, [(50, 1), (150, 1), (250, 1), (350, 1)]);
+    script.snapshot(conn, applied(101, 1));
+    push(&mut script, 1);
+    script.advance(50);
+    assert_eq!(script.take_frames()[0].intents[0].seq, 2, "what is new does not wait");
+    script.snapshot(conn, applied(102, 2));
+    script.advance(150);
+    assert_eq!(script.take_frames(), []);
 }
 
 #[test]
@@ -68,9 +92,10 @@ fn intents_of_one_period_share_a_frame() {
 fn oldest_intents_are_repeated_until_confirmed() {
     let (mut script, conn) = Script::attached();
     push(&mut script, 12);
-    script.advance(0);
-    script.advance(50);
-    for frame in script.take_frames() {
+    script.advance(100);
+    let frames = script.take_frames();
+    assert_eq!(frames.len(), 2);
+    for frame in frames {
         assert_eq!((frame.intents[0].seq, frame.intents.len()), (1, FRAME_INTENTS_MAX));
     }
     script.snapshot(conn, applied(101, 10));

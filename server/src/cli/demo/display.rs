@@ -129,6 +129,7 @@ impl Display {
 fn headline(progress: &Progress) -> String {
     let phase = match progress.phase {
         Phase::Joining => "joining ",
+        Phase::WarmingUp => "warming ",
         Phase::Running => "playing ",
         Phase::Settling => "settling",
         Phase::Done => "done    ",
