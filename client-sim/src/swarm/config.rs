@@ -32,7 +32,7 @@ pub struct SwarmConfig {
     pub behavior: Behavior,
     /// Where a crowd goes.
     pub spot: Spot,
-    /// A player that wants nothing new says so with every so manieth frame, and acknowledges snapshots then. 1: with every frame.
+    /// After so many frames a player that wants nothing new says so again, and acknowledges snapshots. 1: with every frame.
     pub rest_frames: u32,
     /// The directory with `ticket.key` and `tls-cert.pem`.
     pub keys: PathBuf,

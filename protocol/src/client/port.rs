@@ -20,10 +20,10 @@ pub struct ClientConfig {
     pub park_second_ms: u64,
     /// At most one input frame per so long: a tick. New intents go with the next one.
     pub frame_ms: u64,
-    /// Intents that are not confirmed are repeated with every so manieth frame. A confirmation takes a tick or two, so that sooner would
-    /// be too soon for most; a lost intent is late by this much.
+    /// An intent that is not confirmed is repeated after so many frames. A confirmation takes a tick or two, so that sooner would be too
+    /// soon for most; an intent whose frame was lost is late by this much.
     pub repeat_frames: u32,
-    /// A player who wants nothing new says so with every so manieth frame: that it lives, and what it has received. 1: with every one.
+    /// A player who wants nothing new says again after so many frames that it lives, and what it has received. 1: with every frame.
     pub rest_frames: u32,
     /// A connection that is not up and answered by then is given up.
     pub connect_ms_max: u64,
