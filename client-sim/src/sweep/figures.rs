@@ -21,7 +21,7 @@ pub struct Point {
     pub players: usize,
     /// Why it does not hold; empty if it does.
     pub reasons: Vec<String>,
-    /// Seconds of the steady part: from the last join to the end of play.
+    /// Seconds of the steady part: from the end of the warm-up to that of play.
     pub seconds: f64,
     /// From the intended time of an intent to the snapshot that covers it.
     pub update_latency_ms: Percentiles,
