@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 BENCH ?=
 
-.PHONY: test lint docs unit instructions instructions-accept deny demo bench udp-floor dist tools redis valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench udp-floor dist tools redis valgrind
 
 test: lint docs unit instructions deny
 
@@ -19,15 +19,17 @@ docs: tools
 unit: tools redis
 	$(CARGO) test --release --workspace
 
-# The hot paths may not take more instructions than benches/baseline/instructions.json allows. All binaries are built in one go, for
-# each package alone would compile the server once more.
-instructions: tools valgrind
+# All in one go: each package alone would compile the server once more, with features of its own.
+bins: tools
 	$(CARGO) build --release --workspace --bins
+
+# The hot paths may not take more instructions than benches/baseline/instructions.json allows.
+instructions: bins valgrind
 	target/release/instructions check
 
 # Makes what they take now the baseline; the commit says why. Also after a change of the compiler, whose counts are its own.
-instructions-accept: tools valgrind
-	$(CARGO) run --release -p everhold-benches --bin instructions -- accept
+instructions-accept: bins valgrind
+	target/release/instructions accept
 
 # Licences, duplicate and vulnerable dependencies, where they come from: .deny.toml.
 deny:
