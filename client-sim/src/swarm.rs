@@ -64,7 +64,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 pub fn run(config: SwarmConfig, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<SwarmReport, SwarmError> {
     let mut swarm = Swarm::new(config)?;
     swarm.join(observer)?;
-    swarm.warm_up(observer)?;
+    swarm.go_on(Phase::WarmingUp, swarm.config.warm_up_s, observer)?;
     let played = swarm.play(observer)?;
     swarm.settle(observer)?;
     swarm.leave()?;
@@ -183,19 +183,24 @@ impl Swarm {
         Ok(())
     }
 
-    /// Plays for a while without being measured.
-    fn warm_up(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<(), SwarmError> {
-        let end = Instant::now() + seconds(self.config.warm_up_s);
+    /// Plays for so many seconds, or until the observer has had enough.
+    fn go_on(
+        &mut self,
+        phase: Phase,
+        for_s: f64,
+        observer: &mut dyn FnMut(&Progress) -> Control,
+    ) -> Result<(), SwarmError> {
+        let end = Instant::now() + seconds(for_s);
         while Instant::now() < end {
             self.turn()?;
-            if self.watch(Phase::WarmingUp, observer) == Control::Stop {
+            if self.watch(phase, observer) == Control::Stop {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Plays for the configured time.
+    /// Plays for the configured time, measured.
     fn play(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<Played, SwarmError> {
         let start = Instant::now();
         let before = self.net.traffic();
@@ -204,13 +209,7 @@ impl Swarm {
         let missed_before = self.wheel.missed();
         self.tally.begin_play();
         self.watch.start_running(start);
-        let end = start + seconds(self.config.seconds);
-        while Instant::now() < end {
-            self.turn()?;
-            if self.watch(Phase::Running, observer) == Control::Stop {
-                break;
-            }
-        }
+        self.go_on(Phase::Running, self.config.seconds, observer)?;
         let traffic = self.net.traffic().since(&before);
         let dropped = drops::dropped_packets(&self.net.local_ports()).saturating_sub(dropped_before);
         let health = self.pace.health(&traffic, dropped, self.wheel.missed() - missed_before);

@@ -4,7 +4,7 @@
 //! ```text
 //!  for each N:  start a server (a child, on its own CPU, with a world of its own) ──► swarm of N in this process ──► kill the server
 //!                                                                                        │
-//!               point: figures of the steady part, from the end of the warm-up to that of play ◄───────┘   then a verdict: does N hold?
+//!               point: figures of the play after the warm-up ◄───────────────────────────┘   then a verdict: does N hold?
 //! ```
 
 mod chart;

@@ -26,18 +26,18 @@ impl Pending {
         Some(seq)
     }
 
-    /// What the next frame repeats.
+    /// What the next frame says.
     pub(super) fn frame(&self) -> Vec<SeqIntent> {
-        self.queue.iter().take(FRAME_INTENTS_MAX).cloned().collect()
+        self.in_frame().cloned().collect()
     }
 
-    /// The last intent of the next frame, 0 for none.
+    /// The number of the last intent in it, 0 for none.
     pub(super) fn frame_end(&self) -> u32 {
-        self.queue
-            .iter()
-            .take(FRAME_INTENTS_MAX)
-            .next_back()
-            .map_or(0, |last| last.seq)
+        self.in_frame().next_back().map_or(0, |last| last.seq)
+    }
+
+    fn in_frame(&self) -> impl DoubleEndedIterator<Item = &SeqIntent> {
+        self.queue.iter().take(FRAME_INTENTS_MAX)
     }
 
     /// Takes out the oldest intent if the zone has applied it, as it has all up to `applied_seq`.

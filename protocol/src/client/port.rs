@@ -46,17 +46,6 @@ impl Default for ClientConfig {
     }
 }
 
-impl ClientConfig {
-    /// After how many frames the same is said again.
-    pub(super) fn again_frames(&self, unconfirmed: bool) -> u32 {
-        if unconfirmed {
-            self.repeat_frames.min(self.rest_frames)
-        } else {
-            self.rest_frames
-        }
-    }
-}
-
 /// A connection, as machine and driver name it. Never used twice by one machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnId(pub u32);

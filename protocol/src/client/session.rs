@@ -380,6 +380,10 @@ impl Client {
     pub(super) fn take_turn(&mut self, now: Duration) {
         let period = self.in_game_time(ms(self.config.frame_ms.max(1)));
         let last_seq = self.pending.frame_end();
+        let again_frames = match last_seq {
+            0 => self.config.rest_frames,
+            _ => self.config.repeat_frames.min(self.config.rest_frames),
+        };
         let Some(active) = &mut self.active else { return };
         // In step, unless the driver came too late: frames that were not sent in time are not made up for.
         active.frame_at += period;
@@ -388,7 +392,7 @@ impl Client {
         }
         if let Some(told) = &mut active.told
             && last_seq <= told.last_seq
-            && told.rested + 1 < self.config.again_frames(last_seq > 0)
+            && told.rested + 1 < again_frames
         {
             told.rested += 1;
             return;
