@@ -230,3 +230,36 @@ impl<'a> Writer<'a> {
         self.varint(u64::from(id.counter()));
     }
 }
+
+/// A number as [`Writer::varint`] would write it, and how many of the bytes that is. The usual lengths each have a branch, which for a
+/// field that is packed again and again is predicted.
+#[inline]
+pub(crate) fn varint_u32(number: u32) -> ([u8; 8], usize) {
+    let seven = |group: u32| u64::from(number >> (7 * group) & 0x7f) << (8 * group);
+    let (bytes, len) = match number {
+        0..0x80 => (seven(0), 1),
+        0x80..0x4000 => (seven(0) | seven(1) | 0x80, 2),
+        0x4000..0x20_0000 => (seven(0) | seven(1) | seven(2) | 0x8080, 3),
+        0x20_0000..0x1000_0000 => (seven(0) | seven(1) | seven(2) | seven(3) | 0x80_8080, 4),
+        _ => (seven(0) | seven(1) | seven(2) | seven(3) | seven(4) | 0x8080_8080, 5),
+    };
+    (bytes.to_le_bytes(), len)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn varint_in_one_go_is_the_one_that_is_written(bits in 0..=u32::BITS, number: u32) {
+            let number = number.checked_shr(bits).unwrap_or(0);
+            let (bytes, len) = varint_u32(number);
+            let mut written = Vec::new();
+            Writer::new(&mut written).varint(u64::from(number));
+            prop_assert_eq!(&bytes[..len], &written[..]);
+        }
+    }
+}

@@ -28,7 +28,9 @@ pub use ids::{Account, EntityId, Item, SessionId, Tick, ZoneName};
 pub use input::{InputFrame, SeqIntent};
 pub use intent::{Heading, Intent, IntentError};
 pub use message::{ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage};
-pub use snapshot::{EntityKind, EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
+pub use snapshot::{
+    EntityKind, EntityUpdate, EntityView, HeaderForm, Snapshot, SnapshotHeader, Velocity, value_digest,
+};
 pub use ticket::{TicketClaims, TicketError};
 
 /// The ALPN protocol name. Its number rises when older peers could not even be told why they are refused; all other changes raise

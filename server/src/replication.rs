@@ -20,7 +20,7 @@ mod order;
 mod tests;
 
 use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
-use everhold_protocol::{EntityUpdate, SnapshotHeader, Tick};
+use everhold_protocol::{EntityUpdate, HeaderForm, SnapshotHeader, Tick};
 
 use crate::interest::{Viewers, Viewpoint};
 use crate::zone::{Scene, SceneSession};
@@ -102,12 +102,12 @@ struct Scratch {
     session_order: IdOrder,
     /// What each session is told, in order of id.
     shares: Vec<Option<Share>>,
+    has_newcomers: bool,
     /// Those who are told something, as indices of the scene's sessions, and where they are.
     told: Vec<(u32, Share)>,
     viewpoints: Vec<Viewpoint>,
     /// They in the order of the viewers' groups.
     seats: Vec<(SceneSession, Share)>,
-    datagram: Vec<u8>,
 }
 
 impl Replicator {
@@ -155,16 +155,17 @@ impl Replicator {
             entity_order,
             session_order,
             shares,
+            has_newcomers,
             told,
             viewpoints,
             seats,
-            ..
         } = &mut self.scratch;
         entity_order.update(scene.entities.len(), |index| scene.entities[index].id);
         session_order.update(scene.sessions.len(), |index| scene.sessions[index].session);
         let sessions = session_order.indices().map(|index| &scene.sessions[index]);
         shares.clear();
         self.audience.advance(sessions, tick, self.detail.round(), shares);
+        *has_newcomers = shares.contains(&Some(Share::Everything));
         told.clear();
         viewpoints.clear();
         for (index, &share) in session_order.indices().zip(&*shares) {
@@ -199,40 +200,34 @@ impl Replicator {
             Detail::Small => (self.config.datagram_bytes / 2).max(SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX),
         };
         self.due.rebuild(due, id_range, room(bytes));
-        if self.has_newcomers() {
+        if self.scratch.has_newcomers {
             let all: Vec<Due> = self.changes.all().collect();
             self.all.rebuild(&all, id_range, room(DATAGRAM_BYTES_MAX));
         }
         id_range
     }
 
-    fn has_newcomers(&self) -> bool {
-        self.scratch.told.iter().any(|(_, share)| *share == Share::Everything)
-    }
-
     fn assemble(&mut self, epoch: u32, tick: Tick, dilation: u8, id_range: u32) -> Datagrams {
-        let has_newcomers = self.has_newcomers();
-        let Scratch { seats, datagram, .. } = &mut self.scratch;
-        let mut arena = self.arenas.take(seats.len() * self.config.datagram_bytes);
-        let mut ends = Vec::with_capacity(seats.len());
+        let form = HeaderForm::new(epoch, tick, dilation, id_range);
+        let mut arena = self.arenas.take();
         for group in self.viewers.groups() {
             self.due.approach(&group);
-            if has_newcomers {
+            if self.scratch.has_newcomers {
                 self.all.approach(&group);
             }
-            for (session, share) in &seats[group.seats] {
-                let from = place(session);
-                datagram.clear();
-                header(session, epoch, tick, dilation).encode(id_range, datagram);
-                match share {
-                    Share::Everything => self.all.tell(from, tick, datagram),
-                    Share::News => self.due.tell(from, tick, datagram),
-                }
-                arena.extend_from_slice(datagram);
-                ends.push((session.session, arena.len() as u32));
+            for (session, share) in &self.scratch.seats[group.seats] {
+                let layer = match share {
+                    Share::Everything => &mut self.all,
+                    Share::News => &mut self.due,
+                };
+                let room = arena.room(HeaderForm::ROOM + layer.room());
+                let (head, _) = room.split_first_chunk_mut().expect("a header fits its own room");
+                let header_bytes = form.fill(&header(session, epoch, tick, dilation), head);
+                let bytes = layer.tell(place(session), tick, &mut room[header_bytes..]);
+                arena.push(session.session, header_bytes + bytes);
             }
         }
-        self.arenas.share(arena, ends)
+        self.arenas.share(arena)
     }
 }
 

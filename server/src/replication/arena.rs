@@ -5,63 +5,109 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use everhold_protocol::SessionId;
 
 /// Buffers kept for use again: a tick's datagrams wait for the acknowledgement of the tick's record and then for the congestion window,
 /// together a few ticks. While more are out (the store does not answer), the surplus is freed as its datagrams are.
 const ARENAS_KEPT_MAX: usize = 8;
 
+/// A buffer that is filled.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    /// As long as it ever had to be: behind the last end there is garbage.
+    bytes: Vec<u8>,
+    ends: Vec<(SessionId, u32)>,
+}
+
+impl Arena {
+    /// Room for a datagram of at most `bytes`.
+    pub(super) fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.len();
+        if self.bytes.len() < start + bytes {
+            self.bytes.resize((start + bytes).next_power_of_two(), 0);
+        }
+        &mut self.bytes[start..start + bytes]
+    }
+
+    /// So many bytes of the room are a session's datagram.
+    pub(super) fn push(&mut self, session: SessionId, bytes: usize) {
+        self.ends.push((session, (self.len() + bytes) as u32));
+    }
+
+    fn len(&self) -> usize {
+        self.ends.last().map_or(0, |(_, end)| *end as usize)
+    }
+}
+
+/// What keeps an arena's bytes from being written again.
+struct Held(Arc<Arena>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes[..self.0.len()]
+    }
+}
+
 /// The buffers of the last ticks, the one that was used longest ago first.
 #[derive(Debug, Default)]
 pub(super) struct Arenas {
-    kept: VecDeque<BytesMut>,
+    kept: VecDeque<Arc<Arena>>,
 }
 
 impl Arenas {
-    /// An empty buffer with room for `bytes`: one whose datagrams are all gone, if there is one.
-    pub(super) fn take(&mut self, bytes: usize) -> BytesMut {
-        for index in 0..self.kept.len() {
-            if self.kept[index].try_reclaim(bytes)
-                && let Some(arena) = self.kept.remove(index)
-            {
-                return arena;
-            }
-        }
-        BytesMut::with_capacity(bytes)
+    /// An empty buffer: one whose datagrams are all gone, if there is one.
+    pub(super) fn take(&mut self) -> Arena {
+        let free = self.kept.iter_mut().position(|arena| Arc::get_mut(arena).is_some());
+        let arena = free.and_then(|index| self.kept.remove(index)).and_then(Arc::into_inner);
+        let mut arena = arena.unwrap_or_default();
+        arena.ends.clear();
+        arena
     }
 
-    /// Makes datagrams of a filled buffer: each session's ends where it says, the next begins there.
-    pub(super) fn share(&mut self, mut arena: BytesMut, ends: Vec<(SessionId, u32)>) -> Datagrams {
-        let bytes = arena.split().freeze();
+    /// Makes datagrams of a filled buffer.
+    pub(super) fn share(&mut self, arena: Arena) -> Datagrams {
+        let arena = Arc::new(arena);
         if self.kept.len() == ARENAS_KEPT_MAX {
             self.kept.pop_front();
         }
-        self.kept.push_back(arena);
-        Datagrams { bytes, ends }
+        self.kept.push_back(arena.clone());
+        Datagrams {
+            bytes: Bytes::from_owner(Held(arena.clone())),
+            arena,
+        }
     }
 }
 
 /// The datagrams of a tick, one for each session, in no particular order. Those of thousands are one buffer and their ends: a handle on
 /// each would cost the tick as much as to fill it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Datagrams {
+    arena: Arc<Arena>,
     bytes: Bytes,
-    ends: Vec<(SessionId, u32)>,
 }
+
+impl PartialEq for Datagrams {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Datagrams {}
 
 impl Datagrams {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.arena.ends.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.arena.ends.is_empty()
     }
 
     /// All of them, one behind the other.
@@ -74,7 +120,7 @@ impl Datagrams {
     pub fn ranges(&self) -> impl Iterator<Item = (SessionId, Range<u32>)> + '_ {
         let mut start = 0;
         let range = move |&(session, end)| (session, std::mem::replace(&mut start, end)..end);
-        self.ends.iter().map(range)
+        self.arena.ends.iter().map(range)
     }
 
     /// Each session's.
@@ -90,23 +136,30 @@ mod tests {
 
     use super::*;
 
+    fn push(arena: &mut Arena, session: SessionId, text: &[u8]) {
+        // More than is needed: how long a datagram becomes is not known before.
+        arena.room(text.len() + 3)[..text.len()].copy_from_slice(text);
+        arena.push(session, text.len());
+    }
+
     fn fill(arenas: &mut Arenas, text: &[u8]) -> (Bytes, usize) {
-        let mut arena = arenas.take(text.len());
-        let memory = arena.as_ptr() as usize;
-        arena.extend_from_slice(text);
-        let datagrams = arenas.share(arena, vec![(SessionId::default(), text.len() as u32)]);
-        (datagrams.bytes().clone(), memory)
+        let mut arena = arenas.take();
+        push(&mut arena, SessionId::default(), text);
+        let memory = arena.bytes.as_ptr() as usize;
+        (arenas.share(arena).bytes().clone(), memory)
     }
 
     #[test]
     fn each_session_has_its_own_part() {
         let mut arenas = Arenas::default();
-        let mut arena = arenas.take(8);
-        arena.extend_from_slice(b"onetwo");
+        let mut arena = arenas.take();
         let (one, two) = (EntityId(1), EntityId(2));
-        let datagrams = arenas.share(arena, vec![(one, 3), (two, 6)]);
+        push(&mut arena, one, b"one");
+        push(&mut arena, two, b"two");
+        let datagrams = arenas.share(arena);
         let told: Vec<_> = datagrams.iter().collect();
         assert_eq!(told, [(one, &b"one"[..]), (two, &b"two"[..])]);
+        assert_eq!(datagrams.bytes()[..], b"onetwo"[..]);
     }
 
     #[test]

@@ -112,10 +112,10 @@ impl Changes {
         I: ExactSizeIterator<Item = &'a EntityView>,
     {
         self.due.clear();
-        self.align(&entities, tick);
-        for (track, view) in self.tracks.iter_mut().zip(entities()) {
-            track.advance(*view, tick);
-            self.due.extend(track.due(tick, window));
+        let known = self.follow(entities(), 0, tick, window);
+        if known < self.tracks.len().max(entities().len()) {
+            self.align(entities().skip(known), known, tick);
+            self.follow(entities().skip(known), known, tick, window);
         }
         for (view, gone_at) in &self.gone {
             if since_told(*gone_at, tick) < window {
@@ -130,18 +130,33 @@ impl Changes {
         &self.due
     }
 
-    /// One track for each entity, in the same order.
-    fn align<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick)
-    where
-        I: ExactSizeIterator<Item = &'a EntityView>,
-    {
-        let is_of = |(track, view): (&Track, &EntityView)| track.view.id == view.id;
-        if self.tracks.len() == entities().len() && self.tracks.iter().zip(entities()).all(is_of) {
-            return;
+    /// Moves the tracks from the `first` on, for as long as they are of these entities, and says where that ended.
+    fn follow<'a>(
+        &mut self,
+        entities: impl Iterator<Item = &'a EntityView>,
+        first: usize,
+        tick: Tick,
+        window: u64,
+    ) -> usize {
+        let mut next = first;
+        for (track, view) in self.tracks[first..].iter_mut().zip(entities) {
+            if track.view.id != view.id {
+                break;
+            }
+            track.advance(*view, tick);
+            if let Some(due) = track.due(tick, window) {
+                self.due.push(due);
+            }
+            next += 1;
         }
+        next
+    }
+
+    /// From the `first` track on, one for each of these entities, in the same order.
+    fn align<'a>(&mut self, entities: impl Iterator<Item = &'a EntityView>, first: usize, tick: Tick) {
         self.scratch.clear();
-        let mut before = self.tracks.iter().peekable();
-        for view in entities() {
+        let mut before = self.tracks[first..].iter().peekable();
+        for view in entities {
             while let Some(lost) = before.next_if(|track| track.view.id < view.id) {
                 self.gone.push((lost.view, tick));
             }
@@ -152,7 +167,8 @@ impl Changes {
             }));
         }
         self.gone.extend(before.map(|lost| (lost.view, tick)));
-        std::mem::swap(&mut self.tracks, &mut self.scratch);
+        self.tracks.truncate(first);
+        self.tracks.append(&mut self.scratch);
     }
 
     /// What there is to tell a viewer that knows nothing yet: everything, in order of id.

@@ -30,6 +30,10 @@ pub(super) struct Layer {
     /// Squares of two to this power, cm, share what they are told in a crowd.
     square_shift: u32,
     places: Vec<Viewpoint>,
+    /// In the order in which they were given.
+    packed: Vec<Record>,
+    /// What a viewer gets at most.
+    bytes: usize,
     /// How the present group of viewers looks.
     approach: Approach,
     /// In grid order.
@@ -48,6 +52,8 @@ impl Layer {
             interest: Interest::new(Reach { radius_cm, budget: 1 }),
             square_shift: (radius_cm.unsigned_abs() / SQUARES_PER_RADIUS).ilog2(),
             places: Vec::new(),
+            packed: Vec::new(),
+            bytes: 0,
             approach: Approach::Nobody,
             records: Vec::new(),
             sight: Sight::default(),
@@ -60,9 +66,9 @@ impl Layer {
     pub(super) fn rebuild(&mut self, due: &[Due], id_range: u32, bytes: usize) {
         let mut longest = 1;
         let mut packed = Vec::with_capacity(EntityUpdate::BYTES_MAX);
-        let mut pack = |update: &EntityUpdate| {
+        let mut pack = |due: &Due| {
             packed.clear();
-            update.encode(id_range, &mut packed);
+            due.update.encode(id_range, &mut packed);
             longest = longest.max(packed.len());
             let mut record = Record {
                 bytes: [0; EntityUpdate::BYTES_MAX],
@@ -71,17 +77,19 @@ impl Layer {
             record.bytes[..packed.len()].copy_from_slice(&packed);
             record
         };
-        let in_order: Vec<Record> = due.iter().map(|due| pack(&due.update)).collect();
+        self.packed.clear();
+        self.packed.extend(due.iter().map(&mut pack));
         let place = |due: &Due| Viewpoint {
             x: due.view.x,
             y: due.view.y,
         };
         self.places.clear();
         self.places.extend(due.iter().map(place));
+        self.bytes = bytes;
         self.interest.rebuild(&self.places, bytes / longest);
+        let in_grid_order = self.interest.order().iter().map(|&index| self.packed[index as usize]);
         self.records.clear();
-        self.records
-            .extend(self.interest.order().iter().map(|&index| in_order[index as usize]));
+        self.records.extend(in_grid_order);
         self.shared.clear();
         self.squares.clear();
     }
@@ -91,24 +99,30 @@ impl Layer {
         self.approach = self.interest.approach(group);
     }
 
-    /// Appends the records for a viewer of the group.
-    pub(super) fn tell(&mut self, viewer: Viewpoint, tick: Tick, out: &mut Vec<u8>) {
+    /// Bytes that [`Layer::tell`] may write.
+    pub(super) fn room(&self) -> usize {
+        self.bytes + EntityUpdate::BYTES_MAX
+    }
+
+    /// Writes the records for a viewer of the group, and says how long they are; what is behind them is garbage.
+    pub(super) fn tell(&mut self, viewer: Viewpoint, tick: Tick, out: &mut [u8]) -> usize {
         match self.approach {
-            Approach::Nobody => return,
+            Approach::Nobody => return 0,
             Approach::Few => self.interest.look_at_few(viewer, &mut self.sight),
             Approach::Many => self.interest.look(viewer, tick, &mut self.sight),
             Approach::Crowd => {
                 let shared = self.shared(viewer, tick);
-                out.extend_from_slice(&self.shared[shared]);
-                return;
+                out[..shared.len()].copy_from_slice(&self.shared[shared.clone()]);
+                return shared.len();
             }
         }
-        copy(&self.records, &self.sight, out);
+        copy(&self.records, &self.sight, out)
     }
 
     /// Where the records are that all in a viewer's square are told.
     fn shared(&mut self, viewer: Viewpoint, tick: Tick) -> Range<usize> {
         let square = (viewer.x >> self.square_shift, viewer.y >> self.square_shift);
+        let room = self.room();
         let look = || {
             let middle = |at: i32| at << self.square_shift | 1 << self.square_shift >> 1;
             let from = Viewpoint {
@@ -117,20 +131,28 @@ impl Layer {
             };
             self.interest.look(from, tick, &mut self.sight);
             let start = self.shared.len();
-            copy(&self.records, &self.sight, &mut self.shared);
-            start..self.shared.len()
+            self.shared.resize(start + room, 0);
+            let len = copy(&self.records, &self.sight, &mut self.shared[start..]);
+            self.shared.truncate(start + len);
+            start..start + len
         };
         self.squares.entry(square).or_insert_with(look).clone()
     }
 }
 
-/// Appends the seen records. Each is copied at full length, which needs no branch, and the next one begins where it ends.
-fn copy(records: &[Record], sight: &Sight, out: &mut Vec<u8>) {
-    let places = sight.places();
-    out.reserve((places.len() + 1) * EntityUpdate::BYTES_MAX);
-    for &place in places {
-        let record = &records[place as usize];
-        out.extend_from_slice(&record.bytes);
-        out.truncate(out.len() + usize::from(record.len) - EntityUpdate::BYTES_MAX);
+/// Writes the seen records, and says how long they are. Each is copied at a full register's length, which needs no branch (hardly one
+/// is longer), and the next one begins where it ends.
+fn copy(records: &[Record], sight: &Sight, out: &mut [u8]) -> usize {
+    const USUAL: usize = 16;
+    let mut end = 0;
+    for &place in sight.places() {
+        let Record { bytes, len } = &records[place as usize];
+        let len = usize::from(*len);
+        out[end..end + USUAL].copy_from_slice(&bytes[..USUAL]);
+        if len > USUAL {
+            out[end + USUAL..end + len].copy_from_slice(&bytes[USUAL..len]);
+        }
+        end += len;
     }
+    end
 }
