@@ -252,7 +252,7 @@ impl Interest {
         {
             Approach::Many
         } else {
-            self.block.fill(&self.grid, &window);
+            self.block.fill(&self.grid, &window, candidates);
             Approach::Few
         }
     }

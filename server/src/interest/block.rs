@@ -5,41 +5,64 @@ use super::grid::Grid;
 use super::lanes::{self, LANES};
 use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewpoint};
 
-/// The candidates: lower halves of their coordinates, and their places in the grid.
+/// The candidates: lower halves of their coordinates, and their places in the grid. Behind `len` there is garbage.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     xs: Vec<i16>,
     ys: Vec<i16>,
     places: Vec<u32>,
+    len: usize,
 }
 
 impl Block {
-    /// Replaces the candidates by those of a window.
-    pub(super) fn fill(&mut self, grid: &Grid, window: &Window) {
-        self.xs.clear();
-        self.ys.clear();
-        self.places.clear();
+    /// Replaces the candidates by those of a window, which are so many.
+    pub(super) fn fill(&mut self, grid: &Grid, window: &Window, candidates: usize) {
+        let room = candidates.next_multiple_of(LANES) + LANES;
+        if self.places.len() < room {
+            self.xs.resize(room, 0);
+            self.ys.resize(room, 0);
+            self.places.resize(room, 0);
+        }
+        self.len = 0;
         for row in window.rows() {
             let range = grid.cells.row(window, row);
-            let (xs, ys) = grid.low(range.clone());
-            self.xs.extend_from_slice(xs);
-            self.ys.extend_from_slice(ys);
-            self.places.extend(range.start as u32..range.end as u32);
+            let end = self.len + range.len();
+            // Whole lanes: most rows are shorter than one, and a copy of unknown length costs more than the rest.
+            for start in range.step_by(LANES) {
+                self.put_lanes(self.len, grid, start);
+                self.len += LANES;
+            }
+            self.len = end;
         }
-        // The lanes beyond the end are read, and what is found there is thrown away.
-        let padded = self.places.len().next_multiple_of(LANES);
-        self.xs.resize(padded, 0);
-        self.ys.resize(padded, 0);
+    }
+
+    #[inline]
+    fn put_lanes(&mut self, at: usize, grid: &Grid, start: usize) {
+        let (xs, ys) = grid.low(start..start + LANES);
+        self.xs[at..at + LANES].copy_from_slice(xs);
+        self.ys[at..at + LANES].copy_from_slice(ys);
+        let places = &mut self.places[at..at + LANES];
+        for (place, lane) in places.iter_mut().zip(0..) {
+            *place = start as u32 + lane;
+        }
     }
 
     /// Finds the nearest `budget` within a squared distance.
     #[inline]
     pub(super) fn look(&self, from: Viewpoint, limit: u64, budget: usize, sight: &mut Sight) {
-        let count = self.places.len();
+        let count = self.len;
         sight.len = 0;
         sight.reserve(count);
-        let marks = &mut sight.marks[..self.xs.len()];
-        lanes::mark(&self.xs, &self.ys, (from.x, from.y), limit as i32, marks);
+        // The lanes beyond the end are read, and what is found there is thrown away.
+        let padded = count.next_multiple_of(LANES);
+        let marks = &mut sight.marks[..padded];
+        lanes::mark(
+            &self.xs[..padded],
+            &self.ys[..padded],
+            (from.x, from.y),
+            limit as i32,
+            marks,
+        );
         let near = lanes::gather(marks, count, 0, &mut sight.places);
         if near <= budget {
             for place in &mut sight.places[..near] {
