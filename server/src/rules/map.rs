@@ -14,8 +14,8 @@ pub const SPEED_CM_S_MAX: i32 = 1_000;
 /// Zone numbers are twelve bits of every id that a zone allocates, so that ids are unique in the whole world.
 pub const ZONE_NUMBER_MAX: u16 = 4_095;
 
-/// Side of a cell of the obstacle index, cm: a few steps wide, so that most cells hold no obstacle.
-const CELL_CM: i32 = 2_000;
+/// A cell of the obstacle index is two to this power wide, cm: a few steps, so that most cells hold no obstacle.
+const CELL_LOG2: u32 = 11;
 /// Places that are tried for something that may lie anywhere, before it falls back to a spawn point.
 const PLACE_TRIES: u64 = 8;
 
@@ -50,7 +50,9 @@ pub struct ZoneRules {
 pub struct ZoneMap {
     rules: ZoneRules,
     columns: usize,
-    /// Where in `met` each cell's obstacles start; one more at the end. Small, for every step of everybody looks here.
+    /// A bit for each cell from which a step could meet an obstacle. Small, for every step of everybody looks here.
+    walled: Vec<u64>,
+    /// Where in `met` each cell's obstacles start; one more at the end.
     starts: Vec<u32>,
     /// Cell after cell the obstacles that a step from inside the cell could meet, as indices into `rules.obstacles`.
     met: Vec<u16>,
@@ -60,11 +62,11 @@ impl ZoneMap {
     /// Checks the numbers and indexes the obstacles.
     pub fn new(rules: ZoneRules) -> Result<Self, RuleError> {
         check(&rules).map_err(|problem| RuleError::Number(format!("zone {}: {problem}", rules.name)))?;
-        let columns = (rules.width_cm / CELL_CM + 1) as usize;
-        let rows = (rules.height_cm / CELL_CM + 1) as usize;
+        let columns = (rules.width_cm >> CELL_LOG2) as usize + 1;
+        let rows = (rules.height_cm >> CELL_LOG2) as usize + 1;
         let mut cells = vec![Vec::new(); columns * rows];
         for (index, obstacle) in (0u16..).zip(&rules.obstacles) {
-            let cell = |cm: i32, last: usize| (cm.max(0) / CELL_CM).min(last as i32 - 1) as usize;
+            let cell = |cm: i32, last: usize| (cm.max(0) >> CELL_LOG2).min(last as i32 - 1) as usize;
             let (west, east) = (obstacle.west - SPEED_CM_S_MAX, obstacle.east + SPEED_CM_S_MAX);
             let (south, north) = (obstacle.south - SPEED_CM_S_MAX, obstacle.north + SPEED_CM_S_MAX);
             for row in cell(south, rows)..=cell(north, rows) {
@@ -72,6 +74,10 @@ impl ZoneMap {
                     cells[row * columns + column].push(index);
                 }
             }
+        }
+        let mut walled = vec![0; cells.len().div_ceil(64)];
+        for cell in (0..cells.len()).filter(|&cell| !cells[cell].is_empty()) {
+            walled[cell / 64] |= 1 << (cell % 64);
         }
         let mut starts = vec![0];
         starts.extend(cells.iter().scan(0, |end, cell| {
@@ -81,6 +87,7 @@ impl ZoneMap {
         Ok(Self {
             rules,
             columns,
+            walled,
             starts,
             met: cells.concat(),
         })
@@ -104,10 +111,13 @@ impl ZoneMap {
     /// The obstacles that a step of at most [`SPEED_CM_S_MAX`] from `point` could meet.
     pub fn obstacles_near(&self, point: Point) -> impl Iterator<Item = Rect> + Clone {
         let Point { x, y } = self.clamp(point);
-        let cell = (y / CELL_CM) as usize * self.columns + (x / CELL_CM) as usize;
-        self.met[self.starts[cell] as usize..self.starts[cell + 1] as usize]
-            .iter()
-            .map(|&index| self.rules.obstacles[usize::from(index)])
+        let cell = (y >> CELL_LOG2) as usize * self.columns + (x >> CELL_LOG2) as usize;
+        let met = if self.walled[cell / 64] >> (cell % 64) & 1 == 0 {
+            &[]
+        } else {
+            &self.met[self.starts[cell] as usize..self.starts[cell + 1] as usize]
+        };
+        met.iter().map(|&index| self.rules.obstacles[usize::from(index)])
     }
 
     /// Whether somebody may stand there.

@@ -1,8 +1,13 @@
-//! Where players are, by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick.
+//! Where players are, by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick, of those near monsters
+//! that look around in it: they take turns, so these are few.
+
+use std::ops::RangeInclusive;
 
 use bevy_ecs::prelude::Resource;
 use everhold_protocol::EntityId;
 
+use super::registry::Id;
+use super::state::Body;
 use crate::rules::Point;
 
 /// Cells per side at most: the rebuild costs one pass over them.
@@ -15,6 +20,8 @@ pub(crate) struct PreyGrid {
     cell_log2: u32,
     columns: i32,
     rows: i32,
+    /// Whether somebody looks into each cell.
+    watched: Vec<bool>,
     /// Where each cell's players begin in `sorted`; one more at the end.
     starts: Vec<u32>,
     sorted: Vec<(EntityId, Point)>,
@@ -30,12 +37,13 @@ impl PreyGrid {
         let cell_cm = sight_cm.max(width_cm.max(height_cm) / CELLS_PER_SIDE_MAX + 1).max(1);
         let cell_log2 = cell_cm.cast_unsigned().next_power_of_two().ilog2();
         let (columns, rows) = ((width_cm >> cell_log2) + 1, (height_cm >> cell_log2) + 1);
-        let starts = vec![0; (columns * rows) as usize + 1];
+        let cells = (columns * rows) as usize;
         Self {
             cell_log2,
             columns,
             rows,
-            starts,
+            watched: vec![false; cells],
+            starts: vec![0; cells + 1],
             sorted: Vec::new(),
             arrived: Vec::new(),
             next: Vec::new(),
@@ -54,12 +62,35 @@ impl PreyGrid {
         (self.row(at.y) * self.columns + self.column(at.x)).cast_unsigned()
     }
 
-    /// Replaces everything, by a counting sort. Order within a cell is that of `players` and means nothing: [`PreyGrid::nearest`]
-    /// compares by distance and id.
-    pub(crate) fn rebuild(&mut self, players: impl Iterator<Item = (EntityId, Point)>) {
+    /// Columns and rows of the cells within range of a point.
+    fn window(&self, from: Point, range_cm: i32) -> (RangeInclusive<i32>, RangeInclusive<i32>) {
+        let columns = self.column(from.x - range_cm)..=self.column(from.x + range_cm);
+        (columns, self.row(from.y - range_cm)..=self.row(from.y + range_cm))
+    }
+
+    /// Replaces those who look, all as far.
+    pub(crate) fn watch(&mut self, watchers: impl Iterator<Item = Point>, range_cm: i32) {
+        self.watched.fill(false);
+        for from in watchers {
+            let (columns, rows) = self.window(from, range_cm);
+            for row in rows {
+                let at = |column: &i32| (row * self.columns + column) as usize;
+                self.watched[at(columns.start())..=at(columns.end())].fill(true);
+            }
+        }
+    }
+
+    /// Replaces the players, by a counting sort of those who can be seen. Order within a cell is that of `players` and means nothing:
+    /// [`PreyGrid::nearest`] compares by distance and id.
+    pub(crate) fn rebuild<'a>(&mut self, players: impl Iterator<Item = (&'a Id, &'a Body)>) {
         let mut arrived = std::mem::take(&mut self.arrived);
         arrived.clear();
-        arrived.extend(players.map(|(id, at)| (self.cell(at), id, at)));
+        players.for_each(|(id, body)| {
+            let cell = self.cell(body.point());
+            if self.watched[cell as usize] {
+                arrived.push((cell, id.0, body.point()));
+            }
+        });
         self.starts.fill(0);
         for &(cell, ..) in &arrived {
             self.starts[cell as usize + 1] += 1;
@@ -79,10 +110,10 @@ impl PreyGrid {
         self.arrived = arrived;
     }
 
-    /// The nearest player within `range_cm`; of several at the same distance the one with the least id.
+    /// The nearest player within `range_cm`, for one who [watches](PreyGrid::watch); of several at the same distance the one with the
+    /// least id.
     pub(crate) fn nearest(&self, from: Point, range_cm: i32) -> Option<EntityId> {
-        let columns = self.column(from.x - range_cm)..=self.column(from.x + range_cm);
-        let rows = self.row(from.y - range_cm)..=self.row(from.y + range_cm);
+        let (columns, rows) = self.window(from, range_cm);
         rows.flat_map(|row| {
             let first = self.starts[(row * self.columns + columns.start()) as usize] as usize;
             let last = self.starts[(row * self.columns + columns.end()) as usize + 1] as usize;
@@ -99,28 +130,44 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn grid(players: &[(u64, i32, i32)]) -> PreyGrid {
+    fn nearest(players: &[(u64, i32, i32)], from: Point, range_cm: i32) -> Option<EntityId> {
         let mut grid = PreyGrid::new(10_000, 8_000, 1_500);
-        grid.rebuild(players.iter().map(|&(id, x, y)| (EntityId(id), Point { x, y })));
-        grid
+        grid.watch([from].into_iter(), range_cm);
+        let players: Vec<(Id, Body)> = players
+            .iter()
+            .map(|&(id, x, y)| (Id(EntityId(id)), Point { x, y }.into()))
+            .collect();
+        grid.rebuild(players.iter().map(|(id, body)| (id, body)));
+        grid.nearest(from, range_cm)
     }
 
     #[test]
     fn of_equally_near_players_the_least_id_is_nearest() {
         let here = Point { x: 500, y: 500 };
-        assert_eq!(
-            grid(&[(7, 600, 500), (3, 400, 500)]).nearest(here, 1_500),
-            Some(EntityId(3))
-        );
-        assert_eq!(
-            grid(&[(3, 400, 500), (7, 600, 500)]).nearest(here, 1_500),
-            Some(EntityId(3))
-        );
+        for players in [[(7, 600, 500), (3, 400, 500)], [(3, 400, 500), (7, 600, 500)]] {
+            assert_eq!(nearest(&players, here, 1_500), Some(EntityId(3)));
+        }
     }
 
     #[test]
     fn nobody_within_range_is_nobody() {
-        assert_eq!(grid(&[(7, 6_000, 500)]).nearest(Point { x: 0, y: 500 }, 1_500), None);
+        assert_eq!(nearest(&[(7, 6_000, 500)], Point { x: 0, y: 500 }, 1_500), None);
+    }
+
+    #[test]
+    fn who_stopped_watching_brings_nobody_in() {
+        let mut grid = PreyGrid::new(10_000, 8_000, 1_500);
+        let (here, there) = (Point { x: 500, y: 500 }, Point { x: 9_000, y: 7_000 });
+        let players = [
+            (Id(EntityId(1)), Body::from(here)),
+            (Id(EntityId(2)), Body::from(there)),
+        ];
+        for (watcher, seen) in [(here, 1), (there, 2)] {
+            grid.watch([watcher].into_iter(), 1_000);
+            grid.rebuild(players.iter().map(|(id, body)| (id, body)));
+            let found: Vec<u64> = grid.sorted.iter().map(|(id, _)| id.0).collect();
+            assert_eq!(found, [seen]);
+        }
     }
 
     proptest! {
@@ -133,7 +180,7 @@ mod tests {
             let near = |&&(_, x, y): &&(u64, i32, i32)| from.reaches(Point { x, y }, range);
             let key = |&&(id, x, y): &&(u64, i32, i32)| (from.distance2(Point { x, y }), id);
             let all = players.iter().filter(near).min_by_key(key).map(|p| EntityId(p.0));
-            prop_assert_eq!(grid(&players).nearest(from, range), all);
+            prop_assert_eq!(nearest(&players, from, range), all);
         }
     }
 }

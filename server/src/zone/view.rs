@@ -52,35 +52,36 @@ impl Viewer {
 
     /// Replaces the scene's content.
     pub(crate) fn fill(&mut self, world: &World, scene: &mut Scene) {
-        scene.entities.clear();
-        scene.entities.extend(
-            self.creatures
-                .iter(world)
-                .map(|(id, body, health, is_player)| EntityView {
-                    id: id.0,
-                    kind: if is_player {
-                        EntityKind::Player
-                    } else {
-                        EntityKind::Monster
-                    },
-                    x: body.x,
-                    y: body.y,
-                    health: health_255ths(health),
-                }),
-        );
-        scene
-            .entities
-            .extend(self.items.iter(world).map(|(id, body)| EntityView {
+        let Scene { entities, sessions } = scene;
+        entities.clear();
+        let creatures = self.creatures.iter(world);
+        creatures.for_each(|(id, body, health, is_player)| {
+            entities.push(EntityView {
+                id: id.0,
+                kind: if is_player {
+                    EntityKind::Player
+                } else {
+                    EntityKind::Monster
+                },
+                x: body.x,
+                y: body.y,
+                health: health_255ths(health),
+            });
+        });
+        self.items.iter(world).for_each(|(id, body)| {
+            entities.push(EntityView {
                 id: id.0,
                 kind: EntityKind::Item,
                 x: body.x,
                 y: body.y,
                 health: u8::MAX,
-            }));
-        scene.sessions.clear();
-        for (id, session, body, health, input_seq, outbox, value) in self.sessions.iter(world) {
+            });
+        });
+        sessions.clear();
+        let rows = self.sessions.iter(world);
+        rows.for_each(|(id, session, body, health, input_seq, outbox, value)| {
             if let Presence::Attached(_) = session.presence {
-                scene.sessions.push(SceneSession {
+                sessions.push(SceneSession {
                     session: id.0,
                     last_input_seq: input_seq.last,
                     event_seq: outbox.event_seq,
@@ -90,7 +91,7 @@ impl Viewer {
                     value_digest: value.0,
                 });
             }
-        }
+        });
     }
 
     /// How many sessions are attached.
@@ -102,6 +103,9 @@ impl Viewer {
 
 /// Health in 255ths, rounded up, so that only the dead have none.
 fn health_255ths(health: &Health) -> u8 {
+    if health.hp >= health.max && health.hp > 0 {
+        return 255;
+    }
     let share = (u32::from(health.hp) * 255).div_ceil(u32::from(health.max.max(1)));
     share.min(255) as u8
 }

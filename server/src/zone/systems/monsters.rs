@@ -25,9 +25,19 @@ pub(crate) struct BiteWish {
 #[derive(Resource, Default)]
 pub(crate) struct Bites(pub(crate) Vec<BiteWish>);
 
-/// Rebuilds the grid of players.
-pub(crate) fn map_prey(mut grid: ResMut<'_, PreyGrid>, prey: Query<'_, '_, (&Id, &Body), Prey>) {
-    grid.rebuild(prey.iter().map(|(id, body)| (id.0, body.point())));
+/// Rebuilds the grid of players, for the monsters that look around in this tick.
+pub(crate) fn map_prey(
+    clock: Res<'_, Clock>,
+    setting: Res<'_, Setting>,
+    mut grid: ResMut<'_, PreyGrid>,
+    prey: Query<'_, '_, (&Id, &Body), Prey>,
+    monsters: Query<'_, '_, (&Id, &Body), With<Mind>>,
+) {
+    let watchers = monsters
+        .iter()
+        .filter(|(id, _)| looks_around(clock.tick, id.0, setting.pace.think));
+    grid.watch(watchers.map(|(_, body)| body.point()), setting.rules.monster().sight_cm);
+    grid.rebuild(prey.iter());
 }
 
 /// Chooses each monster's prey (now and then) and course (always). Monsters do not see each other, so their order does not matter.

@@ -11,9 +11,10 @@ type Upright = (Without<Downed>, Without<Resting>);
 
 /// One step along the course.
 pub(crate) fn walk(setting: Res<'_, Setting>, mut walkers: Query<'_, '_, (&mut Body, &Course, Has<Mind>), Upright>) {
-    for (mut body, course, is_monster) in &mut walkers {
+    // Not a `for` loop, which asks for the next table at every row.
+    walkers.iter_mut().for_each(|(mut body, course, is_monster)| {
         if course.heading == Heading::STILL {
-            continue;
+            return;
         }
         let step_cm = if is_monster {
             setting.pace.monster_step_cm
@@ -21,5 +22,5 @@ pub(crate) fn walk(setting: Res<'_, Setting>, mut walkers: Query<'_, '_, (&mut B
             setting.pace.player_step_cm
         };
         body.set_if_neq(movement::walk(&setting.map, body.point(), course.heading, step_cm).into());
-    }
+    });
 }
