@@ -30,7 +30,7 @@ pub const TICK_SESSION_INTENTS_MAX: usize = 2 * everhold_protocol::limits::FRAME
 /// An event acknowledgement becomes an input when it advances by so many events ...
 pub const EVENT_ACK_EVENTS_MIN: u32 = 8;
 /// ... or, if it advances at all, after so many ticks: a second at 20 Hz. Both keep the journal from carrying one per event.
-pub const EVENT_ACK_TICKS_MAX: u64 = 20;
+pub const EVENT_ACK_TICKS_MAX: u32 = 20;
 
 /// Connections of one shard: 5,000 players and as many that park or come back. At most
 /// [`CONNECTION_BYTES_MAX`] each, mostly a tenth of it.
@@ -131,7 +131,7 @@ pub const SCENE_ENTITIES_MAX: usize = 131_072;
 const _: () = assert!(ZONE_SESSIONS_MAX * 2 <= SCENE_ENTITIES_MAX);
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
-pub const STATE_LAYOUT: u16 = 2;
+pub const STATE_LAYOUT: u16 = 3;
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
 
 /// Strain at which players are shown every second tick, thousandths of what a zone can do: they hardly notice, and above it queues grow

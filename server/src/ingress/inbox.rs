@@ -59,11 +59,11 @@ struct AttachedSession {
     /// The highest event acknowledgement put into a record.
     acked_seq: u32,
     /// The drain that put it there, or that followed the attach.
-    acked_drain: u64,
+    acked_drain: u32,
     /// The drain that `taken` counts for.
-    drain: u64,
+    drain: u32,
     /// Intents taken by that drain.
-    taken: usize,
+    taken: u32,
 }
 
 /// Turns entries into inputs: one `drain` a tick. Kept by the tick thread.
@@ -74,7 +74,8 @@ struct AttachedSession {
 pub struct Inbox {
     /// Looked up, never iterated: its order decides nothing.
     sessions: HashMap<SessionId, AttachedSession, Spread>,
-    drains: u64,
+    /// Modulo 2³²: only differences count.
+    drains: u32,
     counters: InboxCounters,
 }
 
@@ -114,7 +115,7 @@ impl Inbox {
     /// Appends the inputs of one tick to `out`, in order of arrival. It stops pulling from `entries` before the tick could have more
     /// than [`TICK_INPUTS_MAX`] inputs, or after [`TICK_ENTRIES_MAX`] entries: the rest stays where it is, for the next tick.
     pub fn drain(&mut self, entries: impl Iterator<Item = InboxEntry>, out: &mut Vec<Input>) {
-        self.drains += 1;
+        self.drains = self.drains.wrapping_add(1);
         let mut entries = entries.take(TICK_ENTRIES_MAX);
         let bound = out.len() + TICK_INPUTS_MAX - ENTRY_INPUTS_MAX;
         loop {
@@ -163,7 +164,7 @@ impl Inbox {
         for intent in frame.intents {
             if intent.seq <= attached.frozen_seq {
                 self.counters.repeats += 1;
-            } else if attached.taken == TICK_SESSION_INTENTS_MAX {
+            } else if attached.taken as usize == TICK_SESSION_INTENTS_MAX {
                 self.counters.over_session_limit += 1;
             } else if intent.seq - attached.frozen_seq > 1 {
                 self.counters.gaps += 1;
@@ -192,9 +193,9 @@ impl Inbox {
 
 impl AttachedSession {
     /// Whether an acknowledgement up to `event_seq` is worth an input: it lets the outbox forget, and that can wait a little.
-    const fn ack_due(&self, event_seq: u32, drain: u64) -> bool {
+    const fn ack_due(&self, event_seq: u32, drain: u32) -> bool {
         let advance = event_seq.saturating_sub(self.acked_seq);
-        advance >= EVENT_ACK_EVENTS_MIN || (advance > 0 && drain - self.acked_drain >= EVENT_ACK_TICKS_MAX)
+        advance >= EVENT_ACK_EVENTS_MIN || (advance > 0 && drain.wrapping_sub(self.acked_drain) >= EVENT_ACK_TICKS_MAX)
     }
 }
 

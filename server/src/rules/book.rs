@@ -40,7 +40,7 @@ pub struct PlayerRules {
     pub start_items: Vec<String>,
     /// How far a pick-up or a gift reaches, cm.
     pub reach_cm: i32,
-    /// How long an away player is still seen (and can be struck), ms.
+    /// How long an away player is still seen (and can be struck), ms; until the next full second of the zone's time.
     pub linger_ms: u32,
     /// From death to life, ms.
     pub respawn_ms: u32,

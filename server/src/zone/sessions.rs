@@ -9,8 +9,8 @@ use super::output::Reply;
 use super::registry::Id;
 use super::shared::Shared;
 use super::state::{
-    Belongings, Body, Clock, Course, Health, Ids, InputSeq, Outbox, Presence, Quarantined, Readiness, Resting, Session,
-    Tickets,
+    Belongings, Body, Clock, Course, Health, Ids, InputSeq, Outbox, Presence, Quarantined, Readiness, Resting, Secrets,
+    Session, Tickets,
 };
 use super::tell::{Answer, Told};
 use super::value::{self, ValueDigest};
@@ -68,11 +68,13 @@ pub(crate) fn join(world: &mut World, login: Login) {
                 .resource_mut::<Tickets>()
                 .used
                 .insert(login.ticket, login.ticket_forget_tick);
-            let mut session = world
-                .get_mut::<Session>(entity)
+            let mut secrets = world
+                .get_mut::<Secrets>(entity)
                 .expect("an admitted entity is a session");
-            session.secret = login.secret;
-            session.secret_before = None;
+            *secrets = Secrets {
+                last: login.secret,
+                before: None,
+            };
             attach(world, entity, login.token, 0);
         }
         Err(code) => answer(world, login.token, Answer::Now(Reply::Refused(code))),
@@ -126,8 +128,10 @@ fn create(world: &mut World, login: &Login) -> Entity {
             Session {
                 account: login.account,
                 presence: Presence::Attached(login.token.0),
-                secret: login.secret,
-                secret_before: None,
+            },
+            Secrets {
+                last: login.secret,
+                before: None,
             },
             InputSeq { last: 0 },
             Outbox {
@@ -159,8 +163,8 @@ pub(crate) fn resume(world: &mut World, back: Return) {
         );
     };
     let renewed = world
-        .get_mut::<Session>(entity)
-        .is_some_and(|session| renew_secret(session, &back));
+        .get_mut::<Secrets>(entity)
+        .is_some_and(|secrets| renew_secret(secrets, &back));
     if !renewed {
         return answer(
             world,
@@ -173,13 +177,13 @@ pub(crate) fn resume(world: &mut World, back: Return) {
 }
 
 /// Secrets are good once, but the answer that carried the current one may be lost: then the client shows the one before.
-fn renew_secret(mut session: Mut<'_, Session>, back: &Return) -> bool {
-    if session.secret == back.secret {
-        session.secret_before = Some(session.secret);
-    } else if session.secret_before != Some(back.secret) {
+fn renew_secret(mut secrets: Mut<'_, Secrets>, back: &Return) -> bool {
+    if secrets.last == back.secret {
+        secrets.before = Some(secrets.last);
+    } else if secrets.before != Some(back.secret) {
         return false;
     }
-    session.secret = back.next_secret;
+    secrets.last = back.next_secret;
     true
 }
 

@@ -56,10 +56,6 @@ state! {
             account: Account,
             /// Attached or away.
             presence: Presence,
-            /// Hash of the secret that the last answer carried.
-            secret: SecretHash,
-            /// Hash of the one before: good for one more resume, in case that answer was lost.
-            secret_before: Option<SecretHash>,
         }
         /// The last intent that was applied. On its own, because it changes with every intent.
         6 Owner input_seq: InputSeq {
@@ -103,6 +99,13 @@ state! {
         12 Everyone lying: Lying {
             /// What it is.
             kind: u16,
+        }
+        /// What a client must know to come back to its session. On its own, because every tick reads every session.
+        13 Nobody secrets: Secrets {
+            /// Hash of the one that the last answer carried.
+            last: SecretHash,
+            /// Hash of the one before: good for one more resume, in case that answer was lost.
+            before: Option<SecretHash>,
         }
     }
     resources {

@@ -15,10 +15,14 @@ pub(crate) fn forget_tickets(clock: Res<'_, Clock>, setting: Res<'_, Setting>, m
     }
 }
 
-/// Hides players who are away for longer than they linger.
+/// Hides players who are away for longer than they linger. Looks once a second: a scan of everybody.
 pub(crate) fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Session), Without<Resting>>) {
     let tick = world.resource::<Clock>().tick;
-    let linger = world.resource::<Setting>().pace.linger;
+    let pace = &world.resource::<Setting>().pace;
+    if !tick.is_multiple_of(u64::from(pace.tick_hz)) {
+        return;
+    }
+    let linger = pace.linger;
     let mut due: Vec<(EntityId, Entity)> = away
         .iter(world)
         .filter(|(_, _, session)| matches!(session.presence, Presence::Away(since) if since + linger <= tick))

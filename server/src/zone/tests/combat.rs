@@ -89,7 +89,7 @@ fn nobody_strikes_itself_the_hidden_or_what_is_not_there() {
         session: b,
         token: AttachToken(2),
     }]);
-    idle(&mut zone, 25);
+    idle(&mut zone, 40);
     for (seq, target) in [(1, a), (2, b), (3, EntityId(4))] {
         strike(&mut zone, a, seq, target);
     }

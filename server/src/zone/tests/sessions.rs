@@ -203,7 +203,7 @@ fn player_away_for_long_is_hidden_until_it_comes_back() {
     zone.step(&[detach(id, 1)]);
     idle(&mut zone, 19);
     assert!(seen(&mut zone, id).is_some());
-    idle(&mut zone, 1);
+    idle(&mut zone, 20);
     assert_eq!(seen(&mut zone, id), None);
     zone.step(&[resume(id, 1, 2, 3, 11)]);
     assert!(seen(&mut zone, id).is_some());
