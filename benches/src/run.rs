@@ -11,7 +11,7 @@ use everhold::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
 use everhold::replication::{Datagrams, Replicator, ViewConfig};
 use everhold::rules::RuleBook;
 use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
-use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent, SessionId, ZoneName};
+use everhold_protocol::{Account, ClientConfig, Heading, InputFrame, Intent, SeqIntent, SessionId, ZoneName};
 
 use crate::{Crowding, Random, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
 
@@ -174,7 +174,7 @@ impl Run {
         turns.into_iter().map(input).collect()
     }
 
-    /// The same as what connections put into the inbox: a decoded frame of each player who says something, and repeats it twice.
+    /// The same as what connections put into the inbox: a decoded frame of each player who says something, and repeats it, as clients do.
     pub fn entries(&mut self) -> Vec<InboxEntry> {
         let frames = self.frames();
         let now = Duration::from_millis(50 * self.frames);
@@ -192,16 +192,23 @@ impl Run {
     fn frames(&mut self) -> Vec<(usize, InputFrame)> {
         self.frames += 1;
         let now = self.frames;
+        // By then most intents are confirmed, and none is repeated once more.
+        let repeat = u64::from(ClientConfig::default().repeat_frames);
         for (player, intent) in self.turns() {
             self.said[player].recent.push((now, intent));
         }
         let frame = |said: &mut Said| {
-            said.recent.retain(|(at, _)| now - at < 3);
+            said.recent.retain(|(at, _)| now - at <= repeat);
             InputFrame {
                 epoch: 1,
                 snapshot_tick: now,
                 event_ack: 3,
-                intents: said.recent.iter().map(|(_, intent)| intent.clone()).collect(),
+                intents: said
+                    .recent
+                    .iter()
+                    .filter(|(at, _)| (now - at).is_multiple_of(repeat))
+                    .map(|(_, intent)| intent.clone())
+                    .collect(),
             }
         };
         let mut frames: Vec<_> = self.said.iter_mut().map(frame).enumerate().collect();
