@@ -130,6 +130,9 @@ pub(crate) struct Sweep {
     /// Durability of the server: store or async
     #[arg(long, value_name = "LEVEL", default_value = "store")]
     durability: String,
+    /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the same CPUs
+    #[arg(long, value_name = "UDP-FLOOR")]
+    udp_floor: Option<PathBuf>,
     /// CPU of the server
     #[arg(long, value_name = "CPU")]
     server_cpu: Option<usize>,
@@ -153,6 +156,7 @@ impl Sweep {
             durability: self.durability,
             world: self.world,
             server_cpu: self.server_cpu,
+            udp_floor: self.udp_floor,
             pin: self.play.pin,
             swarm: SwarmConfig {
                 zones: self.zones,

@@ -235,6 +235,7 @@ fn sweep_table(sweep: &Sweep) -> Table {
         "packets/s down/up",
         "kB/s down/up",
         "server µs",
+        "x floor",
         "server %",
         "KiB each",
         "simulator µs",
@@ -263,6 +264,10 @@ fn sweep_table(sweep: &Sweep) -> Table {
                 point.bytes_up_per_player_s / 1_000.0
             ),
             format!("{:.1}", server.cpu_us_per_player_tick),
+            point
+                .floor
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |floor| format!("{:.2}", floor.ratio)),
             format!("{:.0}", server.cpu_percent),
             format!("{:.0}", server.rss_bytes_per_player / 1_024.0),
             format!("{:.1}", own.cpu_us_per_player_tick),

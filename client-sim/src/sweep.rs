@@ -9,6 +9,7 @@
 
 mod chart;
 mod figures;
+mod floor;
 mod process;
 mod server;
 mod verdict;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use self::chart::{ChartError, chart};
 pub use self::figures::{Point, ServerFigures};
+pub use self::floor::Floor;
 
 use self::figures::Watched;
 use self::server::Server;
@@ -46,6 +48,8 @@ pub struct SweepConfig {
     pub server_cpu: Option<usize>,
     /// The only CPU of the players.
     pub pin: Option<usize>,
+    /// The binary `udp-floor`, to measure the floor under each number of players.
+    pub udp_floor: Option<PathBuf>,
     /// Goes on after the first number that does not hold.
     pub all: bool,
     /// Halves the gap between the largest number that holds and the next until it is no wider than this.
@@ -111,6 +115,14 @@ pub enum SweepError {
     Server {
         /// Its binary.
         server: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The floor is not measured.
+    #[error("{}: {problem}", program.display())]
+    Floor {
+        /// What was to measure it.
+        program: PathBuf,
         /// What is wrong.
         problem: String,
     },
@@ -240,13 +252,18 @@ fn run_point(
     }
     let ended = server.ended();
     let figures = watched.figures(&server.take_lines(), &config.swarm.zones, players);
-    let point = match outcome {
+    drop(server);
+    let mut point = match outcome {
         Ok(report) => Point::new(report, figures, ended),
         Err(error @ (SwarmError::JoinDeadline { .. } | SwarmError::Stopped)) => {
             Point::without_play(players, figures, error.to_string(), ended)
         }
         Err(error) => return Err(error.into()),
     };
+    if let (Some(program), true) = (&config.udp_floor, point.packets_down_per_player_s > 0.0) {
+        let cpus = (config.server_cpu.unwrap_or(0), config.pin.unwrap_or(1));
+        point.floor = Some(floor::measure(program, cpus, &point)?);
+    }
     observer(SweepNews::Done(&point));
     Ok(Some(point))
 }

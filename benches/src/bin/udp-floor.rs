@@ -1,9 +1,10 @@
 //! The floor under a server's CPU: plain UDP and AES-128-GCM for the same packets, without connections, congestion, or a game.
 //!
-//! In each tick it receives a datagram of every player and opens it, then seals one for every player and sends it, from one socket to as
-//! many ports, as a QUIC server does. A process of its own sends and takes them. What a server spends per player-tick, divided by what this spends
-//! in the same minutes on the same core, says how much QUIC and the game cost.
+//! In each tick it receives the datagrams of the players and opens them, then seals theirs and sends them, from one socket to as many ports,
+//! as a QUIC server does. A process of its own sends and takes them. What a server spends per player-tick, divided by what this spends
+//! in the same minutes on the same core, says how much QUIC and the game cost: `client-sim sweep --udp-floor` does that.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,15 @@ use rustix::time::{ClockId, clock_gettime};
 /// What AES-GCM adds to a packet, bytes.
 const TAG_BYTES: usize = 16;
 
+/// Orders to the players, a byte each: introduce yourselves; a tick.
+const HELLO: u8 = b'h';
+const TICK: u8 = b't';
+/// How often players may have to introduce themselves until all are known.
+const HELLOS_MAX: usize = 20;
+/// Players that send in a tick have sent within this time.
+const SENDING: Duration = Duration::from_millis(20);
+const TICK_PERIOD: Duration = Duration::from_millis(50);
+
 #[derive(Parser, Clone)]
 struct Arguments {
     /// Players, each a port of the other process.
@@ -30,15 +40,24 @@ struct Arguments {
     /// Bytes of a datagram from a player, tag included.
     #[arg(long, default_value_t = 40)]
     in_bytes: usize,
+    /// Datagrams to a player in a tick, on average.
+    #[arg(long, default_value_t = 1.0)]
+    out_per_tick: f64,
+    /// Datagrams from a player in a tick, on average.
+    #[arg(long, default_value_t = 1.0)]
+    in_per_tick: f64,
     /// Ticks of a round.
     #[arg(long, default_value_t = 40)]
     ticks: usize,
     /// Rounds; their median counts.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// The core that is measured; the players are on the other.
+    /// The core that is measured.
     #[arg(long, default_value_t = 0)]
     core: usize,
+    /// The core of the players.
+    #[arg(long, default_value_t = 1)]
+    players_core: usize,
     /// Where to write the figures as JSON.
     #[arg(long)]
     json: Option<std::path::PathBuf>,
@@ -55,6 +74,11 @@ fn main() -> anyhow::Result<()> {
             && arguments.players > 0
             && arguments.rounds > 0,
         "datagrams hold more than their tag of {TAG_BYTES} bytes, and there is somebody to send them to"
+    );
+    let per_tick = 0.01..=10.0;
+    ensure!(
+        per_tick.contains(&arguments.out_per_tick) && per_tick.contains(&arguments.in_per_tick),
+        "a player sends and gets {per_tick:?} datagrams in a tick"
     );
     match arguments.sink_of {
         Some(port) => play(&arguments, port),
@@ -104,13 +128,17 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         "players": arguments.players,
         "out_bytes": arguments.out_bytes,
         "in_bytes": arguments.in_bytes,
+        "out_per_tick": arguments.out_per_tick,
+        "in_per_tick": arguments.in_per_tick,
     })
     .to_string();
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "plain UDP and AES-128-GCM, {} B out and {} B in: {median:.2} us per player-tick (from {:.2} to {:.2})",
+        "plain UDP and AES-128-GCM, {:.2} of {} B out and {:.2} of {} B in: {median:.2} us per player-tick (from {:.2} to {:.2})",
+        arguments.out_per_tick,
         arguments.out_bytes,
+        arguments.in_per_tick,
         arguments.in_bytes,
         rounds[0],
         rounds[rounds.len() - 1]
@@ -126,57 +154,93 @@ fn spawn_players(arguments: &Arguments, port: u16) -> anyhow::Result<Child> {
         .args(["--players", &arguments.players.to_string()])
         .args(["--in-bytes", &arguments.in_bytes.to_string()])
         .args(["--out-bytes", &arguments.out_bytes.to_string()])
-        .args(["--core", &arguments.core.to_string(), "--sink-of", &port.to_string()])
+        .args(["--in-per-tick", &arguments.in_per_tick.to_string()])
+        .args(["--players-core", &arguments.players_core.to_string()])
+        .args(["--sink-of", &port.to_string()])
         .stdin(Stdio::piped())
         .spawn()
         .context("start the players")
+}
+
+/// How many datagrams a player sends or gets in a tick: as many in the long run as told, and not everybody in the same ticks.
+fn turns(per_tick: f64, player: usize, tick: usize) -> usize {
+    // Multiples of the golden ratio are spread evenly.
+    let before = player as f64 * 0.618_033_988_75 + tick as f64 * per_tick;
+    ((before + per_tick).floor() - before.floor()) as usize
 }
 
 /// µs per player-tick of each round. The first round warms up and does not count.
 fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> anyhow::Result<Vec<f64>> {
     let mut orders = players.stdin.take().context("the players take orders")?;
     let (key, mut counter, mut buffer) = (key(), 0, vec![0; 2_048]);
+    let addresses = introduce(arguments.players, socket, &key, &mut orders)?;
     let mut rounds = Vec::new();
     for round in 0..=arguments.rounds {
-        let (mut spent, mut served) = (Duration::ZERO, 0);
-        for _ in 0..arguments.ticks {
-            orders.write_all(b"t")?;
+        let (mut spent, mut heard, mut due) = (Duration::ZERO, 0, 0);
+        for tick in (round * arguments.ticks..).take(arguments.ticks) {
             let begun = Instant::now();
-            // The players send within this time; whoever was lost is not answered and not counted.
-            std::thread::sleep(Duration::from_millis(20));
+            orders.write_all(&[TICK])?;
+            std::thread::sleep(SENDING);
             let before = cpu();
-            let heard = hear(socket, &key, &mut buffer)?;
-            for &(from, _) in &heard {
-                counter += 1;
-                let mut packet = vec![0x5a; arguments.out_bytes - TAG_BYTES];
-                key.seal_in_place_append_tag(nonce(counter), Aad::empty(), &mut packet)
-                    .map_err(|_| anyhow::anyhow!("a packet was not sealed"))?;
-                socket.send_to(&packet, from)?;
+            heard += hear(socket, &key, &mut buffer)?.len();
+            for (player, to) in addresses.iter().enumerate() {
+                for _ in 0..turns(arguments.out_per_tick, player, tick) {
+                    counter += 1;
+                    let mut packet = vec![0x5a; arguments.out_bytes - TAG_BYTES];
+                    key.seal_in_place_append_tag(nonce(counter), Aad::empty(), &mut packet)
+                        .map_err(|_| anyhow::anyhow!("a packet was not sealed"))?;
+                    socket.send_to(&packet, to)?;
+                }
             }
             spent += cpu() - before;
-            served += heard.len();
-            std::thread::sleep(Duration::from_millis(50).saturating_sub(begun.elapsed()));
+            let senders = 0..arguments.players;
+            due += senders
+                .map(|player| turns(arguments.in_per_tick, player, tick))
+                .sum::<usize>();
+            std::thread::sleep(TICK_PERIOD.saturating_sub(begun.elapsed()));
         }
         ensure!(
-            served * 10 >= arguments.players * arguments.ticks * 9,
-            "a tenth of the datagrams was lost: {served} arrived"
+            heard * 10 >= due * 9,
+            "a tenth of the datagrams was lost: {heard} of {due} arrived"
         );
         if round > 0 {
-            rounds.push(spent.as_secs_f64() * 1e6 / served as f64);
+            rounds.push(spent.as_secs_f64() * 1e6 / (arguments.players * arguments.ticks) as f64);
         }
     }
     Ok(rounds)
 }
 
-/// Takes and opens everything that has come.
-fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Result<Vec<(SocketAddr, usize)>> {
+/// Where the players are.
+fn introduce(
+    players: usize,
+    socket: &UdpSocket,
+    key: &LessSafeKey,
+    orders: &mut impl Write,
+) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut known = HashSet::new();
+    let mut buffer = vec![0; 2_048];
+    for _ in 0..HELLOS_MAX {
+        orders.write_all(&[HELLO])?;
+        std::thread::sleep(10 * SENDING);
+        known.extend(hear(socket, key, &mut buffer)?);
+        if known.len() == players {
+            let mut addresses: Vec<_> = known.into_iter().collect();
+            addresses.sort_unstable();
+            return Ok(addresses);
+        }
+    }
+    anyhow::bail!("only {} of {players} players were heard", known.len())
+}
+
+/// Takes and opens everything that has come, and says from whom.
+fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Result<Vec<SocketAddr>> {
     let mut heard = Vec::new();
     loop {
         match socket.recv_from(buffer) {
             Ok((len, from)) => {
-                let opened = key.open_in_place(nonce(0), Aad::empty(), &mut buffer[..len]);
-                let opened = opened.map_err(|_| anyhow::anyhow!("a stranger's datagram"))?;
-                heard.push((from, opened.len()));
+                key.open_in_place(nonce(0), Aad::empty(), &mut buffer[..len])
+                    .map_err(|_| anyhow::anyhow!("a stranger's datagram"))?;
+                heard.push(from);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(heard),
             Err(error) => return Err(error.into()),
@@ -184,10 +248,9 @@ fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Res
     }
 }
 
-/// The players: at each order everybody sends, and takes what came before.
+/// The players: at each order those whose turn it is send, and everybody takes what came before.
 fn play(arguments: &Arguments, port: u16) -> anyhow::Result<()> {
-    let cores = std::thread::available_parallelism()?.get();
-    pin((arguments.core + 1) % cores)?;
+    pin(arguments.players_core)?;
     let mut sockets = Vec::new();
     for _ in 0..arguments.players {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -199,13 +262,36 @@ fn play(arguments: &Arguments, port: u16) -> anyhow::Result<()> {
     key()
         .seal_in_place_append_tag(nonce(0), Aad::empty(), &mut packet)
         .map_err(|_| anyhow::anyhow!("a packet was not sealed"))?;
-    let (mut order, mut taken) = ([0], vec![0; 2_048]);
+    let (mut order, mut tick, mut taken) = ([0], 0, vec![0; 2_048]);
     let mut orders = std::io::stdin().lock();
     while orders.read(&mut order)? > 0 {
-        for socket in &sockets {
+        for (player, socket) in sockets.iter().enumerate() {
             while socket.recv(&mut taken).is_ok() {}
-            socket.send(&packet)?;
+            let count = match order {
+                [HELLO] => 1,
+                _ => turns(arguments.in_per_tick, player, tick),
+            };
+            for _ in 0..count {
+                socket.send(&packet)?;
+            }
         }
+        tick += usize::from(order == [TICK]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turns;
+
+    #[test]
+    fn everybody_has_as_many_turns_as_told_and_every_tick_as_many_as_the_next() {
+        for per_tick in [0.01, 0.27, 0.53, 1.0, 1.05, 2.5] {
+            let expected = 1_000.0 * per_tick;
+            let of_player = |player| (0..1_000).map(|tick| turns(per_tick, player, tick)).sum::<usize>();
+            let in_tick = |tick| (0..1_000).map(|player| turns(per_tick, player, tick)).sum::<usize>();
+            assert!((0..50).all(|player| (of_player(player) as f64 - expected).abs() <= 1.0));
+            assert!((0..50).all(|tick| (in_tick(tick) as f64 - expected).abs() <= 5.0));
+        }
+    }
 }

@@ -7,6 +7,7 @@ use everhold_protocol::ZoneName;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::floor::Floor;
 use super::process::{ProcessLook, look};
 use super::server::{Line, Server};
 use super::verdict::reasons;
@@ -43,6 +44,8 @@ pub struct Point {
     pub server: ServerFigures,
     /// The simulator.
     pub simulator: SimulatorHealth,
+    /// What the same packets cost at least, if it was measured.
+    pub floor: Option<Floor>,
 }
 
 /// A server in the steady part of a run.
@@ -80,6 +83,7 @@ impl Point {
             errors: report.errors,
             server,
             simulator: report.simulator,
+            floor: None,
         };
         point.reasons = reasons(&point);
         point.reasons.extend(trouble);

@@ -20,6 +20,7 @@ fn config(out: &Path) -> SweepConfig {
         },
         durability: "store".to_owned(),
         world: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/load.toml").into()),
+        udp_floor: None,
         server_cpu: None,
         pin: None,
         all: true,
