@@ -131,7 +131,7 @@ pub(crate) struct Sweep {
     #[arg(long, value_name = "LEVEL", default_value = "store")]
     durability: String,
     /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the same CPUs
-    #[arg(long, value_name = "UDP-FLOOR")]
+    #[arg(long, value_name = "FILE", requires_all = ["server_cpu", "pin"])]
     udp_floor: Option<PathBuf>,
     /// CPU of the server
     #[arg(long, value_name = "CPU")]

@@ -91,6 +91,9 @@ impl Display {
             for reason in &point.reasons {
                 println!("! {} players: {reason}", point.players);
             }
+            if let Some(problem) = &point.floor_problem {
+                println!("! {} players: the floor was not measured: {problem}", point.players);
+            }
         }
         match sweep.holds_max {
             Some(players) => println!("{players} players hold"),

@@ -30,6 +30,7 @@ use rustls_pki_types::CertificateDer;
 use self::link::{Inbox, Link};
 use self::port::{Care, Port};
 use self::wire::BATCH_PACKETS;
+pub(crate) use self::wire::UDP_HEADER_BYTES;
 
 /// The name in the TLS hello. Trust is an exact certificate, so any valid name does.
 const SERVER_NAME: &str = "everhold";

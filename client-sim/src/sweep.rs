@@ -48,7 +48,7 @@ pub struct SweepConfig {
     pub server_cpu: Option<usize>,
     /// The only CPU of the players.
     pub pin: Option<usize>,
-    /// The binary `udp-floor`, to measure the floor under each number of players.
+    /// The binary `udp-floor`, to measure the floor under each number of players: on their two CPUs, which must be named then.
     pub udp_floor: Option<PathBuf>,
     /// Goes on after the first number that does not hold.
     pub all: bool,
@@ -118,13 +118,13 @@ pub enum SweepError {
         /// What is wrong.
         problem: String,
     },
-    /// The floor is not measured.
-    #[error("{}: {problem}", program.display())]
+    /// What is to measure the floor does not start.
+    #[error("cannot run {}", program.display())]
     Floor {
-        /// What was to measure it.
+        /// The binary.
         program: PathBuf,
-        /// What is wrong.
-        problem: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// Files and processes.
     #[error("{doing}")]
@@ -146,10 +146,16 @@ impl SweepConfig {
             Some("the numbers of players must rise, from at least 1")
         } else if self.refine == Some(0) {
             Some("a step of 0 players refines nothing")
+        } else if self.udp_floor.is_some() && !self.has_two_cpus() {
+            Some("the floor is compared with a server on one CPU and players on another: name both")
         } else {
             None
         };
         fault.map_or(Ok(()), |fault| Err(SweepError::Config(fault)))
+    }
+
+    fn has_two_cpus(&self) -> bool {
+        self.server_cpu.is_some() && self.pin.is_some() && self.server_cpu != self.pin
     }
 
     fn stops(&self) -> bool {
@@ -162,6 +168,9 @@ pub fn sweep(config: &SweepConfig, observer: &mut dyn FnMut(SweepNews<'_>)) -> R
     config.check()?;
     if let Some(cpu) = config.pin {
         pin_thread(cpu)?;
+    }
+    if let Some(program) = &config.udp_floor {
+        floor::check(program)?;
     }
     let mut points: Vec<Point> = Vec::new();
     for players in &config.players {
@@ -260,9 +269,9 @@ fn run_point(
         }
         Err(error) => return Err(error.into()),
     };
-    if let (Some(program), true) = (&config.udp_floor, point.packets_down_per_player_s > 0.0) {
-        let cpus = (config.server_cpu.unwrap_or(0), config.pin.unwrap_or(1));
-        point.floor = Some(floor::measure(program, cpus, &point)?);
+    match floor::measure(config, &point) {
+        Ok(floor) => point.floor = floor,
+        Err(problem) => point.floor_problem = Some(problem),
     }
     observer(SweepNews::Done(&point));
     Ok(Some(point))

@@ -219,16 +219,17 @@ impl<'a> Writer<'a> {
         self.u8(value as u8);
     }
 
-    /// A signed number of up to five bytes; small ones of either sign are short.
-    pub fn zigzag(&mut self, value: i32) {
-        self.varint(u64::from((value << 1 ^ value >> 31) as u32));
-    }
-
     /// An entity's id as two varints, range and counter.
     pub fn entity_id(&mut self, id: EntityId) {
         self.varint(u64::from(id.range()));
         self.varint(u64::from(id.counter()));
     }
+}
+
+/// A signed number as the unsigned one that [`Reader::zigzag`] reads: small ones of either sign are small.
+#[inline]
+pub(crate) const fn zigzag(value: i32) -> u32 {
+    (value << 1 ^ value >> 31).cast_unsigned()
 }
 
 /// A number as [`Writer::varint`] would write it, and how many of the bytes that is. The usual lengths each have a branch, which for a
@@ -251,6 +252,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn zigzag_keeps_its_sign_and_is_short_near_zero() {
+        for (value, len) in [(0, 1), (-1, 1), (-64, 1), (64, 2), (i32::MIN, 5), (i32::MAX, 5)] {
+            let (bytes, bytes_len) = varint_u32(zigzag(value));
+            assert_eq!((bytes_len, Reader::new(&bytes[..bytes_len]).zigzag()), (len, Ok(value)));
+        }
+    }
 
     proptest! {
         #[test]

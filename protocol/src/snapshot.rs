@@ -15,7 +15,7 @@
 //! A record has the same bytes for every viewer, so that a sender encodes each once and copies it: places are given by the lower 16
 //! bits of their centimetres, and the receiver takes the one that is nearest to itself. Whom it sees is nearer than half of that.
 
-use crate::codec::{DecodeError, Reader, Writer, varint_u32};
+use crate::codec::{DecodeError, Reader, Writer, varint_u32, zigzag};
 use crate::ids::{EntityId, Item, Tick};
 use crate::limits::DATAGRAM_BYTES_MAX;
 
@@ -134,7 +134,6 @@ impl HeaderForm {
             (header.epoch, header.tick, header.dilation),
             "another form's header"
         );
-        let zigzag = |value: i32| (value << 1 ^ value >> 31).cast_unsigned();
         out[..Self::FRONT_BYTES_MAX].copy_from_slice(&self.front);
         let mut len = self.front_len;
         let numbers = [

@@ -23,7 +23,7 @@ const RECEIVE_BYTES_MAX: usize = 2_048;
 /// Received payloads are cut from blocks of this many bytes, so that one allocation serves about a hundred packets.
 const POOL_BYTES: usize = 64 * 1024;
 /// The header that UDP adds to each payload, bytes.
-const UDP_HEADER_BYTES: u64 = 8;
+pub(crate) const UDP_HEADER_BYTES: u64 = 8;
 
 /// A socket and its buffers.
 pub(super) struct Wire {

@@ -46,6 +46,8 @@ pub struct Point {
     pub simulator: SimulatorHealth,
     /// What the same packets cost at least, if it was measured.
     pub floor: Option<Floor>,
+    /// Why it was not, if it was to be. The number may hold all the same.
+    pub floor_problem: Option<String>,
 }
 
 /// A server in the steady part of a run.
@@ -84,6 +86,7 @@ impl Point {
             server,
             simulator: report.simulator,
             floor: None,
+            floor_problem: None,
         };
         point.reasons = reasons(&point);
         point.reasons.extend(trouble);

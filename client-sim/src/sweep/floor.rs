@@ -1,15 +1,14 @@
 //! What a player-tick costs at least: plain UDP and AES-GCM for as many packets of the same sizes, measured by `udp-floor` on the CPUs and in
 //! the minute of the run that it is compared with.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Point, SweepError};
-
-/// Ticks in a second, as the server counts them.
-const TICK_HZ: f64 = 20.0;
+use super::{Point, SweepConfig, SweepError};
+use crate::net::UDP_HEADER_BYTES;
 
 /// The floor of one number of players.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -29,35 +28,89 @@ pub struct Floor {
     pub ratio: f64,
 }
 
-/// Measures the floor for what the players of a point sent and got. The server must be gone: it would be in the way.
-pub(super) fn measure(program: &Path, cpus: (usize, usize), point: &Point) -> Result<Floor, SweepError> {
-    let fails = |problem: String| SweepError::Floor {
-        program: program.to_owned(),
-        problem,
-    };
-    let size = |bytes: f64, packets: f64| (bytes / packets.max(f64::MIN_POSITIVE)).round();
-    let out_bytes = size(point.bytes_down_per_player_s, point.packets_down_per_player_s);
-    let in_bytes = size(point.bytes_up_per_player_s, point.packets_up_per_player_s);
-    let arguments = [
-        ("--players", point.players as f64),
-        ("--core", cpus.0 as f64),
-        ("--players-core", cpus.1 as f64),
-        ("--out-bytes", out_bytes),
-        ("--in-bytes", in_bytes),
-        ("--out-per-tick", point.packets_down_per_player_s / TICK_HZ),
-        ("--in-per-tick", point.packets_up_per_player_s / TICK_HZ),
-    ];
+/// Whether the program can be run: better known before the first server starts than after the first number of players.
+pub(super) fn check(program: &Path) -> Result<(), SweepError> {
     let mut command = Command::new(program);
+    command.arg("--help").stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status().map_err(|source| SweepError::Floor {
+        program: program.to_owned(),
+        source,
+    });
+    status.map(|_| ())
+}
+
+/// Measures the floor for what the players of a point sent and got, if that is ordered and they played. The server must be gone: it would be
+/// in the way.
+pub(super) fn measure(config: &SweepConfig, point: &Point) -> Result<Option<Floor>, String> {
+    let (Some(program), Some(server_cpu), Some(players_cpu)) = (&config.udp_floor, config.server_cpu, config.pin)
+    else {
+        return Ok(None);
+    };
+    let Some(arguments) = packets(point) else {
+        return Ok(None);
+    };
+    let mut command = Command::new(program);
+    command.args(["--core", &server_cpu.to_string()]);
+    command.args(["--players-core", &players_cpu.to_string()]);
+    command.args(["--players", &point.players.to_string()]);
     for (name, value) in arguments {
         command.arg(name).arg(value.to_string());
     }
-    let output = command.output().map_err(|error| fails(error.to_string()))?;
+    // A Ctrl-C is for the sweep, which is over soon.
+    let output = command.process_group(0).output().map_err(|error| error.to_string())?;
     if !output.status.success() {
-        return Err(fails(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
     let told = String::from_utf8_lossy(&output.stdout);
     let told = told.lines().last().unwrap_or_default();
-    let mut floor: Floor = serde_json::from_str(told).map_err(|error| fails(format!("{error} in {told:?}")))?;
+    let mut floor: Floor = serde_json::from_str(told).map_err(|error| format!("{error} in {told:?}"))?;
     floor.ratio = point.server.cpu_us_per_player_tick / floor.us_per_player_tick.max(f64::MIN_POSITIVE);
-    Ok(floor)
+    Ok(Some(floor))
+}
+
+/// The packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as the server counted them,
+/// also if they were fewer than they should be. `None`: there were none.
+fn packets(point: &Point) -> Option<[(&'static str, f64); 4]> {
+    let (down, up) = (point.packets_down_per_player_s, point.packets_up_per_player_s);
+    let hz = point.server.tick_hz;
+    let payload = |bytes: f64, packets: f64| (bytes / packets - UDP_HEADER_BYTES as f64).round();
+    (down > 0.0 && up > 0.0 && hz > 0.0).then(|| {
+        [
+            ("--out-per-tick", down / hz),
+            ("--out-bytes", payload(point.bytes_down_per_player_s, down)),
+            ("--in-per-tick", up / hz),
+            ("--in-bytes", payload(point.bytes_up_per_player_s, up)),
+        ]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::packets;
+    use crate::sweep::{Point, ServerFigures};
+
+    #[test]
+    fn packets_of_a_tick_are_payloads_of_the_ticks_there_were() {
+        let mut point = Point {
+            packets_down_per_player_s: 10.0,
+            bytes_down_per_player_s: 1_580.0,
+            packets_up_per_player_s: 5.0,
+            bytes_up_per_player_s: 300.0,
+            ..Point::default()
+        };
+        assert_eq!(packets(&point), None);
+        point.server = ServerFigures {
+            tick_hz: 16.0,
+            ..ServerFigures::default()
+        };
+        let expected = [
+            ("--out-per-tick", 0.625),
+            ("--out-bytes", 150.0),
+            ("--in-per-tick", 0.3125),
+            ("--in-bytes", 52.0),
+        ];
+        assert_eq!(packets(&point), Some(expected));
+        point.packets_up_per_player_s = 0.0;
+        assert_eq!(packets(&point), None);
+    }
 }

@@ -60,15 +60,6 @@ fn more_bytes_than_there_are_is_truncated() {
     assert_eq!(Reader::new(&[1, 2, 3]).u32(), Err(DecodeError::Truncated));
 }
 
-#[test]
-fn zigzag_keeps_its_sign_and_is_short_near_zero() {
-    for (value, len) in [(0, 1), (-1, 1), (-64, 1), (64, 2), (i32::MIN, 5), (i32::MAX, 5)] {
-        let mut bytes = Vec::new();
-        Writer::new(&mut bytes).zigzag(value);
-        assert_eq!((bytes.len(), Reader::new(&bytes).zigzag()), (len, Ok(value)));
-    }
-}
-
 proptest! {
     #![proptest_config(strategy::cases(256))]
 

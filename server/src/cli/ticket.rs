@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use everhold_protocol::limits::TICKET_LIFETIME_S_MAX;
 use everhold_protocol::ticket::{TicketClaims, sign};
@@ -28,6 +28,12 @@ pub struct TicketArguments {
 /// Prints one ticket as hexadecimal digits; it is good once, for a minute.
 #[expect(clippy::print_stdout, reason = "the ticket is this command's result")]
 pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
+    let secret = arguments.keys.join("ticket.key");
+    ensure!(
+        secret.is_file(),
+        "there is no {}: a shard makes it at its first run",
+        secret.display()
+    );
     let keys = Keys::load_or_create(&arguments.keys)?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|e| anyhow::anyhow!("no randomness from the operating system: {e}"))?;

@@ -323,7 +323,9 @@ impl Keeper {
         missing.extend(suspended.filter(|zone| self.census.is_missing(zone)).cloned());
         for zone in missing {
             match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
-                Ok(()) => tracing::warn!(%zone, "the authority has forgotten this zone: it is declared again"),
+                Ok(()) => {
+                    tracing::warn!(%zone, "nobody has put this zone's lease here: it is declared, as one of a new world or one that was forgotten")
+                }
                 Err(error) => tracing::warn!(%zone, %error, "the zone is not declared yet"),
             }
         }

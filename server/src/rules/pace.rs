@@ -13,7 +13,7 @@ pub struct Pace {
     pub player_step_cm: i32,
     /// A monster's full speed, cm per tick.
     pub monster_step_cm: i32,
-    /// How long an away player is still seen.
+    /// How long an away player is still seen at least: the away are looked for once a second.
     pub linger: Tick,
     /// From a player's death to life.
     pub player_respawn: Tick,
