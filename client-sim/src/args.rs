@@ -130,8 +130,9 @@ pub(crate) struct Sweep {
     /// Durability of the server: store or async
     #[arg(long, value_name = "LEVEL", default_value = "store")]
     durability: String,
-    /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the same CPUs
-    #[arg(long, value_name = "FILE", requires_all = ["server_cpu", "pin"])]
+    /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the same CPUs, --server-cpu and
+    /// --pin
+    #[arg(long, value_name = "FILE")]
     udp_floor: Option<PathBuf>,
     /// CPU of the server
     #[arg(long, value_name = "CPU")]

@@ -14,6 +14,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use everhold::limits::SOCKET_BUFFER_BYTES;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -55,7 +56,7 @@ struct Arguments {
     /// The core that is measured.
     #[arg(long, default_value_t = 0)]
     core: usize,
-    /// The core of the players [default: the one after the core that is measured]
+    /// The core of the players [default: 0, or 1 if 0 is measured]
     #[arg(long)]
     players_core: Option<usize>,
     /// Where to write the figures as JSON.
@@ -68,8 +69,7 @@ struct Arguments {
 
 impl Arguments {
     fn players_core(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.players_core.unwrap_or((self.core + 1) % cores)
+        self.players_core.unwrap_or_else(|| usize::from(self.core == 0))
     }
 }
 
@@ -82,10 +82,6 @@ fn main() -> anyhow::Result<()> {
             && arguments.ticks > 0
             && arguments.rounds > 0,
         "datagrams hold more than their tag of {TAG_BYTES} bytes, and there is somebody and a time to send them to"
-    );
-    ensure!(
-        arguments.players_core() != arguments.core,
-        "the core that is measured does nothing but the measured: the players need another"
     );
     let per_tick = 0.01..=10.0;
     ensure!(
@@ -121,6 +117,10 @@ fn cpu() -> Duration {
 }
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    ensure!(
+        arguments.players_core() != arguments.core,
+        "on the core that is measured nothing else runs: the players need another"
+    );
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_nonblocking(true)?;
     // A tick's datagrams wait here for the tick, as they do at a server.
@@ -167,7 +167,6 @@ fn spawn_players(arguments: &Arguments, port: u16) -> anyhow::Result<Child> {
         .args(["--in-bytes", &arguments.in_bytes.to_string()])
         .args(["--out-bytes", &arguments.out_bytes.to_string()])
         .args(["--in-per-tick", &arguments.in_per_tick.to_string()])
-        .args(["--core", &arguments.core.to_string()])
         .args(["--players-core", &arguments.players_core().to_string()])
         .args(["--sink-of", &port.to_string()])
         .stdin(Stdio::piped())
@@ -212,6 +211,8 @@ fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> an
                 .sum::<usize>();
             std::thread::sleep(TICK_PERIOD.saturating_sub(begun.elapsed()));
         }
+        // What came late is not lost.
+        heard += hear(socket, &key, &mut buffer)?.len();
         ensure!(
             heard * 100 >= due * 99,
             "more than a hundredth of the datagrams was lost: {heard} of {due} arrived"
@@ -264,6 +265,16 @@ fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Res
 /// The players: at each order those whose turn it is send, and everybody takes what came before.
 fn play(arguments: &Arguments, port: u16) -> anyhow::Result<()> {
     pin(arguments.players_core())?;
+    // Each player is an open file, and the usual limit is 1,024; the hard one is higher.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files.maximum,
+            ..files
+        },
+    )
+    .context("raise the limit of open files")?;
     let mut sockets = Vec::new();
     for _ in 0..arguments.players {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;

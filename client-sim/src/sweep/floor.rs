@@ -1,14 +1,19 @@
 //! What a player-tick costs at least: plain UDP and AES-GCM for as many packets of the same sizes, measured by `udp-floor` on the CPUs and in
 //! the minute of the run that it is compared with.
 
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Point, SweepConfig, SweepError};
 use crate::net::UDP_HEADER_BYTES;
+
+/// The program is looked after this often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The floor of one number of players.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -32,15 +37,18 @@ pub struct Floor {
 pub(super) fn check(program: &Path) -> Result<(), SweepError> {
     let mut command = Command::new(program);
     command.arg("--help").stdout(Stdio::null()).stderr(Stdio::null());
-    let status = command.status().map_err(|source| SweepError::Floor {
+    let outcome = match command.status() {
+        Ok(status) if !status.success() => Err(io::Error::other(format!("it ended with {status}"))),
+        outcome => outcome.map(|_| ()),
+    };
+    outcome.map_err(|source| SweepError::Floor {
         program: program.to_owned(),
         source,
-    });
-    status.map(|_| ())
+    })
 }
 
-/// Measures the floor for what the players of a point sent and got, if that is ordered and they played. The server must be gone: it would be
-/// in the way.
+/// Measures the floor for what the players of a point sent and got, if that is ordered, they played, and the sweep is not to stop. The
+/// server must be gone: it would be in the way.
 pub(super) fn measure(config: &SweepConfig, point: &Point) -> Result<Option<Floor>, String> {
     let (Some(program), Some(server_cpu), Some(players_cpu)) = (&config.udp_floor, config.server_cpu, config.pin)
     else {
@@ -56,8 +64,9 @@ pub(super) fn measure(config: &SweepConfig, point: &Point) -> Result<Option<Floo
     for (name, value) in arguments {
         command.arg(name).arg(value.to_string());
     }
-    // A Ctrl-C is for the sweep, which is over soon.
-    let output = command.process_group(0).output().map_err(|error| error.to_string())?;
+    let Some(output) = output(command, config).map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
@@ -66,6 +75,25 @@ pub(super) fn measure(config: &SweepConfig, point: &Point) -> Result<Option<Floo
     let mut floor: Floor = serde_json::from_str(told).map_err(|error| format!("{error} in {told:?}"))?;
     floor.ratio = point.server.cpu_us_per_player_tick / floor.us_per_player_tick.max(f64::MIN_POSITIVE);
     Ok(Some(floor))
+}
+
+/// Runs a program that says little. `None`: the sweep is to stop.
+fn output(mut command: Command, config: &SweepConfig) -> io::Result<Option<Output>> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // A Ctrl-C is for the sweep, which then ends the program itself.
+    let mut child = command.process_group(0).spawn()?;
+    while child.try_wait()?.is_none() {
+        if config.stops() {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    child.wait_with_output().map(Some)
 }
 
 /// The packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as the server counted them,

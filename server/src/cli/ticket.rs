@@ -28,11 +28,11 @@ pub struct TicketArguments {
 /// Prints one ticket as hexadecimal digits; it is good once, for a minute.
 #[expect(clippy::print_stdout, reason = "the ticket is this command's result")]
 pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
-    let secret = arguments.keys.join("ticket.key");
+    let is_there = |file| arguments.keys.join(file).is_file();
     ensure!(
-        secret.is_file(),
-        "there is no {}: a shard makes it at its first run",
-        secret.display()
+        is_there("ticket.key") || is_there("ticket.pub"),
+        "{} has no keys: a shard makes them at its first run",
+        arguments.keys.display()
     );
     let keys = Keys::load_or_create(&arguments.keys)?;
     let mut id = [0; 16];

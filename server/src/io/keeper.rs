@@ -324,7 +324,7 @@ impl Keeper {
         for zone in missing {
             match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
                 Ok(()) => {
-                    tracing::warn!(%zone, "nobody has put this zone's lease here: it is declared, as one of a new world or one that was forgotten")
+                    tracing::warn!(%zone, "no shard has declared this zone: it is declared here")
                 }
                 Err(error) => tracing::warn!(%zone, %error, "the zone is not declared yet"),
             }
