@@ -17,7 +17,7 @@ mod verdict;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -30,6 +30,9 @@ use self::server::Server;
 use crate::affinity::{PinError, pin_thread};
 use crate::behavior::Behavior;
 use crate::swarm::{Control, Phase, Progress, SwarmConfig, SwarmError};
+
+/// While a process of the sweep is waited for, it and the order to stop are looked after this often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A sweep's orders.
 #[derive(Clone, Debug)]

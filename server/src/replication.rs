@@ -31,6 +31,9 @@ use changes::{Changes, Due};
 use layer::Layer;
 use order::IdOrder;
 
+/// A datagram has room for one record beside the header, bytes.
+const DATAGRAM_BYTES_MIN: usize = SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX;
+
 /// What a view may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewConfig {
@@ -115,7 +118,7 @@ impl Replicator {
     /// If the configuration is outside the bounds that [`ViewConfig`] and [`Reach`](crate::interest::Reach) name.
     #[must_use]
     pub fn new(config: ViewConfig) -> Self {
-        let room = SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX..=DATAGRAM_BYTES_MAX;
+        let room = DATAGRAM_BYTES_MIN..=DATAGRAM_BYTES_MAX;
         assert!(
             room.contains(&config.datagram_bytes),
             "a datagram has {} to {} B",
@@ -197,7 +200,7 @@ impl Replicator {
         let room = |bytes: usize| bytes - SnapshotHeader::BYTES_MAX;
         let bytes = match self.detail {
             Detail::Full | Detail::Seldom => self.config.datagram_bytes,
-            Detail::Small => (self.config.datagram_bytes / 2).max(SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX),
+            Detail::Small => (self.config.datagram_bytes / 2).max(DATAGRAM_BYTES_MIN),
         };
         self.due.rebuild(due, id_range, room(bytes));
         if self.scratch.has_newcomers {

@@ -5,15 +5,11 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Point, SweepConfig, SweepError};
+use super::{LOOK_EVERY, Point, SweepConfig, SweepError};
 use crate::net::UDP_HEADER_BYTES;
-
-/// The program is looked after this often.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The floor of one number of players.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

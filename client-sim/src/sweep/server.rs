@@ -13,13 +13,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{SweepConfig, SweepError};
+use super::{LOOK_EVERY, SweepConfig, SweepError};
 use crate::affinity::pin_thread;
 
 /// A server has this long to serve, and to own its zones.
 const START_MAX: Duration = Duration::from_secs(30);
-/// While nothing is told, the server is looked after this often.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Something that a server told, and when.
 pub(super) type Line = (Instant, Value);

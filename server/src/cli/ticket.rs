@@ -28,9 +28,8 @@ pub struct TicketArguments {
 /// Prints one ticket as hexadecimal digits; it is good once, for a minute.
 #[expect(clippy::print_stdout, reason = "the ticket is this command's result")]
 pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
-    let is_there = |file| arguments.keys.join(file).is_file();
     ensure!(
-        is_there("ticket.key") || is_there("ticket.pub"),
+        Keys::are_in(&arguments.keys),
         "{} has no keys: a shard makes them at its first run",
         arguments.keys.display()
     );

@@ -323,9 +323,7 @@ impl Keeper {
         missing.extend(suspended.filter(|zone| self.census.is_missing(zone)).cloned());
         for zone in missing {
             match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
-                Ok(()) => {
-                    tracing::warn!(%zone, "no shard has declared this zone: it is declared here")
-                }
+                Ok(()) => tracing::warn!(%zone, "no shard has declared this zone: it is declared here"),
                 Err(error) => tracing::warn!(%zone, %error, "the zone is not declared yet"),
             }
         }

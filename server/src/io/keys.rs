@@ -104,6 +104,13 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// Whether `dir` has a half of the ticket key. Where it has none, [`Keys::load_or_create`] makes a new one.
+    #[must_use]
+    pub fn are_in(dir: &Path) -> bool {
+        let (secret, public) = ticket_key_paths(dir);
+        secret.is_file() || public.is_file()
+    }
+
     /// Reads the keys in `dir`, and makes those that are not there. A directory with `ticket.pub` and no `ticket.key` is one of a shard
     /// that verifies tickets and cannot make them: no signing key is made then.
     pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
@@ -229,8 +236,13 @@ fn crypto_provider() -> Arc<CryptoProvider> {
     })
 }
 
+/// The files of the secret half and of the public one.
+fn ticket_key_paths(dir: &Path) -> (PathBuf, PathBuf) {
+    (dir.join("ticket.key"), dir.join("ticket.pub"))
+}
+
 fn load_ticket_keys(dir: &Path) -> Result<(Option<SigningKey>, VerifyingKey), KeysError> {
-    let (secret_path, public_path) = (dir.join("ticket.key"), dir.join("ticket.pub"));
+    let (secret_path, public_path) = ticket_key_paths(dir);
     // The secret half is always written first, and looked for last: a public half without it was put there by somebody who wants it so.
     let public_there = read(&public_path, Secrecy::Public)?.is_some();
     let secret = match read(&secret_path, Secrecy::Secret)? {
