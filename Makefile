@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 BENCH ?=
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench udp-floor dist tools redis valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench udp-floor dist tools redis python valgrind
 
 test: lint docs unit instructions deny
 
@@ -16,7 +16,7 @@ lint: tools
 docs: tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items
 
-unit: tools redis
+unit: tools redis python
 	$(CARGO) test --release --workspace
 
 # All in one go: each package alone would compile the server once more, with features of its own.
@@ -67,6 +67,17 @@ redis:
 	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends redis-server redis-sentinel; \
 	  else echo "Redis is missing: install redis-server and redis-sentinel (7.0 or newer)" >&2; exit 1; fi; }
+
+# The tests run the example client in Python, in a virtual environment of its own. As root on Debian what it needs is installed.
+python: target/python/installed
+
+target/python/installed: protocol/examples/python/requirements.txt
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends python3 python3-venv; \
+	  else echo "Python is missing: install python3 (3.10 or newer) with venv" >&2; exit 1; fi; }
+	python3 -m venv --clear target/python
+	target/python/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # Counts instructions. As root on Debian it is installed.
 valgrind:

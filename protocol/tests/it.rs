@@ -7,6 +7,7 @@ mod it {
     mod codec;
     mod control;
     mod datagram;
+    mod document;
     mod golden;
     mod strategy;
     mod ticket;

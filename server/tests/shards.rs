@@ -24,3 +24,5 @@ mod flood;
 mod overload;
 #[path = "shards/sweep.rs"]
 mod sweep;
+#[path = "shards/python.rs"]
+mod python;
