@@ -2,8 +2,12 @@
 
 #[path = "shards/world.rs"]
 mod world;
+#[path = "shards/relay.rs"]
+mod relay;
 #[path = "shards/failover.rs"]
 mod failover;
+#[path = "shards/outage.rs"]
+mod outage;
 #[path = "shards/zombie.rs"]
 mod zombie;
 #[path = "shards/hostile.rs"]

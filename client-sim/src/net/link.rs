@@ -71,16 +71,22 @@ impl Link {
                 self.connection.handle_event(answer);
             }
             if drained {
+                // A time-out and a stateless reset drain at once: the loss, and what came before it, are still to be told.
+                self.tell_what_came(turn);
                 return Fate::Drained;
             }
         }
+        self.tell_what_came(turn);
+        Fate::Lives
+    }
+
+    fn tell_what_came(&mut self, turn: &mut Turn<'_>) {
         while let Some(event) = self.connection.poll() {
             self.on_event(event, turn);
         }
         while let Some(datagram) = self.connection.datagrams().recv() {
             self.tell(NetEvent::Datagram(datagram), turn);
         }
-        Fate::Lives
     }
 
     /// Whether what it has to send cannot wait for its owner's next frame.

@@ -133,6 +133,52 @@ fn close_by_the_server_tells_its_code() {
     assert_eq!(code, Some(RefusalCode::Stopping as u64));
 }
 
+/// Waits until the connection is over; meanwhile datagrams go out, as from a player. Returns the peer's close code, and why it is over.
+#[track_caller]
+fn until_disconnected(net: &mut Net, link: LinkId) -> (Option<u64>, String) {
+    let nudge = |net: &mut Net| net.send_datagram(link, Bytes::from_static(&[7; 100]));
+    wait_and_nudge(net, &[link], nudge, |_, event| match event {
+        NetEvent::Disconnected { code, detail } => Some((code, detail)),
+        _ => None,
+    })
+}
+
+#[test]
+fn connection_that_times_out_is_told() {
+    let mut server = Server::start_with_idle(Duration::from_secs(3));
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    server.crash();
+    let (code, detail) = until_disconnected(&mut net, link);
+    assert_eq!((code, detail.as_str()), (None, "timed out"));
+    assert_eq!(net.connections(), 0);
+}
+
+#[test]
+fn patient_connection_that_the_server_has_forgotten_is_told() {
+    let mut server = Server::start();
+    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let link = connected(&server, &mut net);
+    server.crash();
+    server.start_again();
+    net.set_patient(link, true);
+    let start = Instant::now();
+    let (code, detail) = loop {
+        assert!(start.elapsed() < PATIENCE, "nothing came");
+        net.send_datagram(link, Bytes::from_static(&[7; 100]));
+        net.transmit(Instant::now(), link);
+        net.turn(Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        net.receive().unwrap();
+        net.take_in(link);
+        if let Some((_, _, NetEvent::Disconnected { code, detail })) = net.poll_event() {
+            break (code, detail);
+        }
+    };
+    assert_eq!((code, detail.as_str()), (None, "reset by peer"));
+    assert_eq!(net.connections(), 0);
+}
+
 #[test]
 fn close_by_the_owner_frees_the_connection_and_tells_nothing() {
     let server = Server::start();

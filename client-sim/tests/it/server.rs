@@ -2,16 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use everhold_protocol::limits::HELLO_BYTES_MAX;
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::{ClientMessage, RefusalCode, ServerMessage};
 use quinn::crypto::rustls::QuicServerConfig;
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::Runtime;
 
 /// The detail of the refusal with which the server answers a hello.
 pub(crate) const HELLO_ANSWER: &str = "a hello came";
+
+/// A connection over which nothing goes for so long is given up by both sides, unless a test wants it sooner.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// A self-signed certificate and its key.
 pub(crate) struct Identity {
@@ -33,6 +38,11 @@ impl Identity {
 
     /// An endpoint on a free loopback port.
     pub(crate) fn bind(&self, runtime: &Runtime) -> quinn::Endpoint {
+        self.bind_to("127.0.0.1:0".parse().unwrap(), IDLE, runtime)
+    }
+
+    /// All endpoints have the same keys, so that a later one resets the connections of an earlier one.
+    fn bind_to(&self, addr: SocketAddr, idle: Duration, runtime: &Runtime) -> quinn::Endpoint {
         let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -40,9 +50,16 @@ impl Identity {
             .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
             .unwrap();
         tls.alpn_protocols = vec![everhold_protocol::ALPN.to_vec()];
-        let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_idle_timeout(Some(idle.try_into().unwrap()));
+        config.transport_config(Arc::new(transport));
+        let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &[7; 32]);
+        let mut endpoint = quinn::EndpointConfig::new(Arc::new(reset_key));
+        endpoint.cid_generator(|| Box::new(HashedConnectionIdGenerator::from_key(7)));
+        let socket = std::net::UdpSocket::bind(addr).unwrap();
         let _inside = runtime.enter();
-        quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap()
+        quinn::Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime)).unwrap()
     }
 }
 
@@ -50,41 +67,68 @@ impl Identity {
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
-    _runtime: Runtime,
+    identity: Identity,
+    idle: Duration,
+    runtime: Option<Runtime>,
 }
 
 impl Server {
     /// Starts it on a free loopback port with a certificate of its own.
     pub(crate) fn start() -> Self {
-        let identity = Identity::new();
+        Self::start_with_idle(IDLE)
+    }
+
+    /// The same, with its own idle time-out.
+    pub(crate) fn start_with_idle(idle: Duration) -> Self {
+        let mut server = Self {
+            addr: "127.0.0.1:0".parse().unwrap(),
+            certificate: CertificateDer::from(Vec::new()),
+            identity: Identity::new(),
+            idle,
+            runtime: None,
+        };
+        server.certificate = server.identity.certificate.clone();
+        server.start_again();
+        server
+    }
+
+    /// Falls silent for ever, as a process does that is killed: its connections hear of nothing.
+    pub(crate) fn crash(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(20));
+        }
+    }
+
+    /// Serves at its address, and knows nothing of earlier connections.
+    pub(crate) fn start_again(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let endpoint = identity.bind(&runtime);
-        let addr = endpoint.local_addr().unwrap();
-        runtime.spawn(async move {
-            while let Some(incoming) = endpoint.accept().await {
-                tokio::spawn(async move {
-                    if let Ok(connection) = incoming.await {
-                        tokio::spawn(echo_datagrams(connection.clone()));
-                        answer_control(connection).await;
-                    }
-                });
+        let endpoint = self.identity.bind_to(self.addr, self.idle, &runtime);
+        self.addr = endpoint.local_addr().unwrap();
+        runtime.spawn(serve(endpoint));
+        self.runtime = Some(runtime);
+    }
+}
+
+async fn serve(endpoint: quinn::Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
+        tokio::spawn(async move {
+            if let Ok(connection) = incoming.await {
+                tokio::spawn(echo_datagrams(connection.clone()));
+                answer_control(connection).await;
             }
         });
-        Self {
-            addr,
-            certificate: identity.certificate,
-            _runtime: runtime,
-        }
     }
 }
 
 async fn echo_datagrams(connection: quinn::Connection) {
     while let Ok(datagram) = connection.read_datagram().await {
-        connection.send_datagram(datagram).unwrap();
+        if connection.send_datagram(datagram).is_err() {
+            return;
+        }
     }
 }
 

@@ -1,0 +1,117 @@
+//! The network between players and a lone shard goes away, or the shard itself, for longer than connections live.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+
+use crate::relay::Relay;
+use crate::world::{World, meadow};
+
+const PLAYERS: usize = 20;
+
+/// Longer than a connection may be idle, which is 10 s.
+const OUTAGE: Duration = Duration::from_secs(12);
+
+/// Players that trade at the shard behind the relay.
+fn orders(world: &World, relay: &Relay) -> SwarmConfig {
+    SwarmConfig {
+        connect: vec![relay.addr],
+        players: PLAYERS,
+        // The observer ends the play, unless players stay out.
+        seconds: 120.0,
+        zones: vec![meadow()],
+        behavior: Behavior::Trade,
+        keys: world.fleet.keys(),
+        ..SwarmConfig::default()
+    }
+}
+
+/// Whether everybody plays, and has for so many seconds.
+fn all_play(progress: &Progress, for_s: f64) -> bool {
+    progress.phase == Phase::Running
+        && progress.running_for_s > for_s
+        && progress.attached == PLAYERS
+        && progress.silent == 0
+}
+
+/// Plays, is cut off for a while, and plays on.
+fn play_through_an_outage(world: &World, relay: &Relay) -> SwarmReport {
+    let mut cut_at = None;
+    let report = client_sim::run(orders(world, relay), &mut |progress| {
+        match cut_at {
+            None if all_play(progress, 2.0) => {
+                relay.cut();
+                cut_at = Some(Instant::now());
+            }
+            Some(at) if at.elapsed() > OUTAGE => {
+                relay.mend();
+                if all_play(progress, 0.0) {
+                    return Control::Stop;
+                }
+            }
+            _ => {}
+        }
+        Control::Continue
+    });
+    report.expect("a run")
+}
+
+#[track_caller]
+fn assert_clean(report: &SwarmReport) {
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.gold_found, 100 * PLAYERS as u64);
+    assert!(
+        report.lost_connections >= PLAYERS as u64,
+        "each lost its connection: {report:#?}"
+    );
+}
+
+#[test]
+fn players_come_back_after_an_outage_that_ended_their_connections() {
+    let mut world = World::new();
+    let shard = world.shard(&[meadow()]);
+    let relay = Relay::to(world.fleet.all[shard].addr);
+    assert_clean(&play_through_an_outage(&world, &relay));
+}
+
+#[test]
+fn players_come_back_after_an_outage_in_which_their_characters_went_to_rest() {
+    let mut world = World::new();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/world.toml");
+    let rules = std::fs::read_to_string(ours).expect("the world that comes with the server");
+    let path = world.fleet.keys().with_file_name("world.toml");
+    let restless = rules.replace("linger_ms = 30_000", "linger_ms = 1_000");
+    assert_ne!(restless, rules);
+    std::fs::write(&path, restless).expect("a writable directory");
+    let shard = world.shard_configured(&[meadow()], &format!("[world]\nrules = {path:?}\n"));
+    let relay = Relay::to(world.fleet.all[shard].addr);
+    assert_clean(&play_through_an_outage(&world, &relay));
+}
+
+#[test]
+fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
+    let mut world = World::new();
+    let first = world.shard(&[meadow()]);
+    let relay = Relay::to(world.fleet.all[first].addr);
+    let mut second = None;
+    let orders = orders(&world, &relay);
+    let report = client_sim::run(orders, &mut |progress| {
+        if second.is_none() && all_play(progress, 2.0) {
+            world.fleet.kill(first).expect("a kill");
+            let again = world.shard(&[meadow()]);
+            relay.lead_to(world.fleet.all[again].addr);
+            second = Some(again);
+        }
+        let owners = &progress.zones[0].epochs;
+        if second.is_some() && all_play(progress, 0.0) && *owners == [2] {
+            Control::Stop
+        } else {
+            Control::Continue
+        }
+    });
+    let report = report.expect("a run");
+    assert_clean(&report);
+    let resumed: Vec<_> = report.failovers.iter().map(|one| (one.to_epoch, one.resumed)).collect();
+    assert_eq!(resumed, [(2, PLAYERS)]);
+}
