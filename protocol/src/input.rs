@@ -45,7 +45,9 @@ impl InputFrame {
             self.intents.len()
         );
         debug_assert!(
-            self.intents.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq),
+            self.intents
+                .windows(2)
+                .all(|pair| pair[0].seq.checked_add(1) == Some(pair[1].seq)),
             "intents are not consecutive"
         );
         let mut out = Writer::new(out);

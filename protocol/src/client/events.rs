@@ -77,10 +77,10 @@ impl EventLog {
     /// Judges one event, and counts it if it is new.
     pub(super) fn hear(&mut self, event: &SeqEvent) -> Heard {
         let print = fingerprint(event);
-        let expected = self.last.saturating_add(1);
-        let heard = if event.seq == expected || (self.fresh && (1..expected).contains(&event.seq)) {
+        let expected = self.last.checked_add(1);
+        let heard = if expected == Some(event.seq) || (self.fresh && (1..=self.last).contains(&event.seq)) {
             Heard::New
-        } else if event.seq > expected {
+        } else if let Some(expected) = expected.filter(|expected| event.seq > *expected) {
             Heard::AfterGap { expected }
         } else {
             return Heard::Again {

@@ -48,11 +48,13 @@ impl Pending {
     }
 
     /// Counts on from the last input that the zone has. What is still waiting is numbered anew only if it does not follow: the zone has
-    /// lost what came between, and would wait for ever for a number that nobody sends again.
+    /// lost what came between, and would wait for ever for a number that nobody sends again. Where numbers end, what waits is dropped.
     pub(super) fn count_from(&mut self, applied_seq: u32) {
         self.last_seq = applied_seq;
+        let numbers_left = usize::try_from(u32::MAX - applied_seq).unwrap_or(usize::MAX);
+        self.queue.truncate(numbers_left);
         for waiting in &mut self.queue {
-            self.last_seq = self.last_seq.saturating_add(1);
+            self.last_seq += 1;
             waiting.seq = self.last_seq;
         }
     }

@@ -63,7 +63,7 @@ impl Surroundings {
             }
         }
         if self.sweep_at <= tick {
-            self.sweep_at = tick + REFRESH_TICKS;
+            self.sweep_at = tick.saturating_add(REFRESH_TICKS);
             self.known.retain(|known| known.is_fresh(tick));
         }
     }

@@ -1,11 +1,13 @@
 //! Whatever comes in whatever order: no panic, and what must always hold does.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
+use everhold_protocol::limits::REFRESH_TICKS;
 use everhold_protocol::{
-    ClientMessage, Credential, Heading, InputFrame, Intent, RefusalCode, ServerMessage, Snapshot, SnapshotHeader,
+    ClientMessage, Credential, Heading, InputFrame, Intent, RefusalCode, ServerMessage, Snapshot, SnapshotHeader, Tick,
 };
 use proptest::prelude::*;
 
@@ -19,20 +21,71 @@ enum Op {
     Connected(usize),
     Disconnected(usize, Option<u64>),
     Control(usize, ServerMessage),
-    Show(usize, SnapshotHeader),
+    Show(usize, Snapshot),
     Garbage(usize, Vec<u8>),
 }
 
-fn control() -> impl Strategy<Value = ServerMessage> {
-    let attach = (1..5_u32, 0..400_u64, 0..9_u32, 0..9_u32).prop_map(|(epoch, tick, last_input_seq, event_seq)| {
-        Attach {
-            tick,
-            last_input_seq,
-            event_seq,
-            ..Attach::epoch(epoch)
+/// How large the numbers are that a server says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    Usual,
+    /// Some are the last of their kind.
+    Extreme,
+}
+
+impl Numbers {
+    fn of_u32(self, usual: Range<u32>) -> BoxedStrategy<u32> {
+        match self {
+            Self::Usual => usual.boxed(),
+            Self::Extreme => prop_oneof![4 => usual, 1 => u32::MAX - 3..=u32::MAX].boxed(),
         }
-        .message()
-    });
+    }
+
+    fn tick(self) -> BoxedStrategy<Tick> {
+        match self {
+            Self::Usual => (0..400_u64).boxed(),
+            Self::Extreme => prop_oneof![3 => 0..400_u64, 1 => u64::MAX - 2 * REFRESH_TICKS..=u64::MAX].boxed(),
+        }
+    }
+
+    fn snapshot(self) -> BoxedStrategy<Snapshot> {
+        let header = (self.of_u32(1..5), self.tick(), self.of_u32(0..9)).prop_map(|(epoch, tick, last_input_seq)| {
+            SnapshotHeader {
+                last_input_seq,
+                ..header(epoch, tick)
+            }
+        });
+        match self {
+            Self::Usual => header
+                .prop_map(|header| Snapshot {
+                    header,
+                    id_range: 0,
+                    updates: Vec::new(),
+                })
+                .boxed(),
+            Self::Extreme => (header, strategy::snapshot())
+                .prop_map(|(header, mut snapshot)| {
+                    let SnapshotHeader { x, y, .. } = snapshot.header;
+                    snapshot.header = SnapshotHeader { x, y, ..header };
+                    snapshot
+                })
+                .boxed(),
+        }
+    }
+}
+
+fn control(numbers: Numbers) -> impl Strategy<Value = ServerMessage> {
+    let (seq, event_seq) = (numbers.of_u32(0..9), numbers.of_u32(0..9));
+    let attach =
+        (numbers.of_u32(1..5), numbers.tick(), seq, event_seq).prop_map(|(epoch, tick, last_input_seq, event_seq)| {
+            Attach {
+                tick,
+                last_input_seq,
+                event_seq,
+                ..Attach::epoch(epoch)
+            }
+            .message()
+        });
     // Rarely an end: a machine that has ended shows nothing more.
     let codes = prop::sample::select(vec![
         RefusalCode::Full,
@@ -43,28 +96,24 @@ fn control() -> impl Strategy<Value = ServerMessage> {
     ]);
     prop_oneof![
         6 => attach,
-        3 => (1..5_u16, 1..5_u32).prop_map(|(n, epoch)| redirect(n, epoch)),
+        3 => (1..5_u16, numbers.of_u32(1..5)).prop_map(|(n, epoch)| redirect(n, epoch)),
         1 => Just(ServerMessage::Wait),
-        1 => (1..9_u32).prop_map(|position| ServerMessage::Queued { position }),
-        4 => (0..9_u32, 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
+        1 => numbers.of_u32(1..9).prop_map(|position| ServerMessage::Queued { position }),
+        4 => (numbers.of_u32(0..9), 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
         1 => codes.prop_map(refused),
         1 => prop::sample::select(vec![ServerMessage::Superseded, refused(RefusalCode::SessionUnknown)]),
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn op(numbers: Numbers) -> impl Strategy<Value = Op> {
     let conn = 0..4_usize;
-    let show = (1..5_u32, 0..400_u64, 0..9_u32).prop_map(|(epoch, tick, last_input_seq)| SnapshotHeader {
-        last_input_seq,
-        ..header(epoch, tick)
-    });
     prop_oneof![
         4 => (0..400_u64).prop_map(Op::Pass),
         3 => Just(Op::Push),
         4 => conn.clone().prop_map(Op::Connected),
         2 => (conn.clone(), prop::option::of(0..17_u64)).prop_map(|(conn, code)| Op::Disconnected(conn, code.filter(|&code| code > 9))),
-        6 => (conn.clone(), control()).prop_map(|(conn, message)| Op::Control(conn, message)),
-        4 => (conn.clone(), show).prop_map(|(conn, header)| Op::Show(conn, header)),
+        6 => (conn.clone(), control(numbers)).prop_map(|(conn, message)| Op::Control(conn, message)),
+        4 => (conn.clone(), numbers.snapshot()).prop_map(|(conn, snapshot)| Op::Show(conn, snapshot)),
         1 => (conn, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(conn, bytes)| Op::Garbage(conn, bytes)),
     ]
 }
@@ -121,14 +170,9 @@ impl Watch {
                 self.client.handle_disconnected(self.now, conn, code, "gone");
             }
             Op::Control(at, message) => self.client.handle_control(self.now, conn(at), message),
-            Op::Show(at, header) => {
+            Op::Show(at, snapshot) => {
                 let mut bytes = Vec::new();
-                Snapshot {
-                    header,
-                    id_range: 0,
-                    updates: Vec::new(),
-                }
-                .encode(&mut bytes);
+                snapshot.encode(&mut bytes);
                 self.client.handle_datagram(self.now, conn(at), &bytes);
             }
             Op::Garbage(at, bytes) => self.client.handle_datagram(self.now, conn(at), &bytes),
@@ -157,6 +201,8 @@ impl Watch {
         while let Some(notice) = self.client.poll_notice() {
             self.check_notice(&notice);
         }
+        let mirror = self.client.mirror();
+        assert!(mirror.entities().count() <= mirror.entities_len());
         assert!(self.open.len() <= 3, "{} connections at once", self.open.len());
         assert!(
             self.client.is_finished() || !self.open.is_empty() || self.client.poll_timeout().is_some(),
@@ -208,7 +254,7 @@ impl Watch {
             Notice::EventGap { .. } => self.last_event = 0,
             Notice::Event(event) => {
                 assert!(
-                    event.seq == self.last_event + 1 || self.last_event == 0,
+                    self.last_event.checked_add(1) == Some(event.seq) || self.last_event == 0,
                     "{} after {}",
                     event.seq,
                     self.last_event
@@ -224,7 +270,19 @@ proptest! {
     #![proptest_config(strategy::cases(2_000))]
 
     #[test]
-    fn nothing_that_comes_breaks_the_machine(seed: u64, ops in prop::collection::vec(op(), 0..120)) {
+    fn nothing_that_comes_breaks_the_machine(seed: u64, ops in prop::collection::vec(op(Numbers::Usual), 0..120)) {
+        let mut watch = Watch::new(seed);
+        for op in ops {
+            watch.apply(op);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(strategy::cases(500))]
+
+    #[test]
+    fn numbers_at_their_ends_do_not_break_the_machine(seed: u64, ops in prop::collection::vec(op(Numbers::Extreme), 0..60)) {
         let mut watch = Watch::new(seed);
         for op in ops {
             watch.apply(op);
