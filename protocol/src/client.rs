@@ -162,8 +162,8 @@ impl Client {
         }
     }
 
-    /// A datagram came. Only those of the connection that speaks for the session are read; one that has overtaken its `Attached` is read
-    /// after it.
+    /// A datagram came. Only those of the connection that speaks for the session are read; those that have overtaken their `Attached` are
+    /// read after it.
     pub fn handle_datagram(&mut self, now: Duration, conn: ConnId, bytes: &[u8]) {
         if self.is_active(conn) {
             self.heard(now, conn);

@@ -78,7 +78,9 @@ pub enum ServerMessage {
         secret: [u8; SECRET_BYTES],
         /// Ticks per second.
         tick_hz: u16,
-        /// The tick at which the session attached: the client sets its tick clock by it.
+        /// The tick at which the session attached: the client sets its tick clock by it. The first snapshot is of this very tick, and is
+        /// the one that shows everything in sight. It mostly arrives before this message, since datagrams wait for no stream: see
+        /// [`crate::snapshot`].
         resumed_tick: Tick,
         /// The last input that the zone has applied: counting goes on from here.
         last_input_seq: u32,

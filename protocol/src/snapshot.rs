@@ -5,6 +5,10 @@
 //! [`REFRESH_TICKS`] whether or not anything happened. Every record is whole: none needs an earlier one. What is not refreshed
 //! any more is out of sight, and forgotten after [`FORGET_TICKS`].
 //!
+//! After an attach the first snapshot tells of everything in sight, whether or not it has changed. It is of the very tick that
+//! [`Attached`](crate::ServerMessage::Attached) names as `resumed_tick`, and may arrive before that message. So a client keeps the
+//! snapshots that come before `Attached`, then forgets what it knew of entities, and then reads those of `resumed_tick` and later.
+//!
 //! ```text
 //! kind u8 · epoch varint · tick varint · dilation u8 · last_input_seq varint · event_seq varint · x, y zigzag varint · hp varint
 //!   · value_digest u32 · id_range varint · records until the datagram ends

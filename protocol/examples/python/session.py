@@ -21,6 +21,7 @@ RETRY_S_MAX = 2.0
 OVERLOADED_S = 10.0
 KEEP_ALIVE_S = 3.0
 UNCONFIRMED_MAX = 128
+EARLY_DATAGRAMS_MAX = 8
 
 
 class Refused(Exception):
@@ -40,7 +41,7 @@ class Link(QuicConnectionProtocol):
         self.addr = addr
         self.over = asyncio.Event()
         self.waits = False
-        self.early = None
+        self.early = []
         self._frames = wire.FrameReader()
         self._control = None
 
@@ -168,8 +169,9 @@ class Session:
             self._hear(link)
             self._show(wire.read_snapshot(data))
         elif link is self._candidate:
-            # The first snapshot may overtake `Attached`, which is on the stream.
-            link.early = data
+            # The first snapshots may overtake `Attached`, which is on the stream.
+            if len(link.early) < EARLY_DATAGRAMS_MAX:
+                link.early.append(data)
 
     def on_lost(self, link: Link):
         if link is self._active:
@@ -298,8 +300,8 @@ class Session:
         self._retry_s, self._answer_by = RETRY_S, None
         self._heard_at = time.monotonic()
         self.attaches.append({"epoch": epoch, "zone": zone, "tick": tick, "rewound": rewound})
-        if link.early:
-            self._show(wire.read_snapshot(link.early))
+        for data in link.early:
+            self._show(wire.read_snapshot(data))
 
     def _follow(self, link: Link, addr: tuple):
         if link is self._active:

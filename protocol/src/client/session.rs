@@ -180,7 +180,7 @@ impl Client {
         self.confirm(last_input_seq);
         self.pending.count_from(last_input_seq);
         self.mirror.last_confirmed = last_input_seq;
-        if let Some(early) = early {
+        for early in early {
             self.take_datagram(now, &early);
         }
     }
@@ -222,8 +222,8 @@ impl Client {
         })
     }
 
-    /// This connection speaks for the session from now on, and no other. Returns the datagram that it had early.
-    fn make_active(&mut self, now: Duration, conn: ConnId) -> Option<Vec<u8>> {
+    /// This connection speaks for the session from now on, and no other. Returns the datagrams that it had early.
+    fn make_active(&mut self, now: Duration, conn: ConnId) -> Vec<Vec<u8>> {
         let (addr, early) = match (self.take_candidate(conn), self.active) {
             (Some(candidate), earlier) => {
                 if let Some(earlier) = earlier {
@@ -231,8 +231,8 @@ impl Client {
                 }
                 (candidate.addr, candidate.early)
             }
-            (None, Some(active)) => (active.addr, None),
-            (None, None) => return None,
+            (None, Some(active)) => (active.addr, Vec::new()),
+            (None, None) => return Vec::new(),
         };
         self.end_search(now);
         self.active = Some(Active {

@@ -48,7 +48,7 @@ fn snapshot_of_the_attachs_own_tick_is_shown_once() {
 }
 
 #[test]
-fn snapshot_that_overtakes_its_attach_is_shown_after_it() {
+fn snapshots_that_overtake_their_attach_are_shown_after_it() {
     let (mut script, _, [(first, _), (second, _)]) = Script::parked();
     script.snapshot(first, header(2, 300));
     script.snapshot(first, header(2, 301));
@@ -57,7 +57,11 @@ fn snapshot_that_overtakes_its_attach_is_shown_after_it() {
     script.control(first, Attach::epoch(2).message());
     let notices = script.take_notices();
     assert!(
-        matches!(notices[..], [Notice::Attached { .. }, Notice::Snapshot { header, .. }] if header.tick == 301),
+        matches!(
+            notices[..],
+            [Notice::Attached { .. }, Notice::Snapshot { header: one, .. }, Notice::Snapshot { header: two, .. }]
+                if (one.tick, two.tick) == (300, 301)
+        ),
         "{notices:?}"
     );
 }
