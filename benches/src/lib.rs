@@ -7,6 +7,7 @@ mod walkers;
 use std::time::Duration;
 
 use criterion::Criterion;
+use everhold::ingress::AttachToken;
 use everhold::zone::{Scene, SceneSession};
 use everhold_protocol::{EntityId, EntityKind, EntityView};
 
@@ -107,6 +108,7 @@ pub fn scene(players: usize, crowding: Crowding) -> Scene {
         let (last_input_seq, event_seq) = (counter, 3);
         scene.sessions.push(SceneSession {
             session: id,
+            attach: AttachToken(u64::from(counter)),
             last_input_seq,
             event_seq,
             x,

@@ -4,7 +4,7 @@
 //! tick, sorted by place, and copied to every viewer that is near (`layer`). Nothing is kept of what a viewer has received: a record is
 //! whole, a change is told twice, and a refresh repairs what was lost all the same within
 //! [`REFRESH_TICKS`](everhold_protocol::limits::REFRESH_TICKS). So a viewer costs neither memory nor a comparison with what it knows,
-//! and an acknowledgement changes nothing. Only newcomers are shown everything (`audience`).
+//! and an acknowledgement changes nothing. Only newcomers are shown everything (`audience`), as the others believe it to be.
 //!
 //! When more is due than a datagram holds, the nearest are told of. Whoever is left out is refreshed in the next round, when others of
 //! its neighbours are due: what is near is exact, and what is far in a crowd is older, or not seen.
@@ -129,8 +129,8 @@ impl Replicator {
             config,
             detail: Detail::Full,
             round_before: 1,
-            changes: Changes::default(),
-            audience: Audience::new(config.radius_cm.unsigned_abs() / 4),
+            changes: Changes::new(config.radius_cm.unsigned_abs()),
+            audience: Audience::new(leap_cm(config.radius_cm.unsigned_abs())),
             viewers: Viewers::new(config.radius_cm),
             due: Layer::new(config.radius_cm),
             all: Layer::new(config.radius_cm),
@@ -232,6 +232,11 @@ impl Replicator {
         }
         self.arenas.share(arena)
     }
+}
+
+/// Whatever moves further within a tick does not walk: a viewer stands among strangers, and an entity is to be missed where it was.
+const fn leap_cm(radius_cm: u32) -> u32 {
+    radius_cm / 4
 }
 
 /// Where a session's player is, and looks from.

@@ -1,10 +1,11 @@
-//! Who is told what in a tick. Those who have just attached, or were moved far in one tick, know nothing of what is around them, and are
-//! shown everything. The others are told the news: in each tick, or, to spare the process packets, in turns; but whoever did something
+//! Who is told what in a tick. Those who have just attached (also over a connection that takes a live one's place), or were moved far in
+//! one tick, know nothing of what is around them, and are shown everything. The others are told the news: in each tick, or, to spare the process packets, in turns; but whoever did something
 //! sees in the same tick what became of it.
 
 use everhold_protocol::{SessionId, Tick};
 
 use super::place;
+use crate::ingress::AttachToken;
 use crate::interest::Viewpoint;
 use crate::limits::NEWCOMER_REPEAT_TICKS;
 use crate::zone::SceneSession;
@@ -31,6 +32,7 @@ pub(super) struct Audience {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     session: SessionId,
+    attach: AttachToken,
     at: Viewpoint,
     last_input_seq: u32,
     new_at: Tick,
@@ -79,10 +81,11 @@ impl Known {
         let at = place(session);
         let stays = before.filter(|known| {
             let (dx, dy) = (known.at.x.abs_diff(at.x), known.at.y.abs_diff(at.y));
-            dx.max(dy) <= leap_cm
+            known.attach == session.attach && dx.max(dy) <= leap_cm
         });
         Self {
             session: session.session,
+            attach: session.attach,
             at,
             last_input_seq: session.last_input_seq,
             new_at: stays.map_or(tick, |known| known.new_at),

@@ -1,6 +1,7 @@
-//! Datagrams as a client reads them. Whether a client ends up knowing the truth is tested in `mirrors`.
+//! Datagrams as a client reads them. Whether a client ends up knowing the truth is tested in `mirrors` and `newcomers`.
 
 mod mirrors;
+mod newcomers;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use everhold_protocol::{EntityId, EntityKind, EntityView, SessionId, Snapshot, V
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingress::AttachToken;
 
 /// A scene of `spots`, of which the even ones look.
 fn scene(spots: &[(i32, i32)]) -> Scene {
@@ -26,6 +28,7 @@ fn scene(spots: &[(i32, i32)]) -> Scene {
             let (last_input_seq, event_seq, value_digest) = (counter, counter + 1, counter ^ 0xFFFF);
             scene.sessions.push(SceneSession {
                 session: id,
+                attach: AttachToken(1),
                 last_input_seq,
                 event_seq,
                 x,

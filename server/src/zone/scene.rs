@@ -2,11 +2,15 @@
 
 use everhold_protocol::{EntityView, SessionId};
 
+use crate::ingress::AttachToken;
+
 /// An attached session and what its snapshot header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SceneSession {
     /// The session; its player's entity has the same id.
     pub session: SessionId,
+    /// The connection that speaks for it. Another one has seen nothing yet.
+    pub attach: AttachToken,
     /// The last input applied.
     pub last_input_seq: u32,
     /// The last event.

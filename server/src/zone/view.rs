@@ -80,9 +80,10 @@ impl Viewer {
         sessions.clear();
         let rows = self.sessions.iter(world);
         rows.for_each(|(id, session, body, health, input_seq, outbox, value)| {
-            if let Presence::Attached(_) = session.presence {
+            if let Presence::Attached(token) = session.presence {
                 sessions.push(SceneSession {
                     session: id.0,
+                    attach: AttachToken(token),
                     last_input_seq: input_seq.last,
                     event_seq: outbox.event_seq,
                     x: body.x,

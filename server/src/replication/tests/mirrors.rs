@@ -8,6 +8,7 @@ use everhold_protocol::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
 use everhold_protocol::{Credential, EntityId, EntityKind, EntityView, OwnState, ServerMessage, value_digest};
 
 use super::super::*;
+use crate::ingress::AttachToken;
 
 /// Headers of UDP, IP, and QUIC, the tag, and an acknowledgement, beside a datagram's payload: bytes.
 const OVERHEAD_BYTES: usize = 66;
@@ -15,18 +16,18 @@ const TICK_HZ: usize = 20;
 const RADIUS_CM: i32 = 10_000;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         ((mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32) % bound
     }
 }
 
-/// A client that is attached as `session`, with its only connection.
-fn client(session: EntityId) -> (Client, ConnId) {
+/// A client that has connected and waits for its `Attached`.
+pub(super) fn connect(session: EntityId) -> (Client, ConnId) {
     let addr: SocketAddr = ([127, 0, 0, 1], 7_000).into();
     let mut client = Client::new(
         ClientConfig::default(),
@@ -39,21 +40,23 @@ fn client(session: EntityId) -> (Client, ConnId) {
         panic!("a client connects at its start")
     };
     client.handle_connected(Duration::ZERO, conn);
-    let attached = ServerMessage::Attached {
-        epoch: 1,
+    (client, conn)
+}
+
+pub(super) fn attached(session: EntityId, epoch: u32, resumed_tick: Tick) -> ServerMessage {
+    ServerMessage::Attached {
+        epoch,
         zone: "meadow".parse().unwrap(),
         session,
         secret: [0; 32],
         tick_hz: 20,
-        resumed_tick: 0,
+        resumed_tick,
         last_input_seq: 0,
         event_seq: 0,
         rewound_ticks: 0,
         own: OwnState::default(),
         peers: Vec::new(),
-    };
-    client.handle_control(Duration::ZERO, conn, attached);
-    (client, conn)
+    }
 }
 
 /// A world of walkers, some of whom watch.
@@ -109,6 +112,7 @@ impl World {
         for entity in &scene.entities[..watchers] {
             scene.sessions.push(SceneSession {
                 session: entity.id,
+                attach: AttachToken(1),
                 last_input_seq: 0,
                 event_seq: 0,
                 x: entity.x,
@@ -118,7 +122,8 @@ impl World {
             });
         }
         let watch = |session: &SceneSession| {
-            let (client, conn) = client(session.session);
+            let (mut client, conn) = connect(session.session);
+            client.handle_control(Duration::ZERO, conn, attached(session.session, 1, 0));
             (session.session, client, conn)
         };
         Self {

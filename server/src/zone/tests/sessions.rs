@@ -91,7 +91,9 @@ fn used_ticket_is_forgotten_when_it_has_expired() {
 fn second_login_of_an_account_takes_its_session_over() {
     let mut zone = crowd(&[], 1);
     let id = session(&zone, 1);
+    assert_eq!(own(&mut zone, id).unwrap().attach, AttachToken(1));
     let outputs = zone.step(&[join_with(1, 77, 99)]);
+    assert_eq!(own(&mut zone, id).unwrap().attach, AttachToken(99));
     assert_eq!(outputs.replies[0], (AttachToken(1), Reply::Superseded(id)));
     assert_eq!(attached(&outputs), vec![(99, id)]);
     assert_eq!(zone.stats().sessions, 1);
