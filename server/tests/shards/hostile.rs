@@ -169,6 +169,40 @@ async fn an_account_that_logs_in_again_takes_its_session_over() {
         .await;
 }
 
+/// The most entities that a client which has just logged in knows of within so many of its snapshots.
+async fn view_within(player: &mut Player, snapshots: usize) -> usize {
+    let mut most = 0;
+    for _ in 0..snapshots {
+        let entities = player.until("a snapshot", |notice| match notice {
+            Notice::Snapshot { entities, .. } => Some(*entities),
+            _ => None,
+        });
+        most = most.max(entities.await);
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_over_a_live_connection_sees_what_is_around_it_at_once() {
+    let mut world = World::new();
+    world.shard(&all_zones());
+    let mut player = world.player(5, &meadow(), OldConnections::Close);
+    let around = view_within(&mut player, 25).await;
+    assert!(around > 5, "{around} around a spawn point");
+    // A store that halts a shard for a moment costs a newcomer its first snapshots: the next one has them.
+    let mut views = Vec::new();
+    while views.len() < 5 && views.last().is_none_or(|&seen| seen * 2 < around) {
+        let mut next = world.player(5, &meadow(), OldConnections::Close);
+        views.push(view_within(&mut next, 1).await);
+        player = next;
+    }
+    assert!(
+        views.last().is_some_and(|&seen| seen * 2 >= around),
+        "{views:?} of {around}"
+    );
+    drop(player);
+}
+
 /// A client that reads next to nothing, and whose writes end only when the server has what they wrote.
 fn deaf_client(world: &World) -> quinn::Endpoint {
     let mut transport = quinn::TransportConfig::default();
