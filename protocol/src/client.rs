@@ -17,13 +17,15 @@
 //!
 //! Three rules keep a player's session whole while shards die and wake up:
 //!
-//! - *Epochs only rise.* Whatever speaks under a lower epoch than the last attach is a zombie and is not heard.
+//! - *Epochs of a zone only rise.* Whatever speaks for a zone under a lower epoch than the highest that attached the session there is a
+//!   zombie and is not heard. Epochs of two zones do not compare: a session that is sent to another zone goes on under that one's.
 //! - *The old connection is kept until a new one is attached.* Silence may be the network's; then the owner speaks again and the
 //!   parked connections are closed. An `Attached` of the same epoch is the same owner answering on another path: it has already
 //!   dropped the old one, so the client follows.
 //! - *Numbers go on.* Inputs are repeated until a snapshot or an attach covers them, events are taken once and in order, and purse
 //!   and inventory are checked against the owner's digest whenever both have seen the same events.
 
+mod epochs;
 mod events;
 mod jitter;
 mod mirror;
@@ -44,6 +46,7 @@ use crate::message::{ClientMessage, Credential, RefusalCode, ServerMessage};
 pub use mirror::Mirror;
 pub use port::{Busy, ClientConfig, Command, ConnId, Failover, Notice};
 
+use epochs::Epochs;
 use jitter::SplitMix64;
 use patience::Patience;
 use pending::Pending;
@@ -66,6 +69,7 @@ pub struct Client {
     search: Option<Search>,
     /// What the next `Hello` shows, once there is a session.
     standing: Option<Standing>,
+    epochs: Epochs,
     /// Where the last attach said to ask.
     peers: Vec<SocketAddr>,
     pending: Pending,
@@ -91,6 +95,7 @@ impl Client {
     pub fn new(config: ClientConfig, credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
         let mut mirror = Mirror::default();
         let mut standing = None;
+        let mut epochs = Epochs::default();
         if let Credential::Resume {
             zone,
             session,
@@ -100,6 +105,7 @@ impl Client {
         } = &credential
         {
             mirror.expect_session(*session, *epoch, *event_seq);
+            epochs.note(zone, *epoch);
             standing = Some(Standing::saved(zone.clone(), *session, *secret));
         }
         Self {
@@ -112,6 +118,7 @@ impl Client {
             active: None,
             search: None,
             standing,
+            epochs,
             peers: Vec::new(),
             pending: Pending::default(),
             mirror,

@@ -14,7 +14,7 @@ use super::surroundings::Surroundings;
 pub struct Mirror {
     /// The player: place and hit points from snapshots, purse and inventory from the last `Attached` and the events after it.
     pub own: OwnState,
-    /// The epoch attached under, the highest known.
+    /// The epoch attached under.
     pub epoch: u32,
     /// The tick of the last snapshot, or of the attach if none came since.
     pub tick: Tick,

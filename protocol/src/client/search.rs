@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::ids::ZoneName;
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::message::{ClientMessage, Credential, RefusalCode};
 
@@ -57,14 +58,22 @@ enum Stage {
     Waiting,
 }
 
+/// Where a shard has sent the client.
+#[derive(Clone, Debug)]
+pub(super) struct Lead {
+    pub(super) addr: SocketAddr,
+    pub(super) zone: ZoneName,
+    pub(super) epoch: u32,
+}
+
 /// A connection that may come to speak for the session.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) conn: ConnId,
     pub(super) addr: SocketAddr,
     stage: Stage,
-    /// It was redirected to: the owner is thought to be there.
-    led: bool,
+    /// It was redirected to: the owner of this zone is thought to be there.
+    led_to: Option<ZoneName>,
     deadline: Option<Duration>,
     /// The first datagrams that came before `Attached`. The first snapshot of an owner, which shows everything, mostly does: streams are
     /// sent after datagrams.
@@ -127,6 +136,10 @@ impl Search {
 
     fn has_candidate_at(&self, addr: SocketAddr) -> bool {
         self.candidates.iter().any(|candidate| candidate.addr == addr)
+    }
+
+    fn candidate(&self, conn: ConnId) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.conn == conn)
     }
 
     fn candidate_mut(&mut self, conn: ConnId) -> Option<&mut Candidate> {
@@ -225,7 +238,7 @@ impl Client {
 
     /// Opens a connection to a target of the search.
     fn open(&mut self, now: Duration, addr: SocketAddr) {
-        self.connect(now, addr, false);
+        self.connect(now, addr, None);
         if self.standing.is_none() {
             // A ticket is good once: showing it at two shards would spend it against ourselves.
             return;
@@ -241,7 +254,7 @@ impl Client {
         }
     }
 
-    fn connect(&mut self, now: Duration, addr: SocketAddr, led: bool) {
+    fn connect(&mut self, now: Duration, addr: SocketAddr, led_to: Option<ZoneName>) {
         let Some(search) = &mut self.search else { return };
         let conn = ConnId(self.next_conn);
         self.next_conn = self.next_conn.wrapping_add(1);
@@ -250,7 +263,7 @@ impl Client {
             conn,
             addr,
             stage: Stage::Connecting,
-            led,
+            led_to,
             deadline,
             early: Vec::new(),
         });
@@ -259,24 +272,40 @@ impl Client {
 
     /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner lives
     /// and is only silent: as long as its connection holds, a second one to it would be no better.
-    pub(super) fn leads_on(&self, addr: SocketAddr, epoch: u32) -> bool {
-        let here = self.active.as_ref().is_some_and(|active| active.addr == addr);
-        epoch > self.mirror.epoch || (epoch == self.mirror.epoch && !here)
+    pub(super) fn leads_on(&self, lead: &Lead) -> bool {
+        let stands = self
+            .standing
+            .as_ref()
+            .is_some_and(|standing| standing.zone == lead.zone);
+        let here = stands && self.active.as_ref().is_some_and(|active| active.addr == lead.addr);
+        let known = self.epochs.of(&lead.zone);
+        lead.epoch > known || (lead.epoch == known && !here)
     }
 
     /// Goes where the owner is said to be. A shard that has redirected says no more, so its connection is closed either way.
-    pub(super) fn follow(&mut self, now: Duration, from: Option<ConnId>, addr: SocketAddr, epoch: u32) {
+    pub(super) fn follow(&mut self, now: Duration, from: Option<ConnId>, lead: Lead) {
         if let Some(conn) = from {
             self.take_candidate(conn);
             self.close(conn, RefusalCode::Bye);
         }
-        if !self.leads_on(addr, epoch) {
+        if !self.leads_on(&lead) {
             return;
         }
         let Some(search) = &mut self.search else { return };
-        if search.has_candidate_at(addr) {
-            return;
+        // One that asks there already is enough, unless it asks for the zone that the session has left.
+        let there = search.candidates.iter().find(|candidate| candidate.addr == lead.addr);
+        if let Some(candidate) = there {
+            let asked = candidate
+                .led_to
+                .as_ref()
+                .or_else(|| self.standing.as_ref().map(|standing| &standing.zone));
+            if asked.is_none_or(|zone| *zone == lead.zone) {
+                return;
+            }
+            let conn = candidate.conn;
+            self.drop_candidate(now, conn);
         }
+        let Some(search) = &mut self.search else { return };
         search.redirects += 1;
         if search.redirects > REDIRECTS_MAX {
             search.left = 0;
@@ -287,7 +316,7 @@ impl Client {
             let oldest = search.candidates[0].conn;
             self.drop_candidate(now, oldest);
         }
-        self.connect(now, addr, true);
+        self.connect(now, lead.addr, Some(lead.zone));
     }
 
     /// The shard has too much to do: whoever asks it soon, or another one that would send us back, makes it worse.
@@ -312,7 +341,10 @@ impl Client {
 
     /// A candidate's connection is up.
     pub(super) fn greet(&mut self, now: Duration, conn: ConnId) {
-        let credential = self.hello_credential();
+        let Some(candidate) = self.search.as_ref().and_then(|search| search.candidate(conn)) else {
+            return;
+        };
+        let credential = self.hello_credential(candidate.led_to.as_ref());
         // A ticket may have been spent by a `Hello` whose answer is still held back: only the connection's end ends that wait.
         let patience = matches!(credential, Credential::Resume { .. }).then(|| ms(self.config.connect_ms_max));
         let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn)) else {
@@ -401,7 +433,7 @@ impl Client {
         search.retry_at = search.retry_at.filter(|&at| at > now);
         if search.second_at.is_some_and(|at| at <= now) {
             search.second_at = None;
-            let led = search.candidates.iter().any(|candidate| candidate.led);
+            let led = search.candidates.iter().any(|candidate| candidate.led_to.is_some());
             if search.candidates.len() < CANDIDATES_MAX
                 && !led
                 && let Some(addr) = search.next_target()

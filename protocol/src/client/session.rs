@@ -13,7 +13,7 @@ use crate::snapshot::Snapshot;
 use super::events::Heard;
 use super::mirror::{Attach, Mismatch};
 use super::port::{Command, ConnId, Failover, Notice};
-use super::search::Cause;
+use super::search::{Cause, Lead};
 use super::{Client, ms};
 
 /// The slowest game time that a client paces itself by, 255ths: a server that says less, errs, and would silence its players.
@@ -97,15 +97,16 @@ impl Client {
                 };
                 self.take_attached(now, conn, attached);
             }
-            ServerMessage::Redirect { addr, epoch, .. } if active => {
-                if self.leave_at.is_none() && self.leads_on(addr, epoch) {
+            ServerMessage::Redirect { addr, zone, epoch } if active => {
+                let lead = Lead { addr, zone, epoch };
+                if self.leave_at.is_none() && self.leads_on(&lead) {
                     self.search(now, Cause::Redirect);
-                    self.follow(now, None, addr, epoch);
+                    self.follow(now, None, lead);
                     self.advance_search(now);
                 }
             }
-            ServerMessage::Redirect { addr, epoch, .. } => {
-                self.follow(now, Some(conn), addr, epoch);
+            ServerMessage::Redirect { addr, zone, epoch } => {
+                self.follow(now, Some(conn), Lead { addr, zone, epoch });
                 self.advance_search(now);
             }
             // On the active connection it is a sign of life and no more.
@@ -134,7 +135,7 @@ impl Client {
             .standing
             .as_ref()
             .is_some_and(|standing| standing.session != attached.session);
-        if attached.epoch < self.mirror.epoch || other_session || self.leave_at.is_some() {
+        if attached.epoch < self.epochs.of(&attached.zone) || other_session || self.leave_at.is_some() {
             // A zombie, or a server that errs: another shard may know better.
             if self.is_candidate(conn) {
                 self.drop_candidate(now, conn);
@@ -142,7 +143,7 @@ impl Client {
             }
             return;
         }
-        let failover = self.failover(now, attached.epoch);
+        let failover = self.failover(now, &attached.zone, attached.epoch);
         let early = self.make_active(now, conn);
         self.tell_attached(&attached, failover);
         let known = self.standing.is_some();
@@ -158,6 +159,7 @@ impl Client {
             peers,
             ..
         } = attached;
+        self.epochs.note(&zone, epoch);
         self.standing = Some(Standing {
             zone,
             session,
@@ -209,9 +211,10 @@ impl Client {
         });
     }
 
-    /// What the coming attach ends, if its epoch rose over an earlier attach's.
-    fn failover(&self, now: Duration, to_epoch: u32) -> Option<Failover> {
-        let standing = self.standing.as_ref().filter(|standing| standing.attached)?;
+    /// What the coming attach ends, if its epoch rose over that of an earlier attach to the same zone.
+    fn failover(&self, now: Duration, zone: &ZoneName, to_epoch: u32) -> Option<Failover> {
+        let same_zone = |standing: &&Standing| standing.attached && standing.zone == *zone;
+        let standing = self.standing.as_ref().filter(same_zone)?;
         let from_epoch = self.mirror.epoch;
         (to_epoch > from_epoch).then(|| Failover {
             from_epoch,
@@ -415,19 +418,18 @@ impl Client {
         self.commands.push_back(Command::SendDatagram { conn, bytes });
     }
 
-    /// What the next `Hello` shows.
-    pub(super) fn hello_credential(&self) -> Credential {
-        match &self.standing {
-            None => self.credential.clone(),
-            Some(Standing {
-                zone, session, secret, ..
-            }) => Credential::Resume {
-                zone: zone.clone(),
-                session: *session,
-                secret: *secret,
-                epoch: self.mirror.epoch,
-                event_seq: self.mirror.event_ack(),
-            },
+    /// What the next `Hello` shows: the session, in the zone where a redirect said that it is, else where it was last.
+    pub(super) fn hello_credential(&self, led_to: Option<&ZoneName>) -> Credential {
+        let Some(standing) = &self.standing else {
+            return self.credential.clone();
+        };
+        let zone = led_to.unwrap_or(&standing.zone);
+        Credential::Resume {
+            zone: zone.clone(),
+            session: standing.session,
+            secret: standing.secret,
+            epoch: self.epochs.of(zone),
+            event_seq: self.mirror.event_ack(),
         }
     }
 

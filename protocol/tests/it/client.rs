@@ -6,6 +6,7 @@ mod failover;
 mod inputs;
 mod load;
 mod login;
+mod other_zone;
 mod parking;
 mod script;
 mod snapshots;

@@ -1,6 +1,6 @@
 //! Whatever comes in whatever order: no panic, and what must always hold does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::limits::REFRESH_TICKS;
 use everhold_protocol::{
     ClientMessage, Credential, Heading, InputFrame, Intent, RefusalCode, ServerMessage, Snapshot, SnapshotHeader, Tick,
+    ZoneName,
 };
 use proptest::prelude::*;
 
 use super::super::strategy;
-use super::script::{Attach, addr, gold, header, redirect, refused};
+use super::script::{Attach, addr, gold, header, redirect_to, refused};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -74,18 +75,24 @@ impl Numbers {
     }
 }
 
+fn zone() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["meadow", "meadow", "forest"])
+}
+
 fn control(numbers: Numbers) -> impl Strategy<Value = ServerMessage> {
     let (seq, event_seq) = (numbers.of_u32(0..9), numbers.of_u32(0..9));
-    let attach =
-        (numbers.of_u32(1..5), numbers.tick(), seq, event_seq).prop_map(|(epoch, tick, last_input_seq, event_seq)| {
+    let attach = (zone(), numbers.of_u32(1..5), numbers.tick(), seq, event_seq).prop_map(
+        |(zone, epoch, tick, last_input_seq, event_seq)| {
             Attach {
+                zone,
                 tick,
                 last_input_seq,
                 event_seq,
                 ..Attach::epoch(epoch)
             }
             .message()
-        });
+        },
+    );
     // Rarely an end: a machine that has ended shows nothing more.
     let codes = prop::sample::select(vec![
         RefusalCode::Full,
@@ -96,7 +103,7 @@ fn control(numbers: Numbers) -> impl Strategy<Value = ServerMessage> {
     ]);
     prop_oneof![
         6 => attach,
-        3 => (1..5_u16, numbers.of_u32(1..5)).prop_map(|(n, epoch)| redirect(n, epoch)),
+        3 => (zone(), 1..5_u16, numbers.of_u32(1..5)).prop_map(|(zone, n, epoch)| redirect_to(zone, n, epoch)),
         1 => Just(ServerMessage::Wait),
         1 => numbers.of_u32(1..9).prop_map(|position| ServerMessage::Queued { position }),
         4 => (numbers.of_u32(0..9), 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
@@ -125,6 +132,8 @@ struct Watch {
     open: Vec<ConnId>,
     ever: BTreeSet<ConnId>,
     epoch: u32,
+    /// The highest epoch that attached it in each zone.
+    epochs: BTreeMap<ZoneName, u32>,
     last_event: u32,
     pushed: u32,
     confirmed: u32,
@@ -136,13 +145,14 @@ impl Watch {
         let addrs = vec![addr(1), addr(2), addr(3)];
         let mut client = Client::new(ClientConfig::default(), Credential::Ticket(vec![1]), addrs, seed);
         client.handle_start(Duration::ZERO);
-        let (open, ever) = Default::default();
+        let (open, ever, epochs) = Default::default();
         Self {
             client,
             now: Duration::ZERO,
             open,
             ever,
             epoch: 0,
+            epochs,
             last_event: 0,
             pushed: 0,
             confirmed: 0,
@@ -221,11 +231,11 @@ impl Watch {
             Command::SendControl { conn, message } => {
                 assert!(self.open.contains(&conn));
                 if let ClientMessage::Hello {
-                    credential: Credential::Resume { epoch, .. },
+                    credential: Credential::Resume { zone, epoch, .. },
                     ..
                 } = message
                 {
-                    assert_eq!(epoch, self.epoch);
+                    assert_eq!(epoch, self.epochs.get(&zone).copied().unwrap_or(0));
                 }
             }
             Command::SendDatagram { conn, bytes } => {
@@ -238,10 +248,14 @@ impl Watch {
     fn check_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::Attached {
-                epoch, last_input_seq, ..
+                zone,
+                epoch,
+                last_input_seq,
+                ..
             } => {
-                assert!(*epoch >= self.epoch, "the epoch fell");
-                self.epoch = *epoch;
+                let highest = self.epochs.entry(zone.clone()).or_default();
+                assert!(*epoch >= *highest, "the zone's epoch fell");
+                (*highest, self.epoch) = (*epoch, *epoch);
                 self.last_confirmed = self.last_confirmed.min(*last_input_seq);
             }
             Notice::Snapshot { header, .. } => assert_eq!(header.epoch, self.epoch),

@@ -40,6 +40,7 @@ pub(super) fn own() -> OwnState {
 #[derive(Clone, Debug)]
 pub(super) struct Attach {
     pub(super) epoch: u32,
+    pub(super) zone: &'static str,
     pub(super) tick: Tick,
     pub(super) last_input_seq: u32,
     pub(super) event_seq: u32,
@@ -52,6 +53,7 @@ impl Attach {
     pub(super) fn epoch(epoch: u32) -> Self {
         Self {
             epoch,
+            zone: "meadow",
             tick: 100 * u64::from(epoch),
             last_input_seq: 0,
             event_seq: 0,
@@ -64,7 +66,7 @@ impl Attach {
     pub(super) fn message(self) -> ServerMessage {
         ServerMessage::Attached {
             epoch: self.epoch,
-            zone: "meadow".parse().unwrap(),
+            zone: self.zone.parse().unwrap(),
             session: SESSION,
             secret: [self.secret; 32],
             tick_hz: 20,
@@ -107,9 +109,13 @@ pub(super) fn gold(seq: u32, total: u64) -> SeqEvent {
 }
 
 pub(super) fn redirect(n: u16, epoch: u32) -> ServerMessage {
+    redirect_to("meadow", n, epoch)
+}
+
+pub(super) fn redirect_to(zone: &str, n: u16, epoch: u32) -> ServerMessage {
     ServerMessage::Redirect {
         addr: addr(n),
-        zone: "meadow".parse().unwrap(),
+        zone: zone.parse().unwrap(),
         epoch,
     }
 }

@@ -1,0 +1,64 @@
+//! The highest epoch that a client has seen of each zone. Epochs of two zones do not compare: each zone counts its own owners.
+
+use std::collections::VecDeque;
+
+use crate::ids::ZoneName;
+
+/// Zones that are remembered. A player goes through a few; a server that names more, makes the client forget the oldest.
+const ZONES_MAX: usize = 16;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Epochs {
+    /// The zone attached to last stands last.
+    seen: VecDeque<(ZoneName, u32)>,
+}
+
+impl Epochs {
+    /// The highest epoch seen of this zone; 0 if none was.
+    pub(super) fn of(&self, zone: &ZoneName) -> u32 {
+        self.seen
+            .iter()
+            .find(|(seen, _)| seen == zone)
+            .map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// An owner of this zone has spoken under this epoch.
+    pub(super) fn note(&mut self, zone: &ZoneName, epoch: u32) {
+        let highest = self.of(zone).max(epoch);
+        self.seen.retain(|(seen, _)| seen != zone);
+        if self.seen.len() >= ZONES_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((zone.clone(), highest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(n: usize) -> ZoneName {
+        format!("zone-{n}").parse().unwrap()
+    }
+
+    #[test]
+    fn each_zone_has_its_own_epochs_and_they_only_rise() {
+        let mut epochs = Epochs::default();
+        epochs.note(&zone(1), 5);
+        epochs.note(&zone(2), 2);
+        epochs.note(&zone(1), 4);
+        assert_eq!([1, 2, 3].map(|n| epochs.of(&zone(n))), [5, 2, 0]);
+    }
+
+    #[test]
+    fn zones_that_were_left_long_ago_are_forgotten() {
+        let mut epochs = Epochs::default();
+        for n in 0..100 {
+            epochs.note(&zone(0), 7);
+            epochs.note(&zone(n + 1), 1);
+            assert!(epochs.seen.len() <= ZONES_MAX);
+        }
+        assert_eq!((epochs.of(&zone(0)), epochs.of(&zone(1))), (7, 0));
+    }
+}
