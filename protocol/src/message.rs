@@ -3,12 +3,14 @@
 //! Framing ([`encode_frame`], [`FrameDecoder`]) is in `message/frame.rs`; it reads no stream itself.
 
 mod frame;
+mod hello;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 pub use frame::{FrameDecoder, FrameError, encode_frame};
+pub use hello::hello_version;
 
 use crate::event::SeqEvent;
 use crate::ids::{Item, SessionId, Tick, ZoneName};

@@ -94,6 +94,28 @@ impl FrameDecoder {
         }
     }
 
+    /// The bytes of the next message, if all of it has arrived. It stays the next.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLarge`], which is final.
+    pub fn peek(&self) -> Result<Option<&[u8]>, FrameError> {
+        let Some(bytes) = self.announced() else { return Ok(None) };
+        if bytes > self.bytes_max {
+            return Err(FrameError::TooLarge {
+                bytes,
+                max: self.bytes_max,
+            });
+        }
+        let start = self.taken + LENGTH_BYTES;
+        Ok(self.buffer.get(start..start + bytes))
+    }
+
+    /// Whether everything that came has been given out: the stream may end here.
+    #[must_use]
+    pub const fn is_between_messages(&self) -> bool {
+        self.taken == self.buffer.len()
+    }
+
     /// The next message, if all of it has arrived.
     ///
     /// # Errors
@@ -104,17 +126,8 @@ impl FrameDecoder {
         reason = "an iterator has one item type; a stream's first message has its own"
     )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        let Some(bytes) = self.announced() else { return Ok(None) };
-        if bytes > self.bytes_max {
-            return Err(FrameError::TooLarge {
-                bytes,
-                max: self.bytes_max,
-            });
-        }
-        let start = self.taken + LENGTH_BYTES;
-        let Some(frame) = self.buffer.get(start..start + bytes) else {
-            return Ok(None);
-        };
+        let Some(frame) = self.peek()? else { return Ok(None) };
+        let bytes = frame.len();
         let mut from = rmp_serde::Deserializer::new(frame);
         let message = T::deserialize(&mut from)?;
         // `from_slice` would accept and drop what follows a value.
@@ -122,7 +135,7 @@ impl FrameDecoder {
             0 => {}
             left => return Err(FrameError::TrailingBytes { left }),
         }
-        self.taken = start + bytes;
+        self.taken += LENGTH_BYTES + bytes;
         Ok(Some(message))
     }
 

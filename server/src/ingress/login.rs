@@ -2,6 +2,7 @@
 
 use ed25519_dalek::VerifyingKey;
 use everhold_protocol::limits::SECRET_BYTES;
+use everhold_protocol::message::hello_version;
 use everhold_protocol::ticket::{self, TicketClaims, TicketError};
 use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName};
 
@@ -25,7 +26,22 @@ pub enum Login {
     },
 }
 
-/// Judges the first message of a connection at `now_unix_s`, seconds since the Unix epoch.
+/// Judges the version of the first message of a connection, whatever else is in it: a `Hello` of another version may have fields and
+/// credentials that this one cannot read. What is no `Hello` at all passes, for it says so better when it is read.
+///
+/// # Errors
+/// The code for the client, and a sentence for people.
+pub fn check_version(message: &[u8]) -> Result<(), (RefusalCode, String)> {
+    match hello_version(message) {
+        Some(version) if version != u64::from(PROTOCOL_VERSION) => {
+            let detail = format!("this server speaks version {PROTOCOL_VERSION}, not {version}");
+            Err((RefusalCode::Version, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Judges the first message of a connection, whose version [`check_version`] has let pass, at `now_unix_s`, seconds since the Unix epoch.
 ///
 /// # Errors
 /// The code for the client, and a sentence for people. It tells a stranger nothing that a ticket of its own does not say.
@@ -37,6 +53,7 @@ pub fn check_hello(
     let ClientMessage::Hello { protocol, credential } = message else {
         return Err((RefusalCode::Malformed, "the first message must be Hello".to_owned()));
     };
+    // Only a message that is written in an unusual way gets here with another version.
     if protocol != PROTOCOL_VERSION {
         let detail = format!("this server speaks version {PROTOCOL_VERSION}, not {protocol}");
         return Err((RefusalCode::Version, detail));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold::io::transport::TransportConfig;
+use everhold_protocol::message::encode_frame;
 use everhold_protocol::{RefusalCode, ServerMessage};
 use quinn::{ConnectionError, Endpoint};
 use tokio::net::UdpSocket;
@@ -57,13 +58,36 @@ async fn goodbye_is_no_refusal() {
     assert_eq!(player.dialed.close_code().await, RefusalCode::Bye);
 }
 
-async fn client_that_ends_its_control_stream_is_sent_after_it() {
+async fn client_that_ends_its_control_stream_with_hello_is_served() {
+    let mut server = Server::start();
+    let hello = encode_frame(&server.hello()).expect("it fits");
+    let mut player = server.dial_and_write(&hello).await;
+    player.send.finish().expect("the stream is open");
+    player.hear().await.expect("a greeting");
+    player.exchange().await;
+    let conn = server.next_conn().await;
+    assert!(conn.send_control(&ServerMessage::Wait));
+    assert_eq!(player.hear().await, Some(ServerMessage::Wait));
+    conn.close(RefusalCode::Stopping, "");
+    player.hear_refusal(RefusalCode::Stopping).await;
+}
+
+async fn client_that_breaks_its_control_stream_off_is_sent_after_it() {
     let mut server = Server::start();
     let mut player = server.player().await;
     server.next_conn().await;
-    player.send.finish().expect("the stream is open");
+    player.send.reset(0_u32.into()).expect("the stream is open");
     assert_eq!(player.dialed.close_code().await, RefusalCode::Bye);
     assert!(matches!(server.next_told().await, Told::Closed(..)));
+}
+
+async fn control_stream_that_ends_within_a_message_is_malformed() {
+    let mut server = Server::start();
+    let mut player = server.player().await;
+    server.next_conn().await;
+    player.write(&[9, 0, 0, 0, 1]).await;
+    player.send.finish().expect("the stream is open");
+    player.hear_refusal(RefusalCode::Malformed).await;
 }
 
 async fn closed_transport_tells_every_client() {
@@ -139,7 +163,9 @@ on_both! {
     first_reason_is_the_one_that_counts,
     superseded_client_is_told_so_in_its_own_message,
     goodbye_is_no_refusal,
-    client_that_ends_its_control_stream_is_sent_after_it,
+    client_that_ends_its_control_stream_with_hello_is_served,
+    client_that_breaks_its_control_stream_off_is_sent_after_it,
+    control_stream_that_ends_within_a_message_is_malformed,
     closed_transport_tells_every_client,
     address_in_use_is_named_in_the_error,
     client_of_a_silent_shard_learns_from_its_successor_that_the_connection_is_gone,

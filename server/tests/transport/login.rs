@@ -107,6 +107,28 @@ async fn other_version_is_refused() {
     refused(&server, &message, RefusalCode::Version).await;
 }
 
+async fn hello_of_another_version_is_told_so_whatever_else_it_says() {
+    let hellos: [&[u8]; 5] = [
+        b"\x81\xA5Hello\x92\x03\x81\xA7Passkey\x92\x01\xC0",
+        b"\x81\xA5Hello\x94\x03\x81\xA6Ticket\xC4\x01a\xC3\x90",
+        b"\x81\xA5Hello\x92\x01\x81\xA6Ticket\xC4\x01a",
+        b"\x81\xA5Hello\x91\xCE\x00\x01\x00\x02",
+        b"\x82\xA5Hello\x82\xA8protocol\x03\xA3who\xC0\xA5proof\xC0",
+    ];
+    for hello in hellos {
+        let length = u32::try_from(hello.len()).expect("a short message");
+        let bytes = [&length.to_le_bytes(), hello].concat();
+        refused_bytes(&Server::start(), &bytes, RefusalCode::Version).await;
+    }
+}
+
+async fn hello_of_this_version_that_cannot_be_read_is_malformed() {
+    let hello = b"\x81\xA5Hello\x92\x02\x81\xA7Passkey\x92\x01\xC0";
+    let length = u32::try_from(hello.len()).expect("a short message");
+    let bytes = [&length.to_le_bytes(), &hello[..]].concat();
+    refused_bytes(&Server::start(), &bytes, RefusalCode::Malformed).await;
+}
+
 async fn logout_before_hello_is_refused() {
     refused(&Server::start(), &ClientMessage::Logout, RefusalCode::Malformed).await;
 }
@@ -180,6 +202,8 @@ on_both! {
     ticket_of_another_signer_is_refused,
     expired_ticket_is_refused,
     other_version_is_refused,
+    hello_of_another_version_is_told_so_whatever_else_it_says,
+    hello_of_this_version_that_cannot_be_read_is_malformed,
     logout_before_hello_is_refused,
     garbage_instead_of_hello_is_refused,
     hello_of_more_than_its_limit_is_refused_by_its_length_alone,

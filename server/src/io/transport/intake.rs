@@ -79,6 +79,11 @@ impl Intake {
 
     /// The next thing that was said; `None` until more bytes come.
     pub(super) fn next(&mut self, bench: &Bench<'_>) -> Result<Option<Said>, Refusal> {
+        if self.rates.is_none()
+            && let Some(hello) = self.decoder.peek().map_err(refusal_of)?
+        {
+            login::check_version(hello)?;
+        }
         while let Some(message) = self.decoder.next::<ClientMessage>().map_err(refusal_of)? {
             let Some(rates) = &mut self.rates else {
                 let login = login::check_hello(message, bench.ticket_key, (bench.unix_s)())?;
@@ -104,8 +109,21 @@ impl Intake {
         self.rates.is_some()
     }
 
-    /// Why a peer is sent away that has ended its control stream.
-    pub(super) fn on_stream_end(&self) -> Refusal {
+    /// The peer has ended its control stream in good order: it has no more to say on it. After a whole `Hello` it is served on.
+    pub(super) fn on_stream_end(&self) -> Result<(), Refusal> {
+        if self.rates.is_none() {
+            return Err(self.on_stream_reset());
+        }
+        if self.decoder.is_between_messages() {
+            Ok(())
+        } else {
+            let detail = "the control stream ended within a message";
+            Err((RefusalCode::Malformed, detail.to_owned()))
+        }
+    }
+
+    /// Why a peer is sent away that has broken off its control stream. After `Hello` it is how one leaves who can do no better.
+    pub(super) fn on_stream_reset(&self) -> Refusal {
         match self.rates {
             None => (
                 RefusalCode::Malformed,

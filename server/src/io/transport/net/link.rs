@@ -344,12 +344,14 @@ impl Link {
         }
     }
 
-    /// Reads what has come on the stream; `false` if nothing has, an error if nothing will.
+    /// Reads what has come on the stream; `false` if nothing has, or if nothing will and that is all right.
     fn read_chunk(&mut self) -> Result<bool, Refusal> {
         let Some(id) = self.control else { return Ok(false) };
         let mut stream = self.connection.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else {
-            return Err(self.intake.on_stream_end());
+            // It was read to its end before.
+            self.is_readable = false;
+            return Ok(false);
         };
         let read = chunks.next(CONTROL_BYTES_MAX);
         // A larger window is announced with the next packet, a tick from now at most.
@@ -363,7 +365,11 @@ impl Link {
                 self.is_readable = false;
                 Ok(false)
             }
-            Ok(None) | Err(ReadError::Reset(_)) => Err(self.intake.on_stream_end()),
+            Ok(None) => {
+                self.is_readable = false;
+                self.intake.on_stream_end().map(|()| false)
+            }
+            Err(ReadError::Reset(_)) => Err(self.intake.on_stream_reset()),
         }
     }
 

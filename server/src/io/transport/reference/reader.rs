@@ -49,6 +49,7 @@ pub(super) async fn serve(
     let mut reader = Reader {
         stream: recv,
         intake: Intake::new(),
+        is_ended: false,
     };
     let greeting = match turn_away {
         Some(code) => Err((code, code.to_string())),
@@ -136,19 +137,25 @@ async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, served
 enum Heard {
     Said(Said),
     StreamEnd,
+    StreamReset,
+    ConnectionLost,
 }
 
 /// Reads what a client sends.
 struct Reader {
     stream: RecvStream,
     intake: Intake,
+    /// The client has ended the stream.
+    is_ended: bool,
 }
 
 impl Reader {
     async fn greet(&mut self, served: &Served) -> Result<Login, Refusal> {
         match self.hear(served).await? {
             Heard::Said(Said::Hello(login)) => Ok(login),
-            Heard::Said(Said::Logout) | Heard::StreamEnd => Err(self.intake.on_stream_end()),
+            Heard::Said(Said::Logout) | Heard::StreamEnd | Heard::StreamReset | Heard::ConnectionLost => {
+                Err(self.intake.on_stream_reset())
+            }
         }
     }
 
@@ -160,16 +167,20 @@ impl Reader {
                     Ok(bytes) => self.take_datagram(&bytes, conn, served)?,
                     Err(_) => return Ok(()),
                 },
-                heard = self.hear(served) => match heard? {
+                heard = self.hear(served), if !self.is_ended => match heard? {
                     // A shard that no longer listens closes its transport itself.
                     Heard::Said(Said::Logout) => {
                         let _stopping = served.events.send(ConnEvent::Logout { conn: conn.clone() }).await;
                     }
                     // The intake lets no second one pass.
                     Heard::Said(Said::Hello(_)) => {}
-                    // A client that leaves takes the stream with it; one that only ends the stream is sent after it.
-                    Heard::StreamEnd if quic.close_reason().is_some() => return Ok(()),
-                    Heard::StreamEnd => return Err(self.intake.on_stream_end()),
+                    // A client that leaves takes the stream with it; one that only ends it is served on.
+                    Heard::ConnectionLost => return Ok(()),
+                    Heard::StreamEnd => {
+                        self.intake.on_stream_end()?;
+                        self.is_ended = true;
+                    }
+                    Heard::StreamReset => return Err(self.intake.on_stream_reset()),
                 },
             }
         }
@@ -191,7 +202,9 @@ impl Reader {
             }
             match self.stream.read_chunk(CONTROL_BYTES_MAX, true).await {
                 Ok(Some(chunk)) => self.intake.push(&chunk.bytes),
-                Ok(None) | Err(ReadError::Reset(_) | ReadError::ConnectionLost(_)) => return Ok(Heard::StreamEnd),
+                Ok(None) => return Ok(Heard::StreamEnd),
+                Err(ReadError::Reset(_)) => return Ok(Heard::StreamReset),
+                Err(ReadError::ConnectionLost(_)) => return Ok(Heard::ConnectionLost),
                 Err(e) => return Err((RefusalCode::Internal, e.to_string())),
             }
         }
