@@ -24,6 +24,8 @@
 
 pub mod ladder;
 pub mod login_queue;
+pub mod residents;
 
 pub use ladder::{Ladder, Rung, Standing, TickLoad};
 pub use login_queue::{Door, LoginQueue, Verdict};
+pub use residents::{Caller, Residents};

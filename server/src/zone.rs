@@ -42,7 +42,7 @@ use everhold_protocol::{Account, SessionId, Tick};
 pub use capture::{Capture, Cut};
 pub use config::ZoneConfig;
 pub use frozen::Frozen;
-pub use output::{Outputs, Reply};
+pub use output::{Outputs, Reply, Residence};
 pub use probe::{Probe, Suspect};
 pub use restore::RestoreError;
 pub use scene::{Scene, SceneSession};
@@ -276,6 +276,22 @@ impl Zone {
         let mut accounts: Vec<Account> = sessions.iter(&self.world).map(|session| session.account).collect();
         accounts.sort_unstable();
         accounts
+    }
+
+    /// The accounts whose characters are in the world, attached or away, in order: those that [`Residence::Taken`] would have told.
+    #[must_use]
+    pub fn residents(&mut self) -> Vec<Account> {
+        let mut sessions = self.world.query_filtered::<&state::Session, Without<state::Resting>>();
+        let mut accounts: Vec<Account> = sessions.iter(&self.world).map(|session| session.account).collect();
+        accounts.sort_unstable();
+        accounts
+    }
+
+    /// The tickets that were used here, each with the tick until which it is remembered, in order of id.
+    #[must_use]
+    pub fn spent_tickets(&self) -> Vec<([u8; 16], Tick)> {
+        let tickets = &self.world.resource::<state::Tickets>().used;
+        tickets.iter().map(|(ticket, forget)| (*ticket, *forget)).collect()
     }
 
     /// Says which input is being applied, to whoever holds it, also after a panic.

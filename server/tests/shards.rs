@@ -16,6 +16,8 @@ mod hostile;
 mod suspension;
 #[path = "shards/dying.rs"]
 mod dying;
+#[path = "shards/door.rs"]
+mod door;
 #[path = "shards/redis.rs"]
 mod redis;
 #[path = "shards/guardian.rs"]

@@ -15,6 +15,10 @@ use crate::ownership::{LeaseView, Nonce, authority::ShardView};
 /// Peers named to a client: enough that one of them lives, few enough for a message.
 const PEERS_MAX: usize = 4;
 
+/// Leases that an owner of a lower epoch than a client has seen must have served for, before the client is told that its session is
+/// unknown. An owner of the higher epoch has put its lease back into the authority by then, if it lives.
+const LOWER_EPOCH_TTLS: u32 = 2;
+
 /// Somebody who wants a zone, and what is known of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seeker {
@@ -22,7 +26,7 @@ pub enum Seeker {
     Newcomer,
     /// Had a session under `epoch` and lost sight of its owner before `since`.
     Orphan {
-        /// The highest epoch the client has seen.
+        /// The highest epoch of this zone that the client has seen.
         epoch: u32,
         /// When it came to us.
         since: Duration,
@@ -43,14 +47,29 @@ pub enum Placement {
     },
     /// Nowhere yet: it stays parked.
     Wait,
+    /// Nowhere: the zone is served under a lower epoch than the session was, and nobody of a higher one has come forward. Its world was
+    /// restored or begun anew and has no such session.
+    SessionUnknown,
     /// No such zone.
-    Unknown,
+    ZoneUnknown,
+}
+
+/// A zone that this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hosted {
+    /// The epoch it runs under.
+    pub epoch: u32,
+    /// When it came up.
+    pub since: Duration,
+    /// Whether its lease allows it to say anything now.
+    pub may_speak: bool,
 }
 
 /// Leases and shards, with when they last moved.
 #[derive(Debug)]
 pub struct Directory {
     me: Nonce,
+    lease_ttl: Duration,
     /// A beat that has not moved for so long is no sign of life: two renewals are missing.
     stale_after: Duration,
     /// The zones that there are, whether or not the authority has shown them yet.
@@ -64,6 +83,44 @@ struct Seen<T> {
     view: T,
     /// When its beat was seen to move; `None` until it has moved once before our eyes.
     moved_at: Option<Duration>,
+    /// Since when its holder and epoch are these, as far as we have seen.
+    since: Duration,
+}
+
+impl Seen<LeaseView> {
+    /// A look at the lease: the beat is a sign of life only if it has moved since the last one.
+    fn look(before: Option<&Self>, now: Duration, view: &LeaseView) -> Self {
+        let grant = |view: &LeaseView| (view.epoch, view.nonce);
+        let same = before.filter(|before| grant(&before.view) == grant(view));
+        let moved = match before {
+            Some(before) => (before.view.beat, before.view.epoch) != (view.beat, view.epoch),
+            None => false,
+        };
+        Self {
+            view: view.clone(),
+            moved_at: if moved {
+                Some(now)
+            } else {
+                before.and_then(|b| b.moved_at)
+            },
+            since: same.map_or(now, |same| same.since),
+        }
+    }
+}
+
+impl Seen<ShardView> {
+    fn look(before: Option<&Self>, now: Duration, view: &ShardView) -> Self {
+        let moved = before.is_some_and(|before| before.view.beat != view.beat);
+        Self {
+            view: view.clone(),
+            moved_at: if moved {
+                Some(now)
+            } else {
+                before.and_then(|b| b.moved_at)
+            },
+            since: before.map_or(now, |before| before.since),
+        }
+    }
 }
 
 impl Directory {
@@ -72,6 +129,7 @@ impl Directory {
     pub fn new(me: Nonce, lease_ttl: Duration, zones: impl Iterator<Item = ZoneName>) -> Self {
         Self {
             me,
+            lease_ttl,
             stale_after: lease_ttl * 5 / 8,
             zones: zones.collect(),
             leases: BTreeMap::new(),
@@ -82,66 +140,63 @@ impl Directory {
     /// What the authority shows now.
     pub fn handle_views(&mut self, now: Duration, leases: &[LeaseView], shards: &[ShardView]) {
         for view in leases {
-            let before = self.leases.get(&view.zone);
-            let moved = before.is_some_and(|b| (b.view.beat, b.view.epoch) != (view.beat, view.epoch));
-            let moved_at = if moved {
-                Some(now)
-            } else {
-                before.and_then(|b| b.moved_at)
-            };
-            self.leases.insert(
-                view.zone.clone(),
-                Seen {
-                    view: view.clone(),
-                    moved_at,
-                },
-            );
+            let seen = Seen::<LeaseView>::look(self.leases.get(&view.zone), now, view);
+            self.leases.insert(view.zone.clone(), seen);
         }
-        self.shards
-            .retain(|nonce, _| shards.iter().any(|view| view.nonce == *nonce));
+        let shown: BTreeSet<Nonce> = shards.iter().map(|view| view.nonce).collect();
+        let withdrawn: BTreeSet<Nonce> = self
+            .shards
+            .keys()
+            .copied()
+            .filter(|nonce| !shown.contains(nonce))
+            .collect();
+        self.shards.retain(|nonce, _| shown.contains(nonce));
+        // A shard that said it goes is believed before its lease tells. One whose entry was lost by the authority renews soon.
+        for seen in self
+            .leases
+            .values_mut()
+            .filter(|seen| withdrawn.contains(&seen.view.nonce))
+        {
+            seen.moved_at = None;
+        }
         for view in shards {
-            let before = self.shards.get(&view.nonce);
-            let moved = before.is_some_and(|b| b.view.beat != view.beat);
-            let moved_at = if moved {
-                Some(now)
-            } else {
-                before.and_then(|b| b.moved_at)
-            };
-            self.shards.insert(
-                view.nonce,
-                Seen {
-                    view: view.clone(),
-                    moved_at,
-                },
-            );
+            let seen = Seen::<ShardView>::look(self.shards.get(&view.nonce), now, view);
+            self.shards.insert(view.nonce, seen);
         }
     }
 
-    /// Where a seeker of `zone` belongs. `here` says that this process runs the zone now.
+    /// Where a seeker of `zone` belongs. `here` is the zone, if this process runs it now.
+    ///
+    /// Epochs compare within this zone only. An owner of a lower epoch than the seeker has seen is not its session's owner, or not yet known
+    /// to be: the seeker waits for one of a higher epoch, and after two ttl of the lower one's service it is told that there is none.
     #[must_use]
-    pub fn place(&self, now: Duration, zone: &ZoneName, here: bool, seeker: Seeker) -> Placement {
+    pub fn place(&self, now: Duration, zone: &ZoneName, here: Option<Hosted>, seeker: Seeker) -> Placement {
         if !self.zones.contains(zone) {
-            return Placement::Unknown;
+            return Placement::ZoneUnknown;
         }
-        if here {
-            return Placement::Here;
+        if let Some(hosted) = here {
+            return match seeker {
+                Seeker::Orphan { epoch, since } if epoch > hosted.epoch => {
+                    let believed = hosted.may_speak && self.is_lower_for_long(now, since.max(hosted.since));
+                    session_unknown_if(believed)
+                }
+                _ => Placement::Here,
+            };
         }
         let Some(seen) = self.leases.get(zone) else {
             return Placement::Wait;
         };
         let view = &seen.view;
-        if view.released || view.nonce == self.me {
-            return Placement::Wait;
-        }
-        let Some(moved_at) = seen.moved_at.filter(|at| now.saturating_sub(*at) < self.stale_after) else {
+        let Some(moved_at) = self.living(now, seen) else {
             return Placement::Wait;
         };
         let credible = match seeker {
             Seeker::Newcomer => true,
-            Seeker::Orphan { epoch, .. } if view.epoch > epoch => true,
-            Seeker::Orphan { epoch, .. } if view.epoch < epoch => false,
+            Seeker::Orphan { epoch, since } if view.epoch < epoch => {
+                return session_unknown_if(self.is_lower_for_long(now, since.max(seen.since)));
+            }
             // The very owner it fled from: alive only if it renewed well after. The client's own path to it may be what broke.
-            Seeker::Orphan { since, .. } => moved_at > since + self.stale_after / 4,
+            Seeker::Orphan { epoch, since } => view.epoch > epoch || moved_at > since + self.stale_after / 4,
         };
         if credible {
             Placement::There {
@@ -151,6 +206,25 @@ impl Directory {
         } else {
             Placement::Wait
         }
+    }
+
+    /// Whether another shard may be serving the zone: while it is not, everybody waits.
+    #[must_use]
+    pub fn is_served(&self, now: Duration, zone: &ZoneName) -> bool {
+        self.leases
+            .get(zone)
+            .is_some_and(|seen| self.living(now, seen).is_some())
+    }
+
+    /// When the beat of a living owner other than this shard moved last.
+    fn living(&self, now: Duration, seen: &Seen<LeaseView>) -> Option<Duration> {
+        let elsewhere = !seen.view.released && seen.view.nonce != self.me;
+        seen.moved_at
+            .filter(|at| elsewhere && now.saturating_sub(*at) < self.stale_after)
+    }
+
+    fn is_lower_for_long(&self, now: Duration, since: Duration) -> bool {
+        now.saturating_sub(since) >= self.lease_ttl * LOWER_EPOCH_TTLS
     }
 
     /// Living shards other than this one, for a client to park at.
@@ -171,143 +245,14 @@ impl Directory {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TTL: Duration = Duration::from_secs(4);
-    const ME: Nonce = Nonce(1);
-    const OTHER: Nonce = Nonce(2);
-
-    fn zone() -> ZoneName {
-        "meadow".parse().unwrap()
-    }
-
-    fn addr(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    fn lease(nonce: Nonce, epoch: u32, beat: u64) -> LeaseView {
-        LeaseView {
-            zone: zone(),
-            epoch,
-            nonce,
-            beat,
-            released: false,
-            addr: addr(4002),
-            players: 3,
-        }
-    }
-
-    fn at(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// A directory that saw `OTHER` renew the zone under epoch 3 at 1,000 ms.
-    fn seen_alive() -> Directory {
-        let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
-        directory.handle_views(at(0), &[lease(OTHER, 3, 1)], &[]);
-        directory.handle_views(at(1_000), &[lease(OTHER, 3, 2)], &[]);
-        directory
-    }
-
-    #[test]
-    fn a_newcomer_is_sent_to_the_living_owner() {
-        let place = seen_alive().place(at(1_500), &zone(), false, Seeker::Newcomer);
-        assert_eq!(
-            place,
-            Placement::There {
-                addr: addr(4002),
-                epoch: 3
-            }
-        );
-    }
-
-    #[test]
-    fn nobody_is_sent_to_an_owner_whose_beat_stands_still() {
-        let place = seen_alive().place(at(3_600), &zone(), false, Seeker::Newcomer);
-        assert_eq!(place, Placement::Wait);
-    }
-
-    #[test]
-    fn an_orphan_waits_while_its_silent_owner_has_not_renewed_since() {
-        let orphan = Seeker::Orphan {
-            epoch: 3,
-            since: at(1_100),
-        };
-        assert_eq!(seen_alive().place(at(1_200), &zone(), false, orphan), Placement::Wait);
-    }
-
-    #[test]
-    fn an_orphan_is_sent_back_to_an_owner_that_renews_after_it_came() {
-        let mut directory = seen_alive();
-        directory.handle_views(at(2_000), &[lease(OTHER, 3, 3)], &[]);
-        let orphan = Seeker::Orphan {
-            epoch: 3,
-            since: at(1_100),
-        };
-        assert!(matches!(
-            directory.place(at(2_000), &zone(), false, orphan),
-            Placement::There { .. }
-        ));
-    }
-
-    #[test]
-    fn an_orphan_is_sent_to_the_adopter_at_once() {
-        let mut directory = seen_alive();
-        directory.handle_views(at(5_000), &[lease(Nonce(7), 4, 1)], &[]);
-        let orphan = Seeker::Orphan {
-            epoch: 3,
-            since: at(4_990),
-        };
-        assert!(matches!(
-            directory.place(at(5_000), &zone(), false, orphan),
-            Placement::There { epoch: 4, .. }
-        ));
-    }
-
-    #[test]
-    fn an_orphan_is_never_sent_to_a_lower_epoch() {
-        let orphan = Seeker::Orphan { epoch: 4, since: at(0) };
-        assert_eq!(seen_alive().place(at(1_500), &zone(), false, orphan), Placement::Wait);
-    }
-
-    #[test]
-    fn a_seeker_waits_while_the_leases_have_not_been_read() {
-        let directory = Directory::new(ME, TTL, [zone()].into_iter());
-        assert_eq!(
-            directory.place(at(0), &zone(), false, Seeker::Newcomer),
-            Placement::Wait
-        );
-    }
-
-    #[test]
-    fn a_zone_that_the_world_does_not_have_is_unknown() {
-        let nowhere = "nowhere".parse().unwrap();
-        assert_eq!(
-            seen_alive().place(at(1_500), &nowhere, false, Seeker::Newcomer),
-            Placement::Unknown
-        );
-    }
-
-    #[test]
-    fn peers_are_other_shards_whose_beat_moves() {
-        let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
-        let shard = |nonce, port, beat| ShardView {
-            nonce,
-            addr: addr(port),
-            beat,
-        };
-        directory.handle_views(
-            at(0),
-            &[],
-            &[shard(ME, 1, 1), shard(OTHER, 2, 1), shard(Nonce(3), 3, 1)],
-        );
-        directory.handle_views(
-            at(900),
-            &[],
-            &[shard(ME, 1, 2), shard(OTHER, 2, 2), shard(Nonce(3), 3, 1)],
-        );
-        assert_eq!(directory.peers(at(1_000)), [addr(2)]);
+/// What a seeker hears of an owner of a lower epoch.
+const fn session_unknown_if(believed: bool) -> Placement {
+    if believed {
+        Placement::SessionUnknown
+    } else {
+        Placement::Wait
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,12 @@ mod pace;
 mod run;
 mod tick;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crossbeam::channel::Sender;
-use everhold_protocol::{SessionId, Tick, ZoneName};
+use everhold_protocol::{Account, SessionId, Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
 pub use adopt::{AdoptError, Lost, adopt};
@@ -35,15 +36,18 @@ pub use guard::LeaseGuard;
 pub use memory::{Memory, reclaim};
 pub use pace::LoadGauges;
 
+use crate::cluster::Hosted;
 use crate::durability::gate::Durability;
 use crate::durability::journal::Journal;
 use crate::durability::store::{CheckpointHead, StateStore};
 use crate::ingress::inbox::InboxEntry;
 use crate::ingress::{AttachToken, Input};
+use crate::io::clock;
 use crate::io::process::ProcessGauge;
 use crate::io::report::Reporter;
 use crate::io::transport::Conn;
 use crate::limits::INBOX_ENTRIES_MAX;
+use crate::load::{Caller, Residents};
 use crate::ownership::Grant;
 use crate::replication::ViewConfig;
 use crate::zone::{Probe, Zone};
@@ -99,6 +103,9 @@ pub struct ZoneHandle {
     pub guard: Arc<LeaseGuard>,
     /// What it is up to.
     pub gauges: Arc<ZoneGauges>,
+    /// When hosting began, on the clock of [`clock::boottime`].
+    since: Duration,
+    residents: Arc<Mutex<Residents>>,
     entries: Sender<InboxEntry>,
     orders: mpsc::UnboundedSender<HostOrder>,
 }
@@ -146,6 +153,23 @@ impl ZoneHandle {
     #[must_use]
     pub fn tick(&self) -> Tick {
         self.gauges.tick.load(Ordering::Relaxed)
+    }
+
+    /// What the directory is to know of the zone, as long as it runs here.
+    #[must_use]
+    pub fn hosted(&self) -> Option<Hosted> {
+        self.runs().then(|| Hosted {
+            epoch: self.grant.epoch.number(),
+            since: self.since,
+            may_speak: self.guard.may_speak(),
+        })
+    }
+
+    /// Who knocks with this ticket, as far as the zone's acknowledged ticks say.
+    #[must_use]
+    pub fn caller(&self, account: Account, ticket: &[u8; 16]) -> Caller {
+        let residents = self.residents.lock().expect("no holder of the residents panics");
+        residents.judge(account, ticket, self.tick())
     }
 
     /// Whether the zone still runs here.
@@ -211,11 +235,12 @@ pub struct Ended {
 /// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the durable task.
 pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::io::Result<ZoneHandle> {
     let Start {
-        zone,
+        mut zone,
         journal,
         chain,
         quarantine,
     } = start;
+    let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
     let last = journal.last();
     let gauges = Arc::new(ZoneGauges {
         probe: zone.probe(),
@@ -237,10 +262,12 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         grant: config.grant,
         guard: Arc::clone(&guard),
         gauges: Arc::clone(&gauges),
+        since: clock::boottime(),
+        residents: Arc::clone(&residents),
         entries,
         orders,
     };
-    let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone());
+    let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone(), residents);
     let thread = tick::TickThread::new(
         &config,
         zone,

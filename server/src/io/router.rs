@@ -2,13 +2,14 @@
 //! somebody serves the zone. It decides nothing about ownership; it reads the directory.
 
 mod lobby;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everhold_protocol::ticket::TicketClaims;
-use everhold_protocol::{Account, RefusalCode, ServerMessage, SessionId, ZoneName};
+use everhold_protocol::{Account, RefusalCode, ServerMessage, ZoneName};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -19,10 +20,11 @@ use crate::ingress::{AttachToken, Input};
 use crate::io::clock;
 use crate::io::host::ZoneHandle;
 use crate::io::transport::{Conn, ConnEvent};
-use crate::limits::{LOGIN_ROUND_MS, TICKET_MEMORY_SLACK_S};
+use crate::limits::{LOGIN_ROUND_MS, PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
 use crate::ownership::authority::ShardView;
 use crate::ownership::{Grant, LeaseView};
 use lobby::Lobby;
+use waiting::{Claim, Waiting, WaitingRoom};
 
 /// Tries to reach the store for a home before a login is refused, and the wait between two.
 const HOME_TRIES_MAX: u32 = 8;
@@ -40,17 +42,6 @@ pub enum RouterEvent {
     Close,
 }
 
-/// A connection that is not attached yet.
-struct Waiting {
-    conn: Conn,
-    zone: ZoneName,
-    seeker: Seeker,
-    claim: Claim,
-    told_to_wait: bool,
-    /// It has a place in its zone's login queue.
-    queued: bool,
-}
-
 /// What a router goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterConfig {
@@ -60,18 +51,6 @@ pub struct RouterConfig {
     pub players_max: u32,
 }
 
-/// How it will attach.
-enum Claim {
-    /// The home is being looked up.
-    Homing(TicketClaims),
-    Join(TicketClaims),
-    Resume {
-        session: SessionId,
-        secret: [u8; 32],
-        event_seq: u32,
-    },
-}
-
 /// See the module.
 pub struct Router {
     directory: Arc<Mutex<Directory>>,
@@ -79,7 +58,7 @@ pub struct Router {
     config: RouterConfig,
     zones: HashMap<ZoneName, ZoneHandle>,
     lobbies: HashMap<ZoneName, Lobby>,
-    waiting: HashMap<AttachToken, Waiting>,
+    waiting: WaitingRoom,
     /// Connections that were handed to a zone.
     placed: HashMap<AttachToken, ZoneName>,
     homes: JoinSet<(AttachToken, Result<ZoneName, StoreError>)>,
@@ -95,7 +74,7 @@ impl Router {
             config,
             zones: HashMap::new(),
             lobbies: HashMap::new(),
-            waiting: HashMap::new(),
+            waiting: WaitingRoom::default(),
             placed: HashMap::new(),
             homes: JoinSet::new(),
             closed: false,
@@ -121,6 +100,8 @@ impl Router {
                     Err(error) => tracing::error!(%error, "a home look-up panicked"),
                 },
                 _ = rounds.tick() => self.admit_queued(),
+                // Gives way to others once in each turn.
+                () = tokio::task::yield_now(), if self.waiting.is_due() => self.place_due(),
             }
         }
     }
@@ -153,17 +134,7 @@ impl Router {
                     secret,
                     event_seq,
                 };
-                self.waiting.insert(
-                    token,
-                    Waiting {
-                        conn,
-                        zone,
-                        seeker,
-                        claim,
-                        told_to_wait: false,
-                        queued: false,
-                    },
-                );
+                self.receive(conn, zone, seeker, claim);
                 self.place(token);
             }
             ConnEvent::Logout { conn } => {
@@ -195,113 +166,120 @@ impl Router {
             RouterEvent::Close => {
                 self.closed = true;
                 self.close_queues();
-                for (_, waiting) in self.waiting.drain() {
+                for waiting in self.waiting.drain() {
                     waiting
                         .conn
                         .close(RefusalCode::Stopping, "the server is stopping; another will answer");
                 }
             }
         }
-        let tokens: Vec<AttachToken> = self.waiting.keys().copied().collect();
-        for token in tokens {
+        self.waiting.note_change();
+    }
+
+    /// Looks again at some of those who wait: with thousands of them, nobody else is to wait for all of it.
+    fn place_due(&mut self) {
+        let now = clock::boottime();
+        let directory = self.directory.lock().expect("no holder of the directory panics");
+        let zones = &self.zones;
+        let is_served = |zone: &ZoneName| zones.contains_key(zone) || directory.is_served(now, zone);
+        let due = self.waiting.take_due(PLACEMENTS_PER_TURN, is_served);
+        drop(directory);
+        for token in due {
             self.place(token);
         }
+    }
+
+    /// A connection is to be placed, or its home is to be found first.
+    fn receive(&mut self, conn: Conn, zone: ZoneName, seeker: Seeker, claim: Claim) {
+        self.waiting.insert(Waiting {
+            conn,
+            zone,
+            seeker,
+            claim,
+            told_to_wait: false,
+            queued: false,
+        });
     }
 
     /// A ticket says where a *new* character is born; one that lives somewhere is sent there.
     fn seek_home(&mut self, conn: Conn, claims: TicketClaims) {
         let token = conn.token();
         let (account, zone) = (claims.account, claims.zone.clone());
-        if self
-            .directory()
-            .place(clock::boottime(), &zone, false, Seeker::Newcomer)
-            == Placement::Unknown
-        {
+        let placement = self.directory().place(clock::boottime(), &zone, None, Seeker::Newcomer);
+        if placement == Placement::ZoneUnknown {
             conn.close(RefusalCode::ZoneUnknown, "this world has no such zone");
             return;
         }
+        let Some(conn) = self.succeed(conn, &claims) else {
+            return;
+        };
         let store = Arc::clone(&self.store);
         self.homes.spawn({
             let zone = zone.clone();
             async move { (token, settle_home(store.as_ref(), account, zone).await) }
         });
-        let claim = Claim::Homing(claims);
-        self.waiting.insert(
-            token,
-            Waiting {
-                conn,
-                zone,
-                seeker: Seeker::Newcomer,
-                claim,
-                told_to_wait: false,
-                queued: false,
-            },
-        );
+        self.receive(conn, zone, Seeker::Newcomer, Claim::Homing(claims));
     }
 
     fn handle_home(&mut self, token: AttachToken, home: Result<ZoneName, StoreError>) {
-        // It may have gone away meanwhile.
-        let Some(waiting) = self.waiting.get_mut(&token) else {
-            return;
-        };
         match home {
             Ok(zone) => {
-                waiting.zone = zone;
-                if let Claim::Homing(claims) = &waiting.claim {
-                    waiting.claim = Claim::Join(claims.clone());
+                // It may have gone away meanwhile.
+                if self.waiting.settle(token, zone) {
+                    self.place(token);
                 }
-                self.place(token);
             }
             Err(error) => {
                 tracing::warn!(%error, "a login is refused because its home cannot be read");
-                if let Some(waiting) = self.waiting.remove(&token) {
-                    waiting
-                        .conn
-                        .close(RefusalCode::Internal, "the store does not answer; try again");
-                }
+                self.refuse(token, RefusalCode::Internal, "the store does not answer; try again");
             }
         }
     }
 
     /// Brings a waiting connection where it belongs, if that is known now.
     fn place(&mut self, token: AttachToken) {
-        let Some(waiting) = self.waiting.get(&token) else {
+        let Some(waiting) = self.waiting.get(token) else {
             return;
         };
-        if matches!(waiting.claim, Claim::Homing(_)) {
+        if waiting.queued || matches!(waiting.claim, Claim::Homing(_)) {
             return;
         }
-        let here = self.zones.get(&waiting.zone).is_some_and(ZoneHandle::runs);
+        let here = self.zones.get(&waiting.zone).and_then(ZoneHandle::hosted);
         let placement = self
             .directory()
             .place(clock::boottime(), &waiting.zone, here, waiting.seeker);
         match placement {
-            Placement::Wait => {
-                let waiting = self.waiting.get_mut(&token).expect("looked up above");
-                if !std::mem::replace(&mut waiting.told_to_wait, true) {
-                    waiting.conn.send_control(&ServerMessage::Wait);
-                }
-            }
+            Placement::Wait => self.tell_to_wait(token),
             Placement::Here => self.knock(token),
             Placement::There { addr, epoch } => {
-                let waiting = self.waiting.remove(&token).expect("looked up above");
-                waiting.conn.send_control(&ServerMessage::Redirect {
-                    addr,
-                    zone: waiting.zone,
-                    epoch,
-                });
+                if let Some(Waiting { conn, zone, .. }) = self.waiting.remove(token) {
+                    conn.send_control(&ServerMessage::Redirect { addr, zone, epoch });
+                }
             }
-            Placement::Unknown => {
-                let waiting = self.waiting.remove(&token).expect("looked up above");
-                waiting
-                    .conn
-                    .close(RefusalCode::ZoneUnknown, "this world has no such zone");
+            Placement::SessionUnknown => {
+                let detail = "this world is older than the session, and has none such: log in again";
+                self.refuse(token, RefusalCode::SessionUnknown, detail);
             }
+            Placement::ZoneUnknown => self.refuse(token, RefusalCode::ZoneUnknown, "this world has no such zone"),
+        }
+    }
+
+    fn tell_to_wait(&mut self, token: AttachToken) {
+        if let Some(waiting) = self.waiting.get_mut(token)
+            && !std::mem::replace(&mut waiting.told_to_wait, true)
+        {
+            waiting.conn.send_control(&ServerMessage::Wait);
+        }
+    }
+
+    fn refuse(&mut self, token: AttachToken, code: RefusalCode, detail: &str) {
+        if let Some(waiting) = self.waiting.remove(token) {
+            waiting.conn.close(code, detail);
         }
     }
 
     fn attach(&mut self, token: AttachToken) {
-        let waiting = self.waiting.remove(&token).expect("`place` has just seen it");
+        let waiting = self.waiting.remove(token).expect("`place` has just seen it");
         let handle = self
             .zones
             .get(&waiting.zone)

@@ -1,12 +1,17 @@
 //! The login queue of one zone: newcomers who must wait, in order of their coming. It sends nothing itself.
 //!
-//! Only newcomers come here. Whoever shows the secret of a session lost a connection or a shard, and has a place in the world already.
+//! Only newcomers wait. Whoever shows the secret of a session lost a connection or a shard, and has a place in the world already; so does
+//! whoever logs in by ticket while its character is in the world: it takes nobody's place but its own.
+//!
+//! An account has one place at most. A later connection of it takes the place of the earlier one, also when it shows the same ticket: it is
+//! mostly a player whose connection broke, and whose end the server has not noticed yet. So a thousand connections with one ticket, or with
+//! a thousand tickets of one account, hold one place.
 
 use std::collections::VecDeque;
 
 use crate::limits::{LOGIN_ADMISSIONS_MIN, LOGIN_ADMISSIONS_SHARE, LOGIN_QUEUE_MAX};
 
-use super::Rung;
+use super::{Caller, Rung};
 
 /// What decides whether somebody may come in now.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +42,7 @@ impl Door {
     }
 }
 
-/// What becomes of a newcomer.
+/// What becomes of somebody who knocks with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Comes in.
@@ -49,6 +54,8 @@ pub enum Verdict {
     },
     /// Does not even wait.
     Refuse,
+    /// Shows a ticket that was used before.
+    TicketUsed,
 }
 
 #[derive(Debug)]
@@ -74,7 +81,12 @@ impl<T> Default for LoginQueue<T> {
 
 impl<T: Copy + PartialEq> LoginQueue<T> {
     /// Somebody has come. A newcomer that is told a position counts as told.
-    pub fn handle_arrival(&mut self, who: T, door: Door) -> Verdict {
+    pub fn handle_arrival(&mut self, who: T, caller: Caller, door: Door) -> Verdict {
+        match caller {
+            Caller::TicketSpent => return Verdict::TicketUsed,
+            Caller::Resident => return Verdict::Admit,
+            Caller::Newcomer => {}
+        }
         if door.is_open() && self.waiting.is_empty() {
             return Verdict::Admit;
         }
@@ -84,6 +96,15 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
         let position = position(self.waiting.len());
         self.waiting.push_back(Waiting { who, told: position });
         Verdict::Wait { position }
+    }
+
+    /// A later connection of the same account takes an earlier one's place. The position, which counts as told; `None` if the earlier one does
+    /// not wait here.
+    pub fn handle_successor(&mut self, earlier: T, who: T) -> Option<u32> {
+        let place = self.waiting.iter().position(|waiting| waiting.who == earlier)?;
+        let told = position(place);
+        self.waiting[place] = Waiting { who, told };
+        Some(told)
     }
 
     /// A connection is gone, and its place with it.
@@ -148,26 +169,67 @@ mod tests {
     fn queue(count: u32) -> LoginQueue<u32> {
         let mut queue = LoginQueue::default();
         for who in 1..=count {
-            assert_eq!(queue.handle_arrival(who, SHUT), Verdict::Wait { position: who });
+            assert_eq!(
+                queue.handle_arrival(who, Caller::Newcomer, SHUT),
+                Verdict::Wait { position: who }
+            );
         }
         queue
     }
 
     #[test]
     fn newcomer_walks_in_while_nothing_is_wrong() {
-        assert_eq!(LoginQueue::default().handle_arrival(1, OPEN), Verdict::Admit);
+        assert_eq!(
+            LoginQueue::default().handle_arrival(1, Caller::Newcomer, OPEN),
+            Verdict::Admit
+        );
+    }
+
+    #[test]
+    fn one_whose_character_is_in_the_world_walks_past_everybody() {
+        let hopeless = Door {
+            rung: Rung::Refuse,
+            players: 1_000,
+            ..OPEN
+        };
+        for door in [OPEN, SHUT, hopeless] {
+            let mut queue = queue(3);
+            assert_eq!(queue.handle_arrival(9, Caller::Resident, door), Verdict::Admit);
+            assert_eq!(queue.len(), 3);
+        }
+    }
+
+    #[test]
+    fn spent_ticket_neither_waits_nor_comes_in() {
+        for door in [OPEN, SHUT] {
+            let mut queue = LoginQueue::default();
+            assert_eq!(queue.handle_arrival(9, Caller::TicketSpent, door), Verdict::TicketUsed);
+            assert!(queue.is_empty());
+        }
+    }
+
+    #[test]
+    fn later_connection_of_an_account_keeps_the_place_of_the_earlier_one() {
+        let mut queue = queue(3);
+        assert_eq!(queue.handle_successor(2, 9), Some(2));
+        assert_eq!(queue.handle_successor(2, 8), None, "it does not wait any more");
+        queue.handle_gone(2);
+        assert_eq!(queue.poll_admitted(OPEN), [1, 9, 3]);
     }
 
     #[test]
     fn newcomer_does_not_overtake_those_who_wait() {
-        assert_eq!(queue(3).handle_arrival(9, OPEN), Verdict::Wait { position: 4 });
+        assert_eq!(
+            queue(3).handle_arrival(9, Caller::Newcomer, OPEN),
+            Verdict::Wait { position: 4 }
+        );
     }
 
     #[test]
     fn newcomer_waits_when_the_zone_has_as_many_players_as_it_may() {
         let full = Door { players: 1_000, ..OPEN };
         assert_eq!(
-            LoginQueue::default().handle_arrival(1, full),
+            LoginQueue::default().handle_arrival(1, Caller::Newcomer, full),
             Verdict::Wait { position: 1 }
         );
     }
@@ -179,14 +241,17 @@ mod tests {
             rung: Rung::Refuse,
             ..OPEN
         };
-        assert_eq!(queue.handle_arrival(9, hopeless), Verdict::Refuse);
+        assert_eq!(queue.handle_arrival(9, Caller::Newcomer, hopeless), Verdict::Refuse);
         assert_eq!(queue.len(), 3);
     }
 
     #[test]
     fn newcomer_is_refused_when_the_queue_is_full() {
         let max = u32::try_from(LOGIN_QUEUE_MAX).unwrap();
-        assert_eq!(queue(max).handle_arrival(max + 1, SHUT), Verdict::Refuse);
+        assert_eq!(
+            queue(max).handle_arrival(max + 1, Caller::Newcomer, SHUT),
+            Verdict::Refuse
+        );
     }
 
     #[test]
@@ -240,23 +305,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn positions_are_dense_and_nobody_is_forgotten(ops in prop::collection::vec((0..4_u8, 0..40_u32), 0..200)) {
+        fn positions_are_dense_and_nobody_is_forgotten(ops in prop::collection::vec((0..5_u8, 0..40_u32), 0..200)) {
             let mut queue = LoginQueue::default();
             let mut model: Vec<u32> = Vec::new();
             for (op, who) in ops {
                 match op {
                     0 | 1 if !model.contains(&who) => {
-                        let verdict = queue.handle_arrival(who, if op == 0 { SHUT } else { OPEN });
+                        let verdict = queue.handle_arrival(who, Caller::Newcomer, if op == 0 { SHUT } else { OPEN });
                         match verdict {
                             Verdict::Admit => prop_assert!(model.is_empty() && op == 1),
                             Verdict::Wait { position } => {
                                 model.push(who);
                                 prop_assert_eq!(position as usize, model.len());
                             }
-                            Verdict::Refuse => prop_assert!(false, "neither full nor hopeless"),
+                            Verdict::Refuse | Verdict::TicketUsed => {
+                                prop_assert!(false, "neither full nor hopeless, and no ticket is spent");
+                            }
                         }
                     }
-                    2 => {
+                    2 if model.contains(&who) => {
+                        let position = queue.handle_successor(who, who + 100);
+                        let place = model.iter().position(|other| *other == who).unwrap();
+                        prop_assert_eq!(position, Some(place as u32 + 1));
+                        model[place] = who + 100;
+                    }
+                    3 => {
                         model.retain(|other| *other != who);
                         queue.handle_gone(who);
                     }

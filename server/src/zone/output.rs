@@ -1,6 +1,6 @@
 //! What a step tells. The gate holds it until the tick's record is acknowledged.
 
-use everhold_protocol::{OwnState, RefusalCode, SeqEvent, SessionId, Tick};
+use everhold_protocol::{Account, OwnState, RefusalCode, SeqEvent, SessionId, Tick};
 
 use crate::ingress::AttachToken;
 
@@ -26,6 +26,17 @@ pub enum Reply {
     Superseded(SessionId),
 }
 
+/// A change in who has a place in the zone, for whoever decides who may come in. A character at rest has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Residence {
+    /// The account's character is in the world, attached or away.
+    Taken(Account),
+    /// It went to rest.
+    Left(Account),
+    /// A ticket was used for a login; the zone remembers it until this tick.
+    TicketSpent([u8; 16], Tick),
+}
+
 /// What one step tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
@@ -35,4 +46,6 @@ pub struct Outputs {
     pub replies: Vec<(AttachToken, Reply)>,
     /// Events of attached sessions, in order of session and `seq`. Events of away sessions only enter their outbox.
     pub events: Vec<(SessionId, SeqEvent)>,
+    /// Who has come in, and who has gone to rest, in order of its happening.
+    pub residences: Vec<Residence>,
 }

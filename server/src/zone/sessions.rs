@@ -5,7 +5,7 @@ use everhold_protocol::{Account, GoldCause, Heading, Item, ItemCause, RefusalCod
 
 use super::config::Setting;
 use super::index::Directory;
-use super::output::Reply;
+use super::output::{Reply, Residence};
 use super::registry::Id;
 use super::shared::Shared;
 use super::state::{
@@ -68,6 +68,7 @@ pub(crate) fn join(world: &mut World, login: Login) {
                 .resource_mut::<Tickets>()
                 .used
                 .insert(login.ticket, login.ticket_forget_tick);
+            note_residence(world, Residence::TicketSpent(login.ticket, login.ticket_forget_tick));
             let mut secrets = world
                 .get_mut::<Secrets>(entity)
                 .expect("an admitted entity is a session");
@@ -201,6 +202,7 @@ fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u32)
     let Some(mut session) = player.get_mut::<Session>() else {
         return;
     };
+    let account = session.account;
     if let Presence::Attached(before) = session.presence
         && before != token.0
     {
@@ -209,7 +211,12 @@ fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u32)
     } else {
         session.presence = Presence::Attached(token.0);
     }
+    note_residence(world, Residence::Taken(account));
     answer(world, token, Answer::Attach { session: id, event_seq });
+}
+
+fn note_residence(world: &mut World, residence: Residence) {
+    world.resource_mut::<Told>().residences.push(residence);
 }
 
 fn answer(world: &mut World, token: AttachToken, answer: Answer) {

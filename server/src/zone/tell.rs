@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{Event, SeqEvent, SessionId, Tick};
 
-use super::output::Reply;
+use super::output::{Reply, Residence};
 use super::registry::Id;
 use super::state::{Clock, Outbox, Presence, Session};
 use crate::ingress::AttachToken;
@@ -31,6 +31,8 @@ pub(crate) struct Told {
     pub(crate) answers: Vec<(AttachToken, Answer)>,
     /// Events of attached sessions.
     pub(crate) events: Vec<(SessionId, SeqEvent)>,
+    /// In order.
+    pub(crate) residences: Vec<Residence>,
 }
 
 impl Outbox {

@@ -113,9 +113,14 @@ fn health_255ths(health: &Health) -> u8 {
 
 /// Takes what the tick tells, in the order that outputs promise.
 pub(crate) fn conclude(world: &mut World) -> Outputs {
-    let Told { answers, mut events } = std::mem::take(&mut *world.resource_mut::<Told>());
+    let Told {
+        answers,
+        mut events,
+        residences,
+    } = std::mem::take(&mut *world.resource_mut::<Told>());
     let mut outputs = Outputs {
         tick: world.resource::<Clock>().tick,
+        residences,
         ..Outputs::default()
     };
     let mut fresh = Vec::new();

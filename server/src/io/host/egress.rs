@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use crossbeam::channel::{Sender, TrySendError};
 use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
@@ -11,6 +12,7 @@ use crate::ingress::inbox::InboxEntry;
 use crate::ingress::spread::Spread;
 use crate::ingress::{AttachToken, Input};
 use crate::io::transport::{Conn, DatagramBatch, Route};
+use crate::load::Residents;
 use crate::replication::Datagrams;
 use crate::zone::{Outputs, Reply};
 
@@ -27,6 +29,7 @@ pub(super) struct Egress {
     zone: ZoneName,
     tick_hz: u16,
     entries: Sender<InboxEntry>,
+    residents: Arc<Mutex<Residents>>,
     pending: HashMap<AttachToken, PendingAttach>,
     /// Looked up for every datagram.
     attached: HashMap<SessionId, Conn, Spread>,
@@ -38,12 +41,18 @@ pub(super) struct Egress {
 }
 
 impl Egress {
-    /// `entries` is where the frames of attached connections go.
-    pub(super) fn new(zone: ZoneName, tick_hz: u16, entries: Sender<InboxEntry>) -> Self {
+    /// `entries` is where the frames of attached connections go; `residents` is kept up to date with what is released.
+    pub(super) fn new(
+        zone: ZoneName,
+        tick_hz: u16,
+        entries: Sender<InboxEntry>,
+        residents: Arc<Mutex<Residents>>,
+    ) -> Self {
         Self {
             zone,
             tick_hz,
             entries,
+            residents,
             pending: HashMap::new(),
             attached: HashMap::default(),
             sessions: HashMap::new(),
@@ -71,6 +80,10 @@ impl Egress {
     pub(super) fn tell(&mut self, released: Released<Outputs>, peers: &dyn Fn() -> Vec<SocketAddr>) {
         let (epoch, tick) = (released.epoch(), released.tick());
         let outputs = released.into_inner();
+        if !outputs.residences.is_empty() {
+            let mut residents = self.residents.lock().expect("no holder of the residents panics");
+            residents.handle_tick(tick, &outputs.residences);
+        }
         for (token, reply) in outputs.replies {
             match reply {
                 Reply::Attached {

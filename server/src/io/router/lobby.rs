@@ -1,13 +1,16 @@
-//! The door of a zone: newcomers come in, wait in its queue, or are refused; those who have a session walk past.
+//! The door of a zone: newcomers come in, wait in its queue, or are refused; those who have a character in the world walk past.
 
 use std::sync::atomic::Ordering;
 
+use everhold_protocol::ticket::TicketClaims;
 use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
 
-use super::{Claim, Router};
+use super::Router;
+use super::waiting::{Claim, Waiting};
 use crate::ingress::AttachToken;
 use crate::io::host::ZoneHandle;
-use crate::load::{Door, LoginQueue, Verdict};
+use crate::io::transport::Conn;
+use crate::load::{Caller, Door, LoginQueue, Verdict};
 
 /// Before the door of one zone, and behind it.
 #[derive(Debug, Default)]
@@ -20,18 +23,16 @@ pub(super) struct Lobby {
 impl Router {
     /// A connection stands before a zone that runs here.
     pub(super) fn knock(&mut self, token: AttachToken) {
-        let waiting = self.waiting.get_mut(&token).expect("`place` has just seen it");
-        if waiting.queued {
-            return;
-        }
-        if matches!(waiting.claim, Claim::Resume { .. }) {
+        let waiting = self.waiting.get_mut(token).expect("`place` has just seen it");
+        let handle = &self.zones[&waiting.zone];
+        let Claim::Join(claims) = &waiting.claim else {
             self.attach(token);
             return;
-        }
-        let handle = &self.zones[&waiting.zone];
+        };
+        let caller = handle.caller(claims.account, &claims.id);
         let lobby = self.lobbies.entry(waiting.zone.clone()).or_default();
         let door = door(handle, lobby, self.config.players_max);
-        match lobby.queue.handle_arrival(token, door) {
+        match lobby.queue.handle_arrival(token, caller, door) {
             Verdict::Admit => self.attach(token),
             Verdict::Wait { position } => {
                 waiting.queued = true;
@@ -41,11 +42,35 @@ impl Router {
             }
             Verdict::Refuse => {
                 handle.gauges.load.refused.fetch_add(1, Ordering::Relaxed);
-                let waiting = self.waiting.remove(&token).expect("looked up above");
                 let detail = "the zone has more to do than it can, and many wait already; try again later";
-                waiting.conn.close(RefusalCode::Overloaded, detail);
+                self.refuse(token, RefusalCode::Overloaded, detail);
             }
+            Verdict::TicketUsed => self.refuse(token, RefusalCode::TicketUsed, "the ticket was used before"),
         }
+    }
+
+    /// If this account is logging in by another connection already, the new one takes its place: in the queue, or by seeking anew. Returns
+    /// the connection if it has no place yet.
+    pub(super) fn succeed(&mut self, conn: Conn, claims: &TicketClaims) -> Option<Conn> {
+        let Some(earlier) = self.waiting.login(claims.account) else {
+            return Some(conn);
+        };
+        let Waiting { zone, queued, .. } = self.waiting.get(earlier).expect("a login waits");
+        let handle = self.zones.get(zone).filter(|_| *queued);
+        if handle.is_some_and(|handle| handle.caller(claims.account, &claims.id) == Caller::TicketSpent) {
+            conn.close(RefusalCode::TicketUsed, "the ticket was used before");
+            return None;
+        }
+        let mut waiting = self.waiting.remove(earlier).expect("looked up above");
+        let detail = "a newer connection of this account logs in";
+        std::mem::replace(&mut waiting.conn, conn.clone()).close(RefusalCode::Superseded, detail);
+        let lobby = self.lobbies.get_mut(&waiting.zone).filter(|_| waiting.queued);
+        let position = lobby.and_then(|lobby| lobby.queue.handle_successor(earlier, conn.token()));
+        let Some(position) = position else { return Some(conn) };
+        conn.send_control(&ServerMessage::Queued { position });
+        waiting.claim = Claim::Join(claims.clone());
+        self.waiting.insert(waiting);
+        None
     }
 
     /// Lets in whom the zones can take now, and tells the others where they stand.
@@ -57,7 +82,7 @@ impl Router {
             };
             admitted.extend(lobby.queue.poll_admitted(door(handle, lobby, self.config.players_max)));
             for (token, position) in lobby.queue.poll_positions() {
-                if let Some(waiting) = self.waiting.get(&token) {
+                if let Some(waiting) = self.waiting.get(token) {
                     waiting.conn.send_control(&ServerMessage::Queued { position });
                 }
             }
@@ -89,7 +114,7 @@ impl Router {
 
     /// A connection that may be waiting is over; it loses its place.
     pub(super) fn give_up(&mut self, token: AttachToken) {
-        let Some(waiting) = self.waiting.remove(&token).filter(|waiting| waiting.queued) else {
+        let Some(waiting) = self.waiting.remove(token).filter(|waiting| waiting.queued) else {
             return;
         };
         if let Some(lobby) = self.lobbies.get_mut(&waiting.zone) {
@@ -110,9 +135,7 @@ impl Router {
     /// The zone is no longer here. Those who queue for it wait for whoever serves it next.
     pub(super) fn close_lobby(&mut self, zone: &ZoneName) {
         self.lobbies.remove(zone);
-        for waiting in self.waiting.values_mut().filter(|waiting| waiting.zone == *zone) {
-            waiting.queued = false;
-        }
+        self.waiting.forget_queue(zone);
     }
 }
 

@@ -1,11 +1,13 @@
 //! Time passes: tickets expire, and players who are long away go to rest.
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::EntityId;
+use everhold_protocol::{Account, EntityId};
 
 use crate::zone::config::Setting;
+use crate::zone::output::Residence;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Presence, Resting, Session, Tickets};
+use crate::zone::tell::Told;
 
 /// Forgets expired tickets once a second: a scan of them all, which only then counts as a change.
 pub(crate) fn forget_tickets(clock: Res<'_, Clock>, setting: Res<'_, Setting>, mut tickets: ResMut<'_, Tickets>) {
@@ -23,13 +25,14 @@ pub(crate) fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, 
         return;
     }
     let linger = pace.linger;
-    let mut due: Vec<(EntityId, Entity)> = away
+    let mut due: Vec<(EntityId, Entity, Account)> = away
         .iter(world)
         .filter(|(_, _, session)| matches!(session.presence, Presence::Away(since) if since + linger <= tick))
-        .map(|(entity, id, _)| (id.0, entity))
+        .map(|(entity, id, session)| (id.0, entity, session.account))
         .collect();
     due.sort_unstable();
-    for (_, entity) in due {
+    for (_, entity, account) in due {
         world.entity_mut(entity).insert(Resting { since: tick });
+        world.resource_mut::<Told>().residences.push(Residence::Left(account));
     }
 }

@@ -253,3 +253,35 @@ fn quarantined_input_counts_as_applied_and_changes_nothing() {
     assert_eq!((now.last_input_seq, now.x, now.y), (3, 2_500, 2_525));
     assert!(zone.world.resource::<state::Quarantined>().inputs.is_empty());
 }
+
+/// What a tick told of comings and goings.
+fn residences(zone: &mut Zone, inputs: &[Input]) -> Vec<Residence> {
+    zone.step(inputs).residences
+}
+
+#[test]
+fn comings_goings_and_spent_tickets_are_told_as_they_happen() {
+    let mut zone = zone(&[]);
+    let spent = Residence::TicketSpent([1; 16], 1_000);
+    let taken = Residence::Taken(Account(1));
+    assert_eq!(residences(&mut zone, &[join(1)]), [spent, taken.clone()]);
+    assert_eq!(residences(&mut zone, &[join(1)]), [], "a refused login changes nothing");
+    let id = session(&zone, 1);
+    assert_eq!(residences(&mut zone, &[detach(id, 1)]), [], "an away player lingers");
+    let gone: Vec<Residence> = (0..60).flat_map(|_| residences(&mut zone, &[])).collect();
+    assert_eq!(gone, [Residence::Left(Account(1))]);
+    assert_eq!(residences(&mut zone, &[resume(id, 1, 9, 0, 2)]), [taken]);
+}
+
+#[test]
+fn residents_are_those_whose_characters_are_in_the_world() {
+    let mut zone = crowd(&[], 3);
+    assert_eq!(zone.residents(), [1, 2, 3].map(Account));
+    let second = session(&zone, 2);
+    zone.step(&[detach(second, 2)]);
+    assert_eq!(zone.residents(), [1, 2, 3].map(Account));
+    idle(&mut zone, 60);
+    assert_eq!(zone.residents(), [1, 3].map(Account));
+    let spent: Vec<u8> = zone.spent_tickets().iter().map(|(ticket, _)| ticket[0]).collect();
+    assert_eq!(spent, [1, 2, 3]);
+}

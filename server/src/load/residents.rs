@@ -1,0 +1,119 @@
+//! Who has a place in a zone already, and which tickets are spent there, as far as the zone's acknowledged ticks say. It sends nothing.
+//!
+//! The zone itself decides about each login; this is what the door knows beforehand. A list may lag behind by what is not acknowledged yet.
+//! It costs nothing in a tick in which nobody comes or goes to rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use everhold_protocol::{Account, Tick};
+
+use crate::zone::{Residence, Zone};
+
+/// Tickets of which none are looked through for those that have expired.
+const TICKETS_KEPT_MIN: usize = 1_024;
+
+/// What the door knows of somebody who knocks with a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Its character is not in the world.
+    Newcomer,
+    /// Its character is in the world: it takes its own place, and nobody else's.
+    Resident,
+    /// Its ticket was used before.
+    TicketSpent,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Residents {
+    accounts: BTreeSet<Account>,
+    spent: BTreeMap<[u8; 16], Tick>,
+    /// So many tickets make a look for expired ones worth its while: twice as many as the last one left.
+    look_at: usize,
+}
+
+impl Residents {
+    /// Those of a zone that was just taken over.
+    #[must_use]
+    pub fn of(zone: &mut Zone) -> Self {
+        Self {
+            accounts: zone.residents().into_iter().collect(),
+            spent: zone.spent_tickets().into_iter().collect(),
+            look_at: 0,
+        }
+    }
+
+    /// What an acknowledged tick changed.
+    pub fn handle_tick(&mut self, tick: Tick, changes: &[Residence]) {
+        for change in changes {
+            match change {
+                Residence::Taken(account) => _ = self.accounts.insert(*account),
+                Residence::Left(account) => _ = self.accounts.remove(account),
+                Residence::TicketSpent(ticket, forget_tick) => _ = self.spent.insert(*ticket, *forget_tick),
+            }
+        }
+        if self.spent.len() > self.look_at.max(TICKETS_KEPT_MIN) {
+            self.spent.retain(|_, forget_tick| *forget_tick > tick);
+            self.look_at = self.spent.len() * 2;
+        }
+    }
+
+    /// Who knocks at `tick`.
+    #[must_use]
+    pub fn judge(&self, account: Account, ticket: &[u8; 16], tick: Tick) -> Caller {
+        if self.spent.get(ticket).is_some_and(|forget_tick| *forget_tick > tick) {
+            Caller::TicketSpent
+        } else if self.accounts.contains(&account) {
+            Caller::Resident
+        } else {
+            Caller::Newcomer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINE: Account = Account(1);
+    const TICKET: [u8; 16] = [7; 16];
+
+    fn residents(changes: &[Residence]) -> Residents {
+        let mut residents = Residents::default();
+        residents.handle_tick(1, changes);
+        residents
+    }
+
+    #[test]
+    fn account_is_a_resident_until_its_character_rests() {
+        let mut residents = residents(&[Residence::Taken(MINE)]);
+        assert_eq!(residents.judge(MINE, &TICKET, 2), Caller::Resident);
+        assert_eq!(residents.judge(Account(2), &TICKET, 2), Caller::Newcomer);
+        residents.handle_tick(3, &[Residence::Left(MINE)]);
+        assert_eq!(residents.judge(MINE, &TICKET, 3), Caller::Newcomer);
+        residents.handle_tick(4, &[Residence::Left(MINE), Residence::Taken(MINE)]);
+        assert_eq!(residents.judge(MINE, &TICKET, 4), Caller::Resident);
+    }
+
+    #[test]
+    fn spent_ticket_is_spent_for_everybody_until_it_is_forgotten() {
+        let residents = residents(&[Residence::TicketSpent(TICKET, 100), Residence::Taken(MINE)]);
+        for account in [MINE, Account(2)] {
+            assert_eq!(residents.judge(account, &TICKET, 99), Caller::TicketSpent);
+            assert_ne!(residents.judge(account, &TICKET, 100), Caller::TicketSpent);
+            assert_ne!(residents.judge(account, &[8; 16], 99), Caller::TicketSpent);
+        }
+    }
+
+    #[test]
+    fn expired_tickets_do_not_pile_up() {
+        let mut residents = Residents::default();
+        for tick in 1..100_000_u64 {
+            let mut ticket = [0; 16];
+            ticket[..8].copy_from_slice(&tick.to_le_bytes());
+            residents.handle_tick(tick, &[Residence::TicketSpent(ticket, tick + 1_000)]);
+            assert!(residents.spent.len() <= 2 * TICKETS_KEPT_MIN + 1, "at tick {tick}");
+            assert_eq!(residents.judge(MINE, &ticket, tick), Caller::TicketSpent);
+        }
+    }
+}

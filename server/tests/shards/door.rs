@@ -1,0 +1,218 @@
+//! The door of a real shard: who comes in, who waits, and who is told that it knows them not.
+
+use std::net::SocketAddr;
+
+use everhold::io::keys::{self, Keys};
+use everhold::testing::player::{OldConnections, Player, ticket};
+use everhold_protocol::client::Notice;
+use everhold_protocol::limits::{CONTROL_BYTES_MAX, SECRET_BYTES};
+use everhold_protocol::message::{FrameDecoder, encode_frame};
+use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId};
+
+use crate::world::{PATIENCE, World, meadow};
+
+/// A connection that says hello once, and reads what it is told.
+struct Visitor {
+    _endpoint: quinn::Endpoint,
+    _quic: quinn::Connection,
+    _send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    decoder: FrameDecoder,
+}
+
+impl Visitor {
+    async fn knock(keys: &Keys, addr: SocketAddr, credential: Credential) -> Self {
+        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
+        endpoint.set_default_client_config(keys::client_config(keys.certificate()).expect("a certificate"));
+        let connecting = endpoint.connect(addr, keys::SERVER_NAMES[0]).expect("an address");
+        let quic = connecting.await.expect("the handshake succeeds");
+        let (mut send, recv) = quic.open_bi().await.expect("a stream");
+        let protocol = PROTOCOL_VERSION;
+        let hello = ClientMessage::Hello { protocol, credential };
+        let hello = encode_frame(&hello).expect("it fits");
+        send.write_all(&hello).await.expect("the stream is open");
+        Self {
+            _endpoint: endpoint,
+            _quic: quic,
+            _send: send,
+            recv,
+            decoder: FrameDecoder::new(CONTROL_BYTES_MAX),
+        }
+    }
+
+    async fn log_in(world: &World, account: u64) -> Self {
+        let ticket = ticket(&world.keys, account, &meadow());
+        Self::knock(&world.keys, owner(world), Credential::Ticket(ticket)).await
+    }
+
+    /// The next message that is no event and no list of peers.
+    async fn hear(&mut self) -> ServerMessage {
+        let hearing = async {
+            loop {
+                match self
+                    .decoder
+                    .next::<ServerMessage>()
+                    .expect("a message of this protocol")
+                {
+                    Some(ServerMessage::Event(_) | ServerMessage::Peers(_)) => {}
+                    Some(message) => return message,
+                    None => {
+                        let chunk = self.recv.read_chunk(CONTROL_BYTES_MAX, true).await;
+                        let chunk = chunk.expect("the stream is open").expect("a message");
+                        self.decoder.push(&chunk.bytes);
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, hearing).await.expect("an answer")
+    }
+
+    async fn hear_attached(&mut self) -> (SessionId, [u8; SECRET_BYTES], u32) {
+        match self.hear().await {
+            ServerMessage::Attached {
+                session, secret, epoch, ..
+            } => (session, secret, epoch),
+            other => panic!("not attached: {other:?}"),
+        }
+    }
+
+    async fn hear_refusal(&mut self) -> RefusalCode {
+        match self.hear().await {
+            ServerMessage::Refused { code, .. } => code,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+}
+
+fn owner(world: &World) -> SocketAddr {
+    let living = world.fleet.all.iter().find(|p| p.killed.is_none());
+    living.expect("a living shard").addr
+}
+
+fn queued(position: u32) -> ServerMessage {
+    ServerMessage::Queued { position }
+}
+
+/// A shard whose zone is full with accounts 1 and 2.
+async fn full(world: &mut World) -> [Visitor; 2] {
+    world.shard_configured(&[meadow()], "[load]\nplayers_max = 2\n");
+    let mut players = [Visitor::log_in(world, 1).await, Visitor::log_in(world, 2).await];
+    for player in &mut players {
+        player.hear_attached().await;
+    }
+    players
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_of_a_lower_epoch_says_wait_then_session_unknown_and_spends_no_secret() {
+    let mut world = World::new();
+    world.shard(&[meadow()]);
+    let mut player = Visitor::log_in(&world, 1).await;
+    let (session, secret, owned) = player.hear_attached().await;
+    let resume = |epoch| Credential::Resume {
+        zone: meadow(),
+        session,
+        secret,
+        epoch,
+        event_seq: 0,
+    };
+    for epoch in [owned + 1, u32::MAX] {
+        let mut ahead = Visitor::knock(&world.keys, owner(&world), resume(epoch)).await;
+        assert_eq!(ahead.hear().await, ServerMessage::Wait, "epoch {epoch}");
+        assert_eq!(ahead.hear_refusal().await, RefusalCode::SessionUnknown, "epoch {epoch}");
+    }
+    let mut back = Visitor::knock(&world.keys, owner(&world), resume(owned)).await;
+    assert_eq!(back.hear_attached().await.0, session, "the secret is still good");
+    assert_eq!(player.hear().await, ServerMessage::Superseded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_plays_logs_in_again_past_the_queue() {
+    let mut world = World::new();
+    let [mut first, _second] = full(&mut world).await;
+    let mut newcomer = Visitor::log_in(&world, 3).await;
+    assert_eq!(newcomer.hear().await, queued(1));
+    let mut again = Visitor::log_in(&world, 1).await;
+    again.hear_attached().await;
+    assert_eq!(first.hear().await, ServerMessage::Superseded);
+    let mut later = Visitor::log_in(&world, 4).await;
+    assert_eq!(later.hear().await, queued(2), "the newcomer has its place still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_played_before_its_zone_was_adopted_logs_in_again_past_the_queue() {
+    let mut world = World::new();
+    world.shard(&[meadow()]);
+    let mut players = [1, 2].map(|account| world.player(account, &meadow(), OldConnections::Close));
+    for player in &mut players {
+        player.until_attached_above(0).await;
+    }
+    world.shard_configured(&[], "[load]\nplayers_max = 2\n");
+    let spare = world.fleet.all[1].addr;
+    for player in &mut players {
+        player.until_told_of(spare).await;
+    }
+    world.fleet.kill(0).expect("it lives");
+    for player in &mut players {
+        player.until_attached_above(1).await;
+    }
+    let mut newcomer = Visitor::log_in(&world, 3).await;
+    assert_eq!(newcomer.hear().await, queued(1));
+    Visitor::log_in(&world, 1).await.hear_attached().await;
+    let superseded = |notice: &Notice| matches!(notice, Notice::Superseded).then_some(());
+    players[0].until("superseded", superseded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_connections_of_one_account_hold_one_place_in_the_queue() {
+    let mut world = World::new();
+    let _players = full(&mut world).await;
+    let shown = ticket(&world.keys, 3, &meadow());
+    let mut earlier = Visitor::log_in(&world, 3).await;
+    assert_eq!(earlier.hear().await, queued(1));
+    let mut honest = Visitor::log_in(&world, 4).await;
+    assert_eq!(honest.hear().await, queued(2));
+    for _ in 0..20 {
+        let credential = Credential::Ticket(shown.clone());
+        let mut later = Visitor::knock(&world.keys, owner(&world), credential).await;
+        assert_eq!(later.hear().await, queued(1), "it keeps the account's place");
+        assert_eq!(earlier.hear().await, ServerMessage::Superseded);
+        earlier = later;
+    }
+    let mut last = Visitor::log_in(&world, 5).await;
+    assert_eq!(last.hear().await, queued(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_ticket_does_not_wait_in_the_queue() {
+    let mut world = World::new();
+    world.shard_configured(&[meadow()], "[load]\nplayers_max = 2\n");
+    let spent = Credential::Ticket(ticket(&world.keys, 1, &meadow()));
+    let mut first = Visitor::knock(&world.keys, owner(&world), spent.clone()).await;
+    first.hear_attached().await;
+    let mut second = Visitor::log_in(&world, 2).await;
+    second.hear_attached().await;
+    let mut replayed = Visitor::knock(&world.keys, owner(&world), spent).await;
+    assert_eq!(replayed.hear_refusal().await, RefusalCode::TicketUsed);
+    let mut newcomer = Visitor::log_in(&world, 3).await;
+    assert_eq!(newcomer.hear().await, queued(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_whose_epoch_is_from_another_world_ends_with_session_unknown() {
+    let mut world = World::new();
+    world.shard(&[meadow()]);
+    let credential = Credential::Resume {
+        zone: meadow(),
+        session: SessionId::new(1, 2),
+        secret: [7; SECRET_BYTES],
+        epoch: 9,
+        event_seq: 0,
+    };
+    let mut player = Player::start(&world.keys, vec![owner(&world)], credential, 1, OldConnections::Close);
+    let refused = |notice: &Notice| match notice {
+        Notice::Refused { code, .. } => Some(*code),
+        _ => None,
+    };
+    assert_eq!(player.until("refused", refused).await, RefusalCode::SessionUnknown);
+}
