@@ -24,7 +24,8 @@ pub struct InputFrame {
     pub epoch: u32,
     /// The newest snapshot the client has.
     pub snapshot_tick: Tick,
-    /// The last event the client has, so that the session's outbox can forget it.
+    /// The last event the client has, so that the session's outbox can forget it. 0 after a login by ticket until an event was heard,
+    /// whatever number the `Attached` named: the session may have older ones, and they follow.
     pub event_ack: u32,
     /// Consecutive, oldest first, at most [`crate::limits::FRAME_INTENTS_MAX`]. Empty: the client lives and holds its last heading.
     pub intents: Vec<SeqIntent>,

@@ -37,5 +37,6 @@ pub use ticket::{TicketClaims, TicketError};
 /// [`PROTOCOL_VERSION`].
 pub const ALPN: &[u8] = b"everhold/1";
 
-/// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`].
+/// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`], whatever else that `Hello` says:
+/// the version is read first, and every version writes it in the same place ([`message::hello_version`]).
 pub const PROTOCOL_VERSION: u16 = 2;

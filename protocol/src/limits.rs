@@ -41,5 +41,25 @@ pub const TICKET_LIFETIME_S_MAX: u64 = 60;
 /// How far the clocks of the login service and a shard may be apart, seconds.
 pub const TICKET_SKEW_S: u64 = 5;
 
+/// First packet of a connection to its whole `Hello`, ms: ten round trips of a bad link.
+pub const LOGIN_MS_MAX: u64 = 3_000;
+
+/// Silence of a client after which its connection is gone, ms. Players send several times a second; whoever waits or queues, and has nothing
+/// to say, sends a PING every few seconds.
+pub const IDLE_MS_MAX: u64 = 10_000;
+
+/// Control messages per second that a client may send, with a burst of twice as many. It has little to say but `Logout`.
+pub const CONTROL_MESSAGES_PER_S: u32 = 30;
+
+/// Datagrams that a client may send for each tick of the zone's rate. Together with [`DATAGRAMS_EXTRA_PER_S`] that is 50 a second at 20 Hz,
+/// with a burst of as many. What is above is dropped, and who goes on so for ten seconds is closed with `RateExceeded`.
+pub const DATAGRAMS_PER_TICK: u32 = 2;
+
+/// Datagrams a second that a client may send besides, whatever the zone's tick rate.
+pub const DATAGRAMS_EXTRA_PER_S: u32 = 10;
+
+/// Undecodable datagrams forgiven in a row; one more is forgiven each second. QUIC delivers whole datagrams, so an honest client sends none.
+pub const DATAGRAMS_MALFORMED_MAX: u32 = 16;
+
 const _: () = assert!(FRAME_INTENTS_MAX * (CHAT_BYTES_MAX + 8) + 32 <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(HELLO_BYTES_MAX <= CONTROL_BYTES_MAX);

@@ -29,19 +29,26 @@ pub enum Credential {
         session: SessionId,
         /// What the last `Attached` gave; good once.
         secret: [u8; SECRET_BYTES],
-        /// The highest epoch this client has seen; an owner of a lower one must not answer.
+        /// The highest epoch of this zone that the client has seen; 0 if none. Epochs of two zones do not compare. An owner of a lower one
+        /// does not answer for the session: it says [`ServerMessage::Wait`], and after two lease times, if nobody with a higher epoch has
+        /// come forward, [`RefusalCode::SessionUnknown`]. Then the world was restored to an earlier state, or begun anew.
         epoch: u32,
-        /// The last event this client has.
+        /// The last event this client has: those after it follow [`ServerMessage::Attached`]. 0 if it has heard none since it logged in by
+        /// ticket, whatever number that `Attached` named: the session may have older ones that no client of it has heard.
         event_seq: u32,
     },
 }
 
 /// Client to server.
+///
+/// A client that has nothing more to say may end its half of the control stream after any whole message, with `Hello` already: it is served
+/// on, and leaves by closing the connection. A stream that is reset, or ends within a message, ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientMessage {
-    /// The first message of every connection.
+    /// The first message of every connection, complete within [`LOGIN_MS_MAX`](crate::limits::LOGIN_MS_MAX) of its first packet, and of at
+    /// most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX).
     Hello {
-        /// [`crate::PROTOCOL_VERSION`].
+        /// [`crate::PROTOCOL_VERSION`]. Every version begins its `Hello` so: see [`hello_version`].
         protocol: u16,
         /// Who asks.
         credential: Credential,
@@ -95,7 +102,10 @@ pub enum ServerMessage {
         /// Other shards to ask when this one falls silent.
         peers: Vec<SocketAddr>,
     },
-    /// The zone is served elsewhere: connect there.
+    /// The zone is served elsewhere: connect there, and show the same credential. A ticket is not spent by it. It names the owner whose
+    /// lease was renewed last, and nobody whose lease was not renewed for five eighths of its time or was given up; still that owner may
+    /// have died just now. Nothing more is said on this connection, so a client that cannot reach the named shard asks here again, or
+    /// another shard, over a new one.
     Redirect {
         /// Where.
         addr: SocketAddr,
@@ -104,7 +114,9 @@ pub enum ServerMessage {
         /// Under which epoch.
         epoch: u32,
     },
-    /// Nobody can serve the zone right now. The connection stays open, and `Redirect`, `Attached` or another `Wait` follows.
+    /// Nobody is known to serve the zone right now, or not yet under the epoch that the client has seen. The connection stays open, and
+    /// `Redirect`, `Attached`, `Queued`, `Refused` or another `Wait` follows. An adoption takes some hundred milliseconds, or a lease time
+    /// and a little if the owner's end must be waited for: a second shard is worth asking after two seconds.
     Wait,
     /// A newer connection speaks for the session.
     Superseded,
@@ -119,7 +131,9 @@ pub enum ServerMessage {
     },
     /// Shards have come or gone since `Attached`: these are the others to ask when this one falls silent.
     Peers(Vec<SocketAddr>),
-    /// The zone takes no more players right now. The connection stays open and keeps its place; it moves up, and `Attached` follows.
+    /// The zone takes no more players right now. The connection stays open and keeps its place; it moves up, and `Attached` follows. An
+    /// account has one place: its next connection, with this ticket or a fresh one, takes it over, and the earlier one is told `Superseded`.
+    /// Whoever resumes a session, or logs in while its character is in the world, does not wait.
     Queued {
         /// The place in the queue: 1 is next.
         position: u32,
@@ -127,40 +141,46 @@ pub enum ServerMessage {
 }
 
 /// Why a server says no. The number is also the QUIC application close code.
+///
+/// After a *final* code, trying again with the same credential would be answered the same, here and at every other shard
+/// ([`RefusalCode::is_final`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum RefusalCode {
-    /// The client's wish, or a stop in good order.
+    /// The client's wish, or a stop in good order. Not final: unless the client has logged out, it resumes.
     Bye = 0,
-    /// Another protocol version.
+    /// Another protocol version. Final: this client cannot play here.
     Version = 1,
-    /// Not a message of this protocol, or not one that may come now.
+    /// Not a message of this protocol, or not one that may come now. Final: the client errs.
     Malformed = 2,
-    /// Larger than its limit.
+    /// Larger than its limit. Final: the client errs.
     TooLarge = 3,
-    /// The ticket's signature is not the login service's.
+    /// The ticket's signature is not the login service's. Final: log in with another ticket.
     TicketInvalid = 4,
-    /// The ticket is past its time.
+    /// The ticket is past its time. Final: log in with a fresh ticket.
     TicketExpired = 5,
-    /// The ticket was used before.
+    /// The ticket was used before. Final: log in with a fresh ticket. If it was this client's own login whose answer was lost, that leads to the
+    /// same session.
     TicketUsed = 6,
-    /// The ticket names a zone that this world does not have.
+    /// The ticket, or the session, names a zone that this world does not have. Final.
     ZoneUnknown = 7,
-    /// No such session, or the secret is not its last one: log in again.
+    /// No such session, the secret is not its last one, or the world is older than the session. Final: log in with a ticket.
     SessionUnknown = 8,
-    /// A newer connection speaks for the session.
+    /// A newer connection speaks for the session, or for the account that was about to log in. Final: two clients that come back by themselves
+    /// would throw each other out for ever.
     Superseded = 9,
-    /// Nothing was said within the login deadline.
+    /// Nothing was said within [`LOGIN_MS_MAX`](crate::limits::LOGIN_MS_MAX). Not final: try again.
     LoginTimeout = 10,
-    /// More than this peer may send.
+    /// More than this peer may send ([`crate::limits`]). Not final: try again after a pause, and send less.
     RateExceeded = 11,
-    /// No room.
+    /// No room. Not final: try another shard, then this one after a pause.
     Full = 12,
-    /// The server is stopping; another will answer.
+    /// The server is stopping, or serves the zone no longer. Not final: another shard answers at once, or says `Wait`.
     Stopping = 13,
-    /// The server failed in a way that is not the client's fault.
+    /// The server failed in a way that is not the client's fault. Not final: try another shard.
     Internal = 14,
-    /// So many players, and so many who wait, that there is no place in the queue either: try again, but not soon.
+    /// So many players, and so many who wait, that there is no place in the queue either. Not final: try again,
+    /// but not within ten seconds, and not at another shard, which would only send the client back.
     Overloaded = 15,
 }
 

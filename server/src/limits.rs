@@ -1,4 +1,9 @@
-//! Every bound of the server: a name with its unit last, a default, a reason.
+//! Every bound of the server: a name with its unit last, a default, a reason. Those that a client must know, too, are in the protocol's limits.
+
+pub use everhold_protocol::limits::{
+    CONTROL_MESSAGES_PER_S, DATAGRAMS_EXTRA_PER_S, DATAGRAMS_MALFORMED_MAX, DATAGRAMS_PER_TICK, IDLE_MS_MAX,
+    LOGIN_MS_MAX,
+};
 
 /// Inputs that one tick takes. At 10,000 players each may send one a tick and some two; what does not fit waits for the next tick.
 pub const TICK_INPUTS_MAX: usize = 20_000;
@@ -50,10 +55,6 @@ pub const ADDRESS_CONNECTIONS_MAX: usize = 1_000;
 pub const ADDRESSES_MAX: usize = 65_536;
 /// Of these, those that have proven nothing: forged ones must not push out true ones.
 pub const ADDRESSES_UNVALIDATED_MAX: usize = ADDRESSES_MAX / 2;
-/// First packet to verified `Hello`, ms: ten round trips of a bad link. An idle time-out alone would let a handshake drip for ever.
-pub const LOGIN_MS_MAX: u64 = 3_000;
-/// Silence of a peer after which its connection is gone, ms. Players send 20 times a second; parked clients keep alive.
-pub const IDLE_MS_MAX: u64 = 10_000;
 /// Connection attempts that wait for the accept loop; it answers each in microseconds.
 pub const INCOMING_MAX: usize = 1_024;
 /// Bytes kept of one attempt before it is accepted: a client's first flight fits many times.
@@ -88,12 +89,8 @@ pub const WINDOW_BYTES_MIN: u64 = 12_000;
 pub const CONTROL_QUEUE_MESSAGES_MAX: usize = 2 * OUTBOX_EVENTS_MAX + 64;
 /// Bytes of control messages that wait for a slow reader.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 256 * 1024;
-/// Control messages per second that a client may send, with a burst of twice as many. It has little to say but `Logout`.
-pub const CONTROL_MESSAGES_PER_S: u32 = 30;
 /// Seconds' worth of excess (at twice the allowed rate; sooner if faster) after which a peer that sends too much is closed.
 pub const RATE_EXCESS_S: u32 = 10;
-/// Undecodable datagrams forgiven in a row; one more is forgiven each second. QUIC delivers whole datagrams, so an honest client sends none.
-pub const DATAGRAMS_MALFORMED_MAX: u32 = 16;
 /// How long a closing connection waits for its last words to be acknowledged, ms.
 pub const CLOSE_MS_MAX: u64 = 500;
 /// What QUIC and TLS keep of a connection besides the buffers above, bytes: 30 to 50 KiB as measured.

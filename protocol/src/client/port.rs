@@ -8,26 +8,41 @@ use crate::ids::{SessionId, Tick, ZoneName};
 use crate::message::{ClientMessage, OwnState, RefusalCode};
 use crate::snapshot::SnapshotHeader;
 
-/// Times, in milliseconds.
+/// Times, in milliseconds, each with its default.
+///
+/// What a client waits for, and how long, beside these:
+///
+/// | after | it waits | then |
+/// |---|---|---|
+/// | a connection is opened | `connect_ms_max` | it is given up |
+/// | `Hello` with a ticket | as long as the connection lives: the answer is held back until the login is stored, and the ticket may be spent | |
+/// | `Hello` with a session's secret | `connect_ms_max` | it is given up |
+/// | `Wait`, `Queued` | as long as the connection lives | after `Wait` a second shard is asked 2,000 ms later, jittered by half: the first may have died, too |
+/// | `Redirect` | `connect_ms_max` for the named shard | the others are asked again, those that redirected included: the owner may have died in the meantime, and they say `Wait` as soon as they notice that its lease is not renewed |
+/// | four redirects in a row | `retry_ms` | a new round: two shards each believe the other to be the owner |
+/// | all shards were asked in vain | `retry_ms`, doubled up to 2,000 | a new round |
+/// | `Overloaded` | 10,000 ms, jittered by half | a new round |
+/// | `Logout` | `connect_ms_max` | the connection is closed |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
-    /// Nothing heard for so long is silence: the client parks at another shard. False alarms lengthen it for a while.
+    /// Nothing heard for so long is silence: the client parks at another shard. False alarms double it for a while, up to 2,000. Default: 250.
     pub silence_ms: u64,
     /// It parks after a pause of up to so long, drawn anew each time: those who lost the same shard in the same tick shake hands one
-    /// after the other, and for a stall that is over by then nobody does. A shard serves hundreds of handshakes in this time.
+    /// after the other, and for a stall that is over by then nobody does. A shard serves hundreds of handshakes in this time. Default: 100.
     pub park_spread_ms: u64,
-    /// After so long, jittered by half, without an answer it parks at a second one.
+    /// After so long, jittered by half, without an answer it parks at a second one. Default: 150.
     pub park_second_ms: u64,
-    /// At most one input frame per so long: a tick. New intents go with the next one.
+    /// At most one input frame per so long: a tick. New intents go with the next one. Default: 50, a tick at 20 Hz.
     pub frame_ms: u64,
     /// An intent that is not confirmed is repeated after so many frames. A confirmation takes a tick or two, so that sooner would be too
-    /// soon for most; an intent whose frame was lost is late by this much.
+    /// soon for most; an intent whose frame was lost is late by this much. Default: 2.
     pub repeat_frames: u32,
     /// A player who wants nothing new says again after so many frames that it lives, and what it has received. 1: with every frame.
+    /// Default: 4.
     pub rest_frames: u32,
-    /// A connection that is not up and answered by then is given up.
+    /// A connection that is not up, or not answered, after so long is given up. Default: 3,000.
     pub connect_ms_max: u64,
-    /// Pause after every address was tried in vain; doubles up to 2,000, jittered by half.
+    /// Pause after every address was tried in vain; doubles up to 2,000, jittered by half. Default: 250.
     pub retry_ms: u64,
 }
 

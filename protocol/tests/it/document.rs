@@ -140,6 +140,12 @@ fn limits_are_those_of_the_source() {
         ("FORGET_TICKS", limits::FORGET_TICKS),
         ("TICKET_LIFETIME_S_MAX", limits::TICKET_LIFETIME_S_MAX),
         ("TICKET_SKEW_S", limits::TICKET_SKEW_S),
+        ("LOGIN_MS_MAX", limits::LOGIN_MS_MAX),
+        ("IDLE_MS_MAX", limits::IDLE_MS_MAX),
+        ("CONTROL_MESSAGES_PER_S", limits::CONTROL_MESSAGES_PER_S.into()),
+        ("DATAGRAMS_PER_TICK", limits::DATAGRAMS_PER_TICK.into()),
+        ("DATAGRAMS_EXTRA_PER_S", limits::DATAGRAMS_EXTRA_PER_S.into()),
+        ("DATAGRAMS_MALFORMED_MAX", limits::DATAGRAMS_MALFORMED_MAX.into()),
     ];
     assert_eq!(told, source.map(|(name, value)| (name.to_owned(), value.to_string())));
     let constant = |line: &str| {

@@ -27,7 +27,8 @@ use super::keys::{Keys, KeysError};
 use crate::ingress::address::AddressLimits;
 use crate::ingress::{AttachToken, Login};
 use crate::limits::{
-    CONTROL_MESSAGES_PER_S, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
+    CONTROL_MESSAGES_PER_S, DATAGRAMS_EXTRA_PER_S, DATAGRAMS_PER_TICK, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS,
+    RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
 };
 
 mod admission;
@@ -83,7 +84,7 @@ impl TransportConfig {
             address: AddressLimits::default(),
             login_deadline: Duration::from_millis(LOGIN_MS_MAX),
             idle_timeout: Duration::from_millis(IDLE_MS_MAX),
-            datagrams_per_s: 2 * u32::from(tick_hz) + 10,
+            datagrams_per_s: DATAGRAMS_PER_TICK * u32::from(tick_hz) + DATAGRAMS_EXTRA_PER_S,
             control_messages_per_s: CONTROL_MESSAGES_PER_S,
             rate_excess_s: RATE_EXCESS_S,
             socket_buffer_bytes: SOCKET_BUFFER_BYTES,
