@@ -58,7 +58,9 @@ class Link(QuicConnectionProtocol):
         self.transmit()
 
     def quic_event_received(self, event):
-        if isinstance(event, events.StreamDataReceived):
+        if isinstance(event, events.HandshakeCompleted):
+            self.session.on_up(self)
+        elif isinstance(event, events.StreamDataReceived):
             for name, fields in self._frames.push(event.data):
                 self.session.on_message(self, name, fields)
         elif isinstance(event, events.DatagramFrameReceived):
@@ -144,6 +146,13 @@ class Session:
 
     # What happens.
 
+    def on_up(self, link: Link):
+        if link is not self._candidate:
+            return
+        # A ticket is good once, and its answer is held back until the log-in is stored: only the connection's end ends that wait.
+        self._answer_by = time.monotonic() + ANSWER_S if self._secret else None
+        link.greet(self._hello())
+
     def on_message(self, link: Link, name: str, fields):
         if link not in (self._active, self._candidate):
             return
@@ -226,7 +235,7 @@ class Session:
     def _open(self, addr: tuple):
         self._answer_by = time.monotonic() + ANSWER_S
         task = asyncio.get_running_loop().create_task(self._run_link(addr))
-        self._candidate = task  # Until the connection is up, its task stands for it.
+        self._candidate = task  # Until the socket is open, its task stands for it.
         self._links.add(task)
         task.add_done_callback(self._links.discard)
 
@@ -243,11 +252,10 @@ class Session:
         configuration.load_verify_locations(cafile=self._certificate)
         protocol = functools.partial(Link, session=self, addr=addr)
         with contextlib.suppress(ConnectionError, OSError, asyncio.TimeoutError):
-            async with connect(*addr, configuration=configuration, create_protocol=protocol) as link:
+            opening = connect(*addr, configuration=configuration, create_protocol=protocol, wait_connected=False)
+            async with opening as link:
                 if self._candidate is task:
                     self._candidate = link
-                    link.task = task
-                    link.greet(self._hello())
                     await self._keep_alive(link)
         if self._candidate is task:
             self._candidate = None

@@ -15,10 +15,10 @@ import sys
 import wire
 from session import Fault, Refused, Session
 
-# Of `assets/world.toml`: players give and take within `reach_cm`. Full speed is a heading of length 127.
-REACH_CM = 300
-NEAR_CM = 150
+# Well within `reach_cm` of `assets/world.toml`, where players give and take.
+NEAR_CM = 100
 TURN_S = 0.1
+DETOUR_TURNS = 15
 
 
 def tell(what: str, **fields):
@@ -36,6 +36,8 @@ class Trader:
         self.rejected = []
         self.heard = []
         self.made = 0
+        self._left_at = None
+        self._detour = 0
         session._on_event = self._note
 
     def _note(self, seq, tick, name, fields):
@@ -66,6 +68,13 @@ class Trader:
         if distance <= NEAR_CM:
             self.session.push(wire.move(0, 0))
             return True
+        if self.place() == self._left_at:
+            # A wall: along it for a while.
+            self._detour = DETOUR_TURNS
+        self._left_at = self.place()
+        if self._detour:
+            self._detour -= 1
+            dx, dy = -dy, dx
         # Slower at the end, so as not to run past it.
         length = min(127, distance / 4)
         self.session.push(wire.move(int(dx / distance * length), int(dy / distance * length)))
@@ -85,17 +94,17 @@ async def until(condition, traders: list, limit_s: float, what: str):
 
 
 async def meet(first: Trader, second: Trader, tasks: list, limit_s: float):
-    """Walks both to the middle between them. They are told of each other as soon as they are in sight."""
-    await until(lambda: second.session.id in first.session.entities, tasks, limit_s, "they see each other")
+    """Walks both to the middle between them, where they see each other."""
     end = asyncio.get_running_loop().time() + limit_s
     while True:
         (ax, ay), (bx, by) = first.place(), second.place()
         middle = (ax + bx) // 2, (ay + by) // 2
         if all([first.walk_towards(*middle), second.walk_towards(*middle)]):
-            return
+            break
         if asyncio.get_running_loop().time() > end:
             raise Fault(f"not within {limit_s} s: they meet")
         await asyncio.sleep(TURN_S)
+    await until(lambda: second.session.id in first.session.entities, tasks, limit_s, "they see each other")
 
 
 async def play(first: Trader, second: Trader, tasks: list, arguments):
@@ -136,7 +145,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--certificate", required=True, metavar="PEM", help="the servers' certificate")
     parser.add_argument("--ticket", action="append", required=True, metavar="HEX", help="a login ticket; two of them")
     parser.add_argument("--gifts", type=int, default=20, metavar="N", help="gifts in all, ten a second")
-    parser.add_argument("--limit", type=float, default=60.0, metavar="S", help="how long anything may take")
+    parser.add_argument("--limit", type=float, default=120.0, metavar="S", help="how long anything may take")
     arguments = parser.parse_args()
     if len(arguments.ticket) != 2:
         parser.error("two tickets are needed")
