@@ -4,24 +4,28 @@
 CARGO ?= cargo
 ARGS ?=
 BENCH ?=
+# For `make fuzz`: how long in all.
+SECONDS ?= 78
+# One set of features for all checks, so that what they depend on is compiled once.
+FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench udp-floor dist tools redis python valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis python fuzzer valgrind
 
-test: lint docs unit instructions deny
+test: lint docs unit instructions fuzz deny
 
-lint: tools
+lint: tools fuzzer
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets $(FEATURES) -- -D warnings
 
-docs: tools
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items
+docs: tools fuzzer
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace $(FEATURES) --no-deps --document-private-items
 
-unit: tools redis python
-	$(CARGO) test --release --workspace
+unit: tools redis python fuzzer
+	$(CARGO) test --release --workspace $(FEATURES)
 
 # All in one go: each package alone would compile the server once more, with features of its own.
-bins: tools
-	$(CARGO) build --release --workspace --bins
+bins: tools fuzzer
+	$(CARGO) build --release --workspace --bins $(FEATURES)
 
 # The hot paths may not take more instructions than benches/baseline/instructions.json allows.
 instructions: bins valgrind
@@ -30,6 +34,14 @@ instructions: bins valgrind
 # Makes what they take now the baseline; the commit says why. Also after a change of the compiler, whose counts are its own.
 instructions-accept: bins valgrind
 	target/release/instructions accept
+
+# Looks for inputs that break a decoder, the client's machine, or a zone, from the corpus on. For example: make fuzz SECONDS=3600
+fuzz: tools fuzzer
+	server/fuzz/run $(SECONDS)
+
+# Keeps what `make fuzz` has learnt in the repository, as far as it reaches code that the kept inputs do not.
+fuzz-keep: tools fuzzer
+	server/fuzz/run keep
 
 # Licences, duplicate and vulnerable dependencies, where they come from: .deny.toml.
 deny:
@@ -78,6 +90,12 @@ target/python/installed: protocol/examples/python/requirements.txt
 	python3 -m venv --clear target/python
 	target/python/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# libFuzzer is written in C++. As root on Debian the compiler is installed.
+fuzzer:
+	@command -v c++ >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends g++; \
+	  else echo "a C++ compiler is missing: install g++ or clang" >&2; exit 1; fi; }
 
 # Counts instructions. As root on Debian it is installed.
 valgrind:

@@ -119,6 +119,21 @@ impl Record {
     }
 }
 
+#[cfg(feature = "testing")]
+impl StoredRecord {
+    /// For tests: any bytes as a body, with the hash that fits them.
+    #[must_use]
+    pub fn sealed(tick: Tick, prev_hash: RecordHash, body: &[u8]) -> Self {
+        let epoch = Reader::new(body.get(1..).unwrap_or_default()).u32().unwrap_or_default();
+        Self {
+            tick,
+            prev_hash,
+            hash: hash_record(prev_hash, epoch, tick, body),
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+}
+
 fn hash_record(prev_hash: RecordHash, epoch: u32, tick: Tick, body: &[u8]) -> RecordHash {
     let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
     hasher.update(&prev_hash.0);

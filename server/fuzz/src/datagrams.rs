@@ -1,0 +1,25 @@
+//! Datagrams, both ways. What can be read has exactly one encoding.
+
+use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
+use everhold_protocol::{InputFrame, Snapshot};
+
+/// What a server reads.
+pub fn input(data: &[u8]) {
+    if let Ok(frame) = InputFrame::decode(data) {
+        let mut again = Vec::new();
+        frame.encode(&mut again);
+        assert_eq!(again, data, "{frame:?} has two encodings");
+    }
+}
+
+/// What a client reads, as long as a datagram of this protocol may be.
+pub fn snapshot(data: &[u8]) {
+    if data.len() > DATAGRAM_BYTES_MAX {
+        return;
+    }
+    if let Ok(snapshot) = Snapshot::decode(data) {
+        let mut again = Vec::new();
+        snapshot.encode(&mut again);
+        assert_eq!(again, data, "{snapshot:?} has two encodings");
+    }
+}

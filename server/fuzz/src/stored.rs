@@ -1,0 +1,73 @@
+//! What a store gives back: records of a journal, and checkpoints.
+
+use std::sync::{Arc, LazyLock};
+
+use everhold::durability::record::Record;
+use everhold::durability::store::{RecordHash, StoredRecord};
+use everhold::ingress::{AttachToken, Input};
+use everhold::rules::RuleBook;
+use everhold::zone::{Cut, Zone, ZoneConfig};
+use everhold_protocol::Account;
+
+/// A record whose hash is right. What can be read is written the same.
+pub fn record(data: &[u8]) {
+    let stored = StoredRecord::sealed(7, RecordHash([3; 32]), data);
+    if let Ok(record) = Record::decode(&stored) {
+        assert_eq!(record.encode(), stored, "{record:?} has two encodings");
+    }
+}
+
+/// A small zone with players, items, and monsters, as a base and a delta.
+static CHAIN: LazyLock<(ZoneConfig, [Vec<u8>; 2])> = LazyLock::new(|| {
+    let config = ZoneConfig {
+        name: "arena".parse().expect("a zone name"),
+        seed: 5,
+        tick_hz: 20,
+        rules: Arc::new(RuleBook::from_toml(crate::zones::ARENA).expect("the arena is a world")),
+    };
+    let mut zone = Zone::new(config.clone());
+    let start = Input::EpochStart {
+        epoch: 1,
+        nonce: 1,
+        rules_id: config.rules_id(),
+    };
+    zone.step(&[start, join(1)]);
+    let base = zone.capture(Cut::Base).body;
+    zone.capture_confirmed();
+    zone.step(&[join(2)]);
+    let delta = zone.capture(Cut::Delta).body;
+    (config, [base, delta])
+});
+
+fn join(account: u8) -> Input {
+    Input::Join {
+        account: Account(account.into()),
+        ticket: [account; 16],
+        ticket_forget_tick: 1_000,
+        secret: [account; 32],
+        token: AttachToken(account.into()),
+    }
+}
+
+/// A chain of a base and a delta that was damaged: each four bytes are a place (two), what is put there, and how (overwrite, flip, cut).
+pub fn checkpoint(data: &[u8]) {
+    let (config, chain) = &*CHAIN;
+    let mut chain = chain.clone();
+    for damage in data.chunks_exact(4) {
+        let body = &mut chain[usize::from(damage[3] & 1)];
+        if body.is_empty() {
+            continue;
+        }
+        let at = usize::from(u16::from_le_bytes([damage[0], damage[1]])) % body.len();
+        match damage[3] >> 1 & 3 {
+            0 => body[at] = damage[2],
+            1 => body[at] ^= damage[2],
+            2 => body.insert(at, damage[2]),
+            _ => body.truncate(at),
+        }
+    }
+    let bodies: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    if let Ok(mut zone) = Zone::restore(config.clone(), &bodies) {
+        zone.step(&[]);
+    }
+}
