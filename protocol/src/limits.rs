@@ -1,7 +1,11 @@
 //! Bounds that both sides keep. Each has a unit in its name and a reason in its doc; `const` asserts relate them.
 
 /// Payload of one datagram, bytes. QUIC's least path MTU is 1,200 B; quinn spends up to 38 B of it on headers and the tag.
-pub const DATAGRAM_BYTES_MAX: usize = 1_150;
+pub const DATAGRAM_BYTES_MAX: usize = 1_144;
+
+/// The least `max_datagram_frame_size` (RFC 9221, 3) that a client may announce, bytes: the payload, one byte of type, and up to eight of
+/// length, which a server's QUIC reserves although two are enough. With a smaller one, or none, it is refused.
+pub const DATAGRAM_FRAME_BYTES_MIN: usize = DATAGRAM_BYTES_MAX + 1 + 8;
 
 /// How far an entity may be from where viewers think it is before they are told, cm: less than a character is wide.
 pub const DEVIATION_CM_MAX: i32 = 10;

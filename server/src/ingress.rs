@@ -4,11 +4,13 @@ pub mod spread;
 pub mod input;
 pub mod rate;
 pub mod address;
+pub mod credential;
 pub mod login;
 pub mod heard;
 pub mod inbox;
 
 pub use address::{AddressLimits, AddressVerdict, Addresses};
+pub use credential::ResumeKeys;
 pub use heard::Heard;
 pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};

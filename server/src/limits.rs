@@ -37,10 +37,11 @@ pub const EVENT_ACK_EVENTS_MIN: u32 = 8;
 /// ... or, if it advances at all, after so many ticks: a second at 20 Hz. Both keep the journal from carrying one per event.
 pub const EVENT_ACK_TICKS_MAX: u32 = 20;
 
-/// Connections of one shard: 5,000 players and as many that park or come back. At most
+/// Connections of one shard that have shown a ticket or a secret of this world: 5,000 players and as many that park or come back. At most
 /// [`CONNECTION_BYTES_MAX`] each, mostly a tenth of it.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Connections between first packet and verified `Hello`; beyond it strangers are refused. About 31 KiB each.
+/// Connections between first packet and verified `Hello`, besides [`CONNECTIONS_MAX`]; beyond it each newcomer takes the place of an
+/// older one. About 31 KiB each.
 pub const HALF_OPEN_MAX: usize = 1_024;
 /// Half-open connections above which a stranger must first show, by a Retry, that its address is its own.
 pub const HALF_OPEN_UNVALIDATED_MAX: usize = 128;
@@ -89,20 +90,33 @@ pub const WINDOW_BYTES_MIN: u64 = 12_000;
 pub const CONTROL_QUEUE_MESSAGES_MAX: usize = 2 * OUTBOX_EVENTS_MAX + 64;
 /// Bytes of control messages that wait for a slow reader.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Packets per second that a client may send, and as many at once; at higher tick rates eight for each tick. An honest one sends two a tick
+/// and an acknowledgement for every second one it gets, some 50 a second at 20 Hz, and a few hundred at once when it reads all it missed.
+/// What is beyond is not even decrypted.
+pub const PACKETS_PER_S: u32 = 400;
 /// Seconds' worth of excess (at twice the allowed rate; sooner if faster) after which a peer that sends too much is closed.
 pub const RATE_EXCESS_S: u32 = 10;
 /// How long a closing connection waits for its last words to be acknowledged, ms.
 pub const CLOSE_MS_MAX: u64 = 500;
+/// Pieces of a stream that QUIC keeps until what is missing before them comes: quinn's bound; beyond it pieces are put together, or the
+/// connection is closed.
+const STREAM_PIECES_MAX: usize = 2_048;
+/// What one such piece takes, however short it is, bytes: the packet it came in, 48, the counter of those who hold that, 48, and its entry.
+const STREAM_PIECE_BYTES: usize = 160;
+/// Bytes that QUIC lets longer packets take beyond what is used of them, before it copies that: three halves of the window.
+const STREAM_SLACK_BYTES: usize = STREAM_WINDOW_BYTES as usize * 3 / 2;
 /// What QUIC and TLS keep of a connection besides the buffers above, bytes: 30 to 50 KiB as measured.
 const CONNECTION_STATE_BYTES: usize = 64 * 1024;
-/// What a peer that fills everything it may can make this side keep, bytes: both windows of the control stream and the message that is
-/// being put together, datagrams both ways, and messages that it does not read.
+/// What a peer that fills everything it may can make this side keep, bytes, counted as allocated: both windows of the control stream, in as
+/// many pieces as there may be, and the message that is being put together, datagrams both ways, and messages that it does not read.
 pub const CONNECTION_BYTES_MAX: usize = STREAM_WINDOW_BYTES as usize
     + everhold_protocol::limits::CONTROL_BYTES_MAX
     + SEND_WINDOW_BYTES as usize
     + DATAGRAM_RECEIVE_BYTES
     + DATAGRAM_SEND_BYTES
     + CONTROL_QUEUE_BYTES_MAX
+    + STREAM_PIECES_MAX * STREAM_PIECE_BYTES
+    + STREAM_SLACK_BYTES
     + CONNECTION_STATE_BYTES;
 /// Share of the machine's memory that all connections may come to take, in a hundred; a start that allows more says so. The rest is the
 /// world's.
@@ -116,7 +130,7 @@ pub const CONN_EVENTS_MAX: usize = 4_096;
 
 const _: () = assert!(HALF_OPEN_UNVALIDATED_MAX <= HALF_OPEN_MAX);
 const _: () = assert!(ADDRESS_CONNECTIONS_MAX <= CONNECTIONS_MAX);
-const _: () = assert!(CONNECTION_BYTES_MAX <= 512 * 1024, "what one connection may cost");
+const _: () = assert!(CONNECTION_BYTES_MAX <= 1024 * 1024, "what one connection may cost");
 const _: () = assert!(NET_THREADS_MAX <= 256, "a connection id has one byte for the thread");
 const _: () = assert!(TICKET_MEMORY_SLACK_S > everhold_protocol::limits::TICKET_SKEW_S);
 const _: () = assert!(CONTROL_QUEUE_MESSAGES_MAX > OUTBOX_EVENTS_MAX);

@@ -90,7 +90,7 @@ impl Shard {
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let directory = Arc::new(Mutex::new(directory));
         let (process, watch) = process::start(transport.counters(), reporter.clone());
-        let routes = Router::new(router_config(&config), Arc::clone(&directory), Arc::clone(&store));
+        let routes = Router::new(router_config(&config, keys), Arc::clone(&directory), Arc::clone(&store));
         tokio::spawn(routes.run(conns, router_events));
         Keeper::new(
             (authority, Arc::clone(&store)),
@@ -356,10 +356,11 @@ fn transport_config(config: &Config) -> TransportConfig {
     }
 }
 
-fn router_config(config: &Config) -> RouterConfig {
+fn router_config(config: &Config, keys: &Keys) -> RouterConfig {
     RouterConfig {
         tick_hz: config.tick_hz,
         players_max: config.players_max,
+        resume_keys: keys.resume_keys(),
     }
 }
 

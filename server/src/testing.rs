@@ -22,6 +22,7 @@ mod store_journal;
 pub use authority::authority_conformance;
 pub use history::{History, grant, position};
 pub use store::store_conformance;
+pub mod crowd;
 pub mod flood;
 pub mod player;
 pub mod redis;

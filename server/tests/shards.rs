@@ -12,6 +12,10 @@ mod outage;
 mod zombie;
 #[path = "shards/hostile.rs"]
 mod hostile;
+#[path = "shards/scattered.rs"]
+mod scattered;
+#[path = "shards/waiting.rs"]
+mod waiting;
 #[path = "shards/suspension.rs"]
 mod suspension;
 #[path = "shards/dying.rs"]

@@ -5,6 +5,7 @@ mod transport {
     #[macro_use]
     mod harness;
     mod closing;
+    mod flood;
     mod moving;
     mod hostile;
     mod limits;

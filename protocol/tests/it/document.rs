@@ -128,6 +128,7 @@ fn limits_are_those_of_the_source() {
     let told: Vec<_> = names("limits", 0).into_iter().zip(names("limits", 1)).collect();
     let source = [
         ("DATAGRAM_BYTES_MAX", limits::DATAGRAM_BYTES_MAX as u64),
+        ("DATAGRAM_FRAME_BYTES_MIN", limits::DATAGRAM_FRAME_BYTES_MIN as u64),
         ("CONTROL_BYTES_MAX", limits::CONTROL_BYTES_MAX as u64),
         ("HELLO_BYTES_MAX", limits::HELLO_BYTES_MAX as u64),
         ("FRAME_INTENTS_MAX", limits::FRAME_INTENTS_MAX as u64),

@@ -49,6 +49,15 @@ pub enum AddressVerdict {
     Refuse,
 }
 
+/// What counts as one address: an IPv4 address, or the /64 of an IPv6 one.
+#[must_use]
+pub fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        ip @ IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
+    }
+}
+
 /// All addresses that ask or are connected.
 #[derive(Debug)]
 pub struct Addresses {
@@ -135,14 +144,10 @@ impl Addresses {
 
     /// What stands for `ip` in the table; `None` if it is not limited.
     fn limited(&self, ip: IpAddr) -> Option<IpAddr> {
-        let ip = ip.to_canonical();
-        if self.limits.exempt_loopback && ip.is_loopback() {
+        if self.limits.exempt_loopback && ip.to_canonical().is_loopback() {
             return None;
         }
-        Some(match ip {
-            IpAddr::V4(_) => ip,
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
-        })
+        Some(network_of(ip))
     }
 
     fn enter(&mut self, address: IpAddr, now: Duration) -> &mut Known {

@@ -1,18 +1,23 @@
-//! Who asks to come in: the pure half of a login. Whether a ticket was used before, and whether a secret fits, the zone knows.
+//! Who asks to come in: the pure half of a login. A ticket must be signed by the login service, a secret made by a shard of this world.
+//! Whether a ticket was used before, and whether a secret is the session's last one, the zone knows.
 
 use ed25519_dalek::VerifyingKey;
 use everhold_protocol::limits::SECRET_BYTES;
 use everhold_protocol::message::hello_version;
 use everhold_protocol::ticket::{self, TicketClaims, TicketError};
-use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName};
+use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName};
+
+use super::credential::ResumeKeys;
 
 /// A login whose form, version and signature are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// With a ticket that was signed by the login service and is in its time.
     Ticket(TicketClaims),
-    /// With the secret of an earlier attach, which nobody has compared yet.
+    /// With the secret of an earlier attach. A shard of this world has made it; the zone has not compared it yet.
     Resume {
+        /// For whom the secret was made.
+        account: Account,
         /// Where the session lives.
         zone: ZoneName,
         /// Which session.
@@ -48,6 +53,7 @@ pub fn check_version(message: &[u8]) -> Result<(), (RefusalCode, String)> {
 pub fn check_hello(
     message: ClientMessage,
     ticket_key: &VerifyingKey,
+    resume_keys: &ResumeKeys,
     now_unix_s: u64,
 ) -> Result<Login, (RefusalCode, String)> {
     let ClientMessage::Hello { protocol, credential } = message else {
@@ -68,13 +74,20 @@ pub fn check_hello(
             secret,
             epoch,
             event_seq,
-        } => Ok(Login::Resume {
-            zone,
-            session,
-            secret,
-            epoch,
-            event_seq,
-        }),
+        } => match resume_keys.account_of(&zone, &secret) {
+            Some(account) => Ok(Login::Resume {
+                account,
+                zone,
+                session,
+                secret,
+                epoch,
+                event_seq,
+            }),
+            None => {
+                let detail = "no shard of this world has made this secret: log in again";
+                Err((RefusalCode::SessionUnknown, detail.to_owned()))
+            }
+        },
     }
 }
 
@@ -92,8 +105,13 @@ mod tests {
     use everhold_protocol::Account;
 
     use super::*;
+    use crate::ingress::credential::SECRET_RANDOM_BYTES;
 
     const NOW_UNIX_S: u64 = 1_800_000_000;
+
+    fn resume_keys() -> ResumeKeys {
+        ResumeKeys::new([3; 32], Vec::new())
+    }
 
     fn service() -> SigningKey {
         SigningKey::from_bytes(&[7; 32])
@@ -110,7 +128,7 @@ mod tests {
 
     fn check(protocol: u16, credential: Credential) -> Result<Login, RefusalCode> {
         let hello = ClientMessage::Hello { protocol, credential };
-        check_hello(hello, &service().verifying_key(), NOW_UNIX_S).map_err(|(code, _)| code)
+        check_hello(hello, &service().verifying_key(), &resume_keys(), NOW_UNIX_S).map_err(|(code, _)| code)
     }
 
     fn check_ticket(key: &SigningKey, claims: &TicketClaims) -> Result<Login, RefusalCode> {
@@ -170,27 +188,41 @@ mod tests {
 
     #[test]
     fn logout_as_first_message_is_malformed() {
-        let refused = check_hello(ClientMessage::Logout, &service().verifying_key(), NOW_UNIX_S);
+        let key = service().verifying_key();
+        let refused = check_hello(ClientMessage::Logout, &key, &resume_keys(), NOW_UNIX_S);
         assert_eq!(refused.map_err(|(code, _)| code), Err(RefusalCode::Malformed));
     }
 
-    #[test]
-    fn resume_is_passed_on_as_it_is() {
-        let zone: ZoneName = "north".parse().expect("a zone name");
-        let credential = Credential::Resume {
-            zone: zone.clone(),
+    fn resume(secret: [u8; SECRET_BYTES]) -> Credential {
+        Credential::Resume {
+            zone: "north".parse().expect("a zone name"),
             session: SessionId::new(2, 3),
-            secret: [9; SECRET_BYTES],
+            secret,
             epoch: 4,
             event_seq: 5,
-        };
+        }
+    }
+
+    #[test]
+    fn resume_with_a_secret_of_this_world_is_a_login_of_its_account() {
+        let zone: ZoneName = "north".parse().expect("a zone name");
+        let secret = resume_keys().make(&zone, Account(5), [9; SECRET_RANDOM_BYTES]);
         let login = Login::Resume {
+            account: Account(5),
             zone,
             session: SessionId::new(2, 3),
-            secret: [9; SECRET_BYTES],
+            secret,
             epoch: 4,
             event_seq: 5,
         };
-        assert_eq!(check(PROTOCOL_VERSION, credential), Ok(login));
+        assert_eq!(check(PROTOCOL_VERSION, resume(secret)), Ok(login));
+    }
+
+    #[test]
+    fn resume_with_any_other_secret_is_of_no_session() {
+        assert_eq!(
+            check(PROTOCOL_VERSION, resume([9; SECRET_BYTES])),
+            Err(RefusalCode::SessionUnknown)
+        );
     }
 }

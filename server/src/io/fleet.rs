@@ -221,7 +221,10 @@ impl Fleet {
     pub fn launch(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
         let index = self.all.len();
         let mut command = Command::new(&self.binary);
-        command.args(["shard", "--listen", "127.0.0.1:0", "--events", "json"]);
+        command.args(["shard", "--events", "json"]);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command
             .arg("--state")
             .arg(self.world())

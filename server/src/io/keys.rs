@@ -6,7 +6,7 @@
 //! | `ticket.pub` | the public half, 64 hexadecimal digits | every shard |
 //! | `tls-cert.pem` | self-signed certificate for `localhost` and `everhold` | every shard, every client |
 //! | `tls-key.pem` | its P-256 key | every shard |
-//! | `quic.key` | secret behind retry tokens and stateless resets, 64 hexadecimal digits | every shard |
+//! | `quic.key` | secret behind retry tokens, stateless resets and resume secrets, 64 hexadecimal digits | every shard |
 //!
 //! All shards of a world share one directory: so a retry token of one is good at another, and a client of a shard that was killed
 //! learns by a stateless reset, at its first packet to the restarted one, that its connection is gone.
@@ -30,6 +30,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::ingress::ResumeKeys;
 
 /// The names in the certificate; a client asks for one of them whatever the address it connects to.
 pub const SERVER_NAMES: [&str; 2] = ["localhost", "everhold"];
@@ -195,6 +197,12 @@ impl Keys {
     pub fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
         let secret = self.derive("everhold 1 address token key");
         Arc::new(ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, &[]).extract(&secret))
+    }
+
+    /// By what every shard knows a returning player from a stranger.
+    #[must_use]
+    pub fn resume_keys(&self) -> ResumeKeys {
+        ResumeKeys::new(self.derive("everhold 1 resume credential key"), Vec::new())
     }
 
     fn derive(&self, purpose: &str) -> [u8; 32] {

@@ -92,6 +92,8 @@ fn counts(counters: &TransportCounters) -> std::collections::BTreeMap<String, u6
     [
         ("attempts", &counters.attempts),
         ("attempts_refused", &counters.attempts_refused),
+        ("half_open_replaced", &counters.half_open_replaced),
+        ("packets_over_rate", &counters.packets_over_rate),
         ("handshakes_failed", &counters.handshakes_failed),
         ("handshakes_late", &counters.handshakes_late),
         ("hellos", &counters.hellos),

@@ -1,6 +1,7 @@
 //! The router brings each connection to the zone it wants: into a zone of this process, to another shard, or into the car park until
 //! somebody serves the zone. It decides nothing about ownership; it reads the directory.
 
+mod accounts;
 mod lobby;
 mod waiting;
 
@@ -15,14 +16,16 @@ use tokio::task::JoinSet;
 
 use crate::cluster::{Directory, Placement, Seeker};
 use crate::durability::store::{Home, StateStore, StoreError};
+use crate::ingress::credential::SECRET_RANDOM_BYTES;
 use crate::ingress::login::Login;
-use crate::ingress::{AttachToken, Input};
+use crate::ingress::{AttachToken, Input, ResumeKeys};
 use crate::io::clock;
 use crate::io::host::ZoneHandle;
 use crate::io::transport::{Conn, ConnEvent};
 use crate::limits::{LOGIN_ROUND_MS, PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
 use crate::ownership::authority::ShardView;
 use crate::ownership::{Grant, LeaseView};
+use accounts::Accounts;
 use lobby::Lobby;
 use waiting::{Claim, Waiting, WaitingRoom};
 
@@ -43,12 +46,14 @@ pub enum RouterEvent {
 }
 
 /// What a router goes by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RouterConfig {
     /// Ticks per second.
     pub tick_hz: u16,
     /// Players of a zone above which newcomers wait.
     pub players_max: u32,
+    /// Makes the secrets that players come back with.
+    pub resume_keys: ResumeKeys,
 }
 
 /// See the module.
@@ -59,6 +64,7 @@ pub struct Router {
     zones: HashMap<ZoneName, ZoneHandle>,
     lobbies: HashMap<ZoneName, Lobby>,
     waiting: WaitingRoom,
+    accounts: Accounts,
     /// Connections that were handed to a zone.
     placed: HashMap<AttachToken, ZoneName>,
     homes: JoinSet<(AttachToken, Result<ZoneName, StoreError>)>,
@@ -75,6 +81,7 @@ impl Router {
             zones: HashMap::new(),
             lobbies: HashMap::new(),
             waiting: WaitingRoom::default(),
+            accounts: Accounts::default(),
             placed: HashMap::new(),
             homes: JoinSet::new(),
             closed: false,
@@ -99,7 +106,10 @@ impl Router {
                     Ok((token, home)) => self.handle_home(token, home),
                     Err(error) => tracing::error!(%error, "a home look-up panicked"),
                 },
-                _ = rounds.tick() => self.admit_queued(),
+                _ = rounds.tick() => {
+                    self.admit_queued();
+                    self.expire_newcomers();
+                }
                 // Gives way to others once in each turn.
                 () = tokio::task::yield_now(), if self.waiting.is_due() => self.place_due(),
             }
@@ -117,6 +127,7 @@ impl Router {
                 conn,
                 login:
                     Login::Resume {
+                        account,
                         zone,
                         session,
                         secret,
@@ -124,12 +135,14 @@ impl Router {
                         event_seq,
                     },
             } => {
+                self.accounts.enter(account, &conn);
                 let token = conn.token();
                 let seeker = Seeker::Orphan {
                     epoch,
                     since: clock::boottime(),
                 };
                 let claim = Claim::Resume {
+                    account,
                     session,
                     secret,
                     event_seq,
@@ -142,6 +155,7 @@ impl Router {
                 conn.close(RefusalCode::Bye, "logged out");
             }
             ConnEvent::Closed { token, .. } => {
+                self.accounts.leave(token);
                 self.give_up(token);
                 self.leave(token);
             }
@@ -213,6 +227,7 @@ impl Router {
         let Some(conn) = self.succeed(conn, &claims) else {
             return;
         };
+        self.accounts.enter(account, &conn);
         let store = Arc::clone(&self.store);
         self.homes.spawn({
             let zone = zone.clone();
@@ -253,7 +268,7 @@ impl Router {
             Placement::Here => self.knock(token),
             Placement::There { addr, epoch } => {
                 if let Some(Waiting { conn, zone, .. }) = self.waiting.remove(token) {
-                    conn.send_control(&ServerMessage::Redirect { addr, zone, epoch });
+                    conn.send_away(&ServerMessage::Redirect { addr, zone, epoch });
                 }
             }
             Placement::SessionUnknown => {
@@ -284,11 +299,12 @@ impl Router {
             .zones
             .get(&waiting.zone)
             .expect("`place` has just seen that it runs here");
-        let secret = random_secret();
+        let account = waiting.claim.account();
+        let secret = self.config.resume_keys.make(&waiting.zone, account, random_bytes());
         let secret_hash = *blake3::hash(&secret).as_bytes();
         let input = match waiting.claim {
             Claim::Homing(claims) | Claim::Join(claims) => Input::Join {
-                account: claims.account,
+                account,
                 ticket: claims.id,
                 ticket_forget_tick: handle.tick() + self.ticket_memory_ticks(&claims),
                 secret: secret_hash,
@@ -298,6 +314,7 @@ impl Router {
                 session,
                 secret: shown,
                 event_seq,
+                ..
             } => Input::Resume {
                 session,
                 secret: *blake3::hash(&shown).as_bytes(),
@@ -345,8 +362,8 @@ async fn settle_home(store: &dyn StateStore, account: Account, born: ZoneName) -
     }
 }
 
-fn random_secret() -> [u8; 32] {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).expect("the operating system has randomness");
-    secret
+fn random_bytes() -> [u8; SECRET_RANDOM_BYTES] {
+    let mut bytes = [0; SECRET_RANDOM_BYTES];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    bytes
 }

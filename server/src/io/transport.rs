@@ -28,7 +28,7 @@ use crate::ingress::address::AddressLimits;
 use crate::ingress::{AttachToken, Login};
 use crate::limits::{
     CONTROL_MESSAGES_PER_S, DATAGRAMS_EXTRA_PER_S, DATAGRAMS_PER_TICK, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS,
-    RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
+    PACKETS_PER_S, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
 };
 
 mod admission;
@@ -37,6 +37,7 @@ mod cid;
 mod congestion;
 mod conn;
 mod counters;
+mod half_open;
 mod intake;
 mod net;
 #[cfg(feature = "testing")]
@@ -64,6 +65,8 @@ pub struct TransportConfig {
     pub idle_timeout: Duration,
     /// Datagrams per second that a client may send, and as many at once.
     pub datagrams_per_s: u32,
+    /// Packets per second that a client may send, and as many at once.
+    pub packets_per_s: u32,
     /// Control messages per second that a client may send, and twice as many at once.
     pub control_messages_per_s: u32,
     /// Seconds of excess, at twice the allowed rate, after which a client is closed.
@@ -85,6 +88,7 @@ impl TransportConfig {
             login_deadline: Duration::from_millis(LOGIN_MS_MAX),
             idle_timeout: Duration::from_millis(IDLE_MS_MAX),
             datagrams_per_s: DATAGRAMS_PER_TICK * u32::from(tick_hz) + DATAGRAMS_EXTRA_PER_S,
+            packets_per_s: PACKETS_PER_S.max(8 * u32::from(tick_hz)),
             control_messages_per_s: CONTROL_MESSAGES_PER_S,
             rate_excess_s: RATE_EXCESS_S,
             socket_buffer_bytes: SOCKET_BUFFER_BYTES,

@@ -1,11 +1,13 @@
 //! A world of shard processes for one test.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use everhold::io::fleet::Fleet;
-use everhold::io::keys::Keys;
+use everhold::io::keys::{self, Keys};
+use everhold::testing::crowd::Crowd;
 use everhold::testing::player::{OldConnections, Player};
 use everhold::testing::redis::{Persistence, RedisServer};
 use everhold_protocol::ZoneName;
@@ -129,6 +131,13 @@ impl World {
             .map(|p| p.addr)
             .collect();
         Player::login(&self.keys, living, account, zone, old)
+    }
+
+    /// Peers that do what no client does, at this shard.
+    pub(crate) fn crowd(&self, shard: usize) -> Crowd {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
+        let client = keys::client_config(self.keys.certificate()).expect("the certificate can be trusted");
+        Crowd::new(socket, self.fleet.all[shard].addr, client).expect("a socket")
     }
 
     /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick taken over.

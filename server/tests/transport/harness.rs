@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use everhold::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold::ingress::{AttachToken, InboxEntry, Login};
 use everhold::io::keys::{self, Keys};
 use everhold::io::transport::{
@@ -53,6 +54,16 @@ impl Kind {
             Self::Reference => Transport::bind_reference(config, keys, events),
         }
     }
+}
+
+/// Makes a test of each function, on net threads: the reference transport has no such thing.
+macro_rules! on_net_threads {
+    ($($test:ident),* $(,)?) => {
+        mod on_net_threads_alone {
+            use $crate::transport::harness::Kind;
+            $(#[tokio::test] async fn $test() { Kind::NetThreads.run(super::$test()).await })*
+        }
+    };
 }
 
 /// Makes two tests of each function: one on net threads, one on the reference.
@@ -187,6 +198,23 @@ impl Server {
         player
     }
 
+    /// A player that shows a secret which a shard of this world gave to it.
+    pub(crate) async fn returning_player(&self) -> Player {
+        let zone = claims(0).zone;
+        let resume_keys = self.keys.resume_keys();
+        let secret = resume_keys.make(&zone, Account(13), [1; SECRET_RANDOM_BYTES]);
+        let credential = Credential::Resume {
+            zone,
+            session: SessionId::new(EPOCH, 13),
+            secret,
+            epoch: EPOCH,
+            event_seq: 0,
+        };
+        let mut player = self.dial_and_say(&hello_with(credential)).await;
+        assert_eq!(player.hear().await, Some(ServerMessage::Wait), "the router's greeting");
+        player
+    }
+
     /// A player that is here, and well, before something hostile comes.
     pub(crate) async fn bystander(&self) -> Player {
         let mut bystander = self.player().await;
@@ -215,9 +243,13 @@ impl Server {
 }
 
 pub(crate) fn hello(ticket: Vec<u8>) -> ClientMessage {
+    hello_with(Credential::Ticket(ticket))
+}
+
+pub(crate) const fn hello_with(credential: Credential) -> ClientMessage {
     ClientMessage::Hello {
         protocol: PROTOCOL_VERSION,
-        credential: Credential::Ticket(ticket),
+        credential,
     }
 }
 

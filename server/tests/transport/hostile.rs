@@ -7,11 +7,12 @@ use std::time::Duration;
 use everhold::io::transport::TransportConfig;
 use everhold::limits::DATAGRAMS_MALFORMED_MAX;
 use everhold_protocol::RefusalCode;
-use everhold_protocol::limits::CONTROL_BYTES_MAX;
+use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX, DATAGRAM_FRAME_BYTES_MIN};
+use everhold_protocol::message::encode_frame;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint};
 
-use super::harness::{Server, Told, config, soon, until};
+use super::harness::{Dialed, Player, Server, Told, config, send, soon, until};
 
 fn impatient() -> Server {
     Server::with(TransportConfig {
@@ -144,16 +145,46 @@ async fn unknown_alpn_does_not_get_past_the_handshake() {
     bystander.exchange().await;
 }
 
-async fn client_without_datagrams_is_refused() {
-    let server = Server::start();
-    let mut bystander = server.bystander().await;
+/// A client that announces so many bytes as its `max_datagram_frame_size`.
+async fn dial_taking(server: &Server, frame_bytes: Option<usize>) -> Dialed {
     let mut transport = quinn::TransportConfig::default();
-    transport.datagram_receive_buffer_size(None);
+    transport.datagram_receive_buffer_size(frame_bytes);
     let mut client_config = server.client_config();
     client_config.transport_config(Arc::new(transport));
-    let dialed = server.dial_with(client_config).await.expect("the handshake succeeds");
-    assert_eq!(dialed.close_code().await, RefusalCode::Malformed);
+    server.dial_with(client_config).await.expect("the handshake succeeds")
+}
+
+async fn client_that_takes_no_datagrams_or_small_ones_is_told_why_it_is_refused() {
+    let server = Server::start();
+    let mut bystander = server.bystander().await;
+    let hello = encode_frame(&server.hello()).expect("it fits");
+    for frame_bytes in [None, Some(DATAGRAM_FRAME_BYTES_MIN - 1)] {
+        let dialed = dial_taking(&server, frame_bytes).await;
+        let mut player = Player::open(dialed, &hello).await;
+        let detail = player.hear_refusal(RefusalCode::Malformed).await;
+        assert!(detail.contains("max_datagram_frame_size"), "{detail}");
+    }
     bystander.exchange().await;
+}
+
+async fn client_that_takes_the_least_datagrams_is_served() {
+    let mut server = Server::start();
+    let dialed = dial_taking(&server, Some(DATAGRAM_FRAME_BYTES_MIN)).await;
+    let hello = encode_frame(&server.hello()).expect("it fits");
+    let mut player = Player::open(dialed, &hello).await;
+    player.exchange().await;
+    let conn = server.next_conn().await;
+    let before = server.counters.datagrams_out.count();
+    // quinn, as this client, would close the connection at it: it counts some bytes of its own for each datagram that it keeps.
+    send(&conn, vec![7; DATAGRAM_BYTES_MAX].into());
+    until(|| server.counters.datagrams_out.count() > before || server.counters.datagrams_gone.count() > 0).await;
+    assert_eq!(server.counters.datagrams_gone.count(), 0, "the largest datagram fits");
+}
+
+async fn client_without_datagrams_that_says_nothing_is_closed_with_the_same_code() {
+    let server = impatient();
+    let dialed = dial_taking(&server, None).await;
+    assert_eq!(dialed.close_code().await, RefusalCode::Malformed);
 }
 
 async fn only_one_stream_can_be_opened() {
@@ -196,7 +227,9 @@ on_both! {
     few_garbage_datagrams_are_forgiven,
     many_garbage_datagrams_end_the_connection,
     unknown_alpn_does_not_get_past_the_handshake,
-    client_without_datagrams_is_refused,
+    client_that_takes_no_datagrams_or_small_ones_is_told_why_it_is_refused,
+    client_that_takes_the_least_datagrams_is_served,
+    client_without_datagrams_that_says_nothing_is_closed_with_the_same_code,
     only_one_stream_can_be_opened,
     flood_of_raw_garbage_leaves_players_working,
 }

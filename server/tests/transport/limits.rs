@@ -111,7 +111,44 @@ async fn connection_that_was_turned_away_gives_no_place_back() {
     drop(both);
 }
 
-async fn nobody_comes_in_when_too_many_are_half_open() {
+async fn strangers_take_no_place_of_players() {
+    const PLAYERS: usize = 2;
+    let server = admitting(AdmissionLimits {
+        connections_max: PLAYERS,
+        ..AdmissionLimits::default()
+    });
+    let mut strangers = Vec::new();
+    for _ in 0..3 * PLAYERS {
+        strangers.push(server.dial().await.expect("the handshake succeeds"));
+    }
+    assert_eq!(server.counters.half_open.now(), 3 * PLAYERS);
+    server.returning_player().await.exchange().await;
+    server.player().await.exchange().await;
+}
+
+async fn newest_stranger_takes_the_place_of_the_oldest() {
+    let server = admitting(AdmissionLimits {
+        half_open_max: 2,
+        ..AdmissionLimits::default()
+    });
+    let oldest = server.dial().await.expect("the handshake succeeds");
+    let second = server.dial().await.expect("the handshake succeeds");
+    let told = tokio::spawn(async move { oldest.close_code().await });
+    server.player().await.exchange().await;
+    assert_eq!(told.await.expect("it is told"), RefusalCode::Full);
+    assert_eq!(server.counters.half_open_replaced.count(), 1);
+    assert!(second.quic.close_reason().is_none(), "one was enough");
+    assert_eq!(server.counters.half_open.now(), 1, "who has a ticket is none of them");
+}
+
+async fn stranger_that_was_refused_keeps_no_place() {
+    let server = Server::start();
+    let mut refused = server.dial_and_write(&[4, 0, 0, 0, 0xDE, 0xAD, 0xBE, 0xEF]).await;
+    refused.hear_refusal(RefusalCode::Malformed).await;
+    until(|| server.counters.connections.now() == 0).await;
+}
+
+async fn nobody_comes_in_where_no_stranger_may() {
     let none = AdmissionLimits {
         half_open_max: 0,
         ..AdmissionLimits::default()
@@ -196,9 +233,15 @@ on_both! {
     address_that_asks_often_must_prove_itself_and_is_refused_in_the_end,
     address_with_all_its_connections_gets_another_when_one_ends,
     connection_that_was_turned_away_gives_no_place_back,
-    nobody_comes_in_when_too_many_are_half_open,
+    strangers_take_no_place_of_players,
+    nobody_comes_in_where_no_stranger_may,
+    stranger_that_was_refused_keeps_no_place,
     burst_of_datagrams_is_cut_and_forgiven,
     lasting_flood_of_datagrams_ends_the_connection,
     lasting_flood_of_control_messages_ends_the_connection,
     reader_that_is_too_slow_is_closed_and_others_are_not,
+}
+
+on_net_threads! {
+    newest_stranger_takes_the_place_of_the_oldest,
 }

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use everhold::ingress::{AttachToken, Login};
+use everhold::ingress::credential::SECRET_RANDOM_BYTES;
+use everhold::ingress::{AttachToken, Login, ResumeKeys};
 use everhold::io::transport::ConnEvent;
 use everhold_protocol::limits::{HELLO_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::sign;
-use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId};
+use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId};
 
 use tokio::sync::mpsc;
 
-use super::harness::{Dialed, Kind, Player, Server, Told, claims, config, hello, soon, until};
+use super::harness::{Dialed, Kind, Player, Server, Told, claims, config, hello, hello_with, soon, until};
 
 /// Dials with this first message, expects this refusal, and that a player who was there before notices nothing.
 async fn refused(server: &Server, message: &ClientMessage, code: RefusalCode) {
@@ -43,9 +44,10 @@ async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
     );
 }
 
-/// A resume, and what the shard is to hear of it.
-fn resume() -> (Credential, Login) {
-    let (zone, session, secret) = (claims(0).zone, SessionId::new(1, 2), [5; SECRET_BYTES]);
+/// A resume with a secret of these keys, and what the shard is to hear of it.
+fn resume(keys: &ResumeKeys) -> (Credential, Login) {
+    let (zone, session, account) = (claims(0).zone, SessionId::new(1, 2), Account(6));
+    let secret = keys.make(&zone, account, [5; SECRET_RANDOM_BYTES]);
     let (epoch, event_seq) = (3, 4);
     let said = Credential::Resume {
         zone: zone.clone(),
@@ -57,6 +59,7 @@ fn resume() -> (Credential, Login) {
     (
         said,
         Login::Resume {
+            account,
             zone,
             session,
             secret,
@@ -68,15 +71,30 @@ fn resume() -> (Credential, Login) {
 
 async fn resume_is_told_to_the_shard_as_it_was_said() {
     let mut server = Server::start();
-    let (credential, expected) = resume();
-    let protocol = PROTOCOL_VERSION;
-    let _player = server
-        .dial_and_say(&ClientMessage::Hello { protocol, credential })
-        .await;
+    let (credential, expected) = resume(&server.keys.resume_keys());
+    let _player = server.dial_and_say(&hello_with(credential)).await;
     let Told::Hello(_, login) = server.next_told().await else {
         panic!("not a Hello")
     };
     assert_eq!(login, expected);
+}
+
+async fn resume_with_a_secret_of_another_world_is_refused() {
+    let (server, other) = (Server::start(), Server::start());
+    let (credential, _) = resume(&other.keys.resume_keys());
+    refused(&server, &hello_with(credential), RefusalCode::SessionUnknown).await;
+}
+
+async fn resume_with_a_guessed_secret_is_refused() {
+    let server = Server::start();
+    let credential = Credential::Resume {
+        zone: claims(0).zone,
+        session: SessionId::new(1, 2),
+        secret: [5; SECRET_BYTES],
+        epoch: u32::MAX,
+        event_seq: 0,
+    };
+    refused(&server, &hello_with(credential), RefusalCode::SessionUnknown).await;
 }
 
 async fn two_connections_have_two_tokens() {
@@ -198,6 +216,8 @@ on_both! {
     shard_that_was_busy_hears_all_of_each_connection_in_order,
     good_ticket_is_told_to_the_shard_as_it_was_signed,
     resume_is_told_to_the_shard_as_it_was_said,
+    resume_with_a_secret_of_another_world_is_refused,
+    resume_with_a_guessed_secret_is_refused,
     two_connections_have_two_tokens,
     ticket_of_another_signer_is_refused,
     expired_ticket_is_refused,

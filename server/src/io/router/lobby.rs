@@ -67,6 +67,7 @@ impl Router {
         let lobby = self.lobbies.get_mut(&waiting.zone).filter(|_| waiting.queued);
         let position = lobby.and_then(|lobby| lobby.queue.handle_successor(earlier, conn.token()));
         let Some(position) = position else { return Some(conn) };
+        self.accounts.enter(claims.account, &conn);
         conn.send_control(&ServerMessage::Queued { position });
         waiting.claim = Claim::Join(claims.clone());
         self.waiting.insert(waiting);

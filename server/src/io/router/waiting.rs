@@ -26,6 +26,7 @@ pub(super) enum Claim {
     Homing(TicketClaims),
     Join(TicketClaims),
     Resume {
+        account: Account,
         session: SessionId,
         secret: [u8; 32],
         event_seq: u32,
@@ -33,10 +34,18 @@ pub(super) enum Claim {
 }
 
 impl Claim {
-    /// The account, if it logs in by ticket.
-    const fn account(&self) -> Option<Account> {
+    /// Whose it is.
+    pub(super) const fn account(&self) -> Account {
         match self {
-            Self::Homing(claims) | Self::Join(claims) => Some(claims.account),
+            Self::Homing(claims) | Self::Join(claims) => claims.account,
+            Self::Resume { account, .. } => *account,
+        }
+    }
+
+    /// The account, if it logs in by ticket.
+    const fn login(&self) -> Option<Account> {
+        match self {
+            Self::Homing(_) | Self::Join(_) => Some(self.account()),
             Self::Resume { .. } => None,
         }
     }
@@ -67,7 +76,7 @@ impl WaitingRoom {
     /// Adds a connection. One that logs in by ticket must be the only one of its account: see [`WaitingRoom::login`].
     pub(super) fn insert(&mut self, waiting: Waiting) {
         let token = waiting.conn.token();
-        if let Some(account) = waiting.claim.account() {
+        if let Some(account) = waiting.claim.login() {
             self.logins.insert(account, token);
         }
         if !matches!(waiting.claim, Claim::Homing(_)) {
@@ -78,7 +87,7 @@ impl WaitingRoom {
 
     pub(super) fn remove(&mut self, token: AttachToken) -> Option<Waiting> {
         let waiting = self.waiting.remove(&token)?;
-        if let Some(account) = waiting.claim.account() {
+        if let Some(account) = waiting.claim.login() {
             self.logins.remove(&account);
         }
         if let Some(tokens) = self.by_zone.get_mut(&waiting.zone) {
@@ -93,6 +102,18 @@ impl WaitingRoom {
     /// The connection by which this account is logging in.
     pub(super) fn login(&self, account: Account) -> Option<AttachToken> {
         self.logins.get(&account).copied()
+    }
+
+    /// Takes those out who do not queue and whose ticket was good until before `unix_s`.
+    pub(super) fn take_expired(&mut self, unix_s: u64) -> Vec<Waiting> {
+        let is_expired = |token: &AttachToken| {
+            let Some(waiting) = self.waiting.get(token).filter(|waiting| !waiting.queued) else {
+                return false;
+            };
+            matches!(&waiting.claim, Claim::Join(claims) if claims.expires_unix_s < unix_s)
+        };
+        let expired: Vec<_> = self.logins.values().copied().filter(is_expired).collect();
+        expired.into_iter().filter_map(|token| self.remove(token)).collect()
     }
 
     /// The home of a connection has been found. `false`: the connection has gone.

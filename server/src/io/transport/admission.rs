@@ -1,4 +1,8 @@
 //! What to do with a connection attempt: one decision in one function, without a socket.
+//!
+//! Strangers and players have places of their own. A stranger, whose `Hello` is not verified yet, has one for the login deadline at most,
+//! and at the limit it takes that of another ([`super::half_open`]). A ticket or a resume secret of this world, and nothing else, gives a
+//! player's place, so no number of strangers can take one away.
 
 use crate::limits::{CONNECTION_BYTES_MAX, CONNECTIONS_MAX, HALF_OPEN_MAX, HALF_OPEN_UNVALIDATED_MAX};
 use everhold_protocol::RefusalCode;
@@ -6,9 +10,9 @@ use everhold_protocol::RefusalCode;
 /// How many connections there may be, and in which state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Connections that are served.
+    /// Connections with a verified `Hello`.
     pub connections_max: usize,
-    /// Connections without a verified `Hello`.
+    /// Connections without one, besides these.
     pub half_open_max: usize,
     /// Half-open connections above which a stranger must show that its address is its own.
     pub half_open_unvalidated_max: usize,
@@ -27,8 +31,8 @@ impl Default for AdmissionLimits {
 /// How things stand when an attempt comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// Connections now, half-open ones included.
-    pub(super) connections: usize,
+    /// Connections with a verified `Hello` now.
+    pub(super) proven: usize,
     /// Half-open ones now.
     pub(super) half_open: usize,
     /// The peer has shown that it receives what is sent to its address.
@@ -42,6 +46,8 @@ pub(super) struct Standing {
 pub(super) enum Admission {
     /// Accept, and log in.
     Serve,
+    /// The same, in the place of another that has not logged in.
+    Replace,
     /// Accept only to say why not, in a message that the client can read.
     TurnAway(RefusalCode),
     /// Ask for a proof of the address first. It costs a stranger a round trip and this side no memory.
@@ -54,22 +60,23 @@ impl AdmissionLimits {
     /// What all connections together can make this side keep, bytes, if each peer fills everything it may.
     #[must_use]
     pub const fn bytes_max(&self) -> u64 {
-        self.connections_max as u64 * CONNECTION_BYTES_MAX as u64
+        (self.connections_max as u64 + self.half_open_max as u64) * CONNECTION_BYTES_MAX as u64
     }
 
     /// Decides. Turning away costs a handshake, so it is done only while few are half-open.
     pub(super) fn admit(&self, standing: Standing) -> Admission {
-        let crowded = standing.half_open >= self.half_open_unvalidated_max;
+        let is_at_limit = standing.half_open >= self.half_open_max;
+        let is_crowded = is_at_limit || standing.half_open >= self.half_open_unvalidated_max;
         let no = match standing.stopping {
             Some(code) => Some(code),
-            None if standing.connections >= self.connections_max => Some(RefusalCode::Full),
+            None if standing.proven >= self.connections_max => Some(RefusalCode::Full),
             None => None,
         };
         match no {
-            _ if standing.half_open >= self.half_open_max => Admission::Refuse,
-            Some(_) if crowded => Admission::Refuse,
+            Some(_) if is_crowded => Admission::Refuse,
             Some(code) => Admission::TurnAway(code),
-            None if crowded && !standing.validated => Admission::Retry,
+            None if is_crowded && !standing.validated => Admission::Retry,
+            None if is_at_limit => Admission::Replace,
             None => Admission::Serve,
         }
     }
@@ -86,7 +93,7 @@ mod tests {
     };
 
     const QUIET: Standing = Standing {
-        connections: 3,
+        proven: 3,
         half_open: 0,
         validated: false,
         stopping: None,
@@ -111,23 +118,32 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_let_in_above_the_half_open_limit() {
+    fn newest_takes_the_place_of_another_at_the_half_open_limit() {
+        let crowd = Standing { half_open: 4, ..QUIET };
+        assert_eq!(LIMITS.admit(crowd), Admission::Retry, "its address may be forged");
         assert_eq!(
             LIMITS.admit(Standing {
-                half_open: 4,
                 validated: true,
-                ..QUIET
+                ..crowd
             }),
-            Admission::Refuse
+            Admission::Replace
         );
     }
 
     #[test]
-    fn full_server_says_so_while_that_is_cheap() {
-        let full = Standing {
-            connections: 10,
+    fn strangers_take_no_players_place() {
+        let last_place = Standing {
+            proven: 9,
+            half_open: 4,
+            validated: true,
             ..QUIET
         };
+        assert_eq!(LIMITS.admit(last_place), Admission::Replace);
+    }
+
+    #[test]
+    fn full_server_says_so_while_that_is_cheap() {
+        let full = Standing { proven: 10, ..QUIET };
         assert_eq!(LIMITS.admit(full), Admission::TurnAway(RefusalCode::Full));
         assert_eq!(
             LIMITS.admit(Standing {
@@ -142,7 +158,7 @@ mod tests {
     #[test]
     fn stopping_server_says_that_it_stops_though_it_is_full() {
         let stopping = Standing {
-            connections: 10,
+            proven: 10,
             stopping: Some(RefusalCode::Stopping),
             ..QUIET
         };

@@ -44,13 +44,15 @@ pub(super) enum Manner {
     LastWords,
     /// Now: the peer would not read it.
     AtOnce,
+    /// After what is queued, by the peer itself; it is closed if it stays.
+    Expected,
 }
 
 impl Closing {
     /// The last message, framed; empty if there is none.
     pub(super) fn farewell(&self) -> Bytes {
         let message = match (self.manner, self.code) {
-            (Manner::AtOnce, _) | (_, RefusalCode::Bye) => None,
+            (Manner::AtOnce | Manner::Expected, _) | (_, RefusalCode::Bye) => None,
             (_, RefusalCode::Superseded) => Some(ServerMessage::Superseded),
             (_, code) => Some(ServerMessage::Refused {
                 code,
@@ -183,6 +185,14 @@ impl Conn {
         self.end(code, detail, Manner::LastWords);
     }
 
+    /// Sends a message after which there is nothing more to say here. The peer, which knows where to go, closes the connection; if it
+    /// stays, it is closed after [`crate::limits::CLOSE_MS_MAX`].
+    pub fn send_away(&self, message: &ServerMessage) {
+        if self.send_control(message) {
+            self.end(RefusalCode::Bye, "served elsewhere", Manner::Expected);
+        }
+    }
+
     /// Ends the connection at once, without a last message: for a peer that would not read it.
     pub(super) fn abort(&self, code: RefusalCode, detail: &str) {
         self.end(code, detail, Manner::AtOnce);
@@ -220,6 +230,12 @@ impl Conn {
             rebound: rebound.then(|| outbox.route.clone()),
             closing: outbox.closing.take(),
         }
+    }
+
+    /// Whether it speaks for a session.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.outbox().route.is_some()
     }
 
     /// Where frames go now.

@@ -71,6 +71,22 @@ impl GaugeGuard {
             gauge,
         }
     }
+
+    /// One more, unless there are `max`.
+    pub(crate) fn below(
+        max: usize,
+        counters: &std::sync::Arc<TransportCounters>,
+        gauge: fn(&TransportCounters) -> &Gauge,
+    ) -> Option<Self> {
+        let one_more = |now| (now < max).then_some(now + 1);
+        let taken = gauge(counters)
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then(|| Self {
+            counters: counters.clone(),
+            gauge,
+        })
+    }
 }
 
 impl Drop for GaugeGuard {
@@ -86,16 +102,20 @@ pub struct TransportCounters {
     pub connections: Gauge,
     /// Of these, the ones that have not said a good `Hello` yet.
     pub half_open: Gauge,
+    /// The ones that have.
+    pub proven: Gauge,
     /// Connection attempts.
     pub attempts: Counter,
     /// Attempts that had to show that their address is their own.
     pub attempts_retried: Counter,
-    /// Attempts refused without a word, because too many were half-open.
+    /// Attempts refused without a word, because the server was full or stopping and many were half-open.
     pub attempts_refused: Counter,
     /// Attempts refused without a word, because their address asks too often or has all its connections.
     pub attempts_over_rate: Counter,
     /// Connections turned away after the handshake, because their address has as many as it may.
     pub connections_over_address: Counter,
+    /// Connections that had to go before they said a good `Hello`, because many others came.
+    pub half_open_replaced: Counter,
     /// Handshakes that failed: another ALPN or TLS version, or the peer went away.
     pub handshakes_failed: Counter,
     /// Handshakes that were not finished within the login deadline.
@@ -132,6 +152,8 @@ pub struct TransportCounters {
     pub packets_out: Counter,
     /// Their bytes, without IP and UDP headers.
     pub bytes_out: Counter,
+    /// UDP packets of a connection that sends more of them than it may: they were dropped unread.
+    pub packets_over_rate: Counter,
     /// UDP packets that the kernel did not take.
     pub packets_unsent: Counter,
     /// Packets that came out of one net thread's socket and belong to another's connection.

@@ -11,7 +11,7 @@ use everhold_protocol::{ClientMessage, InputFrame, RefusalCode};
 use super::TransportConfig;
 use super::counters::TransportCounters;
 use crate::ingress::rate::{RateGuard, TokenBucket, Verdict};
-use crate::ingress::{Heard, Login, login};
+use crate::ingress::{Heard, Login, ResumeKeys, login};
 use crate::limits::DATAGRAMS_MALFORMED_MAX;
 
 /// A no with its reason.
@@ -31,6 +31,7 @@ pub(super) enum Said {
 pub(super) struct Bench<'a> {
     pub(super) config: &'a TransportConfig,
     pub(super) ticket_key: &'a VerifyingKey,
+    pub(super) resume_keys: &'a ResumeKeys,
     pub(super) counters: &'a TransportCounters,
     /// Since the transport's origin of time.
     pub(super) now: Duration,
@@ -86,7 +87,7 @@ impl Intake {
         }
         while let Some(message) = self.decoder.next::<ClientMessage>().map_err(refusal_of)? {
             let Some(rates) = &mut self.rates else {
-                let login = login::check_hello(message, bench.ticket_key, (bench.unix_s)())?;
+                let login = login::check_hello(message, bench.ticket_key, bench.resume_keys, (bench.unix_s)())?;
                 self.decoder.set_bytes_max(CONTROL_BYTES_MAX);
                 self.rates = Some(Rates::new(bench.config, bench.now));
                 return Ok(Some(Said::Hello(login)));

@@ -38,6 +38,7 @@ pub(super) use self::threads::NetThreads;
 use self::traces::Traces;
 use self::wire::{Packet, Wire};
 use super::cid::ConnectionIds;
+use super::half_open::HalfOpen;
 use super::served::Served;
 use crate::limits::CLOSE_MS_MAX;
 
@@ -64,6 +65,7 @@ struct NetThread {
     wire: Wire,
     endpoint: Endpoint,
     links: Slab,
+    half_open: HalfOpen<LinkKey>,
     urgent: Vec<LinkKey>,
     /// Players with a control message to send: in the next turn, unless their datagram takes it along before.
     soon: Vec<LinkKey>,
@@ -97,6 +99,7 @@ impl NetThread {
             served,
             endpoint,
             links: Slab::default(),
+            half_open: HalfOpen::default(),
             urgent: Vec::new(),
             soon: Vec::new(),
             stalled: Vec::new(),
@@ -333,10 +336,11 @@ impl NetThread {
 
     /// Remembers what a link that was driven needs.
     fn after(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.get_mut(key)
-            && link.has_untold()
-            && !std::mem::replace(&mut link.is_stalled, true)
-        {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if link.is_proven() && std::mem::take(&mut link.is_stranger) {
+            self.half_open.prove(key);
+        }
+        if link.has_untold() && !std::mem::replace(&mut link.is_stalled, true) {
             self.stalled.push(key);
         }
     }
@@ -366,9 +370,13 @@ impl NetThread {
     }
 
     fn remove(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.remove(key)
-            && link.has_untold()
-        {
+        let Some(link) = self.links.remove(key) else { return };
+        if link.is_stranger {
+            self.half_open.remove(key);
+        } else {
+            self.half_open.remove_player(link.origin);
+        }
+        if link.has_untold() {
             self.traces.push(link.into_traces());
         }
     }

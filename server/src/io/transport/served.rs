@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
 use everhold_protocol::RefusalCode;
+use everhold_protocol::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_FRAME_BYTES_MIN};
 use tokio::sync::mpsc;
 
 use super::admission::{Admission, Standing};
 use super::counters::{GaugeGuard, TransportCounters};
-use super::intake::Bench;
+use super::intake::{Bench, Refusal};
 use super::{ConnEvent, TransportConfig};
+use crate::ingress::ResumeKeys;
 use crate::ingress::address::{AddressVerdict, Addresses};
 use crate::io::clock;
 use crate::io::keys::Keys;
@@ -21,6 +23,7 @@ use crate::io::keys::Keys;
 pub(super) struct Served {
     pub(super) config: TransportConfig,
     pub(super) ticket_key: VerifyingKey,
+    resume_keys: ResumeKeys,
     pub(super) events: mpsc::Sender<ConnEvent>,
     pub(super) counters: Arc<TransportCounters>,
     addresses: Mutex<Addresses>,
@@ -35,8 +38,23 @@ pub(super) struct Served {
 pub(super) struct Slots {
     /// Until the connection is over.
     _connection: GaugeGuard,
-    /// Until its `Hello` is verified.
-    pub(super) half_open: Option<GaugeGuard>,
+    /// Among the half-open ones, later among the proven.
+    _stage: GaugeGuard,
+    is_proven: bool,
+}
+
+impl Slots {
+    /// The connection's `Hello` is verified: it leaves its place among strangers for one among players. `false`: there is none.
+    pub(super) fn prove(&mut self, served: &Served) -> bool {
+        if !self.is_proven {
+            let max = served.config.admission.connections_max;
+            let Some(place) = GaugeGuard::below(max, &served.counters, |c| &c.proven) else {
+                return false;
+            };
+            (self._stage, self.is_proven) = (place, true);
+        }
+        true
+    }
 }
 
 /// What becomes of a connection attempt.
@@ -44,6 +62,8 @@ pub(super) struct Slots {
 pub(super) enum Answer {
     /// It is accepted; with a code only to be told why not.
     Accept(Slots, Option<RefusalCode>),
+    /// It is accepted if another stranger goes for it.
+    Replace(Slots),
     /// It must show its address first.
     Retry,
     /// Not a word.
@@ -56,6 +76,7 @@ impl Served {
             addresses: Mutex::new(Addresses::new(config.address)),
             config,
             ticket_key: *keys.ticket_verifying_key(),
+            resume_keys: keys.resume_keys(),
             events,
             counters: Arc::default(),
             stopping: Mutex::default(),
@@ -73,15 +94,15 @@ impl Served {
         let counters = &self.counters;
         counters.attempts.bump();
         let standing = Standing {
-            connections: counters.connections.now(),
+            proven: counters.proven.now(),
             half_open: counters.half_open.now(),
             validated: is_validated,
             stopping: *self.stopping.lock().unwrap_or_else(PoisonError::into_inner),
         };
         // The whole server's limits first: while they refuse, nobody's allowance is used up.
         let admission = match self.config.admission.admit(standing) {
-            Admission::Serve => match self.addresses().judge(ip, is_validated, self.started.elapsed()) {
-                AddressVerdict::Take => Admission::Serve,
+            admission @ (Admission::Serve | Admission::Replace) => match self.judge_address(ip, is_validated) {
+                AddressVerdict::Take => admission,
                 AddressVerdict::Validate => Admission::Retry,
                 AddressVerdict::Refuse => {
                     counters.attempts_over_rate.bump();
@@ -90,24 +111,32 @@ impl Served {
             },
             other => other,
         };
-        let turn_away = match admission {
-            Admission::Serve => None,
-            Admission::TurnAway(code) => Some(code),
+        match admission {
+            Admission::Serve => Answer::Accept(self.slots(), None),
+            Admission::Replace => Answer::Replace(self.slots()),
+            Admission::TurnAway(code) => Answer::Accept(self.slots(), Some(code)),
             Admission::Retry => {
                 counters.attempts_retried.bump();
-                return Answer::Retry;
+                Answer::Retry
             }
             Admission::Refuse => {
                 counters.attempts_refused.bump();
-                return Answer::Refuse;
+                Answer::Refuse
             }
-        };
-        // Counted before the handshake begins, so that no burst of attempts can pass the limits together.
-        let slots = Slots {
-            _connection: GaugeGuard::new(counters, |c| &c.connections),
-            half_open: Some(GaugeGuard::new(counters, |c| &c.half_open)),
-        };
-        Answer::Accept(slots, turn_away)
+        }
+    }
+
+    fn judge_address(&self, ip: IpAddr, is_validated: bool) -> AddressVerdict {
+        self.addresses().judge(ip, is_validated, self.started.elapsed())
+    }
+
+    /// Counted before the handshake begins, so that no burst of attempts can pass the limits together.
+    fn slots(&self) -> Slots {
+        Slots {
+            _connection: GaugeGuard::new(&self.counters, |c| &c.connections),
+            _stage: GaugeGuard::new(&self.counters, |c| &c.half_open),
+            is_proven: false,
+        }
     }
 
     /// By what peers are judged at this moment.
@@ -115,6 +144,7 @@ impl Served {
         Bench {
             config: &self.config,
             ticket_key: &self.ticket_key,
+            resume_keys: &self.resume_keys,
             counters: &self.counters,
             now,
             unix_s: clock::unix_s,
@@ -126,6 +156,15 @@ impl Served {
         // Each entry is whole after each change, so a panic while it was held cannot have left half of one.
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a client is refused that takes datagrams of so many bytes at most, if it is.
+pub(super) fn refuse_datagrams(bytes_max: Option<usize>) -> Option<Refusal> {
+    if bytes_max.is_some_and(|bytes| bytes >= DATAGRAM_BYTES_MAX) {
+        return None;
+    }
+    let detail = format!("max_datagram_frame_size must be {DATAGRAM_FRAME_BYTES_MIN} or more");
+    Some((RefusalCode::Malformed, detail))
 }
 
 /// A place among the connections of an address, until dropped.

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use quinn_proto::{DatagramEvent, Incoming};
+use everhold_protocol::RefusalCode;
+use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming};
 
-use super::NetThread;
+use super::desk::LinkKey;
 use super::link::{Fate, Link};
 use super::wire::Packet;
-use crate::io::transport::served::Answer;
+use super::{NetThread, transmit};
+use crate::io::transport::served::{Answer, Slots};
 
 impl NetThread {
     pub(super) fn take_packet(&mut self, now: Instant, packet: Packet) {
@@ -29,9 +31,13 @@ impl NetThread {
             None => {}
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let Some(link) = self.links.at_mut(handle) else { return };
+                let key = link.key;
+                let is_within_rate = self.with_link(key, now, Link::rate_packet).unwrap_or(false);
+                let Some(link) = self.links.get_mut(key).filter(|_| is_within_rate) else {
+                    return;
+                };
                 link.connection.handle_event(event);
                 link.note_remote(remote);
-                let key = link.key;
                 let fate = self.with_link(key, now, Link::drive);
                 if fate == Some(Fate::Drained) {
                     return self.remove(key);
@@ -43,7 +49,7 @@ impl NetThread {
         }
     }
 
-    fn after_packet(&mut self, now: Instant, key: super::LinkKey) {
+    fn after_packet(&mut self, now: Instant, key: LinkKey) {
         self.links.note_received(key, now);
         if self.links.get_mut(key).is_some_and(|link| link.is_hasty(now)) {
             self.hurry(key);
@@ -76,23 +82,39 @@ impl NetThread {
                     Err(error) => self.refuse(error.into_incoming()),
                 }
             }
-            Answer::Accept(slots, turn_away) => {
-                self.outgoing.clear();
-                match self.endpoint.accept(incoming, now, &mut self.outgoing, None) {
-                    Ok((handle, connection)) => {
-                        let key = self.links.next_key(handle);
-                        let deadline = now + self.served.config.login_deadline;
-                        self.links
-                            .insert(Link::new(key, connection, slots, turn_away, deadline));
-                        self.hurry(key);
-                    }
-                    Err(error) => {
-                        self.served.counters.handshakes_failed.bump();
-                        tracing::debug!(error = %error.cause, "a connection attempt cannot be accepted");
-                        if let Some(transmit) = error.response {
-                            self.wire.send(&transmit, &self.outgoing);
-                        }
-                    }
+            Answer::Accept(slots, turn_away) => self.accept(now, incoming, slots, turn_away),
+            // The others may all be with other threads.
+            Answer::Replace(slots) => match self.half_open.victim(ip) {
+                Some(victim) => {
+                    self.served.counters.half_open_replaced.bump();
+                    self.replace(victim, now);
+                    self.accept(now, incoming, slots, None);
+                }
+                None => {
+                    drop(slots);
+                    self.served.counters.attempts_refused.bump();
+                    self.refuse(incoming);
+                }
+            },
+        }
+    }
+
+    fn accept(&mut self, now: Instant, incoming: Incoming, slots: Slots, turn_away: Option<RefusalCode>) {
+        let (ip, is_validated) = (incoming.remote_address().ip(), incoming.remote_address_validated());
+        self.outgoing.clear();
+        match self.endpoint.accept(incoming, now, &mut self.outgoing, None) {
+            Ok((handle, connection)) => {
+                let key = self.links.next_key(handle);
+                self.half_open.insert(key, ip, is_validated);
+                self.links
+                    .insert(Link::new(key, connection, slots, turn_away, now, &self.served));
+                self.hurry(key);
+            }
+            Err(error) => {
+                self.served.counters.handshakes_failed.bump();
+                tracing::debug!(error = %error.cause, "a connection attempt cannot be accepted");
+                if let Some(transmit) = error.response {
+                    self.wire.send(&transmit, &self.outgoing);
                 }
             }
         }
@@ -102,5 +124,22 @@ impl NetThread {
         self.outgoing.clear();
         let transmit = self.endpoint.refuse(incoming, &mut self.outgoing);
         self.wire.send(&transmit, &self.outgoing);
+    }
+
+    /// Sends a stranger away for the sake of a newer one.
+    fn replace(&mut self, key: LinkKey, now: Instant) {
+        self.with_link(key, now, |link, turn| link.shut(RefusalCode::Full, turn));
+        if let Some(link) = self.links.get_mut(key) {
+            transmit(link, now, &mut self.wire, &mut self.outgoing);
+        }
+        self.forget(key);
+    }
+
+    /// Forgets a stranger's connection without the time for which QUIC keeps one for late packets: those who had to go would soon be more
+    /// than those who are here. To a late packet the endpoint answers that it knows no such connection.
+    fn forget(&mut self, key: LinkKey) {
+        let handle = ConnectionHandle(key.slot as usize);
+        let _nothing_more = self.endpoint.handle_event(handle, EndpointEvent::drained());
+        self.remove(key);
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: its QUIC state, its control stream both ways, and how it ends. It touches no socket.
+//! One connection: its QUIC state, how far it is, and how it ends. It touches no socket.
 //!
 //! ```text
 //!             handshake        stream         good Hello        close, abort            acknowledged, or late
@@ -6,23 +6,23 @@
 //!      └──────────────────┴──── lost, or late ─┴──────────────┴───────────────┴────────────────────────────────┘
 //! ```
 
-use std::net::SocketAddr;
+mod control;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_protocol::RefusalCode;
-use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX};
-use quinn_proto::{
-    Connection, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
-};
+use quinn_proto::{Connection, ConnectionHandle, Dir, Endpoint, Event, StreamEvent, StreamId, VarInt};
 
 use super::desk::{Desk, LinkKey};
 use super::traces::Traces;
+use crate::ingress::rate::{RateGuard, Verdict};
 use crate::io::transport::ConnEvent;
 use crate::io::transport::conn::{Carrier, Closing, Conn, Manner, Route, pass_on};
-use crate::io::transport::intake::{Intake, Refusal, Said};
-use crate::io::transport::served::{AddressPlace, Served, Slots};
+use crate::io::transport::intake::{Intake, Refusal};
+use crate::io::transport::served::{self, AddressPlace, Served, Slots};
 use crate::limits::CLOSE_MS_MAX;
 
 /// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
@@ -68,6 +68,8 @@ enum Farewell {
     Saying,
     /// The stream is finished.
     Said,
+    /// There is none: the peer ends the connection by itself.
+    Omitted,
 }
 
 pub(super) struct Link {
@@ -79,10 +81,18 @@ pub(super) struct Link {
     pub(super) has_to_send: bool,
     /// In the list of links whose shard has not heard all.
     pub(super) is_stalled: bool,
+    /// The address it came from, wherever it may have moved.
+    pub(super) origin: IpAddr,
+    /// In the list of strangers.
+    pub(super) is_stranger: bool,
     stage: Stage,
     remote: SocketAddr,
+    /// Its `Hello` was good, and there was a place for it.
+    is_proven: bool,
     login_deadline: Instant,
-    turn_away: Option<RefusalCode>,
+    /// It was accepted only to be told this.
+    turn_away: Option<Refusal>,
+    packets: RateGuard,
     traces: Traces,
     conn: Option<Conn>,
     route: Option<Route>,
@@ -101,18 +111,26 @@ impl Link {
         connection: Connection,
         slots: Slots,
         turn_away: Option<RefusalCode>,
-        login_deadline: Instant,
+        now: Instant,
+        served: &Served,
     ) -> Self {
+        let config = &served.config;
+        let packets_per_s = config.packets_per_s;
+        let since_start = now.duration_since(served.started);
         Self {
             key,
             remote: connection.remote_address(),
+            origin: connection.remote_address().ip(),
             connection,
             is_urgent: false,
             has_to_send: false,
             is_stalled: false,
+            is_stranger: true,
             stage: Stage::Handshaking,
-            login_deadline,
-            turn_away,
+            is_proven: false,
+            login_deadline: now + config.login_deadline,
+            turn_away: turn_away.map(|code| (code, code.to_string())),
+            packets: RateGuard::new(packets_per_s, packets_per_s, config.rate_excess_s, since_start),
             traces: Traces {
                 slots: Some(slots),
                 ..Traces::default()
@@ -146,9 +164,7 @@ impl Link {
         if self.is_readable {
             self.read_control(turn);
         }
-        if matches!(self.stage, Stage::Playing) && self.traces.untold.is_empty() {
-            self.read_datagrams(turn);
-        }
+        self.read_datagrams(turn);
         Fate::Lives
     }
 
@@ -167,7 +183,11 @@ impl Link {
                 return self.hang_up(&closing, turn);
             }
             let until = turn.now + Duration::from_millis(CLOSE_MS_MAX);
-            self.stage = Stage::Parting(closing, until, Farewell::Unsaid);
+            let farewell = match closing.manner {
+                Manner::Expected => Farewell::Omitted,
+                Manner::LastWords | Manner::AtOnce => Farewell::Unsaid,
+            };
+            self.stage = Stage::Parting(closing, until, farewell);
         }
         self.write_control(turn);
     }
@@ -184,7 +204,12 @@ impl Link {
                 self.end(turn.served);
             }
             (Stage::Opening, Some(conn)) => {
-                conn.abort(RefusalCode::LoginTimeout, "no control stream within the login deadline");
+                let late = (
+                    RefusalCode::LoginTimeout,
+                    "no control stream within the login deadline".to_owned(),
+                );
+                let (code, detail) = self.turn_away.take().unwrap_or(late);
+                conn.abort(code, &detail);
             }
             (Stage::Greeting, Some(conn)) => {
                 conn.close(RefusalCode::LoginTimeout, "no Hello within the login deadline");
@@ -220,6 +245,26 @@ impl Link {
     /// Whether its player is logged in, and may be shown something.
     pub(super) fn is_playing(&self) -> bool {
         matches!(self.stage, Stage::Playing)
+    }
+
+    /// Whether its peer has proven to be a player.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+
+    /// Judges a packet before anything is done with it. `false`: it is to be dropped.
+    pub(super) fn rate_packet(&mut self, turn: &mut Turn<'_>) -> bool {
+        match (
+            self.packets.judge(turn.now.duration_since(turn.served.started)),
+            &self.conn,
+        ) {
+            (Verdict::Take, _) => return true,
+            (Verdict::Drop, _) => {}
+            (Verdict::Close, Some(conn)) => conn.close(RefusalCode::RateExceeded, "too many packets for too long"),
+            (Verdict::Close, None) => self.shut(RefusalCode::RateExceeded, turn),
+        }
+        turn.served.counters.packets_over_rate.bump();
+        false
     }
 
     /// Whether its shard has not heard all.
@@ -293,88 +338,21 @@ impl Link {
         let carrier = Carrier::Net(Arc::clone(turn.desk), self.key);
         let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.served.counters));
         self.stage = Stage::Opening;
-        let datagram_bytes = self.connection.datagrams().max_size();
-        if datagram_bytes.is_none_or(|bytes| bytes < DATAGRAM_BYTES_MAX) {
-            conn.abort(
-                RefusalCode::Malformed,
-                "the client does not take datagrams of this protocol's size",
-            );
+        if self.turn_away.is_none() {
+            self.turn_away = served::refuse_datagrams(self.connection.datagrams().max_size());
         }
         self.conn = Some(conn);
     }
 
-    fn on_opened(&mut self) {
-        let (Stage::Opening, Some(conn)) = (&self.stage, &self.conn) else {
+    /// Reads what has come. Nothing of it is kept for later: a datagram pins the packet that it came in, however small it is itself.
+    fn read_datagrams(&mut self, turn: &Turn<'_>) {
+        let is_heard = matches!(self.stage, Stage::Playing) && self.traces.untold.is_empty();
+        let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {
+            while self.connection.datagrams().recv().is_some() {
+                turn.served.counters.datagrams_unbound.bump();
+            }
             return;
         };
-        self.control = self.connection.streams().accept(Dir::Bi);
-        self.is_readable = true;
-        self.stage = Stage::Greeting;
-        if let Some(code) = self.turn_away {
-            conn.close(code, &code.to_string());
-        }
-    }
-
-    fn read_control(&mut self, turn: &mut Turn<'_>) {
-        while self.traces.untold.is_empty()
-            && let Some(conn) = self.conn.clone().filter(|conn| !conn.ended())
-        {
-            let now = turn.now.duration_since(turn.served.started);
-            match self.intake.next(&turn.served.bench(now)) {
-                Ok(Some(Said::Hello(login))) => {
-                    turn.served.counters.hellos.bump();
-                    if let Some(slots) = &mut self.traces.slots {
-                        slots.half_open = None;
-                    }
-                    self.stage = Stage::Playing;
-                    self.traces.untold.push_back(ConnEvent::Hello { conn, login });
-                    self.traces.tell(turn.served);
-                }
-                Ok(Some(Said::Logout)) => {
-                    self.traces.untold.push_back(ConnEvent::Logout { conn });
-                    self.traces.tell(turn.served);
-                }
-                Ok(None) => match self.read_chunk() {
-                    Ok(true) => {}
-                    Ok(false) => return,
-                    Err((code, detail)) => return conn.close(code, &detail),
-                },
-                Err((code, detail)) => return conn.close(code, &detail),
-            }
-        }
-    }
-
-    /// Reads what has come on the stream; `false` if nothing has, or if nothing will and that is all right.
-    fn read_chunk(&mut self) -> Result<bool, Refusal> {
-        let Some(id) = self.control else { return Ok(false) };
-        let mut stream = self.connection.recv_stream(id);
-        let Ok(mut chunks) = stream.read(true) else {
-            // It was read to its end before.
-            self.is_readable = false;
-            return Ok(false);
-        };
-        let read = chunks.next(CONTROL_BYTES_MAX);
-        // A larger window is announced with the next packet, a tick from now at most.
-        let _with_next_packet = chunks.finalize();
-        match read {
-            Ok(Some(chunk)) => {
-                self.intake.push(&chunk.bytes);
-                Ok(true)
-            }
-            Err(ReadError::Blocked) => {
-                self.is_readable = false;
-                Ok(false)
-            }
-            Ok(None) => {
-                self.is_readable = false;
-                self.intake.on_stream_end().map(|()| false)
-            }
-            Err(ReadError::Reset(_)) => Err(self.intake.on_stream_reset()),
-        }
-    }
-
-    fn read_datagrams(&mut self, turn: &Turn<'_>) {
-        let Some(conn) = &self.conn else { return };
         let now = turn.now.duration_since(turn.served.started);
         let bench = turn.served.bench(now);
         while let Some(bytes) = self.connection.datagrams().recv() {
@@ -383,75 +361,6 @@ impl Link {
                 Ok(None) => {}
                 Err((code, detail)) => return conn.close(code, &detail),
             }
-        }
-    }
-
-    /// Writes queued frames as far as the peer reads, and then the last words if it is time for them.
-    fn write_control(&mut self, turn: &mut Turn<'_>) {
-        let Some(id) = self.control else { return };
-        loop {
-            if self.writing.is_empty() && !self.next_frame(id) {
-                return;
-            }
-            self.note_talk(turn.now);
-            let mut frame = [std::mem::take(&mut self.writing)];
-            let written = self.connection.send_stream(id).write_chunks(&mut frame);
-            [self.writing] = frame;
-            match (written, &self.stage) {
-                (Ok(_), _) => {}
-                (Err(WriteError::Blocked), _) => return,
-                (Err(_), Stage::Parting(..)) => return self.on_heard(turn),
-                (Err(WriteError::Stopped(_)), _) => {
-                    if let Some(conn) = &self.conn {
-                        conn.abort(RefusalCode::Malformed, "the control stream was stopped");
-                    }
-                    return;
-                }
-                // The connection is gone, and says so itself.
-                (Err(WriteError::ClosedStream), _) => return,
-            }
-        }
-    }
-
-    fn note_talk(&mut self, now: Instant) {
-        let before = self.talked.filter(|(at, _)| now.duration_since(*at) < TALK);
-        let bytes = before.map_or(0, |(_, bytes)| bytes);
-        self.talked = Some((now, bytes.saturating_add(self.writing.len())));
-    }
-
-    /// Takes the next thing to write; `false` if there is none.
-    fn next_frame(&mut self, id: StreamId) -> bool {
-        let farewell = match &mut self.stage {
-            Stage::Greeting | Stage::Playing => None,
-            Stage::Parting(closing, _, farewell) if *farewell == Farewell::Unsaid => Some((closing, farewell)),
-            Stage::Parting(_, _, farewell) => {
-                if *farewell == Farewell::Saying {
-                    *farewell = Farewell::Said;
-                    // It can fail only for a stream that was stopped, which is told as such.
-                    let _stopped = self.connection.send_stream(id).finish();
-                }
-                return false;
-            }
-            Stage::Handshaking | Stage::Opening | Stage::Over => return false,
-        };
-        if let Some(frame) = self.conn.as_ref().and_then(Conn::next_frame) {
-            self.writing = frame;
-            return true;
-        }
-        let Some((closing, farewell)) = farewell else {
-            return false;
-        };
-        *farewell = Farewell::Saying;
-        self.writing = closing.farewell();
-        // Nothing to say: finish at once.
-        !self.writing.is_empty() || self.next_frame(id)
-    }
-
-    /// The peer has all that was said to it, or wants no more of it.
-    fn on_heard(&mut self, turn: &mut Turn<'_>) {
-        if let Stage::Parting(closing, ..) = &self.stage {
-            let closing = closing.clone();
-            self.hang_up(&closing, turn);
         }
     }
 

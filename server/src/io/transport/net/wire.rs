@@ -15,8 +15,6 @@ use crate::limits::SEND_WAIT_MS_MAX;
 
 /// The largest UDP payload that is read, bytes: above any path MTU of 1,500.
 const PACKET_BYTES_MAX: usize = 1_500;
-/// Received packets are cut from blocks of this many bytes, so that one allocation serves hundreds of them.
-const POOL_BYTES: usize = 64 * 1024;
 
 /// A packet as it came in.
 #[derive(Debug)]
@@ -24,6 +22,8 @@ pub(in crate::io::transport) struct Packet {
     pub(super) remote: SocketAddr,
     pub(super) local_ip: Option<IpAddr>,
     pub(super) ecn: Option<EcnCodepoint>,
+    /// An allocation of its own. QUIC keeps slices of it for data that came out of order, and counts the whole packet: of a block that
+    /// packets share, a peer could keep 64 KiB with one byte.
     pub(super) bytes: BytesMut,
     /// It came out of another thread's socket.
     pub(super) is_forwarded: bool,
@@ -48,7 +48,6 @@ pub(super) struct Wire {
     buffer: Vec<u8>,
     buffer_bytes: usize,
     metas: [RecvMeta; BATCH_SIZE],
-    pool: BytesMut,
     /// The kernel took nothing for as long as this turn waits.
     is_clogged: bool,
     tally: Tally,
@@ -67,7 +66,6 @@ impl Wire {
             buffer: vec![0; buffer_bytes * BATCH_SIZE],
             buffer_bytes,
             metas: [RecvMeta::default(); BATCH_SIZE],
-            pool: BytesMut::new(),
             is_clogged: false,
             tally: Tally::default(),
             counters,
@@ -99,16 +97,11 @@ impl Wire {
             for bytes in part[..meta.len].chunks(meta.stride.max(1)) {
                 self.tally.packets_in += 1;
                 self.tally.bytes_in += bytes.len() as u64;
-                if self.pool.capacity() < bytes.len() {
-                    // Takes the old block back if nothing of it is in use.
-                    self.pool.reserve(POOL_BYTES);
-                }
-                self.pool.extend_from_slice(bytes);
                 into.push(Packet {
                     remote: meta.addr,
                     local_ip: meta.dst_ip.filter(|_| self.is_wildcard),
                     ecn,
-                    bytes: self.pool.split(),
+                    bytes: BytesMut::from(bytes),
                     is_forwarded: false,
                 });
             }

@@ -18,6 +18,12 @@ fn admit(incoming: Incoming, served: &Arc<Served>) {
     let ip = incoming.remote_address().ip();
     match served.answer(ip, incoming.remote_address_validated()) {
         Answer::Refuse => incoming.refuse(),
+        // Its tasks do not give way to each other.
+        Answer::Replace(slots) => {
+            drop(slots);
+            served.counters.attempts_refused.bump();
+            incoming.refuse();
+        }
         Answer::Retry => {
             // It can fail only for an address that is validated, and then nobody asked for a retry.
             if let Err(e) = incoming.retry() {

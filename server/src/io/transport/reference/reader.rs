@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everhold_protocol::RefusalCode;
-use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX};
+use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use quinn::{Connecting, Connection, ReadError, RecvStream, SendStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,7 @@ use crate::ingress::Login;
 use crate::io::transport::ConnEvent;
 use crate::io::transport::conn::{Carrier, Conn, pass_on};
 use crate::io::transport::intake::{Bench, Intake, Refusal, Said};
-use crate::io::transport::served::{AddressPlace, Served, Slots};
+use crate::io::transport::served::{AddressPlace, Served, Slots, refuse_datagrams};
 
 /// Serves one connection from its handshake to its end. With `turn_away` set it only says no.
 pub(super) async fn serve(
@@ -42,7 +42,10 @@ pub(super) async fn serve(
     });
     let carrier = Carrier::Reference(Arc::clone(&line));
     let conn = Conn::new(carrier, quic.remote_address(), Arc::clone(&served.counters));
-    let Some((send, recv)) = open_control(&quic, deadline, &conn).await else {
+    let turn_away = turn_away
+        .map(|code| (code, code.to_string()))
+        .or_else(|| refuse_datagrams(quic.max_datagram_size()));
+    let Some((send, recv)) = open_control(&quic, deadline, &conn, turn_away.clone()).await else {
         return;
     };
     tokio::spawn(write_control(conn.clone(), line, send));
@@ -52,7 +55,7 @@ pub(super) async fn serve(
         is_ended: false,
     };
     let greeting = match turn_away {
-        Some(code) => Err((code, code.to_string())),
+        Some(refusal) => Err(refusal),
         None => timeout_at(deadline, reader.greet(&served)).await.unwrap_or_else(|_| {
             Err((
                 RefusalCode::LoginTimeout,
@@ -62,9 +65,13 @@ pub(super) async fn serve(
     };
     match greeting {
         Ok(login) => {
-            slots.half_open = None;
             served.counters.hellos.bump();
-            serve_player(&conn, &quic, reader, &served, login).await;
+            if slots.prove(&served) {
+                serve_player(&conn, &quic, reader, &served, login).await;
+            } else {
+                conn.close(RefusalCode::Full, &RefusalCode::Full.to_string());
+                quic.closed().await;
+            }
         }
         Err((code, detail)) => {
             conn.close(code, &detail);
@@ -91,21 +98,26 @@ async fn shake_hands(connecting: Connecting, served: &Served, deadline: Instant)
 }
 
 /// Waits until the client opens the control stream.
-async fn open_control(quic: &Connection, deadline: Instant, conn: &Conn) -> Option<(SendStream, RecvStream)> {
-    let (code, detail) = if quic.max_datagram_size().is_none_or(|bytes| bytes < DATAGRAM_BYTES_MAX) {
-        let detail = "the client does not take datagrams of this protocol's size";
-        (RefusalCode::Malformed, detail)
-    } else {
-        match timeout_at(deadline, quic.accept_bi()).await {
-            Ok(Ok(streams)) => return Some(streams),
-            Ok(Err(e)) => {
-                tracing::debug!(error = %e, "a connection ended before its control stream was opened");
-                return None;
-            }
-            Err(_) => (RefusalCode::LoginTimeout, "no control stream within the login deadline"),
+async fn open_control(
+    quic: &Connection,
+    deadline: Instant,
+    conn: &Conn,
+    turn_away: Option<Refusal>,
+) -> Option<(SendStream, RecvStream)> {
+    match timeout_at(deadline, quic.accept_bi()).await {
+        Ok(Ok(streams)) => return Some(streams),
+        Ok(Err(e)) => {
+            tracing::debug!(error = %e, "a connection ended before its control stream was opened");
+            return None;
         }
-    };
-    conn.abort(code, detail);
+        Err(_) => {}
+    }
+    let late = (
+        RefusalCode::LoginTimeout,
+        "no control stream within the login deadline".to_owned(),
+    );
+    let (code, detail) = turn_away.unwrap_or(late);
+    conn.abort(code, &detail);
     // There is no writer yet that would do it.
     quic.close(code.code().into(), detail.as_bytes());
     None

@@ -35,7 +35,7 @@ pub(super) async fn write_control(conn: Conn, line: Arc<Line>, mut stream: SendS
             },
         }
     };
-    if closing.manner == Manner::LastWords {
+    if closing.manner != Manner::AtOnce {
         let last_words = say_last_words(&mut stream, frame, &conn, &closing);
         if tokio::time::timeout(Duration::from_millis(CLOSE_MS_MAX), last_words)
             .await
@@ -56,6 +56,10 @@ async fn say_last_words(stream: &mut SendStream, frame: Bytes, conn: &Conn, clos
             return;
         }
         next = conn.next_frame();
+    }
+    if closing.manner == Manner::Expected {
+        let _stopped_or_gone = stream.stopped().await;
+        return;
     }
     if stream.write_all(&closing.farewell()).await.is_ok() && stream.finish().is_ok() {
         // Whether the peer stopped the stream or read it to its end, it needs no more of it.
