@@ -9,7 +9,7 @@ mod sight;
 mod tests;
 
 use everhold_protocol::client::Mirror;
-use everhold_protocol::{EntityKind, Heading, Intent};
+use everhold_protocol::{EntityId, EntityKind, Heading, Intent};
 use serde::Serialize;
 
 pub use self::sight::Spot;
@@ -120,8 +120,9 @@ impl Mind {
         Self { spot, ..self }
     }
 
-    /// What the player wants in this frame, if anything. Called once a frame.
-    pub fn decide(&mut self, mirror: &Mirror) -> Option<Intent> {
+    /// What the player wants in this frame, if anything. Called once a frame. Only those get gifts of whom `is_friend` says that they are
+    /// players of the same swarm: whom nobody hears may have got them or not.
+    pub fn decide(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
         self.turn_in = self.turn_in.saturating_sub(1);
         self.deed_in = self.deed_in.saturating_sub(1);
         self.gift_in = self.gift_in.saturating_sub(1);
@@ -134,7 +135,7 @@ impl Mind {
         }
         if self.behavior == Behavior::Trade && self.gift_in == 0 {
             self.gift_in = self.rng.between(GIFT_FRAMES.0, GIFT_FRAMES.1);
-            if let Some(gift) = self.gift(mirror) {
+            if let Some(gift) = self.gift(Sight::of(mirror).among(is_friend), mirror) {
                 return Some(gift);
             }
         }
@@ -146,7 +147,7 @@ impl Mind {
         }
         if self.turn_in == 0 {
             self.turn_in = self.rng.between(TURN_FRAMES.0, TURN_FRAMES.1);
-            return self.turn(mirror);
+            return self.turn(mirror, is_friend);
         }
         None
     }
@@ -173,9 +174,9 @@ impl Mind {
         prey.map(|prey| Intent::Strike { target: prey.id })
     }
 
-    /// Gold to the nearest player, or one time in three a thing.
-    fn gift(&mut self, mirror: &Mirror) -> Option<Intent> {
-        let to = Sight::of(mirror).within(GIFT_REACH_CM).nearest(EntityKind::Player)?.id;
+    /// Gold to the nearest friend, or one time in three a thing.
+    fn gift(&mut self, friends: Sight<'_>, mirror: &Mirror) -> Option<Intent> {
+        let to = friends.within(GIFT_REACH_CM).nearest(EntityKind::Player)?.id;
         let things = mirror.own.items.len() as u32;
         if things > 0 && self.rng.one_in(3) {
             let item = mirror.own.items[self.rng.below(things) as usize].uid;
@@ -188,14 +189,14 @@ impl Mind {
         })
     }
 
-    fn turn(&mut self, mirror: &Mirror) -> Option<Intent> {
+    fn turn(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
         let sight = Sight::of(mirror);
         let goal = match self.behavior {
             // One turn in four is any, to get around what is in the way.
             Behavior::Crowd | Behavior::Fight if !sight.is_within(self.spot, MILL_CM) && !self.rng.one_in(4) => {
                 Some(self.spot)
             }
-            Behavior::Trade if !self.rng.one_in(4) => sight.nearest(EntityKind::Player).map(Spot::of),
+            Behavior::Trade if !self.rng.one_in(4) => sight.among(is_friend).nearest(EntityKind::Player).map(Spot::of),
             Behavior::Wander if self.rng.one_in(3) => sight.nearest(EntityKind::Item).map(Spot::of),
             Behavior::Wander if self.rng.one_in(2) => sight.nearest(EntityKind::Monster).map(Spot::of),
             _ => None,

@@ -8,23 +8,29 @@
 //!   or a thing that nobody has any more, an order of value that was confirmed and never answered;
 //! - *duplicated*: a thing with two owners or two origins, gold that nobody minted, an event told twice with other content, an order
 //!   answered more often than it was given.
+//!
+//! What players give to [strangers](Strangers) leaves the books, and what strangers give comes in.
 
+mod before;
 mod book;
 mod order;
 mod pair;
+mod strangers;
 mod violation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use everhold_protocol::{EntityId, Intent, OwnState, SeqEvent, SessionId, SnapshotHeader};
+use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader};
 
 pub use self::order::Order;
 pub use self::pair::Pair;
+pub use self::strangers::Strangers;
 pub use self::violation::{ItemOddity, Violation};
 
 use self::book::Book;
+use self::strangers::Origin;
 
 /// Violations that are kept in words; beyond it they are only counted.
 const VIOLATIONS_KEPT_MAX: usize = 64;
@@ -55,14 +61,16 @@ pub struct Verdict {
     pub duplicated: u64,
     /// The most ticks that any player saw taken back.
     pub rewound_ticks: u32,
-    /// Gold that players brought along, started with, and looted.
+    /// Gold that players brought along, started with, looted, and got from strangers, less what they gave to them.
     pub gold_expected: u64,
     /// Gold in the players' purses at the end.
     pub gold_found: u64,
-    /// Distinct things that players brought along, started with, and picked up.
+    /// Distinct things that players brought along, started with, picked up, and got from strangers, less what they gave to them.
     pub items_expected: u64,
     /// Distinct things in the players' inventories at the end.
     pub items_found: u64,
+    /// Gifts to and from characters that no player of the run has.
+    pub strangers: Strangers,
     /// Kills told to the killers.
     pub kills: u64,
     /// Chat lines told, each listener counted.
@@ -105,14 +113,67 @@ impl Findings {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     findings: Findings,
-    /// Every thing that came into being, and whether it was told more than once.
-    births: HashMap<EntityId, u32>,
+    /// The sessions that have attached in this run. All others are strangers.
+    sessions: HashSet<SessionId>,
+    /// Every thing that was told of, and whence it came.
+    things: HashMap<EntityId, Origin>,
+    strangers: Strangers,
     /// What went from one player to another, as told to either.
     pairs: BTreeMap<(SessionId, SessionId), Pair>,
     minted: u64,
     kills: u64,
     chats: u64,
     rewound_ticks: u32,
+}
+
+impl Ledger {
+    /// Gold for `to`, as it was told.
+    fn gold_came(&mut self, from: SessionId, to: SessionId, amount: u64) {
+        if self.sessions.contains(&from) {
+            self.pairs.entry((from, to)).or_default().received.gold += amount;
+        } else {
+            self.strangers.gold_received += amount;
+        }
+    }
+
+    /// Gold of `from`, as it was told.
+    fn gold_went(&mut self, from: SessionId, to: SessionId, amount: u64) {
+        if self.sessions.contains(&to) {
+            self.pairs.entry((from, to)).or_default().given.gold += amount;
+        } else {
+            self.strangers.gold_given += amount;
+        }
+    }
+
+    /// A player brought a thing along.
+    fn item_brought(&mut self, uid: EntityId) {
+        self.things.entry(uid).or_default().brought += 1;
+    }
+
+    /// A thing came into being.
+    fn item_born(&mut self, uid: EntityId) {
+        self.things.entry(uid).or_default().born += 1;
+    }
+
+    /// A thing for `to`, as it was told.
+    fn item_came(&mut self, from: SessionId, to: SessionId, item: Item) {
+        if self.sessions.contains(&from) {
+            self.pairs.entry((from, to)).or_default().received.add(item);
+        } else {
+            self.strangers.items_received += 1;
+            self.things.entry(item.uid).or_default().from_strangers += 1;
+        }
+    }
+
+    /// A thing of `from`, as it was told.
+    fn item_went(&mut self, from: SessionId, to: SessionId, item: Item) {
+        if self.sessions.contains(&to) {
+            self.pairs.entry((from, to)).or_default().given.add(item);
+        } else {
+            self.strangers.items_given += 1;
+            self.things.entry(item.uid).or_default().to_strangers += 1;
+        }
+    }
 }
 
 /// Judges a swarm by what its players were told.
@@ -132,8 +193,15 @@ impl Checker {
         }
     }
 
+    /// Whether a character is one of the run's players, and has joined. What such a player is given from now on, it hears of.
+    #[must_use]
+    pub fn has_joined(&self, session: SessionId) -> bool {
+        self.ledger.sessions.contains(&session)
+    }
+
     /// A player's session was attached, for the first time or again.
     pub fn on_attached(&mut self, player: usize, attachment: &Attachment<'_>) {
+        self.ledger.sessions.insert(attachment.session);
         self.books[player].on_attached(attachment, &mut self.ledger);
     }
 
@@ -188,6 +256,7 @@ impl Checker {
         let (gold_expected, gold_found) = self.check_gold();
         let Ledger {
             findings,
+            strangers,
             kills,
             chats,
             rewound_ticks,
@@ -201,6 +270,7 @@ impl Checker {
             gold_found,
             items_expected,
             items_found,
+            strangers,
             kills,
             chats,
             violations: findings.words,
@@ -238,27 +308,31 @@ impl Checker {
                 owners: *owners,
             });
         }
-        let mut expected: Vec<EntityId> = self.ledger.births.keys().copied().collect();
-        expected.sort_unstable();
-        for uid in &expected {
-            if self.ledger.births[uid] > 1 {
-                self.ledger.findings.add(&Violation::ItemBornAgain {
-                    uid: *uid,
-                    times: self.ledger.births[uid],
-                });
-            }
-            if !owners.contains_key(uid) {
-                self.ledger.findings.add(&Violation::ItemMissing { uid: *uid });
-            }
+        let mut told: Vec<(EntityId, Origin)> =
+            self.ledger.things.iter().map(|(uid, origin)| (*uid, *origin)).collect();
+        told.sort_unstable_by_key(|(uid, _)| *uid);
+        for (uid, origin) in told.iter().filter(|(_, origin)| origin.times() > 1) {
+            let times = origin.times();
+            self.ledger.findings.add(&Violation::ItemBornAgain { uid: *uid, times });
         }
-        for uid in owners.keys().filter(|uid| !self.ledger.births.contains_key(uid)) {
+        told.retain(|(_, origin)| origin.owners() > 0);
+        for (uid, _) in told.iter().filter(|(uid, _)| !owners.contains_key(uid)) {
+            self.ledger.findings.add(&Violation::ItemMissing { uid: *uid });
+        }
+        let is_due = |uid: &EntityId| told.binary_search_by_key(uid, |(uid, _)| *uid).is_ok();
+        for uid in owners.keys().filter(|uid| !is_due(uid)) {
             self.ledger.findings.add(&Violation::ItemFromNowhere { uid: *uid });
         }
-        (expected.len() as u64, owners.len() as u64)
+        (told.len() as u64, owners.len() as u64)
     }
 
     fn check_gold(&mut self) -> (u64, u64) {
-        let expected = self.ledger.minted;
+        let Strangers {
+            gold_given,
+            gold_received,
+            ..
+        } = self.ledger.strangers;
+        let expected = (self.ledger.minted + gold_received).saturating_sub(gold_given);
         let found = self.books.iter().map(Book::gold).sum();
         if expected != found {
             self.ledger.findings.add(&Violation::GoldSum { expected, found });

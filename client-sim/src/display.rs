@@ -8,6 +8,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use client_sim::checker::Strangers;
 use client_sim::meter::Percentiles;
 use client_sim::sweep::{Point, Sweep};
 use client_sim::{Control, Phase, Progress, SimulatorHealth, SwarmReport};
@@ -189,6 +190,9 @@ fn table(report: &SwarmReport) -> Table {
     table.add_row(["rewound", &format!("{} ticks", report.rewound_ticks)]);
     table.add_row(["gold", &format!("{} of {}", report.gold_found, report.gold_expected)]);
     table.add_row(["items", &format!("{} of {}", report.items_found, report.items_expected)]);
+    if report.strangers != Strangers::default() {
+        table.add_row(["to, from strangers", &strangers(report.strangers)]);
+    }
     table.add_row([
         "intents",
         &format!("{}, {} not taken", report.intents, report.intents_refused),
@@ -207,6 +211,13 @@ fn table(report: &SwarmReport) -> Table {
         },
     ]);
     table
+}
+
+fn strangers(with: Strangers) -> String {
+    format!(
+        "{} gold and {} items, {} gold and {} items",
+        with.gold_given, with.items_given, with.gold_received, with.items_received
+    )
 }
 
 fn simulator(own: &SimulatorHealth) -> String {

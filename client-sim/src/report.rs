@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::behavior::Behavior;
-use crate::checker::Verdict;
+use crate::checker::{Strangers, Verdict};
 use crate::meter::Percentiles;
 use crate::swarm::SimulatorHealth;
 
@@ -94,6 +94,8 @@ pub struct SwarmReport {
     pub items_expected: u64,
     /// See [`Verdict::items_found`].
     pub items_found: u64,
+    /// See [`Verdict::strangers`].
+    pub strangers: Strangers,
     /// See [`Verdict::kills`].
     pub kills: u64,
     /// See [`Verdict::chats`].
@@ -143,6 +145,7 @@ impl SwarmReport {
         self.gold_found = verdict.gold_found;
         self.items_expected = verdict.items_expected;
         self.items_found = verdict.items_found;
+        self.strangers = verdict.strangers;
         self.kills = verdict.kills;
         self.chats = verdict.chats;
         let left_out = verdict.violations_total - verdict.violations.len() as u64;

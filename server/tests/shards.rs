@@ -8,6 +8,8 @@ mod relay;
 mod failover;
 #[path = "shards/outage.rs"]
 mod outage;
+#[path = "shards/strangers.rs"]
+mod strangers;
 #[path = "shards/zombie.rs"]
 mod zombie;
 #[path = "shards/hostile.rs"]

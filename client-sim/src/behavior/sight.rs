@@ -1,7 +1,7 @@
 //! What a mind makes out of a mirror: distances, nearest things, directions. Integers only.
 
 use everhold_protocol::client::Mirror;
-use everhold_protocol::{EntityKind, EntityView, Heading};
+use everhold_protocol::{EntityId, EntityKind, EntityView, Heading};
 use serde::Serialize;
 
 /// A place in a zone.
@@ -52,6 +52,8 @@ impl std::fmt::Display for Spot {
 #[derive(Clone, Copy)]
 pub(super) struct Sight<'a> {
     mirror: &'a Mirror,
+    /// Whom it sees; `None`: everybody.
+    only: Option<&'a dyn Fn(EntityId) -> bool>,
     square_max: i64,
 }
 
@@ -59,7 +61,16 @@ impl<'a> Sight<'a> {
     pub(super) fn of(mirror: &'a Mirror) -> Self {
         Self {
             mirror,
+            only: None,
             square_max: i64::MAX,
+        }
+    }
+
+    /// Only those of whom `only` says so.
+    pub(super) fn among(self, only: &'a dyn Fn(EntityId) -> bool) -> Self {
+        Self {
+            only: Some(only),
+            ..self
         }
     }
 
@@ -76,7 +87,8 @@ impl<'a> Sight<'a> {
         let near = self
             .mirror
             .entities()
-            .filter(|entity| entity.kind == kind && entity.health > 0);
+            .filter(|entity| entity.kind == kind && entity.health > 0)
+            .filter(|entity| self.only.is_none_or(|only| only(entity.id)));
         let near = near
             .map(|entity| (self.square(Spot::of(entity)), entity))
             .filter(|(square, _)| *square <= self.square_max);

@@ -37,7 +37,7 @@ fn with(kind: EntityKind, x: i32, y: i32) -> Mirror {
 
 fn play(behavior: Behavior, mirror: &Mirror, frames: usize) -> Vec<Intent> {
     let mut mind = Mind::new(behavior, 1, 2);
-    (0..frames).filter_map(|_| mind.decide(mirror)).collect()
+    (0..frames).filter_map(|_| mind.decide(mirror, &|_| true)).collect()
 }
 
 fn count(intents: &[Intent], wanted: impl Fn(&Intent) -> bool) -> usize {
@@ -107,6 +107,24 @@ fn trader_gives_every_two_to_three_seconds() {
 }
 
 #[test]
+fn trader_gives_strangers_nothing_and_does_not_follow_them() {
+    for x in [10_100, 40_000] {
+        let stranger = with(EntityKind::Player, x, 10_000);
+        let mut mind = Mind::new(Behavior::Trade, 1, 2);
+        let decisions = (0..MINUTE_FRAMES).filter_map(|_| mind.decide(&stranger, &|id| id != EntityId::new(1, 7)));
+        let decisions: Vec<Intent> = decisions.collect();
+        let gifts = count(&decisions, |intent| {
+            matches!(intent, Intent::GiveGold { .. } | Intent::GiveItem { .. })
+        });
+        let east = count(
+            &decisions,
+            |intent| matches!(intent, Intent::Move(heading) if heading.dx() > 120 && heading.dy() == 0),
+        );
+        assert_eq!((gifts, east), (0, 0));
+    }
+}
+
+#[test]
 fn trader_without_gold_and_things_gives_nothing() {
     let mut mirror = with(EntityKind::Player, 10_100, 10_000);
     mirror.own.gold = 0;
@@ -148,7 +166,7 @@ fn three_hundred_players_say_about_one_line_a_second() {
     let says = (0..300).map(|player| {
         let mut mind = Mind::new(Behavior::Wander, 9, player);
         (0..MINUTE_FRAMES)
-            .filter(|_| matches!(mind.decide(&mirror), Some(Intent::Say(_))))
+            .filter(|_| matches!(mind.decide(&mirror, &|_| true), Some(Intent::Say(_))))
             .count()
     });
     let says: usize = says.sum();
@@ -160,7 +178,9 @@ fn every_intent_is_one_that_the_protocol_takes() {
     for player in 0..50 {
         let mut mind = Mind::new(Behavior::Trade, 3, player);
         let mirror = with(EntityKind::Player, 10_000 + 3 * player as i32, 9_990);
-        let intents: Vec<Intent> = (0..MINUTE_FRAMES * 5).filter_map(|_| mind.decide(&mirror)).collect();
+        let intents: Vec<Intent> = (0..MINUTE_FRAMES * 5)
+            .filter_map(|_| mind.decide(&mirror, &|_| true))
+            .collect();
         assert!(intents.iter().all(|intent| intent.check().is_ok()));
     }
 }
@@ -185,7 +205,7 @@ fn walk(behavior: Behavior, spot: Spot) -> Vec<(i32, i32)> {
     let mut mind = Mind::new(behavior, 1, 2).bound_for(spot);
     let (mut mirror, mut heading) = (alone(), Heading::STILL);
     let frames = (0..MINUTE_FRAMES).map(|_| {
-        if let Some(Intent::Move(turned)) = mind.decide(&mirror) {
+        if let Some(Intent::Move(turned)) = mind.decide(&mirror, &|_| true) {
             heading = turned;
         }
         // 5 m a second are 25 cm a frame.

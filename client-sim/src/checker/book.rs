@@ -6,6 +6,7 @@ use everhold_protocol::event::{Event, GoldCause, ItemCause};
 use everhold_protocol::limits::UNCONFIRMED_INTENTS_MAX;
 use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
 
+use super::before::before;
 use super::order::Order;
 use super::violation::ItemOddity;
 use super::{Attachment, Ledger, Violation};
@@ -19,6 +20,8 @@ const ORDERS_KEPT_MAX: usize = 8 * UNCONFIRMED_INTENTS_MAX;
 #[derive(Debug)]
 struct Opening {
     event_seq: u32,
+    /// Events up to this one are from before the player's time.
+    history: u32,
     own: OwnState,
     early: Vec<SeqEvent>,
 }
@@ -102,6 +105,7 @@ impl Book {
             self.confirmed = attachment.last_input_seq;
             self.opening = Some(Opening {
                 event_seq: attachment.event_seq,
+                history: attachment.event_seq,
                 own,
                 early: Vec::new(),
             });
@@ -235,20 +239,29 @@ impl Book {
 
     /// All events up to the first attach are in: works out what there was before them, then takes them one by one.
     fn open(&mut self, ledger: &mut Ledger) {
-        let Some(Opening { event_seq, own, early }) = self.opening.take() else {
+        let Some(Opening {
+            event_seq,
+            history,
+            own,
+            early,
+        }) = self.opening.take()
+        else {
             return;
         };
         let (gold, items) = before(&own, &early);
         self.gold = gold;
         self.items = items;
         self.last_event = early.first().map_or(event_seq, |event| event.seq.saturating_sub(1));
-        for event in &early {
+        let (history, news) = early.split_at(early.partition_point(|event| event.seq <= history));
+        for event in history {
             self.take(event, Age::History, ledger);
         }
         // Whatever it has after its history it brings along, be it from an earlier life or as what a new character starts with.
-        ledger.minted += own.gold;
-        for item in &own.items {
-            *ledger.births.entry(item.uid).or_default() += 1;
+        ledger.minted += self.gold;
+        self.items.keys().for_each(|uid| ledger.item_brought(*uid));
+        // It was attached again before it had heard everything from before its time.
+        for event in news {
+            self.take(event, Age::News, ledger);
         }
         self.promised = Some((event_seq, own));
         self.check_promise(ledger);
@@ -299,10 +312,10 @@ impl Book {
             _ if age == Age::History => {}
             GoldCause::Start | GoldCause::Loot => ledger.minted += amount,
             GoldCause::GiftFrom(giver) => {
-                ledger.pairs.entry((giver, me)).or_default().received.gold += amount;
+                ledger.gold_came(giver, me, amount);
             }
             GoldCause::GiftTo(receiver) => {
-                ledger.pairs.entry((me, receiver)).or_default().given.gold += amount;
+                ledger.gold_went(me, receiver, amount);
                 self.answered[Order::GiveGold as usize] += 1;
             }
         }
@@ -315,14 +328,14 @@ impl Book {
         }
         match cause {
             _ if age == Age::History => {}
-            ItemCause::Start => *ledger.births.entry(item.uid).or_default() += 1,
+            ItemCause::Start => ledger.item_born(item.uid),
             ItemCause::PickedUp => {
-                *ledger.births.entry(item.uid).or_default() += 1;
+                ledger.item_born(item.uid);
                 self.answered[Order::PickUp as usize] += 1;
             }
             ItemCause::GiftFrom(giver) => {
                 let me = self.session.unwrap_or_default();
-                ledger.pairs.entry((giver, me)).or_default().received.add(item);
+                ledger.item_came(giver, me, item);
             }
             ItemCause::GiftTo(_) => self.mismatch("the inventory", ledger),
         }
@@ -337,7 +350,7 @@ impl Book {
             _ if age == Age::History => {}
             ItemCause::GiftTo(receiver) => {
                 let me = self.session.unwrap_or_default();
-                ledger.pairs.entry((me, receiver)).or_default().given.add(item);
+                ledger.item_went(me, receiver, item);
                 self.answered[Order::GiveItem as usize] += 1;
             }
             ItemCause::Start | ItemCause::PickedUp | ItemCause::GiftFrom(_) => self.mismatch("the inventory", ledger),
@@ -456,23 +469,4 @@ impl Book {
             uid,
         });
     }
-}
-
-/// Gold and items before `events`, after which they are `own`. Gold that would be negative is none: the replay then shows the difference.
-fn before(own: &OwnState, events: &[SeqEvent]) -> (u64, BTreeMap<EntityId, Item>) {
-    let mut gold = i128::from(own.gold);
-    let mut items: BTreeMap<EntityId, Item> = own.items.iter().map(|item| (item.uid, *item)).collect();
-    for event in events.iter().rev() {
-        match &event.event {
-            Event::Gold { delta, .. } => gold -= i128::from(*delta),
-            Event::ItemGained { item, .. } => {
-                items.remove(&item.uid);
-            }
-            Event::ItemLost { item, .. } => {
-                items.insert(item.uid, *item);
-            }
-            _ => {}
-        }
-    }
-    (u64::try_from(gold).unwrap_or_default(), items)
 }

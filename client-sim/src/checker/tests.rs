@@ -8,6 +8,7 @@ use super::{Attachment, Checker, Verdict};
 
 mod owners;
 mod sequence;
+mod strangers;
 mod value;
 
 const ANN: usize = 0;

@@ -281,7 +281,9 @@ impl Player {
             return;
         }
         self.ripe -= u16::from(u8::MAX);
-        let Some(intent) = self.mind.decide(self.client.mirror()) else {
+        let checker = &*stage.checker;
+        let is_friend = |session| checker.has_joined(session);
+        let Some(intent) = self.mind.decide(self.client.mirror(), &is_friend) else {
             return;
         };
         match self.client.push_intent(stage.since(), intent.clone()) {

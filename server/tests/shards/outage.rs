@@ -60,7 +60,8 @@ fn play_through_an_outage(world: &World, relay: &Relay) -> SwarmReport {
 #[track_caller]
 fn assert_clean(report: &SwarmReport) {
     assert!(report.is_clean(), "{report:#?}");
-    assert_eq!(report.gold_found, 100 * PLAYERS as u64);
+    // They loot monsters, too.
+    assert!(report.gold_found >= 100 * PLAYERS as u64);
     assert!(
         report.lost_connections >= PLAYERS as u64,
         "each lost its connection: {report:#?}"

@@ -1,0 +1,25 @@
+//! What a player had before some events, worked out backwards. It judges nothing.
+
+use std::collections::BTreeMap;
+
+use everhold_protocol::event::Event;
+use everhold_protocol::{EntityId, Item, OwnState, SeqEvent};
+
+/// Gold and items before `events`, after which they are `own`. Gold that would be negative is none: the replay then shows the difference.
+pub(super) fn before(own: &OwnState, events: &[SeqEvent]) -> (u64, BTreeMap<EntityId, Item>) {
+    let mut gold = i128::from(own.gold);
+    let mut items: BTreeMap<EntityId, Item> = own.items.iter().map(|item| (item.uid, *item)).collect();
+    for event in events.iter().rev() {
+        match &event.event {
+            Event::Gold { delta, .. } => gold -= i128::from(*delta),
+            Event::ItemGained { item, .. } => {
+                items.remove(&item.uid);
+            }
+            Event::ItemLost { item, .. } => {
+                items.insert(item.uid, *item);
+            }
+            _ => {}
+        }
+    }
+    (u64::try_from(gold).unwrap_or_default(), items)
+}
