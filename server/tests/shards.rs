@@ -8,6 +8,8 @@ mod relay;
 mod failover;
 #[path = "shards/outage.rs"]
 mod outage;
+#[path = "shards/deleted.rs"]
+mod deleted;
 #[path = "shards/strangers.rs"]
 mod strangers;
 #[path = "shards/zombie.rs"]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use everhold::durability::store::{AppendAnswer, Home, StateStore, StoreError};
+use everhold::durability::store::{AppendAnswer, Home, Origin, StateStore, StoreError};
 use everhold::io::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold::io::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
 use everhold::ownership::{Authority, AuthorityError};
@@ -176,14 +176,47 @@ fn unwritable_directory_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn deleted_world_file_is_never_replaced_by_an_empty_one() {
-    let directory = directory();
-    let authority = SqliteAuthority::open(directory.path()).unwrap();
-    authority.declare_zone(&zone()).await.unwrap();
-    remove(&directory.path().join("world.db"));
-    let renewed = authority.leases().await;
-    assert!(matches!(renewed, Err(AuthorityError::Unavailable(_))), "{renewed:?}");
-    assert!(!directory.path().join("world.db").exists());
+async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
+    let parent = directory();
+    let directory = parent.path().join("world");
+    let (authority, store) = (
+        SqliteAuthority::open(&directory).unwrap(),
+        SqliteStore::open(&directory).unwrap(),
+    );
+    let (grant, addr) = (grant(3, 1), "127.0.0.1:1".parse().unwrap());
+    authority.reinstate(&zone(), grant, addr, 5).await.unwrap();
+    store.fence(&zone(), grant).await.unwrap();
+    let records = History::new(1).records_to(3);
+    store.append(&zone(), grant, &records).await.unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+
+    let renewed = authority.renew(&zone(), grant, 5).await;
+    assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
+    authority.reinstate(&zone(), grant, addr, 5).await.unwrap();
+    let appended = store.append(&zone(), grant, &records).await;
+    assert!(matches!(appended, Err(StoreError::Lost)), "{appended:?}");
+    store.create(&zone(), grant, Origin::Memory).await.unwrap();
+
+    let seen = SqliteAuthority::open(&directory).unwrap().leases().await.unwrap();
+    assert_eq!((seen.len(), seen[0].epoch, seen[0].players), (1, 3, 5));
+    let summary = SqliteStore::open(&directory).unwrap().summary(&zone()).await.unwrap();
+    assert_eq!(summary.map(|zone| zone.fence_epoch), Some(3));
+}
+
+#[tokio::test]
+async fn release_is_heard_after_the_directory_was_deleted() {
+    let parent = directory();
+    let directory = parent.path().join("world");
+    let holder = SqliteAuthority::open(&directory).unwrap();
+    let spare = SqliteAuthority::open(&directory).unwrap();
+    let (grant, addr) = (grant(3, 1), "127.0.0.1:1".parse().unwrap());
+    std::fs::remove_dir_all(&directory).unwrap();
+    holder.reinstate(&zone(), grant, addr, 5).await.unwrap();
+    assert_eq!(spare.leases().await.unwrap().len(), 1);
+    // The watch is there, whether somebody waits already or not.
+    holder.release(&zone(), grant).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(20), spare.wait_for_release()).await;
+    assert!(heard.is_ok() && spare.leases().await.unwrap()[0].released);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The network between players and a lone shard goes away, or the shard itself, for longer than connections live.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,15 +9,15 @@ use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
 use crate::relay::Relay;
 use crate::world::{World, meadow};
 
-const PLAYERS: usize = 20;
+pub(crate) const PLAYERS: usize = 20;
 
 /// Longer than a connection may be idle, which is 10 s.
 const OUTAGE: Duration = Duration::from_secs(12);
 
-/// Players that trade at the shard behind the relay.
-fn orders(world: &World, relay: &Relay) -> SwarmConfig {
+/// Players that trade at the shard that `addr` leads to.
+pub(crate) fn orders(world: &World, addr: SocketAddr) -> SwarmConfig {
     SwarmConfig {
-        connect: vec![relay.addr],
+        connect: vec![addr],
         players: PLAYERS,
         // The observer ends the play, unless players stay out.
         seconds: 120.0,
@@ -28,7 +29,7 @@ fn orders(world: &World, relay: &Relay) -> SwarmConfig {
 }
 
 /// Whether everybody plays, and has for so many seconds.
-fn all_play(progress: &Progress, for_s: f64) -> bool {
+pub(crate) fn all_play(progress: &Progress, for_s: f64) -> bool {
     progress.phase == Phase::Running
         && progress.running_for_s > for_s
         && progress.attached == PLAYERS
@@ -38,7 +39,7 @@ fn all_play(progress: &Progress, for_s: f64) -> bool {
 /// Plays, is cut off for a while, and plays on.
 fn play_through_an_outage(world: &World, relay: &Relay) -> SwarmReport {
     let mut cut_at = None;
-    let report = client_sim::run(orders(world, relay), &mut |progress| {
+    let report = client_sim::run(orders(world, relay.addr), &mut |progress| {
         match cut_at {
             None if all_play(progress, 2.0) => {
                 relay.cut();
@@ -96,7 +97,7 @@ fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
     let first = world.shard(&[meadow()]);
     let relay = Relay::to(world.fleet.all[first].addr);
     let mut second = None;
-    let orders = orders(&world, &relay);
+    let orders = orders(&world, relay.addr);
     let report = client_sim::run(orders, &mut |progress| {
         if second.is_none() && all_play(progress, 2.0) {
             world.fleet.kill(first).expect("a kill");

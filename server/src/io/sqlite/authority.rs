@@ -47,6 +47,16 @@ impl SqliteAuthority {
         &self,
         job: impl FnOnce(&mut World) -> Result<T, AuthorityError> + Send + 'static,
     ) -> Result<T, AuthorityError> {
+        let bell = Arc::clone(&self.bell);
+        let job = move |world: &mut World| {
+            let before = world.successions();
+            let outcome = job(world);
+            if world.successions() != before {
+                // It lay beside the file.
+                bell.hang_anew();
+            }
+            outcome
+        };
         self.world.run(job).await?
     }
 }

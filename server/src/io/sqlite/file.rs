@@ -233,7 +233,15 @@ impl File {
             Failure::Refused(refusal) => refusal,
         })?;
         transaction.commit().map_err(error)?;
-        Ok(result)
+        // Deleted meanwhile: what was committed is nowhere.
+        if self.is_current() {
+            Ok(result)
+        } else {
+            Err(SqliteError::Replaced {
+                path: self.path.clone(),
+            }
+            .into())
+        }
     }
 }
 

@@ -27,38 +27,43 @@ const LAYOUT: Layout = Layout {
     ",
 };
 
-/// The open file. Once it is deleted or replaced it is never used again: what it promised is not in the new one.
+/// The open file. A file that was deleted or replaced is not used any more: nobody else would read what is written there. Its successor is,
+/// as a Redis that restarted without its data is: leases, homes, and marks of zones are put back by those who have them in memory.
 #[derive(Debug)]
 pub(super) struct World {
     path: PathBuf,
     file: File,
+    /// How often the file was replaced.
+    successions: u64,
 }
 
 impl World {
     pub(super) fn open(directory: &Path) -> Result<Self, SqliteError> {
-        prepare_directory(directory)?;
         let path = directory.join("world.db");
-        let file = match File::open(&path, LAYOUT)? {
-            Some(file) => file,
-            None => File::create(&path, LAYOUT)?,
-        };
-        Ok(Self { path, file })
+        Ok(Self {
+            file: open_or_create(&path)?,
+            path,
+            successions: 0,
+        })
+    }
+
+    /// How often the file was deleted or replaced so far.
+    pub(super) const fn successions(&self) -> u64 {
+        self.successions
     }
 
     pub(super) fn write<T, E: From<SqliteError>>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
     ) -> Result<T, E> {
-        self.check()?;
-        self.file.write(work)
+        self.current()?.write(work)
     }
 
     pub(super) fn read<T, E: From<SqliteError>>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
     ) -> Result<T, E> {
-        self.check()?;
-        self.file.read(work)
+        self.current()?.read(work)
     }
 
     pub(super) fn is_created(&mut self, zone: &ZoneName) -> Result<bool, StoreError> {
@@ -77,14 +82,25 @@ impl World {
         })
     }
 
-    fn check(&self) -> Result<(), SqliteError> {
-        if self.file.is_current() {
-            Ok(())
-        } else {
-            Err(SqliteError::Replaced {
-                path: self.path.clone(),
-            })
+    /// The file that the path names. It is made if it was deleted, and so is its directory.
+    fn current(&mut self) -> Result<&mut File, SqliteError> {
+        if !self.file.is_current() {
+            self.file = open_or_create(&self.path)?;
+            self.successions += 1;
+            let path = self.path.display();
+            tracing::error!(%path, "the file was deleted or replaced: its successor is used, and lacks what only the old one had");
         }
+        Ok(&mut self.file)
+    }
+}
+
+fn open_or_create(path: &Path) -> Result<File, SqliteError> {
+    if let Some(directory) = path.parent() {
+        prepare_directory(directory)?;
+    }
+    match File::open(path, LAYOUT)? {
+        Some(file) => Ok(file),
+        None => File::create(path, LAYOUT),
     }
 }
 

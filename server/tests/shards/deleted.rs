@@ -1,0 +1,79 @@
+//! The files of the embedded store are deleted under a shard in play.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use client_sim::Control;
+use everhold::durability::store::StateStore;
+use everhold::io::sqlite::SqliteStore;
+
+use crate::outage::{all_play, orders};
+use crate::world::{PATIENCE, World, meadow};
+
+/// As `rm -rf` does, also if the shard makes files meanwhile.
+fn delete(directory: &Path) {
+    while let Err(error) = std::fs::remove_dir_all(directory) {
+        match error.kind() {
+            ErrorKind::DirectoryNotEmpty => {}
+            ErrorKind::NotFound => return,
+            _ => panic!("{error}"),
+        }
+    }
+}
+
+/// Everybody plays on, the zone is in the new store, and a spare adopts it from there.
+fn play_on_when_deleted(is_made_again: bool) {
+    let mut world = World::new();
+    let owner = world.shard(&[meadow()]);
+    let directory = world.fleet.world();
+    let mut deleted_at = None;
+    let report = client_sim::run(orders(&world, world.fleet.all[owner].addr), &mut |progress| {
+        match deleted_at {
+            None if all_play(progress, 2.0) => {
+                delete(&directory);
+                if is_made_again {
+                    std::fs::create_dir_all(&directory).expect("a writable directory");
+                }
+                deleted_at = Some(progress.running_for_s);
+            }
+            Some(at) if directory.join("zone-meadow.db").exists() && all_play(progress, at + 2.0) => {
+                return Control::Stop;
+            }
+            _ => {}
+        }
+        Control::Continue
+    });
+    let report = report.expect("a run");
+    assert!(report.is_clean() && deleted_at.is_some(), "{report:#?}");
+
+    let heir = world.shard(&[]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let store = SqliteStore::open(&directory).expect("the new store");
+    let summary = || runtime.block_on(store.summary(&meadow())).expect("an answer");
+    let is_whole = || summary().is_some_and(|zone| zone.fence_epoch == 1 && zone.base.is_some());
+    world
+        .fleet
+        .wait_until("the zone is whole in the new store", PATIENCE, |_| is_whole())
+        .expect("a summary");
+    world.fleet.kill(owner).expect("a kill");
+    world.until_adopted(&meadow(), heir, 1);
+    let adopted = world
+        .fleet
+        .adoptions
+        .iter()
+        .find(|a| a.process == heir && a.zone == meadow());
+    assert!(adopted.expect("it was waited for").digest_equal);
+    assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+}
+
+#[test]
+fn shard_whose_files_are_deleted_writes_the_zone_anew() {
+    play_on_when_deleted(true);
+}
+
+#[test]
+fn shard_whose_directory_is_deleted_makes_it_anew() {
+    play_on_when_deleted(false);
+}
