@@ -9,7 +9,7 @@ SECONDS ?= 78
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis redis-play python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -22,6 +22,10 @@ docs: tools fuzzer
 
 unit: tools redis python fuzzer
 	$(CARGO) test --release --workspace $(FEATURES)
+
+# 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
+redis-play: tools redis
+	REDIS_PLAY_PLAYERS=200 REDIS_PLAY_SECONDS=90 $(CARGO) test --release --workspace --test redis play:: -- --nocapture --test-threads 1
 
 # All in one go: each package alone would compile the server once more, with features of its own.
 bins: tools fuzzer

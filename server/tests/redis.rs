@@ -1,14 +1,21 @@
-//! The link to a real Redis when things go wrong: it stops, restarts, forgets, cuts connections, moves elsewhere, or must be refused.
+//! The link to a real Redis when things go wrong: it stops, restarts, forgets, cuts connections, moves elsewhere, or must be refused. And
+//! players on shards meanwhile.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "redis/cluster.rs"]
+mod cluster;
 #[path = "redis/cutting.rs"]
 mod cutting;
-#[path = "redis/elsewhere.rs"]
-mod elsewhere;
+#[path = "redis/play.rs"]
+mod play;
+#[path = "redis/policy.rs"]
+mod policy;
 #[path = "redis/refusal.rs"]
 mod refusal;
 #[path = "redis/restart.rs"]
 mod restart;
+#[path = "redis/sentinel.rs"]
+mod sentinel;
 
 use std::time::Duration;
 
@@ -25,6 +32,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// What a renewal may take in these tests.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
+
+/// What is to be heard has been heard, if nothing is for this long.
+const QUIET: Duration = Duration::from_millis(300);
 
 const NONCE: Nonce = Nonce(u64::MAX);
 

@@ -30,13 +30,23 @@
 //! seen, nonces tell two owners of one number apart, stores keep the highest, and the hash chain shows two histories as a fork. That
 //! contains the damage, it does not exclude it: for an authority that cannot forget, use one that is made for it.
 //!
-//! `noeviction` is checked at start: an evicted key is lost data. `assets/config/redis.conf` is the profile we recommend.
+//! # On a Cluster
+//!
+//! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is moved, or a node that is
+//! replaced by its replica, is a pause for the zones in it; the list of zones and the directory of shards each lie on a node, too, so while
+//! one of those is without a primary, nothing is claimed. Renewals and journals of the other zones go on.
+//!
+//! `noeviction` is checked at start, of every server that takes writes, and again when another one begins to: an evicted key is lost data.
+//! `assets/config/redis.conf` is the profile we recommend.
 
 mod authority;
 mod checkpoint;
 mod homes;
 mod journal;
 mod link;
+mod listener;
+mod policy;
+mod target;
 mod thread;
 mod zone;
 
@@ -44,13 +54,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use authority::RedisAuthority;
 use bytes::Bytes;
 use everhold_protocol::{Account, SessionId, Tick, ZoneName};
-use fred::types::config::Config;
-use fred::types::{ClusterHash, RespVersion, Value};
-
-pub use authority::RedisAuthority;
 use link::Link;
+pub use target::{RedisTarget, holds_password};
 use thread::Thread;
 
 use crate::durability::store::{
@@ -63,23 +71,28 @@ use crate::ownership::Grant;
 /// milliseconds.
 const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// The oldest server that is tried and known to have everything that is used here.
-const VERSION_MIN: (u32, u32) = (6, 0);
-
 /// Why there is no link to Redis, or no answer that counts.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     /// The URL cannot be used. (It is not repeated: it may hold a password.)
-    #[error("the store's URL: {0}; it must begin with redis://, rediss://, redis-sentinel://, or redis-cluster://")]
+    #[error("the store's URL cannot be used: {0}")]
     Url(String),
     /// Nobody answers there, or not as hoped.
     #[error("cannot connect to Redis: {0}")]
     Connect(#[source] fred::error::Error),
     /// The server would throw data away when its memory is full.
     #[error(
-        "Redis may evict keys (maxmemory-policy is `{0}`), which would lose worlds: run `redis-cli config set maxmemory-policy noeviction`"
+        "Redis may evict keys (maxmemory-policy is {policy}), which would lose worlds: run `redis-cli -h {host} -p {port} config set \
+         maxmemory-policy noeviction`"
     )]
-    Evicts(String),
+    Evicts {
+        /// Its policy.
+        policy: String,
+        /// Where it is.
+        host: String,
+        /// Where it is.
+        port: u16,
+    },
     /// The server is too old.
     #[error("Redis {0} is too old: 6.0 or newer is needed")]
     Version(String),
@@ -100,43 +113,6 @@ pub enum RedisError {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         Self::Unavailable(error.to_string())
-    }
-}
-
-/// Which Redis, and which world in it.
-#[derive(Clone)]
-pub struct RedisTarget {
-    config: Config,
-    namespace: Arc<str>,
-}
-
-impl RedisTarget {
-    /// `namespace` begins every key: several worlds may share a Redis.
-    pub fn new(url: &str, namespace: &str) -> Result<Self, RedisError> {
-        let scheme = url.split("://").next().unwrap_or_default();
-        let known = [
-            "redis",
-            "rediss",
-            "redis-sentinel",
-            "rediss-sentinel",
-            "redis-cluster",
-            "rediss-cluster",
-        ];
-        if !known.contains(&scheme) {
-            return Err(RedisError::Url("this is no scheme that is known".to_owned()));
-        }
-        let mut config = Config::from_url(url).map_err(|error| RedisError::Url(error.details().to_owned()))?;
-        config.version = RespVersion::RESP2;
-        // A server that is not there at the start is an error that a person should see at once.
-        config.fail_fast = true;
-        Ok(Self {
-            config,
-            namespace: namespace.into(),
-        })
-    }
-
-    fn keys(&self) -> Keys {
-        Keys(Arc::clone(&self.namespace))
     }
 }
 
@@ -183,7 +159,8 @@ impl RedisStore {
         let thread = Arc::new(Thread::start("redis-store").map_err(|error| RedisError::Thread(error.to_string()))?);
         let journal = Link::open(Arc::clone(&thread), "journal", target.config.clone(), STORE_ANSWER_MAX).await?;
         let checkpoint = Link::open(thread, "checkpoint", target.config.clone(), STORE_ANSWER_MAX).await?;
-        check_server(&checkpoint).await?;
+        policy::check(&checkpoint).await?;
+        checkpoint.spawn(policy::watch(checkpoint.downgrade()));
         Ok(Self {
             keys: target.keys(),
             journal,
@@ -196,43 +173,14 @@ impl RedisStore {
         for zone in zones {
             let names = ["meta", "journal", "chain", "parts", "quarantine", "lease"];
             let keys = names.iter().map(|name| self.keys.zone(zone, name).into()).collect();
-            self.checkpoint.command("UNLINK", ClusterHash::FirstKey, keys).await?;
+            self.checkpoint.command("UNLINK", keys).await?;
         }
         for name in ["zones", "shards"] {
             let keys = vec![self.keys.world(name).into()];
-            self.checkpoint.command("UNLINK", ClusterHash::FirstKey, keys).await?;
+            self.checkpoint.command("UNLINK", keys).await?;
         }
         homes::remove_all(self).await
     }
-}
-
-async fn check_server(link: &Link) -> Result<(), RedisError> {
-    let info = link.command("INFO", ClusterHash::Random, vec!["server".into()]).await?;
-    let info = info.into_string().unwrap_or_default();
-    let version = info
-        .lines()
-        .find_map(|line| line.strip_prefix("redis_version:"))
-        .unwrap_or("unknown")
-        .trim();
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < VERSION_MIN {
-        return Err(RedisError::Version(version.to_owned()));
-    }
-    let words = vec!["GET".into(), "maxmemory-policy".into()];
-    match link.command("CONFIG", ClusterHash::Random, words).await {
-        Ok(answer) => match answer.into_array().pop().and_then(Value::into_string) {
-            Some(policy) if policy == "noeviction" => {}
-            Some(policy) => return Err(RedisError::Evicts(policy)),
-            None => tracing::warn!(
-                "Redis does not say whether it evicts keys: make sure that maxmemory-policy is noeviction"
-            ),
-        },
-        Err(RedisError::Command(error)) => {
-            tracing::warn!(%error, "Redis does not let us read whether it evicts keys: make sure that maxmemory-policy is noeviction");
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(())
 }
 
 #[async_trait]

@@ -1,4 +1,8 @@
-//! A real Redis for tests: a process of its own on a free loopback port, which can be stopped, woken, killed, and started again.
+//! A real Redis for tests: a process of its own on a free loopback port, which can be stopped, woken, killed, and started again. Several of
+//! them make a Cluster, or a group with Sentinels.
+
+mod cluster;
+mod sentinel;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -8,8 +12,20 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+pub use cluster::{MovingSlot, RedisCluster};
+pub use sentinel::SentinelGroup;
+
 /// A Redis answers within a fraction of a second; on a machine that compiles meanwhile it may take longer.
 const START_MAX: Duration = Duration::from_secs(20);
+
+/// Several servers agree on what became of one within seconds; on a machine that compiles meanwhile it may take far longer.
+const AGREE_MAX: Duration = Duration::from_secs(90);
+
+/// What is waited for is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A port that was free may be taken when the server starts; then another one is tried, so often.
+const PORT_TRIES: usize = 5;
 
 /// Whether what it is given outlives the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,32 +65,25 @@ impl RedisServer {
     /// If `redis-server` is not installed, or does not start.
     #[must_use]
     pub fn start_with(args: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let addr = free_addr();
+        let mut directory = tempfile::tempdir().expect("a temporary directory");
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        let child = spawn(addr, &args, directory.path());
-        let mut server = Self {
-            child,
-            addr,
-            args,
-            directory,
-        };
-        server.wait_until_up();
-        server
-    }
-
-    /// Starts a Cluster of one node, which has all slots.
-    ///
-    /// # Panics
-    /// If `redis-server` is not installed, is older than 7.0, or does not start.
-    #[must_use]
-    pub fn start_cluster() -> Self {
-        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
-        assert_eq!(server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
-        server.wait_until("the cluster is up", |server| {
-            server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
-        });
-        server
+        for _ in 0..PORT_TRIES {
+            let addr = free_addrs(1)[0];
+            let mut server = Self {
+                child: spawn(addr, &args, directory.path()),
+                addr,
+                args: args.clone(),
+                directory,
+            };
+            if server.comes_up() {
+                return server;
+            }
+            directory = std::mem::replace(
+                &mut server.directory,
+                tempfile::tempdir().expect("a temporary directory"),
+            );
+        }
+        panic!("redis-server ended at once, at {PORT_TRIES} ports in turn");
     }
 
     /// Where it is.
@@ -113,7 +122,7 @@ impl RedisServer {
     /// If it does not start.
     pub fn start_again(&mut self) {
         self.child = spawn(self.addr, &self.args, self.directory.path());
-        self.wait_until_up();
+        assert!(self.comes_up(), "redis-server ended at once, at {}", self.addr);
     }
 
     /// Runs one command through `redis-cli` and returns what it prints.
@@ -122,13 +131,7 @@ impl RedisServer {
     /// If there is no answer.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> String {
-        let output = Command::new("redis-cli")
-            .args(["-p", &self.addr.port().to_string()])
-            .args(words)
-            .output()
-            .expect("redis-cli is installed with redis-server");
-        assert!(output.status.success(), "{words:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+        ask(self.addr, words).unwrap_or_else(|| panic!("no answer of {} to {words:?}", self.addr))
     }
 
     /// Waits until it looks so.
@@ -136,26 +139,25 @@ impl RedisServer {
     /// # Panics
     /// If it does not for long.
     pub fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + START_MAX;
-        while !is_so(self) {
-            assert!(Instant::now() < deadline, "not within {START_MAX:?}: {what}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until(what, || is_so(self));
     }
 
-    fn wait_until_up(&mut self) {
+    /// Whether it answers, and does not end at once (somebody else has its port).
+    fn comes_up(&mut self) -> bool {
         let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect(self.addr).is_err() || self.command(&["PING"]) != "PONG" {
+        loop {
+            if self.child.try_wait().expect("a child").is_some() {
+                return false;
+            }
+            if TcpStream::connect(self.addr).is_ok() && ask(self.addr, &["PING"]).as_deref() == Some("PONG") {
+                return true;
+            }
             assert!(
                 Instant::now() < deadline,
                 "no Redis at {} within {START_MAX:?}",
                 self.addr
             );
-            assert!(
-                self.child.try_wait().expect("a child").is_none(),
-                "redis-server ended at once"
-            );
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 }
@@ -188,8 +190,31 @@ fn spawn(addr: SocketAddr, args: &[String], directory: &Path) -> Child {
         .expect("setpriv of util-linux is needed")
 }
 
-/// A port that was free a moment ago.
-fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("it is bound")
+/// Ports that were free a moment ago, all different.
+fn free_addrs(count: usize) -> Vec<SocketAddr> {
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"))
+        .collect();
+    let addr = |listener: &TcpListener| listener.local_addr().expect("it is bound");
+    listeners.iter().map(addr).collect()
+}
+
+/// What `redis-cli` prints; `None` if nobody answers.
+fn ask(addr: SocketAddr, words: &[&str]) -> Option<String> {
+    let output = Command::new("redis-cli")
+        .args(["-p", &addr.port().to_string()])
+        .args(words)
+        .output()
+        .expect("redis-cli is installed with redis-server");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    output.status.success().then(|| printed.trim().to_owned())
+}
+
+/// Waits until it is so.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + AGREE_MAX;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {AGREE_MAX:?}: {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
 }

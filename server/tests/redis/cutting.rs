@@ -7,10 +7,7 @@ use everhold::ownership::Authority;
 use everhold::testing::redis::{Persistence, RedisServer};
 use everhold::testing::{History, grant};
 
-use crate::{PATIENCE, Unknown, authority, claimed, store, until_answered, zone};
-
-/// What is to be heard has been heard, if nothing is for this long.
-const QUIET: Duration = Duration::from_millis(300);
+use crate::{PATIENCE, QUIET, Unknown, authority, claimed, store, until_answered, zone};
 
 /// Holds back every write until [`release_writes`], so that one is under way for as long as a test needs.
 fn hold_writes(redis: &RedisServer) {

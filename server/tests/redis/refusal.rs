@@ -20,7 +20,7 @@ async fn redis_that_may_evict_is_refused_with_the_command_that_mends_it() {
     let Err(error) = RedisStore::open(&target(&redis.url())).await else {
         panic!("it opened")
     };
-    assert!(matches!(error, RedisError::Evicts(_)), "{error}");
+    assert!(matches!(error, RedisError::Evicts { .. }), "{error}");
     let message = error.to_string();
     let mend = message
         .split('`')
@@ -47,8 +47,62 @@ async fn url_that_cannot_be_used_is_refused_without_its_password() {
         };
         let message = format!("{error} {error:?}");
         assert!(!message.contains("s3cret"), "{message}");
-        assert!(message.contains("redis-sentinel://"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn url_that_would_be_misread_is_refused_with_what_is_meant() {
+    let says = |url: &str, words: &str| {
+        let Err(error) = RedisTarget::new(url, "test") else {
+            panic!("{url} was taken")
+        };
+        let message = error.to_string();
+        assert!(message.contains(words), "{url}: {message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    };
+    says("redis://127.0.0.1:1?db=2", "redis://HOST:PORT/2");
+    says("redis://127.0.0.1:1?node=127.0.0.1:2", "has no keys, not `node` either");
+    says("redis-cluster://127.0.0.1:1?nodes=127.0.0.1:2", "did you mean `node`?");
+    says("redis-cluster://127.0.0.1:1/2", "no database but 0");
+    says("redis-cluster://127.0.0.1:1?node=127.0.0.1:port", "a port is no number");
+    let sentinel = "redis-sentinel://127.0.0.1:1?sentinelServiceName=world";
+    says(
+        &format!("{sentinel}&sentinelpasword=s3cret"),
+        "did you mean `sentinelPassword`?",
+    );
+    says(
+        &format!("{sentinel}&serviceName=world"),
+        "did you mean `sentinelServiceName`?",
+    );
+    says("redis://:s3cret/odd@127.0.0.1:1", "/ is %2F");
+    says("redis://:s3cret?odd@127.0.0.1:1", "? is %3F");
+    says("redis://:s3cret#odd@127.0.0.1:1", "# is %23");
+    says("redis://:s3cret@odd@127.0.0.1:1", "@ is %40");
+    says("redis://127.0.0.1:1/two", "a database's number");
+    says("postgres://127.0.0.1:1", "redis-sentinel://");
+    for url in [
+        "redis://127.0.0.1:1",
+        "redis://127.0.0.1:1/2",
+        "redis://shard:s3cret%2Fodd@127.0.0.1:1/",
+        "redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3",
+        "rediss-sentinel://127.0.0.1:1/3?sentinelServiceName=world&sentinelUsername=a&sentinelPassword=b&node=127.0.0.1:2",
+    ] {
+        assert!(RedisTarget::new(url, "test").is_ok(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn password_may_be_handed_in_beside_the_url_and_only_once() {
+    let redis = RedisServer::start(Persistence::None);
+    assert_eq!(redis.command(&["CONFIG", "SET", "requirepass", "s3cret/odd"]), "OK");
+    let beside = target(&redis.url()).with_password("s3cret/odd".to_owned()).unwrap();
+    RedisStore::open(&beside).await.unwrap();
+    let encoded = redis.url().replace("redis://", "redis://:s3cret%2Fodd@");
+    RedisStore::open(&target(&encoded)).await.unwrap();
+    let Err(error) = target(&encoded).with_password("other".to_owned()) else {
+        panic!("which one is it?")
+    };
+    assert!(!error.to_string().contains("s3cret"), "{error}");
 }
 
 #[tokio::test]
@@ -91,17 +145,23 @@ async fn two_worlds_share_one_redis_and_see_nothing_of_each_other() {
     assert!(leases.unwrap().is_empty());
 }
 
-/// The profile that we recommend, and the user in it that may do no more than a shard does.
-#[tokio::test]
-async fn recommended_profile_and_its_user_are_enough_for_a_shard() {
-    let redis = RedisServer::start_with(&[PROFILE]);
+/// The words that make the user whom the profile recommends.
+pub(crate) fn recommended_user() -> Vec<String> {
     let profile = std::fs::read_to_string(PROFILE).unwrap();
     let user = profile
         .lines()
         .find_map(|line| line.strip_prefix("# user shard "))
         .unwrap();
-    let mut words = vec!["ACL", "SETUSER", "shard"];
-    words.extend(user.split(' '));
+    let words = ["ACL", "SETUSER", "shard"].into_iter().chain(user.split(' '));
+    words.map(str::to_owned).collect()
+}
+
+/// The profile that we recommend, and the user in it that may do no more than a shard does.
+#[tokio::test]
+async fn recommended_profile_and_its_user_are_enough_for_a_shard() {
+    let redis = RedisServer::start_with(&[PROFILE]);
+    let words = recommended_user();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     assert_eq!(redis.command(&words), "OK");
     let url = redis.url().replace("redis://", "redis://shard:PASSWORD@");
     let target = RedisTarget::new(&url, "everhold").unwrap();

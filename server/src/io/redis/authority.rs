@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use everhold_protocol::ZoneName;
-use fred::clients::SubscriberClient;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::config::Config;
+use fred::types::Value;
 use fred::types::scripts::Script;
-use fred::types::{ClusterHash, Value};
 use tokio::sync::Notify;
-use tokio::sync::broadcast::error::RecvError;
 
-use super::link::{self, Link};
+use super::link::Link;
+use super::listener::Listener;
 use super::thread::Thread;
 use super::{Keys, RedisError, RedisTarget};
 use crate::ownership::authority::{Authority, AuthorityError, LeaseView, ShardView};
@@ -50,9 +47,18 @@ impl RedisAuthority {
         let link = Link::open(Arc::clone(&thread), "leases", target.config.clone(), answer_max).await?;
         let keys = target.keys();
         let released = Arc::new(Notify::new());
-        let channel = keys.world("released");
-        let listening = listen(target.config.clone(), answer_max, channel, Arc::clone(&released));
-        thread.run(listening).await?.map_err(RedisError::Connect)?;
+        let listener = Listener {
+            timeout: answer_max,
+            channel: keys.world("released"),
+            released: Arc::clone(&released),
+        };
+        match link.cluster() {
+            Some(cluster) => thread.spawn(listener.listen_in(Arc::downgrade(&cluster))),
+            None => {
+                let listening = listener.listen(target.config.clone());
+                thread.run(listening).await?.map_err(RedisError::Connect)?;
+            }
+        }
         Ok(Self { keys, link, released })
     }
 
@@ -73,51 +79,19 @@ impl RedisAuthority {
 
     async fn enter(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
         let words = vec![self.keys.world("zones").into(), zone.as_str().into()];
-        self.link.command("SADD", ClusterHash::FirstKey, words).await?;
+        self.link.command("SADD", words).await?;
         Ok(())
     }
 
     async fn lease(&self, zone: ZoneName) -> Result<Option<LeaseView>, AuthorityError> {
         let mut words: Vec<Value> = vec![self.keys.zone(&zone, "lease").into()];
         words.extend(["epoch", "nonce", "beat", "released", "addr", "players"].map(Value::from));
-        let fields = self
-            .link
-            .command("HMGET", ClusterHash::FirstKey, words)
-            .await?
-            .into_array();
+        let fields = self.link.command("HMGET", words).await?.into_array();
         if fields.first().is_none_or(Value::is_null) {
             return Ok(None);
         }
         read_lease(&zone, &fields).map(Some).ok_or_else(|| unreadable(&zone))
     }
-}
-
-/// Listens for releases, for as long as the thread lives. A connection that was replaced may have missed one.
-async fn listen(
-    config: Config,
-    timeout: Duration,
-    channel: String,
-    released: Arc<Notify>,
-) -> Result<(), fred::error::Error> {
-    let client: SubscriberClient = link::builder(config, timeout).build_subscriber_client()?;
-    let (mut messages, mut reconnects) = (client.message_rx(), client.reconnect_rx());
-    let _connects_until_quit = client.init().await?;
-    let _resubscribes = client.manage_subscriptions();
-    client.subscribe(channel).await?;
-    tokio::spawn(async move {
-        loop {
-            let heard = tokio::select! {
-                message = messages.recv() => message.map(drop),
-                reconnect = reconnects.recv() => reconnect.map(drop),
-            };
-            match heard {
-                // Whoever lags has heard something.
-                Ok(()) | Err(RecvError::Lagged(_)) => released.notify_one(),
-                Err(RecvError::Closed) => return drop(client),
-            }
-        }
-    });
-    Ok(())
 }
 
 #[async_trait]
@@ -130,11 +104,7 @@ impl Authority for RedisAuthority {
 
     async fn leases(&self) -> Result<Vec<LeaseView>, AuthorityError> {
         let words = vec![self.keys.world("zones").into()];
-        let names = self
-            .link
-            .command("SMEMBERS", ClusterHash::FirstKey, words)
-            .await?
-            .into_array();
+        let names = self.link.command("SMEMBERS", words).await?.into_array();
         let mut zones: Vec<ZoneName> = names
             .into_iter()
             .map(|name| name.into_string().and_then(|name| name.parse().ok()))
@@ -222,13 +192,13 @@ impl Authority for RedisAuthority {
 
     async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
         let words = vec![self.keys.world("shards").into(), nonce.0.to_string().into()];
-        self.link.command("HDEL", ClusterHash::FirstKey, words).await?;
+        self.link.command("HDEL", words).await?;
         Ok(())
     }
 
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
         let words = vec![self.keys.world("shards").into()];
-        let pairs = self.link.command("HGETALL", ClusterHash::FirstKey, words).await?;
+        let pairs = self.link.command("HGETALL", words).await?;
         let shards = read_shards(pairs).ok_or_else(|| RedisError::Answer("a shard that is none".to_owned()))?;
         Ok(shards)
     }

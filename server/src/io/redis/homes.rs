@@ -1,12 +1,13 @@
 //! Homes: one key an account, "generation zone", changed by compare-and-set. A thousand log-ins at once are a thousand small scripts in one
 //! pipeline.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use everhold_protocol::Account;
+use fred::types::Value;
 use fred::types::scripts::Script;
-use fred::types::{ClusterHash, Value};
 
+use super::link::Node;
 use super::{RedisError, RedisStore};
 use crate::durability::store::{Home, StoreError};
 
@@ -17,7 +18,7 @@ const PAGE_KEYS: i64 = 1_000;
 
 pub(super) async fn get(store: &RedisStore, account: Account) -> Result<Option<Home>, StoreError> {
     let key = vec![key(store, account).into()];
-    let value = store.checkpoint.command("GET", ClusterHash::FirstKey, key).await?;
+    let value = store.checkpoint.command("GET", key).await?;
     value.into_string().map(|text| read(account, &text)).transpose()
 }
 
@@ -44,8 +45,15 @@ pub(super) async fn set(
     }
 }
 
-/// Removes all homes of the namespace, page by page.
+/// Removes all homes of the namespace, node by node, page by page.
 pub(super) async fn remove_all(store: &RedisStore) -> Result<(), RedisError> {
+    for node in store.checkpoint.primaries().await? {
+        remove_at(store, &node).await?;
+    }
+    Ok(())
+}
+
+async fn remove_at(store: &RedisStore, node: &Arc<Node>) -> Result<(), RedisError> {
     let pattern = store.keys.world("home:*");
     let mut cursor = "0".to_owned();
     loop {
@@ -56,17 +64,11 @@ pub(super) async fn remove_all(store: &RedisStore) -> Result<(), RedisError> {
             "COUNT".into(),
             PAGE_KEYS.into(),
         ];
-        let mut page = store
-            .checkpoint
-            .command("SCAN", ClusterHash::Random, words)
-            .await?
-            .into_array();
+        let page = store.checkpoint.command_at(node, "SCAN", words).await?;
+        let mut page = page.into_array();
         let keys = page.pop().map(Value::into_array).unwrap_or_default();
         for key in keys {
-            store
-                .checkpoint
-                .command("UNLINK", ClusterHash::FirstKey, vec![key])
-                .await?;
+            store.checkpoint.command("UNLINK", vec![key]).await?;
         }
         cursor = page.pop().and_then(Value::into_string).unwrap_or_default();
         if cursor == "0" || cursor.is_empty() {

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use everhold_protocol::{EntityId, SessionId, Tick, ZoneName};
+use fred::types::Value;
 use fred::types::scripts::Script;
-use fred::types::{ClusterHash, Value};
 
 use super::{RedisError, RedisStore, checkpoint, journal, zone_script};
 use crate::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError, ZoneData, ZoneSummary};
@@ -127,11 +127,7 @@ impl RedisStore {
     ) -> Result<Vec<Value>, RedisError> {
         let mut words = vec![self.keys.zone(zone, name).into()];
         words.extend(fields);
-        Ok(self
-            .checkpoint
-            .command("HMGET", ClusterHash::FirstKey, words)
-            .await?
-            .into_array())
+        Ok(self.checkpoint.command("HMGET", words).await?.into_array())
     }
 }
 

@@ -1,0 +1,147 @@
+//! Whether Redis keeps what it is given: its age, and that it evicts no keys. Asked at the start of every server that takes writes, and
+//! again of each that begins to: a promoted replica has a configuration of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::types::Value;
+use tokio::time::Instant;
+
+use super::RedisError;
+use super::link::{Link, Node, WeakLink};
+
+/// The oldest server that is tried and known to have everything that is used here.
+const VERSION_MIN: (u32, u32) = (6, 0);
+
+/// How often it is looked at whether another server takes the writes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// All servers are asked again this often: somebody may change a policy while a server runs.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+
+/// What a server does when its memory is full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Policy {
+    /// It refuses writes.
+    Keeps,
+    /// It throws keys away.
+    Evicts(String),
+    /// It does not say.
+    Untold,
+}
+
+/// Refuses servers that are too old, or that may evict keys. Of a Cluster's nodes one that does not answer is asked later, by [`watch`].
+pub(super) async fn check(link: &Link) -> Result<(), RedisError> {
+    let nodes = link.primaries().await?;
+    let mut silent = 0;
+    for node in &nodes {
+        match check_node(link, node).await {
+            Err(RedisError::Command(error)) if silent + 1 < nodes.len() => {
+                silent += 1;
+                tracing::warn!(server = %node.server(), %error, "a node of the Cluster does not answer");
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+async fn check_node(link: &Link, node: &Arc<Node>) -> Result<(), RedisError> {
+    check_version(link, node).await?;
+    match ask(link, node).await? {
+        Policy::Keeps => {}
+        Policy::Evicts(policy) => {
+            let server = node.server();
+            return Err(RedisError::Evicts {
+                policy,
+                host: server.host.to_string(),
+                port: server.port,
+            });
+        }
+        Policy::Untold => tracing::warn!(
+            server = %node.server(),
+            "Redis does not let us read whether it evicts keys: make sure that maxmemory-policy is noeviction"
+        ),
+    }
+    Ok(())
+}
+
+async fn check_version(link: &Link, node: &Arc<Node>) -> Result<(), RedisError> {
+    let info = link.command_at(node, "INFO", vec!["server".into()]).await?;
+    let info = info.into_string().unwrap_or_default();
+    let version = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .unwrap_or("unknown")
+        .trim();
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < VERSION_MIN {
+        return Err(RedisError::Version(version.to_owned()));
+    }
+    Ok(())
+}
+
+async fn ask(link: &Link, node: &Arc<Node>) -> Result<Policy, RedisError> {
+    let words = vec!["GET".into(), "maxmemory-policy".into()];
+    match link.command_at(node, "CONFIG", words).await {
+        Ok(answer) => Ok(match read(answer) {
+            Some(policy) if policy == "noeviction" => Policy::Keeps,
+            Some(policy) => Policy::Evicts(policy),
+            None => Policy::Untold,
+        }),
+        // A user may lack the right, and a provider the command.
+        Err(RedisError::Command(error)) if ["NOPERM", "ERR"].iter().any(|word| error.details().starts_with(word)) => {
+            Ok(Policy::Untold)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The value of the only pair, or of none.
+fn read(pairs: Value) -> Option<String> {
+    match pairs {
+        Value::Map(map) => map.inner().into_values().next()?.into_string(),
+        pairs => pairs.into_array().pop()?.into_string(),
+    }
+}
+
+/// Looks at the policies for as long as somebody has the link. A wrong one is said once, and once more when it is mended.
+pub(super) async fn watch(link: WeakLink) {
+    let mut known: BTreeMap<String, (u64, Policy)> = BTreeMap::new();
+    let mut ask_all_at = Instant::now() + ASK_EVERY;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(link) = link.upgrade() else { return };
+        let Ok(nodes) = link.primaries().await else { return };
+        let all = Instant::now() >= ask_all_at;
+        if all {
+            ask_all_at = Instant::now() + ASK_EVERY;
+        }
+        for node in nodes {
+            let (server, generation) = (node.server().to_string(), node.generation());
+            if !all && known.get(&server).is_some_and(|(asked, _)| *asked == generation) {
+                continue;
+            }
+            // A server that does not answer is asked again at the next look.
+            let Ok(policy) = ask(&link, &node).await else {
+                continue;
+            };
+            let before = known.insert(server.clone(), (generation, policy.clone()));
+            tell_change(&server, before.map_or(Policy::Keeps, |(_, before)| before), policy);
+        }
+    }
+}
+
+fn tell_change(server: &str, before: Policy, now: Policy) {
+    match (before, now) {
+        (before, now) if before == now => {}
+        (_, Policy::Evicts(policy)) => tracing::error!(
+            server,
+            policy,
+            "Redis may evict keys, which would lose worlds: set its maxmemory-policy to noeviction"
+        ),
+        (Policy::Evicts(_), Policy::Keeps) => tracing::info!(server, "Redis keeps all keys again"),
+        _ => {}
+    }
+}

@@ -1,0 +1,215 @@
+//! Players on shards whose Redis is several servers: a Cluster, or a group with Sentinels. Slots move, primaries die and come back, shards
+//! die; each is healed before the next. The long form is `make redis-play`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+use everhold::io::fleet::Fleet;
+use everhold::testing::redis::{RedisCluster, SentinelGroup};
+use everhold_protocol::ZoneName;
+use tempfile::TempDir;
+
+use crate::zone;
+
+/// Several servers agree on what became of one within seconds, and players come back after that; a busy machine needs far longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The longest play, s: it ends when all troubles are over.
+const SECONDS_MAX: f64 = 600.0;
+
+/// How many play, and how long at least.
+struct Form {
+    players: usize,
+    seconds: f64,
+}
+
+impl Form {
+    /// A short one, unless the environment asks for more.
+    fn asked_for() -> Self {
+        let number = |name, default| {
+            let text = std::env::var(name).unwrap_or_default();
+            if text.is_empty() {
+                default
+            } else {
+                text.parse().unwrap()
+            }
+        };
+        Self {
+            players: number("REDIS_PLAY_PLAYERS", 24),
+            seconds: number("REDIS_PLAY_SECONDS", 0) as f64,
+        }
+    }
+}
+
+/// Two shards, each with zones of its own.
+struct World {
+    fleet: Fleet,
+    // Removed when the processes are gone.
+    _directory: TempDir,
+}
+
+fn all_zones() -> Vec<ZoneName> {
+    ["meadow", "forest", "harbor"]
+        .map(|zone| zone.parse().unwrap())
+        .to_vec()
+}
+
+impl World {
+    fn at(url: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::new(env!("CARGO_BIN_EXE_everhold").into(), directory.path());
+        let (first, others): (Vec<_>, Vec<_>) = all_zones().into_iter().partition(|name| *name == zone());
+        for zones in [first, others] {
+            fleet.start(&zones, &["--store", url]).unwrap();
+        }
+        Self {
+            fleet,
+            _directory: directory,
+        }
+    }
+}
+
+/// Players, on a thread of their own.
+struct Play {
+    swarm: std::thread::JoinHandle<SwarmReport>,
+    progress: Receiver<Progress>,
+    may_end: Arc<AtomicBool>,
+}
+
+impl Play {
+    fn start(world: &World, form: &Form) -> Self {
+        let (told, progress) = channel();
+        let may_end = Arc::new(AtomicBool::new(false));
+        let (ends, seconds) = (Arc::clone(&may_end), form.seconds);
+        let config = SwarmConfig {
+            connect: world.fleet.all.iter().map(|shard| shard.addr).collect(),
+            players: form.players,
+            seconds: SECONDS_MAX,
+            zones: all_zones(),
+            behavior: Behavior::Trade,
+            keys: world.fleet.keys(),
+            join_deadline_s: PATIENCE.as_secs_f64(),
+            settle_deadline_s: PATIENCE.as_secs_f64(),
+            ..SwarmConfig::default()
+        };
+        let swarm = std::thread::spawn(move || {
+            let mut observe = |progress: &Progress| {
+                // Nobody listens any more at the end.
+                let _ended = told.send(progress.clone());
+                if ends.load(Ordering::Relaxed) && progress.running_for_s >= seconds {
+                    Control::Stop
+                } else {
+                    Control::Continue
+                }
+            };
+            client_sim::run(config, &mut observe).unwrap()
+        });
+        Self {
+            swarm,
+            progress,
+            may_end,
+        }
+    }
+
+    /// Waits until every player plays and hears its zone.
+    fn until_all_play(&self, when: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        // What was told before does not count.
+        while self.progress.try_recv().is_ok() {}
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(now) = self.progress.recv_timeout(left) else {
+                panic!("{when}: not all players play")
+            };
+            if now.phase == Phase::Running && now.attached == now.players && now.silent == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Ends it; nobody and nothing is lost.
+    #[expect(clippy::print_stdout, reason = "the figures of the long form")]
+    fn finish(self, world: &mut World) {
+        self.may_end.store(true, Ordering::Relaxed);
+        let report = self.swarm.join().unwrap();
+        world.fleet.stop().unwrap();
+        println!(
+            "{} players, {:.0} s, {} failovers, lost {}, duplicated {}, rewound {}",
+            report.players,
+            report.seconds,
+            report.failovers.len(),
+            report.lost_acknowledged,
+            report.duplicated,
+            report.rewound_ticks
+        );
+        for failover in &report.failovers {
+            println!("{failover:?}");
+        }
+        assert!(report.is_clean(), "{report:#?}");
+        assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+        assert!(world.fleet.adoptions.iter().all(|adoption| adoption.digest_equal));
+    }
+}
+
+/// The shard that serves meadow dies, and the other one has all zones.
+fn kill_a_shard(world: &mut World, play: &Play) {
+    world.fleet.listen();
+    let owner = world.fleet.adoptions.iter().rfind(|adoption| adoption.zone == zone());
+    let owner = owner.unwrap().process;
+    world.fleet.kill(owner).unwrap();
+    world
+        .fleet
+        .wait_until("the other shard has its zones", PATIENCE, |fleet| fleet.is_settled())
+        .unwrap();
+    play.until_all_play("after a shard's death");
+}
+
+#[test]
+fn players_on_a_cluster_outlive_a_slot_that_moves_a_primary_and_a_shard() {
+    let mut redis = RedisCluster::start();
+    let mut world = World::at(&redis.url());
+    let play = Play::start(&world, &Form::asked_for());
+    play.until_all_play("at first");
+
+    let lease = "everhold:{meadow}:lease";
+    let before = redis.primary_of(lease);
+    let primary = redis.move_slot(lease);
+    assert_ne!(primary, before, "it moved");
+    redis.wait_until_whole();
+    play.until_all_play("after a slot moved");
+
+    redis.kill(primary);
+    redis.wait_until_served();
+    play.until_all_play("after a primary's death");
+    redis.start_again(primary);
+    redis.wait_until_whole();
+
+    kill_a_shard(&mut world, &play);
+    play.finish(&mut world);
+}
+
+#[test]
+fn players_on_three_sentinels_outlive_a_primary_its_return_a_shard_and_a_planned_failover() {
+    let mut redis = SentinelGroup::start();
+    let mut world = World::at(&redis.url());
+    let play = Play::start(&world, &Form::asked_for());
+    play.until_all_play("at first");
+
+    let primary = redis.primary();
+    redis.kill(primary);
+    redis.wait_until_primary_is_not(primary);
+    play.until_all_play("after a primary's death");
+    redis.start_again(primary);
+    redis.wait_until_whole();
+    play.until_all_play("after its return");
+
+    kill_a_shard(&mut world, &play);
+
+    redis.failover();
+    redis.wait_until_whole();
+    play.until_all_play("after a planned failover");
+    play.finish(&mut world);
+}
