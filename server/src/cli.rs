@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod inspect;
 pub mod shard;
+mod store;
 pub mod ticket;
 
 use std::io::IsTerminal;

@@ -82,6 +82,8 @@ pub enum StoreConfig {
     Redis {
         /// Which one. It may hold a password.
         url: String,
+        /// A file that holds the password, if the URL does not.
+        password_file: Option<PathBuf>,
         /// What its keys begin with.
         namespace: String,
     },
@@ -338,6 +340,7 @@ fn store(raw: StoreSection) -> Result<StoreConfig, ConfigError> {
     } else {
         StoreConfig::Redis {
             url: raw.url,
+            password_file: Some(raw.password_file).filter(|path| !path.as_os_str().is_empty()),
             namespace: raw.namespace,
         }
     })
@@ -389,6 +392,7 @@ struct ShardSection {
 #[derive(Deserialize)]
 struct StoreSection {
     url: String,
+    password_file: PathBuf,
     namespace: String,
 }
 

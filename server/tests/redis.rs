@@ -14,6 +14,8 @@ mod policy;
 mod refusal;
 #[path = "redis/restart.rs"]
 mod restart;
+#[path = "redis/secrets.rs"]
+mod secrets;
 #[path = "redis/sentinel.rs"]
 mod sentinel;
 

@@ -19,9 +19,12 @@ use serde::Serialize;
 use self::display::Display;
 use self::kills::{Killer, Schedule};
 use self::report::{DemoReport, Setting};
+use super::store::refuse_password;
+use crate::config::StoreConfig;
 use crate::durability::gate::Durability;
 use crate::io::fleet::Fleet;
-use crate::io::redis::{RedisStore, RedisTarget};
+use crate::io::redis::RedisStore;
+use crate::io::stores;
 use crate::rules::RuleBook;
 
 /// Arguments of `everhold demo`.
@@ -42,9 +45,13 @@ pub struct DemoArguments {
     /// With `--kill repeat`: seconds between two kills.
     #[arg(long, default_value_t = 12.0)]
     kill_every: f64,
-    /// Where state store and authority are: redis://HOST:PORT and the like. Without it, in files.
+    /// Where state store and authority are: redis://HOST:PORT and the like, without a password. Without it, what `EVERHOLD_STORE_URL` says,
+    /// or in files.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// A file that holds the password for `--store` and that nobody else can read.
+    #[arg(long, value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
     /// Run the shards without their guardians: a death is noticed when the lease runs out.
     #[arg(long)]
     no_guardian: bool,
@@ -82,6 +89,9 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         arguments.kill_every.is_finite() && arguments.kill_every >= 1.0,
         "--kill-every must be at least 1"
     );
+    if let Some(url) = &arguments.store {
+        refuse_password(url)?;
+    }
     let mut display = Display::new();
     let passed = if arguments.compare {
         let report = compare::run(arguments, &mut display)?;
@@ -142,10 +152,7 @@ fn in_world(
     };
     // After an error the fleet is dropped there, so nobody writes keys any more when they are removed here.
     let played = play_on(fleet, swarm, killer, display);
-    let removed = match &arguments.store {
-        Some(url) => remove_world(url, &zones),
-        None => Ok(()),
-    };
+    let removed = remove_world(&arguments.store_config(), &zones);
     let played = played?;
     removed.map(|()| played)
 }
@@ -173,8 +180,12 @@ impl DemoArguments {
     /// What every shard of the demo is started with.
     fn shard_arguments(&self, durability: Durability) -> Vec<String> {
         let mut flags = vec!["--durability".to_owned(), durability.to_string()];
-        if let Some(url) = &self.store {
-            flags.extend(["--store".to_owned(), url.clone(), "--namespace".to_owned(), namespace()]);
+        // A URL from the environment may hold a password: the shards find it there themselves.
+        let store = self.store.clone().map(|url| ("--store", url));
+        let file = self.store_password_file.as_ref();
+        let file = file.map(|path| ("--store-password-file", path.to_string_lossy().into_owned()));
+        for (flag, value) in store.into_iter().chain(file).chain([("--namespace", namespace())]) {
+            flags.extend([flag.to_owned(), value]);
         }
         if self.no_guardian {
             flags.push("--no-guardian".to_owned());
@@ -182,8 +193,29 @@ impl DemoArguments {
         flags
     }
 
-    const fn store_name(&self) -> &'static str {
-        if self.store.is_some() { "redis" } else { "sqlite" }
+    /// Where the shards' world is.
+    fn store_config(&self) -> StoreConfig {
+        let from_environment = || std::env::var("EVERHOLD_STORE_URL").ok();
+        match self
+            .store
+            .clone()
+            .or_else(from_environment)
+            .filter(|url| !url.is_empty())
+        {
+            None => StoreConfig::Embedded,
+            Some(url) => StoreConfig::Redis {
+                url,
+                password_file: self.store_password_file.clone(),
+                namespace: namespace(),
+            },
+        }
+    }
+
+    fn store_name(&self) -> &'static str {
+        match self.store_config() {
+            StoreConfig::Embedded => "sqlite",
+            StoreConfig::Redis { .. } => "redis",
+        }
     }
 }
 
@@ -192,13 +224,13 @@ fn namespace() -> String {
     format!("everhold-demo-{}", std::process::id())
 }
 
-fn remove_world(url: &str, zones: &[ZoneName]) -> anyhow::Result<()> {
+fn remove_world(store: &StoreConfig, zones: &[ZoneName]) -> anyhow::Result<()> {
+    let Some(target) = stores::redis_target(store)? else {
+        return Ok(());
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
-        .block_on(async {
-            let store = RedisStore::open(&RedisTarget::new(url, &namespace())?).await?;
-            store.remove_world(zones).await
-        })
+        .block_on(async { RedisStore::open(&target).await?.remove_world(zones).await })
         .context("remove the demo's keys from Redis")
 }
 

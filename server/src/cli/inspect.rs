@@ -1,7 +1,6 @@
 //! `everhold inspect`: what authority and store say of a world, without touching it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,9 +9,11 @@ use comfy_table::{Table, presets};
 use everhold_protocol::{Tick, ZoneName};
 use serde::Serialize;
 
+use super::UsageError;
+use super::store::StoreArguments;
+use crate::config::{Config, StoreConfig};
 use crate::durability::store::StateStore;
-use crate::io::redis::{RedisAuthority, RedisStore, RedisTarget};
-use crate::io::sqlite::{SqliteAuthority, SqliteStore};
+use crate::io::stores;
 use crate::ownership::Authority;
 
 /// A Redis that does not answer a person within this time is not there.
@@ -21,15 +22,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Arguments of `everhold inspect`.
 #[derive(Args)]
 pub struct InspectArguments {
-    /// Directory of the embedded state store and authority.
-    #[arg(long, value_name = "DIR", default_value = ".everhold/world")]
-    state: PathBuf,
-    /// A Redis to look into instead.
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-    /// What the keys in Redis begin with.
-    #[arg(long, value_name = "NAME", default_value = "everhold")]
-    namespace: String,
+    #[command(flatten)]
+    store: StoreArguments,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -54,23 +48,19 @@ struct ZoneRow {
 /// Prints every zone.
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
+    let config = configure(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
     let rows = runtime.block_on(async {
-        match &arguments.store {
-            None => {
-                let state = &arguments.state;
-                anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
-                read_rows(&SqliteAuthority::open(state)?, &SqliteStore::open(state)?).await
-            }
-            Some(url) => {
-                let target = RedisTarget::new(url, &arguments.namespace)?;
-                let authority = RedisAuthority::open(&target, ANSWER_MAX).await?;
-                read_rows(&authority, &RedisStore::open(&target).await?).await
-            }
+        if config.store == StoreConfig::Embedded {
+            let state = &config.state;
+            anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
         }
+        let authority = stores::open_authority_within(&config, ANSWER_MAX).await?;
+        let store = stores::open_store(&config).await?;
+        read_rows(authority.as_ref(), store.as_ref()).await
     })?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&rows).context("write JSON")?);
@@ -78,6 +68,12 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
         println!("{}", table(&rows));
     }
     Ok(())
+}
+
+fn configure(arguments: &InspectArguments) -> anyhow::Result<Config> {
+    let mut raw = arguments.store.layers()?;
+    arguments.store.set(&mut raw).map_err(|e| UsageError(e.to_string()))?;
+    Ok(raw.resolve().map_err(|e| UsageError(e.to_string()))?)
 }
 
 async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow::Result<Vec<ZoneRow>> {

@@ -11,6 +11,7 @@ use everhold_protocol::ZoneName;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::UsageError;
+use super::store::StoreArguments;
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::durability::gate::Durability;
 use crate::io::guardian::{self, GuardianLink};
@@ -23,30 +24,20 @@ use crate::shard::Shard;
 /// Arguments of `everhold shard`. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args)]
 pub struct ShardArguments {
+    #[command(flatten)]
+    store: StoreArguments,
     /// A zone to prefer; repeat it for several. Without any, a spare.
     #[arg(long = "zone", value_name = "NAME")]
     zones: Vec<ZoneName>,
     /// Where players connect (UDP).
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Directory of the embedded state store and authority.
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// Where state store and authority are, if not in `--state`: redis://HOST:PORT and the like.
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-    /// What the keys in Redis begin with.
-    #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
     /// Directory of the development keys.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
     /// Threads that carry connections.
     #[arg(long, value_name = "N")]
     net_threads: Option<usize>,
-    /// A TOML file with any of the configuration's keys.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// When output may leave: `store` or `async`.
     #[arg(long, value_name = "LEVEL")]
     durability: Option<Durability>,
@@ -135,14 +126,7 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
 }
 
 fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
-    let mut raw = RawConfig::default();
-    if let Some(path) = &arguments.config {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
-        raw = raw
-            .with_text(&text)
-            .map_err(|e| UsageError(format!("configuration file {}: {e}", path.display())))?;
-    }
+    let mut raw = arguments.store.layers()?;
     let flags = |raw: &mut RawConfig| -> Result<(), ConfigError> {
         let path = |p: &PathBuf| p.to_string_lossy().into_owned();
         let zones = arguments
@@ -154,9 +138,6 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
         let flags = [
             ("shard", "zones", Some(zones).filter(|z| !z.is_empty())),
             ("shard", "listen", arguments.listen.map(|a| a.to_string())),
-            ("shard", "state", arguments.state.as_ref().map(path)),
-            ("store", "url", arguments.store.clone()),
-            ("store", "namespace", arguments.namespace.clone()),
             ("shard", "keys", arguments.keys.as_ref().map(path)),
             ("shard", "net_threads", arguments.net_threads.map(|n| n.to_string())),
             ("shard", "guardian", arguments.no_guardian.then(|| "false".to_owned())),
@@ -170,7 +151,7 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
         Ok(())
     };
     let resolve = || {
-        let mut raw = raw.with_env(std::env::vars())?;
+        arguments.store.set(&mut raw)?;
         flags(&mut raw)?;
         raw.resolve()
     };
