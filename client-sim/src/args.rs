@@ -1,6 +1,5 @@
 //! The command line. It checks the form of each value; whether they make sense together, the swarm says.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +9,8 @@ use client_sim::swarm::ZONES_DEFAULT;
 use client_sim::sweep::SweepConfig;
 use client_sim::{Behavior, Spot, SwarmConfig};
 use everhold_protocol::ZoneName;
+
+use crate::target::{LookUpError, Target, look_up};
 
 /// A sweep waits for players to hear everything no longer than this: its servers are measured by what they did before.
 const SWEEP_SETTLE_S: f64 = 10.0;
@@ -85,9 +86,9 @@ impl Play {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) play: Play,
-    /// Shards to connect to; any of them answers any player
-    #[arg(long, value_name = "ADDR,...", value_delimiter = ',', required = true)]
-    connect: Vec<SocketAddr>,
+    /// Shards to connect to, names or addresses; any of them answers any player
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true)]
+    connect: Vec<Target>,
     /// How many players
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     players: usize,
@@ -172,17 +173,18 @@ impl Sweep {
     }
 }
 
-impl From<Run> for SwarmConfig {
-    fn from(run: Run) -> Self {
-        Self {
-            connect: run.connect,
-            players: run.players,
-            zones: run.zones,
-            keys: run.keys,
-            first_account: run.first_account,
-            settle_deadline_s: run.settle_deadline,
-            ..run.play.into_swarm()
-        }
+impl Run {
+    /// The swarm's orders. Names are looked up here.
+    pub(crate) fn into_config(self) -> Result<SwarmConfig, LookUpError> {
+        Ok(SwarmConfig {
+            connect: look_up(&self.connect)?,
+            players: self.players,
+            zones: self.zones,
+            keys: self.keys,
+            first_account: self.first_account,
+            settle_deadline_s: self.settle_deadline,
+            ..self.play.into_swarm()
+        })
     }
 }
 
@@ -198,7 +200,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<SwarmConfig, clap::Error> {
         match Args::try_parse_from(line.split_whitespace())?.command {
-            Command::Run(run) => Ok(run.into()),
+            Command::Run(run) => Ok(run.into_config().unwrap()),
             Command::Sweep(_) => panic!("not a run: {line}"),
         }
     }
@@ -254,6 +256,7 @@ mod tests {
             ("--behavior dance", "--behavior"),
             ("--zones Meadow", "--zones"),
             ("--players -1", "-1"),
+            ("--connect localhost", "HOST:PORT"),
         ] {
             let error = parse(&format!("client-sim run --connect 127.0.0.1:7777 --keys k {wrong}")).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

@@ -2,6 +2,7 @@
 
 mod args;
 mod display;
+mod target;
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +58,7 @@ fn drive(run: Run) -> anyhow::Result<u8> {
         pin_thread(cpu)?;
     }
     let mut display = Display::new();
-    let report = client_sim::run(run.into(), &mut |progress| display.show(progress))?;
+    let report = client_sim::run(run.into_config()?, &mut |progress| display.show(progress))?;
     display.finish(&report);
     if let Some(path) = json {
         write_json(&path, &report)?;

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::{ClientMessage, RefusalCode, ServerMessage, message};
 use quinn_proto::{ClientConfig, VarInt};
+use rustix::io::Errno;
 use rustls_pki_types::CertificateDer;
 
 use self::link::{Inbox, Link};
@@ -91,6 +92,14 @@ pub enum NetError {
     /// A control message is larger than any server takes.
     #[error("control message")]
     Frame(#[from] message::FrameError),
+    /// This host has no way to that address.
+    #[error("no way to {addr}")]
+    Unreachable {
+        /// Where to.
+        addr: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// No connection to that address can be begun.
     #[error("cannot connect to {addr}")]
     Connect {
@@ -352,11 +361,27 @@ impl Net {
     fn port_for(&mut self, addr: SocketAddr) -> Result<usize, NetError> {
         let to_peer = |port: &Port| port.wire.peer() == addr;
         if self.ports.iter().filter(|port| to_peer(port)).count() < self.ports_per_peer {
-            self.ports.push(Port::connect(addr)?);
+            self.ports
+                .push(Port::connect(addr).map_err(|error| unreachable_or(addr, error))?);
             return Ok(self.ports.len() - 1);
         }
         let candidates = self.ports.iter().enumerate().filter(|(_, port)| to_peer(port));
         let least = candidates.min_by_key(|(_, port)| port.live).map(|(index, _)| index);
         Ok(least.unwrap_or_default())
+    }
+}
+
+/// What there is no way to may have a neighbour that there is a way to; all else that a socket suffers ends the run.
+fn unreachable_or(addr: SocketAddr, source: io::Error) -> NetError {
+    const NO_WAY: [Errno; 5] = [
+        Errno::NETUNREACH,
+        Errno::HOSTUNREACH,
+        Errno::NETDOWN,
+        Errno::ADDRNOTAVAIL,
+        Errno::AFNOSUPPORT,
+    ];
+    match Errno::from_io_error(&source) {
+        Some(errno) if NO_WAY.contains(&errno) => NetError::Unreachable { addr, source },
+        _ => source.into(),
     }
 }

@@ -348,7 +348,7 @@ impl Player {
                 };
                 match stage.net.connect(stage.now, addr, owner) {
                     Ok(link) => self.links.push((conn, link)),
-                    Err(error @ NetError::Connect { .. }) => {
+                    Err(error @ (NetError::Connect { .. } | NetError::Unreachable { .. })) => {
                         self.client
                             .handle_disconnected(stage.since(), conn, None, &error.to_string());
                     }

@@ -55,6 +55,23 @@ fn clean_run_ends_with_zero_and_a_report() {
 }
 
 #[test]
+fn name_is_connected_to_whichever_of_its_addresses_answers() {
+    let keys = tempfile::tempdir().unwrap();
+    let world = World::start(Lie::None, keys.path());
+    let output = run(&format!("localhost:{}", world.addrs[0].port()), keys.path(), &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn name_that_nobody_knows_ends_with_two_and_is_named() {
+    let keys = tempfile::tempdir().unwrap();
+    let output = run("no-such-host.invalid:7777", keys.path(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("no-such-host.invalid:7777"), "{words}");
+}
+
+#[test]
 fn findings_end_with_one() {
     let keys = tempfile::tempdir().unwrap();
     let world = World::start(Lie::MintsGold, keys.path());

@@ -56,6 +56,20 @@ fn honest_world_gets_a_clean_report() {
 }
 
 #[test]
+fn players_go_on_to_the_next_address_if_one_cannot_be_reached() {
+    let keys = tempfile::tempdir().unwrap();
+    let world = World::start(Lie::None, keys.path());
+    let config = SwarmConfig {
+        // For examples in documents: at most hosts there is no way to it, elsewhere nobody answers.
+        connect: vec!["[2001:db8::1]:9".parse().unwrap(), world.addrs[0]],
+        seconds: 1.0,
+        ..config(&world, &keys)
+    };
+    let report = client_sim::run(config, &mut |_| Control::Continue).unwrap();
+    assert!(report.is_clean(), "{report:#?}");
+}
+
+#[test]
 fn change_of_owner_is_measured_and_clean() {
     let report = play(Lie::None, true);
     assert!(report.is_clean(), "{report:#?}");
