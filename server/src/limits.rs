@@ -140,6 +140,21 @@ const _: () = assert!(TICK_INPUTS_MAX > TICK_SESSION_INTENTS_MAX);
 pub const SCENE_ENTITIES_MAX: usize = 131_072;
 
 const _: () = assert!(ZONE_SESSIONS_MAX * 2 <= SCENE_ENTITIES_MAX);
+
+/// Monsters and items on the ground of one zone, at most: beside all its sessions they fit a scene.
+pub const ZONE_THINGS_MAX: usize = SCENE_ENTITIES_MAX - ZONE_SESSIONS_MAX;
+/// A world file, bytes: several zones with every obstacle and camp that they may have. Reading takes about ten times as much memory.
+pub const WORLD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Obstacles that a step from one place can meet: whoever walks there looks at all of them in every tick.
+pub const OBSTACLES_NEAR_MAX: usize = 256;
+/// Cells of the obstacle indices of all zones of a world, four bytes each: 64 MiB, which seventy zones of 10 km x 10 km have.
+pub const MAP_CELLS_MAX: usize = 16 * 1024 * 1024;
+/// Entries of these indices, two bytes each: 32 MiB. An obstacle has one in each cell that it is in or near.
+pub const MAP_ENTRIES_MAX: usize = 16 * 1024 * 1024;
+/// Length of an item kind's name, bytes: what one reads at a glance.
+pub const KIND_NAME_BYTES_MAX: usize = 64;
+/// Chat lines that one tick may be configured to carry: each costs an event for each listener, so even these are far too many for a crowd.
+pub const CHAT_LINES_PER_TICK_MAX: u16 = 256;
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
 pub const STATE_LAYOUT: u16 = 3;

@@ -1,19 +1,18 @@
 //! The rule book: every number that the rules read, from one TOML text, checked once. Unknown keys are errors.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod bounds;
+
+use std::collections::BTreeMap;
 
 use everhold_protocol::ZoneName;
-use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::map::{SIDE_CM_MAX, SPEED_CM_S_MAX, ZoneMap, ZoneRules};
+use self::bounds::{check, check_maps};
+use super::map::{ZoneMap, ZoneRules, within};
+use crate::limits::WORLD_BYTES_MAX;
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 const RULES_VERSION: u32 = 1;
-/// The longest time of any rule, ms: an hour. It keeps every tick count far from overflow.
-const TIME_MS_MAX: u32 = 3_600_000;
-/// The most gold that comes into being at once: a change of a purse is told as a signed number, and this is far from its limit.
-const GOLD_MAX: u64 = 1_000_000;
 
 /// Why a text is no rule book.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,8 +132,15 @@ pub struct RuleBook {
 impl RuleBook {
     /// Reads and checks a text such as `assets/world.toml`.
     pub fn from_toml(text: &str) -> Result<Self, RuleError> {
+        within(
+            "the length of the file",
+            text.len() as i128,
+            0..=WORLD_BYTES_MAX as i128,
+        )
+        .map_err(RuleError::Number)?;
         let text: Text = toml::from_str(text).map_err(|error| RuleError::Shape(error.to_string()))?;
         check(&text).map_err(RuleError::Number)?;
+        check_maps(&text.zone)?;
         let start_items = start_items(&text).map_err(RuleError::Number)?;
         let mut zones = BTreeMap::new();
         for rules in &text.zone {
@@ -229,115 +235,8 @@ fn start_items(text: &Text) -> Result<Vec<u16>, String> {
     let names = &text.player.start_items;
     names
         .iter()
-        .map(|name| kind(name).ok_or_else(|| format!("start_items: no item kind {name:?}")))
+        .map(|name| kind(name).ok_or_else(|| format!("player.start_items: no item kind {name:?}")))
         .collect()
-}
-
-fn check(text: &Text) -> Result<(), String> {
-    check_positive(text)?;
-    check_limits(text)?;
-    check_times(text)?;
-    let mut names = BTreeSet::new();
-    let mut numbers = BTreeSet::new();
-    match text
-        .zone
-        .iter()
-        .find(|zone| !names.insert(&zone.name) || !numbers.insert(zone.number))
-    {
-        Some(twin) => Err(format!("zone {}: its name or its number is taken", twin.name)),
-        None => Ok(()),
-    }
-}
-
-fn check_positive(
-    Text {
-        player,
-        strike,
-        chat,
-        monster,
-        item,
-        zone,
-    }: &Text,
-) -> Result<(), String> {
-    let positive = [
-        ("player.hp", i64::from(player.hp)),
-        ("player.reach_cm", i64::from(player.reach_cm)),
-        ("strike.range_cm", i64::from(strike.range_cm)),
-        ("strike.damage", i64::from(strike.damage)),
-        ("chat.reach_cm", i64::from(chat.reach_cm)),
-        ("chat.lines_per_tick_max", i64::from(chat.lines_per_tick_max)),
-        ("monster.hp", i64::from(monster.hp)),
-        ("monster.sight_cm", i64::from(monster.sight_cm)),
-        ("monster.leash_cm", i64::from(monster.leash_cm)),
-        ("monster.bite_range_cm", i64::from(monster.bite_range_cm)),
-        ("the number of item.kinds", item.kinds.len() as i64),
-        ("the number of zones", zone.len() as i64),
-    ];
-    match positive.into_iter().find(|&(_, value)| value < 1) {
-        Some((name, value)) => Err(format!("{name} must be at least 1, not {value}")),
-        None => Ok(()),
-    }
-}
-
-fn check_limits(
-    Text {
-        player,
-        strike,
-        monster,
-        item,
-        ..
-    }: &Text,
-) -> Result<(), String> {
-    let lengths = [
-        player.reach_cm,
-        strike.range_cm,
-        monster.sight_cm,
-        monster.leash_cm,
-        monster.bite_range_cm,
-    ];
-    if lengths.into_iter().any(|cm| cm > SIDE_CM_MAX) {
-        return Err(format!("no reach, range, sight, or leash may exceed {SIDE_CM_MAX} cm"));
-    }
-    for (name, speed) in [
-        ("player.speed_cm_s", player.speed_cm_s),
-        ("monster.speed_cm_s", monster.speed_cm_s),
-    ] {
-        if !(1..=SPEED_CM_S_MAX).contains(&speed) {
-            return Err(format!("{name} must be within 1..={SPEED_CM_S_MAX}, not {speed}"));
-        }
-    }
-    if monster.loot_gold_min > monster.loot_gold_max || monster.loot_gold_max > GOLD_MAX {
-        return Err(format!(
-            "monster.loot_gold_min must not exceed loot_gold_max, nor that {GOLD_MAX}"
-        ));
-    }
-    if player.start_gold > GOLD_MAX {
-        return Err(format!("player.start_gold must not exceed {GOLD_MAX}"));
-    }
-    if player.start_items.len() > INVENTORY_ITEMS_MAX || item.kinds.len() > usize::from(u16::MAX) {
-        return Err(format!(
-            "start_items must fit an inventory of {INVENTORY_ITEMS_MAX}, and kinds 16 bits"
-        ));
-    }
-    Ok(())
-}
-
-fn check_times(text: &Text) -> Result<(), String> {
-    let times = [
-        ("player.linger_ms", text.player.linger_ms),
-        ("player.respawn_ms", text.player.respawn_ms),
-        ("strike.cooldown_ms", text.strike.cooldown_ms),
-        ("chat.cooldown_ms", text.chat.cooldown_ms),
-        ("monster.bite_cooldown_ms", text.monster.bite_cooldown_ms),
-        ("monster.think_ms", text.monster.think_ms),
-        ("monster.wander_ms", text.monster.wander_ms),
-        ("monster.respawn_ms", text.monster.respawn_ms),
-        ("item.spawn_ms", text.item.spawn_ms),
-    ];
-    match times.into_iter().find(|(_, ms)| !(1..=TIME_MS_MAX).contains(ms)) {
-        Some((name, ms)) => Err(format!("{name} must be within 1..={TIME_MS_MAX}, not {ms}")),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -383,6 +282,93 @@ mod tests {
         assert!(complaint("loot_gold_min = 5", "loot_gold_min = 50").contains("loot_gold_min"));
         assert!(complaint("sight_cm = 1_500", "sight_cm = 2_000_000").contains("sight"));
         assert!(complaint("\"bread\", \"torch\"]", "\"bread\", \"tarch\"]").contains("tarch"));
+    }
+
+    #[test]
+    fn number_out_of_bounds_is_told_with_its_key_value_and_bounds() {
+        for (from, to, key, bound) in [
+            (
+                "start_gold = 100",
+                "start_gold = 1_000_001",
+                "player.start_gold",
+                "0..=1000000, not 1000001",
+            ),
+            (
+                "reach_cm = 100_000",
+                "reach_cm = 2_000_001",
+                "chat.reach_cm",
+                "1..=2000000, not 2000001",
+            ),
+            (
+                "lines_per_tick_max = 8",
+                "lines_per_tick_max = 257",
+                "chat.lines_per_tick_max",
+                "1..=256, not 257",
+            ),
+            (
+                "sight_cm = 1_500",
+                "sight_cm = 1_000_001",
+                "monster.sight_cm",
+                "1..=1000000, not 1000001",
+            ),
+            (
+                "think_ms = 400",
+                "think_ms = 3_600_001",
+                "monster.think_ms",
+                "1..=3600000, not 3600001",
+            ),
+            (
+                "spawn_ms = 1_000",
+                "spawn_ms = 0",
+                "item.spawn_ms",
+                "1..=3600000, not 0",
+            ),
+            (
+                "width_cm = 60_000",
+                "width_cm = 1_000_001",
+                "zone meadow: width_cm",
+                "100..=1000000, not 1000001",
+            ),
+            (
+                "items_max = 120",
+                "items_max = 81_063",
+                "zone meadow: items_max and camps together",
+                "0..=81072, not 81073",
+            ),
+        ] {
+            let words = complaint(from, to);
+            assert!(words.contains(key) && words.contains(bound), "{words}");
+        }
+    }
+
+    fn with_obstacles(obstacles: impl Iterator<Item = [i32; 4]>) -> Result<RuleBook, RuleError> {
+        let walls: Vec<String> = obstacles.map(|wall| format!("{wall:?}")).collect();
+        let zone = format!(
+            "[[zone]]\nname = \"far\"\nnumber = 9\nwidth_cm = 1_000_000\nheight_cm = 1_000_000\nspawns = [[0, 0]]\n\
+             items_at_start = 0\nitems_max = 0\nobstacles = [{}]\n",
+            walls.join(", ")
+        );
+        RuleBook::from_toml(&format!("{WORLD}\n{zone}"))
+    }
+
+    #[test]
+    fn obstacles_that_would_fill_the_memory_or_a_tick_are_refused() {
+        let large = with_obstacles((0..3_000).map(|n| [n, 0, 1_000_000, 1_000_000]));
+        let words = large.unwrap_err().to_string();
+        assert!(words.contains("entries") && words.contains("16777216"), "{words}");
+        let heap = with_obstacles((0..257).map(|n| [500_000 + n, 500_000, 500_300, 500_300]));
+        let words = heap.unwrap_err().to_string();
+        assert!(words.contains("zone far") && words.contains("256, not 257"), "{words}");
+        assert!(with_obstacles((0..256).map(|n| [500_000 + n, 500_000, 500_300, 500_300])).is_ok());
+    }
+
+    #[test]
+    fn items_that_no_scene_holds_are_refused() {
+        let words = complaint(
+            "items_at_start = 80\nitems_max = 120",
+            "items_at_start = 4_000_000\nitems_max = 4_000_000",
+        );
+        assert!(words.contains("items_max") && words.contains("4000010"), "{words}");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! A zone's ground: its size, its obstacles, and where things come into being.
 
+use std::ops::RangeInclusive;
+
 use everhold_protocol::ZoneName;
 use serde::{Deserialize, Serialize};
 
 use super::book::RuleError;
 use super::chance::below;
 use super::geometry::{Point, Rect};
+use crate::limits::{OBSTACLES_NEAR_MAX, ZONE_THINGS_MAX};
 
 /// The widest zone, cm: 10 km. Squared distances and grids stay far from overflow.
 pub const SIDE_CM_MAX: i32 = 1_000_000;
@@ -18,6 +21,15 @@ pub const ZONE_NUMBER_MAX: u16 = 4_095;
 const CELL_LOG2: u32 = 11;
 /// Places that are tried for something that may lie anywhere, before it falls back to a spawn point.
 const PLACE_TRIES: u64 = 8;
+
+/// What a zone's obstacle index takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexSize {
+    /// Its cells.
+    pub cells: usize,
+    /// Obstacles, each counted in every cell from which a step could meet it.
+    pub entries: usize,
+}
 
 /// What the assets say about a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,20 +73,20 @@ pub struct ZoneMap {
 impl ZoneMap {
     /// Checks the numbers and indexes the obstacles.
     pub fn new(rules: ZoneRules) -> Result<Self, RuleError> {
-        check(&rules).map_err(|problem| RuleError::Number(format!("zone {}: {problem}", rules.name)))?;
-        let columns = (rules.width_cm >> CELL_LOG2) as usize + 1;
-        let rows = (rules.height_cm >> CELL_LOG2) as usize + 1;
-        let mut cells = vec![Vec::new(); columns * rows];
+        let size = Self::index_size(&rules)?;
+        let columns = columns(&rules);
+        let mut cells = vec![Vec::new(); size.cells];
         for (index, obstacle) in (0u16..).zip(&rules.obstacles) {
-            let cell = |cm: i32, last: usize| (cm.max(0) >> CELL_LOG2).min(last as i32 - 1) as usize;
-            let (west, east) = (obstacle.west - SPEED_CM_S_MAX, obstacle.east + SPEED_CM_S_MAX);
-            let (south, north) = (obstacle.south - SPEED_CM_S_MAX, obstacle.north + SPEED_CM_S_MAX);
-            for row in cell(south, rows)..=cell(north, rows) {
-                for column in cell(west, columns)..=cell(east, columns) {
+            let (across, up) = cells_near(&rules, obstacle);
+            for row in up {
+                for column in across.clone() {
                     cells[row * columns + column].push(index);
                 }
             }
         }
+        let fullest = cells.iter().map(Vec::len).max().unwrap_or_default();
+        let key = "the number of obstacles that a step from one place can meet";
+        within(key, fullest as i128, 0..=OBSTACLES_NEAR_MAX as i128).map_err(|problem| of_zone(&rules, &problem))?;
         let mut walled = vec![0; cells.len().div_ceil(64)];
         for cell in (0..cells.len()).filter(|&cell| !cells[cell].is_empty()) {
             walled[cell / 64] |= 1 << (cell % 64);
@@ -84,13 +96,47 @@ impl ZoneMap {
             *end += cell.len() as u32;
             Some(*end)
         }));
-        Ok(Self {
+        let map = Self {
             rules,
             columns,
             walled,
             starts,
             met: cells.concat(),
+        };
+        map.check_places().map_err(|problem| of_zone(&map.rules, &problem))?;
+        Ok(map)
+    }
+
+    /// Checks the numbers, and says how large the index of the obstacles will be.
+    pub fn index_size(rules: &ZoneRules) -> Result<IndexSize, RuleError> {
+        check(rules).map_err(|problem| of_zone(rules, &problem))?;
+        let entries = |obstacle: &Rect| {
+            let (across, up) = cells_near(rules, obstacle);
+            across.count() * up.count()
+        };
+        Ok(IndexSize {
+            cells: columns(rules) * rows(rules),
+            entries: rules.obstacles.iter().map(entries).sum(),
         })
+    }
+
+    /// Who comes into being somewhere must be able to stand there.
+    fn check_places(&self) -> Result<(), String> {
+        for (index, &point) in self.rules.spawns.iter().enumerate() {
+            if !self.is_free(point) {
+                return Err(format!(
+                    "spawns[{index}] {point:?} is outside the zone or inside an obstacle"
+                ));
+            }
+        }
+        for (index, &point) in self.rules.camps.iter().enumerate() {
+            if !self.is_free(point) {
+                return Err(format!(
+                    "camps[{index}] {point:?} is outside the zone or inside an obstacle"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What the assets say.
@@ -149,36 +195,59 @@ impl ZoneMap {
     }
 }
 
+fn columns(rules: &ZoneRules) -> usize {
+    (rules.width_cm >> CELL_LOG2) as usize + 1
+}
+
+fn rows(rules: &ZoneRules) -> usize {
+    (rules.height_cm >> CELL_LOG2) as usize + 1
+}
+
+/// Columns and rows of the cells from which a step could meet an obstacle.
+fn cells_near(rules: &ZoneRules, obstacle: &Rect) -> (RangeInclusive<usize>, RangeInclusive<usize>) {
+    let cell = |cm: i32, last: usize| (cm.max(0) >> CELL_LOG2).min(last as i32 - 1) as usize;
+    let span = |from: i32, to: i32, last: usize| cell(from - SPEED_CM_S_MAX, last)..=cell(to + SPEED_CM_S_MAX, last);
+    (
+        span(obstacle.west, obstacle.east, columns(rules)),
+        span(obstacle.south, obstacle.north, rows(rules)),
+    )
+}
+
+fn of_zone(rules: &ZoneRules, problem: &str) -> RuleError {
+    RuleError::Number(format!("zone {}: {problem}", rules.name))
+}
+
+/// Says which bounds a number is not within.
+pub(super) fn within(key: &str, value: i128, bounds: RangeInclusive<i128>) -> Result<(), String> {
+    if bounds.contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{key} must be within {bounds:?}, not {value}"))
+    }
+}
+
 fn check(rules: &ZoneRules) -> Result<(), String> {
-    let side = 100..=SIDE_CM_MAX;
-    if !side.contains(&rules.width_cm) || !side.contains(&rules.height_cm) {
-        return Err(format!("width_cm and height_cm must be within {side:?}"));
-    }
-    if rules.number > ZONE_NUMBER_MAX {
-        return Err(format!("number must be at most {ZONE_NUMBER_MAX}"));
-    }
-    if rules.spawns.is_empty() {
-        return Err("spawns must not be empty".into());
-    }
-    if rules.camps.len() > usize::from(u16::MAX) || rules.obstacles.len() > usize::from(u16::MAX) {
-        return Err("there may be at most 65535 camps and as many obstacles".into());
-    }
-    if rules.items_at_start > rules.items_max {
-        return Err("items_at_start must not exceed items_max".into());
-    }
-    for wall in &rules.obstacles {
+    let side = 100..=i128::from(SIDE_CM_MAX);
+    let points = i128::from(u16::MAX);
+    within("width_cm", rules.width_cm.into(), side.clone())?;
+    within("height_cm", rules.height_cm.into(), side)?;
+    within("number", rules.number.into(), 0..=ZONE_NUMBER_MAX.into())?;
+    within("the number of spawns", rules.spawns.len() as i128, 1..=points)?;
+    within("the number of camps", rules.camps.len() as i128, 0..=points)?;
+    within("the number of obstacles", rules.obstacles.len() as i128, 0..=points)?;
+    let things = i128::from(rules.items_max) + rules.camps.len() as i128;
+    within("items_max and camps together", things, 0..=ZONE_THINGS_MAX as i128)?;
+    let items_max = i128::from(rules.items_max);
+    within(
+        "items_at_start, which items_max bounds,",
+        rules.items_at_start.into(),
+        0..=items_max,
+    )?;
+    for (index, wall) in rules.obstacles.iter().enumerate() {
         let inside = 0 <= wall.west && wall.east <= rules.width_cm && 0 <= wall.south && wall.north <= rules.height_cm;
         if !inside || wall.west >= wall.east || wall.south >= wall.north {
             return Err(format!(
-                "obstacle {wall:?} must be [west, south, east, north] within the zone"
-            ));
-        }
-    }
-    for &point in rules.spawns.iter().chain(&rules.camps) {
-        let outside = point.x < 0 || point.y < 0 || point.x > rules.width_cm || point.y > rules.height_cm;
-        if outside || rules.obstacles.iter().any(|wall| wall.encloses(point)) {
-            return Err(format!(
-                "spawn or camp {point:?} is outside the zone or inside an obstacle"
+                "obstacles[{index}] {wall:?} must be [west, south, east, north] within the zone"
             ));
         }
     }
