@@ -16,6 +16,8 @@ const FLOOD_MAX: Duration = Duration::from_secs(60);
 const SOCKETS: usize = 16;
 /// The flood comes in bursts so far apart.
 const BURST_EVERY: Duration = Duration::from_millis(2);
+/// A burst is what is due after so long at most: a flooder that the machine has held up does not make up for it with a larger one.
+const BURST_MAX: Duration = Duration::from_millis(50);
 /// Bytes of a garbage datagram: like a small packet of QUIC.
 const GARBAGE_BYTES: usize = 200;
 
@@ -55,18 +57,24 @@ impl Flood {
         let thread = std::thread::spawn(move || {
             let begun = Instant::now();
             let mut source = Source::new(client, target);
-            let (mut garbage, mut half_open) = (0, 0);
+            let mut last = begun;
+            // Packets that are due, and parts of one.
+            let (mut garbage, mut half_open) = (0.0, 0.0);
+            let mut count = 0;
             while !stopped.load(Ordering::Relaxed) && begun.elapsed() < FLOOD_MAX {
-                let due = |per_s: u32| (begun.elapsed().as_secs_f64() * f64::from(per_s)) as u64;
-                while garbage < due(rates.garbage_per_s) {
-                    source.send_garbage(&sockets[garbage as usize % SOCKETS]);
-                    garbage += 1;
+                let since = last.elapsed().min(BURST_MAX).as_secs_f64();
+                last = Instant::now();
+                garbage += since * f64::from(rates.garbage_per_s);
+                half_open += since * f64::from(rates.half_open_per_s);
+                while garbage >= 1.0 {
+                    source.send_garbage(&sockets[count as usize % SOCKETS]);
+                    (garbage, count) = (garbage - 1.0, count + 1);
                 }
-                while half_open < due(rates.half_open_per_s) {
-                    source.send_half_open(&sockets[half_open as usize % SOCKETS]);
-                    half_open += 1;
+                while half_open >= 1.0 {
+                    source.send_half_open(&sockets[count as usize % SOCKETS]);
+                    (half_open, count) = (half_open - 1.0, count + 1);
                 }
-                counted.store(garbage + half_open, Ordering::Relaxed);
+                counted.store(count, Ordering::Relaxed);
                 std::thread::sleep(BURST_EVERY);
             }
         });

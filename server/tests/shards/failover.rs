@@ -88,7 +88,8 @@ async fn of_two_spares_exactly_one_adopts_each_zone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
-    let mut world = World::new();
+    // On a busy machine a short lease may run out before the stop is through; then the zones are not handed over, they are found.
+    let mut world = World::with_endless_leases();
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
