@@ -9,7 +9,7 @@ SECONDS ?= 78
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis redis-play python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis redis-play iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -20,7 +20,7 @@ lint: tools fuzzer
 docs: tools fuzzer
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace $(FEATURES) --no-deps --document-private-items
 
-unit: tools redis python fuzzer
+unit: tools redis iproute2 python fuzzer
 	$(CARGO) test --release --workspace $(FEATURES)
 
 # 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
@@ -100,6 +100,12 @@ fuzzer:
 	@command -v c++ >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends g++; \
 	  else echo "a C++ compiler is missing: install g++ or clang" >&2; exit 1; fi; }
+
+# Tests with network namespaces, which need root, run with it and are skipped without. As root on Debian it is installed.
+iproute2:
+	@command -v ip >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends iproute2; \
+	  else echo "iproute2 is missing: tests with network namespaces are skipped" >&2; fi; }
 
 # Counts instructions. As root on Debian it is installed.
 valgrind:

@@ -24,5 +24,6 @@ pub use history::{History, grant, position};
 pub use store::store_conformance;
 pub mod crowd;
 pub mod flood;
+pub mod netns;
 pub mod player;
 pub mod redis;
