@@ -14,7 +14,7 @@ use rustls_pki_types::pem::PemObject;
 
 /// The file with the ticket key: an Ed25519 seed as 64 hexadecimal digits.
 pub const TICKET_KEY_FILE: &str = "ticket.key";
-/// The file with the certificate of every shard.
+/// The file with the certificates that shards may present: one, or two while they are replaced.
 pub const CERTIFICATE_FILE: &str = "tls-cert.pem";
 
 /// Why there are no tickets.
@@ -44,7 +44,7 @@ pub enum KeysError {
 /// What players need to log in.
 pub struct Keys {
     signing: SigningKey,
-    certificate: CertificateDer<'static>,
+    certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Keys {
@@ -56,21 +56,22 @@ impl Keys {
             path: key_path,
             expected: "64 hexadecimal digits",
         })?;
-        let certificate =
-            CertificateDer::from_pem_slice(&read(&certificate_path)?).map_err(|_| KeysError::Malformed {
-                path: certificate_path,
-                expected: "a certificate in PEM",
-            })?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&certificate_path)?).collect();
+        let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
+        let certificates = certificates.ok_or(KeysError::Malformed {
+            path: certificate_path,
+            expected: "certificates in PEM",
+        })?;
         Ok(Self {
             signing: SigningKey::from_bytes(&seed),
-            certificate,
+            certificates,
         })
     }
 
-    /// The certificate of every shard.
+    /// The certificates that shards may present.
     #[must_use]
-    pub fn certificate(&self) -> CertificateDer<'static> {
-        self.certificate.clone()
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
     }
 
     /// A ticket for one login, good from now for as long as a ticket may be.
@@ -144,6 +145,20 @@ mod tests {
             .as_secs();
         let claims = ticket::verify(&public, &bytes, now).unwrap();
         assert_eq!((claims.account, claims.zone.as_str()), (Account(7), "meadow"));
+    }
+
+    #[test]
+    fn every_certificate_of_the_file_is_trusted() {
+        let dir = directory(&"0a".repeat(32));
+        let path = dir.path().join(CERTIFICATE_FILE);
+        let other = rcgen::generate_simple_self_signed(["everhold".to_owned()]).unwrap();
+        let both = fs::read_to_string(&path).unwrap() + &other.cert.pem();
+        fs::write(&path, both).unwrap();
+        let keys = Keys::load(dir.path()).unwrap();
+        assert_eq!(keys.certificates().len(), 2);
+        assert_eq!(&keys.certificates()[1], other.cert.der());
+        fs::write(&path, "").unwrap();
+        assert!(matches!(Keys::load(dir.path()), Err(KeysError::Malformed { .. })));
     }
 
     #[test]

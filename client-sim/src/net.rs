@@ -153,10 +153,10 @@ pub struct Net {
 }
 
 impl Net {
-    /// A network that trusts exactly `certificate` and spreads its connections over `ports` sockets for each server.
-    pub fn new(certificate: CertificateDer<'static>, ports: usize) -> Result<Self, NetError> {
+    /// A network that trusts exactly `certificates` and spreads its connections over `ports` sockets for each server.
+    pub fn new(certificates: Vec<CertificateDer<'static>>, ports: usize) -> Result<Self, NetError> {
         Ok(Self {
-            config: tls::client_config(certificate)?,
+            config: tls::client_config(certificates)?,
             ports: Vec::new(),
             ports_per_peer: ports.max(1),
             inbox: VecDeque::new(),

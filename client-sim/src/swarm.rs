@@ -100,7 +100,7 @@ impl Swarm {
         config.check()?;
         let keys = Keys::load(&config.keys)?;
         let sockets = config.players.div_ceil(PLAYERS_PER_SOCKET).min(SOCKETS_MAX);
-        let net = Net::new(keys.certificate(), sockets)?;
+        let net = Net::new(keys.certificates().to_vec(), sockets)?;
         let origin = Instant::now();
         Ok(Self {
             net,

@@ -1,6 +1,7 @@
-//! Whom the players trust: one certificate, byte for byte. It knows no authorities, names, or dates.
+//! Whom the players trust: a few certificates, byte for byte. It knows no authorities, names, or dates.
 //!
-//! The shards of one world share a self-signed certificate. An exact match is stronger than a chain, and needs nothing installed.
+//! The shards of one world share a self-signed certificate, or two while it is replaced. An exact match is stronger than a chain, and needs
+//! nothing installed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +32,10 @@ const DATAGRAM_SEND_BYTES_MAX: usize = 8 * 1024;
 /// here before shows one and is spared the Retry of a crowded server. The players have one address, so any of them may show any token.
 const TOKENS_MAX: usize = 16_384;
 
-/// Accepts exactly one certificate.
+/// Accepts exactly these certificates.
 #[derive(Debug)]
 struct Pinned {
-    certificate: CertificateDer<'static>,
+    certificates: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -47,7 +48,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if *end_entity == self.certificate {
+        if self.certificates.contains(end_entity) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(rustls::Error::InvalidCertificate(
@@ -82,7 +83,7 @@ impl ServerCertVerifier for Pinned {
 }
 
 /// The QUIC settings of every simulated player.
-pub(super) fn client_config(certificate: CertificateDer<'static>) -> Result<ClientConfig, NetError> {
+pub(super) fn client_config(certificates: Vec<CertificateDer<'static>>) -> Result<ClientConfig, NetError> {
     // Every machine of interest has AES-128 in hardware; X25519 is the cheapest exchange.
     let provider = CryptoProvider {
         cipher_suites: vec![
@@ -93,7 +94,7 @@ pub(super) fn client_config(certificate: CertificateDer<'static>) -> Result<Clie
         ..ring::default_provider()
     };
     let pinned = Pinned {
-        certificate,
+        certificates,
         algorithms: provider.signature_verification_algorithms,
     };
     let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))

@@ -64,7 +64,7 @@ fn connected(server: &Server, net: &mut Net) -> LinkId {
 #[test]
 fn control_messages_go_both_ways() {
     let server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     let hello = ClientMessage::Hello {
         protocol: PROTOCOL_VERSION,
@@ -84,7 +84,7 @@ fn control_messages_go_both_ways() {
 #[test]
 fn largest_datagram_goes_both_ways() {
     let server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     let sent = Bytes::from(vec![42; everhold_protocol::limits::DATAGRAM_BYTES_MAX]);
     let nudge = |net: &mut Net| net.send_datagram(link, sent.clone());
@@ -99,7 +99,7 @@ fn largest_datagram_goes_both_ways() {
 #[test]
 fn patient_connection_hears_when_it_is_asked_and_learns_when_it_came() {
     let server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     net.set_patient(link, true);
     let start = Instant::now();
@@ -123,7 +123,7 @@ fn patient_connection_hears_when_it_is_asked_and_learns_when_it_came() {
 #[test]
 fn close_by_the_server_tells_its_code() {
     let server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     net.send_control(link, &ClientMessage::Logout).unwrap();
     let code = wait(&mut net, &[link], |_, event| match event {
@@ -146,7 +146,7 @@ fn until_disconnected(net: &mut Net, link: LinkId) -> (Option<u64>, String) {
 #[test]
 fn connection_that_times_out_is_told() {
     let mut server = Server::start_with_idle(Duration::from_secs(3));
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     server.crash();
     let (code, detail) = until_disconnected(&mut net, link);
@@ -157,7 +157,7 @@ fn connection_that_times_out_is_told() {
 #[test]
 fn patient_connection_that_the_server_has_forgotten_is_told() {
     let mut server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     server.crash();
     server.start_again();
@@ -182,7 +182,7 @@ fn patient_connection_that_the_server_has_forgotten_is_told() {
 #[test]
 fn close_by_the_owner_frees_the_connection_and_tells_nothing() {
     let server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 1).unwrap();
     let link = connected(&server, &mut net);
     net.close(Instant::now(), link, RefusalCode::Bye);
     let start = Instant::now();
@@ -198,7 +198,7 @@ fn close_by_the_owner_frees_the_connection_and_tells_nothing() {
 #[test]
 fn server_with_another_certificate_is_refused() {
     let (server, other) = (Server::start(), Server::start());
-    let mut net = Net::new(other.certificate.clone(), 1).unwrap();
+    let mut net = Net::new(vec![other.certificate.clone()], 1).unwrap();
     let link = net.connect(Instant::now(), server.addr, owner(0)).unwrap();
     let detail = wait(&mut net, &[link], |_, event| match event {
         NetEvent::Connected => panic!("connected to a stranger"),
@@ -214,7 +214,7 @@ fn server_with_another_certificate_is_refused() {
 #[test]
 fn hundred_connections_on_three_sockets_keep_their_datagrams_apart() {
     let server = Server::start();
-    let mut net = Net::new(server.certificate.clone(), 3).unwrap();
+    let mut net = Net::new(vec![server.certificate.clone()], 3).unwrap();
     let links: Vec<LinkId> = (0..100)
         .map(|player| net.connect(Instant::now(), server.addr, owner(player)).unwrap())
         .collect();
