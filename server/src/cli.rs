@@ -26,7 +26,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run a shard: one process that hosts zones.
-    Shard(shard::ShardArguments),
+    Shard(Box<shard::ShardArguments>),
     /// Three zones on two shards and a spare, a thousand players, one kill -9: watch everybody carry on.
     Demo(demo::DemoArguments),
     /// Sign a login ticket with the development key.
@@ -55,7 +55,7 @@ pub fn run() -> ExitCode {
     };
     start_logging();
     let outcome = match arguments.command {
-        Command::Shard(arguments) => shard::run(arguments),
+        Command::Shard(arguments) => shard::run(*arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),

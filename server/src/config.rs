@@ -1,7 +1,6 @@
 //! Configuration in two stages: layers of raw keys (file, environment, flags), then one checked [`Config`]. It reads no file and no
 //! environment itself: the caller hands both in.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +16,10 @@ use crate::limits::{
 };
 use crate::ownership::lease::LeaseConfig;
 
+mod host;
+
+pub use host::{Host, HostPort};
+
 /// The defaults, which are also the documentation of every key.
 const DEFAULTS: &str = include_str!("../../assets/config/shard.toml");
 
@@ -29,8 +32,10 @@ const VIEW_RADIUS_M_MAX: u64 = (*Reach::RADIUS_CM.end() / 100) as u64;
 /// What a shard runs by: every value checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where players connect.
-    pub listen: SocketAddr,
+    /// Where it listens; always with a port.
+    pub listen: HostPort,
+    /// Where players are sent, if not there.
+    pub advertise: Option<HostPort>,
     /// Where state store and authority are.
     pub store: StoreConfig,
     /// Directory of the embedded store and authority.
@@ -115,6 +120,12 @@ pub enum ConfigError {
         /// The most similar known one.
         nearest: Option<String>,
     },
+    /// Players cannot be sent to every address of a host.
+    #[error(
+        "`shard.listen` is every address of this host ({0}), and players cannot be sent there: set `shard.advertise` \
+             (--advertise, EVERHOLD_SHARD_ADVERTISE) to the address or name by which they reach this shard"
+    )]
+    Unreachable(HostPort),
     /// A value outside its range.
     #[error("`{key}` must be {must}, not {is}")]
     Range {
@@ -241,8 +252,10 @@ impl RawConfig {
         let tick_hz = u16::try_from(hz).expect("at most 128");
         let lease = lease(ttl_ms, tick_hz)?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
+        let (listen, advertise) = host::addresses(&raw.shard.listen, &raw.shard.advertise)?;
         Ok(Config {
-            listen: raw.shard.listen,
+            listen,
+            advertise,
             store: store(raw.store)?,
             state: raw.shard.state,
             keys: raw.shard.keys,
@@ -379,7 +392,8 @@ struct Sections {
 
 #[derive(Deserialize)]
 struct ShardSection {
-    listen: SocketAddr,
+    listen: String,
+    advertise: String,
     state: PathBuf,
     keys: PathBuf,
     zones: Vec<ZoneName>,

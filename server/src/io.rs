@@ -1,5 +1,6 @@
 //! Everything that touches sockets, files, threads, and clocks. It decides nothing: machines above it do.
 
+pub mod address;
 pub mod clock;
 pub mod sqlite;
 pub mod redis;

@@ -14,6 +14,7 @@ use crate::cluster::Directory;
 use crate::config::Config;
 use crate::durability::journal::Journal;
 use crate::durability::store::{StateStore, StoreError};
+use crate::io::address::Addresses;
 use crate::io::clock;
 use crate::io::guardian::GuardianLink;
 use crate::io::host::{
@@ -37,6 +38,7 @@ const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running shard.
 pub struct Shard {
+    addr: SocketAddr,
     transport: Transport,
     parts: Arc<Parts>,
     keeper: mpsc::UnboundedSender<KeeperOrder>,
@@ -74,8 +76,10 @@ impl Shard {
     ) -> anyhow::Result<Self> {
         let nonce = random_nonce()?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
-        let transport = Transport::bind(transport_config(&config), keys, conn_events)?;
-        let addr = transport.local_addr();
+        let addresses = Addresses::look_up(&config).await?;
+        let transport = Transport::bind(transport_config(&config, addresses.listen), keys, conn_events)?;
+        let listens = transport.local_addr();
+        let addr = addresses.announced(listens);
         // The others are declared by those who prefer them, or after a while.
         for zone in &config.zones {
             authority
@@ -114,13 +118,15 @@ impl Shard {
             ended,
         });
         tokio::spawn(Arc::clone(&parts).follow(keeper_events, ends));
-        tracing::info!(%addr, nonce = nonce.0, "serving");
+        tracing::info!(%listens, %addr, nonce = nonce.0, "serving");
         parts.reporter.tell(ShardEvent::Serving {
             addr,
+            listens,
             nonce: nonce.0,
             pid: std::process::id(),
         });
         Ok(Self {
+            addr,
             transport,
             parts,
             keeper,
@@ -129,10 +135,10 @@ impl Shard {
         })
     }
 
-    /// Where players connect.
+    /// Where players are sent.
     #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.transport.local_addr()
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the connections.
@@ -343,7 +349,7 @@ impl Parts {
     }
 }
 
-fn transport_config(config: &Config) -> TransportConfig {
+fn transport_config(config: &Config, listen: SocketAddr) -> TransportConfig {
     TransportConfig {
         admission: AdmissionLimits {
             connections_max: config.connections_max,
@@ -352,7 +358,7 @@ fn transport_config(config: &Config) -> TransportConfig {
         address: config.address,
         login_deadline: config.login_deadline,
         net_threads: config.net_threads,
-        ..TransportConfig::new(config.listen, config.tick_hz)
+        ..TransportConfig::new(listen, config.tick_hz)
     }
 }
 

@@ -40,3 +40,5 @@ mod overload;
 mod sweep;
 #[path = "shards/python.rs"]
 mod python;
+#[path = "shards/addresses.rs"]
+mod addresses;

@@ -1,6 +1,5 @@
 //! `everhold shard`: configuration, a guardian, start, wait for a signal, stop in good order.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,9 +28,12 @@ pub struct ShardArguments {
     /// A zone to prefer; repeat it for several. Without any, a spare.
     #[arg(long = "zone", value_name = "NAME")]
     zones: Vec<ZoneName>,
-    /// Where players connect (UDP).
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    /// Where it listens for players (UDP); a name stands for its first address.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where players are sent, if not there: needed if it listens on 0.0.0.0 or [::].
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
     /// Directory of the development keys.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -137,7 +139,8 @@ fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {
             .join(",");
         let flags = [
             ("shard", "zones", Some(zones).filter(|z| !z.is_empty())),
-            ("shard", "listen", arguments.listen.map(|a| a.to_string())),
+            ("shard", "listen", arguments.listen.clone()),
+            ("shard", "advertise", arguments.advertise.clone()),
             ("shard", "keys", arguments.keys.as_ref().map(path)),
             ("shard", "net_threads", arguments.net_threads.map(|n| n.to_string())),
             ("shard", "guardian", arguments.no_guardian.then(|| "false".to_owned())),

@@ -247,6 +247,15 @@ mod tests {
     }
 
     #[test]
+    fn ipv4_host_on_a_socket_of_both_families_is_the_same_as_on_one_of_its_own() {
+        use AddressVerdict::{Take, Validate};
+        let mut addresses = Addresses::new(LIMITS);
+        assert_eq!(verdicts(&mut addresses, "::ffff:192.0.2.1", false, 2), [Take, Take]);
+        assert_eq!(verdicts(&mut addresses, "192.0.2.1", false, 1), [Validate]);
+        assert_eq!(verdicts(&mut addresses, "::ffff:192.0.2.2", false, 1), [Take]);
+    }
+
+    #[test]
     fn loopback_is_not_limited_and_not_remembered() {
         let mut addresses = Addresses::new(LIMITS);
         assert!(

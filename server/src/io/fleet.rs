@@ -2,6 +2,7 @@
 //! processes.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -165,6 +166,10 @@ pub struct End {
 
 /// All shard processes of a world.
 pub struct Fleet {
+    /// Where the next processes listen.
+    pub listen: String,
+    /// The words before the next processes' command line: what runs them.
+    pub prefix: Vec<String>,
     binary: PathBuf,
     dir: PathBuf,
     /// In order of start; the dead among them.
@@ -186,6 +191,8 @@ impl Fleet {
         let (sender, events) = channel();
         let dir = dir.to_owned();
         Self {
+            listen: "127.0.0.1:0".to_owned(),
+            prefix: Vec::new(),
             binary,
             dir,
             all: Vec::new(),
@@ -220,10 +227,12 @@ impl Fleet {
     /// The same, without waiting.
     pub fn launch(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
         let index = self.all.len();
-        let mut command = Command::new(&self.binary);
-        command.args(["shard", "--events", "json"]);
+        let binary = self.binary.as_os_str();
+        let mut words = self.prefix.iter().map(OsStr::new).chain([binary]);
+        let mut command = Command::new(words.next().unwrap_or(binary));
+        command.args(words).args(["shard", "--events", "json"]);
         if !arguments.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
+            command.args(["--listen", &self.listen]);
         }
         command
             .arg("--state")

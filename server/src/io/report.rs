@@ -18,8 +18,10 @@ use crate::load::Rung;
 pub enum ShardEvent {
     /// Players may connect.
     Serving {
-        /// Where.
+        /// Where players are sent.
         addr: SocketAddr,
+        /// Where it listens: the same, unless `shard.advertise` says otherwise.
+        listens: SocketAddr,
         /// The process.
         nonce: u64,
         /// Its process id: that of the server itself, not of a guardian.

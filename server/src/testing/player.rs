@@ -1,7 +1,7 @@
 //! One player for tests: the real client machine over real QUIC, with everything that reached it written down.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,26 @@ impl Player {
     /// If no UDP port can be had.
     #[must_use]
     pub fn start(keys: &Keys, addrs: Vec<SocketAddr>, credential: Credential, seed: u64, old: OldConnections) -> Self {
-        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
+        let any: IpAddr = match addrs.first() {
+            Some(SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        Self::start_from(any, keys, addrs, (credential, seed), old)
+    }
+
+    /// Starts a player whose packets come from `from`.
+    ///
+    /// # Panics
+    /// If no UDP port can be had there.
+    #[must_use]
+    pub fn start_from(
+        from: IpAddr,
+        keys: &Keys,
+        addrs: Vec<SocketAddr>,
+        (credential, seed): (Credential, u64),
+        old: OldConnections,
+    ) -> Self {
+        let mut endpoint = quinn::Endpoint::client(SocketAddr::new(from, 0)).expect("a UDP port");
         endpoint.set_default_client_config(
             keys::client_config(keys.certificate()).expect("a certificate that was just made"),
         );

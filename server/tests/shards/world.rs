@@ -18,6 +18,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A short lease, so that tests of its end need not wait long, ms.
 const TTL_MS: u64 = 1_000;
 
+/// The lease of the default configuration, ms.
+const DEFAULT_TTL_MS: u64 = 4_000;
+
 /// Twice as long as anything is waited for: nothing in a test comes of its end, ms. (Shards look around forty times in a ttl.)
 const ENDLESS_TTL_MS: u64 = 60_000;
 
@@ -56,6 +59,11 @@ impl World {
     /// Shards with guardians, as they are by default.
     pub(crate) fn new() -> Self {
         Self::with(TTL_MS, true)
+    }
+
+    /// Shards with guardians and the leases of the default configuration, which a busy machine does not miss.
+    pub(crate) fn with_default_leases() -> Self {
+        Self::with(DEFAULT_TTL_MS, true)
     }
 
     /// Shards without guardians.
