@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod inspect;
+pub mod keys;
 pub mod shard;
 mod store;
 pub mod ticket;
@@ -29,8 +30,10 @@ enum Command {
     Shard(Box<shard::ShardArguments>),
     /// Three zones on two shards and a spare, a thousand players, one kill -9: watch everybody carry on.
     Demo(demo::DemoArguments),
-    /// Sign a login ticket with the development key.
+    /// Sign a login ticket, as the login service does.
     Ticket(ticket::TicketArguments),
+    /// Make, show, check, replace, and copy a world's keys.
+    Keys(keys::KeysArguments),
     /// Show zones, owners, epochs, journals, and checkpoints.
     Inspect(inspect::InspectArguments),
 }
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Shard(arguments) => shard::run(*arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -40,7 +40,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// Directory of the embedded store and authority.
     pub state: PathBuf,
-    /// Directory of the development keys.
+    /// Directory of the world's keys.
     pub keys: PathBuf,
     /// Zones this shard prefers; empty for a spare.
     pub zones: Vec<ZoneName>,

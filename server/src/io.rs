@@ -15,4 +15,5 @@ pub mod host;
 pub mod router;
 pub mod guardian;
 pub mod keeper;
+pub mod membership;
 pub mod fleet;

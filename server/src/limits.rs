@@ -37,6 +37,13 @@ pub const EVENT_ACK_EVENTS_MIN: u32 = 8;
 /// ... or, if it advances at all, after so many ticks: a second at 20 Hz. Both keep the journal from carrying one per event.
 pub const EVENT_ACK_TICKS_MAX: u32 = 20;
 
+/// Keys of one kind that are good at a time: the one in use, and the one that it replaces or that will replace it.
+pub const KEYS_GOOD_MAX: usize = 2;
+/// The longest key file that is read, bytes: two certificates in PEM have about 1,500.
+pub const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// A certificate that expires within so many seconds is warned of: thirty days, in which a rotation with all its clients is done.
+pub const CERTIFICATE_WARNING_S: u64 = 30 * 86_400;
+
 /// Connections of one shard that have shown a ticket or a secret of this world: 5,000 players and as many that park or come back. At most
 /// [`CONNECTION_BYTES_MAX`] each, mostly a tenth of it.
 pub const CONNECTIONS_MAX: usize = 10_000;

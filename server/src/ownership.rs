@@ -1,6 +1,7 @@
 //! Ownership decides whether this process may act for a zone. It reads no clock and talks to no authority itself.
 
 pub mod epoch;
+pub mod fingerprint;
 pub mod authority;
 pub mod lease;
 pub mod contender;
@@ -11,5 +12,6 @@ pub use authority::{Authority, AuthorityError, LeaseView, ShardView};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use epoch::{Epoch, Grant, Nonce};
+pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
 pub use guardian::{Guardian, Holdings};
 pub use lease::{Lease, LeaseConfig, LeaseState};

@@ -22,13 +22,14 @@ use crate::io::host::{
 };
 use crate::io::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
 use crate::io::keys::Keys;
+use crate::io::membership;
 use crate::io::process::{self, ProcessGauge};
 use crate::io::report::{Reporter, ShardEvent};
 use crate::io::router::{Router, RouterConfig, RouterEvent};
 use crate::io::transport::{AdmissionLimits, Transport, TransportConfig};
 use crate::limits::CONN_EVENTS_MAX;
 use crate::ownership::contender::ContenderConfig;
-use crate::ownership::{Authority, Grant, Nonce};
+use crate::ownership::{Authority, Grant, KeyFingerprints, Nonce};
 use crate::replication::ViewConfig;
 use crate::rules::RuleBook;
 use crate::zone::ZoneConfig;
@@ -80,13 +81,8 @@ impl Shard {
         let transport = Transport::bind(transport_config(&config, addresses.listen), keys, conn_events)?;
         let listens = transport.local_addr();
         let addr = addresses.announced(listens);
-        // The others are declared by those who prefer them, or after a while.
-        for zone in &config.zones {
-            authority
-                .declare_zone(zone)
-                .await
-                .with_context(|| format!("declare zone {zone}"))?;
-        }
+        let fingerprints = keys.fingerprints();
+        enter_world(authority.as_ref(), &config, (nonce, addr, &fingerprints)).await?;
         let (keeper, keeper_orders) = mpsc::unbounded_channel();
         let (router, router_events) = mpsc::unbounded_channel();
         let (events, keeper_events) = mpsc::unbounded_channel();
@@ -98,7 +94,7 @@ impl Shard {
         tokio::spawn(routes.run(conns, router_events));
         Keeper::new(
             (authority, Arc::clone(&store)),
-            keeper_config(&config, nonce, addr, &rules, guardian),
+            keeper_config(&config, (nonce, addr, fingerprints), &rules, guardian),
             events,
             router.clone(),
         )
@@ -349,6 +345,24 @@ impl Parts {
     }
 }
 
+/// Joins the directory, and declares the zones that this shard prefers. The others are declared by those who prefer them, or after a while.
+async fn enter_world(
+    authority: &dyn Authority,
+    config: &Config,
+    (nonce, addr, keys): (Nonce, SocketAddr, &KeyFingerprints),
+) -> anyhow::Result<()> {
+    membership::join(authority, (nonce, addr), keys, config.lease.ttl)
+        .await
+        .with_context(|| format!("join the world with the keys in {}", config.keys.display()))?;
+    for zone in &config.zones {
+        authority
+            .declare_zone(zone)
+            .await
+            .with_context(|| format!("declare zone {zone}"))?;
+    }
+    Ok(())
+}
+
 fn transport_config(config: &Config, listen: SocketAddr) -> TransportConfig {
     TransportConfig {
         admission: AdmissionLimits {
@@ -372,14 +386,14 @@ fn router_config(config: &Config, keys: &Keys) -> RouterConfig {
 
 fn keeper_config(
     config: &Config,
-    nonce: Nonce,
-    addr: SocketAddr,
+    (nonce, addr, keys): (Nonce, SocketAddr, KeyFingerprints),
     rules: &RuleBook,
     guardian: GuardianLink,
 ) -> KeeperConfig {
     KeeperConfig {
         me: nonce,
         addr,
+        keys,
         lease: config.lease,
         contender: contender_config(config, nonce),
         zones: rules.zones().cloned().collect(),

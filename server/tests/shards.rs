@@ -42,3 +42,5 @@ mod sweep;
 mod python;
 #[path = "shards/addresses.rs"]
 mod addresses;
+#[path = "shards/keys.rs"]
+mod keys;

@@ -66,7 +66,7 @@ pub fn hello(data: &[u8]) {
     let key = service().verifying_key();
     let resume_keys = ResumeKeys::new([7; 32], vec![[8; 32]]);
     read_all::<ClientMessage>(data, HELLO_BYTES_MAX, |message| {
-        let _judged = check_hello(message, &key, &resume_keys, NOW_UNIX_S);
+        let _judged = check_hello(message, &[key], &resume_keys, NOW_UNIX_S);
     });
 }
 

@@ -13,8 +13,9 @@ use super::UsageError;
 use super::store::StoreArguments;
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::durability::gate::Durability;
+use crate::io::clock;
 use crate::io::guardian::{self, GuardianLink};
-use crate::io::keys::Keys;
+use crate::io::keys::{self, Finding, Keys};
 use crate::io::report::Reporter;
 use crate::io::stores;
 use crate::rules::RuleBook;
@@ -34,7 +35,7 @@ pub struct ShardArguments {
     /// Where players are sent, if not there: needed if it listens on 0.0.0.0 or [::].
     #[arg(long, value_name = "HOST[:PORT]")]
     advertise: Option<String>,
-    /// Directory of the development keys.
+    /// Directory of the world's keys.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
     /// Threads that carry connections.
@@ -104,6 +105,12 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
     };
     let rules = load_rules(&config)?;
     let keys = Keys::load_or_create(&config.keys)?;
+    for finding in keys::check(&config.keys, clock::unix_s()) {
+        match finding {
+            Finding::Fault(error) => return Err(error.into()),
+            Finding::Warning(text) => tracing::warn!("{text}"),
+        }
+    }
     let reporter = match arguments.events {
         Events::None => Reporter::silent(),
         Events::Json => Reporter::to(std::io::stdout()).context("start the report's thread")?,

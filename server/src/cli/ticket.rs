@@ -1,15 +1,14 @@
-//! `everhold ticket`: what a login service would do, with the development key.
+//! `everhold ticket`: what a login service would do, with the key in a directory.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
 use clap::Args;
 use everhold_protocol::limits::TICKET_LIFETIME_S_MAX;
 use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{Account, ZoneName};
 
 use crate::io::clock;
-use crate::io::keys::Keys;
+use crate::io::keys;
 
 /// Arguments of `everhold ticket`.
 #[derive(Args)]
@@ -20,7 +19,7 @@ pub struct TicketArguments {
     /// Where a new character is born.
     #[arg(long)]
     zone: ZoneName,
-    /// Directory of the development keys.
+    /// Directory with `ticket.key`.
     #[arg(long, value_name = "DIR", default_value = ".everhold/keys")]
     keys: PathBuf,
 }
@@ -28,12 +27,7 @@ pub struct TicketArguments {
 /// Prints one ticket as hexadecimal digits; it is good once, for a minute.
 #[expect(clippy::print_stdout, reason = "the ticket is this command's result")]
 pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
-    ensure!(
-        Keys::are_in(&arguments.keys),
-        "{} has no keys: a shard makes them at its first run",
-        arguments.keys.display()
-    );
-    let keys = Keys::load_or_create(&arguments.keys)?;
+    let key = keys::ticket_signing_key(&arguments.keys)?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|e| anyhow::anyhow!("no randomness from the operating system: {e}"))?;
     let claims = TicketClaims {
@@ -42,10 +36,7 @@ pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
         zone: arguments.zone.clone(),
         expires_unix_s: clock::unix_s() + TICKET_LIFETIME_S_MAX,
     };
-    let key = keys
-        .ticket_signing_key()
-        .context("only the public half of the ticket key is here")?;
-    let ticket = sign(key, &claims);
+    let ticket = sign(&key, &claims);
     println!(
         "{}",
         ticket.iter().map(|byte| format!("{byte:02x}")).collect::<String>()

@@ -47,12 +47,13 @@ pub fn check_version(message: &[u8]) -> Result<(), (RefusalCode, String)> {
 }
 
 /// Judges the first message of a connection, whose version [`check_version`] has let pass, at `now_unix_s`, seconds since the Unix epoch.
+/// Tickets of any of the keys are good.
 ///
 /// # Errors
 /// The code for the client, and a sentence for people. It tells a stranger nothing that a ticket of its own does not say.
 pub fn check_hello(
     message: ClientMessage,
-    ticket_key: &VerifyingKey,
+    ticket_keys: &[VerifyingKey],
     resume_keys: &ResumeKeys,
     now_unix_s: u64,
 ) -> Result<Login, (RefusalCode, String)> {
@@ -65,7 +66,7 @@ pub fn check_hello(
         return Err((RefusalCode::Version, detail));
     }
     match credential {
-        Credential::Ticket(bytes) => ticket::verify(ticket_key, &bytes, now_unix_s)
+        Credential::Ticket(bytes) => verify(ticket_keys, &bytes, now_unix_s)
             .map(Login::Ticket)
             .map_err(|e| (ticket_code(&e), e.to_string())),
         Credential::Resume {
@@ -89,6 +90,16 @@ pub fn check_hello(
             }
         },
     }
+}
+
+/// The answer of the key that signed the ticket, if one of them did.
+fn verify(keys: &[VerifyingKey], bytes: &[u8], now_unix_s: u64) -> Result<TicketClaims, TicketError> {
+    let answers = keys.iter().map(|key| ticket::verify(key, bytes, now_unix_s));
+    let signed = |answer: &Result<_, _>| !matches!(answer, Err(TicketError::BadSignature));
+    answers
+        .into_iter()
+        .find(signed)
+        .unwrap_or(Err(TicketError::BadSignature))
 }
 
 /// Only a ticket that would be good at another time is called expired: its holder should fetch a new one.
@@ -128,7 +139,9 @@ mod tests {
 
     fn check(protocol: u16, credential: Credential) -> Result<Login, RefusalCode> {
         let hello = ClientMessage::Hello { protocol, credential };
-        check_hello(hello, &service().verifying_key(), &resume_keys(), NOW_UNIX_S).map_err(|(code, _)| code)
+        let old = SigningKey::from_bytes(&[6; 32]);
+        let keys = [old.verifying_key(), service().verifying_key()];
+        check_hello(hello, &keys, &resume_keys(), NOW_UNIX_S).map_err(|(code, _)| code)
     }
 
     fn check_ticket(key: &SigningKey, claims: &TicketClaims) -> Result<Login, RefusalCode> {
@@ -139,6 +152,15 @@ mod tests {
     fn good_ticket_is_a_login() {
         let claims = claims(NOW_UNIX_S + 30);
         assert_eq!(check_ticket(&service(), &claims), Ok(Login::Ticket(claims)));
+    }
+
+    #[test]
+    fn ticket_of_either_good_key_is_a_login() {
+        let claims = claims(NOW_UNIX_S + 30);
+        for seed in [6, 7] {
+            let key = SigningKey::from_bytes(&[seed; 32]);
+            assert_eq!(check_ticket(&key, &claims), Ok(Login::Ticket(claims.clone())));
+        }
     }
 
     #[test]
@@ -189,7 +211,7 @@ mod tests {
     #[test]
     fn logout_as_first_message_is_malformed() {
         let key = service().verifying_key();
-        let refused = check_hello(ClientMessage::Logout, &key, &resume_keys(), NOW_UNIX_S);
+        let refused = check_hello(ClientMessage::Logout, &[key], &resume_keys(), NOW_UNIX_S);
         assert_eq!(refused.map_err(|(code, _)| code), Err(RefusalCode::Malformed));
     }
 

@@ -189,12 +189,11 @@ impl Fleet {
     #[must_use]
     pub fn new(binary: PathBuf, dir: &Path) -> Self {
         let (sender, events) = channel();
-        let dir = dir.to_owned();
         Self {
             listen: "127.0.0.1:0".to_owned(),
             prefix: Vec::new(),
             binary,
-            dir,
+            dir: dir.to_owned(),
             all: Vec::new(),
             adoptions: Vec::new(),
             ends: Vec::new(),

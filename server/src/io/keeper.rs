@@ -22,7 +22,7 @@ use crate::io::host::{LeaseGuard, ZoneGauges};
 use crate::io::router::RouterEvent;
 use crate::ownership::contender::{Contender, ContenderConfig};
 use crate::ownership::lease::{Lease, LeaseConfig};
-use crate::ownership::{Authority, AuthorityError, Census, Grant, Guardian, LeaseView, Nonce};
+use crate::ownership::{Authority, AuthorityError, Census, Grant, Guardian, KeyFingerprints, LeaseView, Nonce};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
 const ADOPTION_MAX: Duration = Duration::from_secs(120);
@@ -83,6 +83,8 @@ pub struct KeeperConfig {
     pub me: Nonce,
     /// Where it serves players.
     pub addr: SocketAddr,
+    /// The keys that it takes as good.
+    pub keys: KeyFingerprints,
     /// A lease's times.
     pub lease: LeaseConfig,
     /// How it contends.
@@ -101,6 +103,7 @@ pub struct Keeper {
     store: Arc<dyn StateStore>,
     me: Nonce,
     addr: SocketAddr,
+    keys: KeyFingerprints,
     lease: LeaseConfig,
     contender: Contender,
     census: Census,
@@ -143,6 +146,7 @@ impl Keeper {
             store,
             me: config.me,
             addr: config.addr,
+            keys: config.keys,
             lease: config.lease,
             contender: Contender::new(config.contender),
             census: Census::new(config.zones, config.reseed_grace),
@@ -292,7 +296,8 @@ impl Keeper {
     async fn announce_and_look(&mut self) -> Result<(), AuthorityError> {
         let now = clock::boottime();
         if now >= self.announce_at {
-            answer(self.answer_max(), self.authority.announce(self.me, self.addr)).await?;
+            let announced = self.authority.announce(self.me, self.addr, &self.keys);
+            answer(self.answer_max(), announced).await?;
             self.announce_at = now + self.lease.renew_every;
         }
         let leases = answer(self.answer_max(), self.authority.leases()).await?;

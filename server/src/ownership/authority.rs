@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use everhold_protocol::ZoneName;
 
 use super::epoch::{Grant, Nonce};
+use super::fingerprint::KeyFingerprints;
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct ShardView {
     pub addr: SocketAddr,
     /// Rises while it lives.
     pub beat: u64,
+    /// The keys that it takes as good; none of any kind if it does not say.
+    pub keys: KeyFingerprints,
 }
 
 /// Why the authority did not do it.
@@ -92,10 +95,10 @@ pub trait Authority: Send + Sync {
     /// need not wait for its next look; it may come late, twice, or never.
     async fn wait_for_release(&self);
 
-    /// Says that this shard lives and where. Called every ttl/4.
-    async fn announce(&self, nonce: Nonce, addr: SocketAddr) -> Result<(), AuthorityError>;
+    /// Says that this shard lives, where, and with which keys. Called every ttl/4.
+    async fn announce(&self, nonce: Nonce, addr: SocketAddr, keys: &KeyFingerprints) -> Result<(), AuthorityError>;
 
-    /// This shard is going: forget it.
+    /// This shard is going, or is dead: forget it, and its keys with it.
     async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError>;
 
     /// All announced shards, the dead among them until somebody withdraws them: watch `beat`.

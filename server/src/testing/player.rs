@@ -123,7 +123,7 @@ impl Player {
     ) -> Self {
         let mut endpoint = quinn::Endpoint::client(SocketAddr::new(from, 0)).expect("a UDP port");
         endpoint.set_default_client_config(
-            keys::client_config(keys.certificate()).expect("a certificate that was just made"),
+            keys::client_config(keys.certificates()).expect("a certificate that was just made"),
         );
         let (orders, ordered) = mpsc::unbounded_channel();
         let (noticed, notices) = mpsc::unbounded_channel();

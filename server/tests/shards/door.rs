@@ -23,7 +23,7 @@ struct Visitor {
 impl Visitor {
     async fn knock(keys: &Keys, addr: SocketAddr, credential: Credential) -> Self {
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
-        endpoint.set_default_client_config(keys::client_config(keys.certificate()).expect("a certificate"));
+        endpoint.set_default_client_config(keys::client_config(keys.certificates()).expect("a certificate"));
         let connecting = endpoint.connect(addr, keys::SERVER_NAMES[0]).expect("an address");
         let quic = connecting.await.expect("the handshake succeeds");
         let (mut send, recv) = quic.open_bi().await.expect("a stream");

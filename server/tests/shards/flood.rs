@@ -22,7 +22,7 @@ fn play(flooded: bool) -> SwarmReport {
     let shard = world.shard(&all_zones());
     let addr = world.fleet.all[shard].addr;
     let flood = flooded.then(|| {
-        let client = keys::client_config(world.keys.certificate()).expect("a certificate");
+        let client = keys::client_config(world.keys.certificates()).expect("a certificate");
         Flood::start(addr, RATES, client)
     });
     let swarm = SwarmConfig {

@@ -209,7 +209,7 @@ fn deaf_client(world: &World) -> quinn::Endpoint {
         .stream_receive_window(VarInt::from_u32(64))
         .receive_window(VarInt::from_u32(64))
         .send_window(2_048);
-    let mut config = keys::client_config(world.keys.certificate()).expect("a certificate that was just made");
+    let mut config = keys::client_config(world.keys.certificates()).expect("a certificate that was just made");
     config.transport_config(Arc::new(transport));
     let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
     endpoint.set_default_client_config(config);

@@ -144,7 +144,7 @@ impl World {
     /// Peers that do what no client does, at this shard.
     pub(crate) fn crowd(&self, shard: usize) -> Crowd {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
-        let client = keys::client_config(self.keys.certificate()).expect("the certificate can be trusted");
+        let client = keys::client_config(self.keys.certificates()).expect("the certificate can be trusted");
         Crowd::new(socket, self.fleet.all[shard].addr, client).expect("a socket")
     }
 

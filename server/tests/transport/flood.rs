@@ -22,7 +22,7 @@ fn thrifty() -> Server {
 
 fn crowd(server: &Server) -> Crowd {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
-    let client = keys::client_config(server.keys.certificate()).expect("the certificate can be trusted");
+    let client = keys::client_config(server.keys.certificates()).expect("the certificate can be trusted");
     Crowd::new(socket, server.addr(), client).expect("a socket")
 }
 

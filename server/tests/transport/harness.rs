@@ -169,7 +169,7 @@ impl Server {
     }
 
     pub(crate) fn client_config(&self) -> quinn::ClientConfig {
-        keys::client_config(self.keys.certificate()).expect("the certificate can be trusted")
+        keys::client_config(self.keys.certificates()).expect("the certificate can be trusted")
     }
 
     /// A connection that has said nothing yet.

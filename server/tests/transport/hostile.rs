@@ -121,7 +121,7 @@ async fn many_garbage_datagrams_end_the_connection() {
 fn other_alpn(server: &Server) -> quinn::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots
-        .add(server.keys.certificate().clone())
+        .add(server.keys.certificates()[0].clone())
         .expect("a good certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)

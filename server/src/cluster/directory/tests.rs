@@ -1,6 +1,7 @@
 //! The directory, told by circumstances on a clock that only the test moves. It asks no authority.
 
 use super::*;
+use crate::ownership::KeyFingerprints;
 
 const TTL: Duration = Duration::from_secs(4);
 const ME: Nonce = Nonce(1);
@@ -195,6 +196,7 @@ fn nobody_is_sent_to_an_owner_that_has_withdrawn() {
         nonce: OTHER,
         addr: addr(4002),
         beat,
+        keys: KeyFingerprints::default(),
     };
     let mut directory = seen_alive();
     directory.handle_views(at(1_200), &[lease(OTHER, 3, 3)], &[shard(1)]);
@@ -245,6 +247,7 @@ fn peers_are_other_shards_whose_beat_moves() {
         nonce,
         addr: addr(port),
         beat,
+        keys: KeyFingerprints::default(),
     };
     directory.handle_views(
         at(0),

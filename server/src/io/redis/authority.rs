@@ -1,5 +1,6 @@
 //! The authority on Redis: simple, and as strong as its Redis. See the module above for what a promoted replica may forget.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::thread::Thread;
 use super::{Keys, RedisError, RedisTarget};
 use crate::ownership::authority::{Authority, AuthorityError, LeaseView, ShardView};
 use crate::ownership::epoch::{Epoch, Grant, Nonce};
+use crate::ownership::fingerprint::KeyFingerprints;
 
 /// A script on a lease.
 macro_rules! lease_script {
@@ -30,6 +32,9 @@ static RENEW: LazyLock<Script> = lease_script!("lua/renew.lua");
 static REINSTATE: LazyLock<Script> = lease_script!("lua/reinstate.lua");
 static RELEASE: LazyLock<Script> = lease_script!("lua/release.lua");
 static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/announce.lua")));
+
+/// The hash with the fingerprints of the shards' keys, by nonce.
+const SHARD_KEYS: &str = "shard_keys";
 
 /// Grants leases in Redis. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -184,7 +189,11 @@ impl Authority for RedisAuthority {
         self.released.notified().await;
     }
 
-    async fn announce(&self, nonce: Nonce, addr: SocketAddr) -> Result<(), AuthorityError> {
+    async fn announce(&self, nonce: Nonce, addr: SocketAddr, keys: &KeyFingerprints) -> Result<(), AuthorityError> {
+        // In a hash of their own, which earlier builds do not read; first, so that no entry is seen without its keys.
+        let words = [self.keys.world(SHARD_KEYS), nonce.0.to_string(), keys.to_string()];
+        let words = words.map(Value::from).to_vec();
+        self.link.command("HSET", words).await?;
         let words = vec![nonce.0.to_string().into(), addr.to_string().into()];
         self.link.run(&ANNOUNCE, vec![self.keys.world("shards")], words).await?;
         Ok(())
@@ -193,13 +202,17 @@ impl Authority for RedisAuthority {
     async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
         let words = vec![self.keys.world("shards").into(), nonce.0.to_string().into()];
         self.link.command("HDEL", words).await?;
+        let words = vec![self.keys.world(SHARD_KEYS).into(), nonce.0.to_string().into()];
+        self.link.command("HDEL", words).await?;
         Ok(())
     }
 
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
         let words = vec![self.keys.world("shards").into()];
-        let pairs = self.link.command("HGETALL", words).await?;
-        let shards = read_shards(pairs).ok_or_else(|| RedisError::Answer("a shard that is none".to_owned()))?;
+        let shards = self.link.command("HGETALL", words).await?;
+        let words = vec![self.keys.world(SHARD_KEYS).into()];
+        let keys = self.link.command("HGETALL", words).await?;
+        let shards = read_shards(shards, keys).ok_or_else(|| RedisError::Answer("a shard that is none".to_owned()))?;
         Ok(shards)
     }
 }
@@ -217,12 +230,27 @@ fn read_lease(zone: &ZoneName, fields: &[Value]) -> Option<LeaseView> {
     })
 }
 
-fn read_shards(pairs: Value) -> Option<Vec<ShardView>> {
+fn read_shards(shards: Value, keys: Value) -> Option<Vec<ShardView>> {
+    let keys = read_by_nonce(keys)?;
+    let view = |(nonce, shard): (&Nonce, &String)| {
+        let (beat, addr) = shard.split_once(' ')?;
+        Some(ShardView {
+            nonce: *nonce,
+            addr: addr.parse().ok()?,
+            beat: beat.parse().ok()?,
+            keys: keys.get(nonce).map_or("", String::as_str).parse().ok()?,
+        })
+    };
+    read_by_nonce(shards)?.iter().map(view).collect()
+}
+
+/// A hash whose fields are nonces.
+fn read_by_nonce(pairs: Value) -> Option<BTreeMap<Nonce, String>> {
     let flat: Vec<String> = match pairs {
         Value::Map(map) => map
             .inner()
             .into_iter()
-            .flat_map(|(nonce, shard)| [nonce.into_string(), shard.into_string()])
+            .flat_map(|(nonce, word)| [nonce.into_string(), word.into_string()])
             .collect::<Option<_>>()?,
         other => other
             .into_array()
@@ -230,17 +258,8 @@ fn read_shards(pairs: Value) -> Option<Vec<ShardView>> {
             .map(Value::into_string)
             .collect::<Option<_>>()?,
     };
-    let mut shards = Vec::with_capacity(flat.len() / 2);
-    for pair in flat.chunks_exact(2) {
-        let (beat, addr) = pair[1].split_once(' ')?;
-        shards.push(ShardView {
-            nonce: Nonce(pair[0].parse().ok()?),
-            addr: addr.parse().ok()?,
-            beat: beat.parse().ok()?,
-        });
-    }
-    shards.sort_unstable_by_key(|shard| shard.nonce);
-    Some(shards)
+    let pair = |pair: &[String]| Some((Nonce(pair[0].parse().ok()?), pair[1].clone()));
+    flat.chunks_exact(2).map(pair).collect()
 }
 
 fn unreadable(zone: &ZoneName) -> AuthorityError {

@@ -17,6 +17,7 @@ use super::worker::{Worker, WorkerGone};
 use super::world::{World, parsed};
 use crate::ownership::authority::{Authority, AuthorityError, LeaseView, ShardView};
 use crate::ownership::epoch::{Epoch, Grant, Nonce};
+use crate::ownership::fingerprint::KeyFingerprints;
 
 /// Grants leases from `world.db` in a directory that all shards share.
 #[derive(Clone, Debug)]
@@ -159,14 +160,15 @@ impl Authority for SqliteAuthority {
         released
     }
 
-    async fn announce(&self, nonce: Nonce, addr: SocketAddr) -> Result<(), AuthorityError> {
+    async fn announce(&self, nonce: Nonce, addr: SocketAddr, keys: &KeyFingerprints) -> Result<(), AuthorityError> {
+        let keys = keys.to_string();
         self.run(move |world| {
             world.write(|file| {
                 file.prepare_cached(
-                    "INSERT INTO shard (nonce, addr, beat) VALUES (?1, ?2, 1)
-                     ON CONFLICT (nonce) DO UPDATE SET addr = excluded.addr, beat = beat + 1",
+                    "INSERT INTO shard (nonce, addr, beat, keys) VALUES (?1, ?2, 1, ?3)
+                     ON CONFLICT (nonce) DO UPDATE SET addr = excluded.addr, beat = beat + 1, keys = excluded.keys",
                 )?
-                .execute((nonce.0.cast_signed(), addr.to_string()))?;
+                .execute((nonce.0.cast_signed(), addr.to_string(), keys))?;
                 Ok(())
             })
         })
@@ -187,7 +189,7 @@ impl Authority for SqliteAuthority {
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
         self.run(|world| {
             world.read(|file| {
-                let mut statement = file.prepare_cached("SELECT nonce, addr, beat FROM shard ORDER BY nonce")?;
+                let mut statement = file.prepare_cached("SELECT nonce, addr, beat, keys FROM shard ORDER BY nonce")?;
                 Ok(statement.query_map([], read_shard)?.collect::<Result<_, _>>()?)
             })
         })
@@ -284,6 +286,7 @@ fn read_shard(row: &Row<'_>) -> rusqlite::Result<ShardView> {
         nonce: Nonce(row.get::<_, i64>(0)?.cast_unsigned()),
         addr: parsed(row, 1)?,
         beat: row.get::<_, i64>(2)?.cast_unsigned(),
+        keys: parsed(row, 3)?,
     })
 }
 

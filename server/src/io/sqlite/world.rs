@@ -18,7 +18,7 @@ const LAYOUT: Layout = Layout {
             released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE shard (
-            nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL
+            nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL, keys TEXT NOT NULL DEFAULT ''
         ) STRICT;
         CREATE TABLE home (
             account INTEGER PRIMARY KEY, zone TEXT NOT NULL, generation INTEGER NOT NULL
@@ -98,10 +98,27 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
     if let Some(directory) = path.parent() {
         prepare_directory(directory)?;
     }
-    match File::open(path, LAYOUT)? {
-        Some(file) => Ok(file),
-        None => File::create(path, LAYOUT),
+    let mut file = match File::open(path, LAYOUT)? {
+        Some(file) => file,
+        None => File::create(path, LAYOUT)?,
+    };
+    add_keys_column(&mut file)?;
+    Ok(file)
+}
+
+/// The files of earlier builds have no column for the shards' keys. Those builds go on reading and writing the file with it.
+fn add_keys_column(file: &mut File) -> Result<(), SqliteError> {
+    const COLUMN: &str = "SELECT 1 FROM pragma_table_info('shard') WHERE name = 'keys'";
+    if file.read::<_, SqliteError>(|file| Ok(file.prepare(COLUMN)?.exists([])?))? {
+        return Ok(());
     }
+    file.write(|file| {
+        // Another process may have been quicker.
+        if !file.prepare(COLUMN)?.exists([])? {
+            file.execute_batch("ALTER TABLE shard ADD COLUMN keys TEXT NOT NULL DEFAULT ''")?;
+        }
+        Ok(())
+    })
 }
 
 /// A column of text that is something else in here.

@@ -30,7 +30,7 @@ pub(super) enum Said {
 #[derive(Clone, Copy)]
 pub(super) struct Bench<'a> {
     pub(super) config: &'a TransportConfig,
-    pub(super) ticket_key: &'a VerifyingKey,
+    pub(super) ticket_keys: &'a [VerifyingKey],
     pub(super) resume_keys: &'a ResumeKeys,
     pub(super) counters: &'a TransportCounters,
     /// Since the transport's origin of time.
@@ -87,7 +87,7 @@ impl Intake {
         }
         while let Some(message) = self.decoder.next::<ClientMessage>().map_err(refusal_of)? {
             let Some(rates) = &mut self.rates else {
-                let login = login::check_hello(message, bench.ticket_key, bench.resume_keys, (bench.unix_s)())?;
+                let login = login::check_hello(message, bench.ticket_keys, bench.resume_keys, (bench.unix_s)())?;
                 self.decoder.set_bytes_max(CONTROL_BYTES_MAX);
                 self.rates = Some(Rates::new(bench.config, bench.now));
                 return Ok(Some(Said::Hello(login)));

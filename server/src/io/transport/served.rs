@@ -22,7 +22,7 @@ use crate::io::keys::Keys;
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) config: TransportConfig,
-    pub(super) ticket_key: VerifyingKey,
+    pub(super) ticket_keys: Vec<VerifyingKey>,
     resume_keys: ResumeKeys,
     pub(super) events: mpsc::Sender<ConnEvent>,
     pub(super) counters: Arc<TransportCounters>,
@@ -75,7 +75,7 @@ impl Served {
         Self {
             addresses: Mutex::new(Addresses::new(config.address)),
             config,
-            ticket_key: *keys.ticket_verifying_key(),
+            ticket_keys: keys.ticket_verifying_keys().to_vec(),
             resume_keys: keys.resume_keys(),
             events,
             counters: Arc::default(),
@@ -143,7 +143,7 @@ impl Served {
     pub(super) fn bench(&self, now: Duration) -> Bench<'_> {
         Bench {
             config: &self.config,
-            ticket_key: &self.ticket_key,
+            ticket_keys: &self.ticket_keys,
             resume_keys: &self.resume_keys,
             counters: &self.counters,
             now,

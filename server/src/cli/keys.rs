@@ -1,0 +1,168 @@
+//! `everhold keys`: makes a directory of keys, shows and checks it, replaces keys in stages, and copies what each host needs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::io::clock;
+use crate::io::keys::{self, Finding, Recipient, Stage};
+use crate::ownership::KeyKind;
+
+/// Arguments of `everhold keys`.
+#[derive(Args)]
+pub struct KeysArguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Directory of the keys.
+    #[arg(long, global = true, value_name = "DIR", default_value = ".everhold/keys")]
+    keys: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a directory of new keys. A shard does so itself where there are none.
+    Make,
+    /// Show what is there, with the fingerprints that shards announce, and no secret.
+    Show,
+    /// Look for what keeps a shard from starting, and for certificates that expire: exit code 1 if there is anything.
+    Check,
+    /// Replace keys while the world runs: `add`, copy and restart shards one by one; `switch`, the same; `drop`, the same.
+    Rotate {
+        /// Which step.
+        stage: StageArgument,
+        /// Only this kind; repeat it for several.
+        #[arg(long, value_name = "KIND")]
+        only: Vec<KindArgument>,
+    },
+    /// Copy what somebody needs into a directory, which then goes to that host.
+    Export {
+        /// For whom.
+        #[arg(long = "for", value_name = "WHOM")]
+        recipient: RecipientArgument,
+        /// The directory.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StageArgument {
+    /// Make new keys that are good beside the old ones.
+    Add,
+    /// Use the new ones; the old ones are still good.
+    Switch,
+    /// Refuse the old ones.
+    Drop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KindArgument {
+    /// The login service's key.
+    Login,
+    /// The certificate that clients trust.
+    Certificate,
+    /// The secret behind tokens.
+    Quic,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RecipientArgument {
+    /// A host with shards: everything but the login service's key.
+    Shard,
+    /// Those who run clients: the certificates.
+    Client,
+    /// The login service: its key.
+    Login,
+}
+
+/// Runs one of the commands.
+#[expect(clippy::print_stdout, reason = "what it found is this command's result")]
+pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
+    let dir = &arguments.keys;
+    match &arguments.command {
+        Command::Make => {
+            keys::make(dir)?;
+            show(arguments)?;
+        }
+        Command::Show => show(arguments)?,
+        Command::Check => return Ok(check(arguments)),
+        Command::Rotate { stage, only } => {
+            for kind in kinds(only) {
+                keys::rotate(dir, kind, stage_of(*stage))?;
+            }
+            show(arguments)?;
+            println!("{}", next_step(*stage));
+        }
+        Command::Export { recipient, to } => {
+            let recipient = match recipient {
+                RecipientArgument::Shard => Recipient::Shard,
+                RecipientArgument::Client => Recipient::Client,
+                RecipientArgument::Login => Recipient::Login,
+            };
+            for name in keys::export(dir, recipient, to)? {
+                println!("{}", to.join(name).display());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the list is this command's result")]
+fn show(arguments: &KeysArguments) -> anyhow::Result<()> {
+    for line in keys::inventory(&arguments.keys)? {
+        let fingerprint = line.fingerprint.unwrap_or_default();
+        println!("{:<16}  {fingerprint:<16}  {}", line.file, line.what);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the findings are this command's result")]
+fn check(arguments: &KeysArguments) -> ExitCode {
+    let findings = keys::check(&arguments.keys, clock::unix_s());
+    for finding in &findings {
+        match finding {
+            Finding::Fault(error) => println!("fault: {error}"),
+            Finding::Warning(text) => println!("warning: {text}"),
+        }
+    }
+    if findings.is_empty() {
+        println!("{}: nothing is wrong", arguments.keys.display());
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn kinds(only: &[KindArgument]) -> impl Iterator<Item = KeyKind> {
+    KeyKind::ALL.into_iter().filter(move |kind| {
+        let argument = match kind {
+            KeyKind::Login => KindArgument::Login,
+            KeyKind::Certificate => KindArgument::Certificate,
+            KeyKind::Quic => KindArgument::Quic,
+        };
+        only.is_empty() || only.contains(&argument)
+    })
+}
+
+const fn stage_of(stage: StageArgument) -> Stage {
+    match stage {
+        StageArgument::Add => Stage::Add,
+        StageArgument::Switch => Stage::Switch,
+        StageArgument::Drop => Stage::Drop,
+    }
+}
+
+const fn next_step(stage: StageArgument) -> &'static str {
+    match stage {
+        StageArgument::Add => {
+            "next: copy (`keys export`) to every host and to clients, restart the shards one by one, then `switch`"
+        }
+        StageArgument::Switch => {
+            "next: copy to every host, restart the shards one by one, give the login service its new key, then `drop`"
+        }
+        StageArgument::Drop => {
+            "next: copy to every host and to clients, restart the shards one by one; then the old keys are refused"
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The keys of a world: shards that do not share them, and their replacement under play.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use client_sim::{Control, Progress, SwarmConfig, SwarmReport};
+use everhold::io::fleet::{Fleet, Who};
+use everhold::io::keys::{self, Keys, Recipient};
+use everhold::testing::player::{OldConnections, Player, ticket};
+use everhold_protocol::client::Notice;
+use everhold_protocol::{Credential, RefusalCode};
+use rustix::process::Signal;
+
+use crate::world::{PATIENCE, World, all_zones, meadow};
+
+/// Players of each swarm.
+const PLAYERS: usize = 15;
+
+/// Copies the keys of the world, and puts other ones in the place of those named.
+fn keys_with_other(world: &World, files: &[&str]) -> PathBuf {
+    let keys = world.fleet.keys();
+    let (copy, other) = (keys.with_file_name("copy"), keys.with_file_name("other"));
+    for dir in [&copy, &other] {
+        drop(fs::remove_dir_all(dir));
+    }
+    keys::export(&keys, Recipient::Shard, &copy).expect("copied");
+    keys::make(&other).expect("other keys");
+    for file in files {
+        fs::copy(other.join(file), copy.join(file)).expect("copied");
+    }
+    copy
+}
+
+/// Runs a shard with these keys until it ends by itself, and returns its exit code and what it said.
+fn refused(world: &World, keys: &Path) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_everhold"))
+        .args(["shard", "--listen", "127.0.0.1:0", "--no-guardian", "--state"])
+        .arg(world.fleet.world())
+        .arg("--keys")
+        .arg(keys)
+        .stdin(Stdio::null())
+        .output();
+    let output = output.expect("the binary runs");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn shard_with_other_keys_does_not_start_and_names_the_file() {
+    let mut world = World::new();
+    let shard = world.shard(&all_zones());
+    let addr = world.fleet.all[shard].addr.to_string();
+    for files in [&["ticket.pub"][..], &["tls-cert.pem", "tls-key.pem"], &["quic.key"]] {
+        let keys = keys_with_other(&world, files);
+        let (code, said) = refused(&world, &keys);
+        assert_eq!(code, Some(1), "{said}");
+        for word in [files[0], &addr, &keys.display().to_string()] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+    world.fleet.stop().expect("the living shard was not touched");
+}
+
+#[test]
+fn shard_with_other_keys_starts_in_a_world_whose_shards_are_dead() {
+    let mut world = World::unguarded();
+    let shard = world.shard(&all_zones());
+    // Without a guardian nobody withdraws it from the directory.
+    world.fleet.kill(shard).expect("a kill");
+    let other = keys_with_other(&world, &["ticket.pub", "tls-cert.pem", "tls-key.pem", "quic.key"]);
+    keys::export(&other, Recipient::Shard, &world.fleet.keys()).expect("copied");
+    fs::remove_file(world.fleet.keys().join("ticket.key")).expect("it belongs to the old ones");
+    world.shard(&all_zones());
+}
+
+/// A swarm that plays until it is told to end.
+struct Swarm {
+    stop: Arc<AtomicBool>,
+    progress: Arc<Mutex<Option<Progress>>>,
+    run: JoinHandle<Result<SwarmReport, client_sim::SwarmError>>,
+}
+
+impl Swarm {
+    fn join(world: &World, home: &Path, first_account: u64) -> Self {
+        let living = world.fleet.all.iter().filter(|p| p.killed.is_none());
+        let config = SwarmConfig {
+            connect: living.map(|p| p.addr).collect(),
+            players: PLAYERS,
+            seconds: 600.0,
+            keys: home.to_owned(),
+            first_account,
+            ..SwarmConfig::default()
+        };
+        let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+        let (stopped, shown) = (Arc::clone(&stop), Arc::clone(&progress));
+        let run = std::thread::spawn(move || {
+            client_sim::run(config, &mut |progress| {
+                *shown.lock().expect("no panic") = Some(progress.clone());
+                if stopped.load(Ordering::Relaxed) {
+                    Control::Stop
+                } else {
+                    Control::Continue
+                }
+            })
+        });
+        Self { stop, progress, run }
+    }
+
+    /// Waits until all play in zones of the newest epochs.
+    fn until_all_play(&self, fleet: &mut Fleet) {
+        let newest = |fleet: &Fleet, zone: &everhold_protocol::ZoneName| {
+            let epochs = fleet.adoptions.iter().filter(|a| a.zone == *zone).map(|a| a.epoch);
+            epochs.max().expect("every zone is owned")
+        };
+        let plays = |fleet: &Fleet| {
+            assert!(!self.run.is_finished(), "the swarm has ended");
+            let progress = self.progress.lock().expect("no panic");
+            progress.as_ref().is_some_and(|progress| {
+                let is_new = progress
+                    .zones
+                    .iter()
+                    .all(|zone| zone.epochs == [newest(fleet, &zone.zone)]);
+                (progress.attached, progress.silent) == (PLAYERS, 0) && is_new
+            })
+        };
+        fleet.wait_until("all players play", PATIENCE, plays).expect("they do");
+    }
+
+    /// Ends the play, and looks whether all that the players were told was true.
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let report = self.run.join().expect("no panic").expect("a report");
+        assert!(report.is_clean(), "{report:?}");
+    }
+}
+
+/// `everhold keys rotate`.
+fn rotate(home: &Path, stage: &str) {
+    let command = Command::new(env!("CARGO_BIN_EXE_everhold"))
+        .args(["keys", "rotate", stage, "--keys"])
+        .arg(home)
+        .output();
+    let output = command.expect("the binary runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Copies the keys to the shards' host, and restarts one shard after the other; those who play carry on after each.
+async fn restart_one_by_one(
+    world: &mut World,
+    shards: &mut [usize; 2],
+    home: &Path,
+    swarm: &Swarm,
+    player: &mut Player,
+) {
+    keys::export(home, Recipient::Shard, &world.fleet.keys()).expect("copied");
+    for shard in shards {
+        world
+            .fleet
+            .signal_to(*shard, Who::Guardian, Signal::TERM)
+            .expect("it lives");
+        world.fleet.wait_until_dead(*shard, PATIENCE).expect("it stops");
+        let settled = Fleet::is_settled;
+        world
+            .fleet
+            .wait_until("the other has the zones", PATIENCE, settled)
+            .expect("it does");
+        *shard = world.shard(&[]);
+        swarm.until_all_play(&mut world.fleet);
+        player.until_told_of(world.fleet.all[*shard].addr).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() {
+    let mut world = World::with_default_leases();
+    // All keys are at home; the shards have no login secret.
+    let home = world.fleet.keys().with_file_name("home");
+    fs::rename(world.fleet.keys(), &home).expect("moved");
+    keys::export(&home, Recipient::Shard, &world.fleet.keys()).expect("copied");
+    let mut shards = [world.shard(&all_zones()), world.shard(&[])];
+    let before = Keys::load_or_create(&home).expect("keys");
+    let mut player = world.player(1, &meadow(), OldConnections::Close);
+    player.until_attached_above(0).await;
+    let early = Swarm::join(&world, &home, 1_000);
+    early.until_all_play(&mut world.fleet);
+
+    rotate(&home, "add");
+    restart_one_by_one(&mut world, &mut shards, &home, &early, &mut player).await;
+    early.end();
+
+    // Who has the clients of this stage trusts both certificates.
+    world.keys = Keys::load_or_create(&home).expect("keys");
+    let mut player = world.player(2, &meadow(), OldConnections::Close);
+    player.until_attached_above(0).await;
+    let late = Swarm::join(&world, &home, 2_000);
+    late.until_all_play(&mut world.fleet);
+    rotate(&home, "switch");
+    restart_one_by_one(&mut world, &mut shards, &home, &late, &mut player).await;
+    let newcomers = Swarm::join(&world, &home, 3_000);
+    newcomers.until_all_play(&mut world.fleet);
+    newcomers.end();
+
+    rotate(&home, "drop");
+    restart_one_by_one(&mut world, &mut shards, &home, &late, &mut player).await;
+    late.end();
+    world.keys = Keys::load_or_create(&home).expect("keys");
+    let mut player = world.player(3, &meadow(), OldConnections::Close);
+    player.until_attached_above(0).await;
+    assert_old_keys_are_refused(&world, &before).await;
+}
+
+async fn assert_old_keys_are_refused(world: &World, before: &Keys) {
+    let addrs: Vec<_> = world
+        .fleet
+        .all
+        .iter()
+        .filter(|p| p.killed.is_none())
+        .map(|p| p.addr)
+        .collect();
+    let credential = Credential::Ticket(ticket(before, 4, &meadow()));
+    let mut player = Player::start(&world.keys, addrs, credential, 4, OldConnections::Close);
+    let refused = |notice: &Notice| match notice {
+        Notice::Refused { code, .. } => Some(*code),
+        _ => None,
+    };
+    assert_eq!(player.until("a refusal", refused).await, RefusalCode::TicketInvalid);
+    assert_eq!(
+        before.fingerprints().differs_from(&world.keys.fingerprints()),
+        Some(everhold::ownership::KeyKind::Login)
+    );
+}
