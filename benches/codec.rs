@@ -38,7 +38,7 @@ fn snapshot(criterion: &mut Criterion) {
 }
 
 fn input(criterion: &mut Criterion) {
-    let intent = |seq: u32| SeqIntent {
+    let intent = |seq: u64| SeqIntent {
         seq,
         intent: Intent::Move(Heading::STILL),
     };

@@ -105,7 +105,7 @@ pub fn scene(players: usize, crowding: Crowding) -> Scene {
             y,
             health: 255,
         });
-        let (last_input_seq, event_seq) = (counter, 3);
+        let (last_input_seq, event_seq) = (u64::from(counter), 3);
         scene.sessions.push(SceneSession {
             session: id,
             attach: AttachToken(u64::from(counter)),

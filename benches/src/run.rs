@@ -11,7 +11,9 @@ use everhold::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
 use everhold::replication::{Datagrams, Replicator, ViewConfig};
 use everhold::rules::RuleBook;
 use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
-use everhold_protocol::{Account, ClientConfig, Heading, InputFrame, Intent, SeqIntent, SessionId, ZoneName};
+use everhold_protocol::{
+    Account, ClientConfig, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
+};
 
 use crate::{Crowding, Random, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
 
@@ -78,7 +80,7 @@ pub struct Run {
 /// What a player has said.
 #[derive(Clone, Debug, Default)]
 struct Said {
-    seq: u32,
+    seq: u64,
     /// With the number of the frame that said it first.
     recent: Vec<(u64, SeqIntent)>,
     heard: Heard,
@@ -179,6 +181,7 @@ impl Run {
         let frames = self.frames();
         let now = Duration::from_millis(50 * self.frames);
         let news = |(player, frame): (usize, InputFrame)| {
+            let frame = ReceivedFrame::from(frame);
             self.said[player].heard.is_news(&frame, now).then(|| InboxEntry::Frame {
                 session: self.sessions[player],
                 token: AttachToken(player as u64 + 1),

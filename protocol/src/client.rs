@@ -224,8 +224,8 @@ impl Client {
     /// [`UNCONFIRMED_INTENTS_MAX`](crate::limits::UNCONFIRMED_INTENTS_MAX) wait for confirmation.
     ///
     /// # Panics
-    /// If the intent does not pass [`Intent::check`]: the server would close the connection over it.
-    pub fn push_intent(&mut self, _now: Duration, intent: Intent) -> Result<u32, Busy> {
+    /// If the intent does not pass [`Intent::check`]: the server would refuse it, with [`RejectReason::Invalid`](crate::event::RejectReason).
+    pub fn push_intent(&mut self, _now: Duration, intent: Intent) -> Result<u64, Busy> {
         if let Err(error) = intent.check() {
             panic!("an intent that no server takes: {error}");
         }

@@ -41,9 +41,6 @@ pub enum DecodeError {
     /// A sequence number that cannot be: zero, or past the end of its type.
     #[error("a sequence number is zero or too large")]
     Sequence,
-    /// Text that is not UTF-8.
-    #[error("text is not UTF-8")]
-    Utf8,
     /// Well-formed bytes of an intent that cannot be.
     #[error(transparent)]
     Intent(#[from] IntentError),
@@ -247,6 +244,29 @@ pub(crate) fn varint_u32(number: u32) -> ([u8; 8], usize) {
     (bytes.to_le_bytes(), len)
 }
 
+/// Writes a varint of any size at `at`, with up to eight bytes of garbage behind it, and says where it ends. Numbers of 32 bits take the
+/// quick way.
+#[inline]
+pub(crate) fn put_varint(number: u64, out: &mut [u8], at: usize) -> usize {
+    let Ok(short) = u32::try_from(number) else {
+        return put_long_varint(number, out, at);
+    };
+    let (bytes, len) = varint_u32(short);
+    out[at..at + 8].copy_from_slice(&bytes);
+    at + len
+}
+
+#[cold]
+fn put_long_varint(mut number: u64, out: &mut [u8], mut at: usize) -> usize {
+    while number >= 0x80 {
+        out[at] = number as u8 | 0x80;
+        number >>= 7;
+        at += 1;
+    }
+    out[at] = number as u8;
+    at + 1
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -269,6 +289,16 @@ mod tests {
             let mut written = Vec::new();
             Writer::new(&mut written).varint(u64::from(number));
             prop_assert_eq!(&bytes[..len], &written[..]);
+        }
+
+        #[test]
+        fn varint_put_into_place_is_the_one_that_is_written(bits in 0..=u64::BITS, number: u64) {
+            let number = number.checked_shr(bits).unwrap_or(0);
+            let mut written = Vec::new();
+            Writer::new(&mut written).varint(number);
+            let mut place = [0; 20];
+            let end = put_varint(number, &mut place, 3);
+            prop_assert_eq!(&place[3..end], &written[..]);
         }
     }
 }

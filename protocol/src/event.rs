@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{EntityId, Item, Tick};
 
 /// An event with its place in the session's sequence. `seq` counts from 1 without gaps for the whole life of the session.
+///
+/// Events are sent once on a connection, in order. What a connection may not have brought is told again after the next attach, as far
+/// as the zone still has it: it keeps the last 256 events that the client has not acknowledged, for as long as the character is in
+/// sight. What is forgotten by then, [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten) says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeqEvent {
     /// Place in the session's sequence.
-    pub seq: u32,
+    pub seq: u64,
     /// The tick that caused it.
     pub tick: Tick,
     /// What happened.
@@ -63,6 +67,9 @@ pub enum RejectReason {
     Contested,
     /// This input made a zone fail and is refused for good.
     Quarantined,
+    /// It is no intent: a heading longer than full speed, a gift of nothing, text that may not be said, or a kind that this server does
+    /// not know.
+    Invalid,
 }
 
 /// Something that a session must hear about.
@@ -110,10 +117,10 @@ pub enum Event {
     },
     /// This player lives again.
     Respawn,
-    /// An intent of value (strike excepted) was not done.
+    /// An intent was not done: one of value (strike excepted), or one that cannot be.
     Rejected {
         /// The intent's sequence number.
-        seq: u32,
+        seq: u64,
         /// Why.
         reason: RejectReason,
     },

@@ -2,16 +2,16 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::Tick;
-use crate::intent::Intent;
+use crate::intent::{Intent, IntentError};
 use crate::limits::{DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 
 /// An intent with its place in the session's sequence. `seq` counts from 1 without gaps; the zone applies each exactly once, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeqIntent {
+pub struct SeqIntent<I = Intent> {
     /// Place in the session's sequence.
-    pub seq: u32,
+    pub seq: u64,
     /// What is asked for.
-    pub intent: Intent,
+    pub intent: I,
 }
 
 /// One datagram from client to server.
@@ -19,24 +19,28 @@ pub struct SeqIntent {
 /// Packed as a kind byte, then varints `epoch`, `snapshot_tick`, `event_ack`; if there are intents, a varint with the first one's
 /// `seq`, and the intents until the datagram ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputFrame {
+pub struct InputFrame<I = Intent> {
     /// The epoch the client is attached under; any other is dropped.
     pub epoch: u32,
     /// The newest snapshot the client has.
     pub snapshot_tick: Tick,
-    /// The last event the client has, so that the session's outbox can forget it. 0 after a login by ticket until an event was heard,
-    /// whatever number the `Attached` named: the session may have older ones, and they follow.
-    pub event_ack: u32,
+    /// The last event the client has, so that the session's outbox can forget it. What the client has not heard under this session it
+    /// does not acknowledge: after a login that is [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten).
+    pub event_ack: u64,
     /// Consecutive, oldest first, at most [`crate::limits::FRAME_INTENTS_MAX`]. Empty: the client lives and holds its last heading.
-    pub intents: Vec<SeqIntent>,
+    pub intents: Vec<SeqIntent<I>>,
 }
+
+/// A frame as a server reads it. An intent that cannot be spoils neither the frame nor the intents beside it: the zone refuses it under
+/// its own number, with [`RejectReason::Invalid`](crate::event::RejectReason::Invalid).
+pub type ReceivedFrame = InputFrame<Result<Intent, IntentError>>;
 
 impl InputFrame {
     /// The first byte of an input datagram.
     pub const KIND: u8 = 2;
 
     /// The most bytes that a frame is packed into.
-    pub const BYTES_MAX: usize = 1 + 5 + 10 + 5 + 5 + FRAME_INTENTS_MAX * Intent::BYTES_MAX;
+    pub const BYTES_MAX: usize = 1 + 5 + 10 + 10 + 10 + FRAME_INTENTS_MAX * Intent::BYTES_MAX;
 
     /// Appends the packed frame. `intents` must be consecutive and at most [`FRAME_INTENTS_MAX`]: a decoder refuses it otherwise.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -55,17 +59,20 @@ impl InputFrame {
         out.u8(Self::KIND);
         out.varint(u64::from(self.epoch));
         out.varint(self.snapshot_tick);
-        out.varint(u64::from(self.event_ack));
+        out.varint(self.event_ack);
         if let Some(first) = self.intents.first() {
-            out.varint(u64::from(first.seq));
+            out.varint(first.seq);
         }
         for SeqIntent { intent, .. } in &self.intents {
             intent.encode(&mut out);
         }
     }
 
-    /// Reads a whole datagram.
-    pub fn decode(datagram: &[u8]) -> Result<Self, DecodeError> {
+    /// Reads a whole datagram. An error means that its bytes are no frame: a server drops them all.
+    ///
+    /// Of more than [`FRAME_INTENTS_MAX`] intents the first ones are read, and of those behind a kind that is unknown, none: like all that
+    /// is not confirmed, the client repeats them.
+    pub fn decode(datagram: &[u8]) -> Result<ReceivedFrame, DecodeError> {
         let mut from = Reader::new(datagram);
         match from.u8()? {
             Self::KIND => {}
@@ -76,38 +83,74 @@ impl InputFrame {
                 });
             }
         }
-        let epoch = from.varint_u32()?;
-        let snapshot_tick = from.varint()?;
-        let event_ack = from.varint_u32()?;
-        Ok(Self {
-            epoch,
-            snapshot_tick,
-            event_ack,
+        Ok(InputFrame {
+            epoch: from.varint_u32()?,
+            snapshot_tick: from.varint()?,
+            event_ack: from.varint()?,
             intents: decode_intents(from)?,
         })
     }
 }
 
+impl From<InputFrame> for ReceivedFrame {
+    fn from(frame: InputFrame) -> Self {
+        let InputFrame {
+            epoch,
+            snapshot_tick,
+            event_ack,
+            intents,
+        } = frame;
+        let intents = intents.into_iter().map(|SeqIntent { seq, intent }| SeqIntent {
+            seq,
+            intent: Ok(intent),
+        });
+        Self {
+            epoch,
+            snapshot_tick,
+            event_ack,
+            intents: intents.collect(),
+        }
+    }
+}
+
+impl ReceivedFrame {
+    /// The frame as its client meant it, if every intent is one.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is none.
+    pub fn checked(self) -> Result<InputFrame, IntentError> {
+        let Self {
+            epoch,
+            snapshot_tick,
+            event_ack,
+            intents,
+        } = self;
+        let checked = |SeqIntent { seq, intent }: SeqIntent<Result<Intent, IntentError>>| {
+            intent.map(|intent| SeqIntent { seq, intent })
+        };
+        let intents = intents.into_iter().map(checked).collect::<Result<_, _>>()?;
+        Ok(InputFrame {
+            epoch,
+            snapshot_tick,
+            event_ack,
+            intents,
+        })
+    }
+}
+
 /// The rest of a frame: nothing, or the first sequence number and at least one intent.
-fn decode_intents(mut from: Reader<'_>) -> Result<Vec<SeqIntent>, DecodeError> {
+fn decode_intents(mut from: Reader<'_>) -> Result<Vec<SeqIntent<Result<Intent, IntentError>>>, DecodeError> {
     let mut intents = Vec::new();
     if from.is_empty() {
         return Ok(intents);
     }
-    let mut next = Some(from.varint_u32()?).filter(|&first| first > 0);
+    let mut next = Some(from.varint()?).filter(|&first| first > 0);
     loop {
-        if intents.len() == FRAME_INTENTS_MAX {
-            return Err(DecodeError::TooMany {
-                what: "intents in a frame",
-                max: FRAME_INTENTS_MAX,
-            });
-        }
         let seq = next.ok_or(DecodeError::Sequence)?;
-        intents.push(SeqIntent {
-            seq,
-            intent: Intent::decode(&mut from)?,
-        });
-        if from.is_empty() {
+        let intent = Intent::decode_framed(&mut from)?;
+        let ends_here = matches!(intent, Err(IntentError::UnknownKind { .. }));
+        intents.push(SeqIntent { seq, intent });
+        if ends_here || from.is_empty() || intents.len() == FRAME_INTENTS_MAX {
             return Ok(intents);
         }
         next = seq.checked_add(1);

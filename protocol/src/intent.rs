@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::EntityId;
 use crate::limits::CHAT_BYTES_MAX;
+use crate::text::{self, TextError};
 
 /// A direction of movement: each axis −127..=127, of length at most 127. `(0, 0)` stands still.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,7 +91,7 @@ pub enum Intent {
         /// The item's uid.
         item: EntityId,
     },
-    /// Say something to everybody in the zone; at most [`crate::limits::CHAT_BYTES_MAX`] bytes, no control characters.
+    /// Say something to those near by; at most [`crate::limits::CHAT_BYTES_MAX`] bytes of [text that may be said](crate::text).
     Say(#[serde(deserialize_with = "chat_from_serde")] String),
 }
 
@@ -102,7 +103,7 @@ impl Intent {
     pub fn check(&self) -> Result<(), IntentError> {
         match self {
             Self::GiveGold { amount: 0, .. } => Err(IntentError::ZeroAmount),
-            Self::Say(text) => check_chat(text),
+            Self::Say(text) => Ok(text::check(text)?),
             _ => Ok(()),
         }
     }
@@ -144,10 +145,30 @@ impl Intent {
 
     /// Reads one packed intent. What it returns passes [`Intent::check`].
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let intent = match from.u8()? {
+        Ok(Self::decode_framed(from)??)
+    }
+
+    /// Reads one packed intent of which nothing but the form need be right: the outer error says that its bytes cannot be made out, the
+    /// inner one that they are no intent. After an inner error the reader stands behind the intent, unless its kind is unknown: then
+    /// nobody can say where it ends.
+    pub fn decode_framed(from: &mut Reader<'_>) -> Result<Result<Self, IntentError>, DecodeError> {
+        Ok(match Self::read(from)? {
+            Ok(intent) => intent.check().map(|()| intent),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Reads an intent that was checked before it was written down, as a zone's journal holds it. Text is not judged again: another
+    /// version may know other characters, and what was done was done.
+    pub fn decode_checked(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self::read(from)??)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Result<Self, IntentError>, DecodeError> {
+        Ok(Ok(match from.u8()? {
             tag::MOVE => {
                 let dx = from.i8()?;
-                Self::Move(Heading::new(dx, from.i8()?)?)
+                return Ok(Heading::new(dx, from.i8()?).map(Self::Move));
             }
             tag::STRIKE => Self::Strike {
                 target: from.entity_id()?,
@@ -165,14 +186,13 @@ impl Intent {
             },
             tag::SAY => {
                 let len = from.u8()?;
-                let text = std::str::from_utf8(from.bytes(usize::from(len))?).map_err(|_| DecodeError::Utf8)?;
-                check_chat(text)?;
-                Self::Say(text.to_owned())
+                let text = std::str::from_utf8(from.bytes(usize::from(len))?);
+                return Ok(text
+                    .map(|text| Self::Say(text.to_owned()))
+                    .map_err(|_| TextError::Utf8.into()));
             }
-            tag => return Err(DecodeError::UnknownTag { what: "intent", tag }),
-        };
-        intent.check()?;
-        Ok(intent)
+            tag => return Ok(Err(IntentError::UnknownKind { tag })),
+        }))
     }
 }
 
@@ -186,16 +206,6 @@ mod tag {
     pub(super) const SAY: u8 = 6;
 }
 
-/// Whether this may be said. Control characters would let one player write over another's terminal.
-fn check_chat(text: &str) -> Result<(), IntentError> {
-    let fits = (1..=CHAT_BYTES_MAX).contains(&text.len());
-    if fits && !text.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(IntentError::ChatText)
-    }
-}
-
 fn amount_from_serde<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     match u64::deserialize(from)? {
         0 => Err(D::Error::custom(IntentError::ZeroAmount)),
@@ -205,11 +215,11 @@ fn amount_from_serde<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error
 
 fn chat_from_serde<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
-    check_chat(&text).map_err(D::Error::custom)?;
+    text::check(&text).map_err(D::Error::custom)?;
     Ok(text)
 }
 
-/// Why bytes are no intent.
+/// Why something well-framed is no intent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IntentError {
     /// Faster than full speed.
@@ -220,9 +230,15 @@ pub enum IntentError {
         /// North.
         dy: i8,
     },
-    /// Too long, empty, or with control characters.
-    #[error("chat text is empty, longer than {max} bytes, or has control characters", max = crate::limits::CHAT_BYTES_MAX)]
-    ChatText,
+    /// Chat that may not be said.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A kind of intent that this version does not know.
+    #[error("{tag} is no intent")]
+    UnknownKind {
+        /// What it begins with.
+        tag: u8,
+    },
     /// A gift of nothing.
     #[error("an amount of zero cannot be given")]
     ZeroAmount,

@@ -13,6 +13,7 @@
 pub mod ids;
 pub mod limits;
 pub mod codec;
+pub mod text;
 pub mod intent;
 pub mod event;
 pub mod message;
@@ -25,7 +26,7 @@ pub use client::{Client, ClientConfig};
 pub use codec::{DecodeError, Reader, Writer};
 pub use event::{Event, GoldCause, ItemCause, SeqEvent};
 pub use ids::{Account, EntityId, Item, SessionId, Tick, ZoneName};
-pub use input::{InputFrame, SeqIntent};
+pub use input::{InputFrame, ReceivedFrame, SeqIntent};
 pub use intent::{Heading, Intent, IntentError};
 pub use message::{ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage};
 pub use snapshot::{
@@ -39,4 +40,4 @@ pub const ALPN: &[u8] = b"everhold/1";
 
 /// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`], whatever else that `Hello` says:
 /// the version is read first, and every version writes it in the same place ([`message::hello_version`]).
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;

@@ -33,6 +33,13 @@ pub const UNCONFIRMED_INTENTS_MAX: usize = 128;
 /// Chat text, bytes of UTF-8: a frame of [`FRAME_INTENTS_MAX`] of them still fits a datagram.
 pub const CHAT_BYTES_MAX: usize = 120;
 
+/// Marks that chat text may pile on one character. Biblical Hebrew and Burmese come to five, Tibetan to seven; text that runs out of its
+/// line has tens.
+pub const CHAT_MARKS_MAX: u32 = 8;
+
+/// Invisible characters that may follow each other in chat text: an emoji's selector and joiner are two. More would hide something.
+pub const CHAT_INVISIBLE_MAX: u32 = 2;
+
 /// Slots of an inventory.
 pub const INVENTORY_ITEMS_MAX: usize = 24;
 

@@ -33,9 +33,9 @@ pub enum Credential {
         /// does not answer for the session: it says [`ServerMessage::Wait`], and after two lease times, if nobody with a higher epoch has
         /// come forward, [`RefusalCode::SessionUnknown`]. Then the world was restored to an earlier state, or begun anew.
         epoch: u32,
-        /// The last event this client has: those after it follow [`ServerMessage::Attached`]. 0 if it has heard none since it logged in by
-        /// ticket, whatever number that `Attached` named: the session may have older ones that no client of it has heard.
-        event_seq: u32,
+        /// The last event this client has: those after it follow [`ServerMessage::Attached`]. After a login by ticket it is that
+        /// `Attached`'s `events_forgotten` until one was heard.
+        event_seq: u64,
     },
 }
 
@@ -92,9 +92,13 @@ pub enum ServerMessage {
         /// [`crate::snapshot`].
         resumed_tick: Tick,
         /// The last input that the zone has applied: counting goes on from here.
-        last_input_seq: u32,
+        last_input_seq: u64,
         /// The last event of the session; those after the client's own last one follow as [`ServerMessage::Event`].
-        event_seq: u32,
+        event_seq: u64,
+        /// The last event that the zone has forgotten, which it does with acknowledged ones, with the oldest of more than 256, and with all
+        /// of a character that has gone out of sight. A client that has not heard so far never will: what came of those events is in `own`,
+        /// and the next that follows is the one after it.
+        events_forgotten: u64,
         /// Ticks that the previous owner had shown and this one does not have. Zero unless the durability level is `async`.
         rewound_ticks: u32,
         /// Everything the player is and has.

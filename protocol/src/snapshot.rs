@@ -19,7 +19,7 @@
 //! A record has the same bytes for every viewer, so that a sender encodes each once and copies it: places are given by the lower 16
 //! bits of their centimetres, and the receiver takes the one that is nearest to itself. Whom it sees is nearer than half of that.
 
-use crate::codec::{DecodeError, Reader, Writer, varint_u32, zigzag};
+use crate::codec::{DecodeError, Reader, Writer, put_varint, zigzag};
 use crate::ids::{EntityId, Item, Tick};
 use crate::limits::DATAGRAM_BYTES_MAX;
 
@@ -36,9 +36,9 @@ pub struct SnapshotHeader {
     /// Speed of game time, in 255ths; 255 is real time.
     pub dilation: u8,
     /// The last input that the zone has applied.
-    pub last_input_seq: u32,
+    pub last_input_seq: u64,
     /// The session's last event up to this tick.
-    pub event_seq: u32,
+    pub event_seq: u64,
     /// Own position east, cm.
     pub x: i32,
     /// Own position north, cm.
@@ -54,7 +54,7 @@ impl SnapshotHeader {
     pub const KIND: u8 = 1;
 
     /// The longest packed header, kind byte and id range included.
-    pub const BYTES_MAX: usize = HeaderForm::FRONT_BYTES_MAX + 5 + 5 + 5 + 5 + 3 + 4 + HeaderForm::BACK_BYTES_MAX;
+    pub const BYTES_MAX: usize = HeaderForm::FRONT_BYTES_MAX + 10 + 10 + 5 + 5 + 3 + 4 + HeaderForm::BACK_BYTES_MAX;
 
     /// Appends the packed header. `id_range` is the [range](EntityId::range) that records need not name.
     pub fn encode(&self, id_range: u32, out: &mut Vec<u8>) {
@@ -78,8 +78,8 @@ impl SnapshotHeader {
             epoch: from.varint_u32()?,
             tick: from.varint()?,
             dilation: from.u8()?,
-            last_input_seq: from.varint_u32()?,
-            event_seq: from.varint_u32()?,
+            last_input_seq: from.varint()?,
+            event_seq: from.varint()?,
             x: from.zigzag()?,
             y: from.zigzag()?,
             hp: u16::try_from(from.varint()?).map_err(|_| DecodeError::Varint)?,
@@ -143,15 +143,13 @@ impl HeaderForm {
         let numbers = [
             header.last_input_seq,
             header.event_seq,
-            zigzag(header.x),
-            zigzag(header.y),
-            u32::from(header.hp),
+            u64::from(zigzag(header.x)),
+            u64::from(zigzag(header.y)),
+            u64::from(header.hp),
         ];
         // Each is written at full width, which needs no branch, and the next one begins where it ends.
         for number in numbers {
-            let (bytes, bytes_len) = varint_u32(number);
-            out[len..len + 8].copy_from_slice(&bytes);
-            len += bytes_len;
+            len = put_varint(number, out, len);
         }
         out[len..len + 4].copy_from_slice(&header.value_digest.to_le_bytes());
         len += 4;

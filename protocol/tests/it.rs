@@ -10,5 +10,6 @@ mod it {
     mod document;
     mod golden;
     mod strategy;
+    mod text;
     mod ticket;
 }

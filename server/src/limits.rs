@@ -33,7 +33,7 @@ pub const TICK_ENTRIES_MAX: usize = INBOX_ENTRIES_MAX;
 /// Intents of one session that one tick takes: two frames. A client that was silent catches up at most so fast; the rest it repeats.
 pub const TICK_SESSION_INTENTS_MAX: usize = 2 * everhold_protocol::limits::FRAME_INTENTS_MAX;
 /// An event acknowledgement becomes an input when it advances by so many events ...
-pub const EVENT_ACK_EVENTS_MIN: u32 = 8;
+pub const EVENT_ACK_EVENTS_MIN: u64 = 8;
 /// ... or, if it advances at all, after so many ticks: a second at 20 Hz. Both keep the journal from carrying one per event.
 pub const EVENT_ACK_TICKS_MAX: u32 = 20;
 
@@ -164,7 +164,7 @@ pub const KIND_NAME_BYTES_MAX: usize = 64;
 pub const CHAT_LINES_PER_TICK_MAX: u16 = 256;
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
-pub const STATE_LAYOUT: u16 = 3;
+pub const STATE_LAYOUT: u16 = 4;
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
 
 /// Strain at which players are shown every second tick, thousandths of what a zone can do: they hardly notice, and above it queues grow

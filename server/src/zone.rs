@@ -359,6 +359,7 @@ fn apply(world: &mut World, input: &Input) {
             seq,
             ref intent,
         } => intents::apply(world, session, seq, intent),
+        Input::Invalid { session, seq } => intents::refuse_invalid(world, session, seq),
         Input::EventAck { session, event_seq } => sessions::acknowledge(world, session, event_seq),
         Input::Quarantine { session, seq } => sessions::quarantine(world, session, seq),
     }

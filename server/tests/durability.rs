@@ -153,7 +153,7 @@ impl Owner {
         for turn in 1..ticks {
             let intent = Intent::Move(Heading::new((turn % 100) as i8, -20).unwrap());
             let session = self.zone.session_of(Account(1)).unwrap();
-            let seq = u32::try_from(self.journal.last().tick).unwrap();
+            let seq = self.journal.last().tick;
             self.step(vec![Input::Intent { session, seq, intent }]);
             self.store().await;
         }

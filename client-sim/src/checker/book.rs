@@ -19,9 +19,9 @@ const ORDERS_KEPT_MAX: usize = 8 * UNCONFIRMED_INTENTS_MAX;
 /// The first attach of a session. What the player had before the first event it hears follows only when all events up to `event_seq` are in.
 #[derive(Debug)]
 struct Opening {
-    event_seq: u32,
+    event_seq: u64,
     /// Events up to this one are from before the player's time.
-    history: u32,
+    history: u64,
     own: OwnState,
     early: Vec<SeqEvent>,
 }
@@ -39,21 +39,23 @@ pub(super) struct Book {
     player: u32,
     session: Option<SessionId>,
     settled: bool,
+    /// The last event up to which purse and inventory cannot follow from what was told, because the zone has forgotten some.
+    unsure_until: u64,
     opening: Option<Opening>,
-    last_event: u32,
+    last_event: u64,
     gold: u64,
     items: BTreeMap<EntityId, Item>,
     /// Digest of gold and items, until the next event.
     digest: Option<u32>,
     /// The state that an attach told, to be compared when the events have come so far.
-    promised: Option<(u32, OwnState)>,
-    mismatch_at: Option<u32>,
-    confirmed: u32,
+    promised: Option<(u64, OwnState)>,
+    mismatch_at: Option<u64>,
+    confirmed: u64,
     /// The last event that a snapshot spoke of.
-    event_shown: u32,
+    event_shown: u64,
     seen: Option<(u32, Tick)>,
     lines_heard: HashMap<SessionId, u32>,
-    open_orders: BTreeMap<u32, Order>,
+    open_orders: BTreeMap<u64, Order>,
     asked: [u64; Order::ALL.len()],
     answered: [u64; Order::ALL.len()],
 }
@@ -64,6 +66,7 @@ impl Book {
             player,
             session: None,
             settled: false,
+            unsure_until: 0,
             opening: None,
             last_event: 0,
             gold: 0,
@@ -86,7 +89,7 @@ impl Book {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.settled
+        self.settled && self.unsure_until == 0
     }
 
     pub(super) fn gold(&self) -> u64 {
@@ -142,7 +145,7 @@ impl Book {
         self.take(event, Age::News, ledger);
     }
 
-    pub(super) fn on_event_gap(&mut self, expected: u32, got: u32, ledger: &mut Ledger) {
+    pub(super) fn on_event_gap(&mut self, expected: u64, got: u64, ledger: &mut Ledger) {
         // Before the opening is complete, its replay finds the gap; an attach that knows fewer events than before has been counted itself.
         if self.opening.is_some() || got <= expected {
             return;
@@ -154,6 +157,18 @@ impl Book {
         });
         // The event after the gap follows; the loss is counted here.
         self.last_event = self.last_event.max(got - 1);
+    }
+
+    /// The zone has forgotten events up to `to`, which is no fault: from here on the book follows what the last attach told.
+    pub(super) fn on_events_forgotten(&mut self, to: u64, ledger: &mut Ledger) {
+        ledger.events_forgotten = true;
+        self.unsure_until = self.promised.as_ref().map_or(to, |(due, _)| *due);
+        if let Some(opening) = &mut self.opening {
+            opening.early.retain(|event| event.seq > to);
+            return;
+        }
+        self.last_event = self.last_event.max(to);
+        self.check_promise(ledger);
     }
 
     pub(super) fn on_snapshot(&mut self, header: &SnapshotHeader, ledger: &mut Ledger) {
@@ -175,7 +190,7 @@ impl Book {
         }
     }
 
-    pub(super) fn on_value_mismatch(&mut self, event_seq: u32, ledger: &mut Ledger) {
+    pub(super) fn on_value_mismatch(&mut self, event_seq: u64, ledger: &mut Ledger) {
         if self.mismatch_at != Some(event_seq) {
             self.mismatch_at = Some(event_seq);
             let what = "the client machine's purse or inventory";
@@ -187,7 +202,7 @@ impl Book {
         }
     }
 
-    pub(super) fn on_asked(&mut self, seq: u32, intent: &Intent) {
+    pub(super) fn on_asked(&mut self, seq: u64, intent: &Intent) {
         if let Some(order) = Order::of(intent) {
             self.asked[order as usize] += 1;
             self.open_orders.insert(seq, order);
@@ -221,7 +236,7 @@ impl Book {
                 got,
             });
         }
-        if !self.settled {
+        if !self.is_settled() {
             return;
         }
         for order in Order::ALL {
@@ -374,7 +389,7 @@ impl Book {
         }
     }
 
-    fn on_confirmed(&mut self, known: u32, ledger: &mut Ledger) {
+    fn on_confirmed(&mut self, known: u64, ledger: &mut Ledger) {
         if known < self.confirmed {
             let confirmed = self.confirmed;
             ledger.findings.add(&Violation::InputsLost {
@@ -416,7 +431,7 @@ impl Book {
     }
 
     /// After lost inputs the client machine numbers those that still wait anew, without the gap.
-    fn renumber_orders(&mut self, lost_inputs: u32) {
+    fn renumber_orders(&mut self, lost_inputs: u64) {
         if lost_inputs == 0 {
             return;
         }
@@ -451,6 +466,9 @@ impl Book {
     /// Counts once for each event: the same difference shows in every later snapshot until the next one.
     fn mismatch(&mut self, what: &'static str, ledger: &mut Ledger) {
         let event_seq = self.last_event;
+        if event_seq <= self.unsure_until {
+            return;
+        }
         if self.mismatch_at.replace(event_seq) != Some(event_seq) {
             ledger.findings.add(&Violation::ValueMismatch {
                 player: self.player,
@@ -462,6 +480,9 @@ impl Book {
 
     fn item_odd(&self, what: ItemOddity, uid: EntityId, ledger: &mut Ledger) {
         let (player, event_seq) = (self.player, self.last_event);
+        if event_seq <= self.unsure_until {
+            return;
+        }
         ledger.findings.add(&Violation::ItemOdd {
             player,
             event_seq,

@@ -29,7 +29,7 @@ fn session(player: usize) -> EntityId {
 /// Tells two players their history, counting events as a server would.
 struct Story {
     checker: Checker,
-    seqs: [u32; 2],
+    seqs: [u64; 2],
     gold: [u64; 2],
     epoch: u32,
     tick: u64,
@@ -53,7 +53,7 @@ impl Story {
                 items,
                 ..OwnState::default()
             };
-            story.attach(player, 2 - player as u32, 0, &own);
+            story.attach(player, 2 - player as u64, 0, &own);
             story.gold(player, 100, GoldCause::Start);
         }
         story.tell(
@@ -66,7 +66,7 @@ impl Story {
         story
     }
 
-    fn attach(&mut self, player: usize, event_seq: u32, last_input_seq: u32, own: &OwnState) {
+    fn attach(&mut self, player: usize, event_seq: u64, last_input_seq: u64, own: &OwnState) {
         let attachment = Attachment {
             session: session(player),
             epoch: self.epoch,
@@ -83,7 +83,7 @@ impl Story {
         self.retell(player, self.seqs[player], event);
     }
 
-    fn retell(&mut self, player: usize, seq: u32, event: Event) {
+    fn retell(&mut self, player: usize, seq: u64, event: Event) {
         self.checker.on_event(
             player,
             &SeqEvent {
@@ -114,12 +114,12 @@ impl Story {
         self.tell(player, Event::ItemGained { item, cause });
     }
 
-    fn asks_gold(&mut self, player: usize, seq: u32, to: usize, amount: u64) {
+    fn asks_gold(&mut self, player: usize, seq: u64, to: usize, amount: u64) {
         let to = session(to);
         self.checker.on_asked(player, seq, &Intent::GiveGold { to, amount });
     }
 
-    fn asks_item(&mut self, player: usize, seq: u32, to: usize, item: Item) {
+    fn asks_item(&mut self, player: usize, seq: u64, to: usize, item: Item) {
         let (to, item) = (session(to), item.uid);
         self.checker.on_asked(player, seq, &Intent::GiveItem { to, item });
     }
@@ -129,7 +129,7 @@ impl Story {
         self.gold(BEN, amount, GoldCause::GiftFrom(session(ANN)));
     }
 
-    fn show(&mut self, player: usize, last_input_seq: u32, gold: u64, items: &[Item]) {
+    fn show(&mut self, player: usize, last_input_seq: u64, gold: u64, items: &[Item]) {
         self.tick += 1;
         let event_seq = self.seqs[player];
         let header = SnapshotHeader {

@@ -14,9 +14,9 @@ pub enum Violation {
         /// Whose.
         player: u32,
         /// The highest input that was confirmed.
-        confirmed: u32,
+        confirmed: u64,
         /// The highest that is known now.
-        known: u32,
+        known: u64,
     },
     /// Events are missing from the sequence.
     #[error("player {player}: event {expected} was due, {got} came")]
@@ -24,9 +24,9 @@ pub enum Violation {
         /// Whose.
         player: u32,
         /// The next event.
-        expected: u32,
+        expected: u64,
         /// What came instead.
-        got: u32,
+        got: u64,
     },
     /// The session forgot events that it had told.
     #[error("player {player}: event {told} was told, now only {known} is known")]
@@ -34,9 +34,9 @@ pub enum Violation {
         /// Whose.
         player: u32,
         /// The last event told.
-        told: u32,
+        told: u64,
         /// The last that the session knows.
-        known: u32,
+        known: u64,
     },
     /// An event number was used for two events.
     #[error("player {player}: event {seq} was told again with other content")]
@@ -44,7 +44,7 @@ pub enum Violation {
         /// Whose.
         player: u32,
         /// Which.
-        seq: u32,
+        seq: u64,
     },
     /// A snapshot older than one before it was shown.
     #[error("player {player}: the world went back from epoch {} tick {} to epoch {} tick {}", from.0, from.1, to.0, to.1)]
@@ -62,7 +62,7 @@ pub enum Violation {
         /// Whose.
         player: u32,
         /// After which event.
-        event_seq: u32,
+        event_seq: u64,
         /// What differs.
         what: &'static str,
     },
@@ -72,7 +72,7 @@ pub enum Violation {
         /// Whose.
         player: u32,
         /// Which event.
-        event_seq: u32,
+        event_seq: u64,
         /// What is odd.
         what: ItemOddity,
         /// The thing.
@@ -173,9 +173,9 @@ impl Violation {
     #[must_use]
     pub fn lost(&self) -> u64 {
         match self {
-            Self::InputsLost { confirmed, known, .. } => u64::from(confirmed.saturating_sub(*known)),
-            Self::EventsLost { expected, got, .. } => u64::from(got.saturating_sub(*expected)),
-            Self::EventsForgotten { told, known, .. } => u64::from(told.saturating_sub(*known)),
+            Self::InputsLost { confirmed, known, .. } => confirmed.saturating_sub(*known),
+            Self::EventsLost { expected, got, .. } => got.saturating_sub(*expected),
+            Self::EventsForgotten { told, known, .. } => told.saturating_sub(*known),
             Self::WentBack { .. }
             | Self::ValueMismatch { .. }
             | Self::GiftOneSided { .. }

@@ -33,7 +33,7 @@ impl Stage<'_> {
 /// An intent that no snapshot covers yet.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    seq: u32,
+    seq: u64,
     /// When it should have been sent: the frame's own time, however late the loop was.
     intended: Duration,
     epoch: u32,
@@ -79,10 +79,10 @@ pub(super) struct Player {
     patient: bool,
     /// Whether something is to be sent, or acknowledged soon.
     has_to_send: bool,
-    last_pushed: u32,
+    last_pushed: u64,
     /// Epoch and tick of the snapshot that covered the last intent.
     covered_at: Option<(u32, Tick)>,
-    event_seq_told: u32,
+    event_seq_told: u64,
     last_trouble: String,
 }
 
@@ -386,6 +386,7 @@ impl Player {
             }
             Notice::Event(event) => stage.checker.on_event(player, &event),
             Notice::EventGap { expected, got } => stage.checker.on_event_gap(player, expected, got),
+            Notice::EventsForgotten { to, .. } => stage.checker.on_events_forgotten(player, to),
             Notice::EventRepeated { seq, same } => stage.checker.on_event_repeated(player, seq, same),
             Notice::ValueMismatch { event_seq, .. } => stage.checker.on_value_mismatch(player, event_seq),
             // What is confirmed, the snapshots tell; this notice is for clients that predict.

@@ -47,7 +47,7 @@ pub(crate) enum Lie {
 
 struct Soul {
     gold: u64,
-    inputs: u32,
+    inputs: u64,
     events: Vec<SeqEvent>,
     line: Option<Line>,
 }
@@ -176,7 +176,7 @@ async fn write_control(mut send: SendStream, mut queue: tokio::sync::mpsc::Unbou
 
 async fn read_inputs(connection: Connection, state: Arc<Mutex<State>>, session: EntityId) {
     while let Ok(datagram) = connection.read_datagram().await {
-        let frame = InputFrame::decode(&datagram).unwrap();
+        let frame = InputFrame::decode(&datagram).unwrap().checked().unwrap();
         let mut state = state.lock().unwrap();
         if frame.epoch == state.epoch {
             frame
@@ -232,7 +232,8 @@ impl State {
             tick_hz: 20,
             resumed_tick: self.tick,
             last_input_seq: soul.inputs,
-            event_seq: soul.events.len() as u32,
+            event_seq: soul.events.len() as u64,
+            events_forgotten: 0,
             rewound_ticks: 0,
             own: OwnState {
                 hp: 100,
@@ -249,7 +250,7 @@ impl State {
         session
     }
 
-    fn apply(&mut self, session: EntityId, seq: u32, intent: &Intent) {
+    fn apply(&mut self, session: EntityId, seq: u64, intent: &Intent) {
         let soul = self.souls.get_mut(&session).unwrap();
         if seq != soul.inputs + 1 {
             return;
@@ -266,7 +267,7 @@ impl State {
         }
     }
 
-    fn give(&mut self, from: EntityId, to: EntityId, amount: u64, seq: u32) {
+    fn give(&mut self, from: EntityId, to: EntityId, amount: u64, seq: u64) {
         if self.souls[&from].gold < amount {
             return self.reject(from, seq);
         }
@@ -281,7 +282,7 @@ impl State {
         self.tell(session, Event::Gold { total, delta, cause });
     }
 
-    fn reject(&mut self, session: EntityId, seq: u32) {
+    fn reject(&mut self, session: EntityId, seq: u64) {
         self.tell(
             session,
             Event::Rejected {
@@ -313,7 +314,7 @@ impl State {
                 tick: self.tick,
                 dilation: 255,
                 last_input_seq: soul.inputs,
-                event_seq: soul.events.len() as u32,
+                event_seq: soul.events.len() as u64,
                 x: 0,
                 y: 0,
                 hp: 100,
@@ -341,7 +342,7 @@ impl State {
 impl Soul {
     fn record(&mut self, tick: u64, event: Event) -> SeqEvent {
         let event = SeqEvent {
-            seq: self.events.len() as u32 + 1,
+            seq: self.events.len() as u64 + 1,
             tick,
             event,
         };

@@ -90,7 +90,6 @@ class Session:
         self._secret = None
         self._peers = []
         self._event_seq = 0
-        self._fresh = False
         self._exact_from = 0
         self._next_seq = 1
         self._unconfirmed = deque()
@@ -199,7 +198,7 @@ class Session:
             first = self._unconfirmed[0][0] if self._unconfirmed else 0
             intents = [intent for _, intent in list(self._unconfirmed)[: wire.FRAME_INTENTS_MAX]]
             tick = self.view.tick if self.view else 0
-            ack = 0 if self._fresh else self._event_seq
+            ack = self._event_seq
             self._active.send_datagram(wire.input_frame(self.epoch, tick, ack, first, intents))
         if self._candidate and self._answer_by and now > self._answer_by:
             self._drop(self._candidate)
@@ -271,7 +270,7 @@ class Session:
     def _hello(self) -> bytes:
         if self._secret is None:
             return wire.hello_with_ticket(self._ticket)
-        ack = 0 if self._fresh else self._event_seq
+        ack = self._event_seq
         return wire.hello_with_secret(self.zone, self.id, self._secret, self.epoch, ack)
 
     def _drop(self, link):
@@ -284,7 +283,7 @@ class Session:
         else:
             link.cancel()
 
-    def _attach(self, link, epoch, zone, session, secret, _hz, tick, last_input, event_seq, rewound, own, peers):
+    def _attach(self, link, epoch, zone, session, secret, _hz, tick, last_input, event_seq, forgotten, rewound, own, peers):
         if self._secret and (session != self.id or (zone == self.zone and epoch < self.epoch)):
             return self._drop(link)
         is_first = self._secret is None
@@ -293,10 +292,12 @@ class Session:
             if before:
                 self._drop(before)
         if is_first:
-            self._event_seq, self._fresh = event_seq, True
+            self._event_seq = forgotten
             self._next_seq = last_input + 1
         elif event_seq < self._event_seq:
             raise Fault(f"{self.name}: events {event_seq + 1} to {self._event_seq} are lost")
+        # Those between were forgotten while we were away: what became of them is in `own`.
+        self._event_seq = max(self._event_seq, forgotten)
         self.epoch, self.zone, self.id, self._secret = epoch, zone, session, secret
         self._peers = [wire.address(value) for value in peers]
         x, y, hp, self.gold, items = own
@@ -356,11 +357,11 @@ class Session:
             self._unconfirmed.popleft()
 
     def _take_event(self, seq: int, tick: int, event):
-        if seq <= self._event_seq and not self._fresh:
+        if seq <= self._event_seq:
             return
-        if seq > self._event_seq + 1 and not self._fresh:
+        if seq > self._event_seq + 1:
             raise Fault(f"{self.name}: event {seq} follows {self._event_seq}")
-        self._event_seq, self._fresh = seq, False
+        self._event_seq = seq
         name, fields = wire.variant(event)
         # What the session's `Attached` says of purse and inventory covers the events up to it.
         if seq > self._exact_from:

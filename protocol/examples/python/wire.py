@@ -7,7 +7,7 @@ import blake3
 import msgpack
 
 ALPN = "everhold/1"
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 CONTROL_BYTES_MAX = 16 * 1024
 FRAME_INTENTS_MAX = 8
 REFRESH_TICKS = 20

@@ -13,72 +13,69 @@ pub(super) enum Heard {
     /// It is the next.
     New,
     /// It is new, but `expected` was due.
-    AfterGap { expected: u32 },
+    AfterGap { expected: u64 },
     /// It was heard before. `excused`: right after an attach, when the server may not know yet what was.
     Again { same: bool, excused: bool },
+}
+
+/// What a later attach says of the events that were heard under earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// They go on.
+    InOrder,
+    /// The zone has fewer than were heard; `expected` was due.
+    Lost { expected: u64 },
+    /// The zone has forgotten these, which were never heard.
+    Forgotten { from: u64, to: u64 },
 }
 
 /// What was heard.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
-    /// The last event heard; or, as long as none was, the session's last one at the login.
-    last: u32,
-    /// Logged in by ticket and nothing heard yet. The session may have a past, of which the server repeats what it still has:
-    /// wherever that begins, it is no gap.
-    fresh: bool,
+    /// The last event heard, or that will never be heard.
+    last: u64,
     /// Attached, and nothing new heard since.
     excused: bool,
-    recent: VecDeque<(u32, [u8; 8])>,
+    recent: VecDeque<(u64, [u8; 8])>,
 }
 
 impl EventLog {
-    /// A login by ticket into a session whose last event is `event_seq`.
-    pub(super) fn begin(&mut self, event_seq: u32) {
+    /// A session of which nothing up to `last` is to come: the caller has heard it, or the zone has forgotten it.
+    pub(super) fn begin(&mut self, last: u64) {
         *self = Self {
-            last: event_seq,
-            fresh: true,
+            last,
             excused: true,
             recent: VecDeque::new(),
         };
     }
 
-    /// A session of which the caller has heard up to `event_seq`.
-    pub(super) fn begin_after(&mut self, event_seq: u32) {
-        *self = Self {
-            last: event_seq,
-            fresh: false,
-            excused: true,
-            recent: VecDeque::new(),
-        };
-    }
-
-    /// A later attach to the same session. Returns the number that was due if the session now has fewer events than were heard.
-    pub(super) fn resume(&mut self, event_seq: u32) -> Option<u32> {
+    /// A later attach to the same session, whose last event is `event_seq`, and which has forgotten all up to `forgotten`.
+    pub(super) fn resume(&mut self, event_seq: u64, forgotten: u64) -> Resumed {
         self.excused = true;
-        if event_seq >= self.last {
-            return None;
+        let from = self.last.saturating_add(1);
+        if event_seq < self.last {
+            self.last = event_seq;
+            self.recent.retain(|&(seq, _)| seq <= event_seq);
+            return Resumed::Lost { expected: from };
         }
-        let expected = self.last.saturating_add(1);
-        self.last = event_seq;
-        self.recent.retain(|&(seq, _)| seq <= event_seq);
-        Some(expected)
+        let to = forgotten.min(event_seq);
+        if to < from {
+            return Resumed::InOrder;
+        }
+        self.last = to;
+        Resumed::Forgotten { from, to }
     }
 
-    /// The last event heard.
-    pub(super) const fn last(&self) -> u32 {
+    /// The last event heard, up to which the server may forget.
+    pub(super) const fn last(&self) -> u64 {
         self.last
-    }
-
-    /// Up to which event the server may forget: nothing before the first was heard, since more of the past may be under way.
-    pub(super) const fn acknowledged(&self) -> u32 {
-        if self.fresh { 0 } else { self.last }
     }
 
     /// Judges one event, and counts it if it is new.
     pub(super) fn hear(&mut self, event: &SeqEvent) -> Heard {
         let print = fingerprint(event);
         let expected = self.last.checked_add(1);
-        let heard = if expected == Some(event.seq) || (self.fresh && (1..=self.last).contains(&event.seq)) {
+        let heard = if expected == Some(event.seq) {
             Heard::New
         } else if let Some(expected) = expected.filter(|expected| event.seq > *expected) {
             Heard::AfterGap { expected }
@@ -88,7 +85,7 @@ impl EventLog {
                 excused: self.excused,
             };
         };
-        (self.last, self.fresh, self.excused) = (event.seq, false, false);
+        (self.last, self.excused) = (event.seq, false);
         self.recent.push_back((event.seq, print));
         if self.recent.len() > RECENT_EVENTS_MAX {
             self.recent.pop_front();

@@ -6,7 +6,7 @@ use crate::limits::INVENTORY_ITEMS_MAX;
 use crate::message::OwnState;
 use crate::snapshot::{EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
 
-use super::events::{EventLog, Heard};
+use super::events::{EventLog, Heard, Resumed};
 use super::surroundings::Surroundings;
 
 /// The world as one client knows it.
@@ -21,9 +21,9 @@ pub struct Mirror {
     /// The session, once attached.
     pub session: Option<SessionId>,
     /// The last event heard.
-    pub event_seq: u32,
+    pub event_seq: u64,
     /// The last input that the zone has applied.
-    pub last_confirmed: u32,
+    pub last_confirmed: u64,
     surroundings: Surroundings,
     events: EventLog,
     /// Whether `own` was ever told.
@@ -33,11 +33,11 @@ pub struct Mirror {
     /// Digest of `own`'s purse and inventory.
     digest: u32,
     /// Up to which event `own` is exact: ahead of `event_seq` while events that were missed come in.
-    exact_seq: u32,
+    exact_seq: u64,
     /// What the events alone make of purse and inventory, until they catch up with what the attach said.
     audit: Option<Purse>,
     /// After which event a mismatch was told, so that it is told once.
-    mismatch_told: Option<u32>,
+    mismatch_told: Option<u64>,
 }
 
 /// Purse and inventory as events alone make them.
@@ -70,7 +70,8 @@ pub(super) struct Attach {
     pub(super) epoch: u32,
     pub(super) session: SessionId,
     pub(super) tick: Tick,
-    pub(super) event_seq: u32,
+    pub(super) event_seq: u64,
+    pub(super) events_forgotten: u64,
     pub(super) own: OwnState,
 }
 
@@ -78,7 +79,7 @@ pub(super) struct Attach {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub(super) tick: Tick,
-    pub(super) event_seq: u32,
+    pub(super) event_seq: u64,
 }
 
 /// An event's place in the sequence, and what came of it.
@@ -89,14 +90,14 @@ pub(super) struct EventOutcome {
 
 impl Mirror {
     /// A client that knows of a session, by its secret, before it ever attached.
-    pub(super) fn expect_session(&mut self, session: SessionId, epoch: u32, event_seq: u32) {
+    pub(super) fn expect_session(&mut self, session: SessionId, epoch: u32, event_seq: u64) {
         (self.session, self.epoch, self.event_seq) = (Some(session), epoch, event_seq);
-        self.events.begin_after(event_seq);
+        self.events.begin(event_seq);
     }
 
     /// Up to which event the server may forget.
-    pub(super) const fn event_ack(&self) -> u32 {
-        self.events.acknowledged()
+    pub(super) const fn event_ack(&self) -> u64 {
+        self.events.last()
     }
 
     /// How many ticks the last snapshot is ahead of `tick`: shown by one owner, not had by the next.
@@ -106,24 +107,23 @@ impl Mirror {
 
     /// A login by ticket: whatever was known is void.
     pub(super) fn log_in(&mut self, attach: Attach) {
-        self.events.begin(attach.event_seq);
+        self.events.begin(attach.events_forgotten.min(attach.event_seq));
         self.start(attach, None);
     }
 
-    /// A later attach to the same session. Returns the event number that was due, if the session has lost some, and a mismatch if
-    /// no event was missed and yet the purse is another.
-    pub(super) fn resume(&mut self, attach: Attach) -> (Option<u32>, Option<Mismatch>) {
-        let lost_from = self.events.resume(attach.event_seq);
+    /// A later attach to the same session. Returns how its events go on, and a mismatch if none was missed and yet the purse is another.
+    pub(super) fn resume(&mut self, attach: Attach) -> (Resumed, Option<Mismatch>) {
+        let resumed = self.events.resume(attach.event_seq, attach.events_forgotten);
         let own = Purse {
             gold: self.own.gold,
             items: std::mem::take(&mut self.own.items),
         };
-        // Before the first attach nothing is known that could be audited; after lost events it cannot fit.
+        // Before the first attach nothing is known that could be audited; without some events it cannot fit.
         let exact = self.attached && self.exact_seq <= self.event_seq;
         let told = self.audit.take().or_else(|| exact.then_some(own));
-        let audit = told.filter(|_| lost_from.is_none());
+        let audit = told.filter(|_| resumed == Resumed::InOrder);
         self.start(attach, audit);
-        (lost_from, self.close_audit(self.tick))
+        (resumed, self.close_audit(self.tick))
     }
 
     fn start(&mut self, attach: Attach, audit: Option<Purse>) {
@@ -132,6 +132,7 @@ impl Mirror {
             session,
             tick,
             event_seq,
+            events_forgotten: _,
             mut own,
         } = attach;
         own.items.sort_by_key(|item| item.uid);

@@ -10,13 +10,13 @@ use crate::limits::{FRAME_INTENTS_MAX, UNCONFIRMED_INTENTS_MAX};
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     /// The last number given, or the last that the zone had when counting began.
-    last_seq: u32,
+    last_seq: u64,
     queue: VecDeque<SeqIntent>,
 }
 
 impl Pending {
     /// Numbers an intent, unless [`UNCONFIRMED_INTENTS_MAX`] wait already.
-    pub(super) fn push(&mut self, intent: Intent) -> Option<u32> {
+    pub(super) fn push(&mut self, intent: Intent) -> Option<u64> {
         if self.queue.len() >= UNCONFIRMED_INTENTS_MAX {
             return None;
         }
@@ -32,7 +32,7 @@ impl Pending {
     }
 
     /// The number of the last intent in it, 0 for none.
-    pub(super) fn frame_end(&self) -> u32 {
+    pub(super) fn frame_end(&self) -> u64 {
         self.in_frame().next_back().map_or(0, |last| last.seq)
     }
 
@@ -41,7 +41,7 @@ impl Pending {
     }
 
     /// Takes out the oldest intent if the zone has applied it, as it has all up to `applied_seq`.
-    pub(super) fn confirm_next(&mut self, applied_seq: u32) -> Option<u32> {
+    pub(super) fn confirm_next(&mut self, applied_seq: u64) -> Option<u64> {
         self.queue
             .pop_front_if(|oldest| oldest.seq <= applied_seq)
             .map(|confirmed| confirmed.seq)
@@ -49,9 +49,9 @@ impl Pending {
 
     /// Counts on from the last input that the zone has. What is still waiting is numbered anew only if it does not follow: the zone has
     /// lost what came between, and would wait for ever for a number that nobody sends again. Where numbers end, what waits is dropped.
-    pub(super) fn count_from(&mut self, applied_seq: u32) {
+    pub(super) fn count_from(&mut self, applied_seq: u64) {
         self.last_seq = applied_seq;
-        let numbers_left = usize::try_from(u32::MAX - applied_seq).unwrap_or(usize::MAX);
+        let numbers_left = usize::try_from(u64::MAX - applied_seq).unwrap_or(usize::MAX);
         self.queue.truncate(numbers_left);
         for waiting in &mut self.queue {
             self.last_seq += 1;

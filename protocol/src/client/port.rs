@@ -130,9 +130,9 @@ pub enum Notice {
         /// The tick of the attach.
         resumed_tick: Tick,
         /// The last input applied.
-        last_input_seq: u32,
+        last_input_seq: u64,
         /// Inputs confirmed before that the new owner does not know: must be 0.
-        lost_inputs: u32,
+        lost_inputs: u64,
         /// Ticks shown before that the new owner does not have: the server's number, or what the client saw if that is more.
         rewound_ticks: u32,
         /// Everything the player is and has.
@@ -152,14 +152,22 @@ pub enum Notice {
     /// Events are missing before this one: a fault of the server.
     EventGap {
         /// The next that was due.
-        expected: u32,
+        expected: u64,
         /// What came.
-        got: u32,
+        got: u64,
+    },
+    /// The zone has forgotten events that this client never heard: it was away for too long, or too much happened meanwhile. What came of
+    /// them is in the [`Notice::Attached`] before this notice; what they said of others is lost. It is no fault.
+    EventsForgotten {
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        to: u64,
     },
     /// An event came again other than right after an attach: a fault of the server.
     EventRepeated {
         /// Which.
-        seq: u32,
+        seq: u64,
         /// Whether it said the same as before.
         same: bool,
     },
@@ -168,12 +176,12 @@ pub enum Notice {
         /// The tick of the snapshot or attach.
         tick: Tick,
         /// After which event.
-        event_seq: u32,
+        event_seq: u64,
     },
     /// An input was applied; one notice per input, in order.
     Confirmed {
         /// Which.
-        seq: u32,
+        seq: u64,
     },
     /// Nothing was heard for `silence_ms`.
     Silent,

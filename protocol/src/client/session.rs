@@ -10,7 +10,7 @@ use crate::limits::SECRET_BYTES;
 use crate::message::{Credential, OwnState, RefusalCode, ServerMessage};
 use crate::snapshot::Snapshot;
 
-use super::events::Heard;
+use super::events::{Heard, Resumed};
 use super::mirror::{Attach, Mismatch};
 use super::port::{Command, ConnId, Failover, Notice};
 use super::search::{Cause, Lead};
@@ -38,7 +38,7 @@ pub(super) struct Active {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     /// Its last intent, 0 for none.
-    last_seq: u32,
+    last_seq: u64,
     /// Frames that had nothing to say since.
     rested: u32,
 }
@@ -76,8 +76,9 @@ struct Attached {
     secret: [u8; SECRET_BYTES],
     tick_hz: u16,
     resumed_tick: Tick,
-    last_input_seq: u32,
-    event_seq: u32,
+    last_input_seq: u64,
+    event_seq: u64,
+    events_forgotten: u64,
     rewound_ticks: u32,
     own: OwnState,
     peers: Vec<SocketAddr>,
@@ -90,10 +91,12 @@ impl Client {
         match message {
             #[rustfmt::skip]
             ServerMessage::Attached {
-                epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, rewound_ticks, own, peers,
+                epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, events_forgotten,
+                rewound_ticks, own, peers,
             } => {
                 let attached = Attached {
-                    epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, rewound_ticks, own, peers,
+                    epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, events_forgotten,
+                    rewound_ticks, own, peers,
                 };
                 self.take_attached(now, conn, attached);
             }
@@ -154,6 +157,7 @@ impl Client {
             secret,
             last_input_seq,
             event_seq,
+            events_forgotten,
             resumed_tick,
             own,
             peers,
@@ -175,6 +179,7 @@ impl Client {
                 session,
                 tick: resumed_tick,
                 event_seq,
+                events_forgotten,
                 own,
             },
             known,
@@ -255,9 +260,11 @@ impl Client {
             return;
         }
         let got = attach.event_seq.saturating_add(1);
-        let (lost_from, mismatch) = self.mirror.resume(attach);
-        if let Some(expected) = lost_from {
-            self.notices.push_back(Notice::EventGap { expected, got });
+        let (resumed, mismatch) = self.mirror.resume(attach);
+        match resumed {
+            Resumed::InOrder => {}
+            Resumed::Lost { expected } => self.notices.push_back(Notice::EventGap { expected, got }),
+            Resumed::Forgotten { from, to } => self.notices.push_back(Notice::EventsForgotten { from, to }),
         }
         self.tell_mismatch(mismatch);
     }
@@ -293,7 +300,7 @@ impl Client {
     }
 
     /// All inputs up to this one are applied.
-    fn confirm(&mut self, applied_seq: u32) {
+    fn confirm(&mut self, applied_seq: u64) {
         while let Some(seq) = self.pending.confirm_next(applied_seq) {
             self.mirror.last_confirmed = seq;
             self.notices.push_back(Notice::Confirmed { seq });

@@ -111,7 +111,7 @@ fn largest_hello_fits_its_limit() {
         session: everhold_protocol::EntityId(u64::MAX),
         secret: [0xff; 32],
         epoch: u32::MAX,
-        event_seq: u32::MAX,
+        event_seq: u64::MAX,
     };
     let hello = ClientMessage::Hello {
         protocol: u16::MAX,

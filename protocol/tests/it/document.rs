@@ -134,6 +134,8 @@ fn limits_are_those_of_the_source() {
         ("FRAME_INTENTS_MAX", limits::FRAME_INTENTS_MAX as u64),
         ("UNCONFIRMED_INTENTS_MAX", limits::UNCONFIRMED_INTENTS_MAX as u64),
         ("CHAT_BYTES_MAX", limits::CHAT_BYTES_MAX as u64),
+        ("CHAT_MARKS_MAX", limits::CHAT_MARKS_MAX.into()),
+        ("CHAT_INVISIBLE_MAX", limits::CHAT_INVISIBLE_MAX.into()),
         ("INVENTORY_ITEMS_MAX", limits::INVENTORY_ITEMS_MAX as u64),
         ("SECRET_BYTES", limits::SECRET_BYTES as u64),
         ("DEVIATION_CM_MAX", limits::DEVIATION_CM_MAX.unsigned_abs().into()),

@@ -3,7 +3,7 @@
 use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::{
     EntityId, EntityKind, EntityUpdate, EntityView, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader,
-    Velocity,
+    Velocity, text,
 };
 use proptest::prelude::*;
 
@@ -28,11 +28,11 @@ fn heading() -> impl Strategy<Value = Heading> {
 
 fn chat() -> impl Strategy<Value = String> {
     prop::collection::vec(
-        any::<char>().prop_filter("control", |c| !c.is_control()),
+        any::<char>().prop_filter("may not be said", |c| text::check(&format!("a{c}")).is_ok()),
         1..CHAT_BYTES_MAX,
     )
     .prop_map(|chars| chars.into_iter().collect::<String>())
-    .prop_filter("too long", |text| text.len() <= CHAT_BYTES_MAX)
+    .prop_filter("too long, or a pile", |text| text::check(text).is_ok())
 }
 
 pub(super) fn intent() -> impl Strategy<Value = Intent> {
@@ -49,13 +49,13 @@ pub(super) fn intent() -> impl Strategy<Value = Intent> {
 
 pub(super) fn input_frame() -> impl Strategy<Value = InputFrame> {
     let intents =
-        (1..u32::MAX - 8, prop::collection::vec(intent(), 0..=FRAME_INTENTS_MAX)).prop_map(|(first, intents)| {
+        (1..u64::MAX - 8, prop::collection::vec(intent(), 0..=FRAME_INTENTS_MAX)).prop_map(|(first, intents)| {
             (first..)
                 .zip(intents)
                 .map(|(seq, intent)| SeqIntent { seq, intent })
                 .collect()
         });
-    (any::<u32>(), any::<u64>(), any::<u32>(), intents).prop_map(|(epoch, snapshot_tick, event_ack, intents)| {
+    (any::<u32>(), any::<u64>(), any::<u64>(), intents).prop_map(|(epoch, snapshot_tick, event_ack, intents)| {
         InputFrame {
             epoch,
             snapshot_tick,
@@ -66,7 +66,7 @@ pub(super) fn input_frame() -> impl Strategy<Value = InputFrame> {
 }
 
 fn header() -> impl Strategy<Value = SnapshotHeader> {
-    let numbers = any::<(u32, u64, u8, u32, u32)>();
+    let numbers = any::<(u32, u64, u8, u64, u64)>();
     (numbers, any::<(i32, i32, u16, u32)>()).prop_map(|(numbers, (x, y, hp, value_digest))| {
         let (epoch, tick, dilation, last_input_seq, event_seq) = numbers;
         SnapshotHeader {

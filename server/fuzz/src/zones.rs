@@ -42,7 +42,7 @@ struct Life {
 struct Known {
     token: u64,
     secret: u64,
-    last_seq: u32,
+    last_seq: u64,
 }
 
 /// See the module.
@@ -101,7 +101,7 @@ impl Life {
             },
             6 => Input::Quarantine {
                 session: self.someone(bytes)?,
-                seq: self.tokens as u32 + u32::from(bytes.arbitrary::<u8>()?),
+                seq: self.tokens + u64::from(bytes.arbitrary::<u8>()?),
             },
             _ => self.intent(bytes)?,
         })
@@ -265,7 +265,7 @@ pub fn inbox(data: &[u8]) {
 
 fn flood(bytes: &mut Unstructured<'_>) -> Result<()> {
     let mut inbox = Inbox::new();
-    let mut last: BTreeMap<SessionId, u32> = BTreeMap::new();
+    let mut last: BTreeMap<SessionId, u64> = BTreeMap::new();
     while !bytes.is_empty() {
         let mut entries = Vec::new();
         for _ in 0..bytes.int_in_range(1..=24)? {
@@ -287,7 +287,7 @@ fn flood(bytes: &mut Unstructured<'_>) -> Result<()> {
         inbox.drain(entries.into_iter(), &mut inputs);
         assert!(inputs.len() <= TICK_INPUTS_MAX, "{} inputs in a tick", inputs.len());
         for input in &inputs {
-            if let Input::Intent { session, seq, .. } = input {
+            if let Input::Intent { session, seq, .. } | Input::Invalid { session, seq } = input {
                 let before = last.insert(*session, *seq);
                 assert_eq!(
                     before.and_then(|seq| seq.checked_add(1)),

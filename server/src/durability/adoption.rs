@@ -69,7 +69,7 @@ pub enum AdoptionError {
         /// The tick.
         tick: Tick,
         /// The intent that was being applied: session and sequence number. `None`: no intent was, a rule failed by itself.
-        suspect: Option<(SessionId, u32)>,
+        suspect: Option<(SessionId, u64)>,
         /// What the zone said.
         reason: String,
     },
@@ -81,7 +81,7 @@ pub struct AdoptionPlan {
     chain: Vec<CheckpointHead>,
     bodies: Vec<Bytes>,
     records: Vec<Record>,
-    quarantine: BTreeSet<(SessionId, u32)>,
+    quarantine: BTreeSet<(SessionId, u64)>,
     last: Position,
 }
 
@@ -109,7 +109,7 @@ pub struct Adopted {
     pub chain: Vec<CheckpointHead>,
     /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were never confirmed. The
     /// first tick of the new epoch must tell the zone to refuse them.
-    pub quarantine: Vec<(SessionId, u32)>,
+    pub quarantine: Vec<(SessionId, u64)>,
     /// Ticks replayed.
     pub replayed_ticks: u64,
     /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the same, since the
@@ -239,7 +239,7 @@ fn restore(plan: &AdoptionPlan, config: ZoneConfig) -> Result<Zone, AdoptionErro
     }
 }
 
-fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u32)>) -> Result<(), AdoptionError> {
+fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u64)>) -> Result<(), AdoptionError> {
     let probe = zone.probe();
     let inputs = with_quarantine(&record.inputs, quarantine);
     // The zone is thrown away if it fails, so nobody sees it half-stepped.
@@ -252,7 +252,7 @@ fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u32)
 }
 
 /// Each quarantined intent is preceded by the input that makes the zone refuse it: the session's numbers go on, the harm is not done.
-fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u32)>) -> Vec<Input> {
+fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u64)>) -> Vec<Input> {
     let mut marked = Vec::with_capacity(inputs.len());
     for input in inputs {
         if let Input::Intent { session, seq, .. } = *input
@@ -266,7 +266,7 @@ fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u32)>) ->
 }
 
 /// The quarantined inputs that none of the records hold.
-fn beyond(records: &[Record], mut quarantine: BTreeSet<(SessionId, u32)>) -> Vec<(SessionId, u32)> {
+fn beyond(records: &[Record], mut quarantine: BTreeSet<(SessionId, u64)>) -> Vec<(SessionId, u64)> {
     for input in records.iter().flat_map(|record| &record.inputs) {
         if let Input::Intent { session, seq, .. } = *input {
             quarantine.remove(&(session, seq));

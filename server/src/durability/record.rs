@@ -30,6 +30,7 @@ const TAG_DETACH: u8 = 3;
 const TAG_INTENT: u8 = 4;
 const TAG_EVENT_ACK: u8 = 5;
 const TAG_QUARANTINE: u8 = 6;
+const TAG_INVALID: u8 = 7;
 
 /// The frozen inputs of one tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +157,13 @@ fn decode_session(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Ses
     Ok(*previous)
 }
 
+/// An input that is a session and a number.
+fn encode_numbered(tag: u8, (session, number): (SessionId, u64), previous: &mut SessionId, out: &mut Writer<'_>) {
+    out.u8(tag);
+    encode_session(session, previous, out);
+    out.varint(number);
+}
+
 fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
     match input {
         Input::EpochStart { epoch, nonce, rules_id } => {
@@ -189,30 +197,19 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
             encode_session(*session, previous, out);
             out.bytes(secret);
             out.bytes(next_secret);
-            out.varint(u64::from(*event_seq));
+            out.varint(*event_seq);
             out.varint(token.0);
         }
-        Input::Detach { session, token } => {
-            out.u8(TAG_DETACH);
-            encode_session(*session, previous, out);
-            out.varint(token.0);
-        }
+        Input::Detach { session, token } => encode_numbered(TAG_DETACH, (*session, token.0), previous, out),
         Input::Intent { session, seq, intent } => {
             out.u8(TAG_INTENT);
             encode_session(*session, previous, out);
-            out.varint(u64::from(*seq));
+            out.varint(*seq);
             intent.encode(out);
         }
-        Input::EventAck { session, event_seq } => {
-            out.u8(TAG_EVENT_ACK);
-            encode_session(*session, previous, out);
-            out.varint(u64::from(*event_seq));
-        }
-        Input::Quarantine { session, seq } => {
-            out.u8(TAG_QUARANTINE);
-            encode_session(*session, previous, out);
-            out.varint(u64::from(*seq));
-        }
+        Input::Invalid { session, seq } => encode_numbered(TAG_INVALID, (*session, *seq), previous, out),
+        Input::EventAck { session, event_seq } => encode_numbered(TAG_EVENT_ACK, (*session, *event_seq), previous, out),
+        Input::Quarantine { session, seq } => encode_numbered(TAG_QUARANTINE, (*session, *seq), previous, out),
     }
 }
 
@@ -249,7 +246,7 @@ fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input
             session: decode_session(previous, from)?,
             secret: from.array()?,
             next_secret: from.array()?,
-            event_seq: from.varint_u32()?,
+            event_seq: from.varint()?,
             token: AttachToken(from.varint()?),
         },
         TAG_DETACH => Input::Detach {
@@ -258,16 +255,20 @@ fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input
         },
         TAG_INTENT => Input::Intent {
             session: decode_session(previous, from)?,
-            seq: from.varint_u32()?,
-            intent: Intent::decode(from)?,
+            seq: from.varint()?,
+            intent: Intent::decode_checked(from)?,
+        },
+        TAG_INVALID => Input::Invalid {
+            session: decode_session(previous, from)?,
+            seq: from.varint()?,
         },
         TAG_EVENT_ACK => Input::EventAck {
             session: decode_session(previous, from)?,
-            event_seq: from.varint_u32()?,
+            event_seq: from.varint()?,
         },
         TAG_QUARANTINE => Input::Quarantine {
             session: decode_session(previous, from)?,
-            seq: from.varint_u32()?,
+            seq: from.varint()?,
         },
         tag => return Err(DecodeError::UnknownTag { what: "input", tag }),
     })

@@ -143,7 +143,7 @@ pub struct ZoneData {
     /// The records after the chain's last position, in order of tick.
     pub records: Vec<StoredRecord>,
     /// Quarantined inputs.
-    pub quarantine: Vec<(SessionId, u32)>,
+    pub quarantine: Vec<(SessionId, u64)>,
 }
 
 /// What `inspect` shows of a zone's data; reading it fences nothing.
@@ -245,7 +245,7 @@ pub trait StateStore: Send + Sync {
         grant: Grant,
         tick: Tick,
         session: SessionId,
-        seq: u32,
+        seq: u64,
     ) -> Result<(), StoreError>;
 
     /// For people: fences nothing, changes nothing. `None`: no data set.

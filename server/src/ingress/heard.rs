@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use everhold_protocol::InputFrame;
+use everhold_protocol::ReceivedFrame;
 
 /// An acknowledgement is passed on again after so long, for the inbox takes a small advance only when it has stood for
 /// [`EVENT_ACK_TICKS_MAX`](crate::limits::EVENT_ACK_TICKS_MAX).
@@ -13,14 +13,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heard {
     /// The acknowledgement that was passed on last, and when.
-    ack: Option<(u32, Duration)>,
+    ack: Option<(u64, Duration)>,
 }
 
 impl Heard {
     /// Whether a frame says anything that its zone may not have heard; if so, it counts as passed on. `now` is a time since any fixed
     /// origin.
-    pub fn is_news(&mut self, frame: &InputFrame, now: Duration) -> bool {
-        let is_told = |(ack, at): (u32, Duration)| ack == frame.event_ack && now.saturating_sub(at) < AGAIN;
+    pub fn is_news(&mut self, frame: &ReceivedFrame, now: Duration) -> bool {
+        let is_told = |(ack, at): (u64, Duration)| ack == frame.event_ack && now.saturating_sub(at) < AGAIN;
         if frame.intents.is_empty() && self.ack.is_some_and(is_told) {
             return false;
         }
@@ -31,11 +31,11 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::{Heading, Intent, SeqIntent};
+    use everhold_protocol::{Heading, InputFrame, Intent, IntentError, SeqIntent};
 
     use super::*;
 
-    fn frame(event_ack: u32, intents: Vec<SeqIntent>) -> InputFrame {
+    fn frame(event_ack: u64, intents: Vec<SeqIntent<Result<Intent, IntentError>>>) -> ReceivedFrame {
         InputFrame {
             epoch: 1,
             snapshot_tick: 9,
@@ -59,7 +59,7 @@ mod tests {
         let mut heard = Heard::default();
         let intent = SeqIntent {
             seq: 1,
-            intent: Intent::Move(Heading::STILL),
+            intent: Ok(Intent::Move(Heading::STILL)),
         };
         let mut is_news = |event_ack, intents| heard.is_news(&frame(event_ack, intents), Duration::ZERO);
         assert!(is_news(3, Vec::new()));

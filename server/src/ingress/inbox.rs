@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use everhold_protocol::limits::FRAME_INTENTS_MAX;
-use everhold_protocol::{InputFrame, SessionId};
+use everhold_protocol::{ReceivedFrame, SessionId};
 
 use super::input::{AttachToken, Input};
 use super::spread::Spread;
@@ -25,7 +25,7 @@ pub enum InboxEntry {
         /// The connection.
         token: AttachToken,
         /// What it sent.
-        frame: InputFrame,
+        frame: ReceivedFrame,
     },
     /// An input that the shard itself pushes: `EpochStart`, `Join`, `Resume`, `Detach`, `Quarantine`. It is never dropped here.
     Input(Input),
@@ -34,7 +34,7 @@ pub enum InboxEntry {
 /// What the inbox did with what came, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InboxCounters {
-    /// Intents put into a record.
+    /// Intents put into a record, and what came in their place.
     pub intents: u64,
     /// Event acknowledgements put into a record.
     pub acks: u64,
@@ -55,9 +55,9 @@ pub struct InboxCounters {
 struct AttachedSession {
     token: AttachToken,
     /// The highest intent put into a record, or applied before the attach.
-    frozen_seq: u32,
+    frozen_seq: u64,
     /// The highest event acknowledgement put into a record.
-    acked_seq: u32,
+    acked_seq: u64,
     /// The drain that put it there, or that followed the attach.
     acked_drain: u32,
     /// The drain that `taken` counts for.
@@ -88,7 +88,7 @@ impl Inbox {
 
     /// From now on `token` speaks for `session`, whose zone has applied intents up to `last_input_seq`. Called when the zone has
     /// stepped the `Join` or `Resume`, before any later drain.
-    pub fn note_attached(&mut self, session: SessionId, token: AttachToken, last_input_seq: u32) {
+    pub fn note_attached(&mut self, session: SessionId, token: AttachToken, last_input_seq: u64) {
         let drains = self.drains;
         let attached = AttachedSession {
             token,
@@ -147,7 +147,7 @@ impl Inbox {
         out.push(input);
     }
 
-    fn take_frame(&mut self, session: SessionId, token: AttachToken, frame: InputFrame, out: &mut Vec<Input>) {
+    fn take_frame(&mut self, session: SessionId, token: AttachToken, frame: ReceivedFrame, out: &mut Vec<Input>) {
         let drain = self.drains;
         let Some(attached) = self
             .sessions
@@ -172,10 +172,10 @@ impl Inbox {
                 attached.frozen_seq = intent.seq;
                 attached.taken += 1;
                 self.counters.intents += 1;
-                out.push(Input::Intent {
-                    session,
-                    seq: intent.seq,
-                    intent: intent.intent,
+                let seq = intent.seq;
+                out.push(match intent.intent {
+                    Ok(intent) => Input::Intent { session, seq, intent },
+                    Err(_) => Input::Invalid { session, seq },
                 });
             }
         }
@@ -193,7 +193,7 @@ impl Inbox {
 
 impl AttachedSession {
     /// Whether an acknowledgement up to `event_seq` is worth an input: it lets the outbox forget, and that can wait a little.
-    const fn ack_due(&self, event_seq: u32, drain: u32) -> bool {
+    const fn ack_due(&self, event_seq: u64, drain: u32) -> bool {
         let advance = event_seq.saturating_sub(self.acked_seq);
         advance >= EVENT_ACK_EVENTS_MIN || (advance > 0 && drain.wrapping_sub(self.acked_drain) >= EVENT_ACK_TICKS_MAX)
     }

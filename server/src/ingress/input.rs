@@ -43,7 +43,7 @@ pub enum Input {
         /// Hash of the secret that replaces it.
         next_secret: SecretHash,
         /// The last event the client has: the outbox forgets up to it, and the reply brings what follows.
-        event_seq: u32,
+        event_seq: u64,
         /// Who asked.
         token: AttachToken,
     },
@@ -59,22 +59,29 @@ pub enum Input {
         /// Whose.
         session: SessionId,
         /// Place in the session's sequence.
-        seq: u32,
+        seq: u64,
         /// What is asked for.
         intent: Intent,
+    },
+    /// What stood at this place of the session's sequence is no intent: it uses up its number, and its sender is told.
+    Invalid {
+        /// Whose.
+        session: SessionId,
+        /// Place in the session's sequence.
+        seq: u64,
     },
     /// The client has all events up to this one.
     EventAck {
         /// Whose.
         session: SessionId,
         /// The last event it has.
-        event_seq: u32,
+        event_seq: u64,
     },
     /// This input (of this session, with this number) made the zone fail and is refused from now on.
     Quarantine {
         /// Whose.
         session: SessionId,
         /// Which.
-        seq: u32,
+        seq: u64,
     },
 }

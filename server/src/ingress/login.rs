@@ -27,7 +27,7 @@ pub enum Login {
         /// The highest epoch the client has seen; an owner of a lower one must not answer.
         epoch: u32,
         /// The last event the client has.
-        event_seq: u32,
+        event_seq: u64,
     },
 }
 

@@ -202,7 +202,7 @@ pub enum EndReason {
     Panicked(Tick, String),
     /// A rule panicked at a player's input, which is quarantined: whoever adopts the zone refuses it.
     #[error("tick {0} failed at input {2} of session {1:?}, which is quarantined: {3}")]
-    Poisoned(Tick, SessionId, u32, String),
+    Poisoned(Tick, SessionId, u64, String),
     /// A stop in good order.
     #[error("stopped")]
     Stopped,
@@ -217,7 +217,7 @@ pub struct Start {
     /// The checkpoints that the store has of it. None, and the first thing written is a base.
     pub chain: Vec<CheckpointHead>,
     /// Inputs to refuse, besides those that the zone knows of.
-    pub quarantine: Vec<(SessionId, u32)>,
+    pub quarantine: Vec<(SessionId, u64)>,
 }
 
 /// A zone that is over here.

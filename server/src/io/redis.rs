@@ -228,7 +228,7 @@ impl StateStore for RedisStore {
         grant: Grant,
         tick: Tick,
         session: SessionId,
-        seq: u32,
+        seq: u64,
     ) -> Result<(), StoreError> {
         self.write_quarantine(zone, grant, tick, session, seq).await
     }

@@ -175,7 +175,7 @@ impl StateStore for SqliteStore {
         grant: Grant,
         tick: Tick,
         session: SessionId,
-        seq: u32,
+        seq: u64,
     ) -> Result<(), StoreError> {
         self.on_zone(zone, move |file| file.quarantine(grant, tick, session, seq))
             .await

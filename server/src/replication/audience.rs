@@ -34,7 +34,7 @@ struct Known {
     session: SessionId,
     attach: AttachToken,
     at: Viewpoint,
-    last_input_seq: u32,
+    last_input_seq: u64,
     new_at: Tick,
 }
 

@@ -29,8 +29,8 @@ fn scene(spots: &[(i32, i32)]) -> Scene {
             scene.sessions.push(SceneSession {
                 session: id,
                 attach: AttachToken(1),
-                last_input_seq,
-                event_seq,
+                last_input_seq: last_input_seq.into(),
+                event_seq: event_seq.into(),
                 x,
                 y,
                 hp: 90,

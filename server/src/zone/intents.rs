@@ -29,7 +29,7 @@ pub(crate) struct StrikeWish {
 pub(crate) struct PickUpWish {
     pub(crate) item: EntityId,
     pub(crate) claimant: SessionId,
-    pub(crate) seq: u32,
+    pub(crate) seq: u64,
 }
 
 /// What the tick's intents asked for. Output: its systems take it in the same tick.
@@ -93,29 +93,37 @@ pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input],
 }
 
 /// Whether somebody speaks for the session and this is its next intent.
-fn is_next(state: &Session, input_seq: &InputSeq, seq: u32) -> bool {
+fn is_next(state: &Session, input_seq: &InputSeq, seq: u64) -> bool {
     matches!(state.presence, Presence::Attached(_)) && input_seq.last.checked_add(1) == Some(seq)
 }
 
 /// Applies an intent if it is the session's next and somebody speaks for the session; otherwise nothing changes.
-pub(crate) fn apply(world: &mut World, session: SessionId, seq: u32, intent: &Intent) {
-    let Some(player) = world.resource::<Directory>().entity(session) else {
-        return;
-    };
-    let (Some(state), Some(input_seq)) = (world.get::<Session>(player), world.get::<InputSeq>(player)) else {
-        return;
-    };
-    if !is_next(state, input_seq, seq) {
-        return;
+pub(crate) fn apply(world: &mut World, session: SessionId, seq: u64, intent: &Intent) {
+    if let Some(player) = take_turn(world, session, seq) {
+        apply_next(world, player, (session, seq), intent);
     }
-    if let Some(mut input_seq) = world.get_mut::<InputSeq>(player) {
-        input_seq.last = seq;
+}
+
+/// What came in place of the session's next intent is none: the sequence goes on behind it.
+pub(crate) fn refuse_invalid(world: &mut World, session: SessionId, seq: u64) {
+    if let Some(player) = take_turn(world, session, seq) {
+        world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));
+        reject(world, player, seq, RejectReason::Invalid);
     }
-    apply_next(world, player, (session, seq), intent);
+}
+
+/// Uses up a number, if it is the session's next and somebody speaks for the session.
+fn take_turn(world: &mut World, session: SessionId, seq: u64) -> Option<Entity> {
+    let player = world.resource::<Directory>().entity(session)?;
+    if !is_next(world.get::<Session>(player)?, world.get::<InputSeq>(player)?, seq) {
+        return None;
+    }
+    world.get_mut::<InputSeq>(player)?.last = seq;
+    Some(player)
 }
 
 /// Applies an intent whose turn it is.
-fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u32), intent: &Intent) {
+fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u64), intent: &Intent) {
     if world.resource::<Quarantined>().inputs.contains(&(session, seq)) {
         world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));
         return reject(world, player, seq, RejectReason::Quarantined);
@@ -150,7 +158,7 @@ fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u32
     }
 }
 
-fn settle(world: &mut World, player: Entity, seq: u32, done: Result<(), RejectReason>) {
+fn settle(world: &mut World, player: Entity, seq: u64, done: Result<(), RejectReason>) {
     if let Err(reason) = done {
         reject(world, player, seq, reason);
     }

@@ -12,9 +12,11 @@ pub enum Reply {
         /// The session.
         session: SessionId,
         /// The last input applied.
-        last_input_seq: u32,
+        last_input_seq: u64,
         /// The last event of the session, those below included.
-        event_seq: u32,
+        event_seq: u64,
+        /// The last event that the session has forgotten.
+        events_forgotten: u64,
         /// Everything the player is and has, after the tick's inputs.
         own: OwnState,
         /// The events that the client does not have, oldest first.

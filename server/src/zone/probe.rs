@@ -1,7 +1,7 @@
 //! A cell outside the World that says which input is being applied, so that a panic or a stall can be blamed on it.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use everhold_protocol::{EntityId, SessionId};
 
@@ -13,7 +13,7 @@ pub struct Suspect {
     /// Its place among the tick's inputs.
     pub index: usize,
     /// Whose it is, if it is an intent.
-    pub intent: Option<(SessionId, u32)>,
+    pub intent: Option<(SessionId, u64)>,
 }
 
 /// Written by the tick thread, readable by any other and after a panic. Empty while no input is being applied: a failure then
@@ -24,7 +24,7 @@ pub struct Probe {
     place: AtomicU64,
     session: AtomicU64,
     /// Zero is no intent: sequence numbers count from 1.
-    seq: AtomicU32,
+    seq: AtomicU64,
 }
 
 impl Probe {

@@ -12,9 +12,9 @@ pub struct SceneSession {
     /// The connection that speaks for it. Another one has seen nothing yet.
     pub attach: AttachToken,
     /// The last input applied.
-    pub last_input_seq: u32,
+    pub last_input_seq: u64,
     /// The last event.
-    pub event_seq: u32,
+    pub event_seq: u64,
     /// East, cm.
     pub x: i32,
     /// North, cm.

@@ -32,7 +32,7 @@ pub(crate) struct Return {
     pub(crate) session: SessionId,
     pub(crate) secret: SecretHash,
     pub(crate) next_secret: SecretHash,
-    pub(crate) event_seq: u32,
+    pub(crate) event_seq: u64,
     pub(crate) token: AttachToken,
 }
 
@@ -190,7 +190,7 @@ fn renew_secret(mut secrets: Mut<'_, Secrets>, back: &Return) -> bool {
 
 /// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told otherwise, because
 /// the new connection does not know how it was heading.
-fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u32) {
+fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u64) {
     let Some(&Id(id)) = world.get::<Id>(entity) else { return };
     let mut player = world.entity_mut(entity);
     player.remove::<Resting>();
@@ -244,7 +244,7 @@ pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) 
 }
 
 /// The client has all events up to `event_seq`: the outbox forgets them.
-pub(crate) fn acknowledge(world: &mut World, session: SessionId, event_seq: u32) {
+pub(crate) fn acknowledge(world: &mut World, session: SessionId, event_seq: u64) {
     let Some(entity) = world.resource::<Directory>().entity(session) else {
         return;
     };
@@ -258,7 +258,7 @@ pub(crate) fn acknowledge(world: &mut World, session: SessionId, event_seq: u32)
 }
 
 /// This input is refused when its turn comes. One whose turn has passed needs no entry.
-pub(crate) fn quarantine(world: &mut World, session: SessionId, seq: u32) {
+pub(crate) fn quarantine(world: &mut World, session: SessionId, seq: u64) {
     let Some(entity) = world.resource::<Directory>().entity(session) else {
         return;
     };

@@ -60,12 +60,12 @@ state! {
         /// The last intent that was applied. On its own, because it changes with every intent.
         6 Owner input_seq: InputSeq {
             /// Counts from 1.
-            last: u32,
+            last: u64,
         }
         /// Reliable events that the client may not have.
         7 Owner outbox: Outbox {
             /// The last event of the session.
-            event_seq: u32,
+            event_seq: u64,
             /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`].
             events: Shared<VecDeque<SeqEvent>>,
         }
@@ -135,7 +135,7 @@ state! {
         /// Inputs that made the zone fail and will not be applied. One leaves when its turn has passed.
         4 Nobody quarantine: Quarantined {
             /// Session and sequence number.
-            inputs: BTreeSet<(SessionId, u32)>,
+            inputs: BTreeSet<(SessionId, u64)>,
         }
         /// Players on their way to and from other zones.
         5 Nobody travel: Travel {

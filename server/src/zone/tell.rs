@@ -20,7 +20,7 @@ pub(crate) enum Answer {
         /// The session.
         session: SessionId,
         /// The last event that the client has.
-        event_seq: u32,
+        event_seq: u64,
     },
 }
 
@@ -51,8 +51,13 @@ impl Outbox {
         event
     }
 
+    /// The last event that is not kept any more; those after it all are.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.events.front().map_or(self.event_seq, |first| first.seq - 1)
+    }
+
     /// How many events at the front the client has, if it has all up to `event_seq`.
-    pub(crate) fn acknowledged(&self, event_seq: u32) -> usize {
+    pub(crate) fn acknowledged(&self, event_seq: u64) -> usize {
         self.events.partition_point(|event| event.seq <= event_seq)
     }
 }
@@ -74,6 +79,6 @@ pub(crate) fn tell(world: &mut World, entity: Entity, event: Event) {
 }
 
 /// Tells a session that an intent was not done.
-pub(crate) fn reject(world: &mut World, entity: Entity, seq: u32, reason: RejectReason) {
+pub(crate) fn reject(world: &mut World, entity: Entity, seq: u64, reason: RejectReason) {
     tell(world, entity, Event::Rejected { seq, reason });
 }

@@ -73,7 +73,7 @@ fn join_with(account: u64, ticket: u8, token: u64) -> Input {
     }
 }
 
-fn intent(session: SessionId, seq: u32, intent: Intent) -> Input {
+fn intent(session: SessionId, seq: u64, intent: Intent) -> Input {
     Input::Intent { session, seq, intent }
 }
 
@@ -98,7 +98,7 @@ fn told(outputs: &Outputs) -> Vec<(SessionId, Event)> {
         .collect()
 }
 
-fn rejected(session: SessionId, seq: u32, reason: RejectReason) -> (SessionId, Event) {
+fn rejected(session: SessionId, seq: u64, reason: RejectReason) -> (SessionId, Event) {
     (session, Event::Rejected { seq, reason })
 }
 

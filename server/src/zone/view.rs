@@ -156,7 +156,7 @@ fn is_attached(world: &World, session: SessionId) -> bool {
 }
 
 /// The answer to an attach, or `None` if the token does not speak for the session any more.
-fn attached(world: &World, token: AttachToken, session: SessionId, event_seq: u32) -> Option<Reply> {
+fn attached(world: &World, token: AttachToken, session: SessionId, event_seq: u64) -> Option<Reply> {
     let player = world.entity(world.resource::<Directory>().entity(session)?);
     if player.get::<Session>()?.presence != Presence::Attached(token.0) {
         return None;
@@ -167,6 +167,7 @@ fn attached(world: &World, token: AttachToken, session: SessionId, event_seq: u3
         session,
         last_input_seq: player.get::<InputSeq>()?.last,
         event_seq: outbox.event_seq,
+        events_forgotten: outbox.forgotten(),
         own: OwnState {
             x: body.x,
             y: body.y,

@@ -17,8 +17,8 @@ struct Player {
     attached: Option<AttachToken>,
     secret: u64,
     secret_before: u64,
-    last_seq: u32,
-    event_seq: u32,
+    last_seq: u64,
+    event_seq: u64,
     items: Vec<EntityId>,
 }
 
@@ -158,7 +158,7 @@ impl Players {
     fn resume(&mut self, inputs: &mut Vec<Input>, account: u64, session: SessionId) {
         let token = self.token(account);
         let choice = self.dice.below(8);
-        let lag = self.dice.below(4) as u32;
+        let lag = self.dice.below(4);
         let player = self.player(account);
         let shown = match choice {
             0 => 999_999,
@@ -218,9 +218,7 @@ impl Players {
             _ => {}
         }
         if self.dice.once_in(5) {
-            let event_seq = self.players[&account]
-                .event_seq
-                .saturating_sub(self.dice.below(3) as u32);
+            let event_seq = self.players[&account].event_seq.saturating_sub(self.dice.below(3));
             inputs.push(Input::EventAck { session, event_seq });
         }
         for _ in 0..self.dice.below(3) {

@@ -38,12 +38,12 @@ async fn scene(world: &mut World, plant: &str) -> Scene {
     }
 }
 
-async fn until_confirmed(player: &mut Player, wanted: u32) {
+async fn until_confirmed(player: &mut Player, wanted: u64) {
     let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq } if *seq >= wanted).then_some(());
     player.until("an input is confirmed", confirmed).await;
 }
 
-async fn until_rejected(player: &mut Player, wanted: u32) -> RejectReason {
+async fn until_rejected(player: &mut Player, wanted: u64) -> RejectReason {
     let rejected = player.until("the input is rejected", |notice| match notice {
         Notice::Event(SeqEvent {
             event: Event::Rejected { seq, reason },

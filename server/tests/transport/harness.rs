@@ -268,7 +268,7 @@ pub(crate) fn claims(expires_in_s: i64) -> TicketClaims {
 }
 
 /// A good input frame with one intent of this number.
-pub(crate) fn frame_bytes(epoch: u32, seq: u32) -> Bytes {
+pub(crate) fn frame_bytes(epoch: u32, seq: u64) -> Bytes {
     let intents = vec![SeqIntent {
         seq,
         intent: Intent::Move(Heading::STILL),
@@ -348,7 +348,7 @@ impl Dialed {
     }
 
     /// Sends one input frame with this number.
-    pub(crate) fn send_frame(&self, epoch: u32, seq: u32) {
+    pub(crate) fn send_frame(&self, epoch: u32, seq: u64) {
         self.quic
             .send_datagram(frame_bytes(epoch, seq))
             .expect("the connection lives");
@@ -372,7 +372,7 @@ pub(crate) struct Player {
     pub(crate) send: SendStream,
     recv: RecvStream,
     decoder: FrameDecoder,
-    seq: u32,
+    seq: u64,
 }
 
 impl Player {

@@ -4,7 +4,7 @@ use super::*;
 
 impl Story {
     /// A next owner resumes both, knowing as many events and inputs as were told.
-    fn owner_changes(&mut self, inputs: [u32; 2], items: [&[Item]; 2]) {
+    fn owner_changes(&mut self, inputs: [u64; 2], items: [&[Item]; 2]) {
         self.epoch += 1;
         for player in [ANN, BEN] {
             let own = self.own(player, items[player]);

@@ -110,7 +110,7 @@ fn thing_that_went_to_a_stranger_and_is_still_there_is_found() {
 }
 
 /// Ben, who is in the world already, joins with what he has after event `event_seq`.
-fn ben_joins(checker: &mut Checker, gold: u64, event_seq: u32) {
+fn ben_joins(checker: &mut Checker, gold: u64, event_seq: u64) {
     let own = OwnState {
         gold,
         ..OwnState::default()
@@ -142,7 +142,7 @@ fn ann_joins(checker: &mut Checker) {
     checker.on_attached(ANN, &attachment);
 }
 
-fn tells(checker: &mut Checker, player: usize, seq: u32, total: u64, delta: i64, cause: GoldCause) {
+fn tells(checker: &mut Checker, player: usize, seq: u64, total: u64, delta: i64, cause: GoldCause) {
     let event = Event::Gold { total, delta, cause };
     checker.on_event(player, &SeqEvent { seq, tick: 1, event });
 }

@@ -42,6 +42,13 @@ impl Numbers {
         }
     }
 
+    fn of_u64(self, usual: Range<u64>) -> BoxedStrategy<u64> {
+        match self {
+            Self::Usual => usual.boxed(),
+            Self::Extreme => prop_oneof![4 => usual, 1 => u64::MAX - 3..=u64::MAX].boxed(),
+        }
+    }
+
     fn tick(self) -> BoxedStrategy<Tick> {
         match self {
             Self::Usual => (0..400_u64).boxed(),
@@ -50,7 +57,7 @@ impl Numbers {
     }
 
     fn snapshot(self) -> BoxedStrategy<Snapshot> {
-        let header = (self.of_u32(1..5), self.tick(), self.of_u32(0..9)).prop_map(|(epoch, tick, last_input_seq)| {
+        let header = (self.of_u32(1..5), self.tick(), self.of_u64(0..9)).prop_map(|(epoch, tick, last_input_seq)| {
             SnapshotHeader {
                 last_input_seq,
                 ..header(epoch, tick)
@@ -80,7 +87,7 @@ fn zone() -> impl Strategy<Value = &'static str> {
 }
 
 fn control(numbers: Numbers) -> impl Strategy<Value = ServerMessage> {
-    let (seq, event_seq) = (numbers.of_u32(0..9), numbers.of_u32(0..9));
+    let (seq, event_seq) = (numbers.of_u64(0..9), numbers.of_u64(0..9));
     let attach = (zone(), numbers.of_u32(1..5), numbers.tick(), seq, event_seq).prop_map(
         |(zone, epoch, tick, last_input_seq, event_seq)| {
             Attach {
@@ -88,6 +95,7 @@ fn control(numbers: Numbers) -> impl Strategy<Value = ServerMessage> {
                 tick,
                 last_input_seq,
                 event_seq,
+                events_forgotten: event_seq / 2,
                 ..Attach::epoch(epoch)
             }
             .message()
@@ -106,7 +114,7 @@ fn control(numbers: Numbers) -> impl Strategy<Value = ServerMessage> {
         3 => (zone(), 1..5_u16, numbers.of_u32(1..5)).prop_map(|(zone, n, epoch)| redirect_to(zone, n, epoch)),
         1 => Just(ServerMessage::Wait),
         1 => numbers.of_u32(1..9).prop_map(|position| ServerMessage::Queued { position }),
-        4 => (numbers.of_u32(0..9), 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
+        4 => (numbers.of_u64(0..9), 50..52_u64).prop_map(|(seq, total)| ServerMessage::Event(gold(seq, total))),
         1 => codes.prop_map(refused),
         1 => prop::sample::select(vec![ServerMessage::Superseded, refused(RefusalCode::SessionUnknown)]),
     ]
@@ -134,10 +142,10 @@ struct Watch {
     epoch: u32,
     /// The highest epoch that attached it in each zone.
     epochs: BTreeMap<ZoneName, u32>,
-    last_event: u32,
+    last_event: u64,
     pushed: u32,
     confirmed: u32,
-    last_confirmed: u32,
+    last_confirmed: u64,
 }
 
 impl Watch {
@@ -265,7 +273,7 @@ impl Watch {
                 assert!(self.confirmed <= self.pushed, "an input was confirmed twice");
             }
             // Whatever comes next is the first of a new count.
-            Notice::EventGap { .. } => self.last_event = 0,
+            Notice::EventGap { .. } | Notice::EventsForgotten { .. } => self.last_event = 0,
             Notice::Event(event) => {
                 assert!(
                     self.last_event.checked_add(1) == Some(event.seq) || self.last_event == 0,

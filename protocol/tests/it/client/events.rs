@@ -3,14 +3,14 @@
 use everhold_protocol::Credential;
 use everhold_protocol::client::Notice;
 
-use super::script::{Attach, Script, gold};
+use super::script::{Attach, Script, gold, own};
 
 /// The events and the complaints about them.
 fn told(script: &mut Script) -> Vec<Notice> {
     let of_events = |notice: &Notice| {
         matches!(
             notice,
-            Notice::Event(_) | Notice::EventGap { .. } | Notice::EventRepeated { .. }
+            Notice::Event(_) | Notice::EventGap { .. } | Notice::EventsForgotten { .. } | Notice::EventRepeated { .. }
         )
     };
     script.take_notices().into_iter().filter(of_events).collect()
@@ -140,12 +140,80 @@ fn login_into_a_session_with_a_past_has_no_gap() {
         conn,
         Attach {
             event_seq: 40,
+            events_forgotten: 38,
             ..Attach::epoch(1)
         }
         .message(),
     );
-    script.event(conn, gold(41, 60));
-    assert_eq!(told(&mut script), [Notice::Event(gold(41, 60))]);
+    for seq in 39..=41 {
+        script.event(conn, gold(seq, 60));
+    }
+    assert_eq!(told(&mut script), [39, 40, 41].map(|seq| Notice::Event(gold(seq, 60))));
+}
+
+#[test]
+fn login_into_a_session_that_has_forgotten_its_past_waits_for_nothing_of_it() {
+    let mut script = Script::start();
+    let conn = script.greeted_at(1);
+    script.control(
+        conn,
+        Attach {
+            event_seq: 40,
+            events_forgotten: 40,
+            ..Attach::epoch(1)
+        }
+        .message(),
+    );
+    assert_eq!(script.client.mirror().event_seq, 40);
+    script.advance(0);
+    assert_eq!(script.take_frames()[0].event_ack, 40);
+    script.event(conn, gold(42, 60));
+    let gap = Notice::EventGap { expected: 41, got: 42 };
+    assert_eq!(told(&mut script), [gap, Notice::Event(gold(42, 60))]);
+}
+
+#[test]
+fn forgotten_events_are_told_as_such_and_the_purse_is_what_the_attach_says() {
+    let (mut script, conn) = Script::attached();
+    script.event(conn, gold(1, 60));
+    script.disconnected(conn, None);
+    told(&mut script);
+    let mut own = own();
+    own.gold = 500;
+    let next = reattach(
+        &mut script,
+        Attach {
+            event_seq: 9,
+            events_forgotten: 8,
+            own,
+            ..Attach::epoch(2)
+        },
+    );
+    script.event(next, gold(9, 500));
+    let forgotten = Notice::EventsForgotten { from: 2, to: 8 };
+    assert_eq!(told(&mut script), [forgotten, Notice::Event(gold(9, 500))]);
+    let mirror = script.client.mirror();
+    assert_eq!((mirror.own.gold, mirror.event_seq), (500, 9));
+}
+
+#[test]
+fn session_that_forgot_only_what_was_heard_goes_on_without_a_word() {
+    let (mut script, conn) = Script::attached();
+    script.event(conn, gold(1, 60));
+    script.event(conn, gold(2, 70));
+    script.disconnected(conn, None);
+    told(&mut script);
+    let next = reattach(
+        &mut script,
+        Attach {
+            event_seq: 3,
+            events_forgotten: 1,
+            ..Attach::epoch(2)
+        },
+    );
+    script.event(next, gold(2, 70));
+    script.event(next, gold(3, 80));
+    assert_eq!(told(&mut script), [Notice::Event(gold(3, 80))]);
 }
 
 #[test]

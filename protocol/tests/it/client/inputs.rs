@@ -10,13 +10,13 @@ fn step() -> Intent {
     Intent::Move(Heading::new(127, 0).unwrap())
 }
 
-fn push(script: &mut Script, count: u32) -> Vec<u32> {
+fn push(script: &mut Script, count: u32) -> Vec<u64> {
     (0..count)
         .map(|_| script.client.push_intent(script.now, step()).unwrap())
         .collect()
 }
 
-fn confirmed(notices: &[Notice]) -> Vec<u32> {
+fn confirmed(notices: &[Notice]) -> Vec<u64> {
     let seq = |notice: &Notice| {
         if let Notice::Confirmed { seq } = notice {
             Some(*seq)
@@ -27,7 +27,7 @@ fn confirmed(notices: &[Notice]) -> Vec<u32> {
     notices.iter().filter_map(seq).collect()
 }
 
-fn applied(tick: u64, last_input_seq: u32) -> SnapshotHeader {
+fn applied(tick: u64, last_input_seq: u64) -> SnapshotHeader {
     SnapshotHeader {
         last_input_seq,
         ..header(1, tick)
@@ -194,7 +194,7 @@ fn too_many_unconfirmed_intents_make_the_client_busy() {
     push(&mut script, UNCONFIRMED_INTENTS_MAX as u32);
     assert_eq!(script.client.push_intent(script.now, step()), Err(Busy));
     script.snapshot(conn, applied(101, 1));
-    assert_eq!(push(&mut script, 1), [UNCONFIRMED_INTENTS_MAX as u32 + 1]);
+    assert_eq!(push(&mut script, 1), [UNCONFIRMED_INTENTS_MAX as u64 + 1]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ fn login_at_the_owner_attaches() {
         conn,
         Attach {
             event_seq: 9,
+            events_forgotten: 9,
             last_input_seq: 4,
             ..Attach::epoch(1)
         }

@@ -42,8 +42,9 @@ pub(super) struct Attach {
     pub(super) epoch: u32,
     pub(super) zone: &'static str,
     pub(super) tick: Tick,
-    pub(super) last_input_seq: u32,
-    pub(super) event_seq: u32,
+    pub(super) last_input_seq: u64,
+    pub(super) event_seq: u64,
+    pub(super) events_forgotten: u64,
     pub(super) secret: u8,
     pub(super) own: OwnState,
     pub(super) peers: Vec<SocketAddr>,
@@ -57,6 +58,7 @@ impl Attach {
             tick: 100 * u64::from(epoch),
             last_input_seq: 0,
             event_seq: 0,
+            events_forgotten: 0,
             secret: epoch as u8,
             own: own(),
             peers: vec![addr(2), addr(3)],
@@ -73,6 +75,7 @@ impl Attach {
             resumed_tick: self.tick,
             last_input_seq: self.last_input_seq,
             event_seq: self.event_seq,
+            events_forgotten: self.events_forgotten,
             rewound_ticks: 0,
             own: self.own,
             peers: self.peers,
@@ -96,7 +99,7 @@ pub(super) fn header(epoch: u32, tick: Tick) -> SnapshotHeader {
     }
 }
 
-pub(super) fn gold(seq: u32, total: u64) -> SeqEvent {
+pub(super) fn gold(seq: u64, total: u64) -> SeqEvent {
     SeqEvent {
         seq,
         tick: 100,
@@ -213,7 +216,8 @@ impl Script {
                 Command::Connect { conn, addr } => self.connects.push_back((conn, addr)),
                 Command::SendControl { conn, message } => self.sent.push_back((conn, message)),
                 Command::SendDatagram { conn, bytes } => {
-                    self.frames.push_back((conn, InputFrame::decode(&bytes).unwrap()));
+                    self.frames
+                        .push_back((conn, InputFrame::decode(&bytes).unwrap().checked().unwrap()));
                 }
                 Command::Close { conn, .. } => {
                     self.connects.retain(|&(other, _)| other != conn);

@@ -6,7 +6,7 @@ use everhold_protocol::{EntityId, Event, Item, ItemCause, OwnState, SeqEvent, Sn
 
 use super::script::{Attach, Script, gold, header, own, sword};
 
-fn worth(tick: u64, event_seq: u32, gold: u64, items: &[Item]) -> SnapshotHeader {
+fn worth(tick: u64, event_seq: u64, gold: u64, items: &[Item]) -> SnapshotHeader {
     SnapshotHeader {
         event_seq,
         value_digest: value_digest(gold, items),
@@ -141,7 +141,7 @@ fn mirror_holds_no_more_items_than_an_inventory() {
     let (mut script, conn) = Script::attached();
     for seq in 1..=100 {
         let item = Item {
-            uid: EntityId::new(2, seq),
+            uid: EntityId::new(2, seq as u32),
             kind: 1,
         };
         let event = Event::ItemGained {

@@ -68,7 +68,7 @@ impl Owner {
     fn walk_to(&mut self, tick: Tick) {
         let session = self.zone.session_of(Account(1)).unwrap();
         while self.last.tick < tick {
-            let seq = u32::try_from(self.last.tick).unwrap();
+            let seq = self.last.tick;
             let heading = Heading::new(if seq.is_multiple_of(2) { 100 } else { -90 }, 3).unwrap();
             self.step(vec![Input::Intent {
                 session,

@@ -34,7 +34,7 @@ fn one_of_each() -> Vec<Input> {
             session,
             secret: [4; 32],
             next_secret: [5; 32],
-            event_seq: u32::MAX,
+            event_seq: u64::MAX,
             token,
         },
         Input::Intent {
@@ -44,13 +44,14 @@ fn one_of_each() -> Vec<Input> {
         },
         Input::Intent {
             session,
-            seq: u32::MAX,
+            seq: u64::MAX,
             intent: Intent::Say("hello".to_owned()),
         },
         Input::EventAck {
             session: EntityId(0),
             event_seq: 4,
         },
+        Input::Invalid { session, seq: 300 },
         Input::Detach { session, token },
         Input::Quarantine { session, seq: 12 },
     ]
@@ -195,7 +196,7 @@ fn ten_thousand_turning_players_fit_in_a_hundred_kilobytes() {
     let inputs = (0..10_000).map(|n| Input::Intent {
         // Clients come in any order; their sessions lie close together.
         session: EntityId::new(3, 1 + n * 7_919 % 10_000),
-        seq: 30_000 + n % 50,
+        seq: u64::from(30_000 + n % 50),
         intent: Intent::Move(Heading::new(90, -89).unwrap()),
     });
     let bytes = record(inputs.collect()).encode().body.len();

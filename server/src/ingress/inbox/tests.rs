@@ -1,6 +1,6 @@
 //! What the inbox lets into a record, and what it keeps out.
 
-use everhold_protocol::{Account, Heading, Intent, SeqIntent};
+use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent};
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn attached() -> Inbox {
 }
 
 /// A frame of `session` with the intents `seqs`.
-fn frame_of(session: SessionId, token: AttachToken, seqs: impl Iterator<Item = u32>, event_ack: u32) -> InboxEntry {
+fn frame_of(session: SessionId, token: AttachToken, seqs: impl Iterator<Item = u64>, event_ack: u64) -> InboxEntry {
     let intents = seqs
         .map(|seq| SeqIntent {
             seq,
@@ -31,15 +31,16 @@ fn frame_of(session: SessionId, token: AttachToken, seqs: impl Iterator<Item = u
             snapshot_tick: 0,
             event_ack,
             intents,
-        },
+        }
+        .into(),
     }
 }
 
-fn frame(seqs: impl Iterator<Item = u32>) -> InboxEntry {
+fn frame(seqs: impl Iterator<Item = u64>) -> InboxEntry {
     frame_of(SESSION, TOKEN, seqs, 0)
 }
 
-fn ack(event_ack: u32) -> InboxEntry {
+fn ack(event_ack: u64) -> InboxEntry {
     frame_of(SESSION, TOKEN, 0..0, event_ack)
 }
 
@@ -50,7 +51,7 @@ fn drain(inbox: &mut Inbox, entries: impl IntoIterator<Item = InboxEntry>) -> Ve
 }
 
 /// The numbers of the intents among `inputs`.
-fn seqs(inputs: &[Input]) -> Vec<u32> {
+fn seqs(inputs: &[Input]) -> Vec<u64> {
     inputs
         .iter()
         .filter_map(|input| {
@@ -63,7 +64,7 @@ fn seqs(inputs: &[Input]) -> Vec<u32> {
         .collect()
 }
 
-fn acks(inputs: &[Input]) -> Vec<u32> {
+fn acks(inputs: &[Input]) -> Vec<u64> {
     let ack = |input: &Input| {
         if let Input::EventAck { event_seq, .. } = input {
             Some(*event_seq)
@@ -171,13 +172,13 @@ fn order_is_the_order_of_arrival() {
 #[test]
 fn one_session_cannot_fill_a_tick() {
     let mut inbox = attached();
-    let eager = |n: u32| frame(n * 8 + 1..n * 8 + 9);
-    let limit = u32::try_from(TICK_SESSION_INTENTS_MAX).expect("a small limit");
+    let eager = |n: u64| frame(n * 8 + 1..n * 8 + 9);
+    let limit = u64::try_from(TICK_SESSION_INTENTS_MAX).expect("a small limit");
     assert_eq!(
         seqs(&drain(&mut inbox, (0..4).map(eager))),
         (1..=limit).collect::<Vec<_>>()
     );
-    assert_eq!(inbox.counters().over_session_limit, 32 - u64::from(limit));
+    assert_eq!(inbox.counters().over_session_limit, 32 - limit);
     assert_eq!(
         seqs(&drain(&mut inbox, [eager(2)])),
         (17..25).collect::<Vec<_>>(),

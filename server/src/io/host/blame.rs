@@ -30,7 +30,7 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// This session's input with this number: the store refuses it from now on.
-    Input(SessionId, u32),
+    Input(SessionId, u64),
     /// No player's input was being applied.
     Nobody,
     /// An input was, but the store did not take the note: whoever adopts may fail once more.

@@ -90,6 +90,7 @@ impl Egress {
                     session,
                     last_input_seq,
                     event_seq,
+                    events_forgotten,
                     own,
                     missed,
                 } => {
@@ -99,6 +100,7 @@ impl Egress {
                         session,
                         last_input_seq,
                         event_seq,
+                        events_forgotten,
                         own,
                         missed,
                     };
@@ -177,6 +179,7 @@ impl Egress {
             resumed_tick: welcome.tick,
             last_input_seq: welcome.last_input_seq,
             event_seq: welcome.event_seq,
+            events_forgotten: welcome.events_forgotten,
             rewound_ticks: 0,
             own: welcome.own,
             peers: peers(),
@@ -215,8 +218,9 @@ struct Welcome {
     epoch: u32,
     tick: Tick,
     session: SessionId,
-    last_input_seq: u32,
-    event_seq: u32,
+    last_input_seq: u64,
+    event_seq: u64,
+    events_forgotten: u64,
     own: OwnState,
     missed: Vec<SeqEvent>,
 }

@@ -86,7 +86,7 @@ impl TickThread {
         config: &HostConfig,
         zone: Zone,
         last: Position,
-        quarantine: &[(SessionId, u32)],
+        quarantine: &[(SessionId, u64)],
         guard: Arc<LeaseGuard>,
         gauges: Arc<ZoneGauges>,
         pace: Pace,
@@ -262,7 +262,7 @@ impl TickThread {
 }
 
 /// An epoch begins with its `EpochStart`. Then the zone is told what to refuse, before anybody can send it again.
-fn first_inputs(start: Input, quarantine: &[(SessionId, u32)]) -> Vec<Input> {
+fn first_inputs(start: Input, quarantine: &[(SessionId, u64)]) -> Vec<Input> {
     let refusals = quarantine
         .iter()
         .map(|&(session, seq)| Input::Quarantine { session, seq });

@@ -22,7 +22,7 @@ pub(super) struct Outline {
     pub(super) is_hollow: bool,
     /// From the previous base on.
     pub(super) chain: Vec<CheckpointHead>,
-    pub(super) quarantine: Vec<(SessionId, u32)>,
+    pub(super) quarantine: Vec<(SessionId, u64)>,
 }
 
 impl RedisStore {
@@ -55,7 +55,7 @@ impl RedisStore {
         grant: Grant,
         tick: Tick,
         session: SessionId,
-        seq: u32,
+        seq: u64,
     ) -> Result<(), StoreError> {
         let keys = self.zone_keys(zone, &["meta", "quarantine"]);
         let mut words = grant_words(grant);
@@ -138,7 +138,7 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
     let chain = values.next()?.into_array();
     let chain = checkpoint::read_chain(chain.into_iter().map(Value::into_string))?;
     let pairs = values.next()?.into_array();
-    let mut quarantine: Vec<(SessionId, u32)> = pairs
+    let mut quarantine: Vec<(SessionId, u64)> = pairs
         .into_iter()
         .step_by(2)
         .map(|field| {

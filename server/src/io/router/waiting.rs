@@ -29,7 +29,7 @@ pub(super) enum Claim {
         account: Account,
         session: SessionId,
         secret: [u8; 32],
-        event_seq: u32,
+        event_seq: u64,
     },
 }
 

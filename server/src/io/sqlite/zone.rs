@@ -160,12 +160,12 @@ impl ZoneFile {
         grant: Grant,
         tick: Tick,
         session: SessionId,
-        seq: u32,
+        seq: u64,
     ) -> Result<(), StoreError> {
         self.write(|file| {
             check_fence(file, grant)?;
             file.prepare_cached("INSERT OR IGNORE INTO quarantine (session, seq, tick) VALUES (?1, ?2, ?3)")?
-                .execute((session.0.cast_signed(), seq, tick.cast_signed()))?;
+                .execute((session.0.cast_signed(), seq.cast_signed(), tick.cast_signed()))?;
             Ok(())
         })
     }
@@ -189,7 +189,7 @@ impl ZoneFile {
             let quarantine = statement.query_map([], |row| {
                 Ok((
                     everhold_protocol::EntityId(row.get::<_, i64>(0)?.cast_unsigned()),
-                    row.get(1)?,
+                    row.get::<_, i64>(1)?.cast_unsigned(),
                 ))
             })?;
             Ok(ZoneData {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use crossbeam::channel::{Sender, TrySendError};
 use everhold_protocol::message::encode_frame;
-use everhold_protocol::{InputFrame, RefusalCode, ServerMessage, SessionId};
+use everhold_protocol::{ReceivedFrame, RefusalCode, ServerMessage, SessionId};
 
 use super::counters::TransportCounters;
 use super::net::desk::{Desk, LinkKey};
@@ -305,7 +305,7 @@ impl Outbox {
 }
 
 /// Gives a frame to its zone, or counts why not.
-pub(super) fn pass_on(frame: InputFrame, route: Option<&Route>, token: AttachToken, counters: &TransportCounters) {
+pub(super) fn pass_on(frame: ReceivedFrame, route: Option<&Route>, token: AttachToken, counters: &TransportCounters) {
     let Some(route) = route else {
         return counters.datagrams_unbound.bump();
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::{FrameDecoder, FrameError};
-use everhold_protocol::{ClientMessage, InputFrame, RefusalCode};
+use everhold_protocol::{ClientMessage, InputFrame, ReceivedFrame, RefusalCode};
 
 use super::TransportConfig;
 use super::counters::TransportCounters;
@@ -135,7 +135,7 @@ impl Intake {
     }
 
     /// Judges a datagram of a peer that has said a good `Hello`; `None` if it is dropped, and counted, or says nothing new.
-    pub(super) fn datagram(&mut self, bytes: &Bytes, bench: &Bench<'_>) -> Result<Option<InputFrame>, Refusal> {
+    pub(super) fn datagram(&mut self, bytes: &Bytes, bench: &Bench<'_>) -> Result<Option<ReceivedFrame>, Refusal> {
         let Some(rates) = &mut self.rates else {
             return Ok(None);
         };
@@ -144,15 +144,16 @@ impl Intake {
             bench.counters.datagrams_over_rate.bump();
             return Ok(None);
         }
-        if let Ok(frame) = InputFrame::decode(bytes) {
-            return Ok(self.heard.is_news(&frame, bench.now).then_some(frame));
-        }
+        let error = match InputFrame::decode(bytes) {
+            Ok(frame) => return Ok(self.heard.is_news(&frame, bench.now).then_some(frame)),
+            Err(error) => error,
+        };
         bench.counters.datagrams_malformed.bump();
         if rates.malformed.take(bench.now) {
             Ok(None)
         } else {
-            let detail = "too many datagrams that are not of this protocol";
-            Err((RefusalCode::Malformed, detail.to_owned()))
+            let detail = format!("too many datagrams that are not of this protocol, the last because {error}");
+            Err((RefusalCode::Malformed, detail))
         }
     }
 }

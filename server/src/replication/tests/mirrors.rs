@@ -53,6 +53,7 @@ pub(super) fn attached(session: EntityId, epoch: u32, resumed_tick: Tick) -> Ser
         resumed_tick,
         last_input_seq: 0,
         event_seq: 0,
+        events_forgotten: 0,
         rewound_ticks: 0,
         own: OwnState::default(),
         peers: Vec::new(),
@@ -157,7 +158,7 @@ impl World {
         for session in &mut self.scene.sessions {
             let own = self.scene.entities.iter().find(|entity| entity.id == session.session);
             (session.x, session.y) = own.map(|own| (own.x, own.y)).unwrap();
-            session.last_input_seq += u32::from(self.turns.is_some() && self.random.below(20) == 0);
+            session.last_input_seq += u64::from(self.turns.is_some() && self.random.below(20) == 0);
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Steps, with something that changes each time.
-fn live(zone: &mut Zone, account: u64, seq: u32) {
+fn live(zone: &mut Zone, account: u64, seq: u64) {
     let id = session(zone, account);
     zone.step(&[intent(id, seq, go(seq as i8 % 100, 20))]);
 }
@@ -247,7 +247,7 @@ fn golden() -> Zone {
 /// A change of the layout raises `STATE_LAYOUT` and brings a new file; `EVERHOLD_BLESS=1` writes it.
 #[test]
 fn capture_of_this_layout_is_still_read() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden/capture-3.bin");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden/capture-4.bin");
     if std::env::var_os("EVERHOLD_BLESS").is_some() {
         std::fs::write(path, confirmed(&mut golden(), Cut::Base)).unwrap();
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn strike(zone: &mut Zone, from: SessionId, seq: u32, target: EntityId) -> Vec<(SessionId, Event)> {
+fn strike(zone: &mut Zone, from: SessionId, seq: u64, target: EntityId) -> Vec<(SessionId, Event)> {
     told(&zone.step(&[intent(from, seq, Intent::Strike { target })]))
 }
 

@@ -19,7 +19,7 @@ fn items(zone: &mut Zone) -> Vec<EntityId> {
     items.map(|entity| entity.id).collect()
 }
 
-fn take(session: SessionId, seq: u32, item: EntityId) -> Input {
+fn take(session: SessionId, seq: u64, item: EntityId) -> Input {
     intent(session, seq, Intent::PickUp { item })
 }
 

@@ -5,7 +5,7 @@ use crate::limits::OUTBOX_EVENTS_MAX;
 use crate::rules::chance::{Purpose, roll};
 use everhold_protocol::{GoldCause, ItemCause, RefusalCode, SeqEvent};
 
-fn resume(session: SessionId, secret: u8, next: u8, event_seq: u32, token: u64) -> Input {
+fn resume(session: SessionId, secret: u8, next: u8, event_seq: u64, token: u64) -> Input {
     Input::Resume {
         session,
         secret: [secret; 32],
@@ -149,7 +149,7 @@ fn returning_player_gets_exactly_the_events_it_does_not_have() {
     let id = session(&zone, 1);
     zone.step(&[detach(id, 1)]);
     let outputs = zone.step(&[resume(id, 1, 2, 2, 11)]);
-    let seqs: Vec<u32> = missed(&outputs).iter().map(|event| event.seq).collect();
+    let seqs: Vec<u64> = missed(&outputs).iter().map(|event| event.seq).collect();
     assert_eq!(seqs, vec![3]);
 }
 
@@ -158,7 +158,7 @@ fn outbox_forgets_what_is_acknowledged_and_the_oldest_beyond_its_limit() {
     let mut zone = crowd(&[], 1);
     let id = session(&zone, 1);
     let wish = Intent::PickUp { item: EntityId(1) };
-    let wishes: Vec<_> = (1..=OUTBOX_EVENTS_MAX as u32 + 50)
+    let wishes: Vec<_> = (1..=OUTBOX_EVENTS_MAX as u64 + 50)
         .map(|seq| intent(id, seq, wish.clone()))
         .collect();
     zone.step(&wishes);
