@@ -128,9 +128,10 @@ fn unknown_key(scheme: &str, key: &str, known: &[&str]) -> String {
 
 /// The client's own words, where they help.
 fn reason(details: &str) -> String {
-    match details {
-        // Of a port in a `node`.
-        "Invalid integer string" => "a port is no number from 1 to 65535".to_owned(),
-        details => details.to_owned(),
+    // Of a port in a `node`.
+    if details.starts_with("Invalid integer string") {
+        "a port is no number from 1 to 65535".to_owned()
+    } else {
+        details.to_owned()
     }
 }
