@@ -1,6 +1,9 @@
 //! Configuration in two stages: layers of raw keys (file, environment, flags), then one checked [`Config`]. It reads no file and no
 //! environment itself: the caller hands both in.
 
+mod service_links;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,13 +173,22 @@ impl RawConfig {
         Ok(merged)
     }
 
-    /// Lays environment variables over this: those that begin with [`ENV_PREFIX`] and name a section.
-    pub fn with_env(self, vars: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    /// Lays environment variables over this: those that begin with [`ENV_PREFIX`], all of which must name a key. What Kubernetes sets for a
+    /// Service whose name begins as ours (`EVERHOLD_SERVICE_HOST`, `EVERHOLD_PORT` and the like) is passed over.
+    pub fn with_env(self, vars: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
         let mut merged = self;
         for (name, text) in vars {
+            // Other programs' variables may hold any bytes.
+            let name = name.to_string_lossy();
             let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
                 continue;
             };
+            let Ok(text) = text.into_string() else {
+                return Err(ConfigError::Syntax(format!("the variable {name} is no UTF-8 text")));
+            };
+            if service_links::is_one(rest, &text) {
+                continue;
+            }
             let path = rest.to_ascii_lowercase();
             let Some((section, key)) = path.split_once('_') else {
                 return Err(merged.unknown(path));

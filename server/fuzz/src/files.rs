@@ -38,7 +38,7 @@ pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (file, environment) = text.split_once('\0').unwrap_or((text, ""));
     let variables = environment.lines().filter_map(|line| line.split_once('='));
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let raw = RawConfig::default()
         .with_text(file)
         .and_then(|raw| raw.with_env(variables));

@@ -40,7 +40,7 @@ impl StoreArguments {
             let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
             raw = raw.with_text(&text).map_err(|error| usage(error.to_string()))?;
         }
-        raw.with_env(std::env::vars())
+        raw.with_env(std::env::vars_os())
             .map_err(|error| UsageError(error.to_string()))
     }
 

@@ -38,8 +38,8 @@ fn a_key_outside_any_section_is_refused() {
 #[test]
 fn later_layers_win() {
     let env = [
-        ("EVERHOLD_LEASE_TTL_MS".to_owned(), "1000".to_owned()),
-        ("HOME".to_owned(), "/".to_owned()),
+        ("EVERHOLD_LEASE_TTL_MS".into(), "1000".into()),
+        ("HOME".into(), "/".into()),
     ];
     let mut raw = RawConfig::default()
         .with_text("[lease]\nttl_ms = 2000\n[tick]\nhz = 30")
@@ -51,6 +51,51 @@ fn later_layers_win() {
         (config.lease.ttl, config.tick_hz, config.zones.len()),
         (Duration::from_secs(1), 30, 2)
     );
+}
+
+#[test]
+fn service_links_of_kubernetes_are_passed_over() {
+    let links = [
+        ("EVERHOLD_SERVICE_HOST", "10.0.0.1"),
+        ("EVERHOLD_SERVICE_PORT", "4001"),
+        ("EVERHOLD_SERVICE_PORT_PLAYERS", "4001"),
+        ("EVERHOLD_PORT", "udp://10.0.0.1:4001"),
+        ("EVERHOLD_PORT_4001_UDP", "udp://10.0.0.1:4001"),
+        ("EVERHOLD_PORT_4001_UDP_PROTO", "udp"),
+        ("EVERHOLD_PORT_4001_UDP_PORT", "4001"),
+        ("EVERHOLD_PORT_4001_UDP_ADDR", "10.0.0.1"),
+        ("EVERHOLD_REDIS_SERVICE_HOST", "10.0.0.2"),
+        ("EVERHOLD_REDIS_PORT", "tcp://10.0.0.2:6379"),
+        ("EVERHOLD_REDIS_PORT_6379_TCP_ADDR", "10.0.0.2"),
+        ("EVERHOLD_TICK_HZ", "30"),
+    ];
+    let env = links.map(|(name, text)| (name.into(), text.into()));
+    let config = RawConfig::default().with_env(env.into_iter()).unwrap().resolve();
+    assert_eq!(config.unwrap().tick_hz, 30);
+}
+
+#[test]
+fn other_variables_with_our_prefix_are_refused_and_the_nearest_key_named() {
+    for (name, text, nearest) in [
+        ("EVERHOLD_PORT", "4001", None),
+        ("EVERHOLD_LEASE_TTL", "1000", Some("lease.ttl_ms")),
+    ] {
+        let error = RawConfig::default().with_env([(name.into(), text.into())].into_iter());
+        let Err(ConfigError::UnknownKey { nearest: named, .. }) = error else {
+            panic!("{name}={text} is no key: {error:?}")
+        };
+        assert_eq!(named.as_deref(), nearest, "{name}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_by_name_in_our_variables_and_unseen_in_others() {
+    use std::os::unix::ffi::OsStringExt;
+    let noise = || OsString::from_vec(vec![b'x', 0xff]);
+    let with = |name: OsString| RawConfig::default().with_env([(name, noise())].into_iter());
+    assert!(with("X".into()).is_ok() && with(noise()).is_ok());
+    let error = with("EVERHOLD_TICK_HZ".into()).unwrap_err();
+    assert_eq!(error.to_string(), "the variable EVERHOLD_TICK_HZ is no UTF-8 text");
 }
 
 #[test]
