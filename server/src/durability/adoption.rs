@@ -32,7 +32,7 @@ pub enum AdoptionError {
         tick: Tick,
     },
     /// A record's bytes are not what was written.
-    #[error("the record of tick {tick}: {error}")]
+    #[error("the record of tick {tick}")]
     Record {
         /// The record's.
         tick: Tick,
@@ -41,7 +41,7 @@ pub enum AdoptionError {
         error: RecordError,
     },
     /// The checkpoints cannot be read by this version, or with these rules.
-    #[error("the checkpoint of tick {tick}: {error}")]
+    #[error("the checkpoint of tick {tick}")]
     Restore {
         /// The last of the chain.
         tick: Tick,

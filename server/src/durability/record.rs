@@ -60,7 +60,7 @@ pub enum RecordError {
     #[error("record flags {0:#04x} are unknown")]
     FlagsUnknown(u8),
     /// The bytes end early, go on too long, or name what is not.
-    #[error("the record cannot be read: {0}")]
+    #[error("the record cannot be read")]
     Malformed(#[from] DecodeError),
 }
 

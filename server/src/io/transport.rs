@@ -101,7 +101,7 @@ impl TransportConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {listen}: {source}")]
+    #[error("cannot listen on {listen}")]
     Listen {
         /// Which address.
         listen: SocketAddr,
@@ -112,11 +112,11 @@ pub enum TransportError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// A duration is beyond what QUIC can say.
-    #[error("the idle time-out is too long: {0}")]
+    #[error("the idle time-out is too long")]
     IdleTimeout(#[from] VarIntBoundsExceeded),
     /// The reference transport was bound outside an asynchronous runtime.
     #[cfg(feature = "testing")]
-    #[error("a transport of tasks needs a runtime: {0}")]
+    #[error("a transport of tasks needs a runtime")]
     Runtime(#[from] tokio::runtime::TryCurrentError),
 }
 

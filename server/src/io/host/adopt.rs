@@ -34,7 +34,7 @@ pub enum AdoptError {
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
     /// The replay's thread is gone.
-    #[error("the replay did not end: {0}")]
+    #[error("the replay did not end")]
     Replay(#[from] tokio::task::JoinError),
 }
 

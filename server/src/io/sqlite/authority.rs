@@ -292,7 +292,7 @@ fn read_shard(row: &Row<'_>) -> rusqlite::Result<ShardView> {
 
 impl From<SqliteError> for AuthorityError {
     fn from(error: SqliteError) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::Unavailable(error.into_text())
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Layout {
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteError {
     /// The directory cannot be made, or not be written to.
-    #[error("the state directory {path} cannot be written to: {source}")]
+    #[error("the state directory {path} cannot be written to")]
     Directory {
         /// Which.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum SqliteError {
         known: i64,
     },
     /// It is no database, or a damaged one.
-    #[error("{path} is damaged: {source}")]
+    #[error("{path} is damaged")]
     Corrupt {
         /// Which file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum SqliteError {
         path: PathBuf,
     },
     /// A file has a thread of its own, and the system gave none.
-    #[error("no thread for {path}: {source}")]
+    #[error("no thread for {path}")]
     Thread {
         /// Which file.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum SqliteError {
         source: std::io::Error,
     },
     /// SQLite could not do it now.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be used now")]
     Unavailable {
         /// Which file.
         path: PathBuf,
@@ -122,15 +122,22 @@ impl SqliteError {
     }
 }
 
+impl SqliteError {
+    /// With its cause, for whoever takes only a text.
+    pub(super) fn into_text(self) -> String {
+        format!("{:#}", anyhow::Error::new(self))
+    }
+}
+
 impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {
         match error {
-            SqliteError::Corrupt { .. } | SqliteError::SchemaUnknown { .. } => Self::Corrupt(error.to_string()),
+            SqliteError::Corrupt { .. } | SqliteError::SchemaUnknown { .. } => Self::Corrupt(error.into_text()),
             SqliteError::Directory { .. }
             | SqliteError::Empty { .. }
             | SqliteError::Replaced { .. }
             | SqliteError::Thread { .. }
-            | SqliteError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            | SqliteError::Unavailable { .. } => Self::Unavailable(error.into_text()),
         }
     }
 }
