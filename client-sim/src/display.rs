@@ -1,11 +1,11 @@
 //! What a person sees: progress on the standard error output, and the result on the standard output. It is the only module that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what this module is for"
-)]
+//!
+//! A thread of its own writes the progress, so that a terminal that is stuck or gone holds up no player; what it is too slow for is left out.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::fmt::Display as Text;
+use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use client_sim::checker::Strangers;
@@ -18,6 +18,70 @@ use comfy_table::{Table, presets};
 const PLAIN_PERIOD: Duration = Duration::from_secs(2);
 /// Findings that are shown; the JSON report has more.
 const FINDINGS_SHOWN_MAX: usize = 12;
+
+/// Lines of progress and log that wait for a slow terminal.
+const LINES_MAX: usize = 256;
+/// At its end the simulator waits so long for them to be written.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+enum Line {
+    Text(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// The way to standard error; it never waits.
+fn lines() -> &'static SyncSender<Line> {
+    static LINES: OnceLock<SyncSender<Line>> = OnceLock::new();
+    LINES.get_or_init(|| {
+        let (sender, lines) = sync_channel(LINES_MAX);
+        // Without a thread every line is left out, and there is nobody to tell of it.
+        let _thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || {
+            for line in lines {
+                match line {
+                    // A terminal that is gone may come back.
+                    Line::Text(text) => drop(stderr().write_all(&text)),
+                    Line::Flush(done) => drop(done.send(())),
+                }
+            }
+        });
+        sender
+    })
+}
+
+fn say(text: impl Text) {
+    let _too_slow = lines().try_send(Line::Text(text.to_string().into_bytes()));
+}
+
+/// Waits, not for long, until what was said is written.
+pub(crate) fn flush() {
+    let (done, written) = sync_channel(1);
+    if lines().try_send(Line::Flush(done)).is_ok() {
+        let _too_slow = written.recv_timeout(FLUSH_MAX);
+    }
+}
+
+/// Prints a line of the result. Whoever closed the output wants no more of it.
+fn print(text: impl Text) -> io::Result<()> {
+    let mut out = stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where the log goes: a line of it is written whole.
+pub(crate) struct LogLine;
+
+impl Write for LogLine {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let _too_slow = lines().try_send(Line::Text(text.to_vec()));
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// The progress display: one line that is written over on a terminal, else a line every two seconds.
 pub(crate) struct Display {
@@ -39,11 +103,9 @@ impl Display {
     pub(crate) fn show(&mut self, progress: &Progress) -> Control {
         if self.terminal {
             // The line is cleared to its end, so that a shorter one leaves nothing of a longer one.
-            eprint!("\r{}\x1b[K", line(progress));
-            // A display that cannot be flushed is only late.
-            let _ = stderr().flush();
+            say(format_args!("\r{}\x1b[K", line(progress)));
         } else if self.phase != Some(progress.phase) || self.plain_at.is_none_or(|at| at.elapsed() >= PLAIN_PERIOD) {
-            eprintln!("{}", line(progress));
+            say(format_args!("{}\n", line(progress)));
             self.plain_at = Some(Instant::now());
         }
         self.phase = Some(progress.phase);
@@ -51,64 +113,72 @@ impl Display {
     }
 
     /// Shows the result.
-    pub(crate) fn finish(&self, report: &SwarmReport) {
+    pub(crate) fn finish(&self, report: &SwarmReport) -> io::Result<()> {
         if self.terminal {
-            eprintln!();
+            say('\n');
         }
-        println!("{}", table(report));
+        print(table(report))?;
         for finding in report.errors.iter().take(FINDINGS_SHOWN_MAX) {
-            println!("! {finding}");
+            print(format_args!("! {finding}"))?;
         }
         if report.errors.len() > FINDINGS_SHOWN_MAX {
-            println!("! and {} more; see --json", report.errors.len() - FINDINGS_SHOWN_MAX);
+            let more = report.errors.len() - FINDINGS_SHOWN_MAX;
+            print(format_args!("! and {more} more; see --json"))?;
         }
         for why in &report.simulator.bottleneck {
-            println!("! the simulator itself did not keep up, so do not believe this run's latencies and gaps: {why}");
+            print(format_args!(
+                "! the simulator itself did not keep up, so do not believe this run's latencies and gaps: {why}"
+            ))?;
         }
+        Ok(())
     }
 
     /// A server has started for so many players.
     pub(crate) fn begin(&mut self, players: usize) {
         self.phase = None;
-        eprintln!("{players} players");
+        say(format_args!("{players} players\n"));
     }
 
     /// A number of players has its verdict.
     pub(crate) fn point(&self, point: &Point) {
         if self.terminal {
-            eprintln!();
+            say('\n');
         }
-        eprintln!(
-            "{} players {}",
+        say(format_args!(
+            "{} players {}\n",
             point.players,
             if point.holds() { "hold" } else { "do not hold" }
-        );
+        ));
     }
 
     /// Shows what a sweep found.
-    pub(crate) fn finish_sweep(&self, sweep: &Sweep) {
-        println!("{}", sweep_table(sweep));
+    pub(crate) fn finish_sweep(&self, sweep: &Sweep) -> io::Result<()> {
+        print(sweep_table(sweep))?;
         for point in &sweep.points {
             for reason in &point.reasons {
-                println!("! {} players: {reason}", point.players);
+                print(format_args!("! {} players: {reason}", point.players))?;
             }
             if let Some(problem) = &point.floor_problem {
-                println!("! {} players: the floor was not measured: {problem}", point.players);
+                print(format_args!(
+                    "! {} players: the floor was not measured: {problem}",
+                    point.players
+                ))?;
             }
         }
         match sweep.holds_max {
-            Some(players) => println!("{players} players hold"),
-            None => println!("no number of players holds"),
+            Some(players) => print(format_args!("{players} players hold"))?,
+            None => print("no number of players holds")?,
         }
         if sweep.stopped {
-            println!("! the sweep was stopped before its end");
+            print("! the sweep was stopped before its end")?;
         }
+        Ok(())
     }
 }
 
 /// Says why there was no run.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("client-sim: {error:#}");
+    say(format_args!("client-sim: {error:#}\n"));
 }
 
 fn line(progress: &Progress) -> String {

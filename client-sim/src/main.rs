@@ -35,20 +35,20 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| display::LogLine)
+        // It would say so by a print that panics.
+        .log_internal_errors(false)
         .init();
     let done = match Args::parse().command {
         Command::Run(run) => drive(run),
         Command::Sweep(sweep) => find_out(sweep),
     };
-    match done {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            display::error(&error);
-            ExitCode::from(EXIT_ERROR)
-        }
-    }
+    let code = done.unwrap_or_else(|error| {
+        display::error(&error);
+        EXIT_ERROR
+    });
+    display::flush();
+    ExitCode::from(code)
 }
 
 fn drive(run: Run) -> anyhow::Result<u8> {
@@ -59,7 +59,7 @@ fn drive(run: Run) -> anyhow::Result<u8> {
     }
     let mut display = Display::new();
     let report = client_sim::run(run.into_config()?, &mut |progress| display.show(progress))?;
-    display.finish(&report);
+    display.finish(&report)?;
     if let Some(path) = json {
         write_json(&path, &report)?;
     }
@@ -90,7 +90,7 @@ fn find_out(orders: Sweep) -> anyhow::Result<u8> {
     write_json(&config.out.join("sweep.json"), &found)?;
     let svg = config.out.join("sweep.svg");
     fs::write(&svg, chart(&found)?).with_context(|| format!("cannot write {}", svg.display()))?;
-    display.finish_sweep(&found);
+    display.finish_sweep(&found)?;
     Ok(match (found.stopped, found.holds_max) {
         (true, _) => EXIT_ERROR,
         (false, None) => EXIT_FINDINGS,

@@ -1,17 +1,23 @@
-//! The command line: arguments in, exit code out. The only place besides `io` that prints.
+//! The command line: arguments in, exit code out. The only place besides `io` that prints, and it prints what may go unread: nobody's end of
+//! a pipe ends a command.
 
 pub mod demo;
 pub mod inspect;
 pub mod keys;
+pub mod janitor;
 pub mod shard;
 mod store;
 pub mod ticket;
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+use crate::io::output::{self, LogLine};
 
 /// Exit code for bad arguments or a bad configuration, as `sysexits.h` has it (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -36,6 +42,9 @@ enum Command {
     Keys(keys::KeysArguments),
     /// Show zones, owners, epochs, journals, and checkpoints.
     Inspect(inspect::InspectArguments),
+    /// Remove a demo's directory when its processes are gone.
+    #[command(hide = true)]
+    Janitor(janitor::JanitorArguments),
 }
 
 /// A usage or configuration error, to be told apart from a failure.
@@ -45,7 +54,6 @@ struct UsageError(String);
 
 /// Parses the process's arguments and runs the command.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -56,6 +64,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    output::hook_panics();
     start_logging();
     let outcome = match arguments.command {
         Command::Shard(arguments) => shard::run(*arguments),
@@ -63,19 +72,33 @@ pub fn run() -> ExitCode {
         Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("everhold: {error:#}");
+    let code = outcome.unwrap_or_else(|error| {
+        output::stderr().write(format!("everhold: {error:#}\n").as_bytes());
         ExitCode::from(if error.is::<UsageError>() { EXIT_USAGE } else { 1 })
-    })
+    });
+    output::stderr().flush();
+    code
 }
 
-/// Logs go to standard error; `RUST_LOG` filters them. Each lost connection to Redis is told where it matters, not by the client as well.
+/// Writes a result to standard output. Whoever closed it wants no more of it; a disk that is full is an error.
+fn print(what: impl Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{what}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("write to standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// Logs go to standard error, and no line of them waits for a reader; `RUST_LOG` filters them. Each lost connection to Redis is told where it matters, not by the client as well.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,fred=error,everhold=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogLine)
+        // It would say so by a print that panics.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
 }

@@ -2,6 +2,10 @@
 
 pub mod address;
 pub mod clock;
+pub mod output;
+pub mod vital;
+pub mod outage;
+pub mod signals;
 pub mod sqlite;
 pub mod redis;
 pub mod stores;
@@ -16,4 +20,5 @@ pub mod router;
 pub mod guardian;
 pub mod keeper;
 pub mod membership;
+pub mod scratch;
 pub mod fleet;

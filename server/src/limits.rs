@@ -214,6 +214,23 @@ pub const LOGIN_ADMISSIONS_MIN: u32 = 1;
 /// ... and one more for so many players: a strained zone grows by a sixteenth in a second at most, a calm one four times as fast.
 pub const LOGIN_ADMISSIONS_SHARE: u32 = 64;
 
+/// Lines that wait to be written to standard error: a burst of an outage. With [`OUTPUT_LINE_BYTES_MAX`] 16 MiB at the very most.
+pub const OUTPUT_LINES_MAX: usize = 1_024;
+/// One line of the log, bytes: what is longer is cut. A panic's backtrace fits.
+pub const OUTPUT_LINE_BYTES_MAX: usize = 16 * 1024;
+/// At its end a process waits so long for its last lines to be written, ms: a reader that reads takes a thousandth of it.
+pub const OUTPUT_FLUSH_MS_MAX: u64 = 500;
+/// A state that lasts is said at its start, at its end, and in between so often, ms.
+pub const OUTAGE_SAID_EVERY_MS: u64 = 30_000;
+/// From a signal to the end of a server, ms: 10 s for its zones to be stored, the rest for leases and connections. What is not done by then
+/// the next owner does, as after a crash. Service managers wait 30 s and more before they kill.
+pub const STOP_MS_MAX: u64 = 15_000;
+/// After so much more, ms, a guardian kills a server that did not end itself: it was stopped, or it is stuck in the kernel.
+pub const STOP_KILL_MS: u64 = 2_000;
+/// A signal is a second one if it comes so long after the first, ms. Sooner it is the same wish: a closing terminal signals each process of
+/// its group, some of them twice.
+pub const SIGNAL_AGAIN_MS: u64 = 1_000;
+
 const _: () = assert!(LOGIN_QUEUE_MAX * 10 <= CONNECTIONS_MAX);
 const _: () = assert!(
     LOAD_RISE_MS < LOAD_SLOW_RISE_MS && LOAD_SLOW_RISE_MS * 2 < LOAD_CALM_MS,

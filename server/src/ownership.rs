@@ -13,5 +13,5 @@ pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use epoch::{Epoch, Grant, Nonce};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
-pub use guardian::{Guardian, Holdings};
+pub use guardian::{Guardian, Holdings, KillReason};
 pub use lease::{Lease, LeaseConfig, LeaseState};

@@ -16,7 +16,7 @@ use crate::durability::journal::Journal;
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::address::Addresses;
 use crate::io::clock;
-use crate::io::guardian::GuardianLink;
+use crate::io::guardian::{GuardianLink, orphan};
 use crate::io::host::{
     self, AdoptError, EndReason, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle,
 };
@@ -27,6 +27,7 @@ use crate::io::process::{self, ProcessGauge};
 use crate::io::report::{Reporter, ShardEvent};
 use crate::io::router::{Router, RouterConfig, RouterEvent};
 use crate::io::transport::{AdmissionLimits, Transport, TransportConfig};
+use crate::io::vital;
 use crate::limits::CONN_EVENTS_MAX;
 use crate::ownership::contender::ContenderConfig;
 use crate::ownership::{Authority, Grant, KeyFingerprints, Nonce};
@@ -73,11 +74,15 @@ impl Shard {
         store: Arc<dyn StateStore>,
         authority: Arc<dyn Authority>,
         reporter: Reporter,
-        guardian: GuardianLink,
+        mut guardian: GuardianLink,
     ) -> anyhow::Result<Self> {
         let nonce = random_nonce()?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
         let addresses = Addresses::look_up(&config).await?;
+        guardian.note_listen(addresses.listen);
+        orphan::succeed(addresses.listen)
+            .await
+            .context("ask for the address to listen on")?;
         let transport = Transport::bind(transport_config(&config, addresses.listen), keys, conn_events)?;
         let listens = transport.local_addr();
         let addr = addresses.announced(listens);
@@ -91,7 +96,7 @@ impl Shard {
         let directory = Arc::new(Mutex::new(directory));
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let routes = Router::new(router_config(&config, keys), Arc::clone(&directory), Arc::clone(&store));
-        tokio::spawn(routes.run(conns, router_events));
+        vital::spawn("router", routes.run(conns, router_events));
         Keeper::new(
             (authority, Arc::clone(&store)),
             keeper_config(&config, (nonce, addr, fingerprints), &rules, guardian),
@@ -113,7 +118,7 @@ impl Shard {
             router: router.clone(),
             ended,
         });
-        tokio::spawn(Arc::clone(&parts).follow(keeper_events, ends));
+        vital::spawn("follower of leases", Arc::clone(&parts).follow(keeper_events, ends));
         tracing::info!(%listens, %addr, nonce = nonce.0, "serving");
         parts.reporter.tell(ShardEvent::Serving {
             addr,
@@ -195,7 +200,9 @@ impl Parts {
 
     async fn adopt(self: Arc<Self>, granted: Granted) {
         let (zone, grant) = (granted.zone.clone(), granted.grant);
-        if let Err(error) = self.try_adopt(granted).await {
+        let adopting = Arc::clone(&self);
+        let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
+        if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
             tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
             let after = match error.downcast_ref::<AdoptError>() {
                 // A world that fails to come back fails again here; another build, or a person, may do better.
@@ -204,6 +211,7 @@ impl Parts {
                     | AdoptError::PoisonedTooOften
                     | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost),
                 ) => After::Shun,
+                None if error.is::<tokio::task::JoinError>() => After::Shun,
                 // The store was away, or another shard was quicker: the ttl is the pause before the next try.
                 _ => After::Expire,
             };

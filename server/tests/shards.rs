@@ -44,3 +44,13 @@ mod python;
 mod addresses;
 #[path = "shards/keys.rs"]
 mod keys;
+#[path = "shards/unread.rs"]
+mod unread;
+#[path = "shards/stopping.rs"]
+mod stopping;
+#[path = "shards/demo.rs"]
+mod demo;
+#[path = "shards/usage.rs"]
+mod usage;
+#[path = "shards/vital.rs"]
+mod vital;

@@ -15,6 +15,9 @@ mod purity;
 #[path = "tidy/limits.rs"]
 mod limits;
 
+#[path = "tidy/output.rs"]
+mod output;
+
 #[path = "tidy/code_map.rs"]
 mod code_map;
 

@@ -22,8 +22,10 @@ use self::report::{DemoReport, Setting};
 use super::store::refuse_password;
 use crate::config::StoreConfig;
 use crate::durability::gate::Durability;
-use crate::io::fleet::Fleet;
+use crate::io::fleet::{Fleet, Interrupted};
 use crate::io::redis::RedisStore;
+use crate::io::scratch::Scratch;
+use crate::io::signals::{Input, Stop, exit_code};
 use crate::io::stores;
 use crate::rules::RuleBook;
 
@@ -79,7 +81,8 @@ enum Kill {
     Repeat,
 }
 
-/// Runs the demo. Success means that every player carried on and nothing was lost or duplicated.
+/// Runs the demo. Success means that every player carried on and nothing was lost or duplicated. SIGTERM, SIGINT, and SIGHUP end it in good
+/// order, before its time; after a SIGKILL its shards end by themselves, and a janitor removes its directory.
 pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         arguments.seconds.is_finite() && arguments.seconds > 0.0,
@@ -92,23 +95,34 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     if let Some(url) = &arguments.store {
         refuse_password(url)?;
     }
+    let stop = Stop::listen(Input::Ignored).context("listen for signals")?;
     let mut display = Display::new();
-    let passed = if arguments.compare {
-        let report = compare::run(arguments, &mut display)?;
-        display.finish_comparison(&report);
+    match (judge(arguments, &stop, &mut display), stop.asked()) {
+        (Err(error), Some(signal)) if error.is::<Interrupted>() => {
+            display.say("stopped before its end");
+            Ok(ExitCode::from(exit_code(signal)))
+        }
+        (passed, _) => Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+    }
+}
+
+/// Plays, shows the report, and says whether all went well.
+fn judge(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<bool> {
+    if arguments.compare {
+        let report = compare::run(arguments, stop, display)?;
+        display.finish_comparison(&report)?;
         write_json(arguments, &report)?;
-        report.passed()
+        Ok(report.passed())
     } else {
-        let report = run_once(arguments, &mut display)?;
-        display.finish(&report);
+        let report = run_once(arguments, stop, display)?;
+        display.finish(&report)?;
         write_json(arguments, &report)?;
-        report.passed()
-    };
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(report.passed())
+    }
 }
 
 /// One world, with the kills that were asked for.
-fn run_once(arguments: &DemoArguments, display: &mut Display) -> anyhow::Result<DemoReport> {
+fn run_once(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<DemoReport> {
     let schedule = match arguments.kill {
         Kill::Never => Schedule::Never,
         Kill::Once => Schedule::Once(arguments.seconds / 3.0),
@@ -116,7 +130,7 @@ fn run_once(arguments: &DemoArguments, display: &mut Display) -> anyhow::Result<
     };
     let durability = arguments.durability;
     let mut killer = Killer::new(schedule, arguments.shard_arguments(durability));
-    let (swarm, fleet) = in_world(arguments, arguments.seconds, &mut killer, display)?;
+    let (swarm, fleet) = in_world(arguments, arguments.seconds, &mut killer, (stop, display))?;
     let setting = Setting {
         durability,
         store: arguments.store_name(),
@@ -136,10 +150,12 @@ fn in_world(
     arguments: &DemoArguments,
     seconds: f64,
     killer: &mut Killer,
-    display: &mut Display,
+    (stop, display): (&Stop, &mut Display),
 ) -> anyhow::Result<(SwarmReport, Fleet)> {
-    let dir = tempfile::tempdir().context("make a directory for the demo's world")?;
-    let fleet = Fleet::new(std::env::current_exe().context("find the own binary")?, dir.path());
+    let binary = std::env::current_exe().context("find the own binary")?;
+    let dir = Scratch::new(&binary).context("make a directory for the demo's world")?;
+    let mut fleet = Fleet::new(binary, dir.path());
+    fleet.heed(stop.clone());
     let zones: Vec<ZoneName> = RuleBook::default_world().zones().cloned().collect();
     let swarm = SwarmConfig {
         players: arguments.players as usize,
@@ -151,7 +167,7 @@ fn in_world(
         ..SwarmConfig::default()
     };
     // After an error the fleet is dropped there, so nobody writes keys any more when they are removed here.
-    let played = play_on(fleet, swarm, killer, display);
+    let played = play_on(fleet, swarm, killer, (stop, display));
     let removed = remove_world(&arguments.store_config(), &zones);
     let played = played?;
     removed.map(|()| played)
@@ -162,7 +178,7 @@ fn play_on(
     mut fleet: Fleet,
     mut swarm: SwarmConfig,
     killer: &mut Killer,
-    display: &mut Display,
+    (stop, display): (&Stop, &mut Display),
 ) -> anyhow::Result<(SwarmReport, Fleet)> {
     display.say("starting two shards and a spare");
     let (first, second) = swarm.zones.split_at(swarm.zones.len().div_ceil(2));
@@ -170,10 +186,12 @@ fn play_on(
         fleet.start(preferred, &killer.arguments())?;
     }
     swarm.connect = fleet.all.iter().map(|p| p.addr).take(2).collect();
-    let report = play(swarm, killer, &mut fleet, display)?;
-    display.say("stopping the shards");
-    fleet.stop()?;
-    Ok((report, fleet))
+    let played = play(swarm, killer, &mut fleet, (stop, display));
+    if played.is_ok() || stop.asked().is_some() {
+        display.say("stopping the shards");
+        fleet.stop()?;
+    }
+    Ok((played?, fleet))
 }
 
 impl DemoArguments {
@@ -239,7 +257,7 @@ fn play(
     swarm: SwarmConfig,
     killer: &mut Killer,
     fleet: &mut Fleet,
-    display: &mut Display,
+    (stop, display): (&Stop, &mut Display),
 ) -> anyhow::Result<SwarmReport> {
     let (progressed, progress) = channel();
     let player = std::thread::Builder::new()
@@ -252,7 +270,8 @@ fn play(
             })
         })
         .context("start the swarm's thread")?;
-    watch(&progress, killer, fleet, display)?;
+    // Asked to stop, this process ends soon, and the swarm's thread with it.
+    watch(&progress, killer, fleet, (stop, display))?;
     player
         .join()
         .map_err(|_| anyhow::anyhow!("the swarm panicked"))?
@@ -263,9 +282,12 @@ fn watch(
     progress: &Receiver<Progress>,
     killer: &mut Killer,
     fleet: &mut Fleet,
-    display: &mut Display,
+    (stop, display): (&Stop, &mut Display),
 ) -> anyhow::Result<()> {
     loop {
+        if stop.asked().is_some() {
+            return Err(Interrupted.into());
+        }
         match progress.recv_timeout(Duration::from_millis(250)) {
             Ok(progress) => {
                 fleet.listen();

@@ -46,7 +46,6 @@ struct ZoneRow {
 }
 
 /// Prints every zone.
-#[expect(clippy::print_stdout, reason = "the table is this command's result")]
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
     let config = configure(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -63,11 +62,10 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
         read_rows(authority.as_ref(), store.as_ref()).await
     })?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&rows).context("write JSON")?);
+        super::print(serde_json::to_string_pretty(&rows).context("write JSON")?)
     } else {
-        println!("{}", table(&rows));
+        super::print(table(&rows))
     }
-    Ok(())
 }
 
 fn configure(arguments: &InspectArguments) -> anyhow::Result<Config> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::print;
 use crate::io::clock;
 use crate::io::keys::{self, Finding, Recipient, Stage};
 use crate::ownership::KeyKind;
@@ -77,7 +78,6 @@ enum RecipientArgument {
 }
 
 /// Runs one of the commands.
-#[expect(clippy::print_stdout, reason = "what it found is this command's result")]
 pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
     let dir = &arguments.keys;
     match &arguments.command {
@@ -86,13 +86,13 @@ pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
             show(arguments)?;
         }
         Command::Show => show(arguments)?,
-        Command::Check => return Ok(check(arguments)),
+        Command::Check => return check(arguments),
         Command::Rotate { stage, only } => {
             for kind in kinds(only) {
                 keys::rotate(dir, kind, stage_of(*stage))?;
             }
             show(arguments)?;
-            println!("{}", next_step(*stage));
+            print(next_step(*stage))?;
         }
         Command::Export { recipient, to } => {
             let recipient = match recipient {
@@ -101,36 +101,34 @@ pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
                 RecipientArgument::Login => Recipient::Login,
             };
             for name in keys::export(dir, recipient, to)? {
-                println!("{}", to.join(name).display());
+                print(to.join(name).display())?;
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the list is this command's result")]
 fn show(arguments: &KeysArguments) -> anyhow::Result<()> {
     for line in keys::inventory(&arguments.keys)? {
         let fingerprint = line.fingerprint.unwrap_or_default();
-        println!("{:<16}  {fingerprint:<16}  {}", line.file, line.what);
+        print(format_args!("{:<16}  {fingerprint:<16}  {}", line.file, line.what))?;
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the findings are this command's result")]
-fn check(arguments: &KeysArguments) -> ExitCode {
+fn check(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
     let findings = keys::check(&arguments.keys, clock::unix_s());
     for finding in &findings {
         match finding {
-            Finding::Fault(error) => println!("fault: {error}"),
-            Finding::Warning(text) => println!("warning: {text}"),
+            Finding::Fault(error) => print(format_args!("fault: {error}"))?,
+            Finding::Warning(text) => print(format_args!("warning: {text}"))?,
         }
     }
     if findings.is_empty() {
-        println!("{}: nothing is wrong", arguments.keys.display());
-        ExitCode::SUCCESS
+        print(format_args!("{}: nothing is wrong", arguments.keys.display()))?;
+        Ok(ExitCode::SUCCESS)
     } else {
-        ExitCode::FAILURE
+        Ok(ExitCode::FAILURE)
     }
 }
 

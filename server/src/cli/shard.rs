@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use everhold_protocol::ZoneName;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::UsageError;
 use super::store::StoreArguments;
@@ -17,6 +16,7 @@ use crate::io::clock;
 use crate::io::guardian::{self, GuardianLink};
 use crate::io::keys::{self, Finding, Keys};
 use crate::io::report::Reporter;
+use crate::io::signals::{Input, Stop};
 use crate::io::stores;
 use crate::rules::RuleBook;
 use crate::shard::Shard;
@@ -50,6 +50,9 @@ pub struct ShardArguments {
     /// One process without a guardian: if it dies, its zones wait for their lease to run out.
     #[arg(long)]
     no_guardian: bool,
+    /// Stop in good order at the end of standard input, which must be a pipe: so that nothing outlives whoever started it.
+    #[arg(long)]
+    until_stdin_ends: bool,
     /// Set by a guardian for its child: standard input is the line to it.
     #[arg(long, hide = true)]
     guarded: bool,
@@ -61,6 +64,14 @@ pub struct ShardArguments {
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
     plant: Option<crate::zone::rig::Trap>,
+    /// For tests: a zone whose replay does not end.
+    #[cfg(feature = "testing")]
+    #[arg(long, hide = true)]
+    stick: Option<ZoneName>,
+    /// For tests: a part that panics.
+    #[cfg(feature = "testing")]
+    #[arg(long, hide = true)]
+    panic: Option<crate::io::failpoint::Part>,
     /// For tests: how much longer each player makes a tick, µs.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
@@ -75,13 +86,26 @@ enum Events {
     Json,
 }
 
-/// Runs a shard until SIGTERM or SIGINT: as a guardian of a child that does so, or itself.
+/// Runs a shard until SIGTERM, SIGINT, or SIGHUP: as a guardian of a child that does so, or itself.
 pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
     let config = configure(&arguments)?;
     if config.guardian && !arguments.guarded {
-        guardian::run(config.lease.ttl, || stores::open_authority(&config))
+        guardian::run(config.lease.ttl, arguments.input(), super::EXIT_USAGE, || {
+            stores::open_authority(&config)
+        })
     } else {
         serve(&arguments, config).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+impl ShardArguments {
+    /// What this process's standard input says; for a guarded server it is the line to its guardian, which hears the rest.
+    const fn input(&self) -> Input {
+        if self.until_stdin_ends && !self.guarded {
+            Input::UntilItsEnd
+        } else {
+            Input::Ignored
+        }
     }
 }
 
@@ -95,9 +119,19 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
         crate::zone::rig::set(trap);
     }
     #[cfg(feature = "testing")]
+    if let Some(zone) = arguments.stick.clone() {
+        crate::io::failpoint::stick(zone);
+    }
+    #[cfg(feature = "testing")]
+    if let Some(part) = arguments.panic {
+        crate::io::failpoint::break_part(part);
+    }
+    #[cfg(feature = "testing")]
     if let Some(per_player) = arguments.burn_us_per_player {
         crate::io::failpoint::burn(std::time::Duration::from_micros(per_player));
     }
+    // Before anything that may wait for a store.
+    let stop = Stop::listen(arguments.input()).context("listen for signals")?;
     let guardian = if arguments.guarded {
         GuardianLink::inherited().context("standard input is no line to a guardian")?
     } else {
@@ -120,18 +154,22 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let start = async {
         let (store, authority) = stores::open(&config).await?;
-        let shard = Shard::start(config, rules, &keys, store, authority, reporter, guardian).await?;
-        tokio::select! {
-            _ = terminate.recv() => {},
-            _ = interrupt.recv() => {},
-        }
+        Shard::start(config, rules, &keys, store, authority, reporter, guardian).await
+    };
+    let served = runtime.block_on(async {
+        let shard = tokio::select! {
+            shard = start => shard?,
+            () = stop.wait() => return Ok(()),
+        };
+        stop.wait().await;
         shard.stop().await;
         Ok(())
-    })
+    });
+    // An adoption that is still replaying has no purpose any more.
+    runtime.shutdown_background();
+    served
 }
 
 fn configure(arguments: &ShardArguments) -> anyhow::Result<Config> {

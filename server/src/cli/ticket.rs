@@ -25,7 +25,6 @@ pub struct TicketArguments {
 }
 
 /// Prints one ticket as hexadecimal digits; it is good once, for a minute.
-#[expect(clippy::print_stdout, reason = "the ticket is this command's result")]
 pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
     let key = keys::ticket_signing_key(&arguments.keys)?;
     let mut id = [0; 16];
@@ -37,9 +36,5 @@ pub fn run(arguments: &TicketArguments) -> anyhow::Result<()> {
         expires_unix_s: clock::unix_s() + TICKET_LIFETIME_S_MAX,
     };
     let ticket = sign(&key, &claims);
-    println!(
-        "{}",
-        ticket.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    );
-    Ok(())
+    super::print(ticket.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }

@@ -41,6 +41,47 @@ impl FromStr for Fate {
     }
 }
 
+static STUCK: OnceLock<ZoneName> = OnceLock::new();
+
+/// The replay of this zone does not end in this process.
+///
+/// # Panics
+/// If that was said before.
+pub fn stick(zone: ZoneName) {
+    STUCK.set(zone).expect("it is said once");
+}
+
+/// Does not return if this zone was told to stick.
+pub(super) fn stick_at(zone: &ZoneName) {
+    while STUCK.get() == Some(zone) {
+        std::thread::park();
+    }
+}
+
+/// A part of a server that may be told to panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The lease keeper, once a player is attached.
+    Keeper,
+    /// The router, at the first player.
+    Router,
+}
+
+static BROKEN: OnceLock<Part> = OnceLock::new();
+
+/// This part of this process panics at its moment.
+///
+/// # Panics
+/// If that was said before.
+pub fn break_part(part: Part) {
+    BROKEN.set(part).expect("it is said once");
+}
+
+/// Panics if this part was told to.
+pub(super) fn fail(part: Part) {
+    assert_ne!(BROKEN.get(), Some(&part), "as told");
+}
+
 static BURNT_PER_PLAYER: OnceLock<Duration> = OnceLock::new();
 
 /// From now on each tick of this process takes so much longer for every player.

@@ -1,130 +1,35 @@
 //! A fleet of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the tests that need real
-//! processes.
+//! processes. It holds the other end of each shard's standard input, so no shard outlives it, even if it is killed itself.
+
+mod process;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use everhold_protocol::{Tick, ZoneName};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
-use crate::io::report::{ProcessRun, ShardEvent, ZoneRun};
+pub use self::process::{Process, Who};
+use crate::io::report::ShardEvent;
+use crate::io::signals::Stop;
+use crate::limits::STOP_MS_MAX;
 
 /// A shard has this long to serve, and its zones to be owned: far above the fraction of a second that it takes.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A shard has this long to stop in good order.
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// A shard has this long to stop in good order: longer than it gives itself.
+const STOP_TIMEOUT: Duration = Duration::from_millis(STOP_MS_MAX + 5_000);
 
 /// While nothing is told, processes are looked after this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// One shard, as its report shows it: a guardian and its server, or a server alone.
-pub struct Process {
-    /// The guardian, or the server itself.
-    child: Child,
-    /// The guardian was killed, and the server outlives it.
-    orphaned: bool,
-    /// Reads its report to the end.
-    reader: Option<JoinHandle<()>>,
-    /// Where it serves.
-    pub addr: SocketAddr,
-    /// The server's process id, as it said; 0 until then. With a guardian it is not the child's, which is the guardian.
-    pub pid: u32,
-    /// The latest run of each zone and epoch that it told of.
-    pub runs: Vec<ZoneRun>,
-    /// What it used of the machine, as it last told.
-    pub usage: Option<ProcessRun>,
-    /// When it was killed.
-    pub killed: Option<Instant>,
-}
-
-/// Which process of a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// The one that serves.
-    Server,
-    /// The one that watches it, if there is one; else the server.
-    Guardian,
-}
-
-impl Process {
-    /// The players it serves, as it last said.
-    pub fn players(&self) -> u32 {
-        if self.killed.is_some() {
-            0
-        } else {
-            self.runs.iter().map(|run| run.players).sum()
-        }
-    }
-
-    /// Whether a guardian stands by the server, as far as it has said so.
-    fn is_guarded(&self) -> bool {
-        self.pid != 0 && self.pid != self.child.id() && !self.orphaned
-    }
-
-    fn pid_of(&self, who: Who) -> anyhow::Result<Pid> {
-        let id = match who {
-            Who::Server if self.pid == 0 => bail!("the shard has not said its process id"),
-            Who::Server => self.pid,
-            Who::Guardian => self.child.id(),
-        };
-        Pid::from_raw(id.cast_signed()).context("a process id is above 0")
-    }
-
-    /// How it ended, if it did. An orphan's status is nobody's to know.
-    fn ended(&mut self) -> anyhow::Result<Option<String>> {
-        if self.orphaned {
-            return Ok((!is_running(self.pid)).then(|| "an orphan's status is not known".to_owned()));
-        }
-        let status = self.child.try_wait().context("ask after a shard process")?;
-        Ok(status.map(|status| status.to_string()))
-    }
-
-    /// Waits until it has ended, the guardian too. `None`: it did not within `timeout`.
-    fn wait(&mut self, timeout: Duration) -> anyhow::Result<Option<String>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            match self.ended()? {
-                None if Instant::now() < deadline => std::thread::sleep(LOOK_EVERY / 10),
-                ended => return Ok(ended),
-            }
-        }
-    }
-
-    /// Leaves neither server nor guardian behind. SIGKILL reaches a stopped process too.
-    fn end(&mut self) {
-        if self.pid == 0 {
-            // It has not said who its server is: a guardian that is killed now would leave one behind.
-            if let Ok(pid) = self.pid_of(Who::Guardian) {
-                let _gone_already = kill_process(pid, Signal::TERM);
-            }
-            let _or_killed = self.wait(STOP_TIMEOUT);
-        } else if (self.is_guarded() && matches!(self.child.try_wait(), Ok(None))) || self.orphaned {
-            // As long as the guardian lives, or the orphan, the id is the server's.
-            if let Ok(pid) = self.pid_of(Who::Server) {
-                let _gone_already = kill_process(pid, Signal::KILL);
-            }
-        }
-        let _gone_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-/// Whether there is such a process, and it is not merely unreaped.
-fn is_running(pid: u32) -> bool {
-    // `pid (name) state ...`; the name may hold anything, parentheses too.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
-}
 
 /// An adoption, as the adopter told it. Moments are milliseconds of `CLOCK_BOOTTIME`.
 #[derive(Clone, Debug)]
@@ -182,7 +87,14 @@ pub struct Fleet {
     pub lost: Vec<(ZoneName, u32)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
+    stop: Option<Stop>,
+    log: Option<OwnedFd>,
 }
+
+/// A wait was given up, because this process was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("asked to stop")]
+pub struct Interrupted;
 
 impl Fleet {
     /// No process yet. They will run `binary`, with world and keys below `dir`.
@@ -200,7 +112,19 @@ impl Fleet {
             lost: Vec::new(),
             events,
             sender,
+            stop: None,
+            log: None,
         }
+    }
+
+    /// Gives up its waits when `stop` is asked for, with [`Interrupted`].
+    pub fn heed(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+    }
+
+    /// Shards that are started from now on log there; without it to this process's standard error.
+    pub fn log_to(&mut self, log: OwnedFd) {
+        self.log = Some(log);
     }
 
     /// Where the processes keep their keys.
@@ -229,7 +153,9 @@ impl Fleet {
         let binary = self.binary.as_os_str();
         let mut words = self.prefix.iter().map(OsStr::new).chain([binary]);
         let mut command = Command::new(words.next().unwrap_or(binary));
-        command.args(words).args(["shard", "--events", "json"]);
+        command
+            .args(words)
+            .args(["shard", "--events", "json", "--until-stdin-ends"]);
         if !arguments.contains(&"--listen") {
             command.args(["--listen", &self.listen]);
         }
@@ -242,8 +168,11 @@ impl Fleet {
         for zone in zones {
             command.arg("--zone").arg(zone.as_str());
         }
+        if let Some(log) = &self.log {
+            command.stderr(log.try_clone().context("share a log")?);
+        }
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("start a shard process")?;
@@ -280,6 +209,10 @@ impl Fleet {
     pub fn wait_until(&mut self, what: &str, timeout: Duration, reached: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         while !reached(self) {
+            // Before its deaths are noticed: a terminal signals the shards, too.
+            if self.stop.as_ref().is_some_and(|stop| stop.asked().is_some()) {
+                return Err(Interrupted.into());
+            }
             match self
                 .events
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()).min(LOOK_EVERY))

@@ -2,21 +2,24 @@
 //! that a spare adopts within milliseconds instead of after a whole ttl.
 //!
 //! ```text
-//!  guardian ──SIGTERM, SIGINT──► server (same command, `--guarded`)
-//!     ▲ ▲                          │   │
-//!     │ └── zones and epochs ──────┘   │ exits, however
-//!     └────── its exit status ─────────┘
+//!  guardian ──SIGTERM, SIGINT, SIGHUP──► server (same command, `--guarded`)
+//!     ▲ ▲                                  │   │
+//!     │ └── zones and epochs ──────────────┘   │ exits, however
+//!     └────── its exit status ─────────────────┘
 //! ```
 //!
-//! It is one thread with nothing to wait for but the child, signals, the line, and its own looks; a second thread is started only to
-//! release, when the child is dead. Standard output and error are the child's own. A server that holds something and says nothing for a
-//! whole ttl (it is stopped, or its lease keeper hangs) is killed, for only a dead server may be released for. Then the guardian ends with
-//! the child's status: `128 + signal` if a signal killed it, as a shell has it.
+//! It is one thread with nothing to wait for but the child, signals, the line, and its own looks; another one writes its log, and a third is
+//! started only to release, when the child is dead. Standard output and error are the child's own. It acts first and speaks afterwards. A
+//! server that holds something and says nothing for a whole ttl (it is stopped, or its lease keeper hangs) is killed, for only a dead server
+//! may be released for; so is one that was asked to stop and does not end, and one that was asked twice. Then the guardian ends with the
+//! child's status: `128 + signal` if a signal killed it, as a shell has it.
 //!
 //! If the guardian dies, the server goes on unguarded. Everything that a guardian does, the ttl does too, only later: see
-//! [`ownership::guardian`](crate::ownership::guardian).
+//! [`ownership::guardian`](crate::ownership::guardian). Such an orphan makes way for a shard that is started at its address: see
+//! [`orphan`].
 
 mod link;
+pub mod orphan;
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -30,12 +33,13 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixStream;
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 pub use link::GuardianLink;
 
 use crate::io::clock;
+use crate::io::signals::{Input, Signals, Wish};
+use crate::limits::STOP_MS_MAX;
 use crate::ownership::{Authority, AuthorityError, Guardian, Holdings};
 
 /// An authority that does not take a release is asked again this often, until a ttl has passed: by then spares need no release.
@@ -51,8 +55,8 @@ const READ_BYTES: usize = 4_096;
 pub const GUARDED_FLAG: &str = "--guarded";
 
 /// Starts this very program again as a server, with the same arguments and [`GUARDED_FLAG`], and watches it until it ends. `open` connects
-/// to the authority; it is called when there is something to release.
-pub fn run<A, F>(ttl: Duration, open: A) -> anyhow::Result<ExitCode>
+/// to the authority; it is called when there is something to release. A server that ends with `usage_code` has not served.
+pub fn run<A, F>(ttl: Duration, input: Input, usage_code: u8, open: A) -> anyhow::Result<ExitCode>
 where
     A: Fn() -> F,
     F: Future<Output = anyhow::Result<Arc<dyn Authority>>>,
@@ -62,23 +66,29 @@ where
         .build()
         .context("start the guardian's runtime")?;
     runtime.block_on(async {
-        let (status, holdings) = watch(ttl).await?;
-        if !status.success() {
+        // Before there is a child: a signal that comes in between must not leave one without a guardian.
+        let mut signals = Signals::listen(input).context("listen for signals")?;
+        let (status, holdings) = watch(ttl, &mut signals).await?;
+        tokio::select! {
+            () = release(&holdings, ttl, open) => {}
+            () = out_of_patience(&mut signals) => {
+                tracing::warn!("asked to stop: what the server held runs out by itself");
+            }
+        }
+        // Said last: nothing that it does depends on who hears of it. What a person typed wrong the server has said itself.
+        if !status.success() && status.code() != Some(i32::from(usage_code)) {
             tracing::error!(%status, "the server is dead");
         }
-        release(&holdings, ttl, open).await;
         Ok(exit_code(status))
     })
 }
 
 /// Starts the server and stays with it to its end: its exit status, and what it held.
-async fn watch(ttl: Duration) -> anyhow::Result<(ExitStatus, Holdings)> {
-    // Before there is a child: a signal that comes in between must not leave one without a guardian.
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+async fn watch(ttl: Duration, signals: &mut Signals) -> anyhow::Result<(ExitStatus, Holdings)> {
     let (mut child, line) = start()?;
     let mut line = Some(Line::new(line));
     let mut machine = Guardian::new(ttl, clock::boottime());
+    let mut killed = false;
     let mut looks = tokio::time::interval(machine.look_every());
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -103,13 +113,32 @@ async fn watch(ttl: Duration) -> anyhow::Result<(ExitStatus, Holdings)> {
                     line = None;
                 }
             },
-            _ = terminate.recv() => forward(&child, Signal::TERM),
-            _ = interrupt.recv() => forward(&child, Signal::INT),
-            _ = looks.tick() => if machine.look(clock::boottime()) {
-                tracing::error!(?ttl, "the server said nothing for a whole ttl: it is killed");
-                child.start_kill().context("kill the silent server")?;
+            wish = signals.wish() => match wish {
+                Wish::Stop(signal) => {
+                    machine.handle_stop(clock::boottime());
+                    forward(&child, signal);
+                }
+                Wish::EndNow(_) => {
+                    child.start_kill().context("kill the server")?;
+                    tracing::error!("asked to stop a second time: the server was killed");
+                }
+            },
+            _ = looks.tick() => if let Some(why) = machine.look(clock::boottime()) {
+                child.start_kill().context("kill the server")?;
+                // It may take some looks to die.
+                if !std::mem::replace(&mut killed, true) {
+                    tracing::error!(%why, "the server was killed");
+                }
             },
         }
+    }
+}
+
+/// Resolves when a second wish has come, or the first one is so old that its stop has no time left.
+async fn out_of_patience(signals: &mut Signals) {
+    if let Wish::Stop(_) = signals.wish().await {
+        let left = Duration::from_millis(STOP_MS_MAX);
+        let _or_asked_again = tokio::time::timeout(left, signals.wish()).await;
     }
 }
 

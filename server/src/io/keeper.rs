@@ -1,27 +1,30 @@
 //! The keeper holds this process's leases. It has its own thread and runtime, so that neither sockets nor a busy store can starve a
 //! renewal; it renews a zone only if its tick advanced or it stands still on purpose, so that a wedged tick loses its lease.
 
+mod held;
+mod renewal;
 mod wedged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
+use self::held::Held;
+use self::renewal::Answered;
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
 use crate::io::guardian::GuardianLink;
 use crate::io::host::{LeaseGuard, ZoneGauges};
+use crate::io::outage::{Lasted, Outage};
 use crate::io::router::RouterEvent;
+use crate::io::vital::Vital;
 use crate::ownership::contender::{Contender, ContenderConfig};
-use crate::ownership::lease::{Lease, LeaseConfig};
+use crate::ownership::lease::LeaseConfig;
 use crate::ownership::{Authority, AuthorityError, Census, Grant, Guardian, KeyFingerprints, LeaseView, Nonce};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
@@ -111,26 +114,21 @@ pub struct Keeper {
     shunned: BTreeSet<ZoneName>,
     announce_at: Duration,
     closed: bool,
-    /// The authority did not answer at the last look.
-    deaf: bool,
+    outages: Outages,
     guardian: GuardianLink,
     events: mpsc::UnboundedSender<KeeperEvent>,
     router: mpsc::UnboundedSender<RouterEvent>,
 }
 
-struct Held {
-    grant: Grant,
-    since: Duration,
-    guard: Arc<LeaseGuard>,
-    gauges: Option<Arc<ZoneGauges>>,
-    wedged_since: Option<Duration>,
-}
-
-/// Whether the authority answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answered {
-    All,
-    NotAll,
+/// What the authority may fail to answer for long, turn after turn.
+#[derive(Debug, Default)]
+struct Outages {
+    renewals: Outage,
+    /// Zones whose latest renewal was not answered.
+    unrenewed: BTreeSet<ZoneName>,
+    looks: Outage,
+    claims: Outage,
+    declarations: Outage,
 }
 
 impl Keeper {
@@ -154,7 +152,7 @@ impl Keeper {
             shunned: BTreeSet::new(),
             announce_at: Duration::ZERO,
             closed: false,
-            deaf: false,
+            outages: Outages::default(),
             guardian: config.guardian,
             events,
             router,
@@ -167,11 +165,8 @@ impl Keeper {
         std::thread::Builder::new()
             .name("lease-keeper".to_owned())
             .spawn(move || {
-                let run = AssertUnwindSafe(|| runtime.block_on(self.run(orders)));
-                if catch_unwind(run).is_err() {
-                    tracing::error!("the lease keeper failed; this process holds nothing any more and ends");
-                    std::process::abort();
-                }
+                let _vital = Vital::new("lease keeper");
+                runtime.block_on(self.run(orders));
             })?;
         Ok(())
     }
@@ -239,6 +234,10 @@ impl Keeper {
     }
 
     async fn turn(&mut self) {
+        #[cfg(feature = "testing")]
+        if self.held.values().any(|held| held.players() > 0) {
+            crate::io::failpoint::fail(crate::io::failpoint::Part::Keeper);
+        }
         self.end_if_wedged().await;
         self.give_up_adoptions(After::Shun, ADOPTION_MAX).await;
         if self.renew().await == Answered::NotAll {
@@ -246,46 +245,16 @@ impl Keeper {
             return;
         }
         if let Err(error) = self.announce_and_look().await {
-            // Turns are many, and this is said once.
-            if !std::mem::replace(&mut self.deaf, true) {
-                tracing::warn!(%error, "the leases cannot be read");
+            if let Some(Lasted { ms, failures }) = self.outages.looks.note() {
+                tracing::warn!(%error, ms, failures, "the leases cannot be read");
             }
             return;
         }
-        if std::mem::take(&mut self.deaf) {
-            tracing::info!("the leases can be read again");
+        if let Some(Lasted { ms, failures }) = self.outages.looks.end() {
+            tracing::info!(ms, failures, "the leases can be read again");
         }
         self.declare_missing().await;
         self.claim().await;
-    }
-
-    /// Renews what is due, all at once. Asking each guard is also what notices a pause of the whole process.
-    async fn renew(&mut self) -> Answered {
-        let mut renewals = JoinSet::new();
-        for (zone, held) in &self.held {
-            let _may_act = held.guard.may_act();
-            let Some(sent_at) = held.guard.poll_renewal() else {
-                continue;
-            };
-            let players = held
-                .gauges
-                .as_ref()
-                .map_or(0, |gauges| gauges.attached.load(Ordering::Relaxed));
-            let (authority, zone, grant, addr) = (Arc::clone(&self.authority), zone.clone(), held.grant, self.addr);
-            let guard = Arc::clone(&held.guard);
-            let max = self.answer_max();
-            renewals.spawn(async move {
-                let renewal = renew_or_reinstate(authority.as_ref(), &zone, grant, addr, players);
-                let outcome = answer(max, renewal).await;
-                note_renewal(&zone, &guard, sent_at, outcome)
-            });
-        }
-        let answered = renewals.join_all().await;
-        if answered.contains(&Answered::NotAll) {
-            Answered::NotAll
-        } else {
-            Answered::All
-        }
     }
 
     /// An authority that takes longer does not answer: half the time between two renewals.
@@ -328,8 +297,15 @@ impl Keeper {
         missing.extend(suspended.filter(|zone| self.census.is_missing(zone)).cloned());
         for zone in missing {
             match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
-                Ok(()) => tracing::warn!(%zone, "no shard has declared this zone: it is declared here"),
-                Err(error) => tracing::warn!(%zone, %error, "the zone is not declared yet"),
+                Ok(()) => {
+                    self.outages.declarations.end();
+                    tracing::warn!(%zone, "no shard has declared this zone: it is declared here");
+                }
+                Err(error) => {
+                    if let Some(Lasted { ms, failures }) = self.outages.declarations.note() {
+                        tracing::warn!(%zone, %error, ms, failures, "a zone is not declared yet");
+                    }
+                }
             }
         }
     }
@@ -339,15 +315,23 @@ impl Keeper {
             && let Some(watched) = self.contender.poll_claim(clock::boottime())
         {
             let sent_at = clock::boottime();
-            match answer(self.answer_max(), self.try_claim(&watched)).await {
+            let claim = answer(self.answer_max(), self.try_claim(&watched)).await;
+            if matches!(claim, Ok(_) | Err(AuthorityError::Held(_)))
+                && let Some(Lasted { ms, failures }) = self.outages.claims.end()
+            {
+                tracing::info!(ms, failures, "claims are answered again");
+            }
+            match claim {
                 Ok(grant) => {
                     self.contender.handle_granted();
                     self.adopt(watched.zone, grant, sent_at);
                 }
                 Err(AuthorityError::Held(view)) => self.contender.handle_refused(clock::boottime(), *view),
                 Err(error) => {
-                    tracing::warn!(zone = %watched.zone, %error, "a claim was not answered");
                     self.contender.handle_unavailable(clock::boottime());
+                    if let Some(Lasted { ms, failures }) = self.outages.claims.note() {
+                        tracing::warn!(zone = %watched.zone, %error, ms, failures, "a claim was not answered");
+                    }
                 }
             }
         }
@@ -370,121 +354,6 @@ impl Keeper {
         let floor = fence.max(self.census.epoch_seen(&watched.zone));
         self.authority.claim(watched, self.me, self.addr, floor).await
     }
-
-    fn adopt(&mut self, zone: ZoneName, grant: Grant, sent_at: Duration) {
-        let at = clock::boottime();
-        tracing::info!(%zone, epoch = grant.epoch.number(), "granted");
-        self.guardian.note_granted(&zone, grant);
-        let guard = Arc::new(LeaseGuard::new(Lease::new(self.lease, sent_at, at)));
-        self.held.insert(
-            zone.clone(),
-            Held {
-                grant,
-                since: at,
-                guard: Arc::clone(&guard),
-                gauges: None,
-                wedged_since: None,
-            },
-        );
-        let granted = Granted { zone, grant, guard, at };
-        let _stopping = self.events.send(KeeperEvent::Granted(granted));
-    }
-
-    fn note_hosted(&mut self, zone: &ZoneName, grant: Grant, gauges: Arc<ZoneGauges>) {
-        if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant) {
-            held.gauges = Some(gauges);
-            self.contender.handle_adopted(zone);
-        }
-    }
-
-    /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds its lease lost.
-    async fn give_up_adoptions(&mut self, after: After, age: Duration) {
-        let now = clock::boottime();
-        let late = |held: &Held| held.gauges.is_none() && now.saturating_sub(held.since) >= age;
-        let late: Vec<(ZoneName, Grant)> = self
-            .held
-            .iter()
-            .filter(|(_, held)| late(held))
-            .map(|(zone, held)| (zone.clone(), held.grant))
-            .collect();
-        for (zone, grant) in late {
-            tracing::warn!(%zone, epoch = grant.epoch.number(), "an adoption is given up");
-            self.held[&zone].guard.handle(|lease, _| lease.handle_refused());
-            self.end(&zone, grant, after).await;
-        }
-    }
-
-    async fn end(&mut self, zone: &ZoneName, grant: Grant, after: After) {
-        if self.held.get(zone).is_none_or(|held| held.grant != grant) {
-            return;
-        }
-        self.held.remove(zone);
-        self.contender.handle_dropped(zone);
-        match after {
-            After::Release => self.release(zone, grant).await,
-            After::Reclaim => self.contender.handle_suspended(zone, grant),
-            After::Expire => {}
-            After::Shun => {
-                self.shunned.insert(zone.clone());
-            }
-            After::Cede => {
-                self.shunned.insert(zone.clone());
-                self.release(zone, grant).await;
-            }
-        }
-        // A suspended zone's grant is the newest there is: should this process die, it is to be released all the same.
-        if after != After::Reclaim {
-            self.guardian.note_ended(zone, grant);
-        }
-    }
-
-    async fn release(&self, zone: &ZoneName, grant: Grant) {
-        match answer(self.answer_max(), self.authority.release(zone, grant)).await {
-            Ok(()) => tracing::info!(%zone, epoch = grant.epoch.number(), "released"),
-            Err(AuthorityError::Held(holder)) => {
-                tracing::info!(%zone, epoch = holder.epoch, "nothing to release: somebody else holds it");
-            }
-            Err(error) => tracing::warn!(%zone, %error, "the lease was not released and will run out"),
-        }
-    }
-}
-
-/// A renewal that finds an authority which has forgotten the lease puts it back.
-async fn renew_or_reinstate(
-    authority: &dyn Authority,
-    zone: &ZoneName,
-    grant: Grant,
-    addr: SocketAddr,
-    players: u32,
-) -> Result<(), AuthorityError> {
-    match authority.renew(zone, grant, players).await {
-        Err(AuthorityError::Held(view)) if view.epoch < grant.epoch.number() => {}
-        Err(AuthorityError::ZoneUnknown(_)) => {}
-        outcome => return outcome,
-    }
-    tracing::error!(%zone, epoch = grant.epoch.number(), "the authority has forgotten this lease; it is put back");
-    authority.reinstate(zone, grant, addr, players).await
-}
-
-fn note_renewal(
-    zone: &ZoneName,
-    guard: &LeaseGuard,
-    sent_at: Duration,
-    outcome: Result<(), AuthorityError>,
-) -> Answered {
-    match outcome {
-        Ok(()) => guard.handle(|lease, now| lease.handle_renewed(sent_at, now)),
-        Err(AuthorityError::Held(holder)) => {
-            tracing::warn!(%zone, epoch = holder.epoch, "the lease is somebody else's");
-            guard.handle(|lease, _| lease.handle_refused());
-        }
-        Err(error) => {
-            tracing::warn!(%zone, %error, "a renewal was not answered");
-            guard.handle(Lease::handle_unavailable);
-            return Answered::NotAll;
-        }
-    }
-    Answered::All
 }
 
 /// The authority's answer; none within `max` is an unknown outcome.

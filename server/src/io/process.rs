@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::report::{ProcessRun, Reporter, ShardEvent};
 use super::transport::TransportCounters;
+use super::vital;
 
 /// A second of processor time is long enough to even out bursts of a tick, and short enough to notice a rush.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +42,8 @@ pub fn start(counters: Arc<TransportCounters>, reporter: Reporter) -> (Arc<Proce
         counters: Arc::clone(&counters),
         ..ProcessGauge::default()
     });
-    let task = tokio::spawn(watch(Arc::clone(&gauge), counters, reporter));
+    // The overload ladder goes by what it sees.
+    let task = vital::spawn("process gauge", watch(Arc::clone(&gauge), counters, reporter));
     (gauge, task)
 }
 

@@ -79,7 +79,7 @@ pub enum RedisError {
     Url(String),
     /// Nobody answers there, or not as hoped.
     #[error("cannot connect to Redis: {0}")]
-    Connect(#[source] fred::error::Error),
+    Connect(fred::error::Error),
     /// The server would throw data away when its memory is full.
     #[error(
         "Redis may evict keys (maxmemory-policy is {policy}), which would lose worlds: run `redis-cli -h {host} -p {port} config set \
@@ -98,7 +98,7 @@ pub enum RedisError {
     Version(String),
     /// No answer, or an error.
     #[error("Redis: {0}")]
-    Command(#[source] fred::error::Error),
+    Command(fred::error::Error),
     /// An answer over a connection that was replaced meanwhile.
     #[error("the connection to Redis was replaced meanwhile")]
     Replaced,

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, bounded};
 use everhold_protocol::{Tick, ZoneName};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::outage::{Lasted, Outage};
 use crate::load::Rung;
 
 /// One line. Moments are milliseconds of `CLOCK_BOOTTIME`, which all processes of a host share.
@@ -202,7 +204,13 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Where the lines go. Cheap to clone. A thread of its own writes them, so that a reader that stops reading stops nobody else.
 #[derive(Clone)]
-pub struct Reporter(Option<Sender<Line>>);
+pub struct Reporter(Option<Lines>);
+
+#[derive(Clone)]
+struct Lines {
+    queue: Sender<Line>,
+    unread: Arc<Mutex<Outage>>,
+}
 
 enum Line {
     Event(Box<ShardEvent>),
@@ -228,23 +236,35 @@ impl Reporter {
                 }
             }
         })?;
-        Ok(Self(Some(lines)))
+        let unread = Arc::default();
+        Ok(Self(Some(Lines { queue: lines, unread })))
     }
 
     /// Queues one line; never waits.
     pub fn tell(&self, event: ShardEvent) {
         let Some(lines) = &self.0 else { return };
-        if lines.try_send(Line::Event(Box::new(event))).is_err() {
-            tracing::warn!("nobody reads this shard's report: a line is left out");
+        let queued = lines.queue.try_send(Line::Event(Box::new(event))).is_ok();
+        let mut unread = lines.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if queued {
+            if let Some(Lasted { ms, failures }) = unread.end() {
+                tracing::warn!(ms, left_out = failures, "this shard's report is read again");
+            }
+        } else if let Some(Lasted { ms, failures }) = unread.note() {
+            tracing::warn!(
+                ms,
+                left_out = failures,
+                "nobody reads this shard's report: lines are left out"
+            );
         }
     }
 
     /// Waits, not for long, until everything told before is written.
     pub fn flush(&self) {
         let Some(lines) = &self.0 else { return };
+        let deadline = Instant::now() + FLUSH_MAX;
         let (done, written) = bounded(1);
-        if lines.send_timeout(Line::Flush(done), FLUSH_MAX).is_ok() {
-            let _too_slow = written.recv_timeout(FLUSH_MAX);
+        if lines.queue.send_deadline(Line::Flush(done), deadline).is_ok() {
+            let _too_slow = written.recv_deadline(deadline);
         }
     }
 }

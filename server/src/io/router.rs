@@ -117,6 +117,8 @@ impl Router {
     }
 
     fn handle_conn(&mut self, event: ConnEvent) {
+        #[cfg(feature = "testing")]
+        crate::io::failpoint::fail(crate::io::failpoint::Part::Router);
         match event {
             ConnEvent::Hello { conn, .. } if self.closed => conn.close(RefusalCode::Stopping, "the server is stopping"),
             ConnEvent::Hello {

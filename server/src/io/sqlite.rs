@@ -56,7 +56,7 @@ impl SqliteStore {
     /// Opens, or makes, the directory and its `world.db`. A zone's file is made by its first fence.
     pub fn open(directory: &Path) -> Result<Self, SqliteError> {
         let world = World::open(directory)?;
-        let world = Worker::spawn("sqlite-world", world).map_err(|source| SqliteError::Thread {
+        let world = Worker::spawn_vital("sqlite-world", world).map_err(|source| SqliteError::Thread {
             path: directory.to_owned(),
             source,
         })?;

@@ -11,6 +11,7 @@ use everhold_protocol::ZoneName;
 use serde::{Deserialize, Serialize};
 
 use super::epoch::{Epoch, Grant, Nonce};
+use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 
 /// What a server tells its guardian: everything that it holds, each time. So no word must be kept until it can be sent, and none that
 /// got lost matters.
@@ -66,6 +67,19 @@ pub struct Guardian {
     holdings: Holdings,
     heard_at: Duration,
     looked_at: Duration,
+    /// A server that was asked to stop has until then.
+    stop_by: Option<Duration>,
+}
+
+/// Why a server is to be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KillReason {
+    /// It holds something, and its lease is over.
+    #[error("it said nothing for a whole ttl")]
+    Silent,
+    /// It was asked to, and did not end in time.
+    #[error("it did not stop when it was asked to")]
+    Unstopped,
 }
 
 impl Guardian {
@@ -80,6 +94,7 @@ impl Guardian {
             holdings: Holdings::default(),
             heard_at: now,
             looked_at: now,
+            stop_by: None,
         }
     }
 
@@ -95,17 +110,28 @@ impl Guardian {
         self.holdings = holdings;
     }
 
-    /// Whether the server is to be killed: it holds something, and was silent for a whole ttl. Its zones have stopped by then, for the
-    /// margin of its lease is over; only the process is in the way. One that holds nothing is in nobody's way, however silent.
+    /// The server was asked to stop. It sees to its end itself, within a bound; this one is for a server that cannot.
+    pub fn handle_stop(&mut self, now: Duration) {
+        self.stop_by = Some(now + Duration::from_millis(STOP_MS_MAX + STOP_KILL_MS));
+    }
+
+    /// Whether the server is to be killed. If it holds something and was silent for a whole ttl, its zones have stopped, for the margin of
+    /// its lease is over; only the process is in the way. One that holds nothing is in nobody's way, however silent, unless it was asked to
+    /// stop.
     ///
     /// A guardian that did not look for longer than two looks take was stopped itself, and could not hear: the server gets a fresh ttl.
-    pub fn look(&mut self, now: Duration) -> bool {
+    pub fn look(&mut self, now: Duration) -> Option<KillReason> {
         let gap = now.saturating_sub(self.looked_at);
         self.looked_at = now;
         if gap > 2 * self.look_every() {
             self.heard_at = now;
         }
-        !self.holdings.zones.is_empty() && now.saturating_sub(self.heard_at) >= self.ttl
+        if !self.holdings.zones.is_empty() && now.saturating_sub(self.heard_at) >= self.ttl {
+            return Some(KillReason::Silent);
+        }
+        self.stop_by
+            .is_some_and(|by| now >= by)
+            .then_some(KillReason::Unstopped)
     }
 
     /// What is to be released once the server is dead.
@@ -144,7 +170,9 @@ mod tests {
 
     /// Looks as often as a guardian does until `until`; the first moment at which the server is to be killed.
     fn look_until(guardian: &mut Guardian, from: u64, until: u64) -> Option<u64> {
-        (from..=until).step_by(100).find(|at| guardian.look(ms(*at)))
+        (from..=until)
+            .step_by(100)
+            .find(|at| guardian.look(ms(*at)) == Some(KillReason::Silent))
     }
 
     #[test]
@@ -160,7 +188,7 @@ mod tests {
         let mut guardian = Guardian::new(TTL, ms(0));
         for at in (0..10_000).step_by(100) {
             guardian.handle_heard(holding(1), ms(at));
-            assert!(!guardian.look(ms(at)));
+            assert_eq!(guardian.look(ms(at)), None);
         }
     }
 
@@ -179,6 +207,15 @@ mod tests {
         guardian.handle_heard(holding(1), ms(0));
         assert_eq!(look_until(&mut guardian, 100, 300), None);
         assert_eq!(look_until(&mut guardian, 5_000, 10_000), Some(5_800));
+    }
+
+    #[test]
+    fn server_that_does_not_stop_is_killed_whatever_it_holds() {
+        let mut guardian = Guardian::new(TTL, ms(0));
+        guardian.handle_stop(ms(100));
+        let by = 100 + STOP_MS_MAX + STOP_KILL_MS;
+        assert_eq!(guardian.look(ms(by - 1)), None);
+        assert_eq!(guardian.look(ms(by)), Some(KillReason::Unstopped));
     }
 
     #[test]

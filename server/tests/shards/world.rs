@@ -115,10 +115,17 @@ impl World {
 
     /// The same, with more arguments.
     pub(crate) fn shard_with(&mut self, zones: &[ZoneName], arguments: &[&str]) -> usize {
+        let arguments = self.arguments(arguments);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.fleet.start(zones, &arguments).expect("a shard that serves")
+    }
+
+    /// What every shard of this world is started with, and `more`.
+    pub(crate) fn arguments(&self, more: &[&str]) -> Vec<String> {
         let url = self.redis.as_ref().map(RedisServer::url);
         let store = url.as_ref().map_or_else(Vec::new, |url| vec!["--store", url]);
-        let arguments = [&["--config", &self.config], &store[..], arguments].concat();
-        self.fleet.start(zones, &arguments).expect("a shard that serves")
+        let all = [&["--config", &self.config], &store[..], more].concat();
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// The same, configured otherwise: these lines are added to the file.

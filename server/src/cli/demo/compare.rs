@@ -11,6 +11,7 @@ use super::report::fleet_faults;
 use super::{DemoArguments, in_world};
 use crate::durability::gate::Durability;
 use crate::io::fleet::Fleet;
+use crate::io::signals::Stop;
 
 /// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that starts and log-ins do
 /// not take most of the time.
@@ -71,14 +72,19 @@ impl CompareReport {
 }
 
 /// Plays all turns of both levels.
-pub(super) fn run(arguments: &DemoArguments, display: &mut Display) -> anyhow::Result<CompareReport> {
+pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<CompareReport> {
     let mut takings = LEVELS.map(|_| Takings::default());
     let mut errors = Vec::new();
     for (turn, level) in turns() {
         let durability = LEVELS[level];
         display.say(&format!("turn {} of {TURNS} at `{durability}`", turn + 1));
         let mut nobody = Killer::new(Schedule::Never, arguments.shard_arguments(durability));
-        let (swarm, fleet) = in_world(arguments, arguments.seconds / TURNS as f64, &mut nobody, display)?;
+        let (swarm, fleet) = in_world(
+            arguments,
+            arguments.seconds / TURNS as f64,
+            &mut nobody,
+            (stop, display),
+        )?;
         takings[level].take(&swarm, &fleet);
         let faults = faults(&swarm).chain(fleet_faults(&fleet));
         errors.extend(faults.map(|fault| format!("turn {} at `{durability}`: {fault}", turn + 1)));

@@ -1,6 +1,6 @@
 //! What the demo shows while it runs, and at its end.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use client_sim::meter::Percentiles;
@@ -9,7 +9,9 @@ use comfy_table::{Table, presets};
 
 use super::compare::CompareReport;
 use super::report::{DemoReport, GapReport};
+use crate::cli::print;
 use crate::io::fleet::Fleet;
+use crate::io::output;
 
 /// Without a terminal a line is written this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
@@ -68,47 +70,39 @@ impl Display {
     }
 
     /// The verdict.
-    #[expect(clippy::print_stdout, reason = "the table is the demo's result")]
-    pub(super) fn finish(&mut self, report: &DemoReport) {
+    pub(super) fn finish(&mut self, report: &DemoReport) -> anyhow::Result<()> {
         self.erase();
-        println!("{}", zones_table(report));
+        print(zones_table(report))?;
         if let Some(gaps) = &report.gaps {
-            println!("{}", failovers_table(report));
-            println!("{}", gaps_table(gaps));
+            print(failovers_table(report))?;
+            print(gaps_table(gaps))?;
         }
-        println!("{}", verdict_table(report));
+        print(verdict_table(report))?;
         for error in &report.errors {
-            println!("error: {error}");
+            print(format_args!("error: {error}"))?;
         }
-        println!(
-            "{}",
-            if report.passed() {
-                "PASSED: everybody carried on, nothing was lost"
-            } else {
-                "FAILED"
-            }
-        );
+        print(if report.passed() {
+            "PASSED: everybody carried on, nothing was lost"
+        } else {
+            "FAILED"
+        })
     }
 
     /// Both levels, side by side.
-    #[expect(clippy::print_stdout, reason = "the table is the demo's result")]
-    pub(super) fn finish_comparison(&mut self, report: &CompareReport) {
+    pub(super) fn finish_comparison(&mut self, report: &CompareReport) -> anyhow::Result<()> {
         self.erase();
-        println!("{}", levels_table(report));
+        print(levels_table(report))?;
         if report.levels.iter().any(|level| !level.simulator_kept_up) {
-            println!("note: the players' simulator did not keep up; these figures are partly its own");
+            print("note: the players' simulator did not keep up; these figures are partly its own")?;
         }
         for error in &report.errors {
-            println!("error: {error}");
+            print(format_args!("error: {error}"))?;
         }
-        println!(
-            "{}",
-            if report.passed() {
-                "PASSED: nothing was lost at either level"
-            } else {
-                "FAILED"
-            }
-        );
+        print(if report.passed() {
+            "PASSED: nothing was lost at either level"
+        } else {
+            "FAILED"
+        })
     }
 
     fn erase(&mut self) {
@@ -119,10 +113,9 @@ impl Display {
         }
     }
 
+    /// A terminal that is closed or stuck is no reason to stop the demo, or to wait.
     fn write(&self, text: &str) {
-        let mut out = std::io::stderr().lock();
-        // A closed terminal is no reason to stop the demo.
-        let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        output::stderr().write(text.as_bytes());
     }
 }
 

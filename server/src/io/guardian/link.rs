@@ -1,6 +1,7 @@
 //! The server's end of the line to its guardian.
 
-use std::io::stdin;
+use std::io::{ErrorKind, stdin};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::orphan::{Orphan, end};
 use crate::ownership::{Grant, Holdings};
 
 /// At its end a server waits so long for its last word to be sent; a guardian that is stopped may hold it up.
@@ -20,6 +22,8 @@ const FINISH_MAX: Duration = Duration::from_millis(100);
 pub struct GuardianLink {
     holdings: watch::Sender<Holdings>,
     line: Option<StdUnixStream>,
+    /// Where this process listens, if somebody may want to listen there again.
+    listen: Option<SocketAddr>,
     speaking: Option<JoinHandle<()>>,
 }
 
@@ -30,6 +34,7 @@ impl GuardianLink {
         Self {
             holdings: watch::Sender::default(),
             line: None,
+            listen: None,
             speaking: None,
         }
     }
@@ -46,8 +51,14 @@ impl GuardianLink {
         Ok(Self {
             holdings: watch::Sender::default(),
             line: Some(line),
+            listen: None,
             speaking: None,
         })
+    }
+
+    /// This process is to listen there. At a port that the system chooses nobody is started again.
+    pub fn note_listen(&mut self, listen: SocketAddr) {
+        self.listen = Some(listen).filter(|listen| listen.port() != 0);
     }
 
     /// Begins to speak: at once when something changes, and every `every` to show that this runtime's thread lives. Call it inside the
@@ -55,7 +66,7 @@ impl GuardianLink {
     pub fn start(&mut self, every: Duration) -> std::io::Result<()> {
         if let Some(line) = self.line.take() {
             let line = UnixStream::from_std(line)?;
-            self.speaking = Some(tokio::spawn(speak(line, self.holdings.subscribe(), every)));
+            self.speaking = Some(tokio::spawn(speak(line, self.holdings.subscribe(), every, self.listen)));
         }
         Ok(())
     }
@@ -87,20 +98,33 @@ impl GuardianLink {
     }
 }
 
-async fn speak(line: UnixStream, mut holdings: watch::Receiver<Holdings>, every: Duration) {
-    loop {
-        let word = holdings.borrow_and_update().clone();
-        if let Err(error) = say(&line, &word).await {
-            tracing::error!(
-                %error,
-                "the guardian is gone: this server goes on unguarded, and if it dies its zones wait for their ttl"
-            );
-            return;
+/// Speaks until the keeper has stopped. If the guardian ends before, this server is an orphan.
+async fn speak(line: UnixStream, mut holdings: watch::Receiver<Holdings>, every: Duration, listen: Option<SocketAddr>) {
+    let spoken = async {
+        loop {
+            let word = holdings.borrow_and_update().clone();
+            say(&line, &word).await?;
+            // The sender is gone when the keeper has stopped: nothing is held any more.
+            if let Ok(Err(_)) = tokio::time::timeout(every, holdings.changed()).await {
+                return Ok::<_, std::io::Error>(());
+            }
         }
-        // The sender is gone when the keeper has stopped: nothing is held any more.
-        if let Ok(Err(_)) = tokio::time::timeout(every, holdings.changed()).await {
-            return;
-        }
+    };
+    let error = tokio::select! {
+        spoken = spoken => match spoken {
+            Ok(()) => return,
+            Err(error) => error,
+        },
+        error = end(&line) => error,
+    };
+    let orphan = listen.map(Orphan::listen).transpose();
+    tracing::error!(
+        %error,
+        "the guardian is gone: this server goes on unguarded, and if it dies its zones wait for their ttl"
+    );
+    match orphan {
+        Ok(orphan) => drop(orphan.map(|orphan| tokio::spawn(orphan.make_way()))),
+        Err(error) => tracing::warn!(%error, "a shard that is started at this address must wait for this one's end"),
     }
 }
 
@@ -112,7 +136,7 @@ async fn say(line: &UnixStream, word: &Holdings) -> std::io::Result<()> {
         line.writable().await?;
         match line.try_write(rest) {
             Ok(sent) => rest = &rest[sent..],
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }

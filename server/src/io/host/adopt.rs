@@ -79,7 +79,11 @@ async fn replay(
 ) -> Result<Adopted, AdoptError> {
     for _ in 0..POISON_MAX {
         let (tried, config, zone) = (data.clone(), config.clone(), config.name.clone());
-        let replay = move || adoption::plan(tried).and_then(|plan| adoption::adopt(plan, config));
+        let replay = move || {
+            #[cfg(feature = "testing")]
+            crate::io::failpoint::stick_at(&config.name);
+            adoption::plan(tried).and_then(|plan| adoption::adopt(plan, config))
+        };
         match tokio::task::spawn_blocking(replay).await? {
             Err(AdoptionError::Poison {
                 tick,

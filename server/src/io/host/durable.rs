@@ -3,6 +3,8 @@
 //! All decisions are made by pure machines ([`Journal`], [`Gate`], [`Checkpointer`], the lease); this task feeds them answers and does
 //! what they ask, one store operation of each kind at a time.
 
+mod writing;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,16 +14,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::writing::Write;
 use super::adopt::answer;
 use super::egress::Egress;
 use super::encoding::Encoding;
 use super::run::Run;
 use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
 use super::{EndReason, Ended, HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes, memory};
-use crate::durability::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
+use crate::durability::checkpoint::{CheckpointConfig, Checkpointer};
 use crate::durability::gate::Gate;
 use crate::durability::journal::{Journal, JournalEvent, StopReason};
-use crate::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError};
+use crate::durability::store::{AppendAnswer, CheckpointHead, Position, StoreError};
+use crate::io::outage::{Lasted, Outage};
 use crate::io::report::{Phase, ShardEvent};
 use crate::limits::SHOWN_TICKS_MAX;
 use crate::ownership::lease::LeaseState;
@@ -30,9 +34,6 @@ use crate::zone::Outputs;
 
 /// A store operation that takes longer counts as unanswered; the same is sent again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A lost data set is asked to be made anew this often.
-const CREATE_RETRY: Duration = Duration::from_millis(100);
 
 /// The task looks after lease and gate at least this often, even if nothing happens.
 const PULSE: Duration = Duration::from_millis(20);
@@ -51,21 +52,17 @@ pub(super) struct DurableTask {
     append: Option<StoreFuture<AppendAnswer>>,
     append_sent: Instant,
     append_after: Instant,
+    appends_fail: Outage,
     encoding: Encoding,
     write: Option<(Write, StoreFuture<()>)>,
     write_after: Instant,
+    writes_fail: Outage,
     /// The data set is lost, and is being made anew. No part or head is written meanwhile.
     create: Option<StoreFuture<()>>,
+    creates_fail: Outage,
     stopping: Option<oneshot::Sender<()>>,
     sealed: bool,
     run: Run,
-}
-
-/// What of a checkpoint is being written.
-#[derive(Clone, Copy)]
-enum Write {
-    Part,
-    Head,
 }
 
 impl DurableTask {
@@ -99,10 +96,13 @@ impl DurableTask {
             append: None,
             append_sent: now,
             append_after: now,
+            appends_fail: Outage::default(),
             encoding: Encoding::default(),
             write: None,
             write_after: now,
+            writes_fail: Outage::default(),
             create: None,
+            creates_fail: Outage::default(),
             stopping: None,
             sealed: false,
             run: Run::new(),
@@ -209,8 +209,17 @@ impl DurableTask {
     fn handle_append(&mut self, answer: Result<AppendAnswer, StoreError>) -> Result<(), EndReason> {
         self.append = None;
         self.run.note_append(self.append_sent.elapsed());
-        if let Err(error) = &answer {
-            tracing::warn!(zone = %self.config.zone, %error, "an append was not confirmed");
+        match &answer {
+            Ok(_) => {
+                if let Some(Lasted { ms, failures }) = self.appends_fail.end() {
+                    tracing::info!(zone = %self.config.zone, ms, failures, "appends are confirmed again");
+                }
+            }
+            Err(error) => {
+                if let Some(Lasted { ms, failures }) = self.appends_fail.note() {
+                    tracing::warn!(zone = %self.config.zone, %error, ms, failures, "an append was not confirmed");
+                }
+            }
         }
         match self.journal.handle_answer(answer.as_ref().copied()) {
             JournalEvent::Acknowledged { position } => self.acknowledge(position),
@@ -228,68 +237,11 @@ impl DurableTask {
         Ok(())
     }
 
-    /// The store came back without this zone: it is written anew from memory, whole.
-    fn start_create(&mut self) {
-        if self.create.is_some() {
-            return;
-        }
-        tracing::error!(zone = %self.config.zone, "the store has lost this zone's data; it is written anew from memory");
-        let (store, zone, grant) = self.store();
-        let create = async move { answer(STORE_TIMEOUT, store.create(&zone, grant, Origin::Memory)).await };
-        self.create = Some(Box::pin(create));
-    }
-
-    fn handle_created(&mut self, outcome: Result<(), StoreError>) -> Result<(), EndReason> {
-        self.create = None;
-        match outcome {
-            Ok(()) => {
-                // The event asks for what is done here in any case: a base, and soon.
-                let _reseed = self.journal.handle_created();
-                self.checkpointer.handle_reseed_wanted();
-                self.order(TickOrder::Roster);
-                Ok(())
-            }
-            Err(StoreError::Fenced { .. }) => Err(EndReason::Fenced),
-            Err(error) => {
-                tracing::warn!(zone = %self.config.zone, %error, "the zone's data set is not made anew yet");
-                let (store, zone, grant) = self.store();
-                self.create = Some(Box::pin(async move {
-                    tokio::time::sleep(CREATE_RETRY).await;
-                    answer(STORE_TIMEOUT, store.create(&zone, grant, Origin::Memory)).await
-                }));
-                Ok(())
-            }
-        }
-    }
-
     fn acknowledge(&mut self, position: Position) {
         #[cfg(feature = "testing")]
         crate::io::failpoint::reach(crate::io::failpoint::Failpoint::EpochStarted, &self.config.zone);
         self.gate.handle_acknowledged(position.tick);
         self.gauges.acknowledged_tick.store(position.tick, Ordering::Release);
-    }
-
-    fn handle_write(&mut self, answer: Result<(), StoreError>) -> Result<(), EndReason> {
-        let (write, _done) = self.write.take().expect("an answer belongs to a write in flight");
-        match (write, answer) {
-            (Write::Part, Ok(())) => self.checkpointer.handle_part_put(),
-            (Write::Head, Ok(())) => {
-                #[cfg(feature = "testing")]
-                crate::io::failpoint::reach(crate::io::failpoint::Failpoint::HeadMoved, &self.config.zone);
-                self.checkpointer.handle_head_moved();
-            }
-            (_, Err(error)) => {
-                tracing::warn!(zone = %self.config.zone, %error, "a checkpoint was not written");
-                match self.checkpointer.handle_failed(&error) {
-                    CheckpointEvent::Later { after_ms } => {
-                        self.write_after = Instant::now() + Duration::from_millis(after_ms);
-                    }
-                    CheckpointEvent::Lost => self.start_create(),
-                    CheckpointEvent::Stop(reason) => return Err(end_reason(reason)),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Starts whatever may be started, and releases whatever may leave.
@@ -341,50 +293,6 @@ impl DurableTask {
         self.append = Some(Box::pin(async move {
             answer(STORE_TIMEOUT, store.append(&zone, grant, &records)).await
         }));
-    }
-
-    fn start_checkpoint_step(&mut self) {
-        self.checkpointer.handle_released(self.gate.released_tick());
-        while self.write.is_none() && self.create.is_none() && Instant::now() >= self.write_after {
-            let Some(command) = self.checkpointer.poll_command() else {
-                return;
-            };
-            match command {
-                CheckpointCommand::Cut(cut) if self.stopping.is_some() => self.order(TickOrder::Seal(cut)),
-                CheckpointCommand::Cut(cut) => self.order(TickOrder::Cut(cut)),
-                CheckpointCommand::CaptureConfirmed(head) => self.confirm_capture(head),
-                CheckpointCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
-                CheckpointCommand::PutPart { position, index, bytes } => {
-                    let (store, zone, grant) = self.store();
-                    let put = async move {
-                        answer(STORE_TIMEOUT, store.put_part(&zone, grant, position, index, bytes)).await
-                    };
-                    self.write = Some((Write::Part, Box::pin(put)));
-                }
-                CheckpointCommand::MoveHead(head) => {
-                    #[cfg(feature = "testing")]
-                    crate::io::failpoint::reach(crate::io::failpoint::Failpoint::HeadUnmoved, &self.config.zone);
-                    let (store, zone, grant) = self.store();
-                    let moved = async move { answer(STORE_TIMEOUT, store.move_head(&zone, grant, head)).await };
-                    self.write = Some((Write::Head, Box::pin(moved)));
-                }
-            }
-        }
-    }
-
-    fn confirm_capture(&mut self, head: CheckpointHead) {
-        self.order(TickOrder::CaptureConfirmed);
-        if head.kind == CheckpointKind::Base {
-            if self.journal.is_reseeding() && head.position.tick < self.journal.acknowledged().tick {
-                // This base was under way before the gap was found, and does not reach over it.
-                self.checkpointer.handle_reseed_wanted();
-            } else if self.journal.is_reseeding()
-                && let JournalEvent::Acknowledged { position } = self.journal.handle_reseeded(head.position)
-            {
-                self.acknowledge(position);
-            }
-            self.journal.forget(head.position.tick);
-        }
     }
 
     /// The gate's check stands immediately before the sending: after a pause of the process at most what was being sent leaves.

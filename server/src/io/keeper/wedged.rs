@@ -9,6 +9,7 @@ use everhold_protocol::{Tick, ZoneName};
 use super::{Held, Keeper};
 use crate::io::clock;
 use crate::io::host::{Blame, blame};
+use crate::io::vital;
 
 impl Keeper {
     /// Ends this process if a tick is wedged at a player's input, after writing that down. Guardian and lease do the rest, and the other
@@ -35,7 +36,7 @@ impl Keeper {
             Blame::Nobody => self.shun(zone),
             Blame::Input(..) | Blame::Unwritten => {
                 tracing::error!(%zone, tick, "this process ends, so that its zones can be adopted");
-                std::process::abort();
+                vital::end_process();
             }
         }
     }

@@ -30,7 +30,7 @@ impl SqliteAuthority {
     /// Opens, or makes, `world.db` in `directory`.
     pub fn open(directory: &Path) -> Result<Self, SqliteError> {
         let world = World::open(directory)?;
-        let world = Worker::spawn("sqlite-leases", world).map_err(|source| SqliteError::Thread {
+        let world = Worker::spawn_vital("sqlite-leases", world).map_err(|source| SqliteError::Thread {
             path: directory.to_owned(),
             source,
         })?;

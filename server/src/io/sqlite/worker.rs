@@ -2,6 +2,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::io::vital::Vital;
+
 /// Jobs that wait for one file. A zone has a handful under way (an append, a part, a read); homes come in crowds, and wait their turn.
 const JOBS_MAX: usize = 64;
 
@@ -27,10 +29,20 @@ impl<D> Clone for Worker<D> {
 pub(super) struct WorkerGone;
 
 impl<D: Send + 'static> Worker<D> {
-    /// Starts the thread.
-    pub(super) fn spawn(name: &str, mut data: D) -> std::io::Result<Self> {
+    /// Starts the thread. One that panics is gone, and another one is started by whoever notices.
+    pub(super) fn spawn(name: &str, data: D) -> std::io::Result<Self> {
+        Self::start(name, data, None)
+    }
+
+    /// Starts a thread that the process cannot do without: nobody could open its file anew.
+    pub(super) fn spawn_vital(name: &'static str, data: D) -> std::io::Result<Self> {
+        Self::start(name, data, Some(Vital::new(name)))
+    }
+
+    fn start(name: &str, mut data: D, vital: Option<Vital>) -> std::io::Result<Self> {
         let (jobs, mut queue) = mpsc::channel::<Job<D>>(JOBS_MAX);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _vital = vital;
             while let Some(job) = queue.blocking_recv() {
                 job(&mut data);
             }

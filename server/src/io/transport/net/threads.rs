@@ -13,6 +13,7 @@ use crate::io::keys::Keys;
 use crate::io::transport::cid::ConnectionIds;
 use crate::io::transport::served::Served;
 use crate::io::transport::{TransportError, settings};
+use crate::io::vital::Vital;
 
 /// The threads of a transport. They end when they are told to at their desks.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl NetThreads {
             std::thread::Builder::new()
                 .name(format!("net-{index}"))
                 .spawn(move || {
-                    let _fatal = EndProcessOnPanic;
+                    let _vital = Vital::new("net thread");
                     let done = thread.run();
                     // The port is free when whoever waits hears of it.
                     drop(thread);
@@ -83,18 +84,6 @@ impl Drop for NetThreads {
         for desk in &self.desks {
             let code = RefusalCode::Stopping;
             desk.stop(Stop { code, done: None });
-        }
-    }
-}
-
-/// Without this thread the process would look alive, hold its zones, and serve nobody.
-struct EndProcessOnPanic;
-
-impl Drop for EndProcessOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("a net thread failed: this process ends, so that others adopt its zones");
-            std::process::abort();
         }
     }
 }

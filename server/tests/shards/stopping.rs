@@ -1,0 +1,101 @@
+//! Shards that are asked to stop: by every signal, in every state, and twice.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use everhold::io::fleet::{Fleet, Who};
+use everhold::testing::redis::Persistence;
+use rustix::process::Signal;
+
+use crate::world::{PATIENCE, World, all_zones, meadow};
+
+/// Well above the time in which a signal that comes again is the same wish (1 s).
+const A_SECOND_WISH_LATER: Duration = Duration::from_millis(1_500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_whose_terminal_closes_leaves_a_whole_checkpoint() {
+    let mut world = World::with_endless_leases();
+    let owner = world.shard(&all_zones());
+    let spare = world.shard(&[]);
+    for who in [Who::Server, Who::Guardian] {
+        world.fleet.signal_to(owner, who, Signal::HUP).expect("a signal");
+    }
+    let status = world.fleet.wait_until_dead(owner, PATIENCE).expect("it stops");
+    assert_eq!(status, "exit status: 0");
+    world.until_adopted(&meadow(), spare, 1);
+    let mut adoptions = world.fleet.adoptions.iter();
+    let adoption = adoptions.find(|a| a.process == spare && a.zone == meadow());
+    assert_eq!(adoption.expect("it was waited for").replayed_ticks, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adoption_that_does_not_end_does_not_hold_up_a_stop() {
+    let mut world = World::with_endless_leases();
+    let arguments = world.arguments(&["--stick", "meadow"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let index = world.fleet.launch(&all_zones(), &arguments).expect("a shard");
+    let others = all_zones().len() - 1;
+    let stuck = |fleet: &Fleet| fleet.all[index].addr.port() != 0 && fleet.adoptions.len() >= others;
+    world
+        .fleet
+        .wait_until("all but one is adopted", PATIENCE, stuck)
+        .expect("a shard that serves");
+    world
+        .fleet
+        .signal_to(index, Who::Guardian, Signal::TERM)
+        .expect("a signal");
+    let status = world.fleet.wait_until_dead(index, PATIENCE).expect("it stops");
+    assert_eq!(status, "exit status: 0");
+    assert!(world.fleet.adoptions.iter().all(|a| a.zone != meadow()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_asked_twice_ends_at_once_although_its_store_hangs() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard_with(&all_zones(), &["--no-guardian"]);
+    world.redis().signal(Signal::STOP);
+    world.fleet.signal(owner, Signal::TERM).expect("a signal");
+    tokio::time::sleep(A_SECOND_WISH_LATER).await;
+    world.fleet.signal(owner, Signal::TERM).expect("a signal");
+    let status = world.fleet.wait_until_dead(owner, PATIENCE).expect("it ends");
+    world.redis().signal(Signal::CONT);
+    assert_eq!(status, "exit status: 143");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_does_not_hold_up_a_stop_for_ever() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    world.redis().signal(Signal::STOP);
+    world
+        .fleet
+        .signal_to(owner, Who::Guardian, Signal::TERM)
+        .expect("a signal");
+    // It ends in one way or the other; what it could not store the next owner does.
+    world.fleet.wait_until_dead(owner, PATIENCE).expect("it ends");
+    world.redis().signal(Signal::CONT);
+}
+
+fn free_addr() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("a bound socket")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_started_again_takes_the_place_of_an_orphan() {
+    let mut world = World::with_endless_leases();
+    let addr = free_addr().to_string();
+    let orphan = world.shard_with(&all_zones(), &["--listen", &addr]);
+    world.fleet.kill_guardian(orphan).expect("a kill");
+    // It is to end by itself, which is no fault.
+    world.fleet.all[orphan].killed = Some(Instant::now());
+    let heir = world.shard_with(&all_zones(), &["--listen", &addr]);
+    assert_eq!(world.fleet.all[heir].addr.to_string(), addr);
+    let pid = world.fleet.all[orphan].pid;
+    assert!(
+        !Path::new(&format!("/proc/{pid}")).exists(),
+        "orphan {pid} is left behind"
+    );
+    assert!(world.until_adopted(&meadow(), heir, 1).0 > 1);
+}

@@ -1,0 +1,66 @@
+//! What a person typed wrong, or has in the environment, is said once and in words; and whoever stops listening to an answer ends nothing.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Output, Stdio};
+
+fn everhold(directory: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_everhold"));
+    command.current_dir(directory.path());
+    command
+}
+
+/// A shard that cannot start, since this world has no such zone.
+fn shard_of_nowhere(environment: &[(&OsStr, &OsStr)]) -> Output {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = everhold(&directory);
+    command.args(["shard", "--zone", "nowhere", "--listen", "127.0.0.1:0"]);
+    command.envs(environment.iter().copied());
+    command.output().expect("it runs")
+}
+
+#[test]
+fn a_usage_error_is_said_once_and_has_a_code_of_its_own() {
+    let output = shard_of_nowhere(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert_eq!(
+        said,
+        "everhold: this world has no zone `nowhere`; it has forest, harbor, meadow\n"
+    );
+}
+
+#[test]
+fn other_programs_variables_are_in_no_shards_way() {
+    let noise = OsStr::from_bytes(b"x\xff");
+    let link = OsStr::new("udp://10.0.0.1:4001");
+    let environment = [(noise, noise), (OsStr::new("EVERHOLD_PORT"), link)];
+    assert_eq!(shard_of_nowhere(&environment).status.code(), Some(64));
+    let said = String::from_utf8_lossy(&shard_of_nowhere(&environment).stderr).into_owned();
+    assert!(said.starts_with("everhold: this world has no zone"), "{said}");
+}
+
+#[test]
+fn a_cause_is_said_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Nobody has this address.
+    let arguments = ["shard", "--no-guardian", "--listen", "203.0.113.1:4001"];
+    let output = everhold(&directory).args(arguments).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("Cannot assign").count(), 1, "{said}");
+    assert!(said.contains("203.0.113.1:4001"), "{said}");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_no_failure() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    everhold::io::keys::Keys::load_or_create(&directory.path().join(".everhold/keys")).expect("keys");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = everhold(&directory)
+        .args(["ticket", "--account", "1", "--zone", "meadow"])
+        .stdout(Stdio::from(writer))
+        .status();
+    assert_eq!(status.expect("it runs").code(), Some(0));
+}
