@@ -1,4 +1,5 @@
-//! A server process of a sweep: its start on a CPU of its own, what it tells, its end. It is killed when it is dropped.
+//! A server process of a sweep: its start on a CPU of its own, what it tells, its end. It is killed when it is dropped, and it stops by itself
+//! if the sweep is killed: the kernel then closes the pipe that is its standard input.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -45,7 +46,7 @@ impl Server {
         let log = config.out.join(format!("server-{players}.log"));
         let errors = File::create(&log).map_err(io("create the server's log"))?;
         let mut command = command(config, &dir)?;
-        command.stdout(Stdio::piped()).stderr(errors).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(errors).stdin(Stdio::piped());
         // A Ctrl-C is for the sweep, which then ends the server itself.
         command.process_group(0);
         let mut child = spawn(command, config)?;
@@ -150,7 +151,8 @@ impl Drop for Server {
 
 fn command(config: &SweepConfig, dir: &TempDir) -> Result<Command, SweepError> {
     let mut command = Command::new(&config.server);
-    command.args(["shard", "--no-guardian", "--events", "json", "--listen", "127.0.0.1:0"]);
+    command.args(["shard", "--no-guardian", "--until-stdin-ends", "--events", "json"]);
+    command.args(["--listen", "127.0.0.1:0"]);
     command.args(["--durability", &config.durability]);
     command.arg("--state").arg(dir.path().join("world"));
     command.arg("--keys").arg(dir.path().join("keys"));

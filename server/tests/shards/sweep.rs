@@ -1,13 +1,16 @@
 //! A small sweep, as `client-sim sweep` does it, with the real server in the world for load runs.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use client_sim::SwarmConfig;
 use client_sim::sweep::{SweepConfig, SweepNews, chart, sweep};
 
-use crate::world::alone;
+use crate::world::{PATIENCE, alone};
 
 fn config(out: &Path) -> SweepConfig {
     SweepConfig {
@@ -80,6 +83,61 @@ fn sweep_that_is_stopped_ends_with_what_it_has() {
     });
     let found = found.expect("a sweep");
     assert!(found.stopped && found.points.len() == 1);
+}
+
+/// Names the directory of results to the copy of this test binary that is going to be killed.
+const VICTIM_OUT: &str = "TEST_SWEEP_OUT";
+
+/// Starts the line on standard error that names the victim's server.
+const VICTIM_REPORT: &str = "the server is process ";
+
+/// Not a test by itself: the sweep that `server_of_a_sweep_that_is_killed_ends` kills.
+#[test]
+fn victim() {
+    let Some(out) = std::env::var_os(VICTIM_OUT) else {
+        return;
+    };
+    let mut config = config(Path::new(&out));
+    config.swarm.seconds = 600.0;
+    let found = sweep(&config, &mut |news| {
+        if let SweepNews::Begins { pid, .. } = news {
+            eprintln!("{VICTIM_REPORT}{pid}");
+        }
+    });
+    panic!("it was not killed: {found:?}");
+}
+
+#[test]
+fn server_of_a_sweep_that_is_killed_ends() {
+    let _alone = alone();
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let mut victim = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "sweep::victim", "--nocapture"])
+        .env(VICTIM_OUT, out.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a sweep");
+    let told = BufReader::new(victim.stderr.take().expect("a pipe")).lines();
+    let mut pids = told
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix(VICTIM_REPORT)?.parse::<u32>().ok());
+    let pid = pids.next();
+    victim.kill().expect("a sweep to kill");
+    victim.wait().expect("its end");
+    let pid = pid.expect("the sweep starts a server");
+    let deadline = Instant::now() + PATIENCE;
+    while is_running(pid) {
+        assert!(Instant::now() < deadline, "server {pid} is left behind");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether there is such a process, and it is not merely unreaped.
+fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 #[test]
