@@ -20,6 +20,8 @@ mod hostile;
 mod scattered;
 #[path = "shards/waiting.rs"]
 mod waiting;
+#[path = "shards/siege.rs"]
+mod siege;
 #[path = "shards/suspension.rs"]
 mod suspension;
 #[path = "shards/dying.rs"]
