@@ -27,7 +27,9 @@ pub enum Credential {
         zone: ZoneName,
         /// Which session.
         session: SessionId,
-        /// What the last `Attached` gave; good once.
+        /// What the last `Attached` gave; good once. If the answer is lost, the same secret is accepted again, a few times and for at most
+        /// ten seconds of game time, until a frame of the client shows that an answer has come. Of the secrets in several such answers each
+        /// is good until one is used. A login by ticket, and a log-out, end all secrets of the session.
         secret: [u8; SECRET_BYTES],
         /// The highest epoch of this zone that the client has seen; 0 if none. Epochs of two zones do not compare. An owner of a lower one
         /// does not answer for the session: it says [`ServerMessage::Wait`], and after two lease times, if nobody with a higher epoch has
@@ -53,7 +55,12 @@ pub enum ClientMessage {
         /// Who asks.
         credential: Credential,
     },
-    /// The session ends by the player's wish: the character goes to rest in the zone.
+    /// The session ends by the player's wish. The server closes the connection with [`RefusalCode::Bye`] when that is stored: from then on
+    /// no secret of the session is good, and a ticket brings the character back.
+    ///
+    /// The character stays in sight, and can be fought, for the `linger_ms` of the world file (30 s in the default world), as after a lost
+    /// connection: a log-out is no way out of a fight. Then it goes to rest where it stands. (A connection that falls silent counts as
+    /// lost after its idle time-out, 10 s.)
     Logout,
 }
 
@@ -83,7 +90,7 @@ pub enum ServerMessage {
         zone: ZoneName,
         /// The session, which is also the player's entity.
         session: SessionId,
-        /// For the next resume; replaces any earlier one.
+        /// For the next resume. The first frame that the client sends under this attach ends every earlier one.
         secret: [u8; SECRET_BYTES],
         /// Ticks per second.
         tick_hz: u16,
@@ -168,7 +175,7 @@ pub enum RefusalCode {
     TicketUsed = 6,
     /// The ticket, or the session, names a zone that this world does not have. Final.
     ZoneUnknown = 7,
-    /// No such session, the secret is not its last one, or the world is older than the session. Final: log in with a ticket.
+    /// No such session, not a secret that is good for it, or the world is older than the session. Final: log in with a ticket.
     SessionUnknown = 8,
     /// A newer connection speaks for the session, or for the account that was about to log in. Final: two clients that come back by themselves
     /// would throw each other out for ever.

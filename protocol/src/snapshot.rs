@@ -211,7 +211,8 @@ impl Velocity {
 pub enum EntityUpdate {
     /// It is here, and moves like this.
     Seen(EntityView, Velocity),
-    /// It is nowhere any more: dead and decayed, picked up, logged out.
+    /// It is nowhere any more: dead and decayed, picked up, or a player who was away, by a log-out or a lost connection, for as long as the
+    /// `linger_ms` of the world file says.
     Gone(EntityId),
 }
 

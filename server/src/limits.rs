@@ -23,6 +23,11 @@ pub const APPEND_RECORDS_MAX: usize = 64;
 pub const PART_BYTES_MAX: usize = 64 * 1024;
 /// Events kept for a session until the client has them. Beyond it the oldest are forgotten; `Attached` carries the whole own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;
+/// How long a resume secret is good again after it was first shown, seconds of game time: the answer may be lost, and a client gives up a
+/// connection without one after 3 s and pauses for at most as long. Less if an input shows that the answer has come.
+pub const RESUME_GRACE_S: u64 = 10;
+/// Answers to one secret, beyond the first, that may all be lost: a client asks at two shards at a time.
+pub const UNHEARD_SECRETS_MAX: usize = 3;
 /// Sessions of one zone, awake or away: ten times as many as a core serves, for a character stays when its player leaves.
 pub const ZONE_SESSIONS_MAX: usize = 50_000;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.
@@ -162,6 +167,8 @@ pub const MAP_ENTRIES_MAX: usize = 16 * 1024 * 1024;
 pub const KIND_NAME_BYTES_MAX: usize = 64;
 /// Chat lines that one tick may be configured to carry: each costs an event for each listener, so even these are far too many for a crowd.
 pub const CHAT_LINES_PER_TICK_MAX: u16 = 256;
+/// Lines times listeners that one tick may be configured to tell: each is an event of some microseconds, so these are a second of a core.
+pub const CHAT_TELLS_PER_TICK_MAX: u32 = 200_000;
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an older reader
 /// would misread, and is part of every `rules_id`.
 pub const STATE_LAYOUT: u16 = 4;

@@ -5,7 +5,7 @@
 //!            inputs                       outputs, scene
 //!   ───────► Zone::step ─────────────────────────────────►
 //!            │ apply one by one (sessions, intents)
-//!            │ Phase::Rest → Think → Walk → Strike → Bite → PickUp → Revive → Spawn (systems)
+//!            │ Phase::Talk → Rest → Think → Walk → Strike → Bite → PickUp → Revive → Spawn (systems)
 //!            ▼ conclude (view)
 //!   World ──► freeze ──► encode ──► bytes ──► restore ──► World'      digest(World) == digest(World')
 //! ```
@@ -25,6 +25,7 @@ pub mod capture;
 pub mod restore;
 mod grid;
 mod tell;
+mod secrets;
 pub mod value;
 mod sessions;
 mod intents;
@@ -194,7 +195,6 @@ impl Zone {
         rig::spring_later();
         self.schedule.run(&mut self.world);
         let outputs = view::conclude(&mut self.world);
-        self.world.resource_mut::<intents::Wishes>().lines = 0;
         self.world.clear_trackers();
         self.poisoned = false;
         outputs
@@ -353,14 +353,15 @@ fn apply(world: &mut World, input: &Input) {
                 },
             );
         }
-        Input::Detach { session, token } => sessions::detach(world, session, token),
+        Input::Detach { session, token } => _ = sessions::detach(world, session, token),
+        Input::Logout { session, token } => sessions::log_out(world, session, token),
         Input::Intent {
             session,
             seq,
             ref intent,
         } => intents::apply(world, session, seq, intent),
         Input::Invalid { session, seq } => intents::refuse_invalid(world, session, seq),
-        Input::EventAck { session, event_seq } => sessions::acknowledge(world, session, event_seq),
+        Input::EventAck { session, event_seq } => sessions::hear_ack(world, session, event_seq),
         Input::Quarantine { session, seq } => sessions::quarantine(world, session, seq),
     }
 }

@@ -103,6 +103,11 @@ impl Life {
                 session: self.someone(bytes)?,
                 seq: self.tokens + u64::from(bytes.arbitrary::<u8>()?),
             },
+            7 => {
+                let session = self.someone(bytes)?;
+                let token = AttachToken(self.known(session).token);
+                Input::Logout { session, token }
+            }
             _ => self.intent(bytes)?,
         })
     }

@@ -31,6 +31,7 @@ const TAG_INTENT: u8 = 4;
 const TAG_EVENT_ACK: u8 = 5;
 const TAG_QUARANTINE: u8 = 6;
 const TAG_INVALID: u8 = 7;
+const TAG_LOGOUT: u8 = 8;
 
 /// The frozen inputs of one tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +202,7 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
             out.varint(token.0);
         }
         Input::Detach { session, token } => encode_numbered(TAG_DETACH, (*session, token.0), previous, out),
+        Input::Logout { session, token } => encode_numbered(TAG_LOGOUT, (*session, token.0), previous, out),
         Input::Intent { session, seq, intent } => {
             out.u8(TAG_INTENT);
             encode_session(*session, previous, out);
@@ -250,6 +252,10 @@ fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input
             token: AttachToken(from.varint()?),
         },
         TAG_DETACH => Input::Detach {
+            session: decode_session(previous, from)?,
+            token: AttachToken(from.varint()?),
+        },
+        TAG_LOGOUT => Input::Logout {
             session: decode_session(previous, from)?,
             token: AttachToken(from.varint()?),
         },

@@ -54,6 +54,8 @@ pub struct InboxCounters {
 #[derive(Debug)]
 struct AttachedSession {
     token: AttachToken,
+    /// Something that came over the connection was put into a record: the zone knows that the answer to the attach has come.
+    is_heard: bool,
     /// The highest intent put into a record, or applied before the attach.
     frozen_seq: u64,
     /// The highest event acknowledgement put into a record.
@@ -92,6 +94,7 @@ impl Inbox {
         let drains = self.drains;
         let attached = AttachedSession {
             token,
+            is_heard: false,
             frozen_seq: last_input_seq,
             acked_seq: 0,
             acked_drain: drains,
@@ -141,7 +144,7 @@ impl Inbox {
         match input {
             // Every session is away from here on; what follows in this tick from an earlier attach is stale.
             Input::EpochStart { .. } => self.sessions.clear(),
-            Input::Detach { session, token } => self.note_detached(session, token),
+            Input::Detach { session, token } | Input::Logout { session, token } => self.note_detached(session, token),
             _ => {}
         }
         out.push(input);
@@ -171,6 +174,7 @@ impl Inbox {
             } else {
                 attached.frozen_seq = intent.seq;
                 attached.taken += 1;
+                attached.is_heard = true;
                 self.counters.intents += 1;
                 let seq = intent.seq;
                 out.push(match intent.intent {
@@ -180,6 +184,7 @@ impl Inbox {
             }
         }
         if attached.ack_due(frame.event_ack, drain) {
+            attached.is_heard = true;
             attached.acked_seq = frame.event_ack;
             attached.acked_drain = drain;
             self.counters.acks += 1;
@@ -192,10 +197,13 @@ impl Inbox {
 }
 
 impl AttachedSession {
-    /// Whether an acknowledgement up to `event_seq` is worth an input: it lets the outbox forget, and that can wait a little.
+    /// Whether an acknowledgement up to `event_seq` is worth an input: it lets the outbox forget, and that can wait a little. The first of a
+    /// connection that has said nothing else ends the grace of the secret that it was attached with.
     const fn ack_due(&self, event_seq: u64, drain: u32) -> bool {
         let advance = event_seq.saturating_sub(self.acked_seq);
-        advance >= EVENT_ACK_EVENTS_MIN || (advance > 0 && drain.wrapping_sub(self.acked_drain) >= EVENT_ACK_TICKS_MAX)
+        !self.is_heard
+            || advance >= EVENT_ACK_EVENTS_MIN
+            || (advance > 0 && drain.wrapping_sub(self.acked_drain) >= EVENT_ACK_TICKS_MAX)
     }
 }
 

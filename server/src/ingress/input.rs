@@ -47,11 +47,19 @@ pub enum Input {
         /// Who asked.
         token: AttachToken,
     },
-    /// The connection that `token` attached is gone, or logged out. Ignored if a later one has attached since.
+    /// The connection that `token` attached is gone. Ignored if a later one has attached since.
     Detach {
         /// Which session.
         session: SessionId,
         /// The attach that ended.
+        token: AttachToken,
+    },
+    /// The player ends the session over the connection that `token` attached: no secret of it is good any more, and only a ticket brings
+    /// its character back. Ignored if a later one has attached since.
+    Logout {
+        /// Which session.
+        session: SessionId,
+        /// The attach that ends.
         token: AttachToken,
     },
     /// A player's intent. Applied if `seq` follows the session's last; anything else is a duplicate or a gap and changes nothing.

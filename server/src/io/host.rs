@@ -116,6 +116,8 @@ pub(crate) enum HostOrder {
     Attach(AttachToken, Box<PendingAttach>),
     /// The connection is gone.
     Gone(AttachToken),
+    /// Its player ends the session.
+    LogOut(AttachToken),
     /// One last tick and its checkpoint; then say when both are stored.
     Stop(oneshot::Sender<()>),
 }
@@ -126,7 +128,11 @@ impl ZoneHandle {
     #[must_use]
     pub fn attach(&self, conn: Conn, input: Input, secret: [u8; 32]) -> bool {
         let token = conn.token();
-        let pending = PendingAttach { conn, secret };
+        let pending = PendingAttach {
+            conn,
+            secret,
+            logs_out: false,
+        };
         // The order first: the reply must find its connection.
         let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
         let sent = ordered && self.entries.try_send(InboxEntry::Input(input)).is_ok();
@@ -139,6 +145,13 @@ impl ZoneHandle {
     /// Tells the zone that a connection is gone. A host that has ended has no sessions to detach.
     pub fn detach(&self, token: AttachToken) {
         let _ended_before = self.orders.send(HostOrder::Gone(token));
+    }
+
+    /// Tells the zone that the player of a connection ends the session. The connection is closed when that is stored. `false`: the host has
+    /// ended, and with it all its connections.
+    #[must_use]
+    pub fn log_out(&self, token: AttachToken) -> bool {
+        self.orders.send(HostOrder::LogOut(token)).is_ok()
     }
 
     /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the lease may be released.

@@ -153,8 +153,10 @@ impl Router {
                 self.place(token);
             }
             ConnEvent::Logout { conn } => {
-                self.leave(conn.token());
-                conn.close(RefusalCode::Bye, "logged out");
+                // The zone that it plays in closes the connection, when the log-out is stored.
+                if !self.log_out(conn.token()) {
+                    conn.close(RefusalCode::Bye, "logged out");
+                }
             }
             ConnEvent::Closed { token, .. } => {
                 self.accounts.leave(token);

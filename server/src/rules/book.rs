@@ -65,8 +65,10 @@ pub struct ChatRules {
     pub cooldown_ms: u32,
     /// How far a line is heard, cm.
     pub reach_cm: i32,
-    /// Lines that one tick carries: each costs one event for each attached player in reach.
+    /// Lines that one tick carries. Of more, those of who has been silent for longest.
     pub lines_per_tick_max: u16,
+    /// Lines times listeners of one tick, at least as many as lines. Each line has an equal share: in a crowd the nearest hear it.
+    pub tells_per_tick_max: u32,
 }
 
 /// What monsters are and do.
@@ -279,6 +281,7 @@ mod tests {
         assert!(complaint("hp = 100", "hp = 0").contains("player.hp"));
         assert!(complaint("speed_cm_s = 500", "speed_cm_s = 5000").contains("player.speed_cm_s"));
         assert!(complaint("cooldown_ms = 500", "cooldown_ms = 0").contains("strike.cooldown_ms"));
+        assert!(complaint("tells_per_tick_max = 600", "tells_per_tick_max = 7").contains("tells_per_tick_max"));
         assert!(complaint("loot_gold_min = 5", "loot_gold_min = 50").contains("loot_gold_min"));
         assert!(complaint("sight_cm = 1_500", "sight_cm = 2_000_000").contains("sight"));
         assert!(complaint("\"bread\", \"torch\"]", "\"bread\", \"tarch\"]").contains("tarch"));

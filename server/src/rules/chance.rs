@@ -22,6 +22,8 @@ pub enum Purpose {
     Contest = 6,
     /// Whose strike comes first.
     Initiative = 7,
+    /// Whose line of chat comes first, of those who have been silent for equally long.
+    Turn = 8,
 }
 
 /// 64 bits for `(seed, tick, id, purpose)`.

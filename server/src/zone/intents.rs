@@ -4,15 +4,14 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{EntityId, Event, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
+use everhold_protocol::{EntityId, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
 
 use super::config::Setting;
 use super::index::Directory;
 use super::registry::Id;
-use super::state::{
-    Belongings, Body, Clock, Course, Downed, InputSeq, Presence, Quarantined, Readiness, Resting, Session,
-};
-use super::tell::{Told, reject};
+use super::sessions::note_heard;
+use super::state::{Belongings, Body, Course, Downed, InputSeq, Presence, Quarantined, Resting, Session};
+use super::tell::reject;
 use super::value;
 use crate::ingress::Input;
 use crate::rules::gift;
@@ -32,13 +31,20 @@ pub(crate) struct PickUpWish {
     pub(crate) seq: u64,
 }
 
+/// Somebody wants to say something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SayWish {
+    pub(crate) speaker: SessionId,
+    pub(crate) seq: u64,
+    pub(crate) text: String,
+}
+
 /// What the tick's intents asked for. Output: its systems take it in the same tick.
 #[derive(Resource, Default)]
 pub(crate) struct Wishes {
     pub(crate) strikes: Vec<StrikeWish>,
     pub(crate) pick_ups: Vec<PickUpWish>,
-    /// Lines of chat that this tick carries already.
-    pub(crate) lines: u16,
+    pub(crate) lines: Vec<SayWish>,
 }
 
 /// What every intent touches.
@@ -81,9 +87,14 @@ pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input],
         let player = directory
             .entity(session)
             .and_then(|entity| players.get_mut(entity).ok());
-        if let Some((state, mut input_seq, mut course)) = player
-            && is_next(state, &input_seq, seq)
-        {
+        let Some((state, mut input_seq, mut course)) = player else {
+            continue;
+        };
+        if let Presence::Answered(_) = state.presence {
+            // The first that comes over a connection says more: see `take_turn`.
+            return index;
+        }
+        if is_next(state, &input_seq, seq) {
             input_seq.last = seq;
             // The dead keep the course they are told; they follow it when they live again.
             course.set_if_neq(Course { heading });
@@ -94,7 +105,7 @@ pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input],
 
 /// Whether somebody speaks for the session and this is its next intent.
 fn is_next(state: &Session, input_seq: &InputSeq, seq: u64) -> bool {
-    matches!(state.presence, Presence::Attached(_)) && input_seq.last.checked_add(1) == Some(seq)
+    state.presence.is_attached() && input_seq.last.checked_add(1) == Some(seq)
 }
 
 /// Applies an intent if it is the session's next and somebody speaks for the session; otherwise nothing changes.
@@ -119,6 +130,7 @@ fn take_turn(world: &mut World, session: SessionId, seq: u64) -> Option<Entity> 
         return None;
     }
     world.get_mut::<InputSeq>(player)?.last = seq;
+    note_heard(world, player);
     Some(player)
 }
 
@@ -152,8 +164,13 @@ fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u64
             settle(world, player, seq, done);
         }
         Intent::Say(text) => {
-            let done = say(world, player, text);
-            settle(world, player, seq, done);
+            #[cfg(feature = "testing")]
+            super::rig::spring(text);
+            world.resource_mut::<Wishes>().lines.push(SayWish {
+                speaker: session,
+                seq,
+                text: text.clone(),
+            });
         }
     }
 }
@@ -224,46 +241,4 @@ fn find(items: &[Item], uid: EntityId) -> Option<Item> {
         .binary_search_by_key(&uid, |item| item.uid)
         .ok()
         .map(|place| items[place])
-}
-
-/// Everybody attached in reach hears it, the speaker too. The away do not: a line of chat is not worth a place in their outbox.
-fn say(world: &mut World, speaker: Entity, text: &str) -> Result<(), RejectReason> {
-    #[cfg(feature = "testing")]
-    super::rig::spring(text);
-    let setting = world.resource::<Setting>();
-    let (cooldown, chat) = (setting.pace.chat_cooldown, setting.rules.chat());
-    let (lines_max, reach_cm) = (chat.lines_per_tick_max, chat.reach_cm);
-    let tick = world.resource::<Clock>().tick;
-    let from = id_of(world, speaker);
-    let wait = world
-        .get::<Readiness>(speaker)
-        .is_none_or(|readiness| tick < readiness.chat);
-    if wait || world.resource::<Wishes>().lines >= lines_max {
-        return Err(RejectReason::Cooldown);
-    }
-    world.resource_mut::<Wishes>().lines += 1;
-    if let Some(mut readiness) = world.get_mut::<Readiness>(speaker) {
-        readiness.chat = tick + cooldown;
-    }
-    let from_point = world.get::<Body>(speaker).map(Body::point);
-    let mut heard = Vec::new();
-    let mut listeners = world.query::<(&Id, &Session, &Body, &mut super::state::Outbox)>();
-    for (&Id(id), session, body, mut outbox) in listeners.iter_mut(world) {
-        if matches!(session.presence, Presence::Attached(_))
-            && from_point.is_some_and(|point| point.reaches(body.point(), reach_cm))
-        {
-            heard.push((
-                id,
-                outbox.push(
-                    tick,
-                    Event::Chat {
-                        from,
-                        text: text.to_owned(),
-                    },
-                ),
-            ));
-        }
-    }
-    world.resource_mut::<Told>().events.append(&mut heard);
-    Ok(())
 }

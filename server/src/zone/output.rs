@@ -24,6 +24,8 @@ pub enum Reply {
     },
     /// No.
     Refused(RefusalCode),
+    /// The session was logged out of; the connection is to be closed.
+    LoggedOut(SessionId),
     /// A newer connection speaks for the session; this one is to be closed.
     Superseded(SessionId),
 }

@@ -15,7 +15,7 @@ use super::state::{
 use super::tell::{Answer, Told};
 use super::value::{self, ValueDigest};
 use crate::ingress::{AttachToken, SecretHash};
-use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
+use crate::limits::{RESUME_GRACE_S, USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
 use crate::rules::chance::{Purpose, roll};
 
 /// A login that [`join`] applies.
@@ -51,7 +51,7 @@ pub(crate) fn start_epoch(world: &mut World, epoch: u32, rules_id: [u8; 32]) {
     *world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, epoch);
     let mut sessions = world.query::<(&mut Session, &mut Course)>();
     for (mut session, mut course) in sessions.iter_mut(world) {
-        if let Presence::Attached(_) = session.presence {
+        if session.presence.is_attached() {
             session.presence = Presence::Away(tick);
         }
         course.set_if_neq(Course {
@@ -62,6 +62,7 @@ pub(crate) fn start_epoch(world: &mut World, epoch: u32, rules_id: [u8; 32]) {
 
 /// A login by ticket. The ticket is used up only if the login succeeds.
 pub(crate) fn join(world: &mut World, login: Login) {
+    let tick = world.resource::<Clock>().tick;
     match admit(world, &login) {
         Ok(entity) => {
             world
@@ -72,10 +73,7 @@ pub(crate) fn join(world: &mut World, login: Login) {
             let mut secrets = world
                 .get_mut::<Secrets>(entity)
                 .expect("an admitted entity is a session");
-            *secrets = Secrets {
-                last: login.secret,
-                before: None,
-            };
+            *secrets = Secrets::issued(login.secret, tick);
             attach(world, entity, login.token, 0);
         }
         Err(code) => answer(world, login.token, Answer::Now(Reply::Refused(code))),
@@ -128,12 +126,9 @@ fn create(world: &mut World, login: &Login) -> Entity {
             },
             Session {
                 account: login.account,
-                presence: Presence::Attached(login.token.0),
+                presence: Presence::Answered(login.token.0),
             },
-            Secrets {
-                last: login.secret,
-                before: None,
-            },
+            Secrets::issued(login.secret, tick),
             InputSeq { last: 0 },
             Outbox {
                 event_seq: 0,
@@ -163,9 +158,11 @@ pub(crate) fn resume(world: &mut World, back: Return) {
             Answer::Now(Reply::Refused(RefusalCode::SessionUnknown)),
         );
     };
+    let tick = world.resource::<Clock>().tick;
+    let grace = RESUME_GRACE_S * u64::from(world.resource::<Setting>().pace.tick_hz);
     let renewed = world
         .get_mut::<Secrets>(entity)
-        .is_some_and(|secrets| renew_secret(secrets, &back));
+        .is_some_and(|mut secrets| secrets.renew((back.secret, back.next_secret), tick, grace));
     if !renewed {
         return answer(
             world,
@@ -175,17 +172,6 @@ pub(crate) fn resume(world: &mut World, back: Return) {
     }
     acknowledge(world, back.session, back.event_seq);
     attach(world, entity, back.token, back.event_seq);
-}
-
-/// Secrets are good once, but the answer that carried the current one may be lost: then the client shows the one before.
-fn renew_secret(mut secrets: Mut<'_, Secrets>, back: &Return) -> bool {
-    if secrets.last == back.secret {
-        secrets.before = Some(secrets.last);
-    } else if secrets.before != Some(back.secret) {
-        return false;
-    }
-    secrets.last = back.next_secret;
-    true
 }
 
 /// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told otherwise, because
@@ -203,13 +189,9 @@ fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u64)
         return;
     };
     let account = session.account;
-    if let Presence::Attached(before) = session.presence
-        && before != token.0
-    {
-        session.presence = Presence::Attached(token.0);
+    let before = std::mem::replace(&mut session.presence, Presence::Answered(token.0));
+    if let Some(before) = before.token().filter(|before| *before != token.0) {
         answer(world, AttachToken(before), Answer::Now(Reply::Superseded(id)));
-    } else {
-        session.presence = Presence::Attached(token.0);
     }
     note_residence(world, Residence::Taken(account));
     answer(world, token, Answer::Attach { session: id, event_seq });
@@ -223,17 +205,13 @@ fn answer(world: &mut World, token: AttachToken, answer: Answer) {
     world.resource_mut::<Told>().answers.push((token, answer));
 }
 
-/// The connection that `token` attached is gone.
-pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) {
+/// The connection that `token` attached is gone. Returns whose it was, unless a later one speaks for the session.
+pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) -> Option<Entity> {
     let tick = world.resource::<Clock>().tick;
-    let Some(entity) = world.resource::<Directory>().entity(session) else {
-        return;
-    };
-    let Some(mut state) = world.get_mut::<Session>(entity) else {
-        return;
-    };
-    if state.presence != Presence::Attached(token.0) {
-        return;
+    let entity = world.resource::<Directory>().entity(session)?;
+    let mut state = world.get_mut::<Session>(entity)?;
+    if state.presence.token() != Some(token.0) {
+        return None;
     }
     state.presence = Presence::Away(tick);
     if let Some(mut course) = world.get_mut::<Course>(entity) {
@@ -241,10 +219,49 @@ pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) 
             heading: Heading::STILL,
         });
     }
+    Some(entity)
+}
+
+/// The player ends the session: none of its secrets is good any more. The character stays for as long as after a lost connection, or
+/// a log-out would be a way out of every fight.
+pub(crate) fn log_out(world: &mut World, session: SessionId, token: AttachToken) {
+    let Some(entity) = detach(world, session, token) else {
+        return;
+    };
+    if let Some(mut secrets) = world.get_mut::<Secrets>(entity) {
+        *secrets = Secrets::void();
+    }
+    answer(world, token, Answer::Now(Reply::LoggedOut(session)));
+}
+
+/// An input of the session was applied: whoever sent it has the answer to its attach, and no secret but that answer's is good any more.
+pub(crate) fn note_heard(world: &mut World, entity: Entity) {
+    let Some(&Session {
+        presence: Presence::Answered(token),
+        ..
+    }) = world.get::<Session>(entity)
+    else {
+        return;
+    };
+    let tick = world.resource::<Clock>().tick;
+    let heard = world
+        .get_mut::<Secrets>(entity)
+        .is_some_and(|mut secrets| secrets.hear(tick));
+    if heard && let Some(mut session) = world.get_mut::<Session>(entity) {
+        session.presence = Presence::Attached(token);
+    }
+}
+
+/// The client says that it has all events up to `event_seq`, and so that it is attached.
+pub(crate) fn hear_ack(world: &mut World, session: SessionId, event_seq: u64) {
+    acknowledge(world, session, event_seq);
+    if let Some(entity) = world.resource::<Directory>().entity(session) {
+        note_heard(world, entity);
+    }
 }
 
 /// The client has all events up to `event_seq`: the outbox forgets them.
-pub(crate) fn acknowledge(world: &mut World, session: SessionId, event_seq: u64) {
+fn acknowledge(world: &mut World, session: SessionId, event_seq: u64) {
     let Some(entity) = world.resource::<Directory>().entity(session) else {
         return;
     };

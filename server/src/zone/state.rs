@@ -18,9 +18,26 @@ pub enum Presence {
     Attached(u64),
     /// Nobody, since this tick.
     Away(Tick),
+    /// The connection that this attach token names. No input has shown yet that the answer to its attach has come.
+    Answered(u64),
 }
 
-tagged! { Presence { 0 Attached(token), 1 Away(since) } }
+tagged! { Presence { 0 Attached(token), 1 Away(since), 2 Answered(token) } }
+
+impl Presence {
+    /// The attach token of the connection that speaks for the session.
+    pub(crate) const fn token(self) -> Option<u64> {
+        match self {
+            Self::Attached(token) | Self::Answered(token) => Some(token),
+            Self::Away(_) => None,
+        }
+    }
+
+    /// Whether a connection speaks for the session.
+    pub(crate) const fn is_attached(self) -> bool {
+        self.token().is_some()
+    }
+}
 
 state! {
     components {
@@ -66,7 +83,7 @@ state! {
         7 Owner outbox: Outbox {
             /// The last event of the session.
             event_seq: u64,
-            /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`].
+            /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`]. None while the session rests.
             events: Shared<VecDeque<SeqEvent>>,
         }
         /// When a player may act again.
@@ -100,12 +117,16 @@ state! {
             /// What it is.
             kind: u16,
         }
-        /// What a client must know to come back to its session. On its own, because every tick reads every session.
+        /// What a client must know to come back to its session, see [`super::secrets`]. On its own, because every tick reads every session.
         13 Nobody secrets: Secrets {
-            /// Hash of the one that the last answer carried.
-            last: SecretHash,
-            /// Hash of the one before: good for one more resume, in case that answer was lost.
-            before: Option<SecretHash>,
+            /// Hash of the one that the last answer carried. None after a log-out.
+            last: Option<SecretHash>,
+            /// The tick of that answer.
+            answered: Tick,
+            /// Hash of the one that was shown for it, and the tick from which it is good no more.
+            before: Option<(SecretHash, Tick)>,
+            /// Hashes of those that earlier answers to the same one carried, at most [`crate::limits::UNHEARD_SECRETS_MAX`].
+            unheard: Shared<Vec<SecretHash>>,
         }
     }
     resources {

@@ -4,6 +4,7 @@
 //! history and differs after a restore. Systems that add or remove components or entities take the whole World and do it themselves,
 //! in order of id, so there is no deferred command whose place in the order would be nobody's decision.
 
+pub(crate) mod chat;
 pub(crate) mod combat;
 pub(crate) mod ground;
 pub(crate) mod monsters;
@@ -16,6 +17,8 @@ use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor
 /// What happens in a tick after its inputs are applied.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
+    /// Lines of chat are told.
+    Talk,
     /// Used tickets are forgotten; players long away go to rest.
     Rest,
     /// Monsters look around and choose where to go.
@@ -49,6 +52,7 @@ pub(crate) fn schedule(shuffle_seed: Option<u64>) -> Schedule {
     });
     schedule.configure_sets(
         (
+            Phase::Talk,
             Phase::Rest,
             Phase::Think,
             Phase::Walk,
@@ -61,6 +65,7 @@ pub(crate) fn schedule(shuffle_seed: Option<u64>) -> Schedule {
             .chain(),
     );
     schedule.add_systems((
+        chat::talk.in_set(Phase::Talk),
         (rest::forget_tickets, rest::retire_the_away)
             .chain()
             .in_set(Phase::Rest),

@@ -6,7 +6,7 @@ use everhold_protocol::{Event, SeqEvent, SessionId, Tick};
 
 use super::output::{Reply, Residence};
 use super::registry::Id;
-use super::state::{Clock, Outbox, Presence, Session};
+use super::state::{Clock, Outbox, Session};
 use crate::ingress::AttachToken;
 use crate::limits::OUTBOX_EVENTS_MAX;
 
@@ -68,7 +68,7 @@ pub(crate) fn tell(world: &mut World, entity: Entity, event: Event) {
     let (Some(&Id(id)), Some(session)) = (world.get::<Id>(entity), world.get::<Session>(entity)) else {
         return;
     };
-    let attached = matches!(session.presence, Presence::Attached(_));
+    let attached = session.presence.is_attached();
     let Some(mut outbox) = world.get_mut::<Outbox>(entity) else {
         return;
     };

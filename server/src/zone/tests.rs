@@ -1,18 +1,20 @@
 //! A zone under test: what each input and each system does, seen through the zone's own door.
 
 mod capture;
+mod chat;
 mod combat;
 mod failure;
 mod gifts;
 mod ground;
 mod monsters;
 mod registry;
+mod secrets;
 mod sessions;
 
 use std::sync::Arc;
 
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, SessionId};
+use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, RefusalCode, SessionId};
 
 use super::*;
 use crate::ingress::AttachToken;
@@ -71,6 +73,31 @@ fn join_with(account: u64, ticket: u8, token: u64) -> Input {
         secret: [ticket; 32],
         token: AttachToken(token),
     }
+}
+
+fn detach(session: SessionId, token: u64) -> Input {
+    Input::Detach {
+        session,
+        token: AttachToken(token),
+    }
+}
+
+fn resume(session: SessionId, secret: u8, next: u8, event_seq: u64, token: u64) -> Input {
+    Input::Resume {
+        session,
+        secret: [secret; 32],
+        next_secret: [next; 32],
+        event_seq,
+        token: AttachToken(token),
+    }
+}
+
+fn refusals(outputs: &Outputs) -> Vec<(u64, RefusalCode)> {
+    let found = outputs.replies.iter().filter_map(|(token, reply)| match reply {
+        Reply::Refused(code) => Some((token.0, *code)),
+        _ => None,
+    });
+    found.collect()
 }
 
 fn intent(session: SessionId, seq: u64, intent: Intent) -> Input {

@@ -7,7 +7,7 @@ use super::index::Directory;
 use super::output::{Outputs, Reply};
 use super::registry::{Id, seen_by_everyone, seen_by_owner};
 use super::scene::{Scene, SceneSession};
-use super::state::{Belongings, Body, Clock, Health, InputSeq, Lying, Outbox, Presence, Resting, Session};
+use super::state::{Belongings, Body, Clock, Health, InputSeq, Lying, Outbox, Resting, Session};
 use super::tell::{Answer, Told};
 use super::value::ValueDigest;
 use crate::ingress::AttachToken;
@@ -80,7 +80,7 @@ impl Viewer {
         sessions.clear();
         let rows = self.sessions.iter(world);
         rows.for_each(|(id, session, body, health, input_seq, outbox, value)| {
-            if let Presence::Attached(token) = session.presence {
+            if let Some(token) = session.presence.token() {
                 sessions.push(SceneSession {
                     session: id.0,
                     attach: AttachToken(token),
@@ -97,8 +97,8 @@ impl Viewer {
 
     /// How many sessions are attached.
     pub(crate) fn attached(&mut self, world: &World) -> usize {
-        let is_attached = |session: &Session| matches!(session.presence, Presence::Attached(_));
-        self.sessions.iter(world).filter(|row| is_attached(row.1)).count()
+        let sessions = self.sessions.iter(world);
+        sessions.filter(|row| row.1.presence.is_attached()).count()
     }
 }
 
@@ -146,19 +146,13 @@ pub(crate) fn conclude(world: &mut World) -> Outputs {
 fn is_attached(world: &World, session: SessionId) -> bool {
     let entity = world.resource::<Directory>().entity(session);
     let state = entity.and_then(|entity| world.get::<Session>(entity));
-    matches!(
-        state,
-        Some(Session {
-            presence: Presence::Attached(_),
-            ..
-        })
-    )
+    state.is_some_and(|session| session.presence.is_attached())
 }
 
 /// The answer to an attach, or `None` if the token does not speak for the session any more.
 fn attached(world: &World, token: AttachToken, session: SessionId, event_seq: u64) -> Option<Reply> {
     let player = world.entity(world.resource::<Directory>().entity(session)?);
-    if player.get::<Session>()?.presence != Presence::Attached(token.0) {
+    if player.get::<Session>()?.presence.token() != Some(token.0) {
         return None;
     }
     let (body, health) = (player.get::<Body>()?, player.get::<Health>()?);

@@ -29,6 +29,7 @@ pub(crate) struct Deeds {
     pub(crate) leaves_and_joins_in_one_tick: u64,
     pub(crate) resumes: u64,
     pub(crate) quarantined: u64,
+    pub(crate) logouts: u64,
 }
 
 pub(crate) struct Players {
@@ -85,6 +86,11 @@ impl Players {
     /// What the zone answered.
     pub(crate) fn hear(&mut self, outputs: &Outputs) {
         for (token, reply) in &outputs.replies {
+            if matches!(reply, Reply::Refused(_)) {
+                let account = self.account_of(*token);
+                let player = self.player(account);
+                player.attached = player.attached.filter(|attached| attached != token);
+            }
             let Reply::Attached {
                 session,
                 last_input_seq,
@@ -98,6 +104,9 @@ impl Players {
             let account = self.account_of(*token);
             let player = self.player(account);
             player.session = Some(*session);
+            if player.secret != token.0 {
+                (player.secret_before, player.secret) = (player.secret, token.0);
+            }
             player.last_seq = *last_input_seq;
             player.event_seq = *event_seq;
             player.items = own.items.iter().map(|item| item.uid).collect();
@@ -175,10 +184,6 @@ impl Players {
             token,
         });
         if choice != 0 {
-            if choice != 1 {
-                player.secret_before = player.secret;
-            }
-            player.secret = token.0;
             player.attached = Some(token);
             self.deeds.resumes += 1;
         }
@@ -210,6 +215,11 @@ impl Players {
                 session,
                 token: AttachToken(token.0 ^ 1),
             }),
+            4 => {
+                inputs.push(Input::Logout { session, token });
+                self.player(account).attached = None;
+                self.deeds.logouts += 1;
+            }
             3 => {
                 let seq = self.players[&account].last_seq + 1;
                 inputs.push(Input::Quarantine { session, seq });
@@ -227,10 +237,15 @@ impl Players {
         }
     }
 
-    /// Mostly the next in order; now and then a repeat or one out of order, which the zone ignores.
+    /// Mostly the next in order; now and then none at all, or a repeat or one out of order, which the zone ignores.
     fn send(&mut self, inputs: &mut Vec<Input>, account: u64, session: SessionId, intent: Intent) {
         let choice = self.dice.below(16);
         let player = self.player(account);
+        if choice == 2 {
+            player.last_seq += 1;
+            let seq = player.last_seq;
+            return inputs.push(Input::Invalid { session, seq });
+        }
         let seq = match choice {
             0 => player.last_seq,
             1 => player.last_seq + 2,

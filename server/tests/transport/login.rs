@@ -127,11 +127,11 @@ async fn other_version_is_refused() {
 
 async fn hello_of_another_version_is_told_so_whatever_else_it_says() {
     let hellos: [&[u8]; 5] = [
-        b"\x81\xA5Hello\x92\x03\x81\xA7Passkey\x92\x01\xC0",
-        b"\x81\xA5Hello\x94\x03\x81\xA6Ticket\xC4\x01a\xC3\x90",
+        b"\x81\xA5Hello\x92\x7E\x81\xA7Passkey\x92\x01\xC0",
+        b"\x81\xA5Hello\x94\x7E\x81\xA6Ticket\xC4\x01a\xC3\x90",
         b"\x81\xA5Hello\x92\x01\x81\xA6Ticket\xC4\x01a",
         b"\x81\xA5Hello\x91\xCE\x00\x01\x00\x02",
-        b"\x82\xA5Hello\x82\xA8protocol\x03\xA3who\xC0\xA5proof\xC0",
+        b"\x82\xA5Hello\x82\xA8protocol\x7E\xA3who\xC0\xA5proof\xC0",
     ];
     for hello in hellos {
         let length = u32::try_from(hello.len()).expect("a short message");
@@ -141,7 +141,8 @@ async fn hello_of_another_version_is_told_so_whatever_else_it_says() {
 }
 
 async fn hello_of_this_version_that_cannot_be_read_is_malformed() {
-    let hello = b"\x81\xA5Hello\x92\x02\x81\xA7Passkey\x92\x01\xC0";
+    let version = u8::try_from(PROTOCOL_VERSION).expect("a version of one byte");
+    let hello = [&b"\x81\xA5Hello\x92"[..], &[version], b"\x81\xA7Passkey\x92\x01\xC0"].concat();
     let length = u32::try_from(hello.len()).expect("a short message");
     let bytes = [&length.to_le_bytes(), &hello[..]].concat();
     refused_bytes(&Server::start(), &bytes, RefusalCode::Malformed).await;

@@ -53,6 +53,7 @@ fn one_of_each() -> Vec<Input> {
         },
         Input::Invalid { session, seq: 300 },
         Input::Detach { session, token },
+        Input::Logout { session, token },
         Input::Quarantine { session, seq: 12 },
     ]
 }

@@ -12,6 +12,7 @@ const NEWER: AttachToken = AttachToken(11);
 fn attached() -> Inbox {
     let mut inbox = Inbox::new();
     inbox.note_attached(SESSION, TOKEN, 0);
+    assert_eq!(acks(&drain(&mut inbox, [ack(0)])), [0]);
     inbox
 }
 
@@ -239,4 +240,49 @@ fn acknowledgement_of_few_events_waits_a_second() {
 fn acknowledgement_that_goes_back_is_no_input() {
     let mut inbox = attached();
     assert_eq!(acks(&drain(&mut inbox, [ack(20), ack(5), ack(20)])), [20]);
+}
+
+#[test]
+fn first_frame_of_a_connection_is_an_input_whatever_it_says() {
+    let mut inbox = Inbox::new();
+    inbox.note_attached(SESSION, TOKEN, 0);
+    assert_eq!(acks(&drain(&mut inbox, [ack(0), ack(0)])), [0]);
+    inbox.note_attached(SESSION, NEWER, 0);
+    let intent_first = [frame_of(SESSION, NEWER, 1..2, 3), frame_of(SESSION, NEWER, 1..2, 3)];
+    let inputs = drain(&mut inbox, intent_first);
+    assert_eq!(
+        (seqs(&inputs), acks(&inputs)),
+        (vec![1], vec![]),
+        "an intent says as much"
+    );
+}
+
+#[test]
+fn what_is_no_intent_enters_the_record_under_its_number() {
+    let mut inbox = attached();
+    let InboxEntry::Frame {
+        session,
+        token,
+        mut frame,
+    } = frame(1..4)
+    else {
+        unreachable!("a frame")
+    };
+    frame.intents[1].intent = Err(everhold_protocol::IntentError::ZeroAmount);
+    let inputs = drain(&mut inbox, [InboxEntry::Frame { session, token, frame }]);
+    assert_eq!(seqs(&inputs), [1, 3]);
+    assert_eq!(inputs[1], Input::Invalid { session, seq: 2 });
+}
+
+#[test]
+fn frames_after_a_log_out_are_dropped_in_the_same_tick() {
+    let mut inbox = attached();
+    let logout = Input::Logout {
+        session: SESSION,
+        token: TOKEN,
+    };
+    assert_eq!(
+        drain(&mut inbox, [InboxEntry::Input(logout.clone()), frame(1..2)]),
+        [logout]
+    );
 }

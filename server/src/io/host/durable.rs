@@ -199,6 +199,7 @@ impl DurableTask {
         match order {
             HostOrder::Attach(token, pending) => self.egress.expect(token, *pending),
             HostOrder::Gone(token) => self.egress.forget(token),
+            HostOrder::LogOut(token) => self.egress.log_out(token),
             HostOrder::Stop(done) => {
                 self.stopping = Some(done);
                 self.checkpointer.handle_wanted();

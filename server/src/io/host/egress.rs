@@ -22,6 +22,8 @@ pub struct PendingAttach {
     pub conn: Conn,
     /// What the reply carries, whose hash is in the input.
     pub secret: [u8; 32],
+    /// Its player has ended the session already.
+    pub logs_out: bool,
 }
 
 /// The zone's connections.
@@ -36,8 +38,8 @@ pub(super) struct Egress {
     sessions: HashMap<AttachToken, SessionId>,
     /// The other shards, as the players were last told.
     peers: Vec<SocketAddr>,
-    /// Connections that are gone, but whose `Detach` the inbox has not taken yet.
-    leaving: Vec<(SessionId, AttachToken)>,
+    /// The `Detach`es and `Logout`s that the inbox has not taken yet.
+    leaving: Vec<Input>,
 }
 
 impl Egress {
@@ -70,9 +72,19 @@ impl Egress {
     pub(super) fn forget(&mut self, token: AttachToken) {
         if let Some(session) = self.sessions.remove(&token) {
             self.attached.remove(&session);
-            self.leaving.push((session, token));
+            self.leaving.push(Input::Detach { session, token });
         }
         self.pending.remove(&token);
+        self.send_leaves();
+    }
+
+    /// The player of the connection ends its session. The connection stays until the zone has answered.
+    pub(super) fn log_out(&mut self, token: AttachToken) {
+        if let Some(&session) = self.sessions.get(&token) {
+            self.leaving.push(Input::Logout { session, token });
+        } else if let Some(pending) = self.pending.get_mut(&token) {
+            pending.logs_out = true;
+        }
         self.send_leaves();
     }
 
@@ -111,7 +123,8 @@ impl Egress {
                         pending.conn.close(code, refusal_text(code));
                     }
                 }
-                Reply::Superseded(session) => self.supersede(session, token),
+                Reply::Superseded(session) => self.dismiss(session, token, RefusalCode::Superseded),
+                Reply::LoggedOut(session) => self.dismiss(session, token, RefusalCode::Bye),
             }
         }
         for (session, event) in outputs.events {
@@ -160,11 +173,14 @@ impl Egress {
 
     fn welcome(&mut self, token: AttachToken, welcome: Welcome, peers: &dyn Fn() -> Vec<SocketAddr>) {
         let session = welcome.session;
-        let Some(PendingAttach { conn, secret }) = self.pending.remove(&token) else {
+        let Some(PendingAttach { conn, secret, logs_out }) = self.pending.remove(&token) else {
             // It went away while its input was on its way; the session that it woke must not stay awake.
-            self.leaving.push((session, token));
+            self.leaving.push(Input::Detach { session, token });
             return;
         };
+        if logs_out {
+            self.leaving.push(Input::Logout { session, token });
+        }
         conn.bind(Route {
             session,
             epoch: welcome.epoch,
@@ -191,25 +207,23 @@ impl Egress {
         self.attached.insert(session, conn);
     }
 
-    fn supersede(&mut self, session: SessionId, token: AttachToken) {
+    /// The zone lets the connection speak for the session no more.
+    fn dismiss(&mut self, session: SessionId, token: AttachToken, code: RefusalCode) {
         if self.sessions.remove(&token).is_none() {
             return;
         }
         if let Some(old) = self.attached.remove(&session) {
             old.unbind();
-            old.close(RefusalCode::Superseded, refusal_text(RefusalCode::Superseded));
+            old.close(code, refusal_text(code));
         }
     }
 
-    /// Hands waiting `Detach`es to the inbox, as far as it has room; the rest waits for the next call.
+    /// Hands what waits to the inbox, as far as that has room; the rest waits for the next call.
     fn send_leaves(&mut self) {
         let entries = &self.entries;
-        self.leaving.retain(|(session, token)| {
-            let detach = InboxEntry::Input(Input::Detach {
-                session: *session,
-                token: *token,
-            });
-            matches!(entries.try_send(detach), Err(TrySendError::Full(_)))
+        self.leaving.retain(|input| {
+            let entry = InboxEntry::Input(input.clone());
+            matches!(entries.try_send(entry), Err(TrySendError::Full(_)))
         });
     }
 }
@@ -227,6 +241,7 @@ struct Welcome {
 
 fn refusal_text(code: RefusalCode) -> &'static str {
     match code {
+        RefusalCode::Bye => "logged out",
         RefusalCode::TicketUsed => "the ticket was used before",
         RefusalCode::SessionUnknown => "no such session, or not its secret: log in again",
         RefusalCode::Superseded => "a newer connection speaks for the session",

@@ -255,7 +255,8 @@ impl TickThread {
                     self.inbox.note_attached(*session, *token, *last_input_seq);
                 }
                 Reply::Superseded(session) => self.inbox.note_detached(*session, *token),
-                Reply::Refused(_) => {}
+                // The inbox has seen the log-out itself.
+                Reply::Refused(_) | Reply::LoggedOut(_) => {}
             }
         }
     }

@@ -102,15 +102,23 @@ impl Router {
 
     /// A connection that may have been handed to a zone is over.
     pub(super) fn leave(&mut self, token: AttachToken) {
-        let Some(zone) = self.placed.remove(&token) else {
-            return;
-        };
+        if let Some(handle) = self.take_out(token) {
+            handle.detach(token);
+        }
+    }
+
+    /// The player of a connection ends its session. `false`: it was not handed to a zone that runs here.
+    pub(super) fn log_out(&mut self, token: AttachToken) -> bool {
+        self.take_out(token).is_some_and(|handle| handle.log_out(token))
+    }
+
+    /// A connection that was handed to a zone is in it no more.
+    fn take_out(&mut self, token: AttachToken) -> Option<&ZoneHandle> {
+        let zone = self.placed.remove(&token)?;
         if let Some(lobby) = self.lobbies.get_mut(&zone) {
             lobby.players -= 1;
         }
-        if let Some(handle) = self.zones.get(&zone) {
-            handle.detach(token);
-        }
+        self.zones.get(&zone)
     }
 
     /// A connection that may be waiting is over; it loses its place.

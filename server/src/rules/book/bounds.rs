@@ -7,7 +7,9 @@ use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
 
 use super::super::map::{IndexSize, SIDE_CM_MAX, SPEED_CM_S_MAX, ZONE_NUMBER_MAX, ZoneMap, ZoneRules, within};
 use super::{RuleError, Text};
-use crate::limits::{CHAT_LINES_PER_TICK_MAX, KIND_NAME_BYTES_MAX, MAP_CELLS_MAX, MAP_ENTRIES_MAX};
+use crate::limits::{
+    CHAT_LINES_PER_TICK_MAX, CHAT_TELLS_PER_TICK_MAX, KIND_NAME_BYTES_MAX, MAP_CELLS_MAX, MAP_ENTRIES_MAX,
+};
 
 /// The longest time of any rule, ms: an hour. It keeps every tick count far from overflow.
 const TIME_MS: RangeInclusive<i128> = 1..=3_600_000;
@@ -58,7 +60,7 @@ const GOLD: RangeInclusive<i128> = 0..=GOLD_MAX as i128;
 /// Hit points, and what a blow takes: sixteen bits.
 const HIT_POINTS: RangeInclusive<i128> = 1..=u16::MAX as i128;
 
-fn player_numbers(text: &Text) -> [Number; 12] {
+fn player_numbers(text: &Text) -> [Number; 13] {
     let Text {
         player,
         strike,
@@ -85,6 +87,12 @@ fn player_numbers(text: &Text) -> [Number; 12] {
             "chat.lines_per_tick_max",
             chat.lines_per_tick_max.into(),
             1..=CHAT_LINES_PER_TICK_MAX.into(),
+        ),
+        (
+            "chat.tells_per_tick_max",
+            chat.tells_per_tick_max.into(),
+            // A speaker hears itself.
+            chat.lines_per_tick_max.into()..=CHAT_TELLS_PER_TICK_MAX.into(),
         ),
         (
             "the number of item.kinds",

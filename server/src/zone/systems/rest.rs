@@ -1,4 +1,4 @@
-//! Time passes: tickets expire, and players who are long away go to rest.
+//! Time passes: tickets expire, and players who are long away go to rest, and forget the events that nobody came for.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, EntityId};
@@ -6,7 +6,8 @@ use everhold_protocol::{Account, EntityId};
 use crate::zone::config::Setting;
 use crate::zone::output::Residence;
 use crate::zone::registry::Id;
-use crate::zone::state::{Clock, Presence, Resting, Session, Tickets};
+use crate::zone::shared::Shared;
+use crate::zone::state::{Clock, Outbox, Presence, Resting, Session, Tickets};
 use crate::zone::tell::Told;
 
 /// Forgets expired tickets once a second: a scan of them all, which only then counts as a change.
@@ -32,7 +33,12 @@ pub(crate) fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, 
         .collect();
     due.sort_unstable();
     for (_, entity, account) in due {
-        world.entity_mut(entity).insert(Resting { since: tick });
+        let mut player = world.entity_mut(entity);
+        player.insert(Resting { since: tick });
+        // An answer to an attach tells what the player is and has. What the events said of others is not worth 34 KB in each base.
+        if let Some(mut outbox) = player.get_mut::<Outbox>().filter(|outbox| !outbox.events.is_empty()) {
+            outbox.events = Shared::default();
+        }
         world.resource_mut::<Told>().residences.push(Residence::Left(account));
     }
 }

@@ -87,7 +87,7 @@ fn outputs_are_empty_between_ticks() {
         assert!(zone.world.resource::<tell::Told>().answers.is_empty());
         assert!(zone.world.resource::<systems::monsters::Bites>().0.is_empty());
         let wishes = zone.world.resource::<intents::Wishes>();
-        assert!(wishes.strikes.is_empty() && wishes.pick_ups.is_empty() && wishes.lines == 0);
+        assert!(wishes.strikes.is_empty() && wishes.pick_ups.is_empty() && wishes.lines.is_empty());
     }
 }
 

@@ -3,32 +3,7 @@
 use super::*;
 use crate::limits::OUTBOX_EVENTS_MAX;
 use crate::rules::chance::{Purpose, roll};
-use everhold_protocol::{GoldCause, ItemCause, RefusalCode, SeqEvent};
-
-fn resume(session: SessionId, secret: u8, next: u8, event_seq: u64, token: u64) -> Input {
-    Input::Resume {
-        session,
-        secret: [secret; 32],
-        next_secret: [next; 32],
-        event_seq,
-        token: AttachToken(token),
-    }
-}
-
-fn detach(session: SessionId, token: u64) -> Input {
-    Input::Detach {
-        session,
-        token: AttachToken(token),
-    }
-}
-
-fn refusals(outputs: &Outputs) -> Vec<(u64, RefusalCode)> {
-    let found = outputs.replies.iter().filter_map(|(token, reply)| match reply {
-        Reply::Refused(code) => Some((token.0, *code)),
-        _ => None,
-    });
-    found.collect()
-}
+use everhold_protocol::{GoldCause, ItemCause, SeqEvent};
 
 fn missed(outputs: &Outputs) -> Vec<SeqEvent> {
     let found = outputs.replies.iter().find_map(|(_, reply)| match reply {
@@ -120,18 +95,6 @@ fn full_zone_refuses_a_new_account_and_keeps_its_ticket_good() {
     assert_eq!(refusals(&outputs), vec![(2, RefusalCode::Full)]);
     zone.world.resource_mut::<state::Tickets>().used.clear();
     assert_eq!(attached(&zone.step(&[join(2)])).len(), 1);
-}
-
-#[test]
-fn secret_is_good_once_and_its_predecessor_once_more() {
-    let mut zone = crowd(&[], 1);
-    let id = session(&zone, 1);
-    assert_eq!(attached(&zone.step(&[resume(id, 1, 50, 0, 11)])), vec![(11, id)]);
-    // The answer with secret 50 is lost; the client shows the one before, and is given another.
-    assert_eq!(attached(&zone.step(&[resume(id, 1, 51, 0, 12)])), vec![(12, id)]);
-    assert_eq!(attached(&zone.step(&[resume(id, 51, 52, 0, 13)])), vec![(13, id)]);
-    let outputs = zone.step(&[resume(id, 1, 53, 0, 14)]);
-    assert_eq!(refusals(&outputs), vec![(14, RefusalCode::SessionUnknown)]);
 }
 
 #[test]
@@ -284,4 +247,122 @@ fn residents_are_those_whose_characters_are_in_the_world() {
     assert_eq!(zone.residents(), [1, 3].map(Account));
     let spent: Vec<u8> = zone.spent_tickets().iter().map(|(ticket, _)| ticket[0]).collect();
     assert_eq!(spent, [1, 2, 3]);
+}
+
+#[test]
+fn what_is_no_intent_is_refused_under_its_number_and_the_next_is_applied() {
+    let mut zone = crowd(&[], 1);
+    let id = session(&zone, 1);
+    let invalid = |seq| Input::Invalid { session: id, seq };
+    let outputs = zone.step(&[
+        intent(id, 1, go(127, 0)),
+        invalid(2),
+        invalid(2),
+        invalid(9),
+        intent(id, 3, go(0, 127)),
+    ]);
+    assert_eq!(told(&outputs), vec![rejected(id, 2, RejectReason::Invalid)]);
+    let now = own(&mut zone, id).unwrap();
+    assert_eq!((now.last_input_seq, now.x, now.y), (3, 2_500, 2_525));
+}
+
+#[test]
+fn counters_go_on_where_32_bits_end() {
+    let mut zone = crowd(&[], 1);
+    let id = session(&zone, 1);
+    let player = zone.world.resource::<index::Directory>().entity(id).unwrap();
+    let (seq, event_seq) = (u64::from(u32::MAX), u64::from(u32::MAX) + 7);
+    zone.world.get_mut::<state::InputSeq>(player).unwrap().last = seq;
+    zone.world.get_mut::<state::Outbox>(player).unwrap().event_seq = event_seq;
+    let wish = |seq| intent(id, seq, Intent::PickUp { item: EntityId(1) });
+    let outputs = zone.step(&[wish(seq + 1), wish(seq + 2)]);
+    let seqs: Vec<u64> = outputs.events.iter().map(|(_, event)| event.seq).collect();
+    assert_eq!(seqs, [event_seq + 1, event_seq + 2]);
+    let base = zone.capture(Cut::Base).body;
+    let mut restored = Zone::restore(config(&[]), &[&base]).unwrap();
+    let now = own(&mut restored, id).unwrap();
+    assert_eq!((now.last_input_seq, now.event_seq), (seq + 2, event_seq + 2));
+}
+
+#[test]
+fn last_number_of_all_ends_a_sequence_and_harms_nobody() {
+    let mut zone = crowd(&[], 1);
+    let id = session(&zone, 1);
+    let player = zone.world.resource::<index::Directory>().entity(id).unwrap();
+    zone.world.get_mut::<state::InputSeq>(player).unwrap().last = u64::MAX - 1;
+    zone.step(&[
+        intent(id, u64::MAX, go(1, 0)),
+        intent(id, 0, go(0, 1)),
+        intent(id, 1, go(0, 1)),
+    ]);
+    assert_eq!(own(&mut zone, id).unwrap().last_input_seq, u64::MAX);
+}
+
+/// Has the player ask for so many things that are not there, in one tick.
+fn fill_outbox(zone: &mut Zone, id: SessionId, events: u64) {
+    let wish = |seq| intent(id, seq, Intent::PickUp { item: EntityId(1) });
+    let from = own(zone, id).unwrap().last_input_seq;
+    let wishes: Vec<_> = (from + 1..=from + events).map(wish).collect();
+    zone.step(&wishes);
+}
+
+fn forgotten(outputs: &Outputs) -> (u64, u64) {
+    let found = outputs.replies.iter().find_map(|(_, reply)| match reply {
+        Reply::Attached {
+            event_seq,
+            events_forgotten,
+            ..
+        } => Some((*event_seq, *events_forgotten)),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+#[test]
+fn attach_tells_which_events_are_forgotten() {
+    let mut zone = crowd(&[], 1);
+    let id = session(&zone, 1);
+    assert_eq!(forgotten(&zone.step(&[resume(id, 1, 2, 0, 11)])), (3, 0));
+    assert_eq!(forgotten(&zone.step(&[resume(id, 2, 3, 2, 12)])), (3, 2));
+    fill_outbox(&mut zone, id, OUTBOX_EVENTS_MAX as u64 + 50);
+    let outputs = zone.step(&[resume(id, 3, 4, 2, 13)]);
+    assert_eq!(forgotten(&outputs), (OUTBOX_EVENTS_MAX as u64 + 53, 53));
+    assert_eq!(missed(&outputs).first().unwrap().seq, 54);
+}
+
+#[test]
+fn outbox_ends_with_rest_and_the_next_attach_says_so() {
+    let mut zone = crowd(&[], 100);
+    for account in 1..=100 {
+        let id = session(&zone, account);
+        fill_outbox(&mut zone, id, OUTBOX_EVENTS_MAX as u64);
+    }
+    let leaves: Vec<_> = (1..=100)
+        .map(|account| detach(session(&zone, account), account))
+        .collect();
+    zone.step(&leaves);
+    let full = zone.capture(Cut::Base).body.len();
+    zone.capture_confirmed();
+    idle(&mut zone, 40);
+    let delta = zone.capture(Cut::Delta).body;
+    zone.capture_confirmed();
+    let base = zone.capture(Cut::Base).body;
+    assert!(
+        full > 100 * OUTBOX_EVENTS_MAX * 6 && base.len() * 5 < full,
+        "{full} B, then {} B",
+        base.len()
+    );
+    assert!(delta.len() * 5 < full, "{} B", delta.len());
+    let last = OUTBOX_EVENTS_MAX as u64 + 3;
+    let id = session(&zone, 1);
+    let outputs = zone.step(&[resume(id, 1, 2, 3, 999)]);
+    assert_eq!((forgotten(&outputs), missed(&outputs)), ((last, last), vec![]));
+    fill_outbox(&mut zone, id, 1);
+    assert_eq!(
+        missed(&zone.step(&[resume(id, 2, 3, last, 1_000)]))
+            .first()
+            .unwrap()
+            .seq,
+        last + 1
+    );
 }

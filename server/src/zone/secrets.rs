@@ -1,0 +1,67 @@
+//! With what a session is resumed. Each secret is good once; only the answer that brings the next one can be lost.
+//!
+//! ```text
+//! shown: the last, or one of the unheard      the same again, in its grace           an input under the attach
+//!   before = shown, unheard = none              unheard += last                        before = none, unheard = none
+//!   last = next                                 last = next
+//! ```
+//!
+//! Until an input shows that the client has its answer, any of the secrets that answers carried may be the one it has, so each is good.
+//! The first that is shown, or whose attach is heard, ends all others: a spent secret locks nobody out who has a newer one.
+
+use everhold_protocol::Tick;
+
+use super::shared::Shared;
+use super::state::Secrets;
+use crate::ingress::SecretHash;
+use crate::limits::UNHEARD_SECRETS_MAX;
+
+impl Secrets {
+    /// Of a session that was logged in to at `tick`: none but this is good.
+    pub(crate) fn issued(secret: SecretHash, tick: Tick) -> Self {
+        Self {
+            last: Some(secret),
+            answered: tick,
+            ..Self::void()
+        }
+    }
+
+    /// Of a session that was logged out of: none is good.
+    pub(crate) fn void() -> Self {
+        Self {
+            last: None,
+            answered: 0,
+            before: None,
+            unheard: Shared::default(),
+        }
+    }
+
+    /// Whether `shown` attaches at `tick`; if so, the answer carries `next`. What is shown first is good again for `grace` ticks.
+    pub(crate) fn renew(&mut self, (shown, next): (SecretHash, SecretHash), tick: Tick, grace: Tick) -> bool {
+        if self.last == Some(shown) || self.unheard.contains(&shown) {
+            self.before = Some((shown, tick + grace));
+            self.unheard = Shared::default();
+        } else {
+            let again = self
+                .before
+                .is_some_and(|(before, until)| before == shown && tick < until);
+            // One more answer must not push out an earlier one, which the client may have.
+            if !again || self.unheard.len() >= UNHEARD_SECRETS_MAX {
+                return false;
+            }
+            self.unheard.extend(self.last);
+        }
+        (self.last, self.answered) = (Some(next), tick);
+        true
+    }
+
+    /// An input that was applied at `tick` came over the connection that was answered last. `false`: it may have come over the one
+    /// before, since it is of the tick in which the later one attached.
+    pub(crate) fn hear(&mut self, tick: Tick) -> bool {
+        if tick <= self.answered {
+            return false;
+        }
+        (self.before, self.unheard) = (None, Shared::default());
+        true
+    }
+}

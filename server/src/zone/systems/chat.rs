@@ -1,0 +1,118 @@
+//! Chat: who may speak in a tick, and who hears it, when many want to at once.
+
+use std::collections::BTreeSet;
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::event::RejectReason;
+use everhold_protocol::{EntityId, Event};
+
+use crate::rules::Point;
+use crate::rules::chance::{Purpose, roll};
+use crate::zone::config::Setting;
+use crate::zone::index::Directory;
+use crate::zone::intents::{SayWish, Wishes};
+use crate::zone::registry::Id;
+use crate::zone::state::{Body, Clock, Outbox, Readiness, Session};
+use crate::zone::tell::{Told, reject};
+
+/// Somebody who may hear.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ear {
+    id: EntityId,
+    entity: Entity,
+    at: Point,
+}
+
+/// Tells the tick's lines. Lines times listeners has a budget, of which each line has an equal share: in a crowd those hear it who are
+/// nearest to the speaker, which always is one of them. The away hear nothing: a line of chat is not worth a place in their outbox.
+pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body)>) {
+    let wishes = std::mem::take(&mut world.resource_mut::<Wishes>().lines);
+    if wishes.is_empty() {
+        return;
+    }
+    let lines = choose(world, wishes);
+    let chat = world.resource::<Setting>().rules.chat();
+    let (reach_cm, mut left) = (chat.reach_cm, chat.tells_per_tick_max as usize);
+    let ears: Vec<Ear> = sessions
+        .iter(world)
+        .filter(|(_, _, session, _)| session.presence.is_attached())
+        .map(|(entity, id, _, body)| Ear {
+            id: id.0,
+            entity,
+            at: body.point(),
+        })
+        .collect();
+    for (told, line) in lines.iter().enumerate() {
+        let share = left / (lines.len() - told);
+        let near = nearest(&ears, line.speaker, reach_cm, share);
+        left -= near.len();
+        tell_line(world, line, &near);
+    }
+}
+
+/// The lines that this tick carries: one of each speaker whose cooldown is over. Of too many, those go first whose speakers have been
+/// silent for longest; among equals chance decides. The others are refused.
+fn choose(world: &mut World, wishes: Vec<SayWish>) -> Vec<SayWish> {
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    let setting = world.resource::<Setting>();
+    let (cooldown, lines_max) = (setting.pace.chat_cooldown, setting.rules.chat().lines_per_tick_max);
+    let ready_at = |world: &World, wish: &SayWish| {
+        let speaker = world.resource::<Directory>().entity(wish.speaker)?;
+        Some(world.get::<Readiness>(speaker)?.chat)
+    };
+    let mut speakers = BTreeSet::new();
+    let (mut lines, mut refused): (Vec<_>, Vec<_>) = wishes
+        .into_iter()
+        .partition(|wish| ready_at(world, wish).is_some_and(|at| at <= tick) && speakers.insert(wish.speaker));
+    lines.sort_by_cached_key(|line| {
+        let turn = roll(seed, tick, line.speaker, Purpose::Turn);
+        (ready_at(world, line), turn, line.speaker)
+    });
+    refused.extend(lines.split_off(lines.len().min(usize::from(lines_max))));
+    refused.sort_unstable_by_key(|wish| (wish.speaker, wish.seq));
+    for SayWish { speaker, seq, .. } in refused {
+        if let Some(speaker) = world.resource::<Directory>().entity(speaker) {
+            reject(world, speaker, seq, RejectReason::Cooldown);
+        }
+    }
+    for line in &lines {
+        let speaker = world.resource::<Directory>().entity(line.speaker);
+        if let Some(mut readiness) = speaker.and_then(|speaker| world.get_mut::<Readiness>(speaker)) {
+            readiness.chat = tick + cooldown;
+        }
+    }
+    lines
+}
+
+/// Up to `share` of those in reach of the speaker, the nearest ones; in no particular order.
+fn nearest(ears: &[Ear], speaker: EntityId, reach_cm: i32, share: usize) -> Vec<Ear> {
+    let Some(from) = ears.iter().find(|ear| ear.id == speaker).map(|ear| ear.at) else {
+        return Vec::new();
+    };
+    let mut near: Vec<Ear> = ears
+        .iter()
+        .filter(|ear| from.reaches(ear.at, reach_cm))
+        .copied()
+        .collect();
+    if near.len() > share && share > 0 {
+        let distance = |ear: &Ear| (from.distance2(ear.at), ear.id != speaker, ear.id);
+        near.select_nth_unstable_by_key(share - 1, distance);
+    }
+    near.truncate(share);
+    near
+}
+
+fn tell_line(world: &mut World, line: &SayWish, near: &[Ear]) {
+    let tick = world.resource::<Clock>().tick;
+    let mut heard = Vec::with_capacity(near.len());
+    for ear in near {
+        if let Some(mut outbox) = world.get_mut::<Outbox>(ear.entity) {
+            let event = Event::Chat {
+                from: line.speaker,
+                text: line.text.clone(),
+            };
+            heard.push((ear.id, outbox.push(tick, event)));
+        }
+    }
+    world.resource_mut::<Told>().events.append(&mut heard);
+}
