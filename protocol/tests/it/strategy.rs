@@ -42,7 +42,7 @@ pub(super) fn intent() -> impl Strategy<Value = Intent> {
         entity_id().prop_map(|item| Intent::PickUp { item }),
         (entity_id(), 1..=u64::MAX).prop_map(|(to, amount)| Intent::GiveGold { to, amount }),
         (entity_id(), entity_id()).prop_map(|(to, item)| Intent::GiveItem { to, item }),
-        "[a-zA-Z äöü€]{1,40}".prop_map(Intent::Say),
+        "[a-zA-Zäöü€][a-zA-Z äöü€]{0,30}".prop_map(Intent::Say),
         chat().prop_map(Intent::Say),
     ]
 }

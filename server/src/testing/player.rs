@@ -220,7 +220,7 @@ impl Player {
         .await
     }
 
-    /// Waits until its owner has named the shard at `addr` as one to ask, after the attach.
+    /// Waits until its owner has named the shard at `addr` as one to ask.
     ///
     /// # Panics
     /// If that does not come within [`PATIENCE`].
@@ -288,7 +288,7 @@ impl Driver {
                 self.machine.handle_connected(now, conn);
             }
             NetEvent::Control(conn, message) => {
-                if let ServerMessage::Peers(peers) = &message {
+                if let ServerMessage::Peers(peers) | ServerMessage::Attached { peers, .. } = &message {
                     self.told_of.send_replace(peers.clone());
                 }
                 self.machine.handle_control(now, conn, message);

@@ -129,7 +129,9 @@ impl Swarm {
                 (progress.attached, progress.silent) == (PLAYERS, 0) && is_new
             })
         };
-        fleet.wait_until("all players play", PATIENCE, plays).expect("they do");
+        if let Err(error) = fleet.wait_until("all players play", PATIENCE, plays) {
+            panic!("{error}: {:?}", self.progress.lock().expect("no panic"));
+        }
     }
 
     /// Ends the play, and looks whether all that the players were told was true.
@@ -151,13 +153,7 @@ fn rotate(home: &Path, stage: &str) {
 }
 
 /// Copies the keys to the shards' host, and restarts one shard after the other; those who play carry on after each.
-async fn restart_one_by_one(
-    world: &mut World,
-    shards: &mut [usize; 2],
-    home: &Path,
-    swarm: &Swarm,
-    player: &mut Player,
-) {
+fn restart_one_by_one(world: &mut World, shards: &mut [usize; 2], home: &Path, swarm: &Swarm) {
     keys::export(home, Recipient::Shard, &world.fleet.keys()).expect("copied");
     for shard in shards {
         world
@@ -170,9 +166,10 @@ async fn restart_one_by_one(
             .fleet
             .wait_until("the other has the zones", PATIENCE, settled)
             .expect("it does");
-        *shard = world.shard(&[]);
+        // At the address that its players know.
+        let addr = world.fleet.all[*shard].addr.to_string();
+        *shard = world.shard_with(&[], &["--listen", &addr]);
         swarm.until_all_play(&mut world.fleet);
-        player.until_told_of(world.fleet.all[*shard].addr).await;
     }
 }
 
@@ -191,7 +188,7 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
     early.until_all_play(&mut world.fleet);
 
     rotate(&home, "add");
-    restart_one_by_one(&mut world, &mut shards, &home, &early, &mut player).await;
+    restart_one_by_one(&mut world, &mut shards, &home, &early);
     early.end();
 
     // Who has the clients of this stage trusts both certificates.
@@ -201,13 +198,13 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
     let late = Swarm::join(&world, &home, 2_000);
     late.until_all_play(&mut world.fleet);
     rotate(&home, "switch");
-    restart_one_by_one(&mut world, &mut shards, &home, &late, &mut player).await;
+    restart_one_by_one(&mut world, &mut shards, &home, &late);
     let newcomers = Swarm::join(&world, &home, 3_000);
     newcomers.until_all_play(&mut world.fleet);
     newcomers.end();
 
     rotate(&home, "drop");
-    restart_one_by_one(&mut world, &mut shards, &home, &late, &mut player).await;
+    restart_one_by_one(&mut world, &mut shards, &home, &late);
     late.end();
     world.keys = Keys::load_or_create(&home).expect("keys");
     let mut player = world.player(3, &meadow(), OldConnections::Close);

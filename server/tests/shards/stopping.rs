@@ -1,14 +1,13 @@
 //! Shards that are asked to stop: by every signal, in every state, and twice.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use everhold::io::fleet::{Fleet, Who};
 use everhold::testing::redis::Persistence;
 use rustix::process::Signal;
 
-use crate::world::{PATIENCE, World, all_zones, meadow};
+use crate::world::{PATIENCE, World, all_zones, is_running, meadow};
 
 /// Well above the time in which a signal that comes again is the same wish (1 s).
 const A_SECOND_WISH_LATER: Duration = Duration::from_millis(1_500);
@@ -52,7 +51,7 @@ async fn an_adoption_that_does_not_end_does_not_hold_up_a_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_asked_twice_ends_at_once_although_its_store_hangs() {
-    let mut world = World::on_redis(Persistence::None);
+    let mut world = World::on_redis_with_endless_leases(Persistence::None);
     let owner = world.shard_with(&all_zones(), &["--no-guardian"]);
     world.redis().signal(Signal::STOP);
     world.fleet.signal(owner, Signal::TERM).expect("a signal");
@@ -93,9 +92,6 @@ async fn a_shard_that_is_started_again_takes_the_place_of_an_orphan() {
     let heir = world.shard_with(&all_zones(), &["--listen", &addr]);
     assert_eq!(world.fleet.all[heir].addr.to_string(), addr);
     let pid = world.fleet.all[orphan].pid;
-    assert!(
-        !Path::new(&format!("/proc/{pid}")).exists(),
-        "orphan {pid} is left behind"
-    );
+    assert!(!is_running(pid), "orphan {pid} is left behind");
     assert!(world.until_adopted(&meadow(), heir, 1).0 > 1);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use client_sim::SwarmConfig;
 use client_sim::sweep::{SweepConfig, SweepNews, chart, sweep};
 
-use crate::world::{PATIENCE, alone};
+use crate::world::{PATIENCE, alone, is_running};
 
 fn config(out: &Path) -> SweepConfig {
     SweepConfig {
@@ -131,13 +131,6 @@ fn server_of_a_sweep_that_is_killed_ends() {
         assert!(Instant::now() < deadline, "server {pid} is left behind");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Whether there is such a process, and it is not merely unreaped.
-fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 #[test]

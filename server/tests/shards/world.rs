@@ -45,6 +45,13 @@ pub(crate) struct World {
     _alone: MutexGuard<'static, ()>,
 }
 
+/// Whether there is such a process, and it is not merely unreaped.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 pub(crate) fn meadow() -> ZoneName {
     "meadow".parse().expect("a zone name")
 }
@@ -100,6 +107,14 @@ impl World {
         Self {
             redis: Some(RedisServer::start(persistence)),
             ..Self::new()
+        }
+    }
+
+    /// The same, with leases that do not run out.
+    pub(crate) fn on_redis_with_endless_leases(persistence: Persistence) -> Self {
+        Self {
+            redis: Some(RedisServer::start(persistence)),
+            ..Self::with_endless_leases()
         }
     }
 
