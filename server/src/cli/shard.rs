@@ -32,7 +32,7 @@ pub struct ShardArguments {
     /// Where it listens for players (UDP); a name stands for its first address.
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where players are sent, if not there: needed if it listens on 0.0.0.0 or [::].
+    /// Where players are sent, if not there: needed if it listens on `0.0.0.0` or `[::]`.
     #[arg(long, value_name = "HOST[:PORT]")]
     advertise: Option<String>,
     /// Directory of the world's keys.

@@ -117,7 +117,7 @@ state! {
             /// What it is.
             kind: u16,
         }
-        /// What a client must know to come back to its session, see [`super::secrets`]. On its own, because every tick reads every session.
+        /// What a client must know to come back to its session, see `secrets.rs`. On its own, because every tick reads every session.
         13 Nobody secrets: Secrets {
             /// Hash of the one that the last answer carried. None after a log-out.
             last: Option<SecretHash>,

@@ -96,12 +96,12 @@ async fn stop_outside_of_the_authority(world: &World, process: usize) {
     let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
     let zone = meadow();
     loop {
-        world.fleet.signal(process, Signal::STOP).unwrap();
+        world.fleet.signal(process, Signal::STOP).expect("a signal");
         let write = authority.declare_zone(&zone);
         if matches!(tokio::time::timeout(LATE, write).await, Ok(Ok(()))) {
             return;
         }
-        world.fleet.signal(process, Signal::CONT).unwrap();
+        world.fleet.signal(process, Signal::CONT).expect("a signal");
         tokio::time::sleep(LATE).await;
     }
 }
