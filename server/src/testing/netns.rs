@@ -21,7 +21,7 @@ use anyhow::{Context, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The environment variable that names a file to which each test adds a line: that it runs, or why it is skipped.
-pub const LOG: &str = "EVERHOLD_TEST_NAMESPACES_LOG";
+pub const LOG: &str = "TEST_NAMESPACES_LOG";
 
 /// Where `ip netns` keeps the names.
 const NAMES: &str = "/run/netns";
