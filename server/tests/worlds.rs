@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use everhold::ingress::{AttachToken, Input};
+use everhold::limits::CHAT_TELLS_PER_TICK_MAX;
 use everhold::rules::RuleBook;
 use everhold::zone::{Cut, Scene, Zone, ZoneConfig};
 use everhold_protocol::Account;
@@ -43,7 +44,11 @@ fn rules() -> impl Strategy<Value = String> {
     ];
     let speeds = [number(1..=1_000), number(1..=1_000)];
     let gold = [number(0..=1_000_000), number(0..=1_000_000)];
-    let chat = (number(1..=2_000_000), number(1..=256));
+    let chat = (
+        number(1..=2_000_000),
+        number(1..=256),
+        number(256..=CHAT_TELLS_PER_TICK_MAX.into()),
+    );
     (times(), lengths(), points, speeds, gold, chat).prop_map(|(times, lengths, points, speeds, gold, chat)| {
         let [linger, respawn, cooldown, silence, bite, think, wander, birth, spawn] = times;
         let [reach, range, sight, leash, bite_range] = lengths;
@@ -52,12 +57,12 @@ fn rules() -> impl Strategy<Value = String> {
             "[player]\nhp = {hp}\nspeed_cm_s = {}\nstart_gold = {}\nstart_items = [\"a\"]\nreach_cm = {reach}\n\
              linger_ms = {linger}\nrespawn_ms = {respawn}\n\
              [strike]\nrange_cm = {range}\ndamage = {damage}\ncooldown_ms = {cooldown}\n\
-             [chat]\ncooldown_ms = {silence}\nreach_cm = {}\nlines_per_tick_max = {}\n\
+             [chat]\ncooldown_ms = {silence}\nreach_cm = {}\nlines_per_tick_max = {}\ntells_per_tick_max = {}\n\
              [monster]\nhp = {monster_hp}\nspeed_cm_s = {}\nsight_cm = {sight}\nleash_cm = {leash}\n\
              bite_range_cm = {bite_range}\nbite_damage = {bite_damage}\nbite_cooldown_ms = {bite}\nthink_ms = {think}\n\
              wander_ms = {wander}\nloot_gold_min = 0\nloot_gold_max = {}\nrespawn_ms = {birth}\n\
              [item]\nkinds = [\"a\", \"b\"]\nspawn_ms = {spawn}\n",
-            speeds[0], gold[0], chat.0, chat.1, speeds[1], gold[1]
+            speeds[0], gold[0], chat.0, chat.1, chat.2, speeds[1], gold[1]
         )
     })
 }
