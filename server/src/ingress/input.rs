@@ -73,7 +73,7 @@ pub enum Input {
     },
     /// What stood at this place of the session's sequence is no intent: it uses up its number, and its sender is told.
     Invalid {
-        /// Whose.
+        /// The session that sent it.
         session: SessionId,
         /// Place in the session's sequence.
         seq: u64,
