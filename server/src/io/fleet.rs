@@ -190,6 +190,7 @@ impl Fleet {
             runs: Vec::new(),
             usage: None,
             killed: None,
+            asked_to_end: false,
         });
         Ok(index)
     }
@@ -230,7 +231,7 @@ impl Fleet {
         for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
             if let Some(status) = process.ended()? {
                 process.killed = Some(Instant::now());
-                bail!("a shard process ended by itself: {status}");
+                anyhow::ensure!(process.asked_to_end, "a shard process ended by itself: {status}");
             }
         }
         Ok(())
@@ -368,13 +369,15 @@ impl Fleet {
     }
 
     /// Sends a signal to the server itself.
-    pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
+    pub fn signal(&mut self, index: usize, signal: Signal) -> anyhow::Result<()> {
         self.signal_to(index, Who::Server, signal)
     }
 
-    /// Sends a signal to one of a shard's processes.
-    pub fn signal_to(&self, index: usize, who: Who, signal: Signal) -> anyhow::Result<()> {
-        kill_process(self.all[index].pid_of(who)?, signal).context("signal a shard process")
+    /// Sends a signal to one of a shard's processes. After one that ends a process, its end is no error.
+    pub fn signal_to(&mut self, index: usize, who: Who, signal: Signal) -> anyhow::Result<()> {
+        let process = &mut self.all[index];
+        process.asked_to_end |= matches!(signal, Signal::TERM | Signal::INT | Signal::HUP | Signal::KILL);
+        kill_process(process.pid_of(who)?, signal).context("signal a shard process")
     }
 
     /// SIGTERM to all that live, and waits until they have stopped in good order.

@@ -95,3 +95,15 @@ async fn a_shard_that_is_started_again_takes_the_place_of_an_orphan() {
     assert!(!is_running(pid), "orphan {pid} is left behind");
     assert!(world.until_adopted(&meadow(), heir, 1).0 > 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_stops_as_it_was_asked_to_is_no_fault_to_those_who_wait() {
+    let mut world = World::with_endless_leases();
+    let owner = world.shard(&all_zones());
+    world.fleet.signal(owner, Signal::TERM).expect("a signal");
+    let gone = |fleet: &Fleet| fleet.all[owner].killed.is_some();
+    world
+        .fleet
+        .wait_until("its end is seen", PATIENCE, gone)
+        .expect("no complaint that it ended");
+}

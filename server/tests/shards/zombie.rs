@@ -27,7 +27,7 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
     let mut epoch = player.until_attached_above(0).await;
     for _ in 0..REPETITIONS {
         player.until_snapshot().await;
-        stop_outside_of_the_authority(&world, owner).await;
+        stop_outside_of_the_authority(&mut world, owner).await;
         // Stopped inside a write, it holds the lock of the zone's file until it wakes up: then the adopter waits for that, and the
         // rest must hold all the same.
         let blocked = is_file_blocked(&world, epoch).await;
@@ -92,7 +92,7 @@ async fn keeps_its_zone(mut world: World) {
 }
 
 /// Stops a process. Not inside a write to the authority's file, whose lock it would hold: then nobody could adopt anything.
-async fn stop_outside_of_the_authority(world: &World, process: usize) {
+async fn stop_outside_of_the_authority(world: &mut World, process: usize) {
     let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
     let zone = meadow();
     loop {

@@ -27,8 +27,10 @@ pub struct Process {
     pub runs: Vec<ZoneRun>,
     /// What it used of the machine, as it last told.
     pub usage: Option<ProcessRun>,
-    /// When it was killed.
+    /// When it was seen to have ended.
     pub killed: Option<Instant>,
+    /// It was sent a signal that ends it.
+    pub(super) asked_to_end: bool,
 }
 
 /// Which process of a shard.
