@@ -53,7 +53,7 @@ pub enum RejectReason {
     NoTarget,
     /// Out of reach.
     TooFar,
-    /// Still cooling down.
+    /// Still cooling down. Of chat also: others had been silent for longer, and one tick carries no more lines.
     Cooldown,
     /// The player is dead.
     Dead,

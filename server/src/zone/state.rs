@@ -83,7 +83,7 @@ state! {
         7 Owner outbox: Outbox {
             /// The last event of the session.
             event_seq: u64,
-            /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`]. None while the session rests.
+            /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`]. What came before a session went to rest is forgotten.
             events: Shared<VecDeque<SeqEvent>>,
         }
         /// When a player may act again.

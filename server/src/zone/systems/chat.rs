@@ -44,7 +44,12 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
         .collect();
     for (told, line) in lines.iter().enumerate() {
         let share = left / (lines.len() - told);
-        let near = nearest(&ears, line.speaker, reach_cm, share);
+        // Whose connection ended in this tick is heard as well.
+        let speaker = world.resource::<Directory>().entity(line.speaker);
+        let Some(from) = speaker.and_then(|speaker| world.get::<Body>(speaker)).map(Body::point) else {
+            continue;
+        };
+        let near = nearest(&ears, (line.speaker, from), reach_cm, share);
         left -= near.len();
         tell_line(world, line, &near);
     }
@@ -85,10 +90,7 @@ fn choose(world: &mut World, wishes: Vec<SayWish>) -> Vec<SayWish> {
 }
 
 /// Up to `share` of those in reach of the speaker, the nearest ones; in no particular order.
-fn nearest(ears: &[Ear], speaker: EntityId, reach_cm: i32, share: usize) -> Vec<Ear> {
-    let Some(from) = ears.iter().find(|ear| ear.id == speaker).map(|ear| ear.at) else {
-        return Vec::new();
-    };
+fn nearest(ears: &[Ear], (speaker, from): (EntityId, Point), reach_cm: i32, share: usize) -> Vec<Ear> {
     let mut near: Vec<Ear> = ears
         .iter()
         .filter(|ear| from.reaches(ear.at, reach_cm))

@@ -63,6 +63,20 @@ fn many_who_speak_at_once_share_one_budget() {
 }
 
 #[test]
+fn one_whose_connection_ends_in_the_same_tick_is_heard() {
+    let (mut zone, ids) = hall();
+    let seq = own(&mut zone, ids[0]).unwrap().last_input_seq + 1;
+    let detach = Input::Detach {
+        session: ids[0],
+        token: AttachToken(1),
+    };
+    let outputs = zone.step(&[intent(ids[0], seq, Intent::Say("bye".into())), detach]);
+    let heard = told(&outputs).into_iter();
+    let heard = heard.filter(|(_, event)| matches!(event, Event::Chat { from, .. } if *from == ids[0]));
+    assert_eq!(heard.count(), LISTENERS as usize - 1);
+}
+
+#[test]
 fn few_who_speak_are_heard_by_everybody() {
     let (mut zone, ids) = hall();
     let heard = say(&mut zone, &ids[..2]);
