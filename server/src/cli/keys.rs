@@ -89,7 +89,9 @@ pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
         Command::Check => return check(arguments),
         Command::Rotate { stage, only } => {
             for kind in kinds(only) {
-                keys::rotate(dir, kind, stage_of(*stage))?;
+                if !keys::rotate(dir, kind, stage_of(*stage))? {
+                    print(format_args!("{}: this step was taken before", keys::file_of(kind)))?;
+                }
             }
             show(arguments)?;
             print(next_step(*stage))?;

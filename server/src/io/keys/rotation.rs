@@ -30,11 +30,48 @@ pub enum Recipient {
 }
 
 /// Why a stage cannot be taken now.
-const ADDED_ALREADY: &str = "a new key was added before: `switch`, then `drop` the old one";
+const NOT_DROPPED: &str = "the old key of the last rotation is still good: `drop` it first";
 const NOTHING_ADDED: &str = "no new key is waiting: `add` one first";
 const NOT_SWITCHED: &str = "the new key is not in use yet: `switch` first";
-const NOTHING_TO_DROP: &str = "there is only one key: nothing to drop";
 const FOR_ROTATION: &str = "keys are rotated where all of them are, and copied from there";
+
+/// How far the rotation of a kind has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// One key is good, and no other is there.
+    Over,
+    /// A new one was made that is not good yet: `add` was cut off.
+    Begun,
+    /// The new one is good beside the old one.
+    Added,
+    /// It is used, and the old one is still good.
+    Switched,
+}
+
+impl Progress {
+    /// Of the key that waits to be used: whether it is good; and how many are good.
+    const fn of(waiting_is_good: Option<bool>, good: usize) -> Self {
+        match waiting_is_good {
+            Some(true) => Self::Added,
+            Some(false) => Self::Begun,
+            None if good > 1 => Self::Switched,
+            None => Self::Over,
+        }
+    }
+
+    /// Whether a stage has to be taken from here, or was taken already. `Err` says why it cannot be.
+    const fn needs(self, stage: Stage) -> Result<bool, &'static str> {
+        match (stage, self) {
+            (Stage::Add, Self::Over | Self::Begun) | (Stage::Switch, Self::Added) | (Stage::Drop, Self::Switched) => {
+                Ok(true)
+            }
+            (Stage::Add, Self::Added) | (Stage::Switch, Self::Switched) | (Stage::Drop, Self::Over) => Ok(false),
+            (Stage::Add, Self::Switched) => Err(NOT_DROPPED),
+            (Stage::Switch, Self::Over | Self::Begun) => Err(NOTHING_ADDED),
+            (Stage::Drop, Self::Begun | Self::Added) => Err(NOT_SWITCHED),
+        }
+    }
+}
 
 /// Makes a directory of new keys.
 pub fn make(dir: &Path) -> Result<(), KeysError> {
@@ -61,8 +98,9 @@ pub fn export(dir: &Path, recipient: Recipient, to: &Path) -> Result<Vec<&'stati
     Ok(files.iter().map(|file| file.name()).collect())
 }
 
-/// Takes one kind of keys to a stage.
-pub fn rotate(dir: &Path, kind: KeyKind, stage: Stage) -> Result<(), KeysError> {
+/// Takes one kind of keys to a stage. Returns whether there was anything to do: a stage that was taken already is no error, so that what
+/// was cut off between two kinds is run again.
+pub fn rotate(dir: &Path, kind: KeyKind, stage: Stage) -> Result<bool, KeysError> {
     let dir = KeyDir::open(dir)?;
     match kind {
         KeyKind::Login => rotate_login(&dir, stage),
@@ -71,78 +109,60 @@ pub fn rotate(dir: &Path, kind: KeyKind, stage: Stage) -> Result<(), KeysError> 
     }
 }
 
-fn rotate_login(dir: &KeyDir, stage: Stage) -> Result<(), KeysError> {
-    let refuse = |why| Err(refusal(dir, KeyFile::TicketPub, why));
-    let secret = dir.need(KeyFile::TicketKey, FOR_ROTATION)?;
-    let current = signing_key(dir, KeyFile::TicketKey, &secret)?.verifying_key();
+fn rotate_login(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
+    let public = |file, secret: &str| Ok::<_, KeysError>(signing_key(dir, file, secret)?.verifying_key());
+    let current = public(KeyFile::TicketKey, &dir.need(KeyFile::TicketKey, FOR_ROTATION)?)?;
     let good = verifying_keys(dir, &dir.need(KeyFile::TicketPub, FOR_ROTATION)?)?;
     let waiting = dir.read(KeyFile::TicketKeyNext)?;
-    match (stage, waiting) {
-        (Stage::Add, None) if good.len() > 1 => refuse(ADDED_ALREADY),
-        (Stage::Add, waiting) => {
-            let secret = match waiting {
-                Some(secret) => secret,
-                None => dir.read_or_create(KeyFile::TicketKeyNext, random_hex)?,
-            };
-            let next = signing_key(dir, KeyFile::TicketKeyNext, &secret)?.verifying_key();
-            if good.contains(&next) {
-                return refuse(ADDED_ALREADY);
-            }
-            let lines = [current, next].map(|key| hex_line(key.as_bytes()));
-            dir.replace(KeyFile::TicketPub, &lines.concat())
-        }
-        (Stage::Switch, None) => refuse(NOTHING_ADDED),
-        (Stage::Switch, Some(secret)) => {
-            let next = signing_key(dir, KeyFile::TicketKeyNext, &secret)?.verifying_key();
-            if !good.contains(&next) {
-                return refuse(NOTHING_ADDED);
-            }
-            dir.replace(KeyFile::TicketKey, &secret)?;
-            dir.remove(KeyFile::TicketKeyNext)
-        }
-        (Stage::Drop, Some(_)) => refuse(NOT_SWITCHED),
-        (Stage::Drop, None) if good.len() < 2 => refuse(NOTHING_TO_DROP),
-        (Stage::Drop, None) => dir.replace(KeyFile::TicketPub, &hex_line(current.as_bytes())),
+    let next = waiting
+        .as_deref()
+        .map(|secret| public(KeyFile::TicketKeyNext, secret))
+        .transpose()?;
+    let progress = Progress::of(next.map(|next| good.contains(&next)), good.len());
+    if !needs(dir, KeyFile::TicketPub, progress, stage)? {
+        return Ok(false);
     }
+    match stage {
+        Stage::Add => {
+            let secret = dir.read_or_create(KeyFile::TicketKeyNext, random_hex)?;
+            let both = [current, public(KeyFile::TicketKeyNext, &secret)?];
+            dir.replace(KeyFile::TicketPub, &both.map(|key| hex_line(key.as_bytes())).concat())?;
+        }
+        Stage::Switch => use_waiting(dir, KeyFile::TicketKeyNext, KeyFile::TicketKey)?,
+        Stage::Drop => dir.replace(KeyFile::TicketPub, &hex_line(current.as_bytes()))?,
+    }
+    Ok(true)
 }
 
-fn rotate_certificate(dir: &KeyDir, stage: Stage) -> Result<(), KeysError> {
-    let refuse = |why| Err(refusal(dir, KeyFile::TlsCert, why));
+fn rotate_certificate(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
     let key = tls::parse_key(dir, KeyFile::TlsKey, &dir.need(KeyFile::TlsKey, FOR_ROTATION)?)?;
     let pem = dir.need(KeyFile::TlsCert, FOR_ROTATION)?;
     let good = tls::parse_certificates(dir, &pem)?;
     let waiting = dir.read(KeyFile::TlsKeyNext)?;
-    let has_certificate = |key_pem: &str| {
+    let is_certified = |key_pem: &str| {
         let key = tls::parse_key(dir, KeyFile::TlsKeyNext, key_pem)?;
         Ok::<_, KeysError>(tls::belonging(&good, &key)?.is_some())
     };
-    match (stage, waiting) {
-        (Stage::Add, None) if good.len() > 1 => refuse(ADDED_ALREADY),
-        (Stage::Add, waiting) => {
-            let key_pem = match waiting {
-                Some(key_pem) => key_pem,
-                None => dir.read_or_create(KeyFile::TlsKeyNext, tls::make_key)?,
-            };
-            if has_certificate(&key_pem)? {
-                return refuse(ADDED_ALREADY);
-            }
+    let waiting_is_good = waiting.as_deref().map(is_certified).transpose()?;
+    let progress = Progress::of(waiting_is_good, good.len());
+    if !needs(dir, KeyFile::TlsCert, progress, stage)? {
+        return Ok(false);
+    }
+    match stage {
+        Stage::Add => {
+            let key_pem = dir.read_or_create(KeyFile::TlsKeyNext, tls::make_key)?;
             let both = format!("{}\n{}", pem.trim_end(), tls::make_certificate(&key_pem)?);
-            dir.replace(KeyFile::TlsCert, &both)
+            dir.replace(KeyFile::TlsCert, &both)?;
         }
-        (Stage::Switch, Some(key_pem)) if has_certificate(&key_pem)? => {
-            dir.replace(KeyFile::TlsKey, &key_pem)?;
-            dir.remove(KeyFile::TlsKeyNext)
-        }
-        (Stage::Switch, _) => refuse(NOTHING_ADDED),
-        (Stage::Drop, Some(_)) => refuse(NOT_SWITCHED),
-        (Stage::Drop, None) if good.len() < 2 => refuse(NOTHING_TO_DROP),
-        (Stage::Drop, None) => {
+        Stage::Switch => use_waiting(dir, KeyFile::TlsKeyNext, KeyFile::TlsKey)?,
+        Stage::Drop => {
             let kept = tls::belonging(&good, &key)?.ok_or_else(|| KeysError::Mismatch {
                 path: dir.path(KeyFile::TlsCert),
             })?;
-            dir.replace(KeyFile::TlsCert, &nth_certificate(&pem, kept))
+            dir.replace(KeyFile::TlsCert, &nth_certificate(&pem, kept))?;
         }
     }
+    Ok(true)
 }
 
 /// One certificate of a text with several, as it stands there.
@@ -152,41 +172,44 @@ fn nth_certificate(pem: &str, n: usize) -> String {
     format!("{}\n", block.trim_start())
 }
 
-fn rotate_quic(dir: &KeyDir, stage: Stage) -> Result<(), KeysError> {
-    let refuse = |why| Err(refusal(dir, KeyFile::Quic, why));
+fn rotate_quic(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
+    // The first is used.
     let good = dir.parse_keys(KeyFile::Quic, &dir.need(KeyFile::Quic, FOR_ROTATION)?)?;
     let waiting = dir.read(KeyFile::QuicNext)?;
-    match (stage, waiting) {
-        (Stage::Add, None) if good.len() > 1 => refuse(ADDED_ALREADY),
-        (Stage::Add, waiting) => {
-            let text = match waiting {
-                Some(text) => text,
-                None => dir.read_or_create(KeyFile::QuicNext, random_hex)?,
-            };
-            let next = dir.parse_key(KeyFile::QuicNext, &text)?;
-            if good.contains(&next) {
-                return refuse(ADDED_ALREADY);
-            }
-            dir.replace(KeyFile::Quic, &[hex_line(&good[0]), hex_line(&next)].concat())
-        }
-        (Stage::Switch, None) => refuse(NOTHING_ADDED),
-        (Stage::Switch, Some(text)) => {
-            let next = dir.parse_key(KeyFile::QuicNext, &text)?;
-            let Some(old) = good.iter().find(|key| **key != next).filter(|_| good.contains(&next)) else {
-                return refuse(NOTHING_ADDED);
-            };
-            dir.replace(KeyFile::Quic, &[hex_line(&next), hex_line(old)].concat())?;
-            dir.remove(KeyFile::QuicNext)
-        }
-        (Stage::Drop, Some(_)) => refuse(NOT_SWITCHED),
-        (Stage::Drop, None) if good.len() < 2 => refuse(NOTHING_TO_DROP),
-        (Stage::Drop, None) => dir.replace(KeyFile::Quic, &hex_line(&good[0])),
+    let next = waiting
+        .as_deref()
+        .map(|text| dir.parse_key(KeyFile::QuicNext, text))
+        .transpose()?;
+    let progress = Progress::of(next.map(|next| good.contains(&next)), good.len());
+    if !needs(dir, KeyFile::Quic, progress, stage)? {
+        return Ok(false);
     }
+    let keep = |keys: &[[u8; 32]]| dir.replace(KeyFile::Quic, &keys.iter().map(hex_line).collect::<String>());
+    match stage {
+        Stage::Add => {
+            let text = dir.read_or_create(KeyFile::QuicNext, random_hex)?;
+            keep(&[good[0], dir.parse_key(KeyFile::QuicNext, &text)?])?;
+        }
+        Stage::Switch => {
+            let mut used_first = good;
+            used_first.sort_by_key(|key| Some(*key) != next);
+            keep(&used_first)?;
+            dir.remove(KeyFile::QuicNext)?;
+        }
+        Stage::Drop => keep(&good[..1])?,
+    }
+    Ok(true)
 }
 
-fn refusal(dir: &KeyDir, file: KeyFile, why: &'static str) -> KeysError {
-    KeysError::Stage {
-        path: dir.path(file),
+/// The secret that waited takes the place of the one in use.
+fn use_waiting(dir: &KeyDir, waiting: KeyFile, used: KeyFile) -> Result<(), KeysError> {
+    dir.replace(used, &dir.need(waiting, FOR_ROTATION)?)?;
+    dir.remove(waiting)
+}
+
+fn needs(dir: &KeyDir, set: KeyFile, progress: Progress, stage: Stage) -> Result<bool, KeysError> {
+    progress.needs(stage).map_err(|why| KeysError::Stage {
+        path: dir.path(set),
         why,
-    }
+    })
 }
