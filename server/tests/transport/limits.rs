@@ -141,6 +141,23 @@ async fn newest_stranger_takes_the_place_of_the_oldest() {
     assert_eq!(server.counters.half_open.now(), 1, "who has a ticket is none of them");
 }
 
+async fn stranger_that_was_refused_gives_no_place_away() {
+    const MOST: usize = 2;
+    let server = admitting(AdmissionLimits {
+        half_open_max: MOST,
+        ..AdmissionLimits::default()
+    });
+    // QUIC still keeps its connection for late packets when the others come.
+    let mut refused = server.dial_and_write(&[4, 0, 0, 0, 0xDE, 0xAD, 0xBE, 0xEF]).await;
+    refused.hear_refusal(RefusalCode::Malformed).await;
+    until(|| server.counters.half_open.now() == 0).await;
+    let mut strangers = Vec::new();
+    for _ in 0..=MOST {
+        strangers.push(server.dial().await.expect("the handshake succeeds"));
+    }
+    assert_eq!(server.counters.half_open.now(), MOST, "one of them had to go");
+}
+
 async fn stranger_that_was_refused_keeps_no_place() {
     let server = Server::start();
     let mut refused = server.dial_and_write(&[4, 0, 0, 0, 0xDE, 0xAD, 0xBE, 0xEF]).await;
@@ -244,4 +261,5 @@ on_both! {
 
 on_net_threads! {
     newest_stranger_takes_the_place_of_the_oldest,
+    stranger_that_was_refused_gives_no_place_away,
 }

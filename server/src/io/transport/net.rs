@@ -32,7 +32,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
 use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
-use self::link::{Fate, Link, Turn};
+use self::link::{Counted, Fate, Link, Turn};
 use self::slab::Slab;
 pub(super) use self::threads::NetThreads;
 use self::traces::Traces;
@@ -337,8 +337,14 @@ impl NetThread {
     /// Remembers what a link that was driven needs.
     fn after(&mut self, key: LinkKey) {
         let Some(link) = self.links.get_mut(key) else { return };
-        if link.is_proven() && std::mem::take(&mut link.is_stranger) {
-            self.half_open.prove(key);
+        if link.counted == Counted::Stranger {
+            if link.is_proven() {
+                link.counted = Counted::Player;
+                self.half_open.prove(key);
+            } else if link.is_over() {
+                link.counted = Counted::Nothing;
+                self.half_open.remove(key);
+            }
         }
         if link.has_untold() && !std::mem::replace(&mut link.is_stalled, true) {
             self.stalled.push(key);
@@ -371,10 +377,10 @@ impl NetThread {
 
     fn remove(&mut self, key: LinkKey) {
         let Some(link) = self.links.remove(key) else { return };
-        if link.is_stranger {
-            self.half_open.remove(key);
-        } else {
-            self.half_open.remove_player(link.origin);
+        match link.counted {
+            Counted::Stranger => self.half_open.remove(key),
+            Counted::Player => self.half_open.remove_player(link.origin),
+            Counted::Nothing => {}
         }
         if link.has_untold() {
             self.traces.push(link.into_traces());

@@ -72,6 +72,17 @@ enum Farewell {
     Omitted,
 }
 
+/// As what a link counts for its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// It has not logged in, and has a place of those.
+    Stranger,
+    /// It has logged in.
+    Player,
+    /// It had not logged in, and has given its place back; QUIC keeps it for late packets.
+    Nothing,
+}
+
 pub(super) struct Link {
     pub(super) key: LinkKey,
     pub(super) connection: Connection,
@@ -83,8 +94,8 @@ pub(super) struct Link {
     pub(super) is_stalled: bool,
     /// The address it came from, wherever it may have moved.
     pub(super) origin: IpAddr,
-    /// In the list of strangers.
-    pub(super) is_stranger: bool,
+    /// As what it is counted in [`super::super::half_open`].
+    pub(super) counted: Counted,
     stage: Stage,
     remote: SocketAddr,
     /// Its `Hello` was good, and there was a place for it.
@@ -125,7 +136,7 @@ impl Link {
             is_urgent: false,
             has_to_send: false,
             is_stalled: false,
-            is_stranger: true,
+            counted: Counted::Stranger,
             stage: Stage::Handshaking,
             is_proven: false,
             login_deadline: now + config.login_deadline,
@@ -245,6 +256,11 @@ impl Link {
     /// Whether its player is logged in, and may be shown something.
     pub(super) fn is_playing(&self) -> bool {
         matches!(self.stage, Stage::Playing)
+    }
+
+    /// Whether the connection has ended, and is kept for late packets and for what its shard has not heard.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
     }
 
     /// Whether its peer has proven to be a player.
