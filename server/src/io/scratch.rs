@@ -16,8 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// What such a directory's name begins with. A janitor removes no other.
+/// What such a directory's name begins with.
 const PREFIX: &str = "everhold-";
+
+/// The file in it that says so. A janitor removes no directory without it.
+const MARK: &str = "removed-when-its-run-is-over";
 
 /// All processes have ended when this one waits; removing some megabytes takes milliseconds.
 const REMOVAL_MAX: Duration = Duration::from_secs(10);
@@ -39,6 +42,7 @@ impl Scratch {
     /// Makes one, and starts `binary` as its janitor.
     pub fn new(binary: &Path) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+        std::fs::write(dir.path().join(MARK), "")?;
         let (end, life) = io::pipe()?;
         let janitor = Command::new(binary)
             .arg(JANITOR)
@@ -90,8 +94,7 @@ impl Drop for Scratch {
 
 /// The janitor: reads standard input to its end, then removes the directory.
 pub fn clean_up_after(path: &Path) -> io::Result<()> {
-    let is_scratch = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(PREFIX);
-    if !path.file_name().is_some_and(is_scratch) {
+    if !path.join(MARK).is_file() {
         return Err(io::Error::other("it is no directory of a run"));
     }
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
@@ -102,5 +105,17 @@ fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_that_is_none_of_a_run_is_not_removed() {
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a directory");
+        assert!(clean_up_after(dir.path()).is_err());
+        assert!(dir.path().is_dir());
     }
 }
