@@ -20,7 +20,7 @@ mod violation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader};
 
@@ -61,8 +61,10 @@ pub struct Verdict {
     pub duplicated: u64,
     /// The most ticks that any player saw taken back.
     pub rewound_ticks: u32,
-    /// Gold that players brought along, started with, looted, and got from strangers, less what they gave to them. This and
-    /// [`Verdict::items_expected`] are what was found if a zone has forgotten events that players never heard, having been away for too long.
+    /// Players who were away for so long that a zone forgot events which they never heard. While there are any, nobody can say where all
+    /// gold and things came from: then [`Verdict::gold_expected`] and [`Verdict::items_expected`] are what was found.
+    pub unheard: u64,
+    /// Gold that players brought along, started with, looted, and got from strangers, less what they gave to them.
     pub gold_expected: u64,
     /// Gold in the players' purses at the end.
     pub gold_found: u64,
@@ -125,8 +127,8 @@ pub(crate) struct Ledger {
     kills: u64,
     chats: u64,
     rewound_ticks: u32,
-    /// A zone has forgotten events that nobody heard: what they made of gold and things, only purses and inventories tell.
-    events_forgotten: bool,
+    /// Players of whose events a zone has forgotten some before they were heard.
+    unheard: BTreeSet<u32>,
 }
 
 impl Ledger {
@@ -268,12 +270,14 @@ impl Checker {
             kills,
             chats,
             rewound_ticks,
+            unheard,
             ..
         } = self.ledger;
         Verdict {
             lost_acknowledged: findings.lost,
             duplicated: findings.duplicated,
             rewound_ticks,
+            unheard: unheard.len() as u64,
             gold_expected,
             gold_found,
             items_expected,
@@ -316,7 +320,7 @@ impl Checker {
                 owners: *owners,
             });
         }
-        if self.ledger.events_forgotten {
+        if !self.ledger.unheard.is_empty() {
             return (owners.len() as u64, owners.len() as u64);
         }
         let mut told: Vec<(EntityId, Origin)> =
@@ -339,7 +343,7 @@ impl Checker {
 
     fn check_gold(&mut self) -> (u64, u64) {
         let found = self.books.iter().map(Book::gold).sum();
-        if self.ledger.events_forgotten {
+        if !self.ledger.unheard.is_empty() {
             return (found, found);
         }
         let Strangers {

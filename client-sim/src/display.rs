@@ -215,6 +215,22 @@ fn ms(p: Percentiles) -> String {
     format!("p50 {:.1}  p99 {:.1}  max {:.1} ms", p.p50, p.p99, p.max)
 }
 
+/// Gold and things.
+fn add_sums(table: &mut Table, report: &SwarmReport) {
+    table.add_row(["gold", &format!("{} of {}", report.gold_found, report.gold_expected)]);
+    table.add_row(["items", &format!("{} of {}", report.items_found, report.items_expected)]);
+    if report.unheard > 0 {
+        let text = format!(
+            "{} players were away for longer than events are kept: sums are as found",
+            report.unheard
+        );
+        table.add_row(["not audited", &text]);
+    }
+    if report.strangers != Strangers::default() {
+        table.add_row(["to, from strangers", &strangers(report.strangers)]);
+    }
+}
+
 fn add_failovers(table: &mut Table, report: &SwarmReport) {
     for failover in &report.failovers {
         let what = format!("{} {} → {}", failover.zone, failover.from_epoch, failover.to_epoch);
@@ -258,11 +274,7 @@ fn table(report: &SwarmReport) -> Table {
         &format!("{}, {}", report.lost_acknowledged, report.duplicated),
     ]);
     table.add_row(["rewound", &format!("{} ticks", report.rewound_ticks)]);
-    table.add_row(["gold", &format!("{} of {}", report.gold_found, report.gold_expected)]);
-    table.add_row(["items", &format!("{} of {}", report.items_found, report.items_expected)]);
-    if report.strangers != Strangers::default() {
-        table.add_row(["to, from strangers", &strangers(report.strangers)]);
-    }
+    add_sums(&mut table, report);
     table.add_row([
         "intents",
         &format!("{}, {} not taken", report.intents, report.intents_refused),

@@ -86,6 +86,8 @@ pub struct SwarmReport {
     pub duplicated: u64,
     /// See [`Verdict::rewound_ticks`].
     pub rewound_ticks: u32,
+    /// See [`Verdict::unheard`].
+    pub unheard: u64,
     /// See [`Verdict::gold_expected`].
     pub gold_expected: u64,
     /// See [`Verdict::gold_found`].
@@ -123,7 +125,8 @@ impl SwarmReport {
         self.origin.0
     }
 
-    /// Whether every player resumed, nothing acknowledged is lost, nothing is duplicated, gold and items are conserved, and nothing went wrong.
+    /// Whether every player resumed, nothing acknowledged is lost, nothing is duplicated, gold and items are conserved as far as that can be
+    /// known (see [`Verdict::unheard`]), and nothing went wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.errors.is_empty()
@@ -141,6 +144,7 @@ impl SwarmReport {
         self.lost_acknowledged = verdict.lost_acknowledged;
         self.duplicated = verdict.duplicated;
         self.rewound_ticks = verdict.rewound_ticks;
+        self.unheard = verdict.unheard;
         self.gold_expected = verdict.gold_expected;
         self.gold_found = verdict.gold_found;
         self.items_expected = verdict.items_expected;

@@ -161,7 +161,7 @@ impl Book {
 
     /// The zone has forgotten events up to `to`, which is no fault: from here on the book follows what the last attach told.
     pub(super) fn on_events_forgotten(&mut self, to: u64, ledger: &mut Ledger) {
-        ledger.events_forgotten = true;
+        ledger.unheard.insert(self.player);
         self.unsure_until = self.promised.as_ref().map_or(to, |(due, _)| *due);
         if let Some(opening) = &mut self.opening {
             opening.early.retain(|event| event.seq > to);

@@ -58,9 +58,11 @@ fn play_through_an_outage(world: &World, relay: &Relay) -> SwarmReport {
     report.expect("a run")
 }
 
+/// Nothing is lost; and whether all players could hear of everything that happened meanwhile.
 #[track_caller]
-fn assert_clean(report: &SwarmReport) {
+fn assert_clean(report: &SwarmReport, is_audited: bool) {
     assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.unheard == 0, is_audited, "{report:#?}");
     // They loot monsters, too.
     assert!(report.gold_found >= 100 * PLAYERS as u64);
     assert!(
@@ -71,15 +73,15 @@ fn assert_clean(report: &SwarmReport) {
 
 #[test]
 fn players_come_back_after_an_outage_that_ended_their_connections() {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let shard = world.shard(&[meadow()]);
     let relay = Relay::to(world.fleet.all[shard].addr);
-    assert_clean(&play_through_an_outage(&world, &relay));
+    assert_clean(&play_through_an_outage(&world, &relay), true);
 }
 
 #[test]
 fn players_come_back_after_an_outage_in_which_their_characters_went_to_rest() {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/world.toml");
     let rules = std::fs::read_to_string(ours).expect("the world that comes with the server");
     let path = world.fleet.keys().with_file_name("world.toml");
@@ -88,12 +90,12 @@ fn players_come_back_after_an_outage_in_which_their_characters_went_to_rest() {
     std::fs::write(&path, restless).expect("a writable directory");
     let shard = world.shard_configured(&[meadow()], &format!("[world]\nrules = {path:?}\n"));
     let relay = Relay::to(world.fleet.all[shard].addr);
-    assert_clean(&play_through_an_outage(&world, &relay));
+    assert_clean(&play_through_an_outage(&world, &relay), false);
 }
 
 #[test]
 fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let first = world.shard(&[meadow()]);
     let relay = Relay::to(world.fleet.all[first].addr);
     let mut second = None;
@@ -113,7 +115,7 @@ fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
         }
     });
     let report = report.expect("a run");
-    assert_clean(&report);
+    assert_clean(&report, true);
     let resumed: Vec<_> = report.failovers.iter().map(|one| (one.to_epoch, one.resumed)).collect();
     assert_eq!(resumed, [(2, PLAYERS)]);
 }
