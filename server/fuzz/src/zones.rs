@@ -168,16 +168,23 @@ impl Life {
             _ => {
                 let len = bytes.int_in_range(0..=12)?;
                 let raw = bytes.bytes(len.min(bytes.len()))?;
-                Intent::decode(&mut Reader::new(raw)).unwrap_or(Intent::Strike { target })
+                let decoded = Intent::decode(&mut Reader::new(raw));
+                let seq = self.next_seq(session, bytes)?;
+                // As the inbox hands it on.
+                return Ok(match decoded {
+                    Ok(intent) => Input::Intent { session, seq, intent },
+                    Err(_) => Input::Invalid { session, seq },
+                });
             }
         };
+        let seq = self.next_seq(session, bytes)?;
+        Ok(Input::Intent { session, seq, intent })
+    }
+
+    fn next_seq(&mut self, session: SessionId, bytes: &mut Unstructured<'_>) -> Result<u64> {
         let known = self.sessions.entry(session).or_default();
         known.last_seq = known.last_seq.saturating_add(bytes.int_in_range(0..=8)?.clamp(1, 2));
-        Ok(Input::Intent {
-            session,
-            seq: known.last_seq,
-            intent,
-        })
+        Ok(known.last_seq)
     }
 
     fn someone(&self, bytes: &mut Unstructured<'_>) -> Result<SessionId> {
