@@ -22,6 +22,7 @@ OVERLOADED_S = 10.0
 KEEP_ALIVE_S = 3.0
 UNCONFIRMED_MAX = 128
 EARLY_DATAGRAMS_MAX = 8
+REDIRECTS_MAX = 4
 
 
 class Refused(Exception):
@@ -100,6 +101,7 @@ class Session:
         self._targets = deque()
         self._retry_at = 0.0
         self._retry_s = RETRY_S
+        self._redirects = 0
         self._answer_by = None
         self._leaving = False
         self._end = None
@@ -139,7 +141,9 @@ class Session:
             await asyncio.gather(*self._links, return_exceptions=True)
 
     def leave(self):
-        """Ends the session by the player's wish."""
+        """Ends the session by the player's wish. Only an attached connection can carry it: raises `Fault` if there is none."""
+        if not self._active:
+            raise Fault(f"{self.name}: not attached, and so not logged out")
         self._leaving = True
         self._active.say(wire.logout())
 
@@ -229,6 +233,7 @@ class Session:
             return
         if not self._targets:
             self._retry_at = now + self._retry_s
+        self._redirects = 0
         self._open(addr)
 
     def _open(self, addr: tuple):
@@ -306,7 +311,7 @@ class Session:
         self.entities.clear()
         self.view = wire.Snapshot(epoch, tick - 1, 255, last_input, event_seq, x, y, hp, 0)
         self._confirm(last_input)
-        self._retry_s, self._answer_by = RETRY_S, None
+        self._retry_s, self._redirects, self._answer_by = RETRY_S, 0, None
         self._heard_at = time.monotonic()
         self.attaches.append({"epoch": epoch, "zone": zone, "tick": tick, "rewound": rewound})
         for data in link.early:
@@ -315,11 +320,16 @@ class Session:
     def _follow(self, link: Link, addr: tuple):
         if link is self._active:
             self._search_now()
-            if self._candidate is None:
-                self._open(addr)
+            if self._candidate is not None:
+                return
         else:
             self._drop(link)
+        self._redirects += 1
+        if self._redirects <= REDIRECTS_MAX:
             self._open(addr)
+        else:
+            # They lead in a circle: another shard is asked, after a pause.
+            self._retry_at = time.monotonic() + self._retry_s
 
     def _refuse(self, link: Link, code: str, detail: str):
         if link is self._active and self._leaving:
