@@ -74,7 +74,9 @@ async fn slot_that_moves_costs_no_record_and_every_link_finds_its_new_node() {
     let meadow = zone();
     let (mut again, moved) = (History::new(1), async {
         // The append says again what it has to say for as long as the keys are in two places.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        while !moving.was_refused() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         tokio::task::block_in_place(|| moving.finish())
     });
     let _same = again.records_to(3);

@@ -23,7 +23,7 @@ fn delete(directory: &Path) {
 
 /// Everybody plays on, the zone is in the new store, and a spare adopts it from there.
 fn play_on_when_deleted(is_made_again: bool) {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let owner = world.shard(&[meadow()]);
     let directory = world.fleet.world();
     let mut deleted_at = None;

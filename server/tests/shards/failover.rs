@@ -67,7 +67,7 @@ async fn everybody_who_comes_back_in_the_same_moment_is_attached() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_spares_exactly_one_adopts_each_zone() {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let owner = world.shard(&all_zones());
     let spares = [world.shard(&[]), world.shard(&[])];
     world.fleet.kill(owner).unwrap();

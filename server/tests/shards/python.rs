@@ -82,7 +82,7 @@ fn start(world: &World) -> Client {
 
 #[test]
 fn a_client_written_from_the_document_trades_through_a_kill() {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let rules = world.fleet.keys().with_file_name("meeting.toml");
     std::fs::write(&rules, meeting_place()).expect("a writable directory");
     let lines = format!("[world]\nrules = {:?}\n", rules.to_string_lossy());

@@ -17,13 +17,13 @@ fn shard_without_the_forest(world: &mut World) -> usize {
     world.shard_configured(&[meadow()], "zones_max = 1\n")
 }
 
-/// A peer that has shown this ticket.
-fn show(crowd: &mut Crowd, ticket: Vec<u8>) -> PeerId {
+/// A peer that has shown this ticket, which is made when the handshake is over.
+fn show(crowd: &mut Crowd, ticket: impl FnOnce() -> Vec<u8>) -> PeerId {
     let peer = crowd.connect(None);
     assert!(crowd.turn_until(|crowd| crowd.peer(peer).is_connected), "a handshake");
     let hello = ClientMessage::Hello {
         protocol: PROTOCOL_VERSION,
-        credential: Credential::Ticket(ticket),
+        credential: Credential::Ticket(ticket()),
     };
     crowd.say(peer, &hello);
     peer
@@ -48,12 +48,12 @@ fn account_keeps_one_connection_that_waits() {
     let shard = shard_without_the_forest(&mut world);
     let mut crowd = world.crowd(shard);
     let [earlier, later] = [1, 1].map(|account| {
-        let peer = show(&mut crowd, ticket(&world.keys, account, &forest()));
+        let peer = show(&mut crowd, || ticket(&world.keys, account, &forest()));
         until_told_to_wait(&mut crowd, peer);
         peer
     });
     assert_eq!(until_closed(&mut crowd, earlier), Some(RefusalCode::Superseded));
-    let other = show(&mut crowd, ticket(&world.keys, 2, &forest()));
+    let other = show(&mut crowd, || ticket(&world.keys, 2, &forest()));
     until_told_to_wait(&mut crowd, other);
     assert!(crowd.peer(later).closed.is_none(), "accounts do not touch each other");
 }
@@ -63,7 +63,7 @@ fn newcomer_waits_no_longer_than_its_ticket_is_good() {
     let mut world = World::new();
     let shard = shard_without_the_forest(&mut world);
     let mut crowd = world.crowd(shard);
-    let claims = TicketClaims {
+    let claims = || TicketClaims {
         id: [1; 16],
         account: Account(1),
         zone: forest(),
@@ -74,7 +74,7 @@ fn newcomer_waits_no_longer_than_its_ticket_is_good() {
         .keys
         .ticket_signing_key()
         .expect("development keys have both halves");
-    let newcomer = show(&mut crowd, sign(key, &claims));
+    let newcomer = show(&mut crowd, || sign(key, &claims()));
     until_told_to_wait(&mut crowd, newcomer);
     assert_eq!(until_closed(&mut crowd, newcomer), Some(RefusalCode::TicketExpired));
 }
@@ -90,7 +90,7 @@ async fn connection_that_was_redirected_is_closed_if_it_stays() {
     player.until_told_of(world.fleet.all[other].addr).await;
     let addr = world.fleet.all[owner].addr;
     let mut crowd = world.crowd(other);
-    let peer = show(&mut crowd, ticket(&world.keys, 1, &meadow()));
+    let peer = show(&mut crowd, || ticket(&world.keys, 1, &meadow()));
     assert_eq!(until_closed(&mut crowd, peer), Some(RefusalCode::Bye));
     let heard = &crowd.peer(peer).heard;
     let is_redirect =

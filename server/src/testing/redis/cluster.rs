@@ -324,6 +324,15 @@ impl MovingSlot<'_> {
         keys.len()
     }
 
+    /// Whether one of the two has said `TRYAGAIN`, which it does to commands whose keys are in two places.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        [self.from, self.to].iter().any(|node| {
+            let errors = self.cluster.nodes[*node].command(&["INFO", "errorstats"]);
+            errors.contains("errorstat_TRYAGAIN")
+        })
+    }
+
     /// Tells all primaries who has the slot. Returns the new one.
     ///
     /// # Panics
