@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::resume_unwind;
-use std::process::{Command, Stdio};
 
 use everhold::testing::netns::{NetworkPair, note};
 use everhold::testing::player::{OldConnections, Player, ticket};
 use everhold_protocol::Credential;
 
-use crate::world::{World, all_zones, meadow};
+use crate::world::{World, all_zones, meadow, shard_that_ends};
 
 /// How many play.
 const PLAYERS: u64 = 5;
@@ -128,23 +127,10 @@ async fn shards_on_the_ipv6_loopback_redirect_and_fail_over() {
     log_in_through_the_wrong_shard_and_lose_the_right_one(world, &[], Ipv6Addr::LOCALHOST.into()).await;
 }
 
-/// Runs `everhold shard` until it ends by itself. Returns its exit code and what it said.
+/// Runs a shard in a world of its own until it ends by itself. Returns its exit code and what it said.
 fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let output = Command::new(env!("CARGO_BIN_EXE_everhold"))
-        .arg("shard")
-        .args(arguments)
-        .arg("--state")
-        .arg(dir.path().join("world"))
-        .arg("--keys")
-        .arg(dir.path().join("keys"))
-        .stdin(Stdio::null())
-        .output();
-    let output = output.expect("the binary runs");
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    shard_that_ends(&dir.path().join("world"), &dir.path().join("keys"), arguments)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use everhold_protocol::client::Notice;
 use everhold_protocol::{Credential, RefusalCode};
 use rustix::process::Signal;
 
-use crate::world::{PATIENCE, World, all_zones, meadow};
+use crate::world::{PATIENCE, World, all_zones, meadow, shard_that_ends};
 
 /// Players of each swarm.
 const PLAYERS: usize = 15;
@@ -35,22 +35,6 @@ fn keys_with_other(world: &World, files: &[&str]) -> PathBuf {
     copy
 }
 
-/// Runs a shard with these keys until it ends by itself, and returns its exit code and what it said.
-fn refused(world: &World, keys: &Path) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_everhold"))
-        .args(["shard", "--listen", "127.0.0.1:0", "--no-guardian", "--state"])
-        .arg(world.fleet.world())
-        .arg("--keys")
-        .arg(keys)
-        .stdin(Stdio::null())
-        .output();
-    let output = output.expect("the binary runs");
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
-
 #[test]
 fn shard_with_other_keys_does_not_start_and_names_the_file() {
     let mut world = World::new();
@@ -58,7 +42,11 @@ fn shard_with_other_keys_does_not_start_and_names_the_file() {
     let addr = world.fleet.all[shard].addr.to_string();
     for files in [&["ticket.pub"][..], &["tls-cert.pem", "tls-key.pem"], &["quic.key"]] {
         let keys = keys_with_other(&world, files);
-        let (code, said) = refused(&world, &keys);
+        let (code, said) = shard_that_ends(
+            &world.fleet.world(),
+            &keys,
+            &["--listen", "127.0.0.1:0", "--no-guardian"],
+        );
         assert_eq!(code, Some(1), "{said}");
         for word in [files[0], &addr, &keys.display().to_string()] {
             assert!(said.contains(word), "{word}: {said}");

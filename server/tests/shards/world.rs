@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,24 @@ pub(crate) fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Runs a shard that is refused, until it ends by itself. Returns its exit code and what it said.
+pub(crate) fn shard_that_ends(world: &Path, keys: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_everhold"))
+        .arg("shard")
+        .args(arguments)
+        .arg("--state")
+        .arg(world)
+        .arg("--keys")
+        .arg(keys)
+        .stdin(Stdio::null())
+        .output();
+    let output = output.expect("the binary runs");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 pub(crate) fn meadow() -> ZoneName {

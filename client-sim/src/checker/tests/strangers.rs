@@ -109,37 +109,21 @@ fn thing_that_went_to_a_stranger_and_is_still_there_is_found() {
     assert_found(&story.end(), "came from nowhere", 1, 1);
 }
 
-/// Ben, who is in the world already, joins with what he has after event `event_seq`.
-fn ben_joins(checker: &mut Checker, gold: u64, event_seq: u64) {
+/// A player joins with so much gold after event `event_seq`.
+fn joins(checker: &mut Checker, player: usize, gold: u64, event_seq: u64) {
     let own = OwnState {
         gold,
         ..OwnState::default()
     };
     let attachment = Attachment {
-        session: session(BEN),
+        session: session(player),
         epoch: 1,
         event_seq,
         last_input_seq: 0,
         rewound_ticks: 0,
         own: &own,
     };
-    checker.on_attached(BEN, &attachment);
-}
-
-fn ann_joins(checker: &mut Checker) {
-    let own = OwnState {
-        gold: 100,
-        ..OwnState::default()
-    };
-    let attachment = Attachment {
-        session: session(ANN),
-        epoch: 1,
-        event_seq: 0,
-        last_input_seq: 0,
-        rewound_ticks: 0,
-        own: &own,
-    };
-    checker.on_attached(ANN, &attachment);
+    checker.on_attached(player, &attachment);
 }
 
 fn tells(checker: &mut Checker, player: usize, seq: u64, total: u64, delta: i64, cause: GoldCause) {
@@ -156,12 +140,12 @@ fn verdict(mut checker: Checker) -> Verdict {
 #[test]
 fn gift_to_a_player_that_joins_later_is_counted_once() {
     let mut checker = Checker::new(2);
-    ann_joins(&mut checker);
+    joins(&mut checker, ANN, 100, 0);
     assert!(checker.has_joined(session(ANN)) && !checker.has_joined(session(BEN)));
     let to = session(BEN);
     checker.on_asked(ANN, 1, &Intent::GiveGold { to, amount: 30 });
     tells(&mut checker, ANN, 1, 70, -30, GoldCause::GiftTo(session(BEN)));
-    ben_joins(&mut checker, 130, 4);
+    joins(&mut checker, BEN, 130, 4);
     tells(&mut checker, BEN, 4, 130, 30, GoldCause::GiftFrom(session(ANN)));
     assert!(checker.has_joined(session(BEN)));
     let verdict = verdict(checker);
@@ -172,14 +156,14 @@ fn gift_to_a_player_that_joins_later_is_counted_once() {
 /// Ben is attached again before he has heard of what was before his time, and has got a gift of Ann's meanwhile.
 fn gift_between_two_attaches(ann_hears: bool) -> Verdict {
     let mut checker = Checker::new(2);
-    ann_joins(&mut checker);
-    ben_joins(&mut checker, 100, 4);
+    joins(&mut checker, ANN, 100, 0);
+    joins(&mut checker, BEN, 100, 4);
     if ann_hears {
         let to = session(BEN);
         checker.on_asked(ANN, 1, &Intent::GiveGold { to, amount: 30 });
         tells(&mut checker, ANN, 1, 70, -30, GoldCause::GiftTo(session(BEN)));
     }
-    ben_joins(&mut checker, 130, 5);
+    joins(&mut checker, BEN, 130, 5);
     tells(&mut checker, BEN, 4, 100, 1, GoldCause::Loot);
     tells(&mut checker, BEN, 5, 130, 30, GoldCause::GiftFrom(session(ANN)));
     verdict(checker)
