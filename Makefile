@@ -6,10 +6,12 @@ ARGS ?=
 BENCH ?=
 # For `make fuzz`: how long in all.
 SECONDS ?= 78
+# For `make siege`: packets of garbage in a second, to compare strangers with.
+GARBAGE ?= 5000
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis redis-play iproute2 python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis redis-play siege iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -25,7 +27,11 @@ unit: tools redis iproute2 python fuzzer
 
 # 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
 redis-play: tools redis
-	REDIS_PLAY_PLAYERS=200 REDIS_PLAY_SECONDS=90 $(CARGO) test --release --workspace --test redis play:: -- --nocapture --test-threads 1
+	REDIS_PLAY_PLAYERS=200 REDIS_PLAY_SECONDS=90 $(CARGO) test --release --workspace $(FEATURES) --test redis play:: -- --nocapture --test-threads 1
+
+# Ten thousand strangers of each kind before two shards, with latencies: some minutes, as root. For example: make siege GARBAGE=15000
+siege: tools iproute2
+	SIEGE_STRANGERS=10000 SIEGE_GARBAGE_PER_S=$(GARBAGE) $(CARGO) test --release --workspace $(FEATURES) --test shards siege:: -- --nocapture
 
 # All in one go: each package alone would compile the server once more, with features of its own.
 bins: tools fuzzer

@@ -21,13 +21,13 @@ use quinn_proto::ClientConfig;
 use crate::hostile::resident_bytes;
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
-/// Strangers of each kind: ten thousand in all.
-const STRANGERS: u64 = 2_500;
+/// Strangers of each kind, unless `SIEGE_STRANGERS` says otherwise: ten thousand in all.
+const STRANGERS: u32 = 2_500;
 /// Strangers that come in a second.
 const STRANGERS_PER_S: u32 = 500;
 /// Addresses that they come from.
 const ADDRESSES: u64 = 250;
-/// Packets of garbage in a second, where strangers send nothing else.
+/// Packets of garbage in a second, where strangers send nothing else, unless `SIEGE_GARBAGE_PER_S` says otherwise.
 const GARBAGE_PER_S: u32 = 5_000;
 /// Turns between two bytes of those who dribble: a `Hello` takes them longer than the login deadline.
 const DRIBBLE_TURNS: usize = 16;
@@ -107,6 +107,7 @@ fn besiege(stance: Stance, targets: &[SocketAddr], client: &ClientConfig, done: 
     };
     let mut crowds: Vec<Crowd> = targets.iter().map(crowd).collect();
     let begun = Instant::now();
+    let garbage_per_s = number("SIEGE_GARBAGE_PER_S", GARBAGE_PER_S);
     let (mut garbage, mut turn) = (0, 0);
     while !done.is_over.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE * 4 {
         let due = |per_s: u32| (begun.elapsed().as_secs_f64() * f64::from(per_s)) as u64;
@@ -116,7 +117,7 @@ fn besiege(stance: Stance, targets: &[SocketAddr], client: &ClientConfig, done: 
                 crowds[n as usize % targets.len()].connect(Some(address(n)));
             }
         }
-        while stance == Stance::Garbage && garbage < due(GARBAGE_PER_S) {
+        while stance == Stance::Garbage && garbage < due(garbage_per_s) {
             crowds[garbage as usize % targets.len()].send_garbage(Some(address(garbage)), &[garbage as u8; 200]);
             garbage += 1;
         }
@@ -131,6 +132,11 @@ fn besiege(stance: Stance, targets: &[SocketAddr], client: &ClientConfig, done: 
         done.packets.store(sent, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// What the environment says, or what continuous integration has time for.
+fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
 fn address(n: u64) -> IpAddr {
@@ -234,8 +240,9 @@ fn play_besieged(pair: &NetworkPair, stance: Stance) {
     };
     let done = Arc::clone(&siege.done);
     let zones = all_zones().len();
+    let strangers = u64::from(number("SIEGE_STRANGERS", STRANGERS));
     let playing = play(pair, swarm, &attached, move |progress| {
-        progress.failovers >= zones && done.strangers.load(Ordering::Relaxed) >= STRANGERS
+        progress.failovers >= zones && done.strangers.load(Ordering::Relaxed) >= strangers
     });
     wait_until("all players are in", || {
         playing.is_finished() || attached.load(Ordering::Relaxed) == PLAYERS
