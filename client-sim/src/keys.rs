@@ -23,7 +23,7 @@ pub enum KeysError {
     /// The file cannot be read.
     #[error("cannot read {}; a shard makes it at its first run", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
@@ -31,7 +31,7 @@ pub enum KeysError {
     /// The file is not what its name says.
     #[error("{} is not {expected}", path.display())]
     Malformed {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What it should be.
         expected: &'static str,

@@ -86,28 +86,28 @@ pub enum Event {
     },
     /// An item came.
     ItemGained {
-        /// Which.
+        /// The item.
         item: Item,
         /// Why.
         cause: ItemCause,
     },
     /// An item went.
     ItemLost {
-        /// Which.
+        /// The item.
         item: Item,
         /// Why.
         cause: ItemCause,
     },
     /// Somebody said something.
     Chat {
-        /// Who.
+        /// The speaker.
         from: EntityId,
         /// What.
         text: String,
     },
     /// This player killed somebody.
     Kill {
-        /// Whom.
+        /// The one that was killed.
         victim: EntityId,
     },
     /// This player died.

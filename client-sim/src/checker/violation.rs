@@ -11,7 +11,7 @@ pub enum Violation {
     /// Inputs that were confirmed are unknown now.
     #[error("player {player}: input {confirmed} was confirmed, now only {known} is known")]
     InputsLost {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
         /// The highest input that was confirmed.
         confirmed: u64,
@@ -21,7 +21,7 @@ pub enum Violation {
     /// Events are missing from the sequence.
     #[error("player {player}: event {expected} was due, {got} came")]
     EventsLost {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
         /// The next event.
         expected: u64,
@@ -31,7 +31,7 @@ pub enum Violation {
     /// The session forgot events that it had told.
     #[error("player {player}: event {told} was told, now only {known} is known")]
     EventsForgotten {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
         /// The last event told.
         told: u64,
@@ -41,9 +41,9 @@ pub enum Violation {
     /// An event number was used for two events.
     #[error("player {player}: event {seq} was told again with other content")]
     EventRepeated {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
-        /// Which.
+        /// The event's number.
         seq: u64,
     },
     /// A snapshot older than one before it was shown.
@@ -59,7 +59,7 @@ pub enum Violation {
     /// Purse or inventory is not what the events add up to.
     #[error("player {player}: after event {event_seq} {what} is not the sum of the events")]
     ValueMismatch {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
         /// After which event.
         event_seq: u64,
@@ -69,7 +69,7 @@ pub enum Violation {
     /// A player got what it had, or gave what it had not.
     #[error("player {player}: event {event_seq} {what} item {uid:?}")]
     ItemOdd {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
         /// Which event.
         event_seq: u64,
@@ -93,7 +93,7 @@ pub enum Violation {
     /// Orders of value and their answers do not match one to one.
     #[error("player {player}: {asked} orders to {order}, {answered} answers")]
     OrdersUnbalanced {
-        /// Whose.
+        /// The player, by its number in the swarm.
         player: u32,
         /// Of which kind.
         order: Order,

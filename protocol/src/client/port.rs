@@ -92,7 +92,7 @@ pub enum Command {
     /// Close the connection. The machine takes nothing more from it; no [`super::Client::handle_disconnected`] is needed. It may be
     /// gone already: then there is nothing to do.
     Close {
-        /// Which.
+        /// The connection.
         conn: ConnId,
         /// The application close code.
         code: RefusalCode,
@@ -166,7 +166,7 @@ pub enum Notice {
     },
     /// An event came again other than right after an attach: a fault of the server.
     EventRepeated {
-        /// Which.
+        /// The event's number.
         seq: u64,
         /// Whether it said the same as before.
         same: bool,
@@ -180,7 +180,7 @@ pub enum Notice {
     },
     /// An input was applied; one notice per input, in order.
     Confirmed {
-        /// Which.
+        /// The input's number.
         seq: u64,
     },
     /// Nothing was heard for `silence_ms`.
@@ -192,7 +192,7 @@ pub enum Notice {
     },
     /// The session is asked for at another shard.
     Parked {
-        /// Which.
+        /// The shard's address.
         addr: SocketAddr,
     },
     /// A newer connection took the session over; the machine has ended.

@@ -23,7 +23,7 @@ pub enum Input {
     },
     /// A login by ticket. An account that has a session here takes it over; the earlier connection is superseded.
     Join {
-        /// Who.
+        /// The account of the ticket.
         account: Account,
         /// The ticket's id, consumed by this input.
         ticket: [u8; 16],
@@ -64,7 +64,7 @@ pub enum Input {
     },
     /// A player's intent. Applied if `seq` follows the session's last; anything else is a duplicate or a gap and changes nothing.
     Intent {
-        /// Whose.
+        /// The player's session.
         session: SessionId,
         /// Place in the session's sequence.
         seq: u64,
@@ -80,16 +80,16 @@ pub enum Input {
     },
     /// The client has all events up to this one.
     EventAck {
-        /// Whose.
+        /// The player's session.
         session: SessionId,
         /// The last event it has.
         event_seq: u64,
     },
     /// This input (of this session, with this number) made the zone fail and is refused from now on.
     Quarantine {
-        /// Whose.
+        /// The player's session.
         session: SessionId,
-        /// Which.
+        /// The input's number.
         seq: u64,
     },
 }

@@ -235,7 +235,7 @@ pub struct Start {
 
 /// A zone that is over here.
 pub struct Ended {
-    /// Which.
+    /// The zone's name.
     pub zone: ZoneName,
     /// Under which grant.
     pub grant: Grant,

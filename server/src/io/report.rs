@@ -31,7 +31,7 @@ pub enum ShardEvent {
     },
     /// A zone is owned and restored; its first tick follows.
     Adopted {
-        /// Which.
+        /// The zone's name.
         zone: ZoneName,
         /// Under which epoch.
         epoch: u32,
@@ -56,7 +56,7 @@ pub enum ShardEvent {
     Process(ProcessRun),
     /// The zone is over here: somebody else holds it, or the lease is gone.
     Ended {
-        /// Which.
+        /// The zone's name.
         zone: ZoneName,
         /// Under which epoch.
         epoch: u32,
@@ -67,7 +67,7 @@ pub enum ShardEvent {
     },
     /// The store has lost the zone, and nobody had it in memory: it begins again at tick 0.
     Lost {
-        /// Which.
+        /// The zone's name.
         zone: ZoneName,
         /// Under which epoch.
         epoch: u32,
@@ -79,7 +79,7 @@ pub enum ShardEvent {
 /// A zone's run under one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ZoneRun {
-    /// Which.
+    /// The zone's name.
     pub zone: ZoneName,
     /// Under which epoch.
     pub epoch: u32,

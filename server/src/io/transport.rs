@@ -127,17 +127,17 @@ pub enum ConnEvent {
     Hello {
         /// How to answer.
         conn: Conn,
-        /// Who.
+        /// What the verified `Hello` asks for.
         login: Login,
     },
     /// The player ends the session. Close the connection when that is done.
     Logout {
-        /// Whose.
+        /// The player's connection.
         conn: Conn,
     },
     /// The connection is over, whoever ended it. The last event of a connection.
     Closed {
-        /// Which.
+        /// The connection.
         token: AttachToken,
         /// The session that it was bound to.
         session: Option<SessionId>,

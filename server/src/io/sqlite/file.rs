@@ -51,7 +51,7 @@ pub enum SqliteError {
     /// The directory cannot be made, or not be written to.
     #[error("the state directory {path} cannot be written to")]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
