@@ -1,4 +1,4 @@
-//! The README's code map lists exactly the folders and modules that exist.
+//! The code map of ARCHITECTURE.md lists exactly the folders and modules that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,11 +9,11 @@ use crate::source::root;
 const MARK: &str = "<!-- code map -->";
 
 /// The paths that the code map names: each line's first word in backticks.
-fn listed(readme: &str) -> BTreeSet<String> {
-    let map = readme
+fn listed(document: &str) -> BTreeSet<String> {
+    let map = document
         .split(MARK)
         .nth(1)
-        .expect("the README has a code map between two markers");
+        .expect("ARCHITECTURE.md has a code map between two markers");
     map.lines()
         .filter_map(|line| line.split('`').nth(1))
         .map(str::to_owned)
@@ -48,19 +48,19 @@ fn names(folder: &str) -> Vec<String> {
 
 #[test]
 fn code_map_is_true() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
-    let (listed, existing) = (listed(&readme), existing());
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is an ARCHITECTURE.md");
+    let (listed, existing) = (listed(&document), existing());
     let missing = existing
         .difference(&listed)
-        .map(|path| format!("README.md: add `{path}` to the code map"));
+        .map(|path| format!("ARCHITECTURE.md: add `{path}` to the code map"));
     let gone = listed
         .difference(&existing)
-        .map(|path| format!("README.md: `{path}` does not exist: take it out of the code map"));
+        .map(|path| format!("ARCHITECTURE.md: `{path}` does not exist: take it out of the code map"));
     report(&missing.chain(gone).collect::<Vec<_>>());
 }
 
 #[test]
 fn code_map_is_read_between_its_markers() {
-    let readme = format!("`a`\n{MARK}\n- `b/` is not `c`\n\n- `d` too\n{MARK}\n`e`");
-    assert_eq!(listed(&readme), BTreeSet::from(["b/".to_owned(), "d".to_owned()]));
+    let document = format!("`a`\n{MARK}\n- `b/` is not `c`\n\n- `d` too\n{MARK}\n`e`");
+    assert_eq!(listed(&document), BTreeSet::from(["b/".to_owned(), "d".to_owned()]));
 }
