@@ -3,15 +3,15 @@
 //! The secret that `Attached` gives a player is such a credential:
 //!
 //! ```text
-//! | account, 8 bytes | random, 12 bytes | code, 12 bytes |        code: a keyed hash of zone, account, and random
+//! | account, 8 bytes | random, 12 bytes | code, 12 bytes |        code: a keyed hash of account and random
 //! ```
 //!
 //! The key comes from the world's keys, so a stranger's guess is refused at the connection, before it gets a place among players. Whether
 //! the secret is the session's last one only its zone knows, by the secret's hash: the code proves that the bearer was a player of the
-//! zone, not that it still may come back.
+//! world, not that it still may come back. It says nothing of a zone: a player that is led to another one shows the secret that it has.
 
+use everhold_protocol::Account;
 use everhold_protocol::limits::SECRET_BYTES;
-use everhold_protocol::{Account, ZoneName};
 
 const ACCOUNT_BYTES: usize = 8;
 /// Random bytes of a secret: what nobody can guess who knows the key, too.
@@ -39,22 +39,22 @@ impl ResumeKeys {
         Self { first, others }
     }
 
-    /// A secret for the next resume of `account` in `zone`.
+    /// A secret for the next resume of `account`.
     #[must_use]
-    pub fn make(&self, zone: &ZoneName, account: Account, random: [u8; SECRET_RANDOM_BYTES]) -> [u8; SECRET_BYTES] {
+    pub fn make(&self, account: Account, random: [u8; SECRET_RANDOM_BYTES]) -> [u8; SECRET_BYTES] {
         let mut secret = [0; SECRET_BYTES];
         secret[..ACCOUNT_BYTES].copy_from_slice(&account.0.to_le_bytes());
         secret[ACCOUNT_BYTES..][..SECRET_RANDOM_BYTES].copy_from_slice(&random);
-        let code = code(&self.first, zone, &secret);
+        let code = code(&self.first, &secret);
         secret[SECRET_BYTES - CODE_BYTES..].copy_from_slice(&code);
         secret
     }
 
-    /// The account that a secret was made for, if one of the keys has made it for `zone`.
+    /// The account that a secret was made for, if one of the keys has made it.
     #[must_use]
-    pub fn account_of(&self, zone: &ZoneName, secret: &[u8; SECRET_BYTES]) -> Option<Account> {
+    pub fn account_of(&self, secret: &[u8; SECRET_BYTES]) -> Option<Account> {
         let shown = &secret[SECRET_BYTES - CODE_BYTES..];
-        let is_of = |key| differing_bits(&code(key, zone, secret), shown) == 0;
+        let is_of = |key| differing_bits(&code(key, secret), shown) == 0;
         let is_known = std::iter::once(&self.first).chain(&self.others).any(is_of);
         let account = u64::from_le_bytes(std::array::from_fn(|i| secret[i]));
         is_known.then_some(Account(account))
@@ -62,12 +62,8 @@ impl ResumeKeys {
 }
 
 /// The code of a secret, whatever its last bytes are.
-fn code(key: &[u8; 32], zone: &ZoneName, secret: &[u8; SECRET_BYTES]) -> [u8; CODE_BYTES] {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(&secret[..SECRET_BYTES - CODE_BYTES]);
-    // The rest of the input, so its length needs no mark.
-    hasher.update(zone.as_str().as_bytes());
-    let hash = hasher.finalize();
+fn code(key: &[u8; 32], secret: &[u8; SECRET_BYTES]) -> [u8; CODE_BYTES] {
+    let hash = blake3::keyed_hash(key, &secret[..SECRET_BYTES - CODE_BYTES]);
     std::array::from_fn(|i| hash.as_bytes()[i])
 }
 
@@ -83,47 +79,42 @@ mod tests {
     const RANDOM: [u8; SECRET_RANDOM_BYTES] = [7; SECRET_RANDOM_BYTES];
     const ACCOUNT: Account = Account(0x0102_0304_0506_0708);
 
-    fn zone(name: &str) -> ZoneName {
-        name.parse().unwrap()
-    }
-
     fn keys(first: u8, others: &[u8]) -> ResumeKeys {
         ResumeKeys::new([first; 32], others.iter().map(|key| [*key; 32]).collect())
     }
 
     #[test]
     fn secret_of_a_key_names_its_account_at_every_holder_of_the_key() {
-        let secret = keys(1, &[]).make(&zone("north"), ACCOUNT, RANDOM);
-        assert_eq!(keys(1, &[]).account_of(&zone("north"), &secret), Some(ACCOUNT));
+        let secret = keys(1, &[]).make(ACCOUNT, RANDOM);
+        assert_eq!(keys(1, &[]).account_of(&secret), Some(ACCOUNT));
         assert_eq!(
-            keys(2, &[1]).account_of(&zone("north"), &secret),
+            keys(2, &[1]).account_of(&secret),
             Some(ACCOUNT),
             "an older key is good, too"
         );
     }
 
     #[test]
-    fn secret_of_another_key_or_zone_is_a_strangers() {
-        let secret = keys(1, &[]).make(&zone("north"), ACCOUNT, RANDOM);
-        assert_eq!(keys(2, &[3]).account_of(&zone("north"), &secret), None);
-        assert_eq!(keys(1, &[]).account_of(&zone("south"), &secret), None);
+    fn secret_of_another_key_is_a_strangers() {
+        let secret = keys(1, &[]).make(ACCOUNT, RANDOM);
+        assert_eq!(keys(2, &[3]).account_of(&secret), None);
     }
 
     #[test]
     fn no_bit_of_a_secret_can_be_changed() {
         let keys = keys(1, &[]);
-        let secret = keys.make(&zone("north"), ACCOUNT, RANDOM);
+        let secret = keys.make(ACCOUNT, RANDOM);
         for bit in 0..SECRET_BYTES * 8 {
             let mut changed = secret;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(keys.account_of(&zone("north"), &changed), None, "bit {bit}");
+            assert_eq!(keys.account_of(&changed), None, "bit {bit}");
         }
     }
 
     #[test]
     fn other_random_bytes_make_another_secret() {
         let keys = keys(1, &[]);
-        let one = keys.make(&zone("north"), ACCOUNT, RANDOM);
-        assert_ne!(one, keys.make(&zone("north"), ACCOUNT, [8; SECRET_RANDOM_BYTES]));
+        let one = keys.make(ACCOUNT, RANDOM);
+        assert_ne!(one, keys.make(ACCOUNT, [8; SECRET_RANDOM_BYTES]));
     }
 }

@@ -75,7 +75,7 @@ pub fn check_hello(
             secret,
             epoch,
             event_seq,
-        } => match resume_keys.account_of(&zone, &secret) {
+        } => match resume_keys.account_of(&secret) {
             Some(account) => Ok(Login::Resume {
                 account,
                 zone,
@@ -216,8 +216,12 @@ mod tests {
     }
 
     fn resume(secret: [u8; SECRET_BYTES]) -> Credential {
+        resume_in("north", secret)
+    }
+
+    fn resume_in(zone: &str, secret: [u8; SECRET_BYTES]) -> Credential {
         Credential::Resume {
-            zone: "north".parse().expect("a zone name"),
+            zone: zone.parse().expect("a zone name"),
             session: SessionId::new(2, 3),
             secret,
             epoch: 4,
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn resume_with_a_secret_of_this_world_is_a_login_of_its_account() {
         let zone: ZoneName = "north".parse().expect("a zone name");
-        let secret = resume_keys().make(&zone, Account(5), [9; SECRET_RANDOM_BYTES]);
+        let secret = resume_keys().make(Account(5), [9; SECRET_RANDOM_BYTES]);
         let login = Login::Resume {
             account: Account(5),
             zone,
@@ -238,6 +242,24 @@ mod tests {
             event_seq: 5,
         };
         assert_eq!(check(PROTOCOL_VERSION, resume(secret)), Ok(login));
+    }
+
+    #[test]
+    fn player_that_is_led_to_another_zone_shows_the_secret_that_it_has() {
+        let secret = resume_keys().make(Account(5), [9; SECRET_RANDOM_BYTES]);
+        for zone in ["north", "south"] {
+            let login = check(PROTOCOL_VERSION, resume_in(zone, secret)).expect("a secret of this world");
+            assert!(
+                matches!(
+                    login,
+                    Login::Resume {
+                        account: Account(5),
+                        ..
+                    }
+                ),
+                "{login:?}"
+            );
+        }
     }
 
     #[test]

@@ -304,7 +304,7 @@ impl Router {
             .get(&waiting.zone)
             .expect("`place` has just seen that it runs here");
         let account = waiting.claim.account();
-        let secret = self.config.resume_keys.make(&waiting.zone, account, random_bytes());
+        let secret = self.config.resume_keys.make(account, random_bytes());
         let secret_hash = *blake3::hash(&secret).as_bytes();
         let input = match waiting.claim {
             Claim::Homing(claims) | Claim::Join(claims) => Input::Join {

@@ -202,7 +202,7 @@ impl Server {
     pub(crate) async fn returning_player(&self) -> Player {
         let zone = claims(0).zone;
         let resume_keys = self.keys.resume_keys();
-        let secret = resume_keys.make(&zone, Account(13), [1; SECRET_RANDOM_BYTES]);
+        let secret = resume_keys.make(Account(13), [1; SECRET_RANDOM_BYTES]);
         let credential = Credential::Resume {
             zone,
             session: SessionId::new(EPOCH, 13),

@@ -47,7 +47,7 @@ async fn good_ticket_is_told_to_the_shard_as_it_was_signed() {
 /// A resume with a secret of these keys, and what the shard is to hear of it.
 fn resume(keys: &ResumeKeys) -> (Credential, Login) {
     let (zone, session, account) = (claims(0).zone, SessionId::new(1, 2), Account(6));
-    let secret = keys.make(&zone, account, [5; SECRET_RANDOM_BYTES]);
+    let secret = keys.make(account, [5; SECRET_RANDOM_BYTES]);
     let (epoch, event_seq) = (3, 4);
     let said = Credential::Resume {
         zone: zone.clone(),
