@@ -81,9 +81,12 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Whether its shard holds a hello of ours that it has not answered.
+    /// Whether its shard holds a hello of ours to which it has not said yes or no.
     fn may_attach(&self) -> bool {
-        self.stage == Stage::Greeted
+        match self.stage {
+            Stage::Connecting => false,
+            Stage::Greeted | Stage::Waiting => true,
+        }
     }
 }
 
@@ -404,7 +407,7 @@ impl Client {
         Some(search.candidates.remove(place))
     }
 
-    /// Closes a candidate. If its hello is unanswered, its shard may attach it yet, and so supersede what we have by our own doing.
+    /// Closes a candidate. If its hello has no yes or no, its shard may attach it yet, and so supersede what we have by our own doing.
     pub(super) fn drop_candidate(&mut self, now: Duration, conn: ConnId) {
         let Some(candidate) = self.take_candidate(conn) else {
             return;

@@ -91,3 +91,24 @@ fn second_shard_is_not_asked_soon_when_the_first_has_said_wait() {
     script.control(second, Attach::epoch(2).message());
     assert!(script.closed.contains(&first), "but it is not all that there is");
 }
+
+#[test]
+fn second_connection_to_one_shard_takes_the_place_of_the_first_in_whatever_order_they_are_read() {
+    for waits_first in [true, false] {
+        let (mut script, old, [(first, _), (second, _)]) = Script::parked();
+        script.disconnected(old, None);
+        script.control(first, ServerMessage::Wait);
+        let mut answers = [(first, ServerMessage::Superseded), (second, ServerMessage::Wait)];
+        if waits_first {
+            answers.reverse();
+        }
+        for (conn, message) in answers {
+            script.control(conn, message);
+        }
+        assert!(!script.client.is_finished(), "{waits_first}: it is its own doing");
+        script.control(second, Attach::epoch(2).message());
+        assert!(script.client.is_attached());
+        script.control(second, ServerMessage::Superseded);
+        assert!(script.client.is_finished(), "{waits_first}: that one is another's");
+    }
+}
