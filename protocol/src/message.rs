@@ -27,9 +27,9 @@ pub enum Credential {
         zone: ZoneName,
         /// Which session.
         session: SessionId,
-        /// What the last `Attached` gave; good once. If the answer is lost, the same secret is accepted again, a few times and for at most
-        /// ten seconds of game time, until a frame of the client shows that an answer has come. Of the secrets in several such answers each
-        /// is good until one is used. A login by ticket, and a log-out, end all secrets of the session.
+        /// What the last `Attached` gave, in whatever zone; good once. If the answer is lost, the same secret is accepted again, a few times,
+        /// until a frame of the client shows that an answer has come. Of the secrets in several such answers each is good until one is used.
+        /// A login by ticket, a log-out, and an hour out of sight (`resume_window_ms` of the world file) end all secrets of the session.
         secret: [u8; SECRET_BYTES],
         /// The highest epoch of this zone that the client has seen; 0 if none. Epochs of two zones do not compare. An owner of a lower one
         /// does not answer for the session: it says [`ServerMessage::Wait`], and after two lease times, if nobody with a higher epoch has

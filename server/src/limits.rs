@@ -23,11 +23,9 @@ pub const APPEND_RECORDS_MAX: usize = 64;
 pub const PART_BYTES_MAX: usize = 64 * 1024;
 /// Events kept for a session until the client has them. Beyond it the oldest are forgotten; `Attached` carries the whole own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;
-/// How long a resume secret is good again after it was first shown, seconds of game time: the answer may be lost, and a client gives up a
-/// connection without one after 3 s and pauses for at most as long. Less if an input shows that the answer has come.
-pub const RESUME_GRACE_S: u64 = 10;
-/// Answers to one secret, beyond the first, that may all be lost: a client asks at two shards at a time.
-pub const UNHEARD_SECRETS_MAX: usize = 3;
+/// Answers to one secret, beyond the first, that may all be lost: a client gives up a connection without one after 3 s, so these are half a
+/// minute in which each is late. 32 bytes each, until an input shows which of them has come.
+pub const UNHEARD_SECRETS_MAX: usize = 8;
 /// Sessions of one zone, awake or away: ten times as many as a core serves, for a character stays when its player leaves.
 pub const ZONE_SESSIONS_MAX: usize = 50_000;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.

@@ -26,8 +26,8 @@ fn number(bounds: RangeInclusive<u64>) -> impl Strategy<Value = u64> {
     prop_oneof![Just(low), Just(high), bounds]
 }
 
-fn times() -> impl Strategy<Value = [u64; 9]> {
-    std::array::from_fn::<_, 9, _>(|_| number(1..=3_600_000))
+fn times() -> impl Strategy<Value = [u64; 10]> {
+    std::array::from_fn::<_, 10, _>(|_| number(1..=3_600_000))
 }
 
 fn lengths() -> impl Strategy<Value = [u64; 5]> {
@@ -50,12 +50,23 @@ fn rules() -> impl Strategy<Value = String> {
         number(256..=CHAT_TELLS_PER_TICK_MAX.into()),
     );
     (times(), lengths(), points, speeds, gold, chat).prop_map(|(times, lengths, points, speeds, gold, chat)| {
-        let [linger, respawn, cooldown, silence, bite, think, wander, birth, spawn] = times;
+        let [
+            linger,
+            window,
+            respawn,
+            cooldown,
+            silence,
+            bite,
+            think,
+            wander,
+            birth,
+            spawn,
+        ] = times;
         let [reach, range, sight, leash, bite_range] = lengths;
         let [hp, damage, monster_hp, bite_damage] = points;
         format!(
             "[player]\nhp = {hp}\nspeed_cm_s = {}\nstart_gold = {}\nstart_items = [\"a\"]\nreach_cm = {reach}\n\
-             linger_ms = {linger}\nrespawn_ms = {respawn}\n\
+             linger_ms = {linger}\nresume_window_ms = {window}\nrespawn_ms = {respawn}\n\
              [strike]\nrange_cm = {range}\ndamage = {damage}\ncooldown_ms = {cooldown}\n\
              [chat]\ncooldown_ms = {silence}\nreach_cm = {}\nlines_per_tick_max = {}\ntells_per_tick_max = {}\n\
              [monster]\nhp = {monster_hp}\nspeed_cm_s = {}\nsight_cm = {sight}\nleash_cm = {leash}\n\

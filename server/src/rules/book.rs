@@ -41,6 +41,8 @@ pub struct PlayerRules {
     pub reach_cm: i32,
     /// How long an away player is still seen (and can be struck), ms; until the next full second of the zone's time.
     pub linger_ms: u32,
+    /// How long after that the player comes back with its session's secret, ms; later it takes a ticket.
+    pub resume_window_ms: u32,
     /// From death to life, ms.
     pub respawn_ms: u32,
 }

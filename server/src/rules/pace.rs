@@ -15,6 +15,8 @@ pub struct Pace {
     pub monster_step_cm: i32,
     /// How long an away player is still seen at least: the away are looked for once a second.
     pub linger: Tick,
+    /// How long an away player who is seen no more comes back with a secret.
+    pub resume_window: Tick,
     /// From a player's death to life.
     pub player_respawn: Tick,
     /// Between two strikes.
@@ -45,6 +47,7 @@ impl Pace {
             player_step_cm: step(book.player().speed_cm_s),
             monster_step_cm: step(monster.speed_cm_s),
             linger: ticks(book.player().linger_ms),
+            resume_window: ticks(book.player().resume_window_ms),
             player_respawn: ticks(book.player().respawn_ms),
             strike_cooldown: ticks(book.strike().cooldown_ms),
             chat_cooldown: ticks(book.chat().cooldown_ms),

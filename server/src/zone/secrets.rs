@@ -1,13 +1,14 @@
 //! With what a session is resumed. Each secret is good once; only the answer that brings the next one can be lost.
 //!
 //! ```text
-//! shown: the last, or one of the unheard      the same again, in its grace           an input under the attach
+//! shown: the last, or one of the unheard      the same again                         an input under the attach
 //!   before = shown, unheard = none              unheard += last                        before = none, unheard = none
 //!   last = next                                 last = next
 //! ```
 //!
 //! Until an input shows that the client has its answer, any of the secrets that answers carried may be the one it has, so each is good.
-//! The first that is shown, or whose attach is heard, ends all others: a spent secret locks nobody out who has a newer one.
+//! The first that is shown, or whose attach is heard, ends all others: a spent secret locks nobody out who has a newer one. Until then the
+//! one before stays good, however long the client is away: it may have lost its network together with the answer.
 
 use everhold_protocol::Tick;
 
@@ -36,17 +37,14 @@ impl Secrets {
         }
     }
 
-    /// Whether `shown` attaches at `tick`; if so, the answer carries `next`. What is shown first is good again for `grace` ticks.
-    pub(crate) fn renew(&mut self, (shown, next): (SecretHash, SecretHash), tick: Tick, grace: Tick) -> bool {
+    /// Whether `shown` attaches at `tick`; if so, the answer carries `next`.
+    pub(crate) fn renew(&mut self, (shown, next): (SecretHash, SecretHash), tick: Tick) -> bool {
         if self.last == Some(shown) || self.unheard.contains(&shown) {
-            self.before = Some((shown, tick + grace));
+            self.before = Some(shown);
             self.unheard = Shared::default();
         } else {
-            let again = self
-                .before
-                .is_some_and(|(before, until)| before == shown && tick < until);
             // One more answer must not push out an earlier one, which the client may have.
-            if !again || self.unheard.len() >= UNHEARD_SECRETS_MAX {
+            if self.before != Some(shown) || self.unheard.len() >= UNHEARD_SECRETS_MAX {
                 return false;
             }
             self.unheard.extend(self.last);

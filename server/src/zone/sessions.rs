@@ -15,7 +15,7 @@ use super::state::{
 use super::tell::{Answer, Told};
 use super::value::{self, ValueDigest};
 use crate::ingress::{AttachToken, SecretHash};
-use crate::limits::{RESUME_GRACE_S, USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
+use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
 use crate::rules::chance::{Purpose, roll};
 
 /// A login that [`join`] applies.
@@ -151,27 +151,26 @@ fn create(world: &mut World, login: &Login) -> Entity {
 
 /// A session comes back with its secret.
 pub(crate) fn resume(world: &mut World, back: Return) {
-    let Some(entity) = world.resource::<Directory>().entity(back.session) else {
-        return answer(
-            world,
-            back.token,
-            Answer::Now(Reply::Refused(RefusalCode::SessionUnknown)),
-        );
+    let Some(entity) = renew(world, &back) else {
+        let refused = Reply::Refused(RefusalCode::SessionUnknown);
+        return answer(world, back.token, Answer::Now(refused));
     };
-    let tick = world.resource::<Clock>().tick;
-    let grace = RESUME_GRACE_S * u64::from(world.resource::<Setting>().pace.tick_hz);
-    let renewed = world
-        .get_mut::<Secrets>(entity)
-        .is_some_and(|mut secrets| secrets.renew((back.secret, back.next_secret), tick, grace));
-    if !renewed {
-        return answer(
-            world,
-            back.token,
-            Answer::Now(Reply::Refused(RefusalCode::SessionUnknown)),
-        );
-    }
     acknowledge(world, back.session, back.event_seq);
     attach(world, entity, back.token, back.event_seq);
+}
+
+/// The session that is resumed, whose secret is the next one from now on. None if there is no such session, its secret is not good, or it
+/// rests for so long that only a ticket wakes it.
+fn renew(world: &mut World, back: &Return) -> Option<Entity> {
+    let entity = world.resource::<Directory>().entity(back.session)?;
+    let tick = world.resource::<Clock>().tick;
+    let window = world.resource::<Setting>().pace.resume_window;
+    let rests_since = world.get::<Resting>(entity).map(|resting| resting.since);
+    if rests_since.is_some_and(|since| since + window <= tick) {
+        return None;
+    }
+    let mut secrets = world.get_mut::<Secrets>(entity)?;
+    secrets.renew((back.secret, back.next_secret), tick).then_some(entity)
 }
 
 /// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told otherwise, because

@@ -123,8 +123,8 @@ state! {
             last: Option<SecretHash>,
             /// The tick of that answer.
             answered: Tick,
-            /// Hash of the one that was shown for it, and the tick from which it is good no more.
-            before: Option<(SecretHash, Tick)>,
+            /// Hash of the one that was shown for it, until an input shows that the answer has come.
+            before: Option<SecretHash>,
             /// Hashes of those that earlier answers to the same one carried, at most [`crate::limits::UNHEARD_SECRETS_MAX`].
             unheard: Shared<Vec<SecretHash>>,
         }

@@ -116,10 +116,11 @@ fn monster_numbers(Text { monster, .. }: &Text) -> [Number; 7] {
     ]
 }
 
-fn times(text: &Text) -> [Number; 8] {
+fn times(text: &Text) -> [Number; 9] {
     let (player, monster) = (&text.player, &text.monster);
     [
         ("player.linger_ms", player.linger_ms),
+        ("player.resume_window_ms", player.resume_window_ms),
         ("player.respawn_ms", player.respawn_ms),
         ("strike.cooldown_ms", text.strike.cooldown_ms),
         ("chat.cooldown_ms", text.chat.cooldown_ms),

@@ -1,9 +1,16 @@
-//! Resume secrets: each good once, with a grace for an answer that is lost; and the end of them all by a log-out.
+//! Resume secrets: each good once, with a grace for an answer that is lost; and the end of them all by a log-out or a long rest.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{RESUME_GRACE_S, UNHEARD_SECRETS_MAX};
+use crate::limits::UNHEARD_SECRETS_MAX;
+
+/// How long the yard's players are in sight after they went, and how long after that their secrets are good, ticks.
+const LINGER: u64 = 20;
+const WINDOW: u64 = 400;
+
+/// A yard in which no property waits for longer than secrets are good.
+const PATIENT: [(&str, &str); 1] = [("resume_window_ms = 20_000", "resume_window_ms = 3_600_000")];
 
 fn ack(session: SessionId) -> Input {
     Input::EventAck { session, event_seq: 0 }
@@ -61,18 +68,35 @@ fn input_of_the_tick_of_an_attach_may_be_of_the_connection_before_it() {
 }
 
 #[test]
-fn grace_is_over_after_some_seconds_without_a_word() {
+fn client_whose_network_went_with_the_answer_comes_back_minutes_later() {
     let mut zone = crowd(&[], 1);
     let id = session(&zone, 1);
-    let grace = RESUME_GRACE_S * 20;
     assert!(attaches(&mut zone, id, 1, 2));
-    idle(&mut zone, grace - 2);
-    assert!(attaches(&mut zone, id, 1, 3), "within its grace");
-    assert!(!attaches(&mut zone, id, 1, 9), "another use does not lengthen it");
-    assert!(
-        attaches(&mut zone, id, 2, 4),
-        "what was answered and never used is no spent secret"
-    );
+    zone.step(&[detach(id, 1_002)]);
+    idle(&mut zone, LINGER + WINDOW - 40);
+    assert!(attaches(&mut zone, id, 1, 3), "nobody has used what the answer brought");
+    idle(&mut zone, 10 * WINDOW);
+    assert!(attaches(&mut zone, id, 1, 4), "nor while the connection lives");
+    zone.step(&[ack(id)]);
+    assert!(!attaches(&mut zone, id, 1, 9), "the answer has come");
+}
+
+#[test]
+fn session_that_rests_for_longer_than_the_window_is_woken_by_a_ticket_alone() {
+    let mut zone = crowd(&[], 1);
+    let id = session(&zone, 1);
+    zone.step(&[detach(id, 1)]);
+    idle(&mut zone, LINGER + WINDOW - 40);
+    assert!(attaches(&mut zone, id, 1, 2));
+    zone.step(&[detach(id, 1_002)]);
+    idle(&mut zone, LINGER + WINDOW + 40);
+    assert!(!attaches(&mut zone, id, 2, 3) && !attaches(&mut zone, id, 1, 3));
+    let base = zone.capture(Cut::Base).body;
+    zone = Zone::restore(config(&[]), &[&base]).unwrap();
+    zone.step(&[epoch_start(&config(&[]), 2)]);
+    assert!(!attaches(&mut zone, id, 2, 3), "nor at another owner");
+    assert_eq!(attached(&zone.step(&[join_with(1, 50, 60)])), vec![(60, id)]);
+    assert!(attaches(&mut zone, id, 50, 61), "the ticket's secret is good");
 }
 
 #[test]
@@ -167,9 +191,10 @@ fn log_out_over_a_connection_that_was_replaced_changes_nothing() {
 /// What may happen around one session.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    /// The client asks with its secret; the answer comes or is lost.
+    /// The client asks with its secret, again and again: so many answers are lost, and it waits so many ticks after each.
     Ask {
-        answered: bool,
+        lost: u8,
+        wait: u64,
     },
     /// Somebody shows a secret that the client had before. (One whose answer was lost nobody has.)
     Replay(prop::sample::Index),
@@ -184,7 +209,7 @@ enum Turn {
 
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
-        4 => any::<bool>().prop_map(|answered| Turn::Ask { answered }),
+        4 => (0..=UNHEARD_SECRETS_MAX as u8, 0..500_u64).prop_map(|(lost, wait)| Turn::Ask { lost, wait }),
         3 => any::<prop::sample::Index>().prop_map(Turn::Replay),
         3 => Just(Turn::Frame),
         1 => Just(Turn::Lose),
@@ -198,7 +223,7 @@ struct Story {
     zone: Zone,
     id: SessionId,
     epoch: u32,
-    /// All secrets that were ever given out, in order; a secret is its place here.
+    /// All secrets that were ever given out, in order; a secret is its place here. A turn gives out nine at most, so a story has 27 of them.
     given: u8,
     /// The newest that the client has.
     held: u8,
@@ -212,7 +237,7 @@ struct Story {
 
 impl Story {
     fn begin() -> Self {
-        let zone = crowd(&[], 1);
+        let zone = crowd(&PATIENT, 1);
         let id = session(&zone, 1);
         Self {
             zone,
@@ -236,18 +261,15 @@ impl Story {
 
     fn take(&mut self, turn: Turn) {
         match turn {
-            Turn::Ask { answered } => {
-                let Some((next, token)) = self.show(self.held) else {
-                    panic!("the client shows its newest secret and is refused")
-                };
-                self.proven = self.proven.max(self.held);
-                self.speaks = answered.then_some(token);
-                if answered {
-                    self.past.push(std::mem::replace(&mut self.held, next));
-                } else {
-                    // The client does not wait for ever: it has the answer by the next attempt, or asks until it has one.
-                    self.settle();
+            Turn::Ask { lost, wait } => {
+                for _ in 0..lost {
+                    let (_, token) = self.ask();
+                    self.zone.step(&[detach(self.id, token)]);
+                    idle(&mut self.zone, wait);
                 }
+                let (next, token) = self.ask();
+                self.past.push(std::mem::replace(&mut self.held, next));
+                self.speaks = Some(token);
             }
             Turn::Replay(_) if self.past.is_empty() => {}
             Turn::Replay(which) => {
@@ -277,21 +299,19 @@ impl Story {
             Turn::Adopt => {
                 self.epoch += 1;
                 let base = self.zone.capture(Cut::Base).body;
-                self.zone = Zone::restore(config(&[]), &[&base]).unwrap();
-                self.zone.step(&[epoch_start(&config(&[]), self.epoch)]);
+                self.zone = Zone::restore(config(&PATIENT), &[&base]).unwrap();
+                self.zone.step(&[epoch_start(&config(&PATIENT), self.epoch)]);
                 self.speaks = None;
             }
             Turn::Wait(ticks) => _ = idle(&mut self.zone, ticks),
         }
     }
 
-    /// One more attempt, whose answer comes.
-    fn settle(&mut self) {
-        let Some((next, token)) = self.show(self.held) else {
-            panic!("an answer is lost, and the same secret is refused")
-        };
-        self.past.push(std::mem::replace(&mut self.held, next));
-        self.speaks = Some(token);
+    /// The client shows its newest secret: the answer, whether or not it comes.
+    fn ask(&mut self) -> (u8, u64) {
+        let answer = self.show(self.held).expect("the client's newest secret is good");
+        self.proven = self.proven.max(self.held);
+        answer
     }
 }
 
@@ -299,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn newest_secret_always_gets_in_and_no_older_one_after_its_first_use(turns in prop::collection::vec(turn(), 1..40)) {
+    fn newest_secret_always_gets_in_and_no_older_one_after_its_first_use(turns in prop::collection::vec(turn(), 1..28)) {
         let mut story = Story::begin();
         for turn in turns {
             story.take(turn);
