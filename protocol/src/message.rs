@@ -129,7 +129,8 @@ pub enum ServerMessage {
     /// `Redirect`, `Attached`, `Queued`, `Refused` or another `Wait` follows. An adoption takes some hundred milliseconds, or a lease time
     /// and a little if the owner's end must be waited for: a second shard is worth asking after two seconds.
     Wait,
-    /// A newer connection speaks for the session.
+    /// A newer connection speaks for the session; or this one is not attached yet, and a newer one shows a ticket of the account, or the
+    /// same secret.
     Superseded,
     /// One reliable event.
     Event(SeqEvent),
@@ -143,7 +144,7 @@ pub enum ServerMessage {
     /// Shards have come or gone since `Attached`: these are the others to ask when this one falls silent.
     Peers(Vec<SocketAddr>),
     /// The zone takes no more players right now. The connection stays open and keeps its place; it moves up, and `Attached` follows. An
-    /// account has one place: its next connection, with this ticket or a fresh one, takes it over, and the earlier one is told `Superseded`.
+    /// account has one place: its next login, with this ticket or a fresh one, takes it over, and the earlier one is told `Superseded`.
     /// Whoever resumes a session, or logs in while its character is in the world, does not wait.
     Queued {
         /// The place in the queue: 1 is next.

@@ -28,6 +28,9 @@ pub const OUTBOX_EVENTS_MAX: usize = 256;
 pub const UNHEARD_SECRETS_MAX: usize = 8;
 /// Sessions of one zone, awake or away: ten times as many as a core serves, for a character stays when its player leaves.
 pub const ZONE_SESSIONS_MAX: usize = 50_000;
+/// Connections of one account that wait at a shard, each with another secret, or one of them with a ticket. A player has one or two secrets
+/// that may be good: its newest, and the one before, whose answer may be lost.
+pub const ACCOUNT_WAITING_MAX: usize = 4;
 /// Ticket ids that a zone remembers; each is forgotten when the ticket has expired.
 pub const USED_TICKETS_MAX: usize = 65_536;
 

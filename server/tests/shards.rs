@@ -2,6 +2,8 @@
 
 #[path = "shards/world.rs"]
 mod world;
+#[path = "shards/visitor.rs"]
+mod visitor;
 #[path = "shards/relay.rs"]
 mod relay;
 #[path = "shards/failover.rs"]

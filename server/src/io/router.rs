@@ -25,7 +25,7 @@ use crate::io::transport::{Conn, ConnEvent};
 use crate::limits::{LOGIN_ROUND_MS, PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
 use crate::ownership::authority::ShardView;
 use crate::ownership::{Grant, LeaseView};
-use accounts::Accounts;
+use accounts::{Accounts, tickets_over_before_unix_s};
 use lobby::Lobby;
 use waiting::{Claim, Waiting, WaitingRoom};
 
@@ -137,8 +137,6 @@ impl Router {
                         event_seq,
                     },
             } => {
-                self.accounts.enter(account, &conn);
-                let token = conn.token();
                 let seeker = Seeker::Orphan {
                     epoch,
                     since: clock::boottime(),
@@ -149,8 +147,7 @@ impl Router {
                     secret,
                     event_seq,
                 };
-                self.receive(conn, zone, seeker, claim);
-                self.place(token);
+                self.seek_session(conn, zone, seeker, claim);
             }
             ConnEvent::Logout { conn } => {
                 // The zone that it plays in closes the connection, when the log-out is stored.
@@ -207,16 +204,18 @@ impl Router {
         }
     }
 
-    /// A connection is to be placed, or its home is to be found first.
-    fn receive(&mut self, conn: Conn, zone: ZoneName, seeker: Seeker, claim: Claim) {
-        self.waiting.insert(Waiting {
-            conn,
-            zone,
-            seeker,
-            claim,
-            told_to_wait: false,
-            queued: false,
-        });
+    /// A secret says where a session was last; the zone compares it.
+    fn seek_session(&mut self, conn: Conn, zone: ZoneName, seeker: Seeker, claim: Claim) {
+        if let Claim::Resume { account, secret, .. } = &claim
+            && !self.accounts.come_back(*account, &conn, *secret)
+        {
+            let detail = "as many connections of this account as may wait here do so already; try again later";
+            conn.close(RefusalCode::Full, detail);
+            return;
+        }
+        let token = conn.token();
+        self.waiting.insert(Waiting::new(conn, zone, seeker, claim));
+        self.place(token);
     }
 
     /// A ticket says where a *new* character is born; one that lives somewhere is sent there.
@@ -231,13 +230,14 @@ impl Router {
         let Some(conn) = self.succeed(conn, &claims) else {
             return;
         };
-        self.accounts.enter(account, &conn);
+        self.accounts.log_in(account, &conn);
         let store = Arc::clone(&self.store);
         self.homes.spawn({
             let zone = zone.clone();
             async move { (token, settle_home(store.as_ref(), account, zone).await) }
         });
-        self.receive(conn, zone, Seeker::Newcomer, Claim::Homing(claims));
+        let claim = Claim::Homing(claims);
+        self.waiting.insert(Waiting::new(conn, zone, Seeker::Newcomer, claim));
     }
 
     fn handle_home(&mut self, token: AttachToken, home: Result<ZoneName, StoreError>) {
@@ -260,7 +260,7 @@ impl Router {
         let Some(waiting) = self.waiting.get(token) else {
             return;
         };
-        if waiting.queued || matches!(waiting.claim, Claim::Homing(_)) {
+        if waiting.queues() || matches!(waiting.claim, Claim::Homing(_)) {
             return;
         }
         let here = self.zones.get(&waiting.zone).and_then(ZoneHandle::hosted);
@@ -270,6 +270,11 @@ impl Router {
         match placement {
             Placement::Wait => self.tell_to_wait(token),
             Placement::Here => self.knock(token),
+            Placement::There { .. } if waiting.is_expired(tickets_over_before_unix_s()) => {
+                // It kept its place here for as long as it could; who serves the zone now would say the same.
+                let detail = "another shard serves the zone now, and the ticket has expired meanwhile: log in again";
+                self.refuse(token, RefusalCode::TicketExpired, detail);
+            }
             Placement::There { addr, epoch } => {
                 if let Some(Waiting { conn, zone, .. }) = self.waiting.remove(token) {
                     conn.send_away(&ServerMessage::Redirect { addr, zone, epoch });
@@ -299,6 +304,10 @@ impl Router {
 
     fn attach(&mut self, token: AttachToken) {
         let waiting = self.waiting.remove(token).expect("`place` has just seen it");
+        if waiting.conn.ended() {
+            // It gave way to another, and would spend what that one has shown, too.
+            return;
+        }
         let handle = self
             .zones
             .get(&waiting.zone)

@@ -1,100 +1,15 @@
 //! The door of a real shard: who comes in, who waits, and who is told that it knows them not.
 
-use std::net::SocketAddr;
-
-use everhold::io::keys::{self, Keys};
+use everhold::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold::testing::player::{OldConnections, ticket};
 use everhold_protocol::client::Notice;
-use everhold_protocol::limits::{CONTROL_BYTES_MAX, SECRET_BYTES};
-use everhold_protocol::message::{FrameDecoder, encode_frame};
-use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId};
+use everhold_protocol::{Account, Credential, RefusalCode, ServerMessage, SessionId};
 
-use crate::world::{PATIENCE, World, meadow};
-
-/// A connection that says hello once, and reads what it is told.
-struct Visitor {
-    _endpoint: quinn::Endpoint,
-    _quic: quinn::Connection,
-    _send: quinn::SendStream,
-    recv: quinn::RecvStream,
-    decoder: FrameDecoder,
-}
-
-impl Visitor {
-    async fn knock(keys: &Keys, addr: SocketAddr, credential: Credential) -> Self {
-        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a UDP port");
-        endpoint.set_default_client_config(keys::client_config(keys.certificates()).expect("a certificate"));
-        let connecting = endpoint.connect(addr, keys::SERVER_NAMES[0]).expect("an address");
-        let quic = connecting.await.expect("the handshake succeeds");
-        let (mut send, recv) = quic.open_bi().await.expect("a stream");
-        let protocol = PROTOCOL_VERSION;
-        let hello = ClientMessage::Hello { protocol, credential };
-        let hello = encode_frame(&hello).expect("it fits");
-        send.write_all(&hello).await.expect("the stream is open");
-        Self {
-            _endpoint: endpoint,
-            _quic: quic,
-            _send: send,
-            recv,
-            decoder: FrameDecoder::new(CONTROL_BYTES_MAX),
-        }
-    }
-
-    async fn log_in(world: &World, account: u64) -> Self {
-        let ticket = ticket(&world.keys, account, &meadow());
-        Self::knock(&world.keys, owner(world), Credential::Ticket(ticket)).await
-    }
-
-    /// The next message that is no event and no list of peers.
-    async fn hear(&mut self) -> ServerMessage {
-        let hearing = async {
-            loop {
-                match self
-                    .decoder
-                    .next::<ServerMessage>()
-                    .expect("a message of this protocol")
-                {
-                    Some(ServerMessage::Event(_) | ServerMessage::Peers(_)) => {}
-                    Some(message) => return message,
-                    None => {
-                        let chunk = self.recv.read_chunk(CONTROL_BYTES_MAX, true).await;
-                        let chunk = chunk.expect("the stream is open").expect("a message");
-                        self.decoder.push(&chunk.bytes);
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, hearing).await.expect("an answer")
-    }
-
-    async fn hear_attached(&mut self) -> (SessionId, [u8; SECRET_BYTES], u32) {
-        match self.hear().await {
-            ServerMessage::Attached {
-                session, secret, epoch, ..
-            } => (session, secret, epoch),
-            other => panic!("not attached: {other:?}"),
-        }
-    }
-
-    async fn hear_refusal(&mut self) -> RefusalCode {
-        match self.hear().await {
-            ServerMessage::Refused { code, .. } => code,
-            other => panic!("not refused: {other:?}"),
-        }
-    }
-}
-
-fn owner(world: &World) -> SocketAddr {
-    let living = world.fleet.all.iter().find(|p| p.killed.is_none());
-    living.expect("a living shard").addr
-}
-
-fn queued(position: u32) -> ServerMessage {
-    ServerMessage::Queued { position }
-}
+use crate::visitor::{Visitor, owner, queued, resume};
+use crate::world::{World, meadow};
 
 /// A shard whose zone is full with accounts 1 and 2.
-async fn full(world: &mut World) -> [Visitor; 2] {
+pub(crate) async fn full(world: &mut World) -> [Visitor; 2] {
     world.shard_configured(&[meadow()], "[load]\nplayers_max = 2\n");
     let mut players = [Visitor::log_in(world, 1).await, Visitor::log_in(world, 2).await];
     for player in &mut players {
@@ -109,20 +24,13 @@ async fn an_owner_of_a_lower_epoch_says_wait_then_session_unknown_and_spends_no_
     world.shard(&[meadow()]);
     let mut player = Visitor::log_in(&world, 1).await;
     let (session, secret, owned) = player.hear_attached().await;
-    let resume = |epoch| Credential::Resume {
-        zone: meadow(),
-        session,
-        secret,
-        epoch,
-        event_seq: 0,
-    };
     // Far ahead: a busy machine may lose the short lease once or twice.
     for epoch in [owned + 1_000, u32::MAX] {
-        let mut ahead = Visitor::knock(&world.keys, owner(&world), resume(epoch)).await;
+        let mut ahead = Visitor::knock(&world.keys, owner(&world), resume(&meadow(), session, secret, epoch)).await;
         assert_eq!(ahead.hear().await, ServerMessage::Wait, "epoch {epoch}");
         assert_eq!(ahead.hear_refusal().await, RefusalCode::SessionUnknown, "epoch {epoch}");
     }
-    let mut back = Visitor::knock(&world.keys, owner(&world), resume(owned)).await;
+    let mut back = Visitor::knock(&world.keys, owner(&world), resume(&meadow(), session, secret, owned)).await;
     assert_eq!(back.hear_attached().await.0, session, "the secret is still good");
     assert_eq!(player.hear().await, ServerMessage::Superseded);
 }
@@ -182,6 +90,20 @@ async fn any_number_of_connections_of_one_account_hold_one_place_in_the_queue() 
     }
     let mut last = Visitor::log_in(&world, 5).await;
     assert_eq!(last.hear().await, queued(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_keeps_its_place_in_the_queue_when_somebody_shows_an_old_secret_of_its_account() {
+    let mut world = World::with_default_leases();
+    let [first, _second] = full(&mut world).await;
+    let mut newcomer = Visitor::log_in(&world, 3).await;
+    assert_eq!(newcomer.hear().await, queued(1));
+    let old = world.keys.resume_keys().make(Account(3), [1; SECRET_RANDOM_BYTES]);
+    let credential = resume(&meadow(), SessionId::new(1, 2), old, 0);
+    let mut thief = Visitor::knock(&world.keys, owner(&world), credential).await;
+    assert_eq!(thief.hear_refusal().await, RefusalCode::SessionUnknown);
+    drop(first);
+    newcomer.hear_attached().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

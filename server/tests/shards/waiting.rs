@@ -1,12 +1,20 @@
 //! Connections that have proven to be players and are not attached: how long they keep their place.
 
+use everhold::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold::io::clock;
+use everhold::io::fleet::Fleet;
+use everhold::limits::ACCOUNT_WAITING_MAX;
 use everhold::testing::crowd::{Crowd, PeerId};
 use everhold::testing::player::{OldConnections, ticket};
+use everhold::testing::redis::Persistence;
 use everhold_protocol::ticket::{TicketClaims, sign};
-use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, ZoneName};
+use everhold_protocol::{
+    Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName,
+};
+use rustix::process::Signal;
 
-use crate::world::{World, all_zones, meadow};
+use crate::visitor::{Visitor, owner, queued, resume};
+use crate::world::{PATIENCE, World, all_zones, meadow};
 
 fn forest() -> ZoneName {
     "forest".parse().expect("a zone name")
@@ -19,11 +27,15 @@ fn shard_without_the_forest(world: &mut World) -> usize {
 
 /// A peer that has shown this ticket, which is made when the handshake is over.
 fn show(crowd: &mut Crowd, ticket: impl FnOnce() -> Vec<u8>) -> PeerId {
+    knock(crowd, || Credential::Ticket(ticket()))
+}
+
+fn knock(crowd: &mut Crowd, credential: impl FnOnce() -> Credential) -> PeerId {
     let peer = crowd.connect(None);
     assert!(crowd.turn_until(|crowd| crowd.peer(peer).is_connected), "a handshake");
     let hello = ClientMessage::Hello {
         protocol: PROTOCOL_VERSION,
-        credential: Credential::Ticket(ticket()),
+        credential: credential(),
     };
     crowd.say(peer, &hello);
     peer
@@ -59,22 +71,83 @@ fn account_keeps_one_connection_that_waits() {
 }
 
 #[test]
-fn newcomer_waits_no_longer_than_its_ticket_is_good() {
+fn secret_moves_nobody_who_waits_with_another_and_a_ticket_moves_them_all() {
     let mut world = World::new();
     let shard = shard_without_the_forest(&mut world);
     let mut crowd = world.crowd(shard);
-    let claims = || TicketClaims {
-        id: [1; 16],
-        account: Account(1),
-        zone: forest(),
-        // The clock of its signer may be a little behind.
-        expires_unix_s: clock::unix_s() - 2,
+    let keys = world.keys.resume_keys();
+    let credential = |secret: usize| {
+        let secret = keys.make(Account(1), [secret as u8; SECRET_RANDOM_BYTES]);
+        resume(&forest(), SessionId::new(1, 2), secret, 0)
+    };
+    let mut peers = [0; ACCOUNT_WAITING_MAX].map(|_| None);
+    for (secret, peer) in peers.iter_mut().enumerate() {
+        let parked = knock(&mut crowd, || credential(secret));
+        until_told_to_wait(&mut crowd, parked);
+        *peer = Some(parked);
+    }
+    let mut peers = peers.map(|peer| peer.expect("all knocked"));
+    let one_more = knock(&mut crowd, || credential(ACCOUNT_WAITING_MAX));
+    let code = until_closed(&mut crowd, one_more);
+    assert_eq!(code, Some(RefusalCode::Full), "all the others wait still");
+    let again = knock(&mut crowd, || credential(0));
+    until_told_to_wait(&mut crowd, again);
+    let earlier = std::mem::replace(&mut peers[0], again);
+    assert_eq!(until_closed(&mut crowd, earlier), Some(RefusalCode::Superseded));
+    let newcomer = show(&mut crowd, || ticket(&world.keys, 1, &forest()));
+    until_told_to_wait(&mut crowd, newcomer);
+    for peer in peers {
+        assert_eq!(until_closed(&mut crowd, peer), Some(RefusalCode::Superseded));
+    }
+}
+
+/// A ticket that is good until so many seconds from now. The clock of its signer may be a little behind, so 5 s ago is not too late.
+fn ticket_good_for(world: &World, account: u64, zone: ZoneName, seconds: i64) -> Vec<u8> {
+    let claims = TicketClaims {
+        id: [account as u8; 16],
+        account: Account(account),
+        zone,
+        expires_unix_s: clock::unix_s().saturating_add_signed(seconds),
     };
     let key = world
         .keys
         .ticket_signing_key()
         .expect("development keys have both halves");
-    let newcomer = show(&mut crowd, || sign(key, &claims()));
+    sign(key, &claims)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomer_that_queued_is_let_in_when_its_zone_comes_back_though_its_ticket_has_expired() {
+    let mut world = World::on_redis(Persistence::None);
+    world.shard_configured(&[meadow()], "zones_max = 1\n[load]\nplayers_max = 1\n");
+    let mut player = Visitor::log_in(&world, 1).await;
+    player.hear_attached().await;
+    let shown = Credential::Ticket(ticket_good_for(&world, 2, meadow(), -2));
+    let mut newcomer = Visitor::knock(&world.keys, owner(&world), shown).await;
+    assert_eq!(newcomer.hear().await, queued(1));
+    // It queues nowhere, and goes later.
+    let shown = Credential::Ticket(ticket_good_for(&world, 3, forest(), 0));
+    let mut other = Visitor::knock(&world.keys, owner(&world), shown).await;
+    assert_eq!(other.hear().await, ServerMessage::Wait);
+    world.redis().signal(Signal::STOP);
+    let suspended = |fleet: &Fleet| !fleet.ends.is_empty();
+    let fleet = &mut world.fleet;
+    fleet
+        .wait_until("the zone is suspended", PATIENCE, suspended)
+        .expect("its lease runs out");
+    assert_eq!(other.hear_refusal().await, RefusalCode::TicketExpired);
+    world.redis().signal(Signal::CONT);
+    while newcomer.hear().await == ServerMessage::Wait {}
+    newcomer.say(&ClientMessage::Logout).await;
+    assert_eq!(newcomer.close_code().await, RefusalCode::Bye);
+}
+
+#[test]
+fn newcomer_waits_no_longer_than_its_ticket_is_good() {
+    let mut world = World::new();
+    let shard = shard_without_the_forest(&mut world);
+    let mut crowd = world.crowd(shard);
+    let newcomer = show(&mut crowd, || ticket_good_for(&world, 1, forest(), -2));
     until_told_to_wait(&mut crowd, newcomer);
     assert_eq!(until_closed(&mut crowd, newcomer), Some(RefusalCode::TicketExpired));
 }

@@ -156,9 +156,13 @@ impl World {
 
     /// What every shard of this world is started with, and `more`.
     pub(crate) fn arguments(&self, more: &[&str]) -> Vec<String> {
+        self.arguments_of(&self.config, more)
+    }
+
+    fn arguments_of(&self, config: &str, more: &[&str]) -> Vec<String> {
         let url = self.redis.as_ref().map(RedisServer::url);
         let store = url.as_ref().map_or_else(Vec::new, |url| vec!["--store", url]);
-        let all = [&["--config", &self.config], &store[..], more].concat();
+        let all = [&["--config", config], &store[..], more].concat();
         all.into_iter().map(str::to_owned).collect()
     }
 
@@ -166,7 +170,8 @@ impl World {
     pub(crate) fn shard_configured(&mut self, zones: &[ZoneName], lines: &str) -> usize {
         let path = self.fleet.keys().with_file_name("other.toml");
         std::fs::write(&path, format!("{}{lines}", self.text)).expect("a writable directory");
-        let arguments = ["--config", &path.to_string_lossy()];
+        let arguments = self.arguments_of(&path.to_string_lossy(), &[]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.fleet.start(zones, &arguments).expect("a shard that serves")
     }
 

@@ -6,7 +6,7 @@ use everhold_protocol::ticket::TicketClaims;
 use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
 
 use super::Router;
-use super::waiting::{Claim, Waiting};
+use super::waiting::{Claim, QueuePlace, Waiting};
 use crate::ingress::AttachToken;
 use crate::io::host::ZoneHandle;
 use crate::io::transport::Conn;
@@ -35,7 +35,7 @@ impl Router {
         match lobby.queue.handle_arrival(token, caller, door) {
             Verdict::Admit => self.attach(token),
             Verdict::Wait { position } => {
-                waiting.queued = true;
+                waiting.place = QueuePlace::Kept;
                 waiting.conn.send_control(&ServerMessage::Queued { position });
                 handle.gauges.load.queued_ever.fetch_add(1, Ordering::Relaxed);
                 note_length(handle, lobby);
@@ -55,8 +55,8 @@ impl Router {
         let Some(earlier) = self.waiting.login(claims.account) else {
             return Some(conn);
         };
-        let Waiting { zone, queued, .. } = self.waiting.get(earlier).expect("a login waits");
-        let handle = self.zones.get(zone).filter(|_| *queued);
+        let waiting = self.waiting.get(earlier).expect("a login waits");
+        let handle = self.zones.get(&waiting.zone).filter(|_| waiting.queues());
         if handle.is_some_and(|handle| handle.caller(claims.account, &claims.id) == Caller::TicketSpent) {
             conn.close(RefusalCode::TicketUsed, "the ticket was used before");
             return None;
@@ -64,10 +64,10 @@ impl Router {
         let mut waiting = self.waiting.remove(earlier).expect("looked up above");
         let detail = "a newer connection of this account logs in";
         std::mem::replace(&mut waiting.conn, conn.clone()).close(RefusalCode::Superseded, detail);
-        let lobby = self.lobbies.get_mut(&waiting.zone).filter(|_| waiting.queued);
+        let lobby = self.lobbies.get_mut(&waiting.zone).filter(|_| waiting.queues());
         let position = lobby.and_then(|lobby| lobby.queue.handle_successor(earlier, conn.token()));
         let Some(position) = position else { return Some(conn) };
-        self.accounts.enter(claims.account, &conn);
+        self.accounts.log_in(claims.account, &conn);
         conn.send_control(&ServerMessage::Queued { position });
         waiting.claim = Claim::Join(claims.clone());
         self.waiting.insert(waiting);
@@ -123,7 +123,7 @@ impl Router {
 
     /// A connection that may be waiting is over; it loses its place.
     pub(super) fn give_up(&mut self, token: AttachToken) {
-        let Some(waiting) = self.waiting.remove(token).filter(|waiting| waiting.queued) else {
+        let Some(waiting) = self.waiting.remove(token).filter(Waiting::queues) else {
             return;
         };
         if let Some(lobby) = self.lobbies.get_mut(&waiting.zone) {

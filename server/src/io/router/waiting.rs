@@ -16,8 +16,42 @@ pub(super) struct Waiting {
     pub(super) seeker: Seeker,
     pub(super) claim: Claim,
     pub(super) told_to_wait: bool,
-    /// It has a place in its zone's login queue.
-    pub(super) queued: bool,
+    pub(super) place: QueuePlace,
+}
+
+/// A place in the login queue of its zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QueuePlace {
+    /// Not yet.
+    Never,
+    /// It has one.
+    Kept,
+    /// It had one, until the zone was no longer here. Its ticket was heard in time, and is good here for as long as it waits.
+    Lost,
+}
+
+impl Waiting {
+    /// A connection that has said hello just now.
+    pub(super) const fn new(conn: Conn, zone: ZoneName, seeker: Seeker, claim: Claim) -> Self {
+        Self {
+            conn,
+            zone,
+            seeker,
+            claim,
+            told_to_wait: false,
+            place: QueuePlace::Never,
+        }
+    }
+
+    /// Whether it has a place in its zone's login queue.
+    pub(super) fn queues(&self) -> bool {
+        self.place == QueuePlace::Kept
+    }
+
+    /// Whether it has a ticket that was good until before `unix_s`: no other shard would take it.
+    pub(super) const fn is_expired(&self, unix_s: u64) -> bool {
+        matches!(&self.claim, Claim::Join(claims) if claims.expires_unix_s < unix_s)
+    }
 }
 
 /// How it will attach.
@@ -51,7 +85,7 @@ impl Claim {
     }
 }
 
-/// See the module. An account has one connection in it at most.
+/// See the module. An account has one connection in it that logs in by ticket at most.
 #[derive(Default)]
 pub(super) struct WaitingRoom {
     waiting: HashMap<AttachToken, Waiting>,
@@ -104,13 +138,11 @@ impl WaitingRoom {
         self.logins.get(&account).copied()
     }
 
-    /// Takes those out who do not queue and whose ticket was good until before `unix_s`.
+    /// Takes those out who never had a place in a queue and whose ticket was good until before `unix_s`.
     pub(super) fn take_expired(&mut self, unix_s: u64) -> Vec<Waiting> {
         let is_expired = |token: &AttachToken| {
-            let Some(waiting) = self.waiting.get(token).filter(|waiting| !waiting.queued) else {
-                return false;
-            };
-            matches!(&waiting.claim, Claim::Join(claims) if claims.expires_unix_s < unix_s)
+            let waiting = self.waiting.get(token);
+            waiting.is_some_and(|waiting| waiting.place == QueuePlace::Never && waiting.is_expired(unix_s))
         };
         let expired: Vec<_> = self.logins.values().copied().filter(is_expired).collect();
         expired.into_iter().filter_map(|token| self.remove(token)).collect()
@@ -133,8 +165,8 @@ impl WaitingRoom {
     /// No connection of this zone has a place in its queue any more.
     pub(super) fn forget_queue(&mut self, zone: &ZoneName) {
         for token in self.by_zone.get(zone).into_iter().flatten() {
-            if let Some(waiting) = self.waiting.get_mut(token) {
-                waiting.queued = false;
+            if let Some(waiting) = self.waiting.get_mut(token).filter(|waiting| waiting.queues()) {
+                waiting.place = QueuePlace::Lost;
             }
         }
     }

@@ -204,7 +204,8 @@ impl Conn {
     }
 
     /// Whether somebody has ended it, or it is over.
-    pub(super) fn ended(&self) -> bool {
+    #[must_use]
+    pub fn ended(&self) -> bool {
         self.shared.ended.load(Ordering::Relaxed)
     }
 
