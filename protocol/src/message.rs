@@ -56,7 +56,8 @@ pub enum ClientMessage {
         credential: Credential,
     },
     /// The session ends by the player's wish. The server closes the connection with [`RefusalCode::Bye`] when that is stored: from then on
-    /// no secret of the session is good, and a ticket brings the character back.
+    /// no secret of the session is good, and a ticket brings the character back. A connection that waits is attached first. Any other end of
+    /// the connection, and a redirect, leave open whether it was done.
     ///
     /// The character stays in sight, and can be fought, for the `linger_ms` of the world file (30 s in the default world), as after a lost
     /// connection: a log-out is no way out of a fight. Then it goes to rest where it stands. (A connection that falls silent counts as

@@ -30,6 +30,8 @@ mod suspension;
 mod dying;
 #[path = "shards/door.rs"]
 mod door;
+#[path = "shards/leaving.rs"]
+mod leaving;
 #[path = "shards/redis.rs"]
 mod redis;
 #[path = "shards/guardian.rs"]

@@ -2,6 +2,8 @@
 //! to a client: what it drops, the client repeats.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use everhold_protocol::limits::FRAME_INTENTS_MAX;
 use everhold_protocol::{ReceivedFrame, SessionId};
@@ -27,9 +29,40 @@ pub enum InboxEntry {
         /// What it sent.
         frame: ReceivedFrame,
     },
-    /// An input that the shard itself pushes: `EpochStart`, `Join`, `Resume`, `Detach`, `Quarantine`. It is never dropped here.
+    /// A `Join` or `Resume`. It is dropped if it was withdrawn before its turn: while a zone holds, a client that has no answer gives up and
+    /// asks again, and its one secret is not good for every time that it did.
+    Attach {
+        /// What is asked for.
+        input: Input,
+        /// By whom.
+        asked: Asked,
+    },
+    /// An input that the shard itself pushes: `EpochStart`, `Detach`, `Logout`, `Quarantine`. It is never dropped here.
     Input(Input),
 }
+
+/// Whether somebody still waits for the answer to an attach. Its clones are the same question.
+#[derive(Clone, Debug, Default)]
+pub struct Asked(Arc<AtomicBool>);
+
+impl Asked {
+    /// Nobody does any more.
+    pub fn withdraw(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Asked {}
 
 /// What the inbox did with what came, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +79,8 @@ pub struct InboxCounters {
     pub over_session_limit: u64,
     /// Frames of a connection that does not, or no longer, speak for the session.
     pub stale_frames: u64,
+    /// Joins and resumes that were withdrawn before their turn.
+    pub withdrawn: u64,
     /// Drains that left entries for the next tick.
     pub full_drains: u64,
 }
@@ -128,7 +163,8 @@ impl Inbox {
             }
             match entries.next() {
                 None => return,
-                Some(InboxEntry::Input(input)) => self.take_input(input, out),
+                Some(InboxEntry::Attach { asked, .. }) if asked.is_withdrawn() => self.counters.withdrawn += 1,
+                Some(InboxEntry::Attach { input, .. } | InboxEntry::Input(input)) => self.take_input(input, out),
                 Some(InboxEntry::Frame { session, token, frame }) => self.take_frame(session, token, frame, out),
             }
         }

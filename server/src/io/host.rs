@@ -45,7 +45,6 @@ use crate::ingress::{AttachToken, Input};
 use crate::io::clock;
 use crate::io::process::ProcessGauge;
 use crate::io::report::Reporter;
-use crate::io::transport::Conn;
 use crate::limits::INBOX_ENTRIES_MAX;
 use crate::load::{Caller, Residents};
 use crate::ownership::Grant;
@@ -126,16 +125,12 @@ impl ZoneHandle {
     /// Sends a connection's `Join` or `Resume` through the zone; the reply goes to the connection when it is released.
     /// `false`: the inbox is full, and nothing was sent.
     #[must_use]
-    pub fn attach(&self, conn: Conn, input: Input, secret: [u8; 32]) -> bool {
-        let token = conn.token();
-        let pending = PendingAttach {
-            conn,
-            secret,
-            logs_out: false,
-        };
+    pub fn attach(&self, pending: PendingAttach, input: Input) -> bool {
+        let token = pending.conn.token();
+        let entry = pending.entry(input);
         // The order first: the reply must find its connection.
         let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
-        let sent = ordered && self.entries.try_send(InboxEntry::Input(input)).is_ok();
+        let sent = ordered && self.entries.try_send(entry).is_ok();
         if ordered && !sent {
             self.detach(token);
         }

@@ -5,7 +5,7 @@ mod accounts;
 mod lobby;
 mod waiting;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::ingress::credential::SECRET_RANDOM_BYTES;
 use crate::ingress::login::Login;
 use crate::ingress::{AttachToken, Input, ResumeKeys};
 use crate::io::clock;
-use crate::io::host::ZoneHandle;
+use crate::io::host::{PendingAttach, ZoneHandle};
 use crate::io::transport::{Conn, ConnEvent};
 use crate::limits::{LOGIN_ROUND_MS, PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
 use crate::ownership::authority::ShardView;
@@ -67,6 +67,8 @@ pub struct Router {
     accounts: Accounts,
     /// Connections that were handed to a zone.
     placed: HashMap<AttachToken, ZoneName>,
+    /// Those of them whose players have ended their session: the zone closes them.
+    leaving: HashSet<AttachToken>,
     homes: JoinSet<(AttachToken, Result<ZoneName, StoreError>)>,
     closed: bool,
 }
@@ -83,6 +85,7 @@ impl Router {
             waiting: WaitingRoom::default(),
             accounts: Accounts::default(),
             placed: HashMap::new(),
+            leaving: HashSet::new(),
             homes: JoinSet::new(),
             closed: false,
         }
@@ -149,13 +152,9 @@ impl Router {
                 };
                 self.seek_session(conn, zone, seeker, claim);
             }
-            ConnEvent::Logout { conn } => {
-                // The zone that it plays in closes the connection, when the log-out is stored.
-                if !self.log_out(conn.token()) {
-                    conn.close(RefusalCode::Bye, "logged out");
-                }
-            }
+            ConnEvent::Logout { conn } => self.log_out(&conn),
             ConnEvent::Closed { token, .. } => {
+                self.leaving.remove(&token);
                 self.accounts.leave(token);
                 self.give_up(token);
                 self.leave(token);
@@ -336,12 +335,14 @@ impl Router {
                 token,
             },
         };
-        if handle.attach(waiting.conn.clone(), input, secret) {
-            self.enter(token, waiting.zone);
+        let pending = PendingAttach::new(waiting.conn.clone(), secret, waiting.logs_out);
+        if !handle.attach(pending, input) {
+            let detail = "the zone takes no more inputs; try again";
+            waiting.conn.close(RefusalCode::Full, detail);
+        } else if waiting.logs_out {
+            self.leaving.insert(token);
         } else {
-            waiting
-                .conn
-                .close(RefusalCode::Full, "the zone takes no more inputs; try again");
+            self.enter(token, waiting.zone);
         }
     }
 

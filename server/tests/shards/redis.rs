@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use everhold::io::fleet::Fleet;
+use everhold::limits::UNHEARD_SECRETS_MAX;
 use everhold::testing::player::{OldConnections, Player};
 use everhold::testing::redis::Persistence;
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Heading, Intent, Tick};
+use everhold_protocol::{Heading, Intent, ServerMessage, Tick};
 use rustix::process::Signal;
 
+use crate::visitor::{Visitor, owner, resume};
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
 /// The lease of these tests, twice over.
@@ -219,4 +221,26 @@ async fn a_redis_that_forgets_and_dies_with_a_shard_loses_the_zones_of_that_shar
         _ => None,
     };
     spared.until("the others go on", later).await;
+}
+
+/// Well above the 2 s of ticks that a zone goes ahead of its store before it holds.
+const UNTIL_THE_ZONE_HOLDS: Duration = Duration::from_secs(4);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_that_asks_again_and_again_while_its_zone_holds_is_attached_when_the_store_is_back() {
+    let mut world = World::on_redis_with_endless_leases(Persistence::None);
+    world.shard(&all_zones());
+    let mut earlier = Visitor::log_in(&world, 1).await;
+    let (session, secret, epoch) = earlier.hear_attached().await;
+    world.redis().signal(Signal::STOP);
+    tokio::time::sleep(UNTIL_THE_ZONE_HOLDS).await;
+    let credential = resume(&meadow(), session, secret, epoch);
+    earlier = Visitor::knock(&world.keys, owner(&world), credential.clone()).await;
+    for _ in 0..2 * UNHEARD_SECRETS_MAX {
+        let later = Visitor::knock(&world.keys, owner(&world), credential.clone()).await;
+        assert_eq!(earlier.hear().await, ServerMessage::Superseded);
+        earlier = later;
+    }
+    world.redis().signal(Signal::CONT);
+    assert_eq!(earlier.hear_attached().await.0, session);
 }

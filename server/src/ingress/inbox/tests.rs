@@ -171,6 +171,20 @@ fn order_is_the_order_of_arrival() {
 }
 
 #[test]
+fn attach_that_was_withdrawn_before_its_turn_is_dropped() {
+    let mut inbox = Inbox::new();
+    let asked = [1, 2, 3].map(|_| Asked::default());
+    let attaches = [0, 1, 2].map(|n| InboxEntry::Attach {
+        input: join(n as u8 + 1),
+        asked: asked[n].clone(),
+    });
+    asked[0].withdraw();
+    asked[1].withdraw();
+    assert_eq!(drain(&mut inbox, attaches), [join(3)]);
+    assert_eq!(inbox.counters().withdrawn, 2);
+}
+
+#[test]
 fn one_session_cannot_fill_a_tick() {
     let mut inbox = attached();
     let eager = |n: u64| frame(n * 8 + 1..n * 8 + 9);

@@ -8,7 +8,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
 
 use crate::durability::gate::Released;
-use crate::ingress::inbox::InboxEntry;
+use crate::ingress::inbox::{Asked, InboxEntry};
 use crate::ingress::spread::Spread;
 use crate::ingress::{AttachToken, Input};
 use crate::io::transport::{Conn, DatagramBatch, Route};
@@ -19,11 +19,32 @@ use crate::zone::{Outputs, Reply};
 /// A connection whose `Join` or `Resume` is on its way through the zone.
 pub struct PendingAttach {
     /// Who asked.
-    pub conn: Conn,
+    pub(super) conn: Conn,
     /// What the reply carries, whose hash is in the input.
-    pub secret: [u8; 32],
+    secret: [u8; 32],
     /// Its player has ended the session already.
-    pub logs_out: bool,
+    logs_out: bool,
+    asked: Asked,
+}
+
+impl PendingAttach {
+    /// `logs_out`: its player has ended the session already, and is logged out as soon as it is attached.
+    #[must_use]
+    pub fn new(conn: Conn, secret: [u8; 32], logs_out: bool) -> Self {
+        let asked = Asked::default();
+        Self {
+            conn,
+            secret,
+            logs_out,
+            asked,
+        }
+    }
+
+    /// What the inbox takes for it.
+    pub(super) fn entry(&self, input: Input) -> InboxEntry {
+        let asked = self.asked.clone();
+        InboxEntry::Attach { input, asked }
+    }
 }
 
 /// The zone's connections.
@@ -68,13 +89,16 @@ impl Egress {
         self.pending.insert(token, pending);
     }
 
-    /// The connection is gone: the zone must hear of it, now if it is attached, else when it would be.
+    /// The connection is gone: the zone must hear of it, now if it is attached, else when it would be. What it asked for is not done if it was
+    /// not yet begun: that would use its ticket or secret up for nobody.
     pub(super) fn forget(&mut self, token: AttachToken) {
         if let Some(session) = self.sessions.remove(&token) {
             self.attached.remove(&session);
             self.leaving.push(Input::Detach { session, token });
         }
-        self.pending.remove(&token);
+        if let Some(pending) = self.pending.remove(&token) {
+            pending.asked.withdraw();
+        }
         self.send_leaves();
     }
 
@@ -173,7 +197,10 @@ impl Egress {
 
     fn welcome(&mut self, token: AttachToken, welcome: Welcome, peers: &dyn Fn() -> Vec<SocketAddr>) {
         let session = welcome.session;
-        let Some(PendingAttach { conn, secret, logs_out }) = self.pending.remove(&token) else {
+        let Some(PendingAttach {
+            conn, secret, logs_out, ..
+        }) = self.pending.remove(&token)
+        else {
             // It went away while its input was on its way; the session that it woke must not stay awake.
             self.leaving.push(Input::Detach { session, token });
             return;

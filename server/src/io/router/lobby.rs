@@ -69,7 +69,8 @@ impl Router {
         let Some(position) = position else { return Some(conn) };
         self.accounts.log_in(claims.account, &conn);
         conn.send_control(&ServerMessage::Queued { position });
-        waiting.claim = Claim::Join(claims.clone());
+        // A log-out was the wish of the earlier connection.
+        (waiting.claim, waiting.logs_out) = (Claim::Join(claims.clone()), false);
         self.waiting.insert(waiting);
         None
     }
@@ -107,9 +108,25 @@ impl Router {
         }
     }
 
-    /// The player of a connection ends its session. `false`: it was not handed to a zone that runs here.
-    pub(super) fn log_out(&mut self, token: AttachToken) -> bool {
-        self.take_out(token).is_some_and(|handle| handle.log_out(token))
+    /// The player of a connection ends its session. Whoever carries the wish out closes the connection when that is stored: the zone, at once
+    /// or, if the connection still waits, when it is attached.
+    pub(super) fn log_out(&mut self, conn: &Conn) {
+        let token = conn.token();
+        if let Some(waiting) = self.waiting.get_mut(token) {
+            waiting.logs_out = true;
+            return;
+        }
+        if self.leaving.contains(&token) {
+            return;
+        }
+        if self.take_out(token).is_some_and(|handle| handle.log_out(token)) {
+            self.leaving.insert(token);
+        } else {
+            conn.close(
+                RefusalCode::Stopping,
+                "the zone is no longer served here: the log-out is not done",
+            );
+        }
     }
 
     /// A connection that was handed to a zone is in it no more.

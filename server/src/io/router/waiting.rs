@@ -17,6 +17,8 @@ pub(super) struct Waiting {
     pub(super) claim: Claim,
     pub(super) told_to_wait: bool,
     pub(super) place: QueuePlace,
+    /// Its player has ended the session already: it is logged out as soon as it is attached.
+    pub(super) logs_out: bool,
 }
 
 /// A place in the login queue of its zone.
@@ -40,6 +42,7 @@ impl Waiting {
             claim,
             told_to_wait: false,
             place: QueuePlace::Never,
+            logs_out: false,
         }
     }
 
