@@ -153,6 +153,8 @@ impl Client {
             .and_then(|code| u32::try_from(code).ok())
             .and_then(RefusalCode::from_code);
         match code {
+            // The log-out is stored.
+            Some(RefusalCode::Bye) if self.is_active(conn) && self.leave_at.is_some() => self.end(),
             // The refusal itself may have been lost with the stream.
             Some(code) if code != RefusalCode::Bye && self.is_known(conn) => {
                 self.refused(now, conn, code, detail.to_owned());
@@ -183,7 +185,7 @@ impl Client {
     /// The time that [`Client::poll_timeout`] named has come. Earlier calls do nothing.
     pub fn handle_timeout(&mut self, now: Duration) {
         if self.leave_at.is_some_and(|at| at <= now) {
-            self.end();
+            self.end_unheard();
         }
         if self.silence_at().is_some_and(|at| at <= now) {
             self.fall_silent(now);
@@ -243,13 +245,14 @@ impl Client {
     }
 
     /// Ends the session by the player's wish. Intents that are not confirmed by now may not be done. The machine has ended when the
-    /// server has closed the connection, or not done so in time.
+    /// server has closed the connection, or not done so in time. Unless the server says that the log-out is stored, a
+    /// [`Notice::LogoutUnheard`] tells so: at once if no connection speaks for the session now.
     pub fn logout(&mut self, now: Duration) {
         if self.finished || self.leave_at.is_some() {
             return;
         }
         let Some(active) = self.active else {
-            self.end();
+            self.end_unheard();
             return;
         };
         self.end_search(now);
@@ -315,6 +318,12 @@ impl Client {
 
     fn close(&mut self, conn: ConnId, code: RefusalCode) {
         self.commands.push_back(Command::Close { conn, code });
+    }
+
+    /// Closes everything for good, after a wish to log out that no server has confirmed.
+    fn end_unheard(&mut self) {
+        self.notices.push_back(Notice::LogoutUnheard);
+        self.end();
     }
 
     /// Closes everything for good.

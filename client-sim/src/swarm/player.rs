@@ -394,6 +394,8 @@ impl Player {
             Notice::Silent => self.silent_at = Some(stage.since()),
             Notice::Parked { addr } => tracing::debug!(player, %addr, "parked"),
             Notice::Queued { position } => self.last_trouble = format!("waits in a queue, at position {position}"),
+            // It leaves all the same; what is left of its session nobody of this run comes back for.
+            Notice::LogoutUnheard => tracing::debug!(player, "a log-out was not heard"),
             Notice::Superseded => self.last_trouble = "a newer connection took the session over".to_owned(),
             Notice::Refused { code, detail } => self.last_trouble = format!("refused, {code:?}: {detail}"),
             Notice::Disconnected { detail } => {

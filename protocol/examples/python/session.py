@@ -68,7 +68,7 @@ class Link(QuicConnectionProtocol):
             self.session.on_datagram(self, event.data)
         elif isinstance(event, events.ConnectionTerminated):
             self.over.set()
-            self.session.on_lost(self)
+            self.session.on_lost(self, event.error_code)
 
 
 class Session:
@@ -103,6 +103,7 @@ class Session:
         self._retry_s = RETRY_S
         self._redirects = 0
         self._answer_by = None
+        self._led_to = None
         self._leaving = False
         self._end = None
 
@@ -167,7 +168,7 @@ class Session:
         elif name == "Peers" and link is self._active:
             self._peers = [wire.address(value) for value in fields]
         elif name == "Redirect":
-            self._follow(link, wire.address(fields[0]))
+            self._follow(link, wire.address(fields[0]), fields[1])
         elif name in ("Wait", "Queued") and link is self._candidate:
             link.waits = True
             self._answer_by = None
@@ -185,11 +186,11 @@ class Session:
             if len(link.early) < EARLY_DATAGRAMS_MAX:
                 link.early.append(data)
 
-    def on_lost(self, link: Link):
+    def on_lost(self, link: Link, code: int):
         if link is self._active:
             self._active = None
             if self._leaving:
-                self._end = "Bye"
+                self._end = "Bye" if code == 0 else self._unheard()
             self._search_now()
         elif link is self._candidate:
             self._candidate = None
@@ -236,7 +237,8 @@ class Session:
         self._redirects = 0
         self._open(addr)
 
-    def _open(self, addr: tuple):
+    def _open(self, addr: tuple, zone: str | None = None):
+        self._led_to = zone
         self._answer_by = time.monotonic() + ANSWER_S
         task = asyncio.get_running_loop().create_task(self._run_link(addr))
         self._candidate = task  # Until the socket is open, its task stands for it.
@@ -275,8 +277,10 @@ class Session:
     def _hello(self) -> bytes:
         if self._secret is None:
             return wire.hello_with_ticket(self._ticket)
-        ack = self._event_seq
-        return wire.hello_with_secret(self.zone, self.id, self._secret, self.epoch, ack)
+        # Epochs of two zones do not compare: of one that it was led to it has seen none.
+        zone = self._led_to or self.zone
+        epoch = self.epoch if zone == self.zone else 0
+        return wire.hello_with_secret(zone, self.id, self._secret, epoch, self._event_seq)
 
     def _drop(self, link):
         """Closes a connection that is not to speak for the session any more."""
@@ -317,7 +321,7 @@ class Session:
         for data in link.early:
             self._show(wire.read_snapshot(data))
 
-    def _follow(self, link: Link, addr: tuple):
+    def _follow(self, link: Link, addr: tuple, zone: str):
         if link is self._active:
             self._search_now()
             if self._candidate is not None:
@@ -326,14 +330,17 @@ class Session:
             self._drop(link)
         self._redirects += 1
         if self._redirects <= REDIRECTS_MAX:
-            self._open(addr)
+            self._open(addr, zone)
         else:
             # They lead in a circle: another shard is asked, after a pause.
             self._retry_at = time.monotonic() + self._retry_s
 
+    def _unheard(self) -> Exception:
+        return Refused(f"{self.name}: nobody has said that the log-out is stored")
+
     def _refuse(self, link: Link, code: str, detail: str):
         if link is self._active and self._leaving:
-            self._end = "Bye"
+            self._end = self._unheard()
         elif code == "Superseded" and link is self._active and self._candidate:
             # By our own other connection, whose `Attached` is under way.
             self._active = None

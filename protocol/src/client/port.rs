@@ -22,7 +22,7 @@ use crate::snapshot::SnapshotHeader;
 /// | four redirects in a row | `retry_ms` | a new round: two shards each believe the other to be the owner |
 /// | all shards were asked in vain | `retry_ms`, doubled up to 2,000 | a new round |
 /// | `Overloaded` | 10,000 ms, jittered by half | a new round |
-/// | `Logout` | `connect_ms_max` | the connection is closed |
+/// | `Logout` | `connect_ms_max` | the connection is closed, and [`Notice::LogoutUnheard`] says that nobody has answered |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
     /// Nothing heard for so long is silence: the client parks at another shard. False alarms double it for a while, up to 2,000. Default: 250.
@@ -197,6 +197,9 @@ pub enum Notice {
     },
     /// A newer connection took the session over; the machine has ended.
     Superseded,
+    /// The machine has ended by [`super::Client::logout`], and no server has said that the log-out is stored: no connection spoke for the
+    /// session, it was lost, or the answer did not come in time. The session's secrets may still be good.
+    LogoutUnheard,
     /// The server said no. If the code [is final](RefusalCode::is_final), the machine has ended; otherwise it tries again.
     Refused {
         /// Why, for machines.

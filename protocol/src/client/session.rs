@@ -334,7 +334,7 @@ impl Client {
     /// The server said no, by message or by close code.
     pub(super) fn refused(&mut self, now: Duration, conn: ConnId, code: RefusalCode, detail: String) {
         if self.is_active(conn) && self.leave_at.is_some() {
-            self.end();
+            self.end_unheard();
             return;
         }
         if code == RefusalCode::Superseded && self.has_rival_of(now, conn) {
@@ -369,7 +369,7 @@ impl Client {
             detail: detail.to_owned(),
         });
         if self.leave_at.is_some() {
-            self.end();
+            self.end_unheard();
             return;
         }
         self.search_after_loss(now, active.addr);

@@ -221,10 +221,11 @@ fn logout_ends_when_the_server_closes() {
     assert!(!script.client.is_finished());
     script.disconnected(conn, Some(RefusalCode::Bye));
     assert!(script.client.is_finished());
+    assert_eq!(script.take_notices(), [], "the log-out is stored");
 }
 
 #[test]
-fn whatever_the_server_says_after_a_logout_ends_it_quietly() {
+fn logout_that_is_answered_by_anything_but_goodbye_was_not_heard() {
     for code in [
         RefusalCode::Stopping,
         RefusalCode::Superseded,
@@ -234,7 +235,7 @@ fn whatever_the_server_says_after_a_logout_ends_it_quietly() {
         script.logout();
         script.control(conn, refused(code));
         assert!(script.client.is_finished());
-        assert_eq!(script.take_notices(), [], "{code:?}");
+        assert_eq!(script.take_notices(), [Notice::LogoutUnheard], "{code:?}");
     }
 }
 
@@ -245,5 +246,24 @@ fn logout_ends_although_the_server_does_not_answer() {
     script.advance(3_000);
     assert!(script.client.is_finished());
     assert_eq!(script.closed, [conn]);
-    assert!(!script.notices.contains(&Notice::Silent));
+    assert_eq!(script.take_notices(), [Notice::LogoutUnheard]);
+}
+
+#[test]
+fn logout_whose_connection_is_lost_was_not_heard() {
+    let (mut script, conn) = Script::attached();
+    script.logout();
+    script.disconnected(conn, None);
+    assert!(script.client.is_finished());
+    assert_eq!(script.take_notices().last(), Some(&Notice::LogoutUnheard));
+}
+
+#[test]
+fn logout_between_two_owners_is_heard_by_nobody() {
+    let (mut script, conn) = Script::attached();
+    script.disconnected(conn, None);
+    script.take_notices();
+    script.logout();
+    assert!(script.client.is_finished());
+    assert_eq!(script.take_notices(), [Notice::LogoutUnheard]);
 }
