@@ -6,9 +6,10 @@ pub mod authority;
 pub mod lease;
 pub mod contender;
 pub mod census;
+pub mod key_check;
 pub mod guardian;
 
-pub use authority::{Authority, AuthorityError, LeaseView, ShardView};
+pub use authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use epoch::{Epoch, Grant, Nonce};

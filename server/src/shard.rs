@@ -312,7 +312,7 @@ impl Parts {
                 directory
                     .lock()
                     .expect("no holder of the directory panics")
-                    .peers(clock::boottime())
+                    .peers()
             }),
             process: Arc::clone(&self.process),
             reporter: self.reporter.clone(),

@@ -59,7 +59,7 @@ async fn authority(url: &str) -> RedisAuthority {
 /// The zone, declared and claimed.
 async fn claimed(authority: &RedisAuthority) -> Grant {
     authority.declare_zone(&zone()).await.unwrap();
-    let lease = authority.leases().await.unwrap().remove(0);
+    let lease = authority.leases().await.unwrap().views.remove(0);
     authority
         .claim(&lease, NONCE, ([127, 0, 0, 1], 1).into(), 0)
         .await

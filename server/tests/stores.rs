@@ -197,7 +197,7 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
     assert!(matches!(appended, Err(StoreError::Lost)), "{appended:?}");
     store.create(&zone(), grant, Origin::Memory).await.unwrap();
 
-    let seen = SqliteAuthority::open(&directory).unwrap().leases().await.unwrap();
+    let seen = SqliteAuthority::open(&directory).unwrap().leases().await.unwrap().views;
     assert_eq!((seen.len(), seen[0].epoch, seen[0].players), (1, 3, 5));
     let summary = SqliteStore::open(&directory).unwrap().summary(&zone()).await.unwrap();
     assert_eq!(summary.map(|zone| zone.fence_epoch), Some(3));
@@ -212,11 +212,11 @@ async fn release_is_heard_after_the_directory_was_deleted() {
     let (grant, addr) = (grant(3, 1), "127.0.0.1:1".parse().unwrap());
     std::fs::remove_dir_all(&directory).unwrap();
     holder.reinstate(&zone(), grant, addr, 5).await.unwrap();
-    assert_eq!(spare.leases().await.unwrap().len(), 1);
+    assert_eq!(spare.leases().await.unwrap().views.len(), 1);
     // The watch is there, whether somebody waits already or not.
     holder.release(&zone(), grant).await.unwrap();
     let heard = tokio::time::timeout(Duration::from_secs(20), spare.wait_for_release()).await;
-    assert!(heard.is_ok() && spare.leases().await.unwrap()[0].released);
+    assert!(heard.is_ok() && spare.leases().await.unwrap().views[0].released);
 }
 
 #[tokio::test]

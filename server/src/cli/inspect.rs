@@ -14,7 +14,7 @@ use super::store::StoreArguments;
 use crate::config::{Config, StoreConfig};
 use crate::durability::store::StateStore;
 use crate::io::stores;
-use crate::ownership::Authority;
+use crate::ownership::{Authority, Leases};
 
 /// A Redis that does not answer a person within this time is not there.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -76,7 +76,11 @@ fn configure(arguments: &InspectArguments) -> anyhow::Result<Config> {
 
 async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow::Result<Vec<ZoneRow>> {
     let mut rows = Vec::new();
-    for lease in authority.leases().await? {
+    let Leases { views, unread } = authority.leases().await?;
+    for zone in unread {
+        tracing::warn!(%zone, "the lease of this zone cannot be read");
+    }
+    for lease in views {
         let data = store.summary(&lease.zone).await?;
         let journal = data.and_then(|d| d.journal);
         let head = data.and_then(|d| d.head).map(|p| p.tick);

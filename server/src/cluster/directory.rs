@@ -2,7 +2,8 @@
 //! clock and asks no authority.
 //!
 //! Whether an owner lives is judged by its beat alone, watched on our own clock. That is a hint for routing, never a right: who may act
-//! is decided by the lease, and who may write by the fence.
+//! is decided by the lease, and who may write by the fence. Nor is the beat of a shard any sign while nobody can look: peers are those
+//! that lived at the last look, and time without looks does not count against them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use crate::ownership::{LeaseView, Nonce, authority::ShardView};
+use crate::ownership::{LeaseConfig, LeaseView, Nonce, ShardView};
 
 /// Peers named to a client: enough that one of them lives, few enough for a message.
 const PEERS_MAX: usize = 4;
@@ -18,6 +19,10 @@ const PEERS_MAX: usize = 4;
 /// Leases that an owner of a lower epoch than a client has seen must have served for, before the client is told that its session is
 /// unknown. An owner of the higher epoch has put its lease back into the authority by then, if it lives.
 const LOWER_EPOCH_TTLS: u32 = 2;
+
+/// Looks at the shards that are further apart than this part of a ttl have a time between them that does not count. Looks come ten times
+/// as often.
+const LOOK_GAPS_PER_TTL: u32 = 4;
 
 /// Somebody who wants a zone, and what is known of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,8 @@ pub struct Directory {
     zones: BTreeSet<ZoneName>,
     leases: BTreeMap<ZoneName, Seen<LeaseView>>,
     shards: BTreeMap<Nonce, Seen<ShardView>>,
+    /// When the shards were seen last.
+    shards_seen_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -130,18 +137,32 @@ impl Directory {
         Self {
             me,
             lease_ttl,
-            stale_after: lease_ttl * 5 / 8,
+            stale_after: stale_after(lease_ttl),
             zones: zones.collect(),
             leases: BTreeMap::new(),
             shards: BTreeMap::new(),
+            shards_seen_at: None,
         }
     }
 
-    /// What the authority shows now.
-    pub fn handle_views(&mut self, now: Duration, leases: &[LeaseView], shards: &[ShardView]) {
+    /// What the authority shows now: leases as far as they could be read, and shards if they could be.
+    pub fn handle_views(&mut self, now: Duration, leases: &[LeaseView], shards: Option<&[ShardView]>) {
         for view in leases {
             let seen = Seen::<LeaseView>::look(self.leases.get(&view.zone), now, view);
             self.leases.insert(view.zone.clone(), seen);
+        }
+        if let Some(shards) = shards {
+            self.handle_shards(now, shards);
+        }
+    }
+
+    fn handle_shards(&mut self, now: Duration, shards: &[ShardView]) {
+        let unseen = now.saturating_sub(self.shards_seen_at.replace(now).unwrap_or(now));
+        // Nobody could be seen to live, and perhaps nobody could say so.
+        if unseen > self.lease_ttl / LOOK_GAPS_PER_TTL {
+            for moved_at in self.shards.values_mut().filter_map(|seen| seen.moved_at.as_mut()) {
+                *moved_at += unseen;
+            }
         }
         let shown: BTreeSet<Nonce> = shards.iter().map(|view| view.nonce).collect();
         let withdrawn: BTreeSet<Nonce> = self
@@ -227,14 +248,14 @@ impl Directory {
         now.saturating_sub(since) >= self.lease_ttl * LOWER_EPOCH_TTLS
     }
 
-    /// Living shards other than this one, for a client to park at.
+    /// Shards other than this one that lived when this one looked last, for a client to park at.
     #[must_use]
-    pub fn peers(&self, now: Duration) -> Vec<SocketAddr> {
+    pub fn peers(&self) -> Vec<SocketAddr> {
+        let seen_at = self.shards_seen_at.unwrap_or_default();
         let lives = |seen: &&Seen<ShardView>| {
-            seen.view.nonce != self.me
-                && seen
-                    .moved_at
-                    .is_some_and(|at| now.saturating_sub(at) < self.stale_after)
+            // One with longer leases renews less often.
+            let stale_after = self.stale_after.max(stale_after(seen.view.ttl));
+            seen.view.nonce != self.me && seen.moved_at.is_some_and(|at| seen_at.saturating_sub(at) < stale_after)
         };
         self.shards
             .values()
@@ -243,6 +264,11 @@ impl Directory {
             .take(PEERS_MAX)
             .collect()
     }
+}
+
+/// Two renewals are missing then.
+fn stale_after(ttl: Duration) -> Duration {
+    ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX)) * 5 / 8
 }
 
 /// What a seeker hears of an owner of a lower epoch.

@@ -2,6 +2,7 @@
 //! renewal; it renews a zone only if its tick advanced or it stands still on purpose, so that a wedged tick loses its lease.
 
 mod held;
+mod look;
 mod renewal;
 mod wedged;
 
@@ -15,6 +16,7 @@ use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
 
 use self::held::Held;
+use self::look::Seen;
 use self::renewal::Answered;
 use crate::durability::store::{StateStore, StoreError};
 use crate::io::clock;
@@ -24,6 +26,7 @@ use crate::io::outage::{Lasted, Outage};
 use crate::io::router::RouterEvent;
 use crate::io::vital::Vital;
 use crate::ownership::contender::{Contender, ContenderConfig};
+use crate::ownership::key_check::KeyWatch;
 use crate::ownership::lease::LeaseConfig;
 use crate::ownership::{Authority, AuthorityError, Census, Grant, Guardian, KeyFingerprints, LeaseView, Nonce};
 
@@ -107,6 +110,7 @@ pub struct Keeper {
     me: Nonce,
     addr: SocketAddr,
     keys: KeyFingerprints,
+    key_watch: KeyWatch,
     lease: LeaseConfig,
     contender: Contender,
     census: Census,
@@ -127,6 +131,7 @@ struct Outages {
     /// Zones whose latest renewal was not answered.
     unrenewed: BTreeSet<ZoneName>,
     looks: Outage,
+    directory: Outage,
     claims: Outage,
     declarations: Outage,
 }
@@ -144,6 +149,7 @@ impl Keeper {
             store,
             me: config.me,
             addr: config.addr,
+            key_watch: KeyWatch::new(config.keys.clone()),
             keys: config.keys,
             lease: config.lease,
             contender: Contender::new(config.contender),
@@ -240,18 +246,13 @@ impl Keeper {
         }
         self.end_if_wedged().await;
         self.give_up_adoptions(After::Shun, ADOPTION_MAX).await;
-        if self.renew().await == Answered::NotAll {
+        if self.renew().await == Answered::None {
             // Whatever else is asked now would wait as long, and the next renewal with it.
             return;
         }
-        if let Err(error) = self.announce_and_look().await {
-            if let Some(Lasted { ms, failures }) = self.outages.looks.note() {
-                tracing::warn!(%error, ms, failures, "the leases cannot be read");
-            }
+        if self.announce_and_look().await == Seen::Nothing {
+            // What was seen before is not what is claimed now.
             return;
-        }
-        if let Some(Lasted { ms, failures }) = self.outages.looks.end() {
-            tracing::info!(ms, failures, "the leases can be read again");
         }
         self.declare_missing().await;
         self.claim().await;
@@ -260,33 +261,6 @@ impl Keeper {
     /// An authority that takes longer does not answer: half the time between two renewals.
     fn answer_max(&self) -> Duration {
         self.lease.renew_every / 2
-    }
-
-    async fn announce_and_look(&mut self) -> Result<(), AuthorityError> {
-        let now = clock::boottime();
-        if now >= self.announce_at {
-            let announced = self.authority.announce(self.me, self.addr, &self.keys);
-            answer(self.answer_max(), announced).await?;
-            self.announce_at = now + self.lease.renew_every;
-        }
-        let leases = answer(self.answer_max(), self.authority.leases()).await?;
-        let shards = answer(self.answer_max(), self.authority.shards()).await?;
-        let claimable = leases
-            .iter()
-            .filter(|view| !self.shunned.contains(&view.zone))
-            .cloned()
-            .collect();
-        let now = clock::boottime();
-        self.census.handle_leases(now, &leases);
-        self.contender.handle_leases(now, claimable);
-        while let Some(zone) = self.contender.poll_taken() {
-            tracing::info!(%zone, "the suspended zone was granted to another shard");
-            self.guardian.note_taken(&zone);
-            let _stopping = self.events.send(KeeperEvent::Taken(zone));
-        }
-        // The router is gone when the process stops.
-        let _stopping = self.router.send(RouterEvent::Views(leases, shards));
-        Ok(())
     }
 
     /// Declares what no holder has put back for a while, and at once what is suspended here: then the one who would put it back is this

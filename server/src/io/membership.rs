@@ -1,10 +1,10 @@
-//! How a shard enters the directory: only if every living shard there has keys in common with it.
+//! How a shard enters the directory: only if every living shard there has keys in common with it. Whom it watched dead meanwhile, it withdraws.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::io::{clock, keys};
-use crate::ownership::fingerprint::{Joining, KeyCheck};
+use crate::ownership::key_check::{Joining, KeyCheck};
 use crate::ownership::{Authority, AuthorityError, KeyFingerprints, KeyKind, Nonce};
 
 /// While it is not known whether a shard with other keys lives, it is looked at so often in a ttl: twice as often as it announces itself.
@@ -28,8 +28,9 @@ pub enum JoinError {
     Authority(#[from] AuthorityError),
 }
 
-/// Announces the shard. If others have other keys, it first waits, for `ttl` at most, until it is known whether they live; the dead are
-/// withdrawn. It looks once more afterwards: of two shards with different keys that come in the same moment, at least one sees the other.
+/// Announces the shard. If others have other keys, it first waits, for a ttl at most (`ttl`, or theirs if that is longer), until it is known
+/// whether they live; the dead are withdrawn. It looks once more afterwards: of two shards with different keys that come in the same moment,
+/// at least one sees the other.
 pub async fn join(
     authority: &dyn Authority,
     (nonce, addr): (Nonce, SocketAddr),
@@ -37,14 +38,22 @@ pub async fn join(
     ttl: Duration,
 ) -> Result<(), JoinError> {
     let mut check = KeyCheck::new(keys.clone(), ttl);
+    let mut is_told = false;
     let dead = loop {
         match check.judge(clock::boottime(), &authority.shards().await?) {
             Joining::Join { dead } => break dead,
-            Joining::Watch => tokio::time::sleep(ttl / LOOKS_PER_TTL).await,
+            Joining::Watch => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(
+                        "the directory names shards with other keys: waiting until it is known whether they live"
+                    );
+                }
+                tokio::time::sleep(ttl / LOOKS_PER_TTL).await;
+            }
             Joining::Refuse { addr, kind } => return Err(other_keys(addr, kind)),
         }
     };
-    authority.announce(nonce, addr, keys).await?;
+    authority.announce(nonce, addr, keys, ttl).await?;
     if let Some((addr, kind)) = check.intruder(&authority.shards().await?) {
         authority.withdraw(nonce).await?;
         return Err(other_keys(addr, kind));

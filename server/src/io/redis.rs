@@ -8,7 +8,9 @@
 //! NS:{zone}:quarantine   session and seq → tick
 //! NS:{zone}:lease        epoch, nonce, beat, released, addr, players
 //! NS:home:ACCOUNT        generation and zone
-//! NS:zones, NS:shards    which zones there are; nonce → beat, address
+//! NS:zones               which zones there are
+//! NS:shards              nonce → beat, address
+//! NS:shard_keys          nonce → fingerprints of keys, ttl
 //! NS:released            (channel) the name of a zone that was just given up
 //! ```
 //!
@@ -33,8 +35,10 @@
 //! # On a Cluster
 //!
 //! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is moved, or a node that is
-//! replaced by its replica, is a pause for the zones in it; the list of zones and the directory of shards each lie on a node, too, so while
-//! one of those is without a primary, nothing is claimed. Renewals and journals of the other zones go on.
+//! replaced by its replica, is a pause for the zones in it: they are not renewed, not claimed, and nobody is sent to them. The other zones
+//! are, and their journals go on. The list of zones and the two hashes of the directory each lie on a node, too. While the list cannot be
+//! read, shards go by the one that they read last. While the directory cannot be, they go by whom they saw alive last, and no further shard
+//! can start. All of this needs `cluster-require-full-coverage no`: with `yes` every node refuses everything while one slot is not served.
 //!
 //! `noeviction` is checked at start, of every server that takes writes, and again when another one begins to: an evicted key is lost data.
 //! `assets/config/redis.conf` is the profile we recommend.
@@ -175,7 +179,7 @@ impl RedisStore {
             let keys = names.iter().map(|name| self.keys.zone(zone, name).into()).collect();
             self.checkpoint.command("UNLINK", keys).await?;
         }
-        for name in ["zones", "shards"] {
+        for name in ["zones", "shards", "shard_keys"] {
             let keys = vec![self.keys.world(name).into()];
             self.checkpoint.command("UNLINK", keys).await?;
         }

@@ -36,7 +36,12 @@ const HOME_RETRY: Duration = Duration::from_millis(250);
 /// What the router hears besides connections.
 pub enum RouterEvent {
     /// The authority's view, a few times a second.
-    Views(Vec<LeaseView>, Vec<ShardView>),
+    Views {
+        /// Those that could be read.
+        leases: Vec<LeaseView>,
+        /// If they could be.
+        shards: Option<Vec<ShardView>>,
+    },
     /// A zone runs here.
     ZoneUp(ZoneHandle),
     /// It no longer does.
@@ -164,8 +169,9 @@ impl Router {
 
     fn handle_event(&mut self, event: RouterEvent) {
         match event {
-            RouterEvent::Views(leases, shards) => {
-                self.directory().handle_views(clock::boottime(), &leases, &shards);
+            RouterEvent::Views { leases, shards } => {
+                self.directory()
+                    .handle_views(clock::boottime(), &leases, shards.as_deref());
             }
             RouterEvent::ZoneUp(handle) => {
                 self.zones.insert(handle.zone.clone(), handle);

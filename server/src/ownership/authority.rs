@@ -1,6 +1,8 @@
 //! The authority grants leases and epochs. One trait, one conformance suite; implementations live in `io`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use everhold_protocol::ZoneName;
@@ -27,6 +29,15 @@ pub struct LeaseView {
     pub players: u32,
 }
 
+/// The leases as one look at the authority showed them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Those that could be read, in order of zone.
+    pub views: Vec<LeaseView>,
+    /// Zones whose lease could not be read: the node of a Cluster that has it does not answer. Nothing is known of them now.
+    pub unread: BTreeSet<ZoneName>,
+}
+
 /// A living shard, for the directory: where a client may park.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardView {
@@ -38,6 +49,8 @@ pub struct ShardView {
     pub beat: u64,
     /// The keys that it takes as good; none of any kind if it does not say.
     pub keys: KeyFingerprints,
+    /// The ttl of its leases: its beat moves every quarter of that. Zero if it does not say.
+    pub ttl: Duration,
 }
 
 /// Why the authority did not do it.
@@ -60,8 +73,8 @@ pub trait Authority: Send + Sync {
     /// Makes a zone known, with epoch 0, released. Does nothing if it is known already.
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError>;
 
-    /// All zones, in order of name.
-    async fn leases(&self) -> Result<Vec<LeaseView>, AuthorityError>;
+    /// The leases of all zones. A lease that cannot be read holds up no other: an error means that none could be.
+    async fn leases(&self) -> Result<Leases, AuthorityError>;
 
     /// Takes the zone, by compare-and-set on exactly what the caller watched (`epoch`, `nonce`, `beat`, `released`). The new epoch is
     /// `max(watched.epoch, epoch_floor) + 1`. The caller must have watched `beat` unchanged for a full ttl, or seen `released`;
@@ -95,12 +108,19 @@ pub trait Authority: Send + Sync {
     /// need not wait for its next look; it may come late, twice, or never.
     async fn wait_for_release(&self);
 
-    /// Says that this shard lives, where, and with which keys. Called every ttl/4.
-    async fn announce(&self, nonce: Nonce, addr: SocketAddr, keys: &KeyFingerprints) -> Result<(), AuthorityError>;
+    /// Says that this shard lives, where, with which keys, and with leases of which ttl. Called every ttl/4.
+    async fn announce(
+        &self,
+        nonce: Nonce,
+        addr: SocketAddr,
+        keys: &KeyFingerprints,
+        ttl: Duration,
+    ) -> Result<(), AuthorityError>;
 
     /// This shard is going, or is dead: forget it, and its keys with it.
     async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError>;
 
-    /// All announced shards, the dead among them until somebody withdraws them: watch `beat`.
+    /// All announced shards, the dead among them until somebody withdraws them: watch `beat`. An entry that cannot be read (a later build
+    /// made it, or it is damaged) is left out, and fingerprints that cannot be read count as not said.
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError>;
 }

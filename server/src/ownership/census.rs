@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use super::authority::LeaseView;
+use super::authority::Leases;
 
 /// The zones of a world, as one process has seen them.
 #[derive(Clone, Debug)]
@@ -36,10 +36,10 @@ impl Census {
         }
     }
 
-    /// All leases as the authority showed them.
-    pub fn handle_leases(&mut self, now: Duration, views: &[LeaseView]) {
-        let mut missing = self.zones.clone();
-        for view in views {
+    /// All leases as the authority showed them. A lease that could not be read is not missing.
+    pub fn handle_leases(&mut self, now: Duration, leases: &Leases) {
+        let mut missing = &self.zones - &leases.unread;
+        for view in &leases.views {
             missing.remove(&view.zone);
             let seen = self.epochs.entry(view.zone.clone()).or_default();
             *seen = view.epoch.max(*seen);
@@ -75,7 +75,7 @@ impl Census {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ownership::Nonce;
+    use crate::ownership::{LeaseView, Nonce};
 
     const GRACE: Duration = Duration::from_secs(8);
 
@@ -89,6 +89,13 @@ mod tests {
 
     fn census() -> Census {
         Census::new([zone("forest"), zone("meadow")].into(), GRACE)
+    }
+
+    fn seen(views: &[LeaseView]) -> Leases {
+        Leases {
+            views: views.to_vec(),
+            unread: BTreeSet::new(),
+        }
     }
 
     fn lease(name: &str, epoch: u32) -> LeaseView {
@@ -106,29 +113,45 @@ mod tests {
     #[test]
     fn zone_is_declared_only_after_it_was_missing_for_the_grace() {
         let mut census = census();
-        census.handle_leases(at(10), &[lease("meadow", 1)]);
-        census.handle_leases(at(17), &[lease("meadow", 1)]);
+        census.handle_leases(at(10), &seen(&[lease("meadow", 1)]));
+        census.handle_leases(at(17), &seen(&[lease("meadow", 1)]));
         assert_eq!(census.missing(at(17)), []);
         assert!(census.is_missing(&zone("forest")) && !census.is_missing(&zone("meadow")));
         assert_eq!(census.missing(at(18)), [zone("forest")]);
     }
 
     #[test]
+    fn zone_whose_lease_could_not_be_read_is_not_missing_and_its_grace_begins_anew() {
+        let mut census = census();
+        census.handle_leases(at(0), &seen(&[lease("meadow", 1)]));
+        let unread = Leases {
+            unread: [zone("forest")].into(),
+            ..seen(&[lease("meadow", 1)])
+        };
+        census.handle_leases(at(7), &unread);
+        assert!(!census.is_missing(&zone("forest")));
+        assert_eq!(census.missing(at(9)), []);
+        census.handle_leases(at(10), &seen(&[lease("meadow", 1)]));
+        assert_eq!(census.missing(at(17)), []);
+        assert_eq!(census.missing(at(18)), [zone("forest")]);
+    }
+
+    #[test]
     fn zone_whose_holder_puts_its_lease_back_is_not_declared() {
         let mut census = census();
-        census.handle_leases(at(0), &[lease("forest", 2), lease("meadow", 1)]);
-        census.handle_leases(at(1), &[]);
-        census.handle_leases(at(2), &[lease("forest", 2), lease("meadow", 1)]);
-        census.handle_leases(at(9), &[lease("meadow", 1)]);
+        census.handle_leases(at(0), &seen(&[lease("forest", 2), lease("meadow", 1)]));
+        census.handle_leases(at(1), &seen(&[]));
+        census.handle_leases(at(2), &seen(&[lease("forest", 2), lease("meadow", 1)]));
+        census.handle_leases(at(9), &seen(&[lease("meadow", 1)]));
         assert_eq!(census.missing(at(16)), []);
     }
 
     #[test]
     fn highest_epoch_seen_is_kept_when_the_authority_forgets() {
         let mut census = census();
-        census.handle_leases(at(0), &[lease("meadow", 7)]);
-        census.handle_leases(at(1), &[]);
-        census.handle_leases(at(9), &[lease("meadow", 0)]);
+        census.handle_leases(at(0), &seen(&[lease("meadow", 7)]));
+        census.handle_leases(at(1), &seen(&[]));
+        census.handle_leases(at(9), &seen(&[lease("meadow", 0)]));
         assert_eq!(
             (census.epoch_seen(&zone("meadow")), census.epoch_seen(&zone("forest"))),
             (7, 0)

@@ -39,6 +39,9 @@ impl LeaseConfig {
     /// The default ttl, ms. Renewals are one second apart, so three of them may fail.
     pub const TTL_MS: u64 = 4_000;
 
+    /// The longest ttl that a configuration allows, ms: nobody waits longer than this for a holder that is dead.
+    pub const TTL_MS_MAX: u64 = 600_000;
+
     /// Everything follows from the ttl and the tick rate: margin = max(ttl/6, 2 ticks, 250 ms), renewals every ttl/4, retries every
     /// ttl/16, a pause is a gap above ttl/8, a stall is ttl/2 without a tick.
     ///

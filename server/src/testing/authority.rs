@@ -14,6 +14,9 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Far above the milliseconds that it takes.
 const HEARD_MAX: Duration = Duration::from_secs(20);
 
+/// The ttl that shards announce.
+const TTL: Duration = Duration::from_secs(20);
+
 const A: Nonce = Nonce(u64::MAX);
 const B: Nonce = Nonce(2);
 
@@ -53,6 +56,8 @@ async fn declared(authority: &impl Authority, name: &str) -> LeaseView {
 
 async fn lease(authority: &impl Authority, zone: &ZoneName) -> LeaseView {
     let leases = authority.leases().await.expect("readable");
+    assert!(leases.unread.is_empty());
+    let leases = leases.views;
     assert!(leases.is_sorted_by(|a, b| a.zone < b.zone), "in order of name");
     leases
         .into_iter()
@@ -222,14 +227,22 @@ async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
 
 async fn shards_are_announced_and_withdrawn(a: &impl Authority, b: &impl Authority) {
     let keys = KeyFingerprints::default();
-    a.announce(A, addr(1), &keys).await.expect("announced");
-    b.announce(B, addr(2), &keys).await.expect("announced");
+    a.announce(A, addr(1), &keys, TTL).await.expect("announced");
+    b.announce(B, addr(2), &keys, TTL).await.expect("announced");
     let before = b.shards().await.expect("readable");
-    a.announce(A, addr(3), &keys).await.expect("announced again");
+    a.announce(A, addr(3), &keys, TTL).await.expect("announced again");
     let after = b.shards().await.expect("readable");
     let (then, now) = (of(&before, A).expect("announced"), of(&after, A).expect("announced"));
     assert!(now.beat > then.beat);
     assert_eq!((then.addr, now.addr), (addr(1), addr(3)));
+    assert_eq!(now.ttl, TTL);
+    a.announce(A, addr(3), &keys, 2 * TTL)
+        .await
+        .expect("announced by another build");
+    assert_eq!(
+        of(&b.shards().await.expect("readable"), A).expect("announced").ttl,
+        2 * TTL
+    );
     assert_eq!(of(&before, B), of(&after, B));
     a.withdraw(B).await.expect("withdrawn");
     a.withdraw(B).await.expect("a repeat is harmless");
@@ -244,18 +257,20 @@ async fn keys_of_a_shard_are_shown_beside_it_and_go_with_it(a: &impl Authority, 
     let prints = |keys: &[u64]| keys.iter().copied().map(Fingerprint).collect::<Vec<_>>();
     let old = KeyFingerprints::new(prints(&[1]), prints(&[2]), prints(&[3]));
     let both = KeyFingerprints::new(prints(&[1, 11]), prints(&[2, u64::MAX]), prints(&[3, 0]));
-    a.announce(A, addr(1), &old).await.expect("announced");
-    b.announce(B, addr(2), &both).await.expect("announced");
+    a.announce(A, addr(1), &old, TTL).await.expect("announced");
+    b.announce(B, addr(2), &both, TTL).await.expect("announced");
     let shown = b.shards().await.expect("readable");
     assert_eq!(of(&shown, A).expect("announced").keys, old);
     assert_eq!(of(&shown, B).expect("announced").keys, both);
-    a.announce(A, addr(1), &both).await.expect("announced with other keys");
+    a.announce(A, addr(1), &both, TTL)
+        .await
+        .expect("announced with other keys");
     assert_eq!(
         of(&b.shards().await.expect("readable"), A).expect("announced").keys,
         both
     );
     b.withdraw(A).await.expect("withdrawn");
-    a.announce(A, addr(1), &KeyFingerprints::default())
+    a.announce(A, addr(1), &KeyFingerprints::default(), TTL)
         .await
         .expect("announced");
     let keys = of(&b.shards().await.expect("readable"), A).expect("announced").keys;

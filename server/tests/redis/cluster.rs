@@ -4,14 +4,14 @@ use std::cell::RefCell;
 
 use everhold::durability::store::{AppendAnswer, Home, StateStore};
 use everhold::io::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
-use everhold::ownership::{Authority, Grant};
+use everhold::ownership::{Authority, Grant, KeyFingerprints};
 use everhold::testing::redis::RedisCluster;
 use everhold::testing::{History, authority_conformance, grant, store_conformance};
 use everhold_protocol::{Account, ZoneName};
 use rustix::process::Signal;
 
 use crate::refusal::recommended_user;
-use crate::{ANSWER_MAX, PATIENCE, authority, claimed, store, target, until_answered, zone};
+use crate::{ANSWER_MAX, NONCE, PATIENCE, authority, claimed, store, target, until_answered, zone};
 
 #[tokio::test]
 async fn store_on_a_cluster_conforms() {
@@ -141,6 +141,73 @@ async fn primary_that_hangs_is_replaced_and_holds_up_its_own_zones_alone() {
     redis.node(hanging).signal(Signal::CONT);
 }
 
+/// One zone of each primary, meadow's first.
+fn zone_of_each_primary(redis: &RedisCluster) -> Vec<ZoneName> {
+    let mut names: Vec<ZoneName> = vec![zone()];
+    let of = |name: &ZoneName| redis.primary_of(&meta(name));
+    for number in 0.. {
+        if names.len() == redis.primaries().len() {
+            break;
+        }
+        let name: ZoneName = format!("zone-{number}").parse().unwrap();
+        if names.iter().all(|known| of(known) != of(&name)) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The primary of `key` is gone for good. The leases of the other nodes are read, claimed, and renewed.
+async fn assert_leases_elsewhere_go_on(key: &str) {
+    let mut redis = RedisCluster::start();
+    let (holder, spare) = (authority(&redis.url()).await, authority(&redis.url()).await);
+    let zones = zone_of_each_primary(&redis);
+    for zone in &zones {
+        holder.declare_zone(zone).await.unwrap();
+    }
+    assert_eq!(spare.leases().await.unwrap().views.len(), zones.len());
+    let gone = redis.primary_of(key);
+    let (unread, there): (Vec<&ZoneName>, Vec<&ZoneName>) =
+        zones.iter().partition(|zone| redis.primary_of(&meta(zone)) == gone);
+    redis.suspend_slot_of(key);
+    // A machine that is busy may be too slow for one look.
+    let look = async || loop {
+        if let Ok(leases) = spare.leases().await
+            && leases.unread.iter().eq(unread.iter().copied())
+        {
+            return leases.views;
+        }
+    };
+    for round in 1..=3 {
+        let views = tokio::time::timeout(PATIENCE, look())
+            .await
+            .expect("the others are read");
+        assert!(views.iter().map(|view| &view.zone).eq(sorted(&there)), "{views:?}");
+        for view in views {
+            let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), 0).await;
+            let grant = until_answered(claim).await.expect("nobody else wants it");
+            assert_eq!(grant.epoch.number(), round);
+            spare.renew(&view.zone, grant, 1).await.unwrap();
+        }
+    }
+}
+
+fn sorted<'a>(zones: &[&'a ZoneName]) -> Vec<&'a ZoneName> {
+    let mut zones = zones.to_vec();
+    zones.sort();
+    zones
+}
+
+#[tokio::test]
+async fn leases_of_other_nodes_go_on_while_one_is_gone() {
+    assert_leases_elsewhere_go_on(&meta(&zone())).await;
+}
+
+#[tokio::test]
+async fn leases_of_other_nodes_go_on_while_the_one_with_the_list_of_zones_is_gone() {
+    assert_leases_elsewhere_go_on("test:zones").await;
+}
+
 #[tokio::test]
 async fn primary_that_dies_is_replaced_for_leases_too() {
     let mut redis = RedisCluster::start();
@@ -219,6 +286,8 @@ async fn world_on_a_cluster_is_removed_from_every_node() {
         authority.declare_zone(zone).await.unwrap();
         store.fence(zone, grant(1, 1)).await.unwrap();
     }
+    let (addr, keys) = (([127, 0, 0, 1], 1).into(), KeyFingerprints::default());
+    authority.announce(NONCE, addr, &keys, PATIENCE).await.unwrap();
     for account in 1..=60 {
         let home = Home {
             zone: zone(),

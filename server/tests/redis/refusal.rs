@@ -2,11 +2,11 @@
 
 use everhold::durability::store::{AppendAnswer, StateStore};
 use everhold::io::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
-use everhold::ownership::Authority;
+use everhold::ownership::{Authority, KeyFingerprints};
 use everhold::testing::redis::{Persistence, RedisServer};
 use everhold::testing::{History, grant};
 
-use crate::{ANSWER_MAX, claimed, target, zone};
+use crate::{ANSWER_MAX, NONCE, authority, claimed, target, zone};
 
 const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/config/redis.conf");
 
@@ -142,7 +142,31 @@ async fn two_worlds_share_one_redis_and_see_nothing_of_each_other() {
     assert_eq!(two.summary(&zone()).await.unwrap(), None);
     claimed(&RedisAuthority::open(&target(&redis.url()), ANSWER_MAX).await.unwrap()).await;
     let leases = RedisAuthority::open(&other, ANSWER_MAX).await.unwrap().leases().await;
-    assert!(leases.unwrap().is_empty());
+    assert!(leases.unwrap().views.is_empty());
+}
+
+#[tokio::test]
+async fn entries_that_cannot_be_read_hide_no_other_shard() {
+    let redis = RedisServer::start(Persistence::None);
+    let authority = authority(&redis.url()).await;
+    let keys: KeyFingerprints = "1;2;3".parse().unwrap();
+    let (addr, ttl) = (([127, 0, 0, 1], 1).into(), ANSWER_MAX);
+    authority.announce(NONCE, addr, &keys, ttl).await.unwrap();
+    for (hash, field, text) in [
+        ("shards", "7", "1 127.0.0.1:7"),
+        ("shard_keys", "7", "1;2;3;4;5 2000 and what else a later build says"),
+        ("shards", "8", "1 127.0.0.1:8"),
+        ("shard_keys", "8", "no fingerprints"),
+        ("shards", "9", "nowhere"),
+        ("shards", "no nonce", "1 127.0.0.1:9"),
+    ] {
+        assert_eq!(redis.command(&["HSET", &format!("test:{hash}"), field, text]), "1");
+    }
+    let shards = authority.shards().await.unwrap();
+    let seen: Vec<_> = shards.iter().map(|shard| (shard.nonce.0, shard.keys == keys)).collect();
+    assert_eq!(seen, [(7, true), (8, false), (NONCE.0, true)]);
+    assert_eq!(shards[0].ttl, std::time::Duration::from_secs(2));
+    assert_eq!(shards[1].keys, KeyFingerprints::default(), "it counts as not said");
 }
 
 /// The words that make the user whom the profile recommends.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use everhold::io::fleet::Fleet;
 use everhold::limits::UNHEARD_SECRETS_MAX;
 use everhold::testing::player::{OldConnections, Player};
-use everhold::testing::redis::Persistence;
+use everhold::testing::redis::{Persistence, RedisCluster};
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Heading, Intent, ServerMessage, Tick};
+use everhold_protocol::{Heading, Intent, ServerMessage, Tick, ZoneName};
 use rustix::process::Signal;
 
 use crate::visitor::{Visitor, owner, resume};
@@ -243,4 +243,53 @@ async fn a_player_that_asks_again_and_again_while_its_zone_holds_is_attached_whe
     }
     world.redis().signal(Signal::CONT);
     assert_eq!(earlier.hear_attached().await.0, session);
+}
+
+/// A host with a shard and a node of the Cluster is gone, and nobody takes the node's place. The zones of the other nodes are adopted, and
+/// their players play on; nobody is told that there is no other shard.
+async fn assert_other_nodes_zones_are_adopted(key: &str) {
+    let mut world = World::with_default_leases();
+    let mut redis = RedisCluster::start();
+    let url = redis.url();
+    let owner = world.shard_with(&all_zones(), &["--store", &url]);
+    let heir = world.shard_with(&[], &["--store", &url]);
+    let bystander = world.shard_with(&[], &["--store", &url]);
+    let lease = |zone: &ZoneName| format!("everhold:{{{zone}}}:lease");
+    let gone = redis.primary_of(key);
+    let there: Vec<ZoneName> = all_zones()
+        .into_iter()
+        .filter(|zone| redis.primary_of(&lease(zone)) != gone)
+        .collect();
+    assert_eq!(there.len(), 2, "each primary has one of the three zones");
+    let mut player = world.player(7, &there[0], OldConnections::Close);
+    let epoch = player.until_attached_above(0).await;
+    for spare in [heir, bystander] {
+        player.until_told_of(world.fleet.all[spare].addr).await;
+    }
+    redis.suspend_slot_of(key);
+    world.fleet.kill(owner).expect("a kill");
+    for zone in &there {
+        let is_adopted = |fleet: &Fleet| {
+            let by_a_spare =
+                |a: &everhold::io::fleet::Adoption| a.process != owner && a.zone == *zone && a.epoch > epoch;
+            fleet.adoptions.iter().any(by_a_spare)
+        };
+        world
+            .fleet
+            .wait_until("the zone is adopted", PATIENCE, is_adopted)
+            .expect("an adoption");
+    }
+    assert!(player.until_attached_above(epoch).await > epoch);
+    player.until_snapshot().await;
+    assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_of_other_nodes_are_adopted_while_a_node_of_the_cluster_is_gone() {
+    assert_other_nodes_zones_are_adopted("everhold:{meadow}:lease").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_of_other_nodes_are_adopted_while_the_node_with_the_directory_is_gone() {
+    assert_other_nodes_zones_are_adopted("everhold:shards").await;
 }

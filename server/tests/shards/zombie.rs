@@ -116,7 +116,7 @@ async fn until_claimed(world: &World, epoch: u32) {
     let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
     let search = async {
         loop {
-            let leases = authority.leases().await.expect("the leases");
+            let leases = authority.leases().await.expect("the leases").views;
             if leases.iter().any(|lease| lease.zone == meadow() && lease.epoch > epoch) {
                 return;
             }

@@ -34,8 +34,8 @@ fn at(ms: u64) -> Duration {
 /// A directory that saw `OTHER` renew the zone under epoch 3 at 1,000 ms.
 fn seen_alive() -> Directory {
     let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
-    directory.handle_views(at(0), &[lease(OTHER, 3, 1)], &[]);
-    directory.handle_views(at(1_000), &[lease(OTHER, 3, 2)], &[]);
+    directory.handle_views(at(0), &[lease(OTHER, 3, 1)], Some(&[]));
+    directory.handle_views(at(1_000), &[lease(OTHER, 3, 2)], Some(&[]));
     directory
 }
 
@@ -69,7 +69,7 @@ fn an_orphan_waits_while_its_silent_owner_has_not_renewed_since() {
 #[test]
 fn an_orphan_is_sent_back_to_an_owner_that_renews_after_it_came() {
     let mut directory = seen_alive();
-    directory.handle_views(at(2_000), &[lease(OTHER, 3, 3)], &[]);
+    directory.handle_views(at(2_000), &[lease(OTHER, 3, 3)], Some(&[]));
     let orphan = Seeker::Orphan {
         epoch: 3,
         since: at(1_100),
@@ -83,7 +83,7 @@ fn an_orphan_is_sent_back_to_an_owner_that_renews_after_it_came() {
 #[test]
 fn an_orphan_is_sent_to_the_adopter_at_once() {
     let mut directory = seen_alive();
-    directory.handle_views(at(5_000), &[lease(Nonce(7), 4, 1)], &[]);
+    directory.handle_views(at(5_000), &[lease(Nonce(7), 4, 1)], Some(&[]));
     let orphan = Seeker::Orphan {
         epoch: 3,
         since: at(4_990),
@@ -164,7 +164,7 @@ fn an_owner_elsewhere_of_a_lower_epoch_is_believed_after_two_ttl_of_its_renewals
     let mut directory = seen_alive();
     let mut heard = Vec::new();
     for s in 2..=9 {
-        directory.handle_views(at(s * 1_000), &[lease(OTHER, 3, 1 + s)], &[]);
+        directory.handle_views(at(s * 1_000), &[lease(OTHER, 3, 1 + s)], Some(&[]));
         heard.extend(heard_at(&directory, None, &[s * 1_000]));
     }
     let (last, before) = heard.split_last().unwrap();
@@ -183,9 +183,9 @@ fn an_owner_elsewhere_of_a_lower_epoch_is_believed_after_two_ttl_of_its_renewals
 #[test]
 fn a_lower_epoch_that_was_granted_only_now_is_not_believed_yet() {
     let mut directory = seen_alive();
-    directory.handle_views(at(20_000), &[lease(Nonce(7), 2, 9)], &[]);
-    directory.handle_views(at(27_000), &[lease(Nonce(7), 2, 10)], &[]);
-    directory.handle_views(at(28_000), &[lease(Nonce(7), 2, 11)], &[]);
+    directory.handle_views(at(20_000), &[lease(Nonce(7), 2, 9)], Some(&[]));
+    directory.handle_views(at(27_000), &[lease(Nonce(7), 2, 10)], Some(&[]));
+    directory.handle_views(at(28_000), &[lease(Nonce(7), 2, 11)], Some(&[]));
     let heard = heard_at(&directory, None, &[27_999, 28_000]);
     assert_eq!(heard, [Placement::Wait, Placement::SessionUnknown]);
 }
@@ -197,14 +197,15 @@ fn nobody_is_sent_to_an_owner_that_has_withdrawn() {
         addr: addr(4002),
         beat,
         keys: KeyFingerprints::default(),
+        ttl: TTL,
     };
     let mut directory = seen_alive();
-    directory.handle_views(at(1_200), &[lease(OTHER, 3, 3)], &[shard(1)]);
+    directory.handle_views(at(1_200), &[lease(OTHER, 3, 3)], Some(&[shard(1)]));
     let place = |directory: &Directory| directory.place(at(1_300), &zone(), None, Seeker::Newcomer);
     assert!(matches!(place(&directory), Placement::There { .. }));
-    directory.handle_views(at(1_300), &[lease(OTHER, 3, 3)], &[]);
+    directory.handle_views(at(1_300), &[lease(OTHER, 3, 3)], Some(&[]));
     assert_eq!(place(&directory), Placement::Wait);
-    directory.handle_views(at(1_300), &[lease(OTHER, 3, 4)], &[]);
+    directory.handle_views(at(1_300), &[lease(OTHER, 3, 4)], Some(&[]));
     assert!(
         matches!(place(&directory), Placement::There { .. }),
         "it renews: only its entry was lost"
@@ -218,7 +219,7 @@ fn nobody_is_sent_to_an_owner_that_has_released_the_zone() {
         released: true,
         ..lease(OTHER, 3, 3)
     };
-    directory.handle_views(at(1_200), &[released], &[]);
+    directory.handle_views(at(1_200), &[released], Some(&[]));
     assert_eq!(
         directory.place(at(1_200), &zone(), None, Seeker::Newcomer),
         Placement::Wait
@@ -248,16 +249,71 @@ fn peers_are_other_shards_whose_beat_moves() {
         addr: addr(port),
         beat,
         keys: KeyFingerprints::default(),
+        ttl: TTL,
     };
     directory.handle_views(
         at(0),
         &[],
-        &[shard(ME, 1, 1), shard(OTHER, 2, 1), shard(Nonce(3), 3, 1)],
+        Some(&[shard(ME, 1, 1), shard(OTHER, 2, 1), shard(Nonce(3), 3, 1)]),
     );
     directory.handle_views(
         at(900),
         &[],
-        &[shard(ME, 1, 2), shard(OTHER, 2, 2), shard(Nonce(3), 3, 1)],
+        Some(&[shard(ME, 1, 2), shard(OTHER, 2, 2), shard(Nonce(3), 3, 1)]),
     );
-    assert_eq!(directory.peers(at(1_000)), [addr(2)]);
+    assert_eq!(directory.peers(), [addr(2)]);
+}
+
+/// A directory that saw the other shard announce itself, every second up to `last_s`.
+fn with_a_peer(last_s: u64) -> Directory {
+    let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
+    for s in 0..=last_s {
+        directory.handle_views(at(s * 1_000), &[], Some(&[peer(s)]));
+    }
+    directory
+}
+
+fn peer(beat: u64) -> ShardView {
+    ShardView {
+        nonce: OTHER,
+        addr: addr(2),
+        beat,
+        keys: KeyFingerprints::default(),
+        ttl: TTL,
+    }
+}
+
+#[test]
+fn peers_stay_while_nobody_can_look_and_for_as_long_afterwards_as_they_had_left() {
+    let mut directory = with_a_peer(5);
+    for s in 6..60 {
+        // Leases are read, the directory of shards is not.
+        directory.handle_views(at(s * 1_000), &[lease(OTHER, 3, s)], None);
+        assert_eq!(directory.peers(), [addr(2)]);
+    }
+    directory.handle_views(at(60_000), &[], Some(&[peer(5)]));
+    assert_eq!(directory.peers(), [addr(2)], "it could not say that it lives");
+    for ms in (60_500..62_500).step_by(500) {
+        directory.handle_views(at(ms), &[], Some(&[peer(5)]));
+        assert_eq!(directory.peers(), [addr(2)]);
+    }
+    directory.handle_views(at(62_500), &[], Some(&[peer(5)]));
+    assert_eq!(directory.peers(), [], "it could, and did not");
+}
+
+#[test]
+fn peer_with_longer_leases_announces_itself_less_often() {
+    let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
+    let slow = |beat| ShardView {
+        ttl: 5 * TTL,
+        ..peer(beat)
+    };
+    for ms in (0..=14_500).step_by(500) {
+        directory.handle_views(at(ms), &[], Some(&[slow(1 + u64::from(ms >= 1_000))]));
+        assert_eq!(
+            directory.peers().len(),
+            usize::from((1_000..13_500).contains(&ms)),
+            "{ms}"
+        );
+    }
 }

@@ -13,11 +13,12 @@ use crate::io::outage::Lasted;
 use crate::ownership::lease::Lease;
 use crate::ownership::{Authority, AuthorityError, Grant};
 
-/// Whether the authority answered.
+/// Whether the authority answered renewals that were due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answered {
-    All,
-    NotAll,
+    /// Some, or none was due. Those of zones on a node of a Cluster that is gone hold up no others.
+    Some,
+    None,
 }
 
 impl Keeper {
@@ -54,9 +55,13 @@ impl Keeper {
         ) = (&mut self.outages, &self.held);
         unrenewed.retain(|zone| held.contains_key(zone));
         let mut newest = None;
+        let mut answered = Answered::None;
         for (zone, outcome) in outcomes {
             match outcome {
-                Ok(()) => _ = unrenewed.remove(&zone),
+                Ok(()) => {
+                    answered = Answered::Some;
+                    unrenewed.remove(&zone);
+                }
                 Err(error) => {
                     unrenewed.insert(zone.clone());
                     newest = Some((zone, error));
@@ -67,14 +72,14 @@ impl Keeper {
             if let Some(Lasted { ms, failures }) = renewals.note() {
                 tracing::warn!(%zone, zones = unrenewed.len(), %error, ms, failures, "renewals are not answered");
             }
-            return Answered::NotAll;
+            return answered;
         }
         if unrenewed.is_empty()
             && let Some(Lasted { ms, failures }) = renewals.end()
         {
             tracing::info!(ms, failures, "renewals are answered again");
         }
-        Answered::All
+        Answered::Some
     }
 }
 

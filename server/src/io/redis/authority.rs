@@ -1,6 +1,8 @@
 //! The authority on Redis: simple, and as strong as its Redis. See the module above for what a promoted replica may forget.
 
-use std::collections::BTreeMap;
+mod directory;
+mod look;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -11,11 +13,13 @@ use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::Notify;
 
+use self::directory::Unreadable;
+use self::look::{Known, read_lease};
 use super::link::Link;
 use super::listener::Listener;
 use super::thread::Thread;
 use super::{Keys, RedisError, RedisTarget};
-use crate::ownership::authority::{Authority, AuthorityError, LeaseView, ShardView};
+use crate::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
 use crate::ownership::epoch::{Epoch, Grant, Nonce};
 use crate::ownership::fingerprint::KeyFingerprints;
 
@@ -31,17 +35,17 @@ static CLAIM: LazyLock<Script> = lease_script!("lua/claim.lua");
 static RENEW: LazyLock<Script> = lease_script!("lua/renew.lua");
 static REINSTATE: LazyLock<Script> = lease_script!("lua/reinstate.lua");
 static RELEASE: LazyLock<Script> = lease_script!("lua/release.lua");
-static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/announce.lua")));
-
-/// The hash with the fingerprints of the shards' keys, by nonce.
-const SHARD_KEYS: &str = "shard_keys";
 
 /// Grants leases in Redis. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RedisAuthority {
     keys: Keys,
     link: Link,
+    /// The longest that a look at the leases may take, of which some may not be answered.
+    look_max: Duration,
     released: Arc<Notify>,
+    known: Known,
+    unreadable: Unreadable,
 }
 
 impl RedisAuthority {
@@ -64,7 +68,15 @@ impl RedisAuthority {
                 thread.run(listening).await?.map_err(RedisError::Connect)?;
             }
         }
-        Ok(Self { keys, link, released })
+        Ok(Self {
+            keys,
+            link,
+            // Whoever asks waits for `answer_max`; what is known by then counts.
+            look_max: answer_max / 2,
+            released,
+            known: Known::default(),
+            unreadable: Unreadable::default(),
+        })
     }
 
     async fn on_lease(&self, script: &Script, zone: &ZoneName, words: Vec<Value>) -> Result<(), AuthorityError> {
@@ -87,16 +99,6 @@ impl RedisAuthority {
         self.link.command("SADD", words).await?;
         Ok(())
     }
-
-    async fn lease(&self, zone: ZoneName) -> Result<Option<LeaseView>, AuthorityError> {
-        let mut words: Vec<Value> = vec![self.keys.zone(&zone, "lease").into()];
-        words.extend(["epoch", "nonce", "beat", "released", "addr", "players"].map(Value::from));
-        let fields = self.link.command("HMGET", words).await?.into_array();
-        if fields.first().is_none_or(Value::is_null) {
-            return Ok(None);
-        }
-        read_lease(&zone, &fields).map(Some).ok_or_else(|| unreadable(&zone))
-    }
 }
 
 #[async_trait]
@@ -107,20 +109,8 @@ impl Authority for RedisAuthority {
         self.enter(zone).await
     }
 
-    async fn leases(&self) -> Result<Vec<LeaseView>, AuthorityError> {
-        let words = vec![self.keys.world("zones").into()];
-        let names = self.link.command("SMEMBERS", words).await?.into_array();
-        let mut zones: Vec<ZoneName> = names
-            .into_iter()
-            .map(|name| name.into_string().and_then(|name| name.parse().ok()))
-            .collect::<Option<_>>()
-            .ok_or_else(|| RedisError::Answer("a zone's name that is none".to_owned()))?;
-        zones.sort_unstable();
-        let mut leases = Vec::with_capacity(zones.len());
-        for zone in zones {
-            leases.extend(self.lease(zone).await?);
-        }
-        Ok(leases)
+    async fn leases(&self) -> Result<Leases, AuthorityError> {
+        self.read_leases().await
     }
 
     async fn claim(
@@ -189,77 +179,23 @@ impl Authority for RedisAuthority {
         self.released.notified().await;
     }
 
-    async fn announce(&self, nonce: Nonce, addr: SocketAddr, keys: &KeyFingerprints) -> Result<(), AuthorityError> {
-        // In a hash of their own, which earlier builds do not read; first, so that no entry is seen without its keys.
-        let words = [self.keys.world(SHARD_KEYS), nonce.0.to_string(), keys.to_string()];
-        let words = words.map(Value::from).to_vec();
-        self.link.command("HSET", words).await?;
-        let words = vec![nonce.0.to_string().into(), addr.to_string().into()];
-        self.link.run(&ANNOUNCE, vec![self.keys.world("shards")], words).await?;
-        Ok(())
+    async fn announce(
+        &self,
+        nonce: Nonce,
+        addr: SocketAddr,
+        keys: &KeyFingerprints,
+        ttl: Duration,
+    ) -> Result<(), AuthorityError> {
+        self.announce_shard(nonce, addr, keys, ttl).await
     }
 
     async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
-        let words = vec![self.keys.world("shards").into(), nonce.0.to_string().into()];
-        self.link.command("HDEL", words).await?;
-        let words = vec![self.keys.world(SHARD_KEYS).into(), nonce.0.to_string().into()];
-        self.link.command("HDEL", words).await?;
-        Ok(())
+        self.withdraw_shard(nonce).await
     }
 
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
-        let words = vec![self.keys.world("shards").into()];
-        let shards = self.link.command("HGETALL", words).await?;
-        let words = vec![self.keys.world(SHARD_KEYS).into()];
-        let keys = self.link.command("HGETALL", words).await?;
-        let shards = read_shards(shards, keys).ok_or_else(|| RedisError::Answer("a shard that is none".to_owned()))?;
-        Ok(shards)
+        self.read_shards().await
     }
-}
-
-fn read_lease(zone: &ZoneName, fields: &[Value]) -> Option<LeaseView> {
-    let text = |index: usize| fields.get(index).and_then(Value::as_string);
-    Some(LeaseView {
-        zone: zone.clone(),
-        epoch: text(0)?.parse().ok()?,
-        nonce: Nonce(text(1)?.parse().ok()?),
-        beat: text(2)?.parse().ok()?,
-        released: text(3)? == "1",
-        addr: text(4)?.parse().ok()?,
-        players: text(5)?.parse().ok()?,
-    })
-}
-
-fn read_shards(shards: Value, keys: Value) -> Option<Vec<ShardView>> {
-    let keys = read_by_nonce(keys)?;
-    let view = |(nonce, shard): (&Nonce, &String)| {
-        let (beat, addr) = shard.split_once(' ')?;
-        Some(ShardView {
-            nonce: *nonce,
-            addr: addr.parse().ok()?,
-            beat: beat.parse().ok()?,
-            keys: keys.get(nonce).map_or("", String::as_str).parse().ok()?,
-        })
-    };
-    read_by_nonce(shards)?.iter().map(view).collect()
-}
-
-/// A hash whose fields are nonces.
-fn read_by_nonce(pairs: Value) -> Option<BTreeMap<Nonce, String>> {
-    let flat: Vec<String> = match pairs {
-        Value::Map(map) => map
-            .inner()
-            .into_iter()
-            .flat_map(|(nonce, word)| [nonce.into_string(), word.into_string()])
-            .collect::<Option<_>>()?,
-        other => other
-            .into_array()
-            .into_iter()
-            .map(Value::into_string)
-            .collect::<Option<_>>()?,
-    };
-    let pair = |pair: &[String]| Some((Nonce(pair[0].parse().ok()?), pair[1].clone()));
-    flat.chunks_exact(2).map(pair).collect()
 }
 
 fn unreadable(zone: &ZoneName) -> AuthorityError {

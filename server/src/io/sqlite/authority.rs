@@ -3,9 +3,12 @@
 //! Every change is one transaction that holds the file's write lock, so the changes of all processes are in one order. An epoch is on
 //! the disk before it is granted.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use everhold_protocol::ZoneName;
@@ -15,7 +18,7 @@ use super::bell::Bell;
 use super::file::{Failure, SqliteError};
 use super::worker::{Worker, WorkerGone};
 use super::world::{World, parsed};
-use crate::ownership::authority::{Authority, AuthorityError, LeaseView, ShardView};
+use crate::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
 use crate::ownership::epoch::{Epoch, Grant, Nonce};
 use crate::ownership::fingerprint::KeyFingerprints;
 
@@ -24,6 +27,8 @@ use crate::ownership::fingerprint::KeyFingerprints;
 pub struct SqliteAuthority {
     world: Worker<World>,
     bell: Arc<Bell>,
+    /// It was said that there are entries of shards that cannot be read.
+    is_unreadable_told: Arc<AtomicBool>,
 }
 
 impl SqliteAuthority {
@@ -41,7 +46,14 @@ impl SqliteAuthority {
         Ok(Self {
             world,
             bell: Arc::new(bell),
+            is_unreadable_told: Arc::default(),
         })
+    }
+
+    fn note_unreadable(&self, error: &rusqlite::Error) {
+        if !self.is_unreadable_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the directory has entries that this build cannot read; they are passed over");
+        }
     }
 
     async fn run<T: Send + 'static>(
@@ -79,16 +91,20 @@ impl Authority for SqliteAuthority {
         .await
     }
 
-    async fn leases(&self) -> Result<Vec<LeaseView>, AuthorityError> {
-        self.run(|world| {
+    async fn leases(&self) -> Result<Leases, AuthorityError> {
+        let views = self.run(|world| {
             world.read(|file| {
                 let mut statement = file.prepare_cached(
                     "SELECT zone, epoch, nonce, beat, released, addr, players FROM lease ORDER BY zone",
                 )?;
                 Ok(statement.query_map([], read_lease)?.collect::<Result<_, _>>()?)
             })
+        });
+        Ok(Leases {
+            views: views.await?,
+            // They are in one file.
+            unread: BTreeSet::new(),
         })
-        .await
     }
 
     async fn claim(
@@ -160,15 +176,23 @@ impl Authority for SqliteAuthority {
         released
     }
 
-    async fn announce(&self, nonce: Nonce, addr: SocketAddr, keys: &KeyFingerprints) -> Result<(), AuthorityError> {
+    async fn announce(
+        &self,
+        nonce: Nonce,
+        addr: SocketAddr,
+        keys: &KeyFingerprints,
+        ttl: Duration,
+    ) -> Result<(), AuthorityError> {
         let keys = keys.to_string();
+        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         self.run(move |world| {
             world.write(|file| {
                 file.prepare_cached(
-                    "INSERT INTO shard (nonce, addr, beat, keys) VALUES (?1, ?2, 1, ?3)
-                     ON CONFLICT (nonce) DO UPDATE SET addr = excluded.addr, beat = beat + 1, keys = excluded.keys",
+                    "INSERT INTO shard (nonce, addr, beat, keys, ttl_ms) VALUES (?1, ?2, 1, ?3, ?4)
+                     ON CONFLICT (nonce) DO UPDATE SET addr = excluded.addr, beat = beat + 1, keys = excluded.keys,
+                        ttl_ms = excluded.ttl_ms",
                 )?
-                .execute((nonce.0.cast_signed(), addr.to_string(), keys))?;
+                .execute((nonce.0.cast_signed(), addr.to_string(), keys, ttl_ms))?;
                 Ok(())
             })
         })
@@ -187,13 +211,24 @@ impl Authority for SqliteAuthority {
     }
 
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
-        self.run(|world| {
-            world.read(|file| {
-                let mut statement = file.prepare_cached("SELECT nonce, addr, beat, keys FROM shard ORDER BY nonce")?;
-                Ok(statement.query_map([], read_shard)?.collect::<Result<_, _>>()?)
+        let shards: Vec<Result<ShardView, rusqlite::Error>> = self
+            .run(|world| {
+                world.read(|file| {
+                    let mut statement =
+                        file.prepare_cached("SELECT nonce, addr, beat, keys, ttl_ms FROM shard ORDER BY nonce")?;
+                    Ok(statement.query_map([], read_shard)?.collect())
+                })
             })
-        })
-        .await
+            .await?;
+        let is_read = |shard: Result<ShardView, rusqlite::Error>| match shard {
+            Ok(shard) => Some(Ok(shard)),
+            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                self.note_unreadable(&error);
+                None
+            }
+            Err(error) => Some(Err(AuthorityError::Unavailable(error.to_string()))),
+        };
+        shards.into_iter().filter_map(is_read).collect()
     }
 }
 
@@ -286,7 +321,9 @@ fn read_shard(row: &Row<'_>) -> rusqlite::Result<ShardView> {
         nonce: Nonce(row.get::<_, i64>(0)?.cast_unsigned()),
         addr: parsed(row, 1)?,
         beat: row.get::<_, i64>(2)?.cast_unsigned(),
-        keys: parsed(row, 3)?,
+        // A later build may say it otherwise.
+        keys: row.get::<_, String>(3)?.parse().unwrap_or_default(),
+        ttl: Duration::from_millis(row.get::<_, i64>(4)?.cast_unsigned()),
     })
 }
 

@@ -9,6 +9,9 @@ use rusqlite::{Row, Transaction};
 use super::file::{Failure, File, Layout, SqliteError, Synchronous, prepare_directory};
 use crate::durability::store::StoreError;
 
+/// Its name in its directory.
+pub(super) const FILE_NAME: &str = "world.db";
+
 const LAYOUT: Layout = Layout {
     version: 1,
     synchronous: Synchronous::Full,
@@ -18,7 +21,8 @@ const LAYOUT: Layout = Layout {
             released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE shard (
-            nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL, keys TEXT NOT NULL DEFAULT ''
+            nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL, keys TEXT NOT NULL DEFAULT '',
+            ttl_ms INTEGER NOT NULL DEFAULT 0
         ) STRICT;
         CREATE TABLE home (
             account INTEGER PRIMARY KEY, zone TEXT NOT NULL, generation INTEGER NOT NULL
@@ -39,7 +43,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn open(directory: &Path) -> Result<Self, SqliteError> {
-        let path = directory.join("world.db");
+        let path = directory.join(FILE_NAME);
         Ok(Self {
             file: open_or_create(&path)?,
             path,
@@ -102,20 +106,34 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
         Some(file) => file,
         None => File::create(path, LAYOUT)?,
     };
-    add_keys_column(&mut file)?;
+    add_columns(&mut file)?;
     Ok(file)
 }
 
-/// The files of earlier builds have no column for the shards' keys. Those builds go on reading and writing the file with it.
-fn add_keys_column(file: &mut File) -> Result<(), SqliteError> {
-    const COLUMN: &str = "SELECT 1 FROM pragma_table_info('shard') WHERE name = 'keys'";
-    if file.read::<_, SqliteError>(|file| Ok(file.prepare(COLUMN)?.exists([])?))? {
+/// The files of earlier builds lack these columns of `shard`. Those builds go on reading and writing the file with them.
+const COLUMNS: [(&str, &str); 2] = [
+    ("keys", "TEXT NOT NULL DEFAULT ''"),
+    ("ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
+];
+
+fn add_columns(file: &mut File) -> Result<(), SqliteError> {
+    let missing = |file: &Transaction<'_>| {
+        let mut known = file.prepare("SELECT 1 FROM pragma_table_info('shard') WHERE name = ?1")?;
+        let mut missing = Vec::new();
+        for (name, definition) in COLUMNS {
+            if !known.exists([name])? {
+                missing.push((name, definition));
+            }
+        }
+        Ok::<_, Failure<SqliteError>>(missing)
+    };
+    if file.read(missing)?.is_empty() {
         return Ok(());
     }
     file.write(|file| {
         // Another process may have been quicker.
-        if !file.prepare(COLUMN)?.exists([])? {
-            file.execute_batch("ALTER TABLE shard ADD COLUMN keys TEXT NOT NULL DEFAULT ''")?;
+        for (name, definition) in missing(file)? {
+            file.execute_batch(&format!("ALTER TABLE shard ADD COLUMN {name} {definition}"))?;
         }
         Ok(())
     })

@@ -219,6 +219,24 @@ fn zone_that_the_authority_no_longer_lists_is_not_claimed() {
 
 /// Two contenders and an authority that grants by compare-and-set: whoever is later is refused, and nobody claims twice.
 #[test]
+fn zone_whose_lease_could_not_be_read_is_watched_anew() {
+    let mut contender = contender();
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5), held("forest", 1, 5)]);
+    for now in (500..=3_500).step_by(500) {
+        contender.handle_leases(ms(now), vec![held("forest", 1, 5)]);
+    }
+    contender.handle_leases(ms(4_000), vec![held("meadow", 1, 5), held("forest", 1, 5)]);
+    assert_eq!(
+        claim(&mut contender, 4_500).as_deref(),
+        Some("forest"),
+        "it was watched all the time"
+    );
+    contender.handle_granted();
+    assert_eq!(claim(&mut contender, 7_900), None);
+    assert_eq!(claim(&mut contender, 8_500).as_deref(), Some("meadow"));
+}
+
+#[test]
 fn of_two_contenders_one_wins_and_the_other_waits() {
     let mut contenders = [Contender::new(config(&[], 8, 1)), Contender::new(config(&[], 8, 2))];
     let mut lease = held("meadow", 1, 5);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::Signal;
+
 use super::{RedisServer, free_addrs, until};
 
 /// Primaries; each has one replica.
@@ -197,6 +199,22 @@ impl RedisCluster {
         set(moving.to, "IMPORTING", moving.from);
         set(moving.from, "MIGRATING", moving.to);
         moving
+    }
+
+    /// SIGSTOP to the primary that serves a key, and to its replica first: it is gone, and nobody takes its place.
+    ///
+    /// # Panics
+    /// If it has no replica.
+    pub fn suspend_slot_of(&mut self, key: &str) {
+        let primary = self.primary_of(key);
+        let id = self.id(primary);
+        let lines = self.lines(primary);
+        let replica = lines.iter().find(|line| line.is("slave") && line.follows == id);
+        let replica = self.index_of(replica.expect("a replica").port);
+        for index in [replica, primary] {
+            self.nodes[index].signal(Signal::STOP);
+            self.alive[index] = false;
+        }
     }
 
     /// SIGKILL to a node.
