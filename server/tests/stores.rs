@@ -37,6 +37,17 @@ async fn sqlite_store_conforms() {
 }
 
 #[tokio::test]
+async fn sqlite_store_that_loses_its_marks_with_its_zones_conforms() {
+    let directory = directory();
+    let world = directory.path().join("world.db");
+    let lose = |store: &SqliteStore, zone: &ZoneName| {
+        remove(&store.zone_path(zone));
+        remove(&world);
+    };
+    store_conformance(|| SqliteStore::open(directory.path()).unwrap(), lose).await;
+}
+
+#[tokio::test]
 async fn sqlite_authority_conforms() {
     let directory = directory();
     authority_conformance(|| SqliteAuthority::open(directory.path()).unwrap()).await;
@@ -183,6 +194,7 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
         SqliteAuthority::open(&directory).unwrap(),
         SqliteStore::open(&directory).unwrap(),
     );
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
     let (grant, addr) = (grant(3, 1), "127.0.0.1:1".parse().unwrap());
     authority.reinstate(&zone(), grant, addr, 5).await.unwrap();
     store.fence(&zone(), grant).await.unwrap();
@@ -201,6 +213,44 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
     assert_eq!((seen.len(), seen[0].epoch, seen[0].players), (1, 3, 5));
     let summary = SqliteStore::open(&directory).unwrap().summary(&zone()).await.unwrap();
     assert_eq!(summary.map(|zone| zone.fence_epoch), Some(3));
+}
+
+/// As `rm *.db` does: the logs stay, and SQLite would take them for those of the files that are made instead.
+#[tokio::test]
+async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
+    let directory = directory();
+    let (authority, store) = (
+        SqliteAuthority::open(directory.path()).unwrap(),
+        SqliteStore::open(directory.path()).unwrap(),
+    );
+    for number in 0..50 {
+        let zone: ZoneName = format!("zone-{number}").parse().unwrap();
+        authority.declare_zone(&zone).await.unwrap();
+    }
+    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    let mut history = History::new(1);
+    store
+        .append(&zone(), grant(1, 1), &history.records_to(40))
+        .await
+        .unwrap();
+    for file in [directory.path().join("world.db"), store.zone_path(&zone())] {
+        assert!(Path::new(&format!("{}-wal", file.display())).exists(), "there is a log");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    let next = SqliteAuthority::open(directory.path()).unwrap();
+    assert_eq!(next.leases().await.unwrap().views, []);
+    assert_eq!(authority.leases().await.unwrap().views, []);
+    let lost = store.append(&zone(), grant(1, 1), &history.records_to(41)).await;
+    assert!(matches!(lost, Err(StoreError::Lost)), "{lost:?}");
+    store.create(&zone(), grant(1, 1), Origin::Nothing).await.unwrap();
+    let seen = SqliteStore::open(directory.path()).unwrap();
+    assert!(seen.read_zone(&zone()).await.unwrap().records.is_empty());
+    for name in ["world.db", "zone-meadow.db"] {
+        let file = rusqlite::Connection::open(directory.path().join(name)).unwrap();
+        let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok", "{name}");
+    }
 }
 
 #[tokio::test]
@@ -279,7 +329,7 @@ async fn blocked_file_is_unavailable_and_blocks_no_other() {
 }
 
 /// Names the directory to the copy of this test binary that is going to be killed.
-const VICTIM_DIRECTORY: &str = "EVERHOLD_TEST_VICTIM_DIRECTORY";
+const VICTIM_DIRECTORY: &str = "STORES_TEST_VICTIM_DIRECTORY";
 /// Starts the lines on standard error that name acknowledged ticks.
 const VICTIM_REPORT: &str = "acknowledged";
 

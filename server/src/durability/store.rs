@@ -206,7 +206,7 @@ pub enum Origin {
 #[async_trait]
 pub trait StateStore: Send + Sync {
     /// Raises the zone's fence to the grant and shuts out everyone below. If there never was a data set, an empty one is made. A store
-    /// that may forget with its data that there was any judges by the epoch: the first one ever granted finds no data set, every later one
+    /// may forget with its data that there was any, so the epoch decides: the first one ever granted finds no data set, every later one
     /// has [`StoreError::Lost`] it. The fence of a hollow data set is raised, too, before `Lost` is answered.
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError>;
 

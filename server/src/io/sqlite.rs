@@ -43,6 +43,15 @@ use crate::durability::store::{
 use crate::limits::PART_BYTES_MAX;
 use crate::ownership::Grant;
 
+/// The epoch of a zone's first grant.
+const FIRST_EPOCH: u32 = 1;
+
+/// Whether there is a world in this directory.
+#[must_use]
+pub fn is_world(directory: &Path) -> bool {
+    directory.join(world::FILE_NAME).is_file()
+}
+
 /// Journals, checkpoints, and homes in a directory that all shards of one host share.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
@@ -116,7 +125,8 @@ impl StateStore for SqliteStore {
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
         let is_created = self.is_created(zone).await?;
         if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
-            if is_created {
+            // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that there was.
+            if is_created || grant.epoch.number() > FIRST_EPOCH {
                 return Err(StoreError::Lost);
             }
             self.on_zone(zone, |file| file.create(Origin::Nothing)).await?;

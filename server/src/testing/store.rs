@@ -24,6 +24,7 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     quarantine_is_kept_and_fenced(&a, &b).await;
     homes_change_by_compare_and_set(&a, &b).await;
     lost_data_set_is_not_made_anew_by_a_write(&a, &b, &lose).await;
+    zone_of_a_later_grant_is_never_new(&a, &b, &lose).await;
     lost_data_set_is_written_anew_from_memory(&a, &b, &lose).await;
     hollow_data_set_can_begin_again_from_nothing(&a, &b, &lose).await;
     store_journal::run(&a, &b).await;
@@ -169,6 +170,27 @@ async fn lost_data_set_is_not_made_anew_by_a_write<S: StateStore>(a: &S, b: &S, 
     // A store that forgets with its data that there was any knows of none.
     let summary = b.summary(&zone).await;
     assert!(matches!(summary, Err(StoreError::Lost) | Ok(None)), "{summary:?}");
+}
+
+/// Whoever took it for a new one would begin the world again without a word.
+async fn zone_of_a_later_grant_is_never_new<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (there_was, held) = fenced(a, "later-grant").await;
+    let records = History::new(1).records_to(3);
+    a.append(&there_was, held, &records).await.expect("appended");
+    lose(a, &there_was);
+    for zone in [there_was, zone("later-grant-of-nothing")] {
+        for (epoch, store) in [(2, a), (7, b), (2, a)] {
+            let fenced = store.fence(&zone, grant(epoch, 200)).await;
+            assert!(matches!(fenced, Err(StoreError::Lost)), "{zone} {epoch}: {fenced:?}");
+        }
+        assert!(
+            matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
+            "nothing was made"
+        );
+        let begun = b.create(&zone, grant(7, 200), Origin::Nothing).await;
+        begun.expect("it begins again, and whoever does that says so");
+        assert_eq!(a.read_zone(&zone).await.expect("readable"), ZoneData::default());
+    }
 }
 
 async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {

@@ -6,6 +6,8 @@ use std::path::Path;
 use client_sim::Control;
 use everhold::durability::store::StateStore;
 use everhold::io::sqlite::SqliteStore;
+use everhold::testing::player::OldConnections;
+use rustix::process::Signal;
 
 use crate::outage::{all_play, orders};
 use crate::world::{PATIENCE, World, meadow};
@@ -21,8 +23,17 @@ fn delete(directory: &Path) {
     }
 }
 
+/// As `rm *.db` does: the logs stay.
+fn delete_databases(directory: &Path) {
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        if entry.path().extension().is_some_and(|end| end == "db") {
+            std::fs::remove_file(entry.path()).expect("an own file");
+        }
+    }
+}
+
 /// Everybody plays on, the zone is in the new store, and a spare adopts it from there.
-fn play_on_when_deleted(is_made_again: bool) {
+fn play_on_when_deleted(delete: fn(&Path)) {
     let mut world = World::with_default_leases();
     let owner = world.shard(&[meadow()]);
     let directory = world.fleet.world();
@@ -31,9 +42,6 @@ fn play_on_when_deleted(is_made_again: bool) {
         match deleted_at {
             None if all_play(progress, 2.0) => {
                 delete(&directory);
-                if is_made_again {
-                    std::fs::create_dir_all(&directory).expect("a writable directory");
-                }
                 deleted_at = Some(progress.running_for_s);
             }
             Some(at) if directory.join("zone-meadow.db").exists() && all_play(progress, at + 2.0) => {
@@ -70,10 +78,34 @@ fn play_on_when_deleted(is_made_again: bool) {
 
 #[test]
 fn shard_whose_files_are_deleted_writes_the_zone_anew() {
-    play_on_when_deleted(true);
+    play_on_when_deleted(|directory| {
+        delete(directory);
+        std::fs::create_dir_all(directory).expect("a writable directory");
+    });
 }
 
 #[test]
 fn shard_whose_directory_is_deleted_makes_it_anew() {
-    play_on_when_deleted(false);
+    play_on_when_deleted(delete);
+}
+
+#[test]
+fn shard_whose_databases_are_deleted_beside_their_logs_writes_the_zone_anew() {
+    play_on_when_deleted(delete_databases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spare_of_a_deleted_world_whose_holder_died_with_it_says_that_it_is_lost() {
+    let mut world = World::new();
+    let owner = world.shard(&[meadow()]);
+    let heir = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    player.until_attached_above(0).await;
+    // The spare has seen the owner's lease.
+    player.until_told_of(world.fleet.all[heir].addr).await;
+    world.fleet.signal(owner, Signal::STOP).expect("it lives");
+    delete(&world.fleet.world());
+    world.fleet.kill(owner).expect("a kill");
+    let (epoch, last_tick) = world.until_adopted(&meadow(), heir, 1);
+    assert_eq!((last_tick, world.fleet.lost.clone()), (0, vec![(meadow(), epoch)]));
 }

@@ -1,8 +1,10 @@
 //! One SQLite file: how it is opened, how it is told that it is still the same one, what its errors mean.
 
+use std::fs::TryLockError;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
@@ -11,6 +13,9 @@ use crate::durability::store::StoreError;
 /// How long a statement waits for another process's transaction. Ours take milliseconds; a process that was stopped inside one blocks
 /// its file until it is killed or wakes, and then the outcome is "unavailable", a quarter of a ttl later.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// A lock that somebody else holds is tried again this often. It is held for less.
+const LOCK_RETRY: Duration = Duration::from_millis(2);
 
 /// Statements kept prepared; a file has fewer.
 const STATEMENTS_MAX: usize = 48;
@@ -190,6 +195,9 @@ impl File {
 
     /// Makes the file, unless somebody else makes it first, and opens it. It is made whole under another name: whoever sees it under
     /// its own name sees all of it, and the first one stays. Only its owner may read it.
+    ///
+    /// If a file of this name was deleted alone, its log may still be there. SQLite would take it for the new one's and write its pages into
+    /// that; so it is removed first, while nobody else can put a file in place.
     pub(super) fn create(path: &Path, layout: Layout) -> Result<Self, SqliteError> {
         let directory = path.parent().unwrap_or_else(|| Path::new("."));
         let directory_error = |source| SqliteError::Directory {
@@ -198,11 +206,7 @@ impl File {
         };
         let draft = tempfile::NamedTempFile::new_in(directory).map_err(directory_error)?;
         fill(draft.path(), layout).map_err(|source| SqliteError::new(draft.path(), source))?;
-        match draft.persist_noclobber(path) {
-            Ok(_) => {}
-            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(directory_error(error.error)),
-        }
+        put_in_place(draft, path, directory).map_err(directory_error)?;
         Self::open(path, layout)?.ok_or_else(|| SqliteError::Empty { path: path.to_owned() })
     }
 
@@ -248,6 +252,40 @@ impl File {
                 path: self.path.clone(),
             }
             .into())
+        }
+    }
+}
+
+/// Gives the file its name, unless there is one of that name.
+fn put_in_place(draft: tempfile::NamedTempFile, path: &Path, directory: &Path) -> std::io::Result<()> {
+    let _locked = lock(directory)?;
+    if path.try_exists()? {
+        return Ok(());
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut log = path.as_os_str().to_owned();
+        log.push(suffix);
+        match std::fs::remove_file(&log) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match draft.persist_noclobber(path) {
+        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps other processes from putting files in place, for as long as it lives.
+fn lock(directory: &Path) -> std::io::Result<std::fs::File> {
+    let file = std::fs::File::open(directory)?;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => return Err(ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
 }
