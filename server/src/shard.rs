@@ -26,7 +26,7 @@ use crate::io::membership;
 use crate::io::process::{self, ProcessGauge};
 use crate::io::report::{Reporter, ShardEvent};
 use crate::io::router::{Router, RouterConfig, RouterEvent};
-use crate::io::transport::{AdmissionLimits, Transport, TransportConfig};
+use crate::io::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
 use crate::io::vital;
 use crate::limits::CONN_EVENTS_MAX;
 use crate::ownership::contender::ContenderConfig;
@@ -78,22 +78,21 @@ impl Shard {
     ) -> anyhow::Result<Self> {
         let nonce = random_nonce()?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
-        let addresses = Addresses::look_up(&config).await?;
-        guardian.note_listen(addresses.listen);
-        orphan::succeed(addresses.listen)
-            .await
-            .context("ask for the address to listen on")?;
-        let transport = Transport::bind(transport_config(&config, addresses.listen), keys, conn_events)?;
+        let (transport, addr) = take_address(&config, keys, &mut guardian, conn_events).await?;
         let listens = transport.local_addr();
-        let addr = addresses.announced(listens);
         let fingerprints = keys.fingerprints();
         enter_world(authority.as_ref(), &config, (nonce, addr, &fingerprints)).await?;
+        // A shard that may not join has told nobody anything.
+        let transport = transport.serve()?;
         let (keeper, keeper_orders) = mpsc::unbounded_channel();
         let (router, router_events) = mpsc::unbounded_channel();
         let (events, keeper_events) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
-        let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
-        let directory = Arc::new(Mutex::new(directory));
+        let directory = Arc::new(Mutex::new(Directory::new(
+            nonce,
+            config.lease.ttl,
+            rules.zones().cloned(),
+        )));
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let routes = Router::new(router_config(&config, keys), Arc::clone(&directory), Arc::clone(&store));
         vital::spawn("router", routes.run(conns, router_events));
@@ -308,12 +307,7 @@ impl Parts {
         HostServices {
             store: Arc::clone(&self.store),
             guard,
-            peers: Arc::new(move || {
-                directory
-                    .lock()
-                    .expect("no holder of the directory panics")
-                    .peers()
-            }),
+            peers: Arc::new(move || directory.lock().expect("no holder of the directory panics").peers()),
             process: Arc::clone(&self.process),
             reporter: self.reporter.clone(),
             ended: self.ended.clone(),
@@ -351,6 +345,23 @@ impl Parts {
     fn zones(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, ZoneHandle>> {
         self.zones.lock().expect("no holder of the zones panics")
     }
+}
+
+/// Takes the address to listen on, at which nobody is answered yet. Also returns where players are sent.
+async fn take_address(
+    config: &Config,
+    keys: &Keys,
+    guardian: &mut GuardianLink,
+    events: mpsc::Sender<ConnEvent>,
+) -> anyhow::Result<(BoundTransport, SocketAddr)> {
+    let addresses = Addresses::look_up(config).await?;
+    guardian.note_listen(addresses.listen);
+    orphan::succeed(addresses.listen)
+        .await
+        .context("ask for the address to listen on")?;
+    let transport = Transport::open(transport_config(config, addresses.listen), keys, events)?;
+    let addr = addresses.announced(transport.local_addr());
+    Ok((transport, addr))
 }
 
 /// Joins the directory, and declares the zones that this shard prefers. The others are declared by those who prefer them, or after a while.

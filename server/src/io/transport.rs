@@ -21,7 +21,7 @@ use everhold_protocol::{RefusalCode, SessionId};
 use quinn_proto::VarIntBoundsExceeded;
 use tokio::sync::mpsc;
 
-use self::net::NetThreads;
+use self::net::{NetThreads, OpenSockets};
 use self::served::Served;
 use super::keys::{Keys, KeysError};
 use crate::ingress::address::AddressLimits;
@@ -144,7 +144,7 @@ pub enum ConnEvent {
     },
 }
 
-/// A bound transport. Dropping it closes every connection at once.
+/// A transport that serves. Dropping it closes every connection at once.
 #[derive(Debug)]
 pub struct Transport {
     served: Arc<Served>,
@@ -159,14 +159,44 @@ enum Below {
     Reference(reference::Reference),
 }
 
+/// A transport that has its address, and answers nobody yet: what comes meanwhile waits in the sockets' buffers.
+#[derive(Debug)]
+pub struct BoundTransport {
+    served: Arc<Served>,
+    sockets: OpenSockets,
+}
+
+impl BoundTransport {
+    /// Where it will listen.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.sockets.local_addr()
+    }
+
+    /// Serves connections from now on, on threads of its own.
+    pub fn serve(self) -> Result<Transport, TransportError> {
+        let below = Below::Net(self.sockets.start()?);
+        let served = self.served;
+        Ok(Transport { served, below })
+    }
+}
+
 impl Transport {
-    /// Listens, and serves connections on threads of its own. What they say comes out of `events`; when that is full, each connection
-    /// waits for itself.
-    pub fn bind(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Result<Self, TransportError> {
+    /// Takes the address. What connections say will come out of `events`; when that is full, each connection waits for itself.
+    pub fn open(
+        config: TransportConfig,
+        keys: &Keys,
+        events: mpsc::Sender<ConnEvent>,
+    ) -> Result<BoundTransport, TransportError> {
         settings::warn_of_memory(&config);
         let served = Arc::new(Served::new(config, keys, events));
-        let below = Below::Net(NetThreads::start(&served, keys)?);
-        Ok(Self { served, below })
+        let sockets = OpenSockets::open(&served, keys)?;
+        Ok(BoundTransport { served, sockets })
+    }
+
+    /// The same, and serves connections at once.
+    pub fn bind(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Result<Self, TransportError> {
+        Self::open(config, keys, events)?.serve()
     }
 
     /// The same on stock quinn and the current runtime, with two tasks for each connection: what net threads are compared with.

@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
 use self::link::{Counted, Fate, Link, Turn};
 use self::slab::Slab;
-pub(super) use self::threads::NetThreads;
+pub(super) use self::threads::{NetThreads, OpenSockets};
 use self::traces::Traces;
 use self::wire::{Packet, Wire};
 use super::cid::ConnectionIds;

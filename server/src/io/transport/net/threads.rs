@@ -22,9 +22,23 @@ pub(in crate::io::transport) struct NetThreads {
     pub(in crate::io::transport) local_addr: SocketAddr,
 }
 
-impl NetThreads {
-    /// Opens the sockets and starts a thread for each.
-    pub(in crate::io::transport) fn start(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
+/// Open sockets, at which nobody is answered yet: what comes waits in their buffers.
+pub(in crate::io::transport) struct OpenSockets {
+    net: NetThreads,
+    idle: Vec<NetThread>,
+}
+
+impl std::fmt::Debug for OpenSockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenSockets")
+            .field("net", &self.net)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OpenSockets {
+    /// Opens the sockets.
+    pub(in crate::io::transport) fn open(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
         let listen_error = |source| settings::listen_error(served.config.listen, source);
         let server = Arc::new(settings::server(&served.config, keys)?);
         let sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
@@ -36,8 +50,8 @@ impl NetThreads {
             desks.push(Arc::new(desk));
             trays.push(tray);
         }
-        // From here on, what has started ends with this if the rest cannot start.
-        let net = Self { desks, local_addr };
+        let net = NetThreads { desks, local_addr };
+        let mut idle = Vec::new();
         for (index, (socket, tray)) in sockets.into_iter().zip(trays).enumerate() {
             let index = u8::try_from(index).expect("fewer net threads than 256");
             let ids = ConnectionIds::new(keys.connection_id_key(), index);
@@ -45,9 +59,23 @@ impl NetThreads {
             // Path MTU discovery is off.
             let endpoint = Endpoint::new(config, Some(Arc::clone(&server)), false, None);
             let thread = NetThread::new(index, ids, (&net.desks, tray), Arc::clone(served), endpoint, socket);
-            let mut thread = thread.map_err(listen_error)?;
+            idle.push(thread.map_err(listen_error)?);
+        }
+        Ok(Self { net, idle })
+    }
+
+    pub(in crate::io::transport) const fn local_addr(&self) -> SocketAddr {
+        self.net.local_addr
+    }
+
+    /// Starts a thread for each.
+    pub(in crate::io::transport) fn start(self) -> Result<NetThreads, TransportError> {
+        // What has started ends with this if the rest cannot start.
+        let net = self.net;
+        for mut thread in self.idle {
+            let listen = thread.served.config.listen;
             std::thread::Builder::new()
-                .name(format!("net-{index}"))
+                .name(format!("net-{}", thread.index))
                 .spawn(move || {
                     let _vital = Vital::new("net thread");
                     let done = thread.run();
@@ -56,11 +84,13 @@ impl NetThreads {
                     // It may have stopped waiting.
                     let _gone = done.map(|done| done.send(()));
                 })
-                .map_err(listen_error)?;
+                .map_err(|source| settings::listen_error(listen, source))?;
         }
         Ok(net)
     }
+}
 
+impl NetThreads {
     /// Closes every connection with `code`, and waits until the threads are over.
     pub(in crate::io::transport) async fn close(&mut self, code: RefusalCode) {
         let waits: Vec<_> = self
