@@ -30,9 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use everhold_protocol::ZoneName;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixStream;
 use tokio::process::Child;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 pub use link::GuardianLink;
@@ -40,7 +42,7 @@ pub use link::GuardianLink;
 use crate::io::clock;
 use crate::io::signals::{Input, Signals, Wish};
 use crate::limits::STOP_MS_MAX;
-use crate::ownership::{Authority, AuthorityError, Guardian, Holdings};
+use crate::ownership::{Authority, AuthorityError, Grant, Guardian, Holdings};
 
 /// An authority that does not take a release is asked again this often, until a ttl has passed: by then spares need no release.
 const RELEASE_RETRY: Duration = Duration::from_millis(50);
@@ -228,15 +230,13 @@ impl Line {
     }
 }
 
-/// Releases what the dead server held. What the authority does not take within a ttl runs out by itself.
+/// Releases what the dead server held, and takes it out of the directory. What the authority does not take within a ttl runs out by itself.
 async fn release<A, F>(holdings: &Holdings, ttl: Duration, open: A)
 where
     A: Fn() -> F,
     F: Future<Output = anyhow::Result<Arc<dyn Authority>>>,
 {
-    if holdings.grants().next().is_none() {
-        return;
-    }
+    let Some(nonce) = holdings.nonce() else { return };
     let releases = async {
         let authority = loop {
             match open().await {
@@ -245,39 +245,37 @@ where
             }
             tokio::time::sleep(RELEASE_RETRY).await;
         };
-        release_all(holdings, authority.as_ref()).await;
+        release_all(holdings, &authority).await;
+        // Clients must not be sent to it any more; it also falls silent there, so one try is enough.
+        if let Err(error) = authority.withdraw(nonce).await {
+            tracing::warn!(%error, "the directory still names the dead server");
+        }
     };
     if tokio::time::timeout(ttl, releases).await.is_err() {
         tracing::warn!("the authority did not answer: what the server held runs out by itself");
     }
 }
 
-async fn release_all(holdings: &Holdings, authority: &dyn Authority) {
-    let mut left: Vec<_> = holdings.grants().collect();
-    while !left.is_empty() {
-        let mut unanswered = Vec::new();
-        for (zone, grant) in left {
-            match authority.release(zone, grant).await {
-                Ok(()) => tracing::warn!(%zone, epoch = grant.epoch.number(), "released for the dead server"),
-                Err(AuthorityError::Held(_) | AuthorityError::ZoneUnknown(_)) => {
-                    tracing::info!(%zone, epoch = grant.epoch.number(), "nothing to release: it is somebody else's by now");
-                }
-                Err(error) => {
-                    tracing::warn!(%zone, %error, "not released yet");
-                    unanswered.push((zone, grant));
-                }
-            }
-        }
-        left = unanswered;
-        if !left.is_empty() {
-            tokio::time::sleep(RELEASE_RETRY).await;
-        }
+/// All at once: a zone on a node of a Cluster that is gone holds up no other.
+async fn release_all(holdings: &Holdings, authority: &Arc<dyn Authority>) {
+    let mut releases = JoinSet::new();
+    for (zone, grant) in holdings.grants() {
+        releases.spawn(release_one(Arc::clone(authority), zone.clone(), grant));
     }
-    // Clients must not be sent to it any more; it also falls silent there, so one try is enough.
-    if let Some(nonce) = holdings.nonce()
-        && let Err(error) = authority.withdraw(nonce).await
-    {
-        tracing::warn!(%error, "the directory still names the dead server");
+    releases.join_all().await;
+}
+
+async fn release_one(authority: Arc<dyn Authority>, zone: ZoneName, grant: Grant) {
+    let epoch = grant.epoch.number();
+    loop {
+        match authority.release(&zone, grant).await {
+            Ok(()) => return tracing::warn!(%zone, epoch, "released for the dead server"),
+            Err(AuthorityError::Held(_) | AuthorityError::ZoneUnknown(_)) => {
+                return tracing::info!(%zone, epoch, "nothing to release: it is somebody else's by now");
+            }
+            Err(error) => tracing::warn!(%zone, %error, "not released yet"),
+        }
+        tokio::time::sleep(RELEASE_RETRY).await;
     }
 }
 

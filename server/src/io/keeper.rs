@@ -178,6 +178,7 @@ impl Keeper {
     }
 
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<KeeperOrder>) {
+        self.guardian.note_announced(self.me);
         if let Err(error) = self.guardian.start(self.lease.ttl / Guardian::LOOKS_PER_TTL) {
             tracing::error!(%error, "the guardian hears nothing");
         }
@@ -233,8 +234,9 @@ impl Keeper {
             self.release(&zone, grant).await;
             self.guardian.note_ended(&zone, grant);
         }
-        if let Err(error) = self.authority.withdraw(self.me).await {
-            tracing::warn!(%error, "the directory still names this shard");
+        match self.authority.withdraw(self.me).await {
+            Ok(()) => self.guardian.note_withdrawn(),
+            Err(error) => tracing::warn!(%error, "the directory still names this shard"),
         }
         self.guardian.finish().await;
     }

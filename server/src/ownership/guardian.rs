@@ -17,13 +17,23 @@ use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 /// got lost matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdings {
-    /// The server's nonce; 0 until it was granted something.
+    /// The server's nonce, from its entry in the directory of shards on; 0 if it has none.
     nonce: u64,
     /// Its zones, and the epoch of each.
     zones: BTreeMap<ZoneName, u32>,
 }
 
 impl Holdings {
+    /// The server is in the directory.
+    pub const fn note_announced(&mut self, nonce: Nonce) {
+        self.nonce = nonce.0;
+    }
+
+    /// It has left the directory: there is nothing to withdraw.
+    pub const fn note_withdrawn(&mut self) {
+        self.nonce = 0;
+    }
+
     /// The zone was granted.
     pub fn note_granted(&mut self, zone: &ZoneName, grant: Grant) {
         self.nonce = grant.nonce.0;
@@ -42,7 +52,7 @@ impl Holdings {
         self.zones.remove(zone);
     }
 
-    /// The server's nonce, if it was ever granted anything.
+    /// The server's nonce, if it is in the directory.
     #[must_use]
     pub fn nonce(&self) -> Option<Nonce> {
         (self.nonce != 0).then_some(Nonce(self.nonce))
@@ -226,6 +236,16 @@ mod tests {
         holdings.note_ended(&zone(), grant(3));
         assert_eq!(holdings.grants().count(), 0);
         assert_eq!(holdings.nonce(), Some(grant(3).nonce), "it is still the same process");
+    }
+
+    #[test]
+    fn server_that_was_granted_nothing_is_in_the_directory_until_it_leaves_it() {
+        let mut holdings = Holdings::default();
+        assert_eq!(holdings.nonce(), None);
+        holdings.note_announced(Nonce(7));
+        assert_eq!((holdings.nonce(), holdings.grants().count()), (Some(Nonce(7)), 0));
+        holdings.note_withdrawn();
+        assert_eq!(holdings.nonce(), None);
     }
 
     #[test]

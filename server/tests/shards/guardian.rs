@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use everhold::io::fleet::Who;
+use everhold::io::sqlite::SqliteAuthority;
+use everhold::ownership::Authority;
 use everhold::testing::player::{OldConnections, Player};
 use everhold_protocol::client::Notice;
 use rustix::process::Signal;
@@ -114,4 +116,33 @@ async fn a_signal_to_the_guardian_stops_its_server_in_good_order() {
         0,
         "its last checkpoint covers everything"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_spare_is_taken_out_of_the_directory() {
+    let mut world = World::new();
+    world.shard(&all_zones());
+    let spare = world.shard(&[]);
+    let (addr, authority) = (
+        world.fleet.all[spare].addr,
+        SqliteAuthority::open(&world.fleet.world()).unwrap(),
+    );
+    // Whoever announces itself again has told its guardian who it is.
+    let announced_again = async {
+        while !authority
+            .shards()
+            .await
+            .unwrap()
+            .iter()
+            .any(|s| s.addr == addr && s.beat > 2)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, announced_again).await.unwrap();
+    // Its guardian ends before this returns.
+    world.fleet.kill(spare).unwrap();
+    let left = authority.shards().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_ne!(left[0].addr, addr);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 use client_sim::{Control, Progress, SwarmConfig, SwarmReport};
 use everhold::io::fleet::{Fleet, Who};
 use everhold::io::keys::{self, Keys, Recipient};
+use everhold::io::sqlite::SqliteAuthority;
+use everhold::ownership::{Authority, Nonce};
 use everhold::testing::player::{OldConnections, Player, ticket};
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Credential, RefusalCode};
@@ -35,6 +37,18 @@ fn keys_with_other(world: &World, files: &[&str]) -> PathBuf {
     copy
 }
 
+/// A shard of this world with these keys, under the default configuration.
+fn shard_command(world: &World, keys: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_everhold"));
+    command
+        .args(["shard", "--no-guardian", "--state"])
+        .arg(world.fleet.world())
+        .arg("--keys")
+        .arg(keys)
+        .stdin(Stdio::null());
+    command
+}
+
 #[test]
 fn shard_with_other_keys_does_not_start_and_names_the_file() {
     let mut world = World::new();
@@ -56,15 +70,106 @@ fn shard_with_other_keys_does_not_start_and_names_the_file() {
 }
 
 #[test]
+fn shard_with_longer_leases_is_not_taken_for_dead() {
+    let mut world = World::with_long_leases();
+    let shard = world.shard(&all_zones());
+    // It has the default leases, and the living one announces itself less often.
+    let (code, said) = shard_that_ends(
+        &world.fleet.world(),
+        &keys_with_other(&world, &["quic.key"]),
+        &["--listen", "127.0.0.1:0", "--no-guardian"],
+    );
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&world.fleet.all[shard].addr.to_string()), "{said}");
+    assert_eq!(nonces_in_the_directory(&world).len(), 1, "it is not withdrawn");
+    world.fleet.stop().expect("the living shard was not touched");
+}
+
+/// One that was stopped while the others joined, or that checked nothing, is told of by those who serve.
+#[test]
+fn living_shard_with_other_keys_is_an_alarm_at_those_who_serve() {
+    let mut world = World::new();
+    let log = tempfile::NamedTempFile::new().expect("a temporary file");
+    world.fleet.log_to(log.reopen().expect("an open file").into());
+    world.shard(&all_zones());
+    let home = world.fleet.keys().with_file_name("other");
+    keys::make(&home).expect("other keys");
+    let other = Keys::load_or_create(&home).expect("keys");
+    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let addr = ([192, 0, 2, 1], 4_001).into();
+    let said = || fs::read_to_string(log.path()).expect("a log");
+    let lines = |text: &str| text.matches("has other keys").count();
+    let stranger = |_: &Fleet| {
+        let (nonce, keys) = (Nonce(7), other.fingerprints());
+        let announced = runtime.block_on(authority.announce(nonce, addr, &keys, PATIENCE));
+        announced.expect("it is announced");
+        lines(&said()) > 0
+    };
+    world
+        .fleet
+        .wait_until("the alarm", PATIENCE, stranger)
+        .expect("it is told of");
+    for _ in 0..20 {
+        assert!(stranger(&world.fleet), "it is still there");
+    }
+    world.fleet.stop().expect("it serves all the same");
+    let said = said();
+    assert!(
+        said.contains("ERROR") && said.contains("192.0.2.1:4001") && said.contains("ticket.pub"),
+        "{said}"
+    );
+    assert_eq!(lines(&said), 1, "{said}");
+}
+
+/// Who is in the directory of shards.
+fn nonces_in_the_directory(world: &World) -> Vec<Nonce> {
+    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let shards = runtime.block_on(authority.shards()).expect("the directory");
+    shards.into_iter().map(|shard| shard.nonce).collect()
+}
+
+/// A player who returns to the address of a shard that may not join is told nothing by it: a refusal would be final.
+#[tokio::test(flavor = "multi_thread")]
+async fn shard_with_other_keys_answers_nobody() {
+    let mut world = World::with_default_leases();
+    world.shard(&all_zones());
+    let keys = keys_with_other(&world, &["ticket.pub"]);
+    let addr = crate::stopping::free_addr();
+    let mut shard = shard_command(&world, &keys)
+        .args(["--listen", &addr.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let credential = Credential::Ticket(ticket(&world.keys, 1, &meadow()));
+    let mut player = Player::start(&world.keys, vec![addr], credential, 1, OldConnections::Close);
+    let ended = tokio::task::spawn_blocking(move || shard.wait().expect("a child"));
+    let refused = |notice: &Notice| matches!(notice, Notice::Refused { .. }).then_some(());
+    tokio::select! {
+        status = ended => assert_eq!(status.expect("no panic").code(), Some(1)),
+        () = player.until("a refusal", refused) => panic!("it was refused by a shard that is none"),
+    }
+}
+
+#[test]
 fn shard_with_other_keys_starts_in_a_world_whose_shards_are_dead() {
     let mut world = World::unguarded();
-    let shard = world.shard(&all_zones());
-    // Without a guardian nobody withdraws it from the directory.
-    world.fleet.kill(shard).expect("a kill");
+    for shard in [world.shard(&all_zones()), world.shard(&[])] {
+        // Without a guardian nobody withdraws it from the directory.
+        world.fleet.kill(shard).expect("a kill");
+    }
+    assert_eq!(nonces_in_the_directory(&world).len(), 2);
     let other = keys_with_other(&world, &["ticket.pub", "tls-cert.pem", "tls-key.pem", "quic.key"]);
     keys::export(&other, Recipient::Shard, &world.fleet.keys()).expect("copied");
     fs::remove_file(world.fleet.keys().join("ticket.key")).expect("it belongs to the old ones");
     world.shard(&all_zones());
+    assert_eq!(nonces_in_the_directory(&world).len(), 1, "it withdraws the dead");
 }
 
 /// A swarm that plays until it is told to end.

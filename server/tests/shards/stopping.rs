@@ -79,7 +79,7 @@ async fn a_store_that_hangs_does_not_hold_up_a_stop_for_ever() {
     world.redis().signal(Signal::CONT);
 }
 
-fn free_addr() -> SocketAddr {
+pub(crate) fn free_addr() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     socket.local_addr().expect("a bound socket")
 }

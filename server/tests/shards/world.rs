@@ -92,6 +92,11 @@ impl World {
         Self::with(DEFAULT_TTL_MS, true)
     }
 
+    /// Shards whose leases are five times as long as by default.
+    pub(crate) fn with_long_leases() -> Self {
+        Self::with(5 * DEFAULT_TTL_MS, true)
+    }
+
     /// Shards without guardians.
     pub(crate) fn unguarded() -> Self {
         Self::with(TTL_MS, false)

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::orphan::{Orphan, end};
-use crate::ownership::{Grant, Holdings};
+use crate::ownership::{Grant, Holdings, Nonce};
 
 /// At its end a server waits so long for its last word to be sent; a guardian that is stopped may hold it up.
 const FINISH_MAX: Duration = Duration::from_millis(100);
@@ -80,6 +80,16 @@ impl GuardianLink {
         {
             tracing::warn!("the guardian does not listen: it may release once more what is released already");
         }
+    }
+
+    /// This process is in the directory of shards.
+    pub fn note_announced(&self, nonce: Nonce) {
+        self.holdings.send_modify(|holdings| holdings.note_announced(nonce));
+    }
+
+    /// It has left the directory.
+    pub fn note_withdrawn(&self) {
+        self.holdings.send_modify(Holdings::note_withdrawn);
     }
 
     /// The zone was granted.
