@@ -41,8 +41,6 @@ pub struct Config {
     pub advertise: Option<HostPort>,
     /// Where state store and authority are.
     pub store: StoreConfig,
-    /// Directory of the embedded store and authority.
-    pub state: PathBuf,
     /// Directory of the world's keys.
     pub keys: PathBuf,
     /// Zones this shard prefers; empty for a spare.
@@ -84,8 +82,8 @@ pub struct Config {
 /// Where state store and authority are.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreConfig {
-    /// In files, shared by the shards of one host.
-    Embedded,
+    /// In files of this directory, shared by the shards of one host.
+    Embedded(PathBuf),
     /// In Redis.
     Redis {
         /// Which one. It may hold a password.
@@ -100,7 +98,7 @@ pub enum StoreConfig {
 impl std::fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Embedded => "Embedded",
+            Self::Embedded(_) => "Embedded",
             Self::Redis { .. } => "Redis",
         })
     }
@@ -240,6 +238,27 @@ impl RawConfig {
         ConfigError::UnknownKey { key, nearest }
     }
 
+    /// A key's text, if it has one.
+    #[must_use]
+    pub fn text(&self, section: &str, key: &str) -> Option<&str> {
+        self.0.get(section)?.get(key)?.as_str()
+    }
+
+    /// Checks what says where a world is, and nothing else: for whoever is no shard.
+    pub fn resolve_store(&self) -> Result<StoreConfig, ConfigError> {
+        let section = self
+            .0
+            .get("store")
+            .cloned()
+            .unwrap_or_else(|| Value::Table(Table::new()));
+        let raw: StoreSection = section
+            .try_into()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let state = self.text("shard", "state");
+        let state = state.ok_or_else(|| ConfigError::Syntax("`shard.state` must be a directory".to_owned()))?;
+        store(raw, state.into())
+    }
+
     /// Checks every value.
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let raw: Sections = self
@@ -247,7 +266,6 @@ impl RawConfig {
             .try_into()
             .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
         let hz = in_range("tick.hz", raw.tick.hz, 1..=128, "1 to 128 ticks per second")?;
-        let ttl_ms = in_range("lease.ttl_ms", raw.lease.ttl_ms, 1_000..=600_000, "1,000 to 600,000 ms")?;
         let delta_ms = in_range(
             "durability.delta_ms",
             raw.durability.delta_ms,
@@ -262,14 +280,13 @@ impl RawConfig {
         )?;
         let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=VIEW_RADIUS_M_MAX, "1 to 300 m")?;
         let tick_hz = u16::try_from(hz).expect("at most 128");
-        let lease = lease(ttl_ms, tick_hz)?;
+        let lease = lease(raw.lease.ttl_ms, tick_hz)?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         let (listen, advertise) = host::addresses(&raw.shard.listen, &raw.shard.advertise)?;
         Ok(Config {
             listen,
             advertise,
-            store: store(raw.store)?,
-            state: raw.shard.state,
+            store: store(raw.store, raw.shard.state)?,
             keys: raw.shard.keys,
             zones: raw.shard.zones,
             zones_max: in_range("shard.zones_max", raw.shard.zones_max, 1..=1_024, "1 to 1,024")? as usize,
@@ -313,6 +330,8 @@ fn net_threads(threads: u64) -> Result<usize, ConfigError> {
 }
 
 fn lease(ttl_ms: u64, tick_hz: u16) -> Result<LeaseConfig, ConfigError> {
+    let range = 1_000..=LeaseConfig::TTL_MS_MAX;
+    let ttl_ms = in_range("lease.ttl_ms", ttl_ms, range, "1,000 to 600,000 ms")?;
     let lease = LeaseConfig::new(ttl_ms, tick_hz);
     // As long as an overloaded zone stretches it: a zone that does what it can must not look wedged.
     let period = Duration::from_secs(1) / u32::from(tick_hz) * STRETCH_PERMILLE_MAX / 1_000;
@@ -350,7 +369,7 @@ fn address_limits(raw: &LoginSection) -> Result<AddressLimits, ConfigError> {
     })
 }
 
-fn store(raw: StoreSection) -> Result<StoreConfig, ConfigError> {
+fn store(raw: StoreSection, state: PathBuf) -> Result<StoreConfig, ConfigError> {
     // Braces would move the hash tag that keeps a zone's keys together.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     if raw.namespace.is_empty() || raw.namespace.len() > NAMESPACE_BYTES_MAX || !raw.namespace.chars().all(is_plain) {
@@ -361,7 +380,7 @@ fn store(raw: StoreSection) -> Result<StoreConfig, ConfigError> {
         });
     }
     Ok(if raw.url.is_empty() {
-        StoreConfig::Embedded
+        StoreConfig::Embedded(state)
     } else {
         StoreConfig::Redis {
             url: raw.url,

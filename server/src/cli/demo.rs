@@ -19,7 +19,8 @@ use serde::Serialize;
 use self::display::Display;
 use self::kills::{Killer, Schedule};
 use self::report::{DemoReport, Setting};
-use super::store::refuse_password;
+use super::UsageError;
+use super::store::StoreArguments;
 use crate::config::StoreConfig;
 use crate::durability::gate::Durability;
 use crate::io::fleet::{Fleet, Interrupted};
@@ -92,9 +93,8 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         arguments.kill_every.is_finite() && arguments.kill_every >= 1.0,
         "--kill-every must be at least 1"
     );
-    if let Some(url) = &arguments.store {
-        refuse_password(url)?;
-    }
+    // Before anything is started.
+    arguments.store_config()?;
     let stop = Stop::listen(Input::Ignored).context("listen for signals")?;
     let mut display = Display::new();
     match (judge(arguments, &stop, &mut display), stop.asked()) {
@@ -133,7 +133,7 @@ fn run_once(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> an
     let (swarm, fleet) = in_world(arguments, arguments.seconds, &mut killer, (stop, display))?;
     let setting = Setting {
         durability,
-        store: arguments.store_name(),
+        store: arguments.store_name()?,
         guardian: !arguments.no_guardian,
     };
     Ok(DemoReport::new(setting, &swarm, &fleet, (schedule, &killer.killed)))
@@ -168,7 +168,7 @@ fn in_world(
     };
     // After an error the fleet is dropped there, so nobody writes keys any more when they are removed here.
     let played = play_on(fleet, swarm, killer, (stop, display));
-    let removed = remove_world(&arguments.store_config(), &zones);
+    let removed = remove_world(&arguments.store_config()?, &zones);
     let played = played?;
     removed.map(|()| played)
 }
@@ -211,29 +211,22 @@ impl DemoArguments {
         flags
     }
 
-    /// Where the shards' world is.
-    fn store_config(&self) -> StoreConfig {
-        let from_environment = || std::env::var("EVERHOLD_STORE_URL").ok();
-        match self
-            .store
-            .clone()
-            .or_else(from_environment)
-            .filter(|url| !url.is_empty())
-        {
-            None => StoreConfig::Embedded,
-            Some(url) => StoreConfig::Redis {
-                url,
-                password_file: self.store_password_file.clone(),
-                namespace: namespace(),
-            },
-        }
+    /// Where the shards' world is, as they find out themselves.
+    fn store_config(&self) -> Result<StoreConfig, UsageError> {
+        let store = StoreArguments {
+            store: self.store.clone(),
+            store_password_file: self.store_password_file.clone(),
+            namespace: Some(namespace()),
+            ..StoreArguments::default()
+        };
+        store.resolve()
     }
 
-    fn store_name(&self) -> &'static str {
-        match self.store_config() {
-            StoreConfig::Embedded => "sqlite",
+    fn store_name(&self) -> Result<&'static str, UsageError> {
+        Ok(match self.store_config()? {
+            StoreConfig::Embedded(_) => "sqlite",
             StoreConfig::Redis { .. } => "redis",
-        }
+        })
     }
 }
 
@@ -243,9 +236,15 @@ fn namespace() -> String {
 }
 
 fn remove_world(store: &StoreConfig, zones: &[ZoneName]) -> anyhow::Result<()> {
-    let Some(target) = stores::redis_target(store)? else {
+    let StoreConfig::Redis {
+        url,
+        password_file,
+        namespace,
+    } = store
+    else {
         return Ok(());
     };
+    let target = stores::redis_target(url, password_file.as_deref(), namespace)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
         .block_on(async { RedisStore::open(&target).await?.remove_world(zones).await })

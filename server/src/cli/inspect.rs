@@ -1,4 +1,5 @@
-//! `everhold inspect`: what authority and store say of a world, without touching it.
+//! `everhold inspect`: what authority and store say of a world. It takes no lease, raises no fence, and makes no world; the files of one it
+//! opens as a shard does.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,11 +10,10 @@ use comfy_table::{Table, presets};
 use everhold_protocol::{Tick, ZoneName};
 use serde::Serialize;
 
-use super::UsageError;
 use super::store::StoreArguments;
-use crate::config::{Config, StoreConfig};
+use crate::config::StoreConfig;
 use crate::durability::store::StateStore;
-use crate::io::stores;
+use crate::io::{sqlite, stores};
 use crate::ownership::{Authority, Leases};
 
 /// A Redis that does not answer a person within this time is not there.
@@ -47,15 +47,14 @@ struct ZoneRow {
 
 /// Prints every zone.
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
-    let config = configure(arguments)?;
+    let config = arguments.store.resolve()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
     let rows = runtime.block_on(async {
-        if config.store == StoreConfig::Embedded {
-            let state = &config.state;
-            anyhow::ensure!(state.is_dir(), "there is no world at {}", state.display());
+        if let StoreConfig::Embedded(state) = &config {
+            anyhow::ensure!(sqlite::is_world(state), "there is no world at {}", state.display());
         }
         let authority = stores::open_authority_within(&config, ANSWER_MAX).await?;
         let store = stores::open_store(&config).await?;
@@ -66,12 +65,6 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
     } else {
         super::print(table(&rows))
     }
-}
-
-fn configure(arguments: &InspectArguments) -> anyhow::Result<Config> {
-    let mut raw = arguments.store.layers()?;
-    arguments.store.set(&mut raw).map_err(|e| UsageError(e.to_string()))?;
-    Ok(raw.resolve().map_err(|e| UsageError(e.to_string()))?)
 }
 
 async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow::Result<Vec<ZoneRow>> {

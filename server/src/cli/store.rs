@@ -1,31 +1,34 @@
 //! Where a world is, as every command that needs one is told: flags, environment, a file, in this order.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::UsageError;
-use crate::config::{ConfigError, RawConfig};
+use crate::config::{ConfigError, RawConfig, StoreConfig};
 use crate::io::redis::holds_password;
+use crate::io::stores;
 
 /// Where state store and authority are. What is left out comes from the environment, the file, or the defaults.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct StoreArguments {
     /// Directory of the embedded state store and authority.
     #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
     /// Where state store and authority are, if not in `--state`: redis://HOST:PORT and the like, without a password.
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    pub(super) store: Option<String>,
     /// A file that holds the password for `--store` and that nobody else can read.
     #[arg(long, value_name = "FILE")]
-    store_password_file: Option<PathBuf>,
+    pub(super) store_password_file: Option<PathBuf>,
     /// What the keys in Redis begin with.
     #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
     /// A TOML file with any of the configuration's keys.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
 impl StoreArguments {
@@ -37,11 +40,31 @@ impl StoreArguments {
         let mut raw = RawConfig::default();
         if let Some(path) = &self.config {
             let usage = |error: String| UsageError(format!("configuration file {}: {error}", path.display()));
-            let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+            let read = || {
+                let mut file = File::open(path)?;
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                Ok::<_, std::io::Error>((text, stores::others_mode(&file)?))
+            };
+            let (text, others) = read().map_err(|error| usage(error.to_string()))?;
             raw = raw.with_text(&text).map_err(|error| usage(error.to_string()))?;
+            let url = raw.text("store", "url").unwrap_or_default();
+            if let Some(mode) = others.filter(|_| holds_password(url)) {
+                return Err(usage(format!(
+                    "`store.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on the file, or name one that \
+                     holds the password and that nobody else can read (store.password_file)"
+                )));
+            }
         }
         raw.with_env(std::env::vars_os())
             .map_err(|error| UsageError(error.to_string()))
+    }
+
+    /// Where the world is: flags over environment over file. What else they say is no matter, for whoever asks is no shard.
+    pub(super) fn resolve(&self) -> Result<StoreConfig, UsageError> {
+        let mut raw = self.layers()?;
+        let resolved = self.set(&mut raw).and_then(|()| raw.resolve_store());
+        resolved.map_err(|error| UsageError(error.to_string()))
     }
 
     /// Lays the flags over those.
@@ -63,7 +86,7 @@ impl StoreArguments {
 }
 
 /// Refuses a URL from the command line that holds a password, or may.
-pub(super) fn refuse_password(url: &str) -> Result<(), UsageError> {
+fn refuse_password(url: &str) -> Result<(), UsageError> {
     if holds_password(url) {
         return Err(UsageError(
             "--store: a password in a command line is in the process list for every user of this host; leave it out and name a file that \

@@ -20,62 +20,79 @@ const PASSWORD_BYTES_MAX: u64 = 4_096;
 
 /// Both, from one configuration.
 pub async fn open(config: &Config) -> anyhow::Result<(Arc<dyn StateStore>, Arc<dyn Authority>)> {
-    Ok((open_store(config).await?, open_authority(config).await?))
+    Ok((open_store(&config.store).await?, open_authority(config).await?))
 }
 
 /// The store alone.
-pub async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn StateStore>> {
-    Ok(match redis_target(&config.store)? {
-        None => Arc::new(SqliteStore::open(&config.state)?),
-        Some(target) => Arc::new(RedisStore::open(&target).await?),
+pub async fn open_store(config: &StoreConfig) -> anyhow::Result<Arc<dyn StateStore>> {
+    Ok(match place(config)? {
+        Place::Files(state) => Arc::new(SqliteStore::open(state)?),
+        Place::Redis(target) => Arc::new(RedisStore::open(&target).await?),
     })
 }
 
 /// The authority alone, for whoever only looks after leases.
 pub async fn open_authority(config: &Config) -> anyhow::Result<Arc<dyn Authority>> {
     // A renewal may take a small part of the lease.
-    open_authority_within(config, config.lease.ttl / 8).await
+    open_authority_within(&config.store, config.lease.ttl / 8).await
 }
 
 /// The same, for whoever waits so long for an answer.
-pub async fn open_authority_within(config: &Config, answer_max: Duration) -> anyhow::Result<Arc<dyn Authority>> {
-    Ok(match redis_target(&config.store)? {
-        None => Arc::new(SqliteAuthority::open(&config.state)?),
-        Some(target) => Arc::new(RedisAuthority::open(&target, answer_max).await?),
+pub async fn open_authority_within(config: &StoreConfig, answer_max: Duration) -> anyhow::Result<Arc<dyn Authority>> {
+    Ok(match place(config)? {
+        Place::Files(state) => Arc::new(SqliteAuthority::open(state)?),
+        Place::Redis(target) => Arc::new(RedisAuthority::open(&target, answer_max).await?),
     })
 }
 
-/// The Redis of a configuration, if it has one, with the password from its file.
-pub fn redis_target(config: &StoreConfig) -> anyhow::Result<Option<RedisTarget>> {
-    let StoreConfig::Redis {
-        url,
-        password_file,
-        namespace,
-    } = config
-    else {
-        return Ok(None);
-    };
+enum Place<'a> {
+    Files(&'a Path),
+    Redis(Box<RedisTarget>),
+}
+
+fn place(config: &StoreConfig) -> anyhow::Result<Place<'_>> {
+    Ok(match config {
+        StoreConfig::Embedded(state) => Place::Files(state),
+        StoreConfig::Redis {
+            url,
+            password_file,
+            namespace,
+        } => Place::Redis(Box::new(redis_target(url, password_file.as_deref(), namespace)?)),
+    })
+}
+
+/// A Redis, with the password from its file.
+pub fn redis_target(url: &str, password_file: Option<&Path>, namespace: &str) -> anyhow::Result<RedisTarget> {
     let target = RedisTarget::new(url, namespace)?;
-    Ok(Some(match password_file {
-        None => target,
-        Some(path) => {
-            let password = read_password(path).with_context(|| format!("store.password_file {}", path.display()))?;
-            target.with_password(password)?
-        }
-    }))
+    let Some(path) = password_file else {
+        return Ok(target);
+    };
+    let password = read_password(path).with_context(|| format!("store.password_file {}", path.display()))?;
+    Ok(target.with_password(password)?)
+}
+
+/// The permissions of a file, if others than its owner have any.
+pub fn others_mode(file: &File) -> std::io::Result<Option<u32>> {
+    let mode = file.metadata()?.mode() & 0o777;
+    Ok((mode & 0o077 != 0).then_some(mode))
 }
 
 /// The first line of a file that nobody else may read.
 fn read_password(path: &Path) -> anyhow::Result<String> {
     let file = File::open(path)?;
-    let mode = file.metadata()?.mode() & 0o777;
+    if let Some(mode) = others_mode(&file)? {
+        anyhow::bail!("can be read by others (mode {mode:o}): run chmod 600 on it");
+    }
+    let mut text = Vec::new();
+    // One byte more, and its end if it has one.
+    file.take(PASSWORD_BYTES_MAX + 2).read_to_end(&mut text)?;
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     anyhow::ensure!(
-        mode & 0o077 == 0,
-        "can be read by others (mode {mode:o}): run chmod 600 on it"
+        line.len() as u64 <= PASSWORD_BYTES_MAX,
+        "its first line is longer than {PASSWORD_BYTES_MAX} bytes: that is no password"
     );
-    let mut text = String::new();
-    file.take(PASSWORD_BYTES_MAX).read_to_string(&mut text)?;
-    let password = text.lines().next().unwrap_or_default();
+    let password = std::str::from_utf8(line).context("its first line is no UTF-8 text")?;
     anyhow::ensure!(
         !password.is_empty(),
         "its first line is empty: the password belongs there"
@@ -107,6 +124,14 @@ mod tests {
             assert!(error.contains("chmod 600") && !error.contains("s3cret"), "{error}");
         }
         assert!(set("\ns3cret", 0o600).is_err(), "an empty first line");
+        let longest = "x".repeat(4_096);
+        for end in ["", "\n", "\r\n", "\nand more", &format!("\n{longest}")] {
+            assert_eq!(set(&format!("{longest}{end}"), 0o600).expect("a password"), longest);
+        }
+        for end in ["x", "x\n", &longest] {
+            let error = set(&format!("{longest}{end}"), 0o600).expect_err("it would be cut");
+            assert!(error.to_string().contains("4096 bytes"), "{error}");
+        }
         assert!(read_password(&directory.path().join("none")).is_err());
     }
 }

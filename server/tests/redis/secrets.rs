@@ -165,6 +165,51 @@ fn password_file_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn demo_takes_url_and_password_file_from_the_environment_and_removes_its_keys() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let redis = locked_redis();
+    let output = everhold()
+        .args(["demo", "--players", "5", "--seconds", "1", "--kill", "never"])
+        .env("TMPDIR", directory.path())
+        .env("EVERHOLD_STORE_URL", redis.url())
+        .env("EVERHOLD_STORE_PASSWORD_FILE", password_file(directory.path(), 0o600))
+        .output()
+        .expect("a report");
+    assert!(output.status.success(), "{output:?}");
+    assert_untold("the report", &text(&output.stdout));
+    assert_untold("the log", &text(&output.stderr));
+    let left = redis.command(&["-a", PASSWORD, "--no-auth-warning", "DBSIZE"]);
+    assert_eq!(left, "0");
+}
+
+#[test]
+fn configuration_file_that_others_can_read_may_not_hold_the_password() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("shard.toml");
+    let name = file.to_string_lossy().into_owned();
+    let lines = "[store]\nurl = \"redis://:s3cret@127.0.0.1:1\"\n";
+    let write = |text: &str, mode| {
+        std::fs::write(&file, text).expect("a writable directory");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("an own file");
+    };
+    for command in ["shard", "inspect"] {
+        write(lines, 0o644);
+        let said = refused(&[command, "--config", &name]);
+        for word in [&name, "chmod 600", "store.password_file"] {
+            assert!(said.contains(word), "{command}: {said}");
+        }
+        write("[store]\nurl = \"redis://127.0.0.1:1\"\n", 0o644);
+        assert!(
+            !refused(&["inspect", "--config", &name]).contains("chmod"),
+            "it is no secret"
+        );
+    }
+    write(lines, 0o600);
+    let said = refused(&["inspect", "--config", &name]);
+    assert!(said.contains("cannot connect"), "{said}");
+}
+
+#[test]
 fn world_can_be_inspected_while_redis_refuses_writes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]);

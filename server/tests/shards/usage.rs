@@ -64,3 +64,35 @@ fn an_answer_that_nobody_reads_is_no_failure() {
         .status();
     assert_eq!(status.expect("it runs").code(), Some(0));
 }
+
+#[test]
+fn inspect_needs_no_configuration_of_a_shard_and_makes_no_world() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let world = directory.path().join("world");
+    std::fs::create_dir(&world).expect("a writable directory");
+    let file = directory.path().join("shard.toml");
+    // Each shard is told by a flag where players reach it.
+    std::fs::write(&file, "[shard]\nlisten = \"0.0.0.0:4001\"\n").expect("a writable directory");
+    let inspect = || {
+        let mut command = everhold(&directory);
+        command
+            .arg("inspect")
+            .arg("--config")
+            .arg(&file)
+            .arg("--state")
+            .arg(&world);
+        command.output().expect("it runs")
+    };
+    let output = inspect();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is no world at"), "{said}");
+    assert_eq!(
+        std::fs::read_dir(&world).expect("a directory").count(),
+        0,
+        "it made one"
+    );
+    drop(everhold::io::sqlite::SqliteStore::open(&world).expect("a world"));
+    let output = inspect();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

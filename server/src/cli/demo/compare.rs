@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display)
         players: arguments.players,
         seconds: arguments.seconds,
         turns: TURNS,
-        store: arguments.store_name(),
+        store: arguments.store_name()?,
         guardian: !arguments.no_guardian,
         ratios: ratios(&levels),
         levels,
