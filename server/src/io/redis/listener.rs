@@ -71,7 +71,7 @@ impl Listener {
     async fn listen_at(&self, cluster: &Weak<Cluster>, server: &Server, config: Config) -> Result<(), Error> {
         let client: SubscriberClient = node::builder(config, self.timeout).build_subscriber_client()?;
         let mut messages = client.message_rx();
-        let _connects_until_quit = client.init().await?;
+        let dialler = client.init().await?;
         let mut lost = client.error_rx();
         let outcome = match client.subscribe(&*self.channel).await {
             Ok(()) => {
@@ -94,8 +94,11 @@ impl Listener {
             }
             Err(error) => Err(error),
         };
-        // It would go on connecting to a node that is gone.
-        tokio::spawn(async move { client.quit().await });
+        // It would go on connecting to a node that is gone; and while it dials it does not hear that it is to quit.
+        tokio::spawn(async move {
+            let _untold = client.quit().await;
+            dialler.abort();
+        });
         outcome
     }
 }

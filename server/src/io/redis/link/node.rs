@@ -12,6 +12,7 @@ use fred::types::config::{
     UnresponsiveConfig,
 };
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
+use tokio::task::AbortHandle;
 
 use crate::io::redis::RedisError;
 
@@ -61,6 +62,17 @@ pub(in crate::io::redis) struct Node {
 struct Connection {
     client: Client,
     generation: Arc<AtomicU64>,
+    /// The task that dials for the client. A client that is told to quit while it dials does not hear of it.
+    dialler: AbortHandle,
+}
+
+impl Connection {
+    /// Ends it once what is in flight is answered.
+    async fn end(self) {
+        // An error is that of a client that cannot be told.
+        let _untold = self.client.quit().await;
+        self.dialler.abort();
+    }
 }
 
 impl Node {
@@ -163,8 +175,12 @@ impl Node {
 
     /// Ends its connection once what is in flight is answered.
     pub(super) fn quit(&self) {
-        let client = self.connection().client;
-        tokio::spawn(async move { client.quit().await });
+        tokio::spawn(self.connection().end());
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_over(&self) -> bool {
+        self.connection().dialler.is_finished()
     }
 
     #[cfg(test)]
@@ -227,7 +243,7 @@ async fn watch(node: Weak<Node>) {
                 *node.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 // What is in flight over it fails now. A client that cannot even quit is dropped.
                 old.generation.fetch_add(1, Ordering::Release);
-                tokio::spawn(async move { old.client.quit().await });
+                tokio::spawn(old.end());
             }
             Err(error) => tracing::debug!(link = node.link, server = %node.server(), %error, "Redis is not back yet"),
         }
@@ -238,19 +254,27 @@ async fn watch(node: Weak<Node>) {
 async fn connect(config: Config, timeout: Duration, generation: u64) -> Result<Connection, Error> {
     let client = builder(config, timeout).build()?;
     let generation = Arc::new(AtomicU64::new(generation));
-    let _connects_until_quit = client.init().await?;
+    let dialler = client.init().await?.abort_handle();
     count_connections(&client, &generation);
-    Ok(Connection { client, generation })
+    Ok(Connection {
+        client,
+        generation,
+        dialler,
+    })
 }
 
 /// A client that connects as soon as it can.
 fn dial(config: Config, timeout: Duration) -> Result<Connection, Error> {
     let client = builder(config, timeout).build()?;
     let generation = Arc::new(AtomicU64::new(0));
-    let _connects_until_quit = client.connect();
+    let dialler = client.connect().abort_handle();
     // The first connection counts as well: it is up before anything is sent over it.
     count_connections(&client, &generation);
-    Ok(Connection { client, generation })
+    Ok(Connection {
+        client,
+        generation,
+        dialler,
+    })
 }
 
 /// Counts a client's connections until it quits.

@@ -34,3 +34,31 @@ async fn link_whose_client_has_given_up_is_built_anew() {
     answered.expect("somebody looks after it");
     assert_ne!(client().id(), dead.id());
 }
+
+/// A socket whose queue of newcomers is full: who dials it hears nothing, as of a host that is gone.
+fn vanished_host() -> (Vec<std::net::TcpStream>, rustix::fd::OwnedFd, std::net::SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let door = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&door, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    listen(&door, 0).unwrap();
+    let addr: std::net::SocketAddr = getsockname(&door).unwrap().try_into().unwrap();
+    let wait = Duration::from_millis(300);
+    let dial = || std::net::TcpStream::connect_timeout(&addr, wait).ok();
+    (std::iter::from_fn(dial).collect(), door, addr)
+}
+
+#[tokio::test]
+async fn client_that_quits_while_it_dials_a_host_that_is_gone_dials_no_more() {
+    let (_queue, _door, addr) = vanished_host();
+    let config = RedisTarget::new(&format!("redis://{addr}"), "test").unwrap().config;
+    let node = Node::start("test", config, ANSWER_MAX).unwrap();
+    node.ready(ANSWER_MAX).await;
+    assert!(!node.is_over());
+    node.quit();
+    let until_over = async {
+        while !node.is_over() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until_over).await.expect("it ends");
+}
