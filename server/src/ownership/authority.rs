@@ -38,6 +38,16 @@ pub struct Leases {
     pub unread: BTreeSet<ZoneName>,
 }
 
+impl From<Vec<LeaseView>> for Leases {
+    /// All of them could be read.
+    fn from(views: Vec<LeaseView>) -> Self {
+        Self {
+            views,
+            unread: BTreeSet::new(),
+        }
+    }
+}
+
 /// A living shard, for the directory: where a client may park.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardView {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use super::authority::LeaseView;
+use super::authority::{LeaseView, Leases};
 use super::epoch::Grant;
 
 /// How a contender behaves.
@@ -57,6 +57,8 @@ struct Watch {
     view: LeaseView,
     /// When this very state was first seen.
     since: Duration,
+    /// When it was last seen.
+    seen_at: Duration,
     /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it applies).
     backoff: Duration,
     /// After a claim whose outcome is unknown: not before this.
@@ -95,16 +97,14 @@ impl Contender {
         }
     }
 
-    /// All leases as the authority showed them. `now` is read *after* the answer came.
-    pub fn handle_leases(&mut self, now: Duration, views: Vec<LeaseView>) {
+    /// The leases as the authority showed them. `now` is read *after* the answer came. One that could not be read is watched on if it can be
+    /// read again before the look gap is over, and is not claimed meanwhile.
+    pub fn handle_leases(&mut self, now: Duration, leases: impl Into<Leases>) {
+        let Leases { views, unread } = leases.into();
         let known: BTreeSet<ZoneName> = views.iter().map(|view| view.zone.clone()).collect();
-        self.watches.retain(|zone, _| known.contains(zone));
-        let looked_at = self.looked_at.replace(now).unwrap_or(now);
-        if now.saturating_sub(looked_at) > self.config.look_gap {
-            for watch in self.watches.values_mut() {
-                watch.since = now;
-            }
-        }
+        self.watches
+            .retain(|zone, _| known.contains(zone) || unread.contains(zone));
+        self.looked_at = Some(now);
         for view in views {
             self.watch(now, view);
         }
@@ -136,7 +136,10 @@ impl Contender {
     /// The lease of a suspended zone that nobody else was granted since, or that an authority shows which forgot it.
     fn own_lease(&self, now: Duration) -> Option<LeaseView> {
         let is_free = |(zone, grant): (&ZoneName, &Grant)| {
-            let watch = self.watches.get(zone).filter(|watch| now >= watch.not_before)?;
+            let watch = self.watches.get(zone).filter(|watch| self.is_in_sight(watch))?;
+            if now < watch.not_before {
+                return None;
+            }
             let is_free = watch.view.nonce == grant.nonce || watch.view.epoch < grant.epoch.number();
             is_free.then(|| watch.view.clone())
         };
@@ -181,12 +184,17 @@ impl Contender {
         self.watch(now, view);
     }
 
-    /// The claim's outcome is unknown. The same claim is made again after a back-off: if it took effect, the authority says so.
+    /// The claim's outcome is unknown. What is suspended here or was released is claimed again after a back-off: if the claim took effect,
+    /// the authority says so. Another holder's lease is watched anew: an authority that takes no claims takes no renewals either, and once
+    /// it does again, the holder, which may have the zone in memory, comes first.
     pub fn handle_unavailable(&mut self, now: Duration) {
         let zone = self.end_claim();
         let backoff = self.config.backoff_step + self.draw_backoff(&zone);
         if let Some(watch) = self.watches.get_mut(&zone) {
             watch.not_before = now + backoff;
+            if !watch.view.released {
+                watch.since = now;
+            }
         }
     }
 
@@ -230,7 +238,13 @@ impl Contender {
     }
 
     fn candidates(&self) -> impl Iterator<Item = &Watch> {
-        self.watches.values().filter(|watch| !self.is_ours(&watch.view.zone))
+        let is_candidate = |watch: &&Watch| self.is_in_sight(watch) && !self.is_ours(&watch.view.zone);
+        self.watches.values().filter(is_candidate)
+    }
+
+    /// Whether the last look showed it.
+    fn is_in_sight(&self, watch: &Watch) -> bool {
+        Some(watch.seen_at) >= self.looked_at
     }
 
     fn is_ours(&self, zone: &ZoneName) -> bool {
@@ -257,6 +271,10 @@ impl Contender {
         if let Some(watch) = self.watches.get_mut(&view.zone)
             && is_same_lease(&watch.view, &view)
         {
+            if now.saturating_sub(watch.seen_at) > self.config.look_gap {
+                watch.since = now;
+            }
+            watch.seen_at = now;
             watch.view = view;
             return;
         }
@@ -266,6 +284,7 @@ impl Contender {
             Watch {
                 view,
                 since: now,
+                seen_at: now,
                 backoff,
                 not_before: now,
             },

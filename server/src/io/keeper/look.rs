@@ -58,7 +58,7 @@ impl Keeper {
         (announced, shards)
     }
 
-    /// What is claimed is what could be read: a lease that could not is watched anew when it can.
+    /// What is claimed is what could be read.
     fn note_leases(&mut self, leases: Result<Leases, AuthorityError>) -> Vec<LeaseView> {
         let leases = match leases {
             Ok(leases) => leases,
@@ -80,8 +80,8 @@ impl Keeper {
         }
         let now = clock::boottime();
         self.census.handle_leases(now, &leases);
-        let is_claimable = |view: &&LeaseView| !self.shunned.contains(&view.zone);
-        let claimable = leases.views.iter().filter(is_claimable).cloned().collect();
+        let mut claimable = leases.clone();
+        claimable.views.retain(|view| !self.shunned.contains(&view.zone));
         self.contender.handle_leases(now, claimable);
         while let Some(zone) = self.contender.poll_taken() {
             tracing::info!(%zone, "the suspended zone was granted to another shard");

@@ -217,13 +217,20 @@ fn zone_that_the_authority_no_longer_lists_is_not_claimed() {
     assert_eq!(claim(&mut contender, TTL), None);
 }
 
-/// Two contenders and an authority that grants by compare-and-set: whoever is later is refused, and nobody claims twice.
+/// The authority shows the forest's lease; that of the meadow cannot be read.
+fn without_the_meadow() -> Leases {
+    Leases {
+        unread: BTreeSet::from([name("meadow")]),
+        ..Leases::from(vec![held("forest", 1, 5)])
+    }
+}
+
 #[test]
-fn zone_whose_lease_could_not_be_read_is_watched_anew() {
+fn zone_whose_lease_could_not_be_read_for_long_is_watched_anew() {
     let mut contender = contender();
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5), held("forest", 1, 5)]);
     for now in (500..=3_500).step_by(500) {
-        contender.handle_leases(ms(now), vec![held("forest", 1, 5)]);
+        contender.handle_leases(ms(now), without_the_meadow());
     }
     contender.handle_leases(ms(4_000), vec![held("meadow", 1, 5), held("forest", 1, 5)]);
     assert_eq!(
@@ -236,6 +243,39 @@ fn zone_whose_lease_could_not_be_read_is_watched_anew() {
     assert_eq!(claim(&mut contender, 8_500).as_deref(), Some("meadow"));
 }
 
+#[test]
+fn zone_whose_lease_could_not_be_read_once_is_watched_on_and_not_claimed_meanwhile() {
+    let mut contender = Contender::new(config(&[], 1, 1));
+    let both = || vec![held("meadow", 1, 5), held("forest", 1, 5)];
+    for now in (0..TTL).step_by(500) {
+        contender.handle_leases(ms(now), both());
+    }
+    contender.handle_leases(ms(TTL), without_the_meadow());
+    contender.handle_dropped(&name("forest"));
+    assert_eq!(claim(&mut contender, TTL + BACKOFF), None);
+    contender.handle_leases(ms(TTL + 2 * BACKOFF), both());
+    assert_eq!(claim(&mut contender, TTL + 2 * BACKOFF).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn holder_comes_first_after_a_time_in_which_nothing_could_be_written() {
+    let mut contender = contender();
+    let mut claims = Vec::new();
+    for now in (0..4 * TTL).step_by(500) {
+        contender.handle_leases(ms(now), vec![held("meadow", 1, 5)]);
+        if contender.poll_claim(ms(now)).is_some() {
+            claims.push(now);
+            contender.handle_unavailable(ms(now));
+        }
+    }
+    let last = *claims.last().expect("it tries");
+    assert!(claims.windows(2).all(|two| two[1] - two[0] >= TTL), "{claims:?}");
+    // Now it can: the holder's renewal is there before the next claim.
+    contender.handle_leases(ms(4 * TTL), vec![held("meadow", 1, 6)]);
+    assert_eq!(claim(&mut contender, last + TTL + BACKOFF), None);
+}
+
+/// Two contenders and an authority that grants by compare-and-set: the later one is refused, and nobody claims twice.
 #[test]
 fn of_two_contenders_one_wins_and_the_other_waits() {
     let mut contenders = [Contender::new(config(&[], 8, 1)), Contender::new(config(&[], 8, 2))];
