@@ -236,7 +236,9 @@ where
     A: Fn() -> F,
     F: Future<Output = anyhow::Result<Arc<dyn Authority>>>,
 {
-    let Some(nonce) = holdings.nonce() else { return };
+    if holdings.announced().is_none() && holdings.grants().next().is_none() {
+        return;
+    }
     let releases = async {
         let authority = loop {
             match open().await {
@@ -245,14 +247,20 @@ where
             }
             tokio::time::sleep(RELEASE_RETRY).await;
         };
-        release_all(holdings, &authority).await;
-        // Clients must not be sent to it any more; it also falls silent there, so one try is enough.
-        if let Err(error) = authority.withdraw(nonce).await {
-            tracing::warn!(%error, "the directory still names the dead server");
-        }
+        // At once: a zone that cannot be released for now does not keep the server in the directory.
+        tokio::join!(release_all(holdings, &authority), withdraw(holdings, &authority));
     };
     if tokio::time::timeout(ttl, releases).await.is_err() {
         tracing::warn!("the authority did not answer: what the server held runs out by itself");
+    }
+}
+
+/// Clients must not be sent to it any more. It also falls silent there, so one try is enough.
+async fn withdraw(holdings: &Holdings, authority: &Arc<dyn Authority>) {
+    if let Some(nonce) = holdings.announced()
+        && let Err(error) = authority.withdraw(nonce).await
+    {
+        tracing::warn!(%error, "the directory still names the dead server");
     }
 }
 

@@ -17,8 +17,11 @@ use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 /// got lost matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdings {
-    /// The server's nonce, from its entry in the directory of shards on; 0 if it has none.
+    /// The server's nonce; 0 until it is in the directory of shards.
     nonce: u64,
+    /// It is in the directory.
+    #[serde(default)]
+    is_announced: bool,
     /// Its zones, and the epoch of each.
     zones: BTreeMap<ZoneName, u32>,
 }
@@ -27,16 +30,17 @@ impl Holdings {
     /// The server is in the directory.
     pub const fn note_announced(&mut self, nonce: Nonce) {
         self.nonce = nonce.0;
+        self.is_announced = true;
     }
 
     /// It has left the directory: there is nothing to withdraw.
     pub const fn note_withdrawn(&mut self) {
-        self.nonce = 0;
+        self.is_announced = false;
     }
 
     /// The zone was granted.
     pub fn note_granted(&mut self, zone: &ZoneName, grant: Grant) {
-        self.nonce = grant.nonce.0;
+        self.note_announced(grant.nonce);
         self.zones.insert(zone.clone(), grant.epoch.number());
     }
 
@@ -54,8 +58,8 @@ impl Holdings {
 
     /// The server's nonce, if it is in the directory.
     #[must_use]
-    pub fn nonce(&self) -> Option<Nonce> {
-        (self.nonce != 0).then_some(Nonce(self.nonce))
+    pub fn announced(&self) -> Option<Nonce> {
+        self.is_announced.then_some(Nonce(self.nonce))
     }
 
     /// What it holds, in order of zone.
@@ -235,17 +239,29 @@ mod tests {
         assert_eq!(holdings.grants().count(), 1);
         holdings.note_ended(&zone(), grant(3));
         assert_eq!(holdings.grants().count(), 0);
-        assert_eq!(holdings.nonce(), Some(grant(3).nonce), "it is still the same process");
+        assert_eq!(
+            holdings.announced(),
+            Some(grant(3).nonce),
+            "it is still the same process"
+        );
     }
 
     #[test]
     fn server_that_was_granted_nothing_is_in_the_directory_until_it_leaves_it() {
         let mut holdings = Holdings::default();
-        assert_eq!(holdings.nonce(), None);
+        assert_eq!(holdings.announced(), None);
         holdings.note_announced(Nonce(7));
-        assert_eq!((holdings.nonce(), holdings.grants().count()), (Some(Nonce(7)), 0));
+        assert_eq!((holdings.announced(), holdings.grants().count()), (Some(Nonce(7)), 0));
         holdings.note_withdrawn();
-        assert_eq!(holdings.nonce(), None);
+        assert_eq!(holdings.announced(), None);
+    }
+
+    #[test]
+    fn what_a_server_that_left_the_directory_still_holds_is_released_as_it_was_granted() {
+        let mut holdings = holding(3);
+        holdings.note_withdrawn();
+        assert_eq!(holdings.announced(), None);
+        assert_eq!(holdings.grants().collect::<Vec<_>>(), [(&zone(), grant(3))]);
     }
 
     #[test]
