@@ -322,6 +322,10 @@ class Session:
             self._show(wire.read_snapshot(data))
 
     def _follow(self, link: Link, addr: tuple, zone: str):
+        if link is self._active and self._leaving:
+            # It does not serve the session, and so has stored no log-out.
+            self._end = self._unheard()
+            return
         if link is self._active:
             self._search_now()
             if self._candidate is not None:

@@ -100,9 +100,11 @@ impl Client {
                 };
                 self.take_attached(now, conn, attached);
             }
+            // The shard does not serve the session, and so has stored no log-out, whatever it closes with.
+            ServerMessage::Redirect { .. } if active && self.leave_at.is_some() => self.end_unheard(),
             ServerMessage::Redirect { addr, zone, epoch } if active => {
                 let lead = Lead { addr, zone, epoch };
-                if self.leave_at.is_none() && self.leads_on(&lead) {
+                if self.leads_on(&lead) {
                     self.search(now, Cause::Redirect);
                     self.follow(now, None, lead);
                     self.advance_search(now);

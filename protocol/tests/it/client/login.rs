@@ -250,6 +250,15 @@ fn logout_ends_although_the_server_does_not_answer() {
 }
 
 #[test]
+fn logout_that_is_answered_by_a_redirect_was_not_heard() {
+    let (mut script, conn) = Script::attached();
+    script.logout();
+    script.control(conn, redirect(2, 9));
+    assert!(script.client.is_finished());
+    assert_eq!(script.take_notices(), [Notice::LogoutUnheard]);
+}
+
+#[test]
 fn logout_whose_connection_is_lost_was_not_heard() {
     let (mut script, conn) = Script::attached();
     script.logout();
