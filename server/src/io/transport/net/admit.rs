@@ -34,7 +34,7 @@ impl NetThread {
                 let key = link.key;
                 let is_within_rate = self.with_link(key, now, Link::rate_packet).unwrap_or(false);
                 let Some(link) = self.links.get_mut(key).filter(|_| is_within_rate) else {
-                    return;
+                    return self.after(key);
                 };
                 link.connection.handle_event(event);
                 link.note_remote(remote);
