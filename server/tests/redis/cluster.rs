@@ -187,7 +187,9 @@ async fn assert_leases_elsewhere_go_on(key: &str) {
             let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), 0).await;
             let grant = until_answered(claim).await.expect("nobody else wants it");
             assert_eq!(grant.epoch.number(), round);
-            spare.renew(&view.zone, grant, 1).await.unwrap();
+            until_answered(async || spare.renew(&view.zone, grant, 1).await)
+                .await
+                .expect("it is held");
         }
     }
 }

@@ -146,7 +146,16 @@ impl Play {
             report.rewound_ticks
         );
         for failover in &report.failovers {
-            println!("{failover:?}");
+            println!(
+                "{} {} -> {}: {} of {} players, gap p50 {:.0} ms, p99 {:.0} ms",
+                failover.zone,
+                failover.from_epoch,
+                failover.to_epoch,
+                failover.resumed,
+                failover.players,
+                failover.gap_ms.p50,
+                failover.gap_ms.p99
+            );
         }
         assert!(report.is_clean(), "{report:#?}");
         assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);

@@ -10,7 +10,7 @@ use crate::world::{World, meadow};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_out_of_who_waits_is_done_when_its_turn_comes() {
-    let mut world = World::new();
+    let mut world = World::with_default_leases();
     let [first, _second] = full(&mut world).await;
     let mut newcomer = Visitor::log_in(&world, 3).await;
     assert_eq!(newcomer.hear().await, queued(1));
