@@ -82,7 +82,7 @@ fn held_zone_is_claimed_only_after_a_full_ttl_without_a_beat() {
 fn change_that_is_no_sign_of_life_does_not_start_the_watch_anew() {
     let mut contender = contender();
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
-    contender.handle_leases(ms(1_000), vec![held("meadow", 1, 6)]);
+    contender.handle_leases(ms(1_000), vec![held("meadow", 2, 5)]);
     assert_eq!(claim(&mut contender, TTL + BACKOFF).as_deref(), Some("meadow"));
 }
 
@@ -271,7 +271,7 @@ fn holder_comes_first_after_a_time_in_which_nothing_could_be_written() {
     let last = *claims.last().expect("it tries");
     assert!(claims.windows(2).all(|two| two[1] - two[0] >= TTL), "{claims:?}");
     // Now it can: the holder's renewal is there before the next claim.
-    contender.handle_leases(ms(4 * TTL), vec![held("meadow", 1, 6)]);
+    contender.handle_leases(ms(4 * TTL), vec![held("meadow", 2, 5)]);
     assert_eq!(claim(&mut contender, last + TTL + BACKOFF), None);
 }
 
