@@ -82,7 +82,7 @@ fn held_zone_is_claimed_only_after_a_full_ttl_without_a_beat() {
 fn change_that_is_no_sign_of_life_does_not_start_the_watch_anew() {
     let mut contender = contender();
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
-    contender.handle_leases(ms(1_000), vec![held("meadow", 2, 5)]);
+    contender.handle_leases(ms(1_000), vec![held("meadow", 1, 6)]);
     assert_eq!(claim(&mut contender, TTL + BACKOFF).as_deref(), Some("meadow"));
 }
 
