@@ -4,6 +4,7 @@
 mod cluster;
 mod sentinel;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,14 +66,18 @@ impl RedisServer {
     /// If `redis-server` is not installed, or does not start.
     #[must_use]
     pub fn start_with(args: &[&str]) -> Self {
+        Self::start_with_each(|| args.iter().map(ToString::to_string).collect())
+    }
+
+    /// The same; each try asks anew for its arguments, which may name ports.
+    fn start_with_each(args: impl Fn() -> Vec<String>) -> Self {
         let mut directory = tempfile::tempdir().expect("a temporary directory");
-        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         for _ in 0..PORT_TRIES {
-            let addr = free_addrs(1)[0];
+            let (addr, args) = (free_addr(), args());
             let mut server = Self {
                 child: spawn(addr, &args, directory.path()),
                 addr,
-                args: args.clone(),
+                args,
                 directory,
             };
             if server.comes_up() {
@@ -190,13 +195,20 @@ fn spawn(addr: SocketAddr, args: &[String], directory: &Path) -> Child {
         .expect("setpriv of util-linux is needed")
 }
 
-/// Ports that were free a moment ago, all different.
-fn free_addrs(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"))
-        .collect();
-    let addr = |listener: &TcpListener| listener.local_addr().expect("it is bound");
-    listeners.iter().map(addr).collect()
+/// Ports that the system gives to no connection by itself (`ip_local_port_range` begins at 32,768): one that was free stays so, unless
+/// another server of a test draws the same.
+const PORTS: std::ops::Range<u64> = 12_000..32_000;
+
+/// A port that was free a moment ago.
+fn free_addr() -> SocketAddr {
+    let span = PORTS.end - PORTS.start;
+    loop {
+        let drawn = PORTS.start + RandomState::new().hash_one(0) % span;
+        let addr = SocketAddr::from(([127, 0, 0, 1], u16::try_from(drawn).expect("a port")));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 /// What `redis-cli` prints; `None` if nobody answers.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustix::process::Signal;
 
-use super::{RedisServer, free_addrs, until};
+use super::{RedisServer, free_addr, until};
 
 /// Primaries; each has one replica.
 const PRIMARIES: usize = 3;
@@ -57,6 +57,27 @@ impl Line {
     }
 }
 
+/// Of a node whose bus has a port of its own.
+fn arguments() -> Vec<String> {
+    let bus = free_addr().port().to_string();
+    let arguments = [
+        ["--cluster-enabled", "yes"],
+        ["--cluster-port", &bus],
+        ["--cluster-announce-ip", "127.0.0.1"],
+        ["--cluster-node-timeout", NODE_TIMEOUT_MS],
+        ["--cluster-require-full-coverage", "no"],
+        ["--cluster-allow-replica-migration", "no"],
+        ["--repl-diskless-sync-delay", "0"],
+    ];
+    arguments.concat().into_iter().map(str::to_owned).collect()
+}
+
+/// Where the nodes of a Cluster speak to this one.
+fn bus_port(node: &RedisServer) -> String {
+    let told = node.command(&["CONFIG", "GET", "cluster-port"]);
+    told.lines().last().expect("a name and a value").to_owned()
+}
+
 impl RedisCluster {
     /// Starts the nodes and waits until all of them agree.
     ///
@@ -64,27 +85,8 @@ impl RedisCluster {
     /// If `redis-server` is not installed, is older than 7.0, or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let buses = free_addrs(2 * PRIMARIES);
-        let nodes: Vec<RedisServer> = buses
-            .iter()
-            .map(|bus| {
-                RedisServer::start_with(&[
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    &bus.port().to_string(),
-                    "--cluster-announce-ip",
-                    "127.0.0.1",
-                    "--cluster-node-timeout",
-                    NODE_TIMEOUT_MS,
-                    "--cluster-require-full-coverage",
-                    "no",
-                    "--cluster-allow-replica-migration",
-                    "no",
-                    "--repl-diskless-sync-delay",
-                    "0",
-                ])
-            })
+        let nodes: Vec<RedisServer> = (0..2 * PRIMARIES)
+            .map(|_| RedisServer::start_with_each(arguments))
             .collect();
         let alive = vec![true; nodes.len()];
         let cluster = Self { nodes, alive };
@@ -97,8 +99,8 @@ impl RedisCluster {
             let (first, last) = (at(index).to_string(), (at(index + 1) - 1).to_string());
             assert_eq!(node.command(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]), "OK");
         }
-        for (node, bus) in cluster.nodes.iter().zip(&buses) {
-            let words = ["127.0.0.1", &node.addr().port().to_string(), &bus.port().to_string()];
+        for node in &cluster.nodes {
+            let words = ["127.0.0.1", &node.addr().port().to_string(), &bus_port(node)];
             assert_eq!(
                 cluster.nodes[0].command(&[&["CLUSTER", "MEET"], &words[..]].concat()),
                 "OK"

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{RedisServer, ask, free_addrs, until};
+use super::{RedisServer, ask, free_addr, until};
 
 /// Servers: the primary, and its replicas.
 const SERVERS: usize = 3;
@@ -82,10 +82,7 @@ impl SentinelGroup {
             let follows = ["--replicaof", "127.0.0.1", &port];
             servers.push(RedisServer::start_with(&[&common[..], &follows].concat()));
         }
-        let sentinels = free_addrs(3)
-            .into_iter()
-            .map(|addr| Sentinel::start(addr, &servers[0]))
-            .collect();
+        let sentinels = (0..3).map(|_| Sentinel::start(free_addr(), &servers[0])).collect();
         let group = Self {
             alive: vec![true; SERVERS],
             servers,
