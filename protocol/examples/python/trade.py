@@ -1,4 +1,4 @@
-"""Two players log in, walk up to each other, and trade until they are told to stop; then they log out.
+"""Two players log in, one walks up to the other, and they trade; then they log out.
 
     python trade.py --connect 127.0.0.1:4001 --certificate .everhold/keys/tls-cert.pem --gifts 50 \\
         --ticket "$(everhold ticket --account 1 --zone meadow)" --ticket "$(everhold ticket --account 2 --zone meadow)"
@@ -18,7 +18,9 @@ from session import Fault, Refused, Session
 # Well within `reach_cm` of `assets/world.toml`, where players give and take.
 NEAR_CM = 100
 TURN_S = 0.1
+# The first detour round a wall, and the longest; each is twice as long as the one before.
 DETOUR_TURNS = 15
+DETOUR_TURNS_MAX = 480
 
 
 def tell(what: str, **fields):
@@ -38,6 +40,8 @@ class Trader:
         self.made = 0
         self._left_at = None
         self._detour = 0
+        self._next_detour = DETOUR_TURNS
+        self._side = 1
         session._on_event = self._note
 
     def _note(self, seq, tick, name, fields):
@@ -69,12 +73,15 @@ class Trader:
             self.session.push(wire.move(0, 0))
             return True
         if self.place() == self._left_at:
-            # A wall: along it for a while.
-            self._detour = DETOUR_TURNS
+            # A wall: along it for a while, and if that way is barred too, the other way.
+            if self._detour:
+                self._side = -self._side
+            self._detour = self._next_detour
+            self._next_detour = min(2 * self._next_detour, DETOUR_TURNS_MAX)
         self._left_at = self.place()
         if self._detour:
             self._detour -= 1
-            dx, dy = -dy, dx
+            dx, dy = -dy * self._side, dx * self._side
         # Slower at the end, so as not to run past it.
         length = min(127, distance / 4)
         self.session.push(wire.move(int(dx / distance * length), int(dy / distance * length)))
@@ -94,12 +101,10 @@ async def until(condition, traders: list, limit_s: float, what: str):
 
 
 async def meet(first: Trader, second: Trader, tasks: list, limit_s: float):
-    """Walks both to the middle between them, where they see each other."""
+    """Walks the second to the first, so that they see each other. (Between them may be a wall, but where somebody stands is none.)"""
     end = asyncio.get_running_loop().time() + limit_s
     while True:
-        (ax, ay), (bx, by) = first.place(), second.place()
-        middle = (ax + bx) // 2, (ay + by) // 2
-        if all([first.walk_towards(*middle), second.walk_towards(*middle)]):
+        if second.walk_towards(*first.place()):
             break
         if asyncio.get_running_loop().time() > end:
             raise Fault(f"not within {limit_s} s: they meet")
@@ -145,7 +150,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--certificate", required=True, metavar="PEM", help="the servers' certificate")
     parser.add_argument("--ticket", action="append", required=True, metavar="HEX", help="a login ticket; two of them")
     parser.add_argument("--gifts", type=int, default=20, metavar="N", help="gifts in all, ten a second")
-    parser.add_argument("--limit", type=float, default=120.0, metavar="S", help="how long anything may take")
+    parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="how long anything may take")
     arguments = parser.parse_args()
     if len(arguments.ticket) != 2:
         parser.error("two tickets are needed")
@@ -181,4 +186,7 @@ async def main(arguments) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(parse())))
+    try:
+        sys.exit(asyncio.run(main(parse())))
+    except KeyboardInterrupt:
+        sys.exit(130)
