@@ -77,8 +77,10 @@ where
                 tracing::warn!("asked to stop: what the server held runs out by itself");
             }
         }
-        // Said last: nothing that it does depends on who hears of it. What a person typed wrong the server has said itself.
-        if !status.success() && status.code() != Some(i32::from(usage_code)) {
+        // Said last: nothing that it does depends on who hears of it. A server that ends by itself before it has joined has said why.
+        let has_said_why =
+            status.code() == Some(i32::from(usage_code)) || status.code().is_some() && holdings.is_empty();
+        if !status.success() && !has_said_why {
             tracing::error!(%status, "the server is dead");
         }
         Ok(exit_code(status))
@@ -236,7 +238,7 @@ where
     A: Fn() -> F,
     F: Future<Output = anyhow::Result<Arc<dyn Authority>>>,
 {
-    if holdings.announced().is_none() && holdings.grants().next().is_none() {
+    if holdings.is_empty() {
         return;
     }
     let releases = async {

@@ -103,7 +103,11 @@ impl Keys {
     pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
         let dir = KeyDir::open_or_create(dir)?;
         let (signing, verifying) = load_ticket_keys(&dir)?;
-        let tls_key_pem = dir.read_or_create(KeyFile::TlsKey, tls::make_key)?;
+        // The key is always written before its certificate: one without the other was not made so.
+        let tls_key_pem = match dir.read(KeyFile::TlsCert)? {
+            Some(_) => dir.need(KeyFile::TlsKey, "its certificate is there")?,
+            None => dir.read_or_create(KeyFile::TlsKey, tls::make_key)?,
+        };
         let certificates_pem = dir.read_or_create(KeyFile::TlsCert, || tls::make_certificate(&tls_key_pem))?;
         let (certificates, tls_key) = certified(&dir, &tls_key_pem, &certificates_pem)?;
         let quic_text = dir.read_or_create(KeyFile::Quic, random_hex)?;

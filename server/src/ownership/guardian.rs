@@ -56,6 +56,12 @@ impl Holdings {
         self.zones.remove(zone);
     }
 
+    /// Whether there is nothing to release and nothing to withdraw.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.zones.is_empty() && !self.is_announced
+    }
+
     /// The server's nonce, if it is in the directory.
     #[must_use]
     pub fn announced(&self) -> Option<Nonce> {
@@ -250,7 +256,9 @@ mod tests {
     fn server_that_was_granted_nothing_is_in_the_directory_until_it_leaves_it() {
         let mut holdings = Holdings::default();
         assert_eq!(holdings.announced(), None);
+        assert!(holdings.is_empty());
         holdings.note_announced(Nonce(7));
+        assert!(!holdings.is_empty());
         assert_eq!((holdings.announced(), holdings.grants().count()), (Some(Nonce(7)), 0));
         holdings.note_withdrawn();
         assert_eq!(holdings.announced(), None);

@@ -114,6 +114,20 @@ fn public_half_alone_verifies_and_makes_no_other_secret() {
 }
 
 #[test]
+fn key_of_a_certificate_that_is_gone_is_missed_and_not_made_anew() {
+    let dir = dir();
+    Keys::load_or_create(dir.path()).expect("keys are made");
+    let path = dir.path().join("tls-key.pem");
+    fs::remove_file(&path).expect("removed");
+    let error = Keys::load_or_create(dir.path()).expect_err("it was not made so");
+    assert!(
+        matches!(&error, KeysError::Missing { path: missing, .. } if *missing == path),
+        "{error}"
+    );
+    assert!(!path.exists());
+}
+
+#[test]
 fn public_half_of_another_seed_is_refused() {
     let (dir, other) = (dir(), dir());
     Keys::load_or_create(dir.path()).expect("keys are made");
