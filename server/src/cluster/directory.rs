@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use crate::ownership::{LeaseConfig, LeaseView, Nonce, ShardView};
+use crate::ownership::{LeaseView, Nonce, ShardView};
 
 /// Peers named to a client: enough that one of them lives, few enough for a message.
 const PEERS_MAX: usize = 4;
@@ -94,6 +94,11 @@ struct Seen<T> {
     since: Duration,
 }
 
+/// When a beat was last seen to move: `now` if it `moved` since the look `before`.
+fn moved_at<T>(before: Option<&Seen<T>>, moved: bool, now: Duration) -> Option<Duration> {
+    if moved { Some(now) } else { before?.moved_at }
+}
+
 impl Seen<LeaseView> {
     /// A look at the lease: the beat is a sign of life only if it has moved since the last one.
     fn look(before: Option<&Self>, now: Duration, view: &LeaseView) -> Self {
@@ -105,11 +110,7 @@ impl Seen<LeaseView> {
         };
         Self {
             view: view.clone(),
-            moved_at: if moved {
-                Some(now)
-            } else {
-                before.and_then(|b| b.moved_at)
-            },
+            moved_at: moved_at(before, moved, now),
             since: same.map_or(now, |same| same.since),
         }
     }
@@ -120,11 +121,7 @@ impl Seen<ShardView> {
         let moved = before.is_some_and(|before| before.view.beat != view.beat);
         Self {
             view: view.clone(),
-            moved_at: if moved {
-                Some(now)
-            } else {
-                before.and_then(|b| b.moved_at)
-            },
+            moved_at: moved_at(before, moved, now),
             since: before.map_or(now, |before| before.since),
         }
     }
@@ -254,7 +251,7 @@ impl Directory {
         let seen_at = self.shards_seen_at.unwrap_or_default();
         let lives = |seen: &&Seen<ShardView>| {
             // One with longer leases renews less often.
-            let stale_after = self.stale_after.max(stale_after(seen.view.ttl));
+            let stale_after = stale_after(seen.view.longer_ttl(self.lease_ttl));
             seen.view.nonce != self.me && seen.moved_at.is_some_and(|at| seen_at.saturating_sub(at) < stale_after)
         };
         self.shards
@@ -268,7 +265,7 @@ impl Directory {
 
 /// Two renewals are missing then.
 fn stale_after(ttl: Duration) -> Duration {
-    ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX)) * 5 / 8
+    ttl * 5 / 8
 }
 
 /// What a seeker hears of an owner of a lower epoch.

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use everhold_protocol::{Tick, ZoneName};
 use rustix::process::{Signal, kill_process};
 
-pub use self::process::{Process, Who};
+pub use self::process::{Process, Who, is_running};
 use crate::io::report::ShardEvent;
 use crate::io::signals::Stop;
 use crate::limits::STOP_MS_MAX;

@@ -9,6 +9,7 @@ use everhold_protocol::ZoneName;
 
 use super::epoch::{Grant, Nonce};
 use super::fingerprint::KeyFingerprints;
+use super::lease::LeaseConfig;
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,15 @@ pub struct ShardView {
     pub keys: KeyFingerprints,
     /// The ttl of its leases: its beat moves every quarter of that. Zero if it does not say.
     pub ttl: Duration,
+}
+
+impl ShardView {
+    /// The longer ttl, of this shard's leases and `ours`: a beat that stands still for less says nothing. No configuration allows more than
+    /// the bound, and an entry that says more is not waited for.
+    #[must_use]
+    pub fn longer_ttl(&self, ours: Duration) -> Duration {
+        ours.max(self.ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX)))
+    }
 }
 
 /// Why the authority did not do it.

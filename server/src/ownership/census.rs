@@ -92,10 +92,7 @@ mod tests {
     }
 
     fn seen(views: &[LeaseView]) -> Leases {
-        Leases {
-            views: views.to_vec(),
-            unread: BTreeSet::new(),
-        }
+        views.to_vec().into()
     }
 
     fn lease(name: &str, epoch: u32) -> LeaseView {

@@ -136,10 +136,8 @@ impl Contender {
     /// The lease of a suspended zone that nobody else was granted since, or that an authority shows which forgot it.
     fn own_lease(&self, now: Duration) -> Option<LeaseView> {
         let is_free = |(zone, grant): (&ZoneName, &Grant)| {
-            let watch = self.watches.get(zone).filter(|watch| self.is_in_sight(watch))?;
-            if now < watch.not_before {
-                return None;
-            }
+            let is_due = |watch: &&Watch| self.is_in_sight(watch) && now >= watch.not_before;
+            let watch = self.watches.get(zone).filter(is_due)?;
             let is_free = watch.view.nonce == grant.nonce || watch.view.epoch < grant.epoch.number();
             is_free.then(|| watch.view.clone())
         };

@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::authority::ShardView;
 use super::epoch::Nonce;
 use super::fingerprint::{KeyFingerprints, KeyKind};
-use super::lease::LeaseConfig;
 
 /// May this shard join the world?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +64,7 @@ impl KeyCheck {
                     None => continue,
                 }
             }
-            if now.saturating_sub(since) >= self.ttl_of(shard) {
+            if now.saturating_sub(since) >= shard.longer_ttl(self.ttl) {
                 dead.push(shard.nonce);
             } else if differs.is_some() {
                 is_all_known = false;
@@ -76,12 +75,6 @@ impl KeyCheck {
         } else {
             Joining::Watch
         }
-    }
-
-    /// No configuration allows more than the bound; a directory that says so is not waited for.
-    fn ttl_of(&self, shard: &ShardView) -> Duration {
-        let announced = shard.ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX));
-        self.ttl.max(announced)
     }
 
     /// A shard with other keys that was not there when this one looked last, or lives: of two that come at once neither may stay.
@@ -147,7 +140,7 @@ impl KeyWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ownership::Fingerprint;
+    use crate::ownership::{Fingerprint, LeaseConfig};
 
     const TTL: Duration = Duration::from_secs(4);
 

@@ -3,11 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use everhold::io::fleet::{Fleet, Who};
+use everhold::io::fleet::{Fleet, Who, is_running};
 use everhold::testing::redis::Persistence;
 use rustix::process::Signal;
 
-use crate::world::{PATIENCE, World, all_zones, is_running, meadow};
+use crate::world::{PATIENCE, World, all_zones, meadow};
 
 /// Well above the time in which a signal that comes again is the same wish (1 s).
 const A_WISH_LATER: Duration = Duration::from_millis(1_500);

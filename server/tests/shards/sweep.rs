@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use client_sim::SwarmConfig;
 use client_sim::sweep::{SweepConfig, SweepNews, chart, sweep};
+use everhold::io::fleet::is_running;
 
-use crate::world::{PATIENCE, alone, is_running};
+use crate::world::{PATIENCE, alone};
 
 fn config(out: &Path) -> SweepConfig {
     SweepConfig {

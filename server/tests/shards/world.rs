@@ -46,13 +46,6 @@ pub(crate) struct World {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Whether there is such a process, and it is not merely unreaped.
-pub(crate) fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
-}
-
 /// Runs a shard that is refused, until it ends by itself. Returns its exit code and what it said.
 pub(crate) fn shard_that_ends(world: &Path, keys: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_everhold"))

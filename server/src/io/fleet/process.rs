@@ -106,7 +106,8 @@ impl Process {
 }
 
 /// Whether there is such a process, and it is not merely unreaped.
-fn is_running(pid: u32) -> bool {
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
     // `pid (name) state ...`; the name may hold anything, parentheses too.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
