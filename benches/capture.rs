@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::zone::Cut;
 use everhold_benches::run::Run;
 use everhold_benches::{Crowding, PLAYERS, Turning, brief};
+use everhold_core::zone::Cut;
 
 fn capture(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("capture");

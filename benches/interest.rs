@@ -1,9 +1,9 @@
 //! Interest alone: sorting the scene, and every viewer's look.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
-use everhold::zone::Scene;
 use everhold_benches::{RADIUS_CM, Turning, WORLDS, Walkers, brief, scene};
+use everhold_core::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
+use everhold_core::zone::Scene;
 
 /// About as many as a datagram has room for.
 const BUDGET: usize = 50;

@@ -1,10 +1,10 @@
 //! What an adoption computes: decode and restore a base, then decode and step five seconds of journal.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::durability::record::Record;
-use everhold::zone::{Cut, Zone};
 use everhold_benches::run::Run;
 use everhold_benches::{Crowding, Turning, brief};
+use everhold_core::durability::record::Record;
+use everhold_core::zone::{Cut, Zone};
 
 /// Larger zones take as much longer as they are larger.
 const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];

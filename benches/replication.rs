@@ -3,9 +3,9 @@
 use std::cell::{LazyCell, RefCell};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::replication::{Datagrams, Replicator, ViewConfig};
-use everhold::zone::Scene;
 use everhold_benches::{Crowding, SETTLING_TICKS, Turning, WORLDS, Walkers, brief, scene};
+use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
+use everhold_core::zone::Scene;
 
 fn snapshots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshots");

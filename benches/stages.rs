@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::durability::record::Record;
 use everhold_benches::run::Run;
 use everhold_benches::{Crowding, PLAYERS, Turning, brief};
+use everhold_core::durability::record::Record;
 
 /// Entries of connections become inputs.
 fn inbox(criterion: &mut Criterion) {

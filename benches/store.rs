@@ -3,14 +3,14 @@
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold::durability::store::{AppendAnswer, RecordHash, StateStore, StoredRecord};
-use everhold::io::redis::{RedisStore, RedisTarget};
-use everhold::io::sqlite::SqliteStore;
-use everhold::ownership::Grant;
-use everhold::testing::grant;
-use everhold::testing::redis::{Persistence, RedisServer};
 use everhold_benches::brief;
+use everhold_core::durability::store::{AppendAnswer, RecordHash, StateStore, StoredRecord};
+use everhold_core::ownership::Grant;
 use everhold_protocol::{Tick, ZoneName};
+use everhold_store::conformance::grant;
+use everhold_store::redis::{RedisStore, RedisTarget};
+use everhold_store::sqlite::SqliteStore;
+use everhold_testing::redis::{Persistence, RedisServer};
 use tokio::runtime::Runtime;
 
 /// Bodies, bytes: a tick in which nobody did anything, a hundred players, and ten thousand.

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use everhold::durability::record::Record;
-use everhold::replication::{Replicator, ViewConfig};
-use everhold::zone::{Cut, Zone};
+use everhold_core::durability::record::Record;
+use everhold_core::replication::{Replicator, ViewConfig};
+use everhold_core::zone::{Cut, Zone};
 use everhold_protocol::InputFrame;
 
 use crate::run::Run;

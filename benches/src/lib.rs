@@ -7,8 +7,8 @@ mod walkers;
 use std::time::Duration;
 
 use criterion::Criterion;
-use everhold::ingress::AttachToken;
-use everhold::zone::{Scene, SceneSession};
+use everhold_core::ingress::AttachToken;
+use everhold_core::zone::{Scene, SceneSession};
 use everhold_protocol::{EntityId, EntityKind, EntityView};
 
 pub use walkers::{Turning, Walkers};

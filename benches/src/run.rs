@@ -5,12 +5,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold::durability::record::Record;
-use everhold::durability::store::{RecordHash, StoredRecord};
-use everhold::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
-use everhold::replication::{Datagrams, Replicator, ViewConfig};
-use everhold::rules::RuleBook;
-use everhold::zone::{Outputs, Scene, Zone, ZoneConfig};
+use everhold_core::durability::record::Record;
+use everhold_core::durability::store::{RecordHash, StoredRecord};
+use everhold_core::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
+use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
+use everhold_core::rules::RuleBook;
+use everhold_core::zone::{Outputs, Scene, Zone, ZoneConfig};
 use everhold_protocol::{
     Account, ClientConfig, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
 };

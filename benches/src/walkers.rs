@@ -1,6 +1,6 @@
 //! Players on foot: where each goes, and when it turns.
 
-use everhold::zone::Scene;
+use everhold_core::zone::Scene;
 
 use crate::Random;
 

@@ -15,9 +15,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use everhold_os::output::{self, LogLine};
 use tracing_subscriber::EnvFilter;
-
-use crate::io::output::{self, LogLine};
 
 /// Exit code for bad arguments or a bad configuration, as `sysexits.h` has it (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;

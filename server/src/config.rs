@@ -7,17 +7,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use everhold_core::durability::gate::Durability;
+use everhold_core::ingress::address::AddressLimits;
+use everhold_core::interest::Reach;
+use everhold_core::limits::{
+    ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, NET_THREADS_MAX, STRETCH_PERMILLE_MAX, ZONE_SESSIONS_MAX,
+};
+use everhold_core::ownership::lease::LeaseConfig;
 use everhold_protocol::ZoneName;
 use serde::Deserialize;
 use toml::{Table, Value};
-
-use crate::durability::gate::Durability;
-use crate::ingress::address::AddressLimits;
-use crate::interest::Reach;
-use crate::limits::{
-    ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, NET_THREADS_MAX, STRETCH_PERMILLE_MAX, ZONE_SESSIONS_MAX,
-};
-use crate::ownership::lease::LeaseConfig;
 
 mod host;
 

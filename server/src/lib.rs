@@ -1,21 +1,18 @@
-//! Everhold keeps the sessions and the world of an MMO hot in memory, and makes them outlive the process.
+//! The `everhold` server: configuration, the drivers that carry out what [`everhold_core`] decides, and the command line.
 //!
-//! Modules stand in the order of the data flow; each may use only those above it. Only [`io`] and what stands below it touch
-//! sockets, files, threads, and clocks.
+//! Modules stand in the order of use; each may use only those above it.
 
-pub mod limits;
-pub mod ownership;
-pub mod ingress;
-pub mod rules;
-pub mod zone;
-pub mod interest;
-pub mod replication;
-pub mod durability;
-pub mod cluster;
-pub mod load;
 pub mod config;
-pub mod io;
-pub mod shard;
+pub mod address;
+pub mod stores;
 #[cfg(feature = "testing")]
-pub mod testing;
+pub mod failpoint;
+pub mod reporter;
+pub mod process;
+pub mod host;
+pub mod router;
+pub mod guardian;
+pub mod keeper;
+pub mod membership;
+pub mod shard;
 pub mod cli;

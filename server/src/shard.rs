@@ -6,34 +6,35 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use everhold_core::cluster::Directory;
+use everhold_core::durability::journal::Journal;
+use everhold_core::durability::store::{StateStore, StoreError};
+use everhold_core::limits::CONN_EVENTS_MAX;
+use everhold_core::ownership::contender::ContenderConfig;
+use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Nonce};
+use everhold_core::replication::ViewConfig;
+use everhold_core::report::ShardEvent;
+use everhold_core::rules::RuleBook;
+use everhold_core::zone::ZoneConfig;
+use everhold_net::keys::Keys;
+use everhold_net::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
+use everhold_os::clock;
+use everhold_os::vital;
 use everhold_protocol::{RefusalCode, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::cluster::Directory;
+use crate::address::Addresses;
 use crate::config::Config;
-use crate::durability::journal::Journal;
-use crate::durability::store::{StateStore, StoreError};
-use crate::io::address::Addresses;
-use crate::io::clock;
-use crate::io::guardian::{GuardianLink, orphan};
-use crate::io::host::{
+use crate::guardian::{GuardianLink, orphan};
+use crate::host::{
     self, AdoptError, EndReason, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle,
 };
-use crate::io::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
-use crate::io::keys::Keys;
-use crate::io::membership;
-use crate::io::process::{self, ProcessGauge};
-use crate::io::report::{Reporter, ShardEvent};
-use crate::io::router::{Router, RouterConfig, RouterEvent};
-use crate::io::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
-use crate::io::vital;
-use crate::limits::CONN_EVENTS_MAX;
-use crate::ownership::contender::ContenderConfig;
-use crate::ownership::{Authority, Grant, KeyFingerprints, Nonce};
-use crate::replication::ViewConfig;
-use crate::rules::RuleBook;
-use crate::zone::ZoneConfig;
+use crate::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
+use crate::membership;
+use crate::process::{self, ProcessGauge};
+use crate::reporter::Reporter;
+use crate::router::{Router, RouterConfig, RouterEvent};
 
 /// A zone that does not stop within this time (because the store is gone) is left to its lease.
 const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);

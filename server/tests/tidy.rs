@@ -18,6 +18,12 @@ mod limits;
 #[path = "tidy/output.rs"]
 mod output;
 
+#[path = "tidy/circles.rs"]
+mod circles;
+
+#[path = "tidy/tracked.rs"]
+mod tracked;
+
 #[path = "tidy/code_map.rs"]
 mod code_map;
 

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use ed25519_dalek::SigningKey;
-use everhold::ingress::ResumeKeys;
-use everhold::ingress::login::check_hello;
+use everhold_core::ingress::ResumeKeys;
+use everhold_core::ingress::login::check_hello;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::{TicketClaims, sign, verify};

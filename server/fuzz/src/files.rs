@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use everhold::config::RawConfig;
-use everhold::rules::RuleBook;
-use everhold::zone::{Cut, Zone, ZoneConfig};
+use everhold_core::rules::RuleBook;
+use everhold_core::zone::{Cut, Zone, ZoneConfig};
 
 /// Ticks that an accepted world runs.
 const TICKS: u32 = 5;

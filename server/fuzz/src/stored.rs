@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use everhold::durability::record::Record;
-use everhold::durability::store::{RecordHash, StoredRecord};
-use everhold::ingress::{AttachToken, Input};
-use everhold::rules::RuleBook;
-use everhold::zone::{Cut, Zone, ZoneConfig};
+use everhold_core::durability::record::Record;
+use everhold_core::durability::store::{RecordHash, StoredRecord};
+use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::rules::RuleBook;
+use everhold_core::zone::{Cut, Zone, ZoneConfig};
 use everhold_protocol::Account;
 
 /// A record whose hash is right. What can be read is written the same.

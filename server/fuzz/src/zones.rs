@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use arbitrary::{Result, Unstructured};
-use everhold::ingress::{AttachToken, Inbox, InboxEntry, Input};
-use everhold::limits::TICK_INPUTS_MAX;
-use everhold::rules::RuleBook;
-use everhold::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
+use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input};
+use everhold_core::limits::TICK_INPUTS_MAX;
+use everhold_core::rules::RuleBook;
+use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::codec::Reader;
 use everhold_protocol::{Account, EntityId, InputFrame, Intent, SessionId};
 
 /// A small and crowded world.
-pub(crate) const ARENA: &str = include_str!("../../tests/determinism/arena.toml");
+pub(crate) const ARENA: &str = include_str!("../../core/tests/determinism/arena.toml");
 
 const TICKS_MAX: u64 = 200;
 const TICK_INPUTS: usize = 12;

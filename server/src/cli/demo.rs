@@ -13,7 +13,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+use everhold_core::durability::gate::Durability;
+use everhold_core::rules::RuleBook;
+use everhold_local_cluster::{Fleet, Interrupted};
+use everhold_os::scratch::Scratch;
+use everhold_os::signals::{Input, Stop, exit_code};
 use everhold_protocol::ZoneName;
+use everhold_store::redis::RedisStore;
 use serde::Serialize;
 
 use self::display::Display;
@@ -22,13 +28,7 @@ use self::report::{DemoReport, Setting};
 use super::UsageError;
 use super::store::StoreArguments;
 use crate::config::StoreConfig;
-use crate::durability::gate::Durability;
-use crate::io::fleet::{Fleet, Interrupted};
-use crate::io::redis::RedisStore;
-use crate::io::scratch::Scratch;
-use crate::io::signals::{Input, Stop, exit_code};
-use crate::io::stores;
-use crate::rules::RuleBook;
+use crate::stores;
 
 /// Arguments of `everhold demo`.
 #[derive(Args)]

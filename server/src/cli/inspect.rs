@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use comfy_table::{Table, presets};
+use everhold_core::durability::store::StateStore;
+use everhold_core::ownership::{Authority, Leases};
 use everhold_protocol::{Tick, ZoneName};
+use everhold_store::sqlite;
 use serde::Serialize;
 
 use super::store::StoreArguments;
 use crate::config::StoreConfig;
-use crate::durability::store::StateStore;
-use crate::io::{sqlite, stores};
-use crate::ownership::{Authority, Leases};
+use crate::stores;
 
 /// A Redis that does not answer a person within this time is not there.
 const ANSWER_MAX: Duration = Duration::from_secs(2);

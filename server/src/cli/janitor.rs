@@ -1,12 +1,11 @@
-//! `everhold janitor`: removes a demo's directory when its processes are gone. The demo starts it; see [`crate::io::scratch`].
+//! `everhold janitor`: removes a demo's directory when its processes are gone. The demo starts it; see [`everhold_os::scratch`].
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-
-use crate::io::scratch;
-use crate::io::signals::{Input, Signals};
+use everhold_os::scratch;
+use everhold_os::signals::{Input, Signals};
 
 /// Arguments of `everhold janitor`.
 #[derive(Args)]

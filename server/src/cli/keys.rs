@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
+use everhold_core::ownership::KeyKind;
+use everhold_net::keys::{self, Finding, Recipient, Stage};
+use everhold_os::clock;
 
 use super::print;
-use crate::io::clock;
-use crate::io::keys::{self, Finding, Recipient, Stage};
-use crate::ownership::KeyKind;
 
 /// Arguments of `everhold keys`.
 #[derive(Args)]

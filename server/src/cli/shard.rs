@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use everhold_core::durability::gate::Durability;
+use everhold_core::rules::RuleBook;
+use everhold_net::keys::{self, Finding, Keys};
+use everhold_os::clock;
+use everhold_os::signals::{Input, Stop};
 use everhold_protocol::ZoneName;
 
 use super::UsageError;
 use super::store::StoreArguments;
 use crate::config::{Config, ConfigError, RawConfig};
-use crate::durability::gate::Durability;
-use crate::io::clock;
-use crate::io::guardian::{self, GuardianLink};
-use crate::io::keys::{self, Finding, Keys};
-use crate::io::report::Reporter;
-use crate::io::signals::{Input, Stop};
-use crate::io::stores;
-use crate::rules::RuleBook;
+use crate::guardian::{self, GuardianLink};
+use crate::reporter::Reporter;
 use crate::shard::Shard;
+use crate::stores;
 
 /// Arguments of `everhold shard`. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args)]
@@ -59,11 +59,11 @@ pub struct ShardArguments {
     /// For tests: where the process dies.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
-    failpoint: Option<crate::io::failpoint::Fate>,
+    failpoint: Option<crate::failpoint::Fate>,
     /// For tests: a line of chat that makes a rule fail.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
-    plant: Option<crate::zone::rig::Trap>,
+    plant: Option<everhold_core::zone::rig::Trap>,
     /// For tests: a zone whose replay does not end.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
@@ -71,7 +71,7 @@ pub struct ShardArguments {
     /// For tests: a part that panics.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
-    panic: Option<crate::io::failpoint::Part>,
+    panic: Option<crate::failpoint::Part>,
     /// For tests: how much longer each player makes a tick, µs.
     #[cfg(feature = "testing")]
     #[arg(long, hide = true)]
@@ -112,23 +112,23 @@ impl ShardArguments {
 fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
     #[cfg(feature = "testing")]
     if let Some(fate) = arguments.failpoint.clone() {
-        crate::io::failpoint::arm(fate);
+        crate::failpoint::arm(fate);
     }
     #[cfg(feature = "testing")]
     if let Some(trap) = arguments.plant.clone() {
-        crate::zone::rig::set(trap);
+        everhold_core::zone::rig::set(trap);
     }
     #[cfg(feature = "testing")]
     if let Some(zone) = arguments.stick.clone() {
-        crate::io::failpoint::stick(zone);
+        crate::failpoint::stick(zone);
     }
     #[cfg(feature = "testing")]
     if let Some(part) = arguments.panic {
-        crate::io::failpoint::break_part(part);
+        crate::failpoint::break_part(part);
     }
     #[cfg(feature = "testing")]
     if let Some(per_player) = arguments.burn_us_per_player {
-        crate::io::failpoint::burn(std::time::Duration::from_micros(per_player));
+        crate::failpoint::burn(std::time::Duration::from_micros(per_player));
     }
     // Before anything that may wait for a store.
     let stop = Stop::listen(arguments.input()).context("listen for signals")?;

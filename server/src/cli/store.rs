@@ -5,11 +5,11 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
+use everhold_store::redis::holds_password;
 
 use super::UsageError;
 use crate::config::{ConfigError, RawConfig, StoreConfig};
-use crate::io::redis::holds_password;
-use crate::io::stores;
+use crate::stores;
 
 /// Where state store and authority are. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args, Default)]

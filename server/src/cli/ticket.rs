@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use everhold_net::keys;
+use everhold_os::clock;
 use everhold_protocol::limits::TICKET_LIFETIME_S_MAX;
 use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{Account, ZoneName};
-
-use crate::io::clock;
-use crate::io::keys;
 
 /// Arguments of `everhold ticket`.
 #[derive(Args)]

@@ -7,12 +7,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
-use everhold::io::fleet::Fleet;
-use everhold::testing::redis::{RedisCluster, SentinelGroup};
+use everhold_local_cluster::Fleet;
 use everhold_protocol::ZoneName;
+use everhold_testing::redis::{RedisCluster, SentinelGroup};
 use tempfile::TempDir;
 
-use crate::zone;
+fn zone() -> ZoneName {
+    "meadow".parse().unwrap()
+}
 
 /// Several servers agree on what became of one within seconds, and players come back after that; a busy machine needs far longer.
 const PATIENCE: Duration = Duration::from_secs(120);

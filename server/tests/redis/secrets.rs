@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use everhold::testing::redis::{Persistence, RedisServer};
+use everhold_testing::redis::{Persistence, RedisServer};
 
 const PASSWORD: &str = "0penSesame/with?odd#letters";
 /// The same in a URL.

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::resume_unwind;
 
-use everhold::testing::netns::{NetworkPair, note};
-use everhold::testing::player::{OldConnections, Player, ticket};
 use everhold_protocol::Credential;
+use everhold_testing::netns::{NetworkPair, note};
+use everhold_testing::player::{OldConnections, Player, ticket};
 
 use crate::world::{World, all_zones, meadow, shard_that_ends};
 

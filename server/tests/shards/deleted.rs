@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use client_sim::Control;
-use everhold::durability::store::StateStore;
-use everhold::io::sqlite::SqliteStore;
-use everhold::testing::player::OldConnections;
+use everhold_core::durability::store::StateStore;
+use everhold_store::sqlite::SqliteStore;
+use everhold_testing::player::OldConnections;
 use rustix::process::Signal;
 
 use crate::outage::{all_play, orders};

@@ -1,9 +1,9 @@
 //! The door of a real shard: who comes in, who waits, and who is told that it knows them not.
 
-use everhold::ingress::credential::SECRET_RANDOM_BYTES;
-use everhold::testing::player::{OldConnections, ticket};
+use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Account, Credential, RefusalCode, ServerMessage, SessionId};
+use everhold_testing::player::{OldConnections, ticket};
 
 use crate::visitor::{Visitor, owner, queued, resume};
 use crate::world::{World, meadow};

@@ -1,8 +1,8 @@
 //! Adopters and owners that die at the worst moment, told by failpoints.
 
-use everhold::testing::player::{OldConnections, Player};
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent};
+use everhold_testing::player::{OldConnections, Player};
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};

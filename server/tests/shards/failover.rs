@@ -1,9 +1,9 @@
 //! Shards die, and players carry on.
 
-use everhold::io::fleet::Fleet;
-use everhold::testing::player::OldConnections;
+use everhold_local_cluster::Fleet;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent};
+use everhold_testing::player::OldConnections;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
@@ -136,7 +136,7 @@ async fn a_newcomer_is_redirected_to_the_shard_that_serves_its_zone() {
     let spare = world.shard(&[]);
     let at_the_spare = vec![world.fleet.all[spare].addr];
     let mut player =
-        everhold::testing::player::Player::login(&world.keys, at_the_spare, 3, &meadow(), OldConnections::Close);
+        everhold_testing::player::Player::login(&world.keys, at_the_spare, 3, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
     player.until_snapshot().await;
     let from = player.heard().last().unwrap().from;

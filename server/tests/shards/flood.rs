@@ -1,8 +1,8 @@
 //! Garbage and handshakes that never finish, at a shard that serves two hundred players. They notice nothing.
 
 use client_sim::{Behavior, Control, SwarmConfig, SwarmReport};
-use everhold::io::keys;
-use everhold::testing::flood::{Flood, FloodRates};
+use everhold_net::keys;
+use everhold_testing::flood::{Flood, FloodRates};
 
 use crate::world::{World, all_zones};
 

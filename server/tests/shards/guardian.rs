@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use everhold::io::fleet::Who;
-use everhold::io::sqlite::SqliteAuthority;
-use everhold::ownership::Authority;
-use everhold::testing::player::{OldConnections, Player};
+use everhold_core::ownership::Authority;
+use everhold_local_cluster::Who;
 use everhold_protocol::client::Notice;
+use everhold_store::sqlite::SqliteAuthority;
+use everhold_testing::player::{OldConnections, Player};
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use everhold::io::keys;
-use everhold::limits::{CONNECTION_BYTES_MAX, DATAGRAMS_MALFORMED_MAX};
-use everhold::testing::player::{OldConnections, Player, ticket};
+use everhold_core::limits::{CONNECTION_BYTES_MAX, DATAGRAMS_MALFORMED_MAX};
+use everhold_net::keys;
 use everhold_protocol::client::Notice;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode};
+use everhold_testing::player::{OldConnections, Player, ticket};
 use quinn::VarInt;
 use tokio::task::JoinSet;
 

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use client_sim::{Control, Progress, SwarmConfig, SwarmReport};
-use everhold::io::fleet::{Fleet, Who};
-use everhold::io::keys::{self, Keys, Recipient};
-use everhold::io::sqlite::SqliteAuthority;
-use everhold::ownership::{Authority, Nonce};
-use everhold::testing::player::{OldConnections, Player, ticket};
+use everhold_core::ownership::{Authority, Nonce};
+use everhold_local_cluster::{Fleet, Who};
+use everhold_net::keys::{self, Keys, Recipient};
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Credential, RefusalCode};
+use everhold_store::sqlite::SqliteAuthority;
+use everhold_testing::player::{OldConnections, Player, ticket};
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow, shard_that_ends};
@@ -322,6 +322,6 @@ async fn assert_old_keys_are_refused(world: &World, before: &Keys) {
     assert_eq!(player.until("a refusal", refused).await, RefusalCode::TicketInvalid);
     assert_eq!(
         before.fingerprints().differs_from(&world.keys.fingerprints()),
-        Some(everhold::ownership::KeyKind::Login)
+        Some(everhold_core::ownership::KeyKind::Login)
     );
 }

@@ -1,7 +1,7 @@
 //! Players who end their session: what they are told, and when.
 
-use everhold::testing::redis::Persistence;
 use everhold_protocol::{ClientMessage, RefusalCode};
+use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
 use crate::door::full;

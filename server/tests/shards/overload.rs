@@ -1,11 +1,11 @@
 //! A shard with more players than it can hold: it tells less, slows down, lets newcomers wait, and goes on.
 
-use everhold::io::fleet::Fleet;
-use everhold::io::report::{Phase, ZoneRun};
-use everhold::load::Rung;
-use everhold::testing::player::{OldConnections, Player};
+use everhold_core::load::Rung;
+use everhold_core::report::{Phase, ZoneRun};
+use everhold_local_cluster::Fleet;
 use everhold_protocol::Tick;
 use everhold_protocol::client::Notice;
+use everhold_testing::player::{OldConnections, Player};
 
 use crate::world::{PATIENCE, World, meadow};
 

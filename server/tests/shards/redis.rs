@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use everhold::io::fleet::Fleet;
-use everhold::limits::UNHEARD_SECRETS_MAX;
-use everhold::testing::player::{OldConnections, Player};
-use everhold::testing::redis::{Persistence, RedisCluster};
+use everhold_core::limits::UNHEARD_SECRETS_MAX;
+use everhold_local_cluster::Fleet;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent, ServerMessage, Tick, ZoneName};
+use everhold_testing::player::{OldConnections, Player};
+use everhold_testing::redis::{Persistence, RedisCluster};
 use rustix::process::Signal;
 
 use crate::visitor::{Visitor, owner, resume};
@@ -271,7 +271,7 @@ async fn assert_other_nodes_zones_are_adopted(key: &str) {
     for zone in &there {
         let is_adopted = |fleet: &Fleet| {
             let by_a_spare =
-                |a: &everhold::io::fleet::Adoption| a.process != owner && a.zone == *zone && a.epoch > epoch;
+                |a: &everhold_local_cluster::Adoption| a.process != owner && a.zone == *zone && a.epoch > epoch;
             fleet.adoptions.iter().any(by_a_spare)
         };
         world

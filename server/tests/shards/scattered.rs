@@ -1,10 +1,10 @@
 //! Peers that make QUIC keep much memory with little data.
 
-use everhold::limits::{CONNECTION_BYTES_MAX, PACKETS_PER_S};
-use everhold::testing::crowd::{Crowd, PeerId};
-use everhold::testing::player::{OldConnections, ticket};
+use everhold_core::limits::{CONNECTION_BYTES_MAX, PACKETS_PER_S};
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION};
+use everhold_testing::crowd::{Crowd, PeerId};
+use everhold_testing::player::{OldConnections, ticket};
 
 use crate::hostile::resident_bytes;
 use crate::world::{World, all_zones, meadow};

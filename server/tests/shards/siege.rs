@@ -10,12 +10,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use client_sim::{Behavior, Control, Progress, SwarmConfig, SwarmReport};
-use everhold::io::keys;
-use everhold::limits::HALF_OPEN_MAX;
-use everhold::testing::crowd::{Crowd, PeerId};
-use everhold::testing::netns::NetworkPair;
+use everhold_core::limits::HALF_OPEN_MAX;
+use everhold_net::keys;
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::{ClientMessage, Credential, EntityId, PROTOCOL_VERSION};
+use everhold_testing::crowd::{Crowd, PeerId};
+use everhold_testing::netns::NetworkPair;
 use quinn_proto::ClientConfig;
 
 use crate::hostile::resident_bytes;

@@ -3,8 +3,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use everhold::io::fleet::{Fleet, Who, is_running};
-use everhold::testing::redis::Persistence;
+use everhold_local_cluster::{Fleet, Who, is_running};
+use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use everhold::io::fleet::Fleet;
-use everhold::testing::player::OldConnections;
+use everhold_local_cluster::Fleet;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent};
+use everhold_testing::player::OldConnections;
 use rustix::process::Signal;
 
 use crate::world::{World, all_zones, meadow};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use client_sim::SwarmConfig;
 use client_sim::sweep::{SweepConfig, SweepNews, chart, sweep};
-use everhold::io::fleet::is_running;
+use everhold_local_cluster::is_running;
 
 use crate::world::{PATIENCE, alone};
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use everhold::testing::player::OldConnections;
-use everhold::testing::redis::Persistence;
+use everhold_testing::player::OldConnections;
+use everhold_testing::redis::Persistence;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 

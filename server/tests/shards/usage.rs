@@ -55,7 +55,7 @@ fn a_cause_is_said_once() {
 #[test]
 fn an_answer_that_nobody_reads_is_no_failure() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    everhold::io::keys::Keys::load_or_create(&directory.path().join(".everhold/keys")).expect("keys");
+    everhold_net::keys::Keys::load_or_create(&directory.path().join(".everhold/keys")).expect("keys");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let status = everhold(&directory)
@@ -92,7 +92,7 @@ fn inspect_needs_no_configuration_of_a_shard_and_makes_no_world() {
         0,
         "it made one"
     );
-    drop(everhold::io::sqlite::SqliteStore::open(&world).expect("a world"));
+    drop(everhold_store::sqlite::SqliteStore::open(&world).expect("a world"));
     let output = inspect();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold::io::keys::{self, Keys};
-use everhold::testing::player::ticket;
+use everhold_net::keys::{self, Keys};
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName};
+use everhold_testing::player::ticket;
 
 use crate::world::{PATIENCE, World, meadow};
 

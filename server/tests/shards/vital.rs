@@ -1,6 +1,6 @@
 //! A part that a server cannot do without fails: its process ends, and another shard goes on.
 
-use everhold::testing::player::OldConnections;
+use everhold_testing::player::OldConnections;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
 

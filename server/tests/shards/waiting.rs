@@ -1,16 +1,16 @@
 //! Connections that have proven to be players and are not attached: how long they keep their place.
 
-use everhold::ingress::credential::SECRET_RANDOM_BYTES;
-use everhold::io::clock;
-use everhold::io::fleet::Fleet;
-use everhold::limits::ACCOUNT_WAITING_MAX;
-use everhold::testing::crowd::{Crowd, PeerId};
-use everhold::testing::player::{OldConnections, ticket};
-use everhold::testing::redis::Persistence;
+use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
+use everhold_core::limits::ACCOUNT_WAITING_MAX;
+use everhold_local_cluster::Fleet;
+use everhold_os::clock;
 use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{
     Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName,
 };
+use everhold_testing::crowd::{Crowd, PeerId};
+use everhold_testing::player::{OldConnections, ticket};
+use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
 use crate::visitor::{Visitor, owner, queued, resume};

@@ -1,9 +1,9 @@
 //! A player's input makes a rule fail: it costs that input, and a failover; not the zone, nor the adopter.
 
-use everhold::testing::player::{OldConnections, Player};
 use everhold_protocol::client::Notice;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{Event, Heading, Intent, SeqEvent};
+use everhold_testing::player::{OldConnections, Player};
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
 

@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use everhold::io::fleet::Fleet;
-use everhold::io::keys::{self, Keys};
-use everhold::testing::crowd::Crowd;
-use everhold::testing::player::{OldConnections, Player};
-use everhold::testing::redis::{Persistence, RedisServer};
+use everhold_local_cluster::Fleet;
+use everhold_net::keys::{self, Keys};
 use everhold_protocol::ZoneName;
+use everhold_testing::crowd::Crowd;
+use everhold_testing::player::{OldConnections, Player};
+use everhold_testing::redis::{Persistence, RedisServer};
 
 /// A wait is bounded by this.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -195,7 +195,7 @@ impl World {
     /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick taken over.
     pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: u32) -> (u32, u64) {
         let adoption = |fleet: &Fleet| {
-            let by = |a: &&everhold::io::fleet::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
+            let by = |a: &&everhold_local_cluster::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
             fleet.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))
         };
         self.fleet

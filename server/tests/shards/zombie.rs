@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use everhold::durability::store::{AppendAnswer, StateStore, StoreError, StoredRecord};
-use everhold::io::sqlite::{SqliteAuthority, SqliteStore};
-use everhold::ownership::{Authority, Epoch, Grant, Nonce};
-use everhold::testing::player::{Heard, OldConnections, Player};
+use everhold_core::durability::store::{AppendAnswer, StateStore, StoreError, StoredRecord};
+use everhold_core::ownership::{Authority, Epoch, Grant, Nonce};
 use everhold_protocol::client::Notice;
+use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
+use everhold_testing::player::{Heard, OldConnections, Player};
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
@@ -128,7 +128,7 @@ async fn until_claimed(world: &World, epoch: u32) {
 
 /// Waits until the process says that its zone of this epoch is over.
 fn until_ended(world: &mut World, process: usize, epoch: u32) {
-    let ended = |fleet: &everhold::io::fleet::Fleet| {
+    let ended = |fleet: &everhold_local_cluster::Fleet| {
         fleet
             .ends
             .iter()
@@ -179,8 +179,8 @@ async fn write_late(world: &World, epoch: u32) -> Result<AppendAnswer, StoreErro
     };
     let record = StoredRecord {
         tick: u64::MAX >> 1,
-        prev_hash: everhold::durability::store::RecordHash::GENESIS,
-        hash: everhold::durability::store::RecordHash([1; 32]),
+        prev_hash: everhold_core::durability::store::RecordHash::GENESIS,
+        hash: everhold_core::durability::store::RecordHash([1; 32]),
         body: bytes::Bytes::from_static(b"late"),
     };
     store.append(&meadow(), grant, &[record]).await

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::report;
-use crate::source::root;
+use crate::source::{CRATES, root};
+
+/// Crates whose modules the map names one by one.
+const MAPPED: [&str; 5] = ["server", "server/core", "server/os", "server/store", "server/net"];
 
 const MARK: &str = "<!-- code map -->";
 
@@ -20,18 +23,23 @@ fn listed(document: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The repository's folders, and the modules of the server.
+/// The repository's folders, the crates, and the modules of those that make up the server.
 fn existing() -> BTreeSet<String> {
     let folders = names("").into_iter().filter(|name| name.ends_with('/'));
     let folders =
         folders.filter(|name| !name.starts_with('.') && name != "target/" && !name.ends_with("proptest-regressions/"));
-    let modules = names("server/src")
-        .into_iter()
-        .map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned());
-    let modules = modules
-        .filter(|name| name != "lib" && name != "main")
-        .map(|name| format!("server/src/{name}"));
-    folders.chain(modules).collect()
+    let crates = CRATES.iter().map(|folder| format!("{folder}/"));
+    let modules = CRATES
+        .iter()
+        .filter(|folder| MAPPED.contains(folder))
+        .flat_map(|folder| {
+            let modules = names(&format!("{folder}/src")).into_iter();
+            let modules = modules.map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned());
+            modules
+                .filter(|name| name != "lib" && name != "main")
+                .map(move |name| format!("{folder}/src/{name}"))
+        });
+    folders.chain(crates).chain(modules).collect()
 }
 
 /// What a folder contains; folders end in `/`.

@@ -14,7 +14,7 @@ fn declared(code: &str) -> Vec<&str> {
 fn every_limit_is_used() {
     let sources = source::all();
     let mut breaches = Vec::new();
-    for file in ["protocol/src/limits.rs", "server/src/limits.rs"] {
+    for file in ["protocol/src/limits.rs", "server/core/src/limits.rs"] {
         let limits = sources
             .iter()
             .find(|source| source.path == file)

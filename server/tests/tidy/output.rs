@@ -6,7 +6,7 @@ use crate::source;
 #[test]
 fn nothing_prints_that_panics_if_nobody_reads() {
     let mut breaches = Vec::new();
-    for name in ["benches", "client-sim", "protocol", "server"] {
+    for name in source::CRATES {
         for source in source::shipped(name) {
             let printing = source
                 .shipped()

@@ -22,9 +22,14 @@ impl Source {
             .enumerate()
             .map(|(index, line)| (index + 1, line.to_owned()))
             .collect();
+        // Names of features are texts, which `code` has blanked.
+        let gates: Vec<usize> = (0..)
+            .zip(self.text.lines())
+            .filter_map(|(index, line)| gates_tests(line).then_some(index))
+            .collect();
         let mut index = 0;
         while index < lines.len() {
-            if gates_tests(&lines[index].1) {
+            if gates.contains(&index) {
                 let end = end_of_item(&lines, index);
                 lines[index..=end].iter_mut().for_each(|(_, line)| line.clear());
                 index = end;
@@ -51,6 +56,21 @@ fn end_of_item(lines: &[(usize, String)], start: usize) -> usize {
     }
     lines.len() - 1
 }
+
+/// The folders of the workspace's crates.
+pub(crate) const CRATES: [&str; 11] = [
+    "protocol",
+    "server",
+    "server/core",
+    "server/os",
+    "server/store",
+    "server/net",
+    "server/local-cluster",
+    "server/testing",
+    "server/fuzz",
+    "client-sim",
+    "benches",
+];
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
@@ -83,17 +103,17 @@ pub(crate) fn shipped(crate_name: &str) -> Vec<Source> {
         .collect()
 }
 
-/// Whether what follows is compiled for tests only. The only feature is `testing`; its name is a text, and so is blanked.
+/// Whether what follows `line`, as it is in the file, is compiled for tests only.
 fn gates_tests(line: &str) -> bool {
     let line = line.trim();
-    line == "#[cfg(test)]" || line.starts_with("#[cfg(feature =")
+    line == "#[cfg(test)]" || line == "#[cfg(feature = \"testing\")]"
 }
 
 /// What `#[cfg(test)] mod name;` or `#[cfg(feature = "testing")] mod name;` declares, as paths without `.rs`.
 fn test_files(sources: &[Source]) -> Vec<String> {
     let mut tests = Vec::new();
     for source in sources {
-        let lines: Vec<&str> = source.code.lines().map(str::trim).collect();
+        let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
         for pair in lines.windows(2).filter(|pair| gates_tests(pair[0])) {
             let declared = pair[1].strip_suffix(';').and_then(|line| line.split("mod ").nth(1));
             tests.extend(declared.map(|name| format!("{}/{name}", children_of(&source.path))));

@@ -3,15 +3,15 @@
 
 use client_sim::SwarmReport;
 use client_sim::meter::Percentiles;
+use everhold_core::durability::gate::Durability;
+use everhold_local_cluster::Fleet;
+use everhold_os::signals::Stop;
 use serde::Serialize;
 
 use super::display::Display;
 use super::kills::{Killer, Schedule};
 use super::report::fleet_faults;
 use super::{DemoArguments, in_world};
-use crate::durability::gate::Durability;
-use crate::io::fleet::Fleet;
-use crate::io::signals::Stop;
 
 /// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that starts and log-ins do
 /// not take most of the time.

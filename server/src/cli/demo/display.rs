@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use client_sim::meter::Percentiles;
 use client_sim::{Phase, Progress};
 use comfy_table::{Table, presets};
+use everhold_local_cluster::Fleet;
+use everhold_os::output;
 
 use super::compare::CompareReport;
 use super::report::{DemoReport, GapReport};
 use crate::cli::print;
-use crate::io::fleet::Fleet;
-use crate::io::output;
 
 /// Without a terminal a line is written this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use everhold_local_cluster::Fleet;
+use everhold_os::clock;
 
 use super::display::Display;
-use crate::io::clock;
-use crate::io::fleet::Fleet;
 
 /// A process that was killed is started again, as a spare, after this: about what a supervisor takes.
 const RESTART_AFTER: Duration = Duration::from_secs(2);

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use client_sim::meter::Percentiles;
 use client_sim::{SimulatorHealth, SwarmReport, ZoneFailover};
+use everhold_core::durability::gate::Durability;
+use everhold_core::report::{Phase, ZoneRun};
+use everhold_local_cluster::{Adoption, Fleet};
 use serde::Serialize;
 
 use super::kills::{Killed, Schedule};
-use crate::durability::gate::Durability;
-use crate::io::fleet::{Adoption, Fleet};
-use crate::io::host::EndReason;
-use crate::io::report::{Phase, ZoneRun};
+use crate::host::EndReason;
 
 /// One zone, over all its owners.
 #[derive(Debug, Serialize)]

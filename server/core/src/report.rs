@@ -1,0 +1,211 @@
+//! What a shard tells whoever started it, as types: one JSON object a line. It writes nothing.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use everhold_protocol::{Tick, ZoneName};
+use serde::{Deserialize, Serialize};
+
+use crate::load::Rung;
+
+/// One line. Moments are milliseconds of `CLOCK_BOOTTIME`, which all processes of a host share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ShardEvent {
+    /// Players may connect.
+    Serving {
+        /// Where players are sent.
+        addr: SocketAddr,
+        /// Where it listens: the same, unless `shard.advertise` says otherwise.
+        listens: SocketAddr,
+        /// The process.
+        nonce: u64,
+        /// Its process id: that of the server itself, not of a guardian.
+        pid: u32,
+    },
+    /// A zone is owned and restored; its first tick follows.
+    Adopted {
+        /// The zone's name.
+        zone: ZoneName,
+        /// Under which epoch.
+        epoch: u32,
+        /// The last tick of the history that it took over.
+        last_tick: Tick,
+        /// When the authority granted it.
+        granted_at_ms: f64,
+        /// From the grant to the first tick.
+        adopt_ms: f64,
+        /// It was suspended in this very process and goes on where it stood, without the store.
+        from_memory: bool,
+        /// Records replayed on top of the checkpoint.
+        replayed_ticks: u64,
+        /// Digests compared on the way.
+        checked_digests: u64,
+        /// Whether all of them were equal.
+        digest_equal: bool,
+    },
+    /// How a zone has run under this epoch so far; once a second.
+    Stats(ZoneRun),
+    /// What the process uses of the machine; once a second.
+    Process(ProcessRun),
+    /// The zone is over here: somebody else holds it, or the lease is gone.
+    Ended {
+        /// The zone's name.
+        zone: ZoneName,
+        /// Under which epoch.
+        epoch: u32,
+        /// Why.
+        reason: String,
+        /// The last tick whose output left this process.
+        released_tick: Tick,
+    },
+    /// The store has lost the zone, and nobody had it in memory: it begins again at tick 0.
+    Lost {
+        /// The zone's name.
+        zone: ZoneName,
+        /// Under which epoch.
+        epoch: u32,
+    },
+    /// The process stops in good order.
+    Stopped,
+}
+
+/// A zone's run under one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ZoneRun {
+    /// The zone's name.
+    pub zone: ZoneName,
+    /// Under which epoch.
+    pub epoch: u32,
+    /// Ticks stepped.
+    pub ticks: u64,
+    /// The newest tick.
+    pub tick: Tick,
+    /// The newest tick whose output may leave.
+    pub released_tick: Tick,
+    /// Since the first tick.
+    pub seconds: f64,
+    /// Attached sessions.
+    pub players: u32,
+    /// Work of a tick (without waiting for the next): `(µs, how often)`.
+    pub tick_us: Vec<(u64, u64)>,
+    /// From a record's append to its acknowledgement: `(µs, how often)`.
+    pub append_us: Vec<(u64, u64)>,
+    /// Ticks per second since the line before.
+    #[serde(default)]
+    pub tick_rate: f64,
+    /// What the phases of a tick took: `(µs, how often)` each. The record's way to the store is `append_us`.
+    #[serde(default)]
+    pub phases: BTreeMap<Phase, Vec<(u64, u64)>>,
+    /// How it stands with its load.
+    #[serde(default)]
+    pub load: LoadRun,
+}
+
+/// A part of a tick's way from the inbox to the players.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before it: how late it began.
+    Late,
+    /// The inbox is drained.
+    Drain,
+    /// Its inputs are made a record.
+    Freeze,
+    /// The world steps.
+    Step,
+    /// What is to be seen of the world is gathered.
+    Scene,
+    /// Who sees what, and the datagrams.
+    Snapshots,
+    /// A checkpoint's copy of the world, if one is due.
+    Capture,
+    /// It lies there until the runtime takes it.
+    Handover,
+    /// What is released is handed to the transport.
+    Egress,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 9] = [
+        Self::Late,
+        Self::Drain,
+        Self::Freeze,
+        Self::Step,
+        Self::Scene,
+        Self::Snapshots,
+        Self::Capture,
+        Self::Handover,
+        Self::Egress,
+    ];
+}
+
+/// A zone on the overload ladder. Arrays are in order of [`Rung::ALL`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadRun {
+    /// Where it stands.
+    pub rung: Rung,
+    /// How much longer than normal its ticks last.
+    pub stretch: f64,
+    /// How much of what it can do it does; above 1 it is too much.
+    pub strain: f64,
+    /// How often each rung was entered.
+    pub entered: [u64; 6],
+    /// How long it stood on each, s.
+    pub seconds: [f64; 6],
+    /// Newcomers who wait.
+    pub queued: u32,
+    /// Newcomers who had to wait so far.
+    pub queued_ever: u64,
+    /// Newcomers who were refused so far, because there was no place in the queue either.
+    pub refused: u64,
+}
+
+/// What a process uses of the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessRun {
+    /// Processor time of all its threads so far, ms, the kernel's work for them included.
+    pub cpu_ms: u64,
+    /// Share of its cores that it used since the line before.
+    pub cpu_share: f64,
+    /// Cores that it may use.
+    pub cores: usize,
+    /// Memory in use, bytes, where the kernel says so.
+    pub rss_bytes: Option<u64>,
+    /// Connections now.
+    pub connections: usize,
+    /// Of these, those that have not logged in yet.
+    pub half_open: usize,
+    /// What the transport has counted so far.
+    pub counters: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_as_an_older_shard_tells_it_is_read() {
+        let line = r#"{"event":"stats","zone":"meadow","epoch":3,"ticks":9,"tick":70,"released_tick":69,"seconds":0.5,
+            "players":2,"tick_us":[[100,9]],"append_us":[]}"#;
+        let ShardEvent::Stats(run) = serde_json::from_str(line).unwrap() else {
+            panic!("it is one of `Stats`")
+        };
+        assert_eq!((run.ticks, run.load), (9, LoadRun::default()));
+    }
+
+    #[test]
+    fn phases_are_told_by_name() {
+        let phases: BTreeMap<Phase, u8> = Phase::ALL.map(|phase| (phase, 0)).into();
+        let text = serde_json::to_string(&phases).unwrap();
+        assert!(text.contains(r#""late":0"#) && text.contains(r#""egress":0"#), "{text}");
+    }
+
+    #[test]
+    fn phases_stand_at_their_place() {
+        for (place, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, place);
+        }
+    }
+}

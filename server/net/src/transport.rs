@@ -1,0 +1,245 @@
+//! The transport speaks QUIC with players. It verifies who they are and carries their bytes; it knows no zone and no game.
+//!
+//! Net threads carry the connections, each its own on a socket of its own. The rest of the process leaves at a thread's desk what it wants
+//! of a connection, and a tick's datagrams in one batch; what players send goes from the thread straight into their zone's inbox.
+//!
+//! ```text
+//!            Hello, Logout, Closed                InboxEntry::Frame
+//!  client ──► net thread ──► events (the shard) ──► bind(route) ──► the zone's inbox
+//!  client ◄── net thread ◄── desk ◄── Conn::send_control, Conn::close
+//!                             └◄── DatagramBatch::send, once a tick
+//! ```
+//!
+//! What a peer may fill has a bound in [`everhold_core::limits`], and what a peer did wrong is counted in [`TransportCounters`], logged at
+//! `debug`, and told with a [`RefusalCode`]; no other peer notices.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_core::ingress::address::AddressLimits;
+use everhold_core::ingress::{AttachToken, Login};
+use everhold_core::limits::{
+    CONTROL_MESSAGES_PER_S, DATAGRAMS_EXTRA_PER_S, DATAGRAMS_PER_TICK, IDLE_MS_MAX, LOGIN_MS_MAX, NET_THREADS,
+    PACKETS_PER_S, RATE_EXCESS_S, SOCKET_BUFFER_BYTES,
+};
+use everhold_protocol::{RefusalCode, SessionId};
+use quinn_proto::VarIntBoundsExceeded;
+use tokio::sync::mpsc;
+
+use self::net::{NetThreads, OpenSockets};
+use self::served::Served;
+use crate::keys::{Keys, KeysError};
+
+mod admission;
+mod batch;
+mod cid;
+mod congestion;
+mod conn;
+mod counters;
+mod half_open;
+mod intake;
+mod net;
+#[cfg(feature = "testing")]
+mod reference;
+mod served;
+mod settings;
+
+pub use admission::AdmissionLimits;
+pub use batch::DatagramBatch;
+pub use conn::{Conn, Route};
+pub use counters::{Counter, Gauge, TransportCounters};
+
+/// How a transport is set up. [`TransportConfig::new`] has the defaults.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many connections.
+    pub admission: AdmissionLimits,
+    /// How many of them from one address.
+    pub address: AddressLimits,
+    /// First packet to verified `Hello`.
+    pub login_deadline: Duration,
+    /// Silence after which a connection is gone.
+    pub idle_timeout: Duration,
+    /// Datagrams per second that a client may send, and as many at once.
+    pub datagrams_per_s: u32,
+    /// Packets per second that a client may send, and as many at once.
+    pub packets_per_s: u32,
+    /// Control messages per second that a client may send, and twice as many at once.
+    pub control_messages_per_s: u32,
+    /// Seconds of excess, at twice the allowed rate, after which a client is closed.
+    pub rate_excess_s: u32,
+    /// Buffers of a UDP socket, bytes each way.
+    pub socket_buffer_bytes: usize,
+    /// Threads that carry connections, each with a socket of its own.
+    pub net_threads: usize,
+}
+
+impl TransportConfig {
+    /// The defaults, for zones of `tick_hz`: a client may send two datagrams a tick, and ten more a second.
+    #[must_use]
+    pub fn new(listen: SocketAddr, tick_hz: u16) -> Self {
+        Self {
+            listen,
+            admission: AdmissionLimits::default(),
+            address: AddressLimits::default(),
+            login_deadline: Duration::from_millis(LOGIN_MS_MAX),
+            idle_timeout: Duration::from_millis(IDLE_MS_MAX),
+            datagrams_per_s: DATAGRAMS_PER_TICK * u32::from(tick_hz) + DATAGRAMS_EXTRA_PER_S,
+            packets_per_s: PACKETS_PER_S.max(8 * u32::from(tick_hz)),
+            control_messages_per_s: CONTROL_MESSAGES_PER_S,
+            rate_excess_s: RATE_EXCESS_S,
+            socket_buffer_bytes: SOCKET_BUFFER_BYTES,
+            net_threads: NET_THREADS,
+        }
+    }
+}
+
+/// Why there is no transport.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}")]
+    Listen {
+        /// Which address.
+        listen: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A duration is beyond what QUIC can say.
+    #[error("the idle time-out is too long")]
+    IdleTimeout(#[from] VarIntBoundsExceeded),
+    /// The reference transport was bound outside an asynchronous runtime.
+    #[cfg(feature = "testing")]
+    #[error("a transport of tasks needs a runtime")]
+    Runtime(#[from] tokio::runtime::TryCurrentError),
+}
+
+/// What happens to connections. A connection that never said a good `Hello` is not heard of.
+#[derive(Debug)]
+pub enum ConnEvent {
+    /// Somebody showed who it is. The signature and the time of a ticket are checked, whether it was used is not.
+    Hello {
+        /// How to answer.
+        conn: Conn,
+        /// What the verified `Hello` asks for.
+        login: Login,
+    },
+    /// The player ends the session. Close the connection when that is done.
+    Logout {
+        /// The player's connection.
+        conn: Conn,
+    },
+    /// The connection is over, whoever ended it. The last event of a connection.
+    Closed {
+        /// The connection.
+        token: AttachToken,
+        /// The session that it was bound to.
+        session: Option<SessionId>,
+    },
+}
+
+/// A transport that serves. Dropping it closes every connection at once.
+#[derive(Debug)]
+pub struct Transport {
+    served: Arc<Served>,
+    below: Below,
+}
+
+/// Who carries the connections.
+#[derive(Debug)]
+enum Below {
+    Net(NetThreads),
+    #[cfg(feature = "testing")]
+    Reference(reference::Reference),
+}
+
+/// A transport that has its address, and answers nobody yet: what comes meanwhile waits in the sockets' buffers.
+#[derive(Debug)]
+pub struct BoundTransport {
+    served: Arc<Served>,
+    sockets: OpenSockets,
+}
+
+impl BoundTransport {
+    /// Where it will listen.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.sockets.local_addr()
+    }
+
+    /// Serves connections from now on, on threads of its own.
+    pub fn serve(self) -> Result<Transport, TransportError> {
+        let below = Below::Net(self.sockets.start()?);
+        let served = self.served;
+        Ok(Transport { served, below })
+    }
+}
+
+impl Transport {
+    /// Takes the address. What connections say will come out of `events`; when that is full, each connection waits for itself.
+    pub fn open(
+        config: TransportConfig,
+        keys: &Keys,
+        events: mpsc::Sender<ConnEvent>,
+    ) -> Result<BoundTransport, TransportError> {
+        settings::warn_of_memory(&config);
+        let served = Arc::new(Served::new(config, keys, events));
+        let sockets = OpenSockets::open(&served, keys)?;
+        Ok(BoundTransport { served, sockets })
+    }
+
+    /// The same, and serves connections at once.
+    pub fn bind(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Result<Self, TransportError> {
+        Self::open(config, keys, events)?.serve()
+    }
+
+    /// The same on stock quinn and the current runtime, with two tasks for each connection: what net threads are compared with.
+    #[cfg(feature = "testing")]
+    pub fn bind_reference(
+        config: TransportConfig,
+        keys: &Keys,
+        events: mpsc::Sender<ConnEvent>,
+    ) -> Result<Self, TransportError> {
+        settings::warn_of_memory(&config);
+        let served = Arc::new(Served::new(config, keys, events));
+        let below = Below::Reference(reference::Reference::start(&served, keys)?);
+        Ok(Self { served, below })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        match &self.below {
+            Below::Net(net) => net.local_addr,
+            #[cfg(feature = "testing")]
+            Below::Reference(reference) => reference.local_addr,
+        }
+    }
+
+    /// From now on every newcomer is told `code`; those who are here stay.
+    pub fn stop_accepting(&self, code: RefusalCode) {
+        self.served.stop_accepting(code);
+    }
+
+    /// Closes every connection with `code` and waits, not for long, until the peers know.
+    pub async fn close(mut self, code: RefusalCode) {
+        self.stop_accepting(code);
+        match &mut self.below {
+            Below::Net(net) => net.close(code).await,
+            #[cfg(feature = "testing")]
+            Below::Reference(reference) => reference.close(code).await,
+        }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<TransportCounters> {
+        Arc::clone(&self.served.counters)
+    }
+}

@@ -1,0 +1,167 @@
+//! What to do with a connection attempt: one decision in one function, without a socket.
+//!
+//! Strangers and players have places of their own. A stranger, whose `Hello` is not verified yet, has one for the login deadline at most,
+//! and at the limit it takes that of another ([`super::half_open`]). A ticket or a resume secret of this world, and nothing else, gives a
+//! player's place, so no number of strangers can take one away.
+
+use everhold_core::limits::{CONNECTION_BYTES_MAX, CONNECTIONS_MAX, HALF_OPEN_MAX, HALF_OPEN_UNVALIDATED_MAX};
+use everhold_protocol::RefusalCode;
+
+/// How many connections there may be, and in which state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Connections with a verified `Hello`.
+    pub connections_max: usize,
+    /// Connections without one, besides these.
+    pub half_open_max: usize,
+    /// Half-open connections above which a stranger must show that its address is its own.
+    pub half_open_unvalidated_max: usize,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            half_open_max: HALF_OPEN_MAX,
+            half_open_unvalidated_max: HALF_OPEN_UNVALIDATED_MAX,
+        }
+    }
+}
+
+/// How things stand when an attempt comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Connections with a verified `Hello` now.
+    pub(super) proven: usize,
+    /// Half-open ones now.
+    pub(super) half_open: usize,
+    /// The peer has shown that it receives what is sent to its address.
+    pub(super) validated: bool,
+    /// Set when the transport no longer takes connections.
+    pub(super) stopping: Option<RefusalCode>,
+}
+
+/// The decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Accept, and log in.
+    Serve,
+    /// The same, in the place of another that has not logged in.
+    Replace,
+    /// Accept only to say why not, in a message that the client can read.
+    TurnAway(RefusalCode),
+    /// Ask for a proof of the address first. It costs a stranger a round trip and this side no memory.
+    Retry,
+    /// Refuse without a word. It costs this side some microseconds and no memory.
+    Refuse,
+}
+
+impl AdmissionLimits {
+    /// What all connections together can make this side keep, bytes, if each peer fills everything it may.
+    #[must_use]
+    pub const fn bytes_max(&self) -> u64 {
+        (self.connections_max as u64 + self.half_open_max as u64) * CONNECTION_BYTES_MAX as u64
+    }
+
+    /// Decides. Turning away costs a handshake, so it is done only while few are half-open.
+    pub(super) fn admit(&self, standing: Standing) -> Admission {
+        let is_at_limit = standing.half_open >= self.half_open_max;
+        let is_crowded = is_at_limit || standing.half_open >= self.half_open_unvalidated_max;
+        let no = match standing.stopping {
+            Some(code) => Some(code),
+            None if standing.proven >= self.connections_max => Some(RefusalCode::Full),
+            None => None,
+        };
+        match no {
+            Some(_) if is_crowded => Admission::Refuse,
+            Some(code) => Admission::TurnAway(code),
+            None if is_crowded && !standing.validated => Admission::Retry,
+            None if is_at_limit => Admission::Replace,
+            None => Admission::Serve,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: AdmissionLimits = AdmissionLimits {
+        connections_max: 10,
+        half_open_max: 4,
+        half_open_unvalidated_max: 2,
+    };
+
+    const QUIET: Standing = Standing {
+        proven: 3,
+        half_open: 0,
+        validated: false,
+        stopping: None,
+    };
+
+    #[test]
+    fn stranger_is_served_while_it_is_quiet() {
+        assert_eq!(LIMITS.admit(QUIET), Admission::Serve);
+    }
+
+    #[test]
+    fn stranger_must_prove_its_address_in_a_crowd() {
+        assert_eq!(LIMITS.admit(Standing { half_open: 2, ..QUIET }), Admission::Retry);
+        assert_eq!(
+            LIMITS.admit(Standing {
+                half_open: 2,
+                validated: true,
+                ..QUIET
+            }),
+            Admission::Serve
+        );
+    }
+
+    #[test]
+    fn newest_takes_the_place_of_another_at_the_half_open_limit() {
+        let crowd = Standing { half_open: 4, ..QUIET };
+        assert_eq!(LIMITS.admit(crowd), Admission::Retry, "its address may be forged");
+        assert_eq!(
+            LIMITS.admit(Standing {
+                validated: true,
+                ..crowd
+            }),
+            Admission::Replace
+        );
+    }
+
+    #[test]
+    fn strangers_take_no_players_place() {
+        let last_place = Standing {
+            proven: 9,
+            half_open: 4,
+            validated: true,
+            ..QUIET
+        };
+        assert_eq!(LIMITS.admit(last_place), Admission::Replace);
+    }
+
+    #[test]
+    fn full_server_says_so_while_that_is_cheap() {
+        let full = Standing { proven: 10, ..QUIET };
+        assert_eq!(LIMITS.admit(full), Admission::TurnAway(RefusalCode::Full));
+        assert_eq!(
+            LIMITS.admit(Standing {
+                half_open: 2,
+                validated: true,
+                ..full
+            }),
+            Admission::Refuse
+        );
+    }
+
+    #[test]
+    fn stopping_server_says_that_it_stops_though_it_is_full() {
+        let stopping = Standing {
+            proven: 10,
+            stopping: Some(RefusalCode::Stopping),
+            ..QUIET
+        };
+        assert_eq!(LIMITS.admit(stopping), Admission::TurnAway(RefusalCode::Stopping));
+    }
+}

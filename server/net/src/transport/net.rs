@@ -1,0 +1,445 @@
+//! Net threads: each carries its own connections on its own UDP socket, over `quinn-proto`, without a task, a lock, or a timer for each.
+//!
+//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is touched when its
+//! input comes in, which is read and passed on, and when its snapshot goes out, which takes the acknowledgement along. Timers are looked
+//! at in the same moment. What cannot wait for a snapshot (handshakes, control messages, farewells) is sent in the same turn; what gets
+//! no snapshot is swept fifty times a second.
+//!
+//! ```text
+//! turn:  take packets in ──► send the batches, taking packets in between chunks ──► do what handles want
+//!          ▲                                              └──► serve the urgent ──► sweep the others when it is time
+//!          └── a nap of 1 ms if anything happened, else a deep sleep until a packet or a call comes
+//! ```
+//!
+//! Each turn sees one list of calls and the batches that had come by then, so no turn is without end. A process whose net thread fails can
+//! serve nobody any more, and ends at once: others adopt its zones.
+
+mod admit;
+pub(super) mod desk;
+mod link;
+mod slab;
+mod threads;
+mod traces;
+mod wire;
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use everhold_core::limits::CLOSE_MS_MAX;
+use quinn_proto::Endpoint;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::oneshot;
+
+pub(super) use self::threads::{NetThreads, OpenSockets};
+
+use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
+use self::link::{Counted, Fate, Link, Turn};
+use self::slab::Slab;
+use self::traces::Traces;
+use self::wire::{Packet, Wire};
+use super::cid::ConnectionIds;
+use super::half_open::HalfOpen;
+use super::served::Served;
+
+/// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than this.
+const NAP: Duration = Duration::from_millis(1);
+/// How often connections that are shown nothing are served. The delay that QUIC promises for an acknowledgement is 25 ms.
+const SWEEP: Duration = Duration::from_millis(20);
+/// Datagrams that share one look at the clock, and after which the socket gets its turn.
+const CHUNK: usize = 64;
+/// A packet of so many bytes may have left something behind: the datagram that would not fit beside what is in it.
+const FULL_PACKET_BYTES: usize = 400;
+/// Batches that are taken off the socket before something else gets its turn.
+const RECEIVE_BATCHES_MAX: usize = 16;
+
+/// See the module.
+struct NetThread {
+    index: u8,
+    ids: ConnectionIds,
+    desk: Arc<Desk>,
+    /// All desks, by thread.
+    desks: Vec<Arc<Desk>>,
+    trays: Trays,
+    served: Arc<Served>,
+    wire: Wire,
+    endpoint: Endpoint,
+    links: Slab,
+    half_open: HalfOpen<LinkKey>,
+    urgent: Vec<LinkKey>,
+    /// Players with a control message to send: in the next turn, unless their datagram takes it along before.
+    soon: Vec<LinkKey>,
+    stalled: Vec<LinkKey>,
+    /// What shards have not heard of connections that QUIC has forgotten.
+    traces: Vec<Traces>,
+    swept: Instant,
+    stopping: Option<(Stop, Instant)>,
+    arrived: Vec<Packet>,
+    callers: Vec<LinkKey>,
+    due: Vec<LinkKey>,
+    outgoing: Vec<u8>,
+}
+
+impl NetThread {
+    fn new(
+        index: u8,
+        ids: ConnectionIds,
+        (desks, trays): (&[Arc<Desk>], Trays),
+        served: Arc<Served>,
+        endpoint: Endpoint,
+        socket: UdpSocket,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            index,
+            ids,
+            desk: Arc::clone(&desks[usize::from(index)]),
+            desks: desks.to_vec(),
+            trays,
+            wire: Wire::new(socket, Arc::clone(&served.counters))?,
+            served,
+            endpoint,
+            links: Slab::default(),
+            half_open: HalfOpen::default(),
+            urgent: Vec::new(),
+            soon: Vec::new(),
+            stalled: Vec::new(),
+            traces: Vec::new(),
+            swept: Instant::now(),
+            stopping: None,
+            arrived: Vec::new(),
+            callers: Vec::new(),
+            due: Vec::new(),
+            outgoing: Vec::new(),
+        })
+    }
+
+    /// Turn after turn, until it is told to end. Who waits for that.
+    fn run(&mut self) -> Option<oneshot::Sender<()>> {
+        loop {
+            let is_busy = self.turn();
+            self.wire.end_turn();
+            if let Some(stop) = self.take_finished_stop() {
+                return stop.done;
+            }
+            if is_busy {
+                std::thread::sleep(NAP);
+            } else {
+                self.sleep_deep();
+            }
+        }
+    }
+
+    /// `true`: something happened, and more may soon.
+    fn turn(&mut self) -> bool {
+        let soon = std::mem::take(&mut self.soon);
+        let mut is_busy = self.receive();
+        is_busy |= self.send_batches();
+        is_busy |= self.answer_callers();
+        self.serve_soon(soon);
+        self.serve_urgent();
+        self.sweep();
+        self.tell_shard();
+        is_busy
+            || !self.soon.is_empty()
+            || !self.urgent.is_empty()
+            || !self.stalled.is_empty()
+            || !self.traces.is_empty()
+    }
+
+    /// Until a packet comes, somebody calls, or a sweep is due.
+    fn sleep_deep(&self) {
+        if !self.desk.lie_down() {
+            return;
+        }
+        let has_links = self.links.live() > 0;
+        let until_sweep = Timespec::try_from(SWEEP).ok().filter(|_| has_links);
+        let bell = self.desk.bell();
+        let socket = self.wire.fd();
+        let mut fds = [PollFd::new(&bell, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
+        // Whatever woke it, the next turn finds out.
+        let _ready = poll(&mut fds, until_sweep.as_ref());
+        self.desk.get_up();
+    }
+
+    /// Takes in what is on the socket and what other threads have forwarded. `true` if there was anything.
+    fn receive(&mut self) -> bool {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let mut is_any = false;
+        for _ in 0..RECEIVE_BATCHES_MAX {
+            let is_more = self.wire.receive(&mut arrived);
+            arrived.extend(self.trays.forwarded.try_iter());
+            if arrived.is_empty() {
+                break;
+            }
+            is_any = true;
+            // What was said of a connection before its peer sent this counts for it.
+            self.answer_callers();
+            let now = Instant::now();
+            for packet in arrived.drain(..) {
+                self.take_packet(now, packet);
+            }
+            self.serve_urgent();
+            if !is_more {
+                break;
+            }
+        }
+        self.arrived = arrived;
+        is_any
+    }
+
+    /// Does what connections' handles, and whoever ends the thread, want. `true` if there was anything.
+    fn answer_callers(&mut self) -> bool {
+        let mut callers = std::mem::take(&mut self.callers);
+        let is_called = self.desk.take_callers(&mut callers);
+        if is_called {
+            let now = Instant::now();
+            for key in callers.drain(..) {
+                self.with_link(key, now, Link::answer);
+                let playing = self.links.get_mut(key).filter(|link| link.is_playing());
+                if let Some(link) = playing {
+                    link.has_to_send = true;
+                    self.soon.push(key);
+                } else {
+                    self.hurry(key);
+                }
+            }
+            if let Some(stop) = self.desk.take_stop() {
+                self.begin_stop(stop, now);
+            }
+        }
+        self.callers = callers;
+        is_called
+    }
+
+    /// Sends the batches that have come by now. `true` if there was any.
+    fn send_batches(&mut self) -> bool {
+        let waiting = self.trays.posts.len();
+        for batch in self.trays.posts.clone().try_iter().take(waiting) {
+            self.send_batch(&batch);
+        }
+        waiting > 0
+    }
+
+    fn send_batch(&mut self, batch: &Posts) {
+        for (index, posts) in batch.posts.chunks(CHUNK).enumerate() {
+            if index > 0 {
+                self.receive();
+            }
+            // What connections have to say beside the datagram goes into the same packet.
+            self.answer_callers();
+            let now = Instant::now();
+            for Post { key, range } in posts {
+                self.show(now, *key, batch.bytes.slice(range.start as usize..range.end as usize));
+            }
+        }
+        self.served.counters.send_lag.set(batch.since.elapsed());
+    }
+
+    /// Sends one datagram, with whatever else its connection has to say.
+    fn show(&mut self, now: Instant, key: LinkKey, bytes: Bytes) {
+        let counters = &self.served.counters;
+        let Some(link) = self.links.get_mut(key).filter(|link| link.is_playing()) else {
+            return counters.datagrams_gone.bump();
+        };
+        let mut datagrams = link.connection.datagrams();
+        let is_roomy = datagrams.send_buffer_space() >= bytes.len();
+        if datagrams.send(bytes, true).is_err() {
+            return counters.datagrams_gone.bump();
+        }
+        counters.datagrams_out.bump();
+        if !is_roomy {
+            counters.datagrams_congested.bump();
+        }
+        let is_timed_out = link.connection.poll_timeout().is_some_and(|due| due <= now);
+        if is_timed_out {
+            return self.serve_shown(key, now);
+        }
+        link.has_to_send = false;
+        transmit(link, now, &mut self.wire, &mut self.outgoing);
+        self.links.note_shown(key, now);
+    }
+
+    fn serve_shown(&mut self, key: LinkKey, now: Instant) {
+        self.serve(key, now);
+        if self.links.get_mut(key).is_some() {
+            self.links.note_shown(key, now);
+        }
+    }
+
+    fn serve_urgent(&mut self) {
+        if self.urgent.is_empty() {
+            return;
+        }
+        let mut urgent = std::mem::take(&mut self.urgent);
+        let now = Instant::now();
+        for key in urgent.drain(..) {
+            self.serve(key, now);
+        }
+        // Serving one makes none urgent; a call that it makes is answered in the next turn.
+        self.urgent = urgent;
+    }
+
+    /// Serves those who had a control message to send a turn ago, and still have.
+    fn serve_soon(&mut self, soon: Vec<LinkKey>) {
+        if soon.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for key in soon {
+            if self.links.get_mut(key).is_some_and(|link| link.has_to_send) {
+                self.serve(key, now);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.swept) < SWEEP {
+            return;
+        }
+        self.swept = now;
+        let mut due = std::mem::take(&mut self.due);
+        self.links.collect_due(now, &mut due);
+        for key in due.drain(..) {
+            self.serve(key, now);
+        }
+        self.due = due;
+    }
+
+    /// Lets a connection look at its timers and deadlines, and send what it has.
+    fn serve(&mut self, key: LinkKey, now: Instant) {
+        if let Some(link) = self.links.get_mut(key)
+            && link.connection.poll_timeout().is_some_and(|due| due <= now)
+        {
+            link.connection.handle_timeout(now);
+        }
+        let fate = self.with_link(key, now, |link, turn| {
+            link.is_urgent = false;
+            link.has_to_send = false;
+            let fate = link.drive(turn);
+            if fate == Fate::Lives {
+                link.check_deadline(turn);
+            }
+            fate
+        });
+        if fate == Some(Fate::Drained) {
+            return self.remove(key);
+        }
+        let Some(link) = self.links.get_mut(key) else { return };
+        transmit(link, now, &mut self.wire, &mut self.outgoing);
+        let timeout = link.connection.poll_timeout();
+        let due = [timeout, link.deadline()].into_iter().flatten().min();
+        let is_playing = link.is_playing();
+        self.links.note_served(key, due, is_playing);
+        self.after(key);
+    }
+
+    /// Remembers what a link that was driven needs.
+    fn after(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if link.counted == Counted::Stranger {
+            if link.is_proven() {
+                link.counted = Counted::Player;
+                self.half_open.prove(key);
+            } else if link.is_over() {
+                link.counted = Counted::Nothing;
+                self.half_open.remove(key);
+            }
+        }
+        if link.has_untold() && !std::mem::replace(&mut link.is_stalled, true) {
+            self.stalled.push(key);
+        }
+    }
+
+    /// It is to be served in this turn.
+    fn hurry(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get_mut(key)
+            && !std::mem::replace(&mut link.is_urgent, true)
+        {
+            self.urgent.push(key);
+        }
+    }
+
+    /// Tells the shard what it had no room for, and lets those read on who waited for it.
+    fn tell_shard(&mut self) {
+        let served = Arc::clone(&self.served);
+        self.traces.retain_mut(|traces| traces.tell(&served));
+        for key in std::mem::take(&mut self.stalled) {
+            let Some(link) = self.links.get_mut(key) else { continue };
+            if link.tell(&served) {
+                self.stalled.push(key);
+            } else {
+                link.is_stalled = false;
+                self.hurry(key);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: LinkKey) {
+        let Some(link) = self.links.remove(key) else { return };
+        match link.counted {
+            Counted::Stranger => self.half_open.remove(key),
+            Counted::Player => self.half_open.remove_player(link.origin),
+            Counted::Nothing => {}
+        }
+        if link.has_untold() {
+            self.traces.push(link.into_traces());
+        }
+    }
+
+    fn with_link<T>(
+        &mut self,
+        key: LinkKey,
+        now: Instant,
+        act: impl FnOnce(&mut Link, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let link = self.links.get_mut(key)?;
+        let mut turn = Turn {
+            now,
+            served: &self.served,
+            desk: &self.desk,
+            endpoint: &mut self.endpoint,
+        };
+        Some(act(link, &mut turn))
+    }
+
+    /// Closes every connection. The peers know when all have drained.
+    fn begin_stop(&mut self, stop: Stop, now: Instant) {
+        for key in self.links.keys() {
+            self.with_link(key, now, |link, turn| link.shut(stop.code, turn));
+            self.serve(key, now);
+        }
+        let until = match stop.done {
+            Some(_) => now + Duration::from_millis(CLOSE_MS_MAX),
+            None => now,
+        };
+        self.stopping = Some((stop, until));
+    }
+
+    /// The stop that is complete: every peer knows, or has had the time to.
+    fn take_finished_stop(&mut self) -> Option<Stop> {
+        let left = self.links.live();
+        let is_over = |until: Instant| left == 0 || until <= Instant::now();
+        let (stop, _) = self.stopping.take_if(|(_, until)| is_over(*until))?;
+        if left > 0 && stop.done.is_some() {
+            tracing::debug!(left, "some peers have not acknowledged that the transport is closed");
+        }
+        Some(stop)
+    }
+}
+
+/// Sends all that a connection may send now. A playing one stops at a packet that is not full: it had no more to say, and to ask once more
+/// would cost as much as to make a packet.
+fn transmit(link: &mut Link, now: Instant, wire: &mut Wire, outgoing: &mut Vec<u8>) {
+    loop {
+        outgoing.clear();
+        let Some(transmit) = link.connection.poll_transmit(now, 1, outgoing) else {
+            return;
+        };
+        wire.send(&transmit, outgoing);
+        if link.is_playing() && transmit.size < FULL_PACKET_BYTES {
+            return;
+        }
+    }
+}

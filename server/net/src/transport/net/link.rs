@@ -1,0 +1,409 @@
+//! One connection: its QUIC state, how far it is, and how it ends. It touches no socket.
+//!
+//! ```text
+//!             handshake        stream         good Hello        close, abort            acknowledged, or late
+//! Handshaking ────────► Opening ────► Greeting ────────► Playing ────────► Parting ─────────────────────────► Over
+//!      └──────────────────┴──── lost, or late ─┴──────────────┴───────────────┴────────────────────────────────┘
+//! ```
+
+mod control;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use everhold_core::ingress::rate::{RateGuard, Verdict};
+use everhold_core::limits::CLOSE_MS_MAX;
+use everhold_protocol::RefusalCode;
+use quinn_proto::{Connection, ConnectionHandle, Dir, Endpoint, Event, StreamEvent, StreamId, VarInt};
+
+use super::desk::{Desk, LinkKey};
+use super::traces::Traces;
+use crate::transport::ConnEvent;
+use crate::transport::conn::{Carrier, Closing, Conn, Manner, Route, pass_on};
+use crate::transport::intake::{Intake, Refusal};
+use crate::transport::served::{self, AddressPlace, Served, Slots};
+
+/// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
+/// let the rest out.
+const TALK_BYTES: usize = 8 * 1024;
+/// So long after its last control message a connection counts as quiet.
+const TALK: Duration = Duration::from_millis(100);
+
+/// The moment at which links are driven, and with what.
+pub(super) struct Turn<'a> {
+    pub(super) now: Instant,
+    pub(super) served: &'a Arc<Served>,
+    pub(super) desk: &'a Arc<Desk>,
+    pub(super) endpoint: &'a mut Endpoint,
+}
+
+/// What becomes of a link after it was driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Lives,
+    /// QUIC has forgotten it; its place is free.
+    Drained,
+}
+
+/// See the diagram.
+#[derive(Debug)]
+enum Stage {
+    Handshaking,
+    /// The client has not opened its control stream.
+    Opening,
+    Greeting,
+    Playing,
+    /// Until the last words are acknowledged, or this moment.
+    Parting(Closing, Instant, Farewell),
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// What was queued before it is still being written.
+    Unsaid,
+    /// It is being written.
+    Saying,
+    /// The stream is finished.
+    Said,
+    /// There is none: the peer ends the connection by itself.
+    Omitted,
+}
+
+/// As what a link counts for its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// It has not logged in, and has a place of those.
+    Stranger,
+    /// It has logged in.
+    Player,
+    /// It had not logged in, and has given its place back; QUIC keeps it for late packets.
+    Nothing,
+}
+
+pub(super) struct Link {
+    pub(super) key: LinkKey,
+    pub(super) connection: Connection,
+    /// In the list of links that are served at once.
+    pub(super) is_urgent: bool,
+    /// Something was written, and nothing was sent since.
+    pub(super) has_to_send: bool,
+    /// In the list of links whose shard has not heard all.
+    pub(super) is_stalled: bool,
+    /// The address it came from, wherever it may have moved.
+    pub(super) origin: IpAddr,
+    /// As what it is counted in [`super::super::half_open`].
+    pub(super) counted: Counted,
+    stage: Stage,
+    remote: SocketAddr,
+    /// Its `Hello` was good, and there was a place for it.
+    is_proven: bool,
+    login_deadline: Instant,
+    /// It was accepted only to be told this.
+    turn_away: Option<Refusal>,
+    packets: RateGuard,
+    traces: Traces,
+    conn: Option<Conn>,
+    route: Option<Route>,
+    intake: Intake,
+    control: Option<StreamId>,
+    is_readable: bool,
+    /// What the stream has not taken of the frame that is being written.
+    writing: Bytes,
+    /// When something was last written, and how much since it was quiet.
+    talked: Option<(Instant, usize)>,
+}
+
+impl Link {
+    pub(super) fn new(
+        key: LinkKey,
+        connection: Connection,
+        slots: Slots,
+        turn_away: Option<RefusalCode>,
+        now: Instant,
+        served: &Served,
+    ) -> Self {
+        let config = &served.config;
+        let packets_per_s = config.packets_per_s;
+        let since_start = now.duration_since(served.started);
+        Self {
+            key,
+            remote: connection.remote_address(),
+            origin: connection.remote_address().ip(),
+            connection,
+            is_urgent: false,
+            has_to_send: false,
+            is_stalled: false,
+            counted: Counted::Stranger,
+            stage: Stage::Handshaking,
+            is_proven: false,
+            login_deadline: now + config.login_deadline,
+            turn_away: turn_away.map(|code| (code, code.to_string())),
+            packets: RateGuard::new(packets_per_s, packets_per_s, config.rate_excess_s, since_start),
+            traces: Traces {
+                slots: Some(slots),
+                ..Traces::default()
+            },
+            conn: None,
+            route: None,
+            intake: Intake::new(),
+            control: None,
+            is_readable: false,
+            writing: Bytes::new(),
+            talked: None,
+        }
+    }
+
+    /// Takes everything out of the connection that its state machine has to say, until it is quiet.
+    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Fate {
+        let handle = ConnectionHandle(self.key.slot as usize);
+        while let Some(event) = self.connection.poll_endpoint_events() {
+            let is_drained = event.is_drained();
+            if let Some(answer) = turn.endpoint.handle_event(handle, event) {
+                self.connection.handle_event(answer);
+            }
+            if is_drained {
+                // Its last event may still wait: a time-out drains at once.
+                self.poll_events(turn);
+                self.end(turn.served);
+                return Fate::Drained;
+            }
+        }
+        self.poll_events(turn);
+        if self.is_readable {
+            self.read_control(turn);
+        }
+        self.read_datagrams(turn);
+        Fate::Lives
+    }
+
+    /// Does what the connection's handles want.
+    pub(super) fn answer(&mut self, turn: &mut Turn<'_>) {
+        let Some(conn) = &self.conn else { return };
+        let orders = conn.take_orders();
+        if let Some(route) = orders.rebound {
+            self.route = route;
+        }
+        if let Some(closing) = orders.closing
+            && !matches!(self.stage, Stage::Over)
+        {
+            self.route = None;
+            if closing.manner == Manner::AtOnce || self.control.is_none() {
+                return self.hang_up(&closing, turn);
+            }
+            let until = turn.now + Duration::from_millis(CLOSE_MS_MAX);
+            let farewell = match closing.manner {
+                Manner::Expected => Farewell::Omitted,
+                Manner::LastWords | Manner::AtOnce => Farewell::Unsaid,
+            };
+            self.stage = Stage::Parting(closing, until, farewell);
+        }
+        self.write_control(turn);
+    }
+
+    /// Does what its deadline asks for, if that is over.
+    pub(super) fn check_deadline(&mut self, turn: &mut Turn<'_>) {
+        if self.deadline().is_none_or(|due| due > turn.now) {
+            return;
+        }
+        match (&self.stage, &self.conn) {
+            (Stage::Handshaking, _) => {
+                turn.served.counters.handshakes_late.bump();
+                self.connection.close(turn.now, VarInt::from_u32(0), Bytes::new());
+                self.end(turn.served);
+            }
+            (Stage::Opening, Some(conn)) => {
+                let late = (
+                    RefusalCode::LoginTimeout,
+                    "no control stream within the login deadline".to_owned(),
+                );
+                let (code, detail) = self.turn_away.take().unwrap_or(late);
+                conn.abort(code, &detail);
+            }
+            (Stage::Greeting, Some(conn)) => {
+                conn.close(RefusalCode::LoginTimeout, "no Hello within the login deadline");
+            }
+            (Stage::Parting(closing, ..), _) => {
+                tracing::debug!(remote = %self.remote, "the peer did not take the last words");
+                let closing = closing.clone();
+                self.hang_up(&closing, turn);
+            }
+            _ => {}
+        }
+    }
+
+    /// When it must be looked at, whatever its peer does.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Handshaking | Stage::Opening | Stage::Greeting => Some(self.login_deadline),
+            Stage::Parting(_, until, _) => Some(*until),
+            Stage::Playing | Stage::Over => None,
+        }
+    }
+
+    /// Whether what it has to send cannot wait for its next datagram.
+    pub(super) fn is_hasty(&self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Playing => self
+                .talked
+                .is_some_and(|(at, bytes)| bytes > TALK_BYTES && now.duration_since(at) < TALK),
+            _ => true,
+        }
+    }
+
+    /// Whether its player is logged in, and may be shown something.
+    pub(super) fn is_playing(&self) -> bool {
+        matches!(self.stage, Stage::Playing)
+    }
+
+    /// Whether the connection has ended, and is kept for late packets and for what its shard has not heard.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Whether its peer has proven to be a player.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+
+    /// Judges a packet before anything is done with it. `false`: it is to be dropped.
+    pub(super) fn rate_packet(&mut self, turn: &mut Turn<'_>) -> bool {
+        match (
+            self.packets.judge(turn.now.duration_since(turn.served.started)),
+            &self.conn,
+        ) {
+            (Verdict::Take, _) => return true,
+            (Verdict::Drop, _) => {}
+            (Verdict::Close, Some(conn)) => conn.close(RefusalCode::RateExceeded, "too many packets for too long"),
+            (Verdict::Close, None) => self.shut(RefusalCode::RateExceeded, turn),
+        }
+        turn.served.counters.packets_over_rate.bump();
+        false
+    }
+
+    /// Whether its shard has not heard all.
+    pub(super) fn has_untold(&self) -> bool {
+        !self.traces.untold.is_empty()
+    }
+
+    /// Tells the shard what it has room for. Whether something is left; if not, it is to be driven, for it reads on.
+    pub(super) fn tell(&mut self, served: &Served) -> bool {
+        let is_left = self.traces.tell(served);
+        if !is_left && matches!(self.stage, Stage::Over) {
+            self.traces = Traces::default();
+        }
+        is_left
+    }
+
+    /// What is left when QUIC has forgotten the connection.
+    pub(super) fn into_traces(self) -> Traces {
+        self.traces
+    }
+
+    /// A packet came from this address.
+    pub(super) fn note_remote(&mut self, from: SocketAddr) {
+        if from == self.remote {
+            return;
+        }
+        // The packet may have been forged; QUIC knows whom it believes.
+        self.remote = self.connection.remote_address();
+        if let Some(conn) = &self.conn {
+            conn.set_remote(self.remote);
+        }
+    }
+
+    /// Closes at once, whatever its stage.
+    pub(super) fn shut(&mut self, code: RefusalCode, turn: &mut Turn<'_>) {
+        self.connection
+            .close(turn.now, VarInt::from_u32(code.code()), Bytes::new());
+        self.end(turn.served);
+    }
+
+    fn poll_events(&mut self, turn: &mut Turn<'_>) {
+        while let Some(event) = self.connection.poll() {
+            match event {
+                Event::Connected => self.on_connected(turn),
+                Event::ConnectionLost { reason } => {
+                    if matches!(self.stage, Stage::Handshaking) {
+                        turn.served.counters.handshakes_failed.bump();
+                        tracing::debug!(error = %reason, "a handshake failed");
+                    }
+                    self.end(turn.served);
+                }
+                Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.on_opened(),
+                Event::Stream(StreamEvent::Readable { id }) if Some(id) == self.control => self.is_readable = true,
+                Event::Stream(StreamEvent::Writable { .. }) => self.write_control(turn),
+                Event::Stream(StreamEvent::Finished { .. } | StreamEvent::Stopped { .. }) => self.on_heard(turn),
+                Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
+            }
+        }
+    }
+
+    fn on_connected(&mut self, turn: &mut Turn<'_>) {
+        // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
+        let Some(place) = AddressPlace::take(turn.served, self.remote.ip()) else {
+            turn.served.counters.connections_over_address.bump();
+            let detail = Bytes::from_static(b"too many connections from this address");
+            let code = RefusalCode::Full.code();
+            self.connection.close(turn.now, VarInt::from_u32(code), detail);
+            return self.end(turn.served);
+        };
+        self.traces.place = Some(place);
+        let carrier = Carrier::Net(Arc::clone(turn.desk), self.key);
+        let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.served.counters));
+        self.stage = Stage::Opening;
+        if self.turn_away.is_none() {
+            self.turn_away = served::refuse_datagrams(self.connection.datagrams().max_size());
+        }
+        self.conn = Some(conn);
+    }
+
+    /// Reads what has come. Nothing of it is kept for later: a datagram pins the packet that it came in, however small it is itself.
+    fn read_datagrams(&mut self, turn: &Turn<'_>) {
+        let is_heard = matches!(self.stage, Stage::Playing) && self.traces.untold.is_empty();
+        let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {
+            while self.connection.datagrams().recv().is_some() {
+                turn.served.counters.datagrams_unbound.bump();
+            }
+            return;
+        };
+        let now = turn.now.duration_since(turn.served.started);
+        let bench = turn.served.bench(now);
+        while let Some(bytes) = self.connection.datagrams().recv() {
+            match self.intake.datagram(&bytes, &bench) {
+                Ok(Some(frame)) => pass_on(frame, self.route.as_ref(), conn.token(), bench.counters),
+                Ok(None) => {}
+                Err((code, detail)) => return conn.close(code, &detail),
+            }
+        }
+    }
+
+    fn hang_up(&mut self, closing: &Closing, turn: &mut Turn<'_>) {
+        let detail = Bytes::copy_from_slice(closing.detail.as_bytes());
+        let code = VarInt::from_u32(closing.code.code());
+        self.connection.close(turn.now, code, detail);
+        self.end(turn.served);
+    }
+
+    /// The connection is over, whoever ended it: its handles learn of it, and its shard if it had heard of it.
+    fn end(&mut self, served: &Served) {
+        let was = std::mem::replace(&mut self.stage, Stage::Over);
+        if matches!(was, Stage::Over) {
+            return;
+        }
+        self.route = None;
+        if let Some(conn) = self.conn.take() {
+            conn.set_ended();
+            let session = conn.take_session();
+            if self.intake.is_logged_in() {
+                let token = conn.token();
+                self.traces.untold.push_back(ConnEvent::Closed { token, session });
+            }
+        }
+        if !self.traces.tell(served) {
+            self.traces = Traces::default();
+        }
+    }
+}

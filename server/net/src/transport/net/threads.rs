@@ -1,0 +1,119 @@
+//! The threads of a transport from outside: how they start, and how they are told to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use everhold_os::vital::Vital;
+use everhold_protocol::RefusalCode;
+use quinn_proto::Endpoint;
+use tokio::sync::oneshot;
+
+use super::NetThread;
+use super::desk::{Desk, Stop};
+use crate::keys::Keys;
+use crate::transport::cid::ConnectionIds;
+use crate::transport::served::Served;
+use crate::transport::{TransportError, settings};
+
+/// The threads of a transport. They end when they are told to at their desks.
+#[derive(Debug)]
+pub(crate) struct NetThreads {
+    desks: Vec<Arc<Desk>>,
+    pub(crate) local_addr: SocketAddr,
+}
+
+/// Open sockets, at which nobody is answered yet: what comes waits in their buffers.
+pub(crate) struct OpenSockets {
+    net: NetThreads,
+    idle: Vec<NetThread>,
+}
+
+impl std::fmt::Debug for OpenSockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenSockets")
+            .field("net", &self.net)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OpenSockets {
+    /// Opens the sockets.
+    pub(crate) fn open(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
+        let listen_error = |source| settings::listen_error(served.config.listen, source);
+        let server = Arc::new(settings::server(&served.config, keys)?);
+        let sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
+        let local_addr = sockets[0].local_addr().map_err(listen_error)?;
+        let mut desks = Vec::new();
+        let mut trays = Vec::new();
+        for _ in &sockets {
+            let (desk, tray) = Desk::new(Arc::clone(&served.counters)).map_err(listen_error)?;
+            desks.push(Arc::new(desk));
+            trays.push(tray);
+        }
+        let net = NetThreads { desks, local_addr };
+        let mut idle = Vec::new();
+        for (index, (socket, tray)) in sockets.into_iter().zip(trays).enumerate() {
+            let index = u8::try_from(index).expect("fewer net threads than 256");
+            let ids = ConnectionIds::new(keys.connection_id_key(), index);
+            let config = Arc::new(settings::endpoint(keys, ids));
+            // Path MTU discovery is off.
+            let endpoint = Endpoint::new(config, Some(Arc::clone(&server)), false, None);
+            let thread = NetThread::new(index, ids, (&net.desks, tray), Arc::clone(served), endpoint, socket);
+            idle.push(thread.map_err(listen_error)?);
+        }
+        Ok(Self { net, idle })
+    }
+
+    pub(crate) const fn local_addr(&self) -> SocketAddr {
+        self.net.local_addr
+    }
+
+    /// Starts a thread for each.
+    pub(crate) fn start(self) -> Result<NetThreads, TransportError> {
+        // What has started ends with this if the rest cannot start.
+        let net = self.net;
+        for mut thread in self.idle {
+            let listen = thread.served.config.listen;
+            std::thread::Builder::new()
+                .name(format!("net-{}", thread.index))
+                .spawn(move || {
+                    let _vital = Vital::new("net thread");
+                    let done = thread.run();
+                    // The port is free when whoever waits hears of it.
+                    drop(thread);
+                    // It may have stopped waiting.
+                    let _gone = done.map(|done| done.send(()));
+                })
+                .map_err(|source| settings::listen_error(listen, source))?;
+        }
+        Ok(net)
+    }
+}
+
+impl NetThreads {
+    /// Closes every connection with `code`, and waits until the threads are over.
+    pub(crate) async fn close(&mut self, code: RefusalCode) {
+        let waits: Vec<_> = self
+            .desks
+            .iter()
+            .map(|desk| {
+                let (done, wait) = oneshot::channel();
+                desk.stop(Stop { code, done: Some(done) });
+                wait
+            })
+            .collect();
+        for wait in waits {
+            // A thread that failed has ended the process.
+            let _done = wait.await;
+        }
+    }
+}
+
+impl Drop for NetThreads {
+    fn drop(&mut self) {
+        for desk in &self.desks {
+            let code = RefusalCode::Stopping;
+            desk.stop(Stop { code, done: None });
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The reference transport: stock quinn, an accept loop, and two tasks for each connection. It is there to be compared with: whatever it
+//! tells players and shard, net threads tell, too. Tests run on both.
+
+mod accept;
+mod reader;
+mod writer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use everhold_core::limits::CLOSE_MS_MAX;
+use everhold_protocol::RefusalCode;
+use quinn::{Endpoint, TokioRuntime, VarInt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::cid::ConnectionIds;
+use super::conn::Conn;
+use super::served::Served;
+use super::{TransportError, settings};
+use crate::keys::Keys;
+
+/// What a connection's handles reach it by.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) quic: quinn::Connection,
+    /// Wakes the writer.
+    pub(super) bell: Notify,
+}
+
+impl Line {
+    pub(super) fn call(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Queues a datagram; one that does not get through is counted.
+    pub(super) fn send_datagram(&self, bytes: Bytes, conn: &Conn) {
+        let counters = conn.counters();
+        let is_roomy = self.quic.datagram_send_buffer_space() >= bytes.len();
+        if conn.ended() || self.quic.send_datagram(bytes).is_err() {
+            return counters.datagrams_gone.bump();
+        }
+        counters.datagrams_out.bump();
+        if !is_roomy {
+            counters.datagrams_congested.bump();
+        }
+    }
+}
+
+/// A bound endpoint with its accept loop.
+#[derive(Debug)]
+pub(super) struct Reference {
+    endpoint: Endpoint,
+    pub(super) local_addr: SocketAddr,
+    accept_task: JoinHandle<()>,
+}
+
+impl Reference {
+    pub(super) fn start(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
+        let runtime = tokio::runtime::Handle::try_current()?;
+        let listen_error = |source| settings::listen_error(served.config.listen, source);
+        let server = settings::server(&served.config, keys)?;
+        let ids = ConnectionIds::new(keys.connection_id_key(), 0);
+        let mut sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
+        let endpoint = Endpoint::new(
+            settings::endpoint(keys, ids),
+            Some(server),
+            sockets.remove(0),
+            Arc::new(TokioRuntime),
+        )
+        .map_err(listen_error)?;
+        let local_addr = endpoint.local_addr().map_err(listen_error)?;
+        let accept_task = runtime.spawn(accept::accept(endpoint.clone(), Arc::clone(served)));
+        Ok(Self {
+            endpoint,
+            local_addr,
+            accept_task,
+        })
+    }
+
+    pub(super) async fn close(&self, code: RefusalCode) {
+        self.endpoint.close(VarInt::from_u32(code.code()), b"");
+        let idle = tokio::time::timeout(Duration::from_millis(CLOSE_MS_MAX), self.endpoint.wait_idle()).await;
+        if idle.is_err() {
+            tracing::debug!("some peers have not acknowledged that the transport is closed");
+        }
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        self.accept_task.abort();
+        self.endpoint.close(VarInt::from_u32(RefusalCode::Stopping.code()), b"");
+    }
+}

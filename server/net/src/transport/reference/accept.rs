@@ -1,0 +1,43 @@
+//! The accept loop: starts a task for each connection attempt that is accepted.
+
+use std::sync::Arc;
+
+use quinn::{Endpoint, Incoming};
+
+use super::reader;
+use crate::transport::served::{Answer, Served};
+
+/// Runs until the endpoint is closed.
+pub(super) async fn accept(endpoint: Endpoint, served: Arc<Served>) {
+    while let Some(incoming) = endpoint.accept().await {
+        admit(incoming, &served);
+    }
+}
+
+fn admit(incoming: Incoming, served: &Arc<Served>) {
+    let ip = incoming.remote_address().ip();
+    match served.answer(ip, incoming.remote_address_validated()) {
+        Answer::Refuse => incoming.refuse(),
+        // Its tasks do not give way to each other.
+        Answer::Replace(slots) => {
+            drop(slots);
+            served.counters.attempts_refused.bump();
+            incoming.refuse();
+        }
+        Answer::Retry => {
+            // It can fail only for an address that is validated, and then nobody asked for a retry.
+            if let Err(e) = incoming.retry() {
+                e.into_incoming().refuse();
+            }
+        }
+        Answer::Accept(slots, turn_away) => match incoming.accept() {
+            Ok(connecting) => {
+                tokio::spawn(reader::serve(connecting, Arc::clone(served), slots, turn_away));
+            }
+            Err(e) => {
+                served.counters.handshakes_failed.bump();
+                tracing::debug!(error = %e, "a connection attempt cannot be accepted");
+            }
+        },
+    }
+}

@@ -1,0 +1,228 @@
+//! The task that reads a connection: the handshake and `Hello` under one deadline, then datagrams and control messages until it is over.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use everhold_core::ingress::Login;
+use everhold_protocol::RefusalCode;
+use everhold_protocol::limits::CONTROL_BYTES_MAX;
+use quinn::{Connecting, Connection, ReadError, RecvStream, SendStream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::Line;
+use super::writer::write_control;
+use crate::transport::ConnEvent;
+use crate::transport::conn::{Carrier, Conn, pass_on};
+use crate::transport::intake::{Bench, Intake, Refusal, Said};
+use crate::transport::served::{AddressPlace, Served, Slots, refuse_datagrams};
+
+/// Serves one connection from its handshake to its end. With `turn_away` set it only says no.
+pub(super) async fn serve(
+    connecting: Connecting,
+    served: Arc<Served>,
+    mut slots: Slots,
+    turn_away: Option<RefusalCode>,
+) {
+    let deadline = Instant::now() + served.config.login_deadline;
+    let Some(quic) = shake_hands(connecting, &served, deadline).await else {
+        return;
+    };
+    // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
+    let Some(_place) = AddressPlace::take(&served, quic.remote_address().ip()) else {
+        served.counters.connections_over_address.bump();
+        let code = RefusalCode::Full;
+        quic.close(code.code().into(), b"too many connections from this address");
+        return;
+    };
+    let bell = Notify::new();
+    let line = Arc::new(Line {
+        quic: quic.clone(),
+        bell,
+    });
+    let carrier = Carrier::Reference(Arc::clone(&line));
+    let conn = Conn::new(carrier, quic.remote_address(), Arc::clone(&served.counters));
+    let turn_away = turn_away
+        .map(|code| (code, code.to_string()))
+        .or_else(|| refuse_datagrams(quic.max_datagram_size()));
+    let Some((send, recv)) = open_control(&quic, deadline, &conn, turn_away.clone()).await else {
+        return;
+    };
+    tokio::spawn(write_control(conn.clone(), line, send));
+    let mut reader = Reader {
+        stream: recv,
+        intake: Intake::new(),
+        is_ended: false,
+    };
+    let greeting = match turn_away {
+        Some(refusal) => Err(refusal),
+        None => timeout_at(deadline, reader.greet(&served)).await.unwrap_or_else(|_| {
+            Err((
+                RefusalCode::LoginTimeout,
+                "no Hello within the login deadline".to_owned(),
+            ))
+        }),
+    };
+    match greeting {
+        Ok(login) => {
+            served.counters.hellos.bump();
+            if slots.prove(&served) {
+                serve_player(&conn, &quic, reader, &served, login).await;
+            } else {
+                conn.close(RefusalCode::Full, &RefusalCode::Full.to_string());
+                quic.closed().await;
+            }
+        }
+        Err((code, detail)) => {
+            conn.close(code, &detail);
+            // It counts as half-open, and as a connection, until it is gone.
+            quic.closed().await;
+        }
+    }
+}
+
+async fn shake_hands(connecting: Connecting, served: &Served, deadline: Instant) -> Option<Connection> {
+    match timeout_at(deadline, connecting).await {
+        Ok(Ok(quic)) => Some(quic),
+        Ok(Err(e)) => {
+            served.counters.handshakes_failed.bump();
+            tracing::debug!(error = %e, "a handshake failed");
+            None
+        }
+        // Dropped with the future, which closes it.
+        Err(_) => {
+            served.counters.handshakes_late.bump();
+            None
+        }
+    }
+}
+
+/// Waits until the client opens the control stream.
+async fn open_control(
+    quic: &Connection,
+    deadline: Instant,
+    conn: &Conn,
+    turn_away: Option<Refusal>,
+) -> Option<(SendStream, RecvStream)> {
+    match timeout_at(deadline, quic.accept_bi()).await {
+        Ok(Ok(streams)) => return Some(streams),
+        Ok(Err(e)) => {
+            tracing::debug!(error = %e, "a connection ended before its control stream was opened");
+            return None;
+        }
+        Err(_) => {}
+    }
+    let late = (
+        RefusalCode::LoginTimeout,
+        "no control stream within the login deadline".to_owned(),
+    );
+    let (code, detail) = turn_away.unwrap_or(late);
+    conn.abort(code, &detail);
+    // There is no writer yet that would do it.
+    quic.close(code.code().into(), detail.as_bytes());
+    None
+}
+
+/// Tells the shard of the connection, carries what it sends, and tells of its end.
+async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, served: &Served, login: Login) {
+    let hello = ConnEvent::Hello {
+        conn: conn.clone(),
+        login,
+    };
+    // A shard that no longer listens is stopping, and closes its transport itself.
+    if served.events.send(hello).await.is_err() {
+        conn.close(RefusalCode::Stopping, "");
+        quic.closed().await;
+        return;
+    }
+    if let Err((code, detail)) = reader.run(conn, quic, served).await {
+        conn.close(code, &detail);
+    }
+    quic.closed().await;
+    conn.set_ended();
+    let token = conn.token();
+    let session = conn.take_session();
+    let _stopping = served.events.send(ConnEvent::Closed { token, session }).await;
+}
+
+/// What came of waiting for a control message.
+enum Heard {
+    Said(Said),
+    StreamEnd,
+    StreamReset,
+    ConnectionLost,
+}
+
+/// Reads what a client sends.
+struct Reader {
+    stream: RecvStream,
+    intake: Intake,
+    /// The client has ended the stream.
+    is_ended: bool,
+}
+
+impl Reader {
+    async fn greet(&mut self, served: &Served) -> Result<Login, Refusal> {
+        match self.hear(served).await? {
+            Heard::Said(Said::Hello(login)) => Ok(login),
+            Heard::Said(Said::Logout) | Heard::StreamEnd | Heard::StreamReset | Heard::ConnectionLost => {
+                Err(self.intake.on_stream_reset())
+            }
+        }
+    }
+
+    /// Until the connection is over (`Ok`) or has to end.
+    async fn run(&mut self, conn: &Conn, quic: &Connection, served: &Served) -> Result<(), Refusal> {
+        loop {
+            tokio::select! {
+                datagram = quic.read_datagram() => match datagram {
+                    Ok(bytes) => self.take_datagram(&bytes, conn, served)?,
+                    Err(_) => return Ok(()),
+                },
+                heard = self.hear(served), if !self.is_ended => match heard? {
+                    // A shard that no longer listens closes its transport itself.
+                    Heard::Said(Said::Logout) => {
+                        let _stopping = served.events.send(ConnEvent::Logout { conn: conn.clone() }).await;
+                    }
+                    // The intake lets no second one pass.
+                    Heard::Said(Said::Hello(_)) => {}
+                    // A client that leaves takes the stream with it; one that only ends it is served on.
+                    Heard::ConnectionLost => return Ok(()),
+                    Heard::StreamEnd => {
+                        self.intake.on_stream_end()?;
+                        self.is_ended = true;
+                    }
+                    Heard::StreamReset => return Err(self.intake.on_stream_reset()),
+                },
+            }
+        }
+    }
+
+    fn take_datagram(&mut self, bytes: &Bytes, conn: &Conn, served: &Served) -> Result<(), Refusal> {
+        if let Some(frame) = self.intake.datagram(bytes, &bench(served))? {
+            let route = conn.route().filter(|_| !conn.ended());
+            pass_on(frame, route.as_ref(), conn.token(), &served.counters);
+        }
+        Ok(())
+    }
+
+    /// The next message. Nothing is lost when the future is dropped.
+    async fn hear(&mut self, served: &Served) -> Result<Heard, Refusal> {
+        loop {
+            if let Some(said) = self.intake.next(&bench(served))? {
+                return Ok(Heard::Said(said));
+            }
+            match self.stream.read_chunk(CONTROL_BYTES_MAX, true).await {
+                Ok(Some(chunk)) => self.intake.push(&chunk.bytes),
+                Ok(None) => return Ok(Heard::StreamEnd),
+                Err(ReadError::Reset(_)) => return Ok(Heard::StreamReset),
+                Err(ReadError::ConnectionLost(_)) => return Ok(Heard::ConnectionLost),
+                Err(e) => return Err((RefusalCode::Internal, e.to_string())),
+            }
+        }
+    }
+}
+
+fn bench(served: &Served) -> Bench<'_> {
+    served.bench(served.started.elapsed())
+}

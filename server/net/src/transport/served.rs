@@ -1,0 +1,191 @@
+//! What all connections of a transport share: whom it lets in, what it counts, whom it tells. It knows no socket.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::VerifyingKey;
+use everhold_core::ingress::ResumeKeys;
+use everhold_core::ingress::address::{AddressVerdict, Addresses};
+use everhold_os::clock;
+use everhold_protocol::RefusalCode;
+use everhold_protocol::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_FRAME_BYTES_MIN};
+use tokio::sync::mpsc;
+
+use super::admission::{Admission, Standing};
+use super::counters::{GaugeGuard, TransportCounters};
+use super::intake::{Bench, Refusal};
+use super::{ConnEvent, TransportConfig};
+use crate::keys::Keys;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) config: TransportConfig,
+    pub(super) ticket_keys: Vec<VerifyingKey>,
+    resume_keys: ResumeKeys,
+    pub(super) events: mpsc::Sender<ConnEvent>,
+    pub(super) counters: Arc<TransportCounters>,
+    addresses: Mutex<Addresses>,
+    /// Set when no newcomer is served any more.
+    stopping: Mutex<Option<RefusalCode>>,
+    /// The origin of this transport's time.
+    pub(super) started: Instant,
+}
+
+/// What a connection is counted in.
+#[derive(Debug)]
+pub(super) struct Slots {
+    /// Until the connection is over.
+    _connection: GaugeGuard,
+    /// Among the half-open ones, later among the proven.
+    _stage: GaugeGuard,
+    is_proven: bool,
+}
+
+impl Slots {
+    /// The connection's `Hello` is verified: it leaves its place among strangers for one among players. `false`: there is none.
+    pub(super) fn prove(&mut self, served: &Served) -> bool {
+        if !self.is_proven {
+            let max = served.config.admission.connections_max;
+            let Some(place) = GaugeGuard::below(max, &served.counters, |c| &c.proven) else {
+                return false;
+            };
+            (self._stage, self.is_proven) = (place, true);
+        }
+        true
+    }
+}
+
+/// What becomes of a connection attempt.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It is accepted; with a code only to be told why not.
+    Accept(Slots, Option<RefusalCode>),
+    /// It is accepted if another stranger goes for it.
+    Replace(Slots),
+    /// It must show its address first.
+    Retry,
+    /// Not a word.
+    Refuse,
+}
+
+impl Served {
+    pub(super) fn new(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Self {
+        Self {
+            addresses: Mutex::new(Addresses::new(config.address)),
+            config,
+            ticket_keys: keys.ticket_verifying_keys().to_vec(),
+            resume_keys: keys.resume_keys(),
+            events,
+            counters: Arc::default(),
+            stopping: Mutex::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// From now on every newcomer is told `code`.
+    pub(super) fn stop_accepting(&self, code: RefusalCode) {
+        *self.stopping.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+    }
+
+    /// Decides on a connection attempt from `ip`, and counts it.
+    pub(super) fn answer(&self, ip: IpAddr, is_validated: bool) -> Answer {
+        let counters = &self.counters;
+        counters.attempts.bump();
+        let standing = Standing {
+            proven: counters.proven.now(),
+            half_open: counters.half_open.now(),
+            validated: is_validated,
+            stopping: *self.stopping.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        // The whole server's limits first: while they refuse, nobody's allowance is used up.
+        let admission = match self.config.admission.admit(standing) {
+            admission @ (Admission::Serve | Admission::Replace) => match self.judge_address(ip, is_validated) {
+                AddressVerdict::Take => admission,
+                AddressVerdict::Validate => Admission::Retry,
+                AddressVerdict::Refuse => {
+                    counters.attempts_over_rate.bump();
+                    return Answer::Refuse;
+                }
+            },
+            other => other,
+        };
+        match admission {
+            Admission::Serve => Answer::Accept(self.slots(), None),
+            Admission::Replace => Answer::Replace(self.slots()),
+            Admission::TurnAway(code) => Answer::Accept(self.slots(), Some(code)),
+            Admission::Retry => {
+                counters.attempts_retried.bump();
+                Answer::Retry
+            }
+            Admission::Refuse => {
+                counters.attempts_refused.bump();
+                Answer::Refuse
+            }
+        }
+    }
+
+    fn judge_address(&self, ip: IpAddr, is_validated: bool) -> AddressVerdict {
+        self.addresses().judge(ip, is_validated, self.started.elapsed())
+    }
+
+    /// Counted before the handshake begins, so that no burst of attempts can pass the limits together.
+    fn slots(&self) -> Slots {
+        Slots {
+            _connection: GaugeGuard::new(&self.counters, |c| &c.connections),
+            _stage: GaugeGuard::new(&self.counters, |c| &c.half_open),
+            is_proven: false,
+        }
+    }
+
+    /// By what peers are judged at this moment.
+    pub(super) fn bench(&self, now: Duration) -> Bench<'_> {
+        Bench {
+            config: &self.config,
+            ticket_keys: &self.ticket_keys,
+            resume_keys: &self.resume_keys,
+            counters: &self.counters,
+            now,
+            unix_s: clock::unix_s,
+        }
+    }
+
+    /// Never held over anything that waits.
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        // Each entry is whole after each change, so a panic while it was held cannot have left half of one.
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a client is refused that takes datagrams of so many bytes at most, if it is.
+pub(super) fn refuse_datagrams(bytes_max: Option<usize>) -> Option<Refusal> {
+    if bytes_max.is_some_and(|bytes| bytes >= DATAGRAM_BYTES_MAX) {
+        return None;
+    }
+    let detail = format!("max_datagram_frame_size must be {DATAGRAM_FRAME_BYTES_MIN} or more");
+    Some((RefusalCode::Malformed, detail))
+}
+
+/// A place among the connections of an address, until dropped.
+#[derive(Debug)]
+pub(super) struct AddressPlace {
+    served: Arc<Served>,
+    ip: IpAddr,
+}
+
+impl AddressPlace {
+    /// `None`: the address has as many as it may.
+    pub(super) fn take(served: &Arc<Served>, ip: IpAddr) -> Option<Self> {
+        let served = Arc::clone(served);
+        let taken = served.addresses().connect(ip, served.started.elapsed());
+        // Made only if taken: dropping one gives a place back.
+        taken.then(|| Self { served, ip })
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        self.served.addresses().disconnect(self.ip);
+    }
+}

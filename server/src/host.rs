@@ -1,0 +1,330 @@
+//! Hosts one owned zone: its tick thread, and the task that makes its ticks durable and lets their output go.
+//!
+//! ```text
+//!  router ──entries──► tick thread ──TickOut──► durable task ──Released──► connections
+//!                          ▲                      │    ▲
+//!                          └──── TickOrder ───────┘    └── state store
+//! ```
+//!
+//! The tick thread steps at its own pace and never waits for I/O; the durable task owns journal, gate, and checkpointer, and is the only
+//! one that talks to the store and to players. Both ask the zone's [`LeaseGuard`] before they act.
+
+mod adopt;
+mod blame;
+mod durable;
+mod egress;
+mod encoding;
+mod guard;
+mod homes;
+mod memory;
+mod pace;
+mod run;
+mod tick;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+use everhold_core::cluster::Hosted;
+use everhold_core::durability::gate::Durability;
+use everhold_core::durability::journal::Journal;
+use everhold_core::durability::store::{CheckpointHead, StateStore};
+use everhold_core::ingress::inbox::InboxEntry;
+use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::limits::INBOX_ENTRIES_MAX;
+use everhold_core::load::{Caller, Residents};
+use everhold_core::ownership::Grant;
+use everhold_core::replication::ViewConfig;
+use everhold_core::zone::{Probe, Zone};
+use everhold_os::clock;
+use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+use tokio::sync::{mpsc, oneshot};
+
+pub use adopt::{AdoptError, Lost, adopt};
+pub use blame::{Blame, blame};
+pub use egress::PendingAttach;
+pub use guard::LeaseGuard;
+pub use memory::{Memory, reclaim};
+pub use pace::LoadGauges;
+
+use crate::process::ProcessGauge;
+use crate::reporter::Reporter;
+
+/// What a zone needs besides its state.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// Whether the zone climbs the overload ladder.
+    pub ladder: bool,
+    /// When output may leave.
+    pub durability: Durability,
+    /// Ticks between deltas, and at most between bases.
+    pub checkpoint_ticks: (u64, u64),
+    /// What a player sees.
+    pub view: ViewConfig,
+    /// What the rules are, for `EpochStart`.
+    pub rules_id: [u8; 32],
+}
+
+/// Counters that tick thread, durable task, lease keeper, and router share.
+#[derive(Debug, Default)]
+pub struct ZoneGauges {
+    /// The newest tick stepped.
+    pub tick: AtomicU64,
+    /// The newest tick whose record is acknowledged.
+    pub acknowledged_tick: AtomicU64,
+    /// Attached sessions.
+    pub attached: AtomicU32,
+    /// The tick that the tick thread is in; 0 between two ticks.
+    pub stepping: AtomicU64,
+    /// The input that it is at.
+    pub probe: Arc<Probe>,
+    /// How it stands with its load.
+    pub load: LoadGauges,
+    /// The zone is over: nothing of it may be renewed, routed to, or awaited.
+    pub ended: AtomicBool,
+}
+
+/// The router's handle on a hosted zone. Cheap to clone.
+#[derive(Clone)]
+pub struct ZoneHandle {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right it is hosted by.
+    pub grant: Grant,
+    /// The lease, asked before every tick and every release.
+    pub guard: Arc<LeaseGuard>,
+    /// What it is up to.
+    pub gauges: Arc<ZoneGauges>,
+    /// When hosting began, on the clock of [`clock::boottime`].
+    since: Duration,
+    residents: Arc<Mutex<Residents>>,
+    entries: Sender<InboxEntry>,
+    orders: mpsc::UnboundedSender<HostOrder>,
+}
+
+/// What the router asks of the durable task. Unbounded, because each order stands for a connection, and those are bounded.
+pub(crate) enum HostOrder {
+    /// A `Join` or `Resume` of this connection is on its way through the zone.
+    Attach(AttachToken, Box<PendingAttach>),
+    /// The connection is gone.
+    Gone(AttachToken),
+    /// Its player ends the session.
+    LogOut(AttachToken),
+    /// One last tick and its checkpoint; then say when both are stored.
+    Stop(oneshot::Sender<()>),
+}
+
+impl ZoneHandle {
+    /// Sends a connection's `Join` or `Resume` through the zone; the reply goes to the connection when it is released.
+    /// `false`: the inbox is full, and nothing was sent.
+    #[must_use]
+    pub fn attach(&self, pending: PendingAttach, input: Input) -> bool {
+        let token = pending.conn.token();
+        let entry = pending.entry(input);
+        // The order first: the reply must find its connection.
+        let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
+        let sent = ordered && self.entries.try_send(entry).is_ok();
+        if ordered && !sent {
+            self.detach(token);
+        }
+        sent
+    }
+
+    /// Tells the zone that a connection is gone. A host that has ended has no sessions to detach.
+    pub fn detach(&self, token: AttachToken) {
+        let _ended_before = self.orders.send(HostOrder::Gone(token));
+    }
+
+    /// Tells the zone that the player of a connection ends the session. The connection is closed when that is stored. `false`: the host has
+    /// ended, and with it all its connections.
+    #[must_use]
+    pub fn log_out(&self, token: AttachToken) -> bool {
+        self.orders.send(HostOrder::LogOut(token)).is_ok()
+    }
+
+    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the lease may be released.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.orders.send(HostOrder::Stop(done)).is_ok() {
+            let _ended_before = stopped.await;
+        }
+    }
+
+    /// The newest tick stepped.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.gauges.tick.load(Ordering::Relaxed)
+    }
+
+    /// What the directory is to know of the zone, as long as it runs here.
+    #[must_use]
+    pub fn hosted(&self) -> Option<Hosted> {
+        self.runs().then(|| Hosted {
+            epoch: self.grant.epoch.number(),
+            since: self.since,
+            may_speak: self.guard.may_speak(),
+        })
+    }
+
+    /// Who knocks with this ticket, as far as the zone's acknowledged ticks say.
+    #[must_use]
+    pub fn caller(&self, account: Account, ticket: &[u8; 16]) -> Caller {
+        let residents = self.residents.lock().expect("no holder of the residents panics");
+        residents.judge(account, ticket, self.tick())
+    }
+
+    /// Whether the zone still runs here.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.gauges.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Why a hosted zone is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndReason {
+    /// Somebody else was granted the zone, or the store refused a write.
+    #[error("fenced")]
+    Fenced,
+    /// The store has another history of this epoch. Both are kept.
+    #[error("the store holds another record at the same tick of this epoch")]
+    Fork,
+    /// The lease ran out, and the zone must not act. It goes on from memory if nobody was granted it since.
+    #[error("suspended: the lease ran out")]
+    Suspended,
+    /// The store answers with what nobody wrote.
+    #[error("the store's data is corrupt")]
+    Corrupt,
+    /// More records wait for the store than memory may hold.
+    #[error("the journal's ring is full")]
+    RingFull,
+    /// A rule panicked; the World was thrown away.
+    #[error("tick {0} failed: {1}")]
+    Panicked(Tick, String),
+    /// A rule panicked at a player's input, which is quarantined: whoever adopts the zone refuses it.
+    #[error("tick {0} failed at input {2} of session {1:?}, which is quarantined: {3}")]
+    Poisoned(Tick, SessionId, u64, String),
+    /// A stop in good order.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What a host begins with.
+pub struct Start {
+    /// The zone, after its last tick.
+    pub zone: Zone,
+    /// Its journal under the new grant.
+    pub journal: Journal,
+    /// The checkpoints that the store has of it. None, and the first thing written is a base.
+    pub chain: Vec<CheckpointHead>,
+    /// Inputs to refuse, besides those that the zone knows of.
+    pub quarantine: Vec<(SessionId, u64)>,
+}
+
+/// A zone that is over here.
+pub struct Ended {
+    /// The zone's name.
+    pub zone: ZoneName,
+    /// Under which grant.
+    pub grant: Grant,
+    /// Why.
+    pub reason: EndReason,
+    /// What a suspended zone can go on from.
+    pub memory: Option<Memory>,
+}
+
+/// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the durable task.
+pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::io::Result<ZoneHandle> {
+    let Start {
+        mut zone,
+        journal,
+        chain,
+        quarantine,
+    } = start;
+    let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
+    let last = journal.last();
+    let gauges = Arc::new(ZoneGauges {
+        probe: zone.probe(),
+        ..ZoneGauges::default()
+    });
+    gauges.tick.store(zone.tick(), Ordering::Relaxed);
+    gauges
+        .acknowledged_tick
+        .store(journal.acknowledged().tick, Ordering::Relaxed);
+    let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let (tick_orders, tick_ordered) = crossbeam::channel::unbounded();
+    let (ticks, ticked) = mpsc::channel(tick::UNACKNOWLEDGED_TICKS_MAX as usize * 2);
+    let guard = Arc::clone(&services.guard);
+    // The pause that was declared for the adoption is over: from here on the zone ticks, or loses its lease.
+    guard.note_tick();
+    let handle = ZoneHandle {
+        zone: config.zone.clone(),
+        grant: config.grant,
+        guard: Arc::clone(&guard),
+        gauges: Arc::clone(&gauges),
+        since: clock::boottime(),
+        residents: Arc::clone(&residents),
+        entries,
+        orders,
+    };
+    let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone(), residents);
+    let thread = tick::TickThread::new(
+        &config,
+        zone,
+        last,
+        &quarantine,
+        guard,
+        Arc::clone(&gauges),
+        pace::Pace::new(&config, Arc::clone(&gauges), Arc::clone(&services.process)),
+        inbox,
+        tick_ordered,
+        ticks,
+    );
+    std::thread::Builder::new()
+        .name(format!("zone-{}", config.zone))
+        .spawn(move || thread.run())?;
+    let ended = services.ended.clone();
+    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, egress, tick_orders);
+    let task = tokio::spawn(task.run(ticked, ordered));
+    tokio::spawn(watch(task, ended, handle.clone()));
+    Ok(handle)
+}
+
+/// A durable task that panics says nothing any more: its zone must end all the same, or nobody ever adopts it.
+async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<Ended>, handle: ZoneHandle) {
+    if let Err(error) = task.await {
+        handle.gauges.ended.store(true, Ordering::Release);
+        tracing::error!(zone = %handle.zone, %error, "a durable task failed");
+        let reason = EndReason::Panicked(handle.tick(), "the durable task failed".to_owned());
+        let _process_ends = ended.send(Ended {
+            zone: handle.zone,
+            grant: handle.grant,
+            reason,
+            memory: None,
+        });
+    }
+}
+
+/// What a host uses of the process around it.
+pub struct HostServices {
+    /// Where records and checkpoints go.
+    pub store: Arc<dyn StateStore>,
+    /// The zone's lease.
+    pub guard: Arc<LeaseGuard>,
+    /// Living shards to name to clients.
+    pub peers: Arc<dyn Fn() -> Vec<std::net::SocketAddr> + Send + Sync>,
+    /// How busy the process is.
+    pub process: Arc<ProcessGauge>,
+    /// Where the run is told.
+    pub reporter: Reporter,
+    /// Hears why the zone is over.
+    pub ended: mpsc::UnboundedSender<Ended>,
+}

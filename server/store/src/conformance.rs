@@ -1,0 +1,25 @@
+//! Conformance suites: what every store and every authority must do, whatever it is built on. Behind the feature
+//! `conformance`.
+//!
+//! A suite takes a function that opens *another connection* to one and the same data, so that it can let two processes contend. An
+//! implementation runs it in one line:
+//!
+//! ```no_run
+//! # async fn run() {
+//! let directory = tempfile::tempdir().expect("a temporary directory");
+//! everhold_store::conformance::authority_conformance(|| {
+//!     everhold_store::sqlite::SqliteAuthority::open(directory.path()).expect("an authority")
+//! })
+//! .await;
+//! # }
+//! ```
+
+mod authority;
+mod history;
+mod store;
+mod store_checkpoints;
+mod store_journal;
+
+pub use authority::authority_conformance;
+pub use history::{History, grant, position};
+pub use store::store_conformance;

@@ -1,0 +1,323 @@
+//! What every authority must do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use everhold_core::ownership::{
+    Authority, AuthorityError, Epoch, Fingerprint, Grant, KeyFingerprints, LeaseView, Nonce, ShardView,
+};
+use everhold_protocol::ZoneName;
+
+/// A release that was made before is heard within this time, or was heard already.
+const QUIET: Duration = Duration::from_millis(200);
+/// Far above the milliseconds that it takes.
+const HEARD_MAX: Duration = Duration::from_secs(20);
+
+/// The ttl that shards announce.
+const TTL: Duration = Duration::from_secs(20);
+
+const A: Nonce = Nonce(u64::MAX);
+const B: Nonce = Nonce(2);
+
+/// Runs the whole suite. `open` gives one more connection to the same authority, which must be empty at first.
+///
+/// # Panics
+/// If the authority does not conform.
+pub async fn authority_conformance<A: Authority>(open: impl Fn() -> A) {
+    let (a, b) = (open(), open());
+    declared_zone_is_released_and_was_never_held(&a, &b).await;
+    unknown_zone_is_granted_to_nobody(&a).await;
+    claim_shows_the_holder_to_everybody(&a, &b).await;
+    of_two_contenders_exactly_one_wins(&a, &b).await;
+    of_many_contenders_exactly_one_wins(&open).await;
+    renewal_wins_against_a_claim_of_what_was_before(&a, &b).await;
+    holder_learns_that_it_was_succeeded(&a, &b).await;
+    released_lease_is_renewed_no_more(&a, &b).await;
+    repeated_claim_gives_the_same_grant(&a, &b).await;
+    epoch_rises_above_the_floor(&a).await;
+    suspended_holder_claims_its_own_lease(&a).await;
+    shards_are_announced_and_withdrawn(&a, &b).await;
+    keys_of_a_shard_are_shown_beside_it_and_go_with_it(&a, &b).await;
+    forgotten_lease_is_put_back(&a, &b).await;
+    lease_is_not_put_back_over_a_successor(&a, &b).await;
+    release_is_heard_by_whoever_waits(&a, &b).await;
+}
+
+fn addr(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+async fn declared(authority: &impl Authority, name: &str) -> LeaseView {
+    let zone: ZoneName = name.parse().expect("a test's zone name is well-formed");
+    authority.declare_zone(&zone).await.expect("declared");
+    lease(authority, &zone).await
+}
+
+async fn lease(authority: &impl Authority, zone: &ZoneName) -> LeaseView {
+    let leases = authority.leases().await.expect("readable");
+    assert!(leases.unread.is_empty());
+    let leases = leases.views;
+    assert!(leases.is_sorted_by(|a, b| a.zone < b.zone), "in order of name");
+    leases
+        .into_iter()
+        .find(|lease| lease.zone == *zone)
+        .expect("the zone was declared")
+}
+
+async fn claimed(authority: &impl Authority, name: &str, nonce: Nonce) -> (ZoneName, Grant) {
+    let watched = declared(authority, name).await;
+    let grant = authority.claim(&watched, nonce, addr(1), 0).await.expect("a free zone");
+    (watched.zone, grant)
+}
+
+fn assert_held<T: std::fmt::Debug>(result: Result<T, AuthorityError>, by: Nonce) {
+    assert!(
+        matches!(&result, Err(AuthorityError::Held(lease)) if lease.nonce == by),
+        "not held by {by:?}: {result:?}"
+    );
+}
+
+async fn declared_zone_is_released_and_was_never_held(a: &impl Authority, b: &impl Authority) {
+    let first = declared(a, "declared").await;
+    assert_eq!((first.epoch, first.released), (0, true));
+    assert_eq!(
+        declared(b, "declared").await,
+        first,
+        "declaring it again changes nothing"
+    );
+}
+
+async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
+    let mut watched = declared(authority, "known").await;
+    watched.zone = "unknown".parse().expect("well-formed");
+    let claim = authority.claim(&watched, A, addr(1), 0).await;
+    assert!(matches!(claim, Err(AuthorityError::ZoneUnknown(_))), "{claim:?}");
+    let (_, grant) = claimed(authority, "known", A).await;
+    assert!(matches!(
+        authority.renew(&watched.zone, grant, 0).await,
+        Err(AuthorityError::ZoneUnknown(_))
+    ));
+    assert!(matches!(
+        authority.release(&watched.zone, grant).await,
+        Err(AuthorityError::ZoneUnknown(_))
+    ));
+}
+
+async fn claim_shows_the_holder_to_everybody(a: &impl Authority, b: &impl Authority) {
+    let watched = declared(a, "shown").await;
+    let grant = a.claim(&watched, A, addr(4_000), 0).await.expect("a free zone");
+    assert_eq!((grant.epoch.number(), grant.nonce), (1, A));
+    a.renew(&watched.zone, grant, 321).await.expect("it is the holder");
+    let shown = lease(b, &watched.zone).await;
+    assert_eq!((shown.epoch, shown.nonce, shown.released), (1, A, false));
+    assert_eq!((shown.addr, shown.players), (addr(4_000), 321));
+    assert!(shown.beat > watched.beat);
+}
+
+async fn of_two_contenders_exactly_one_wins(a: &impl Authority, b: &impl Authority) {
+    let watched = declared(a, "two").await;
+    let (mine, theirs) = tokio::join!(a.claim(&watched, A, addr(1), 0), b.claim(&watched, B, addr(2), 0));
+    assert_ne!(mine.is_ok(), theirs.is_ok(), "{mine:?} {theirs:?}");
+    let winner = if mine.is_ok() { A } else { B };
+    assert_held(mine.and(theirs), winner);
+}
+
+async fn of_many_contenders_exactly_one_wins<A: Authority>(open: &impl Fn() -> A) {
+    let contenders: Vec<A> = (0..6).map(|_| open()).collect();
+    for round in 0..20 {
+        let watched = declared(&contenders[0], &format!("many-{round}")).await;
+        let claims: Vec<_> = (1_u64..)
+            .zip(&contenders)
+            .map(|(n, contender)| contender.claim(&watched, Nonce(n), addr(1), 0))
+            .collect();
+        // All claims are started before the first is awaited, so they contend at the authority.
+        let outcomes = join_all(claims).await;
+        let grants: Vec<Grant> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.as_ref().ok().copied())
+            .collect();
+        assert_eq!(grants.len(), 1, "{outcomes:?}");
+        assert_eq!(lease(&contenders[0], &watched.zone).await.nonce, grants[0].nonce);
+    }
+}
+
+/// Polls all futures concurrently, and gives their outputs in order.
+async fn join_all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |context| {
+        for (future, output) in &mut futures {
+            if output.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *output = Some(ready);
+            }
+        }
+        if futures.iter().any(|(_, output)| output.is_none()) {
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(futures.iter_mut().filter_map(|(_, output)| output.take()).collect())
+    })
+    .await
+}
+
+async fn renewal_wins_against_a_claim_of_what_was_before(a: &impl Authority, b: &impl Authority) {
+    let (zone, grant) = claimed(a, "beat", A).await;
+    let watched = lease(b, &zone).await;
+    a.renew(&zone, grant, 5).await.expect("it is the holder");
+    assert_held(b.claim(&watched, B, addr(2), 0).await, A);
+    a.renew(&zone, grant, 5).await.expect("it still is");
+}
+
+async fn holder_learns_that_it_was_succeeded(a: &impl Authority, b: &impl Authority) {
+    let (zone, old) = claimed(a, "succeeded", A).await;
+    let new = b
+        .claim(&lease(b, &zone).await, B, addr(2), 0)
+        .await
+        .expect("watched unchanged");
+    assert!(new.epoch > old.epoch);
+    assert_held(a.renew(&zone, old, 0).await, B);
+    assert_held(a.release(&zone, old).await, B);
+    b.renew(&zone, new, 0).await.expect("the successor holds it");
+}
+
+async fn released_lease_is_renewed_no_more(a: &impl Authority, b: &impl Authority) {
+    let (zone, grant) = claimed(a, "released", A).await;
+    a.renew(&zone, grant, 77).await.expect("it is the holder");
+    a.release(&zone, grant).await.expect("it is the holder");
+    a.release(&zone, grant).await.expect("a repeat is harmless");
+    assert_held(a.renew(&zone, grant, 0).await, A);
+    let seen = lease(b, &zone).await;
+    assert_eq!((seen.released, seen.players), (true, 77), "a spare knows who waits");
+    b.claim(&seen, B, addr(2), 0).await.expect("released");
+    assert_held(a.release(&zone, grant).await, B);
+}
+
+async fn repeated_claim_gives_the_same_grant(a: &impl Authority, b: &impl Authority) {
+    let watched = declared(a, "unknown-outcome").await;
+    let first = a.claim(&watched, A, addr(1), 4).await.expect("a free zone");
+    assert_eq!(
+        a.claim(&watched, A, addr(1), 4).await.expect("the answer got lost"),
+        first
+    );
+    assert_held(b.claim(&watched, B, addr(2), 4).await, A);
+}
+
+async fn epoch_rises_above_the_floor(authority: &impl Authority) {
+    let watched = declared(authority, "floor").await;
+    let grant = authority.claim(&watched, A, addr(1), 41).await.expect("a free zone");
+    assert_eq!(grant.epoch.number(), 42, "a store knew of epoch 41");
+    let next = authority
+        .claim(&lease(authority, &watched.zone).await, B, addr(2), 3)
+        .await
+        .expect("watched");
+    assert_eq!(next.epoch.number(), 43);
+}
+
+async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
+    let (zone, old) = claimed(authority, "own", A).await;
+    let own = lease(authority, &zone).await;
+    let new = authority
+        .claim(&own, A, addr(1), old.epoch.number())
+        .await
+        .expect("nobody was granted it since");
+    assert!(new.epoch > old.epoch);
+    assert_held(authority.renew(&zone, old, 0).await, A);
+}
+
+async fn shards_are_announced_and_withdrawn(a: &impl Authority, b: &impl Authority) {
+    let keys = KeyFingerprints::default();
+    a.announce(A, addr(1), &keys, TTL).await.expect("announced");
+    b.announce(B, addr(2), &keys, TTL).await.expect("announced");
+    let before = b.shards().await.expect("readable");
+    a.announce(A, addr(3), &keys, TTL).await.expect("announced again");
+    let after = b.shards().await.expect("readable");
+    let (then, now) = (of(&before, A).expect("announced"), of(&after, A).expect("announced"));
+    assert!(now.beat > then.beat);
+    assert_eq!((then.addr, now.addr), (addr(1), addr(3)));
+    assert_eq!(now.ttl, TTL);
+    a.announce(A, addr(3), &keys, 2 * TTL)
+        .await
+        .expect("announced by another build");
+    assert_eq!(
+        of(&b.shards().await.expect("readable"), A).expect("announced").ttl,
+        2 * TTL
+    );
+    assert_eq!(of(&before, B), of(&after, B));
+    a.withdraw(B).await.expect("withdrawn");
+    a.withdraw(B).await.expect("a repeat is harmless");
+    assert_eq!(of(&a.shards().await.expect("readable"), B), None);
+}
+
+fn of(shards: &[ShardView], nonce: Nonce) -> Option<ShardView> {
+    shards.iter().find(|shard| shard.nonce == nonce).cloned()
+}
+
+async fn keys_of_a_shard_are_shown_beside_it_and_go_with_it(a: &impl Authority, b: &impl Authority) {
+    let prints = |keys: &[u64]| keys.iter().copied().map(Fingerprint).collect::<Vec<_>>();
+    let old = KeyFingerprints::new(prints(&[1]), prints(&[2]), prints(&[3]));
+    let both = KeyFingerprints::new(prints(&[1, 11]), prints(&[2, u64::MAX]), prints(&[3, 0]));
+    a.announce(A, addr(1), &old, TTL).await.expect("announced");
+    b.announce(B, addr(2), &both, TTL).await.expect("announced");
+    let shown = b.shards().await.expect("readable");
+    assert_eq!(of(&shown, A).expect("announced").keys, old);
+    assert_eq!(of(&shown, B).expect("announced").keys, both);
+    a.announce(A, addr(1), &both, TTL)
+        .await
+        .expect("announced with other keys");
+    assert_eq!(
+        of(&b.shards().await.expect("readable"), A).expect("announced").keys,
+        both
+    );
+    b.withdraw(A).await.expect("withdrawn");
+    a.announce(A, addr(1), &KeyFingerprints::default(), TTL)
+        .await
+        .expect("announced");
+    let keys = of(&b.shards().await.expect("readable"), A).expect("announced").keys;
+    assert_eq!(keys, KeyFingerprints::default(), "nothing of the old entry is left");
+    a.withdraw(A).await.expect("withdrawn");
+    a.withdraw(B).await.expect("withdrawn");
+}
+
+/// A lower epoch is what an authority shows that forgot: here it never knew the higher one.
+async fn forgotten_lease_is_put_back(a: &impl Authority, b: &impl Authority) {
+    let watched = declared(a, "forgotten").await;
+    let held = Grant {
+        epoch: Epoch::granted(7),
+        nonce: A,
+    };
+    for _ in 0..2 {
+        let put_back = a.reinstate(&watched.zone, held, addr(4_000), 12).await;
+        put_back.expect("nothing stands above it, and a repeat is harmless");
+    }
+    let shown = lease(b, &watched.zone).await;
+    assert_eq!((shown.epoch, shown.nonce, shown.released), (7, A, false));
+    assert_eq!((shown.addr, shown.players), (addr(4_000), 12));
+    a.renew(&watched.zone, held, 13).await.expect("it is the holder again");
+    assert_held(b.claim(&watched, B, addr(2), 0).await, A);
+}
+
+async fn lease_is_not_put_back_over_a_successor(a: &impl Authority, b: &impl Authority) {
+    let (zone, old) = claimed(a, "succeeded", A).await;
+    let watched = lease(b, &zone).await;
+    let new = b.claim(&watched, B, addr(2), 0).await.expect("as watched");
+    assert_held(a.reinstate(&zone, old, addr(1), 0).await, B);
+    let twin = Grant {
+        epoch: new.epoch,
+        nonce: A,
+    };
+    assert_held(a.reinstate(&zone, twin, addr(1), 0).await, B);
+    b.release(&zone, new).await.expect("it is the holder");
+    assert_held(b.reinstate(&zone, new, addr(2), 0).await, B);
+}
+
+async fn release_is_heard_by_whoever_waits(a: &impl Authority, b: &impl Authority) {
+    let (zone, grant) = claimed(a, "heard", A).await;
+    // What was released before has been heard before.
+    while tokio::time::timeout(QUIET, b.wait_for_release()).await.is_ok() {}
+    let (released, heard) = tokio::join!(
+        a.release(&zone, grant),
+        tokio::time::timeout(HEARD_MAX, b.wait_for_release())
+    );
+    released.expect("it is the holder");
+    heard.expect("a release is heard");
+}

@@ -1,0 +1,133 @@
+//! Histories to store: chained records whose bodies say nothing but where they stand. It replays none.
+
+use bytes::Bytes;
+use everhold_core::durability::record::Record;
+use everhold_core::durability::store::{
+    CheckpointHead, CheckpointKind, Position, StateStore, StoreError, StoredRecord,
+};
+use everhold_core::ingress::Input;
+use everhold_core::limits::PART_BYTES_MAX;
+use everhold_core::ownership::{Epoch, Grant, Nonce};
+use everhold_protocol::{Tick, ZoneName};
+
+/// A grant, as an authority would have given it.
+#[must_use]
+pub const fn grant(epoch: u32, nonce: u64) -> Grant {
+    Grant {
+        epoch: Epoch::granted(epoch),
+        nonce: Nonce(nonce),
+    }
+}
+
+/// Where a record stands.
+#[must_use]
+pub const fn position(epoch: u32, record: &StoredRecord) -> Position {
+    Position {
+        epoch,
+        tick: record.tick,
+        hash: record.hash,
+    }
+}
+
+/// A zone's history as its owner makes it: each record follows the last.
+#[derive(Clone, Debug)]
+pub struct History {
+    epoch: u32,
+    flavor: u64,
+    last: Position,
+}
+
+impl History {
+    /// From a zone's first tick.
+    #[must_use]
+    pub const fn new(epoch: u32) -> Self {
+        Self::after(epoch, Position::GENESIS)
+    }
+
+    /// From the tick after `last`.
+    #[must_use]
+    pub const fn after(epoch: u32, last: Position) -> Self {
+        Self { epoch, flavor: 0, last }
+    }
+
+    /// The same place in another history: its records have other hashes.
+    #[must_use]
+    pub const fn other(mut self) -> Self {
+        self.flavor += 1;
+        self
+    }
+
+    /// The end.
+    #[must_use]
+    pub const fn last(&self) -> Position {
+        self.last
+    }
+
+    /// The next records, up to tick `end`.
+    pub fn records_to(&mut self, end: Tick) -> Vec<StoredRecord> {
+        (self.last.tick + 1..=end).map(|tick| self.record(tick)).collect()
+    }
+
+    fn record(&mut self, tick: Tick) -> StoredRecord {
+        let input = Input::EpochStart {
+            epoch: self.epoch,
+            nonce: self.flavor,
+            rules_id: [0; 32],
+        };
+        let record = Record {
+            epoch: self.epoch,
+            tick,
+            prev_hash: self.last.hash,
+            digest_before: None,
+            inputs: vec![input],
+        };
+        let stored = record.encode();
+        self.last = position(self.epoch, &stored);
+        stored
+    }
+}
+
+/// A body of `len` bytes that differ from place to place and from `seed` to `seed`.
+pub(super) fn body(len: usize, seed: u8) -> Bytes {
+    (0..len).map(|at| (at % 251) as u8 ^ seed).collect()
+}
+
+/// Writes all parts of a body, and says what its head would be.
+pub(super) async fn put_parts(
+    store: &impl StateStore,
+    zone: &ZoneName,
+    grant: Grant,
+    position: Position,
+    kind: CheckpointKind,
+    body: &Bytes,
+) -> Result<CheckpointHead, StoreError> {
+    let parts: Vec<Bytes> = (0..body.len())
+        .step_by(PART_BYTES_MAX)
+        .map(|start| body.slice(start..))
+        .collect();
+    for (index, part) in (0..).zip(&parts) {
+        let part = part.slice(..part.len().min(PART_BYTES_MAX));
+        store.put_part(zone, grant, position, index, part).await?;
+    }
+    let count = u32::try_from(parts.len()).expect("a test's body is small");
+    Ok(CheckpointHead {
+        position,
+        kind,
+        parts: count,
+        bytes: body.len() as u64,
+    })
+}
+
+/// Writes a whole checkpoint.
+pub(super) async fn put_checkpoint(
+    store: &impl StateStore,
+    zone: &ZoneName,
+    grant: Grant,
+    position: Position,
+    kind: CheckpointKind,
+    body: &Bytes,
+) -> Result<CheckpointHead, StoreError> {
+    let head = put_parts(store, zone, grant, position, kind, body).await?;
+    store.move_head(zone, grant, head).await?;
+    Ok(head)
+}

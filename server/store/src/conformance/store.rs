@@ -1,0 +1,242 @@
+//! What every state store must do. The journal's and the checkpoints' parts are in the modules beside.
+
+use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Home, Origin, StateStore, StoreError, ZoneData};
+use everhold_core::limits::PART_BYTES_MAX;
+use everhold_core::ownership::Grant;
+use everhold_protocol::{Account, ZoneName};
+
+use super::history::{History, body, grant, put_checkpoint};
+use super::{store_checkpoints, store_journal};
+
+/// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes the data of one
+/// zone vanish, as an operator's mistake or a store without persistence would.
+///
+/// # Panics
+/// If the store does not conform.
+pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl Fn(&S, &ZoneName)) {
+    let (a, b) = (open(), open());
+    unknown_zone_has_no_summary_and_takes_no_write(&a).await;
+    first_fence_makes_an_empty_data_set(&a).await;
+    lower_epoch_and_other_nonce_are_fenced(&a, &b).await;
+    nonces_that_differ_in_their_last_bit_are_told_apart(&a).await;
+    higher_epoch_raises_the_fence_with_any_write(&a, &b).await;
+    zones_are_independent(&a).await;
+    quarantine_is_kept_and_fenced(&a, &b).await;
+    homes_change_by_compare_and_set(&a, &b).await;
+    lost_data_set_is_not_made_anew_by_a_write(&a, &b, &lose).await;
+    zone_of_a_later_grant_is_never_new(&a, &b, &lose).await;
+    lost_data_set_is_written_anew_from_memory(&a, &b, &lose).await;
+    hollow_data_set_can_begin_again_from_nothing(&a, &b, &lose).await;
+    store_journal::run(&a, &b).await;
+    store_checkpoints::run(&a, &b).await;
+}
+
+/// A zone name that no other test uses.
+pub(super) fn zone(name: &str) -> ZoneName {
+    name.parse().expect("a test's zone name is well-formed")
+}
+
+/// A zone under its first grant.
+pub(super) async fn fenced(store: &impl StateStore, name: &str) -> (ZoneName, Grant) {
+    let (zone, grant) = (zone(name), grant(1, 100));
+    store.fence(&zone, grant).await.expect("a new zone can be fenced");
+    (zone, grant)
+}
+
+pub(super) fn assert_fenced<T: std::fmt::Debug>(result: Result<T, StoreError>, by: u32) {
+    assert!(
+        matches!(result, Err(StoreError::Fenced { epoch }) if epoch == by),
+        "not fenced by {by}: {result:?}"
+    );
+}
+
+async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl StateStore) {
+    let zone = zone("never-made");
+    assert_eq!(store.summary(&zone).await.expect("a question"), None);
+    let append = store.append(&zone, grant(1, 1), &History::new(1).records_to(1)).await;
+    assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
+    assert!(matches!(store.read_zone(&zone).await, Err(StoreError::Lost)));
+    assert_eq!(
+        store.summary(&zone).await.expect("a question"),
+        None,
+        "a refused write makes nothing"
+    );
+}
+
+async fn first_fence_makes_an_empty_data_set(store: &impl StateStore) {
+    let (zone, grant) = fenced(store, "new").await;
+    assert_eq!(store.read_zone(&zone).await.expect("readable"), ZoneData::default());
+    store.fence(&zone, grant).await.expect("a repeated fence is harmless");
+    let summary = store.summary(&zone).await.expect("readable").expect("there");
+    assert_eq!(
+        (summary.fence_epoch, summary.journal, summary.head, summary.base),
+        (1, None, None, None)
+    );
+}
+
+async fn lower_epoch_and_other_nonce_are_fenced(a: &impl StateStore, b: &impl StateStore) {
+    let (zone, old) = fenced(a, "fence").await;
+    let new = grant(2, 200);
+    b.fence(&zone, new).await.expect("a higher epoch");
+    let records = History::new(1).records_to(1);
+    assert_fenced(a.append(&zone, old, &records).await, 2);
+    assert_fenced(a.fence(&zone, old).await, 2);
+    assert_fenced(a.append(&zone, grant(2, 999), &records).await, 2);
+    assert_fenced(a.fence(&zone, grant(2, 999)).await, 2);
+    let data = b.read_zone(&zone).await.expect("readable");
+    assert_eq!(data, ZoneData::default(), "a fenced write leaves nothing behind");
+}
+
+/// A nonce has more bits than a double holds exactly.
+async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl StateStore) {
+    for (name, nonce) in [("last-bit", 1 << 53), ("last-bit-of-all", u64::MAX - 1)] {
+        let zone = zone(name);
+        store.fence(&zone, grant(1, nonce)).await.expect("a new zone");
+        assert_fenced(store.fence(&zone, grant(1, nonce + 1)).await, 1);
+        let records = History::new(1).records_to(1);
+        assert_fenced(store.append(&zone, grant(1, nonce + 1), &records).await, 1);
+        store.fence(&zone, grant(1, nonce)).await.expect("it is the owner");
+    }
+}
+
+async fn higher_epoch_raises_the_fence_with_any_write(a: &impl StateStore, b: &impl StateStore) {
+    let (zone, old) = fenced(a, "raise").await;
+    let records = History::new(5).records_to(1);
+    assert_eq!(
+        b.append(&zone, grant(5, 500), &records).await.expect("a higher epoch"),
+        AppendAnswer::Ok
+    );
+    assert_fenced(a.fence(&zone, old).await, 5);
+    assert_eq!(a.summary(&zone).await.expect("readable").expect("there").fence_epoch, 5);
+}
+
+async fn zones_are_independent(store: &impl StateStore) {
+    let (first, grant_one) = fenced(store, "left").await;
+    let (second, _) = fenced(store, "right").await;
+    let records = History::new(1).records_to(2);
+    store.append(&first, grant_one, &records).await.expect("appended");
+    assert_eq!(store.read_zone(&first).await.expect("readable").records, records);
+    assert!(store.read_zone(&second).await.expect("readable").records.is_empty());
+}
+
+async fn quarantine_is_kept_and_fenced(a: &impl StateStore, b: &impl StateStore) {
+    let (zone, old) = fenced(a, "poison").await;
+    let session = everhold_protocol::EntityId::new(1, 7);
+    for _ in 0..2 {
+        a.quarantine(&zone, old, 3, session, 9)
+            .await
+            .expect("written, and harmlessly repeated");
+    }
+    b.fence(&zone, grant(2, 200)).await.expect("a higher epoch");
+    assert_fenced(a.quarantine(&zone, old, 4, session, 10).await, 2);
+    assert_eq!(b.read_zone(&zone).await.expect("readable").quarantine, [(session, 9)]);
+}
+
+async fn homes_change_by_compare_and_set(a: &impl StateStore, b: &impl StateStore) {
+    let account = Account(u64::MAX);
+    let here = Home {
+        zone: zone("here"),
+        generation: 1,
+    };
+    let there = Home {
+        zone: zone("there"),
+        generation: 2,
+    };
+    assert_eq!(a.home(account).await.expect("readable"), None);
+    assert_eq!(a.set_home(account, None, &here).await.expect("written"), None);
+    assert_eq!(a.set_home(account, None, &here).await.expect("a repeat"), None);
+    assert_eq!(
+        b.set_home(account, None, &there).await.expect("answered"),
+        Some(here.clone()),
+        "somebody was first"
+    );
+    assert_eq!(b.set_home(account, Some(&here), &there).await.expect("written"), None);
+    assert_eq!(
+        a.set_home(account, Some(&here), &here.clone()).await.expect("answered"),
+        Some(there.clone())
+    );
+    assert_eq!(a.home(account).await.expect("readable"), Some(there));
+}
+
+async fn lost_data_set_is_not_made_anew_by_a_write<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (zone, held) = fenced(a, "lost").await;
+    let mut history = History::new(1);
+    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
+    lose(a, &zone);
+    let append = a.append(&zone, held, &history.records_to(4)).await;
+    assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
+    assert!(matches!(b.fence(&zone, grant(2, 200)).await, Err(StoreError::Lost)));
+    assert!(matches!(b.read_zone(&zone).await, Err(StoreError::Lost)));
+    // A store that forgets with its data that there was any knows of none.
+    let summary = b.summary(&zone).await;
+    assert!(matches!(summary, Err(StoreError::Lost) | Ok(None)), "{summary:?}");
+}
+
+/// Whoever took it for a new one would begin the world again without a word.
+async fn zone_of_a_later_grant_is_never_new<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (there_was, held) = fenced(a, "later-grant").await;
+    let records = History::new(1).records_to(3);
+    a.append(&there_was, held, &records).await.expect("appended");
+    lose(a, &there_was);
+    for zone in [there_was, zone("later-grant-of-nothing")] {
+        for (epoch, store) in [(2, a), (7, b), (2, a)] {
+            let fenced = store.fence(&zone, grant(epoch, 200)).await;
+            assert!(matches!(fenced, Err(StoreError::Lost)), "{zone} {epoch}: {fenced:?}");
+        }
+        assert!(
+            matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
+            "nothing was made"
+        );
+        let begun = b.create(&zone, grant(7, 200), Origin::Nothing).await;
+        begun.expect("it begins again, and whoever does that says so");
+        assert_eq!(a.read_zone(&zone).await.expect("readable"), ZoneData::default());
+    }
+}
+
+async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (zone, held) = fenced(a, "from-memory").await;
+    let mut history = History::new(1);
+    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
+    lose(a, &zone);
+    for _ in 0..2 {
+        let created = a.create(&zone, held, Origin::Memory).await;
+        created.expect("made anew, and harmlessly repeated");
+    }
+    assert!(
+        matches!(a.fence(&zone, held).await, Err(StoreError::Lost)),
+        "it is hollow"
+    );
+    assert!(
+        matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
+        "it is hollow"
+    );
+    let append = a.append(&zone, held, &history.records_to(4)).await.expect("answered");
+    assert_eq!(append, AppendAnswer::Gap { last: 0 });
+    let body = body(PART_BYTES_MAX + 1, 1);
+    put_checkpoint(a, &zone, held, history.last(), CheckpointKind::Base, &body)
+        .await
+        .expect("a hollow data set takes a base");
+    let data = b.read_zone(&zone).await.expect("it is whole");
+    assert_eq!((data.chain.len(), data.records.len()), (1, 0));
+    let next = history.records_to(5);
+    assert_eq!(a.append(&zone, held, &next).await.expect("appended"), AppendAnswer::Ok);
+    a.create(&zone, held, Origin::Nothing).await.expect("a whole one stays");
+    assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
+}
+
+async fn hollow_data_set_can_begin_again_from_nothing<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+    let (zone, held) = fenced(a, "from-nothing").await;
+    let mut history = History::new(1);
+    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
+    lose(a, &zone);
+    a.create(&zone, held, Origin::Memory).await.expect("made anew");
+    let heir = grant(2, 200);
+    assert!(
+        matches!(b.fence(&zone, heir).await, Err(StoreError::Lost)),
+        "it is hollow"
+    );
+    assert_fenced(a.create(&zone, held, Origin::Memory).await, 2);
+    b.create(&zone, heir, Origin::Nothing).await.expect("it begins again");
+    assert_eq!(b.read_zone(&zone).await.expect("readable"), ZoneData::default());
+    b.fence(&zone, heir).await.expect("it is a data set like any other");
+}

@@ -1,0 +1,257 @@
+//! The state store and the authority on Redis: one server, a Sentinel group, or a Cluster.
+//!
+//! ```text
+//! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, whether it is hollow
+//! NS:{zone}:journal      tick → prev_hash, hash, epoch, body
+//! NS:{zone}:chain        one line a checkpoint, from the previous base on; the last one is the head
+//! NS:{zone}:parts        position and index → bytes of a checkpoint's body
+//! NS:{zone}:quarantine   session and seq → tick
+//! NS:{zone}:lease        epoch, nonce, beat, released, addr, players
+//! NS:home:ACCOUNT        generation and zone
+//! NS:zones               which zones there are
+//! NS:shards              nonce → beat, address
+//! NS:shard_keys          nonce → fingerprints of keys, ttl
+//! NS:released            (channel) the name of a zone that was just given up
+//! ```
+//!
+//! A zone's keys share a hash tag, so they lie on one node. Every write is one Lua script that checks epoch, nonce, and hash chain first.
+//! No key expires and no clock is read: expiry goes by the wall clock of a server that may be wrong, and a promoted replica expires anew.
+//!
+//! # What Redis alone promises, and what not
+//!
+//! *A shard dies, Redis lives*: nothing that anybody was shown is lost; every acknowledged record is there.
+//!
+//! *Redis stops, or restarts with its data, and the shards live*: a pause. Zones hold, and past their lease they are suspended in memory.
+//!
+//! *Redis restarts empty and the shards live*: a pause. Each holder puts its lease back and writes its zone anew from memory. A zone whose
+//! holder died in the same moment is gone.
+//!
+//! *A replica is promoted that lacks the last writes* (replication is asynchronous, also under Sentinel and Cluster): a living shard sends
+//! what is missing again. If the shard died as well, the missing records are lost: what the store acknowledged is then not what it has. The
+//! promoted one may also have forgotten an epoch. New epochs are therefore above what authority, store, and the claimer's own memory have
+//! seen, nonces tell two owners of one number apart, stores keep the highest, and the hash chain shows two histories as a fork. That
+//! contains the damage, it does not exclude it: for an authority that cannot forget, use one that is made for it.
+//!
+//! # On a Cluster
+//!
+//! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is moved, or a node that is
+//! replaced by its replica, is a pause for the zones in it: they are not renewed, not claimed, and nobody is sent to them. The other zones
+//! are, and their journals go on. The list of zones and the two hashes of the directory each lie on a node, too. While the list cannot be
+//! read, shards go by the one that they read last. While the directory cannot be, they go by whom they saw alive last, and no further shard
+//! can start. All of this needs `cluster-require-full-coverage no`: with `yes` every node refuses everything while one slot is not served.
+//!
+//! `noeviction` is checked at start, of every server that takes writes, and again when another one begins to: an evicted key is lost data.
+//! `assets/config/redis.conf` is the profile we recommend.
+
+mod authority;
+mod checkpoint;
+mod homes;
+mod journal;
+mod link;
+mod listener;
+mod policy;
+mod target;
+mod thread;
+mod zone;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, Home, Origin, Position, StateStore, StoreError, StoredRecord, ZoneData, ZoneSummary,
+};
+use everhold_core::limits::PART_BYTES_MAX;
+use everhold_core::ownership::Grant;
+use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+
+pub use authority::RedisAuthority;
+pub use target::{RedisTarget, holds_password};
+
+use link::Link;
+use thread::Thread;
+
+/// A command of the store that takes longer is given up, its outcome unknown. The largest, a part of 64 KiB or a page of the journal, takes
+/// milliseconds.
+const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// Why there is no link to Redis, or no answer that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisError {
+    /// The URL cannot be used. (It is not repeated: it may hold a password.)
+    #[error("the store's URL cannot be used: {0}")]
+    Url(String),
+    /// Nobody answers there, or not as hoped.
+    #[error("cannot connect to Redis: {0}")]
+    Connect(fred::error::Error),
+    /// The server would throw data away when its memory is full.
+    #[error(
+        "Redis may evict keys (maxmemory-policy is {policy}), which would lose worlds: run `redis-cli -h {host} -p {port} config set \
+         maxmemory-policy noeviction`"
+    )]
+    Evicts {
+        /// Its policy.
+        policy: String,
+        /// Where it is.
+        host: String,
+        /// Where it is.
+        port: u16,
+    },
+    /// The server is too old.
+    #[error("Redis {0} is too old: 6.0 or newer is needed")]
+    Version(String),
+    /// No answer, or an error.
+    #[error("Redis: {0}")]
+    Command(fred::error::Error),
+    /// An answer over a connection that was replaced meanwhile.
+    #[error("the connection to Redis was replaced meanwhile")]
+    Replaced,
+    /// An answer that is none to the question.
+    #[error("Redis answers with something else than was asked: {0}")]
+    Answer(String),
+    /// The thread of the links cannot be started, or is gone.
+    #[error("the thread of the links to Redis: {0}")]
+    Thread(String),
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Names of keys.
+#[derive(Clone, Debug)]
+struct Keys(Arc<str>);
+
+impl Keys {
+    fn zone(&self, zone: &ZoneName, what: &str) -> String {
+        format!("{}:{{{zone}}}:{what}", self.0)
+    }
+
+    fn world(&self, what: &str) -> String {
+        format!("{}:{what}", self.0)
+    }
+}
+
+/// A script that writes to a zone.
+macro_rules! zone_script {
+    ($file:literal) => {
+        std::sync::LazyLock::new(|| {
+            fred::types::scripts::Script::from_lua(concat!(
+                include_str!("lua/fence_check.lua"),
+                "\n",
+                include_str!($file)
+            ))
+        })
+    };
+}
+use zone_script;
+
+/// Journals, checkpoints, and homes in Redis. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    keys: Keys,
+    /// A link of its own: an append never waits behind a checkpoint's parts.
+    journal: Link,
+    checkpoint: Link,
+}
+
+impl RedisStore {
+    /// Connects, and checks that the server keeps what it is given.
+    pub async fn open(target: &RedisTarget) -> Result<Self, RedisError> {
+        let thread = Arc::new(Thread::start("redis-store").map_err(|error| RedisError::Thread(error.to_string()))?);
+        let journal = Link::open(Arc::clone(&thread), "journal", target.config.clone(), STORE_ANSWER_MAX).await?;
+        let checkpoint = Link::open(thread, "checkpoint", target.config.clone(), STORE_ANSWER_MAX).await?;
+        policy::check(&checkpoint).await?;
+        checkpoint.spawn(policy::watch(checkpoint.downgrade()));
+        Ok(Self {
+            keys: target.keys(),
+            journal,
+            checkpoint,
+        })
+    }
+
+    /// Removes every key of the namespace: a world that was only a demonstration.
+    pub async fn remove_world(&self, zones: &[ZoneName]) -> Result<(), RedisError> {
+        for zone in zones {
+            let names = ["meta", "journal", "chain", "parts", "quarantine", "lease"];
+            let keys = names.iter().map(|name| self.keys.zone(zone, name).into()).collect();
+            self.checkpoint.command("UNLINK", keys).await?;
+        }
+        for name in ["zones", "shards", "shard_keys"] {
+            let keys = vec![self.keys.world(name).into()];
+            self.checkpoint.command("UNLINK", keys).await?;
+        }
+        homes::remove_all(self).await
+    }
+}
+
+#[async_trait]
+impl StateStore for RedisStore {
+    async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
+        self.fence_zone(zone, grant).await
+    }
+
+    async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        self.create_zone(zone, grant, origin).await
+    }
+
+    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
+        self.read_all(zone).await
+    }
+
+    async fn append(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        records: &[StoredRecord],
+    ) -> Result<AppendAnswer, StoreError> {
+        self.append_records(zone, grant, records).await
+    }
+
+    async fn put_part(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        position: Position,
+        index: u32,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        self.write_part(zone, grant, position, index, bytes).await
+    }
+
+    async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
+        self.write_head(zone, grant, head).await
+    }
+
+    async fn quarantine(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        tick: Tick,
+        session: SessionId,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        self.write_quarantine(zone, grant, tick, session, seq).await
+    }
+
+    async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
+        self.summarize(zone).await
+    }
+
+    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
+        homes::get(self, account).await
+    }
+
+    async fn set_home(
+        &self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError> {
+        homes::set(self, account, expected, home).await
+    }
+}

@@ -1,0 +1,209 @@
+//! The authority on Redis: simple, and as strong as its Redis. See the module above for what a promoted replica may forget.
+
+mod directory;
+mod look;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
+use everhold_core::ownership::epoch::{Epoch, Grant, Nonce};
+use everhold_core::ownership::fingerprint::KeyFingerprints;
+use everhold_protocol::ZoneName;
+use fred::types::Value;
+use fred::types::scripts::Script;
+use tokio::sync::Notify;
+
+use self::directory::Unreadable;
+use self::look::{Known, read_lease};
+use super::link::Link;
+use super::listener::Listener;
+use super::thread::Thread;
+use super::{Keys, RedisError, RedisTarget};
+
+/// A script on a lease.
+macro_rules! lease_script {
+    ($file:literal) => {
+        LazyLock::new(|| Script::from_lua(concat!(include_str!("lua/lease_common.lua"), "\n", include_str!($file))))
+    };
+}
+
+static DECLARE: LazyLock<Script> = lease_script!("lua/declare.lua");
+static CLAIM: LazyLock<Script> = lease_script!("lua/claim.lua");
+static RENEW: LazyLock<Script> = lease_script!("lua/renew.lua");
+static REINSTATE: LazyLock<Script> = lease_script!("lua/reinstate.lua");
+static RELEASE: LazyLock<Script> = lease_script!("lua/release.lua");
+
+/// Grants leases in Redis. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RedisAuthority {
+    keys: Keys,
+    link: Link,
+    /// The longest that a look at the leases may take, of which some may not be answered.
+    look_max: Duration,
+    released: Arc<Notify>,
+    known: Known,
+    unreadable: Unreadable,
+}
+
+impl RedisAuthority {
+    /// Connects. `answer_max` is the longest that a renewal may take: a small part of the lease's ttl, or a hanging Redis would hold up the
+    /// next one.
+    pub async fn open(target: &RedisTarget, answer_max: Duration) -> Result<Self, RedisError> {
+        let thread = Arc::new(Thread::start("redis-leases").map_err(|error| RedisError::Thread(error.to_string()))?);
+        let link = Link::open(Arc::clone(&thread), "leases", target.config.clone(), answer_max).await?;
+        let keys = target.keys();
+        let released = Arc::new(Notify::new());
+        let listener = Listener {
+            timeout: answer_max,
+            channel: keys.world("released"),
+            released: Arc::clone(&released),
+        };
+        match link.cluster() {
+            Some(cluster) => thread.spawn(listener.listen_in(Arc::downgrade(&cluster))),
+            None => {
+                let listening = listener.listen(target.config.clone());
+                thread.run(listening).await?.map_err(RedisError::Connect)?;
+            }
+        }
+        Ok(Self {
+            keys,
+            link,
+            // Whoever asks waits for `answer_max`; what is known by then counts.
+            look_max: answer_max / 2,
+            released,
+            known: Known::default(),
+            unreadable: Unreadable::default(),
+        })
+    }
+
+    async fn on_lease(&self, script: &Script, zone: &ZoneName, words: Vec<Value>) -> Result<(), AuthorityError> {
+        let keys = vec![self.keys.zone(zone, "lease")];
+        let answer = self.link.run(script, keys, words).await?;
+        let word = answer.first().and_then(Value::as_str);
+        match word.as_deref() {
+            Some("OK") => Ok(()),
+            Some("UNKNOWN") => Err(AuthorityError::ZoneUnknown(zone.clone())),
+            Some("HELD") => Err(match read_lease(zone, &answer[1..]) {
+                Some(lease) => AuthorityError::Held(Box::new(lease)),
+                None => unreadable(zone),
+            }),
+            _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
+        }
+    }
+
+    async fn enter(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
+        let words = vec![self.keys.world("zones").into(), zone.as_str().into()];
+        self.link.command("SADD", words).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Authority for RedisAuthority {
+    async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
+        self.on_lease(&DECLARE, zone, Vec::new()).await?;
+        // Listed last: whoever reads the list finds the lease.
+        self.enter(zone).await
+    }
+
+    async fn leases(&self) -> Result<Leases, AuthorityError> {
+        self.read_leases().await
+    }
+
+    async fn claim(
+        &self,
+        watched: &LeaseView,
+        nonce: Nonce,
+        addr: SocketAddr,
+        epoch_floor: u32,
+    ) -> Result<Grant, AuthorityError> {
+        let epoch = watched.epoch.max(epoch_floor).checked_add(1);
+        let epoch = epoch.ok_or_else(|| AuthorityError::Unavailable("epochs have run out".to_owned()))?;
+        let words = [
+            watched.epoch.to_string(),
+            watched.nonce.0.to_string(),
+            watched.beat.to_string(),
+            u8::from(watched.released).to_string(),
+            epoch.to_string(),
+            nonce.0.to_string(),
+            addr.to_string(),
+        ];
+        self.on_lease(&CLAIM, &watched.zone, words.map(Value::from).to_vec())
+            .await?;
+        Ok(Grant {
+            epoch: Epoch::granted(epoch),
+            nonce,
+        })
+    }
+
+    async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError> {
+        let words = [
+            grant.epoch.number().to_string(),
+            grant.nonce.0.to_string(),
+            players.to_string(),
+        ];
+        self.on_lease(&RENEW, zone, words.map(Value::from).to_vec()).await
+    }
+
+    async fn reinstate(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        addr: SocketAddr,
+        players: u32,
+    ) -> Result<(), AuthorityError> {
+        let words = [
+            grant.epoch.number().to_string(),
+            grant.nonce.0.to_string(),
+            addr.to_string(),
+            players.to_string(),
+        ];
+        self.on_lease(&REINSTATE, zone, words.map(Value::from).to_vec()).await?;
+        self.enter(zone).await
+    }
+
+    async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
+        let words = [
+            grant.epoch.number().to_string(),
+            grant.nonce.0.to_string(),
+            self.keys.world("released"),
+            zone.to_string(),
+        ];
+        self.on_lease(&RELEASE, zone, words.map(Value::from).to_vec()).await
+    }
+
+    async fn wait_for_release(&self) {
+        self.released.notified().await;
+    }
+
+    async fn announce(
+        &self,
+        nonce: Nonce,
+        addr: SocketAddr,
+        keys: &KeyFingerprints,
+        ttl: Duration,
+    ) -> Result<(), AuthorityError> {
+        self.announce_shard(nonce, addr, keys, ttl).await
+    }
+
+    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
+        self.withdraw_shard(nonce).await
+    }
+
+    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
+        self.read_shards().await
+    }
+}
+
+fn unreadable(zone: &ZoneName) -> AuthorityError {
+    AuthorityError::Unavailable(format!("the lease of zone {zone} cannot be read"))
+}
+
+impl From<RedisError> for AuthorityError {
+    fn from(error: RedisError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,105 @@
+//! Appending to a zone's journal, and reading it.
+
+use std::sync::LazyLock;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use everhold_core::durability::store::{AppendAnswer, RecordHash, StoreError, StoredRecord, assert_consecutive};
+use everhold_core::ownership::Grant;
+use everhold_protocol::{Tick, ZoneName};
+use fred::types::Value;
+use fred::types::scripts::Script;
+
+use super::zone::{grant_words, refusal};
+use super::{RedisError, RedisStore, zone_script};
+
+static APPEND: LazyLock<Script> = zone_script!("lua/append.lua");
+
+/// Records of one page: at 10,000 players each may have 20 KiB.
+const PAGE_RECORDS: u64 = 64;
+
+/// prev_hash, hash, epoch.
+const HEADER_BYTES: usize = 32 + 32 + 4;
+
+impl RedisStore {
+    pub(super) async fn append_records(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        records: &[StoredRecord],
+    ) -> Result<AppendAnswer, StoreError> {
+        assert_consecutive(records);
+        let (first, last) = (&records[0], &records[records.len() - 1]);
+        let mut words = grant_words(grant);
+        words.push(first.tick.to_string().into());
+        for record in records {
+            words.push(Bytes::copy_from_slice(&record.prev_hash.0).into());
+            words.push(Bytes::copy_from_slice(&record.hash.0).into());
+            words.push(entry(grant, record).into());
+        }
+        let keys = self.zone_keys(zone, &["meta", "journal", "chain"]);
+        let answer = self.journal.run(&APPEND, keys, words).await?;
+        if let Some(refusal) = refusal(&answer) {
+            return Err(refusal);
+        }
+        let echo = answer.last().and_then(Value::as_bytes);
+        if echo != Some(&last.hash.0[..]) {
+            return Err(RedisError::Answer("another append's answer".to_owned()).into());
+        }
+        read_answer(&answer).ok_or_else(|| RedisError::Answer(format!("{answer:?}")).into())
+    }
+}
+
+fn read_answer(answer: &[Value]) -> Option<AppendAnswer> {
+    let tick = || answer.get(1)?.as_u64();
+    Some(match &*answer.first()?.as_str()? {
+        "OK" => AppendAnswer::Ok,
+        "DUPLICATE" => AppendAnswer::Duplicate,
+        "GAP" => AppendAnswer::Gap { last: tick()? },
+        "FORK" => AppendAnswer::Fork { tick: tick()? },
+        _ => return None,
+    })
+}
+
+/// The records of `first..=last`, as far as they are there.
+pub(super) async fn read(
+    store: &RedisStore,
+    zone: &ZoneName,
+    first: Tick,
+    last: Tick,
+) -> Result<Vec<StoredRecord>, StoreError> {
+    let mut records = Vec::new();
+    let mut from = first;
+    while from <= last {
+        let to = last.min(from + PAGE_RECORDS - 1);
+        let fields = (from..=to).map(|tick| tick.to_string().into()).collect();
+        let page = store.fields(zone, "journal", fields).await?;
+        for (tick, value) in (from..=to).zip(page) {
+            if !value.is_null() {
+                records.push(read_entry(tick, value)?);
+            }
+        }
+        from = to + 1;
+    }
+    Ok(records)
+}
+
+fn entry(grant: Grant, record: &StoredRecord) -> Bytes {
+    let mut entry = BytesMut::with_capacity(HEADER_BYTES + record.body.len());
+    entry.put_slice(&record.prev_hash.0);
+    entry.put_slice(&record.hash.0);
+    entry.put_u32(grant.epoch.number());
+    entry.put_slice(&record.body);
+    entry.freeze()
+}
+
+fn read_entry(tick: Tick, value: Value) -> Result<StoredRecord, StoreError> {
+    let entry = value.into_bytes().filter(|entry| entry.len() >= HEADER_BYTES);
+    let entry = entry.ok_or_else(|| StoreError::Corrupt(format!("the journal's entry of tick {tick} is too short")))?;
+    let hash = |at: usize| RecordHash(entry[at..at + 32].try_into().expect("32 bytes"));
+    Ok(StoredRecord {
+        tick,
+        prev_hash: hash(0),
+        hash: hash(32),
+        body: entry.slice(HEADER_BYTES..),
+    })
+}

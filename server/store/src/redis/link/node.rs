@@ -1,0 +1,332 @@
+//! One connection of a link: to a server, to the primary of a Sentinel group, or to a node of a Cluster.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use fred::clients::{Client, Pipeline};
+use fred::error::Error;
+use fred::interfaces::{ClientLike, EventInterface};
+use fred::types::config::{
+    Config, ConnectionConfig, Options, PerformanceConfig, ReconnectError, ReconnectPolicy, Server, TcpConfig,
+    UnresponsiveConfig,
+};
+use fred::types::{Builder, ClusterHash, CustomCommand, Value};
+use tokio::task::AbortHandle;
+
+use crate::redis::RedisError;
+
+/// Commands that wait in a link: a zone has a handful under way, a thousand log-ins one each.
+const COMMANDS_MAX: usize = 4_096;
+
+/// A lost connection is dialled again this often, ms: a Redis that restarts is back within a few of these.
+const RECONNECT_MS: u32 = 50;
+
+/// Dialling, and the first words on a new connection. Loopback and a data centre need a hundredth of it.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Whoever has no time left is answered after this long.
+const ANSWER_MIN: Duration = Duration::from_millis(1);
+
+/// A connection that owes an answer for this long is replaced: its peer may be a host that is gone and sends no reset.
+const UNRESPONSIVE_MAX: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const UNRESPONSIVE_LOOK: Duration = Duration::from_millis(250);
+
+/// A connection that was asked for this long and had no success is built anew.
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const DEAD_LOOK: Duration = Duration::from_millis(500);
+
+/// How a command is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// As it is.
+    Plain,
+    /// After an `ASKING`: the node is to serve a slot that is still being moved to it.
+    Asking,
+}
+
+/// One server, under the rules of the module above.
+pub(in crate::redis) struct Node {
+    link: &'static str,
+    config: Config,
+    timeout: Duration,
+    connection: RwLock<Connection>,
+    /// Since when nothing has worked.
+    failing_since: Mutex<Option<Instant>>,
+}
+
+/// A client, and the number of its connection: another one, and it has lost what was in flight.
+#[derive(Clone)]
+struct Connection {
+    client: Client,
+    generation: Arc<AtomicU64>,
+    /// The task that dials for the client. A client that is told to quit while it dials does not hear of it.
+    dialler: AbortHandle,
+}
+
+impl Connection {
+    /// Ends it once what is in flight is answered.
+    async fn end(self) {
+        // An error is that of a client that cannot be told.
+        let _untold = self.client.quit().await;
+        self.dialler.abort();
+    }
+}
+
+impl Node {
+    /// Connects. A server that is not there is an error now; later it is waited for.
+    pub(super) async fn open(link: &'static str, config: Config, timeout: Duration) -> Result<Arc<Self>, Error> {
+        let connection = connect(config.clone(), timeout, 0).await?;
+        Ok(Self::with(link, config, timeout, connection))
+    }
+
+    /// Begins to connect, and goes on trying. Must be called on the link's thread.
+    pub(super) fn start(link: &'static str, mut config: Config, timeout: Duration) -> Result<Arc<Self>, Error> {
+        config.fail_fast = false;
+        let connection = dial(config.clone(), timeout)?;
+        Ok(Self::with(link, config, timeout, connection))
+    }
+
+    fn with(link: &'static str, config: Config, timeout: Duration, connection: Connection) -> Arc<Self> {
+        let node = Arc::new(Self {
+            link,
+            config,
+            timeout,
+            connection: RwLock::new(connection),
+            failing_since: Mutex::default(),
+        });
+        tokio::spawn(watch(Arc::downgrade(&node)));
+        node
+    }
+
+    /// Which server it is connected to, or where one is looked for.
+    pub(in crate::redis) fn server(&self) -> Server {
+        let connected = self.connection().client.active_connections().pop();
+        let configured = || self.config.server.hosts().into_iter().next();
+        connected.or_else(configured).expect("a configuration names a server")
+    }
+
+    /// The number of its connection: a new one may lead to another server (Sentinel), or to one that restarted.
+    pub(in crate::redis) fn generation(&self) -> u64 {
+        self.connection().generation.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is connected, for `max` at most. One that was connected before is not waited for.
+    pub(super) async fn ready(&self, max: Duration) {
+        let client = self.connection().client;
+        if self.generation() == 0 && !client.is_connected() {
+            // A command that finds no connection says so.
+            let _late = tokio::time::timeout(max, client.wait_for_connect()).await;
+        }
+    }
+
+    /// Sends one command, once, and waits for its answer for `max` at most. After an error its outcome is unknown, unless the error is the
+    /// server's own word that it has done nothing.
+    pub(in crate::redis) async fn command(
+        &self,
+        name: &'static str,
+        words: Vec<Value>,
+        max: Duration,
+    ) -> Result<Value, RedisError> {
+        self.send(name, words, max, Mode::Plain).await
+    }
+
+    pub(super) async fn send(
+        &self,
+        name: &'static str,
+        words: Vec<Value>,
+        max: Duration,
+        mode: Mode,
+    ) -> Result<Value, RedisError> {
+        let connection = self.connection();
+        let options = Options {
+            max_attempts: Some(1),
+            // To the client zero means for ever.
+            timeout: Some(max.max(ANSWER_MIN)),
+            fail_fast: true,
+            ..Options::default()
+        };
+        let before = connection.generation.load(Ordering::Acquire);
+        let client = connection.client.with_options(&options);
+        // A node's own client has one connection: it looks at no slot.
+        let command = |name| CustomCommand::new_static(name, ClusterHash::FirstKey, false);
+        let outcome: Result<Value, Error> = match mode {
+            Mode::Plain => client.custom(command(name), words).await,
+            Mode::Asking => {
+                // Nobody else's command may come between the two.
+                let both = Pipeline::from(client);
+                let _queued: Value = both
+                    .custom(command("ASKING"), Vec::<Value>::new())
+                    .await
+                    .map_err(RedisError::Command)?;
+                let _queued: Value = both.custom(command(name), words).await.map_err(RedisError::Command)?;
+                let lost = || Err(Error::new(fred::error::ErrorKind::Unknown, "no answer"));
+                both.try_all::<Value>().await.pop().unwrap_or_else(lost)
+            }
+        };
+        if outcome.is_ok() && connection.generation.load(Ordering::Acquire) != before {
+            return Err(RedisError::Replaced);
+        }
+        self.note(&outcome);
+        outcome.map_err(RedisError::Command)
+    }
+
+    /// Ends its connection once what is in flight is answered.
+    pub(super) fn quit(&self) {
+        tokio::spawn(self.connection().end());
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_over(&self) -> bool {
+        self.connection().dialler.is_finished()
+    }
+
+    #[cfg(test)]
+    pub(super) fn client(&self) -> Client {
+        self.connection().client
+    }
+
+    fn connection(&self) -> Connection {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An error that Redis itself answered is a sign of life, too.
+    fn note(&self, outcome: &Result<Value, Error>) {
+        let is_alive = match outcome {
+            Ok(_) => true,
+            Err(error) => !is_silence(error),
+        };
+        let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_alive {
+            *failing_since = None;
+        } else {
+            failing_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        let failing_since = *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        failing_since.is_some_and(|since| since.elapsed() >= DEAD_AFTER)
+    }
+}
+
+/// Whether this is no answer of the server's, but none at all.
+pub(super) fn is_silence(error: &Error) -> bool {
+    use fred::error::ErrorKind::{Backpressure, Canceled, IO, Routing, Timeout};
+    matches!(error.kind(), Backpressure | Canceled | IO | Routing | Timeout)
+}
+
+/// Looks after a connection for as long as somebody has it.
+async fn watch(node: Weak<Node>) {
+    loop {
+        tokio::time::sleep(DEAD_LOOK).await;
+        let Some(node) = node.upgrade() else { return };
+        if !node.is_dead() {
+            continue;
+        }
+        let mut config = node.config.clone();
+        // The loop tries again itself.
+        config.fail_fast = true;
+        match connect(config, node.timeout, node.generation() + 1).await {
+            Ok(connection) => {
+                let (link, server) = (node.link, node.server());
+                tracing::warn!(
+                    link,
+                    %server,
+                    "nothing has worked for a while: the link to Redis is built anew"
+                );
+                let mut slot = node.connection.write().unwrap_or_else(PoisonError::into_inner);
+                let old = std::mem::replace(&mut *slot, connection);
+                drop(slot);
+                *node.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                // What is in flight over it fails now. A client that cannot even quit is dropped.
+                old.generation.fetch_add(1, Ordering::Release);
+                tokio::spawn(old.end());
+            }
+            Err(error) => tracing::debug!(link = node.link, server = %node.server(), %error, "Redis is not back yet"),
+        }
+    }
+}
+
+/// A client that is connected.
+async fn connect(config: Config, timeout: Duration, generation: u64) -> Result<Connection, Error> {
+    let client = builder(config, timeout).build()?;
+    let generation = Arc::new(AtomicU64::new(generation));
+    let dialler = client.init().await?.abort_handle();
+    count_connections(&client, &generation);
+    Ok(Connection {
+        client,
+        generation,
+        dialler,
+    })
+}
+
+/// A client that connects as soon as it can.
+fn dial(config: Config, timeout: Duration) -> Result<Connection, Error> {
+    let client = builder(config, timeout).build()?;
+    let generation = Arc::new(AtomicU64::new(0));
+    let dialler = client.connect().abort_handle();
+    // The first connection counts as well: it is up before anything is sent over it.
+    count_connections(&client, &generation);
+    Ok(Connection {
+        client,
+        generation,
+        dialler,
+    })
+}
+
+/// Counts a client's connections until it quits.
+fn count_connections(client: &Client, generation: &Arc<AtomicU64>) {
+    let (mut lost, mut replaced) = (client.error_rx(), client.reconnect_rx());
+    let counted = Arc::clone(generation);
+    tokio::spawn(async move {
+        use tokio::sync::broadcast::error::RecvError::Closed;
+        loop {
+            let is_over = tokio::select! {
+                event = lost.recv() => matches!(event, Err(Closed)),
+                event = replaced.recv() => matches!(event, Err(Closed)),
+            };
+            if is_over {
+                return;
+            }
+            counted.fetch_add(1, Ordering::Release);
+        }
+    });
+}
+
+/// Every setting that matters, none left to a default.
+pub(in crate::redis) fn builder(config: Config, timeout: Duration) -> Builder {
+    let mut builder = Builder::from_config(config);
+    builder
+        .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_MS))
+        .set_performance_config(PerformanceConfig {
+            default_command_timeout: timeout,
+            ..PerformanceConfig::default()
+        })
+        .set_connection_config(ConnectionConfig {
+            connection_timeout: CONNECT_MAX,
+            internal_command_timeout: CONNECT_MAX,
+            max_command_attempts: 1,
+            max_command_buffer_len: COMMANDS_MAX,
+            unresponsive: UnresponsiveConfig {
+                max_timeout: Some(UNRESPONSIVE_MAX),
+                interval: UNRESPONSIVE_LOOK,
+            },
+            reconnect_on_auth_error: true,
+            tcp: TcpConfig {
+                nodelay: Some(true),
+                ..TcpConfig::default()
+            },
+            // Answers of a server that is not, or not yet, the one to ask.
+            reconnect_errors: vec![
+                ReconnectError::ClusterDown,
+                ReconnectError::Loading,
+                ReconnectError::MasterDown,
+                ReconnectError::ReadOnly,
+            ],
+            ..ConnectionConfig::default()
+        });
+    builder
+}

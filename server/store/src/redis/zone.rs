@@ -1,0 +1,190 @@
+//! A zone's fence, and what is read of a zone. Appending and checkpoints are in the modules beside.
+
+use std::sync::LazyLock;
+
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError, ZoneData, ZoneSummary};
+use everhold_core::ownership::Grant;
+use everhold_protocol::{EntityId, SessionId, Tick, ZoneName};
+use fred::types::Value;
+use fred::types::scripts::Script;
+
+use super::{RedisError, RedisStore, checkpoint, journal, zone_script};
+
+static FENCE: LazyLock<Script> = zone_script!("lua/fence.lua");
+static CREATE: LazyLock<Script> = zone_script!("lua/create.lua");
+static QUARANTINE: LazyLock<Script> = zone_script!("lua/quarantine.lua");
+static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/outline.lua")));
+
+/// What there is of a zone, without records and parts.
+pub(super) struct Outline {
+    pub(super) fence: (u32, String),
+    pub(super) journal: Option<(Tick, Tick)>,
+    pub(super) is_hollow: bool,
+    /// From the previous base on.
+    pub(super) chain: Vec<CheckpointHead>,
+    pub(super) quarantine: Vec<(SessionId, u64)>,
+}
+
+impl RedisStore {
+    pub(super) fn zone_keys(&self, zone: &ZoneName, names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| self.keys.zone(zone, name)).collect()
+    }
+
+    pub(super) async fn fence_zone(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
+        let keys = self.zone_keys(zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let answer = self.checkpoint.run(&FENCE, keys, grant_words(grant)).await?;
+        done(&answer)
+    }
+
+    pub(super) async fn create_zone(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        let keys = self.zone_keys(zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let mut words = grant_words(grant);
+        words.push(
+            match origin {
+                Origin::Memory => "memory",
+                Origin::Nothing => "nothing",
+            }
+            .into(),
+        );
+        done(&self.checkpoint.run(&CREATE, keys, words).await?)
+    }
+
+    pub(super) async fn write_quarantine(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        tick: Tick,
+        session: SessionId,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        let keys = self.zone_keys(zone, &["meta", "quarantine"]);
+        let mut words = grant_words(grant);
+        words.push(format!("{} {seq}", session.0).into());
+        words.push(tick.to_string().into());
+        done(&self.checkpoint.run(&QUARANTINE, keys, words).await?)
+    }
+
+    pub(super) async fn summarize(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
+        let outline = match self.outline(zone).await {
+            Ok(outline) => outline,
+            Err(StoreError::Lost) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let base = outline
+            .chain
+            .iter()
+            .rev()
+            .find(|head| head.kind == CheckpointKind::Base);
+        Ok(Some(ZoneSummary {
+            fence_epoch: outline.fence.0,
+            journal: outline.journal,
+            head: outline.chain.last().map(|head| head.position),
+            base: base.map(|head| head.position),
+        }))
+    }
+
+    /// In pages, each a command of its own: Redis serves others between them. What is read belongs together, since whoever was fenced cannot
+    /// write; that nobody else has fenced meanwhile is checked at the end.
+    pub(super) async fn read_all(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
+        let outline = self.outline(zone).await?;
+        if outline.is_hollow {
+            return Err(StoreError::Lost);
+        }
+        let chain = checkpoint::newest_chain(&outline.chain);
+        let after = chain.last().map_or(0, |head| head.position.tick);
+        let mut checkpoints = Vec::with_capacity(chain.len());
+        for head in chain {
+            checkpoints.push(checkpoint::read(self, zone, head).await?);
+        }
+        let records = match outline.journal {
+            Some((first, last)) => journal::read(self, zone, first.max(after + 1), last).await?,
+            None => Vec::new(),
+        };
+        if self.outline(zone).await?.fence != outline.fence {
+            let why = "the zone changed hands while it was read";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
+        Ok(ZoneData {
+            chain: checkpoints,
+            records,
+            quarantine: outline.quarantine,
+        })
+    }
+
+    async fn outline(&self, zone: &ZoneName) -> Result<Outline, StoreError> {
+        let keys = self.zone_keys(zone, &["meta", "chain", "quarantine"]);
+        let answer = self.checkpoint.run(&OUTLINE, keys, Vec::new()).await?;
+        done(&answer)?;
+        read_outline(answer).ok_or_else(|| StoreError::Corrupt("the outline of the zone cannot be read".to_owned()))
+    }
+
+    /// One page of a hash: the values of these fields, as far as they are there.
+    pub(super) async fn fields(
+        &self,
+        zone: &ZoneName,
+        name: &str,
+        fields: Vec<Value>,
+    ) -> Result<Vec<Value>, RedisError> {
+        let mut words = vec![self.keys.zone(zone, name).into()];
+        words.extend(fields);
+        Ok(self.checkpoint.command("HMGET", words).await?.into_array())
+    }
+}
+
+fn read_outline(answer: Vec<Value>) -> Option<Outline> {
+    let mut values = answer.into_iter().skip(1);
+    let mut text = || values.next().and_then(Value::into_string);
+    let (epoch, nonce, first, last, hollow) = (text()?, text()?, text()?, text()?, text()?);
+    let chain = values.next()?.into_array();
+    let chain = checkpoint::read_chain(chain.into_iter().map(Value::into_string))?;
+    let pairs = values.next()?.into_array();
+    let mut quarantine: Vec<(SessionId, u64)> = pairs
+        .into_iter()
+        .step_by(2)
+        .map(|field| {
+            let field = field.into_string()?;
+            let (session, seq) = field.split_once(' ')?;
+            Some((EntityId(session.parse().ok()?), seq.parse().ok()?))
+        })
+        .collect::<Option<_>>()?;
+    quarantine.sort_unstable();
+    Some(Outline {
+        fence: (epoch.parse().ok()?, nonce),
+        journal: first.parse().ok().zip(last.parse().ok()),
+        is_hollow: !hollow.is_empty(),
+        chain,
+        quarantine,
+    })
+}
+
+/// The first two words of every script that writes. The nonce is text, for Lua's numbers are doubles.
+pub(super) fn grant_words(grant: Grant) -> Vec<Value> {
+    vec![
+        grant.epoch.number().to_string().into(),
+        grant.nonce.0.to_string().into(),
+    ]
+}
+
+/// The answer's first word, if it is one of those that every script may give.
+pub(super) fn refusal(answer: &[Value]) -> Option<StoreError> {
+    let word = answer.first()?.as_str()?;
+    let detail = || answer.get(1).and_then(Value::as_string).unwrap_or_default();
+    match &*word {
+        "LOST" => Some(StoreError::Lost),
+        "FENCED" => Some(StoreError::Fenced {
+            epoch: detail().parse().unwrap_or(u32::MAX),
+        }),
+        "PARENT" => Some(StoreError::ParentMoved),
+        "CORRUPT" => Some(StoreError::Corrupt(detail())),
+        _ => None,
+    }
+}
+
+/// A script that only does, and has done so.
+pub(super) fn done(answer: &[Value]) -> Result<(), StoreError> {
+    match refusal(answer) {
+        Some(refusal) => Err(refusal),
+        None if answer.first().and_then(Value::as_str).as_deref() == Some("OK") => Ok(()),
+        None => Err(RedisError::Answer(format!("{answer:?}")).into()),
+    }
+}

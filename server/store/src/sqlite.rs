@@ -1,0 +1,219 @@
+//! The state store and the authority on SQLite files: what a single host needs, and nothing to install.
+//!
+//! ```text
+//! DIR/world.db        leases, shards, homes                 on the disk at every commit
+//! DIR/zone-NAME.db    one zone's fence, journal, checkpoints   on the disk at every WAL checkpoint
+//! DIR/bell            written to when a zone is released, for spares that watch it
+//! ```
+//!
+//! One file per zone, because a process that is stopped inside a transaction blocks its file, and must not block the other zones.
+//! Each file has its own thread and its own connection; no async thread ever waits for a disk.
+//!
+//! A zone's commit survives the death of any process at once. It reaches the disk with the next WAL checkpoint: a power loss (or a
+//! kernel that dies) takes the ticks since then, back to a consistent earlier tick. Leases, epochs, and homes do not go back.
+
+mod authority;
+mod bell;
+mod checkpoint;
+mod file;
+mod homes;
+mod journal;
+mod worker;
+mod world;
+mod zone;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, Home, Origin, Position, StateStore, StoreError, StoredRecord, ZoneData, ZoneSummary,
+};
+use everhold_core::limits::PART_BYTES_MAX;
+use everhold_core::ownership::Grant;
+use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+
+pub use authority::SqliteAuthority;
+pub use file::SqliteError;
+
+use homes::Homes;
+use worker::{Worker, WorkerGone};
+use world::World;
+use zone::{Presence, ZoneFile};
+
+/// The epoch of a zone's first grant.
+const FIRST_EPOCH: u32 = 1;
+
+/// Whether there is a world in this directory.
+#[must_use]
+pub fn is_world(directory: &Path) -> bool {
+    directory.join(world::FILE_NAME).is_file()
+}
+
+/// Journals, checkpoints, and homes in a directory that all shards of one host share.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    directory: Arc<Path>,
+    world: Worker<World>,
+    homes: Homes,
+    zones: Arc<Mutex<HashMap<ZoneName, Worker<ZoneFile>>>>,
+}
+
+impl SqliteStore {
+    /// Opens, or makes, the directory and its `world.db`. A zone's file is made by its first fence.
+    pub fn open(directory: &Path) -> Result<Self, SqliteError> {
+        let world = World::open(directory)?;
+        let world = Worker::spawn_vital("sqlite-world", world).map_err(|source| SqliteError::Thread {
+            path: directory.to_owned(),
+            source,
+        })?;
+        let homes = Homes::new(world.clone());
+        Ok(Self {
+            directory: directory.into(),
+            world,
+            homes,
+            zones: Arc::default(),
+        })
+    }
+
+    /// The file of a zone.
+    #[must_use]
+    pub fn zone_path(&self, zone: &ZoneName) -> PathBuf {
+        self.directory.join(format!("zone-{zone}.db"))
+    }
+
+    /// The worker of a zone's file, started at first use, and anew after a job of its panicked.
+    fn zone(&self, zone: &ZoneName) -> Result<Worker<ZoneFile>, SqliteError> {
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = zones.get(zone)
+            && !worker.is_gone()
+        {
+            return Ok(worker.clone());
+        }
+        let path = self.zone_path(zone);
+        let worker = Worker::spawn(&format!("sqlite-{zone}"), ZoneFile::new(path.clone()))
+            .map_err(|source| SqliteError::Thread { path, source })?;
+        zones.insert(zone.clone(), worker.clone());
+        Ok(worker)
+    }
+
+    async fn on_zone<T: Send + 'static>(
+        &self,
+        zone: &ZoneName,
+        job: impl FnOnce(&mut ZoneFile) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.zone(zone)?.run(job).await?
+    }
+
+    async fn on_world<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut World) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.world.run(job).await?
+    }
+
+    async fn is_created(&self, zone: &ZoneName) -> Result<bool, StoreError> {
+        let zone = zone.clone();
+        self.on_world(move |world| world.is_created(&zone)).await
+    }
+}
+
+#[async_trait]
+impl StateStore for SqliteStore {
+    async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
+        let is_created = self.is_created(zone).await?;
+        if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
+            // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that there was.
+            if is_created || grant.epoch.number() > FIRST_EPOCH {
+                return Err(StoreError::Lost);
+            }
+            self.on_zone(zone, |file| file.create(Origin::Nothing)).await?;
+        }
+        // Marked after the file is made and before anybody builds on it: from here on its absence is a loss.
+        if !is_created {
+            let zone = zone.clone();
+            self.on_world(move |world| world.mark_created(&zone)).await?;
+        }
+        self.on_zone(zone, move |file| file.fence(grant)).await
+    }
+
+    async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
+            self.on_zone(zone, move |file| file.create(origin)).await?;
+            let zone = zone.clone();
+            self.on_world(move |world| world.mark_created(&zone)).await?;
+        }
+        self.on_zone(zone, move |file| file.begin(grant, origin)).await
+    }
+
+    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
+        self.on_zone(zone, |file| file.read_all()).await
+    }
+
+    async fn append(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        records: &[StoredRecord],
+    ) -> Result<AppendAnswer, StoreError> {
+        let records = records.to_vec();
+        self.on_zone(zone, move |file| file.append(grant, &records)).await
+    }
+
+    async fn put_part(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        position: Position,
+        index: u32,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        self.on_zone(zone, move |file| file.put_part(grant, position, index, &bytes))
+            .await
+    }
+
+    async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
+        self.on_zone(zone, move |file| file.move_head(grant, head)).await
+    }
+
+    async fn quarantine(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        tick: Tick,
+        session: SessionId,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        self.on_zone(zone, move |file| file.quarantine(grant, tick, session, seq))
+            .await
+    }
+
+    async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
+        match self.on_zone(zone, |file| file.summary()).await {
+            Err(StoreError::Lost) if !self.is_created(zone).await? => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
+        self.homes.get(account).await
+    }
+
+    async fn set_home(
+        &self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError> {
+        self.homes.set(account, expected.cloned(), home.clone()).await
+    }
+}
+
+impl From<WorkerGone> for StoreError {
+    fn from(error: WorkerGone) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

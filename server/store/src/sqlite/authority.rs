@@ -1,0 +1,340 @@
+//! The authority on a SQLite file: one host, as strong as its disk.
+//!
+//! Every change is one transaction that holds the file's write lock, so the changes of all processes are in one order. An epoch is on
+//! the disk before it is granted.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
+use everhold_core::ownership::epoch::{Epoch, Grant, Nonce};
+use everhold_core::ownership::fingerprint::KeyFingerprints;
+use everhold_protocol::ZoneName;
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::bell::Bell;
+use super::file::{Failure, SqliteError};
+use super::worker::{Worker, WorkerGone};
+use super::world::{World, parsed};
+
+/// Grants leases from `world.db` in a directory that all shards share.
+#[derive(Clone, Debug)]
+pub struct SqliteAuthority {
+    world: Worker<World>,
+    bell: Arc<Bell>,
+    /// It was said that there are entries of shards that cannot be read.
+    is_unreadable_told: Arc<AtomicBool>,
+}
+
+impl SqliteAuthority {
+    /// Opens, or makes, `world.db` in `directory`.
+    pub fn open(directory: &Path) -> Result<Self, SqliteError> {
+        let world = World::open(directory)?;
+        let world = Worker::spawn_vital("sqlite-leases", world).map_err(|source| SqliteError::Thread {
+            path: directory.to_owned(),
+            source,
+        })?;
+        let bell = Bell::open(directory).map_err(|source| SqliteError::Directory {
+            path: directory.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            world,
+            bell: Arc::new(bell),
+            is_unreadable_told: Arc::default(),
+        })
+    }
+
+    fn note_unreadable(&self, error: &rusqlite::Error) {
+        if !self.is_unreadable_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the directory has entries that this build cannot read; they are passed over");
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut World) -> Result<T, AuthorityError> + Send + 'static,
+    ) -> Result<T, AuthorityError> {
+        let bell = Arc::clone(&self.bell);
+        let job = move |world: &mut World| {
+            let before = world.successions();
+            let outcome = job(world);
+            if world.successions() != before {
+                // It lay beside the file.
+                bell.hang_anew();
+            }
+            outcome
+        };
+        self.world.run(job).await?
+    }
+}
+
+#[async_trait]
+impl Authority for SqliteAuthority {
+    async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
+        let zone = zone.clone();
+        self.run(move |world| {
+            world.write(|file| {
+                file.prepare_cached(
+                    "INSERT OR IGNORE INTO lease (zone, epoch, nonce, beat, released, addr, players)
+                     VALUES (?1, 0, 0, 0, 1, '0.0.0.0:0', 0)",
+                )?
+                .execute([zone.as_str()])?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn leases(&self) -> Result<Leases, AuthorityError> {
+        let views = self.run(|world| {
+            world.read(|file| {
+                let mut statement = file.prepare_cached(
+                    "SELECT zone, epoch, nonce, beat, released, addr, players FROM lease ORDER BY zone",
+                )?;
+                Ok(statement.query_map([], read_lease)?.collect::<Result<_, _>>()?)
+            })
+        });
+        Ok(Leases {
+            views: views.await?,
+            // They are in one file.
+            unread: BTreeSet::new(),
+        })
+    }
+
+    async fn claim(
+        &self,
+        watched: &LeaseView,
+        nonce: Nonce,
+        addr: SocketAddr,
+        epoch_floor: u32,
+    ) -> Result<Grant, AuthorityError> {
+        let watched = watched.clone();
+        self.run(move |world| world.write(|file| claim(file, &watched, nonce, addr, epoch_floor)))
+            .await
+    }
+
+    async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError> {
+        let zone = zone.clone();
+        self.run(move |world| {
+            world.write(|file| {
+                let mut statement = file.prepare_cached(
+                    "UPDATE lease SET beat = beat + 1, players = ?4
+                     WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3 AND released = 0",
+                )?;
+                let nonce = grant.nonce.0.cast_signed();
+                match statement.execute((zone.as_str(), grant.epoch.number(), nonce, players))? {
+                    0 => Err(refusal(file, &zone)),
+                    _ => Ok(()),
+                }
+            })
+        })
+        .await
+    }
+
+    async fn reinstate(
+        &self,
+        zone: &ZoneName,
+        grant: Grant,
+        addr: SocketAddr,
+        players: u32,
+    ) -> Result<(), AuthorityError> {
+        let zone = zone.clone();
+        self.run(move |world| world.write(|file| reinstate(file, &zone, grant, addr, players)))
+            .await
+    }
+
+    async fn wait_for_release(&self) {
+        self.bell.wait().await;
+    }
+
+    async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
+        let zone = zone.clone();
+        let released = self
+            .run(move |world| {
+                world.write(|file| {
+                    // Releasing once more is harmless as long as nobody has claimed since: the first answer may have got lost.
+                    let mut statement = file.prepare_cached(
+                        "UPDATE lease SET beat = beat + (1 - released), released = 1
+                     WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3",
+                    )?;
+                    match statement.execute((zone.as_str(), grant.epoch.number(), grant.nonce.0.cast_signed()))? {
+                        0 => Err(refusal(file, &zone)),
+                        _ => Ok(()),
+                    }
+                })
+            })
+            .await;
+        if released.is_ok() {
+            self.bell.ring();
+        }
+        released
+    }
+
+    async fn announce(
+        &self,
+        nonce: Nonce,
+        addr: SocketAddr,
+        keys: &KeyFingerprints,
+        ttl: Duration,
+    ) -> Result<(), AuthorityError> {
+        let keys = keys.to_string();
+        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        self.run(move |world| {
+            world.write(|file| {
+                file.prepare_cached(
+                    "INSERT INTO shard (nonce, addr, beat, keys, ttl_ms) VALUES (?1, ?2, 1, ?3, ?4)
+                     ON CONFLICT (nonce) DO UPDATE SET addr = excluded.addr, beat = beat + 1, keys = excluded.keys,
+                        ttl_ms = excluded.ttl_ms",
+                )?
+                .execute((nonce.0.cast_signed(), addr.to_string(), keys, ttl_ms))?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
+        self.run(move |world| {
+            world.write(|file| {
+                file.prepare_cached("DELETE FROM shard WHERE nonce = ?1")?
+                    .execute([nonce.0.cast_signed()])?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
+        let shards: Vec<Result<ShardView, rusqlite::Error>> = self
+            .run(|world| {
+                world.read(|file| {
+                    let mut statement =
+                        file.prepare_cached("SELECT nonce, addr, beat, keys, ttl_ms FROM shard ORDER BY nonce")?;
+                    Ok(statement.query_map([], read_shard)?.collect())
+                })
+            })
+            .await?;
+        let is_read = |shard: Result<ShardView, rusqlite::Error>| match shard {
+            Ok(shard) => Some(Ok(shard)),
+            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                self.note_unreadable(&error);
+                None
+            }
+            Err(error) => Some(Err(AuthorityError::Unavailable(error.to_string()))),
+        };
+        shards.into_iter().filter_map(is_read).collect()
+    }
+}
+
+fn claim(
+    file: &Transaction<'_>,
+    watched: &LeaseView,
+    nonce: Nonce,
+    addr: SocketAddr,
+    epoch_floor: u32,
+) -> Result<Grant, Failure<AuthorityError>> {
+    let Some(now) = lease(file, &watched.zone)? else {
+        return Err(refusal(file, &watched.zone));
+    };
+    let epoch = watched.epoch.max(epoch_floor).checked_add(1);
+    let epoch = epoch.ok_or_else(|| Failure::Refused(AuthorityError::Unavailable("epochs have run out".to_owned())))?;
+    let grant = Grant {
+        epoch: Epoch::granted(epoch),
+        nonce,
+    };
+    // This very claim was granted before, and its answer got lost.
+    if (now.epoch, now.nonce, now.released) == (epoch, nonce, false) {
+        return Ok(grant);
+    }
+    let is_watched = (now.epoch, now.nonce, now.beat, now.released)
+        == (watched.epoch, watched.nonce, watched.beat, watched.released);
+    if !is_watched {
+        return Err(Failure::Refused(AuthorityError::Held(Box::new(now))));
+    }
+    // The player count stays: should the new holder die before its first renewal, the next spare still knows who waits.
+    file.prepare_cached(
+        "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4 WHERE zone = ?1",
+    )?
+    .execute((watched.zone.as_str(), epoch, nonce.0.cast_signed(), addr.to_string()))?;
+    Ok(grant)
+}
+
+/// A max register: what is lower gives way.
+fn reinstate(
+    file: &Transaction<'_>,
+    zone: &ZoneName,
+    grant: Grant,
+    addr: SocketAddr,
+    players: u32,
+) -> Result<(), Failure<AuthorityError>> {
+    let (epoch, nonce) = (grant.epoch.number(), grant.nonce);
+    if let Some(now) = lease(file, zone)? {
+        let is_ours = (now.epoch, now.nonce, now.released) == (epoch, nonce, false);
+        if now.epoch > epoch || (now.epoch == epoch && !is_ours) {
+            return Err(Failure::Refused(AuthorityError::Held(Box::new(now))));
+        }
+    }
+    file.prepare_cached(
+        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players) VALUES (?1, ?2, ?3, 1, 0, ?4, ?5)
+         ON CONFLICT (zone) DO UPDATE SET epoch = excluded.epoch, nonce = excluded.nonce, beat = beat + 1, released = 0,
+            addr = excluded.addr, players = excluded.players",
+    )?
+    .execute((zone.as_str(), epoch, nonce.0.cast_signed(), addr.to_string(), players))?;
+    Ok(())
+}
+
+fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<LeaseView>> {
+    file.prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players FROM lease WHERE zone = ?1")?
+        .query_row([zone.as_str()], read_lease)
+        .optional()
+}
+
+/// The refusal that shows the lease as it is.
+fn refusal(file: &Transaction<'_>, zone: &ZoneName) -> Failure<AuthorityError> {
+    match lease(file, zone) {
+        Ok(Some(lease)) => Failure::Refused(AuthorityError::Held(Box::new(lease))),
+        Ok(None) => Failure::Refused(AuthorityError::ZoneUnknown(zone.clone())),
+        Err(error) => Failure::Sqlite(error),
+    }
+}
+
+fn read_lease(row: &Row<'_>) -> rusqlite::Result<LeaseView> {
+    Ok(LeaseView {
+        zone: parsed(row, 0)?,
+        epoch: row.get(1)?,
+        nonce: Nonce(row.get::<_, i64>(2)?.cast_unsigned()),
+        beat: row.get::<_, i64>(3)?.cast_unsigned(),
+        released: row.get(4)?,
+        addr: parsed(row, 5)?,
+        players: row.get(6)?,
+    })
+}
+
+fn read_shard(row: &Row<'_>) -> rusqlite::Result<ShardView> {
+    Ok(ShardView {
+        nonce: Nonce(row.get::<_, i64>(0)?.cast_unsigned()),
+        addr: parsed(row, 1)?,
+        beat: row.get::<_, i64>(2)?.cast_unsigned(),
+        // A later build may say it otherwise.
+        keys: row.get::<_, String>(3)?.parse().unwrap_or_default(),
+        ttl: Duration::from_millis(row.get::<_, i64>(4)?.cast_unsigned()),
+    })
+}
+
+impl From<SqliteError> for AuthorityError {
+    fn from(error: SqliteError) -> Self {
+        Self::Unavailable(error.into_text())
+    }
+}
+
+impl From<WorkerGone> for AuthorityError {
+    fn from(error: WorkerGone) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,241 @@
+//! Checkpoints in a zone's file: parts first, then the head's move, which is one transaction with everything that follows from it.
+
+use bytes::BytesMut;
+use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, StoreError};
+use everhold_core::ownership::Grant;
+use everhold_protocol::Tick;
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::file::Failure;
+use super::zone::{Step, hash};
+
+/// A checkpoint that is or was the head, and its place in the order.
+struct Stored {
+    ord: i64,
+    head: CheckpointHead,
+}
+
+pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, bytes: &[u8]) -> Step<()> {
+    // A repeat that comes late, or a second capture of the same tick: the checkpoint there is complete and stays as it is.
+    if find(file, position)?.is_some() {
+        return Ok(());
+    }
+    file.prepare_cached("INSERT OR REPLACE INTO part (tick, epoch, hash, idx, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((
+            position.tick.cast_signed(),
+            position.epoch,
+            position.hash.0,
+            index,
+            bytes,
+        ))?;
+    Ok(())
+}
+
+pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHead) -> Step<()> {
+    if find(file, head.position)?.is_some() {
+        return Ok(());
+    }
+    check_order(file, head)?;
+    check_parts(file, head)?;
+    drop_other_history(file, grant, head.position)?;
+    let previous_base = newest_base(file)?;
+    let is_base = head.kind == CheckpointKind::Base;
+    file.prepare_cached(
+        "INSERT INTO checkpoint (epoch, tick, hash, is_base, parts, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute((
+        head.position.epoch,
+        head.position.tick.cast_signed(),
+        head.position.hash.0,
+        is_base,
+        head.parts,
+        head.bytes.cast_signed(),
+    ))?;
+    if is_base {
+        trim(file, previous_base, head.position.tick)?;
+    }
+    Ok(())
+}
+
+/// The newest base and its deltas, in order.
+pub(super) fn chain(file: &Transaction<'_>) -> Step<Vec<CheckpointHead>> {
+    let Some(base) = newest_base(file)? else {
+        return Ok(Vec::new());
+    };
+    let mut statement = file.prepare_cached(
+        "SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint WHERE ord >= ?1 ORDER BY ord",
+    )?;
+    let stored = statement
+        .query_map([base.ord], read_stored)?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut chain: Vec<CheckpointHead> = stored.into_iter().map(|stored| stored.head).collect();
+    for index in 1..chain.len() {
+        chain[index].kind = CheckpointKind::Delta {
+            parent: chain[index - 1].position,
+        };
+    }
+    Ok(chain)
+}
+
+/// A checkpoint with its body.
+pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpoint> {
+    let mut body = BytesMut::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
+    let mut statement =
+        file.prepare_cached("SELECT bytes FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 ORDER BY idx")?;
+    let position = head.position;
+    let mut rows = statement.query((position.tick.cast_signed(), position.epoch, position.hash.0))?;
+    let mut parts = 0;
+    while let Some(row) = rows.next()? {
+        body.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
+        parts += 1;
+    }
+    if parts != head.parts || body.len() as u64 != head.bytes {
+        return corrupt(format!(
+            "the checkpoint of tick {} has {parts} of {} parts, {} of {} bytes",
+            position.tick,
+            head.parts,
+            body.len(),
+            head.bytes
+        ));
+    }
+    Ok(Checkpoint {
+        head,
+        body: body.freeze(),
+    })
+}
+
+/// A delta builds on the head; a base is newer than it.
+fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
+    let current = newest(file)?.map(|stored| stored.head.position);
+    let fits = match head.kind {
+        CheckpointKind::Delta { parent } => current == Some(parent) && head.position.tick > parent.tick,
+        CheckpointKind::Base => {
+            current.is_none_or(|current| (head.position.epoch, head.position.tick) > (current.epoch, current.tick))
+        }
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Failure::Refused(StoreError::ParentMoved))
+    }
+}
+
+/// All parts are there and no other: an earlier attempt at the same position may have had more.
+fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
+    let key = (
+        head.position.tick.cast_signed(),
+        head.position.epoch,
+        head.position.hash.0,
+        head.parts,
+    );
+    file.prepare_cached("DELETE FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 AND idx >= ?4")?
+        .execute(key)?;
+    let mut statement = file.prepare_cached(
+        "SELECT count(*), coalesce(sum(length(bytes)), 0) FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3",
+    )?;
+    let found: (u32, i64) = statement.query_row((key.0, key.1, key.2), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if found == (head.parts, head.bytes.cast_signed()) {
+        return Ok(());
+    }
+    corrupt(format!(
+        "{} of {} parts, {} of {} bytes of the checkpoint of tick {} were written",
+        found.0, head.parts, found.1, head.bytes, head.position.tick
+    ))
+}
+
+/// A head that a higher epoch moves is the truth: records of a lower epoch that do not lead to it or follow from it are no history.
+fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) -> Step<()> {
+    let mut statement =
+        file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 ORDER BY tick LIMIT 2")?;
+    let near = statement.query_map([position.tick.cast_signed()], super::journal::read_record)?;
+    let near = near.collect::<Result<Vec<_>, _>>()?;
+    let fits = near.iter().all(|record| {
+        (record.tick == position.tick && record.hash == position.hash)
+            || (record.tick == position.tick + 1 && record.prev_hash == position.hash)
+            || (record.tick > position.tick + 1 && near.first().is_some_and(|first| first.tick == record.tick - 1))
+    });
+    if fits {
+        return Ok(());
+    }
+    let of_epoch = file
+        .prepare_cached("SELECT 1 FROM record WHERE tick >= ?1 AND epoch >= ?2")?
+        .exists((position.tick.cast_signed(), grant.epoch.number()))?;
+    if of_epoch {
+        return corrupt(format!("this epoch has another record at tick {}", position.tick));
+    }
+    file.prepare_cached("DELETE FROM record WHERE tick >= ?1")?
+        .execute([position.tick.cast_signed()])?;
+    Ok(())
+}
+
+/// A new base makes the one before the previous, and all journal up to the previous, superfluous.
+fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) -> Step<()> {
+    if let Some(previous) = previous_base {
+        file.prepare_cached("DELETE FROM record WHERE tick <= ?1")?
+            .execute([previous.head.position.tick.cast_signed()])?;
+        file.prepare_cached("DELETE FROM checkpoint WHERE ord < ?1")?
+            .execute([previous.ord])?;
+    }
+    file.prepare_cached(
+        "DELETE FROM part WHERE NOT EXISTS (SELECT 1 FROM checkpoint
+            WHERE checkpoint.tick = part.tick AND checkpoint.epoch = part.epoch AND checkpoint.hash = part.hash)",
+    )?
+    .execute([])?;
+    file.prepare_cached("DELETE FROM quarantine WHERE tick <= ?1")?
+        .execute([base_tick.cast_signed()])?;
+    Ok(())
+}
+
+fn find(file: &Transaction<'_>, position: Position) -> Step<Option<i64>> {
+    let mut statement =
+        file.prepare_cached("SELECT ord FROM checkpoint WHERE tick = ?1 AND epoch = ?2 AND hash = ?3")?;
+    let key = (position.tick.cast_signed(), position.epoch, position.hash.0);
+    Ok(statement.query_row(key, |row| row.get(0)).optional()?)
+}
+
+fn newest(file: &Transaction<'_>) -> Step<Option<Stored>> {
+    Ok(file
+        .prepare_cached(
+            "SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint ORDER BY ord DESC LIMIT 1",
+        )?
+        .query_row([], read_stored)
+        .optional()?)
+}
+
+fn newest_base(file: &Transaction<'_>) -> Step<Option<Stored>> {
+    Ok(file
+        .prepare_cached(
+            "SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint
+             WHERE is_base = 1 ORDER BY ord DESC LIMIT 1",
+        )?
+        .query_row([], read_stored)
+        .optional()?)
+}
+
+/// The parent of a delta is the row before it; [`chain`] fills it in.
+fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let position = Position {
+        epoch: row.get(1)?,
+        tick: row.get::<_, i64>(2)?.cast_unsigned(),
+        hash: hash(row, 3)?,
+    };
+    let is_base: bool = row.get(4)?;
+    let kind = if is_base {
+        CheckpointKind::Base
+    } else {
+        CheckpointKind::Delta {
+            parent: Position::GENESIS,
+        }
+    };
+    let head = CheckpointHead {
+        position,
+        kind,
+        parts: row.get(5)?,
+        bytes: row.get::<_, i64>(6)?.cast_unsigned(),
+    };
+    Ok(Stored { ord: row.get(0)?, head })
+}
+
+fn corrupt<T>(what: String) -> Step<T> {
+    Err(Failure::Refused(StoreError::Corrupt(what)))
+}

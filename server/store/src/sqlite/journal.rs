@@ -1,0 +1,137 @@
+//! Appending to a zone's journal: what is a repeat, what a gap, what a fork.
+
+use bytes::Bytes;
+use everhold_core::durability::store::{AppendAnswer, RecordHash, StoredRecord, assert_consecutive};
+use everhold_core::ownership::Grant;
+use everhold_protocol::Tick;
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::zone::{Step, hash};
+
+/// What stands before the first record to be written.
+enum Predecessor {
+    /// The record that it names.
+    Right,
+    /// Nothing, or something of a lower epoch that is to be written over as well.
+    Missing { last: Tick },
+    /// Another record of this epoch.
+    Wrong,
+}
+
+pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredRecord]) -> Step<AppendAnswer> {
+    assert_consecutive(records);
+    let rest = skip_stored(file, records)?;
+    let Some(first) = rest.first() else {
+        return Ok(AppendAnswer::Duplicate);
+    };
+    if let Some(tick) = first_of_epoch(file, first.tick, grant)? {
+        return Ok(AppendAnswer::Fork { tick });
+    }
+    match predecessor(file, first, grant)? {
+        Predecessor::Right => {}
+        Predecessor::Missing { last } => return Ok(AppendAnswer::Gap { last }),
+        Predecessor::Wrong => return Ok(AppendAnswer::Fork { tick: first.tick - 1 }),
+    }
+    if head_tick(file)?.is_some_and(|head| first.tick <= head) && stored(file, first.tick)?.is_some() {
+        // A checkpoint covers what would be written over; only a base could take that back.
+        return Ok(AppendAnswer::Fork { tick: first.tick });
+    }
+    file.prepare_cached("DELETE FROM record WHERE tick >= ?1")?
+        .execute([first.tick.cast_signed()])?;
+    let mut insert =
+        file.prepare_cached("INSERT INTO record (tick, epoch, prev_hash, hash, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for record in rest {
+        insert.execute((
+            record.tick.cast_signed(),
+            grant.epoch.number(),
+            record.prev_hash.0,
+            record.hash.0,
+            &record.body[..],
+        ))?;
+    }
+    Ok(AppendAnswer::Ok)
+}
+
+/// A record that is not yet joined to what follows.
+pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
+    Ok(StoredRecord {
+        tick: row.get::<_, i64>(0)?.cast_unsigned(),
+        prev_hash: hash(row, 1)?,
+        hash: hash(row, 2)?,
+        body: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+    })
+}
+
+/// What is left after those that are stored already.
+fn skip_stored<'a>(file: &Transaction<'_>, records: &'a [StoredRecord]) -> Step<&'a [StoredRecord]> {
+    let mut rest = records;
+    while let Some((first, others)) = rest.split_first() {
+        if stored(file, first.tick)?.is_none_or(|(_, hash)| hash != first.hash) {
+            break;
+        }
+        rest = others;
+    }
+    Ok(rest)
+}
+
+/// The first record at or after `tick` that this epoch wrote.
+fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> Step<Option<Tick>> {
+    let mut statement =
+        file.prepare_cached("SELECT tick FROM record WHERE tick >= ?1 AND epoch >= ?2 ORDER BY tick LIMIT 1")?;
+    let found: Option<i64> = statement
+        .query_row((tick.cast_signed(), grant.epoch.number()), |row| row.get(0))
+        .optional()?;
+    Ok(found.map(i64::cast_unsigned))
+}
+
+fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> Step<Predecessor> {
+    let Some(before) = first.tick.checked_sub(1) else {
+        return Ok(Predecessor::Missing { last: 0 });
+    };
+    let head = head_tick(file)?;
+    if before == 0 && first.prev_hash == RecordHash::GENESIS && head.is_none() {
+        return Ok(Predecessor::Right);
+    }
+    if is_checkpoint(file, before, first.prev_hash)? {
+        return Ok(Predecessor::Right);
+    }
+    Ok(match stored(file, before)? {
+        Some((_, hash)) if hash == first.prev_hash => Predecessor::Right,
+        Some((epoch, _)) if epoch < grant.epoch.number() => Predecessor::Missing {
+            last: before.saturating_sub(1),
+        },
+        Some(_) => Predecessor::Wrong,
+        None => Predecessor::Missing {
+            last: last_tick(file)?.max(head).unwrap_or(0),
+        },
+    })
+}
+
+/// Epoch and hash of the record of a tick.
+fn stored(file: &Transaction<'_>, tick: Tick) -> Step<Option<(u32, RecordHash)>> {
+    let mut statement = file.prepare_cached("SELECT epoch, hash FROM record WHERE tick = ?1")?;
+    Ok(statement
+        .query_row([tick.cast_signed()], |row| Ok((row.get(0)?, hash(row, 1)?)))
+        .optional()?)
+}
+
+fn is_checkpoint(file: &Transaction<'_>, tick: Tick, hash: RecordHash) -> Step<bool> {
+    Ok(file
+        .prepare_cached("SELECT 1 FROM checkpoint WHERE tick = ?1 AND hash = ?2")?
+        .exists((tick.cast_signed(), hash.0))?)
+}
+
+fn last_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
+    let last: Option<i64> = file
+        .prepare_cached("SELECT max(tick) FROM record")?
+        .query_row([], |row| row.get(0))?;
+    Ok(last.map(i64::cast_unsigned))
+}
+
+fn head_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
+    let head: Option<i64> = file
+        .prepare_cached("SELECT tick FROM checkpoint ORDER BY ord DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(head.map(i64::cast_unsigned))
+}

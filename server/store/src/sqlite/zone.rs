@@ -1,0 +1,281 @@
+//! One zone's file: its fence, and what is read from it. Appending and checkpoints are in the modules beside.
+
+use std::path::PathBuf;
+
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, RecordHash, StoreError, StoredRecord, ZoneData,
+    ZoneSummary,
+};
+use everhold_core::ownership::Grant;
+use everhold_protocol::{SessionId, Tick};
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::file::{Failure, File, Layout, Synchronous};
+use super::{checkpoint, journal};
+
+/// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before it has a row.
+macro_rules! schema {
+    ($is_hollow:literal) => {
+        concat!(
+            "
+        CREATE TABLE fence (
+            id INTEGER PRIMARY KEY CHECK (id = 0), epoch INTEGER NOT NULL, nonce INTEGER NOT NULL,
+            is_hollow INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO fence (id, epoch, nonce, is_hollow) VALUES (0, 0, 0, ",
+            $is_hollow,
+            ");
+        CREATE TABLE record (
+            tick INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE checkpoint (
+            ord INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, tick INTEGER NOT NULL, hash BLOB NOT NULL,
+            is_base INTEGER NOT NULL, parts INTEGER NOT NULL, bytes INTEGER NOT NULL, UNIQUE (tick, epoch, hash)
+        ) STRICT;
+        CREATE TABLE part (
+            tick INTEGER NOT NULL, epoch INTEGER NOT NULL, hash BLOB NOT NULL, idx INTEGER NOT NULL,
+            bytes BLOB NOT NULL, UNIQUE (tick, epoch, hash, idx)
+        ) STRICT;
+        CREATE TABLE quarantine (
+            session INTEGER NOT NULL, seq INTEGER NOT NULL, tick INTEGER NOT NULL, PRIMARY KEY (session, seq)
+        ) STRICT, WITHOUT ROWID;
+    "
+        )
+    };
+}
+
+const LAYOUT: Layout = Layout {
+    version: 2,
+    synchronous: Synchronous::Normal,
+    schema: schema!("0"),
+};
+
+/// The same, hollow from the first moment on.
+const HOLLOW: Layout = Layout {
+    schema: schema!("1"),
+    ..LAYOUT
+};
+
+/// What a step inside a transaction gives.
+pub(super) type Step<T> = Result<T, Failure<StoreError>>;
+
+/// Is the file there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is.
+    Present,
+    /// It is not, or it is empty.
+    Missing,
+}
+
+/// A zone's file, opened when it is first needed, and again when it was replaced.
+#[derive(Debug)]
+pub(super) struct ZoneFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl ZoneFile {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    pub(super) fn presence(&mut self) -> Result<Presence, StoreError> {
+        match self.file() {
+            Ok(_) => Ok(Presence::Present),
+            Err(StoreError::Lost) => Ok(Presence::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn create(&mut self, origin: Origin) -> Result<(), StoreError> {
+        let layout = match origin {
+            Origin::Memory => HOLLOW,
+            Origin::Nothing => LAYOUT,
+        };
+        self.file = Some(File::create(&self.path, layout)?);
+        Ok(())
+    }
+
+    pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
+        let is_hollow = self.write(|file| {
+            check_fence(file, grant)?;
+            is_hollow(file)
+        })?;
+        // The fence is raised all the same.
+        if is_hollow { Err(StoreError::Lost) } else { Ok(()) }
+    }
+
+    /// Fences what is there, and makes a whole data set of a hollow one if it is to begin again.
+    pub(super) fn begin(&mut self, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            if origin == Origin::Nothing && is_hollow(file)? {
+                for table in ["record", "checkpoint", "part", "quarantine"] {
+                    file.execute(&format!("DELETE FROM {table}"), [])?;
+                }
+                set_whole(file)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn append(&mut self, grant: Grant, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            if is_hollow(file)? {
+                return Ok(AppendAnswer::Gap { last: 0 });
+            }
+            journal::append(file, grant, records)
+        })
+    }
+
+    pub(super) fn put_part(
+        &mut self,
+        grant: Grant,
+        position: Position,
+        index: u32,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            checkpoint::put_part(file, position, index, bytes)
+        })
+    }
+
+    pub(super) fn move_head(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            checkpoint::move_head(file, grant, head)?;
+            if head.kind == CheckpointKind::Base {
+                set_whole(file)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        grant: Grant,
+        tick: Tick,
+        session: SessionId,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            file.prepare_cached("INSERT OR IGNORE INTO quarantine (session, seq, tick) VALUES (?1, ?2, ?3)")?
+                .execute((session.0.cast_signed(), seq.cast_signed(), tick.cast_signed()))?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn read_all(&mut self) -> Result<ZoneData, StoreError> {
+        self.read(|file| {
+            if is_hollow(file)? {
+                return Err(Failure::Refused(StoreError::Lost));
+            }
+            let chain = checkpoint::chain(file)?;
+            let after = chain.last().map_or(0, |head| head.position.tick);
+            let chain = chain
+                .into_iter()
+                .map(|head| checkpoint::read(file, head))
+                .collect::<Step<_>>()?;
+            let mut statement =
+                file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick > ?1 ORDER BY tick")?;
+            let records = statement.query_map([after.cast_signed()], journal::read_record)?;
+            let records = records.collect::<Result<_, _>>()?;
+            let mut statement = file.prepare_cached("SELECT session, seq FROM quarantine ORDER BY session, seq")?;
+            let quarantine = statement.query_map([], |row| {
+                Ok((
+                    everhold_protocol::EntityId(row.get::<_, i64>(0)?.cast_unsigned()),
+                    row.get::<_, i64>(1)?.cast_unsigned(),
+                ))
+            })?;
+            Ok(ZoneData {
+                chain,
+                records,
+                quarantine: quarantine.collect::<Result<_, _>>()?,
+            })
+        })
+    }
+
+    pub(super) fn summary(&mut self) -> Result<ZoneSummary, StoreError> {
+        self.read(|file| {
+            let (fence_epoch, _) = fence(file)?;
+            let journal = file.query_row("SELECT min(tick), max(tick) FROM record", [], |row| {
+                let ends: (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
+                Ok(ends
+                    .0
+                    .zip(ends.1)
+                    .map(|(first, last)| (first.cast_unsigned(), last.cast_unsigned())))
+            })?;
+            let chain = checkpoint::chain(file)?;
+            let position = |head: Option<&CheckpointHead>| head.map(|head| head.position);
+            Ok(ZoneSummary {
+                fence_epoch,
+                journal,
+                head: position(chain.last()),
+                base: position(chain.first()),
+            })
+        })
+    }
+
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Step<T>) -> Result<T, StoreError> {
+        self.file()?.write(work)
+    }
+
+    fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Step<T>) -> Result<T, StoreError> {
+        self.file()?.read(work)
+    }
+
+    /// The file, if it is the one that the path names. [`StoreError::Lost`] if there is none: only a first fence makes one.
+    fn file(&mut self) -> Result<&mut File, StoreError> {
+        if self.file.as_ref().is_some_and(|file| !file.is_current()) {
+            self.file = None;
+        }
+        if self.file.is_none() {
+            self.file = File::open(&self.path, LAYOUT)?;
+        }
+        self.file.as_mut().ok_or(StoreError::Lost)
+    }
+}
+
+/// Raises the fence to `grant`, or refuses it: the first step of every write, in the same transaction.
+fn check_fence(file: &Transaction<'_>, grant: Grant) -> Step<()> {
+    let (epoch, nonce) = fence(file)?;
+    let theirs = (grant.epoch.number(), grant.nonce.0);
+    if theirs == (epoch, nonce) {
+        return Ok(());
+    }
+    if theirs.0 <= epoch {
+        return Err(Failure::Refused(StoreError::Fenced { epoch }));
+    }
+    file.prepare_cached("UPDATE fence SET epoch = ?1, nonce = ?2")?
+        .execute((theirs.0, theirs.1.cast_signed()))?;
+    Ok(())
+}
+
+fn fence(file: &Transaction<'_>) -> Step<(u32, u64)> {
+    file.prepare_cached("SELECT epoch, nonce FROM fence")?
+        .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
+        .optional()?
+        .ok_or_else(|| Failure::Refused(StoreError::Corrupt("the fence is gone".to_owned())))
+}
+
+fn is_hollow(file: &Transaction<'_>) -> Step<bool> {
+    Ok(file
+        .prepare_cached("SELECT is_hollow FROM fence")?
+        .query_row([], |row| row.get(0))?)
+}
+
+fn set_whole(file: &Transaction<'_>) -> Step<()> {
+    file.prepare_cached("UPDATE fence SET is_hollow = 0 WHERE is_hollow = 1")?
+        .execute([])?;
+    Ok(())
+}
+
+/// The hash in a column.
+pub(super) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordHash> {
+    row.get(column).map(RecordHash)
+}
