@@ -1,14 +1,17 @@
-//! The command line: arguments in, exit code out. The only place besides `io` that prints, and it prints what may go unread: nobody's end of
-//! a pipe ends a command.
+//! The command line: arguments in, exit code out. What it prints may go unread: a reader that
+//! closes its end of a pipe ends no command.
 
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod inspect;
 pub mod keys;
+#[cfg(feature = "demo")]
 pub mod janitor;
 pub mod shard;
 mod store;
 pub mod ticket;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -34,6 +37,7 @@ enum Command {
     /// Run a shard: one process that hosts zones.
     Shard(Box<shard::ShardArguments>),
     /// Three zones on two shards and a spare, a thousand players, one kill -9: watch everybody carry on.
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
     /// Sign a login ticket, as the login service does.
     Ticket(ticket::TicketArguments),
@@ -42,6 +46,7 @@ enum Command {
     /// Show zones, owners, epochs, journals, and checkpoints.
     Inspect(inspect::InspectArguments),
     /// Remove a demo's directory when its processes are gone.
+    #[cfg(feature = "demo")]
     #[command(hide = true)]
     Janitor(janitor::JanitorArguments),
 }
@@ -51,10 +56,10 @@ enum Command {
 #[error("{0}")]
 struct UsageError(String);
 
-/// Parses the process's arguments and runs the command.
+/// Parses a process's arguments, the program's name first among them, and runs the command.
 #[must_use]
-pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
@@ -67,10 +72,12 @@ pub fn run() -> ExitCode {
     start_logging();
     let outcome = match arguments.command {
         Command::Shard(arguments) => shard::run(*arguments),
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "demo")]
         Command::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     let code = outcome.unwrap_or_else(|error| {

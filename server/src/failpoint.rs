@@ -5,12 +5,11 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use everhold_protocol::ZoneName;
 use rustix::process::{Signal, getpid, kill_process};
 
 /// A moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failpoint {
     /// The store is fenced and read; the zone is about to be restored and replayed.
     Replay,
@@ -20,6 +19,20 @@ pub enum Failpoint {
     HeadUnmoved,
     /// The head is moved; nobody has been told.
     HeadMoved,
+}
+
+impl FromStr for Failpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "replay" => Self::Replay,
+            "epoch-started" => Self::EpochStarted,
+            "head-unmoved" => Self::HeadUnmoved,
+            "head-moved" => Self::HeadMoved,
+            _ => return Err("it is replay, epoch-started, head-unmoved, or head-moved".to_owned()),
+        })
+    }
 }
 
 /// Where a process dies: written `POINT@ZONE`.
@@ -35,7 +48,7 @@ impl FromStr for Fate {
     fn from_str(text: &str) -> Result<Self, String> {
         let (point, zone) = text.split_once('@').ok_or("it is written POINT@ZONE")?;
         Ok(Self {
-            point: Failpoint::from_str(point, false)?,
+            point: point.parse()?,
             zone: zone.parse().map_err(|error| format!("{error}"))?,
         })
     }
@@ -59,12 +72,24 @@ pub(crate) fn stick_at(zone: &ZoneName) {
 }
 
 /// A part of a server that may be told to panic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The lease keeper, once a player is attached.
     Keeper,
     /// The router, at the first player.
     Router,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "keeper" => Ok(Self::Keeper),
+            "router" => Ok(Self::Router),
+            _ => Err("it is keeper or router".to_owned()),
+        }
+    }
 }
 
 static BROKEN: OnceLock<Part> = OnceLock::new();

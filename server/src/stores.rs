@@ -1,137 +1,105 @@
 //! Opens the state store and the authority that a configuration names.
 
+#[cfg(feature = "redis")]
+mod password;
+
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use everhold_core::durability::store::StateStore;
 use everhold_core::ownership::Authority;
-use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
-use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
+#[cfg(feature = "redis")]
+use everhold_protocol::ZoneName;
+#[cfg(feature = "redis")]
+use everhold_store::redis::{RedisAuthority, RedisStore};
+#[cfg(feature = "sqlite")]
+use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
 
 use crate::config::{Config, StoreConfig};
 
-/// The longest password, bytes: far above any that somebody makes.
-const PASSWORD_BYTES_MAX: u64 = 4_096;
-
-/// Both, from one configuration.
+/// Opens both, from one configuration.
 pub async fn open(config: &Config) -> anyhow::Result<(Arc<dyn StateStore>, Arc<dyn Authority>)> {
     Ok((open_store(&config.store).await?, open_authority(config).await?))
 }
 
-/// The store alone.
+/// Opens the store alone.
 pub async fn open_store(config: &StoreConfig) -> anyhow::Result<Arc<dyn StateStore>> {
-    Ok(match place(config)? {
-        Place::Files(state) => Arc::new(SqliteStore::open(state)?),
-        Place::Redis(target) => Arc::new(RedisStore::open(&target).await?),
-    })
+    match config {
+        #[cfg(feature = "sqlite")]
+        StoreConfig::Embedded(state) => Ok(Arc::new(SqliteStore::open(state)?)),
+        #[cfg(feature = "redis")]
+        StoreConfig::Redis { .. } => Ok(Arc::new(RedisStore::open(&password::target(config)?).await?)),
+        #[cfg(not(all(feature = "sqlite", feature = "redis")))]
+        _ => Err(not_built(config)),
+    }
 }
 
-/// The authority alone, for whoever only looks after leases.
+/// Opens the authority alone, to look after leases.
 pub async fn open_authority(config: &Config) -> anyhow::Result<Arc<dyn Authority>> {
     // A renewal may take a small part of the lease.
     open_authority_within(&config.store, config.lease.ttl / 8).await
 }
 
-/// The same, for whoever waits so long for an answer.
+/// Opens the authority alone. `answer_max` is the longest wait for an answer of Redis.
 pub async fn open_authority_within(config: &StoreConfig, answer_max: Duration) -> anyhow::Result<Arc<dyn Authority>> {
-    Ok(match place(config)? {
-        Place::Files(state) => Arc::new(SqliteAuthority::open(state)?),
-        Place::Redis(target) => Arc::new(RedisAuthority::open(&target, answer_max).await?),
-    })
+    #[cfg(not(feature = "redis"))]
+    let _no_answer_is_waited_for = answer_max;
+    match config {
+        #[cfg(feature = "sqlite")]
+        StoreConfig::Embedded(state) => Ok(Arc::new(SqliteAuthority::open(state)?)),
+        #[cfg(feature = "redis")]
+        StoreConfig::Redis { .. } => Ok(Arc::new(
+            RedisAuthority::open(&password::target(config)?, answer_max).await?,
+        )),
+        #[cfg(not(all(feature = "sqlite", feature = "redis")))]
+        _ => Err(not_built(config)),
+    }
 }
 
-enum Place<'a> {
-    Files(&'a Path),
-    Redis(Box<RedisTarget>),
+/// Fails if no world is there and opening it would make one.
+pub fn ensure_exists(config: &StoreConfig) -> anyhow::Result<()> {
+    #[cfg(feature = "sqlite")]
+    if let StoreConfig::Embedded(state) = config {
+        anyhow::ensure!(sqlite::is_world(state), "there is no world at {}", state.display());
+    }
+    #[cfg(not(feature = "sqlite"))]
+    let _only_files_are_made = config;
+    Ok(())
 }
 
-fn place(config: &StoreConfig) -> anyhow::Result<Place<'_>> {
-    Ok(match config {
-        StoreConfig::Embedded(state) => Place::Files(state),
-        StoreConfig::Redis {
-            url,
-            password_file,
-            namespace,
-        } => Place::Redis(Box::new(redis_target(url, password_file.as_deref(), namespace)?)),
-    })
+/// Removes the keys of a world from Redis. Files are left to their directory.
+#[cfg(feature = "redis")]
+pub async fn remove_keys(config: &StoreConfig, zones: &[ZoneName]) -> anyhow::Result<()> {
+    if matches!(config, StoreConfig::Redis { .. }) {
+        RedisStore::open(&password::target(config)?)
+            .await?
+            .remove_world(zones)
+            .await?;
+    }
+    Ok(())
 }
 
-/// A Redis, with the password from its file.
-pub fn redis_target(url: &str, password_file: Option<&Path>, namespace: &str) -> anyhow::Result<RedisTarget> {
-    let target = RedisTarget::new(url, namespace)?;
-    let Some(path) = password_file else {
-        return Ok(target);
+#[cfg(not(all(feature = "sqlite", feature = "redis")))]
+fn not_built(config: &StoreConfig) -> anyhow::Error {
+    let feature = match config {
+        StoreConfig::Embedded(_) => "sqlite",
+        StoreConfig::Redis { .. } => "redis",
     };
-    let password = read_password(path).with_context(|| format!("store.password_file {}", path.display()))?;
-    Ok(target.with_password(password)?)
+    anyhow::anyhow!("this build cannot open this store: build it with the feature `{feature}`")
+}
+
+/// Whether a URL holds a password, or may: then it must not be where others see it. A URL that makes no sense is looked at all the same.
+#[must_use]
+pub fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let names_user = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    names_user || rest.to_ascii_lowercase().contains("password=")
 }
 
 /// The permissions of a file, if others than its owner have any.
 pub fn others_mode(file: &File) -> std::io::Result<Option<u32>> {
     let mode = file.metadata()?.mode() & 0o777;
     Ok((mode & 0o077 != 0).then_some(mode))
-}
-
-/// The first line of a file that nobody else may read.
-fn read_password(path: &Path) -> anyhow::Result<String> {
-    let file = File::open(path)?;
-    if let Some(mode) = others_mode(&file)? {
-        anyhow::bail!("can be read by others (mode {mode:o}): run chmod 600 on it");
-    }
-    let mut text = Vec::new();
-    // One byte more, and its end if it has one.
-    file.take(PASSWORD_BYTES_MAX + 2).read_to_end(&mut text)?;
-    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    anyhow::ensure!(
-        line.len() as u64 <= PASSWORD_BYTES_MAX,
-        "its first line is longer than {PASSWORD_BYTES_MAX} bytes: that is no password"
-    );
-    let password = std::str::from_utf8(line).context("its first line is no UTF-8 text")?;
-    anyhow::ensure!(
-        !password.is_empty(),
-        "its first line is empty: the password belongs there"
-    );
-    Ok(password.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn password_is_the_first_line_of_a_file_that_nobody_else_can_read() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("password");
-        let set = |text: &str, mode| {
-            std::fs::write(&path, text).expect("a writable directory");
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("an own file");
-            read_password(&path)
-        };
-        assert_eq!(set("s3cret /?#\n", 0o600).expect("a password"), "s3cret /?#");
-        assert_eq!(set("s3cret", 0o400).expect("a password"), "s3cret");
-        for mode in [0o640, 0o604, 0o620, 0o666] {
-            let error = set("s3cret\n", mode)
-                .expect_err("others can read or write it")
-                .to_string();
-            assert!(error.contains("chmod 600") && !error.contains("s3cret"), "{error}");
-        }
-        assert!(set("\ns3cret", 0o600).is_err(), "an empty first line");
-        let longest = "x".repeat(4_096);
-        for end in ["", "\n", "\r\n", "\nand more", &format!("\n{longest}")] {
-            assert_eq!(set(&format!("{longest}{end}"), 0o600).expect("a password"), longest);
-        }
-        for end in ["x", "x\n", &longest] {
-            let error = set(&format!("{longest}{end}"), 0o600).expect_err("it would be cut");
-            assert!(error.to_string().contains("4096 bytes"), "{error}");
-        }
-        assert!(read_password(&directory.path().join("none")).is_err());
-    }
 }

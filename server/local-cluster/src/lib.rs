@@ -75,7 +75,8 @@ pub struct Fleet {
     pub listen: String,
     /// The words before the next processes' command line: what runs them.
     pub prefix: Vec<String>,
-    binary: PathBuf,
+    /// What the next processes run.
+    pub binary: PathBuf,
     dir: PathBuf,
     /// In order of start; the dead among them.
     pub all: Vec<Process>,

@@ -19,7 +19,6 @@ use everhold_local_cluster::{Fleet, Interrupted};
 use everhold_os::scratch::Scratch;
 use everhold_os::signals::{Input, Stop, exit_code};
 use everhold_protocol::ZoneName;
-use everhold_store::redis::RedisStore;
 use serde::Serialize;
 
 use self::display::Display;
@@ -236,18 +235,9 @@ fn namespace() -> String {
 }
 
 fn remove_world(store: &StoreConfig, zones: &[ZoneName]) -> anyhow::Result<()> {
-    let StoreConfig::Redis {
-        url,
-        password_file,
-        namespace,
-    } = store
-    else {
-        return Ok(());
-    };
-    let target = stores::redis_target(url, password_file.as_deref(), namespace)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
-        .block_on(async { RedisStore::open(&target).await?.remove_world(zones).await })
+        .block_on(stores::remove_keys(store, zones))
         .context("remove the demo's keys from Redis")
 }
 

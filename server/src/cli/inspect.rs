@@ -10,11 +10,9 @@ use comfy_table::{Table, presets};
 use everhold_core::durability::store::StateStore;
 use everhold_core::ownership::{Authority, Leases};
 use everhold_protocol::{Tick, ZoneName};
-use everhold_store::sqlite;
 use serde::Serialize;
 
 use super::store::StoreArguments;
-use crate::config::StoreConfig;
 use crate::stores;
 
 /// A Redis that does not answer a person within this time is not there.
@@ -54,9 +52,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
         .build()
         .context("start the runtime")?;
     let rows = runtime.block_on(async {
-        if let StoreConfig::Embedded(state) = &config {
-            anyhow::ensure!(sqlite::is_world(state), "there is no world at {}", state.display());
-        }
+        stores::ensure_exists(&config)?;
         let authority = stores::open_authority_within(&config, ANSWER_MAX).await?;
         let store = stores::open_store(&config).await?;
         read_rows(authority.as_ref(), store.as_ref()).await

@@ -56,26 +56,6 @@ pub struct ShardArguments {
     /// Set by a guardian for its child: standard input is the line to it.
     #[arg(long, hide = true)]
     guarded: bool,
-    /// For tests: where the process dies.
-    #[cfg(feature = "testing")]
-    #[arg(long, hide = true)]
-    failpoint: Option<crate::failpoint::Fate>,
-    /// For tests: a line of chat that makes a rule fail.
-    #[cfg(feature = "testing")]
-    #[arg(long, hide = true)]
-    plant: Option<everhold_core::zone::rig::Trap>,
-    /// For tests: a zone whose replay does not end.
-    #[cfg(feature = "testing")]
-    #[arg(long, hide = true)]
-    stick: Option<ZoneName>,
-    /// For tests: a part that panics.
-    #[cfg(feature = "testing")]
-    #[arg(long, hide = true)]
-    panic: Option<crate::failpoint::Part>,
-    /// For tests: how much longer each player makes a tick, µs.
-    #[cfg(feature = "testing")]
-    #[arg(long, hide = true)]
-    burn_us_per_player: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -110,26 +90,6 @@ impl ShardArguments {
 }
 
 fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
-    #[cfg(feature = "testing")]
-    if let Some(fate) = arguments.failpoint.clone() {
-        crate::failpoint::arm(fate);
-    }
-    #[cfg(feature = "testing")]
-    if let Some(trap) = arguments.plant.clone() {
-        everhold_core::zone::rig::set(trap);
-    }
-    #[cfg(feature = "testing")]
-    if let Some(zone) = arguments.stick.clone() {
-        crate::failpoint::stick(zone);
-    }
-    #[cfg(feature = "testing")]
-    if let Some(part) = arguments.panic {
-        crate::failpoint::break_part(part);
-    }
-    #[cfg(feature = "testing")]
-    if let Some(per_player) = arguments.burn_us_per_player {
-        crate::failpoint::burn(std::time::Duration::from_micros(per_player));
-    }
     // Before anything that may wait for a store.
     let stop = Stop::listen(arguments.input()).context("listen for signals")?;
     let guardian = if arguments.guarded {

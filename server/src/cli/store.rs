@@ -5,11 +5,10 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
-use everhold_store::redis::holds_password;
 
 use super::UsageError;
 use crate::config::{ConfigError, RawConfig, StoreConfig};
-use crate::stores;
+use crate::stores::{self, holds_password};
 
 /// Where state store and authority are. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args, Default)]

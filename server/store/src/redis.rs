@@ -67,7 +67,7 @@ use everhold_core::ownership::Grant;
 use everhold_protocol::{Account, SessionId, Tick, ZoneName};
 
 pub use authority::RedisAuthority;
-pub use target::{RedisTarget, holds_password};
+pub use target::RedisTarget;
 
 use link::Link;
 use thread::Thread;

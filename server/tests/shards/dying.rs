@@ -40,7 +40,7 @@ async fn assert_carried_on(world: &mut World, heir: usize, player: &mut Player, 
 
 /// The owner dies, an adopter comes and dies at `failpoint`, and the heir wakes up.
 async fn adopter_dies_at(failpoint: &str) {
-    let mut world = World::new();
+    let mut world = World::new().sabotaged();
     let (owner, heir, mut player, epoch) = confirmed_player(&mut world).await;
     let adopter = world.shard_with(&[], &["--failpoint", failpoint]);
     world.fleet.signal(heir, Signal::STOP).expect("a signal");
@@ -64,7 +64,7 @@ async fn adopter_that_dies_right_after_its_epoch_began_is_followed_by_another() 
 
 /// The owner dies at `failpoint`, while a checkpoint's head moves.
 async fn owner_dies_at(failpoint: &str) {
-    let mut world = World::new();
+    let mut world = World::new().sabotaged();
     let heir = world.shard(&[]);
     let owner = world.shard_with(&all_zones(), &["--failpoint", failpoint]);
     // It dies at its first checkpoint, which comes at once.

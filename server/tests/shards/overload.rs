@@ -49,7 +49,7 @@ async fn players(world: &World, count: u64) -> Vec<Player> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_wait() {
-    let mut world = World::new();
+    let mut world = World::new().sabotaged();
     world.shard_with(&[meadow()], &["--burn-us-per-player", BURN_US]);
     let mut players = players(&world, PLAYERS).await;
     until_rung(&mut world, "newcomers must wait", |rung| rung == Rung::Queue);

@@ -30,7 +30,7 @@ async fn an_owner_whose_terminal_closes_leaves_a_whole_checkpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adoption_that_does_not_end_does_not_hold_up_a_stop() {
-    let mut world = World::with_endless_leases();
+    let mut world = World::with_endless_leases().sabotaged();
     let arguments = world.arguments(&["--stick", "meadow"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let index = world.fleet.launch(&all_zones(), &arguments).expect("a shard");

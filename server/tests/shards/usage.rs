@@ -96,3 +96,27 @@ fn inspect_needs_no_configuration_of_a_shard_and_makes_no_world() {
     let output = inspect();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+#[test]
+fn a_shipped_server_has_no_sabotage_in_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let flags = ["--failpoint", "--plant", "--stick", "--panic", "--burn-us-per-player"];
+    for flag in flags {
+        let output = everhold(&directory)
+            .args(["shard", flag, "1"])
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains(&format!("unexpected argument '{flag}'")), "{said}");
+    }
+    // That they are spelled so is shown by the one that has them.
+    for flag in flags {
+        let sabotaged = Command::new(env!("CARGO_BIN_EXE_everhold-sabotaged"))
+            .args(["shard", flag])
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&sabotaged.stderr);
+        assert_eq!(said, format!("everhold-sabotaged: {flag} needs a value\n"));
+    }
+}

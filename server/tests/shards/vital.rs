@@ -6,7 +6,7 @@ use crate::world::{PATIENCE, World, all_zones, meadow};
 
 /// Leases do not run out here: what is adopted was released by the guardian of a process that ended.
 async fn ends_its_process(part: &str) {
-    let mut world = World::with_endless_leases();
+    let mut world = World::with_endless_leases().sabotaged();
     let spare = world.shard(&[]);
     let owner = world.shard_with(&all_zones(), &["--panic", part]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);

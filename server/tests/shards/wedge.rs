@@ -71,7 +71,7 @@ async fn assert_carried_on(world: &mut World, scene: &mut Scene) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_in_a_rule_costs_its_input_and_a_failover() {
-    let mut world = World::new();
+    let mut world = World::new().sabotaged();
     let mut scene = scene(&mut world, "loop-on-chat").await;
     scene
         .culprit
@@ -88,7 +88,7 @@ async fn an_endless_loop_in_a_rule_costs_its_input_and_a_failover() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_rule_costs_its_input_and_moves_one_zone_at_once() {
-    let mut world = World::with_endless_leases();
+    let mut world = World::with_endless_leases().sabotaged();
     let mut scene = scene(&mut world, "panic-on-chat").await;
     scene
         .culprit
@@ -102,7 +102,7 @@ async fn a_panic_in_a_rule_costs_its_input_and_moves_one_zone_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_is_ended_without_a_guardian_too() {
-    let mut world = World::unguarded();
+    let mut world = World::unguarded().sabotaged();
     let mut scene = scene(&mut world, "loop-on-chat").await;
     scene
         .culprit
@@ -118,7 +118,7 @@ async fn an_endless_loop_is_ended_without_a_guardian_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_input_at_which_another_build_fails_costs_that_input_and_not_the_zone() {
-    let mut world = World::new();
+    let mut world = World::new().sabotaged();
     // What is adopted is in the journal, not in a checkpoint.
     let owner = world.shard_configured(&all_zones(), "[durability]\ndelta_ms = 600000\nbase_ms = 600000\n");
     let mut player = world.player(7, &meadow(), OldConnections::Close);
@@ -136,7 +136,7 @@ async fn a_stored_input_at_which_another_build_fails_costs_that_input_and_not_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_is_nobodys_fault_costs_its_zone_and_leaves_the_others() {
-    let mut world = World::new();
+    let mut world = World::new().sabotaged();
     let owner = world.shard_with(&all_zones(), &["--plant", &format!("loop-after-chat={POISON}")]);
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);

@@ -135,6 +135,12 @@ impl World {
         }
     }
 
+    /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, and `--burn-us-per-player`.
+    pub(crate) fn sabotaged(mut self) -> Self {
+        self.fleet.binary = env!("CARGO_BIN_EXE_everhold-sabotaged").into();
+        self
+    }
+
     /// Its Redis.
     pub(crate) fn redis(&mut self) -> &mut RedisServer {
         self.redis.as_mut().expect("a world on Redis")

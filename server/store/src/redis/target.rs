@@ -59,14 +59,6 @@ impl RedisTarget {
     }
 }
 
-/// Whether a URL holds a password, or may: then it must not be where others see it. A URL that makes no sense is looked at all the same.
-#[must_use]
-pub fn holds_password(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let names_user = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-    names_user || rest.to_ascii_lowercase().contains("password=")
-}
-
 /// Refuses what the client would misread or pass over. No message repeats a part of the URL that may be of a password.
 fn check(url: &str) -> Result<(), RedisError> {
     let refuse = |why: String| Err(RedisError::Url(why));
