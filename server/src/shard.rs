@@ -10,6 +10,7 @@ use everhold_core::cluster::Directory;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{StateStore, StoreError};
 use everhold_core::limits::CONN_EVENTS_MAX;
+use everhold_core::ownership::EndReason;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Nonce};
 use everhold_core::replication::ViewConfig;
@@ -27,9 +28,7 @@ use tokio::task::JoinSet;
 use crate::address::Addresses;
 use crate::config::Config;
 use crate::guardian::{GuardianLink, orphan};
-use crate::host::{
-    self, AdoptError, EndReason, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle,
-};
+use crate::host::{self, AdoptError, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle};
 use crate::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
 use crate::membership;
 use crate::process::{self, ProcessGauge};

@@ -8,10 +8,12 @@ pub mod contender;
 pub mod census;
 pub mod key_check;
 pub mod guardian;
+pub mod end;
 
 pub use authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
+pub use end::EndReason;
 pub use epoch::{Epoch, Grant, Nonce};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
 pub use guardian::{Guardian, Holdings, KillReason};

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::store::{StateStore, StoreError};
+use everhold_core::ownership::EndReason;
 use everhold_core::ownership::Grant;
 use everhold_core::zone::Probe;
 use everhold_protocol::{SessionId, Tick, ZoneName};
 
+use super::LeaseGuard;
 use super::adopt::answer;
-use super::{EndReason, LeaseGuard};
 
 /// The store is asked again this often while it does not answer, until the lease is over.
 const RETRY: Duration = Duration::from_millis(50);

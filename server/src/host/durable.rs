@@ -18,6 +18,7 @@ use everhold_core::durability::journal::{Journal, JournalEvent, StopReason};
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, Position, StoreError};
 use everhold_core::limits::SHOWN_TICKS_MAX;
 use everhold_core::outage::{Lasted, Outage};
+use everhold_core::ownership::EndReason;
 use everhold_core::ownership::lease::LeaseState;
 use everhold_core::replication::Datagrams;
 use everhold_core::report::{Phase, ShardEvent};
@@ -30,7 +31,7 @@ use super::egress::Egress;
 use super::encoding::Encoding;
 use super::run::Run;
 use super::tick::{TickMessage, TickOrder, TickOut, UNACKNOWLEDGED_TICKS_MAX};
-use super::{EndReason, Ended, HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes, memory};
+use super::{Ended, HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes, memory};
 
 /// A store operation that takes longer counts as unanswered; the same is sent again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,10 +2,9 @@
 //! appends wait.
 
 use everhold_core::durability::store::Position;
+use everhold_core::ownership::EndReason;
 use everhold_core::zone::{Capture, Frozen};
 use tokio::task::JoinHandle;
-
-use super::EndReason;
 
 /// The cut that is being encoded, if there is one: the checkpointer asks for one at a time.
 #[derive(Default)]

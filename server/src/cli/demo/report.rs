@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use client_sim::meter::Percentiles;
 use client_sim::{SimulatorHealth, SwarmReport, ZoneFailover};
 use everhold_core::durability::gate::Durability;
+use everhold_core::ownership::EndReason;
 use everhold_core::report::{Phase, ZoneRun};
 use everhold_local_cluster::{Adoption, Fleet};
 use serde::Serialize;
 
 use super::kills::{Killed, Schedule};
-use crate::host::EndReason;
 
 /// One zone, over all its owners.
 #[derive(Debug, Serialize)]

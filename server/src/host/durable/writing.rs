@@ -6,11 +6,11 @@ use everhold_core::durability::checkpoint::{CheckpointCommand, CheckpointEvent};
 use everhold_core::durability::journal::JournalEvent;
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError};
 use everhold_core::outage::Lasted;
+use everhold_core::ownership::EndReason;
 
 use super::super::adopt::answer;
 use super::super::tick::TickOrder;
 use super::{DurableTask, STORE_TIMEOUT, end_reason};
-use crate::host::EndReason;
 
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
