@@ -190,7 +190,9 @@ fn leaves(tree: &str) -> Vec<(Vec<String>, String)> {
     };
     let prefix = tree[..open].split("::").map(|part| part.trim().to_owned());
     let prefix: Vec<String> = prefix.filter(|part| !part.is_empty()).collect();
-    let inner = &tree[open + 1..tree.rfind('}').unwrap_or(tree.len())];
+    let inner = tree
+        .get(open + 1..tree.rfind('}').unwrap_or(tree.len()))
+        .unwrap_or_default();
     let (mut depth, mut parts) = (0, vec![String::new()]);
     for letter in inner.chars() {
         match letter {
