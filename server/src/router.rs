@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everhold_core::cluster::{Directory, Placement, Seeker};
+use everhold_core::cluster::{Directory, Placement, RouteRequest};
 use everhold_core::durability::store::{Home, StateStore, StoreError};
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_core::ingress::login::Login;
@@ -145,7 +145,7 @@ impl Router {
                         event_seq,
                     },
             } => {
-                let seeker = Seeker::Orphan {
+                let request = RouteRequest::Resume {
                     epoch,
                     since: clock::boottime(),
                 };
@@ -155,7 +155,7 @@ impl Router {
                     secret,
                     event_seq,
                 };
-                self.seek_session(conn, zone, seeker, claim);
+                self.seek_session(conn, zone, request, claim);
             }
             ConnEvent::Logout { conn } => self.log_out(&conn),
             ConnEvent::Closed { token, .. } => {
@@ -210,7 +210,7 @@ impl Router {
     }
 
     /// A secret says where a session was last; the zone compares it.
-    fn seek_session(&mut self, conn: Conn, zone: ZoneName, seeker: Seeker, claim: Claim) {
+    fn seek_session(&mut self, conn: Conn, zone: ZoneName, request: RouteRequest, claim: Claim) {
         if let Claim::Resume { account, secret, .. } = &claim
             && !self.accounts.come_back(*account, &conn, *secret)
         {
@@ -219,7 +219,7 @@ impl Router {
             return;
         }
         let token = conn.token();
-        self.waiting.insert(Waiting::new(conn, zone, seeker, claim));
+        self.waiting.insert(Waiting::new(conn, zone, request, claim));
         self.place(token);
     }
 
@@ -227,7 +227,9 @@ impl Router {
     fn seek_home(&mut self, conn: Conn, claims: TicketClaims) {
         let token = conn.token();
         let (account, zone) = (claims.account, claims.zone.clone());
-        let placement = self.directory().place(clock::boottime(), &zone, None, Seeker::Newcomer);
+        let placement = self
+            .directory()
+            .place(clock::boottime(), &zone, None, RouteRequest::New);
         if placement == Placement::ZoneUnknown {
             conn.close(RefusalCode::ZoneUnknown, "this world has no such zone");
             return;
@@ -242,7 +244,7 @@ impl Router {
             async move { (token, settle_home(store.as_ref(), account, zone).await) }
         });
         let claim = Claim::Homing(claims);
-        self.waiting.insert(Waiting::new(conn, zone, Seeker::Newcomer, claim));
+        self.waiting.insert(Waiting::new(conn, zone, RouteRequest::New, claim));
     }
 
     fn handle_home(&mut self, token: AttachToken, home: Result<ZoneName, StoreError>) {
@@ -271,10 +273,10 @@ impl Router {
         let here = self.zones.get(&waiting.zone).and_then(ZoneHandle::hosted);
         let placement = self
             .directory()
-            .place(clock::boottime(), &waiting.zone, here, waiting.seeker);
+            .place(clock::boottime(), &waiting.zone, here, waiting.request);
         match placement {
             Placement::Wait => self.tell_to_wait(token),
-            Placement::Here => self.knock(token),
+            Placement::Here => self.request_entry(token),
             Placement::There { .. } if waiting.is_expired(tickets_over_before_unix_s()) => {
                 // It kept its place here for as long as it could; who serves the zone now would say the same.
                 let detail = "another shard serves the zone now, and the ticket has expired meanwhile: log in again";

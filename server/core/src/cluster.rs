@@ -2,4 +2,4 @@
 
 pub mod directory;
 
-pub use directory::{Directory, Hosted, Placement, Seeker};
+pub use directory::{Directory, Hosted, Placement, RouteRequest};

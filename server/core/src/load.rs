@@ -27,5 +27,5 @@ pub mod login_queue;
 pub mod residents;
 
 pub use ladder::{Ladder, Rung, Standing, TickLoad};
-pub use login_queue::{Door, LoginQueue, Verdict};
+pub use login_queue::{Admission, LoginQueue, Verdict};
 pub use residents::{Caller, Residents};

@@ -1,9 +1,9 @@
-//! The door of a zone: newcomers come in, wait in its queue, or are refused; those who have a character in the world walk past.
+//! Admission to a zone: newcomers come in, wait in its queue, or are refused; those who have a character in the world walk past.
 
 use std::sync::atomic::Ordering;
 
 use everhold_core::ingress::AttachToken;
-use everhold_core::load::{Caller, Door, LoginQueue, Verdict};
+use everhold_core::load::{Admission, Caller, LoginQueue, Verdict};
 use everhold_net::transport::Conn;
 use everhold_protocol::ticket::TicketClaims;
 use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
@@ -12,7 +12,7 @@ use super::Router;
 use super::waiting::{Claim, QueuePlace, Waiting};
 use crate::host::ZoneHandle;
 
-/// Before the door of one zone, and behind it.
+/// The clients that wait for one zone, and those that it serves.
 #[derive(Debug, Default)]
 pub(super) struct Lobby {
     queue: LoginQueue<AttachToken>,
@@ -21,8 +21,8 @@ pub(super) struct Lobby {
 }
 
 impl Router {
-    /// A connection stands before a zone that runs here.
-    pub(super) fn knock(&mut self, token: AttachToken) {
+    /// A connection asks to enter a zone that runs here.
+    pub(super) fn request_entry(&mut self, token: AttachToken) {
         let waiting = self.waiting.get_mut(token).expect("`place` has just seen it");
         let handle = &self.zones[&waiting.zone];
         let Claim::Join(claims) = &waiting.claim else {
@@ -31,8 +31,8 @@ impl Router {
         };
         let caller = handle.caller(claims.account, &claims.id);
         let lobby = self.lobbies.entry(waiting.zone.clone()).or_default();
-        let door = door(handle, lobby, self.config.players_max);
-        match lobby.queue.handle_arrival(token, caller, door) {
+        let admission = admission(handle, lobby, self.config.players_max);
+        match lobby.queue.handle_arrival(token, caller, admission) {
             Verdict::Admit => self.attach(token),
             Verdict::Wait { position } => {
                 waiting.place = QueuePlace::Kept;
@@ -82,7 +82,11 @@ impl Router {
             let Some(handle) = self.zones.get(zone).filter(|handle| handle.runs()) else {
                 continue;
             };
-            admitted.extend(lobby.queue.poll_admitted(door(handle, lobby, self.config.players_max)));
+            admitted.extend(
+                lobby
+                    .queue
+                    .poll_admitted(admission(handle, lobby, self.config.players_max)),
+            );
             for (token, position) in lobby.queue.poll_positions() {
                 if let Some(waiting) = self.waiting.get(token) {
                     waiting.conn.send_control(&ServerMessage::Queued { position });
@@ -165,8 +169,8 @@ impl Router {
     }
 }
 
-fn door(handle: &ZoneHandle, lobby: &Lobby, players_max: u32) -> Door {
-    Door {
+fn admission(handle: &ZoneHandle, lobby: &Lobby, players_max: u32) -> Admission {
+    Admission {
         rung: handle.gauges.load.rung(),
         players: lobby.players,
         players_max,

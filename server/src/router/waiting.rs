@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use everhold_core::cluster::Seeker;
+use everhold_core::cluster::RouteRequest;
 use everhold_core::ingress::AttachToken;
 use everhold_net::transport::Conn;
 use everhold_protocol::ticket::TicketClaims;
@@ -12,7 +12,7 @@ use everhold_protocol::{Account, SessionId, ZoneName};
 pub(super) struct Waiting {
     pub(super) conn: Conn,
     pub(super) zone: ZoneName,
-    pub(super) seeker: Seeker,
+    pub(super) request: RouteRequest,
     pub(super) claim: Claim,
     pub(super) told_to_wait: bool,
     pub(super) place: QueuePlace,
@@ -33,11 +33,11 @@ pub(super) enum QueuePlace {
 
 impl Waiting {
     /// A connection that has said hello just now.
-    pub(super) const fn new(conn: Conn, zone: ZoneName, seeker: Seeker, claim: Claim) -> Self {
+    pub(super) const fn new(conn: Conn, zone: ZoneName, request: RouteRequest, claim: Claim) -> Self {
         Self {
             conn,
             zone,
-            seeker,
+            request,
             claim,
             told_to_wait: false,
             place: QueuePlace::Never,

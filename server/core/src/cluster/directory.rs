@@ -24,16 +24,16 @@ const LOWER_EPOCH_TTLS: u32 = 2;
 /// as often.
 const LOOK_GAPS_PER_TTL: u32 = 4;
 
-/// Somebody who wants a zone, and what is known of them.
+/// A client's request for a zone, with what it knows of the zone's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seeker {
-    /// Has a fresh ticket, and no reason to mistrust the zone's owner.
-    Newcomer,
-    /// Had a session under `epoch` and lost sight of its owner before `since`.
-    Orphan {
+pub enum RouteRequest {
+    /// A log-in with a fresh ticket. The client has no reason to mistrust the zone's owner.
+    New,
+    /// A resume of a session under `epoch`, by a client that lost its owner before `since`.
+    Resume {
         /// The highest epoch of this zone that the client has seen.
         epoch: u32,
-        /// When it came to us.
+        /// When the client came to this shard.
         since: Duration,
     },
 }
@@ -50,7 +50,7 @@ pub enum Placement {
         /// The epoch it serves under.
         epoch: u32,
     },
-    /// Nowhere yet: it stays parked.
+    /// Nowhere yet: it waits.
     Wait,
     /// Nowhere: the zone is served under a lower epoch than the session was, and nobody of a higher one has come forward. Its world was
     /// restored or begun anew and has no such session.
@@ -183,18 +183,19 @@ impl Directory {
         }
     }
 
-    /// Where a seeker of `zone` belongs. `here` is the zone, if this process runs it now.
+    /// Returns where a client that asks for `zone` belongs. `here` is the zone, if this process runs it now.
     ///
-    /// Epochs compare within this zone only. An owner of a lower epoch than the seeker has seen is not its session's owner, or not yet known
-    /// to be: the seeker waits for one of a higher epoch, and after two ttl of the lower one's service it is told that there is none.
+    /// Epochs compare within this zone only. An owner of a lower epoch than the client has seen is not its session's
+    /// owner, or not yet known to be: the client waits for one of a higher epoch, and after two ttl of the lower one's
+    /// service it is told that there is none.
     #[must_use]
-    pub fn place(&self, now: Duration, zone: &ZoneName, here: Option<Hosted>, seeker: Seeker) -> Placement {
+    pub fn place(&self, now: Duration, zone: &ZoneName, here: Option<Hosted>, request: RouteRequest) -> Placement {
         if !self.zones.contains(zone) {
             return Placement::ZoneUnknown;
         }
         if let Some(hosted) = here {
-            return match seeker {
-                Seeker::Orphan { epoch, since } if epoch > hosted.epoch => {
+            return match request {
+                RouteRequest::Resume { epoch, since } if epoch > hosted.epoch => {
                     let believed = hosted.may_speak && self.is_lower_for_long(now, since.max(hosted.since));
                     session_unknown_if(believed)
                 }
@@ -208,13 +209,13 @@ impl Directory {
         let Some(moved_at) = self.living(now, seen) else {
             return Placement::Wait;
         };
-        let credible = match seeker {
-            Seeker::Newcomer => true,
-            Seeker::Orphan { epoch, since } if view.epoch < epoch => {
+        let credible = match request {
+            RouteRequest::New => true,
+            RouteRequest::Resume { epoch, since } if view.epoch < epoch => {
                 return session_unknown_if(self.is_lower_for_long(now, since.max(seen.since)));
             }
             // The very owner it fled from: alive only if it renewed well after. The client's own path to it may be what broke.
-            Seeker::Orphan { epoch, since } => view.epoch > epoch || moved_at > since + self.stale_after / 4,
+            RouteRequest::Resume { epoch, since } => view.epoch > epoch || moved_at > since + self.stale_after / 4,
         };
         if credible {
             Placement::There {
@@ -268,7 +269,7 @@ fn stale_after(ttl: Duration) -> Duration {
     ttl * 5 / 8
 }
 
-/// What a seeker hears of an owner of a lower epoch.
+/// What a client hears of an owner of a lower epoch.
 const fn session_unknown_if(believed: bool) -> Placement {
     if believed {
         Placement::SessionUnknown

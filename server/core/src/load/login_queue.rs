@@ -1,7 +1,8 @@
 //! The login queue of one zone: newcomers who must wait, in order of their coming. It sends nothing itself.
 //!
-//! Only newcomers wait. Whoever shows the secret of a session lost a connection or a shard, and has a place in the world already; so does
-//! whoever logs in by ticket while its character is in the world: it takes nobody's place but its own.
+//! Only newcomers wait. A client that shows the secret of a session lost a connection or a shard, and has a place in
+//! the world already. So has one that logs in by ticket while its character is in the world: it takes no place but its
+//! own.
 //!
 //! An account has one place at most. A later connection of it takes the place of the earlier one, also when it shows the same ticket: it is
 //! mostly a player whose connection broke, and whose end the server has not noticed yet. So a thousand connections with one ticket, or with
@@ -12,18 +13,18 @@ use std::collections::VecDeque;
 use super::{Caller, Rung};
 use crate::limits::{LOGIN_ADMISSIONS_MIN, LOGIN_ADMISSIONS_SHARE, LOGIN_QUEUE_MAX};
 
-/// What decides whether somebody may come in now.
+/// A zone's load and its players, by which a newcomer is admitted, or waits, or is refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Door {
-    /// Where the zone stands.
+pub struct Admission {
+    /// The zone's rung on the overload ladder.
     pub rung: Rung,
     /// Connections that the zone serves, or is about to.
     pub players: u32,
-    /// How many it may.
+    /// Connections above which newcomers wait.
     pub players_max: u32,
 }
 
-impl Door {
+impl Admission {
     const fn is_open(&self) -> bool {
         (self.rung.place() < Rung::Queue.place()) && self.players < self.players_max
     }
@@ -41,7 +42,7 @@ impl Door {
     }
 }
 
-/// What becomes of somebody who knocks with a ticket.
+/// What becomes of a client that asks to enter a zone with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Comes in.
@@ -79,17 +80,17 @@ impl<T> Default for LoginQueue<T> {
 }
 
 impl<T: Copy + PartialEq> LoginQueue<T> {
-    /// Somebody has come. A newcomer that is told a position counts as told.
-    pub fn handle_arrival(&mut self, who: T, caller: Caller, door: Door) -> Verdict {
+    /// A client asks to enter. A newcomer that is told a position counts as told.
+    pub fn handle_arrival(&mut self, who: T, caller: Caller, admission: Admission) -> Verdict {
         match caller {
             Caller::TicketSpent => return Verdict::TicketUsed,
             Caller::Resident => return Verdict::Admit,
             Caller::Newcomer => {}
         }
-        if door.is_open() && self.waiting.is_empty() {
+        if admission.is_open() && self.waiting.is_empty() {
             return Verdict::Admit;
         }
-        if door.rung >= Rung::Refuse || self.waiting.len() >= LOGIN_QUEUE_MAX {
+        if admission.rung >= Rung::Refuse || self.waiting.len() >= LOGIN_QUEUE_MAX {
             return Verdict::Refuse;
         }
         let position = position(self.waiting.len());
@@ -112,8 +113,8 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
     }
 
     /// Those who come in now: call it once every [`LOGIN_ROUND_MS`](crate::limits::LOGIN_ROUND_MS).
-    pub fn poll_admitted(&mut self, door: Door) -> Vec<T> {
-        let count = door.admissions().min(self.waiting.len());
+    pub fn poll_admitted(&mut self, admission: Admission) -> Vec<T> {
+        let count = admission.admissions().min(self.waiting.len());
         self.waiting.drain(..count).map(|waiting| waiting.who).collect()
     }
 
@@ -154,12 +155,12 @@ mod tests {
 
     use super::*;
 
-    const OPEN: Door = Door {
+    const OPEN: Admission = Admission {
         rung: Rung::Normal,
         players: 10,
         players_max: 1_000,
     };
-    const SHUT: Door = Door {
+    const CLOSED: Admission = Admission {
         rung: Rung::Queue,
         ..OPEN
     };
@@ -169,7 +170,7 @@ mod tests {
         let mut queue = LoginQueue::default();
         for who in 1..=count {
             assert_eq!(
-                queue.handle_arrival(who, Caller::Newcomer, SHUT),
+                queue.handle_arrival(who, Caller::Newcomer, CLOSED),
                 Verdict::Wait { position: who }
             );
         }
@@ -186,23 +187,26 @@ mod tests {
 
     #[test]
     fn one_whose_character_is_in_the_world_walks_past_everybody() {
-        let hopeless = Door {
+        let hopeless = Admission {
             rung: Rung::Refuse,
             players: 1_000,
             ..OPEN
         };
-        for door in [OPEN, SHUT, hopeless] {
+        for admission in [OPEN, CLOSED, hopeless] {
             let mut queue = queue(3);
-            assert_eq!(queue.handle_arrival(9, Caller::Resident, door), Verdict::Admit);
+            assert_eq!(queue.handle_arrival(9, Caller::Resident, admission), Verdict::Admit);
             assert_eq!(queue.len(), 3);
         }
     }
 
     #[test]
     fn spent_ticket_neither_waits_nor_comes_in() {
-        for door in [OPEN, SHUT] {
+        for admission in [OPEN, CLOSED] {
             let mut queue = LoginQueue::default();
-            assert_eq!(queue.handle_arrival(9, Caller::TicketSpent, door), Verdict::TicketUsed);
+            assert_eq!(
+                queue.handle_arrival(9, Caller::TicketSpent, admission),
+                Verdict::TicketUsed
+            );
             assert!(queue.is_empty());
         }
     }
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn newcomer_waits_when_the_zone_has_as_many_players_as_it_may() {
-        let full = Door { players: 1_000, ..OPEN };
+        let full = Admission { players: 1_000, ..OPEN };
         assert_eq!(
             LoginQueue::default().handle_arrival(1, Caller::Newcomer, full),
             Verdict::Wait { position: 1 }
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn newcomer_is_refused_on_the_last_rung_and_those_who_wait_stay() {
         let mut queue = queue(3);
-        let hopeless = Door {
+        let hopeless = Admission {
             rung: Rung::Refuse,
             ..OPEN
         };
@@ -248,19 +252,19 @@ mod tests {
     fn newcomer_is_refused_when_the_queue_is_full() {
         let max = u32::try_from(LOGIN_QUEUE_MAX).unwrap();
         assert_eq!(
-            queue(max).handle_arrival(max + 1, Caller::Newcomer, SHUT),
+            queue(max).handle_arrival(max + 1, Caller::Newcomer, CLOSED),
             Verdict::Refuse
         );
     }
 
     #[test]
-    fn nobody_is_admitted_through_a_shut_door() {
-        assert!(queue(5).poll_admitted(SHUT).is_empty());
+    fn nobody_is_admitted_while_the_zone_is_strained() {
+        assert!(queue(5).poll_admitted(CLOSED).is_empty());
     }
 
     #[test]
     fn those_who_wait_come_in_in_order_and_no_more_than_there_is_room_for() {
-        let nearly_full = Door { players: 998, ..OPEN };
+        let nearly_full = Admission { players: 998, ..OPEN };
         let mut queue = queue(5);
         assert_eq!(queue.poll_admitted(nearly_full), [1, 2]);
         assert_eq!(queue.poll_positions(), [(3, 1), (4, 2), (5, 3)]);
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_strained_zone_admits_fewer_than_a_calm_one() {
-        let strained = Door {
+        let strained = Admission {
             rung: Rung::Slower,
             ..OPEN
         };
@@ -310,7 +314,7 @@ mod tests {
             for (op, who) in ops {
                 match op {
                     0 | 1 if !model.contains(&who) => {
-                        let verdict = queue.handle_arrival(who, Caller::Newcomer, if op == 0 { SHUT } else { OPEN });
+                        let verdict = queue.handle_arrival(who, Caller::Newcomer, if op == 0 { CLOSED } else { OPEN });
                         match verdict {
                             Verdict::Admit => prop_assert!(model.is_empty() && op == 1),
                             Verdict::Wait { position } => {

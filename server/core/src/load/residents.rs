@@ -1,7 +1,8 @@
-//! Who has a place in a zone already, and which tickets are spent there, as far as the zone's acknowledged ticks say. It sends nothing.
+//! The accounts that have a place in a zone already, and the tickets that are spent there, as far as the zone's
+//! acknowledged ticks say. It sends nothing.
 //!
-//! The zone itself decides about each login; this is what the door knows beforehand. A list may lag behind by what is not acknowledged yet.
-//! It costs nothing in a tick in which nobody comes or goes to rest.
+//! The zone itself decides about each login; this is what a shard knows beforehand. A list may lag behind by what is
+//! not acknowledged yet. It costs nothing in a tick in which no player comes or goes to rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use crate::zone::{Residence, Zone};
 /// Tickets of which none are looked through for those that have expired.
 const TICKETS_KEPT_MIN: usize = 1_024;
 
-/// What the door knows of somebody who knocks with a ticket.
+/// What is known of a client that asks to enter a zone with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// Its character is not in the world.
@@ -58,7 +59,7 @@ impl Residents {
         }
     }
 
-    /// Who knocks at `tick`.
+    /// Judges a client that shows this ticket at `tick`.
     #[must_use]
     pub fn judge(&self, account: Account, ticket: &[u8; 16], tick: Tick) -> Caller {
         if self.spent.get(ticket).is_some_and(|forget_tick| *forget_tick > tick) {

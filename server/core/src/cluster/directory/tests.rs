@@ -41,7 +41,7 @@ fn seen_alive() -> Directory {
 
 #[test]
 fn a_newcomer_is_sent_to_the_living_owner() {
-    let place = seen_alive().place(at(1_500), &zone(), None, Seeker::Newcomer);
+    let place = seen_alive().place(at(1_500), &zone(), None, RouteRequest::New);
     assert_eq!(
         place,
         Placement::There {
@@ -53,60 +53,60 @@ fn a_newcomer_is_sent_to_the_living_owner() {
 
 #[test]
 fn nobody_is_sent_to_an_owner_whose_beat_stands_still() {
-    let place = seen_alive().place(at(3_600), &zone(), None, Seeker::Newcomer);
+    let place = seen_alive().place(at(3_600), &zone(), None, RouteRequest::New);
     assert_eq!(place, Placement::Wait);
 }
 
 #[test]
-fn an_orphan_waits_while_its_silent_owner_has_not_renewed_since() {
-    let orphan = Seeker::Orphan {
+fn a_resume_waits_while_its_silent_owner_has_not_renewed_since() {
+    let resume = RouteRequest::Resume {
         epoch: 3,
         since: at(1_100),
     };
-    assert_eq!(seen_alive().place(at(1_200), &zone(), None, orphan), Placement::Wait);
+    assert_eq!(seen_alive().place(at(1_200), &zone(), None, resume), Placement::Wait);
 }
 
 #[test]
-fn an_orphan_is_sent_back_to_an_owner_that_renews_after_it_came() {
+fn a_resume_is_sent_back_to_an_owner_that_renews_after_it_came() {
     let mut directory = seen_alive();
     directory.handle_views(at(2_000), &[lease(OTHER, 3, 3)], Some(&[]));
-    let orphan = Seeker::Orphan {
+    let resume = RouteRequest::Resume {
         epoch: 3,
         since: at(1_100),
     };
     assert!(matches!(
-        directory.place(at(2_000), &zone(), None, orphan),
+        directory.place(at(2_000), &zone(), None, resume),
         Placement::There { .. }
     ));
 }
 
 #[test]
-fn an_orphan_is_sent_to_the_adopter_at_once() {
+fn a_resume_is_sent_to_the_adopter_at_once() {
     let mut directory = seen_alive();
     directory.handle_views(at(5_000), &[lease(Nonce(7), 4, 1)], Some(&[]));
-    let orphan = Seeker::Orphan {
+    let resume = RouteRequest::Resume {
         epoch: 3,
         since: at(4_990),
     };
     assert!(matches!(
-        directory.place(at(5_000), &zone(), None, orphan),
+        directory.place(at(5_000), &zone(), None, resume),
         Placement::There { epoch: 4, .. }
     ));
 }
 
 #[test]
-fn an_orphan_is_never_sent_to_a_lower_epoch() {
-    let orphan = Seeker::Orphan { epoch: 4, since: at(0) };
-    assert_eq!(seen_alive().place(at(1_500), &zone(), None, orphan), Placement::Wait);
+fn a_resume_is_never_sent_to_a_lower_epoch() {
+    let resume = RouteRequest::Resume { epoch: 4, since: at(0) };
+    assert_eq!(seen_alive().place(at(1_500), &zone(), None, resume), Placement::Wait);
 }
 
-/// What an orphan that has seen epoch 4, and came at 1,000 ms, hears at these times.
+/// What a resume that has seen epoch 4, and came at 1,000 ms, hears at these times.
 fn heard_at(directory: &Directory, here: Option<Hosted>, times_ms: &[u64]) -> Vec<Placement> {
-    let orphan = Seeker::Orphan {
+    let resume = RouteRequest::Resume {
         epoch: 4,
         since: at(1_000),
     };
-    let place = |ms: &u64| directory.place(at(*ms), &zone(), here, orphan);
+    let place = |ms: &u64| directory.place(at(*ms), &zone(), here, resume);
     times_ms.iter().map(place).collect()
 }
 
@@ -139,7 +139,7 @@ fn an_owner_here_of_the_seen_or_a_higher_epoch_answers_at_once() {
 
 #[test]
 fn an_absurd_epoch_costs_two_ttl() {
-    let absurd = Seeker::Orphan {
+    let absurd = RouteRequest::Resume {
         epoch: u32::MAX,
         since: at(1_000),
     };
@@ -201,7 +201,7 @@ fn nobody_is_sent_to_an_owner_that_has_withdrawn() {
     };
     let mut directory = seen_alive();
     directory.handle_views(at(1_200), &[lease(OTHER, 3, 3)], Some(&[shard(1)]));
-    let place = |directory: &Directory| directory.place(at(1_300), &zone(), None, Seeker::Newcomer);
+    let place = |directory: &Directory| directory.place(at(1_300), &zone(), None, RouteRequest::New);
     assert!(matches!(place(&directory), Placement::There { .. }));
     directory.handle_views(at(1_300), &[lease(OTHER, 3, 3)], Some(&[]));
     assert_eq!(place(&directory), Placement::Wait);
@@ -221,22 +221,25 @@ fn nobody_is_sent_to_an_owner_that_has_released_the_zone() {
     };
     directory.handle_views(at(1_200), &[released], Some(&[]));
     assert_eq!(
-        directory.place(at(1_200), &zone(), None, Seeker::Newcomer),
+        directory.place(at(1_200), &zone(), None, RouteRequest::New),
         Placement::Wait
     );
 }
 
 #[test]
-fn a_seeker_waits_while_the_leases_have_not_been_read() {
+fn a_client_waits_while_the_leases_have_not_been_read() {
     let directory = Directory::new(ME, TTL, [zone()].into_iter());
-    assert_eq!(directory.place(at(0), &zone(), None, Seeker::Newcomer), Placement::Wait);
+    assert_eq!(
+        directory.place(at(0), &zone(), None, RouteRequest::New),
+        Placement::Wait
+    );
 }
 
 #[test]
 fn a_zone_that_the_world_does_not_have_is_unknown() {
     let nowhere = "nowhere".parse().unwrap();
     assert_eq!(
-        seen_alive().place(at(1_500), &nowhere, None, Seeker::Newcomer),
+        seen_alive().place(at(1_500), &nowhere, None, RouteRequest::New),
         Placement::ZoneUnknown
     );
 }
