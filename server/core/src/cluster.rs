@@ -1,5 +1,8 @@
-//! The cluster's pure part: who serves which zone, and where a connection belongs. It talks to nobody.
+//! The cluster's pure part: which shard serves which zone, and where a connection belongs. It opens no socket and asks
+//! no authority.
 
 pub mod directory;
+pub mod routing;
 
 pub use directory::{Directory, Hosted, Placement, RouteRequest};
+pub use routing::{Routing, RoutingConfig};

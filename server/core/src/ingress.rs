@@ -3,6 +3,7 @@
 pub mod spread;
 pub mod input;
 pub mod rate;
+pub mod refusal;
 pub mod address;
 pub mod credential;
 pub mod login;
@@ -16,4 +17,5 @@ pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};
 pub use login::Login;
 pub use rate::TokenBucket;
+pub use refusal::Refusal;
 pub use spread::Spread;

@@ -12,7 +12,7 @@ pub mod zone;
 pub mod interest;
 pub mod replication;
 pub mod durability;
-pub mod cluster;
 pub mod load;
+pub mod cluster;
 pub mod outage;
 pub mod report;

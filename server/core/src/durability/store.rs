@@ -168,6 +168,14 @@ pub struct Home {
     pub generation: u64,
 }
 
+impl Home {
+    /// The home of an account that never moved.
+    #[must_use]
+    pub const fn first(zone: ZoneName) -> Self {
+        Self { zone, generation: 1 }
+    }
+}
+
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -1,0 +1,206 @@
+//! What routing gives to be done. A command is carried out as it stands, and in order; it decides nothing more.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use everhold_protocol::{Account, RefusalCode, ServerMessage, SessionId, Tick, ZoneName};
+
+use super::local::{ConnStatus, Moment};
+use crate::durability::store::{Home, StoreError};
+use crate::ingress::refusal::Refusal;
+use crate::ingress::{AttachToken, Input, SecretHash};
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Sets an account's home unless it has one. Answer with [`Routing::handle_home`](super::Routing::handle_home).
+    SetHome {
+        /// The connection that waits for it.
+        conn: AttachToken,
+        /// The account.
+        account: Account,
+        /// Its home, if it has none yet.
+        home: Home,
+        /// Time to let pass before the store is asked.
+        after: Duration,
+    },
+    /// Sends a connection's join or resume into a zone of this process. If the zone takes no more inputs, say so with
+    /// [`Routing::handle_attach_failed`](super::Routing::handle_attach_failed).
+    Attach(Attach),
+    /// Tells a zone that a connection which was sent into it is gone.
+    Detach {
+        /// The connection.
+        conn: AttachToken,
+        /// The zone.
+        zone: ZoneName,
+    },
+    /// Tells a zone that the player of a connection ends its session. If the zone is over, say so with
+    /// [`Routing::handle_logout_failed`](super::Routing::handle_logout_failed).
+    Logout {
+        /// The connection.
+        conn: AttachToken,
+        /// The zone.
+        zone: ZoneName,
+    },
+    /// Sends a message; the connection waits on.
+    Reply {
+        /// The connection.
+        conn: AttachToken,
+        /// The message.
+        message: ServerMessage,
+    },
+    /// Sends a message after which the client goes elsewhere and closes the connection itself.
+    Redirect {
+        /// The connection.
+        conn: AttachToken,
+        /// The message.
+        message: ServerMessage,
+    },
+    /// Closes a connection and says why.
+    Refuse {
+        /// The connection.
+        conn: AttachToken,
+        /// The reason.
+        refusal: Refusal,
+    },
+    /// Lets go of a zone that is no longer hosted here.
+    ForgetZone(ZoneName),
+    /// Shows what became of a zone's login queue.
+    Meter {
+        /// The zone.
+        zone: ZoneName,
+        /// What is to be shown.
+        meter: QueueMeter,
+    },
+    /// Names these shards, from now on, to the clients of this one.
+    NamePeers(Vec<SocketAddr>),
+    /// Logs that a client is refused because its home cannot be read.
+    ReportHome(StoreError),
+}
+
+/// A figure of a login queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueMeter {
+    /// One more newcomer has to wait.
+    Queued,
+    /// One more newcomer is refused.
+    Refused,
+    /// Newcomers that wait now.
+    Length(u32),
+}
+
+/// A join or a resume on its way into a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// The connection that asks.
+    pub conn: AttachToken,
+    /// The zone.
+    pub zone: ZoneName,
+    /// The account, for which the next resume secret is made.
+    pub account: Account,
+    /// What is asked for.
+    pub request: AttachRequest,
+    /// Whether the player has ended the session already: it is logged out as soon as it is attached.
+    pub logs_out: bool,
+}
+
+/// What an attach asks for: everything of its input but the hash of the secret that the answer will carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttachRequest {
+    /// A log-in by ticket.
+    Join {
+        /// The ticket's id.
+        ticket: [u8; 16],
+        /// The tick from which the zone may forget the ticket's id.
+        ticket_forget_tick: Tick,
+    },
+    /// A resume by secret.
+    Resume {
+        /// The session.
+        session: SessionId,
+        /// Hash of the secret that the client has shown.
+        secret: SecretHash,
+        /// The last event that the client has.
+        event_seq: u64,
+    },
+}
+
+impl Attach {
+    /// The zone's input. `next_secret` is the hash of the secret that the answer will carry.
+    #[must_use]
+    pub const fn input(&self, next_secret: SecretHash) -> Input {
+        match self.request {
+            AttachRequest::Join {
+                ticket,
+                ticket_forget_tick,
+            } => Input::Join {
+                account: self.account,
+                ticket,
+                ticket_forget_tick,
+                secret: next_secret,
+                token: self.conn,
+            },
+            AttachRequest::Resume {
+                session,
+                secret,
+                event_seq,
+            } => Input::Resume {
+                session,
+                secret,
+                next_secret,
+                event_seq,
+                token: self.conn,
+            },
+        }
+    }
+}
+
+/// The commands that were not polled yet, and the connections that they end.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    queue: VecDeque<Command>,
+    /// Connections that routing has ended and that are not gone yet.
+    ending: BTreeSet<AttachToken>,
+}
+
+impl Commands {
+    /// The next command, in the order of the decisions.
+    pub(super) fn poll(&mut self) -> Option<Command> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn push(&mut self, command: Command) {
+        self.queue.push_back(command);
+    }
+
+    pub(super) fn reply(&mut self, conn: AttachToken, message: ServerMessage) {
+        self.push(Command::Reply { conn, message });
+    }
+
+    pub(super) fn redirect(&mut self, conn: AttachToken, message: ServerMessage) {
+        self.ending.insert(conn);
+        self.push(Command::Redirect { conn, message });
+    }
+
+    pub(super) fn refuse(&mut self, conn: AttachToken, code: RefusalCode, detail: &str) {
+        self.ending.insert(conn);
+        let refusal = Refusal::new(code, detail);
+        self.push(Command::Refuse { conn, refusal });
+    }
+
+    pub(super) fn meter(&mut self, zone: &ZoneName, meter: QueueMeter) {
+        let zone = zone.clone();
+        self.push(Command::Meter { zone, meter });
+    }
+
+    /// Whether a connection has ended, or is about to by a command that may not have been carried out yet.
+    pub(super) fn has_ended(&self, at: Moment<'_>, conn: AttachToken) -> bool {
+        self.ending.contains(&conn) || at.local.conn(conn) == ConnStatus::Ended
+    }
+
+    /// Forgets a connection that is gone.
+    pub(super) fn forget(&mut self, conn: AttachToken) {
+        self.ending.remove(&conn);
+    }
+}

@@ -1,0 +1,298 @@
+//! A shard's routing under test: connections, zones, and an authority that a test moves by hand, on a clock that only
+//! the test moves. What routing wants done is one line of text each.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use everhold_protocol::{Account, SessionId};
+
+use super::*;
+use crate::cluster::directory::Hosted;
+use crate::load::{Caller, Residents, Rung};
+use crate::ownership::{Epoch, KeyFingerprints, Nonce};
+use crate::zone::Residence;
+
+mod ends;
+mod homes;
+mod queue;
+mod waiting;
+
+const TTL: Duration = Duration::from_secs(4);
+const ME: Nonce = Nonce(1);
+const OTHER: Nonce = Nonce(2);
+/// Where the test's Unix time begins, seconds.
+const UNIX_S: u64 = 1_800_000_000;
+const TICKET_GOOD_S: u64 = 60;
+const HZ: u16 = 20;
+
+fn zone(name: &str) -> ZoneName {
+    name.parse().unwrap()
+}
+
+fn meadow() -> ZoneName {
+    zone("meadow")
+}
+
+fn token(conn: u64) -> AttachToken {
+    AttachToken(conn)
+}
+
+fn grant(epoch: u32) -> Grant {
+    Grant {
+        epoch: Epoch::granted(epoch),
+        nonce: ME,
+    }
+}
+
+struct FakeZone {
+    status: ZoneStatus,
+    residents: Residents,
+}
+
+#[derive(Default)]
+struct FakeLocal {
+    zones: BTreeMap<ZoneName, FakeZone>,
+    /// Those that are not [`ConnStatus::Unattached`].
+    conns: BTreeMap<AttachToken, ConnStatus>,
+}
+
+impl LocalState for FakeLocal {
+    fn zone(&self, zone: &ZoneName) -> Option<ZoneStatus> {
+        self.zones.get(zone).map(|zone| zone.status)
+    }
+
+    fn caller(&self, zone: &ZoneName, account: Account, ticket: &[u8; 16]) -> Caller {
+        let zone = &self.zones[zone];
+        zone.residents.judge(account, ticket, zone.status.tick)
+    }
+
+    fn conn(&self, conn: AttachToken) -> ConnStatus {
+        self.conns.get(&conn).copied().unwrap_or(ConnStatus::Unattached)
+    }
+}
+
+/// One shard of a world with a meadow, a forest, and a harbor.
+struct Shard {
+    routing: Routing,
+    local: FakeLocal,
+    now: Duration,
+    beat: u64,
+}
+
+/// The moment on a shard's clocks; it leaves `$shard.routing` to be borrowed.
+macro_rules! at {
+    ($shard:expr) => {
+        Moment {
+            now: $shard.now,
+            unix_s: UNIX_S + $shard.now.as_secs(),
+            local: &$shard.local,
+        }
+    };
+}
+use at;
+
+impl Shard {
+    fn new(players_max: u32) -> Self {
+        let zones = ["meadow", "forest", "harbor"].map(zone);
+        let directory = Directory::new(ME, TTL, zones.into_iter());
+        let config = RoutingConfig {
+            tick_hz: HZ,
+            players_max,
+        };
+        Self {
+            routing: Routing::new(config, directory),
+            local: FakeLocal::default(),
+            now: Duration::ZERO,
+            beat: 0,
+        }
+    }
+
+    /// A shard that runs the meadow under epoch 1.
+    fn with_meadow(players_max: u32) -> Self {
+        let mut shard = Self::new(players_max);
+        assert!(shard.zone_up("meadow", 1).is_empty());
+        shard
+    }
+
+    /// What routing wants done. Connections that it ends are ended from then on.
+    fn commands(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Some(command) = self.routing.poll_command() {
+            if let Command::Refuse { conn, .. } | Command::Redirect { conn, .. } = &command {
+                self.local.conns.insert(*conn, ConnStatus::Ended);
+            }
+            if let Command::ForgetZone(zone) = &command {
+                self.local.zones.remove(zone);
+            }
+            said.push(line(&command));
+        }
+        said
+    }
+
+    /// Takes all turns that are due.
+    fn turns(&mut self) -> Vec<String> {
+        while self.routing.is_due() {
+            self.routing.handle_turn(at!(self));
+        }
+        self.commands()
+    }
+
+    fn pulse(&mut self) -> Vec<String> {
+        self.routing.handle_pulse(at!(self));
+        self.commands()
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    fn zone_up(&mut self, name: &str, epoch: u32) -> Vec<String> {
+        let hosted = Hosted {
+            epoch,
+            since: self.now,
+            may_speak: true,
+        };
+        let status = ZoneStatus {
+            hosted: Some(hosted),
+            rung: Rung::Normal,
+            tick: 1_000,
+        };
+        let residents = Residents::default();
+        self.local.zones.insert(zone(name), FakeZone { status, residents });
+        self.routing.handle_zone_up(zone(name), grant(epoch));
+        self.turns()
+    }
+
+    fn zone_ended(&mut self, name: &str, epoch: u32) -> Vec<String> {
+        self.routing.handle_zone_ended(&zone(name), grant(epoch));
+        self.turns()
+    }
+
+    fn meadow(&mut self) -> &mut FakeZone {
+        self.local.zones.get_mut(&meadow()).unwrap()
+    }
+
+    /// The authority shows that the other shard serves this zone under this epoch, and renews.
+    fn served_elsewhere(&mut self, name: &str, epoch: u32) -> Vec<String> {
+        for _ in 0..2 {
+            self.beat += 1;
+            let lease = LeaseView {
+                zone: zone(name),
+                epoch,
+                nonce: OTHER,
+                beat: self.beat,
+                released: false,
+                addr: addr(4_002),
+                players: 0,
+            };
+            self.routing.handle_views(at!(self), &[lease], None);
+        }
+        self.turns()
+    }
+
+    /// A connection shows a ticket for the meadow; the account has no other home.
+    fn log_in(&mut self, conn: u64, account: u64) -> Vec<String> {
+        self.log_in_with(conn, claims(account, conn))
+    }
+
+    fn log_in_with(&mut self, conn: u64, mut claims: TicketClaims) -> Vec<String> {
+        claims.expires_unix_s += self.now.as_secs();
+        self.routing.handle_login(at!(self), token(conn), Login::Ticket(claims));
+        let mut said = self.commands();
+        let asked = said.len();
+        said.retain(|line| !line.contains(" home "));
+        if said.len() < asked {
+            self.routing.handle_home(at!(self), token(conn), Ok(None));
+            said.extend(self.commands());
+        }
+        said
+    }
+
+    /// A connection shows the secret of a session of account 1 in the meadow, under epoch 1.
+    fn resume(&mut self, conn: u64, secret: u8) -> Vec<String> {
+        self.resume_above(conn, secret, 1)
+    }
+
+    fn resume_above(&mut self, conn: u64, secret: u8, epoch: u32) -> Vec<String> {
+        let login = Login::Resume {
+            account: Account(1),
+            zone: meadow(),
+            session: SessionId::new(1, 2),
+            secret: [secret; 32],
+            epoch,
+            event_seq: 9,
+        };
+        self.routing.handle_login(at!(self), token(conn), login);
+        self.commands()
+    }
+
+    fn gone(&mut self, conn: u64) -> Vec<String> {
+        self.routing.handle_gone(token(conn));
+        self.commands()
+    }
+
+    fn logout(&mut self, conn: u64) -> Vec<String> {
+        self.routing.handle_logout(token(conn));
+        self.commands()
+    }
+}
+
+fn addr(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn ticket_id(ticket: u64) -> [u8; 16] {
+    u128::from(ticket).to_le_bytes()
+}
+
+/// A ticket for the meadow that is good for [`TICKET_GOOD_S`].
+fn claims(account: u64, ticket: u64) -> TicketClaims {
+    TicketClaims {
+        id: ticket_id(ticket),
+        account: Account(account),
+        zone: meadow(),
+        expires_unix_s: UNIX_S + TICKET_GOOD_S,
+    }
+}
+
+fn line(command: &Command) -> String {
+    match command {
+        Command::SetHome { conn, home, after, .. } => {
+            format!(
+                "{} home {} {} {}",
+                conn.0,
+                home.zone,
+                home.generation,
+                after.as_millis()
+            )
+        }
+        Command::Attach(attach) => {
+            let what = match attach.request {
+                AttachRequest::Join { .. } => "join",
+                AttachRequest::Resume { .. } => "resume",
+            };
+            let leaves = if attach.logs_out { " leave" } else { "" };
+            format!("{} {what} {}{leaves}", attach.conn.0, attach.zone)
+        }
+        Command::Detach { conn, zone } => format!("{} detach {zone}", conn.0),
+        Command::Logout { conn, zone } => format!("{} logout {zone}", conn.0),
+        Command::Reply { conn, message } | Command::Redirect { conn, message } => match message {
+            ServerMessage::Wait => format!("{} wait", conn.0),
+            ServerMessage::Queued { position } => format!("{} queued {position}", conn.0),
+            ServerMessage::Redirect { addr, zone, epoch } => {
+                format!("{} redirect {zone} {} {epoch}", conn.0, addr.port())
+            }
+            other => panic!("routing does not say {other:?}"),
+        },
+        Command::Refuse { conn, refusal } => format!("{} refused {:?}", conn.0, refusal.code),
+        Command::ForgetZone(zone) => format!("forget {zone}"),
+        Command::Meter { zone, meter } => format!("meter {zone} {meter:?}"),
+        Command::NamePeers(peers) => format!("peers {peers:?}"),
+        Command::ReportHome(error) => format!("report {error}"),
+    }
+}
+
+/// The lines that are no figures of a queue.
+fn heard(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().filter(|line| !line.starts_with("meter")).collect()
+}
