@@ -28,7 +28,7 @@ use self::look::Seen;
 use self::renewal::Answered;
 use crate::guardian::GuardianLink;
 use crate::host::{LeaseGuard, ZoneGauges};
-use crate::router::RouterEvent;
+use crate::router::RouterHandle;
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
 const ADOPTION_MAX: Duration = Duration::from_secs(120);
@@ -121,7 +121,7 @@ pub struct Keeper {
     outages: Outages,
     guardian: GuardianLink,
     events: mpsc::UnboundedSender<KeeperEvent>,
-    router: mpsc::UnboundedSender<RouterEvent>,
+    router: RouterHandle,
 }
 
 /// What the authority may fail to answer for long, turn after turn.
@@ -142,7 +142,7 @@ impl Keeper {
         (authority, store): (Arc<dyn Authority>, Arc<dyn StateStore>),
         config: KeeperConfig,
         events: mpsc::UnboundedSender<KeeperEvent>,
-        router: mpsc::UnboundedSender<RouterEvent>,
+        router: RouterHandle,
     ) -> Self {
         Self {
             authority,

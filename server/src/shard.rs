@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use everhold_core::cluster::Directory;
+use everhold_core::cluster::{Directory, RoutingConfig};
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{StateStore, StoreError};
 use everhold_core::limits::CONN_EVENTS_MAX;
@@ -33,7 +33,7 @@ use crate::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrd
 use crate::membership;
 use crate::process::{self, ProcessGauge};
 use crate::reporter::Reporter;
-use crate::router::{Router, RouterConfig, RouterEvent};
+use crate::router::{Router, RouterHandle};
 
 /// A zone that does not stop within this time (because the store is gone) is left to its lease.
 const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub struct Shard {
     transport: Transport,
     parts: Arc<Parts>,
     keeper: mpsc::UnboundedSender<KeeperOrder>,
-    router: mpsc::UnboundedSender<RouterEvent>,
+    router: RouterHandle,
     watch: tokio::task::JoinHandle<()>,
 }
 
@@ -53,14 +53,13 @@ struct Parts {
     config: Config,
     rules: Arc<RuleBook>,
     store: Arc<dyn StateStore>,
-    directory: Arc<Mutex<Directory>>,
     reporter: Reporter,
     process: Arc<ProcessGauge>,
     zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
     /// Zones whose lease ran out here, as they stood then.
     memories: Mutex<HashMap<ZoneName, Memory>>,
     keeper: mpsc::UnboundedSender<KeeperOrder>,
-    router: mpsc::UnboundedSender<RouterEvent>,
+    router: RouterHandle,
     ended: mpsc::UnboundedSender<Ended>,
 }
 
@@ -85,17 +84,12 @@ impl Shard {
         // A shard that may not join has told nobody anything.
         let transport = transport.serve()?;
         let (keeper, keeper_orders) = mpsc::unbounded_channel();
-        let (router, router_events) = mpsc::unbounded_channel();
         let (events, keeper_events) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
-        let directory = Arc::new(Mutex::new(Directory::new(
-            nonce,
-            config.lease.ttl,
-            rules.zones().cloned(),
-        )));
+        let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let (process, watch) = process::start(transport.counters(), reporter.clone());
-        let routes = Router::new(router_config(&config, keys), Arc::clone(&directory), Arc::clone(&store));
-        vital::spawn("router", routes.run(conns, router_events));
+        let (routing, resume_keys) = (routing_config(&config), keys.resume_keys());
+        let router = Router::start(routing, resume_keys, directory, Arc::clone(&store), conns);
         Keeper::new(
             (authority, Arc::clone(&store)),
             keeper_config(&config, (nonce, addr, fingerprints), &rules, guardian),
@@ -108,7 +102,6 @@ impl Shard {
             config,
             rules,
             store,
-            directory,
             reporter,
             process,
             zones: Mutex::default(),
@@ -148,8 +141,7 @@ impl Shard {
         if self.keeper.send(KeeperOrder::Close(closed)).is_ok() {
             let _gone_before = no_more.await;
         }
-        // Every receiver lives as long as this process serves.
-        let _gone = self.router.send(RouterEvent::Close);
+        self.router.close();
         let mut stops = JoinSet::new();
         for zone in self.parts.zones().values().cloned() {
             stops.spawn(async move { (tokio::time::timeout(ZONE_STOP_TIMEOUT, zone.stop()).await.is_ok(), zone) });
@@ -248,7 +240,7 @@ impl Parts {
         let _stopping = self
             .keeper
             .send(KeeperOrder::Hosted(zone, grant, Arc::clone(&handle.gauges)));
-        let _stopping = self.router.send(RouterEvent::ZoneUp(handle));
+        self.router.zone_up(handle);
         Ok(())
     }
 
@@ -303,11 +295,11 @@ impl Parts {
     }
 
     fn host_services(&self, guard: Arc<LeaseGuard>) -> HostServices {
-        let directory = Arc::clone(&self.directory);
+        let router = self.router.clone();
         HostServices {
             store: Arc::clone(&self.store),
             guard,
-            peers: Arc::new(move || directory.lock().expect("no holder of the directory panics").peers()),
+            peers: Arc::new(move || router.peers()),
             process: Arc::clone(&self.process),
             reporter: self.reporter.clone(),
             ended: self.ended.clone(),
@@ -323,7 +315,7 @@ impl Parts {
         } = ended;
         self.zones()
             .retain(|name, handle| *name != zone || handle.grant != grant);
-        let _stopping = self.router.send(RouterEvent::ZoneEnded(zone.clone(), grant));
+        self.router.zone_ended(zone.clone(), grant);
         let after = match (&reason, memory) {
             (EndReason::Suspended, Some(memory)) => {
                 self.memories().insert(zone.clone(), memory);
@@ -395,11 +387,10 @@ fn transport_config(config: &Config, listen: SocketAddr) -> TransportConfig {
     }
 }
 
-fn router_config(config: &Config, keys: &Keys) -> RouterConfig {
-    RouterConfig {
+const fn routing_config(config: &Config) -> RoutingConfig {
+    RoutingConfig {
         tick_hz: config.tick_hz,
         players_max: config.players_max,
-        resume_keys: keys.resume_keys(),
     }
 }
 

@@ -22,10 +22,7 @@ pub(super) async fn restore(store: Arc<dyn StateStore>, zone: ZoneName, accounts
         }
         let (store, zone) = (Arc::clone(&store), zone.clone());
         writes.spawn(async move {
-            let home = Home {
-                zone: zone.clone(),
-                generation: 1,
-            };
+            let home = Home::first(zone.clone());
             let set = retry(&zone, || answer(ANSWER_MAX, store.set_home(account, None, &home))).await;
             set.is_ok()
         });

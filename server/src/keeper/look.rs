@@ -12,7 +12,6 @@ use everhold_net::keys;
 use everhold_os::clock;
 
 use super::{Keeper, KeeperEvent, answer};
-use crate::router::RouterEvent;
 
 /// What a look at the leases showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +37,7 @@ impl Keeper {
         let seen = if leases.is_ok() { Seen::Leases } else { Seen::Nothing };
         let leases = self.note_leases(leases);
         let shards = self.note_shards(announced.and(shards));
-        // The router is gone when the process stops.
-        let _stopping = self.router.send(RouterEvent::Views { leases, shards });
+        self.router.views(leases, shards);
         seen
     }
 
