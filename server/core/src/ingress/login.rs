@@ -8,6 +8,7 @@ use everhold_protocol::ticket::{self, TicketClaims, TicketError};
 use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName};
 
 use super::credential::ResumeKeys;
+use super::refusal::Refusal;
 
 /// A login whose form, version and signature are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +36,12 @@ pub enum Login {
 /// credentials that this one cannot read. What is no `Hello` at all passes, for it says so better when it is read.
 ///
 /// # Errors
-/// The code for the client, and a sentence for people.
-pub fn check_version(message: &[u8]) -> Result<(), (RefusalCode, String)> {
+/// The client is refused.
+pub fn check_version(message: &[u8]) -> Result<(), Refusal> {
     match hello_version(message) {
         Some(version) if version != u64::from(PROTOCOL_VERSION) => {
             let detail = format!("this server speaks version {PROTOCOL_VERSION}, not {version}");
-            Err((RefusalCode::Version, detail))
+            Err(Refusal::new(RefusalCode::Version, detail))
         }
         _ => Ok(()),
     }
@@ -50,25 +51,25 @@ pub fn check_version(message: &[u8]) -> Result<(), (RefusalCode, String)> {
 /// Tickets of any of the keys are good.
 ///
 /// # Errors
-/// The code for the client, and a sentence for people. It tells a stranger nothing that a ticket of its own does not say.
+/// The client is refused. The refusal tells a stranger nothing that a ticket of its own does not say.
 pub fn check_hello(
     message: ClientMessage,
     ticket_keys: &[VerifyingKey],
     resume_keys: &ResumeKeys,
     now_unix_s: u64,
-) -> Result<Login, (RefusalCode, String)> {
+) -> Result<Login, Refusal> {
     let ClientMessage::Hello { protocol, credential } = message else {
-        return Err((RefusalCode::Malformed, "the first message must be Hello".to_owned()));
+        return Err(Refusal::new(RefusalCode::Malformed, "the first message must be Hello"));
     };
     // Only a message that is written in an unusual way gets here with another version.
     if protocol != PROTOCOL_VERSION {
         let detail = format!("this server speaks version {PROTOCOL_VERSION}, not {protocol}");
-        return Err((RefusalCode::Version, detail));
+        return Err(Refusal::new(RefusalCode::Version, detail));
     }
     match credential {
         Credential::Ticket(bytes) => verify(ticket_keys, &bytes, now_unix_s)
             .map(Login::Ticket)
-            .map_err(|e| (ticket_code(&e), e.to_string())),
+            .map_err(|e| Refusal::new(ticket_code(&e), e.to_string())),
         Credential::Resume {
             zone,
             session,
@@ -86,7 +87,7 @@ pub fn check_hello(
             }),
             None => {
                 let detail = "no shard of this world has made this secret: log in again";
-                Err((RefusalCode::SessionUnknown, detail.to_owned()))
+                Err(Refusal::new(RefusalCode::SessionUnknown, detail))
             }
         },
     }
@@ -141,7 +142,7 @@ mod tests {
         let hello = ClientMessage::Hello { protocol, credential };
         let old = SigningKey::from_bytes(&[6; 32]);
         let keys = [old.verifying_key(), service().verifying_key()];
-        check_hello(hello, &keys, &resume_keys(), NOW_UNIX_S).map_err(|(code, _)| code)
+        check_hello(hello, &keys, &resume_keys(), NOW_UNIX_S).map_err(|refusal| refusal.code)
     }
 
     fn check_ticket(key: &SigningKey, claims: &TicketClaims) -> Result<Login, RefusalCode> {
@@ -212,7 +213,7 @@ mod tests {
     fn logout_as_first_message_is_malformed() {
         let key = service().verifying_key();
         let refused = check_hello(ClientMessage::Logout, &[key], &resume_keys(), NOW_UNIX_S);
-        assert_eq!(refused.map_err(|(code, _)| code), Err(RefusalCode::Malformed));
+        assert_eq!(refused.map_err(|refusal| refusal.code), Err(RefusalCode::Malformed));
     }
 
     fn resume(secret: [u8; SECRET_BYTES]) -> Credential {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use everhold_core::ingress::rate::{RateGuard, TokenBucket, Verdict};
-use everhold_core::ingress::{Heard, Login, ResumeKeys, login};
+use everhold_core::ingress::{Heard, Login, Refusal, ResumeKeys, login};
 use everhold_core::limits::DATAGRAMS_MALFORMED_MAX;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::{FrameDecoder, FrameError};
@@ -13,9 +13,6 @@ use everhold_protocol::{ClientMessage, InputFrame, ReceivedFrame, RefusalCode};
 
 use super::TransportConfig;
 use super::counters::TransportCounters;
-
-/// A no with its reason.
-pub(super) type Refusal = (RefusalCode, String);
 
 /// What the control stream brought.
 #[derive(Debug)]
@@ -98,7 +95,7 @@ impl Intake {
                 continue;
             }
             return match message {
-                ClientMessage::Hello { .. } => Err((RefusalCode::Malformed, "Hello may come only once".to_owned())),
+                ClientMessage::Hello { .. } => Err(Refusal::new(RefusalCode::Malformed, "Hello may come only once")),
                 ClientMessage::Logout => Ok(Some(Said::Logout)),
             };
         }
@@ -119,18 +116,15 @@ impl Intake {
             Ok(())
         } else {
             let detail = "the control stream ended within a message";
-            Err((RefusalCode::Malformed, detail.to_owned()))
+            Err(Refusal::new(RefusalCode::Malformed, detail))
         }
     }
 
     /// Why a peer is sent away that has broken off its control stream. After `Hello` it is how one leaves who can do no better.
     pub(super) fn on_stream_reset(&self) -> Refusal {
         match self.rates {
-            None => (
-                RefusalCode::Malformed,
-                "the control stream ended before Hello".to_owned(),
-            ),
-            Some(_) => (RefusalCode::Bye, String::new()),
+            None => Refusal::new(RefusalCode::Malformed, "the control stream ended before Hello"),
+            Some(_) => Refusal::new(RefusalCode::Bye, ""),
         }
     }
 
@@ -153,7 +147,7 @@ impl Intake {
             Ok(None)
         } else {
             let detail = format!("too many datagrams that are not of this protocol, the last because {error}");
-            Err((RefusalCode::Malformed, detail))
+            Err(Refusal::new(RefusalCode::Malformed, detail))
         }
     }
 }
@@ -163,7 +157,10 @@ fn within_rate(verdict: Verdict, what: &str) -> Result<bool, Refusal> {
     match verdict {
         Verdict::Take => Ok(true),
         Verdict::Drop => Ok(false),
-        Verdict::Close => Err((RefusalCode::RateExceeded, format!("too many {what} for too long"))),
+        Verdict::Close => Err(Refusal::new(
+            RefusalCode::RateExceeded,
+            format!("too many {what} for too long"),
+        )),
     }
 }
 
@@ -172,5 +169,5 @@ fn refusal_of(error: FrameError) -> Refusal {
         FrameError::TooLarge { .. } => RefusalCode::TooLarge,
         FrameError::TrailingBytes { .. } | FrameError::Decode(_) | FrameError::Encode(_) => RefusalCode::Malformed,
     };
-    (code, error.to_string())
+    Refusal::new(code, error.to_string())
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
+use everhold_core::ingress::Refusal;
 use everhold_core::ingress::ResumeKeys;
 use everhold_core::ingress::address::{AddressVerdict, Addresses};
 use everhold_os::clock;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::admission::{Admission, Standing};
 use super::counters::{GaugeGuard, TransportCounters};
-use super::intake::{Bench, Refusal};
+use super::intake::Bench;
 use super::{ConnEvent, TransportConfig};
 use crate::keys::Keys;
 
@@ -164,7 +165,7 @@ pub(super) fn refuse_datagrams(bytes_max: Option<usize>) -> Option<Refusal> {
         return None;
     }
     let detail = format!("max_datagram_frame_size must be {DATAGRAM_FRAME_BYTES_MIN} or more");
-    Some((RefusalCode::Malformed, detail))
+    Some(Refusal::new(RefusalCode::Malformed, detail))
 }
 
 /// A place among the connections of an address, until dropped.

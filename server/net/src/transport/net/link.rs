@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use everhold_core::ingress::Refusal;
 use everhold_core::ingress::rate::{RateGuard, Verdict};
 use everhold_core::limits::CLOSE_MS_MAX;
 use everhold_protocol::RefusalCode;
@@ -22,7 +23,7 @@ use super::desk::{Desk, LinkKey};
 use super::traces::Traces;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Closing, Conn, Manner, Route, pass_on};
-use crate::transport::intake::{Intake, Refusal};
+use crate::transport::intake::Intake;
 use crate::transport::served::{self, AddressPlace, Served, Slots};
 
 /// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
@@ -140,7 +141,7 @@ impl Link {
             stage: Stage::Handshaking,
             is_proven: false,
             login_deadline: now + config.login_deadline,
-            turn_away: turn_away.map(|code| (code, code.to_string())),
+            turn_away: turn_away.map(|code| Refusal::new(code, code.to_string())),
             packets: RateGuard::new(packets_per_s, packets_per_s, config.rate_excess_s, since_start),
             traces: Traces {
                 slots: Some(slots),
@@ -215,12 +216,10 @@ impl Link {
                 self.end(turn.served);
             }
             (Stage::Opening, Some(conn)) => {
-                let late = (
-                    RefusalCode::LoginTimeout,
-                    "no control stream within the login deadline".to_owned(),
-                );
-                let (code, detail) = self.turn_away.take().unwrap_or(late);
-                conn.abort(code, &detail);
+                let detail = "no control stream within the login deadline";
+                let late = Refusal::new(RefusalCode::LoginTimeout, detail);
+                let refusal = self.turn_away.take().unwrap_or(late);
+                conn.abort(refusal.code, &refusal.detail);
             }
             (Stage::Greeting, Some(conn)) => {
                 conn.close(RefusalCode::LoginTimeout, "no Hello within the login deadline");
@@ -375,7 +374,7 @@ impl Link {
             match self.intake.datagram(&bytes, &bench) {
                 Ok(Some(frame)) => pass_on(frame, self.route.as_ref(), conn.token(), bench.counters),
                 Ok(None) => {}
-                Err((code, detail)) => return conn.close(code, &detail),
+                Err(refusal) => return conn.close(refusal.code, &refusal.detail),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use everhold_core::ingress::Login;
+use everhold_core::ingress::{Login, Refusal};
 use everhold_protocol::RefusalCode;
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use quinn::{Connecting, Connection, ReadError, RecvStream, SendStream};
@@ -14,7 +14,7 @@ use super::Line;
 use super::writer::write_control;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Conn, pass_on};
-use crate::transport::intake::{Bench, Intake, Refusal, Said};
+use crate::transport::intake::{Bench, Intake, Said};
 use crate::transport::served::{AddressPlace, Served, Slots, refuse_datagrams};
 
 /// Serves one connection from its handshake to its end. With `turn_away` set it only says no.
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     let carrier = Carrier::Reference(Arc::clone(&line));
     let conn = Conn::new(carrier, quic.remote_address(), Arc::clone(&served.counters));
     let turn_away = turn_away
-        .map(|code| (code, code.to_string()))
+        .map(|code| Refusal::new(code, code.to_string()))
         .or_else(|| refuse_datagrams(quic.max_datagram_size()));
     let Some((send, recv)) = open_control(&quic, deadline, &conn, turn_away.clone()).await else {
         return;
@@ -57,10 +57,8 @@ pub(super) async fn serve(
     let greeting = match turn_away {
         Some(refusal) => Err(refusal),
         None => timeout_at(deadline, reader.greet(&served)).await.unwrap_or_else(|_| {
-            Err((
-                RefusalCode::LoginTimeout,
-                "no Hello within the login deadline".to_owned(),
-            ))
+            let detail = "no Hello within the login deadline";
+            Err(Refusal::new(RefusalCode::LoginTimeout, detail))
         }),
     };
     match greeting {
@@ -73,8 +71,8 @@ pub(super) async fn serve(
                 quic.closed().await;
             }
         }
-        Err((code, detail)) => {
-            conn.close(code, &detail);
+        Err(refusal) => {
+            conn.close(refusal.code, &refusal.detail);
             // It counts as half-open, and as a connection, until it is gone.
             quic.closed().await;
         }
@@ -112,14 +110,12 @@ async fn open_control(
         }
         Err(_) => {}
     }
-    let late = (
-        RefusalCode::LoginTimeout,
-        "no control stream within the login deadline".to_owned(),
-    );
-    let (code, detail) = turn_away.unwrap_or(late);
-    conn.abort(code, &detail);
+    let detail = "no control stream within the login deadline";
+    let late = Refusal::new(RefusalCode::LoginTimeout, detail);
+    let refusal = turn_away.unwrap_or(late);
+    conn.abort(refusal.code, &refusal.detail);
     // There is no writer yet that would do it.
-    quic.close(code.code().into(), detail.as_bytes());
+    quic.close(refusal.code.code().into(), refusal.detail.as_bytes());
     None
 }
 
@@ -135,8 +131,8 @@ async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, served
         quic.closed().await;
         return;
     }
-    if let Err((code, detail)) = reader.run(conn, quic, served).await {
-        conn.close(code, &detail);
+    if let Err(refusal) = reader.run(conn, quic, served).await {
+        conn.close(refusal.code, &refusal.detail);
     }
     quic.closed().await;
     conn.set_ended();
@@ -217,7 +213,7 @@ impl Reader {
                 Ok(None) => return Ok(Heard::StreamEnd),
                 Err(ReadError::Reset(_)) => return Ok(Heard::StreamReset),
                 Err(ReadError::ConnectionLost(_)) => return Ok(Heard::ConnectionLost),
-                Err(e) => return Err((RefusalCode::Internal, e.to_string())),
+                Err(e) => return Err(Refusal::new(RefusalCode::Internal, e.to_string())),
             }
         }
     }

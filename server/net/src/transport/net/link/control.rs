@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use everhold_core::ingress::Refusal;
 use everhold_protocol::RefusalCode;
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use quinn_proto::{Dir, ReadError, StreamId, WriteError};
@@ -9,7 +10,7 @@ use quinn_proto::{Dir, ReadError, StreamId, WriteError};
 use super::{Farewell, Link, Stage, TALK, Turn};
 use crate::transport::ConnEvent;
 use crate::transport::conn::Conn;
-use crate::transport::intake::{Refusal, Said};
+use crate::transport::intake::Said;
 
 impl Link {
     pub(super) fn on_opened(&mut self) {
@@ -19,8 +20,8 @@ impl Link {
         self.control = self.connection.streams().accept(Dir::Bi);
         self.is_readable = true;
         self.stage = Stage::Greeting;
-        if let Some((code, detail)) = self.turn_away.take() {
-            conn.close(code, &detail);
+        if let Some(refusal) = self.turn_away.take() {
+            conn.close(refusal.code, &refusal.detail);
         }
     }
 
@@ -47,9 +48,9 @@ impl Link {
                 Ok(None) => match self.read_chunk() {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err((code, detail)) => return conn.close(code, &detail),
+                    Err(refusal) => return conn.close(refusal.code, &refusal.detail),
                 },
-                Err((code, detail)) => return conn.close(code, &detail),
+                Err(refusal) => return conn.close(refusal.code, &refusal.detail),
             }
         }
     }
