@@ -5,10 +5,10 @@ pub mod record;
 pub mod journal;
 pub mod gate;
 pub mod checkpoint;
-pub mod adoption;
+pub mod replay;
 
-pub use adoption::{Adopted, AdoptionError, AdoptionPlan, adopt, plan};
 pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 pub use gate::{Durability, Gate, Released};
 pub use journal::{Journal, JournalEvent, RingFull, StopReason};
 pub use record::{Record, RecordError};
+pub use replay::{ReplayError, ReplayPlan, Replayed, plan, replay};

@@ -5,6 +5,7 @@
 //! Modules stand in the order of the data flow; each may use only those above it.
 
 pub mod limits;
+pub mod outage;
 pub mod ownership;
 pub mod ingress;
 pub mod rules;
@@ -14,5 +15,4 @@ pub mod replication;
 pub mod durability;
 pub mod load;
 pub mod cluster;
-pub mod outage;
 pub mod report;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::durability::adoption::{self, Adopted, AdoptionError};
+use everhold_core::durability::replay::{self, ReplayError, Replayed};
 use everhold_core::durability::store::{Origin, StateStore, StoreError, ZoneData};
 use everhold_core::ownership::Grant;
 use everhold_core::zone::ZoneConfig;
@@ -28,7 +28,7 @@ pub enum AdoptError {
     Store(#[from] StoreError),
     /// What it has cannot be brought back to life.
     #[error(transparent)]
-    Adoption(#[from] AdoptionError),
+    Adoption(#[from] ReplayError),
     /// One stored input after the other fails here.
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
@@ -55,7 +55,7 @@ pub async fn adopt(
     grant: Grant,
     config: ZoneConfig,
     reseed_grace: Duration,
-) -> Result<(Adopted, Lost), AdoptError> {
+) -> Result<(Replayed, Lost), AdoptError> {
     let (data, lost) = read_or_begin(store.as_ref(), grant, &config.name, reseed_grace).await?;
     #[cfg(feature = "testing")]
     crate::failpoint::reach(crate::failpoint::Failpoint::Replay, &config.name);
@@ -75,16 +75,16 @@ async fn replay(
     grant: Grant,
     mut data: ZoneData,
     config: ZoneConfig,
-) -> Result<Adopted, AdoptError> {
+) -> Result<Replayed, AdoptError> {
     for _ in 0..POISON_MAX {
         let (tried, config, zone) = (data.clone(), config.clone(), config.name.clone());
         let replay = move || {
             #[cfg(feature = "testing")]
             crate::failpoint::stick_at(&config.name);
-            adoption::plan(tried).and_then(|plan| adoption::adopt(plan, config))
+            replay::plan(tried).and_then(|plan| replay::replay(plan, config))
         };
         match tokio::task::spawn_blocking(replay).await? {
-            Err(AdoptionError::Poison {
+            Err(ReplayError::Poison {
                 tick,
                 suspect: Some((session, seq)),
                 reason,

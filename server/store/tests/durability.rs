@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use everhold_core::durability::store::{Position, StateStore};
 use everhold_core::durability::{
-    Adopted, CheckpointCommand, CheckpointConfig, Checkpointer, Durability, Gate, Journal, JournalEvent, Record,
-    StopReason, adopt, plan,
+    CheckpointCommand, CheckpointConfig, Checkpointer, Durability, Gate, Journal, JournalEvent, Record, Replayed,
+    StopReason, plan, replay,
 };
 use everhold_core::ingress::{AttachToken, Input};
 use everhold_core::ownership::Grant;
@@ -51,13 +51,13 @@ impl Owner {
         let (store, grant) = (SqliteStore::open(directory).unwrap(), grant(epoch, u64::from(epoch)));
         store.fence(&name(), grant).await.unwrap();
         let plan = plan(store.read_zone(&name()).await.unwrap()).unwrap();
-        let Adopted {
+        let Replayed {
             zone,
             last,
             chain,
             digest_equal,
             ..
-        } = adopt(plan, config()).unwrap_or_else(|e| panic!("{e}"));
+        } = replay(plan, config()).unwrap_or_else(|e| panic!("{e}"));
         assert!(digest_equal);
         let config = CheckpointConfig {
             delta_ticks: 7,

@@ -1,8 +1,9 @@
-//! Adoption: from what the store has of a zone to the running zone. It reads no store itself; fence first, then read, then come here.
+//! Replay brings a zone back from what the store has of it: base, deltas, journal. It reads no store itself; fence first, then
+//! read, then come here.
 //!
 //! [`plan`] checks that what was read is one unbroken history: a base and deltas that name each other, and records whose hashes chain
-//! from there to the end. [`adopt`] restores and replays it. Replay is the zone's own `step`; what it tells is dropped, because it was
-//! told already, or is still in the sessions' outboxes.
+//! from there to the end. [`replay`] restores the checkpoints and steps the zone through the records. It is the zone's own `step`; what it
+//! tells is dropped, because it was told already, or is still in the sessions' outboxes.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,9 +17,9 @@ use crate::ingress::Input;
 use crate::zone::probe::panic_text;
 use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
 
-/// Why a zone cannot be adopted from what the store has.
+/// Why a zone cannot be brought back from what the store has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AdoptionError {
+pub enum ReplayError {
     /// A delta names another parent, or the first checkpoint is no base.
     #[error("the checkpoint of tick {tick} does not build on the one before it")]
     ChainBroken {
@@ -77,7 +78,7 @@ pub enum AdoptionError {
 
 /// An unbroken history, ready to be replayed.
 #[derive(Clone, Debug)]
-pub struct AdoptionPlan {
+pub struct ReplayPlan {
     chain: Vec<CheckpointHead>,
     bodies: Vec<Bytes>,
     records: Vec<Record>,
@@ -85,7 +86,7 @@ pub struct AdoptionPlan {
     last: Position,
 }
 
-impl AdoptionPlan {
+impl ReplayPlan {
     /// Where the history ends.
     #[must_use]
     pub const fn last(&self) -> Position {
@@ -100,7 +101,7 @@ impl AdoptionPlan {
 }
 
 /// A zone brought back to the tick that its players last saw.
-pub struct Adopted {
+pub struct Replayed {
     /// The zone, after its last tick.
     pub zone: Zone,
     /// Where its history ends: the journal goes on from here.
@@ -122,7 +123,7 @@ pub struct Adopted {
 }
 
 /// Checks what was read, and orders it for replay.
-pub fn plan(data: ZoneData) -> Result<AdoptionPlan, AdoptionError> {
+pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
     let mut last = Position::GENESIS;
     let (mut chain, mut bodies) = (
         Vec::with_capacity(data.chain.len()),
@@ -135,7 +136,7 @@ pub fn plan(data: ZoneData) -> Result<AdoptionPlan, AdoptionError> {
             CheckpointKind::Delta { parent } => !chain.is_empty() && parent == last,
         };
         if !follows || position.epoch < last.epoch {
-            return Err(AdoptionError::ChainBroken { tick: position.tick });
+            return Err(ReplayError::ChainBroken { tick: position.tick });
         }
         last = position;
         chain.push(checkpoint.head);
@@ -151,7 +152,7 @@ pub fn plan(data: ZoneData) -> Result<AdoptionPlan, AdoptionError> {
         };
         records.push(record);
     }
-    Ok(AdoptionPlan {
+    Ok(ReplayPlan {
         chain,
         bodies,
         records,
@@ -160,17 +161,17 @@ pub fn plan(data: ZoneData) -> Result<AdoptionPlan, AdoptionError> {
     })
 }
 
-fn follow(last: Position, stored: &StoredRecord) -> Result<Record, AdoptionError> {
+fn follow(last: Position, stored: &StoredRecord) -> Result<Record, ReplayError> {
     let expected = last.tick + 1;
     if stored.tick != expected || stored.prev_hash != last.hash {
-        return Err(AdoptionError::JournalBroken { tick: expected });
+        return Err(ReplayError::JournalBroken { tick: expected });
     }
-    let record = Record::decode(stored).map_err(|error| AdoptionError::Record {
+    let record = Record::decode(stored).map_err(|error| ReplayError::Record {
         tick: stored.tick,
         error,
     })?;
     if record.epoch < last.epoch {
-        return Err(AdoptionError::JournalBroken { tick: expected });
+        return Err(ReplayError::JournalBroken { tick: expected });
     }
     Ok(record)
 }
@@ -178,13 +179,13 @@ fn follow(last: Position, stored: &StoredRecord) -> Result<Record, AdoptionError
 /// Restores the zone and replays its journal. It computes for as long as it takes: run it where nothing waits.
 ///
 /// A new epoch begins with an `EpochStart`, which is not done here: it is the first input of the adopter's first own tick.
-pub fn adopt(plan: AdoptionPlan, config: ZoneConfig) -> Result<Adopted, AdoptionError> {
+pub fn replay(plan: ReplayPlan, config: ZoneConfig) -> Result<Replayed, ReplayError> {
     let rules_id = config.rules_id();
     let zone = restore(&plan, config)?;
-    replay(plan, zone, rules_id)
+    replay_records(plan, zone, rules_id)
 }
 
-fn replay(plan: AdoptionPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Adopted, AdoptionError> {
+fn replay_records(plan: ReplayPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Replayed, ReplayError> {
     let mut comparison = Comparison::default();
     for record in &plan.records {
         if let Some(expected) = record.digest_before {
@@ -193,11 +194,11 @@ fn replay(plan: AdoptionPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Adop
         let other_rules =
             |input: &Input| matches!(input, Input::EpochStart { rules_id: theirs, .. } if *theirs != rules_id);
         if record.inputs.iter().any(other_rules) {
-            return Err(AdoptionError::Rules { tick: record.tick });
+            return Err(ReplayError::Rules { tick: record.tick });
         }
         step(&mut zone, record, &plan.quarantine)?;
     }
-    Ok(Adopted {
+    Ok(Replayed {
         zone,
         last: plan.last,
         chain: plan.chain,
@@ -224,27 +225,27 @@ impl Comparison {
     }
 }
 
-fn restore(plan: &AdoptionPlan, config: ZoneConfig) -> Result<Zone, AdoptionError> {
+fn restore(plan: &ReplayPlan, config: ZoneConfig) -> Result<Zone, ReplayError> {
     let Some(head) = plan.chain.last() else {
         return Ok(Zone::new(config));
     };
     let tick = head.position.tick;
     let bodies: Vec<&[u8]> = plan.bodies.iter().map(|body| &body[..]).collect();
-    let zone = Zone::restore(config, &bodies).map_err(|error| AdoptionError::Restore { tick, error })?;
+    let zone = Zone::restore(config, &bodies).map_err(|error| ReplayError::Restore { tick, error })?;
     let found = zone.tick();
     if found == tick {
         Ok(zone)
     } else {
-        Err(AdoptionError::OtherTick { tick, found })
+        Err(ReplayError::OtherTick { tick, found })
     }
 }
 
-fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u64)>) -> Result<(), AdoptionError> {
+fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u64)>) -> Result<(), ReplayError> {
     let probe = zone.probe();
     let inputs = with_quarantine(&record.inputs, quarantine);
     // The zone is thrown away if it fails, so nobody sees it half-stepped.
     let stepped = catch_unwind(AssertUnwindSafe(|| drop(zone.step(&inputs))));
-    stepped.map_err(|panic| AdoptionError::Poison {
+    stepped.map_err(|panic| ReplayError::Poison {
         tick: record.tick,
         suspect: probe.suspect().and_then(|suspect| suspect.intent),
         reason: panic_text(&*panic),

@@ -98,10 +98,10 @@ impl Owner {
         self.data.records.clear();
     }
 
-    fn adopted(mut self) -> (Adopted, Digest) {
+    fn replayed(mut self) -> (Replayed, Digest) {
         let expected = self.zone.digest();
         (
-            adopt(plan(self.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}")),
+            replay(plan(self.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}")),
             expected,
         )
     }
@@ -117,21 +117,21 @@ fn join(account: u64) -> Input {
     }
 }
 
-fn refused(data: ZoneData) -> AdoptionError {
-    match plan(data).and_then(|plan| adopt(plan, config(20))) {
-        Ok(_) => panic!("it was adopted"),
+fn refused(data: ZoneData) -> ReplayError {
+    match plan(data).and_then(|plan| replay(plan, config(20))) {
+        Ok(_) => panic!("it was replayed"),
         Err(error) => error,
     }
 }
 
 #[test]
 fn zone_without_data_begins() {
-    let adopted = adopt(plan(ZoneData::default()).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
+    let replayed = replay(plan(ZoneData::default()).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
-        (adopted.zone.tick(), adopted.last, adopted.replayed_ticks),
+        (replayed.zone.tick(), replayed.last, replayed.replayed_ticks),
         (0, Position::GENESIS, 0)
     );
-    assert!(adopted.digest_equal && adopted.chain.is_empty());
+    assert!(replayed.digest_equal && replayed.chain.is_empty());
 }
 
 #[test]
@@ -139,12 +139,12 @@ fn zone_without_checkpoints_is_replayed_from_its_beginning() {
     let mut owner = Owner::new();
     owner.walk_to(33);
     let last = owner.last;
-    let (mut adopted, expected) = owner.adopted();
+    let (mut replayed, expected) = owner.replayed();
     assert_eq!(
-        (adopted.last, adopted.replayed_ticks, adopted.checked_digests),
+        (replayed.last, replayed.replayed_ticks, replayed.checked_digests),
         (last, 33, 6)
     );
-    assert!(adopted.digest_equal && adopted.zone.digest() == expected);
+    assert!(replayed.digest_equal && replayed.zone.digest() == expected);
 }
 
 #[test]
@@ -155,12 +155,12 @@ fn zone_is_restored_from_base_and_deltas_and_replayed_from_there() {
         owner.checkpoint(cut);
     }
     owner.walk_to(60);
-    let (mut adopted, expected) = owner.adopted();
+    let (mut replayed, expected) = owner.replayed();
     assert_eq!(
-        (adopted.chain.len(), adopted.replayed_ticks, adopted.checked_digests),
+        (replayed.chain.len(), replayed.replayed_ticks, replayed.checked_digests),
         (3, 18, 4)
     );
-    assert!(adopted.digest_equal && adopted.zone.digest() == expected);
+    assert!(replayed.digest_equal && replayed.zone.digest() == expected);
 }
 
 #[test]
@@ -168,9 +168,9 @@ fn zone_whose_journal_ends_at_its_checkpoint_is_not_replayed() {
     let mut owner = Owner::new();
     owner.walk_to(20);
     owner.checkpoint(Cut::Base);
-    let (adopted, _) = owner.adopted();
+    let (replayed, _) = owner.replayed();
     assert_eq!(
-        (adopted.zone.tick(), adopted.last.tick, adopted.replayed_ticks),
+        (replayed.zone.tick(), replayed.last.tick, replayed.replayed_ticks),
         (20, 20, 0)
     );
 }
@@ -193,10 +193,10 @@ fn digest_that_differs_is_reported_and_the_replayed_state_stands() {
         *stored = record.encode();
         last.hash = stored.hash;
     }
-    let (mut adopted, expected) = owner.adopted();
-    assert!(!adopted.digest_equal);
-    assert_eq!((adopted.first_divergence, adopted.checked_digests), (Some(4), 2));
-    assert_eq!((adopted.zone.tick(), adopted.zone.digest()), (12, expected));
+    let (mut replayed, expected) = owner.replayed();
+    assert!(!replayed.digest_equal);
+    assert_eq!((replayed.first_divergence, replayed.checked_digests), (Some(4), 2));
+    assert_eq!((replayed.zone.tick(), replayed.zone.digest()), (12, expected));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn missing_record_is_named() {
     let mut owner = Owner::new();
     owner.walk_to(9);
     owner.data.records.remove(5);
-    assert_eq!(refused(owner.data), AdoptionError::JournalBroken { tick: 6 });
+    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 6 });
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn journal_that_does_not_start_where_the_checkpoint_ends_is_refused() {
     owner.checkpoint(Cut::Base);
     owner.walk_to(12);
     owner.data.chain[0].head.position.hash = RecordHash([1; 32]);
-    assert_eq!(refused(owner.data), AdoptionError::JournalBroken { tick: 10 });
+    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 10 });
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn record_of_an_earlier_epoch_than_the_one_before_is_refused() {
     owner.checkpoint(Cut::Base);
     owner.data.chain[0].head.position.epoch = 2;
     owner.walk_to(4);
-    assert_eq!(refused(owner.data), AdoptionError::JournalBroken { tick: 4 });
+    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 4 });
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn damaged_record_is_named() {
     owner.data.records[6].body = body.into();
     assert_eq!(
         refused(owner.data),
-        AdoptionError::Record {
+        ReplayError::Record {
             tick: 7,
             error: RecordError::HashMismatch
         }
@@ -255,8 +255,8 @@ fn chain_with_a_missing_delta_is_refused() {
         data.chain.remove(index);
         refused(data)
     };
-    assert_eq!(without(0), AdoptionError::ChainBroken { tick: 11 });
-    assert_eq!(without(1), AdoptionError::ChainBroken { tick: 16 });
+    assert_eq!(without(0), ReplayError::ChainBroken { tick: 11 });
+    assert_eq!(without(1), ReplayError::ChainBroken { tick: 16 });
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn damaged_checkpoint_is_named() {
     owner.checkpoint(Cut::Base);
     let checkpoint = &mut owner.data.chain[0];
     checkpoint.body = checkpoint.body.slice(..checkpoint.body.len() / 2);
-    assert!(matches!(refused(owner.data), AdoptionError::Restore { tick: 8, .. }));
+    assert!(matches!(refused(owner.data), ReplayError::Restore { tick: 8, .. }));
 }
 
 #[test]
@@ -275,15 +275,15 @@ fn checkpoint_of_another_tick_than_the_store_says_is_refused() {
     owner.walk_to(8);
     owner.checkpoint(Cut::Base);
     owner.data.chain[0].head.position.tick = 9;
-    assert_eq!(refused(owner.data), AdoptionError::OtherTick { tick: 9, found: 8 });
+    assert_eq!(refused(owner.data), ReplayError::OtherTick { tick: 9, found: 8 });
 }
 
 #[test]
 fn history_under_other_rules_is_not_replayed() {
     let mut owner = Owner::new();
     owner.walk_to(4);
-    let adopted = adopt(plan(owner.data).unwrap(), config(10));
-    assert_eq!(adopted.err(), Some(AdoptionError::Rules { tick: 1 }));
+    let replayed = replay(plan(owner.data).unwrap(), config(10));
+    assert_eq!(replayed.err(), Some(ReplayError::Rules { tick: 1 }));
 }
 
 #[test]
@@ -297,10 +297,10 @@ fn zone_that_fails_in_replay_is_poison_and_named() {
             plant: Some(Plant::Panic),
         },
     );
-    let error = replay(plan(owner.data).unwrap(), zone, config(20).rules_id())
+    let error = replay_records(plan(owner.data).unwrap(), zone, config(20).rules_id())
         .err()
         .unwrap();
-    let AdoptionError::Poison {
+    let ReplayError::Poison {
         tick: 3,
         suspect: None,
         reason,
@@ -324,9 +324,9 @@ fn quarantined_intent_does_nothing_and_the_session_goes_on_after_it() {
         }]
     };
     owner.data.quarantine.push((session, 1));
-    let (adopted, expected) = {
+    let (replayed, expected) = {
         let poisoned = owner.data.clone();
-        let mut zone = adopt(plan(poisoned).unwrap(), config(20))
+        let mut zone = replay(plan(poisoned).unwrap(), config(20))
             .unwrap_or_else(|error| panic!("{error}"))
             .zone;
         zone.step(&still(2));
@@ -334,7 +334,7 @@ fn quarantined_intent_does_nothing_and_the_session_goes_on_after_it() {
         (zone, owner.zone.digest())
     };
     let mut scene = crate::zone::Scene::default();
-    let mut zone = adopted;
+    let mut zone = replayed;
     zone.scene(&mut scene);
     let own = scene.sessions.iter().find(|own| own.session == session).unwrap();
     assert_eq!(own.last_input_seq, 2, "the number was used up, and the next one counts");
@@ -347,9 +347,9 @@ fn quarantined_intent_that_the_journal_does_not_hold_is_left_for_the_new_epoch()
     owner.walk_to(2);
     let session = owner.zone.session_of(Account(1)).unwrap();
     owner.data.quarantine = vec![(session, 1), (session, 99)];
-    let adopted = adopt(plan(owner.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
+    let replayed = replay(plan(owner.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
-        adopted.quarantine,
+        replayed.quarantine,
         [(session, 99)],
         "the first was refused in the replay"
     );
