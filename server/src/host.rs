@@ -10,13 +10,14 @@
 //! one that talks to the store and to players. Both ask the zone's [`LeaseGuard`] before they act.
 
 mod adopt;
+mod asking;
 mod blame;
 mod durable;
 mod egress;
-mod encoding;
 mod guard;
 mod homes;
 mod memory;
+mod notices;
 mod pace;
 mod run;
 mod tick;
@@ -30,9 +31,10 @@ use everhold_core::cluster::Hosted;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{CheckpointHead, StateStore};
+use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ingress::{AttachToken, Input};
-use everhold_core::limits::INBOX_ENTRIES_MAX;
+use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use everhold_core::load::{Caller, Residents};
 use everhold_core::ownership::{EndReason, Grant};
 use everhold_core::replication::ViewConfig;
@@ -45,7 +47,7 @@ pub use adopt::{AdoptError, Lost, adopt};
 pub use blame::{Blame, blame};
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
-pub use memory::{Memory, reclaim};
+pub use memory::reclaim;
 pub use pace::LoadGauges;
 
 use crate::process::ProcessGauge;
@@ -208,7 +210,7 @@ pub struct Ended {
     /// Why.
     pub reason: EndReason,
     /// What a suspended zone can go on from.
-    pub memory: Option<Memory>,
+    pub memory: Option<SuspendedZone>,
 }
 
 /// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the durable task.
@@ -232,7 +234,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
     let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
     let (orders, ordered) = mpsc::unbounded_channel();
     let (tick_orders, tick_ordered) = crossbeam::channel::unbounded();
-    let (ticks, ticked) = mpsc::channel(tick::UNACKNOWLEDGED_TICKS_MAX as usize * 2);
+    let (ticks, ticked) = mpsc::channel(UNACKNOWLEDGED_TICKS_MAX as usize * 2);
     let guard = Arc::clone(&services.guard);
     // The pause that was declared for the adoption is over: from here on the zone ticks, or loses its lease.
     guard.note_tick();

@@ -9,6 +9,7 @@ use anyhow::Context;
 use everhold_core::cluster::{Directory, RoutingConfig};
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{StateStore, StoreError};
+use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::limits::CONN_EVENTS_MAX;
 use everhold_core::ownership::EndReason;
 use everhold_core::ownership::contender::ContenderConfig;
@@ -28,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::address::Addresses;
 use crate::config::Config;
 use crate::guardian::{GuardianLink, orphan};
-use crate::host::{self, AdoptError, Ended, HostConfig, HostServices, LeaseGuard, Lost, Memory, Start, ZoneHandle};
+use crate::host::{self, AdoptError, Ended, HostConfig, HostServices, LeaseGuard, Lost, Start, ZoneHandle};
 use crate::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
 use crate::membership;
 use crate::process::{self, ProcessGauge};
@@ -57,7 +58,7 @@ struct Parts {
     process: Arc<ProcessGauge>,
     zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
     /// Zones whose lease ran out here, as they stood then.
-    memories: Mutex<HashMap<ZoneName, Memory>>,
+    memories: Mutex<HashMap<ZoneName, SuspendedZone>>,
     keeper: mpsc::UnboundedSender<KeeperOrder>,
     router: RouterHandle,
     ended: mpsc::UnboundedSender<Ended>,
@@ -330,7 +331,7 @@ impl Parts {
         let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));
     }
 
-    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, Memory>> {
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {
         self.memories.lock().expect("no holder of the memories panics")
     }
 

@@ -5,10 +5,15 @@ pub mod record;
 pub mod journal;
 pub mod gate;
 pub mod checkpoint;
+pub mod tries;
+pub mod suspended;
+pub mod pipeline;
 pub mod replay;
 
 pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 pub use gate::{Durability, Gate, Released};
 pub use journal::{Journal, JournalEvent, RingFull, StopReason};
+pub use pipeline::{Pipeline, PipelineCommand, PipelineConfig, PipelineNotice, Ticked};
 pub use record::{Record, RecordError};
 pub use replay::{ReplayError, ReplayPlan, Replayed, plan, replay};
+pub use suspended::{Surrender, SuspendedZone};

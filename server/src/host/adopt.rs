@@ -1,18 +1,16 @@
 //! Adoption, in its order: fence, then read, then restore and replay. Whoever reads first can be overtaken by the old owner's next write.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::replay::{self, ReplayError, Replayed};
 use everhold_core::durability::store::{Origin, StateStore, StoreError, ZoneData};
+use everhold_core::durability::tries::RETRY;
 use everhold_core::ownership::Grant;
 use everhold_core::zone::ZoneConfig;
 use everhold_protocol::ZoneName;
 
-/// The store is asked again this often, and this many times, while it does not answer.
-const RETRY: Duration = Duration::from_millis(100);
-const TRIES_MAX: u32 = 30;
+use super::asking::{answer, retry};
 
 /// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -135,33 +133,4 @@ async fn read_or_begin(
         })
     };
     Ok((retry(zone, begin).await?, Lost::Everything))
-}
-
-/// Asks again while there is no answer, up to [`TRIES_MAX`] times.
-pub(super) async fn retry<T, F>(zone: &ZoneName, operation: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut tries = 0;
-    loop {
-        match operation().await {
-            Err(StoreError::Unavailable(why)) if tries < TRIES_MAX => {
-                if tries == 0 {
-                    tracing::warn!(%zone, why, "the store does not answer; it is asked again");
-                }
-                tries += 1;
-                tokio::time::sleep(RETRY).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// A store operation's answer; none within `max` is an unknown outcome.
-pub(super) async fn answer<T>(
-    max: Duration,
-    operation: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let outcome = tokio::time::timeout(max, operation).await;
-    outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {max:?}"))))
 }

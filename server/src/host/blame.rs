@@ -19,7 +19,7 @@ use everhold_core::zone::Probe;
 use everhold_protocol::{SessionId, Tick, ZoneName};
 
 use super::LeaseGuard;
-use super::adopt::answer;
+use super::asking::answer;
 
 /// The store is asked again this often while it does not answer, until the lease is over.
 const RETRY: Duration = Duration::from_millis(50);

@@ -29,11 +29,10 @@ impl LeaseGuard {
         self.ask(Lease::may_speak)
     }
 
-    /// Why the zone must go, if it must.
+    /// Where the lease stands now. Asking is also what notices that the process was stopped for a while.
     #[must_use]
-    pub fn over(&self) -> Option<LeaseState> {
-        let state = self.lease().state();
-        matches!(state, LeaseState::Suspended | LeaseState::Lost).then_some(state)
+    pub fn state(&self) -> LeaseState {
+        self.ask(|lease, _| lease.state())
     }
 
     /// The zone's tick advanced, or stands still on purpose and is looked after.
@@ -61,7 +60,7 @@ impl LeaseGuard {
         outcome(&mut self.lease(), clock::boottime());
     }
 
-    fn ask(&self, question: impl FnOnce(&Lease, Duration) -> bool) -> bool {
+    fn ask<T>(&self, question: impl FnOnce(&Lease, Duration) -> T) -> T {
         let now = clock::boottime();
         let mut lease = self.lease();
         lease.handle_iteration(now);

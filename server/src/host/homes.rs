@@ -7,7 +7,8 @@ use everhold_core::durability::store::{Home, StateStore};
 use everhold_protocol::{Account, ZoneName};
 use tokio::task::JoinSet;
 
-use super::adopt::{ANSWER_MAX, answer, retry};
+use super::adopt::ANSWER_MAX;
+use super::asking::{answer, retry};
 
 /// Homes on their way at once: enough to fill the link to a store, few enough to leave others a turn.
 const HOMES_IN_FLIGHT_MAX: usize = 64;

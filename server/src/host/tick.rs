@@ -9,6 +9,7 @@ use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{Position, RecordHash, StoredRecord};
 use everhold_core::ingress::Input;
 use everhold_core::ingress::inbox::{Inbox, InboxEntry};
+use everhold_core::limits::UNACKNOWLEDGED_TICKS_MAX;
 use everhold_core::load::Standing;
 use everhold_core::replication::{Datagrams, Replicator};
 use everhold_core::report::Phase;
@@ -20,10 +21,6 @@ use tokio::sync::mpsc;
 use super::pace::Pace;
 use super::run::TickTimes;
 use super::{HostConfig, LeaseGuard, ZoneGauges};
-
-/// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a
-/// store that is gone does not make players act in a world that they cannot see.
-pub(super) const UNACKNOWLEDGED_TICKS_MAX: u64 = 40;
 
 /// A digest goes into every so-many-th record: once a second at 20 Hz, for it costs as much as a step does.
 const DIGEST_EVERY_TICKS: u64 = 20;

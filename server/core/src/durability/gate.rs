@@ -170,6 +170,16 @@ impl<S, R> Gate<S, R> {
         self.released
     }
 
+    /// Ticks that [`Gate::poll_shown`] would give one after the other, once everything was told that may be.
+    #[must_use]
+    pub fn showable_ticks(&self) -> usize {
+        if self.is_open {
+            self.shown.partition_point(|(tick, _)| *tick <= self.released)
+        } else {
+            0
+        }
+    }
+
     /// Ticks held whose record is not acknowledged yet.
     #[must_use]
     pub const fn unacknowledged_ticks(&self) -> u64 {

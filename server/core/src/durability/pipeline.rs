@@ -1,0 +1,456 @@
+//! The durability pipeline of one hosted zone: journal, gate, and checkpointer as one machine. It talks to no store and to no player, starts
+//! no thread, and reads no clock.
+//!
+//! ```text
+//!            ┌─► Journal ──Append──────────► store ──handle_appended─┐
+//!  handle_   │                                                       ▼
+//!   tick ────┼─► Gate ◄──────────────────────────────── acknowledged tick ──Tell, Show──► players
+//!            │                                                       │
+//!            └─► Checkpointer ──Cut──► zone ──handle_captured──PutPart, MoveHead──► store ──handle_written
+//! ```
+//!
+//! The driver asks for one command at a time, and says each time where the lease stands at that very moment. So the check of lease and gate
+//! stands immediately before the sending: after a pause of the process at most what was being sent leaves.
+
+mod command;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use everhold_protocol::Tick;
+
+pub use self::command::{PipelineCommand, PipelineNotice, Ticked};
+use super::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
+use super::gate::{Durability, Gate, Released};
+use super::journal::{Journal, JournalEvent, StopReason};
+use super::store::{AppendAnswer, CheckpointHead, CheckpointKind, Position, StoreError};
+use super::suspended::Surrender;
+use crate::limits::{SHOWN_TICKS_MAX, UNACKNOWLEDGED_TICKS_MAX};
+use crate::outage::Outage;
+use crate::ownership::{EndReason, LeaseState};
+use crate::zone::Capture;
+
+/// A lost data set is asked to be made anew this often.
+const CREATE_RETRY: Duration = Duration::from_millis(100);
+
+/// How a zone's ticks are made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipelineConfig {
+    /// When output may leave.
+    pub durability: Durability,
+    /// When checkpoints are taken.
+    pub checkpoints: CheckpointConfig,
+}
+
+/// Where a pipeline is on its way to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    /// The zone ticks.
+    Running,
+    /// A stop is wanted: the next checkpoint is of the zone's last tick.
+    Stopping,
+    /// The last tick is done; it waits for its acknowledgement and its checkpoint.
+    Sealed,
+    /// The driver is to be told why it ends.
+    Ending(EndReason),
+    /// The driver was told.
+    Over,
+}
+
+/// What of a checkpoint is being written.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    Part,
+    Head,
+}
+
+/// Whether the store's data set is being made anew. No part or head is written meanwhile.
+#[derive(Clone, Copy, Debug)]
+enum Creation {
+    /// It need not be.
+    None,
+    /// It is to be asked for.
+    Due,
+    /// It is to be asked for again from then on.
+    After(Instant),
+    /// It is asked for.
+    InFlight,
+}
+
+/// The pipeline of one zone under one epoch.
+#[derive(Debug)]
+pub struct Pipeline<S, R> {
+    journal: Journal,
+    gate: Gate<S, R>,
+    checkpointer: Checkpointer,
+    /// What is to be done before anything else, in order. Bounded: each event adds a few, and the driver drains it before the next event.
+    queue: VecDeque<PipelineCommand<S, R>>,
+    append_after: Option<Instant>,
+    appends_fail: Outage,
+    /// Where the cut was taken that is being encoded: the checkpointer asks for one at a time.
+    cut_at: Option<Position>,
+    write: Option<Write>,
+    write_after: Option<Instant>,
+    writes_fail: Outage,
+    creation: Creation,
+    creates_fail: Outage,
+    course: Course,
+}
+
+impl<S, R> Pipeline<S, R> {
+    /// The pipeline of a zone whose journal is `journal` and whose store has the checkpoints `chain` (a base and its deltas, possibly none).
+    #[must_use]
+    pub fn new(config: PipelineConfig, journal: Journal, chain: &[CheckpointHead]) -> Self {
+        let (acknowledged, tick) = (journal.acknowledged().tick, journal.last().tick);
+        Self {
+            gate: Gate::new(config.durability, journal.epoch(), acknowledged, tick),
+            checkpointer: Checkpointer::new(config.checkpoints, chain, tick),
+            journal,
+            queue: VecDeque::new(),
+            append_after: None,
+            appends_fail: Outage::default(),
+            cut_at: None,
+            write: None,
+            write_after: None,
+            writes_fail: Outage::default(),
+            creation: Creation::None,
+            creates_fail: Outage::default(),
+            course: Course::Running,
+        }
+    }
+
+    /// Takes what a tick hands on.
+    ///
+    /// # Panics
+    /// If the tick does not follow the last one.
+    pub fn handle_tick(&mut self, ticked: Ticked<S, R>) {
+        let Ticked {
+            record,
+            shown,
+            told,
+            frozen,
+        } = ticked;
+        let tick = record.tick;
+        if self.journal.push(record).is_err() {
+            // The zone holds long before: only a store that goes on asking for what the ring has and never takes it gets here.
+            self.end(EndReason::RingFull);
+            return;
+        }
+        self.gate.hold(tick, shown, told);
+        self.checkpointer.handle_tick(tick);
+        if let Some(frozen) = frozen {
+            self.cut_at = Some(self.journal.last());
+            self.queue.push_back(PipelineCommand::Encode(frozen));
+        }
+    }
+
+    /// A turn of the driver's loop begins. Call it at least every few ticks, also while the zone does not tick.
+    pub fn handle_turn(&mut self) {
+        if self.is_ending() {
+            return;
+        }
+        let is_behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
+        if is_behind {
+            // The zone holds because of the store, and the driver lives: the lease is worth renewing.
+            self.queue.push_back(PipelineCommand::NoteAlive);
+        }
+        if is_behind || self.stops() {
+            // A zone that stands still may have a checkpoint to write all the same.
+            self.checkpointer.handle_tick(self.journal.last().tick);
+        }
+    }
+
+    /// The append was answered at `now`.
+    ///
+    /// # Panics
+    /// If none is in flight.
+    pub fn handle_appended(&mut self, now: Instant, answer: Result<AppendAnswer, StoreError>) {
+        let event = self.journal.handle_answer(answer.as_ref().copied());
+        let news = match answer {
+            Ok(_) => self.appends_fail.end(now).map(PipelineNotice::AppendsConfirmed),
+            Err(error) => {
+                let lasted = self.appends_fail.note(now);
+                lasted.map(|lasted| PipelineNotice::AppendFailed(error, lasted))
+            }
+        };
+        self.log(news);
+        match event {
+            JournalEvent::Acknowledged { position } => self.acknowledge(position),
+            JournalEvent::Retry { after_ms } => self.append_after = Some(now + Duration::from_millis(after_ms)),
+            JournalEvent::Resend { from } => self.log(Some(PipelineNotice::Resending(from))),
+            JournalEvent::Reseed => {
+                self.log(Some(PipelineNotice::Reseeding));
+                self.checkpointer.handle_reseed_wanted();
+            }
+            JournalEvent::Create => self.want_creation(),
+            JournalEvent::Stop(reason) => self.end(end_reason(reason)),
+        }
+    }
+
+    /// The cut is bytes.
+    ///
+    /// # Panics
+    /// If none was to be encoded.
+    pub fn handle_captured(&mut self, capture: Capture) {
+        let position = self.cut_at.take().expect("only a cut is encoded");
+        self.checkpointer.handle_captured(position, capture);
+    }
+
+    /// The cut will not be bytes, for the reason `why`: the zone's dirty set went with it.
+    ///
+    /// # Panics
+    /// If none was to be encoded.
+    pub fn handle_capture_lost(&mut self, why: &str) {
+        let position = self.cut_at.take().expect("only a cut is encoded");
+        let why = format!("a cut was not encoded: {why}");
+        self.end(EndReason::Panicked(position.tick, why));
+    }
+
+    /// The write of a part, or of a head, was answered at `now`.
+    ///
+    /// # Panics
+    /// If none is in flight.
+    pub fn handle_written(&mut self, now: Instant, answer: Result<(), StoreError>) {
+        let write = self.write.take().expect("an answer belongs to a write in flight");
+        match (write, answer) {
+            (Write::Part, Ok(())) => self.checkpointer.handle_part_put(),
+            (Write::Head, Ok(())) => {
+                self.checkpointer.handle_head_moved();
+                // Parts may go through where heads do not: only a whole one ends it.
+                let news = self.writes_fail.end(now).map(PipelineNotice::WritesConfirmed);
+                self.log(news);
+            }
+            (_, Err(error)) => {
+                let event = self.checkpointer.handle_failed(&error);
+                let news = self.writes_fail.note(now);
+                self.log(news.map(|lasted| PipelineNotice::WriteFailed(error, lasted)));
+                match event {
+                    CheckpointEvent::Later { after_ms } => {
+                        self.write_after = Some(now + Duration::from_millis(after_ms));
+                    }
+                    CheckpointEvent::Lost => self.want_creation(),
+                    CheckpointEvent::Stop(reason) => self.end(end_reason(reason)),
+                }
+            }
+        }
+    }
+
+    /// The creation of the data set was answered at `now`.
+    pub fn handle_created(&mut self, now: Instant, answer: Result<(), StoreError>) {
+        match answer {
+            Ok(()) => {
+                self.creation = Creation::None;
+                let news = self.creates_fail.end(now).map(PipelineNotice::Created);
+                self.log(news);
+                // The event asks for what is done here in any case: a base, and soon.
+                let _reseed = self.journal.handle_created();
+                self.checkpointer.handle_reseed_wanted();
+                self.queue.push_back(PipelineCommand::RestoreHomes);
+            }
+            Err(StoreError::Fenced { .. }) => self.end(EndReason::Fenced),
+            Err(error) => {
+                self.creation = Creation::After(now + CREATE_RETRY);
+                let news = self.creates_fail.note(now);
+                self.log(news.map(|lasted| PipelineNotice::CreateFailed(error, lasted)));
+            }
+        }
+    }
+
+    /// A stop in good order is wanted: one last tick, a checkpoint of it, everything acknowledged.
+    pub fn handle_stop(&mut self) {
+        if self.course == Course::Running {
+            self.course = Course::Stopping;
+        }
+        self.checkpointer.handle_wanted();
+    }
+
+    /// A rule failed in `tick`, as `why` says; the World was thrown away.
+    pub fn handle_panicked(&mut self, tick: Tick, why: String) {
+        self.end(EndReason::Panicked(tick, why));
+    }
+
+    /// No more ticks will come.
+    pub fn handle_ticks_over(&mut self) {
+        match self.course {
+            Course::Running => {
+                let tick = self.journal.last().tick + 1;
+                self.end(EndReason::Panicked(tick, "the tick thread is gone".to_owned()));
+            }
+            Course::Stopping => self.course = Course::Sealed,
+            Course::Sealed | Course::Ending(_) | Course::Over => {}
+        }
+    }
+
+    /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: nothing until something happens, or time passes.
+    ///
+    /// Read the clock and ask the lease anew before each call, and carry the command out before the next one.
+    pub fn poll_command(&mut self, now: Instant, lease: LeaseState) -> Option<PipelineCommand<S, R>> {
+        match lease {
+            LeaseState::Held { .. } => self.gate.open(),
+            LeaseState::Paused { .. } => self.gate.close(),
+            LeaseState::Suspended => self.end(EndReason::Suspended),
+            LeaseState::Lost => self.end(EndReason::Fenced),
+        }
+        if let Some(command) = self.queue.pop_front() {
+            return Some(command);
+        }
+        if self.is_ending() {
+            return self.poll_end();
+        }
+        self.poll_append(now)
+            .or_else(|| self.poll_creation(now))
+            .or_else(|| self.poll_checkpoint(now))
+            .or_else(|| self.poll_release())
+            .or_else(|| self.poll_stopped())
+    }
+
+    /// The newest tick from which anything may have left.
+    #[must_use]
+    pub const fn released_tick(&self) -> Tick {
+        self.gate.released_tick()
+    }
+
+    /// What is left when the zone has ended because of `reason`: only a suspended one can go on from memory.
+    #[must_use]
+    pub fn into_surrender(self, reason: &EndReason) -> Option<Surrender> {
+        (*reason == EndReason::Suspended).then(|| Surrender::new(self.journal))
+    }
+
+    fn poll_append(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {
+        if self.append_after.is_some_and(|after| now < after) {
+            return None;
+        }
+        self.journal.poll_append().map(PipelineCommand::Append)
+    }
+
+    fn poll_creation(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {
+        let is_due = match self.creation {
+            Creation::Due => true,
+            Creation::After(at) => now >= at,
+            Creation::None | Creation::InFlight => false,
+        };
+        is_due.then(|| {
+            self.creation = Creation::InFlight;
+            PipelineCommand::Create
+        })
+    }
+
+    fn poll_checkpoint(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {
+        self.checkpointer.handle_released(self.gate.released_tick());
+        let waits = self.write_after.is_some_and(|after| now < after);
+        if waits || self.write.is_some() || !matches!(self.creation, Creation::None) {
+            return None;
+        }
+        Some(match self.checkpointer.poll_command()? {
+            CheckpointCommand::Cut(cut) if self.stops() => PipelineCommand::Seal(cut),
+            CheckpointCommand::Cut(cut) => PipelineCommand::Cut(cut),
+            CheckpointCommand::CaptureConfirmed(head) => {
+                self.confirm(head);
+                PipelineCommand::CaptureConfirmed
+            }
+            CheckpointCommand::CaptureFailed => PipelineCommand::CaptureFailed,
+            CheckpointCommand::PutPart { position, index, bytes } => {
+                self.write = Some(Write::Part);
+                PipelineCommand::PutPart { position, index, bytes }
+            }
+            CheckpointCommand::MoveHead(head) => {
+                self.write = Some(Write::Head);
+                PipelineCommand::MoveHead(head)
+            }
+        })
+    }
+
+    fn poll_release(&mut self) -> Option<PipelineCommand<S, R>> {
+        if let Some(told) = self.gate.poll_told() {
+            return Some(PipelineCommand::Tell(told));
+        }
+        self.poll_shown().map(PipelineCommand::Show)
+    }
+
+    /// What one acknowledgement releases at once is shown in order. After a long wait for it only the end is: each datagram tells what
+    /// changed in its tick, and a burst would cost more than the refreshes that repair what is left out.
+    fn poll_shown(&mut self) -> Option<Released<S>> {
+        while self.gate.showable_ticks() > SHOWN_TICKS_MAX {
+            drop(self.gate.poll_shown());
+        }
+        self.gate.poll_shown()
+    }
+
+    fn poll_stopped(&mut self) -> Option<PipelineCommand<S, R>> {
+        let is_stored = self.journal.unacknowledged() == 0 && self.checkpointer.is_idle();
+        if self.course != Course::Sealed || !is_stored {
+            return None;
+        }
+        self.end(EndReason::Stopped);
+        self.poll_end()
+    }
+
+    fn poll_end(&mut self) -> Option<PipelineCommand<S, R>> {
+        match std::mem::replace(&mut self.course, Course::Over) {
+            Course::Ending(reason) => Some(PipelineCommand::End(reason)),
+            _ => None,
+        }
+    }
+
+    fn acknowledge(&mut self, position: Position) {
+        self.gate.handle_acknowledged(position.tick);
+        self.queue.push_back(PipelineCommand::Acknowledged(position.tick));
+    }
+
+    /// A checkpoint is the head.
+    fn confirm(&mut self, head: CheckpointHead) {
+        if head.kind != CheckpointKind::Base {
+            return;
+        }
+        if self.journal.is_reseeding() {
+            if head.position.tick < self.journal.acknowledged().tick {
+                // This base was under way before the gap was found, and does not reach over it.
+                self.checkpointer.handle_reseed_wanted();
+            } else if let JournalEvent::Acknowledged { position } = self.journal.handle_reseeded(head.position) {
+                self.acknowledge(position);
+            }
+        }
+        self.journal.forget(head.position.tick);
+    }
+
+    /// The store came back without this zone: it is written anew from memory, whole.
+    fn want_creation(&mut self) {
+        if matches!(self.creation, Creation::None) {
+            self.creation = Creation::Due;
+            self.log(Some(PipelineNotice::DataSetLost));
+        }
+    }
+
+    /// The first reason counts. What was still to be done is not done; what has happened is said.
+    fn end(&mut self, reason: EndReason) {
+        if self.is_ending() {
+            return;
+        }
+        self.course = Course::Ending(reason);
+        self.queue
+            .retain(|command| matches!(command, PipelineCommand::Log(_) | PipelineCommand::Acknowledged(_)));
+    }
+
+    fn log(&mut self, notice: Option<PipelineNotice>) {
+        self.queue.extend(notice.map(PipelineCommand::Log));
+    }
+
+    const fn stops(&self) -> bool {
+        matches!(self.course, Course::Stopping | Course::Sealed)
+    }
+
+    const fn is_ending(&self) -> bool {
+        matches!(self.course, Course::Ending(_) | Course::Over)
+    }
+}
+
+const fn end_reason(reason: StopReason) -> EndReason {
+    match reason {
+        StopReason::Fenced => EndReason::Fenced,
+        StopReason::Fork => EndReason::Fork,
+        StopReason::Corrupt => EndReason::Corrupt,
+    }
+}
+
+#[cfg(test)]
+mod tests;

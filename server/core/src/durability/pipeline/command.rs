@@ -1,0 +1,93 @@
+//! What a pipeline takes of a tick, and what it asks of its driver. Nothing is decided here.
+
+use bytes::Bytes;
+use everhold_protocol::Tick;
+
+use crate::durability::gate::Released;
+use crate::durability::store::{CheckpointHead, Position, StoreError, StoredRecord};
+use crate::outage::Lasted;
+use crate::ownership::EndReason;
+use crate::zone::{Cut, Frozen};
+
+/// What a tick hands to its zone's pipeline. `S` is what the tick shows (snapshots), `R` what it tells (replies and events).
+#[derive(Debug)]
+pub struct Ticked<S, R> {
+    /// The tick's inputs.
+    pub record: StoredRecord,
+    /// What it shows.
+    pub shown: S,
+    /// What it tells.
+    pub told: R,
+    /// The cut that was taken after it, if one was asked for.
+    pub frozen: Option<Frozen>,
+}
+
+/// What the driver of a pipeline is to do. At most one operation of each kind is at the store: one append, one write of a checkpoint, one
+/// creation.
+#[derive(Debug)]
+pub enum PipelineCommand<S, R> {
+    /// Append these records; answer with [`Pipeline::handle_appended`](super::Pipeline::handle_appended).
+    Append(Vec<StoredRecord>),
+    /// Write a part of a checkpoint's body; answer with [`Pipeline::handle_written`](super::Pipeline::handle_written).
+    PutPart {
+        /// Of the checkpoint at this position.
+        position: Position,
+        /// The part's place in the body, from 0.
+        index: u32,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// Make a checkpoint the head; answer with [`Pipeline::handle_written`](super::Pipeline::handle_written).
+    MoveHead(CheckpointHead),
+    /// Have the lost data set made anew, to be written from memory; answer with
+    /// [`Pipeline::handle_created`](super::Pipeline::handle_created).
+    Create,
+    /// Make bytes of a cut, where nothing waits; answer with [`Pipeline::handle_captured`](super::Pipeline::handle_captured) or
+    /// [`Pipeline::handle_capture_lost`](super::Pipeline::handle_capture_lost).
+    Encode(Frozen),
+    /// Have the tick thread cut the zone after its next tick, which hands it over as [`Ticked::frozen`].
+    Cut(Cut),
+    /// Have the tick thread do one more tick, with this cut, and no other.
+    Seal(Cut),
+    /// Tell the zone that its capture is stored: `Zone::capture_confirmed`. No answer.
+    CaptureConfirmed,
+    /// Tell the zone to take its dirty set back: `Zone::capture_failed`. No answer.
+    CaptureFailed,
+    /// Set the homes of the zone's characters anew: the store has lost them with its data. No answer.
+    RestoreHomes,
+    /// Let others know that everything up to this tick is stored. No answer.
+    Acknowledged(Tick),
+    /// Note on the lease that the zone lives: it holds because of the store, and its driver is awake. No answer.
+    NoteAlive,
+    /// Send a tick's replies and events, now.
+    Tell(Released<R>),
+    /// Send a tick's snapshots, now.
+    Show(Released<S>),
+    /// Log this.
+    Log(PipelineNotice),
+    /// End the zone here. It is the last command.
+    End(EndReason),
+}
+
+/// What is to be logged of a pipeline.
+#[derive(Debug)]
+pub enum PipelineNotice {
+    /// An append was not confirmed.
+    AppendFailed(StoreError, Lasted),
+    /// Appends are confirmed again.
+    AppendsConfirmed(Lasted),
+    /// The store lacks what it had; records are sent again from this tick on.
+    Resending(Tick),
+    /// The store lacks more than memory has; a base will bridge it.
+    Reseeding,
+    /// The store has lost the zone's data set; it is written anew from memory.
+    DataSetLost,
+    /// The data set is not made anew yet.
+    CreateFailed(StoreError, Lasted),
+    /// The data set is made anew, after failures.
+    Created(Lasted),
+    /// A part or a head was not written.
+    WriteFailed(StoreError, Lasted),
+    /// A checkpoint is written whole again.
+    WritesConfirmed(Lasted),
+}

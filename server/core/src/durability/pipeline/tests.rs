@@ -1,0 +1,199 @@
+//! The pipeline, told by circumstances: what it asks for when lease, store, and zone behave so. The store has a base of tick 100, and each
+//! tick shows and tells its number.
+
+mod checkpoints;
+mod ends;
+mod releases;
+mod stores;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::durability::store::{RecordHash, StoredRecord};
+use crate::rules::RuleBook;
+use crate::zone::{Cut, Digest, Frozen, Zone, ZoneConfig};
+
+const START: Position = Position {
+    epoch: 1,
+    tick: 100,
+    hash: RecordHash([9; 32]),
+};
+
+const HELD: LeaseState = LeaseState::Held {
+    deadline: Duration::MAX,
+};
+
+const PAUSED: LeaseState = LeaseState::Paused {
+    deadline: Duration::MAX,
+    woke_at: Duration::ZERO,
+};
+
+/// A zone, its driver, and their clock.
+struct Host {
+    pipeline: Pipeline<Tick, Tick>,
+    now: Instant,
+    lease: LeaseState,
+}
+
+impl Host {
+    fn new(durability: Durability, delta_ticks: u64) -> Self {
+        let checkpoints = CheckpointConfig {
+            delta_ticks,
+            base_ticks: 100_000,
+            retry_ticks: 3,
+        };
+        let base = CheckpointHead {
+            position: START,
+            kind: CheckpointKind::Base,
+            parts: 1,
+            bytes: 100,
+        };
+        let config = PipelineConfig {
+            durability,
+            checkpoints,
+        };
+        Self {
+            pipeline: Pipeline::new(config, Journal::new(2, START), &[base]),
+            now: Instant::now(),
+            lease: HELD,
+        }
+    }
+
+    /// A zone of which no checkpoint is due.
+    fn quiet() -> Self {
+        Self::new(Durability::Store, 50_000)
+    }
+
+    /// A zone of which the delta of tick 103 waits for its bytes; everything is stored.
+    fn cut() -> Self {
+        let mut host = Self::new(Durability::Store, 2);
+        host.tick(2);
+        assert_eq!(host.turn(), ["append 101..=102", "cut delta"]);
+        host.tick_with(Some(frozen(103)));
+        assert_eq!(host.turn(), ["encode 103"]);
+        for answered in [102, 103] {
+            host.append(Ok(AppendAnswer::Ok));
+            let acknowledged = format!("acknowledged {answered}");
+            assert!(host.turn().contains(&acknowledged));
+        }
+        host
+    }
+
+    fn tick(&mut self, count: u64) {
+        for _ in 0..count {
+            self.tick_with(None);
+        }
+    }
+
+    fn tick_with(&mut self, frozen: Option<Frozen>) {
+        let last = self.pipeline.journal.last();
+        let tick = last.tick + 1;
+        self.pipeline.handle_tick(Ticked {
+            record: record(tick, last.hash),
+            shown: tick,
+            told: tick,
+            frozen,
+        });
+    }
+
+    /// What the pipeline asks for in one turn, in words.
+    fn turn(&mut self) -> Vec<String> {
+        self.pipeline.handle_turn();
+        let polls = std::iter::from_fn(|| self.pipeline.poll_command(self.now, self.lease));
+        polls.map(|command| word(&command)).collect()
+    }
+
+    fn turn_after(&mut self, ms: u64) -> Vec<String> {
+        self.now += Duration::from_millis(ms);
+        self.turn()
+    }
+
+    fn append(&mut self, answer: Result<AppendAnswer, StoreError>) {
+        self.pipeline.handle_appended(self.now, answer);
+    }
+
+    fn write(&mut self, answer: Result<(), StoreError>) {
+        self.pipeline.handle_written(self.now, answer);
+    }
+
+    fn create(&mut self, answer: Result<(), StoreError>) {
+        self.pipeline.handle_created(self.now, answer);
+    }
+
+    fn capture(&mut self, tick: Tick, cut: Cut) {
+        self.pipeline.handle_captured(Capture {
+            tick,
+            base: cut == Cut::Base,
+            digest: Digest(0),
+            body: vec![0; 10],
+        });
+    }
+}
+
+fn record(tick: Tick, prev_hash: RecordHash) -> StoredRecord {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&tick.to_le_bytes());
+    StoredRecord {
+        tick,
+        prev_hash,
+        hash: RecordHash(hash),
+        body: Bytes::new(),
+    }
+}
+
+fn frozen(tick: Tick) -> Frozen {
+    let mut zone = Zone::new(ZoneConfig {
+        name: "meadow".parse().unwrap(),
+        seed: 7,
+        tick_hz: 20,
+        rules: Arc::new(RuleBook::default_world()),
+    });
+    let mut frozen = zone.freeze(Cut::Base);
+    frozen.tick = tick;
+    frozen
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("a time-out".to_owned())
+}
+
+/// The words of so many ticks, from the first to the last.
+fn each(verb: &str, ticks: std::ops::RangeInclusive<Tick>) -> Vec<String> {
+    ticks.map(|tick| format!("{verb} {tick}")).collect()
+}
+
+fn word(command: &PipelineCommand<Tick, Tick>) -> String {
+    let cut_word = |cut: &Cut| if *cut == Cut::Base { "base" } else { "delta" };
+    match command {
+        PipelineCommand::Append(records) => {
+            let (first, last) = (records.first().unwrap(), records.last().unwrap());
+            format!("append {}..={}", first.tick, last.tick)
+        }
+        PipelineCommand::PutPart { position, index, .. } => format!("part {} of {}", index, position.tick),
+        PipelineCommand::MoveHead(head) => format!("head {}", head.position.tick),
+        PipelineCommand::Create => "create".to_owned(),
+        PipelineCommand::Encode(frozen) => format!("encode {}", frozen.tick),
+        PipelineCommand::Cut(cut) => format!("cut {}", cut_word(cut)),
+        PipelineCommand::Seal(cut) => format!("seal {}", cut_word(cut)),
+        PipelineCommand::CaptureConfirmed => "capture confirmed".to_owned(),
+        PipelineCommand::CaptureFailed => "capture failed".to_owned(),
+        PipelineCommand::RestoreHomes => "homes".to_owned(),
+        PipelineCommand::Acknowledged(tick) => format!("acknowledged {tick}"),
+        PipelineCommand::NoteAlive => "alive".to_owned(),
+        PipelineCommand::Tell(told) => {
+            assert_eq!((told.epoch(), told.clone().into_inner()), (2, told.tick()));
+            format!("tell {}", told.tick())
+        }
+        PipelineCommand::Show(shown) => {
+            assert_eq!((shown.epoch(), shown.clone().into_inner()), (2, shown.tick()));
+            format!("show {}", shown.tick())
+        }
+        PipelineCommand::Log(notice) => {
+            let notice = format!("{notice:?}");
+            format!("log {}", notice.split('(').next().unwrap())
+        }
+        PipelineCommand::End(reason) => format!("end {reason:?}"),
+    }
+}

@@ -1,0 +1,148 @@
+//! A suspended zone in memory, and its way back. It acts for nobody meanwhile: no tick, no write, no byte. It asks no store itself.
+//!
+//! The lease ran out (the authority did not answer, or the process was stopped), which does not mean that the zone was granted to another
+//! shard. If the authority grants it to this process anew, the zone goes on under the higher epoch where it stood: the records that the
+//! store may not have are in the journal's ring and are sent again, and a base under the new epoch follows at once. So a store that was
+//! away, or that came back empty, costs a pause and nothing else; from the store alone an `async` zone would lose its unstored ticks.
+
+use std::time::Duration;
+
+use super::journal::{Journal, RingFull};
+use super::store::{StoreError, StoredRecord, ZoneSummary};
+use crate::ownership::Grant;
+use crate::zone::Zone;
+
+/// A tick thread that does not give its zone back within this time is wedged: a tick takes milliseconds.
+pub const SURRENDER_MAX: Duration = Duration::from_secs(1);
+
+/// A journal that waits for its zone: the tick thread may have ticked on until it noticed the end.
+#[derive(Debug)]
+pub struct Surrender {
+    journal: Journal,
+}
+
+impl Surrender {
+    /// Waits for the zone of `journal`.
+    #[must_use]
+    pub const fn new(journal: Journal) -> Self {
+        Self { journal }
+    }
+
+    /// Takes the record of one more tick that the zone did. What that tick told is told by nobody.
+    ///
+    /// # Errors
+    /// The ring is full: the zone cannot go on from memory.
+    pub fn handle_record(&mut self, record: StoredRecord) -> Result<(), RingFull> {
+        self.journal.push(record)
+    }
+
+    /// The tick thread gave the zone back, after its last tick.
+    #[must_use]
+    pub fn handle_zone(self, mut zone: Zone) -> SuspendedZone {
+        // No answer will confirm a capture that was under way.
+        zone.capture_failed();
+        SuspendedZone {
+            zone,
+            journal: self.journal,
+        }
+    }
+}
+
+/// A zone as it stood when its lease ran out.
+pub struct SuspendedZone {
+    zone: Zone,
+    journal: Journal,
+}
+
+impl SuspendedZone {
+    /// Whether this memory is the newest history, by what the store answered when it was asked for its summary.
+    ///
+    /// # Errors
+    /// The store's answer says neither yes nor no.
+    pub fn is_newest(&self, answer: Result<Option<ZoneSummary>, StoreError>) -> Result<bool, StoreError> {
+        match answer {
+            // An epoch between the old grant and the new one has seen to the zone.
+            Ok(summary) => Ok(summary.is_none_or(|summary| summary.fence_epoch <= self.journal.epoch())),
+            // Memory is all there is: the host has the data set made anew at its first append.
+            Err(StoreError::Lost) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the zone up again under `grant`, whose fence stands in the store.
+    ///
+    /// # Panics
+    /// If the grant's epoch is not higher than the one that ran out.
+    #[must_use]
+    pub fn reclaimed(self, grant: Grant) -> (Zone, Journal) {
+        (self.zone, self.journal.reclaimed(grant.epoch.number()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::durability::store::{Position, RecordHash};
+    use crate::ownership::{Epoch, Nonce};
+    use crate::rules::RuleBook;
+    use crate::zone::{Cut, ZoneConfig};
+
+    fn zone() -> Zone {
+        Zone::new(ZoneConfig {
+            name: "meadow".parse().unwrap(),
+            seed: 7,
+            tick_hz: 20,
+            rules: Arc::new(RuleBook::default_world()),
+        })
+    }
+
+    fn grant(epoch: u32) -> Grant {
+        Grant {
+            epoch: Epoch::granted(epoch),
+            nonce: Nonce(1),
+        }
+    }
+
+    fn record(tick: u64) -> StoredRecord {
+        StoredRecord {
+            tick,
+            prev_hash: RecordHash([u8::try_from(tick - 1).unwrap(); 32]),
+            hash: RecordHash([u8::try_from(tick).unwrap(); 32]),
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn ticks_of_which_the_store_may_know_nothing_are_sent_again_under_the_new_epoch() {
+        let mut journal = Journal::new(3, Position::GENESIS);
+        journal.push(record(1)).unwrap();
+        journal.poll_append();
+        let mut surrender = Surrender::new(journal);
+        surrender.handle_record(record(2)).unwrap();
+        let (_, mut journal) = surrender.handle_zone(zone()).reclaimed(grant(5));
+        let sent: Vec<_> = journal
+            .poll_append()
+            .unwrap()
+            .iter()
+            .map(|record| record.tick)
+            .collect();
+        assert_eq!((journal.epoch(), sent), (5, vec![1, 2]));
+    }
+
+    #[test]
+    fn capture_that_was_under_way_is_given_back_to_the_zone() {
+        let mut zone = zone();
+        zone.freeze(Cut::Base);
+        let (mut zone, _) = Surrender::new(Journal::new(3, Position::GENESIS))
+            .handle_zone(zone)
+            .reclaimed(grant(4));
+        assert!(
+            zone.freeze(Cut::Delta).base,
+            "the next one is possible, and stands alone"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! How often an operation is asked of a store that does not answer. It asks nothing itself.
+
+use std::time::Duration;
+
+use super::store::StoreError;
+
+/// The time between two tries.
+pub const RETRY: Duration = Duration::from_millis(100);
+
+/// Tries after the first one.
+const TRIES_MAX: u32 = 30;
+
+/// The tries of one operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries(u32);
+
+/// Another try is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// When, from now on.
+    pub after: Duration,
+    /// What to log: the first failure's reason.
+    pub news: Option<String>,
+}
+
+impl Tries {
+    /// A try failed.
+    ///
+    /// # Errors
+    /// The error, if another try would not help, or there were enough.
+    pub fn handle_error(&mut self, error: StoreError) -> Result<Again, StoreError> {
+        match error {
+            StoreError::Unavailable(why) if self.0 < TRIES_MAX => {
+                self.0 += 1;
+                Ok(Again {
+                    after: RETRY,
+                    news: (self.0 == 1).then_some(why),
+                })
+            }
+            error => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_that_does_not_answer_is_asked_for_three_seconds_and_said_once() {
+        let mut tries = Tries::default();
+        let unavailable = || StoreError::Unavailable("a time-out".to_owned());
+        let again: Vec<Again> = std::iter::from_fn(|| tries.handle_error(unavailable()).ok()).collect();
+        assert_eq!(
+            again.iter().map(|again| again.after).sum::<Duration>(),
+            Duration::from_secs(3)
+        );
+        let news: Vec<_> = again.iter().map(|again| again.news.as_deref()).collect();
+        assert_eq!(news[..2], [Some("a time-out"), None]);
+        assert_eq!(news.iter().flatten().count(), 1);
+    }
+
+    #[test]
+    fn answer_is_not_asked_for_again_because_it_is_a_no() {
+        for error in [
+            StoreError::Fenced { epoch: 3 },
+            StoreError::Lost,
+            StoreError::ParentMoved,
+            StoreError::Corrupt("a hole".to_owned()),
+        ] {
+            let text = error.to_string();
+            let answer = Tries::default().handle_error(error);
+            assert_eq!(answer.unwrap_err().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the durable task does because its pipeline asks for it, and its last words. Which of it is done when, the pipeline decides.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use everhold_core::durability::PipelineCommand;
+use everhold_core::ownership::EndReason;
+use everhold_core::replication::Datagrams;
+use everhold_core::report::{Phase, ShardEvent};
+use everhold_core::zone::Outputs;
+use tokio::sync::mpsc;
+
+use super::super::tick::{TickMessage, TickOrder};
+use super::super::{Ended, memory, notices};
+use super::DurableTask;
+
+impl DurableTask {
+    /// Does what the pipeline asks for, until it asks for nothing more. Returns why the zone is over, if it is.
+    pub(super) fn carry_out_commands(&mut self) -> Option<EndReason> {
+        self.pipeline.handle_turn();
+        let (mut began, mut shows) = (None, false);
+        while let Some(command) = self.pipeline.poll_command(Instant::now(), self.services.guard.state()) {
+            match command {
+                PipelineCommand::End(reason) => return Some(reason),
+                PipelineCommand::Tell(told) => {
+                    began.get_or_insert_with(Instant::now);
+                    self.egress.tell(told, self.services.peers.as_ref());
+                }
+                PipelineCommand::Show(shown) => {
+                    began.get_or_insert_with(Instant::now);
+                    shows = true;
+                    self.egress.show(shown);
+                }
+                other => self.carry_out(other),
+            }
+        }
+        if let Some(took) = began.filter(|_| shows).map(|began| began.elapsed()) {
+            self.gauges.load.note_egress(took);
+            self.run.note(Phase::Egress, took);
+        }
+        None
+    }
+
+    fn carry_out(&mut self, command: PipelineCommand<Datagrams, Outputs>) {
+        match command {
+            PipelineCommand::Append(records) => self.operations.append(records),
+            PipelineCommand::PutPart { position, index, bytes } => self.operations.put_part(position, index, bytes),
+            PipelineCommand::MoveHead(head) => self.operations.move_head(head),
+            PipelineCommand::Create => self.operations.create(),
+            PipelineCommand::Encode(frozen) => self.operations.encode(frozen),
+            PipelineCommand::Cut(cut) => self.order(TickOrder::Cut(cut)),
+            PipelineCommand::Seal(cut) => self.order(TickOrder::Seal(cut)),
+            PipelineCommand::CaptureConfirmed => self.order(TickOrder::CaptureConfirmed),
+            PipelineCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
+            PipelineCommand::RestoreHomes => self.order(TickOrder::Roster),
+            PipelineCommand::Acknowledged(tick) => {
+                #[cfg(feature = "testing")]
+                crate::failpoint::reach(crate::failpoint::Failpoint::EpochStarted, &self.config.zone);
+                self.gauges.acknowledged_tick.store(tick, Ordering::Release);
+            }
+            PipelineCommand::NoteAlive => self.services.guard.note_tick(),
+            PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.zone, notice),
+            PipelineCommand::Tell(_) | PipelineCommand::Show(_) | PipelineCommand::End(_) => {
+                unreachable!("carried out where they are polled")
+            }
+        }
+    }
+
+    fn order(&self, order: TickOrder) {
+        // A tick thread that is gone has said why, or was sealed.
+        let _ended_before = self.tick_orders.send(order);
+    }
+
+    pub(super) fn report(&mut self) {
+        if self.run.is_due() {
+            if self.services.guard.may_speak() {
+                self.egress.tell_peers((self.services.peers)());
+            }
+            self.report_run();
+        }
+    }
+
+    fn report_run(&mut self) {
+        let run = self.run.tell(&self.config, &self.gauges, self.pipeline.released_tick());
+        self.services.reporter.tell(ShardEvent::Stats(run));
+    }
+
+    /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still held is told.
+    pub(super) async fn end(mut self, reason: EndReason, ticked: mpsc::Receiver<TickMessage>) {
+        self.gauges.ended.store(true, Ordering::Release);
+        self.egress.end();
+        self.report_run();
+        let (zone, grant) = (self.config.zone.clone(), self.config.grant);
+        tracing::info!(%zone, epoch = grant.epoch.number(), %reason, "a zone is over here");
+        self.services.reporter.tell(ShardEvent::Ended {
+            zone: zone.clone(),
+            epoch: grant.epoch.number(),
+            reason: reason.to_string(),
+            released_tick: self.pipeline.released_tick(),
+        });
+        if let Some(done) = self.stopping.take() {
+            let _nobody_waits = done.send(());
+        }
+        let memory = match self.pipeline.into_surrender(&reason) {
+            Some(surrender) => memory::surrendered(surrender, ticked).await,
+            None => None,
+        };
+        let _process_ends = self.services.ended.send(Ended {
+            zone,
+            grant,
+            reason,
+            memory,
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! The operations of one zone's durable task: at most one append, one write of a checkpoint, one creation of the data set, and one cut that
+//! is made bytes. When each is begun, and what follows from its answer, is the pipeline's to say.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, Origin, Position, StateStore, StoreError, StoredRecord,
+};
+use everhold_core::ownership::Grant;
+use everhold_core::zone::{Capture, Frozen};
+use everhold_protocol::ZoneName;
+use tokio::task::{JoinError, JoinHandle};
+
+use super::super::asking::answer;
+
+/// A store operation that takes longer counts as unanswered; the same is sent again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// What became of an operation.
+pub(super) enum Answer {
+    /// The append, and how long its answer took.
+    Appended(Result<AppendAnswer, StoreError>, Duration),
+    /// The write of a part or of a head.
+    Written(Result<(), StoreError>),
+    /// The creation of the data set.
+    Created(Result<(), StoreError>),
+    /// The cut as bytes.
+    Captured(Result<Capture, JoinError>),
+}
+
+/// What is under way.
+pub(super) struct Operations {
+    store: Arc<dyn StateStore>,
+    zone: ZoneName,
+    grant: Grant,
+    append: Option<StoreFuture<AppendAnswer>>,
+    append_sent: Instant,
+    write: Option<StoreFuture<()>>,
+    create: Option<StoreFuture<()>>,
+    encoding: Option<JoinHandle<Capture>>,
+}
+
+impl Operations {
+    /// Nothing is under way; everything will be done under `grant`.
+    pub(super) fn new(store: Arc<dyn StateStore>, zone: ZoneName, grant: Grant) -> Self {
+        Self {
+            store,
+            zone,
+            grant,
+            append: None,
+            append_sent: Instant::now(),
+            write: None,
+            create: None,
+            encoding: None,
+        }
+    }
+
+    pub(super) fn append(&mut self, records: Vec<StoredRecord>) {
+        let (store, zone, grant) = self.whose();
+        self.append_sent = Instant::now();
+        self.append = Some(Box::pin(async move {
+            answer(STORE_TIMEOUT, store.append(&zone, grant, &records)).await
+        }));
+    }
+
+    pub(super) fn put_part(&mut self, position: Position, index: u32, bytes: Bytes) {
+        let (store, zone, grant) = self.whose();
+        self.write = Some(Box::pin(async move {
+            answer(STORE_TIMEOUT, store.put_part(&zone, grant, position, index, bytes)).await
+        }));
+    }
+
+    pub(super) fn move_head(&mut self, head: CheckpointHead) {
+        #[cfg(feature = "testing")]
+        crate::failpoint::reach(crate::failpoint::Failpoint::HeadUnmoved, &self.zone);
+        let (store, zone, grant) = self.whose();
+        self.write = Some(Box::pin(async move {
+            let moved = answer(STORE_TIMEOUT, store.move_head(&zone, grant, head)).await;
+            #[cfg(feature = "testing")]
+            if moved.is_ok() {
+                crate::failpoint::reach(crate::failpoint::Failpoint::HeadMoved, &zone);
+            }
+            moved
+        }));
+    }
+
+    pub(super) fn create(&mut self) {
+        let (store, zone, grant) = self.whose();
+        self.create = Some(Box::pin(async move {
+            answer(STORE_TIMEOUT, store.create(&zone, grant, Origin::Memory)).await
+        }));
+    }
+
+    /// Makes bytes of a cut on a thread of the runtime's blocking pool: milliseconds of work in a large zone, for which neither ticks nor
+    /// appends wait.
+    pub(super) fn encode(&mut self, frozen: Frozen) {
+        self.encoding = Some(tokio::task::spawn_blocking(|| frozen.encode()));
+    }
+
+    /// Resolves when an operation is answered; never, if none is under way. Nothing is lost if it is not awaited to the end.
+    pub(super) async fn answered(&mut self) -> Answer {
+        let sent = self.append_sent;
+        tokio::select! {
+            answer = finish(&mut self.append) => Answer::Appended(answer, sent.elapsed()),
+            answer = finish(&mut self.write) => Answer::Written(answer),
+            answer = finish(&mut self.create) => Answer::Created(answer),
+            capture = finish(&mut self.encoding) => Answer::Captured(capture),
+        }
+    }
+
+    fn whose(&self) -> (Arc<dyn StateStore>, ZoneName, Grant) {
+        (Arc::clone(&self.store), self.zone.clone(), self.grant)
+    }
+}
+
+/// Resolves when the operation does, and leaves its place empty; never, if there is none.
+async fn finish<F: Future + Unpin>(place: &mut Option<F>) -> F::Output {
+    let Some(operation) = place else {
+        return std::future::pending().await;
+    };
+    let output = operation.await;
+    *place = None;
+    output
+}
