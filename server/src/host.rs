@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use everhold_core::cluster::Hosted;
+use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
-use everhold_core::durability::journal::Journal;
-use everhold_core::durability::store::{CheckpointHead, StateStore};
+use everhold_core::durability::store::StateStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ingress::{AttachToken, Input};
@@ -38,16 +38,15 @@ use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use everhold_core::load::{Caller, Residents};
 use everhold_core::ownership::{EndReason, Grant};
 use everhold_core::replication::ViewConfig;
-use everhold_core::zone::{Probe, Zone};
+use everhold_core::zone::Probe;
 use everhold_os::clock;
-use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+use everhold_protocol::{Account, Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
-pub use adopt::{AdoptError, Lost, adopt};
+pub use adopt::adopt;
 pub use blame::{Blame, blame};
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
-pub use memory::reclaim;
 pub use pace::LoadGauges;
 
 use crate::process::ProcessGauge;
@@ -187,18 +186,6 @@ impl ZoneHandle {
     pub fn runs(&self) -> bool {
         !self.gauges.ended.load(Ordering::Acquire)
     }
-}
-
-/// What a host begins with.
-pub struct Start {
-    /// The zone, after its last tick.
-    pub zone: Zone,
-    /// Its journal under the new grant.
-    pub journal: Journal,
-    /// The checkpoints that the store has of it. None, and the first thing written is a base.
-    pub chain: Vec<CheckpointHead>,
-    /// Inputs to refuse, besides those that the zone knows of.
-    pub quarantine: Vec<(SessionId, u64)>,
 }
 
 /// A zone that is over here.

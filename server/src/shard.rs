@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use everhold_core::cluster::{Directory, RoutingConfig};
-use everhold_core::durability::journal::Journal;
-use everhold_core::durability::store::{StateStore, StoreError};
+use everhold_core::durability::adoption::{AdoptError, History};
+use everhold_core::durability::store::StateStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::limits::CONN_EVENTS_MAX;
 use everhold_core::ownership::EndReason;
@@ -22,14 +22,14 @@ use everhold_net::keys::Keys;
 use everhold_net::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
 use everhold_os::clock;
 use everhold_os::vital;
-use everhold_protocol::{RefusalCode, ZoneName};
+use everhold_protocol::{RefusalCode, Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::address::Addresses;
 use crate::config::Config;
 use crate::guardian::{GuardianLink, orphan};
-use crate::host::{self, AdoptError, Ended, HostConfig, HostServices, LeaseGuard, Lost, Start, ZoneHandle};
+use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, ZoneHandle};
 use crate::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
 use crate::membership;
 use crate::process::{self, ProcessGauge};
@@ -196,45 +196,27 @@ impl Parts {
         let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
         if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
             tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
-            let after = match error.downcast_ref::<AdoptError>() {
-                // A world that fails to come back fails again here; another build, or a person, may do better.
-                Some(
-                    AdoptError::Adoption(_)
-                    | AdoptError::PoisonedTooOften
-                    | AdoptError::Store(StoreError::Corrupt(_) | StoreError::Lost),
-                ) => After::Shun,
-                None if error.is::<tokio::task::JoinError>() => After::Shun,
-                // The store was away, or another shard was quicker: the ttl is the pause before the next try.
-                _ => After::Expire,
+            let would_repeat = match error.downcast_ref::<AdoptError>() {
+                Some(error) => error.would_repeat(),
+                None => error.is::<tokio::task::JoinError>(),
             };
+            // The ttl is the pause before the next try, if there is one.
+            let after = if would_repeat { After::Shun } else { After::Expire };
             let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));
         }
     }
 
     async fn try_adopt(&self, granted: Granted) -> anyhow::Result<()> {
         let Granted { zone, grant, guard, at } = granted;
-        let memory = self.memories().remove(&zone);
-        let reclaimed = match memory {
-            Some(memory) => host::reclaim(&self.store, &zone, grant, memory).await?,
-            None => None,
+        let zone_config = ZoneConfig {
+            name: zone.clone(),
+            seed: self.config.seed,
+            tick_hz: self.config.tick_hz,
+            rules: Arc::clone(&self.rules),
         };
-        let start = match reclaimed {
-            Some(start) => {
-                self.reporter.tell(ShardEvent::Adopted {
-                    zone: zone.clone(),
-                    epoch: grant.epoch.number(),
-                    last_tick: start.journal.last().tick,
-                    granted_at_ms: millis(at),
-                    adopt_ms: millis(clock::boottime().saturating_sub(at)),
-                    from_memory: true,
-                    replayed_ticks: 0,
-                    checked_digests: 0,
-                    digest_equal: true,
-                });
-                start
-            }
-            None => self.adopt_from_store(&zone, grant, at).await?,
-        };
+        let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&zone));
+        let (start, history) = host::adopt(store, grant, zone_config, reseed_grace(&self.config), memory).await?;
+        self.report_adoption((&zone, grant), at, start.journal.last().tick, history);
         let handle = host::start(self.host_config(&zone, grant), start, self.host_services(guard))
             .context("start the tick thread")?;
         self.zones().insert(zone.clone(), handle.clone());
@@ -245,38 +227,32 @@ impl Parts {
         Ok(())
     }
 
-    async fn adopt_from_store(&self, zone: &ZoneName, grant: Grant, at: Duration) -> anyhow::Result<Start> {
-        let zone_config = ZoneConfig {
-            name: zone.clone(),
-            seed: self.config.seed,
-            tick_hz: self.config.tick_hz,
-            rules: Arc::clone(&self.rules),
+    fn report_adoption(&self, (zone, grant): (&ZoneName, Grant), at: Duration, last_tick: Tick, history: History) {
+        let (is_lost, from_memory, replayed_ticks, checked_digests, digest_equal) = match history {
+            History::Memory => (false, true, 0, 0, true),
+            History::Stored {
+                is_lost,
+                replayed_ticks,
+                checked_digests,
+                digest_equal,
+            } => (is_lost, false, replayed_ticks, checked_digests, digest_equal),
         };
-        let store = Arc::clone(&self.store);
-        let (adopted, lost) = host::adopt(store, grant, zone_config, reseed_grace(&self.config)).await?;
-        if lost == Lost::Everything {
-            self.reporter.tell(ShardEvent::Lost {
-                zone: zone.clone(),
-                epoch: grant.epoch.number(),
-            });
+        let epoch = grant.epoch.number();
+        if is_lost {
+            let zone = zone.clone();
+            self.reporter.tell(ShardEvent::Lost { zone, epoch });
         }
         self.reporter.tell(ShardEvent::Adopted {
             zone: zone.clone(),
-            epoch: grant.epoch.number(),
-            last_tick: adopted.last.tick,
+            epoch,
+            last_tick,
             granted_at_ms: millis(at),
             adopt_ms: millis(clock::boottime().saturating_sub(at)),
-            from_memory: false,
-            replayed_ticks: adopted.replayed_ticks,
-            checked_digests: adopted.checked_digests,
-            digest_equal: adopted.digest_equal,
+            from_memory,
+            replayed_ticks,
+            checked_digests,
+            digest_equal,
         });
-        Ok(Start {
-            zone: adopted.zone,
-            journal: Journal::new(grant.epoch.number(), adopted.last),
-            chain: adopted.chain,
-            quarantine: adopted.quarantine,
-        })
     }
 
     fn host_config(&self, zone: &ZoneName, grant: Grant) -> HostConfig {

@@ -9,6 +9,7 @@ pub mod tries;
 pub mod suspended;
 pub mod pipeline;
 pub mod replay;
+pub mod adoption;
 
 pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 pub use gate::{Durability, Gate, Released};

@@ -1,13 +1,13 @@
-//! Writes the homes of a zone's characters anew after the store has lost them. Without it a player who logs in later would be born again
-//! wherever the ticket says.
+//! Writes the homes of a zone's characters anew after the store has lost them. Without it a player who logs in later
+//! would be born again wherever the ticket says.
 
 use std::sync::Arc;
 
+use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::store::{Home, StateStore};
 use everhold_protocol::{Account, ZoneName};
 use tokio::task::JoinSet;
 
-use super::adopt::ANSWER_MAX;
 use super::asking::{answer, retry};
 
 /// Homes on their way at once: enough to fill the link to a store, few enough to leave others a turn.

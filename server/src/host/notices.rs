@@ -1,7 +1,9 @@
 //! What the machines of a hosted zone have to say, as lines of the log. When a line is due is theirs to decide.
 
 use everhold_core::durability::PipelineNotice;
+use everhold_core::durability::adoption::AdoptionNotice;
 use everhold_core::outage::Lasted;
+use everhold_core::ownership::Grant;
 use everhold_protocol::ZoneName;
 
 /// Logs what a pipeline says of its zone.
@@ -34,5 +36,41 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::WritesConfirmed(Lasted { ms, failures }) => {
             tracing::info!(%zone, ms, failures, "checkpoints are written again");
         }
+    }
+}
+
+/// Logs what an adoption under `grant` says of its zone.
+pub(super) fn log_adoption(zone: &ZoneName, grant: Grant, notice: AdoptionNotice) {
+    match notice {
+        AdoptionNotice::Unanswered(why) => {
+            tracing::warn!(%zone, why, "the store does not answer; it is asked again");
+        }
+        AdoptionNotice::Lost => {
+            tracing::warn!(%zone, "the store has lost this zone; it is asked again for a while");
+        }
+        AdoptionNotice::BeginsAgain => tracing::error!(
+            %zone,
+            epoch = grant.epoch.number(),
+            "the store has lost this zone, and nobody has it in memory: it begins again, \
+             all its players' progress is gone"
+        ),
+        AdoptionNotice::Poison {
+            tick,
+            session,
+            seq,
+            reason,
+        } => tracing::error!(
+            %zone,
+            tick,
+            session = session.0,
+            seq,
+            reason,
+            "the replay fails at this input; it is quarantined"
+        ),
+        AdoptionNotice::Divergent(tick) => tracing::error!(
+            %zone,
+            tick,
+            "the replayed world differs from the one that was recorded: this zone is divergent"
+        ),
     }
 }

@@ -1,9 +1,10 @@
-//! Replay brings a zone back from what the store has of it: base, deltas, journal. It reads no store itself; fence first, then
-//! read, then come here.
+//! Replay brings a zone back from what the store has of it: base, deltas, journal. It reads no store itself;
+//! [`super::adoption`] says when.
 //!
-//! [`plan`] checks that what was read is one unbroken history: a base and deltas that name each other, and records whose hashes chain
-//! from there to the end. [`replay`] restores the checkpoints and steps the zone through the records. It is the zone's own `step`; what it
-//! tells is dropped, because it was told already, or is still in the sessions' outboxes.
+//! [`plan`] checks that what was read is one unbroken history: a base and deltas that name each other, and records
+//! whose hashes chain from there to the end. [`replay`] restores the checkpoints and steps the zone through the
+//! records. It is the zone's own `step`; what it tells is dropped, because it was told already, or is still in the
+//! sessions' outboxes.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,7 +70,8 @@ pub enum ReplayError {
     Poison {
         /// The tick.
         tick: Tick,
-        /// The intent that was being applied: session and sequence number. `None`: no intent was, a rule failed by itself.
+        /// The intent that was being applied: session and sequence number. `None`: no intent was, a rule failed by
+        /// itself.
         suspect: Option<(SessionId, u64)>,
         /// What the zone said.
         reason: String,
@@ -108,13 +110,14 @@ pub struct Replayed {
     pub last: Position,
     /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer).
     pub chain: Vec<CheckpointHead>,
-    /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were never confirmed. The
-    /// first tick of the new epoch must tell the zone to refuse them.
+    /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were
+    /// never confirmed. The first tick of the new epoch must tell the zone to refuse them.
     pub quarantine: Vec<(SessionId, u64)>,
     /// Ticks replayed.
     pub replayed_ticks: u64,
-    /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the same, since the
-    /// inputs are the truth; but the zone's rules are not deterministic, and base and journal are the evidence.
+    /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the
+    /// same, since the inputs are the truth; but the zone's rules are not deterministic, and base and journal are the
+    /// evidence.
     pub digest_equal: bool,
     /// The first tick after which a digest differed.
     pub first_divergence: Option<Tick>,
@@ -178,7 +181,8 @@ fn follow(last: Position, stored: &StoredRecord) -> Result<Record, ReplayError> 
 
 /// Restores the zone and replays its journal. It computes for as long as it takes: run it where nothing waits.
 ///
-/// A new epoch begins with an `EpochStart`, which is not done here: it is the first input of the adopter's first own tick.
+/// A new epoch begins with an `EpochStart`, which is not done here: it is the first input of the adopter's first own
+/// tick.
 pub fn replay(plan: ReplayPlan, config: ZoneConfig) -> Result<Replayed, ReplayError> {
     let rules_id = config.rules_id();
     let zone = restore(&plan, config)?;
@@ -252,7 +256,8 @@ fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u64)
     })
 }
 
-/// Each quarantined intent is preceded by the input that makes the zone refuse it: the session's numbers go on, the harm is not done.
+/// Each quarantined intent is preceded by the input that makes the zone refuse it: the session's numbers go on, the
+/// harm is not done.
 fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u64)>) -> Vec<Input> {
     let mut marked = Vec::with_capacity(inputs.len());
     for input in inputs {

@@ -1,0 +1,310 @@
+//! Adoption: the way of a granted zone from the fence to its first tick. It asks no store and replays nothing itself,
+//! and reads no clock.
+//!
+//! ```text
+//!   memory ─► Summarize ─► Fence ──────────────► Start, from memory
+//!                 │ an epoch in between
+//!                 ▼
+//!   none ──► FenceAndRead ──► Replay ──────────► Start, from the store
+//!            │  ▲ │ lost,     │ ▲ ▲
+//!            │  └─┘ in grace  ▼ │ │
+//!            │         Quarantine │
+//!            └─► BeginAnew ───────┘
+//! ```
+//!
+//! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. One command is
+//! under way at a time.
+
+mod command;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use everhold_protocol::{SessionId, Tick};
+
+pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, History, POISON_MAX, Start};
+use super::journal::Journal;
+use super::replay::{ReplayError, Replayed};
+use super::store::{StoreError, ZoneData, ZoneSummary};
+use super::suspended::SuspendedZone;
+use super::tries::{RETRY, Tries};
+use crate::ownership::Grant;
+
+/// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
+pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// What an adoption does now.
+enum Step {
+    /// It asks whether this memory is the newest history.
+    Summary(SuspendedZone),
+    /// It fences the store for this memory.
+    Fence(SuspendedZone),
+    /// It fences the store and reads the zone.
+    Read {
+        /// Until then a zone that the store has lost may come back.
+        grace_until: Instant,
+        /// It was lost before.
+        is_said: bool,
+    },
+    /// It begins a lost zone again.
+    Begin,
+    /// It has the zone replayed.
+    Replay,
+    /// It writes down the input at which the replay failed.
+    Quarantine(Tick, SessionId, u64),
+    /// The driver has the outcome, or is about to.
+    Over,
+}
+
+/// The adoption of one zone under one grant.
+pub struct Adoption {
+    grant: Grant,
+    reseed_grace: Duration,
+    step: Step,
+    /// The step's command is under way.
+    is_asked: bool,
+    /// The step's command waits until then.
+    ask_at: Option<Instant>,
+    tries: Tries,
+    data: ZoneData,
+    is_lost: bool,
+    poisoned: u32,
+    /// What is to be done before anything else, in order: a few lines of the log, and the outcome.
+    queue: VecDeque<AdoptionCommand>,
+}
+
+impl Adoption {
+    /// The adoption under `grant` of a zone that this process has suspended in memory, or not, begun at `now`.
+    ///
+    /// If the store has lost the zone, it may come back (a disk that is mounted, a backup that is restored); only after
+    /// `reseed_grace` is the zone begun again. A shard that had the zone in memory needs no such grace here: it claims
+    /// its own lease before a spare may.
+    #[must_use]
+    pub fn new(now: Instant, grant: Grant, reseed_grace: Duration, memory: Option<SuspendedZone>) -> Self {
+        let read = Step::Read {
+            grace_until: now + reseed_grace,
+            is_said: false,
+        };
+        Self {
+            grant,
+            reseed_grace,
+            step: memory.map_or(read, Step::Summary),
+            is_asked: false,
+            ask_at: None,
+            tries: Tries::default(),
+            data: ZoneData::default(),
+            is_lost: false,
+            poisoned: 0,
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// Returns what is to be done at `now`. `None`: an answer is awaited, or the moment of [`Adoption::poll_timeout`].
+    pub fn poll_command(&mut self, now: Instant) -> Option<AdoptionCommand> {
+        if let Some(command) = self.queue.pop_front() {
+            return Some(command);
+        }
+        if self.is_asked || self.ask_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        let command = match &self.step {
+            Step::Summary(_) => AdoptionCommand::Summarize,
+            Step::Fence(_) => AdoptionCommand::Fence,
+            Step::Read { .. } => AdoptionCommand::FenceAndRead,
+            Step::Begin => AdoptionCommand::BeginAnew,
+            Step::Replay => AdoptionCommand::Replay(self.data.clone()),
+            Step::Quarantine(tick, session, seq) => AdoptionCommand::Quarantine(*tick, *session, *seq),
+            Step::Over => return None,
+        };
+        self.is_asked = true;
+        Some(command)
+    }
+
+    /// When the next command is due that waits for time to pass.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.ask_at.filter(|_| !self.is_asked)
+    }
+
+    /// The store's summary of the zone came at `now`.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn handle_summary(&mut self, now: Instant, answer: Result<Option<ZoneSummary>, StoreError>) {
+        let Step::Summary(memory) = self.take_step() else {
+            panic!("a summary that was not asked for")
+        };
+        match memory.is_newest(answer) {
+            Ok(true) => self.enter(Step::Fence(memory)),
+            Ok(false) => self.enter(Step::Read {
+                grace_until: now + self.reseed_grace,
+                is_said: false,
+            }),
+            Err(error) => self.ask_again(now, Step::Summary(memory), error),
+        }
+    }
+
+    /// The fence for the zone in memory was answered at `now`.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn handle_fenced(&mut self, now: Instant, answer: Result<(), StoreError>) {
+        let Step::Fence(memory) = self.take_step() else {
+            panic!("a fence that was not asked for")
+        };
+        match answer {
+            Ok(()) | Err(StoreError::Lost) => {
+                let (zone, journal) = memory.reclaimed(self.grant);
+                let start = Start {
+                    zone,
+                    journal,
+                    chain: Vec::new(),
+                    // The zone was stepped here to its last tick, and did not fail.
+                    quarantine: Vec::new(),
+                };
+                self.queue
+                    .push_back(AdoptionCommand::Start(Box::new(start), History::Memory));
+            }
+            Err(error) => self.ask_again(now, Step::Fence(memory), error),
+        }
+    }
+
+    /// The zone was read, or begun anew and read, at `now`.
+    ///
+    /// # Panics
+    /// If neither was asked for.
+    pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneData, StoreError>) {
+        match (self.take_step(), answer) {
+            (Step::Read { .. } | Step::Begin, Ok(data)) => {
+                self.data = data;
+                self.enter(Step::Replay);
+            }
+            (Step::Read { grace_until, is_said }, Err(StoreError::Lost)) if now < grace_until => {
+                if !is_said {
+                    self.log(AdoptionNotice::Lost);
+                }
+                self.enter(Step::Read {
+                    grace_until,
+                    is_said: true,
+                });
+                self.ask_at = Some(now + RETRY);
+            }
+            (Step::Read { .. }, Err(StoreError::Lost)) => {
+                self.is_lost = true;
+                self.log(AdoptionNotice::BeginsAgain);
+                self.enter(Step::Begin);
+            }
+            (step @ (Step::Read { .. } | Step::Begin), Err(error)) => self.ask_again(now, step, error),
+            _ => panic!("a zone that was not asked for"),
+        }
+    }
+
+    /// The replay ended. A stored input at which the zone fails here, though it did not where it was stepped first
+    /// (another build did that), is quarantined like one that fails now: it costs that input, not the zone.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn handle_replayed(&mut self, outcome: Result<Replayed, ReplayError>) {
+        let Step::Replay = self.take_step() else {
+            panic!("a replay that was not asked for")
+        };
+        match outcome {
+            Ok(replayed) => self.start(replayed),
+            Err(ReplayError::Poison {
+                tick,
+                suspect: Some((session, seq)),
+                reason,
+            }) => {
+                self.log(AdoptionNotice::Poison {
+                    tick,
+                    session,
+                    seq,
+                    reason,
+                });
+                self.enter(Step::Quarantine(tick, session, seq));
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    /// The replay did not end, for the reason `error`.
+    pub fn handle_replay_lost(&mut self, error: Box<dyn std::error::Error + Send + Sync>) {
+        self.fail(AdoptError::Unfinished(error));
+    }
+
+    /// The input at which the replay failed is written down, or not, at `now`.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn handle_quarantined(&mut self, now: Instant, answer: Result<(), StoreError>) {
+        let Step::Quarantine(tick, session, seq) = self.take_step() else {
+            panic!("a quarantine that was not asked for")
+        };
+        match answer {
+            Ok(()) => {
+                self.data.quarantine.push((session, seq));
+                self.poisoned += 1;
+                if self.poisoned < POISON_MAX {
+                    self.enter(Step::Replay);
+                } else {
+                    self.fail(AdoptError::PoisonedTooOften);
+                }
+            }
+            Err(error) => self.ask_again(now, Step::Quarantine(tick, session, seq), error),
+        }
+    }
+
+    fn start(&mut self, replayed: Replayed) {
+        if let Some(tick) = replayed.first_divergence {
+            // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
+            self.log(AdoptionNotice::Divergent(tick));
+        }
+        let history = History::Stored {
+            is_lost: self.is_lost,
+            replayed_ticks: replayed.replayed_ticks,
+            checked_digests: replayed.checked_digests,
+            digest_equal: replayed.digest_equal,
+        };
+        let start = Start {
+            zone: replayed.zone,
+            journal: Journal::new(self.grant.epoch.number(), replayed.last),
+            chain: replayed.chain,
+            quarantine: replayed.quarantine,
+        };
+        self.queue.push_back(AdoptionCommand::Start(Box::new(start), history));
+    }
+
+    fn ask_again(&mut self, now: Instant, step: Step, error: StoreError) {
+        match self.tries.handle_error(error) {
+            Ok(again) => {
+                if let Some(why) = again.news {
+                    self.log(AdoptionNotice::Unanswered(why));
+                }
+                (self.step, self.is_asked) = (step, false);
+                self.ask_at = Some(now + again.after);
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    fn enter(&mut self, step: Step) {
+        (self.step, self.is_asked, self.ask_at) = (step, false, None);
+        self.tries = Tries::default();
+    }
+
+    fn take_step(&mut self) -> Step {
+        std::mem::replace(&mut self.step, Step::Over)
+    }
+
+    fn fail(&mut self, error: AdoptError) {
+        self.step = Step::Over;
+        self.queue.push_back(AdoptionCommand::Fail(error));
+    }
+
+    fn log(&mut self, notice: AdoptionNotice) {
+        self.queue.push_back(AdoptionCommand::Log(notice));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What an adoption asks of its driver, and how it may end. Nothing is decided here but what an error means for another
+//! try.
+
+use everhold_protocol::{SessionId, Tick};
+
+use crate::durability::journal::Journal;
+use crate::durability::replay::ReplayError;
+use crate::durability::store::{CheckpointHead, StoreError, ZoneData};
+use crate::zone::Zone;
+
+/// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
+pub const POISON_MAX: u32 = 8;
+
+/// What the driver of an adoption is to do, one after the other. Store operations under the grant, each with
+/// [`ANSWER_MAX`](super::ANSWER_MAX) for its answer.
+pub enum AdoptionCommand {
+    /// Ask for the zone's summary; answer with [`Adoption::handle_summary`](super::Adoption::handle_summary).
+    Summarize,
+    /// Fence the zone; answer with [`Adoption::handle_fenced`](super::Adoption::handle_fenced).
+    Fence,
+    /// Fence the zone, then read it; answer with [`Adoption::handle_read`](super::Adoption::handle_read).
+    FenceAndRead,
+    /// Make the zone's data set anew, with nothing in it, then read it; answer with
+    /// [`Adoption::handle_read`](super::Adoption::handle_read).
+    BeginAnew,
+    /// [`plan`](crate::durability::plan) and [`replay`](crate::durability::replay()) this, on a thread of its own;
+    /// answer with [`Adoption::handle_replayed`](super::Adoption::handle_replayed) or
+    /// [`Adoption::handle_replay_lost`](super::Adoption::handle_replay_lost).
+    Replay(ZoneData),
+    /// Quarantine the input of this tick, by its session and number; answer with
+    /// [`Adoption::handle_quarantined`](super::Adoption::handle_quarantined).
+    Quarantine(Tick, SessionId, u64),
+    /// Log this.
+    Log(AdoptionNotice),
+    /// Start hosting the zone. It is the last command.
+    Start(Box<Start>, History),
+    /// Give the zone up. It is the last command.
+    Fail(AdoptError),
+}
+
+/// What is to be logged of an adoption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdoptionNotice {
+    /// The store does not answer, for this reason, and is asked again.
+    Unanswered(String),
+    /// The store has lost the zone, and is asked again for a while.
+    Lost,
+    /// The zone begins again: it is not in the store, and no shard has it in memory.
+    BeginsAgain,
+    /// The replay fails at an input, which is to be quarantined.
+    Poison {
+        /// The tick that failed.
+        tick: Tick,
+        /// The session that sent the input.
+        session: SessionId,
+        /// The input's number.
+        seq: u64,
+        /// The panic's text.
+        reason: String,
+    },
+    /// After this tick the replayed zone is not the one that was recorded.
+    Divergent(Tick),
+}
+
+/// What a hosted zone begins with.
+pub struct Start {
+    /// The zone, after its last tick.
+    pub zone: Zone,
+    /// Its journal under the new grant.
+    pub journal: Journal,
+    /// The checkpoints that the store has of it. None, and the first thing written is a base.
+    pub chain: Vec<CheckpointHead>,
+    /// Inputs to refuse, besides those that the zone knows of.
+    pub quarantine: Vec<(SessionId, u64)>,
+}
+
+/// The history that an adopted zone goes on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// This process had the zone in memory.
+    Memory,
+    /// The store had it.
+    Stored {
+        /// The store had lost it, no shard wrote it anew within the grace, and the zone begins again at tick 0.
+        is_lost: bool,
+        /// Ticks replayed.
+        replayed_ticks: u64,
+        /// Digests compared.
+        checked_digests: u64,
+        /// Whether all of them were equal.
+        digest_equal: bool,
+    },
+}
+
+/// Why a zone was not adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The store said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What it has cannot be brought back to life.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// One stored input after the other fails here.
+    #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
+    PoisonedTooOften,
+    /// The replay's thread is gone.
+    #[error("the replay did not end")]
+    Unfinished(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AdoptError {
+    /// Whether another try of this process would fail in the same way; another build, or a person, may do better. If
+    /// not, the store was away, or another shard was quicker, and another try may succeed.
+    #[must_use]
+    pub const fn would_repeat(&self) -> bool {
+        match self {
+            Self::Replay(_) | Self::PoisonedTooOften | Self::Store(StoreError::Corrupt(_) | StoreError::Lost) => true,
+            Self::Store(_) | Self::Unfinished(_) => false,
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Adoption, told by circumstances: what is asked for when store, memory, and replay behave so.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::durability::replay::{plan, replay};
+use crate::durability::store::Position;
+use crate::durability::suspended::Surrender;
+use crate::ownership::{Epoch, Nonce};
+use crate::rules::RuleBook;
+use crate::zone::{Zone, ZoneConfig};
+
+const GRACE: Duration = Duration::from_secs(8);
+
+const SESSION: SessionId = everhold_protocol::EntityId(5);
+
+/// An adoption under epoch 5, and its clock.
+struct Adopter {
+    adoption: Adoption,
+    now: Instant,
+    started: Option<(Start, History)>,
+    failed: Option<AdoptError>,
+}
+
+impl Adopter {
+    fn new(memory: Option<SuspendedZone>) -> Self {
+        let now = Instant::now();
+        let grant = Grant {
+            epoch: Epoch::granted(5),
+            nonce: Nonce(1),
+        };
+        Self {
+            adoption: Adoption::new(now, grant, GRACE, memory),
+            now,
+            started: None,
+            failed: None,
+        }
+    }
+
+    /// An adoption that has read the zone and asked for its replay.
+    fn replaying() -> Self {
+        let mut adopter = Self::new(None);
+        assert_eq!(adopter.asks(), ["fence and read"]);
+        adopter.read(Ok(ZoneData::default()));
+        assert_eq!(adopter.asks(), ["replay, refusing []"]);
+        adopter
+    }
+
+    /// All that is asked for now, in words.
+    fn asks(&mut self) -> Vec<String> {
+        let mut words = Vec::new();
+        while let Some(command) = self.adoption.poll_command(self.now) {
+            words.push(match command {
+                AdoptionCommand::Summarize => "summarize".to_owned(),
+                AdoptionCommand::Fence => "fence".to_owned(),
+                AdoptionCommand::FenceAndRead => "fence and read".to_owned(),
+                AdoptionCommand::BeginAnew => "begin anew".to_owned(),
+                AdoptionCommand::Replay(data) => {
+                    let seqs: Vec<u64> = data.quarantine.iter().map(|(_, seq)| *seq).collect();
+                    format!("replay, refusing {seqs:?}")
+                }
+                AdoptionCommand::Quarantine(tick, _, seq) => format!("quarantine input {seq} of tick {tick}"),
+                AdoptionCommand::Log(notice) => format!("log {notice:?}"),
+                AdoptionCommand::Start(start, history) => {
+                    self.started = Some((*start, history));
+                    "start".to_owned()
+                }
+                AdoptionCommand::Fail(error) => {
+                    let text = error.to_string();
+                    self.failed = Some(error);
+                    format!("fail: {text}")
+                }
+            });
+        }
+        words
+    }
+
+    fn asks_after(&mut self, wait: Duration) -> Vec<String> {
+        self.now += wait;
+        self.asks()
+    }
+
+    fn read(&mut self, answer: Result<ZoneData, StoreError>) {
+        self.adoption.handle_read(self.now, answer);
+    }
+
+    fn summary(&mut self, answer: Result<Option<ZoneSummary>, StoreError>) {
+        self.adoption.handle_summary(self.now, answer);
+    }
+
+    fn fence(&mut self, answer: Result<(), StoreError>) {
+        self.adoption.handle_fenced(self.now, answer);
+    }
+
+    fn history(&self) -> History {
+        self.started.as_ref().unwrap().1
+    }
+}
+
+fn config() -> ZoneConfig {
+    ZoneConfig {
+        name: "meadow".parse().unwrap(),
+        seed: 7,
+        tick_hz: 20,
+        rules: Arc::new(RuleBook::default_world()),
+    }
+}
+
+fn replayed() -> Replayed {
+    replay(plan(ZoneData::default()).unwrap(), config()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A zone that was suspended under epoch 3.
+fn suspended() -> SuspendedZone {
+    Surrender::new(Journal::new(3, Position::GENESIS)).handle_zone(Zone::new(config()))
+}
+
+fn summary(fence_epoch: u32) -> Result<Option<ZoneSummary>, StoreError> {
+    Ok(Some(ZoneSummary {
+        fence_epoch,
+        journal: None,
+        head: None,
+        base: None,
+    }))
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("a time-out".to_owned())
+}
+
+fn poison(seq: u64) -> ReplayError {
+    ReplayError::Poison {
+        tick: 9,
+        suspect: Some((SESSION, seq)),
+        reason: "a rule".to_owned(),
+    }
+}
+
+#[test]
+fn zone_of_the_store_is_fenced_and_read_and_replayed() {
+    let mut adopter = Adopter::replaying();
+    adopter.adoption.handle_replayed(Ok(replayed()));
+    assert_eq!(adopter.asks(), ["start"]);
+    let expected = History::Stored {
+        is_lost: false,
+        replayed_ticks: 0,
+        checked_digests: 0,
+        digest_equal: true,
+    };
+    assert_eq!(adopter.history(), expected);
+    assert_eq!(adopter.started.unwrap().0.journal.epoch(), 5);
+}
+
+#[test]
+fn store_that_does_not_answer_is_asked_again_for_three_seconds() {
+    let mut adopter = Adopter::new(None);
+    assert_eq!(adopter.asks(), ["fence and read"]);
+    adopter.read(Err(unavailable()));
+    assert_eq!(adopter.asks(), ["log Unanswered(\"a time-out\")"]);
+    for _ in 0..29 {
+        assert_eq!(adopter.adoption.poll_timeout(), Some(adopter.now + RETRY));
+        assert_eq!(adopter.asks_after(RETRY - Duration::from_millis(1)), [""; 0]);
+        assert_eq!(adopter.asks_after(Duration::from_millis(1)), ["fence and read"]);
+        adopter.read(Err(unavailable()));
+    }
+    assert_eq!(adopter.asks_after(RETRY), ["fence and read"]);
+    adopter.read(Err(unavailable()));
+    assert_eq!(adopter.asks(), ["fail: the store does not answer: a time-out"]);
+    assert_eq!(adopter.asks_after(GRACE), [""; 0]);
+}
+
+#[test]
+fn lost_zone_that_comes_back_within_the_grace_is_adopted() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    for news in [&["log Lost"][..], &[], &[]] {
+        adopter.read(Err(StoreError::Lost));
+        assert_eq!(adopter.asks(), news, "it is said once");
+        assert_eq!(adopter.asks_after(RETRY), ["fence and read"]);
+    }
+    adopter.read(Ok(ZoneData::default()));
+    adopter.asks();
+    adopter.adoption.handle_replayed(Ok(replayed()));
+    adopter.asks();
+    assert!(matches!(adopter.history(), History::Stored { is_lost: false, .. }));
+}
+
+#[test]
+fn lost_zone_is_begun_again_after_the_grace_and_not_before() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    adopter.now += GRACE - Duration::from_millis(1);
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["log Lost"]);
+    assert_eq!(adopter.asks_after(RETRY), ["fence and read"]);
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["log BeginsAgain", "begin anew"]);
+    adopter.read(Err(unavailable()));
+    adopter.asks();
+    assert_eq!(adopter.asks_after(RETRY), ["begin anew"]);
+    adopter.read(Ok(ZoneData::default()));
+    adopter.asks();
+    adopter.adoption.handle_replayed(Ok(replayed()));
+    assert_eq!(adopter.asks(), ["start"]);
+    assert!(matches!(adopter.history(), History::Stored { is_lost: true, .. }));
+}
+
+#[test]
+fn zone_that_cannot_be_begun_again_is_given_up() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    adopter.now += GRACE;
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["log BeginsAgain", "begin anew"]);
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["fail: the zone's data set is gone"]);
+}
+
+#[test]
+fn memory_that_is_the_newest_history_goes_on_without_a_read() {
+    for answer in [Ok(None), summary(1), summary(3), Err(StoreError::Lost)] {
+        for fenced in [Ok(()), Err(StoreError::Lost)] {
+            let mut adopter = Adopter::new(Some(suspended()));
+            assert_eq!(adopter.asks(), ["summarize"]);
+            adopter.summary(match &answer {
+                Ok(summary) => Ok(*summary),
+                Err(_) => Err(StoreError::Lost),
+            });
+            assert_eq!(adopter.asks(), ["fence"]);
+            adopter.fence(fenced);
+            assert_eq!(adopter.asks(), ["start"]);
+            let (start, history) = adopter.started.unwrap();
+            assert_eq!((history, start.journal.epoch()), (History::Memory, 5));
+            assert!(start.chain.is_empty(), "a base under the new epoch is written first");
+        }
+    }
+}
+
+#[test]
+fn memory_behind_another_epoch_is_dropped_and_the_store_has_its_whole_grace() {
+    let mut adopter = Adopter::new(Some(suspended()));
+    adopter.asks();
+    adopter.now += GRACE;
+    adopter.summary(summary(4));
+    assert_eq!(adopter.asks(), ["fence and read"]);
+    adopter.now += GRACE - Duration::from_millis(1);
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["log Lost"]);
+}
+
+#[test]
+fn memory_whose_store_says_neither_yes_nor_no_is_kept_for_another_try() {
+    let mut adopter = Adopter::new(Some(suspended()));
+    adopter.asks();
+    for step in ["summarize", "fence"] {
+        // Each operation has its own tries.
+        for _ in 0..30 {
+            match step {
+                "summarize" => adopter.summary(Err(unavailable())),
+                _ => adopter.fence(Err(unavailable())),
+            }
+            adopter.asks();
+            assert_eq!(adopter.asks_after(RETRY), [step]);
+        }
+        if step == "summarize" {
+            adopter.summary(summary(3));
+            assert_eq!(adopter.asks(), ["fence"]);
+        }
+    }
+    adopter.fence(Ok(()));
+    assert_eq!(adopter.asks(), ["start"]);
+}
+
+#[test]
+fn memory_that_is_fenced_off_is_given_up() {
+    let mut adopter = Adopter::new(Some(suspended()));
+    adopter.asks();
+    adopter.summary(Ok(None));
+    adopter.asks();
+    adopter.fence(Err(StoreError::Fenced { epoch: 6 }));
+    assert_eq!(adopter.asks(), ["fail: fenced by epoch 6"]);
+}
+
+#[test]
+fn input_at_which_the_replay_fails_is_written_down_before_the_next_replay() {
+    let mut adopter = Adopter::replaying();
+    adopter.adoption.handle_replayed(Err(poison(3)));
+    let asked = adopter.asks();
+    assert!(asked[0].starts_with("log Poison") && asked[1..] == ["quarantine input 3 of tick 9"]);
+    adopter.adoption.handle_quarantined(adopter.now, Err(unavailable()));
+    assert_eq!(adopter.asks(), ["log Unanswered(\"a time-out\")"]);
+    assert_eq!(adopter.asks_after(RETRY), ["quarantine input 3 of tick 9"]);
+    adopter.adoption.handle_quarantined(adopter.now, Ok(()));
+    assert_eq!(adopter.asks(), ["replay, refusing [3]"]);
+    adopter.adoption.handle_replayed(Ok(replayed()));
+    assert_eq!(adopter.asks(), ["start"]);
+}
+
+#[test]
+fn zone_whose_replay_fails_at_one_input_after_the_other_is_given_up() {
+    let mut adopter = Adopter::replaying();
+    for seq in 1..=u64::from(POISON_MAX) {
+        adopter.adoption.handle_replayed(Err(poison(seq)));
+        adopter.asks();
+        adopter.adoption.handle_quarantined(adopter.now, Ok(()));
+        if seq < u64::from(POISON_MAX) {
+            assert!(adopter.asks()[0].starts_with("replay"));
+        }
+    }
+    assert_eq!(
+        adopter.asks(),
+        ["fail: the replay fails at 8 inputs, one after the other"]
+    );
+}
+
+#[test]
+fn zone_that_fails_by_itself_is_given_up_and_nothing_is_quarantined() {
+    let mut adopter = Adopter::replaying();
+    adopter.adoption.handle_replayed(Err(ReplayError::Poison {
+        tick: 9,
+        suspect: None,
+        reason: "a rule".to_owned(),
+    }));
+    assert_eq!(adopter.asks(), ["fail: the zone fails at tick 9: a rule"]);
+}
+
+#[test]
+fn divergent_zone_is_said_and_hosted() {
+    let mut adopter = Adopter::replaying();
+    adopter.adoption.handle_replayed(Ok(Replayed {
+        first_divergence: Some(4),
+        digest_equal: false,
+        checked_digests: 2,
+        ..replayed()
+    }));
+    assert_eq!(adopter.asks(), ["log Divergent(4)", "start"]);
+    let expected = History::Stored {
+        is_lost: false,
+        replayed_ticks: 0,
+        checked_digests: 2,
+        digest_equal: false,
+    };
+    assert_eq!(adopter.history(), expected);
+}
+
+#[test]
+fn only_what_would_fail_here_again_is_no_use_to_repeat() {
+    let table = [
+        (AdoptError::Store(StoreError::Corrupt("a hole".to_owned())), true),
+        (AdoptError::Store(StoreError::Lost), true),
+        (AdoptError::Replay(ReplayError::JournalBroken { tick: 3 }), true),
+        (AdoptError::PoisonedTooOften, true),
+        (AdoptError::Store(unavailable()), false),
+        (AdoptError::Store(StoreError::Fenced { epoch: 6 }), false),
+        (AdoptError::Store(StoreError::ParentMoved), false),
+        (AdoptError::Unfinished("a panic".into()), false),
+    ];
+    for (error, repeats) in table {
+        assert_eq!(error.would_repeat(), repeats, "{error}");
+    }
+}
+
+#[test]
+fn replay_that_does_not_end_is_given_up_with_its_cause() {
+    let mut adopter = Adopter::replaying();
+    adopter.adoption.handle_replay_lost("a panic".into());
+    assert_eq!(adopter.asks(), ["fail: the replay did not end"]);
+    let cause = std::error::Error::source(adopter.failed.as_ref().unwrap()).unwrap();
+    assert_eq!(cause.to_string(), "a panic");
+}
