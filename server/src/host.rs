@@ -44,7 +44,7 @@ use everhold_protocol::{Account, Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
 pub use adopt::adopt;
-pub use blame::{Blame, blame};
+pub use blame::blame;
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
 pub use pace::LoadGauges;

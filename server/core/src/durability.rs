@@ -10,6 +10,7 @@ pub mod suspended;
 pub mod pipeline;
 pub mod replay;
 pub mod adoption;
+pub mod blame;
 
 pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 pub use gate::{Durability, Gate, Released};

@@ -2,6 +2,7 @@
 
 use everhold_core::durability::PipelineNotice;
 use everhold_core::durability::adoption::AdoptionNotice;
+use everhold_core::durability::blame::InquiryNotice;
 use everhold_core::outage::Lasted;
 use everhold_core::ownership::Grant;
 use everhold_protocol::ZoneName;
@@ -72,5 +73,27 @@ pub(super) fn log_adoption(zone: &ZoneName, grant: Grant, notice: AdoptionNotice
             tick,
             "the replayed world differs from the one that was recorded: this zone is divergent"
         ),
+    }
+}
+
+/// Logs what an inquiry says of its zone's failure.
+pub(super) fn log_inquiry(zone: &ZoneName, notice: InquiryNotice) {
+    match notice {
+        InquiryNotice::NoInput(tick) => tracing::error!(
+            %zone,
+            tick,
+            "no player's input is to blame: nothing is skipped, and the zone will fail wherever it is adopted"
+        ),
+        InquiryNotice::Quarantined(tick, session, seq) => tracing::error!(
+            %zone,
+            tick,
+            session = session.0,
+            seq,
+            "the zone failed at this input; it is quarantined"
+        ),
+        InquiryNotice::Unanswered(why) => tracing::warn!(%zone, why, "the culprit is not written down yet"),
+        InquiryNotice::Refused(tick, error) => {
+            tracing::error!(%zone, tick, %error, "the culprit cannot be written down");
+        }
     }
 }

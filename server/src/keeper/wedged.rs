@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use everhold_core::durability::blame::Blame;
 use everhold_os::clock;
 use everhold_os::vital;
 use everhold_protocol::{Tick, ZoneName};
 
 use super::{Held, Keeper};
-use crate::host::{Blame, blame};
+use crate::host::blame;
 
 impl Keeper {
     /// Ends this process if a tick is wedged at a player's input, after writing that down. Guardian and lease do the rest, and the other
