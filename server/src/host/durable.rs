@@ -1,4 +1,5 @@
-//! The durable task of a hosted zone: carries out what the zone's [`Pipeline`] asks for, and tells it what became of it. It decides nothing.
+//! The durable task of a hosted zone: carries out what the zone's [`Pipeline`] asks for, and tells it what became of
+//! it. It decides nothing.
 
 mod commands;
 mod operations;
@@ -86,7 +87,8 @@ impl DurableTask {
                 answer = self.operations.answered() => self.handle_answer(answer),
                 _ = pulse.tick() => {}
             }
-            // `attach` sends its order before its input: with all orders taken before anything is told, a reply finds its connection.
+            // `attach` sends its order before its input: with all orders taken before anything is told, a reply finds
+            // its connection.
             self.take_orders(&mut ordered);
             if let Some(reason) = self.carry_out_commands() {
                 break reason;

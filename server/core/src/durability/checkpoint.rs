@@ -1,4 +1,5 @@
-//! Decides when a zone is captured, and brings the capture into the store. It captures and writes nothing itself and reads no clock.
+//! Decides when a zone is captured, and brings the capture into the store. It captures and writes nothing itself and
+//! reads no clock.
 //!
 //! ```text
 //!   Idle ─► Cutting ─► Waiting ─► Writing ─► Moving ─► Idle
@@ -7,7 +8,8 @@
 //!              captures   is released
 //! ```
 //!
-//! One is in flight. A failure gives the zone its dirty set back ([`CheckpointCommand::CaptureFailed`]) and another attempt follows later.
+//! One is in flight. A failure gives the zone its dirty set back ([`CheckpointCommand::CaptureFailed`]) and another
+//! attempt follows later.
 
 use std::collections::VecDeque;
 
@@ -19,7 +21,8 @@ use super::store::{CheckpointHead, CheckpointKind, Position, StoreError};
 use crate::limits::PART_BYTES_MAX;
 use crate::zone::{Capture, Cut};
 
-/// Attempts at moving the head while the store does not answer. Its outcome is unknown until then; afterwards a base settles it.
+/// Attempts at moving the head while the store does not answer. Its outcome is unknown until then; afterwards a base
+/// settles it.
 const MOVE_ATTEMPTS_MAX: u32 = 8;
 
 /// When to capture.
@@ -62,8 +65,8 @@ pub enum CheckpointCommand {
     },
     /// Move the head; answer with [`Checkpointer::handle_head_moved`] or [`Checkpointer::handle_failed`].
     MoveHead(CheckpointHead),
-    /// Tell the zone that its capture is stored: `Zone::capture_confirmed`. No answer. If it was a base, the journal may
-    /// [`forget`](super::journal::Journal::forget) up to its tick.
+    /// Tell the zone that its capture is stored: `Zone::capture_confirmed`. No answer. If it was a base, the journal
+    /// may [`forget`](super::journal::Journal::forget) up to its tick.
     CaptureConfirmed(CheckpointHead),
     /// Tell the zone to take its dirty set back: `Zone::capture_failed`. No answer.
     CaptureFailed,
@@ -129,7 +132,8 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// For a zone whose store has `chain` (a base and its deltas, possibly empty) and that was adopted at `tick`, which is released.
+    /// For a zone whose store has `chain` (a base and its deltas, possibly empty) and that was adopted at `tick`, which
+    /// is released.
     #[must_use]
     pub fn new(config: CheckpointConfig, chain: &[CheckpointHead], tick: Tick) -> Self {
         assert!(
@@ -182,8 +186,9 @@ impl Checkpointer {
         self.next_at = 0;
     }
 
-    /// [`JournalEvent::Reseed`](super::journal::JournalEvent::Reseed): like a wanted base, but it does not wait for the release of the
-    /// ticks that it covers, since their records cannot be stored any more and it is what stores them. What is under way is given up.
+    /// [`JournalEvent::Reseed`](super::journal::JournalEvent::Reseed): like a wanted base, but it does not wait for the
+    /// release of the ticks that it covers, since their records cannot be stored any more and it is what stores them.
+    /// What is under way is given up.
     pub fn handle_reseed_wanted(&mut self) {
         self.is_reseed = true;
         self.handle_base_wanted();

@@ -1,7 +1,9 @@
-//! The gate holds what a tick tells until the tick's record is acknowledged. It sends nothing itself and reads no clock.
+//! The gate holds what a tick tells until the tick's record is acknowledged. It sends nothing itself and reads no
+//! clock.
 //!
-//! Nobody ever sees, or is told "done" about, something that a crash can take back: every sink takes a [`Released`], and only the gate
-//! makes one. The tick thread never waits for the store; it goes on, and what its ticks tell queues up here.
+//! Nobody ever sees, or is told "done" about, something that a crash can take back: every sink takes a [`Released`],
+//! and only the gate makes one. The tick thread never waits for the store; it goes on, and what its ticks tell queues
+//! up here.
 
 use std::collections::VecDeque;
 
@@ -87,9 +89,9 @@ pub struct Gate<S, R> {
 }
 
 impl<S, R> Gate<S, R> {
-    /// An open gate of a zone that stands at `tick` and whose records are stored up to `acknowledged`. After an adoption both are the same;
-    /// a zone that goes on from memory may be ahead. What it told between them is told by nobody: its players hear `Attached` first, and
-    /// that carries it.
+    /// An open gate of a zone that stands at `tick` and whose records are stored up to `acknowledged`. After an
+    /// adoption both are the same; a zone that goes on from memory may be ahead. What it told between them is told by
+    /// nobody: its players hear `Attached` first, and that carries it.
     #[must_use]
     pub const fn new(level: Durability, epoch: u32, acknowledged: Tick, tick: Tick) -> Self {
         assert!(acknowledged <= tick, "nothing is stored that did not happen");
@@ -121,7 +123,8 @@ impl<S, R> Gate<S, R> {
         self.release();
     }
 
-    /// The store has the record of `tick` and all before it. It may come before the tick is held: the record is sent before the step.
+    /// The store has the record of `tick` and all before it. It may come before the tick is held: the record is sent
+    /// before the step.
     ///
     /// # Panics
     /// If acknowledgements go back: what was certain cannot become uncertain.
@@ -163,8 +166,8 @@ impl<S, R> Gate<S, R> {
         })
     }
 
-    /// Nothing derived from a later tick may leave: not to clients, and not into a checkpoint's head. It stands still while the gate
-    /// is closed.
+    /// Nothing derived from a later tick may leave: not to clients, and not into a checkpoint's head. It stands still
+    /// while the gate is closed.
     #[must_use]
     pub const fn released_tick(&self) -> Tick {
         self.released

@@ -1,11 +1,13 @@
-//! The journal's append pipeline: a ring of records in memory and one append in flight. It writes nothing itself and reads no clock.
+//! The journal's append pipeline: a ring of records in memory and one append in flight. It writes nothing itself and
+//! reads no clock.
 //!
 //! ```text
 //!   push ─► [ acknowledged, kept for resends | in flight | not sent yet ] ◄─ ring, at most RING_RECORDS_MAX
 //!                                              cursor ─┘
 //! ```
 //!
-//! A time-out is *unknown*, never a no: the same records are sent again, and the store sees by their hashes what it already has.
+//! A time-out is *unknown*, never a no: the same records are sent again, and the store sees by their hashes what it
+//! already has.
 
 use std::collections::VecDeque;
 
@@ -14,8 +16,8 @@ use everhold_protocol::Tick;
 use super::store::{AppendAnswer, Position, StoreError, StoredRecord};
 use crate::limits::{APPEND_RECORDS_MAX, RING_RECORDS_MAX};
 
-/// First and longest wait before an append is sent again, ms. The first is about the store's usual answer time; the longest is short
-/// enough that a store that comes back is noticed within a few ticks.
+/// First and longest wait before an append is sent again, ms. The first is about the store's usual answer time; the
+/// longest is short enough that a store that comes back is noticed within a few ticks.
 const RETRY_MS: (u64, u64) = (10, 160);
 
 /// The ring holds nothing but unacknowledged records: the zone must stand still until the store answers.
@@ -73,7 +75,8 @@ pub struct Journal {
     cursor: Tick,
     in_flight: usize,
     retry_ms: u64,
-    /// The `from` of the last resend, until an append succeeds: a store that asks for the same twice gets a base instead.
+    /// The `from` of the last resend, until an append succeeds: a store that asks for the same twice gets a base
+    /// instead.
     resent_from: Option<Tick>,
     is_reseeding: bool,
     stopped: Option<StopReason>,
@@ -97,8 +100,8 @@ impl Journal {
         }
     }
 
-    /// The same ring under a higher epoch: the zone was suspended, and goes on from memory. What was in flight is unknown, so everything
-    /// after the last acknowledgement is sent again.
+    /// The same ring under a higher epoch: the zone was suspended, and goes on from memory. What was in flight is
+    /// unknown, so everything after the last acknowledgement is sent again.
     ///
     /// # Panics
     /// If `epoch` is not higher: a grant is used once.
@@ -126,7 +129,8 @@ impl Journal {
     /// Takes the record of the next tick.
     ///
     /// # Errors
-    /// The ring is full of unacknowledged records. The record was not taken: push it again later, and do not step before.
+    /// The ring is full of unacknowledged records. The record was not taken: push it again later, and do not step
+    /// before.
     ///
     /// # Panics
     /// If the record does not follow the last one.

@@ -1,5 +1,5 @@
-//! The durability pipeline of one hosted zone: journal, gate, and checkpointer as one machine. It talks to no store and to no player, starts
-//! no thread, and reads no clock.
+//! The durability pipeline of one hosted zone: journal, gate, and checkpointer as one machine. It talks to no store and
+//! to no player, starts no thread, and reads no clock.
 //!
 //! ```text
 //!            ┌─► Journal ──Append──────────► store ──handle_appended─┐
@@ -9,8 +9,9 @@
 //!            └─► Checkpointer ──Cut──► zone ──handle_captured──PutPart, MoveHead──► store ──handle_written
 //! ```
 //!
-//! The driver asks for one command at a time, and says each time where the lease stands at that very moment. So the check of lease and gate
-//! stands immediately before the sending: after a pause of the process at most what was being sent leaves.
+//! The driver asks for one command at a time, and says each time where the lease stands at that very moment. So the
+//! check of lease and gate stands immediately before the sending: after a pause of the process at most what was being
+//! sent leaves.
 
 mod command;
 
@@ -83,7 +84,8 @@ pub struct Pipeline<S, R> {
     journal: Journal,
     gate: Gate<S, R>,
     checkpointer: Checkpointer,
-    /// What is to be done before anything else, in order. Bounded: each event adds a few, and the driver drains it before the next event.
+    /// What is to be done before anything else, in order. Bounded: each event adds a few, and the driver drains it
+    /// before the next event.
     queue: VecDeque<PipelineCommand<S, R>>,
     append_after: Option<Instant>,
     appends_fail: Outage,
@@ -98,7 +100,8 @@ pub struct Pipeline<S, R> {
 }
 
 impl<S, R> Pipeline<S, R> {
-    /// The pipeline of a zone whose journal is `journal` and whose store has the checkpoints `chain` (a base and its deltas, possibly none).
+    /// The pipeline of a zone whose journal is `journal` and whose store has the checkpoints `chain` (a base and its
+    /// deltas, possibly none).
     #[must_use]
     pub fn new(config: PipelineConfig, journal: Journal, chain: &[CheckpointHead]) -> Self {
         let (acknowledged, tick) = (journal.acknowledged().tick, journal.last().tick);
@@ -132,7 +135,8 @@ impl<S, R> Pipeline<S, R> {
         } = ticked;
         let tick = record.tick;
         if self.journal.push(record).is_err() {
-            // The zone holds long before: only a store that goes on asking for what the ring has and never takes it gets here.
+            // The zone holds long before: only a store that goes on asking for what the ring has and never takes it
+            // gets here.
             self.end(EndReason::RingFull);
             return;
         }
@@ -281,7 +285,8 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: nothing until something happens, or time passes.
+    /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: nothing until something happens,
+    /// or time passes.
     ///
     /// Read the clock and ask the lease anew before each call, and carry the command out before the next one.
     pub fn poll_command(&mut self, now: Instant, lease: LeaseState) -> Option<PipelineCommand<S, R>> {
@@ -367,8 +372,9 @@ impl<S, R> Pipeline<S, R> {
         self.poll_shown().map(PipelineCommand::Show)
     }
 
-    /// What one acknowledgement releases at once is shown in order. After a long wait for it only the end is: each datagram tells what
-    /// changed in its tick, and a burst would cost more than the refreshes that repair what is left out.
+    /// What one acknowledgement releases at once is shown in order. After a long wait for it only the end is: each
+    /// datagram tells what changed in its tick, and a burst would cost more than the refreshes that repair what is left
+    /// out.
     fn poll_shown(&mut self) -> Option<Released<S>> {
         while self.gate.showable_ticks() > SHOWN_TICKS_MAX {
             drop(self.gate.poll_shown());

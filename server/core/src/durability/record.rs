@@ -7,7 +7,8 @@
 //! input = tag u8 · fields; a session is the zigzag varint of its difference to the session before it
 //! ```
 //!
-//! `hash = BLAKE3(domain, prev_hash, epoch, tick, body)`, all integers little-endian: a record names the whole history before it.
+//! `hash = BLAKE3(domain, prev_hash, epoch, tick, body)`, all integers little-endian: a record names the whole history
+//! before it.
 
 use bytes::Bytes;
 use everhold_protocol::codec::{DecodeError, Reader, Writer};
@@ -217,7 +218,8 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
 
 fn decode_inputs(from: &mut Reader<'_>) -> Result<Vec<Input>, DecodeError> {
     let count = from.varint()?;
-    // Each input is at least two bytes long, so a lie about the count cannot make this allocate more than the bytes are worth.
+    // Each input is at least two bytes long, so a lie about the count cannot make this allocate more than the bytes are
+    // worth.
     let count = usize::try_from(count)
         .ok()
         .filter(|count| *count <= from.remaining() / 2);

@@ -1,9 +1,11 @@
-//! A suspended zone in memory, and its way back. It acts for nobody meanwhile: no tick, no write, no byte. It asks no store itself.
+//! A suspended zone in memory, and its way back. It acts for nobody meanwhile: no tick, no write, no byte. It asks no
+//! store itself.
 //!
-//! The lease ran out (the authority did not answer, or the process was stopped), which does not mean that the zone was granted to another
-//! shard. If the authority grants it to this process anew, the zone goes on under the higher epoch where it stood: the records that the
-//! store may not have are in the journal's ring and are sent again, and a base under the new epoch follows at once. So a store that was
-//! away, or that came back empty, costs a pause and nothing else; from the store alone an `async` zone would lose its unstored ticks.
+//! The lease ran out (the authority did not answer, or the process was stopped), which does not mean that the zone was
+//! granted to another shard. If the authority grants it to this process anew, the zone goes on under the higher epoch
+//! where it stood: the records that the store may not have are in the journal's ring and are sent again, and a base
+//! under the new epoch follows at once. So a store that was away, or that came back empty, costs a pause and nothing
+//! else; from the store alone an `async` zone would lose its unstored ticks.
 
 use std::time::Duration;
 

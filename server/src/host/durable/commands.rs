@@ -1,4 +1,5 @@
-//! What the durable task does because its pipeline asks for it, and its last words. Which of it is done when, the pipeline decides.
+//! What the durable task does because its pipeline asks for it, and its last words. Which of it is done when, the
+//! pipeline decides.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -85,7 +86,8 @@ impl DurableTask {
         self.services.reporter.tell(ShardEvent::Stats(run));
     }
 
-    /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still held is told.
+    /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still
+    /// held is told.
     pub(super) async fn end(mut self, reason: EndReason, ticked: mpsc::Receiver<TickMessage>) {
         self.gauges.ended.store(true, Ordering::Release);
         self.egress.end();

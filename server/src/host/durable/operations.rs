@@ -1,5 +1,5 @@
-//! The operations of one zone's durable task: at most one append, one write of a checkpoint, one creation of the data set, and one cut that
-//! is made bytes. When each is begun, and what follows from its answer, is the pipeline's to say.
+//! The operations of one zone's durable task: at most one append, one write of a checkpoint, one creation of the data
+//! set, and one cut that is made bytes. When each is begun, and what follows from its answer, is the pipeline's to say.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -97,13 +97,14 @@ impl Operations {
         }));
     }
 
-    /// Makes bytes of a cut on a thread of the runtime's blocking pool: milliseconds of work in a large zone, for which neither ticks nor
-    /// appends wait.
+    /// Makes bytes of a cut on a thread of the runtime's blocking pool: milliseconds of work in a large zone, for which
+    /// neither ticks nor appends wait.
     pub(super) fn encode(&mut self, frozen: Frozen) {
         self.encoding = Some(tokio::task::spawn_blocking(|| frozen.encode()));
     }
 
-    /// Resolves when an operation is answered; never, if none is under way. Nothing is lost if it is not awaited to the end.
+    /// Resolves when an operation is answered; never, if none is under way. Nothing is lost if it is not awaited to the
+    /// end.
     pub(super) async fn answered(&mut self) -> Answer {
         let sent = self.append_sent;
         tokio::select! {

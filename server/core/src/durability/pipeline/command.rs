@@ -9,7 +9,8 @@ use crate::outage::Lasted;
 use crate::ownership::EndReason;
 use crate::zone::{Cut, Frozen};
 
-/// What a tick hands to its zone's pipeline. `S` is what the tick shows (snapshots), `R` what it tells (replies and events).
+/// What a tick hands to its zone's pipeline. `S` is what the tick shows (snapshots), `R` what it tells (replies and
+/// events).
 #[derive(Debug)]
 pub struct Ticked<S, R> {
     /// The tick's inputs.
@@ -22,8 +23,8 @@ pub struct Ticked<S, R> {
     pub frozen: Option<Frozen>,
 }
 
-/// What the driver of a pipeline is to do. At most one operation of each kind is at the store: one append, one write of a checkpoint, one
-/// creation.
+/// What the driver of a pipeline is to do. At most one operation of each kind is at the store: one append, one write of
+/// a checkpoint, one creation.
 #[derive(Debug)]
 pub enum PipelineCommand<S, R> {
     /// Append these records; answer with [`Pipeline::handle_appended`](super::Pipeline::handle_appended).
@@ -42,7 +43,8 @@ pub enum PipelineCommand<S, R> {
     /// Have the lost data set made anew, to be written from memory; answer with
     /// [`Pipeline::handle_created`](super::Pipeline::handle_created).
     Create,
-    /// Make bytes of a cut, where nothing waits; answer with [`Pipeline::handle_captured`](super::Pipeline::handle_captured) or
+    /// Make bytes of a cut, where nothing waits; answer with
+    /// [`Pipeline::handle_captured`](super::Pipeline::handle_captured) or
     /// [`Pipeline::handle_capture_lost`](super::Pipeline::handle_capture_lost).
     Encode(Frozen),
     /// Have the tick thread cut the zone after its next tick, which hands it over as [`Ticked::frozen`].

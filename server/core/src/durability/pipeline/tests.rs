@@ -1,5 +1,5 @@
-//! The pipeline, told by circumstances: what it asks for when lease, store, and zone behave so. The store has a base of tick 100, and each
-//! tick shows and tells its number.
+//! The pipeline, told by circumstances: what it asks for when lease, store, and zone behave so. The store has a base of
+//! tick 100, and each tick shows and tells its number.
 
 mod checkpoints;
 mod ends;
