@@ -16,9 +16,9 @@ mod durable;
 mod egress;
 mod guard;
 mod homes;
+mod load;
 mod memory;
 mod notices;
-mod pace;
 mod run;
 mod tick;
 
@@ -34,10 +34,10 @@ use everhold_core::durability::store::StateStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ingress::{AttachToken, Input};
-use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use everhold_core::load::{Caller, Residents};
 use everhold_core::ownership::{EndReason, Grant};
 use everhold_core::replication::ViewConfig;
+use everhold_core::tick::{TickLoop, TickStart};
 use everhold_core::zone::Probe;
 use everhold_os::clock;
 use everhold_protocol::{Account, Tick, ZoneName};
@@ -47,8 +47,9 @@ pub use adopt::adopt;
 pub use blame::blame;
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
-pub use pace::LoadGauges;
+pub use load::LoadGauges;
 
+use self::tick::TickThread;
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
 
@@ -209,7 +210,13 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         quarantine,
     } = start;
     let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
-    let last = journal.last();
+    let ticks_start = TickStart {
+        grant: config.grant,
+        rules_id: config.rules_id,
+        last: journal.last().hash,
+        quarantine: &quarantine,
+        view: config.view,
+    };
     let gauges = Arc::new(ZoneGauges {
         probe: zone.probe(),
         ..ZoneGauges::default()
@@ -218,42 +225,31 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
     gauges
         .acknowledged_tick
         .store(journal.acknowledged().tick, Ordering::Relaxed);
-    let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
     let (orders, ordered) = mpsc::unbounded_channel();
-    let (tick_orders, tick_ordered) = crossbeam::channel::unbounded();
-    let (ticks, ticked) = mpsc::channel(UNACKNOWLEDGED_TICKS_MAX as usize * 2);
     let guard = Arc::clone(&services.guard);
     // The pause that was declared for the adoption is over: from here on the zone ticks, or loses its lease.
     guard.note_tick();
+    let ticks = TickThread::start(
+        &config,
+        TickLoop::new(zone, &ticks_start),
+        Arc::clone(&guard),
+        Arc::clone(&gauges),
+        Arc::clone(&services.process),
+    )?;
     let handle = ZoneHandle {
         zone: config.zone.clone(),
         grant: config.grant,
-        guard: Arc::clone(&guard),
+        guard,
         gauges: Arc::clone(&gauges),
         since: clock::boottime(),
         residents: Arc::clone(&residents),
-        entries,
+        entries: ticks.entries,
         orders,
     };
     let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone(), residents);
-    let thread = tick::TickThread::new(
-        &config,
-        zone,
-        last,
-        &quarantine,
-        guard,
-        Arc::clone(&gauges),
-        pace::Pace::new(&config, Arc::clone(&gauges), Arc::clone(&services.process)),
-        inbox,
-        tick_ordered,
-        ticks,
-    );
-    std::thread::Builder::new()
-        .name(format!("zone-{}", config.zone))
-        .spawn(move || thread.run())?;
     let ended = services.ended.clone();
-    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, egress, tick_orders);
-    let task = tokio::spawn(task.run(ticked, ordered));
+    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, egress, ticks.orders);
+    let task = tokio::spawn(task.run(ticks.ticked, ordered));
     tokio::spawn(watch(task, ended, handle.clone()));
     Ok(handle)
 }

@@ -14,5 +14,6 @@ pub mod interest;
 pub mod replication;
 pub mod durability;
 pub mod load;
+pub mod tick;
 pub mod cluster;
 pub mod report;

@@ -9,15 +9,15 @@ pub use everhold_protocol::limits::{
 pub const TICK_INPUTS_MAX: usize = 20_000;
 /// Entries of a zone's inbox between transport and tick thread; beyond it frames are dropped and counted (clients repeat them).
 pub const INBOX_ENTRIES_MAX: usize = 65_536;
+/// Ticks that may wait for their acknowledgement before a zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a store
+/// that is gone does not make players act in a world that they cannot see.
+pub const UNACKNOWLEDGED_TICKS_MAX: u64 = 40;
 /// A change is told again after so many ticks. Two packets in a row are lost together more often than two that are apart.
 pub const CHANGE_REPEAT_TICKS: u64 = 3;
 /// A newcomer is shown everything once more after so many ticks, in case the first time was lost.
 pub const NEWCOMER_REPEAT_TICKS: u64 = 2;
 /// Ticks whose snapshots are sent at once. At 20 Hz a fifth of a second, in which most of what was left out is told again.
 pub const SHOWN_TICKS_MAX: usize = 4;
-/// Ticks that may wait for their acknowledgement before the zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a store
-/// that is gone does not make players act in a world that they cannot see.
-pub const UNACKNOWLEDGED_TICKS_MAX: u64 = 40;
 /// Records that wait in memory for their acknowledgement: at 20 Hz three minutes of a store that does not answer.
 pub const RING_RECORDS_MAX: usize = 4_096;
 /// Records of one append: bounds the size of one store operation after an outage.

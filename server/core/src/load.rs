@@ -23,9 +23,11 @@
 //! keeps those who must wait.
 
 pub mod ladder;
+pub mod rung_history;
 pub mod login_queue;
 pub mod residents;
 
 pub use ladder::{Ladder, Rung, Standing, TickLoad};
 pub use login_queue::{Admission, LoginQueue, Verdict};
 pub use residents::{Caller, Residents};
+pub use rung_history::RungHistory;

@@ -7,6 +7,7 @@ use everhold_protocol::{Tick, ZoneName};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Rung;
+use crate::tick::TickStage;
 
 /// One line. Moments are milliseconds of `CLOCK_BOOTTIME`, which all processes of a host share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,51 +95,12 @@ pub struct ZoneRun {
     /// Ticks per second since the line before.
     #[serde(default)]
     pub tick_rate: f64,
-    /// What the phases of a tick took: `(µs, how often)` each. The record's way to the store is `append_us`.
+    /// What the stages of a tick took: `(µs, how often)` each. The record's way to the store is `append_us`.
     #[serde(default)]
-    pub phases: BTreeMap<Phase, Vec<(u64, u64)>>,
+    pub phases: BTreeMap<TickStage, Vec<(u64, u64)>>,
     /// How it stands with its load.
     #[serde(default)]
     pub load: LoadRun,
-}
-
-/// A part of a tick's way from the inbox to the players.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Before it: how late it began.
-    Late,
-    /// The inbox is drained.
-    Drain,
-    /// Its inputs are made a record.
-    Freeze,
-    /// The world steps.
-    Step,
-    /// What is to be seen of the world is gathered.
-    Scene,
-    /// Who sees what, and the datagrams.
-    Snapshots,
-    /// A checkpoint's copy of the world, if one is due.
-    Capture,
-    /// It lies there until the runtime takes it.
-    Handover,
-    /// What is released is handed to the transport.
-    Egress,
-}
-
-impl Phase {
-    /// Every phase, in order.
-    pub const ALL: [Self; 9] = [
-        Self::Late,
-        Self::Drain,
-        Self::Freeze,
-        Self::Step,
-        Self::Scene,
-        Self::Snapshots,
-        Self::Capture,
-        Self::Handover,
-        Self::Egress,
-    ];
 }
 
 /// A zone on the overload ladder. Arrays are in order of [`Rung::ALL`].
@@ -196,16 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_told_by_name() {
-        let phases: BTreeMap<Phase, u8> = Phase::ALL.map(|phase| (phase, 0)).into();
-        let text = serde_json::to_string(&phases).unwrap();
+    fn stages_are_told_by_name() {
+        let stages: BTreeMap<TickStage, u8> = TickStage::ALL.map(|stage| (stage, 0)).into();
+        let text = serde_json::to_string(&stages).unwrap();
         assert!(text.contains(r#""late":0"#) && text.contains(r#""egress":0"#), "{text}");
-    }
-
-    #[test]
-    fn phases_stand_at_their_place() {
-        for (place, phase) in Phase::ALL.into_iter().enumerate() {
-            assert_eq!(phase as usize, place);
-        }
     }
 }

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use everhold_core::durability::checkpoint::CheckpointConfig;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::CheckpointHead;
-use everhold_core::durability::{Pipeline, PipelineConfig, Ticked};
+use everhold_core::durability::{self, Pipeline, PipelineConfig};
 use everhold_core::replication::Datagrams;
-use everhold_core::report::Phase;
+use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
 use tokio::sync::{mpsc, oneshot};
 
 use self::operations::{Answer, Operations};
 use super::egress::Egress;
 use super::run::Run;
-use super::tick::{TickMessage, TickOrder, TickOut};
+use super::tick::{TickMessage, Ticked};
 use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
 
 /// The task looks after lease and gate at least this often, even if nothing happens.
@@ -106,7 +106,7 @@ impl DurableTask {
 
     fn handle_tick_message(&mut self, message: Option<TickMessage>) {
         match message {
-            Some(TickMessage::Ticked(out)) => self.handle_tick(*out),
+            Some(TickMessage::Ticked(ticked)) => self.handle_tick(*ticked),
             Some(TickMessage::Roster(accounts)) => {
                 let (store, zone) = (Arc::clone(&self.services.store), self.config.zone.clone());
                 tokio::spawn(homes::restore(store, zone, accounts));
@@ -118,15 +118,16 @@ impl DurableTask {
         }
     }
 
-    fn handle_tick(&mut self, out: TickOut) {
-        let lay = out.times.ended_at().elapsed();
+    fn handle_tick(&mut self, ticked: Ticked) {
+        let Ticked { out, times, standing } = ticked;
+        let lay = times.ended_at().elapsed();
         self.gauges.load.note_handover(lay);
-        self.run.note_tick(&out.times, out.standing);
-        self.run.note(Phase::Handover, lay);
-        self.pipeline.handle_tick(Ticked {
+        self.run.note_tick(&times, standing);
+        self.run.note(TickStage::Handover, lay);
+        self.pipeline.handle_tick(durability::Ticked {
             record: out.record,
-            shown: out.shown,
-            told: out.told,
+            shown: out.snapshots,
+            told: out.outputs,
             frozen: out.frozen,
         });
     }

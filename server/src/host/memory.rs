@@ -14,7 +14,7 @@ pub(super) async fn surrendered(
     let surrendered = async {
         while let Some(message) = ticked.recv().await {
             match message {
-                TickMessage::Ticked(out) => surrender.handle_record(out.record).ok()?,
+                TickMessage::Ticked(ticked) => surrender.handle_record(ticked.out.record).ok()?,
                 TickMessage::Surrendered(zone) => return Some(surrender.handle_zone(*zone)),
                 TickMessage::Roster(_) => {}
                 TickMessage::Panicked(..) => return None,

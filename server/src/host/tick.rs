@@ -1,43 +1,34 @@
-//! The tick thread: drains the inbox, freezes the record, steps the zone, and hands everything on. It waits for nothing but its next tick.
+//! The tick thread: waits for a tick to be due, gives the zone's [`TickLoop`] what came in, and hands on what it gives.
+//! It waits for nothing else, and decides nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use crossbeam::channel::{Receiver, TryRecvError};
-use everhold_core::durability::record::Record;
-use everhold_core::durability::store::{Position, RecordHash, StoredRecord};
-use everhold_core::ingress::Input;
-use everhold_core::ingress::inbox::{Inbox, InboxEntry};
-use everhold_core::limits::UNACKNOWLEDGED_TICKS_MAX;
-use everhold_core::load::Standing;
-use everhold_core::replication::{Datagrams, Replicator};
-use everhold_core::report::Phase;
+use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use everhold_core::ingress::inbox::InboxEntry;
+use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
+use everhold_core::load::{Ladder, Standing};
+use everhold_core::tick::{TickClock, TickConditions, TickLoop, TickOrder, TickOut, TickStage, TickTimes};
+use everhold_core::zone::Zone;
 use everhold_core::zone::probe::panic_text;
-use everhold_core::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
-use everhold_protocol::{Account, SessionId, Tick};
+use everhold_protocol::{Account, Tick, ZoneName};
 use tokio::sync::mpsc;
 
-use super::pace::Pace;
-use super::run::TickTimes;
 use super::{HostConfig, LeaseGuard, ZoneGauges};
+use crate::process::ProcessGauge;
 
-/// A digest goes into every so-many-th record: once a second at 20 Hz, for it costs as much as a step does.
-const DIGEST_EVERY_TICKS: u64 = 20;
-
-/// What one tick hands on.
-pub(super) struct TickOut {
-    pub(super) record: StoredRecord,
-    pub(super) told: Outputs,
-    pub(super) shown: Datagrams,
-    pub(super) frozen: Option<Frozen>,
+/// A tick, how long it took, and how it left the zone standing.
+pub(super) struct Ticked {
+    pub(super) out: TickOut,
     pub(super) times: TickTimes,
     pub(super) standing: Standing,
 }
 
 /// What the tick thread says to the durable task.
 pub(super) enum TickMessage {
-    Ticked(Box<TickOut>),
+    Ticked(Box<Ticked>),
     /// The answer to [`TickOrder::Roster`].
     Roster(Vec<Account>),
     /// The last message: why the thread is over.
@@ -46,86 +37,67 @@ pub(super) enum TickMessage {
     Surrendered(Box<Zone>),
 }
 
-/// What the durable task asks of the tick thread.
-pub(super) enum TickOrder {
-    Cut(Cut),
-    CaptureConfirmed,
-    CaptureFailed,
-    /// Whose characters live here?
-    Roster,
-    /// One more tick, with this cut, and no other.
-    Seal(Cut),
+/// The far ends of the tick thread's channels.
+pub(super) struct TickHandle {
+    pub(super) entries: Sender<InboxEntry>,
+    /// Unbounded, because the durable task has one capture in flight, and orders nothing else often.
+    pub(super) orders: Sender<TickOrder>,
+    pub(super) ticked: mpsc::Receiver<TickMessage>,
 }
 
 pub(super) struct TickThread {
-    zone: Zone,
-    scene: Scene,
-    replicator: Replicator,
-    inbox: Inbox,
-    inputs: Vec<Input>,
-    epoch: u32,
-    prev_hash: RecordHash,
-    pace: Pace,
+    zone: ZoneName,
+    ticks: TickLoop,
+    clock: TickClock,
     guard: Arc<LeaseGuard>,
     gauges: Arc<ZoneGauges>,
+    process: Arc<ProcessGauge>,
     entries: Receiver<InboxEntry>,
     orders: Receiver<TickOrder>,
     out: mpsc::Sender<TickMessage>,
-    cut: Option<Cut>,
-    sealing: bool,
 }
 
 impl TickThread {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the ends of the channels that `host::start` has just made, named there"
-    )]
-    pub(super) fn new(
+    /// Starts the thread of a zone, whose first tick is due at once. It runs until the zone ends.
+    pub(super) fn start(
         config: &HostConfig,
-        zone: Zone,
-        last: Position,
-        quarantine: &[(SessionId, u64)],
+        ticks: TickLoop,
         guard: Arc<LeaseGuard>,
         gauges: Arc<ZoneGauges>,
-        pace: Pace,
-        entries: Receiver<InboxEntry>,
-        orders: Receiver<TickOrder>,
-        out: mpsc::Sender<TickMessage>,
-    ) -> Self {
-        let epoch = config.grant.epoch.number();
-        let start = Input::EpochStart {
-            epoch,
-            nonce: config.grant.nonce.0,
-            rules_id: config.rules_id,
-        };
-        Self {
-            zone,
-            scene: Scene::default(),
-            replicator: Replicator::new(config.view),
-            inbox: Inbox::default(),
-            inputs: first_inputs(start, quarantine),
-            epoch,
-            prev_hash: last.hash,
-            pace,
+        process: Arc<ProcessGauge>,
+    ) -> std::io::Result<TickHandle> {
+        let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
+        let (orders, ordered) = crossbeam::channel::unbounded();
+        let (out, ticked) = mpsc::channel(UNACKNOWLEDGED_TICKS_MAX as usize * 2);
+        let ladder = config.ladder.then(|| Ladder::new(config.tick_hz));
+        let thread = Self {
+            zone: config.zone.clone(),
+            ticks,
+            clock: TickClock::new(config.tick_hz, ladder, Instant::now()),
             guard,
             gauges,
+            process,
+            entries: inbox,
+            orders: ordered,
+            out,
+        };
+        std::thread::Builder::new()
+            .name(format!("zone-{}", config.zone))
+            .spawn(move || thread.run())?;
+        Ok(TickHandle {
             entries,
             orders,
-            out,
-            cut: None,
-            sealing: false,
-        }
+            ticked,
+        })
     }
 
     /// Runs until the zone ends. A panic in a rule throws the World away with the thread; nothing of that tick is told.
-    pub(super) fn run(mut self) {
+    fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run_ticks()));
         let last = match outcome {
-            Ok(()) => TickMessage::Surrendered(Box::new(self.zone)),
+            Ok(()) => TickMessage::Surrendered(Box::new(self.ticks.into_zone())),
             Err(panic) => {
-                let text = panic_text(panic.as_ref());
-                // A step raises the tick before anything that may fail.
-                let tick = self.zone.tick();
+                let (tick, text) = (self.ticks.tick(), panic_text(panic.as_ref()));
                 tracing::error!(tick, panic = text, "a rule failed; this zone's world is thrown away");
                 TickMessage::Panicked(tick, text)
             }
@@ -137,133 +109,70 @@ impl TickThread {
 
     fn run_ticks(&mut self) {
         loop {
-            self.pace.wait();
+            std::thread::sleep(self.clock.poll_wait(Instant::now()));
             if self.gauges.ended.load(Ordering::Acquire) || !self.take_orders() {
                 return;
             }
-            if !self.may_tick() {
-                self.pace.hold();
+            let conditions = TickConditions {
+                may_act: self.guard.may_act(),
+                acknowledged: self.gauges.acknowledged_tick.load(Ordering::Acquire),
+                room: self.out.capacity(),
+            };
+            if !self.ticks.may_tick(&conditions) {
+                self.clock.handle_hold(Instant::now());
                 continue;
             }
-            if !self.tick() {
+            let ticked = self.tick();
+            // There was room, and this thread is the only sender.
+            if self.out.try_send(TickMessage::Ticked(Box::new(ticked))).is_err() || self.ticks.is_sealed() {
                 return;
             }
         }
     }
 
-    /// `false`: the durable task is gone.
+    /// Passes all orders on. `false`: the durable task is gone.
     fn take_orders(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(TickOrder::Cut(cut)) => self.cut = Some(cut),
-                Ok(TickOrder::CaptureConfirmed) => self.zone.capture_confirmed(),
-                Ok(TickOrder::CaptureFailed) => self.zone.capture_failed(),
-                // A full channel drops the answer; whoever asked does without.
-                Ok(TickOrder::Roster) => _ = self.out.try_send(TickMessage::Roster(self.zone.accounts())),
-                Ok(TickOrder::Seal(cut)) => (self.cut, self.sealing) = (Some(cut), true),
+                Ok(order) => {
+                    if let Some(roster) = self.ticks.handle_order(order) {
+                        // A full channel drops the answer; the durable task does without.
+                        let _full = self.out.try_send(TickMessage::Roster(roster));
+                    }
+                }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    /// Whether lease and store allow a tick now. A checkpoint that is wanted is worth one more tick than the store would allow: it may be
-    /// what the store is waiting for.
-    fn may_tick(&self) -> bool {
-        let behind = self
-            .zone
-            .tick()
-            .saturating_sub(self.gauges.acknowledged_tick.load(Ordering::Acquire));
-        let holds = behind >= UNACKNOWLEDGED_TICKS_MAX && self.cut.is_none();
-        self.guard.may_act() && !holds && self.out.capacity() > 0
-    }
-
-    /// One tick. `false`: it was the last.
-    fn tick(&mut self) -> bool {
-        let standing = self.pace.standing();
-        self.replicator.set_detail(standing.rung.detail());
-        let mut times = TickTimes::begin(self.pace.lateness());
-        self.gauges.stepping.store(self.zone.tick() + 1, Ordering::Release);
-        self.inbox.drain(self.entries.try_iter(), &mut self.inputs);
-        times.end(Phase::Drain);
-        let record = self.freeze();
-        times.end(Phase::Freeze);
-        let told = self.zone.step(&self.inputs);
-        self.inputs.clear();
-        self.note_attaches(&told);
+    fn tick(&mut self) -> Ticked {
+        let began = Instant::now();
+        let mut times = TickTimes::begin(self.clock.lateness(began), began);
+        self.gauges.stepping.store(self.ticks.tick() + 1, Ordering::Release);
         #[cfg(feature = "testing")]
-        crate::failpoint::burn_tick(self.scene.sessions.len());
-        times.end(Phase::Step);
-        self.zone.scene(&mut self.scene);
-        times.end(Phase::Scene);
-        let speed = standing.dilation();
-        let shown = self.replicator.snapshots(&self.scene, self.epoch, told.tick, speed);
-        times.end(Phase::Snapshots);
-        let frozen = self.cut.take().map(|cut| self.zone.freeze(cut));
-        if frozen.is_some() {
-            times.end(Phase::Capture);
-        }
-        self.guard.note_tick();
-        self.gauges.tick.store(told.tick, Ordering::Release);
-        self.gauges.stepping.store(0, Ordering::Release);
-        self.gauges.attached.store(
-            u32::try_from(self.scene.sessions.len()).unwrap_or(u32::MAX),
-            Ordering::Relaxed,
-        );
-        let lying = self.out.max_capacity() - self.out.capacity();
-        self.pace.handle_tick(times.late, times.work, lying);
-        let out = TickOut {
-            record,
-            told,
-            shown,
-            frozen,
-            times,
-            standing: self.pace.standing(),
-        };
-        // `may_tick` saw room, and this thread is the only sender.
-        self.out.try_send(TickMessage::Ticked(Box::new(out))).is_ok() && !self.sealing
-    }
-
-    /// Freezes the tick's record before anything is stepped: what happens is decided by it alone.
-    fn freeze(&mut self) -> StoredRecord {
-        let tick = self.zone.tick() + 1;
-        let digest_due = tick.is_multiple_of(DIGEST_EVERY_TICKS);
-        let record = Record {
-            epoch: self.epoch,
-            tick,
-            prev_hash: self.prev_hash,
-            digest_before: digest_due.then(|| self.zone.digest()),
-            inputs: std::mem::take(&mut self.inputs),
-        };
-        let stored = record.encode();
-        self.prev_hash = stored.hash;
-        self.inputs = record.inputs;
-        stored
-    }
-
-    /// The inbox must know whose frames count, and from which one on, before the next tick drains it.
-    fn note_attaches(&mut self, told: &Outputs) {
-        for (token, reply) in &told.replies {
-            match reply {
-                Reply::Attached {
-                    session,
-                    last_input_seq,
-                    ..
-                } => {
-                    self.inbox.note_attached(*session, *token, *last_input_seq);
+        let attached = self.ticks.attached();
+        let out = self
+            .ticks
+            .step(self.entries.try_iter(), self.clock.standing(), |stage: TickStage| {
+                #[cfg(feature = "testing")]
+                if stage == TickStage::Step {
+                    crate::failpoint::burn_tick(attached);
                 }
-                Reply::Superseded(session) => self.inbox.note_detached(*session, *token),
-                // The inbox has seen the log-out itself.
-                Reply::Refused(_) | Reply::LoggedOut(_) => {}
-            }
+                times.end(stage, Instant::now());
+            });
+        self.guard.note_tick();
+        self.gauges.tick.store(out.outputs.tick, Ordering::Release);
+        self.gauges.stepping.store(0, Ordering::Release);
+        let attached = u32::try_from(self.ticks.attached()).unwrap_or(u32::MAX);
+        self.gauges.attached.store(attached, Ordering::Relaxed);
+        let lying = self.out.max_capacity() - self.out.capacity();
+        let measures = self.gauges.load.measures(&times, lying, &self.process);
+        let change = self.clock.handle_tick(&measures, Instant::now());
+        let standing = self.clock.standing();
+        if let Some(change) = change {
+            self.gauges.load.note_change(&self.zone, change, standing);
         }
+        Ticked { out, times, standing }
     }
-}
-
-/// An epoch begins with its `EpochStart`. Then the zone is told what to refuse, before anybody can send it again.
-fn first_inputs(start: Input, quarantine: &[(SessionId, u64)]) -> Vec<Input> {
-    let refusals = quarantine
-        .iter()
-        .map(|&(session, seq)| Input::Quarantine { session, seq });
-    std::iter::once(start).chain(refusals).collect()
 }

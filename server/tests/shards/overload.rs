@@ -1,7 +1,8 @@
 //! A shard with more players than it can hold: it tells less, slows down, lets newcomers wait, and goes on.
 
 use everhold_core::load::Rung;
-use everhold_core::report::{Phase, ZoneRun};
+use everhold_core::report::ZoneRun;
+use everhold_core::tick::TickStage;
 use everhold_local_cluster::Fleet;
 use everhold_protocol::Tick;
 use everhold_protocol::client::Notice;
@@ -92,9 +93,9 @@ fn assert_kept_and_told(world: &World) {
         run.load
     );
     assert_eq!(run.load.queued_ever, 2);
-    let longest = |phase: Phase| run.phases[&phase].iter().map(|(us, _)| *us).max().unwrap_or(0);
-    assert!(longest(Phase::Step) > 90_000, "the step is what took long");
-    assert!(longest(Phase::Drain) < longest(Phase::Step));
+    let longest = |stage: TickStage| run.phases[&stage].iter().map(|(us, _)| *us).max().unwrap_or(0);
+    assert!(longest(TickStage::Step) > 90_000, "the step is what took long");
+    assert!(longest(TickStage::Drain) < longest(TickStage::Step));
     let usage = fleet.all[0].usage.as_ref().expect("told once a second");
     assert!(usage.cpu_ms > 1_000 && usage.counters["datagrams_out"] > 0);
 }

@@ -6,7 +6,8 @@ use client_sim::meter::Percentiles;
 use client_sim::{SimulatorHealth, SwarmReport, ZoneFailover};
 use everhold_core::durability::gate::Durability;
 use everhold_core::ownership::EndReason;
-use everhold_core::report::{Phase, ZoneRun};
+use everhold_core::report::ZoneRun;
+use everhold_core::tick::TickStage;
 use everhold_local_cluster::{Adoption, Fleet};
 use serde::Serialize;
 
@@ -87,7 +88,7 @@ pub(super) struct DemoReport {
     /// A record's append to its acknowledgement.
     pub(super) append_ms: Percentiles,
     /// The parts of a tick's way from the inbox to the players, in all zones.
-    pub(super) phases_ms: BTreeMap<Phase, Percentiles>,
+    pub(super) phases_ms: BTreeMap<TickStage, Percentiles>,
     pub(super) bytes_down_per_player_s: f64,
     pub(super) bytes_up_per_player_s: f64,
     pub(super) kills: usize,
@@ -143,7 +144,7 @@ impl DemoReport {
                 .collect(),
             update_latency_ms: swarm.update_latency_ms,
             append_ms: Percentiles::of_buckets_us(runs.iter().flat_map(|run| run.append_us.iter().copied())),
-            phases_ms: Phase::ALL.map(|phase| (phase, of_phase(&runs, phase))).into(),
+            phases_ms: TickStage::ALL.map(|stage| (stage, of_stage(&runs, stage))).into(),
             bytes_down_per_player_s: swarm.bytes_down_per_player_s,
             bytes_up_per_player_s: swarm.bytes_up_per_player_s,
             kills: killed.len(),
@@ -284,7 +285,7 @@ fn zone_report(name: &str, players: usize, runs: &[&ZoneRun]) -> ZoneReport {
     }
 }
 
-fn of_phase(runs: &[&ZoneRun], phase: Phase) -> Percentiles {
-    let recorded = runs.iter().filter_map(|run| run.phases.get(&phase));
+fn of_stage(runs: &[&ZoneRun], stage: TickStage) -> Percentiles {
+    let recorded = runs.iter().filter_map(|run| run.phases.get(&stage));
     Percentiles::of_buckets_us(recorded.flatten().copied())
 }

@@ -7,11 +7,12 @@ use std::time::Instant;
 use everhold_core::durability::PipelineCommand;
 use everhold_core::ownership::EndReason;
 use everhold_core::replication::Datagrams;
-use everhold_core::report::{Phase, ShardEvent};
+use everhold_core::report::ShardEvent;
+use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
 use tokio::sync::mpsc;
 
-use super::super::tick::{TickMessage, TickOrder};
+use super::super::tick::TickMessage;
 use super::super::{Ended, memory, notices};
 use super::DurableTask;
 
@@ -37,7 +38,7 @@ impl DurableTask {
         }
         if let Some(took) = began.filter(|_| shows).map(|began| began.elapsed()) {
             self.gauges.load.note_egress(took);
-            self.run.note(Phase::Egress, took);
+            self.run.note(TickStage::Egress, took);
         }
         None
     }

@@ -1,0 +1,101 @@
+//! How often a zone entered each rung of the ladder, and how long it stood there. It decides nothing and reads no
+//! clock.
+
+use std::time::{Duration, Instant};
+
+use super::ladder::{Rung, Standing};
+
+/// A zone's way on the ladder so far. Arrays are in order of [`Rung::ALL`].
+#[derive(Clone, Debug)]
+pub struct RungHistory {
+    standing: Standing,
+    since: Instant,
+    entered: [u64; Rung::ALL.len()],
+    stood: [Duration; Rung::ALL.len()],
+}
+
+impl RungHistory {
+    /// Of a zone that begins with nothing to do. The rung on which it begins does not count as entered.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self {
+            standing: Standing::IDLE,
+            since: now,
+            entered: [0; Rung::ALL.len()],
+            stood: [Duration::ZERO; Rung::ALL.len()],
+        }
+    }
+
+    /// Notes how the zone stands from now on. What has passed was spent where it stood before.
+    pub fn handle_standing(&mut self, standing: Standing, now: Instant) {
+        self.handle_now(now);
+        if standing.rung != self.standing.rung {
+            self.entered[usize::from(standing.rung.place())] += 1;
+        }
+        self.standing = standing;
+    }
+
+    /// Counts the time up to now.
+    pub fn handle_now(&mut self, now: Instant) {
+        self.stood[usize::from(self.standing.rung.place())] += now.saturating_duration_since(self.since);
+        self.since = now;
+    }
+
+    /// How the zone stands.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// How often each rung was entered.
+    #[must_use]
+    pub const fn entered(&self) -> [u64; Rung::ALL.len()] {
+        self.entered
+    }
+
+    /// How long the zone stood on each rung, up to the last moment that was noted.
+    #[must_use]
+    pub const fn stood(&self) -> [Duration; Rung::ALL.len()] {
+        self.stood
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a zone stands from which second on, and what comes of it after ten.
+    type Way = (&'static [(u64, Rung)], [u64; 6], [u64; 6]);
+
+    const WAYS: [Way; 4] = [
+        (&[], [0; 6], [10, 0, 0, 0, 0, 0]),
+        (&[(1, Rung::Normal), (2, Rung::Normal)], [0; 6], [10, 0, 0, 0, 0, 0]),
+        (&[(3, Rung::Seldom)], [0, 1, 0, 0, 0, 0], [3, 7, 0, 0, 0, 0]),
+        (
+            &[
+                (1, Rung::Seldom),
+                (3, Rung::Normal),
+                (6, Rung::Seldom),
+                (7, Rung::Refuse),
+            ],
+            [1, 2, 0, 0, 0, 1],
+            [4, 3, 0, 0, 0, 3],
+        ),
+    ];
+
+    #[test]
+    fn time_counts_for_the_rung_that_it_was_spent_on() {
+        for (way, entered, stood_s) in WAYS {
+            let began = Instant::now();
+            let at = |s| began + Duration::from_secs(s);
+            let mut history = RungHistory::new(began);
+            for &(s, rung) in way {
+                let standing = Standing { rung, ..Standing::IDLE };
+                history.handle_standing(standing, at(s));
+            }
+            history.handle_now(at(10));
+            assert_eq!(history.entered(), entered, "{way:?}");
+            assert_eq!(history.stood().map(|stood| stood.as_secs()), stood_s, "{way:?}");
+        }
+    }
+}
