@@ -5,7 +5,6 @@
 //! that equal values have equal bytes and bytes can be hashed in their stead.
 
 use crate::ids::EntityId;
-use crate::intent::IntentError;
 
 /// Why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,9 +40,12 @@ pub enum DecodeError {
     /// A sequence number that cannot be: zero, or past the end of its type.
     #[error("a sequence number is zero or too large")]
     Sequence,
-    /// Well-formed bytes of an intent that cannot be.
-    #[error(transparent)]
-    Intent(#[from] IntentError),
+    /// Well-formed bytes of a value that cannot be.
+    #[error("{why}")]
+    Invalid {
+        /// What is wrong with the value, in the words of its own type.
+        why: String,
+    },
 }
 
 /// Reads values off the front of some bytes. After an error the position is unspecified: give up.

@@ -243,3 +243,9 @@ pub enum IntentError {
     #[error("an amount of zero cannot be given")]
     ZeroAmount,
 }
+
+impl From<IntentError> for DecodeError {
+    fn from(error: IntentError) -> Self {
+        Self::Invalid { why: error.to_string() }
+    }
+}
