@@ -3,13 +3,15 @@
 pub mod book;
 pub mod chance;
 pub mod combat;
+pub mod error;
 pub mod geometry;
 pub mod gift;
 pub mod map;
 pub mod movement;
 pub mod pace;
 
-pub use book::{RuleBook, RuleError};
+pub use book::RuleBook;
+pub use error::RuleError;
 pub use geometry::Point;
 pub use map::ZoneMap;
 pub use pace::Pace;

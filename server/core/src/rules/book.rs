@@ -8,22 +8,12 @@ use everhold_protocol::ZoneName;
 use serde::{Deserialize, Serialize};
 
 use self::bounds::{check, check_maps};
+use super::error::RuleError;
 use super::map::{ZoneMap, ZoneRules, within};
 use crate::limits::WORLD_BYTES_MAX;
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 const RULES_VERSION: u32 = 1;
-
-/// Why a text is no rule book.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// Not TOML, or not of this shape.
-    #[error("rules: {0}")]
-    Shape(String),
-    /// A number that the rules cannot work with.
-    #[error("rules: {0}")]
-    Number(String),
-}
 
 /// What a player's character is and may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

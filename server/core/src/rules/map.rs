@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use everhold_protocol::ZoneName;
 use serde::{Deserialize, Serialize};
 
-use super::book::RuleError;
 use super::chance::below;
+use super::error::RuleError;
 use super::geometry::{Point, Rect};
 use crate::limits::{OBSTACLES_NEAR_MAX, ZONE_THINGS_MAX};
 
