@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
+use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
 use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
-use everhold_core::rules::RuleBook;
 use everhold_core::zone::{Outputs, Scene, Zone, ZoneConfig};
 use everhold_protocol::{
     Account, ClientConfig, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
@@ -51,7 +51,7 @@ pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
         name,
         seed: 7,
         tick_hz: 20,
-        rules: Arc::new(rules),
+        game: Arc::new(rules),
     }
 }
 

@@ -17,7 +17,7 @@ fn arm(flag: &str, value: &str) -> Result<(), String> {
         // Where the process dies.
         "--failpoint" => failpoint::arm(value.parse()?),
         // A line of chat that makes a rule fail.
-        "--plant" => everhold_core::zone::rig::set(value.parse()?),
+        "--plant" => everhold_core::game::chat_fault::set(value.parse()?),
         // A zone whose replay does not end.
         "--stick" => failpoint::stick(value.parse().map_err(|error| format!("{error}"))?),
         // A part that panics.

@@ -10,13 +10,13 @@ use everhold_core::cluster::{Directory, RoutingConfig};
 use everhold_core::durability::adoption::{AdoptError, History};
 use everhold_core::durability::store::StateStore;
 use everhold_core::durability::suspended::SuspendedZone;
+use everhold_core::game::RuleBook;
 use everhold_core::limits::CONN_EVENTS_MAX;
 use everhold_core::ownership::EndReason;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Nonce};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::ShardEvent;
-use everhold_core::rules::RuleBook;
 use everhold_core::zone::ZoneConfig;
 use everhold_net::keys::Keys;
 use everhold_net::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
@@ -212,7 +212,7 @@ impl Parts {
             name: zone.clone(),
             seed: self.config.seed,
             tick_hz: self.config.tick_hz,
-            rules: Arc::clone(&self.rules),
+            game: self.rules.clone(),
         };
         let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&zone));
         let (start, history) = host::adopt(store, grant, zone_config, reseed_grace(&self.config), memory).await?;

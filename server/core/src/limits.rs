@@ -157,6 +157,8 @@ pub const SCENE_ENTITIES_MAX: usize = 131_072;
 
 const _: () = assert!(ZONE_SESSIONS_MAX * 2 <= SCENE_ENTITIES_MAX);
 
+/// Numbers of zones: twelve bits of every id that a zone allocates, so that ids are unique in the whole world.
+pub const ZONE_NUMBER_MAX: u16 = 4_095;
 /// Monsters and items on the ground of one zone, at most: beside all its sessions they fit a scene.
 pub const ZONE_THINGS_MAX: usize = SCENE_ENTITIES_MAX - ZONE_SESSIONS_MAX;
 /// A world file, bytes: several zones with every obstacle and camp that they may have. Reading takes about ten times as much memory.

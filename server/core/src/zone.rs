@@ -1,12 +1,13 @@
 //! A zone is a pure function of its inputs: same state, same inputs, same state and outputs, bit for bit. It reads no clock, socket,
-//! random device, or environment, and stores nothing: others journal its inputs and keep its captures.
+//! random device, or environment, and stores nothing: others journal its inputs and keep its captures. What its inputs and ticks mean to
+//! those who play, it leaves to a [`Game`].
 //!
 //! ```text
 //!            inputs                       outputs, scene
 //!   ───────► Zone::step ─────────────────────────────────►
-//!            │ apply one by one (sessions, intents)
-//!            │ Phase::Talk → Rest → Think → Walk → Strike → Bite → PickUp → Revive → Spawn (systems)
-//!            ▼ conclude (view)
+//!            │ apply one by one (sessions, turns ──► the game)
+//!            │ systems (the game's phases, and among them Upkeep)
+//!            ▼ conclude (effects)
 //!   World ──► freeze ──► encode ──► bytes ──► restore ──► World'      digest(World) == digest(World')
 //! ```
 
@@ -15,34 +16,36 @@ pub mod scene;
 pub mod mixer;
 pub mod field;
 pub mod shared;
+pub mod ledger;
 pub mod registry;
-pub mod state;
-pub mod config;
-pub mod probe;
-pub mod index;
 pub mod frozen;
-pub mod capture;
+mod rows;
+mod kinds;
+pub mod declare;
+pub mod state;
+pub mod probe;
+pub mod game;
+pub mod config;
+pub mod index;
+mod capture;
 pub mod restore;
-mod grid;
-mod tell;
 mod secrets;
-pub mod value;
+pub(crate) mod effects;
 mod sessions;
-mod intents;
-mod systems;
-mod view;
+pub mod turns;
+pub mod rest;
 #[cfg(feature = "testing")]
-pub mod rig;
+mod rigged;
 
 use std::sync::Arc;
 
-use bevy_ecs::error::{BevyError, ErrorContext, FallbackErrorHandler};
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, SessionId, Tick};
 
-pub use capture::{Capture, Cut};
 pub use config::ZoneConfig;
-pub use frozen::Frozen;
+pub use declare::ZoneBuilder;
+pub use frozen::{Capture, Cut, Frozen};
+pub use game::{Game, GameZone};
 pub use output::{Outputs, Reply, Residence};
 pub use probe::{Probe, Suspect};
 pub use restore::RestoreError;
@@ -50,8 +53,11 @@ pub use scene::{Scene, SceneSession};
 
 use crate::ingress::Input;
 use capture::Captor;
-use config::Setting;
-use state::{Clock, Due, Ids};
+use declare::Built;
+use game::Terms;
+use probe::InputRun;
+use registry::Declared;
+use state::{Clock, Ids, Session};
 
 /// A zone's state, hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +72,7 @@ pub struct ZoneStats {
     pub sessions: usize,
     /// Attached sessions.
     pub attached: usize,
-    /// Entities: players, monsters, items.
+    /// Entities: sessions' and all others.
     pub entities: usize,
 }
 
@@ -75,21 +81,22 @@ pub struct Zone {
     world: World,
     schedule: Schedule,
     captor: Captor,
-    viewer: view::Viewer,
-    hands: intents::Hands,
+    game: Box<dyn GameZone>,
+    sessions: QueryState<&'static Session>,
+    declared: Vec<Declared>,
     probe: Arc<Probe>,
     /// Set while a step runs: a panic leaves it set, and then the World is half-stepped for good.
     poisoned: bool,
 }
 
 impl Zone {
-    /// A zone at its beginning: tick 0, epoch 0, monsters and items in place, nobody in it.
+    /// A zone at its beginning: tick 0, epoch 0, what the game puts there in place, nobody in it.
     ///
     /// # Panics
-    /// If the rule book has no zone of this name, or the tick rate is zero: see [`crate::rules::RuleBook::zone`].
+    /// If the game has no zone of this name, or the tick rate is zero: see [`Game::build`].
     #[must_use]
     pub fn new(config: ZoneConfig) -> Self {
-        let mut zone = Self::empty(&config, None).expect("the rule book has a zone of this name");
+        let mut zone = Self::empty(&config, None).expect("the game has a zone of this name");
         zone.begin(&config);
         zone
     }
@@ -103,31 +110,28 @@ impl Zone {
 
     /// Nothing but the machinery. `shuffle_seed` shuffles systems whose order is not fixed: there are none, and tests make sure.
     fn empty(config: &ZoneConfig, shuffle_seed: Option<u64>) -> Option<Self> {
-        let setting = Setting::new(config)?;
-        let mut world = World::new();
-        world.insert_resource(FallbackErrorHandler(rethrow));
-        state::install(&mut world);
-        index::install(&mut world);
-        let ground = setting.map.rules();
-        world.insert_resource(grid::PreyGrid::new(
-            ground.width_cm,
-            ground.height_cm,
-            setting.rules.monster().sight_cm,
-        ));
-        world.insert_resource(setting);
-        world.init_resource::<tell::Told>();
-        world.init_resource::<intents::Wishes>();
-        world.init_resource::<systems::monsters::Bites>();
-        let captor = Captor::new(&mut world);
-        let viewer = view::Viewer::new(&mut world);
-        let hands = intents::Hands::new(&mut world);
-        let schedule = systems::schedule(shuffle_seed);
+        let mut zone = ZoneBuilder::new(&config.name, config.tick_hz, shuffle_seed);
+        state::declare_state(&mut zone);
+        index::declare(&mut zone);
+        zone.output::<effects::Told>();
+        rest::declare(&mut zone);
+        let game = Arc::clone(&config.game).build(&mut zone)?;
+        zone.derived(game.terms());
+        let Built {
+            mut world,
+            schedule,
+            kinds,
+            declared,
+        } = zone.finish();
+        let captor = Captor::new(&mut world, kinds);
+        let sessions = world.query();
         Some(Self {
             world,
             schedule,
             captor,
-            viewer,
-            hands,
+            game,
+            sessions,
+            declared,
             probe: Arc::default(),
             poisoned: false,
         })
@@ -135,39 +139,32 @@ impl Zone {
 
     /// The beginning of a zone's history.
     fn begin(&mut self, config: &ZoneConfig) {
-        let world = &mut self.world;
-        let ground = world.resource::<Setting>().map.rules().clone();
-        let item_spawn = world.resource::<Setting>().pace.item_spawn;
-        *world.resource_mut::<Clock>() = Clock {
+        *self.world.resource_mut::<Clock>() = Clock {
             tick: 0,
             epoch: 0,
             seed: config.seed,
             rules_id: config.rules_id(),
         };
-        *world.resource_mut::<Ids>() = Ids::of_epoch(ground.number, 0);
-        world.resource_mut::<Due>().item = item_spawn;
-        for camp in (0u16..).take(ground.camps.len()) {
-            systems::monsters::spawn_monster(world, camp);
-        }
-        for _ in 0..ground.items_at_start {
-            systems::ground::spawn_item(world);
-        }
+        let zone_number = self.world.resource::<Terms>().zone_number;
+        *self.world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, 0);
+        self.game.begin(&mut self.world);
     }
 
     fn read(&mut self, config: &ZoneConfig, chain: &[&[u8]]) -> Result<(), RestoreError> {
-        let expected = restore::read_chain(&mut self.world, chain)?;
+        let expected = restore::read_chain(&mut self.world, self.captor.kinds(), chain)?;
         let found = self.captor.digest(&self.world);
         if found != expected {
             return Err(RestoreError::Digest { expected, found });
         }
         let number = self.world.resource::<Ids>().zone_number();
-        if number != self.world.resource::<Setting>().map.rules().number {
+        if number != self.world.resource::<Terms>().zone_number {
             return Err(RestoreError::OtherZone { found: number });
         }
         if self.world.resource::<Clock>().rules_id != config.rules_id() {
             return Err(RestoreError::Rules);
         }
-        restore::derive(&mut self.world);
+        // Only for a state whose digest is right: damaged values may break what it relies on.
+        self.game.derive(&mut self.world);
         self.captor.adopt(&mut self.world);
         Ok(())
     }
@@ -182,19 +179,17 @@ impl Zone {
         self.world.resource_mut::<Clock>().tick += 1;
         let mut next = 0;
         while let Some(input) = inputs.get(next) {
-            let entering = |ahead: usize| self.probe.enter(next + ahead, &inputs[next + ahead]);
-            let taken = intents::steer_many(&mut self.world, &mut self.hands, &inputs[next..], entering);
+            let run = InputRun::new(inputs, next, &self.probe);
+            let taken = turns::apply_run(&mut self.world, &mut *self.game, run);
             if taken == 0 {
                 self.probe.enter(next, input);
-                apply(&mut self.world, input);
+                apply(&mut self.world, &*self.game, input);
             }
             next += taken.max(1);
         }
         self.probe.leave();
-        #[cfg(feature = "testing")]
-        rig::spring_later();
         self.schedule.run(&mut self.world);
-        let outputs = view::conclude(&mut self.world);
+        let outputs = effects::conclude(&mut self.world, &*self.game);
         self.world.clear_trackers();
         self.poisoned = false;
         outputs
@@ -249,17 +244,19 @@ impl Zone {
     /// Fills the scene with what there is to see now.
     pub fn scene(&mut self, scene: &mut Scene) {
         self.check_whole();
-        self.viewer.fill(&self.world, scene);
+        self.game.show(&self.world, scene);
     }
 
     /// The zone in numbers.
     pub fn stats(&mut self) -> ZoneStats {
+        let attached = self.sessions.iter(&self.world);
+        let attached = attached.filter(|session| session.presence.is_attached()).count();
         let directory = self.world.resource::<index::Directory>();
         ZoneStats {
             tick: self.tick(),
             sessions: directory.sessions(),
             entities: directory.entities(),
-            attached: self.viewer.attached(&self.world),
+            attached,
         }
     }
 
@@ -272,8 +269,8 @@ impl Zone {
     /// The accounts that have a session here, in order.
     #[must_use]
     pub fn accounts(&mut self) -> Vec<Account> {
-        let mut sessions = self.world.query::<&state::Session>();
-        let mut accounts: Vec<Account> = sessions.iter(&self.world).map(|session| session.account).collect();
+        let sessions = self.sessions.iter(&self.world);
+        let mut accounts: Vec<Account> = sessions.map(|session| session.account).collect();
         accounts.sort_unstable();
         accounts
     }
@@ -281,7 +278,7 @@ impl Zone {
     /// The accounts whose characters are in the world, attached or away, in order: those that [`Residence::Taken`] would have told.
     #[must_use]
     pub fn residents(&mut self) -> Vec<Account> {
-        let mut sessions = self.world.query_filtered::<&state::Session, Without<state::Resting>>();
+        let mut sessions = self.world.query_filtered::<&Session, Without<state::Resting>>();
         let mut accounts: Vec<Account> = sessions.iter(&self.world).map(|session| session.account).collect();
         accounts.sort_unstable();
         accounts
@@ -300,6 +297,12 @@ impl Zone {
         self.probe.clone()
     }
 
+    /// Every type that the zone's World may hold, bevy's own aside.
+    #[must_use]
+    pub fn declared(&self) -> &[Declared] {
+        &self.declared
+    }
+
     fn check_whole(&self) {
         assert!(
             !self.poisoned,
@@ -310,13 +313,13 @@ impl Zone {
 }
 
 /// Applies one input.
-fn apply(world: &mut World, input: &Input) {
+fn apply(world: &mut World, game: &dyn GameZone, input: &Input) {
     match *input {
         Input::EpochStart {
             epoch,
             nonce: _,
             rules_id,
-        } => sessions::start_epoch(world, epoch, rules_id),
+        } => sessions::start_epoch(world, game, epoch, rules_id),
         Input::Join {
             account,
             ticket,
@@ -326,6 +329,7 @@ fn apply(world: &mut World, input: &Input) {
         } => {
             sessions::join(
                 world,
+                game,
                 sessions::Login {
                     account,
                     ticket,
@@ -344,6 +348,7 @@ fn apply(world: &mut World, input: &Input) {
         } => {
             sessions::resume(
                 world,
+                game,
                 sessions::Return {
                     session,
                     secret,
@@ -353,24 +358,12 @@ fn apply(world: &mut World, input: &Input) {
                 },
             );
         }
-        Input::Detach { session, token } => _ = sessions::detach(world, session, token),
-        Input::Logout { session, token } => sessions::log_out(world, session, token),
-        Input::Intent {
-            session,
-            seq,
-            ref intent,
-        } => intents::apply(world, session, seq, intent),
-        Input::Invalid { session, seq } => intents::refuse_invalid(world, session, seq),
+        Input::Detach { session, token } => _ = sessions::detach(world, game, session, token),
+        Input::Logout { session, token } => sessions::log_out(world, game, session, token),
+        Input::Intent { .. } => turns::apply(world, game, input),
+        Input::Invalid { session, seq } => turns::refuse_invalid(world, session, seq),
         Input::EventAck { session, event_seq } => sessions::hear_ack(world, session, event_seq),
         Input::Quarantine { session, seq } => sessions::quarantine(world, session, seq),
-    }
-}
-
-/// Bevy's executor catches a system's panic and would go on with the rest of the tick: this passes it on instead.
-fn rethrow(mut error: BevyError, context: ErrorContext) {
-    match error.take_payload() {
-        Some(payload) => std::panic::resume_unwind(payload),
-        None => panic!("{} {} failed: {error}", context.kind(), context.name()),
     }
 }
 

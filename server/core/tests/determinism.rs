@@ -9,7 +9,7 @@ mod history;
 #[path = "determinism/players.rs"]
 mod players;
 
-use everhold_core::zone::rig::{Plant, Rig};
+use everhold_core::game::test_zone::{Plant, Rig};
 
 use history::{Divergence, Tally};
 

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input};
 use everhold_core::limits::CHAT_TELLS_PER_TICK_MAX;
-use everhold_core::rules::RuleBook;
 use everhold_core::zone::{Cut, Scene, Zone, ZoneConfig};
 use everhold_protocol::Account;
 use proptest::prelude::*;
@@ -129,7 +129,7 @@ proptest! {
             name: "z".parse().expect("a name"),
             seed: 1,
             tick_hz: 20,
-            rules: Arc::new(book),
+            game: Arc::new(book),
         };
         let rules_id = config.rules_id();
         let mut zone = Zone::new(config);

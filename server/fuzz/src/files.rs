@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use everhold::config::RawConfig;
-use everhold_core::rules::RuleBook;
+use everhold_core::game::RuleBook;
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
 
 /// Ticks that an accepted world runs.
@@ -21,7 +21,7 @@ pub fn world(data: &[u8]) {
             name: name.clone(),
             seed: 1,
             tick_hz: 20,
-            rules: Arc::clone(&rules),
+            game: rules.clone(),
         };
         let mut zone = Zone::new(config.clone());
         for _ in 0..TICKS {

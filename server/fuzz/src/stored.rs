@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
+use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input};
-use everhold_core::rules::RuleBook;
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
 use everhold_protocol::Account;
 
@@ -23,7 +23,7 @@ static CHAIN: LazyLock<(ZoneConfig, [Vec<u8>; 2])> = LazyLock::new(|| {
         name: "arena".parse().expect("a zone name"),
         seed: 5,
         tick_hz: 20,
-        rules: Arc::new(RuleBook::from_toml(crate::zones::ARENA).expect("the arena is a world")),
+        game: Arc::new(RuleBook::from_toml(crate::zones::ARENA).expect("the arena is a world")),
     };
     let mut zone = Zone::new(config.clone());
     let start = Input::EpochStart {

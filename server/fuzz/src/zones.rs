@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use arbitrary::{Result, Unstructured};
+use everhold_core::game::RuleBook;
+use everhold_core::game::test_zone::Audit;
 use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input};
 use everhold_core::limits::TICK_INPUTS_MAX;
-use everhold_core::rules::RuleBook;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::codec::Reader;
 use everhold_protocol::{Account, EntityId, InputFrame, Intent, SessionId};
@@ -23,7 +24,7 @@ static CONFIG: LazyLock<ZoneConfig> = LazyLock::new(|| ZoneConfig {
     name: "arena".parse().expect("a zone name"),
     seed: 5,
     tick_hz: 20,
-    rules: Arc::new(RuleBook::from_toml(ARENA).expect("the arena is a world")),
+    game: Arc::new(RuleBook::from_toml(ARENA).expect("the arena is a world")),
 });
 
 /// A zone, what its players know, and the books.
@@ -210,7 +211,7 @@ impl Life {
         let outputs = self.zone.step(inputs);
         self.hear(&outputs);
         self.zone.scene(&mut self.scene);
-        let audit = self.zone.audit();
+        let audit = Audit::of(&mut self.zone);
         assert_eq!(
             audit.gold,
             self.gold + audit.gold_minted,

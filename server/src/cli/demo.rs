@@ -14,7 +14,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
 use everhold_core::durability::gate::Durability;
-use everhold_core::rules::RuleBook;
+use everhold_core::game::RuleBook;
 use everhold_local_cluster::{Fleet, Interrupted};
 use everhold_os::scratch::Scratch;
 use everhold_os::signals::{Input, Stop, exit_code};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use everhold_core::durability::gate::Durability;
-use everhold_core::rules::RuleBook;
+use everhold_core::game::RuleBook;
 use everhold_net::keys::{self, Finding, Keys};
 use everhold_os::clock;
 use everhold_os::signals::{Input, Stop};

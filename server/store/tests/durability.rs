@@ -9,9 +9,9 @@ use everhold_core::durability::{
     CheckpointCommand, CheckpointConfig, Checkpointer, Durability, Gate, Journal, JournalEvent, Record, Replayed,
     StopReason, plan, replay,
 };
+use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input};
 use everhold_core::ownership::Grant;
-use everhold_core::rules::RuleBook;
 use everhold_core::zone::{Digest, Outputs, Zone, ZoneConfig};
 use everhold_protocol::{Account, Heading, Intent, Tick, ZoneName};
 use everhold_store::conformance::grant;
@@ -26,7 +26,7 @@ fn config() -> ZoneConfig {
         name: name(),
         seed: 7,
         tick_hz: 20,
-        rules: Arc::new(RuleBook::default_world()),
+        game: Arc::new(RuleBook::default_world()),
     }
 }
 

@@ -89,8 +89,8 @@ mod tests {
 
     use super::*;
     use crate::durability::store::{Position, RecordHash};
+    use crate::game::RuleBook;
     use crate::ownership::{Epoch, Nonce};
-    use crate::rules::RuleBook;
     use crate::zone::{Cut, ZoneConfig};
 
     fn zone() -> Zone {
@@ -98,7 +98,7 @@ mod tests {
             name: "meadow".parse().unwrap(),
             seed: 7,
             tick_hz: 20,
-            rules: Arc::new(RuleBook::default_world()),
+            game: Arc::new(RuleBook::default_world()),
         })
     }
 

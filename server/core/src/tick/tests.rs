@@ -6,10 +6,10 @@ use std::sync::Arc;
 use everhold_protocol::{EntityId, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, Snapshot};
 
 use super::*;
+use crate::game::RuleBook;
 use crate::ingress::input::AttachToken;
 use crate::load::Rung;
 use crate::ownership::{Epoch, Nonce};
-use crate::rules::RuleBook;
 use crate::zone::ZoneConfig;
 
 const LAST: RecordHash = RecordHash([7; 32]);
@@ -27,7 +27,7 @@ fn config() -> ZoneConfig {
         name: "meadow".parse().unwrap(),
         seed: 7,
         tick_hz: 20,
-        rules: Arc::new(RuleBook::from_toml(world).unwrap()),
+        game: Arc::new(RuleBook::from_toml(world).unwrap()),
     }
 }
 

@@ -1,45 +1,26 @@
-//! A zone's state as bytes: whole, or what changed since the last confirmed capture; and its digest.
-//!
-//! Layout of a body: version (u16 LE), 1 for a base or 0 for a delta, tick, digest (u64 LE), resources, entities that are gone,
-//! components that were removed, entities with what changed. A reader applies them in this order: an id that left and came back
-//! within one delta is there afterwards.
+//! Captures of a zone: what is cut, what changed since the last confirmed one, and the digest. What a cut's bytes are,
+//! [`super::frozen`] says.
 
 use std::collections::BTreeSet;
 
 use bevy_ecs::change_detection::Tick as ChangeTick;
+use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
-use everhold_protocol::{EntityId, Tick};
+use everhold_protocol::EntityId;
 
 use super::Digest;
-use super::frozen::Frozen;
-use super::index::{Directory, Ledger};
-use super::state::{Clock, FrozenResources, FrozenTable, Ids, RowQuery, digest_resources, digest_tables};
-
-/// What to capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// Everything.
-    Base,
-    /// What changed since the last confirmed capture. Where there is none, this is a base too.
-    Delta,
-}
-
-/// A consistent cut of a zone, between two ticks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capture {
-    /// The last tick it holds.
-    pub tick: Tick,
-    /// Whether it stands alone.
-    pub base: bool,
-    /// The state's digest.
-    pub digest: Digest,
-    /// The bytes that [`super::Zone::restore`] reads.
-    pub body: Vec<u8>,
-}
+use super::frozen::{Cut, Frozen, FrozenTable};
+use super::index::Directory;
+use super::kinds::Kinds;
+use super::ledger::Ledger;
+use super::registry::Id;
+use super::state::{Clock, Ids};
 
 /// What is captured and what was changed since. One capture is in flight at a time.
 pub(crate) struct Captor {
-    rows: RowQuery,
+    kinds: Kinds,
+    /// The ids of every table, in the order in which the kinds' own queries meet the tables.
+    ids: QueryState<(&'static Id, Has<Disabled>)>,
     confirmed: Option<ChangeTick>,
     in_flight: Option<InFlight>,
 }
@@ -52,13 +33,19 @@ struct InFlight {
 }
 
 impl Captor {
-    /// For a new World, of which nothing is captured.
-    pub(crate) fn new(world: &mut World) -> Self {
+    /// For a new World of these kinds, of which nothing is captured.
+    pub(crate) fn new(world: &mut World, kinds: Kinds) -> Self {
         Self {
-            rows: RowQuery::new(world),
+            kinds,
+            ids: QueryState::new(world),
             confirmed: None,
             in_flight: None,
         }
+    }
+
+    /// What the state is made of.
+    pub(crate) const fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// The World is what a chain of captures says: the next delta may follow it.
@@ -71,9 +58,9 @@ impl Captor {
         };
     }
 
-    /// Sum of the hashes of all components and resources: order has no part in it.
+    /// Hash of the whole state.
     pub(crate) fn digest(&mut self, world: &World) -> Digest {
-        Digest(digest_tables(world, &mut self.rows).wrapping_add(digest_resources(world)))
+        Digest(self.kinds.digest(world))
     }
 
     /// Cuts.
@@ -88,15 +75,15 @@ impl Captor {
         let (told_gone, told_removed) = if base {
             Default::default()
         } else {
-            (gone.clone(), still_removed(world, &removed))
+            (gone.clone(), self.still_removed(world, &removed))
         };
         let frozen = Frozen {
             tick: world.resource::<Clock>().tick,
             base,
-            resources: FrozenResources::cut(world, since),
+            resources: self.kinds.cut_resources(world, since),
             gone: told_gone,
             removed: told_removed,
-            tables: FrozenTable::cut(world, &mut self.rows, since),
+            tables: self.tables(world, since),
         };
         world.resource_mut::<Ledger>().unknown_from = world.resource::<Ids>().peek();
         self.in_flight = Some(InFlight {
@@ -105,6 +92,25 @@ impl Captor {
             removed,
         });
         frozen
+    }
+
+    /// Copies every table. What changed after `since` is what a delta tells.
+    fn tables(&mut self, world: &World, since: Option<ChangeTick>) -> Vec<FrozenTable> {
+        let ids = self.ids.contiguous_iter(world).expect("ids are kept in tables");
+        let mut tables: Vec<_> = ids.map(|(ids, _)| FrozenTable::new(ids.to_vec())).collect();
+        self.kinds.cut_components(world, since, &mut tables);
+        tables
+    }
+
+    /// Only what is still so: an entity may be gone since, or have the component again.
+    fn still_removed(&self, world: &World, removed: &BTreeSet<(EntityId, u8)>) -> BTreeSet<(EntityId, u8)> {
+        let directory = world.resource::<Directory>();
+        let is_gone = |entity, kind| !self.kinds.is_on(world, entity, kind);
+        removed
+            .iter()
+            .filter(|(id, kind)| directory.entity(*id).is_some_and(|entity| is_gone(entity, *kind)))
+            .copied()
+            .collect()
     }
 
     /// The capture in flight is stored for good: the next delta begins where it was cut.
@@ -128,18 +134,4 @@ fn mark(world: &mut World) -> ChangeTick {
     let at = world.change_tick();
     world.increment_change_tick();
     at
-}
-
-/// Only what is still so: an entity may be gone since, or have the component again.
-fn still_removed(world: &World, removed: &BTreeSet<(EntityId, u8)>) -> BTreeSet<(EntityId, u8)> {
-    let directory = world.resource::<Directory>();
-    removed
-        .iter()
-        .filter(|(id, kind)| {
-            directory
-                .entity(*id)
-                .is_some_and(|entity| !super::state::has(world, entity, *kind))
-        })
-        .copied()
-        .collect()
 }

@@ -1,10 +1,10 @@
 //! How a value of the state becomes bytes and comes back. Reading is total: bytes that no writer wrote give [`Corrupt`], never a
 //! panic and never an allocation larger than the input. There is no `Field` for `Entity`, `usize`, floats, or hash maps: their
-//! bits or their order mean nothing in another process.
+//! bits or their order mean nothing in another process. The words of a game it leaves to the game.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use everhold_protocol::{Account, EntityId, Event, GoldCause, Heading, Item, ItemCause, SeqEvent};
+use everhold_protocol::{Account, EntityId, SeqEvent};
 
 use super::mixer::Mixer;
 
@@ -281,33 +281,22 @@ impl<A: Field, B: Field> Field for (A, B) {
 /// A struct whose encoding is that of its fields in order.
 macro_rules! fields {
     ($($t:ident { $($f:tt),* })*) => {$(
-        impl Field for $t {
+        impl $crate::zone::field::Field for $t {
             fn put(&self, out: &mut Vec<u8>) {
-                $(self.$f.put(out);)*
+                $($crate::zone::field::Field::put(&self.$f, out);)*
             }
-            fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
-                Ok(Self { $($f: Field::get(input)?),* })
+            fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
+                Ok(Self { $($f: $crate::zone::field::Field::get(input)?),* })
             }
-            fn mix(&self, mixer: &mut Mixer) {
-                $(self.$f.mix(mixer);)*
+            fn mix(&self, mixer: &mut $crate::zone::mixer::Mixer) {
+                $($crate::zone::field::Field::mix(&self.$f, mixer);)*
             }
         }
     )*};
 }
-fields! { Account { 0 } EntityId { 0 } Item { uid, kind } SeqEvent { seq, tick, event } }
+pub(crate) use fields;
 
-impl Field for Heading {
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.dx() as u8, self.dy() as u8]);
-    }
-    fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
-        let [dx, dy] = <[u8; 2]>::get(input)?;
-        Self::new(dx as i8, dy as i8).map_err(|_| Corrupt)
-    }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(u64::from(u16::from_le_bytes([self.dx() as u8, self.dy() as u8])));
-    }
-}
+fields! { Account { 0 } EntityId { 0 } SeqEvent { seq, tick, event } }
 
 /// An enum as a tag and the fields of the variant in order. Tags are part of the layout and never used again for something else.
 macro_rules! tagged {
@@ -346,26 +335,6 @@ macro_rules! tagged {
 }
 pub(crate) use tagged;
 
-type Reason = everhold_protocol::event::RejectReason;
-
-tagged! {
-    GoldCause { 0 Start, 1 Loot, 2 GiftFrom(who), 3 GiftTo(who) }
-    ItemCause { 0 Start, 1 PickedUp, 2 GiftFrom(who), 3 GiftTo(who) }
-    Reason {
-        0 NoTarget, 1 TooFar, 2 Cooldown, 3 Dead, 4 NotEnoughGold, 5 NotYours, 6 Full, 7 Contested, 8 Quarantined, 9 Invalid,
-    }
-    Event {
-        0 Gold { total, delta, cause },
-        1 ItemGained { item, cause },
-        2 ItemLost { item, cause },
-        3 Chat { from, text },
-        4 Kill { victim },
-        5 Death { by },
-        6 Respawn,
-        7 Rejected { seq, reason },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,53 +355,6 @@ mod tests {
         read::<T>(&bytes(value)).as_ref() == Ok(value)
     }
 
-    fn events() -> Vec<Event> {
-        let (who, item) = (
-            EntityId(1 << 52),
-            Item {
-                uid: EntityId(u64::MAX),
-                kind: u16::MAX,
-            },
-        );
-        vec![
-            Event::Gold {
-                total: u64::MAX,
-                delta: i64::MIN,
-                cause: GoldCause::GiftTo(who),
-            },
-            Event::ItemGained {
-                item,
-                cause: ItemCause::PickedUp,
-            },
-            Event::ItemLost {
-                item,
-                cause: ItemCause::GiftFrom(who),
-            },
-            Event::Chat {
-                from: who,
-                text: "grüß dich".into(),
-            },
-            Event::Kill { victim: who },
-            Event::Death { by: who },
-            Event::Respawn,
-            Event::Rejected {
-                seq: u64::MAX,
-                reason: Reason::Quarantined,
-            },
-        ]
-    }
-
-    #[test]
-    fn every_event_comes_back() {
-        for event in events() {
-            assert!(round_trips(&SeqEvent {
-                seq: 7,
-                tick: u64::MAX,
-                event
-            }));
-        }
-    }
-
     #[test]
     fn value_has_one_encoding_only() {
         assert_eq!(read::<u64>(&[0x80, 0x00]), Err(Corrupt));
@@ -440,7 +362,6 @@ mod tests {
         assert_eq!(read::<Option<u8>>(&[2, 0]), Err(Corrupt));
         assert_eq!(read::<BTreeSet<u8>>(&[2, 5, 5]), Err(Corrupt));
         assert_eq!(read::<BTreeMap<u8, u8>>(&[2, 5, 0, 4, 0]), Err(Corrupt));
-        assert_eq!(read::<Heading>(&[127, 127]), Err(Corrupt));
     }
 
     #[test]

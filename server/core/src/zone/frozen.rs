@@ -1,19 +1,45 @@
 //! A cut of a zone as plain values. Copying it out is all that the thread of the zone has to do; whoever has time makes bytes of it.
 //!
 //! Components are copied by columns, as tables keep them: most are plain numbers and copied as memory is, and collections are
-//! [`Shared`](super::shared::Shared).
+//! [`Shared`](super::shared::Shared). Which kinds there are, [`super::kinds`] knows: here each is a column or a value of some type.
+//!
+//! Layout of a body: version (u16 LE), 1 for a base or 0 for a delta, tick, digest (u64 LE), resources, entities that are gone,
+//! components that were removed, entities with what changed. A reader applies them in this order: an id that left and came back
+//! within one delta is there afterwards.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use bevy_ecs::change_detection::{ContiguousRef, Tick as ChangeTick};
 use everhold_protocol::{EntityId, Tick};
 
+use super::Digest;
 use super::field::{Field, put_varint};
 use super::mixer::Mixer;
 use super::registry::{Id, State};
-use super::state::{FrozenResources, FrozenTable};
-use super::{Capture, Digest};
 use crate::limits::STATE_LAYOUT;
+
+/// What to capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Everything.
+    Base,
+    /// What changed since the last confirmed capture. Where there is none, this is a base too.
+    Delta,
+}
+
+/// A consistent cut of a zone, between two ticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// The last tick it holds.
+    pub tick: Tick,
+    /// Whether it stands alone.
+    pub base: bool,
+    /// The state's digest.
+    pub digest: Digest,
+    /// The bytes that [`super::Zone::restore`] reads.
+    pub body: Vec<u8>,
+}
 
 /// A consistent cut of a zone between two ticks, before it is bytes. It holds the whole state, a delta too: its digest needs it.
 #[derive(Debug)]
@@ -22,24 +48,25 @@ pub struct Frozen {
     pub tick: Tick,
     /// Whether it stands alone.
     pub base: bool,
-    pub(crate) resources: FrozenResources,
+    pub(crate) resources: Vec<FrozenResource>,
     pub(crate) gone: BTreeSet<EntityId>,
     pub(crate) removed: BTreeSet<(EntityId, u8)>,
     pub(crate) tables: Vec<FrozenTable>,
 }
 
 impl Frozen {
-    /// The bytes that [`Zone::restore`](super::Zone::restore) reads: see [`super::capture`] for their layout.
+    /// The bytes that [`Zone::restore`](super::Zone::restore) reads.
     #[must_use]
     pub fn encode(self) -> Capture {
+        let resources = self.resources.iter().map(|resource| resource.value.digest());
         let tables = self.tables.iter().map(FrozenTable::digest);
-        let digest = Digest(tables.fold(self.resources.digest(), u64::wrapping_add));
+        let digest = Digest(resources.chain(tables).fold(0, u64::wrapping_add));
         let mut body = Vec::new();
         body.extend_from_slice(&STATE_LAYOUT.to_le_bytes());
         body.push(u8::from(self.base));
         self.tick.put(&mut body);
         body.extend_from_slice(&digest.0.to_le_bytes());
-        self.resources.put(&mut body);
+        put_resources(&self.resources, &mut body);
         self.gone.put(&mut body);
         self.removed.put(&mut body);
         let mut rows = Vec::new();
@@ -53,6 +80,110 @@ impl Frozen {
             body,
         }
     }
+}
+
+/// Appends the number of those that are to be told, and each as its kind, its length, and its bytes, in order of kind.
+fn put_resources(resources: &[FrozenResource], out: &mut Vec<u8>) {
+    let told = || resources.iter().filter(|resource| resource.is_told);
+    put_varint(told().count() as u64, out);
+    let mut bytes = Vec::new();
+    for resource in told() {
+        bytes.clear();
+        resource.value.append(&mut bytes);
+        out.push(resource.kind);
+        put_varint(bytes.len() as u64, out);
+        out.extend_from_slice(&bytes);
+    }
+}
+
+/// A resource as it was cut.
+#[derive(Debug)]
+pub(crate) struct FrozenResource {
+    pub(crate) kind: u8,
+    /// Whether this cut tells it.
+    pub(crate) is_told: bool,
+    pub(crate) value: Box<dyn FrozenValue>,
+}
+
+/// The value of a resource of some type.
+pub(crate) trait FrozenValue: Debug + Send {
+    /// Appends its bytes.
+    fn append(&self, out: &mut Vec<u8>);
+    /// Its share of the digest.
+    fn digest(&self) -> u64;
+}
+
+impl<R: State> FrozenValue for R {
+    fn append(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+
+    fn digest(&self) -> u64 {
+        digest_resource(self)
+    }
+}
+
+/// A table of the World as it was cut.
+#[derive(Debug)]
+pub(crate) struct FrozenTable {
+    ids: Vec<Id>,
+    /// In order of kind, each with its bit in a row's mask.
+    columns: Vec<(u64, Box<dyn FrozenColumn>)>,
+}
+
+impl FrozenTable {
+    /// A table of these entities, to which columns are added.
+    pub(crate) const fn new(ids: Vec<Id>) -> Self {
+        Self {
+            ids,
+            columns: Vec::new(),
+        }
+    }
+
+    /// Adds the column of a kind above those that are there.
+    pub(crate) fn add<C: State>(&mut self, column: Column<C>) {
+        self.columns.push((1 << C::KIND, Box::new(column)));
+    }
+
+    /// Appends the rows of which something is to be told, each as its id, its mask, and its components in order of kind, and counts them.
+    fn put(&self, out: &mut Vec<u8>) -> u64 {
+        let mut masks = vec![0; self.ids.len()];
+        for (bit, column) in &self.columns {
+            column.mark(*bit, &mut masks);
+        }
+        let mut count = 0;
+        for (row, (id, mask)) in self
+            .ids
+            .iter()
+            .zip(masks)
+            .enumerate()
+            .filter(|(_, (_, mask))| *mask != 0)
+        {
+            count += 1;
+            id.0.put(out);
+            put_varint(mask, out);
+            for (_, column) in self.columns.iter().filter(|(bit, _)| mask & bit != 0) {
+                column.put(row, out);
+            }
+        }
+        count
+    }
+
+    /// Its share of the digest.
+    fn digest(&self) -> u64 {
+        let columns = self.columns.iter().map(|(_, column)| column.digest(&self.ids));
+        columns.fold(0, u64::wrapping_add)
+    }
+}
+
+/// A column of components of some type.
+pub(crate) trait FrozenColumn: Debug + Send {
+    /// Sets the bit in the masks of the rows that are to be told.
+    fn mark(&self, bit: u64, masks: &mut [u64]);
+    /// Appends one row's component.
+    fn put(&self, row: usize, out: &mut Vec<u8>);
+    /// Its share of the digest.
+    fn digest(&self, ids: &[Id]) -> u64;
 }
 
 /// One component of all rows of a table.
@@ -71,9 +202,12 @@ struct Changes {
     now: ChangeTick,
 }
 
-impl<C: State + Clone> Column<C> {
+impl<C: State> Column<C> {
     /// Copies everything. What changed after `since` is what a delta tells (`None`: everything).
-    pub(crate) fn cut(column: &ContiguousRef<'_, C>, since: Option<ChangeTick>) -> Self {
+    pub(crate) fn cut(column: &ContiguousRef<'_, C>, since: Option<ChangeTick>) -> Self
+    where
+        C: bevy_ecs::component::Component,
+    {
         Self {
             values: column.to_vec(),
             changes: since.map(|since| Changes {
@@ -83,15 +217,27 @@ impl<C: State + Clone> Column<C> {
             }),
         }
     }
+}
 
-    /// What is to be told of this row.
-    pub(crate) fn told(&self, row: usize) -> Option<&C> {
-        let is_told = |changes: &Changes| changes.at[row].is_newer_than(changes.since, changes.now);
-        self.changes.as_ref().is_none_or(is_told).then(|| &self.values[row])
+impl<C: State> FrozenColumn for Column<C> {
+    fn mark(&self, bit: u64, masks: &mut [u64]) {
+        match &self.changes {
+            None => masks.iter_mut().for_each(|mask| *mask |= bit),
+            Some(Changes { at, since, now }) => {
+                for (mask, at) in masks.iter_mut().zip(at) {
+                    if at.is_newer_than(*since, *now) {
+                        *mask |= bit;
+                    }
+                }
+            }
+        }
     }
 
-    /// Its share of the digest.
-    pub(crate) fn digest(&self, ids: &[Id]) -> u64 {
+    fn put(&self, row: usize, out: &mut Vec<u8>) {
+        self.values[row].put(out);
+    }
+
+    fn digest(&self, ids: &[Id]) -> u64 {
         digest_column(ids, &self.values)
     }
 }

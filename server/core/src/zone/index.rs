@@ -1,18 +1,20 @@
-//! What is derived from the state: directories, the removal ledger, the grid of players, and what the tick's inputs asked for.
-//! Hooks keep the directories; they have no effect on the state.
+//! The directories of a zone: which entity has an id, which session an account. Hooks keep them, and tell the removal ledger of entities
+//! that are gone; they have no effect on the state.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::prelude::*;
 use bevy_ecs::world::DeferredWorld;
 use everhold_protocol::{Account, EntityId, SessionId};
 
+use super::declare::ZoneBuilder;
+use super::ledger::Ledger;
 use super::registry::Id;
 use super::state::Session;
 use crate::ingress::Spread;
 
-/// Finds entities. The hash maps are for look-ups only: their order is history, and nothing iterates them.
+/// Finds entities. Derived. The hash maps are for look-ups only: their order is history, and nothing iterates them.
 #[derive(Resource, Default)]
 pub struct Directory {
     entities: HashMap<EntityId, Entity, Spread>,
@@ -45,42 +47,11 @@ impl Directory {
     }
 }
 
-/// What deltas must say is gone. Change detection sees only what is there.
-#[derive(Resource, Default)]
-pub struct Ledger {
-    /// Entities that are gone.
-    pub gone: BTreeSet<EntityId>,
-    /// Components that left, by kind; some of the entities may be gone, or have got the component back.
-    pub removed: BTreeSet<(EntityId, u8)>,
-    /// Ids from this one on were given out after the last cut: no capture can know them, so nothing is noted for them.
-    pub unknown_from: EntityId,
-}
-
-impl Ledger {
-    /// A component left its entity.
-    pub fn note_removed(&mut self, id: EntityId, kind: u8) {
-        if id < self.unknown_from {
-            self.removed.insert((id, kind));
-        }
-    }
-
-    fn note_gone(&mut self, id: EntityId) {
-        if id < self.unknown_from {
-            self.gone.insert(id);
-        }
-    }
-
-    /// Takes back what a failed capture had taken.
-    pub fn give_back(&mut self, mut gone: BTreeSet<EntityId>, mut removed: BTreeSet<(EntityId, u8)>) {
-        self.gone.append(&mut gone);
-        self.removed.append(&mut removed);
-    }
-}
-
-/// Installs the directories and their hooks. To be called before the first spawn.
-pub(crate) fn install(world: &mut World) {
-    world.init_resource::<Directory>();
-    world.init_resource::<Ledger>();
+/// Declares the directories and the ledger, and installs their hooks.
+pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
+    zone.derived(Directory::default());
+    zone.derived(Ledger::default());
+    let world = zone.world();
     world
         .register_component_hooks::<Id>()
         .on_insert(enter_entity)

@@ -55,6 +55,34 @@ impl Probe {
     }
 }
 
+/// Inputs of a tick from one of them on, and the probe that is told of each before it is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct InputRun<'a> {
+    inputs: &'a [Input],
+    /// Place of the first among the tick's inputs.
+    first: usize,
+    probe: &'a Probe,
+}
+
+impl<'a> InputRun<'a> {
+    pub(crate) fn new(inputs: &'a [Input], first: usize, probe: &'a Probe) -> Self {
+        let inputs = &inputs[first..];
+        Self { inputs, first, probe }
+    }
+
+    /// The inputs.
+    #[must_use]
+    pub const fn inputs(&self) -> &'a [Input] {
+        self.inputs
+    }
+
+    /// Says that the input at `index` of the run is being applied now.
+    #[inline]
+    pub fn enter(&self, index: usize) {
+        self.probe.enter(self.first + index, &self.inputs[index]);
+    }
+}
+
 /// What a panic said, whoever caught it.
 #[must_use]
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {

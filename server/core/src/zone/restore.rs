@@ -1,15 +1,15 @@
 //! A zone from bytes: a base and its deltas, merged so that the later one wins, placed into a fresh World in order of id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Tick};
 
 use super::Digest;
 use super::field::{Corrupt, Field, get_varint, take};
-use super::registry::Id;
-use super::state::{Belongings, Clock, Row, place_resource};
-use super::value::ValueDigest;
+use super::kinds::Kinds;
+use super::rows::Rows;
+use super::state::Clock;
 use crate::limits::STATE_LAYOUT;
 
 /// Why a chain of captures makes no zone.
@@ -59,38 +59,27 @@ impl From<Corrupt> for RestoreError {
 }
 
 /// Reads the chain into the World, which is fresh. Returns what the digest must be.
-pub(crate) fn read_chain(world: &mut World, chain: &[&[u8]]) -> Result<Digest, RestoreError> {
-    let mut rows = BTreeMap::new();
+pub(crate) fn read_chain(world: &mut World, kinds: &Kinds, chain: &[&[u8]]) -> Result<Digest, RestoreError> {
+    let mut rows = kinds.rows();
     let mut last: Option<(Tick, Digest)> = None;
     for &body in chain {
-        let (tick, digest) = read_body(world, body, &mut rows, last.map(|(tick, _)| tick))?;
-        last = Some((tick, digest));
+        let parent = last.map(|(tick, _)| tick);
+        last = Some(read_body(world, kinds, &mut rows, (body, parent))?);
     }
     let (tick, digest) = last.ok_or(RestoreError::Empty)?;
     if world.resource::<Clock>().tick != tick {
         return Err(RestoreError::Corrupt);
     }
-    for (id, row) in rows {
-        row.place(&mut world.spawn(Id(id)));
-    }
+    rows.place(world);
     Ok(digest)
 }
 
-/// Adds what is derived and lives on entities. Only for a state whose digest is right: damaged values may break what it relies on.
-pub(crate) fn derive(world: &mut World) {
-    let mut owners = world.query::<(Entity, &Belongings)>();
-    let digests: Vec<_> = owners
-        .iter(world)
-        .map(|(owner, belongings)| (owner, ValueDigest::of(belongings)))
-        .collect();
-    world.insert_batch(digests);
-}
-
+/// Reads one body, which follows one of the tick `parent`: resources into the World, entities into the rows.
 fn read_body(
     world: &mut World,
-    mut body: &[u8],
-    rows: &mut BTreeMap<EntityId, Row>,
-    parent: Option<Tick>,
+    kinds: &Kinds,
+    rows: &mut Rows,
+    (mut body, parent): (&[u8], Option<Tick>),
 ) -> Result<(Tick, Digest), RestoreError> {
     let input = &mut body;
     let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
@@ -110,26 +99,23 @@ fn read_body(
         let kind = u8::get(input)?;
         let len = usize::try_from(get_varint(input)?).map_err(|_| Corrupt)?;
         let mut bytes = take(input, len)?;
-        place_resource(world, kind, &mut bytes)?;
+        kinds.place_resource(world, kind, &mut bytes)?;
         if !bytes.is_empty() {
             return Err(RestoreError::Corrupt);
         }
     }
     let gone: BTreeSet<EntityId> = Field::get(input)?;
     for id in gone {
-        rows.remove(&id);
+        rows.forget(id);
     }
     let removed: BTreeSet<(EntityId, u8)> = Field::get(input)?;
     for (id, kind) in removed {
-        // A component that came and went between two captures was never written down.
-        if let Some(row) = rows.get_mut(&id) {
-            row.remove(kind)?;
-        }
+        rows.remove(id, kind)?;
     }
     for _ in 0..get_varint(input)? {
         let id = EntityId::get(input)?;
         let mask = get_varint(input)?;
-        rows.entry(id).or_default().merge(mask, input)?;
+        rows.merge(id, mask, input)?;
     }
     if input.is_empty() {
         Ok((tick, digest))

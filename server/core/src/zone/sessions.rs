@@ -1,22 +1,17 @@
-//! Sessions: who joins, comes back, and goes. Every function applies one input.
+//! Sessions: who joins, comes back, and goes. Every function applies one input. What a character is and does, the game says.
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{Account, GoldCause, Heading, Item, ItemCause, RefusalCode, SessionId, Tick};
+use everhold_protocol::{Account, RefusalCode, SessionId, Tick};
 
-use super::config::Setting;
+use super::effects::{Answer, Told};
+use super::game::{GameZone, Terms};
 use super::index::Directory;
 use super::output::{Reply, Residence};
 use super::registry::Id;
 use super::shared::Shared;
-use super::state::{
-    Belongings, Body, Clock, Course, Health, Ids, InputSeq, Outbox, Presence, Quarantined, Readiness, Resting, Secrets,
-    Session, Tickets,
-};
-use super::tell::{Answer, Told};
-use super::value::{self, ValueDigest};
+use super::state::{Clock, Ids, InputSeq, Outbox, Presence, Quarantined, Resting, Secrets, Session, Tickets};
 use crate::ingress::{AttachToken, SecretHash};
 use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
-use crate::rules::chance::{Purpose, roll};
 
 /// A login that [`join`] applies.
 pub(crate) struct Login {
@@ -37,7 +32,7 @@ pub(crate) struct Return {
 }
 
 /// A new ownership: nobody speaks for a session until it resumes, and ids move on.
-pub(crate) fn start_epoch(world: &mut World, epoch: u32, rules_id: [u8; 32]) {
+pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: u32, rules_id: [u8; 32]) {
     let mut clock = world.resource_mut::<Clock>();
     assert!(
         epoch > clock.epoch,
@@ -47,23 +42,23 @@ pub(crate) fn start_epoch(world: &mut World, epoch: u32, rules_id: [u8; 32]) {
     clock.epoch = epoch;
     clock.rules_id = rules_id;
     let tick = clock.tick;
-    let zone_number = world.resource::<Setting>().map.rules().number;
+    let zone_number = world.resource::<Terms>().zone_number;
     *world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, epoch);
-    let mut sessions = world.query::<(&mut Session, &mut Course)>();
-    for (mut session, mut course) in sessions.iter_mut(world) {
+    let mut sessions = world.query::<(Entity, &mut Session)>();
+    let mut players = Vec::new();
+    for (player, mut session) in sessions.iter_mut(world) {
         if session.presence.is_attached() {
             session.presence = Presence::Away(tick);
         }
-        course.set_if_neq(Course {
-            heading: Heading::STILL,
-        });
+        players.push(player);
     }
+    players.into_iter().for_each(|player| game.halt(world, player));
 }
 
 /// A login by ticket. The ticket is used up only if the login succeeds.
-pub(crate) fn join(world: &mut World, login: Login) {
+pub(crate) fn join(world: &mut World, game: &dyn GameZone, login: Login) {
     let tick = world.resource::<Clock>().tick;
-    match admit(world, &login) {
+    match admit(world, game, &login) {
         Ok(entity) => {
             world
                 .resource_mut::<Tickets>()
@@ -74,14 +69,14 @@ pub(crate) fn join(world: &mut World, login: Login) {
                 .get_mut::<Secrets>(entity)
                 .expect("an admitted entity is a session");
             *secrets = Secrets::issued(login.secret, tick);
-            attach(world, entity, login.token, 0);
+            attach(world, game, entity, (login.token, 0));
         }
         Err(code) => answer(world, login.token, Answer::Now(Reply::Refused(code))),
     }
 }
 
 /// The account's session, or a new one.
-fn admit(world: &mut World, login: &Login) -> Result<Entity, RefusalCode> {
+fn admit(world: &mut World, game: &dyn GameZone, login: &Login) -> Result<Entity, RefusalCode> {
     let tickets = &world.resource::<Tickets>().used;
     if tickets.contains_key(&login.ticket) {
         return Err(RefusalCode::TicketUsed);
@@ -100,63 +95,39 @@ fn admit(world: &mut World, login: &Login) -> Result<Entity, RefusalCode> {
     if directory.sessions() >= ZONE_SESSIONS_MAX {
         return Err(RefusalCode::Full);
     }
-    Ok(create(world, login))
+    Ok(create(world, game, login))
 }
 
-/// A new character, somewhere, with what the rules give to begin with.
-fn create(world: &mut World, login: &Login) -> Entity {
-    let setting = world.resource::<Setting>().clone();
+/// A new session, whose entity the game makes a character.
+fn create(world: &mut World, game: &dyn GameZone, login: &Login) -> Entity {
     let id = world.resource_mut::<Ids>().allocate();
-    let Clock { tick, seed, .. } = *world.resource::<Clock>();
-    let player = setting.rules.player();
-    let belongings = Belongings {
-        gold: 0,
-        items: Shared::default(),
-    };
-    let entity = world
-        .spawn((
-            Id(id),
-            Body::from(setting.map.spawn_point(roll(seed, tick, id, Purpose::SpawnPoint))),
-            Course {
-                heading: Heading::STILL,
-            },
-            Health {
-                hp: player.hp,
-                max: player.hp,
-            },
-            Session {
-                account: login.account,
-                presence: Presence::Answered(login.token.0),
-            },
-            Secrets::issued(login.secret, tick),
-            InputSeq { last: 0 },
-            Outbox {
-                event_seq: 0,
-                events: Shared::default(),
-            },
-            Readiness { strike: 0, chat: 0 },
-            ValueDigest::of(&belongings),
-            belongings,
-        ))
-        .id();
-    if player.start_gold > 0 {
-        value::set_gold(world, entity, player.start_gold, GoldCause::Start);
-    }
-    for &kind in setting.rules.start_items() {
-        let uid = world.resource_mut::<Ids>().allocate();
-        value::gain(world, entity, Item { uid, kind }, ItemCause::Start).expect("start items fit an inventory");
-    }
-    entity
+    let tick = world.resource::<Clock>().tick;
+    let session = (
+        Id(id),
+        Session {
+            account: login.account,
+            presence: Presence::Answered(login.token.0),
+        },
+        Secrets::issued(login.secret, tick),
+        InputSeq { last: 0 },
+        Outbox {
+            event_seq: 0,
+            events: Shared::default(),
+        },
+    );
+    let player = world.spawn(session).id();
+    game.spawn_player(world, player);
+    player
 }
 
 /// A session comes back with its secret.
-pub(crate) fn resume(world: &mut World, back: Return) {
+pub(crate) fn resume(world: &mut World, game: &dyn GameZone, back: Return) {
     let Some(entity) = renew(world, &back) else {
         let refused = Reply::Refused(RefusalCode::SessionUnknown);
         return answer(world, back.token, Answer::Now(refused));
     };
     acknowledge(world, back.session, back.event_seq);
-    attach(world, entity, back.token, back.event_seq);
+    attach(world, game, entity, (back.token, back.event_seq));
 }
 
 /// The session that is resumed, whose secret is the next one from now on. None if there is no such session, its secret is not good, or it
@@ -164,7 +135,7 @@ pub(crate) fn resume(world: &mut World, back: Return) {
 fn renew(world: &mut World, back: &Return) -> Option<Entity> {
     let entity = world.resource::<Directory>().entity(back.session)?;
     let tick = world.resource::<Clock>().tick;
-    let window = world.resource::<Setting>().pace.resume_window;
+    let window = world.resource::<Terms>().resume_window;
     let rests_since = world.get::<Resting>(entity).map(|resting| resting.since);
     if rests_since.is_some_and(|since| since + window <= tick) {
         return None;
@@ -175,16 +146,11 @@ fn renew(world: &mut World, back: &Return) -> Option<Entity> {
 
 /// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told otherwise, because
 /// the new connection does not know how it was heading.
-fn attach(world: &mut World, entity: Entity, token: AttachToken, event_seq: u64) {
+fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_seq): (AttachToken, u64)) {
     let Some(&Id(id)) = world.get::<Id>(entity) else { return };
-    let mut player = world.entity_mut(entity);
-    player.remove::<Resting>();
-    if let Some(mut course) = player.get_mut::<Course>() {
-        course.set_if_neq(Course {
-            heading: Heading::STILL,
-        });
-    }
-    let Some(mut session) = player.get_mut::<Session>() else {
+    world.entity_mut(entity).remove::<Resting>();
+    game.halt(world, entity);
+    let Some(mut session) = world.get_mut::<Session>(entity) else {
         return;
     };
     let account = session.account;
@@ -205,7 +171,7 @@ fn answer(world: &mut World, token: AttachToken, answer: Answer) {
 }
 
 /// The connection that `token` attached is gone. Returns whose it was, unless a later one speaks for the session.
-pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) -> Option<Entity> {
+pub(crate) fn detach(world: &mut World, game: &dyn GameZone, session: SessionId, token: AttachToken) -> Option<Entity> {
     let tick = world.resource::<Clock>().tick;
     let entity = world.resource::<Directory>().entity(session)?;
     let mut state = world.get_mut::<Session>(entity)?;
@@ -213,18 +179,14 @@ pub(crate) fn detach(world: &mut World, session: SessionId, token: AttachToken) 
         return None;
     }
     state.presence = Presence::Away(tick);
-    if let Some(mut course) = world.get_mut::<Course>(entity) {
-        course.set_if_neq(Course {
-            heading: Heading::STILL,
-        });
-    }
+    game.halt(world, entity);
     Some(entity)
 }
 
 /// The player ends the session: none of its secrets is good any more. The character stays for as long as after a lost connection, or
 /// a log-out would be a way out of every fight.
-pub(crate) fn log_out(world: &mut World, session: SessionId, token: AttachToken) {
-    let Some(entity) = detach(world, session, token) else {
+pub(crate) fn log_out(world: &mut World, game: &dyn GameZone, session: SessionId, token: AttachToken) {
+    let Some(entity) = detach(world, game, session, token) else {
         return;
     };
     if let Some(mut secrets) = world.get_mut::<Secrets>(entity) {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use everhold_core::game::RuleBook;
+use everhold_core::game::test_zone::{Audit, Rig};
 use everhold_core::ingress::Input;
-use everhold_core::rules::RuleBook;
-use everhold_core::zone::rig::Rig;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, Event, ItemCause, Tick};
@@ -137,7 +137,7 @@ struct Hosted {
 
 impl Hosted {
     fn new(config: ZoneConfig, rig: Rig) -> Self {
-        let zone = Zone::rigged(config.clone(), rig);
+        let zone = rig.begin(&config);
         let chain = Vec::new();
         Self {
             config,
@@ -172,8 +172,8 @@ impl Hosted {
         let bodies: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         self.rig.shuffle_seed = self.rig.shuffle_seed.map(|seed| seed + 1);
         self.zone = match bodies.as_slice() {
-            [] => Zone::rigged(self.config.clone(), self.rig),
-            chain => Zone::restore_rigged(self.config.clone(), chain, self.rig).expect("a chain restores"),
+            [] => self.rig.begin(&self.config),
+            chain => self.rig.restore(&self.config, chain).expect("a chain restores"),
         };
         for (inputs, told) in &self.journal {
             if self.zone.step(inputs) != *told {
@@ -205,7 +205,7 @@ fn config(seed: u64) -> ZoneConfig {
         name: "arena".parse().expect("a name"),
         seed,
         tick_hz: 20,
-        rules,
+        game: rules,
     }
 }
 
@@ -214,13 +214,11 @@ pub(crate) fn run(seed: u64, rig: Rig) -> Result<Tally, Divergence> {
     let mut dice = Dice(seed ^ 0x5eed);
     let config = config(seed);
     let rules_id = config.rules_id();
-    let mut straight = Zone::rigged(
-        config.clone(),
-        Rig {
-            shuffle_seed: Some(seed),
-            ..rig
-        },
-    );
+    let mut straight = Rig {
+        shuffle_seed: Some(seed),
+        ..rig
+    }
+    .begin(&config);
     let mut hosted = Hosted::new(
         config,
         Rig {
@@ -237,7 +235,7 @@ pub(crate) fn run(seed: u64, rig: Rig) -> Result<Tally, Divergence> {
     for tick in 1..=TICKS {
         let lost = losses.iter().position(|&loss| loss == tick);
         if lost.is_some() {
-            tally.losses_with_full_outbox += u64::from(straight.audit().outbox_events > 0);
+            tally.losses_with_full_outbox += u64::from(Audit::of(&mut straight).outbox_events > 0);
             tally.losses_after_despawn_since_base += u64::from(!hosted.at_base.is_subset(&entities(&mut straight)));
             hosted.lose()?;
         }
@@ -288,7 +286,7 @@ struct Supply {
 
 impl Supply {
     fn check(&mut self, zone: &mut Zone) {
-        let audit = zone.audit();
+        let audit = Audit::of(zone);
         assert_eq!(
             audit.gold,
             self.gold + audit.gold_minted,

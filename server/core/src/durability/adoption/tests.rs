@@ -6,8 +6,8 @@ use super::*;
 use crate::durability::replay::{plan, replay};
 use crate::durability::store::Position;
 use crate::durability::suspended::Surrender;
+use crate::game::RuleBook;
 use crate::ownership::{Epoch, Nonce};
-use crate::rules::RuleBook;
 use crate::zone::{Zone, ZoneConfig};
 
 const GRACE: Duration = Duration::from_secs(8);
@@ -102,7 +102,7 @@ fn config() -> ZoneConfig {
         name: "meadow".parse().unwrap(),
         seed: 7,
         tick_hz: 20,
-        rules: Arc::new(RuleBook::default_world()),
+        game: Arc::new(RuleBook::default_world()),
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::durability::store::{RecordHash, StoredRecord};
-use crate::rules::RuleBook;
+use crate::game::RuleBook;
 use crate::zone::{Cut, Digest, Frozen, Zone, ZoneConfig};
 
 const START: Position = Position {
@@ -148,7 +148,7 @@ fn frozen(tick: Tick) -> Frozen {
         name: "meadow".parse().unwrap(),
         seed: 7,
         tick_hz: 20,
-        rules: Arc::new(RuleBook::default_world()),
+        game: Arc::new(RuleBook::default_world()),
     });
     let mut frozen = zone.freeze(Cut::Base);
     frozen.tick = tick;

@@ -6,10 +6,10 @@ use everhold_protocol::{Account, Heading, Intent};
 
 use super::*;
 use crate::durability::store::{Checkpoint, RecordHash};
+use crate::game::RuleBook;
+use crate::game::test_zone::{Plant, Rig};
 use crate::ingress::AttachToken;
-use crate::rules::RuleBook;
 use crate::zone::Cut;
-use crate::zone::rig::{Plant, Rig};
 
 fn config(tick_hz: u16) -> ZoneConfig {
     let name = "meadow".parse().unwrap();
@@ -17,7 +17,7 @@ fn config(tick_hz: u16) -> ZoneConfig {
         name,
         seed: 7,
         tick_hz,
-        rules: Arc::new(RuleBook::default_world()),
+        game: Arc::new(RuleBook::default_world()),
     }
 }
 
@@ -290,13 +290,11 @@ fn history_under_other_rules_is_not_replayed() {
 fn zone_that_fails_in_replay_is_poison_and_named() {
     let mut owner = Owner::new();
     owner.walk_to(5);
-    let zone = Zone::rigged(
-        config(20),
-        Rig {
-            shuffle_seed: None,
-            plant: Some(Plant::Panic),
-        },
-    );
+    let zone = Rig {
+        shuffle_seed: None,
+        plant: Some(Plant::Panic),
+    }
+    .begin(&config(20));
     let error = replay_records(plan(owner.data).unwrap(), zone, config(20).rules_id())
         .err()
         .unwrap();

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::zone::rig::{Plant, Rig};
+use crate::game::test_zone::{Plant, Rig};
 
 fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
     match panicked.downcast::<String>() {
@@ -43,13 +43,11 @@ fn probe_names_session_and_number_of_an_intent() {
 
 #[test]
 fn panic_in_a_system_leaves_the_step_instead_of_half_a_tick() {
-    let mut zone = Zone::rigged(
-        config(&[]),
-        Rig {
-            plant: Some(Plant::Panic),
-            shuffle_seed: None,
-        },
-    );
+    let mut zone = Rig {
+        plant: Some(Plant::Panic),
+        shuffle_seed: None,
+    }
+    .begin(&config(&[]));
     idle(&mut zone, 2);
     let panicked = catch_unwind(AssertUnwindSafe(|| zone.step(&[])));
     assert!(message(panicked.unwrap_err()).contains("planted"));
@@ -58,13 +56,11 @@ fn panic_in_a_system_leaves_the_step_instead_of_half_a_tick() {
 
 #[test]
 fn failed_zone_refuses_every_further_use() {
-    let mut zone = Zone::rigged(
-        config(&[]),
-        Rig {
-            plant: Some(Plant::Panic),
-            shuffle_seed: None,
-        },
-    );
+    let mut zone = Rig {
+        plant: Some(Plant::Panic),
+        shuffle_seed: None,
+    }
+    .begin(&config(&[]));
     idle(&mut zone, 2);
     catch_unwind(AssertUnwindSafe(|| zone.step(&[]))).unwrap_err();
     let uses: [fn(&mut Zone); 3] = [

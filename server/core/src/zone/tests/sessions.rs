@@ -3,8 +3,9 @@
 use everhold_protocol::{GoldCause, ItemCause, SeqEvent};
 
 use super::*;
+use crate::game::rules::chance::{Purpose, roll};
+use crate::game::setting::Setting;
 use crate::limits::OUTBOX_EVENTS_MAX;
-use crate::rules::chance::{Purpose, roll};
 
 fn missed(outputs: &Outputs) -> Vec<SeqEvent> {
     let found = outputs.replies.iter().find_map(|(_, reply)| match reply {

@@ -1,4 +1,4 @@
-//! The systems of a tick, each in its phase, all in one chain: the order is here and nowhere else.
+//! The systems of a tick, each in its phase, all in one chain with the engine's own: the order is here and nowhere else.
 //!
 //! Where one actor's turn affects another, a system first collects, sorts by a total key, and then acts; the order of a query is
 //! history and differs after a restore. Systems that add or remove components or entities take the whole World and do it themselves,
@@ -8,19 +8,18 @@ pub(crate) mod chat;
 pub(crate) mod combat;
 pub(crate) mod ground;
 pub(crate) mod monsters;
-pub(crate) mod rest;
 pub(crate) mod walk;
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
+
+use crate::zone::ZoneBuilder;
+use crate::zone::rest::Upkeep;
 
 /// What happens in a tick after its inputs are applied.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     /// Lines of chat are told.
     Talk,
-    /// Used tickets are forgotten; players long away go to rest.
-    Rest,
     /// Monsters look around and choose where to go.
     Think,
     /// Everybody walks.
@@ -40,20 +39,13 @@ pub(crate) enum Phase {
     Planted,
 }
 
-/// The schedule: one chain, one thread, and an error for any system that is added outside of it.
-pub(crate) fn schedule(shuffle_seed: Option<u64>) -> Schedule {
-    let mut schedule = Schedule::default();
-    schedule.set_executor(SingleThreadedExecutor::new());
-    schedule.set_build_settings(ScheduleBuildSettings {
-        ambiguity_detection: LogLevel::Error,
-        hierarchy_detection: LogLevel::Error,
-        shuffle_seed,
-        ..Default::default()
-    });
+/// Adds the systems, in one chain.
+pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
+    let schedule = zone.schedule();
     schedule.configure_sets(
         (
             Phase::Talk,
-            Phase::Rest,
+            Upkeep,
             Phase::Think,
             Phase::Walk,
             Phase::Strike,
@@ -66,9 +58,6 @@ pub(crate) fn schedule(shuffle_seed: Option<u64>) -> Schedule {
     );
     schedule.add_systems((
         chat::talk.in_set(Phase::Talk),
-        (rest::forget_tickets, rest::retire_the_away)
-            .chain()
-            .in_set(Phase::Rest),
         (monsters::map_prey, monsters::think).chain().in_set(Phase::Think),
         walk::walk.in_set(Phase::Walk),
         combat::strike.in_set(Phase::Strike),
@@ -79,5 +68,4 @@ pub(crate) fn schedule(shuffle_seed: Option<u64>) -> Schedule {
     ));
     #[cfg(feature = "testing")]
     schedule.configure_sets(Phase::Planted.after(Phase::Spawn));
-    schedule
 }

@@ -3,9 +3,10 @@
 use bevy_ecs::prelude::*;
 use everhold_protocol::Heading;
 
-use crate::rules::movement;
-use crate::zone::config::Setting;
-use crate::zone::state::{Body, Course, Downed, Mind, Resting};
+use crate::game::rules::movement;
+use crate::game::setting::Setting;
+use crate::game::state::{Body, Course, Downed, Mind};
+use crate::zone::state::Resting;
 
 type Upright = (Without<Downed>, Without<Resting>);
 

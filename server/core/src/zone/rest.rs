@@ -1,31 +1,42 @@
-//! Time passes: tickets expire, and players who are long away go to rest, and forget the events that nobody came for.
+//! Time passes: tickets expire, and players who are long away go to rest, and forget the events that nobody came for. These are the
+//! engine's own systems; when in a tick they run, the game says.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, EntityId};
 
-use crate::zone::config::Setting;
-use crate::zone::output::Residence;
-use crate::zone::registry::Id;
-use crate::zone::shared::Shared;
-use crate::zone::state::{Clock, Outbox, Presence, Resting, Session, Tickets};
-use crate::zone::tell::Told;
+use super::declare::ZoneBuilder;
+use super::effects::Told;
+use super::game::Terms;
+use super::output::Residence;
+use super::registry::Id;
+use super::shared::Shared;
+use super::state::{Clock, Outbox, Presence, Resting, Session, Tickets};
+
+/// When the engine's systems run: used tickets are forgotten, players long away go to rest. A game puts it into its chain.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Upkeep;
+
+/// Adds the engine's systems.
+pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
+    zone.schedule()
+        .add_systems((forget_tickets, retire_the_away).chain().in_set(Upkeep));
+}
 
 /// Forgets expired tickets once a second: a scan of them all, which only then counts as a change.
-pub(crate) fn forget_tickets(clock: Res<'_, Clock>, setting: Res<'_, Setting>, mut tickets: ResMut<'_, Tickets>) {
-    let due = clock.tick.is_multiple_of(u64::from(setting.pace.tick_hz));
+fn forget_tickets(clock: Res<'_, Clock>, terms: Res<'_, Terms>, mut tickets: ResMut<'_, Tickets>) {
+    let due = clock.tick.is_multiple_of(u64::from(terms.tick_hz));
     if due && tickets.used.values().any(|&forget| forget <= clock.tick) {
         tickets.used.retain(|_, forget| *forget > clock.tick);
     }
 }
 
 /// Hides players who are away for longer than they linger. Looks once a second: a scan of everybody.
-pub(crate) fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Session), Without<Resting>>) {
+fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Session), Without<Resting>>) {
     let tick = world.resource::<Clock>().tick;
-    let pace = &world.resource::<Setting>().pace;
-    if !tick.is_multiple_of(u64::from(pace.tick_hz)) {
+    let Terms { tick_hz, linger, .. } = *world.resource::<Terms>();
+    if !tick.is_multiple_of(u64::from(tick_hz)) {
         return;
     }
-    let linger = pace.linger;
     let mut due: Vec<(EntityId, Entity, Account)> = away
         .iter(world)
         .filter(|(_, _, session)| matches!(session.presence, Presence::Away(since) if since + linger <= tick))

@@ -101,7 +101,7 @@ fn pick_up_out_of_reach_is_refused_and_does_not_keep_others_from_it() {
 fn full_inventory_leaves_the_item_to_the_next_claimant() {
     let mut zone = crowd(&CORNER, 2);
     let (a, b) = (session(&zone, 1), session(&zone, 2));
-    let entity = zone.world.resource::<index::Directory>().entity(a).unwrap();
+    let entity = zone.world().resource::<Directory>().entity(a).unwrap();
     let full = (1..=24)
         .map(|uid| everhold_protocol::Item {
             uid: EntityId(uid),
@@ -109,7 +109,7 @@ fn full_inventory_leaves_the_item_to_the_next_claimant() {
         })
         .collect::<Vec<_>>()
         .into();
-    zone.world.get_mut::<state::Belongings>(entity).unwrap().items = full;
+    zone.world().get_mut::<Belongings>(entity).unwrap().items = full;
     let item = items(&mut zone)[0];
     let outputs = zone.step(&[take(a, 1, item), take(b, 1, item)]);
     let got: Vec<_> = told(&outputs)

@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
 
 use super::super::error::RuleError;
-use super::super::map::{IndexSize, SIDE_CM_MAX, SPEED_CM_S_MAX, ZONE_NUMBER_MAX, ZoneMap, ZoneRules, within};
+use super::super::map::{IndexSize, SIDE_CM_MAX, SPEED_CM_S_MAX, ZoneMap, ZoneRules, within};
 use super::Text;
 use crate::limits::{
     CHAT_LINES_PER_TICK_MAX, CHAT_TELLS_PER_TICK_MAX, KIND_NAME_BYTES_MAX, MAP_CELLS_MAX, MAP_ENTRIES_MAX,
+    ZONE_NUMBER_MAX,
 };
 
 /// The longest time of any rule, ms: an hour. It keeps every tick count far from overflow.

@@ -4,19 +4,17 @@
 //! must fail with each of them; if it does not, it proves nothing about the rules either.
 
 use std::collections::HashMap;
-use std::str::FromStr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bevy_ecs::message::{Message, MessageReader, MessageRegistry, Messages};
 use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Event, GoldCause, Heading, Item};
 
-use super::registry::Id;
-use super::restore::RestoreError;
-use super::state::{Belongings, Body, Clock, Course, Health, Lying, Outbox, Session};
+use super::state::{Belongings, Body, Course, Health, Lying};
 use super::systems::Phase;
-use super::{Zone, ZoneConfig};
+use crate::zone::registry::Id;
+use crate::zone::restore::RestoreError;
+use crate::zone::state::{Clock, Outbox, Session};
+use crate::zone::{Zone, ZoneConfig};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,75 +48,6 @@ pub struct Rig {
     pub plant: Option<Plant>,
 }
 
-/// A line of chat that makes a rule fail, in every zone of the process: the one that applies it (`loop-on-chat=TEXT`,
-/// `panic-on-chat=TEXT`), or a system after all inputs, for which nobody is to blame (`loop-after-chat=TEXT`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
-    text: String,
-    sprung: Sprung,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sprung {
-    Loop,
-    Panic,
-    LoopLater,
-}
-
-impl FromStr for Trap {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, text) = text.split_once('=').ok_or("it is written KIND=TEXT")?;
-        let sprung = match kind {
-            "loop-on-chat" => Sprung::Loop,
-            "panic-on-chat" => Sprung::Panic,
-            "loop-after-chat" => Sprung::LoopLater,
-            _ => return Err("it is loop-on-chat, panic-on-chat, or loop-after-chat"),
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            sprung,
-        })
-    }
-}
-
-static TRAP: OnceLock<Trap> = OnceLock::new();
-
-/// A [`Sprung::LoopLater`] is due.
-static LATER: AtomicBool = AtomicBool::new(false);
-
-/// Sets the process's trap.
-///
-/// # Panics
-/// If one is set already.
-pub fn set(trap: Trap) {
-    TRAP.set(trap).expect("a process has one trap");
-}
-
-/// Called by the rule with every line of chat.
-pub(super) fn spring(text: &str) {
-    match TRAP.get().filter(|trap| trap.text == text).map(|trap| trap.sprung) {
-        None => {}
-        Some(Sprung::Panic) => panic!("planted: {text}"),
-        Some(Sprung::Loop) => spin(),
-        Some(Sprung::LoopLater) => LATER.store(true, Ordering::Relaxed),
-    }
-}
-
-/// Called when all inputs of a tick are applied.
-pub(super) fn spring_later() {
-    if LATER.swap(false, Ordering::Relaxed) {
-        spin();
-    }
-}
-
-fn spin() -> ! {
-    loop {
-        std::hint::spin_loop();
-    }
-}
-
 /// What the rules must conserve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
@@ -132,33 +61,31 @@ pub struct Audit {
     pub outbox_events: usize,
 }
 
-impl Zone {
-    /// For tests: a new zone, rigged.
+impl Rig {
+    /// Begins a zone that is rigged so.
     ///
     /// # Panics
     /// As [`Zone::new`].
     #[must_use]
-    pub fn rigged(config: ZoneConfig, rig: Rig) -> Self {
-        let mut zone = Self::empty(&config, rig.shuffle_seed).expect("the rule book has a zone of this name");
-        plant(&mut zone, rig.plant);
-        zone.begin(&config);
-        zone
+    pub fn begin(self, config: &ZoneConfig) -> Zone {
+        Zone::rigged(config, self.shuffle_seed, |zone| plant(zone, self.plant))
     }
 
-    /// For tests: a restored zone, rigged.
-    pub fn restore_rigged(config: ZoneConfig, chain: &[&[u8]], rig: Rig) -> Result<Self, RestoreError> {
-        let mut zone = Self::empty(&config, rig.shuffle_seed).ok_or(RestoreError::ZoneUnknown)?;
-        plant(&mut zone, rig.plant);
-        zone.read(&config, chain)?;
-        Ok(zone)
+    /// Restores a zone that is rigged so.
+    pub fn restore(self, config: &ZoneConfig, chain: &[&[u8]]) -> Result<Zone, RestoreError> {
+        Zone::restore_rigged(config, chain, self.shuffle_seed, |zone| plant(zone, self.plant))
     }
+}
 
-    /// For tests: counts what must be conserved.
-    pub fn audit(&mut self) -> Audit {
-        let tick = self.tick();
-        let mut audit = Audit::default();
-        let mut owners = self.world.query::<(&Belongings, &Outbox)>();
-        for (belongings, outbox) in owners.iter(&self.world) {
+impl Audit {
+    /// Counts what must be conserved.
+    #[must_use]
+    pub fn of(zone: &mut Zone) -> Self {
+        let tick = zone.tick();
+        let world = zone.world();
+        let mut audit = Self::default();
+        let mut owners = world.query::<(&Belongings, &Outbox)>();
+        for (belongings, outbox) in owners.iter(world) {
             audit.gold += belongings.gold;
             audit.items.extend(belongings.items.iter());
             audit.outbox_events += outbox.events.len();
@@ -173,8 +100,8 @@ impl Zone {
                 }
             }
         }
-        let mut ground = self.world.query::<(&Id, &Lying)>();
-        audit.items.extend(ground.iter(&self.world).map(|(id, lying)| Item {
+        let mut ground = world.query::<(&Id, &Lying)>();
+        audit.items.extend(ground.iter(world).map(|(id, lying)| Item {
             uid: id.0,
             kind: lying.kind,
         }));
@@ -184,7 +111,7 @@ impl Zone {
 }
 
 fn plant(zone: &mut Zone, plant: Option<Plant>) {
-    let schedule = &mut zone.schedule;
+    let (world, schedule) = zone.parts();
     match plant {
         None => {}
         Some(Plant::HashMapOrder) => drop(schedule.add_systems(hash_map_order.in_set(Phase::Planted))),
@@ -192,7 +119,7 @@ fn plant(zone: &mut Zone, plant: Option<Plant>) {
         Some(Plant::Local) => drop(schedule.add_systems(local.in_set(Phase::Planted))),
         Some(Plant::Changed) => drop(schedule.add_systems(changed.in_set(Phase::Planted))),
         Some(Plant::CrossTickMessage) => {
-            MessageRegistry::register_message::<Nudge>(&mut zone.world);
+            MessageRegistry::register_message::<Nudge>(world);
             schedule.add_systems((read_message, write_message).chain().in_set(Phase::Planted));
         }
         Some(Plant::FloatSum) => drop(schedule.add_systems(float_sum.in_set(Phase::Planted))),

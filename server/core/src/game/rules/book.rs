@@ -153,7 +153,7 @@ impl RuleBook {
     /// Never: a test reads the same text.
     #[must_use]
     pub fn default_world() -> Self {
-        Self::from_toml(include_str!("../../../../assets/world.toml")).expect("the embedded world is well-formed")
+        Self::from_toml(include_str!("../../../../../assets/world.toml")).expect("the embedded world is well-formed")
     }
 
     /// The zones of this world, in order of name.
@@ -237,7 +237,7 @@ fn start_items(text: &Text) -> Result<Vec<u16>, String> {
 mod tests {
     use super::*;
 
-    const WORLD: &str = include_str!("../../../../assets/world.toml");
+    const WORLD: &str = include_str!("../../../../../assets/world.toml");
 
     fn with(from: &str, to: &str) -> Result<RuleBook, RuleError> {
         assert!(WORLD.contains(from), "{from}");

@@ -5,9 +5,9 @@ use everhold_protocol::event::RejectReason;
 use everhold_protocol::snapshot::value_digest;
 use everhold_protocol::{Event, GoldCause, Item, ItemCause};
 
+use super::rules::gift;
 use super::state::Belongings;
-use super::tell::tell;
-use crate::rules::gift;
+use crate::zone::effects::tell;
 
 /// The digest of a player's purse and inventory, as snapshots carry it. Derived from [`Belongings`].
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]

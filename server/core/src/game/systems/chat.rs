@@ -6,14 +6,15 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, Event};
 
-use crate::rules::Point;
-use crate::rules::chance::{Purpose, roll};
-use crate::zone::config::Setting;
+use crate::game::intents::{SayWish, Wishes};
+use crate::game::rules::Point;
+use crate::game::rules::chance::{Purpose, roll};
+use crate::game::setting::Setting;
+use crate::game::state::{Body, Readiness};
+use crate::zone::effects::{Told, reject};
 use crate::zone::index::Directory;
-use crate::zone::intents::{SayWish, Wishes};
 use crate::zone::registry::Id;
-use crate::zone::state::{Body, Clock, Outbox, Readiness, Session};
-use crate::zone::tell::{Told, reject};
+use crate::zone::state::{Clock, Outbox, Session};
 
 /// Somebody who may hear.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Ear {
 /// Tells the tick's lines. Lines times listeners has a budget, of which each line has an equal share: in a crowd those hear it who are
 /// nearest to the speaker, which always is one of them. The away hear nothing: a line of chat is not worth a place in their outbox.
 pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body)>) {
+    #[cfg(feature = "testing")]
+    crate::game::chat_fault::spring_later();
     let wishes = std::mem::take(&mut world.resource_mut::<Wishes>().lines);
     if wishes.is_empty() {
         return;

@@ -1,6 +1,8 @@
 //! Strikes between players, death, and new life.
 
 use super::*;
+use crate::game::intents::Wishes;
+use crate::game::systems::monsters::Bites;
 
 fn strike(zone: &mut Zone, from: SessionId, seq: u64, target: EntityId) -> Vec<(SessionId, Event)> {
     told(&zone.step(&[intent(from, seq, Intent::Strike { target })]))
@@ -103,4 +105,19 @@ fn nobody_strikes_itself_the_hidden_or_what_is_not_there() {
         ),
         (100, 100, 2)
     );
+}
+
+#[test]
+fn what_is_noted_for_systems_is_gone_when_the_tick_is() {
+    let mut zone = crowd(&[("camps = []", "camps = [[2400, 2500]]")], 2);
+    let (a, b) = (session(&zone, 1), session(&zone, 2));
+    for seq in 1..40 {
+        zone.step(&[
+            intent(a, seq, Intent::Strike { target: b }),
+            intent(b, seq, Intent::PickUp { item: EntityId(1) }),
+        ]);
+        assert!(zone.world().resource::<Bites>().0.is_empty());
+        let wishes = zone.world().resource::<Wishes>();
+        assert!(wishes.strikes.is_empty() && wishes.pick_ups.is_empty() && wishes.lines.is_empty());
+    }
 }

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use bevy_ecs::prelude::Resource;
 use everhold_protocol::EntityId;
 
-use super::registry::Id;
+use super::rules::Point;
 use super::state::Body;
-use crate::rules::Point;
+use crate::zone::registry::Id;
 
 /// Cells per side at most: the rebuild costs one pass over them.
 const CELLS_PER_SIDE_MAX: i32 = 128;

@@ -4,16 +4,15 @@ use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
 use everhold_protocol::{GoldCause, Item, ItemCause};
 
 use super::*;
-use crate::zone::state::{Belongings, Body};
 
 fn belongings(zone: &mut Zone, session: SessionId) -> Belongings {
-    let entity = zone.world.resource::<index::Directory>().entity(session).unwrap();
-    zone.world.get::<Belongings>(entity).unwrap().clone()
+    let entity = zone.world().resource::<Directory>().entity(session).unwrap();
+    zone.world().get::<Belongings>(entity).unwrap().clone()
 }
 
 fn move_away(zone: &mut Zone, session: SessionId) {
-    let entity = zone.world.resource::<index::Directory>().entity(session).unwrap();
-    zone.world.entity_mut(entity).insert(Body { x: 0, y: 0 });
+    let entity = zone.world().resource::<Directory>().entity(session).unwrap();
+    zone.world().entity_mut(entity).insert(Body { x: 0, y: 0 });
 }
 
 fn gold(to: EntityId, amount: u64) -> Intent {
@@ -89,14 +88,14 @@ fn gift_out_of_reach_is_refused() {
 fn full_inventory_refuses_a_gift_and_the_giver_keeps_it() {
     let mut zone = crowd(&[], 2);
     let (a, b) = (session(&zone, 1), session(&zone, 2));
-    let entity = zone.world.resource::<index::Directory>().entity(b).unwrap();
+    let entity = zone.world().resource::<Directory>().entity(b).unwrap();
     let full: Vec<Item> = (1..=INVENTORY_ITEMS_MAX as u64)
         .map(|uid| Item {
             uid: EntityId(uid),
             kind: 0,
         })
         .collect();
-    *zone.world.get_mut::<Belongings>(entity).unwrap().items = full;
+    *zone.world().get_mut::<Belongings>(entity).unwrap().items = full;
     let before = belongings(&mut zone, a);
     let outputs = zone.step(&[intent(
         a,

@@ -4,15 +4,16 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Event, GoldCause};
 
 use super::monsters::Bites;
-use crate::rules::chance::{Purpose, below, roll};
-use crate::rules::combat::{Blow, blow, may_strike};
-use crate::zone::config::Setting;
+use crate::game::intents::{StrikeWish, Wishes};
+use crate::game::rules::chance::{Purpose, below, roll};
+use crate::game::rules::combat::{Blow, blow, may_strike};
+use crate::game::setting::Setting;
+use crate::game::state::{Belongings, Body, Downed, Due, Health, Mind, Readiness};
+use crate::game::value;
+use crate::zone::effects::tell;
 use crate::zone::index::Directory;
-use crate::zone::intents::{StrikeWish, Wishes};
 use crate::zone::registry::Id;
-use crate::zone::state::{Belongings, Body, Clock, Downed, Due, Health, Mind, Readiness, Resting, Session};
-use crate::zone::tell::tell;
-use crate::zone::value;
+use crate::zone::state::{Clock, Resting, Session};
 
 /// Resolves the tick's strikes, one after the other, in an order that chance decides anew each tick: whoever comes first may kill.
 pub(crate) fn strike(world: &mut World) {

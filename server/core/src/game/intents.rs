@@ -6,15 +6,18 @@ use bevy_ecs::system::SystemState;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
 
-use super::config::Setting;
-use super::index::Directory;
-use super::registry::Id;
-use super::sessions::note_heard;
-use super::state::{Belongings, Body, Course, Downed, InputSeq, Presence, Quarantined, Resting, Session};
-use super::tell::reject;
+use super::rules::gift;
+use super::setting::Setting;
+use super::state::{Belongings, Body, Course, Downed};
 use super::value;
 use crate::ingress::Input;
-use crate::rules::gift;
+use crate::zone::effects::reject;
+use crate::zone::game::PlayerTurn;
+use crate::zone::index::Directory;
+use crate::zone::probe::InputRun;
+use crate::zone::registry::Id;
+use crate::zone::state::{InputSeq, Resting, Session};
+use crate::zone::turns::Turn;
 
 /// Somebody wants to strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +50,16 @@ pub(crate) struct Wishes {
     pub(crate) lines: Vec<SayWish>,
 }
 
-/// What every intent touches.
+/// What an intent to move touches.
 pub(crate) type Hands = SystemState<(
     Res<'static, Directory>,
-    Res<'static, Quarantined>,
     Query<'static, 'static, (&'static Session, &'static mut InputSeq, &'static mut Course)>,
 )>;
 
 /// Applies intents to move for as long as nothing else comes, and says how many it took: almost everything that players say is that, and
 /// finding the columns anew for each would cost more than the rest.
-pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input], entering: impl Fn(usize)) -> usize {
+pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, run: InputRun<'_>) -> usize {
+    let inputs = run.inputs();
     let moves = |input: &Input| {
         matches!(
             input,
@@ -69,11 +72,7 @@ pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input],
     if !inputs.first().is_some_and(moves) {
         return 0;
     }
-    let (directory, quarantine, mut players) = hands.get_mut(world).expect("a zone has its directories");
-    // One that is quarantined is told so: see `apply`.
-    if !quarantine.inputs.is_empty() {
-        return 0;
-    }
+    let (directory, mut players) = hands.get_mut(world).expect("a zone has its directories");
     for (index, input) in inputs.iter().enumerate() {
         let Input::Intent {
             session,
@@ -83,63 +82,34 @@ pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, inputs: &[Input],
         else {
             return index;
         };
-        entering(index);
+        run.enter(index);
         let player = directory
             .entity(session)
             .and_then(|entity| players.get_mut(entity).ok());
         let Some((state, mut input_seq, mut course)) = player else {
             continue;
         };
-        if let Presence::Answered(_) = state.presence {
-            // The first that comes over a connection says more: see `take_turn`.
-            return index;
-        }
-        if is_next(state, &input_seq, seq) {
-            input_seq.last = seq;
-            // The dead keep the course they are told; they follow it when they live again.
-            course.set_if_neq(Course { heading });
+        match Turn::of(state, &input_seq, seq) {
+            Turn::First => return index,
+            Turn::Out => {}
+            Turn::Next => {
+                input_seq.last = seq;
+                // The dead keep the course they are told; they follow it when they live again.
+                course.set_if_neq(Course { heading });
+            }
         }
     }
     inputs.len()
 }
 
-/// Whether somebody speaks for the session and this is its next intent.
-fn is_next(state: &Session, input_seq: &InputSeq, seq: u64) -> bool {
-    state.presence.is_attached() && input_seq.last.checked_add(1) == Some(seq)
-}
-
-/// Applies an intent if it is the session's next and somebody speaks for the session; otherwise nothing changes.
-pub(crate) fn apply(world: &mut World, session: SessionId, seq: u64, intent: &Intent) {
-    if let Some(player) = take_turn(world, session, seq) {
-        apply_next(world, player, (session, seq), intent);
-    }
-}
-
-/// What came in place of the session's next intent is none: the sequence goes on behind it.
-pub(crate) fn refuse_invalid(world: &mut World, session: SessionId, seq: u64) {
-    if let Some(player) = take_turn(world, session, seq) {
-        world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));
-        reject(world, player, seq, RejectReason::Invalid);
-    }
-}
-
-/// Uses up a number, if it is the session's next and somebody speaks for the session.
-fn take_turn(world: &mut World, session: SessionId, seq: u64) -> Option<Entity> {
-    let player = world.resource::<Directory>().entity(session)?;
-    if !is_next(world.get::<Session>(player)?, world.get::<InputSeq>(player)?, seq) {
-        return None;
-    }
-    world.get_mut::<InputSeq>(player)?.last = seq;
-    note_heard(world, player);
-    Some(player)
-}
-
 /// Applies an intent whose turn it is.
-fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u64), intent: &Intent) {
-    if world.resource::<Quarantined>().inputs.contains(&(session, seq)) {
-        world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));
-        return reject(world, player, seq, RejectReason::Quarantined);
-    }
+pub(crate) fn apply(world: &mut World, turn: PlayerTurn<'_>) {
+    let PlayerTurn {
+        player,
+        session,
+        seq,
+        intent,
+    } = turn;
     match intent {
         Intent::Move(heading) => steer(world, player, *heading),
         Intent::Strike { target } => {
@@ -165,7 +135,7 @@ fn apply_next(world: &mut World, player: Entity, (session, seq): (SessionId, u64
         }
         Intent::Say(text) => {
             #[cfg(feature = "testing")]
-            super::rig::spring(text);
+            super::chat_fault::spring(text);
             world.resource_mut::<Wishes>().lines.push(SayWish {
                 speaker: session,
                 seq,
@@ -181,7 +151,8 @@ fn settle(world: &mut World, player: Entity, seq: u64, done: Result<(), RejectRe
     }
 }
 
-fn steer(world: &mut World, player: Entity, heading: Heading) {
+/// Sets a walker's course.
+pub(crate) fn steer(world: &mut World, player: Entity, heading: Heading) {
     if let Some(mut course) = world.get_mut::<Course>(player) {
         course.set_if_neq(Course { heading });
     }

@@ -4,14 +4,15 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, Item, ItemCause};
 
-use crate::rules::chance::{Purpose, below, roll};
-use crate::zone::config::Setting;
+use crate::game::intents::{PickUpWish, Wishes};
+use crate::game::rules::chance::{Purpose, below, roll};
+use crate::game::setting::Setting;
+use crate::game::state::{Body, Downed, Due, Lying};
+use crate::game::value;
+use crate::zone::effects::reject;
 use crate::zone::index::Directory;
-use crate::zone::intents::{PickUpWish, Wishes};
 use crate::zone::registry::Id;
-use crate::zone::state::{Body, Clock, Downed, Due, Ids, Lying};
-use crate::zone::tell::reject;
-use crate::zone::value;
+use crate::zone::state::{Clock, Ids};
 
 /// Gives each wanted item to one of those who want it. Chance decides who is first: it depends on neither order of arrival nor
 /// distance, and every replay agrees.

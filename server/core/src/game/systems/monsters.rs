@@ -3,13 +3,14 @@
 use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Heading, Tick};
 
-use crate::rules::chance::{Purpose, roll};
-use crate::rules::{Point, ZoneMap, movement};
-use crate::zone::config::Setting;
-use crate::zone::grid::PreyGrid;
+use crate::game::grid::PreyGrid;
+use crate::game::rules::chance::{Purpose, roll};
+use crate::game::rules::{Point, ZoneMap, movement};
+use crate::game::setting::Setting;
+use crate::game::state::{Body, Course, Downed, Due, Health, Mind};
 use crate::zone::index::Directory;
 use crate::zone::registry::Id;
-use crate::zone::state::{Body, Clock, Course, Downed, Due, Health, Ids, Mind, Resting, Session};
+use crate::zone::state::{Clock, Ids, Resting, Session};
 
 /// Players that a monster may chase.
 type Prey = (With<Session>, Without<Downed>, Without<Resting>);

@@ -1,0 +1,46 @@
+//! New characters: where they are born, and what they have to begin with. The session is there already.
+
+use bevy_ecs::prelude::*;
+use everhold_protocol::{GoldCause, Heading, Item, ItemCause};
+
+use super::rules::chance::{Purpose, roll};
+use super::setting::Setting;
+use super::state::{Belongings, Body, Course, Health, Readiness};
+use super::value::{self, ValueDigest};
+use crate::zone::registry::Id;
+use crate::zone::shared::Shared;
+use crate::zone::state::{Clock, Ids};
+
+/// Makes a session a character, somewhere, with what the rules give to begin with.
+pub(crate) fn spawn_player(world: &mut World, player: Entity) {
+    let Some(&Id(id)) = world.get::<Id>(player) else {
+        return;
+    };
+    let setting = world.resource::<Setting>().clone();
+    let Clock { tick, seed, .. } = *world.resource::<Clock>();
+    let rules = setting.rules.player();
+    let belongings = Belongings {
+        gold: 0,
+        items: Shared::default(),
+    };
+    world.entity_mut(player).insert((
+        Body::from(setting.map.spawn_point(roll(seed, tick, id, Purpose::SpawnPoint))),
+        Course {
+            heading: Heading::STILL,
+        },
+        Health {
+            hp: rules.hp,
+            max: rules.hp,
+        },
+        Readiness { strike: 0, chat: 0 },
+        ValueDigest::of(&belongings),
+        belongings,
+    ));
+    if rules.start_gold > 0 {
+        value::set_gold(world, player, rules.start_gold, GoldCause::Start);
+    }
+    for &kind in setting.rules.start_items() {
+        let uid = world.resource_mut::<Ids>().allocate();
+        value::gain(world, player, Item { uid, kind }, ItemCause::Start).expect("start items fit an inventory");
+    }
+}

@@ -1,0 +1,206 @@
+//! The kinds of a zone's state: for each declared component and resource one object that knows its type, and cuts, hashes, and places it.
+//! It does not say which kinds there are: that is declared to the [`ZoneBuilder`](super::declare::ZoneBuilder).
+
+use std::marker::PhantomData;
+
+use bevy_ecs::change_detection::Tick as ChangeTick;
+use bevy_ecs::component::Component;
+use bevy_ecs::entity_disabling::Disabled;
+use bevy_ecs::prelude::*;
+
+use super::field::Corrupt;
+use super::frozen::{Column, FrozenResource, FrozenTable, digest_column, digest_resource};
+use super::registry::{Id, State};
+use super::rows::{ReadColumn, Rows};
+
+/// Every kind of a zone's state, in order of kind.
+#[derive(Default)]
+pub(crate) struct Kinds {
+    components: Vec<Box<dyn ComponentKind>>,
+    resources: Vec<Box<dyn ResourceKind>>,
+}
+
+impl Kinds {
+    /// Adds a component.
+    ///
+    /// # Panics
+    /// If its number is taken, or does not fit a mask.
+    pub(crate) fn add_component<C: State + Component>(&mut self, world: &mut World) {
+        assert!(u32::from(C::KIND) < u64::BITS, "kind {} does not fit a mask", C::KIND);
+        let kind: Box<dyn ComponentKind> = Box::new(Columns::<C>::new(world));
+        let place = self.components.partition_point(|other| other.kind() < C::KIND);
+        let taken = self.components.get(place).is_some_and(|other| other.kind() == C::KIND);
+        assert!(!taken, "kind {} is declared twice", C::KIND);
+        self.components.insert(place, kind);
+    }
+
+    /// Adds a resource.
+    ///
+    /// # Panics
+    /// If its number is taken.
+    pub(crate) fn add_resource<R: State + Resource>(&mut self) {
+        let kind: Box<dyn ResourceKind> = Box::new(Single::<R>(PhantomData));
+        let place = self.resources.partition_point(|other| other.kind() < R::KIND);
+        let taken = self.resources.get(place).is_some_and(|other| other.kind() == R::KIND);
+        assert!(!taken, "kind {} is declared twice", R::KIND);
+        self.resources.insert(place, kind);
+    }
+
+    /// Copies the components of every table; `tables` has the ids of each. What changed after `since` is what a delta tells.
+    pub(crate) fn cut_components(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]) {
+        self.components
+            .iter_mut()
+            .for_each(|kind| kind.cut(world, since, tables));
+    }
+
+    /// Copies the resources. What changed after `since` is what a delta tells.
+    pub(crate) fn cut_resources(&self, world: &World, since: Option<ChangeTick>) -> Vec<FrozenResource> {
+        self.resources.iter().map(|kind| kind.cut(world, since)).collect()
+    }
+
+    /// Sums the hashes of all components and resources: order has no part in it.
+    pub(crate) fn digest(&mut self, world: &World) -> u64 {
+        let components = self.components.iter_mut().map(|kind| kind.digest(world));
+        let resources = self.resources.iter().map(|kind| kind.digest(world));
+        components.chain(resources).fold(0, u64::wrapping_add)
+    }
+
+    /// Whether an entity has a component of this kind now.
+    pub(crate) fn is_on(&self, world: &World, entity: Entity, kind: u8) -> bool {
+        self.components
+            .iter()
+            .any(|known| known.kind() == kind && known.is_on(world, entity))
+    }
+
+    /// Replaces one resource by what the bytes say.
+    pub(crate) fn place_resource(&self, world: &mut World, kind: u8, input: &mut &[u8]) -> Result<(), Corrupt> {
+        let known = self.resources.iter().find(|known| known.kind() == kind);
+        known.ok_or(Corrupt)?.place(world, input)
+    }
+
+    /// Rows of these kinds, none yet.
+    pub(crate) fn rows(&self) -> Rows {
+        Rows::new(
+            self.components
+                .iter()
+                .map(|kind| (kind.kind(), kind.column()))
+                .collect(),
+        )
+    }
+}
+
+/// A component of some type.
+trait ComponentKind: Send + Sync {
+    fn kind(&self) -> u8;
+    fn cut(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]);
+    fn digest(&mut self, world: &World) -> u64;
+    fn is_on(&self, world: &World, entity: Entity) -> bool;
+    fn column(&self) -> Box<dyn ReadColumn>;
+}
+
+/// The ids of a table, and its column of `C` if it has one. Disabled entities are included: no rule disables one, and if one did, nothing
+/// of it would be lost.
+type IdsAndColumn<C> = (&'static Id, Has<Disabled>, Option<Ref<'static, C>>);
+
+/// Every table of the World that has ids. Queries of all types meet the tables in the same order, that of their making.
+struct Columns<C: Component>(QueryState<IdsAndColumn<C>>);
+
+impl<C: Component> Columns<C> {
+    fn new(world: &mut World) -> Self {
+        Self(QueryState::new(world))
+    }
+}
+
+impl<C: State + Component> ComponentKind for Columns<C> {
+    fn kind(&self) -> u8 {
+        C::KIND
+    }
+
+    fn cut(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]) {
+        let mut tables = tables.iter_mut();
+        for (_, _, column) in self
+            .0
+            .contiguous_iter(world)
+            .expect("every component is kept in tables")
+        {
+            let table = tables.next().expect("each table of a column has ids");
+            if let Some(column) = column {
+                table.add(Column::cut(&column, since));
+            }
+        }
+    }
+
+    fn digest(&mut self, world: &World) -> u64 {
+        let tables = self
+            .0
+            .contiguous_iter(world)
+            .expect("every component is kept in tables");
+        let shares = tables.filter_map(|(ids, _, column)| column.map(|column| digest_column(ids, &column)));
+        shares.fold(0, u64::wrapping_add)
+    }
+
+    fn is_on(&self, world: &World, entity: Entity) -> bool {
+        world.get::<C>(entity).is_some()
+    }
+
+    fn column(&self) -> Box<dyn ReadColumn> {
+        Box::new(Vec::<Option<C>>::new())
+    }
+}
+
+/// A resource of some type.
+trait ResourceKind: Send + Sync {
+    fn kind(&self) -> u8;
+    fn cut(&self, world: &World, since: Option<ChangeTick>) -> FrozenResource;
+    fn digest(&self, world: &World) -> u64;
+    fn place(&self, world: &mut World, input: &mut &[u8]) -> Result<(), Corrupt>;
+}
+
+/// The one resource of type `R`.
+struct Single<R>(PhantomData<fn() -> R>);
+
+impl<R: State + Resource> ResourceKind for Single<R> {
+    fn kind(&self) -> u8 {
+        R::KIND
+    }
+
+    fn cut(&self, world: &World, since: Option<ChangeTick>) -> FrozenResource {
+        let resource = world.resource_ref::<R>();
+        FrozenResource {
+            kind: R::KIND,
+            is_told: since.is_none_or(|since| resource.is_changed_after(since)),
+            value: Box::new((*resource).clone()),
+        }
+    }
+
+    fn digest(&self, world: &World) -> u64 {
+        digest_resource(world.resource::<R>())
+    }
+
+    fn place(&self, world: &mut World, input: &mut &[u8]) -> Result<(), Corrupt> {
+        world.insert_resource(R::get(input)?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::state::{Clock, InputSeq};
+
+    #[test]
+    #[should_panic(expected = "kind 6 is declared twice")]
+    fn number_that_two_components_have_is_a_mistake() {
+        let (mut world, mut kinds) = (World::new(), Kinds::default());
+        kinds.add_component::<InputSeq>(&mut world);
+        kinds.add_component::<InputSeq>(&mut world);
+    }
+
+    #[test]
+    #[should_panic(expected = "kind 1 is declared twice")]
+    fn number_that_two_resources_have_is_a_mistake() {
+        let mut kinds = Kinds::default();
+        kinds.add_resource::<Clock>();
+        kinds.add_resource::<Clock>();
+    }
+}
