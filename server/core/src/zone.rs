@@ -13,7 +13,7 @@
 
 pub mod output;
 pub mod scene;
-pub mod mixer;
+pub mod hasher;
 pub mod field;
 pub mod shared;
 pub mod ledger;
@@ -46,6 +46,7 @@ pub use config::ZoneConfig;
 pub use declare::ZoneBuilder;
 pub use frozen::{Capture, Cut, Frozen};
 pub use game::{Game, GameZone};
+pub use hasher::Digest;
 pub use output::{Outputs, Reply, Residence};
 pub use probe::{Probe, Suspect};
 pub use restore::RestoreError;
@@ -58,10 +59,6 @@ use game::Terms;
 use probe::InputRun;
 use registry::Declared;
 use state::{Clock, Ids, Session};
-
-/// A zone's state, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Digest(pub u64);
 
 /// A zone in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

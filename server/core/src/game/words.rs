@@ -3,7 +3,7 @@
 use everhold_protocol::{Event, GoldCause, Heading, Item, ItemCause};
 
 use crate::zone::field::{Corrupt, Field, fields, tagged};
-use crate::zone::mixer::Mixer;
+use crate::zone::hasher::StateHasher;
 
 fields! { Item { uid, kind } }
 
@@ -15,8 +15,8 @@ impl Field for Heading {
         let [dx, dy] = <[u8; 2]>::get(input)?;
         Self::new(dx as i8, dy as i8).map_err(|_| Corrupt)
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(u64::from(u16::from_le_bytes([self.dx() as u8, self.dy() as u8])));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(u64::from(u16::from_le_bytes([self.dx() as u8, self.dy() as u8])));
     }
 }
 

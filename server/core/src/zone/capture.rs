@@ -8,8 +8,8 @@ use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
 use everhold_protocol::EntityId;
 
-use super::Digest;
 use super::frozen::{Cut, Frozen, FrozenTable};
+use super::hasher::Digest;
 use super::index::Directory;
 use super::kinds::Kinds;
 use super::ledger::Ledger;

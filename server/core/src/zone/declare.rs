@@ -179,8 +179,8 @@ macro_rules! state {
             fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
                 Ok(Self { $($f: $crate::zone::field::Field::get(input)?),* })
             }
-            fn mix(&self, mixer: &mut $crate::zone::mixer::Mixer) {
-                $($crate::zone::field::Field::mix(&self.$f, mixer);)*
+            fn mix(&self, hasher: &mut $crate::zone::hasher::StateHasher) {
+                $($crate::zone::field::Field::mix(&self.$f, hasher);)*
             }
         }
         impl $crate::zone::registry::State for $name {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use everhold_protocol::{Account, EntityId, SeqEvent};
 
-use super::mixer::Mixer;
+use super::hasher::StateHasher;
 
 /// The bytes are not what a writer of this layout writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub trait Field: Sized {
     /// Takes the value from the front of `input`.
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt>;
     /// Adds the value to a digest. Values that have different bytes are mixed differently.
-    fn mix(&self, mixer: &mut Mixer);
+    fn mix(&self, hasher: &mut StateHasher);
 }
 
 /// Takes `count` bytes from the front.
@@ -69,8 +69,8 @@ impl Field for u8 {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok(take(input, 1)?[0])
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(u64::from(*self));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(u64::from(*self));
     }
 }
 
@@ -81,8 +81,8 @@ impl Field for u64 {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         get_varint(input)
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(*self);
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(*self);
     }
 }
 
@@ -95,8 +95,8 @@ macro_rules! narrow {
             fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
                 Self::try_from(get_varint(input)?).map_err(|_| Corrupt)
             }
-            fn mix(&self, mixer: &mut Mixer) {
-                mixer.word(u64::from(*self));
+            fn mix(&self, hasher: &mut StateHasher) {
+                hasher.word(u64::from(*self));
             }
         }
     )*};
@@ -112,8 +112,8 @@ impl Field for i64 {
         let bits = get_varint(input)?;
         Ok((bits >> 1) as Self ^ -((bits & 1) as Self))
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(self.cast_unsigned());
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(self.cast_unsigned());
     }
 }
 
@@ -124,8 +124,8 @@ impl Field for i32 {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Self::try_from(i64::get(input)?).map_err(|_| Corrupt)
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(u64::from(self.cast_unsigned()));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(u64::from(self.cast_unsigned()));
     }
 }
 
@@ -136,8 +136,8 @@ impl<const N: usize> Field for [u8; N] {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         take(input, N)?.try_into().map_err(|_| Corrupt)
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.bytes(self);
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.bytes(self);
     }
 }
 
@@ -151,9 +151,9 @@ impl Field for String {
         let bytes = take(input, len)?;
         Ok(std::str::from_utf8(bytes).map_err(|_| Corrupt)?.to_owned())
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(self.len() as u64);
-        mixer.bytes(self.as_bytes());
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(self.len() as u64);
+        hasher.bytes(self.as_bytes());
     }
 }
 
@@ -174,10 +174,10 @@ impl<T: Field> Field for Option<T> {
             _ => Err(Corrupt),
         }
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(u64::from(self.is_some()));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(u64::from(self.is_some()));
         if let Some(value) = self {
-            value.mix(mixer);
+            value.mix(hasher);
         }
     }
 }
@@ -192,9 +192,9 @@ impl<T: Field> Field for Vec<T> {
         // No `with_capacity`: an element may be far larger in memory than the one byte that vouches for it.
         (0..len).map(|_| T::get(input)).collect()
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(self.len() as u64);
-        self.iter().for_each(|value| value.mix(mixer));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(self.len() as u64);
+        self.iter().for_each(|value| value.mix(hasher));
     }
 }
 
@@ -206,9 +206,9 @@ impl<T: Field> Field for VecDeque<T> {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok(Vec::get(input)?.into())
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(self.len() as u64);
-        self.iter().for_each(|value| value.mix(mixer));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(self.len() as u64);
+        self.iter().for_each(|value| value.mix(hasher));
     }
 }
 
@@ -232,11 +232,11 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
         }
         Ok(map)
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(self.len() as u64);
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(self.len() as u64);
         for (key, value) in self {
-            key.mix(mixer);
-            value.mix(mixer);
+            key.mix(hasher);
+            value.mix(hasher);
         }
     }
 }
@@ -258,9 +258,9 @@ impl<T: Field + Ord> Field for BTreeSet<T> {
         }
         Ok(set)
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        mixer.word(self.len() as u64);
-        self.iter().for_each(|value| value.mix(mixer));
+    fn mix(&self, hasher: &mut StateHasher) {
+        hasher.word(self.len() as u64);
+        self.iter().for_each(|value| value.mix(hasher));
     }
 }
 
@@ -272,9 +272,9 @@ impl<A: Field, B: Field> Field for (A, B) {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok((A::get(input)?, B::get(input)?))
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        self.0.mix(mixer);
-        self.1.mix(mixer);
+    fn mix(&self, hasher: &mut StateHasher) {
+        self.0.mix(hasher);
+        self.1.mix(hasher);
     }
 }
 
@@ -288,8 +288,8 @@ macro_rules! fields {
             fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
                 Ok(Self { $($f: $crate::zone::field::Field::get(input)?),* })
             }
-            fn mix(&self, mixer: &mut $crate::zone::mixer::Mixer) {
-                $($crate::zone::field::Field::mix(&self.$f, mixer);)*
+            fn mix(&self, hasher: &mut $crate::zone::hasher::StateHasher) {
+                $($crate::zone::field::Field::mix(&self.$f, hasher);)*
             }
         }
     )*};
@@ -321,12 +321,12 @@ macro_rules! tagged {
                     _ => Err($crate::zone::field::Corrupt),
                 }
             }
-            fn mix(&self, mixer: &mut $crate::zone::mixer::Mixer) {
+            fn mix(&self, hasher: &mut $crate::zone::hasher::StateHasher) {
                 match self {
                     $(Self::$v $(($($p),*))? $({$($f),*})? => {
-                        mixer.word($tag);
-                        $($($crate::zone::field::Field::mix($p, mixer);)*)?
-                        $($($crate::zone::field::Field::mix($f, mixer);)*)?
+                        hasher.word($tag);
+                        $($($crate::zone::field::Field::mix($p, hasher);)*)?
+                        $($($crate::zone::field::Field::mix($f, hasher);)*)?
                     })*
                 }
             }

@@ -13,9 +13,8 @@ use std::fmt::Debug;
 use bevy_ecs::change_detection::{ContiguousRef, Tick as ChangeTick};
 use everhold_protocol::{EntityId, Tick};
 
-use super::Digest;
 use super::field::{Field, put_varint};
-use super::mixer::Mixer;
+use super::hasher::{Digest, StateHasher};
 use super::registry::{Id, State};
 use crate::limits::STATE_LAYOUT;
 
@@ -245,16 +244,16 @@ impl<C: State> FrozenColumn for Column<C> {
 /// What a column adds to the digest: a sum of its values' hashes, so that their order has no part in it.
 pub(crate) fn digest_column<C: State>(ids: &[Id], values: &[C]) -> u64 {
     ids.iter().zip(values).fold(0, |sum: u64, (id, value)| {
-        let mut mixer = Mixer::new(u64::from(C::KIND));
-        mixer.word(id.0.0);
-        value.mix(&mut mixer);
-        sum.wrapping_add(mixer.finish())
+        let mut hasher = StateHasher::new(u64::from(C::KIND));
+        hasher.word(id.0.0);
+        value.mix(&mut hasher);
+        sum.wrapping_add(hasher.finish())
     })
 }
 
 /// What a resource adds to the digest.
 pub(crate) fn digest_resource<R: State>(resource: &R) -> u64 {
-    let mut mixer = Mixer::new(!u64::from(R::KIND));
-    resource.mix(&mut mixer);
-    mixer.finish()
+    let mut hasher = StateHasher::new(!u64::from(R::KIND));
+    resource.mix(&mut hasher);
+    hasher.finish()
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Tick};
 
-use super::Digest;
 use super::field::{Corrupt, Field, get_varint, take};
+use super::hasher::Digest;
 use super::kinds::Kinds;
 use super::rows::Rows;
 use super::state::Clock;

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::field::{Corrupt, Field};
-use super::mixer::Mixer;
+use super::hasher::StateHasher;
 
 /// A collection that can be empty without an allocation, and that a shared empty one stands in for.
 pub trait Blank: Clone + Default + 'static {
@@ -72,8 +72,8 @@ impl<T: Blank + Field> Field for Shared<T> {
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
         Ok(T::get(input)?.into())
     }
-    fn mix(&self, mixer: &mut Mixer) {
-        (**self).mix(mixer);
+    fn mix(&self, hasher: &mut StateHasher) {
+        (**self).mix(hasher);
     }
 }
 

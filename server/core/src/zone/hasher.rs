@@ -1,11 +1,15 @@
-//! The hash that digests are made of.
+//! The hash that digests are made of. What a digest holds, it does not know.
+
+/// A zone's state, hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest(pub u64);
 
 /// Hashes one value of the state, word by word: a digest of everything is taken once a second between two ticks, and its bytes would
 /// cost several times as much. It finds divergence; it is no defence against anybody.
 #[derive(Clone, Copy, Debug)]
-pub struct Mixer(u64);
+pub struct StateHasher(u64);
 
-impl Mixer {
+impl StateHasher {
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -36,9 +40,9 @@ mod tests {
     use super::*;
 
     fn hash(words: &[u64]) -> u64 {
-        let mut mixer = Mixer::new(1);
-        words.iter().for_each(|&word| mixer.word(word));
-        mixer.finish()
+        let mut hasher = StateHasher::new(1);
+        words.iter().for_each(|&word| hasher.word(word));
+        hasher.finish()
     }
 
     #[test]
