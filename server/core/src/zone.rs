@@ -110,7 +110,7 @@ impl Zone {
         let mut zone = ZoneBuilder::new(&config.name, config.tick_hz, shuffle_seed);
         state::declare_state(&mut zone);
         index::declare(&mut zone);
-        zone.output::<effects::Told>();
+        zone.output::<effects::Effects>();
         rest::declare(&mut zone);
         let game = Arc::clone(&config.game).build(&mut zone)?;
         zone.derived(game.terms());

@@ -7,7 +7,7 @@ use everhold_protocol::{Event, GoldCause, Item, ItemCause};
 
 use super::rules::gift;
 use super::state::Belongings;
-use crate::zone::effects::tell;
+use crate::zone::effects::emit;
 
 /// The digest of a player's purse and inventory, as snapshots carry it. Derived from [`Belongings`].
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) fn set_gold(world: &mut World, entity: Entity, total: u64, cause: Gol
     let delta = total.wrapping_sub(belongings.gold) as i64;
     belongings.gold = total;
     renew_digest(world, entity);
-    tell(world, entity, Event::Gold { total, delta, cause });
+    emit(world, entity, Event::Gold { total, delta, cause });
 }
 
 /// Puts an item into the inventory and says why.
@@ -38,7 +38,7 @@ pub(crate) fn gain(world: &mut World, entity: Entity, item: Item, cause: ItemCau
     let mut belongings = world.get_mut::<Belongings>(entity).ok_or(RejectReason::NoTarget)?;
     gift::stow(&mut belongings.items, item)?;
     renew_digest(world, entity);
-    tell(world, entity, Event::ItemGained { item, cause });
+    emit(world, entity, Event::ItemGained { item, cause });
     Ok(())
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn lose(world: &mut World, entity: Entity, item: Item, cause: ItemCau
     };
     if gift::withdraw(&mut belongings.items, item.uid).is_ok() {
         renew_digest(world, entity);
-        tell(world, entity, Event::ItemLost { item, cause });
+        emit(world, entity, Event::ItemLost { item, cause });
     }
 }
 

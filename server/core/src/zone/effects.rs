@@ -32,9 +32,9 @@ pub(crate) enum Answer {
     },
 }
 
-/// What the tick tells. Output: taken at the tick's end.
+/// What the tick tells, before it is in order. Output: taken at the tick's end.
 #[derive(Resource, Default)]
-pub(crate) struct Told {
+pub(crate) struct Effects {
     /// In order of the inputs that asked.
     pub(crate) answers: Vec<(AttachToken, Answer)>,
     /// Events of attached sessions.
@@ -70,8 +70,8 @@ impl Outbox {
     }
 }
 
-/// Tells one session. Entities that are no session hear nothing.
-pub(crate) fn tell(world: &mut World, entity: Entity, event: Event) {
+/// Emits an event to one session: into its outbox and, if it is attached, the tick's outputs. Other entities hear nothing.
+pub(crate) fn emit(world: &mut World, entity: Entity, event: Event) {
     let tick = world.resource::<Clock>().tick;
     let (Some(&Id(id)), Some(session)) = (world.get::<Id>(entity), world.get::<Session>(entity)) else {
         return;
@@ -82,22 +82,22 @@ pub(crate) fn tell(world: &mut World, entity: Entity, event: Event) {
     };
     let event = outbox.push(tick, event);
     if attached {
-        world.resource_mut::<Told>().events.push((id, event));
+        world.resource_mut::<Effects>().events.push((id, event));
     }
 }
 
 /// Tells a session that an intent was not done.
 pub(crate) fn reject(world: &mut World, entity: Entity, seq: u64, reason: RejectReason) {
-    tell(world, entity, Event::Rejected { seq, reason });
+    emit(world, entity, Event::Rejected { seq, reason });
 }
 
 /// Takes what the tick tells, in the order that outputs promise.
 pub(crate) fn conclude(world: &mut World, game: &dyn GameZone) -> Outputs {
-    let Told {
+    let Effects {
         answers,
         mut events,
         residences,
-    } = std::mem::take(&mut *world.resource_mut::<Told>());
+    } = std::mem::take(&mut *world.resource_mut::<Effects>());
     let mut outputs = Outputs {
         tick: world.resource::<Clock>().tick,
         residences,

@@ -5,7 +5,7 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, EntityId};
 
 use super::declare::ZoneBuilder;
-use super::effects::Told;
+use super::effects::Effects;
 use super::game::Terms;
 use super::output::Residence;
 use super::registry::Id;
@@ -50,6 +50,9 @@ fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Sessi
         if let Some(mut outbox) = player.get_mut::<Outbox>().filter(|outbox| !outbox.events.is_empty()) {
             outbox.events = Shared::default();
         }
-        world.resource_mut::<Told>().residences.push(Residence::Left(account));
+        world
+            .resource_mut::<Effects>()
+            .residences
+            .push(Residence::Left(account));
     }
 }

@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, RefusalCode, SessionId, Tick};
 
-use super::effects::{Answer, Told};
+use super::effects::{Answer, Effects};
 use super::game::{GameZone, Terms};
 use super::index::Directory;
 use super::output::{Reply, Residence};
@@ -163,11 +163,11 @@ fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_
 }
 
 fn note_residence(world: &mut World, residence: Residence) {
-    world.resource_mut::<Told>().residences.push(residence);
+    world.resource_mut::<Effects>().residences.push(residence);
 }
 
 fn answer(world: &mut World, token: AttachToken, answer: Answer) {
-    world.resource_mut::<Told>().answers.push((token, answer));
+    world.resource_mut::<Effects>().answers.push((token, answer));
 }
 
 /// The connection that `token` attached is gone. Returns whose it was, unless a later one speaks for the session.

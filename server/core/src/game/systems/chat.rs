@@ -11,7 +11,7 @@ use crate::game::rules::Point;
 use crate::game::rules::chance::{Purpose, roll};
 use crate::game::setting::Setting;
 use crate::game::state::{Body, Readiness};
-use crate::zone::effects::{Told, reject};
+use crate::zone::effects::{Effects, reject};
 use crate::zone::index::Directory;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Outbox, Session};
@@ -54,7 +54,7 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
         };
         let near = nearest(&ears, (line.speaker, from), reach_cm, share);
         left -= near.len();
-        tell_line(world, line, &near);
+        emit_line(world, line, &near);
     }
 }
 
@@ -107,7 +107,7 @@ fn nearest(ears: &[Ear], (speaker, from): (EntityId, Point), reach_cm: i32, shar
     near
 }
 
-fn tell_line(world: &mut World, line: &SayWish, near: &[Ear]) {
+fn emit_line(world: &mut World, line: &SayWish, near: &[Ear]) {
     let tick = world.resource::<Clock>().tick;
     let mut heard = Vec::with_capacity(near.len());
     for ear in near {
@@ -119,5 +119,5 @@ fn tell_line(world: &mut World, line: &SayWish, near: &[Ear]) {
             heard.push((ear.id, outbox.push(tick, event)));
         }
     }
-    world.resource_mut::<Told>().events.append(&mut heard);
+    world.resource_mut::<Effects>().events.append(&mut heard);
 }

@@ -10,7 +10,7 @@ use crate::game::rules::combat::{Blow, blow, may_strike};
 use crate::game::setting::Setting;
 use crate::game::state::{Belongings, Body, Downed, Due, Health, Mind, Readiness};
 use crate::game::value;
-use crate::zone::effects::tell;
+use crate::zone::effects::emit;
 use crate::zone::index::Directory;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Resting, Session};
@@ -77,8 +77,8 @@ fn land(world: &mut World, by: (Entity, EntityId), target: (Entity, EntityId), l
 fn down(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity, EntityId)) {
     let until = world.resource::<Clock>().tick + world.resource::<Setting>().pace.player_respawn;
     world.entity_mut(victim).insert(Downed { until });
-    tell(world, victim, Event::Death { by: by.1 });
-    tell(world, by.0, Event::Kill { victim: victim_id });
+    emit(world, victim, Event::Death { by: by.1 });
+    emit(world, by.0, Event::Kill { victim: victim_id });
 }
 
 /// A monster dies. Its gold comes into being in the killer's purse, and its camp will have another.
@@ -93,7 +93,7 @@ fn slay(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity,
             .insert((tick + setting.pace.monster_respawn, camp));
     }
     world.despawn(victim);
-    tell(world, by.0, Event::Kill { victim: victim_id });
+    emit(world, by.0, Event::Kill { victim: victim_id });
     let spread = monster.loot_gold_max - monster.loot_gold_min + 1;
     let loot = monster.loot_gold_min + below(roll(seed, tick, victim_id, Purpose::Loot), spread);
     let purse = world.get::<Belongings>(by.0).map_or(0, |belongings| belongings.gold);
@@ -148,6 +148,6 @@ pub(crate) fn revive(world: &mut World, downed: &mut QueryState<(Entity, &Id, &D
         if let Some(mut body) = player.get_mut::<Body>() {
             *body = place.into();
         }
-        tell(world, entity, Event::Respawn);
+        emit(world, entity, Event::Respawn);
     }
 }

@@ -84,8 +84,8 @@ fn outputs_are_empty_between_ticks() {
             intent(a, seq, Intent::Strike { target: b }),
             intent(b, seq, Intent::PickUp { item: EntityId(1) }),
         ]);
-        assert!(zone.world.resource::<effects::Told>().events.is_empty());
-        assert!(zone.world.resource::<effects::Told>().answers.is_empty());
+        assert!(zone.world.resource::<effects::Effects>().events.is_empty());
+        assert!(zone.world.resource::<effects::Effects>().answers.is_empty());
     }
 }
 
