@@ -53,13 +53,13 @@ impl Game for RuleBook {
         zone.derived_component::<ValueDigest>();
         zone.derived(grid::PreyGrid::new(ground.width_cm, ground.height_cm, monster.sight_cm));
         zone.derived(setting);
-        zone.output::<intents::Wishes>();
+        zone.output::<intents::Contests>();
         zone.output::<systems::monsters::Bites>();
         systems::declare(zone);
         let world = zone.world();
         Some(Box::new(SmallGame {
             terms,
-            hands: intents::Hands::new(world),
+            moves: intents::MoveQuery::new(world),
             viewer: view::Viewer::new(world),
         }))
     }
@@ -68,7 +68,7 @@ impl Game for RuleBook {
 /// The game in one zone.
 struct SmallGame {
     terms: Terms,
-    hands: intents::Hands,
+    moves: intents::MoveQuery,
     viewer: view::Viewer,
 }
 
@@ -110,7 +110,7 @@ impl GameZone for SmallGame {
     }
 
     fn apply_run(&mut self, world: &mut World, run: InputRun<'_>) -> usize {
-        intents::steer_many(world, &mut self.hands, run)
+        intents::steer_many(world, &mut self.moves, run)
     }
 
     fn show(&mut self, world: &World, scene: &mut Scene) {

@@ -19,48 +19,48 @@ use crate::zone::registry::Id;
 use crate::zone::state::{InputSeq, Resting, Session};
 use crate::zone::turns::Turn;
 
-/// Somebody wants to strike.
+/// A strike that a player asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StrikeWish {
+pub(crate) struct Strike {
     pub(crate) striker: SessionId,
     pub(crate) target: EntityId,
 }
 
-/// Somebody wants an item from the ground.
+/// A claim to an item on the ground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PickUpWish {
+pub(crate) struct PickUp {
     pub(crate) item: EntityId,
     pub(crate) claimant: SessionId,
     pub(crate) seq: u64,
 }
 
-/// Somebody wants to say something.
+/// A line of chat that a player wants told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SayWish {
+pub(crate) struct ChatLine {
     pub(crate) speaker: SessionId,
     pub(crate) seq: u64,
     pub(crate) text: String,
 }
 
-/// What the tick's intents asked for. Output: its systems take it in the same tick.
+/// What several players may want at once, as the tick's intents asked for it. Output: its systems take it in the same tick.
 #[derive(Resource, Default)]
-pub(crate) struct Wishes {
-    pub(crate) strikes: Vec<StrikeWish>,
-    pub(crate) pick_ups: Vec<PickUpWish>,
-    pub(crate) lines: Vec<SayWish>,
+pub(crate) struct Contests {
+    pub(crate) strikes: Vec<Strike>,
+    pub(crate) pick_ups: Vec<PickUp>,
+    pub(crate) lines: Vec<ChatLine>,
 }
 
 /// What an intent to move touches.
-pub(crate) type Hands = SystemState<(
+pub(crate) type MoveQuery = SystemState<(
     Res<'static, Directory>,
     Query<'static, 'static, (&'static Session, &'static mut InputSeq, &'static mut Course)>,
 )>;
 
 /// Applies intents to move for as long as nothing else comes, and says how many it took: almost everything that players say is that, and
 /// finding the columns anew for each would cost more than the rest.
-pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, run: InputRun<'_>) -> usize {
+pub(crate) fn steer_many(world: &mut World, moves: &mut MoveQuery, run: InputRun<'_>) -> usize {
     let inputs = run.inputs();
-    let moves = |input: &Input| {
+    let is_move = |input: &Input| {
         matches!(
             input,
             Input::Intent {
@@ -69,10 +69,10 @@ pub(crate) fn steer_many(world: &mut World, hands: &mut Hands, run: InputRun<'_>
             }
         )
     };
-    if !inputs.first().is_some_and(moves) {
+    if !inputs.first().is_some_and(is_move) {
         return 0;
     }
-    let (directory, mut players) = hands.get_mut(world).expect("a zone has its directories");
+    let (directory, mut players) = moves.get_mut(world).expect("a zone has its directories");
     for (index, input) in inputs.iter().enumerate() {
         let Input::Intent {
             session,
@@ -113,13 +113,13 @@ pub(crate) fn apply(world: &mut World, turn: PlayerTurn<'_>) {
     match intent {
         Intent::Move(heading) => steer(world, player, *heading),
         Intent::Strike { target } => {
-            world.resource_mut::<Wishes>().strikes.push(StrikeWish {
+            world.resource_mut::<Contests>().strikes.push(Strike {
                 striker: session,
                 target: *target,
             });
         }
         Intent::PickUp { item } => {
-            world.resource_mut::<Wishes>().pick_ups.push(PickUpWish {
+            world.resource_mut::<Contests>().pick_ups.push(PickUp {
                 item: *item,
                 claimant: session,
                 seq,
@@ -136,7 +136,7 @@ pub(crate) fn apply(world: &mut World, turn: PlayerTurn<'_>) {
         Intent::Say(text) => {
             #[cfg(feature = "testing")]
             super::chat_fault::spring(text);
-            world.resource_mut::<Wishes>().lines.push(SayWish {
+            world.resource_mut::<Contests>().lines.push(ChatLine {
                 speaker: session,
                 seq,
                 text: text.clone(),

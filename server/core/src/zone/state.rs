@@ -92,7 +92,7 @@ state! {
             /// What the zone runs, by the last `EpochStart`.
             rules_id: [u8; 32],
         }
-        /// Hands out ids. One that was given out is never given out again.
+        /// MoveQuery out ids. One that was given out is never given out again.
         2 Nobody Ids {
             /// Upper half of the next id: epoch and zone number.
             range: u32,

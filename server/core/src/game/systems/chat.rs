@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, Event};
 
-use crate::game::intents::{SayWish, Wishes};
+use crate::game::intents::{ChatLine, Contests};
 use crate::game::rules::Point;
 use crate::game::rules::chance::{Purpose, roll};
 use crate::game::setting::Setting;
@@ -29,11 +29,11 @@ pub(crate) struct Ear {
 pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body)>) {
     #[cfg(feature = "testing")]
     crate::game::chat_fault::spring_later();
-    let wishes = std::mem::take(&mut world.resource_mut::<Wishes>().lines);
-    if wishes.is_empty() {
+    let said = std::mem::take(&mut world.resource_mut::<Contests>().lines);
+    if said.is_empty() {
         return;
     }
-    let lines = choose(world, wishes);
+    let lines = choose(world, said);
     let chat = world.resource::<Setting>().rules.chat();
     let (reach_cm, mut left) = (chat.reach_cm, chat.tells_per_tick_max as usize);
     let ears: Vec<Ear> = sessions
@@ -60,25 +60,25 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
 
 /// The lines that this tick carries: one of each speaker whose cooldown is over. Of too many, those go first whose speakers have been
 /// silent for longest; among equals chance decides. The others are refused.
-fn choose(world: &mut World, wishes: Vec<SayWish>) -> Vec<SayWish> {
+fn choose(world: &mut World, said: Vec<ChatLine>) -> Vec<ChatLine> {
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
     let setting = world.resource::<Setting>();
     let (cooldown, lines_max) = (setting.pace.chat_cooldown, setting.rules.chat().lines_per_tick_max);
-    let ready_at = |world: &World, wish: &SayWish| {
-        let speaker = world.resource::<Directory>().entity(wish.speaker)?;
+    let ready_at = |world: &World, line: &ChatLine| {
+        let speaker = world.resource::<Directory>().entity(line.speaker)?;
         Some(world.get::<Readiness>(speaker)?.chat)
     };
     let mut speakers = BTreeSet::new();
-    let (mut lines, mut refused): (Vec<_>, Vec<_>) = wishes
+    let (mut lines, mut refused): (Vec<_>, Vec<_>) = said
         .into_iter()
-        .partition(|wish| ready_at(world, wish).is_some_and(|at| at <= tick) && speakers.insert(wish.speaker));
+        .partition(|line| ready_at(world, line).is_some_and(|at| at <= tick) && speakers.insert(line.speaker));
     lines.sort_by_cached_key(|line| {
         let turn = roll(seed, tick, line.speaker, Purpose::Turn);
         (ready_at(world, line), turn, line.speaker)
     });
     refused.extend(lines.split_off(lines.len().min(usize::from(lines_max))));
-    refused.sort_unstable_by_key(|wish| (wish.speaker, wish.seq));
-    for SayWish { speaker, seq, .. } in refused {
+    refused.sort_unstable_by_key(|line| (line.speaker, line.seq));
+    for ChatLine { speaker, seq, .. } in refused {
         if let Some(speaker) = world.resource::<Directory>().entity(speaker) {
             reject(world, speaker, seq, RejectReason::Cooldown);
         }
@@ -107,7 +107,7 @@ fn nearest(ears: &[Ear], (speaker, from): (EntityId, Point), reach_cm: i32, shar
     near
 }
 
-fn emit_line(world: &mut World, line: &SayWish, near: &[Ear]) {
+fn emit_line(world: &mut World, line: &ChatLine, near: &[Ear]) {
     let tick = world.resource::<Clock>().tick;
     let mut heard = Vec::with_capacity(near.len());
     for ear in near {

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityId, Event, GoldCause};
 
 use super::monsters::Bites;
-use crate::game::intents::{StrikeWish, Wishes};
+use crate::game::intents::{Contests, Strike};
 use crate::game::rules::chance::{Purpose, below, roll};
 use crate::game::rules::combat::{Blow, blow, may_strike};
 use crate::game::setting::Setting;
@@ -17,16 +17,16 @@ use crate::zone::state::{Clock, Resting, Session};
 
 /// Resolves the tick's strikes, one after the other, in an order that chance decides anew each tick: whoever comes first may kill.
 pub(crate) fn strike(world: &mut World) {
-    let mut wishes = std::mem::take(&mut world.resource_mut::<Wishes>().strikes);
+    let mut strikes = std::mem::take(&mut world.resource_mut::<Contests>().strikes);
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
     // Stable: strikes of one player stay in the order of the record, which every replay shares.
-    wishes.sort_by_cached_key(|wish| (roll(seed, tick, wish.striker, Purpose::Initiative), wish.striker));
-    for wish in wishes {
-        strike_one(world, wish);
+    strikes.sort_by_cached_key(|strike| (roll(seed, tick, strike.striker, Purpose::Initiative), strike.striker));
+    for strike in strikes {
+        strike_one(world, strike);
     }
 }
 
-fn strike_one(world: &mut World, StrikeWish { striker, target }: StrikeWish) {
+fn strike_one(world: &mut World, Strike { striker, target }: Strike) {
     let directory = world.resource::<Directory>();
     let (Some(from), Some(to)) = (directory.entity(striker), directory.entity(target)) else {
         return;
@@ -108,9 +108,9 @@ pub(crate) fn bite(world: &mut World) {
     bites.sort_unstable_by_key(|bite| bite.biter);
     let damage = world.resource::<Setting>().rules.monster().bite_damage;
     let ready = world.resource::<Clock>().tick + world.resource::<Setting>().pace.bite_cooldown;
-    for wish in bites {
+    for bite in bites {
         let directory = world.resource::<Directory>();
-        let (Some(from), Some(to)) = (directory.entity(wish.biter), directory.entity(wish.prey)) else {
+        let (Some(from), Some(to)) = (directory.entity(bite.biter), directory.entity(bite.prey)) else {
             continue;
         };
         if world.get::<Downed>(to).is_some() {
@@ -122,7 +122,7 @@ pub(crate) fn bite(world: &mut World) {
         if let Some(mut mind) = world.get_mut::<Mind>(from) {
             mind.bite = ready;
         }
-        land(world, (from, wish.biter), (to, wish.prey), left);
+        land(world, (from, bite.biter), (to, bite.prey), left);
     }
 }
 

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, Item, ItemCause};
 
-use crate::game::intents::{PickUpWish, Wishes};
+use crate::game::intents::{Contests, PickUp};
 use crate::game::rules::chance::{Purpose, below, roll};
 use crate::game::setting::Setting;
 use crate::game::state::{Body, Downed, Due, Lying};
@@ -17,15 +17,15 @@ use crate::zone::state::{Clock, Ids};
 /// Gives each wanted item to one of those who want it. Chance decides who is first: it depends on neither order of arrival nor
 /// distance, and every replay agrees.
 pub(crate) fn pick_up(world: &mut World) {
-    let mut wishes = std::mem::take(&mut world.resource_mut::<Wishes>().pick_ups);
+    let mut claims = std::mem::take(&mut world.resource_mut::<Contests>().pick_ups);
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
-    wishes.sort_by_cached_key(|wish| {
-        let contest = roll(seed ^ wish.item.0, tick, wish.claimant, Purpose::Contest);
-        (wish.item, contest, wish.claimant, wish.seq)
+    claims.sort_by_cached_key(|claim| {
+        let contest = roll(seed ^ claim.item.0, tick, claim.claimant, Purpose::Contest);
+        (claim.item, contest, claim.claimant, claim.seq)
     });
-    for claims in wishes.chunk_by(|a, b| a.item == b.item) {
+    for rivals in claims.chunk_by(|a, b| a.item == b.item) {
         let mut winner = None;
-        for &claim in claims {
+        for &claim in rivals {
             match winner {
                 Some(_) => refuse(world, claim, RejectReason::Contested),
                 None => match take(world, claim) {
@@ -37,13 +37,13 @@ pub(crate) fn pick_up(world: &mut World) {
     }
 }
 
-fn refuse(world: &mut World, claim: PickUpWish, reason: RejectReason) {
+fn refuse(world: &mut World, claim: PickUp, reason: RejectReason) {
     if let Some(player) = world.resource::<Directory>().entity(claim.claimant) {
         reject(world, player, claim.seq, reason);
     }
 }
 
-fn take(world: &mut World, claim: PickUpWish) -> Result<(), RejectReason> {
+fn take(world: &mut World, claim: PickUp) -> Result<(), RejectReason> {
     let directory = world.resource::<Directory>();
     let player = directory.entity(claim.claimant).ok_or(RejectReason::NoTarget)?;
     if world.get::<Downed>(player).is_some() {

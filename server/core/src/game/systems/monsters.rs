@@ -17,14 +17,14 @@ type Prey = (With<Session>, Without<Downed>, Without<Resting>);
 
 /// A monster that is close enough and ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BiteWish {
+pub(crate) struct Bite {
     pub(crate) biter: EntityId,
     pub(crate) prey: EntityId,
 }
 
 /// The tick's bites. Output: [`super::combat::bite`] takes them in the same tick.
 #[derive(Resource, Default)]
-pub(crate) struct Bites(pub(crate) Vec<BiteWish>);
+pub(crate) struct Bites(pub(crate) Vec<Bite>);
 
 /// Rebuilds the grid of players, for the monsters that look around in this tick.
 pub(crate) fn map_prey(
@@ -107,7 +107,7 @@ pub(crate) fn seek_bites(
         };
         let at = directory.entity(prey_id).and_then(|entity| prey.get(entity).ok());
         if at.is_some_and(|at| body.point().reaches(at.point(), range_cm)) {
-            bites.0.push(BiteWish { biter, prey: prey_id });
+            bites.0.push(Bite { biter, prey: prey_id });
         }
     }
 }

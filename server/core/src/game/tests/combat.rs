@@ -1,7 +1,7 @@
 //! Strikes between players, death, and new life.
 
 use super::*;
-use crate::game::intents::Wishes;
+use crate::game::intents::Contests;
 use crate::game::systems::monsters::Bites;
 
 fn strike(zone: &mut Zone, from: SessionId, seq: u64, target: EntityId) -> Vec<(SessionId, Event)> {
@@ -117,7 +117,7 @@ fn what_is_noted_for_systems_is_gone_when_the_tick_is() {
             intent(b, seq, Intent::PickUp { item: EntityId(1) }),
         ]);
         assert!(zone.world().resource::<Bites>().0.is_empty());
-        let wishes = zone.world().resource::<Wishes>();
-        assert!(wishes.strikes.is_empty() && wishes.pick_ups.is_empty() && wishes.lines.is_empty());
+        let contests = zone.world().resource::<Contests>();
+        assert!(contests.strikes.is_empty() && contests.pick_ups.is_empty() && contests.lines.is_empty());
     }
 }
