@@ -35,7 +35,7 @@ mod sessions;
 pub mod turns;
 pub mod rest;
 #[cfg(feature = "testing")]
-mod rigged;
+mod testing;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ mod history;
 #[path = "determinism/players.rs"]
 mod players;
 
-use everhold_core::game::test_zone::{Plant, Rig};
+use everhold_core::game::test_zone::{PlantedBug, TestZone};
 
 use history::{Divergence, Tally};
 
@@ -18,12 +18,12 @@ const SEEDS: u64 = 200;
 /// Histories within which a planted bug must show: the rarest shows in about a third of them.
 const PLANTED_SEEDS: u64 = 40;
 
-fn run(seed: u64, plant: Option<Plant>) -> Result<Tally, Divergence> {
+fn run(seed: u64, bug: Option<PlantedBug>) -> Result<Tally, Divergence> {
     history::run(
         seed,
-        Rig {
+        TestZone {
             shuffle_seed: None,
-            plant,
+            bug,
         },
     )
 }
@@ -53,51 +53,51 @@ fn one_seed() {
     }
 }
 
-/// The plant must make the property fail, and the property must say so by a difference and not by an accident.
-fn assert_caught(plant: Plant) {
+/// The bug must make the property fail, and the property must say so by a difference and not by an accident.
+fn assert_caught(bug: PlantedBug) {
     let caught = (0..PLANTED_SEEDS)
-        .filter(|&seed| run(seed, Some(plant)).is_err())
+        .filter(|&seed| run(seed, Some(bug)).is_err())
         .take(2)
         .count();
-    assert_eq!(caught, 2, "{plant:?} went unnoticed in {PLANTED_SEEDS} histories");
+    assert_eq!(caught, 2, "{bug:?} went unnoticed in {PLANTED_SEEDS} histories");
 }
 
 #[test]
 fn planted_hash_map_order_is_caught() {
-    assert_caught(Plant::HashMapOrder);
+    assert_caught(PlantedBug::HashMapOrder);
 }
 
 #[test]
 fn planted_query_order_is_caught() {
-    assert_caught(Plant::QueryOrder);
+    assert_caught(PlantedBug::QueryOrder);
 }
 
 #[test]
 fn planted_local_is_caught() {
-    assert_caught(Plant::Local);
+    assert_caught(PlantedBug::Local);
 }
 
 #[test]
 fn planted_change_detection_is_caught() {
-    assert_caught(Plant::Changed);
+    assert_caught(PlantedBug::Changed);
 }
 
 #[test]
 fn planted_message_across_ticks_is_caught() {
-    assert_caught(Plant::CrossTickMessage);
+    assert_caught(PlantedBug::CrossTickMessage);
 }
 
 #[test]
 fn planted_float_sum_is_caught() {
-    assert_caught(Plant::FloatSum);
+    assert_caught(PlantedBug::FloatSum);
 }
 
 #[test]
 fn planted_command_order_is_caught() {
-    assert_caught(Plant::CommandsOrder);
+    assert_caught(PlantedBug::CommandsOrder);
 }
 
 #[test]
 fn planted_systems_without_an_order_are_caught_by_shuffling() {
-    assert_caught(Plant::UnorderedCommands);
+    assert_caught(PlantedBug::UnorderedCommands);
 }

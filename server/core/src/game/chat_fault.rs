@@ -7,61 +7,65 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A line of chat that makes a rule fail, in every zone of the process: the one that applies it (`loop-on-chat=TEXT`,
 /// `panic-on-chat=TEXT`), or a system after all inputs, for which nobody is to blame (`loop-after-chat=TEXT`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
+pub struct ChatFault {
     text: String,
-    sprung: Sprung,
+    failure: Failure,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sprung {
+enum Failure {
     Loop,
     Panic,
     LoopLater,
 }
 
-impl FromStr for Trap {
+impl FromStr for ChatFault {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (kind, text) = text.split_once('=').ok_or("it is written KIND=TEXT")?;
-        let sprung = match kind {
-            "loop-on-chat" => Sprung::Loop,
-            "panic-on-chat" => Sprung::Panic,
-            "loop-after-chat" => Sprung::LoopLater,
+        let failure = match kind {
+            "loop-on-chat" => Failure::Loop,
+            "panic-on-chat" => Failure::Panic,
+            "loop-after-chat" => Failure::LoopLater,
             _ => return Err("it is loop-on-chat, panic-on-chat, or loop-after-chat"),
         };
         Ok(Self {
             text: text.to_owned(),
-            sprung,
+            failure,
         })
     }
 }
 
-static TRAP: OnceLock<Trap> = OnceLock::new();
+static FAULT: OnceLock<ChatFault> = OnceLock::new();
 
-/// A [`Sprung::LoopLater`] is due.
+/// A [`Failure::LoopLater`] is due.
 static LATER: AtomicBool = AtomicBool::new(false);
 
-/// Sets the process's trap.
+/// Sets the process's fault.
 ///
 /// # Panics
 /// If one is set already.
-pub fn set(trap: Trap) {
-    TRAP.set(trap).expect("a process has one trap");
+pub fn set(fault: ChatFault) {
+    FAULT.set(fault).expect("a process has one fault");
 }
 
-/// Called by the rule with every line of chat.
-pub(crate) fn spring(text: &str) {
-    match TRAP.get().filter(|trap| trap.text == text).map(|trap| trap.sprung) {
+/// Fails if this is the fault's text: the rule calls it with every line of chat.
+pub(crate) fn trigger(text: &str) {
+    match FAULT
+        .get()
+        .filter(|fault| fault.text == text)
+        .map(|fault| fault.failure)
+    {
         None => {}
-        Some(Sprung::Panic) => panic!("planted: {text}"),
-        Some(Sprung::Loop) => spin(),
-        Some(Sprung::LoopLater) => LATER.store(true, Ordering::Relaxed),
+        Some(Failure::Panic) => panic!("planted: {text}"),
+        Some(Failure::Loop) => spin(),
+        Some(Failure::LoopLater) => LATER.store(true, Ordering::Relaxed),
     }
 }
 
-/// Called by the first system, when all inputs of a tick are applied.
-pub(crate) fn spring_later() {
+/// Fails if that is due: the first system calls it, when all inputs of a tick are applied.
+pub(crate) fn trigger_later() {
     if LATER.swap(false, Ordering::Relaxed) {
         spin();
     }

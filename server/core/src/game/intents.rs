@@ -135,7 +135,7 @@ pub(crate) fn apply(world: &mut World, turn: PlayerTurn<'_>) {
         }
         Intent::Say(text) => {
             #[cfg(feature = "testing")]
-            super::chat_fault::spring(text);
+            super::chat_fault::trigger(text);
             world.resource_mut::<Contests>().lines.push(ChatLine {
                 speaker: session,
                 seq,

@@ -1,6 +1,6 @@
 //! For tests only: zones with a shuffled schedule or a bug planted on purpose, and a look at what the rules must conserve.
 //!
-//! Each [`Plant`] is a habit that a restored World would not share, put into one small system after all others. The replay property
+//! Each [`PlantedBug`] is a habit that a restored World would not share, put into one small system after all others. The replay property
 //! must fail with each of them; if it does not, it proves nothing about the rules either.
 
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ use crate::zone::restore::RestoreError;
 use crate::zone::state::{Clock, Outbox, Session};
 use crate::zone::{Zone, ZoneConfig};
 
-/// A bug.
+/// A bug that a test plants: the property that is tested must fail with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
+pub enum PlantedBug {
     /// Acts on the first of a hash map.
     HashMapOrder,
     /// Acts on the first of a query.
@@ -41,11 +41,11 @@ pub enum Plant {
 
 /// How a zone under test differs from a real one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rig {
+pub struct TestZone {
     /// Shuffles systems whose order is not fixed.
     pub shuffle_seed: Option<u64>,
-    /// A bug.
-    pub plant: Option<Plant>,
+    /// The bug in it.
+    pub bug: Option<PlantedBug>,
 }
 
 /// What the rules must conserve.
@@ -61,19 +61,19 @@ pub struct Audit {
     pub outbox_events: usize,
 }
 
-impl Rig {
-    /// Begins a zone that is rigged so.
+impl TestZone {
+    /// Begins a zone that differs so.
     ///
     /// # Panics
     /// As [`Zone::new`].
     #[must_use]
     pub fn begin(self, config: &ZoneConfig) -> Zone {
-        Zone::rigged(config, self.shuffle_seed, |zone| plant(zone, self.plant))
+        Zone::new_with(config, self.shuffle_seed, |zone| plant(zone, self.bug))
     }
 
-    /// Restores a zone that is rigged so.
+    /// Restores a zone that differs so.
     pub fn restore(self, config: &ZoneConfig, chain: &[&[u8]]) -> Result<Zone, RestoreError> {
-        Zone::restore_rigged(config, chain, self.shuffle_seed, |zone| plant(zone, self.plant))
+        Zone::restore_with(config, chain, self.shuffle_seed, |zone| plant(zone, self.bug))
     }
 }
 
@@ -110,24 +110,24 @@ impl Audit {
     }
 }
 
-fn plant(zone: &mut Zone, plant: Option<Plant>) {
+fn plant(zone: &mut Zone, bug: Option<PlantedBug>) {
     let (world, schedule) = zone.parts();
-    match plant {
+    match bug {
         None => {}
-        Some(Plant::HashMapOrder) => drop(schedule.add_systems(hash_map_order.in_set(Phase::Planted))),
-        Some(Plant::QueryOrder) => drop(schedule.add_systems(query_order.in_set(Phase::Planted))),
-        Some(Plant::Local) => drop(schedule.add_systems(local.in_set(Phase::Planted))),
-        Some(Plant::Changed) => drop(schedule.add_systems(changed.in_set(Phase::Planted))),
-        Some(Plant::CrossTickMessage) => {
+        Some(PlantedBug::HashMapOrder) => drop(schedule.add_systems(hash_map_order.in_set(Phase::Planted))),
+        Some(PlantedBug::QueryOrder) => drop(schedule.add_systems(query_order.in_set(Phase::Planted))),
+        Some(PlantedBug::Local) => drop(schedule.add_systems(local.in_set(Phase::Planted))),
+        Some(PlantedBug::Changed) => drop(schedule.add_systems(changed.in_set(Phase::Planted))),
+        Some(PlantedBug::CrossTickMessage) => {
             MessageRegistry::register_message::<Nudge>(world);
             schedule.add_systems((read_message, write_message).chain().in_set(Phase::Planted));
         }
-        Some(Plant::FloatSum) => drop(schedule.add_systems(float_sum.in_set(Phase::Planted))),
-        Some(Plant::CommandsOrder) => drop(schedule.add_systems(commands_order.in_set(Phase::Planted))),
-        Some(Plant::UnorderedCommands) => {
+        Some(PlantedBug::FloatSum) => drop(schedule.add_systems(float_sum.in_set(Phase::Planted))),
+        Some(PlantedBug::CommandsOrder) => drop(schedule.add_systems(commands_order.in_set(Phase::Planted))),
+        Some(PlantedBug::UnorderedCommands) => {
             schedule.add_systems((insert_east, insert_west).in_set(Phase::Planted));
         }
-        Some(Plant::Panic) => drop(schedule.add_systems(panic_in_tick_3.in_set(Phase::Planted))),
+        Some(PlantedBug::Panic) => drop(schedule.add_systems(panic_in_tick_3.in_set(Phase::Planted))),
     }
 }
 

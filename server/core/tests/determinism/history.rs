@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use everhold_core::game::RuleBook;
-use everhold_core::game::test_zone::{Audit, Rig};
+use everhold_core::game::test_zone::{Audit, TestZone};
 use everhold_core::ingress::Input;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::event::RejectReason;
@@ -126,7 +126,7 @@ impl Tally {
 /// The captured world, its store, and its journal.
 struct Hosted {
     config: ZoneConfig,
-    rig: Rig,
+    test_zone: TestZone,
     zone: Zone,
     chain: Vec<Vec<u8>>,
     /// Entities at the base, to see that some are gone at a loss.
@@ -136,12 +136,12 @@ struct Hosted {
 }
 
 impl Hosted {
-    fn new(config: ZoneConfig, rig: Rig) -> Self {
-        let zone = rig.begin(&config);
+    fn new(config: ZoneConfig, test_zone: TestZone) -> Self {
+        let zone = test_zone.begin(&config);
         let chain = Vec::new();
         Self {
             config,
-            rig,
+            test_zone,
             zone,
             chain,
             at_base: BTreeSet::new(),
@@ -170,10 +170,10 @@ impl Hosted {
     /// The world is lost: another is restored and replayed. Replaying tells nobody anything, but what it would tell must be the same.
     fn lose(&mut self) -> Result<(), Divergence> {
         let bodies: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
-        self.rig.shuffle_seed = self.rig.shuffle_seed.map(|seed| seed + 1);
+        self.test_zone.shuffle_seed = self.test_zone.shuffle_seed.map(|seed| seed + 1);
         self.zone = match bodies.as_slice() {
-            [] => self.rig.begin(&self.config),
-            chain => self.rig.restore(&self.config, chain).expect("a chain restores"),
+            [] => self.test_zone.begin(&self.config),
+            chain => self.test_zone.restore(&self.config, chain).expect("a chain restores"),
         };
         for (inputs, told) in &self.journal {
             if self.zone.step(inputs) != *told {
@@ -210,20 +210,20 @@ fn config(seed: u64) -> ZoneConfig {
 }
 
 /// Lives the history of this seed.
-pub(crate) fn run(seed: u64, rig: Rig) -> Result<Tally, Divergence> {
+pub(crate) fn run(seed: u64, test_zone: TestZone) -> Result<Tally, Divergence> {
     let mut dice = Dice(seed ^ 0x5eed);
     let config = config(seed);
     let rules_id = config.rules_id();
-    let mut straight = Rig {
+    let mut straight = TestZone {
         shuffle_seed: Some(seed),
-        ..rig
+        ..test_zone
     }
     .begin(&config);
     let mut hosted = Hosted::new(
         config,
-        Rig {
+        TestZone {
             shuffle_seed: Some(seed + 1_000),
-            ..rig
+            ..test_zone
         },
     );
     let mut players = Players::new(seed);

@@ -7,7 +7,7 @@ use everhold_protocol::{Account, Heading, Intent};
 use super::*;
 use crate::durability::store::{Checkpoint, RecordHash};
 use crate::game::RuleBook;
-use crate::game::test_zone::{Plant, Rig};
+use crate::game::test_zone::{PlantedBug, TestZone};
 use crate::ingress::AttachToken;
 use crate::zone::Cut;
 
@@ -290,9 +290,9 @@ fn history_under_other_rules_is_not_replayed() {
 fn zone_that_fails_in_replay_is_poison_and_named() {
     let mut owner = Owner::new();
     owner.walk_to(5);
-    let zone = Rig {
+    let zone = TestZone {
         shuffle_seed: None,
-        plant: Some(Plant::Panic),
+        plant: Some(PlantedBug::Panic),
     }
     .begin(&config(20));
     let error = replay_records(plan(owner.data).unwrap(), zone, config(20).rules_id())

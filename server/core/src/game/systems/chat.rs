@@ -28,7 +28,7 @@ pub(crate) struct Ear {
 /// nearest to the speaker, which always is one of them. The away hear nothing: a line of chat is not worth a place in their outbox.
 pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body)>) {
     #[cfg(feature = "testing")]
-    crate::game::chat_fault::spring_later();
+    crate::game::chat_fault::trigger_later();
     let said = std::mem::take(&mut world.resource_mut::<Contests>().lines);
     if said.is_empty() {
         return;

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::game::test_zone::{Plant, Rig};
+use crate::game::test_zone::{PlantedBug, TestZone};
 
 fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
     match panicked.downcast::<String>() {
@@ -43,8 +43,8 @@ fn probe_names_session_and_number_of_an_intent() {
 
 #[test]
 fn panic_in_a_system_leaves_the_step_instead_of_half_a_tick() {
-    let mut zone = Rig {
-        plant: Some(Plant::Panic),
+    let mut zone = TestZone {
+        bug: Some(PlantedBug::Panic),
         shuffle_seed: None,
     }
     .begin(&config(&[]));
@@ -56,8 +56,8 @@ fn panic_in_a_system_leaves_the_step_instead_of_half_a_tick() {
 
 #[test]
 fn failed_zone_refuses_every_further_use() {
-    let mut zone = Rig {
-        plant: Some(Plant::Panic),
+    let mut zone = TestZone {
+        bug: Some(PlantedBug::Panic),
         shuffle_seed: None,
     }
     .begin(&config(&[]));

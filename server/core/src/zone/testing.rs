@@ -10,7 +10,7 @@ impl Zone {
     ///
     /// # Panics
     /// As [`Zone::new`].
-    pub(crate) fn rigged(config: &ZoneConfig, shuffle_seed: Option<u64>, plant: impl FnOnce(&mut Self)) -> Self {
+    pub(crate) fn new_with(config: &ZoneConfig, shuffle_seed: Option<u64>, plant: impl FnOnce(&mut Self)) -> Self {
         let mut zone = Self::empty(config, shuffle_seed).expect("the game has a zone of this name");
         plant(&mut zone);
         zone.begin(config);
@@ -18,7 +18,7 @@ impl Zone {
     }
 
     /// For tests: the same of a restored zone.
-    pub(crate) fn restore_rigged(
+    pub(crate) fn restore_with(
         config: &ZoneConfig,
         chain: &[&[u8]],
         shuffle_seed: Option<u64>,
