@@ -9,6 +9,7 @@ use std::time::Duration;
 use criterion::Criterion;
 use everhold_core::ingress::AttachToken;
 use everhold_core::zone::{Scene, SceneSession};
+use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{EntityId, EntityKind, EntityView};
 
 pub use walkers::{Turning, Walkers};
@@ -66,7 +67,7 @@ impl Crowding {
 
     /// Where a player stands in a world of `players`.
     #[must_use]
-    pub fn position(self, players: usize, random: &mut Random) -> (i32, i32) {
+    pub fn position(self, players: usize, random: &mut SplitMix64) -> (i32, i32) {
         match self {
             Self::Spread => {
                 let side = spread_side_cm(players);
@@ -93,7 +94,7 @@ pub fn spread_side_cm(players: usize) -> u64 {
 /// A scene of `players`, each of whom looks, in order of id.
 #[must_use]
 pub fn scene(players: usize, crowding: Crowding) -> Scene {
-    let mut random = Random::new(7);
+    let mut random = SplitMix64::new(7);
     let mut scene = Scene::default();
     for counter in 1..=players as u32 {
         let id = EntityId::new(1, counter);
@@ -128,29 +129,4 @@ pub fn brief() -> Criterion {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(1_000))
         .configure_from_args()
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for placing players.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// Numbers that depend on nothing but the seed.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    /// A number below `bound`, which is not zero.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.draw() % bound
-    }
 }

@@ -11,11 +11,12 @@ use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
 use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
 use everhold_core::zone::{Outputs, Scene, Zone, ZoneConfig};
+use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{
     Account, ClientConfig, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
 };
 
-use crate::{Crowding, Random, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
+use crate::{Crowding, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
 
 /// The rules that come with the server, without their zones.
 fn rules_text() -> &'static str {
@@ -26,7 +27,7 @@ fn rules_text() -> &'static str {
 /// A zone for `players` whose spawn points are where they are to stand; a monster for every hundred, an item for every fifty.
 #[must_use]
 pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
-    let mut random = Random::new(7);
+    let mut random = SplitMix64::new(7);
     let side = spread_side_cm(players).max(20_000) as i32;
     let middle = if crowding == Crowding::Spread { 0 } else { side / 2 };
     let mut text = rules_text().to_owned();
@@ -74,7 +75,7 @@ pub struct Run {
     walkers: Walkers,
     said: Vec<Said>,
     frames: u64,
-    random: Random,
+    random: SplitMix64,
 }
 
 /// What a player has said.
@@ -128,7 +129,7 @@ impl Run {
             walkers: Walkers::new(players, turning),
             said: vec![Said::default(); players],
             frames: 0,
-            random: Random::new(13),
+            random: SplitMix64::new(13),
         }
     }
 

@@ -1,8 +1,7 @@
 //! Players on foot: where each goes, and when it turns.
 
 use everhold_core::zone::Scene;
-
-use crate::Random;
+use everhold_protocol::rng::SplitMix64;
 
 /// Ticks in a second.
 const TICK_HZ: u64 = 20;
@@ -36,7 +35,7 @@ pub struct Walkers {
     walkers: Vec<Walker>,
     turning: Turning,
     tick: u64,
-    random: Random,
+    random: SplitMix64,
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ impl Walkers {
     /// Everybody stands.
     #[must_use]
     pub fn new(players: usize, turning: Turning) -> Self {
-        let mut random = Random::new(11);
+        let mut random = SplitMix64::new(11);
         let mut standing = |_| Walker {
             direction: (0, 0),
             is_away: false,

@@ -27,7 +27,6 @@
 
 mod epochs;
 mod events;
-mod jitter;
 mod mirror;
 mod patience;
 mod pending;
@@ -42,12 +41,12 @@ use std::time::Duration;
 
 use crate::intent::Intent;
 use crate::message::{ClientMessage, Credential, RefusalCode, ServerMessage};
+use crate::rng::SplitMix64;
 
 pub use mirror::Mirror;
 pub use port::{Busy, ClientConfig, Command, ConnId, Failover, Notice};
 
 use epochs::Epochs;
-use jitter::SplitMix64;
 use patience::Patience;
 use pending::Pending;
 use search::{Cause, Search};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use everhold_protocol::rng::SplitMix64;
 use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
 
 /// No flood lasts longer, whoever forgets it.
@@ -106,8 +107,7 @@ struct Source {
     endpoint: Endpoint,
     client: ClientConfig,
     target: SocketAddr,
-    /// SplitMix64's state.
-    random: u64,
+    random: SplitMix64,
 }
 
 impl Source {
@@ -116,16 +116,14 @@ impl Source {
             endpoint: Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None),
             client,
             target,
-            random: 1,
+            random: SplitMix64::new(1),
         }
     }
 
     fn send_garbage(&mut self, socket: &UdpSocket) {
         let mut bytes = [0; GARBAGE_BYTES];
         for chunk in bytes.chunks_mut(8) {
-            self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let word = (self.random ^ (self.random >> 31)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.random.draw().to_le_bytes()[..chunk.len()]);
         }
         // A full socket drops it, as a network would.
         let _dropped = socket.send_to(&bytes, self.target);

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use everhold_protocol::ZoneName;
+use everhold_protocol::rng::SplitMix64;
 
 use super::authority::{LeaseView, Leases};
 use super::epoch::Grant;
@@ -77,14 +78,14 @@ pub struct Contender {
     suspended: BTreeMap<ZoneName, Grant>,
     in_flight: Option<ZoneName>,
     looked_at: Option<Duration>,
-    random: u64,
+    random: SplitMix64,
 }
 
 impl Contender {
     /// Holds nothing, has watched nothing.
     #[must_use]
     pub const fn new(config: ContenderConfig) -> Self {
-        let random = config.seed;
+        let random = SplitMix64::new(config.seed);
         Self {
             config,
             watches: BTreeMap::new(),
@@ -299,17 +300,8 @@ impl Contender {
         }
         let step_us = u64::try_from(self.config.backoff_step.as_micros()).unwrap_or(u64::MAX);
         let busy = u32::try_from(self.held.len() + self.adopting.len()).unwrap_or(u32::MAX);
-        let random_us = if step_us == 0 { 0 } else { self.draw() % step_us };
+        let random_us = if step_us == 0 { 0 } else { self.random.below(step_us) };
         self.config.backoff_step.saturating_mul(busy) + Duration::from_micros(random_us)
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-    const fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 }
 

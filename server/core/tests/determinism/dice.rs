@@ -1,19 +1,17 @@
 //! The test's own chance: a sequence by seed.
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Dice(pub(crate) u64);
+use everhold_protocol::rng::SplitMix64;
+
+/// What a test draws.
+pub(crate) struct Dice(SplitMix64);
 
 impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
     }
 
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
+        self.0.below(bound)
     }
 
     /// True once in `times`.

@@ -211,7 +211,7 @@ fn config(seed: u64) -> ZoneConfig {
 
 /// Lives the history of this seed.
 pub(crate) fn run(seed: u64, test_zone: TestZone) -> Result<Tally, Divergence> {
-    let mut dice = Dice(seed ^ 0x5eed);
+    let mut dice = Dice::new(seed ^ 0x5eed);
     let config = config(seed);
     let rules_id = config.rules_id();
     let mut straight = TestZone {

@@ -50,7 +50,7 @@ impl Players {
     pub(crate) fn new(seed: u64) -> Self {
         let players = (1..=ACCOUNTS).map(|account| (account, Player::default())).collect();
         Self {
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             players,
             next_token: 1,
             next_ticket: 1,

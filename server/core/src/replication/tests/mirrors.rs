@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId};
 use everhold_protocol::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
+use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Credential, EntityId, EntityKind, EntityView, OwnState, ServerMessage, value_digest};
 
 use super::super::*;
@@ -14,17 +15,6 @@ use crate::ingress::AttachToken;
 const OVERHEAD_BYTES: usize = 66;
 const TICK_HZ: usize = 20;
 const RADIUS_CM: i32 = 10_000;
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        ((mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32) % bound
-    }
-}
 
 /// A client that has connected and waits for its `Attached`.
 pub(super) fn connect(session: EntityId) -> (Client, ConnId) {
@@ -65,7 +55,7 @@ struct World {
     scene: Scene,
     velocities: Vec<(i32, i32)>,
     side_cm: i32,
-    random: Random,
+    random: SplitMix64,
     replicator: Replicator,
     watchers: Vec<(EntityId, Client, ConnId)>,
     tick: Tick,
@@ -96,7 +86,7 @@ fn p99<T: Ord + Copy + Default>(values: &mut [T]) -> T {
 impl World {
     /// `walkers` on a square of `side_cm`; the first `watchers` of them look.
     fn new(walkers: u32, side_cm: i32, watchers: usize, lost: u64) -> Self {
-        let mut random = Random(3 + lost);
+        let mut random = SplitMix64::new(3 + lost);
         let mut scene = Scene::default();
         for counter in 1..=walkers {
             let id = EntityId::new(4096, counter);

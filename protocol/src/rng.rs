@@ -1,18 +1,20 @@
-//! Jitter for pauses, from a seed: so that a thousand clients that lost the same shard do not come back at the same instant.
+//! Chance from a seed: for jitter, so that a thousand clients that lost the same shard do not come back at the same instant, and for
+//! players, benches, and tests that must be able to repeat themselves. A zone's own chance is a function of its state instead.
 
 /// SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014, with the constants of Vigna's
-/// public-domain `splitmix64.c`. It spreads load; it keeps no secret.
+/// public-domain `splitmix64.c`. Small, fast, and every seed is a good one; it keeps no secret.
 #[derive(Clone, Debug)]
-pub(super) struct SplitMix64(u64);
+pub struct SplitMix64(u64);
 
 impl SplitMix64 {
     /// The sequence of this seed.
-    pub(super) const fn new(seed: u64) -> Self {
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
-    pub(super) const fn draw(&mut self) -> u64 {
+    /// Draws the next 64 bits.
+    pub const fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = self.0;
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,14 +22,14 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is not zero.
-    pub(super) const fn below(&mut self, bound: u64) -> u64 {
-        // The bias is below 2⁻⁴⁰ for the small bounds used here.
+    /// Draws a number below `bound`, which is not zero.
+    pub const fn below(&mut self, bound: u64) -> u64 {
+        // The bias is below 2⁻⁴⁰ for bounds up to 2²⁴.
         self.draw() % bound
     }
 
-    /// Half of `ms` to one and a half of it; `ms` in the mean.
-    pub(super) const fn around(&mut self, ms: u64) -> u64 {
+    /// Draws from half of `ms` to one and a half of it; `ms` in the mean.
+    pub const fn around(&mut self, ms: u64) -> u64 {
         ms / 2 + self.below(ms + 1)
     }
 }
