@@ -12,6 +12,7 @@
 
 pub mod ids;
 pub mod limits;
+pub mod hash;
 pub mod rng;
 pub mod codec;
 pub mod text;

@@ -1,6 +1,5 @@
 //! Ingress turns what clients say into inputs of a tick. It opens no socket and reads no clock.
 
-pub mod spread;
 pub mod input;
 pub mod rate;
 pub mod refusal;
@@ -18,4 +17,3 @@ pub use input::{AttachToken, Input, SecretHash};
 pub use login::Login;
 pub use rate::TokenBucket;
 pub use refusal::Refusal;
-pub use spread::Spread;

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use crossbeam::channel::{Sender, TrySendError};
 use everhold_core::durability::gate::Released;
 use everhold_core::ingress::inbox::{Asked, InboxEntry};
-use everhold_core::ingress::spread::Spread;
 use everhold_core::ingress::{AttachToken, Input};
 use everhold_core::load::Residents;
 use everhold_core::replication::Datagrams;
 use everhold_core::zone::{Outputs, Reply};
 use everhold_net::transport::{Conn, DatagramBatch, Route};
+use everhold_protocol::hash::BuildIdHasher;
 use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
@@ -54,7 +54,7 @@ pub(super) struct Egress {
     residents: Arc<Mutex<Residents>>,
     pending: HashMap<AttachToken, PendingAttach>,
     /// Looked up for every datagram.
-    attached: HashMap<SessionId, Conn, Spread>,
+    attached: HashMap<SessionId, Conn, BuildIdHasher>,
     sessions: HashMap<AttachToken, SessionId>,
     /// The other shards, as the players were last told.
     peers: Vec<SocketAddr>,

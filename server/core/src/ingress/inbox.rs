@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use everhold_protocol::hash::BuildIdHasher;
 use everhold_protocol::limits::FRAME_INTENTS_MAX;
 use everhold_protocol::{ReceivedFrame, SessionId};
 
 use super::input::{AttachToken, Input};
-use super::spread::Spread;
 use crate::limits::{
     EVENT_ACK_EVENTS_MIN, EVENT_ACK_TICKS_MAX, TICK_ENTRIES_MAX, TICK_INPUTS_MAX, TICK_SESSION_INTENTS_MAX,
 };
@@ -110,7 +110,7 @@ struct AttachedSession {
 #[derive(Debug, Default)]
 pub struct Inbox {
     /// Looked up, never iterated: its order decides nothing.
-    sessions: HashMap<SessionId, AttachedSession, Spread>,
+    sessions: HashMap<SessionId, AttachedSession, BuildIdHasher>,
     /// Modulo 2³²: only differences count.
     drains: u32,
     counters: InboxCounters,

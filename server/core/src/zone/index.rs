@@ -6,19 +6,19 @@ use std::collections::HashMap;
 use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::prelude::*;
 use bevy_ecs::world::DeferredWorld;
+use everhold_protocol::hash::BuildIdHasher;
 use everhold_protocol::{Account, EntityId, SessionId};
 
 use super::declare::ZoneBuilder;
 use super::ledger::Ledger;
 use super::registry::Id;
 use super::state::Session;
-use crate::ingress::Spread;
 
 /// Finds entities. Derived. The hash maps are for look-ups only: their order is history, and nothing iterates them.
 #[derive(Resource, Default)]
 pub struct Directory {
-    entities: HashMap<EntityId, Entity, Spread>,
-    accounts: HashMap<Account, SessionId, Spread>,
+    entities: HashMap<EntityId, Entity, BuildIdHasher>,
+    accounts: HashMap<Account, SessionId, BuildIdHasher>,
 }
 
 impl Directory {

@@ -1,11 +1,11 @@
-//! Finding things by an id of ours: every intent looks its session up, twice.
+//! Hashing of ids that a server gives out: every intent looks its session up, twice. It is for maps that nothing iterates.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Hashes the one `u64` of an id. Ids are given out here, so nobody can choose colliding ones.
-pub type Spread = BuildHasherDefault<IdHasher>;
+/// Makes hashers of the one `u64` of an id. A server gives ids out, so no client can choose colliding ones.
+pub type BuildIdHasher = BuildHasherDefault<IdHasher>;
 
-/// The hasher behind [`Spread`].
+/// The hasher that [`BuildIdHasher`] makes.
 #[derive(Debug, Default)]
 pub struct IdHasher(u64);
 
