@@ -81,6 +81,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes, as an array.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
@@ -88,6 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
@@ -118,6 +120,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned LEB128 number of one to ten bytes. Only the shortest encoding is one.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
@@ -145,6 +148,12 @@ impl<'a> Reader<'a> {
     pub fn zigzag(&mut self) -> Result<i32, DecodeError> {
         let bits = self.varint_u32()?;
         Ok((bits >> 1) as i32 ^ -((bits & 1) as i32))
+    }
+
+    /// A signed number of up to ten bytes; small ones of either sign are short.
+    pub fn zigzag_i64(&mut self) -> Result<i64, DecodeError> {
+        let bits = self.varint()?;
+        Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
     }
 
     /// An entity's id as two varints, range and counter: three to five bytes for the usual ones.
@@ -180,6 +189,7 @@ impl<'a> Writer<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, value: u8) {
         self.out.push(value);
     }
@@ -210,12 +220,18 @@ impl<'a> Writer<'a> {
     }
 
     /// An unsigned LEB128 number, in its shortest encoding.
+    #[inline]
     pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.u8(value as u8 | 0x80);
             value >>= 7;
         }
         self.u8(value as u8);
+    }
+
+    /// A signed number as [`Reader::zigzag_i64`] reads it.
+    pub fn zigzag_i64(&mut self, value: i64) {
+        self.varint((value << 1 ^ value >> 63).cast_unsigned());
     }
 
     /// An entity's id as two varints, range and counter.
@@ -280,6 +296,15 @@ mod tests {
         for (value, len) in [(0, 1), (-1, 1), (-64, 1), (64, 2), (i32::MIN, 5), (i32::MAX, 5)] {
             let (bytes, bytes_len) = varint_u32(zigzag(value));
             assert_eq!((bytes_len, Reader::new(&bytes[..bytes_len]).zigzag()), (len, Ok(value)));
+        }
+    }
+
+    #[test]
+    fn wide_zigzag_keeps_its_sign_and_is_short_near_zero() {
+        for (value, len) in [(0, 1), (-1, 1), (-64, 1), (64, 2), (i64::MIN, 10), (i64::MAX, 10)] {
+            let mut bytes = Vec::new();
+            Writer::new(&mut bytes).zigzag_i64(value);
+            assert_eq!((bytes.len(), Reader::new(&bytes).zigzag_i64()), (len, Ok(value)));
         }
     }
 

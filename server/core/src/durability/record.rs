@@ -149,12 +149,11 @@ fn hash_record(prev_hash: RecordHash, epoch: u32, tick: Tick, body: &[u8]) -> Re
 fn encode_session(session: SessionId, previous: &mut SessionId, out: &mut Writer<'_>) {
     let difference = session.0.wrapping_sub(previous.0).cast_signed();
     *previous = session;
-    out.varint(((difference << 1) ^ (difference >> 63)).cast_unsigned());
+    out.zigzag_i64(difference);
 }
 
 fn decode_session(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<SessionId, DecodeError> {
-    let zigzag = from.varint()?;
-    let difference = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
+    let difference = from.zigzag_i64()?;
     previous.0 = previous.0.wrapping_add(difference.cast_unsigned());
     Ok(*previous)
 }

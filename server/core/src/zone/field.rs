@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use everhold_protocol::{Account, EntityId, SeqEvent};
+use everhold_protocol::{Account, DecodeError, EntityId, Reader, SeqEvent, Writer};
 
 use super::hasher::StateHasher;
 
@@ -30,30 +30,25 @@ pub(crate) fn take<'a>(input: &mut &'a [u8], count: usize) -> Result<&'a [u8], C
     Ok(head)
 }
 
-/// Appends seven bits at a time, least first: ids and counters are small most of the time.
-pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+/// Takes a value off the front as the protocol's codec reads it.
+fn decoded<'a, T>(
+    input: &mut &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<T, Corrupt> {
+    let mut from = Reader::new(input);
+    let value = read(&mut from).map_err(|_| Corrupt)?;
+    *input = &input[input.len() - from.remaining()..];
+    Ok(value)
+}
+
+/// Appends a varint of the protocol's codec: ids and counters are small most of the time.
+pub(crate) fn put_varint(value: u64, out: &mut Vec<u8>) {
+    Writer::new(out).varint(value);
 }
 
 /// Takes what [`put_varint`] wrote; a longer encoding than needed is corrupt.
 pub(crate) fn get_varint(input: &mut &[u8]) -> Result<u64, Corrupt> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = u8::get(input)?;
-        let bits = u64::from(byte & 0x7f);
-        if shift == 63 && bits > 1 || byte == 0 && shift > 0 {
-            return Err(Corrupt);
-        }
-        value |= bits << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    Err(Corrupt)
+    decoded(input, Reader::varint)
 }
 
 /// A length that the rest of the input can hold, each element being at least one byte.
@@ -106,11 +101,10 @@ narrow!(u16, u32);
 impl Field for i64 {
     // Zigzag, so that small negative numbers are short too.
     fn put(&self, out: &mut Vec<u8>) {
-        put_varint((*self << 1 ^ *self >> 63) as u64, out);
+        Writer::new(out).zigzag_i64(*self);
     }
     fn get(input: &mut &[u8]) -> Result<Self, Corrupt> {
-        let bits = get_varint(input)?;
-        Ok((bits >> 1) as Self ^ -((bits & 1) as Self))
+        decoded(input, Reader::zigzag_i64)
     }
     fn mix(&self, hasher: &mut StateHasher) {
         hasher.word(self.cast_unsigned());
