@@ -50,6 +50,7 @@ mod journal;
 mod link;
 mod listener;
 mod policy;
+mod script;
 mod target;
 mod thread;
 mod zone;

@@ -18,6 +18,7 @@ mod checkpoint;
 mod file;
 mod homes;
 mod journal;
+mod row;
 mod worker;
 mod world;
 mod zone;

@@ -1,4 +1,5 @@
-//! Histories to store: chained records whose bodies say nothing but where they stand. It replays none.
+//! What the suites of a store begin with: fenced zones, and histories of chained records whose bodies say nothing but
+//! where they stand. It replays none, and asks nothing of a store.
 
 use bytes::Bytes;
 use everhold_core::durability::record::Record;
@@ -130,4 +131,24 @@ pub(super) async fn put_checkpoint(
     let head = put_parts(store, zone, grant, position, kind, body).await?;
     store.move_head(zone, grant, head).await?;
     Ok(head)
+}
+
+/// Parses the name of a zone; each test takes one of its own.
+pub(super) fn zone(name: &str) -> ZoneName {
+    name.parse().expect("a test's zone name is well-formed")
+}
+
+/// Fences a new zone under its first grant.
+pub(super) async fn fenced(store: &impl StateStore, name: &str) -> (ZoneName, Grant) {
+    let (zone, grant) = (zone(name), grant(1, 100));
+    store.fence(&zone, grant).await.expect("a new zone can be fenced");
+    (zone, grant)
+}
+
+/// Asserts that a call was refused because of the fence of this epoch.
+pub(super) fn assert_fenced<T: std::fmt::Debug>(result: Result<T, StoreError>, by: u32) {
+    assert!(
+        matches!(result, Err(StoreError::Fenced { epoch }) if epoch == by),
+        "not fenced by {by}: {result:?}"
+    );
 }

@@ -2,10 +2,9 @@
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Home, Origin, StateStore, StoreError, ZoneData};
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Grant;
 use everhold_protocol::{Account, ZoneName};
 
-use super::history::{History, body, grant, put_checkpoint};
+use super::history::{History, assert_fenced, body, fenced, grant, put_checkpoint, zone};
 use super::{store_checkpoints, store_journal};
 
 /// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes the data of one
@@ -29,25 +28,6 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     hollow_data_set_can_begin_again_from_nothing(&a, &b, &lose).await;
     store_journal::run(&a, &b).await;
     store_checkpoints::run(&a, &b).await;
-}
-
-/// A zone name that no other test uses.
-pub(super) fn zone(name: &str) -> ZoneName {
-    name.parse().expect("a test's zone name is well-formed")
-}
-
-/// A zone under its first grant.
-pub(super) async fn fenced(store: &impl StateStore, name: &str) -> (ZoneName, Grant) {
-    let (zone, grant) = (zone(name), grant(1, 100));
-    store.fence(&zone, grant).await.expect("a new zone can be fenced");
-    (zone, grant)
-}
-
-pub(super) fn assert_fenced<T: std::fmt::Debug>(result: Result<T, StoreError>, by: u32) {
-    assert!(
-        matches!(result, Err(StoreError::Fenced { epoch }) if epoch == by),
-        "not fenced by {by}: {result:?}"
-    );
 }
 
 async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl StateStore) {

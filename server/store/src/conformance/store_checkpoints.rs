@@ -6,8 +6,7 @@ use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Grant;
 use everhold_protocol::{EntityId, Tick, ZoneName};
 
-use super::history::{History, body, grant, position, put_checkpoint, put_parts};
-use super::store::{assert_fenced, fenced};
+use super::history::{History, assert_fenced, body, fenced, grant, position, put_checkpoint, put_parts};
 
 pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
     body_of_several_parts_is_read_back_whole(a, b).await;

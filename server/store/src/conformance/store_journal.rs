@@ -2,8 +2,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, StateStore, StoreError};
 
-use super::history::{History, grant, position};
-use super::store::{assert_fenced, fenced};
+use super::history::{History, assert_fenced, fenced, grant, position};
 
 pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
     appended_records_are_read_back_in_order(a, b).await;

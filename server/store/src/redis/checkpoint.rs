@@ -10,7 +10,7 @@ use everhold_protocol::ZoneName;
 use fred::types::Value;
 use fred::types::scripts::Script;
 
-use super::zone::{done, grant_words};
+use super::script::{done, grant_words};
 use super::{RedisStore, zone_script};
 
 static PUT_PART: LazyLock<Script> = zone_script!("lua/put_part.lua");

@@ -9,7 +9,7 @@ use everhold_protocol::{Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
-use super::zone::{grant_words, refusal};
+use super::script::{grant_words, refusal};
 use super::{RedisError, RedisStore, zone_script};
 
 static APPEND: LazyLock<Script> = zone_script!("lua/append.lua");

@@ -8,7 +8,8 @@ use everhold_protocol::{EntityId, SessionId, Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
-use super::{RedisError, RedisStore, checkpoint, journal, zone_script};
+use super::script::{done, grant_words};
+use super::{RedisStore, checkpoint, journal, zone_script};
 
 static FENCE: LazyLock<Script> = zone_script!("lua/fence.lua");
 static CREATE: LazyLock<Script> = zone_script!("lua/create.lua");
@@ -26,10 +27,6 @@ pub(super) struct Outline {
 }
 
 impl RedisStore {
-    pub(super) fn zone_keys(&self, zone: &ZoneName, names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| self.keys.zone(zone, name)).collect()
-    }
-
     pub(super) async fn fence_zone(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
         let keys = self.zone_keys(zone, &["meta", "journal", "chain", "parts", "quarantine"]);
         let answer = self.checkpoint.run(&FENCE, keys, grant_words(grant)).await?;
@@ -117,18 +114,6 @@ impl RedisStore {
         done(&answer)?;
         read_outline(answer).ok_or_else(|| StoreError::Corrupt("the outline of the zone cannot be read".to_owned()))
     }
-
-    /// One page of a hash: the values of these fields, as far as they are there.
-    pub(super) async fn fields(
-        &self,
-        zone: &ZoneName,
-        name: &str,
-        fields: Vec<Value>,
-    ) -> Result<Vec<Value>, RedisError> {
-        let mut words = vec![self.keys.zone(zone, name).into()];
-        words.extend(fields);
-        Ok(self.checkpoint.command("HMGET", words).await?.into_array())
-    }
 }
 
 fn read_outline(answer: Vec<Value>) -> Option<Outline> {
@@ -155,36 +140,4 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
         chain,
         quarantine,
     })
-}
-
-/// The first two words of every script that writes. The nonce is text, for Lua's numbers are doubles.
-pub(super) fn grant_words(grant: Grant) -> Vec<Value> {
-    vec![
-        grant.epoch.number().to_string().into(),
-        grant.nonce.0.to_string().into(),
-    ]
-}
-
-/// The answer's first word, if it is one of those that every script may give.
-pub(super) fn refusal(answer: &[Value]) -> Option<StoreError> {
-    let word = answer.first()?.as_str()?;
-    let detail = || answer.get(1).and_then(Value::as_string).unwrap_or_default();
-    match &*word {
-        "LOST" => Some(StoreError::Lost),
-        "FENCED" => Some(StoreError::Fenced {
-            epoch: detail().parse().unwrap_or(u32::MAX),
-        }),
-        "PARENT" => Some(StoreError::ParentMoved),
-        "CORRUPT" => Some(StoreError::Corrupt(detail())),
-        _ => None,
-    }
-}
-
-/// A script that only does, and has done so.
-pub(super) fn done(answer: &[Value]) -> Result<(), StoreError> {
-    match refusal(answer) {
-        Some(refusal) => Err(refusal),
-        None if answer.first().and_then(Value::as_str).as_deref() == Some("OK") => Ok(()),
-        None => Err(RedisError::Answer(format!("{answer:?}")).into()),
-    }
 }

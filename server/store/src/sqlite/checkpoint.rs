@@ -7,7 +7,7 @@ use everhold_protocol::Tick;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::file::Failure;
-use super::zone::{Step, hash};
+use super::row::{Step, hash};
 
 /// A checkpoint that is or was the head, and its place in the order.
 struct Stored {

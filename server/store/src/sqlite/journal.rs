@@ -6,7 +6,7 @@ use everhold_core::ownership::Grant;
 use everhold_protocol::Tick;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::zone::{Step, hash};
+use super::row::{Step, hash};
 
 /// What stands before the first record to be written.
 enum Predecessor {

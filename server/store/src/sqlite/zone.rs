@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, RecordHash, StoreError, StoredRecord, ZoneData,
-    ZoneSummary,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary,
 };
 use everhold_core::ownership::Grant;
 use everhold_protocol::{SessionId, Tick};
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Transaction};
 
 use super::file::{Failure, File, Layout, Synchronous};
+use super::row::Step;
 use super::{checkpoint, journal};
 
 /// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before it has a row.
@@ -56,9 +56,6 @@ const HOLLOW: Layout = Layout {
     schema: schema!("1"),
     ..LAYOUT
 };
-
-/// What a step inside a transaction gives.
-pub(super) type Step<T> = Result<T, Failure<StoreError>>;
 
 /// Is the file there?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,9 +270,4 @@ fn set_whole(file: &Transaction<'_>) -> Step<()> {
     file.prepare_cached("UPDATE fence SET is_hollow = 0 WHERE is_hollow = 1")?
         .execute([])?;
     Ok(())
-}
-
-/// The hash in a column.
-pub(super) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordHash> {
-    row.get(column).map(RecordHash)
 }
