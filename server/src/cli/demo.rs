@@ -22,7 +22,7 @@ use everhold_protocol::ZoneName;
 use serde::Serialize;
 
 use self::display::Display;
-use self::kills::{Killer, Schedule};
+use self::kills::{Killer, Schedule, Victim};
 use self::report::{DemoReport, Setting};
 use super::UsageError;
 use super::store::StoreArguments;
@@ -281,7 +281,7 @@ fn watch(
             Ok(progress) => {
                 fleet.listen();
                 if progress.phase == Phase::Running {
-                    killer.advance(progress.running_for_s, fleet, display)?;
+                    kill(killer, progress.running_for_s, fleet, display)?;
                 }
                 display.show(&progress, fleet, !killer.killed.is_empty());
             }
@@ -289,4 +289,15 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
     }
+}
+
+/// Starts again and kills what is due at this second of play, and says so.
+fn kill(killer: &mut Killer, second: f64, fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<()> {
+    if killer.restart_due(fleet)? {
+        display.say("a shard starts in the dead one's place, as a spare");
+    }
+    if let Some(Victim { pid, addr, players }) = killer.kill_due(second, fleet)? {
+        display.say(&format!("kill -9 {pid}: the shard at {addr} with {players} players"));
+    }
+    Ok(())
 }

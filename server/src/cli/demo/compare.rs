@@ -6,11 +6,10 @@ use client_sim::meter::Percentiles;
 use everhold_core::durability::gate::Durability;
 use everhold_local_cluster::Fleet;
 use everhold_os::signals::Stop;
-use serde::Serialize;
 
 use super::display::Display;
 use super::kills::{Killer, Schedule};
-use super::report::fleet_faults;
+use super::report::{CompareReport, LevelReport, Ratios, fleet_faults};
 use super::{DemoArguments, in_world};
 
 /// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that starts and log-ins do
@@ -20,56 +19,6 @@ const _: () = assert!(TURNS.is_multiple_of(2), "each level goes first as often a
 
 /// In the order of the report.
 const LEVELS: [Durability; 2] = [Durability::Store, Durability::Async];
-
-/// What a level came to, over all its turns.
-#[derive(Debug, Serialize)]
-pub(super) struct LevelReport {
-    pub(super) durability: String,
-    /// Input sent to own state reflecting it.
-    pub(super) update_latency_ms: Percentiles,
-    /// A record's append to its acknowledgement.
-    pub(super) append_ms: Percentiles,
-    /// Records acknowledged.
-    pub(super) appends: u64,
-    /// Work of a tick, without waiting for the next.
-    pub(super) tick_ms: Percentiles,
-    /// The mean of the turns, which are equally long.
-    pub(super) bytes_down_per_player_s: f64,
-    /// Whether the simulator kept up in all turns; else the figures are its own rather than the server's.
-    pub(super) simulator_kept_up: bool,
-}
-
-/// `store` divided by `async`; `None` where there is nothing to divide by.
-#[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Ratios {
-    pub(super) update_p50: Option<f64>,
-    pub(super) update_p99: Option<f64>,
-    pub(super) append_p50: Option<f64>,
-    pub(super) append_p99: Option<f64>,
-}
-
-/// What `--compare --json` writes.
-#[derive(Debug, Serialize)]
-pub(super) struct CompareReport {
-    pub(super) players: u32,
-    /// Of play at each level.
-    pub(super) seconds: f64,
-    /// Of each level.
-    pub(super) turns: usize,
-    pub(super) store: &'static str,
-    pub(super) guardian: bool,
-    /// `store`, then `async`.
-    pub(super) levels: [LevelReport; 2],
-    pub(super) ratios: Ratios,
-    pub(super) errors: Vec<String>,
-}
-
-impl CompareReport {
-    /// Whether players were told the truth at both levels.
-    pub(super) const fn passed(&self) -> bool {
-        self.errors.is_empty()
-    }
-}
 
 /// Plays all turns of both levels.
 pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<CompareReport> {

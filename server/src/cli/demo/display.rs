@@ -9,8 +9,7 @@ use comfy_table::{Table, presets};
 use everhold_local_cluster::Fleet;
 use everhold_os::output;
 
-use super::compare::CompareReport;
-use super::report::{DemoReport, GapReport};
+use super::report::{CompareReport, DemoReport, GapReport};
 use crate::cli::print;
 
 /// Without a terminal a line is written this often.

@@ -1,17 +1,17 @@
-//! Who is killed, and when: `--kill once` or `--kill repeat`.
+//! The kills of `--kill once` and `--kill repeat`: when they are due, and which process dies. It shows nothing.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use everhold_local_cluster::Fleet;
 use everhold_os::clock;
 
-use super::display::Display;
-
 /// A process that was killed is started again, as a spare, after this: about what a supervisor takes.
 const RESTART_AFTER: Duration = Duration::from_secs(2);
 
-/// The last kill comes so long before the end, seconds, that even without a guardian (a lease of 4 s) its players are back by then.
+/// The last kill comes so long before the end, seconds, that even without a guardian (a lease of 4 s) its players are
+/// back by then.
 const LAST_KILL_BEFORE_END_S: f64 = 8.0;
 
 /// A kill, on the clocks that it is compared by.
@@ -21,6 +21,15 @@ pub(super) struct Killed {
     pub(super) at: Instant,
     /// On the clock of the shards' reports.
     pub(super) boottime_ms: f64,
+    /// Players that it served.
+    pub(super) players: u32,
+}
+
+/// A shard process that was just killed, for whoever watches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Victim {
+    pub(super) pid: u32,
+    pub(super) addr: SocketAddr,
     /// Players that it served.
     pub(super) players: u32,
 }
@@ -86,37 +95,39 @@ impl Killer {
         self.arguments.iter().map(String::as_str).collect()
     }
 
-    /// Does what is due at this second of play. A kill waits until every zone has a living owner again, and a spare is ready.
-    pub(super) fn advance(&mut self, second: f64, fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<()> {
-        if self.restart_at.is_some_and(|at| Instant::now() >= at) {
-            self.restart_at = None;
-            fleet.launch(&[], &self.arguments())?;
-            display.say("a shard starts in the dead one's place, as a spare");
+    /// Starts a spare in the place of the process that was killed last, if it is time. Returns whether it did.
+    pub(super) fn restart_due(&mut self, fleet: &mut Fleet) -> anyhow::Result<bool> {
+        if self.restart_at.take_if(|at| Instant::now() >= *at).is_none() {
+            return Ok(false);
         }
-        let settled = self.restart_at.is_none() && fleet.is_settled() && fleet.has_spare();
-        if settled && self.schedule.is_due(second, self.killed.len()) {
-            self.kill_busiest(fleet, display)?;
-        }
-        Ok(())
+        fleet.launch(&[], &self.arguments())?;
+        Ok(true)
     }
 
-    fn kill_busiest(&mut self, fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<()> {
+    /// Kills the shard with most players if a kill is due at this second of play, every zone has a living owner again,
+    /// and a spare is ready. Returns whom it killed.
+    pub(super) fn kill_due(&mut self, second: f64, fleet: &mut Fleet) -> anyhow::Result<Option<Victim>> {
+        let settled = self.restart_at.is_none() && fleet.is_settled() && fleet.has_spare();
+        if !settled || !self.schedule.is_due(second, self.killed.len()) {
+            return Ok(None);
+        }
         let index = fleet.busiest().context("no shard process is left to kill")?;
-        let (pid, players) = (fleet.all[index].pid, fleet.all[index].players());
+        let process = &fleet.all[index];
+        let victim = Victim {
+            pid: process.pid,
+            addr: process.addr,
+            players: process.players(),
+        };
         let at = fleet.kill(index)?;
         self.killed.push(Killed {
             at,
             boottime_ms: clock::boottime().saturating_sub(at.elapsed()).as_secs_f64() * 1e3,
-            players,
+            players: victim.players,
         });
         if matches!(self.schedule, Schedule::Every(..)) {
             self.restart_at = Some(at + RESTART_AFTER);
         }
-        display.say(&format!(
-            "kill -9 {pid}: the shard at {} with {players} players",
-            fleet.all[index].addr
-        ));
-        Ok(())
+        Ok(Some(victim))
     }
 }
 
