@@ -25,5 +25,5 @@ pub mod swarm;
 pub mod sweep;
 
 pub use behavior::{Behavior, Spot};
-pub use report::{SwarmReport, ZoneFailover, ZonePlayers};
-pub use swarm::{Control, Phase, Progress, SimulatorHealth, SwarmConfig, SwarmError, ZoneProgress, run};
+pub use report::{SimulatorHealth, SwarmReport, ZoneFailover, ZonePlayers};
+pub use swarm::{Control, Phase, Progress, SwarmConfig, SwarmError, ZoneProgress, run};

@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::behavior::Behavior;
 use crate::checker::{Strangers, Verdict};
 use crate::meter::Percentiles;
-use crate::swarm::SimulatorHealth;
 
 /// The players of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +45,33 @@ pub struct ZoneFailover {
     /// When each player was first shown something by the new owner.
     #[serde(skip)]
     pub first_snapshot_at_ms: Vec<f64>,
+}
+
+/// What the simulator says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SimulatorHealth {
+    /// Every other frame was no later than this, ms. A frame is late by the time between its place in the schedule and its sending.
+    pub frame_late_ms_p50: f64,
+    /// 99 of 100 frames were no later than this, ms.
+    pub frame_late_ms_p99: f64,
+    /// The latest frame, ms.
+    pub frame_late_ms_max: f64,
+    /// Frames that were late by more than half a frame period, in a hundred.
+    pub late_frames_percent: f64,
+    /// Frames that were left out because the simulator was late by more than a whole period.
+    pub frames_missed: u64,
+    /// Busy time of the simulator's thread, in hundredths of one core.
+    pub cpu_percent: f64,
+    /// The same for each frame of a player, all included, in microseconds.
+    pub cpu_us_per_player_tick: f64,
+    /// Packets that the kernel did not take.
+    pub send_failures: u64,
+    /// Packets that came and were thrown away because the simulator did not fetch them in time, in a hundred.
+    pub dropped_packets_percent: f64,
+    /// Whether the numbers of this run are the simulator's rather than the server's.
+    pub is_bottleneck: bool,
+    /// Why it says so, in words.
+    pub bottleneck: Vec<String>,
 }
 
 /// The whole run.

@@ -18,7 +18,6 @@ use everhold_protocol::Account;
 use everhold_protocol::client::ClientConfig;
 
 pub use self::config::{Control, Phase, Progress, SwarmConfig, SwarmError, ZONES_DEFAULT, ZoneProgress};
-pub use self::pace::SimulatorHealth;
 
 use self::config::seconds;
 use self::pace::Pace;
@@ -30,7 +29,7 @@ use crate::behavior::Mind;
 use crate::checker::Checker;
 use crate::keys::Keys;
 use crate::net::{Net, NetError, Traffic};
-use crate::report::{Origin, SwarmReport, ZonePlayers};
+use crate::report::{Origin, SimulatorHealth, SwarmReport, ZonePlayers};
 
 /// A frame of every player, at 20 Hz.
 const FRAME: Duration = Duration::from_millis(50);

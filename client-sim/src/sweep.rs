@@ -22,8 +22,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use self::chart::{ChartError, chart};
-pub use self::figures::{Point, ServerFigures};
-pub use self::floor::Floor;
+pub use self::figures::{Floor, Point, ServerFigures};
 
 use self::figures::Watched;
 use self::server::Server;
@@ -266,7 +265,12 @@ fn run_point(
     let figures = watched.figures(&server.take_lines(), &config.swarm.zones, players);
     drop(server);
     let mut point = match outcome {
-        Ok(report) => Point::new(report, figures, ended),
+        Ok(report) => {
+            let mut point = Point::new(report, figures);
+            point.reasons = verdict::reasons(&point);
+            point.reasons.extend(ended);
+            point
+        }
         Err(error @ (SwarmError::JoinDeadline { .. } | SwarmError::Stopped)) => {
             Point::without_play(players, figures, error.to_string(), ended)
         }

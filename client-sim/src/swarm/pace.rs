@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
 
 use crate::meter::Durations;
 use crate::net::Traffic;
+use crate::report::SimulatorHealth;
 
 /// More late frames than this, in a hundred, and the run says more about the simulator than about the server.
 const LATE_PERCENT_MAX: f64 = 1.0;
@@ -16,33 +16,6 @@ const CPU_PERCENT_MAX: f64 = 95.0;
 const MISSED_PERCENT_MAX: f64 = 1.0;
 /// More packets than this lost at our own sockets, in a hundred, and what players miss is the simulator's doing.
 const DROPPED_PERCENT_MAX: f64 = 0.1;
-
-/// What the simulator says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct SimulatorHealth {
-    /// Every other frame was no later than this, ms. A frame is late by the time between its place in the schedule and its sending.
-    pub frame_late_ms_p50: f64,
-    /// 99 of 100 frames were no later than this, ms.
-    pub frame_late_ms_p99: f64,
-    /// The latest frame, ms.
-    pub frame_late_ms_max: f64,
-    /// Frames that were late by more than half a frame period, in a hundred.
-    pub late_frames_percent: f64,
-    /// Frames that were left out because the simulator was late by more than a whole period.
-    pub frames_missed: u64,
-    /// Busy time of the simulator's thread, in hundredths of one core.
-    pub cpu_percent: f64,
-    /// The same for each frame of a player, all included, in microseconds.
-    pub cpu_us_per_player_tick: f64,
-    /// Packets that the kernel did not take.
-    pub send_failures: u64,
-    /// Packets that came and were thrown away because the simulator did not fetch them in time, in a hundred.
-    pub dropped_packets_percent: f64,
-    /// Whether the numbers of this run are the simulator's rather than the server's.
-    pub is_bottleneck: bool,
-    /// Why it says so, in words.
-    pub bottleneck: Vec<String>,
-}
 
 /// Watches the loop of one thread.
 pub(super) struct Pace {

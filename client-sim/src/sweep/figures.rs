@@ -1,19 +1,17 @@
-//! The figures of one number of players: what its swarm measured, and what was seen of its server meanwhile.
+//! The figures of one number of players: what its swarm measured, what was seen of its server meanwhile, and the floor
+//! beside them. They judge nothing.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use everhold_protocol::ZoneName;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::floor::Floor;
 use super::process::{ProcessLook, look};
 use super::server::{Line, Server};
-use super::verdict::reasons;
 use crate::meter::Percentiles;
-use crate::report::SwarmReport;
-use crate::swarm::SimulatorHealth;
+use crate::report::{SimulatorHealth, SwarmReport};
 
 /// One number of players.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -69,9 +67,28 @@ pub struct ServerFigures {
     pub runs: Vec<Value>,
 }
 
+/// The floor of one number of players.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Floor {
+    /// Computing time of a player-tick, microseconds: the median round.
+    pub us_per_player_tick: f64,
+    /// Datagrams to a player in a tick.
+    pub out_per_tick: f64,
+    /// Bytes of each.
+    pub out_bytes: usize,
+    /// Datagrams from a player in a tick.
+    pub in_per_tick: f64,
+    /// Bytes of each.
+    pub in_bytes: usize,
+    /// The server's computing time divided by this.
+    #[serde(default)]
+    pub ratio: f64,
+}
+
 impl Point {
-    pub(super) fn new(report: SwarmReport, server: ServerFigures, trouble: Option<String>) -> Self {
-        let mut point = Self {
+    /// A point without a verdict yet.
+    pub(super) fn new(report: SwarmReport, server: ServerFigures) -> Self {
+        Self {
             players: report.players,
             reasons: Vec::new(),
             seconds: report.seconds,
@@ -87,10 +104,7 @@ impl Point {
             simulator: report.simulator,
             floor: None,
             floor_problem: None,
-        };
-        point.reasons = reasons(&point);
-        point.reasons.extend(trouble);
-        point
+        }
     }
 
     /// Players that did not get in.
@@ -185,8 +199,9 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Ticks between two moments in the zones that have players: how many a second in the slowest, how long they took in all, and what each
-/// zone told last. Other zones of the server have nothing to do, and would make the figures look better than they are.
+/// Ticks between two moments in the zones that have players: how many a second in the slowest, how long they took in
+/// all, and what each zone told last. Other zones of the server have nothing to do, and would make the figures look
+/// better than they are.
 fn ticks(lines: &[Line], zones: &[ZoneName], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
     let is_played = |line: &Value| zones.iter().any(|zone| line["zone"] == zone.as_str());
     let mut owned: BTreeMap<String, Vec<(Instant, Told<'_>)>> = BTreeMap::new();

@@ -6,28 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde::{Deserialize, Serialize};
-
-use super::{LOOK_EVERY, Point, SweepConfig, SweepError};
+use super::figures::{Floor, Point};
+use super::{LOOK_EVERY, SweepConfig, SweepError};
 use crate::net::UDP_HEADER_BYTES;
-
-/// The floor of one number of players.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Floor {
-    /// Computing time of a player-tick, microseconds: the median round.
-    pub us_per_player_tick: f64,
-    /// Datagrams to a player in a tick.
-    pub out_per_tick: f64,
-    /// Bytes of each.
-    pub out_bytes: usize,
-    /// Datagrams from a player in a tick.
-    pub in_per_tick: f64,
-    /// Bytes of each.
-    pub in_bytes: usize,
-    /// The server's computing time divided by this.
-    #[serde(default)]
-    pub ratio: f64,
-}
 
 /// Whether the program can be run: better known before the first server starts than after the first number of players.
 pub(super) fn check(program: &Path) -> Result<(), SweepError> {
