@@ -51,7 +51,7 @@ impl DatagramBatch {
             #[cfg(feature = "testing")]
             Carrier::Reference(line) => {
                 let bytes = self.bytes.slice(range.start as usize..range.end as usize);
-                line.send_datagram(bytes, conn);
+                line.send_datagram(bytes, conn.ended(), conn.counters());
             }
         }
     }

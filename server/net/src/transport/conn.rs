@@ -78,7 +78,7 @@ pub(super) enum Carrier {
     Net(Arc<Desk>, LinkKey),
     /// Tasks of the reference transport.
     #[cfg(feature = "testing")]
-    Reference(Arc<super::reference::Line>),
+    Reference(Arc<super::reference::line::Line>),
 }
 
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Conn {
     pub fn remote(&self) -> SocketAddr {
         #[cfg(feature = "testing")]
         if let Carrier::Reference(line) = &self.carrier {
-            return line.quic.remote_address();
+            return line.remote();
         }
         *self.shared.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,7 +275,7 @@ impl Conn {
             match &self.carrier {
                 Carrier::Net(desk, key) => desk.call(*key),
                 #[cfg(feature = "testing")]
-                Carrier::Reference(line) => line.call(),
+                Carrier::Reference(line) => line.wake(),
             }
         }
         left

@@ -2,6 +2,7 @@
 //! tells players and shard, net threads tell, too. Tests run on both.
 
 mod accept;
+pub(super) mod line;
 mod reader;
 mod writer;
 
@@ -9,45 +10,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use everhold_core::limits::CLOSE_MS_MAX;
 use everhold_protocol::RefusalCode;
 use quinn::{Endpoint, TokioRuntime, VarInt};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::cid::ConnectionIds;
-use super::conn::Conn;
 use super::served::Served;
 use super::{TransportError, settings};
 use crate::keys::Keys;
-
-/// What a connection's handles reach it by.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) quic: quinn::Connection,
-    /// Wakes the writer.
-    pub(super) bell: Notify,
-}
-
-impl Line {
-    pub(super) fn call(&self) {
-        self.bell.notify_one();
-    }
-
-    /// Queues a datagram; one that does not get through is counted.
-    pub(super) fn send_datagram(&self, bytes: Bytes, conn: &Conn) {
-        let counters = conn.counters();
-        let is_roomy = self.quic.datagram_send_buffer_space() >= bytes.len();
-        if conn.ended() || self.quic.send_datagram(bytes).is_err() {
-            return counters.datagrams_gone.bump();
-        }
-        counters.datagrams_out.bump();
-        if !is_roomy {
-            counters.datagrams_congested.bump();
-        }
-    }
-}
 
 /// A bound endpoint with its accept loop.
 #[derive(Debug)]

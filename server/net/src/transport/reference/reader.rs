@@ -10,7 +10,7 @@ use quinn::{Connecting, Connection, ReadError, RecvStream, SendStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::Line;
+use super::line::Line;
 use super::writer::write_control;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Conn, pass_on};
@@ -35,10 +35,9 @@ pub(super) async fn serve(
         quic.close(code.code().into(), b"too many connections from this address");
         return;
     };
-    let bell = Notify::new();
     let line = Arc::new(Line {
         quic: quic.clone(),
-        bell,
+        waker: Notify::new(),
     });
     let carrier = Carrier::Reference(Arc::clone(&line));
     let conn = Conn::new(carrier, quic.remote_address(), Arc::clone(&served.counters));

@@ -8,7 +8,7 @@ use everhold_core::limits::CLOSE_MS_MAX;
 use everhold_protocol::RefusalCode;
 use quinn::{SendStream, VarInt, WriteError};
 
-use super::Line;
+use super::line::Line;
 use crate::transport::conn::{Closing, Conn, Manner};
 
 /// Writes what is queued, in order, until the connection ends or somebody ends it; then the queue's rest and the reason.
@@ -26,7 +26,7 @@ pub(super) async fn write_control(conn: Conn, line: Arc<Line>, mut stream: SendS
             biased;
             // So that a task with nothing to write does not outlive its connection.
             _ = line.quic.closed() => return,
-            () = line.bell.notified() => {}
+            () = line.waker.notified() => {}
             written = stream.write(&frame), if !frame.is_empty() => match written {
                 Ok(bytes) => frame.advance(bytes),
                 Err(WriteError::Stopped(_)) => conn.abort(RefusalCode::Malformed, "the control stream was stopped"),
