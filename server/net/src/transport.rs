@@ -1,13 +1,13 @@
 //! The transport speaks QUIC with players. It verifies who they are and carries their bytes; it knows no zone and no game.
 //!
-//! Net threads carry the connections, each its own on a socket of its own. The rest of the process leaves at a thread's desk what it wants
+//! Net threads carry the connections, each its own on a socket of its own. The rest of the process leaves in a thread's mailbox what it wants
 //! of a connection, and a tick's datagrams in one batch; what players send goes from the thread straight into their zone's inbox.
 //!
 //! ```text
 //!            Hello, Logout, Closed                InboxEntry::Frame
 //!  client ──► net thread ──► events (the shard) ──► bind(route) ──► the zone's inbox
-//!  client ◄── net thread ◄── desk ◄── Conn::send_control, Conn::close
-//!                             └◄── DatagramBatch::send, once a tick
+//!  client ◄── net thread ◄── mailbox ◄── Conn::send_control, Conn::close
+//!                               └◄── DatagramBatch::send, once a tick
 //! ```
 //!
 //! What a peer may fill has a bound in [`everhold_core::limits`], and what a peer did wrong is counted in [`TransportCounters`], logged at
@@ -39,6 +39,7 @@ mod conn;
 mod counters;
 mod half_open;
 mod intake;
+mod mailbox;
 mod net;
 #[cfg(feature = "testing")]
 mod reference;

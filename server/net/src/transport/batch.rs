@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::conn::{Carrier, Conn};
-use super::net::desk::{Desk, Post};
+use super::mailbox::{Mailbox, OutgoingDatagram};
 
 /// Datagrams for many connections. They leave soon after [`DatagramBatch::send`], those of one connection in order.
 ///
@@ -16,7 +16,8 @@ use super::net::desk::{Desk, Post};
 #[derive(Debug)]
 pub struct DatagramBatch {
     bytes: Bytes,
-    parts: Vec<(Arc<Desk>, Vec<Post>)>,
+    /// Datagrams by net thread.
+    parts: Vec<(Arc<Mailbox>, Vec<OutgoingDatagram>)>,
     size_hint: usize,
 }
 
@@ -36,15 +37,15 @@ impl DatagramBatch {
     /// When it is sent, if the bytes end before the range.
     pub fn push(&mut self, conn: &Conn, range: Range<u32>) {
         match &conn.carrier {
-            Carrier::Net(desk, key) => {
-                let post = Post { key: *key, range };
+            Carrier::Net(mailbox, key) => {
+                let datagram = OutgoingDatagram { key: *key, range };
                 // As many parts as there are net threads: a handful.
-                match self.parts.iter_mut().find(|(of, _)| Arc::ptr_eq(of, desk)) {
-                    Some((_, posts)) => posts.push(post),
+                match self.parts.iter_mut().find(|(of, _)| Arc::ptr_eq(of, mailbox)) {
+                    Some((_, datagrams)) => datagrams.push(datagram),
                     None => {
-                        let mut posts = Vec::with_capacity(self.size_hint);
-                        posts.push(post);
-                        self.parts.push((Arc::clone(desk), posts));
+                        let mut datagrams = Vec::with_capacity(self.size_hint);
+                        datagrams.push(datagram);
+                        self.parts.push((Arc::clone(mailbox), datagrams));
                     }
                 }
             }
@@ -58,8 +59,8 @@ impl DatagramBatch {
 
     /// Hands it over. It waits for nothing.
     pub fn send(self) {
-        for (desk, posts) in self.parts {
-            desk.send(self.bytes.clone(), posts);
+        for (mailbox, datagrams) in self.parts {
+            mailbox.send(self.bytes.clone(), datagrams);
         }
     }
 }

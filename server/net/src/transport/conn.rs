@@ -13,7 +13,7 @@ use everhold_protocol::message::encode_frame;
 use everhold_protocol::{ReceivedFrame, RefusalCode, ServerMessage, SessionId};
 
 use super::counters::TransportCounters;
-use super::net::desk::{Desk, LinkKey};
+use super::mailbox::{LinkKey, Mailbox};
 
 /// Tokens are unique in this process, whatever the number of transports.
 static TOKEN_NEXT: AtomicU64 = AtomicU64::new(1);
@@ -74,8 +74,8 @@ pub struct Conn {
 /// Who carries the connection.
 #[derive(Clone, Debug)]
 pub(super) enum Carrier {
-    /// A net thread, found at its desk; the connection has this key there.
-    Net(Arc<Desk>, LinkKey),
+    /// A net thread, by its mailbox; the connection has this key there.
+    Net(Arc<Mailbox>, LinkKey),
     /// Tasks of the reference transport.
     #[cfg(feature = "testing")]
     Reference(Arc<super::reference::line::Line>),
@@ -100,8 +100,8 @@ struct Outbox {
     route: Option<Route>,
     /// The route is another than the carrier knows.
     rebound: bool,
-    /// The carrier was called and has not answered yet.
-    called: bool,
+    /// Whether the carrier was told that there is something, and has not taken it yet.
+    is_ready: bool,
 }
 
 /// What a carrier is to do, besides sending the frames.
@@ -222,10 +222,10 @@ impl Conn {
         Some(frame)
     }
 
-    /// What the handles want, since the last time; they call again if there is more.
+    /// Takes what the handles want since the last time. They tell the carrier again if there is more.
     pub(super) fn take_orders(&self) -> Orders {
         let mut outbox = self.outbox();
-        outbox.called = false;
+        outbox.is_ready = false;
         let rebound = std::mem::take(&mut outbox.rebound);
         Orders {
             rebound: rebound.then(|| outbox.route.clone()),
@@ -265,15 +265,15 @@ impl Conn {
         self.order(|outbox| outbox.closing = Some(Closing { code, detail, manner }));
     }
 
-    /// Leaves something in the outbox, and calls the carrier if nobody has.
+    /// Leaves something in the outbox, and tells the carrier unless it was told already.
     fn order<T>(&self, leave: impl FnOnce(&mut Outbox) -> T) -> T {
         let mut outbox = self.outbox();
         let left = leave(&mut outbox);
-        let was_called = std::mem::replace(&mut outbox.called, true);
+        let was_ready = std::mem::replace(&mut outbox.is_ready, true);
         drop(outbox);
-        if !was_called {
+        if !was_ready {
             match &self.carrier {
-                Carrier::Net(desk, key) => desk.call(*key),
+                Carrier::Net(mailbox, key) => mailbox.mark_ready(*key),
                 #[cfg(feature = "testing")]
                 Carrier::Reference(line) => line.wake(),
             }

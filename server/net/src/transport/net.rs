@@ -8,14 +8,13 @@
 //! ```text
 //! turn:  take packets in ──► send the batches, taking packets in between chunks ──► do what handles want
 //!          ▲                                              └──► serve the urgent ──► sweep the others when it is time
-//!          └── a nap of 1 ms if anything happened, else a deep sleep until a packet or a call comes
+//!          └── a nap of 1 ms if anything happened, else parked until a packet or something in the mailbox comes
 //! ```
 //!
-//! Each turn sees one list of calls and the batches that had come by then, so no turn is without end. A process whose net thread fails can
+//! Each turn sees one ready list and the batches that had come by then, so no turn is without end. A process whose net thread fails can
 //! serve nobody any more, and ends at once: others adopt its zones.
 
 mod admit;
-pub(super) mod desk;
 mod link;
 mod slab;
 mod threads;
@@ -34,13 +33,13 @@ use tokio::sync::oneshot;
 
 pub(super) use self::threads::{NetThreads, OpenSockets};
 
-use self::desk::{Desk, LinkKey, Post, Posts, Stop, Trays};
 use self::link::{Counted, Fate, Link, Turn};
 use self::slab::Slab;
 use self::traces::Traces;
-use self::wire::{Packet, Wire};
+use self::wire::Wire;
 use super::cid::ConnectionIds;
 use super::half_open::HalfOpen;
+use super::mailbox::{LinkKey, Mailbox, MailboxReceiver, OutgoingDatagram, OutgoingDatagrams, Packet, Stop};
 use super::served::Served;
 
 /// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than this.
@@ -58,10 +57,10 @@ const RECEIVE_BATCHES_MAX: usize = 16;
 struct NetThread {
     index: u8,
     ids: ConnectionIds,
-    desk: Arc<Desk>,
-    /// All desks, by thread.
-    desks: Vec<Arc<Desk>>,
-    trays: Trays,
+    mailbox: Arc<Mailbox>,
+    /// The mailboxes of all net threads, by index.
+    mailboxes: Vec<Arc<Mailbox>>,
+    received: MailboxReceiver,
     served: Arc<Served>,
     wire: Wire,
     endpoint: Endpoint,
@@ -76,7 +75,7 @@ struct NetThread {
     swept: Instant,
     stopping: Option<(Stop, Instant)>,
     arrived: Vec<Packet>,
-    callers: Vec<LinkKey>,
+    ready: Vec<LinkKey>,
     due: Vec<LinkKey>,
     outgoing: Vec<u8>,
 }
@@ -85,7 +84,7 @@ impl NetThread {
     fn new(
         index: u8,
         ids: ConnectionIds,
-        (desks, trays): (&[Arc<Desk>], Trays),
+        (mailboxes, received): (&[Arc<Mailbox>], MailboxReceiver),
         served: Arc<Served>,
         endpoint: Endpoint,
         socket: UdpSocket,
@@ -93,9 +92,9 @@ impl NetThread {
         Ok(Self {
             index,
             ids,
-            desk: Arc::clone(&desks[usize::from(index)]),
-            desks: desks.to_vec(),
-            trays,
+            mailbox: Arc::clone(&mailboxes[usize::from(index)]),
+            mailboxes: mailboxes.to_vec(),
+            received,
             wire: Wire::new(socket, Arc::clone(&served.counters))?,
             served,
             endpoint,
@@ -108,7 +107,7 @@ impl NetThread {
             swept: Instant::now(),
             stopping: None,
             arrived: Vec::new(),
-            callers: Vec::new(),
+            ready: Vec::new(),
             due: Vec::new(),
             outgoing: Vec::new(),
         })
@@ -125,7 +124,7 @@ impl NetThread {
             if is_busy {
                 std::thread::sleep(NAP);
             } else {
-                self.sleep_deep();
+                self.park();
             }
         }
     }
@@ -135,7 +134,7 @@ impl NetThread {
         let soon = std::mem::take(&mut self.soon);
         let mut is_busy = self.receive();
         is_busy |= self.send_batches();
-        is_busy |= self.answer_callers();
+        is_busy |= self.answer_ready();
         self.serve_soon(soon);
         self.serve_urgent();
         self.sweep();
@@ -147,19 +146,19 @@ impl NetThread {
             || !self.traces.is_empty()
     }
 
-    /// Until a packet comes, somebody calls, or a sweep is due.
-    fn sleep_deep(&self) {
-        if !self.desk.lie_down() {
+    /// Waits until a packet comes, something is left in the mailbox, or a sweep is due.
+    fn park(&self) {
+        if !self.mailbox.prepare_to_park() {
             return;
         }
         let has_links = self.links.live() > 0;
         let until_sweep = Timespec::try_from(SWEEP).ok().filter(|_| has_links);
-        let bell = self.desk.bell();
+        let waker = self.mailbox.waker();
         let socket = self.wire.fd();
-        let mut fds = [PollFd::new(&bell, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
+        let mut fds = [PollFd::new(&waker, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
         // Whatever woke it, the next turn finds out.
         let _ready = poll(&mut fds, until_sweep.as_ref());
-        self.desk.get_up();
+        self.mailbox.finish_park();
     }
 
     /// Takes in what is on the socket and what other threads have forwarded. `true` if there was anything.
@@ -168,13 +167,13 @@ impl NetThread {
         let mut is_any = false;
         for _ in 0..RECEIVE_BATCHES_MAX {
             let is_more = self.wire.receive(&mut arrived);
-            arrived.extend(self.trays.forwarded.try_iter());
+            arrived.extend(self.received.forwarded.try_iter());
             if arrived.is_empty() {
                 break;
             }
             is_any = true;
             // What was said of a connection before its peer sent this counts for it.
-            self.answer_callers();
+            self.answer_ready();
             let now = Instant::now();
             for packet in arrived.drain(..) {
                 self.take_packet(now, packet);
@@ -188,13 +187,13 @@ impl NetThread {
         is_any
     }
 
-    /// Does what connections' handles, and whoever ends the thread, want. `true` if there was anything.
-    fn answer_callers(&mut self) -> bool {
-        let mut callers = std::mem::take(&mut self.callers);
-        let is_called = self.desk.take_callers(&mut callers);
-        if is_called {
+    /// Does what the handles of the connections on the ready list want, and begins a stop that was ordered. `true` if there was anything.
+    fn answer_ready(&mut self) -> bool {
+        let mut ready = std::mem::take(&mut self.ready);
+        let is_pending = self.mailbox.take_ready(&mut ready);
+        if is_pending {
             let now = Instant::now();
-            for key in callers.drain(..) {
+            for key in ready.drain(..) {
                 self.with_link(key, now, Link::answer);
                 let playing = self.links.get_mut(key).filter(|link| link.is_playing());
                 if let Some(link) = playing {
@@ -204,32 +203,32 @@ impl NetThread {
                     self.hurry(key);
                 }
             }
-            if let Some(stop) = self.desk.take_stop() {
+            if let Some(stop) = self.mailbox.take_stop() {
                 self.begin_stop(stop, now);
             }
         }
-        self.callers = callers;
-        is_called
+        self.ready = ready;
+        is_pending
     }
 
     /// Sends the batches that have come by now. `true` if there was any.
     fn send_batches(&mut self) -> bool {
-        let waiting = self.trays.posts.len();
-        for batch in self.trays.posts.clone().try_iter().take(waiting) {
+        let waiting = self.received.outgoing.len();
+        for batch in self.received.outgoing.clone().try_iter().take(waiting) {
             self.send_batch(&batch);
         }
         waiting > 0
     }
 
-    fn send_batch(&mut self, batch: &Posts) {
-        for (index, posts) in batch.posts.chunks(CHUNK).enumerate() {
+    fn send_batch(&mut self, batch: &OutgoingDatagrams) {
+        for (index, datagrams) in batch.datagrams.chunks(CHUNK).enumerate() {
             if index > 0 {
                 self.receive();
             }
             // What connections have to say beside the datagram goes into the same packet.
-            self.answer_callers();
+            self.answer_ready();
             let now = Instant::now();
-            for Post { key, range } in posts {
+            for OutgoingDatagram { key, range } in datagrams {
                 self.show(now, *key, batch.bytes.slice(range.start as usize..range.end as usize));
             }
         }
@@ -276,7 +275,7 @@ impl NetThread {
         for key in urgent.drain(..) {
             self.serve(key, now);
         }
-        // Serving one makes none urgent; a call that it makes is answered in the next turn.
+        // Serving one makes none urgent; what its handles order meanwhile is on the next turn's ready list.
         self.urgent = urgent;
     }
 
@@ -398,7 +397,7 @@ impl NetThread {
         let mut turn = Turn {
             now,
             served: &self.served,
-            desk: &self.desk,
+            mailbox: &self.mailbox,
             endpoint: &mut self.endpoint,
         };
         Some(act(link, &mut turn))

@@ -5,16 +5,15 @@ use std::time::Instant;
 use everhold_protocol::RefusalCode;
 use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming};
 
-use super::desk::LinkKey;
 use super::link::{Fate, Link};
-use super::wire::Packet;
 use super::{NetThread, transmit};
+use crate::transport::mailbox::{LinkKey, Packet};
 use crate::transport::served::{Answer, Slots};
 
 impl NetThread {
     pub(super) fn take_packet(&mut self, now: Instant, packet: Packet) {
         if let Some(owner) = self.other_owner(&packet) {
-            return self.desks[owner].forward(packet);
+            return self.mailboxes[owner].forward(packet);
         }
         let Packet {
             remote,
@@ -59,11 +58,11 @@ impl NetThread {
 
     /// The thread, if it is another one, whose connection a packet is for. A packet that was forwarded is never forwarded again.
     fn other_owner(&self, packet: &Packet) -> Option<usize> {
-        if self.desks.len() == 1 || packet.is_forwarded {
+        if self.mailboxes.len() == 1 || packet.is_forwarded {
             return None;
         }
         let owner = usize::from(self.ids.owner(&packet.bytes)?);
-        (owner != usize::from(self.index) && owner < self.desks.len()).then_some(owner)
+        (owner != usize::from(self.index) && owner < self.mailboxes.len()).then_some(owner)
     }
 
     /// A stranger knocks.

@@ -19,11 +19,11 @@ use everhold_core::limits::CLOSE_MS_MAX;
 use everhold_protocol::RefusalCode;
 use quinn_proto::{Connection, ConnectionHandle, Dir, Endpoint, Event, StreamEvent, StreamId, VarInt};
 
-use super::desk::{Desk, LinkKey};
 use super::traces::Traces;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Closing, Conn, Manner, Route, pass_on};
 use crate::transport::intake::Intake;
+use crate::transport::mailbox::{LinkKey, Mailbox};
 use crate::transport::served::{self, AddressPlace, Served, Slots};
 
 /// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
@@ -36,7 +36,7 @@ const TALK: Duration = Duration::from_millis(100);
 pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     pub(super) served: &'a Arc<Served>,
-    pub(super) desk: &'a Arc<Desk>,
+    pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) endpoint: &'a mut Endpoint,
 }
 
@@ -350,7 +350,7 @@ impl Link {
             return self.end(turn.served);
         };
         self.traces.place = Some(place);
-        let carrier = Carrier::Net(Arc::clone(turn.desk), self.key);
+        let carrier = Carrier::Net(Arc::clone(turn.mailbox), self.key);
         let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.served.counters));
         self.stage = Stage::Opening;
         if self.turn_away.is_none() {

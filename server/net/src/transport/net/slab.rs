@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::ConnectionHandle;
 
-use super::desk::LinkKey;
 use super::link::Link;
+use crate::transport::mailbox::LinkKey;
 
 /// A connection that was shown something so recently is served by its next datagram: acknowledgements and timers wait for that. Two of
 /// the longest ticks (100 ms) of a zone that shows its players every second one, and a little. A packet of its own for each

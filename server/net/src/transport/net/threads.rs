@@ -9,16 +9,16 @@ use quinn_proto::Endpoint;
 use tokio::sync::oneshot;
 
 use super::NetThread;
-use super::desk::{Desk, Stop};
 use crate::keys::Keys;
 use crate::transport::cid::ConnectionIds;
+use crate::transport::mailbox::{Mailbox, Stop};
 use crate::transport::served::Served;
 use crate::transport::{TransportError, settings};
 
-/// The threads of a transport. They end when they are told to at their desks.
+/// The threads of a transport. They end when a [`Stop`] is left in their mailboxes.
 #[derive(Debug)]
 pub(crate) struct NetThreads {
-    desks: Vec<Arc<Desk>>,
+    mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) local_addr: SocketAddr,
 }
 
@@ -43,22 +43,29 @@ impl OpenSockets {
         let server = Arc::new(settings::server(&served.config, keys)?);
         let sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
         let local_addr = sockets[0].local_addr().map_err(listen_error)?;
-        let mut desks = Vec::new();
-        let mut trays = Vec::new();
+        let mut mailboxes = Vec::new();
+        let mut receivers = Vec::new();
         for _ in &sockets {
-            let (desk, tray) = Desk::new(Arc::clone(&served.counters)).map_err(listen_error)?;
-            desks.push(Arc::new(desk));
-            trays.push(tray);
+            let (mailbox, receiver) = Mailbox::new(Arc::clone(&served.counters)).map_err(listen_error)?;
+            mailboxes.push(Arc::new(mailbox));
+            receivers.push(receiver);
         }
-        let net = NetThreads { desks, local_addr };
+        let net = NetThreads { mailboxes, local_addr };
         let mut idle = Vec::new();
-        for (index, (socket, tray)) in sockets.into_iter().zip(trays).enumerate() {
+        for (index, (socket, receiver)) in sockets.into_iter().zip(receivers).enumerate() {
             let index = u8::try_from(index).expect("fewer net threads than 256");
             let ids = ConnectionIds::new(keys.connection_id_key(), index);
             let config = Arc::new(settings::endpoint(keys, ids));
             // Path MTU discovery is off.
             let endpoint = Endpoint::new(config, Some(Arc::clone(&server)), false, None);
-            let thread = NetThread::new(index, ids, (&net.desks, tray), Arc::clone(served), endpoint, socket);
+            let thread = NetThread::new(
+                index,
+                ids,
+                (&net.mailboxes, receiver),
+                Arc::clone(served),
+                endpoint,
+                socket,
+            );
             idle.push(thread.map_err(listen_error)?);
         }
         Ok(Self { net, idle })
@@ -94,11 +101,11 @@ impl NetThreads {
     /// Closes every connection with `code`, and waits until the threads are over.
     pub(crate) async fn close(&mut self, code: RefusalCode) {
         let waits: Vec<_> = self
-            .desks
+            .mailboxes
             .iter()
-            .map(|desk| {
+            .map(|mailbox| {
                 let (done, wait) = oneshot::channel();
-                desk.stop(Stop { code, done: Some(done) });
+                mailbox.stop(Stop { code, done: Some(done) });
                 wait
             })
             .collect();
@@ -111,9 +118,9 @@ impl NetThreads {
 
 impl Drop for NetThreads {
     fn drop(&mut self) {
-        for desk in &self.desks {
+        for mailbox in &self.mailboxes {
             let code = RefusalCode::Stopping;
-            desk.stop(Stop { code, done: None });
+            mailbox.stop(Stop { code, done: None });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One UDP socket and its buffers. It knows no connection.
 
 use std::io::{self, ErrorKind, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -12,22 +12,10 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::transport::counters::TransportCounters;
+use crate::transport::mailbox::Packet;
 
 /// The largest UDP payload that is read, bytes: above any path MTU of 1,500.
 const PACKET_BYTES_MAX: usize = 1_500;
-
-/// A packet as it came in.
-#[derive(Debug)]
-pub(crate) struct Packet {
-    pub(super) remote: SocketAddr,
-    pub(super) local_ip: Option<IpAddr>,
-    pub(super) ecn: Option<EcnCodepoint>,
-    /// An allocation of its own. QUIC keeps slices of it for data that came out of order, and counts the whole packet: of a block that
-    /// packets share, a peer could keep 64 KiB with one byte.
-    pub(super) bytes: BytesMut,
-    /// It came out of another thread's socket.
-    pub(super) is_forwarded: bool,
-}
 
 /// Packets and bytes since they were last added to the counters: four atomic operations a turn instead of a packet.
 #[derive(Debug, Default)]
