@@ -8,7 +8,7 @@ use std::time::Duration;
 use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Heard, Inbox, InboxEntry, Input};
+use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input, NewsFilter};
 use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
 use everhold_core::zone::{Outputs, Scene, Zone, ZoneConfig};
 use everhold_protocol::rng::SplitMix64;
@@ -84,7 +84,7 @@ struct Said {
     seq: u64,
     /// With the number of the frame that said it first.
     recent: Vec<(u64, SeqIntent)>,
-    heard: Heard,
+    heard: NewsFilter,
 }
 
 impl Run {

@@ -6,14 +6,14 @@ pub mod refusal;
 pub mod address;
 pub mod credential;
 pub mod login;
-pub mod heard;
+pub mod news;
 pub mod inbox;
 
 pub use address::{AddressLimits, AddressVerdict, Addresses};
 pub use credential::ResumeKeys;
-pub use heard::Heard;
 pub use inbox::{Inbox, InboxEntry};
 pub use input::{AttachToken, Input, SecretHash};
 pub use login::Login;
+pub use news::NewsFilter;
 pub use rate::TokenBucket;
 pub use refusal::Refusal;

@@ -28,7 +28,7 @@ use quinn_proto::VarIntBoundsExceeded;
 use tokio::sync::mpsc;
 
 use self::net::{NetThreads, OpenSockets};
-use self::served::Served;
+use self::shared::TransportShared;
 use crate::keys::{Keys, KeysError};
 
 mod admission;
@@ -43,7 +43,7 @@ mod mailbox;
 mod net;
 #[cfg(feature = "testing")]
 mod reference;
-mod served;
+mod shared;
 mod settings;
 
 pub use admission::AdmissionLimits;
@@ -148,13 +148,13 @@ pub enum ConnEvent {
 /// A transport that serves. Dropping it closes every connection at once.
 #[derive(Debug)]
 pub struct Transport {
-    served: Arc<Served>,
-    below: Below,
+    shared: Arc<TransportShared>,
+    backend: Backend,
 }
 
 /// Who carries the connections.
 #[derive(Debug)]
-enum Below {
+enum Backend {
     Net(NetThreads),
     #[cfg(feature = "testing")]
     Reference(reference::Reference),
@@ -163,7 +163,7 @@ enum Below {
 /// A transport that has its address, and answers nobody yet: what comes meanwhile waits in the sockets' buffers.
 #[derive(Debug)]
 pub struct BoundTransport {
-    served: Arc<Served>,
+    shared: Arc<TransportShared>,
     sockets: OpenSockets,
 }
 
@@ -176,9 +176,9 @@ impl BoundTransport {
 
     /// Serves connections from now on, on threads of its own.
     pub fn serve(self) -> Result<Transport, TransportError> {
-        let below = Below::Net(self.sockets.start()?);
-        let served = self.served;
-        Ok(Transport { served, below })
+        let backend = Backend::Net(self.sockets.start()?);
+        let shared = self.shared;
+        Ok(Transport { shared, backend })
     }
 }
 
@@ -190,9 +190,9 @@ impl Transport {
         events: mpsc::Sender<ConnEvent>,
     ) -> Result<BoundTransport, TransportError> {
         settings::warn_of_memory(&config);
-        let served = Arc::new(Served::new(config, keys, events));
-        let sockets = OpenSockets::open(&served, keys)?;
-        Ok(BoundTransport { served, sockets })
+        let shared = Arc::new(TransportShared::new(config, keys, events));
+        let sockets = OpenSockets::open(&shared, keys)?;
+        Ok(BoundTransport { shared, sockets })
     }
 
     /// The same, and serves connections at once.
@@ -208,39 +208,39 @@ impl Transport {
         events: mpsc::Sender<ConnEvent>,
     ) -> Result<Self, TransportError> {
         settings::warn_of_memory(&config);
-        let served = Arc::new(Served::new(config, keys, events));
-        let below = Below::Reference(reference::Reference::start(&served, keys)?);
-        Ok(Self { served, below })
+        let shared = Arc::new(TransportShared::new(config, keys, events));
+        let backend = Backend::Reference(reference::Reference::start(&shared, keys)?);
+        Ok(Self { shared, backend })
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
-        match &self.below {
-            Below::Net(net) => net.local_addr,
+        match &self.backend {
+            Backend::Net(net) => net.local_addr,
             #[cfg(feature = "testing")]
-            Below::Reference(reference) => reference.local_addr,
+            Backend::Reference(reference) => reference.local_addr,
         }
     }
 
     /// From now on every newcomer is told `code`; those who are here stay.
     pub fn stop_accepting(&self, code: RefusalCode) {
-        self.served.stop_accepting(code);
+        self.shared.stop_accepting(code);
     }
 
     /// Closes every connection with `code` and waits, not for long, until the peers know.
     pub async fn close(mut self, code: RefusalCode) {
         self.stop_accepting(code);
-        match &mut self.below {
-            Below::Net(net) => net.close(code).await,
+        match &mut self.backend {
+            Backend::Net(net) => net.close(code).await,
             #[cfg(feature = "testing")]
-            Below::Reference(reference) => reference.close(code).await,
+            Backend::Reference(reference) => reference.close(code).await,
         }
     }
 
     /// What it counts.
     #[must_use]
     pub fn counters(&self) -> Arc<TransportCounters> {
-        Arc::clone(&self.served.counters)
+        Arc::clone(&self.shared.counters)
     }
 }

@@ -30,7 +30,7 @@ impl Default for AdmissionLimits {
 
 /// How things stand when an attempt comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct Occupancy {
     /// Connections with a verified `Hello` now.
     pub(super) proven: usize,
     /// Half-open ones now.
@@ -64,18 +64,18 @@ impl AdmissionLimits {
     }
 
     /// Decides. Turning away costs a handshake, so it is done only while few are half-open.
-    pub(super) fn admit(&self, standing: Standing) -> Admission {
-        let is_at_limit = standing.half_open >= self.half_open_max;
-        let is_crowded = is_at_limit || standing.half_open >= self.half_open_unvalidated_max;
-        let no = match standing.stopping {
+    pub(super) fn admit(&self, occupancy: Occupancy) -> Admission {
+        let is_at_limit = occupancy.half_open >= self.half_open_max;
+        let is_crowded = is_at_limit || occupancy.half_open >= self.half_open_unvalidated_max;
+        let no = match occupancy.stopping {
             Some(code) => Some(code),
-            None if standing.proven >= self.connections_max => Some(RefusalCode::Full),
+            None if occupancy.proven >= self.connections_max => Some(RefusalCode::Full),
             None => None,
         };
         match no {
             Some(_) if is_crowded => Admission::Refuse,
             Some(code) => Admission::TurnAway(code),
-            None if is_crowded && !standing.validated => Admission::Retry,
+            None if is_crowded && !occupancy.validated => Admission::Retry,
             None if is_at_limit => Admission::Replace,
             None => Admission::Serve,
         }
@@ -92,7 +92,7 @@ mod tests {
         half_open_unvalidated_max: 2,
     };
 
-    const QUIET: Standing = Standing {
+    const QUIET: Occupancy = Occupancy {
         proven: 3,
         half_open: 0,
         validated: false,
@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn stranger_must_prove_its_address_in_a_crowd() {
-        assert_eq!(LIMITS.admit(Standing { half_open: 2, ..QUIET }), Admission::Retry);
+        assert_eq!(LIMITS.admit(Occupancy { half_open: 2, ..QUIET }), Admission::Retry);
         assert_eq!(
-            LIMITS.admit(Standing {
+            LIMITS.admit(Occupancy {
                 half_open: 2,
                 validated: true,
                 ..QUIET
@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn newest_takes_the_place_of_another_at_the_half_open_limit() {
-        let crowd = Standing { half_open: 4, ..QUIET };
+        let crowd = Occupancy { half_open: 4, ..QUIET };
         assert_eq!(LIMITS.admit(crowd), Admission::Retry, "its address may be forged");
         assert_eq!(
-            LIMITS.admit(Standing {
+            LIMITS.admit(Occupancy {
                 validated: true,
                 ..crowd
             }),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn strangers_take_no_players_place() {
-        let last_place = Standing {
+        let last_place = Occupancy {
             proven: 9,
             half_open: 4,
             validated: true,
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn full_server_says_so_while_that_is_cheap() {
-        let full = Standing { proven: 10, ..QUIET };
+        let full = Occupancy { proven: 10, ..QUIET };
         assert_eq!(LIMITS.admit(full), Admission::TurnAway(RefusalCode::Full));
         assert_eq!(
-            LIMITS.admit(Standing {
+            LIMITS.admit(Occupancy {
                 half_open: 2,
                 validated: true,
                 ..full
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn stopping_server_says_that_it_stops_though_it_is_full() {
-        let stopping = Standing {
+        let stopping = Occupancy {
             proven: 10,
             stopping: Some(RefusalCode::Stopping),
             ..QUIET

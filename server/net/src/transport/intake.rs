@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use everhold_core::ingress::rate::{RateGuard, TokenBucket, Verdict};
-use everhold_core::ingress::{Heard, Login, Refusal, ResumeKeys, login};
+use everhold_core::ingress::{NewsFilter, Login, Refusal, ResumeKeys, login};
 use everhold_core::limits::DATAGRAMS_MALFORMED_MAX;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::{FrameDecoder, FrameError};
@@ -25,7 +25,7 @@ pub(super) enum Said {
 
 /// By what a peer is judged, and when.
 #[derive(Clone, Copy)]
-pub(super) struct Bench<'a> {
+pub(super) struct PeerPolicy<'a> {
     pub(super) config: &'a TransportConfig,
     pub(super) ticket_keys: &'a [VerifyingKey],
     pub(super) resume_keys: &'a ResumeKeys,
@@ -41,7 +41,7 @@ pub(super) struct Intake {
     decoder: FrameDecoder,
     /// Set by a good `Hello`.
     rates: Option<Rates>,
-    heard: Heard,
+    news: NewsFilter,
 }
 
 struct Rates {
@@ -66,7 +66,7 @@ impl Intake {
         Self {
             decoder: FrameDecoder::new(HELLO_BYTES_MAX),
             rates: None,
-            heard: Heard::default(),
+            news: NewsFilter::default(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Intake {
     }
 
     /// The next thing that was said; `None` until more bytes come.
-    pub(super) fn next(&mut self, bench: &Bench<'_>) -> Result<Option<Said>, Refusal> {
+    pub(super) fn next(&mut self, policy: &PeerPolicy<'_>) -> Result<Option<Said>, Refusal> {
         if self.rates.is_none()
             && let Some(hello) = self.decoder.peek().map_err(refusal_of)?
         {
@@ -84,14 +84,14 @@ impl Intake {
         }
         while let Some(message) = self.decoder.next::<ClientMessage>().map_err(refusal_of)? {
             let Some(rates) = &mut self.rates else {
-                let login = login::check_hello(message, bench.ticket_keys, bench.resume_keys, (bench.unix_s)())?;
+                let login = login::check_hello(message, policy.ticket_keys, policy.resume_keys, (policy.unix_s)())?;
                 self.decoder.set_bytes_max(CONTROL_BYTES_MAX);
-                self.rates = Some(Rates::new(bench.config, bench.now));
+                self.rates = Some(Rates::new(policy.config, policy.now));
                 return Ok(Some(Said::Hello(login)));
             };
-            bench.counters.control_in.bump();
-            if !within_rate(rates.messages.judge(bench.now), "control messages")? {
-                bench.counters.control_over_rate.bump();
+            policy.counters.control_in.bump();
+            if !within_rate(rates.messages.judge(policy.now), "control messages")? {
+                policy.counters.control_over_rate.bump();
                 continue;
             }
             return match message {
@@ -129,21 +129,25 @@ impl Intake {
     }
 
     /// Judges a datagram of a peer that has said a good `Hello`; `None` if it is dropped, and counted, or says nothing new.
-    pub(super) fn datagram(&mut self, bytes: &Bytes, bench: &Bench<'_>) -> Result<Option<ReceivedFrame>, Refusal> {
+    pub(super) fn datagram(
+        &mut self,
+        bytes: &Bytes,
+        policy: &PeerPolicy<'_>,
+    ) -> Result<Option<ReceivedFrame>, Refusal> {
         let Some(rates) = &mut self.rates else {
             return Ok(None);
         };
-        bench.counters.datagrams_in.bump();
-        if !within_rate(rates.datagrams.judge(bench.now), "datagrams")? {
-            bench.counters.datagrams_over_rate.bump();
+        policy.counters.datagrams_in.bump();
+        if !within_rate(rates.datagrams.judge(policy.now), "datagrams")? {
+            policy.counters.datagrams_over_rate.bump();
             return Ok(None);
         }
         let error = match InputFrame::decode(bytes) {
-            Ok(frame) => return Ok(self.heard.is_news(&frame, bench.now).then_some(frame)),
+            Ok(frame) => return Ok(self.news.is_news(&frame, policy.now).then_some(frame)),
             Err(error) => error,
         };
-        bench.counters.datagrams_malformed.bump();
-        if rates.malformed.take(bench.now) {
+        policy.counters.datagrams_malformed.bump();
+        if rates.malformed.take(policy.now) {
             Ok(None)
         } else {
             let detail = format!("too many datagrams that are not of this protocol, the last because {error}");

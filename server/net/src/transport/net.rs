@@ -18,7 +18,7 @@ mod admit;
 mod link;
 mod slab;
 mod threads;
-mod traces;
+mod pending;
 mod wire;
 
 use std::net::UdpSocket;
@@ -33,14 +33,14 @@ use tokio::sync::oneshot;
 
 pub(super) use self::threads::{NetThreads, OpenSockets};
 
-use self::link::{Counted, Fate, Link, Turn};
+use self::link::{Counted, Link, LinkStatus, Turn};
+use self::pending::PendingEvents;
 use self::slab::Slab;
-use self::traces::Traces;
 use self::wire::Wire;
 use super::cid::ConnectionIds;
 use super::half_open::HalfOpen;
 use super::mailbox::{LinkKey, Mailbox, MailboxReceiver, OutgoingDatagram, OutgoingDatagrams, Packet, Stop};
-use super::served::Served;
+use super::shared::TransportShared;
 
 /// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than this.
 const NAP: Duration = Duration::from_millis(1);
@@ -61,7 +61,7 @@ struct NetThread {
     /// The mailboxes of all net threads, by index.
     mailboxes: Vec<Arc<Mailbox>>,
     received: MailboxReceiver,
-    served: Arc<Served>,
+    shared: Arc<TransportShared>,
     wire: Wire,
     endpoint: Endpoint,
     links: Slab,
@@ -71,7 +71,7 @@ struct NetThread {
     soon: Vec<LinkKey>,
     stalled: Vec<LinkKey>,
     /// What shards have not heard of connections that QUIC has forgotten.
-    traces: Vec<Traces>,
+    pending: Vec<PendingEvents>,
     swept: Instant,
     stopping: Option<(Stop, Instant)>,
     arrived: Vec<Packet>,
@@ -85,7 +85,7 @@ impl NetThread {
         index: u8,
         ids: ConnectionIds,
         (mailboxes, received): (&[Arc<Mailbox>], MailboxReceiver),
-        served: Arc<Served>,
+        shared: Arc<TransportShared>,
         endpoint: Endpoint,
         socket: UdpSocket,
     ) -> std::io::Result<Self> {
@@ -95,15 +95,15 @@ impl NetThread {
             mailbox: Arc::clone(&mailboxes[usize::from(index)]),
             mailboxes: mailboxes.to_vec(),
             received,
-            wire: Wire::new(socket, Arc::clone(&served.counters))?,
-            served,
+            wire: Wire::new(socket, Arc::clone(&shared.counters))?,
+            shared,
             endpoint,
             links: Slab::default(),
             half_open: HalfOpen::default(),
             urgent: Vec::new(),
             soon: Vec::new(),
             stalled: Vec::new(),
-            traces: Vec::new(),
+            pending: Vec::new(),
             swept: Instant::now(),
             stopping: None,
             arrived: Vec::new(),
@@ -138,12 +138,12 @@ impl NetThread {
         self.serve_soon(soon);
         self.serve_urgent();
         self.sweep();
-        self.tell_shard();
+        self.send_pending();
         is_busy
             || !self.soon.is_empty()
             || !self.urgent.is_empty()
             || !self.stalled.is_empty()
-            || !self.traces.is_empty()
+            || !self.pending.is_empty()
     }
 
     /// Waits until a packet comes, something is left in the mailbox, or a sweep is due.
@@ -232,12 +232,12 @@ impl NetThread {
                 self.show(now, *key, batch.bytes.slice(range.start as usize..range.end as usize));
             }
         }
-        self.served.counters.send_lag.set(batch.since.elapsed());
+        self.shared.counters.send_lag.set(batch.since.elapsed());
     }
 
     /// Sends one datagram, with whatever else its connection has to say.
     fn show(&mut self, now: Instant, key: LinkKey, bytes: Bytes) {
-        let counters = &self.served.counters;
+        let counters = &self.shared.counters;
         let Some(link) = self.links.get_mut(key).filter(|link| link.is_playing()) else {
             return counters.datagrams_gone.bump();
         };
@@ -313,16 +313,16 @@ impl NetThread {
         {
             link.connection.handle_timeout(now);
         }
-        let fate = self.with_link(key, now, |link, turn| {
+        let status = self.with_link(key, now, |link, turn| {
             link.is_urgent = false;
             link.has_to_send = false;
-            let fate = link.drive(turn);
-            if fate == Fate::Lives {
+            let status = link.drive(turn);
+            if status == LinkStatus::Lives {
                 link.check_deadline(turn);
             }
-            fate
+            status
         });
-        if fate == Some(Fate::Drained) {
+        if status == Some(LinkStatus::Drained) {
             return self.remove(key);
         }
         let Some(link) = self.links.get_mut(key) else { return };
@@ -346,7 +346,7 @@ impl NetThread {
                 self.half_open.remove(key);
             }
         }
-        if link.has_untold() && !std::mem::replace(&mut link.is_stalled, true) {
+        if link.has_pending_events() && !std::mem::replace(&mut link.is_stalled, true) {
             self.stalled.push(key);
         }
     }
@@ -361,12 +361,12 @@ impl NetThread {
     }
 
     /// Tells the shard what it had no room for, and lets those read on who waited for it.
-    fn tell_shard(&mut self) {
-        let served = Arc::clone(&self.served);
-        self.traces.retain_mut(|traces| traces.tell(&served));
+    fn send_pending(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.pending.retain_mut(|pending| pending.send(&shared));
         for key in std::mem::take(&mut self.stalled) {
             let Some(link) = self.links.get_mut(key) else { continue };
-            if link.tell(&served) {
+            if link.send_pending(&shared) {
                 self.stalled.push(key);
             } else {
                 link.is_stalled = false;
@@ -382,8 +382,8 @@ impl NetThread {
             Counted::Player => self.half_open.remove_player(link.origin),
             Counted::Nothing => {}
         }
-        if link.has_untold() {
-            self.traces.push(link.into_traces());
+        if link.has_pending_events() {
+            self.pending.push(link.into_pending());
         }
     }
 
@@ -396,7 +396,7 @@ impl NetThread {
         let link = self.links.get_mut(key)?;
         let mut turn = Turn {
             now,
-            served: &self.served,
+            shared: &self.shared,
             mailbox: &self.mailbox,
             endpoint: &mut self.endpoint,
         };

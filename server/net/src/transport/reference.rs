@@ -16,7 +16,7 @@ use quinn::{Endpoint, TokioRuntime, VarInt};
 use tokio::task::JoinHandle;
 
 use super::cid::ConnectionIds;
-use super::served::Served;
+use super::shared::TransportShared;
 use super::{TransportError, settings};
 use crate::keys::Keys;
 
@@ -29,12 +29,12 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    pub(super) fn start(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
+    pub(super) fn start(shared: &Arc<TransportShared>, keys: &Keys) -> Result<Self, TransportError> {
         let runtime = tokio::runtime::Handle::try_current()?;
-        let listen_error = |source| settings::listen_error(served.config.listen, source);
-        let server = settings::server(&served.config, keys)?;
+        let listen_error = |source| settings::listen_error(shared.config.listen, source);
+        let server = settings::server(&shared.config, keys)?;
         let ids = ConnectionIds::new(keys.connection_id_key(), 0);
-        let mut sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
+        let mut sockets = settings::open_sockets(&shared.config).map_err(listen_error)?;
         let endpoint = Endpoint::new(
             settings::endpoint(keys, ids),
             Some(server),
@@ -43,7 +43,7 @@ impl Reference {
         )
         .map_err(listen_error)?;
         let local_addr = endpoint.local_addr().map_err(listen_error)?;
-        let accept_task = runtime.spawn(accept::accept(endpoint.clone(), Arc::clone(served)));
+        let accept_task = runtime.spawn(accept::accept(endpoint.clone(), Arc::clone(shared)));
         Ok(Self {
             endpoint,
             local_addr,

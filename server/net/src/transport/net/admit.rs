@@ -5,10 +5,10 @@ use std::time::Instant;
 use everhold_protocol::RefusalCode;
 use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming};
 
-use super::link::{Fate, Link};
+use super::link::{Link, LinkStatus};
 use super::{NetThread, transmit};
 use crate::transport::mailbox::{LinkKey, Packet};
-use crate::transport::served::{Answer, Slots};
+use crate::transport::shared::{Answer, Slots};
 
 impl NetThread {
     pub(super) fn take_packet(&mut self, now: Instant, packet: Packet) {
@@ -37,8 +37,8 @@ impl NetThread {
                 };
                 link.connection.handle_event(event);
                 link.note_remote(remote);
-                let fate = self.with_link(key, now, Link::drive);
-                if fate == Some(Fate::Drained) {
+                let status = self.with_link(key, now, Link::drive);
+                if status == Some(LinkStatus::Drained) {
                     return self.remove(key);
                 }
                 self.after_packet(now, key);
@@ -71,7 +71,7 @@ impl NetThread {
             return self.refuse(incoming);
         }
         let ip = incoming.remote_address().ip();
-        match self.served.answer(ip, incoming.remote_address_validated()) {
+        match self.shared.answer(ip, incoming.remote_address_validated()) {
             Answer::Refuse => self.refuse(incoming),
             Answer::Retry => {
                 self.outgoing.clear();
@@ -85,13 +85,13 @@ impl NetThread {
             // The others may all be with other threads.
             Answer::Replace(slots) => match self.half_open.victim(ip) {
                 Some(victim) => {
-                    self.served.counters.half_open_replaced.bump();
+                    self.shared.counters.half_open_replaced.bump();
                     self.replace(victim, now);
                     self.accept(now, incoming, slots, None);
                 }
                 None => {
                     drop(slots);
-                    self.served.counters.attempts_refused.bump();
+                    self.shared.counters.attempts_refused.bump();
                     self.refuse(incoming);
                 }
             },
@@ -106,11 +106,11 @@ impl NetThread {
                 let key = self.links.next_key(handle);
                 self.half_open.insert(key, ip, is_validated);
                 self.links
-                    .insert(Link::new(key, connection, slots, turn_away, now, &self.served));
+                    .insert(Link::new(key, connection, slots, turn_away, now, &self.shared));
                 self.hurry(key);
             }
             Err(error) => {
-                self.served.counters.handshakes_failed.bump();
+                self.shared.counters.handshakes_failed.bump();
                 tracing::debug!(error = %error.cause, "a connection attempt cannot be accepted");
                 if let Some(transmit) = error.response {
                     self.wire.send(&transmit, &self.outgoing);

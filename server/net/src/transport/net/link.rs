@@ -19,12 +19,12 @@ use everhold_core::limits::CLOSE_MS_MAX;
 use everhold_protocol::RefusalCode;
 use quinn_proto::{Connection, ConnectionHandle, Dir, Endpoint, Event, StreamEvent, StreamId, VarInt};
 
-use super::traces::Traces;
+use super::pending::PendingEvents;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Closing, Conn, Manner, Route, pass_on};
 use crate::transport::intake::Intake;
 use crate::transport::mailbox::{LinkKey, Mailbox};
-use crate::transport::served::{self, AddressPlace, Served, Slots};
+use crate::transport::shared::{self, AddressPlace, Slots, TransportShared};
 
 /// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
 /// let the rest out.
@@ -35,14 +35,14 @@ const TALK: Duration = Duration::from_millis(100);
 /// The moment at which links are driven, and with what.
 pub(super) struct Turn<'a> {
     pub(super) now: Instant,
-    pub(super) served: &'a Arc<Served>,
+    pub(super) shared: &'a Arc<TransportShared>,
     pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) endpoint: &'a mut Endpoint,
 }
 
 /// What becomes of a link after it was driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum LinkStatus {
     Lives,
     /// QUIC has forgotten it; its place is free.
     Drained,
@@ -105,7 +105,7 @@ pub(super) struct Link {
     /// It was accepted only to be told this.
     turn_away: Option<Refusal>,
     packets: RateGuard,
-    traces: Traces,
+    pending: PendingEvents,
     conn: Option<Conn>,
     route: Option<Route>,
     intake: Intake,
@@ -124,11 +124,11 @@ impl Link {
         slots: Slots,
         turn_away: Option<RefusalCode>,
         now: Instant,
-        served: &Served,
+        shared: &TransportShared,
     ) -> Self {
-        let config = &served.config;
+        let config = &shared.config;
         let packets_per_s = config.packets_per_s;
-        let since_start = now.duration_since(served.started);
+        let since_start = now.duration_since(shared.started);
         Self {
             key,
             remote: connection.remote_address(),
@@ -143,9 +143,9 @@ impl Link {
             login_deadline: now + config.login_deadline,
             turn_away: turn_away.map(|code| Refusal::new(code, code.to_string())),
             packets: RateGuard::new(packets_per_s, packets_per_s, config.rate_excess_s, since_start),
-            traces: Traces {
+            pending: PendingEvents {
                 slots: Some(slots),
-                ..Traces::default()
+                ..PendingEvents::default()
             },
             conn: None,
             route: None,
@@ -158,7 +158,7 @@ impl Link {
     }
 
     /// Takes everything out of the connection that its state machine has to say, until it is quiet.
-    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> LinkStatus {
         let handle = ConnectionHandle(self.key.slot as usize);
         while let Some(event) = self.connection.poll_endpoint_events() {
             let is_drained = event.is_drained();
@@ -168,8 +168,8 @@ impl Link {
             if is_drained {
                 // Its last event may still wait: a time-out drains at once.
                 self.poll_events(turn);
-                self.end(turn.served);
-                return Fate::Drained;
+                self.end(turn.shared);
+                return LinkStatus::Drained;
             }
         }
         self.poll_events(turn);
@@ -177,7 +177,7 @@ impl Link {
             self.read_control(turn);
         }
         self.read_datagrams(turn);
-        Fate::Lives
+        LinkStatus::Lives
     }
 
     /// Does what the connection's handles want.
@@ -211,9 +211,9 @@ impl Link {
         }
         match (&self.stage, &self.conn) {
             (Stage::Handshaking, _) => {
-                turn.served.counters.handshakes_late.bump();
+                turn.shared.counters.handshakes_late.bump();
                 self.connection.close(turn.now, VarInt::from_u32(0), Bytes::new());
-                self.end(turn.served);
+                self.end(turn.shared);
             }
             (Stage::Opening, Some(conn)) => {
                 let detail = "no control stream within the login deadline";
@@ -270,7 +270,7 @@ impl Link {
     /// Judges a packet before anything is done with it. `false`: it is to be dropped.
     pub(super) fn rate_packet(&mut self, turn: &mut Turn<'_>) -> bool {
         match (
-            self.packets.judge(turn.now.duration_since(turn.served.started)),
+            self.packets.judge(turn.now.duration_since(turn.shared.started)),
             &self.conn,
         ) {
             (Verdict::Take, _) => return true,
@@ -278,27 +278,27 @@ impl Link {
             (Verdict::Close, Some(conn)) => conn.close(RefusalCode::RateExceeded, "too many packets for too long"),
             (Verdict::Close, None) => self.shut(RefusalCode::RateExceeded, turn),
         }
-        turn.served.counters.packets_over_rate.bump();
+        turn.shared.counters.packets_over_rate.bump();
         false
     }
 
     /// Whether its shard has not heard all.
-    pub(super) fn has_untold(&self) -> bool {
-        !self.traces.untold.is_empty()
+    pub(super) fn has_pending_events(&self) -> bool {
+        !self.pending.events.is_empty()
     }
 
     /// Tells the shard what it has room for. Whether something is left; if not, it is to be driven, for it reads on.
-    pub(super) fn tell(&mut self, served: &Served) -> bool {
-        let is_left = self.traces.tell(served);
+    pub(super) fn send_pending(&mut self, shared: &TransportShared) -> bool {
+        let is_left = self.pending.send(shared);
         if !is_left && matches!(self.stage, Stage::Over) {
-            self.traces = Traces::default();
+            self.pending = PendingEvents::default();
         }
         is_left
     }
 
     /// What is left when QUIC has forgotten the connection.
-    pub(super) fn into_traces(self) -> Traces {
-        self.traces
+    pub(super) fn into_pending(self) -> PendingEvents {
+        self.pending
     }
 
     /// A packet came from this address.
@@ -317,7 +317,7 @@ impl Link {
     pub(super) fn shut(&mut self, code: RefusalCode, turn: &mut Turn<'_>) {
         self.connection
             .close(turn.now, VarInt::from_u32(code.code()), Bytes::new());
-        self.end(turn.served);
+        self.end(turn.shared);
     }
 
     fn poll_events(&mut self, turn: &mut Turn<'_>) {
@@ -326,10 +326,10 @@ impl Link {
                 Event::Connected => self.on_connected(turn),
                 Event::ConnectionLost { reason } => {
                     if matches!(self.stage, Stage::Handshaking) {
-                        turn.served.counters.handshakes_failed.bump();
+                        turn.shared.counters.handshakes_failed.bump();
                         tracing::debug!(error = %reason, "a handshake failed");
                     }
-                    self.end(turn.served);
+                    self.end(turn.shared);
                 }
                 Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.on_opened(),
                 Event::Stream(StreamEvent::Readable { id }) if Some(id) == self.control => self.is_readable = true,
@@ -342,37 +342,37 @@ impl Link {
 
     fn on_connected(&mut self, turn: &mut Turn<'_>) {
         // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
-        let Some(place) = AddressPlace::take(turn.served, self.remote.ip()) else {
-            turn.served.counters.connections_over_address.bump();
+        let Some(place) = AddressPlace::take(turn.shared, self.remote.ip()) else {
+            turn.shared.counters.connections_over_address.bump();
             let detail = Bytes::from_static(b"too many connections from this address");
             let code = RefusalCode::Full.code();
             self.connection.close(turn.now, VarInt::from_u32(code), detail);
-            return self.end(turn.served);
+            return self.end(turn.shared);
         };
-        self.traces.place = Some(place);
+        self.pending.place = Some(place);
         let carrier = Carrier::Net(Arc::clone(turn.mailbox), self.key);
-        let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.served.counters));
+        let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.shared.counters));
         self.stage = Stage::Opening;
         if self.turn_away.is_none() {
-            self.turn_away = served::refuse_datagrams(self.connection.datagrams().max_size());
+            self.turn_away = shared::refuse_datagrams(self.connection.datagrams().max_size());
         }
         self.conn = Some(conn);
     }
 
     /// Reads what has come. Nothing of it is kept for later: a datagram pins the packet that it came in, however small it is itself.
     fn read_datagrams(&mut self, turn: &Turn<'_>) {
-        let is_heard = matches!(self.stage, Stage::Playing) && self.traces.untold.is_empty();
+        let is_heard = matches!(self.stage, Stage::Playing) && self.pending.events.is_empty();
         let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {
             while self.connection.datagrams().recv().is_some() {
-                turn.served.counters.datagrams_unbound.bump();
+                turn.shared.counters.datagrams_unbound.bump();
             }
             return;
         };
-        let now = turn.now.duration_since(turn.served.started);
-        let bench = turn.served.bench(now);
+        let now = turn.now.duration_since(turn.shared.started);
+        let policy = turn.shared.policy(now);
         while let Some(bytes) = self.connection.datagrams().recv() {
-            match self.intake.datagram(&bytes, &bench) {
-                Ok(Some(frame)) => pass_on(frame, self.route.as_ref(), conn.token(), bench.counters),
+            match self.intake.datagram(&bytes, &policy) {
+                Ok(Some(frame)) => pass_on(frame, self.route.as_ref(), conn.token(), policy.counters),
                 Ok(None) => {}
                 Err(refusal) => return conn.close(refusal.code, &refusal.detail),
             }
@@ -383,11 +383,11 @@ impl Link {
         let detail = Bytes::copy_from_slice(closing.detail.as_bytes());
         let code = VarInt::from_u32(closing.code.code());
         self.connection.close(turn.now, code, detail);
-        self.end(turn.served);
+        self.end(turn.shared);
     }
 
     /// The connection is over, whoever ended it: its handles learn of it, and its shard if it had heard of it.
-    fn end(&mut self, served: &Served) {
+    fn end(&mut self, shared: &TransportShared) {
         let was = std::mem::replace(&mut self.stage, Stage::Over);
         if matches!(was, Stage::Over) {
             return;
@@ -398,11 +398,11 @@ impl Link {
             let session = conn.take_session();
             if self.intake.is_logged_in() {
                 let token = conn.token();
-                self.traces.untold.push_back(ConnEvent::Closed { token, session });
+                self.pending.events.push_back(ConnEvent::Closed { token, session });
             }
         }
-        if !self.traces.tell(served) {
-            self.traces = Traces::default();
+        if !self.pending.send(shared) {
+            self.pending = PendingEvents::default();
         }
     }
 }

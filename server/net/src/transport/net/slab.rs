@@ -14,7 +14,7 @@ use crate::transport::mailbox::LinkKey;
 const FRESH: Duration = Duration::from_millis(220);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Pace {
+struct LinkSchedule {
     /// When it last got a datagram to send.
     shown: Option<Instant>,
     /// When it is to be served, unless its next datagram does so.
@@ -25,7 +25,7 @@ struct Pace {
 #[derive(Default)]
 pub(super) struct Slab {
     links: Vec<Option<Box<Link>>>,
-    paces: Vec<Pace>,
+    schedules: Vec<LinkSchedule>,
     live: usize,
     next_serial: u32,
 }
@@ -45,10 +45,10 @@ impl Slab {
         let slot = link.key.slot as usize;
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
-            self.paces.resize(slot + 1, Pace::default());
+            self.schedules.resize(slot + 1, LinkSchedule::default());
         }
         self.links[slot] = Some(Box::new(link));
-        self.paces[slot] = Pace::default();
+        self.schedules[slot] = LinkSchedule::default();
         self.live += 1;
     }
 
@@ -56,7 +56,7 @@ impl Slab {
     pub(super) fn remove(&mut self, key: LinkKey) -> Option<Box<Link>> {
         self.get_mut(key)?;
         self.live -= 1;
-        self.paces[key.slot as usize] = Pace::default();
+        self.schedules[key.slot as usize] = LinkSchedule::default();
         self.links[key.slot as usize].take()
     }
 
@@ -84,27 +84,27 @@ impl Slab {
     /// It got a datagram to send: the next look at it is at its next one, or when that is late.
     pub(super) fn note_shown(&mut self, key: LinkKey, now: Instant) {
         let now = Some(now);
-        self.paces[key.slot as usize] = Pace { shown: now, due: now };
+        self.schedules[key.slot as usize] = LinkSchedule { shown: now, due: now };
     }
 
     /// Something came from its peer: it is due at the next sweep, unless it is shown something.
     pub(super) fn note_received(&mut self, key: LinkKey, now: Instant) {
-        self.paces[key.slot as usize].due = Some(now);
+        self.schedules[key.slot as usize].due = Some(now);
     }
 
     /// It was served, and is due again then.
     pub(super) fn note_served(&mut self, key: LinkKey, due: Option<Instant>, is_shown: bool) {
-        let pace = &mut self.paces[key.slot as usize];
-        pace.due = due;
-        pace.shown = pace.shown.filter(|_| is_shown);
+        let schedule = &mut self.schedules[key.slot as usize];
+        schedule.due = due;
+        schedule.shown = schedule.shown.filter(|_| is_shown);
     }
 
     /// Whom nobody serves, and who is due.
     pub(super) fn collect_due(&self, now: Instant, into: &mut Vec<LinkKey>) {
-        for (pace, link) in self.paces.iter().zip(&self.links) {
-            let is_due = pace.due.is_some_and(|due| due <= now);
+        for (schedule, link) in self.schedules.iter().zip(&self.links) {
+            let is_due = schedule.due.is_some_and(|due| due <= now);
             if is_due
-                && pace
+                && schedule
                     .shown
                     .is_none_or(|shown| now.saturating_duration_since(shown) > FRESH)
                 && let Some(link) = link

@@ -12,7 +12,7 @@ use super::NetThread;
 use crate::keys::Keys;
 use crate::transport::cid::ConnectionIds;
 use crate::transport::mailbox::{Mailbox, Stop};
-use crate::transport::served::Served;
+use crate::transport::shared::TransportShared;
 use crate::transport::{TransportError, settings};
 
 /// The threads of a transport. They end when a [`Stop`] is left in their mailboxes.
@@ -38,15 +38,15 @@ impl std::fmt::Debug for OpenSockets {
 
 impl OpenSockets {
     /// Opens the sockets.
-    pub(crate) fn open(served: &Arc<Served>, keys: &Keys) -> Result<Self, TransportError> {
-        let listen_error = |source| settings::listen_error(served.config.listen, source);
-        let server = Arc::new(settings::server(&served.config, keys)?);
-        let sockets = settings::open_sockets(&served.config).map_err(listen_error)?;
+    pub(crate) fn open(shared: &Arc<TransportShared>, keys: &Keys) -> Result<Self, TransportError> {
+        let listen_error = |source| settings::listen_error(shared.config.listen, source);
+        let server = Arc::new(settings::server(&shared.config, keys)?);
+        let sockets = settings::open_sockets(&shared.config).map_err(listen_error)?;
         let local_addr = sockets[0].local_addr().map_err(listen_error)?;
         let mut mailboxes = Vec::new();
         let mut receivers = Vec::new();
         for _ in &sockets {
-            let (mailbox, receiver) = Mailbox::new(Arc::clone(&served.counters)).map_err(listen_error)?;
+            let (mailbox, receiver) = Mailbox::new(Arc::clone(&shared.counters)).map_err(listen_error)?;
             mailboxes.push(Arc::new(mailbox));
             receivers.push(receiver);
         }
@@ -62,7 +62,7 @@ impl OpenSockets {
                 index,
                 ids,
                 (&net.mailboxes, receiver),
-                Arc::clone(served),
+                Arc::clone(shared),
                 endpoint,
                 socket,
             );
@@ -80,7 +80,7 @@ impl OpenSockets {
         // What has started ends with this if the rest cannot start.
         let net = self.net;
         for mut thread in self.idle {
-            let listen = thread.served.config.listen;
+            let listen = thread.shared.config.listen;
             std::thread::Builder::new()
                 .name(format!("net-{}", thread.index))
                 .spawn(move || {

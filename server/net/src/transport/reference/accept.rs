@@ -5,23 +5,23 @@ use std::sync::Arc;
 use quinn::{Endpoint, Incoming};
 
 use super::reader;
-use crate::transport::served::{Answer, Served};
+use crate::transport::shared::{Answer, TransportShared};
 
 /// Runs until the endpoint is closed.
-pub(super) async fn accept(endpoint: Endpoint, served: Arc<Served>) {
+pub(super) async fn accept(endpoint: Endpoint, shared: Arc<TransportShared>) {
     while let Some(incoming) = endpoint.accept().await {
-        admit(incoming, &served);
+        admit(incoming, &shared);
     }
 }
 
-fn admit(incoming: Incoming, served: &Arc<Served>) {
+fn admit(incoming: Incoming, shared: &Arc<TransportShared>) {
     let ip = incoming.remote_address().ip();
-    match served.answer(ip, incoming.remote_address_validated()) {
+    match shared.answer(ip, incoming.remote_address_validated()) {
         Answer::Refuse => incoming.refuse(),
         // Its tasks do not give way to each other.
         Answer::Replace(slots) => {
             drop(slots);
-            served.counters.attempts_refused.bump();
+            shared.counters.attempts_refused.bump();
             incoming.refuse();
         }
         Answer::Retry => {
@@ -32,10 +32,10 @@ fn admit(incoming: Incoming, served: &Arc<Served>) {
         }
         Answer::Accept(slots, turn_away) => match incoming.accept() {
             Ok(connecting) => {
-                tokio::spawn(reader::serve(connecting, Arc::clone(served), slots, turn_away));
+                tokio::spawn(reader::serve(connecting, Arc::clone(shared), slots, turn_away));
             }
             Err(e) => {
-                served.counters.handshakes_failed.bump();
+                shared.counters.handshakes_failed.bump();
                 tracing::debug!(error = %e, "a connection attempt cannot be accepted");
             }
         },

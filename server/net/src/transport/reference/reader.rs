@@ -14,23 +14,23 @@ use super::line::Line;
 use super::writer::write_control;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Conn, pass_on};
-use crate::transport::intake::{Bench, Intake, Said};
-use crate::transport::served::{AddressPlace, Served, Slots, refuse_datagrams};
+use crate::transport::intake::{PeerPolicy, Intake, Said};
+use crate::transport::shared::{AddressPlace, TransportShared, Slots, refuse_datagrams};
 
 /// Serves one connection from its handshake to its end. With `turn_away` set it only says no.
 pub(super) async fn serve(
     connecting: Connecting,
-    served: Arc<Served>,
+    shared: Arc<TransportShared>,
     mut slots: Slots,
     turn_away: Option<RefusalCode>,
 ) {
-    let deadline = Instant::now() + served.config.login_deadline;
-    let Some(quic) = shake_hands(connecting, &served, deadline).await else {
+    let deadline = Instant::now() + shared.config.login_deadline;
+    let Some(quic) = shake_hands(connecting, &shared, deadline).await else {
         return;
     };
     // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
-    let Some(_place) = AddressPlace::take(&served, quic.remote_address().ip()) else {
-        served.counters.connections_over_address.bump();
+    let Some(_place) = AddressPlace::take(&shared, quic.remote_address().ip()) else {
+        shared.counters.connections_over_address.bump();
         let code = RefusalCode::Full;
         quic.close(code.code().into(), b"too many connections from this address");
         return;
@@ -40,7 +40,7 @@ pub(super) async fn serve(
         waker: Notify::new(),
     });
     let carrier = Carrier::Reference(Arc::clone(&line));
-    let conn = Conn::new(carrier, quic.remote_address(), Arc::clone(&served.counters));
+    let conn = Conn::new(carrier, quic.remote_address(), Arc::clone(&shared.counters));
     let turn_away = turn_away
         .map(|code| Refusal::new(code, code.to_string()))
         .or_else(|| refuse_datagrams(quic.max_datagram_size()));
@@ -55,16 +55,16 @@ pub(super) async fn serve(
     };
     let greeting = match turn_away {
         Some(refusal) => Err(refusal),
-        None => timeout_at(deadline, reader.greet(&served)).await.unwrap_or_else(|_| {
+        None => timeout_at(deadline, reader.greet(&shared)).await.unwrap_or_else(|_| {
             let detail = "no Hello within the login deadline";
             Err(Refusal::new(RefusalCode::LoginTimeout, detail))
         }),
     };
     match greeting {
         Ok(login) => {
-            served.counters.hellos.bump();
-            if slots.prove(&served) {
-                serve_player(&conn, &quic, reader, &served, login).await;
+            shared.counters.hellos.bump();
+            if slots.prove(&shared) {
+                serve_player(&conn, &quic, reader, &shared, login).await;
             } else {
                 conn.close(RefusalCode::Full, &RefusalCode::Full.to_string());
                 quic.closed().await;
@@ -78,17 +78,17 @@ pub(super) async fn serve(
     }
 }
 
-async fn shake_hands(connecting: Connecting, served: &Served, deadline: Instant) -> Option<Connection> {
+async fn shake_hands(connecting: Connecting, shared: &TransportShared, deadline: Instant) -> Option<Connection> {
     match timeout_at(deadline, connecting).await {
         Ok(Ok(quic)) => Some(quic),
         Ok(Err(e)) => {
-            served.counters.handshakes_failed.bump();
+            shared.counters.handshakes_failed.bump();
             tracing::debug!(error = %e, "a handshake failed");
             None
         }
         // Dropped with the future, which closes it.
         Err(_) => {
-            served.counters.handshakes_late.bump();
+            shared.counters.handshakes_late.bump();
             None
         }
     }
@@ -119,29 +119,29 @@ async fn open_control(
 }
 
 /// Tells the shard of the connection, carries what it sends, and tells of its end.
-async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, served: &Served, login: Login) {
+async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, shared: &TransportShared, login: Login) {
     let hello = ConnEvent::Hello {
         conn: conn.clone(),
         login,
     };
     // A shard that no longer listens is stopping, and closes its transport itself.
-    if served.events.send(hello).await.is_err() {
+    if shared.events.send(hello).await.is_err() {
         conn.close(RefusalCode::Stopping, "");
         quic.closed().await;
         return;
     }
-    if let Err(refusal) = reader.run(conn, quic, served).await {
+    if let Err(refusal) = reader.run(conn, quic, shared).await {
         conn.close(refusal.code, &refusal.detail);
     }
     quic.closed().await;
     conn.set_ended();
     let token = conn.token();
     let session = conn.take_session();
-    let _stopping = served.events.send(ConnEvent::Closed { token, session }).await;
+    let _stopping = shared.events.send(ConnEvent::Closed { token, session }).await;
 }
 
 /// What came of waiting for a control message.
-enum Heard {
+enum ControlEvent {
     Said(Said),
     StreamEnd,
     StreamReset,
@@ -157,67 +157,68 @@ struct Reader {
 }
 
 impl Reader {
-    async fn greet(&mut self, served: &Served) -> Result<Login, Refusal> {
-        match self.hear(served).await? {
-            Heard::Said(Said::Hello(login)) => Ok(login),
-            Heard::Said(Said::Logout) | Heard::StreamEnd | Heard::StreamReset | Heard::ConnectionLost => {
-                Err(self.intake.on_stream_reset())
-            }
+    async fn greet(&mut self, shared: &TransportShared) -> Result<Login, Refusal> {
+        match self.next_event(shared).await? {
+            ControlEvent::Said(Said::Hello(login)) => Ok(login),
+            ControlEvent::Said(Said::Logout)
+            | ControlEvent::StreamEnd
+            | ControlEvent::StreamReset
+            | ControlEvent::ConnectionLost => Err(self.intake.on_stream_reset()),
         }
     }
 
     /// Until the connection is over (`Ok`) or has to end.
-    async fn run(&mut self, conn: &Conn, quic: &Connection, served: &Served) -> Result<(), Refusal> {
+    async fn run(&mut self, conn: &Conn, quic: &Connection, shared: &TransportShared) -> Result<(), Refusal> {
         loop {
             tokio::select! {
                 datagram = quic.read_datagram() => match datagram {
-                    Ok(bytes) => self.take_datagram(&bytes, conn, served)?,
+                    Ok(bytes) => self.take_datagram(&bytes, conn, shared)?,
                     Err(_) => return Ok(()),
                 },
-                heard = self.hear(served), if !self.is_ended => match heard? {
+                event = self.next_event(shared), if !self.is_ended => match event? {
                     // A shard that no longer listens closes its transport itself.
-                    Heard::Said(Said::Logout) => {
-                        let _stopping = served.events.send(ConnEvent::Logout { conn: conn.clone() }).await;
+                    ControlEvent::Said(Said::Logout) => {
+                        let _stopping = shared.events.send(ConnEvent::Logout { conn: conn.clone() }).await;
                     }
                     // The intake lets no second one pass.
-                    Heard::Said(Said::Hello(_)) => {}
+                    ControlEvent::Said(Said::Hello(_)) => {}
                     // A client that leaves takes the stream with it; one that only ends it is served on.
-                    Heard::ConnectionLost => return Ok(()),
-                    Heard::StreamEnd => {
+                    ControlEvent::ConnectionLost => return Ok(()),
+                    ControlEvent::StreamEnd => {
                         self.intake.on_stream_end()?;
                         self.is_ended = true;
                     }
-                    Heard::StreamReset => return Err(self.intake.on_stream_reset()),
+                    ControlEvent::StreamReset => return Err(self.intake.on_stream_reset()),
                 },
             }
         }
     }
 
-    fn take_datagram(&mut self, bytes: &Bytes, conn: &Conn, served: &Served) -> Result<(), Refusal> {
-        if let Some(frame) = self.intake.datagram(bytes, &bench(served))? {
+    fn take_datagram(&mut self, bytes: &Bytes, conn: &Conn, shared: &TransportShared) -> Result<(), Refusal> {
+        if let Some(frame) = self.intake.datagram(bytes, &policy(shared))? {
             let route = conn.route().filter(|_| !conn.ended());
-            pass_on(frame, route.as_ref(), conn.token(), &served.counters);
+            pass_on(frame, route.as_ref(), conn.token(), &shared.counters);
         }
         Ok(())
     }
 
     /// The next message. Nothing is lost when the future is dropped.
-    async fn hear(&mut self, served: &Served) -> Result<Heard, Refusal> {
+    async fn next_event(&mut self, shared: &TransportShared) -> Result<ControlEvent, Refusal> {
         loop {
-            if let Some(said) = self.intake.next(&bench(served))? {
-                return Ok(Heard::Said(said));
+            if let Some(said) = self.intake.next(&policy(shared))? {
+                return Ok(ControlEvent::Said(said));
             }
             match self.stream.read_chunk(CONTROL_BYTES_MAX, true).await {
                 Ok(Some(chunk)) => self.intake.push(&chunk.bytes),
-                Ok(None) => return Ok(Heard::StreamEnd),
-                Err(ReadError::Reset(_)) => return Ok(Heard::StreamReset),
-                Err(ReadError::ConnectionLost(_)) => return Ok(Heard::ConnectionLost),
+                Ok(None) => return Ok(ControlEvent::StreamEnd),
+                Err(ReadError::Reset(_)) => return Ok(ControlEvent::StreamReset),
+                Err(ReadError::ConnectionLost(_)) => return Ok(ControlEvent::ConnectionLost),
                 Err(e) => return Err(Refusal::new(RefusalCode::Internal, e.to_string())),
             }
         }
     }
 }
 
-fn bench(served: &Served) -> Bench<'_> {
-    served.bench(served.started.elapsed())
+fn policy(shared: &TransportShared) -> PeerPolicy<'_> {
+    shared.policy(shared.started.elapsed())
 }

@@ -26,24 +26,28 @@ impl Link {
     }
 
     pub(super) fn read_control(&mut self, turn: &mut Turn<'_>) {
-        while self.traces.untold.is_empty()
+        while self.pending.events.is_empty()
             && let Some(conn) = self.conn.clone().filter(|conn| !conn.ended())
         {
-            let now = turn.now.duration_since(turn.served.started);
-            match self.intake.next(&turn.served.bench(now)) {
+            let now = turn.now.duration_since(turn.shared.started);
+            match self.intake.next(&turn.shared.policy(now)) {
                 Ok(Some(Said::Hello(login))) => {
-                    turn.served.counters.hellos.bump();
-                    self.is_proven = self.traces.slots.as_mut().is_some_and(|slots| slots.prove(turn.served));
+                    turn.shared.counters.hellos.bump();
+                    self.is_proven = self
+                        .pending
+                        .slots
+                        .as_mut()
+                        .is_some_and(|slots| slots.prove(turn.shared));
                     if !self.is_proven {
                         return conn.close(RefusalCode::Full, &RefusalCode::Full.to_string());
                     }
                     self.stage = Stage::Playing;
-                    self.traces.untold.push_back(ConnEvent::Hello { conn, login });
-                    self.traces.tell(turn.served);
+                    self.pending.events.push_back(ConnEvent::Hello { conn, login });
+                    self.pending.send(turn.shared);
                 }
                 Ok(Some(Said::Logout)) => {
-                    self.traces.untold.push_back(ConnEvent::Logout { conn });
-                    self.traces.tell(turn.served);
+                    self.pending.events.push_back(ConnEvent::Logout { conn });
+                    self.pending.send(turn.shared);
                 }
                 Ok(None) => match self.read_chunk() {
                     Ok(true) => {}

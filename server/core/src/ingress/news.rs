@@ -1,5 +1,6 @@
-//! What a connection has told its zone. Most frames of a player who keeps going say nothing new: they end here, with the connection that is
-//! at hand anyway, and not in a tick that would look the session up for nothing.
+//! The filter for frames that say nothing new to their zone. Most frames of a player who keeps going are such: they
+//! end here, with the connection that is at hand anyway, and not in a tick that would look the session up for nothing.
+//! It does not order frames or drop repeats of intents: that is the inbox's.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use everhold_protocol::ReceivedFrame;
 /// [`EVENT_ACK_TICKS_MAX`](crate::limits::EVENT_ACK_TICKS_MAX).
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Tells frames with news from those without, for one connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Heard {
+pub struct NewsFilter {
     /// The acknowledgement that was passed on last, and when.
     ack: Option<(u64, Duration)>,
 }
 
-impl Heard {
+impl NewsFilter {
     /// Whether a frame says anything that its zone may not have heard; if so, it counts as passed on. `now` is a time since any fixed
     /// origin.
     pub fn is_news(&mut self, frame: &ReceivedFrame, now: Duration) -> bool {
@@ -46,22 +47,22 @@ mod tests {
 
     #[test]
     fn frames_that_say_nothing_new_are_passed_on_once_a_second() {
-        let mut heard = Heard::default();
+        let mut filter = NewsFilter::default();
         let passed: Vec<u64> = (0..50)
             .map(|n| n * 50)
-            .filter(|&ms| heard.is_news(&frame(3, Vec::new()), Duration::from_millis(ms)))
+            .filter(|&ms| filter.is_news(&frame(3, Vec::new()), Duration::from_millis(ms)))
             .collect();
         assert_eq!(passed, [0, 1_000, 2_000]);
     }
 
     #[test]
     fn intents_and_new_acknowledgements_are_passed_on_at_once() {
-        let mut heard = Heard::default();
+        let mut filter = NewsFilter::default();
         let intent = SeqIntent {
             seq: 1,
             intent: Ok(Intent::Move(Heading::STILL)),
         };
-        let mut is_news = |event_ack, intents| heard.is_news(&frame(event_ack, intents), Duration::ZERO);
+        let mut is_news = |event_ack, intents| filter.is_news(&frame(event_ack, intents), Duration::ZERO);
         assert!(is_news(3, Vec::new()));
         assert!(
             is_news(3, vec![intent.clone()]),

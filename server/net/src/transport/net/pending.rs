@@ -6,25 +6,25 @@ use everhold_protocol::RefusalCode;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::transport::ConnEvent;
-use crate::transport::served::{AddressPlace, Served, Slots};
+use crate::transport::shared::{AddressPlace, Slots, TransportShared};
 
 /// What the connection is counted in, and what its shard has not heard yet. It outlives the connection until the shard has.
 #[derive(Debug, Default)]
-pub(super) struct Traces {
+pub(super) struct PendingEvents {
     pub(super) slots: Option<Slots>,
     pub(super) place: Option<AddressPlace>,
     /// At most two: `Hello` or `Logout`, and `Closed`.
-    pub(super) untold: VecDeque<ConnEvent>,
+    pub(super) events: VecDeque<ConnEvent>,
 }
 
-impl Traces {
+impl PendingEvents {
     /// Tells the shard what it has room for. Whether something is left.
-    pub(super) fn tell(&mut self, served: &Served) -> bool {
-        while let Some(event) = self.untold.pop_front() {
-            match served.events.try_send(event) {
+    pub(super) fn send(&mut self, shared: &TransportShared) -> bool {
+        while let Some(event) = self.events.pop_front() {
+            match shared.events.try_send(event) {
                 Ok(()) => {}
                 Err(TrySendError::Full(event)) => {
-                    self.untold.push_front(event);
+                    self.events.push_front(event);
                     return true;
                 }
                 // A shard that no longer listens is stopping, and closes its transport itself.

@@ -13,15 +13,15 @@ use everhold_protocol::RefusalCode;
 use everhold_protocol::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_FRAME_BYTES_MIN};
 use tokio::sync::mpsc;
 
-use super::admission::{Admission, Standing};
+use super::admission::{Admission, Occupancy};
 use super::counters::{GaugeGuard, TransportCounters};
-use super::intake::Bench;
+use super::intake::PeerPolicy;
 use super::{ConnEvent, TransportConfig};
 use crate::keys::Keys;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Served {
+pub(super) struct TransportShared {
     pub(super) config: TransportConfig,
     pub(super) ticket_keys: Vec<VerifyingKey>,
     resume_keys: ResumeKeys,
@@ -46,10 +46,10 @@ pub(super) struct Slots {
 
 impl Slots {
     /// The connection's `Hello` is verified: it leaves its place among strangers for one among players. `false`: there is none.
-    pub(super) fn prove(&mut self, served: &Served) -> bool {
+    pub(super) fn prove(&mut self, shared: &TransportShared) -> bool {
         if !self.is_proven {
-            let max = served.config.admission.connections_max;
-            let Some(place) = GaugeGuard::below(max, &served.counters, |c| &c.proven) else {
+            let max = shared.config.admission.connections_max;
+            let Some(place) = GaugeGuard::below(max, &shared.counters, |c| &c.proven) else {
                 return false;
             };
             (self._stage, self.is_proven) = (place, true);
@@ -71,7 +71,7 @@ pub(super) enum Answer {
     Refuse,
 }
 
-impl Served {
+impl TransportShared {
     pub(super) fn new(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Self {
         Self {
             addresses: Mutex::new(Addresses::new(config.address)),
@@ -94,14 +94,14 @@ impl Served {
     pub(super) fn answer(&self, ip: IpAddr, is_validated: bool) -> Answer {
         let counters = &self.counters;
         counters.attempts.bump();
-        let standing = Standing {
+        let occupancy = Occupancy {
             proven: counters.proven.now(),
             half_open: counters.half_open.now(),
             validated: is_validated,
             stopping: *self.stopping.lock().unwrap_or_else(PoisonError::into_inner),
         };
         // The whole server's limits first: while they refuse, nobody's allowance is used up.
-        let admission = match self.config.admission.admit(standing) {
+        let admission = match self.config.admission.admit(occupancy) {
             admission @ (Admission::Serve | Admission::Replace) => match self.judge_address(ip, is_validated) {
                 AddressVerdict::Take => admission,
                 AddressVerdict::Validate => Admission::Retry,
@@ -141,8 +141,8 @@ impl Served {
     }
 
     /// By what peers are judged at this moment.
-    pub(super) fn bench(&self, now: Duration) -> Bench<'_> {
-        Bench {
+    pub(super) fn policy(&self, now: Duration) -> PeerPolicy<'_> {
+        PeerPolicy {
             config: &self.config,
             ticket_keys: &self.ticket_keys,
             resume_keys: &self.resume_keys,
@@ -171,22 +171,22 @@ pub(super) fn refuse_datagrams(bytes_max: Option<usize>) -> Option<Refusal> {
 /// A place among the connections of an address, until dropped.
 #[derive(Debug)]
 pub(super) struct AddressPlace {
-    served: Arc<Served>,
+    shared: Arc<TransportShared>,
     ip: IpAddr,
 }
 
 impl AddressPlace {
     /// `None`: the address has as many as it may.
-    pub(super) fn take(served: &Arc<Served>, ip: IpAddr) -> Option<Self> {
-        let served = Arc::clone(served);
-        let taken = served.addresses().connect(ip, served.started.elapsed());
+    pub(super) fn take(shared: &Arc<TransportShared>, ip: IpAddr) -> Option<Self> {
+        let shared = Arc::clone(shared);
+        let taken = shared.addresses().connect(ip, shared.started.elapsed());
         // Made only if taken: dropping one gives a place back.
-        taken.then(|| Self { served, ip })
+        taken.then(|| Self { shared, ip })
     }
 }
 
 impl Drop for AddressPlace {
     fn drop(&mut self) {
-        self.served.addresses().disconnect(self.ip);
+        self.shared.addresses().disconnect(self.ip);
     }
 }
