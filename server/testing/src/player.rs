@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A snapshot that arrived, whether or not the machine took notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct Arrival {
     /// When.
     pub at: Instant,
     /// From which server.
@@ -44,7 +44,7 @@ pub enum OldConnections {
 pub struct Player {
     orders: mpsc::UnboundedSender<Order>,
     notices: mpsc::UnboundedReceiver<Notice>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
     own: Arc<Mutex<OwnState>>,
     peers: watch::Receiver<Vec<SocketAddr>>,
 }
@@ -127,7 +127,7 @@ impl Player {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (noticed, notices) = mpsc::unbounded_channel();
         let (net, net_events) = mpsc::unbounded_channel();
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let arrivals = Arc::new(Mutex::new(Vec::new()));
         let own = Arc::new(Mutex::new(OwnState::default()));
         let (told_of, peers) = watch::channel(Vec::new());
         let driver = Driver {
@@ -138,7 +138,7 @@ impl Player {
             conns: HashMap::new(),
             addrs: HashMap::new(),
             noticed,
-            heard: Arc::clone(&heard),
+            arrivals: Arc::clone(&arrivals),
             own: Arc::clone(&own),
             told_of,
         };
@@ -146,7 +146,7 @@ impl Player {
         Self {
             orders,
             notices,
-            heard,
+            arrivals,
             own,
             peers,
         }
@@ -172,8 +172,8 @@ impl Player {
     /// # Panics
     /// If the player's task panicked.
     #[must_use]
-    pub fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("the player's task does not panic").clone()
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.arrivals.lock().expect("the player's task does not panic").clone()
     }
 
     /// The player's own state, as the machine has it.
@@ -247,7 +247,7 @@ struct Driver {
     conns: HashMap<ConnId, (quinn::Connection, mpsc::UnboundedSender<Vec<u8>>)>,
     addrs: HashMap<ConnId, SocketAddr>,
     noticed: mpsc::UnboundedSender<Notice>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
     own: Arc<Mutex<OwnState>>,
     told_of: watch::Sender<Vec<SocketAddr>>,
 }
@@ -306,13 +306,16 @@ impl Driver {
     fn write_down(&self, conn: ConnId, bytes: &[u8]) {
         let header = Snapshot::decode(bytes).expect("a server sends whole snapshots").header;
         let from = self.addrs[&conn];
-        let heard = Heard {
+        let arrival = Arrival {
             at: Instant::now(),
             from,
             epoch: header.epoch,
             tick: header.tick,
         };
-        self.heard.lock().expect("nobody panics with this lock").push(heard);
+        self.arrivals
+            .lock()
+            .expect("nobody panics with this lock")
+            .push(arrival);
     }
 
     fn carry_out(&mut self) {

@@ -139,6 +139,6 @@ async fn a_newcomer_is_redirected_to_the_shard_that_serves_its_zone() {
         everhold_testing::player::Player::login(&world.keys, at_the_spare, 3, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
     player.until_snapshot().await;
-    let from = player.heard().last().unwrap().from;
+    let from = player.arrivals().last().unwrap().from;
     assert_eq!(from, world.fleet.all[owner].addr);
 }

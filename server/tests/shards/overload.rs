@@ -62,7 +62,7 @@ async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_w
     first.logout();
     until_queued(&mut second, 1).await;
 
-    let heard = players[0].heard().last().expect("a snapshot").tick;
+    let heard = players[0].arrivals().last().expect("a snapshot").tick;
     let (tick, dilation) = until_shown(&mut players[0], heard).await;
     assert!(dilation < 255, "clients know that time is slow");
     until_shown(&mut players[0], tick + 20).await;

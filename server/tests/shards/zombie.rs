@@ -7,7 +7,7 @@ use everhold_core::durability::store::{AppendAnswer, StateStore, StoreError, Sto
 use everhold_core::ownership::{Authority, Epoch, Grant, Nonce};
 use everhold_protocol::client::Notice;
 use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
-use everhold_testing::player::{Heard, OldConnections, Player};
+use everhold_testing::player::{Arrival, OldConnections, Player};
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
@@ -141,9 +141,9 @@ fn until_ended(world: &mut World, process: usize, epoch: u32) {
 }
 
 /// The ticks that `from` was heard to say since `woken`, each once.
-fn said_since(player: &Player, from: SocketAddr, woken: Instant) -> Vec<Heard> {
-    let mut said: Vec<Heard> = player
-        .heard()
+fn said_since(player: &Player, from: SocketAddr, woken: Instant) -> Vec<Arrival> {
+    let mut said: Vec<Arrival> = player
+        .arrivals()
         .into_iter()
         .filter(|h| h.from == from && h.at >= woken)
         .collect();
