@@ -1,4 +1,4 @@
-//! How simulated players play. A [`Mind`] sees the client machine's mirror and nothing else; it reads no clock and does no I/O.
+//! How simulated players play. A [`Decider`] sees the client machine's mirror and nothing else; it reads no clock and does no I/O.
 //!
 //! Minds hold their heading: a player that goes straight asks for nothing, as a person with a key held down. What they want to do is decided by
 //! countdowns in frames and by a seeded generator, so a player with the same seed that sees the same does the same.
@@ -79,9 +79,9 @@ impl std::fmt::Display for Behavior {
     }
 }
 
-/// One player's decisions.
+/// Decides what one player does, frame by frame.
 #[derive(Debug)]
-pub struct Mind {
+pub struct Decider {
     behavior: Behavior,
     spot: Spot,
     rng: Rng,
@@ -92,8 +92,8 @@ pub struct Mind {
     lines_said: u32,
 }
 
-impl Mind {
-    /// The mind of player `player` in a swarm of `seed`.
+impl Decider {
+    /// Makes the decider of player `player` in a swarm of `seed`.
     #[must_use]
     pub fn new(behavior: Behavior, seed: u64, player: u32) -> Self {
         let mut rng = Rng::new(seed, u64::from(player));
@@ -114,7 +114,7 @@ impl Mind {
         }
     }
 
-    /// The same mind, whose crowd is at `spot`.
+    /// Returns the same decider, with its crowd at `spot`.
     #[must_use]
     pub fn bound_for(self, spot: Spot) -> Self {
         Self { spot, ..self }

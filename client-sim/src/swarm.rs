@@ -6,7 +6,7 @@
 mod config;
 mod drops;
 mod failover;
-mod pace;
+mod frame_lag;
 mod player;
 mod tally;
 mod watch;
@@ -20,12 +20,12 @@ use everhold_protocol::client::ClientConfig;
 pub use self::config::{Control, Phase, Progress, SwarmConfig, SwarmError, ZONES_DEFAULT, ZoneProgress};
 
 use self::config::seconds;
-use self::pace::Pace;
+use self::frame_lag::FrameLag;
 use self::player::{Life, Player, Stage};
 use self::tally::Tally;
 use self::watch::Watch;
 use self::wheel::Wheel;
-use crate::behavior::Mind;
+use crate::behavior::Decider;
 use crate::checker::Checker;
 use crate::keys::Keys;
 use crate::net::{Net, NetError, Traffic};
@@ -86,7 +86,7 @@ struct Swarm {
     /// Those that have begun to join.
     players: Vec<Player>,
     wheel: Wheel,
-    pace: Pace,
+    lag: FrameLag,
     watch: Watch,
     origin: Instant,
     sweep_at: Instant,
@@ -107,7 +107,7 @@ impl Swarm {
             tally: Tally::new(config.players, &config.zones),
             players: Vec::with_capacity(config.players),
             wheel: Wheel::new(config.players, FRAME, Duration::ZERO),
-            pace: Pace::start(FRAME),
+            lag: FrameLag::start(FRAME),
             watch: Watch::new(origin),
             origin,
             sweep_at: origin,
@@ -176,8 +176,8 @@ impl Swarm {
         addrs.rotate_left(index / zones.len() % connect.len());
         let machine_seed = seed.wrapping_add(index as u64);
         let client = Player::machine(self.machine_config(), ticket, addrs, machine_seed);
-        let mind = Mind::new(*behavior, *seed, index as u32).bound_for(*spot);
-        self.players.push(Player::new(index as u32, mind, client));
+        let decider = Decider::new(*behavior, *seed, index as u32).bound_for(*spot);
+        self.players.push(Player::new(index as u32, decider, client));
         self.with_player(index, now, Player::start)?;
         Ok(())
     }
@@ -204,14 +204,14 @@ impl Swarm {
         let start = Instant::now();
         let before = self.net.traffic();
         let dropped_before = drops::dropped_packets(&self.net.local_ports());
-        self.pace = Pace::start(FRAME);
+        self.lag = FrameLag::start(FRAME);
         let missed_before = self.wheel.missed();
         self.tally.begin_play();
         self.watch.start_running(start);
         self.go_on(Phase::Running, self.config.seconds, observer)?;
         let traffic = self.net.traffic().since(&before);
         let dropped = drops::dropped_packets(&self.net.local_ports()).saturating_sub(dropped_before);
-        let health = self.pace.health(&traffic, dropped, self.wheel.missed() - missed_before);
+        let health = self.lag.health(&traffic, dropped, self.wheel.missed() - missed_before);
         Ok(Played {
             seconds: start.elapsed().as_secs_f64(),
             traffic,
@@ -385,7 +385,7 @@ impl Swarm {
                 if index % CLOCK_FRAMES == 0 {
                     now = Instant::now();
                 }
-                self.pace
+                self.lag
                     .record_frame(now.saturating_duration_since(self.origin + due.at));
                 self.take_in(index)?;
                 self.with_player(index, now, |player, stage| player.frame(due.at, plays, stage))?;

@@ -1,4 +1,4 @@
-//! What a mind makes out of a mirror: distances, nearest things, directions. Integers only.
+//! What a decider makes out of a mirror: distances, nearest things, directions. Integers only.
 
 use everhold_protocol::client::Mirror;
 use everhold_protocol::{EntityId, EntityKind, EntityView, Heading};

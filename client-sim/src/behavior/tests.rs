@@ -3,7 +3,7 @@
 use everhold_protocol::client::Mirror;
 use everhold_protocol::{EntityId, EntityKind, EntityView, Heading, Intent, Item, OwnState};
 
-use super::{Behavior, Mind, Spot};
+use super::{Behavior, Decider, Spot};
 
 const MINUTE_FRAMES: usize = 1_200;
 
@@ -36,8 +36,8 @@ fn with(kind: EntityKind, x: i32, y: i32) -> Mirror {
 }
 
 fn play(behavior: Behavior, mirror: &Mirror, frames: usize) -> Vec<Intent> {
-    let mut mind = Mind::new(behavior, 1, 2);
-    (0..frames).filter_map(|_| mind.decide(mirror, &|_| true)).collect()
+    let mut decider = Decider::new(behavior, 1, 2);
+    (0..frames).filter_map(|_| decider.decide(mirror, &|_| true)).collect()
 }
 
 fn count(intents: &[Intent], wanted: impl Fn(&Intent) -> bool) -> usize {
@@ -110,8 +110,8 @@ fn trader_gives_every_two_to_three_seconds() {
 fn trader_gives_strangers_nothing_and_does_not_follow_them() {
     for x in [10_100, 40_000] {
         let stranger = with(EntityKind::Player, x, 10_000);
-        let mut mind = Mind::new(Behavior::Trade, 1, 2);
-        let decisions = (0..MINUTE_FRAMES).filter_map(|_| mind.decide(&stranger, &|id| id != EntityId::new(1, 7)));
+        let mut decider = Decider::new(Behavior::Trade, 1, 2);
+        let decisions = (0..MINUTE_FRAMES).filter_map(|_| decider.decide(&stranger, &|id| id != EntityId::new(1, 7)));
         let decisions: Vec<Intent> = decisions.collect();
         let gifts = count(&decisions, |intent| {
             matches!(intent, Intent::GiveGold { .. } | Intent::GiveItem { .. })
@@ -164,9 +164,9 @@ fn the_dead_want_nothing() {
 fn three_hundred_players_say_about_one_line_a_second() {
     let mirror = alone();
     let says = (0..300).map(|player| {
-        let mut mind = Mind::new(Behavior::Wander, 9, player);
+        let mut decider = Decider::new(Behavior::Wander, 9, player);
         (0..MINUTE_FRAMES)
-            .filter(|_| matches!(mind.decide(&mirror, &|_| true), Some(Intent::Say(_))))
+            .filter(|_| matches!(decider.decide(&mirror, &|_| true), Some(Intent::Say(_))))
             .count()
     });
     let says: usize = says.sum();
@@ -176,10 +176,10 @@ fn three_hundred_players_say_about_one_line_a_second() {
 #[test]
 fn every_intent_is_one_that_the_protocol_takes() {
     for player in 0..50 {
-        let mut mind = Mind::new(Behavior::Trade, 3, player);
+        let mut decider = Decider::new(Behavior::Trade, 3, player);
         let mirror = with(EntityKind::Player, 10_000 + 3 * player as i32, 9_990);
         let intents: Vec<Intent> = (0..MINUTE_FRAMES * 5)
-            .filter_map(|_| mind.decide(&mirror, &|_| true))
+            .filter_map(|_| decider.decide(&mirror, &|_| true))
             .collect();
         assert!(intents.iter().all(|intent| intent.check().is_ok()));
     }
@@ -202,10 +202,10 @@ fn behavior_is_read_by_its_name() {
 
 /// Walks for a minute at a run, with nothing in the way; returns where it was at each frame.
 fn walk(behavior: Behavior, spot: Spot) -> Vec<(i32, i32)> {
-    let mut mind = Mind::new(behavior, 1, 2).bound_for(spot);
+    let mut decider = Decider::new(behavior, 1, 2).bound_for(spot);
     let (mut mirror, mut heading) = (alone(), Heading::STILL);
     let frames = (0..MINUTE_FRAMES).map(|_| {
-        if let Some(Intent::Move(turned)) = mind.decide(&mirror, &|_| true) {
+        if let Some(Intent::Move(turned)) = decider.decide(&mirror, &|_| true) {
             heading = turned;
         }
         // 5 m a second are 25 cm a frame.

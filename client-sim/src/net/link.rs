@@ -26,12 +26,12 @@ pub(super) struct Turn<'a> {
     pub(super) inbox: &'a mut Inbox,
 }
 
-/// What becomes of a link after it was driven.
+/// The status of a link after it was driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It goes on.
+pub(super) enum LinkStatus {
+    /// The connection goes on, or is still closing.
     Lives,
-    /// Nothing more comes of it; its place is free.
+    /// QUIC has forgotten the connection; its slot is free.
     Drained,
 }
 
@@ -64,7 +64,12 @@ impl Link {
     }
 
     /// Takes everything out of the connection that its state machine has to say, until it is quiet.
-    pub(super) fn drive(&mut self, handle: ConnectionHandle, endpoint: &mut Endpoint, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn drive(
+        &mut self,
+        handle: ConnectionHandle,
+        endpoint: &mut Endpoint,
+        turn: &mut Turn<'_>,
+    ) -> LinkStatus {
         while let Some(event) = self.connection.poll_endpoint_events() {
             let drained = event.is_drained();
             if let Some(answer) = endpoint.handle_event(handle, event) {
@@ -73,11 +78,11 @@ impl Link {
             if drained {
                 // A time-out and a stateless reset drain at once: the loss, and what came before it, are still to be told.
                 self.tell_what_came(turn);
-                return Fate::Drained;
+                return LinkStatus::Drained;
             }
         }
         self.tell_what_came(turn);
-        Fate::Lives
+        LinkStatus::Lives
     }
 
     fn tell_what_came(&mut self, turn: &mut Turn<'_>) {

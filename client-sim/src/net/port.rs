@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
 
-use super::link::{Fate, Inbox, Link, Turn};
+use super::link::{Inbox, Link, LinkStatus, Turn};
 use super::wire::Wire;
 use super::{LinkId, Traffic};
 
@@ -171,15 +171,15 @@ impl Port {
             return Care::Gone;
         };
         match link.drive(handle, &mut self.endpoint, &mut Turn { now, inbox }) {
-            Fate::Drained => {
+            LinkStatus::Drained => {
                 self.links[handle.0] = None;
                 self.waiting[handle.0] = Waiting::default();
                 self.live -= 1;
                 Care::Gone
             }
-            Fate::Lives if link.owner.is_none() => Care::Orphan,
-            Fate::Lives if link.is_hasty() => Care::Urgent,
-            Fate::Lives => Care::Owned,
+            LinkStatus::Lives if link.owner.is_none() => Care::Orphan,
+            LinkStatus::Lives if link.is_hasty() => Care::Urgent,
+            LinkStatus::Lives => Care::Owned,
         }
     }
 }

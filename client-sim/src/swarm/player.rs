@@ -1,4 +1,4 @@
-//! One simulated player: a mind, a client machine, its connections, and what it has been shown. It owns no socket.
+//! One simulated player: a decider, a client machine, its connections, and what it has been shown. It owns no socket.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use everhold_protocol::message::Credential;
 use everhold_protocol::{ServerMessage, SnapshotHeader, Tick};
 
 use super::tally::{Crossing, Tally};
-use crate::behavior::Mind;
+use crate::behavior::Decider;
 use crate::checker::{Attachment, Checker};
 use crate::net::{LinkId, Net, NetError, NetEvent, Owner};
 
@@ -56,7 +56,7 @@ pub(super) enum Life {
 pub(super) struct Player {
     index: u32,
     client: Client,
-    mind: Mind,
+    decider: Decider,
     links: Vec<(ConnId, LinkId)>,
     pending: VecDeque<Pending>,
     /// Game time since its last decision, 255ths of a tick.
@@ -87,11 +87,11 @@ pub(super) struct Player {
 }
 
 impl Player {
-    pub(super) fn new(index: u32, mind: Mind, client: Client) -> Self {
+    pub(super) fn new(index: u32, decider: Decider, client: Client) -> Self {
         Self {
             index,
             client,
-            mind,
+            decider,
             links: Vec::new(),
             pending: VecDeque::new(),
             ripe: 0,
@@ -283,7 +283,7 @@ impl Player {
         self.ripe -= u16::from(u8::MAX);
         let checker = &*stage.checker;
         let is_friend = |session| checker.has_joined(session);
-        let Some(intent) = self.mind.decide(self.client.mirror(), &is_friend) else {
+        let Some(intent) = self.decider.decide(self.client.mirror(), &is_friend) else {
             return;
         };
         match self.client.push_intent(stage.since(), intent.clone()) {

@@ -17,16 +17,16 @@ const MISSED_PERCENT_MAX: f64 = 1.0;
 /// More packets than this lost at our own sockets, in a hundred, and what players miss is the simulator's doing.
 const DROPPED_PERCENT_MAX: f64 = 0.1;
 
-/// Watches the loop of one thread.
-pub(super) struct Pace {
+/// Measures how late the frames of one thread's loop are.
+pub(super) struct FrameLag {
     late: Durations,
     period: Duration,
     wall: Instant,
     cpu: Duration,
 }
 
-impl Pace {
-    /// Starts watching the calling thread, which must be the one that asks for [`Pace::health`].
+impl FrameLag {
+    /// Starts watching the calling thread, which must be the one that asks for [`FrameLag::health`].
     pub(super) fn start(period: Duration) -> Self {
         Self {
             late: Durations::new(),
@@ -113,7 +113,7 @@ fn thread_cpu() -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Pace, SimulatorHealth, thread_cpu};
+    use super::{FrameLag, SimulatorHealth, thread_cpu};
     use crate::net::Traffic;
 
     const PERIOD: Duration = Duration::from_millis(50);
@@ -174,13 +174,13 @@ mod tests {
 
     #[test]
     fn busy_thread_is_seen_as_busy() {
-        let pace = Pace::start(PERIOD);
+        let lag = FrameLag::start(PERIOD);
         let (start, cpu) = (Instant::now(), thread_cpu());
         while thread_cpu() - cpu < Duration::from_millis(20) {
             std::hint::spin_loop();
         }
         let share = 100.0 * 0.020 / start.elapsed().as_secs_f64();
-        let health = pace.health(&Traffic::default(), 0, 0);
+        let health = lag.health(&Traffic::default(), 0, 0);
         assert!(health.cpu_percent >= share * 0.9, "{health:?}");
     }
 }
