@@ -1,7 +1,7 @@
 //! The state store and the authority on Redis: one server, a Sentinel group, or a Cluster.
 //!
 //! ```text
-//! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, whether it is hollow
+//! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, `hollow` if the data set is incomplete
 //! NS:{zone}:journal      tick → prev_hash, hash, epoch, body
 //! NS:{zone}:chain        one line a checkpoint, from the previous base on; the last one is the head
 //! NS:{zone}:parts        position and index → bytes of a checkpoint's body

@@ -199,7 +199,7 @@ impl Journal {
         }
     }
 
-    /// The data set is made anew, and hollow: nothing is appended until a base is its head.
+    /// The data set is made anew, and incomplete: nothing is appended until a base is its head.
     pub const fn handle_created(&mut self) -> JournalEvent {
         self.is_reseeding = true;
         JournalEvent::Reseed

@@ -202,7 +202,7 @@ pub enum StoreError {
 /// Why a data set that is gone is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Its owner has the zone in memory and will write it whole: until a base is the head, the data set is *hollow*. A hollow one answers
+    /// Its owner has the zone in memory and will write it whole: until a base is the head, the data set is *incomplete*. An incomplete one answers
     /// [`StateStore::read_zone`] and [`StateStore::fence`] with [`StoreError::Lost`], for whoever took it for a new zone would begin the
     /// world again.
     Memory,
@@ -215,14 +215,14 @@ pub enum Origin {
 pub trait StateStore: Send + Sync {
     /// Raises the zone's fence to the grant and shuts out everyone below. If there never was a data set, an empty one is made. A store
     /// may forget with its data that there was any, so the epoch decides: the first one ever granted finds no data set, every later one
-    /// has [`StoreError::Lost`] it. The fence of a hollow data set is raised, too, before `Lost` is answered.
+    /// has [`StoreError::Lost`] it. The fence of an incomplete data set is raised, too, before `Lost` is answered.
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError>;
 
-    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and not hollow stays as it is,
+    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and not incomplete stays as it is,
     /// and is fenced. Repeating it is harmless.
     ///
-    /// A hollow data set takes parts and a base as its head like any other, and is whole with it; to appends it answers
-    /// [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] a hollow one becomes an empty one.
+    /// An incomplete data set takes parts and a base as its head like any other, and is whole with it; to appends it answers
+    /// [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] an incomplete one becomes an empty one.
     async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError>;
 
     /// Everything of the zone. Call [`StateStore::fence`] first, or a predecessor may write after the read.

@@ -25,7 +25,7 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     lost_data_set_is_not_made_anew_by_a_write(&a, &b, &lose).await;
     zone_of_a_later_grant_is_never_new(&a, &b, &lose).await;
     lost_data_set_is_written_anew_from_memory(&a, &b, &lose).await;
-    hollow_data_set_can_begin_again_from_nothing(&a, &b, &lose).await;
+    incomplete_data_set_can_begin_again_from_nothing(&a, &b, &lose).await;
     store_journal::run(&a, &b).await;
     store_checkpoints::run(&a, &b).await;
 }
@@ -184,18 +184,18 @@ async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, 
     }
     assert!(
         matches!(a.fence(&zone, held).await, Err(StoreError::Lost)),
-        "it is hollow"
+        "it is incomplete"
     );
     assert!(
         matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
-        "it is hollow"
+        "it is incomplete"
     );
     let append = a.append(&zone, held, &history.records_to(4)).await.expect("answered");
     assert_eq!(append, AppendAnswer::Gap { last: 0 });
     let body = body(PART_BYTES_MAX + 1, 1);
     put_checkpoint(a, &zone, held, history.last(), CheckpointKind::Base, &body)
         .await
-        .expect("a hollow data set takes a base");
+        .expect("an incomplete data set takes a base");
     let data = b.read_zone(&zone).await.expect("it is whole");
     assert_eq!((data.chain.len(), data.records.len()), (1, 0));
     let next = history.records_to(5);
@@ -204,7 +204,7 @@ async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, 
     assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
 }
 
-async fn hollow_data_set_can_begin_again_from_nothing<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+async fn incomplete_data_set_can_begin_again_from_nothing<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (zone, held) = fenced(a, "from-nothing").await;
     let mut history = History::new(1);
     a.append(&zone, held, &history.records_to(3)).await.expect("appended");
@@ -213,7 +213,7 @@ async fn hollow_data_set_can_begin_again_from_nothing<S: StateStore>(a: &S, b: &
     let heir = grant(2, 200);
     assert!(
         matches!(b.fence(&zone, heir).await, Err(StoreError::Lost)),
-        "it is hollow"
+        "it is incomplete"
     );
     assert_fenced(a.create(&zone, held, Origin::Memory).await, 2);
     b.create(&zone, heir, Origin::Nothing).await.expect("it begins again");

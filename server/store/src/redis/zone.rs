@@ -20,7 +20,8 @@ static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str
 pub(super) struct Outline {
     pub(super) fence: (u32, String),
     pub(super) journal: Option<(Tick, Tick)>,
-    pub(super) is_hollow: bool,
+    /// Whether the data set is written anew from memory and has no base yet.
+    pub(super) is_incomplete: bool,
     /// From the previous base on.
     pub(super) chain: Vec<CheckpointHead>,
     pub(super) quarantine: Vec<(SessionId, u64)>,
@@ -84,7 +85,7 @@ impl RedisStore {
     /// write; that nobody else has fenced meanwhile is checked at the end.
     pub(super) async fn read_all(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
         let outline = self.outline(zone).await?;
-        if outline.is_hollow {
+        if outline.is_incomplete {
             return Err(StoreError::Lost);
         }
         let chain = checkpoint::newest_chain(&outline.chain);
@@ -119,7 +120,7 @@ impl RedisStore {
 fn read_outline(answer: Vec<Value>) -> Option<Outline> {
     let mut values = answer.into_iter().skip(1);
     let mut text = || values.next().and_then(Value::into_string);
-    let (epoch, nonce, first, last, hollow) = (text()?, text()?, text()?, text()?, text()?);
+    let (epoch, nonce, first, last, incomplete) = (text()?, text()?, text()?, text()?, text()?);
     let chain = values.next()?.into_array();
     let chain = checkpoint::read_chain(chain.into_iter().map(Value::into_string))?;
     let pairs = values.next()?.into_array();
@@ -136,7 +137,7 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
     Some(Outline {
         fence: (epoch.parse().ok()?, nonce),
         journal: first.parse().ok().zip(last.parse().ok()),
-        is_hollow: !hollow.is_empty(),
+        is_incomplete: !incomplete.is_empty(),
         chain,
         quarantine,
     })

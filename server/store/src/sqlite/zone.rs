@@ -15,7 +15,7 @@ use super::{checkpoint, journal};
 
 /// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before it has a row.
 macro_rules! schema {
-    ($is_hollow:literal) => {
+    ($is_incomplete:literal) => {
         concat!(
             "
         CREATE TABLE fence (
@@ -23,7 +23,7 @@ macro_rules! schema {
             is_hollow INTEGER NOT NULL
         ) STRICT;
         INSERT INTO fence (id, epoch, nonce, is_hollow) VALUES (0, 0, 0, ",
-            $is_hollow,
+            $is_incomplete,
             ");
         CREATE TABLE record (
             tick INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,
@@ -51,8 +51,8 @@ const LAYOUT: Layout = Layout {
     schema: schema!("0"),
 };
 
-/// The same, hollow from the first moment on.
-const HOLLOW: Layout = Layout {
+/// The same, incomplete from the first moment on.
+const INCOMPLETE: Layout = Layout {
     schema: schema!("1"),
     ..LAYOUT
 };
@@ -88,7 +88,7 @@ impl ZoneFile {
 
     pub(super) fn create(&mut self, origin: Origin) -> Result<(), StoreError> {
         let layout = match origin {
-            Origin::Memory => HOLLOW,
+            Origin::Memory => INCOMPLETE,
             Origin::Nothing => LAYOUT,
         };
         self.file = Some(File::create(&self.path, layout)?);
@@ -96,19 +96,19 @@ impl ZoneFile {
     }
 
     pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
-        let is_hollow = self.write(|file| {
+        let is_incomplete = self.write(|file| {
             check_fence(file, grant)?;
-            is_hollow(file)
+            is_incomplete(file)
         })?;
         // The fence is raised all the same.
-        if is_hollow { Err(StoreError::Lost) } else { Ok(()) }
+        if is_incomplete { Err(StoreError::Lost) } else { Ok(()) }
     }
 
-    /// Fences what is there, and makes a whole data set of a hollow one if it is to begin again.
+    /// Fences what is there, and makes a whole data set of an incomplete one if it is to begin again.
     pub(super) fn begin(&mut self, grant: Grant, origin: Origin) -> Result<(), StoreError> {
         self.write(|file| {
             check_fence(file, grant)?;
-            if origin == Origin::Nothing && is_hollow(file)? {
+            if origin == Origin::Nothing && is_incomplete(file)? {
                 for table in ["record", "checkpoint", "part", "quarantine"] {
                     file.execute(&format!("DELETE FROM {table}"), [])?;
                 }
@@ -121,7 +121,7 @@ impl ZoneFile {
     pub(super) fn append(&mut self, grant: Grant, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
         self.write(|file| {
             check_fence(file, grant)?;
-            if is_hollow(file)? {
+            if is_incomplete(file)? {
                 return Ok(AppendAnswer::Gap { last: 0 });
             }
             journal::append(file, grant, records)
@@ -169,7 +169,7 @@ impl ZoneFile {
 
     pub(super) fn read_all(&mut self) -> Result<ZoneData, StoreError> {
         self.read(|file| {
-            if is_hollow(file)? {
+            if is_incomplete(file)? {
                 return Err(Failure::Refused(StoreError::Lost));
             }
             let chain = checkpoint::chain(file)?;
@@ -260,7 +260,8 @@ fn fence(file: &Transaction<'_>) -> Step<(u32, u64)> {
         .ok_or_else(|| Failure::Refused(StoreError::Corrupt("the fence is gone".to_owned())))
 }
 
-fn is_hollow(file: &Transaction<'_>) -> Step<bool> {
+/// Whether no base is the head yet since the data set was made anew from memory (column `is_hollow`).
+fn is_incomplete(file: &Transaction<'_>) -> Step<bool> {
     Ok(file
         .prepare_cached("SELECT is_hollow FROM fence")?
         .query_row([], |row| row.get(0))?)
