@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::brief;
-use everhold_core::durability::store::{AppendAnswer, RecordHash, StateStore, StoredRecord};
+use everhold_core::durability::store::{AppendAnswer, RecordHash, StoredRecord, ZoneStore};
 use everhold_core::ownership::Grant;
 use everhold_protocol::{Tick, ZoneName};
 use everhold_store::conformance::grant;
@@ -26,7 +26,7 @@ struct Zone {
 }
 
 impl Zone {
-    async fn new(store: &impl StateStore, bytes: usize) -> Self {
+    async fn new(store: &impl ZoneStore, bytes: usize) -> Self {
         let name: ZoneName = format!("bench-{bytes}").parse().expect("a zone's name");
         store.fence(&name, HELD).await.expect("a new zone");
         Self {
@@ -53,7 +53,7 @@ impl Zone {
     }
 }
 
-fn append(criterion: &mut Criterion, runtime: &Runtime, store: &impl StateStore, name: &str) {
+fn append(criterion: &mut Criterion, runtime: &Runtime, store: &impl ZoneStore, name: &str) {
     let mut group = criterion.benchmark_group("append");
     for bytes in BODY_BYTES {
         let mut zone = runtime.block_on(Zone::new(store, bytes));

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use everhold_core::limits::STOP_MS_MAX;
-use everhold_core::ownership::{Authority, AuthorityError, Grant, Guardian, Holdings};
+use everhold_core::ownership::{Authority, AuthorityError, Grant, Guardian, Holdings, Membership};
 use everhold_os::clock;
 use everhold_os::signals::{Input, Signals, Wish};
 use everhold_protocol::ZoneName;
@@ -40,6 +40,8 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+
+use crate::stores::Coordination;
 
 pub use link::GuardianLink;
 
@@ -56,11 +58,11 @@ const READ_BYTES: usize = 4_096;
 pub const GUARDED_FLAG: &str = "--guarded";
 
 /// Starts this very program again as a server, with the same arguments and [`GUARDED_FLAG`], and watches it until it ends. `open` connects
-/// to the authority; it is called when there is something to release. A server that ends with `usage_code` has not served.
+/// to authority and membership; it is called when there is something to release. A server that ends with `usage_code` has not served.
 pub fn run<A, F>(ttl: Duration, input: Input, usage_code: u8, open: A) -> anyhow::Result<ExitCode>
 where
     A: Fn() -> F,
-    F: Future<Output = anyhow::Result<Arc<dyn Authority>>>,
+    F: Future<Output = anyhow::Result<Coordination>>,
 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -235,21 +237,24 @@ impl Line {
 async fn release<A, F>(holdings: &Holdings, ttl: Duration, open: A)
 where
     A: Fn() -> F,
-    F: Future<Output = anyhow::Result<Arc<dyn Authority>>>,
+    F: Future<Output = anyhow::Result<Coordination>>,
 {
     if holdings.is_empty() {
         return;
     }
     let releases = async {
-        let authority = loop {
+        let Coordination { authority, membership } = loop {
             match open().await {
-                Ok(authority) => break authority,
+                Ok(coordination) => break coordination,
                 Err(error) => tracing::warn!(error = format!("{error:#}"), "the authority is not there"),
             }
             tokio::time::sleep(RELEASE_RETRY).await;
         };
         // At once: a zone that cannot be released for now does not keep the server in the directory.
-        tokio::join!(release_all(holdings, &authority), withdraw(holdings, &authority));
+        tokio::join!(
+            release_all(holdings, &authority),
+            withdraw(holdings, membership.as_ref())
+        );
     };
     if tokio::time::timeout(ttl, releases).await.is_err() {
         tracing::warn!("the authority did not answer: what the server held runs out by itself");
@@ -257,9 +262,9 @@ where
 }
 
 /// Clients must not be sent to it any more. It also falls silent there, so one try is enough.
-async fn withdraw(holdings: &Holdings, authority: &Arc<dyn Authority>) {
+async fn withdraw(holdings: &Holdings, membership: &dyn Membership) {
     if let Some(nonce) = holdings.announced()
-        && let Err(error) = authority.withdraw(nonce).await
+        && let Err(error) = membership.withdraw(nonce).await
     {
         tracing::warn!(%error, "the directory still names the dead server");
     }

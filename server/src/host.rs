@@ -27,10 +27,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
+use everhold_core::cluster::HomeStore;
 use everhold_core::cluster::Hosted;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
-use everhold_core::durability::store::StateStore;
+use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ingress::{AttachToken, Input};
@@ -272,7 +273,9 @@ async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<E
 /// What a host uses of the process around it.
 pub struct HostServices {
     /// Where records and checkpoints go.
-    pub store: Arc<dyn StateStore>,
+    pub store: Arc<dyn ZoneStore>,
+    /// Where the homes of characters are written anew if they are lost.
+    pub homes: Arc<dyn HomeStore>,
     /// The zone's lease.
     pub guard: Arc<LeaseGuard>,
     /// Living shards to name to clients.

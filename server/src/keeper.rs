@@ -12,12 +12,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use everhold_core::durability::store::{StateStore, StoreError};
+use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_core::outage::{Lasted, Outage};
 use everhold_core::ownership::contender::{Contender, ContenderConfig};
 use everhold_core::ownership::key_check::KeyWatch;
 use everhold_core::ownership::lease::LeaseConfig;
-use everhold_core::ownership::{Authority, AuthorityError, Census, Grant, Guardian, KeyFingerprints, LeaseView, Nonce};
+use everhold_core::ownership::{
+    Authority, AuthorityError, Census, Grant, Guardian, KeyFingerprints, LeaseView, Membership, Nonce,
+};
 use everhold_os::clock;
 use everhold_os::vital::Vital;
 use everhold_protocol::ZoneName;
@@ -29,6 +31,7 @@ use self::renewal::Answered;
 use crate::guardian::GuardianLink;
 use crate::host::{LeaseGuard, ZoneGauges};
 use crate::router::RouterHandle;
+use crate::stores::Coordination;
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
 const ADOPTION_MAX: Duration = Duration::from_secs(120);
@@ -106,7 +109,8 @@ pub struct KeeperConfig {
 /// Holds leases and contends for more.
 pub struct Keeper {
     authority: Arc<dyn Authority>,
-    store: Arc<dyn StateStore>,
+    membership: Arc<dyn Membership>,
+    store: Arc<dyn ZoneStore>,
     me: Nonce,
     addr: SocketAddr,
     keys: KeyFingerprints,
@@ -139,13 +143,14 @@ struct Outages {
 impl Keeper {
     /// A keeper that holds nothing yet.
     pub fn new(
-        (authority, store): (Arc<dyn Authority>, Arc<dyn StateStore>),
+        (coordination, store): (Coordination, Arc<dyn ZoneStore>),
         config: KeeperConfig,
         events: mpsc::UnboundedSender<KeeperEvent>,
         router: RouterHandle,
     ) -> Self {
         Self {
-            authority,
+            authority: coordination.authority,
+            membership: coordination.membership,
             store,
             me: config.me,
             addr: config.addr,
@@ -234,7 +239,7 @@ impl Keeper {
             self.release(&zone, grant).await;
             self.guardian.note_ended(&zone, grant);
         }
-        match self.authority.withdraw(self.me).await {
+        match self.membership.withdraw(self.me).await {
             Ok(()) => self.guardian.note_withdrawn(),
             Err(error) => tracing::warn!(%error, "the directory still names this shard"),
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use everhold_core::ownership::key_check::{Joining, KeyCheck};
-use everhold_core::ownership::{Authority, AuthorityError, KeyFingerprints, KeyKind, Nonce};
+use everhold_core::ownership::{AuthorityError, KeyFingerprints, KeyKind, Membership, Nonce};
 use everhold_net::keys;
 use everhold_os::clock;
 
@@ -33,7 +33,7 @@ pub enum JoinError {
 /// whether they live; the dead are withdrawn. It looks once more afterwards: of two shards with different keys that come in the same moment,
 /// at least one sees the other.
 pub async fn join(
-    authority: &dyn Authority,
+    membership: &dyn Membership,
     (nonce, addr): (Nonce, SocketAddr),
     keys: &KeyFingerprints,
     ttl: Duration,
@@ -41,7 +41,7 @@ pub async fn join(
     let mut check = KeyCheck::new(keys.clone(), ttl);
     let mut is_told = false;
     let dead = loop {
-        match check.judge(clock::boottime(), &authority.shards().await?) {
+        match check.judge(clock::boottime(), &membership.shards().await?) {
             Joining::Join { dead } => break dead,
             Joining::Watch => {
                 if !std::mem::replace(&mut is_told, true) {
@@ -54,13 +54,13 @@ pub async fn join(
             Joining::Refuse { addr, kind } => return Err(other_keys(addr, kind)),
         }
     };
-    authority.announce(nonce, addr, keys, ttl).await?;
-    if let Some((addr, kind)) = check.intruder(&authority.shards().await?) {
-        authority.withdraw(nonce).await?;
+    membership.announce(nonce, addr, keys, ttl).await?;
+    if let Some((addr, kind)) = check.intruder(&membership.shards().await?) {
+        membership.withdraw(nonce).await?;
         return Err(other_keys(addr, kind));
     }
     for nonce in dead {
-        authority.withdraw(nonce).await?;
+        membership.withdraw(nonce).await?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::cluster::{Directory, Routing, RoutingConfig};
-use everhold_core::durability::store::{Home, StateStore, StoreError};
+use everhold_core::cluster::{Directory, Home, HomeStore, Routing, RoutingConfig};
+use everhold_core::durability::store::StoreError;
 use everhold_core::ingress::{AttachToken, ResumeKeys};
 use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_net::transport::ConnEvent;
@@ -27,7 +27,7 @@ pub use self::handle::RouterHandle;
 pub struct Router {
     routing: Routing,
     local: Local,
-    store: Arc<dyn StateStore>,
+    store: Arc<dyn HomeStore>,
     /// Makes the secrets that players come back with.
     resume_keys: ResumeKeys,
     homes: JoinSet<(AttachToken, Result<Option<Home>, StoreError>)>,
@@ -41,7 +41,7 @@ impl Router {
         config: RoutingConfig,
         resume_keys: ResumeKeys,
         directory: Directory,
-        store: Arc<dyn StateStore>,
+        store: Arc<dyn HomeStore>,
         conns: mpsc::Receiver<ConnEvent>,
     ) -> RouterHandle {
         let (sender, events) = mpsc::unbounded_channel();

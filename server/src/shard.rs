@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use everhold_core::cluster::{Directory, RoutingConfig};
+use everhold_core::cluster::{Directory, HomeStore, RoutingConfig};
 use everhold_core::durability::adoption::{AdoptError, History};
-use everhold_core::durability::store::StateStore;
+use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::limits::CONN_EVENTS_MAX;
 use everhold_core::ownership::EndReason;
 use everhold_core::ownership::contender::ContenderConfig;
-use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Nonce};
+use everhold_core::ownership::{Grant, KeyFingerprints, Nonce};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::ShardEvent;
 use everhold_core::zone::ZoneConfig;
@@ -35,6 +35,7 @@ use crate::membership;
 use crate::process::{self, ProcessGauge};
 use crate::reporter::Reporter;
 use crate::router::{Router, RouterHandle};
+use crate::stores::{Coordination, Stores};
 
 /// A zone that does not stop within this time (because the store is gone) is left to its lease.
 const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +54,8 @@ pub struct Shard {
 struct Parts {
     config: Config,
     rules: Arc<RuleBook>,
-    store: Arc<dyn StateStore>,
+    store: Arc<dyn ZoneStore>,
+    homes: Arc<dyn HomeStore>,
     reporter: Reporter,
     process: Arc<ProcessGauge>,
     zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
@@ -71,8 +73,11 @@ impl Shard {
         config: Config,
         rules: Arc<RuleBook>,
         keys: &Keys,
-        store: Arc<dyn StateStore>,
-        authority: Arc<dyn Authority>,
+        Stores {
+            zones: store,
+            homes,
+            coordination,
+        }: Stores,
         reporter: Reporter,
         mut guardian: GuardianLink,
     ) -> anyhow::Result<Self> {
@@ -81,7 +86,7 @@ impl Shard {
         let (transport, addr) = take_address(&config, keys, &mut guardian, conn_events).await?;
         let listens = transport.local_addr();
         let fingerprints = keys.fingerprints();
-        enter_world(authority.as_ref(), &config, (nonce, addr, &fingerprints)).await?;
+        enter_world(&coordination, &config, (nonce, addr, &fingerprints)).await?;
         // A shard that may not join has told nobody anything.
         let transport = transport.serve()?;
         let (keeper, keeper_orders) = mpsc::unbounded_channel();
@@ -90,9 +95,9 @@ impl Shard {
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let (routing, resume_keys) = (routing_config(&config), keys.resume_keys());
-        let router = Router::start(routing, resume_keys, directory, Arc::clone(&store), conns);
+        let router = Router::start(routing, resume_keys, directory, Arc::clone(&homes), conns);
         Keeper::new(
-            (authority, Arc::clone(&store)),
+            (coordination, Arc::clone(&store)),
             keeper_config(&config, (nonce, addr, fingerprints), &rules, guardian),
             events,
             router.clone(),
@@ -103,6 +108,7 @@ impl Shard {
             config,
             rules,
             store,
+            homes,
             reporter,
             process,
             zones: Mutex::default(),
@@ -275,6 +281,7 @@ impl Parts {
         let router = self.router.clone();
         HostServices {
             store: Arc::clone(&self.store),
+            homes: Arc::clone(&self.homes),
             guard,
             peers: Arc::new(move || router.peers()),
             process: Arc::clone(&self.process),
@@ -335,15 +342,16 @@ async fn take_address(
 
 /// Joins the directory, and declares the zones that this shard prefers. The others are declared by those who prefer them, or after a while.
 async fn enter_world(
-    authority: &dyn Authority,
+    coordination: &Coordination,
     config: &Config,
     (nonce, addr, keys): (Nonce, SocketAddr, &KeyFingerprints),
 ) -> anyhow::Result<()> {
-    membership::join(authority, (nonce, addr), keys, config.lease.ttl)
+    membership::join(coordination.membership.as_ref(), (nonce, addr), keys, config.lease.ttl)
         .await
         .with_context(|| format!("join the world with the keys in {}", config.keys.display()))?;
     for zone in &config.zones {
-        authority
+        coordination
+            .authority
             .declare_zone(zone)
             .await
             .with_context(|| format!("declare zone {zone}"))?;

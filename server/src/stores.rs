@@ -1,4 +1,4 @@
-//! Opens the state store and the authority that a configuration names.
+//! Opens the stores, the authority, and the membership that a configuration names. It calls none of them.
 
 #[cfg(feature = "redis")]
 mod password;
@@ -8,8 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::durability::store::StateStore;
-use everhold_core::ownership::Authority;
+use everhold_core::cluster::HomeStore;
+use everhold_core::durability::store::ZoneStore;
+use everhold_core::ownership::{Authority, Membership};
 #[cfg(feature = "redis")]
 use everhold_protocol::ZoneName;
 #[cfg(feature = "redis")]
@@ -19,38 +20,80 @@ use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
 
 use crate::config::{Config, StoreConfig};
 
-/// Opens both, from one configuration.
-pub async fn open(config: &Config) -> anyhow::Result<(Arc<dyn StateStore>, Arc<dyn Authority>)> {
-    Ok((open_store(&config.store).await?, open_authority(config).await?))
+/// All that the shards of a world share, as one shard uses it.
+pub struct Stores {
+    /// Zone data: journals and checkpoints.
+    pub zones: Arc<dyn ZoneStore>,
+    /// Homes of characters.
+    pub homes: Arc<dyn HomeStore>,
+    /// Leases and the directory of shards.
+    pub coordination: Coordination,
 }
 
-/// Opens the store alone.
-pub async fn open_store(config: &StoreConfig) -> anyhow::Result<Arc<dyn StateStore>> {
+/// By what the shards of a world agree who does what.
+pub struct Coordination {
+    /// Leases.
+    pub authority: Arc<dyn Authority>,
+    /// The directory of shards.
+    pub membership: Arc<dyn Membership>,
+}
+
+impl Stores {
+    /// Opens all of them.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let (zones, homes) = open_storage(&config.store).await?;
+        Ok(Self {
+            zones,
+            homes,
+            coordination: open_coordination(config).await?,
+        })
+    }
+}
+
+impl Coordination {
+    /// Of one back end that is both.
+    fn of(backend: impl Authority + Membership + 'static) -> Self {
+        let backend = Arc::new(backend);
+        Self {
+            authority: Arc::<_>::clone(&backend),
+            membership: backend,
+        }
+    }
+}
+
+/// Opens zone data and homes.
+pub async fn open_storage(config: &StoreConfig) -> anyhow::Result<(Arc<dyn ZoneStore>, Arc<dyn HomeStore>)> {
     match config {
         #[cfg(feature = "sqlite")]
-        StoreConfig::Embedded(state) => Ok(Arc::new(SqliteStore::open(state)?)),
+        StoreConfig::Embedded(state) => Ok(storage(SqliteStore::open(state)?)),
         #[cfg(feature = "redis")]
-        StoreConfig::Redis { .. } => Ok(Arc::new(RedisStore::open(&password::target(config)?).await?)),
+        StoreConfig::Redis { .. } => Ok(storage(RedisStore::open(&password::target(config)?).await?)),
         #[cfg(not(all(feature = "sqlite", feature = "redis")))]
         _ => Err(not_built(config)),
     }
 }
 
-/// Opens the authority alone, to look after leases.
-pub async fn open_authority(config: &Config) -> anyhow::Result<Arc<dyn Authority>> {
-    // A renewal may take a small part of the lease.
-    open_authority_within(&config.store, config.lease.ttl / 8).await
+/// One back end as both stores.
+fn storage(backend: impl ZoneStore + HomeStore + 'static) -> (Arc<dyn ZoneStore>, Arc<dyn HomeStore>) {
+    let backend = Arc::new(backend);
+    (Arc::<_>::clone(&backend), backend)
 }
 
-/// Opens the authority alone. `answer_max` is the longest wait for an answer of Redis.
-pub async fn open_authority_within(config: &StoreConfig, answer_max: Duration) -> anyhow::Result<Arc<dyn Authority>> {
+/// Opens authority and membership, for a shard and for its guardian.
+pub async fn open_coordination(config: &Config) -> anyhow::Result<Coordination> {
+    // A renewal may take a small part of the lease.
+    open_coordination_within(&config.store, config.lease.ttl / 8).await
+}
+
+/// Opens authority and membership. `answer_max` is the longest wait for an answer of Redis.
+pub async fn open_coordination_within(config: &StoreConfig, answer_max: Duration) -> anyhow::Result<Coordination> {
     #[cfg(not(feature = "redis"))]
     let _no_answer_is_waited_for = answer_max;
     match config {
         #[cfg(feature = "sqlite")]
-        StoreConfig::Embedded(state) => Ok(Arc::new(SqliteAuthority::open(state)?)),
+        StoreConfig::Embedded(state) => Ok(Coordination::of(SqliteAuthority::open(state)?)),
         #[cfg(feature = "redis")]
-        StoreConfig::Redis { .. } => Ok(Arc::new(
+        StoreConfig::Redis { .. } => Ok(Coordination::of(
             RedisAuthority::open(&password::target(config)?, answer_max).await?,
         )),
         #[cfg(not(all(feature = "sqlite", feature = "redis")))]

@@ -2,7 +2,9 @@
 //! no authority.
 
 pub mod directory;
+pub mod homes;
 pub mod routing;
 
 pub use directory::{Directory, Hosted, Placement, RouteRequest};
+pub use homes::{Home, HomeStore};
 pub use routing::{Routing, RoutingConfig};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use comfy_table::{Table, presets};
-use everhold_core::durability::store::StateStore;
+use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::{Authority, Leases};
 use everhold_protocol::{Tick, ZoneName};
 use serde::Serialize;
@@ -53,8 +53,8 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
         .context("start the runtime")?;
     let rows = runtime.block_on(async {
         stores::ensure_exists(&config)?;
-        let authority = stores::open_authority_within(&config, ANSWER_MAX).await?;
-        let store = stores::open_store(&config).await?;
+        let authority = stores::open_coordination_within(&config, ANSWER_MAX).await?.authority;
+        let store = stores::open_storage(&config).await?.0;
         read_rows(authority.as_ref(), store.as_ref()).await
     })?;
     if arguments.json {
@@ -64,7 +64,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
     }
 }
 
-async fn read_rows(authority: &dyn Authority, store: &dyn StateStore) -> anyhow::Result<Vec<ZoneRow>> {
+async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::Result<Vec<ZoneRow>> {
     let mut rows = Vec::new();
     let Leases { views, unread } = authority.leases().await?;
     for zone in unread {

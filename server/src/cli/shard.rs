@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigError, RawConfig};
 use crate::guardian::{self, GuardianLink};
 use crate::reporter::Reporter;
 use crate::shard::Shard;
-use crate::stores;
+use crate::stores::{self, Stores};
 
 /// Arguments of `everhold shard`. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args)]
@@ -71,7 +71,7 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
     let config = configure(&arguments)?;
     if config.guardian && !arguments.guarded {
         guardian::run(config.lease.ttl, arguments.input(), super::EXIT_USAGE, || {
-            stores::open_authority(&config)
+            stores::open_coordination(&config)
         })
     } else {
         serve(&arguments, config).map(|()| ExitCode::SUCCESS)
@@ -115,8 +115,8 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
         .build()
         .context("start the runtime")?;
     let start = async {
-        let (store, authority) = stores::open(&config).await?;
-        Shard::start(config, rules, &keys, store, authority, reporter, guardian).await
+        let stores = Stores::open(&config).await?;
+        Shard::start(config, rules, &keys, stores, reporter, guardian).await
     };
     let served = runtime.block_on(async {
         let shard = tokio::select! {

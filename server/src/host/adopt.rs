@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use everhold_core::durability::adoption::{ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, History, Start};
-use everhold_core::durability::store::{Origin, StateStore, ZoneData};
+use everhold_core::durability::store::{Origin, ZoneStore, ZoneData};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::Grant;
@@ -17,7 +17,7 @@ use super::notices;
 /// runs on a thread of its own: the zones that are hosted already must not feel it. `reseed_grace` is how long a zone
 /// that the store has lost may come back.
 pub async fn adopt(
-    store: Arc<dyn StateStore>,
+    store: Arc<dyn ZoneStore>,
     grant: Grant,
     config: ZoneConfig,
     reseed_grace: Duration,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use everhold_core::durability::blame::{ANSWER_MAX, Blame, Inquiry, InquiryCommand};
-use everhold_core::durability::store::StateStore;
+use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::EndReason;
 use everhold_core::ownership::Grant;
 use everhold_core::zone::Probe;
@@ -15,7 +15,7 @@ use super::{LeaseGuard, notices};
 
 /// Writes down the input at which the zone failed in `tick`.
 pub async fn blame(
-    store: &dyn StateStore,
+    store: &dyn ZoneStore,
     (zone, grant): (&ZoneName, Grant),
     guard: &LeaseGuard,
     tick: Tick,
@@ -41,7 +41,7 @@ pub async fn blame(
 
 /// Names the input at which a rule panicked, if there is one. Other reasons stay as they are.
 pub(super) async fn blamed(
-    (store, zone, grant): (Arc<dyn StateStore>, ZoneName, Grant),
+    (store, zone, grant): (Arc<dyn ZoneStore>, ZoneName, Grant),
     guard: &LeaseGuard,
     probe: &Probe,
     reason: EndReason,

@@ -108,8 +108,8 @@ impl DurableTask {
         match message {
             Some(TickMessage::Ticked(ticked)) => self.handle_tick(*ticked),
             Some(TickMessage::Roster(accounts)) => {
-                let (store, zone) = (Arc::clone(&self.services.store), self.config.zone.clone());
-                tokio::spawn(homes::restore(store, zone, accounts));
+                let (homes, zone) = (Arc::clone(&self.services.homes), self.config.zone.clone());
+                tokio::spawn(homes::restore(homes, zone, accounts));
             }
             // Said before the end of the channel, which decides.
             Some(TickMessage::Surrendered(_)) => {}

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::adoption::ANSWER_MAX;
-use everhold_core::durability::store::{Home, StateStore};
 use everhold_protocol::{Account, ZoneName};
 use tokio::task::JoinSet;
 
@@ -14,7 +14,7 @@ use super::asking::{answer, retry};
 const HOMES_IN_FLIGHT_MAX: usize = 64;
 
 /// Sets each account's home to `zone` unless it has one.
-pub(super) async fn restore(store: Arc<dyn StateStore>, zone: ZoneName, accounts: Vec<Account>) {
+pub(super) async fn restore(store: Arc<dyn HomeStore>, zone: ZoneName, accounts: Vec<Account>) {
     let (all, mut failed) = (accounts.len(), 0);
     let mut writes = JoinSet::new();
     for account in accounts {

@@ -47,13 +47,13 @@ impl Keeper {
         is_announcing: bool,
     ) -> (Result<(), AuthorityError>, Result<Vec<ShardView>, AuthorityError>) {
         let announced = if is_announcing {
-            let announce = self.authority.announce(self.me, self.addr, &self.keys, self.lease.ttl);
+            let announce = self.membership.announce(self.me, self.addr, &self.keys, self.lease.ttl);
             answer(self.answer_max(), announce).await
         } else {
             Ok(())
         };
         let shards = if announced.is_ok() {
-            answer(self.answer_max(), self.authority.shards()).await
+            answer(self.answer_max(), self.membership.shards()).await
         } else {
             Ok(Vec::new())
         };

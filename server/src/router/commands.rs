@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use everhold_core::cluster::routing::{Attach, Command, QueueMeter};
-use everhold_core::durability::store::{Home, StateStore, StoreError};
+use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::store::StoreError;
 use everhold_core::ingress::AttachToken;
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_net::transport::Conn;
@@ -77,7 +78,7 @@ impl Router {
 
 /// Sets an account's home unless it has one. Returns the home that it had before, if any.
 async fn set_home(
-    store: Arc<dyn StateStore>,
+    store: Arc<dyn HomeStore>,
     account: Account,
     home: Home,
     after: Duration,

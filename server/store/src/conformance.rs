@@ -1,4 +1,4 @@
-//! Conformance suites: what every store and every authority must do, whatever it is built on. Behind the feature
+//! Conformance suites, one for each trait: what every implementation must do, whatever it is built on. Behind the feature
 //! `conformance`.
 //!
 //! A suite takes a function that opens *another connection* to one and the same data, so that it can let two processes contend. An
@@ -16,10 +16,14 @@
 
 mod authority;
 mod history;
+mod homes;
+mod membership;
 mod store;
 mod store_checkpoints;
 mod store_journal;
 
 pub use authority::authority_conformance;
 pub use history::{History, grant, position};
-pub use store::store_conformance;
+pub use homes::home_store_conformance;
+pub use membership::membership_conformance;
+pub use store::zone_store_conformance;

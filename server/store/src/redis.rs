@@ -1,4 +1,4 @@
-//! The state store and the authority on Redis: one server, a Sentinel group, or a Cluster.
+//! Stores, authority, and membership on Redis: one server, a Sentinel group, or a Cluster.
 //!
 //! ```text
 //! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, `hollow` if the data set is incomplete
@@ -61,11 +61,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Home, Origin, Position, StateStore, StoreError, StoredRecord, ZoneData, ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Grant;
-use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+use everhold_protocol::{SessionId, Tick, ZoneName};
 
 pub use authority::RedisAuthority;
 pub use target::RedisTarget;
@@ -190,7 +190,7 @@ impl RedisStore {
 }
 
 #[async_trait]
-impl StateStore for RedisStore {
+impl ZoneStore for RedisStore {
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
         self.fence_zone(zone, grant).await
     }
@@ -241,18 +241,5 @@ impl StateStore for RedisStore {
 
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
         self.summarize(zone).await
-    }
-
-    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
-        homes::get(self, account).await
-    }
-
-    async fn set_home(
-        &self,
-        account: Account,
-        expected: Option<&Home>,
-        home: &Home,
-    ) -> Result<Option<Home>, StoreError> {
-        homes::set(self, account, expected, home).await
     }
 }

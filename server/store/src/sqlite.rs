@@ -1,4 +1,4 @@
-//! The state store and the authority on SQLite files: what a single host needs, and nothing to install.
+//! Stores, authority, and membership on SQLite files: what a single host needs, and nothing to install.
 //!
 //! ```text
 //! DIR/world.db        leases, shards, homes                 on the disk at every commit
@@ -30,11 +30,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Home, Origin, Position, StateStore, StoreError, StoredRecord, ZoneData, ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Grant;
-use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+use everhold_protocol::{SessionId, Tick, ZoneName};
 
 pub use authority::SqliteAuthority;
 pub use file::SqliteError;
@@ -122,7 +122,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl StateStore for SqliteStore {
+impl ZoneStore for SqliteStore {
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
         let is_created = self.is_created(zone).await?;
         if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
@@ -197,19 +197,6 @@ impl StateStore for SqliteStore {
             Err(StoreError::Lost) if !self.is_created(zone).await? => Ok(None),
             result => result.map(Some),
         }
-    }
-
-    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
-        self.homes.get(account).await
-    }
-
-    async fn set_home(
-        &self,
-        account: Account,
-        expected: Option<&Home>,
-        home: &Home,
-    ) -> Result<Option<Home>, StoreError> {
-        self.homes.set(account, expected.cloned(), home.clone()).await
     }
 }
 

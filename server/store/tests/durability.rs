@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use everhold_core::durability::store::{Position, StateStore};
+use everhold_core::durability::store::{Position, ZoneStore};
 use everhold_core::durability::{
     CheckpointCommand, CheckpointConfig, Checkpointer, Durability, Gate, Journal, JournalEvent, Record, Replayed,
     StopReason, plan, replay,

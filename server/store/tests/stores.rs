@@ -6,10 +6,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use everhold_core::durability::store::{AppendAnswer, Home, Origin, StateStore, StoreError};
+use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_protocol::{Account, ZoneName};
-use everhold_store::conformance::{History, authority_conformance, grant, store_conformance};
+use everhold_store::conformance::{
+    History, authority_conformance, grant, home_store_conformance, membership_conformance, zone_store_conformance,
+};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_store::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
 use everhold_testing::redis::{Persistence, RedisServer};
@@ -33,7 +36,7 @@ fn remove(path: &Path) {
 async fn sqlite_store_conforms() {
     let directory = directory();
     let lose = |store: &SqliteStore, zone: &ZoneName| remove(&store.zone_path(zone));
-    store_conformance(|| SqliteStore::open(directory.path()).unwrap(), lose).await;
+    zone_store_conformance(|| SqliteStore::open(directory.path()).unwrap(), lose).await;
 }
 
 #[tokio::test]
@@ -44,7 +47,13 @@ async fn sqlite_store_that_loses_its_marks_with_its_zones_conforms() {
         remove(&store.zone_path(zone));
         remove(&world);
     };
-    store_conformance(|| SqliteStore::open(directory.path()).unwrap(), lose).await;
+    zone_store_conformance(|| SqliteStore::open(directory.path()).unwrap(), lose).await;
+}
+
+#[tokio::test]
+async fn sqlite_homes_conform() {
+    let directory = directory();
+    home_store_conformance(|| SqliteStore::open(directory.path()).unwrap()).await;
 }
 
 #[tokio::test]
@@ -54,32 +63,59 @@ async fn sqlite_authority_conforms() {
 }
 
 #[tokio::test]
-async fn redis_store_conforms() {
-    let redis = RedisServer::start(Persistence::None);
+async fn sqlite_membership_conforms() {
+    let directory = directory();
+    membership_conformance(|| SqliteAuthority::open(directory.path()).unwrap()).await;
+}
+
+/// So many links to one Redis, each handed out once.
+async fn redis_stores(redis: &RedisServer, count: usize) -> impl Fn() -> RedisStore {
     let target = RedisTarget::new(&redis.url(), "test").unwrap();
     let mut links = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..count {
         links.push(RedisStore::open(&target).await.unwrap());
     }
+    let next = std::cell::RefCell::new(links);
+    move || next.borrow_mut().pop().unwrap()
+}
+
+async fn redis_authorities(redis: &RedisServer, count: usize) -> impl Fn() -> RedisAuthority {
+    let target = RedisTarget::new(&redis.url(), "test").unwrap();
+    let mut links = Vec::new();
+    for _ in 0..count {
+        links.push(RedisAuthority::open(&target, Duration::from_secs(1)).await.unwrap());
+    }
+    let next = std::cell::RefCell::new(links);
+    move || next.borrow_mut().pop().unwrap()
+}
+
+#[tokio::test]
+async fn redis_store_conforms() {
+    let redis = RedisServer::start(Persistence::None);
     let lose = |_: &RedisStore, zone: &ZoneName| {
         for key in ["meta", "journal", "chain", "parts", "quarantine"] {
             let _count = redis.command(&["DEL", &format!("test:{{{zone}}}:{key}")]);
         }
     };
-    let next = std::cell::RefCell::new(links);
-    store_conformance(|| next.borrow_mut().pop().unwrap(), lose).await;
+    zone_store_conformance(redis_stores(&redis, 2).await, lose).await;
+}
+
+#[tokio::test]
+async fn redis_homes_conform() {
+    let redis = RedisServer::start(Persistence::None);
+    home_store_conformance(redis_stores(&redis, 2).await).await;
 }
 
 #[tokio::test]
 async fn redis_authority_conforms() {
     let redis = RedisServer::start(Persistence::None);
-    let target = RedisTarget::new(&redis.url(), "test").unwrap();
-    let mut links = Vec::new();
-    for _ in 0..8 {
-        links.push(RedisAuthority::open(&target, Duration::from_secs(1)).await.unwrap());
-    }
-    let next = std::cell::RefCell::new(links);
-    authority_conformance(|| next.borrow_mut().pop().unwrap()).await;
+    authority_conformance(redis_authorities(&redis, 8).await).await;
+}
+
+#[tokio::test]
+async fn redis_membership_conforms() {
+    let redis = RedisServer::start(Persistence::None);
+    membership_conformance(redis_authorities(&redis, 2).await).await;
 }
 
 #[tokio::test]

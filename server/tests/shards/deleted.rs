@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use client_sim::Control;
-use everhold_core::durability::store::StateStore;
+use everhold_core::durability::store::ZoneStore;
 use everhold_store::sqlite::SqliteStore;
 use everhold_testing::player::OldConnections;
 use rustix::process::Signal;

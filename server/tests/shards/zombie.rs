@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use everhold_core::durability::store::{AppendAnswer, StateStore, StoreError, StoredRecord};
+use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneStore};
 use everhold_core::ownership::{Authority, Epoch, Grant, Nonce};
 use everhold_protocol::client::Notice;
 use everhold_store::sqlite::{SqliteAuthority, SqliteStore};

@@ -1,11 +1,9 @@
-//! The state store: journals, checkpoints, homes. One trait, one conformance suite; implementations live in `io`.
-//!
-//! Every write carries a [`Grant`] and is checked against the zone's fence in the same atomic operation. The store keeps the highest
-//! `(epoch, nonce)` it has seen: a higher epoch raises the fence, a lower one or another nonce of the same epoch is refused.
+//! The store of zone data: journals and checkpoints. The trait is the contract, a conformance suite asks it of every
+//! implementation (`everhold_store::conformance`), and no implementation is here.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use everhold_protocol::{Account, SessionId, Tick, ZoneName};
+use everhold_protocol::{SessionId, Tick, ZoneName};
 
 use crate::ownership::Grant;
 
@@ -159,33 +157,17 @@ pub struct ZoneSummary {
     pub base: Option<Position>,
 }
 
-/// Where an account's character lives. Changed by compare-and-set only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home {
-    /// The zone.
-    pub zone: ZoneName,
-    /// Rises with every move.
-    pub generation: u64,
-}
-
-impl Home {
-    /// The home of an account that never moved.
-    #[must_use]
-    pub const fn first(zone: ZoneName) -> Self {
-        Self { zone, generation: 1 }
-    }
-}
-
-/// Why the store did not do it.
+/// Why a store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A higher epoch, or another nonce of this one, has fenced the zone: stop at once.
+    /// A higher epoch, or another nonce of this one, has fenced the zone: the caller is no longer the owner, and stops at
+    /// once.
     #[error("fenced by epoch {epoch}")]
     Fenced {
-        /// The fence.
+        /// The epoch of the fence.
         epoch: u32,
     },
-    /// The zone's data set is gone, although it was there: never created anew by a write.
+    /// The zone's data set is gone, although it was there. No write makes it anew but [`ZoneStore::create`].
     #[error("the zone's data set is gone")]
     Lost,
     /// The head is not the parent that this checkpoint names.
@@ -202,37 +184,58 @@ pub enum StoreError {
 /// Why a data set that is gone is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Its owner has the zone in memory and will write it whole: until a base is the head, the data set is *incomplete*. An incomplete one answers
-    /// [`StateStore::read_zone`] and [`StateStore::fence`] with [`StoreError::Lost`], for whoever took it for a new zone would begin the
-    /// world again.
+    /// The owner has the zone in memory and will write it whole: until a base is the head, the data set is *incomplete*.
+    /// It answers [`ZoneStore::read_zone`] and [`ZoneStore::fence`] with [`StoreError::Lost`]: taken for a new zone, it
+    /// would begin the world again.
     Memory,
-    /// Nobody has the zone any more: it begins again, at tick 0.
+    /// No shard has the zone any more: it begins again, at tick 0.
     Nothing,
 }
 
-/// Journals, checkpoints, homes.
+/// Keeps the data of zones: for each a fence, a journal of records, a chain of checkpoints, and quarantined inputs.
+///
+/// # Who may call, and when
+///
+/// Whoever holds a [`Grant`] may write under it, and only for the zone that it was given for; a grant need not be the
+/// newest, for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation. The
+/// fence is the highest `(epoch, nonce)` that the store has seen: a write of a higher epoch raises it, one of a lower
+/// epoch, or of another nonce of the same epoch, is refused with [`StoreError::Fenced`] and changes nothing. An adopter
+/// calls [`ZoneStore::fence`] before [`ZoneStore::read_zone`]. [`ZoneStore::summary`] needs no grant.
+///
+/// # What an answer means
+///
+/// - `Ok`: it is done, and every later call of any process sees it. How much of it outlives the store's own death is the
+///   implementation's to say.
+/// - [`StoreError::Fenced`], [`StoreError::Lost`], [`StoreError::ParentMoved`]: nothing was done; at most the fence was raised.
+/// - [`StoreError::Corrupt`]: what is there cannot be read; nothing was done.
+/// - [`StoreError::Unavailable`]: *unknown*. A time-out, an answer over a connection that was replaced, or none at all:
+///   the call may have been done, or may still be done later, until the fence is raised. It is never a no. Every write may
+///   be repeated as it was, and a repeat of one that was done succeeds without a second effect.
+///
+/// Zones are independent: what becomes of one is no obstacle to another.
 #[async_trait]
-pub trait StateStore: Send + Sync {
-    /// Raises the zone's fence to the grant and shuts out everyone below. If there never was a data set, an empty one is made. A store
-    /// may forget with its data that there was any, so the epoch decides: the first one ever granted finds no data set, every later one
-    /// has [`StoreError::Lost`] it. The fence of an incomplete data set is raised, too, before `Lost` is answered.
+pub trait ZoneStore: Send + Sync {
+    /// Raises the zone's fence to the grant, so that everyone below is shut out. If there never was a data set, makes an
+    /// empty one. A store may forget with its data that there was any, so the epoch decides: the first one ever granted
+    /// finds no data set, every later one has [`StoreError::Lost`] it. The fence of an incomplete data set is raised, too,
+    /// before `Lost` is answered.
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError>;
 
-    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and not incomplete stays as it is,
-    /// and is fenced. Repeating it is harmless.
+    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and complete
+    /// stays as it is, and is fenced.
     ///
-    /// An incomplete data set takes parts and a base as its head like any other, and is whole with it; to appends it answers
-    /// [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] an incomplete one becomes an empty one.
+    /// An incomplete data set takes parts and a base as its head like any other, and is complete with it; to appends it
+    /// answers [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] an incomplete one becomes an empty one.
     async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError>;
 
-    /// Everything of the zone. Call [`StateStore::fence`] first, or a predecessor may write after the read.
+    /// Reads everything of the zone. Call [`ZoneStore::fence`] first, or a predecessor may write after the read.
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError>;
 
-    /// Appends consecutive records, all or none, in one atomic operation with the fence check.
+    /// Appends consecutive records, all or none.
     async fn append(&self, zone: &ZoneName, grant: Grant, records: &[StoredRecord])
     -> Result<AppendAnswer, StoreError>;
 
-    /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`. Repeating it is harmless.
+    /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`.
     async fn put_part(
         &self,
         zone: &ZoneName,
@@ -242,11 +245,12 @@ pub trait StateStore: Send + Sync {
         bytes: Bytes,
     ) -> Result<(), StoreError>;
 
-    /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to where the head
-    /// already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints older than that, and strays.
+    /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to where
+    /// the head already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints older than
+    /// that, and strays.
     async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError>;
 
-    /// Remembers that this input is poison, until a base covers it.
+    /// Marks an input as poison, until a base covers it.
     async fn quarantine(
         &self,
         zone: &ZoneName,
@@ -256,17 +260,7 @@ pub trait StateStore: Send + Sync {
         seq: u64,
     ) -> Result<(), StoreError>;
 
-    /// For people: fences nothing, changes nothing. `None`: no data set.
+    /// Reads what there is of a zone without its data, for people and for the floor of a new epoch. It fences nothing and
+    /// changes nothing. `None`: there is no data set.
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError>;
-
-    /// The account's home.
-    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError>;
-
-    /// Sets the account's home if it is `expected` now; otherwise returns what it is. `Ok(None)`: set.
-    async fn set_home(
-        &self,
-        account: Account,
-        expected: Option<&Home>,
-        home: &Home,
-    ) -> Result<Option<Home>, StoreError>;
 }

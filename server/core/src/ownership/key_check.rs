@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::authority::ShardView;
 use super::epoch::Nonce;
 use super::fingerprint::{KeyFingerprints, KeyKind};
+use super::membership::ShardView;
 
 /// May this shard join the world?
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, StateStore, StoreError, StoredRecord,
+    AppendAnswer, CheckpointHead, Origin, Position, ZoneStore, StoreError, StoredRecord,
 };
 use everhold_core::ownership::Grant;
 use everhold_core::zone::{Capture, Frozen};
@@ -36,7 +36,7 @@ pub(super) enum Answer {
 
 /// What is under way.
 pub(super) struct Operations {
-    store: Arc<dyn StateStore>,
+    store: Arc<dyn ZoneStore>,
     zone: ZoneName,
     grant: Grant,
     append: Option<StoreFuture<AppendAnswer>>,
@@ -48,7 +48,7 @@ pub(super) struct Operations {
 
 impl Operations {
     /// Nothing is under way; everything will be done under `grant`.
-    pub(super) fn new(store: Arc<dyn StateStore>, zone: ZoneName, grant: Grant) -> Self {
+    pub(super) fn new(store: Arc<dyn ZoneStore>, zone: ZoneName, grant: Grant) -> Self {
         Self {
             store,
             zone,
@@ -115,7 +115,7 @@ impl Operations {
         }
     }
 
-    fn whose(&self) -> (Arc<dyn StateStore>, ZoneName, Grant) {
+    fn whose(&self) -> (Arc<dyn ZoneStore>, ZoneName, Grant) {
         (Arc::clone(&self.store), self.zone.clone(), self.grant)
     }
 }

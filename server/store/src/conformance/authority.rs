@@ -1,20 +1,15 @@
-//! What every authority must do.
+//! The suite of [`Authority`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::{
-    Authority, AuthorityError, Epoch, Fingerprint, Grant, KeyFingerprints, LeaseView, Nonce, ShardView,
-};
+use everhold_core::ownership::{Authority, AuthorityError, Epoch, Grant, LeaseView, Nonce};
 use everhold_protocol::ZoneName;
 
 /// A release that was made before is heard within this time, or was heard already.
 const QUIET: Duration = Duration::from_millis(200);
 /// Far above the milliseconds that it takes.
 const HEARD_MAX: Duration = Duration::from_secs(20);
-
-/// The ttl that shards announce.
-const TTL: Duration = Duration::from_secs(20);
 
 const A: Nonce = Nonce(u64::MAX);
 const B: Nonce = Nonce(2);
@@ -36,8 +31,6 @@ pub async fn authority_conformance<A: Authority>(open: impl Fn() -> A) {
     repeated_claim_gives_the_same_grant(&a, &b).await;
     epoch_rises_above_the_floor(&a).await;
     suspended_holder_claims_its_own_lease(&a).await;
-    shards_are_announced_and_withdrawn(&a, &b).await;
-    keys_of_a_shard_are_shown_beside_it_and_go_with_it(&a, &b).await;
     forgotten_lease_is_put_back(&a, &b).await;
     lease_is_not_put_back_over_a_successor(&a, &b).await;
     release_is_heard_by_whoever_waits(&a, &b).await;
@@ -222,60 +215,6 @@ async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
         .expect("nobody was granted it since");
     assert!(new.epoch > old.epoch);
     assert_held(authority.renew(&zone, old, 0).await, A);
-}
-
-async fn shards_are_announced_and_withdrawn(a: &impl Authority, b: &impl Authority) {
-    let keys = KeyFingerprints::default();
-    a.announce(A, addr(1), &keys, TTL).await.expect("announced");
-    b.announce(B, addr(2), &keys, TTL).await.expect("announced");
-    let before = b.shards().await.expect("readable");
-    a.announce(A, addr(3), &keys, TTL).await.expect("announced again");
-    let after = b.shards().await.expect("readable");
-    let (then, now) = (of(&before, A).expect("announced"), of(&after, A).expect("announced"));
-    assert!(now.beat > then.beat);
-    assert_eq!((then.addr, now.addr), (addr(1), addr(3)));
-    assert_eq!(now.ttl, TTL);
-    a.announce(A, addr(3), &keys, 2 * TTL)
-        .await
-        .expect("announced by another build");
-    assert_eq!(
-        of(&b.shards().await.expect("readable"), A).expect("announced").ttl,
-        2 * TTL
-    );
-    assert_eq!(of(&before, B), of(&after, B));
-    a.withdraw(B).await.expect("withdrawn");
-    a.withdraw(B).await.expect("a repeat is harmless");
-    assert_eq!(of(&a.shards().await.expect("readable"), B), None);
-}
-
-fn of(shards: &[ShardView], nonce: Nonce) -> Option<ShardView> {
-    shards.iter().find(|shard| shard.nonce == nonce).cloned()
-}
-
-async fn keys_of_a_shard_are_shown_beside_it_and_go_with_it(a: &impl Authority, b: &impl Authority) {
-    let prints = |keys: &[u64]| keys.iter().copied().map(Fingerprint).collect::<Vec<_>>();
-    let old = KeyFingerprints::new(prints(&[1]), prints(&[2]), prints(&[3]));
-    let both = KeyFingerprints::new(prints(&[1, 11]), prints(&[2, u64::MAX]), prints(&[3, 0]));
-    a.announce(A, addr(1), &old, TTL).await.expect("announced");
-    b.announce(B, addr(2), &both, TTL).await.expect("announced");
-    let shown = b.shards().await.expect("readable");
-    assert_eq!(of(&shown, A).expect("announced").keys, old);
-    assert_eq!(of(&shown, B).expect("announced").keys, both);
-    a.announce(A, addr(1), &both, TTL)
-        .await
-        .expect("announced with other keys");
-    assert_eq!(
-        of(&b.shards().await.expect("readable"), A).expect("announced").keys,
-        both
-    );
-    b.withdraw(A).await.expect("withdrawn");
-    a.announce(A, addr(1), &KeyFingerprints::default(), TTL)
-        .await
-        .expect("announced");
-    let keys = of(&b.shards().await.expect("readable"), A).expect("announced").keys;
-    assert_eq!(keys, KeyFingerprints::default(), "nothing of the old entry is left");
-    a.withdraw(A).await.expect("withdrawn");
-    a.withdraw(B).await.expect("withdrawn");
 }
 
 /// A lower epoch is what an authority shows that forgot: here it never knew the higher one.

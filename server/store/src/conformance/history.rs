@@ -3,9 +3,7 @@
 
 use bytes::Bytes;
 use everhold_core::durability::record::Record;
-use everhold_core::durability::store::{
-    CheckpointHead, CheckpointKind, Position, StateStore, StoreError, StoredRecord,
-};
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
 use everhold_core::ingress::Input;
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Epoch, Grant, Nonce};
@@ -95,7 +93,7 @@ pub(super) fn body(len: usize, seed: u8) -> Bytes {
 
 /// Writes all parts of a body, and says what its head would be.
 pub(super) async fn put_parts(
-    store: &impl StateStore,
+    store: &impl ZoneStore,
     zone: &ZoneName,
     grant: Grant,
     position: Position,
@@ -121,7 +119,7 @@ pub(super) async fn put_parts(
 
 /// Writes a whole checkpoint.
 pub(super) async fn put_checkpoint(
-    store: &impl StateStore,
+    store: &impl ZoneStore,
     zone: &ZoneName,
     grant: Grant,
     position: Position,
@@ -139,7 +137,7 @@ pub(super) fn zone(name: &str) -> ZoneName {
 }
 
 /// Fences a new zone under its first grant.
-pub(super) async fn fenced(store: &impl StateStore, name: &str) -> (ZoneName, Grant) {
+pub(super) async fn fenced(store: &impl ZoneStore, name: &str) -> (ZoneName, Grant) {
     let (zone, grant) = (zone(name), grant(1, 100));
     store.fence(&zone, grant).await.expect("a new zone can be fenced");
     (zone, grant)

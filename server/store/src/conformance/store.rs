@@ -1,8 +1,8 @@
-//! What every state store must do. The journal's and the checkpoints' parts are in the modules beside.
+//! The suite of [`ZoneStore`]: fences and data sets. The journal's and the checkpoints' parts are in the modules beside.
 
-use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Home, Origin, StateStore, StoreError, ZoneData};
+use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, StoreError, ZoneData, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_protocol::{Account, ZoneName};
+use everhold_protocol::ZoneName;
 
 use super::history::{History, assert_fenced, body, fenced, grant, put_checkpoint, zone};
 use super::{store_checkpoints, store_journal};
@@ -12,7 +12,7 @@ use super::{store_checkpoints, store_journal};
 ///
 /// # Panics
 /// If the store does not conform.
-pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl Fn(&S, &ZoneName)) {
+pub async fn zone_store_conformance<S: ZoneStore>(open: impl Fn() -> S, lose: impl Fn(&S, &ZoneName)) {
     let (a, b) = (open(), open());
     unknown_zone_has_no_summary_and_takes_no_write(&a).await;
     first_fence_makes_an_empty_data_set(&a).await;
@@ -21,7 +21,6 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     higher_epoch_raises_the_fence_with_any_write(&a, &b).await;
     zones_are_independent(&a).await;
     quarantine_is_kept_and_fenced(&a, &b).await;
-    homes_change_by_compare_and_set(&a, &b).await;
     lost_data_set_is_not_made_anew_by_a_write(&a, &b, &lose).await;
     zone_of_a_later_grant_is_never_new(&a, &b, &lose).await;
     lost_data_set_is_written_anew_from_memory(&a, &b, &lose).await;
@@ -30,7 +29,7 @@ pub async fn store_conformance<S: StateStore>(open: impl Fn() -> S, lose: impl F
     store_checkpoints::run(&a, &b).await;
 }
 
-async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl StateStore) {
+async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl ZoneStore) {
     let zone = zone("never-made");
     assert_eq!(store.summary(&zone).await.expect("a question"), None);
     let append = store.append(&zone, grant(1, 1), &History::new(1).records_to(1)).await;
@@ -43,7 +42,7 @@ async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl StateStore)
     );
 }
 
-async fn first_fence_makes_an_empty_data_set(store: &impl StateStore) {
+async fn first_fence_makes_an_empty_data_set(store: &impl ZoneStore) {
     let (zone, grant) = fenced(store, "new").await;
     assert_eq!(store.read_zone(&zone).await.expect("readable"), ZoneData::default());
     store.fence(&zone, grant).await.expect("a repeated fence is harmless");
@@ -54,7 +53,7 @@ async fn first_fence_makes_an_empty_data_set(store: &impl StateStore) {
     );
 }
 
-async fn lower_epoch_and_other_nonce_are_fenced(a: &impl StateStore, b: &impl StateStore) {
+async fn lower_epoch_and_other_nonce_are_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old) = fenced(a, "fence").await;
     let new = grant(2, 200);
     b.fence(&zone, new).await.expect("a higher epoch");
@@ -68,7 +67,7 @@ async fn lower_epoch_and_other_nonce_are_fenced(a: &impl StateStore, b: &impl St
 }
 
 /// A nonce has more bits than a double holds exactly.
-async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl StateStore) {
+async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl ZoneStore) {
     for (name, nonce) in [("last-bit", 1 << 53), ("last-bit-of-all", u64::MAX - 1)] {
         let zone = zone(name);
         store.fence(&zone, grant(1, nonce)).await.expect("a new zone");
@@ -79,7 +78,7 @@ async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl StateS
     }
 }
 
-async fn higher_epoch_raises_the_fence_with_any_write(a: &impl StateStore, b: &impl StateStore) {
+async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old) = fenced(a, "raise").await;
     let records = History::new(5).records_to(1);
     assert_eq!(
@@ -90,7 +89,7 @@ async fn higher_epoch_raises_the_fence_with_any_write(a: &impl StateStore, b: &i
     assert_eq!(a.summary(&zone).await.expect("readable").expect("there").fence_epoch, 5);
 }
 
-async fn zones_are_independent(store: &impl StateStore) {
+async fn zones_are_independent(store: &impl ZoneStore) {
     let (first, grant_one) = fenced(store, "left").await;
     let (second, _) = fenced(store, "right").await;
     let records = History::new(1).records_to(2);
@@ -99,7 +98,7 @@ async fn zones_are_independent(store: &impl StateStore) {
     assert!(store.read_zone(&second).await.expect("readable").records.is_empty());
 }
 
-async fn quarantine_is_kept_and_fenced(a: &impl StateStore, b: &impl StateStore) {
+async fn quarantine_is_kept_and_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old) = fenced(a, "poison").await;
     let session = everhold_protocol::EntityId::new(1, 7);
     for _ in 0..2 {
@@ -112,33 +111,7 @@ async fn quarantine_is_kept_and_fenced(a: &impl StateStore, b: &impl StateStore)
     assert_eq!(b.read_zone(&zone).await.expect("readable").quarantine, [(session, 9)]);
 }
 
-async fn homes_change_by_compare_and_set(a: &impl StateStore, b: &impl StateStore) {
-    let account = Account(u64::MAX);
-    let here = Home {
-        zone: zone("here"),
-        generation: 1,
-    };
-    let there = Home {
-        zone: zone("there"),
-        generation: 2,
-    };
-    assert_eq!(a.home(account).await.expect("readable"), None);
-    assert_eq!(a.set_home(account, None, &here).await.expect("written"), None);
-    assert_eq!(a.set_home(account, None, &here).await.expect("a repeat"), None);
-    assert_eq!(
-        b.set_home(account, None, &there).await.expect("answered"),
-        Some(here.clone()),
-        "somebody was first"
-    );
-    assert_eq!(b.set_home(account, Some(&here), &there).await.expect("written"), None);
-    assert_eq!(
-        a.set_home(account, Some(&here), &here.clone()).await.expect("answered"),
-        Some(there.clone())
-    );
-    assert_eq!(a.home(account).await.expect("readable"), Some(there));
-}
-
-async fn lost_data_set_is_not_made_anew_by_a_write<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (zone, held) = fenced(a, "lost").await;
     let mut history = History::new(1);
     a.append(&zone, held, &history.records_to(3)).await.expect("appended");
@@ -153,7 +126,7 @@ async fn lost_data_set_is_not_made_anew_by_a_write<S: StateStore>(a: &S, b: &S, 
 }
 
 /// Whoever took it for a new one would begin the world again without a word.
-async fn zone_of_a_later_grant_is_never_new<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (there_was, held) = fenced(a, "later-grant").await;
     let records = History::new(1).records_to(3);
     a.append(&there_was, held, &records).await.expect("appended");
@@ -173,7 +146,7 @@ async fn zone_of_a_later_grant_is_never_new<S: StateStore>(a: &S, b: &S, lose: &
     }
 }
 
-async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (zone, held) = fenced(a, "from-memory").await;
     let mut history = History::new(1);
     a.append(&zone, held, &history.records_to(3)).await.expect("appended");
@@ -204,7 +177,7 @@ async fn lost_data_set_is_written_anew_from_memory<S: StateStore>(a: &S, b: &S, 
     assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
 }
 
-async fn incomplete_data_set_can_begin_again_from_nothing<S: StateStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
+async fn incomplete_data_set_can_begin_again_from_nothing<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (zone, held) = fenced(a, "from-nothing").await;
     let mut history = History::new(1);
     a.append(&zone, held, &history.records_to(3)).await.expect("appended");

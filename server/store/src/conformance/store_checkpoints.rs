@@ -1,14 +1,14 @@
 //! What every state store must do with checkpoints.
 
 use bytes::Bytes;
-use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Position, StateStore, StoreError, StoredRecord};
+use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Grant;
 use everhold_protocol::{EntityId, Tick, ZoneName};
 
 use super::history::{History, assert_fenced, body, fenced, grant, position, put_checkpoint, put_parts};
 
-pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
+pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     body_of_several_parts_is_read_back_whole(a, b).await;
     large_zone_is_read_back_whole(a, b).await;
     parts_without_a_head_are_no_checkpoint(a).await;
@@ -27,7 +27,7 @@ pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
 const BASE: CheckpointKind = CheckpointKind::Base;
 
 /// A zone with ten records.
-async fn zone_of_ten(store: &impl StateStore, name: &str) -> (ZoneName, Grant, History, Vec<StoredRecord>) {
+async fn zone_of_ten(store: &impl ZoneStore, name: &str) -> (ZoneName, Grant, History, Vec<StoredRecord>) {
     let (zone, held) = fenced(store, name).await;
     let mut history = History::new(1);
     let records = history.records_to(10);
@@ -43,7 +43,7 @@ fn at(records: &[StoredRecord], tick: Tick) -> Position {
     position(1, record)
 }
 
-async fn body_of_several_parts_is_read_back_whole(a: &impl StateStore, b: &impl StateStore) {
+async fn body_of_several_parts_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(a, "parts").await;
     let body = body(2 * PART_BYTES_MAX + 17, 1);
     let head = put_checkpoint(a, &zone, held, at(&records, 4), BASE, &body)
@@ -56,7 +56,7 @@ async fn body_of_several_parts_is_read_back_whole(a: &impl StateStore, b: &impl 
 }
 
 /// More parts and records than a store reads at once.
-async fn large_zone_is_read_back_whole(a: &impl StateStore, b: &impl StateStore) {
+async fn large_zone_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, held, mut history, mut records) = zone_of_ten(a, "large").await;
     records.extend(history.records_to(300));
     a.append(&zone, held, &records[10..]).await.expect("appended");
@@ -69,7 +69,7 @@ async fn large_zone_is_read_back_whole(a: &impl StateStore, b: &impl StateStore)
     assert_eq!(data.records, records[4..]);
 }
 
-async fn parts_without_a_head_are_no_checkpoint(store: &impl StateStore) {
+async fn parts_without_a_head_are_no_checkpoint(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "headless").await;
     put_parts(store, &zone, held, at(&records, 4), BASE, &body(100, 1))
         .await
@@ -78,7 +78,7 @@ async fn parts_without_a_head_are_no_checkpoint(store: &impl StateStore) {
     assert_eq!((data.chain.len(), data.records.len()), (0, 10));
 }
 
-async fn head_without_its_parts_is_refused(store: &impl StateStore) {
+async fn head_without_its_parts_is_refused(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "partless").await;
     let mut head = put_parts(store, &zone, held, at(&records, 4), BASE, &body(100, 1))
         .await
@@ -89,7 +89,7 @@ async fn head_without_its_parts_is_refused(store: &impl StateStore) {
     assert!(store.read_zone(&zone).await.expect("readable").chain.is_empty());
 }
 
-async fn deltas_are_read_in_order_with_the_records_after_them(a: &impl StateStore, b: &impl StateStore) {
+async fn deltas_are_read_in_order_with_the_records_after_them(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(a, "deltas").await;
     let (base, first, second) = (at(&records, 2), at(&records, 5), at(&records, 9));
     put_checkpoint(a, &zone, held, base, BASE, &body(300, 1))
@@ -111,7 +111,7 @@ async fn deltas_are_read_in_order_with_the_records_after_them(a: &impl StateStor
     assert_eq!((summary.head, summary.base), (Some(second), Some(base)));
 }
 
-async fn delta_with_another_parent_is_refused(store: &impl StateStore) {
+async fn delta_with_another_parent_is_refused(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "parent").await;
     let orphan = CheckpointKind::Delta {
         parent: at(&records, 2),
@@ -126,7 +126,7 @@ async fn delta_with_another_parent_is_refused(store: &impl StateStore) {
     assert_eq!(store.read_zone(&zone).await.expect("readable").chain.len(), 1);
 }
 
-async fn repeated_writes_change_nothing(store: &impl StateStore) {
+async fn repeated_writes_change_nothing(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "again").await;
     let base = put_checkpoint(store, &zone, held, at(&records, 2), BASE, &body(9, 1))
         .await
@@ -145,7 +145,7 @@ async fn repeated_writes_change_nothing(store: &impl StateStore) {
     assert_eq!(store.read_zone(&zone).await.expect("readable"), before);
 }
 
-async fn older_base_does_not_replace_a_newer_head(store: &impl StateStore) {
+async fn older_base_does_not_replace_a_newer_head(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "older").await;
     put_checkpoint(store, &zone, held, at(&records, 8), BASE, &body(9, 1))
         .await
@@ -154,7 +154,7 @@ async fn older_base_does_not_replace_a_newer_head(store: &impl StateStore) {
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
 }
 
-async fn base_keeps_the_one_before_it_and_its_journal(store: &impl StateStore) {
+async fn base_keeps_the_one_before_it_and_its_journal(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "trim").await;
     let journal = async || store.summary(&zone).await.expect("readable").expect("there").journal;
     put_checkpoint(store, &zone, held, at(&records, 3), BASE, &body(9, 1))
@@ -179,7 +179,7 @@ async fn base_keeps_the_one_before_it_and_its_journal(store: &impl StateStore) {
     );
 }
 
-async fn fenced_owner_writes_no_part_and_moves_no_head(a: &impl StateStore, b: &impl StateStore) {
+async fn fenced_owner_writes_no_part_and_moves_no_head(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old, _, records) = zone_of_ten(a, "late-head").await;
     let head = put_parts(a, &zone, old, at(&records, 4), BASE, &body(9, 1))
         .await
@@ -191,7 +191,7 @@ async fn fenced_owner_writes_no_part_and_moves_no_head(a: &impl StateStore, b: &
 }
 
 /// A shard that was suspended with its memory intact claims its zone again and writes what it has.
-async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl StateStore, b: &impl StateStore) {
+async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, _, _, records) = zone_of_ten(a, "truth").await;
     let new = grant(2, 200);
     b.fence(&zone, new).await.expect("a higher epoch");
@@ -209,7 +209,7 @@ async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl StateStore, 
     assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
 }
 
-async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl StateStore) {
+async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl ZoneStore) {
     let (zone, held, mut history, _) = zone_of_ten(store, "ahead").await;
     let missing = history.records_to(15);
     put_checkpoint(store, &zone, held, history.last(), BASE, &body(9, 1))
@@ -234,7 +234,7 @@ async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl StateStor
     );
 }
 
-async fn quarantine_ends_with_a_base_that_covers_it(store: &impl StateStore) {
+async fn quarantine_ends_with_a_base_that_covers_it(store: &impl ZoneStore) {
     let (zone, held, _, records) = zone_of_ten(store, "cured").await;
     let (early, late) = (EntityId::new(1, 1), EntityId::new(1, 2));
     store.quarantine(&zone, held, 4, early, 1).await.expect("written");

@@ -1,10 +1,10 @@
 //! What every state store must do with a journal.
 
-use everhold_core::durability::store::{AppendAnswer, StateStore, StoreError};
+use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 
 use super::history::{History, assert_fenced, fenced, grant, position};
 
-pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
+pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     appended_records_are_read_back_in_order(a, b).await;
     repeated_append_is_a_duplicate(a).await;
     overlapping_append_stores_the_rest(a).await;
@@ -16,7 +16,7 @@ pub(super) async fn run(a: &impl StateStore, b: &impl StateStore) {
     late_append_of_a_zombie_is_fenced(a, b).await;
 }
 
-async fn appended_records_are_read_back_in_order(a: &impl StateStore, b: &impl StateStore) {
+async fn appended_records_are_read_back_in_order(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, held) = fenced(a, "order").await;
     let records = History::new(1).records_to(20);
     for batch in records.chunks(7) {
@@ -29,7 +29,7 @@ async fn appended_records_are_read_back_in_order(a: &impl StateStore, b: &impl S
     );
 }
 
-async fn repeated_append_is_a_duplicate(store: &impl StateStore) {
+async fn repeated_append_is_a_duplicate(store: &impl ZoneStore) {
     let (zone, held) = fenced(store, "repeat").await;
     let records = History::new(1).records_to(5);
     assert_eq!(
@@ -47,7 +47,7 @@ async fn repeated_append_is_a_duplicate(store: &impl StateStore) {
     assert_eq!(store.read_zone(&zone).await.expect("readable").records, records);
 }
 
-async fn overlapping_append_stores_the_rest(store: &impl StateStore) {
+async fn overlapping_append_stores_the_rest(store: &impl ZoneStore) {
     let (zone, held) = fenced(store, "overlap").await;
     let records = History::new(1).records_to(8);
     store.append(&zone, held, &records[..5]).await.expect("appended");
@@ -58,7 +58,7 @@ async fn overlapping_append_stores_the_rest(store: &impl StateStore) {
     assert_eq!(store.read_zone(&zone).await.expect("readable").records, records);
 }
 
-async fn append_after_a_gap_says_where_the_journal_ends(store: &impl StateStore) {
+async fn append_after_a_gap_says_where_the_journal_ends(store: &impl ZoneStore) {
     let (zone, held) = fenced(store, "gap").await;
     let records = History::new(1).records_to(7);
     assert_eq!(
@@ -77,7 +77,7 @@ async fn append_after_a_gap_says_where_the_journal_ends(store: &impl StateStore)
     );
 }
 
-async fn fork_of_the_same_epoch_stores_nothing(store: &impl StateStore) {
+async fn fork_of_the_same_epoch_stores_nothing(store: &impl ZoneStore) {
     let (zone, held) = fenced(store, "fork").await;
     let mut history = History::new(1);
     let mut records = history.records_to(4);
@@ -99,7 +99,7 @@ async fn fork_of_the_same_epoch_stores_nothing(store: &impl StateStore) {
     );
 }
 
-async fn record_that_follows_another_history_is_a_fork(store: &impl StateStore) {
+async fn record_that_follows_another_history_is_a_fork(store: &impl ZoneStore) {
     let (zone, held) = fenced(store, "wrong-parent").await;
     store
         .append(&zone, held, &History::new(1).records_to(4))
@@ -112,7 +112,7 @@ async fn record_that_follows_another_history_is_a_fork(store: &impl StateStore) 
     );
 }
 
-async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl StateStore, b: &impl StateStore) {
+async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old) = fenced(a, "over").await;
     let records = History::new(1).records_to(9);
     a.append(&zone, old, &records).await.expect("appended");
@@ -131,7 +131,7 @@ async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl StateStore, b: &impl
     );
 }
 
-async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl StateStore, b: &impl StateStore) {
+async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old) = fenced(a, "part").await;
     let records = History::new(1).records_to(4);
     a.append(&zone, old, &records).await.expect("appended");
@@ -152,7 +152,7 @@ async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl StateStore, 
     );
 }
 
-async fn late_append_of_a_zombie_is_fenced(a: &impl StateStore, b: &impl StateStore) {
+async fn late_append_of_a_zombie_is_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (zone, old) = fenced(a, "zombie").await;
     let mut history = History::new(1);
     let acknowledged = history.records_to(3);

@@ -1,23 +1,22 @@
 //! The authority on Redis: simple, and as strong as its Redis. See the module above for what a promoted replica may forget.
 
-mod directory;
 mod look;
+mod membership;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
 use everhold_core::ownership::epoch::{Epoch, Grant, Nonce};
-use everhold_core::ownership::fingerprint::KeyFingerprints;
 use everhold_protocol::ZoneName;
 use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::Notify;
 
-use self::directory::Unreadable;
 use self::look::{Known, read_lease};
+use self::membership::Unreadable;
 use super::link::Link;
 use super::listener::Listener;
 use super::thread::Thread;
@@ -177,24 +176,6 @@ impl Authority for RedisAuthority {
 
     async fn wait_for_release(&self) {
         self.released.notified().await;
-    }
-
-    async fn announce(
-        &self,
-        nonce: Nonce,
-        addr: SocketAddr,
-        keys: &KeyFingerprints,
-        ttl: Duration,
-    ) -> Result<(), AuthorityError> {
-        self.announce_shard(nonce, addr, keys, ttl).await
-    }
-
-    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
-        self.withdraw_shard(nonce).await
-    }
-
-    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
-        self.read_shards().await
     }
 }
 

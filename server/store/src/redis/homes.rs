@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use everhold_core::durability::store::{Home, StoreError};
+use async_trait::async_trait;
+use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::store::StoreError;
 use everhold_protocol::Account;
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -16,32 +18,32 @@ static SET_HOME: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_st
 /// Keys of one page when all are removed.
 const PAGE_KEYS: i64 = 1_000;
 
-pub(super) async fn get(store: &RedisStore, account: Account) -> Result<Option<Home>, StoreError> {
-    let key = vec![key(store, account).into()];
-    let value = store.checkpoint.command("GET", key).await?;
-    value.into_string().map(|text| read(account, &text)).transpose()
-}
+#[async_trait]
+impl HomeStore for RedisStore {
+    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
+        let key = vec![key(self, account).into()];
+        let value = self.checkpoint.command("GET", key).await?;
+        value.into_string().map(|text| read(account, &text)).transpose()
+    }
 
-pub(super) async fn set(
-    store: &RedisStore,
-    account: Account,
-    expected: Option<&Home>,
-    home: &Home,
-) -> Result<Option<Home>, StoreError> {
-    let words = vec![expected.map_or_else(String::new, write).into(), write(home).into()];
-    let answer = store
-        .checkpoint
-        .run(&SET_HOME, vec![key(store, account)], words)
-        .await?;
-    let word = answer.first().and_then(Value::as_str);
-    match (word.as_deref(), answer.get(1).and_then(Value::as_string)) {
-        (Some("OK"), _) => Ok(None),
-        (Some("IS"), Some(now)) if now.is_empty() => Err(StoreError::Corrupt(format!(
-            "the home of account {} is gone",
-            account.0
-        ))),
-        (Some("IS"), Some(now)) => read(account, &now).map(Some),
-        _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
+    async fn set_home(
+        &self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError> {
+        let words = vec![expected.map_or_else(String::new, write).into(), write(home).into()];
+        let answer = self.checkpoint.run(&SET_HOME, vec![key(self, account)], words).await?;
+        let word = answer.first().and_then(Value::as_str);
+        match (word.as_deref(), answer.get(1).and_then(Value::as_string)) {
+            (Some("OK"), _) => Ok(None),
+            (Some("IS"), Some(now)) if now.is_empty() => Err(StoreError::Corrupt(format!(
+                "the home of account {} is gone",
+                account.0
+            ))),
+            (Some("IS"), Some(now)) => read(account, &now).map(Some),
+            _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
+        }
     }
 }
 

@@ -3,20 +3,20 @@
 //! Every change is one transaction that holds the file's write lock, so the changes of all processes are in one order. An epoch is on
 //! the disk before it is granted.
 
+mod membership;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, ShardView};
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
 use everhold_core::ownership::epoch::{Epoch, Grant, Nonce};
-use everhold_core::ownership::fingerprint::KeyFingerprints;
 use everhold_protocol::ZoneName;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
+use self::membership::Unreadable;
 use super::bell::Bell;
 use super::file::{Failure, SqliteError};
 use super::worker::{Worker, WorkerGone};
@@ -27,8 +27,7 @@ use super::world::{World, parsed};
 pub struct SqliteAuthority {
     world: Worker<World>,
     bell: Arc<Bell>,
-    /// It was said that there are entries of shards that cannot be read.
-    is_unreadable_told: Arc<AtomicBool>,
+    unreadable: Unreadable,
 }
 
 impl SqliteAuthority {
@@ -46,14 +45,8 @@ impl SqliteAuthority {
         Ok(Self {
             world,
             bell: Arc::new(bell),
-            is_unreadable_told: Arc::default(),
+            unreadable: Unreadable::default(),
         })
-    }
-
-    fn note_unreadable(&self, error: &rusqlite::Error) {
-        if !self.is_unreadable_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the directory has entries that this build cannot read; they are passed over");
-        }
     }
 
     async fn run<T: Send + 'static>(
@@ -175,61 +168,6 @@ impl Authority for SqliteAuthority {
         }
         released
     }
-
-    async fn announce(
-        &self,
-        nonce: Nonce,
-        addr: SocketAddr,
-        keys: &KeyFingerprints,
-        ttl: Duration,
-    ) -> Result<(), AuthorityError> {
-        let keys = keys.to_string();
-        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-        self.run(move |world| {
-            world.write(|file| {
-                file.prepare_cached(
-                    "INSERT INTO shard (nonce, addr, beat, keys, ttl_ms) VALUES (?1, ?2, 1, ?3, ?4)
-                     ON CONFLICT (nonce) DO UPDATE SET addr = excluded.addr, beat = beat + 1, keys = excluded.keys,
-                        ttl_ms = excluded.ttl_ms",
-                )?
-                .execute((nonce.0.cast_signed(), addr.to_string(), keys, ttl_ms))?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
-        self.run(move |world| {
-            world.write(|file| {
-                file.prepare_cached("DELETE FROM shard WHERE nonce = ?1")?
-                    .execute([nonce.0.cast_signed()])?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
-        let shards: Vec<Result<ShardView, rusqlite::Error>> = self
-            .run(|world| {
-                world.read(|file| {
-                    let mut statement =
-                        file.prepare_cached("SELECT nonce, addr, beat, keys, ttl_ms FROM shard ORDER BY nonce")?;
-                    Ok(statement.query_map([], read_shard)?.collect())
-                })
-            })
-            .await?;
-        let is_read = |shard: Result<ShardView, rusqlite::Error>| match shard {
-            Ok(shard) => Some(Ok(shard)),
-            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-                self.note_unreadable(&error);
-                None
-            }
-            Err(error) => Some(Err(AuthorityError::Unavailable(error.to_string()))),
-        };
-        shards.into_iter().filter_map(is_read).collect()
-    }
 }
 
 fn claim(
@@ -313,17 +251,6 @@ fn read_lease(row: &Row<'_>) -> rusqlite::Result<LeaseView> {
         released: row.get(4)?,
         addr: parsed(row, 5)?,
         players: row.get(6)?,
-    })
-}
-
-fn read_shard(row: &Row<'_>) -> rusqlite::Result<ShardView> {
-    Ok(ShardView {
-        nonce: Nonce(row.get::<_, i64>(0)?.cast_unsigned()),
-        addr: parsed(row, 1)?,
-        beat: row.get::<_, i64>(2)?.cast_unsigned(),
-        // A later build may say it otherwise.
-        keys: row.get::<_, String>(3)?.parse().unwrap_or_default(),
-        ttl: Duration::from_millis(row.get::<_, i64>(4)?.cast_unsigned()),
     })
 }
 

@@ -5,11 +5,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use everhold_core::durability::store::{Home, StoreError};
+use async_trait::async_trait;
+use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::store::StoreError;
 use everhold_protocol::Account;
 use rusqlite::{OptionalExtension, Transaction};
 use tokio::sync::oneshot;
 
+use super::SqliteStore;
 use super::worker::Worker;
 use super::world::{World, parsed};
 
@@ -62,6 +65,22 @@ impl Homes {
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the write was given up".to_owned())))
+    }
+}
+
+#[async_trait]
+impl HomeStore for SqliteStore {
+    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
+        self.homes.get(account).await
+    }
+
+    async fn set_home(
+        &self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError> {
+        self.homes.set(account, expected.cloned(), home.clone()).await
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 
-use everhold_core::durability::store::{AppendAnswer, Home, StateStore};
-use everhold_core::ownership::{Authority, Grant, KeyFingerprints};
+use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::store::{AppendAnswer, ZoneStore};
+use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Membership};
 use everhold_protocol::{Account, ZoneName};
-use everhold_store::conformance::{History, authority_conformance, grant, store_conformance};
+use everhold_store::conformance::{
+    History, authority_conformance, grant, home_store_conformance, membership_conformance, zone_store_conformance,
+};
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::RedisCluster;
 use rustix::process::Signal;
@@ -16,13 +19,18 @@ use crate::{ANSWER_MAX, NONCE, PATIENCE, authority, claimed, store, target, unti
 #[tokio::test]
 async fn store_on_a_cluster_conforms() {
     let redis = RedisCluster::start();
-    let links = RefCell::new(vec![store(&redis.url()).await, store(&redis.url()).await]);
+    let links = RefCell::new(Vec::new());
+    for _ in 0..4 {
+        let link = store(&redis.url()).await;
+        links.borrow_mut().push(link);
+    }
     let lose = |_: &_, zone: &ZoneName| {
         for key in ["meta", "journal", "chain", "parts", "quarantine"] {
             let _count = redis.command(&["DEL", &format!("test:{{{zone}}}:{key}")]);
         }
     };
-    store_conformance(|| links.borrow_mut().pop().unwrap(), lose).await;
+    zone_store_conformance(|| links.borrow_mut().pop().unwrap(), lose).await;
+    home_store_conformance(|| links.borrow_mut().pop().unwrap()).await;
     for primary in redis.primaries() {
         assert_ne!(redis.node(primary).command(&["DBSIZE"]), "0", "zones lie on all nodes");
     }
@@ -32,11 +40,12 @@ async fn store_on_a_cluster_conforms() {
 async fn authority_on_a_cluster_conforms() {
     let redis = RedisCluster::start();
     let links = RefCell::new(Vec::new());
-    for _ in 0..8 {
+    for _ in 0..10 {
         let link = authority(&redis.url()).await;
         links.borrow_mut().push(link);
     }
     authority_conformance(|| links.borrow_mut().pop().unwrap()).await;
+    membership_conformance(|| links.borrow_mut().pop().unwrap()).await;
 }
 
 fn meta(zone: &ZoneName) -> String {

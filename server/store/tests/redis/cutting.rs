@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everhold_core::durability::store::{AppendAnswer, StateStore};
+use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
 use everhold_store::conformance::{History, grant};
 use everhold_testing::redis::{Persistence, RedisServer};

@@ -1,7 +1,7 @@
 //! What is refused at the start, and in which words. No password is ever among them.
 
-use everhold_core::durability::store::{AppendAnswer, StateStore};
-use everhold_core::ownership::{Authority, KeyFingerprints};
+use everhold_core::durability::store::{AppendAnswer, ZoneStore};
+use everhold_core::ownership::{Authority, KeyFingerprints, Membership};
 use everhold_store::conformance::{History, grant};
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::{Persistence, RedisServer};

@@ -1,6 +1,6 @@
 //! Redis itself stops, wakes up, is killed, and comes back with or without what it knew.
 
-use everhold_core::durability::store::{AppendAnswer, StateStore, StoreError};
+use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_store::conformance::{History, grant};
 use everhold_testing::redis::{Persistence, RedisServer};

@@ -1,6 +1,6 @@
 //! A Sentinel group whose primary changes: it dies and comes back, and it is replaced on purpose.
 
-use everhold_core::durability::store::{AppendAnswer, StateStore};
+use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
 use everhold_store::conformance::{History, grant};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};

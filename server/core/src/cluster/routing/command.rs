@@ -7,7 +7,8 @@ use std::time::Duration;
 use everhold_protocol::{Account, RefusalCode, ServerMessage, SessionId, Tick, ZoneName};
 
 use super::local::{ConnStatus, Moment};
-use crate::durability::store::{Home, StoreError};
+use crate::cluster::Home;
+use crate::durability::store::StoreError;
 use crate::ingress::refusal::Refusal;
 use crate::ingress::{AttachToken, Input, SecretHash};
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use everhold_protocol::{Account, ZoneName};
 
 use super::command::Command;
-use crate::durability::store::{Home, StoreError};
+use crate::cluster::Home;
+use crate::durability::store::StoreError;
 use crate::ingress::AttachToken;
 
 /// Tries to reach the store for a home, after the first, before a login is refused ...

@@ -1,4 +1,4 @@
-//! The directory of shards. A shard's entry is in two hashes, by nonce: `shards` has its beat and address, `shard_keys` the fingerprints of
+//! Membership on Redis. A shard's entry is in two hashes, by nonce: `shards` has its beat and address, `shard_keys` the fingerprints of
 //! its keys and the ttl of its leases.
 //!
 //! What a later build adds at the end of an entry is passed over, and an entry that cannot be read is left out: it must not make the others
@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use everhold_core::ownership::KeyFingerprints;
-use everhold_core::ownership::authority::{AuthorityError, ShardView};
-use everhold_core::ownership::epoch::Nonce;
+use async_trait::async_trait;
+use everhold_core::ownership::{AuthorityError, KeyFingerprints, Membership, Nonce, ShardView};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -43,8 +42,9 @@ impl Unreadable {
     }
 }
 
-impl RedisAuthority {
-    pub(super) async fn announce_shard(
+#[async_trait]
+impl Membership for RedisAuthority {
+    async fn announce(
         &self,
         nonce: Nonce,
         addr: SocketAddr,
@@ -61,7 +61,7 @@ impl RedisAuthority {
         Ok(())
     }
 
-    pub(super) async fn withdraw_shard(&self, nonce: Nonce) -> Result<(), AuthorityError> {
+    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
         for hash in [SHARDS, SHARD_KEYS] {
             let words = vec![self.keys.world(hash).into(), nonce.0.to_string().into()];
             self.link.command("HDEL", words).await?;
@@ -69,7 +69,7 @@ impl RedisAuthority {
         Ok(())
     }
 
-    pub(super) async fn read_shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
+    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
         let ask = async |hash| {
             let answer = self.link.command("HGETALL", vec![self.keys.world(hash).into()]).await?;
             read_hash(answer).ok_or_else(|| RedisError::Answer(format!("{hash} is no hash of texts")))
