@@ -16,11 +16,16 @@ use everhold_core::limits::{
 use everhold_core::ownership::lease::LeaseConfig;
 use everhold_protocol::ZoneName;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 mod host;
+mod places;
 
 pub use host::{Host, HostPort};
+pub use places::{Places, StoreConfig};
+
+use places::{AuthoritySection, StoreSection};
 
 /// The defaults, which are also the documentation of every key.
 const DEFAULTS: &str = include_str!("../../assets/config/shard.toml");
@@ -38,8 +43,8 @@ pub struct Config {
     pub listen: HostPort,
     /// Where players are sent, if not there.
     pub advertise: Option<HostPort>,
-    /// Where state store and authority are.
-    pub store: StoreConfig,
+    /// Where the world is kept.
+    pub places: Places,
     /// Directory of the world's keys.
     pub keys: PathBuf,
     /// Zones this shard prefers; empty for a spare.
@@ -77,34 +82,6 @@ pub struct Config {
     /// What one network address may have.
     pub address: AddressLimits,
 }
-
-/// Where state store and authority are.
-#[derive(Clone, PartialEq, Eq)]
-pub enum StoreConfig {
-    /// In files of this directory, shared by the shards of one host.
-    Embedded(PathBuf),
-    /// In Redis.
-    Redis {
-        /// Which one. It may hold a password.
-        url: String,
-        /// A file that holds the password, if the URL does not.
-        password_file: Option<PathBuf>,
-        /// What its keys begin with.
-        namespace: String,
-    },
-}
-
-impl std::fmt::Debug for StoreConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Embedded(_) => "Embedded",
-            Self::Redis { .. } => "Redis",
-        })
-    }
-}
-
-/// Longest namespace, bytes: it begins every key.
-const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -243,19 +220,19 @@ impl RawConfig {
         self.0.get(section)?.get(key)?.as_str()
     }
 
-    /// Checks what says where a world is, and nothing else: for whoever is no shard.
-    pub fn resolve_store(&self) -> Result<StoreConfig, ConfigError> {
-        let section = self
-            .0
-            .get("store")
-            .cloned()
-            .unwrap_or_else(|| Value::Table(Table::new()));
-        let raw: StoreSection = section
-            .try_into()
-            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+    /// Checks what says where a world is kept, and nothing else: for commands that are no shard.
+    pub fn resolve_places(&self) -> Result<Places, ConfigError> {
         let state = self.text("shard", "state");
         let state = state.ok_or_else(|| ConfigError::Syntax("`shard.state` must be a directory".to_owned()))?;
-        store(raw, state.into())
+        places::resolve(self.section("store")?, self.section("authority")?, state.into())
+    }
+
+    fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        let section = self.0.get(name).cloned();
+        let section = section.unwrap_or_else(|| Value::Table(Table::new()));
+        section
+            .try_into()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))
     }
 
     /// Checks every value.
@@ -285,7 +262,7 @@ impl RawConfig {
         Ok(Config {
             listen,
             advertise,
-            store: store(raw.store, raw.shard.state)?,
+            places: places::resolve(raw.store, raw.authority, raw.shard.state)?,
             keys: raw.shard.keys,
             zones: raw.shard.zones,
             zones_max: in_range("shard.zones_max", raw.shard.zones_max, 1..=1_024, "1 to 1,024")? as usize,
@@ -368,27 +345,6 @@ fn address_limits(raw: &LoginSection) -> Result<AddressLimits, ConfigError> {
     })
 }
 
-fn store(raw: StoreSection, state: PathBuf) -> Result<StoreConfig, ConfigError> {
-    // Braces would move the hash tag that keeps a zone's keys together.
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    if raw.namespace.is_empty() || raw.namespace.len() > NAMESPACE_BYTES_MAX || !raw.namespace.chars().all(is_plain) {
-        return Err(ConfigError::Range {
-            key: "store.namespace",
-            must: "1 to 64 letters, digits, or any of - _ . :",
-            is: raw.namespace,
-        });
-    }
-    Ok(if raw.url.is_empty() {
-        StoreConfig::Embedded(state)
-    } else {
-        StoreConfig::Redis {
-            url: raw.url,
-            password_file: Some(raw.password_file).filter(|path| !path.as_os_str().is_empty()),
-            namespace: raw.namespace,
-        }
-    })
-}
-
 fn in_range(
     key: &'static str,
     is: u64,
@@ -411,6 +367,7 @@ fn in_range(
 struct Sections {
     shard: ShardSection,
     store: StoreSection,
+    authority: AuthoritySection,
     world: WorldSection,
     tick: TickSection,
     lease: LeaseSection,
@@ -431,13 +388,6 @@ struct ShardSection {
     connections_max: u64,
     net_threads: u64,
     guardian: bool,
-}
-
-#[derive(Deserialize)]
-struct StoreSection {
-    url: String,
-    password_file: PathBuf,
-    namespace: String,
 }
 
 #[derive(Deserialize)]

@@ -18,7 +18,7 @@ use everhold_store::redis::{RedisAuthority, RedisStore};
 #[cfg(feature = "sqlite")]
 use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
 
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, Places, StoreConfig};
 
 /// All that the shards of a world share, as one shard uses it.
 pub struct Stores {
@@ -41,7 +41,7 @@ pub struct Coordination {
 impl Stores {
     /// Opens all of them.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let (zones, homes) = open_storage(&config.store).await?;
+        let (zones, homes) = open_storage(&config.places.store).await?;
         Ok(Self {
             zones,
             homes,
@@ -52,10 +52,10 @@ impl Stores {
 
 impl Coordination {
     /// Of one back end that is both.
-    fn of(backend: impl Authority + Membership + 'static) -> Self {
+    fn of<B: Authority + Membership + 'static>(backend: B) -> Self {
         let backend = Arc::new(backend);
         Self {
-            authority: Arc::<_>::clone(&backend),
+            authority: Arc::<B>::clone(&backend),
             membership: backend,
         }
     }
@@ -74,15 +74,15 @@ pub async fn open_storage(config: &StoreConfig) -> anyhow::Result<(Arc<dyn ZoneS
 }
 
 /// One back end as both stores.
-fn storage(backend: impl ZoneStore + HomeStore + 'static) -> (Arc<dyn ZoneStore>, Arc<dyn HomeStore>) {
+fn storage<B: ZoneStore + HomeStore + 'static>(backend: B) -> (Arc<dyn ZoneStore>, Arc<dyn HomeStore>) {
     let backend = Arc::new(backend);
-    (Arc::<_>::clone(&backend), backend)
+    (Arc::<B>::clone(&backend), backend)
 }
 
 /// Opens authority and membership, for a shard and for its guardian.
 pub async fn open_coordination(config: &Config) -> anyhow::Result<Coordination> {
     // A renewal may take a small part of the lease.
-    open_coordination_within(&config.store, config.lease.ttl / 8).await
+    open_coordination_within(&config.places.authority, config.lease.ttl / 8).await
 }
 
 /// Opens authority and membership. `answer_max` is the longest wait for an answer of Redis.
@@ -102,13 +102,15 @@ pub async fn open_coordination_within(config: &StoreConfig, answer_max: Duration
 }
 
 /// Fails if no world is there and opening it would make one.
-pub fn ensure_exists(config: &StoreConfig) -> anyhow::Result<()> {
+pub fn ensure_exists(places: &Places) -> anyhow::Result<()> {
     #[cfg(feature = "sqlite")]
-    if let StoreConfig::Embedded(state) = config {
-        anyhow::ensure!(sqlite::is_world(state), "there is no world at {}", state.display());
+    for place in [&places.store, &places.authority] {
+        if let StoreConfig::Embedded(state) = place {
+            anyhow::ensure!(sqlite::is_world(state), "there is no world at {}", state.display());
+        }
     }
     #[cfg(not(feature = "sqlite"))]
-    let _only_files_are_made = config;
+    let _only_files_are_made = places;
     Ok(())
 }
 

@@ -34,6 +34,8 @@ mod door;
 mod leaving;
 #[path = "shards/redis.rs"]
 mod redis;
+#[path = "shards/apart.rs"]
+mod apart;
 #[path = "shards/guardian.rs"]
 mod guardian;
 #[path = "shards/wedge.rs"]

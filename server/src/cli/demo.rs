@@ -210,7 +210,8 @@ impl DemoArguments {
         flags
     }
 
-    /// Where the shards' world is, as they find out themselves.
+    /// Where the shards' world is kept, as they find out themselves. Leases are not kept apart: the namespace, or the directory, is this
+    /// demo's own, and so nothing of another world is touched.
     fn store_config(&self) -> Result<StoreConfig, UsageError> {
         let store = StoreArguments {
             store: self.store.clone(),
@@ -218,7 +219,12 @@ impl DemoArguments {
             namespace: Some(namespace()),
             ..StoreArguments::default()
         };
-        store.resolve()
+        let places = store.resolve()?;
+        if places.are_apart() {
+            let why = "the demo's leases are where its store is: run it without EVERHOLD_AUTHORITY_URL";
+            return Err(UsageError(why.to_owned()));
+        }
+        Ok(places.store)
     }
 
     fn store_name(&self) -> Result<&'static str, UsageError> {

@@ -46,15 +46,17 @@ struct ZoneRow {
 
 /// Prints every zone.
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
-    let config = arguments.store.resolve()?;
+    let places = arguments.store.resolve()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
     let rows = runtime.block_on(async {
-        stores::ensure_exists(&config)?;
-        let authority = stores::open_coordination_within(&config, ANSWER_MAX).await?.authority;
-        let store = stores::open_storage(&config).await?.0;
+        stores::ensure_exists(&places)?;
+        let authority = stores::open_coordination_within(&places.authority, ANSWER_MAX)
+            .await?
+            .authority;
+        let store = stores::open_storage(&places.store).await?.0;
         read_rows(authority.as_ref(), store.as_ref()).await
     })?;
     if arguments.json {

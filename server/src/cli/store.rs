@@ -7,21 +7,27 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::UsageError;
-use crate::config::{ConfigError, RawConfig, StoreConfig};
+use crate::config::{ConfigError, Places, RawConfig};
 use crate::stores::{self, holds_password};
 
-/// Where state store and authority are. What is left out comes from the environment, the file, or the defaults.
+/// Where a world is kept. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args, Default)]
 pub(super) struct StoreArguments {
-    /// Directory of the embedded state store and authority.
+    /// Directory of what is embedded: state store, authority, or both.
     #[arg(long, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
-    /// Where state store and authority are, if not in `--state`: redis://HOST:PORT and the like, without a password.
+    /// Where the state store is, if not in `--state`: redis://HOST:PORT and the like, without a password.
     #[arg(long, value_name = "URL")]
     pub(super) store: Option<String>,
     /// A file that holds the password for `--store` and that nobody else can read.
     #[arg(long, value_name = "FILE")]
     pub(super) store_password_file: Option<PathBuf>,
+    /// Where the authority is, if not with the state store: a URL of Redis, without a password, or file:DIRECTORY.
+    #[arg(long, value_name = "URL")]
+    pub(super) authority: Option<String>,
+    /// A file that holds the password for `--authority` and that nobody else can read.
+    #[arg(long, value_name = "FILE")]
+    pub(super) authority_password_file: Option<PathBuf>,
     /// What the keys in Redis begin with.
     #[arg(long, value_name = "NAME")]
     pub(super) namespace: Option<String>,
@@ -33,8 +39,10 @@ pub(super) struct StoreArguments {
 impl StoreArguments {
     /// The defaults, with what file and environment say laid over them.
     pub(super) fn layers(&self) -> Result<RawConfig, UsageError> {
-        if let Some(url) = &self.store {
-            refuse_password(url)?;
+        for (section, url) in [("store", &self.store), ("authority", &self.authority)] {
+            if let Some(url) = url {
+                refuse_password(section, url)?;
+            }
         }
         let mut raw = RawConfig::default();
         if let Some(path) = &self.config {
@@ -47,22 +55,24 @@ impl StoreArguments {
             };
             let (text, others) = read().map_err(|error| usage(error.to_string()))?;
             raw = raw.with_text(&text).map_err(|error| usage(error.to_string()))?;
-            let url = raw.text("store", "url").unwrap_or_default();
-            if let Some(mode) = others.filter(|_| holds_password(url)) {
-                return Err(usage(format!(
-                    "`store.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on the file, or name one that \
-                     holds the password and that nobody else can read (store.password_file)"
-                )));
+            for section in ["store", "authority"] {
+                let url = raw.text(section, "url").unwrap_or_default();
+                if let Some(mode) = others.filter(|_| holds_password(url)) {
+                    return Err(usage(format!(
+                        "`{section}.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on the file, or name one \
+                         that holds the password and that nobody else can read ({section}.password_file)"
+                    )));
+                }
             }
         }
         raw.with_env(std::env::vars_os())
             .map_err(|error| UsageError(error.to_string()))
     }
 
-    /// Where the world is: flags over environment over file. What else they say is no matter, for whoever asks is no shard.
-    pub(super) fn resolve(&self) -> Result<StoreConfig, UsageError> {
+    /// Where the world is kept: flags over environment over file. What else they say is for shards.
+    pub(super) fn resolve(&self) -> Result<Places, UsageError> {
         let mut raw = self.layers()?;
-        let resolved = self.set(&mut raw).and_then(|()| raw.resolve_store());
+        let resolved = self.set(&mut raw).and_then(|()| raw.resolve_places());
         resolved.map_err(|error| UsageError(error.to_string()))
     }
 
@@ -74,6 +84,12 @@ impl StoreArguments {
             ("store", "url", self.store.clone()),
             ("store", "password_file", self.store_password_file.as_ref().map(path)),
             ("store", "namespace", self.namespace.clone()),
+            ("authority", "url", self.authority.clone()),
+            (
+                "authority",
+                "password_file",
+                self.authority_password_file.as_ref().map(path),
+            ),
         ];
         for (section, key, text) in flags {
             if let Some(text) = text {
@@ -85,14 +101,14 @@ impl StoreArguments {
 }
 
 /// Refuses a URL from the command line that holds a password, or may.
-fn refuse_password(url: &str) -> Result<(), UsageError> {
+fn refuse_password(section: &str, url: &str) -> Result<(), UsageError> {
     if holds_password(url) {
-        return Err(UsageError(
-            "--store: a password in a command line is in the process list for every user of this host; leave it out and name a file that \
-             holds it with --store-password-file (store.password_file, mode 600), or put the whole URL into the environment variable \
-             EVERHOLD_STORE_URL"
-                .to_owned(),
-        ));
+        return Err(UsageError(format!(
+            "--{section}: a password in a command line is in the process list for every user of this host; leave it out and name a file \
+             that holds it with --{section}-password-file ({section}.password_file, mode 600), or put the whole URL into the environment \
+             variable EVERHOLD_{}_URL",
+            section.to_uppercase()
+        )));
     }
     Ok(())
 }

@@ -158,3 +158,47 @@ fn a_zone_holds_as_many_players_as_it_has_sessions_at_most() {
     assert_eq!(players(most).unwrap().players_max, most);
     assert!(players(most + 1).is_err() && players(0).is_err());
 }
+
+fn places(text: &str) -> Result<Places, ConfigError> {
+    RawConfig::default().with_text(text).unwrap().resolve_places()
+}
+
+#[test]
+fn authority_is_where_the_store_is_unless_it_is_named() {
+    for text in ["", "[store]\nurl = 'redis://a'\npassword_file = 'p'\nnamespace = 'n'"] {
+        let places = places(text).unwrap();
+        assert!(!places.are_apart(), "{text}");
+    }
+    let (store, authority) = ("[store]\nurl = 'redis://a'\n", "[authority]\nurl = ");
+    let both = places(&format!(
+        "{store}namespace = 'n'\n{authority}'redis://b'\npassword_file = 'p'"
+    ))
+    .unwrap();
+    let redis = |url: &str, password_file: Option<&str>, section| StoreConfig::Redis {
+        url: url.to_owned(),
+        password_file: password_file.map(PathBuf::from),
+        namespace: "n".to_owned(),
+        section,
+    };
+    assert!(both.store == redis("redis://a", None, "store"));
+    assert!(
+        both.authority == redis("redis://b", Some("p"), "authority"),
+        "a namespace is a world's"
+    );
+    let files = places(&format!("{store}{authority}'file:/var/w'")).unwrap();
+    assert!(files.are_apart() && files.authority == StoreConfig::Embedded("/var/w".into()));
+    let embedded = places(&format!("{authority}'redis://b'")).unwrap();
+    assert!(embedded.store == StoreConfig::Embedded(".everhold/world".into()) && embedded.are_apart());
+}
+
+#[test]
+fn authority_that_names_no_place_is_refused_by_name() {
+    for (text, key) in [
+        ("url = 'file:'", "authority.url"),
+        ("password_file = 'p'", "authority.password_file"),
+        ("url = 'file:w'\npassword_file = 'p'", "authority.password_file"),
+    ] {
+        let error = places(&format!("[authority]\n{text}")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{key}` must be")), "{error}");
+    }
+}

@@ -22,6 +22,7 @@ pub(super) fn target(config: &StoreConfig) -> anyhow::Result<RedisTarget> {
         url,
         password_file,
         namespace,
+        section,
     } = config
     else {
         anyhow::bail!("it is no Redis");
@@ -30,7 +31,7 @@ pub(super) fn target(config: &StoreConfig) -> anyhow::Result<RedisTarget> {
     let Some(path) = password_file else {
         return Ok(target);
     };
-    let password = read_password(path).with_context(|| format!("store.password_file {}", path.display()))?;
+    let password = read_password(path).with_context(|| format!("{section}.password_file {}", path.display()))?;
     Ok(target.with_password(password)?)
 }
 

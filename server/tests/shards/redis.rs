@@ -17,7 +17,7 @@ use crate::world::{PATIENCE, World, all_zones, meadow};
 const TWO_LEASES: Duration = Duration::from_secs(2);
 
 /// A player, its epoch, and the newest tick that it was shown; one input of it is confirmed.
-async fn playing(world: &World) -> (Player, u32, Tick) {
+pub(crate) async fn playing(world: &World) -> (Player, u32, Tick) {
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
     player.push(Intent::Move(Heading::new(100, 0).expect("a heading")));
@@ -41,7 +41,7 @@ async fn goes_on(player: &mut Player, tick: Tick) -> u32 {
 }
 
 /// The zones' owner dies; the heir has everything that was shown.
-async fn assert_whole_after_a_kill(world: &mut World, owner: usize, heir: usize, player: &mut Player) {
+pub(crate) async fn assert_whole_after_a_kill(world: &mut World, owner: usize, heir: usize, player: &mut Player) {
     player.until_told_of(world.fleet.all[heir].addr).await;
     let tick = player.until_snapshot().await;
     let before = player.own();
