@@ -68,7 +68,7 @@ use self::token::TokenKeys;
 /// The names in the certificate; a client asks for one of them whatever the address it connects to.
 pub const SERVER_NAMES: [&str; 2] = ["localhost", "everhold"];
 
-/// The file by which people know a kind of keys.
+/// Returns the name of the file by which people know a kind of keys.
 #[must_use]
 pub const fn file_of(kind: KeyKind) -> &'static str {
     match kind {
@@ -82,7 +82,7 @@ pub const fn file_of(kind: KeyKind) -> &'static str {
 pub struct Keys {
     signing: Option<SigningKey>,
     verifying: Vec<VerifyingKey>,
-    /// The one that is presented is the first.
+    /// The certificates; the one that is presented is the first.
     certificates: Vec<CertificateDer<'static>>,
     tls_key: PrivateKeyDer<'static>,
     quic_secret: [u8; 32],
@@ -128,52 +128,52 @@ impl Keys {
         self.signing.as_ref()
     }
 
-    /// Verify login tickets: those of any of them are good.
+    /// Returns the keys that verify login tickets: a ticket of any of them is good.
     #[must_use]
     pub fn ticket_verifying_keys(&self) -> &[VerifyingKey] {
         &self.verifying
     }
 
-    /// The certificates that clients trust, for [`client_config`]; the one that this server presents is the first.
+    /// Returns the certificates that clients trust, for [`client_config`]; the one that this server presents is the first.
     #[must_use]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
 
-    /// TLS for the server's side: 1.3 only, no early data, nothing kept for resumption.
+    /// Makes the TLS settings of the server's side: 1.3 only, no early data, nothing kept for resumption.
     pub fn server_crypto(&self) -> Result<Arc<QuicServerConfig>, KeysError> {
         tls::server_crypto(&self.certificates[0], &self.tls_key)
     }
 
-    /// What QUIC shares between shards and restarts: the key of stateless resets.
+    /// Makes what QUIC shares between shards and restarts: the key of stateless resets.
     #[must_use]
     pub fn endpoint_config(&self) -> EndpointConfig {
         let secret = blake3::derive_key("everhold 1 stateless reset key", &self.quic_secret);
         EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret)))
     }
 
-    /// The key by which all of them recognize a connection id, so that garbage is thrown away at the price of a hash.
+    /// Returns the key by which all shards recognize a connection id, so that garbage is thrown away at the price of a hash.
     #[must_use]
     pub fn connection_id_key(&self) -> u64 {
         let seed = blake3::derive_key("everhold 1 connection id key", &self.quic_secret);
         u64::from_le_bytes(std::array::from_fn(|i| seed[i]))
     }
 
-    /// The key of retry and address tokens, the same on every shard.
+    /// Makes the key of retry and address tokens, the same on every shard.
     #[must_use]
     pub fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
         let secrets = self.derive("everhold 1 address token key");
         Arc::new(TokenKeys::new(&secrets[0], &secrets[1..]))
     }
 
-    /// By what every shard knows a returning player from a stranger.
+    /// Returns the keys by which every shard tells a returning player from a stranger.
     #[must_use]
     pub fn resume_keys(&self) -> ResumeKeys {
         let mut secrets = self.derive("everhold 1 resume credential key");
         ResumeKeys::new(secrets.remove(0), secrets)
     }
 
-    /// Secrets of a world for one purpose: make with the first, and take what any of them made.
+    /// Derives the secrets of a world for one purpose: make with the first, and take what any of them made.
     fn derive(&self, purpose: &str) -> Vec<[u8; 32]> {
         std::iter::once(&self.quic_secret)
             .chain(&self.quic_secrets_also_good)
@@ -181,7 +181,7 @@ impl Keys {
             .collect()
     }
 
-    /// What other shards are shown of these keys.
+    /// Returns the fingerprints of these keys, which other shards are shown.
     #[must_use]
     pub fn fingerprints(&self) -> KeyFingerprints {
         let quic = std::iter::once(&self.quic_secret).chain(&self.quic_secrets_also_good);
@@ -199,7 +199,7 @@ impl Keys {
     }
 }
 
-/// The login service's key, from a directory that may have nothing else. None is made.
+/// Reads the login service's key, from a directory that may have nothing else. None is made.
 pub fn ticket_signing_key(dir: &Path) -> Result<SigningKey, KeysError> {
     let dir = KeyDir::open(dir)?;
     let text = dir.need(
@@ -209,7 +209,7 @@ pub fn ticket_signing_key(dir: &Path) -> Result<SigningKey, KeysError> {
     signing_key(&dir, KeyFile::TicketKey, &text)
 }
 
-/// 64 bits of a hash that is used for nothing else.
+/// Returns the fingerprint of a key: 64 bits of a hash that is used for nothing else.
 fn fingerprint(kind: KeyKind, key: &[u8]) -> Fingerprint {
     let purpose = match kind {
         KeyKind::Login => "everhold 1 fingerprint of a login key",
@@ -266,7 +266,7 @@ fn verifying_keys(dir: &KeyDir, text: &str) -> Result<Vec<VerifyingKey>, KeysErr
     dir.parse_keys(KeyFile::TicketPub, text)?.into_iter().map(key).collect()
 }
 
-/// The certificates, with the one of the key as the first, and the key.
+/// Reads the certificates, with the one of the key as the first, and the key.
 fn certified(
     dir: &KeyDir,
     key_pem: &str,

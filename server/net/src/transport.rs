@@ -51,16 +51,16 @@ pub use batch::DatagramBatch;
 pub use conn::{Conn, Route};
 pub use counters::{Counter, Gauge, TransportCounters};
 
-/// How a transport is set up. [`TransportConfig::new`] has the defaults.
+/// Settings of a transport. [`TransportConfig::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct TransportConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How many connections.
+    /// Bounds on all connections together.
     pub admission: AdmissionLimits,
-    /// How many of them from one address.
+    /// Bounds on connections from one address.
     pub address: AddressLimits,
-    /// First packet to verified `Hello`.
+    /// Time from the first packet to a verified `Hello`.
     pub login_deadline: Duration,
     /// Silence after which a connection is gone.
     pub idle_timeout: Duration,
@@ -79,7 +79,7 @@ pub struct TransportConfig {
 }
 
 impl TransportConfig {
-    /// The defaults, for zones of `tick_hz`: a client may send two datagrams a tick, and ten more a second.
+    /// Returns the defaults for zones of `tick_hz`: a client may send two datagrams a tick, and ten more a second.
     #[must_use]
     pub fn new(listen: SocketAddr, tick_hz: u16) -> Self {
         Self {
@@ -98,15 +98,15 @@ impl TransportConfig {
     }
 }
 
-/// Why there is no transport.
+/// Error of binding a transport.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The address cannot be listened on.
     #[error("cannot listen on {listen}")]
     Listen {
-        /// Which address.
+        /// The address that was asked for.
         listen: SocketAddr,
-        /// Why not.
+        /// The system's answer.
         source: std::io::Error,
     },
     /// The keys cannot be used.
@@ -121,12 +121,12 @@ pub enum TransportError {
     Runtime(#[from] tokio::runtime::TryCurrentError),
 }
 
-/// What happens to connections. A connection that never said a good `Hello` is not heard of.
+/// An event of a connection. Only connections with a verified `Hello` have events.
 #[derive(Debug)]
 pub enum ConnEvent {
-    /// Somebody showed who it is. The signature and the time of a ticket are checked, whether it was used is not.
+    /// The peer sent a verified `Hello`. The signature and the time of a ticket are checked, whether it was used is not.
     Hello {
-        /// How to answer.
+        /// Handle to answer by.
         conn: Conn,
         /// What the verified `Hello` asks for.
         login: Login,
@@ -152,7 +152,7 @@ pub struct Transport {
     backend: Backend,
 }
 
-/// Who carries the connections.
+/// The carrier of the connections.
 #[derive(Debug)]
 enum Backend {
     Net(NetThreads),
@@ -160,7 +160,7 @@ enum Backend {
     Reference(reference::Reference),
 }
 
-/// A transport that has its address, and answers nobody yet: what comes meanwhile waits in the sockets' buffers.
+/// A transport that has its address and answers no packet yet: what comes meanwhile waits in the sockets' buffers.
 #[derive(Debug)]
 pub struct BoundTransport {
     shared: Arc<TransportShared>,
@@ -168,7 +168,7 @@ pub struct BoundTransport {
 }
 
 impl BoundTransport {
-    /// Where it will listen.
+    /// Returns the address that it will listen on.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.sockets.local_addr()
@@ -183,7 +183,7 @@ impl BoundTransport {
 }
 
 impl Transport {
-    /// Takes the address. What connections say will come out of `events`; when that is full, each connection waits for itself.
+    /// Takes the address. Events of connections will come out of `events`; when that is full, each connection waits for itself.
     pub fn open(
         config: TransportConfig,
         keys: &Keys,
@@ -195,12 +195,12 @@ impl Transport {
         Ok(BoundTransport { shared, sockets })
     }
 
-    /// The same, and serves connections at once.
+    /// Takes the address, as [`Transport::open`] does, and serves connections at once.
     pub fn bind(config: TransportConfig, keys: &Keys, events: mpsc::Sender<ConnEvent>) -> Result<Self, TransportError> {
         Self::open(config, keys, events)?.serve()
     }
 
-    /// The same on stock quinn and the current runtime, with two tasks for each connection: what net threads are compared with.
+    /// Binds the reference transport instead: stock quinn on the current runtime, with two tasks for each connection.
     #[cfg(feature = "testing")]
     pub fn bind_reference(
         config: TransportConfig,
@@ -213,7 +213,7 @@ impl Transport {
         Ok(Self { shared, backend })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         match &self.backend {
@@ -223,7 +223,7 @@ impl Transport {
         }
     }
 
-    /// From now on every newcomer is told `code`; those who are here stay.
+    /// Refuses every new connection with `code` from now on; those that are there stay.
     pub fn stop_accepting(&self, code: RefusalCode) {
         self.shared.stop_accepting(code);
     }
@@ -238,7 +238,7 @@ impl Transport {
         }
     }
 
-    /// What it counts.
+    /// Returns the transport's counters.
     #[must_use]
     pub fn counters(&self) -> Arc<TransportCounters> {
         Arc::clone(&self.shared.counters)

@@ -5,20 +5,20 @@ use std::path::PathBuf;
 
 use quinn_proto::crypto::rustls::NoInitialCipherSuite;
 
-/// Why there are no keys.
+/// Error of reading, making, or rotating keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file or directory cannot be used.
     #[error("cannot {what} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// With which file.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The system's answer.
         source: io::Error,
     },
-    /// A secret that others on this host can read is none.
+    /// A secret that others on this host can read.
     #[error("{} can be read by others (mode {mode:o}): run chmod 600 on it, or make new keys", path.display())]
     Exposed {
         /// The file.
@@ -26,7 +26,7 @@ pub enum KeysError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Who can write keys can replace them, and the login service with them.
+    /// A directory or file that others can write: they could replace the keys, and the login service with them.
     #[error("{} can be written by others (mode {mode:o}): run chmod go-w on it", path.display())]
     Writable {
         /// The file or directory.
@@ -42,7 +42,7 @@ pub enum KeysError {
         /// What should be in it.
         expected: &'static str,
     },
-    /// For such a key one signature fits many messages.
+    /// A weak key, of which one signature fits many messages.
     #[error("{} holds a weak key (a point of small order), with which anybody could sign", path.display())]
     Weak {
         /// The file.

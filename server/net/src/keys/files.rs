@@ -10,7 +10,7 @@ use everhold_core::limits::{KEY_FILE_BYTES_MAX, KEYS_GOOD_MAX};
 
 use super::KeysError;
 
-/// A directory is good where others may not replace what is in it: with the sticky bit they can only add, as in mounted secrets.
+/// Permission bits of others that make a directory unsafe, for they could replace what is in it: with the sticky bit they can only add, as in mounted secrets.
 const STICKY: u32 = 0o1000;
 
 /// The files of a key directory.
@@ -94,7 +94,7 @@ impl KeyDir {
         self.0.join(file.name())
     }
 
-    /// The file's text, or `None` if there is no such file.
+    /// Reads the file's text. `None`: there is no such file.
     pub(super) fn read(&self, file: KeyFile) -> Result<Option<String>, KeysError> {
         let path = self.path(file);
         let open = match File::open(&path) {
@@ -116,13 +116,13 @@ impl KeyDir {
         Ok(Some(text))
     }
 
-    /// The file's text, which must be there for `needed`.
+    /// Reads the file's text, which must be there for `needed`.
     pub(super) fn need(&self, file: KeyFile, needed: &'static str) -> Result<String, KeysError> {
         let path = self.path(file);
         self.read(file)?.ok_or(KeysError::Missing { path, needed })
     }
 
-    /// The file's text; if there is no such file, it is made, unless another process is faster.
+    /// Reads the file's text; makes the file if there is none, unless another process is faster.
     pub(super) fn read_or_create(
         &self,
         file: KeyFile,
@@ -172,7 +172,7 @@ impl KeyDir {
         Ok(draft)
     }
 
-    /// The keys of a file with one in each line.
+    /// Reads the keys of a file with one in each line.
     pub(super) fn parse_keys(&self, file: KeyFile, text: &str) -> Result<Vec<[u8; 32]>, KeysError> {
         let keys: Option<Vec<_>> = text.lines().filter(|line| !line.is_empty()).map(parse_hex).collect();
         keys.filter(|keys| (1..=KEYS_GOOD_MAX).contains(&keys.len()))
@@ -182,7 +182,7 @@ impl KeyDir {
             })
     }
 
-    /// The key of a file that has exactly one.
+    /// Reads the key of a file that has exactly one.
     pub(super) fn parse_key(&self, file: KeyFile, text: &str) -> Result<[u8; 32], KeysError> {
         parse_hex(text.trim_ascii_end()).ok_or_else(|| KeysError::Malformed {
             path: self.path(file),
@@ -197,7 +197,7 @@ pub(super) fn random_hex() -> Result<String, KeysError> {
     Ok(hex_line(&bytes))
 }
 
-/// A line of a file of keys.
+/// Writes the line of a key in a file of keys.
 pub(super) fn hex_line(bytes: &[u8; 32]) -> String {
     let mut line = String::with_capacity(65);
     for byte in bytes {

@@ -14,7 +14,7 @@ use super::{KeysError, certified, fingerprint, signing_key, tls, verifying_keys}
 pub struct InventoryLine {
     /// The file's name.
     pub file: &'static str,
-    /// What it is.
+    /// The kind of key, in words.
     pub what: &'static str,
     /// The fingerprint that the directory of shards shows, or none for what is not in it.
     pub fingerprint: Option<String>,

@@ -19,24 +19,24 @@ pub enum Stage {
     Drop,
 }
 
-/// For whom a copy is.
+/// The recipient of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// A host with shards: all but the login service's key.
     Shard,
-    /// Whoever builds or runs clients: the certificates.
+    /// The makers of clients: the certificates.
     Client,
     /// The login service: its key alone.
     Login,
 }
 
-/// Why a stage cannot be taken now.
+/// The reason why a stage cannot be taken now, and what is to be done first.
 const NOT_DROPPED: &str = "the old key of the last rotation is still good: `drop` it first";
 const NOTHING_ADDED: &str = "no new key is waiting: `add` one first";
 const NOT_SWITCHED: &str = "the new key is not in use yet: `switch` first";
 const FOR_ROTATION: &str = "keys are rotated where all of them are, and copied from there";
 
-/// How far the rotation of a kind has come.
+/// The state of a kind's rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     /// One key is good, and no other is there.
@@ -45,12 +45,12 @@ enum Progress {
     Begun,
     /// The new one is good beside the old one.
     Added,
-    /// It is used, and the old one is still good.
+    /// The new one is used, and the old one is still good.
     Switched,
 }
 
 impl Progress {
-    /// Of the key that waits to be used: whether it is good; and how many are good.
+    /// Tells the state from whether the key that waits to be used is good, and how many are.
     const fn of(waiting_is_good: Option<bool>, good: usize) -> Self {
         match waiting_is_good {
             Some(true) => Self::Added,
@@ -60,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// Whether a stage has to be taken from here, or was taken already. `Err` says why it cannot be.
+    /// Whether a stage has to be taken from here (`true`), or was taken already. `Err`: it cannot be.
     const fn needs(self, stage: Stage) -> Result<bool, &'static str> {
         match (stage, self) {
             (Stage::Add, Self::Over | Self::Begun) | (Stage::Switch, Self::Added) | (Stage::Drop, Self::Switched) => {
@@ -166,7 +166,7 @@ fn rotate_certificate(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
     Ok(true)
 }
 
-/// One certificate of a text with several, as it stands there.
+/// Returns one certificate of a text with several, as it stands there.
 fn nth_certificate(pem: &str, n: usize) -> String {
     const END: &str = "-----END CERTIFICATE-----";
     let block = pem.split_inclusive(END).nth(n).unwrap_or_default();
@@ -202,7 +202,7 @@ fn rotate_quic(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
     Ok(true)
 }
 
-/// The secret that waited takes the place of the one in use.
+/// Puts the secret that waited in the place of the one in use.
 fn use_waiting(dir: &KeyDir, waiting: KeyFile, used: KeyFile) -> Result<(), KeysError> {
     dir.replace(used, &dir.need(waiting, FOR_ROTATION)?)?;
     dir.remove(waiting)

@@ -15,12 +15,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::files::{KeyDir, KeyFile};
 use super::{KeysError, SERVER_NAMES};
 
-/// A new P-256 key, in PEM.
+/// Makes a P-256 key, in PEM.
 pub(super) fn make_key() -> Result<String, KeysError> {
     Ok(rcgen::KeyPair::generate()?.serialize_pem())
 }
 
-/// A self-signed certificate for the key, in PEM.
+/// Makes a self-signed certificate for the key, in PEM.
 pub(super) fn make_certificate(key_pem: &str) -> Result<String, KeysError> {
     let key = rcgen::KeyPair::from_pem(key_pem)?;
     let mut params = rcgen::CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
@@ -30,7 +30,7 @@ pub(super) fn make_certificate(key_pem: &str) -> Result<String, KeysError> {
     Ok(params.self_signed(&key)?.pem())
 }
 
-/// The key of a file in PEM.
+/// Reads the key of a file in PEM.
 pub(super) fn parse_key(dir: &KeyDir, file: KeyFile, pem: &str) -> Result<PrivateKeyDer<'static>, KeysError> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeysError::Malformed {
         path: dir.path(file),
@@ -38,7 +38,7 @@ pub(super) fn parse_key(dir: &KeyDir, file: KeyFile, pem: &str) -> Result<Privat
     })
 }
 
-/// The certificates of the file with them, as they stand there.
+/// Reads the certificates of a file in PEM, in its order.
 pub(super) fn parse_certificates(dir: &KeyDir, pem: &str) -> Result<Vec<CertificateDer<'static>>, KeysError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     certificates
@@ -50,7 +50,7 @@ pub(super) fn parse_certificates(dir: &KeyDir, pem: &str) -> Result<Vec<Certific
         })
 }
 
-/// The place of the certificate that belongs to the key.
+/// Returns the index of the certificate that belongs to the key.
 pub(super) fn belonging(
     certificates: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'_>,
@@ -64,7 +64,7 @@ pub(super) fn belonging(
     Ok(certificates.iter().position(belongs))
 }
 
-/// TLS for the server's side: 1.3 only, no early data, nothing kept for resumption.
+/// Makes the TLS settings of the server's side: 1.3 only, no early data, nothing kept for resumption.
 ///
 /// Early data is off because it can be replayed, and a login must not be. Session tickets would save a tenth of a handshake's
 /// CPU and cost a secret to rotate.
@@ -83,7 +83,7 @@ pub(super) fn server_crypto(
     Ok(Arc::new(QuicServerConfig::try_from(tls)?))
 }
 
-/// A client's side that trusts exactly these certificates. Connect with one of [`SERVER_NAMES`].
+/// Makes the settings of a client that trusts exactly these certificates. Connect with one of [`SERVER_NAMES`].
 ///
 /// It keeps its connections alive: a parked client may have nothing to say for longer than the server's idle time-out.
 pub fn client_config(certificates: &[CertificateDer<'_>]) -> Result<ClientConfig, KeysError> {
@@ -105,7 +105,7 @@ pub fn client_config(certificates: &[CertificateDer<'_>]) -> Result<ClientConfig
     Ok(config)
 }
 
-/// AES-128-GCM first, because every machine of interest has it in hardware; X25519 only, because it is the cheapest exchange.
+/// Returns the cipher suites and the key exchange: AES-128-GCM first, because every machine of interest has it in hardware; X25519 only, because it is the cheapest exchange.
 fn crypto_provider() -> Arc<CryptoProvider> {
     let cipher_suites = vec![
         cipher_suite::TLS13_AES_128_GCM_SHA256,

@@ -3,14 +3,14 @@
 use quinn_proto::crypto::{AeadKey, CryptoError, HandshakeTokenKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 
-/// See the module.
+/// Keys of retry and address tokens.
 pub(super) struct TokenKeys {
     makes: Prk,
     also_good: Vec<Prk>,
 }
 
 impl TokenKeys {
-    /// From secrets that are for nothing else. The first makes tokens.
+    /// Makes the keys from secrets that are for nothing else. The first makes tokens.
     pub(super) fn new(first: &[u8; 32], others: &[[u8; 32]]) -> Self {
         let extract = |secret: &[u8; 32]| Salt::new(HKDF_SHA256, &[]).extract(secret);
         Self {

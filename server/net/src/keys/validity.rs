@@ -7,7 +7,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// The explicit tag of a certificate's version, which may be missing.
 const VERSION: u8 = 0xA0;
 
-/// The end of a certificate's validity, in seconds since the Unix epoch. `None`: it cannot be read.
+/// Reads the end of a certificate's validity, in seconds since the Unix epoch. `None`: it cannot be read.
 pub(super) fn not_after_unix_s(certificate: &[u8]) -> Option<u64> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut rest, _) = element(certificate, SEQUENCE)?;
@@ -24,13 +24,13 @@ pub(super) fn not_after_unix_s(certificate: &[u8]) -> Option<u64> {
     unix_s(tag, std::str::from_utf8(time).ok()?)
 }
 
-/// The content of the element that comes first, which has this tag, and what follows it.
+/// Reads the content of the element that comes first, which has this tag, and what follows it.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = any(bytes)?;
     (found == tag).then_some((content, rest))
 }
 
-/// Tag and content of the element that comes first, and what follows it.
+/// Reads tag and content of the element that comes first, and what follows it.
 fn any(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -47,7 +47,7 @@ fn any(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-/// `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
+/// Reads a time, `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`, as seconds since the Unix epoch.
 fn unix_s(tag: u8, text: &str) -> Option<u64> {
     let (year, rest) = match tag {
         GENERALIZED_TIME => (text.get(..4)?.parse::<u64>().ok()?, text.get(4..)?),

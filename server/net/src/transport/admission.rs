@@ -7,7 +7,7 @@
 use everhold_core::limits::{CONNECTION_BYTES_MAX, CONNECTIONS_MAX, HALF_OPEN_MAX, HALF_OPEN_UNVALIDATED_MAX};
 use everhold_protocol::RefusalCode;
 
-/// How many connections there may be, and in which state.
+/// Bounds on connections, by state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Connections with a verified `Hello`.
@@ -28,25 +28,25 @@ impl Default for AdmissionLimits {
     }
 }
 
-/// How things stand when an attempt comes.
+/// The occupancy of a transport at the moment of a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Occupancy {
-    /// Connections with a verified `Hello` now.
+    /// Connections with a verified `Hello`.
     pub(super) proven: usize,
-    /// Half-open ones now.
+    /// Connections without one.
     pub(super) half_open: usize,
-    /// The peer has shown that it receives what is sent to its address.
+    /// Whether the peer has shown that it receives what is sent to its address.
     pub(super) validated: bool,
-    /// Set when the transport no longer takes connections.
+    /// The refusal of every newcomer, once the transport takes no more.
     pub(super) stopping: Option<RefusalCode>,
 }
 
-/// The decision.
+/// What to do with a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Accept, and log in.
     Serve,
-    /// The same, in the place of another that has not logged in.
+    /// Accept, in the place of a half-open connection.
     Replace,
     /// Accept only to say why not, in a message that the client can read.
     TurnAway(RefusalCode),
@@ -57,13 +57,13 @@ pub(super) enum Admission {
 }
 
 impl AdmissionLimits {
-    /// What all connections together can make this side keep, bytes, if each peer fills everything it may.
+    /// Returns what all connections together can make this side keep, bytes, if each peer fills everything it may.
     #[must_use]
     pub const fn bytes_max(&self) -> u64 {
         (self.connections_max as u64 + self.half_open_max as u64) * CONNECTION_BYTES_MAX as u64
     }
 
-    /// Decides. Turning away costs a handshake, so it is done only while few are half-open.
+    /// Decides on an attempt. Turning away costs a handshake, so it is done only while few are half-open.
     pub(super) fn admit(&self, occupancy: Occupancy) -> Admission {
         let is_at_limit = occupancy.half_open >= self.half_open_max;
         let is_crowded = is_at_limit || occupancy.half_open >= self.half_open_unvalidated_max;

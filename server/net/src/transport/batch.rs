@@ -22,7 +22,7 @@ pub struct DatagramBatch {
 }
 
 impl DatagramBatch {
-    /// An empty batch for about so many datagrams, all of which are parts of these bytes.
+    /// Makes an empty batch for about `size_hint` datagrams, all of which are ranges of `bytes`.
     pub const fn new(bytes: Bytes, size_hint: usize) -> Self {
         Self {
             bytes,
@@ -57,7 +57,7 @@ impl DatagramBatch {
         }
     }
 
-    /// Hands it over. It waits for nothing.
+    /// Leaves each net thread's datagrams in its mailbox. It waits for nothing.
     pub fn send(self) {
         for (mailbox, datagrams) in self.parts {
             mailbox.send(self.bytes.clone(), datagrams);

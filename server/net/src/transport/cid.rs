@@ -22,7 +22,7 @@ const LONG_HEADER: u8 = 0x80;
 /// Where the length of the destination id stands in a long header: after the first byte and the version.
 const LONG_CID_LEN_AT: usize = 5;
 
-/// Makes ids of one thread, and reads those of all.
+/// Connection ids of one net thread; reads those of all threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionIds {
     key: u64,
@@ -30,12 +30,12 @@ pub(super) struct ConnectionIds {
 }
 
 impl ConnectionIds {
-    /// Ids that lead to this thread. All processes of a world share the key.
+    /// Makes the generator of ids that lead to this thread. All processes of a world share the key.
     pub(super) const fn new(key: u64, thread: u8) -> Self {
         Self { key, thread }
     }
 
-    /// The thread that a packet is for, if its destination is an id of this key.
+    /// Returns the thread that a packet is for, if its destination is an id of this key.
     pub(super) fn owner(&self, packet: &[u8]) -> Option<u8> {
         self.open(destination(packet)?)
     }
@@ -83,7 +83,7 @@ impl ConnectionIdGenerator for ConnectionIds {
     }
 }
 
-/// The destination id of a packet, if it has the length of ours.
+/// Returns the destination id of a packet, if it has the length of ours.
 fn destination(packet: &[u8]) -> Option<&[u8]> {
     let at = if packet.first()? & LONG_HEADER == 0 {
         1

@@ -15,10 +15,10 @@ use everhold_protocol::{ReceivedFrame, RefusalCode, ServerMessage, SessionId};
 use super::counters::TransportCounters;
 use super::mailbox::{LinkKey, Mailbox};
 
-/// Tokens are unique in this process, whatever the number of transports.
+/// The next token. Tokens are unique in this process, whatever the number of transports.
 static TOKEN_NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Where the datagrams of a connection go.
+/// The destination of a connection's datagrams.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// The session that the connection speaks for.
@@ -29,7 +29,7 @@ pub struct Route {
     pub inbox: Sender<InboxEntry>,
 }
 
-/// How a connection is to end.
+/// An order to end a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Closing {
     pub(super) code: RefusalCode,
@@ -37,7 +37,7 @@ pub(super) struct Closing {
     pub(super) manner: Manner,
 }
 
-/// With or without a last message.
+/// When the connection closes, and whether a last message precedes that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     /// After what is queued, and a last message with the reason.
@@ -49,7 +49,7 @@ pub(super) enum Manner {
 }
 
 impl Closing {
-    /// The last message, framed; empty if there is none.
+    /// Returns the last message, framed; empty if there is none.
     pub(super) fn farewell(&self) -> Bytes {
         let message = match (self.manner, self.code) {
             (Manner::AtOnce | Manner::Expected, _) | (_, RefusalCode::Bye) => None,
@@ -64,14 +64,14 @@ impl Closing {
     }
 }
 
-/// A cheap handle of one connection. All handles may go; the connection stays until somebody closes it or its peer leaves.
+/// A cheap handle of one connection. It outlives all its handles: it stays until one closes it or its peer leaves.
 #[derive(Clone, Debug)]
 pub struct Conn {
     shared: Arc<Shared>,
     pub(super) carrier: Carrier,
 }
 
-/// Who carries the connection.
+/// The carrier of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Carrier {
     /// A net thread, by its mailbox; the connection has this key there.
@@ -90,7 +90,7 @@ struct Shared {
     counters: Arc<TransportCounters>,
 }
 
-/// What the handles have left for the carrier.
+/// Messages and orders of the handles, for the carrier.
 #[derive(Debug, Default)]
 struct Outbox {
     frames: VecDeque<Bytes>,
@@ -98,13 +98,13 @@ struct Outbox {
     bytes: usize,
     closing: Option<Closing>,
     route: Option<Route>,
-    /// The route is another than the carrier knows.
+    /// Whether the route is another than the carrier knows.
     rebound: bool,
     /// Whether the carrier was told that there is something, and has not taken it yet.
     is_ready: bool,
 }
 
-/// What a carrier is to do, besides sending the frames.
+/// Orders to a carrier, besides the frames.
 #[derive(Debug)]
 pub(super) struct Orders {
     /// Set if the route has changed.
@@ -127,13 +127,13 @@ impl Conn {
         }
     }
 
-    /// Names this connection in inputs and replies; unique in this process.
+    /// Returns the name of this connection in inputs and replies; unique in this process.
     #[must_use]
     pub fn token(&self) -> AttachToken {
         self.shared.token
     }
 
-    /// The peer's address now. It changes when the peer moves to another network.
+    /// Returns the peer's address. It changes when the peer moves to another network.
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         #[cfg(feature = "testing")]
@@ -168,12 +168,12 @@ impl Conn {
         false
     }
 
-    /// From now on, decoded input frames go to this route.
+    /// Sends decoded input frames to this route from now on.
     pub fn bind(&self, route: Route) {
         self.order(|outbox| outbox.set_route(Some(route)));
     }
 
-    /// Input frames go nowhere again, and are counted.
+    /// Drops and counts input frames from now on.
     pub fn unbind(&self) {
         self.order(|outbox| outbox.set_route(None));
     }
@@ -198,23 +198,23 @@ impl Conn {
         self.end(code, detail, Manner::AtOnce);
     }
 
-    /// The connection is over; its handles say `false` from now on.
+    /// Marks the connection as over; its handles answer `false` from now on.
     pub(super) fn set_ended(&self) {
         self.shared.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has ended it, or it is over.
+    /// Whether a handle has ended it, or it is over.
     #[must_use]
     pub fn ended(&self) -> bool {
         self.shared.ended.load(Ordering::Relaxed)
     }
 
-    /// The peer has moved.
+    /// Notes the peer's new address.
     pub(super) fn set_remote(&self, remote: SocketAddr) {
         *self.shared.remote.lock().unwrap_or_else(PoisonError::into_inner) = remote;
     }
 
-    /// The next frame to send, in order.
+    /// Takes the next frame to send, in order.
     pub(super) fn next_frame(&self) -> Option<Bytes> {
         let mut outbox = self.outbox();
         let frame = outbox.frames.pop_front()?;
@@ -233,19 +233,19 @@ impl Conn {
         }
     }
 
-    /// Whether it speaks for a session.
+    /// Whether the connection is bound to a session.
     #[must_use]
     pub fn is_bound(&self) -> bool {
         self.outbox().route.is_some()
     }
 
-    /// Where frames go now.
+    /// Returns the route.
     #[cfg(feature = "testing")]
     pub(super) fn route(&self) -> Option<Route> {
         self.outbox().route.clone()
     }
 
-    /// Frames go nowhere any more. The session that the connection was bound to.
+    /// Removes the route. Returns the session that the connection was bound to.
     pub(super) fn take_session(&self) -> Option<SessionId> {
         self.outbox().route.take().map(|route| route.session)
     }
@@ -288,7 +288,7 @@ impl Conn {
 }
 
 impl Outbox {
-    /// `false`: there is no room.
+    /// Queues a frame. `false`: there is no room.
     fn push(&mut self, frame: Bytes) -> bool {
         let bytes = self.bytes + frame.len();
         let fits = bytes <= CONTROL_QUEUE_BYTES_MAX && self.frames.len() < CONTROL_QUEUE_MESSAGES_MAX;
@@ -305,7 +305,7 @@ impl Outbox {
     }
 }
 
-/// Gives a frame to its zone, or counts why not.
+/// Puts a frame into its zone's inbox, or counts why not.
 pub(super) fn pass_on(frame: ReceivedFrame, route: Option<&Route>, token: AttachToken, counters: &TransportCounters) {
     let Some(route) = route else {
         return counters.datagrams_unbound.bump();

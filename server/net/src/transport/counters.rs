@@ -10,41 +10,41 @@ use everhold_protocol::RefusalCode;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Counts one more.
     pub(crate) fn bump(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many more.
+    /// Counts `count` more.
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The count so far.
+    /// Returns the count so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How many there are now.
+/// A count that rises and falls.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicUsize);
 
 impl Gauge {
-    /// How many there are.
+    /// Returns the count now.
     #[must_use]
     pub fn now(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How long something took the last time.
+/// The duration of something, the last time.
 #[derive(Debug, Default)]
 pub struct LastTime(AtomicU32);
 
 impl LastTime {
-    /// In microseconds.
+    /// Returns the duration in microseconds.
     #[must_use]
     pub fn micros(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
@@ -56,7 +56,7 @@ impl LastTime {
     }
 }
 
-/// Counted in a gauge of [`TransportCounters`] until dropped.
+/// Counts one in a gauge of [`TransportCounters`] until dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard {
     counters: std::sync::Arc<TransportCounters>,
@@ -72,7 +72,7 @@ impl GaugeGuard {
         }
     }
 
-    /// One more, unless there are `max`.
+    /// Counts one more, unless there are `max`.
     pub(crate) fn below(
         max: usize,
         counters: &std::sync::Arc<TransportCounters>,
@@ -95,7 +95,7 @@ impl Drop for GaugeGuard {
     }
 }
 
-/// Everything that a transport counts since it was bound.
+/// The counters of a transport, since it was bound.
 #[derive(Debug, Default)]
 pub struct TransportCounters {
     /// Connections now, those that are being turned away included.
@@ -173,7 +173,7 @@ pub struct TransportCounters {
 }
 
 impl TransportCounters {
-    /// Connections that this side closed with `code`.
+    /// Returns the counter of connections that this side closed with `code`.
     #[must_use]
     pub fn closed(&self, code: RefusalCode) -> &Counter {
         &self.closed[code as usize]

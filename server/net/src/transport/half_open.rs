@@ -22,7 +22,7 @@ pub(super) struct HalfOpen<K> {
 struct Stranger<K> {
     key: K,
     network: IpAddr,
-    /// Its address was shown to be its own before it was let in.
+    /// Whether its address was shown to be its own before it was let in.
     is_validated: bool,
 }
 
@@ -42,7 +42,7 @@ impl<K> Default for HalfOpen<K> {
 }
 
 impl<K: Copy + PartialEq> HalfOpen<K> {
-    /// A stranger was let in.
+    /// Adds a stranger that was let in.
     pub(super) fn insert(&mut self, key: K, ip: IpAddr, is_validated: bool) {
         let network = network_of(ip);
         self.networks.entry(network).or_default().strangers += 1;
@@ -53,26 +53,26 @@ impl<K: Copy + PartialEq> HalfOpen<K> {
         });
     }
 
-    /// It has proven to be a player.
+    /// Moves a stranger that has logged in to the players.
     pub(super) fn prove(&mut self, key: K) {
         if let Some(network) = self.take(key) {
             self.networks.entry(network).or_default().players += 1;
         }
     }
 
-    /// A stranger is gone.
+    /// Removes a stranger.
     pub(super) fn remove(&mut self, key: K) {
         self.take(key);
     }
 
-    /// A player is gone that came from `ip`.
+    /// Removes a player that came from `ip`.
     pub(super) fn remove_player(&mut self, ip: IpAddr) {
         self.change(network_of(ip), |network| {
             network.players = network.players.saturating_sub(1)
         });
     }
 
-    /// Who has to go for a newcomer from `ip`. Of networks that are alike, one whose addresses may be forged goes first, then the one with
+    /// Chooses the stranger that has to go for a newcomer from `ip`. Of networks that are alike, one whose addresses may be forged goes first, then the one with
     /// the oldest stranger.
     pub(super) fn victim(&self, ip: IpAddr) -> Option<K> {
         let newcomers = network_of(ip);
@@ -87,7 +87,7 @@ impl<K: Copy + PartialEq> HalfOpen<K> {
         Some(victim.key)
     }
 
-    /// Takes a stranger off the list. Its network.
+    /// Takes a stranger off the list. Returns its network.
     fn take(&mut self, key: K) -> Option<IpAddr> {
         // The oldest are the likeliest.
         let place = self.strangers.iter().position(|stranger| stranger.key == key)?;

@@ -14,32 +14,32 @@ use everhold_protocol::{ClientMessage, InputFrame, ReceivedFrame, RefusalCode};
 use super::TransportConfig;
 use super::counters::TransportCounters;
 
-/// What the control stream brought.
+/// A message of the control stream.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// The first message, and a good one.
+    /// The first message, verified.
     Hello(Login),
     /// The player ends the session.
     Logout,
 }
 
-/// By what a peer is judged, and when.
+/// Limits and keys by which a peer is judged, and the moment.
 #[derive(Clone, Copy)]
 pub(super) struct PeerPolicy<'a> {
     pub(super) config: &'a TransportConfig,
     pub(super) ticket_keys: &'a [VerifyingKey],
     pub(super) resume_keys: &'a ResumeKeys,
     pub(super) counters: &'a TransportCounters,
-    /// Since the transport's origin of time.
+    /// The moment, counted from the transport's start.
     pub(super) now: Duration,
-    /// Seconds since the Unix epoch, asked for only at a `Hello`.
+    /// Reads seconds since the Unix epoch; called only for a `Hello`.
     pub(super) unix_s: fn() -> u64,
 }
 
-/// One peer's words so far.
+/// The state of one peer's input: its control stream, its rates, and what it has told its zone.
 pub(super) struct Intake {
     decoder: FrameDecoder,
-    /// Set by a good `Hello`.
+    /// Set by a verified `Hello`.
     rates: Option<Rates>,
     news: NewsFilter,
 }
@@ -70,12 +70,12 @@ impl Intake {
         }
     }
 
-    /// Takes bytes off the control stream; what they say comes out of [`Intake::next`].
+    /// Takes bytes of the control stream; their messages come out of [`Intake::next`].
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.decoder.push(bytes);
     }
 
-    /// The next thing that was said; `None` until more bytes come.
+    /// Returns the next message; `None` until more bytes come.
     pub(super) fn next(&mut self, policy: &PeerPolicy<'_>) -> Result<Option<Said>, Refusal> {
         if self.rates.is_none()
             && let Some(hello) = self.decoder.peek().map_err(refusal_of)?
@@ -102,12 +102,12 @@ impl Intake {
         Ok(None)
     }
 
-    /// Whether a good `Hello` was said.
+    /// Whether the peer has sent a verified `Hello`.
     pub(super) const fn is_logged_in(&self) -> bool {
         self.rates.is_some()
     }
 
-    /// The peer has ended its control stream in good order: it has no more to say on it. After a whole `Hello` it is served on.
+    /// Judges the end of the control stream. After a whole `Hello` the peer is served on.
     pub(super) fn on_stream_end(&self) -> Result<(), Refusal> {
         if self.rates.is_none() {
             return Err(self.on_stream_reset());
@@ -120,7 +120,7 @@ impl Intake {
         }
     }
 
-    /// Why a peer is sent away that has broken off its control stream. After `Hello` it is how one leaves who can do no better.
+    /// Returns the refusal of a peer that has reset its control stream. After `Hello` that is a way to leave, answered with `Bye`.
     pub(super) fn on_stream_reset(&self) -> Refusal {
         match self.rates {
             None => Refusal::new(RefusalCode::Malformed, "the control stream ended before Hello"),
@@ -128,7 +128,7 @@ impl Intake {
         }
     }
 
-    /// Judges a datagram of a peer that has said a good `Hello`; `None` if it is dropped, and counted, or says nothing new.
+    /// Judges a datagram of a peer that is logged in; `None` if it is dropped, and counted, or says nothing new.
     pub(super) fn datagram(
         &mut self,
         bytes: &Bytes,
@@ -156,7 +156,7 @@ impl Intake {
     }
 }
 
-/// Whether to take what was judged.
+/// Whether to take what was judged, or the refusal of a peer that exceeds its rate for too long.
 fn within_rate(verdict: Verdict, what: &str) -> Result<bool, Refusal> {
     match verdict {
         Verdict::Take => Ok(true),

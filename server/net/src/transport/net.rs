@@ -44,16 +44,16 @@ use super::shared::TransportShared;
 
 /// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than this.
 const NAP: Duration = Duration::from_millis(1);
-/// How often connections that are shown nothing are served. The delay that QUIC promises for an acknowledgement is 25 ms.
+/// Period at which connections without outgoing datagrams are served. The delay that QUIC promises for an acknowledgement is 25 ms.
 const SWEEP: Duration = Duration::from_millis(20);
-/// Datagrams that share one look at the clock, and after which the socket gets its turn.
+/// Datagrams that share one reading of the clock; after so many the socket is read again.
 const CHUNK: usize = 64;
 /// A packet of so many bytes may have left something behind: the datagram that would not fit beside what is in it.
 const FULL_PACKET_BYTES: usize = 400;
 /// Batches that are taken off the socket before something else gets its turn.
 const RECEIVE_BATCHES_MAX: usize = 16;
 
-/// See the module.
+/// One net thread: its socket, its endpoint, and its connections.
 struct NetThread {
     index: u8,
     ids: ConnectionIds,
@@ -67,10 +67,10 @@ struct NetThread {
     links: Slab,
     half_open: HalfOpen<LinkKey>,
     urgent: Vec<LinkKey>,
-    /// Players with a control message to send: in the next turn, unless their datagram takes it along before.
+    /// Players with a control message to send. It leaves in the next turn, or with a datagram before that.
     soon: Vec<LinkKey>,
     stalled: Vec<LinkKey>,
-    /// What shards have not heard of connections that QUIC has forgotten.
+    /// Events, not yet sent, of connections that QUIC has forgotten.
     pending: Vec<PendingEvents>,
     swept: Instant,
     stopping: Option<(Stop, Instant)>,
@@ -113,7 +113,7 @@ impl NetThread {
         })
     }
 
-    /// Turn after turn, until it is told to end. Who waits for that.
+    /// Runs until a stop is requested. Returns the channel of the waiter, if there is one.
     fn run(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             let is_busy = self.turn();
@@ -129,7 +129,7 @@ impl NetThread {
         }
     }
 
-    /// `true`: something happened, and more may soon.
+    /// Runs one turn. `true`: something happened, and more may soon.
     fn turn(&mut self) -> bool {
         let soon = std::mem::take(&mut self.soon);
         let mut is_busy = self.receive();
@@ -161,7 +161,7 @@ impl NetThread {
         self.mailbox.finish_park();
     }
 
-    /// Takes in what is on the socket and what other threads have forwarded. `true` if there was anything.
+    /// Takes in the packets of the socket and those that other threads have forwarded. `true` if there was anything.
     fn receive(&mut self) -> bool {
         let mut arrived = std::mem::take(&mut self.arrived);
         let mut is_any = false;
@@ -235,7 +235,7 @@ impl NetThread {
         self.shared.counters.send_lag.set(batch.since.elapsed());
     }
 
-    /// Sends one datagram, with whatever else its connection has to say.
+    /// Sends one datagram, with what else its connection has to send.
     fn show(&mut self, now: Instant, key: LinkKey, bytes: Bytes) {
         let counters = &self.shared.counters;
         let Some(link) = self.links.get_mut(key).filter(|link| link.is_playing()) else {
@@ -279,7 +279,7 @@ impl NetThread {
         self.urgent = urgent;
     }
 
-    /// Serves those who had a control message to send a turn ago, and still have.
+    /// Serves the connections that had a control message to send a turn ago, and still have.
     fn serve_soon(&mut self, soon: Vec<LinkKey>) {
         if soon.is_empty() {
             return;
@@ -306,7 +306,7 @@ impl NetThread {
         self.due = due;
     }
 
-    /// Lets a connection look at its timers and deadlines, and send what it has.
+    /// Serves a connection: its timers, its deadline, and all that it has to send.
     fn serve(&mut self, key: LinkKey, now: Instant) {
         if let Some(link) = self.links.get_mut(key)
             && link.connection.poll_timeout().is_some_and(|due| due <= now)
@@ -334,7 +334,7 @@ impl NetThread {
         self.after(key);
     }
 
-    /// Remembers what a link that was driven needs.
+    /// Files a link that was driven: as half-open or not, and as stalled if its events do not fit.
     fn after(&mut self, key: LinkKey) {
         let Some(link) = self.links.get_mut(key) else { return };
         if link.counted == Counted::Stranger {
@@ -351,7 +351,7 @@ impl NetThread {
         }
     }
 
-    /// It is to be served in this turn.
+    /// Marks a link to be served in this turn.
     fn hurry(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get_mut(key)
             && !std::mem::replace(&mut link.is_urgent, true)
@@ -360,7 +360,7 @@ impl NetThread {
         }
     }
 
-    /// Tells the shard what it had no room for, and lets those read on who waited for it.
+    /// Sends the events for which the shard had no room; links whose events are all sent read on.
     fn send_pending(&mut self) {
         let shared = Arc::clone(&self.shared);
         self.pending.retain_mut(|pending| pending.send(&shared));
@@ -416,7 +416,7 @@ impl NetThread {
         self.stopping = Some((stop, until));
     }
 
-    /// The stop that is complete: every peer knows, or has had the time to.
+    /// Takes the stop if it is complete: every peer knows, or has had the time to.
     fn take_finished_stop(&mut self) -> Option<Stop> {
         let left = self.links.live();
         let is_over = |until: Instant| left == 0 || until <= Instant::now();

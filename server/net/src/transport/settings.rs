@@ -20,7 +20,7 @@ use crate::keys::Keys;
 /// QUIC version 1, the only one spoken.
 const QUIC_V1: u32 = 1;
 
-/// What all connections are accepted with.
+/// Makes the settings with which all connections are accepted.
 pub(super) fn server(config: &TransportConfig, keys: &Keys) -> Result<ServerConfig, TransportError> {
     let mut server = ServerConfig::new(keys.server_crypto()?, keys.token_key());
     let mut tokens = ValidationTokenConfig::default();
@@ -34,7 +34,7 @@ pub(super) fn server(config: &TransportConfig, keys: &Keys) -> Result<ServerConf
     Ok(server)
 }
 
-/// An endpoint whose connection ids are these.
+/// Makes the settings of an endpoint with these connection ids.
 pub(super) fn endpoint(keys: &Keys, ids: ConnectionIds) -> EndpointConfig {
     let mut endpoint = keys.endpoint_config();
     endpoint
@@ -43,7 +43,7 @@ pub(super) fn endpoint(keys: &Keys, ids: ConnectionIds) -> EndpointConfig {
     endpoint
 }
 
-/// A limit that the machine cannot keep is none: too many connections would end the process instead of being refused.
+/// Warns if the connections that are allowed can take more memory than the machine can spare: too many would end the process instead of being refused.
 pub(super) fn warn_of_memory(config: &TransportConfig) {
     let machine = rustix::system::sysinfo();
     let machine_bytes = machine.totalram * u64::from(machine.mem_unit);
@@ -58,7 +58,7 @@ pub(super) fn warn_of_memory(config: &TransportConfig) {
     }
 }
 
-/// Tight settings: what a peer can make this side keep is bounded by `limits`, and nothing is probed that is not needed.
+/// Makes the settings of a connection: what a peer can make this side keep is bounded by `limits`, and nothing is probed that is not needed.
 fn connection(config: &TransportConfig) -> Result<quinn_proto::TransportConfig, TransportError> {
     let mut quic = quinn_proto::TransportConfig::default();
     quic.max_concurrent_bidi_streams(VarInt::from_u32(1))
@@ -124,7 +124,7 @@ fn new_socket(config: &TransportConfig) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Why there is no listening.
+/// Makes the error of an address that cannot be listened on.
 pub(super) fn listen_error(listen: SocketAddr, source: io::Error) -> TransportError {
     TransportError::Listen { listen, source }
 }

@@ -19,7 +19,7 @@ use super::intake::PeerPolicy;
 use super::{ConnEvent, TransportConfig};
 use crate::keys::Keys;
 
-/// See the module.
+/// State that all connections of a transport share.
 #[derive(Debug)]
 pub(super) struct TransportShared {
     pub(super) config: TransportConfig,
@@ -28,24 +28,24 @@ pub(super) struct TransportShared {
     pub(super) events: mpsc::Sender<ConnEvent>,
     pub(super) counters: Arc<TransportCounters>,
     addresses: Mutex<Addresses>,
-    /// Set when no newcomer is served any more.
+    /// The refusal of every newcomer, once the transport takes no more.
     stopping: Mutex<Option<RefusalCode>>,
     /// The origin of this transport's time.
     pub(super) started: Instant,
 }
 
-/// What a connection is counted in.
+/// The gauges that a connection is counted in.
 #[derive(Debug)]
 pub(super) struct Slots {
-    /// Until the connection is over.
+    /// Counts the connection until it is over.
     _connection: GaugeGuard,
-    /// Among the half-open ones, later among the proven.
+    /// Counts it among the half-open ones, later among the proven.
     _stage: GaugeGuard,
     is_proven: bool,
 }
 
 impl Slots {
-    /// The connection's `Hello` is verified: it leaves its place among strangers for one among players. `false`: there is none.
+    /// Moves the connection from the half-open ones to the players, when its `Hello` is verified. `false`: there is no place.
     pub(super) fn prove(&mut self, shared: &TransportShared) -> bool {
         if !self.is_proven {
             let max = shared.config.admission.connections_max;
@@ -58,16 +58,16 @@ impl Slots {
     }
 }
 
-/// What becomes of a connection attempt.
+/// The answer to a connection attempt.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// It is accepted; with a code only to be told why not.
+    /// Accept it; with a code, only to refuse it in a message that the client can read.
     Accept(Slots, Option<RefusalCode>),
-    /// It is accepted if another stranger goes for it.
+    /// Accept it if another stranger goes for it.
     Replace(Slots),
-    /// It must show its address first.
+    /// Have it show its address first.
     Retry,
-    /// Not a word.
+    /// Refuse it, without a message that the client can read.
     Refuse,
 }
 
@@ -85,7 +85,7 @@ impl TransportShared {
         }
     }
 
-    /// From now on every newcomer is told `code`.
+    /// Refuses every newcomer with `code` from now on.
     pub(super) fn stop_accepting(&self, code: RefusalCode) {
         *self.stopping.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
@@ -131,7 +131,7 @@ impl TransportShared {
         self.addresses().judge(ip, is_validated, self.started.elapsed())
     }
 
-    /// Counted before the handshake begins, so that no burst of attempts can pass the limits together.
+    /// Counts a connection before the handshake begins, so that no burst of attempts can pass the limits together.
     fn slots(&self) -> Slots {
         Slots {
             _connection: GaugeGuard::new(&self.counters, |c| &c.connections),
@@ -140,7 +140,7 @@ impl TransportShared {
         }
     }
 
-    /// By what peers are judged at this moment.
+    /// Returns what peers are judged by at this moment.
     pub(super) fn policy(&self, now: Duration) -> PeerPolicy<'_> {
         PeerPolicy {
             config: &self.config,
@@ -152,14 +152,14 @@ impl TransportShared {
         }
     }
 
-    /// Never held over anything that waits.
+    /// Locks the addresses; the guard is never held over anything that waits.
     fn addresses(&self) -> MutexGuard<'_, Addresses> {
         // Each entry is whole after each change, so a panic while it was held cannot have left half of one.
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Why a client is refused that takes datagrams of so many bytes at most, if it is.
+/// Returns the refusal of a client that takes datagrams of `bytes_max` at most, if those are too small.
 pub(super) fn refuse_datagrams(bytes_max: Option<usize>) -> Option<Refusal> {
     if bytes_max.is_some_and(|bytes| bytes >= DATAGRAM_BYTES_MAX) {
         return None;
@@ -168,7 +168,7 @@ pub(super) fn refuse_datagrams(bytes_max: Option<usize>) -> Option<Refusal> {
     Some(Refusal::new(RefusalCode::Malformed, detail))
 }
 
-/// A place among the connections of an address, until dropped.
+/// A place among the connections of an address, held until dropped.
 #[derive(Debug)]
 pub(super) struct AddressPlace {
     shared: Arc<TransportShared>,
@@ -176,7 +176,7 @@ pub(super) struct AddressPlace {
 }
 
 impl AddressPlace {
-    /// `None`: the address has as many as it may.
+    /// Takes a place. `None`: the address has as many as it may.
     pub(super) fn take(shared: &Arc<TransportShared>, ip: IpAddr) -> Option<Self> {
         let shared = Arc::clone(shared);
         let taken = shared.addresses().connect(ip, shared.started.elapsed());

@@ -56,7 +56,7 @@ impl NetThread {
         self.after(key);
     }
 
-    /// The thread, if it is another one, whose connection a packet is for. A packet that was forwarded is never forwarded again.
+    /// Returns the thread, if it is another one, whose connection a packet is for. A packet that was forwarded is never forwarded again.
     fn other_owner(&self, packet: &Packet) -> Option<usize> {
         if self.mailboxes.len() == 1 || packet.is_forwarded {
             return None;
@@ -65,7 +65,7 @@ impl NetThread {
         (owner != usize::from(self.index) && owner < self.mailboxes.len()).then_some(owner)
     }
 
-    /// A stranger knocks.
+    /// Decides on a connection attempt, and accepts or refuses it.
     fn admit(&mut self, now: Instant, incoming: Incoming) {
         if self.stopping.is_some() {
             return self.refuse(incoming);
@@ -125,7 +125,7 @@ impl NetThread {
         self.wire.send(&transmit, &self.outgoing);
     }
 
-    /// Sends a stranger away for the sake of a newer one.
+    /// Closes a stranger's connection in favour of a newer one.
     fn replace(&mut self, key: LinkKey, now: Instant) {
         self.with_link(key, now, |link, turn| link.shut(RefusalCode::Full, turn));
         if let Some(link) = self.links.get_mut(key) {

@@ -29,10 +29,10 @@ use crate::transport::shared::{self, AddressPlace, Slots, TransportShared};
 /// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
 /// let the rest out.
 const TALK_BYTES: usize = 8 * 1024;
-/// So long after its last control message a connection counts as quiet.
+/// Time after its last control message until a connection counts as quiet.
 const TALK: Duration = Duration::from_millis(100);
 
-/// The moment at which links are driven, and with what.
+/// The context in which links are driven: the moment, and what they share.
 pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     pub(super) shared: &'a Arc<TransportShared>,
@@ -40,7 +40,7 @@ pub(super) struct Turn<'a> {
     pub(super) endpoint: &'a mut Endpoint,
 }
 
-/// What becomes of a link after it was driven.
+/// The status of a link after it was driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkStatus {
     Lives,
@@ -48,7 +48,7 @@ pub(super) enum LinkStatus {
     Drained,
 }
 
-/// See the diagram.
+/// The stage of a connection; see the diagram above.
 #[derive(Debug)]
 enum Stage {
     Handshaking,
@@ -73,36 +73,36 @@ enum Farewell {
     Omitted,
 }
 
-/// As what a link counts for its network.
+/// As what a link is counted for its network, for [`crate::transport::half_open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// It has not logged in, and has a place of those.
+    /// A connection that has not logged in.
     Stranger,
-    /// It has logged in.
+    /// A connection that has logged in.
     Player,
-    /// It had not logged in, and has given its place back; QUIC keeps it for late packets.
+    /// A connection that ended before it logged in; QUIC keeps it for late packets.
     Nothing,
 }
 
 pub(super) struct Link {
     pub(super) key: LinkKey,
     pub(super) connection: Connection,
-    /// In the list of links that are served at once.
+    /// Whether it is in the list of links that are served at once.
     pub(super) is_urgent: bool,
-    /// Something was written, and nothing was sent since.
+    /// Whether something was written and not sent yet.
     pub(super) has_to_send: bool,
-    /// In the list of links whose shard has not heard all.
+    /// Whether it is in the list of links with events that are not sent yet.
     pub(super) is_stalled: bool,
-    /// The address it came from, wherever it may have moved.
+    /// The address of its first packet, wherever it may have moved.
     pub(super) origin: IpAddr,
     /// As what it is counted in [`super::super::half_open`].
     pub(super) counted: Counted,
     stage: Stage,
     remote: SocketAddr,
-    /// Its `Hello` was good, and there was a place for it.
+    /// Whether its `Hello` was verified, and there was a place for it.
     is_proven: bool,
     login_deadline: Instant,
-    /// It was accepted only to be told this.
+    /// The refusal that it was accepted for, if it is not let in.
     turn_away: Option<Refusal>,
     packets: RateGuard,
     pending: PendingEvents,
@@ -113,7 +113,7 @@ pub(super) struct Link {
     is_readable: bool,
     /// What the stream has not taken of the frame that is being written.
     writing: Bytes,
-    /// When something was last written, and how much since it was quiet.
+    /// When something was last written, and how many bytes since it was quiet.
     talked: Option<(Instant, usize)>,
 }
 
@@ -180,7 +180,7 @@ impl Link {
         LinkStatus::Lives
     }
 
-    /// Does what the connection's handles want.
+    /// Does what the connection's handles have ordered.
     pub(super) fn answer(&mut self, turn: &mut Turn<'_>) {
         let Some(conn) = &self.conn else { return };
         let orders = conn.take_orders();
@@ -204,7 +204,7 @@ impl Link {
         self.write_control(turn);
     }
 
-    /// Does what its deadline asks for, if that is over.
+    /// Ends the stage whose deadline is over.
     pub(super) fn check_deadline(&mut self, turn: &mut Turn<'_>) {
         if self.deadline().is_none_or(|due| due > turn.now) {
             return;
@@ -233,7 +233,7 @@ impl Link {
         }
     }
 
-    /// When it must be looked at, whatever its peer does.
+    /// Returns when it must be served, whatever its peer does.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Handshaking | Stage::Opening | Stage::Greeting => Some(self.login_deadline),
@@ -282,12 +282,12 @@ impl Link {
         false
     }
 
-    /// Whether its shard has not heard all.
+    /// Whether it has events that are not sent yet.
     pub(super) fn has_pending_events(&self) -> bool {
         !self.pending.events.is_empty()
     }
 
-    /// Tells the shard what it has room for. Whether something is left; if not, it is to be driven, for it reads on.
+    /// Sends the events for which the shard has room. Returns whether some are left; if not, the link is to be driven, for it reads on.
     pub(super) fn send_pending(&mut self, shared: &TransportShared) -> bool {
         let is_left = self.pending.send(shared);
         if !is_left && matches!(self.stage, Stage::Over) {
@@ -296,12 +296,12 @@ impl Link {
         is_left
     }
 
-    /// What is left when QUIC has forgotten the connection.
+    /// Returns what outlives the connection when QUIC has forgotten it.
     pub(super) fn into_pending(self) -> PendingEvents {
         self.pending
     }
 
-    /// A packet came from this address.
+    /// Notes the address that a packet came from.
     pub(super) fn note_remote(&mut self, from: SocketAddr) {
         if from == self.remote {
             return;
@@ -313,7 +313,7 @@ impl Link {
         }
     }
 
-    /// Closes at once, whatever its stage.
+    /// Closes the connection at once, whatever its stage.
     pub(super) fn shut(&mut self, code: RefusalCode, turn: &mut Turn<'_>) {
         self.connection
             .close(turn.now, VarInt::from_u32(code.code()), Bytes::new());
@@ -359,7 +359,7 @@ impl Link {
         self.conn = Some(conn);
     }
 
-    /// Reads what has come. Nothing of it is kept for later: a datagram pins the packet that it came in, however small it is itself.
+    /// Reads the datagrams that have come. None is kept for later: a datagram pins the packet that it came in, however small it is itself.
     fn read_datagrams(&mut self, turn: &Turn<'_>) {
         let is_heard = matches!(self.stage, Stage::Playing) && self.pending.events.is_empty();
         let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {
@@ -386,7 +386,7 @@ impl Link {
         self.end(turn.shared);
     }
 
-    /// The connection is over, whoever ended it: its handles learn of it, and its shard if it had heard of it.
+    /// Marks the connection as over, for its handles and, if it had logged in, for its shard.
     fn end(&mut self, shared: &TransportShared) {
         let was = std::mem::replace(&mut self.stage, Stage::Over);
         if matches!(was, Stage::Over) {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::transport::ConnEvent;
 use crate::transport::shared::{AddressPlace, Slots, TransportShared};
 
-/// What the connection is counted in, and what its shard has not heard yet. It outlives the connection until the shard has.
+/// Events of a connection that its shard had no room for, with what the connection is counted in. It outlives the connection until they are sent.
 #[derive(Debug, Default)]
 pub(super) struct PendingEvents {
     pub(super) slots: Option<Slots>,
@@ -18,7 +18,7 @@ pub(super) struct PendingEvents {
 }
 
 impl PendingEvents {
-    /// Tells the shard what it has room for. Whether something is left.
+    /// Sends the events for which the shard has room. Returns whether some are left.
     pub(super) fn send(&mut self, shared: &TransportShared) -> bool {
         while let Some(event) = self.events.pop_front() {
             match shared.events.try_send(event) {

@@ -8,20 +8,20 @@ use quinn_proto::ConnectionHandle;
 use super::link::Link;
 use crate::transport::mailbox::LinkKey;
 
-/// A connection that was shown something so recently is served by its next datagram: acknowledgements and timers wait for that. Two of
+/// Time after its last datagram during which a connection is left to be served by its next one: acknowledgements and timers wait for that. Two of
 /// the longest ticks (100 ms) of a zone that shows its players every second one, and a little. A packet of its own for each
 /// acknowledgement would be a load that comes with overload.
 const FRESH: Duration = Duration::from_millis(220);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct LinkSchedule {
-    /// When it last got a datagram to send.
+    /// When the connection last got a datagram to send.
     shown: Option<Instant>,
-    /// When it is to be served, unless its next datagram does so.
+    /// When the connection is to be served, unless its next datagram does that.
     due: Option<Instant>,
 }
 
-/// See the module.
+/// The links of a net thread, by slot.
 #[derive(Default)]
 pub(super) struct Slab {
     links: Vec<Option<Box<Link>>>,
@@ -31,7 +31,7 @@ pub(super) struct Slab {
 }
 
 impl Slab {
-    /// The key of the connection that is about to be inserted.
+    /// Makes the key of the connection that is about to be inserted.
     pub(super) fn next_key(&mut self, handle: ConnectionHandle) -> LinkKey {
         self.next_serial = self.next_serial.wrapping_add(1);
         LinkKey {
@@ -40,7 +40,7 @@ impl Slab {
         }
     }
 
-    /// Gives a new link its place.
+    /// Puts a new link into its slot.
     pub(super) fn insert(&mut self, link: Link) {
         let slot = link.key.slot as usize;
         if self.links.len() <= slot {
@@ -60,46 +60,46 @@ impl Slab {
         self.links[key.slot as usize].take()
     }
 
-    /// The link, if it still exists.
+    /// Returns the link, if it still exists.
     pub(super) fn get_mut(&mut self, key: LinkKey) -> Option<&mut Link> {
         let link = self.links.get_mut(key.slot as usize)?.as_deref_mut()?;
         (link.key == key).then_some(link)
     }
 
-    /// The link at a connection's handle.
+    /// Returns the link at a connection's handle.
     pub(super) fn at_mut(&mut self, handle: ConnectionHandle) -> Option<&mut Link> {
         self.links.get_mut(handle.0)?.as_deref_mut()
     }
 
-    /// How many there are.
+    /// Returns the number of links.
     pub(super) const fn live(&self) -> usize {
         self.live
     }
 
-    /// All of them.
+    /// Returns the keys of all links.
     pub(super) fn keys(&self) -> Vec<LinkKey> {
         self.links.iter().flatten().map(|link| link.key).collect()
     }
 
-    /// It got a datagram to send: the next look at it is at its next one, or when that is late.
+    /// Notes that a link got a datagram to send: it is served next with its next one, or when that is late.
     pub(super) fn note_shown(&mut self, key: LinkKey, now: Instant) {
         let now = Some(now);
         self.schedules[key.slot as usize] = LinkSchedule { shown: now, due: now };
     }
 
-    /// Something came from its peer: it is due at the next sweep, unless it is shown something.
+    /// Notes that something came from a link's peer: it is due at the next sweep, unless it gets a datagram to send.
     pub(super) fn note_received(&mut self, key: LinkKey, now: Instant) {
         self.schedules[key.slot as usize].due = Some(now);
     }
 
-    /// It was served, and is due again then.
+    /// Notes that a link was served, and when it is due again.
     pub(super) fn note_served(&mut self, key: LinkKey, due: Option<Instant>, is_shown: bool) {
         let schedule = &mut self.schedules[key.slot as usize];
         schedule.due = due;
         schedule.shown = schedule.shown.filter(|_| is_shown);
     }
 
-    /// Whom nobody serves, and who is due.
+    /// Collects the links that are due and were not served by a recent datagram.
     pub(super) fn collect_due(&self, now: Instant, into: &mut Vec<LinkKey>) {
         for (schedule, link) in self.schedules.iter().zip(&self.links) {
             let is_due = schedule.due.is_some_and(|due| due <= now);

@@ -22,7 +22,7 @@ pub(crate) struct NetThreads {
     pub(crate) local_addr: SocketAddr,
 }
 
-/// Open sockets, at which nobody is answered yet: what comes waits in their buffers.
+/// Open sockets that no thread reads yet: what comes waits in their buffers.
 pub(crate) struct OpenSockets {
     net: NetThreads,
     idle: Vec<NetThread>,
@@ -37,7 +37,7 @@ impl std::fmt::Debug for OpenSockets {
 }
 
 impl OpenSockets {
-    /// Opens the sockets.
+    /// Opens a socket for each thread.
     pub(crate) fn open(shared: &Arc<TransportShared>, keys: &Keys) -> Result<Self, TransportError> {
         let listen_error = |source| settings::listen_error(shared.config.listen, source);
         let server = Arc::new(settings::server(&shared.config, keys)?);
@@ -75,7 +75,7 @@ impl OpenSockets {
         self.net.local_addr
     }
 
-    /// Starts a thread for each.
+    /// Starts a thread for each socket.
     pub(crate) fn start(self) -> Result<NetThreads, TransportError> {
         // What has started ends with this if the rest cannot start.
         let net = self.net;

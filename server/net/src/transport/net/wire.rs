@@ -27,16 +27,16 @@ struct Tally {
     unsent: u64,
 }
 
-/// See the module.
+/// A UDP socket with its buffers.
 pub(super) struct Wire {
     socket: UdpSocket,
     state: UdpSocketState,
-    /// Several addresses of this host lead here, so answers must name the one that was asked.
+    /// Whether several addresses of this host lead here, so that answers must name the one that was asked.
     is_wildcard: bool,
     buffer: Vec<u8>,
     buffer_bytes: usize,
     metas: [RecvMeta; BATCH_SIZE],
-    /// The kernel took nothing for as long as this turn waits.
+    /// Whether the kernel took nothing for as long as this turn waits.
     is_clogged: bool,
     tally: Tally,
     counters: Arc<TransportCounters>,
@@ -125,7 +125,7 @@ impl Wire {
         }
     }
 
-    /// The end of a turn: adds what went in and out to the counters.
+    /// Ends a turn: adds what went in and out to the counters.
     pub(super) fn end_turn(&mut self) {
         self.is_clogged = false;
         let tally = std::mem::take(&mut self.tally);
@@ -147,7 +147,7 @@ impl Wire {
         self.socket.as_fd()
     }
 
-    /// A burst of a whole tick may be more than the socket's buffer holds; the card empties it in moments.
+    /// Waits until the socket takes packets again. A burst of a whole tick may be more than its buffer holds; the card empties it in moments.
     fn wait_for_room(&mut self) -> bool {
         if self.is_clogged {
             return false;

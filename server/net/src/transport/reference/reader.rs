@@ -17,7 +17,7 @@ use crate::transport::conn::{Carrier, Conn, pass_on};
 use crate::transport::intake::{PeerPolicy, Intake, Said};
 use crate::transport::shared::{AddressPlace, TransportShared, Slots, refuse_datagrams};
 
-/// Serves one connection from its handshake to its end. With `turn_away` set it only says no.
+/// Serves one connection from its handshake to its end. With `turn_away` set it only refuses it.
 pub(super) async fn serve(
     connecting: Connecting,
     shared: Arc<TransportShared>,
@@ -118,7 +118,7 @@ async fn open_control(
     None
 }
 
-/// Tells the shard of the connection, carries what it sends, and tells of its end.
+/// Reports the connection to the shard, passes on its input, and reports its end.
 async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, shared: &TransportShared, login: Login) {
     let hello = ConnEvent::Hello {
         conn: conn.clone(),
@@ -140,7 +140,7 @@ async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, shared
     let _stopping = shared.events.send(ConnEvent::Closed { token, session }).await;
 }
 
-/// What came of waiting for a control message.
+/// The outcome of waiting for a control message.
 enum ControlEvent {
     Said(Said),
     StreamEnd,
@@ -152,7 +152,7 @@ enum ControlEvent {
 struct Reader {
     stream: RecvStream,
     intake: Intake,
-    /// The client has ended the stream.
+    /// Whether the client has ended the stream.
     is_ended: bool,
 }
 
@@ -167,7 +167,7 @@ impl Reader {
         }
     }
 
-    /// Until the connection is over (`Ok`) or has to end.
+    /// Runs until the connection is over (`Ok`) or has to end.
     async fn run(&mut self, conn: &Conn, quic: &Connection, shared: &TransportShared) -> Result<(), Refusal> {
         loop {
             tokio::select! {
@@ -202,7 +202,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next message. Nothing is lost when the future is dropped.
+    /// Waits for the next message. Nothing is lost when the future is dropped.
     async fn next_event(&mut self, shared: &TransportShared) -> Result<ControlEvent, Refusal> {
         loop {
             if let Some(said) = self.intake.next(&policy(shared))? {

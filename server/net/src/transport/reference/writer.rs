@@ -48,7 +48,7 @@ pub(super) async fn write_control(conn: Conn, line: Arc<Line>, mut stream: SendS
         .close(VarInt::from_u32(closing.code.code()), closing.detail.as_bytes());
 }
 
-/// Returns when the peer has all of it, or is gone.
+/// Writes what is queued and the last message. Returns when the peer has all of it, or is gone.
 async fn say_last_words(stream: &mut SendStream, frame: Bytes, conn: &Conn, closing: &Closing) {
     let mut next = Some(frame);
     while let Some(frame) = next {

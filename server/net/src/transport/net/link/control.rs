@@ -121,7 +121,7 @@ impl Link {
         self.talked = Some((now, bytes.saturating_add(self.writing.len())));
     }
 
-    /// Takes the next thing to write; `false` if there is none.
+    /// Takes the next frame to write; `false` if there is none.
     fn next_frame(&mut self, id: StreamId) -> bool {
         let farewell = match &mut self.stage {
             Stage::Greeting | Stage::Playing | Stage::Parting(_, _, Farewell::Omitted) => None,
@@ -149,7 +149,7 @@ impl Link {
         !self.writing.is_empty() || self.next_frame(id)
     }
 
-    /// The peer has all that was said to it, or wants no more of it.
+    /// Handles the end of the sending side: the peer has all of it, or wants no more.
     pub(super) fn on_heard(&mut self, turn: &mut Turn<'_>) {
         if let Stage::Parting(closing, ..) = &self.stage {
             let closing = closing.clone();
