@@ -73,17 +73,17 @@ pub use target::RedisTarget;
 use link::Link;
 use thread::Thread;
 
-/// A command of the store that takes longer is given up, its outcome unknown. The largest, a part of 64 KiB or a page of the journal, takes
+/// Longest wait for an answer of the store; after it the outcome counts as unknown. The largest, a part of 64 KiB or a page of the journal, takes
 /// milliseconds.
 const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// Why there is no link to Redis, or no answer that counts.
+/// Error of a link to Redis, or of an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     /// The URL cannot be used. (It is not repeated: it may hold a password.)
     #[error("the store's URL cannot be used: {0}")]
     Url(String),
-    /// Nobody answers there, or not as hoped.
+    /// No server answers there, or not as one that can be used.
     #[error("cannot connect to Redis: {0}")]
     Connect(fred::error::Error),
     /// The server would throw data away when its memory is full.
@@ -92,11 +92,11 @@ pub enum RedisError {
          maxmemory-policy noeviction`"
     )]
     Evicts {
-        /// Its policy.
+        /// Its `maxmemory-policy`.
         policy: String,
-        /// Where it is.
+        /// Its host.
         host: String,
-        /// Where it is.
+        /// Its port.
         port: u16,
     },
     /// The server is too old.
@@ -122,7 +122,7 @@ impl From<RedisError> for StoreError {
     }
 }
 
-/// Names of keys.
+/// Makes the names of keys.
 #[derive(Clone, Debug)]
 struct Keys(Arc<str>);
 
@@ -136,7 +136,7 @@ impl Keys {
     }
 }
 
-/// A script that writes to a zone.
+/// Makes a script that writes to a zone: it checks the fence first.
 macro_rules! zone_script {
     ($file:literal) => {
         std::sync::LazyLock::new(|| {
@@ -154,7 +154,7 @@ use zone_script;
 #[derive(Clone, Debug)]
 pub struct RedisStore {
     keys: Keys,
-    /// A link of its own: an append never waits behind a checkpoint's parts.
+    /// The link of appends, a link of its own: an append never waits behind a checkpoint's parts.
     journal: Link,
     checkpoint: Link,
 }

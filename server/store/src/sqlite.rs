@@ -79,13 +79,13 @@ impl SqliteStore {
         })
     }
 
-    /// The file of a zone.
+    /// Returns the path of a zone's file.
     #[must_use]
     pub fn zone_path(&self, zone: &ZoneName) -> PathBuf {
         self.directory.join(format!("zone-{zone}.db"))
     }
 
-    /// The worker of a zone's file, started at first use, and anew after a job of its panicked.
+    /// Returns the worker of a zone's file, started at first use, and anew after a job of its panicked.
     fn zone(&self, zone: &ZoneName) -> Result<Worker<ZoneFile>, SqliteError> {
         let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(worker) = zones.get(zone)

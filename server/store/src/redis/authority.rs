@@ -22,7 +22,7 @@ use super::listener::Listener;
 use super::thread::Thread;
 use super::{Keys, RedisError, RedisTarget};
 
-/// A script on a lease.
+/// Makes a script on a lease.
 macro_rules! lease_script {
     ($file:literal) => {
         LazyLock::new(|| Script::from_lua(concat!(include_str!("lua/lease_common.lua"), "\n", include_str!($file))))

@@ -58,7 +58,7 @@ impl RedisStore {
     }
 }
 
-/// A checkpoint with its body.
+/// Reads a checkpoint with its body.
 pub(super) async fn read(store: &RedisStore, zone: &ZoneName, head: CheckpointHead) -> Result<Checkpoint, StoreError> {
     let mut body = BytesMut::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
     let Position { epoch, tick, hash } = head.position;
@@ -84,7 +84,7 @@ pub(super) async fn read(store: &RedisStore, zone: &ZoneName, head: CheckpointHe
     })
 }
 
-/// The lines of the chain. A delta's parent is the line before it.
+/// Reads the lines of the chain. A delta's parent is the line before it.
 pub(super) fn read_chain(lines: impl Iterator<Item = Option<String>>) -> Option<Vec<CheckpointHead>> {
     let mut chain: Vec<CheckpointHead> = Vec::new();
     for line in lines {
@@ -113,7 +113,7 @@ pub(super) fn read_chain(lines: impl Iterator<Item = Option<String>>) -> Option<
     Some(chain)
 }
 
-/// The newest base and its deltas.
+/// Returns the newest base and its deltas.
 pub(super) fn newest_chain(chain: &[CheckpointHead]) -> Vec<CheckpointHead> {
     let base = chain.iter().rposition(|head| head.kind == CheckpointKind::Base);
     base.map_or_else(Vec::new, |base| chain[base..].to_vec())

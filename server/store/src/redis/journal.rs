@@ -17,7 +17,7 @@ static APPEND: LazyLock<Script> = zone_script!("lua/append.lua");
 /// Records of one page: at 10,000 players each may have 20 KiB.
 const PAGE_RECORDS: u64 = 64;
 
-/// prev_hash, hash, epoch.
+/// Bytes before a record's body: prev_hash, hash, epoch.
 const HEADER_BYTES: usize = 32 + 32 + 4;
 
 impl RedisStore {
@@ -60,7 +60,7 @@ fn read_answer(answer: &[Value]) -> Option<AppendAnswer> {
     })
 }
 
-/// The records of `first..=last`, as far as they are there.
+/// Reads the records of `first..=last`, as far as they are there.
 pub(super) async fn read(
     store: &RedisStore,
     zone: &ZoneName,

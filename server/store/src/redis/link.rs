@@ -25,7 +25,7 @@ pub(super) use node::Node;
 use super::RedisError;
 use super::thread::Thread;
 
-/// See the module. Cheap to clone.
+/// A link to Redis. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Link {
     thread: Arc<Thread>,
@@ -44,7 +44,7 @@ enum Servers {
     Cluster(Arc<Cluster>),
 }
 
-/// A link that somebody else may drop.
+/// A link that does not keep itself alive.
 pub(super) struct WeakLink {
     thread: Weak<Thread>,
     shared: Weak<Shared>,
@@ -124,7 +124,7 @@ impl Link {
             .await?
     }
 
-    /// Every server that takes writes now: one, or each primary of a Cluster.
+    /// Returns every server that takes writes now: one, or each primary of a Cluster.
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, RedisError> {
         let shared = Arc::clone(&self.shared);
         self.thread.run(async move { shared.primaries() }).await
@@ -148,7 +148,7 @@ impl Link {
         self.thread.spawn(task);
     }
 
-    /// For a task on its thread, which the link must outlive.
+    /// Returns a weak link for a task on its thread, which the link must outlive.
     pub(super) fn downgrade(&self) -> WeakLink {
         WeakLink {
             thread: Arc::downgrade(&self.thread),
@@ -156,7 +156,7 @@ impl Link {
         }
     }
 
-    /// The Cluster behind it, if it is one.
+    /// Returns the Cluster behind it, if it is one.
     pub(super) fn cluster(&self) -> Option<Arc<Cluster>> {
         match &self.shared.servers {
             Servers::One(_) => None,

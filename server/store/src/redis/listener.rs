@@ -13,13 +13,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::link::{Cluster, node};
 
-/// A Cluster tells a release at every node. Whether the one that is listened to still belongs to it is looked at this often.
+/// Period at which it is checked whether the node that is listened to still belongs to the Cluster, which publishes a release at every node.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// After a node that does not answer, the next one is tried this much later.
+/// Pause after a node that does not answer before the next one is tried.
 const NEXT_AFTER: Duration = Duration::from_millis(50);
 
-/// What is listened to, and who is woken.
+/// A subscription to releases, and what it wakes.
 #[derive(Clone)]
 pub(super) struct Listener {
     pub(super) timeout: Duration,
@@ -28,7 +28,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// At one server, or at the primary of a Sentinel group: the client finds it again by itself.
+    /// Listens at one server, or at the primary of a Sentinel group: the client finds it again by itself.
     pub(super) async fn listen(self, config: Config) -> Result<(), Error> {
         let client: SubscriberClient = node::builder(config, self.timeout).build_subscriber_client()?;
         let (mut messages, mut reconnects) = (client.message_rx(), client.reconnect_rx());
@@ -51,7 +51,7 @@ impl Listener {
         Ok(())
     }
 
-    /// At any node of a Cluster, and at the next one when that is gone.
+    /// Listens at any node of a Cluster, and at the next one when that is gone.
     pub(super) async fn listen_in(self, cluster: Weak<Cluster>) {
         let mut turn = 0;
         loop {
@@ -67,7 +67,7 @@ impl Listener {
         }
     }
 
-    /// Until the node is gone.
+    /// Listens at one node until it is gone.
     async fn listen_at(&self, cluster: &Weak<Cluster>, server: &Server, config: Config) -> Result<(), Error> {
         let client: SubscriberClient = node::builder(config, self.timeout).build_subscriber_client()?;
         let mut messages = client.message_rx();

@@ -14,20 +14,20 @@ use super::link::{Link, Node, WeakLink};
 /// The oldest server that is tried and known to have everything that is used here.
 const VERSION_MIN: (u32, u32) = (6, 0);
 
-/// How often it is looked at whether another server takes the writes.
+/// Period of the looks whether another server takes the writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// All servers are asked again this often: somebody may change a policy while a server runs.
+/// Period at which all servers are asked again: somebody may change a policy while a server runs.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 
-/// What a server does when its memory is full.
+/// The policy of a server whose memory is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Policy {
     /// It refuses writes.
     Keeps,
     /// It throws keys away.
     Evicts(String),
-    /// It does not say.
+    /// It is not known.
     Untold,
 }
 
@@ -98,7 +98,7 @@ async fn ask(link: &Link, node: &Arc<Node>) -> Result<Policy, RedisError> {
     }
 }
 
-/// The value of the only pair, or of none.
+/// Returns the value of the only pair, if there is exactly one.
 fn read(pairs: Value) -> Option<String> {
     match pairs {
         Value::Map(map) => map.inner().into_values().next()?.into_string(),
@@ -106,7 +106,7 @@ fn read(pairs: Value) -> Option<String> {
     }
 }
 
-/// Looks at the policies for as long as somebody has the link. A wrong one is said once, and once more when it is mended.
+/// Looks at the policies for as long as there is a link. A wrong one is said once, and once more when it is mended.
 pub(super) async fn watch(link: WeakLink) {
     let mut known: BTreeMap<String, (u64, Policy)> = BTreeMap::new();
     let mut ask_all_at = Instant::now() + ASK_EVERY;

@@ -20,7 +20,7 @@ const SCHEMES: [(&str, &[&str]); 6] = [
 const SENTINEL_KEYS: &[&str] = &["sentinelServiceName", "sentinelUsername", "sentinelPassword", "node"];
 const CLUSTER_KEYS: &[&str] = &["node"];
 
-/// Which Redis, and which world in it.
+/// A Redis, and a world in it.
 #[derive(Clone)]
 pub struct RedisTarget {
     pub(super) config: Config,
@@ -28,7 +28,7 @@ pub struct RedisTarget {
 }
 
 impl RedisTarget {
-    /// `namespace` begins every key: several worlds may share a Redis.
+    /// Reads a URL. `namespace` begins every key: several worlds may share a Redis.
     pub fn new(url: &str, namespace: &str) -> Result<Self, RedisError> {
         check(url)?;
         let mut config = Config::from_url(url).map_err(|error| RedisError::Url(reason(error.details())))?;
@@ -43,7 +43,7 @@ impl RedisTarget {
         })
     }
 
-    /// The same with this password, which is the one of the URL's user, or of the default user. A URL that has one already is refused.
+    /// Returns the same target with this password, which is the one of the URL's user, or of the default user. A URL that has one already is refused.
     pub fn with_password(mut self, password: String) -> Result<Self, RedisError> {
         if self.config.password.is_some() {
             return Err(RedisError::Url(
@@ -118,7 +118,7 @@ fn unknown_key(scheme: &str, key: &str, known: &[&str]) -> String {
     }
 }
 
-/// The client's own words, where they help.
+/// Puts an error of the client into words.
 fn reason(details: &str) -> String {
     // Of a port in a `node`.
     if details.starts_with("Invalid integer string") {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::RedisError;
 
-/// The thread ends when this is dropped; what runs on it then is given up.
+/// The thread of links to Redis. It ends when this is dropped; what runs on it then is given up.
 #[derive(Debug)]
 pub(super) struct Thread {
     handle: Handle,
@@ -27,7 +27,7 @@ impl Thread {
         Ok(Self { handle, _ends: ends })
     }
 
-    /// Runs a task there and waits for it. If the caller stops waiting, the task goes on: what it has sent is sent.
+    /// Runs a task on the thread and waits for it. If the caller stops waiting, the task goes on: what it has sent is sent.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -38,7 +38,7 @@ impl Thread {
             .map_err(|error| RedisError::Thread(error.to_string()))
     }
 
-    /// Starts a task there.
+    /// Starts a task on the thread.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
     }

@@ -16,13 +16,13 @@ static CREATE: LazyLock<Script> = zone_script!("lua/create.lua");
 static QUARANTINE: LazyLock<Script> = zone_script!("lua/quarantine.lua");
 static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/outline.lua")));
 
-/// What there is of a zone, without records and parts.
+/// The outline of a zone: all but records and parts.
 pub(super) struct Outline {
     pub(super) fence: (u32, String),
     pub(super) journal: Option<(Tick, Tick)>,
     /// Whether the data set is written anew from memory and has no base yet.
     pub(super) is_incomplete: bool,
-    /// From the previous base on.
+    /// Checkpoints from the previous base on.
     pub(super) chain: Vec<CheckpointHead>,
     pub(super) quarantine: Vec<(SessionId, u64)>,
 }
@@ -81,7 +81,7 @@ impl RedisStore {
         }))
     }
 
-    /// In pages, each a command of its own: Redis serves others between them. What is read belongs together, since whoever was fenced cannot
+    /// Reads a zone in pages, each a command of its own: Redis serves others between them. What is read belongs together, since whoever was fenced cannot
     /// write; that nobody else has fenced meanwhile is checked at the end.
     pub(super) async fn read_all(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
         let outline = self.outline(zone).await?;

@@ -203,7 +203,7 @@ fn claim(
     Ok(grant)
 }
 
-/// A max register: what is lower gives way.
+/// Puts a lease back, as into a max register: what is lower gives way.
 fn reinstate(
     file: &Transaction<'_>,
     zone: &ZoneName,
@@ -233,7 +233,7 @@ fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<Lea
         .optional()
 }
 
-/// The refusal that shows the lease as it is.
+/// Makes the refusal that shows the lease as it is.
 fn refusal(file: &Transaction<'_>, zone: &ZoneName) -> Failure<AuthorityError> {
     match lease(file, zone) {
         Ok(Some(lease)) => Failure::Refused(AuthorityError::Held(Box::new(lease))),

@@ -11,7 +11,7 @@ use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-/// Room for the events of one read; each takes less than 64 bytes, and all of them mean the same.
+/// Bytes for the events of one read; each takes less than 64 bytes, and all of them mean the same.
 const EVENTS_BYTES: usize = 1_024;
 
 /// The bell of a directory, also after the directory was made anew.
@@ -19,7 +19,7 @@ const EVENTS_BYTES: usize = 1_024;
 pub(super) struct Bell {
     path: PathBuf,
     hung: Mutex<Arc<Hung>>,
-    /// Wakes those who wait at a bell that was replaced.
+    /// Wakes tasks that wait at a bell that was replaced.
     replaced: Notify,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Bell {
 struct Hung {
     file: File,
     watch: OwnedFd,
-    /// Made at the first wait, for it belongs to the runtime that waits.
+    /// The watch, made at the first wait, for it belongs to the runtime that waits.
     waiting: OnceLock<AsyncFd<OwnedFd>>,
 }
 
 impl Bell {
-    /// Opens, or makes, the bell of a directory. Releases are heard from now on.
+    /// Opens, or makes, the bell of a directory, and watches it from now on.
     pub(super) fn open(directory: &Path) -> std::io::Result<Self> {
         let path = directory.join("bell");
         let hung = Mutex::new(Arc::new(Hung::open(&path)?));
@@ -44,7 +44,7 @@ impl Bell {
         })
     }
 
-    /// The directory was made anew: opens, or makes, the bell that is there now.
+    /// Opens, or makes, the bell of a directory that was made anew.
     pub(super) fn hang_anew(&self) {
         match Hung::open(&self.path) {
             Ok(hung) => {
@@ -55,7 +55,7 @@ impl Bell {
         }
     }
 
-    /// Tells all that watch.
+    /// Rings: wakes all processes that watch the bell.
     pub(super) fn ring(&self) {
         // The byte is of no account: the file is emptied so that it does not grow, and either is a change.
         let hung = self.hung();
@@ -117,7 +117,7 @@ impl Hung {
         }
     }
 
-    /// `None`, and it is said once, where there is no runtime to wait on: spares find releases at their next look.
+    /// Makes the watch. `None`, with one log line, where there is no runtime to wait on: spares find releases at their next look.
     fn waiting(&self, path: &Path) -> Option<&AsyncFd<OwnedFd>> {
         if self.waiting.get().is_none() {
             let watch = self.watch.try_clone().and_then(registered);

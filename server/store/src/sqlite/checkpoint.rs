@@ -57,7 +57,7 @@ pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHe
     Ok(())
 }
 
-/// The newest base and its deltas, in order.
+/// Reads the newest base and its deltas, in order.
 pub(super) fn chain(file: &Transaction<'_>) -> Step<Vec<CheckpointHead>> {
     let Some(base) = newest_base(file)? else {
         return Ok(Vec::new());
@@ -77,7 +77,7 @@ pub(super) fn chain(file: &Transaction<'_>) -> Step<Vec<CheckpointHead>> {
     Ok(chain)
 }
 
-/// A checkpoint with its body.
+/// Reads a checkpoint with its body.
 pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpoint> {
     let mut body = BytesMut::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
     let mut statement =
@@ -104,7 +104,7 @@ pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpo
     })
 }
 
-/// A delta builds on the head; a base is newer than it.
+/// Checks that a delta builds on the head, or that a base is newer than it.
 fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     let current = newest(file)?.map(|stored| stored.head.position);
     let fits = match head.kind {
@@ -120,7 +120,7 @@ fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     }
 }
 
-/// All parts are there and no other: an earlier attempt at the same position may have had more.
+/// Checks that all parts are there, and removes others: an earlier attempt at the same position may have had more.
 fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     let key = (
         head.position.tick.cast_signed(),
@@ -143,7 +143,7 @@ fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     ))
 }
 
-/// A head that a higher epoch moves is the truth: records of a lower epoch that do not lead to it or follow from it are no history.
+/// Drops records of a lower epoch that do not lead to a new head or follow from it: a head that a higher epoch moves is the truth.
 fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) -> Step<()> {
     let mut statement =
         file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 ORDER BY tick LIMIT 2")?;
@@ -168,7 +168,7 @@ fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) 
     Ok(())
 }
 
-/// A new base makes the one before the previous, and all journal up to the previous, superfluous.
+/// Deletes what a new base makes superfluous: the base before the previous one, and all journal up to the previous one.
 fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) -> Step<()> {
     if let Some(previous) = previous_base {
         file.prepare_cached("DELETE FROM record WHERE tick <= ?1")?
@@ -212,7 +212,7 @@ fn newest_base(file: &Transaction<'_>) -> Step<Option<Stored>> {
         .optional()?)
 }
 
-/// The parent of a delta is the row before it; [`chain`] fills it in.
+/// Reads a row. The parent of a delta is the row before it; [`chain`] fills it in.
 fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let position = Position {
         epoch: row.get(1)?,

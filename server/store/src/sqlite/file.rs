@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use everhold_core::durability::store::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-/// How long a statement waits for another process's transaction. Ours take milliseconds; a process that was stopped inside one blocks
+/// Longest wait of a statement for another process's transaction. Ours take milliseconds; a process that was stopped inside one blocks
 /// its file until it is killed or wakes, and then the outcome is "unavailable", a quarter of a ttl later.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// A lock that somebody else holds is tried again this often. It is held for less.
+/// Pause before a lock that another process holds is tried again. It is held for less.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
-/// Statements kept prepared; a file has fewer.
+/// Number of statements kept prepared; a file has fewer.
 const STATEMENTS_MAX: usize = 48;
 
-/// When a commit is on the disk.
+/// The moment at which a commit is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Synchronous {
     /// At the next WAL checkpoint. A commit survives the death of the process at once; a power loss takes what was committed since
@@ -38,18 +38,18 @@ impl Synchronous {
     }
 }
 
-/// What a file is to be.
+/// The layout of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     /// `PRAGMA user_version`.
     pub(super) version: i64,
     /// Creates the tables.
     pub(super) schema: &'static str,
-    /// When commits are on the disk.
+    /// The moment at which commits are on the disk.
     pub(super) synchronous: Synchronous,
 }
 
-/// Why a file cannot be used.
+/// Error of a file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteError {
     /// The directory cannot be made, or not be written to.
@@ -57,59 +57,59 @@ pub enum SqliteError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The system's answer.
         source: std::io::Error,
     },
     /// Written by another version.
     #[error("{path} has schema version {found}; this version reads {known}")]
     SchemaUnknown {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The file's version.
         found: i64,
-        /// Ours.
+        /// The version of this build.
         known: i64,
     },
-    /// It is no database, or a damaged one.
+    /// The file is no database, or a damaged one.
     #[error("{path} is damaged")]
     Corrupt {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         source: rusqlite::Error,
     },
     /// The file was deleted or replaced while it was in use.
     #[error("{path} was deleted or replaced while in use")]
     Replaced {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// It is there and has nothing in it: nobody of ours made it.
+    /// The file is there and has nothing in it: no shard made it.
     #[error("{path} is empty; remove it to have it made anew")]
     Empty {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// A file has a thread of its own, and the system gave none.
     #[error("no thread for {path}")]
     Thread {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's answer.
         source: std::io::Error,
     },
     /// SQLite could not do it now.
     #[error("{path} cannot be used now")]
     Unavailable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's message.
         source: rusqlite::Error,
     },
 }
 
 impl SqliteError {
-    /// What SQLite said about a file.
+    /// Makes the error of what SQLite said about a file.
     pub(super) fn new(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match &source {
@@ -127,7 +127,7 @@ impl SqliteError {
 }
 
 impl SqliteError {
-    /// With its cause, for whoever takes only a text.
+    /// Returns the error as a text, with its cause.
     pub(super) fn into_text(self) -> String {
         format!("{:#}", anyhow::Error::new(self))
     }
@@ -163,7 +163,7 @@ pub(super) fn prepare_directory(path: &Path) -> Result<(), SqliteError> {
 pub(super) struct File {
     path: PathBuf,
     connection: Connection,
-    /// Device and inode. SQLite goes on writing to a file that was deleted; nobody would ever read it.
+    /// Device and inode. SQLite goes on writing to a file that was deleted, which no process would ever read.
     identity: (u64, u64),
 }
 
@@ -209,7 +209,7 @@ impl File {
         Self::open(path, layout)?.ok_or_else(|| SqliteError::Empty { path: path.to_owned() })
     }
 
-    /// Is it still the file that its path names?
+    /// Whether it is still the file that its path names.
     pub(super) fn is_current(&self) -> bool {
         identity(&self.path) == Some(self.identity)
     }
@@ -275,7 +275,7 @@ fn put_in_place(draft: tempfile::NamedTempFile, path: &Path, directory: &Path) -
     }
 }
 
-/// Keeps other processes from putting files in place, for as long as it lives.
+/// A lock that keeps other processes from putting files in place, for as long as it lives.
 fn lock(directory: &Path) -> std::io::Result<std::fs::File> {
     let file = std::fs::File::open(directory)?;
     let deadline = Instant::now() + BUSY_TIMEOUT;
@@ -297,7 +297,7 @@ fn connect(path: &Path, layout: Layout) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The write-ahead log is a property of the file. Nobody else has the file open yet: turning the log on would need their consent.
+/// Turns the write-ahead log on, which is a property of the file. Nobody else has the file open yet: turning the log on would need their consent.
 fn fill(path: &Path, layout: Layout) -> rusqlite::Result<()> {
     let mut connection = connect(path, layout)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
@@ -309,12 +309,12 @@ fn fill(path: &Path, layout: Layout) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Why a transaction is rolled back.
+/// The reason why a transaction is rolled back.
 #[derive(Debug)]
 pub(super) enum Failure<E> {
-    /// SQLite could not.
+    /// SQLite failed.
     Sqlite(rusqlite::Error),
-    /// The caller may not.
+    /// The step refused it.
     Refused(E),
 }
 
@@ -324,7 +324,7 @@ impl<E> From<rusqlite::Error> for Failure<E> {
     }
 }
 
-/// Device and inode of a file that is not empty.
+/// Returns device and inode of a file that is not empty.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     (metadata.len() > 0).then(|| (metadata.dev(), metadata.ino()))

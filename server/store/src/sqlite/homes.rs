@@ -16,7 +16,7 @@ use super::SqliteStore;
 use super::worker::Worker;
 use super::world::{World, parsed};
 
-/// Writes of one commit: it holds the file for a few milliseconds at most, and one commit for this many is as good as none.
+/// Bound on the writes of one commit: it holds the file for a few milliseconds at most, and one commit for this many is as good as none.
 const GROUP_MAX: usize = 256;
 
 type Outcome = Result<Option<Home>, StoreError>;
@@ -119,7 +119,7 @@ fn write_group(world: &mut World, waiting: &Mutex<Vec<HomeWrite>>) {
     }
 }
 
-/// The outer error undoes the whole group; the inner is this caller's own.
+/// Does one write of a group. The outer error undoes the whole group; the inner is this caller's own.
 fn set(file: &Transaction<'_>, write: &HomeWrite) -> rusqlite::Result<Outcome> {
     let HomeWrite {
         account,

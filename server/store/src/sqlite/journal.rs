@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::row::{Step, hash};
 
-/// What stands before the first record to be written.
+/// The predecessor of the first record to be written.
 enum Predecessor {
     /// The record that it names.
     Right,
@@ -52,7 +52,7 @@ pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredReco
     Ok(AppendAnswer::Ok)
 }
 
-/// A record that is not yet joined to what follows.
+/// Reads a record.
 pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
     Ok(StoredRecord {
         tick: row.get::<_, i64>(0)?.cast_unsigned(),
@@ -62,7 +62,7 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
     })
 }
 
-/// What is left after those that are stored already.
+/// Returns the records that are left after those that are stored already.
 fn skip_stored<'a>(file: &Transaction<'_>, records: &'a [StoredRecord]) -> Step<&'a [StoredRecord]> {
     let mut rest = records;
     while let Some((first, others)) = rest.split_first() {
@@ -74,7 +74,7 @@ fn skip_stored<'a>(file: &Transaction<'_>, records: &'a [StoredRecord]) -> Step<
     Ok(rest)
 }
 
-/// The first record at or after `tick` that this epoch wrote.
+/// Finds the first record at or after `tick` that this epoch wrote.
 fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> Step<Option<Tick>> {
     let mut statement =
         file.prepare_cached("SELECT tick FROM record WHERE tick >= ?1 AND epoch >= ?2 ORDER BY tick LIMIT 1")?;
@@ -107,7 +107,7 @@ fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> St
     })
 }
 
-/// Epoch and hash of the record of a tick.
+/// Reads epoch and hash of the record of a tick.
 fn stored(file: &Transaction<'_>, tick: Tick) -> Step<Option<(u32, RecordHash)>> {
     let mut statement = file.prepare_cached("SELECT epoch, hash FROM record WHERE tick = ?1")?;
     Ok(statement

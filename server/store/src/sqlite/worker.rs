@@ -3,12 +3,12 @@
 use everhold_os::vital::Vital;
 use tokio::sync::{mpsc, oneshot};
 
-/// Jobs that wait for one file. A zone has a handful under way (an append, a part, a read); homes come in crowds, and wait their turn.
+/// Bound on the jobs that wait for one file. A zone has a handful under way (an append, a part, a read); homes come in crowds, and wait their turn.
 const JOBS_MAX: usize = 64;
 
 type Job<D> = Box<dyn FnOnce(&mut D) + Send>;
 
-/// A handle to the thread. The thread ends when all handles are dropped.
+/// A handle to the thread of one file. The thread ends when all handles are dropped.
 #[derive(Debug)]
 pub(super) struct Worker<D> {
     jobs: mpsc::Sender<Job<D>>,
@@ -22,18 +22,18 @@ impl<D> Clone for Worker<D> {
     }
 }
 
-/// The thread is gone: a job panicked. What became of a job that was under way is unknown.
+/// Error of a thread that is gone, because a job panicked. What became of a job that was under way is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the thread of the file has ended")]
 pub(super) struct WorkerGone;
 
 impl<D: Send + 'static> Worker<D> {
-    /// Starts the thread. One that panics is gone, and another one is started by whoever notices.
+    /// Starts the thread. One that panics is gone, and is replaced at the next use.
     pub(super) fn spawn(name: &str, data: D) -> std::io::Result<Self> {
         Self::start(name, data, None)
     }
 
-    /// Starts a thread that the process cannot do without: nobody could open its file anew.
+    /// Starts a thread whose end is the end of the process: its file could not be opened anew.
     pub(super) fn spawn_vital(name: &'static str, data: D) -> std::io::Result<Self> {
         Self::start(name, data, Some(Vital::new(name)))
     }
@@ -49,7 +49,7 @@ impl<D: Send + 'static> Worker<D> {
         Ok(Self { jobs })
     }
 
-    /// Has the thread ended? Only a job that panicked ends it.
+    /// Whether the thread has ended. Only a job that panicked ends it.
     pub(super) fn is_gone(&self) -> bool {
         self.jobs.is_closed()
     }

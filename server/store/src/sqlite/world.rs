@@ -9,7 +9,7 @@ use rusqlite::{Row, Transaction};
 
 use super::file::{Failure, File, Layout, SqliteError, Synchronous, prepare_directory};
 
-/// Its name in its directory.
+/// The file's name in its directory.
 pub(super) const FILE_NAME: &str = "world.db";
 
 const LAYOUT: Layout = Layout {
@@ -51,7 +51,7 @@ impl World {
         })
     }
 
-    /// How often the file was deleted or replaced so far.
+    /// Returns how often the file was deleted or replaced so far.
     pub(super) const fn successions(&self) -> u64 {
         self.successions
     }
@@ -86,7 +86,7 @@ impl World {
         })
     }
 
-    /// The file that the path names. It is made if it was deleted, and so is its directory.
+    /// Returns the file that the path names. It is made if it was deleted, and so is its directory.
     fn current(&mut self) -> Result<&mut File, SqliteError> {
         if !self.file.is_current() {
             self.file = open_or_create(&self.path)?;
@@ -139,7 +139,7 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
     })
 }
 
-/// A column of text that is something else in here.
+/// Reads a column of text as what it stands for.
 pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,

@@ -51,18 +51,18 @@ const LAYOUT: Layout = Layout {
     schema: schema!("0"),
 };
 
-/// The same, incomplete from the first moment on.
+/// The layout of a file that is incomplete from the first moment on.
 const INCOMPLETE: Layout = Layout {
     schema: schema!("1"),
     ..LAYOUT
 };
 
-/// Is the file there?
+/// Whether a zone's file is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is.
+    /// The file is there.
     Present,
-    /// It is not, or it is empty.
+    /// The file is not there, or it is empty.
     Missing,
 }
 
@@ -226,7 +226,7 @@ impl ZoneFile {
         self.file()?.read(work)
     }
 
-    /// The file, if it is the one that the path names. [`StoreError::Lost`] if there is none: only a first fence makes one.
+    /// Returns the file, if it is the one that the path names. [`StoreError::Lost`] if there is none: only a first fence makes one.
     fn file(&mut self) -> Result<&mut File, StoreError> {
         if self.file.as_ref().is_some_and(|file| !file.is_current()) {
             self.file = None;

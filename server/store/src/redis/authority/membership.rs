@@ -26,7 +26,7 @@ const SHARDS: &str = "shards";
 /// The hash with what a shard says of its keys and leases.
 const SHARD_KEYS: &str = "shard_keys";
 
-/// Whether it was said that there are entries that cannot be read.
+/// Whether a log line has named an entry that cannot be read: there is one for all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unreadable(Arc<AtomicBool>);
 
@@ -97,7 +97,7 @@ impl Membership for RedisAuthority {
     }
 }
 
-/// `BEAT ADDRESS`, without what another hash says.
+/// Reads an entry of `shards`: `BEAT ADDRESS`.
 fn read_shard(nonce: &str, entry: &str) -> Option<ShardView> {
     let mut words = entry.split(' ');
     Some(ShardView {
@@ -109,7 +109,7 @@ fn read_shard(nonce: &str, entry: &str) -> Option<ShardView> {
     })
 }
 
-/// `FINGERPRINTS TTL_MS`, either of which may not be said.
+/// Reads an entry of `shard_keys`: `FINGERPRINTS TTL_MS`, either of which may be missing.
 fn read_said(text: &str) -> Option<(KeyFingerprints, Duration)> {
     let mut words = text.split(' ');
     let keys = words.next()?.parse().ok()?;

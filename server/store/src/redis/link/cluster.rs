@@ -26,30 +26,30 @@ use crate::redis::RedisError;
 use redirection::Redirection;
 use shape::Shape;
 
-/// The Cluster is asked for its shape this often, whatever happens: a node that joined is found before it is needed.
+/// Period at which the Cluster is asked for its shape, whatever happens: a node that joined is found before it is needed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Between two such looks, however many commands fail.
+/// Least pause between two such looks, however many commands fail.
 const LOOK_MIN: Duration = Duration::from_millis(100);
 
-/// A node that says "try again" (some keys of the slot have moved, some have not) is asked again this soon, and twice as late each time.
+/// First pause before a node that says "try again" (some keys of the slot have moved, some have not) is asked again; each one is twice as long.
 const AGAIN_MIN: Duration = Duration::from_millis(2);
-/// At most.
+/// The longest such pause.
 const AGAIN_MAX: Duration = Duration::from_millis(50);
 
-/// Redirections in a row that are followed at once; two nodes that name each other are asked at the pace above.
+/// Number of redirections in a row that are followed at once; two nodes that name each other are asked at the pace above.
 const HOPS_AT_ONCE: u32 = 2;
 
-/// See the module.
+/// A Redis Cluster: its nodes, and which of them serves which slot.
 pub(in crate::redis) struct Cluster {
     link: &'static str,
     config: Config,
-    /// Where the Cluster was found, and is looked for if no known node answers.
+    /// Servers at which the Cluster was found, and is looked for if no known node answers.
     seeds: Vec<Server>,
     timeout: Duration,
     shape: RwLock<Shape>,
     nodes: Mutex<HashMap<Server, Arc<Node>>>,
-    /// The shape may be another one by now.
+    /// Wakes the look at the shape: it may be another one by now.
     stale: Arc<Notify>,
 }
 
@@ -74,7 +74,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Runs a command at whoever serves `slot`.
+    /// Runs a command at the node that serves `slot`.
     pub(super) async fn command(
         &self,
         name: &'static str,
@@ -125,14 +125,14 @@ impl Cluster {
         }
     }
 
-    /// Every primary that serves a slot. Must be called on the link's thread.
+    /// Returns every primary that serves a slot. Must be called on the link's thread.
     pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
         let nodes = self.servers().into_iter().map(|server| self.node(&server));
         // A node that cannot even be dialled is told of where it is asked something.
         nodes.filter_map(Result::ok).collect()
     }
 
-    /// Where they are.
+    /// Returns the addresses of the primaries.
     pub(in crate::redis) fn servers(&self) -> Vec<Server> {
         self.read_shape().primaries()
     }
@@ -151,7 +151,7 @@ impl Cluster {
         })
     }
 
-    /// The connection to a node; the first one who asks begins it.
+    /// Returns the connection to a node; the first call begins it.
     fn node(&self, server: &Server) -> Result<Arc<Node>, RedisError> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = nodes.get(server) {
@@ -162,7 +162,7 @@ impl Cluster {
         Ok(node)
     }
 
-    /// How to connect to one of its nodes.
+    /// Makes the configuration of a connection to one of its nodes.
     pub(in crate::redis) fn config_of(&self, server: &Server) -> Config {
         Config {
             server: ServerConfig::Centralized { server: server.clone() },
@@ -251,7 +251,7 @@ impl Cluster {
     }
 }
 
-/// Looks at the Cluster's shape for as long as somebody has the link.
+/// Looks at the Cluster's shape for as long as there is a link.
 async fn watch(cluster: Weak<Cluster>, stale: Arc<Notify>) {
     loop {
         // Told, or it is time.

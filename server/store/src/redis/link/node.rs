@@ -16,29 +16,29 @@ use tokio::task::AbortHandle;
 
 use crate::redis::RedisError;
 
-/// Commands that wait in a link: a zone has a handful under way, a thousand log-ins one each.
+/// Bound on the commands that wait in a link: a zone has a handful under way, a thousand log-ins one each.
 const COMMANDS_MAX: usize = 4_096;
 
-/// A lost connection is dialled again this often, ms: a Redis that restarts is back within a few of these.
+/// Pause before a lost connection is dialled again, ms: a Redis that restarts is back within a few of these.
 const RECONNECT_MS: u32 = 50;
 
-/// Dialling, and the first words on a new connection. Loopback and a data centre need a hundredth of it.
+/// Longest wait for a connection and the first commands on it. Loopback and a data centre need a hundredth of it.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Whoever has no time left is answered after this long.
+/// Shortest time-out of a command, also of a caller that has no time left.
 const ANSWER_MIN: Duration = Duration::from_millis(1);
 
-/// A connection that owes an answer for this long is replaced: its peer may be a host that is gone and sends no reset.
+/// Time after which a connection that owes an answer is replaced: its peer may be a host that is gone and sends no reset.
 const UNRESPONSIVE_MAX: Duration = Duration::from_secs(2);
-/// How often that is looked at.
+/// Period of the looks at that.
 const UNRESPONSIVE_LOOK: Duration = Duration::from_millis(250);
 
-/// A connection that was asked for this long and had no success is built anew.
+/// Time without a success after which a connection is built anew, if it was asked meanwhile.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(5);
-/// How often that is looked at.
+/// Period of the looks at that.
 const DEAD_LOOK: Duration = Duration::from_millis(500);
 
-/// How a command is sent.
+/// The form in which a command is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// As it is.
@@ -53,7 +53,7 @@ pub(in crate::redis) struct Node {
     config: Config,
     timeout: Duration,
     connection: RwLock<Connection>,
-    /// Since when nothing has worked.
+    /// The moment since which nothing has worked.
     failing_since: Mutex<Option<Instant>>,
 }
 
@@ -67,7 +67,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Ends it once what is in flight is answered.
+    /// Ends the client once what is in flight is answered.
     async fn end(self) {
         // An error is that of a client that cannot be told.
         let _untold = self.client.quit().await;
@@ -101,14 +101,14 @@ impl Node {
         node
     }
 
-    /// Which server it is connected to, or where one is looked for.
+    /// Returns the server that it is connected to, or that is looked for.
     pub(in crate::redis) fn server(&self) -> Server {
         let connected = self.connection().client.active_connections().pop();
         let configured = || self.config.server.hosts().into_iter().next();
         connected.or_else(configured).expect("a configuration names a server")
     }
 
-    /// The number of its connection: a new one may lead to another server (Sentinel), or to one that restarted.
+    /// Returns the number of its connection: a new one may lead to another server (Sentinel), or to one that restarted.
     pub(in crate::redis) fn generation(&self) -> u64 {
         self.connection().generation.load(Ordering::Acquire)
     }
@@ -192,7 +192,7 @@ impl Node {
         self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// An error that Redis itself answered is a sign of life, too.
+    /// Notes the outcome of a command. An error that Redis itself answered is a sign of life, too.
     fn note(&self, outcome: &Result<Value, Error>) {
         let is_alive = match outcome {
             Ok(_) => true,
@@ -212,13 +212,13 @@ impl Node {
     }
 }
 
-/// Whether this is no answer of the server's, but none at all.
+/// Whether an error means that the server gave no answer at all.
 pub(super) fn is_silence(error: &Error) -> bool {
     use fred::error::ErrorKind::{Backpressure, Canceled, IO, Routing, Timeout};
     matches!(error.kind(), Backpressure | Canceled | IO | Routing | Timeout)
 }
 
-/// Looks after a connection for as long as somebody has it.
+/// Looks after a connection for as long as there is a handle of it.
 async fn watch(node: Weak<Node>) {
     loop {
         tokio::time::sleep(DEAD_LOOK).await;
@@ -250,7 +250,7 @@ async fn watch(node: Weak<Node>) {
     }
 }
 
-/// A client that is connected.
+/// Makes a client and waits until it is connected.
 async fn connect(config: Config, timeout: Duration, generation: u64) -> Result<Connection, Error> {
     let client = builder(config, timeout).build()?;
     let generation = Arc::new(AtomicU64::new(generation));
@@ -263,7 +263,7 @@ async fn connect(config: Config, timeout: Duration, generation: u64) -> Result<C
     })
 }
 
-/// A client that connects as soon as it can.
+/// Makes a client that connects as soon as it can.
 fn dial(config: Config, timeout: Duration) -> Result<Connection, Error> {
     let client = builder(config, timeout).build()?;
     let generation = Arc::new(AtomicU64::new(0));
@@ -296,7 +296,7 @@ fn count_connections(client: &Client, generation: &Arc<AtomicU64>) {
     });
 }
 
-/// Every setting that matters, none left to a default.
+/// Makes the settings of a client: every one that matters, none left to a default.
 pub(in crate::redis) fn builder(config: Config, timeout: Duration) -> Builder {
     let mut builder = Builder::from_config(config);
     builder

@@ -12,7 +12,7 @@ use rusqlite::Row;
 use super::SqliteAuthority;
 use crate::sqlite::world::parsed;
 
-/// Whether it was said that there are entries that cannot be read.
+/// Whether a log line has named an entry that cannot be read: there is one for all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unreadable(Arc<AtomicBool>);
 

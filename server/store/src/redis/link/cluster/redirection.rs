@@ -2,7 +2,7 @@
 
 use fred::types::config::Server;
 
-/// The node has done nothing.
+/// A node's answer that it has done nothing, because the slot is not its own alone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Redirection {
     /// The slot is another's for good.
@@ -14,7 +14,7 @@ pub(super) enum Redirection {
 }
 
 impl Redirection {
-    /// `said` by the node at `by`, which leaves out its host if it does not know its own.
+    /// Reads what was `said` by the node at `by`, which leaves out its host if it does not know its own.
     pub(super) fn read(said: &str, by: &Server) -> Option<Self> {
         let mut words = said.split_whitespace();
         let kind = words.next()?;

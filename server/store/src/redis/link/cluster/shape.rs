@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fred::types::Value;
 use fred::types::config::Server;
 
-/// Ranges as of the last look, and what nodes have said of single slots since.
+/// Which primary serves which slot: ranges as of the last look, and what nodes have said of single slots since.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// First slot → last slot and its primary.
@@ -49,7 +49,7 @@ impl Shape {
         self.moved.get(&slot).or_else(in_range).cloned()
     }
 
-    /// Every server that serves a slot, once, in order.
+    /// Returns every server that serves a slot, once, in order.
     pub(super) fn primaries(&self) -> Vec<Server> {
         let servers: BTreeSet<&Server> = self.ranges.values().map(|(_, server)| server).collect();
         servers.into_iter().cloned().collect()
