@@ -9,7 +9,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 /// The kernel's list of CPUs that run, such as `0-1`.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// Why a thread cannot be pinned.
+/// Error of pinning a thread.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     /// The machine has no such CPU, or this process may not use it.
@@ -17,7 +17,7 @@ pub enum PinError {
     NoSuchCpu {
         /// The one asked for.
         cpu: usize,
-        /// Those there are.
+        /// The CPUs that there are.
         online: String,
     },
     /// The kernel refused.
@@ -25,7 +25,7 @@ pub enum PinError {
     Refused {
         /// The one asked for.
         cpu: usize,
-        /// Why.
+        /// The system's answer.
         source: io::Error,
     },
 }

@@ -25,16 +25,16 @@ const TURN_FRAMES: (u32, u32) = (14, 26);
 const GIFT_FRAMES: (u32, u32) = (40, 60);
 /// One player says something once in so many frames, 300 s: 300 players make one line a second, and each line goes to a whole zone.
 const CHAT_FRAMES: u32 = 6_000;
-/// How near a thing has to be for an attempt to take or hit it, cm. Trying from a little too far is part of playing.
+/// Distance within which a player tries to take or hit a thing, cm. Trying from a little too far is part of playing.
 const REACH_CM: i64 = 280;
-/// How near another player has to be for a gift, cm.
+/// Distance within which a player gives something to another, cm.
 const GIFT_REACH_CM: i64 = 280;
 /// A crowd mills around within this distance of its spot, cm: some steps, so that thousands see each other.
 const MILL_CM: i64 = 2_000;
 /// The most gold of one gift.
 const GIFT_GOLD_MAX: u32 = 5;
 
-/// What a player likes to do.
+/// The behaviour of a player.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Behavior {
@@ -49,7 +49,7 @@ pub enum Behavior {
     Fight,
 }
 
-/// Not the name of a behaviour.
+/// Error of a text that is not the name of a behaviour.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a behavior is `wander`, `trade`, `crowd`, or `fight`, not {0:?}")]
 pub struct BehaviorError(String);
@@ -120,7 +120,7 @@ impl Decider {
         Self { spot, ..self }
     }
 
-    /// What the player wants in this frame, if anything. Called once a frame. Only those get gifts of whom `is_friend` says that they are
+    /// Decides what the player wants in this frame, if anything. Called once a frame. Gifts go only to those of whom `is_friend` says that they are
     /// players of the same swarm: whom nobody hears may have got them or not.
     pub fn decide(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
         self.turn_in = self.turn_in.saturating_sub(1);

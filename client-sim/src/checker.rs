@@ -35,7 +35,7 @@ use self::strangers::Origin;
 /// Violations that are kept in words; beyond it they are only counted.
 const VIOLATIONS_KEPT_MAX: usize = 64;
 
-/// What `Attached` told a player.
+/// The content of an `Attached`.
 #[derive(Clone, Copy, Debug)]
 pub struct Attachment<'a> {
     /// The player's session.
@@ -48,16 +48,16 @@ pub struct Attachment<'a> {
     pub last_input_seq: u64,
     /// Ticks that were shown and are no more.
     pub rewound_ticks: u32,
-    /// Everything the player is and has.
+    /// The player's whole own state.
     pub own: &'a OwnState,
 }
 
 /// The result of a run. All zeros and equal sums: every promise was kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whatever was confirmed to a player and then was not so.
+    /// Number of effects that were confirmed to a player and then were not so.
     pub lost_acknowledged: u64,
-    /// Whatever happened or exists more than once.
+    /// Number of effects that happened or things that exist more than once.
     pub duplicated: u64,
     /// The most ticks that any player saw taken back.
     pub rewound_ticks: u32,
@@ -80,7 +80,7 @@ pub struct Verdict {
     pub chats: u64,
     /// The first violations, in words.
     pub violations: Vec<String>,
-    /// All violations.
+    /// Number of violations.
     pub violations_total: u64,
 }
 
@@ -112,16 +112,16 @@ impl Findings {
     }
 }
 
-/// What all books share.
+/// State that all books share.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     findings: Findings,
     /// The sessions that have attached in this run. All others are strangers.
     sessions: HashSet<SessionId>,
-    /// Every thing that was told of, and whence it came.
+    /// Every thing that players were told of, with its origin.
     things: HashMap<EntityId, Origin>,
     strangers: Strangers,
-    /// What went from one player to another, as told to either.
+    /// Gifts from one player to another, as told to either.
     pairs: BTreeMap<(SessionId, SessionId), Pair>,
     minted: u64,
     kills: u64,

@@ -21,7 +21,7 @@ const FINDINGS_SHOWN_MAX: usize = 12;
 
 /// Lines of progress and log that wait for a slow terminal.
 const LINES_MAX: usize = 256;
-/// At its end the simulator waits so long for them to be written.
+/// Longest wait for lines to be written, at the simulator's end.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 enum Line {
@@ -69,7 +69,7 @@ fn print(text: impl Text) -> io::Result<()> {
     }
 }
 
-/// Where the log goes: a line of it is written whole.
+/// The writer of the log: it writes a line whole.
 pub(crate) struct LogLine;
 
 impl Write for LogLine {

@@ -17,7 +17,7 @@ pub const TICKET_KEY_FILE: &str = "ticket.key";
 /// The file with the certificates that shards may present: one, or two while they are replaced.
 pub const CERTIFICATE_FILE: &str = "tls-cert.pem";
 
-/// Why there are no tickets.
+/// Error of reading the keys or making tickets.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file cannot be read.
@@ -25,7 +25,7 @@ pub enum KeysError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The system's answer.
         source: io::Error,
     },
     /// The file is not what its name says.
@@ -33,7 +33,7 @@ pub enum KeysError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What it should be.
+        /// The expected content.
         expected: &'static str,
     },
     /// The system's random source failed.
@@ -41,7 +41,7 @@ pub enum KeysError {
     Random(#[from] getrandom::Error),
 }
 
-/// What players need to log in.
+/// The keys that players need to log in.
 pub struct Keys {
     signing: SigningKey,
     certificates: Vec<CertificateDer<'static>>,

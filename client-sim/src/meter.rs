@@ -11,7 +11,7 @@ const DIGITS: u8 = 3;
 /// The longest duration told apart, µs: ten minutes. Longer ones count as this.
 const MICROS_MAX: u64 = 600_000_000;
 
-/// What a distribution says, in milliseconds. Zeros if nothing was recorded.
+/// Percentiles of a distribution, in milliseconds. Zeros if nothing was recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     /// The median.
@@ -23,7 +23,7 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// Those of `(µs, how often)`, in any order: buckets of several distributions, one behind the other, are merged.
+    /// Computes the percentiles of `(µs, how often)`, in any order: buckets of several distributions, one behind the other, are merged.
     #[must_use]
     pub fn of_buckets_us(buckets: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
@@ -66,7 +66,7 @@ impl Durations {
         self.0.saturating_record(micros);
     }
 
-    /// How many were added.
+    /// Returns how many durations were recorded.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.len()
@@ -103,7 +103,7 @@ impl Durations {
         }
     }
 
-    /// All of it: `(µs, how often)`, rising.
+    /// Returns the whole distribution: `(µs, how often)`, rising.
     #[must_use]
     pub fn buckets_us(&self) -> Vec<(u64, u64)> {
         let recorded = self.0.iter_recorded();
@@ -112,7 +112,7 @@ impl Durations {
             .collect()
     }
 
-    /// How many in a hundred were longer than `duration`.
+    /// Returns how many in a hundred were longer than `duration`.
     #[must_use]
     pub fn percent_above(&self, duration: Duration) -> f64 {
         if self.is_empty() {

@@ -39,10 +39,10 @@ const SERVER_NAME: &str = "everhold";
 const SOCKET_BATCHES_MAX: usize = 4;
 /// Packets that share one look at the clock.
 const CLOCK_PACKETS: usize = 32;
-/// How often connections without an owner are served until they are gone.
+/// Period at which connections without an owner are served until they are gone.
 const ORPHAN_PERIOD: Duration = Duration::from_millis(20);
 
-/// Who is told about a connection: the player's place in the swarm and the client machine's own number.
+/// The owner of a connection, to which its events go: the player's place in the swarm and the client machine's own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The player's index.
@@ -59,7 +59,7 @@ pub struct LinkId {
     serial: u32,
 }
 
-/// What happened on a connection.
+/// An event of a connection.
 #[derive(Debug)]
 pub enum NetEvent {
     /// The handshake is done and the control stream is open.
@@ -68,16 +68,16 @@ pub enum NetEvent {
     Control(Box<ServerMessage>),
     /// A datagram came.
     Datagram(Bytes),
-    /// It is over, and nothing more follows.
+    /// The connection is over, and nothing more follows.
     Disconnected {
         /// The server's application close code, if it closed the connection.
         code: Option<u64>,
-        /// Why, for people.
+        /// The reason, for people.
         detail: String,
     },
 }
 
-/// Why the network cannot be used.
+/// Error of the network.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// TLS refused the settings.
@@ -95,22 +95,22 @@ pub enum NetError {
     /// This host has no way to that address.
     #[error("no way to {addr}")]
     Unreachable {
-        /// Where to.
+        /// The address that was asked for.
         addr: SocketAddr,
-        /// Why not.
+        /// The system's answer.
         source: io::Error,
     },
     /// No connection to that address can be begun.
     #[error("cannot connect to {addr}")]
     Connect {
-        /// Where to.
+        /// The address that was asked for.
         addr: SocketAddr,
-        /// Why not.
+        /// The system's answer.
         source: quinn_proto::ConnectError,
     },
 }
 
-/// What went over the wire since the start. Bytes are whole UDP datagrams: header, QUIC, and payload.
+/// Traffic since the start. Bytes are whole UDP datagrams: header, QUIC, and payload.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Traffic {
     /// Bytes from servers.
@@ -126,7 +126,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// What came after `earlier`.
+    /// Returns the traffic after `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -267,7 +267,7 @@ impl Net {
         }
     }
 
-    /// The next thing that happened, oldest first of its connection, and when it came in.
+    /// Takes the next event, oldest first of its connection, and when it came in.
     pub fn poll_event(&mut self) -> Option<(Owner, Instant, NetEvent)> {
         self.inbox.pop_front()
     }
@@ -302,7 +302,7 @@ impl Net {
         }
     }
 
-    /// What went over the wire since the start.
+    /// Returns the traffic since the start.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic

@@ -13,7 +13,7 @@ use crate::meter::Percentiles;
 pub struct ZonePlayers {
     /// The zone.
     pub name: String,
-    /// How many players the swarm had in it.
+    /// Number of players of the swarm in it.
     pub players: usize,
 }
 
@@ -31,7 +31,7 @@ pub struct ZoneFailover {
     pub players: usize,
     /// Those of them that were shown something by this or a later owner.
     pub resumed: usize,
-    /// From the last snapshot of the old owner to the first of the new one.
+    /// Time from the last snapshot of the old owner to the first of the new one, per player.
     pub gap_ms: Percentiles,
     /// When each player was last shown something by the old owner.
     #[serde(skip)]
@@ -47,7 +47,7 @@ pub struct ZoneFailover {
     pub first_snapshot_at_ms: Vec<f64>,
 }
 
-/// What the simulator says of itself.
+/// The simulator's measurements of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SimulatorHealth {
     /// Every other frame was no later than this, ms. A frame is late by the time between its place in the schedule and its sending.
@@ -70,7 +70,7 @@ pub struct SimulatorHealth {
     pub dropped_packets_percent: f64,
     /// Whether the numbers of this run are the simulator's rather than the server's.
     pub is_bottleneck: bool,
-    /// Why it says so, in words.
+    /// The reasons for `is_bottleneck`, in words.
     pub bottleneck: Vec<String>,
 }
 
@@ -81,11 +81,11 @@ pub struct SwarmReport {
     pub players: usize,
     /// Seconds of play, counted after the last join.
     pub seconds: f64,
-    /// What they did.
+    /// Their behaviour.
     pub behavior: Behavior,
-    /// Where they were.
+    /// Players by zone.
     pub zones: Vec<ZonePlayers>,
-    /// From the intended time of an intent to the first snapshot that covers it, failovers included. Those from before the last join do not count.
+    /// Time from an intent's intended moment to the first snapshot that covers it, failovers included. Those from before the last join do not count.
     pub update_latency_ms: Percentiles,
     /// The distribution that [`SwarmReport::update_latency_ms`] is asked of, `(µs, how often)`, rising: to be merged with those of other runs.
     #[serde(skip)]
@@ -132,7 +132,7 @@ pub struct SwarmReport {
     pub intents: u64,
     /// Intents that could not be given because too many were unconfirmed.
     pub intents_refused: u64,
-    /// What the checker found and what went wrong otherwise, in words, at most some dozens. Empty after a good run.
+    /// Findings of the checker and other failures, in words, at most some dozens. Empty after a good run.
     pub errors: Vec<String>,
     /// Whether the simulator kept up.
     pub simulator: SimulatorHealth,

@@ -15,7 +15,7 @@ impl Rng {
         Self(SplitMix64::new(first.draw()))
     }
 
-    /// The next 64 bits.
+    /// Draws the next 64 bits.
     pub fn draw(&mut self) -> u64 {
         self.0.draw()
     }

@@ -51,9 +51,9 @@ const JOINING_MAX: usize = 128;
 const PLAYERS_PER_SOCKET: usize = 512;
 /// Sockets of an address family.
 const SOCKETS_MAX: usize = 16;
-/// How often it is checked whether everybody has heard everything.
+/// Period of the checks whether every player has heard everything.
 const SETTLE_LOOK: Duration = Duration::from_millis(20);
-/// How long log-outs and closing connections may take.
+/// Longest wait for log-outs and closing connections.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// Runs a swarm to its end on the calling thread. `observer` is called about four times a second.
@@ -70,7 +70,7 @@ pub fn run(config: SwarmConfig, observer: &mut dyn FnMut(&Progress) -> Control) 
     Ok(swarm.report(played))
 }
 
-/// What the play itself came to, without joining and settling.
+/// Figures of the play itself, without joining and settling.
 struct Played {
     seconds: f64,
     traffic: Traffic,
@@ -83,7 +83,7 @@ struct Swarm {
     net: Net,
     checker: Checker,
     tally: Tally,
-    /// Those that have begun to join.
+    /// Players that have begun to join.
     players: Vec<Player>,
     wheel: Wheel,
     lag: FrameLag,
@@ -348,7 +348,7 @@ impl Swarm {
         report
     }
 
-    /// One turn of the loop: what has come in, whose time has come, what has to go out. It takes about a millisecond.
+    /// Runs one turn of the loop: takes in packets, gives players their frames, sends what has to go out. It takes about a millisecond.
     fn turn(&mut self) -> Result<(), NetError> {
         let mut more = true;
         for _ in 0..RECEIVE_ROUNDS_MAX {

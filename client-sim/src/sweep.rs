@@ -33,16 +33,16 @@ use crate::swarm::{Control, Phase, Progress, SwarmConfig, SwarmError};
 /// While a process of the sweep is waited for, it and the order to stop are looked after this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A sweep's orders.
+/// Configuration of a sweep.
 #[derive(Clone, Debug)]
 pub struct SweepConfig {
     /// The binary `everhold`.
     pub server: PathBuf,
     /// Numbers of players, rising.
     pub players: Vec<usize>,
-    /// How they play. Its zones are those of the server; whom it connects to, how many they are, and their keys are the sweep's affair.
+    /// Configuration of the players. Its zones are those of the server; address, number, and keys are set by the sweep.
     pub swarm: SwarmConfig,
-    /// What the server waits for before it shows a tick: its `--durability`.
+    /// The server's `--durability`.
     pub durability: String,
     /// A world file; else the world that comes with the server.
     pub world: Option<PathBuf>,
@@ -56,22 +56,22 @@ pub struct SweepConfig {
     pub all: bool,
     /// Halves the gap between the largest number that holds and the next until it is no wider than this.
     pub refine: Option<usize>,
-    /// Where the servers' logs go, and the results.
+    /// Directory of the servers' logs and the results.
     pub out: PathBuf,
-    /// Set from outside: the sweep ends soon, with what it has.
+    /// Set by the caller to end the sweep soon, with what it has.
     pub stop: Arc<AtomicBool>,
 }
 
-/// What a sweep found.
+/// Result of a sweep.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sweep {
     /// The largest number of players that holds, with every smaller one that was tried.
     pub holds_max: Option<usize>,
     /// Whether it was ended before its time.
     pub stopped: bool,
-    /// What players did.
+    /// Behaviour of the players.
     pub behavior: Behavior,
-    /// Where.
+    /// Zones of the players.
     pub zones: Vec<String>,
     /// The world file, if it was not the server's own world.
     pub world: Option<PathBuf>,
@@ -87,12 +87,12 @@ pub struct Sweep {
     pub points: Vec<Point>,
 }
 
-/// What an observer is shown.
+/// News for an observer.
 #[derive(Clone, Copy, Debug)]
 pub enum SweepNews<'a> {
     /// A server has started for so many players.
     Begins {
-        /// How many.
+        /// Number of players.
         players: usize,
         /// The server's process.
         pid: u32,
@@ -103,7 +103,7 @@ pub enum SweepNews<'a> {
     Done(&'a Point),
 }
 
-/// Why a sweep cannot go on. A number of players that does not hold is no error.
+/// Error of a sweep that cannot go on. A number of players that does not hold is no error.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// Orders that make no sense.
@@ -115,25 +115,25 @@ pub enum SweepError {
     /// The server does not start.
     #[error("the server {}: {problem}", server.display())]
     Server {
-        /// Its binary.
+        /// The server's binary.
         server: PathBuf,
-        /// What is wrong.
+        /// The problem, in words.
         problem: String,
     },
-    /// What is to measure the floor does not start.
+    /// The program that measures the floor does not start.
     #[error("cannot run {}", program.display())]
     Floor {
         /// The binary.
         program: PathBuf,
-        /// Why.
+        /// The system's answer.
         source: std::io::Error,
     },
     /// Files and processes.
     #[error("{doing}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// Why it failed.
+        /// The system's answer.
         source: std::io::Error,
     },
     /// There was no swarm, for a reason that is not the server's.
@@ -206,7 +206,7 @@ pub fn sweep(config: &SweepConfig, observer: &mut dyn FnMut(SweepNews<'_>)) -> R
     })
 }
 
-/// The largest number that holds below the first that does not, and that one.
+/// Returns the largest number that holds below the first that does not, and that one.
 fn gap(points: &[Point]) -> (Option<usize>, Option<usize>) {
     let holding = points.iter().take_while(|point| point.holds());
     let failing = points.iter().find(|point| !point.holds());
@@ -216,7 +216,7 @@ fn gap(points: &[Point]) -> (Option<usize>, Option<usize>) {
     )
 }
 
-/// The number to try next, a multiple of `step` about the middle of the gap, if the gap is wider than `step`.
+/// Returns the number to try next, a multiple of `step` about the middle of the gap, if the gap is wider than `step`.
 fn between(points: &[Point], step: usize) -> Option<usize> {
     let (Some(low), Some(high)) = gap(points) else {
         return None;
@@ -225,7 +225,7 @@ fn between(points: &[Point], step: usize) -> Option<usize> {
     (high - low > step && middle < high).then_some(middle)
 }
 
-/// One number of players, from the server's start to its end. `None`: the sweep is to stop.
+/// Measures one number of players, from the server's start to its end. `None`: the sweep is to stop.
 fn run_point(
     config: &SweepConfig,
     players: usize,

@@ -14,12 +14,12 @@ pub(crate) enum Target {
     Name(String, u16),
 }
 
-/// Not of that form.
+/// The text is not of that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("HOST:PORT is wanted, with a name, an IPv4 address, or an IPv6 address in brackets for HOST")]
 pub(crate) struct NoTarget;
 
-/// Why a name leads nowhere.
+/// Error of a name without an address.
 #[derive(Debug, thiserror::Error)]
 #[error("`--connect`: the host name of {target} cannot be looked up")]
 pub(crate) struct LookUpError {
@@ -54,7 +54,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// All addresses of all targets, each once, in the given order. A player tries one after the other.
+/// Returns all addresses of all targets, each once, in the given order. A player tries one after the other.
 pub(crate) fn look_up(targets: &[Target]) -> Result<Vec<SocketAddr>, LookUpError> {
     let mut addrs = Vec::new();
     for target in targets {

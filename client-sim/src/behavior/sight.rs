@@ -7,14 +7,14 @@ use serde::Serialize;
 /// A place in a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Spot {
-    /// From the west, cm.
+    /// Distance from the west, cm.
     pub x: i32,
-    /// From the south, cm.
+    /// Distance from the south, cm.
     pub y: i32,
 }
 
 impl Spot {
-    /// Where something is.
+    /// Returns the place of an entity.
     pub(super) fn of(entity: EntityView) -> Self {
         let EntityView { x, y, .. } = entity;
         Self { x, y }
@@ -52,7 +52,7 @@ impl std::fmt::Display for Spot {
 #[derive(Clone, Copy)]
 pub(super) struct Sight<'a> {
     mirror: &'a Mirror,
-    /// Whom it sees; `None`: everybody.
+    /// Which entities it sees; `None`: all.
     only: Option<&'a dyn Fn(EntityId) -> bool>,
     square_max: i64,
 }
@@ -66,7 +66,7 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Only those of whom `only` says so.
+    /// Restricts the sight to those of whom `only` says so.
     pub(super) fn among(self, only: &'a dyn Fn(EntityId) -> bool) -> Self {
         Self {
             only: Some(only),
@@ -74,7 +74,7 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Only what is at most `cm` away.
+    /// Restricts the sight to what is at most `cm` away.
     pub(super) fn within(self, cm: i64) -> Self {
         Self {
             square_max: cm * cm,

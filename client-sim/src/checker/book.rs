@@ -252,7 +252,7 @@ impl Book {
         }
     }
 
-    /// All events up to the first attach are in: works out what there was before them, then takes them one by one.
+    /// Handles the first events when all up to the first attach are in: works out what there was before them, then takes them one by one.
     fn open(&mut self, ledger: &mut Ledger) {
         let Some(Opening {
             event_seq,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use everhold_protocol::Item;
 
-/// What one side of a pair was told of the gifts between them.
+/// Gifts between the two players of a pair, as one side was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Side {
     pub(super) gold: u64,
@@ -38,7 +38,7 @@ impl fmt::Display for Pair {
 }
 
 impl Side {
-    /// One more thing.
+    /// Counts one more thing.
     pub(super) fn add(&mut self, item: Item) {
         self.items += 1;
         self.uids = self.uids.wrapping_add(item.uid.0);

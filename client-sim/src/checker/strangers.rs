@@ -16,7 +16,7 @@ pub struct Strangers {
     pub items_received: u64,
 }
 
-/// How often a thing came to the players from outside, and left them.
+/// Counts how often a thing came to the players from outside, and left them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Origin {
     /// Came into being in a player's hands.
@@ -28,12 +28,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// How many players should have it: 1 or 0, unless something is wrong.
+    /// Returns how many players should have it: 1 or 0, unless something is wrong.
     pub(super) fn owners(self) -> u32 {
         (self.born + self.brought + self.from_strangers).saturating_sub(self.to_strangers)
     }
 
-    /// How often it came into being, as far as the players were told.
+    /// Returns how often it came into being, as far as the players were told.
     pub(super) fn times(self) -> u32 {
         self.born.max(self.owners())
     }

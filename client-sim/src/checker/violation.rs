@@ -25,7 +25,7 @@ pub enum Violation {
         player: u32,
         /// The next event.
         expected: u64,
-        /// What came instead.
+        /// The event that came instead.
         got: u64,
     },
     /// The session forgot events that it had told.
@@ -49,7 +49,7 @@ pub enum Violation {
     /// A snapshot older than one before it was shown.
     #[error("player {player}: the world went back from epoch {} tick {} to epoch {} tick {}", from.0, from.1, to.0, to.1)]
     WentBack {
-        /// Who saw it.
+        /// The player that saw it.
         player: u32,
         /// Epoch and tick shown before.
         from: (u32, u64),
@@ -61,9 +61,9 @@ pub enum Violation {
     ValueMismatch {
         /// The player, by its number in the swarm.
         player: u32,
-        /// After which event.
+        /// The number of the last event before it.
         event_seq: u64,
-        /// What differs.
+        /// The difference, in words.
         what: &'static str,
     },
     /// A player got what it had, or gave what it had not.
@@ -71,9 +71,9 @@ pub enum Violation {
     ItemOdd {
         /// The player, by its number in the swarm.
         player: u32,
-        /// Which event.
+        /// The event's number.
         event_seq: u64,
-        /// What is odd.
+        /// The oddity.
         what: ItemOddity,
         /// The thing.
         uid: EntityId,
@@ -81,11 +81,11 @@ pub enum Violation {
     /// A chat line was told twice: an input was applied twice.
     #[error("player {player}: line {number} of {from:?} was told after line {last}")]
     ChatRepeated {
-        /// Who heard it.
+        /// The player that heard it.
         player: u32,
-        /// Who said it.
+        /// The player that said it.
         from: SessionId,
-        /// Its number.
+        /// The line's number.
         number: u32,
         /// The highest number heard before.
         last: u32,
@@ -95,7 +95,7 @@ pub enum Violation {
     OrdersUnbalanced {
         /// The player, by its number in the swarm.
         player: u32,
-        /// Of which kind.
+        /// The kind of thing.
         order: Order,
         /// Orders given and confirmed.
         asked: u64,
@@ -109,7 +109,7 @@ pub enum Violation {
         from: SessionId,
         /// The receiver.
         to: SessionId,
-        /// What each was told.
+        /// What each side was told.
         pair: Pair,
     },
     /// A thing with several owners.
@@ -117,7 +117,7 @@ pub enum Violation {
     ItemOwners {
         /// The thing.
         uid: EntityId,
-        /// How many have it.
+        /// Number of players that have it.
         owners: u32,
     },
     /// A thing that came into being more than once.
@@ -125,7 +125,7 @@ pub enum Violation {
     ItemBornAgain {
         /// The thing.
         uid: EntityId,
-        /// How often.
+        /// Number of times.
         times: u32,
     },
     /// A thing that somebody had and nobody has.
@@ -143,14 +143,14 @@ pub enum Violation {
     /// The purses do not add up.
     #[error("{expected} gold came into being, {found} is in the purses")]
     GoldSum {
-        /// What came into being.
+        /// The sum of what came into being.
         expected: u64,
-        /// What there is.
+        /// The sum of what there is.
         found: u64,
     },
 }
 
-/// What is odd about an item's event.
+/// The oddity of an item's event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemOddity {
     /// Gained what was there already.
@@ -169,7 +169,7 @@ impl std::fmt::Display for ItemOddity {
 }
 
 impl Violation {
-    /// How much it adds to what was confirmed and then was not so.
+    /// Returns how much it adds to [`super::Verdict::lost_acknowledged`].
     #[must_use]
     pub fn lost(&self) -> u64 {
         match self {
@@ -190,7 +190,7 @@ impl Violation {
         }
     }
 
-    /// How much it adds to what happened or exists more than once.
+    /// Returns how much it adds to [`super::Verdict::duplicated`].
     #[must_use]
     pub fn duplicated(&self) -> u64 {
         match self {

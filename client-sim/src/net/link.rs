@@ -40,9 +40,9 @@ pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) owner: Option<Owner>,
     pub(super) connection: Connection,
-    /// In the list of links that are served at once.
+    /// Whether it is in the list of links that are served at once.
     pub(super) urgent: bool,
-    /// In the list of links that are served until they are gone.
+    /// Whether it is in the list of links that are served until they are gone.
     pub(super) orphaned: bool,
     control: Option<StreamId>,
     decoder: FrameDecoder,

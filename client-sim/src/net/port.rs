@@ -35,14 +35,14 @@ pub(super) struct Port {
     pub(super) live: usize,
 }
 
-/// What a link needs after it was served.
+/// The care that a link needs after it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Care {
     /// Its owner serves it.
     Owned,
     /// It has something to send that cannot wait for a frame.
     Urgent,
-    /// Nobody owns it; it has to be served until it is gone.
+    /// It has no owner, and has to be served until it is gone.
     Orphan,
     /// It is gone.
     Gone,

@@ -20,17 +20,17 @@ pub const ZONES_DEFAULT: [&str; 3] = ["meadow", "forest", "harbor"];
 pub struct SwarmConfig {
     /// Shards; any of them answers any player. Each player begins with another one.
     pub connect: Vec<SocketAddr>,
-    /// How many players.
+    /// Number of players.
     pub players: usize,
-    /// How long they play, in seconds, counted from the end of the warm-up.
+    /// Time of play, in seconds, counted from the end of the warm-up.
     pub seconds: f64,
-    /// How long they play unmeasured after the last one has joined, in seconds: a server has to recover from a storm of log-ins.
+    /// Time of unmeasured play after the last one has joined, in seconds: a server has to recover from a storm of log-ins.
     pub warm_up_s: f64,
-    /// Where new characters are born; players are dealt evenly.
+    /// Zones in which new characters are born; players are dealt evenly.
     pub zones: Vec<ZoneName>,
-    /// What they do.
+    /// Their behaviour.
     pub behavior: Behavior,
-    /// Where a crowd goes.
+    /// The spot that a crowd goes to.
     pub spot: Spot,
     /// After so many frames a player that wants nothing new says so again, and acknowledges snapshots. 1: with every frame.
     pub rest_frames: u32,
@@ -42,9 +42,9 @@ pub struct SwarmConfig {
     pub joins_per_s: u32,
     /// The account of the first player; the others have the numbers after it.
     pub first_account: u64,
-    /// All must have joined after so many seconds.
+    /// Seconds within which all must have joined.
     pub join_deadline_s: f64,
-    /// All must have heard everything so many seconds after the end of play.
+    /// Seconds after the end of play within which all must have heard everything.
     pub settle_deadline_s: f64,
 }
 
@@ -98,7 +98,7 @@ impl SwarmConfig {
     }
 }
 
-/// Why there is no report.
+/// Error of a run without a report.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
     /// Orders that make no sense.
@@ -113,13 +113,13 @@ pub enum SwarmError {
     /// Not all players got in.
     #[error("{attached} of {players} players joined within {seconds} s; the first that did not: {trouble}")]
     JoinDeadline {
-        /// Those that did.
+        /// Players that got in.
         attached: usize,
-        /// Those that should have.
+        /// Players that should have.
         players: usize,
         /// The deadline.
         seconds: f64,
-        /// What one of the others heard last.
+        /// The last refusal that one of the others heard.
         trouble: String,
     },
     /// The observer ended the run before all had joined.
@@ -127,7 +127,7 @@ pub enum SwarmError {
     Stopped,
 }
 
-/// What the observer wants.
+/// An order of the observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Go on.
@@ -136,16 +136,16 @@ pub enum Control {
     Stop,
 }
 
-/// What the swarm is doing.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Players come in.
     Joining,
-    /// All are in and play, and nothing is measured yet.
+    /// All players are in and play, and nothing is measured yet.
     WarmingUp,
-    /// They play.
+    /// The players play, and are measured.
     Running,
-    /// Nobody wants anything more; all wait until they have heard everything.
+    /// The players want nothing more, and wait until they have heard everything.
     Settling,
     /// The last state is taken.
     Done,
@@ -169,7 +169,7 @@ pub struct ZoneProgress {
 /// A look at the swarm, a few times a second.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// What it is doing.
+    /// The phase of the run.
     pub phase: Phase,
     /// Players in the world, silent ones included.
     pub attached: usize,

@@ -7,10 +7,10 @@ use super::tally::{Crossing, Tally};
 use crate::meter::Durations;
 use crate::report::{ZoneFailover, millis};
 
-/// What a player contributes: its zone, and the epochs it was shown, rising.
+/// A player's zone, and the epochs it was shown, rising.
 pub(super) type Seen<'a> = (usize, &'a [u32]);
 
-/// All changes of owner, by zone and epoch.
+/// Returns all changes of owner, by zone and epoch.
 pub(super) fn failovers(players: &[Player], tally: &Tally) -> Vec<ZoneFailover> {
     let seen: Vec<Seen<'_>> = players.iter().map(|player| (player.zone(), player.epochs())).collect();
     let zones = tally.zones.iter().enumerate();

@@ -14,7 +14,7 @@ use crate::behavior::Decider;
 use crate::checker::{Attachment, Checker};
 use crate::net::{LinkId, Net, NetError, NetEvent, Owner};
 
-/// What all players share while one of them acts.
+/// State that all players share while one of them acts.
 pub(super) struct Stage<'a> {
     pub(super) net: &'a mut Net,
     pub(super) checker: &'a mut Checker,
@@ -34,12 +34,12 @@ impl Stage<'_> {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     seq: u64,
-    /// When it should have been sent: the frame's own time, however late the loop was.
+    /// The moment when it should have been sent: the frame's own time, however late the loop was.
     intended: Duration,
     epoch: u32,
 }
 
-/// Where a player is in its life.
+/// The stage of a player's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     /// On its way in.
@@ -155,7 +155,7 @@ impl Player {
         self.pump(stage)
     }
 
-    /// Its frame: decides, and sends what there is to send. `intended` is the frame's own time.
+    /// Runs its frame: decides, and sends what there is to send. `intended` is the frame's own time.
     pub(super) fn frame(&mut self, intended: Duration, plays: bool, stage: &mut Stage<'_>) -> Result<(), NetError> {
         if plays && self.life == Life::Playing && self.client.is_attached() {
             self.play(intended, stage);
@@ -213,7 +213,7 @@ impl Player {
         self.pump(stage)
     }
 
-    /// Something happened on one of its connections.
+    /// Handles an event of one of its connections.
     pub(super) fn on_net(&mut self, owner: Owner, event: NetEvent, stage: &mut Stage<'_>) -> Result<(), NetError> {
         self.advance(stage);
         let (now, conn) = (stage.since(), ConnId(owner.conn));
@@ -240,7 +240,7 @@ impl Player {
         self.pump(stage)
     }
 
-    /// Why it is not settled yet, or `None`: all its intents are covered, it has seen `horizon`, and all events up to its last snapshot are in.
+    /// Returns why it is not settled yet, or `None`: all its intents are covered, it has seen `horizon`, and all events up to its last snapshot are in.
     pub(super) fn unsettled(&self, horizon: Option<(u32, Tick)>) -> Option<&'static str> {
         let Some(header) = self.last_header else {
             return Some("has seen nothing");
@@ -268,7 +268,7 @@ impl Player {
         done.then_some(self.covered_at)
     }
 
-    /// Its time goes on, never back.
+    /// Moves its time on, never back.
     fn advance(&mut self, stage: &mut Stage<'_>) {
         stage.now = self.acted_at.map_or(stage.now, |at| at.max(stage.now));
         self.acted_at = Some(stage.now);
@@ -466,7 +466,7 @@ impl Player {
         self.attached_at = None;
     }
 
-    /// The first snapshot under an epoch.
+    /// Handles the first snapshot under an epoch.
     fn cross(&mut self, epoch: u32, now: Duration, stage: &mut Stage<'_>) {
         let from_epoch = std::mem::replace(&mut self.epoch_shown, epoch);
         self.epochs.push(epoch);

@@ -18,15 +18,15 @@ pub(super) struct Crossing {
     pub(super) to_epoch: u32,
     /// The last snapshot of the old owner.
     pub(super) last_shown_at: Duration,
-    /// When the client machine began to look elsewhere, if it did.
+    /// The moment when the client machine began to look elsewhere, if it did.
     pub(super) silent_at: Option<Duration>,
-    /// When the new owner said that it has the session.
+    /// The moment of the new owner's `Attached`.
     pub(super) attached_at: Duration,
-    /// The first snapshot of the new owner.
+    /// The moment of the new owner's first snapshot.
     pub(super) first_shown_at: Duration,
 }
 
-/// What players of one zone see.
+/// Figures of one zone, as its players see it.
 #[derive(Debug)]
 pub(super) struct ZoneTally {
     pub(super) name: ZoneName,
@@ -64,7 +64,7 @@ impl Errors {
     }
 }
 
-/// Everything that adds up.
+/// Figures of a run that add up.
 #[derive(Debug)]
 pub(super) struct Tally {
     /// Players that are to join.
@@ -75,7 +75,7 @@ pub(super) struct Tally {
     /// Zone and epoch of each change of owner, counted here so that a look need not go through all crossings.
     crossed: BTreeSet<(usize, u32)>,
     pub(super) errors: Errors,
-    /// From an intent's intended time to the first snapshot that covers it.
+    /// Time from an intent's intended moment to the first snapshot that covers it.
     pub(super) update: Durations,
     /// The same, of intents that were given and covered under one epoch: what a player feels when nothing fails.
     pub(super) steady: Durations,
@@ -111,7 +111,7 @@ impl Tally {
         tally
     }
 
-    /// All have joined: what is measured counts from here.
+    /// Starts the measurement: all have joined.
     pub(super) fn begin_play(&mut self) {
         self.update.clear();
         self.steady.clear();

@@ -12,7 +12,7 @@ use crate::net::Traffic;
 /// Between two looks.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// When the last look was, and what had gone over the wire by then.
+/// The moment of the last look, and the traffic by then.
 pub(super) struct Watch {
     last_at: Instant,
     traffic: Traffic,
@@ -28,7 +28,7 @@ impl Watch {
         }
     }
 
-    /// From now on the play is counted.
+    /// Counts the play from now on.
     pub(super) fn start_running(&mut self, now: Instant) {
         self.running_since = Some(now);
     }

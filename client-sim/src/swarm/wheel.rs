@@ -12,9 +12,9 @@ const SLOTS: u32 = 50;
 /// A slot whose time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    /// When its time was.
+    /// The slot's own time.
     pub(super) at: Duration,
-    /// Whose frames these are.
+    /// The players whose frames these are.
     pub(super) players: Range<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Wheel {
         }
     }
 
-    /// The next slot whose time has come. A loop that is more than a period late skips whole periods: a player never has two frames at once.
+    /// Takes the next slot whose time has come. A loop that is more than a period late skips whole periods: a player never has two frames at once.
     pub(super) fn next(&mut self, now: Duration) -> Option<Due> {
         let at = self.next_at();
         if now < at {
@@ -68,7 +68,7 @@ impl Wheel {
         self.missed
     }
 
-    /// When the next slot's time comes.
+    /// Returns when the next slot's time comes.
     pub(super) fn next_at(&self) -> Duration {
         let periods = self.slot / u64::from(SLOTS);
         let rest = (self.slot % u64::from(SLOTS)) as u32;
@@ -88,7 +88,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// How many frames each of 7 players has had, and whether none had two in less than half a period.
+    /// Counts the frames of 7 players, and tells whether none had two in less than half a period.
     fn frames(wheel: &mut Wheel, now: Duration) -> Vec<u32> {
         let mut frames = vec![0; 7];
         while let Some(due) = wheel.next(now) {

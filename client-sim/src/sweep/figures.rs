@@ -13,16 +13,16 @@ use super::server::{Line, Server};
 use crate::meter::Percentiles;
 use crate::report::{SimulatorHealth, SwarmReport};
 
-/// One number of players.
+/// Figures of one number of players, with their verdict.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Point {
-    /// How many.
+    /// Number of players.
     pub players: usize,
-    /// Why it does not hold; empty if it does.
+    /// Reasons why it does not hold; empty if it does.
     pub reasons: Vec<String>,
     /// Seconds of the steady part: from the end of the warm-up to that of play.
     pub seconds: f64,
-    /// From the intended time of an intent to the snapshot that covers it.
+    /// Time from an intent's intended moment to the snapshot that covers it.
     pub update_latency_ms: Percentiles,
     /// Whole UDP datagrams to each player.
     pub bytes_down_per_player_s: f64,
@@ -36,15 +36,15 @@ pub struct Point {
     pub view_entities_mean: f64,
     /// Connections that were lost.
     pub lost_connections: u64,
-    /// What the checker and the swarm found.
+    /// Findings of the checker and the swarm.
     pub errors: Vec<String>,
     /// The server.
     pub server: ServerFigures,
     /// The simulator.
     pub simulator: SimulatorHealth,
-    /// What the same packets cost at least, if it was measured.
+    /// The floor of the same packets, if it was measured.
     pub floor: Option<Floor>,
-    /// Why it was not, if it was to be. The number may hold all the same.
+    /// The reason why it was not measured, if it was to be. The number may hold all the same.
     pub floor_problem: Option<String>,
 }
 
@@ -61,7 +61,7 @@ pub struct ServerFigures {
     pub cpu_us_per_player_tick: f64,
     /// Memory at the end, bytes.
     pub rss_bytes: u64,
-    /// What of it came with each player, bytes.
+    /// Memory that came with each player, bytes.
     pub rss_bytes_per_player: f64,
     /// The last run of each zone as the server told it, with whatever else it says.
     pub runs: Vec<Value>,
@@ -86,7 +86,7 @@ pub struct Floor {
 }
 
 impl Point {
-    /// A point without a verdict yet.
+    /// Makes a point without a verdict yet.
     pub(super) fn new(report: SwarmReport, server: ServerFigures) -> Self {
         Self {
             players: report.players,
@@ -107,7 +107,7 @@ impl Point {
         }
     }
 
-    /// Players that did not get in.
+    /// Makes the point of players that did not get in.
     pub(super) fn without_play(players: usize, server: ServerFigures, why: String, trouble: Option<String>) -> Self {
         Self {
             players,
@@ -151,7 +151,7 @@ impl Watched {
         }
     }
 
-    /// The steady part goes on.
+    /// Takes a look at the server in the steady part.
     pub(super) fn look(&mut self, now: Instant) {
         self.to = look(self.pid).map(|look| (now, look)).or(self.to);
         self.from = self.from.or(self.to);
@@ -178,7 +178,7 @@ impl Watched {
     }
 }
 
-/// What a zone told once a second: how often its ticks took how long, since it began.
+/// A zone's report, once a second: how often its ticks took how long, since it began.
 struct Told<'a> {
     ticks: f64,
     seconds: f64,
@@ -199,7 +199,7 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Ticks between two moments in the zones that have players: how many a second in the slowest, how long they took in
+/// Computes the ticks between two moments in the zones that have players: how many a second in the slowest, how long they took in
 /// all, and what each zone told last. Other zones of the server have nothing to do, and would make the figures look
 /// better than they are.
 fn ticks(lines: &[Line], zones: &[ZoneName], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {

@@ -73,7 +73,7 @@ fn output(mut command: Command, config: &SweepConfig) -> io::Result<Option<Outpu
     child.wait_with_output().map(Some)
 }
 
-/// The packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as the server counted them,
+/// Returns the packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as the server counted them,
 /// also if they were fewer than they should be. `None`: there were none.
 fn packets(point: &Point) -> Option<[(&'static str, f64); 4]> {
     let (down, up) = (point.packets_down_per_player_s, point.packets_up_per_player_s);

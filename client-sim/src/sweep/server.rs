@@ -20,7 +20,7 @@ use crate::affinity::pin_thread;
 /// A server has this long to serve, and to own its zones.
 const START_MAX: Duration = Duration::from_secs(30);
 
-/// Something that a server told, and when.
+/// A line of a server's report, and when it came.
 pub(super) type Line = (Instant, Value);
 
 /// A running server.
@@ -102,23 +102,23 @@ impl Server {
         }
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it has its keys.
+    /// Returns the directory of its keys.
     pub(super) fn keys(&self) -> PathBuf {
         self.dir.path().join("keys")
     }
 
-    /// How it ended, if it did.
+    /// Returns how it ended, if it did.
     pub(super) fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(format!("the server ended: {status}; see {}", self.log.display()))
     }
 
-    /// Everything that it told so far.
+    /// Takes all lines that it has reported so far.
     pub(super) fn take_lines(&mut self) -> Vec<Line> {
         self.lines.extend(self.told.try_iter());
         std::mem::take(&mut self.lines)

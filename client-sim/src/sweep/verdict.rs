@@ -6,10 +6,10 @@ use super::figures::Point;
 const TICK_HZ_MIN: f64 = 19.5;
 /// Work of 99 in 100 ticks, ms: half of a tick's time, so that a burst does not make the next tick late.
 pub(super) const TICK_MS_P99_MAX: f64 = 25.0;
-/// From an intent to its effect for 99 in 100, ms: three ticks, beyond which a person feels it.
+/// Bound on the time from an intent to its effect for 99 in 100, ms: three ticks, beyond which a person feels it.
 pub(super) const UPDATE_MS_P99_MAX: f64 = 150.0;
 
-/// Why not; empty if it does.
+/// Returns the reasons why it does not hold; empty if it does.
 pub(super) fn reasons(point: &Point) -> Vec<String> {
     let Point {
         server,
