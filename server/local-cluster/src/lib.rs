@@ -22,63 +22,63 @@ use rustix::process::{Signal, kill_process};
 
 pub use self::process::{Process, Who, is_running};
 
-/// A shard has this long to serve, and its zones to be owned: far above the fraction of a second that it takes.
+/// Longest wait until a shard serves and its zones are owned: far above the fraction of a second that it takes.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A shard has this long to stop in good order: longer than it gives itself.
+/// Longest wait until a shard has stopped in good order: longer than it gives itself.
 const STOP_TIMEOUT: Duration = Duration::from_millis(STOP_MS_MAX + 5_000);
 
-/// While nothing is told, processes are looked after this often.
+/// Period of looks at the processes while no report comes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// An adoption, as the adopter told it. Moments are milliseconds of `CLOCK_BOOTTIME`.
+/// An adoption, as the adopter reported it. Moments are milliseconds of `CLOCK_BOOTTIME`.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// Which process.
+    /// The process, by its index in [`Fleet::all`].
     pub process: usize,
-    /// Which zone.
+    /// The zone.
     pub zone: ZoneName,
-    /// Under which epoch.
+    /// The epoch of the grant.
     pub epoch: u32,
     /// The last tick of the history that it took over.
     pub last_tick: Tick,
-    /// When the authority granted it.
+    /// The moment of the grant.
     pub granted_at_ms: f64,
-    /// From the grant to the first tick.
+    /// Time from the grant to the first tick, ms.
     pub adopt_ms: f64,
-    /// It went on from memory, in the process that had it before.
+    /// Whether it went on from memory, in the process that had it before.
     pub from_memory: bool,
-    /// Records replayed.
+    /// Number of records replayed.
     pub replayed_ticks: u64,
-    /// Digests compared on the way.
+    /// Number of digests compared on the way.
     pub checked_digests: u64,
     /// Whether all digests on the way were equal.
     pub digest_equal: bool,
 }
 
-/// A zone's end in a process, as it told it.
+/// A zone's end in a process, as the process reported it.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Which process.
+    /// The process, by its index in [`Fleet::all`].
     pub process: usize,
-    /// Which zone.
+    /// The zone.
     pub zone: ZoneName,
-    /// Under which epoch.
+    /// The epoch of the grant.
     pub epoch: u32,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 /// All shard processes of a world.
 pub struct Fleet {
-    /// Where the next processes listen.
+    /// Address on which the next processes listen.
     pub listen: String,
-    /// The words before the next processes' command line: what runs them.
+    /// Words before the next processes' command line, as of a program that runs them.
     pub prefix: Vec<String>,
-    /// What the next processes run.
+    /// Binary of the next processes.
     pub binary: PathBuf,
     dir: PathBuf,
-    /// In order of start; the dead among them.
+    /// The processes in order of start; the dead among them.
     pub all: Vec<Process>,
     /// In order of their telling.
     pub adoptions: Vec<Adoption>,
@@ -92,13 +92,13 @@ pub struct Fleet {
     log: Option<OwnedFd>,
 }
 
-/// A wait was given up, because this process was asked to stop.
+/// Error of a wait that was given up because this process was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("asked to stop")]
 pub struct Interrupted;
 
 impl Fleet {
-    /// No process yet. They will run `binary`, with world and keys below `dir`.
+    /// Makes a cluster without processes. They will run `binary`, with world and keys below `dir`.
     #[must_use]
     pub fn new(binary: PathBuf, dir: &Path) -> Self {
         let (sender, events) = channel();
@@ -118,23 +118,23 @@ impl Fleet {
         }
     }
 
-    /// Gives up its waits when `stop` is asked for, with [`Interrupted`].
+    /// Makes its waits end when `stop` is asked for, with [`Interrupted`].
     pub fn heed(&mut self, stop: Stop) {
         self.stop = Some(stop);
     }
 
-    /// Shards that are started from now on log there; without it to this process's standard error.
+    /// Has shards that are started from now on log to `log` instead of this process's standard error.
     pub fn log_to(&mut self, log: OwnedFd) {
         self.log = Some(log);
     }
 
-    /// Where the processes keep their keys.
+    /// Returns the directory of the processes' keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.dir.join("keys")
     }
 
-    /// Where they keep authority and store.
+    /// Returns the directory of the embedded store and authority.
     #[must_use]
     pub fn world(&self) -> PathBuf {
         self.dir.join("world")
@@ -148,7 +148,7 @@ impl Fleet {
         Ok(index)
     }
 
-    /// The same, without waiting.
+    /// Starts a shard, as [`LocalCluster::start`] does, without waiting.
     pub fn launch(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
         let index = self.all.len();
         let binary = self.binary.as_os_str();
@@ -207,7 +207,7 @@ impl Fleet {
         self.wait_until("a shard process serves its zones", START_TIMEOUT, serves)
     }
 
-    /// Listens until `reached`, or for `timeout` at most; `what` says in words what was waited for.
+    /// Takes in reports until `reached`, or for `timeout` at most; `what` says in words what was waited for.
     pub fn wait_until(&mut self, what: &str, timeout: Duration, reached: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         while !reached(self) {
@@ -227,7 +227,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// A process that ended although nobody asked it to is an error.
+    /// Fails if a process has ended that was not asked to.
     fn notice_deaths(&mut self) -> anyhow::Result<()> {
         for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
             if let Some(status) = process.ended()? {
@@ -238,7 +238,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes in what the shards have said since the last call.
+    /// Takes in what the shards have reported since the last call.
     pub fn listen(&mut self) {
         while let Ok((from, event)) = self.events.try_recv() {
             self.take(from, event);
@@ -301,7 +301,7 @@ impl Fleet {
         }
     }
 
-    /// The latest owner of each zone that was ever owned.
+    /// Returns the latest owner of each zone that was ever owned.
     fn owners(&self) -> BTreeMap<&ZoneName, &Adoption> {
         let mut owners: BTreeMap<&ZoneName, &Adoption> = BTreeMap::new();
         for adoption in &self.adoptions {
@@ -331,14 +331,14 @@ impl Fleet {
         (0..self.all.len()).any(is_spare)
     }
 
-    /// The living process with most players.
+    /// Returns the index of the living process with most players.
     pub fn busiest(&self) -> Option<usize> {
         (0..self.all.len())
             .filter(|i| self.all[*i].killed.is_none())
             .max_by_key(|i| self.all[*i].players())
     }
 
-    /// SIGKILL to the server itself. Its guardian, if it has one, does its duty and ends before this returns.
+    /// Sends SIGKILL to the server itself. Its guardian, if it has one, does its duty and ends before this returns.
     pub fn kill(&mut self, index: usize) -> anyhow::Result<Instant> {
         self.signal(index, Signal::KILL)?;
         let at = Instant::now();
@@ -347,7 +347,7 @@ impl Fleet {
         Ok(at)
     }
 
-    /// SIGKILL to the guardian alone: its server goes on.
+    /// Sends SIGKILL to the guardian alone: its server goes on.
     pub fn kill_guardian(&mut self, index: usize) -> anyhow::Result<()> {
         let process = &mut self.all[index];
         anyhow::ensure!(process.is_guarded(), "this shard has no guardian");
@@ -381,7 +381,7 @@ impl Fleet {
         kill_process(process.pid_of(who)?, signal).context("signal a shard process")
     }
 
-    /// SIGTERM to all that live, and waits until they have stopped in good order.
+    /// Sends SIGTERM to all that live, and waits until they have stopped in good order.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let living: Vec<usize> = (0..self.all.len()).filter(|i| self.all[*i].killed.is_none()).collect();
         for index in &living {
@@ -412,7 +412,7 @@ impl Fleet {
     }
 }
 
-/// Hands the lines of one process on, until it ends or nobody listens.
+/// Passes on the reports of one process, until it ends or the cluster is dropped.
 fn forward(index: usize, lines: impl BufRead, events: &Sender<(usize, ShardEvent)>) {
     for line in lines.lines().map_while(Result::ok) {
         match serde_json::from_str(&line) {
@@ -427,7 +427,7 @@ fn forward(index: usize, lines: impl BufRead, events: &Sender<(usize, ShardEvent
 }
 
 impl Drop for Fleet {
-    /// Whatever happens, no process outlives its fleet.
+    /// Kills all processes: none outlives its cluster.
     fn drop(&mut self) {
         self.all
             .iter_mut()

@@ -13,37 +13,37 @@ use super::{LOOK_EVERY, STOP_TIMEOUT};
 
 /// One shard, as its report shows it: a guardian and its server, or a server alone.
 pub struct Process {
-    /// The guardian, or the server itself.
+    /// The child: the guardian, or the server itself.
     pub(super) child: Child,
-    /// The guardian was killed, and the server outlives it.
+    /// Whether the guardian was killed, and the server outlives it.
     pub(super) orphaned: bool,
-    /// Reads its report to the end.
+    /// The thread that reads its report to the end.
     pub(super) reader: Option<JoinHandle<()>>,
-    /// Where it serves.
+    /// Address at which it serves.
     pub addr: SocketAddr,
     /// The server's process id, as it said; 0 until then. With a guardian it is not the child's, which is the guardian.
     pub pid: u32,
-    /// The latest run of each zone and epoch that it told of.
+    /// The latest report of each zone and epoch that it ran.
     pub runs: Vec<ZoneRun>,
-    /// What it used of the machine, as it last told.
+    /// What it used of the machine, as it last reported.
     pub usage: Option<ProcessRun>,
-    /// When it was seen to have ended.
+    /// The moment when it was seen to have ended.
     pub killed: Option<Instant>,
-    /// It was sent a signal that ends it.
+    /// Whether it was sent a signal that ends it.
     pub(super) asked_to_end: bool,
 }
 
-/// Which process of a shard.
+/// A process of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// The one that serves.
+    /// The process that serves.
     Server,
-    /// The one that watches it, if there is one; else the server.
+    /// The process that watches it, if there is one; else the server.
     Guardian,
 }
 
 impl Process {
-    /// The players it serves, as it last said.
+    /// Returns the number of players it serves, as it last reported.
     pub fn players(&self) -> u32 {
         if self.killed.is_some() {
             0
@@ -66,7 +66,7 @@ impl Process {
         Pid::from_raw(id.cast_signed()).context("a process id is above 0")
     }
 
-    /// How it ended, if it did. An orphan's status is nobody's to know.
+    /// Returns how it ended, if it did. Of an orphan the status cannot be known.
     pub(super) fn ended(&mut self) -> anyhow::Result<Option<String>> {
         if self.orphaned {
             return Ok((!is_running(self.pid)).then(|| "an orphan's status is not known".to_owned()));
@@ -86,7 +86,7 @@ impl Process {
         }
     }
 
-    /// Leaves neither server nor guardian behind. SIGKILL reaches a stopped process too.
+    /// Kills server and guardian. SIGKILL reaches a stopped process too.
     pub(super) fn end(&mut self) {
         if self.pid == 0 {
             // It has not said who its server is: a guardian that is killed now would leave one behind.

@@ -26,10 +26,10 @@ use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 const TURN_PACKETS_MAX: usize = 4_096;
 const PACKET_BYTES_MAX: usize = 1_500;
 
-/// One of the crowd.
+/// Names a connection of the crowd.
 pub type PeerId = ConnectionHandle;
 
-/// See the module.
+/// Many connections at one socket, driven by the test itself.
 pub struct Crowd {
     socket: UdpSocket,
     state: UdpSocketState,
@@ -39,7 +39,7 @@ pub struct Crowd {
     peers: HashMap<PeerId, Peer>,
     /// Connections that the server has closed, or refused.
     pub closed: u64,
-    /// Packets that were sent.
+    /// Number of packets that were sent.
     pub sent: u64,
     packet: Vec<u8>,
     received: Vec<u8>,
@@ -49,11 +49,11 @@ pub struct Crowd {
 pub struct Peer {
     /// Its QUIC state, for whatever the test does with it.
     pub connection: Connection,
-    /// What the server said.
+    /// Control messages of the server.
     pub heard: Vec<ServerMessage>,
-    /// Why it is over.
+    /// Why the connection is over.
     pub closed: Option<ConnectionError>,
-    /// The handshake is done.
+    /// Whether the handshake is done.
     pub is_connected: bool,
     /// Bytes that were written to the control stream.
     pub written: usize,
@@ -63,7 +63,7 @@ pub struct Peer {
 }
 
 impl Crowd {
-    /// A crowd at `socket` that will connect to `target` and trusts what `client` trusts.
+    /// Makes a crowd at `socket` that will connect to `target` and trusts what `client` trusts.
     ///
     /// # Errors
     /// If the socket cannot be used.
@@ -115,13 +115,13 @@ impl Crowd {
         id
     }
 
-    /// The connections that are there.
+    /// Returns the connections that are there.
     #[must_use]
     pub fn ids(&self) -> Vec<PeerId> {
         self.peers.keys().copied().collect()
     }
 
-    /// One of them. A connection that is over stays until [`Crowd::forget`].
+    /// Returns a connection. One that is over stays until [`Crowd::forget`].
     ///
     /// # Panics
     /// If there is no such peer.
@@ -129,14 +129,14 @@ impl Crowd {
         self.peers.get_mut(&id).expect("a peer of this crowd")
     }
 
-    /// Forgets a connection without a word.
+    /// Forgets a connection without telling the server.
     pub fn forget(&mut self, id: PeerId) {
         if self.peers.remove(&id).is_some() {
             let _nothing_more = self.endpoint.handle_event(id, quinn_proto::EndpointEvent::drained());
         }
     }
 
-    /// Hears what has come, looks at the timers, and lets everybody answer. How many packets came.
+    /// Takes in the packets that have come, serves the timers, and sends what each connection answers. Returns how many packets came.
     pub fn turn(&mut self) -> usize {
         let now = Instant::now();
         let mut packets = 0;
@@ -169,7 +169,7 @@ impl Crowd {
         packets
     }
 
-    /// Turns until `holds`, or for half a minute. Whether it came to hold.
+    /// Takes turns until `holds`, or for half a minute. Returns whether it came to hold.
     pub fn turn_until(&mut self, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
         let begun = Instant::now();
         while !holds(self) {
@@ -183,7 +183,7 @@ impl Crowd {
         true
     }
 
-    /// Says something on the control stream, which it opens.
+    /// Sends bytes on the control stream, which it opens.
     ///
     /// # Panics
     /// If it does not fit.
@@ -205,7 +205,7 @@ impl Crowd {
         }
     }
 
-    /// Sends so many packets with nothing but a PING.
+    /// Sends `count` packets with nothing but a PING.
     pub fn ping(&mut self, id: PeerId, count: usize) {
         for _ in 0..count {
             self.peer(id).connection.ping();
@@ -294,7 +294,7 @@ impl Crowd {
 }
 
 impl Peer {
-    /// The code with which the server closed the connection.
+    /// Returns the code with which the server closed the connection.
     #[must_use]
     pub fn close_code(&self) -> Option<RefusalCode> {
         match &self.closed {

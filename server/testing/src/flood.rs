@@ -11,23 +11,23 @@ use std::time::{Duration, Instant};
 use everhold_protocol::rng::SplitMix64;
 use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
 
-/// No flood lasts longer, whoever forgets it.
+/// Longest flood, also if a test does not end it.
 const FLOOD_MAX: Duration = Duration::from_secs(60);
 /// Sockets, so that one source port is not all there is.
 const SOCKETS: usize = 16;
-/// The flood comes in bursts so far apart.
+/// Pause between two bursts.
 const BURST_EVERY: Duration = Duration::from_millis(2);
 /// A burst is what is due after so long at most: a flooder that the machine has held up does not make up for it with a larger one.
 const BURST_MAX: Duration = Duration::from_millis(50);
 /// Bytes of a garbage datagram: like a small packet of QUIC.
 const GARBAGE_BYTES: usize = 200;
 
-/// How much per second.
+/// Rates of a flood, per second.
 #[derive(Clone, Copy, Debug)]
 pub struct FloodRates {
     /// Datagrams of random bytes.
     pub garbage_per_s: u32,
-    /// Valid first packets of handshakes that nobody goes on with.
+    /// Valid first packets of handshakes that do not go on.
     pub half_open_per_s: u32,
 }
 
@@ -40,7 +40,7 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Begins.
+    /// Begins a flood.
     ///
     /// # Panics
     /// If `target` is not on this host, or there is no socket.
@@ -86,7 +86,7 @@ impl Flood {
         }
     }
 
-    /// Packets so far.
+    /// Returns the number of packets so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -36,7 +36,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new namespace whose loopback is up.
+    /// Makes a namespace whose loopback is up.
     ///
     /// # Errors
     /// Without root, without iproute2, or where the kernel refuses.
@@ -50,19 +50,19 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Its name, for `ip netns exec NAME`.
+    /// Returns its name, for `ip netns exec NAME`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The words before a command that is to run inside. The process keeps its id: `ip` replaces itself.
+    /// Returns the words before a command that is to run inside. The process keeps its id: `ip` replaces itself.
     #[must_use]
     pub fn prefix(&self) -> Vec<String> {
         ["ip", "netns", "exec", &self.name].map(str::to_owned).to_vec()
     }
 
-    /// A command that runs inside.
+    /// Makes a command that runs inside.
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
@@ -121,9 +121,9 @@ impl Drop for Namespace {
 /// Two namespaces with a cable between them.
 #[derive(Debug)]
 pub struct NetworkPair {
-    /// Where servers run.
+    /// The servers' namespace.
     pub servers: Namespace,
-    /// Where players run.
+    /// The players' namespace.
     pub players: Namespace,
 }
 
@@ -141,7 +141,7 @@ impl NetworkPair {
     /// The players' other IPv6 addresses.
     const CROWD_V6: &str = "fd78::/64";
 
-    /// Two namespaces and their cable, or `None` where this machine does not allow it: then the test, whose name is `test`, is to return.
+    /// Makes two namespaces and their cable, or `None` where this machine does not allow it: then the test, whose name is `test`, is to return.
     #[must_use]
     pub fn new(test: &str) -> Option<Self> {
         match Self::try_new() {
@@ -213,7 +213,7 @@ impl NetworkPair {
         Ok(pair)
     }
 
-    /// The `n`th of 65,534 further IPv4 addresses that players can bind.
+    /// Returns the `n`th of 65,534 further IPv4 addresses that players can bind.
     #[must_use]
     pub fn crowd_v4(n: u16) -> IpAddr {
         // Neither the first nor the last of the network.
@@ -221,7 +221,7 @@ impl NetworkPair {
         Ipv4Addr::new(10, 78, high, low).into()
     }
 
-    /// The `n`th of many IPv6 addresses of one network that players can bind.
+    /// Returns the `n`th of many IPv6 addresses of one network that players can bind.
     #[must_use]
     pub fn crowd_v6(n: u16) -> IpAddr {
         Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, n).into()

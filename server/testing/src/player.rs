@@ -15,15 +15,15 @@ use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{Account, Credential, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName};
 use tokio::sync::{mpsc, watch};
 
-/// A wait in a test is bounded by this: far above anything that a working system needs, on the slowest machine.
+/// Bound on every wait in a test: far above anything that a working system needs, on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A snapshot that arrived, whether or not the machine took notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// When.
+    /// The moment of arrival.
     pub at: Instant,
-    /// From which server.
+    /// The server that sent it.
     pub from: SocketAddr,
     /// Its epoch.
     pub epoch: u32,
@@ -31,12 +31,12 @@ pub struct Arrival {
     pub tick: Tick,
 }
 
-/// What becomes of a connection that the machine wants to close.
+/// What to do with a connection that the machine wants to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldConnections {
-    /// It is closed.
+    /// Close it.
     Close,
-    /// It is left open, so that a test hears what a superseded owner still says.
+    /// Leave it open, so that a test hears what a superseded owner still sends.
     KeepListening,
 }
 
@@ -62,7 +62,7 @@ enum NetEvent {
     Closed(ConnId, Option<u64>, String),
 }
 
-/// A ticket for `account`, signed with the development key, good for a minute.
+/// Makes a ticket for `account`, signed with the development key, good for a minute.
 ///
 /// # Panics
 /// Without the private half of the key, or randomness.
@@ -152,7 +152,7 @@ impl Player {
         }
     }
 
-    /// Asks for something, with the next frame.
+    /// Queues an intent for the next frame.
     pub fn push(&self, intent: Intent) {
         let _ended = self.orders.send(Order::Push(intent));
     }
@@ -167,7 +167,7 @@ impl Player {
         let _ended = self.orders.send(Order::LoseConnections);
     }
 
-    /// Everything that was heard so far.
+    /// Returns all snapshots that have arrived so far.
     ///
     /// # Panics
     /// If the player's task panicked.
@@ -176,7 +176,7 @@ impl Player {
         self.arrivals.lock().expect("the player's task does not panic").clone()
     }
 
-    /// The player's own state, as the machine has it.
+    /// Returns the player's own state, as the machine has it.
     ///
     /// # Panics
     /// If the player's task panicked.
@@ -185,7 +185,7 @@ impl Player {
         self.own.lock().expect("the player's task does not panic").clone()
     }
 
-    /// The next notice for which `wanted` gives something; those before it are dropped.
+    /// Waits for the next notice for which `wanted` gives something; those before it are dropped.
     ///
     /// # Panics
     /// If it does not come within [`PATIENCE`]; `what` says in words what was waited for.

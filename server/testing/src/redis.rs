@@ -16,28 +16,28 @@ use tempfile::TempDir;
 pub use cluster::{MovingSlot, RedisCluster};
 pub use sentinel::SentinelGroup;
 
-/// A Redis answers within a fraction of a second; on a machine that compiles meanwhile it may take longer.
+/// Longest wait for a Redis that starts: it answers within a fraction of a second; on a machine that compiles meanwhile it may take longer.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// Several servers agree on what became of one within seconds; on a machine that compiles meanwhile it may take far longer.
+/// Longest wait until several servers agree on what became of one: they do within seconds; on a machine that compiles meanwhile it may take far longer.
 const AGREE_MAX: Duration = Duration::from_secs(90);
 
-/// What is waited for is looked at this often.
+/// Period of looks while a test waits.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A port that was free may be taken when the server starts; then another one is tried, so often.
+/// Ports that are tried: one that was free may be taken when the server starts.
 const PORT_TRIES: usize = 5;
 
-/// Whether what it is given outlives the process.
+/// Whether a Redis's data outlive its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// It comes back empty.
+    /// None do: it comes back empty.
     None,
-    /// An append-only file, written before each answer.
+    /// All do, in an append-only file that is written before each answer.
     Aof,
 }
 
-/// The process. It ends with this value.
+/// A Redis process. It ends with this value.
 #[derive(Debug)]
 pub struct RedisServer {
     child: Child,
@@ -47,7 +47,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one and waits until it answers.
+    /// Starts a Redis and waits until it answers.
     ///
     /// # Panics
     /// If `redis-server` is not installed, or does not start.
@@ -60,7 +60,7 @@ impl RedisServer {
         Self::start_with(&["--appendonly", append_only])
     }
 
-    /// Starts one with these arguments: a file of its configuration may be the first. Address and directory are not theirs to choose.
+    /// Starts a Redis with these arguments: a file of its configuration may be the first. Address and directory are not theirs to choose.
     ///
     /// # Panics
     /// If `redis-server` is not installed, or does not start.
@@ -69,7 +69,7 @@ impl RedisServer {
         Self::start_with_each(|| args.iter().map(ToString::to_string).collect())
     }
 
-    /// The same; each try asks anew for its arguments, which may name ports.
+    /// Starts a Redis; each try asks anew for its arguments, which may name ports.
     fn start_with_each(args: impl Fn() -> Vec<String>) -> Self {
         let mut directory = tempfile::tempdir().expect("a temporary directory");
         for _ in 0..PORT_TRIES {
@@ -91,19 +91,19 @@ impl RedisServer {
         panic!("redis-server ended at once, at {PORT_TRIES} ports in turn");
     }
 
-    /// Where it is.
+    /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr)
     }
 
-    /// Where it is.
+    /// Returns its address.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Sends it a signal: SIGSTOP and SIGCONT.
+    /// Sends it a signal: SIGSTOP or SIGCONT.
     ///
     /// # Panics
     /// If it is not there.
@@ -112,7 +112,7 @@ impl RedisServer {
         kill_process(pid, signal).expect("the server lives");
     }
 
-    /// SIGKILL.
+    /// Kills it by SIGKILL.
     ///
     /// # Panics
     /// If it cannot be killed.
@@ -139,7 +139,7 @@ impl RedisServer {
         ask(self.addr, words).unwrap_or_else(|| panic!("no answer of {} to {words:?}", self.addr))
     }
 
-    /// Waits until it looks so.
+    /// Waits until `is_so`; `what` says in words what for.
     ///
     /// # Panics
     /// If it does not for long.
@@ -211,7 +211,7 @@ fn free_addr() -> SocketAddr {
     }
 }
 
-/// What `redis-cli` prints; `None` if nobody answers.
+/// Returns what `redis-cli` prints; `None` if no server answers.
 fn ask(addr: SocketAddr, words: &[&str]) -> Option<String> {
     let output = Command::new("redis-cli")
         .args(["-p", &addr.port().to_string()])
@@ -222,7 +222,7 @@ fn ask(addr: SocketAddr, words: &[&str]) -> Option<String> {
     output.status.success().then(|| printed.trim().to_owned())
 }
 
-/// Waits until it is so.
+/// Waits until `is_so`; `what` says in words what for.
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + AGREE_MAX;
     while !is_so() {

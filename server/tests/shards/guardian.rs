@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, Membership};
+use everhold_core::ownership::Membership;
 use everhold_local_cluster::Who;
 use everhold_protocol::client::Notice;
 use everhold_store::sqlite::SqliteAuthority;

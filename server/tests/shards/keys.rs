@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use client_sim::{Control, Progress, SwarmConfig, SwarmReport};
-use everhold_core::ownership::{Authority, Membership, Nonce};
+use everhold_core::ownership::{Membership, Nonce};
 use everhold_local_cluster::{Fleet, Who};
 use everhold_net::keys::{self, Keys, Recipient};
 use everhold_protocol::client::Notice;

@@ -6,13 +6,13 @@ use rustix::process::Signal;
 
 use super::{RedisServer, free_addr, until};
 
-/// Primaries; each has one replica.
+/// Number of primaries; each has one replica.
 const PRIMARIES: usize = 3;
 
-/// A primary that is silent for so long is replaced, ms: long enough for a machine that is busy with other work.
+/// Silence after which a primary is replaced, ms: long enough for a machine that is busy with other work.
 const NODE_TIMEOUT_MS: &str = "2000";
 
-/// The nodes, alive or not. They end with this value.
+/// A Redis Cluster: its nodes, alive or not. They end with this value.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
@@ -72,7 +72,7 @@ fn arguments() -> Vec<String> {
     arguments.concat().into_iter().map(str::to_owned).collect()
 }
 
-/// Where the nodes of a Cluster speak to this one.
+/// Returns the port at which the nodes of a Cluster speak to this one.
 fn bus_port(node: &RedisServer) -> String {
     let told = node.command(&["CONFIG", "GET", "cluster-port"]);
     told.lines().last().expect("a name and a value").to_owned()
@@ -120,20 +120,20 @@ impl RedisCluster {
         cluster
     }
 
-    /// Where it is: any of its first three nodes.
+    /// Returns the URL of the Cluster: any of its first three nodes.
     #[must_use]
     pub fn url(&self) -> String {
         let [first, second, third] = [0, 1, 2].map(|index| self.nodes[index].addr());
         format!("redis-cluster://{first}?node={second}&node={third}")
     }
 
-    /// A node.
+    /// Returns a node.
     #[must_use]
     pub fn node(&self, index: usize) -> &RedisServer {
         &self.nodes[index]
     }
 
-    /// The primaries, as most recently agreed.
+    /// Returns the primaries, as most recently agreed.
     #[must_use]
     pub fn primaries(&self) -> Vec<usize> {
         let lines = self.lines(self.any());
@@ -146,7 +146,7 @@ impl RedisCluster {
             .collect()
     }
 
-    /// The primary that serves a key.
+    /// Returns the primary that serves a key.
     ///
     /// # Panics
     /// If there is none.
@@ -163,7 +163,7 @@ impl RedisCluster {
         self.nodes[self.primary_of(words[1])].command(words)
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     #[must_use]
     pub fn slot(&self, key: &str) -> u16 {
         let slot = self.nodes[self.any()].command(&["CLUSTER", "KEYSLOT", key]);
@@ -203,7 +203,7 @@ impl RedisCluster {
         moving
     }
 
-    /// SIGSTOP to the primary that serves a key, and to its replica first: it is gone, and nobody takes its place.
+    /// Sends SIGSTOP to the primary that serves a key, and to its replica first, so that no node takes its place.
     ///
     /// # Panics
     /// If it has no replica.
@@ -219,7 +219,7 @@ impl RedisCluster {
         }
     }
 
-    /// SIGKILL to a node.
+    /// Kills a node by SIGKILL.
     pub fn kill(&mut self, index: usize) {
         self.nodes[index].kill();
         self.alive[index] = false;
@@ -308,7 +308,7 @@ impl RedisCluster {
     }
 }
 
-/// A slot between two primaries.
+/// A slot that is being moved between two primaries.
 #[derive(Debug)]
 pub struct MovingSlot<'a> {
     cluster: &'a RedisCluster,
@@ -326,7 +326,7 @@ impl MovingSlot<'_> {
         while self.carry_some(16) > 0 {}
     }
 
-    /// Carries up to so many keys over; returns how many.
+    /// Carries up to `count` keys over; returns how many.
     ///
     /// # Panics
     /// If one cannot be moved.

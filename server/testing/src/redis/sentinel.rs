@@ -7,13 +7,13 @@ use tempfile::TempDir;
 
 use super::{RedisServer, ask, free_addr, until};
 
-/// Servers: the primary, and its replicas.
+/// Number of servers: the primary, and its replicas.
 const SERVERS: usize = 3;
 
-/// A primary that is silent for so long is replaced, ms: long enough for a machine that is busy with other work.
+/// Silence after which a primary is replaced, ms: long enough for a machine that is busy with other work.
 const DOWN_AFTER_MS: u32 = 2_000;
 
-/// The servers, alive or not, and their Sentinels. They end with this value.
+/// A Sentinel group: its servers, alive or not, and their Sentinels. They end with this value.
 #[derive(Debug)]
 pub struct SentinelGroup {
     servers: Vec<RedisServer>,
@@ -21,7 +21,7 @@ pub struct SentinelGroup {
     sentinels: Vec<Sentinel>,
 }
 
-/// One Sentinel.
+/// A Sentinel process.
 #[derive(Debug)]
 struct Sentinel {
     child: Child,
@@ -92,20 +92,20 @@ impl SentinelGroup {
         group
     }
 
-    /// Where it is: any of its Sentinels.
+    /// Returns the URL of the group: any of its Sentinels.
     #[must_use]
     pub fn url(&self) -> String {
         let [first, second, third] = [0, 1, 2].map(|index| self.sentinels[index].addr);
         format!("redis-sentinel://{first}?sentinelServiceName=world&node={second}&node={third}")
     }
 
-    /// A server.
+    /// Returns a server.
     #[must_use]
     pub fn server(&self, index: usize) -> &RedisServer {
         &self.servers[index]
     }
 
-    /// The primary, as all Sentinels have it; `None` if they do not agree.
+    /// Returns the primary, as all Sentinels have it; `None` if they do not agree.
     #[must_use]
     pub fn agreed_primary(&self) -> Option<usize> {
         let mut named = self.sentinels.iter().map(|sentinel| {
@@ -127,7 +127,7 @@ impl SentinelGroup {
         self.agreed_primary().expect("they agreed a moment ago")
     }
 
-    /// SIGKILL to a server.
+    /// Kills a server by SIGKILL.
     pub fn kill(&mut self, index: usize) {
         self.servers[index].kill();
         self.alive[index] = false;
