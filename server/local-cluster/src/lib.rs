@@ -1,4 +1,4 @@
-//! A fleet of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the tests that need real
+//! A cluster of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the tests that need real
 //! processes. It holds the other end of each shard's standard input, so no shard outlives it, even if it is killed itself.
 
 mod process;
@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// An adoption, as the adopter reported it. Moments are milliseconds of `CLOCK_BOOTTIME`.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// The process, by its index in [`Fleet::all`].
+    /// The process, by its index in [`LocalCluster::all`].
     pub process: usize,
     /// The zone.
     pub zone: ZoneName,
@@ -59,7 +59,7 @@ pub struct Adoption {
 /// A zone's end in a process, as the process reported it.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// The process, by its index in [`Fleet::all`].
+    /// The process, by its index in [`LocalCluster::all`].
     pub process: usize,
     /// The zone.
     pub zone: ZoneName,
@@ -70,7 +70,7 @@ pub struct End {
 }
 
 /// All shard processes of a world.
-pub struct Fleet {
+pub struct LocalCluster {
     /// Address on which the next processes listen.
     pub listen: String,
     /// Words before the next processes' command line, as of a program that runs them.
@@ -97,7 +97,7 @@ pub struct Fleet {
 #[error("asked to stop")]
 pub struct Interrupted;
 
-impl Fleet {
+impl LocalCluster {
     /// Makes a cluster without processes. They will run `binary`, with world and keys below `dir`.
     #[must_use]
     pub fn new(binary: PathBuf, dir: &Path) -> Self {
@@ -141,7 +141,7 @@ impl Fleet {
     }
 
     /// Starts a shard that prefers `zones`, and waits until it serves and owns them. `arguments` are added to its command line.
-    /// Returns its index in [`Fleet::all`].
+    /// Returns its index in [`LocalCluster::all`].
     pub fn start(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
         let index = self.launch(zones, arguments)?;
         self.wait_until_serving(index, zones)?;
@@ -197,13 +197,14 @@ impl Fleet {
     }
 
     fn wait_until_serving(&mut self, index: usize, zones: &[ZoneName]) -> anyhow::Result<()> {
-        let owned = |fleet: &Self, zone: &ZoneName| {
-            fleet
+        let owned = |cluster: &Self, zone: &ZoneName| {
+            cluster
                 .adoptions
                 .iter()
                 .any(|adoption| adoption.process == index && adoption.zone == *zone)
         };
-        let serves = |fleet: &Self| fleet.all[index].addr.port() != 0 && zones.iter().all(|zone| owned(fleet, zone));
+        let serves =
+            |cluster: &Self| cluster.all[index].addr.port() != 0 && zones.iter().all(|zone| owned(cluster, zone));
         self.wait_until("a shard process serves its zones", START_TIMEOUT, serves)
     }
 
@@ -426,7 +427,7 @@ fn forward(index: usize, lines: impl BufRead, events: &Sender<(usize, ShardEvent
     }
 }
 
-impl Drop for Fleet {
+impl Drop for LocalCluster {
     /// Kills all processes: none outlives its cluster.
     fn drop(&mut self) {
         self.all

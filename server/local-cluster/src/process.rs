@@ -1,4 +1,4 @@
-//! One shard of a fleet: its processes, and what was heard of it.
+//! One shard of a local cluster: its processes, and what it has reported.
 
 use std::net::SocketAddr;
 use std::process::Child;

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
 use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
-use everhold_local_cluster::{Fleet, Interrupted};
+use everhold_local_cluster::{LocalCluster, Interrupted};
 use everhold_os::scratch::Scratch;
 use everhold_os::signals::{Input, Stop, exit_code};
 use everhold_protocol::ZoneName;
@@ -129,13 +129,13 @@ fn run_once(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> an
     };
     let durability = arguments.durability;
     let mut killer = Killer::new(schedule, arguments.shard_arguments(durability));
-    let (swarm, fleet) = in_world(arguments, arguments.seconds, &mut killer, (stop, display))?;
+    let (swarm, cluster) = in_world(arguments, arguments.seconds, &mut killer, (stop, display))?;
     let setting = Setting {
         durability,
         store: arguments.store_name()?,
         guardian: !arguments.no_guardian,
     };
-    Ok(DemoReport::new(setting, &swarm, &fleet, (schedule, &killer.killed)))
+    Ok(DemoReport::new(setting, &swarm, &cluster, (schedule, &killer.killed)))
 }
 
 fn write_json(arguments: &DemoArguments, report: &impl Serialize) -> anyhow::Result<()> {
@@ -150,23 +150,23 @@ fn in_world(
     seconds: f64,
     killer: &mut Killer,
     (stop, display): (&Stop, &mut Display),
-) -> anyhow::Result<(SwarmReport, Fleet)> {
+) -> anyhow::Result<(SwarmReport, LocalCluster)> {
     let binary = std::env::current_exe().context("find the own binary")?;
     let dir = Scratch::new(&binary).context("make a directory for the demo's world")?;
-    let mut fleet = Fleet::new(binary, dir.path());
-    fleet.heed(stop.clone());
+    let mut cluster = LocalCluster::new(binary, dir.path());
+    cluster.heed(stop.clone());
     let zones: Vec<ZoneName> = RuleBook::default_world().zones().cloned().collect();
     let swarm = SwarmConfig {
         players: arguments.players as usize,
         seconds,
         zones: zones.clone(),
         behavior: arguments.behavior,
-        keys: fleet.keys(),
+        keys: cluster.keys(),
         seed: arguments.seed,
         ..SwarmConfig::default()
     };
-    // After an error the fleet is dropped there, so nobody writes keys any more when they are removed here.
-    let played = play_on(fleet, swarm, killer, (stop, display));
+    // After an error the cluster is dropped there, so nobody writes keys any more when they are removed here.
+    let played = play_on(cluster, swarm, killer, (stop, display));
     let removed = remove_world(&arguments.store_config()?, &zones);
     let played = played?;
     removed.map(|()| played)
@@ -174,23 +174,23 @@ fn in_world(
 
 /// Two shards and a spare, from their start to their end in good order.
 fn play_on(
-    mut fleet: Fleet,
+    mut cluster: LocalCluster,
     mut swarm: SwarmConfig,
     killer: &mut Killer,
     (stop, display): (&Stop, &mut Display),
-) -> anyhow::Result<(SwarmReport, Fleet)> {
+) -> anyhow::Result<(SwarmReport, LocalCluster)> {
     display.say("starting two shards and a spare");
     let (first, second) = swarm.zones.split_at(swarm.zones.len().div_ceil(2));
     for preferred in [first, second, &[]] {
-        fleet.start(preferred, &killer.arguments())?;
+        cluster.start(preferred, &killer.arguments())?;
     }
-    swarm.connect = fleet.all.iter().map(|p| p.addr).take(2).collect();
-    let played = play(swarm, killer, &mut fleet, (stop, display));
+    swarm.connect = cluster.all.iter().map(|p| p.addr).take(2).collect();
+    let played = play(swarm, killer, &mut cluster, (stop, display));
     if played.is_ok() || stop.asked().is_some() {
         display.say("stopping the shards");
-        fleet.stop()?;
+        cluster.stop()?;
     }
-    Ok((played?, fleet))
+    Ok((played?, cluster))
 }
 
 impl DemoArguments {
@@ -251,7 +251,7 @@ fn remove_world(store: &StoreConfig, zones: &[ZoneName]) -> anyhow::Result<()> {
 fn play(
     swarm: SwarmConfig,
     killer: &mut Killer,
-    fleet: &mut Fleet,
+    cluster: &mut LocalCluster,
     (stop, display): (&Stop, &mut Display),
 ) -> anyhow::Result<SwarmReport> {
     let (progressed, progress) = channel();
@@ -266,7 +266,7 @@ fn play(
         })
         .context("start the swarm's thread")?;
     // Asked to stop, this process ends soon, and the swarm's thread with it.
-    watch(&progress, killer, fleet, (stop, display))?;
+    watch(&progress, killer, cluster, (stop, display))?;
     player
         .join()
         .map_err(|_| anyhow::anyhow!("the swarm panicked"))?
@@ -276,7 +276,7 @@ fn play(
 fn watch(
     progress: &Receiver<Progress>,
     killer: &mut Killer,
-    fleet: &mut Fleet,
+    cluster: &mut LocalCluster,
     (stop, display): (&Stop, &mut Display),
 ) -> anyhow::Result<()> {
     loop {
@@ -285,24 +285,24 @@ fn watch(
         }
         match progress.recv_timeout(Duration::from_millis(250)) {
             Ok(progress) => {
-                fleet.listen();
+                cluster.listen();
                 if progress.phase == Phase::Running {
-                    kill(killer, progress.running_for_s, fleet, display)?;
+                    kill(killer, progress.running_for_s, cluster, display)?;
                 }
-                display.show(&progress, fleet, !killer.killed.is_empty());
+                display.show(&progress, cluster, !killer.killed.is_empty());
             }
-            Err(RecvTimeoutError::Timeout) => fleet.listen(),
+            Err(RecvTimeoutError::Timeout) => cluster.listen(),
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
     }
 }
 
 /// Starts again and kills what is due at this second of play, and says so.
-fn kill(killer: &mut Killer, second: f64, fleet: &mut Fleet, display: &mut Display) -> anyhow::Result<()> {
-    if killer.restart_due(fleet)? {
+fn kill(killer: &mut Killer, second: f64, cluster: &mut LocalCluster, display: &mut Display) -> anyhow::Result<()> {
+    if killer.restart_due(cluster)? {
         display.say("a shard starts in the dead one's place, as a spare");
     }
-    if let Some(Victim { pid, addr, players }) = killer.kill_due(second, fleet)? {
+    if let Some(Victim { pid, addr, players }) = killer.kill_due(second, cluster)? {
         display.say(&format!("kill -9 {pid}: the shard at {addr} with {players} players"));
     }
     Ok(())

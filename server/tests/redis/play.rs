@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_protocol::ZoneName;
 use everhold_testing::redis::{RedisCluster, SentinelGroup};
 use tempfile::TempDir;
@@ -48,7 +48,7 @@ impl Form {
 
 /// Two shards, each with zones of its own.
 struct World {
-    fleet: Fleet,
+    cluster: LocalCluster,
     // Removed when the processes are gone.
     _directory: TempDir,
 }
@@ -62,13 +62,13 @@ fn all_zones() -> Vec<ZoneName> {
 impl World {
     fn at(url: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut fleet = Fleet::new(env!("CARGO_BIN_EXE_everhold").into(), directory.path());
+        let mut cluster = LocalCluster::new(env!("CARGO_BIN_EXE_everhold").into(), directory.path());
         let (first, others): (Vec<_>, Vec<_>) = all_zones().into_iter().partition(|name| *name == zone());
         for zones in [first, others] {
-            fleet.start(&zones, &["--store", url]).unwrap();
+            cluster.start(&zones, &["--store", url]).unwrap();
         }
         Self {
-            fleet,
+            cluster,
             _directory: directory,
         }
     }
@@ -87,12 +87,12 @@ impl Play {
         let may_end = Arc::new(AtomicBool::new(false));
         let (ends, seconds) = (Arc::clone(&may_end), form.seconds);
         let config = SwarmConfig {
-            connect: world.fleet.all.iter().map(|shard| shard.addr).collect(),
+            connect: world.cluster.all.iter().map(|shard| shard.addr).collect(),
             players: form.players,
             seconds: SECONDS_MAX,
             zones: all_zones(),
             behavior: Behavior::Trade,
-            keys: world.fleet.keys(),
+            keys: world.cluster.keys(),
             join_deadline_s: PATIENCE.as_secs_f64(),
             settle_deadline_s: PATIENCE.as_secs_f64(),
             ..SwarmConfig::default()
@@ -137,7 +137,7 @@ impl Play {
     fn finish(self, world: &mut World) {
         self.may_end.store(true, Ordering::Relaxed);
         let report = self.swarm.join().unwrap();
-        world.fleet.stop().unwrap();
+        world.cluster.stop().unwrap();
         println!(
             "{} players, {:.0} s, {} failovers, lost {}, duplicated {}, rewound {}",
             report.players,
@@ -160,20 +160,22 @@ impl Play {
             );
         }
         assert!(report.is_clean(), "{report:#?}");
-        assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
-        assert!(world.fleet.adoptions.iter().all(|adoption| adoption.digest_equal));
+        assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
+        assert!(world.cluster.adoptions.iter().all(|adoption| adoption.digest_equal));
     }
 }
 
 /// The shard that serves meadow dies, and the other one has all zones.
 fn kill_a_shard(world: &mut World, play: &Play) {
-    world.fleet.listen();
-    let owner = world.fleet.adoptions.iter().rfind(|adoption| adoption.zone == zone());
+    world.cluster.listen();
+    let owner = world.cluster.adoptions.iter().rfind(|adoption| adoption.zone == zone());
     let owner = owner.unwrap().process;
-    world.fleet.kill(owner).unwrap();
+    world.cluster.kill(owner).unwrap();
     world
-        .fleet
-        .wait_until("the other shard has its zones", PATIENCE, |fleet| fleet.is_settled())
+        .cluster
+        .wait_until("the other shard has its zones", PATIENCE, |cluster| {
+            cluster.is_settled()
+        })
         .unwrap();
     play.until_all_play("after a shard's death");
 }

@@ -17,8 +17,8 @@ const PLAYERS: u64 = 5;
 async fn log_in_through_the_wrong_shard_and_lose_the_right_one(mut world: World, arguments: &[&str], ip: IpAddr) {
     let right = world.shard_with(&all_zones(), arguments);
     let wrong = world.shard_with(&[], arguments);
-    let wrong_addr = world.fleet.all[wrong].addr;
-    assert_eq!((world.fleet.all[right].addr.ip(), wrong_addr.ip()), (ip, ip));
+    let wrong_addr = world.cluster.all[wrong].addr;
+    assert_eq!((world.cluster.all[right].addr.ip(), wrong_addr.ip()), (ip, ip));
     let login = |account| Player::login(&world.keys, vec![wrong_addr], account, &meadow(), OldConnections::Close);
     let mut players: Vec<Player> = (1..=PLAYERS).map(login).collect();
     let mut epoch = 0;
@@ -26,22 +26,22 @@ async fn log_in_through_the_wrong_shard_and_lose_the_right_one(mut world: World,
         epoch = epoch.max(player.until_attached_above(0).await);
         player.until_told_of(wrong_addr).await;
     }
-    world.fleet.kill(right).expect("a kill");
+    world.cluster.kill(right).expect("a kill");
     let (epoch, _) = world.until_adopted(&meadow(), wrong, epoch);
     let heir = world.shard_with(&[], arguments);
-    let heir_addr = world.fleet.all[heir].addr;
+    let heir_addr = world.cluster.all[heir].addr;
     for player in &mut players {
         assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
         player.until_snapshot().await;
         player.until_told_of(heir_addr).await;
     }
-    world.fleet.kill(wrong).expect("a kill");
+    world.cluster.kill(wrong).expect("a kill");
     let (epoch, _) = world.until_adopted(&meadow(), heir, epoch);
     for player in &mut players {
         assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
         player.until_snapshot().await;
     }
-    world.fleet.stop().expect("in good order");
+    world.cluster.stop().expect("in good order");
 }
 
 /// Runs a test inside a namespace, on a thread and a runtime of its own.
@@ -49,7 +49,7 @@ fn inside<F: Future<Output = ()>>(pair: &NetworkPair, test: impl FnOnce(World) -
     let prefix = pair.servers.prefix();
     let run = pair.players.enter(move || {
         let mut world = World::with_default_leases();
-        world.fleet.prefix = prefix;
+        world.cluster.prefix = prefix;
         // Threads that are started inside are inside; the players go on while the test waits for a process.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -67,7 +67,7 @@ fn players_of_another_network_are_sent_to_the_advertised_address() {
     let name = "players_of_another_network_are_sent_to_the_advertised_address";
     let Some(pair) = NetworkPair::new(name) else { return };
     inside(&pair, |mut world| async {
-        world.fleet.listen = "0.0.0.0:0".to_owned();
+        world.cluster.listen = "0.0.0.0:0".to_owned();
         let ip = NetworkPair::SERVERS_V4;
         let advertise = ip.to_string();
         log_in_through_the_wrong_shard_and_lose_the_right_one(world, &["--advertise", &advertise], ip.into()).await;
@@ -79,7 +79,7 @@ fn players_of_another_network_play_by_ipv6() {
     let name = "players_of_another_network_play_by_ipv6";
     let Some(pair) = NetworkPair::new(name) else { return };
     inside(&pair, |mut world| async {
-        world.fleet.listen = "[::]:0".to_owned();
+        world.cluster.listen = "[::]:0".to_owned();
         let ip = NetworkPair::SERVERS_V6;
         let advertise = ip.to_string();
         log_in_through_the_wrong_shard_and_lose_the_right_one(world, &["--advertise", &advertise], ip.into()).await;
@@ -92,11 +92,11 @@ fn ipv4_players_of_a_socket_of_both_families_are_limited_by_their_own_addresses(
     let name = "ipv4_players_of_a_socket_of_both_families_are_limited_by_their_own_addresses";
     let Some(pair) = NetworkPair::new(name) else { return };
     inside(&pair, |mut world| async move {
-        world.fleet.listen = "[::]:0".to_owned();
+        world.cluster.listen = "[::]:0".to_owned();
         let advertise = NetworkPair::SERVERS_V6;
         let lines = format!("advertise = \"{advertise}\"\n[login]\naddress_connections_max = 1\n");
         let shard = world.shard_configured(&all_zones(), &lines);
-        let port = world.fleet.all[shard].addr.port();
+        let port = world.cluster.all[shard].addr.port();
         let (v4, v6) = (NetworkPair::SERVERS_V4.into(), NetworkPair::SERVERS_V6.into());
         let mut players = Vec::new();
         for (account, from, to) in [
@@ -111,7 +111,7 @@ fn ipv4_players_of_a_socket_of_both_families_are_limited_by_their_own_addresses(
             player.until_attached_above(0).await;
             players.push(player);
         }
-        world.fleet.stop().expect("in good order");
+        world.cluster.stop().expect("in good order");
     });
 }
 
@@ -123,7 +123,7 @@ async fn shards_on_the_ipv6_loopback_redirect_and_fail_over() {
         ));
     }
     let mut world = World::with_default_leases();
-    world.fleet.listen = "[::1]:0".to_owned();
+    world.cluster.listen = "[::1]:0".to_owned();
     log_in_through_the_wrong_shard_and_lose_the_right_one(world, &[], Ipv6Addr::LOCALHOST.into()).await;
 }
 
@@ -166,9 +166,9 @@ fn host_name_that_nobody_knows_is_named_with_its_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shard_that_listens_on_a_name_is_found_at_its_address() {
     let mut world = World::with_default_leases();
-    world.fleet.listen = "localhost:0".to_owned();
+    world.cluster.listen = "localhost:0".to_owned();
     let shard = world.shard(&all_zones());
-    assert!(world.fleet.all[shard].addr.ip().is_loopback());
+    assert!(world.cluster.all[shard].addr.ip().is_loopback());
     let mut player = world.player(1, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
 }

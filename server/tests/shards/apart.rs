@@ -41,7 +41,7 @@ async fn zones_in_files_with_leases_in_redis_are_followed_by_the_spare() {
     assert_failover(&mut world, &["--authority", &url]).await;
     assert!(has_key(&redis, "{meadow}:lease") && has_key(&redis, "shards"));
     assert!(!has_key(&redis, "{meadow}:meta") && !has_key(&redis, "home:7"));
-    let state = world.fleet.world();
+    let state = world.cluster.world();
     assert!(state.join("zone-meadow.db").is_file());
     let rows = inspect(&state, &["--authority", &url]);
     assert!(rows.contains("meadow") && rows.contains("fence_epoch"), "{rows}");

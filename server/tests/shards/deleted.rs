@@ -36,9 +36,9 @@ fn delete_databases(directory: &Path) {
 fn play_on_when_deleted(delete: fn(&Path)) {
     let mut world = World::with_default_leases();
     let owner = world.shard(&[meadow()]);
-    let directory = world.fleet.world();
+    let directory = world.cluster.world();
     let mut deleted_at = None;
-    let report = client_sim::run(orders(&world, world.fleet.all[owner].addr), &mut |progress| {
+    let report = client_sim::run(orders(&world, world.cluster.all[owner].addr), &mut |progress| {
         match deleted_at {
             None if all_play(progress, 2.0) => {
                 delete(&directory);
@@ -62,18 +62,18 @@ fn play_on_when_deleted(delete: fn(&Path)) {
     let summary = || runtime.block_on(store.summary(&meadow())).expect("an answer");
     let is_whole = || summary().is_some_and(|zone| zone.fence_epoch == 1 && zone.base.is_some());
     world
-        .fleet
+        .cluster
         .wait_until("the zone is whole in the new store", PATIENCE, |_| is_whole())
         .expect("a summary");
-    world.fleet.kill(owner).expect("a kill");
+    world.cluster.kill(owner).expect("a kill");
     world.until_adopted(&meadow(), heir, 1);
     let adopted = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .find(|a| a.process == heir && a.zone == meadow());
     assert!(adopted.expect("it was waited for").digest_equal);
-    assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+    assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }
 
 #[test]
@@ -102,10 +102,10 @@ async fn spare_of_a_deleted_world_whose_holder_died_with_it_says_that_it_is_lost
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
     // The spare has seen the owner's lease.
-    player.until_told_of(world.fleet.all[heir].addr).await;
-    world.fleet.signal(owner, Signal::STOP).expect("it lives");
-    delete(&world.fleet.world());
-    world.fleet.kill(owner).expect("a kill");
+    player.until_told_of(world.cluster.all[heir].addr).await;
+    world.cluster.signal(owner, Signal::STOP).expect("it lives");
+    delete(&world.cluster.world());
+    world.cluster.kill(owner).expect("a kill");
     let (epoch, last_tick) = world.until_adopted(&meadow(), heir, 1);
-    assert_eq!((last_tick, world.fleet.lost.clone()), (0, vec![(meadow(), epoch)]));
+    assert_eq!((last_tick, world.cluster.lost.clone()), (0, vec![(meadow(), epoch)]));
 }

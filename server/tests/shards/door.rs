@@ -57,11 +57,11 @@ async fn an_account_that_played_before_its_zone_was_adopted_logs_in_again_past_t
         player.until_attached_above(0).await;
     }
     world.shard_configured(&[], "[load]\nplayers_max = 2\n");
-    let spare = world.fleet.all[1].addr;
+    let spare = world.cluster.all[1].addr;
     for player in &mut players {
         player.until_told_of(spare).await;
     }
-    world.fleet.kill(0).expect("it lives");
+    world.cluster.kill(0).expect("it lives");
     for player in &mut players {
         player.until_attached_above(1).await;
     }

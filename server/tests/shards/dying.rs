@@ -30,7 +30,7 @@ async fn assert_carried_on(world: &mut World, heir: usize, player: &mut Player, 
     });
     assert_eq!(attached.await, 1, "what was confirmed is known");
     let adoption = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .find(|a| a.zone == meadow() && a.epoch == new_epoch);
@@ -43,11 +43,11 @@ async fn adopter_dies_at(failpoint: &str) {
     let mut world = World::new().sabotaged();
     let (owner, heir, mut player, epoch) = confirmed_player(&mut world).await;
     let adopter = world.shard_with(&[], &["--failpoint", failpoint]);
-    world.fleet.signal(heir, Signal::STOP).expect("a signal");
+    world.cluster.signal(heir, Signal::STOP).expect("a signal");
     let before = player.own();
-    world.fleet.kill(owner).expect("a kill");
-    world.fleet.wait_until_dead(adopter, PATIENCE).expect("it dies");
-    world.fleet.signal(heir, Signal::CONT).expect("a signal");
+    world.cluster.kill(owner).expect("a kill");
+    world.cluster.wait_until_dead(adopter, PATIENCE).expect("it dies");
+    world.cluster.signal(heir, Signal::CONT).expect("a signal");
     assert_carried_on(&mut world, heir, &mut player, epoch + 1).await;
     assert_eq!(player.own().gold, before.gold);
 }
@@ -68,12 +68,12 @@ async fn owner_dies_at(failpoint: &str) {
     let heir = world.shard(&[]);
     let owner = world.shard_with(&all_zones(), &["--failpoint", failpoint]);
     // It dies at its first checkpoint, which comes at once.
-    world.fleet.wait_until_dead(owner, PATIENCE).expect("it dies");
+    world.cluster.wait_until_dead(owner, PATIENCE).expect("it dies");
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let (epoch, _) = world.until_adopted(&meadow(), heir, 1);
     assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
     player.until_snapshot().await;
-    let mut adopted = world.fleet.adoptions.iter().filter(|a| a.process == heir);
+    let mut adopted = world.cluster.adoptions.iter().filter(|a| a.process == heir);
     assert!(adopted.all(|a| a.digest_equal));
 }
 

@@ -1,6 +1,6 @@
 //! Shards die, and players carry on.
 
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent};
 use everhold_testing::player::OldConnections;
@@ -19,7 +19,7 @@ async fn a_player_carries_on_at_the_spare_when_its_shard_is_killed() {
     player.until("the input is confirmed", confirmed).await;
     let before = player.own();
 
-    world.fleet.kill(owner).unwrap();
+    world.cluster.kill(owner).unwrap();
     world.until_adopted(&meadow(), spare, epoch);
     let after = player.until("attached anew", |notice| match notice {
         Notice::Attached {
@@ -57,7 +57,7 @@ async fn everybody_who_comes_back_in_the_same_moment_is_attached() {
     for player in &mut players {
         player.until_attached_above(0).await;
     }
-    world.fleet.kill(owner).unwrap();
+    world.cluster.kill(owner).unwrap();
     let (epoch, _) = world.until_adopted(&meadow(), spare, 1);
     for player in &mut players {
         assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
@@ -70,19 +70,22 @@ async fn of_two_spares_exactly_one_adopts_each_zone() {
     let mut world = World::with_default_leases();
     let owner = world.shard(&all_zones());
     let spares = [world.shard(&[]), world.shard(&[])];
-    world.fleet.kill(owner).unwrap();
-    let count = |fleet: &Fleet| fleet.adoptions.iter().filter(|a| spares.contains(&a.process)).count();
-    let all = |fleet: &Fleet| count(fleet) >= all_zones().len();
-    world.fleet.wait_until("all zones are adopted", PATIENCE, all).unwrap();
+    world.cluster.kill(owner).unwrap();
+    let count = |cluster: &LocalCluster| cluster.adoptions.iter().filter(|a| spares.contains(&a.process)).count();
+    let all = |cluster: &LocalCluster| count(cluster) >= all_zones().len();
+    world
+        .cluster
+        .wait_until("all zones are adopted", PATIENCE, all)
+        .unwrap();
     for zone in all_zones() {
-        let of_zone = world.fleet.adoptions.iter().filter(|a| a.zone == zone);
+        let of_zone = world.cluster.adoptions.iter().filter(|a| a.zone == zone);
         let epochs: Vec<u32> = of_zone.map(|a| a.epoch).collect();
         assert_eq!(epochs, [1, 2], "{zone}");
     }
     assert!(
-        world.fleet.ends.is_empty(),
+        world.cluster.ends.is_empty(),
         "nobody is fenced off: {:?}",
-        world.fleet.ends
+        world.cluster.ends
     );
 }
 
@@ -94,10 +97,10 @@ async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
-    world.fleet.signal(owner, rustix::process::Signal::TERM).unwrap();
+    world.cluster.signal(owner, rustix::process::Signal::TERM).unwrap();
     let (_, last_tick) = world.until_adopted(&meadow(), spare, epoch);
     let replayed = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .find(|a| a.process == spare && a.zone == meadow())
@@ -118,7 +121,7 @@ async fn a_world_that_stopped_is_there_again_when_it_starts() {
     player.until_snapshot().await;
     let before = player.own();
     drop(player);
-    world.fleet.stop().unwrap();
+    world.cluster.stop().unwrap();
     world.shard(&all_zones());
     let mut again = world.player(7, &meadow(), OldConnections::Close);
     assert!(
@@ -134,11 +137,11 @@ async fn a_newcomer_is_redirected_to_the_shard_that_serves_its_zone() {
     let mut world = World::new();
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
-    let at_the_spare = vec![world.fleet.all[spare].addr];
+    let at_the_spare = vec![world.cluster.all[spare].addr];
     let mut player =
         everhold_testing::player::Player::login(&world.keys, at_the_spare, 3, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
     player.until_snapshot().await;
     let from = player.arrivals().last().unwrap().from;
-    assert_eq!(from, world.fleet.all[owner].addr);
+    assert_eq!(from, world.cluster.all[owner].addr);
 }

@@ -20,7 +20,7 @@ fn play(flooded: bool) -> SwarmReport {
     // A machine that is busy with other work may hold the shard up for longer than a short lease, which no flood does.
     let mut world = World::with_endless_leases();
     let shard = world.shard(&all_zones());
-    let addr = world.fleet.all[shard].addr;
+    let addr = world.cluster.all[shard].addr;
     let flood = flooded.then(|| {
         let client = keys::client_config(world.keys.certificates()).expect("a certificate");
         Flood::start(addr, RATES, client)
@@ -31,7 +31,7 @@ fn play(flooded: bool) -> SwarmReport {
         seconds: 5.0,
         zones: all_zones(),
         behavior: Behavior::Trade,
-        keys: world.fleet.keys(),
+        keys: world.cluster.keys(),
         ..SwarmConfig::default()
     };
     let report = client_sim::run(swarm, &mut |_| Control::Continue).expect("the swarm runs");

@@ -20,7 +20,7 @@ async fn played(world: &mut World) -> (usize, usize, Player, u32) {
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
-    player.until_told_of(world.fleet.all[spare].addr).await;
+    player.until_told_of(world.cluster.all[spare].addr).await;
     (owner, spare, player, epoch)
 }
 
@@ -38,8 +38,8 @@ async fn assert_goes_on(player: &mut Player, epoch: u32) {
 async fn what_a_killed_server_held_is_adopted_although_its_lease_has_not_run_out() {
     let mut world = World::with_endless_leases();
     let (owner, spare, mut player, epoch) = played(&mut world).await;
-    world.fleet.signal(owner, Signal::KILL).unwrap();
-    let status = world.fleet.wait_until_dead(owner, PATIENCE).unwrap();
+    world.cluster.signal(owner, Signal::KILL).unwrap();
+    let status = world.cluster.wait_until_dead(owner, PATIENCE).unwrap();
     assert_eq!(
         status, "exit status: 137",
         "the guardian ends as its server did, and says so"
@@ -55,9 +55,9 @@ async fn what_a_killed_server_held_is_adopted_although_its_lease_has_not_run_out
 async fn a_server_whose_guardian_was_killed_goes_on_and_is_adopted_by_its_ttl() {
     let mut world = World::new();
     let (owner, spare, mut player, epoch) = played(&mut world).await;
-    world.fleet.kill_guardian(owner).unwrap();
+    world.cluster.kill_guardian(owner).unwrap();
     assert_goes_on(&mut player, epoch).await;
-    world.fleet.kill(owner).unwrap();
+    world.cluster.kill(owner).unwrap();
     world.until_adopted(&meadow(), spare, epoch);
     assert!(player.until_attached_above(epoch).await > epoch);
 }
@@ -66,12 +66,12 @@ async fn a_server_whose_guardian_was_killed_goes_on_and_is_adopted_by_its_ttl() 
 async fn a_server_whose_guardian_is_stopped_is_neither_held_up_nor_killed() {
     let mut world = World::new();
     let (owner, spare, mut player, epoch) = played(&mut world).await;
-    world.fleet.signal_to(owner, Who::Guardian, Signal::STOP).unwrap();
+    world.cluster.signal_to(owner, Who::Guardian, Signal::STOP).unwrap();
     assert_goes_on(&mut player, epoch).await;
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
-    world.fleet.signal_to(owner, Who::Guardian, Signal::CONT).unwrap();
+    world.cluster.signal_to(owner, Who::Guardian, Signal::CONT).unwrap();
     assert_goes_on(&mut player, epoch).await;
-    world.fleet.kill(owner).unwrap();
+    world.cluster.kill(owner).unwrap();
     world.until_adopted(&meadow(), spare, epoch);
 }
 
@@ -79,8 +79,8 @@ async fn a_server_whose_guardian_is_stopped_is_neither_held_up_nor_killed() {
 async fn a_server_that_is_stopped_for_longer_than_its_lease_is_killed_and_adopted() {
     let mut world = World::new();
     let (owner, spare, mut player, epoch) = played(&mut world).await;
-    world.fleet.signal(owner, Signal::STOP).unwrap();
-    let status = world.fleet.wait_until_dead(owner, PATIENCE).unwrap();
+    world.cluster.signal(owner, Signal::STOP).unwrap();
+    let status = world.cluster.wait_until_dead(owner, PATIENCE).unwrap();
     assert_eq!(status, "exit status: 137", "nobody else would have killed it");
     world.until_adopted(&meadow(), spare, epoch);
     assert!(player.until_attached_above(epoch).await > epoch);
@@ -90,10 +90,10 @@ async fn a_server_that_is_stopped_for_longer_than_its_lease_is_killed_and_adopte
 async fn a_spare_that_is_stopped_for_long_is_in_nobodys_way_and_lives() {
     let mut world = World::new();
     let (owner, spare, mut player, epoch) = played(&mut world).await;
-    world.fleet.signal(spare, Signal::STOP).unwrap();
+    world.cluster.signal(spare, Signal::STOP).unwrap();
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
-    world.fleet.signal(spare, Signal::CONT).unwrap();
-    world.fleet.kill(owner).unwrap();
+    world.cluster.signal(spare, Signal::CONT).unwrap();
+    world.cluster.kill(owner).unwrap();
     world.until_adopted(&meadow(), spare, epoch);
     assert!(player.until_attached_above(epoch).await > epoch);
 }
@@ -102,12 +102,12 @@ async fn a_spare_that_is_stopped_for_long_is_in_nobodys_way_and_lives() {
 async fn a_signal_to_the_guardian_stops_its_server_in_good_order() {
     let mut world = World::with_endless_leases();
     let (owner, spare, ..) = played(&mut world).await;
-    world.fleet.signal_to(owner, Who::Guardian, Signal::INT).unwrap();
-    let status = world.fleet.wait_until_dead(owner, PATIENCE).unwrap();
+    world.cluster.signal_to(owner, Who::Guardian, Signal::INT).unwrap();
+    let status = world.cluster.wait_until_dead(owner, PATIENCE).unwrap();
     assert_eq!(status, "exit status: 0");
     world.until_adopted(&meadow(), spare, 1);
     let adoption = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .find(|a| a.process == spare && a.zone == meadow());
@@ -124,8 +124,8 @@ async fn a_killed_spare_is_taken_out_of_the_directory() {
     world.shard(&all_zones());
     let spare = world.shard(&[]);
     let (addr, authority) = (
-        world.fleet.all[spare].addr,
-        SqliteAuthority::open(&world.fleet.world()).unwrap(),
+        world.cluster.all[spare].addr,
+        SqliteAuthority::open(&world.cluster.world()).unwrap(),
     );
     // Whoever announces itself again has told its guardian who it is.
     let announced_again = async {
@@ -141,7 +141,7 @@ async fn a_killed_spare_is_taken_out_of_the_directory() {
     };
     tokio::time::timeout(PATIENCE, announced_again).await.unwrap();
     // Its guardian ends before this returns.
-    world.fleet.kill(spare).unwrap();
+    world.cluster.kill(spare).unwrap();
     let left = authority.shards().await.unwrap();
     assert_eq!(left.len(), 1);
     assert_ne!(left[0].addr, addr);

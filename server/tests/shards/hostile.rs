@@ -84,7 +84,7 @@ fn inspecting_a_world_that_is_not_there_says_so() {
 
 /// The code by which this credential is refused, while another player goes on playing.
 async fn refusal_beside_a_player(world: &World, credential: Credential) -> RefusalCode {
-    let addrs = vec![world.fleet.all[0].addr];
+    let addrs = vec![world.cluster.all[0].addr];
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
     bystander.until_attached_above(0).await;
     let mut intruder = Player::start(&world.keys, addrs, credential, 9, OldConnections::Close);
@@ -103,7 +103,7 @@ async fn a_ticket_that_was_used_is_refused() {
     let mut world = World::new();
     let shard = world.shard(&all_zones());
     let used = ticket(&world.keys, 5, &meadow());
-    let addrs = vec![world.fleet.all[shard].addr];
+    let addrs = vec![world.cluster.all[shard].addr];
     let credential = Credential::Ticket(used.clone());
     let mut first = Player::start(&world.keys, addrs, credential.clone(), 5, OldConnections::Close);
     first.until_attached_above(0).await;
@@ -150,7 +150,7 @@ async fn an_account_that_logs_in_again_takes_its_session_over() {
     first.until_attached_above(0).await;
     let mut second = Player::login(
         &world.keys,
-        vec![world.fleet.all[shard].addr],
+        vec![world.cluster.all[shard].addr],
         5,
         // A ticket names where a *new* character is born; this one lives in the meadow.
         &"harbor".parse().unwrap(),
@@ -266,7 +266,7 @@ async fn peers_that_fill_everything_they_may_stay_within_what_a_connection_may_c
     const GREEDY: usize = 200;
     let mut world = World::new();
     let shard = world.shard(&all_zones());
-    let (addr, pid) = (world.fleet.all[shard].addr, world.fleet.all[shard].pid);
+    let (addr, pid) = (world.cluster.all[shard].addr, world.cluster.all[shard].pid);
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
     bystander.until_attached_above(0).await;
     let before = resident_bytes(pid);

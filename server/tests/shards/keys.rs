@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use client_sim::{Control, Progress, SwarmConfig, SwarmReport};
 use everhold_core::ownership::{Membership, Nonce};
-use everhold_local_cluster::{Fleet, Who};
+use everhold_local_cluster::{LocalCluster, Who};
 use everhold_net::keys::{self, Keys, Recipient};
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Credential, RefusalCode};
@@ -24,7 +24,7 @@ const PLAYERS: usize = 15;
 
 /// Copies the keys of the world, and puts other ones in the place of those named.
 fn keys_with_other(world: &World, files: &[&str]) -> PathBuf {
-    let keys = world.fleet.keys();
+    let keys = world.cluster.keys();
     let (copy, other) = (keys.with_file_name("copy"), keys.with_file_name("other"));
     for dir in [&copy, &other] {
         drop(fs::remove_dir_all(dir));
@@ -42,7 +42,7 @@ fn shard_command(world: &World, keys: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_everhold"));
     command
         .args(["shard", "--no-guardian", "--state"])
-        .arg(world.fleet.world())
+        .arg(world.cluster.world())
         .arg("--keys")
         .arg(keys)
         .stdin(Stdio::null());
@@ -53,11 +53,11 @@ fn shard_command(world: &World, keys: &Path) -> Command {
 fn shard_with_other_keys_does_not_start_and_names_the_file() {
     let mut world = World::new();
     let shard = world.shard(&all_zones());
-    let addr = world.fleet.all[shard].addr.to_string();
+    let addr = world.cluster.all[shard].addr.to_string();
     for files in [&["ticket.pub"][..], &["tls-cert.pem", "tls-key.pem"], &["quic.key"]] {
         let keys = keys_with_other(&world, files);
         let (code, said) = shard_that_ends(
-            &world.fleet.world(),
+            &world.cluster.world(),
             &keys,
             &["--listen", "127.0.0.1:0", "--no-guardian"],
         );
@@ -66,7 +66,7 @@ fn shard_with_other_keys_does_not_start_and_names_the_file() {
             assert!(said.contains(word), "{word}: {said}");
         }
     }
-    world.fleet.stop().expect("the living shard was not touched");
+    world.cluster.stop().expect("the living shard was not touched");
 }
 
 #[test]
@@ -75,14 +75,14 @@ fn shard_with_longer_leases_is_not_taken_for_dead() {
     let shard = world.shard(&all_zones());
     // It has the default leases, and the living one announces itself less often.
     let (code, said) = shard_that_ends(
-        &world.fleet.world(),
+        &world.cluster.world(),
         &keys_with_other(&world, &["quic.key"]),
         &["--listen", "127.0.0.1:0", "--no-guardian"],
     );
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains(&world.fleet.all[shard].addr.to_string()), "{said}");
+    assert!(said.contains(&world.cluster.all[shard].addr.to_string()), "{said}");
     assert_eq!(nonces_in_the_directory(&world).len(), 1, "it is not withdrawn");
-    world.fleet.stop().expect("the living shard was not touched");
+    world.cluster.stop().expect("the living shard was not touched");
 }
 
 /// One that was stopped while the others joined, or that checked nothing, is told of by those who serve.
@@ -90,12 +90,12 @@ fn shard_with_longer_leases_is_not_taken_for_dead() {
 fn living_shard_with_other_keys_is_an_alarm_at_those_who_serve() {
     let mut world = World::new();
     let log = tempfile::NamedTempFile::new().expect("a temporary file");
-    world.fleet.log_to(log.reopen().expect("an open file").into());
+    world.cluster.log_to(log.reopen().expect("an open file").into());
     world.shard(&all_zones());
-    let home = world.fleet.keys().with_file_name("other");
+    let home = world.cluster.keys().with_file_name("other");
     keys::make(&home).expect("other keys");
     let other = Keys::load_or_create(&home).expect("keys");
-    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,20 +103,20 @@ fn living_shard_with_other_keys_is_an_alarm_at_those_who_serve() {
     let addr = ([192, 0, 2, 1], 4_001).into();
     let said = || fs::read_to_string(log.path()).expect("a log");
     let lines = |text: &str| text.matches("has other keys").count();
-    let stranger = |_: &Fleet| {
+    let stranger = |_: &LocalCluster| {
         let (nonce, keys) = (Nonce(7), other.fingerprints());
         let announced = runtime.block_on(authority.announce(nonce, addr, &keys, PATIENCE));
         announced.expect("it is announced");
         lines(&said()) > 0
     };
     world
-        .fleet
+        .cluster
         .wait_until("the alarm", PATIENCE, stranger)
         .expect("it is told of");
     for _ in 0..20 {
-        assert!(stranger(&world.fleet), "it is still there");
+        assert!(stranger(&world.cluster), "it is still there");
     }
-    world.fleet.stop().expect("it serves all the same");
+    world.cluster.stop().expect("it serves all the same");
     let said = said();
     assert!(
         said.contains("ERROR") && said.contains("192.0.2.1:4001") && said.contains("ticket.pub"),
@@ -127,7 +127,7 @@ fn living_shard_with_other_keys_is_an_alarm_at_those_who_serve() {
 
 /// Who is in the directory of shards.
 fn nonces_in_the_directory(world: &World) -> Vec<Nonce> {
-    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -162,12 +162,12 @@ fn shard_with_other_keys_starts_in_a_world_whose_shards_are_dead() {
     let mut world = World::unguarded();
     for shard in [world.shard(&all_zones()), world.shard(&[])] {
         // Without a guardian nobody withdraws it from the directory.
-        world.fleet.kill(shard).expect("a kill");
+        world.cluster.kill(shard).expect("a kill");
     }
     assert_eq!(nonces_in_the_directory(&world).len(), 2);
     let other = keys_with_other(&world, &["ticket.pub", "tls-cert.pem", "tls-key.pem", "quic.key"]);
-    keys::export(&other, Recipient::Shard, &world.fleet.keys()).expect("copied");
-    fs::remove_file(world.fleet.keys().join("ticket.key")).expect("it belongs to the old ones");
+    keys::export(&other, Recipient::Shard, &world.cluster.keys()).expect("copied");
+    fs::remove_file(world.cluster.keys().join("ticket.key")).expect("it belongs to the old ones");
     world.shard(&all_zones());
     assert_eq!(nonces_in_the_directory(&world).len(), 1, "it withdraws the dead");
 }
@@ -181,7 +181,7 @@ struct Swarm {
 
 impl Swarm {
     fn join(world: &World, home: &Path, first_account: u64) -> Self {
-        let living = world.fleet.all.iter().filter(|p| p.killed.is_none());
+        let living = world.cluster.all.iter().filter(|p| p.killed.is_none());
         let config = SwarmConfig {
             connect: living.map(|p| p.addr).collect(),
             players: PLAYERS,
@@ -206,23 +206,23 @@ impl Swarm {
     }
 
     /// Waits until all play in zones of the newest epochs.
-    fn until_all_play(&self, fleet: &mut Fleet) {
-        let newest = |fleet: &Fleet, zone: &everhold_protocol::ZoneName| {
-            let epochs = fleet.adoptions.iter().filter(|a| a.zone == *zone).map(|a| a.epoch);
+    fn until_all_play(&self, cluster: &mut LocalCluster) {
+        let newest = |cluster: &LocalCluster, zone: &everhold_protocol::ZoneName| {
+            let epochs = cluster.adoptions.iter().filter(|a| a.zone == *zone).map(|a| a.epoch);
             epochs.max().expect("every zone is owned")
         };
-        let plays = |fleet: &Fleet| {
+        let plays = |cluster: &LocalCluster| {
             assert!(!self.run.is_finished(), "the swarm has ended");
             let progress = self.progress.lock().expect("no panic");
             progress.as_ref().is_some_and(|progress| {
                 let is_new = progress
                     .zones
                     .iter()
-                    .all(|zone| zone.epochs == [newest(fleet, &zone.zone)]);
+                    .all(|zone| zone.epochs == [newest(cluster, &zone.zone)]);
                 (progress.attached, progress.silent) == (PLAYERS, 0) && is_new
             })
         };
-        if let Err(error) = fleet.wait_until("all players play", PATIENCE, plays) {
+        if let Err(error) = cluster.wait_until("all players play", PATIENCE, plays) {
             panic!("{error}: {:?}", self.progress.lock().expect("no panic"));
         }
     }
@@ -247,22 +247,22 @@ fn rotate(home: &Path, stage: &str) {
 
 /// Copies the keys to the shards' host, and restarts one shard after the other; those who play carry on after each.
 fn restart_one_by_one(world: &mut World, shards: &mut [usize; 2], home: &Path, swarm: &Swarm) {
-    keys::export(home, Recipient::Shard, &world.fleet.keys()).expect("copied");
+    keys::export(home, Recipient::Shard, &world.cluster.keys()).expect("copied");
     for shard in shards {
         world
-            .fleet
+            .cluster
             .signal_to(*shard, Who::Guardian, Signal::TERM)
             .expect("it lives");
-        world.fleet.wait_until_dead(*shard, PATIENCE).expect("it stops");
-        let settled = Fleet::is_settled;
+        world.cluster.wait_until_dead(*shard, PATIENCE).expect("it stops");
+        let settled = LocalCluster::is_settled;
         world
-            .fleet
+            .cluster
             .wait_until("the other has the zones", PATIENCE, settled)
             .expect("it does");
         // At the address that its players know.
-        let addr = world.fleet.all[*shard].addr.to_string();
+        let addr = world.cluster.all[*shard].addr.to_string();
         *shard = world.shard_with(&[], &["--listen", &addr]);
-        swarm.until_all_play(&mut world.fleet);
+        swarm.until_all_play(&mut world.cluster);
     }
 }
 
@@ -270,15 +270,15 @@ fn restart_one_by_one(world: &mut World, shards: &mut [usize; 2], home: &Path, s
 async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() {
     let mut world = World::with_default_leases();
     // All keys are at home; the shards have no login secret.
-    let home = world.fleet.keys().with_file_name("home");
-    fs::rename(world.fleet.keys(), &home).expect("moved");
-    keys::export(&home, Recipient::Shard, &world.fleet.keys()).expect("copied");
+    let home = world.cluster.keys().with_file_name("home");
+    fs::rename(world.cluster.keys(), &home).expect("moved");
+    keys::export(&home, Recipient::Shard, &world.cluster.keys()).expect("copied");
     let mut shards = [world.shard(&all_zones()), world.shard(&[])];
     let before = Keys::load_or_create(&home).expect("keys");
     let mut player = world.player(1, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
     let early = Swarm::join(&world, &home, 1_000);
-    early.until_all_play(&mut world.fleet);
+    early.until_all_play(&mut world.cluster);
 
     rotate(&home, "add");
     restart_one_by_one(&mut world, &mut shards, &home, &early);
@@ -289,11 +289,11 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
     let mut player = world.player(2, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
     let late = Swarm::join(&world, &home, 2_000);
-    late.until_all_play(&mut world.fleet);
+    late.until_all_play(&mut world.cluster);
     rotate(&home, "switch");
     restart_one_by_one(&mut world, &mut shards, &home, &late);
     let newcomers = Swarm::join(&world, &home, 3_000);
-    newcomers.until_all_play(&mut world.fleet);
+    newcomers.until_all_play(&mut world.cluster);
     newcomers.end();
 
     rotate(&home, "drop");
@@ -307,7 +307,7 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
 
 async fn assert_old_keys_are_refused(world: &World, before: &Keys) {
     let addrs: Vec<_> = world
-        .fleet
+        .cluster
         .all
         .iter()
         .filter(|p| p.killed.is_none())

@@ -25,7 +25,7 @@ pub(crate) fn orders(world: &World, addr: SocketAddr) -> SwarmConfig {
         seconds: 120.0,
         zones: vec![meadow()],
         behavior: Behavior::Trade,
-        keys: world.fleet.keys(),
+        keys: world.cluster.keys(),
         ..SwarmConfig::default()
     }
 }
@@ -42,7 +42,7 @@ pub(crate) fn all_play(progress: &Progress, for_s: f64) -> bool {
 fn play_through(outage: Duration) -> SwarmReport {
     let mut world = World::with_default_leases();
     let shard = world.shard(&[meadow()]);
-    let relay = Relay::to(world.fleet.all[shard].addr);
+    let relay = Relay::to(world.cluster.all[shard].addr);
     let mut cut_at = None;
     let report = client_sim::run(orders(&world, relay.addr), &mut |progress| {
         match cut_at {
@@ -91,14 +91,14 @@ fn players_come_back_after_an_outage_in_which_their_characters_went_to_rest() {
 fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
     let mut world = World::with_default_leases();
     let first = world.shard(&[meadow()]);
-    let relay = Relay::to(world.fleet.all[first].addr);
+    let relay = Relay::to(world.cluster.all[first].addr);
     let mut second = None;
     let orders = orders(&world, relay.addr);
     let report = client_sim::run(orders, &mut |progress| {
         if second.is_none() && all_play(progress, 2.0) {
-            world.fleet.kill(first).expect("a kill");
+            world.cluster.kill(first).expect("a kill");
             let again = world.shard(&[meadow()]);
-            relay.lead_to(world.fleet.all[again].addr);
+            relay.lead_to(world.cluster.all[again].addr);
             second = Some(again);
         }
         let owners = &progress.zones[0].epochs;

@@ -3,7 +3,7 @@
 use everhold_core::load::Rung;
 use everhold_core::report::ZoneRun;
 use everhold_core::tick::TickStage;
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_protocol::Tick;
 use everhold_protocol::client::Notice;
 use everhold_testing::player::{OldConnections, Player};
@@ -30,13 +30,13 @@ async fn until_shown(player: &mut Player, after: Tick) -> (Tick, u8) {
     shown.await
 }
 
-fn run(fleet: &Fleet) -> Option<&ZoneRun> {
-    fleet.all[0].runs.iter().find(|run| run.zone == meadow())
+fn run(cluster: &LocalCluster) -> Option<&ZoneRun> {
+    cluster.all[0].runs.iter().find(|run| run.zone == meadow())
 }
 
 fn until_rung(world: &mut World, what: &str, reached: impl Fn(Rung) -> bool) {
-    let stands = |fleet: &Fleet| run(fleet).is_some_and(|run| reached(run.load.rung));
-    world.fleet.wait_until(what, PATIENCE, stands).expect(what);
+    let stands = |cluster: &LocalCluster| run(cluster).is_some_and(|run| reached(run.load.rung));
+    world.cluster.wait_until(what, PATIENCE, stands).expect(what);
 }
 
 async fn players(world: &World, count: u64) -> Vec<Player> {
@@ -83,10 +83,10 @@ async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_w
 
 /// Lease and zone were kept, and the report says why the shard was slow.
 fn assert_kept_and_told(world: &World) {
-    let fleet = &world.fleet;
-    assert!(fleet.ends.is_empty(), "the zone never ended: {:?}", fleet.ends);
-    assert!(fleet.adoptions.iter().all(|adoption| adoption.epoch == 1));
-    let run = run(fleet).expect("it was waited for");
+    let cluster = &world.cluster;
+    assert!(cluster.ends.is_empty(), "the zone never ended: {:?}", cluster.ends);
+    assert!(cluster.adoptions.iter().all(|adoption| adoption.epoch == 1));
+    let run = run(cluster).expect("it was waited for");
     assert!(
         run.load.entered[1..5].iter().all(|entered| *entered > 0),
         "{:?}",
@@ -96,7 +96,7 @@ fn assert_kept_and_told(world: &World) {
     let longest = |stage: TickStage| run.phases[&stage].iter().map(|(us, _)| *us).max().unwrap_or(0);
     assert!(longest(TickStage::Step) > 90_000, "the step is what took long");
     assert!(longest(TickStage::Drain) < longest(TickStage::Step));
-    let usage = fleet.all[0].usage.as_ref().expect("told once a second");
+    let usage = cluster.all[0].usage.as_ref().expect("told once a second");
     assert!(usage.cpu_ms > 1_000 && usage.counters["datagrams_out"] > 0);
 }
 

@@ -68,13 +68,13 @@ fn start(world: &World) -> Client {
         .arg("-B")
         .arg(root().join("protocol/examples/python/trade.py"))
         .arg("--certificate")
-        .arg(world.fleet.keys().join("tls-cert.pem"))
+        .arg(world.cluster.keys().join("tls-cert.pem"))
         .args(["--gifts", &GIFTS.to_string()]);
     for account in 1..=2 {
         command.args(["--ticket", &ticket(key, account)]);
     }
     // The spare is asked first: it redirects.
-    for process in world.fleet.all.iter().rev() {
+    for process in world.cluster.all.iter().rev() {
         command.args(["--connect", &process.addr.to_string()]);
     }
     Client(command.stdout(Stdio::piped()).spawn().expect("python starts"))
@@ -83,7 +83,7 @@ fn start(world: &World) -> Client {
 #[test]
 fn a_client_written_from_the_document_trades_through_a_kill() {
     let mut world = World::with_default_leases();
-    let rules = world.fleet.keys().with_file_name("meeting.toml");
+    let rules = world.cluster.keys().with_file_name("meeting.toml");
     std::fs::write(&rules, meeting_place()).expect("a writable directory");
     let lines = format!("[world]\nrules = {:?}\n", rules.to_string_lossy());
     let owner = world.shard_configured(&all_zones(), &lines);
@@ -98,7 +98,7 @@ fn a_client_written_from_the_document_trades_through_a_kill() {
             .unwrap_or_else(|| panic!("the client ended before it was {what}"))
     };
     until("trading");
-    world.fleet.kill(owner).expect("the owner lives");
+    world.cluster.kill(owner).expect("the owner lives");
     let traded: serde_json::Value = serde_json::from_str(&until("traded")).expect("a line of JSON");
     let count = |what: &str| traded[what].as_u64().unwrap_or_default();
     assert_eq!(

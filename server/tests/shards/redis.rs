@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use everhold_core::limits::UNHEARD_SECRETS_MAX;
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent, ServerMessage, Tick, ZoneName};
 use everhold_testing::player::{OldConnections, Player};
@@ -42,27 +42,27 @@ async fn goes_on(player: &mut Player, tick: Tick) -> u32 {
 
 /// The zones' owner dies; the heir has everything that was shown.
 pub(crate) async fn assert_whole_after_a_kill(world: &mut World, owner: usize, heir: usize, player: &mut Player) {
-    player.until_told_of(world.fleet.all[heir].addr).await;
+    player.until_told_of(world.cluster.all[heir].addr).await;
     let tick = player.until_snapshot().await;
     let before = player.own();
-    let epoch = newest_epoch(&world.fleet);
-    world.fleet.kill(owner).expect("a kill");
+    let epoch = newest_epoch(&world.cluster);
+    world.cluster.kill(owner).expect("a kill");
     let (new_epoch, last_tick) = world.until_adopted(&meadow(), heir, epoch);
     assert!(last_tick >= tick, "what was shown is in the history");
     assert_eq!(player.until_attached_above(epoch).await, new_epoch);
     let after = player.own();
     assert_eq!((after.gold, after.items), (before.gold, before.items));
     let adoption = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .find(|a| a.process == heir && a.zone == meadow());
     assert!(adoption.expect("it was waited for").digest_equal);
-    assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+    assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }
 
-fn newest_epoch(fleet: &Fleet) -> u32 {
-    let epochs = fleet.adoptions.iter().filter(|a| a.zone == meadow()).map(|a| a.epoch);
+fn newest_epoch(cluster: &LocalCluster) -> u32 {
+    let epochs = cluster.adoptions.iter().filter(|a| a.zone == meadow()).map(|a| a.epoch);
     epochs.max().expect("somebody owns it")
 }
 
@@ -97,13 +97,13 @@ async fn a_redis_that_stops_for_two_leases_suspends_the_zones_and_they_go_on_fro
     world.redis().signal(Signal::STOP);
     tokio::time::sleep(TWO_LEASES).await;
     world.redis().signal(Signal::CONT);
-    let reclaimed = |fleet: &Fleet| newest_epoch(fleet) > epoch;
+    let reclaimed = |cluster: &LocalCluster| newest_epoch(cluster) > epoch;
     world
-        .fleet
+        .cluster
         .wait_until("the zone goes on", PATIENCE, reclaimed)
         .expect("somebody owns it");
     let newest = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .rfind(|a| a.zone == meadow())
@@ -164,9 +164,9 @@ async fn a_redis_that_restarts_empty_while_zones_are_suspended_is_written_anew_f
     let heir = world.shard(&[]);
     let (mut player, epoch, tick) = playing(&world).await;
     world.redis().kill();
-    let suspended = |fleet: &Fleet| fleet.ends.iter().any(|end| end.zone == meadow());
+    let suspended = |cluster: &LocalCluster| cluster.ends.iter().any(|end| end.zone == meadow());
     world
-        .fleet
+        .cluster
         .wait_until("the zone is suspended", PATIENCE, suspended)
         .expect("an end");
     world.redis().start_again();
@@ -180,13 +180,13 @@ async fn a_redis_that_keeps_its_data_and_dies_with_a_shard_costs_nothing() {
     let owner = world.shard(&all_zones());
     let heir = world.shard(&[]);
     let (mut player, epoch, tick) = playing(&world).await;
-    world.fleet.kill(owner).expect("a kill");
+    world.cluster.kill(owner).expect("a kill");
     world.redis().kill();
     world.redis().start_again();
     let (new_epoch, last_tick) = world.until_adopted(&meadow(), heir, epoch);
     assert!(last_tick >= tick, "what was shown is in the history");
     assert_eq!(player.until_attached_above(epoch).await, new_epoch);
-    assert!(world.fleet.lost.is_empty());
+    assert!(world.cluster.lost.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,13 +204,13 @@ async fn a_redis_that_forgets_and_dies_with_a_shard_loses_the_zones_of_that_shar
     let mut orphan = world.player(7, &meadow(), OldConnections::Close);
     let epoch = orphan.until_attached_above(0).await;
 
-    world.fleet.kill(dying).expect("a kill");
+    world.cluster.kill(dying).expect("a kill");
     world.redis().kill();
     world.redis().start_again();
     let (new_epoch, last_tick) = world.until_adopted(&meadow(), living, epoch);
     assert_eq!(last_tick, 0, "it begins again");
     assert_eq!(
-        world.fleet.lost,
+        world.cluster.lost,
         [(meadow(), new_epoch)],
         "and that is said, and no other zone is lost"
     );
@@ -264,24 +264,24 @@ async fn assert_other_nodes_zones_are_adopted(key: &str) {
     let mut player = world.player(7, &there[0], OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
     for spare in [heir, bystander] {
-        player.until_told_of(world.fleet.all[spare].addr).await;
+        player.until_told_of(world.cluster.all[spare].addr).await;
     }
     redis.suspend_slot_of(key);
-    world.fleet.kill(owner).expect("a kill");
+    world.cluster.kill(owner).expect("a kill");
     for zone in &there {
-        let is_adopted = |fleet: &Fleet| {
+        let is_adopted = |cluster: &LocalCluster| {
             let by_a_spare =
                 |a: &everhold_local_cluster::Adoption| a.process != owner && a.zone == *zone && a.epoch > epoch;
-            fleet.adoptions.iter().any(by_a_spare)
+            cluster.adoptions.iter().any(by_a_spare)
         };
         world
-            .fleet
+            .cluster
             .wait_until("the zone is adopted", PATIENCE, is_adopted)
             .expect("an adoption");
     }
     assert!(player.until_attached_above(epoch).await > epoch);
     player.until_snapshot().await;
-    assert!(world.fleet.lost.is_empty(), "{:?}", world.fleet.lost);
+    assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }
 
 #[tokio::test(flavor = "multi_thread")]

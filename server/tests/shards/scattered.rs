@@ -59,7 +59,7 @@ fn catch_up(probes: &mut Crowd, probe: PeerId) {
 async fn scattered_pieces_amid_other_traffic_stay_within_what_a_connection_may_cost() {
     let mut world = World::new();
     let shard = world.shard(&all_zones());
-    let pid = world.fleet.all[shard].pid;
+    let pid = world.cluster.all[shard].pid;
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
     bystander.until_attached_above(0).await;
     let (mut crowd, mut probes) = (world.crowd(shard), world.crowd(shard));

@@ -218,11 +218,11 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 #[expect(clippy::print_stdout, reason = "latencies are measured and told, never asserted")]
 fn play_besieged(pair: &NetworkPair, stance: Stance) {
     let mut world = World::new();
-    world.fleet.listen = format!("{}:0", NetworkPair::SERVERS_V4);
+    world.cluster.listen = format!("{}:0", NetworkPair::SERVERS_V4);
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
-    let addrs = vec![world.fleet.all[owner].addr, world.fleet.all[spare].addr];
-    let before = resident_bytes(world.fleet.all[spare].pid);
+    let addrs = vec![world.cluster.all[owner].addr, world.cluster.all[spare].addr];
+    let before = resident_bytes(world.cluster.all[spare].pid);
     let client = keys::client_config(world.keys.certificates()).expect("a certificate that was just made");
     let siege = Siege::start(pair, stance, addrs.clone(), client);
     wait_until("strangers fill the places there are for them", || {
@@ -235,7 +235,7 @@ fn play_besieged(pair: &NetworkPair, stance: Stance) {
         seconds: 600.0,
         zones: all_zones(),
         behavior: Behavior::Trade,
-        keys: world.fleet.keys(),
+        keys: world.cluster.keys(),
         ..SwarmConfig::default()
     };
     let done = Arc::clone(&siege.done);
@@ -247,9 +247,9 @@ fn play_besieged(pair: &NetworkPair, stance: Stance) {
     wait_until("all players are in", || {
         playing.is_finished() || attached.load(Ordering::Relaxed) == PLAYERS
     });
-    world.fleet.kill(owner).expect("it is killed");
+    world.cluster.kill(owner).expect("it is killed");
     let report = playing.join().expect("the swarm runs");
-    let grown = resident_bytes(world.fleet.all[spare].pid).saturating_sub(before);
+    let grown = resident_bytes(world.cluster.all[spare].pid).saturating_sub(before);
     println!(
         "{stance:?}: {} strangers, {:.0} packets/s; update latency p50 {:.0} ms, p99 {:.0} ms; {} MiB more",
         siege.strangers(),
@@ -268,12 +268,12 @@ fn play_besieged(pair: &NetworkPair, stance: Stance) {
     );
     assert!(grown <= GROWN_BYTES_MAX, "{stance:?}: {grown} bytes more");
     world
-        .fleet
-        .wait_until("the spare tells what it uses", PATIENCE, |fleet| {
-            fleet.all[spare].usage.is_some()
+        .cluster
+        .wait_until("the spare tells what it uses", PATIENCE, |cluster| {
+            cluster.all[spare].usage.is_some()
         })
         .expect("it tells every second");
-    let half_open = world.fleet.all[spare].usage.as_ref().map(|usage| usage.half_open);
+    let half_open = world.cluster.all[spare].usage.as_ref().map(|usage| usage.half_open);
     assert!(half_open <= Some(HALF_OPEN_MAX), "{stance:?}: {half_open:?} strangers");
 }
 

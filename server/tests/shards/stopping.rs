@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use everhold_local_cluster::{Fleet, Who, is_running};
+use everhold_local_cluster::{LocalCluster, Who, is_running};
 use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
@@ -18,12 +18,12 @@ async fn an_owner_whose_terminal_closes_leaves_a_whole_checkpoint() {
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     for who in [Who::Server, Who::Guardian] {
-        world.fleet.signal_to(owner, who, Signal::HUP).expect("a signal");
+        world.cluster.signal_to(owner, who, Signal::HUP).expect("a signal");
     }
-    let status = world.fleet.wait_until_dead(owner, PATIENCE).expect("it stops");
+    let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it stops");
     assert_eq!(status, "exit status: 0");
     world.until_adopted(&meadow(), spare, 1);
-    let mut adoptions = world.fleet.adoptions.iter();
+    let mut adoptions = world.cluster.adoptions.iter();
     let adoption = adoptions.find(|a| a.process == spare && a.zone == meadow());
     assert_eq!(adoption.expect("it was waited for").replayed_ticks, 0);
 }
@@ -33,20 +33,20 @@ async fn an_adoption_that_does_not_end_does_not_hold_up_a_stop() {
     let mut world = World::with_endless_leases().sabotaged();
     let arguments = world.arguments(&["--stick", "meadow"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let index = world.fleet.launch(&all_zones(), &arguments).expect("a shard");
+    let index = world.cluster.launch(&all_zones(), &arguments).expect("a shard");
     let others = all_zones().len() - 1;
-    let stuck = |fleet: &Fleet| fleet.all[index].addr.port() != 0 && fleet.adoptions.len() >= others;
+    let stuck = |cluster: &LocalCluster| cluster.all[index].addr.port() != 0 && cluster.adoptions.len() >= others;
     world
-        .fleet
+        .cluster
         .wait_until("all but one is adopted", PATIENCE, stuck)
         .expect("a shard that serves");
     world
-        .fleet
+        .cluster
         .signal_to(index, Who::Guardian, Signal::TERM)
         .expect("a signal");
-    let status = world.fleet.wait_until_dead(index, PATIENCE).expect("it stops");
+    let status = world.cluster.wait_until_dead(index, PATIENCE).expect("it stops");
     assert_eq!(status, "exit status: 0");
-    assert!(world.fleet.adoptions.iter().all(|a| a.zone != meadow()));
+    assert!(world.cluster.adoptions.iter().all(|a| a.zone != meadow()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,8 +56,8 @@ async fn who_is_asked_twice_ends_at_once_although_its_store_hangs() {
     world.redis().signal(Signal::STOP);
     // On a busy machine two signals may reach it close together, and be one wish: it is asked until it ends.
     let status = loop {
-        world.fleet.signal(owner, Signal::TERM).expect("a living shard");
-        if let Ok(status) = world.fleet.wait_until_dead(owner, A_WISH_LATER) {
+        world.cluster.signal(owner, Signal::TERM).expect("a living shard");
+        if let Ok(status) = world.cluster.wait_until_dead(owner, A_WISH_LATER) {
             break status;
         }
     };
@@ -71,11 +71,11 @@ async fn a_store_that_hangs_does_not_hold_up_a_stop_for_ever() {
     let owner = world.shard(&all_zones());
     world.redis().signal(Signal::STOP);
     world
-        .fleet
+        .cluster
         .signal_to(owner, Who::Guardian, Signal::TERM)
         .expect("a signal");
     // It ends in one way or the other; what it could not store the next owner does.
-    world.fleet.wait_until_dead(owner, PATIENCE).expect("it ends");
+    world.cluster.wait_until_dead(owner, PATIENCE).expect("it ends");
     world.redis().signal(Signal::CONT);
 }
 
@@ -89,12 +89,12 @@ async fn a_shard_that_is_started_again_takes_the_place_of_an_orphan() {
     let mut world = World::with_endless_leases();
     let addr = free_addr().to_string();
     let orphan = world.shard_with(&all_zones(), &["--listen", &addr]);
-    world.fleet.kill_guardian(orphan).expect("a kill");
+    world.cluster.kill_guardian(orphan).expect("a kill");
     // It is to end by itself, which is no fault.
-    world.fleet.all[orphan].killed = Some(Instant::now());
+    world.cluster.all[orphan].killed = Some(Instant::now());
     let heir = world.shard_with(&all_zones(), &["--listen", &addr]);
-    assert_eq!(world.fleet.all[heir].addr.to_string(), addr);
-    let pid = world.fleet.all[orphan].pid;
+    assert_eq!(world.cluster.all[heir].addr.to_string(), addr);
+    let pid = world.cluster.all[orphan].pid;
     assert!(!is_running(pid), "orphan {pid} is left behind");
     assert!(world.until_adopted(&meadow(), heir, 1).0 > 1);
 }
@@ -103,10 +103,10 @@ async fn a_shard_that_is_started_again_takes_the_place_of_an_orphan() {
 async fn a_shard_that_stops_as_it_was_asked_to_is_no_fault_to_those_who_wait() {
     let mut world = World::with_endless_leases();
     let owner = world.shard(&all_zones());
-    world.fleet.signal(owner, Signal::TERM).expect("a signal");
-    let gone = |fleet: &Fleet| fleet.all[owner].killed.is_some();
+    world.cluster.signal(owner, Signal::TERM).expect("a signal");
+    let gone = |cluster: &LocalCluster| cluster.all[owner].killed.is_some();
     world
-        .fleet
+        .cluster
         .wait_until("its end is seen", PATIENCE, gone)
         .expect("no complaint that it ended");
 }

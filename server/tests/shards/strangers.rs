@@ -9,12 +9,12 @@ const PLAYERS: usize = 20;
 
 fn orders(world: &World, first_account: u64) -> SwarmConfig {
     SwarmConfig {
-        connect: world.fleet.all.iter().map(|process| process.addr).collect(),
+        connect: world.cluster.all.iter().map(|process| process.addr).collect(),
         players: PLAYERS,
         seconds: 4.0,
         zones: vec![meadow()],
         behavior: Behavior::Trade,
-        keys: world.fleet.keys(),
+        keys: world.cluster.keys(),
         first_account,
         ..SwarmConfig::default()
     }

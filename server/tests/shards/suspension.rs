@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Heading, Intent};
 use everhold_testing::player::OldConnections;
@@ -24,12 +24,15 @@ async fn a_lone_shard_that_was_stopped_for_longer_than_its_lease_goes_on_where_i
     player.until("the input is confirmed", confirmed).await;
     let (tick, before) = (player.until_snapshot().await, player.own());
 
-    world.fleet.signal(lone, Signal::STOP).unwrap();
+    world.cluster.signal(lone, Signal::STOP).unwrap();
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
-    world.fleet.signal(lone, Signal::CONT).unwrap();
+    world.cluster.signal(lone, Signal::CONT).unwrap();
     let (new_epoch, last_tick) = world.until_adopted(&meadow(), lone, epoch);
     assert!(last_tick >= tick, "what was shown is in the history");
-    assert!(from_memory(&world.fleet, new_epoch), "nobody was granted it meanwhile");
+    assert!(
+        from_memory(&world.cluster, new_epoch),
+        "nobody was granted it meanwhile"
+    );
 
     let last_input_seq = player
         .until("attached anew", |notice| match notice {
@@ -51,19 +54,19 @@ async fn what_went_on_from_memory_is_adopted_whole_when_its_shard_dies() {
     let lone = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
-    world.fleet.signal(lone, Signal::STOP).unwrap();
+    world.cluster.signal(lone, Signal::STOP).unwrap();
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
-    world.fleet.signal(lone, Signal::CONT).unwrap();
+    world.cluster.signal(lone, Signal::CONT).unwrap();
     let (reclaimed, _) = world.until_adopted(&meadow(), lone, epoch);
     assert_eq!(player.until_attached_above(epoch).await, reclaimed);
     let spare = world.shard(&[]);
-    player.until_told_of(world.fleet.all[spare].addr).await;
+    player.until_told_of(world.cluster.all[spare].addr).await;
     let tick = player.until_snapshot().await;
-    world.fleet.kill(lone).unwrap();
+    world.cluster.kill(lone).unwrap();
     let (_, last_tick) = world.until_adopted(&meadow(), spare, reclaimed);
     assert!(last_tick >= tick, "what was shown is in the history");
     let adoption = world
-        .fleet
+        .cluster
         .adoptions
         .iter()
         .find(|a| a.process == spare && a.zone == meadow());
@@ -77,16 +80,16 @@ async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_
     let owner = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
-    world.fleet.signal(owner, Signal::STOP).unwrap();
+    world.cluster.signal(owner, Signal::STOP).unwrap();
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
-    world.fleet.signal(owner, Signal::TERM).unwrap();
-    world.fleet.signal(owner, Signal::CONT).unwrap();
-    world.fleet.stop().unwrap();
+    world.cluster.signal(owner, Signal::TERM).unwrap();
+    world.cluster.signal(owner, Signal::CONT).unwrap();
+    world.cluster.stop().unwrap();
     let heir = world.shard(&all_zones());
     assert!(world.until_adopted(&meadow(), heir, epoch).0 > epoch);
 }
 
-fn from_memory(fleet: &Fleet, epoch: u32) -> bool {
-    let mut adoptions = fleet.adoptions.iter();
+fn from_memory(cluster: &LocalCluster, epoch: u32) -> bool {
+    let mut adoptions = cluster.adoptions.iter();
     adoptions.any(|a| a.zone == meadow() && a.epoch == epoch && a.from_memory)
 }

@@ -32,12 +32,12 @@ fn full() -> (PipeReader, PipeWriter) {
 /// guardian. The zone plays on each time, and at the end nothing is left.
 async fn plays_on(log: impl Into<OwnedFd>) {
     let mut world = World::on_redis(Persistence::None);
-    world.fleet.log_to(log.into());
+    world.cluster.log_to(log.into());
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
-    player.until_told_of(world.fleet.all[spare].addr).await;
+    player.until_told_of(world.cluster.all[spare].addr).await;
 
     world.redis().signal(Signal::STOP);
     tokio::time::sleep(TWO_LEASES).await;
@@ -45,9 +45,9 @@ async fn plays_on(log: impl Into<OwnedFd>) {
     let later = player.until_attached_above(epoch).await;
     player.until_snapshot().await;
 
-    let adopted = world.fleet.adoptions.len();
-    world.fleet.listen();
-    let holder = if world.fleet.adoptions[adopted..]
+    let adopted = world.cluster.adoptions.len();
+    world.cluster.listen();
+    let holder = if world.cluster.adoptions[adopted..]
         .iter()
         .any(|a| a.process == spare && a.zone == meadow())
     {
@@ -55,17 +55,17 @@ async fn plays_on(log: impl Into<OwnedFd>) {
     } else {
         owner
     };
-    world.fleet.signal(holder, Signal::STOP).expect("a signal");
+    world.cluster.signal(holder, Signal::STOP).expect("a signal");
     let status = world
-        .fleet
+        .cluster
         .wait_until_dead(holder, PATIENCE)
         .expect("its guardian kills it");
     assert_eq!(status, "exit status: 137", "and says how it ended");
     assert!(player.until_attached_above(later).await > later);
     player.until_snapshot().await;
 
-    let pids: Vec<u32> = world.fleet.all.iter().map(|process| process.pid).collect();
-    world.fleet.stop().expect("a stop in good order");
+    let pids: Vec<u32> = world.cluster.all.iter().map(|process| process.pid).collect();
+    world.cluster.stop().expect("a stop in good order");
     for pid in pids {
         assert!(
             !Path::new(&format!("/proc/{pid}")).exists(),

@@ -111,7 +111,7 @@ impl Visitor {
 
 /// The shard that was started first of those that live.
 pub(crate) fn owner(world: &World) -> SocketAddr {
-    let living = world.fleet.all.iter().find(|p| p.killed.is_none());
+    let living = world.cluster.all.iter().find(|p| p.killed.is_none());
     living.expect("a living shard").addr
 }
 

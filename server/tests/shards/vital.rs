@@ -11,7 +11,7 @@ async fn ends_its_process(part: &str) {
     let owner = world.shard_with(&all_zones(), &["--panic", part]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     // It fails once it serves a player.
-    let status = world.fleet.wait_until_dead(owner, PATIENCE).expect("it ends");
+    let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it ends");
     assert_eq!(status, "exit status: 134", "aborted");
     for zone in all_zones() {
         world.until_adopted(&zone, spare, 1);

@@ -2,7 +2,7 @@
 
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_core::limits::ACCOUNT_WAITING_MAX;
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_os::clock;
 use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{
@@ -130,9 +130,9 @@ async fn newcomer_that_queued_is_let_in_when_its_zone_comes_back_though_its_tick
     let mut other = Visitor::knock(&world.keys, owner(&world), shown).await;
     assert_eq!(other.hear().await, ServerMessage::Wait);
     world.redis().signal(Signal::STOP);
-    let suspended = |fleet: &Fleet| !fleet.ends.is_empty();
-    let fleet = &mut world.fleet;
-    fleet
+    let suspended = |cluster: &LocalCluster| !cluster.ends.is_empty();
+    let cluster = &mut world.cluster;
+    cluster
         .wait_until("the zone is suspended", PATIENCE, suspended)
         .expect("its lease runs out");
     assert_eq!(other.hear_refusal().await, RefusalCode::TicketExpired);
@@ -160,8 +160,8 @@ async fn connection_that_was_redirected_is_closed_if_it_stays() {
     // By then the other shard has seen the owner's lease.
     let mut player = world.player(1_000, &meadow(), OldConnections::Close);
     player.until_attached_above(0).await;
-    player.until_told_of(world.fleet.all[other].addr).await;
-    let addr = world.fleet.all[owner].addr;
+    player.until_told_of(world.cluster.all[other].addr).await;
+    let addr = world.cluster.all[owner].addr;
     let mut crowd = world.crowd(other);
     let peer = show(&mut crowd, || ticket(&world.keys, 1, &meadow()));
     assert_eq!(until_closed(&mut crowd, peer), Some(RefusalCode::Bye));

@@ -27,8 +27,8 @@ async fn scene(world: &mut World, plant: &str) -> Scene {
     let mut bystander = world.player(8, &meadow(), OldConnections::Close);
     let epoch = culprit.until_attached_above(0).await;
     bystander.until_attached_above(0).await;
-    culprit.until_told_of(world.fleet.all[spare].addr).await;
-    bystander.until_told_of(world.fleet.all[spare].addr).await;
+    culprit.until_told_of(world.cluster.all[spare].addr).await;
+    bystander.until_told_of(world.cluster.all[spare].addr).await;
     Scene {
         owner,
         spare,
@@ -65,7 +65,7 @@ async fn assert_carried_on(world: &mut World, scene: &mut Scene) {
     until_confirmed(&mut scene.culprit, 3).await;
     scene.bystander.push(Intent::Say("what was that?".to_owned()));
     until_confirmed(&mut scene.bystander, 1).await;
-    let adoptions = world.fleet.adoptions.iter().filter(|a| a.zone == meadow());
+    let adoptions = world.cluster.adoptions.iter().filter(|a| a.zone == meadow());
     assert_eq!(adoptions.count(), 2, "the adopter survives what ended the owner");
 }
 
@@ -79,7 +79,7 @@ async fn an_endless_loop_in_a_rule_costs_its_input_and_a_failover() {
     until_confirmed(&mut scene.culprit, 1).await;
     scene.culprit.push(Intent::Say(POISON.to_owned()));
     let status = world
-        .fleet
+        .cluster
         .wait_until_dead(scene.owner, PATIENCE)
         .expect("it ends itself");
     assert_eq!(status, "exit status: 134", "aborted");
@@ -96,7 +96,7 @@ async fn a_panic_in_a_rule_costs_its_input_and_moves_one_zone_at_once() {
     until_confirmed(&mut scene.culprit, 1).await;
     scene.culprit.push(Intent::Say(POISON.to_owned()));
     assert_carried_on(&mut world, &mut scene).await;
-    let moved = world.fleet.adoptions.iter().filter(|a| a.process == scene.spare);
+    let moved = world.cluster.adoptions.iter().filter(|a| a.process == scene.spare);
     assert!(moved.into_iter().all(|a| a.zone == meadow()), "the other zones stay");
 }
 
@@ -110,7 +110,7 @@ async fn an_endless_loop_is_ended_without_a_guardian_too() {
     until_confirmed(&mut scene.culprit, 1).await;
     scene.culprit.push(Intent::Say(POISON.to_owned()));
     world
-        .fleet
+        .cluster
         .wait_until_dead(scene.owner, PATIENCE)
         .expect("it ends itself");
     assert_carried_on(&mut world, &mut scene).await;
@@ -126,8 +126,8 @@ async fn a_stored_input_at_which_another_build_fails_costs_that_input_and_not_th
     player.push(Intent::Say(POISON.to_owned()));
     until_confirmed(&mut player, 1).await;
     let spare = world.shard_with(&[], &["--plant", &format!("panic-on-chat={POISON}")]);
-    player.until_told_of(world.fleet.all[spare].addr).await;
-    world.fleet.kill(owner).expect("a kill");
+    player.until_told_of(world.cluster.all[spare].addr).await;
+    world.cluster.kill(owner).expect("a kill");
     let (adopted, _) = world.until_adopted(&meadow(), spare, epoch);
     assert_eq!(player.until_attached_above(epoch).await, adopted);
     player.push(Intent::Move(Heading::new(0, 100).expect("a heading")));
@@ -143,7 +143,7 @@ async fn a_loop_that_is_nobodys_fault_costs_its_zone_and_leaves_the_others() {
     let mut neighbour = world.player(8, &all_zones()[1], OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
     let elsewhere = neighbour.until_attached_above(0).await;
-    player.until_told_of(world.fleet.all[spare].addr).await;
+    player.until_told_of(world.cluster.all[spare].addr).await;
     player.push(Intent::Say(POISON.to_owned()));
     // The spare has no such bug: nothing was skipped, so the line is said there after all.
     world.until_adopted(&meadow(), spare, epoch);
@@ -155,5 +155,5 @@ async fn a_loop_that_is_nobodys_fault_costs_its_zone_and_leaves_the_others() {
         _ => None,
     });
     assert_eq!(later.await, elsewhere, "in the same process");
-    assert!(world.fleet.all[owner].killed.is_none());
+    assert!(world.cluster.all[owner].killed.is_none());
 }

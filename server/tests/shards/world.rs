@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_net::keys::{self, Keys};
 use everhold_protocol::ZoneName;
 use everhold_testing::crowd::Crowd;
@@ -34,7 +34,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 }
 
 pub(crate) struct World {
-    pub(crate) fleet: Fleet,
+    pub(crate) cluster: LocalCluster,
     pub(crate) keys: Keys,
     /// What the configuration file says.
     text: String,
@@ -103,13 +103,13 @@ impl World {
     fn with(ttl_ms: u64, guardian: bool) -> Self {
         let alone = alone();
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let fleet = Fleet::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
-        let keys = Keys::load_or_create(&fleet.keys()).expect("development keys");
+        let cluster = LocalCluster::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
+        let keys = Keys::load_or_create(&cluster.keys()).expect("development keys");
         let config = dir.path().join("shard.toml");
         let text = format!("[lease]\nttl_ms = {ttl_ms}\n[shard]\nguardian = {guardian}\n");
         std::fs::write(&config, &text).expect("a writable directory");
         Self {
-            fleet,
+            cluster,
             keys,
             text,
             config: config.to_string_lossy().into_owned(),
@@ -137,7 +137,7 @@ impl World {
 
     /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, and `--burn-us-per-player`.
     pub(crate) fn sabotaged(mut self) -> Self {
-        self.fleet.binary = env!("CARGO_BIN_EXE_everhold-sabotaged").into();
+        self.cluster.binary = env!("CARGO_BIN_EXE_everhold-sabotaged").into();
         self
     }
 
@@ -155,7 +155,7 @@ impl World {
     pub(crate) fn shard_with(&mut self, zones: &[ZoneName], arguments: &[&str]) -> usize {
         let arguments = self.arguments(arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.fleet.start(zones, &arguments).expect("a shard that serves")
+        self.cluster.start(zones, &arguments).expect("a shard that serves")
     }
 
     /// What every shard of this world is started with, and `more`.
@@ -172,17 +172,17 @@ impl World {
 
     /// The same, configured otherwise: these lines are added to the file.
     pub(crate) fn shard_configured(&mut self, zones: &[ZoneName], lines: &str) -> usize {
-        let path = self.fleet.keys().with_file_name("other.toml");
+        let path = self.cluster.keys().with_file_name("other.toml");
         std::fs::write(&path, format!("{}{lines}", self.text)).expect("a writable directory");
         let arguments = self.arguments_of(&path.to_string_lossy(), &[]);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.fleet.start(zones, &arguments).expect("a shard that serves")
+        self.cluster.start(zones, &arguments).expect("a shard that serves")
     }
 
     /// A player that logs in to `zone` at any living shard.
     pub(crate) fn player(&self, account: u64, zone: &ZoneName, old: OldConnections) -> Player {
         let living = self
-            .fleet
+            .cluster
             .all
             .iter()
             .filter(|p| p.killed.is_none())
@@ -195,18 +195,18 @@ impl World {
     pub(crate) fn crowd(&self, shard: usize) -> Crowd {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
         let client = keys::client_config(self.keys.certificates()).expect("the certificate can be trusted");
-        Crowd::new(socket, self.fleet.all[shard].addr, client).expect("a socket")
+        Crowd::new(socket, self.cluster.all[shard].addr, client).expect("a socket")
     }
 
     /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick taken over.
     pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: u32) -> (u32, u64) {
-        let adoption = |fleet: &Fleet| {
+        let adoption = |cluster: &LocalCluster| {
             let by = |a: &&everhold_local_cluster::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
-            fleet.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))
+            cluster.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))
         };
-        self.fleet
-            .wait_until("the zone is adopted", PATIENCE, |fleet| adoption(fleet).is_some())
+        self.cluster
+            .wait_until("the zone is adopted", PATIENCE, |cluster| adoption(cluster).is_some())
             .expect("an adoption");
-        adoption(&self.fleet).expect("it was waited for")
+        adoption(&self.cluster).expect("it was waited for")
     }
 }

@@ -38,7 +38,7 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
             player.until_attached_above(epoch).await;
         }
         let woken = Instant::now();
-        world.fleet.signal(owner, Signal::CONT).unwrap();
+        world.cluster.signal(owner, Signal::CONT).unwrap();
         let (new_epoch, last_tick) = world.until_adopted(&meadow(), other, epoch);
         if blocked {
             player.until_attached_above(epoch).await;
@@ -46,7 +46,7 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
         until_ended(&mut world, owner, epoch);
         tokio::time::sleep(LATE).await;
 
-        let late = said_since(&player, world.fleet.all[owner].addr, woken);
+        let late = said_since(&player, world.cluster.all[owner].addr, woken);
         assert!(
             late.len() <= 1,
             "at most what was being sent when it was stopped leaves: {late:?}"
@@ -77,10 +77,10 @@ async fn keeps_its_zone(mut world: World) {
     let mut player = world.player(1, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(0).await;
     let before = player.until_snapshot().await;
-    world.fleet.signal(owner, Signal::STOP).expect("a signal");
+    world.cluster.signal(owner, Signal::STOP).expect("a signal");
     // Longer than the gap that counts as a pause (ttl/8), far from the deadline.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    world.fleet.signal(owner, Signal::CONT).expect("a signal");
+    world.cluster.signal(owner, Signal::CONT).expect("a signal");
     let (tick, of_epoch) = player
         .until("a later snapshot", |notice| match notice {
             Notice::Snapshot { header, .. } if header.tick > before + 5 => Some((header.tick, header.epoch)),
@@ -93,15 +93,15 @@ async fn keeps_its_zone(mut world: World) {
 
 /// Stops a process. Not inside a write to the authority's file, whose lock it would hold: then nobody could adopt anything.
 async fn stop_outside_of_the_authority(world: &mut World, process: usize) {
-    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let zone = meadow();
     loop {
-        world.fleet.signal(process, Signal::STOP).expect("a signal");
+        world.cluster.signal(process, Signal::STOP).expect("a signal");
         let write = authority.declare_zone(&zone);
         if matches!(tokio::time::timeout(LATE, write).await, Ok(Ok(()))) {
             return;
         }
-        world.fleet.signal(process, Signal::CONT).expect("a signal");
+        world.cluster.signal(process, Signal::CONT).expect("a signal");
         tokio::time::sleep(LATE).await;
     }
 }
@@ -113,7 +113,7 @@ async fn is_file_blocked(world: &World, epoch: u32) -> bool {
 
 /// Waits until somebody was granted the zone under a higher epoch.
 async fn until_claimed(world: &World, epoch: u32) {
-    let authority = SqliteAuthority::open(&world.fleet.world()).expect("the authority");
+    let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let search = async {
         loop {
             let leases = authority.leases().await.expect("the leases").views;
@@ -128,14 +128,14 @@ async fn until_claimed(world: &World, epoch: u32) {
 
 /// Waits until the process says that its zone of this epoch is over.
 fn until_ended(world: &mut World, process: usize, epoch: u32) {
-    let ended = |fleet: &everhold_local_cluster::Fleet| {
-        fleet
+    let ended = |cluster: &everhold_local_cluster::LocalCluster| {
+        cluster
             .ends
             .iter()
             .any(|end| end.process == process && end.zone == meadow() && end.epoch == epoch)
     };
     world
-        .fleet
+        .cluster
         .wait_until("the woken shard drops the zone", PATIENCE, ended)
         .expect("an end");
 }
@@ -172,7 +172,7 @@ async fn assert_refused(world: &World, epoch: u32) {
 }
 
 async fn write_late(world: &World, epoch: u32) -> Result<AppendAnswer, StoreError> {
-    let store = SqliteStore::open(&world.fleet.world()).expect("the store");
+    let store = SqliteStore::open(&world.cluster.world()).expect("the store");
     let grant = Grant {
         epoch: Epoch::granted(epoch),
         nonce: Nonce(0),

@@ -4,12 +4,12 @@
 use client_sim::SwarmReport;
 use client_sim::meter::Percentiles;
 use everhold_core::durability::gate::Durability;
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_os::signals::Stop;
 
 use super::display::Display;
 use super::kills::{Killer, Schedule};
-use super::report::{CompareReport, LevelReport, Ratios, fleet_faults};
+use super::report::{CompareReport, LevelReport, Ratios, cluster_faults};
 use super::{DemoArguments, in_world};
 
 /// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that starts and log-ins do
@@ -28,14 +28,14 @@ pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display)
         let durability = LEVELS[level];
         display.say(&format!("turn {} of {TURNS} at `{durability}`", turn + 1));
         let mut nobody = Killer::new(Schedule::Never, arguments.shard_arguments(durability));
-        let (swarm, fleet) = in_world(
+        let (swarm, cluster) = in_world(
             arguments,
             arguments.seconds / TURNS as f64,
             &mut nobody,
             (stop, display),
         )?;
-        takings[level].take(&swarm, &fleet);
-        let faults = faults(&swarm).chain(fleet_faults(&fleet));
+        takings[level].take(&swarm, &cluster);
+        let faults = faults(&swarm).chain(cluster_faults(&cluster));
         errors.extend(faults.map(|fault| format!("turn {} at `{durability}`: {fault}", turn + 1)));
     }
     let levels = std::array::from_fn(|level| takings[level].report(LEVELS[level]));
@@ -87,9 +87,9 @@ struct Takings {
 }
 
 impl Takings {
-    fn take(&mut self, swarm: &SwarmReport, fleet: &Fleet) {
+    fn take(&mut self, swarm: &SwarmReport, cluster: &LocalCluster) {
         self.update_us.extend(&swarm.update_latency_us);
-        for run in fleet.all.iter().flat_map(|process| &process.runs) {
+        for run in cluster.all.iter().flat_map(|process| &process.runs) {
             self.append_us.extend(&run.append_us);
             self.tick_us.extend(&run.tick_us);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use client_sim::meter::Percentiles;
 use client_sim::{Phase, Progress};
 use comfy_table::{Table, presets};
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_os::output;
 
 use super::report::{CompareReport, DemoReport, GapReport};
@@ -38,7 +38,7 @@ impl Display {
     }
 
     /// How it goes.
-    pub(super) fn show(&mut self, progress: &Progress, fleet: &Fleet, killed: bool) {
+    pub(super) fn show(&mut self, progress: &Progress, cluster: &LocalCluster, killed: bool) {
         let head = headline(progress);
         if !self.terminal {
             if Instant::now() >= self.plain_at {
@@ -49,7 +49,7 @@ impl Display {
         }
         self.erase();
         let mut block = format!("  {head}\n");
-        for process in &fleet.all {
+        for process in &cluster.all {
             let state = if process.killed.is_some() { "dead" } else { "up  " };
             block += &format!("  {state} {} ", process.addr);
             for run in process

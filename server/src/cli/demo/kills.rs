@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use everhold_local_cluster::Fleet;
+use everhold_local_cluster::LocalCluster;
 use everhold_os::clock;
 
 /// A process that was killed is started again, as a spare, after this: about what a supervisor takes.
@@ -96,29 +96,29 @@ impl Killer {
     }
 
     /// Starts a spare in the place of the process that was killed last, if it is time. Returns whether it did.
-    pub(super) fn restart_due(&mut self, fleet: &mut Fleet) -> anyhow::Result<bool> {
+    pub(super) fn restart_due(&mut self, cluster: &mut LocalCluster) -> anyhow::Result<bool> {
         if self.restart_at.take_if(|at| Instant::now() >= *at).is_none() {
             return Ok(false);
         }
-        fleet.launch(&[], &self.arguments())?;
+        cluster.launch(&[], &self.arguments())?;
         Ok(true)
     }
 
     /// Kills the shard with most players if a kill is due at this second of play, every zone has a living owner again,
     /// and a spare is ready. Returns whom it killed.
-    pub(super) fn kill_due(&mut self, second: f64, fleet: &mut Fleet) -> anyhow::Result<Option<Victim>> {
-        let settled = self.restart_at.is_none() && fleet.is_settled() && fleet.has_spare();
+    pub(super) fn kill_due(&mut self, second: f64, cluster: &mut LocalCluster) -> anyhow::Result<Option<Victim>> {
+        let settled = self.restart_at.is_none() && cluster.is_settled() && cluster.has_spare();
         if !settled || !self.schedule.is_due(second, self.killed.len()) {
             return Ok(None);
         }
-        let index = fleet.busiest().context("no shard process is left to kill")?;
-        let process = &fleet.all[index];
+        let index = cluster.busiest().context("no shard process is left to kill")?;
+        let process = &cluster.all[index];
         let victim = Victim {
             pid: process.pid,
             addr: process.addr,
             players: process.players(),
         };
-        let at = fleet.kill(index)?;
+        let at = cluster.kill(index)?;
         self.killed.push(Killed {
             at,
             boottime_ms: clock::boottime().saturating_sub(at.elapsed()).as_secs_f64() * 1e3,

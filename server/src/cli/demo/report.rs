@@ -9,7 +9,7 @@ use everhold_core::durability::gate::Durability;
 use everhold_core::ownership::EndReason;
 use everhold_core::report::ZoneRun;
 use everhold_core::tick::TickStage;
-use everhold_local_cluster::{Adoption, Fleet};
+use everhold_local_cluster::{Adoption, LocalCluster};
 use serde::Serialize;
 
 use super::kills::{Killed, Schedule};
@@ -166,18 +166,18 @@ impl DemoReport {
     pub(super) fn new(
         setting: Setting,
         swarm: &SwarmReport,
-        fleet: &Fleet,
+        cluster: &LocalCluster,
         (schedule, killed): (Schedule, &[Killed]),
     ) -> Self {
-        let runs: Vec<&ZoneRun> = fleet.all.iter().flat_map(|p| &p.runs).collect();
+        let runs: Vec<&ZoneRun> = cluster.all.iter().flat_map(|p| &p.runs).collect();
         let mut errors = swarm.errors.clone();
-        errors.extend(fleet_faults(fleet));
-        let failovers = failovers(swarm, fleet, killed, &mut errors);
+        errors.extend(cluster_faults(cluster));
+        let failovers = failovers(swarm, cluster, killed, &mut errors);
         if setting.durability == Durability::Store && swarm.rewound_ticks > 0 {
             errors.push("players were shown ticks that the new owner does not have".to_owned());
         }
         errors.extend(missing_kills(schedule, killed, &failovers));
-        let lost_zones: Vec<String> = fleet
+        let lost_zones: Vec<String> = cluster
             .lost
             .iter()
             .map(|(zone, epoch)| format!("{zone} under epoch {epoch}"))
@@ -224,13 +224,13 @@ impl DemoReport {
 }
 
 /// Zones that ended although no shard was told to stop, and zones that began again.
-pub(super) fn fleet_faults(fleet: &Fleet) -> impl Iterator<Item = String> {
-    let unasked = fleet
+pub(super) fn cluster_faults(cluster: &LocalCluster) -> impl Iterator<Item = String> {
+    let unasked = cluster
         .ends
         .iter()
         .filter(|end| end.reason != EndReason::Stopped.to_string())
         .map(|e| format!("zone {} ended under epoch {}: {}", e.zone, e.epoch, e.reason));
-    let lost = fleet
+    let lost = cluster
         .lost
         .iter()
         .map(|(zone, epoch)| format!("the store lost zone {zone} under epoch {epoch}: it began again"));
@@ -252,11 +252,16 @@ fn missing_kills(schedule: Schedule, killed: &[Killed], failovers: &[FailoverRep
     errors
 }
 
-fn failovers(swarm: &SwarmReport, fleet: &Fleet, killed: &[Killed], errors: &mut Vec<String>) -> Vec<FailoverReport> {
+fn failovers(
+    swarm: &SwarmReport,
+    cluster: &LocalCluster,
+    killed: &[Killed],
+    errors: &mut Vec<String>,
+) -> Vec<FailoverReport> {
     let mut reports = Vec::new();
     for failover in &swarm.failovers {
         let adopted = |a: &&Adoption| a.zone.as_str() == failover.zone && a.epoch == failover.to_epoch;
-        let adoption = fleet.adoptions.iter().find(adopted);
+        let adoption = cluster.adoptions.iter().find(adopted);
         // The last kill before the grant is what brought it about.
         let cause = adoption.and_then(|a| killed.iter().rposition(|kill| kill.boottime_ms <= a.granted_at_ms));
         let (Some(adoption), Some(cause)) = (adoption, cause) else {
