@@ -25,11 +25,11 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Drive players. Exit code 0: every promise was kept; 1: something was found; 2: there was no run; 3: nothing was found, but the
-    /// simulator was too slow for its figures to be believed (see --ignore-lag).
+    /// Drive players. Exit code 0: every promise was kept; 1: something was found; 2: there was no run; 3: nothing was
+    /// found, but the simulator was too slow for its figures to be believed (see --ignore-lag).
     Run(Run),
-    /// Find out how many players one server holds: a fresh server for each number. Exit code 0: it holds the first number at least; 1: it
-    /// does not; 2: the sweep could not be made, or was stopped.
+    /// Find out how many players one server holds: a fresh server for each number. Exit code 0: it holds the first
+    /// number at least; 1: it does not; 2: the sweep could not be made, or was stopped.
     Sweep(Sweep),
 }
 
@@ -131,8 +131,8 @@ pub(crate) struct Sweep {
     /// Durability of the server: store or async
     #[arg(long, value_name = "LEVEL", default_value = "store")]
     durability: String,
-    /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the same CPUs, --server-cpu and
-    /// --pin
+    /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the
+    /// same CPUs, --server-cpu and --pin
     #[arg(long, value_name = "FILE")]
     udp_floor: Option<PathBuf>,
     /// CPU of the server

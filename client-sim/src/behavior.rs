@@ -1,7 +1,9 @@
-//! How simulated players play. A [`Decider`] sees the client machine's mirror and nothing else; it reads no clock and does no I/O.
+//! How simulated players play. A [`Decider`] sees the client machine's mirror and nothing else; it reads no clock and
+//! does no I/O.
 //!
-//! Minds hold their heading: a player that goes straight asks for nothing, as a person with a key held down. What they want to do is decided by
-//! countdowns in frames and by a seeded generator, so a player with the same seed that sees the same does the same.
+//! Minds hold their heading: a player that goes straight asks for nothing, as a person with a key held down. What they
+//! want to do is decided by countdowns in frames and by a seeded generator, so a player with the same seed that sees
+//! the same does the same.
 
 pub(crate) mod chat;
 mod sight;
@@ -23,7 +25,8 @@ const DEED_FRAMES: (u32, u32) = (8, 16);
 const TURN_FRAMES: (u32, u32) = (14, 26);
 /// Between two gifts of a trader, frames: 2 to 3 s.
 const GIFT_FRAMES: (u32, u32) = (40, 60);
-/// One player says something once in so many frames, 300 s: 300 players make one line a second, and each line goes to a whole zone.
+/// One player says something once in so many frames, 300 s: 300 players make one line a second, and each line goes to a
+/// whole zone.
 const CHAT_FRAMES: u32 = 6_000;
 /// Distance within which a player tries to take or hit a thing, cm. Trying from a little too far is part of playing.
 const REACH_CM: i64 = 280;
@@ -120,8 +123,8 @@ impl Decider {
         Self { spot, ..self }
     }
 
-    /// Decides what the player wants in this frame, if anything. Called once a frame. Gifts go only to those of whom `is_friend` says that they are
-    /// players of the same swarm: whom nobody hears may have got them or not.
+    /// Decides what the player wants in this frame, if anything. Called once a frame. Gifts go only to those of whom
+    /// `is_friend` says that they are players of the same swarm: whom nobody hears may have got them or not.
     pub fn decide(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
         self.turn_in = self.turn_in.saturating_sub(1);
         self.deed_in = self.deed_in.saturating_sub(1);
@@ -152,7 +155,8 @@ impl Decider {
         None
     }
 
-    /// Takes what lies near; else hits a monster, and now and then a player. A crowd does nothing but stand in the way, or hits whom it can.
+    /// Takes what lies near; else hits a monster, and now and then a player. A crowd does nothing but stand in the way,
+    /// or hits whom it can.
     fn deed(&mut self, mirror: &Mirror) -> Option<Intent> {
         let within = Sight::of(mirror).within(REACH_CM);
         match self.behavior {
@@ -211,7 +215,8 @@ impl Decider {
         Some(Intent::Move(heading))
     }
 
-    /// A direction at some speed, more often forward than back: who only dithers never meets anybody. One time in ten, a rest.
+    /// A direction at some speed, more often forward than back: who only dithers never meets anybody. One time in ten,
+    /// a rest.
     fn any_heading(&mut self) -> Heading {
         if self.rng.one_in(10) {
             return Heading::STILL;

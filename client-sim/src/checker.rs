@@ -1,13 +1,13 @@
 //! The judge of a run. It sees only what players were told, never what a server believes, and does no I/O.
 //!
-//! Each player has a book that is written from the player's own events and snapshots; what must hold between players (a gift has
-//! two sides, a thing has one owner, nothing comes from nowhere) is checked over all books at the end. A kept promise shows as a
-//! [`Verdict`] of zeros. What counts:
+//! Each player has a book that is written from the player's own events and snapshots; what must hold between players (a
+//! gift has two sides, a thing has one owner, nothing comes from nowhere) is checked over all books at the end. A kept
+//! promise shows as a [`Verdict`] of zeros. What counts:
 //!
-//! - *lost*: an input or event that was confirmed and then unknown, a purse or inventory that is not the sum of its events, gold
-//!   or a thing that nobody has any more, an order of value that was confirmed and never answered;
-//! - *duplicated*: a thing with two owners or two origins, gold that nobody minted, an event told twice with other content, an order
-//!   answered more often than it was given.
+//! - *lost*: an input or event that was confirmed and then unknown, a purse or inventory that is not the sum of its
+//!   events, gold or a thing that nobody has any more, an order of value that was confirmed and never answered;
+//! - *duplicated*: a thing with two owners or two origins, gold that nobody minted, an event told twice with other
+//!   content, an order answered more often than it was given.
 //!
 //! What players give to [strangers](Strangers) leaves the books, and what strangers give comes in.
 
@@ -61,14 +61,16 @@ pub struct Verdict {
     pub duplicated: u64,
     /// The most ticks that any player saw taken back.
     pub rewound_ticks: u32,
-    /// Players who were away for so long that a zone forgot events which they never heard. While there are any, nobody can say where all
-    /// gold and things came from: then [`Verdict::gold_expected`] and [`Verdict::items_expected`] are what was found.
+    /// Players who were away for so long that a zone forgot events which they never heard. While there are any, nobody
+    /// can say where all gold and things came from: then [`Verdict::gold_expected`] and [`Verdict::items_expected`] are
+    /// what was found.
     pub unheard: u64,
     /// Gold that players brought along, started with, looted, and got from strangers, less what they gave to them.
     pub gold_expected: u64,
     /// Gold in the players' purses at the end.
     pub gold_found: u64,
-    /// Distinct things that players brought along, started with, picked up, and got from strangers, less what they gave to them.
+    /// Distinct things that players brought along, started with, picked up, and got from strangers, less what they gave
+    /// to them.
     pub items_expected: u64,
     /// Distinct things in the players' inventories at the end.
     pub items_found: u64,
@@ -198,7 +200,8 @@ impl Checker {
         }
     }
 
-    /// Whether a character is one of the run's players, and has joined. What such a player is given from now on, it hears of.
+    /// Whether a character is one of the run's players, and has joined. What such a player is given from now on, it
+    /// hears of.
     #[must_use]
     pub fn has_joined(&self, session: SessionId) -> bool {
         self.ledger.sessions.contains(&session)

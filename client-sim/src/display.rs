@@ -1,6 +1,8 @@
-//! What a person sees: progress on the standard error output, and the result on the standard output. It is the only module that prints.
+//! What a person sees: progress on the standard error output, and the result on the standard output. It is the only
+//! module that prints.
 //!
-//! A thread of its own writes the progress, so that a terminal that is stuck or gone holds up no player; what it is too slow for is left out.
+//! A thread of its own writes the progress, so that a terminal that is stuck or gone holds up no player; what it is too
+//! slow for is left out.
 
 use std::fmt::Display as Text;
 use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};

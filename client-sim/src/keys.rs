@@ -1,4 +1,5 @@
-//! The login service of a development world: reads its keys and signs tickets. It makes no keys; a server does at its first run.
+//! The login service of a development world: reads its keys and signs tickets. It makes no keys; a server does at its
+//! first run.
 
 use std::fs;
 use std::io;

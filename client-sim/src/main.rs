@@ -1,4 +1,5 @@
-//! The binary `client-sim`: orders from the command line, a display, and a verdict as exit code. The swarm itself is in the library.
+//! The binary `client-sim`: orders from the command line, a display, and a verdict as exit code. The swarm itself is in
+//! the library.
 
 mod args;
 mod display;

@@ -23,7 +23,8 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// Computes the percentiles of `(µs, how often)`, in any order: buckets of several distributions, one behind the other, are merged.
+    /// Computes the percentiles of `(µs, how often)`, in any order: buckets of several distributions, one behind the
+    /// other, are merged.
     #[must_use]
     pub fn of_buckets_us(buckets: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut merged: BTreeMap<u64, u64> = BTreeMap::new();

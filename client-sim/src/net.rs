@@ -1,14 +1,16 @@
-//! Thousands of QUIC connections on one thread. It decides nothing: it carries control messages and datagrams, and says what became of a connection.
+//! Thousands of QUIC connections on one thread. It decides nothing: it carries control messages and datagrams, and says
+//! what became of a connection.
 //!
-//! It drives `quinn-proto` directly. A task per connection on a runtime costs about twice as much, and a simulator that is dearer
-//! than the server measures itself. Four habits make it cheap:
+//! It drives `quinn-proto` directly. A task per connection on a runtime costs about twice as much, and a simulator that
+//! is dearer than the server measures itself. Four habits make it cheap:
 //!
 //! - Sockets are drained and filled in batches about once a millisecond.
-//! - A settled connection sends only when its owner calls [`Net::transmit`], at the player's own frame, so that acknowledgements ride with
-//!   the input.
+//! - A settled connection sends only when its owner calls [`Net::transmit`], at the player's own frame, so that
+//!   acknowledgements ride with the input.
 //! - Timers are looked at in the same call, so there is no timer heap.
-//! - What comes for a settled connection waits, with the time at which it came, for that same moment, as in a game client that looks at its
-//!   socket once a frame: to fetch a connection's state from memory costs more than to work on it.
+//! - What comes for a settled connection waits, with the time at which it came, for that same moment, as in a game
+//!   client that looks at its socket once a frame: to fetch a connection's state from memory costs more than to work on
+//!   it.
 //!
 //! Connections that shake hands, carry control messages, or are closing are served by [`Net::turn`].
 
@@ -42,7 +44,8 @@ const CLOCK_PACKETS: usize = 32;
 /// Period at which connections without an owner are served until they are gone.
 const ORPHAN_PERIOD: Duration = Duration::from_millis(20);
 
-/// The owner of a connection, to which its events go: the player's place in the swarm and the client machine's own number.
+/// The owner of a connection, to which its events go: the player's place in the swarm and the client machine's own
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The player's index.
@@ -187,7 +190,8 @@ impl Net {
         Ok(id)
     }
 
-    /// Queues a control message; it leaves with the next [`Net::turn`]. A connection that is gone ignores it: its owner was told.
+    /// Queues a control message; it leaves with the next [`Net::turn`]. A connection that is gone ignores it: its owner
+    /// was told.
     pub fn send_control(&mut self, id: LinkId, message: &ClientMessage) -> Result<(), NetError> {
         let frame = Bytes::from(message::encode_frame(message)?);
         if let Some(link) = self.link(id) {
@@ -252,7 +256,8 @@ impl Net {
         }
     }
 
-    /// Whether what comes for a connection waits until its owner calls [`Net::take_in`]. A connection that is new does not wait.
+    /// Whether what comes for a connection waits until its owner calls [`Net::take_in`]. A connection that is new does
+    /// not wait.
     pub fn set_patient(&mut self, id: LinkId, patient: bool) {
         if let Some(port) = self.ports.get_mut(usize::from(id.port)) {
             port.set_patient(id, patient);
@@ -272,7 +277,8 @@ impl Net {
         self.inbox.pop_front()
     }
 
-    /// Lets one connection look at its timers and queue what it has, for the next [`Net::flush`]. Owners call this once a frame for each connection of theirs.
+    /// Lets one connection look at its timers and queue what it has, for the next [`Net::flush`]. Owners call this once
+    /// a frame for each connection of theirs.
     pub fn transmit(&mut self, now: Instant, id: LinkId) {
         let care = self.serve(now, id);
         // A handshake that has just sent has nothing more to say until it hears something or its owner's next frame.
@@ -281,7 +287,8 @@ impl Net {
         }
     }
 
-    /// Serves connections that cannot wait for a frame: new ones, those with control messages, and those that are closing.
+    /// Serves connections that cannot wait for a frame: new ones, those with control messages, and those that are
+    /// closing.
     pub fn turn(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.urgent) {
             self.transmit(now, id);
@@ -295,7 +302,8 @@ impl Net {
         self.flush();
     }
 
-    /// Sends what owners had to send. [`Net::turn`] does so at its end; who transmits much in between need not wait for it.
+    /// Sends what owners had to send. [`Net::turn`] does so at its end; who transmits much in between need not wait for
+    /// it.
     pub fn flush(&mut self) {
         for port in &mut self.ports {
             port.wire.flush(&mut self.traffic);

@@ -17,8 +17,8 @@ pub struct ZonePlayers {
     pub players: usize,
 }
 
-/// A zone's way from one owner to the next, as its players saw it. Instants are milliseconds from [`SwarmReport::origin`], one for
-/// each player that resumed, in the order in which they did.
+/// A zone's way from one owner to the next, as its players saw it. Instants are milliseconds from
+/// [`SwarmReport::origin`], one for each player that resumed, in the order in which they did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ZoneFailover {
     /// The zone.
@@ -50,7 +50,8 @@ pub struct ZoneFailover {
 /// The simulator's measurements of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SimulatorHealth {
-    /// Every other frame was no later than this, ms. A frame is late by the time between its place in the schedule and its sending.
+    /// Every other frame was no later than this, ms. A frame is late by the time between its place in the schedule and
+    /// its sending.
     pub frame_late_ms_p50: f64,
     /// 99 of 100 frames were no later than this, ms.
     pub frame_late_ms_p99: f64,
@@ -85,9 +86,11 @@ pub struct SwarmReport {
     pub behavior: Behavior,
     /// Players by zone.
     pub zones: Vec<ZonePlayers>,
-    /// Time from an intent's intended moment to the first snapshot that covers it, failovers included. Those from before the last join do not count.
+    /// Time from an intent's intended moment to the first snapshot that covers it, failovers included. Those from
+    /// before the last join do not count.
     pub update_latency_ms: Percentiles,
-    /// The distribution that [`SwarmReport::update_latency_ms`] is asked of, `(µs, how often)`, rising: to be merged with those of other runs.
+    /// The distribution that [`SwarmReport::update_latency_ms`] is asked of, `(µs, how often)`, rising: to be merged
+    /// with those of other runs.
     #[serde(skip)]
     pub update_latency_us: Vec<(u64, u64)>,
     /// As [`SwarmReport::update_latency_ms`], of intents that were given and covered under one owner.
@@ -151,8 +154,8 @@ impl SwarmReport {
         self.origin.0
     }
 
-    /// Whether every player resumed, nothing acknowledged is lost, nothing is duplicated, gold and items are conserved as far as that can be
-    /// known (see [`Verdict::unheard`]), and nothing went wrong.
+    /// Whether every player resumed, nothing acknowledged is lost, nothing is duplicated, gold and items are conserved
+    /// as far as that can be known (see [`Verdict::unheard`]), and nothing went wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.errors.is_empty()

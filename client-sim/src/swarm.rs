@@ -1,7 +1,9 @@
-//! A swarm of players on one thread: they join, play, settle, and leave. It decides nothing for them and judges nothing.
+//! A swarm of players on one thread: they join, play, settle, and leave. It decides nothing for them and judges
+//! nothing.
 //!
-//! The loop looks at the sockets about once a millisecond and gives each player its frame at the player's own time. It is an open loop: what a
-//! player wants does not wait for what the server answers, and latencies count from when an intent should have been sent.
+//! The loop looks at the sockets about once a millisecond and gives each player its frame at the player's own time. It
+//! is an open loop: what a player wants does not wait for what the server answers, and latencies count from when an
+//! intent should have been sent.
 
 mod config;
 mod drops;
@@ -33,15 +35,16 @@ use crate::report::{Origin, SimulatorHealth, SwarmReport, ZonePlayers};
 
 /// A frame of every player, at 20 Hz.
 const FRAME: Duration = Duration::from_millis(50);
-/// The client machine counts its frames from its attach, the swarm from the wheel. A machine that believes in slightly shorter frames
-/// always has one ready when the wheel comes round, also right after a late one.
+/// The client machine counts its frames from its attach, the swarm from the wheel. A machine that believes in slightly
+/// shorter frames always has one ready when the wheel comes round, also right after a late one.
 const MACHINE_FRAME_MS: u64 = 40;
 /// The loop looks at the sockets at least so often.
 const LOOK: Duration = Duration::from_millis(1);
-/// Players that are out of touch are woken so often, outside their frames: they must not take longer to find a new owner than a real client.
+/// Players that are out of touch are woken so often, outside their frames: they must not take longer to find a new
+/// owner than a real client.
 const SWEEP: Duration = Duration::from_millis(5);
-/// Batches that are taken in before anybody's time-outs are looked at: what waits in the sockets after a hold-up of the simulator must
-/// not count as a server's silence.
+/// Batches that are taken in before anybody's time-outs are looked at: what waits in the sockets after a hold-up of the
+/// simulator must not count as a server's silence.
 const RECEIVE_ROUNDS_MAX: usize = 32;
 /// Frames that share one look at the clock.
 const CLOCK_FRAMES: usize = 16;
@@ -59,7 +62,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// Runs a swarm to its end on the calling thread. `observer` is called about four times a second.
 ///
 /// # Errors
-/// Orders, keys, and sockets that cannot be used, and players that do not get in. What goes wrong later is in the report.
+/// Orders, keys, and sockets that cannot be used, and players that do not get in. What goes wrong later is in the
+/// report.
 pub fn run(config: SwarmConfig, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<SwarmReport, SwarmError> {
     let mut swarm = Swarm::new(config)?;
     swarm.join(observer)?;
@@ -348,7 +352,8 @@ impl Swarm {
         report
     }
 
-    /// Runs one turn of the loop: takes in packets, gives players their frames, sends what has to go out. It takes about a millisecond.
+    /// Runs one turn of the loop: takes in packets, gives players their frames, sends what has to go out. It takes
+    /// about a millisecond.
     fn turn(&mut self) -> Result<(), NetError> {
         let mut more = true;
         for _ in 0..RECEIVE_ROUNDS_MAX {

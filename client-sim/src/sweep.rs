@@ -1,5 +1,5 @@
-//! How many players one server holds: a fresh server for each number of players, and a verdict. It judges by what the players measured and by
-//! what the server says and the kernel says of it.
+//! How many players one server holds: a fresh server for each number of players, and a verdict. It judges by what the
+//! players measured and by what the server says and the kernel says of it.
 //!
 //! ```text
 //!  for each N:  start a server (a child, on its own CPU, with a world of its own) ──► swarm of N in this process ──► kill the server
@@ -50,7 +50,8 @@ pub struct SweepConfig {
     pub server_cpu: Option<usize>,
     /// The only CPU of the players.
     pub pin: Option<usize>,
-    /// The binary `udp-floor`, to measure the floor under each number of players: on their two CPUs, which must be named then.
+    /// The binary `udp-floor`, to measure the floor under each number of players: on their two CPUs, which must be
+    /// named then.
     pub udp_floor: Option<PathBuf>,
     /// Goes on after the first number that does not hold.
     pub all: bool,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use everhold_protocol::event::Event;
 use everhold_protocol::{EntityId, Item, OwnState, SeqEvent};
 
-/// Gold and items before `events`, after which they are `own`. Gold that would be negative is none: the replay then shows the difference.
+/// Gold and items before `events`, after which they are `own`. Gold that would be negative is none: the replay then
+/// shows the difference.
 pub(super) fn before(own: &OwnState, events: &[SeqEvent]) -> (u64, BTreeMap<EntityId, Item>) {
     let mut gold = i128::from(own.gold);
     let mut items: BTreeMap<EntityId, Item> = own.items.iter().map(|item| (item.uid, *item)).collect();

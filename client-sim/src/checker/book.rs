@@ -1,4 +1,4 @@
-//! What one player was told, in order, and whether it hangs together. It knows nothing of other players but their names.
+//! What one player was told, in order, and whether it hangs together. Of other players it knows only their names.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,11 +12,13 @@ use super::violation::ItemOddity;
 use super::{Attachment, Ledger, Violation};
 use crate::behavior::chat;
 
-/// Orders of one player whose refusal would be known as theirs, the newest: a long run must not keep all. Eight times what can be unconfirmed
-/// leaves room for confirmed ones whose events are still on their way, and for a successor that carries recent ones out again.
+/// Orders of one player whose refusal would be known as theirs, the newest: a long run must not keep all. Eight times
+/// what can be unconfirmed leaves room for confirmed ones whose events are still on their way, and for a successor that
+/// carries recent ones out again.
 const ORDERS_KEPT_MAX: usize = 8 * UNCONFIRMED_INTENTS_MAX;
 
-/// The first attach of a session. What the player had before the first event it hears follows only when all events up to `event_seq` are in.
+/// The first attach of a session. What the player had before the first event it hears follows only when all events up
+/// to `event_seq` are in.
 #[derive(Debug)]
 struct Opening {
     event_seq: u64,
@@ -39,7 +41,7 @@ pub(super) struct Book {
     player: u32,
     session: Option<SessionId>,
     settled: bool,
-    /// The last event up to which purse and inventory cannot follow from what was told, because the zone has forgotten some.
+    /// The last event that the zone has forgotten: up to it purse and inventory do not follow from what was told.
     unsure_until: u64,
     opening: Option<Opening>,
     last_event: u64,
@@ -146,7 +148,8 @@ impl Book {
     }
 
     pub(super) fn on_event_gap(&mut self, expected: u64, got: u64, ledger: &mut Ledger) {
-        // Before the opening is complete, its replay finds the gap; an attach that knows fewer events than before has been counted itself.
+        // Before the opening is complete, its replay finds the gap; an attach that knows fewer events than before has
+        // been counted itself.
         if self.opening.is_some() || got <= expected {
             return;
         }
@@ -159,7 +162,7 @@ impl Book {
         self.last_event = self.last_event.max(got - 1);
     }
 
-    /// The zone has forgotten events up to `to`, which is no fault: from here on the book follows what the last attach told.
+    /// Follows the last attach from here on: the zone has forgotten events up to `to`, which is no fault.
     pub(super) fn on_events_forgotten(&mut self, to: u64, ledger: &mut Ledger) {
         ledger.unheard.insert(self.player);
         self.unsure_until = self.promised.as_ref().map_or(to, |(due, _)| *due);
@@ -252,7 +255,7 @@ impl Book {
         }
     }
 
-    /// Handles the first events when all up to the first attach are in: works out what there was before them, then takes them one by one.
+    /// Works out what there was before the first attach, when all events up to it are in, and then takes them in turn.
     fn open(&mut self, ledger: &mut Ledger) {
         let Some(Opening {
             event_seq,
@@ -271,7 +274,7 @@ impl Book {
         for event in history {
             self.take(event, Age::History, ledger);
         }
-        // Whatever it has after its history it brings along, be it from an earlier life or as what a new character starts with.
+        // What it has beyond its history it brings along, from an earlier life or as a new character's outfit.
         ledger.minted += self.gold;
         self.items.keys().for_each(|uid| ledger.item_brought(*uid));
         // It was attached again before it had heard everything from before its time.

@@ -76,7 +76,8 @@ impl Link {
                 self.connection.handle_event(answer);
             }
             if drained {
-                // A time-out and a stateless reset drain at once: the loss, and what came before it, are still to be told.
+                // A time-out and a stateless reset drain at once: the loss, and what came before it, are still to be
+                // told.
                 self.tell_what_came(turn);
                 return LinkStatus::Drained;
             }

@@ -11,14 +11,16 @@ use super::link::{Inbox, Link, LinkStatus, Turn};
 use super::wire::Wire;
 use super::{LinkId, Traffic};
 
-/// A packet shorter than this had room for more, so its connection has nothing more to send, bytes: half of the least path MTU.
+/// A packet shorter than this had room for more, so its connection has nothing more to send, bytes: half of the least
+/// path MTU.
 const ROOM_BYTES: usize = 600;
 
-/// Packets that wait for the frame of their link's owner. One that gets so many between two frames takes them in at once.
+/// Packets that wait for the frame of their link's owner. One that gets so many between two frames takes them in at
+/// once.
 const WAITING_PACKETS_MAX: usize = 32;
 
-/// Packets of a link that wait, each with the moment at which it came. They lie outside of the link, so that to queue one does not
-/// bring the link's kilobytes into the cache; its owner's frame does that once for all of them.
+/// Packets of a link that wait, each with the moment at which it came. They lie outside of the link, so that to queue
+/// one does not bring the link's kilobytes into the cache; its owner's frame does that once for all of them.
 #[derive(Default)]
 struct Waiting {
     patient: bool,
@@ -104,8 +106,8 @@ impl Port {
         care
     }
 
-    /// Gives packet `index` of the batch that came last to the link that it is for, and returns that link and what it needs. `None`:
-    /// nothing, or not before its owner takes it in.
+    /// Gives packet `index` of the batch that came last to the link that it is for, and returns that link and what it
+    /// needs. `None`: nothing, or not before its owner takes it in.
     pub(super) fn on_packet(
         &mut self,
         now: Instant,

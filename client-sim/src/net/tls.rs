@@ -1,7 +1,7 @@
 //! Whom the players trust: a few certificates, byte for byte. It knows no authorities, names, or dates.
 //!
-//! The shards of one world share a self-signed certificate, or two while it is replaced. An exact match is stronger than a chain, and needs
-//! nothing installed.
+//! The shards of one world share a self-signed certificate, or two while it is replaced. An exact match is stronger
+//! than a chain, and needs nothing installed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,22 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::NetError;
 
-/// A silent path is given up after this many milliseconds. The client machine decides much sooner; this only frees what it left.
+/// A silent path is given up after this many milliseconds. The client machine decides much sooner; this only frees what
+/// it left.
 const IDLE_MS_MAX: u32 = 30_000;
 /// A player that is parked at a shard may have nothing to say for longer than the server's idle time-out.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// QUIC's least path MTU, bytes: no datagram of the protocol needs more, and probing for more costs a third of a handshake.
+/// QUIC's least path MTU, bytes: no datagram of the protocol needs more, and probing for more costs a third of a
+/// handshake.
 const MTU_BYTES: u16 = 1_200;
 /// Received datagrams that wait within one connection, bytes. They are taken out as they come.
 const DATAGRAM_RECEIVE_BYTES_MAX: usize = 64 * 1024;
 /// Datagrams that wait to be sent within one connection, bytes: a few frames; older ones are superseded anyway.
 const DATAGRAM_SEND_BYTES_MAX: usize = 8 * 1024;
 
-/// Address tokens that all players together keep, of which a server gives each connection two; about 100 bytes each. A client that was
-/// here before shows one and is spared the Retry of a crowded server. The players have one address, so any of them may show any token.
+/// Address tokens that all players together keep, of which a server gives each connection two; about 100 bytes each. A
+/// client that was here before shows one and is spared the Retry of a crowded server. The players have one address, so
+/// any of them may show any token.
 const TOKENS_MAX: usize = 16_384;
 
 /// Accepts exactly these certificates.
@@ -125,7 +128,8 @@ fn transport() -> TransportConfig {
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
         .enable_segmentation_offload(false)
-        // The path is a loopback or a LAN; a third of a second for the first retransmission would dominate a lost handshake.
+        // The path is a loopback or a LAN; a third of a second for the first retransmission would dominate a lost
+        // handshake.
         .initial_rtt(Duration::from_millis(100));
     transport
 }

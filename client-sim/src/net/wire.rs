@@ -1,7 +1,8 @@
-//! A UDP socket that is connected to one server. It reads and writes many packets a system call, and knows nothing of what is in them.
+//! A UDP socket that is connected to one server. It reads and writes many packets a system call, and knows nothing of
+//! what is in them.
 //!
-//! Each packet is a UDP packet of its own on its way to the server, as those of so many machines would be: segmentation offload, which would
-//! let a server take a whole batch of many players for the price of one packet, is not used.
+//! Each packet is a UDP packet of its own on its way to the server, as those of so many machines would be: segmentation
+//! offload, which would let a server take a whole batch of many players for the price of one packet, is not used.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -14,9 +15,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Traffic;
 
-/// Packets that one system call reads or writes at most: enough that the call itself costs little, few enough that they stay in the cache.
+/// Packets that one system call reads or writes at most: enough that the call itself costs little, few enough that they
+/// stay in the cache.
 pub(super) const BATCH_PACKETS: usize = 64;
-/// Kernel buffer of a socket and direction, bytes: holds one snapshot of each of several thousand players while the loop is elsewhere.
+/// Kernel buffer of a socket and direction, bytes: holds one snapshot of each of several thousand players while the
+/// loop is elsewhere.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// The largest UDP payload that is read, bytes: above any path MTU of 1,500.
 const RECEIVE_BYTES_MAX: usize = 2_048;
@@ -117,7 +120,8 @@ impl Wire {
         }
     }
 
-    /// Sends what is queued. A full socket or an unreachable peer loses packets, as a network would: it is counted, and QUIC recovers.
+    /// Sends what is queued. A full socket or an unreachable peer loses packets, as a network would: it is counted, and
+    /// QUIC recovers.
     pub(super) fn flush(&mut self, traffic: &mut Traffic) {
         let packets = &self.outgoing[..std::mem::take(&mut self.queued)];
         let mut from = 0;

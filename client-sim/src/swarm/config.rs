@@ -24,7 +24,8 @@ pub struct SwarmConfig {
     pub players: usize,
     /// Time of play, in seconds, counted from the end of the warm-up.
     pub seconds: f64,
-    /// Time of unmeasured play after the last one has joined, in seconds: a server has to recover from a storm of log-ins.
+    /// Time of unmeasured play after the last one has joined, in seconds: a server has to recover from a storm of
+    /// log-ins.
     pub warm_up_s: f64,
     /// Zones in which new characters are born; players are dealt evenly.
     pub zones: Vec<ZoneName>,
@@ -32,7 +33,8 @@ pub struct SwarmConfig {
     pub behavior: Behavior,
     /// The spot that a crowd goes to.
     pub spot: Spot,
-    /// After so many frames a player that wants nothing new says so again, and acknowledges snapshots. 1: with every frame.
+    /// After so many frames a player that wants nothing new says so again, and acknowledges snapshots. 1: with every
+    /// frame.
     pub rest_frames: u32,
     /// The directory with `ticket.key` and `tls-cert.pem`.
     pub keys: PathBuf,

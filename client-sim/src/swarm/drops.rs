@@ -5,8 +5,8 @@ use std::fs;
 /// The kernel's tables of UDP sockets, by address family.
 const TABLES: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
 
-/// Packets dropped at the sockets with these local ports since they were bound. Zero where the kernel has no such table: the latencies
-/// show a loss in any case, this only says whose it is.
+/// Packets dropped at the sockets with these local ports since they were bound. Zero where the kernel has no such
+/// table: the latencies show a loss in any case, this only says whose it is.
 pub(super) fn dropped_packets(ports: &[u16]) -> u64 {
     let tables = TABLES.iter().filter_map(|path| fs::read_to_string(path).ok());
     tables.map(|table| dropped_in(&table, ports)).sum()

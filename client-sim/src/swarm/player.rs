@@ -180,7 +180,8 @@ impl Player {
         }
     }
 
-    /// A player that hears its owner over its only connection hears it once a frame; any other one hears everything at once.
+    /// A player that hears its owner over its only connection hears it once a frame; any other one hears everything at
+    /// once.
     fn settle_down(&mut self, stage: &mut Stage<'_>) {
         let in_touch = self.client.is_attached() && self.silent_at.is_none() && !self.leaving;
         let patient = in_touch && self.life == Life::Playing && self.links.len() == 1;
@@ -240,7 +241,8 @@ impl Player {
         self.pump(stage)
     }
 
-    /// Returns why it is not settled yet, or `None`: all its intents are covered, it has seen `horizon`, and all events up to its last snapshot are in.
+    /// Returns why it is not settled yet, or `None`: all its intents are covered, it has seen `horizon`, and all events
+    /// up to its last snapshot are in.
     pub(super) fn unsettled(&self, horizon: Option<(u32, Tick)>) -> Option<&'static str> {
         let Some(header) = self.last_header else {
             return Some("has seen nothing");

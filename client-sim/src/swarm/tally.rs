@@ -70,7 +70,8 @@ pub(super) struct Tally {
     /// Players that are to join.
     pub(super) players: usize,
     pub(super) zones: Vec<ZoneTally>,
-    /// One for each player and change of owner: with 1,000 players and a kill every 12 s about half a gigabyte in a day.
+    /// One for each player and change of owner: with 1,000 players and a kill every 12 s about half a gigabyte in a
+    /// day.
     pub(super) crossings: Vec<Crossing>,
     /// Zone and epoch of each change of owner, counted here so that a look need not go through all crossings.
     crossed: BTreeSet<(usize, u32)>,

@@ -1,12 +1,14 @@
 //! When each player's frame is. It reads no clock.
 //!
-//! Players are spread evenly over the frame period, so that inputs arrive all the time and not in one burst a tick. Frames have a
-//! place in time that does not move: a loop that is late says by how much, and what it measures counts from when it should have acted.
+//! Players are spread evenly over the frame period, so that inputs arrive all the time and not in one burst a tick.
+//! Frames have a place in time that does not move: a loop that is late says by how much, and what it measures counts
+//! from when it should have acted.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// Parts of a frame period that have players of their own. At 50 ms: one part each millisecond, which is how often the loop looks.
+/// Parts of a frame period that have players of their own. At 50 ms: one part each millisecond, which is how often the
+/// loop looks.
 const SLOTS: u32 = 50;
 
 /// A slot whose time has come.
@@ -40,7 +42,8 @@ impl Wheel {
         }
     }
 
-    /// Takes the next slot whose time has come. A loop that is more than a period late skips whole periods: a player never has two frames at once.
+    /// Takes the next slot whose time has come. A loop that is more than a period late skips whole periods: a player
+    /// never has two frames at once.
     pub(super) fn next(&mut self, now: Duration) -> Option<Due> {
         let at = self.next_at();
         if now < at {
@@ -50,7 +53,8 @@ impl Wheel {
         let bound = |place: usize| place * self.players / SLOTS as usize;
         self.slot += 1;
         if now.saturating_sub(at) >= self.period {
-            // The frames that this slot missed are not made up for; it is given out once, and is late by the whole delay.
+            // The frames that this slot missed are not made up for; it is given out once, and is late by the whole
+            // delay.
             let missed = (now - at).as_nanos() / self.period.as_nanos();
             if place == SLOTS as usize - 1 {
                 self.slot += missed as u64 * u64::from(SLOTS);

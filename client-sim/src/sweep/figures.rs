@@ -199,9 +199,9 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Computes the ticks between two moments in the zones that have players: how many a second in the slowest, how long they took in
-/// all, and what each zone told last. Other zones of the server have nothing to do, and would make the figures look
-/// better than they are.
+/// Computes the ticks between two moments in the zones that have players: how many a second in the slowest, how long
+/// they took in all, and what each zone told last. Other zones of the server have nothing to do, and would make the
+/// figures look better than they are.
 fn ticks(lines: &[Line], zones: &[ZoneName], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
     let is_played = |line: &Value| zones.iter().any(|zone| line["zone"] == zone.as_str());
     let mut owned: BTreeMap<String, Vec<(Instant, Told<'_>)>> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! What a player-tick costs at least: plain UDP and AES-GCM for as many packets of the same sizes, measured by `udp-floor` on the CPUs and in
-//! the minute of the run that it is compared with.
+//! What a player-tick costs at least: plain UDP and AES-GCM for as many packets of the same sizes, measured by
+//! `udp-floor` on the CPUs and in the minute of the run that it is compared with.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -24,8 +24,8 @@ pub(super) fn check(program: &Path) -> Result<(), SweepError> {
     })
 }
 
-/// Measures the floor for what the players of a point sent and got, if that is ordered, they played, and the sweep is not to stop. The
-/// server must be gone: it would be in the way.
+/// Measures the floor for what the players of a point sent and got, if that is ordered, they played, and the sweep is
+/// not to stop. The server must be gone: it would be in the way.
 pub(super) fn measure(config: &SweepConfig, point: &Point) -> Result<Option<Floor>, String> {
     let (Some(program), Some(server_cpu), Some(players_cpu)) = (&config.udp_floor, config.server_cpu, config.pin)
     else {
@@ -73,8 +73,8 @@ fn output(mut command: Command, config: &SweepConfig) -> io::Result<Option<Outpu
     child.wait_with_output().map(Some)
 }
 
-/// Returns the packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as the server counted them,
-/// also if they were fewer than they should be. `None`: there were none.
+/// Returns the packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as
+/// the server counted them, also if they were fewer than they should be. `None`: there were none.
 fn packets(point: &Point) -> Option<[(&'static str, f64); 4]> {
     let (down, up) = (point.packets_down_per_player_s, point.packets_up_per_player_s);
     let hz = point.server.tick_hz;

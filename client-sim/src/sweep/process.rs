@@ -1,4 +1,5 @@
-//! What the kernel says of a process: the time it has computed, and the memory it has. It reads tables of the kernel and no more.
+//! What the kernel says of a process: the time it has computed, and the memory it has. It reads tables of the kernel
+//! and no more.
 
 use std::fs;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A server process of a sweep: its start on a CPU of its own, what it tells, its end. It is killed when it is dropped, and it stops by itself
-//! if the sweep is killed: the kernel then closes the pipe that is its standard input.
+//! A server process of a sweep: its start on a CPU of its own, what it tells, its end. It is killed when it is dropped,
+//! and it stops by itself if the sweep is killed: the kernel then closes the pipe that is its standard input.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

@@ -133,7 +133,8 @@ fn close_by_the_server_tells_its_code() {
     assert_eq!(code, Some(RefusalCode::Stopping as u64));
 }
 
-/// Waits until the connection is over; meanwhile datagrams go out, as from a player. Returns the peer's close code, and why it is over.
+/// Waits until the connection is over; meanwhile datagrams go out, as from a player. Returns the peer's close code, and
+/// why it is over.
 #[track_caller]
 fn until_disconnected(net: &mut Net, link: LinkId) -> (Option<u64>, String) {
     let nudge = |net: &mut Net| net.send_datagram(link, Bytes::from_static(&[7; 100]));

@@ -1,6 +1,6 @@
-//! A world small enough to lie on purpose: players stand on one spot and give each other gold. It keeps everything in memory and serves
-//! it at two addresses, so that one can fall silent and the other take over, as often as wanted. The real server never lies, so it cannot
-//! test the checker.
+//! A world small enough to lie on purpose: players stand on one spot and give each other gold. It keeps everything in
+//! memory and serves it at two addresses, so that one can fall silent and the other take over, as often as wanted. The
+//! real server never lies, so it cannot test the checker.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -128,7 +128,8 @@ impl World {
 async fn serve(endpoint: Endpoint, state: Arc<Mutex<State>>, speaker: Arc<AtomicUsize>, index: usize) {
     while let Some(incoming) = endpoint.accept().await {
         if speaker.load(Ordering::SeqCst) != index {
-            // The client hears nothing at all, as from a process that is gone; if it knocks on, it is let in once this address speaks.
+            // The client hears nothing at all, as from a process that is gone; if it knocks on, it is let in once this
+            // address speaks.
             incoming.ignore();
             continue;
         }

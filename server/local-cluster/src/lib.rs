@@ -1,5 +1,6 @@
-//! A cluster of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the tests that need real
-//! processes. It holds the other end of each shard's standard input, so no shard outlives it, even if it is killed itself.
+//! A cluster of shard processes on this host: started, listened to, stopped, killed. The demo runs one, and so do the
+//! tests that need real processes. It holds the other end of each shard's standard input, so no shard outlives it, even
+//! if it is killed itself.
 
 mod process;
 
@@ -140,8 +141,8 @@ impl LocalCluster {
         self.dir.join("world")
     }
 
-    /// Starts a shard that prefers `zones`, and waits until it serves and owns them. `arguments` are added to its command line.
-    /// Returns its index in [`LocalCluster::all`].
+    /// Starts a shard that prefers `zones`, and waits until it serves and owns them. `arguments` are added to its
+    /// command line. Returns its index in [`LocalCluster::all`].
     pub fn start(&mut self, zones: &[ZoneName], arguments: &[&str]) -> anyhow::Result<usize> {
         let index = self.launch(zones, arguments)?;
         self.wait_until_serving(index, zones)?;
@@ -359,8 +360,8 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// Waits until a process that is told to die, or bound to be killed by its guardian, has ended, and its guardian with it. Returns the
-    /// exit status in words.
+    /// Waits until a process that is told to die, or bound to be killed by its guardian, has ended, and its guardian
+    /// with it. Returns the exit status in words.
     pub fn wait_until_dead(&mut self, index: usize, timeout: Duration) -> anyhow::Result<String> {
         let process = &mut self.all[index];
         let Some(status) = process.wait(timeout)? else {

@@ -1,5 +1,5 @@
-//! Keys on disk: ticket signing, TLS, QUIC. Missing ones are made at the first run; they are copied to other hosts by hand, and replaced in
-//! stages. It distributes nothing.
+//! Keys on disk: ticket signing, TLS, QUIC. Missing ones are made at the first run; they are copied to other hosts by
+//! hand, and replaced in stages. It distributes nothing.
 //!
 //! | file | what | who needs it |
 //! |---|---|---|
@@ -9,14 +9,15 @@
 //! | `tls-key.pem` | the P-256 key of one of them, which is the one that shards present | every shard |
 //! | `quic.key` | secrets behind tokens, resume secrets, and stateless resets, 64 hexadecimal digits in a line each: the first makes, all are good | every shard |
 //!
-//! All shards of a world share them: so a token of one is good at another, and a client of a shard that was killed learns by a stateless
-//! reset, at its first packet to the restarted one, that its connection is gone. Each shard announces the fingerprints of its keys, and one that
-//! has none in common with a living shard does not start.
+//! All shards of a world share them: so a token of one is good at another, and a client of a shard that was killed
+//! learns by a stateless reset, at its first packet to the restarted one, that its connection is gone. Each shard
+//! announces the fingerprints of its keys, and one that has none in common with a living shard does not start.
 //!
 //! # Rotation
 //!
-//! Two keys of each kind may be good at a time, so that a world goes on while they are replaced. Each stage ends with copies for everybody
-//! who needs them, and a restart of one shard after the other; at no time may shards be more than one stage apart.
+//! Two keys of each kind may be good at a time, so that a world goes on while they are replaced. Each stage ends with
+//! copies for everybody who needs them, and a restart of one shard after the other; at no time may shards be more than
+//! one stage apart.
 //!
 //! | stage | shards take tickets of | clients trust | shards present | tokens and resume secrets are made with, good with | made or removed |
 //! |---|---|---|---|---|---|
@@ -25,18 +26,19 @@
 //! | `switch` | old, new | old, new | new | new, both | the login service signs with the new key; the `-next` files are the keys now |
 //! | `drop` | new | new | new | new, new | what was made with the old keys is refused |
 //!
-//! What a new QUIC secret costs: whoever stays away through the last two stages comes back with a ticket. Stateless resets and connection ids
-//! are those of the first secret. When a shard is restarted with another
-//! first one, its clients of before learn by silence that their connections are gone, a quarter of a second later.
+//! What a new QUIC secret costs: whoever stays away through the last two stages comes back with a ticket. Stateless
+//! resets and connection ids are those of the first secret. When a shard is restarted with another first one, its
+//! clients of before learn by silence that their connections are gone, a quarter of a second later.
 //!
 //! # Who may do what
 //!
-//! Secrets are for their owner alone (0600); public files may be read by anybody, so that a client of another user can (0644). A secret that
-//! others can read is refused, and so is any file or directory that others can write: they could put in a login key of their own.
+//! Secrets are for their owner alone (0600); public files may be read by anybody, so that a client of another user can
+//! (0644). A secret that others can read is refused, and so is any file or directory that others can write: they could
+//! put in a login key of their own.
 //!
-//! Several processes may start at once. A file is written under another name and then linked to its own, which fails if somebody was
-//! faster; whoever lost reads what won. What belongs together is derived in one direction only (public key from seed, certificate from
-//! the key *as read back*), so that no mixture of two processes' files is ever wrong.
+//! Several processes may start at once. A file is written under another name and then linked to its own, which fails if
+//! somebody was faster; whoever lost reads what won. What belongs together is derived in one direction only (public key
+//! from seed, certificate from the key *as read back*), so that no mixture of two processes' files is ever wrong.
 
 mod error;
 mod files;
@@ -98,8 +100,8 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Reads the keys in `dir`, and makes those that are not there. A directory with `ticket.pub` and no `ticket.key` is one of a shard
-    /// that verifies tickets and cannot make them: no signing key is made then.
+    /// Reads the keys in `dir`, and makes those that are not there. A directory with `ticket.pub` and no `ticket.key`
+    /// is one of a shard that verifies tickets and cannot make them: no signing key is made then.
     pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
         let dir = KeyDir::open_or_create(dir)?;
         let (signing, verifying) = load_ticket_keys(&dir)?;
@@ -134,7 +136,8 @@ impl Keys {
         &self.verifying
     }
 
-    /// Returns the certificates that clients trust, for [`client_config`]; the one that this server presents is the first.
+    /// Returns the certificates that clients trust, for [`client_config`]; the one that this server presents is the
+    /// first.
     #[must_use]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
@@ -152,7 +155,8 @@ impl Keys {
         EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret)))
     }
 
-    /// Returns the key by which all shards recognize a connection id, so that garbage is thrown away at the price of a hash.
+    /// Returns the key by which all shards recognize a connection id, so that garbage is thrown away at the price of a
+    /// hash.
     #[must_use]
     pub fn connection_id_key(&self) -> u64 {
         let seed = blake3::derive_key("everhold 1 connection id key", &self.quic_secret);
@@ -221,7 +225,8 @@ fn fingerprint(kind: KeyKind, key: &[u8]) -> Fingerprint {
 }
 
 fn load_ticket_keys(dir: &KeyDir) -> Result<(Option<SigningKey>, Vec<VerifyingKey>), KeysError> {
-    // The secret half is always written first, and looked for last: a public half without it was put there by somebody who wants it so.
+    // The secret half is always written first, and looked for last: a public half without it was put there by somebody
+    // who wants it so.
     let public_there = dir.read(KeyFile::TicketPub)?.is_some();
     let secret = match dir.read(KeyFile::TicketKey)? {
         None if public_there => None,

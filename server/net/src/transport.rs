@@ -1,7 +1,9 @@
-//! The transport speaks QUIC with players. It verifies who they are and carries their bytes; it knows no zone and no game.
+//! The transport speaks QUIC with players. It verifies who they are and carries their bytes; it knows no zone and no
+//! game.
 //!
-//! Net threads carry the connections, each its own on a socket of its own. The rest of the process leaves in a thread's mailbox what it wants
-//! of a connection, and a tick's datagrams in one batch; what players send goes from the thread straight into their zone's inbox.
+//! Net threads carry the connections, each its own on a socket of its own. The rest of the process leaves in a thread's
+//! mailbox what it wants of a connection, and a tick's datagrams in one batch; what players send goes from the thread
+//! straight into their zone's inbox.
 //!
 //! ```text
 //!            Hello, Logout, Closed                InboxEntry::Frame
@@ -10,8 +12,8 @@
 //!                               └◄── DatagramBatch::send, once a tick
 //! ```
 //!
-//! What a peer may fill has a bound in [`everhold_core::limits`], and what a peer did wrong is counted in [`TransportCounters`], logged at
-//! `debug`, and told with a [`RefusalCode`]; no other peer notices.
+//! What a peer may fill has a bound in [`everhold_core::limits`], and what a peer did wrong is counted in
+//! [`TransportCounters`], logged at `debug`, and told with a [`RefusalCode`]; no other peer notices.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -124,7 +126,8 @@ pub enum TransportError {
 /// An event of a connection. Only connections with a verified `Hello` have events.
 #[derive(Debug)]
 pub enum ConnEvent {
-    /// The peer sent a verified `Hello`. The signature and the time of a ticket are checked, whether it was used is not.
+    /// The peer sent a verified `Hello`. The signature and the time of a ticket are checked, whether it was used is
+    /// not.
     Hello {
         /// Handle to answer by.
         conn: Conn,
@@ -183,7 +186,8 @@ impl BoundTransport {
 }
 
 impl Transport {
-    /// Takes the address. Events of connections will come out of `events`; when that is full, each connection waits for itself.
+    /// Takes the address. Events of connections will come out of `events`; when that is full, each connection waits for
+    /// itself.
     pub fn open(
         config: TransportConfig,
         keys: &Keys,

@@ -1,8 +1,8 @@
-//! Conformance suites, one for each trait: what every implementation must do, whatever it is built on. Behind the feature
-//! `conformance`.
+//! Conformance suites, one for each trait: what every implementation must do, whatever it is built on. Behind the
+//! feature `conformance`.
 //!
-//! A suite takes a function that opens *another connection* to one and the same data, so that it can let two processes contend. An
-//! implementation runs it in one line:
+//! A suite takes a function that opens *another connection* to one and the same data, so that it can let two processes
+//! contend. An implementation runs it in one line:
 //!
 //! ```no_run
 //! # async fn run() {

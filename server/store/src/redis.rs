@@ -14,34 +14,38 @@
 //! NS:released            (channel) the name of a zone that was just given up
 //! ```
 //!
-//! A zone's keys share a hash tag, so they lie on one node. Every write is one Lua script that checks epoch, nonce, and hash chain first.
-//! No key expires and no clock is read: expiry goes by the wall clock of a server that may be wrong, and a promoted replica expires anew.
+//! A zone's keys share a hash tag, so they lie on one node. Every write is one Lua script that checks epoch, nonce, and
+//! hash chain first. No key expires and no clock is read: expiry goes by the wall clock of a server that may be wrong,
+//! and a promoted replica expires anew.
 //!
 //! # What Redis alone promises, and what not
 //!
 //! *A shard dies, Redis lives*: nothing that anybody was shown is lost; every acknowledged record is there.
 //!
-//! *Redis stops, or restarts with its data, and the shards live*: a pause. Zones hold, and past their lease they are suspended in memory.
+//! *Redis stops, or restarts with its data, and the shards live*: a pause. Zones hold, and past their lease they are
+//! suspended in memory.
 //!
-//! *Redis restarts empty and the shards live*: a pause. Each holder puts its lease back and writes its zone anew from memory. A zone whose
-//! holder died in the same moment is gone.
+//! *Redis restarts empty and the shards live*: a pause. Each holder puts its lease back and writes its zone anew from
+//! memory. A zone whose holder died in the same moment is gone.
 //!
-//! *A replica is promoted that lacks the last writes* (replication is asynchronous, also under Sentinel and Cluster): a living shard sends
-//! what is missing again. If the shard died as well, the missing records are lost: what the store acknowledged is then not what it has. The
-//! promoted one may also have forgotten an epoch. New epochs are therefore above what authority, store, and the claimer's own memory have
-//! seen, nonces tell two owners of one number apart, stores keep the highest, and the hash chain shows two histories as a fork. That
-//! contains the damage, it does not exclude it: for an authority that cannot forget, use one that is made for it.
+//! *A replica is promoted that lacks the last writes* (replication is asynchronous, also under Sentinel and Cluster): a
+//! living shard sends what is missing again. If the shard died as well, the missing records are lost: what the store
+//! acknowledged is then not what it has. The promoted one may also have forgotten an epoch. New epochs are therefore
+//! above what authority, store, and the claimer's own memory have seen, nonces tell two owners of one number apart,
+//! stores keep the highest, and the hash chain shows two histories as a fork. That contains the damage, it does not
+//! exclude it: for an authority that cannot forget, use one that is made for it.
 //!
 //! # On a Cluster
 //!
-//! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is moved, or a node that is
-//! replaced by its replica, is a pause for the zones in it: they are not renewed, not claimed, and nobody is sent to them. The other zones
-//! are, and their journals go on. The list of zones and the two hashes of the directory each lie on a node, too. While the list cannot be
-//! read, shards go by the one that they read last. While the directory cannot be, they go by whom they saw alive last, and no further shard
-//! can start. All of this needs `cluster-require-full-coverage no`: with `yes` every node refuses everything while one slot is not served.
+//! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is
+//! moved, or a node that is replaced by its replica, is a pause for the zones in it: they are not renewed, not claimed,
+//! and nobody is sent to them. The other zones are, and their journals go on. The list of zones and the two hashes of
+//! the directory each lie on a node, too. While the list cannot be read, shards go by the one that they read last.
+//! While the directory cannot be, they go by whom they saw alive last, and no further shard can start. All of this
+//! needs `cluster-require-full-coverage no`: with `yes` every node refuses everything while one slot is not served.
 //!
-//! `noeviction` is checked at start, of every server that takes writes, and again when another one begins to: an evicted key is lost data.
-//! `assets/config/redis.conf` is the profile we recommend.
+//! `noeviction` is checked at start, of every server that takes writes, and again when another one begins to: an
+//! evicted key is lost data. `assets/config/redis.conf` is the profile we recommend.
 
 mod authority;
 mod checkpoint;
@@ -73,8 +77,8 @@ pub use target::RedisTarget;
 use link::Link;
 use thread::Thread;
 
-/// Longest wait for an answer of the store; after it the outcome counts as unknown. The largest, a part of 64 KiB or a page of the journal, takes
-/// milliseconds.
+/// Longest wait for an answer of the store; after it the outcome counts as unknown. The largest, a part of 64 KiB or a
+/// page of the journal, takes milliseconds.
 const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// Error of a link to Redis, or of an answer.

@@ -6,11 +6,12 @@
 //! DIR/bell            written to when a zone is released, for spares that watch it
 //! ```
 //!
-//! One file per zone, because a process that is stopped inside a transaction blocks its file, and must not block the other zones.
-//! Each file has its own thread and its own connection; no async thread ever waits for a disk.
+//! One file per zone, because a process that is stopped inside a transaction blocks its file, and must not block the
+//! other zones. Each file has its own thread and its own connection; no async thread ever waits for a disk.
 //!
-//! A zone's commit survives the death of any process at once. It reaches the disk with the next WAL checkpoint: a power loss (or a
-//! kernel that dies) takes the ticks since then, back to a consistent earlier tick. Leases, epochs, and homes do not go back.
+//! A zone's commit survives the death of any process at once. It reaches the disk with the next WAL checkpoint: a power
+//! loss (or a kernel that dies) takes the ticks since then, back to a consistent earlier tick. Leases, epochs, and
+//! homes do not go back.
 
 mod authority;
 mod bell;
@@ -126,7 +127,8 @@ impl ZoneStore for SqliteStore {
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
         let is_created = self.is_created(zone).await?;
         if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
-            // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that there was.
+            // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that
+            // there was.
             if is_created || grant.epoch.number() > FIRST_EPOCH {
                 return Err(StoreError::Lost);
             }

@@ -1,4 +1,5 @@
-//! The durability machines, a real zone, and the SQLite store together: an owner that dies at any moment, and the next one that goes on.
+//! The durability machines, a real zone, and the SQLite store together: an owner that dies at any moment, and the next
+//! one that goes on.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The link to a real Redis when things go wrong: it stops, restarts, forgets, cuts connections, moves elsewhere, or must be refused.
+//! The link to a real Redis when things go wrong: it stops, restarts, forgets, cuts connections, moves elsewhere, or
+//! must be refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "redis/cluster.rs"]

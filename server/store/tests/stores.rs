@@ -1,4 +1,5 @@
-//! The conformance suites against SQLite with real files, and what only files can do: vanish, break, refuse, outlive a process.
+//! The conformance suites against SQLite with real files, and what only files can do: vanish, break, refuse, outlive a
+//! process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Write};

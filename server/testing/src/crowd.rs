@@ -1,5 +1,5 @@
-//! A crowd of QUIC peers for tests, which do what no client does: any number of connections on one socket and one thread, from as many
-//! addresses as the host has, each packet under the test's hand.
+//! A crowd of QUIC peers for tests, which do what no client does: any number of connections on one socket and one
+//! thread, from as many addresses as the host has, each packet under the test's hand.
 //!
 //! Nothing paces them or holds them back, and they keep no connection alive by themselves.
 
@@ -136,7 +136,8 @@ impl Crowd {
         }
     }
 
-    /// Takes in the packets that have come, serves the timers, and sends what each connection answers. Returns how many packets came.
+    /// Takes in the packets that have come, serves the timers, and sends what each connection answers. Returns how many
+    /// packets came.
     pub fn turn(&mut self) -> usize {
         let now = Instant::now();
         let mut packets = 0;

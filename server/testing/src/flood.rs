@@ -17,7 +17,8 @@ const FLOOD_MAX: Duration = Duration::from_secs(60);
 const SOCKETS: usize = 16;
 /// Pause between two bursts.
 const BURST_EVERY: Duration = Duration::from_millis(2);
-/// A burst is what is due after so long at most: a flooder that the machine has held up does not make up for it with a larger one.
+/// A burst is what is due after so long at most: a flooder that the machine has held up does not make up for it with a
+/// larger one.
 const BURST_MAX: Duration = Duration::from_millis(50);
 /// Bytes of a garbage datagram: like a small packet of QUIC.
 const GARBAGE_BYTES: usize = 200;

@@ -1,5 +1,5 @@
-//! For tests only: players over real QUIC, crowds and floods of strangers, network namespaces, Redis servers. No binary that is shipped
-//! depends on it.
+//! For tests only: players over real QUIC, crowds and floods of strangers, network namespaces, Redis servers. No binary
+//! that is shipped depends on it.
 
 pub mod crowd;
 pub mod flood;

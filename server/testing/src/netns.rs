@@ -1,13 +1,14 @@
-//! Network namespaces for tests: networks of their own inside this host, with addresses, limits, and losses that loopback does not have.
+//! Network namespaces for tests: networks of their own inside this host, with addresses, limits, and losses that
+//! loopback does not have.
 //!
 //! ```text
 //!   namespace "servers"                          namespace "players"
 //!   10.77.0.1/24, fd77::1/64   ── veth pair ──   10.77.0.2/24, fd77::2/64, and every address of 10.78.0.0/16 and fd78::/64
 //! ```
 //!
-//! They need root and `ip` of iproute2. [`NetworkPair::new`] gives `None` where they cannot be had, so that the test is skipped. Whether it
-//! runs is on standard error, and in the file that [`LOG`] names: CI shows that at its end. Everything is removed with the value; what a killed
-//! test left behind is removed by the next one.
+//! They need root and `ip` of iproute2. [`NetworkPair::new`] gives `None` where they cannot be had, so that the test is
+//! skipped. Whether it runs is on standard error, and in the file that [`LOG`] names: CI shows that at its end.
+//! Everything is removed with the value; what a killed test left behind is removed by the next one.
 
 use std::fs::File;
 use std::io::Write;
@@ -70,8 +71,8 @@ impl Namespace {
         command
     }
 
-    /// Runs `work` on a thread of its own inside. The sockets that this thread opens belong to the namespace for good, whichever thread uses
-    /// them later; threads that it starts are inside, too.
+    /// Runs `work` on a thread of its own inside. The sockets that this thread opens belong to the namespace for good,
+    /// whichever thread uses them later; threads that it starts are inside, too.
     ///
     /// # Errors
     /// If the namespace cannot be entered.
@@ -141,7 +142,8 @@ impl NetworkPair {
     /// The players' other IPv6 addresses.
     const CROWD_V6: &str = "fd78::/64";
 
-    /// Makes two namespaces and their cable, or `None` where this machine does not allow it: then the test, whose name is `test`, is to return.
+    /// Makes two namespaces and their cable, or `None` where this machine does not allow it: then the test, whose name
+    /// is `test`, is to return.
     #[must_use]
     pub fn new(test: &str) -> Option<Self> {
         match Self::try_new() {
@@ -201,7 +203,8 @@ impl NetworkPair {
             ("-4", Self::CROWD_V4, Self::PLAYERS_V4.to_string()),
             ("-6", Self::CROWD_V6, Self::PLAYERS_V6.to_string()),
         ] {
-            // All of the network are addresses of the players' own host: any of them can be bound, none has to be added.
+            // All of the network are addresses of the players' own host: any of them can be bound, none has to be
+            // added.
             pair.players
                 .ip(&[family, "route", "add", "local", crowd, "dev", "lo"])?;
             pair.servers.ip(&[family, "route", "add", crowd, "via", &via])?;
@@ -228,7 +231,8 @@ impl NetworkPair {
     }
 }
 
-/// Writes a line to standard error, past the test harness, which hides what a test prints; and to the file that [`LOG`] names.
+/// Writes a line to standard error, past the test harness, which hides what a test prints; and to the file that [`LOG`]
+/// names.
 ///
 /// # Panics
 /// If that file cannot be written to.

@@ -263,7 +263,8 @@ impl Driver {
                 .map_or(PATIENCE, |at| at.saturating_sub(clock::boottime()));
             tokio::select! {
                 order = orders.recv() => match order {
-                    // A test pushes only while attached; a full window would be seen as an intent that is never confirmed.
+                    // A test pushes only while attached; a full window would be seen as an intent that is never
+                    // confirmed.
                     Some(Order::Push(intent)) => drop(self.machine.push_intent(clock::boottime(), intent)),
                     Some(Order::Logout) => self.machine.logout(clock::boottime()),
                     Some(Order::LoseConnections) => {

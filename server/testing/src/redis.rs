@@ -1,5 +1,5 @@
-//! A real Redis for tests: a process of its own on a free loopback port, which can be stopped, woken, killed, and started again. Several of
-//! them make a Cluster, or a group with Sentinels.
+//! A real Redis for tests: a process of its own on a free loopback port, which can be stopped, woken, killed, and
+//! started again. Several of them make a Cluster, or a group with Sentinels.
 
 mod cluster;
 mod sentinel;
@@ -16,10 +16,12 @@ use tempfile::TempDir;
 pub use cluster::{MovingSlot, RedisCluster};
 pub use sentinel::SentinelGroup;
 
-/// Longest wait for a Redis that starts: it answers within a fraction of a second; on a machine that compiles meanwhile it may take longer.
+/// Longest wait for a Redis that starts: it answers within a fraction of a second; on a machine that compiles meanwhile
+/// it may take longer.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// Longest wait until several servers agree on what became of one: they do within seconds; on a machine that compiles meanwhile it may take far longer.
+/// Longest wait until several servers agree on what became of one: they do within seconds; on a machine that compiles
+/// meanwhile it may take far longer.
 const AGREE_MAX: Duration = Duration::from_secs(90);
 
 /// Period of looks while a test waits.
@@ -60,7 +62,8 @@ impl RedisServer {
         Self::start_with(&["--appendonly", append_only])
     }
 
-    /// Starts a Redis with these arguments: a file of its configuration may be the first. Address and directory are not theirs to choose.
+    /// Starts a Redis with these arguments: a file of its configuration may be the first. Address and directory are not
+    /// theirs to choose.
     ///
     /// # Panics
     /// If `redis-server` is not installed, or does not start.
@@ -195,8 +198,8 @@ fn spawn(addr: SocketAddr, args: &[String], directory: &Path) -> Child {
         .expect("setpriv of util-linux is needed")
 }
 
-/// Ports that the system gives to no connection by itself (`ip_local_port_range` begins at 32,768): one that was free stays so, unless
-/// another server of a test draws the same.
+/// Ports that the system gives to no connection by itself (`ip_local_port_range` begins at 32,768): one that was free
+/// stays so, unless another server of a test draws the same.
 const PORTS: std::ops::Range<u64> = 12_000..32_000;
 
 /// A port that was free a moment ago.

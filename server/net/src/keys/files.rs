@@ -10,7 +10,8 @@ use everhold_core::limits::{KEY_FILE_BYTES_MAX, KEYS_GOOD_MAX};
 
 use super::KeysError;
 
-/// Permission bits of others that make a directory unsafe, for they could replace what is in it: with the sticky bit they can only add, as in mounted secrets.
+/// Permission bits of others that make a directory unsafe, for they could replace what is in it: with the sticky bit
+/// they can only add, as in mounted secrets.
 const STICKY: u32 = 0o1000;
 
 /// The files of a key directory.

@@ -104,8 +104,8 @@ fn keys_of(dir: &KeyDir, file: KeyFile, text: &str) -> Result<Vec<Shown>, KeysEr
     }
 }
 
-/// Looks for everything that keeps a shard from starting with these keys, or soon will keep clients away. `now_unix_s`: seconds since the
-/// Unix epoch.
+/// Looks for everything that keeps a shard from starting with these keys, or soon will keep clients away. `now_unix_s`:
+/// seconds since the Unix epoch.
 #[must_use]
 pub fn check(dir: &Path, now_unix_s: u64) -> Vec<Finding> {
     let dir = match KeyDir::open(dir) {

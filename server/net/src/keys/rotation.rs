@@ -1,5 +1,5 @@
-//! Makes, replaces, and copies the keys of a directory. Each file changes in one step, and whatever order of steps a crash leaves behind is
-//! one that shards can start with; a stage that was cut off is simply run again.
+//! Makes, replaces, and copies the keys of a directory. Each file changes in one step, and whatever order of steps a
+//! crash leaves behind is one that shards can start with; a stage that was cut off is simply run again.
 
 use std::path::Path;
 
@@ -99,8 +99,8 @@ pub fn export(dir: &Path, recipient: Recipient, to: &Path) -> Result<Vec<&'stati
     Ok(files.iter().map(|file| file.name()).collect())
 }
 
-/// Takes one kind of keys to a stage. Returns whether there was anything to do: a stage that was taken already is no error, so that what
-/// was cut off between two kinds is run again.
+/// Takes one kind of keys to a stage. Returns whether there was anything to do: a stage that was taken already is no
+/// error, so that what was cut off between two kinds is run again.
 pub fn rotate(dir: &Path, kind: KeyKind, stage: Stage) -> Result<bool, KeysError> {
     let dir = KeyDir::open(dir)?;
     match kind {

@@ -66,8 +66,8 @@ pub(super) fn belonging(
 
 /// Makes the TLS settings of the server's side: 1.3 only, no early data, nothing kept for resumption.
 ///
-/// Early data is off because it can be replayed, and a login must not be. Session tickets would save a tenth of a handshake's
-/// CPU and cost a secret to rotate.
+/// Early data is off because it can be replayed, and a login must not be. Session tickets would save a tenth of a
+/// handshake's CPU and cost a secret to rotate.
 pub(super) fn server_crypto(
     certificate: &CertificateDer<'static>,
     key: &PrivateKeyDer<'static>,
@@ -105,7 +105,8 @@ pub fn client_config(certificates: &[CertificateDer<'_>]) -> Result<ClientConfig
     Ok(config)
 }
 
-/// Returns the cipher suites and the key exchange: AES-128-GCM first, because every machine of interest has it in hardware; X25519 only, because it is the cheapest exchange.
+/// Returns the cipher suites and the key exchange: AES-128-GCM first, because every machine of interest has it in
+/// hardware; X25519 only, because it is the cheapest exchange.
 fn crypto_provider() -> Arc<CryptoProvider> {
     let cipher_suites = vec![
         cipher_suite::TLS13_AES_128_GCM_SHA256,

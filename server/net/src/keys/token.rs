@@ -1,4 +1,5 @@
-//! The key of retry and address tokens, of which there may be two: tokens are made with the first, and good with either.
+//! The key of retry and address tokens, of which there may be two: tokens are made with the first, and good with
+//! either.
 
 use quinn_proto::crypto::{AeadKey, CryptoError, HandshakeTokenKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};

@@ -63,7 +63,8 @@ fn unix_s(tag: u8, text: &str) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1_970 {
         return None;
     }
-    // Days since 1970-01-01 in the Gregorian calendar, with years that begin in March: http://howardhinnant.github.io/date_algorithms.html
+    // Days since 1970-01-01 in the Gregorian calendar, with years that begin in March:
+    // http://howardhinnant.github.io/date_algorithms.html
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year / 400, year % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

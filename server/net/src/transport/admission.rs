@@ -1,8 +1,8 @@
 //! What to do with a connection attempt: one decision in one function, without a socket.
 //!
-//! Strangers and players have places of their own. A stranger, whose `Hello` is not verified yet, has one for the login deadline at most,
-//! and at the limit it takes that of another ([`super::half_open`]). A ticket or a resume secret of this world, and nothing else, gives a
-//! player's place, so no number of strangers can take one away.
+//! Strangers and players have places of their own. A stranger, whose `Hello` is not verified yet, has one for the login
+//! deadline at most, and at the limit it takes that of another ([`super::half_open`]). A ticket or a resume secret of
+//! this world, and nothing else, gives a player's place, so no number of strangers can take one away.
 
 use everhold_core::limits::{CONNECTION_BYTES_MAX, CONNECTIONS_MAX, HALF_OPEN_MAX, HALF_OPEN_UNVALIDATED_MAX};
 use everhold_protocol::RefusalCode;

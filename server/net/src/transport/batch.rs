@@ -10,8 +10,8 @@ use super::mailbox::{Mailbox, OutgoingDatagram};
 
 /// Datagrams for many connections. They leave soon after [`DatagramBatch::send`], those of one connection in order.
 ///
-/// What cannot be sent is counted and not told: datagrams to a connection that is gone, those that do not fit its path, the oldest unsent
-/// ones of a path that is congested, and whole batches if a net thread is that far behind.
+/// What cannot be sent is counted and not told: datagrams to a connection that is gone, those that do not fit its path,
+/// the oldest unsent ones of a path that is congested, and whole batches if a net thread is that far behind.
 #[must_use = "datagrams leave only when the batch is sent"]
 #[derive(Debug)]
 pub struct DatagramBatch {

@@ -1,13 +1,15 @@
 //! Connection ids that say which net thread owns the connection, to nobody but the holders of the key.
 //!
-//! The kernel spreads packets over the sockets of a port by their addresses. When a player's network gives it another address, its packets
-//! may come out of another thread's socket; the id in the packet is what stays, so it must lead to the owner.
+//! The kernel spreads packets over the sockets of a port by their addresses. When a player's network gives it another
+//! address, its packets may come out of another thread's socket; the id in the packet is what stays, so it must lead to
+//! the owner.
 //!
 //! ```text
 //! | nonce, 4 bytes, random | owner, 1 byte, masked | check, 3 bytes |        mask and check: a keyed hash of the nonce
 //! ```
 //!
-//! The hash is no cryptographic one: who breaks it can make packets that cost this side a look-up, and learns how many threads there are.
+//! The hash is no cryptographic one: who breaks it can make packets that cost this side a look-up, and learns how many
+//! threads there are.
 
 use std::time::Duration;
 
@@ -69,7 +71,8 @@ impl ConnectionIdGenerator for ConnectionIds {
         ConnectionId::new(&self.seal(nonce))
     }
 
-    /// Ids of any thread are good: whoever has taken this address over, with fewer threads, still says that the connection is gone.
+    /// Ids of any thread are good: whoever has taken this address over, with fewer threads, still says that the
+    /// connection is gone.
     fn validate(&self, cid: &ConnectionId) -> Result<(), InvalidCid> {
         self.open(cid).map(|_| ()).ok_or(InvalidCid)
     }

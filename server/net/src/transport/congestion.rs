@@ -1,12 +1,13 @@
 //! Congestion control for a steady trickle: Cubic, with a floor under its window.
 //!
-//! quinn's Cubic falls to two packets when a path loses everything for a while. From there a stream of twenty datagrams a second over a
-//! round trip of 200 ms, which has four on their way, is starved to one per round trip, although it would never fill the window of a
-//! connection that has just begun. So the window never falls below that: what any sender may have in flight before it knows its path
-//! (RFC 9002, 7.2). It is safe because this side offers no more than its ticks have to say: one datagram a tick and connection, at most
-//! 24 kB/s at 20 ticks, far below what a sender with such a window may send; an overloaded path sees that trickle, and no burst above
-//! the first flight of a new connection. Retransmissions of control messages are bounded by the stream's send window, paced, and back
-//! off by QUIC's probe time-out as ever.
+//! quinn's Cubic falls to two packets when a path loses everything for a while. From there a stream of twenty datagrams
+//! a second over a round trip of 200 ms, which has four on their way, is starved to one per round trip, although it
+//! would never fill the window of a connection that has just begun. So the window never falls below that: what any
+//! sender may have in flight before it knows its path (RFC 9002, 7.2). It is safe because this side offers no more than
+//! its ticks have to say: one datagram a tick and connection, at most 24 kB/s at 20 ticks, far below what a sender with
+//! such a window may send; an overloaded path sees that trickle, and no burst above the first flight of a new
+//! connection. Retransmissions of control messages are bounded by the stream's send window, paced, and back off by
+//! QUIC's probe time-out as ever.
 
 use std::any::Any;
 use std::sync::Arc;

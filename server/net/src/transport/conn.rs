@@ -1,4 +1,5 @@
-//! A handle of one connection, for whoever serves its player. It queues and never waits; whoever carries the connection does the sending.
+//! A handle of one connection, for whoever serves its player. It queues and never waits; whoever carries the connection
+//! does the sending.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -143,8 +144,9 @@ impl Conn {
         *self.shared.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a control message. `false` if it is not: the connection is closing, or its peer reads so slowly that there is no room. Then
-    /// it is counted, and the connection is closed at once with [`RefusalCode::RateExceeded`]: a stream with a hole is worse than none.
+    /// Queues a control message. `false` if it is not: the connection is closing, or its peer reads so slowly that
+    /// there is no room. Then it is counted, and the connection is closed at once with [`RefusalCode::RateExceeded`]: a
+    /// stream with a hole is worse than none.
     pub fn send_control(&self, message: &ServerMessage) -> bool {
         if self.ended() {
             return false;
@@ -178,15 +180,16 @@ impl Conn {
         self.order(|outbox| outbox.set_route(None));
     }
 
-    /// Ends the connection, after what is queued and a last message with the reason: `Superseded` for that code, none for `Bye`,
-    /// `Refused` for every other. A peer that does not acknowledge it in [`everhold_core::limits::CLOSE_MS_MAX`] is closed regardless.
-    /// The first reason given is the one that counts. The peer's datagrams are dropped from now on.
+    /// Ends the connection, after what is queued and a last message with the reason: `Superseded` for that code, none
+    /// for `Bye`, `Refused` for every other. A peer that does not acknowledge it in
+    /// [`everhold_core::limits::CLOSE_MS_MAX`] is closed regardless. The first reason given is the one that counts. The
+    /// peer's datagrams are dropped from now on.
     pub fn close(&self, code: RefusalCode, detail: &str) {
         self.end(code, detail, Manner::LastWords);
     }
 
-    /// Sends a message after which there is nothing more to say here. The peer, which knows where to go, closes the connection; if it
-    /// stays, it is closed after [`everhold_core::limits::CLOSE_MS_MAX`].
+    /// Sends a message after which there is nothing more to say here. The peer, which knows where to go, closes the
+    /// connection; if it stays, it is closed after [`everhold_core::limits::CLOSE_MS_MAX`].
     pub fn send_away(&self, message: &ServerMessage) {
         if self.send_control(message) {
             self.end(RefusalCode::Bye, "served elsewhere", Manner::Expected);

@@ -1,9 +1,10 @@
-//! Strangers: connections without a verified `Hello`, and who of them goes when there are too many. It knows no socket and no clock.
+//! Strangers: connections without a verified `Hello`, and who of them goes when there are too many. It knows no socket
+//! and no clock.
 //!
-//! A limit that refuses the newest is held by whoever came first, and honest players come last. So at the limit the newest takes the place
-//! of another: of the oldest one of the network that has the most strangers, those not counted for whom a player of the same network stands.
-//! An honest handshake takes some round trips, and its network has few strangers or many players, so it is over long before its turn comes,
-//! while a crowd of strangers pushes out itself.
+//! A limit that refuses the newest is held by whoever came first, and honest players come last. So at the limit the
+//! newest takes the place of another: of the oldest one of the network that has the most strangers, those not counted
+//! for whom a player of the same network stands. An honest handshake takes some round trips, and its network has few
+//! strangers or many players, so it is over long before its turn comes, while a crowd of strangers pushes out itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -72,8 +73,8 @@ impl<K: Copy + PartialEq> HalfOpen<K> {
         });
     }
 
-    /// Chooses the stranger that has to go for a newcomer from `ip`. Of networks that are alike, one whose addresses may be forged goes first, then the one with
-    /// the oldest stranger.
+    /// Chooses the stranger that has to go for a newcomer from `ip`. Of networks that are alike, one whose addresses
+    /// may be forged goes first, then the one with the oldest stranger.
     pub(super) fn victim(&self, ip: IpAddr) -> Option<K> {
         let newcomers = network_of(ip);
         let share = |stranger: &Stranger<K>| {

@@ -1,4 +1,5 @@
-//! What a peer says, judged: its `Hello`, then control messages and datagrams at a bounded rate. It reads no stream and no clock.
+//! What a peer says, judged: its `Hello`, then control messages and datagrams at a bounded rate. It reads no stream and
+//! no clock.
 
 use std::time::Duration;
 
@@ -120,7 +121,8 @@ impl Intake {
         }
     }
 
-    /// Returns the refusal of a peer that has reset its control stream. After `Hello` that is a way to leave, answered with `Bye`.
+    /// Returns the refusal of a peer that has reset its control stream. After `Hello` that is a way to leave, answered
+    /// with `Bye`.
     pub(super) fn on_stream_reset(&self) -> Refusal {
         match self.rates {
             None => Refusal::new(RefusalCode::Malformed, "the control stream ended before Hello"),

@@ -1,5 +1,5 @@
-//! A net thread's mailbox: what the rest of the process wants of the thread. Senders never wait, and wake the thread only while it is
-//! parked: between two turns it looks by itself. Nothing is sent to a peer here.
+//! A net thread's mailbox: what the rest of the process wants of the thread. Senders never wait, and wake the thread
+//! only while it is parked: between two turns it looks by itself. Nothing is sent to a peer here.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -48,8 +48,8 @@ pub(super) struct Packet {
     pub(super) remote: SocketAddr,
     pub(super) local_ip: Option<IpAddr>,
     pub(super) ecn: Option<EcnCodepoint>,
-    /// An allocation of its own. QUIC keeps slices of it for data that came out of order, and counts the whole packet: of a block that
-    /// packets share, a peer could keep 64 KiB with one byte.
+    /// An allocation of its own. QUIC keeps slices of it for data that came out of order, and counts the whole packet:
+    /// of a block that packets share, a peer could keep 64 KiB with one byte.
     pub(super) bytes: BytesMut,
     /// Whether it came out of another thread's socket.
     pub(super) is_forwarded: bool,
@@ -66,7 +66,8 @@ pub(super) struct Stop {
 /// The senders' side of a mailbox.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    /// The ready list: connections with something in their outbox. Each is in it once at most, so it is bounded by their number.
+    /// The ready list: connections with something in their outbox. Each is in it once at most, so it is bounded by
+    /// their number.
     ready: Mutex<Vec<LinkKey>>,
     stop: Mutex<Option<Stop>>,
     /// Whether `ready` or `stop` has something.
@@ -114,7 +115,8 @@ impl Mailbox {
         self.wake();
     }
 
-    /// Leaves a batch of datagrams. If the thread is `DATAGRAM_BATCHES_MAX` batches behind, they are dropped and counted.
+    /// Leaves a batch of datagrams. If the thread is `DATAGRAM_BATCHES_MAX` batches behind, they are dropped and
+    /// counted.
     pub(super) fn send(&self, bytes: Bytes, datagrams: Vec<OutgoingDatagram>) {
         let batch = OutgoingDatagrams {
             bytes,
@@ -149,7 +151,8 @@ impl Mailbox {
         }
     }
 
-    /// Swaps the ready list for an empty one. Returns whether there is anything to look at, in the list or in [`Mailbox::take_stop`].
+    /// Swaps the ready list for an empty one. Returns whether there is anything to look at, in the list or in
+    /// [`Mailbox::take_stop`].
     pub(super) fn take_ready(&self, into: &mut Vec<LinkKey>) -> bool {
         let is_pending = self.is_pending.swap(false, Ordering::AcqRel);
         if is_pending {

@@ -1,9 +1,10 @@
-//! Net threads: each carries its own connections on its own UDP socket, over `quinn-proto`, without a task, a lock, or a timer for each.
+//! Net threads: each carries its own connections on its own UDP socket, over `quinn-proto`, without a task, a lock, or
+//! a timer for each.
 //!
-//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is touched when its
-//! input comes in, which is read and passed on, and when its snapshot goes out, which takes the acknowledgement along. Timers are looked
-//! at in the same moment. What cannot wait for a snapshot (handshakes, control messages, farewells) is sent in the same turn; what gets
-//! no snapshot is swept fifty times a second.
+//! A task per connection on a runtime costs about twice as much, most of it for waking. Here a connection that plays is
+//! touched when its input comes in, which is read and passed on, and when its snapshot goes out, which takes the
+//! acknowledgement along. Timers are looked at in the same moment. What cannot wait for a snapshot (handshakes, control
+//! messages, farewells) is sent in the same turn; what gets no snapshot is swept fifty times a second.
 //!
 //! ```text
 //! turn:  take packets in ──► send the batches, taking packets in between chunks ──► do what handles want
@@ -11,8 +12,8 @@
 //!          └── a nap of 1 ms if anything happened, else parked until a packet or something in the mailbox comes
 //! ```
 //!
-//! Each turn sees one ready list and the batches that had come by then, so no turn is without end. A process whose net thread fails can
-//! serve nobody any more, and ends at once: others adopt its zones.
+//! Each turn sees one ready list and the batches that had come by then, so no turn is without end. A process whose net
+//! thread fails can serve nobody any more, and ends at once: others adopt its zones.
 
 mod admit;
 mod link;
@@ -42,9 +43,11 @@ use super::half_open::HalfOpen;
 use super::mailbox::{LinkKey, Mailbox, MailboxReceiver, OutgoingDatagram, OutgoingDatagrams, Packet, Stop};
 use super::shared::TransportShared;
 
-/// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than this.
+/// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than
+/// this.
 const NAP: Duration = Duration::from_millis(1);
-/// Period at which connections without outgoing datagrams are served. The delay that QUIC promises for an acknowledgement is 25 ms.
+/// Period at which connections without outgoing datagrams are served. The delay that QUIC promises for an
+/// acknowledgement is 25 ms.
 const SWEEP: Duration = Duration::from_millis(20);
 /// Datagrams that share one reading of the clock; after so many the socket is read again.
 const CHUNK: usize = 64;
@@ -187,7 +190,8 @@ impl NetThread {
         is_any
     }
 
-    /// Does what the handles of the connections on the ready list want, and begins a stop that was ordered. `true` if there was anything.
+    /// Does what the handles of the connections on the ready list want, and begins a stop that was ordered. `true` if
+    /// there was anything.
     fn answer_ready(&mut self) -> bool {
         let mut ready = std::mem::take(&mut self.ready);
         let is_pending = self.mailbox.take_ready(&mut ready);
@@ -428,8 +432,8 @@ impl NetThread {
     }
 }
 
-/// Sends all that a connection may send now. A playing one stops at a packet that is not full: it had no more to say, and to ask once more
-/// would cost as much as to make a packet.
+/// Sends all that a connection may send now. A playing one stops at a packet that is not full: it had no more to say,
+/// and to ask once more would cost as much as to make a packet.
 fn transmit(link: &mut Link, now: Instant, wire: &mut Wire, outgoing: &mut Vec<u8>) {
     loop {
         outgoing.clear();

@@ -1,5 +1,5 @@
-//! The reference transport: stock quinn, an accept loop, and two tasks for each connection. It is there to be compared with: whatever it
-//! tells players and shard, net threads tell, too. Tests run on both.
+//! The reference transport: stock quinn, an accept loop, and two tasks for each connection. It is there to be compared
+//! with: whatever it tells players and shard, net threads tell, too. Tests run on both.
 
 mod accept;
 pub(super) mod line;

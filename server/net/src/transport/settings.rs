@@ -43,7 +43,8 @@ pub(super) fn endpoint(keys: &Keys, ids: ConnectionIds) -> EndpointConfig {
     endpoint
 }
 
-/// Warns if the connections that are allowed can take more memory than the machine can spare: too many would end the process instead of being refused.
+/// Warns if the connections that are allowed can take more memory than the machine can spare: too many would end the
+/// process instead of being refused.
 pub(super) fn warn_of_memory(config: &TransportConfig) {
     let machine = rustix::system::sysinfo();
     let machine_bytes = machine.totalram * u64::from(machine.mem_unit);
@@ -58,7 +59,8 @@ pub(super) fn warn_of_memory(config: &TransportConfig) {
     }
 }
 
-/// Makes the settings of a connection: what a peer can make this side keep is bounded by `limits`, and nothing is probed that is not needed.
+/// Makes the settings of a connection: what a peer can make this side keep is bounded by `limits`, and nothing is
+/// probed that is not needed.
 fn connection(config: &TransportConfig) -> Result<quinn_proto::TransportConfig, TransportError> {
     let mut quic = quinn_proto::TransportConfig::default();
     quic.max_concurrent_bidi_streams(VarInt::from_u32(1))

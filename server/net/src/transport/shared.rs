@@ -45,7 +45,8 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Moves the connection from the half-open ones to the players, when its `Hello` is verified. `false`: there is no place.
+    /// Moves the connection from the half-open ones to the players, when its `Hello` is verified. `false`: there is no
+    /// place.
     pub(super) fn prove(&mut self, shared: &TransportShared) -> bool {
         if !self.is_proven {
             let max = shared.config.admission.connections_max;

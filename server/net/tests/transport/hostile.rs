@@ -175,7 +175,8 @@ async fn client_that_takes_the_least_datagrams_is_served() {
     player.exchange().await;
     let conn = server.next_conn().await;
     let before = server.counters.datagrams_out.count();
-    // quinn, as this client, would close the connection at it: it counts some bytes of its own for each datagram that it keeps.
+    // quinn, as this client, would close the connection at it: it counts some bytes of its own for each datagram that
+    // it keeps.
     send(&conn, vec![7; DATAGRAM_BYTES_MAX].into());
     until(|| server.counters.datagrams_out.count() > before || server.counters.datagrams_gone.count() > 0).await;
     assert_eq!(server.counters.datagrams_gone.count(), 0, "the largest datagram fits");

@@ -1,4 +1,5 @@
-//! The suite of [`ZoneStore`]: fences and data sets. The journal's and the checkpoints' parts are in the modules beside.
+//! The suite of [`ZoneStore`]: fences and data sets. The journal's and the checkpoints' parts are in the modules
+//! beside.
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, StoreError, ZoneData, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
@@ -7,8 +8,8 @@ use everhold_protocol::ZoneName;
 use super::history::{History, assert_fenced, body, fenced, grant, put_checkpoint, zone};
 use super::{store_checkpoints, store_journal};
 
-/// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes the data of one
-/// zone vanish, as an operator's mistake or a store without persistence would.
+/// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes
+/// the data of one zone vanish, as an operator's mistake or a store without persistence would.
 ///
 /// # Panics
 /// If the store does not conform.

@@ -1,4 +1,5 @@
-//! The authority on Redis: simple, and as strong as its Redis. See the module above for what a promoted replica may forget.
+//! The authority on Redis: simple, and as strong as its Redis. See the module above for what a promoted replica may
+//! forget.
 
 mod look;
 mod membership;
@@ -48,8 +49,8 @@ pub struct RedisAuthority {
 }
 
 impl RedisAuthority {
-    /// Connects. `answer_max` is the longest that a renewal may take: a small part of the lease's ttl, or a hanging Redis would hold up the
-    /// next one.
+    /// Connects. `answer_max` is the longest that a renewal may take: a small part of the lease's ttl, or a hanging
+    /// Redis would hold up the next one.
     pub async fn open(target: &RedisTarget, answer_max: Duration) -> Result<Self, RedisError> {
         let thread = Arc::new(Thread::start("redis-leases").map_err(|error| RedisError::Thread(error.to_string()))?);
         let link = Link::open(Arc::clone(&thread), "leases", target.config.clone(), answer_max).await?;

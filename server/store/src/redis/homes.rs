@@ -1,5 +1,5 @@
-//! Homes: one key an account, "generation zone", changed by compare-and-set. A thousand log-ins at once are a thousand small scripts in one
-//! pipeline.
+//! Homes: one key an account, "generation zone", changed by compare-and-set. A thousand log-ins at once are a thousand
+//! small scripts in one pipeline.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,10 +1,12 @@
-//! A link to Redis: `fred` clients under our own rules. Their defaults wait for ever, send a write again that may have taken effect, queue
-//! without a bound, and may stay dead once they have given up.
+//! A link to Redis: `fred` clients under our own rules. Their defaults wait for ever, send a write again that may have
+//! taken effect, queue without a bound, and may stay dead once they have given up.
 //!
-//! - A command is sent once, and answered or given up within the link's time-out. While there is no connection it fails at once, so that
-//!   whoever asks knows, instead of waiting in a queue.
-//! - Only if the server itself says that it has done nothing is it sent again: an unknown script, and in a Cluster a slot that is elsewhere.
-//! - An answer counts only if the connection is the one that the command was sent over: the link counts connections, before and after.
+//! - A command is sent once, and answered or given up within the link's time-out. While there is no connection it fails
+//!   at once, so that whoever asks knows, instead of waiting in a queue.
+//! - Only if the server itself says that it has done nothing is it sent again: an unknown script, and in a Cluster a
+//!   slot that is elsewhere.
+//! - An answer counts only if the connection is the one that the command was sent over: the link counts connections,
+//!   before and after.
 //! - A connection that had no success for long is built anew, whatever its client believes.
 
 mod cluster;
@@ -100,7 +102,8 @@ impl Link {
         let outcome = self.thread.run(async move {
             let deadline = Instant::now() + shared.timeout;
             match shared.command("EVALSHA", slot, words.clone(), deadline).await {
-                // A Redis that restarted knows no scripts: it has done nothing, and EVAL makes the script known to it again.
+                // A Redis that restarted knows no scripts: it has done nothing, and EVAL makes the script known to it
+                // again.
                 Err(RedisError::Command(error)) if error.details().starts_with("NOSCRIPT") => {
                     words[0] = lua.map_or(Value::Null, Value::from);
                     shared.command("EVAL", slot, words, deadline).await

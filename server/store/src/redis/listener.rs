@@ -1,5 +1,5 @@
-//! Hears of releases: a subscription that is kept for as long as the link's thread lives. Whenever it was interrupted, its listeners are
-//! woken, for they may have missed a release.
+//! Hears of releases: a subscription that is kept for as long as the link's thread lives. Whenever it was interrupted,
+//! its listeners are woken, for they may have missed a release.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::link::{Cluster, node};
 
-/// Period at which it is checked whether the node that is listened to still belongs to the Cluster, which publishes a release at every node.
+/// Period at which it is checked whether the node that is listened to still belongs to the Cluster, which publishes a
+/// release at every node.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pause after a node that does not answer before the next one is tried.

@@ -1,5 +1,5 @@
-//! Whether Redis keeps what it is given: its age, and that it evicts no keys. Asked at the start of every server that takes writes, and
-//! again of each that begins to: a promoted replica has a configuration of its own.
+//! Whether Redis keeps what it is given: its age, and that it evicts no keys. Asked at the start of every server that
+//! takes writes, and again of each that begins to: a promoted replica has a configuration of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ enum Policy {
     Untold,
 }
 
-/// Refuses servers that are too old, or that may evict keys. Of a Cluster's nodes one that does not answer is asked later, by [`watch`].
+/// Refuses servers that are too old, or that may evict keys. Of a Cluster's nodes one that does not answer is asked
+/// later, by [`watch`].
 pub(super) async fn check(link: &Link) -> Result<(), RedisError> {
     let nodes = link.primaries().await?;
     let mut silent = 0;

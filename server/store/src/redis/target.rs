@@ -1,5 +1,5 @@
-//! Which Redis: the store's URL, read strictly. The client takes what it knows of a URL and passes over the rest, so that `?db=2` would be
-//! a world in the wrong database, without a word.
+//! Which Redis: the store's URL, read strictly. The client takes what it knows of a URL and passes over the rest, so
+//! that `?db=2` would be a world in the wrong database, without a word.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ impl RedisTarget {
     pub fn new(url: &str, namespace: &str) -> Result<Self, RedisError> {
         check(url)?;
         let mut config = Config::from_url(url).map_err(|error| RedisError::Url(reason(error.details())))?;
-        // Its first word on a connection is `HELLO`; that of the older protocol is `PING`, which a server that cannot save refuses as if
-        // it were a write.
+        // Its first word on a connection is `HELLO`; that of the older protocol is `PING`, which a server that cannot
+        // save refuses as if it were a write.
         config.version = RespVersion::RESP3;
         // A server that is not there at the start is an error that a person should see at once.
         config.fail_fast = true;
@@ -43,7 +43,8 @@ impl RedisTarget {
         })
     }
 
-    /// Returns the same target with this password, which is the one of the URL's user, or of the default user. A URL that has one already is refused.
+    /// Returns the same target with this password, which is the one of the URL's user, or of the default user. A URL
+    /// that has one already is refused.
     pub fn with_password(mut self, password: String) -> Result<Self, RedisError> {
         if self.config.password.is_some() {
             return Err(RedisError::Url(

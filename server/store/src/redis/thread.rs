@@ -1,4 +1,5 @@
-//! A thread with a runtime of its own, on which the tasks of links run: neither a busy transport nor the other links can starve a renewal.
+//! A thread with a runtime of its own, on which the tasks of links run: neither a busy transport nor the other links
+//! can starve a renewal.
 
 use std::future::Future;
 
@@ -27,7 +28,8 @@ impl Thread {
         Ok(Self { handle, _ends: ends })
     }
 
-    /// Runs a task on the thread and waits for it. If the caller stops waiting, the task goes on: what it has sent is sent.
+    /// Runs a task on the thread and waits for it. If the caller stops waiting, the task goes on: what it has sent is
+    /// sent.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,

@@ -81,8 +81,8 @@ impl RedisStore {
         }))
     }
 
-    /// Reads a zone in pages, each a command of its own: Redis serves others between them. What is read belongs together, since whoever was fenced cannot
-    /// write; that nobody else has fenced meanwhile is checked at the end.
+    /// Reads a zone in pages, each a command of its own: Redis serves others between them. What is read belongs
+    /// together, since whoever was fenced cannot write; that nobody else has fenced meanwhile is checked at the end.
     pub(super) async fn read_all(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
         let outline = self.outline(zone).await?;
         if outline.is_incomplete {

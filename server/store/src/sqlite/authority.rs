@@ -1,7 +1,7 @@
 //! The authority on a SQLite file: one host, as strong as its disk.
 //!
-//! Every change is one transaction that holds the file's write lock, so the changes of all processes are in one order. An epoch is on
-//! the disk before it is granted.
+//! Every change is one transaction that holds the file's write lock, so the changes of all processes are in one order.
+//! An epoch is on the disk before it is granted.
 
 mod membership;
 
@@ -151,7 +151,8 @@ impl Authority for SqliteAuthority {
         let released = self
             .run(move |world| {
                 world.write(|file| {
-                    // Releasing once more is harmless as long as nobody has claimed since: the first answer may have got lost.
+                    // Releasing once more is harmless as long as nobody has claimed since: the first answer may have
+                    // got lost.
                     let mut statement = file.prepare_cached(
                         "UPDATE lease SET beat = beat + (1 - released), released = 1
                      WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3",

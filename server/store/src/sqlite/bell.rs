@@ -1,4 +1,5 @@
-//! A file that is written to when a zone is released, and watched by whoever would adopt it: the kernel says so within a millisecond.
+//! A file that is written to when a zone is released, and watched by whoever would adopt it: the kernel says so within
+//! a millisecond.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -117,7 +118,8 @@ impl Hung {
         }
     }
 
-    /// Makes the watch. `None`, with one log line, where there is no runtime to wait on: spares find releases at their next look.
+    /// Makes the watch. `None`, with one log line, where there is no runtime to wait on: spares find releases at their
+    /// next look.
     fn waiting(&self, path: &Path) -> Option<&AsyncFd<OwnedFd>> {
         if self.waiting.get().is_none() {
             let watch = self.watch.try_clone().and_then(registered);

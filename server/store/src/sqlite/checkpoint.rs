@@ -1,4 +1,5 @@
-//! Checkpoints in a zone's file: parts first, then the head's move, which is one transaction with everything that follows from it.
+//! Checkpoints in a zone's file: parts first, then the head's move, which is one transaction with everything that
+//! follows from it.
 
 use bytes::BytesMut;
 use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, StoreError};
@@ -16,7 +17,8 @@ struct Stored {
 }
 
 pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, bytes: &[u8]) -> Step<()> {
-    // A repeat that comes late, or a second capture of the same tick: the checkpoint there is complete and stays as it is.
+    // A repeat that comes late, or a second capture of the same tick: the checkpoint there is complete and stays as it
+    // is.
     if find(file, position)?.is_some() {
         return Ok(());
     }
@@ -143,7 +145,8 @@ fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     ))
 }
 
-/// Drops records of a lower epoch that do not lead to a new head or follow from it: a head that a higher epoch moves is the truth.
+/// Drops records of a lower epoch that do not lead to a new head or follow from it: a head that a higher epoch moves is
+/// the truth.
 fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) -> Step<()> {
     let mut statement =
         file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 ORDER BY tick LIMIT 2")?;

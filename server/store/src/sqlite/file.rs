@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use everhold_core::durability::store::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-/// Longest wait of a statement for another process's transaction. Ours take milliseconds; a process that was stopped inside one blocks
-/// its file until it is killed or wakes, and then the outcome is "unavailable", a quarter of a ttl later.
+/// Longest wait of a statement for another process's transaction. Ours take milliseconds; a process that was stopped
+/// inside one blocks its file until it is killed or wakes, and then the outcome is "unavailable", a quarter of a ttl
+/// later.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// Pause before a lock that another process holds is tried again. It is held for less.
@@ -22,8 +23,8 @@ const STATEMENTS_MAX: usize = 48;
 /// The moment at which a commit is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Synchronous {
-    /// At the next WAL checkpoint. A commit survives the death of the process at once; a power loss takes what was committed since
-    /// the last WAL checkpoint (at most a thousand pages), and never corrupts the file.
+    /// At the next WAL checkpoint. A commit survives the death of the process at once; a power loss takes what was
+    /// committed since the last WAL checkpoint (at most a thousand pages), and never corrupts the file.
     Normal,
     /// Before the commit returns.
     Full,
@@ -192,11 +193,11 @@ impl File {
         }))
     }
 
-    /// Makes the file, unless somebody else makes it first, and opens it. It is made whole under another name: whoever sees it under
-    /// its own name sees all of it, and the first one stays. Only its owner may read it.
+    /// Makes the file, unless somebody else makes it first, and opens it. It is made whole under another name: whoever
+    /// sees it under its own name sees all of it, and the first one stays. Only its owner may read it.
     ///
-    /// If a file of this name was deleted alone, its log may still be there. SQLite would take it for the new one's and write its pages into
-    /// that; so it is removed first, while nobody else can put a file in place.
+    /// If a file of this name was deleted alone, its log may still be there. SQLite would take it for the new one's and
+    /// write its pages into that; so it is removed first, while nobody else can put a file in place.
     pub(super) fn create(path: &Path, layout: Layout) -> Result<Self, SqliteError> {
         let directory = path.parent().unwrap_or_else(|| Path::new("."));
         let directory_error = |source| SqliteError::Directory {
@@ -297,7 +298,8 @@ fn connect(path: &Path, layout: Layout) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Turns the write-ahead log on, which is a property of the file. Nobody else has the file open yet: turning the log on would need their consent.
+/// Turns the write-ahead log on, which is a property of the file. Nobody else has the file open yet: turning the log on
+/// would need their consent.
 fn fill(path: &Path, layout: Layout) -> rusqlite::Result<()> {
     let mut connection = connect(path, layout)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;

@@ -1,7 +1,8 @@
 //! Homes in `world.db`, written in groups.
 //!
-//! A commit waits for the disk, milliseconds on a slow one, and holds the file that leases are renewed in. A thousand players who log
-//! in at once must not make a thousand commits of it: what waits when the thread gets to it is written in one.
+//! A commit waits for the disk, milliseconds on a slow one, and holds the file that leases are renewed in. A thousand
+//! players who log in at once must not make a thousand commits of it: what waits when the thread gets to it is written
+//! in one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +17,8 @@ use super::SqliteStore;
 use super::worker::Worker;
 use super::world::{World, parsed};
 
-/// Bound on the writes of one commit: it holds the file for a few milliseconds at most, and one commit for this many is as good as none.
+/// Bound on the writes of one commit: it holds the file for a few milliseconds at most, and one commit for this many is
+/// as good as none.
 const GROUP_MAX: usize = 256;
 
 type Outcome = Result<Option<Home>, StoreError>;

@@ -1,9 +1,11 @@
-//! A thread that owns a file. Jobs come through a bounded channel and run one after the other, so no async thread waits for a disk.
+//! A thread that owns a file. Jobs come through a bounded channel and run one after the other, so no async thread waits
+//! for a disk.
 
 use everhold_os::vital::Vital;
 use tokio::sync::{mpsc, oneshot};
 
-/// Bound on the jobs that wait for one file. A zone has a handful under way (an append, a part, a read); homes come in crowds, and wait their turn.
+/// Bound on the jobs that wait for one file. A zone has a handful under way (an append, a part, a read); homes come in
+/// crowds, and wait their turn.
 const JOBS_MAX: usize = 64;
 
 type Job<D> = Box<dyn FnOnce(&mut D) + Send>;

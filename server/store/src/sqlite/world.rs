@@ -1,4 +1,5 @@
-//! `world.db`: leases, shards, homes, and which zones were ever created. Small, shared by all processes, on the disk at every commit.
+//! `world.db`: leases, shards, homes, and which zones were ever created. Small, shared by all processes, on the disk at
+//! every commit.
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,9 @@ const LAYOUT: Layout = Layout {
     ",
 };
 
-/// The open file. A file that was deleted or replaced is not used any more: nobody else would read what is written there. Its successor is,
-/// as a Redis that restarted without its data is: leases, homes, and marks of zones are put back by those who have them in memory.
+/// The open file. A file that was deleted or replaced is not used any more: nobody else would read what is written
+/// there. Its successor is, as a Redis that restarted without its data is: leases, homes, and marks of zones are put
+/// back by those who have them in memory.
 #[derive(Debug)]
 pub(super) struct World {
     path: PathBuf,
@@ -110,7 +112,8 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
     Ok(file)
 }
 
-/// The files of earlier builds lack these columns of `shard`. Those builds go on reading and writing the file with them.
+/// The files of earlier builds lack these columns of `shard`. Those builds go on reading and writing the file with
+/// them.
 const COLUMNS: [(&str, &str); 2] = [
     ("keys", "TEXT NOT NULL DEFAULT ''"),
     ("ttl_ms", "INTEGER NOT NULL DEFAULT 0"),

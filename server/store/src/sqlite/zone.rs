@@ -13,7 +13,8 @@ use super::file::{Failure, File, Layout, Synchronous};
 use super::row::Step;
 use super::{checkpoint, journal};
 
-/// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before it has a row.
+/// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before
+/// it has a row.
 macro_rules! schema {
     ($is_incomplete:literal) => {
         concat!(
@@ -226,7 +227,8 @@ impl ZoneFile {
         self.file()?.read(work)
     }
 
-    /// Returns the file, if it is the one that the path names. [`StoreError::Lost`] if there is none: only a first fence makes one.
+    /// Returns the file, if it is the one that the path names. [`StoreError::Lost`] if there is none: only a first
+    /// fence makes one.
     fn file(&mut self) -> Result<&mut File, StoreError> {
         if self.file.as_ref().is_some_and(|file| !file.is_current()) {
             self.file = None;

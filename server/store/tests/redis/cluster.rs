@@ -1,4 +1,5 @@
-//! A Cluster of three primaries with a replica each: zones lie on different nodes, slots move, nodes hang and are replaced.
+//! A Cluster of three primaries with a replica each: zones lie on different nodes, slots move, nodes hang and are
+//! replaced.
 
 use std::cell::RefCell;
 

@@ -43,7 +43,8 @@ async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_aga
     assert!(append.is_err_and(|error| error.is_unknown()));
     release_writes(&redis);
     let answer = until_answered(async || store.append(&zone(), held, &records).await).await;
-    // The new connection may still count as replaced when the first of these is answered; then it is the second that is heard.
+    // The new connection may still count as replaced when the first of these is answered; then it is the second that is
+    // heard.
     assert!(
         matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)),
         "{answer:?}"

@@ -1,4 +1,5 @@
-//! A real Cluster for tests: three primaries with a replica each. Slots move, nodes die and come back, replicas take over.
+//! A real Cluster for tests: three primaries with a replica each. Slots move, nodes die and come back, replicas take
+//! over.
 
 use std::collections::BTreeMap;
 
@@ -170,7 +171,8 @@ impl RedisCluster {
         slot.parse().expect("a slot's number")
     }
 
-    /// Moves the slot of a key to another primary, with all that is in it, as an operator does under load. Returns the new primary.
+    /// Moves the slot of a key to another primary, with all that is in it, as an operator does under load. Returns the
+    /// new primary.
     ///
     /// # Panics
     /// If it does not move.

@@ -56,7 +56,8 @@ impl NetThread {
         self.after(key);
     }
 
-    /// Returns the thread, if it is another one, whose connection a packet is for. A packet that was forwarded is never forwarded again.
+    /// Returns the thread, if it is another one, whose connection a packet is for. A packet that was forwarded is never
+    /// forwarded again.
     fn other_owner(&self, packet: &Packet) -> Option<usize> {
         if self.mailboxes.len() == 1 || packet.is_forwarded {
             return None;
@@ -134,8 +135,9 @@ impl NetThread {
         self.forget(key);
     }
 
-    /// Forgets a stranger's connection without the time for which QUIC keeps one for late packets: those who had to go would soon be more
-    /// than those who are here. To a late packet the endpoint answers that it knows no such connection.
+    /// Forgets a stranger's connection without the time for which QUIC keeps one for late packets: those who had to go
+    /// would soon be more than those who are here. To a late packet the endpoint answers that it knows no such
+    /// connection.
     fn forget(&mut self, key: LinkKey) {
         let handle = ConnectionHandle(key.slot as usize);
         let _nothing_more = self.endpoint.handle_event(handle, EndpointEvent::drained());

@@ -26,8 +26,8 @@ use crate::transport::intake::Intake;
 use crate::transport::mailbox::{LinkKey, Mailbox};
 use crate::transport::shared::{self, AddressPlace, Slots, TransportShared};
 
-/// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet, for acknowledgements
-/// let the rest out.
+/// Control bytes that leave at once on any path. While more are on their way, a connection is served at each packet,
+/// for acknowledgements let the rest out.
 const TALK_BYTES: usize = 8 * 1024;
 /// Time after its last control message until a connection counts as quiet.
 const TALK: Duration = Duration::from_millis(100);
@@ -287,7 +287,8 @@ impl Link {
         !self.pending.events.is_empty()
     }
 
-    /// Sends the events for which the shard has room. Returns whether some are left; if not, the link is to be driven, for it reads on.
+    /// Sends the events for which the shard has room. Returns whether some are left; if not, the link is to be driven,
+    /// for it reads on.
     pub(super) fn send_pending(&mut self, shared: &TransportShared) -> bool {
         let is_left = self.pending.send(shared);
         if !is_left && matches!(self.stage, Stage::Over) {
@@ -359,7 +360,8 @@ impl Link {
         self.conn = Some(conn);
     }
 
-    /// Reads the datagrams that have come. None is kept for later: a datagram pins the packet that it came in, however small it is itself.
+    /// Reads the datagrams that have come. None is kept for later: a datagram pins the packet that it came in, however
+    /// small it is itself.
     fn read_datagrams(&mut self, turn: &Turn<'_>) {
         let is_heard = matches!(self.stage, Stage::Playing) && self.pending.events.is_empty();
         let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::transport::ConnEvent;
 use crate::transport::shared::{AddressPlace, Slots, TransportShared};
 
-/// Events of a connection that its shard had no room for, with what the connection is counted in. It outlives the connection until they are sent.
+/// Events of a connection that its shard had no room for, with what the connection is counted in. It outlives the
+/// connection until they are sent.
 #[derive(Debug, Default)]
 pub(super) struct PendingEvents {
     pub(super) slots: Option<Slots>,

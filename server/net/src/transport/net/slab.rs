@@ -1,5 +1,5 @@
-//! The links of a net thread, each at the index of its connection handle, and beside them, small enough to be walked fifty times a
-//! second, when each must be looked at.
+//! The links of a net thread, each at the index of its connection handle, and beside them, small enough to be walked
+//! fifty times a second, when each must be looked at.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use quinn_proto::ConnectionHandle;
 use super::link::Link;
 use crate::transport::mailbox::LinkKey;
 
-/// Time after its last datagram during which a connection is left to be served by its next one: acknowledgements and timers wait for that. Two of
-/// the longest ticks (100 ms) of a zone that shows its players every second one, and a little. A packet of its own for each
-/// acknowledgement would be a load that comes with overload.
+/// Time after its last datagram during which a connection is left to be served by its next one: acknowledgements and
+/// timers wait for that. Two of the longest ticks (100 ms) of a zone that shows its players every second one, and a
+/// little. A packet of its own for each acknowledgement would be a load that comes with overload.
 const FRESH: Duration = Duration::from_millis(220);
 
 #[derive(Clone, Copy, Debug, Default)]

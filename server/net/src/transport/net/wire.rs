@@ -147,7 +147,8 @@ impl Wire {
         self.socket.as_fd()
     }
 
-    /// Waits until the socket takes packets again. A burst of a whole tick may be more than its buffer holds; the card empties it in moments.
+    /// Waits until the socket takes packets again. A burst of a whole tick may be more than its buffer holds; the card
+    /// empties it in moments.
     fn wait_for_room(&mut self) -> bool {
         if self.is_clogged {
             return false;

@@ -1,4 +1,5 @@
-//! The task that reads a connection: the handshake and `Hello` under one deadline, then datagrams and control messages until it is over.
+//! The task that reads a connection: the handshake and `Hello` under one deadline, then datagrams and control messages
+//! until it is over.
 
 use std::sync::Arc;
 

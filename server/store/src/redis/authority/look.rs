@@ -1,6 +1,6 @@
-//! A look at the leases. In a Cluster each lies on some node, and one that does not answer holds up its own zones alone: all are asked at
-//! once, and what cannot be read is told apart. The list of zones lies on a node, too; while that one does not answer, the zones of the look
-//! before are asked for.
+//! A look at the leases. In a Cluster each lies on some node, and one that does not answer holds up its own zones
+//! alone: all are asked at once, and what cannot be read is told apart. The list of zones lies on a node, too; while
+//! that one does not answer, the zones of the look before are asked for.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
-//! Membership on Redis. A shard's entry is in two hashes, by nonce: `shards` has its beat and address, `shard_keys` the fingerprints of
-//! its keys and the ttl of its leases.
+//! Membership on Redis. A shard's entry is in two hashes, by nonce: `shards` has its beat and address, `shard_keys` the
+//! fingerprints of its keys and the ttl of its leases.
 //!
-//! What a later build adds at the end of an entry is passed over, and an entry that cannot be read is left out: it must not make the others
-//! invisible.
+//! What a later build adds at the end of an entry is passed over, and an entry that cannot be read is left out: it must
+//! not make the others invisible.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

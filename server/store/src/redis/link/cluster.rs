@@ -1,11 +1,12 @@
 //! A Cluster as a link sees it: which node serves which slot, and one connection to each primary.
 //!
-//! The client's own way through a Cluster is not used: it has one queue for all nodes, and one node that moves a slot, or is gone, holds up
-//! that queue until the client has learnt the Cluster's new shape. Here each node is a connection of its own, so that a zone waits for no
-//! node but its own.
+//! The client's own way through a Cluster is not used: it has one queue for all nodes, and one node that moves a slot,
+//! or is gone, holds up that queue until the client has learnt the Cluster's new shape. Here each node is a connection
+//! of its own, so that a zone waits for no node but its own.
 //!
-//! `MOVED`, `ASK`, and `TRYAGAIN` are the word of a node that it has done nothing: the command goes again, for as long as the link's
-//! time-out allows. Every other error is unknown to the caller, as everywhere; it also makes the Cluster be asked for its shape.
+//! `MOVED`, `ASK`, and `TRYAGAIN` are the word of a node that it has done nothing: the command goes again, for as long
+//! as the link's time-out allows. Every other error is unknown to the caller, as everywhere; it also makes the Cluster
+//! be asked for its shape.
 
 mod redirection;
 mod shape;
@@ -26,18 +27,21 @@ use crate::redis::RedisError;
 use redirection::Redirection;
 use shape::Shape;
 
-/// Period at which the Cluster is asked for its shape, whatever happens: a node that joined is found before it is needed.
+/// Period at which the Cluster is asked for its shape, whatever happens: a node that joined is found before it is
+/// needed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Least pause between two such looks, however many commands fail.
 const LOOK_MIN: Duration = Duration::from_millis(100);
 
-/// First pause before a node that says "try again" (some keys of the slot have moved, some have not) is asked again; each one is twice as long.
+/// First pause before a node that says "try again" (some keys of the slot have moved, some have not) is asked again;
+/// each one is twice as long.
 const AGAIN_MIN: Duration = Duration::from_millis(2);
 /// The longest such pause.
 const AGAIN_MAX: Duration = Duration::from_millis(50);
 
-/// Number of redirections in a row that are followed at once; two nodes that name each other are asked at the pace above.
+/// Number of redirections in a row that are followed at once; two nodes that name each other are asked at the pace
+/// above.
 const HOPS_AT_ONCE: u32 = 2;
 
 /// A Redis Cluster: its nodes, and which of them serves which slot.

@@ -28,7 +28,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// Shortest time-out of a command, also of a caller that has no time left.
 const ANSWER_MIN: Duration = Duration::from_millis(1);
 
-/// Time after which a connection that owes an answer is replaced: its peer may be a host that is gone and sends no reset.
+/// Time after which a connection that owes an answer is replaced: its peer may be a host that is gone and sends no
+/// reset.
 const UNRESPONSIVE_MAX: Duration = Duration::from_secs(2);
 /// Period of the looks at that.
 const UNRESPONSIVE_LOOK: Duration = Duration::from_millis(250);
@@ -122,8 +123,8 @@ impl Node {
         }
     }
 
-    /// Sends one command, once, and waits for its answer for `max` at most. After an error its outcome is unknown, unless the error is the
-    /// server's own word that it has done nothing.
+    /// Sends one command, once, and waits for its answer for `max` at most. After an error its outcome is unknown,
+    /// unless the error is the server's own word that it has done nothing.
     pub(in crate::redis) async fn command(
         &self,
         name: &'static str,

@@ -14,8 +14,9 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Reads the answer to `CLUSTER SLOTS`: ranges of first slot, last slot, primary, replicas; a server is its preferred address, port, and
-    /// more. `None` if it is none, or if nodes have not told each other where they are. The node `by`, which answers, may not know its own.
+    /// Reads the answer to `CLUSTER SLOTS`: ranges of first slot, last slot, primary, replicas; a server is its
+    /// preferred address, port, and more. `None` if it is none, or if nodes have not told each other where they are.
+    /// The node `by`, which answers, may not know its own.
     pub(super) fn read(answer: Value, by: &Server) -> Option<Self> {
         let mut ranges = BTreeMap::new();
         for range in answer.into_array() {
