@@ -48,7 +48,7 @@ pub enum Behavior {
     Trade,
     /// Goes to one spot, and mills around there with all the others: the most that anybody can have around it.
     Crowd,
-    /// A crowd whose members strike at whoever is next to them.
+    /// A crowd whose members strike at the player next to them.
     Fight,
 }
 
@@ -124,7 +124,7 @@ impl Decider {
     }
 
     /// Decides what the player wants in this frame, if anything. Called once a frame. Gifts go only to those of whom
-    /// `is_friend` says that they are players of the same swarm: whom nobody hears may have got them or not.
+    /// `is_friend` says that they are players of the same swarm: of others it is not known whether they got them.
     pub fn decide(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
         self.turn_in = self.turn_in.saturating_sub(1);
         self.deed_in = self.deed_in.saturating_sub(1);

@@ -16,7 +16,7 @@ use client_sim::sweep::{Point, Sweep};
 use client_sim::{Control, Phase, Progress, SimulatorHealth, SwarmReport};
 use comfy_table::{Table, presets};
 
-/// Between two lines when nobody watches.
+/// Pause between two lines without a terminal.
 const PLAIN_PERIOD: Duration = Duration::from_secs(2);
 /// Findings that are shown; the JSON report has more.
 const FINDINGS_SHOWN_MAX: usize = 12;
@@ -62,7 +62,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// Prints a line of the result. Whoever closed the output wants no more of it.
+/// Prints a line of the result. An output that is closed is no error.
 fn print(text: impl Text) -> io::Result<()> {
     let mut out = stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

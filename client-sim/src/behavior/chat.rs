@@ -4,7 +4,7 @@
 /// Between the words and the number.
 const MARK: &str = " #";
 
-/// Words, chosen by number: nobody reads them.
+/// Words of a line, chosen by number; no person reads them.
 const WORDS: [&str; 6] = [
     "anyone at the pier?",
     "rope for bread",

@@ -1,5 +1,5 @@
 //! What went to characters that no player of the run has, and came from them: of another swarm, of a person, or of an
-//! earlier run, whose bodies linger. Nobody in the run hears what such a character has, so the books of the run end
+//! earlier run, whose bodies linger. No player of the run hears what such a character has, so the books of the run end
 //! where it begins.
 
 use serde::Serialize;

@@ -128,13 +128,13 @@ pub enum Violation {
         /// Number of times.
         times: u32,
     },
-    /// A thing that somebody had and nobody has.
+    /// A thing that a player had and no player has.
     #[error("item {uid:?} is in no inventory")]
     ItemMissing {
         /// The thing.
         uid: EntityId,
     },
-    /// A thing that somebody has and nobody was given.
+    /// A thing that a player has and no player was given.
     #[error("item {uid:?} came from nowhere")]
     ItemFromNowhere {
         /// The thing.

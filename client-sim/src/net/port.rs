@@ -51,7 +51,7 @@ pub(super) enum Care {
 }
 
 impl Port {
-    /// A port that talks to `peer` and to nobody else.
+    /// Opens a port that talks to `peer` and to no other server.
     pub(super) fn connect(peer: SocketAddr) -> io::Result<Self> {
         let endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Whom the players trust: a few certificates, byte for byte. It knows no authorities, names, or dates.
+//! The players' trust: a few certificates, byte for byte. It knows no authorities, names, or dates.
 //!
 //! The shards of one world share a self-signed certificate, or two while it is replaced. An exact match is stronger
 //! than a chain, and needs nothing installed.

@@ -139,7 +139,7 @@ pub enum ConnEvent {
         /// The player's connection.
         conn: Conn,
     },
-    /// The connection is over, whoever ended it. The last event of a connection.
+    /// The connection is over. The last event of a connection.
     Closed {
         /// The connection.
         token: AttachToken,

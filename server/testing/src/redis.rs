@@ -150,7 +150,7 @@ impl RedisServer {
         until(what, || is_so(self));
     }
 
-    /// Whether it answers, and does not end at once (somebody else has its port).
+    /// Whether it answers, and does not end at once (another process has its port).
     fn comes_up(&mut self) -> bool {
         let deadline = Instant::now() + START_MAX;
         loop {

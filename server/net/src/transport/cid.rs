@@ -1,4 +1,4 @@
-//! Connection ids that say which net thread owns the connection, to nobody but the holders of the key.
+//! Connection ids that tell the holders of a key, and them alone, which net thread owns the connection.
 //!
 //! The kernel spreads packets over the sockets of a port by their addresses. When a player's network gives it another
 //! address, its packets may come out of another thread's socket; the id in the packet is what stays, so it must lead to
@@ -71,7 +71,7 @@ impl ConnectionIdGenerator for ConnectionIds {
         ConnectionId::new(&self.seal(nonce))
     }
 
-    /// Ids of any thread are good: whoever has taken this address over, with fewer threads, still says that the
+    /// Accepts ids of any thread: a process that has taken this address over, with fewer threads, still says that the
     /// connection is gone.
     fn validate(&self, cid: &ConnectionId) -> Result<(), InvalidCid> {
         self.open(cid).map(|_| ()).ok_or(InvalidCid)

@@ -1,4 +1,4 @@
-//! A handle of one connection, for whoever serves its player. It queues and never waits; whoever carries the connection
+//! A handle of one connection, for the shard and its zones. It queues and never waits; the carrier of the connection
 //! does the sending.
 
 use std::collections::VecDeque;

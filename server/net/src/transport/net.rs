@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Each turn sees one ready list and the batches that had come by then, so no turn is without end. A process whose net
-//! thread fails can serve nobody any more, and ends at once: others adopt its zones.
+//! thread fails cannot serve its players any more, and ends at once: others adopt its zones.
 
 mod admit;
 mod link;

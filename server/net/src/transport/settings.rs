@@ -1,4 +1,4 @@
-//! The UDP sockets and the QUIC settings of a transport. It serves nobody.
+//! The UDP sockets and the QUIC settings of a transport. It serves no connection.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

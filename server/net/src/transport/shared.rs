@@ -1,4 +1,5 @@
-//! What all connections of a transport share: whom it lets in, what it counts, whom it tells. It knows no socket.
+//! State that all connections of a transport share: keys, bounds, counters, and the channel of events. It knows no
+//! socket.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -126,7 +126,7 @@ async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, l
     assert!(matches!(summary, Err(StoreError::Lost) | Ok(None)), "{summary:?}");
 }
 
-/// Whoever took it for a new one would begin the world again without a word.
+/// Taken for a new one, it would begin the world again without a word.
 async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let (there_was, held) = fenced(a, "later-grant").await;
     let records = History::new(1).records_to(3);

@@ -71,7 +71,7 @@ impl RedisAuthority {
         Ok(Self {
             keys,
             link,
-            // Whoever asks waits for `answer_max`; what is known by then counts.
+            // The caller waits for `answer_max`; what is known by then counts.
             look_max: answer_max / 2,
             released,
             known: Known::default(),
@@ -105,7 +105,7 @@ impl RedisAuthority {
 impl Authority for RedisAuthority {
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
         self.on_lease(&DECLARE, zone, Vec::new()).await?;
-        // Listed last: whoever reads the list finds the lease.
+        // Listed last: a reader of the list finds the lease.
         self.enter(zone).await
     }
 

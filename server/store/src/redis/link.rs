@@ -2,7 +2,7 @@
 //! taken effect, queue without a bound, and may stay dead once they have given up.
 //!
 //! - A command is sent once, and answered or given up within the link's time-out. While there is no connection it fails
-//!   at once, so that whoever asks knows, instead of waiting in a queue.
+//!   at once, so that the caller knows, instead of waiting in a queue.
 //! - Only if the server itself says that it has done nothing is it sent again: an unknown script, and in a Cluster a
 //!   slot that is elsewhere.
 //! - An answer counts only if the connection is the one that the command was sent over: the link counts connections,

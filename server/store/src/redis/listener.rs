@@ -43,7 +43,7 @@ impl Listener {
                     reconnect = reconnects.recv() => reconnect.map(drop),
                 };
                 match heard {
-                    // Whoever lags has heard something.
+                    // A receiver that lags has heard something.
                     Ok(()) | Err(RecvError::Lagged(_)) => self.released.notify_one(),
                     Err(RecvError::Closed) => return drop(client),
                 }

@@ -17,7 +17,7 @@ const VERSION_MIN: (u32, u32) = (6, 0);
 /// Period of the looks whether another server takes the writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Period at which all servers are asked again: somebody may change a policy while a server runs.
+/// Period at which all servers are asked again: an operator may change a policy while a server runs.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 
 /// The policy of a server whose memory is full.

@@ -82,7 +82,7 @@ impl RedisStore {
     }
 
     /// Reads a zone in pages, each a command of its own: Redis serves others between them. What is read belongs
-    /// together, since whoever was fenced cannot write; that nobody else has fenced meanwhile is checked at the end.
+    /// together, since a fenced owner cannot write; that no other owner has fenced meanwhile is checked at the end.
     pub(super) async fn read_all(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
         let outline = self.outline(zone).await?;
         if outline.is_incomplete {

@@ -1,5 +1,5 @@
-//! A file that is written to when a zone is released, and watched by whoever would adopt it: the kernel says so within
-//! a millisecond.
+//! A file that is written to when a zone is released, and watched by the shards that would adopt it: the kernel says so
+//! within a millisecond.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -193,11 +193,11 @@ impl File {
         }))
     }
 
-    /// Makes the file, unless somebody else makes it first, and opens it. It is made whole under another name: whoever
-    /// sees it under its own name sees all of it, and the first one stays. Only its owner may read it.
+    /// Makes the file, unless another process makes it first, and opens it. It is made whole under another name: a
+    /// process that sees it under its own name sees all of it, and the first one stays. Only its owner may read it.
     ///
     /// If a file of this name was deleted alone, its log may still be there. SQLite would take it for the new one's and
-    /// write its pages into that; so it is removed first, while nobody else can put a file in place.
+    /// write its pages into that; so it is removed first, while no other process can put a file in place.
     pub(super) fn create(path: &Path, layout: Layout) -> Result<Self, SqliteError> {
         let directory = path.parent().unwrap_or_else(|| Path::new("."));
         let directory_error = |source| SqliteError::Directory {
@@ -298,8 +298,8 @@ fn connect(path: &Path, layout: Layout) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Turns the write-ahead log on, which is a property of the file. Nobody else has the file open yet: turning the log on
-/// would need their consent.
+/// Turns the write-ahead log on, which is a property of the file. No other process has the file open yet: turning the
+/// log on would need their consent.
 fn fill(path: &Path, layout: Layout) -> rusqlite::Result<()> {
     let mut connection = connect(path, layout)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;

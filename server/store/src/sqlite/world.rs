@@ -32,7 +32,7 @@ const LAYOUT: Layout = Layout {
     ",
 };
 
-/// The open file. A file that was deleted or replaced is not used any more: nobody else would read what is written
+/// The open file. A file that was deleted or replaced is not used any more: no other process would read what is written
 /// there. Its successor is, as a Redis that restarted without its data is: leases, homes, and marks of zones are put
 /// back by those who have them in memory.
 #[derive(Debug)]

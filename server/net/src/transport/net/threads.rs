@@ -86,7 +86,7 @@ impl OpenSockets {
                 .spawn(move || {
                     let _vital = Vital::new("net thread");
                     let done = thread.run();
-                    // The port is free when whoever waits hears of it.
+                    // The port is free when the waiter hears of it.
                     drop(thread);
                     // It may have stopped waiting.
                     let _gone = done.map(|done| done.send(()));

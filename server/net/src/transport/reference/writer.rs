@@ -11,7 +11,7 @@ use quinn::{SendStream, VarInt, WriteError};
 use super::line::Line;
 use crate::transport::conn::{Closing, Conn, Manner};
 
-/// Writes what is queued, in order, until the connection ends or somebody ends it; then the queue's rest and the
+/// Writes what is queued, in order, until the connection ends or a handle ends it; then the queue's rest and the
 /// reason.
 pub(super) async fn write_control(conn: Conn, line: Arc<Line>, mut stream: SendStream) {
     // The frame that is being written; what a slow peer has not taken stays here while the queue fills.
