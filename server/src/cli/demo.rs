@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
 use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
-use everhold_local_cluster::{LocalCluster, Interrupted};
+use everhold_local_cluster::{Interrupted, LocalCluster};
 use everhold_os::scratch::Scratch;
 use everhold_os::signals::{Input, Stop, exit_code};
 use everhold_protocol::ZoneName;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use everhold_core::durability::adoption::{ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, History, Start};
-use everhold_core::durability::store::{Origin, ZoneStore, ZoneData};
+use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::Grant;

@@ -162,7 +162,7 @@ fn next_use(code: &str) -> Option<(&str, &str, &str)> {
         let at = from + code[from..].find("use ")?;
         let line = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let before = code[line..at].trim();
-        if before.is_empty() || before.starts_with("pub") {
+        if before.is_empty() || before == "pub" || (before.starts_with("pub(") && before.ends_with(')')) {
             let end = at + code[at..].find(';')?;
             return Some((&code[..at], &code[at + 4..end], &code[end + 1..]));
         }
@@ -268,4 +268,9 @@ fn circle_of_files_is_found_through_what_a_parent_hands_on() {
     assert_eq!(circles(b("use std::fmt;\n")), 0, "parent and child are one house");
     assert_eq!(circles(b("use crate::Other;\n")), 1);
     assert_eq!(circles(b("fn f() { super::a::g() }\n")), 1);
+    assert_eq!(
+        circles(b("pub enum Cause { A }\npub struct Pause {}\n")),
+        0,
+        "no imports"
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use everhold_core::ingress::rate::{RateGuard, TokenBucket, Verdict};
-use everhold_core::ingress::{NewsFilter, Login, Refusal, ResumeKeys, login};
+use everhold_core::ingress::{Login, NewsFilter, Refusal, ResumeKeys, login};
 use everhold_core::limits::DATAGRAMS_MALFORMED_MAX;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::{FrameDecoder, FrameError};

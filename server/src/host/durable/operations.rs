@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, ZoneStore, StoreError, StoredRecord,
+    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneStore,
 };
 use everhold_core::ownership::Grant;
 use everhold_core::zone::{Capture, Frozen};

@@ -292,7 +292,7 @@ fn zone_that_fails_in_replay_is_poison_and_named() {
     owner.walk_to(5);
     let zone = TestZone {
         shuffle_seed: None,
-        plant: Some(PlantedBug::Panic),
+        bug: Some(PlantedBug::Panic),
     }
     .begin(&config(20));
     let error = replay_records(plan(owner.data).unwrap(), zone, config(20).rules_id())

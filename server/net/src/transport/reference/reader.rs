@@ -15,8 +15,8 @@ use super::line::Line;
 use super::writer::write_control;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Conn, pass_on};
-use crate::transport::intake::{PeerPolicy, Intake, Said};
-use crate::transport::shared::{AddressPlace, TransportShared, Slots, refuse_datagrams};
+use crate::transport::intake::{Intake, PeerPolicy, Said};
+use crate::transport::shared::{AddressPlace, Slots, TransportShared, refuse_datagrams};
 
 /// Serves one connection from its handshake to its end. With `turn_away` set it only refuses it.
 pub(super) async fn serve(
