@@ -1,5 +1,5 @@
-//! What a checkpoint costs: the cut, which the tick thread makes, and its bytes, which another thread makes. A base, and the delta of a
-//! second in which everybody moved.
+//! What a checkpoint costs: the cut, which the tick thread makes, and its bytes, which another thread makes. A base,
+//! and the delta of a second in which everybody moved.
 
 use std::cell::RefCell;
 
@@ -13,10 +13,10 @@ fn capture(criterion: &mut Criterion) {
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
         let run = RefCell::new(Run::new(players, Crowding::Spread, Turning::Always));
-        run.borrow_mut().zone.freeze(Cut::Base);
+        run.borrow_mut().zone().freeze(Cut::Base);
         let moved = || run.borrow_mut().second_since_a_cut();
         for (name, cut) in [("base", Cut::Base), ("delta", Cut::Delta)] {
-            let freeze = || run.borrow_mut().zone.freeze(cut);
+            let freeze = || run.borrow_mut().zone().freeze(cut);
             group.bench_function(format!("freeze_{name}_{players}"), |bencher| {
                 bencher.iter_batched(moved, |()| freeze(), BatchSize::PerIteration);
             });

@@ -16,12 +16,12 @@ fn replay(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("replay");
     for players in PLAYERS {
         let mut run = Run::new(players, Crowding::Spread, Turning::Always);
-        let base = run.zone.capture(Cut::Base);
+        let base = run.zone().capture(Cut::Base);
         let mut journal = Vec::new();
         for _ in 0..TICKS {
             let inputs = run.inputs();
-            let (record, stored) = run.freeze(inputs);
-            run.zone.step(&record.inputs);
+            let (stored, inputs) = run.freeze(inputs);
+            run.zone().step(&inputs);
             journal.push(stored);
         }
         let restore = || Zone::restore(run.config.clone(), &[&base.body]).expect("a base restores");
@@ -44,7 +44,11 @@ fn replay(criterion: &mut Criterion) {
         for stored in &journal {
             replayed.step(&Record::decode(stored).expect("the journal reads back").inputs);
         }
-        assert_eq!(replayed.digest(), run.zone.digest(), "a replay ends where the zone is");
+        assert_eq!(
+            replayed.digest(),
+            run.zone().digest(),
+            "a replay ends where the zone is"
+        );
     }
 }
 

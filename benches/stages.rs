@@ -1,4 +1,5 @@
-//! The stages of a tick before anybody is told anything, one by one: what came in, the record, the step, the scene, the digest.
+//! The stages of a tick before anybody is told anything, one by one: what came in, the record, the step, the scene, the
+//! digest.
 
 use std::cell::RefCell;
 
@@ -36,7 +37,7 @@ fn record(criterion: &mut Criterion) {
             bencher.iter_batched(inputs, freeze, BatchSize::PerIteration);
         });
         let taken = inputs();
-        let (_, stored) = run.borrow_mut().freeze(taken);
+        let (stored, _) = run.borrow_mut().freeze(taken);
         group.bench_function(format!("decode_{players}"), |bencher| {
             bencher.iter(|| Record::decode(&stored));
         });
@@ -51,7 +52,7 @@ fn step(criterion: &mut Criterion) {
             let run = RefCell::new(Run::new(players, crowding, Turning::Always));
             let inputs = || run.borrow_mut().inputs();
             group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
-                let step = |inputs: Vec<_>| (run.borrow_mut().zone.step(&inputs), inputs);
+                let step = |inputs: Vec<_>| (run.borrow_mut().zone().step(&inputs), inputs);
                 bencher.iter_batched(inputs, step, BatchSize::PerIteration);
             });
         }
@@ -65,10 +66,10 @@ fn read(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(players as u64));
         let mut run = Run::new(players, Crowding::Spread, Turning::Always);
         group.bench_function(format!("scene_{players}"), |bencher| {
-            bencher.iter(|| run.zone.scene(&mut run.scene));
+            bencher.iter(|| run.scene());
         });
         group.bench_function(format!("digest_{players}"), |bencher| {
-            bencher.iter(|| run.zone.digest())
+            bencher.iter(|| run.zone().digest())
         });
     }
 }

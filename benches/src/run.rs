@@ -1,16 +1,18 @@
-//! A zone full of players that are heard every tick, and what its shard does with a tick on one thread: inbox, record, step, scene, views.
-//! It stores and sends nothing.
+//! A zone full of players that are heard every tick, and the loop in which its shard runs a tick on one thread: inbox,
+//! record, step, scene, views. It stores and sends nothing.
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input, NewsFilter};
-use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
-use everhold_core::zone::{Outputs, Scene, Zone, ZoneConfig};
+use everhold_core::ingress::{AttachToken, InboxEntry, Input, NewsFilter};
+use everhold_core::load::Standing;
+use everhold_core::ownership::{Epoch, Grant, Nonce};
+use everhold_core::replication::ViewConfig;
+use everhold_core::tick::{TickLoop, TickOut, TickStart};
+use everhold_core::zone::{Outputs, Zone, ZoneConfig};
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{
     Account, ClientConfig, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
@@ -24,7 +26,8 @@ fn rules_text() -> &'static str {
     world.split("[[zone]]").next().unwrap_or(world)
 }
 
-/// A zone for `players` whose spawn points are where they are to stand; a monster for every hundred, an item for every fifty.
+/// A zone for `players` whose spawn points are where they are to stand; a monster for every hundred, an item for every
+/// fifty.
 #[must_use]
 pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
     let mut random = SplitMix64::new(7);
@@ -56,22 +59,12 @@ pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
     }
 }
 
-/// What one tick comes to.
-pub type Ticked = (StoredRecord, Outputs, Datagrams);
-
-/// A zone with its players, and everything that runs on its thread.
+/// A zone with its players, in the loop that runs it on a server.
 pub struct Run {
     /// What the zone is made of.
     pub config: ZoneConfig,
-    /// The zone.
-    pub zone: Zone,
-    /// What was to be seen after the last tick.
-    pub scene: Scene,
-    inbox: Inbox,
-    inputs: Vec<Input>,
-    replicator: Replicator,
+    ticks: TickLoop,
     sessions: Vec<SessionId>,
-    last_hash: RecordHash,
     walkers: Walkers,
     said: Vec<Said>,
     frames: u64,
@@ -92,40 +85,36 @@ impl Run {
     #[must_use]
     pub fn new(players: usize, crowding: Crowding, turning: Turning) -> Self {
         let config = config(players, crowding);
-        let mut zone = Zone::new(config.clone());
-        let mut inputs = vec![Input::EpochStart {
-            epoch: 1,
-            nonce: 1,
+        let start = TickStart {
+            grant: Grant {
+                epoch: Epoch::granted(1),
+                nonce: Nonce(1),
+            },
             rules_id: config.rules_id(),
-        }];
-        inputs.extend((1..=players as u64).map(|number| Input::Join {
+            last: RecordHash::GENESIS,
+            quarantine: &[],
+            view: ViewConfig::default(),
+        };
+        let mut ticks = TickLoop::new(Zone::new(config.clone()), &start);
+        let join = |number| Input::Join {
             account: Account(number),
             ticket: u128::from(number).to_le_bytes(),
             ticket_forget_tick: 1,
             secret: [0; 32],
             token: AttachToken(number),
-        }));
-        zone.step(&inputs);
-        let session = |number| zone.session_of(Account(number)).expect("everybody has joined");
+        };
+        take_all(&mut ticks, (1..=players as u64).map(join));
+        let session = |number| {
+            let session = ticks.zone().session_of(Account(number));
+            session.expect("everybody has joined")
+        };
         let sessions: Vec<_> = (1..=players as u64).map(session).collect();
-        let acks: Vec<_> = sessions
-            .iter()
-            .map(|&session| Input::EventAck { session, event_seq: 3 })
-            .collect();
-        zone.step(&acks);
-        let mut inbox = Inbox::new();
-        for (number, &session) in (1..).zip(&sessions) {
-            inbox.note_attached(session, AttachToken(number), 0);
-        }
+        let ack = |&session: &SessionId| Input::EventAck { session, event_seq: 3 };
+        take_all(&mut ticks, sessions.iter().map(ack));
         Self {
             config,
-            zone,
-            scene: Scene::default(),
-            inbox,
-            inputs: Vec::new(),
-            replicator: Replicator::new(ViewConfig::default()),
+            ticks,
             sessions,
-            last_hash: RecordHash::GENESIS,
             walkers: Walkers::new(players, turning),
             said: vec![Said::default(); players],
             frames: 0,
@@ -177,7 +166,8 @@ impl Run {
         turns.into_iter().map(input).collect()
     }
 
-    /// The same as what connections put into the inbox: a decoded frame of each player who says something, and repeats it, as clients do.
+    /// The same as what connections put into the inbox: a decoded frame of each player who says something, and repeats
+    /// it, as clients do.
     pub fn entries(&mut self) -> Vec<InboxEntry> {
         let frames = self.frames();
         let now = Duration::from_millis(50 * self.frames);
@@ -230,53 +220,58 @@ impl Run {
         self.frames().into_iter().map(bytes).collect()
     }
 
-    /// Turns entries into inputs, and throws those away.
-    pub fn drain(&mut self, entries: Vec<InboxEntry>) -> usize {
-        self.inputs.clear();
-        self.inbox.drain(entries.into_iter(), &mut self.inputs);
-        self.inputs.len()
+    /// The zone, between two ticks.
+    pub fn zone(&mut self) -> &mut Zone {
+        self.ticks.zone()
     }
 
-    /// The cut in flight is stored, and a second passes.
+    /// Turns entries into inputs, and throws away those of the time before. Returns how many there are.
+    pub fn drain(&mut self, entries: Vec<InboxEntry>) -> usize {
+        self.ticks.inputs().clear();
+        self.ticks.stage_drain(entries.into_iter());
+        self.ticks.inputs().len()
+    }
+
+    /// Freezes inputs into the next tick's record, as the journal gets it. Returns both.
+    pub fn freeze(&mut self, inputs: Vec<Input>) -> (StoredRecord, Vec<Input>) {
+        let before = std::mem::replace(self.ticks.inputs(), inputs);
+        let stored = self.ticks.stage_freeze();
+        (stored, std::mem::replace(self.ticks.inputs(), before))
+    }
+
+    /// Fills the loop's scene from the zone.
+    pub fn scene(&mut self) {
+        self.ticks.stage_scene();
+    }
+
+    /// Lets the cut in flight be stored, and a second pass.
     pub fn second_since_a_cut(&mut self) {
-        self.zone.capture_confirmed();
-        for _ in 0..20 {
+        self.zone().capture_confirmed();
+        for _ in 0..self.config.tick_hz {
             let inputs = self.inputs();
-            self.zone.step(&inputs);
+            self.zone().step(&inputs);
         }
     }
 
-    /// Freezes the inputs into a record, as the journal gets it. Every twentieth carries a digest.
-    pub fn freeze(&mut self, inputs: Vec<Input>) -> (Record, StoredRecord) {
-        let tick = self.zone.tick() + 1;
-        let digest_before = tick.is_multiple_of(20).then(|| self.zone.digest());
-        let record = Record {
-            epoch: 1,
-            tick,
-            prev_hash: self.last_hash,
-            digest_before,
-            inputs,
-        };
-        let stored = record.encode();
-        self.last_hash = stored.hash;
-        (record, stored)
-    }
-
-    /// A tick up to its scene: inbox, record, step, scene.
+    /// Runs a tick up to its scene: inbox, record, step, scene.
     pub fn untold_tick(&mut self, entries: Vec<InboxEntry>) -> (StoredRecord, Outputs) {
-        self.drain(entries);
-        let inputs = std::mem::take(&mut self.inputs);
-        let (record, stored) = self.freeze(inputs);
-        let outputs = self.zone.step(&record.inputs);
-        self.inputs = record.inputs;
-        self.zone.scene(&mut self.scene);
+        self.ticks.stage_drain(entries.into_iter());
+        let stored = self.ticks.stage_freeze();
+        let outputs = self.ticks.stage_step();
+        self.ticks.stage_scene();
         (stored, outputs)
     }
 
-    /// A whole tick: inbox, record, step, scene, views, snapshots.
-    pub fn tick(&mut self, entries: Vec<InboxEntry>) -> Ticked {
-        let (stored, outputs) = self.untold_tick(entries);
-        let snapshots = self.replicator.snapshots(&self.scene, 1, self.zone.tick(), 255);
-        (stored, outputs, snapshots)
+    /// Runs a whole tick: inbox, record, step, scene, views, snapshots.
+    pub fn tick(&mut self, entries: Vec<InboxEntry>) -> TickOut {
+        self.ticks.step(entries.into_iter(), Standing::IDLE, |_| {})
+    }
+}
+
+/// Runs ticks until the zone has taken these inputs: there may be more than one tick takes.
+fn take_all(ticks: &mut TickLoop, inputs: impl Iterator<Item = Input>) {
+    let mut entries = inputs.map(InboxEntry::Input).peekable();
+    while entries.peek().is_some() {
+        ticks.step(entries.by_ref(), Standing::IDLE, |_| {});
     }
 }
