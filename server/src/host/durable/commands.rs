@@ -1,6 +1,7 @@
 //! What the durable task does because its pipeline asks for it, and its last words. Which of it is done when, the
 //! pipeline decides.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -16,34 +17,40 @@ use super::super::tick::TickMessage;
 use super::super::{Ended, memory, notices};
 use super::DurableTask;
 
+/// What one turn sends to players, for the load gauges: only a turn that shows something counts.
+#[derive(Default)]
+struct Sending {
+    began: Option<Instant>,
+    shows: bool,
+}
+
 impl DurableTask {
     /// Does what the pipeline asks for, until it asks for nothing more. Returns why the zone is over, if it is.
     pub(super) fn carry_out_commands(&mut self) -> Option<EndReason> {
         self.pipeline.handle_turn();
-        let (mut began, mut shows) = (None, false);
+        let mut sending = Sending::default();
         while let Some(command) = self.pipeline.poll_command(Instant::now(), self.services.guard.state()) {
-            match command {
-                PipelineCommand::End(reason) => return Some(reason),
-                PipelineCommand::Tell(told) => {
-                    began.get_or_insert_with(Instant::now);
-                    self.egress.tell(told, self.services.peers.as_ref());
-                }
-                PipelineCommand::Show(shown) => {
-                    began.get_or_insert_with(Instant::now);
-                    shows = true;
-                    self.egress.show(shown);
-                }
-                other => self.carry_out(other),
+            if let ControlFlow::Break(reason) = self.carry_out(command, &mut sending) {
+                return Some(reason);
             }
         }
-        if let Some(took) = began.filter(|_| shows).map(|began| began.elapsed()) {
+        if let Sending {
+            began: Some(began),
+            shows: true,
+        } = sending
+        {
+            let took = began.elapsed();
             self.gauges.load.note_egress(took);
             self.run.note(TickStage::Egress, took);
         }
         None
     }
 
-    fn carry_out(&mut self, command: PipelineCommand<Datagrams, Outputs>) {
+    fn carry_out(
+        &mut self,
+        command: PipelineCommand<Datagrams, Outputs>,
+        sending: &mut Sending,
+    ) -> ControlFlow<EndReason> {
         match command {
             PipelineCommand::Append(records) => self.operations.append(records),
             PipelineCommand::PutPart { position, index, bytes } => self.operations.put_part(position, index, bytes),
@@ -61,11 +68,19 @@ impl DurableTask {
                 self.gauges.acknowledged_tick.store(tick, Ordering::Release);
             }
             PipelineCommand::NoteAlive => self.services.guard.note_tick(),
-            PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.zone, notice),
-            PipelineCommand::Tell(_) | PipelineCommand::Show(_) | PipelineCommand::End(_) => {
-                unreachable!("carried out where they are polled")
+            PipelineCommand::Tell(told) => {
+                sending.began.get_or_insert_with(Instant::now);
+                self.egress.tell(told, self.services.peers.as_ref());
             }
+            PipelineCommand::Show(shown) => {
+                sending.began.get_or_insert_with(Instant::now);
+                sending.shows = true;
+                self.egress.show(shown);
+            }
+            PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.zone, notice),
+            PipelineCommand::End(reason) => return ControlFlow::Break(reason),
         }
+        ControlFlow::Continue(())
     }
 
     fn order(&self, order: TickOrder) {
