@@ -15,7 +15,7 @@ pub mod blame;
 pub use checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 pub use gate::{Durability, Gate, Released};
 pub use journal::{Journal, JournalEvent, RingFull, StopReason};
-pub use pipeline::{Pipeline, PipelineCommand, PipelineConfig, PipelineNotice, Ticked};
+pub use pipeline::{Pipeline, PipelineCommand, PipelineConfig, PipelineNotice, PipelineTick};
 pub use record::{Record, RecordError};
 pub use replay::{ReplayError, ReplayPlan, Replayed, plan, replay};
 pub use suspended::{Surrender, SuspendedZone};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use everhold_core::durability::checkpoint::CheckpointConfig;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::CheckpointHead;
-use everhold_core::durability::{self, Pipeline, PipelineConfig};
+use everhold_core::durability::{Pipeline, PipelineConfig, PipelineTick};
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
@@ -124,10 +124,10 @@ impl DurableTask {
         self.gauges.load.note_handover(lay);
         self.run.note_tick(&times, standing);
         self.run.note(TickStage::Handover, lay);
-        self.pipeline.handle_tick(durability::Ticked {
+        self.pipeline.handle_tick(PipelineTick {
             record: out.record,
-            shown: out.snapshots,
-            told: out.outputs,
+            snapshots: out.snapshots,
+            outputs: out.outputs,
             frozen: out.frozen,
         });
     }

@@ -74,7 +74,7 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    /// The adoption under `grant` of a zone that this process has suspended in memory, or not, begun at `now`.
+    /// Begins, at `now`, the adoption under `grant` of a zone that this process has suspended in `memory`, or not.
     ///
     /// If the store has lost the zone, it may come back (a disk that is mounted, a backup that is restored); only after
     /// `reseed_grace` is the zone begun again. A shard that had the zone in memory needs no such grace here: it claims
@@ -120,13 +120,13 @@ impl Adoption {
         Some(command)
     }
 
-    /// When the next command is due that waits for time to pass.
+    /// Returns when the next command is due that waits for time to pass.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ask_at.filter(|_| !self.is_asked)
     }
 
-    /// The store's summary of the zone came at `now`.
+    /// Takes the store's summary of the zone, which came at `now`.
     ///
     /// # Panics
     /// If it was not asked for.
@@ -144,7 +144,7 @@ impl Adoption {
         }
     }
 
-    /// The fence for the zone in memory was answered at `now`.
+    /// Takes the answer to the fence for the zone in memory, which came at `now`.
     ///
     /// # Panics
     /// If it was not asked for.
@@ -169,7 +169,7 @@ impl Adoption {
         }
     }
 
-    /// The zone was read, or begun anew and read, at `now`.
+    /// Takes what was read of the zone, or of one that was begun anew, at `now`.
     ///
     /// # Panics
     /// If neither was asked for.
@@ -199,8 +199,8 @@ impl Adoption {
         }
     }
 
-    /// The replay ended. A stored input at which the zone fails here, though it did not where it was stepped first
-    /// (another build did that), is quarantined like one that fails now: it costs that input, not the zone.
+    /// Takes the replay's outcome. A stored input at which the zone fails here, though it did not where it was stepped
+    /// first (another build did that), is quarantined like one that fails now: it costs that input, not the zone.
     ///
     /// # Panics
     /// If it was not asked for.
@@ -227,12 +227,12 @@ impl Adoption {
         }
     }
 
-    /// The replay did not end, for the reason `error`.
+    /// Gives the zone up because its replay did not end, for the reason `error`.
     pub fn handle_replay_lost(&mut self, error: Box<dyn std::error::Error + Send + Sync>) {
         self.fail(AdoptError::Unfinished(error));
     }
 
-    /// The input at which the replay failed is written down, or not, at `now`.
+    /// Takes the answer to the quarantine of the input at which the replay failed, which came at `now`.
     ///
     /// # Panics
     /// If it was not asked for.

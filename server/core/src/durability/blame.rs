@@ -37,7 +37,7 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Why a zone ends of which `tick` failed, as `why` says.
+    /// Returns why a zone ends of which `tick` failed, as `why` says.
     #[must_use]
     pub fn end_reason(self, tick: Tick, why: String) -> EndReason {
         match self {
@@ -94,7 +94,7 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// The inquiry into the failure of `tick`, in which `suspect` was being applied.
+    /// Begins the inquiry into the failure of `tick`, in which `suspect` was being applied.
     #[must_use]
     pub fn new(tick: Tick, suspect: Option<Suspect>) -> Self {
         let intent = suspect.and_then(|suspect| suspect.intent);
@@ -130,7 +130,7 @@ impl Inquiry {
         }
     }
 
-    /// When the next command is due that waits for time to pass.
+    /// Returns when the next command is due that waits for time to pass.
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.step {
@@ -139,7 +139,7 @@ impl Inquiry {
         }
     }
 
-    /// The store took the note, or did not, at `now`.
+    /// Takes the store's answer, which came at `now`.
     ///
     /// # Panics
     /// If it was not asked to.

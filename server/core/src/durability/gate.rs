@@ -173,7 +173,7 @@ impl<S, R> Gate<S, R> {
         self.released
     }
 
-    /// Ticks that [`Gate::poll_shown`] would give one after the other, once everything was told that may be.
+    /// Counts the ticks that [`Gate::poll_shown`] would give one after the other, once everything was told that may be.
     #[must_use]
     pub fn showable_ticks(&self) -> usize {
         if self.is_open {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use everhold_protocol::Tick;
 
-pub use self::command::{PipelineCommand, PipelineNotice, Ticked};
+pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 use super::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
 use super::gate::{Durability, Gate, Released};
 use super::journal::{Journal, JournalEvent, StopReason};
@@ -100,8 +100,8 @@ pub struct Pipeline<S, R> {
 }
 
 impl<S, R> Pipeline<S, R> {
-    /// The pipeline of a zone whose journal is `journal` and whose store has the checkpoints `chain` (a base and its
-    /// deltas, possibly none).
+    /// Makes the pipeline of a zone whose journal is `journal` and whose store has the checkpoints `chain` (a base and
+    /// its deltas, possibly none).
     #[must_use]
     pub fn new(config: PipelineConfig, journal: Journal, chain: &[CheckpointHead]) -> Self {
         let (acknowledged, tick) = (journal.acknowledged().tick, journal.last().tick);
@@ -126,11 +126,11 @@ impl<S, R> Pipeline<S, R> {
     ///
     /// # Panics
     /// If the tick does not follow the last one.
-    pub fn handle_tick(&mut self, ticked: Ticked<S, R>) {
-        let Ticked {
+    pub fn handle_tick(&mut self, ticked: PipelineTick<S, R>) {
+        let PipelineTick {
             record,
-            shown,
-            told,
+            snapshots,
+            outputs,
             frozen,
         } = ticked;
         let tick = record.tick;
@@ -140,7 +140,7 @@ impl<S, R> Pipeline<S, R> {
             self.end(EndReason::RingFull);
             return;
         }
-        self.gate.hold(tick, shown, told);
+        self.gate.hold(tick, snapshots, outputs);
         self.checkpointer.handle_tick(tick);
         if let Some(frozen) = frozen {
             self.cut_at = Some(self.journal.last());
@@ -148,7 +148,7 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// A turn of the driver's loop begins. Call it at least every few ticks, also while the zone does not tick.
+    /// Begins a turn of the driver's loop. Call it at least every few ticks, also while the zone does not tick.
     pub fn handle_turn(&mut self) {
         if self.is_ending() {
             return;
@@ -164,7 +164,7 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// The append was answered at `now`.
+    /// Takes the answer to the append, which came at `now`.
     ///
     /// # Panics
     /// If none is in flight.
@@ -191,7 +191,7 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// The cut is bytes.
+    /// Takes the bytes of the cut.
     ///
     /// # Panics
     /// If none was to be encoded.
@@ -200,7 +200,7 @@ impl<S, R> Pipeline<S, R> {
         self.checkpointer.handle_captured(position, capture);
     }
 
-    /// The cut will not be bytes, for the reason `why`: the zone's dirty set went with it.
+    /// Ends the zone because its cut will not be bytes, for the reason `why`: the dirty set is gone with it.
     ///
     /// # Panics
     /// If none was to be encoded.
@@ -210,7 +210,7 @@ impl<S, R> Pipeline<S, R> {
         self.end(EndReason::Panicked(position.tick, why));
     }
 
-    /// The write of a part, or of a head, was answered at `now`.
+    /// Takes the answer to the write of a part, or of a head, which came at `now`.
     ///
     /// # Panics
     /// If none is in flight.
@@ -239,7 +239,7 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// The creation of the data set was answered at `now`.
+    /// Takes the answer to the creation of the data set, which came at `now`.
     pub fn handle_created(&mut self, now: Instant, answer: Result<(), StoreError>) {
         match answer {
             Ok(()) => {
@@ -260,7 +260,7 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// A stop in good order is wanted: one last tick, a checkpoint of it, everything acknowledged.
+    /// Begins a stop in good order: one last tick, a checkpoint of it, everything acknowledged.
     pub fn handle_stop(&mut self) {
         if self.course == Course::Running {
             self.course = Course::Stopping;
@@ -268,12 +268,12 @@ impl<S, R> Pipeline<S, R> {
         self.checkpointer.handle_wanted();
     }
 
-    /// A rule failed in `tick`, as `why` says; the World was thrown away.
+    /// Ends the zone because a rule failed in `tick`, as `why` says; the World was thrown away.
     pub fn handle_panicked(&mut self, tick: Tick, why: String) {
         self.end(EndReason::Panicked(tick, why));
     }
 
-    /// No more ticks will come.
+    /// Notes that no more ticks will come: the last one was sealed, or the tick thread is gone.
     pub fn handle_ticks_over(&mut self) {
         match self.course {
             Course::Running => {
@@ -309,13 +309,13 @@ impl<S, R> Pipeline<S, R> {
             .or_else(|| self.poll_stopped())
     }
 
-    /// The newest tick from which anything may have left.
+    /// Returns the newest tick from which anything may have left.
     #[must_use]
     pub const fn released_tick(&self) -> Tick {
         self.gate.released_tick()
     }
 
-    /// What is left when the zone has ended because of `reason`: only a suspended one can go on from memory.
+    /// Returns what is left when the zone has ended because of `reason`: only a suspended one can go on from memory.
     #[must_use]
     pub fn into_surrender(self, reason: &EndReason) -> Option<Surrender> {
         (*reason == EndReason::Suspended).then(|| Surrender::new(self.journal))
@@ -372,9 +372,9 @@ impl<S, R> Pipeline<S, R> {
         self.poll_shown().map(PipelineCommand::Show)
     }
 
-    /// What one acknowledgement releases at once is shown in order. After a long wait for it only the end is: each
-    /// datagram tells what changed in its tick, and a burst would cost more than the refreshes that repair what is left
-    /// out.
+    /// Polls the gate for the next snapshots. What one acknowledgement releases at once is shown in order. After a long
+    /// wait for it only the end is: each datagram tells what changed in its tick, and a burst would cost more than the
+    /// refreshes that repair what is left out.
     fn poll_shown(&mut self) -> Option<Released<S>> {
         while self.gate.showable_ticks() > SHOWN_TICKS_MAX {
             drop(self.gate.poll_shown());
@@ -403,7 +403,7 @@ impl<S, R> Pipeline<S, R> {
         self.queue.push_back(PipelineCommand::Acknowledged(position.tick));
     }
 
-    /// A checkpoint is the head.
+    /// Notes that a checkpoint is the head, and what the journal may forget with it.
     fn confirm(&mut self, head: CheckpointHead) {
         if head.kind != CheckpointKind::Base {
             return;
@@ -419,7 +419,7 @@ impl<S, R> Pipeline<S, R> {
         self.journal.forget(head.position.tick);
     }
 
-    /// The store came back without this zone: it is written anew from memory, whole.
+    /// Has the data set made anew: the store came back without it, and the zone is written from memory, whole.
     fn want_creation(&mut self) {
         if matches!(self.creation, Creation::None) {
             self.creation = Creation::Due;
@@ -427,7 +427,7 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// The first reason counts. What was still to be done is not done; what has happened is said.
+    /// Ends the zone; the first reason counts. What was still to be done is not done; what has happened is said.
     fn end(&mut self, reason: EndReason) {
         if self.is_ending() {
             return;

@@ -38,7 +38,7 @@ impl Surrender {
         self.journal.push(record)
     }
 
-    /// The tick thread gave the zone back, after its last tick.
+    /// Takes the zone that the tick thread gave back, after its last tick.
     #[must_use]
     pub fn handle_zone(self, mut zone: Zone) -> SuspendedZone {
         // No answer will confirm a capture that was under way.
@@ -57,7 +57,7 @@ pub struct SuspendedZone {
 }
 
 impl SuspendedZone {
-    /// Whether this memory is the newest history, by what the store answered when it was asked for its summary.
+    /// Returns whether this memory is the newest history, by what the store answered when it was asked for its summary.
     ///
     /// # Errors
     /// The store's answer says neither yes nor no.

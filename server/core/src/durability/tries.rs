@@ -24,7 +24,7 @@ pub struct Again {
 }
 
 impl Tries {
-    /// A try failed.
+    /// Takes a try's failure, and returns when the next one is due.
     ///
     /// # Errors
     /// The error, if another try would not help, or there were enough.

@@ -100,7 +100,7 @@ pub enum AdoptError {
     Store(#[from] StoreError),
     /// What it has cannot be brought back to life.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
+    Unreplayable(#[from] ReplayError),
     /// One stored input after the other fails here.
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
@@ -115,7 +115,9 @@ impl AdoptError {
     #[must_use]
     pub const fn would_repeat(&self) -> bool {
         match self {
-            Self::Replay(_) | Self::PoisonedTooOften | Self::Store(StoreError::Corrupt(_) | StoreError::Lost) => true,
+            Self::Unreplayable(_) | Self::PoisonedTooOften | Self::Store(StoreError::Corrupt(_) | StoreError::Lost) => {
+                true
+            }
             Self::Store(_) | Self::Unfinished(_) => false,
         }
     }

@@ -348,7 +348,7 @@ fn only_what_would_fail_here_again_is_no_use_to_repeat() {
     let table = [
         (AdoptError::Store(StoreError::Corrupt("a hole".to_owned())), true),
         (AdoptError::Store(StoreError::Lost), true),
-        (AdoptError::Replay(ReplayError::JournalBroken { tick: 3 }), true),
+        (AdoptError::Unreplayable(ReplayError::JournalBroken { tick: 3 }), true),
         (AdoptError::PoisonedTooOften, true),
         (AdoptError::Store(unavailable()), false),
         (AdoptError::Store(StoreError::Fenced { epoch: 6 }), false),

@@ -9,16 +9,15 @@ use crate::outage::Lasted;
 use crate::ownership::EndReason;
 use crate::zone::{Cut, Frozen};
 
-/// What a tick hands to its zone's pipeline. `S` is what the tick shows (snapshots), `R` what it tells (replies and
-/// events).
+/// What a tick hands to its zone's pipeline. `S` are its snapshots, `R` its other outputs (replies and events).
 #[derive(Debug)]
-pub struct Ticked<S, R> {
+pub struct PipelineTick<S, R> {
     /// The tick's inputs.
     pub record: StoredRecord,
-    /// What it shows.
-    pub shown: S,
-    /// What it tells.
-    pub told: R,
+    /// What it shows to its viewers.
+    pub snapshots: S,
+    /// What it tells to one session each.
+    pub outputs: R,
     /// The cut that was taken after it, if one was asked for.
     pub frozen: Option<Frozen>,
 }
@@ -47,7 +46,7 @@ pub enum PipelineCommand<S, R> {
     /// [`Pipeline::handle_captured`](super::Pipeline::handle_captured) or
     /// [`Pipeline::handle_capture_lost`](super::Pipeline::handle_capture_lost).
     Encode(Frozen),
-    /// Have the tick thread cut the zone after its next tick, which hands it over as [`Ticked::frozen`].
+    /// Have the tick thread cut the zone after its next tick, which hands it over as [`PipelineTick::frozen`].
     Cut(Cut),
     /// Have the tick thread do one more tick, with this cut, and no other.
     Seal(Cut),

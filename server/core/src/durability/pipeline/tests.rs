@@ -90,10 +90,10 @@ impl Host {
     fn tick_with(&mut self, frozen: Option<Frozen>) {
         let last = self.pipeline.journal.last();
         let tick = last.tick + 1;
-        self.pipeline.handle_tick(Ticked {
+        self.pipeline.handle_tick(PipelineTick {
             record: record(tick, last.hash),
-            shown: tick,
-            told: tick,
+            snapshots: tick,
+            outputs: tick,
             frozen,
         });
     }
