@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, InboxEntry, Input, NewsFilter};
+use everhold_core::ingress::{AttachToken, InboxEntry, Input, Join, NewsFilter};
 use everhold_core::load::Standing;
 use everhold_core::ownership::{Epoch, Grant, Nonce};
 use everhold_core::replication::ViewConfig;
@@ -96,12 +96,14 @@ impl Run {
             view: ViewConfig::default(),
         };
         let mut ticks = TickLoop::new(Zone::new(config.clone()), &start);
-        let join = |number| Input::Join {
-            account: Account(number),
-            ticket: u128::from(number).to_le_bytes(),
-            ticket_forget_tick: 1,
-            secret: [0; 32],
-            token: AttachToken(number),
+        let join = |number| {
+            Input::Join(Join {
+                account: Account(number),
+                ticket: u128::from(number).to_le_bytes(),
+                ticket_forget_tick: 1,
+                secret: [0; 32],
+                token: AttachToken(number),
+            })
         };
         take_all(&mut ticks, (1..=players as u64).map(join));
         let session = |number| {

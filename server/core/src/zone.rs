@@ -317,44 +317,8 @@ fn apply(world: &mut World, game: &dyn GameZone, input: &Input) {
             nonce: _,
             rules_id,
         } => sessions::start_epoch(world, game, epoch, rules_id),
-        Input::Join {
-            account,
-            ticket,
-            ticket_forget_tick,
-            secret,
-            token,
-        } => {
-            sessions::join(
-                world,
-                game,
-                sessions::Login {
-                    account,
-                    ticket,
-                    ticket_forget_tick,
-                    secret,
-                    token,
-                },
-            );
-        }
-        Input::Resume {
-            session,
-            secret,
-            next_secret,
-            event_seq,
-            token,
-        } => {
-            sessions::resume(
-                world,
-                game,
-                sessions::Return {
-                    session,
-                    secret,
-                    next_secret,
-                    event_seq,
-                    token,
-                },
-            );
-        }
+        Input::Join(join) => sessions::join(world, game, join),
+        Input::Resume(resume) => sessions::resume(world, game, resume),
         Input::Detach { session, token } => _ = sessions::detach(world, game, session, token),
         Input::Logout { session, token } => sessions::log_out(world, game, session, token),
         Input::Intent { .. } => turns::apply(world, game, input),

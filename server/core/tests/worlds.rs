@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::limits::CHAT_TELLS_PER_TICK_MAX;
 use everhold_core::zone::{Cut, Scene, Zone, ZoneConfig};
 use everhold_protocol::Account;
@@ -104,13 +104,13 @@ fn zone() -> impl Strategy<Value = String> {
 }
 
 fn join(number: u64) -> Input {
-    Input::Join {
+    Input::Join(Join {
         account: Account(number),
         ticket: u128::from(number).to_le_bytes(),
         ticket_forget_tick: 1,
         secret: [0; 32],
         token: AttachToken(number),
-    }
+    })
 }
 
 fn rss_bytes() -> u64 {

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
 use everhold_protocol::Account;
 
@@ -40,13 +40,13 @@ static CHAIN: LazyLock<(ZoneConfig, [Vec<u8>; 2])> = LazyLock::new(|| {
 });
 
 fn join(account: u8) -> Input {
-    Input::Join {
+    Input::Join(Join {
         account: Account(account.into()),
         ticket: [account; 16],
         ticket_forget_tick: 1_000,
         secret: [account; 32],
         token: AttachToken(account.into()),
-    }
+    })
 }
 
 /// A chain of a base and a delta that was damaged: each four bytes are a place (two), what is put there, and how (overwrite, flip, cut).

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use arbitrary::{Result, Unstructured};
 use everhold_core::game::RuleBook;
 use everhold_core::game::test_zone::Audit;
-use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input};
+use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input, Join, Resume};
 use everhold_core::limits::TICK_INPUTS_MAX;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::codec::Reader;
@@ -129,26 +129,26 @@ impl Life {
         }
         let mut ticket = [0; 16];
         ticket[..8].copy_from_slice(&self.tickets.to_le_bytes());
-        Ok(Input::Join {
+        Ok(Input::Join(Join {
             account: Account(bytes.int_in_range(1..=ACCOUNTS)?),
             ticket,
             ticket_forget_tick: self.zone.tick() + u64::from(bytes.arbitrary::<u8>()?),
             secret: secret(self.tokens),
             token: AttachToken(self.tokens),
-        })
+        }))
     }
 
     fn resume(&mut self, bytes: &mut Unstructured<'_>) -> Result<Input> {
         self.tokens += 1;
         let session = self.someone(bytes)?;
         let shown = self.known(session).secret.saturating_sub(bytes.int_in_range(0..=2)?);
-        Ok(Input::Resume {
+        Ok(Input::Resume(Resume {
             session,
             secret: secret(shown),
             next_secret: secret(self.tokens),
             event_seq: bytes.arbitrary::<u8>()?.into(),
             token: AttachToken(self.tokens),
-        })
+        }))
     }
 
     /// An intent that is next in its session's order, mostly, and whose targets exist, mostly.

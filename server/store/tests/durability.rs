@@ -11,7 +11,7 @@ use everhold_core::durability::{
     StopReason, plan, replay,
 };
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::ownership::Grant;
 use everhold_core::zone::{Digest, Outputs, Zone, ZoneConfig};
 use everhold_protocol::{Account, Heading, Intent, Tick, ZoneName};
@@ -163,13 +163,13 @@ impl Owner {
 
 fn join(epoch: u32) -> Input {
     let byte = epoch as u8;
-    Input::Join {
+    Input::Join(Join {
         account: Account(1),
         ticket: [byte; 16],
         ticket_forget_tick: 100_000,
         secret: [byte; 32],
         token: AttachToken(u64::from(epoch)),
-    }
+    })
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ use self::waiting::{Claim, Waiting, WaitingRoom};
 use super::directory::{Directory, Placement, RouteRequest};
 use crate::cluster::Home;
 use crate::durability::store::StoreError;
-use crate::ingress::{AttachToken, Login};
+use crate::ingress::{AttachToken, Login, ResumeClaim};
 use crate::limits::{PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
 use crate::ownership::{Grant, LeaseView, ShardView};
 
@@ -105,30 +105,7 @@ impl Routing {
         }
         match login {
             Login::Ticket(claims) => self.seek_home(at, conn, claims),
-            Login::Resume {
-                account,
-                zone,
-                session,
-                secret,
-                epoch,
-                event_seq,
-            } => {
-                let request = RouteRequest::Resume { epoch, since: at.now };
-                if !self.accounts.come_back(at, account, conn, secret, &mut self.commands) {
-                    let detail = "as many connections of this account as may wait here do so already; try again later";
-                    self.commands.refuse(conn, RefusalCode::Full, detail);
-                    return;
-                }
-                let claim = Claim::Resume {
-                    account,
-                    session,
-                    secret,
-                    event_seq,
-                };
-                // A secret says where a session was last; the zone compares it.
-                self.waiting.insert(Waiting::new(conn, zone, request, claim));
-                self.place(at, conn);
-            }
+            Login::Resume(claim) => self.seek_session(at, conn, claim),
         }
     }
 
@@ -266,6 +243,24 @@ impl Routing {
         self.commands.refuse(conn, RefusalCode::Full, detail);
     }
 
+    /// Seeks the zone that a secret's bearer names: its session was there last. The zone compares the secret.
+    fn seek_session(&mut self, at: Moment<'_>, conn: AttachToken, claim: ResumeClaim) {
+        let (account, secret) = (claim.account, claim.secret);
+        if !self.accounts.come_back(at, account, conn, secret, &mut self.commands) {
+            let detail = "as many connections of this account as may wait here do so already; try again later";
+            self.commands.refuse(conn, RefusalCode::Full, detail);
+            return;
+        }
+        let request = RouteRequest::Resume {
+            epoch: claim.epoch,
+            since: at.now,
+        };
+        let zone = claim.zone.clone();
+        self.waiting
+            .insert(Waiting::new(conn, zone, request, Claim::Resume(claim)));
+        self.place(at, conn);
+    }
+
     /// Begins to look up the home of a ticket's account. The ticket says where a *new* character is born; one that
     /// lives somewhere is sent there.
     fn seek_home(&mut self, at: Moment<'_>, conn: AttachToken, claims: TicketClaims) {
@@ -355,15 +350,10 @@ impl Routing {
                 ticket: claims.id,
                 ticket_forget_tick: status.tick + ticket_memory_ticks(&claims, at.unix_s, self.config.tick_hz),
             },
-            Claim::Resume {
-                session,
-                secret,
-                event_seq,
-                ..
-            } => AttachRequest::Resume {
-                session,
-                secret: *blake3::hash(&secret).as_bytes(),
-                event_seq,
+            Claim::Resume(claim) => AttachRequest::Resume {
+                session: claim.session,
+                secret: *blake3::hash(&claim.secret).as_bytes(),
+                event_seq: claim.event_seq,
             },
         };
         if waiting.logs_out {

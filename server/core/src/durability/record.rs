@@ -15,7 +15,7 @@ use everhold_protocol::codec::{DecodeError, Reader, Writer};
 use everhold_protocol::{Account, Intent, SessionId, Tick};
 
 use super::store::{RecordHash, StoredRecord};
-use crate::ingress::{AttachToken, Input};
+use crate::ingress::{AttachToken, Input, Join, Resume};
 use crate::zone::Digest;
 
 /// The layout that is written. An older one keeps its reader; an unknown one is refused.
@@ -173,13 +173,13 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
             out.u64(*nonce);
             out.bytes(rules_id);
         }
-        Input::Join {
+        Input::Join(Join {
             account,
             ticket,
             ticket_forget_tick,
             secret,
             token,
-        } => {
+        }) => {
             out.u8(TAG_JOIN);
             out.varint(account.0);
             out.bytes(ticket);
@@ -187,13 +187,13 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
             out.bytes(secret);
             out.varint(token.0);
         }
-        Input::Resume {
+        Input::Resume(Resume {
             session,
             secret,
             next_secret,
             event_seq,
             token,
-        } => {
+        }) => {
             out.u8(TAG_RESUME);
             encode_session(*session, previous, out);
             out.bytes(secret);
@@ -238,20 +238,20 @@ fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input
             nonce: from.u64()?,
             rules_id: from.array()?,
         },
-        TAG_JOIN => Input::Join {
+        TAG_JOIN => Input::Join(Join {
             account: Account(from.varint()?),
             ticket: from.array()?,
             ticket_forget_tick: from.varint()?,
             secret: from.array()?,
             token: AttachToken(from.varint()?),
-        },
-        TAG_RESUME => Input::Resume {
+        }),
+        TAG_RESUME => Input::Resume(Resume {
             session: decode_session(previous, from)?,
             secret: from.array()?,
             next_secret: from.array()?,
             event_seq: from.varint()?,
             token: AttachToken(from.varint()?),
-        },
+        }),
         TAG_DETACH => Input::Detach {
             session: decode_session(previous, from)?,
             token: AttachToken(from.varint()?),

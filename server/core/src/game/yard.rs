@@ -6,7 +6,7 @@ use everhold_protocol::event::RejectReason;
 use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, RefusalCode, SessionId};
 
 use super::RuleBook;
-use crate::ingress::{AttachToken, Input};
+use crate::ingress::{AttachToken, Input, Join, Resume};
 use crate::zone::{Outputs, Reply, Scene, SceneSession, Zone, ZoneConfig};
 
 /// A small world: one spawn point, no monsters, no items. Replacements change its text.
@@ -55,13 +55,13 @@ pub(crate) fn join(account: u64) -> Input {
 }
 
 pub(crate) fn join_with(account: u64, ticket: u8, token: u64) -> Input {
-    Input::Join {
+    Input::Join(Join {
         account: Account(account),
         ticket: [ticket; 16],
         ticket_forget_tick: 1_000,
         secret: [ticket; 32],
         token: AttachToken(token),
-    }
+    })
 }
 
 pub(crate) fn detach(session: SessionId, token: u64) -> Input {
@@ -72,13 +72,13 @@ pub(crate) fn detach(session: SessionId, token: u64) -> Input {
 }
 
 pub(crate) fn resume(session: SessionId, secret: u8, next: u8, event_seq: u64, token: u64) -> Input {
-    Input::Resume {
+    Input::Resume(Resume {
         session,
         secret: [secret; 32],
         next_secret: [next; 32],
         event_seq,
         token: AttachToken(token),
-    }
+    })
 }
 
 pub(crate) fn refusals(outputs: &Outputs) -> Vec<(u64, RefusalCode)> {

@@ -1,6 +1,6 @@
 //! The inputs of a tick: everything that can change a zone's world, and nothing else.
 
-use everhold_protocol::{Account, Intent, SessionId};
+use everhold_protocol::{Account, Intent, SessionId, Tick};
 
 /// BLAKE3 of a resume secret. The secret itself never enters the state, a record, or a checkpoint.
 pub type SecretHash = [u8; 32];
@@ -22,31 +22,9 @@ pub enum Input {
         rules_id: [u8; 32],
     },
     /// A login by ticket. An account that has a session here takes it over; the earlier connection is superseded.
-    Join {
-        /// The account of the ticket.
-        account: Account,
-        /// The ticket's id, consumed by this input.
-        ticket: [u8; 16],
-        /// The tick from which the ticket's id may be forgotten (its expiry, reckoned generously).
-        ticket_forget_tick: u64,
-        /// Hash of the secret that the reply will carry.
-        secret: SecretHash,
-        /// Who asked.
-        token: AttachToken,
-    },
+    Join(Join),
     /// A session comes back with its secret.
-    Resume {
-        /// Which session.
-        session: SessionId,
-        /// Hash of the secret it showed.
-        secret: SecretHash,
-        /// Hash of the secret that replaces it.
-        next_secret: SecretHash,
-        /// The last event the client has: the outbox forgets up to it, and the reply brings what follows.
-        event_seq: u64,
-        /// Who asked.
-        token: AttachToken,
-    },
+    Resume(Resume),
     /// The connection that `token` attached is gone. Ignored if a later one has attached since.
     Detach {
         /// Which session.
@@ -92,4 +70,34 @@ pub enum Input {
         /// The input's number.
         seq: u64,
     },
+}
+
+/// A login by ticket, as its zone applies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The account of the ticket.
+    pub account: Account,
+    /// The ticket's id, consumed by this input.
+    pub ticket: [u8; 16],
+    /// The tick from which the ticket's id may be forgotten (its expiry, reckoned generously).
+    pub ticket_forget_tick: Tick,
+    /// Hash of the secret that the reply will carry.
+    pub secret: SecretHash,
+    /// The connection that asks.
+    pub token: AttachToken,
+}
+
+/// A resume by secret, as its zone applies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The session.
+    pub session: SessionId,
+    /// Hash of the secret that the client has shown.
+    pub secret: SecretHash,
+    /// Hash of the secret that replaces it.
+    pub next_secret: SecretHash,
+    /// The last event that the client has: the outbox forgets up to it, and the reply brings what follows.
+    pub event_seq: u64,
+    /// The connection that asks.
+    pub token: AttachToken,
 }

@@ -16,20 +16,24 @@ pub enum Login {
     /// With a ticket that was signed by the login service and is in its time.
     Ticket(TicketClaims),
     /// With the secret of an earlier attach. A shard of this world has made it; the zone has not compared it yet.
-    Resume {
-        /// For whom the secret was made.
-        account: Account,
-        /// Where the session lives.
-        zone: ZoneName,
-        /// Which session.
-        session: SessionId,
-        /// What the client shows.
-        secret: [u8; SECRET_BYTES],
-        /// The highest epoch the client has seen; an owner of a lower one must not answer.
-        epoch: u32,
-        /// The last event the client has.
-        event_seq: u64,
-    },
+    Resume(ResumeClaim),
+}
+
+/// A client's claim to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeClaim {
+    /// The account that the secret was made for.
+    pub account: Account,
+    /// The zone in which the session lives.
+    pub zone: ZoneName,
+    /// The session.
+    pub session: SessionId,
+    /// The secret that the client shows.
+    pub secret: [u8; SECRET_BYTES],
+    /// The highest epoch the client has seen; an owner of a lower one must not answer.
+    pub epoch: u32,
+    /// The last event the client has.
+    pub event_seq: u64,
 }
 
 /// Judges the version of the first message of a connection, whatever else is in it: a `Hello` of another version may have fields and
@@ -77,14 +81,14 @@ pub fn check_hello(
             epoch,
             event_seq,
         } => match resume_keys.account_of(&secret) {
-            Some(account) => Ok(Login::Resume {
+            Some(account) => Ok(Login::Resume(ResumeClaim {
                 account,
                 zone,
                 session,
                 secret,
                 epoch,
                 event_seq,
-            }),
+            })),
             None => {
                 let detail = "no shard of this world has made this secret: log in again";
                 Err(Refusal::new(RefusalCode::SessionUnknown, detail))
@@ -234,14 +238,14 @@ mod tests {
     fn resume_with_a_secret_of_this_world_is_a_login_of_its_account() {
         let zone: ZoneName = "north".parse().expect("a zone name");
         let secret = resume_keys().make(Account(5), [9; SECRET_RANDOM_BYTES]);
-        let login = Login::Resume {
+        let login = Login::Resume(ResumeClaim {
             account: Account(5),
             zone,
             session: SessionId::new(2, 3),
             secret,
             epoch: 4,
             event_seq: 5,
-        };
+        });
         assert_eq!(check(PROTOCOL_VERSION, resume(secret)), Ok(login));
     }
 
@@ -253,10 +257,10 @@ mod tests {
             assert!(
                 matches!(
                     login,
-                    Login::Resume {
+                    Login::Resume(ResumeClaim {
                         account: Account(5),
                         ..
-                    }
+                    })
                 ),
                 "{login:?}"
             );

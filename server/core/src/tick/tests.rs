@@ -7,6 +7,7 @@ use everhold_protocol::{EntityId, Heading, InputFrame, Intent, ReceivedFrame, Se
 
 use super::*;
 use crate::game::RuleBook;
+use crate::ingress::Join;
 use crate::ingress::input::AttachToken;
 use crate::load::Rung;
 use crate::ownership::{Epoch, Nonce};
@@ -60,13 +61,13 @@ fn inputs(out: &TickOut) -> Vec<Input> {
 }
 
 fn join(account: u64, token: u64) -> InboxEntry {
-    InboxEntry::Input(Input::Join {
+    InboxEntry::Input(Input::Join(Join {
         account: Account(account),
         ticket: token.to_le_bytes().repeat(2).try_into().unwrap(),
         ticket_forget_tick: 1_000,
         secret: [0; 32],
         token: AttachToken(token),
-    })
+    }))
 }
 
 /// The session that a tick attached a connection to.
@@ -118,7 +119,7 @@ fn first_tick_begins_the_epoch_then_refuses_what_is_quarantined_then_takes_what_
     for (input, (session, seq)) in [one, two].into_iter().zip(QUARANTINED) {
         assert_eq!(*input, Input::Quarantine { session, seq });
     }
-    assert!(matches!(joined, Input::Join { .. }));
+    assert!(matches!(joined, Input::Join(Join { .. })));
     assert!(inputs(&tick(&mut ticks, vec![])).is_empty(), "they are applied once");
 }
 

@@ -1,7 +1,7 @@
 //! Sessions: who joins, comes back, and goes. Every function applies one input. What a character is and does, the game says.
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{Account, RefusalCode, SessionId, Tick};
+use everhold_protocol::{RefusalCode, SessionId};
 
 use super::effects::{Answer, Effects};
 use super::game::{GameZone, Terms};
@@ -10,26 +10,8 @@ use super::output::{Reply, Residence};
 use super::registry::Id;
 use super::shared::Shared;
 use super::state::{Clock, Ids, InputSeq, Outbox, Presence, Quarantined, Resting, Secrets, Session, Tickets};
-use crate::ingress::{AttachToken, SecretHash};
+use crate::ingress::{AttachToken, Join, Resume};
 use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
-
-/// A login that [`join`] applies.
-pub(crate) struct Login {
-    pub(crate) account: Account,
-    pub(crate) ticket: [u8; 16],
-    pub(crate) ticket_forget_tick: Tick,
-    pub(crate) secret: SecretHash,
-    pub(crate) token: AttachToken,
-}
-
-/// A return that [`resume`] applies.
-pub(crate) struct Return {
-    pub(crate) session: SessionId,
-    pub(crate) secret: SecretHash,
-    pub(crate) next_secret: SecretHash,
-    pub(crate) event_seq: u64,
-    pub(crate) token: AttachToken,
-}
 
 /// A new ownership: nobody speaks for a session until it resumes, and ids move on.
 pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: u32, rules_id: [u8; 32]) {
@@ -56,7 +38,7 @@ pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: u32, ru
 }
 
 /// A login by ticket. The ticket is used up only if the login succeeds.
-pub(crate) fn join(world: &mut World, game: &dyn GameZone, login: Login) {
+pub(crate) fn join(world: &mut World, game: &dyn GameZone, login: Join) {
     let tick = world.resource::<Clock>().tick;
     match admit(world, game, &login) {
         Ok(entity) => {
@@ -76,7 +58,7 @@ pub(crate) fn join(world: &mut World, game: &dyn GameZone, login: Login) {
 }
 
 /// The account's session, or a new one.
-fn admit(world: &mut World, game: &dyn GameZone, login: &Login) -> Result<Entity, RefusalCode> {
+fn admit(world: &mut World, game: &dyn GameZone, login: &Join) -> Result<Entity, RefusalCode> {
     let tickets = &world.resource::<Tickets>().used;
     if tickets.contains_key(&login.ticket) {
         return Err(RefusalCode::TicketUsed);
@@ -99,7 +81,7 @@ fn admit(world: &mut World, game: &dyn GameZone, login: &Login) -> Result<Entity
 }
 
 /// A new session, whose entity the game makes a character.
-fn create(world: &mut World, game: &dyn GameZone, login: &Login) -> Entity {
+fn create(world: &mut World, game: &dyn GameZone, login: &Join) -> Entity {
     let id = world.resource_mut::<Ids>().allocate();
     let tick = world.resource::<Clock>().tick;
     let session = (
@@ -121,7 +103,7 @@ fn create(world: &mut World, game: &dyn GameZone, login: &Login) -> Entity {
 }
 
 /// A session comes back with its secret.
-pub(crate) fn resume(world: &mut World, game: &dyn GameZone, back: Return) {
+pub(crate) fn resume(world: &mut World, game: &dyn GameZone, back: Resume) {
     let Some(entity) = renew(world, &back) else {
         let refused = Reply::Refused(RefusalCode::SessionUnknown);
         return answer(world, back.token, Answer::Now(refused));
@@ -132,7 +114,7 @@ pub(crate) fn resume(world: &mut World, game: &dyn GameZone, back: Return) {
 
 /// The session that is resumed, whose secret is the next one from now on. None if there is no such session, its secret is not good, or it
 /// rests for so long that only a ticket wakes it.
-fn renew(world: &mut World, back: &Return) -> Option<Entity> {
+fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
     let entity = world.resource::<Directory>().entity(back.session)?;
     let tick = world.resource::<Clock>().tick;
     let window = world.resource::<Terms>().resume_window;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::ingress::{AttachToken, Input, Join, Resume};
 use everhold_core::zone::{Outputs, Reply, Scene};
 use everhold_protocol::{Account, EntityId, EntityKind, EntityView, Event, Heading, Intent, SessionId, Tick};
 
@@ -151,13 +151,13 @@ impl Players {
         let fresh = number == self.next_ticket;
         let mut ticket = [0; 16];
         ticket[..8].copy_from_slice(&number.to_le_bytes());
-        inputs.push(Input::Join {
+        inputs.push(Input::Join(Join {
             account: Account(account),
             ticket,
             ticket_forget_tick: tick + 200,
             secret: hash(token.0),
             token,
-        });
+        }));
         if fresh {
             let player = self.player(account);
             (player.attached, player.secret, player.secret_before) = (Some(token), token.0, token.0);
@@ -176,13 +176,13 @@ impl Players {
         };
         let event_seq = player.event_seq.saturating_sub(lag);
         let next_secret = hash(token.0);
-        inputs.push(Input::Resume {
+        inputs.push(Input::Resume(Resume {
             session,
             secret: hash(shown),
             next_secret,
             event_seq,
             token,
-        });
+        }));
         if choice != 0 {
             player.attached = Some(token);
             self.deeds.resumes += 1;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
-use everhold_core::ingress::{AttachToken, Login, ResumeKeys};
+use everhold_core::ingress::{AttachToken, Login, ResumeClaim, ResumeKeys};
 use everhold_net::transport::ConnEvent;
 use everhold_protocol::limits::{HELLO_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::encode_frame;
@@ -57,14 +57,14 @@ fn resume(keys: &ResumeKeys) -> (Credential, Login) {
     };
     (
         said,
-        Login::Resume {
+        Login::Resume(ResumeClaim {
             account,
             zone,
             session,
             secret,
             epoch,
             event_seq,
-        },
+        }),
     )
 }
 

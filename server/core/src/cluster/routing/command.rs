@@ -10,7 +10,7 @@ use super::local::{ConnStatus, Moment};
 use crate::cluster::Home;
 use crate::durability::store::StoreError;
 use crate::ingress::refusal::Refusal;
-use crate::ingress::{AttachToken, Input, SecretHash};
+use crate::ingress::{AttachToken, Input, Join, Resume, SecretHash};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -135,24 +135,24 @@ impl Attach {
             AttachRequest::Join {
                 ticket,
                 ticket_forget_tick,
-            } => Input::Join {
+            } => Input::Join(Join {
                 account: self.account,
                 ticket,
                 ticket_forget_tick,
                 secret: next_secret,
                 token: self.conn,
-            },
+            }),
             AttachRequest::Resume {
                 session,
                 secret,
                 event_seq,
-            } => Input::Resume {
+            } => Input::Resume(Resume {
                 session,
                 secret,
                 next_secret,
                 event_seq,
                 token: self.conn,
-            },
+            }),
         }
     }
 }

@@ -214,14 +214,14 @@ impl Shard {
     }
 
     fn resume_above(&mut self, conn: u64, secret: u8, epoch: u32) -> Vec<String> {
-        let login = Login::Resume {
+        let login = Login::Resume(ResumeClaim {
             account: Account(1),
             zone: meadow(),
             session: SessionId::new(1, 2),
             secret: [secret; 32],
             epoch,
             event_seq: 9,
-        };
+        });
         self.routing.handle_login(at!(self), token(conn), login);
         self.commands()
     }

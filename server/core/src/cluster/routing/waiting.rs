@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use everhold_protocol::limits::SECRET_BYTES;
 use everhold_protocol::ticket::TicketClaims;
-use everhold_protocol::{Account, SessionId, ZoneName};
+use everhold_protocol::{Account, ZoneName};
 
 use crate::cluster::directory::RouteRequest;
-use crate::ingress::AttachToken;
+use crate::ingress::{AttachToken, ResumeClaim};
 
 /// A connection that is not attached yet.
 #[derive(Debug)]
@@ -68,12 +67,7 @@ pub(super) enum Claim {
     /// A ticket.
     Join(TicketClaims),
     /// A resume secret.
-    Resume {
-        account: Account,
-        session: SessionId,
-        secret: [u8; SECRET_BYTES],
-        event_seq: u64,
-    },
+    Resume(ResumeClaim),
 }
 
 impl Claim {
@@ -81,7 +75,7 @@ impl Claim {
     pub(super) const fn account(&self) -> Account {
         match self {
             Self::Homing(claims) | Self::Join(claims) => claims.account,
-            Self::Resume { account, .. } => *account,
+            Self::Resume(claim) => claim.account,
         }
     }
 
@@ -89,7 +83,7 @@ impl Claim {
     const fn login(&self) -> Option<Account> {
         match self {
             Self::Homing(_) | Self::Join(_) => Some(self.account()),
-            Self::Resume { .. } => None,
+            Self::Resume(_) => None,
         }
     }
 }

@@ -23,20 +23,20 @@ fn one_of_each() -> Vec<Input> {
             nonce: u64::MAX,
             rules_id: [1; 32],
         },
-        Input::Join {
+        Input::Join(Join {
             account: Account(u64::MAX),
             ticket: [2; 16],
             ticket_forget_tick: 9_000,
             secret: [3; 32],
             token,
-        },
-        Input::Resume {
+        }),
+        Input::Resume(Resume {
             session,
             secret: [4; 32],
             next_secret: [5; 32],
             event_seq: u64::MAX,
             token,
-        },
+        }),
         Input::Intent {
             session: EntityId(u64::MAX),
             seq: 1,

@@ -8,7 +8,7 @@ use super::*;
 use crate::durability::store::{Checkpoint, RecordHash};
 use crate::game::RuleBook;
 use crate::game::test_zone::{PlantedBug, TestZone};
-use crate::ingress::AttachToken;
+use crate::ingress::{AttachToken, Join};
 use crate::zone::Cut;
 
 fn config(tick_hz: u16) -> ZoneConfig {
@@ -108,13 +108,13 @@ impl Owner {
 }
 
 fn join(account: u64) -> Input {
-    Input::Join {
+    Input::Join(Join {
         account: Account(account),
         ticket: [account as u8; 16],
         ticket_forget_tick: 10_000,
         secret: [account as u8; 32],
         token: AttachToken(account),
-    }
+    })
 }
 
 fn refused(data: ZoneData) -> ReplayError {

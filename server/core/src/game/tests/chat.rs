@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::ingress::Join;
 
 const LISTENERS: u64 = 300;
 const TELLS_MAX: usize = 600;
@@ -23,13 +24,13 @@ fn hall() -> (Zone, Vec<SessionId>) {
 fn newcomer(account: u64) -> Input {
     let mut ticket = [0; 16];
     ticket[..8].copy_from_slice(&account.to_le_bytes());
-    Input::Join {
+    Input::Join(Join {
         account: Account(account),
         ticket,
         ticket_forget_tick: 9_999,
         secret: [0; 32],
         token: AttachToken(account),
-    }
+    })
 }
 
 /// Lets each of them say its next line, and counts who was heard how often.

@@ -3,6 +3,7 @@
 use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent};
 
 use super::*;
+use crate::ingress::Join;
 
 const SESSION: SessionId = SessionId::new(1, 1);
 const OTHER: SessionId = SessionId::new(1, 2);
@@ -85,13 +86,13 @@ fn epoch_start() -> Input {
 }
 
 fn join(ticket: u8) -> Input {
-    Input::Join {
+    Input::Join(Join {
         account: Account(1),
         ticket: [ticket; 16],
         ticket_forget_tick: 9,
         secret: [0; 32],
         token: TOKEN,
-    }
+    })
 }
 
 #[test]

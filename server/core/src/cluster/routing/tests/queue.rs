@@ -1,6 +1,7 @@
 //! The login queue as clients see it: who enters at once, who waits at which position, and who is refused.
 
 use super::*;
+use crate::ingress::{Input, Join, Resume};
 use crate::limits::{LOGIN_QUEUE_MAX, TICKET_MEMORY_SLACK_S};
 
 /// A shard whose meadow is full with accounts 1 and 2 on connections 1 and 2, which live there.
@@ -73,14 +74,14 @@ fn later_login_of_an_account_keeps_the_place_of_the_earlier_one() {
 fn secret_of_the_account_moves_no_newcomer_out_of_the_queue() {
     let mut shard = full();
     assert_eq!(heard(shard.log_in(3, 1_000)), ["3 queued 1"]);
-    let login = Login::Resume {
+    let login = Login::Resume(ResumeClaim {
         account: Account(1_000),
         zone: meadow(),
         session: SessionId::new(1, 2),
         secret: [9; 32],
         epoch: 1,
         event_seq: 0,
-    };
+    });
     shard.routing.handle_login(at!(shard), token(4), login);
     assert_eq!(shard.commands(), ["4 resume meadow"], "the zone compares it");
     // Both the thief and one player are gone: there is room for one.
@@ -194,13 +195,13 @@ fn zone_remembers_a_ticket_for_longer_than_it_is_good() {
         _ => None,
     });
     let input = attach.expect("it enters").input([3; 32]);
-    let expected = crate::ingress::Input::Join {
+    let expected = Input::Join(Join {
         account: Account(5),
         ticket: ticket_id(8),
         ticket_forget_tick: 1_000 + (TICKET_GOOD_S + TICKET_MEMORY_SLACK_S) * u64::from(HZ),
         secret: [3; 32],
         token: token(1),
-    };
+    });
     assert_eq!(input, expected);
 }
 
@@ -210,24 +211,24 @@ fn zone_compares_hashes_of_secrets_and_never_sees_one() {
     shard.routing.handle_login(
         at!(shard),
         token(1),
-        Login::Resume {
+        Login::Resume(ResumeClaim {
             account: Account(1),
             zone: meadow(),
             session: SessionId::new(1, 2),
             secret: [7; 32],
             epoch: 1,
             event_seq: 9,
-        },
+        }),
     );
     let Some(Command::Attach(attach)) = shard.routing.poll_command() else {
         panic!("it enters at once")
     };
-    let expected = crate::ingress::Input::Resume {
+    let expected = Input::Resume(Resume {
         session: SessionId::new(1, 2),
         secret: *blake3::hash(&[7; 32]).as_bytes(),
         next_secret: [3; 32],
         event_seq: 9,
         token: token(1),
-    };
+    });
     assert_eq!(attach.input([3; 32]), expected);
 }
