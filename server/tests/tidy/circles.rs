@@ -244,6 +244,13 @@ fn files_do_not_use_each_other_in_circles() {
 }
 
 #[test]
+fn import_is_read_by_its_whole_word() {
+    assert_eq!(next_use("pub enum Cause { A, B }\nfn f() {}\n"), None);
+    let found = next_use("pub enum Cause { A }\npub use a::B;\n");
+    assert_eq!(found.map(|(_, tree, _)| tree), Some("a::B"));
+}
+
+#[test]
 fn circle_of_files_is_found_through_what_a_parent_hands_on() {
     let file = |path: &str, text: &str| Source {
         path: format!("x/src/{path}.rs"),
