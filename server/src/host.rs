@@ -176,7 +176,7 @@ impl ZoneHandle {
         })
     }
 
-    /// Who knocks with this ticket, as far as the zone's acknowledged ticks say.
+    /// Judges a client that shows this ticket, as far as the zone's acknowledged ticks say.
     #[must_use]
     pub fn caller(&self, account: Account, ticket: &[u8; 16]) -> Caller {
         let residents = self.residents.lock().expect("no holder of the residents panics");

@@ -28,8 +28,8 @@ mod siege;
 mod suspension;
 #[path = "shards/dying.rs"]
 mod dying;
-#[path = "shards/door.rs"]
-mod door;
+#[path = "shards/admission.rs"]
+mod admission;
 #[path = "shards/leaving.rs"]
 mod leaving;
 #[path = "shards/redis.rs"]

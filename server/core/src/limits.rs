@@ -215,7 +215,7 @@ pub const LOAD_BUSY_PERMILLE_MAX: u32 = 4_000;
 /// How much longer than normal a tick may last, thousandths: at 20 Hz 100 ms, the slowest at which a fight is still one, and well below
 /// the silence after which clients look elsewhere.
 pub const STRETCH_PERMILLE_MAX: u32 = 2_000;
-/// Waiting connections that the router looks at in one turn: a few tenths of a millisecond, so that a newcomer or a log-out does not wait
+/// Waiting connections that routing looks at in one turn: a few tenths of a millisecond, so that a newcomer or a log-out does not wait
 /// for all of ten thousand.
 pub const PLACEMENTS_PER_TURN: usize = 256;
 /// Newcomers that wait for one zone: a tenth of all connections. Who comes later would wait for minutes.

@@ -1,4 +1,4 @@
-//! The door of a real shard: who comes in, who waits, and who is told that it knows them not.
+//! Admission to a zone of a real shard: who comes in, who waits, and who is told that it knows them not.
 
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_protocol::client::Notice;

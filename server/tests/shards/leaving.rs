@@ -4,7 +4,7 @@ use everhold_protocol::{ClientMessage, RefusalCode};
 use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
-use crate::door::full;
+use crate::admission::full;
 use crate::visitor::{Visitor, owner, queued, resume};
 use crate::world::{World, meadow};
 

@@ -36,7 +36,7 @@ use self::accounts::Accounts;
 use self::admission::LocalZone;
 use self::command::Commands;
 use self::homes::{HomeAnswer, HomeLookUps};
-use self::waiting::{Claim, Waiting, WaitingRoom};
+use self::waiting::{Claim, Waiting, WaitingList};
 use super::directory::{Directory, Placement, RouteRequest};
 use crate::cluster::Home;
 use crate::durability::store::StoreError;
@@ -61,7 +61,7 @@ pub struct Routing {
     /// The shards that were named to the clients last.
     peers: Vec<std::net::SocketAddr>,
     zones: BTreeMap<ZoneName, LocalZone>,
-    waiting: WaitingRoom,
+    waiting: WaitingList,
     accounts: Accounts,
     homes: HomeLookUps,
     /// Connections that were sent into a zone.
@@ -81,7 +81,7 @@ impl Routing {
             directory,
             peers: Vec::new(),
             zones: BTreeMap::new(),
-            waiting: WaitingRoom::default(),
+            waiting: WaitingList::default(),
             accounts: Accounts::default(),
             homes: HomeLookUps::default(),
             placed: BTreeMap::new(),
@@ -149,10 +149,8 @@ impl Routing {
     pub fn handle_home(&mut self, at: Moment<'_>, conn: AttachToken, answer: Result<Option<Home>, StoreError>) {
         match self.homes.handle_answer(conn, answer) {
             Some(HomeAnswer::Known(zone)) => {
-                // The connection may have gone away meanwhile.
-                if self.waiting.settle(conn, zone) {
-                    self.place(at, conn);
-                }
+                self.waiting.settle(conn, zone);
+                self.place(at, conn);
             }
             Some(HomeAnswer::Again(command)) => self.commands.push(command),
             Some(HomeAnswer::Unreadable(error)) => {

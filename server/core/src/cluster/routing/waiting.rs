@@ -90,7 +90,7 @@ impl Claim {
 
 /// All connections that wait. An account has one connection in it that logs in by ticket at most.
 #[derive(Debug, Default)]
-pub(super) struct WaitingRoom {
+pub(super) struct WaitingList {
     waiting: BTreeMap<AttachToken, Waiting>,
     logins: BTreeMap<Account, AttachToken>,
     /// Those whose zone is certain, by zone.
@@ -101,7 +101,7 @@ pub(super) struct WaitingRoom {
     stale: bool,
 }
 
-impl WaitingRoom {
+impl WaitingList {
     pub(super) fn get(&self, conn: AttachToken) -> Option<&Waiting> {
         self.waiting.get(&conn)
     }
@@ -110,7 +110,7 @@ impl WaitingRoom {
         self.waiting.get_mut(&conn)
     }
 
-    /// Adds a connection. One that logs in by ticket must be the only one of its account: see [`WaitingRoom::login`].
+    /// Adds a connection. One that logs in by ticket must be the only one of its account: see [`WaitingList::login`].
     pub(super) fn insert(&mut self, waiting: Waiting) {
         let conn = waiting.conn;
         if let Some(account) = waiting.claim.login() {
@@ -151,10 +151,10 @@ impl WaitingRoom {
         expired.into_iter().filter_map(|conn| self.remove(conn)).collect()
     }
 
-    /// Notes the home that was found for a connection. Returns whether the connection still waits.
-    pub(super) fn settle(&mut self, conn: AttachToken, home: ZoneName) -> bool {
+    /// Notes the home that was found for a connection, unless that has gone away meanwhile.
+    pub(super) fn settle(&mut self, conn: AttachToken, home: ZoneName) {
         let Some(mut waiting) = self.remove(conn) else {
-            return false;
+            return;
         };
         waiting.zone = home;
         waiting.claim = match waiting.claim {
@@ -162,7 +162,6 @@ impl WaitingRoom {
             settled => settled,
         };
         self.insert(waiting);
-        true
     }
 
     /// Takes every connection of this zone its place in the queue.
