@@ -1,20 +1,30 @@
-//! How often a state that lasts is said: a store that is away fails every append of every zone, and each failure is the same news.
+//! How often a state that lasts is said: a store that is away fails every append of every zone, and each failure is the
+//! same news.
 
+use std::ops::Sub;
 use std::time::{Duration, Instant};
 
 use crate::limits::OUTAGE_SAID_EVERY_MS;
 
-/// A state that comes and goes: said at its start, at its end, and seldom in between. One of these for each state and whatever it is of.
-#[derive(Debug, Default)]
-pub struct Outage {
-    began: Option<Began>,
+/// A state that comes and goes: said at its start, at its end, and seldom in between. One of these for each state and
+/// whatever it is of. `T` is a point in time, on a clock that never goes back: an [`Instant`], or a [`Duration`] since
+/// a fixed moment.
+#[derive(Debug)]
+pub struct Outage<T = Instant> {
+    began: Option<Began<T>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Began {
-    at: Instant,
-    said_at: Instant,
+struct Began<T> {
+    at: T,
+    said_at: T,
     failures: u64,
+}
+
+impl<T> Default for Outage<T> {
+    fn default() -> Self {
+        Self { began: None }
+    }
 }
 
 /// How long it has lasted, and how often it was noticed.
@@ -26,9 +36,9 @@ pub struct Lasted {
     pub failures: u64,
 }
 
-impl Outage {
+impl<T: Copy + Sub<Output = Duration>> Outage<T> {
     /// Notes a failure. Returns what to log, if it is time to log something.
-    pub fn note(&mut self, now: Instant) -> Option<Lasted> {
+    pub fn note(&mut self, now: T) -> Option<Lasted> {
         let Some(began) = &mut self.began else {
             self.began = Some(Began {
                 at: now,
@@ -46,13 +56,13 @@ impl Outage {
     }
 
     /// Notes that the state is over. Returns what to log, if it had begun.
-    pub fn end(&mut self, now: Instant) -> Option<Lasted> {
+    pub fn end(&mut self, now: T) -> Option<Lasted> {
         self.began.take().map(|began| began.lasted(now))
     }
 }
 
-impl Began {
-    fn lasted(&self, now: Instant) -> Lasted {
+impl<T: Copy + Sub<Output = Duration>> Began<T> {
+    fn lasted(&self, now: T) -> Lasted {
         Lasted {
             ms: u64::try_from((now - self.at).as_millis()).unwrap_or(u64::MAX),
             failures: self.failures,
@@ -83,5 +93,13 @@ mod tests {
         assert!(outage.note(start).is_some());
         outage.end(start + Duration::from_millis(10));
         assert!(outage.note(start + Duration::from_millis(20)).is_some());
+    }
+
+    #[test]
+    fn an_outage_on_a_clock_of_durations_lasts_as_long() {
+        let mut outage = Outage::default();
+        assert!(outage.note(Duration::from_secs(7)).is_some());
+        let lasted = outage.end(Duration::from_secs(9));
+        assert_eq!(lasted, Some(Lasted { ms: 2_000, failures: 1 }));
     }
 }
