@@ -17,6 +17,6 @@ pub use contender::{Contender, ContenderConfig};
 pub use end::EndReason;
 pub use epoch::{Epoch, Grant, Nonce};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
-pub use guardian::{Guardian, Holdings, KillReason};
+pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
 pub use lease::{Lease, LeaseConfig, LeaseState};
 pub use membership::{Membership, ShardView};

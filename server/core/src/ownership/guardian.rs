@@ -4,12 +4,15 @@
 //! A guardian only shortens a wait. Whatever it misses (a grant that it never heard of, its own death) the ttl makes up for; and what it
 //! releases is released by compare-and-set on epoch and nonce, so it can take nothing from a successor.
 
+mod death;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 use serde::{Deserialize, Serialize};
 
+pub use self::death::{ReleaseAnswer, ServerEnd};
 use super::epoch::{Epoch, Grant, Nonce};
 use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 
@@ -89,6 +92,16 @@ pub struct Guardian {
     looked_at: Duration,
     /// A server that was asked to stop has until then.
     stop_by: Option<Duration>,
+    has_killed: bool,
+}
+
+/// The server is to be killed, again if it takes some looks to die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Why.
+    pub why: KillReason,
+    /// Whether it was not to be killed before.
+    pub is_first: bool,
 }
 
 /// Why a server is to be killed.
@@ -115,13 +128,20 @@ impl Guardian {
             heard_at: now,
             looked_at: now,
             stop_by: None,
+            has_killed: false,
         }
     }
 
     /// The time between two looks.
     #[must_use]
     pub fn look_every(&self) -> Duration {
-        self.ttl / Self::LOOKS_PER_TTL
+        Self::word_every(self.ttl)
+    }
+
+    /// The time between two words of a server whose leases have this ttl.
+    #[must_use]
+    pub fn word_every(ttl: Duration) -> Duration {
+        ttl / Self::LOOKS_PER_TTL
     }
 
     /// The server spoke.
@@ -140,7 +160,13 @@ impl Guardian {
     /// stop.
     ///
     /// A guardian that did not look for longer than two looks take was stopped itself, and could not hear: the server gets a fresh ttl.
-    pub fn look(&mut self, now: Duration) -> Option<KillReason> {
+    pub fn look(&mut self, now: Duration) -> Option<Kill> {
+        let why = self.reason_to_kill(now)?;
+        let is_first = !std::mem::replace(&mut self.has_killed, true);
+        Some(Kill { why, is_first })
+    }
+
+    fn reason_to_kill(&mut self, now: Duration) -> Option<KillReason> {
         let gap = now.saturating_sub(self.looked_at);
         self.looked_at = now;
         if gap > 2 * self.look_every() {
@@ -190,9 +216,11 @@ mod tests {
 
     /// Looks as often as a guardian does until `until`; the first moment at which the server is to be killed.
     fn look_until(guardian: &mut Guardian, from: u64, until: u64) -> Option<u64> {
-        (from..=until)
-            .step_by(100)
-            .find(|at| guardian.look(ms(*at)) == Some(KillReason::Silent))
+        (from..=until).step_by(100).find(|at| {
+            guardian
+                .look(ms(*at))
+                .is_some_and(|kill| kill.why == KillReason::Silent)
+        })
     }
 
     #[test]
@@ -235,7 +263,14 @@ mod tests {
         guardian.handle_stop(ms(100));
         let by = 100 + STOP_MS_MAX + STOP_KILL_MS;
         assert_eq!(guardian.look(ms(by - 1)), None);
-        assert_eq!(guardian.look(ms(by)), Some(KillReason::Unstopped));
+        let kill = |is_first| {
+            Some(Kill {
+                why: KillReason::Unstopped,
+                is_first,
+            })
+        };
+        assert_eq!(guardian.look(ms(by)), kill(true));
+        assert_eq!(guardian.look(ms(by + 100)), kill(false), "it takes a while to die");
     }
 
     #[test]
