@@ -1,15 +1,11 @@
-//! How a shard enters the directory: only if every living shard there has keys in common with it. Whom it watched dead meanwhile, it withdraws.
+//! Membership drives a shard's [`Entry`] into the directory. It decides nothing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::key_check::{Joining, KeyCheck};
-use everhold_core::ownership::{AuthorityError, KeyFingerprints, KeyKind, Membership, Nonce};
-use everhold_net::keys;
+use everhold_core::ownership::{AuthorityError, Entry, EntryCommand, KeyFingerprints, Membership, Nonce};
+use everhold_net::keys::file_of;
 use everhold_os::clock;
-
-/// While it is not known whether a shard with other keys lives, it is looked at so often in a ttl: twice as often as it announces itself.
-const LOOKS_PER_TTL: u32 = 8;
 
 /// Why this shard may not enter.
 #[derive(Debug, thiserror::Error)]
@@ -29,45 +25,34 @@ pub enum JoinError {
     Authority(#[from] AuthorityError),
 }
 
-/// Announces the shard. If others have other keys, it first waits, for a ttl at most (`ttl`, or theirs if that is longer), until it is known
-/// whether they live; the dead are withdrawn. It looks once more afterwards: of two shards with different keys that come in the same moment,
-/// at least one sees the other.
+/// Announces the shard. If others have other keys, it first waits, for a ttl at most (`ttl`, or theirs if that is
+/// longer), until it is known whether they live; the dead are withdrawn.
 pub async fn join(
     membership: &dyn Membership,
     (nonce, addr): (Nonce, SocketAddr),
     keys: &KeyFingerprints,
     ttl: Duration,
 ) -> Result<(), JoinError> {
-    let mut check = KeyCheck::new(keys.clone(), ttl);
-    let mut is_told = false;
-    let dead = loop {
-        match check.judge(clock::boottime(), &membership.shards().await?) {
-            Joining::Join { dead } => break dead,
-            Joining::Watch => {
-                if !std::mem::replace(&mut is_told, true) {
-                    tracing::warn!(
-                        "the directory names shards with other keys: waiting until it is known whether they live"
-                    );
-                }
-                tokio::time::sleep(ttl / LOOKS_PER_TTL).await;
+    let mut entry = Entry::new(nonce, keys.clone(), ttl);
+    loop {
+        match entry.poll_command().expect("each look is reported") {
+            EntryCommand::Look => {
+                let now = clock::boottime();
+                entry.handle_shards(now, &membership.shards().await?);
             }
-            Joining::Refuse { addr, kind } => return Err(other_keys(addr, kind)),
+            EntryCommand::LogWaiting => {
+                tracing::warn!(
+                    "the directory names shards with other keys: waiting until it is known whether they live"
+                );
+            }
+            EntryCommand::Pause(pause) => tokio::time::sleep(pause).await,
+            EntryCommand::Announce => membership.announce(nonce, addr, keys, ttl).await?,
+            EntryCommand::Withdraw(nonce) => membership.withdraw(nonce).await?,
+            EntryCommand::Enter => return Ok(()),
+            EntryCommand::Refuse { addr, kind } => {
+                let file = file_of(kind);
+                return Err(JoinError::OtherKeys { addr, file });
+            }
         }
-    };
-    membership.announce(nonce, addr, keys, ttl).await?;
-    if let Some((addr, kind)) = check.intruder(&membership.shards().await?) {
-        membership.withdraw(nonce).await?;
-        return Err(other_keys(addr, kind));
-    }
-    for nonce in dead {
-        membership.withdraw(nonce).await?;
-    }
-    Ok(())
-}
-
-const fn other_keys(addr: SocketAddr, kind: KeyKind) -> JoinError {
-    JoinError::OtherKeys {
-        addr,
-        file: keys::file_of(kind),
     }
 }

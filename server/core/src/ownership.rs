@@ -8,6 +8,7 @@ pub mod membership;
 pub mod contender;
 pub mod census;
 pub mod key_check;
+pub mod entry;
 pub mod guardian;
 pub mod end;
 
@@ -15,6 +16,7 @@ pub use authority::{Authority, AuthorityError, LeaseView, Leases};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use end::EndReason;
+pub use entry::{Entry, EntryCommand};
 pub use epoch::{Epoch, Grant, Nonce};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
 pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
