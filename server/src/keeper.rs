@@ -1,347 +1,183 @@
-//! The keeper holds this process's leases. It has its own thread and runtime, so that neither sockets nor a busy store can starve a
-//! renewal; it renews a zone only if its tick advanced or it stands still on purpose, so that a wedged tick loses its lease.
+//! The keeper drives the [`Holder`] of this process's leases. It has its own thread and runtime, so that neither
+//! sockets nor a busy store can starve a renewal. It decides nothing: what happened goes into the holder, and what the
+//! holder commands is carried out.
 
-mod held;
-mod look;
-mod renewal;
-mod wedged;
+mod ask;
+mod config;
+mod handle;
+mod hosted;
+mod log;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use everhold_core::durability::store::{StoreError, ZoneStore};
-use everhold_core::outage::{Lasted, Outage};
-use everhold_core::ownership::contender::{Contender, ContenderConfig};
-use everhold_core::ownership::key_check::KeyWatch;
-use everhold_core::ownership::lease::LeaseConfig;
-use everhold_core::ownership::{
-    Authority, AuthorityError, Census, Grant, Guardian, KeyFingerprints, LeaseView, Membership, Nonce,
-};
+use everhold_core::durability::store::ZoneStore;
+use everhold_core::ownership::holder::command::{Answer, Command, Granted as Grants, Request, Views};
+use everhold_core::ownership::{Guardian, Holder};
 use everhold_os::clock;
-use everhold_os::vital::Vital;
+use everhold_os::vital::{self, Vital};
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
-use self::held::Held;
-use self::look::Seen;
-use self::renewal::Answered;
+use self::ask::Asker;
+pub use self::config::KeeperConfig;
+use self::handle::Order;
+pub use self::handle::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
+use self::hosted::HostedZone;
 use crate::guardian::GuardianLink;
-use crate::host::{LeaseGuard, ZoneGauges};
-use crate::router::RouterHandle;
+use crate::host::LeaseGuard;
 use crate::stores::Coordination;
-
-/// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real time.
-const ADOPTION_MAX: Duration = Duration::from_secs(120);
-
-/// Turns are no closer together than this, whatever falls due.
-const TURN_MIN: Duration = Duration::from_millis(1);
-
-/// A zone was granted to this process and waits to be adopted.
-pub struct Granted {
-    /// The zone.
-    pub zone: ZoneName,
-    /// The right to act for it.
-    pub grant: Grant,
-    /// The lease, renewed from now on.
-    pub guard: Arc<LeaseGuard>,
-    /// When it was granted, on `CLOCK_BOOTTIME`.
-    pub at: Duration,
-}
-
-/// What the keeper tells the shard.
-pub enum KeeperEvent {
-    /// A zone is ours: adopt it, or take it up again.
-    Granted(Granted),
-    /// A suspended zone was granted to somebody else: its memory is of no use.
-    Taken(ZoneName),
-}
-
-/// What the shard asks of the keeper.
-pub enum KeeperOrder {
-    /// The zone is adopted and runs with these gauges.
-    Hosted(ZoneName, Grant, Arc<ZoneGauges>),
-    /// The zone is over here: renew it no more, and release it if that is how it ended.
-    Ended(ZoneName, Grant, After),
-    /// Claim nothing more: the process is stopping.
-    Close(oneshot::Sender<()>),
-    /// Release what was granted and never hosted, withdraw from the directory, and stop.
-    Stop(oneshot::Sender<()>),
-}
-
-/// What becomes of the lease of a zone that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// Anybody may claim it at once.
-    Release,
-    /// It ran out while the zone is in memory: it is claimed anew if nobody else was granted it.
-    Reclaim,
-    /// It runs out.
-    Expire,
-    /// It runs out, and this process does not claim it again: its world failed here.
-    Shun,
-    /// Anybody else may claim it at once: its world failed here, at an input that is quarantined.
-    Cede,
-}
-
-/// What a keeper needs to know.
-pub struct KeeperConfig {
-    /// This process.
-    pub me: Nonce,
-    /// Where it serves players.
-    pub addr: SocketAddr,
-    /// The keys that it takes as good.
-    pub keys: KeyFingerprints,
-    /// A lease's times.
-    pub lease: LeaseConfig,
-    /// How it contends.
-    pub contender: ContenderConfig,
-    /// The world's zones.
-    pub zones: BTreeSet<ZoneName>,
-    /// How long a zone must be missing from the authority before it is declared again.
-    pub reseed_grace: Duration,
-    /// Hears what is held, and that the keeper's thread lives.
-    pub guardian: GuardianLink,
-}
 
 /// Holds leases and contends for more.
 pub struct Keeper {
-    authority: Arc<dyn Authority>,
-    membership: Arc<dyn Membership>,
-    store: Arc<dyn ZoneStore>,
-    me: Nonce,
-    addr: SocketAddr,
-    keys: KeyFingerprints,
-    key_watch: KeyWatch,
-    lease: LeaseConfig,
-    contender: Contender,
-    census: Census,
-    held: BTreeMap<ZoneName, Held>,
-    shunned: BTreeSet<ZoneName>,
-    announce_at: Duration,
-    closed: bool,
-    outages: Outages,
+    holder: Holder,
+    asker: Arc<Asker>,
+    answers: JoinSet<Answer>,
+    hosted: BTreeMap<ZoneName, HostedZone>,
     guardian: GuardianLink,
     events: mpsc::UnboundedSender<KeeperEvent>,
-    router: RouterHandle,
-}
-
-/// What the authority may fail to answer for long, turn after turn.
-#[derive(Debug, Default)]
-struct Outages {
-    renewals: Outage,
-    /// Zones whose latest renewal was not answered.
-    unrenewed: BTreeSet<ZoneName>,
-    looks: Outage,
-    directory: Outage,
-    claims: Outage,
-    declarations: Outage,
+    /// Hears what the authority shows, a few times a second.
+    show: Box<dyn Fn(Views) + Send>,
+    stopped: Option<oneshot::Sender<()>>,
 }
 
 impl Keeper {
-    /// A keeper that holds nothing yet.
-    pub fn new(
+    /// Starts the keeper's thread. `show` is called on it with what the authority shows, and must not wait.
+    pub fn start(
         (coordination, store): (Coordination, Arc<dyn ZoneStore>),
         config: KeeperConfig,
-        events: mpsc::UnboundedSender<KeeperEvent>,
-        router: RouterHandle,
-    ) -> Self {
-        Self {
+        show: impl Fn(Views) + Send + 'static,
+    ) -> std::io::Result<(KeeperHandle, KeeperEvents)> {
+        let (handle, told, (orders, events)) = handle::channels();
+        let KeeperConfig { holder, addr, guardian } = config;
+        let asker = Asker {
             authority: coordination.authority,
             membership: coordination.membership,
             store,
-            me: config.me,
-            addr: config.addr,
-            key_watch: KeyWatch::new(config.keys.clone()),
-            keys: config.keys,
-            lease: config.lease,
-            contender: Contender::new(config.contender),
-            census: Census::new(config.zones, config.reseed_grace),
-            held: BTreeMap::new(),
-            shunned: BTreeSet::new(),
-            announce_at: Duration::ZERO,
-            closed: false,
-            outages: Outages::default(),
-            guardian: config.guardian,
+            me: holder.me,
+            addr,
+            keys: holder.keys.clone(),
+            ttl: holder.lease.ttl,
+        };
+        let keeper = Self {
+            holder: Holder::new(holder),
+            asker: Arc::new(asker),
+            answers: JoinSet::new(),
+            hosted: BTreeMap::new(),
+            guardian,
             events,
-            router,
-        }
-    }
-
-    /// Starts the keeper's thread; it ends with [`KeeperOrder::Stop`] or when the sender of orders is gone.
-    pub fn spawn(self, orders: mpsc::UnboundedReceiver<KeeperOrder>) -> std::io::Result<()> {
+            show: Box::new(show),
+            stopped: None,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()
             .name("lease-keeper".to_owned())
             .spawn(move || {
                 let _vital = Vital::new("lease keeper");
-                runtime.block_on(self.run(orders));
+                runtime.block_on(keeper.run(orders));
             })?;
-        Ok(())
+        Ok((handle, told))
     }
 
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<KeeperOrder>) {
-        self.guardian.note_announced(self.me);
-        if let Err(error) = self.guardian.start(self.lease.ttl / Guardian::LOOKS_PER_TTL) {
+    /// Runs until it has stopped, or the last handle is gone.
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        if let Err(error) = self.guardian.start(Guardian::word_every(self.asker.ttl)) {
             tracing::error!(%error, "the guardian hears nothing");
         }
-        let authority = Arc::clone(&self.authority);
-        let mut next_turn = tokio::time::Instant::now();
+        let authority = Arc::clone(&self.asker.authority);
         loop {
+            if self.holder.poll_timeout().is_some() {
+                self.note_progress();
+            }
+            while let Some(command) = self.holder.poll_command(clock::boottime()) {
+                match command {
+                    Command::Stopped => return self.finish().await,
+                    command => self.carry_out(command),
+                }
+            }
+            // While answers are outstanding, orders wait.
+            let next_turn = self.holder.poll_timeout();
+            let wait = next_turn.map(|at| at.saturating_sub(clock::boottime()));
             tokio::select! {
-                () = tokio::time::sleep_until(next_turn) => {}
-                () = authority.wait_for_release() => {}
-                order = orders.recv() => match order {
-                    Some(KeeperOrder::Stop(done)) => {
-                        self.stop().await;
-                        let _nobody_waits = done.send(());
-                        return;
-                    }
-                    Some(order) => {
-                        self.handle_order(order).await;
-                        continue;
-                    }
+                Some(answer) = self.answers.join_next() => {
+                    let answer = answer.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    self.holder.handle_answer(clock::boottime(), answer);
+                }
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                () = authority.wait_for_release(), if wait.is_some() => self.holder.handle_release_hint(),
+                order = orders.recv(), if wait.is_some() => match order {
+                    Some(order) => self.handle_order(order),
                     None => return,
                 },
             }
-            self.turn().await;
-            next_turn = tokio::time::Instant::now() + self.until_next_turn();
         }
     }
 
-    /// Ten looks at the leases between two renewals, so that a pause of the process is noticed in a tenth of a second; sooner, if a claim
-    /// falls due.
-    fn until_next_turn(&self) -> Duration {
-        let period = (self.lease.renew_every / 10).max(TURN_MIN);
-        let claim = self.contender.poll_timeout();
-        claim.map_or(period, |at| {
-            at.saturating_sub(clock::boottime()).clamp(TURN_MIN, period)
-        })
-    }
-
-    async fn handle_order(&mut self, order: KeeperOrder) {
+    fn handle_order(&mut self, order: Order) {
         match order {
-            KeeperOrder::Hosted(zone, grant, gauges) => self.note_hosted(&zone, grant, gauges),
-            KeeperOrder::Ended(zone, grant, after) => self.end(&zone, grant, after).await,
-            KeeperOrder::Close(done) => {
-                self.closed = true;
+            Order::Hosted(zone) => {
+                self.holder.handle_hosted(&zone.zone, zone.grant);
+                self.hosted.insert(zone.zone.clone(), zone);
+            }
+            Order::Ended(zone, grant, reason, remains) => {
+                self.hosted
+                    .retain(|name, hosted| *name != zone || hosted.grant != grant);
+                self.holder.handle_ended(&zone, grant, &reason, remains);
+            }
+            Order::AdoptionFailed(zone, grant, failure) => self.holder.handle_adoption_failed(&zone, grant, failure),
+            Order::Close(done) => {
+                self.holder.handle_close();
                 let _nobody_waits = done.send(());
             }
-            KeeperOrder::Stop(_) => unreachable!("it ends the loop"),
+            Order::Stop(done) => {
+                self.holder.handle_stop(clock::boottime());
+                self.stopped = Some(done);
+            }
         }
     }
 
-    async fn stop(&mut self) {
-        self.give_up_adoptions(After::Release, Duration::ZERO).await;
-        for (zone, grant) in self.contender.suspended().clone() {
-            self.release(&zone, grant).await;
-            self.guardian.note_ended(&zone, grant);
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Ask { request, within } => {
+                let hosted = match &request {
+                    Request::Blame(zone, ..) => self.hosted.get(zone).cloned(),
+                    _ => None,
+                };
+                self.answers.spawn(Arc::clone(&self.asker).ask(request, within, hosted));
+            }
+            Command::Adopt(Grants { zone, grant, lease, at }) => {
+                let guard = Arc::new(LeaseGuard::new(lease));
+                self.tell(KeeperEvent::Granted(Granted { zone, grant, guard, at }));
+            }
+            Command::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
+            Command::Show(views) => (self.show)(views),
+            Command::TellGuardian(holdings) => self.guardian.tell(holdings),
+            Command::Log(remark) => log::log(&remark),
+            Command::EndProcess => vital::end_process(),
+            Command::Stopped => unreachable!("it ends the loop"),
         }
-        match self.membership.withdraw(self.me).await {
-            Ok(()) => self.guardian.note_withdrawn(),
-            Err(error) => tracing::warn!(%error, "the directory still names this shard"),
+    }
+
+    fn note_progress(&mut self) {
+        for (zone, hosted) in &self.hosted {
+            let progress = hosted.progress();
+            #[cfg(feature = "testing")]
+            if progress.players > 0 {
+                crate::failpoint::fail(crate::failpoint::Part::Keeper);
+            }
+            self.holder.handle_progress(zone, hosted.grant, progress);
         }
+    }
+
+    async fn finish(mut self) {
         self.guardian.finish().await;
-    }
-
-    async fn turn(&mut self) {
-        #[cfg(feature = "testing")]
-        if self.held.values().any(|held| held.players() > 0) {
-            crate::failpoint::fail(crate::failpoint::Part::Keeper);
-        }
-        self.end_if_wedged().await;
-        self.give_up_adoptions(After::Shun, ADOPTION_MAX).await;
-        if self.renew().await == Answered::None {
-            // Whatever else is asked now would wait as long, and the next renewal with it.
-            return;
-        }
-        if self.announce_and_look().await == Seen::Nothing {
-            // What was seen before is not what is claimed now.
-            return;
-        }
-        self.declare_missing().await;
-        self.claim().await;
-    }
-
-    /// An authority that takes longer does not answer: half the time between two renewals.
-    fn answer_max(&self) -> Duration {
-        self.lease.renew_every / 2
-    }
-
-    /// Declares what no holder has put back for a while, and at once what is suspended here: then the one who would put it back is this
-    /// process, by a claim.
-    async fn declare_missing(&mut self) {
-        let mut missing = self.census.missing(clock::boottime());
-        let suspended = self.contender.suspended().keys();
-        missing.extend(suspended.filter(|zone| self.census.is_missing(zone)).cloned());
-        for zone in missing {
-            match answer(self.answer_max(), self.authority.declare_zone(&zone)).await {
-                Ok(()) => {
-                    self.outages.declarations.end(Instant::now());
-                    tracing::warn!(%zone, "no shard has declared this zone: it is declared here");
-                }
-                Err(error) => {
-                    if let Some(Lasted { ms, failures }) = self.outages.declarations.note(Instant::now()) {
-                        tracing::warn!(%zone, %error, ms, failures, "a zone is not declared yet");
-                    }
-                }
-            }
+        if let Some(stopped) = self.stopped {
+            let _nobody_waits = stopped.send(());
         }
     }
 
-    async fn claim(&mut self) {
-        while !self.closed
-            && let Some(watched) = self.contender.poll_claim(clock::boottime())
-        {
-            let sent_at = clock::boottime();
-            let claim = answer(self.answer_max(), self.try_claim(&watched)).await;
-            if matches!(claim, Ok(_) | Err(AuthorityError::Held(_)))
-                && let Some(Lasted { ms, failures }) = self.outages.claims.end(Instant::now())
-            {
-                tracing::info!(ms, failures, "claims are answered again");
-            }
-            match claim {
-                Ok(grant) => {
-                    self.contender.handle_granted();
-                    self.adopt(watched.zone, grant, sent_at);
-                }
-                Err(AuthorityError::Held(view)) => self.contender.handle_refused(clock::boottime(), *view),
-                Err(error) => {
-                    self.contender.handle_unavailable(clock::boottime());
-                    if let Some(Lasted { ms, failures }) = self.outages.claims.note(Instant::now()) {
-                        tracing::warn!(zone = %watched.zone, %error, ms, failures, "a claim was not answered");
-                    }
-                }
-            }
-        }
+    fn tell(&self, event: KeeperEvent) {
+        let _stopping = self.events.send(event);
     }
-
-    /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten.
-    async fn try_claim(&self, watched: &LeaseView) -> Result<Grant, AuthorityError> {
-        // Renewals wait on this same thread: a store that hangs must not hold them up.
-        let summary = tokio::time::timeout(self.lease.retry_every, self.store.summary(&watched.zone)).await;
-        let summary = summary.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())));
-        let fence = match summary {
-            Ok(summary) => summary.map_or(0, |summary| summary.fence_epoch),
-            Err(StoreError::Lost) => 0,
-            Err(e) => {
-                return Err(AuthorityError::Unavailable(format!(
-                    "the store's fence is unknown: {e}"
-                )));
-            }
-        };
-        let floor = fence.max(self.census.epoch_seen(&watched.zone));
-        self.authority.claim(watched, self.me, self.addr, floor).await
-    }
-}
-
-/// The authority's answer; none within `max` is an unknown outcome.
-async fn answer<T>(
-    max: Duration,
-    operation: impl Future<Output = Result<T, AuthorityError>>,
-) -> Result<T, AuthorityError> {
-    let outcome = tokio::time::timeout(max, operation).await;
-    outcome.unwrap_or_else(|_| Err(AuthorityError::Unavailable(format!("no answer within {max:?}"))))
 }

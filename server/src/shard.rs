@@ -12,9 +12,8 @@ use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::limits::CONN_EVENTS_MAX;
-use everhold_core::ownership::EndReason;
-use everhold_core::ownership::contender::ContenderConfig;
-use everhold_core::ownership::{Grant, KeyFingerprints, Nonce};
+use everhold_core::ownership::holder::command::Views;
+use everhold_core::ownership::{AdoptionFailure, EndReason, Grant, KeyFingerprints, Nonce, Remains};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::ShardEvent;
 use everhold_core::zone::ZoneConfig;
@@ -23,14 +22,14 @@ use everhold_net::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transp
 use everhold_os::clock;
 use everhold_os::vital;
 use everhold_protocol::{RefusalCode, Tick, ZoneName};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::address::Addresses;
 use crate::config::Config;
 use crate::guardian::{GuardianLink, orphan};
 use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, ZoneHandle};
-use crate::keeper::{After, Granted, Keeper, KeeperConfig, KeeperEvent, KeeperOrder};
+use crate::keeper::{Granted, Keeper, KeeperConfig, KeeperEvent, KeeperEvents, KeeperHandle};
 use crate::membership;
 use crate::process::{self, ProcessGauge};
 use crate::reporter::Reporter;
@@ -45,7 +44,6 @@ pub struct Shard {
     addr: SocketAddr,
     transport: Transport,
     parts: Arc<Parts>,
-    keeper: mpsc::UnboundedSender<KeeperOrder>,
     router: RouterHandle,
     watch: tokio::task::JoinHandle<()>,
 }
@@ -61,8 +59,9 @@ struct Parts {
     zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
     /// Zones whose lease ran out here, as they stood then.
     memories: Mutex<HashMap<ZoneName, SuspendedZone>>,
-    keeper: mpsc::UnboundedSender<KeeperOrder>,
+    keeper: KeeperHandle,
     router: RouterHandle,
+    /// Not bounded: each stands for a zone that was hosted, and no host waits for the shard.
     ended: mpsc::UnboundedSender<Ended>,
 }
 
@@ -89,20 +88,17 @@ impl Shard {
         enter_world(&coordination, &config, (nonce, addr, &fingerprints)).await?;
         // A shard that may not join has told nobody anything.
         let transport = transport.serve()?;
-        let (keeper, keeper_orders) = mpsc::unbounded_channel();
-        let (events, keeper_events) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let (routing, resume_keys) = (routing_config(&config), keys.resume_keys());
         let router = Router::start(routing, resume_keys, directory, Arc::clone(&homes), conns);
-        Keeper::new(
-            (coordination, Arc::clone(&store)),
-            keeper_config(&config, (nonce, addr, fingerprints), &rules, guardian),
-            events,
-            router.clone(),
-        )
-        .spawn(keeper_orders)
+        let keeper_config = KeeperConfig::new(&config, (nonce, addr, fingerprints), &rules, guardian);
+        let views = router.clone();
+        let (keeper, keeper_events) = Keeper::start((coordination, Arc::clone(&store)), keeper_config, move |seen| {
+            let Views { leases, shards } = seen;
+            views.views(leases, shards);
+        })
         .context("start the lease keeper")?;
         let parts = Arc::new(Parts {
             config,
@@ -113,7 +109,7 @@ impl Shard {
             process,
             zones: Mutex::default(),
             memories: Mutex::default(),
-            keeper: keeper.clone(),
+            keeper,
             router: router.clone(),
             ended,
         });
@@ -129,7 +125,6 @@ impl Shard {
             addr,
             transport,
             parts,
-            keeper,
             router,
             watch,
         })
@@ -144,10 +139,7 @@ impl Shard {
     /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the connections.
     pub async fn stop(self) {
         self.transport.stop_accepting(RefusalCode::Stopping);
-        let (closed, no_more) = oneshot::channel();
-        if self.keeper.send(KeeperOrder::Close(closed)).is_ok() {
-            let _gone_before = no_more.await;
-        }
+        self.parts.keeper.close().await;
         self.router.close();
         let mut stops = JoinSet::new();
         for zone in self.parts.zones().values().cloned() {
@@ -156,9 +148,10 @@ impl Shard {
         while let Some(stop) = stops.join_next().await {
             match stop {
                 Ok((true, zone)) => {
-                    let _gone = self
+                    let ZoneHandle { zone, grant, .. } = zone;
+                    self.parts
                         .keeper
-                        .send(KeeperOrder::Ended(zone.zone.clone(), zone.grant, After::Release));
+                        .ended(zone, grant, EndReason::Stopped, Remains::Nothing);
                 }
                 Ok((false, zone)) => {
                     tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out")
@@ -166,10 +159,7 @@ impl Shard {
                 Err(error) => tracing::error!(%error, "a zone's stop panicked"),
             }
         }
-        let (done, stopped) = oneshot::channel();
-        if self.keeper.send(KeeperOrder::Stop(done)).is_ok() {
-            let _gone_before = stopped.await;
-        }
+        self.parts.keeper.stop().await;
         self.watch.abort();
         self.transport.close(RefusalCode::Stopping).await;
         self.parts.reporter.tell(ShardEvent::Stopped);
@@ -179,14 +169,10 @@ impl Shard {
 
 impl Parts {
     /// Adopts what is granted, and clears up after what ends.
-    async fn follow(
-        self: Arc<Self>,
-        mut keeper_events: mpsc::UnboundedReceiver<KeeperEvent>,
-        mut ends: mpsc::UnboundedReceiver<Ended>,
-    ) {
+    async fn follow(self: Arc<Self>, mut keeper_events: KeeperEvents, mut ends: mpsc::UnboundedReceiver<Ended>) {
         loop {
             tokio::select! {
-                Some(event) = keeper_events.recv() => match event {
+                Some(event) = keeper_events.next() => match event {
                     KeeperEvent::Granted(granted) => drop(tokio::spawn(Arc::clone(&self).adopt(granted))),
                     KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
                 },
@@ -202,13 +188,7 @@ impl Parts {
         let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
         if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
             tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
-            let would_repeat = match error.downcast_ref::<AdoptError>() {
-                Some(error) => error.would_repeat(),
-                None => error.is::<tokio::task::JoinError>(),
-            };
-            // The ttl is the pause before the next try, if there is one.
-            let after = if would_repeat { After::Shun } else { After::Expire };
-            let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));
+            self.keeper.adoption_failed(zone, grant, failure(&error));
         }
     }
 
@@ -221,14 +201,12 @@ impl Parts {
             game: self.rules.clone(),
         };
         let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&zone));
-        let (start, history) = host::adopt(store, grant, zone_config, reseed_grace(&self.config), memory).await?;
+        let (start, history) = host::adopt(store, grant, zone_config, self.config.lease.reseed_grace(), memory).await?;
         self.report_adoption((&zone, grant), at, start.journal.last().tick, history);
         let handle = host::start(self.host_config(&zone, grant), start, self.host_services(guard))
             .context("start the tick thread")?;
-        self.zones().insert(zone.clone(), handle.clone());
-        let _stopping = self
-            .keeper
-            .send(KeeperOrder::Hosted(zone, grant, Arc::clone(&handle.gauges)));
+        self.zones().insert(zone, handle.clone());
+        self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
     }
@@ -300,18 +278,14 @@ impl Parts {
         self.zones()
             .retain(|name, handle| *name != zone || handle.grant != grant);
         self.router.zone_ended(zone.clone(), grant);
-        let after = match (&reason, memory) {
-            (EndReason::Suspended, Some(memory)) => {
+        let remains = match memory {
+            Some(memory) => {
                 self.memories().insert(zone.clone(), memory);
-                After::Reclaim
+                Remains::Memory
             }
-            // A suspended holder wrote and said nothing since its deadline: whoever is quickest may go on from the store.
-            (EndReason::Stopped | EndReason::Suspended, _) => After::Release,
-            (EndReason::Fenced, _) => After::Expire,
-            (EndReason::Poisoned(..), _) => After::Cede,
-            (EndReason::Fork | EndReason::RingFull | EndReason::Corrupt | EndReason::Panicked(..), _) => After::Shun,
+            None => Remains::Nothing,
         };
-        let _stopping = self.keeper.send(KeeperOrder::Ended(zone, grant, after));
+        self.keeper.ended(zone, grant, reason, remains);
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {
@@ -320,6 +294,15 @@ impl Parts {
 
     fn zones(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, ZoneHandle>> {
         self.zones.lock().expect("no holder of the zones panics")
+    }
+}
+
+/// Names what an adoption failed by.
+fn failure(error: &anyhow::Error) -> AdoptionFailure {
+    match error.downcast_ref::<AdoptError>() {
+        Some(error) => error.failure(),
+        None if error.is::<tokio::task::JoinError>() => AdoptionFailure::Panicked,
+        None => AdoptionFailure::NotStarted,
     }
 }
 
@@ -377,35 +360,6 @@ const fn routing_config(config: &Config) -> RoutingConfig {
         tick_hz: config.tick_hz,
         players_max: config.players_max,
     }
-}
-
-fn keeper_config(
-    config: &Config,
-    (nonce, addr, keys): (Nonce, SocketAddr, KeyFingerprints),
-    rules: &RuleBook,
-    guardian: GuardianLink,
-) -> KeeperConfig {
-    KeeperConfig {
-        me: nonce,
-        addr,
-        keys,
-        lease: config.lease,
-        contender: contender_config(config, nonce),
-        zones: rules.zones().cloned().collect(),
-        reseed_grace: reseed_grace(config),
-        guardian,
-    }
-}
-
-fn contender_config(config: &Config, nonce: Nonce) -> ContenderConfig {
-    let preferred = config.zones.iter().cloned().collect();
-    ContenderConfig::new(config.lease.ttl, config.zones_max, preferred, nonce.0)
-}
-
-/// A store or an authority that lost a zone waits so long for a shard that has it in memory: a holder that was cut off finds out within one
-/// ttl, and needs a part of another to write.
-fn reseed_grace(config: &Config) -> Duration {
-    2 * config.lease.ttl
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -11,7 +11,10 @@ pub mod key_check;
 pub mod entry;
 pub mod guardian;
 pub mod end;
+pub mod after;
+pub mod holder;
 
+pub use after::{AdoptionFailure, After, Remains};
 pub use authority::{Authority, AuthorityError, LeaseView, Leases};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
@@ -20,5 +23,6 @@ pub use entry::{Entry, EntryCommand};
 pub use epoch::{Epoch, Grant, Nonce};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
 pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
-pub use lease::{Lease, LeaseConfig, LeaseState};
+pub use holder::{Holder, HolderConfig};
+pub use lease::{Lease, LeaseConfig, LeaseState, SharedLease};
 pub use membership::{Membership, ShardView};

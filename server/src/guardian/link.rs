@@ -6,8 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
-use everhold_core::ownership::{Grant, Holdings, Nonce};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::Holdings;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -82,29 +81,9 @@ impl GuardianLink {
         }
     }
 
-    /// This process is in the directory of shards.
-    pub fn note_announced(&self, nonce: Nonce) {
-        self.holdings.send_modify(|holdings| holdings.note_announced(nonce));
-    }
-
-    /// It has left the directory.
-    pub fn note_withdrawn(&self) {
-        self.holdings.send_modify(Holdings::note_withdrawn);
-    }
-
-    /// The zone was granted.
-    pub fn note_granted(&self, zone: &ZoneName, grant: Grant) {
-        self.holdings.send_modify(|holdings| holdings.note_granted(zone, grant));
-    }
-
-    /// The grant is released, or left to its ttl.
-    pub fn note_ended(&self, zone: &ZoneName, grant: Grant) {
-        self.holdings.send_modify(|holdings| holdings.note_ended(zone, grant));
-    }
-
-    /// Somebody else was granted the zone.
-    pub fn note_taken(&self, zone: &ZoneName) {
-        self.holdings.send_modify(|holdings| holdings.note_taken(zone));
+    /// Says what is held now.
+    pub fn tell(&self, holdings: Holdings) {
+        self.holdings.send_replace(holdings);
     }
 }
 

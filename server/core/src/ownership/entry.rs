@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::authority::ShardView;
 use super::epoch::Nonce;
 use super::fingerprint::{KeyFingerprints, KeyKind};
 use super::key_check::{Joining, KeyCheck};
+use super::membership::ShardView;
 
 /// While it is not known whether a shard with other keys lives, it is looked at so often in a ttl: twice as often as it
 /// announces itself.

@@ -16,7 +16,11 @@
 //! from *before the renewal was sent*, and a contender counts from *after it saw the beat change*: whoever waited a full ttl waited
 //! past this deadline, whatever the two clocks show. Safety rests on gate and fence; the deadline only shortens what a zombie may show.
 
+mod shared;
+
 use std::time::Duration;
+
+pub use shared::SharedLease;
 
 /// The times of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,13 @@ impl LeaseConfig {
             pause_gap: Duration::from_millis(ttl_ms / 8),
             tick_stall: Duration::from_millis(ttl_ms / 2),
         }
+    }
+
+    /// How long a store or an authority that lost a zone waits for a shard that has it in memory: a holder that was cut
+    /// off finds out within one ttl, and needs a part of another to write.
+    #[must_use]
+    pub fn reseed_grace(&self) -> Duration {
+        2 * self.ttl
     }
 }
 

@@ -6,6 +6,7 @@ use everhold_protocol::{SessionId, Tick};
 use crate::durability::journal::Journal;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, StoreError, ZoneData};
+use crate::ownership::AdoptionFailure;
 use crate::zone::Zone;
 
 /// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
@@ -110,15 +111,17 @@ pub enum AdoptError {
 }
 
 impl AdoptError {
-    /// Whether another try of this process would fail in the same way; another build, or a person, may do better. If
-    /// not, the store was away, or another shard was quicker, and another try may succeed.
+    /// Names what failed, for the table of what becomes of the zone's lease.
     #[must_use]
-    pub const fn would_repeat(&self) -> bool {
+    pub const fn failure(&self) -> AdoptionFailure {
         match self {
-            Self::Unreplayable(_) | Self::PoisonedTooOften | Self::Store(StoreError::Corrupt(_) | StoreError::Lost) => {
-                true
-            }
-            Self::Store(_) | Self::Unfinished(_) => false,
+            Self::Unreplayable(_) => AdoptionFailure::Unreplayable,
+            Self::PoisonedTooOften => AdoptionFailure::PoisonedTooOften,
+            Self::Store(StoreError::Corrupt(_)) => AdoptionFailure::StoreCorrupt,
+            Self::Store(StoreError::Lost) => AdoptionFailure::StoreLost,
+            Self::Store(StoreError::Fenced { .. }) => AdoptionFailure::Overtaken,
+            Self::Store(StoreError::Unavailable(_) | StoreError::ParentMoved) => AdoptionFailure::StoreAway,
+            Self::Unfinished(_) => AdoptionFailure::NotStarted,
         }
     }
 }

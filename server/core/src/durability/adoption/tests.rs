@@ -7,7 +7,7 @@ use crate::durability::replay::{plan, replay};
 use crate::durability::store::Position;
 use crate::durability::suspended::Surrender;
 use crate::game::RuleBook;
-use crate::ownership::{Epoch, Nonce};
+use crate::ownership::{AdoptionFailure, Epoch, Nonce};
 use crate::zone::{Zone, ZoneConfig};
 
 const GRACE: Duration = Duration::from_secs(8);
@@ -344,19 +344,28 @@ fn divergent_zone_is_said_and_hosted() {
 }
 
 #[test]
-fn only_what_would_fail_here_again_is_no_use_to_repeat() {
+fn adoption_that_failed_names_what_failed() {
     let table = [
-        (AdoptError::Store(StoreError::Corrupt("a hole".to_owned())), true),
-        (AdoptError::Store(StoreError::Lost), true),
-        (AdoptError::Unreplayable(ReplayError::JournalBroken { tick: 3 }), true),
-        (AdoptError::PoisonedTooOften, true),
-        (AdoptError::Store(unavailable()), false),
-        (AdoptError::Store(StoreError::Fenced { epoch: 6 }), false),
-        (AdoptError::Store(StoreError::ParentMoved), false),
-        (AdoptError::Unfinished("a panic".into()), false),
+        (
+            AdoptError::Store(StoreError::Corrupt("a hole".to_owned())),
+            AdoptionFailure::StoreCorrupt,
+        ),
+        (AdoptError::Store(StoreError::Lost), AdoptionFailure::StoreLost),
+        (
+            AdoptError::Unreplayable(ReplayError::JournalBroken { tick: 3 }),
+            AdoptionFailure::Unreplayable,
+        ),
+        (AdoptError::PoisonedTooOften, AdoptionFailure::PoisonedTooOften),
+        (AdoptError::Store(unavailable()), AdoptionFailure::StoreAway),
+        (
+            AdoptError::Store(StoreError::Fenced { epoch: 6 }),
+            AdoptionFailure::Overtaken,
+        ),
+        (AdoptError::Store(StoreError::ParentMoved), AdoptionFailure::StoreAway),
+        (AdoptError::Unfinished("a panic".into()), AdoptionFailure::NotStarted),
     ];
-    for (error, repeats) in table {
-        assert_eq!(error.would_repeat(), repeats, "{error}");
+    for (error, failure) in table {
+        assert_eq!(error.failure(), failure, "{error}");
     }
 }
 

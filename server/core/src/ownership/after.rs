@@ -1,0 +1,129 @@
+//! What becomes of the lease of a zone that is over here: two tables, of ends and of adoptions that failed. It carries
+//! nothing out.
+
+use super::end::EndReason;
+
+/// What becomes of the lease of a zone that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Anybody may claim it at once.
+    Release,
+    /// It ran out while the zone is in memory: it is claimed anew if nobody else was granted it.
+    Reclaim,
+    /// It runs out.
+    Expire,
+    /// It runs out, and this process does not claim it again: its world failed here.
+    Shun,
+    /// Anybody else may claim it at once: its world failed here, at an input that is quarantined.
+    Cede,
+}
+
+/// What is left of a zone in the process that hosted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// The zone as it stood when its lease ran out, with the records of all its ticks.
+    Memory,
+    /// Nothing: it can go on from the store only.
+    Nothing,
+}
+
+/// Why a zone that was granted to this process does not run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionFailure {
+    /// What the store has cannot be restored or replayed by this build.
+    Unreplayable,
+    /// The replay failed at one stored input after the other.
+    PoisonedTooOften,
+    /// The store answers with what no owner wrote.
+    StoreCorrupt,
+    /// The store has lost the zone.
+    StoreLost,
+    /// The store did not answer in time, or its data moved meanwhile.
+    StoreAway,
+    /// The store has seen a higher epoch: another shard was quicker.
+    Overtaken,
+    /// The adoption panicked.
+    Panicked,
+    /// The replay's thread ended without an outcome, or a thread of the host did not start.
+    NotStarted,
+}
+
+impl After {
+    /// Decides what becomes of the lease of a zone that was hosted.
+    #[must_use]
+    pub const fn end(reason: &EndReason, remains: Remains) -> Self {
+        match (reason, remains) {
+            (EndReason::Suspended, Remains::Memory) => Self::Reclaim,
+            // A suspended holder wrote and said nothing since its deadline: whichever shard is quickest may go on from
+            // the store.
+            (EndReason::Stopped | EndReason::Suspended, _) => Self::Release,
+            (EndReason::Fenced, _) => Self::Expire,
+            (EndReason::Poisoned(..), _) => Self::Cede,
+            (EndReason::Fork | EndReason::RingFull | EndReason::Corrupt | EndReason::Panicked(..), _) => Self::Shun,
+        }
+    }
+
+    /// Decides what becomes of the lease of a zone that was granted and not adopted.
+    #[must_use]
+    pub const fn failed_adoption(failure: AdoptionFailure) -> Self {
+        match failure {
+            // A world that fails to come back fails again here; another build, or a person, may do better.
+            AdoptionFailure::Unreplayable
+            | AdoptionFailure::PoisonedTooOften
+            | AdoptionFailure::StoreCorrupt
+            | AdoptionFailure::StoreLost
+            | AdoptionFailure::Panicked => Self::Shun,
+            // The ttl is the pause before the next try.
+            AdoptionFailure::StoreAway | AdoptionFailure::Overtaken | AdoptionFailure::NotStarted => Self::Expire,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everhold_protocol::EntityId;
+
+    use super::*;
+
+    #[test]
+    fn lease_of_a_zone_that_ended_goes_the_way_of_its_reason() {
+        let poisoned = EndReason::Poisoned(7, EntityId(1), 2, "text".to_owned());
+        let table = [
+            (EndReason::Stopped, Remains::Nothing, After::Release),
+            (EndReason::Suspended, Remains::Memory, After::Reclaim),
+            (EndReason::Suspended, Remains::Nothing, After::Release),
+            (EndReason::Fenced, Remains::Nothing, After::Expire),
+            (poisoned, Remains::Nothing, After::Cede),
+            (EndReason::Fork, Remains::Nothing, After::Shun),
+            (EndReason::RingFull, Remains::Nothing, After::Shun),
+            (EndReason::Corrupt, Remains::Nothing, After::Shun),
+            (EndReason::Panicked(7, "text".to_owned()), Remains::Nothing, After::Shun),
+        ];
+        for (reason, remains, after) in table {
+            assert_eq!(After::end(&reason, remains), after, "{reason}, {remains:?}");
+        }
+    }
+
+    #[test]
+    fn memory_of_a_zone_that_was_not_suspended_claims_nothing() {
+        assert_eq!(After::end(&EndReason::Fenced, Remains::Memory), After::Expire);
+        assert_eq!(After::end(&EndReason::Stopped, Remains::Memory), After::Release);
+    }
+
+    #[test]
+    fn world_that_cannot_come_back_is_shunned_and_a_store_that_is_away_is_asked_again_after_a_ttl() {
+        let table = [
+            (AdoptionFailure::Unreplayable, After::Shun),
+            (AdoptionFailure::PoisonedTooOften, After::Shun),
+            (AdoptionFailure::StoreCorrupt, After::Shun),
+            (AdoptionFailure::StoreLost, After::Shun),
+            (AdoptionFailure::Panicked, After::Shun),
+            (AdoptionFailure::StoreAway, After::Expire),
+            (AdoptionFailure::Overtaken, After::Expire),
+            (AdoptionFailure::NotStarted, After::Expire),
+        ];
+        for (failure, after) in table {
+            assert_eq!(After::failed_adoption(failure), after, "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The holder decides what a process does about its leases, and when: it renews what it holds, claims what it may,
+//! declares what is missing, and gives up what fails. It reads no clock, asks no authority, starts no thread, and
+//! writes no log itself.
+//!
+//! ```text
+//!         it is time, or a zone may have been released
+//!  at rest ───────► wedged tick? ──► renewals ──► look ──► declarations ──► claims
+//!     ▲                                  │          │                         │
+//!     └──────────────────────────────────┴──────────┴─────────────────────────┘
+//!                     no renewal answered   no lease read     nothing to claim
+//! ```
+//!
+//! One step follows the other when everything that was asked is answered: a turn asks for all renewals at once, for
+//! leases and directory at once, and for everything else by itself. Each request of a turn has a bound, so that the next
+//! renewals are in time whatever the authority does; only a wedged tick is asked about for as long as its lease lasts.
+//!
+//! What a shard orders (an end, a stop) is to wait until the holder is at rest: then no claim is under way of which the
+//! shard knows nothing.
+
+mod claim;
+pub mod command;
+mod held;
+mod look;
+pub mod remark;
+mod renewal;
+mod wedge;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use self::claim::Claim;
+use self::command::{Answer, Command, Request};
+use self::held::{Held, Releases};
+use self::look::Look;
+use self::remark::{Outages, Remark, ZoneRemark};
+use self::renewal::Renewals;
+use super::census::Census;
+use super::contender::{Contender, ContenderConfig};
+use super::epoch::Nonce;
+use super::fingerprint::KeyFingerprints;
+use super::guardian::Holdings;
+use super::key_check::KeyWatch;
+use super::lease::LeaseConfig;
+
+/// Turns are no closer together than this, whatever falls due.
+const TURN_MIN: Duration = Duration::from_millis(1);
+
+/// What a holder needs to know.
+#[derive(Clone, Debug)]
+pub struct HolderConfig {
+    /// This process.
+    pub me: Nonce,
+    /// The keys that it takes as good.
+    pub keys: KeyFingerprints,
+    /// A lease's times.
+    pub lease: LeaseConfig,
+    /// How it contends.
+    pub contender: ContenderConfig,
+    /// The world's zones.
+    pub zones: BTreeSet<ZoneName>,
+    /// How long a zone must be missing from the authority before it is declared again.
+    pub reseed_grace: Duration,
+}
+
+/// Holds the leases of one process, and contends for more.
+#[derive(Debug)]
+pub struct Holder {
+    lease: LeaseConfig,
+    contender: Contender,
+    census: Census,
+    key_watch: KeyWatch,
+    held: BTreeMap<ZoneName, Held>,
+    /// Zones that failed here: this process claims them no more.
+    shunned: BTreeSet<ZoneName>,
+    /// What the guardian would have to release.
+    holdings: Holdings,
+    announce_at: Duration,
+    is_closed: bool,
+    outages: Outages,
+    commands: VecDeque<Command>,
+    /// Requests that are not answered yet.
+    unanswered: usize,
+    step: Step,
+    next_turn: Duration,
+    renewals: Renewals,
+    look: Look,
+    undeclared: VecDeque<ZoneName>,
+    claim: Option<Claim>,
+    releases: Releases,
+}
+
+/// What is done when everything that was asked is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The next turn begins when it is time.
+    Rest,
+    Blaming,
+    Renewing,
+    Looking,
+    Declaring,
+    Claiming,
+    /// The directory is left when everything is released.
+    Stopping,
+    Withdrawing,
+    Stopped,
+}
+
+impl Holder {
+    /// A holder that holds nothing yet, in a process that is in the directory of shards. Its first turn is due at once.
+    #[must_use]
+    pub fn new(config: HolderConfig) -> Self {
+        let mut holdings = Holdings::default();
+        holdings.note_announced(config.me);
+        Self {
+            lease: config.lease,
+            contender: Contender::new(config.contender),
+            census: Census::new(config.zones, config.reseed_grace),
+            key_watch: KeyWatch::new(config.keys),
+            held: BTreeMap::new(),
+            shunned: BTreeSet::new(),
+            commands: [Command::TellGuardian(holdings.clone())].into(),
+            holdings,
+            announce_at: Duration::ZERO,
+            is_closed: false,
+            outages: Outages::default(),
+            unanswered: 0,
+            step: Step::Rest,
+            next_turn: Duration::ZERO,
+            renewals: Renewals::default(),
+            look: Look::default(),
+            undeclared: VecDeque::new(),
+            claim: None,
+            releases: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do at `now`. Read the clock for each call: what is asked counts as sent from `now` on. `None`:
+    /// wait for an answer, or for [`Holder::poll_timeout`].
+    pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
+        loop {
+            if let Some(command) = self.commands.pop_front() {
+                return Some(command);
+            }
+            if self.unanswered > 0 || !self.advance(now) {
+                return None;
+            }
+        }
+    }
+
+    /// When the holder, which is at rest, is to be polled again. `None`: it waits for answers, and hears no orders
+    /// meanwhile.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.is_at_rest().then_some(self.next_turn)
+    }
+
+    /// A zone may have been released: the next turn begins at once.
+    pub const fn handle_release_hint(&mut self) {
+        self.next_turn = Duration::ZERO;
+    }
+
+    /// Claims nothing more: the process is stopping. Nothing is granted to it from here on.
+    ///
+    /// # Panics
+    /// If the holder is not at rest.
+    pub fn handle_close(&mut self) {
+        assert!(self.is_at_rest(), "a claim may be under way");
+        self.is_closed = true;
+    }
+
+    /// Begins to release what was granted and never hosted, and what is suspended; leaves the directory then, and
+    /// stops.
+    ///
+    /// # Panics
+    /// If the holder is not at rest.
+    pub fn handle_stop(&mut self, now: Duration) {
+        assert!(self.is_at_rest(), "a claim may be under way");
+        self.begin_stop(now);
+    }
+
+    /// The answer to a [`Request`]; `now` is read after it came.
+    ///
+    /// # Panics
+    /// If that was not asked.
+    pub fn handle_answer(&mut self, now: Duration, answer: Answer) {
+        self.unanswered = self
+            .unanswered
+            .checked_sub(1)
+            .expect("an answer belongs to a request that was made");
+        match answer {
+            Answer::Renewed(renewal, outcome) => self.handle_renewed(now, renewal, outcome),
+            Answer::Reinstated(renewal, outcome) => self.handle_reinstated(now, renewal, outcome),
+            Answer::Leases(leases) => self.handle_leases(now, leases),
+            Answer::Announced(outcome) => self.handle_announced(now, outcome),
+            Answer::Shards(shards) => self.handle_shards(now, shards),
+            Answer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
+            Answer::Fence(fence) => self.handle_fence(now, fence),
+            Answer::Claimed(outcome) => self.handle_claimed(now, outcome),
+            Answer::Released(zone, grant, outcome) => self.handle_released(&zone, grant, outcome),
+            Answer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
+            Answer::Blamed(zone, tick, culprit) => self.handle_blamed(zone, tick, culprit),
+        }
+    }
+
+    /// Takes the next step. Returns whether there was one to take.
+    fn advance(&mut self, now: Duration) -> bool {
+        if self.release_next() {
+            return true;
+        }
+        match self.step {
+            Step::Rest if now < self.next_turn => return false,
+            Step::Rest => self.begin_turn(now),
+            Step::Blaming => self.begin_renewals(now),
+            Step::Renewing => self.conclude_renewals(now),
+            Step::Looking => self.conclude_look(now),
+            Step::Declaring => self.declare_next(),
+            Step::Claiming => self.claim_next(now),
+            Step::Stopping => {
+                self.ask(Request::Withdraw, None);
+                self.step = Step::Withdrawing;
+            }
+            Step::Withdrawing => {
+                self.commands.push_back(Command::Stopped);
+                self.step = Step::Stopped;
+            }
+            Step::Stopped => return false,
+        }
+        true
+    }
+
+    /// Ten looks at the leases between two renewals, so that a pause of the process is noticed in a tenth of a second;
+    /// sooner, if a claim falls due.
+    fn end_turn(&mut self, now: Duration) {
+        let period = (self.lease.renew_every / 10).max(TURN_MIN);
+        let claim = self.contender.poll_timeout();
+        let wait = claim.map_or(period, |at| at.saturating_sub(now).clamp(TURN_MIN, period));
+        self.next_turn = now + wait;
+        self.step = Step::Rest;
+    }
+
+    /// An authority that takes longer does not answer: half the time between two renewals.
+    fn answer_max(&self) -> Duration {
+        self.lease.renew_every / 2
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.step == Step::Rest && self.unanswered == 0 && self.releases.is_empty()
+    }
+
+    fn ask(&mut self, request: Request, within: Option<Duration>) {
+        self.unanswered += 1;
+        self.commands.push_back(Command::Ask { request, within });
+    }
+
+    fn tell_guardian(&mut self) {
+        self.commands.push_back(Command::TellGuardian(self.holdings.clone()));
+    }
+
+    fn log(&mut self, remark: Remark) {
+        self.commands.push_back(Command::Log(remark));
+    }
+
+    fn log_zone(&mut self, zone: &ZoneName, remark: ZoneRemark) {
+        self.log(Remark::Zone(zone.clone(), remark));
+    }
+}
+
+#[cfg(test)]
+mod tests;

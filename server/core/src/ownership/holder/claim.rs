@@ -1,0 +1,111 @@
+//! Declarations and claims, one after the other. Which lease to claim, and when, is the contender's to say.
+
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use super::command::{Request, StoreFence};
+use super::remark::{Failure, Remark, Service, ZoneRemark};
+use super::{Holder, Step};
+use crate::ownership::authority::{AuthorityError, LeaseView};
+use crate::ownership::epoch::Grant;
+
+/// One claim under way.
+#[derive(Debug)]
+pub(super) struct Claim {
+    watched: LeaseView,
+    /// A time before anything was asked for it: the lease's deadline counts from here.
+    sent_at: Duration,
+}
+
+impl Holder {
+    /// Declares what no holder has put back for a while, and at once what is suspended here: then the one who would put
+    /// it back is this process, by a claim.
+    pub(super) fn begin_declarations(&mut self, now: Duration) {
+        self.undeclared = self.census.missing(now).into();
+        let suspended = self.contender.suspended().keys();
+        let missing = suspended.filter(|zone| self.census.is_missing(zone)).cloned();
+        self.undeclared.extend(missing);
+        self.step = Step::Declaring;
+    }
+
+    pub(super) fn declare_next(&mut self) {
+        match self.undeclared.pop_front() {
+            Some(zone) => self.ask(Request::Declare(zone), Some(self.answer_max())),
+            None => self.step = Step::Claiming,
+        }
+    }
+
+    pub(super) fn handle_declared(&mut self, now: Duration, zone: ZoneName, outcome: Result<(), AuthorityError>) {
+        match outcome {
+            Ok(()) => {
+                self.outages.declarations.end(now);
+                self.log_zone(&zone, ZoneRemark::Declared);
+            }
+            Err(error) => {
+                if let Some(lasted) = self.outages.declarations.note(now) {
+                    self.log(Remark::Failing(Failure::Declaration(zone, error.to_string()), lasted));
+                }
+            }
+        }
+    }
+
+    /// Begins the next claim, by asking the store for the zone's fence; ends the turn if there is none. Renewals wait
+    /// meanwhile: a store that hangs must not hold them up.
+    pub(super) fn claim_next(&mut self, now: Duration) {
+        let watched = if self.is_closed {
+            None
+        } else {
+            self.contender.poll_claim(now)
+        };
+        let Some(watched) = watched else {
+            return self.end_turn(now);
+        };
+        let within = self.lease.retry_every.min(self.answer_max());
+        self.ask(Request::Fence(watched.zone.clone()), Some(within));
+        self.claim = Some(Claim { watched, sent_at: now });
+    }
+
+    /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten. Without the
+    /// store's word nothing is claimed.
+    pub(super) fn handle_fence(&mut self, now: Duration, fence: StoreFence) {
+        let fence = match fence {
+            StoreFence::Epoch(epoch) => epoch,
+            StoreFence::None | StoreFence::Lost => 0,
+            StoreFence::Unknown(why) => {
+                let error = format!("the store's fence is unknown: {why}");
+                return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));
+            }
+        };
+        let Claim { watched, sent_at } = self.claim.as_ref().expect("a fence is asked for by a claim");
+        let left = (*sent_at + self.answer_max()).saturating_sub(now);
+        let request = Request::Claim {
+            watched: watched.clone(),
+            epoch_floor: fence.max(self.census.epoch_seen(&watched.zone)),
+        };
+        self.ask(request, Some(left));
+    }
+
+    pub(super) fn handle_claimed(&mut self, now: Duration, outcome: Result<Grant, AuthorityError>) {
+        let Claim { watched, sent_at } = self.claim.take().expect("an outcome belongs to a claim under way");
+        if matches!(outcome, Ok(_) | Err(AuthorityError::Held(_)))
+            && let Some(lasted) = self.outages.claims.end(now)
+        {
+            self.log(Remark::Answered(Service::Claims, lasted));
+        }
+        match outcome {
+            Ok(grant) => {
+                self.contender.handle_granted();
+                self.hold(now, watched.zone, grant, sent_at);
+            }
+            Err(AuthorityError::Held(view)) => self.contender.handle_refused(now, *view),
+            Err(error) => {
+                self.contender.handle_unavailable(now);
+                if let Some(lasted) = self.outages.claims.note(now) {
+                    let failure = Failure::Claim(watched.zone, error.to_string());
+                    self.log(Remark::Failing(failure, lasted));
+                }
+            }
+        }
+    }
+}

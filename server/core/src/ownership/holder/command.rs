@@ -1,0 +1,159 @@
+//! The words between a [`Holder`](super::Holder) and its driver: what the driver is to do, and what it was answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_protocol::{Tick, ZoneName};
+
+use super::remark::Remark;
+use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
+use crate::ownership::epoch::Grant;
+use crate::ownership::guardian::Holdings;
+use crate::ownership::lease::SharedLease;
+use crate::ownership::membership::ShardView;
+
+/// What the driver is to do next.
+#[derive(Debug)]
+pub enum Command {
+    /// Begin a request now, and report its answer to [`Holder::handle_answer`](super::Holder::handle_answer).
+    Ask {
+        /// The request.
+        request: Request,
+        /// An answer that takes longer counts as [`AuthorityError::Unavailable`]. Without a bound, what is asked has
+        /// one of its own.
+        within: Option<Duration>,
+    },
+    /// Adopt a zone that was granted to this process, or take it up again from memory.
+    Adopt(Granted),
+    /// Drop the memory of a suspended zone: another process was granted it.
+    Drop(ZoneName),
+    /// Pass on what the authority shows.
+    Show(Views),
+    /// Tell the guardian what is held now.
+    TellGuardian(Holdings),
+    /// Write a line of the log.
+    Log(Remark),
+    /// End this process at once: a tick of it is wedged at an input.
+    EndProcess,
+    /// Nothing is left to do: the thread may end.
+    Stopped,
+}
+
+/// What is asked of the authority or of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// [`Authority::renew`](crate::ownership::Authority::renew).
+    Renew(Renewal),
+    /// [`Authority::reinstate`](crate::ownership::Authority::reinstate): the authority forgot the lease.
+    Reinstate(Renewal),
+    /// [`Authority::leases`](crate::ownership::Authority::leases).
+    Leases,
+    /// [`Authority::announce`](crate::ownership::Authority::announce) this shard.
+    Announce,
+    /// [`Authority::shards`](crate::ownership::Authority::shards).
+    Shards,
+    /// [`Authority::declare_zone`](crate::ownership::Authority::declare_zone).
+    Declare(ZoneName),
+    /// The zone's fence in the store.
+    Fence(ZoneName),
+    /// [`Authority::claim`](crate::ownership::Authority::claim).
+    Claim {
+        /// The lease, exactly as it was watched.
+        watched: LeaseView,
+        /// The new epoch is above this.
+        epoch_floor: u32,
+    },
+    /// [`Authority::release`](crate::ownership::Authority::release).
+    Release(ZoneName, Grant),
+    /// [`Authority::withdraw`](crate::ownership::Authority::withdraw) this shard.
+    Withdraw,
+    /// Find out which input the zone's tick is at, and have the store refuse that input from now on.
+    Blame(ZoneName, Grant, Tick),
+}
+
+/// The answer to one [`Request`].
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each is the answer to the request of its name")]
+pub enum Answer {
+    Renewed(Renewal, Result<(), AuthorityError>),
+    Reinstated(Renewal, Result<(), AuthorityError>),
+    Leases(Result<Leases, AuthorityError>),
+    Announced(Result<(), AuthorityError>),
+    Shards(Result<Vec<ShardView>, AuthorityError>),
+    Declared(ZoneName, Result<(), AuthorityError>),
+    Fence(StoreFence),
+    Claimed(Result<Grant, AuthorityError>),
+    Released(ZoneName, Grant, Result<(), AuthorityError>),
+    Withdrawn(Result<(), AuthorityError>),
+    Blamed(ZoneName, Tick, Culprit),
+}
+
+/// One renewal of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+    /// Attached players, for those who may have to adopt the zone.
+    pub players: u32,
+    /// A time before it is sent: the lease's deadline counts from here.
+    pub sent_at: Duration,
+}
+
+/// What the store shows of a zone's fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreFence {
+    /// The epoch of the fence.
+    Epoch(u32),
+    /// The store has never had the zone.
+    None,
+    /// The store has lost the zone, and its fence with it.
+    Lost,
+    /// The store did not answer, and why.
+    Unknown(String),
+}
+
+/// At what a wedged tick stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// A player's input, which the store refuses from now on.
+    Quarantined,
+    /// A player's input, which the store did not take note of.
+    Unwritten,
+    /// No input: a system does not end.
+    None,
+}
+
+/// A zone that was granted to this process and waits to be adopted.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+    /// The lease, renewed from now on.
+    pub lease: Arc<SharedLease>,
+    /// When it was granted.
+    pub at: Duration,
+}
+
+/// What one look at the authority showed, for those who route by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Views {
+    /// The leases that could be read.
+    pub leases: Vec<LeaseView>,
+    /// The directory of shards, if it could be read.
+    pub shards: Option<Vec<ShardView>>,
+}
+
+/// How far a hosted zone is: what its threads say of themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Attached players.
+    pub players: u32,
+    /// The tick that the zone is in; 0 between two ticks.
+    pub stepping: Tick,
+    /// The zone is over.
+    pub has_ended: bool,
+}

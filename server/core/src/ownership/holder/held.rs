@@ -1,0 +1,167 @@
+//! What this process holds: from a grant through its adoption to its end. It asks for releases, and carries none out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use super::command::{Command, Granted, Progress, Request};
+use super::remark::{Remark, ZoneRemark};
+use super::{Holder, Step};
+use crate::ownership::after::{AdoptionFailure, After, Remains};
+use crate::ownership::authority::AuthorityError;
+use crate::ownership::end::EndReason;
+use crate::ownership::epoch::Grant;
+use crate::ownership::lease::{Lease, SharedLease};
+
+/// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real
+/// time.
+pub(super) const ADOPTION_MAX: Duration = Duration::from_secs(120);
+
+/// A lease of this process, from its grant to its end.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) grant: Grant,
+    pub(super) since: Duration,
+    pub(super) lease: Arc<SharedLease>,
+    /// `None` until the zone is adopted.
+    pub(super) progress: Option<Progress>,
+    /// The first of the looks that have found its tick wedged without exception.
+    pub(super) wedged_since: Option<Duration>,
+}
+
+/// Leases that are to be released, one after the other.
+pub(super) type Releases = VecDeque<(ZoneName, Grant)>;
+
+impl Holder {
+    /// The zone is adopted and runs.
+    pub fn handle_hosted(&mut self, zone: &ZoneName, grant: Grant) {
+        if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant) {
+            held.progress = Some(Progress::default());
+            self.contender.handle_adopted(zone);
+        }
+    }
+
+    /// How far a hosted zone is. Tell it of every one before a turn.
+    pub fn handle_progress(&mut self, zone: &ZoneName, grant: Grant, progress: Progress) {
+        if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant)
+            && held.progress.is_some()
+        {
+            held.progress = Some(progress);
+        }
+    }
+
+    /// A hosted zone is over here.
+    pub fn handle_ended(&mut self, zone: &ZoneName, grant: Grant, reason: &EndReason, remains: Remains) {
+        self.end(zone, grant, After::end(reason, remains));
+    }
+
+    /// A zone that was granted was not adopted.
+    pub fn handle_adoption_failed(&mut self, zone: &ZoneName, grant: Grant, failure: AdoptionFailure) {
+        self.end(zone, grant, After::failed_adoption(failure));
+    }
+
+    /// The claim of a zone, sent at `sent_at`, was granted.
+    pub(super) fn hold(&mut self, now: Duration, zone: ZoneName, grant: Grant, sent_at: Duration) {
+        self.log_zone(&zone, ZoneRemark::Granted(grant.epoch.number()));
+        self.holdings.note_granted(&zone, grant);
+        self.tell_guardian();
+        let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));
+        self.held.insert(
+            zone.clone(),
+            Held {
+                grant,
+                since: now,
+                lease: Arc::clone(&lease),
+                progress: None,
+                wedged_since: None,
+            },
+        );
+        self.commands.push_back(Command::Adopt(Granted {
+            zone,
+            grant,
+            lease,
+            at: now,
+        }));
+    }
+
+    /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds
+    /// its lease lost.
+    pub(super) fn give_up_adoptions(&mut self, now: Duration, after: After, age: Duration) {
+        let is_late = |held: &Held| held.progress.is_none() && now.saturating_sub(held.since) >= age;
+        let late: Vec<(ZoneName, Grant)> = self
+            .held
+            .iter()
+            .filter(|(_, held)| is_late(held))
+            .map(|(zone, held)| (zone.clone(), held.grant))
+            .collect();
+        for (zone, grant) in late {
+            self.log_zone(&zone, ZoneRemark::GivenUp(grant.epoch.number()));
+            self.held[&zone].lease.with(Lease::handle_refused);
+            self.end(&zone, grant, after);
+        }
+    }
+
+    /// Releases what is held and not hosted, or suspended; hosted zones that have not ended are left to their leases.
+    pub(super) fn begin_stop(&mut self, now: Duration) {
+        self.give_up_adoptions(now, After::Release, Duration::ZERO);
+        let suspended = self.contender.suspended();
+        self.releases
+            .extend(suspended.iter().map(|(zone, grant)| (zone.clone(), *grant)));
+        self.step = Step::Stopping;
+    }
+
+    fn end(&mut self, zone: &ZoneName, grant: Grant, after: After) {
+        if self.held.get(zone).is_none_or(|held| held.grant != grant) {
+            return;
+        }
+        self.held.remove(zone);
+        self.contender.handle_dropped(zone);
+        if matches!(after, After::Shun | After::Cede) {
+            self.shunned.insert(zone.clone());
+        }
+        match after {
+            // Should this process die before the answer, its guardian releases it.
+            After::Release | After::Cede => self.releases.push_back((zone.clone(), grant)),
+            After::Expire | After::Shun => self.forget(zone, grant),
+            // A suspended zone's grant is the newest there is: should this process die, it is to be released all the
+            // same.
+            After::Reclaim => self.contender.handle_suspended(zone, grant),
+        }
+    }
+
+    pub(super) fn release_next(&mut self) -> bool {
+        let Some((zone, grant)) = self.releases.pop_front() else {
+            return false;
+        };
+        self.ask(Request::Release(zone, grant), Some(self.answer_max()));
+        true
+    }
+
+    pub(super) fn handle_released(&mut self, zone: &ZoneName, grant: Grant, outcome: Result<(), AuthorityError>) {
+        let remark = match outcome {
+            Ok(()) => ZoneRemark::Released(grant.epoch.number()),
+            Err(AuthorityError::Held(holder)) => ZoneRemark::NotOurs(holder.epoch),
+            Err(error) => ZoneRemark::NotReleased(error.to_string()),
+        };
+        self.log_zone(zone, remark);
+        self.forget(zone, grant);
+    }
+
+    pub(super) fn handle_withdrawn(&mut self, outcome: Result<(), AuthorityError>) {
+        match outcome {
+            Ok(()) => {
+                self.holdings.note_withdrawn();
+                self.tell_guardian();
+            }
+            Err(error) => self.log(Remark::StillInDirectory(error.to_string())),
+        }
+    }
+
+    /// The guardian need not release it any more.
+    fn forget(&mut self, zone: &ZoneName, grant: Grant) {
+        self.holdings.note_ended(zone, grant);
+        self.tell_guardian();
+    }
+}

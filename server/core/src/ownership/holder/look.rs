@@ -1,0 +1,115 @@
+//! The look at the authority: the leases, and the directory of shards in which this one says that it lives.
+//!
+//! Both are asked for at once, and what cannot be read of one says nothing of the other: while a node of a Cluster is
+//! gone, the zones of the other nodes are watched, claimed, and routed to as ever.
+
+use std::time::Duration;
+
+use super::command::{Command, Request, Views};
+use super::remark::{Failure, Remark, Service, ZoneRemark};
+use super::{Holder, Step};
+use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
+use crate::ownership::membership::ShardView;
+
+/// One look under way.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    began_at: Duration,
+    /// `None` as long as none could be read.
+    leases: Option<Vec<LeaseView>>,
+    shards: Option<Vec<ShardView>>,
+}
+
+impl Holder {
+    pub(super) fn begin_look(&mut self, now: Duration) {
+        self.look = Look {
+            began_at: now,
+            ..Look::default()
+        };
+        let max = Some(self.answer_max());
+        self.ask(Request::Leases, max);
+        if now >= self.announce_at {
+            self.ask(Request::Announce, max);
+        } else {
+            self.ask(Request::Shards, max);
+        }
+        self.step = Step::Looking;
+    }
+
+    /// What is claimed is what could be read. `now` is read after the answer came.
+    pub(super) fn handle_leases(&mut self, now: Duration, leases: Result<Leases, AuthorityError>) {
+        let leases = match leases {
+            Ok(leases) => leases,
+            Err(error) => {
+                if let Some(lasted) = self.outages.looks.note(now) {
+                    self.log(Remark::Failing(Failure::Leases(error.to_string()), lasted));
+                }
+                return;
+            }
+        };
+        if leases.unread.is_empty() {
+            if let Some(lasted) = self.outages.looks.end(now) {
+                self.log(Remark::Answered(Service::Leases, lasted));
+            }
+        } else if let Some(lasted) = self.outages.looks.note(now) {
+            let first = leases.unread.first().cloned();
+            self.log(Remark::Failing(Failure::SomeLeases(leases.unread.len(), first), lasted));
+        }
+        self.census.handle_leases(now, &leases);
+        let mut claimable = leases.clone();
+        claimable.views.retain(|view| !self.shunned.contains(&view.zone));
+        self.contender.handle_leases(now, claimable);
+        while let Some(zone) = self.contender.poll_taken() {
+            self.log_zone(&zone, ZoneRemark::Taken);
+            self.holdings.note_taken(&zone);
+            self.tell_guardian();
+            self.commands.push_back(Command::Drop(zone));
+        }
+        self.look.leases = Some(leases.views);
+    }
+
+    /// An authority that takes no announcement of this shard may take none of any: beats that stand still in it say
+    /// nothing, and are not read.
+    pub(super) fn handle_announced(&mut self, now: Duration, outcome: Result<(), AuthorityError>) {
+        match outcome {
+            Ok(()) => {
+                self.announce_at = self.look.began_at + self.lease.renew_every;
+                self.ask(Request::Shards, Some(self.answer_max()));
+            }
+            Err(error) => self.note_no_directory(now, &error),
+        }
+    }
+
+    pub(super) fn handle_shards(&mut self, now: Duration, shards: Result<Vec<ShardView>, AuthorityError>) {
+        let shards = match shards {
+            Ok(shards) => shards,
+            Err(error) => return self.note_no_directory(now, &error),
+        };
+        if let Some(lasted) = self.outages.directory.end(now) {
+            self.log(Remark::Answered(Service::Directory, lasted));
+        }
+        for stranger in self.key_watch.handle_shards(&shards) {
+            self.log(Remark::Stranger(stranger));
+        }
+        self.look.shards = Some(shards);
+    }
+
+    /// Shows what was seen, and goes on if there were leases: what was seen before is not what is claimed now.
+    pub(super) fn conclude_look(&mut self, now: Duration) {
+        let Look { leases, shards, .. } = std::mem::take(&mut self.look);
+        let are_leases_seen = leases.is_some();
+        let leases = leases.unwrap_or_default();
+        self.commands.push_back(Command::Show(Views { leases, shards }));
+        if are_leases_seen {
+            self.begin_declarations(now);
+        } else {
+            self.end_turn(now);
+        }
+    }
+
+    fn note_no_directory(&mut self, now: Duration, error: &AuthorityError) {
+        if let Some(lasted) = self.outages.directory.note(now) {
+            self.log(Remark::Failing(Failure::Directory(error.to_string()), lasted));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The lines that a [`Holder`](super::Holder) has logged, as data, and how often those are said that repeat themselves.
+//! Their words are the driver's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use everhold_protocol::{Tick, ZoneName};
+
+use crate::outage::{Lasted, Outage};
+use crate::ownership::key_check::Stranger;
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// The authority does not do something, for the first time or still.
+    Failing(Failure, Lasted),
+    /// The authority does it again.
+    Answered(Service, Lasted),
+    /// Something became of a zone.
+    Zone(ZoneName, ZoneRemark),
+    /// A living shard of this world has other keys.
+    Stranger(Stranger),
+    /// At the stop: the directory could not be left, and why.
+    StillInDirectory(String),
+}
+
+/// What the authority does not do, and what it said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Renewals are not answered.
+    Renewals {
+        /// One of the zones.
+        zone: ZoneName,
+        /// So many zones have not been renewed.
+        zones: usize,
+        /// The error of that zone.
+        error: String,
+    },
+    /// No lease can be read.
+    Leases(String),
+    /// The leases of so many zones cannot be read, the first of which is this.
+    SomeLeases(usize, Option<ZoneName>),
+    /// The directory cannot be read, or this shard not be announced.
+    Directory(String),
+    /// A claim of this zone was not answered.
+    Claim(ZoneName, String),
+    /// This zone could not be declared.
+    Declaration(ZoneName, String),
+}
+
+/// What an authority does for a holder, if it failed to for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the requests of their names")]
+pub enum Service {
+    Renewals,
+    Leases,
+    Directory,
+    Claims,
+}
+
+/// What became of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZoneRemark {
+    /// No other shard has declared it: it is declared here.
+    Declared,
+    /// It was granted to this process under this epoch.
+    Granted(u32),
+    /// Its adoption, under this epoch, takes too long, or the process stops.
+    GivenUp(u32),
+    /// The lease of this epoch was released.
+    Released(u32),
+    /// There was nothing to release: another process holds it under this epoch.
+    NotOurs(u32),
+    /// The lease could not be released, and why.
+    NotReleased(String),
+    /// It was suspended, and another shard was granted it.
+    Taken,
+    /// The authority had forgotten the lease of this epoch; it was put back.
+    PutBack(u32),
+    /// A renewal found the lease another process's, under this epoch.
+    Refused(u32),
+    /// This tick does not end.
+    Wedged(Tick),
+    /// This process ends because of that tick.
+    EndsProcess(Tick),
+    /// It is not renewed, nor claimed again by this process.
+    Shunned,
+}
+
+/// What the authority may fail to answer for long, turn after turn.
+#[derive(Debug, Default)]
+pub(super) struct Outages {
+    pub(super) renewals: Outage<Duration>,
+    /// Zones whose latest renewal was not answered.
+    pub(super) unrenewed: BTreeSet<ZoneName>,
+    pub(super) looks: Outage<Duration>,
+    pub(super) directory: Outage<Duration>,
+    pub(super) claims: Outage<Duration>,
+    pub(super) declarations: Outage<Duration>,
+}

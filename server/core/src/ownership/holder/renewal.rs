@@ -1,0 +1,136 @@
+//! Renewals: each lease's, when it is due, and what becomes of it. Safety hangs on two times: a lease's deadline counts
+//! from before its renewal was sent, and an answer counts at the time that is read after it came.
+
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use super::command::{Renewal, Request};
+use super::held::ADOPTION_MAX;
+use super::remark::{Failure, Remark, Service, ZoneRemark};
+use super::{Holder, Step};
+use crate::ownership::after::After;
+use crate::ownership::authority::AuthorityError;
+use crate::ownership::epoch::Grant;
+use crate::ownership::lease::Lease;
+
+/// The renewals of one turn that have been answered.
+#[derive(Debug, Default)]
+pub(super) struct Renewals {
+    is_any_answered: bool,
+    /// The zone of the newest that was not, and why.
+    unanswered: Option<(ZoneName, String)>,
+}
+
+impl Holder {
+    /// Asks for all renewals that are due, all at once. Asking each lease is also what notices a pause of the whole
+    /// process.
+    pub(super) fn begin_renewals(&mut self, now: Duration) {
+        self.give_up_adoptions(now, After::Shun, ADOPTION_MAX);
+        let is_due = |lease: &mut Lease| {
+            lease.handle_iteration(now);
+            let is_due = lease.poll_renewal(now);
+            if is_due {
+                lease.handle_renew_sent(now);
+            }
+            is_due
+        };
+        let due = self.held.iter().filter(|(_, held)| held.lease.with(is_due));
+        let due: Vec<Renewal> = due
+            .map(|(zone, held)| Renewal {
+                zone: zone.clone(),
+                grant: held.grant,
+                players: held.progress.map_or(0, |progress| progress.players),
+                sent_at: now,
+            })
+            .collect();
+        self.renewals = Renewals::default();
+        for renewal in due {
+            self.ask(Request::Renew(renewal), Some(self.answer_max()));
+        }
+        self.step = Step::Renewing;
+    }
+
+    /// A renewal that finds an authority which has forgotten the lease has it put back, within the time that the
+    /// renewal has left.
+    pub(super) fn handle_renewed(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
+        match outcome {
+            Err(error) if is_forgotten(&error, renewal.grant) => {
+                let left = (renewal.sent_at + self.answer_max()).saturating_sub(now);
+                self.ask(Request::Reinstate(renewal), Some(left));
+            }
+            outcome => self.conclude_renewal(now, renewal, outcome),
+        }
+    }
+
+    pub(super) fn handle_reinstated(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
+        if outcome.is_ok() {
+            self.log_zone(&renewal.zone, ZoneRemark::PutBack(renewal.grant.epoch.number()));
+        }
+        self.conclude_renewal(now, renewal, outcome);
+    }
+
+    /// Tells the lease at once, whatever other renewals are waited for. An error is an outcome that is not known.
+    fn conclude_renewal(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
+        let Renewal {
+            zone, grant, sent_at, ..
+        } = renewal;
+        let held = self.held.get(&zone).filter(|held| held.grant == grant);
+        let tell = |what: &dyn Fn(&mut Lease)| held.map(|held| held.lease.with(|lease| what(lease)));
+        match outcome {
+            Ok(()) => tell(&|lease| lease.handle_renewed(sent_at, now)),
+            Err(AuthorityError::Held(_)) => tell(&Lease::handle_refused),
+            Err(_) => tell(&|lease| lease.handle_unavailable(now)),
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(AuthorityError::Held(holder)) => self.log_zone(&zone, ZoneRemark::Refused(holder.epoch)),
+            Err(error) => {
+                self.outages.unrenewed.insert(zone.clone());
+                self.renewals.unanswered = Some((zone, error.to_string()));
+                return;
+            }
+        }
+        self.renewals.is_any_answered = true;
+        self.outages.unrenewed.remove(&zone);
+    }
+
+    /// Goes on to the look, unless renewals were due and none was answered: whatever else is asked now would wait as
+    /// long, and the next renewal with it. Those of zones on a node of a Cluster that is gone hold up no others.
+    ///
+    /// One outage for all zones, however many; it is over when none is left of which the latest renewal was not
+    /// answered.
+    pub(super) fn conclude_renewals(&mut self, now: Duration) {
+        let held = &self.held;
+        self.outages.unrenewed.retain(|zone| held.contains_key(zone));
+        let Renewals {
+            is_any_answered,
+            unanswered,
+        } = std::mem::take(&mut self.renewals);
+        let was_none_answered = unanswered.is_some() && !is_any_answered;
+        if let Some((zone, error)) = unanswered {
+            if let Some(lasted) = self.outages.renewals.note(now) {
+                let zones = self.outages.unrenewed.len();
+                self.log(Remark::Failing(Failure::Renewals { zone, zones, error }, lasted));
+            }
+        } else if self.outages.unrenewed.is_empty()
+            && let Some(lasted) = self.outages.renewals.end(now)
+        {
+            self.log(Remark::Answered(Service::Renewals, lasted));
+        }
+        if was_none_answered {
+            self.end_turn(now);
+        } else {
+            self.begin_look(now);
+        }
+    }
+}
+
+/// Whether the authority shows neither this grant nor a newer one.
+const fn is_forgotten(error: &AuthorityError, grant: Grant) -> bool {
+    match error {
+        AuthorityError::Held(view) => view.epoch < grant.epoch.number(),
+        AuthorityError::ZoneUnknown(_) => true,
+        AuthorityError::Unavailable(_) => false,
+    }
+}

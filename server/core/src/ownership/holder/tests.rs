@@ -1,0 +1,401 @@
+//! The holder, told by circumstances: with an authority in memory, on a made-up clock in ms.
+
+mod claims;
+mod ends;
+mod looks;
+mod renewals;
+mod wedges;
+
+use super::command::{Culprit, Granted, Progress, Renewal, StoreFence, Views};
+use super::*;
+use crate::ownership::lease::{Lease, LeaseState};
+use crate::ownership::{
+    AuthorityError, EndReason, Epoch, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease,
+};
+
+/// Renewals every 1,000 ms, retries after 250 ms, a pause is a gap above 500 ms, a stall is 2,000 ms without a tick.
+const TTL: u64 = 4_000;
+const MARGIN: u64 = 666;
+const RENEW_EVERY: u64 = 1_000;
+const RETRY_EVERY: u64 = 250;
+const ANSWER_MAX: u64 = 500;
+const TURN: u64 = 100;
+
+const ME: Nonce = Nonce(7);
+const OTHER: Nonce = Nonce(9);
+
+const ZONES: [&str; 3] = ["forest", "hills", "meadow"];
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn name(zone: &str) -> ZoneName {
+    zone.parse().unwrap()
+}
+
+fn grant(epoch: u32) -> Grant {
+    Grant {
+        epoch: Epoch::granted(epoch),
+        nonce: ME,
+    }
+}
+
+fn keys(login: u64) -> KeyFingerprints {
+    KeyFingerprints::new(vec![Fingerprint(login)], Vec::new(), Vec::new())
+}
+
+fn view(zone: &str, epoch: u32, nonce: Nonce) -> LeaseView {
+    LeaseView {
+        zone: name(zone),
+        epoch,
+        nonce,
+        beat: 1,
+        released: false,
+        addr: ([127, 0, 0, 1], 1).into(),
+        players: 0,
+    }
+}
+
+fn away<T>() -> Result<T, AuthorityError> {
+    Err(AuthorityError::Unavailable("away".to_owned()))
+}
+
+/// An authority and a store, as far as a holder asks them.
+struct FakeAuthority {
+    leases: BTreeMap<ZoneName, LeaseView>,
+    /// Zones on a node that is gone.
+    unread: BTreeSet<ZoneName>,
+    /// Nothing is answered.
+    is_away: bool,
+    /// This shard cannot be announced.
+    takes_no_shards: bool,
+    shards: Vec<ShardView>,
+    fence: StoreFence,
+    culprit: Culprit,
+    /// Between a request and its answer.
+    latency: Duration,
+}
+
+impl FakeAuthority {
+    fn new() -> Self {
+        let lease = |zone| LeaseView {
+            released: true,
+            ..view(zone, 0, Nonce(0))
+        };
+        Self {
+            leases: ZONES.map(|zone| (name(zone), lease(zone))).into(),
+            unread: BTreeSet::new(),
+            is_away: false,
+            takes_no_shards: false,
+            shards: Vec::new(),
+            fence: StoreFence::None,
+            culprit: Culprit::None,
+            latency: Duration::ZERO,
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Renew(renewal) => {
+                let outcome = self.renew(&renewal);
+                Answer::Renewed(renewal, outcome)
+            }
+            Request::Reinstate(renewal) => {
+                let own = view(renewal.zone.as_str(), renewal.grant.epoch.number(), ME);
+                self.leases.insert(renewal.zone.clone(), own);
+                Answer::Reinstated(renewal, Ok(()))
+            }
+            Request::Leases if self.is_away => Answer::Leases(away()),
+            Request::Leases => Answer::Leases(Ok(self.seen())),
+            Request::Announce if self.is_away || self.takes_no_shards => Answer::Announced(away()),
+            Request::Announce => Answer::Announced(Ok(())),
+            Request::Shards if self.is_away => Answer::Shards(away()),
+            Request::Shards => Answer::Shards(Ok(self.shards.clone())),
+            Request::Declare(zone) if self.is_away => Answer::Declared(zone, away()),
+            Request::Declare(zone) => {
+                let lease = view(zone.as_str(), 0, Nonce(0));
+                self.leases.insert(zone.clone(), lease);
+                Answer::Declared(zone, Ok(()))
+            }
+            Request::Fence(_) => Answer::Fence(self.fence.clone()),
+            Request::Claim { watched, epoch_floor } => Answer::Claimed(self.claim(&watched, epoch_floor)),
+            Request::Release(zone, grant) => {
+                let outcome = self.release(&zone, grant);
+                Answer::Released(zone, grant, outcome)
+            }
+            Request::Withdraw if self.is_away => Answer::Withdrawn(away()),
+            Request::Withdraw => Answer::Withdrawn(Ok(())),
+            Request::Blame(zone, _, tick) => Answer::Blamed(zone, tick, self.culprit),
+        }
+    }
+
+    fn seen(&self) -> Leases {
+        let views = self.leases.values().filter(|view| !self.unread.contains(&view.zone));
+        Leases {
+            views: views.cloned().collect(),
+            unread: self.unread.clone(),
+        }
+    }
+
+    fn lease(&mut self, zone: &ZoneName) -> Result<&mut LeaseView, AuthorityError> {
+        if self.is_away || self.unread.contains(zone) {
+            return away();
+        }
+        let unknown = || AuthorityError::ZoneUnknown(zone.clone());
+        self.leases.get_mut(zone).ok_or_else(unknown)
+    }
+
+    /// The lease, if it is still by this grant.
+    fn own_lease(&mut self, zone: &ZoneName, grant: Grant) -> Result<&mut LeaseView, AuthorityError> {
+        let lease = self.lease(zone)?;
+        if (lease.epoch, lease.nonce, lease.released) == (grant.epoch.number(), grant.nonce, false) {
+            Ok(lease)
+        } else {
+            Err(AuthorityError::Held(Box::new(lease.clone())))
+        }
+    }
+
+    fn renew(&mut self, renewal: &Renewal) -> Result<(), AuthorityError> {
+        self.own_lease(&renewal.zone, renewal.grant)?.beat += 1;
+        Ok(())
+    }
+
+    fn release(&mut self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
+        self.own_lease(zone, grant)?.released = true;
+        Ok(())
+    }
+
+    fn claim(&mut self, watched: &LeaseView, epoch_floor: u32) -> Result<Grant, AuthorityError> {
+        let lease = self.lease(&watched.zone)?;
+        if lease != watched {
+            return Err(AuthorityError::Held(Box::new(lease.clone())));
+        }
+        let epoch = watched.epoch.max(epoch_floor) + 1;
+        *lease = view(watched.zone.as_str(), epoch, ME);
+        Ok(grant(epoch))
+    }
+}
+
+/// What happens to an authority in the middle of a test.
+type Change = fn(&mut FakeAuthority);
+
+/// What was asked, and when.
+struct Asked {
+    at: Duration,
+    request: Request,
+    within: Option<Duration>,
+}
+
+/// A zone that runs here.
+struct Hosted {
+    grant: Grant,
+    lease: std::sync::Arc<SharedLease>,
+    progress: Progress,
+    /// Its tick does not end.
+    is_stuck: bool,
+}
+
+/// A holder and what is around it.
+struct Rig {
+    holder: Holder,
+    authority: FakeAuthority,
+    now: Duration,
+    asked: Vec<Asked>,
+    unanswered: VecDeque<Request>,
+    remarks: Vec<Remark>,
+    /// Every other command.
+    done: Vec<Command>,
+    hosted: BTreeMap<ZoneName, Hosted>,
+}
+
+impl Rig {
+    /// A holder that would rather have all zones, and has none.
+    fn new() -> Self {
+        let zones: BTreeSet<ZoneName> = ZONES.map(name).into();
+        let contender = ContenderConfig {
+            adoptions_max: ZONES.len(),
+            ..ContenderConfig::new(ms(TTL), 8, zones.clone(), 1)
+        };
+        let config = HolderConfig {
+            me: ME,
+            keys: keys(10),
+            lease: LeaseConfig::new(TTL, 20),
+            contender,
+            zones,
+            reseed_grace: ms(2 * TTL),
+        };
+        Self {
+            holder: Holder::new(config),
+            authority: FakeAuthority::new(),
+            now: ms(10_000),
+            asked: Vec::new(),
+            unanswered: VecDeque::new(),
+            remarks: Vec::new(),
+            done: Vec::new(),
+            hosted: BTreeMap::new(),
+        }
+    }
+
+    /// A holder that hosts all zones, each under epoch 1. What has been asked and done so far is forgotten.
+    fn hosting() -> Self {
+        let mut rig = Self::new();
+        rig.turn();
+        rig.host_all();
+        assert_eq!(rig.hosted.len(), ZONES.len());
+        rig.turn();
+        rig.forget();
+        rig
+    }
+
+    fn forget(&mut self) {
+        self.asked.clear();
+        self.remarks.clear();
+        self.done.clear();
+    }
+
+    /// Adopts what was granted.
+    fn host_all(&mut self) {
+        let granted = self.granted();
+        self.done.retain(|command| !matches!(command, Command::Adopt(_)));
+        for Granted { zone, grant, lease, .. } in granted {
+            self.holder.handle_hosted(&zone, grant);
+            lease.with(|lease| lease.handle_tick(self.now));
+            let hosted = Hosted {
+                grant,
+                lease,
+                progress: Progress::default(),
+                is_stuck: false,
+            };
+            self.hosted.insert(zone, hosted);
+        }
+    }
+
+    fn granted(&self) -> Vec<Granted> {
+        let granted = self.done.iter().filter_map(|command| match command {
+            Command::Adopt(granted) => Some(granted.clone()),
+            _ => None,
+        });
+        granted.collect()
+    }
+
+    /// What the guardian heard last.
+    fn holdings(&self) -> Vec<(ZoneName, Grant)> {
+        let holdings = self.done.iter().rev().find_map(|command| match command {
+            Command::TellGuardian(holdings) => Some(holdings),
+            _ => None,
+        });
+        let grants = holdings.into_iter().flat_map(Holdings::grants);
+        grants.map(|(zone, grant)| (zone.clone(), grant)).collect()
+    }
+
+    fn lease(&self, zone: &str) -> &SharedLease {
+        &self.hosted[&name(zone)].lease
+    }
+
+    fn state(&self, zone: &str) -> LeaseState {
+        self.lease(zone).with(|lease| lease.state())
+    }
+
+    /// The tick thread of each zone turns once, unless it is stuck.
+    fn tick(&mut self) {
+        let now = self.now;
+        for (zone, hosted) in &self.hosted {
+            let tick = |lease: &mut Lease| {
+                lease.handle_iteration(now);
+                if !hosted.is_stuck && lease.may_act(now) {
+                    lease.handle_tick(now);
+                }
+            };
+            hosted.lease.with(tick);
+            self.holder.handle_progress(zone, hosted.grant, hosted.progress);
+        }
+    }
+
+    /// Carries out what the holder wants now; what is asked stays unanswered.
+    fn poll(&mut self) {
+        while let Some(command) = self.holder.poll_command(self.now) {
+            match command {
+                Command::Ask { request, within } => {
+                    self.unanswered.push_back(request.clone());
+                    self.asked.push(Asked {
+                        at: self.now,
+                        request,
+                        within,
+                    });
+                }
+                Command::Log(remark) => self.remarks.push(remark),
+                command => self.done.push(command),
+            }
+        }
+    }
+
+    /// Answers the oldest request. Returns whether there was one.
+    fn answer(&mut self) -> bool {
+        let Some(request) = self.unanswered.pop_front() else {
+            return false;
+        };
+        self.now += self.authority.latency;
+        let answer = self.authority.answer(request);
+        self.holder.handle_answer(self.now, answer);
+        self.poll();
+        true
+    }
+
+    fn settle(&mut self) {
+        self.poll();
+        while self.answer() {}
+    }
+
+    /// Waits until it is time for the next turn, and begins it.
+    fn begin_turn(&mut self) {
+        let at = self.holder.poll_timeout().expect("it is at rest");
+        self.now = self.now.max(at);
+        self.tick();
+        self.poll();
+    }
+
+    /// Begins a turn, and goes on until a claim is begun: the store is asked for a fence.
+    fn begin_claim(&mut self) {
+        self.begin_turn();
+        while !self.unanswered.iter().any(is_claim) {
+            assert!(self.answer(), "nothing is claimed");
+        }
+    }
+
+    /// A whole turn; what was asked in it.
+    fn turn(&mut self) -> Vec<Request> {
+        let from = self.asked.len();
+        self.begin_turn();
+        self.settle();
+        self.asked[from..].iter().map(|asked| asked.request.clone()).collect()
+    }
+
+    /// Turns for so long.
+    fn run(&mut self, for_ms: u64) {
+        self.settle();
+        let until = self.now + ms(for_ms);
+        while self.holder.poll_timeout().is_some_and(|at| at <= until) {
+            self.turn();
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn asked(&self, wanted: impl Fn(&Request) -> bool) -> Vec<&Asked> {
+        self.asked.iter().filter(|asked| wanted(&asked.request)).collect()
+    }
+
+    /// When the lease of a zone was renewed.
+    fn renewed_at(&self, zone: &str) -> Vec<Duration> {
+        let wanted = |request: &Request| matches!(request, Request::Renew(renewal) if renewal.zone == name(zone));
+        self.asked(wanted).iter().map(|asked| asked.at).collect()
+    }
+}
+
+const fn is_claim(request: &Request) -> bool {
+    matches!(request, Request::Claim { .. } | Request::Fence(_))
+}
+
+fn remark(zone: &str, remark: ZoneRemark) -> Remark {
+    Remark::Zone(name(zone), remark)
+}

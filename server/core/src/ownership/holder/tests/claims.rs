@@ -1,0 +1,205 @@
+//! Claims and declarations.
+
+use super::*;
+use crate::ownership::holder::remark::{Failure, Service};
+
+#[test]
+fn deadline_of_a_grant_counts_from_before_anything_was_asked_for_the_claim() {
+    for latency in [0, 1, 200] {
+        let mut rig = Rig::new();
+        rig.begin_claim();
+        let sent_at = rig.now;
+        rig.authority.latency = ms(latency);
+        // The store's fence, and the claim.
+        rig.answer();
+        rig.answer();
+        let granted = rig.granted();
+        let deadline = sent_at + ms(TTL - MARGIN);
+        let state = granted[0].lease.with(|lease| lease.state());
+        assert_eq!(state, LeaseState::Held { deadline }, "{latency} ms");
+        assert_eq!(granted[0].at, sent_at + ms(2 * latency), "it is held since the answer");
+    }
+}
+
+#[test]
+fn store_and_authority_share_the_time_of_one_answer() {
+    let mut rig = Rig::new();
+    rig.begin_claim();
+    rig.authority.latency = ms(200);
+    rig.answer();
+    let within: Vec<Option<Duration>> = rig.asked(is_claim).iter().map(|asked| asked.within).collect();
+    assert_eq!(within, [Some(ms(RETRY_EVERY)), Some(ms(ANSWER_MAX - 200))]);
+}
+
+#[test]
+fn new_epoch_is_above_all_that_store_authority_and_this_process_have_seen() {
+    // The store's fence, the highest epoch that the authority ever showed, the one that it shows now: the new epoch.
+    let table = [
+        (StoreFence::None, 0, 0, 1),
+        (StoreFence::Epoch(9), 3, 3, 10),
+        (StoreFence::Epoch(2), 5, 5, 6),
+        (StoreFence::Epoch(2), 5, 0, 6),
+        (StoreFence::Lost, 5, 0, 6),
+        (StoreFence::Lost, 0, 0, 1),
+    ];
+    for (fence, shown, shows, expected) in table {
+        let mut rig = Rig::new();
+        // Only the meadow is there to be claimed, and is not released at first.
+        rig.authority.leases = [(name("meadow"), view("meadow", shown, OTHER))].into();
+        rig.turn();
+        let released = LeaseView {
+            released: true,
+            ..view("meadow", shows, OTHER)
+        };
+        rig.authority.leases.insert(name("meadow"), released);
+        rig.authority.fence = fence.clone();
+        rig.turn();
+        let epochs: Vec<u32> = rig.granted().iter().map(|g| g.grant.epoch.number()).collect();
+        assert_eq!(epochs, [expected], "{fence:?}, {shown}, {shows}");
+    }
+}
+
+#[test]
+fn nothing_is_claimed_while_the_fence_in_the_store_is_unknown() {
+    let mut rig = Rig::new();
+    rig.authority.fence = StoreFence::Unknown("no answer in time".to_owned());
+    let asked = rig.turn();
+    assert!(!asked.iter().any(|request| matches!(request, Request::Claim { .. })));
+    let why = rig.remarks.iter().find_map(|remark| match remark {
+        Remark::Failing(Failure::Claim(_, why), _) => Some(why.as_str()),
+        _ => None,
+    });
+    let expected = "the authority does not answer: the store's fence is unknown: no answer in time";
+    assert_eq!(why, Some(expected));
+
+    rig.authority.fence = StoreFence::None;
+    rig.run(RENEW_EVERY);
+    assert_eq!(rig.granted().len(), ZONES.len());
+    let again = |remark: &&Remark| matches!(remark, Remark::Answered(Service::Claims, _));
+    assert_eq!(rig.remarks.iter().filter(again).count(), 1);
+}
+
+#[test]
+fn guardian_knows_of_a_grant_before_the_zone_is_adopted() {
+    let mut rig = Rig::new();
+    rig.turn();
+    let zone = rig.granted()[0].zone.clone();
+    let told = |command: &Command| match command {
+        Command::TellGuardian(held) => held.grants().any(|(held, _)| *held == zone),
+        _ => false,
+    };
+    let adopted = |command: &Command| matches!(command, Command::Adopt(granted) if granted.zone == zone);
+    let (told, adopted) = (
+        rig.done.iter().position(told).unwrap(),
+        rig.done.iter().position(adopted).unwrap(),
+    );
+    assert!(told < adopted);
+    assert!(rig.remarks.contains(&remark(zone.as_str(), ZoneRemark::Granted(1))));
+}
+
+#[test]
+fn guardian_knows_that_its_server_is_in_the_directory_before_anything_is_asked() {
+    let mut rig = Rig::new();
+    let first = rig.holder.poll_command(rig.now);
+    assert!(matches!(first, Some(Command::TellGuardian(held)) if held.announced() == Some(ME)));
+}
+
+#[test]
+fn holder_that_is_closed_claims_nothing() {
+    let mut rig = Rig::new();
+    rig.holder.handle_close();
+    rig.run(2 * TTL);
+    assert!(rig.asked(is_claim).is_empty());
+    assert!(
+        !rig.asked(|request| *request == Request::Leases).is_empty(),
+        "it still looks"
+    );
+}
+
+#[test]
+#[should_panic(expected = "a claim may be under way")]
+fn holder_cannot_be_closed_while_a_claim_is_under_way() {
+    let mut rig = Rig::new();
+    rig.begin_claim();
+    assert_eq!(rig.holder.poll_timeout(), None);
+    rig.holder.handle_close();
+}
+
+#[test]
+fn refused_claim_watches_the_winner_for_a_ttl() {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.begin_claim();
+    rig.authority.leases.insert(name("meadow"), view("meadow", 1, OTHER));
+    rig.settle();
+    assert!(rig.granted().is_empty());
+    let refused_at = rig.now;
+    rig.run(TTL + TURN);
+    let granted = rig.granted();
+    assert_eq!(granted.len(), 1);
+    assert!(granted[0].at - refused_at >= ms(TTL));
+    assert!(!rig.remarks.iter().any(|remark| matches!(remark, Remark::Failing(..))));
+}
+
+#[test]
+fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
+    let mut rig = Rig::new();
+    rig.begin_claim();
+    rig.answer();
+    rig.authority.is_away = true;
+    rig.settle();
+    assert!(rig.granted().is_empty() && rig.holdings().is_empty());
+    let failing = |remark: &&Remark| matches!(remark, Remark::Failing(Failure::Claim(..), _));
+    assert_eq!(rig.remarks.iter().filter(failing).count(), 1, "three claims, one line");
+}
+
+#[test]
+fn zone_that_is_missing_for_the_grace_is_declared() {
+    let mut rig = Rig::hosting();
+    let zone = name("dale");
+    rig.holder.census = Census::new([zone.clone()].into(), ms(2 * TTL));
+    let since = rig.now;
+    rig.run(2 * TTL - TURN);
+    let declared = |request: &Request| matches!(request, Request::Declare(_));
+    assert!(rig.asked(declared).is_empty());
+    rig.run(3 * TURN);
+    let at: Vec<Duration> = rig.asked(declared).iter().map(|asked| asked.at).collect();
+    assert_eq!(at.len(), 1, "it is there afterwards");
+    assert!(at[0] - since >= ms(2 * TTL));
+    assert!(rig.remarks.contains(&remark("dale", ZoneRemark::Declared)));
+}
+
+#[test]
+fn suspended_zone_that_the_authority_forgot_is_declared_at_once_and_claimed_above_its_epoch() {
+    let mut rig = Rig::hosting();
+    let zone = name("meadow");
+    rig.authority.leases.remove(&zone);
+    rig.holder
+        .handle_ended(&zone, grant(1), &EndReason::Suspended, Remains::Memory);
+    rig.hosted.remove(&zone);
+    let asked = rig.turn();
+    assert!(asked.contains(&Request::Declare(zone.clone())), "{asked:?}");
+    rig.turn();
+    let granted = rig.granted();
+    assert_eq!((&granted[0].zone, granted[0].grant), (&zone, grant(2)));
+}
+
+#[test]
+fn turn_comes_sooner_if_a_claim_falls_due() {
+    let mut rig = Rig::new();
+    // Nothing is preferred: a back-off of less than 50 ms is drawn.
+    let config = ContenderConfig::new(ms(TTL), 8, BTreeSet::new(), 1);
+    rig.holder.contender = Contender::new(config);
+    let released = LeaseView {
+        released: true,
+        ..view("meadow", 3, OTHER)
+    };
+    rig.authority.leases = [(name("meadow"), released)].into();
+    rig.turn();
+    let (now, next) = (rig.now, rig.holder.poll_timeout().unwrap());
+    assert!((now + TURN_MIN..now + ms(50)).contains(&next), "{:?}", next - now);
+    rig.turn();
+    assert_eq!(rig.granted().len(), 1);
+    let next = rig.holder.poll_timeout().unwrap();
+    assert_eq!(next, rig.now + ms(TURN), "nothing more falls due");
+}

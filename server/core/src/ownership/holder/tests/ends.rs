@@ -1,0 +1,249 @@
+//! Ends of zones, adoptions that fail, and the stop of the process.
+
+use everhold_protocol::EntityId;
+
+use super::*;
+use crate::ownership::{AdoptionFailure, After};
+
+fn end(rig: &mut Rig, zone: &str, reason: &EndReason, remains: Remains) {
+    rig.holder.handle_ended(&name(zone), grant(1), reason, remains);
+    rig.hosted.remove(&name(zone));
+    rig.poll();
+}
+
+fn held_by_word(rig: &Rig) -> Vec<String> {
+    rig.holdings().into_iter().map(|(zone, _)| zone.to_string()).collect()
+}
+
+fn releases(rig: &Rig) -> Vec<&Asked> {
+    rig.asked(|request| matches!(request, Request::Release(..)))
+}
+
+/// One reason for each way that a lease may go.
+fn reason_for(after: After) -> (EndReason, Remains) {
+    match after {
+        After::Release => (EndReason::Stopped, Remains::Nothing),
+        After::Reclaim => (EndReason::Suspended, Remains::Memory),
+        After::Expire => (EndReason::Fenced, Remains::Nothing),
+        After::Shun => (EndReason::Corrupt, Remains::Nothing),
+        After::Cede => {
+            let poisoned = EndReason::Poisoned(7, EntityId(1), 2, "text".to_owned());
+            (poisoned, Remains::Nothing)
+        }
+    }
+}
+
+#[test]
+fn what_becomes_of_a_lease_is_asked_told_and_claimed_as_its_end_says() {
+    // Whether it is released at once, whether the guardian still has it, and whether this process claims it within ten
+    // ttls.
+    let table = [
+        (After::Release, true, false, true),
+        (After::Reclaim, false, true, true),
+        (After::Expire, false, false, true),
+        (After::Shun, false, false, false),
+        (After::Cede, true, false, false),
+    ];
+    for (after, is_released, is_guarded, is_claimed) in table {
+        let mut rig = Rig::hosting();
+        let (reason, remains) = reason_for(after);
+        // The guardian hears of it anew even if nothing changes.
+        rig.holder.tell_guardian();
+        end(&mut rig, "meadow", &reason, remains);
+        assert_eq!(releases(&rig).len(), usize::from(is_released), "{after:?}");
+        rig.settle();
+        let held = held_by_word(&rig);
+        assert_eq!(held.contains(&"meadow".to_owned()), is_guarded, "{after:?}");
+        assert_eq!(rig.authority.leases[&name("meadow")].released, is_released, "{after:?}");
+        rig.run(10 * TTL);
+        assert_eq!(!rig.granted().is_empty(), is_claimed, "{after:?}");
+    }
+}
+
+#[test]
+fn guardian_has_a_zone_until_its_release_is_answered() {
+    let mut rig = Rig::hosting();
+    rig.holder.tell_guardian();
+    end(&mut rig, "meadow", &EndReason::Stopped, Remains::Nothing);
+    assert_eq!(releases(&rig)[0].within, Some(ms(ANSWER_MAX)));
+    assert_eq!(held_by_word(&rig), ZONES);
+    rig.settle();
+    assert_eq!(held_by_word(&rig), ["forest", "hills"]);
+    assert_eq!(rig.remarks, [remark("meadow", ZoneRemark::Released(1))]);
+}
+
+#[test]
+fn release_that_fails_is_said_and_left_to_the_ttl() {
+    let away = AuthorityError::Unavailable("away".to_owned()).to_string();
+    let failures: [(Change, ZoneRemark); 2] = [
+        (|authority| authority.is_away = true, ZoneRemark::NotReleased(away)),
+        (
+            |authority| drop(authority.leases.insert(name("meadow"), view("meadow", 5, OTHER))),
+            ZoneRemark::NotOurs(5),
+        ),
+    ];
+    for (fail, said) in failures {
+        let mut rig = Rig::hosting();
+        fail(&mut rig.authority);
+        end(&mut rig, "meadow", &EndReason::Stopped, Remains::Nothing);
+        rig.settle();
+        assert_eq!(rig.remarks, [remark("meadow", said)]);
+        assert_eq!(held_by_word(&rig), ["forest", "hills"]);
+        assert_eq!(releases(&rig).len(), 1);
+    }
+}
+
+#[test]
+fn suspended_zone_is_claimed_at_the_next_look_if_nobody_else_was_granted_it() {
+    let mut rig = Rig::hosting();
+    end(&mut rig, "meadow", &EndReason::Suspended, Remains::Memory);
+    rig.turn();
+    let granted = rig.granted();
+    assert_eq!((&granted[0].zone, granted[0].grant), (&name("meadow"), grant(2)));
+}
+
+#[test]
+fn memory_of_a_suspended_zone_is_dropped_when_another_process_was_granted_it() {
+    let mut rig = Rig::hosting();
+    end(&mut rig, "meadow", &EndReason::Suspended, Remains::Memory);
+    rig.authority.leases.insert(name("meadow"), view("meadow", 2, OTHER));
+    rig.turn();
+    assert!(
+        rig.done
+            .iter()
+            .any(|command| matches!(command, Command::Drop(zone) if *zone == name("meadow")))
+    );
+    assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::Taken)));
+    assert_eq!(held_by_word(&rig), ["forest", "hills"]);
+    assert!(rig.granted().is_empty());
+}
+
+#[test]
+fn end_of_an_earlier_grant_is_none_of_the_later_one() {
+    let mut rig = Rig::hosting();
+    let earlier = grant(0);
+    rig.holder
+        .handle_ended(&name("meadow"), earlier, &EndReason::Stopped, Remains::Nothing);
+    rig.holder
+        .handle_adoption_failed(&name("meadow"), earlier, AdoptionFailure::Unreplayable);
+    rig.settle();
+    assert!(rig.asked.is_empty() && rig.done.is_empty());
+    rig.run(2 * RENEW_EVERY);
+    assert_eq!(rig.renewed_at("meadow").len(), 2);
+}
+
+#[test]
+fn zone_whose_adoption_failed_is_claimed_after_a_ttl_or_never_as_its_failure_says() {
+    for (failure, is_claimed) in [
+        (AdoptionFailure::StoreAway, true),
+        (AdoptionFailure::Unreplayable, false),
+    ] {
+        let mut rig = Rig::new();
+        rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+        rig.turn();
+        let failed_at = rig.now;
+        rig.holder.handle_adoption_failed(&name("meadow"), grant(1), failure);
+        rig.poll();
+        assert!(held_by_word(&rig).is_empty() && releases(&rig).is_empty());
+        rig.forget();
+        rig.run(3 * TTL);
+        let granted_at: Vec<Duration> = rig.granted().iter().map(|granted| granted.at).collect();
+        assert_eq!(!granted_at.is_empty(), is_claimed, "{failure:?}");
+        assert!(granted_at.iter().all(|at| *at - failed_at >= ms(TTL)));
+    }
+}
+
+#[test]
+fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease_lost() {
+    let mut rig = Rig::new();
+    rig.turn();
+    let granted = rig.granted();
+    rig.run(119_000);
+    assert!(matches!(
+        granted[0].lease.with(|lease| lease.state()),
+        LeaseState::Held { .. }
+    ));
+    rig.run(2_000);
+    for Granted { zone, grant, lease, .. } in granted {
+        assert_eq!(lease.with(|lease| lease.state()), LeaseState::Lost);
+        assert!(rig.remarks.contains(&remark(zone.as_str(), ZoneRemark::GivenUp(1))));
+        rig.holder.handle_hosted(&zone, grant);
+    }
+    assert!(held_by_word(&rig).is_empty());
+    rig.forget();
+    rig.run(3 * TTL);
+    assert!(
+        rig.asked(|request| is_claim(request) || matches!(request, Request::Renew(_)))
+            .is_empty()
+    );
+}
+
+#[test]
+fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
+    let mut rig = Rig::hosting();
+    // The hills are suspended, the forest is being adopted, and the meadow has not ended in time.
+    end(&mut rig, "hills", &EndReason::Suspended, Remains::Memory);
+    end(&mut rig, "forest", &EndReason::Stopped, Remains::Nothing);
+    rig.settle();
+    rig.authority.is_away = false;
+    let hills = rig.authority.leases[&name("hills")].clone();
+    rig.authority.leases.remove(&name("hills"));
+    rig.turn();
+    rig.authority.leases.insert(name("hills"), hills);
+    let forest = rig.granted().pop().unwrap();
+    assert_eq!(forest.zone, name("forest"));
+    rig.holder.handle_close();
+    rig.forget();
+
+    rig.holder.handle_stop(rig.now);
+    assert_eq!(rig.holder.poll_timeout(), None);
+    rig.settle();
+    let asked: Vec<&Request> = rig.asked.iter().map(|asked| &asked.request).collect();
+    let (of_forest, of_hills) = (
+        Request::Release(name("forest"), forest.grant),
+        Request::Release(name("hills"), grant(1)),
+    );
+    assert_eq!(asked, [&of_forest, &of_hills, &Request::Withdraw]);
+    assert_eq!(rig.asked[2].within, None);
+    assert_eq!(forest.lease.with(|lease| lease.state()), LeaseState::Lost);
+    assert_eq!(
+        held_by_word(&rig),
+        ["meadow"],
+        "it runs out, or the guardian releases it"
+    );
+    assert!(matches!(rig.done.last(), Some(Command::Stopped)));
+    rig.now += ms(10 * TTL);
+    rig.poll();
+    assert_eq!(rig.asked.len(), 3, "nothing more is asked");
+}
+
+#[test]
+fn stop_asks_for_one_thing_after_the_other_and_ends_although_nothing_answers() {
+    let mut rig = Rig::new();
+    rig.turn();
+    rig.authority.is_away = true;
+    rig.forget();
+    rig.holder.handle_stop(rig.now);
+    rig.poll();
+    assert_eq!(rig.unanswered.len(), 1);
+    rig.settle();
+    assert_eq!(releases(&rig).len(), ZONES.len());
+    assert!(matches!(rig.done.last(), Some(Command::Stopped)));
+    let left = rig
+        .remarks
+        .iter()
+        .any(|remark| matches!(remark, Remark::StillInDirectory(_)));
+    assert!(left, "{:?}", rig.remarks);
+}
+
+#[test]
+fn guardian_hears_that_the_directory_was_left() {
+    let mut rig = Rig::hosting();
+    rig.holder.handle_stop(rig.now);
+    rig.settle();
+    let mut announced = rig.done.iter().filter_map(|command| match command {
+        Command::TellGuardian(holdings) => Some(holdings.announced()),
+        _ => None,
+    });
+    assert_eq!(announced.next_back(), Some(None));
+}

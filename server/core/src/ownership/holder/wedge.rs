@@ -1,0 +1,65 @@
+//! A zone whose tick does not end: an endless loop in a rule. No thread can be ended from outside, so its process is.
+
+use std::time::Duration;
+
+use everhold_protocol::{Tick, ZoneName};
+
+use super::command::{Command, Culprit, Request};
+use super::held::Held;
+use super::remark::ZoneRemark;
+use super::{Holder, Step};
+
+impl Holder {
+    /// Begins a turn by looking for a tick that is wedged, and asks at which input. If there is one, the process ends,
+    /// after that is written down. Guardian and lease do the rest, and the other zones of this process move too: a
+    /// failover each, against a processor that is busy for ever.
+    ///
+    /// With no input to blame it does not: the zone would wedge one shard after the other, and end them all. The zone
+    /// loses its lease, this process shuns it, and the other zones live beside a busy thread. A store's or a machine's
+    /// hiccup does not get here: only a tick that has begun counts, and only if it is found so for an eighth of a ttl
+    /// on top of the half that no tick has ended for.
+    pub(super) fn begin_turn(&mut self, now: Duration) {
+        self.step = Step::Blaming;
+        let since_max = self.lease.pause_gap;
+        let wedged = self.held.iter_mut().find_map(|(zone, held)| {
+            let tick = held.wedged_for(now, since_max)?;
+            (!self.shunned.contains(zone)).then(|| (zone.clone(), held.grant, tick))
+        });
+        if let Some((zone, grant, tick)) = wedged {
+            self.log_zone(&zone, ZoneRemark::Wedged(tick));
+            // It is asked for as long as the lease lasts.
+            self.ask(Request::Blame(zone, grant, tick), None);
+        }
+    }
+
+    pub(super) fn handle_blamed(&mut self, zone: ZoneName, tick: Tick, culprit: Culprit) {
+        match culprit {
+            Culprit::None => {
+                self.log_zone(&zone, ZoneRemark::Shunned);
+                self.shunned.insert(zone);
+            }
+            Culprit::Quarantined | Culprit::Unwritten => {
+                self.log_zone(&zone, ZoneRemark::EndsProcess(tick));
+                self.commands.push_back(Command::EndProcess);
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Returns the tick that has been under way for too long, at every look for `max` at least.
+    fn wedged_for(&mut self, now: Duration, max: Duration) -> Option<Tick> {
+        let progress = self.progress?;
+        // Asking the lease first is what notices that the whole process was stopped, and no tick could end.
+        let is_stalled = self.lease.with(|lease| {
+            lease.handle_iteration(now);
+            lease.may_act(now) && lease.is_stalled(now)
+        });
+        if !is_stalled || progress.stepping == 0 || progress.has_ended {
+            self.wedged_since = None;
+            return None;
+        }
+        let since = *self.wedged_since.get_or_insert(now);
+        (now.saturating_sub(since) >= max).then_some(progress.stepping)
+    }
+}

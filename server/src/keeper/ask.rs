@@ -1,0 +1,119 @@
+//! Carries out what the holder asks of authority and store, each as a future of its own, and names the answers. It
+//! decides nothing.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_core::durability::blame::Blame;
+use everhold_core::durability::store::{StoreError, ZoneStore};
+use everhold_core::ownership::holder::command::{Answer, Culprit, Renewal, Request, StoreFence};
+use everhold_core::ownership::{Authority, AuthorityError, Grant, KeyFingerprints, Membership, Nonce};
+use everhold_protocol::{Tick, ZoneName};
+
+use super::hosted::HostedZone;
+use crate::host::blame;
+
+/// Who asks, and whom.
+pub(super) struct Asker {
+    pub(super) authority: Arc<dyn Authority>,
+    pub(super) membership: Arc<dyn Membership>,
+    pub(super) store: Arc<dyn ZoneStore>,
+    pub(super) me: Nonce,
+    /// Where this process serves players.
+    pub(super) addr: SocketAddr,
+    pub(super) keys: KeyFingerprints,
+    pub(super) ttl: Duration,
+}
+
+impl Asker {
+    /// Asks, and waits for the answer for as long as `max`. `hosted` is the zone that a request to blame is about.
+    pub(super) async fn ask(
+        self: Arc<Self>,
+        request: Request,
+        max: Option<Duration>,
+        hosted: Option<HostedZone>,
+    ) -> Answer {
+        let (authority, addr) = (self.authority.as_ref(), self.addr);
+        match request {
+            Request::Renew(renewal) => {
+                let Renewal {
+                    zone, grant, players, ..
+                } = &renewal;
+                let outcome = answer(max, authority.renew(zone, *grant, *players)).await;
+                Answer::Renewed(renewal, outcome)
+            }
+            Request::Reinstate(renewal) => {
+                let Renewal {
+                    zone, grant, players, ..
+                } = &renewal;
+                let outcome = answer(max, authority.reinstate(zone, *grant, addr, *players)).await;
+                Answer::Reinstated(renewal, outcome)
+            }
+            Request::Leases => Answer::Leases(answer(max, authority.leases()).await),
+            Request::Announce => {
+                let announce = self.membership.announce(self.me, addr, &self.keys, self.ttl);
+                Answer::Announced(answer(max, announce).await)
+            }
+            Request::Shards => Answer::Shards(answer(max, self.membership.shards()).await),
+            Request::Declare(zone) => {
+                let outcome = answer(max, authority.declare_zone(&zone)).await;
+                Answer::Declared(zone, outcome)
+            }
+            Request::Fence(zone) => Answer::Fence(self.fence(&zone, max).await),
+            Request::Claim { watched, epoch_floor } => {
+                let claim = authority.claim(&watched, self.me, addr, epoch_floor);
+                Answer::Claimed(answer(max, claim).await)
+            }
+            Request::Release(zone, grant) => {
+                let outcome = answer(max, authority.release(&zone, grant)).await;
+                Answer::Released(zone, grant, outcome)
+            }
+            Request::Withdraw => Answer::Withdrawn(answer(max, self.membership.withdraw(self.me)).await),
+            Request::Blame(zone, grant, tick) => {
+                let hosted = hosted.expect("a tick is blamed of a zone that is hosted");
+                let culprit = self.culprit((&zone, grant), tick, &hosted).await;
+                Answer::Blamed(zone, tick, culprit)
+            }
+        }
+    }
+
+    async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> StoreFence {
+        let summary = within(max, self.store.summary(zone)).await;
+        match summary.unwrap_or_else(|| Err(StoreError::Unavailable("no answer in time".to_owned()))) {
+            Ok(Some(summary)) => StoreFence::Epoch(summary.fence_epoch),
+            Ok(None) => StoreFence::None,
+            Err(StoreError::Lost) => StoreFence::Lost,
+            Err(error) => StoreFence::Unknown(error.to_string()),
+        }
+    }
+
+    async fn culprit(&self, zone: (&ZoneName, Grant), tick: Tick, hosted: &HostedZone) -> Culprit {
+        let HostedZone { guard, gauges, .. } = hosted;
+        match blame(self.store.as_ref(), zone, guard, tick, &gauges.probe).await {
+            Blame::Input(..) => Culprit::Quarantined,
+            Blame::Unwritten => Culprit::Unwritten,
+            Blame::Nobody => Culprit::None,
+        }
+    }
+}
+
+/// The authority's answer; none within `max` is an unknown outcome.
+async fn answer<T>(
+    max: Option<Duration>,
+    operation: impl Future<Output = Result<T, AuthorityError>>,
+) -> Result<T, AuthorityError> {
+    let outcome = within(max, operation).await;
+    outcome.unwrap_or_else(|| {
+        let max = max.unwrap_or_default();
+        Err(AuthorityError::Unavailable(format!("no answer within {max:?}")))
+    })
+}
+
+async fn within<T>(max: Option<Duration>, operation: impl Future<Output = T>) -> Option<T> {
+    match max {
+        Some(max) => tokio::time::timeout(max, operation).await.ok(),
+        None => Some(operation.await),
+    }
+}

@@ -1,0 +1,106 @@
+//! The shard's ends of the channels to the keeper and from it. They decide nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_core::ownership::{AdoptionFailure, EndReason, Grant, Remains};
+use everhold_protocol::ZoneName;
+use tokio::sync::{mpsc, oneshot};
+
+use super::hosted::HostedZone;
+use crate::host::{LeaseGuard, ZoneHandle};
+
+/// A zone that was granted to this process and waits to be adopted.
+pub struct Granted {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+    /// The lease, renewed from now on.
+    pub guard: Arc<LeaseGuard>,
+    /// When it was granted, on `CLOCK_BOOTTIME`.
+    pub at: Duration,
+}
+
+/// What the keeper tells the shard.
+pub enum KeeperEvent {
+    /// A zone was granted: adopt it, or take it up again.
+    Granted(Granted),
+    /// A suspended zone was granted to another process: its memory is of no use.
+    Taken(ZoneName),
+}
+
+/// What the shard tells the keeper.
+pub(super) enum Order {
+    Hosted(HostedZone),
+    Ended(ZoneName, Grant, EndReason, Remains),
+    AdoptionFailed(ZoneName, Grant, AdoptionFailure),
+    Close(oneshot::Sender<()>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The shard's hold on the keeper. The keeper ends when the last one is dropped, or when it has stopped; then orders do
+/// nothing.
+#[derive(Clone)]
+pub struct KeeperHandle {
+    /// Not bounded: each order but two stands for a zone that was granted, and the shard does not wait for a keeper
+    /// that waits for an authority.
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// The receiver of what the keeper tells. Not bounded: each event stands for a grant, and renewals wait for no shard.
+pub struct KeeperEvents(mpsc::UnboundedReceiver<KeeperEvent>);
+
+/// The keeper's ends.
+pub(super) type Ends = (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedSender<KeeperEvent>);
+
+/// Makes both channels.
+pub(super) fn channels() -> (KeeperHandle, KeeperEvents, Ends) {
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let (events, told) = mpsc::unbounded_channel();
+    (KeeperHandle { orders }, KeeperEvents(told), (ordered, events))
+}
+
+impl KeeperEvents {
+    /// The next event; `None` when the keeper has ended.
+    pub async fn next(&mut self) -> Option<KeeperEvent> {
+        self.0.recv().await
+    }
+}
+
+impl KeeperHandle {
+    /// Tells that a zone is adopted and runs.
+    pub fn hosted(&self, zone: &ZoneHandle) {
+        self.tell(Order::Hosted(zone.into()));
+    }
+
+    /// Tells that a hosted zone is over, why, and what is left of it.
+    pub fn ended(&self, zone: ZoneName, grant: Grant, reason: EndReason, remains: Remains) {
+        self.tell(Order::Ended(zone, grant, reason, remains));
+    }
+
+    /// Tells that a granted zone was not adopted, and why.
+    pub fn adoption_failed(&self, zone: ZoneName, grant: Grant, failure: AdoptionFailure) {
+        self.tell(Order::AdoptionFailed(zone, grant, failure));
+    }
+
+    /// Has the keeper claim nothing more: what was granted was told when this returns.
+    pub async fn close(&self) {
+        self.until_done(Order::Close).await;
+    }
+
+    /// Has the keeper release what was granted and never hosted, leave the directory, and end.
+    pub async fn stop(&self) {
+        self.until_done(Order::Stop).await;
+    }
+
+    async fn until_done(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+        let (done, is_done) = oneshot::channel();
+        self.tell(order(done));
+        let _ended_before = is_done.await;
+    }
+
+    fn tell(&self, order: Order) {
+        let _ended_before = self.orders.send(order);
+    }
+}

@@ -1,0 +1,41 @@
+//! What the keeper knows of a hosted zone. It only reads.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use everhold_core::ownership::Grant;
+use everhold_core::ownership::holder::command::Progress;
+use everhold_protocol::ZoneName;
+
+use crate::host::{LeaseGuard, ZoneGauges, ZoneHandle};
+
+/// A zone that runs here, without the channels that would keep it alive.
+#[derive(Clone)]
+pub(super) struct HostedZone {
+    pub(super) zone: ZoneName,
+    pub(super) grant: Grant,
+    pub(super) guard: Arc<LeaseGuard>,
+    pub(super) gauges: Arc<ZoneGauges>,
+}
+
+impl From<&ZoneHandle> for HostedZone {
+    fn from(handle: &ZoneHandle) -> Self {
+        Self {
+            zone: handle.zone.clone(),
+            grant: handle.grant,
+            guard: Arc::clone(&handle.guard),
+            gauges: Arc::clone(&handle.gauges),
+        }
+    }
+}
+
+impl HostedZone {
+    /// Reads how far the zone is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            players: self.gauges.attached.load(Ordering::Relaxed),
+            stepping: self.gauges.stepping.load(Ordering::Acquire),
+            has_ended: self.gauges.ended.load(Ordering::Acquire),
+        }
+    }
+}
