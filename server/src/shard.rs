@@ -1,5 +1,7 @@
 //! A shard: one process that hosts zones. This ties the parts together and decides nothing itself.
 
+mod entering;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,28 +15,27 @@ use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::limits::CONN_EVENTS_MAX;
 use everhold_core::ownership::holder::command::Views;
-use everhold_core::ownership::{AdoptionFailure, EndReason, Grant, KeyFingerprints, Nonce, Remains};
+use everhold_core::ownership::{AdoptionFailure, EndReason, Grant, Remains};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::ShardEvent;
 use everhold_core::zone::ZoneConfig;
 use everhold_net::keys::Keys;
-use everhold_net::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
+use everhold_net::transport::Transport;
 use everhold_os::clock;
 use everhold_os::vital;
 use everhold_protocol::{RefusalCode, Tick, ZoneName};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::address::Addresses;
+use self::entering::{enter_world, random_nonce, take_address};
 use crate::config::Config;
-use crate::guardian::{GuardianLink, orphan};
+use crate::guardian::GuardianLink;
 use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, ZoneHandle};
 use crate::keeper::{Granted, Keeper, KeeperConfig, KeeperEvent, KeeperEvents, KeeperHandle};
-use crate::membership;
 use crate::process::{self, ProcessGauge};
 use crate::reporter::Reporter;
 use crate::router::{Router, RouterHandle};
-use crate::stores::{Coordination, Stores};
+use crate::stores::Stores;
 
 /// A zone that does not stop within this time (because the store is gone) is left to its lease.
 const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -306,55 +307,6 @@ fn failure(error: &anyhow::Error) -> AdoptionFailure {
     }
 }
 
-/// Takes the address to listen on, at which nobody is answered yet. Also returns where players are sent.
-async fn take_address(
-    config: &Config,
-    keys: &Keys,
-    guardian: &mut GuardianLink,
-    events: mpsc::Sender<ConnEvent>,
-) -> anyhow::Result<(BoundTransport, SocketAddr)> {
-    let addresses = Addresses::look_up(config).await?;
-    guardian.note_listen(addresses.listen);
-    orphan::succeed(addresses.listen)
-        .await
-        .context("ask for the address to listen on")?;
-    let transport = Transport::open(transport_config(config, addresses.listen), keys, events)?;
-    let addr = addresses.announced(transport.local_addr());
-    Ok((transport, addr))
-}
-
-/// Joins the directory, and declares the zones that this shard prefers. The others are declared by those who prefer them, or after a while.
-async fn enter_world(
-    coordination: &Coordination,
-    config: &Config,
-    (nonce, addr, keys): (Nonce, SocketAddr, &KeyFingerprints),
-) -> anyhow::Result<()> {
-    membership::join(coordination.membership.as_ref(), (nonce, addr), keys, config.lease.ttl)
-        .await
-        .with_context(|| format!("join the world with the keys in {}", config.keys.display()))?;
-    for zone in &config.zones {
-        coordination
-            .authority
-            .declare_zone(zone)
-            .await
-            .with_context(|| format!("declare zone {zone}"))?;
-    }
-    Ok(())
-}
-
-fn transport_config(config: &Config, listen: SocketAddr) -> TransportConfig {
-    TransportConfig {
-        admission: AdmissionLimits {
-            connections_max: config.connections_max,
-            ..AdmissionLimits::default()
-        },
-        address: config.address,
-        login_deadline: config.login_deadline,
-        net_threads: config.net_threads,
-        ..TransportConfig::new(listen, config.tick_hz)
-    }
-}
-
 const fn routing_config(config: &Config) -> RoutingConfig {
     RoutingConfig {
         tick_hz: config.tick_hz,
@@ -364,11 +316,4 @@ const fn routing_config(config: &Config) -> RoutingConfig {
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
-}
-
-fn random_nonce() -> anyhow::Result<Nonce> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("no randomness from the operating system: {e}"))?;
-    // 63 bits: SQLite's integers are signed.
-    Ok(Nonce(u64::from_le_bytes(bytes) >> 1))
 }
