@@ -135,7 +135,8 @@ fn not_built(config: &StoreConfig) -> anyhow::Error {
     anyhow::anyhow!("this build cannot open this store: build it with the feature `{feature}`")
 }
 
-/// Whether a URL holds a password, or may: then it must not be where others see it. A URL that makes no sense is looked at all the same.
+/// Whether a URL holds a password, or may: then it must not be where others see it. A URL that makes no sense is looked
+/// at all the same.
 #[must_use]
 pub fn holds_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);

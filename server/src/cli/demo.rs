@@ -1,4 +1,5 @@
-//! `everhold demo`: three zones on two shard processes and a spare, players over real QUIC, a `kill -9` or several, and a verdict.
+//! `everhold demo`: three zones on two shard processes and a spare, players over real QUIC, a `kill -9` or several, and
+//! a verdict.
 
 mod compare;
 mod display;
@@ -47,8 +48,8 @@ pub struct DemoArguments {
     /// With `--kill repeat`: seconds between two kills.
     #[arg(long, default_value_t = 12.0)]
     kill_every: f64,
-    /// Where state store and authority are: redis://HOST:PORT and the like, without a password. Without it, what `EVERHOLD_STORE_URL` says,
-    /// or in files.
+    /// Where state store and authority are: redis://HOST:PORT and the like, without a password. Without it, what
+    /// `EVERHOLD_STORE_URL` says, or in files.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// A file that holds the password for `--store` and that nobody else can read.
@@ -81,8 +82,9 @@ enum Kill {
     Repeat,
 }
 
-/// Runs the demo. Success means that every player carried on and nothing was lost or duplicated. SIGTERM, SIGINT, and SIGHUP end it in good
-/// order, before its time; after a SIGKILL its shards end by themselves, and a janitor removes its directory.
+/// Runs the demo. Success means that every player carried on and nothing was lost or duplicated. SIGTERM, SIGINT, and
+/// SIGHUP end it in good order, before its time; after a SIGKILL its shards end by themselves, and a janitor removes
+/// its directory.
 pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         arguments.seconds.is_finite() && arguments.seconds > 0.0,
@@ -144,7 +146,8 @@ fn write_json(arguments: &DemoArguments, report: &impl Serialize) -> anyhow::Res
     std::fs::write(path, json).with_context(|| format!("write {}", path.display()))
 }
 
-/// Starts a world of its own, lets the players play in it for so many seconds, and leaves nothing of it behind, whatever happened.
+/// Starts a world of its own, lets the players play in it for so many seconds, and leaves nothing of it behind,
+/// whatever happened.
 fn in_world(
     arguments: &DemoArguments,
     seconds: f64,
@@ -210,8 +213,8 @@ impl DemoArguments {
         flags
     }
 
-    /// Where the shards' world is kept, as they find out themselves. Leases are not kept apart: the namespace, or the directory, is this
-    /// demo's own, and so nothing of another world is touched.
+    /// Where the shards' world is kept, as they find out themselves. Leases are not kept apart: the namespace, or the
+    /// directory, is this demo's own, and so nothing of another world is touched.
     fn store_config(&self) -> Result<StoreConfig, UsageError> {
         let store = StoreArguments {
             store: self.store.clone(),

@@ -1,5 +1,5 @@
-//! Where a world is kept: its zone data and homes in one place, its leases and the directory of shards in the same or in
-//! another. It opens neither.
+//! Where a world is kept: its zone data and homes in one place, its leases and the directory of shards in the same or
+//! in another. It opens neither.
 
 use std::path::PathBuf;
 

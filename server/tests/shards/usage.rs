@@ -98,6 +98,37 @@ fn inspect_needs_no_configuration_of_a_shard_and_makes_no_world() {
 }
 
 #[test]
+fn a_password_in_the_authoritys_url_is_refused_as_one_in_the_stores() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = everhold(&directory);
+    command.args(["inspect", "--authority", "redis://:secret@127.0.0.1:1"]);
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for way in [
+        "--authority-password-file",
+        "authority.password_file",
+        "EVERHOLD_AUTHORITY_URL",
+    ] {
+        assert!(said.contains(way), "{said}");
+    }
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn a_demo_touches_no_authority_of_another_world() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = everhold(&directory);
+    command.args(["demo", "--players", "1", "--seconds", "1"]);
+    let output = command.env("EVERHOLD_AUTHORITY_URL", "file:elsewhere").output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("EVERHOLD_AUTHORITY_URL"), "{said}");
+    assert!(!directory.path().join("elsewhere").exists());
+}
+
+#[test]
 fn a_shipped_server_has_no_sabotage_in_it() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let flags = ["--failpoint", "--plant", "--stick", "--panic", "--burn-us-per-player"];

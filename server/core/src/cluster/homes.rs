@@ -34,9 +34,10 @@ impl Home {
 /// # What an answer means
 ///
 /// - `Ok`: it is so, or it is done, in one order with all changes of this account's home, and every later call sees it.
-/// - [`StoreError::Corrupt`]: what is there cannot be read, or the home is gone that the caller expects; nothing was done.
-/// - [`StoreError::Unavailable`]: *unknown*, never a no. The write may have been done, or may still be. Repeated as it was
-///   it succeeds if it was done, for the home is then what it was to become.
+/// - [`StoreError::Corrupt`]: what is there cannot be read, or the home is gone that the caller expects; nothing was
+///   done.
+/// - [`StoreError::Unavailable`]: *unknown*, never a no. The write may have been done, or may still be. Repeated as it
+///   was it succeeds if it was done, for the home is then what it was to become.
 ///
 /// The other errors are not this trait's. Homes of a store that forgot are written anew by the shards that hold the
 /// characters.
@@ -45,8 +46,8 @@ pub trait HomeStore: Send + Sync {
     /// Reads the account's home. `None`: it has none.
     async fn home(&self, account: Account) -> Result<Option<Home>, StoreError>;
 
-    /// Sets the account's home if it is `expected` now, or is `home` already: then `Ok(None)`. Otherwise changes nothing
-    /// and returns what it is.
+    /// Sets the account's home if it is `expected` now, or is `home` already: then `Ok(None)`. Otherwise changes
+    /// nothing and returns what it is.
     async fn set_home(
         &self,
         account: Account,

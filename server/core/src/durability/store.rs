@@ -41,8 +41,8 @@ pub struct StoredRecord {
 /// What every store asks of an append before it looks at what it has.
 ///
 /// # Panics
-/// If `records` is empty, or one of them does not follow the one before it: that is a defect of the caller, and storing it would make
-/// a history that nobody can replay.
+/// If `records` is empty, or one of them does not follow the one before it: that is a defect of the caller, and storing
+/// it would make a history that nobody can replay.
 pub fn assert_consecutive(records: &[StoredRecord]) {
     assert!(!records.is_empty(), "an append of nothing");
     for pair in records.windows(2) {
@@ -92,7 +92,8 @@ pub enum AppendAnswer {
         /// The store's last tick.
         last: Tick,
     },
-    /// The store has another record at this tick, of the same epoch. (One of a lower epoch is written over, and all that follow it.)
+    /// The store has another record at this tick, of the same epoch. (One of a lower epoch is written over, and all
+    /// that follow it.)
     Fork {
         /// Where they part.
         tick: Tick,
@@ -160,8 +161,8 @@ pub struct ZoneSummary {
 /// Why a store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A higher epoch, or another nonce of this one, has fenced the zone: the caller is no longer the owner, and stops at
-    /// once.
+    /// A higher epoch, or another nonce of this one, has fenced the zone: the caller is no longer the owner, and stops
+    /// at once.
     #[error("fenced by epoch {epoch}")]
     Fenced {
         /// The epoch of the fence.
@@ -184,9 +185,9 @@ pub enum StoreError {
 /// Why a data set that is gone is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The owner has the zone in memory and will write it whole: until a base is the head, the data set is *incomplete*.
-    /// It answers [`ZoneStore::read_zone`] and [`ZoneStore::fence`] with [`StoreError::Lost`]: taken for a new zone, it
-    /// would begin the world again.
+    /// The owner has the zone in memory and will write it whole: until a base is the head, the data set is
+    /// *incomplete*. It answers [`ZoneStore::read_zone`] and [`ZoneStore::fence`] with [`StoreError::Lost`]: taken for
+    /// a new zone, it would begin the world again.
     Memory,
     /// No shard has the zone any more: it begins again, at tick 0.
     Nothing,
@@ -197,32 +198,33 @@ pub enum Origin {
 /// # Who may call, and when
 ///
 /// Whoever holds a [`Grant`] may write under it, and only for the zone that it was given for; a grant need not be the
-/// newest, for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation. The
-/// fence is the highest `(epoch, nonce)` that the store has seen: a write of a higher epoch raises it, one of a lower
-/// epoch, or of another nonce of the same epoch, is refused with [`StoreError::Fenced`] and changes nothing. An adopter
-/// calls [`ZoneStore::fence`] before [`ZoneStore::read_zone`]. [`ZoneStore::summary`] needs no grant.
+/// newest, for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation.
+/// The fence is the highest `(epoch, nonce)` that the store has seen: a write of a higher epoch raises it, one of a
+/// lower epoch, or of another nonce of the same epoch, is refused with [`StoreError::Fenced`] and changes nothing. An
+/// adopter calls [`ZoneStore::fence`] before [`ZoneStore::read_zone`]. [`ZoneStore::summary`] needs no grant.
 ///
 /// # What an answer means
 ///
-/// - `Ok`: it is done, and every later call of any process sees it. How much of it outlives the store's own death is the
-///   implementation's to say.
-/// - [`StoreError::Fenced`], [`StoreError::Lost`], [`StoreError::ParentMoved`]: nothing was done; at most the fence was raised.
+/// - `Ok`: it is done, and every later call of any process sees it. How much of it outlives the store's own death is
+///   the implementation's to say.
+/// - [`StoreError::Fenced`], [`StoreError::Lost`], [`StoreError::ParentMoved`]: nothing was done; at most the fence was
+///   raised.
 /// - [`StoreError::Corrupt`]: what is there cannot be read; nothing was done.
 /// - [`StoreError::Unavailable`]: *unknown*. A time-out, an answer over a connection that was replaced, or none at all:
-///   the call may have been done, or may still be done later, until the fence is raised. It is never a no. Every write may
-///   be repeated as it was, and a repeat of one that was done succeeds without a second effect.
+///   the call may have been done, or may still be done later, until the fence is raised. It is never a no. Every write
+///   may be repeated as it was, and a repeat of one that was done succeeds without a second effect.
 ///
 /// Zones are independent: what becomes of one is no obstacle to another.
 #[async_trait]
 pub trait ZoneStore: Send + Sync {
-    /// Raises the zone's fence to the grant, so that everyone below is shut out. If there never was a data set, makes an
-    /// empty one. A store may forget with its data that there was any, so the epoch decides: the first one ever granted
-    /// finds no data set, every later one has [`StoreError::Lost`] it. The fence of an incomplete data set is raised, too,
-    /// before `Lost` is answered.
+    /// Raises the zone's fence to the grant, so that everyone below is shut out. If there never was a data set, makes
+    /// an empty one. A store may forget with its data that there was any, so the epoch decides: the first one ever
+    /// granted finds no data set, every later one has [`StoreError::Lost`] it. The fence of an incomplete data set is
+    /// raised, too, before `Lost` is answered.
     async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError>;
 
-    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and complete
-    /// stays as it is, and is fenced.
+    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and
+    /// complete stays as it is, and is fenced.
     ///
     /// An incomplete data set takes parts and a base as its head like any other, and is complete with it; to appends it
     /// answers [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] an incomplete one becomes an empty one.
@@ -245,9 +247,9 @@ pub trait ZoneStore: Send + Sync {
         bytes: Bytes,
     ) -> Result<(), StoreError>;
 
-    /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to where
-    /// the head already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints older than
-    /// that, and strays.
+    /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to
+    /// where the head already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints
+    /// older than that, and strays.
     async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError>;
 
     /// Marks an input as poison, until a base covers it.
@@ -260,7 +262,7 @@ pub trait ZoneStore: Send + Sync {
         seq: u64,
     ) -> Result<(), StoreError>;
 
-    /// Reads what there is of a zone without its data, for people and for the floor of a new epoch. It fences nothing and
-    /// changes nothing. `None`: there is no data set.
+    /// Reads what there is of a zone without its data, for people and for the floor of a new epoch. It fences nothing
+    /// and changes nothing. `None`: there is no data set.
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError>;
 }

@@ -1,5 +1,6 @@
-//! The authority grants leases and epochs. The trait is the contract, a conformance suite asks it of every implementation
-//! (`everhold_store::conformance`), and no implementation is here. Which shards there are says [`super::membership`].
+//! The authority grants leases and epochs. The trait is the contract, a conformance suite asks it of every
+//! implementation (`everhold_store::conformance`), and no implementation is here. Which shards there are says
+//! [`super::membership`].
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -33,7 +34,8 @@ pub struct LeaseView {
 pub struct Leases {
     /// Those that could be read, in order of zone.
     pub views: Vec<LeaseView>,
-    /// Zones whose lease could not be read: the node of a Cluster that has it does not answer. Nothing is known of them now.
+    /// Zones whose lease could not be read: the node of a Cluster that has it does not answer. Nothing is known of them
+    /// now.
     pub unread: BTreeSet<ZoneName>,
 }
 
@@ -67,20 +69,20 @@ pub enum AuthorityError {
 ///
 /// Any process may declare, look, and contend. A contender claims only a lease that was released, one whose beat **it**
 /// watched unchanged for a full ttl on its own clock, or its own suspended one; the authority compares what was watched
-/// and reads no clock itself. Only the holder of a grant renews, reinstates, and releases it; a guardian releases for its
-/// dead server. What a holder may do until when follows from the moment *before* a renewal was sent ([`super::lease`]),
-/// never from an answer's arrival.
+/// and reads no clock itself. Only the holder of a grant renews, reinstates, and releases it; a guardian releases for
+/// its dead server. What a holder may do until when follows from the moment *before* a renewal was sent
+/// ([`super::lease`]), never from an answer's arrival.
 ///
 /// # What an answer means
 ///
 /// - `Ok`: it is done, in one order with all changes of this zone's lease (linearizable per zone).
-/// - [`AuthorityError::Held`]: nothing was done, because the lease is another one than the caller believes; it is shown.
-///   To a holder it means that the grant is over: stop at once. (One that shows a *lower* epoch comes from an authority
-///   that forgot, see [`Authority::reinstate`].)
+/// - [`AuthorityError::Held`]: nothing was done, because the lease is another one than the caller believes; it is
+///   shown. To a holder it means that the grant is over: stop at once. (One that shows a *lower* epoch comes from an
+///   authority that forgot, see [`Authority::reinstate`].)
 /// - [`AuthorityError::ZoneUnknown`]: nothing was done; the zone was never declared, or the authority forgot it.
 /// - [`AuthorityError::Unavailable`]: *unknown*, never a no. The call may have been done, or may still be. Each may be
-///   repeated: a claim that was done gives the same grant to the same claimer, a release that was done succeeds as long as
-///   no other process has claimed since, and a renewal counts once more.
+///   repeated: a claim that was done gives the same grant to the same claimer, a release that was done succeeds as long
+///   as no other process has claimed since, and a renewal counts once more.
 #[async_trait]
 pub trait Authority: Send + Sync {
     /// Makes a zone known, with epoch 0, released. Does nothing if it is known already.
@@ -89,9 +91,9 @@ pub trait Authority: Send + Sync {
     /// Reads the leases of all zones. A lease that cannot be read holds up no other: an error means that none could be.
     async fn leases(&self) -> Result<Leases, AuthorityError>;
 
-    /// Takes the zone, by compare-and-set on exactly what the caller watched (`epoch`, `nonce`, `beat`, `released`). The
-    /// new epoch is `max(watched.epoch, epoch_floor) + 1`; the floor is the highest epoch that the caller knows of from
-    /// elsewhere, so that an authority that forgot grants no epoch twice.
+    /// Takes the zone, by compare-and-set on exactly what the caller watched (`epoch`, `nonce`, `beat`, `released`).
+    /// The new epoch is `max(watched.epoch, epoch_floor) + 1`; the floor is the highest epoch that the caller knows of
+    /// from elsewhere, so that an authority that forgot grants no epoch twice.
     async fn claim(
         &self,
         watched: &LeaseView,
@@ -105,8 +107,8 @@ pub trait Authority: Send + Sync {
 
     /// Puts the lease of a living holder back into an authority that forgot it: one that shows no such zone, or a lower
     /// epoch. If it shows this very grant, the call counts as a renewal. [`AuthorityError::Held`] if it shows a higher
-    /// epoch, or this one of another nonce. A max register heals what a restart without data, or the promotion of a stale
-    /// replica, took back.
+    /// epoch, or this one of another nonce. A max register heals what a restart without data, or the promotion of a
+    /// stale replica, took back.
     async fn reinstate(
         &self,
         zone: &ZoneName,
@@ -119,7 +121,7 @@ pub trait Authority: Send + Sync {
     /// [`AuthorityError::Held`].
     async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError>;
 
-    /// Resolves when a zone may have been released since the last call returned: look at the leases at once. It is a hint,
-    /// so that a spare need not wait for its next look; it may come late, twice, or never.
+    /// Resolves when a zone may have been released since the last call returned: look at the leases at once. It is a
+    /// hint, so that a spare need not wait for its next look; it may come late, twice, or never.
     async fn wait_for_release(&self);
 }

@@ -1,6 +1,6 @@
-//! Membership: which shards of a world there are, as a directory that they enter themselves. The trait is the contract, a
-//! conformance suite asks it of every implementation (`everhold_store::conformance`). Whether a shard in it lives is for
-//! those who watch its beat, and no ownership depends on it.
+//! Membership: which shards of a world there are, as a directory that they enter themselves. The trait is the contract,
+//! a conformance suite asks it of every implementation (`everhold_store::conformance`). Whether a shard in it lives is
+//! for those who watch its beat, and no ownership depends on it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,8 +28,8 @@ pub struct ShardView {
 }
 
 impl ShardView {
-    /// The longer ttl, of this shard's leases and `ours`: a beat that stands still for less says nothing. No configuration allows more than
-    /// the bound, and an entry that says more is not waited for.
+    /// The longer ttl, of this shard's leases and `ours`: a beat that stands still for less says nothing. No
+    /// configuration allows more than the bound, and an entry that says more is not waited for.
     #[must_use]
     pub fn longer_ttl(&self, ours: Duration) -> Duration {
         ours.max(self.ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX)))
@@ -40,22 +40,22 @@ impl ShardView {
 ///
 /// # Who may call, and when
 ///
-/// A shard enters itself, and renews its entry every ttl/4 while it serves; it withdraws itself when it stops. An entry of
-/// a dead shard stays until it is withdrawn: by its guardian, or by a shard that watched the beat unchanged for the longer
-/// of both ttls ([`ShardView::longer_ttl`]). Anyone may read.
+/// A shard enters itself, and renews its entry every ttl/4 while it serves; it withdraws itself when it stops. An entry
+/// of a dead shard stays until it is withdrawn: by its guardian, or by a shard that watched the beat unchanged for the
+/// longer of both ttls ([`ShardView::longer_ttl`]). Anyone may read.
 ///
 /// # What an answer means
 ///
-/// - `Ok`: it is done, and every later look shows it. A look is no snapshot of a moment: entries that change meanwhile may
-///   be shown as they were or as they are.
-/// - [`AuthorityError::Unavailable`]: *unknown*, never a no. Repeating a call is harmless; a beat that was moved twice is
-///   one that moved. The other errors are not this trait's.
+/// - `Ok`: it is done, and every later look shows it. A look is no snapshot of a moment: entries that change meanwhile
+///   may be shown as they were or as they are.
+/// - [`AuthorityError::Unavailable`]: *unknown*, never a no. Repeating a call is harmless; a beat that was moved twice
+///   is one that moved. The other errors are not this trait's.
 ///
 /// A directory that forgot is whole again when every living shard has announced itself once more.
 #[async_trait]
 pub trait Membership: Send + Sync {
-    /// Enters this shard, or moves the beat of its entry: where it serves, with which keys, and with leases of which ttl.
-    /// The new entry takes the place of all that the old one said.
+    /// Enters this shard, or moves the beat of its entry: where it serves, with which keys, and with leases of which
+    /// ttl. The new entry takes the place of all that the old one said.
     async fn announce(
         &self,
         nonce: Nonce,
@@ -67,7 +67,7 @@ pub trait Membership: Send + Sync {
     /// Removes the entry of a shard that is going or dead, and its keys with it. Succeeds if there is none.
     async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError>;
 
-    /// Reads all entries, in order of nonce, those of dead shards among them. An entry that cannot be read (a later build
-    /// made it, or it is damaged) is left out, and fingerprints that cannot be read count as not said.
+    /// Reads all entries, in order of nonce, those of dead shards among them. An entry that cannot be read (a later
+    /// build made it, or it is damaged) is left out, and fingerprints that cannot be read count as not said.
     async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError>;
 }

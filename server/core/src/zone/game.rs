@@ -51,9 +51,10 @@ pub trait GameZone: Send + Sync {
     /// Applies an intent whose turn it is.
     fn apply(&self, world: &mut World, turn: PlayerTurn<'_>);
 
-    /// Applies as many intents at the front of the run as it can apply together, and returns how many inputs it took; the engine applies
-    /// the next one by itself. No input of the session `Quarantined` names is among them. Each is entered with [`InputRun::enter`] first,
-    /// and its turn is asked of [`Turn`](super::turns::Turn).
+    /// Applies as many intents at the front of the run as it can apply together, and returns how many inputs it took: zero, if the first
+    /// is not of that kind. The engine applies the next one alone, with [`GameZone::apply`]. Each intent is entered with
+    /// [`InputRun::enter`] first, and whether it has its turn, [`Turn`](super::turns::Turn) says. While an input is quarantined the
+    /// engine does not ask: there are no runs then.
     fn apply_run(&mut self, world: &mut World, run: InputRun<'_>) -> usize;
 
     /// Replaces the scene's content by what there is to see now.

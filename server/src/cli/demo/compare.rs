@@ -1,5 +1,5 @@
-//! `--compare`: what it costs that output waits for the store. Both levels play the same, in worlds of their own, and take turns: a machine's
-//! speed drifts, and turns let it drift for both.
+//! `--compare`: what it costs that output waits for the store. Both levels play the same, in worlds of their own, and
+//! take turns: a machine's speed drifts, and turns let it drift for both.
 
 use client_sim::SwarmReport;
 use client_sim::meter::Percentiles;
@@ -12,8 +12,8 @@ use super::kills::{Killer, Schedule};
 use super::report::{CompareReport, LevelReport, Ratios, cluster_faults};
 use super::{DemoArguments, in_world};
 
-/// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that starts and log-ins do
-/// not take most of the time.
+/// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that
+/// starts and log-ins do not take most of the time.
 const TURNS: usize = 4;
 const _: () = assert!(TURNS.is_multiple_of(2), "each level goes first as often as the other");
 
@@ -51,7 +51,8 @@ pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display)
     })
 }
 
-/// Each turn, and the place in [`LEVELS`] of who plays it: one first, then the other first, so that a steady drift favours nobody.
+/// Each turn, and the place in [`LEVELS`] of who plays it: one first, then the other first, so that a steady drift
+/// favours nobody.
 fn turns() -> impl Iterator<Item = (usize, usize)> {
     (0..TURNS).flat_map(|turn| {
         let first = turn % LEVELS.len();

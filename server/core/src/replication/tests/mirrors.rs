@@ -16,6 +16,20 @@ const OVERHEAD_BYTES: usize = 66;
 const TICK_HZ: usize = 20;
 const RADIUS_CM: i32 = 10_000;
 
+/// Chance of these histories: the upper half of each number before its last shift, with which the figures of the tests were found.
+pub(super) struct Random(SplitMix64);
+
+impl Random {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
+    }
+
+    pub(super) const fn below(&mut self, bound: u64) -> u64 {
+        let drawn = self.0.draw();
+        (drawn >> 32 ^ drawn >> 63) % bound
+    }
+}
+
 /// A client that has connected and waits for its `Attached`.
 pub(super) fn connect(session: EntityId) -> (Client, ConnId) {
     let addr: SocketAddr = ([127, 0, 0, 1], 7_000).into();
@@ -55,7 +69,7 @@ struct World {
     scene: Scene,
     velocities: Vec<(i32, i32)>,
     side_cm: i32,
-    random: SplitMix64,
+    random: Random,
     replicator: Replicator,
     watchers: Vec<(EntityId, Client, ConnId)>,
     tick: Tick,
@@ -86,7 +100,7 @@ fn p99<T: Ord + Copy + Default>(values: &mut [T]) -> T {
 impl World {
     /// `walkers` on a square of `side_cm`; the first `watchers` of them look.
     fn new(walkers: u32, side_cm: i32, watchers: usize, lost: u64) -> Self {
-        let mut random = SplitMix64::new(3 + lost);
+        let mut random = Random::new(3 + lost);
         let mut scene = Scene::default();
         for counter in 1..=walkers {
             let id = EntityId::new(4096, counter);

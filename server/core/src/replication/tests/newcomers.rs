@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use everhold_protocol::client::{Client, ConnId};
 use everhold_protocol::limits::{DEVIATION_CM_MAX, REFRESH_TICKS};
-use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::value_digest;
 
 use super::super::*;
-use super::mirrors::{attached, connect};
+use super::mirrors::{Random, attached, connect};
 use super::*;
 
 const RADIUS_CM: i32 = 10_000;
@@ -39,7 +38,7 @@ struct Gait {
 
 /// A square in which everything happens that a zone can bring about.
 struct Square {
-    random: SplitMix64,
+    random: Random,
     side_cm: i32,
     entities: BTreeMap<EntityId, (EntityView, Gait)>,
     players: BTreeMap<SessionId, Player>,
@@ -54,7 +53,7 @@ struct Square {
 impl Square {
     fn new(seed: u64, side_cm: i32, entities: u32) -> Self {
         let mut square = Self {
-            random: SplitMix64::new(seed),
+            random: Random::new(seed),
             side_cm,
             entities: BTreeMap::new(),
             players: BTreeMap::new(),
