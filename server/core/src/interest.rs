@@ -1,18 +1,20 @@
-//! Interest decides whom each viewer is told of: the nearest within a radius, up to a budget. It encodes nothing, opens no socket, and
-//! reads no clock.
+//! Interest selects the entities that each viewer is told of: the nearest within a radius, up to a budget. It encodes
+//! nothing, opens no socket, and reads no clock.
 //!
-//! Once a tick [`Interest::rebuild`] sorts those of whom there is something to tell into a uniform `grid` by counting. Viewers are
-//! grouped by where they stand ([`Viewers`]), and for each group [`Interest::approach`] decides how to look:
+//! Once a tick [`Interest::rebuild`] sorts the entities of which there is news into a uniform `grid` by counting.
+//! Viewers are grouped by position ([`Viewers`]), and for each group [`Interest::approach`] chooses how to search:
 //!
-//! * **Few candidates**: they are put side by side (`block`), and each viewer filters them by distance, without branching (`lanes`).
-//! * **Many**: cells that hold many are split into quarters, down to a 32nd of the radius, and searched nearest first (`crowd`). The
-//!   cost follows the budget, not the crowd.
-//! * **A crowd**: many who look at many. A few steps make no difference to what they see, and whoever tells them may share it.
+//! * **Few candidates**: they are put side by side (`block`), and each viewer filters them by distance, without
+//!   branching (`lanes`).
+//! * **Many**: cells that hold many are split into quarters, down to a 32nd of the radius, and searched nearest first
+//!   (`crowd`). The cost follows the budget, not the crowd.
+//! * **A crowd**: many viewers of many entities. A few steps make no difference to what they see, so neighbours may
+//!   share one result.
 //!
-//! What is seen is exactly the first `budget` by distance, with one exception. A smallest square (2.56 m at a radius of 100 m) that alone
-//! holds more than the budget takes part with a window of `budget` entities, another one each tick: within an arm's reach distance says
-//! nothing about importance, so that all who stand there take turns instead of the same few being shown for ever. The window depends
-//! on the tick and the square alone.
+//! A viewer sees exactly the first `budget` entities by distance, with one exception. A smallest square (2.56 m at a
+//! radius of 100 m) that alone holds more than the budget takes part with a window of `budget` entities, another one
+//! each tick: within an arm's reach distance says nothing about importance, so all entities there take turns instead of
+//! the same few being shown for ever. The window depends on the tick and the square alone.
 //!
 //! All arithmetic is in integers, and the order in which entities are given decides only between equal distances.
 
@@ -41,7 +43,8 @@ use lanes::LANES;
 /// Candidates, in budgets, up to which filtering them all is cheaper than searching. Found by measuring.
 const FILTER_BUDGETS: usize = 5;
 
-/// Candidates of a group up to which each viewer filters them all: side by side they cost a nanosecond each, a search some microseconds.
+/// Candidates of a group up to which each viewer filters them all: side by side they cost a nanosecond each, a search
+/// some microseconds.
 const BLOCK_CANDIDATES_MAX: usize = 512;
 
 /// Candidates of a group, in budgets, beyond which choosing among them costs more than the rest of a viewer's work.
@@ -50,22 +53,22 @@ const CROWD_BUDGETS: usize = 3;
 /// Viewers of a group beyond which several stand within a few steps of each other.
 const CROWD_VIEWERS: usize = 64;
 
-/// How far and how much a viewer sees.
+/// A view's radius and its budget of entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach {
     /// Entities at most this far away are visible, cm; see [`Reach::RADIUS_CM`] for what is allowed.
     pub radius_cm: i32,
-    /// At most this many of them are shown.
+    /// The most entities that one viewer is shown.
     pub budget: usize,
 }
 
 impl Reach {
-    /// Radii that a [`Reach`] may have. The lower end keeps the smallest square above one centimetre; the upper one keeps a squared
-    /// distance within the 30 bits that a sort key has for it, and places within what a record can say of them.
+    /// Radii that a [`Reach`] may have, cm. The lower end keeps the smallest square above one centimetre; the upper one
+    /// keeps a squared distance within the 30 bits of a sort key, and positions within what a record can hold.
     pub const RADIUS_CM: RangeInclusive<i32> = 64..=30_000;
 }
 
-/// Where somebody is.
+/// A position from which a viewer sees, or at which an entity stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Viewpoint {
     /// East, cm.
@@ -84,20 +87,21 @@ impl Viewpoint {
     }
 }
 
-/// What one viewer sees, and the memory to find it in; reused from viewer to viewer.
+/// The entities that one viewer sees, and the memory to find them in; reused from viewer to viewer.
 #[derive(Debug, Default)]
 pub struct Sight {
-    /// Places of those within reach; behind `len` there is garbage, so that a filter can write without branching.
+    /// Grid places of the entities within reach; behind `len` there is garbage, so that a filter can write without
+    /// branching.
     places: Vec<u32>,
     len: usize,
-    /// One for each candidate that is within reach, zero for the others.
+    /// One mark for each candidate: one within reach, else zero.
     marks: Vec<u8>,
-    /// Keys of those among whom the nearest are to be chosen.
+    /// Sort keys of the entities among which the nearest are to be chosen.
     keys: Vec<u64>,
     frontier: std::collections::BinaryHeap<std::cmp::Reverse<u64>>,
 }
 
-/// A key packs what entities are ordered by, and where they are: squared distance (30 bits), rank (17), place (17).
+/// A key packs an entity's squared distance (30 bits), rank (17), and place (17), in this order.
 const PLACE_BITS: u32 = 17;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 const DISTANCE_SHIFT: u32 = 2 * PLACE_BITS;
@@ -108,7 +112,7 @@ const _: () = assert!((*Reach::RADIUS_CM.end() as i64).pow(2) < 1 << (u64::BITS 
 const RINGS: usize = 64;
 
 impl Sight {
-    /// Places in grid order of the seen entities. Which ones they are is exact; their order says nothing.
+    /// Returns the seen entities' places in grid order. The set is exact; the order of the slice has no meaning.
     #[must_use]
     pub fn places(&self) -> &[u32] {
         &self.places[..self.len]
@@ -133,10 +137,11 @@ impl Sight {
         self.len = 0;
     }
 
-    /// Makes the `count` first of the keys by (distance, rank), or all if there are not more, what is seen. All are within `limit`.
+    /// Keeps the first `count` of the keys by (distance, rank) as what is seen, or all if there are not more. All are
+    /// within `limit`.
     ///
-    /// Keys are counted by rings of equal area, so that whole rings are taken or left without comparing, and only the ring in which the
-    /// count is reached is put in order.
+    /// Keys are counted by rings of equal area, so that whole rings are taken or left without comparing, and only the
+    /// ring in which the count is reached is sorted.
     fn see_nearest(&mut self, count: usize, limit: u64) {
         let keys = self.keys.len();
         self.len = 0;
@@ -153,7 +158,7 @@ impl Sight {
             taken > count
         };
         let cut = rings.iter().enumerate().find(whole).map_or(RINGS, |(ring, _)| ring);
-        // Everything is written, and only what counts is kept: whether it does is a coin's throw to a branch predictor.
+        // Everything is written, and only what counts is kept: a branch on it would be mispredicted half of the time.
         let mut on_cut = 0;
         for index in 0..keys {
             let key = self.keys[index];
@@ -174,20 +179,20 @@ impl Sight {
     }
 }
 
-/// How the viewers of a group look.
+/// How the viewers of a group search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approach {
-    /// Nobody is within reach of any of them.
+    /// No entity is within reach of any of them.
     Nobody,
-    /// [`Interest::look_at_few`].
+    /// Few candidates: [`Interest::look_at_few`].
     Few,
-    /// [`Interest::look`].
+    /// Many candidates: [`Interest::look`].
     Many,
-    /// The same, but so dear and with so many viewers that neighbours had better share what one of them sees.
+    /// As `Many`, but so costly and with so many viewers that neighbours should share one viewer's result.
     Crowd,
 }
 
-/// Those of whom there is something to tell, sorted by place.
+/// Finds the entities that viewers see: this tick's entities, sorted by position.
 #[derive(Debug)]
 pub struct Interest {
     reach: Reach,
@@ -215,7 +220,8 @@ impl Interest {
         }
     }
 
-    /// Sorts entities into the grid. From now on at most `budget` of them, and at least one, are shown to each viewer.
+    /// Sorts entities into the grid. Until the next call at most `budget` of them, and at least one, are shown to each
+    /// viewer.
     ///
     /// # Panics
     /// If there are more than [`SCENE_ENTITIES_MAX`] entities, which the rules rule out.
@@ -227,20 +233,21 @@ impl Interest {
             .rebuild(&mut self.grid, (radius / 32).ilog2(), self.reach.budget);
     }
 
-    /// For each place in grid order, the entity's index among those that were sorted in.
+    /// Returns the index of each entity in the list given to `rebuild`, in grid order.
     #[must_use]
     pub fn order(&self) -> &[u32] {
         self.grid.cells.order()
     }
 
-    /// Decides how the viewers of a group look, and prepares it.
+    /// Chooses how the viewers of a group search, and prepares it.
     pub fn approach(&mut self, group: &Group) -> Approach {
         let Some(window) = self.grid.cells.window(&group.square, self.reach.radius_cm) else {
             return Approach::Nobody;
         };
         let row = |row| self.grid.cells.row(&window, row).len();
         let candidates: usize = window.rows().map(row).sum();
-        // Viewers of one group differ by its width, so a candidate may be that much further away than a radius and a cell.
+        // Viewers of one group differ by its width, so a candidate may be that much further away than a radius and a
+        // cell.
         let far =
             u64::from(self.reach.radius_cm.unsigned_abs()) + (1 << group.square.shift) + (1 << self.grid.cells.shift());
         if candidates == 0 {
@@ -258,12 +265,12 @@ impl Interest {
         }
     }
 
-    /// Finds what is seen by a viewer of the group that was approached last, if its candidates are [few](Approach::Few).
+    /// Finds the entities seen by a viewer of the last group approached, if its candidates are [few](Approach::Few).
     pub fn look_at_few(&self, from: Viewpoint, sight: &mut Sight) {
         self.block.look(from, self.radius_squared(), self.reach.budget, sight);
     }
 
-    /// Finds what is seen from a point; whoever stands there sees itself too.
+    /// Finds the entities seen from a point, an entity at that very point included.
     pub fn look(&self, from: Viewpoint, tick: Tick, sight: &mut Sight) {
         sight.len = 0;
         sight.keys.clear();
@@ -285,7 +292,8 @@ impl Interest {
         sight.see_nearest(self.reach.budget, self.radius_squared());
     }
 
-    /// Finds all within reach, unless there are so many candidates, or a stack among them, that a search must choose.
+    /// Finds all entities within reach. Returns false if there are so many candidates, or a stack among them, that a
+    /// search must choose.
     fn filter_window(&self, viewer: &Viewpoint, window: &Window, sight: &mut Sight) -> bool {
         let mut room = FILTER_BUDGETS * self.reach.budget;
         sight.reserve(room);

@@ -30,9 +30,9 @@ impl<T> Default for Outage<T> {
 /// How long it has lasted, and how often it was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lasted {
-    /// Since the first failure, whole milliseconds.
+    /// Time since the first failure, ms.
     pub ms: u64,
-    /// Failures, the first among them.
+    /// Failures, the first included.
     pub failures: u64,
 }
 

@@ -1,13 +1,15 @@
 //! Replication decides what each session is told of a tick. It opens no socket and reads no clock.
 //!
-//! An entity is told of when it no longer moves as was told, and now and then to refresh (`changes`); what is due is encoded once a
-//! tick, sorted by place, and copied to every viewer that is near (`layer`). Nothing is kept of what a viewer has received: a record is
-//! whole, a change is told twice, and a refresh repairs what was lost all the same within
-//! [`REFRESH_TICKS`](everhold_protocol::limits::REFRESH_TICKS). So a viewer costs neither memory nor a comparison with what it knows,
-//! and an acknowledgement changes nothing. Only newcomers are shown everything (`audience`), as the others believe it to be.
+//! An entity is sent when it no longer moves as it was sent, and now and then to refresh (`changes`); records that are
+//! due are encoded once a tick, sorted by place, and copied to every viewer nearby (`layer`). The server keeps nothing
+//! of what a viewer has received: a record is whole, a change is sent twice, and a refresh repairs a loss within
+//! [`REFRESH_TICKS`](everhold_protocol::limits::REFRESH_TICKS). So a viewer costs neither memory nor a comparison with
+//! what it knows, and an acknowledgement changes nothing. Only newcomers are shown everything (`audience`), as the
+//! other viewers believe it to be.
 //!
-//! When more is due than a datagram holds, the nearest are told of. Whoever is left out is refreshed in the next round, when others of
-//! its neighbours are due: what is near is exact, and what is far in a crowd is older, or not seen.
+//! When more is due than a datagram holds, the nearest entities are sent. Those that do not fit are sent in a later
+//! round, when others of their neighbours are due. So near entities are exact; in a crowd, far ones are stale or
+//! missing.
 //!
 //! All datagrams of a tick lie in one buffer (`arena`), so that a player costs no allocation.
 
@@ -32,21 +34,23 @@ use changes::{Changes, Due};
 use layer::Layer;
 use order::IdOrder;
 
-/// A datagram has room for one record beside the header, bytes.
+/// The shortest datagram limit, bytes: a header and one record.
 const DATAGRAM_BYTES_MIN: usize = SnapshotHeader::BYTES_MAX + EntityUpdate::BYTES_MAX;
 
-/// What a view may hold.
+/// Limits of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewConfig {
-    /// How far a player sees, cm.
+    /// A player's view radius, cm.
     pub radius_cm: i32,
-    /// The longest datagram, bytes, but for a newcomer's first: one record beside the header at least, [`DATAGRAM_BYTES_MAX`] at most.
+    /// The longest datagram, bytes, except a newcomer's first: one record beside the header at least,
+    /// [`DATAGRAM_BYTES_MAX`] at most.
     pub datagram_bytes: usize,
 }
 
 impl Default for ViewConfig {
-    /// 100 m, as far as a character is worth drawing. 320 bytes bound a player's share of the network to 8 kB/s (with all headers, at
-    /// 20 Hz) whatever happens around it, and hold some thirty records: 600 in a second, of which 50 walking neighbours need 150.
+    /// 100 m, as far as a character is worth drawing. 320 bytes bound a player's share of the network to 8 kB/s (with
+    /// all headers, at 20 Hz) whatever happens around it, and hold some thirty records: 600 in a second, of which 50
+    /// walking neighbours need 150.
     fn default() -> Self {
         Self {
             radius_cm: 10_000,
@@ -57,22 +61,22 @@ impl Default for ViewConfig {
 
 /// How much viewers are told.
 ///
-/// What a player costs is its packets, far more than what is in them: to tell less of far entities, each with a priority of its own, was
-/// measured to cost the tick more than it spared the process. So with less detail everything comes less often, far and near, and nobody
-/// waits for the effect of what he did.
+/// A player costs its packets, far more than their content: telling less of far entities, each with a priority of its
+/// own, was measured to cost the tick more than it spared the process. So with less detail everything comes less often,
+/// far and near, and no player waits for the effect of an own action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
     /// Everything, in every tick.
     #[default]
     Full,
-    /// The same in every second tick; in between only to those who did something.
+    /// Everything in every second tick; in between only to players who acted.
     Seldom,
-    /// The same, in datagrams of half the length.
+    /// As `Seldom`, in datagrams of half the length.
     Small,
 }
 
 impl Detail {
-    /// Ticks in which every viewer is told at least once.
+    /// Returns the ticks in which every viewer is told at least once.
     const fn round(self) -> u64 {
         match self {
             Self::Full => 1,
@@ -86,12 +90,12 @@ impl Detail {
 pub struct Replicator {
     config: ViewConfig,
     detail: Detail,
-    /// Of the last tick: whoever had no turn in it must not miss what was due.
+    /// The round of the last tick: a viewer that had no turn in it must not miss what was due.
     round_before: u64,
     changes: Changes,
     audience: Audience,
     viewers: Viewers,
-    /// What is due.
+    /// Records that are due.
     due: Layer,
     /// Everything, for newcomers.
     all: Layer,
@@ -99,18 +103,18 @@ pub struct Replicator {
     scratch: Scratch,
 }
 
-/// Memory that is used again each tick.
+/// Memory that is reused each tick.
 #[derive(Debug, Default)]
 struct Scratch {
     entity_order: IdOrder,
     session_order: IdOrder,
-    /// What each session is told, in order of id.
+    /// What each session is told, in order of session id.
     shares: Vec<Option<Share>>,
     has_newcomers: bool,
-    /// Those who are told something, as indices of the scene's sessions, and where they are.
+    /// Sessions that are told something: index in the scene's sessions, and share.
     told: Vec<(u32, Share)>,
     viewpoints: Vec<Viewpoint>,
-    /// They in the order of the viewers' groups.
+    /// The same sessions in the order of the viewers' groups.
     seats: Vec<(SceneSession, Share)>,
 }
 
@@ -140,20 +144,20 @@ impl Replicator {
         }
     }
 
-    /// How much viewers are told from the next tick on.
+    /// Sets how much viewers are told from the next tick on.
     pub fn set_detail(&mut self, detail: Detail) {
         self.detail = detail;
     }
 
-    /// One datagram for each session of the scene, but for those whose turn it is not. `dilation` is the speed of game time in 255ths.
-    /// Ticks follow each other, and every datagram is meant to be sent: a gap is repaired like a loss.
+    /// Returns one datagram for each session of the scene whose turn it is. `dilation` is the speed of game time in
+    /// 255ths. Ticks follow each other, and every datagram is meant to be sent: a gap is repaired like a loss.
     pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Datagrams {
         self.take(scene, tick);
         let id_range = self.rebuild_layers(scene, tick);
         self.assemble(epoch, tick, dilation, id_range)
     }
 
-    /// Puts a scene in order, and viewers into groups.
+    /// Sorts a scene, and groups its viewers.
     fn take(&mut self, scene: &Scene, tick: Tick) {
         let Scratch {
             entity_order,
@@ -179,7 +183,7 @@ impl Replicator {
             }
         }
         self.viewers.regroup(viewpoints);
-        // Gathered at once: reading here and there while a datagram is made would wait for the memory each time.
+        // Gathered at once: scattered reads while a datagram is made would wait for the memory each time.
         let seat = |&member: &u32| {
             let (index, share) = told[member as usize];
             (scene.sessions[index as usize], share)
@@ -188,11 +192,11 @@ impl Replicator {
         seats.extend(self.viewers.order().iter().map(seat));
     }
 
-    /// Sorts what is to be told into layers, and returns the range that their records need not name.
+    /// Sorts due records into layers, and returns the id range that their records need not name.
     fn rebuild_layers(&mut self, scene: &Scene, tick: Tick) -> u32 {
         let order = &self.scratch.entity_order;
         let entities = || order.indices().map(|index| &scene.entities[index]);
-        // Of most: the ids of a zone come from few ranges.
+        // The middle id's range: the ids of a zone come from few ranges.
         let middle = (!scene.entities.is_empty()).then(|| order.index(scene.entities.len() / 2));
         let id_range = middle.map_or(0, |index| scene.entities[index].id.range());
         let round = self.detail.round();
@@ -235,12 +239,13 @@ impl Replicator {
     }
 }
 
-/// Whatever moves further within a tick does not walk: a viewer stands among strangers, and an entity is to be missed where it was.
+/// Returns the distance in one tick, cm, beyond which an entity does not walk but leaps: a viewer then knows nothing of
+/// its new place, and an entity vanishes where it was.
 const fn leap_cm(radius_cm: u32) -> u32 {
     radius_cm / 4
 }
 
-/// Where a session's player is, and looks from.
+/// Returns the position of a session's player, from which it sees.
 fn place(session: &SceneSession) -> Viewpoint {
     Viewpoint {
         x: session.x,

@@ -1,4 +1,4 @@
-//! What a shard tells whoever started it, as types: one JSON object a line. It writes nothing.
+//! The report of a shard to the process that started it, as types: one JSON object a line. It writes nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::load::Rung;
 use crate::tick::TickStage;
 
-/// One line. Moments are milliseconds of `CLOCK_BOOTTIME`, which all processes of a host share.
+/// A line of the report. Moments are milliseconds of `CLOCK_BOOTTIME`, which all processes of a host share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ShardEvent {
     /// Players may connect.
     Serving {
-        /// Where players are sent.
+        /// The address to which players are sent.
         addr: SocketAddr,
-        /// Where it listens: the same, unless `shard.advertise` says otherwise.
+        /// The address on which the shard listens: the same, unless `shard.advertise` says otherwise.
         listens: SocketAddr,
-        /// The process.
+        /// The process's nonce.
         nonce: u64,
         /// Its process id: that of the server itself, not of a guardian.
         pid: u32,
@@ -28,43 +28,43 @@ pub enum ShardEvent {
     Adopted {
         /// The zone's name.
         zone: ZoneName,
-        /// Under which epoch.
+        /// The epoch of the ownership.
         epoch: u32,
-        /// The last tick of the history that it took over.
+        /// The last tick of the history that was adopted.
         last_tick: Tick,
-        /// When the authority granted it.
+        /// The moment of the authority's grant, ms.
         granted_at_ms: f64,
-        /// From the grant to the first tick.
+        /// From the grant to the first tick, ms.
         adopt_ms: f64,
-        /// It was suspended in this very process and goes on where it stood, without the store.
+        /// Whether it was suspended in this very process and goes on without the store.
         from_memory: bool,
         /// Records replayed on top of the checkpoint.
         replayed_ticks: u64,
-        /// Digests compared on the way.
+        /// Digests compared during the replay.
         checked_digests: u64,
         /// Whether all of them were equal.
         digest_equal: bool,
     },
-    /// How a zone has run under this epoch so far; once a second.
+    /// A zone's run under this epoch so far; once a second.
     Stats(ZoneRun),
-    /// What the process uses of the machine; once a second.
+    /// The process's use of the machine; once a second.
     Process(ProcessRun),
-    /// The zone is over here: somebody else holds it, or the lease is gone.
+    /// The zone ended in this process: another shard holds it, or the lease is gone.
     Ended {
         /// The zone's name.
         zone: ZoneName,
-        /// Under which epoch.
+        /// The epoch of the ownership.
         epoch: u32,
-        /// Why.
+        /// The reason, in words.
         reason: String,
         /// The last tick whose output left this process.
         released_tick: Tick,
     },
-    /// The store has lost the zone, and nobody had it in memory: it begins again at tick 0.
+    /// The store has lost the zone, and no shard had it in memory: it begins again at tick 0.
     Lost {
         /// The zone's name.
         zone: ZoneName,
-        /// Under which epoch.
+        /// The epoch of the ownership.
         epoch: u32,
     },
     /// The process stops in good order.
@@ -76,21 +76,21 @@ pub enum ShardEvent {
 pub struct ZoneRun {
     /// The zone's name.
     pub zone: ZoneName,
-    /// Under which epoch.
+    /// The epoch of the ownership.
     pub epoch: u32,
     /// Ticks stepped.
     pub ticks: u64,
     /// The newest tick.
     pub tick: Tick,
-    /// The newest tick whose output may leave.
+    /// The newest tick whose output may leave the process.
     pub released_tick: Tick,
-    /// Since the first tick.
+    /// Time since the first tick, s.
     pub seconds: f64,
     /// Attached sessions.
     pub players: u32,
-    /// Work of a tick (without waiting for the next): `(µs, how often)`.
+    /// Durations of a tick's work, without waiting for the next: `(µs, how often)`.
     pub tick_us: Vec<(u64, u64)>,
-    /// From a record's append to its acknowledgement: `(µs, how often)`.
+    /// Durations from a record's append to its acknowledgement: `(µs, how often)`.
     pub append_us: Vec<(u64, u64)>,
     /// Ticks per second since the line before.
     #[serde(default)]
@@ -106,15 +106,15 @@ pub struct ZoneRun {
 /// A zone on the overload ladder. Arrays are in order of [`Rung::ALL`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadRun {
-    /// Where it stands.
+    /// The present rung.
     pub rung: Rung,
-    /// How much longer than normal its ticks last.
+    /// A tick's length, in normal periods.
     pub stretch: f64,
-    /// How much of what it can do it does; above 1 it is too much.
+    /// The zone's work as a share of what it can do; above 1 it is too much.
     pub strain: f64,
-    /// How often each rung was entered.
+    /// Times that each rung was entered.
     pub entered: [u64; 6],
-    /// How long it stood on each, s.
+    /// Time on each rung, s.
     pub seconds: [f64; 6],
     /// Newcomers who wait.
     pub queued: u32,
@@ -124,7 +124,7 @@ pub struct LoadRun {
     pub refused: u64,
 }
 
-/// What a process uses of the machine.
+/// The machine's resources that a process uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessRun {
     /// Processor time of all its threads so far, ms, the kernel's work for them included.
@@ -137,9 +137,9 @@ pub struct ProcessRun {
     pub rss_bytes: Option<u64>,
     /// Connections now.
     pub connections: usize,
-    /// Of these, those that have not logged in yet.
+    /// Connections that have not logged in yet.
     pub half_open: usize,
-    /// What the transport has counted so far.
+    /// The transport's counters.
     pub counters: BTreeMap<String, u64>,
 }
 

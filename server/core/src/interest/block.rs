@@ -1,4 +1,5 @@
-//! All candidates of a group of viewers, side by side, so that each viewer filters one short array instead of many rows of a grid.
+//! All candidates of a group of viewers, side by side, so that each viewer filters one short array instead of many rows
+//! of a grid.
 
 use super::cells::Window;
 use super::grid::Grid;
@@ -15,7 +16,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Replaces the candidates by those of a window, which are so many.
+    /// Replaces the candidates by the `candidates` entities of a window.
     pub(super) fn fill(&mut self, grid: &Grid, window: &Window, candidates: usize) {
         let room = candidates.next_multiple_of(LANES) + LANES;
         if self.places.len() < room {
@@ -47,7 +48,7 @@ impl Block {
         }
     }
 
-    /// Finds the nearest `budget` within a squared distance.
+    /// Finds the nearest `budget` candidates within a squared distance.
     #[inline]
     pub(super) fn look(&self, from: Viewpoint, limit: u64, budget: usize, sight: &mut Sight) {
         let count = self.len;
@@ -77,7 +78,7 @@ impl Block {
         sight.see_nearest(budget, limit);
     }
 
-    /// What a candidate is ordered by: squared distance, then its place.
+    /// Returns a candidate's sort key: squared distance, then its place.
     fn key(&self, index: usize, from: Viewpoint) -> u64 {
         let away = |low: i16, at: i32| u64::from(low.wrapping_sub(at as i16).unsigned_abs());
         let (dx, dy) = (away(self.xs[index], from.x), away(self.ys[index], from.y));

@@ -1,18 +1,19 @@
-//! Points, sorted into square cells by counting, so that the cells of a row are one contiguous range. It keeps no points.
+//! Points, sorted into square cells by counting, so that the cells of a row are one contiguous range. It keeps indices,
+//! not points.
 //!
-//! Cells are a power of two wide, so that a cell's index is a shift and a cell can be quartered exactly. Within a cell points stand in the
-//! order in which they are given.
+//! Cells are a power of two wide, so that a cell's index is a shift and a cell can be quartered exactly. Within a cell
+//! points stand in the order in which they are given.
 
 use std::ops::{Range, RangeInclusive};
 
 use super::Viewpoint;
 use crate::limits::SCENE_ENTITIES_MAX;
 
-/// Cells at most: bounds their memory (256 KiB) and the time to clear it. At a radius of 100 m this covers 10 km by 10 km; on a larger
-/// map, or when somebody is far out, cells are twice as wide until it suffices.
+/// Cells at most: bounds their memory (256 KiB) and the time to clear it. At a radius of 100 m this covers 10 km by 10
+/// km; on a larger map, or if one point is far out, cells are twice as wide until it suffices.
 const CELLS_MAX: u64 = 1 << 16;
 
-/// See the module.
+/// Indices of points, grouped by square cell.
 #[derive(Debug, Default)]
 pub(super) struct Cells {
     /// The least coordinates of the points.
@@ -22,7 +23,7 @@ pub(super) struct Cells {
     shift: u32,
     cols: u32,
     rows: u32,
-    /// Where each cell's points start; one more at the end.
+    /// The first place of each cell's points, and one entry more for the end.
     starts: Vec<u32>,
     /// Indices of the points, cell after cell.
     order: Vec<u32>,
@@ -54,7 +55,7 @@ pub(super) struct Square {
 }
 
 impl Square {
-    /// The squared distance from a point to the nearest point of the square; zero inside.
+    /// Returns the squared distance from a point to the nearest point of the square; zero inside.
     pub(super) fn distance_squared(&self, x: i32, y: i32) -> u64 {
         let last = (1_i64 << self.shift) - 1;
         let (x, y) = (i64::from(x), i64::from(y));
@@ -84,7 +85,7 @@ impl Cells {
         self.scatter(points);
     }
 
-    /// Bounds of the points, and the cells' size.
+    /// Finds the points' bounds and the cells' size.
     fn measure(&mut self, points: &[Viewpoint], shift: u32) {
         let (mut min, mut max) = ((i32::MAX, i32::MAX), (i32::MIN, i32::MIN));
         for point in points {
@@ -103,7 +104,7 @@ impl Cells {
         (self.cols, self.rows) = ((width >> self.shift) + 1, (height >> self.shift) + 1);
     }
 
-    /// Puts every index into its place. `starts` moves to the ends of the cells, and back.
+    /// Puts every index into its cell. `starts` moves to the ends of the cells, and back.
     fn scatter(&mut self, points: &[Viewpoint]) {
         self.order.resize(points.len(), 0);
         for (point, index) in points.iter().zip(0..) {
@@ -116,7 +117,7 @@ impl Cells {
         self.starts[0] = 0;
     }
 
-    /// The cells that circles around the points of a square may touch; `None` if they lie outside.
+    /// Returns the cells that circles around the points of a square may touch; `None` if they lie outside.
     pub(super) fn window(&self, square: &Square, radius: i32) -> Option<Window> {
         let span = |at: i64, origin: i32, cells: u32| {
             let near = at - i64::from(origin) - i64::from(radius);
@@ -131,18 +132,18 @@ impl Cells {
         })
     }
 
-    /// The places of one row of a window.
+    /// Returns the places of one row of a window.
     pub(super) fn row(&self, window: &Window, row: u32) -> Range<usize> {
         let (first, last) = (self.index(window.cols.0, row), self.index(window.cols.1, row));
         self.starts[first] as usize..self.starts[last + 1] as usize
     }
 
-    /// Indices of the points, cell after cell.
+    /// Returns the points' indices, cell after cell.
     pub(super) fn order(&self) -> &[u32] {
         &self.order
     }
 
-    /// The same of some places, to be rearranged within a cell.
+    /// Returns the indices at some places, to be rearranged within a cell.
     pub(super) fn order_mut(&mut self, range: Range<usize>) -> &mut [u32] {
         &mut self.order[range]
     }
@@ -155,17 +156,17 @@ impl Cells {
         row as usize * self.cols as usize + col as usize
     }
 
-    /// The places of a cell.
+    /// Returns the places of a cell's points.
     pub(super) fn range(&self, index: usize) -> Range<usize> {
         self.starts[index] as usize..self.starts[index + 1] as usize
     }
 
-    /// Where a cell is.
+    /// Returns a cell's square.
     pub(super) fn square(&self, index: usize) -> Square {
         self.square_at(index as u32 % self.cols, index as u32 / self.cols)
     }
 
-    /// Where the cell of a column and row is.
+    /// Returns the square of the cell at a column and row.
     pub(super) fn square_at(&self, col: u32, row: u32) -> Square {
         let at = |origin: i32, cell: u32| i64::from(origin) + (i64::from(cell) << self.shift);
         Square {
@@ -175,7 +176,7 @@ impl Cells {
         }
     }
 
-    /// The cells' width is two to this power, cm.
+    /// Returns the cells' width as a power of two, cm.
     pub(super) fn shift(&self) -> u32 {
         self.shift
     }

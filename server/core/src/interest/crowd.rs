@@ -1,7 +1,9 @@
-//! Crowds: cells that hold many are quartered, and searched nearest first. Cells that hold few are left as the grid has them.
+//! Crowds: cells that hold many entities are quartered, and searched nearest first. Cells that hold few stay as the
+//! grid has them.
 //!
-//! The search keeps a heap of squares by their least distance to the viewer, opens the nearest, and stops when the nearest square left
-//! is further away than the `budget`-th entity found. It opens about as many squares as the budget fills, however large the crowd is.
+//! The search keeps a heap of squares by their least distance to the viewer, opens the nearest, and stops when the
+//! nearest square left is further away than the `budget`-th entity found. It opens about as many squares as the budget
+//! fills, however large the crowd is.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -15,11 +17,11 @@ use super::{DISTANCE_SHIFT, Interest, Sight, Viewpoint};
 /// Entities up to which a square is not split: filtering them costs less than opening four squares. Found by measuring.
 const LEAF_ENTITIES_MAX: usize = 96;
 
-/// Marks a heap entry that is a cell of the grid; others are nodes.
+/// Bit of a heap entry that marks a cell of the grid; other entries are nodes.
 const CELL: u64 = 1 << 31;
 const INDEX_MASK: u64 = CELL - 1;
 
-/// The split cells.
+/// The grid's cells that are split, as trees of squares.
 #[derive(Debug, Default)]
 pub(super) struct Crowds {
     /// Cells with more than [`LEAF_ENTITIES_MAX`] entities, ascending, and their node.
@@ -29,7 +31,7 @@ pub(super) struct Crowds {
     shift_min: u32,
     /// Cells in which a smallest square alone holds more than a budget, ascending.
     stacks: Vec<u32>,
-    /// Scratch.
+    /// Memory for sorting a cell, reused.
     codes: Vec<(u64, u32)>,
     permutation: Vec<u32>,
 }
@@ -49,14 +51,15 @@ impl Node {
         self.start as usize..self.end as usize
     }
 
-    /// Whether it cannot be split and alone holds more than a budget, so that those in it take turns.
+    /// Whether the square cannot be split and alone holds more than a budget, so that its entities take turns.
     fn is_stack(&self, shift_min: u32, budget: usize) -> bool {
         self.square.shift <= shift_min && self.range().len() > budget
     }
 }
 
 impl Crowds {
-    /// Splits the grid's full cells down to squares of two to the power of `shift_min` cm. Rearranges places within those cells.
+    /// Splits the grid's full cells down to squares of two to the power of `shift_min` cm. Rearranges places within
+    /// those cells.
     pub(super) fn rebuild(&mut self, grid: &mut Grid, shift_min: u32, budget: usize) {
         self.shift_min = shift_min;
         self.cells.clear();
@@ -83,7 +86,7 @@ impl Crowds {
         }
     }
 
-    /// Whether somebody in the window takes turns, so that filtering and cutting would starve the others.
+    /// Whether the window has a stack, whose entities take turns: filtering and cutting would starve some of them.
     pub(super) fn stack_within(&self, grid: &Grid, window: &Window) -> bool {
         let stack_in_row = |row| {
             let ends = grid.cells.index(*window.cols().start(), row)..=grid.cells.index(*window.cols().end(), row);
@@ -95,7 +98,8 @@ impl Crowds {
         !self.stacks.is_empty() && window.rows().any(stack_in_row)
     }
 
-    /// Sorts a cell along a Z-order curve of its smallest squares, so that every square in it is one range; in the given order within a square.
+    /// Sorts a cell along a Z-order curve of its smallest squares, so that every square in it is one range; within a
+    /// square the given order stays.
     fn sort_cell(&mut self, grid: &mut Grid, cell: usize) {
         let square = grid.cells.square(cell);
         let shift_min = self.shift_min;
@@ -115,7 +119,7 @@ impl Crowds {
         grid.rearrange(range, &self.permutation);
     }
 
-    /// Splits the node, then its quarters, then theirs.
+    /// Splits a node, then its quarters recursively.
     fn split(&mut self, grid: &Grid, first: usize) {
         let mut index = first;
         while index < self.nodes.len() {
@@ -158,7 +162,7 @@ impl Crowds {
     }
 }
 
-/// The first of `start..end` that is not inside, where those inside come first.
+/// Returns the first index of `start..end` that is not inside, where those inside come first.
 fn partition(mut start: u32, mut end: u32, inside: impl Fn(u32) -> bool) -> u32 {
     while start < end {
         let middle = start.midpoint(end);
@@ -171,7 +175,7 @@ fn partition(mut start: u32, mut end: u32, inside: impl Fn(u32) -> bool) -> u32 
     start
 }
 
-/// Spreads the bits of a number to the even places.
+/// Spreads the bits of a number to the even positions.
 fn interleave(bits: u32) -> u64 {
     let mut spread = u64::from(bits);
     for (shift, mask) in [
@@ -187,7 +191,7 @@ fn interleave(bits: u32) -> u64 {
 }
 
 impl Interest {
-    /// Finds the nearest in a window that holds many. May leave up to twice the budget for the caller to cut.
+    /// Finds the nearest entities in a window that holds many. May leave up to twice the budget for the caller to cut.
     pub(super) fn search(&self, viewer: &Viewpoint, window: &Window, tick: Tick, sight: &mut Sight) {
         let budget = self.reach.budget;
         let mut limit = self.radius_squared();
@@ -237,7 +241,7 @@ impl Interest {
         }
     }
 
-    /// Replaces a square by its quarters, or takes what is in it: all, or this tick's window of a stack.
+    /// Replaces a square by its quarters, or takes its entities: all, or this tick's window of a stack.
     fn open(&self, index: usize, viewer: &Viewpoint, limit: u64, tick: Tick, sight: &mut Sight) {
         let node = &self.crowds.nodes[index];
         let budget = self.reach.budget;
@@ -245,7 +249,8 @@ impl Interest {
             self.push_quarters(node.quarters as usize, viewer, limit, sight);
         } else if node.is_stack(self.crowds.shift_min, budget) {
             let range = node.range();
-            // Mixed, because who is in the stack may follow a rhythm of its own: a steady pace could miss the same ones for ever.
+            // Mixed, because the entities of a stack may change in a rhythm of their own: a steady step could miss the
+            // same ones for ever.
             let turn = (tick.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % range.len();
             let head = range.start + turn..(range.start + turn + budget).min(range.end);
             let rest = range.start..range.start + budget - head.len();

@@ -1,4 +1,4 @@
-//! A uniform grid over a scene: its entities' coordinates as columns, cell after cell. It knows nothing of budgets and crowds.
+//! A uniform grid over a scene: its entities' coordinates as columns, cell after cell. It knows no budget and no crowd.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewpoint};
 pub(super) struct Grid {
     /// Its order is also the entities' rank: they are given in order of id.
     pub(super) cells: Cells,
-    /// Columns in grid order.
+    /// Coordinates, cm, in grid order.
     xs: Vec<i32>,
     ys: Vec<i32>,
-    /// Their lower halves, with [`LANES`] entries more.
+    /// Lower 16 bits of the coordinates, with [`LANES`] entries more.
     low_xs: Vec<i16>,
     low_ys: Vec<i16>,
 }
@@ -37,7 +37,8 @@ impl Grid {
         }
     }
 
-    /// Adds the places of those in `range` that are within the distance to the sight, which has room for the whole range.
+    /// Adds the places of those in `range` that are within the distance to the sight, which has room for the whole
+    /// range.
     #[inline]
     pub(super) fn filter(&self, range: Range<usize>, viewer: &Viewpoint, limit: u64, sight: &mut Sight) {
         let (start, len) = (range.start, range.len());
@@ -57,7 +58,8 @@ impl Grid {
         limit.isqrt() + (1 << self.cells.shift()) > u64::from(lanes::DISTANCE_MAX)
     }
 
-    /// Marks where distances do not fit 16 bits: on a map so large that its cells are wider than they should be.
+    /// Marks entities whose distances do not fit 16 bits: on a map so large that its cells are wider than they should
+    /// be.
     #[cold]
     fn mark_wide(&self, range: Range<usize>, viewer: &Viewpoint, limit: u64, marks: &mut [u8]) {
         for (place, mark) in range.zip(marks) {
@@ -65,19 +67,19 @@ impl Grid {
         }
     }
 
-    /// What an entity is ordered by for a viewer, and its place: squared distance, rank, place.
+    /// Returns an entity's sort key for a viewer: squared distance, rank, place.
     pub(super) fn key(&self, place: usize, viewer: &Viewpoint) -> u64 {
         let far = viewer.distance_squared(self.xs[place], self.ys[place]);
         let rank = self.cells.order()[place];
         far << DISTANCE_SHIFT | u64::from(rank) << PLACE_BITS | place as u64
     }
 
-    /// An entity's coordinates.
+    /// Returns an entity's coordinates, cm.
     pub(super) fn position(&self, place: usize) -> (i32, i32) {
         (self.xs[place], self.ys[place])
     }
 
-    /// Rearranges the places of one cell: the one that is to stand at `range.start + n` stands at `permutation[n]` now.
+    /// Rearranges the places of one cell: the entity at `permutation[n]` moves to `range.start + n`.
     pub(super) fn rearrange(&mut self, range: Range<usize>, permutation: &[u32]) {
         let (xs, ys) = (self.xs[range.clone()].to_vec(), self.ys[range.clone()].to_vec());
         let ranks = self.cells.order_mut(range.clone());
@@ -90,7 +92,7 @@ impl Grid {
         }
     }
 
-    /// The lower halves of the coordinates in a range of places.
+    /// Returns the lower halves of the coordinates in a range of places.
     pub(super) fn low(&self, range: Range<usize>) -> (&[i16], &[i16]) {
         (&self.low_xs[range.clone()], &self.low_ys[range])
     }

@@ -1,15 +1,16 @@
-//! Many distances at a time, in a form that the compiler turns into vector instructions of every processor. It knows no grid.
+//! Distance tests on many entities at a time, in a form that compilers turn into vector instructions on every
+//! processor. It knows no grid.
 //!
-//! Two passes: [`mark`] writes one byte for each entity, and [`gather`] writes the numbers of the marked ones, eight entities at a time
-//! by a table. Neither branches on what is near, which would be mispredicted half of the time.
+//! Two passes: [`mark`] writes one byte for each entity, and [`gather`] writes the numbers of the marked ones, eight
+//! entities at a time by a table. Neither branches on what is near, which would be mispredicted half of the time.
 
-/// How many entities [`gather`] takes at a time: columns, marks, and output must reach to the next multiple.
+/// Entities that [`gather`] takes at a time: columns, marks, and output must reach to the next multiple.
 pub(super) const LANES: usize = 8;
 
-/// The longest distance on an axis that [`mark`] knows: twice its square still fits 31 bits.
+/// The longest distance on an axis that [`mark`] handles, cm: twice its square still fits 31 bits.
 pub(super) const DISTANCE_MAX: u32 = i16::MAX as u32;
 
-/// For each choice of eight, the numbers of the chosen.
+/// The numbers of the set bits, for each of the 256 choices among eight.
 static CHOSEN: [[u32; LANES]; 256] = chosen();
 
 const fn chosen() -> [[u32; LANES]; 256] {
@@ -29,8 +30,8 @@ const fn chosen() -> [[u32; LANES]; 256] {
     table
 }
 
-/// Marks with one those that are within a squared distance of `at`, and the others with zero. Coordinates are given by their lower 16
-/// bits: right for all that are at most [`DISTANCE_MAX`] away on either axis.
+/// Marks the entities within a squared distance of `at` with one, and the others with zero. Coordinates are given by
+/// their lower 16 bits: right for all that are at most [`DISTANCE_MAX`] away on either axis.
 #[inline]
 pub(super) fn mark(xs: &[i16], ys: &[i16], at: (i32, i32), limit: i32, marks: &mut [u8]) {
     let (x, y) = (at.0 as i16, at.1 as i16);
@@ -40,8 +41,8 @@ pub(super) fn mark(xs: &[i16], ys: &[i16], at: (i32, i32), limit: i32, marks: &m
     }
 }
 
-/// Writes `base` plus the number of each of the first `len` that is marked to the front of `out`, and says how many they are. What is
-/// behind them is garbage.
+/// Writes `base` plus the number of each marked entity among the first `len` to the front of `out`, and returns their
+/// count. The entries behind them are garbage.
 #[inline]
 pub(super) fn gather(marks: &[u8], len: usize, mut base: u32, out: &mut [u32]) -> usize {
     let (marks, _) = marks[..len.next_multiple_of(LANES)].as_chunks::<LANES>();

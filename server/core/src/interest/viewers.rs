@@ -1,4 +1,4 @@
-//! Viewers, grouped by where they stand: those of a group share most of the work of finding whom they see.
+//! Viewers, grouped by position: the viewers of a group share most of the work of finding the entities that they see.
 
 use std::ops::Range;
 
@@ -12,16 +12,17 @@ pub struct Viewers {
     shift: u32,
 }
 
-/// Those who stand in one square.
+/// The viewers in one square.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Where in [`Viewers::order`] they are.
+    /// Their range in [`Viewers::order`].
     pub seats: Range<usize>,
     pub(super) square: Square,
 }
 
 impl Viewers {
-    /// Groups for views of this radius: squares at most as wide, which at usual densities hold some ten viewers.
+    /// Returns empty groups for views of this radius: squares at most as wide, which at usual densities hold some ten
+    /// viewers.
     #[must_use]
     pub fn new(radius_cm: i32) -> Self {
         Self {
@@ -30,18 +31,18 @@ impl Viewers {
         }
     }
 
-    /// Replaces the viewers.
+    /// Replaces the viewers, and groups them.
     pub fn regroup(&mut self, viewers: &[Viewpoint]) {
         self.cells.rebuild(viewers, self.shift);
     }
 
-    /// Indices of the grouped viewers, group after group, ascending in each.
+    /// Returns the grouped viewers' indices, group after group, ascending in each.
     #[must_use]
     pub fn order(&self) -> &[u32] {
         self.cells.order()
     }
 
-    /// All groups that have a member.
+    /// Returns all groups that have a member.
     pub fn groups(&self) -> impl Iterator<Item = Group> {
         let cells = (0..self.cells.count()).filter(|&cell| !self.cells.range(cell).is_empty());
         cells.map(|cell| Group {

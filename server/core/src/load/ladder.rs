@@ -1,4 +1,5 @@
-//! The overload ladder: each step costs players a little less than the next one, and is taken only if those before did not help.
+//! The overload ladder: each step costs players a little less than the next one, and is taken only if those before did
+//! not help.
 //!
 //! ```text
 //!  Normal ─► Seldom ─► Small ─► Slower (×5/4, ×3/2, ×7/4, ×2) ─► Queue ─► Refuse
@@ -6,8 +7,8 @@
 //!          up: strained for a moment    down: calm for some seconds, and it would stay calm
 //! ```
 //!
-//! It goes one step at a time, quickly up and slowly down. A step down that did not hold makes the next one wait twice as long, so that a
-//! load which fits one step but not the one below does not swing between them.
+//! It goes one step at a time, quickly up and slowly down. A step down that did not hold makes the next one wait twice
+//! as long, so that a load which fits one step but not the one below does not swing between them.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +20,11 @@ use crate::limits::{
 };
 use crate::replication::Detail;
 
-/// What a zone leaves out. Each rung includes those before it.
+/// A step of the overload ladder: what a zone leaves out. Each rung includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
-    /// Nothing.
+    /// Leaves out nothing.
     #[default]
     Normal,
     /// Players are shown every second tick.
@@ -39,7 +40,7 @@ pub enum Rung {
 }
 
 impl Rung {
-    /// Every rung, the harmless first.
+    /// Every rung, in order.
     pub const ALL: [Self; 6] = [
         Self::Normal,
         Self::Seldom,
@@ -49,19 +50,19 @@ impl Rung {
         Self::Refuse,
     ];
 
-    /// The rung of this place in [`Rung::ALL`].
+    /// Returns the rung with this index in [`Rung::ALL`].
     #[must_use]
     pub fn from_place(place: u8) -> Option<Self> {
         Self::ALL.get(usize::from(place)).copied()
     }
 
-    /// Its place in [`Rung::ALL`].
+    /// Returns the rung's index in [`Rung::ALL`].
     #[must_use]
     pub const fn place(self) -> u8 {
         self as u8
     }
 
-    /// How much of the world players are told.
+    /// Returns the detail at which players are told of the world.
     #[must_use]
     pub const fn detail(self) -> Detail {
         match self {
@@ -85,17 +86,17 @@ impl std::fmt::Display for Rung {
     }
 }
 
-/// A place on the ladder. [`Rung::Slower`] has several.
+/// A step of the ladder. [`Rung::Slower`] has several.
 struct Step {
     rung: Rung,
-    /// How much longer than normal a tick lasts, thousandths.
+    /// A tick's length, ‰ of normal.
     stretch_permille: u32,
-    /// The strain at which it is taken.
+    /// The strain at which the step is taken, ‰.
     enter_permille: u32,
 }
 
 impl Step {
-    /// What is left of a normal tick's load, thousandths of a normal period.
+    /// Returns the share of a normal tick's load that is left, ‰ of a normal period.
     const fn load_permille(&self) -> u32 {
         let cost = match self.rung.detail() {
             Detail::Full => 1_000,
@@ -125,42 +126,42 @@ const STEPS: [Step; 9] = [
     step(Rung::Refuse, STRETCH_PERMILLE_MAX, LOAD_REFUSE_PERMILLE),
 ];
 
-/// What was measured of one tick. See [`crate::load`] for why it is these.
+/// The measurements of one tick. [`crate::load`] says why these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickLoad {
-    /// How long the tick may last, µs: the stretched period.
+    /// The tick's stretched period, µs.
     pub period_us: u32,
     /// Work of the tick thread and of the egress, µs.
     pub busy_us: u32,
-    /// How late the tick began and how long what was finished before lay around, or how late the last one's datagrams left, µs.
+    /// Delay of the tick's begin plus the wait of what was finished before, or delay of the last tick's datagrams, µs.
     pub waited_us: u32,
-    /// What the process used of the cores that it may use, thousandths.
+    /// Share of its cores that the process used, ‰.
     pub cpu_permille: u32,
 }
 
-/// Where a zone stands.
+/// A zone's place on the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// What it leaves out.
+    /// The rung.
     pub rung: Rung,
-    /// How much longer than normal its ticks last, thousandths.
+    /// A tick's length, ‰ of normal.
     pub stretch_permille: u32,
-    /// How much of what can be done it does, thousandths.
+    /// The zone's work, ‰ of what it can do.
     pub strain_permille: u32,
 }
 
 impl Standing {
-    /// Of a zone that has nothing to do.
+    /// The standing of a zone that has nothing to do.
     pub const IDLE: Self = Self {
         rung: Rung::Normal,
         stretch_permille: 1_000,
         strain_permille: 0,
     };
 
-    /// The speed of game time in 255ths, as snapshots tell it.
+    /// Returns the speed of game time in 255ths, as snapshots carry it.
     #[must_use]
     pub const fn dilation(&self) -> u8 {
-        // At most 255, for time never runs faster than normal.
+        // At most 255, because time never runs faster than normal.
         (255_000 / self.stretch_permille) as u8
     }
 }
@@ -180,13 +181,13 @@ impl Mean {
         self.0 >> 8
     }
 
-    /// The unit has become another one.
+    /// Converts the mean to another unit.
     const fn rescale(&mut self, from: u32, to: u32) {
         self.0 = (self.0 as u64 * from as u64 / to as u64) as u32;
     }
 }
 
-/// See the module. Time is counted in ticks.
+/// The overload ladder of one zone. Time is counted in ticks.
 #[derive(Clone, Debug)]
 pub struct Ladder {
     rise_ticks: u32,
@@ -200,14 +201,14 @@ pub struct Ladder {
     strained: u32,
     /// Ticks in a row that were calm enough for the step before.
     calm: u32,
-    /// How often the calm that a step down takes was doubled.
+    /// Times that the calm of a step down was doubled.
     doublings: u32,
     /// Ticks since the last step down.
     since_fall: u32,
 }
 
 impl Ladder {
-    /// A ladder of a zone with so many ticks per second, at its foot.
+    /// Returns a ladder at its lowest rung, for a zone with `tick_hz` ticks per second.
     #[must_use]
     pub fn new(tick_hz: u16) -> Self {
         let ticks = |ms: u32| (ms * u32::from(tick_hz)).div_ceil(1_000);
@@ -226,7 +227,7 @@ impl Ladder {
         }
     }
 
-    /// Takes what a tick measured, and says where the zone stands from now on.
+    /// Takes a tick's measurements, and returns the zone's standing from now on.
     ///
     /// # Panics
     /// If the period is zero.
@@ -246,7 +247,7 @@ impl Ladder {
         self.standing()
     }
 
-    /// Where the zone stands.
+    /// Returns the zone's standing.
     #[must_use]
     pub fn standing(&self) -> Standing {
         Standing {
@@ -264,12 +265,12 @@ impl Ladder {
         self.pressure().max(self.processor().min(LOAD_CPU_PERMILLE_MAX))
     }
 
-    /// The strain of what is late, or will be.
+    /// Returns the strain of what is late, or will be.
     fn pressure(&self) -> u32 {
         self.busy.now().max(self.waited.now())
     }
 
-    /// How busy the zone keeps its process. Without work of its own it neither makes it busy nor spares it anything.
+    /// Returns how busy the zone keeps its process. A zone without work of its own is no reason for that.
     fn processor(&self) -> u32 {
         if self.busy.now() >= LOAD_IDLE_PERMILLE {
             self.cpu_permille
@@ -284,7 +285,7 @@ impl Ladder {
             .is_some_and(|next| self.strain() >= next.enter_permille)
     }
 
-    /// Whether this step would not be taken again at once: the strain that is expected on the step before is well below.
+    /// Whether a step down would hold: the strain that is expected on the step before is well below its entry.
     fn wants_down(&self) -> bool {
         let Some(before) = self.place.checked_sub(1) else {
             return false;
@@ -293,7 +294,7 @@ impl Ladder {
         let enter = self.step().enter_permille;
         match self.step().rung {
             Rung::Normal | Rung::Seldom | Rung::Small => expected(self.strain()) < enter - LOAD_HYSTERESIS_PERMILLE,
-            // A full core did not slow time, and does not keep it slow; but more than a core has would.
+            // A full core alone did not slow time, and does not keep it slow; demand beyond a core does.
             Rung::Slower | Rung::Queue | Rung::Refuse => {
                 expected(self.pressure()) < enter - LOAD_SLOWER_HYSTERESIS_PERMILLE
                     && expected(self.processor()) < enter
@@ -301,7 +302,7 @@ impl Ladder {
         }
     }
 
-    /// Ticks in a row that must be strained enough for the next step.
+    /// Returns the ticks in a row that must be strained enough for the next step.
     fn rise_needed(&self) -> u32 {
         match STEPS.get(self.place + 1).map_or(Rung::Refuse, |next| next.rung) {
             Rung::Normal | Rung::Seldom | Rung::Small => self.rise_ticks,
@@ -314,7 +315,7 @@ impl Ladder {
     }
 
     fn rise(&mut self) {
-        // Up so soon after a step down: it was too early.
+        // A step up so soon after a step down: that one was too early.
         if self.since_fall < 2 * self.calm_needed() {
             self.doublings = (self.doublings + 1).min(LOAD_CALM_DOUBLINGS_MAX);
         }

@@ -1,12 +1,12 @@
-//! The login queue of one zone: newcomers who must wait, in order of their coming. It sends nothing itself.
+//! The login queue of one zone: newcomers who must wait, first come, first served. It sends nothing itself.
 //!
 //! Only newcomers wait. A client that shows the secret of a session lost a connection or a shard, and has a place in
 //! the world already. So has one that logs in by ticket while its character is in the world: it takes no place but its
 //! own.
 //!
-//! An account has one place at most. A later connection of it takes the place of the earlier one, also when it shows the same ticket: it is
-//! mostly a player whose connection broke, and whose end the server has not noticed yet. So a thousand connections with one ticket, or with
-//! a thousand tickets of one account, hold one place.
+//! An account has one place at most. A later connection of it takes over the place of the earlier one, also when it
+//! shows the same ticket: mostly the player's connection broke, and the server has not noticed yet. So a thousand
+//! connections with one ticket, or with a thousand tickets of one account, hold one place.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ impl Admission {
         (self.rung.place() < Rung::Queue.place()) && self.players < self.players_max
     }
 
-    /// How many of those who wait may come in at once. More might be too many before the ladder notices.
+    /// Returns the logins that may be admitted at once. More might be too many before the ladder notices.
     fn admissions(&self) -> usize {
         if !self.is_open() {
             return 0;
@@ -45,27 +45,27 @@ impl Admission {
 /// What becomes of a client that asks to enter a zone with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Comes in.
+    /// The player comes in.
     Admit,
-    /// Waits at this position; 1 is next.
+    /// The player waits at this position; 1 is next.
     Wait {
         /// The position.
         position: u32,
     },
-    /// Does not even wait.
+    /// The player may not even wait.
     Refuse,
-    /// Shows a ticket that was used before.
+    /// The ticket was used before.
     TicketUsed,
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
     who: T,
-    /// The position that it was last told.
+    /// The position that the client was last told.
     told: u32,
 }
 
-/// See the module. `T` names a connection.
+/// The newcomers that wait for one zone. `T` names a connection.
 #[derive(Debug)]
 pub struct LoginQueue<T> {
     waiting: VecDeque<Waiting<T>>,
@@ -98,8 +98,8 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
         Verdict::Wait { position }
     }
 
-    /// A later connection of the same account takes an earlier one's place. The position, which counts as told; `None` if the earlier one does
-    /// not wait here.
+    /// Puts a later connection of an account in an earlier one's place. Returns the position, which counts as told;
+    /// `None` if the earlier one does not wait here.
     pub fn handle_successor(&mut self, earlier: T, who: T) -> Option<u32> {
         let place = self.waiting.iter().position(|waiting| waiting.who == earlier)?;
         let told = position(place);
@@ -107,7 +107,7 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
         Some(told)
     }
 
-    /// A connection is gone, and its place with it.
+    /// Removes a connection that is gone.
     pub fn handle_gone(&mut self, who: T) {
         self.waiting.retain(|waiting| waiting.who != who);
     }
@@ -118,8 +118,8 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
         self.waiting.drain(..count).map(|waiting| waiting.who).collect()
     }
 
-    /// Those whose position is to be told anew, with the position. That of the last in a long queue falls with every admission; it is
-    /// told when it has fallen by a tenth.
+    /// Returns the connections that are to be told a new position, with the position. The last of a long queue advances
+    /// with every admission; it is told when its position has fallen by a tenth.
     pub fn poll_positions(&mut self) -> Vec<(T, u32)> {
         let mut moved = Vec::new();
         for (place, waiting) in self.waiting.iter_mut().enumerate() {
@@ -132,13 +132,13 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
         moved
     }
 
-    /// How many wait.
+    /// Returns the number of connections that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether the queue is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -165,7 +165,7 @@ mod tests {
         ..OPEN
     };
 
-    /// A queue of so many, named by their numbers.
+    /// Returns a queue of `count` connections, named by their numbers.
     fn queue(count: u32) -> LoginQueue<u32> {
         let mut queue = LoginQueue::default();
         for who in 1..=count {

@@ -10,7 +10,7 @@ use everhold_protocol::{Account, Tick};
 
 use crate::zone::{Residence, Zone};
 
-/// Tickets of which none are looked through for those that have expired.
+/// Tickets up to which none are searched for expired ones.
 const TICKETS_KEPT_MIN: usize = 1_024;
 
 /// What is known of a client that asks to enter a zone with a ticket.
@@ -18,23 +18,23 @@ const TICKETS_KEPT_MIN: usize = 1_024;
 pub enum Caller {
     /// Its character is not in the world.
     Newcomer,
-    /// Its character is in the world: it takes its own place, and nobody else's.
+    /// Its character is in the world: the login takes that place and no other.
     Resident,
     /// Its ticket was used before.
     TicketSpent,
 }
 
-/// See the module.
+/// The accounts and the spent tickets of one zone.
 #[derive(Debug, Default)]
 pub struct Residents {
     accounts: BTreeSet<Account>,
     spent: BTreeMap<[u8; 16], Tick>,
-    /// So many tickets make a look for expired ones worth its while: twice as many as the last one left.
+    /// Tickets at which expired ones are searched for: twice as many as the last search left.
     look_at: usize,
 }
 
 impl Residents {
-    /// Those of a zone that was just taken over.
+    /// Returns the residents of a zone that was just adopted.
     #[must_use]
     pub fn of(zone: &mut Zone) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Residents {
         }
     }
 
-    /// What an acknowledged tick changed.
+    /// Takes the changes of an acknowledged tick.
     pub fn handle_tick(&mut self, tick: Tick, changes: &[Residence]) {
         for change in changes {
             match change {

@@ -1,7 +1,7 @@
-//! Memory for all datagrams of a tick. It knows nothing of what is in them.
+//! Memory for all datagrams of a tick. It knows nothing of their content.
 //!
-//! A tick's datagrams are slices of one buffer, which lives until the last of them was sent. Then the buffer is used again: a fresh one
-//! of several megabytes each tick would cost more in page faults than all the copying into it.
+//! A tick's datagrams are slices of one buffer, which lives until the last of them was sent. Then the buffer is used
+//! again: a fresh one of several megabytes each tick would cost more in page faults than all the copying into it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,20 +10,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use everhold_protocol::SessionId;
 
-/// Buffers kept for use again: a tick's datagrams wait for the acknowledgement of the tick's record and then for the congestion window,
-/// together a few ticks. While more are out (the store does not answer), the surplus is freed as its datagrams are.
+/// Buffers kept for reuse: a tick's datagrams wait for the acknowledgement of the tick's record and then for the
+/// congestion window, together a few ticks. While more are out (the store does not answer), the surplus is freed as its
+/// datagrams are.
 const ARENAS_KEPT_MAX: usize = 8;
 
-/// A buffer that is filled.
+/// A buffer that is being filled.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
-    /// As long as it ever had to be: behind the last end there is garbage.
+    /// As long as the longest tick so far: behind the last end there is garbage.
     bytes: Vec<u8>,
     ends: Vec<(SessionId, u32)>,
 }
 
 impl Arena {
-    /// Room for a datagram of at most `bytes`.
+    /// Returns room for a datagram of at most `bytes`.
     pub(super) fn room(&mut self, bytes: usize) -> &mut [u8] {
         let start = self.len();
         if self.bytes.len() < start + bytes {
@@ -32,7 +33,7 @@ impl Arena {
         &mut self.bytes[start..start + bytes]
     }
 
-    /// So many bytes of the room are a session's datagram.
+    /// Makes the first `bytes` of the room a session's datagram.
     pub(super) fn push(&mut self, session: SessionId, bytes: usize) {
         self.ends.push((session, (self.len() + bytes) as u32));
     }
@@ -42,7 +43,7 @@ impl Arena {
     }
 }
 
-/// What keeps an arena's bytes from being written again.
+/// A share in an arena, which keeps its bytes from being overwritten.
 struct Held(Arc<Arena>);
 
 impl AsRef<[u8]> for Held {
@@ -51,14 +52,14 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// The buffers of the last ticks, the one that was used longest ago first.
+/// The buffers of the last ticks, the least recently used first.
 #[derive(Debug, Default)]
 pub(super) struct Arenas {
     kept: VecDeque<Arc<Arena>>,
 }
 
 impl Arenas {
-    /// An empty buffer: one whose datagrams are all gone, if there is one.
+    /// Returns an empty buffer: one whose datagrams are all gone, if there is one.
     pub(super) fn take(&mut self) -> Arena {
         let free = self.kept.iter_mut().position(|arena| Arc::get_mut(arena).is_some());
         let arena = free.and_then(|index| self.kept.remove(index)).and_then(Arc::into_inner);
@@ -81,8 +82,8 @@ impl Arenas {
     }
 }
 
-/// The datagrams of a tick, one for each session, in no particular order. Those of thousands are one buffer and their ends: a handle on
-/// each would cost the tick as much as to fill it.
+/// The datagrams of a tick, one for each session, in no particular order. Those of thousands are one buffer and their
+/// ends: a handle on each would cost the tick as much as to fill it.
 #[derive(Clone, Debug, Default)]
 pub struct Datagrams {
     arena: Arc<Arena>,
@@ -98,32 +99,32 @@ impl PartialEq for Datagrams {
 impl Eq for Datagrams {}
 
 impl Datagrams {
-    /// How many there are.
+    /// Returns the number of datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.arena.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no datagram.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.arena.ends.is_empty()
     }
 
-    /// All of them, one behind the other.
+    /// Returns all datagrams, one behind the other.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Where in [`Datagrams::bytes`] each session's is.
+    /// Returns each session's range in [`Datagrams::bytes`].
     pub fn ranges(&self) -> impl Iterator<Item = (SessionId, Range<u32>)> + '_ {
         let mut start = 0;
         let range = move |&(session, end)| (session, std::mem::replace(&mut start, end)..end);
         self.arena.ends.iter().map(range)
     }
 
-    /// Each session's.
+    /// Returns each session's datagram.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &[u8])> + '_ {
         let cut = |(session, range): (_, Range<u32>)| (session, &self.bytes[range.start as usize..range.end as usize]);
         self.ranges().map(cut)
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     fn push(arena: &mut Arena, session: SessionId, text: &[u8]) {
-        // More than is needed: how long a datagram becomes is not known before.
+        // More room than needed: a datagram's length is not known before.
         arena.room(text.len() + 3)[..text.len()].copy_from_slice(text);
         arena.push(session, text.len());
     }

@@ -1,6 +1,7 @@
-//! Who is told what in a tick. Those who have just attached (also over a connection that takes a live one's place), or were moved far in
-//! one tick, know nothing of what is around them, and are shown everything. The others are told the news: in each tick, or, to spare the process packets, in turns; but whoever did something
-//! sees in the same tick what became of it.
+//! The audience of a tick: which session is told what. Viewers that have just attached (also over a connection that
+//! replaces a live one), or were moved far in one tick, know nothing of their surroundings, and are shown everything.
+//! The others are told the news: in each tick, or, to spare the process packets, in turns; but a player who acted sees
+//! the effect in the same tick.
 
 use everhold_protocol::{SessionId, Tick};
 
@@ -13,9 +14,9 @@ use crate::zone::SceneSession;
 /// What a viewer is told in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// What is due.
+    /// Records that are due.
     News,
-    /// All that is near.
+    /// All entities nearby.
     Everything,
 }
 
@@ -25,7 +26,7 @@ pub(super) struct Audience {
     /// In order of session.
     known: Vec<Known>,
     scratch: Vec<Known>,
-    /// Whoever moves further within a tick stands among strangers.
+    /// Distance in one tick, cm, beyond which a viewer knows nothing of its new surroundings.
     leap_cm: u32,
 }
 
@@ -47,7 +48,8 @@ impl Audience {
         }
     }
 
-    /// Takes a tick's viewers, in order of session, and appends what each is told, if anything. Everybody has a turn in `round` ticks.
+    /// Takes a tick's viewers, in order of session, and appends what each is told, if anything. Every viewer has a turn
+    /// in `round` ticks.
     pub(super) fn advance<'a>(
         &mut self,
         sessions: impl Iterator<Item = &'a SceneSession>,

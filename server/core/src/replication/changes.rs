@@ -1,14 +1,14 @@
-//! What is to be told of a tick's entities, whoever looks: those that no longer move as was told, those of whom that was told a moment
-//! ago (it may have been lost), and those whose turn it is to be refreshed; and to whoever saw them there, those that vanished or leapt
-//! away. It knows no viewer.
+//! What there is to tell of a tick's entities, for any viewer: entities that no longer move as was told, those whose
+//! change was told a moment ago (it may have been lost), those whose refresh is due; and, to viewers of their last
+//! place, those that vanished or leapt away. It knows no viewer.
 //!
-//! What is due stays so for a *window* of ticks, as many as pass until every viewer has had a turn. In the first of them the truth is
-//! told, and in the others where it leads if nothing else happens, so that all viewers believe the same. A newcomer is told that
-//! belief as well, not the truth: only the one belief is compared with the truth, so whoever held another would not be set right before
-//! the next refresh.
+//! A record stays due for a *window* of ticks, as many as pass until every viewer has had a turn. In the first of them
+//! the truth is told, and in the others its extrapolation, so that all viewers believe the same. A newcomer is told
+//! that belief as well, not the truth: only this one belief is compared with the truth, so a viewer with another one
+//! would not be corrected before the next refresh.
 //!
-//! An entity's velocity is what it moved in the last tick, so that walkers, monsters, and whatever a rule will push around are told of in
-//! the same way, and a rule need not say how anything moves.
+//! An entity's velocity is its movement in the last tick, so that walkers, monsters, and whatever a rule may push
+//! around are told of in the same way, and a rule need not say how anything moves.
 
 use everhold_protocol::limits::{DEVIATION_CM_MAX, REFRESH_TICKS};
 use everhold_protocol::{EntityId, EntityUpdate, EntityView, Tick, Velocity};
@@ -16,42 +16,42 @@ use everhold_protocol::{EntityId, EntityUpdate, EntityView, Tick, Velocity};
 use super::leap_cm;
 use crate::limits::CHANGE_REPEAT_TICKS;
 
-/// The entities of the last tick, and what is due of this one's.
+/// The entities of the last tick, and the records that are due in this one.
 #[derive(Debug)]
 pub(super) struct Changes {
     /// In order of id.
     tracks: Vec<Track>,
-    /// Those that vanished, until that was told again.
+    /// Entities that vanished, until that was told again.
     gone: Vec<(EntityView, Tick)>,
-    /// Those that leapt, as they were before, until those who saw them there were told again.
+    /// Entities that leapt, as they were before, until viewers of that place were told again.
     leapt: Vec<(EntityView, Tick)>,
     due: Vec<Due>,
-    /// Where in `due` the vanished and the leapt begin.
+    /// The index in `due` at which the vanished and the leapt entities begin.
     partings: usize,
     radius_cm: u32,
     scratch: Vec<Track>,
 }
 
-/// What is due of one entity.
+/// The record that is due of one entity.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
-    /// Where it is, or was last.
+    /// The entity as it is, or was last.
     pub(super) view: EntityView,
-    /// What to tell.
+    /// The record to send.
     pub(super) update: EntityUpdate,
 }
 
-/// One entity, and what viewers think of it.
+/// One entity, and what viewers believe of it.
 #[derive(Clone, Copy, Debug)]
 struct Track {
-    /// As it was at the last tick.
+    /// The entity at the last tick.
     view: EntityView,
-    /// How it moved then.
+    /// Its velocity then.
     velocity: Velocity,
-    /// Where those who were told believe it to be, and how they believe it to move.
+    /// Position and velocity that viewers believe it to have.
     believed: (i32, i32),
     believed_velocity: Velocity,
-    /// When it last did what nobody expected.
+    /// The last tick in which it moved otherwise than viewers believed.
     changed_at: Tick,
 }
 
@@ -66,7 +66,7 @@ impl Track {
         }
     }
 
-    /// Goes one tick on, and says whether it leapt further than `leap_cm`.
+    /// Advances by one tick. Returns whether the entity leapt further than `leap_cm`.
     fn advance(&mut self, view: EntityView, tick: Tick, leap_cm: u32) -> bool {
         self.velocity = velocity(&self.view, &view);
         self.believed = self.believed_velocity.lead(self.believed.0, self.believed.1, 1);
@@ -81,7 +81,7 @@ impl Track {
         has_leapt
     }
 
-    /// What of it is due, which counts as told.
+    /// Returns the record that is due of it, which counts as told.
     fn due(&mut self, tick: Tick, window: u64) -> Option<Due> {
         let since_change = since_told(self.changed_at, tick);
         let since_refresh = tick.wrapping_add(self.view.id.0) % REFRESH_TICKS;
@@ -96,14 +96,14 @@ impl Track {
         })
     }
 
-    /// What viewers think of it.
+    /// Returns the record of what viewers believe.
     fn belief(&self) -> EntityUpdate {
         let (x, y) = self.believed;
         EntityUpdate::Seen(EntityView { x, y, ..self.view }, self.believed_velocity)
     }
 }
 
-/// Ticks since it was told first or again what happened then.
+/// Returns the ticks since a change of tick `then` was told, first or again.
 const fn since_told(then: Tick, tick: Tick) -> u64 {
     let age = tick.saturating_sub(then);
     if age < CHANGE_REPEAT_TICKS {
@@ -113,13 +113,13 @@ const fn since_told(then: Tick, tick: Tick) -> u64 {
     }
 }
 
-/// How far two places are from each other, on the axis on which that is more.
+/// Returns the distance of two places on the axis on which it is larger, cm.
 const fn distance_cm(one: (i32, i32), other: (i32, i32)) -> u32 {
     let (dx, dy) = (one.0.abs_diff(other.0), one.1.abs_diff(other.1));
     if dx > dy { dx } else { dy }
 }
 
-/// How something moved within a tick; standing if that is more than a velocity can say.
+/// Returns an entity's movement within a tick; zero if that is more than a velocity can hold.
 fn velocity(before: &EntityView, now: &EntityView) -> Velocity {
     let axis = |before: i32, now: i32| i8::try_from(now.wrapping_sub(before)).ok();
     match (axis(before.x, now.x), axis(before.y, now.y)) {
@@ -129,7 +129,7 @@ fn velocity(before: &EntityView, now: &EntityView) -> Velocity {
 }
 
 impl Changes {
-    /// Of a zone in which viewers see so far.
+    /// Returns the changes of a zone with this view radius.
     pub(super) fn new(radius_cm: u32) -> Self {
         Self {
             tracks: Vec::new(),
@@ -142,7 +142,7 @@ impl Changes {
         }
     }
 
-    /// Takes a tick's entities, in order of id, and says what is due of them.
+    /// Takes a tick's entities, in order of id, and returns the records that are due.
     pub(super) fn advance<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick, window: u64) -> &[Due]
     where
         I: ExactSizeIterator<Item = &'a EntityView>,
@@ -157,7 +157,7 @@ impl Changes {
         &self.due
     }
 
-    /// What is due of those that are no longer where they were, to whoever saw them there.
+    /// Adds the records of entities that left their place, for viewers of that place.
     fn part(&mut self, tick: Tick, window: u64) {
         self.partings = self.due.len();
         let is_due = |parted: &&(EntityView, Tick)| since_told(parted.1, tick) < window;
@@ -176,9 +176,9 @@ impl Changes {
         self.leapt.retain(is_to_be_told);
     }
 
-    /// What to tell those who saw an entity here before it leapt: where it is now, if all of them can be told a place so far away; that
-    /// it is gone, if none of them sees it there. In between, which there is only with radii above 109 m, it stays in their mirrors until
-    /// they forget it.
+    /// Returns what viewers of an entity's old place are told when it leapt: its new place, if all of them can be told
+    /// a place so far away; that it is gone, if none of them sees it there. In between, which there is only with radii
+    /// above 109 m, it stays in their mirrors until they forget it.
     fn whereabouts(&self, here: &EntityView) -> Option<EntityUpdate> {
         let place = self.tracks.binary_search_by_key(&here.id, |track| track.view.id);
         let Some(track) = place.ok().map(|place| &self.tracks[place]) else {
@@ -193,7 +193,7 @@ impl Changes {
         }
     }
 
-    /// Moves the tracks from the `first` on, for as long as they are of these entities, and says where that ended.
+    /// Advances the tracks from the `first` on while they match these entities, and returns where that ended.
     fn follow<'a>(
         &mut self,
         entities: impl Iterator<Item = &'a EntityView>,
@@ -219,7 +219,7 @@ impl Changes {
         next
     }
 
-    /// From the `first` track on, one for each of these entities, in the same order.
+    /// Rebuilds the tracks from the `first` on: one for each of these entities, in the same order.
     fn align<'a>(&mut self, entities: impl Iterator<Item = &'a EntityView>, first: usize, tick: Tick) {
         self.scratch.clear();
         let mut before = self.tracks[first..].iter().peekable();
@@ -238,8 +238,8 @@ impl Changes {
         self.tracks.append(&mut self.scratch);
     }
 
-    /// What there is to tell a viewer that knows nothing yet: everything, in order of id. One that was moved far may have seen what is
-    /// gone.
+    /// Returns the records for a viewer that knows nothing yet: everything, in order of id. A viewer that was moved far
+    /// may have seen what is gone.
     pub(super) fn all(&self) -> impl Iterator<Item = Due> + '_ {
         let tracks = self.tracks.iter().map(|track| Due {
             view: track.view,
@@ -249,7 +249,7 @@ impl Changes {
     }
 }
 
-/// It is back: a player who rested, for instance.
+/// Forgets that an entity vanished, because it is back: a player who rested, for instance.
 fn forgive(gone: &mut Vec<(EntityView, Tick)>, id: EntityId) {
     gone.retain(|(view, _)| view.id != id);
 }

@@ -1,7 +1,8 @@
-//! Entities with their packed records, sorted by place: a viewer's records are found and copied. It knows nothing of sessions.
+//! Entities with their packed records, sorted by place: a viewer's records are found and copied. It knows nothing of
+//! sessions.
 //!
-//! In a crowd all who stand within a few steps of each other are told the same, looked up once from their middle. So a crowd costs as
-//! much as the places that are taken, not as its heads, and a stack costs one look.
+//! In a crowd all viewers within a few steps of each other are told the same, looked up once from their middle. So a
+//! crowd costs as much as its occupied places, not its heads, and a stack costs one search.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -13,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::changes::Due;
 use crate::interest::{Approach, Group, Interest, Reach, Sight, Viewpoint};
 
-/// A view's radius holds so many of the squares whose viewers are told the same: 5 m at a radius of 100 m.
+/// Squares per view radius whose viewers are told the same: 5 m at a radius of 100 m.
 const SQUARES_PER_RADIUS: u32 = 16;
 
 /// A packed record.
@@ -23,23 +24,24 @@ struct Record {
     len: u8,
 }
 
-/// What a tick has to tell of entities, or a part of it.
+/// The records of a tick, or a part of them.
 #[derive(Debug)]
 pub(super) struct Layer {
     interest: Interest,
-    /// Squares of two to this power, cm, share what they are told in a crowd.
+    /// The squares' width is two to this power, cm; in a crowd the viewers of a square are told the same.
     square_shift: u32,
     places: Vec<Viewpoint>,
-    /// In the order in which they were given.
+    /// Records in the order in which they were given.
     packed: Vec<Record>,
-    /// What a viewer gets at most.
+    /// The most that a viewer gets, bytes.
     bytes: usize,
-    /// How the present group of viewers looks.
+    /// How the present group of viewers searches.
     approach: Approach,
-    /// In grid order.
+    /// Records in grid order.
     records: Vec<Record>,
     sight: Sight,
-    /// Records that the viewers of a square share, and where each square's are. Looked up by key alone: the order means nothing.
+    /// Records that the viewers of a square share, and each square's range in them. Looked up by key alone: the order
+    /// means nothing.
     shared: Vec<u8>,
     squares: HashMap<(i32, i32), Range<usize>, BuildHasherDefault<Xxh3Default>>,
 }
@@ -62,7 +64,7 @@ impl Layer {
         }
     }
 
-    /// Replaces the content. A viewer gets at most `bytes` of it.
+    /// Replaces the records. A viewer gets at most `bytes` of them.
     pub(super) fn rebuild(&mut self, due: &[Due], id_range: u32, bytes: usize) {
         let mut longest = 1;
         let mut packed = Vec::with_capacity(EntityUpdate::BYTES_MAX);
@@ -94,17 +96,17 @@ impl Layer {
         self.squares.clear();
     }
 
-    /// The viewers that follow are of this group.
+    /// Prepares for the viewers of this group, which follow.
     pub(super) fn approach(&mut self, group: &Group) {
         self.approach = self.interest.approach(group);
     }
 
-    /// Bytes that [`Layer::tell`] may write.
+    /// Returns the bytes that [`Layer::tell`] may write.
     pub(super) fn room(&self) -> usize {
         self.bytes + EntityUpdate::BYTES_MAX
     }
 
-    /// Writes the records for a viewer of the group, and says how long they are; what is behind them is garbage.
+    /// Writes the records for a viewer of the group, and returns their length; the bytes behind them are garbage.
     pub(super) fn tell(&mut self, viewer: Viewpoint, tick: Tick, out: &mut [u8]) -> usize {
         match self.approach {
             Approach::Nobody => return 0,
@@ -119,7 +121,7 @@ impl Layer {
         copy(&self.records, &self.sight, out)
     }
 
-    /// Where the records are that all in a viewer's square are told.
+    /// Returns the range of the records that all viewers in this viewer's square are told.
     fn shared(&mut self, viewer: Viewpoint, tick: Tick) -> Range<usize> {
         let square = (viewer.x >> self.square_shift, viewer.y >> self.square_shift);
         let room = self.room();
@@ -140,8 +142,8 @@ impl Layer {
     }
 }
 
-/// Writes the seen records, and says how long they are. Each is copied at a full register's length, which needs no branch (hardly one
-/// is longer), and the next one begins where it ends.
+/// Writes the seen records, and returns their length. Each is copied at a full register's length, which needs no branch
+/// (hardly one is longer), and the next one begins at its end.
 fn copy(records: &[Record], sight: &Sight, out: &mut [u8]) -> usize {
     const USUAL: usize = 16;
     let mut end = 0;

@@ -1,9 +1,9 @@
-//! The order of ids in a list, kept from tick to tick: the lists of a running zone change little, and to sort them anew would cost as much
-//! as the rest of what is done with them.
+//! The order of ids in a list, kept from tick to tick: the lists of a running zone change little, and sorting them anew
+//! would cost as much as the rest of the work on them.
 
 use everhold_protocol::EntityId;
 
-/// See the module.
+/// The indices of a list, in order of their ids.
 #[derive(Debug, Default)]
 pub(super) struct IdOrder {
     /// Each id and its index in the list, ascending.
@@ -12,7 +12,7 @@ pub(super) struct IdOrder {
 }
 
 impl IdOrder {
-    /// Takes a list: so many ids, and the one at each index.
+    /// Takes a list: its length, and the id at each index.
     pub(super) fn update(&mut self, len: usize, id_at: impl Fn(usize) -> EntityId) {
         self.is_known.clear();
         self.is_known.resize(len, false);
@@ -37,12 +37,12 @@ impl IdOrder {
         self.sorted.sort();
     }
 
-    /// Indices in the list, in order of their ids.
+    /// Returns the list's indices, in order of their ids.
     pub(super) fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         self.sorted.iter().map(|&(_, index)| index as usize)
     }
 
-    /// The index of the id at this place in their order.
+    /// Returns the list index of the id at this place in their order.
     pub(super) fn index(&self, place: usize) -> usize {
         self.sorted[place].1 as usize
     }
