@@ -1,4 +1,4 @@
-//! Ingress turns what clients say into inputs of a tick. It opens no socket and reads no clock.
+//! Ingress turns clients' messages into inputs of a tick. It opens no socket and reads no clock.
 
 pub mod input;
 pub mod rate;

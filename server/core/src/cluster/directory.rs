@@ -1,9 +1,9 @@
-//! The directory: the leases and shards as this process last saw them, each with the moment at which its beat last moved. It reads no
-//! clock and asks no authority.
+//! The directory: the leases and shards as this process last saw them, each with the moment at which its beat last
+//! moved. It reads no clock and asks no authority.
 //!
-//! Whether an owner lives is judged by its beat alone, watched on our own clock. That is a hint for routing, never a right: who may act
-//! is decided by the lease, and who may write by the fence. Nor is the beat of a shard any sign while nobody can look: peers are those
-//! that lived at the last look, and time without looks does not count against them.
+//! Whether an owner lives is judged by its beat alone, watched on our own clock. That is a hint for routing, never a
+//! right: the lease decides which shard may act, and the fence which may write. While the authority cannot be read,
+//! beats say nothing: peers are those that lived at the last look, and time without looks does not count against them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,12 +16,13 @@ use crate::ownership::{LeaseView, Nonce, ShardView};
 /// Peers named to a client: enough that one of them lives, few enough for a message.
 const PEERS_MAX: usize = 4;
 
-/// Leases that an owner of a lower epoch than a client has seen must have served for, before the client is told that its session is
-/// unknown. An owner of the higher epoch has put its lease back into the authority by then, if it lives.
+/// Lease ttls for which an owner of a lower epoch than the client has seen must have served before the client is told
+/// that its session is unknown. An owner of the higher epoch has put its lease back into the authority by then, if it
+/// lives.
 const LOWER_EPOCH_TTLS: u32 = 2;
 
-/// Looks at the shards that are further apart than this part of a ttl have a time between them that does not count. Looks come ten times
-/// as often.
+/// Fraction of a ttl beyond which the time between two looks at the shards does not count. Looks come ten times as
+/// often.
 const LOOK_GAPS_PER_TTL: u32 = 4;
 
 /// A client's request for a zone, with what it knows of the zone's owner.
@@ -38,12 +39,12 @@ pub enum RouteRequest {
     },
 }
 
-/// Where a connection belongs.
+/// The shard where a connection belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// With us.
+    /// This shard.
     Here,
-    /// With another shard.
+    /// Another shard.
     There {
         /// Its address.
         addr: SocketAddr,
@@ -52,10 +53,10 @@ pub enum Placement {
     },
     /// Nowhere yet: it waits.
     Wait,
-    /// Nowhere: the zone is served under a lower epoch than the session was, and nobody of a higher one has come forward. Its world was
-    /// restored or begun anew and has no such session.
+    /// None: the zone is served under a lower epoch than the session was, and no owner of a higher one has come
+    /// forward. Its world was restored or begun anew and has no such session.
     SessionUnknown,
-    /// No such zone.
+    /// None: the world has no such zone.
     ZoneUnknown,
 }
 
@@ -64,43 +65,43 @@ pub enum Placement {
 pub struct Hosted {
     /// The epoch it runs under.
     pub epoch: u32,
-    /// When it came up.
+    /// The moment at which it started to run here.
     pub since: Duration,
     /// Whether its lease allows it to say anything now.
     pub may_speak: bool,
 }
 
-/// Leases and shards, with when they last moved.
+/// Leases and shards, each with the moment at which its beat last moved.
 #[derive(Debug)]
 pub struct Directory {
     me: Nonce,
     lease_ttl: Duration,
-    /// A beat that has not moved for so long is no sign of life: two renewals are missing.
+    /// Time without a moving beat after which an owner does not count as alive: two renewals are missing.
     stale_after: Duration,
-    /// The zones that there are, whether or not the authority has shown them yet.
+    /// The world's zones, whether or not the authority has shown them yet.
     zones: BTreeSet<ZoneName>,
     leases: BTreeMap<ZoneName, Seen<LeaseView>>,
     shards: BTreeMap<Nonce, Seen<ShardView>>,
-    /// When the shards were seen last.
+    /// The moment of the last look at the shards.
     shards_seen_at: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Seen<T> {
     view: T,
-    /// When its beat was seen to move; `None` until it has moved once before our eyes.
+    /// The moment at which its beat was seen to move; `None` until it has moved once before our eyes.
     moved_at: Option<Duration>,
-    /// Since when its holder and epoch are these, as far as we have seen.
+    /// The moment since which its holder and epoch are these, as far as we have seen.
     since: Duration,
 }
 
-/// When a beat was last seen to move: `now` if it `moved` since the look `before`.
+/// Returns when a beat was last seen to move: `now` if it `moved` since the look `before`.
 fn moved_at<T>(before: Option<&Seen<T>>, moved: bool, now: Duration) -> Option<Duration> {
     if moved { Some(now) } else { before?.moved_at }
 }
 
 impl Seen<LeaseView> {
-    /// A look at the lease: the beat is a sign of life only if it has moved since the last one.
+    /// Takes a look at the lease: the beat is a sign of life only if it has moved since the last one.
     fn look(before: Option<&Self>, now: Duration, view: &LeaseView) -> Self {
         let grant = |view: &LeaseView| (view.epoch, view.nonce);
         let same = before.filter(|before| grant(&before.view) == grant(view));
@@ -128,7 +129,8 @@ impl Seen<ShardView> {
 }
 
 impl Directory {
-    /// A directory of a world's zones that has seen no lease yet. `lease_ttl` as configured: renewals come every quarter of it.
+    /// Returns a directory of a world's zones that has seen no lease yet. `lease_ttl` is the configured one: renewals
+    /// come every quarter of it.
     #[must_use]
     pub fn new(me: Nonce, lease_ttl: Duration, zones: impl Iterator<Item = ZoneName>) -> Self {
         Self {
@@ -142,7 +144,7 @@ impl Directory {
         }
     }
 
-    /// What the authority shows now: leases as far as they could be read, and shards if they could be.
+    /// Takes what the authority shows now: leases as far as they could be read, and shards if they could be.
     pub fn handle_views(&mut self, now: Duration, leases: &[LeaseView], shards: Option<&[ShardView]>) {
         for view in leases {
             let seen = Seen::<LeaseView>::look(self.leases.get(&view.zone), now, view);
@@ -155,7 +157,7 @@ impl Directory {
 
     fn handle_shards(&mut self, now: Duration, shards: &[ShardView]) {
         let unseen = now.saturating_sub(self.shards_seen_at.replace(now).unwrap_or(now));
-        // Nobody could be seen to live, and perhaps nobody could say so.
+        // Without looks no shard could be seen to live, and perhaps none could announce itself.
         if unseen > self.lease_ttl / LOOK_GAPS_PER_TTL {
             for moved_at in self.shards.values_mut().filter_map(|seen| seen.moved_at.as_mut()) {
                 *moved_at += unseen;
@@ -169,7 +171,8 @@ impl Directory {
             .filter(|nonce| !shown.contains(nonce))
             .collect();
         self.shards.retain(|nonce, _| shown.contains(nonce));
-        // A shard that said it goes is believed before its lease tells. One whose entry was lost by the authority renews soon.
+        // A shard that withdrew is believed before its lease tells. One whose entry was lost by the authority renews
+        // soon.
         for seen in self
             .leases
             .values_mut()
@@ -227,7 +230,7 @@ impl Directory {
         }
     }
 
-    /// Whether another shard may be serving the zone: while it is not, everybody waits.
+    /// Whether another shard may be serving the zone: while none is, every connection to it waits.
     #[must_use]
     pub fn is_served(&self, now: Duration, zone: &ZoneName) -> bool {
         self.leases
@@ -235,7 +238,7 @@ impl Directory {
             .is_some_and(|seen| self.living(now, seen).is_some())
     }
 
-    /// When the beat of a living owner other than this shard moved last.
+    /// Returns when the beat of a living owner other than this shard last moved.
     fn living(&self, now: Duration, seen: &Seen<LeaseView>) -> Option<Duration> {
         let elsewhere = !seen.view.released && seen.view.nonce != self.me;
         seen.moved_at
@@ -246,12 +249,12 @@ impl Directory {
         now.saturating_sub(since) >= self.lease_ttl * LOWER_EPOCH_TTLS
     }
 
-    /// Shards other than this one that lived when this one looked last, for a client to park at.
+    /// Returns other shards that lived at the last look, for a client to park at.
     #[must_use]
     pub fn peers(&self) -> Vec<SocketAddr> {
         let seen_at = self.shards_seen_at.unwrap_or_default();
         let lives = |seen: &&Seen<ShardView>| {
-            // One with longer leases renews less often.
+            // A shard with longer leases renews less often.
             let stale_after = stale_after(seen.view.longer_ttl(self.lease_ttl));
             seen.view.nonce != self.me && seen.moved_at.is_some_and(|at| seen_at.saturating_sub(at) < stale_after)
         };
@@ -264,7 +267,7 @@ impl Directory {
     }
 }
 
-/// Two renewals are missing then.
+/// Returns the time without a moving beat after which two renewals are missing.
 fn stale_after(ttl: Duration) -> Duration {
     ttl * 5 / 8
 }

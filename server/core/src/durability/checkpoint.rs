@@ -25,19 +25,20 @@ use crate::zone::{Capture, Cut};
 /// settles it.
 const MOVE_ATTEMPTS_MAX: u32 = 8;
 
-/// When to capture.
+/// Intervals of checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointConfig {
-    /// Ticks between two checkpoints: how much journal an adopter replays at most.
+    /// Ticks between two checkpoints: bounds the records that an adopter replays.
     pub delta_ticks: u64,
-    /// Ticks after which a base follows even if little changed: how many deltas an adopter reads at most.
+    /// Ticks after which a base follows even if little changed: bounds the deltas that an adopter reads.
     pub base_ticks: u64,
     /// Ticks until another attempt after a failure.
     pub retry_ticks: u64,
 }
 
 impl CheckpointConfig {
-    /// A delta every 5 s, a base at least every minute, another attempt after 1 s.
+    /// Returns defaults: a delta every 5 s, a base at least every minute, another attempt after 1 s. A shard's
+    /// configuration replaces the first two.
     #[must_use]
     pub const fn new(tick_hz: u16) -> Self {
         let hz = tick_hz as u64;
@@ -49,18 +50,18 @@ impl CheckpointConfig {
     }
 }
 
-/// What the driver is to do.
+/// A command to the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointCommand {
     /// Have the zone captured after a tick; answer with [`Checkpointer::handle_captured`].
     Cut(Cut),
     /// Write a part; answer with [`Checkpointer::handle_part_put`] or [`Checkpointer::handle_failed`].
     PutPart {
-        /// Of the checkpoint at this position.
+        /// The checkpoint's position.
         position: Position,
-        /// Which part.
+        /// The part's number, from 0.
         index: u32,
-        /// Its bytes.
+        /// The part's bytes.
         bytes: Bytes,
     },
     /// Move the head; answer with [`Checkpointer::handle_head_moved`] or [`Checkpointer::handle_failed`].
@@ -72,15 +73,15 @@ pub enum CheckpointCommand {
     CaptureFailed,
 }
 
-/// What a failure means.
+/// The consequence of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointEvent {
-    /// The machine has seen to it: poll again after this time.
+    /// The machine retries by itself: poll again after this time.
     Later {
-        /// ms.
+        /// The time, ms.
         after_ms: u64,
     },
-    /// The store lost the zone's data set: have it made anew, and poll no more until it is.
+    /// The store lost the zone's data set: have it created again, and poll no more until it is.
     Lost,
     /// The zone is to be dropped at once.
     Stop(StopReason),
@@ -119,14 +120,15 @@ pub struct Checkpointer {
     head: Option<Position>,
     base_tick: Tick,
     base_bytes: u64,
-    /// Of all deltas since the base.
+    /// Bytes of all deltas since the base.
     delta_bytes: u64,
-    /// The next one is cut at this tick.
+    /// The tick at which the next one is cut.
     next_at: Tick,
     tick: Tick,
     released_tick: Tick,
     is_base_next: bool,
-    /// The journal asked for a base that stands for records which the store lacks: it does not wait for their release.
+    /// Whether the next base replaces records that the store lacks, at the journal's request: it does not wait for
+    /// their release.
     is_reseed: bool,
     notices: VecDeque<CheckpointCommand>,
 }
@@ -162,7 +164,7 @@ impl Checkpointer {
         }
     }
 
-    /// The zone stands at `tick`. Call it after each step, and while a zone that stands still has something to write.
+    /// Takes the zone's tick. Called after each step, and while a zone that stands still has something to write.
     pub fn handle_tick(&mut self, tick: Tick) {
         self.tick = tick;
         if matches!(self.state, State::Idle) && tick >= self.next_at {
@@ -170,17 +172,17 @@ impl Checkpointer {
         }
     }
 
-    /// The gate's released tick rose.
+    /// Takes the gate's released tick, which rose.
     pub fn handle_released(&mut self, tick: Tick) {
         self.released_tick = self.released_tick.max(tick);
     }
 
-    /// One more is wanted as soon as the one under way is done: before a planned stop.
+    /// Requests another checkpoint as soon as the present one is done: before a planned stop.
     pub const fn handle_wanted(&mut self) {
         self.next_at = 0;
     }
 
-    /// The next one is a base, and soon: after a claim under a higher epoch.
+    /// Requests a base, and soon: after a claim under a higher epoch.
     pub const fn handle_base_wanted(&mut self) {
         self.is_base_next = true;
         self.next_at = 0;
@@ -197,7 +199,7 @@ impl Checkpointer {
         }
     }
 
-    /// The zone was captured at `position`. A zone that has nothing to build a delta on gives a base instead.
+    /// Takes the zone's capture at `position`. A zone that has nothing to build a delta on gives a base instead.
     ///
     /// # Panics
     /// If no capture was asked for, or it is of another tick, or a delta where a base was asked for.
@@ -235,7 +237,7 @@ impl Checkpointer {
         self.state = State::Waiting { head, body };
     }
 
-    /// What is to be done now. `None`: nothing, or an answer is awaited.
+    /// Returns the next command. `None`: nothing is to be done, or an answer is awaited.
     pub fn poll_command(&mut self) -> Option<CheckpointCommand> {
         if let Some(notice) = self.notices.pop_front() {
             return Some(notice);
@@ -269,7 +271,7 @@ impl Checkpointer {
         }
     }
 
-    /// The part is stored.
+    /// Notes that the part is stored.
     pub fn handle_part_put(&mut self) {
         let State::Writing {
             head,
@@ -293,7 +295,7 @@ impl Checkpointer {
         }
     }
 
-    /// The head is moved.
+    /// Notes that the head is moved.
     pub fn handle_head_moved(&mut self) {
         let State::Moving {
             head, is_sent: true, ..
@@ -318,7 +320,7 @@ impl Checkpointer {
         self.notices.push_back(CheckpointCommand::CaptureConfirmed(head));
     }
 
-    /// The part in flight, or the head's move, failed.
+    /// Handles a failure of the part in flight, or of the head's move.
     pub fn handle_failed(&mut self, error: &StoreError) -> CheckpointEvent {
         let after_ms = 100;
         match (error, &mut self.state) {
@@ -333,7 +335,7 @@ impl Checkpointer {
                 return CheckpointEvent::Later { after_ms };
             }
             (_, State::Writing { is_sent: true, .. }) => {}
-            // The head is not where it was thought to be, or nobody knows where it is: a base depends on none.
+            // The head is elsewhere than expected, or unknown: a base depends on none.
             (_, State::Moving { is_sent: true, .. }) => self.is_base_next = true,
             _ => panic!("a failure without anything in flight"),
         }
@@ -341,13 +343,13 @@ impl Checkpointer {
         CheckpointEvent::Later { after_ms }
     }
 
-    /// The store's head, as far as is known.
+    /// Returns the store's head, as far as is known.
     #[must_use]
     pub const fn head(&self) -> Option<Position> {
         self.head
     }
 
-    /// Is nothing under way?
+    /// Whether no checkpoint is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle) && self.notices.is_empty()
@@ -361,7 +363,7 @@ impl Checkpointer {
             cut: if is_base { Cut::Base } else { Cut::Delta },
             is_sent: false,
         };
-        // Whoever wants one from now on wants a later one.
+        // A request from now on is for a later checkpoint.
         self.next_at = Tick::MAX;
     }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use everhold_protocol::Tick;
 use serde::{Deserialize, Serialize};
 
-/// How much must be certain before a tick's outputs leave.
+/// The certainty that a tick's outputs need before they leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
@@ -47,7 +47,7 @@ impl std::fmt::Display for Durability {
     }
 }
 
-/// Something that may leave the process. Only a [`Gate`] makes one.
+/// An output that may leave the process. Only a [`Gate`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released<T> {
     epoch: u32,
@@ -56,19 +56,19 @@ pub struct Released<T> {
 }
 
 impl<T> Released<T> {
-    /// The ownership under which it was told.
+    /// Returns the epoch of the ownership under which it was made.
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// The tick that told it.
+    /// Returns the tick that made it.
     #[must_use]
     pub const fn tick(&self) -> Tick {
         self.tick
     }
 
-    /// What it is.
+    /// Returns the output.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.inner
@@ -107,7 +107,7 @@ impl<S, R> Gate<S, R> {
         }
     }
 
-    /// Takes what a tick tells. Bounded by the journal's ring: a zone whose ring is full does not tick.
+    /// Takes a tick's outputs. Bounded by the journal's ring: a zone whose ring is full does not tick.
     ///
     /// # Panics
     /// If `tick` does not follow the last one: an output was lost or told twice.
@@ -138,8 +138,8 @@ impl<S, R> Gate<S, R> {
         self.release();
     }
 
-    /// The next thing that a tick shows. At level `store` a tick shows nothing before it told everything: drain
-    /// [`Gate::poll_told`] first.
+    /// Returns the next snapshots that may leave. At level `store` a tick shows nothing before it told everything:
+    /// drain [`Gate::poll_told`] first.
     pub fn poll_shown(&mut self) -> Option<Released<S>> {
         let tick = self.shown.front()?.0;
         let told_first = self.level == Durability::Store && self.told.front().is_some_and(|(told, _)| *told <= tick);
@@ -153,7 +153,7 @@ impl<S, R> Gate<S, R> {
         })
     }
 
-    /// The next thing that a tick tells: at every level only after the acknowledgement.
+    /// Returns the next replies and events that may leave: at every level only after the acknowledgement.
     pub fn poll_told(&mut self) -> Option<Released<R>> {
         let tick = self.told.front()?.0;
         if !self.is_open || tick > self.acknowledged {
@@ -189,18 +189,18 @@ impl<S, R> Gate<S, R> {
         self.last_held.saturating_sub(self.acknowledged)
     }
 
-    /// Nothing leaves from now on; whatever is held, or comes in meanwhile, stays.
+    /// Closes the gate: nothing leaves, and everything held or yet to come stays.
     pub const fn close(&mut self) {
         self.is_open = false;
     }
 
-    /// A renewal that was sent after waking is confirmed: what is acknowledged leaves.
+    /// Opens the gate, after a renewal that was sent after waking is confirmed: acknowledged outputs leave.
     pub fn open(&mut self) {
         self.is_open = true;
         self.release();
     }
 
-    /// Is it open?
+    /// Whether the gate is open.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.is_open

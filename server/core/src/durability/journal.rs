@@ -25,7 +25,7 @@ const RETRY_MS: (u64, u64) = (10, 160);
 #[error("{RING_RECORDS_MAX} records wait for the store")]
 pub struct RingFull;
 
-/// What an answer means.
+/// The meaning of the store's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalEvent {
     /// Everything up to here is stored.
@@ -35,30 +35,30 @@ pub enum JournalEvent {
     },
     /// The outcome is unknown: wait, then poll; the same records come again.
     Retry {
-        /// How long to wait, ms.
+        /// The wait, ms.
         after_ms: u64,
     },
-    /// The store lacks what it once acknowledged. Poll: sending goes on from this tick.
+    /// The store lacks records that it once acknowledged. Poll: sending goes on from this tick.
     Resend {
         /// The first record that is sent again.
         from: Tick,
     },
     /// The store lacks more than the ring has: write a base of the zone as it is, then [`Journal::handle_reseeded`].
     Reseed,
-    /// The store lost the zone's data set: have it made anew from memory, then [`Journal::handle_created`].
+    /// The store lost the zone's data set: have it created again from memory, then [`Journal::handle_created`].
     Create,
     /// The zone is to be dropped at once.
     Stop(StopReason),
 }
 
-/// Why a zone must stop.
+/// The reason why a zone must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopReason {
-    /// Somebody else owns it.
+    /// Another shard owns it.
     Fenced,
-    /// The store has another history of this same epoch. Both are evidence.
+    /// The store has another history of this same epoch. Both are kept as evidence.
     Fork,
-    /// The store's data cannot be what was written.
+    /// The stored data cannot be what was written.
     Corrupt,
 }
 
@@ -67,7 +67,7 @@ pub enum StopReason {
 pub struct Journal {
     epoch: u32,
     ring: VecDeque<StoredRecord>,
-    /// Everything up to here was acknowledged. It never goes back.
+    /// The last record acknowledged. It never goes back.
     acknowledged: Position,
     /// The last record pushed.
     last: Position,
@@ -83,7 +83,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty ring. `last` is the end of the history that the store has: records are pushed from the tick after it.
+    /// Returns an empty ring. `last` is the end of the history that the store has: records are pushed from the tick
+    /// after it.
     #[must_use]
     pub const fn new(epoch: u32, last: Position) -> Self {
         Self {
@@ -120,7 +121,7 @@ impl Journal {
         }
     }
 
-    /// The epoch under which it appends.
+    /// Returns the epoch under which it appends.
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
@@ -162,7 +163,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The next records to append, oldest first; `None` while an append is in flight or nothing waits.
+    /// Returns the next records to append, oldest first; `None` while an append is in flight or nothing waits.
     pub fn poll_append(&mut self) -> Option<Vec<StoredRecord>> {
         if self.in_flight > 0 || self.is_reseeding || self.stopped.is_some() {
             return None;
@@ -174,7 +175,7 @@ impl Journal {
         (!records.is_empty()).then_some(records)
     }
 
-    /// What became of the append in flight.
+    /// Handles the answer to the append in flight.
     ///
     /// # Panics
     /// If none is.
@@ -205,7 +206,8 @@ impl Journal {
         JournalEvent::Reseed
     }
 
-    /// The base that [`JournalEvent::Reseed`] asked for is the store's head: it stands for every record up to its tick.
+    /// Notes that the base that [`JournalEvent::Reseed`] asked for is the store's head: it replaces every record up to
+    /// its tick.
     pub fn handle_reseeded(&mut self, position: Position) -> JournalEvent {
         assert!(self.is_reseeding, "a base that nobody asked for");
         assert!(
@@ -232,25 +234,25 @@ impl Journal {
         }
     }
 
-    /// The end of what is stored.
+    /// Returns the last position stored.
     #[must_use]
     pub const fn acknowledged(&self) -> Position {
         self.acknowledged
     }
 
-    /// Does it wait for a base that stands for records which the store lacks?
+    /// Whether it waits for a base that replaces records which the store lacks.
     #[must_use]
     pub const fn is_reseeding(&self) -> bool {
         self.is_reseeding
     }
 
-    /// The end of what was pushed.
+    /// Returns the last position pushed.
     #[must_use]
     pub const fn last(&self) -> Position {
         self.last
     }
 
-    /// Records pushed and not acknowledged.
+    /// Returns the number of records pushed and not acknowledged.
     #[must_use]
     pub const fn unacknowledged(&self) -> u64 {
         self.last.tick - self.acknowledged.tick
@@ -280,7 +282,7 @@ impl Journal {
     fn go_back(&mut self, store_last: Tick) -> JournalEvent {
         let from = store_last + 1;
         if from > self.cursor {
-            // The store says that it has what was never sent under this grant, and yet not the record before it.
+            // The store claims records never sent under this grant, and yet lacks the one before them.
             return self.stop(StopReason::Fork);
         }
         let in_ring = self.ring.front().is_some_and(|first| first.tick <= from);

@@ -1,4 +1,4 @@
-//! A record: everything that went into one tick, frozen before the step. It stores nothing itself.
+//! A record: the inputs of one tick, frozen before the step. It stores nothing itself.
 //!
 //! The body, packed by hand because ten thousand players fill one twenty times a second:
 //!
@@ -41,33 +41,33 @@ pub struct Record {
     pub epoch: u32,
     /// The tick.
     pub tick: Tick,
-    /// The record before it.
+    /// The hash of the record before it.
     pub prev_hash: RecordHash,
     /// The zone's digest after tick − 1, in some records: replay compares it.
     pub digest_before: Option<Digest>,
-    /// In the order in which they are applied.
+    /// The inputs in the order in which they are applied.
     pub inputs: Vec<Input>,
 }
 
-/// Why stored bytes are no record.
+/// The reason why stored bytes are no record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The bytes are not those that were hashed.
     #[error("the record's hash is not that of its bytes")]
     HashMismatch,
-    /// Written by a later version.
+    /// A layout of a later version.
     #[error("record layout {0} is unknown; this version reads {LAYOUT}")]
     LayoutUnknown(u8),
     /// A flag of a later version.
     #[error("record flags {0:#04x} are unknown")]
     FlagsUnknown(u8),
-    /// The bytes end early, go on too long, or name what is not.
+    /// The bytes end early, go on too long, or hold an unknown tag or value.
     #[error("the record cannot be read")]
     Malformed(#[from] DecodeError),
 }
 
 impl Record {
-    /// The record as the store keeps it.
+    /// Encodes the record as the store keeps it.
     #[must_use]
     pub fn encode(&self) -> StoredRecord {
         // 12 bytes hold most inputs: tag, session, sequence number, intent.
@@ -93,7 +93,7 @@ impl Record {
         }
     }
 
-    /// Reads a record back. Total: any bytes give a record or an error.
+    /// Decodes a record. Total: any bytes give a record or an error.
     pub fn decode(stored: &StoredRecord) -> Result<Self, RecordError> {
         let mut from = Reader::new(&stored.body);
         let layout = from.u8()?;
@@ -124,7 +124,7 @@ impl Record {
 
 #[cfg(feature = "testing")]
 impl StoredRecord {
-    /// For tests: any bytes as a body, with the hash that fits them.
+    /// Makes a record of any bytes, with the hash that fits them: for tests.
     #[must_use]
     pub fn sealed(tick: Tick, prev_hash: RecordHash, body: &[u8]) -> Self {
         let epoch = Reader::new(body.get(1..).unwrap_or_default()).u32().unwrap_or_default();
@@ -158,7 +158,7 @@ fn decode_session(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Ses
     Ok(*previous)
 }
 
-/// An input that is a session and a number.
+/// Encodes an input of a session and a number.
 fn encode_numbered(tag: u8, (session, number): (SessionId, u64), previous: &mut SessionId, out: &mut Writer<'_>) {
     out.u8(tag);
     encode_session(session, previous, out);

@@ -7,12 +7,12 @@ use everhold_protocol::{SessionId, Tick, ZoneName};
 
 use crate::ownership::Grant;
 
-/// BLAKE3 of a record; each names its predecessor's, so a store can tell a repeat from a gap from a fork.
+/// BLAKE3 hash of a record; each record has its predecessor's, so a store can tell a repeat from a gap from a fork.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordHash(pub [u8; 32]);
 
 impl RecordHash {
-    /// The predecessor of a zone's first record.
+    /// The hash before a zone's first record.
     pub const GENESIS: Self = Self([0; 32]);
 }
 
@@ -28,17 +28,17 @@ impl std::fmt::Debug for RecordHash {
 /// A record as the store sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// The tick whose inputs these are.
+    /// The tick of the inputs.
     pub tick: Tick,
-    /// The record before it.
+    /// The hash of the record before it.
     pub prev_hash: RecordHash,
-    /// This record.
+    /// The hash of this record.
     pub hash: RecordHash,
     /// The encoded record (epoch included).
     pub body: Bytes,
 }
 
-/// What every store asks of an append before it looks at what it has.
+/// Checks that the records of an append are consecutive. Every store calls it before it looks at its own data.
 ///
 /// # Panics
 /// If `records` is empty, or one of them does not follow the one before it: that is a defect of the caller, and storing
@@ -60,19 +60,19 @@ pub fn assert_consecutive(records: &[StoredRecord]) {
     }
 }
 
-/// A place in a zone's history: what a checkpoint covers, and what a delta names as its parent.
+/// A position in a zone's history: the end of a checkpoint, or a delta's parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The epoch that wrote it.
     pub epoch: u32,
     /// The last tick it covers.
     pub tick: Tick,
-    /// The record of that tick.
+    /// The hash of that tick's record.
     pub hash: RecordHash,
 }
 
 impl Position {
-    /// Before a zone's first tick.
+    /// The position before a zone's first tick.
     pub const GENESIS: Self = Self {
         epoch: 0,
         tick: 0,
@@ -83,11 +83,11 @@ impl Position {
 /// The answer to an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendAnswer {
-    /// All are stored.
+    /// All records are stored.
     Ok,
-    /// All were stored before, with the same hashes: as good as `Ok`.
+    /// All records were stored before, with the same hashes: as good as `Ok`.
     Duplicate,
-    /// The first does not follow the last stored record, which is this one: send from there.
+    /// The first record does not follow the last stored one, which is this: send from there.
     Gap {
         /// The store's last tick.
         last: Tick,
@@ -95,31 +95,31 @@ pub enum AppendAnswer {
     /// The store has another record at this tick, of the same epoch. (One of a lower epoch is written over, and all
     /// that follow it.)
     Fork {
-        /// Where they part.
+        /// The first tick that differs.
         tick: Tick,
     },
 }
 
-/// What kind of checkpoint.
+/// The kind of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointKind {
-    /// Everything.
+    /// The whole state.
     Base,
-    /// What changed since `parent`.
+    /// The changes since `parent`.
     Delta {
         /// The checkpoint it builds on.
         parent: Position,
     },
 }
 
-/// A checkpoint whose parts are written and that wants to become the head.
+/// A checkpoint whose parts are written and that is to become the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointHead {
-    /// What it covers.
+    /// The last position that it covers.
     pub position: Position,
     /// Base or delta.
     pub kind: CheckpointKind,
-    /// How many parts its body has.
+    /// Parts of its body.
     pub parts: u32,
     /// The body's length, bytes.
     pub bytes: u64,
@@ -128,13 +128,13 @@ pub struct CheckpointHead {
 /// A checkpoint, read back whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// What it is.
+    /// Its head.
     pub head: CheckpointHead,
     /// Its body, joined.
     pub body: Bytes,
 }
 
-/// Everything an adopter needs, read after the fence.
+/// All stored data of a zone that an adopter needs, read after the fence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneData {
     /// A base and its deltas, in order. Empty: the zone never had a checkpoint.
@@ -145,10 +145,10 @@ pub struct ZoneData {
     pub quarantine: Vec<(SessionId, u64)>,
 }
 
-/// What `inspect` shows of a zone's data; reading it fences nothing.
+/// The summary of a zone's data that `inspect` shows; reading it fences nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneSummary {
-    /// The fence.
+    /// The fence's epoch.
     pub fence_epoch: u32,
     /// The journal's first and last tick, if it has any.
     pub journal: Option<(Tick, Tick)>,
@@ -174,7 +174,7 @@ pub enum StoreError {
     /// The head is not the parent that this checkpoint names.
     #[error("the checkpoint's parent is not the head")]
     ParentMoved,
-    /// What was read cannot be what was written.
+    /// The data that was read cannot be what was written.
     #[error("corrupt data: {0}")]
     Corrupt(String),
     /// No answer, or not one that can be trusted. The outcome is *unknown*: ask again, or write the same again.
@@ -182,7 +182,7 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// Why a data set that is gone is made anew.
+/// The reason why a lost data set is created again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The owner has the zone in memory and will write it whole: until a base is the head, the data set is

@@ -1,9 +1,9 @@
-//! How much one network address may ask for. It reads no clock: `now` comes in.
+//! Limits of one network address. It reads no clock: `now` comes in.
 //!
-//! Whoever sends from a forged address must not use up what its true owner may ask for. So an address that has not been *validated* (by a
-//! Retry, or by a token of an earlier visit) has an allowance of its own, and beyond it is asked for the proof, which only the true owner
-//! can give; validated attempts and connections are counted apart. IPv6 hosts choose their lower 64 bits at will, so there the address
-//! is the /64 prefix.
+//! Packets with a forged source address must not use up the allowance of its true owner. So an address that has not
+//! been *validated* (by a Retry, or by a token of an earlier visit) has an allowance of its own, and beyond it is asked
+//! for the proof, which only the true owner can give; validated attempts and connections are counted apart. IPv6 hosts
+//! choose their lower 64 bits at will, so there the address is the /64 prefix.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,7 +14,7 @@ use crate::limits::{
     ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, ADDRESS_CONNECTIONS_MAX, ADDRESSES_MAX, ADDRESSES_UNVALIDATED_MAX,
 };
 
-/// What one address may have.
+/// Limits of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressLimits {
     /// Connection attempts per second.
@@ -23,7 +23,7 @@ pub struct AddressLimits {
     pub attempts_burst: u32,
     /// Connections at the same time.
     pub connections_max: usize,
-    /// The host itself is not limited: proxies, tools, and simulated players share its one address.
+    /// Whether the host itself is not limited: proxies, tools, and simulated players share its one address.
     pub exempt_loopback: bool,
 }
 
@@ -38,18 +38,18 @@ impl Default for AddressLimits {
     }
 }
 
-/// What to do with an attempt.
+/// The verdict on a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressVerdict {
-    /// Within what the address may have.
+    /// Accept it: it is within the limits.
     Take,
     /// Ask for a proof that the address is the sender's own.
     Validate,
-    /// Beyond it, and it is its own.
+    /// Refuse it: it is beyond the limits, and the address is proven.
     Refuse,
 }
 
-/// What counts as one address: an IPv4 address, or the /64 of an IPv6 one.
+/// Returns what counts as one address: an IPv4 address, or the /64 of an IPv6 one.
 #[must_use]
 pub fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -58,7 +58,7 @@ pub fn network_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// All addresses that ask or are connected.
+/// All addresses that have attempts or connections.
 #[derive(Debug)]
 pub struct Addresses {
     limits: AddressLimits,
@@ -74,7 +74,7 @@ struct Known {
 }
 
 impl Addresses {
-    /// Nobody has asked yet.
+    /// Returns an empty table.
     #[must_use]
     pub fn new(limits: AddressLimits) -> Self {
         Self {
@@ -94,8 +94,8 @@ impl Addresses {
             ADDRESSES_UNVALIDATED_MAX
         };
         if !self.known.contains_key(&address) && self.known.len() >= room && !self.forget_idle(now, room) {
-            // Strangers prove themselves while the table is crowded; proven ones are let in uncounted, for the limits of the whole server
-            // hold all the same.
+            // Unknown addresses prove themselves while the table is crowded; proven ones are let in uncounted, because
+            // the limits of the whole server hold all the same.
             return if is_validated {
                 AddressVerdict::Take
             } else {
@@ -117,7 +117,7 @@ impl Addresses {
         }
     }
 
-    /// A handshake with `ip` is done, which proves the address. `false`: it has as many connections as it may.
+    /// Counts a connection with `ip`, whose finished handshake proves the address. `false`: it has as many as it may.
     pub fn connect(&mut self, ip: IpAddr, now: Duration) -> bool {
         let Some(address) = self.limited(ip) else { return true };
         let connections_max = self.limits.connections_max;
@@ -129,20 +129,20 @@ impl Addresses {
         true
     }
 
-    /// A connection for which [`Addresses::connect`] said yes is over.
+    /// Ends a connection that [`Addresses::connect`] allowed.
     pub fn disconnect(&mut self, ip: IpAddr) {
         if let Some(known) = self.limited(ip).and_then(|address| self.known.get_mut(&address)) {
             known.connections = known.connections.saturating_sub(1);
         }
     }
 
-    /// Addresses in the table.
+    /// Returns the number of addresses in the table.
     #[must_use]
     pub fn known(&self) -> usize {
         self.known.len()
     }
 
-    /// What stands for `ip` in the table; `None` if it is not limited.
+    /// Returns the table's key for `ip`; `None` if it is not limited.
     fn limited(&self, ip: IpAddr) -> Option<IpAddr> {
         if self.limits.exempt_loopback && ip.to_canonical().is_loopback() {
             return None;
@@ -166,7 +166,8 @@ impl Addresses {
         known
     }
 
-    /// Forgets addresses without a connection whose allowance is whole again: they are as good as new. Whether there is room then.
+    /// Drops addresses without a connection whose allowance is full again: they are as good as new. Returns whether
+    /// there is room then.
     fn forget_idle(&mut self, now: Duration, room: usize) -> bool {
         let whole_after = Duration::from_secs(u64::from(
             self.limits.attempts_burst / self.limits.attempts_per_s.max(1) + 1,

@@ -1,4 +1,4 @@
-//! Resume credentials: by what any shard of a world knows a returning player from a stranger, without any state.
+//! Resume credentials: by them any shard of a world tells a returning player from a stranger, without any state.
 //!
 //! The secret that `Attached` gives a player is such a credential:
 //!
@@ -6,20 +6,21 @@
 //! | account, 8 bytes | random, 12 bytes | code, 12 bytes |        code: a keyed hash of account and random
 //! ```
 //!
-//! The key comes from the world's keys, so a stranger's guess is refused at the connection, before it gets a place among players. Whether
-//! the secret is the session's last one only its zone knows, by the secret's hash: the code proves that the bearer was a player of the
-//! world, not that it still may come back. It says nothing of a zone: a player that is led to another one shows the secret that it has.
+//! The key comes from the world's keys, so a stranger's guess is refused at the connection, before it gets a place
+//! among players. Only the zone knows, by the secret's hash, whether it is the session's last one: the code proves that
+//! the bearer was a player of the world, not that it still may come back. It names no zone: a player that is led to
+//! another one shows the secret that it has.
 
 use everhold_protocol::Account;
 use everhold_protocol::limits::SECRET_BYTES;
 
 const ACCOUNT_BYTES: usize = 8;
-/// Random bytes of a secret: what nobody can guess who knows the key, too.
+/// Random bytes of a secret, which even a holder of the key cannot guess.
 pub const SECRET_RANDOM_BYTES: usize = 12;
 const CODE_BYTES: usize = 12;
 const _: () = assert!(ACCOUNT_BYTES + SECRET_RANDOM_BYTES + CODE_BYTES == SECRET_BYTES);
 
-/// The keys of a world's resume credentials. All of them are good; the first makes new ones.
+/// The keys of a world's resume credentials. All of them are valid; the first makes new ones.
 #[derive(Clone)]
 pub struct ResumeKeys {
     first: [u8; 32],
@@ -33,13 +34,13 @@ impl std::fmt::Debug for ResumeKeys {
 }
 
 impl ResumeKeys {
-    /// `first` makes credentials; those that `others` made are good, too.
+    /// Returns keys of which `first` makes credentials; those that `others` made are valid, too.
     #[must_use]
     pub const fn new(first: [u8; 32], others: Vec<[u8; 32]>) -> Self {
         Self { first, others }
     }
 
-    /// A secret for the next resume of `account`.
+    /// Makes a secret for the next resume of `account`.
     #[must_use]
     pub fn make(&self, account: Account, random: [u8; SECRET_RANDOM_BYTES]) -> [u8; SECRET_BYTES] {
         let mut secret = [0; SECRET_BYTES];
@@ -50,7 +51,7 @@ impl ResumeKeys {
         secret
     }
 
-    /// The account that a secret was made for, if one of the keys has made it.
+    /// Returns the account that a secret was made for, if one of the keys has made it.
     #[must_use]
     pub fn account_of(&self, secret: &[u8; SECRET_BYTES]) -> Option<Account> {
         let shown = &secret[SECRET_BYTES - CODE_BYTES..];
@@ -61,13 +62,13 @@ impl ResumeKeys {
     }
 }
 
-/// The code of a secret, whatever its last bytes are.
+/// Returns the code of a secret, whatever its last bytes are.
 fn code(key: &[u8; 32], secret: &[u8; SECRET_BYTES]) -> [u8; CODE_BYTES] {
     let hash = blake3::keyed_hash(key, &secret[..SECRET_BYTES - CODE_BYTES]);
     std::array::from_fn(|i| hash.as_bytes()[i])
 }
 
-/// Zero for equal slices of the same length; it takes as long whatever differs.
+/// Returns zero for equal slices of the same length, in a time that does not depend on their bytes.
 fn differing_bits(left: &[u8], right: &[u8]) -> u8 {
     left.iter().zip(right).fold(0, |bits, (l, r)| bits | (l ^ r))
 }

@@ -1,5 +1,5 @@
-//! The inbox turns what connections sent into the inputs of one tick. It opens no socket, decides no game rule, and never says no
-//! to a client: what it drops, the client repeats.
+//! The inbox turns what connections sent into the inputs of one tick. It opens no socket, decides no game rule, and
+//! never refuses anything to a client: the client repeats what it drops.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::limits::{
     EVENT_ACK_EVENTS_MIN, EVENT_ACK_TICKS_MAX, TICK_ENTRIES_MAX, TICK_INPUTS_MAX, TICK_SESSION_INTENTS_MAX,
 };
 
-/// What one entry becomes at most: a frame's intents and its acknowledgement.
+/// Inputs that one entry becomes at most: a frame's intents and its acknowledgement.
 const ENTRY_INPUTS_MAX: usize = FRAME_INTENTS_MAX + 1;
 
-/// What waits for the tick thread.
+/// An entry that waits for the tick thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InboxEntry {
     /// A decoded datagram of an attached connection.
@@ -26,27 +26,27 @@ pub enum InboxEntry {
         session: SessionId,
         /// The connection.
         token: AttachToken,
-        /// What it sent.
+        /// The frame.
         frame: ReceivedFrame,
     },
-    /// A `Join` or `Resume`. It is dropped if it was withdrawn before its turn: while a zone holds, a client that has no answer gives up and
-    /// asks again, and its one secret is not good for every time that it did.
+    /// A `Join` or `Resume`. It is dropped if it was withdrawn before its turn: while a zone holds, a client without an
+    /// answer gives up and asks again, and its one secret is not valid for every attempt.
     Attach {
-        /// What is asked for.
+        /// The `Join` or `Resume`.
         input: Input,
-        /// By whom.
+        /// The connection's question, which it may withdraw.
         asked: Asked,
     },
     /// An input that the shard itself pushes: `EpochStart`, `Detach`, `Logout`, `Quarantine`. It is never dropped here.
     Input(Input),
 }
 
-/// Whether somebody still waits for the answer to an attach. Its clones are the same question.
+/// Whether a connection still waits for the answer to an attach. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Asked(Arc<AtomicBool>);
 
 impl Asked {
-    /// Nobody does any more.
+    /// Marks that no connection waits any more.
     pub fn withdraw(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -64,16 +64,16 @@ impl PartialEq for Asked {
 
 impl Eq for Asked {}
 
-/// What the inbox did with what came, since it was made.
+/// Counts of what the inbox did with its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InboxCounters {
-    /// Intents put into a record, and what came in their place.
+    /// Intents put into a record, and the inputs that replaced some of them.
     pub intents: u64,
     /// Event acknowledgements put into a record.
     pub acks: u64,
     /// Intents that were in a record already: the price of repeating them, and no fault.
     pub repeats: u64,
-    /// Intents that do not follow the session's last one: what is between was lost and will be repeated.
+    /// Intents that do not follow the session's last one: those between were lost and will be repeated.
     pub gaps: u64,
     /// Intents beyond [`TICK_SESSION_INTENTS_MAX`].
     pub over_session_limit: u64,
@@ -85,17 +85,18 @@ pub struct InboxCounters {
     pub full_drains: u64,
 }
 
-/// What the inbox knows of an attached session.
+/// The inbox's knowledge of an attached session.
 #[derive(Debug)]
 struct AttachedSession {
     token: AttachToken,
-    /// Something that came over the connection was put into a record: the zone knows that the answer to the attach has come.
+    /// Whether anything from the connection was put into a record: the zone then knows that the answer to the attach
+    /// arrived.
     is_heard: bool,
     /// The highest intent put into a record, or applied before the attach.
     frozen_seq: u64,
     /// The highest event acknowledgement put into a record.
     acked_seq: u64,
-    /// The drain that put it there, or that followed the attach.
+    /// The drain of that acknowledgement, or the one that followed the attach.
     acked_drain: u32,
     /// The drain that `taken` counts for.
     drain: u32,
@@ -105,8 +106,8 @@ struct AttachedSession {
 
 /// Turns entries into inputs: one `drain` a tick. Kept by the tick thread.
 ///
-/// It lets exactly the session's next intents into a record, so that repeated datagrams are not journaled; whether an intent is a
-/// duplicate is still decided by the zone, whose state is the only truth. Order is the order of arrival.
+/// It lets exactly the session's next intents into a record, so that repeated datagrams are not journaled; whether an
+/// intent is a duplicate is still decided by the zone, whose state is the only truth. Order is the order of arrival.
 #[derive(Debug, Default)]
 pub struct Inbox {
     /// Looked up, never iterated: its order decides nothing.
@@ -117,14 +118,14 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox that knows no session.
+    /// Returns an inbox that knows no session.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on `token` speaks for `session`, whose zone has applied intents up to `last_input_seq`. Called when the zone has
-    /// stepped the `Join` or `Resume`, before any later drain.
+    /// Lets `token` speak for `session`, whose zone has applied intents up to `last_input_seq`. Called when the zone
+    /// has stepped the `Join` or `Resume`, before any later drain.
     pub fn note_attached(&mut self, session: SessionId, token: AttachToken, last_input_seq: u64) {
         let drains = self.drains;
         let attached = AttachedSession {
@@ -139,7 +140,7 @@ impl Inbox {
         self.sessions.insert(session, attached);
     }
 
-    /// `token` no longer speaks for `session`. Ignored if a later one does.
+    /// Stops `token` from speaking for `session`. Ignored if a later token does.
     pub fn note_detached(&mut self, session: SessionId, token: AttachToken) {
         if self
             .sessions
@@ -150,8 +151,9 @@ impl Inbox {
         }
     }
 
-    /// Appends the inputs of one tick to `out`, in order of arrival. It stops pulling from `entries` before the tick could have more
-    /// than [`TICK_INPUTS_MAX`] inputs, or after [`TICK_ENTRIES_MAX`] entries: the rest stays where it is, for the next tick.
+    /// Appends the inputs of one tick to `out`, in order of arrival. It stops pulling from `entries` before the tick
+    /// could have more than [`TICK_INPUTS_MAX`] inputs, or after [`TICK_ENTRIES_MAX`] entries: the rest stays where it
+    /// is, for the next tick.
     pub fn drain(&mut self, entries: impl Iterator<Item = InboxEntry>, out: &mut Vec<Input>) {
         self.drains = self.drains.wrapping_add(1);
         let mut entries = entries.take(TICK_ENTRIES_MAX);
@@ -170,7 +172,7 @@ impl Inbox {
         }
     }
 
-    /// What was done so far.
+    /// Returns the counts so far.
     #[must_use]
     pub const fn counters(&self) -> InboxCounters {
         self.counters
@@ -233,8 +235,9 @@ impl Inbox {
 }
 
 impl AttachedSession {
-    /// Whether an acknowledgement up to `event_seq` is worth an input: it lets the outbox forget, and that can wait a little. The first of a
-    /// connection that has said nothing else ends the grace of the secret that it was attached with.
+    /// Whether an acknowledgement up to `event_seq` is worth an input: it frees events of the outbox, and that can wait
+    /// a little. The first of a connection that has sent nothing else ends the grace of the secret that it was attached
+    /// with.
     const fn ack_due(&self, event_seq: u64, drain: u32) -> bool {
         let advance = event_seq.saturating_sub(self.acked_seq);
         !self.is_heard

@@ -1,5 +1,5 @@
-//! Who asks to come in: the pure half of a login. A ticket must be signed by the login service, a secret made by a shard of this world.
-//! Whether a ticket was used before, and whether a secret is the session's last one, the zone knows.
+//! The pure half of a login: is a ticket signed by the login service, and was a secret made by a shard of this world?
+//! The zone knows whether a ticket was used before, and whether a secret is the session's last one.
 
 use ed25519_dalek::VerifyingKey;
 use everhold_protocol::limits::SECRET_BYTES;
@@ -10,10 +10,10 @@ use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, Re
 use super::credential::ResumeKeys;
 use super::refusal::Refusal;
 
-/// A login whose form, version and signature are good.
+/// A login whose form, version and signature are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// With a ticket that was signed by the login service and is in its time.
+    /// A login by ticket, signed by the login service and in its time.
     Ticket(TicketClaims),
     /// With the secret of an earlier attach. A shard of this world has made it; the zone has not compared it yet.
     Resume(ResumeClaim),
@@ -36,8 +36,9 @@ pub struct ResumeClaim {
     pub event_seq: u64,
 }
 
-/// Judges the version of the first message of a connection, whatever else is in it: a `Hello` of another version may have fields and
-/// credentials that this one cannot read. What is no `Hello` at all passes, for it says so better when it is read.
+/// Checks the version of the first message of a connection, whatever else is in it: a `Hello` of another version may
+/// have fields and credentials that this one cannot read. A message that is no `Hello` passes, because reading it gives
+/// a better error.
 ///
 /// # Errors
 /// The client is refused.
@@ -51,8 +52,8 @@ pub fn check_version(message: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Judges the first message of a connection, whose version [`check_version`] has let pass, at `now_unix_s`, seconds since the Unix epoch.
-/// Tickets of any of the keys are good.
+/// Checks the first message of a connection, whose version [`check_version`] has let pass, at `now_unix_s`, seconds
+/// since the Unix epoch. Tickets of any of the keys are valid.
 ///
 /// # Errors
 /// The client is refused. The refusal tells a stranger nothing that a ticket of its own does not say.
@@ -97,7 +98,7 @@ pub fn check_hello(
     }
 }
 
-/// The answer of the key that signed the ticket, if one of them did.
+/// Returns the result of the key that signed the ticket, if one of them did.
 fn verify(keys: &[VerifyingKey], bytes: &[u8], now_unix_s: u64) -> Result<TicketClaims, TicketError> {
     let answers = keys.iter().map(|key| ticket::verify(key, bytes, now_unix_s));
     let signed = |answer: &Result<_, _>| !matches!(answer, Err(TicketError::BadSignature));
@@ -107,7 +108,8 @@ fn verify(keys: &[VerifyingKey], bytes: &[u8], now_unix_s: u64) -> Result<Ticket
         .unwrap_or(Err(TicketError::BadSignature))
 }
 
-/// Only a ticket that would be good at another time is called expired: its holder should fetch a new one.
+/// Returns the refusal code. Only a ticket that would be valid at another time is called expired: its holder should
+/// fetch a new one.
 const fn ticket_code(error: &TicketError) -> RefusalCode {
     match error {
         TicketError::Expired { .. } => RefusalCode::TicketExpired,

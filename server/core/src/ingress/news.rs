@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everhold_protocol::ReceivedFrame;
 
-/// An acknowledgement is passed on again after so long, for the inbox takes a small advance only when it has stood for
+/// Time after which an acknowledgement is passed on again: the inbox takes a small advance only when it has stood for
 /// [`EVENT_ACK_TICKS_MAX`](crate::limits::EVENT_ACK_TICKS_MAX).
 const AGAIN: Duration = Duration::from_secs(1);
 

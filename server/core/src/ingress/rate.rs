@@ -1,8 +1,9 @@
-//! How much a peer may send. It reads no clock: `now` comes in, as the time since an origin that the caller keeps to.
+//! Rate limits of a peer. It reads no clock: `now` comes in, as the time since an origin that the caller keeps to.
 
 use std::time::Duration;
 
-/// One token, in the bucket's unit. A rate of `n` per second then refills `n` units per nanosecond, exactly, without a remainder.
+/// One token, in the bucket's unit. A rate of `n` per second then refills `n` units per nanosecond, exactly, without a
+/// remainder.
 const TOKEN: u128 = 1_000_000_000;
 
 /// A token bucket in integers: `burst` tokens at first, `per_second` come back each second, never more than `burst`.
@@ -10,13 +11,13 @@ const TOKEN: u128 = 1_000_000_000;
 pub struct TokenBucket {
     per_second: u32,
     burst: u32,
-    /// In [`TOKEN`]ths.
+    /// Tokens left, in [`TOKEN`]ths.
     level: u128,
     refilled: Duration,
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Returns a full bucket.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32, now: Duration) -> Self {
         Self {
@@ -27,7 +28,7 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token, or says that there is none. A `now` before an earlier one counts as that one.
+    /// Takes a token. Returns false if there is none. A `now` before an earlier one counts as that one.
     pub fn take(&mut self, now: Duration) -> bool {
         let elapsed = now.saturating_sub(self.refilled);
         self.refilled = self.refilled.max(now);
@@ -41,21 +42,22 @@ impl TokenBucket {
     }
 }
 
-/// What to do with something that a peer sent.
+/// The verdict on something that a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Within the rate.
+    /// Take it: it is within the rate.
     Take,
-    /// Beyond the rate: drop it.
+    /// Drop it: it is beyond the rate.
     Drop,
-    /// Beyond the rate for long: drop the peer.
+    /// Disconnect the peer: it was beyond the rate for long.
     Close,
 }
 
-/// A rate with patience: excess is dropped, and a peer whose excess lasts is told to go.
+/// A rate with patience: excess is dropped, and a peer whose excess lasts is disconnected.
 ///
-/// Patience is a bucket of its own that every excess takes from: whoever sends at twice the rate exhausts it in about
-/// `excess_seconds`, whoever sends at ten times the rate in a ninth of that, and a burst after a stall never does.
+/// Patience is a bucket of its own that every excess takes from: a peer that sends at twice the rate exhausts it in
+/// about `excess_seconds`, one that sends at ten times the rate in a ninth of that, and a burst after a stall never
+/// does.
 #[derive(Clone, Debug)]
 pub struct RateGuard {
     allowed: TokenBucket,
@@ -63,10 +65,12 @@ pub struct RateGuard {
 }
 
 impl RateGuard {
-    /// Allows `per_second` with bursts of `burst`, and closes after `excess_seconds` at twice the rate.
+    /// Returns a guard that allows `per_second` with bursts of `burst`, and closes after `excess_seconds` at twice the
+    /// rate.
     #[must_use]
     pub fn new(per_second: u32, burst: u32, excess_seconds: u32, now: Duration) -> Self {
-        // Patience grows back at a tenth of the rate, so that a peer that is always a little over is dropped in the end, too.
+        // Patience grows back at a tenth of the rate, so that a peer that is always a little over is dropped in the
+        // end, too.
         let patience = TokenBucket::new(per_second / 10, per_second.saturating_mul(excess_seconds), now);
         Self {
             allowed: TokenBucket::new(per_second, burst, now),
@@ -74,7 +78,7 @@ impl RateGuard {
         }
     }
 
-    /// Judges one thing that came at `now`.
+    /// Judges one thing that was received at `now`.
     pub fn judge(&mut self, now: Duration) -> Verdict {
         if self.allowed.take(now) {
             Verdict::Take

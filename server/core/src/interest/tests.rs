@@ -15,7 +15,7 @@ fn points(spots: &[(i32, i32)]) -> Vec<Viewpoint> {
     spots.iter().map(|&(x, y)| Viewpoint { x, y }).collect()
 }
 
-/// Indices of those who are seen.
+/// Returns the indices of the seen entities.
 fn indices(interest: &Interest, sight: &Sight) -> BTreeSet<u32> {
     let index = |&place: &u32| interest.order()[place as usize];
     let seen: BTreeSet<_> = sight.places().iter().map(index).collect();
@@ -23,7 +23,7 @@ fn indices(interest: &Interest, sight: &Sight) -> BTreeSet<u32> {
     seen
 }
 
-/// What is seen from a point.
+/// Returns the entities seen from a point.
 fn look(interest: &Interest, from: (i32, i32), tick: u64) -> BTreeSet<u32> {
     let mut sight = Sight::default();
     interest.look(Viewpoint { x: from.0, y: from.1 }, tick, &mut sight);
@@ -36,13 +36,13 @@ fn interest(reach: Reach, spots: &[(i32, i32)]) -> Interest {
     interest
 }
 
-/// What is seen from each of the places at which an entity is.
+/// Returns the entities seen from each entity's place.
 fn seen(reach: Reach, spots: &[(i32, i32)], tick: u64) -> Vec<BTreeSet<u32>> {
     let interest = interest(reach, spots);
     spots.iter().map(|&from| look(&interest, from, tick)).collect()
 }
 
-/// The first `budget` by (distance, index) within the radius.
+/// Returns the first `budget` by (distance, index) within the radius.
 fn oracle(spots: &[(i32, i32)], reach: Reach) -> Vec<BTreeSet<u32>> {
     let look = |&(x, y): &(i32, i32)| {
         let far = |&(ex, ey): &(i32, i32)| {
@@ -57,7 +57,8 @@ fn oracle(spots: &[(i32, i32)], reach: Reach) -> Vec<BTreeSet<u32>> {
     spots.iter().map(look).collect()
 }
 
-/// Points at several densities at once: all over, in clumps, on a lattice (many equal distances), and at the edges of the world.
+/// Generates points at several densities at once: all over, in clumps, on a lattice (many equal distances), and at the
+/// edges of the world.
 fn spots() -> impl Strategy<Value = Vec<(i32, i32)>> {
     let spread = || (-60_000..60_000_i32, -60_000..60_000_i32);
     let clump = (spread(), 300..3_000_i32)
@@ -77,7 +78,7 @@ fn spots() -> impl Strategy<Value = Vec<(i32, i32)>> {
     )
 }
 
-/// A crowd may fill a smallest square with more than a budget; these do not, so that the oracle is exact.
+/// Whether no smallest square holds more than a budget, so that the oracle is exact.
 fn loose(spots: &[(i32, i32)], reach: Reach) -> bool {
     let side = 1 << (reach.radius_cm / 32).ilog2();
     let mut xs: Vec<_> = spots.to_vec();
@@ -108,7 +109,7 @@ proptest! {
         let mut viewers = Viewers::new(radius_cm);
         viewers.regroup(&points);
         let (mut sight, mut grouped) = (Sight::default(), 0);
-        // Equal distances may be decided otherwise.
+        // Equal distances may be decided either way.
         let distances = |seen: &BTreeSet<u32>, from: Viewpoint| {
             let far = |&index: &u32| from.distance_squared(points[index as usize].x, points[index as usize].y);
             let mut far: Vec<_> = seen.iter().map(far).collect();

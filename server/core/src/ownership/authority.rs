@@ -17,22 +17,22 @@ pub struct LeaseView {
     pub zone: ZoneName,
     /// The highest epoch ever granted; 0 if none was.
     pub epoch: u32,
-    /// Who holds it, or held it last.
+    /// The process that holds it, or held it last.
     pub nonce: Nonce,
-    /// Rises with every renewal. A contender watches it on its own clock; nobody compares wall clocks.
+    /// Rises with every renewal. A contender watches it on its own clock; wall clocks are never compared.
     pub beat: u64,
-    /// The holder gave it up: it may be claimed at once.
+    /// Whether the holder gave it up: it may be claimed at once.
     pub released: bool,
-    /// Where the holder serves players.
+    /// The address at which the holder serves players.
     pub addr: SocketAddr,
-    /// Attached players, as the holder said at its last renewal: spares adopt the largest first.
+    /// Attached players at the holder's last renewal: spares adopt the largest zone first.
     pub players: u32,
 }
 
 /// The leases as one look at the authority showed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases {
-    /// Those that could be read, in order of zone.
+    /// Leases that could be read, in order of zone.
     pub views: Vec<LeaseView>,
     /// Zones whose lease could not be read: the node of a Cluster that has it does not answer. Nothing is known of them
     /// now.
@@ -40,7 +40,7 @@ pub struct Leases {
 }
 
 impl From<Vec<LeaseView>> for Leases {
-    /// All of them could be read.
+    /// Takes leases that could all be read.
     fn from(views: Vec<LeaseView>) -> Self {
         Self {
             views,

@@ -1,9 +1,11 @@
-//! The census remembers what the authority once showed of the world's zones. It reads no clock and asks no authority itself.
+//! The census remembers what the authority once showed of the world's zones. It reads no clock and asks no authority
+//! itself.
 //!
-//! An authority without a disk of its own (a Redis that was restarted empty) forgets which zones there are and which epochs it granted.
-//! Those who hold a zone put their lease back at once. A zone that stays missing has no living holder, so after a grace somebody else
-//! declares it again; and whoever claims it then asks for an epoch above every one that it has seen, so that the store, the players, and
-//! a late zombie can tell the new ownership from all that were before.
+//! An authority without a disk of its own (a Redis that was restarted empty) forgets which zones there are and which
+//! epochs it granted. A shard that holds a zone puts its lease back at once. A zone that stays missing has no living
+//! holder, so after a grace another shard declares it again; and the shard that claims it then asks for an epoch above
+//! every one that it has seen, so that the store, the players, and a late zombie can tell the new ownership from all
+//! before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,16 +18,16 @@ use super::authority::Leases;
 #[derive(Clone, Debug)]
 pub struct Census {
     zones: BTreeSet<ZoneName>,
-    /// How long a zone must be missing.
+    /// Time for which a zone must be missing.
     grace: Duration,
-    /// Since when the authority was seen without it.
+    /// The missing zones, and since when.
     missing: BTreeMap<ZoneName, Duration>,
-    /// The highest epoch seen.
+    /// The highest epoch seen of each zone.
     epochs: BTreeMap<ZoneName, u32>,
 }
 
 impl Census {
-    /// A census of a world's `zones` that has seen no lease yet.
+    /// Returns a census of a world's `zones` that has seen no lease yet.
     #[must_use]
     pub const fn new(zones: BTreeSet<ZoneName>, grace: Duration) -> Self {
         Self {
@@ -36,7 +38,7 @@ impl Census {
         }
     }
 
-    /// All leases as the authority showed them. A lease that could not be read is not missing.
+    /// Takes all leases as the authority showed them. A lease that could not be read is not missing.
     pub fn handle_leases(&mut self, now: Duration, leases: &Leases) {
         let mut missing = &self.zones - &leases.unread;
         for view in &leases.views {
@@ -51,7 +53,7 @@ impl Census {
         self.missing = missing.into_iter().map(since).collect();
     }
 
-    /// Zones that have been missing for the grace: declare them.
+    /// Returns the zones that have been missing for the grace: declare them.
     #[must_use]
     pub fn missing(&self, now: Duration) -> Vec<ZoneName> {
         let is_due = |since: &Duration| now.saturating_sub(*since) >= self.grace;
@@ -59,13 +61,13 @@ impl Census {
         due.map(|(zone, _)| zone.clone()).collect()
     }
 
-    /// Whether the authority was last seen without this zone.
+    /// Whether the authority last showed no lease of this zone.
     #[must_use]
     pub fn is_missing(&self, zone: &ZoneName) -> bool {
         self.missing.contains_key(zone)
     }
 
-    /// The highest epoch of a zone that this process has seen; 0 if none.
+    /// Returns the highest epoch of a zone that this process has seen; 0 if none.
     #[must_use]
     pub fn epoch_seen(&self, zone: &ZoneName) -> u32 {
         self.epochs.get(zone).copied().unwrap_or(0)

@@ -1,11 +1,13 @@
 //! A contender decides which zones to claim, and when. It reads no clock and talks to no authority itself.
 //!
-//! It trusts no clock but its own: a lease that is not released may be claimed only after *this* process watched it unchanged for a full
-//! ttl. The claim is a compare-and-set on exactly what was watched, so a holder that renews in the last moment wins.
+//! It trusts no clock but its own: a lease that is not released may be claimed only after *this* process watched it
+//! unchanged for a full ttl. The claim is a compare-and-set on exactly what was watched, so a holder that renews in the
+//! last moment wins.
 //!
-//! To watch is to look again and again. After a time in which the authority could not be read, every watch begins anew: otherwise the
-//! first look after an outage that stopped everybody's renewals would find all leases claimable, and a spare would take a zone from a
-//! shard that has it in memory and only waits to go on. Such a shard ([`Contender::handle_suspended`]) claims its own lease at once.
+//! To watch is to look again and again. After a time in which the authority could not be read, every watch begins anew:
+//! otherwise the first look after an outage that stopped all renewals would find all leases claimable, and a spare
+//! would take a zone from a shard that has it in memory and only waits to go on. Such a shard
+//! ([`Contender::handle_suspended`]) claims its own lease at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,28 +18,29 @@ use everhold_protocol::rng::SplitMix64;
 use super::authority::{LeaseView, Leases};
 use super::epoch::Grant;
 
-/// How a contender behaves.
+/// Settings of a contender.
 #[derive(Clone, Debug)]
 pub struct ContenderConfig {
-    /// The lease's ttl: how long a lease must stand still.
+    /// The lease's ttl: the time for which a lease must stand still.
     pub ttl: Duration,
     /// Zones that this process takes at most.
     pub room: usize,
-    /// Zones that it adopts at a time: adoption costs memory and CPU, and players of the zones it already holds must not feel it.
+    /// Zones that it adopts at a time: adoption costs memory and CPU, and players of the zones it already holds must
+    /// not feel it.
     pub adoptions_max: usize,
-    /// Looks that are further apart begin every watch anew. Looks come ten times between two renewals.
+    /// Time between looks beyond which every watch begins anew. Looks come ten times between two renewals.
     pub look_gap: Duration,
-    /// Zones that it would rather have. A preference never steals: it only makes the contender quicker.
+    /// Zones that it prefers. A preference never steals: it only makes the contender quicker.
     pub preferred: BTreeSet<ZoneName>,
-    /// Back-off for each zone already held, and the width of the random part: those with the least to do go first.
+    /// Back-off for each zone already held, and the width of the random part: shards with the fewest zones go first.
     pub backoff_step: Duration,
-    /// Where the random part comes from. Processes need different ones.
+    /// Seed of the random part. Processes need different ones.
     pub seed: u64,
 }
 
 impl ContenderConfig {
-    /// Two zones at a time, 50 ms of back-off per zone held (several claims take place in it, and a player does not feel it), and a look
-    /// gap of ttl/4: by then a living holder would have renewed before our eyes.
+    /// Returns defaults: two zones at a time, 50 ms of back-off per zone held (several claims take place in it, and a
+    /// player does not feel it), and a look gap of ttl/4: by then a living holder would have renewed before our eyes.
     #[must_use]
     pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
         Self {
@@ -56,13 +59,14 @@ impl ContenderConfig {
 #[derive(Clone, Debug)]
 struct Watch {
     view: LeaseView,
-    /// When this very state was first seen.
+    /// The moment at which this very state was first seen.
     since: Duration,
-    /// When it was last seen.
+    /// The moment at which it was last seen.
     seen_at: Duration,
-    /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it applies).
+    /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it
+    /// applies).
     backoff: Duration,
-    /// After a claim whose outcome is unknown: not before this.
+    /// After a claim whose outcome is unknown: the earliest moment of the next.
     not_before: Duration,
 }
 
@@ -71,10 +75,10 @@ struct Watch {
 pub struct Contender {
     config: ContenderConfig,
     watches: BTreeMap<ZoneName, Watch>,
-    /// Claimed and not yet adopted.
+    /// Zones claimed and not yet adopted.
     adopting: BTreeSet<ZoneName>,
     held: BTreeSet<ZoneName>,
-    /// In memory, and not acted for: the grant that ran out.
+    /// Zones in memory that are not acted for, with the grant that ran out.
     suspended: BTreeMap<ZoneName, Grant>,
     in_flight: Option<ZoneName>,
     looked_at: Option<Duration>,
@@ -82,7 +86,7 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// Holds nothing, has watched nothing.
+    /// Returns a contender that holds nothing and has watched nothing.
     #[must_use]
     pub const fn new(config: ContenderConfig) -> Self {
         let random = SplitMix64::new(config.seed);
@@ -98,8 +102,8 @@ impl Contender {
         }
     }
 
-    /// The leases as the authority showed them. `now` is read *after* the answer came. One that could not be read is watched on if it can be
-    /// read again before the look gap is over, and is not claimed meanwhile.
+    /// Takes the leases as the authority showed them. `now` is read *after* the answer came. The watch of a lease that
+    /// could not be read goes on if it can be read again before the look gap is over; it is not claimed meanwhile.
     pub fn handle_leases(&mut self, now: Duration, leases: impl Into<Leases>) {
         let Leases { views, unread } = leases.into();
         let known: BTreeSet<ZoneName> = views.iter().map(|view| view.zone.clone()).collect();
@@ -111,8 +115,8 @@ impl Contender {
         }
     }
 
-    /// The next lease to claim, most urgent first: what is in memory already, then preferred zones, then those with the most players. One
-    /// claim is in flight at a time: report its outcome before asking for the next.
+    /// Returns the next lease to claim, most urgent first: zones in memory, then preferred ones, then those with the
+    /// most players. One claim is in flight at a time: report its outcome before asking for the next.
     pub fn poll_claim(&mut self, now: Duration) -> Option<LeaseView> {
         if self.in_flight.is_some() {
             return None;
@@ -122,11 +126,13 @@ impl Contender {
         Some(view)
     }
 
-    /// A zone that was suspended here and whose lease somebody else was granted since: its memory is of no use any more.
+    /// Returns a zone that was suspended here and whose lease another shard was granted since: its memory is of no use
+    /// any more.
     pub fn poll_taken(&mut self) -> Option<ZoneName> {
         let is_taken = |(zone, grant): (&ZoneName, &Grant)| {
             let view = &self.watches.get(zone)?.view;
-            // A lower epoch is an authority that forgot, and our own nonce a claim whose answer got lost: neither is a successor.
+            // A lower epoch is an authority that forgot, and our own nonce a claim whose answer got lost: neither is a
+            // successor.
             (view.nonce != grant.nonce && view.epoch >= grant.epoch.number()).then(|| zone.clone())
         };
         let zone = self.suspended.iter().find_map(is_taken)?;
@@ -134,7 +140,8 @@ impl Contender {
         Some(zone)
     }
 
-    /// The lease of a suspended zone that nobody else was granted since, or that an authority shows which forgot it.
+    /// Returns the lease of a suspended zone that no other shard was granted since, or that an authority shows which
+    /// forgot it.
     fn own_lease(&self, now: Duration) -> Option<LeaseView> {
         let is_free = |(zone, grant): (&ZoneName, &Grant)| {
             let is_due = |watch: &&Watch| self.is_in_sight(watch) && now >= watch.not_before;
@@ -161,7 +168,7 @@ impl Contender {
             .map(|watch| watch.view.clone())
     }
 
-    /// When [`Contender::poll_claim`] may next have something, if nothing changes until then.
+    /// Returns when [`Contender::poll_claim`] may next have something, if nothing changes until then.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         if self.in_flight.is_some() || !self.has_room() {
@@ -170,22 +177,23 @@ impl Contender {
         self.candidates().map(|watch| self.claimable_at(watch)).min()
     }
 
-    /// The claim was granted: the zone is being adopted.
+    /// Notes that the claim was granted: the zone is being adopted.
     pub fn handle_granted(&mut self) {
         let zone = self.end_claim();
         self.suspended.remove(&zone);
         self.adopting.insert(zone);
     }
 
-    /// The claim was refused: the lease is this now.
+    /// Notes that the claim was refused: `view` is the lease now.
     pub fn handle_refused(&mut self, now: Duration, view: LeaseView) {
         self.end_claim();
         self.watch(now, view);
     }
 
-    /// The claim's outcome is unknown. What is suspended here or was released is claimed again after a back-off: if the claim took effect,
-    /// the authority says so. Another holder's lease is watched anew: an authority that takes no claims takes no renewals either, and once
-    /// it does again, the holder, which may have the zone in memory, comes first.
+    /// Notes that the claim's outcome is unknown. A lease that is suspended here or was released is claimed again after
+    /// a back-off: if the claim took effect, the authority says so. Another holder's lease is watched anew: an
+    /// authority that takes no claims takes no renewals either, and once it does again, the holder, which may have the
+    /// zone in memory, comes first.
     pub fn handle_unavailable(&mut self, now: Duration) {
         let zone = self.end_claim();
         let backoff = self.config.backoff_step + self.draw_backoff(&zone);
@@ -197,7 +205,7 @@ impl Contender {
         }
     }
 
-    /// The zone is adopted and runs.
+    /// Notes that the zone is adopted and runs.
     pub fn handle_adopted(&mut self, zone: &ZoneName) {
         assert!(
             self.adopting.remove(zone),
@@ -206,26 +214,28 @@ impl Contender {
         self.held.insert(zone.clone());
     }
 
-    /// The zone is not ours any more: its adoption failed, it was lost, or given up. Its lease is watched from scratch.
+    /// Notes that the zone is not ours any more: its adoption failed, it was lost, or given up. Its lease is watched
+    /// from scratch.
     pub fn handle_dropped(&mut self, zone: &ZoneName) {
         self.adopting.remove(zone);
         self.held.remove(zone);
         self.watches.remove(zone);
     }
 
-    /// The zone's lease, by this grant, ran out, and the zone is kept in memory: it may go on if nobody was granted it since.
+    /// Notes that the zone's lease, by this grant, ran out, and the zone is kept in memory: it may go on if no other
+    /// shard was granted it since.
     pub fn handle_suspended(&mut self, zone: &ZoneName, grant: Grant) {
         self.handle_dropped(zone);
         self.suspended.insert(zone.clone(), grant);
     }
 
-    /// Zones in memory that wait for a claim, by the grants that ran out.
+    /// Returns the zones in memory that wait for a claim, with the grants that ran out.
     #[must_use]
     pub const fn suspended(&self) -> &BTreeMap<ZoneName, Grant> {
         &self.suspended
     }
 
-    /// Zones that run here.
+    /// Returns the zones that run here.
     #[must_use]
     pub const fn held(&self) -> &BTreeSet<ZoneName> {
         &self.held
@@ -241,7 +251,7 @@ impl Contender {
         self.watches.values().filter(is_candidate)
     }
 
-    /// Whether the last look showed it.
+    /// Whether the last look showed the lease.
     fn is_in_sight(&self, watch: &Watch) -> bool {
         Some(watch.seen_at) >= self.looked_at
     }
@@ -254,8 +264,8 @@ impl Contender {
         self.config.preferred.contains(&watch.view.zone)
     }
 
-    /// A released zone may be claimed at once, any other after a full ttl without a sign of life. A zone that nobody ever held has no
-    /// players who wait, so it is left for a ttl to a shard that names it.
+    /// Returns when a lease may be claimed: a released one at once, any other after a full ttl without a sign of life.
+    /// A zone that was never held has no players who wait, so it is left for a ttl to a shard that prefers it.
     fn claimable_at(&self, watch: &Watch) -> Duration {
         let never_held = watch.view.epoch == 0 && !self.is_preferred(watch);
         let wait = if watch.view.released && !never_held {
@@ -305,7 +315,8 @@ impl Contender {
     }
 }
 
-/// What a claim compares: the rest (players, address) may change without being a sign of life.
+/// Whether a claim would take two leases for the same: the rest (players, address) may change without being a sign of
+/// life.
 fn is_same_lease(a: &LeaseView, b: &LeaseView) -> bool {
     (a.epoch, a.nonce, a.beat, a.released) == (b.epoch, b.nonce, b.beat, b.released)
 }

@@ -1,32 +1,34 @@
-//! The fencing number of an ownership.
+//! The epoch, the fencing number of an ownership, and the grant that carries it.
 
-/// One process start, drawn at random. Two processes that were granted the same epoch by an authority that forgot are told apart by it.
+/// The number of one process start, drawn at random. It tells two processes apart that were granted the same epoch by
+/// an authority that forgot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub u64);
 
-/// The number of an ownership. It only rises. There is no `From<u32>`: only a grant makes one, and every fenced write needs one.
+/// The number of an ownership. It only rises. There is no `From<u32>`: only a grant makes one, and every fenced write
+/// needs one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u32);
 
 impl Epoch {
-    /// Called where an authority grants an epoch, and nowhere else.
+    /// Makes an epoch. Called where an authority grants one, and nowhere else.
     #[must_use]
     pub const fn granted(number: u32) -> Self {
         Self(number)
     }
 
-    /// The bare number, for the wire, the store, and logs.
+    /// Returns the bare number, for the wire, the store, and logs.
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0
     }
 }
 
-/// The right to act for a zone: what every fenced write carries.
+/// The right to act for a zone: every fenced write carries one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The ownership's number.
+    /// The epoch.
     pub epoch: Epoch,
-    /// Whose it is.
+    /// The owning process.
     pub nonce: Nonce,
 }

@@ -1,8 +1,8 @@
 //! Fingerprints of a world's keys, as each shard announces them beside its address. It derives none.
 //!
-//! Of each kind two keys may be good at a time, so that keys can be replaced while the world runs. Two shards are of one world if they have a
-//! key of each kind in common: then tickets, certificates, and tokens that one of them makes can be good at the other. Fingerprints are part
-//! of a shard's entry in the directory and go with it.
+//! Of each kind two keys may be valid at a time, so that keys can be replaced while the world runs. Two shards are of
+//! one world if they have a key of each kind in common: then tickets, certificates, and tokens that one of them makes
+//! can be valid at the other. Fingerprints are part of a shard's entry in the directory and go with it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ impl fmt::Display for Fingerprint {
 pub enum KeyKind {
     /// Public halves of the login service's keys.
     Login,
-    /// Certificates.
+    /// Certificates of the shards.
     Certificate,
     /// Secrets behind tokens.
     Quic,
@@ -33,24 +33,25 @@ impl KeyKind {
     pub const ALL: [Self; 3] = [Self::Login, Self::Certificate, Self::Quic];
 }
 
-/// The keys that a shard takes as good.
+/// Fingerprints of the keys that a shard accepts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyFingerprints([Vec<Fingerprint>; KeyKind::ALL.len()]);
 
 impl KeyFingerprints {
-    /// Of these keys.
+    /// Returns the fingerprints of a shard, by kind.
     #[must_use]
     pub const fn new(login: Vec<Fingerprint>, certificates: Vec<Fingerprint>, quic: Vec<Fingerprint>) -> Self {
         Self([login, certificates, quic])
     }
 
-    /// Those of one kind.
+    /// Returns the fingerprints of one kind.
     #[must_use]
     pub fn of(&self, kind: KeyKind) -> &[Fingerprint] {
         &self.0[kind as usize]
     }
 
-    /// The first kind of which the two have nothing in common. A side that says nothing of a kind has no other.
+    /// Returns the first kind of which the two have no key in common. A side that announces none of a kind differs in
+    /// none.
     #[must_use]
     pub fn differs_from(&self, other: &Self) -> Option<KeyKind> {
         KeyKind::ALL.into_iter().find(|kind| {
@@ -60,7 +61,7 @@ impl KeyFingerprints {
     }
 }
 
-/// `0123456789abcdef,…;…;…`: kinds by semicolons, keys by commas.
+/// Writes `0123456789abcdef,…;…;…`: kinds by semicolons, keys by commas.
 impl fmt::Display for KeyFingerprints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = self.0.each_ref();
@@ -69,7 +70,7 @@ impl fmt::Display for KeyFingerprints {
     }
 }
 
-/// Not the text of fingerprints.
+/// The text is not one of fingerprints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no fingerprints of keys")]
 pub struct NoFingerprints;
@@ -77,7 +78,8 @@ pub struct NoFingerprints;
 impl FromStr for KeyFingerprints {
     type Err = NoFingerprints;
 
-    /// An empty text is the word of a shard that says nothing of its keys. Further kinds are a later build's, and passed over.
+    /// Reads the text. An empty one is that of a shard that announces no keys. Further kinds are a later build's, and
+    /// skipped.
     fn from_str(text: &str) -> Result<Self, NoFingerprints> {
         let mut fingerprints = Self::default();
         if text.is_empty() {

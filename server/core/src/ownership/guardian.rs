@@ -1,8 +1,8 @@
-//! The guardian's side of a server's ownerships: what it holds, whether it fell silent, and what to release when it is dead. It reads no
-//! clock, no pipe, and signals nobody itself.
+//! The guardian's side of a server's ownerships: what the server holds, whether it fell silent, and what to release
+//! when it is dead. It reads no clock and no pipe, and sends no signal.
 //!
-//! A guardian only shortens a wait. Whatever it misses (a grant that it never heard of, its own death) the ttl makes up for; and what it
-//! releases is released by compare-and-set on epoch and nonce, so it can take nothing from a successor.
+//! A guardian only shortens a wait. If it misses something (a grant that it never heard of, its own death), the ttl
+//! makes up for it; and it releases by compare-and-set on epoch and nonce, so it can take nothing from a successor.
 
 mod death;
 
@@ -16,45 +16,45 @@ pub use self::death::{ReleaseAnswer, ServerEnd};
 use super::epoch::{Epoch, Grant, Nonce};
 use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 
-/// What a server tells its guardian: everything that it holds, each time. So no word must be kept until it can be sent, and none that
-/// got lost matters.
+/// The holdings that a server reports to its guardian, complete each time. So no report must be kept until it can be
+/// sent, and a lost one does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdings {
     /// The server's nonce; 0 until it is in the directory of shards.
     nonce: u64,
-    /// It is in the directory.
+    /// Whether the server is in the directory.
     #[serde(default)]
     is_announced: bool,
-    /// Its zones, and the epoch of each.
+    /// The server's zones, and the epoch of each.
     zones: BTreeMap<ZoneName, u32>,
 }
 
 impl Holdings {
-    /// The server is in the directory.
+    /// Notes that the server is in the directory.
     pub const fn note_announced(&mut self, nonce: Nonce) {
         self.nonce = nonce.0;
         self.is_announced = true;
     }
 
-    /// It has left the directory: there is nothing to withdraw.
+    /// Notes that the server has left the directory: there is nothing to withdraw.
     pub const fn note_withdrawn(&mut self) {
         self.is_announced = false;
     }
 
-    /// The zone was granted.
+    /// Notes that the zone was granted.
     pub fn note_granted(&mut self, zone: &ZoneName, grant: Grant) {
         self.note_announced(grant.nonce);
         self.zones.insert(zone.clone(), grant.epoch.number());
     }
 
-    /// The grant is released, or left to its ttl. Ignored if the zone was granted anew since.
+    /// Notes that the grant is released, or left to its ttl. Ignored if the zone was granted anew since.
     pub fn note_ended(&mut self, zone: &ZoneName, grant: Grant) {
         if self.zones.get(zone) == Some(&grant.epoch.number()) {
             self.zones.remove(zone);
         }
     }
 
-    /// Somebody else was granted the zone.
+    /// Notes that another shard was granted the zone.
     pub fn note_taken(&mut self, zone: &ZoneName) {
         self.zones.remove(zone);
     }
@@ -65,13 +65,13 @@ impl Holdings {
         self.zones.is_empty() && !self.is_announced
     }
 
-    /// The server's nonce, if it is in the directory.
+    /// Returns the server's nonce, if it is in the directory.
     #[must_use]
     pub fn announced(&self) -> Option<Nonce> {
         self.is_announced.then_some(Nonce(self.nonce))
     }
 
-    /// What it holds, in order of zone.
+    /// Returns the server's grants, in order of zone.
     pub fn grants(&self) -> impl Iterator<Item = (&ZoneName, Grant)> {
         self.zones.iter().map(|(zone, epoch)| {
             let grant = Grant {
@@ -90,7 +90,7 @@ pub struct Guardian {
     holdings: Holdings,
     heard_at: Duration,
     looked_at: Duration,
-    /// A server that was asked to stop has until then.
+    /// The moment by which a server that was asked to stop must have ended.
     stop_by: Option<Duration>,
     has_killed: bool,
 }
@@ -104,22 +104,22 @@ pub struct Kill {
     pub is_first: bool,
 }
 
-/// Why a server is to be killed.
+/// The reason why a server is to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KillReason {
     /// It holds something, and its lease is over.
     #[error("it said nothing for a whole ttl")]
     Silent,
-    /// It was asked to, and did not end in time.
+    /// It was asked to stop, and did not end in time.
     #[error("it did not stop when it was asked to")]
     Unstopped,
 }
 
 impl Guardian {
-    /// So many looks fit into a ttl: silence is noticed at most an eighth of a ttl late. A server speaks as often.
+    /// Looks in a ttl: silence is noticed at most an eighth of a ttl late. A server reports as often.
     pub const LOOKS_PER_TTL: u32 = 8;
 
-    /// A guardian of a server that holds nothing yet.
+    /// Returns the guardian of a server that holds nothing yet.
     #[must_use]
     pub fn new(ttl: Duration, now: Duration) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl Guardian {
         }
     }
 
-    /// The time between two looks.
+    /// Returns the time between two looks.
     #[must_use]
     pub fn look_every(&self) -> Duration {
         Self::word_every(self.ttl)
@@ -144,20 +144,20 @@ impl Guardian {
         ttl / Self::LOOKS_PER_TTL
     }
 
-    /// The server spoke.
+    /// Takes a report of the server.
     pub fn handle_heard(&mut self, holdings: Holdings, now: Duration) {
         self.heard_at = now;
         self.holdings = holdings;
     }
 
-    /// The server was asked to stop. It sees to its end itself, within a bound; this one is for a server that cannot.
+    /// Notes that the server was asked to stop. It ends itself within a bound; this bound is for a server that cannot.
     pub fn handle_stop(&mut self, now: Duration) {
         self.stop_by = Some(now + Duration::from_millis(STOP_MS_MAX + STOP_KILL_MS));
     }
 
-    /// Whether the server is to be killed. If it holds something and was silent for a whole ttl, its zones have stopped, for the margin of
-    /// its lease is over; only the process is in the way. One that holds nothing is in nobody's way, however silent, unless it was asked to
-    /// stop.
+    /// Returns why the server is to be killed, if it is. If it holds something and was silent for a whole ttl, its
+    /// zones have stopped, because the margin of its lease is over; only the process is in the way. A server that holds
+    /// nothing is in no shard's way, however silent, unless it was asked to stop.
     ///
     /// A guardian that did not look for longer than two looks take was stopped itself, and could not hear: the server gets a fresh ttl.
     pub fn look(&mut self, now: Duration) -> Option<Kill> {
@@ -180,7 +180,7 @@ impl Guardian {
             .then_some(KillReason::Unstopped)
     }
 
-    /// What is to be released once the server is dead.
+    /// Returns what is to be released once the server is dead.
     #[must_use]
     pub const fn holdings(&self) -> &Holdings {
         &self.holdings
@@ -214,7 +214,7 @@ mod tests {
         holdings
     }
 
-    /// Looks as often as a guardian does until `until`; the first moment at which the server is to be killed.
+    /// Looks as often as a guardian does until `until`. Returns the first moment at which the server is to be killed.
     fn look_until(guardian: &mut Guardian, from: u64, until: u64) -> Option<u64> {
         (from..=until).step_by(100).find(|at| {
             guardian

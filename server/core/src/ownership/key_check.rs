@@ -1,8 +1,9 @@
-//! Whether the shards of a world share their keys: what a shard makes of the others' fingerprints before it joins, and while it serves. It
-//! reads no clock.
+//! Whether the shards of a world share their keys: how a shard judges the others' fingerprints before it joins, and
+//! while it serves. It reads no clock.
 //!
-//! A shard that was killed without a guardian leaves its entry in the directory behind; so an entry counts only if its beat moves before our
-//! eyes. A living shard moves it every quarter of its own ttl, which may be longer than ours: the entry says how long that is.
+//! A shard that was killed without a guardian leaves its entry in the directory behind; so an entry counts only if its
+//! beat moves before our eyes. A living shard moves it every quarter of its own ttl, which may be longer than ours: the
+//! entry says how long that is.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,21 +13,21 @@ use super::epoch::Nonce;
 use super::fingerprint::{KeyFingerprints, KeyKind};
 use super::membership::ShardView;
 
-/// May this shard join the world?
+/// Whether this shard may join the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joining {
-    /// Yes. The entries named are of shards that were watched for a ttl and are dead.
+    /// It may. The entries named are of shards that were watched for a ttl and are dead.
     Join {
-        /// Of whom.
+        /// Nonces of the dead shards.
         dead: Vec<Nonce>,
     },
     /// There are shards with other keys, and whether they live is not known yet: look again soon.
     Watch,
-    /// No: a living shard has other keys.
+    /// It may not: a living shard has other keys.
     Refuse {
-        /// Where it serves.
+        /// The address at which that shard serves.
         addr: SocketAddr,
-        /// Of which kind.
+        /// The first kind of key that differs.
         kind: KeyKind,
     },
 }
@@ -36,12 +37,13 @@ pub enum Joining {
 pub struct KeyCheck {
     mine: KeyFingerprints,
     ttl: Duration,
-    /// The beat of each, and when it was seen first.
+    /// The beat of each shard, and the moment at which it was first seen.
     watched: BTreeMap<Nonce, (u64, Duration)>,
 }
 
 impl KeyCheck {
-    /// Nobody was seen yet. A shard whose beat stands still for a ttl is dead: `ttl`, or its own if that is longer.
+    /// Returns a check that has seen no shard yet. A shard whose beat stands still for a ttl is dead: `ttl`, or its own
+    /// if that is longer.
     #[must_use]
     pub const fn new(mine: KeyFingerprints, ttl: Duration) -> Self {
         Self {
@@ -77,7 +79,8 @@ impl KeyCheck {
         }
     }
 
-    /// A shard with other keys that was not there when this one looked last, or lives: of two that come at once neither may stay.
+    /// Returns a shard with other keys that appeared since the last look, or lives: of two that come at once neither
+    /// may stay.
     #[must_use]
     pub fn intruder(&self, shards: &[ShardView]) -> Option<(SocketAddr, KeyKind)> {
         shards.iter().find_map(|shard| {
@@ -94,22 +97,23 @@ impl KeyCheck {
 /// A shard of this world that lives and has other keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stranger {
-    /// Where it serves.
+    /// The address at which it serves.
     pub addr: SocketAddr,
-    /// Of which kind.
+    /// The first kind of key that differs.
     pub kind: KeyKind,
 }
 
-/// Watches for shards with other keys while this one serves: one that was suspended while this one joined, or one that checked nothing.
+/// Watches for shards with other keys while this one serves: one that was suspended while this one joined, or one that
+/// checked nothing.
 #[derive(Debug)]
 pub struct KeyWatch {
     mine: KeyFingerprints,
-    /// The beat of each shard with other keys, and whether it was told of.
+    /// The beat of each shard with other keys, and whether it was reported.
     watched: BTreeMap<Nonce, (u64, bool)>,
 }
 
 impl KeyWatch {
-    /// Nobody was seen yet.
+    /// Returns a watch that has seen no shard yet.
     #[must_use]
     pub const fn new(mine: KeyFingerprints) -> Self {
         Self {
@@ -118,7 +122,8 @@ impl KeyWatch {
         }
     }
 
-    /// What the directory shows now. Returns those whose beat has moved for the first time before our eyes: each is told of once.
+    /// Takes what the directory shows now. Returns the shards whose beat has moved for the first time before our eyes:
+    /// each is reported once.
     pub fn handle_shards(&mut self, shards: &[ShardView]) -> Vec<Stranger> {
         self.watched
             .retain(|nonce, _| shards.iter().any(|shard| shard.nonce == *nonce));

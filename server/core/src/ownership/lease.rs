@@ -1,4 +1,5 @@
-//! The holder's side of a lease: may this process act for its zone at this moment? It reads no clock and sends nothing itself.
+//! The holder's side of a lease: may this process act for its zone at this moment? It reads no clock and sends nothing
+//! itself.
 //!
 //! ```text
 //!             gap between two iterations > ttl/8
@@ -10,11 +11,13 @@
 //!       └─┘ a renewal counts: deadline moves           └── refused, from anywhere ──► Lost
 //! ```
 //!
-//! A suspended lease is over: the zone may go on from memory under another one, with a higher epoch, if nobody else was granted it.
+//! A suspended lease is over: the zone may go on from memory under another one, with a higher epoch, if no other shard
+//! was granted it.
 //!
-//! All times are CLOCK_BOOTTIME: it goes on while a machine sleeps, so a lease cannot be slept through unnoticed. The deadline counts
-//! from *before the renewal was sent*, and a contender counts from *after it saw the beat change*: whoever waited a full ttl waited
-//! past this deadline, whatever the two clocks show. Safety rests on gate and fence; the deadline only shortens what a zombie may show.
+//! All times are CLOCK_BOOTTIME: it goes on while a machine sleeps, so a lease cannot be slept through unnoticed. The
+//! deadline counts from *before the renewal was sent*, and a contender counts from *after it saw the beat change*: a
+//! contender that waited a full ttl waited past this deadline, whatever the two clocks show. Safety rests on gate and
+//! fence; the deadline only shortens what a zombie may show.
 
 mod shared;
 
@@ -25,17 +28,18 @@ pub use shared::SharedLease;
 /// The times of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseConfig {
-    /// How long a contender must see no sign of life.
+    /// Time for which a contender must see no sign of life.
     pub ttl: Duration,
-    /// The holder stops this long before: it covers clock rates that differ and the packets already queued for sending.
+    /// Time before the ttl's end at which the holder stops: it covers clock rates that differ and the packets already
+    /// queued for sending.
     pub margin: Duration,
     /// Time between two renewals.
     pub renew_every: Duration,
-    /// After an unanswered renewal the next follows this soon.
+    /// Time from an unanswered renewal to the next.
     pub retry_every: Duration,
-    /// A longer gap between two iterations of the tick loop counts as a pause of the process.
+    /// Gap between two iterations of the tick loop beyond which the process counts as paused.
     pub pause_gap: Duration,
-    /// A zone whose tick did not advance for this long is not renewed: a wedged tick loses its lease.
+    /// Time without a tick after which a zone is not renewed: a wedged tick loses its lease.
     pub tick_stall: Duration,
 }
 
@@ -43,11 +47,11 @@ impl LeaseConfig {
     /// The default ttl, ms. Renewals are one second apart, so three of them may fail.
     pub const TTL_MS: u64 = 4_000;
 
-    /// The longest ttl that a configuration allows, ms: nobody waits longer than this for a holder that is dead.
+    /// The longest ttl that a configuration allows, ms: bounds the wait for a holder that is dead.
     pub const TTL_MS_MAX: u64 = 600_000;
 
-    /// Everything follows from the ttl and the tick rate: margin = max(ttl/6, 2 ticks, 250 ms), renewals every ttl/4, retries every
-    /// ttl/16, a pause is a gap above ttl/8, a stall is ttl/2 without a tick.
+    /// Derives all times from the ttl and the tick rate: margin = max(ttl/6, 2 ticks, 250 ms), renewals every ttl/4,
+    /// retries every ttl/16, a pause is a gap above ttl/8, a stall is ttl/2 without a tick.
     ///
     /// # Panics
     /// If the ttl is below 1 s (less than a margin and two renewals would be left) or the tick rate is 0.
@@ -80,25 +84,25 @@ impl Default for LeaseConfig {
     }
 }
 
-/// Where a lease stands.
+/// The state of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
     /// The zone ticks and speaks until the deadline.
     Held {
-        /// When that ends.
+        /// The moment at which that ends.
         deadline: Duration,
     },
-    /// The process was stopped and runs again: the zone may tick and write, but nothing leaves until a renewal *sent* at or after
-    /// `woke_at` counts.
+    /// The process was stopped and runs again: the zone may tick and write, but nothing leaves until a renewal *sent*
+    /// at or after `woke_at` counts.
     Paused {
-        /// When the right to act ends.
+        /// The moment at which the right to act ends.
         deadline: Duration,
-        /// When the gap was noticed.
+        /// The moment at which the gap was noticed.
         woke_at: Duration,
     },
     /// The deadline passed: no tick, no write, no byte. The way back is a new grant.
     Suspended,
-    /// Somebody else was granted the zone: drop it.
+    /// Another shard was granted the zone: drop it.
     Lost,
 }
 
@@ -107,18 +111,18 @@ pub enum LeaseState {
 pub struct Lease {
     config: LeaseConfig,
     state: LeaseState,
-    /// When the last renewal was sent.
+    /// The moment at which the last renewal was sent.
     sent_at: Duration,
-    /// When the next one may be sent.
+    /// The earliest moment of the next renewal.
     next_at: Duration,
     in_flight: bool,
     last_iteration: Duration,
-    /// When the tick last advanced; `None` in a declared pause, when it need not.
+    /// The moment at which the tick last advanced; `None` in a declared pause, when it need not.
     last_tick: Option<Duration>,
 }
 
 impl Lease {
-    /// A lease that was granted by a claim sent at `sent_at`, at `now`.
+    /// Returns a lease that was granted at `now` by a claim sent at `sent_at`.
     #[must_use]
     pub fn new(config: LeaseConfig, sent_at: Duration, now: Duration) -> Self {
         let deadline = sent_at + config.ttl - config.margin;
@@ -133,25 +137,26 @@ impl Lease {
         }
     }
 
-    /// Where it stands.
+    /// Returns the lease's state.
     #[must_use]
     pub const fn state(&self) -> LeaseState {
         self.state
     }
 
-    /// May the zone tick and write at `now`? Ask at the start of each tick and before each write.
+    /// Whether the zone may tick and write at `now`. Ask at the start of each tick and before each write.
     #[must_use]
     pub fn may_act(&self, now: Duration) -> bool {
         matches!(self.state, LeaseState::Held { deadline } | LeaseState::Paused { deadline, .. } if now < deadline)
     }
 
-    /// May anything leave the process at `now`? Ask immediately before sending.
+    /// Whether anything may leave the process at `now`. Ask immediately before sending.
     #[must_use]
     pub fn may_speak(&self, now: Duration) -> bool {
         matches!(self.state, LeaseState::Held { deadline } if now < deadline)
     }
 
-    /// One turn of the tick loop. Call it before anything else in the turn: it is what notices that the process was stopped.
+    /// Notes an iteration of the tick loop. Call it first in each iteration: it is what notices that the process was
+    /// stopped.
     pub fn handle_iteration(&mut self, now: Duration) {
         let gap = now.saturating_sub(self.last_iteration);
         self.last_iteration = self.last_iteration.max(now);
@@ -164,18 +169,19 @@ impl Lease {
         }
     }
 
-    /// The zone's tick advanced. Ends a declared pause.
+    /// Notes that the zone's tick advanced. Ends a declared pause.
     pub fn handle_tick(&mut self, now: Duration) {
         self.last_tick = Some(now);
     }
 
-    /// The zone stands still on purpose (it restores, or its store does not answer) and is to be renewed all the same.
+    /// Notes that the zone stands still on purpose (it restores, or its store does not answer) and is to be renewed all
+    /// the same.
     pub fn handle_pause_declared(&mut self) {
         self.last_tick = None;
     }
 
-    /// Whether a renewal is to be sent at `now`: call [`Lease::handle_renew_sent`], send it, report its outcome. Asking again without
-    /// acting gives the same answer.
+    /// Whether a renewal is to be sent at `now`: call [`Lease::handle_renew_sent`], send it, report its outcome. Asking
+    /// again without acting gives the same answer.
     pub fn poll_renewal(&mut self, now: Duration) -> bool {
         self.expire(now);
         if self.in_flight || self.is_stalled(now) {
@@ -188,14 +194,15 @@ impl Lease {
         }
     }
 
-    /// A renewal is about to be sent. Read the clock *before* sending.
+    /// Notes that a renewal is about to be sent. Read the clock *before* sending.
     pub const fn handle_renew_sent(&mut self, now: Duration) {
         self.sent_at = now;
         self.next_at = now.saturating_add(self.config.renew_every);
         self.in_flight = true;
     }
 
-    /// The authority confirmed the renewal that was sent at `sent_at`. It counts only if it comes before the old deadline and its own.
+    /// Notes that the authority confirmed the renewal that was sent at `sent_at`. It counts only if it comes before the
+    /// old deadline and its own.
     pub fn handle_renewed(&mut self, sent_at: Duration, now: Duration) {
         self.in_flight = false;
         self.expire(now);
@@ -218,13 +225,14 @@ impl Lease {
         self.expire(now);
     }
 
-    /// The authority says that somebody else holds the zone.
+    /// Notes that another shard holds the zone, as the authority says.
     pub fn handle_refused(&mut self) {
         self.in_flight = false;
         self.state = LeaseState::Lost;
     }
 
-    /// No answer, or none that can be trusted: the outcome is unknown, and another renewal follows soon.
+    /// Notes that there was no answer, or none that can be trusted: the outcome is unknown, and another renewal follows
+    /// soon.
     pub fn handle_unavailable(&mut self, now: Duration) {
         self.in_flight = false;
         self.next_at = now + self.config.retry_every;
@@ -241,7 +249,8 @@ impl Lease {
     /// Whether no tick advanced for longer than [`LeaseConfig::tick_stall`] by `now`: the lease is not renewed then.
     #[must_use]
     pub fn is_stalled(&self, now: Duration) -> bool {
-        // A process that was stopped did not tick either; its first turn after waking counts as progress until it had time to tick.
+        // A process that was stopped did not tick either; its first iteration after waking counts as progress until it
+        // had time to tick.
         let alive = match self.state {
             LeaseState::Paused { woke_at, .. } => self.last_tick.map(|at| at.max(woke_at)),
             _ => self.last_tick,

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ingress::AttachToken;
 
-/// A scene of `spots`, of which the even ones look.
+/// Returns a scene of `spots`, of which the even ones are viewers.
 fn scene(spots: &[(i32, i32)]) -> Scene {
     let mut scene = Scene::default();
     for (&(x, y), counter) in spots.iter().zip(1_u32..) {
@@ -47,7 +47,7 @@ fn spots() -> impl Strategy<Value = Vec<(i32, i32)>> {
     (near, far).prop_map(|(near, far)| [near, far].concat())
 }
 
-/// The scene, with some ids as long as can be.
+/// Makes some ids of the scene as long as can be.
 fn with_long_ids(mut scene: Scene) -> Scene {
     let entities = scene.entities.iter_mut().map(|entity| &mut entity.id);
     let sessions = scene.sessions.iter_mut().map(|session| &mut session.session);
@@ -61,14 +61,14 @@ fn default_replicator() -> Replicator {
     Replicator::new(ViewConfig::default())
 }
 
-/// What each session is told, by session.
+/// Returns what each session is told, by session.
 fn told(replicator: &mut Replicator, scene: &Scene, tick: Tick) -> BTreeMap<SessionId, Snapshot> {
     let datagrams = replicator.snapshots(scene, 5, tick, 200);
     let decode = |(session, datagram): (_, &[u8])| (session, Snapshot::decode(datagram).unwrap());
     datagrams.iter().map(decode).collect()
 }
 
-/// Whether somebody is told something of an entity other than himself.
+/// Whether any viewer is told of an entity other than itself.
 fn tells_of_others(told: &BTreeMap<SessionId, Snapshot>) -> bool {
     told.iter()
         .any(|(session, snapshot)| snapshot.updates.iter().any(|update| update.id() != *session))
@@ -249,7 +249,7 @@ fn datagrams_are_half_as_long_with_little_detail() {
         replicator.set_detail(detail);
         let scene = scene(&[(0, 0); 500]);
         let ticks = (0..30).map(|tick| replicator.snapshots(&scene, 1, tick, 255));
-        // The first ones are a newcomer's.
+        // The first ticks are a newcomer's.
         let later: Vec<Datagrams> = ticks.skip(10).collect();
         let lengths = later
             .iter()

@@ -31,7 +31,7 @@ fn at(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A directory that saw `OTHER` renew the zone under epoch 3 at 1,000 ms.
+/// Returns a directory that saw `OTHER` renew the zone under epoch 3 at 1,000 ms.
 fn seen_alive() -> Directory {
     let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
     directory.handle_views(at(0), &[lease(OTHER, 3, 1)], Some(&[]));
@@ -267,7 +267,7 @@ fn peers_are_other_shards_whose_beat_moves() {
     assert_eq!(directory.peers(), [addr(2)]);
 }
 
-/// A directory that saw the other shard announce itself, every second up to `last_s`.
+/// Returns a directory that saw the other shard announce itself, every second up to `last_s`.
 fn with_a_peer(last_s: u64) -> Directory {
     let mut directory = Directory::new(ME, TTL, [zone()].into_iter());
     for s in 0..=last_s {

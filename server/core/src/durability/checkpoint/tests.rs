@@ -31,7 +31,7 @@ fn unavailable() -> StoreError {
     StoreError::Unavailable("a time-out".to_owned())
 }
 
-/// Steps to `tick`; the cut that is asked for, if any.
+/// Steps to `tick`. Returns the cut that is asked for, if any.
 fn step(machine: &mut Checkpointer, tick: Tick) -> Option<Cut> {
     machine.handle_tick(tick);
     match machine.poll_command() {
@@ -41,7 +41,7 @@ fn step(machine: &mut Checkpointer, tick: Tick) -> Option<Cut> {
     }
 }
 
-/// Does everything that the machine asks for, at once, from the cut at `tick` to the confirmation.
+/// Carries out every command at once, from the cut at `tick` to the confirmation.
 fn store(machine: &mut Checkpointer, tick: Tick, len: usize) -> CheckpointHead {
     let cut = step(machine, tick).expect("a checkpoint is due");
     machine.handle_captured(position(tick), capture(tick, cut, len));
@@ -56,7 +56,7 @@ fn store(machine: &mut Checkpointer, tick: Tick, len: usize) -> CheckpointHead {
     }
 }
 
-/// A machine whose base of 100 bytes was stored at tick 1.
+/// Returns a machine whose base of 100 bytes was stored at tick 1.
 fn based() -> Checkpointer {
     let mut machine = Checkpointer::new(CONFIG, &[], 0);
     assert_eq!(store(&mut machine, 1, 100).kind, CheckpointKind::Base);
@@ -192,7 +192,7 @@ fn failed_part_gives_the_capture_back_and_another_follows_later() {
     );
 }
 
-/// A machine whose head is being moved, at tick 11.
+/// Returns a machine whose head is being moved, at tick 11.
 fn moving() -> Checkpointer {
     let mut machine = based();
     step(&mut machine, 11);

@@ -6,7 +6,7 @@ fn gate(level: Durability) -> Gate<&'static str, &'static str> {
     Gate::new(level, 7, 10, 10)
 }
 
-/// Everything that leaves now, in order: what is told before what is shown.
+/// Returns everything that leaves now, in order: what is told before what is shown.
 fn leaving(gate: &mut Gate<&'static str, &'static str>) -> Vec<(Tick, &'static str)> {
     let mut left = Vec::new();
     while let Some(told) = gate.poll_told() {

@@ -31,7 +31,7 @@ fn record(tick: Tick) -> StoredRecord {
     }
 }
 
-/// A journal with `count` records pushed.
+/// Returns a journal with `count` records pushed.
 fn journal(count: u64) -> Journal {
     let mut journal = Journal::new(2, START);
     for tick in 101..=100 + count {

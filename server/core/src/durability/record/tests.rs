@@ -148,7 +148,7 @@ fn any_changed_bit_is_noticed() {
     assert_eq!(Record::decode(&moved), Err(RecordError::HashMismatch));
 }
 
-/// A record whose hash is right and whose body is `body`.
+/// Returns a record whose hash is right and whose body is `body`.
 fn sealed(body: &[u8]) -> StoredRecord {
     let epoch = body
         .get(1..5)

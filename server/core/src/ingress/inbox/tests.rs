@@ -1,4 +1,4 @@
-//! What the inbox lets into a record, and what it keeps out.
+//! The inbox: entries that become inputs of a record, and entries that are dropped.
 
 use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent};
 
@@ -17,7 +17,7 @@ fn attached() -> Inbox {
     inbox
 }
 
-/// A frame of `session` with the intents `seqs`.
+/// Returns a frame of `session` with the intents `seqs`.
 fn frame_of(session: SessionId, token: AttachToken, seqs: impl Iterator<Item = u64>, event_ack: u64) -> InboxEntry {
     let intents = seqs
         .map(|seq| SeqIntent {
@@ -52,7 +52,7 @@ fn drain(inbox: &mut Inbox, entries: impl IntoIterator<Item = InboxEntry>) -> Ve
     out
 }
 
-/// The numbers of the intents among `inputs`.
+/// Returns the numbers of the intents among `inputs`.
 fn seqs(inputs: &[Input]) -> Vec<u64> {
     inputs
         .iter()

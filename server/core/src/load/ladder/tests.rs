@@ -9,10 +9,10 @@ const PERIOD_US: u32 = 50_000;
 const RISE_TICKS: usize = 8;
 const CALM_TICKS: usize = 60;
 
-/// A zone whose ticks cost so much at full detail, thousandths of the normal period.
+/// A zone whose ticks have a known cost at full detail, ‰ of the normal period.
 struct Carried {
     ladder: Ladder,
-    /// What is left of the cost at each detail, in a hundred.
+    /// The cost that is left at each detail, percent.
     left_percent: [u32; 3],
 }
 
@@ -22,7 +22,7 @@ impl Carried {
         Self { ladder, left_percent }
     }
 
-    /// So many ticks; returns where each left the zone.
+    /// Runs `count` ticks. Returns the standing after each.
     fn ticks(&mut self, cost_permille: u32, count: usize) -> Vec<Standing> {
         (0..count).map(|_| self.tick(cost_permille)).collect()
     }
@@ -37,20 +37,20 @@ impl Carried {
         })
     }
 
-    /// Where it ends up.
+    /// Returns the standing at which it settles.
     fn settle(&mut self, cost_permille: u32) -> Standing {
         self.ticks(cost_permille, 2_000)[1_999]
     }
 }
 
-/// Nothing that is left out makes a tick cheaper.
+/// Costs that no detail makes lower.
 const NO_HELP: [u32; 3] = [100, 100, 100];
 
 fn settled(cost_permille: u32) -> Rung {
     Carried::new(NO_HELP).settle(cost_permille).rung
 }
 
-/// The place of every standing on the ladder, as a number that rises.
+/// Returns a standing's place on the ladder, as a number that rises.
 fn place(standing: Standing) -> (u8, u32) {
     (standing.rung.place(), standing.stretch_permille)
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::ownership::Nonce;
 
 const TTL: u64 = 4_000;
-/// Longer than any back-off of a contender that holds nothing.
+/// Longer than any back-off of a contender that holds nothing, ms.
 const BACKOFF: u64 = 50;
 
 fn ms(ms: u64) -> Duration {
@@ -161,7 +161,7 @@ fn busy_contender_lets_an_idle_one_go_first() {
     for contender in [&mut busy, &mut idle] {
         contender.handle_leases(ms(1_000), vec![released("a", 1), released("b", 7)]);
     }
-    // Of the idle one, `a` is not looked at: the busy one holds it, whatever the test's authority says.
+    // The idle contender's `a` is not compared: the busy one holds it, whatever the test's authority says.
     let of_b = |contender: &Contender| contender.claimable_at(&contender.watches[&name("b")]);
     assert!(of_b(&idle) < of_b(&busy));
 }
@@ -217,7 +217,7 @@ fn zone_that_the_authority_no_longer_lists_is_not_claimed() {
     assert_eq!(claim(&mut contender, TTL), None);
 }
 
-/// The authority shows the forest's lease; that of the meadow cannot be read.
+/// Returns the leases of an authority that shows the forest's and cannot read the meadow's.
 fn without_the_meadow() -> Leases {
     Leases {
         unread: BTreeSet::from([name("meadow")]),
@@ -275,7 +275,8 @@ fn holder_comes_first_after_a_time_in_which_nothing_could_be_written() {
     assert_eq!(claim(&mut contender, last + TTL + BACKOFF), None);
 }
 
-/// Two contenders and an authority that grants by compare-and-set: the later one is refused, and nobody claims twice.
+/// Two contenders and an authority that grants by compare-and-set: the later one is refused, and no zone is claimed
+/// twice.
 #[test]
 fn of_two_contenders_one_wins_and_the_other_waits() {
     let mut contenders = [Contender::new(config(&[], 8, 1)), Contender::new(config(&[], 8, 2))];

@@ -6,12 +6,13 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Granted by a claim sent at 0: ttl 4,000, margin 666, so the deadline is at 3,334; a gap above 500 is a pause.
+/// Returns a lease granted by a claim sent at 0: ttl 4,000, margin 666, so the deadline is at 3,334; a gap above 500 is
+/// a pause.
 fn lease() -> Lease {
     Lease::new(LeaseConfig::default(), ms(0), ms(5))
 }
 
-/// The tick loop turns every 50 ms from `from` to `to`.
+/// Runs an iteration of the tick loop every 50 ms from `from` to `to`.
 fn tick_along(lease: &mut Lease, from: u64, to: u64) {
     for now in (from..=to).step_by(50) {
         lease.handle_iteration(ms(now));
@@ -180,7 +181,7 @@ fn declared_pause_is_renewed_without_ticks() {
     assert!(lease.poll_renewal(ms(3_200)));
 }
 
-/// The holder's clock runs, the contender's clock runs; what the holder stops at comes before what the contender starts at.
+/// The holder's clock and the contender's clock run apart; the holder's deadline comes before the contender's start.
 #[test]
 fn holder_stops_a_margin_before_a_contender_may_start() {
     let config = LeaseConfig::default();

@@ -1,4 +1,5 @@
-//! Clients' mirrors against the truth, over a lossy path: how far off and for how long, and how many bytes it takes.
+//! Clients' mirrors against the truth, over a lossy path: errors of place, how long they last, and how many bytes the
+//! path takes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub(super) fn attached(session: EntityId, epoch: u32, resumed_tick: Tick) -> Ser
     }
 }
 
-/// A world of walkers, some of whom watch.
+/// A world of walkers, some of which are viewers.
 struct World {
     scene: Scene,
     velocities: Vec<(i32, i32)>,
@@ -73,22 +74,23 @@ struct World {
     replicator: Replicator,
     watchers: Vec<(EntityId, Client, ConnId)>,
     tick: Tick,
-    /// Viewers take turns now and then, and do something once a second. Else they are told everything in every tick.
+    /// The detail of each tick, if viewers take turns at times and act once a second. Else they are told everything in
+    /// every tick.
     turns: Option<fn(Tick) -> Detail>,
-    /// Of a thousand datagrams.
+    /// Lost datagrams, ‰.
     lost: u64,
     bytes: usize,
     datagrams: usize,
 }
 
-/// What was found.
+/// The errors found.
 #[derive(Debug, Default)]
 struct Findings {
     /// Distances between mirror and truth, cm.
     errors_cm: Vec<u32>,
-    /// For so many ticks in a row an entity was further off than it may be, or not seen though it was near.
+    /// Lengths of runs of ticks in which an entity was further off than it may be, or not seen though it was near.
     wrong_ticks: Vec<u64>,
-    /// Shown near by though they have vanished.
+    /// Entities shown nearby that have vanished.
     ghosts: usize,
 }
 
@@ -98,7 +100,7 @@ fn p99<T: Ord + Copy + Default>(values: &mut [T]) -> T {
 }
 
 impl World {
-    /// `walkers` on a square of `side_cm`; the first `watchers` of them look.
+    /// Returns `walkers` on a square of `side_cm`; the first `watchers` of them are viewers.
     fn new(walkers: u32, side_cm: i32, watchers: usize, lost: u64) -> Self {
         let mut random = Random::new(3 + lost);
         let mut scene = Scene::default();
@@ -146,7 +148,7 @@ impl World {
         }
     }
 
-    /// Everybody walks, and turns once in `turn_ticks`; zero: everybody stands.
+    /// Moves all walkers, each of which turns once in `turn_ticks`; zero: all stand.
     fn walk(&mut self, turn_ticks: u64) {
         for (entity, velocity) in self.scene.entities.iter_mut().zip(&mut self.velocities) {
             if turn_ticks > 0 && self.random.below(turn_ticks) == 0 {
@@ -166,7 +168,7 @@ impl World {
         }
     }
 
-    /// Tells everybody of the next tick, and loses some of it.
+    /// Sends the next tick to all viewers, and loses some of it.
     fn show(&mut self) {
         self.tick += 1;
         let now = Duration::from_millis(50 * self.tick);
@@ -186,13 +188,14 @@ impl World {
         TICK_HZ * (self.bytes / self.datagrams + OVERHEAD_BYTES)
     }
 
-    /// Plays on, and compares every watcher's mirror with the truth at every tick in which a datagram of that tick arrived.
+    /// Plays on, and compares every viewer's mirror with the truth at every tick in which a datagram of that tick
+    /// arrived.
     fn watch(&mut self, ticks: u64, turn_ticks: u64) -> Findings {
         let entities = self.scene.entities.len();
         let mut wrong = vec![vec![0_u64; entities]; self.watchers.len()];
         let mut near_for = vec![vec![0_u64; entities]; self.watchers.len()];
         let mut findings = Findings::default();
-        // Whoever comes into sight is told of by its next refresh, or a tick later if viewers take turns.
+        // An entity that comes into sight is sent by its next refresh, or a tick later if viewers take turns.
         let unseen_ticks = REFRESH_TICKS + u64::from(self.turns.is_some());
         for _ in 0..ticks {
             self.walk(turn_ticks);
@@ -224,7 +227,7 @@ impl World {
                     }
                 }
                 let here = |id: &EntityId| self.scene.entities.iter().any(|entity| entity.id == *id);
-                // Whoever was told of and then walked away is not told of when it vanishes.
+                // An entity that was sent and then walked out of sight is not reported when it vanishes.
                 let near = |view: &EntityView| {
                     let (dx, dy) = (view.x - mirror.own.x, view.y - mirror.own.y);
                     dx.pow(2) + dy.pow(2) <= (RADIUS_CM * 4 / 5).pow(2)
@@ -238,7 +241,7 @@ impl World {
     }
 }
 
-/// Walkers around whom some 50 others walk: the density at which there are 50 within a radius.
+/// Returns walkers with some 50 others around each: the density at which there are 50 within a radius.
 fn meadow(lost: u64) -> World {
     World::new(200, 35_000, 12, lost)
 }

@@ -1,5 +1,5 @@
-//! Mirrors of those who come, come back, and are moved, while nothing is lost: from its first full view on, each is as exact as the
-//! mirrors of those who have been there all the time.
+//! Mirrors of clients that attach, come back, or are moved, while nothing is lost: from its first full view on, each is
+//! as exact as the mirrors of clients that were there all the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use super::mirrors::{Random, attached, connect};
 use super::*;
 
 const RADIUS_CM: i32 = 10_000;
-/// Whoever is this near is in sight, also where a crowd's viewers share what they are told.
+/// Distance up to which an entity is surely in sight, also where a crowd's viewers share what they are told, cm.
 const NEAR_CM: i32 = RADIUS_CM * 9 / 10;
 
-/// Somebody's client.
+/// A player's client.
 struct Player {
     client: Client,
     conn: ConnId,
-    /// What names its attach.
+    /// The number of its attach.
     attach: u64,
-    /// When it was last shown everything.
+    /// The tick of its last full view.
     full_view_at: Tick,
     at: (i32, i32),
-    /// Who is near, and since when.
+    /// Entities nearby, and since when.
     near_since: BTreeMap<EntityId, Tick>,
 }
 
-/// How an entity moves: so much in each tick, for so many ticks.
+/// An entity's movement: so much in each tick, for so many ticks.
 #[derive(Clone, Copy, Default)]
 struct Gait {
     step: (i32, i32),
@@ -70,7 +70,7 @@ impl Square {
         square
     }
 
-    /// Datagrams hold whatever there is to tell here.
+    /// Returns a replicator whose datagrams hold everything that there is to tell here.
     fn replicator() -> Replicator {
         Replicator::new(ViewConfig {
             radius_cm: RADIUS_CM,
@@ -105,7 +105,7 @@ impl Square {
         self.entities.insert(id, (view, Gait::default()));
     }
 
-    /// Small steps of one tick, walks, rests, wounds, and now and then a leap.
+    /// Moves all entities: small steps of one tick, walks, rests, wounds, and now and then a leap.
     fn move_everybody(&mut self) {
         let mut entities = std::mem::take(&mut self.entities);
         for (view, gait) in entities.values_mut() {
@@ -150,7 +150,7 @@ impl Square {
         self.players.insert(session, player);
     }
 
-    /// Comings and goings.
+    /// Lets players come and go.
     fn change_company(&mut self) {
         let ids: Vec<EntityId> = self.entities.keys().copied().collect();
         for id in ids {
@@ -174,7 +174,7 @@ impl Square {
         }
     }
 
-    /// Another process owns the zone from now on, and nobody speaks for a session until it comes back.
+    /// Another process owns the zone from now on, and no connection speaks for a session until it comes back.
     fn adopt(&mut self) {
         self.players.clear();
         self.replicator = Self::replicator();
@@ -201,7 +201,7 @@ impl Square {
         }
     }
 
-    /// One tick, shown to everybody.
+    /// Plays one tick, and shows it to all players.
     fn play(&mut self) {
         self.tick += 1;
         self.move_everybody();
@@ -222,7 +222,7 @@ impl Square {
         }
     }
 
-    /// What is wrong with the mirrors of those who were told of this tick.
+    /// Returns the errors in the mirrors of viewers that were told of this tick.
     fn faults(&mut self) -> Vec<String> {
         let mut faults = Vec::new();
         for (session, player) in &mut self.players {
@@ -247,7 +247,7 @@ impl Square {
                 continue;
             }
             let seen: BTreeMap<_, _> = mirror.entities().map(|view| (view.id, view)).collect();
-            // Whoever came into sight later is seen by its next refresh, or a tick later if viewers take turns.
+            // An entity that came into sight later is seen by its next refresh, or a tick later if viewers take turns.
             let owed = player.near_since.iter().filter(|(id, since)| {
                 *id != session && (**since <= player.full_view_at || self.tick - **since > REFRESH_TICKS + 1)
             });
@@ -264,7 +264,7 @@ impl Square {
                     ));
                 }
             }
-            // Of whoever vanishes or leaps out of sight nothing can be told to those who come to where it was.
+            // When an entity vanishes or leaps out of sight, viewers that come to its old place later cannot be told.
             let all_in_sight = self.side_cm < NEAR_CM * 7 / 10;
             for ghost in seen
                 .values()
@@ -302,10 +302,10 @@ fn newcomer_sees_who_takes_small_steps_as_well_as_those_who_were_there() {
     let mut told = 0;
     for tick in 0..60 {
         square.tick += 1;
-        // A step of one tick, and later one back, of which nobody need be told.
+        // A step of one tick, and later one back, of which no viewer need be told.
         let step = [0, 10, 0, 0, 0, 0, 0, -10][tick as usize % 8];
         square.entities.get_mut(&walker).unwrap().0.x += step;
-        // The second time that it is shown everything is in the tick of a step.
+        // The second full view is in the tick of a step.
         if tick == 23 {
             square.attach(newcomer);
         }
@@ -318,7 +318,7 @@ fn newcomer_sees_who_takes_small_steps_as_well_as_those_who_were_there() {
 
 #[test]
 fn whoever_leaps_out_of_sight_is_not_left_behind_in_the_mirrors_of_those_who_saw_it() {
-    // To where some still see it, and to where nobody does, be it beyond what a record can say.
+    // To places where some viewers still see it, and where none does, even beyond what a record can hold.
     for to in [15_000, 21_000, 32_000, 90_000] {
         let mut square = Square::new(1, 1_000, 2);
         let [viewer, other] = [1, 2].map(|counter| EntityId::new(4096, counter));
