@@ -1,8 +1,9 @@
-//! A small client: it logs in with a ticket, walks in a square, prints what it hears, and carries on when its shard dies. Ctrl-C logs out.
+//! A small client: it logs in with a ticket, walks in a square, prints what it is told, and carries on when its shard
+//! dies. Ctrl-C logs out.
 //!
-//! [`Client`] decides everything: when to connect, what to send, when to look for another shard. This file is its driver: one task for each
-//! connection, and one loop that hands events in and carries commands out. The library itself does no I/O; `quinn` and `tokio` are
-//! dependencies of its examples alone.
+//! [`Client`] decides everything: when to connect, what to send, when to ask another shard. This file is its driver:
+//! one task for each connection, and one loop that hands events in and carries commands out. The library itself does no
+//! I/O; `quinn` and `tokio` are dependencies of its examples alone.
 //!
 //! ```sh
 //! cargo run --release -- shard --zone meadow --listen 127.0.0.1:4001 --state .everhold/world    # in another terminal
@@ -27,14 +28,14 @@ use rustls_pki_types::pem::PemObject;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// A name in the server's certificate; it is the same for every shard, whatever its address.
+/// The name in the server's certificate, the same for every shard, whatever its address.
 const SERVER_NAME: &str = "everhold";
 /// Events and frames that may wait in a channel. The loop never waits for the network, so that a few are plenty.
 const QUEUE_MAX: usize = 1_024;
-/// One side of the square.
+/// The time to walk one side of the square.
 const SIDE: Duration = Duration::from_secs(3);
 
-/// What a connection's task says.
+/// A report of a connection's task.
 enum NetEvent {
     Connected(ConnId, quinn::Connection, Sender<Vec<u8>>),
     Control(ConnId, ServerMessage),
@@ -71,7 +72,8 @@ async fn main() -> anyhow::Result<()> {
     driver.run(events).await
 }
 
-/// TLS 1.3 that trusts the world's certificates (two while one is replaced), and QUIC that keeps a parked connection alive.
+/// Returns the QUIC configuration: TLS 1.3 that trusts the world's certificates (two while one is replaced), and
+/// keep-alives for a parked connection.
 fn quic_config(certificates: &str) -> anyhow::Result<quinn::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificates).context("the certificate")? {
@@ -101,7 +103,7 @@ struct Driver {
     machine: Client,
     endpoint: quinn::Endpoint,
     net: Sender<NetEvent>,
-    /// Each open connection, and what its task is to write to the control stream.
+    /// Each open connection, and the channel of bytes for its control stream.
     conns: HashMap<ConnId, (quinn::Connection, Sender<Vec<u8>>)>,
     origin: Instant,
 }
@@ -135,7 +137,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The machine reads no clock: time is counted from an origin of the driver's choice.
+    /// Returns the time since an origin of the driver's choice: the machine reads no clock.
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
@@ -185,7 +187,7 @@ impl Driver {
         let mut out = std::io::stdout().lock();
         while let Some(notice) = self.machine.poll_notice() {
             match notice {
-                // Twenty a second: one of them is enough.
+                // At 20 Hz one of them a second is enough.
                 Notice::Snapshot { header, entities } if header.tick % 20 == 0 => {
                     let own = &self.machine.mirror().own;
                     let (x_m, y_m) = (own.x / 100, own.y / 100);
@@ -203,7 +205,7 @@ impl Driver {
     }
 }
 
-/// Carries one connection until it is closed, and says why it was.
+/// Serves one connection until it is closed, and reports why it was.
 async fn serve(endpoint: quinn::Endpoint, conn: ConnId, addr: SocketAddr, net: Sender<NetEvent>) {
     let Err(error) = carry(endpoint, conn, addr, &net).await else {
         return;

@@ -1,8 +1,8 @@
 //! The client's half of a session as a state machine. It opens no socket and reads no clock.
 //!
-//! The driver owns sockets and time. It calls `handle_*` with what happened and when (`now`: a time since any fixed origin), then
-//! does what [`Client::poll_command`] says, reads [`Client::poll_notice`], both until `None`, and calls [`Client::handle_timeout`]
-//! when [`Client::poll_timeout`] has come. Every call adds a bounded number of commands and notices.
+//! The driver owns sockets and time. It calls `handle_*` with what happened and when (`now`: a time since any fixed
+//! origin), then carries out [`Client::poll_command`] and reads [`Client::poll_notice`], both until `None`, and calls
+//! [`Client::handle_timeout`] at [`Client::poll_timeout`]. Every call adds a bounded number of commands and notices.
 //!
 //! ```text
 //!              Attached                    silent, lost, or Redirect
@@ -17,13 +17,14 @@
 //!
 //! Three rules keep a player's session whole while shards die and wake up:
 //!
-//! - *Epochs of a zone only rise.* Whatever speaks for a zone under a lower epoch than the highest that attached the session there is a
-//!   zombie and is not heard. Epochs of two zones do not compare: a session that is sent to another zone goes on under that one's.
-//! - *The old connection is kept until a new one is attached.* Silence may be the network's; then the owner speaks again and the
-//!   parked connections are closed. An `Attached` of the same epoch is the same owner answering on another path: it has already
-//!   dropped the old one, so the client follows.
-//! - *Numbers go on.* Inputs are repeated until a snapshot or an attach covers them, events are taken once and in order, and purse
-//!   and inventory are checked against the owner's digest whenever both have seen the same events.
+//! - *Epochs of a zone only rise.* An owner with a lower epoch than the highest that attached the session in this zone
+//!   is a zombie and is ignored. Epochs of two zones do not compare: a session that is sent to another zone goes on
+//!   under that one's.
+//! - *The old connection is kept until a new one is attached.* Silence may be the network's; then the owner speaks
+//!   again and the parked connections are closed. An `Attached` of the same epoch is the same owner answering on
+//!   another path: it has already dropped the old one, so the client follows.
+//! - *Numbers go on.* Inputs are repeated until a snapshot or an attach covers them, events are taken once and in
+//!   order, and purse and inventory are checked against the owner's digest whenever both have seen the same events.
 
 mod epochs;
 mod events;
@@ -52,11 +53,11 @@ use pending::Pending;
 use search::{Cause, Search};
 use session::{Active, Standing};
 
-/// The machine.
+/// The client's machine.
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
-    /// What the first `Hello` shows.
+    /// The credential of the first `Hello`.
     credential: Credential,
     addrs: Vec<SocketAddr>,
     rng: SplitMix64,
@@ -64,21 +65,21 @@ pub struct Client {
     patience: Patience,
     /// The connection that speaks for the session.
     active: Option<Active>,
-    /// The search for another one.
+    /// The search for another connection.
     search: Option<Search>,
-    /// What the next `Hello` shows, once there is a session.
+    /// The session that the next `Hello` resumes, once there is one.
     standing: Option<Standing>,
     epochs: Epochs,
-    /// Where the last attach said to ask.
+    /// Shards to ask, as the last attach named them.
     peers: Vec<SocketAddr>,
     pending: Pending,
     mirror: Mirror,
-    /// How fast game time runs at the owner, 255ths. An owner that slows down ticks less often, so inputs are sent less often, too, and
-    /// its silence is noticed later.
+    /// Speed of game time at the owner, 255ths. An owner that slows down ticks less often, so inputs are sent less
+    /// often, too, and its silence is noticed later.
     speed: u8,
-    /// Until then, a `Superseded` may be the doing of a connection that this machine has closed.
+    /// The moment until which a `Superseded` may be caused by a connection that this machine has closed.
     rival_until: Option<Duration>,
-    /// Logging out, and no longer waiting for the server's goodbye than this.
+    /// The latest moment of the end, while the machine logs out and waits for the server's confirmation.
     leave_at: Option<Duration>,
     finished: bool,
     malformed_datagrams: u64,
@@ -87,9 +88,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// A machine that has not started. `addrs` are tried in turn; `seed` jitters its pauses.
+    /// Returns a machine that has not started. `addrs` are tried in turn; `seed` jitters its pauses.
     ///
-    /// With [`Credential::Resume`] it takes a session up again whose secret its caller has kept.
+    /// With [`Credential::Resume`] it takes a session up again whose secret the caller has kept.
     #[must_use]
     pub fn new(config: ClientConfig, credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
         let mut mirror = Mirror::default();
@@ -140,13 +141,13 @@ impl Client {
         self.advance_search(now);
     }
 
-    /// QUIC is up and the control stream is open: the machine says hello.
+    /// Sends `Hello`: QUIC is up and the control stream is open.
     pub fn handle_connected(&mut self, now: Duration, conn: ConnId) {
         self.greet(now, conn);
     }
 
-    /// The connection could not be made, failed, or was closed by the peer; `code` is the peer's application close code, if that is
-    /// what ended it. Not needed after [`Command::Close`].
+    /// Handles a connection that could not be made, failed, or was closed by the peer; `code` is the peer's application
+    /// close code, if that is what ended it. Not needed after [`Command::Close`].
     pub fn handle_disconnected(&mut self, now: Duration, conn: ConnId, code: Option<u64>, detail: &str) {
         let code = code
             .and_then(|code| u32::try_from(code).ok())
@@ -154,7 +155,7 @@ impl Client {
         match code {
             // The log-out is stored.
             Some(RefusalCode::Bye) if self.is_active(conn) && self.leave_at.is_some() => self.end(),
-            // The refusal itself may have been lost with the stream.
+            // The refusal message may have been lost with the stream.
             Some(code) if code != RefusalCode::Bye && self.is_known(conn) => {
                 self.refused(now, conn, code, detail.to_owned());
             }
@@ -162,7 +163,7 @@ impl Client {
         }
     }
 
-    /// A control message came.
+    /// Takes a control message.
     pub fn handle_control(&mut self, now: Duration, conn: ConnId, message: ServerMessage) {
         if self.is_known(conn) {
             self.heard(now, conn);
@@ -170,8 +171,8 @@ impl Client {
         }
     }
 
-    /// A datagram came. Only those of the connection that speaks for the session are read; those that have overtaken their `Attached` are
-    /// read after it.
+    /// Takes a datagram. Only those of the connection that speaks for the session are read; those that have overtaken
+    /// their `Attached` are read after it.
     pub fn handle_datagram(&mut self, now: Duration, conn: ConnId, bytes: &[u8]) {
         if self.is_active(conn) {
             self.heard(now, conn);
@@ -181,7 +182,7 @@ impl Client {
         }
     }
 
-    /// The time that [`Client::poll_timeout`] named has come. Earlier calls do nothing.
+    /// Does what is due at the time that [`Client::poll_timeout`] named. Earlier calls do nothing.
     pub fn handle_timeout(&mut self, now: Duration) {
         if self.leave_at.is_some_and(|at| at <= now) {
             self.end_unheard();
@@ -195,7 +196,7 @@ impl Client {
         }
     }
 
-    /// When to call [`Client::handle_timeout`] next.
+    /// Returns when to call [`Client::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let frame = self.active.map(|active| active.frame_at);
@@ -206,17 +207,18 @@ impl Client {
             .min()
     }
 
-    /// The next thing to do.
+    /// Returns the next command.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// The next thing to know.
+    /// Returns the next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }
 
-    /// Takes an intent and gives its sequence number. It goes with the next frame, so that intents of one tick share it.
+    /// Takes an intent and returns its sequence number. It goes with the next frame, so that intents of one tick share
+    /// it.
     ///
     /// Intents are also taken while the session is between two owners.
     ///
@@ -225,7 +227,8 @@ impl Client {
     /// [`UNCONFIRMED_INTENTS_MAX`](crate::limits::UNCONFIRMED_INTENTS_MAX) wait for confirmation.
     ///
     /// # Panics
-    /// If the intent does not pass [`Intent::check`]: the server would refuse it, with [`RejectReason::Invalid`](crate::event::RejectReason).
+    /// If the intent does not pass [`Intent::check`]: the server would refuse it, with
+    /// [`RejectReason::Invalid`](crate::event::RejectReason).
     pub fn push_intent(&mut self, _now: Duration, intent: Intent) -> Result<u64, Busy> {
         if let Err(error) = intent.check() {
             panic!("an intent that no server takes: {error}");
@@ -237,15 +240,15 @@ impl Client {
         self.pending.push(intent).ok_or(Busy)
     }
 
-    /// The world as this client knows it.
+    /// Returns the world as this client knows it.
     #[must_use]
     pub const fn mirror(&self) -> &Mirror {
         &self.mirror
     }
 
-    /// Ends the session by the player's wish. Intents that are not confirmed by now may not be done. The machine has ended when the
-    /// server has closed the connection, or not done so in time. Unless the server says that the log-out is stored, a
-    /// [`Notice::LogoutUnheard`] tells so: at once if no connection speaks for the session now.
+    /// Ends the session by the player's wish. Intents that are not confirmed by now may not be done. The machine ends
+    /// when the server has closed the connection, or has not done so in time. Unless the server says that the log-out
+    /// is stored, the machine gives a [`Notice::LogoutUnheard`]: at once if no connection speaks for the session now.
     pub fn logout(&mut self, now: Duration) {
         if self.finished || self.leave_at.is_some() {
             return;
@@ -262,7 +265,7 @@ impl Client {
         });
     }
 
-    /// How fast game time runs at the owner, 255ths: what a player does by the clock is to be done this much slower.
+    /// Returns the speed of game time at the owner, 255ths: a player's timed actions are to be this much slower.
     #[must_use]
     pub const fn speed(&self) -> u8 {
         self.speed
@@ -280,7 +283,8 @@ impl Client {
         self.finished
     }
 
-    /// Datagrams from the session's owner that were no snapshots. The network changes none unnoticed, so each is a server's fault.
+    /// Returns the number of datagrams from the session's owner that were no snapshots. The network changes none
+    /// unnoticed, so each is a server's fault.
     #[must_use]
     pub const fn malformed_datagrams(&self) -> u64 {
         self.malformed_datagrams
@@ -290,7 +294,7 @@ impl Client {
         self.is_active(conn) || self.is_candidate(conn)
     }
 
-    /// The active connection is not silent.
+    /// Notes that the active connection is not silent.
     fn heard(&mut self, now: Duration, conn: ConnId) {
         if let Some(active) = &mut self.active
             && active.conn == conn
@@ -304,13 +308,13 @@ impl Client {
         }
     }
 
-    /// When the active connection's silence will be noticed.
+    /// Returns when the active connection's silence will be noticed.
     fn silence_at(&self) -> Option<Duration> {
         let active = self.active.filter(|active| !active.silent && self.leave_at.is_none())?;
         Some(active.heard_at + self.in_game_time(self.patience.silence()))
     }
 
-    /// How long a time that the owner counts in ticks lasts.
+    /// Returns the real duration of a time that the owner counts in ticks.
     fn in_game_time(&self, time: Duration) -> Duration {
         time * 255 / u32::from(self.speed)
     }
@@ -335,7 +339,7 @@ impl Client {
     }
 }
 
-/// Milliseconds as a span of time.
+/// Returns milliseconds as a duration.
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }

@@ -1,29 +1,31 @@
-//! What a player is told reliably, once, and in order. Everything of value is told here and nowhere else: a snapshot only carries
-//! the digest by which the client checks that it has heard it all.
+//! Reliable events: told to a player once, and in order. Everything of value is told here and nowhere else: a snapshot
+//! only carries the digest by which the client checks that it has received every event.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EntityId, Item, Tick};
 
-/// An event with its place in the session's sequence. `seq` counts from 1 without gaps for the whole life of the session.
+/// An event with its place in the session's sequence. `seq` counts from 1 without gaps for the whole life of the
+/// session.
 ///
-/// Events are sent once on a connection, in order. What a connection may not have brought is told again after the next attach, as far
-/// as the zone still has it: it keeps the last 256 events that the client has not acknowledged, for as long as the character is in
-/// sight. What is forgotten by then, [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten) says.
+/// Events are sent once on a connection, in order. Those that a connection may not have brought are sent again after
+/// the next attach, as far as the zone still has them: it keeps the last 256 events that the client has not
+/// acknowledged, for as long as the character is in sight.
+/// [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten) names the last that is dropped by then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeqEvent {
     /// Place in the session's sequence.
     pub seq: u64,
     /// The tick that caused it.
     pub tick: Tick,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// Why a purse changed.
+/// The reason why a purse changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GoldCause {
-    /// What a new character starts with: gold comes into being.
+    /// Equipment of a new character: gold comes into being.
     Start,
     /// Loot of a monster: gold comes into being.
     Loot,
@@ -33,10 +35,10 @@ pub enum GoldCause {
     GiftTo(EntityId),
 }
 
-/// Why an inventory changed.
+/// The reason why an inventory changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ItemCause {
-    /// What a new character starts with: the item comes into being.
+    /// Equipment of a new character: the item comes into being.
     Start,
     /// Picked up from the ground.
     PickedUp,
@@ -46,20 +48,21 @@ pub enum ItemCause {
     GiftTo(EntityId),
 }
 
-/// Why the rules did not do what an intent asked for.
+/// The reason why the rules did not do what an intent asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RejectReason {
-    /// No such target in the zone, or not one of that kind.
+    /// The target does not exist in the zone, or is not of that kind.
     NoTarget,
-    /// Out of reach.
+    /// The target is out of reach.
     TooFar,
-    /// Still cooling down. Of chat also: others had been silent for longer, and one tick carries no more lines.
+    /// The action is still cooling down. For chat also: others had been silent for longer, and one tick carries no more
+    /// lines.
     Cooldown,
     /// The player is dead.
     Dead,
-    /// Not that much gold.
+    /// The purse has not that much gold.
     NotEnoughGold,
-    /// Not that item.
+    /// The player does not own that item.
     NotYours,
     /// The inventory, or the receiver's, is full.
     Full,
@@ -67,52 +70,52 @@ pub enum RejectReason {
     Contested,
     /// This input made a zone fail and is refused for good.
     Quarantined,
-    /// It is no intent: a heading longer than full speed, a gift of nothing, text that may not be said, or a kind that this server does
-    /// not know.
+    /// It is no intent: a heading longer than full speed, a gift of nothing, text that may not be said, or a kind that
+    /// this server does not know.
     Invalid,
 }
 
-/// Something that a session must hear about.
+/// An event that a session must be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The purse changed.
     Gold {
-        /// What is in it now.
+        /// Gold in the purse now.
         total: u64,
-        /// By how much it changed.
+        /// Change of the gold.
         delta: i64,
-        /// Why.
+        /// The reason.
         cause: GoldCause,
     },
-    /// An item came.
+    /// The player received an item.
     ItemGained {
         /// The item.
         item: Item,
-        /// Why.
+        /// The reason.
         cause: ItemCause,
     },
-    /// An item went.
+    /// The player lost an item.
     ItemLost {
         /// The item.
         item: Item,
-        /// Why.
+        /// The reason.
         cause: ItemCause,
     },
-    /// Somebody said something.
+    /// A player said something.
     Chat {
         /// The speaker.
         from: EntityId,
-        /// What.
+        /// The text.
         text: String,
     },
-    /// This player killed somebody.
+    /// This player killed another entity.
     Kill {
-        /// The one that was killed.
+        /// The killed entity.
         victim: EntityId,
     },
     /// This player died.
     Death {
-        /// By whose hand.
+        /// The killer.
         by: EntityId,
     },
     /// This player lives again.
@@ -121,7 +124,7 @@ pub enum Event {
     Rejected {
         /// The intent's sequence number.
         seq: u64,
-        /// Why.
+        /// The reason.
         reason: RejectReason,
     },
 }

@@ -1,4 +1,4 @@
-//! Identifiers. Every one is ours and stable: it means the same thing in another process after an adoption.
+//! Identifiers. Each is assigned by us and stable: it means the same in another process after an adoption.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,42 +9,46 @@ pub type Tick = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Account(pub u64);
 
-/// An entity's stable id, unique in the whole world: in the upper 32 bits the range that allocated it (20 bits of epoch, 12 bits of
-/// zone number), a counter in the lower 32.
+/// An entity's stable id, unique in the whole world: in the upper 32 bits the range that allocated it (20 bits of
+/// epoch, 12 bits of zone number), a counter in the lower 32.
 ///
-/// An adopter allocates in a new epoch's range, so an id that a lost, unacknowledged tick gave out is never given to something else.
+/// An adopter allocates in a new epoch's range, so an id that a lost, unacknowledged tick gave out is never given to
+/// something else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntityId(pub u64);
 
 impl EntityId {
-    /// The id that `range` allocates as its `counter`-th.
+    /// Returns the id that `range` allocates as its `counter`-th.
     #[must_use]
     pub const fn new(range: u32, counter: u32) -> Self {
         Self((range as u64) << 32 | counter as u64)
     }
 
-    /// The range that allocated it.
+    /// Returns the range that allocated it.
     #[must_use]
     pub const fn range(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    /// Its place among the ids of that range.
+    /// Returns its place among the ids of that range.
     #[must_use]
     pub const fn counter(self) -> u32 {
         self.0 as u32
     }
 }
 
-/// A session is its player's entity: one account has at most one in a zone, and it keeps its id over reconnects and adoptions.
+/// A session's id: its player's entity. One account has at most one in a zone, and it keeps its id over reconnects and
+/// adoptions.
 pub type SessionId = EntityId;
 
-/// A thing that a player owns. `uid` is unique in the whole world for ever, so a duplicate can be seen by anyone.
+/// A thing that a player owns. `uid` is unique in the whole world for ever, so that any observer can detect a
+/// duplicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Item {
-    /// Unique for ever: the id of the entity that the item was when it first lay on the ground, or was allocated for it.
+    /// Unique for ever: the id of the entity that the item was when it first lay on the ground, or was allocated for
+    /// it.
     pub uid: EntityId,
-    /// What it is: an index into the rules' item table.
+    /// Index into the rules' item table.
     pub kind: u16,
 }
 
@@ -53,7 +57,7 @@ pub struct Item {
 #[serde(try_from = "String", into = "String")]
 pub struct ZoneName(String);
 
-/// Why a text is no zone name.
+/// The text is no zone name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a zone name is 1 to 32 characters of a-z, 0-9 and '-', not {0:?}")]
 pub struct ZoneNameError(String);
@@ -62,7 +66,7 @@ impl ZoneName {
     /// The longest name, in bytes: it is part of file names and store keys.
     pub const BYTES_MAX: usize = 32;
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

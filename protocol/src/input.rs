@@ -5,44 +5,48 @@ use crate::ids::Tick;
 use crate::intent::{Intent, IntentError};
 use crate::limits::{DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 
-/// An intent with its place in the session's sequence. `seq` counts from 1 without gaps; the zone applies each exactly once, in order.
+/// An intent with its place in the session's sequence. `seq` counts from 1 without gaps; the zone applies each exactly
+/// once, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeqIntent<I = Intent> {
     /// Place in the session's sequence.
     pub seq: u64,
-    /// What is asked for.
+    /// The intent.
     pub intent: I,
 }
 
 /// One datagram from client to server.
 ///
-/// Packed as a kind byte, then varints `epoch`, `snapshot_tick`, `event_ack`; if there are intents, a varint with the first one's
-/// `seq`, and the intents until the datagram ends.
+/// Packed as a kind byte, then varints `epoch`, `snapshot_tick`, `event_ack`; if there are intents, a varint with the
+/// first one's `seq`, and the intents until the datagram ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFrame<I = Intent> {
-    /// The epoch the client is attached under; any other is dropped.
+    /// The epoch that the client is attached under; a frame of any other is dropped.
     pub epoch: u32,
-    /// The newest snapshot the client has.
+    /// The tick of the newest snapshot that the client has.
     pub snapshot_tick: Tick,
-    /// The last event the client has, so that the session's outbox can forget it. What the client has not heard under this session it
-    /// does not acknowledge: after a login that is [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten).
+    /// The last event that the client has, so that the session's outbox can drop it. A client does not acknowledge
+    /// events that it has not received in this session: after a login this is
+    /// [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten).
     pub event_ack: u64,
-    /// Consecutive, oldest first, at most [`crate::limits::FRAME_INTENTS_MAX`]. Empty: the client lives and holds its last heading.
+    /// Consecutive, oldest first, at most [`crate::limits::FRAME_INTENTS_MAX`]. Empty: the client lives and holds its
+    /// last heading.
     pub intents: Vec<SeqIntent<I>>,
 }
 
-/// A frame as a server reads it. An intent that cannot be spoils neither the frame nor the intents beside it: the zone refuses it under
-/// its own number, with [`RejectReason::Invalid`](crate::event::RejectReason::Invalid).
+/// A frame as a server reads it. An invalid intent spoils neither the frame nor the intents beside it: the zone refuses
+/// it under its own number, with [`RejectReason::Invalid`](crate::event::RejectReason::Invalid).
 pub type ReceivedFrame = InputFrame<Result<Intent, IntentError>>;
 
 impl InputFrame {
     /// The first byte of an input datagram.
     pub const KIND: u8 = 2;
 
-    /// The most bytes that a frame is packed into.
+    /// The longest packed frame, bytes.
     pub const BYTES_MAX: usize = 1 + 5 + 10 + 10 + 10 + FRAME_INTENTS_MAX * Intent::BYTES_MAX;
 
-    /// Appends the packed frame. `intents` must be consecutive and at most [`FRAME_INTENTS_MAX`]: a decoder refuses it otherwise.
+    /// Appends the packed frame. `intents` must be consecutive and at most [`FRAME_INTENTS_MAX`]: a decoder refuses it
+    /// otherwise.
     pub fn encode(&self, out: &mut Vec<u8>) {
         debug_assert!(
             self.intents.len() <= FRAME_INTENTS_MAX,
@@ -70,8 +74,8 @@ impl InputFrame {
 
     /// Reads a whole datagram. An error means that its bytes are no frame: a server drops them all.
     ///
-    /// Of more than [`FRAME_INTENTS_MAX`] intents the first ones are read, and of those behind a kind that is unknown, none: like all that
-    /// is not confirmed, the client repeats them.
+    /// Of more than [`FRAME_INTENTS_MAX`] intents the first ones are read, and those behind an unknown kind are not:
+    /// the client repeats them, like all that is not confirmed.
     pub fn decode(datagram: &[u8]) -> Result<ReceivedFrame, DecodeError> {
         let mut from = Reader::new(datagram);
         match from.u8()? {
@@ -114,10 +118,10 @@ impl From<InputFrame> for ReceivedFrame {
 }
 
 impl ReceivedFrame {
-    /// The frame as its client meant it, if every intent is one.
+    /// Returns the frame as its client meant it, if every intent is valid.
     ///
     /// # Errors
-    /// What is wrong with the first that is none.
+    /// The error of the first that is not.
     pub fn checked(self) -> Result<InputFrame, IntentError> {
         let Self {
             epoch,
@@ -138,7 +142,7 @@ impl ReceivedFrame {
     }
 }
 
-/// The rest of a frame: nothing, or the first sequence number and at least one intent.
+/// Reads the rest of a frame: nothing, or the first sequence number and at least one intent.
 fn decode_intents(mut from: Reader<'_>) -> Result<Vec<SeqIntent<Result<Intent, IntentError>>>, DecodeError> {
     let mut intents = Vec::new();
     if from.is_empty() {

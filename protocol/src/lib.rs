@@ -1,14 +1,14 @@
-//! What Everhold clients and servers say to each other. It opens no socket, reads no clock, and knows no ECS.
+//! The protocol of Everhold clients and servers. It opens no socket, reads no clock, and knows no ECS.
 //!
 //! Two kinds of bytes travel on one QUIC connection (ALPN [`ALPN`]):
 //!
 //! | bytes | where | codec | module |
 //! |---|---|---|---|
-//! | control: [`ClientMessage`], [`ServerMessage`] | one bidirectional stream that the client opens | `rmp-serde`, length-prefixed | [`message`] |
+//! | control: [`ClientMessage`], [`ServerMessage`] | a stream that the client opens | framed `rmp-serde` | [`message`] |
 //! | [`InputFrame`] (up), [`Snapshot`] (down) | datagrams | packed by hand | [`input`], [`snapshot`] |
 //!
-//! [`client`] is the client's half as a state machine without I/O: a game client, the simulated players of `client-sim`,
-//! and the server's own tests all drive the same one.
+//! [`client`] is the client's half as a state machine without I/O: a game client, the simulated players of
+//! `client-sim`, and the server's own tests all drive the same one.
 
 pub mod ids;
 pub mod limits;
@@ -36,10 +36,11 @@ pub use snapshot::{
 };
 pub use ticket::{TicketClaims, TicketError};
 
-/// The ALPN protocol name. Its number rises when older peers could not even be told why they are refused; all other changes raise
-/// [`PROTOCOL_VERSION`].
+/// The ALPN protocol name. Its number rises when older peers could not even be told why they are refused; all other
+/// changes raise [`PROTOCOL_VERSION`].
 pub const ALPN: &[u8] = b"everhold/1";
 
-/// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`], whatever else that `Hello` says:
-/// the version is read first, and every version writes it in the same place ([`message::hello_version`]).
+/// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`], whatever
+/// else is in that `Hello`: the version is read first, and every version writes it in the same place
+/// ([`message::hello_version`]).
 pub const PROTOCOL_VERSION: u16 = 3;

@@ -1,4 +1,4 @@
-//! Control messages: what must arrive, in order, on the one bidirectional stream of a connection.
+//! Control messages: they must arrive, in order, on the one bidirectional stream of a connection.
 //!
 //! Framing ([`encode_frame`], [`FrameDecoder`]) is in `message/frame.rs`; it reads no stream itself.
 
@@ -16,56 +16,59 @@ use crate::event::SeqEvent;
 use crate::ids::{Item, SessionId, Tick, ZoneName};
 use crate::limits::SECRET_BYTES;
 
-/// How a client shows who it is.
+/// A client's proof of its identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credential {
-    /// A signed login ticket ([`crate::ticket`]), good for one login.
+    /// A signed login ticket ([`crate::ticket`]), valid for one login.
     Ticket(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A session that this client had before, here or on another shard.
     Resume {
-        /// Where the session lives.
+        /// The session's zone.
         zone: ZoneName,
-        /// Which session.
+        /// The session's id.
         session: SessionId,
-        /// What the last `Attached` gave, in whatever zone; good once. If the answer is lost, the same secret is accepted again, a few times,
-        /// until a frame of the client shows that an answer has come. Of the secrets in several such answers each is good until one is used.
-        /// A login by ticket, a log-out, and an hour out of sight (`resume_window_ms` of the world file) end all secrets of the session.
+        /// The secret of the last `Attached`, in whatever zone; valid once. If the answer is lost, the same secret is
+        /// accepted again, a few times, until a frame of the client shows that an answer has come. Of the secrets in
+        /// several such answers each is valid until one is used. A login by ticket, a log-out, and an hour out of sight
+        /// (`resume_window_ms` of the world file) end all secrets of the session.
         secret: [u8; SECRET_BYTES],
-        /// The highest epoch of this zone that the client has seen; 0 if none. Epochs of two zones do not compare. An owner of a lower one
-        /// does not answer for the session: it says [`ServerMessage::Wait`], and after two lease times, if nobody with a higher epoch has
-        /// come forward, [`RefusalCode::SessionUnknown`]. Then the world was restored to an earlier state, or begun anew.
+        /// The highest epoch of this zone that the client has seen; 0 if none. Epochs of two zones do not compare. An
+        /// owner of a lower one does not answer for the session: it says [`ServerMessage::Wait`], and after two lease
+        /// times, if no owner of a higher epoch has come forward, [`RefusalCode::SessionUnknown`]. Then the world was
+        /// restored to an earlier state, or begun anew.
         epoch: u32,
-        /// The last event this client has: those after it follow [`ServerMessage::Attached`]. After a login by ticket it is that
-        /// `Attached`'s `events_forgotten` until one was heard.
+        /// The last event that this client has: those after it follow [`ServerMessage::Attached`]. After a login by
+        /// ticket it is that `Attached`'s `events_forgotten` until an event was received.
         event_seq: u64,
     },
 }
 
-/// Client to server.
+/// A message from client to server.
 ///
-/// A client that has nothing more to say may end its half of the control stream after any whole message, with `Hello` already: it is served
-/// on, and leaves by closing the connection. A stream that is reset, or ends within a message, ends the connection.
+/// A client that has nothing more to say may end its half of the control stream after any whole message, with `Hello`
+/// already: it is served on, and leaves by closing the connection. A stream that is reset, or ends within a message,
+/// ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientMessage {
-    /// The first message of every connection, complete within [`LOGIN_MS_MAX`](crate::limits::LOGIN_MS_MAX) of its first packet, and of at
-    /// most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX).
+    /// The first message of every connection, complete within [`LOGIN_MS_MAX`](crate::limits::LOGIN_MS_MAX) of its
+    /// first packet, and of at most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX).
     Hello {
         /// [`crate::PROTOCOL_VERSION`]. Every version begins its `Hello` so: see [`hello_version`].
         protocol: u16,
-        /// Who asks.
+        /// The client's credential.
         credential: Credential,
     },
-    /// The session ends by the player's wish. The server closes the connection with [`RefusalCode::Bye`] when that is stored: from then on
-    /// no secret of the session is good, and a ticket brings the character back. A connection that waits is attached first. Any other end of
-    /// the connection, and a redirect, leave open whether it was done.
+    /// The session ends by the player's wish. The server closes the connection with [`RefusalCode::Bye`] when that is
+    /// stored: from then on no secret of the session is valid, and a ticket brings the character back. A connection
+    /// that waits is attached first. Any other end of the connection, and a redirect, leave open whether it was done.
     ///
-    /// The character stays in sight, and can be fought, for the `linger_ms` of the world file (30 s in the default world), as after a lost
-    /// connection: a log-out is no way out of a fight. Then it goes to rest where it stands. (A connection that falls silent counts as
-    /// lost after its idle time-out, 10 s.)
+    /// The character stays in sight, and can be fought, for the `linger_ms` of the world file (30 s in the default
+    /// world), as after a lost connection: a log-out is no way out of a fight. Then it goes to rest where it stands. (A
+    /// connection that falls silent counts as lost after its idle time-out, 10 s.)
     Logout,
 }
 
-/// A player's own exact state, whole. Snapshots repeat the part that is not of value.
+/// A player's own exact state, whole. Snapshots repeat its parts without value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnState {
     /// East, cm.
@@ -80,7 +83,7 @@ pub struct OwnState {
     pub items: Vec<Item>,
 }
 
-/// Server to client.
+/// A message from server to client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMessage {
     /// The connection now speaks for the session. Sent when the attach's record is acknowledged, never before.
@@ -91,72 +94,76 @@ pub enum ServerMessage {
         zone: ZoneName,
         /// The session, which is also the player's entity.
         session: SessionId,
-        /// For the next resume. The first frame that the client sends under this attach ends every earlier one.
+        /// The secret for the next resume. The first frame that the client sends under this attach ends every earlier
+        /// one.
         secret: [u8; SECRET_BYTES],
         /// Ticks per second.
         tick_hz: u16,
-        /// The tick at which the session attached: the client sets its tick clock by it. The first snapshot is of this very tick, and is
-        /// the one that shows everything in sight. It mostly arrives before this message, since datagrams wait for no stream: see
-        /// [`crate::snapshot`].
+        /// The tick at which the session attached: the client sets its tick clock by it. The first snapshot is of this
+        /// very tick, and is the one that shows everything in sight. It mostly arrives before this message, since
+        /// datagrams wait for no stream: see [`crate::snapshot`].
         resumed_tick: Tick,
         /// The last input that the zone has applied: counting goes on from here.
         last_input_seq: u64,
         /// The last event of the session; those after the client's own last one follow as [`ServerMessage::Event`].
         event_seq: u64,
-        /// The last event that the zone has forgotten, which it does with acknowledged ones, with the oldest of more than 256, and with all
-        /// of a character that has gone out of sight. A client that has not heard so far never will: what came of those events is in `own`,
-        /// and the next that follows is the one after it.
+        /// The last event that the zone has dropped, which it does with acknowledged ones, with the oldest of more than
+        /// 256, and with all of a character that has gone out of sight. A client that has not received them never will:
+        /// their effects are in `own`, and the next that follows is the one after it.
         events_forgotten: u64,
-        /// Ticks that the previous owner had shown and this one does not have. Zero unless the durability level is `async`.
+        /// Ticks that the previous owner had shown and this one does not have. Zero unless the durability level is
+        /// `async`.
         rewound_ticks: u32,
-        /// Everything the player is and has.
+        /// The player's own state.
         own: OwnState,
         /// Other shards to ask when this one falls silent.
         peers: Vec<SocketAddr>,
     },
-    /// The zone is served elsewhere: connect there, and show the same credential. A ticket is not spent by it. It names the owner whose
-    /// lease was renewed last, and nobody whose lease was not renewed for five eighths of its time or was given up; still that owner may
-    /// have died just now. Nothing more is said on this connection, so a client that cannot reach the named shard asks here again, or
-    /// another shard, over a new one.
+    /// The zone is served elsewhere: connect there, and show the same credential. A ticket is not spent by it. It names
+    /// the owner whose lease was renewed last, and none whose lease was given up or not renewed for five eighths of its
+    /// time; still that owner may have died just now. Nothing more is said on this connection, so a client that cannot
+    /// reach the named shard asks here again, or another shard, over a new one.
     Redirect {
-        /// Where.
+        /// The owner's address.
         addr: SocketAddr,
-        /// Which zone.
+        /// The zone.
         zone: ZoneName,
-        /// Under which epoch.
+        /// The owner's epoch.
         epoch: u32,
     },
-    /// Nobody is known to serve the zone right now, or not yet under the epoch that the client has seen. The connection stays open, and
-    /// `Redirect`, `Attached`, `Queued`, `Refused` or another `Wait` follows. An adoption takes some hundred milliseconds, or a lease time
-    /// and a little if the owner's end must be waited for: a second shard is worth asking after two seconds.
+    /// No shard is known to serve the zone right now, or not yet under the epoch that the client has seen. The
+    /// connection stays open, and `Redirect`, `Attached`, `Queued`, `Refused` or another `Wait` follows. An adoption
+    /// takes some hundred milliseconds, or a lease time and a little if the owner's end must be waited for: a second
+    /// shard is worth asking after two seconds.
     Wait,
-    /// A newer connection speaks for the session; or this one is not attached yet, and a newer one shows a ticket of the account, or the
-    /// same secret.
+    /// A newer connection speaks for the session; or this one is not attached yet, and a newer one shows a ticket of
+    /// the account, or the same secret.
     Superseded,
     /// One reliable event.
     Event(SeqEvent),
-    /// No; the connection is closed with the same code.
+    /// The server refuses; the connection is closed with the same code.
     Refused {
-        /// Why, for machines.
+        /// The reason, for machines.
         code: RefusalCode,
-        /// Why, for people.
+        /// The reason, for people.
         detail: String,
     },
     /// Shards have come or gone since `Attached`: these are the others to ask when this one falls silent.
     Peers(Vec<SocketAddr>),
-    /// The zone takes no more players right now. The connection stays open and keeps its place; it moves up, and `Attached` follows. An
-    /// account has one place: its next login, with this ticket or a fresh one, takes it over, and the earlier one is told `Superseded`.
-    /// Whoever resumes a session, or logs in while its character is in the world, does not wait.
+    /// The zone takes no more players right now. The connection stays open and keeps its place; it moves up, and
+    /// `Attached` follows. An account has one place: its next login, with this ticket or a fresh one, takes it over,
+    /// and the earlier one is told `Superseded`. A client that resumes a session, or logs in while its character is in
+    /// the world, does not wait.
     Queued {
-        /// The place in the queue: 1 is next.
+        /// The position in the queue: 1 is next.
         position: u32,
     },
 }
 
-/// Why a server says no. The number is also the QUIC application close code.
+/// The reason of a server's refusal. The number is also the QUIC application close code.
 ///
-/// After a *final* code, trying again with the same credential would be answered the same, here and at every other shard
-/// ([`RefusalCode::is_final`]).
+/// After a *final* code, trying again with the same credential would be answered the same, here and at every other
+/// shard ([`RefusalCode::is_final`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum RefusalCode {
@@ -172,17 +179,18 @@ pub enum RefusalCode {
     TicketInvalid = 4,
     /// The ticket is past its time. Final: log in with a fresh ticket.
     TicketExpired = 5,
-    /// The ticket was used before. Final: log in with a fresh ticket. If it was this client's own login whose answer was lost, that leads to the
-    /// same session.
+    /// The ticket was used before. Final: log in with a fresh ticket. If it was this client's own login whose answer
+    /// was lost, that leads to the same session.
     TicketUsed = 6,
     /// The ticket, or the session, names a zone that this world does not have. Final.
     ZoneUnknown = 7,
-    /// No such session, not a secret that is good for it, or the world is older than the session. Final: log in with a ticket.
+    /// No such session, not a secret that is valid for it, or the world is older than the session. Final: log in with a
+    /// ticket.
     SessionUnknown = 8,
-    /// A newer connection speaks for the session, or for the account that was about to log in. Final: two clients that come back by themselves
-    /// would throw each other out for ever.
+    /// A newer connection speaks for the session, or for the account that was about to log in. Final: two clients that
+    /// come back by themselves would throw each other out for ever.
     Superseded = 9,
-    /// Nothing was said within [`LOGIN_MS_MAX`](crate::limits::LOGIN_MS_MAX). Not final: try again.
+    /// No `Hello` came within [`LOGIN_MS_MAX`](crate::limits::LOGIN_MS_MAX). Not final: try again.
     LoginTimeout = 10,
     /// More than this peer may send ([`crate::limits`]). Not final: try again after a pause, and send less.
     RateExceeded = 11,
@@ -192,8 +200,8 @@ pub enum RefusalCode {
     Stopping = 13,
     /// The server failed in a way that is not the client's fault. Not final: try another shard.
     Internal = 14,
-    /// So many players, and so many who wait, that there is no place in the queue either. Not final: try again,
-    /// but not within ten seconds, and not at another shard, which would only send the client back.
+    /// So many players, and so many that wait, that there is no place in the queue either. Not final: try again, but
+    /// not within ten seconds, and not at another shard, which would only send the client back.
     Overloaded = 15,
 }
 
@@ -218,13 +226,13 @@ impl RefusalCode {
         Self::Overloaded,
     ];
 
-    /// The number, which is also the QUIC application close code.
+    /// Returns the number, which is also the QUIC application close code.
     #[must_use]
     pub const fn code(self) -> u32 {
         self as u32
     }
 
-    /// The code of this number.
+    /// Returns the code of this number.
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.get(usize::try_from(code).ok()?).copied()

@@ -1,23 +1,25 @@
-//! The server's datagram: the player's own state, then what has changed around it.
+//! The server's datagram: the player's own state, then changes around it.
 //!
-//! An entity is told of as a place and a velocity, and the client moves it on by itself (dead reckoning). A record is sent when
-//! that has gone wrong by more than [`DEVIATION_CM_MAX`], once more shortly after, in case the first was lost, and every
-//! [`REFRESH_TICKS`] whether or not anything happened. Every record is whole: none needs an earlier one. What is not refreshed
-//! any more is out of sight, and forgotten after [`FORGET_TICKS`].
+//! An entity is sent as a place and a velocity, and the client moves it on by itself (dead reckoning). A record is sent
+//! when that has gone wrong by more than [`DEVIATION_CM_MAX`], once more shortly after, in case the first was lost, and
+//! every [`REFRESH_TICKS`] whether or not anything happened. Every record is whole: none needs an earlier one. An
+//! entity that is not refreshed any more is out of sight, and forgotten after [`FORGET_TICKS`].
 //!
-//! After an attach the first snapshot tells of everything in sight, whether or not it has changed. It is of the very tick that
-//! [`Attached`](crate::ServerMessage::Attached) names as `resumed_tick`, and may arrive before that message. So a client keeps the
-//! snapshots that come before `Attached`, then forgets what it knew of entities, and then reads those of `resumed_tick` and later.
+//! After an attach the first snapshot has everything in sight, whether or not it has changed. It is of the very tick
+//! that [`Attached`](crate::ServerMessage::Attached) names as `resumed_tick`, and may arrive before that message. So a
+//! client keeps the snapshots that come before `Attached`, then forgets what it knew of entities, and then reads those
+//! of `resumed_tick` and later.
 //!
 //! ```text
-//! kind u8 · epoch varint · tick varint · dilation u8 · last_input_seq varint · event_seq varint · x, y zigzag varint · hp varint
-//!   · value_digest u32 · id_range varint · records until the datagram ends
+//! kind u8 · epoch varint · tick varint · dilation u8 · last_input_seq varint · event_seq varint · x, y zigzag varint
+//!   · hp varint · value_digest u32 · id_range varint · records until the datagram ends
 //! record: flags u8 · [range varint] · counter varint · gone: nothing more
 //!   · x u16 · y u16 · [health u8] · [dx i8 · dy i8]
 //! ```
 //!
-//! A record has the same bytes for every viewer, so that a sender encodes each once and copies it: places are given by the lower 16
-//! bits of their centimetres, and the receiver takes the one that is nearest to itself. Whom it sees is nearer than half of that.
+//! A record has the same bytes for every viewer, so that a sender encodes each once and copies it: places are given by
+//! the lower 16 bits of their centimetres, and the receiver takes the one that is nearest to itself. Every entity that
+//! it sees is nearer than half of that range.
 
 use crate::codec::{DecodeError, Reader, Writer, put_varint, zigzag};
 use crate::ids::{EntityId, Item, Tick};
@@ -89,7 +91,7 @@ impl SnapshotHeader {
     }
 }
 
-/// What the headers of all viewers of a tick have in common, packed once: a server fills in the rest ten thousand times.
+/// The common part of the headers of all viewers of a tick, packed once: a server fills in the rest ten thousand times.
 #[derive(Clone, Debug)]
 pub struct HeaderForm {
     of: (u32, Tick, u8),
@@ -100,13 +102,13 @@ pub struct HeaderForm {
 }
 
 impl HeaderForm {
-    /// Bytes that [`HeaderForm::fill`] may write, of which what is behind the header's end is garbage.
+    /// Bytes that [`HeaderForm::fill`] may write; those behind the header's end are garbage.
     pub const ROOM: usize = SnapshotHeader::BYTES_MAX + 8;
 
     const FRONT_BYTES_MAX: usize = 1 + 5 + 10 + 1;
     const BACK_BYTES_MAX: usize = 5;
 
-    /// The form of a tick. `id_range` is the [range](EntityId::range) that records need not name.
+    /// Returns the form of a tick. `id_range` is the [range](EntityId::range) that records need not name.
     #[must_use]
     pub fn new(epoch: u32, tick: Tick, dilation: u8, id_range: u32) -> Self {
         let mut bytes = Vec::with_capacity(Self::FRONT_BYTES_MAX);
@@ -130,7 +132,7 @@ impl HeaderForm {
         }
     }
 
-    /// Packs a header of this epoch, tick, and dilation, and says how long it is.
+    /// Packs a header of this epoch, tick, and dilation, and returns its length.
     #[inline]
     pub fn fill(&self, header: &SnapshotHeader, out: &mut [u8; Self::ROOM]) -> usize {
         debug_assert_eq!(
@@ -158,15 +160,15 @@ impl HeaderForm {
     }
 }
 
-/// What an entity is.
+/// The kind of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum EntityKind {
-    /// Somebody's character.
+    /// A player's character.
     Player = 1,
-    /// Wanders, chases, bites.
+    /// A monster: it wanders, chases, bites.
     Monster = 2,
-    /// Lies on the ground and can be picked up.
+    /// An item on the ground, which can be picked up.
     Item = 3,
 }
 
@@ -175,7 +177,7 @@ pub enum EntityKind {
 pub struct EntityView {
     /// Stable id.
     pub id: EntityId,
-    /// What it is.
+    /// The entity's kind.
     pub kind: EntityKind,
     /// East, cm.
     pub x: i32,
@@ -185,12 +187,12 @@ pub struct EntityView {
     pub health: u8,
 }
 
-/// How far an entity moves in a tick, cm. Whatever is faster (25 m/s at 20 Hz) is told as standing, and again each tick.
+/// An entity's movement in a tick, cm. Anything faster (25 m/s at 20 Hz) is sent as standing, and again each tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Velocity {
-    /// East.
+    /// Movement east, cm.
     pub dx: i8,
-    /// North.
+    /// Movement north, cm.
     pub dy: i8,
 }
 
@@ -198,7 +200,7 @@ impl Velocity {
     /// Standing still.
     pub const STILL: Self = Self { dx: 0, dy: 0 };
 
-    /// Where it leads to from a point in so many ticks.
+    /// Returns the point that it leads to from another in `ticks` ticks.
     #[must_use]
     pub fn lead(self, x: i32, y: i32, ticks: u32) -> (i32, i32) {
         let way = |axis: i8| i32::from(axis).saturating_mul(i32::try_from(ticks).unwrap_or(i32::MAX));
@@ -206,18 +208,18 @@ impl Velocity {
     }
 }
 
-/// One record: what is new about an entity.
+/// A record: the change of one entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityUpdate {
     /// It is here, and moves like this.
     Seen(EntityView, Velocity),
-    /// It is nowhere any more: dead and decayed, picked up, or a player who was away, by a log-out or a lost connection, for as long as the
-    /// `linger_ms` of the world file says.
+    /// It is nowhere any more: dead and decayed, picked up, or a player who was away, by a log-out or a lost
+    /// connection, for as long as the `linger_ms` of the world file says.
     Gone(EntityId),
 }
 
 impl EntityUpdate {
-    /// The longest record.
+    /// The longest record, bytes.
     pub const BYTES_MAX: usize = 1 + 5 + 5 + 2 + 2 + 1 + 2;
 
     /// The farthest that an entity may be from its viewer on either axis, cm.
@@ -229,7 +231,7 @@ impl EntityUpdate {
     const MOVES: u8 = 1 << 3;
     const FOREIGN: u8 = 1 << 4;
 
-    /// Whom it is about.
+    /// Returns the entity's id.
     #[must_use]
     pub const fn id(&self) -> EntityId {
         match self {
@@ -275,7 +277,7 @@ impl EntityUpdate {
             flags & Self::HURT != 0,
             flags & Self::MOVES != 0,
         );
-        // What a flag announces is never what its absence means, so that a record has one encoding.
+        // A flagged value is never the default, so that a record has one encoding.
         let unknown = Err(DecodeError::UnknownTag {
             what: "entity record",
             tag: flags,
@@ -303,7 +305,7 @@ impl EntityUpdate {
     }
 }
 
-/// Of all numbers with these lower 16 bits, the one nearest to `near`.
+/// Returns, of all numbers with these lower 16 bits, the one nearest to `near`.
 fn nearest(low: u16, near: i32) -> i32 {
     near.wrapping_add(i32::from(low.wrapping_sub(near as u16) as i16))
 }
@@ -313,14 +315,14 @@ fn nearest(low: u16, near: i32) -> i32 {
 pub struct Snapshot {
     /// The fixed part.
     pub header: SnapshotHeader,
-    /// The [range](EntityId::range) that most of the updates' ids have, which only the others name.
+    /// The [range](EntityId::range) of most of the updates' ids; only the others name theirs.
     pub id_range: u32,
-    /// What is new; the viewer itself may be among them.
+    /// Changes; the viewer itself may be among them.
     pub updates: Vec<EntityUpdate>,
 }
 
 impl Snapshot {
-    /// Appends the packed snapshot. What is in it fits [`DATAGRAM_BYTES_MAX`].
+    /// Appends the packed snapshot, whose updates fit [`DATAGRAM_BYTES_MAX`].
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         self.header.encode(self.id_range, out);
@@ -348,8 +350,9 @@ impl Snapshot {
     }
 }
 
-/// Digest of what a player owns: the first four bytes (as a little-endian number) of BLAKE3 over the gold, then each item's uid and
-/// kind, all little-endian. `items` are in order of uid. It detects a difference that a fault made, not one that somebody forged.
+/// Returns the digest of what a player owns: the first four bytes (as a little-endian number) of BLAKE3 over the gold,
+/// then each item's uid and kind, all little-endian. `items` are in order of uid. It detects a difference that a fault
+/// made, not one that was forged.
 #[must_use]
 pub fn value_digest(gold: u64, items: &[Item]) -> u32 {
     debug_assert!(items.is_sorted_by_key(|item| item.uid), "items are not in order of uid");

@@ -1,20 +1,21 @@
-//! Which text players may say to each other. It knows the categories of Unicode and nothing of any language.
+//! Rules for text that players may say to each other. It knows the categories of Unicode and nothing of any language.
 //!
-//! A line must show itself as what it is, on a screen of any system: it may not write over, reverse, hide in, or run out of its place.
-//! Words of every living script pass as people type them, with their marks and joiners, and so do emoji with all they are composed of.
-//! Text is passed on as it was said; whoever compares lines normalizes them first.
+//! A line must show itself as what it is, on a screen of any system: it may not write over, reverse, hide in, or run
+//! out of its place. Words of every living script pass as people type them, with their marks and joiners, and so do
+//! emoji with all they are composed of. Text is passed on as it was said; a reader that compares lines normalizes them
+//! first.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 use crate::limits::{CHAT_BYTES_MAX, CHAT_INVISIBLE_MAX, CHAT_MARKS_MAX};
 
-/// Why text may not be said.
+/// The reason why text may not be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Nothing, or too much.
+    /// The text is empty or too long.
     #[error("chat text is empty or longer than {CHAT_BYTES_MAX} bytes")]
     Length,
-    /// Bytes that are no text.
+    /// The bytes are not UTF-8.
     #[error("chat text is not UTF-8")]
     Utf8,
     /// A control, format, separator, private, or unassigned character.
@@ -28,10 +29,10 @@ pub enum TextError {
     Invisible,
 }
 
-/// Judges a line of chat.
+/// Checks a line of chat.
 ///
 /// # Errors
-/// Why it may not be said.
+/// The reason why it may not be said.
 pub fn check(text: &str) -> Result<(), TextError> {
     if !(1..=CHAT_BYTES_MAX).contains(&text.len()) {
         return Err(TextError::Length);
@@ -61,7 +62,7 @@ pub fn check(text: &str) -> Result<(), TextError> {
     if is_seen { Ok(()) } else { Err(TextError::Invisible) }
 }
 
-/// What a character is to a line.
+/// The effect of a character in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Shown,
@@ -72,12 +73,12 @@ enum Role {
     Invisible,
 }
 
-/// `None`: it may not be said.
+/// Returns a character's role. `None`: it may not be said.
 fn role(c: char) -> Option<Role> {
     use GeneralCategory as G;
     match c {
-        // Letters and symbols by category that show nothing: the grapheme joiner, fillers of Hangul, inherent vowels of Khmer, selectors of
-        // variants, the empty pattern of Braille.
+        // Letters and symbols by category that show nothing: the grapheme joiner, fillers of Hangul, inherent vowels of
+        // Khmer, selectors of variants, the empty pattern of Braille.
         '\u{34f}'
         | '\u{115f}'
         | '\u{1160}'
@@ -92,8 +93,8 @@ fn role(c: char) -> Option<Role> {
         | '\u{e0100}'..='\u{e01ef}' => {
             return Some(Role::Invisible);
         }
-        // The format characters that people type: marks of direction (no embeddings, overrides, or isolates), joiners, the vowel separator of
-        // Mongolian.
+        // The format characters that people type: marks of direction (no embeddings, overrides, or isolates), joiners,
+        // the vowel separator of Mongolian.
         '\u{61c}' | '\u{180e}' | '\u{200c}'..='\u{200f}' => return Some(Role::Invisible),
         // Signs of Arabic that are written before the number they belong to, and seen.
         '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{890}' | '\u{891}' | '\u{8e2}' => return Some(Role::Shown),
@@ -111,8 +112,8 @@ fn role(c: char) -> Option<Role> {
 /// The emoji that flags of regions without a code of their own begin with.
 const FLAG: char = '\u{1f3f4}';
 
-/// Where the tags behind a [`FLAG`] end, if they name a region: three to six tag letters or digits (England, Scotland, Wales), and the
-/// tag that ends them. Everywhere else tags are hidden text.
+/// Returns the end of the tags behind a [`FLAG`], if they name a region: three to six tag letters or digits (England,
+/// Scotland, Wales), and the tag that ends them. Everywhere else tags are hidden text.
 fn flag_end(rest: &str) -> Option<usize> {
     let is_tag = |c: char| matches!(c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
     let tags = rest.chars().take_while(|&c| is_tag(c)).count();

@@ -1,8 +1,10 @@
-//! Login tickets: signed, short-lived, good once. This module signs and verifies; that a ticket is used only once, the zone sees to.
+//! Login tickets: signed, short-lived, valid once. This module signs and verifies; the zone makes sure that a ticket is
+//! used only once.
 //!
 //! A ticket is its packed claims, then an Ed25519 signature ([RFC 8032](https://www.rfc-editor.org/rfc/rfc8032)) over
-//! [`ALPN`], a fixed text, and those claims. The text keeps a signature that the same key made for anything else from being a ticket,
-//! the ALPN keeps one of another protocol version out, and there is no field that names an algorithm, so none can be chosen by a forger.
+//! [`ALPN`], a fixed text, and those claims. The text keeps a signature that the same key made for anything else from
+//! being a ticket, the ALPN keeps one of another protocol version out, and there is no field that names an algorithm,
+//! so none can be chosen by a forger.
 
 use ed25519_dalek::{SIGNATURE_LENGTH, Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -12,26 +14,26 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::{Account, ZoneName};
 use crate::limits::{TICKET_LIFETIME_S_MAX, TICKET_SKEW_S};
 
-/// What follows the ALPN in the signed bytes. Neither holds a zero byte, so the end of this one is certain.
+/// The text after the ALPN in the signed bytes. Neither holds a zero byte, so the end of this one is certain.
 const CONTEXT: &[u8] = b" login ticket\0";
 
-/// What a ticket says.
+/// The claims of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketClaims {
     /// Random; the zone remembers used ones until they expire.
     pub id: [u8; 16],
-    /// Who may log in.
+    /// The account that may log in.
     pub account: Account,
-    /// Where a new character is born; an account that has a home goes there instead.
+    /// The zone where a new character is born; an account that has a home goes there instead.
     pub zone: ZoneName,
     /// Seconds since the Unix epoch after which the ticket is refused.
     pub expires_unix_s: u64,
 }
 
-/// Why a ticket is refused.
+/// The reason why a ticket is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// Not the bytes of a ticket.
+    /// The bytes are no ticket.
     #[error("the bytes are no login ticket")]
     Malformed,
     /// Signed by another key, for another protocol, or changed since.
@@ -40,13 +42,13 @@ pub enum TicketError {
     /// Past its time.
     #[error("the ticket expired {ago_s} s ago")]
     Expired {
-        /// By how much, in seconds.
+        /// Time since its expiry, seconds.
         ago_s: u64,
     },
-    /// Good for longer than a ticket may be: the zone would have to remember it for too long.
+    /// Valid for longer than a ticket may be: the zone would have to remember it for too long.
     #[error("the ticket is good for {left_s} s more; {max} s are allowed", max = TICKET_LIFETIME_S_MAX + TICKET_SKEW_S)]
     TooLong {
-        /// What it has left, in seconds.
+        /// Time until its expiry, seconds.
         left_s: u64,
     },
 }
@@ -60,10 +62,11 @@ pub fn sign(key: &SigningKey, claims: &TicketClaims) -> Vec<u8> {
     ticket
 }
 
-/// Reads and checks a ticket at `now_unix_s`, seconds since the Unix epoch. Clocks may differ by [`TICKET_SKEW_S`] either way.
+/// Reads and checks a ticket at `now_unix_s`, seconds since the Unix epoch. Clocks may differ by [`TICKET_SKEW_S`]
+/// either way.
 ///
 /// # Errors
-/// Nothing of a ticket is looked at before its signature fits, its length aside.
+/// Apart from the ticket's length, nothing is read before its signature fits.
 pub fn verify(key: &VerifyingKey, ticket: &[u8], now_unix_s: u64) -> Result<TicketClaims, TicketError> {
     let (packed, signature) = ticket
         .split_last_chunk::<SIGNATURE_LENGTH>()
@@ -83,12 +86,12 @@ pub fn verify(key: &VerifyingKey, ticket: &[u8], now_unix_s: u64) -> Result<Tick
     Ok(claims)
 }
 
-/// What the signature covers.
+/// Returns the bytes that the signature covers.
 fn signed_bytes(packed: &[u8]) -> Vec<u8> {
     [ALPN, CONTEXT, packed].concat()
 }
 
-/// The claims, packed: id, account, expiry, and the zone's name up to the end.
+/// Packs the claims: id, account, expiry, and the zone's name up to the end.
 fn pack(claims: &TicketClaims) -> Vec<u8> {
     let mut packed = Vec::with_capacity(32 + ZoneName::BYTES_MAX + SIGNATURE_LENGTH);
     let mut out = Writer::new(&mut packed);
@@ -99,7 +102,7 @@ fn pack(claims: &TicketClaims) -> Vec<u8> {
     packed
 }
 
-/// The inverse of [`pack`]. What is wrong with them does not matter: no login service signs such claims.
+/// Unpacks what [`pack`] packed. The kind of error does not matter: no login service signs such claims.
 fn unpack(packed: &[u8]) -> Option<TicketClaims> {
     let mut from = Reader::new(packed);
     let (id, account, expires_unix_s) = fixed_claims(&mut from).ok()?;
@@ -113,7 +116,7 @@ fn unpack(packed: &[u8]) -> Option<TicketClaims> {
     })
 }
 
-/// Id, account, expiry.
+/// Reads id, account, expiry.
 fn fixed_claims(from: &mut Reader<'_>) -> Result<([u8; 16], Account, u64), DecodeError> {
     Ok((from.array()?, Account(from.u64()?), from.u64()?))
 }

@@ -1,21 +1,22 @@
-//! The highest epoch that a client has seen of each zone. Epochs of two zones do not compare: each zone counts its own owners.
+//! The highest epoch that a client has seen of each zone. Epochs of two zones do not compare: each zone counts its own
+//! owners.
 
 use std::collections::VecDeque;
 
 use crate::ids::ZoneName;
 
-/// Zones that are remembered. A player goes through a few; a server that names more, makes the client forget the oldest.
+/// Zones that are remembered. A player goes through a few; a server that names more makes the client forget the oldest.
 const ZONES_MAX: usize = 16;
 
-/// See the module.
+/// Zones, each with the highest epoch seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Epochs {
-    /// The zone attached to last stands last.
+    /// In order of the last attach, the newest last.
     seen: VecDeque<(ZoneName, u32)>,
 }
 
 impl Epochs {
-    /// The highest epoch seen of this zone; 0 if none was.
+    /// Returns the highest epoch seen of this zone; 0 if none was.
     pub(super) fn of(&self, zone: &ZoneName) -> u32 {
         self.seen
             .iter()
@@ -23,7 +24,7 @@ impl Epochs {
             .map_or(0, |(_, epoch)| *epoch)
     }
 
-    /// An owner of this zone has spoken under this epoch.
+    /// Notes that an owner of this zone has spoken under this epoch.
     pub(super) fn note(&mut self, zone: &ZoneName, epoch: u32) {
         let highest = self.of(zone).max(epoch);
         self.seen.retain(|(seen, _)| seen != zone);

@@ -1,4 +1,4 @@
-//! The sequence of reliable events as one client hears it. It judges repeats and gaps; what an event means is not its matter.
+//! The sequence of reliable events as one client receives it. It judges repeats and gaps, not the events' meaning.
 
 use std::collections::VecDeque;
 
@@ -7,40 +7,41 @@ use crate::event::SeqEvent;
 /// Events whose content is remembered, to tell a true repeat from a false one: as many as a server keeps for a session.
 const RECENT_EVENTS_MAX: usize = 256;
 
-/// What an event is to this client.
+/// The place of an event in this client's sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// It is the next.
     New,
     /// It is new, but `expected` was due.
     AfterGap { expected: u64 },
-    /// It was heard before. `excused`: right after an attach, when the server may not know yet what was.
+    /// It was received before. `excused`: right after an attach, when the server may not know yet what was.
     Again { same: bool, excused: bool },
 }
 
-/// What a later attach says of the events that were heard under earlier ones.
+/// How a later attach continues the events of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resumed {
     /// They go on.
     InOrder,
-    /// The zone has fewer than were heard; `expected` was due.
+    /// The zone has fewer than this client received; `expected` was due.
     Lost { expected: u64 },
-    /// The zone has forgotten these, which were never heard.
+    /// The zone has dropped these, which this client never received.
     Forgotten { from: u64, to: u64 },
 }
 
-/// What was heard.
+/// The events received.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
-    /// The last event heard, or that will never be heard.
+    /// The last event received, or that will never be.
     last: u64,
-    /// Attached, and nothing new heard since.
+    /// Whether the client is attached and has received nothing new since.
     excused: bool,
     recent: VecDeque<(u64, [u8; 8])>,
 }
 
 impl EventLog {
-    /// A session of which nothing up to `last` is to come: the caller has heard it, or the zone has forgotten it.
+    /// Begins a session of which nothing up to `last` is to come: the caller has received it, or the zone has dropped
+    /// it.
     pub(super) fn begin(&mut self, last: u64) {
         *self = Self {
             last,
@@ -49,7 +50,8 @@ impl EventLog {
         };
     }
 
-    /// A later attach to the same session, whose last event is `event_seq`, and which has forgotten all up to `forgotten`.
+    /// Continues after a later attach to the same session, whose last event is `event_seq`, and which has dropped all
+    /// up to `forgotten`.
     pub(super) fn resume(&mut self, event_seq: u64, forgotten: u64) -> Resumed {
         self.excused = true;
         let from = self.last.saturating_add(1);
@@ -66,7 +68,7 @@ impl EventLog {
         Resumed::Forgotten { from, to }
     }
 
-    /// The last event heard, up to which the server may forget.
+    /// Returns the last event received, up to which the server may drop events.
     pub(super) const fn last(&self) -> u64 {
         self.last
     }
@@ -94,7 +96,7 @@ impl EventLog {
     }
 }
 
-/// Eight bytes that differ if the events do. Half a kilobyte per client instead of the events themselves.
+/// Returns eight bytes that differ if the events do. Half a kilobyte per client instead of the events themselves.
 fn fingerprint(event: &SeqEvent) -> [u8; 8] {
     let bytes = rmp_serde::to_vec(event).expect("an event was read from such bytes, so it can be written");
     let hash = blake3::hash(&bytes);

@@ -1,4 +1,4 @@
-//! The world as one client knows it, and the check that what it was told adds up.
+//! The world as one client knows it, and the check that events and digests agree.
 
 use crate::event::{Event, SeqEvent};
 use crate::ids::{Item, SessionId, Tick};
@@ -12,43 +12,44 @@ use super::surroundings::Surroundings;
 /// The world as one client knows it.
 #[derive(Debug, Default)]
 pub struct Mirror {
-    /// The player: place and hit points from snapshots, purse and inventory from the last `Attached` and the events after it.
+    /// The player: place and hit points from snapshots, purse and inventory from the last `Attached` and the events
+    /// after it.
     pub own: OwnState,
-    /// The epoch attached under.
+    /// The epoch of the attach.
     pub epoch: u32,
     /// The tick of the last snapshot, or of the attach if none came since.
     pub tick: Tick,
     /// The session, once attached.
     pub session: Option<SessionId>,
-    /// The last event heard.
+    /// The last event received.
     pub event_seq: u64,
     /// The last input that the zone has applied.
     pub last_confirmed: u64,
     surroundings: Surroundings,
     events: EventLog,
-    /// Whether `own` was ever told.
+    /// Whether `own` was ever sent.
     attached: bool,
     /// Whether a snapshot came since the attach.
     shown: bool,
     /// Digest of `own`'s purse and inventory.
     digest: u32,
-    /// Up to which event `own` is exact: ahead of `event_seq` while events that were missed come in.
+    /// The event up to which `own` is exact: ahead of `event_seq` while missed events come in.
     exact_seq: u64,
-    /// What the events alone make of purse and inventory, until they catch up with what the attach said.
+    /// Purse and inventory by the events alone, until they catch up with the attach.
     audit: Option<Purse>,
-    /// After which event a mismatch was told, so that it is told once.
+    /// The event after which a mismatch was reported, so that it is reported once.
     mismatch_told: Option<u64>,
 }
 
-/// Purse and inventory as events alone make them.
+/// Purse and inventory by the events alone.
 #[derive(Clone, Debug)]
 struct Purse {
     gold: u64,
     items: Vec<Item>,
 }
 
-/// Does what an event says with purse and inventory (in order of uid). A server that gives more items than an inventory holds is
-/// shown by the digest.
+/// Applies an event to purse and inventory (in order of uid). A server that gives more items than an inventory holds is
+/// found by the digest.
 fn apply_value(gold: &mut u64, items: &mut Vec<Item>, event: &Event) {
     match event {
         Event::Gold { total, .. } => *gold = *total,
@@ -65,7 +66,7 @@ fn apply_value(gold: &mut u64, items: &mut Vec<Item>, event: &Event) {
     }
 }
 
-/// What an attach tells the mirror.
+/// The parts of an attach that concern the mirror.
 pub(super) struct Attach {
     pub(super) epoch: u32,
     pub(super) session: SessionId,
@@ -75,50 +76,51 @@ pub(super) struct Attach {
     pub(super) own: OwnState,
 }
 
-/// Purse and inventory differ from what the server says they are.
+/// A difference of purse and inventory from what the server says they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub(super) tick: Tick,
     pub(super) event_seq: u64,
 }
 
-/// An event's place in the sequence, and what came of it.
+/// An event's place in the sequence, and its effect.
 pub(super) struct EventOutcome {
     pub(super) heard: Heard,
     pub(super) mismatch: Option<Mismatch>,
 }
 
 impl Mirror {
-    /// A client that knows of a session, by its secret, before it ever attached.
+    /// Takes a session that the client knows by its secret, before it ever attached.
     pub(super) fn expect_session(&mut self, session: SessionId, epoch: u32, event_seq: u64) {
         (self.session, self.epoch, self.event_seq) = (Some(session), epoch, event_seq);
         self.events.begin(event_seq);
     }
 
-    /// Up to which event the server may forget.
+    /// Returns the event up to which the server may drop events.
     pub(super) const fn event_ack(&self) -> u64 {
         self.events.last()
     }
 
-    /// How many ticks the last snapshot is ahead of `tick`: shown by one owner, not had by the next.
+    /// Returns how many ticks the last snapshot is ahead of `tick`: shown by one owner, not had by the next.
     pub(super) fn ticks_ahead_of(&self, tick: Tick) -> u32 {
         u32::try_from(self.tick.saturating_sub(tick)).unwrap_or(u32::MAX)
     }
 
-    /// A login by ticket: whatever was known is void.
+    /// Begins a session by ticket: whatever was known is void.
     pub(super) fn log_in(&mut self, attach: Attach) {
         self.events.begin(attach.events_forgotten.min(attach.event_seq));
         self.start(attach, None);
     }
 
-    /// A later attach to the same session. Returns how its events go on, and a mismatch if none was missed and yet the purse is another.
+    /// Takes a later attach to the same session. Returns how its events go on, and a mismatch if none was missed and
+    /// yet the purse differs.
     pub(super) fn resume(&mut self, attach: Attach) -> (Resumed, Option<Mismatch>) {
         let resumed = self.events.resume(attach.event_seq, attach.events_forgotten);
         let own = Purse {
             gold: self.own.gold,
             items: std::mem::take(&mut self.own.items),
         };
-        // Before the first attach nothing is known that could be audited; without some events it cannot fit.
+        // Before the first attach there is nothing to audit; without some events it cannot fit.
         let exact = self.attached && self.exact_seq <= self.event_seq;
         let told = self.audit.take().or_else(|| exact.then_some(own));
         let audit = told.filter(|_| resumed == Resumed::InOrder);
@@ -144,26 +146,29 @@ impl Mirror {
         self.renew_digest();
     }
 
-    /// The entities around the player, as they are at [`Mirror::tick`] if they still move as was told last: off by a few centimetres,
-    /// or for a moment by more if the datagram that said so was lost. In order of id; never the player itself.
+    /// Returns the entities around the player, as they are at [`Mirror::tick`] if they still move as was told last: off
+    /// by a few centimetres, or for a moment by more if the datagram that said so was lost. In order of id; never the
+    /// player itself.
     pub fn entities(&self) -> impl Iterator<Item = EntityView> + '_ {
         self.surroundings.at(self.tick)
     }
 
-    /// About how many [`Mirror::entities`] there are.
+    /// Returns the approximate number of [`Mirror::entities`].
     #[must_use]
     pub fn entities_len(&self) -> usize {
         self.surroundings.len()
     }
 
-    /// Puts an entity that stands still into the surroundings, as if it had just been told of: to try a mind without a server.
+    /// Puts an entity that stands still into the surroundings, as if it had just been sent: to try a behaviour without
+    /// a server.
     pub fn place(&mut self, view: EntityView) {
         let update = EntityUpdate::Seen(view, Velocity::STILL);
         self.surroundings.learn(self.tick, &[update], self.session, false);
     }
 
-    /// Shows a snapshot, unless it is of another epoch or not newer than the last: of an older one only the surroundings are of use.
-    /// Purse and inventory are checked if this client has heard exactly what they follow from.
+    /// Takes a snapshot, unless it is of another epoch or not newer than the last: of an older one only the
+    /// surroundings are used. Purse and inventory are checked if this client has received exactly the events that they
+    /// follow from.
     pub(super) fn show(&mut self, snapshot: &Snapshot) -> Option<(SnapshotHeader, Option<Mismatch>)> {
         let Snapshot { header, updates, .. } = snapshot;
         let newer = header.tick > self.tick || (header.tick == self.tick && !self.shown);
@@ -206,7 +211,7 @@ impl Mirror {
         self.digest = value_digest(self.own.gold, &self.own.items);
     }
 
-    /// Once the events have caught up with the attach, they must have led to what it said.
+    /// Compares purse and inventory with the attach, once the events have caught up with it.
     fn close_audit(&mut self, tick: Tick) -> Option<Mismatch> {
         if self.event_seq < self.exact_seq {
             return None;

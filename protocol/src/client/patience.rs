@@ -1,27 +1,29 @@
-//! How long a client waits before it calls its owner silent. A false alarm makes it wait longer for a while: on a path or a machine that
-//! stalls, each alarm means a handshake at another shard, and handshakes of thousands make it stall more.
+//! The time for which a client waits before it calls its owner silent. A false alarm makes it wait longer for a while:
+//! on a path or a machine that stalls, each alarm means a handshake at another shard, and handshakes of thousands make
+//! it stall more.
 
 use std::time::Duration;
 
 use super::ms;
 
-/// The longest wait, ms: half a lease. A client that is this patient still finds an adopter before a ttl without a guardian is over.
+/// The longest wait, ms: half a lease. A client that is this patient still finds an adopter before a ttl without a
+/// guardian is over.
 const SILENCE_MS_MAX: u64 = 2_000;
 
-/// A time without a false alarm after which the wait is halved again.
+/// The time without a false alarm after which the wait is halved again.
 const CALM: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// The present wait, and what makes it longer or shorter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     base_ms: u64,
     ms: u64,
-    /// Since the last false alarm, or the last halving.
+    /// The moment of the last false alarm, or of the last halving.
     since: Duration,
 }
 
 impl Patience {
-    /// That of a client that had no false alarm yet.
+    /// Returns the patience of a client that had no false alarm yet.
     pub(super) const fn new(base_ms: u64) -> Self {
         Self {
             base_ms,
@@ -30,18 +32,18 @@ impl Patience {
         }
     }
 
-    /// How long nothing may be heard.
+    /// Returns the time without a message after which the owner counts as silent.
     pub(super) const fn silence(&self) -> Duration {
         ms(self.ms)
     }
 
-    /// An owner that was called silent speaks again.
+    /// Notes that an owner that was called silent speaks again.
     pub(super) fn handle_false_alarm(&mut self, now: Duration) {
         self.ms = (self.ms * 2).min(SILENCE_MS_MAX).max(self.base_ms);
         self.since = now;
     }
 
-    /// The owner was heard.
+    /// Notes a message of the owner.
     pub(super) fn handle_heard(&mut self, now: Duration) {
         if self.ms > self.base_ms && now.saturating_sub(self.since) >= CALM {
             self.ms = (self.ms / 2).max(self.base_ms);

@@ -26,12 +26,12 @@ impl Pending {
         Some(seq)
     }
 
-    /// What the next frame says.
+    /// Returns the intents of the next frame.
     pub(super) fn frame(&self) -> Vec<SeqIntent> {
         self.in_frame().cloned().collect()
     }
 
-    /// The number of the last intent in it, 0 for none.
+    /// Returns the number of the last intent in it, 0 for none.
     pub(super) fn frame_end(&self) -> u64 {
         self.in_frame().next_back().map_or(0, |last| last.seq)
     }
@@ -47,8 +47,9 @@ impl Pending {
             .map(|confirmed| confirmed.seq)
     }
 
-    /// Counts on from the last input that the zone has. What is still waiting is numbered anew only if it does not follow: the zone has
-    /// lost what came between, and would wait for ever for a number that nobody sends again. Where numbers end, what waits is dropped.
+    /// Counts on from the last input that the zone has. Waiting intents are renumbered only if they do not follow it:
+    /// the zone has lost the ones between, and would wait for ever for numbers that no client sends again. Intents
+    /// beyond the last possible number are dropped.
     pub(super) fn count_from(&mut self, applied_seq: u64) {
         self.last_seq = applied_seq;
         let numbers_left = usize::try_from(u64::MAX - applied_seq).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! What the machine and its driver say to each other: configuration, commands, notices. No behaviour is here.
+//! The interface of machine and driver: configuration, commands, notices. No behaviour is here.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,37 +10,43 @@ use crate::snapshot::SnapshotHeader;
 
 /// Times, in milliseconds, each with its default.
 ///
-/// What a client waits for, and how long, beside these:
+/// The client waits, beside these:
 ///
-/// | after | it waits | then |
-/// |---|---|---|
-/// | a connection is opened | `connect_ms_max` | it is given up |
-/// | `Hello` with a ticket | as long as the connection lives: the answer is held back until the login is stored, and the ticket may be spent | |
-/// | `Hello` with a session's secret | `connect_ms_max` | it is given up |
-/// | `Wait`, `Queued` | as long as the connection lives | after `Wait` a second shard is asked 2,000 ms later, jittered by half: the first may have died, too |
-/// | `Redirect` | `connect_ms_max` for the named shard | the others are asked again, those that redirected included: the owner may have died in the meantime, and they say `Wait` as soon as they notice that its lease is not renewed |
-/// | four redirects in a row | `retry_ms` | a new round: two shards each believe the other to be the owner |
-/// | all shards were asked in vain | `retry_ms`, doubled up to 2,000 | a new round |
-/// | `Overloaded` | 10,000 ms, jittered by half | a new round |
-/// | `Logout` | `connect_ms_max` | the connection is closed, and [`Notice::LogoutUnheard`] says that nobody has answered |
+/// - after a connection is opened, for `connect_ms_max`; then it is given up.
+/// - after `Hello` with a ticket, as long as the connection lives: the answer is held back until the login is stored,
+///   and the ticket may be spent.
+/// - after `Hello` with a session's secret, for `connect_ms_max`; then the connection is given up.
+/// - after `Wait` or `Queued`, as long as the connection lives. 2,000 ms after `Wait`, jittered by half, a second shard
+///   is asked: the first may have died, too.
+/// - after `Redirect`, for `connect_ms_max` for the named shard; then the others are asked again, those that redirected
+///   included: the owner may have died in the meantime, and they say `Wait` as soon as they notice that its lease is
+///   not renewed.
+/// - after four redirects in a row, for `retry_ms`; then a new round begins: two shards each believe the other to be
+///   the owner.
+/// - after all shards were asked in vain, for `retry_ms`, doubled up to 2,000; then a new round begins.
+/// - after `Overloaded`, for 10,000 ms, jittered by half; then a new round begins.
+/// - after `Logout`, for `connect_ms_max`; then the connection is closed, and [`Notice::LogoutUnheard`] says that no
+///   server has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
-    /// Nothing heard for so long is silence: the client parks at another shard. False alarms double it for a while, up to 2,000. Default: 250.
+    /// Time without a message from which the owner counts as silent: the client parks at another shard. False alarms
+    /// double it for a while, up to 2,000. Default: 250.
     pub silence_ms: u64,
-    /// It parks after a pause of up to so long, drawn anew each time: those who lost the same shard in the same tick shake hands one
-    /// after the other, and for a stall that is over by then nobody does. A shard serves hundreds of handshakes in this time. Default: 100.
+    /// Longest pause before it parks, drawn anew each time: clients that lost the same shard in the same tick shake
+    /// hands one after the other, and after a stall that is over by then none does. A shard serves hundreds of
+    /// handshakes in this time. Default: 100.
     pub park_spread_ms: u64,
-    /// After so long, jittered by half, without an answer it parks at a second one. Default: 150.
+    /// Time without an answer, jittered by half, after which it parks at a second shard. Default: 150.
     pub park_second_ms: u64,
-    /// At most one input frame per so long: a tick. New intents go with the next one. Default: 50, a tick at 20 Hz.
+    /// Least time between two input frames: a tick. New intents go with the next one. Default: 50, a tick at 20 Hz.
     pub frame_ms: u64,
-    /// An intent that is not confirmed is repeated after so many frames. A confirmation takes a tick or two, so that sooner would be too
-    /// soon for most; an intent whose frame was lost is late by this much. Default: 2.
+    /// Frames after which an unconfirmed intent is repeated. A confirmation takes a tick or two, so that sooner would
+    /// be too soon for most; an intent whose frame was lost is late by this much. Default: 2.
     pub repeat_frames: u32,
-    /// A player who wants nothing new says again after so many frames that it lives, and what it has received. 1: with every frame.
-    /// Default: 4.
+    /// Frames after which a player without new intents says again that it lives, and what it has received. 1: with
+    /// every frame. Default: 4.
     pub rest_frames: u32,
-    /// A connection that is not up, or not answered, after so long is given up. Default: 3,000.
+    /// Time after which a connection that is not up, or not answered, is given up. Default: 3,000.
     pub connect_ms_max: u64,
     /// Pause after every address was tried in vain; doubles up to 2,000, jittered by half. Default: 250.
     pub retry_ms: u64,
@@ -61,36 +67,37 @@ impl Default for ClientConfig {
     }
 }
 
-/// A connection, as machine and driver name it. Never used twice by one machine.
+/// A connection's name between machine and driver. Never used twice by one machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnId(pub u32);
 
-/// What the driver is to do.
+/// A command to the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Open a QUIC connection and its control stream, then call [`super::Client::handle_connected`] or [`super::Client::handle_disconnected`].
+    /// Open a QUIC connection and its control stream, then call [`super::Client::handle_connected`] or
+    /// [`super::Client::handle_disconnected`].
     Connect {
         /// Its name from now on.
         conn: ConnId,
-        /// Where to.
+        /// The shard's address.
         addr: SocketAddr,
     },
     /// Write a message to the control stream.
     SendControl {
-        /// Where.
+        /// The connection.
         conn: ConnId,
-        /// What.
+        /// The message.
         message: ClientMessage,
     },
     /// Send a datagram.
     SendDatagram {
-        /// Where.
+        /// The connection.
         conn: ConnId,
-        /// What.
+        /// The datagram.
         bytes: Vec<u8>,
     },
-    /// Close the connection. The machine takes nothing more from it; no [`super::Client::handle_disconnected`] is needed. It may be
-    /// gone already: then there is nothing to do.
+    /// Close the connection. The machine takes nothing more from it; no [`super::Client::handle_disconnected`] is
+    /// needed. If it is gone already, there is nothing to do.
     Close {
         /// The connection.
         conn: ConnId,
@@ -106,15 +113,15 @@ pub struct Failover {
     pub from_epoch: u32,
     /// The new one.
     pub to_epoch: u32,
-    /// When the last snapshot of the old owner was applied.
+    /// The moment at which the last snapshot of the old owner was applied.
     pub last_snapshot_at: Duration,
-    /// When the machine began to look elsewhere.
+    /// The moment at which the search for another shard began.
     pub silent_at: Duration,
-    /// When the new owner's `Attached` came.
+    /// The moment at which the new owner's `Attached` came.
     pub attached_at: Duration,
 }
 
-/// What happened, for whoever plays or judges.
+/// A notice to the player or the tool behind the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A connection speaks for the session.
@@ -133,35 +140,37 @@ pub enum Notice {
         last_input_seq: u64,
         /// Inputs confirmed before that the new owner does not know: must be 0.
         lost_inputs: u64,
-        /// Ticks shown before that the new owner does not have: the server's number, or what the client saw if that is more.
+        /// Ticks shown before that the new owner does not have: the server's number, or what the client saw if that is
+        /// more.
         rewound_ticks: u32,
-        /// Everything the player is and has.
+        /// The player's own state, whole.
         own: OwnState,
-        /// Set when the epoch rose against an earlier attach of this machine.
+        /// The failover, if the epoch rose against an earlier attach of this machine.
         failover: Option<Failover>,
     },
-    /// Applied to the mirror.
+    /// A snapshot was applied to the mirror.
     Snapshot {
         /// Its fixed part.
         header: SnapshotHeader,
-        /// How many entities it shows.
+        /// Number of entities that it shows.
         entities: usize,
     },
-    /// New, in order, exactly once.
+    /// A new event: in order, exactly once.
     Event(SeqEvent),
     /// Events are missing before this one: a fault of the server.
     EventGap {
         /// The next that was due.
         expected: u64,
-        /// What came.
+        /// The number that came.
         got: u64,
     },
-    /// The zone has forgotten events that this client never heard: it was away for too long, or too much happened meanwhile. What came of
-    /// them is in the [`Notice::Attached`] before this notice; what they said of others is lost. It is no fault.
+    /// The zone has dropped events that this client never received: it was away for too long, or too much happened
+    /// meanwhile. Their effects on the player are in the [`Notice::Attached`] before this notice; what they said of
+    /// others is lost. It is no fault.
     EventsForgotten {
-        /// The first of them.
+        /// The first of the dropped events.
         from: u64,
-        /// The last of them.
+        /// The last of the dropped events.
         to: u64,
     },
     /// An event came again other than right after an attach: a fault of the server.
@@ -175,7 +184,7 @@ pub enum Notice {
     ValueMismatch {
         /// The tick of the snapshot or attach.
         tick: Tick,
-        /// After which event.
+        /// The event after which they differ.
         event_seq: u64,
     },
     /// An input was applied; one notice per input, in order.
@@ -183,11 +192,12 @@ pub enum Notice {
         /// The input's number.
         seq: u64,
     },
-    /// Nothing was heard for `silence_ms`.
+    /// No message came for `silence_ms`.
     Silent,
-    /// The zone takes no more players right now; the connection waits in its queue. Told again when the place has changed.
+    /// The zone takes no more players right now; the connection waits in its queue. Repeated when the position has
+    /// changed.
     Queued {
-        /// The place in the queue: 1 is next.
+        /// The position in the queue: 1 is next.
         position: u32,
     },
     /// The session is asked for at another shard.
@@ -197,19 +207,21 @@ pub enum Notice {
     },
     /// A newer connection took the session over; the machine has ended.
     Superseded,
-    /// The machine has ended by [`super::Client::logout`], and no server has said that the log-out is stored: no connection spoke for the
-    /// session, it was lost, or the answer did not come in time. The session's secrets may still be good.
+    /// The machine has ended by [`super::Client::logout`], and no server has said that the log-out is stored: no
+    /// connection spoke for the session, it was lost, or the answer did not come in time. The session's secrets may
+    /// still be valid.
     LogoutUnheard,
-    /// The server said no. If the code [is final](RefusalCode::is_final), the machine has ended; otherwise it tries again.
+    /// The server refused. If the code [is final](RefusalCode::is_final), the machine has ended; otherwise it tries
+    /// again.
     Refused {
-        /// Why, for machines.
+        /// The reason, for machines.
         code: RefusalCode,
-        /// Why, for people.
+        /// The reason, for people.
         detail: String,
     },
     /// The session's connection is gone, or one that was to become it.
     Disconnected {
-        /// Why, for people.
+        /// The reason, for people.
         detail: String,
     },
 }

@@ -1,4 +1,5 @@
-//! Looking for a shard that speaks for the session: at login, when the owner falls silent or is lost, and when it sends the client on.
+//! The search for a shard that speaks for the session: at login, when the owner falls silent or is lost, and when it
+//! sends the client on.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,30 +12,33 @@ use crate::message::{ClientMessage, Credential, RefusalCode};
 use super::port::{Command, ConnId, Notice};
 use super::{Client, ms};
 
-/// Connections under way at once: a second one covers a dead first choice, a third would only load the survivors of a crash.
+/// Connections under way at once: a second one covers a dead first choice, a third would only load the survivors of a
+/// crash.
 const CANDIDATES_MAX: usize = 2;
 
 /// Redirects that are followed without a pause. More are two shards that each believe the other to be the owner.
 const REDIRECTS_MAX: u32 = 4;
 
-/// The longest pause between two rounds, ms, before jitter: a player waits no longer than this for a shard that is back.
+/// The longest pause between two rounds, ms, before jitter: a player waits no longer than this for a shard that is
+/// back.
 const RETRY_MS_MAX: u64 = 2_000;
 
-/// The pause before a shard that was [overloaded](RefusalCode::Overloaded) is asked again, ms, before jitter: at 1,000 who were refused, a
-/// hundred handshakes a second, a tenth of a core.
+/// The pause before a shard that was [overloaded](RefusalCode::Overloaded) is asked again, ms, before jitter: with
+/// 1,000 refused clients a hundred handshakes a second, a tenth of a core.
 const OVERLOADED_MS: u64 = 10_000;
 
-/// A shard that has said `Wait` lives. A second one is asked so much later, ms, before jitter: for the case that the first dies, too, or
-/// does not learn who owns what. An adoption without a guardian takes a ttl and is twice as long.
+/// Time from a `Wait` until a second shard is asked, ms, before jitter. The first shard lives, but may die, too, or not
+/// learn which shard owns the zone. An adoption without a guardian takes a ttl and is twice as long.
 const SECOND_AFTER_WAIT_MS: u64 = 2_000;
 
-/// Datagrams of one connection that may wait for its `Attached`: at 20 Hz 400 ms, in which everything around is told of twice.
+/// Datagrams of one connection that may wait for its `Attached`: at 20 Hz 400 ms, in which everything around is sent
+/// twice.
 const EARLY_DATAGRAMS_MAX: usize = 8;
 
 /// Addresses that one search goes through.
 const TARGETS_MAX: usize = 16;
 
-/// Why the client looks elsewhere.
+/// The reason why the client searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The first login.
@@ -47,7 +51,7 @@ pub(super) enum Cause {
     Redirect,
 }
 
-/// How far a connection is.
+/// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Not up yet.
@@ -58,7 +62,7 @@ enum Stage {
     Waiting,
 }
 
-/// Where a shard has sent the client.
+/// The place to which a shard has redirected the client.
 #[derive(Clone, Debug)]
 pub(super) struct Lead {
     pub(super) addr: SocketAddr,
@@ -72,16 +76,16 @@ pub(super) struct Candidate {
     pub(super) conn: ConnId,
     pub(super) addr: SocketAddr,
     stage: Stage,
-    /// It was redirected to: the owner of this zone is thought to be there.
+    /// The zone whose owner is thought to be there, if the client was redirected.
     led_to: Option<ZoneName>,
     deadline: Option<Duration>,
-    /// The first datagrams that came before `Attached`. The first snapshot of an owner, which shows everything, mostly does: streams are
-    /// sent after datagrams.
+    /// The first datagrams that came before `Attached`. The first snapshot of an owner, which shows everything, mostly
+    /// does: streams are sent after datagrams.
     pub(super) early: Vec<Vec<u8>>,
 }
 
 impl Candidate {
-    /// Whether its shard holds a hello of ours to which it has not said yes or no.
+    /// Whether its shard has a `Hello` of ours that it has neither accepted nor refused.
     fn may_attach(&self) -> bool {
         match self.stage {
             Stage::Connecting => false,
@@ -95,16 +99,16 @@ impl Candidate {
 pub(super) struct Search {
     pub(super) cause: Cause,
     pub(super) began_at: Duration,
-    /// In turn, again and again.
+    /// Addresses, asked in turn, again and again.
     targets: VecDeque<SocketAddr>,
     /// Targets that this round has not tried.
     left: usize,
     backoff_ms: u64,
     redirects: u32,
     candidates: Vec<Candidate>,
-    /// When the next round begins.
+    /// The moment at which the next round begins.
     retry_at: Option<Duration>,
-    /// When a second candidate is opened.
+    /// The moment at which a second candidate is opened.
     second_at: Option<Duration>,
 }
 
@@ -124,7 +128,7 @@ impl Search {
         }
     }
 
-    /// The next target of this round that no candidate has.
+    /// Returns the next target of this round that no candidate has.
     fn next_target(&mut self) -> Option<SocketAddr> {
         while self.left > 0 {
             self.left -= 1;
@@ -149,7 +153,7 @@ impl Search {
         self.candidates.iter_mut().find(|candidate| candidate.conn == conn)
     }
 
-    /// When something is to be done.
+    /// Returns the next moment at which something is due.
     pub(super) fn timeout(&self) -> Option<Duration> {
         let deadlines = self.candidates.iter().filter_map(|candidate| candidate.deadline);
         deadlines.chain(self.retry_at).chain(self.second_at).min()
@@ -157,7 +161,7 @@ impl Search {
 }
 
 impl Client {
-    /// Looks elsewhere, or goes on doing so for another reason.
+    /// Begins a search, or continues it for another reason.
     pub(super) fn search(&mut self, now: Duration, cause: Cause) {
         if let Some(search) = &mut self.search {
             search.cause = cause;
@@ -167,8 +171,9 @@ impl Client {
         }
     }
 
-    /// Where to ask. At login the given addresses in the given order. Later the owner's peers from a random one on, so that those
-    /// who lost one shard spread over the others, then the given addresses. Never where the session is attached now.
+    /// Returns the addresses to ask. At login these are the given ones in the given order. Later they are the owner's
+    /// peers from a random one on, so that clients that lost one shard spread over the others, then the given ones. The
+    /// address of the active connection is never among them.
     fn targets(&mut self) -> VecDeque<SocketAddr> {
         let mut targets: VecDeque<SocketAddr> = self.peers.iter().copied().collect();
         if !targets.is_empty() {
@@ -185,7 +190,8 @@ impl Client {
         targets
     }
 
-    /// The owner has fallen silent: all who lost it with us look elsewhere in the same moment, so each pauses for a while of its own.
+    /// Searches after the owner's silence: all clients that lost it with us search from the same moment on, so each
+    /// pauses for a while of its own.
     pub(super) fn search_after_silence(&mut self, now: Duration) {
         self.search(now, Cause::Silence);
         let pause = self.rng.below(self.config.park_spread_ms + 1);
@@ -194,8 +200,8 @@ impl Client {
         }
     }
 
-    /// The owner's connection is gone: no pause holds the search back any longer. Its address is asked last in a round, for a process
-    /// that starts again in its place.
+    /// Searches after the loss of the owner's connection: no pause holds the search back any longer. Its address is
+    /// asked last in a round, for a process that starts again in its place.
     pub(super) fn search_after_loss(&mut self, now: Duration, addr: SocketAddr) {
         self.search(now, Cause::Loss);
         let Some(Search {
@@ -208,7 +214,7 @@ impl Client {
             return;
         };
         *retry_at = None;
-        // Those that this round has not tried stand first.
+        // Targets that this round has not tried stand first.
         match targets.iter().position(|&target| target == addr) {
             Some(place) if place < *left => {
                 targets.remove(place);
@@ -223,7 +229,7 @@ impl Client {
         self.advance_search(now);
     }
 
-    /// Sees to it that a search goes on: by what is under way, else the next target, else a pause.
+    /// Lets a search go on: by a candidate under way, else the next target, else a pause.
     pub(super) fn advance_search(&mut self, now: Duration) {
         let Some(search) = &mut self.search else { return };
         if !search.candidates.is_empty() || search.retry_at.is_some() {
@@ -243,7 +249,7 @@ impl Client {
     fn open(&mut self, now: Duration, addr: SocketAddr) {
         self.connect(now, addr, None);
         if self.standing.is_none() {
-            // A ticket is good once: showing it at two shards would spend it against ourselves.
+            // A ticket is valid once: showing it at two shards would spend it against ourselves.
             return;
         }
         if self.search.as_ref().is_some_and(|search| search.cause != Cause::Login) {
@@ -273,8 +279,8 @@ impl Client {
         self.commands.push_back(Command::Connect { conn, addr });
     }
 
-    /// Whether a redirect leads to another owner than the one we have. If not, it comes from an outdated directory, or the owner lives
-    /// and is only silent: as long as its connection holds, a second one to it would be no better.
+    /// Whether a redirect leads to another owner than the present one. If not, it comes from an outdated directory, or
+    /// the owner lives and is only silent: as long as its connection holds, a second one to it would be no better.
     pub(super) fn leads_on(&self, lead: &Lead) -> bool {
         let stands = self
             .standing
@@ -285,7 +291,8 @@ impl Client {
         lead.epoch > known || (lead.epoch == known && !here)
     }
 
-    /// Goes where the owner is said to be. A shard that has redirected says no more, so its connection is closed either way.
+    /// Connects to the owner that a redirect named. A shard that has redirected says no more, so its connection is
+    /// closed either way.
     pub(super) fn follow(&mut self, now: Duration, from: Option<ConnId>, lead: Lead) {
         if let Some(conn) = from {
             self.take_candidate(conn);
@@ -295,7 +302,7 @@ impl Client {
             return;
         }
         let Some(search) = &mut self.search else { return };
-        // One that asks there already is enough, unless it asks for the zone that the session has left.
+        // A candidate that asks there already is enough, unless it asks for the zone that the session has left.
         let there = search.candidates.iter().find(|candidate| candidate.addr == lead.addr);
         if let Some(candidate) = there {
             let asked = candidate
@@ -322,14 +329,15 @@ impl Client {
         self.connect(now, lead.addr, Some(lead.zone));
     }
 
-    /// The shard has too much to do: whoever asks it soon, or another one that would send us back, makes it worse.
+    /// Pauses for an overloaded shard: asking it soon, or another shard that would send the client back, makes it
+    /// worse.
     pub(super) fn stay_away(&mut self) {
         if let Some(search) = &mut self.search {
             (search.left, search.backoff_ms) = (0, OVERLOADED_MS);
         }
     }
 
-    /// The candidate's shard will say more.
+    /// Notes that the candidate's shard will say more.
     pub(super) fn wait(&mut self, now: Duration, conn: ConnId) {
         let pause = ms(self.rng.around(SECOND_AFTER_WAIT_MS));
         let Some(search) = &mut self.search else { return };
@@ -342,13 +350,14 @@ impl Client {
         }
     }
 
-    /// A candidate's connection is up.
+    /// Sends `Hello`: a candidate's connection is up.
     pub(super) fn greet(&mut self, now: Duration, conn: ConnId) {
         let Some(candidate) = self.search.as_ref().and_then(|search| search.candidate(conn)) else {
             return;
         };
         let credential = self.hello_credential(candidate.led_to.as_ref());
-        // A ticket may have been spent by a `Hello` whose answer is still held back: only the connection's end ends that wait.
+        // A ticket may have been spent by a `Hello` whose answer is still held back: only the connection's end ends
+        // that wait.
         let patience = matches!(credential, Credential::Resume { .. }).then(|| ms(self.config.connect_ms_max));
         let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn)) else {
             return;
@@ -364,7 +373,7 @@ impl Client {
         self.commands.push_back(Command::SendControl { conn, message });
     }
 
-    /// A candidate failed. Said aloud if nothing else speaks for the session.
+    /// Drops a candidate that failed. Gives a notice if nothing else speaks for the session.
     pub(super) fn candidate_failed(&mut self, now: Duration, conn: ConnId, detail: &str) {
         self.take_candidate(conn);
         if self.active.is_none() {
@@ -375,7 +384,7 @@ impl Client {
         self.advance_search(now);
     }
 
-    /// Whether this is a candidate.
+    /// Whether the connection is a candidate.
     pub(super) fn is_candidate(&self, conn: ConnId) -> bool {
         self.search
             .as_ref()
@@ -407,7 +416,8 @@ impl Client {
         Some(search.candidates.remove(place))
     }
 
-    /// Closes a candidate. If its hello has no yes or no, its shard may attach it yet, and so supersede what we have by our own doing.
+    /// Closes a candidate. If its `Hello` has no answer yet, its shard may still attach it, and so supersede the
+    /// present connection by our own doing.
     pub(super) fn drop_candidate(&mut self, now: Duration, conn: ConnId) {
         let Some(candidate) = self.take_candidate(conn) else {
             return;
@@ -426,7 +436,7 @@ impl Client {
         self.search = None;
     }
 
-    /// Does what of the search is due.
+    /// Does what is due of the search.
     pub(super) fn search_timeout(&mut self, now: Duration) {
         while let Some(conn) = self.overdue_candidate(now) {
             self.drop_candidate(now, conn);

@@ -16,7 +16,8 @@ use super::port::{Command, ConnId, Failover, Notice};
 use super::search::{Cause, Lead};
 use super::{Client, ms};
 
-/// The slowest game time that a client paces itself by, 255ths: a server that says less, errs, and would silence its players.
+/// The slowest game time that a client paces itself by, 255ths: a server that says less is wrong, and would silence its
+/// players.
 const SPEED_MIN: u8 = 51;
 
 /// The connection that speaks for the session.
@@ -24,13 +25,13 @@ const SPEED_MIN: u8 = 51;
 pub(super) struct Active {
     pub(super) conn: ConnId,
     pub(super) addr: SocketAddr,
-    /// When anything last came over it.
+    /// The moment at which anything last came over it.
     pub(super) heard_at: Duration,
     /// Whether its silence was noticed.
     pub(super) silent: bool,
-    /// When the next input frame is due.
+    /// The moment at which the next input frame is due.
     pub(super) frame_at: Duration,
-    /// What was last said over it.
+    /// The last frame sent over it.
     pub(super) told: Option<Told>,
 }
 
@@ -39,24 +40,24 @@ pub(super) struct Active {
 pub(super) struct Told {
     /// Its last intent, 0 for none.
     last_seq: u64,
-    /// Frames that had nothing to say since.
+    /// Frames left out since because nothing was to be said.
     rested: u32,
 }
 
-/// What a session is resumed with.
+/// A session that can be resumed.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
     pub(super) zone: ZoneName,
     pub(super) session: SessionId,
     pub(super) secret: [u8; SECRET_BYTES],
-    /// Whether this machine was ever attached to it. It is not yet if it was made with a saved secret.
+    /// Whether this machine was ever attached to it. If it was made with a saved secret, it was not yet.
     pub(super) attached: bool,
-    /// When the last snapshot of the last owner was applied.
+    /// The moment at which the last snapshot of the last owner was applied.
     pub(super) last_snapshot_at: Duration,
 }
 
 impl Standing {
-    /// A session known by its secret alone.
+    /// Returns a session known by its secret alone.
     pub(super) const fn saved(zone: ZoneName, session: SessionId, secret: [u8; SECRET_BYTES]) -> Self {
         Self {
             zone,
@@ -85,7 +86,7 @@ struct Attached {
 }
 
 impl Client {
-    /// A control message on the active connection or a candidate.
+    /// Takes a control message on the active connection or a candidate.
     pub(super) fn take_control(&mut self, now: Duration, conn: ConnId, message: ServerMessage) {
         let active = self.is_active(conn);
         match message {
@@ -100,7 +101,7 @@ impl Client {
                 };
                 self.take_attached(now, conn, attached);
             }
-            // The shard does not serve the session, and so has stored no log-out, whatever it closes with.
+            // The shard does not serve the session, and so has stored no log-out, whatever code it closes with.
             ServerMessage::Redirect { .. } if active && self.leave_at.is_some() => self.end_unheard(),
             ServerMessage::Redirect { addr, zone, epoch } if active => {
                 let lead = Lead { addr, zone, epoch };
@@ -126,11 +127,11 @@ impl Client {
                 self.refused(now, conn, RefusalCode::Superseded, String::new());
             }
             ServerMessage::Event(event) if active => self.take_event(event),
-            // What comes before `Attached` has no place in the sequence.
+            // An event before `Attached` has no place in the sequence.
             ServerMessage::Event(_) => {}
             ServerMessage::Refused { code, detail } => self.refused(now, conn, code, detail),
             ServerMessage::Peers(peers) if active => self.peers = peers,
-            // Only the owner knows whom its players may ask.
+            // Only the owner knows which shards its players may ask.
             ServerMessage::Peers(_) => {}
         }
     }
@@ -141,7 +142,7 @@ impl Client {
             .as_ref()
             .is_some_and(|standing| standing.session != attached.session);
         if attached.epoch < self.epochs.of(&attached.zone) || other_session || self.leave_at.is_some() {
-            // A zombie, or a server that errs: another shard may know better.
+            // A zombie, or a faulty server: another shard may know better.
             if self.is_candidate(conn) {
                 self.drop_candidate(now, conn);
                 self.candidate_failed(now, conn, "attached by an owner that is not the session's");
@@ -194,7 +195,7 @@ impl Client {
         }
     }
 
-    /// Compares what the owner says with what was known before, and tells both.
+    /// Compares the owner's `Attached` with what was known before, and gives the notices.
     fn tell_attached(&mut self, attached: &Attached, failover: Option<Failover>) {
         let resumed = self.standing.as_ref().is_some_and(|standing| standing.attached);
         let confirmed = if resumed { self.mirror.last_confirmed } else { 0 };
@@ -218,7 +219,8 @@ impl Client {
         });
     }
 
-    /// What the coming attach ends, if its epoch rose over that of an earlier attach to the same zone.
+    /// Returns the failover that the coming attach completes, if its epoch rose over that of an earlier attach to the
+    /// same zone.
     fn failover(&self, now: Duration, zone: &ZoneName, to_epoch: u32) -> Option<Failover> {
         let same_zone = |standing: &&Standing| standing.attached && standing.zone == *zone;
         let standing = self.standing.as_ref().filter(same_zone)?;
@@ -232,7 +234,7 @@ impl Client {
         })
     }
 
-    /// This connection speaks for the session from now on, and no other. Returns the datagrams that it had early.
+    /// Lets this connection, and no other, speak for the session from now on. Returns the datagrams that it had early.
     fn make_active(&mut self, now: Duration, conn: ConnId) -> Vec<Vec<u8>> {
         let (addr, early) = match (self.take_candidate(conn), self.active) {
             (Some(candidate), earlier) => {
@@ -271,7 +273,7 @@ impl Client {
         self.tell_mismatch(mismatch);
     }
 
-    /// A datagram on the active connection.
+    /// Takes a datagram of the active connection.
     pub(super) fn take_datagram(&mut self, now: Duration, bytes: &[u8]) {
         let Ok(snapshot) = Snapshot::decode(bytes) else {
             self.malformed_datagrams += 1;
@@ -301,7 +303,7 @@ impl Client {
         self.confirm(header.last_input_seq);
     }
 
-    /// All inputs up to this one are applied.
+    /// Confirms all inputs up to this one.
     fn confirm(&mut self, applied_seq: u64) {
         while let Some(seq) = self.pending.confirm_next(applied_seq) {
             self.mirror.last_confirmed = seq;
@@ -333,7 +335,7 @@ impl Client {
         }
     }
 
-    /// The server said no, by message or by close code.
+    /// Handles a server's refusal, by message or by close code.
     pub(super) fn refused(&mut self, now: Duration, conn: ConnId, code: RefusalCode, detail: String) {
         if self.is_active(conn) && self.leave_at.is_some() {
             self.end_unheard();
@@ -358,7 +360,7 @@ impl Client {
         self.lost(now, conn, &code.to_string());
     }
 
-    /// A connection is gone.
+    /// Handles the end of a connection.
     pub(super) fn lost(&mut self, now: Duration, conn: ConnId, detail: &str) {
         if self.is_candidate(conn) {
             self.candidate_failed(now, conn, detail);
@@ -377,7 +379,7 @@ impl Client {
         self.search_after_loss(now, active.addr);
     }
 
-    /// The active connection has said nothing for too long.
+    /// Handles an active connection that has been silent for too long.
     pub(super) fn fall_silent(&mut self, now: Duration) {
         let Some(active) = &mut self.active else { return };
         active.silent = true;
@@ -388,7 +390,7 @@ impl Client {
         self.advance_search(now);
     }
 
-    /// The time for a frame has come: sends it if there is anything to say.
+    /// Sends the frame that is due, if there is anything to say.
     pub(super) fn take_turn(&mut self, now: Duration) {
         let period = self.in_game_time(ms(self.config.frame_ms.max(1)));
         let last_seq = self.pending.frame_end();
@@ -414,7 +416,7 @@ impl Client {
         self.send_frame(conn);
     }
 
-    /// Sends what is unconfirmed, and what was received.
+    /// Sends the unconfirmed intents, and the acknowledgements.
     fn send_frame(&mut self, conn: ConnId) {
         let frame = InputFrame {
             epoch: self.mirror.epoch,
@@ -427,7 +429,7 @@ impl Client {
         self.commands.push_back(Command::SendDatagram { conn, bytes });
     }
 
-    /// What the next `Hello` shows: the session, in the zone where a redirect said that it is, else where it was last.
+    /// Returns the next `Hello`'s credential: the session, in the zone that a redirect named, else in its last one.
     pub(super) fn hello_credential(&self, led_to: Option<&ZoneName>) -> Credential {
         let Some(standing) = &self.standing else {
             return self.credential.clone();

@@ -1,4 +1,4 @@
-//! What a client knows of the entities around it: where they were when it last heard of them, and how they moved.
+//! The entities around a client, each with its last known place and movement.
 
 use crate::ids::{EntityId, SessionId, Tick};
 use crate::limits::{FORGET_TICKS, REFRESH_TICKS};
@@ -8,11 +8,11 @@ use crate::snapshot::{EntityUpdate, EntityView, Velocity};
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     known: Vec<Known>,
-    /// When the forgotten are cleared away next.
+    /// The tick at which forgotten entities are next removed.
     sweep_at: Tick,
 }
 
-/// An entity as it was told of.
+/// An entity as it was last sent.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     view: EntityView,
@@ -25,7 +25,7 @@ impl Known {
         tick.saturating_sub(self.told_at) < FORGET_TICKS
     }
 
-    /// As it is now, if it still moves as it was told.
+    /// Returns the entity as it is now, if it still moves as it was sent.
     fn at(&self, tick: Tick) -> EntityView {
         let ticks = u32::try_from(tick.saturating_sub(self.told_at)).unwrap_or(u32::MAX);
         let (x, y) = self.velocity.lead(self.view.x, self.view.y, ticks);
@@ -34,14 +34,14 @@ impl Known {
 }
 
 impl Surroundings {
-    /// Everything is forgotten.
+    /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.known.clear();
         self.sweep_at = 0;
     }
 
-    /// Takes in what a snapshot told of a tick. One that comes after a newer one still corrects what the newer one did not speak of, but
-    /// makes nobody appear: whoever is missing may be gone since.
+    /// Takes a snapshot's records of a tick. One that comes after a newer one still corrects entities that the newer
+    /// one did not name, but adds none: an entity that is missing may be gone since.
     pub(super) fn learn(&mut self, tick: Tick, updates: &[EntityUpdate], own: Option<SessionId>, is_late: bool) {
         for update in updates.iter().filter(|update| Some(update.id()) != own) {
             let place = self.place(update.id());
@@ -68,13 +68,13 @@ impl Surroundings {
         }
     }
 
-    /// All that are not forgotten, as they are at `tick`.
+    /// Returns all entities that are not forgotten, as they are at `tick`.
     pub(super) fn at(&self, tick: Tick) -> impl Iterator<Item = EntityView> + '_ {
         let fresh = self.known.iter().filter(move |known| known.is_fresh(tick));
         fresh.map(move |known| known.at(tick))
     }
 
-    /// About how many there are.
+    /// Returns their approximate number.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }

@@ -5,16 +5,16 @@ use serde::de::DeserializeOwned;
 
 use crate::limits::CONTROL_BYTES_MAX;
 
-/// Bytes of a frame's length.
+/// Length of a frame's length, bytes.
 const LENGTH_BYTES: usize = 4;
 
-/// Why a frame could not be made or read. After an error in reading, the stream is not usable any more.
+/// The reason why a frame could not be made or read. After an error in reading, the stream is not usable any more.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Larger than the limit that holds now.
     #[error("a control message of {bytes} bytes is larger than {max}")]
     TooLarge {
-        /// What the frame announces, or would be.
+        /// The frame's length, bytes.
         bytes: usize,
         /// The limit.
         max: usize,
@@ -22,10 +22,10 @@ pub enum FrameError {
     /// Bytes are left in the frame after the message.
     #[error("{left} bytes are left in a frame after its message")]
     TrailingBytes {
-        /// How many.
+        /// Their number.
         left: usize,
     },
-    /// No message of this type.
+    /// The bytes are no message of this type.
     #[error("a control message cannot be read")]
     Decode(#[from] rmp_serde::decode::Error),
     /// The message cannot be written.
@@ -33,7 +33,7 @@ pub enum FrameError {
     Encode(#[from] rmp_serde::encode::Error),
 }
 
-/// One message with its length before it.
+/// Encodes one message with its length before it.
 ///
 /// # Errors
 /// [`FrameError::TooLarge`] beyond [`CONTROL_BYTES_MAX`], which no receiver would take.
@@ -55,8 +55,8 @@ pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 
 /// Cuts a stream into messages, whatever chunks it arrives in.
 ///
-/// Call [`FrameDecoder::next`] until it says `None` before the next [`FrameDecoder::push`]: then it never holds more than one
-/// unfinished frame and one chunk. Of a frame that is too large it holds no more than it knows of its length.
+/// Call [`FrameDecoder::next`] until it says `None` before the next [`FrameDecoder::push`]: then it never holds more
+/// than one unfinished frame and one chunk. Of a frame that is too large it holds no more than the bytes of its length.
 #[derive(Debug)]
 pub struct FrameDecoder {
     bytes_max: usize,
@@ -66,7 +66,7 @@ pub struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    /// A decoder at the start of a stream that takes messages of up to `bytes_max` bytes.
+    /// Returns a decoder at the start of a stream that takes messages of up to `bytes_max` bytes.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl FrameDecoder {
         }
     }
 
-    /// From the next message on, another limit: a stranger's first message is kept smaller than those that follow.
+    /// Sets the limit from the next message on: a stranger's first message is kept smaller than those that follow.
     pub const fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
@@ -94,7 +94,7 @@ impl FrameDecoder {
         }
     }
 
-    /// The bytes of the next message, if all of it has arrived. It stays the next.
+    /// Returns the bytes of the next message, if all of it has arrived. It stays the next.
     ///
     /// # Errors
     /// [`FrameError::TooLarge`], which is final.
@@ -110,13 +110,13 @@ impl FrameDecoder {
         Ok(self.buffer.get(start..start + bytes))
     }
 
-    /// Whether everything that came has been given out: the stream may end here.
+    /// Whether all bytes received belong to messages already given out: the stream may end here.
     #[must_use]
     pub const fn is_between_messages(&self) -> bool {
         self.taken == self.buffer.len()
     }
 
-    /// The next message, if all of it has arrived.
+    /// Returns the next message, if all of it has arrived.
     ///
     /// # Errors
     /// Any error is final: the stream has lost its frame boundaries or its sender's trust.
@@ -139,7 +139,7 @@ impl FrameDecoder {
         Ok(Some(message))
     }
 
-    /// The length of the frame at the front, if it is known.
+    /// Returns the length of the frame at the front, if it is known.
     fn announced(&self) -> Option<usize> {
         let length = self.buffer.get(self.taken..)?.first_chunk::<LENGTH_BYTES>()?;
         Some(u32::from_le_bytes(*length) as usize)

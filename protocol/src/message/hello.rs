@@ -1,20 +1,21 @@
 //! The version of a `Hello`, read without the rest of it. It knows no message of this version or any other.
 //!
-//! Every version's first message is at most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX) long and begins so, whatever follows:
+//! Every version's first message is at most [`HELLO_BYTES_MAX`](crate::limits::HELLO_BYTES_MAX) long and begins so,
+//! whatever follows:
 //!
 //! ```text
-//! map of at least one entry │ string "Hello" │ list (or map, its first key "protocol") │ the version, an unsigned integer
-//! 81                        │ A5 48 65 6C 6C 6F │ 92                                    │ 02
+//! map of at least one entry │ string "Hello"    │ list (or map, first key "protocol") │ the version, an unsigned integer
+//! 81                        │ A5 48 65 6C 6C 6F │ 92                                  │ 02
 //! ```
 
-/// Of MessagePack: the lengths of short maps, lists, and strings, and small numbers, are in the type's byte.
+/// Ranges of MessagePack's type byte that hold the lengths of short maps, lists, and strings, and small numbers.
 const MAP_SHORT: std::ops::RangeInclusive<u8> = 0x80..=0x8F;
 const LIST_SHORT: std::ops::RangeInclusive<u8> = 0x90..=0x9F;
 const STRING_SHORT: std::ops::RangeInclusive<u8> = 0xA0..=0xBF;
 const NUMBER_SHORT: std::ops::RangeInclusive<u8> = 0x00..=0x7F;
 
-/// The protocol version that a `Hello` names, be it of this version or any other; `None` if the message does not begin as a `Hello` of
-/// any version does. `message` is one frame's body, without its length.
+/// Returns the protocol version that a `Hello` names, be it of this version or any other; `None` if the message does
+/// not begin as a `Hello` of any version does. `message` is one frame's body, without its length.
 #[must_use]
 pub fn hello_version(message: &[u8]) -> Option<u64> {
     let mut rest = Rest(message);
@@ -34,7 +35,7 @@ pub fn hello_version(message: &[u8]) -> Option<u64> {
     }
 }
 
-/// What is left to read.
+/// The bytes left to read.
 #[derive(Clone, Copy)]
 struct Rest<'a>(&'a [u8]);
 
@@ -49,13 +50,14 @@ impl<'a> Rest<'a> {
         self.take(1).map(|taken| taken[0])
     }
 
-    /// A big-endian number of so many bytes, eight at most.
+    /// Reads a big-endian number of `bytes` bytes, eight at most.
     fn big_endian(&mut self, bytes: usize) -> Option<u64> {
         let taken = self.take(bytes)?;
         Some(taken.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
-    /// The length of a map, list, or string: in the type's byte, or in one, two, or four bytes after one of these types.
+    /// Reads the length of a map, list, or string: in the type's byte, or in one, two, or four bytes after one of these
+    /// types.
     fn length(&mut self, short: std::ops::RangeInclusive<u8>, mask: u8, long: [Option<u8>; 3]) -> Option<u64> {
         let head = self.byte()?;
         if short.contains(&head) {

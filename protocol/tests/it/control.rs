@@ -17,7 +17,7 @@ fn chat(len: usize) -> ServerMessage {
     ServerMessage::Event(SeqEvent { seq: 1, tick: 1, event })
 }
 
-/// A frame of exactly these bytes.
+/// Returns a frame of exactly these bytes.
 fn frame(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_le_bytes(), body].concat()
 }
@@ -176,7 +176,7 @@ proptest! {
     fn arbitrary_frames_never_panic(body in prop::collection::vec(any::<u8>(), 0..80)) {
         let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
         decoder.push(&frame(&body));
-        // Anything but a panic will do; a message that is read must be written as something readable.
+        // The decoder may fail, but not panic; a message that is read must be written as something readable.
         if let Ok(Some(message)) = decoder.next::<ClientMessage>() {
             prop_assert!(encode_frame(&message).is_ok());
         }

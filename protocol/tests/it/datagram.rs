@@ -1,4 +1,4 @@
-//! Datagrams and intents: what is packed comes back, what is malformed is refused, and nothing panics.
+//! Datagrams and intents: packed values come back, malformed ones are refused, and nothing panics.
 
 use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::text::{self, TextError};
@@ -94,7 +94,7 @@ fn of_too_many_intents_the_first_are_read() {
     assert_eq!(InputFrame::decode(&bytes), Ok(frame.into()));
 }
 
-/// A frame of three intents, of which the middle one is these bytes.
+/// Returns a frame of three intents, of which the middle one is these bytes.
 fn frame_around(middle: &[u8]) -> Vec<u8> {
     let go = packed(&Intent::Move(Heading::new(0, 100).unwrap()));
     [&[InputFrame::KIND, 1, 1, 1, 7], &go[..], middle, &go[..]].concat()

@@ -1,4 +1,4 @@
-//! `PROTOCOL.md` is true: its dumps are the golden ones, and its tables say what the source says.
+//! `PROTOCOL.md` is true: its dumps are the golden ones, and its tables agree with the source.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use everhold_protocol::{EntityId, Heading, Intent, RefusalCode, limits};
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 const EVENTS: &str = include_str!("../../src/event.rs");
 
-/// The lines between two `<!-- name -->`, without the table's head.
+/// Returns the lines between two `<!-- name -->`, without the table's head.
 fn rows(name: &str) -> Vec<Vec<String>> {
     let mark = format!("<!-- {name} -->");
     let table = DOCUMENT.split(&mark).nth(1).expect("a table between two markers");
@@ -27,13 +27,13 @@ fn rows(name: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What stands in backticks in a table's column.
+/// Returns the texts in backticks in a table's column.
 fn names(table: &str, column: usize) -> Vec<String> {
     let bare = |row: Vec<String>| row[column].trim_matches('`').to_owned();
     rows(table).into_iter().map(bare).collect()
 }
 
-/// The variants of an enum, in order, read off its source.
+/// Reads the variants of an enum, in order, off its source.
 fn variants(source: &str, name: &str) -> Vec<String> {
     let head = format!("pub enum {name} {{\n");
     let body = source

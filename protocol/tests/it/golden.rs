@@ -1,5 +1,5 @@
-//! The bytes on the wire are what they were: one file per kind, in `assets/golden`. `UPDATE_GOLDEN=1` writes them anew; a change to
-//! one is a change that an older peer cannot read, and so a new ALPN.
+//! The bytes on the wire stay the same: one file per kind, in `assets/golden`. `UPDATE_GOLDEN=1` writes them anew; a
+//! change to one is a change that an older peer cannot read, and so a new ALPN.
 
 use std::fmt::Debug;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ fn path(name: &str) -> PathBuf {
         .join(format!("{name}.hex"))
 }
 
-/// Hexadecimal, 32 bytes a line.
+/// Returns hexadecimal digits, 32 bytes a line.
 fn to_hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for line in bytes.chunks(32) {
@@ -40,7 +40,7 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(byte).collect()
 }
 
-/// Compares, or writes if `UPDATE_GOLDEN` is set. Returns what the file holds.
+/// Compares, or writes if `UPDATE_GOLDEN` is set. Returns the file's content.
 fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
     let path = path(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -56,7 +56,7 @@ fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
     from_hex(&text)
 }
 
-/// A control message: its frame is the golden one, and the golden one reads as the message.
+/// Checks a control message: its frame is the golden one, and the golden one reads as the message.
 fn control<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
     let kept = golden(name, &encode_frame(message).unwrap());
     let mut decoder = FrameDecoder::new(everhold_protocol::limits::CONTROL_BYTES_MAX);

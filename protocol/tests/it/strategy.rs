@@ -7,7 +7,7 @@ use everhold_protocol::{
 };
 use proptest::prelude::*;
 
-/// So many cases. A failure prints the least input that shows it; no file is kept.
+/// Returns a configuration of `cases` cases. A failure prints the least input that shows it; no file is kept.
 pub(super) fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,

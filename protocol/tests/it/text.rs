@@ -1,4 +1,4 @@
-//! Which text may be said: what people type passes, what would deceive a reader does not.
+//! Text that may be said, and text that may not: what people type passes, and what would deceive a reader does not.
 
 use everhold_protocol::limits::{CHAT_BYTES_MAX, CHAT_MARKS_MAX};
 use everhold_protocol::text::{TextError, check};

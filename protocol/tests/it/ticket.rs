@@ -1,4 +1,4 @@
-//! Tickets: what was signed is read, and nothing else is.
+//! Tickets: signed ones are read, and no others.
 
 use ed25519_dalek::{Signer, SigningKey};
 use everhold_protocol::limits::{TICKET_LIFETIME_S_MAX, TICKET_SKEW_S};

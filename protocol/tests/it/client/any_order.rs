@@ -1,4 +1,4 @@
-//! Whatever comes in whatever order: no panic, and what must always hold does.
+//! The machine under any messages in any order: no panic, and its invariants hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,11 +26,11 @@ enum Op {
     Garbage(usize, Vec<u8>),
 }
 
-/// How large the numbers are that a server says.
+/// The size of the numbers that a server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Numbers {
     Usual,
-    /// Some are the last of their kind.
+    /// Some are the largest of their type.
     Extreme,
 }
 
@@ -133,7 +133,7 @@ fn op(numbers: Numbers) -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Watches what a machine says, and knows what it may never say.
+/// Watches the machine's notices and commands for what must never occur.
 struct Watch {
     client: Client,
     now: Duration,
@@ -272,7 +272,7 @@ impl Watch {
                 (self.last_confirmed, self.confirmed) = (*seq, self.confirmed + 1);
                 assert!(self.confirmed <= self.pushed, "an input was confirmed twice");
             }
-            // Whatever comes next is the first of a new count.
+            // The next event is the first of a new count.
             Notice::EventGap { .. } | Notice::EventsForgotten { .. } => self.last_event = 0,
             Notice::Event(event) => {
                 assert!(

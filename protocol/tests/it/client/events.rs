@@ -5,7 +5,7 @@ use everhold_protocol::client::Notice;
 
 use super::script::{Attach, Script, gold, own};
 
-/// The events and the complaints about them.
+/// Returns the events and the complaints about them.
 fn told(script: &mut Script) -> Vec<Notice> {
     let of_events = |notice: &Notice| {
         matches!(

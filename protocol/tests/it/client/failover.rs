@@ -1,4 +1,4 @@
-//! When the owner falls silent, dies, moves, or wakes up again.
+//! An owner that falls silent, dies, moves, or wakes up again.
 
 use std::time::Duration;
 
@@ -426,7 +426,7 @@ fn attach_that_the_client_itself_gave_up_does_not_end_it() {
     let (mut script, old, _) = Script::parked();
     script.snapshot(old, header(1, 101));
     script.take_notices();
-    // A parked hello had been attached all the same.
+    // A parked `Hello` had been attached all the same.
     script.control(old, ServerMessage::Superseded);
     assert!(!script.client.is_finished());
     let (conn, _) = script.connect();

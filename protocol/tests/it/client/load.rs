@@ -1,4 +1,4 @@
-//! At a shard that has too much to do: slower time, a queue, a refusal.
+//! A shard that has too much to do: slower time, a queue, a refusal.
 
 use everhold_protocol::client::Notice;
 use everhold_protocol::{RefusalCode, ServerMessage, SnapshotHeader};
@@ -9,7 +9,7 @@ fn queued(position: u32) -> ServerMessage {
     ServerMessage::Queued { position }
 }
 
-/// A client whose owner's time runs at this speed, 255ths, from tick 101 on.
+/// Returns a client whose owner's time runs at this speed, 255ths, from tick 101 on.
 fn slowed(dilation: u8) -> (Script, everhold_protocol::client::ConnId) {
     let (mut script, conn) = Script::attached();
     script.snapshot(

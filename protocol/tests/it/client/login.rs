@@ -1,4 +1,4 @@
-//! Logging in: which shard is asked, where a redirect leads, what a refusal ends.
+//! Logging in: the shard that is asked, the target of a redirect, the end by a refusal.
 
 use everhold_protocol::client::{Busy, Notice};
 use everhold_protocol::{ClientMessage, Credential, Heading, Intent, RefusalCode, ServerMessage};

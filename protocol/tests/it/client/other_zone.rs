@@ -1,4 +1,4 @@
-//! When the session goes to another zone, whose epochs are its own.
+//! A session that goes to another zone, whose epochs are its own.
 
 use everhold_protocol::client::{ConnId, Notice};
 use everhold_protocol::{Credential, ServerMessage, ZoneName};
@@ -13,7 +13,7 @@ fn attach(zone: &'static str, epoch: u32) -> ServerMessage {
     .message()
 }
 
-/// Zone and epoch of the last hello.
+/// Returns zone and epoch of the last `Hello`.
 fn asked(script: &Script, conn: ConnId) -> (ZoneName, u32) {
     match script.hello(conn) {
         Credential::Resume { zone, epoch, .. } => (zone, epoch),
@@ -25,7 +25,7 @@ fn zone(name: &str) -> ZoneName {
     name.parse().unwrap()
 }
 
-/// A client that was in the meadow under epoch 5, and is in the forest at shard 2 under epoch 2.
+/// Returns a client that was in the meadow under epoch 5, and is in the forest at shard 2 under epoch 2.
 fn moved() -> (Script, ConnId) {
     let mut script = Script::start();
     let old = script.greeted_at(1);

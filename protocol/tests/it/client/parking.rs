@@ -1,11 +1,11 @@
-//! When, and at how many shards, a client parks whose owner has fallen silent.
+//! Parking of a client whose owner has fallen silent: after which pause, and at how many shards.
 
 use everhold_protocol::ServerMessage;
 use everhold_protocol::client::Notice;
 
 use super::script::{Attach, Script, header, redirect};
 
-/// How many milliseconds after it noticed a silence a client parks.
+/// Returns the milliseconds from a noticed silence to parking.
 fn pause(script: &mut Script) -> u64 {
     let pause = (0..).find(|_| {
         let parked = !script.wants_no_connection();

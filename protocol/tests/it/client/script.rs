@@ -1,4 +1,4 @@
-//! The script: a client, a clock, and what the server would say.
+//! The script: a client, a clock, and the server's messages.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use everhold_protocol::{
 
 pub(super) const SESSION: EntityId = EntityId::new(1, 7);
 
-/// Shard number `n`'s address.
+/// Returns the address of shard number `n`.
 pub(super) fn addr(n: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7_000 + n))
 }
 
-/// The item that the player starts with.
+/// Returns the item that the player starts with.
 pub(super) fn sword() -> Item {
     Item {
         uid: EntityId::new(1, 8),
@@ -25,7 +25,7 @@ pub(super) fn sword() -> Item {
     }
 }
 
-/// What the player starts with.
+/// Returns the state that the player starts with.
 pub(super) fn own() -> OwnState {
     OwnState {
         x: 10,
@@ -36,7 +36,7 @@ pub(super) fn own() -> OwnState {
     }
 }
 
-/// An `Attached` with only what the test changes.
+/// An `Attached` of which a test changes some fields.
 #[derive(Clone, Debug)]
 pub(super) struct Attach {
     pub(super) epoch: u32,
@@ -83,7 +83,7 @@ impl Attach {
     }
 }
 
-/// A snapshot of what the player starts with, after no event.
+/// Returns the header of a snapshot of the start, before any event.
 pub(super) fn header(epoch: u32, tick: Tick) -> SnapshotHeader {
     let OwnState { gold, items, .. } = own();
     SnapshotHeader {
@@ -130,7 +130,7 @@ pub(super) fn refused(code: RefusalCode) -> ServerMessage {
     }
 }
 
-/// A client and what it has said so far.
+/// A client and its output so far.
 pub(super) struct Script {
     pub(super) client: Client,
     pub(super) now: Duration,
@@ -142,7 +142,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// A client with a ticket that knows shards 1, 2 and 3, and has started.
+    /// Starts a client with a ticket that knows shards 1, 2 and 3.
     pub(super) fn start() -> Self {
         Self::seeded(1)
     }
@@ -155,7 +155,8 @@ impl Script {
         Self::start_spread(0, credential, addrs, seed)
     }
 
-    /// A client that spreads its parking. All others here do not, so that they park in the moment in which they notice a silence.
+    /// Starts a client that spreads its parking. All others here do not, so that they park in the moment in which they
+    /// notice a silence.
     fn start_spread(park_spread_ms: u64, credential: Credential, addrs: Vec<SocketAddr>, seed: u64) -> Self {
         let config = ClientConfig {
             park_spread_ms,
@@ -178,12 +179,12 @@ impl Script {
         script
     }
 
-    /// A client that shard 1 has attached under epoch 1, with nothing of it left to read.
+    /// Returns a client that shard 1 has attached under epoch 1, with nothing of it left to read.
     pub(super) fn attached() -> (Self, ConnId) {
         Self::start().attach()
     }
 
-    /// The same of a client that spreads its parking.
+    /// Returns the same of a client that spreads its parking.
     pub(super) fn attached_spread(park_spread_ms: u64, seed: u64) -> (Self, ConnId) {
         let addrs = vec![addr(1), addr(2), addr(3)];
         Self::start_spread(park_spread_ms, Credential::Ticket(vec![1, 2, 3]), addrs, seed).attach()
@@ -196,7 +197,7 @@ impl Script {
         (self, conn)
     }
 
-    /// A client whose owner has fallen silent, and the first two shards at which it parked.
+    /// Returns a client whose owner has fallen silent, and the first two shards at which it parked.
     pub(super) fn parked() -> (Self, ConnId, [(ConnId, SocketAddr); 2]) {
         let (mut script, old) = Self::attached();
         script.advance(250);
@@ -250,7 +251,7 @@ impl Script {
         self.collect();
     }
 
-    /// The next connection that the client wants.
+    /// Returns the next connection that the client opens.
     #[track_caller]
     pub(super) fn connect(&mut self) -> (ConnId, SocketAddr) {
         self.connects.pop_front().expect("the client wants no connection")
@@ -265,7 +266,7 @@ impl Script {
         self.collect();
     }
 
-    /// The next connection, which must be to shard `n`, is up and has said hello.
+    /// Returns the next connection, which must be to shard `n`, after it is up and has sent `Hello`.
     #[track_caller]
     pub(super) fn greeted_at(&mut self, n: u16) -> ConnId {
         let (conn, to) = self.connect();
@@ -306,12 +307,12 @@ impl Script {
         self.collect();
     }
 
-    /// What was noticed since the last call.
+    /// Returns the notices since the last call.
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// The credential of the last hello on this connection.
+    /// Returns the credential of the last `Hello` on this connection.
     #[track_caller]
     pub(super) fn hello(&self, conn: ConnId) -> Credential {
         let sent = self.sent.iter().rev().find_map(|(to, message)| match message {
@@ -321,7 +322,7 @@ impl Script {
         sent.expect("no hello was said there")
     }
 
-    /// The frames since the last call.
+    /// Returns the frames since the last call.
     pub(super) fn take_frames(&mut self) -> Vec<InputFrame> {
         self.frames.drain(..).map(|(_, frame)| frame).collect()
     }
