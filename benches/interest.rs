@@ -1,11 +1,11 @@
-//! Interest alone: sorting the scene, and every viewer's look.
+//! Interest alone: sorting the scene, and every viewer's search.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::{RADIUS_CM, Turning, WORLDS, Walkers, brief, scene};
 use everhold_core::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
 use everhold_core::zone::Scene;
 
-/// About as many as a datagram has room for.
+/// Entities shown to a viewer, about as many as a datagram has room for.
 const BUDGET: usize = 50;
 
 fn interest(criterion: &mut Criterion) {

@@ -1,4 +1,4 @@
-//! What an adoption computes: decode and restore a base, then decode and step five seconds of journal.
+//! The computation of an adoption: decode and restore a base, then decode and step five seconds of journal.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::run::Run;
@@ -6,10 +6,10 @@ use everhold_benches::{Crowding, Turning, brief};
 use everhold_core::durability::record::Record;
 use everhold_core::zone::{Cut, Zone};
 
-/// Larger zones take as much longer as they are larger.
+/// Players of the zones. Larger zones take as much longer as they are larger.
 const PLAYERS: [usize; 3] = [1_000, 5_000, 10_000];
 
-/// Five seconds at 20 Hz.
+/// Ticks replayed: five seconds at 20 Hz.
 const TICKS: usize = 100;
 
 fn replay(criterion: &mut Criterion) {

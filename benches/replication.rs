@@ -23,7 +23,7 @@ fn snapshots(criterion: &mut Criterion) {
     }
 }
 
-/// A scene in which everybody walks, and whoever tells of it.
+/// A scene in which all players walk, and its replicator.
 struct World {
     scene: Scene,
     walkers: Walkers,
@@ -52,7 +52,7 @@ impl World {
         self.scene.clone()
     }
 
-    /// Given back, so that neither is dropped while the clock runs.
+    /// Makes the scene's datagrams. Returns both, so that neither is dropped while the clock runs.
     fn show(&mut self, scene: Scene) -> (Scene, Datagrams) {
         let datagrams = self.replicator.snapshots(&scene, 1, self.tick, 255);
         (scene, datagrams)

@@ -8,7 +8,7 @@ use everhold_benches::run::Run;
 use everhold_benches::{Crowding, PLAYERS, Turning, brief};
 use everhold_core::durability::record::Record;
 
-/// Entries of connections become inputs.
+/// Turns entries of connections into inputs.
 fn inbox(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inbox");
     for players in PLAYERS {
@@ -25,7 +25,7 @@ fn inbox(criterion: &mut Criterion) {
     }
 }
 
-/// Inputs become a record, and its hash; and back.
+/// Turns inputs into a record with its hash, and back.
 fn record(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("record");
     for players in PLAYERS {
@@ -59,7 +59,7 @@ fn step(criterion: &mut Criterion) {
     }
 }
 
-/// What is read off the World between two ticks.
+/// Reads the World between two ticks.
 fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     for players in PLAYERS {

@@ -1,5 +1,5 @@
-//! What a tick waits for before anybody may see it: one record appended, by every state store, on the same machine in the same run. Redis
-//! is a process of its own on loopback, with its append-only file.
+//! The store's part of a tick's delay: one record appended, by every state store, on the same machine in the same run.
+//! Redis is a process of its own on loopback, with its append-only file.
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -13,12 +13,12 @@ use everhold_store::sqlite::SqliteStore;
 use everhold_testing::redis::{Persistence, RedisServer};
 use tokio::runtime::Runtime;
 
-/// Bodies, bytes: a tick in which nobody did anything, a hundred players, and ten thousand.
+/// Bodies, bytes: a tick without inputs, one of a hundred players, and one of ten thousand.
 const BODY_BYTES: [usize; 3] = [4, 1_000, 20_000];
 
 const HELD: Grant = grant(1, 1);
 
-/// A zone and where its journal ends.
+/// A zone and its journal's end.
 struct Zone {
     name: ZoneName,
     tick: Tick,
@@ -36,7 +36,7 @@ impl Zone {
         }
     }
 
-    /// A store compares hashes and never computes one: a tick's number will do.
+    /// Returns the next record. A store compares hashes and never computes one, so the tick's number serves as one.
     fn next(&mut self) -> [StoredRecord; 1] {
         let hash = |tick: Tick| {
             let mut hash = RecordHash::GENESIS;

@@ -1,4 +1,5 @@
-//! A whole tick on one thread, without network and store: inbox, record, step, scene, interest, snapshots; and the same up to the scene.
+//! A whole tick on one thread, without network and store: inbox, record, step, scene, interest, snapshots; and the same
+//! up to the scene.
 
 use std::cell::{LazyCell, RefCell};
 
@@ -28,7 +29,7 @@ fn full_tick(criterion: &mut Criterion) {
     }
 }
 
-/// Everything but interest and snapshots.
+/// Runs all of a tick but interest and snapshots.
 fn untold_tick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("untold_tick");
     for players in PLAYERS {

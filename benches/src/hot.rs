@@ -11,14 +11,14 @@ use everhold_protocol::InputFrame;
 use crate::run::Run;
 use crate::{Crowding, Turning, Walkers, scene};
 
-/// Players of every world: enough that the costs of each outweigh what is fixed.
+/// Players of every world: enough that their costs outweigh the fixed ones.
 const PLAYERS: usize = 1_000;
 /// Ticks before the one that is measured: buffers have grown.
 const TICKS_BEFORE: usize = 3;
-/// The same for snapshots: nobody is new to anybody, and everybody has turned.
+/// Ticks before the measured snapshots: no player is new to another, and all have turned.
 const SNAPSHOTS_BEFORE: u64 = 41;
 
-/// A path's name, and what prepares and measures it.
+/// A path's name, and the function that prepares and measures it.
 pub type HotPath = (&'static str, fn());
 
 /// Every hot path.
@@ -38,7 +38,7 @@ pub const HOT_PATHS: [HotPath; 13] = [
     ("input_decode", input_decode),
 ];
 
-/// What is counted is what runs inside this function.
+/// Runs a path. The instructions inside this function are counted.
 #[inline(never)]
 fn measured<T>(path: impl FnOnce() -> T) -> T {
     black_box(path())

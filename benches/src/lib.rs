@@ -18,7 +18,7 @@ pub use walkers::{Turning, Walkers};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The sizes at which everything is measured.
+/// Players of the worlds that are measured.
 pub const PLAYERS: [usize; 4] = [1_000, 5_000, 10_000, 50_000];
 
 /// The worlds in which views are measured: every size, spread out, in a crowd, and in one spot.
@@ -37,25 +37,25 @@ pub const WORLDS: [(usize, Crowding); 12] = [
     (50_000, Crowding::Stacked),
 ];
 
-/// How far a player sees in every bench, cm.
+/// View radius of a player in every bench, cm.
 pub const RADIUS_CM: i32 = 10_000;
 
-/// Ticks after which nobody is new to anybody, everybody has turned, and buffers have grown.
+/// Ticks after which no player is new to another, all have turned, and buffers have grown.
 pub const SETTLING_TICKS: u64 = 40;
 
-/// How players stand.
+/// The distribution of players over a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crowding {
     /// All over a square in which each has about 50 others within [`RADIUS_CM`].
     Spread,
-    /// All in a disc of a radius of 50 m, so that everybody sees everybody.
+    /// All in a disc of a radius of 50 m, so that all players see each other.
     Crowd,
     /// All in one spot.
     Stacked,
 }
 
 impl Crowding {
-    /// As it is written in a bench's name.
+    /// Returns the name that benches use.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Crowding {
         }
     }
 
-    /// Where a player stands in a world of `players`.
+    /// Returns the position of a player in a world of `players`.
     #[must_use]
     pub fn position(self, players: usize, random: &mut SplitMix64) -> (i32, i32) {
         match self {
@@ -84,14 +84,15 @@ impl Crowding {
     }
 }
 
-/// The side of a square, cm, on which `players` have 50 others within [`RADIUS_CM`]: `players · π · radius² = 50 · side²`.
+/// Returns the side of a square, cm, on which `players` have 50 others within [`RADIUS_CM`]: `players · π · radius² =
+/// 50 · side²`.
 #[must_use]
 pub fn spread_side_cm(players: usize) -> u64 {
     let area = players as u64 * 314 * (RADIUS_CM as u64).pow(2) / 5_000;
     area.isqrt()
 }
 
-/// A scene of `players`, each of whom looks, in order of id.
+/// Returns a scene of `players`, all of them viewers, in order of id.
 #[must_use]
 pub fn scene(players: usize, crowding: Crowding) -> Scene {
     let mut random = SplitMix64::new(7);
@@ -121,7 +122,7 @@ pub fn scene(players: usize, crowding: Crowding) -> Scene {
     scene
 }
 
-/// Criterion, told to be brief: the whole of `cargo bench` takes a few minutes.
+/// Returns a brief Criterion: the whole of `cargo bench` takes a few minutes.
 #[must_use]
 pub fn brief() -> Criterion {
     Criterion::default()

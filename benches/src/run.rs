@@ -20,7 +20,7 @@ use everhold_protocol::{
 
 use crate::{Crowding, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
 
-/// The rules that come with the server, without their zones.
+/// Returns the rules that come with the server, without their zones.
 fn rules_text() -> &'static str {
     let world = include_str!("../../assets/world.toml");
     world.split("[[zone]]").next().unwrap_or(world)
@@ -61,7 +61,7 @@ pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
 
 /// A zone with its players, in the loop that runs it on a server.
 pub struct Run {
-    /// What the zone is made of.
+    /// The zone's configuration.
     pub config: ZoneConfig,
     ticks: TickLoop,
     sessions: Vec<SessionId>,
@@ -71,17 +71,17 @@ pub struct Run {
     random: SplitMix64,
 }
 
-/// What a player has said.
+/// The intents and acknowledgements of one player.
 #[derive(Clone, Debug, Default)]
 struct Said {
     seq: u64,
-    /// With the number of the frame that said it first.
+    /// The intents, each with the number of the frame that had it first.
     recent: Vec<(u64, SeqIntent)>,
     heard: NewsFilter,
 }
 
 impl Run {
-    /// Everybody has joined, has heard the first events, and stands.
+    /// Returns a run whose players have joined, have received the first events, and stand.
     #[must_use]
     pub fn new(players: usize, crowding: Crowding, turning: Turning) -> Self {
         let config = config(players, crowding);
@@ -124,7 +124,7 @@ impl Run {
         }
     }
 
-    /// The same after two seconds: nobody is new to anybody any more, and buffers have grown.
+    /// Returns a run after two seconds: no player is new to another any more, and buffers have grown.
     #[must_use]
     pub fn settled(players: usize, crowding: Crowding, turning: Turning) -> Self {
         let mut run = Self::new(players, crowding, turning);
@@ -135,7 +135,7 @@ impl Run {
         run
     }
 
-    /// Who turns in the next tick, and where to, in an order of its own.
+    /// Returns the players that turn in the next tick, and their intents, in an order of its own.
     fn turns(&mut self) -> Vec<(usize, SeqIntent)> {
         let mut turns: Vec<_> = self.walkers.turn();
         self.shuffle(&mut turns);
@@ -157,7 +157,7 @@ impl Run {
         }
     }
 
-    /// A tick's inputs: an intent of each that turns.
+    /// Returns a tick's inputs: an intent of each player that turns.
     pub fn inputs(&mut self) -> Vec<Input> {
         let turns = self.turns();
         let input = |(player, SeqIntent { seq, intent }): (usize, SeqIntent)| Input::Intent {
@@ -184,7 +184,7 @@ impl Run {
         frames.into_iter().filter_map(news).collect()
     }
 
-    /// What every player sends in a tick, in an order of its own.
+    /// Returns the frames of all players in a tick, in an order of its own.
     fn frames(&mut self) -> Vec<(usize, InputFrame)> {
         self.frames += 1;
         let now = self.frames;
@@ -212,7 +212,7 @@ impl Run {
         frames
     }
 
-    /// The same as their datagrams.
+    /// Returns the frames of a tick as datagrams.
     pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
         let bytes = |(_, frame): (usize, InputFrame)| {
             let mut bytes = Vec::new();

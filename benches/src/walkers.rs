@@ -1,11 +1,11 @@
-//! Players on foot: where each goes, and when it turns.
+//! Players on foot: the direction of each, and the ticks at which it turns.
 
 use everhold_core::zone::Scene;
 use everhold_protocol::rng::SplitMix64;
 
-/// Ticks in a second.
+/// Ticks per second.
 const TICK_HZ: u64 = 20;
-/// The longest step in a tick, in percent of a direction: 30 cm, which is 6 m/s.
+/// The longest step in a tick, percent of a direction: 30 cm, which is 6 m/s.
 const STEP_PERCENT: i32 = 34;
 
 /// How often players turn.
@@ -13,12 +13,12 @@ const STEP_PERCENT: i32 = 34;
 pub enum Turning {
     /// Once a second, each at its own moment, as the simulator's wanderers do.
     Seldom,
-    /// In every tick, so that nothing holds that was told of anybody: the worst case.
+    /// In every tick, so that no velocity holds that was sent: the worst case.
     Always,
 }
 
 impl Turning {
-    /// What a bench's name ends with.
+    /// Returns the end of a bench's name.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -28,8 +28,8 @@ impl Turning {
     }
 }
 
-/// Which way each player walks. Whoever goes one way comes back the same way after it, so that crowds stay as they are however long
-/// this goes on.
+/// The direction in which each player walks. Each goes back by the way that it came, so that crowds stay as they are
+/// however long this goes on.
 #[derive(Clone, Debug)]
 pub struct Walkers {
     walkers: Vec<Walker>,
@@ -46,7 +46,7 @@ struct Walker {
 }
 
 impl Walkers {
-    /// Everybody stands.
+    /// Returns players that all stand.
     #[must_use]
     pub fn new(players: usize, turning: Turning) -> Self {
         let mut random = SplitMix64::new(11);
@@ -63,7 +63,7 @@ impl Walkers {
         }
     }
 
-    /// One tick on: the players that turn, by number, and their new direction, each axis in ±89.
+    /// Advances by a tick: returns the players that turn, by number, and their new direction, each axis in ±89.
     pub fn turn(&mut self) -> Vec<(usize, (i8, i8))> {
         self.tick += 1;
         let mut turned = Vec::with_capacity(self.walkers.len());
@@ -88,7 +88,7 @@ impl Walkers {
         turned
     }
 
-    /// One tick on: everybody of the scene takes a step.
+    /// Advances by a tick: each player of the scene takes a step.
     pub fn walk(&mut self, scene: &mut Scene) {
         self.turn();
         let rows = scene.entities.iter_mut().zip(&mut scene.sessions);

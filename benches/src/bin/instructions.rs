@@ -1,10 +1,11 @@
-//! Counts the instructions of the hot paths under valgrind, whose counts do not drift as times do, and compares them with those that
-//! `benches/baseline/instructions.json` keeps.
+//! Counts the instructions of the hot paths under valgrind, whose counts do not drift as times do, and compares them
+//! with the counts in `benches/baseline/instructions.json`.
 //!
-//! `check` fails if a path takes more than [`WORSE_PERCENT_MAX`] more. Counts hold for one compiler, and for the processor that valgrind
-//! shows to the program, by which libraries choose their code: valgrind knows no AVX-512 and hides the SHA and VAES instructions, so all x86-64 processors
-//! of the last ten years look alike. With another compiler or processor than the baseline's the counts are shown and not judged.
-//! `accept` makes the counts of now the baseline; the commit says why.
+//! `check` fails if a path takes more than [`WORSE_PERCENT_MAX`] more. Counts hold for one compiler, and for the
+//! processor that valgrind shows to the program, by which libraries choose their code: valgrind knows no AVX-512 and
+//! hides the SHA and VAES instructions, so all x86-64 processors of the last ten years look alike. With another
+//! compiler or processor than the baseline's the counts are shown and not judged. `accept` makes the present counts the
+//! baseline; the commit says why.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,7 +17,8 @@ use clap::{Parser, Subcommand};
 use everhold_benches::hot::HOT_PATHS;
 use serde::{Deserialize, Serialize};
 
-/// More than repetition and unrelated changes of inlining bring about, less than a regression that anybody would defend.
+/// Growth of a count up to which a path passes, percent: more than repetition and unrelated changes of inlining bring
+/// about, less than a regression that could be defended.
 const WORSE_PERCENT_MAX: u64 = 5;
 
 #[derive(Parser)]
@@ -43,7 +45,7 @@ enum Order {
 #[derive(Serialize, Deserialize)]
 struct Baseline {
     rustc: String,
-    /// As valgrind shows it: what the libraries choose their code by.
+    /// The processor as valgrind shows it, by which libraries choose their code.
     processor: String,
     instructions: BTreeMap<String, u64>,
 }

@@ -1,8 +1,10 @@
-//! The floor under a server's CPU: plain UDP and AES-128-GCM for the same packets, without connections, congestion, or a game.
+//! The floor under a server's CPU: plain UDP and AES-128-GCM for the same packets, without connections, congestion, or
+//! a game.
 //!
-//! In each tick it receives the datagrams of the players and opens them, then seals theirs and sends them, from one socket to as many ports,
-//! as a QUIC server does. A process of its own sends and takes them. What a server spends per player-tick, divided by what this spends
-//! in the same minutes on the same core, says how much QUIC and the game cost: `client-sim sweep --udp-floor` does that.
+//! In each tick it receives the datagrams of the players and opens them, then seals theirs and sends them, from one
+//! socket to as many ports, as a QUIC server does. A process of its own sends and takes them. The server's time per
+//! player-tick, divided by this one's in the same minutes on the same core, says how much QUIC and the game cost:
+//! `client-sim sweep --udp-floor` does that.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
@@ -18,15 +20,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What AES-GCM adds to a packet, bytes.
+/// Bytes that AES-GCM adds to a packet.
 const TAG_BYTES: usize = 16;
 
 /// Orders to the players, a byte each: introduce yourselves; a tick.
 const HELLO: u8 = b'h';
 const TICK: u8 = b't';
-/// How often players may have to introduce themselves until all are known.
+/// Times that players may have to introduce themselves until all are known.
 const HELLOS_MAX: usize = 20;
-/// Players that send in a tick have sent within this time.
+/// Time within which the players that send in a tick have sent.
 const SENDING: Duration = Duration::from_millis(20);
 const TICK_PERIOD: Duration = Duration::from_millis(50);
 
@@ -59,7 +61,7 @@ struct Arguments {
     /// The core of the players [default: 0, or 1 if 0 is measured]
     #[arg(long)]
     players_core: Option<usize>,
-    /// Where to write the figures as JSON.
+    /// File for the figures, as JSON
     #[arg(long)]
     json: Option<std::path::PathBuf>,
     /// Be the players, of a server at this port.
@@ -110,7 +112,7 @@ fn nonce(count: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-/// User and system time of this thread.
+/// Returns user and system time of this thread.
 fn cpu() -> Duration {
     let spent = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
@@ -174,14 +176,15 @@ fn spawn_players(arguments: &Arguments, port: u16) -> anyhow::Result<Child> {
         .context("start the players")
 }
 
-/// How many datagrams a player sends or gets in a tick: as many in the long run as told, and not everybody in the same ticks.
+/// Returns the datagrams that a player sends or gets in a tick: in the long run `per_tick`, and not all players in the
+/// same ticks.
 fn turns(per_tick: f64, player: usize, tick: usize) -> usize {
     // Multiples of the golden ratio are spread evenly.
     let before = player as f64 * 0.618_033_988_75 + tick as f64 * per_tick;
     ((before + per_tick).floor() - before.floor()) as usize
 }
 
-/// µs per player-tick of each round. The first round warms up and does not count.
+/// Returns each round's time per player-tick, µs. The first round warms up and does not count.
 fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> anyhow::Result<Vec<f64>> {
     let mut orders = players.stdin.take().context("the players take orders")?;
     let (key, mut counter, mut buffer) = (key(), 0, vec![0; 2_048]);
@@ -211,7 +214,7 @@ fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> an
                 .sum::<usize>();
             std::thread::sleep(TICK_PERIOD.saturating_sub(begun.elapsed()));
         }
-        // What came late is not lost.
+        // Late datagrams are not lost.
         heard += hear(socket, &key, &mut buffer)?.len();
         ensure!(
             heard * 100 >= due * 99,
@@ -224,7 +227,7 @@ fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> an
     Ok(rounds)
 }
 
-/// Where the players are.
+/// Finds the players' addresses.
 fn introduce(
     players: usize,
     socket: &UdpSocket,
@@ -246,7 +249,7 @@ fn introduce(
     anyhow::bail!("only {} of {players} players were heard", known.len())
 }
 
-/// Takes and opens everything that has come, and says from whom.
+/// Takes and opens all datagrams that have come, and returns their senders.
 fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Result<Vec<SocketAddr>> {
     let mut heard = Vec::new();
     loop {
@@ -262,7 +265,7 @@ fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Res
     }
 }
 
-/// The players: at each order those whose turn it is send, and everybody takes what came before.
+/// Plays the players: at each order those whose turn it is send, and all take the datagrams that came before.
 fn play(arguments: &Arguments, port: u16) -> anyhow::Result<()> {
     pin(arguments.players_core())?;
     // Each player is an open file, and the usual limit is 1,024; the hard one is higher.

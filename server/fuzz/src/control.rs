@@ -1,4 +1,4 @@
-//! Control messages in any chunks, and what a stranger's first one may hold.
+//! Control messages in any chunks, and the first message of a stranger.
 
 use std::fmt::Debug;
 
@@ -51,17 +51,17 @@ fn check_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(message
     assert_eq!(again.as_ref(), Some(message));
 }
 
-/// What a server reads.
+/// Reads messages as a server does.
 pub fn client_message(data: &[u8]) {
     read_all::<ClientMessage>(data, CONTROL_BYTES_MAX, drop);
 }
 
-/// What a client reads.
+/// Reads messages as a client does.
 pub fn server_message(data: &[u8]) {
     read_all::<ServerMessage>(data, CONTROL_BYTES_MAX, drop);
 }
 
-/// A stranger's first message, up to the decision.
+/// Judges a stranger's first message, up to the decision.
 pub fn hello(data: &[u8]) {
     let key = service().verifying_key();
     let resume_keys = ResumeKeys::new([7; 32], vec![[8; 32]]);
@@ -70,7 +70,7 @@ pub fn hello(data: &[u8]) {
     });
 }
 
-/// Tickets: as they come, which no signature fits, and with a good signature under claims of all kinds.
+/// Verifies tickets: raw bytes, which no signature fits, and claims of all kinds under a valid signature.
 pub fn ticket(data: &[u8]) {
     let key = service();
     assert!(

@@ -1,9 +1,9 @@
-//! Datagrams, both ways. What can be read has exactly one encoding.
+//! Datagrams, both ways. A datagram that can be read has exactly one encoding.
 
 use everhold_protocol::limits::{DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::{InputFrame, ReceivedFrame, Snapshot};
 
-/// What a server reads.
+/// Reads a datagram as a server does.
 pub fn input(data: &[u8]) {
     if let Ok(Ok(frame)) = InputFrame::decode(data).map(ReceivedFrame::checked) {
         let mut again = Vec::new();
@@ -17,7 +17,7 @@ pub fn input(data: &[u8]) {
     }
 }
 
-/// What a client reads, as long as a datagram of this protocol may be.
+/// Reads a datagram as a client does, as long as one of this protocol may be.
 pub fn snapshot(data: &[u8]) {
     if data.len() > DATAGRAM_BYTES_MAX {
         return;

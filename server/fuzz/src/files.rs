@@ -8,10 +8,10 @@ use everhold_core::zone::{Cut, Zone, ZoneConfig};
 
 /// Ticks that an accepted world runs.
 const TICKS: u32 = 5;
-/// Zones of it that run: they are read alike.
+/// Zones of it that run: all are read alike.
 const ZONES_MAX: usize = 2;
 
-/// A world file. One that is accepted makes zones that run.
+/// Reads a world file. One that is accepted makes zones that run.
 pub fn world(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(rules) = RuleBook::from_toml(text) else { return };
@@ -33,7 +33,7 @@ pub fn world(data: &[u8]) {
     }
 }
 
-/// A configuration: a file, and behind a zero byte variables of the environment, a line each.
+/// Reads a configuration: a file, and behind a zero byte variables of the environment, a line each.
 pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (file, environment) = text.split_once('\0').unwrap_or((text, ""));

@@ -1,7 +1,8 @@
-//! What is fuzzed: functions that take any bytes and must neither panic nor break what they promise. They open no socket and no file.
+//! Fuzz targets: functions that take any bytes and must neither panic nor break their invariants. They open no socket
+//! and no file.
 //!
-//! The binary `fuzz` (feature `libfuzzer`) searches for inputs that reach new code; `tests/corpus.rs` replays those that are kept in
-//! `corpus/`, one folder for each target.
+//! The binary `fuzz` (feature `libfuzzer`) searches for inputs that reach new code; `tests/corpus.rs` replays those
+//! that are kept in `corpus/`, one folder for each target.
 
 pub mod control;
 pub mod datagrams;
@@ -13,7 +14,7 @@ pub mod zones;
 /// A function to fuzz.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name, which is that of its corpus.
+    /// The target's name, which is that of its corpus.
     pub name: &'static str,
     /// Takes any bytes. A panic is a fault.
     pub run: fn(&[u8]),
@@ -75,7 +76,7 @@ pub const TARGETS: [Target; 13] = [
     },
 ];
 
-/// The target of this name.
+/// Returns the target of this name.
 #[must_use]
 pub fn target(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)

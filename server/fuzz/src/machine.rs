@@ -7,14 +7,14 @@ use everhold_protocol::client::{Command, ConnId, Notice};
 use everhold_protocol::codec::Reader;
 use everhold_protocol::{Client, ClientConfig, ClientMessage, Credential, FrameDecoder, Intent, ServerMessage};
 
-/// Things that happen in a life.
+/// Steps of one client's life.
 const STEPS_MAX: usize = 200;
-/// Commands, or notices, that one of them may cause: a confirmation of all intents, and a search's few connections.
+/// Commands, or notices, that one step may cause: a confirmation of all intents, and a search's few connections.
 const ANSWERS_MAX: usize = 400;
 
-/// See the module.
+/// Runs a client's life on any bytes.
 pub fn client(data: &[u8]) {
-    // The bytes are at their end: so is the life.
+    // The life ends with the bytes.
     let _at_its_end = live(&mut Unstructured::new(data));
 }
 
@@ -47,7 +47,7 @@ fn live(bytes: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A `Resume` as a client might have kept it.
+/// Makes a `Resume` as a client might have kept it.
 fn saved_session(bytes: &mut Unstructured<'_>) -> Result<Credential> {
     let mut decoder = FrameDecoder::new(2_048);
     decoder.push(bytes.bytes(bytes.len().min(96))?);
@@ -87,7 +87,7 @@ fn act(client: &mut Client, now: Duration, bytes: &mut Unstructured<'_>) -> Resu
     Ok(())
 }
 
-/// What it sends, a server can read.
+/// Checks that a server can read what the client sends.
 fn check_command(command: &Command) {
     if let Command::SendDatagram { bytes, .. } = command {
         everhold_protocol::InputFrame::decode(bytes).expect("a client's own frame");

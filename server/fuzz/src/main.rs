@@ -1,4 +1,5 @@
-//! libFuzzer's loop over one target, which `EVERHOLD_FUZZ_TARGET` names. `make fuzz` builds and runs it; the other arguments are libFuzzer's.
+//! libFuzzer's loop over one target, which `EVERHOLD_FUZZ_TARGET` names. `make fuzz` builds and runs it; the other
+//! arguments are libFuzzer's.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What a store gives back: records of a journal, and checkpoints.
+//! Data that a store gives back: records of a journal, and checkpoints.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,7 +9,7 @@ use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
 use everhold_protocol::Account;
 
-/// A record whose hash is right. What can be read is written the same.
+/// Decodes a record whose hash is right. A readable one is encoded the same.
 pub fn record(data: &[u8]) {
     let stored = StoredRecord::sealed(7, RecordHash([3; 32]), data);
     if let Ok(record) = Record::decode(&stored) {
@@ -49,7 +49,8 @@ fn join(account: u8) -> Input {
     })
 }
 
-/// A chain of a base and a delta that was damaged: each four bytes are a place (two), what is put there, and how (overwrite, flip, cut).
+/// Restores a damaged chain of a base and a delta: each four bytes are a place (two), what is put there, and how
+/// (overwrite, flip, cut).
 pub fn checkpoint(data: &[u8]) {
     let (config, chain) = &*CHAIN;
     let mut chain = chain.clone();

@@ -1,5 +1,5 @@
-//! Whole zones, and the inbox before them: any inputs in any order. Nothing of value comes into being or is lost, and a captured zone is
-//! the one that was captured.
+//! Whole zones, and the inbox before them: any inputs in any order. Nothing of value comes into being or is lost, and a
+//! restored zone equals the captured one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -27,7 +27,7 @@ static CONFIG: LazyLock<ZoneConfig> = LazyLock::new(|| ZoneConfig {
     game: Arc::new(RuleBook::from_toml(ARENA).expect("the arena is a world")),
 });
 
-/// A zone, what its players know, and the books.
+/// A zone, its players' knowledge, and the books.
 struct Life {
     zone: Zone,
     scene: Scene,
@@ -38,7 +38,7 @@ struct Life {
     gold: u64,
 }
 
-/// What a player knows of its session.
+/// A player's knowledge of its session.
 #[derive(Clone, Copy, Default)]
 struct Known {
     token: u64,
@@ -46,10 +46,10 @@ struct Known {
     last_seq: u64,
 }
 
-/// See the module.
+/// Runs a zone's history on any bytes.
 pub fn history(data: &[u8]) {
     let mut life = Life::begin();
-    // The bytes are at their end: so is the history.
+    // The history ends with the bytes.
     let _at_its_end = life.live(&mut Unstructured::new(data));
     life.check_captures();
 }
@@ -151,7 +151,7 @@ impl Life {
         }))
     }
 
-    /// An intent that is next in its session's order, mostly, and whose targets exist, mostly.
+    /// Makes an intent that is mostly the next in its session's order, and whose targets mostly exist.
     fn intent(&mut self, bytes: &mut Unstructured<'_>) -> Result<Input> {
         let session = self.someone(bytes)?;
         let target = self.anything(bytes)?;
@@ -241,7 +241,7 @@ impl Life {
         }
     }
 
-    /// The process dies between two ticks; another one goes on from its captures.
+    /// Ends the process between two ticks; another one goes on from its captures.
     fn lose_the_world(&mut self, with_delta: bool) {
         let before = self.zone.digest();
         let base = self.zone.capture(Cut::Base).body;
@@ -270,9 +270,9 @@ fn secret(number: u64) -> [u8; 32] {
     secret
 }
 
-/// What connections send, in any order: a tick's inputs are bounded, and a session's intents are consecutive.
+/// Fills an inbox with any entries in any order: a tick's inputs are bounded, and a session's intents are consecutive.
 pub fn inbox(data: &[u8]) {
-    // The bytes are at their end: so is the flood.
+    // The flood ends with the bytes.
     let _at_its_end = flood(&mut Unstructured::new(data));
 }
 

@@ -1,17 +1,17 @@
-//! The one reading of time. Everything else takes a `Duration` that was read here.
+//! The one place where time is read. Everything else takes a `Duration` that was read here.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Time since the machine started, time asleep included (CLOCK_BOOTTIME). `std::time::Instant` stands still while a virtual machine
-/// is suspended, so a lease measured by it would outlive its ttl.
+/// Returns the time since the machine started, time asleep included (CLOCK_BOOTTIME). `std::time::Instant` stands still
+/// while a virtual machine is suspended, so a lease measured by it would outlive its ttl.
 #[must_use]
 pub fn boottime() -> Duration {
     read(ClockId::Boottime)
 }
 
-/// Seconds since 1970, for tickets and reports. Nothing about ownership depends on it.
+/// Returns the seconds since 1970, for tickets and reports. Nothing about ownership depends on it.
 #[must_use]
 pub fn unix_s() -> u64 {
     read(ClockId::Realtime).as_secs()

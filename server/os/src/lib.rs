@@ -1,4 +1,4 @@
-//! What a process of Everhold asks of its operating system. It knows nothing of zones, stores, or players.
+//! The operating system as a process of Everhold needs it. It knows nothing of zones, stores, or players.
 
 pub mod clock;
 pub mod output;

@@ -1,11 +1,12 @@
-//! Standard error for whoever must not wait: the log, the last words of a command, the demo's display.
+//! Standard error for threads that must not wait: the log, a command's last lines, the demo's display.
 //!
-//! A thread of its own writes the lines. Whoever has something to say leaves it in a bounded queue and goes on; what does not fit is left
-//! out, counted, and the count is said as soon as somebody reads again. So a reader that is slow, that has stopped reading, or that is gone
-//! changes nothing else in this process. At its end a process waits for the lines, but not for long.
+//! A thread of its own writes the lines. Other threads leave theirs in a bounded queue and go on; lines that do not fit
+//! are left out, and their number is written as soon as the reader reads again. So a reader that is slow, that has
+//! stopped reading, or that is gone changes nothing else in this process. At its end a process waits for the lines, but
+//! not for long.
 //!
-//! It is not `tracing-appender`, whose guard answers a writer that is stuck with an `eprintln!` on the very output that is stuck, and which
-//! never says what it has left out.
+//! It is not `tracing-appender`, whose guard answers a writer that is stuck with an `eprintln!` on the very output that
+//! is stuck, and which never says what it has left out.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,14 +16,14 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use everhold_core::limits::{OUTPUT_FLUSH_MS_MAX, OUTPUT_LINE_BYTES_MAX, OUTPUT_LINES_MAX};
 
-/// A way out that never blocks. Cheap to clone.
+/// An output that never blocks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Output {
     lines: Sender<Line>,
     left_out: Arc<AtomicU64>,
 }
 
-/// With the number of lines that were left out before it.
+/// A line, with the number of lines that were left out before it.
 #[derive(Debug)]
 enum Line {
     Text(u64, Vec<u8>),
@@ -30,19 +31,19 @@ enum Line {
 }
 
 impl Output {
-    /// Writes to `out`, on a thread that it starts. Without a thread every line is left out.
+    /// Returns an output that writes to `out`, on a thread that it starts. Without a thread every line is left out.
     pub fn to(out: impl Write + Send + 'static) -> Self {
         let (lines, queue) = bounded(OUTPUT_LINES_MAX);
         let left_out = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&left_out);
-        // There is nobody to tell of a thread that cannot be had.
+        // A thread that cannot be started cannot be reported either.
         let _thread = std::thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || write_all(out, &queue, &counter));
         Self { lines, left_out }
     }
 
-    /// Queues a text, mostly one line; never waits. What is longer than [`OUTPUT_LINE_BYTES_MAX`] is cut.
+    /// Queues a text, mostly one line; never waits. A text beyond [`OUTPUT_LINE_BYTES_MAX`] is cut.
     pub fn write(&self, text: &[u8]) {
         let mut text = text.to_vec();
         if text.len() > OUTPUT_LINE_BYTES_MAX {
@@ -68,7 +69,8 @@ impl Output {
     }
 }
 
-/// Writes line after line. A failed write is a line left out; the next one is tried all the same, for a terminal may come back.
+/// Writes line after line. A failed write is a line left out; the next one is tried all the same, because a terminal
+/// may come back.
 fn write_all(mut out: impl Write, queue: &Receiver<Line>, left_out: &AtomicU64) {
     for line in queue {
         let (before, text, done) = match line {
@@ -78,7 +80,7 @@ fn write_all(mut out: impl Write, queue: &Receiver<Line>, left_out: &AtomicU64) 
         if tell(&mut out, before, &text).is_err() {
             left_out.fetch_add(before + u64::from(!text.is_empty()), Ordering::Relaxed);
         }
-        // Whoever asked may have stopped waiting.
+        // The caller may have stopped waiting.
         let _gone = done.map(|done| done.send(()));
     }
 }
@@ -91,13 +93,13 @@ fn tell(out: &mut impl Write, left_out: u64, text: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// The standard error of this process.
+/// Returns the standard error of this process.
 pub fn stderr() -> &'static Output {
     static STDERR: OnceLock<Output> = OnceLock::new();
     STDERR.get_or_init(|| Output::to(io::stderr()))
 }
 
-/// What the log's formatter writes an event to, whole.
+/// Takes an event whole from the log's formatter.
 #[derive(Debug)]
 pub struct LogLine;
 
@@ -112,8 +114,8 @@ impl Write for LogLine {
     }
 }
 
-/// Says where a thread panics through [`stderr`]. The standard library's hook writes by itself: it panics again if nobody reads, and waits
-/// for ever for a reader that has stopped reading.
+/// Makes panics report their place through [`stderr`]. The standard library's hook writes by itself: it panics again if
+/// there is no reader, and waits for ever for a reader that has stopped reading.
 pub fn hook_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();

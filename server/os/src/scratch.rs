@@ -1,9 +1,9 @@
-//! A directory for the processes of one run, which is gone when they are, however they ended.
+//! A directory for the processes of one run, which is removed when they have ended, however they ended.
 //!
 //! ```text
-//!  this process ──┬── life: the write end of a pipe ──┬──► janitor: reads to the end of the pipe, then removes the directory
+//!  this process ──┬── life: the write end of a pipe ──┬──► janitor: reads the pipe to its end, then removes the directory
 //!  its children ──┘         (inherited)               │
-//!                                                     └── a process group of its own: what kills the others passes it by
+//!                                                     └── has its own process group: a kill of the others spares it
 //! ```
 //!
 //! The kernel closes a process's end of the pipe whatever ends it, SIGKILL too.
@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// What such a directory's name begins with.
+/// First part of such a directory's name.
 const PREFIX: &str = "everhold-";
 
-/// The file in it that says so. A janitor removes no directory without it.
+/// The file that marks such a directory. A janitor removes no directory without it.
 const MARK: &str = "removed-when-its-run-is-over";
 
-/// All processes have ended when this one waits; removing some megabytes takes milliseconds.
+/// Longest wait for the removal. All other processes have ended by then; removing some megabytes takes milliseconds.
 const REMOVAL_MAX: Duration = Duration::from_secs(10);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The subcommand of `everhold` that is a janitor.
 pub const JANITOR: &str = "janitor";
 
-/// Such a directory. Every process that this one starts from now on keeps it.
+/// A directory that a janitor removes. Every process that this one starts from now on keeps it.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -39,7 +39,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one, and starts `binary` as its janitor.
+    /// Makes a directory, and starts `binary` as its janitor.
     pub fn new(binary: &Path) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         std::fs::write(dir.path().join(MARK), "")?;
@@ -51,7 +51,7 @@ impl Scratch {
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()?;
-        // The janitor has no copy of it; whoever is started later has.
+        // The janitor has no copy of it; a process that is started later has.
         fcntl_setfd(&life, FdFlags::empty())?;
         Ok(Self {
             path: dir.keep(),
@@ -60,7 +60,7 @@ impl Scratch {
         })
     }
 
-    /// Where it is.
+    /// Returns the directory's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -92,7 +92,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The janitor: reads standard input to its end, then removes the directory.
+/// Runs the janitor: reads standard input to its end, then removes the directory.
 pub fn clean_up_after(path: &Path) -> io::Result<()> {
     if !path.join(MARK).is_file() {
         return Err(io::Error::other("it is no directory of a run"));

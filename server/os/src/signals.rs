@@ -1,5 +1,5 @@
-//! The signals that ask a process to stop: SIGTERM, SIGINT, and SIGHUP, and if it was told so the end of its standard input. The first one
-//! asks for good order; another one, [`SIGNAL_AGAIN_MS`] later or after that, for an end at once.
+//! The signals that ask a process to stop: SIGTERM, SIGINT, and SIGHUP, and on request the end of its standard input.
+//! The first one asks for a stop in good order; another one, [`SIGNAL_AGAIN_MS`] or more later, for an end at once.
 
 use std::future::Future;
 use std::os::fd::AsFd;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::output;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// A stop in good order.
@@ -22,16 +22,17 @@ pub enum Wish {
     EndNow(Number),
 }
 
-/// Whether the end of standard input is a wish to stop, too: whoever started this process holds the other end of a pipe.
+/// Whether the end of standard input is a request to stop, too: the process that started this one holds the other end
+/// of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// It says nothing.
+    /// Its end means nothing.
     Ignored,
     /// It is a pipe, and its end counts as a SIGTERM.
     UntilItsEnd,
 }
 
-/// The wishes, one after the other.
+/// The requests, one after the other.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -42,7 +43,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on. Call it inside a runtime, before there is anything to stop.
+    /// Starts listening. Call it inside a runtime, before there is anything to stop.
     pub fn listen(input: Input) -> std::io::Result<Self> {
         let input = match input {
             Input::Ignored => None,
@@ -59,7 +60,7 @@ impl Signals {
         })
     }
 
-    /// The next wish. Dropping the future loses nothing.
+    /// Returns the next request. Dropping the future loses nothing.
     pub async fn wish(&mut self) -> Wish {
         loop {
             let signal = tokio::select! {
@@ -85,7 +86,7 @@ impl Signals {
     }
 }
 
-/// Resolves at the end of the pipe; never without one. What comes through it is not looked at.
+/// Resolves at the end of the pipe; never without one. Its bytes are ignored.
 async fn end_of(input: &mut Option<pipe::Receiver>) {
     let Some(input) = input else {
         return std::future::pending().await;
@@ -101,13 +102,14 @@ async fn end_of(input: &mut Option<pipe::Receiver>) {
     }
 }
 
-/// Says when this process is to stop. Cheap to clone.
+/// The request of this process's end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Option<Number>>);
 
 impl Stop {
-    /// Listens for wishes on a thread of its own, so that they are heard whatever the other threads do. Once it has heard one it sees to it
-    /// that the process ends: at the second one, or if [`STOP_MS_MAX`] is not enough to stop in good order.
+    /// Listens for signals on a thread of its own, so that they are heard whatever the other threads do. After the
+    /// first one it makes sure that the process ends: at the second one, or if [`STOP_MS_MAX`] is not enough to stop in
+    /// good order.
     pub fn listen(input: Input) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut signals = {
@@ -121,7 +123,7 @@ impl Stop {
         Ok(Self(asks))
     }
 
-    /// The signal that asked for a stop, if one did.
+    /// Returns the signal that asked for a stop, if one did.
     #[must_use]
     pub fn asked(&self) -> Option<Number> {
         *self.0.borrow()
@@ -154,7 +156,7 @@ async fn see_to_the_end(signals: &mut Signals, asked: &watch::Sender<Option<Numb
     std::process::exit(i32::from(code));
 }
 
-/// What a shell makes of a process that a signal ended.
+/// Returns the exit code that a shell gives a process that a signal ended.
 #[must_use]
 pub fn exit_code(signal: Number) -> u8 {
     // Signals are numbered from 1 to 64.

@@ -1,8 +1,9 @@
-//! Threads and tasks that a server cannot do without. If one panics, the process ends: without it the server would look alive, hold its
-//! port and its zones, and serve nobody, while others could adopt them.
+//! Threads and tasks that a server cannot do without. If one panics, the process ends: without it the server would look
+//! alive, hold its port and its zones, and serve no player, while others could adopt them.
 //!
-//! What is *not* vital has somebody who takes its end in: a tick thread and a durable task end their zone, a zone's file is opened by a new
-//! worker, an adoption is given up, and a guardian that hears nothing any more ends its server.
+//! The end of a thread that is *not* vital is handled by another: a tick thread and a durable task end their zone, a
+//! zone's file is opened by a new worker, an adoption is given up, and a guardian that hears nothing any more ends its
+//! server.
 
 use std::future::Future;
 
@@ -10,12 +11,12 @@ use tokio::task::JoinHandle;
 
 use crate::output;
 
-/// Lives as long as what is vital; ends the process if that panics.
+/// A guard held as long as the vital thread or task lives; it ends the process if that panics.
 #[derive(Debug)]
 pub struct Vital(&'static str);
 
 impl Vital {
-    /// A guard for the thread or task of this name. Keep it in a variable of the thread's function.
+    /// Returns a guard for the thread or task of this name. Keep it in a variable of the thread's function.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self(name)
@@ -42,7 +43,7 @@ pub fn spawn(name: &'static str, task: impl Future<Output = ()> + Send + 'static
     })
 }
 
-/// Ends this process at once, as a failure; what was said last is written, if somebody reads it.
+/// Ends this process at once, as a failure; the last output is written, if there is a reader.
 pub fn end_process() -> ! {
     output::stderr().flush();
     std::process::abort();
