@@ -108,7 +108,7 @@ pub struct Replicator {
 struct Scratch {
     entity_order: IdOrder,
     session_order: IdOrder,
-    /// What each session is told, in order of session id.
+    /// Each session's share, in order of session id.
     shares: Vec<Option<Share>>,
     has_newcomers: bool,
     /// Sessions that are told something: index in the scene's sessions, and share.

@@ -11,7 +11,7 @@ use crate::interest::Viewpoint;
 use crate::limits::NEWCOMER_REPEAT_TICKS;
 use crate::zone::SceneSession;
 
-/// What a viewer is told in a tick.
+/// The records that a viewer is told of in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
     /// Records that are due.

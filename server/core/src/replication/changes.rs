@@ -1,6 +1,6 @@
-//! What there is to tell of a tick's entities, for any viewer: entities that no longer move as was told, those whose
-//! change was told a moment ago (it may have been lost), those whose refresh is due; and, to viewers of their last
-//! place, those that vanished or leapt away. It knows no viewer.
+//! Changes of a tick's entities, to be told to any viewer: entities that no longer move as was told, those whose change
+//! was told a moment ago (it may have been lost), those whose refresh is due; and, to viewers of their last place,
+//! those that vanished or leapt away. It knows no viewer.
 //!
 //! A record stays due for a *window* of ticks, as many as pass until every viewer has had a turn. In the first of them
 //! the truth is told, and in the others its extrapolation, so that all viewers believe the same. A newcomer is told

@@ -264,7 +264,7 @@ impl Square {
                     ));
                 }
             }
-            // When an entity vanishes or leaps out of sight, viewers that come to its old place later cannot be told.
+            // Viewers that come to a place cannot be told that an entity vanished or leapt away from there before.
             let all_in_sight = self.side_cm < NEAR_CM * 7 / 10;
             for ghost in seen
                 .values()
