@@ -4,7 +4,7 @@
 //!
 //! | bytes | where | codec | module |
 //! |---|---|---|---|
-//! | control: [`ClientMessage`], [`ServerMessage`] | a stream that the client opens | framed `rmp-serde` | [`message`] |
+//! | control: [`ClientMessage`], [`ServerMessage`] | a stream opened by the client | framed `rmp-serde` | [`message`] |
 //! | [`InputFrame`] (up), [`Snapshot`] (down) | datagrams | packed by hand | [`input`], [`snapshot`] |
 //!
 //! [`client`] is the client's half as a state machine without I/O: a game client, the simulated players of

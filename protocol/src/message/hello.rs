@@ -4,7 +4,7 @@
 //! whatever follows:
 //!
 //! ```text
-//! map of at least one entry │ string "Hello"    │ list (or map, first key "protocol") │ the version, an unsigned integer
+//! map of at least one entry │ string "Hello"    │ list (or map, first key "protocol") │ version, an unsigned integer
 //! 81                        │ A5 48 65 6C 6C 6F │ 92                                  │ 02
 //! ```
 

@@ -78,7 +78,7 @@ pub struct Viewpoint {
 }
 
 impl Viewpoint {
-    /// The squared distance to an entity of a cell that this viewer's circle touches.
+    /// Returns the squared distance to an entity of a cell that this viewer's circle touches.
     #[inline]
     fn distance_squared(&self, x: i32, y: i32) -> u64 {
         // Such an entity is at most a radius and a cell away, so that nothing wraps whatever the map.

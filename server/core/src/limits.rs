@@ -124,8 +124,8 @@ pub const CONTROL_QUEUE_MESSAGES_MAX: usize = 2 * OUTBOX_EVENTS_MAX + 64;
 /// Bytes of control messages that wait for a slow reader.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// Packets per second that a client may send, and as many at once; at higher tick rates eight for each tick. An honest
-/// client sends two a tick and an acknowledgement for every second packet it gets, some 50 a second at 20 Hz, and a few
-/// hundred at once when it reads all it missed. Packets beyond it are not even decrypted.
+/// client sends at most two a tick and an acknowledgement for every second packet it gets, some 50 a second at 20 Hz,
+/// and a few hundred at once when it reads all it missed. Packets beyond it are not even decrypted.
 pub const PACKETS_PER_S: u32 = 400;
 /// Seconds' worth of excess (at twice the allowed rate; sooner if faster) after which a peer that sends too much is
 /// disconnected.

@@ -48,9 +48,9 @@ pub struct ViewConfig {
 }
 
 impl Default for ViewConfig {
-    /// 100 m, as far as a character is worth drawing. 320 bytes bound a player's share of the network to 8 kB/s (with
-    /// all headers, at 20 Hz) whatever happens around it, and hold some thirty records: 600 in a second, of which 50
-    /// walking neighbours need 150.
+    /// Returns a view of 100 m, as far as a character is worth drawing. 320 bytes bound a player's share of the network
+    /// to 8 kB/s (with all headers, at 20 Hz) whatever happens around it, and hold some thirty records: 600 in a
+    /// second, of which 50 walking neighbours need 150.
     fn default() -> Self {
         Self {
             radius_cm: 10_000,

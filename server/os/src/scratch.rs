@@ -1,7 +1,7 @@
 //! A directory for the processes of one run, which is removed when they have ended, however they ended.
 //!
 //! ```text
-//!  this process ──┬── life: the write end of a pipe ──┬──► janitor: reads the pipe to its end, then removes the directory
+//!  this process ──┬── life: the write end of a pipe ──┬──► janitor: reads it to its end, then removes the directory
 //!  its children ──┘         (inherited)               │
 //!                                                     └── has its own process group: a kill of the others spares it
 //! ```

@@ -31,7 +31,7 @@ impl Random {
     }
 }
 
-/// A client that has connected and waits for its `Attached`.
+/// Returns a client that has connected and waits for its `Attached`.
 pub(super) fn connect(session: EntityId) -> (Client, ConnId) {
     let addr: SocketAddr = ([127, 0, 0, 1], 7_000).into();
     let mut client = Client::new(

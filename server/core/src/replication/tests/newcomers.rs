@@ -174,7 +174,7 @@ impl Square {
         }
     }
 
-    /// Another process owns the zone from now on, and no connection speaks for a session until it comes back.
+    /// Lets another process own the zone from now on: no connection speaks for a session until it comes back.
     fn adopt(&mut self) {
         self.players.clear();
         self.replicator = Self::replicator();
