@@ -21,8 +21,8 @@ const PEERS_MAX: usize = 4;
 /// lives.
 const LOWER_EPOCH_TTLS: u32 = 2;
 
-/// Fraction of a ttl beyond which the time between two looks at the shards does not count. Looks come ten times as
-/// often.
+/// Parts of a ttl. A time between two looks at the shards that is longer than one part does not count; looks come ten
+/// times as often.
 const LOOK_GAPS_PER_TTL: u32 = 4;
 
 /// A client's request for a zone, with what it knows of the zone's owner.
