@@ -24,6 +24,9 @@ mod circles;
 #[path = "tidy/tracked.rs"]
 mod tracked;
 
+#[path = "tidy/words.rs"]
+mod words;
+
 #[path = "tidy/code_map.rs"]
 mod code_map;
 

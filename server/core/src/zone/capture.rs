@@ -19,7 +19,7 @@ use super::state::{Clock, Ids};
 /// What is captured and what was changed since. One capture is in flight at a time.
 pub(crate) struct Captor {
     kinds: Kinds,
-    /// The ids of every table, in the order in which the kinds' own queries meet the tables.
+    /// The ids of every table.
     ids: QueryState<(&'static Id, Has<Disabled>)>,
     confirmed: Option<ChangeTick>,
     in_flight: Option<InFlight>,

@@ -139,6 +139,11 @@ impl FrozenTable {
         }
     }
 
+    /// Whether this is its first entity: no entity is in two tables.
+    pub(crate) fn begins_with(&self, first: Id) -> bool {
+        self.ids.first() == Some(&first)
+    }
+
     /// Adds the column of a kind above those that are there.
     pub(crate) fn add<C: State>(&mut self, column: Column<C>) {
         self.columns.push((1 << C::KIND, Box::new(column)));

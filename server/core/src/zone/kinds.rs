@@ -102,7 +102,8 @@ trait ComponentKind: Send + Sync {
 /// of it would be lost.
 type IdsAndColumn<C> = (&'static Id, Has<Disabled>, Option<Ref<'static, C>>);
 
-/// Every table of the World that has ids. Queries of all types meet the tables in the same order, that of their making.
+/// Every table of the World that has ids. Two queries may meet the same tables in another order each: it depends on when each of them met
+/// a table first. So a table is known by its ids.
 struct Columns<C: Component>(QueryState<IdsAndColumn<C>>);
 
 impl<C: Component> Columns<C> {
@@ -117,14 +118,14 @@ impl<C: State + Component> ComponentKind for Columns<C> {
     }
 
     fn cut(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]) {
-        let mut tables = tables.iter_mut();
-        for (_, _, column) in self
+        let columns = self
             .0
             .contiguous_iter(world)
-            .expect("every component is kept in tables")
-        {
-            let table = tables.next().expect("each table of a column has ids");
-            if let Some(column) = column {
+            .expect("every component is kept in tables");
+        for (ids, _, column) in columns {
+            if let (Some(first), Some(column)) = (ids.first(), column) {
+                let table = tables.iter_mut().find(|table| table.begins_with(*first));
+                let table = table.expect("the ids of each table were cut");
                 table.add(Column::cut(&column, since));
             }
         }
@@ -185,8 +186,49 @@ impl<R: State + Resource> ResourceKind for Single<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use everhold_protocol::EntityId;
+
     use super::*;
+    use crate::zone::frozen::Frozen;
     use crate::zone::state::{Clock, InputSeq};
+
+    /// Entities with different ones of it are in different tables.
+    #[derive(Component)]
+    struct Apart<const N: u64>;
+
+    #[test]
+    fn tables_that_a_digest_met_one_by_one_are_cut_with_their_own_columns() {
+        let (mut world, mut kinds) = (World::new(), Kinds::default());
+        kinds.add_component::<InputSeq>(&mut world);
+        let mut ids = QueryState::<&Id>::new(&mut world);
+        let mut digest = 0;
+        macro_rules! spawn_apart {
+            ($($n:literal)*) => {$(
+                world.spawn((Id(EntityId($n)), InputSeq { last: 100 + $n }, Apart::<$n>));
+                digest = kinds.digest(&world);
+            )*};
+        }
+        spawn_apart!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+        let tables = ids.contiguous_iter(&world).expect("ids are kept in tables");
+        let mut tables: Vec<_> = tables.map(|ids| FrozenTable::new(ids.to_vec())).collect();
+        assert_eq!(tables.len(), 16);
+        kinds.cut_components(&world, None, &mut tables);
+        let frozen = Frozen {
+            tick: 0,
+            base: true,
+            resources: Vec::new(),
+            gone: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            tables,
+        };
+        assert_eq!(
+            frozen.encode().digest.0,
+            digest,
+            "an id with another entity's value has another hash"
+        );
+    }
 
     #[test]
     #[should_panic(expected = "kind 6 is declared twice")]
