@@ -1,8 +1,8 @@
-//! Bounded, total reading and writing of hand-packed bytes: datagrams and record bodies. It allocates nothing for what it reads
-//! and panics on no input.
+//! Bounded, total reading and writing of hand-packed bytes: datagrams and record bodies. It allocates nothing for what
+//! it reads and panics on no input.
 //!
-//! Integers are little-endian and of fixed width, or LEB128 [varints](Reader::varint). Every value has exactly one encoding, so
-//! that equal values have equal bytes and bytes can be hashed in their stead.
+//! Integers are little-endian and of fixed width, or LEB128 [varints](Reader::varint). Every value has exactly one
+//! encoding, so that equal values have equal bytes and bytes can be hashed in their stead.
 
 use crate::ids::EntityId;
 
@@ -247,8 +247,8 @@ pub(crate) const fn zigzag(value: i32) -> u32 {
     (value << 1 ^ value >> 31).cast_unsigned()
 }
 
-/// A number as [`Writer::varint`] would write it, and how many of the bytes that is. The usual lengths each have a branch, which for a
-/// field that is packed again and again is predicted.
+/// A number as [`Writer::varint`] would write it, and how many of the bytes that is. The usual lengths each have a
+/// branch, which for a field that is packed again and again is predicted.
 #[inline]
 pub(crate) fn varint_u32(number: u32) -> ([u8; 8], usize) {
     let seven = |group: u32| u64::from(number >> (7 * group) & 0x7f) << (8 * group);
@@ -262,8 +262,8 @@ pub(crate) fn varint_u32(number: u32) -> ([u8; 8], usize) {
     (bytes.to_le_bytes(), len)
 }
 
-/// Writes a varint of any size at `at`, with up to eight bytes of garbage behind it, and says where it ends. Numbers of 32 bits take the
-/// quick way.
+/// Writes a varint of any size at `at`, with up to eight bytes of garbage behind it, and says where it ends. Numbers of
+/// 32 bits take the quick way.
 #[inline]
 pub(crate) fn put_varint(number: u64, out: &mut [u8], at: usize) -> usize {
     let Ok(short) = u32::try_from(number) else {

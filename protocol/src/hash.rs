@@ -1,4 +1,5 @@
-//! Hashing of ids that a server gives out: every intent looks its session up, twice. It is for maps that nothing iterates.
+//! Hashing of ids that a server gives out: every intent looks its session up, twice. It is for maps that nothing
+//! iterates.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -1,4 +1,5 @@
-//! What a player wants to do. An [`Intent`] that exists is well-formed; whether it is allowed, the rules decide at its tick.
+//! What a player wants to do. An [`Intent`] that exists is well-formed; whether it is allowed, the rules decide at its
+//! tick.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -61,7 +62,8 @@ impl From<Heading> for (i8, i8) {
 
 /// One thing that a player asks for.
 ///
-/// Packed as a tag byte and its fields: headings as two `i8`, ids as two varints, amounts as a varint, text with its length in one byte.
+/// Packed as a tag byte and its fields: headings as two `i8`, ids as two varints, amounts as a varint, text with its
+/// length in one byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
     /// Move this way until told otherwise.
@@ -91,7 +93,8 @@ pub enum Intent {
         /// The item's uid.
         item: EntityId,
     },
-    /// Say something to those near by; at most [`crate::limits::CHAT_BYTES_MAX`] bytes of [text that may be said](crate::text).
+    /// Say something to those near by; at most [`crate::limits::CHAT_BYTES_MAX`] bytes of [text that may be
+    /// said](crate::text).
     Say(#[serde(deserialize_with = "chat_from_serde")] String),
 }
 
@@ -148,9 +151,9 @@ impl Intent {
         Ok(Self::decode_framed(from)??)
     }
 
-    /// Reads one packed intent of which nothing but the form need be right: the outer error says that its bytes cannot be made out, the
-    /// inner one that they are no intent. After an inner error the reader stands behind the intent, unless its kind is unknown: then
-    /// nobody can say where it ends.
+    /// Reads one packed intent of which nothing but the form need be right: the outer error says that its bytes cannot
+    /// be made out, the inner one that they are no intent. After an inner error the reader stands behind the intent,
+    /// unless its kind is unknown: then nobody can say where it ends.
     pub fn decode_framed(from: &mut Reader<'_>) -> Result<Result<Self, IntentError>, DecodeError> {
         Ok(match Self::read(from)? {
             Ok(intent) => intent.check().map(|()| intent),
@@ -158,8 +161,8 @@ impl Intent {
         })
     }
 
-    /// Reads an intent that was checked before it was written down, as a zone's journal holds it. Text is not judged again: another
-    /// version may know other characters, and what was done was done.
+    /// Reads an intent that was checked before it was written down, as a zone's journal holds it. Text is not judged
+    /// again: another version may know other characters, and what was done was done.
     pub fn decode_checked(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self::read(from)??)
     }

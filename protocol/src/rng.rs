@@ -1,8 +1,9 @@
-//! Chance from a seed: for jitter, so that a thousand clients that lost the same shard do not come back at the same instant, and for
-//! players, benches, and tests that must be able to repeat themselves. A zone's own chance is a function of its state instead.
+//! Chance from a seed: for jitter, so that a thousand clients that lost the same shard do not come back at the same
+//! instant, and for players, benches, and tests that must be able to repeat themselves. A zone's own chance is a
+//! function of its state instead.
 
-/// SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014, with the constants of Vigna's
-/// public-domain `splitmix64.c`. Small, fast, and every seed is a good one; it keeps no secret.
+/// SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014, with the constants of
+/// Vigna's public-domain `splitmix64.c`. Small, fast, and every seed is a good one; it keeps no secret.
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 

@@ -1,7 +1,8 @@
-//! The addresses of a shard: where it listens, and where players are sent. Names are looked up once, at start; no packet waits for a name.
+//! The addresses of a shard: where it listens, and where players are sent. Names are looked up once, at start; no
+//! packet waits for a name.
 //!
-//! The directory, leases, and every message carry socket addresses. A shard whose name gets another address announces that after its next
-//! start.
+//! The directory, leases, and every message carry socket addresses. A shard whose name gets another address announces
+//! that after its next start.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -47,8 +48,8 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Looks the configured hosts up. `shard.listen` is the first address of its name; `shard.advertise` the first of the family that is
-    /// listened on, or of either for `[::]`, which serves both.
+    /// Looks the configured hosts up. `shard.listen` is the first address of its name; `shard.advertise` the first of
+    /// the family that is listened on, or of either for `[::]`, which serves both.
     pub async fn look_up(config: &Config) -> Result<Self, AddressError> {
         let ip = first("shard.listen", &config.listen, ("any family", |_| true)).await?;
         if let (Host::Name(name), true) = (&config.listen.host, ip.is_unspecified()) {
@@ -62,8 +63,8 @@ impl Addresses {
         Ok(Self { listen, advertise })
     }
 
-    /// Where players are sent, once the socket is bound to `bound`: the advertised address, with the bound port unless it names one; without
-    /// it the bound address itself.
+    /// Where players are sent, once the socket is bound to `bound`: the advertised address, with the bound port unless
+    /// it names one; without it the bound address itself.
     #[must_use]
     pub fn announced(&self, bound: SocketAddr) -> SocketAddr {
         match self.advertise {

@@ -97,7 +97,8 @@ fn print(what: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Logs go to standard error, and no line of them waits for a reader; `RUST_LOG` filters them. Each lost connection to Redis is told where it matters, not by the client as well.
+/// Logs go to standard error, and no line of them waits for a reader; `RUST_LOG` filters them. Each lost connection to
+/// Redis is told where it matters, not by the client as well.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,fred=error,everhold=info"));
     tracing_subscriber::fmt()

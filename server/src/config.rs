@@ -1,5 +1,5 @@
-//! Configuration in two stages: layers of raw keys (file, environment, flags), then one checked [`Config`]. It reads no file and no
-//! environment itself: the caller hands both in.
+//! Configuration in two stages: layers of raw keys (file, environment, flags), then one checked [`Config`]. It reads no
+//! file and no environment itself: the caller hands both in.
 
 mod service_links;
 
@@ -147,8 +147,9 @@ impl RawConfig {
         Ok(merged)
     }
 
-    /// Lays environment variables over this: those that begin with [`ENV_PREFIX`], all of which must name a key. What Kubernetes sets for a
-    /// Service whose name begins as ours (`EVERHOLD_SERVICE_HOST`, `EVERHOLD_PORT` and the like) is passed over.
+    /// Lays environment variables over this: those that begin with [`ENV_PREFIX`], all of which must name a key. What
+    /// Kubernetes sets for a Service whose name begins as ours (`EVERHOLD_SERVICE_HOST`, `EVERHOLD_PORT` and the like)
+    /// is passed over.
     pub fn with_env(self, vars: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
         let mut merged = self;
         for (name, text) in vars {

@@ -1,5 +1,5 @@
-//! For tests only: moments at which a shard process may be told to die, so that a test need not guess when they come. A binary without the
-//! feature `testing` has none of this.
+//! For tests only: moments at which a shard process may be told to die, so that a test need not guess when they come. A
+//! binary without the feature `testing` has none of this.
 
 use std::str::FromStr;
 use std::sync::OnceLock;

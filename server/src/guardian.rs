@@ -1,5 +1,5 @@
-//! The guardian: a small parent process that starts the server as its child, watches it, and releases what it held when it is dead, so
-//! that a spare adopts within milliseconds instead of after a whole ttl.
+//! The guardian: a small parent process that starts the server as its child, watches it, and releases what it held when
+//! it is dead, so that a spare adopts within milliseconds instead of after a whole ttl.
 //!
 //! ```text
 //!  guardian ──SIGTERM, SIGINT, SIGHUP──► server (same command, `--guarded`)
@@ -8,15 +8,16 @@
 //!     └────── its exit status ─────────────────┘
 //! ```
 //!
-//! It is one thread with nothing to wait for but the child, signals, the line, and its own looks; another one writes its log, and a third is
-//! started only to release, when the child is dead. Standard output and error are the child's own. It acts first and speaks afterwards. A
-//! server that holds something and says nothing for a whole ttl (it is stopped, or its lease keeper hangs) is killed, for only a dead server
-//! may be released for; so is one that was asked to stop and does not end, and one that was asked twice. Then the guardian ends with the
-//! child's status: `128 + signal` if a signal killed it, as a shell has it.
+//! It is one thread with nothing to wait for but the child, signals, the line, and its own looks; another one writes
+//! its log, and a third is started only to release, when the child is dead. Standard output and error are the child's
+//! own. It acts first and speaks afterwards. A server that holds something and says nothing for a whole ttl (it is
+//! stopped, or its lease keeper hangs) is killed, for only a dead server may be released for; so is one that was asked
+//! to stop and does not end, and one that was asked twice. Then the guardian ends with the child's status: `128 +
+//! signal` if a signal killed it, as a shell has it.
 //!
-//! If the guardian dies, the server goes on unguarded. Everything that a guardian does, the ttl does too, only later: see
-//! [`ownership::guardian`](everhold_core::ownership::guardian). Such an orphan makes way for a shard that is started at its address: see
-//! [`orphan`].
+//! If the guardian dies, the server goes on unguarded. Everything that a guardian does, the ttl does too, only later:
+//! see [`ownership::guardian`](everhold_core::ownership::guardian). Such an orphan makes way for a shard that is
+//! started at its address: see [`orphan`].
 
 mod child;
 mod line;
@@ -43,8 +44,9 @@ pub use self::link::GuardianLink;
 use self::release::release;
 use crate::stores::Coordination;
 
-/// Starts this very program again as a server, with the same arguments and [`GUARDED_FLAG`], and watches it until it ends. `open` connects
-/// to authority and membership; it is called when there is something to release. A server that ends with `usage_code` has not served.
+/// Starts this very program again as a server, with the same arguments and [`GUARDED_FLAG`], and watches it until it
+/// ends. `open` connects to authority and membership; it is called when there is something to release. A server that
+/// ends with `usage_code` has not served.
 pub fn run<A, F>(ttl: Duration, input: Input, usage_code: u8, open: A) -> anyhow::Result<ExitCode>
 where
     A: Fn() -> F,

@@ -6,8 +6,9 @@
 //!                          └──── TickOrder ───────┘    └── state store
 //! ```
 //!
-//! The tick thread steps at its own pace and never waits for I/O; the durable task owns journal, gate, and checkpointer, and is the only
-//! one that talks to the store and to players. Both ask the zone's [`LeaseGuard`] before they act.
+//! The tick thread steps at its own pace and never waits for I/O; the durable task owns journal, gate, and
+//! checkpointer, and is the only one that talks to the store and to players. Both ask the zone's [`LeaseGuard`] before
+//! they act.
 
 mod adopt;
 mod asking;
@@ -112,7 +113,8 @@ pub struct ZoneHandle {
     orders: mpsc::UnboundedSender<HostOrder>,
 }
 
-/// What the router asks of the durable task. Unbounded, because each order stands for a connection, and those are bounded.
+/// What the router asks of the durable task. Unbounded, because each order stands for a connection, and those are
+/// bounded.
 pub(crate) enum HostOrder {
     /// A `Join` or `Resume` of this connection is on its way through the zone.
     Attach(AttachToken, Box<PendingAttach>),
@@ -145,14 +147,15 @@ impl ZoneHandle {
         let _ended_before = self.orders.send(HostOrder::Gone(token));
     }
 
-    /// Tells the zone that the player of a connection ends the session. The connection is closed when that is stored. `false`: the host has
-    /// ended, and with it all its connections.
+    /// Tells the zone that the player of a connection ends the session. The connection is closed when that is stored.
+    /// `false`: the host has ended, and with it all its connections.
     #[must_use]
     pub fn log_out(&self, token: AttachToken) -> bool {
         self.orders.send(HostOrder::LogOut(token)).is_ok()
     }
 
-    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the lease may be released.
+    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the
+    /// lease may be released.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         if self.orders.send(HostOrder::Stop(done)).is_ok() {
@@ -202,7 +205,8 @@ pub struct Ended {
     pub memory: Option<SuspendedZone>,
 }
 
-/// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the durable task.
+/// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the
+/// durable task.
 pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::io::Result<ZoneHandle> {
     let Start {
         mut zone,

@@ -1,4 +1,5 @@
-//! The `everhold` server: configuration, the drivers that carry out what [`everhold_core`] decides, and the command line.
+//! The `everhold` server: configuration, the drivers that carry out what [`everhold_core`] decides, and the command
+//! line.
 //!
 //! Modules stand in the order of use; each may use only those above it.
 

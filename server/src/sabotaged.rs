@@ -1,5 +1,5 @@
-//! For tests only: `everhold` with flags that make it fail at a given moment. It is built with the feature `testing` alone, and nothing that is
-//! shipped has these flags.
+//! For tests only: `everhold` with flags that make it fail at a given moment. It is built with the feature `testing`
+//! alone, and nothing that is shipped has these flags.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

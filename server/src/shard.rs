@@ -67,8 +67,8 @@ struct Parts {
 }
 
 impl Shard {
-    /// Binds, declares the world's zones, and begins to contend for them. Call it inside the runtime that is to carry sockets and
-    /// durable tasks.
+    /// Binds, declares the world's zones, and begins to contend for them. Call it inside the runtime that is to carry
+    /// sockets and durable tasks.
     pub async fn start(
         config: Config,
         rules: Arc<RuleBook>,
@@ -137,7 +137,8 @@ impl Shard {
         self.addr
     }
 
-    /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the connections.
+    /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the
+    /// connections.
     pub async fn stop(self) {
         self.transport.stop_accepting(RefusalCode::Stopping);
         self.parts.keeper.close().await;

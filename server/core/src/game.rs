@@ -1,8 +1,8 @@
-//! The small game that comes with the server: its words, numbers, state, and systems. It uses the engine, which knows it as a
-//! [`Game`] only: whoever makes a zone passes its [`RuleBook`].
+//! The small game that comes with the server: its words, numbers, state, and systems. It uses the engine, which knows
+//! it as a [`Game`] only: whoever makes a zone passes its [`RuleBook`].
 //!
-//! What a player asks for is applied in `intents`, or noted there and resolved by one of the `systems` when all have asked; `rules` are
-//! the functions and numbers behind both, without an ECS; `view` says what there is to see.
+//! What a player asks for is applied in `intents`, or noted there and resolved by one of the `systems` when all have
+//! asked; `rules` are the functions and numbers behind both, without an ECS; `view` says what there is to see.
 
 pub mod rules;
 mod words;

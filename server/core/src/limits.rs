@@ -12,10 +12,11 @@ pub const TICK_INPUTS_MAX: usize = 20_000;
 /// Entries of a zone's inbox between transport and tick thread; beyond it frames are dropped and counted (clients
 /// repeat them).
 pub const INBOX_ENTRIES_MAX: usize = 65_536;
-/// Ticks that may wait for their acknowledgement before a zone holds. At 20 Hz two seconds: a store that hiccups is bridged, and a store
-/// that is gone does not make players act in a world that they cannot see.
+/// Ticks that may wait for their acknowledgement before a zone holds. At 20 Hz two seconds: a store that hiccups is
+/// bridged, and a store that is gone does not make players act in a world that they cannot see.
 pub const UNACKNOWLEDGED_TICKS_MAX: u64 = 40;
-/// A change is told again after so many ticks. Two packets in a row are lost together more often than two that are apart.
+/// A change is told again after so many ticks. Two packets in a row are lost together more often than two that are
+/// apart.
 pub const CHANGE_REPEAT_TICKS: u64 = 3;
 /// Ticks after which a newcomer is shown everything once more, in case the first time was lost.
 pub const NEWCOMER_REPEAT_TICKS: u64 = 2;
@@ -247,8 +248,8 @@ pub const LOAD_BUSY_PERMILLE_MAX: u32 = 4_000;
 /// Longest tick, ‰ of its normal period: at 20 Hz 100 ms, the slowest at which a fight is still playable, and well
 /// below the silence after which clients try another address.
 pub const STRETCH_PERMILLE_MAX: u32 = 2_000;
-/// Waiting connections that routing looks at in one turn: a few tenths of a millisecond, so that a newcomer or a log-out does not wait
-/// for all of ten thousand.
+/// Waiting connections that routing looks at in one turn: a few tenths of a millisecond, so that a newcomer or a
+/// log-out does not wait for all of ten thousand.
 pub const PLACEMENTS_PER_TURN: usize = 256;
 /// Newcomers that wait for one zone: a tenth of all connections. Later ones would wait for minutes.
 pub const LOGIN_QUEUE_MAX: usize = 1_000;

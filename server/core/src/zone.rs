@@ -1,6 +1,6 @@
-//! A zone is a pure function of its inputs: same state, same inputs, same state and outputs, bit for bit. It reads no clock, socket,
-//! random device, or environment, and stores nothing: others journal its inputs and keep its captures. What its inputs and ticks mean to
-//! those who play, it leaves to a [`Game`].
+//! A zone is a pure function of its inputs: same state, same inputs, same state and outputs, bit for bit. It reads no
+//! clock, socket, random device, or environment, and stores nothing: others journal its inputs and keep its captures.
+//! What its inputs and ticks mean to those who play, it leaves to a [`Game`].
 //!
 //! ```text
 //!            inputs                       outputs, scene
@@ -105,7 +105,8 @@ impl Zone {
         Ok(zone)
     }
 
-    /// Nothing but the machinery. `shuffle_seed` shuffles systems whose order is not fixed: there are none, and tests make sure.
+    /// Nothing but the machinery. `shuffle_seed` shuffles systems whose order is not fixed: there are none, and tests
+    /// make sure.
     fn empty(config: &ZoneConfig, shuffle_seed: Option<u64>) -> Option<Self> {
         let mut zone = ZoneBuilder::new(&config.name, config.tick_hz, shuffle_seed);
         state::declare_state(&mut zone);
@@ -210,8 +211,8 @@ impl Zone {
         self.captor.digest(&self.world)
     }
 
-    /// Cuts the state between two ticks: copies it, and leaves it to others to make bytes of it. One capture may be in flight: answer it with [`Zone::capture_confirmed`] or
-    /// [`Zone::capture_failed`] before the next.
+    /// Cuts the state between two ticks: copies it, and leaves it to others to make bytes of it. One capture may be in
+    /// flight: answer it with [`Zone::capture_confirmed`] or [`Zone::capture_failed`] before the next.
     ///
     /// # Panics
     /// If one is in flight.
@@ -272,7 +273,8 @@ impl Zone {
         accounts
     }
 
-    /// The accounts whose characters are in the world, attached or away, in order: those that [`Residence::Taken`] would have told.
+    /// The accounts whose characters are in the world, attached or away, in order: those that [`Residence::Taken`]
+    /// would have told.
     #[must_use]
     pub fn residents(&mut self) -> Vec<Account> {
         let mut sessions = self.world.query_filtered::<&Session, Without<state::Resting>>();

@@ -1,6 +1,6 @@
-//! The proof that a zone is a function of its inputs: a world stepped straight through, and one that is captured, lost, restored, and
-//! replayed, are the same at every tick. A failure prints its seed; `EVERHOLD_SEED=<seed> cargo test -p everhold --test determinism
-//! one_seed` repeats it alone.
+//! The proof that a zone is a function of its inputs: a world stepped straight through, and one that is captured, lost,
+//! restored, and replayed, are the same at every tick. A failure prints its seed; `EVERHOLD_SEED=<seed> cargo test -p
+//! everhold --test determinism one_seed` repeats it alone.
 
 #[path = "determinism/dice.rs"]
 mod dice;

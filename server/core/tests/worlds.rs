@@ -17,7 +17,8 @@ const PLAYERS: u64 = 50;
 /// Ticks that a zone is stepped.
 const TICKS: usize = 30;
 
-/// What the process may have after a zone has run, bytes: mostly the scene of a zone with as many things as it may have.
+/// What the process may have after a zone has run, bytes: mostly the scene of a zone with as many things as it may
+/// have.
 const RSS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A number within its bounds, often one of them.

@@ -1,4 +1,5 @@
-//! Every input that is kept runs through its target: those that fuzzing found to reach different code, and those that once failed.
+//! Every input that is kept runs through its target: those that fuzzing found to reach different code, and those that
+//! once failed.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! `everhold janitor`: removes a demo's directory when its processes are gone. The demo starts it; see [`everhold_os::scratch`].
+//! `everhold janitor`: removes a demo's directory when its processes are gone. The demo starts it; see
+//! [`everhold_os::scratch`].
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! `everhold keys`: makes a directory of keys, shows and checks it, replaces keys in stages, and copies what each host needs.
+//! `everhold keys`: makes a directory of keys, shows and checks it, replaces keys in stages, and copies what each host
+//! needs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +29,8 @@ enum Command {
     Show,
     /// Look for what keeps a shard from starting, and for certificates that expire: exit code 1 if there is anything.
     Check,
-    /// Replace keys while the world runs: `add`, copy and restart shards one by one; `switch`, the same; `drop`, the same.
+    /// Replace keys while the world runs: `add`, copy and restart shards one by one; `switch`, the same; `drop`, the
+    /// same.
     Rotate {
         /// Which step.
         stage: StageArgument,

@@ -50,7 +50,8 @@ pub struct ShardArguments {
     /// One process without a guardian: if it dies, its zones wait for their lease to run out.
     #[arg(long)]
     no_guardian: bool,
-    /// Stop in good order at the end of standard input, which must be a pipe: so that nothing outlives whoever started it.
+    /// Stop in good order at the end of standard input, which must be a pipe: so that nothing outlives whoever started
+    /// it.
     #[arg(long)]
     until_stdin_ends: bool,
     /// Set by a guardian for its child: standard input is the line to it.
@@ -79,7 +80,8 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
 }
 
 impl ShardArguments {
-    /// What this process's standard input says; for a guarded server it is the line to its guardian, which hears the rest.
+    /// What this process's standard input says; for a guarded server it is the line to its guardian, which hears the
+    /// rest.
     const fn input(&self) -> Input {
         if self.until_stdin_ends && !self.guarded {
             Input::UntilItsEnd
@@ -109,7 +111,8 @@ fn serve(arguments: &ShardArguments, config: Config) -> anyhow::Result<()> {
         Events::None => Reporter::silent(),
         Events::Json => Reporter::to(std::io::stdout()).context("start the report's thread")?,
     };
-    // One thread for sockets, routing, and the durable tasks: on a small machine hand-overs between threads cost more than they save.
+    // One thread for sockets, routing, and the durable tasks: on a small machine hand-overs between threads cost more
+    // than they save.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,9 +1,9 @@
-//! Kubernetes puts the address of every Service of a namespace into the environment of every container. Those of a Service whose name begins
-//! as this program's are no keys of its configuration.
+//! Kubernetes puts the address of every Service of a namespace into the environment of every container. Those of a
+//! Service whose name begins as this program's are no keys of its configuration.
 
-/// Whether Kubernetes has set this variable, of whose name `rest` follows the prefix: `SERVICE_HOST=IP`, `SERVICE_PORT=N`,
-/// `SERVICE_PORT_NAME=N`, `PORT=PROTO://IP:N`, and `PORT_N_PROTO`, alone or with `_PROTO`, `_PORT`, or `_ADDR`. For a Service with a longer
-/// name its other words stand in front.
+/// Whether Kubernetes has set this variable, of whose name `rest` follows the prefix: `SERVICE_HOST=IP`,
+/// `SERVICE_PORT=N`, `SERVICE_PORT_NAME=N`, `PORT=PROTO://IP:N`, and `PORT_N_PROTO`, alone or with `_PROTO`, `_PORT`,
+/// or `_ADDR`. For a Service with a longer name its other words stand in front.
 pub(super) fn is_one(rest: &str, text: &str) -> bool {
     let later_words = rest.match_indices('_').map(|(at, _)| &rest[at + 1..]);
     std::iter::once(rest)

@@ -16,8 +16,8 @@ use super::orphan::{Orphan, end};
 /// At its end a server waits so long for its last word to be sent; a guardian that is stopped may hold it up.
 const FINISH_MAX: Duration = Duration::from_millis(100);
 
-/// What the lease keeper says to the guardian, if there is one. Saying something never waits: a task sends the newest state of things, and
-/// a guardian that does not read is sent less of it, not later.
+/// What the lease keeper says to the guardian, if there is one. Saying something never waits: a task sends the newest
+/// state of things, and a guardian that does not read is sent less of it, not later.
 pub struct GuardianLink {
     holdings: watch::Sender<Holdings>,
     line: Option<StdUnixStream>,
@@ -60,8 +60,8 @@ impl GuardianLink {
         self.listen = Some(listen).filter(|listen| listen.port() != 0);
     }
 
-    /// Begins to speak: at once when something changes, and every `every` to show that this runtime's thread lives. Call it inside the
-    /// runtime of that thread.
+    /// Begins to speak: at once when something changes, and every `every` to show that this runtime's thread lives.
+    /// Call it inside the runtime of that thread.
     pub fn start(&mut self, every: Duration) -> std::io::Result<()> {
         if let Some(line) = self.line.take() {
             let line = UnixStream::from_std(line)?;

@@ -1,9 +1,10 @@
-//! A server whose guardian is gone, and a shard that is started in its place: by a person, or by a supervisor that saw only the guardian's
-//! end. The orphan holds the address, so the newcomer asks it to stop, waits for its end, and then begins.
+//! A server whose guardian is gone, and a shard that is started in its place: by a person, or by a supervisor that saw
+//! only the guardian's end. The orphan holds the address, so the newcomer asks it to stop, waits for its end, and then
+//! begins.
 //!
-//! They meet at a Unix socket whose name is the address itself, outside the file system: it is in the same network namespace as the port,
-//! and nothing of it is left behind. Only processes of the same user listen to each other. A server with a living guardian is never asked: two
-//! shards at one address are a mistake, and the second one says so.
+//! They meet at a Unix socket whose name is the address itself, outside the file system: it is in the same network
+//! namespace as the port, and nothing of it is left behind. Only processes of the same user listen to each other. A
+//! server with a living guardian is never asked: two shards at one address are a mistake, and the second one says so.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -37,8 +38,8 @@ impl Orphan {
         Ok(Self(UnixListener::from_std(listener)?))
     }
 
-    /// Waits until it is asked to make way, and has this process stop in good order. Whoever asked hears of its end by the end of the
-    /// connection.
+    /// Waits until it is asked to make way, and has this process stop in good order. Whoever asked hears of its end by
+    /// the end of the connection.
     pub(super) async fn make_way(self) {
         let asked = loop {
             match self.0.accept().await {
@@ -55,8 +56,8 @@ impl Orphan {
     }
 }
 
-/// The newcomer's side: has an orphan at `listen` stop, if there is one, and waits for its end, which takes as long as a stop may take. At a
-/// port that the system chooses nobody is in the way.
+/// The newcomer's side: has an orphan at `listen` stop, if there is one, and waits for its end, which takes as long as
+/// a stop may take. At a port that the system chooses nobody is in the way.
 pub async fn succeed(listen: SocketAddr) -> io::Result<()> {
     if listen.port() == 0 {
         return Ok(());

@@ -88,8 +88,8 @@ impl Egress {
         self.pending.insert(token, pending);
     }
 
-    /// The connection is gone: the zone must hear of it, now if it is attached, else when it would be. What it asked for is not done if it was
-    /// not yet begun: that would use its ticket or secret up for nobody.
+    /// The connection is gone: the zone must hear of it, now if it is attached, else when it would be. What it asked
+    /// for is not done if it was not yet begun: that would use its ticket or secret up for nobody.
     pub(super) fn forget(&mut self, token: AttachToken) {
         if let Some(session) = self.sessions.remove(&token) {
             self.attached.remove(&session);
@@ -111,7 +111,8 @@ impl Egress {
         self.send_leaves();
     }
 
-    /// Sends what replies and events the gate has released, replies first: a client hears `Attached` before anything of the session.
+    /// Sends what replies and events the gate has released, replies first: a client hears `Attached` before anything of
+    /// the session.
     pub(super) fn tell(&mut self, released: Released<Outputs>, peers: &dyn Fn() -> Vec<SocketAddr>) {
         let (epoch, tick) = (released.epoch(), released.tick());
         let outputs = released.into_inner();
@@ -158,8 +159,8 @@ impl Egress {
         self.send_leaves();
     }
 
-    /// Tells the players of other shards that have come or gone. Shards die one after the other: a player who only knew those that lived
-    /// when it attached would have nobody left to ask in the end.
+    /// Tells the players of other shards that have come or gone. Shards die one after the other: a player who only knew
+    /// those that lived when it attached would have nobody left to ask in the end.
     pub(super) fn tell_peers(&mut self, peers: Vec<SocketAddr>) {
         if peers == self.peers {
             return;
@@ -182,8 +183,9 @@ impl Egress {
         batch.send();
     }
 
-    /// Closes every connection, so that clients look elsewhere at once. A close says nothing of the world, so even a process that has
-    /// lost its right to speak may send it; a client whose answer is still held would otherwise wait for it in vain.
+    /// Closes every connection, so that clients look elsewhere at once. A close says nothing of the world, so even a
+    /// process that has lost its right to speak may send it; a client whose answer is still held would otherwise wait
+    /// for it in vain.
     pub(super) fn end(&mut self) {
         let attached = self.attached.drain().map(|(_, conn)| conn);
         let pending = self.pending.drain().map(|(_, pending)| pending.conn);

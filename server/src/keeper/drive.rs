@@ -1,4 +1,5 @@
-//! The keeper's loop: what happened goes into the holder, and what the holder commands is carried out. It decides nothing.
+//! The keeper's loop: what happened goes into the holder, and what the holder commands is carried out. It decides
+//! nothing.
 
 use std::sync::Arc;
 

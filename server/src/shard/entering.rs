@@ -31,8 +31,8 @@ pub(super) async fn take_address(
     Ok((transport, addr))
 }
 
-/// Joins the directory, and declares the zones that this shard prefers. The others are declared by the shards that prefer
-/// them, or after a while.
+/// Joins the directory, and declares the zones that this shard prefers. The others are declared by the shards that
+/// prefer them, or after a while.
 pub(super) async fn enter_world(
     coordination: &Coordination,
     config: &Config,

@@ -1,5 +1,5 @@
-//! Players on shards whose Redis is several servers: a Cluster, or a group with Sentinels. Slots move, primaries die and come back, shards
-//! die; each is healed before the next. The long form is `make redis-play`.
+//! Players on shards whose Redis is several servers: a Cluster, or a group with Sentinels. Slots move, primaries die
+//! and come back, shards die; each is healed before the next. The long form is `make redis-play`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,8 @@ fn zone() -> ZoneName {
     "meadow".parse().unwrap()
 }
 
-/// Several servers agree on what became of one within seconds, and players come back after that; a busy machine needs far longer.
+/// Several servers agree on what became of one within seconds, and players come back after that; a busy machine needs
+/// far longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The longest play, s: it ends when all troubles are over.

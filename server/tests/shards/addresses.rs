@@ -12,8 +12,8 @@ use crate::world::{World, all_zones, meadow, shard_that_ends};
 /// How many play.
 const PLAYERS: u64 = 5;
 
-/// All log in at a shard that does not hold their zone, and play on when the one that does is killed; and again, when only a shard is left of
-/// which they have but been told. `arguments` are each shard's; it is reached at `ip`.
+/// All log in at a shard that does not hold their zone, and play on when the one that does is killed; and again, when
+/// only a shard is left of which they have but been told. `arguments` are each shard's; it is reached at `ip`.
 async fn log_in_through_the_wrong_shard_and_lose_the_right_one(mut world: World, arguments: &[&str], ip: IpAddr) {
     let right = world.shard_with(&all_zones(), arguments);
     let wrong = world.shard_with(&[], arguments);

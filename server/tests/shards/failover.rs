@@ -91,7 +91,8 @@ async fn of_two_spares_exactly_one_adopts_each_zone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
-    // On a busy machine a short lease may run out before the stop is through; then the zones are not handed over, they are found.
+    // On a busy machine a short lease may run out before the stop is through; then the zones are not handed over, they
+    // are found.
     let mut world = World::with_endless_leases();
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);

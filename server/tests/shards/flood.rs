@@ -6,7 +6,8 @@ use everhold_testing::flood::{Flood, FloodRates};
 
 use crate::world::{World, all_zones};
 
-/// The flooder shares two cores with the server and the players: at these rates it takes about a quarter of one for itself.
+/// The flooder shares two cores with the server and the players: at these rates it takes about a quarter of one for
+/// itself.
 const RATES: FloodRates = FloodRates {
     garbage_per_s: 20_000,
     half_open_per_s: 500,

@@ -1,4 +1,5 @@
-//! Guardians: what a dead server held is released at once; and whatever becomes of the guardian, nothing is lost but time.
+//! Guardians: what a dead server held is released at once; and whatever becomes of the guardian, nothing is lost but
+//! time.
 
 use std::time::Duration;
 

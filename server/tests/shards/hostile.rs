@@ -223,8 +223,8 @@ struct Greedy {
     _streams: (quinn::SendStream, quinn::RecvStream),
 }
 
-/// Logs in and sends everything that the server keeps: a message of the largest size but for its last byte, and all the garbage that is
-/// forgiven. It never reads.
+/// Logs in and sends everything that the server keeps: a message of the largest size but for its last byte, and all the
+/// garbage that is forgiven. It never reads.
 async fn fill(endpoint: quinn::Endpoint, addr: SocketAddr, ticket: Vec<u8>) -> Greedy {
     let connecting = endpoint.connect(addr, "everhold").expect("a good address");
     let quic = connecting.await.expect("the handshake succeeds");

@@ -1,4 +1,5 @@
-//! A client in another language, written from the protocol's document alone: it logs in, walks, trades, and survives a kill.
+//! A client in another language, written from the protocol's document alone: it logs in, walks, trades, and survives a
+//! kill.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

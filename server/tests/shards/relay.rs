@@ -77,7 +77,8 @@ fn socket() -> UdpSocket {
 }
 
 impl Net {
-    /// From players to the shard: each player's address has a socket of its own there, and a thread for what comes back.
+    /// From players to the shard: each player's address has a socket of its own there, and a thread for what comes
+    /// back.
     fn forward(self: &Arc<Self>) {
         let mut backs: BTreeMap<SocketAddr, (Arc<UdpSocket>, JoinHandle<()>)> = BTreeMap::new();
         self.carry(&self.front, |packet, from| {

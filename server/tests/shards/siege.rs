@@ -1,5 +1,5 @@
-//! Strangers from many addresses, at two shards that serve players: they park, knock, ping, and dribble in turn. Players log in meanwhile, and
-//! come back after their shard was killed.
+//! Strangers from many addresses, at two shards that serve players: they park, knock, ping, and dribble in turn.
+//! Players log in meanwhile, and come back after their shard was killed.
 //!
 //! Both sides have networks of their own, for on loopback no address is limited.
 
@@ -184,7 +184,8 @@ fn guess() -> ClientMessage {
     }
 }
 
-/// Players who log in while strangers stand before the shards, play on until `is_enough`, and are told how many of them are in.
+/// Players who log in while strangers stand before the shards, play on until `is_enough`, and are told how many of them
+/// are in.
 fn play(
     pair: &NetworkPair,
     swarm: SwarmConfig,
@@ -214,7 +215,8 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Plays through a siege and the death of the shard that has all zones, and says how it was. Runs in the servers' network.
+/// Plays through a siege and the death of the shard that has all zones, and says how it was. Runs in the servers'
+/// network.
 #[expect(clippy::print_stdout, reason = "latencies are measured and told, never asserted")]
 fn play_besieged(pair: &NetworkPair, stance: Stance) {
     let mut world = World::new();

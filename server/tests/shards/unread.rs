@@ -28,8 +28,8 @@ fn full() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Server and guardian have much to say: the store is away for longer than the lease, then the server is stopped and killed by its
-/// guardian. The zone plays on each time, and at the end nothing is left.
+/// Server and guardian have much to say: the store is away for longer than the lease, then the server is stopped and
+/// killed by its guardian. The zone plays on each time, and at the end nothing is left.
 async fn plays_on(log: impl Into<OwnedFd>) {
     let mut world = World::on_redis(Persistence::None);
     world.cluster.log_to(log.into());

@@ -1,4 +1,5 @@
-//! What a person typed wrong, or has in the environment, is said once and in words; and whoever stops listening to an answer ends nothing.
+//! What a person typed wrong, or has in the environment, is said once and in words; and whoever stops listening to an
+//! answer ends nothing.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

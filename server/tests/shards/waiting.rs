@@ -101,7 +101,8 @@ fn secret_moves_nobody_who_waits_with_another_and_a_ticket_moves_them_all() {
     }
 }
 
-/// A ticket that is good until so many seconds from now. The clock of its signer may be a little behind, so 5 s ago is not too late.
+/// A ticket that is good until so many seconds from now. The clock of its signer may be a little behind, so 5 s ago is
+/// not too late.
 fn ticket_good_for(world: &World, account: u64, zone: ZoneName, seconds: i64) -> Vec<u8> {
     let claims = TicketClaims {
         id: [account as u8; 16],

@@ -22,7 +22,8 @@ const TTL_MS: u64 = 1_000;
 /// The lease of the default configuration, ms.
 const DEFAULT_TTL_MS: u64 = 4_000;
 
-/// Twice as long as anything is waited for: nothing in a test comes of its end, ms. (Shards look around forty times in a ttl.)
+/// Twice as long as anything is waited for: nothing in a test comes of its end, ms. (Shards look around forty times in
+/// a ttl.)
 const ENDLESS_TTL_MS: u64 = 60_000;
 
 /// Worlds run one at a time: leases this short would run out if the tests starved each other's processes.
@@ -135,7 +136,8 @@ impl World {
         }
     }
 
-    /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, and `--burn-us-per-player`.
+    /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, and
+    /// `--burn-us-per-player`.
     pub(crate) fn sabotaged(mut self) -> Self {
         self.cluster.binary = env!("CARGO_BIN_EXE_everhold-sabotaged").into();
         self
@@ -198,7 +200,8 @@ impl World {
         Crowd::new(socket, self.cluster.all[shard].addr, client).expect("a socket")
     }
 
-    /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick taken over.
+    /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick
+    /// taken over.
     pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: u32) -> (u32, u64) {
         let adoption = |cluster: &LocalCluster| {
             let by = |a: &&everhold_local_cluster::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;

@@ -1,4 +1,5 @@
-//! A shard without a guardian is stopped for longer than its lease, another adopts its zone, and the stopped one wakes up.
+//! A shard without a guardian is stopped for longer than its lease, another adopts its zone, and the stopped one wakes
+//! up.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
     for _ in 0..REPETITIONS {
         player.until_snapshot().await;
         stop_outside_of_the_authority(&mut world, owner).await;
-        // Stopped inside a write, it holds the lock of the zone's file until it wakes up: then the adopter waits for that, and the
-        // rest must hold all the same.
+        // Stopped inside a write, it holds the lock of the zone's file until it wakes up: then the adopter waits for
+        // that, and the rest must hold all the same.
         let blocked = is_file_blocked(&world, epoch).await;
         if blocked {
             until_claimed(&world, epoch).await;
@@ -91,7 +92,8 @@ async fn keeps_its_zone(mut world: World) {
     assert_eq!(of_epoch, epoch, "the same ownership goes on");
 }
 
-/// Stops a process. Not inside a write to the authority's file, whose lock it would hold: then nobody could adopt anything.
+/// Stops a process. Not inside a write to the authority's file, whose lock it would hold: then nobody could adopt
+/// anything.
 async fn stop_outside_of_the_authority(world: &mut World, process: usize) {
     let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let zone = meadow();

@@ -1,5 +1,5 @@
-//! No file uses what another one defines that uses, however indirectly, what the first one defines. A module and the files of its own
-//! folder count as one house: a parent puts its children together, and they may use its types.
+//! No file uses what another one defines that uses, however indirectly, what the first one defines. A module and the
+//! files of its own folder count as one house: a parent puts its children together, and they may use its types.
 
 use std::collections::{BTreeMap, BTreeSet};
 

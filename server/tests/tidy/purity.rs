@@ -1,4 +1,5 @@
-//! No I/O and no clock outside the folders that are for it; nothing in the simulation that could differ after a restore.
+//! No I/O and no clock outside the folders that are for it; nothing in the simulation that could differ after a
+//! restore.
 
 use std::process::Command;
 
@@ -91,7 +92,8 @@ fn module_of(path: &str) -> &str {
 /// Crates that decide and do not touch.
 const PURE: [(&str, &str); 2] = [("protocol", "everhold-protocol"), ("server/core", "everhold-core")];
 
-/// Libraries that no pure crate may depend on, however indirectly: with none of them it can be built for a browser, too.
+/// Libraries that no pure crate may depend on, however indirectly: with none of them it can be built for a browser,
+/// too.
 const OUTSIDE: [&str; 14] = [
     "tokio",
     "mio",

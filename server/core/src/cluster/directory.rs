@@ -217,7 +217,8 @@ impl Directory {
             RouteRequest::Resume { epoch, since } if view.epoch < epoch => {
                 return session_unknown_if(self.is_lower_for_long(now, since.max(seen.since)));
             }
-            // The very owner it fled from: alive only if it renewed well after. The client's own path to it may be what broke.
+            // The very owner it fled from: alive only if it renewed well after. The client's own path to it may be what
+            // broke.
             RouteRequest::Resume { epoch, since } => view.epoch > epoch || moved_at > since + self.stale_after / 4,
         };
         if credible {

@@ -1,5 +1,5 @@
-//! Where players are, by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick, of those near monsters
-//! that look around in it: they take turns, so these are few.
+//! Where players are, by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick, of those
+//! near monsters that look around in it: they take turns, so these are few.
 
 use std::ops::RangeInclusive;
 
@@ -80,8 +80,8 @@ impl PreyGrid {
         }
     }
 
-    /// Replaces the players, by a counting sort of those who can be seen. Order within a cell is that of `players` and means nothing:
-    /// [`PreyGrid::nearest`] compares by distance and id.
+    /// Replaces the players, by a counting sort of those who can be seen. Order within a cell is that of `players` and
+    /// means nothing: [`PreyGrid::nearest`] compares by distance and id.
     pub(crate) fn rebuild<'a>(&mut self, players: impl Iterator<Item = (&'a Id, &'a Body)>) {
         let mut arrived = std::mem::take(&mut self.arrived);
         arrived.clear();
@@ -110,8 +110,8 @@ impl PreyGrid {
         self.arrived = arrived;
     }
 
-    /// The nearest player within `range_cm`, for one who [watches](PreyGrid::watch); of several at the same distance the one with the
-    /// least id.
+    /// The nearest player within `range_cm`, for one who [watches](PreyGrid::watch); of several at the same distance
+    /// the one with the least id.
     pub(crate) fn nearest(&self, from: Point, range_cm: i32) -> Option<EntityId> {
         let (columns, rows) = self.window(from, range_cm);
         rows.flat_map(|row| {

@@ -1,5 +1,5 @@
-//! Intents: what a player asks for, applied one by one in the order of the record. What several may want at once (blows, items on
-//! the ground) is only noted here; systems resolve it when all have asked.
+//! Intents: what a player asks for, applied one by one in the order of the record. What several may want at once
+//! (blows, items on the ground) is only noted here; systems resolve it when all have asked.
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
@@ -42,7 +42,8 @@ pub(crate) struct ChatLine {
     pub(crate) text: String,
 }
 
-/// What several players may want at once, as the tick's intents asked for it. Output: its systems take it in the same tick.
+/// What several players may want at once, as the tick's intents asked for it. Output: its systems take it in the same
+/// tick.
 #[derive(Resource, Default)]
 pub(crate) struct Contests {
     pub(crate) strikes: Vec<Strike>,
@@ -56,8 +57,8 @@ pub(crate) type MoveQuery = SystemState<(
     Query<'static, 'static, (&'static Session, &'static mut InputSeq, &'static mut Course)>,
 )>;
 
-/// Applies intents to move for as long as nothing else comes, and says how many it took: almost everything that players say is that, and
-/// finding the columns anew for each would cost more than the rest.
+/// Applies intents to move for as long as nothing else comes, and says how many it took: almost everything that players
+/// say is that, and finding the columns anew for each would cost more than the rest.
 pub(crate) fn steer_many(world: &mut World, moves: &mut MoveQuery, run: InputRun<'_>) -> usize {
     let inputs = run.inputs();
     let is_move = |input: &Input| {

@@ -1,4 +1,5 @@
-//! The game, as numbers and pure functions on values. It knows no ECS, no session, and no order of systems: those are the zone's.
+//! The game, as numbers and pure functions on values. It knows no ECS, no session, and no order of systems: those are
+//! the zone's.
 
 pub mod book;
 pub mod chance;

@@ -1,7 +1,8 @@
-//! What the game remembers from one tick to the next, declared once: where things are, how they are, and what they have.
+//! What the game remembers from one tick to the next, declared once: where things are, how they are, and what they
+//! have.
 //!
-//! Kinds and the order of fields are the layout of captures: a change raises [`crate::limits::STATE_LAYOUT`]. Engine and game number
-//! their kinds together, so that none is used twice: the engine's are in [`crate::zone::state`].
+//! Kinds and the order of fields are the layout of captures: a change raises [`crate::limits::STATE_LAYOUT`]. Engine
+//! and game number their kinds together, so that none is used twice: the engine's are in [`crate::zone::state`].
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,10 @@
-//! The systems of a tick, each in its phase, all in one chain with the engine's own: the order is here and nowhere else.
+//! The systems of a tick, each in its phase, all in one chain with the engine's own: the order is here and nowhere
+//! else.
 //!
-//! Where one actor's turn affects another, a system first collects, sorts by a total key, and then acts; the order of a query is
-//! history and differs after a restore. Systems that add or remove components or entities take the whole World and do it themselves,
-//! in order of id, so there is no deferred command whose place in the order would be nobody's decision.
+//! Where one actor's turn affects another, a system first collects, sorts by a total key, and then acts; the order of a
+//! query is history and differs after a restore. Systems that add or remove components or entities take the whole World
+//! and do it themselves, in order of id, so there is no deferred command whose place in the order would be nobody's
+//! decision.
 
 pub(crate) mod chat;
 pub(crate) mod combat;

@@ -1,7 +1,8 @@
-//! For tests only: zones with a shuffled schedule or a bug planted on purpose, and a look at what the rules must conserve.
+//! For tests only: zones with a shuffled schedule or a bug planted on purpose, and a look at what the rules must
+//! conserve.
 //!
-//! Each [`PlantedBug`] is a habit that a restored World would not share, put into one small system after all others. The replay property
-//! must fail with each of them; if it does not, it proves nothing about the rules either.
+//! Each [`PlantedBug`] is a habit that a restored World would not share, put into one small system after all others.
+//! The replay property must fail with each of them; if it does not, it proves nothing about the rules either.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Gold and items change here and nowhere else, so that no change goes untold and the digest of what a player owns is always true.
+//! Gold and items change here and nowhere else, so that no change goes untold and the digest of what a player owns is
+//! always true.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;

@@ -10,7 +10,8 @@ use crate::zone::registry::{Id, seen_by_everyone, seen_by_owner};
 use crate::zone::scene::{Scene, SceneSession};
 use crate::zone::state::{InputSeq, Outbox, Resting, Session};
 
-// What leaves this module for every viewer, and what for the owner alone. A declaration that forbids it fails the build here.
+// What leaves this module for every viewer, and what for the owner alone. A declaration that forbids it fails the build
+// here.
 const _: () = {
     seen_by_everyone::<Body>();
     seen_by_everyone::<Health>();

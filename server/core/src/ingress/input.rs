@@ -32,15 +32,16 @@ pub enum Input {
         /// The attach that ended.
         token: AttachToken,
     },
-    /// The player ends the session over the connection that `token` attached: no secret of it is good any more, and only a ticket brings
-    /// its character back. Ignored if a later one has attached since.
+    /// The player ends the session over the connection that `token` attached: no secret of it is good any more, and
+    /// only a ticket brings its character back. Ignored if a later one has attached since.
     Logout {
         /// Which session.
         session: SessionId,
         /// The attach that ends.
         token: AttachToken,
     },
-    /// A player's intent. Applied if `seq` follows the session's last; anything else is a duplicate or a gap and changes nothing.
+    /// A player's intent. Applied if `seq` follows the session's last; anything else is a duplicate or a gap and
+    /// changes nothing.
     Intent {
         /// The player's session.
         session: SessionId,

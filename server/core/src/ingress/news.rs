@@ -18,8 +18,8 @@ pub struct NewsFilter {
 }
 
 impl NewsFilter {
-    /// Whether a frame says anything that its zone may not have heard; if so, it counts as passed on. `now` is a time since any fixed
-    /// origin.
+    /// Whether a frame says anything that its zone may not have heard; if so, it counts as passed on. `now` is a time
+    /// since any fixed origin.
     pub fn is_news(&mut self, frame: &ReceivedFrame, now: Duration) -> bool {
         let is_told = |(ack, at): (u64, Duration)| ack == frame.event_ack && now.saturating_sub(at) < AGAIN;
         if frame.intents.is_empty() && self.ack.is_some_and(is_told) {

@@ -159,7 +159,8 @@ impl Guardian {
     /// zones have stopped, because the margin of its lease is over; only the process is in the way. A server that holds
     /// nothing is in no shard's way, however silent, unless it was asked to stop.
     ///
-    /// A guardian that did not look for longer than two looks take was stopped itself, and could not hear: the server gets a fresh ttl.
+    /// A guardian that did not look for longer than two looks take was stopped itself, and could not hear: the server
+    /// gets a fresh ttl.
     pub fn look(&mut self, now: Duration) -> Option<Kill> {
         let why = self.reason_to_kill(now)?;
         let is_first = !std::mem::replace(&mut self.has_killed, true);

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! One step follows the other when everything that was asked is answered: a turn asks for all renewals at once, for
-//! leases and directory at once, and for everything else by itself. Each request of a turn has a bound, so that the next
-//! renewals are in time whatever the authority does; only a wedged tick is asked about for as long as its lease lasts.
+//! leases and directory at once, and for everything else by itself. Each request of a turn has a bound, so that the
+//! next renewals are in time whatever the authority does; only a wedged tick is asked about for as long as its lease
+//! lasts.
 //!
 //! What a shard orders (an end, a stop) is to wait until the holder is at rest: then no claim is under way of which the
 //! shard knows nothing.

@@ -128,8 +128,8 @@ impl Captor {
     }
 }
 
-/// A point in the World's own count of changes. The increment is what makes it one: a write made before the next system runs would
-/// otherwise carry the same number as the mark, and be lost for ever.
+/// A point in the World's own count of changes. The increment is what makes it one: a write made before the next system
+/// runs would otherwise carry the same number as the mark, and be lost for ever.
 fn mark(world: &mut World) -> ChangeTick {
     let at = world.change_tick();
     world.increment_change_tick();

@@ -1,5 +1,6 @@
-//! Declarations: the engine and the game each say which types a zone's World holds, and what runs in a tick. `state!` declares state and
-//! derives its bytes and hashes; the [`ZoneBuilder`] collects who declares what. It names no type of either.
+//! Declarations: the engine and the game each say which types a zone's World holds, and what runs in a tick. `state!`
+//! declares state and derives its bytes and hashes; the [`ZoneBuilder`] collects who declares what. It names no type of
+//! either.
 
 use bevy_ecs::component::{Component, Mutable};
 use bevy_ecs::error::{BevyError, ErrorContext, FallbackErrorHandler};
@@ -29,8 +30,8 @@ pub(crate) struct Built {
 }
 
 impl<'a> ZoneBuilder<'a> {
-    /// An empty World, and a schedule of one thread in which a system without an order is an error. `shuffle_seed` shuffles systems whose
-    /// order is not fixed: there are none, and tests make sure.
+    /// An empty World, and a schedule of one thread in which a system without an order is an error. `shuffle_seed`
+    /// shuffles systems whose order is not fixed: there are none, and tests make sure.
     pub(crate) fn new(name: &'a ZoneName, tick_hz: u16, shuffle_seed: Option<u64>) -> Self {
         let mut world = World::new();
         world.insert_resource(FallbackErrorHandler(rethrow));

@@ -1,4 +1,5 @@
-//! What a tick tells: events enter a session's outbox (state) and, for attached ones, the tick's outputs; answers wait until the tick ends.
+//! What a tick tells: events enter a session's outbox (state) and, for attached ones, the tick's outputs; answers wait
+//! until the tick ends.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
@@ -70,7 +71,8 @@ impl Outbox {
     }
 }
 
-/// Emits an event to one session: into its outbox and, if it is attached, the tick's outputs. Other entities hear nothing.
+/// Emits an event to one session: into its outbox and, if it is attached, the tick's outputs. Other entities hear
+/// nothing.
 pub(crate) fn emit(world: &mut World, entity: Entity, event: Event) {
     let tick = world.resource::<Clock>().tick;
     let (Some(&Id(id)), Some(session)) = (world.get::<Id>(entity), world.get::<Session>(entity)) else {

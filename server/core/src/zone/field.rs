@@ -1,6 +1,7 @@
-//! How a value of the state becomes bytes and comes back. Reading is total: bytes that no writer wrote give [`Corrupt`], never a
-//! panic and never an allocation larger than the input. There is no `Field` for `Entity`, `usize`, floats, or hash maps: their
-//! bits or their order mean nothing in another process. The words of a game it leaves to the game.
+//! How a value of the state becomes bytes and comes back. Reading is total: bytes that no writer wrote give
+//! [`Corrupt`], never a panic and never an allocation larger than the input. There is no `Field` for `Entity`, `usize`,
+//! floats, or hash maps: their bits or their order mean nothing in another process. The words of a game it leaves to
+//! the game.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -292,7 +293,8 @@ pub(crate) use fields;
 
 fields! { Account { 0 } EntityId { 0 } SeqEvent { seq, tick, event } }
 
-/// An enum as a tag and the fields of the variant in order. Tags are part of the layout and never used again for something else.
+/// An enum as a tag and the fields of the variant in order. Tags are part of the layout and never used again for
+/// something else.
 macro_rules! tagged {
     ($($t:ident { $($tag:literal $v:ident $(($($p:ident),*))? $({$($f:ident),*})?),* $(,)? })*) => {$(
         impl $crate::zone::field::Field for $t {

@@ -1,11 +1,13 @@
-//! A cut of a zone as plain values. Copying it out is all that the thread of the zone has to do; whoever has time makes bytes of it.
+//! A cut of a zone as plain values. Copying it out is all that the thread of the zone has to do; whoever has time makes
+//! bytes of it.
 //!
-//! Components are copied by columns, as tables keep them: most are plain numbers and copied as memory is, and collections are
-//! [`Shared`](super::shared::Shared). Which kinds there are, [`super::kinds`] knows: here each is a column or a value of some type.
+//! Components are copied by columns, as tables keep them: most are plain numbers and copied as memory is, and
+//! collections are [`Shared`](super::shared::Shared). Which kinds there are, `super::kinds` knows: here each is a
+//! column or a value of some type.
 //!
-//! Layout of a body: version (u16 LE), 1 for a base or 0 for a delta, tick, digest (u64 LE), resources, entities that are gone,
-//! components that were removed, entities with what changed. A reader applies them in this order: an id that left and came back
-//! within one delta is there afterwards.
+//! Layout of a body: version (u16 LE), 1 for a base or 0 for a delta, tick, digest (u64 LE), resources, entities that
+//! are gone, components that were removed, entities with what changed. A reader applies them in this order: an id that
+//! left and came back within one delta is there afterwards.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -40,7 +42,8 @@ pub struct Capture {
     pub body: Vec<u8>,
 }
 
-/// A consistent cut of a zone between two ticks, before it is bytes. It holds the whole state, a delta too: its digest needs it.
+/// A consistent cut of a zone between two ticks, before it is bytes. It holds the whole state, a delta too: its digest
+/// needs it.
 #[derive(Debug)]
 pub struct Frozen {
     /// The last tick it holds.
@@ -149,7 +152,8 @@ impl FrozenTable {
         self.columns.push((1 << C::KIND, Box::new(column)));
     }
 
-    /// Appends the rows of which something is to be told, each as its id, its mask, and its components in order of kind, and counts them.
+    /// Appends the rows of which something is to be told, each as its id, its mask, and its components in order of
+    /// kind, and counts them.
     fn put(&self, out: &mut Vec<u8>) -> u64 {
         let mut masks = vec![0; self.ids.len()];
         for (bit, column) in &self.columns {

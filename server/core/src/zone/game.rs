@@ -1,4 +1,5 @@
-//! What a game is to the engine: what it declares, and what it is asked while a zone runs. The engine knows no other word of it.
+//! What a game is to the engine: what it declares, and what it is asked while a zone runs. The engine knows no other
+//! word of it.
 //!
 //! ```text
 //!   Game::build ──declares──► ZoneBuilder          once for each zone, before anything is in its World
@@ -23,8 +24,8 @@ pub trait Game: Debug + Send + Sync {
     /// Returns the hash of everything that decides what a record does to a zone. A zone is restored under no other.
     fn rules_id(&self, tick_hz: u16) -> [u8; 32];
 
-    /// Declares the game's state, outputs, and systems, and puts [`Upkeep`](super::rest::Upkeep) into their chain. `None` if the game has
-    /// no zone of this name.
+    /// Declares the game's state, outputs, and systems, and puts [`Upkeep`](super::rest::Upkeep) into their chain.
+    /// `None` if the game has no zone of this name.
     ///
     /// # Panics
     /// If the tick rate is zero.
@@ -45,16 +46,17 @@ pub trait GameZone: Send + Sync {
     /// Makes `player`, which is a session by now, a new character.
     fn spawn_player(&self, world: &mut World, player: Entity);
 
-    /// Stops the character: its connection is gone, or is another one, which does not know what the one before was doing.
+    /// Stops the character: its connection is gone, or is another one, which does not know what the one before was
+    /// doing.
     fn halt(&self, world: &mut World, player: Entity);
 
     /// Applies an intent whose turn it is.
     fn apply(&self, world: &mut World, turn: PlayerTurn<'_>);
 
-    /// Applies as many intents at the front of the run as it can apply together, and returns how many inputs it took: zero, if the first
-    /// is not of that kind. The engine applies the next one alone, with [`GameZone::apply`]. Each intent is entered with
-    /// [`InputRun::enter`] first, and whether it has its turn, [`Turn`](super::turns::Turn) says. While an input is quarantined the
-    /// engine does not ask: there are no runs then.
+    /// Applies as many intents at the front of the run as it can apply together, and returns how many inputs it took:
+    /// zero, if the first is not of that kind. The engine applies the next one alone, with [`GameZone::apply`]. Each
+    /// intent is entered with [`InputRun::enter`] first, and whether it has its turn, [`Turn`](super::turns::Turn)
+    /// says. While an input is quarantined the engine does not ask: there are no runs then.
     fn apply_run(&mut self, world: &mut World, run: InputRun<'_>) -> usize;
 
     /// Replaces the scene's content by what there is to see now.

@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest(pub u64);
 
-/// Hashes one value of the state, word by word: a digest of everything is taken once a second between two ticks, and its bytes would
-/// cost several times as much. It finds divergence; it is no defence against anybody.
+/// Hashes one value of the state, word by word: a digest of everything is taken once a second between two ticks, and
+/// its bytes would cost several times as much. It finds divergence; it is no defence against anybody.
 #[derive(Clone, Copy, Debug)]
 pub struct StateHasher(u64);
 

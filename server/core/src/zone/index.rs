@@ -1,5 +1,5 @@
-//! The directories of a zone: which entity has an id, which session an account. Hooks keep them, and tell the removal ledger of entities
-//! that are gone; they have no effect on the state.
+//! The directories of a zone: which entity has an id, which session an account. Hooks keep them, and tell the removal
+//! ledger of entities that are gone; they have no effect on the state.
 
 use std::collections::HashMap;
 

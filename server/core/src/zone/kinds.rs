@@ -1,5 +1,6 @@
-//! The kinds of a zone's state: for each declared component and resource one object that knows its type, and cuts, hashes, and places it.
-//! It does not say which kinds there are: that is declared to the [`ZoneBuilder`](super::declare::ZoneBuilder).
+//! The kinds of a zone's state: for each declared component and resource one object that knows its type, and cuts,
+//! hashes, and places it. It does not say which kinds there are: that is declared to the
+//! [`ZoneBuilder`](super::declare::ZoneBuilder).
 
 use std::marker::PhantomData;
 
@@ -46,7 +47,8 @@ impl Kinds {
         self.resources.insert(place, kind);
     }
 
-    /// Copies the components of every table; `tables` has the ids of each. What changed after `since` is what a delta tells.
+    /// Copies the components of every table; `tables` has the ids of each. What changed after `since` is what a delta
+    /// tells.
     pub(crate) fn cut_components(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]) {
         self.components
             .iter_mut()
@@ -98,12 +100,12 @@ trait ComponentKind: Send + Sync {
     fn column(&self) -> Box<dyn ReadColumn>;
 }
 
-/// The ids of a table, and its column of `C` if it has one. Disabled entities are included: no rule disables one, and if one did, nothing
-/// of it would be lost.
+/// The ids of a table, and its column of `C` if it has one. Disabled entities are included: no rule disables one, and
+/// if one did, nothing of it would be lost.
 type IdsAndColumn<C> = (&'static Id, Has<Disabled>, Option<Ref<'static, C>>);
 
-/// Every table of the World that has ids. Two queries may meet the same tables in another order each: it depends on when each of them met
-/// a table first. So a table is known by its ids.
+/// Every table of the World that has ids. Two queries may meet the same tables in another order each: it depends on
+/// when each of them met a table first. So a table is known by its ids.
 struct Columns<C: Component>(QueryState<IdsAndColumn<C>>);
 
 impl<C: Component> Columns<C> {

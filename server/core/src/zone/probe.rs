@@ -16,8 +16,8 @@ pub struct Suspect {
     pub intent: Option<(SessionId, u64)>,
 }
 
-/// Written by the tick thread, readable by any other and after a panic. Empty while no input is being applied: a failure then
-/// belongs to a system, and is found by trying prefixes of the tick's inputs.
+/// Written by the tick thread, readable by any other and after a panic. Empty while no input is being applied: a
+/// failure then belongs to a system, and is found by trying prefixes of the tick's inputs.
 #[derive(Debug, Default)]
 pub struct Probe {
     /// Index + 1; zero is none.

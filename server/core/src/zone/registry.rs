@@ -1,9 +1,9 @@
-//! The vocabulary of declarations: how a type of a zone's World is treated, and who may be told of it. It names no type: the engine
-//! declares its own to the [`ZoneBuilder`](super::declare::ZoneBuilder), and the game its own.
+//! The vocabulary of declarations: how a type of a zone's World is treated, and who may be told of it. It names no
+//! type: the engine declares its own to the [`ZoneBuilder`](super::declare::ZoneBuilder), and the game its own.
 //!
-//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between ticks). A test walks
-//! the World and fails on a type that is declared nowhere. State also says who may see it, and only what it allows can be put into a
-//! scene.
+//! A type is `state` (captured, restored, digested), `derived` (rebuilt from the state) or `output` (empty between
+//! ticks). A test walks the World and fails on a type that is declared nowhere. State also says who may see it, and
+//! only what it allows can be put into a scene.
 
 use std::fmt::Debug;
 
@@ -15,7 +15,8 @@ use everhold_protocol::EntityId;
 use super::field::Field;
 use super::ledger::Ledger;
 
-/// An entity's stable id. Queries, hooks, and captures know an entity by it; `Entity` never orders, seeds, or is stored.
+/// An entity's stable id. Queries, hooks, and captures know an entity by it; `Entity` never orders, seeds, or is
+/// stored.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[component(immutable)]
 pub struct Id(pub EntityId);
@@ -64,7 +65,8 @@ impl Declared {
 
 /// A declared component or resource of the state.
 pub trait State: Field + Clone + Debug + Send + Sync + 'static {
-    /// Its number in captures, from 0 to 63; never used again for another type. Components and resources are counted apart.
+    /// Its number in captures, from 0 to 63; never used again for another type. Components and resources are counted
+    /// apart.
     const KIND: u8;
     /// Who may be told.
     const SIGHT: Sight;
@@ -80,7 +82,8 @@ pub(crate) const fn seen_by_owner<C: State>() {
     assert!(!matches!(C::SIGHT, Sight::Nobody));
 }
 
-/// Notes that a component of kind `C` leaves its entity, on despawn too: change detection cannot tell a delta about what is gone.
+/// Notes that a component of kind `C` leaves its entity, on despawn too: change detection cannot tell a delta about
+/// what is gone.
 pub(crate) fn note_removal<C: State>(mut world: DeferredWorld<'_>, context: HookContext) {
     let Some(&Id(id)) = world.get::<Id>(context.entity) else {
         return;

@@ -1,5 +1,5 @@
-//! Time passes: tickets expire, and players who are long away go to rest, and forget the events that nobody came for. These are the
-//! engine's own systems; when in a tick they run, the game says.
+//! Time passes: tickets expire, and players who are long away go to rest, and forget the events that nobody came for.
+//! These are the engine's own systems; when in a tick they run, the game says.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, EntityId};
@@ -12,7 +12,8 @@ use super::registry::Id;
 use super::shared::Shared;
 use super::state::{Clock, Outbox, Presence, Resting, Session, Tickets};
 
-/// When the engine's systems run: used tickets are forgotten, players long away go to rest. A game puts it into its chain.
+/// When the engine's systems run: used tickets are forgotten, players long away go to rest. A game puts it into its
+/// chain.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Upkeep;
 
@@ -46,7 +47,8 @@ fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Sessi
     for (_, entity, account) in due {
         let mut player = world.entity_mut(entity);
         player.insert(Resting { since: tick });
-        // An answer to an attach tells what the player is and has. What the events said of others is not worth 34 KB in each base.
+        // An answer to an attach tells what the player is and has. What the events said of others is not worth 34 KB in
+        // each base.
         if let Some(mut outbox) = player.get_mut::<Outbox>().filter(|outbox| !outbox.events.is_empty()) {
             outbox.events = Shared::default();
         }

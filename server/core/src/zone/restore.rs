@@ -1,4 +1,5 @@
-//! A zone from bytes: a base and its deltas, merged so that the later one wins, placed into a fresh World in order of id.
+//! A zone from bytes: a base and its deltas, merged so that the later one wins, placed into a fresh World in order of
+//! id.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Entities as plain values, as a restore collects them from a chain of captures before it spawns anything: a later capture goes over an
-//! earlier one.
+//! Entities as plain values, as a restore collects them from a chain of captures before it spawns anything: a later
+//! capture goes over an earlier one.
 
 use std::collections::BTreeMap;
 

@@ -6,9 +6,10 @@
 //!   last = next                                 last = next
 //! ```
 //!
-//! Until an input shows that the client has its answer, any of the secrets that answers carried may be the one it has, so each is good.
-//! The first that is shown, or whose attach is heard, ends all others: a spent secret locks nobody out who has a newer one. Until then the
-//! one before stays good, however long the client is away: it may have lost its network together with the answer.
+//! Until an input shows that the client has its answer, any of the secrets that answers carried may be the one it has,
+//! so each is good. The first that is shown, or whose attach is heard, ends all others: a spent secret locks nobody out
+//! who has a newer one. Until then the one before stays good, however long the client is away: it may have lost its
+//! network together with the answer.
 
 use everhold_protocol::Tick;
 
@@ -53,8 +54,8 @@ impl Secrets {
         true
     }
 
-    /// An input that was applied at `tick` came over the connection that was answered last. `false`: it may have come over the one
-    /// before, since it is of the tick in which the later one attached.
+    /// An input that was applied at `tick` came over the connection that was answered last. `false`: it may have come
+    /// over the one before, since it is of the tick in which the later one attached.
     pub(crate) fn hear(&mut self, tick: Tick) -> bool {
         if tick <= self.answered {
             return false;

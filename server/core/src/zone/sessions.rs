@@ -1,4 +1,5 @@
-//! Sessions: who joins, comes back, and goes. Every function applies one input. What a character is and does, the game says.
+//! Sessions: who joins, comes back, and goes. Every function applies one input. What a character is and does, the game
+//! says.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{RefusalCode, SessionId};
@@ -112,8 +113,8 @@ pub(crate) fn resume(world: &mut World, game: &dyn GameZone, back: Resume) {
     attach(world, game, entity, (back.token, back.event_seq));
 }
 
-/// The session that is resumed, whose secret is the next one from now on. None if there is no such session, its secret is not good, or it
-/// rests for so long that only a ticket wakes it.
+/// The session that is resumed, whose secret is the next one from now on. None if there is no such session, its secret
+/// is not good, or it rests for so long that only a ticket wakes it.
 fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
     let entity = world.resource::<Directory>().entity(back.session)?;
     let tick = world.resource::<Clock>().tick;
@@ -126,8 +127,8 @@ fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
     secrets.renew((back.secret, back.next_secret), tick).then_some(entity)
 }
 
-/// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told otherwise, because
-/// the new connection does not know how it was heading.
+/// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told
+/// otherwise, because the new connection does not know how it was heading.
 fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_seq): (AttachToken, u64)) {
     let Some(&Id(id)) = world.get::<Id>(entity) else { return };
     world.entity_mut(entity).remove::<Resting>();
@@ -165,8 +166,8 @@ pub(crate) fn detach(world: &mut World, game: &dyn GameZone, session: SessionId,
     Some(entity)
 }
 
-/// The player ends the session: none of its secrets is good any more. The character stays for as long as after a lost connection, or
-/// a log-out would be a way out of every fight.
+/// The player ends the session: none of its secrets is good any more. The character stays for as long as after a lost
+/// connection, or a log-out would be a way out of every fight.
 pub(crate) fn log_out(world: &mut World, game: &dyn GameZone, session: SessionId, token: AttachToken) {
     let Some(entity) = detach(world, game, session, token) else {
         return;
@@ -177,7 +178,8 @@ pub(crate) fn log_out(world: &mut World, game: &dyn GameZone, session: SessionId
     answer(world, token, Answer::Now(Reply::LoggedOut(session)));
 }
 
-/// An input of the session was applied: whoever sent it has the answer to its attach, and no secret but that answer's is good any more.
+/// An input of the session was applied: whoever sent it has the answer to its attach, and no secret but that answer's
+/// is good any more.
 pub(crate) fn note_heard(world: &mut World, entity: Entity) {
     let Some(&Session {
         presence: Presence::Answered(token),

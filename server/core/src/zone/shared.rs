@@ -1,5 +1,5 @@
-//! A collection of the state that a capture takes along without copying it: whoever changes it first, while the capture still has it,
-//! copies it then. Most are empty or left alone, so hardly anybody ever does.
+//! A collection of the state that a capture takes along without copying it: whoever changes it first, while the capture
+//! still has it, copies it then. Most are empty or left alone, so hardly anybody ever does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -1,8 +1,8 @@
-//! What the engine remembers from one tick to the next, declared once: sessions and what belongs to them, time, ids. What no `state!`
-//! declares is lost with the process; what the game remembers, it declares itself.
+//! What the engine remembers from one tick to the next, declared once: sessions and what belongs to them, time, ids.
+//! What no `state!` declares is lost with the process; what the game remembers, it declares itself.
 //!
-//! Kinds and the order of fields are the layout of captures: a change raises [`crate::limits::STATE_LAYOUT`]. Engine and game number
-//! their kinds together, so that none is used twice.
+//! Kinds and the order of fields are the layout of captures: a change raises [`crate::limits::STATE_LAYOUT`]. Engine
+//! and game number their kinds together, so that none is used twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -60,7 +60,8 @@ state! {
         7 Owner Outbox {
             /// The last event of the session.
             event_seq: u64,
-            /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`]. What came before a session went to rest is forgotten.
+            /// The last ones up to it, at most [`crate::limits::OUTBOX_EVENTS_MAX`]. What came before a session went to
+            /// rest is forgotten.
             events: Shared<VecDeque<SeqEvent>>,
         }
         /// A player away for so long that nobody sees it, until a join or resume.
@@ -68,7 +69,8 @@ state! {
             /// At rest since this tick.
             since: Tick,
         }
-        /// What a client must know to come back to its session, see `secrets.rs`. On its own, because every tick reads every session.
+        /// What a client must know to come back to its session, see `secrets.rs`. On its own, because every tick reads
+        /// every session.
         13 Nobody Secrets {
             /// Hash of the one that the last answer carried. None after a log-out.
             last: Option<SecretHash>,
@@ -76,7 +78,8 @@ state! {
             answered: Tick,
             /// Hash of the one that was shown for it, until an input shows that the answer has come.
             before: Option<SecretHash>,
-            /// Hashes of those that earlier answers to the same one carried, at most [`crate::limits::UNHEARD_SECRETS_MAX`].
+            /// Hashes of those that earlier answers to the same one carried, at most
+            /// [`crate::limits::UNHEARD_SECRETS_MAX`].
             unheard: Shared<Vec<SecretHash>>,
         }
     }

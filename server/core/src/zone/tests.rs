@@ -1,4 +1,5 @@
-//! A zone under test: what the engine does with inputs, sessions, and state, seen through the zone's own door. The game in it is ours.
+//! A zone under test: what the engine does with inputs, sessions, and state, seen through the zone's own door. The game
+//! in it is ours.
 
 mod capture;
 mod failure;

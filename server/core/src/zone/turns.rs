@@ -17,7 +17,8 @@ use crate::ingress::Input;
 pub enum Turn {
     /// It is the next: the game notes its number as the last, and applies it.
     Next,
-    /// It may be the first that comes over a connection, which says more: the engine applies it, and the run ends before it.
+    /// It may be the first that comes over a connection, which says more: the engine applies it, and the run ends
+    /// before it.
     First,
     /// Nobody speaks for the session, or the intent is a duplicate or behind a gap: nothing changes.
     Out,
@@ -36,8 +37,8 @@ impl Turn {
     }
 }
 
-/// Lets the game apply as many inputs at once as it can, and returns how many that are: none, if the first is no intent. One that is
-/// quarantined is told so, see [`apply`]: while any is, each goes its own way.
+/// Lets the game apply as many inputs at once as it can, and returns how many that are: none, if the first is no
+/// intent. One that is quarantined is told so, see [`apply`]: while any is, each goes its own way.
 pub(crate) fn apply_run(world: &mut World, game: &mut dyn GameZone, run: InputRun<'_>) -> usize {
     let begins_with_intent = matches!(run.inputs().first(), Some(Input::Intent { .. }));
     if begins_with_intent && world.resource::<Quarantined>().inputs.is_empty() {

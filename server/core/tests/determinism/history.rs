@@ -1,4 +1,5 @@
-//! One random history, lived twice: by a world that is never captured, and by one that is captured, lost, restored, and replayed.
+//! One random history, lived twice: by a world that is never captured, and by one that is captured, lost, restored, and
+//! replayed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -167,7 +168,8 @@ impl Hosted {
         self.journal.clear();
     }
 
-    /// The world is lost: another is restored and replayed. Replaying tells nobody anything, but what it would tell must be the same.
+    /// The world is lost: another is restored and replayed. Replaying tells nobody anything, but what it would tell
+    /// must be the same.
     fn lose(&mut self) -> Result<(), Divergence> {
         let bodies: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         self.test_zone.shuffle_seed = self.test_zone.shuffle_seed.map(|seed| seed + 1);

@@ -59,7 +59,8 @@ pub struct ChatRules {
     pub reach_cm: i32,
     /// Lines that one tick carries. Of more, those of who has been silent for longest.
     pub lines_per_tick_max: u16,
-    /// Lines times listeners of one tick, at least as many as lines. Each line has an equal share: in a crowd the nearest hear it.
+    /// Lines times listeners of one tick, at least as many as lines. Each line has an equal share: in a crowd the
+    /// nearest hear it.
     pub tells_per_tick_max: u32,
 }
 
@@ -167,8 +168,8 @@ impl RuleBook {
         self.zones.get(name)
     }
 
-    /// Hash of everything that decides what a record does to a zone: the rules' version and numbers, the tick rate, and the layout of
-    /// the state. A shard runs only records and checkpoints of its own.
+    /// Hash of everything that decides what a record does to a zone: the rules' version and numbers, the tick rate, and
+    /// the layout of the state. A shard runs only records and checkpoints of its own.
     #[must_use]
     pub fn rules_id(&self, tick_hz: u16) -> [u8; 32] {
         let numbers = rmp_serde::to_vec(&self.text).expect("plain structs of numbers and text always encode");

@@ -1,5 +1,5 @@
-//! Chance, as a function. There is no generator with a state: a number depends on the zone's seed, the tick, an id, and what it is
-//! for, so it is the same in every process that replays the tick and does not depend on who asked before.
+//! Chance, as a function. There is no generator with a state: a number depends on the zone's seed, the tick, an id, and
+//! what it is for, so it is the same in every process that replays the tick and does not depend on who asked before.
 
 use everhold_protocol::{EntityId, Tick};
 use xxhash_rust::xxh3::xxh3_64_with_seed;

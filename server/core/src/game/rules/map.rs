@@ -12,7 +12,8 @@ use crate::limits::{OBSTACLES_NEAR_MAX, ZONE_NUMBER_MAX, ZONE_THINGS_MAX};
 
 /// The widest zone, cm: 10 km. Squared distances and grids stay far from overflow.
 pub const SIDE_CM_MAX: i32 = 1_000_000;
-/// The fastest walker, cm per second: at one tick per second a step still ends within the obstacles that [`ZoneMap`] keeps per cell.
+/// The fastest walker, cm per second: at one tick per second a step still ends within the obstacles that [`ZoneMap`]
+/// keeps per cell.
 pub const SPEED_CM_S_MAX: i32 = 1_000;
 
 /// A cell of the obstacle index is two to this power wide, cm: a few steps, so that most cells hold no obstacle.

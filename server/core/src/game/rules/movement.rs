@@ -35,7 +35,8 @@ pub fn walk(map: &ZoneMap, from: Point, heading: Heading, step_cm: i32) -> Point
     map.clamp(at)
 }
 
-/// Moves along one axis until the first closed interval. The whole way is swept, so no speed is too fast for a thin wall.
+/// Moves along one axis until the first closed interval. The whole way is swept, so no speed is too fast for a thin
+/// wall.
 fn slide(from: i32, by: i32, walls: impl Iterator<Item = (i32, i32)>) -> i32 {
     walls.fold(from + by, |to, (low, high)| {
         if from <= low && low < to {

@@ -1,4 +1,5 @@
-//! The rules' times and speeds in ticks, for one tick rate. Every timer of the state counts ticks, so slower game time slows them all.
+//! The rules' times and speeds in ticks, for one tick rate. Every timer of the state counts ticks, so slower game time
+//! slows them all.
 
 use everhold_protocol::Tick;
 

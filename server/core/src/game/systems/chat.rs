@@ -24,8 +24,9 @@ pub(crate) struct Ear {
     at: Point,
 }
 
-/// Tells the tick's lines. Lines times listeners has a budget, of which each line has an equal share: in a crowd those hear it who are
-/// nearest to the speaker, which always is one of them. The away hear nothing: a line of chat is not worth a place in their outbox.
+/// Tells the tick's lines. Lines times listeners has a budget, of which each line has an equal share: in a crowd those
+/// hear it who are nearest to the speaker, which always is one of them. The away hear nothing: a line of chat is not
+/// worth a place in their outbox.
 pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body)>) {
     #[cfg(feature = "testing")]
     crate::game::chat_fault::trigger_later();
@@ -58,8 +59,8 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
     }
 }
 
-/// The lines that this tick carries: one of each speaker whose cooldown is over. Of too many, those go first whose speakers have been
-/// silent for longest; among equals chance decides. The others are refused.
+/// The lines that this tick carries: one of each speaker whose cooldown is over. Of too many, those go first whose
+/// speakers have been silent for longest; among equals chance decides. The others are refused.
 fn choose(world: &mut World, said: Vec<ChatLine>) -> Vec<ChatLine> {
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
     let setting = world.resource::<Setting>();

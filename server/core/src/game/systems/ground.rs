@@ -14,8 +14,8 @@ use crate::zone::index::Directory;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Ids};
 
-/// Gives each wanted item to one of those who want it. Chance decides who is first: it depends on neither order of arrival nor
-/// distance, and every replay agrees.
+/// Gives each wanted item to one of those who want it. Chance decides who is first: it depends on neither order of
+/// arrival nor distance, and every replay agrees.
 pub(crate) fn pick_up(world: &mut World) {
     let mut claims = std::mem::take(&mut world.resource_mut::<Contests>().pick_ups);
     let Clock { tick, seed, .. } = *world.resource::<Clock>();

@@ -41,7 +41,8 @@ pub(crate) fn map_prey(
     grid.rebuild(prey.iter());
 }
 
-/// Chooses each monster's prey (now and then) and course (always). Monsters do not see each other, so their order does not matter.
+/// Chooses each monster's prey (now and then) and course (always). Monsters do not see each other, so their order does
+/// not matter.
 pub(crate) fn think(
     clock: Res<'_, Clock>,
     setting: Res<'_, Setting>,

@@ -48,9 +48,9 @@ pub enum Request {
     Reinstate(Renewal),
     /// [`Authority::leases`](crate::ownership::Authority::leases).
     Leases,
-    /// [`Authority::announce`](crate::ownership::Authority::announce) this shard.
+    /// [`Membership::announce`](crate::ownership::Membership::announce) this shard.
     Announce,
-    /// [`Authority::shards`](crate::ownership::Authority::shards).
+    /// [`Membership::shards`](crate::ownership::Membership::shards).
     Shards,
     /// [`Authority::declare_zone`](crate::ownership::Authority::declare_zone).
     Declare(ZoneName),
@@ -65,7 +65,7 @@ pub enum Request {
     },
     /// [`Authority::release`](crate::ownership::Authority::release).
     Release(ZoneName, Grant),
-    /// [`Authority::withdraw`](crate::ownership::Authority::withdraw) this shard.
+    /// [`Membership::withdraw`](crate::ownership::Membership::withdraw) this shard.
     Withdraw,
     /// Find out which input the zone's tick is at, and have the store refuse that input from now on.
     Blame(ZoneName, Grant, Tick),

@@ -17,7 +17,8 @@ const OVERHEAD_BYTES: usize = 66;
 const TICK_HZ: usize = 20;
 const RADIUS_CM: i32 = 10_000;
 
-/// Chance of these histories: the upper half of each number before its last shift, with which the figures of the tests were found.
+/// Chance of these histories: the upper half of each number before its last shift, with which the figures of the tests
+/// were found.
 pub(super) struct Random(SplitMix64);
 
 impl Random {

@@ -1,4 +1,5 @@
-//! Resume secrets: each good once, with a grace for an answer that is lost; and the end of them all by a log-out or a long rest.
+//! Resume secrets: each good once, with a grace for an answer that is lost; and the end of them all by a log-out or a
+//! long rest.
 
 use proptest::prelude::*;
 
@@ -191,7 +192,8 @@ fn log_out_over_a_connection_that_was_replaced_changes_nothing() {
 /// What may happen around one session.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    /// The client asks with its secret, again and again: so many answers are lost, and it waits so many ticks after each.
+    /// The client asks with its secret, again and again: so many answers are lost, and it waits so many ticks after
+    /// each.
     Ask {
         lost: u8,
         wait: u64,
@@ -223,7 +225,8 @@ struct Story {
     zone: Zone,
     id: SessionId,
     epoch: u32,
-    /// All secrets that were ever given out, in order; a secret is its place here. A turn gives out nine at most, so a story has 27 of them.
+    /// All secrets that were ever given out, in order; a secret is its place here. A turn gives out nine at most, so a
+    /// story has 27 of them.
     given: u8,
     /// The newest that the client has.
     held: u8,

@@ -15,7 +15,8 @@ use crate::limits::{
 
 /// The longest time of any rule, ms: an hour. It keeps every tick count far from overflow.
 const TIME_MS: RangeInclusive<i128> = 1..=3_600_000;
-/// The most gold that comes into being at once: a change of a purse is told as a signed number, and this is far from its limit.
+/// The most gold that comes into being at once: a change of a purse is told as a signed number, and this is far from
+/// its limit.
 const GOLD_MAX: u64 = 1_000_000;
 
 /// Checks every number but those that are of one zone alone.
