@@ -100,12 +100,12 @@ trait ComponentKind: Send + Sync {
     fn column(&self) -> Box<dyn ReadColumn>;
 }
 
-/// The ids of a table, and its column of `C` if it has one. Disabled entities are included: no rule disables one, and
-/// if one did, nothing of it would be lost.
-type IdsAndColumn<C> = (&'static Id, Has<Disabled>, Option<Ref<'static, C>>);
+/// The ids of a table that has a column of `C`, and that column. Disabled entities are included: no rule disables one,
+/// and if one did, nothing of it would be lost.
+type IdsAndColumn<C> = (&'static Id, Has<Disabled>, Ref<'static, C>);
 
-/// Every table of the World that has ids. Two queries may meet the same tables in another order each: it depends on
-/// when each of them met a table first. So a table is known by its ids.
+/// Every table of the World that has a column of `C`. Two queries may meet the same tables in another order each: it
+/// depends on when each of them met a table first. So a table is known by its ids.
 struct Columns<C: Component>(QueryState<IdsAndColumn<C>>);
 
 impl<C: Component> Columns<C> {
@@ -125,7 +125,7 @@ impl<C: State + Component> ComponentKind for Columns<C> {
             .contiguous_iter(world)
             .expect("every component is kept in tables");
         for (ids, _, column) in columns {
-            if let (Some(first), Some(column)) = (ids.first(), column) {
+            if let Some(first) = ids.first() {
                 let table = tables.iter_mut().find(|table| table.begins_with(*first));
                 let table = table.expect("the ids of each table were cut");
                 table.add(Column::cut(&column, since));
@@ -138,7 +138,7 @@ impl<C: State + Component> ComponentKind for Columns<C> {
             .0
             .contiguous_iter(world)
             .expect("every component is kept in tables");
-        let shares = tables.filter_map(|(ids, _, column)| column.map(|column| digest_column(ids, &column)));
+        let shares = tables.map(|(ids, _, column)| digest_column(ids, &column));
         shares.fold(0, u64::wrapping_add)
     }
 
