@@ -199,7 +199,7 @@ pub struct Ended {
     pub zone: ZoneName,
     /// Under which grant.
     pub grant: Grant,
-    /// Why.
+    /// The cause of the end, as the report says it.
     pub reason: EndReason,
     /// What a suspended zone can go on from.
     pub memory: Option<SuspendedZone>,

@@ -98,7 +98,7 @@ pub struct Guardian {
 /// The server is to be killed, again if it takes some looks to die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kill {
-    /// Why.
+    /// The cause, as the log says it.
     pub why: KillReason,
     /// Whether it was not to be killed before.
     pub is_first: bool,

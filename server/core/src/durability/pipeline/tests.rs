@@ -98,6 +98,12 @@ impl Host {
         });
     }
 
+    /// The next command under this lease, in a word.
+    fn poll_once(&mut self, lease: LeaseState) -> Option<String> {
+        let command = self.pipeline.poll_command(self.now, lease);
+        command.map(|command| word(&command))
+    }
+
     /// What the pipeline asks for in one turn, in words.
     fn turn(&mut self) -> Vec<String> {
         self.pipeline.handle_turn();

@@ -26,12 +26,7 @@ fn lease_that_ends_between_two_sendings_stops_the_second() {
     host.tick(2);
     host.turn();
     host.append(Ok(AppendAnswer::Ok));
-    let mut poll = |lease| {
-        host.pipeline
-            .poll_command(host.now, lease)
-            .map(|command| word(&command))
-    };
-    let done = [HELD, HELD, LeaseState::Suspended, HELD].map(&mut poll);
+    let done = [HELD, HELD, LeaseState::Suspended, HELD].map(|lease| host.poll_once(lease));
     let expected = [Some("acknowledged 102"), Some("tell 101"), Some("end Suspended"), None];
     assert_eq!(done.each_ref().map(Option::as_deref), expected);
 }

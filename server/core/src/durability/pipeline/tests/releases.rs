@@ -68,12 +68,7 @@ fn pause_that_is_noticed_between_two_sendings_stops_the_second() {
     host.tick(2);
     host.turn();
     host.append(Ok(AppendAnswer::Ok));
-    let mut poll = |lease| {
-        host.pipeline
-            .poll_command(host.now, lease)
-            .map(|command| word(&command))
-    };
-    let sent = [HELD, HELD, PAUSED, HELD, HELD, PAUSED, HELD].map(&mut poll);
+    let sent = [HELD, HELD, PAUSED, HELD, HELD, PAUSED, HELD].map(|lease| host.poll_once(lease));
     let expected = [
         Some("acknowledged 102"),
         Some("tell 101"),
