@@ -34,7 +34,7 @@ pub enum RouteRequest {
     Resume {
         /// The highest epoch of this zone that the client has seen.
         epoch: u32,
-        /// When the client came to this shard.
+        /// The time on the lease clock at which the client came to this shard.
         since: Duration,
     },
 }
@@ -273,7 +273,8 @@ fn stale_after(ttl: Duration) -> Duration {
     ttl * 5 / 8
 }
 
-/// What a client hears of an owner of a lower epoch.
+/// Answers a resume that has seen a higher epoch than the owner's: once the lower epoch is `believed`, its session is
+/// unknown, and before that it waits.
 const fn session_unknown_if(believed: bool) -> Placement {
     if believed {
         Placement::SessionUnknown

@@ -100,7 +100,7 @@ fn a_resume_is_never_sent_to_a_lower_epoch() {
     assert_eq!(seen_alive().place(at(1_500), &zone(), None, resume), Placement::Wait);
 }
 
-/// What a resume that has seen epoch 4, and came at 1,000 ms, hears at these times.
+/// Places, at each of these times, a resume that has seen epoch 4 and came at 1,000 ms.
 fn heard_at(directory: &Directory, here: Option<Hosted>, times_ms: &[u64]) -> Vec<Placement> {
     let resume = RouteRequest::Resume {
         epoch: 4,

@@ -1,4 +1,4 @@
-//! What routing gives to be done. A command is carried out as it stands, and in order; it decides nothing more.
+//! The commands of routing. The driver carries each out as it stands, in order, and decides nothing more.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -71,7 +71,7 @@ pub enum Command {
     Meter {
         /// The zone.
         zone: ZoneName,
-        /// What is to be shown.
+        /// The figure to show.
         meter: QueueMeter,
     },
     /// Names these shards, from now on, to the clients of this one.
@@ -100,13 +100,13 @@ pub struct Attach {
     pub zone: ZoneName,
     /// The account, for which the next resume secret is made.
     pub account: Account,
-    /// What is asked for.
+    /// The kind of attach, with its proof.
     pub request: AttachRequest,
     /// Whether the player has ended the session already: it is logged out as soon as it is attached.
     pub logs_out: bool,
 }
 
-/// What an attach asks for: everything of its input but the hash of the secret that the answer will carry.
+/// A request to attach: everything of its input but the hash of the secret that the answer will carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttachRequest {
     /// A log-in by ticket.

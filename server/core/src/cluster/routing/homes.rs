@@ -33,7 +33,7 @@ struct LookUp {
     retries: u32,
 }
 
-/// What an answer of the store means.
+/// The meaning of the store's answer to a look-up.
 #[derive(Debug)]
 pub(super) enum HomeAnswer {
     /// The account's character lives, or is born, in this zone.

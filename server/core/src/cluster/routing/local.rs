@@ -1,5 +1,5 @@
-//! What routing reads of its own process while it decides: both clocks, the zones that run here, and the connections.
-//! These are values of a moment; nothing here changes anything.
+//! The state of its own process that routing reads while it decides: both clocks, the zones that run here, and the
+//! connections. These are values of a moment; nothing here changes anything.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub trait LocalState {
 /// The status of a zone that came up here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneStatus {
-    /// What the directory is to know of it; `None` if it runs no longer.
+    /// The zone's entry in the directory; `None` if it runs no longer.
     pub hosted: Option<Hosted>,
     /// Its rung on the overload ladder.
     pub rung: Rung,

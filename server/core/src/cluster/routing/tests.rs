@@ -20,7 +20,7 @@ mod waiting;
 const TTL: Duration = Duration::from_secs(4);
 const ME: Nonce = Nonce(1);
 const OTHER: Nonce = Nonce(2);
-/// Where the test's Unix time begins, seconds.
+/// The Unix time at which the tests begin, seconds.
 const UNIX_S: u64 = 1_800_000_000;
 const TICKET_GOOD_S: u64 = 60;
 const HZ: u16 = 20;
@@ -114,7 +114,7 @@ impl Shard {
         shard
     }
 
-    /// What routing wants done. Connections that it ends are ended from then on.
+    /// Polls all commands, as text. Connections that they end are ended from then on.
     fn commands(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         while let Some(command) = self.routing.poll_command() {
