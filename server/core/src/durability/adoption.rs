@@ -33,7 +33,7 @@ use crate::ownership::Grant;
 /// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// What an adoption does now.
+/// The step that an adoption is at.
 enum Step {
     /// It asks whether this memory is the newest history.
     Summary(SuspendedZone),
@@ -69,7 +69,7 @@ pub struct Adoption {
     data: ZoneData,
     is_lost: bool,
     poisoned: u32,
-    /// What is to be done before anything else, in order: a few lines of the log, and the outcome.
+    /// Commands that come before the step's own, in order: a few lines of the log, and the outcome.
     queue: VecDeque<AdoptionCommand>,
 }
 

@@ -1,4 +1,5 @@
-//! When a zone fails: which input is to blame, and is it written down? It writes nothing itself and reads no clock.
+//! The inquiry into a zone's failure: it finds the input that is to blame, and has it quarantined. It writes nothing
+//! itself and reads no clock.
 //!
 //! An adopter would fail at the same input, for its client repeats what was never confirmed. So the failing owner,
 //! while its lease is good, writes down the input that was being applied, fenced like every write; adopters refuse it
@@ -25,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// A write that takes longer counts as unanswered. A lease has a few of these left when a stall is found.
 pub const ANSWER_MAX: Duration = Duration::from_millis(500);
 
-/// What is known of a failure.
+/// The conclusion of an inquiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// This session's input with this number: the store refuses it from now on.
@@ -47,7 +48,7 @@ impl Blame {
     }
 }
 
-/// What the driver of an inquiry is to do.
+/// A command to the driver of an inquiry.
 #[derive(Debug)]
 pub enum InquiryCommand {
     /// Quarantine the input of this tick, by its session and number, with [`ANSWER_MAX`] for the answer; answer with
@@ -59,7 +60,7 @@ pub enum InquiryCommand {
     Conclude(Blame),
 }
 
-/// What is to be logged of an inquiry.
+/// A line of the log about an inquiry.
 #[derive(Debug)]
 pub enum InquiryNotice {
     /// No player's input is to blame for the failure of this tick.
@@ -72,7 +73,7 @@ pub enum InquiryNotice {
     Refused(Tick, StoreError),
 }
 
-/// What an inquiry does now.
+/// The step that an inquiry is at.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// It is to say that no input is to blame.

@@ -1,7 +1,7 @@
 //! The gate holds what a tick tells until the tick's record is acknowledged. It sends nothing itself and reads no
 //! clock.
 //!
-//! Nobody ever sees, or is told "done" about, something that a crash can take back: every sink takes a [`Released`],
+//! No client ever sees, or is told "done" about, something that a crash can take back: every sink takes a [`Released`],
 //! and only the gate makes one. The tick thread never waits for the store; it goes on, and what its ticks tell queues
 //! up here.
 
@@ -89,9 +89,9 @@ pub struct Gate<S, R> {
 }
 
 impl<S, R> Gate<S, R> {
-    /// An open gate of a zone that stands at `tick` and whose records are stored up to `acknowledged`. After an
-    /// adoption both are the same; a zone that goes on from memory may be ahead. What it told between them is told by
-    /// nobody: its players hear `Attached` first, and that carries it.
+    /// Opens the gate of a zone that stands at `tick` and whose records are stored up to `acknowledged`. After an
+    /// adoption both are the same; a zone that goes on from memory may be ahead. The events of the ticks between them
+    /// are not sent: its players hear `Attached` first, and that carries them.
     #[must_use]
     pub const fn new(level: Durability, epoch: u32, acknowledged: Tick, tick: Tick) -> Self {
         assert!(acknowledged <= tick, "nothing is stored that did not happen");

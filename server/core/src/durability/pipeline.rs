@@ -37,13 +37,13 @@ const CREATE_RETRY: Duration = Duration::from_millis(100);
 /// How a zone's ticks are made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipelineConfig {
-    /// When output may leave.
+    /// The level that decides how long output waits.
     pub durability: Durability,
-    /// When checkpoints are taken.
+    /// The schedule of checkpoints.
     pub checkpoints: CheckpointConfig,
 }
 
-/// Where a pipeline is on its way to its end.
+/// The place of a pipeline on its way to its end.
 #[derive(Debug, PartialEq, Eq)]
 enum Course {
     /// The zone ticks.
@@ -58,7 +58,7 @@ enum Course {
     Over,
 }
 
-/// What of a checkpoint is being written.
+/// The write of a checkpoint that is under way.
 #[derive(Clone, Copy, Debug)]
 enum Write {
     Part,
@@ -84,12 +84,12 @@ pub struct Pipeline<S, R> {
     journal: Journal,
     gate: Gate<S, R>,
     checkpointer: Checkpointer,
-    /// What is to be done before anything else, in order. Bounded: each event adds a few, and the driver drains it
-    /// before the next event.
+    /// Commands that come before all others, in order. Bounded: each event adds a few, and the driver drains it before
+    /// the next event.
     queue: VecDeque<PipelineCommand<S, R>>,
     append_after: Option<Instant>,
     appends_fail: Outage,
-    /// Where the cut was taken that is being encoded: the checkpointer asks for one at a time.
+    /// The position of the cut that is being encoded: the checkpointer asks for one at a time.
     cut_at: Option<Position>,
     write: Option<Write>,
     write_after: Option<Instant>,

@@ -18,7 +18,7 @@ use crate::ingress::Input;
 use crate::zone::probe::panic_text;
 use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
 
-/// Why a zone cannot be brought back from what the store has.
+/// The reason why a zone cannot be brought back from stored data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
     /// A delta names another parent, or the first checkpoint is no base.
@@ -38,7 +38,7 @@ pub enum ReplayError {
     Record {
         /// The record's.
         tick: Tick,
-        /// What is wrong with it.
+        /// The defect of the record.
         #[source]
         error: RecordError,
     },
@@ -47,16 +47,16 @@ pub enum ReplayError {
     Restore {
         /// The last of the chain.
         tick: Tick,
-        /// What is wrong with it.
+        /// The reason why the chain of checkpoints is no zone.
         #[source]
         error: RestoreError,
     },
     /// The checkpoints hold another tick than the store says.
     #[error("the checkpoint of tick {tick} holds tick {found}")]
     OtherTick {
-        /// What the store says.
+        /// The tick by the store's head.
         tick: Tick,
-        /// What it is.
+        /// The tick that the restored zone stands at.
         found: Tick,
     },
     /// An owner ran other rules: replaying its inputs under ours would make another world.
@@ -73,7 +73,7 @@ pub enum ReplayError {
         /// The intent that was being applied: session and sequence number. `None`: no intent was, a rule failed by
         /// itself.
         suspect: Option<(SessionId, u64)>,
-        /// What the zone said.
+        /// The panic's text.
         reason: String,
     },
 }
@@ -89,7 +89,7 @@ pub struct ReplayPlan {
 }
 
 impl ReplayPlan {
-    /// Where the history ends.
+    /// Returns the position at which the history ends: that of its last record, or of its last checkpoint.
     #[must_use]
     pub const fn last(&self) -> Position {
         self.last
@@ -106,7 +106,7 @@ impl ReplayPlan {
 pub struct Replayed {
     /// The zone, after its last tick.
     pub zone: Zone,
-    /// Where its history ends: the journal goes on from here.
+    /// The position at which its history ends: the journal goes on from here.
     pub last: Position,
     /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer).
     pub chain: Vec<CheckpointHead>,

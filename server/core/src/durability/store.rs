@@ -42,7 +42,7 @@ pub struct StoredRecord {
 ///
 /// # Panics
 /// If `records` is empty, or one of them does not follow the one before it: that is a defect of the caller, and storing
-/// it would make a history that nobody can replay.
+/// it would make a history that cannot be replayed.
 pub fn assert_consecutive(records: &[StoredRecord]) {
     assert!(!records.is_empty(), "an append of nothing");
     for pair in records.windows(2) {
@@ -197,7 +197,7 @@ pub enum Origin {
 ///
 /// # Who may call, and when
 ///
-/// Whoever holds a [`Grant`] may write under it, and only for the zone that it was given for; a grant need not be the
+/// A holder of a [`Grant`] may write under it, and only for the zone that it was given for; a grant need not be the
 /// newest, for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation.
 /// The fence is the highest `(epoch, nonce)` that the store has seen: a write of a higher epoch raises it, one of a
 /// lower epoch, or of another nonce of the same epoch, is refused with [`StoreError::Fenced`] and changes nothing. An

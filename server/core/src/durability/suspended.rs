@@ -1,5 +1,5 @@
-//! A suspended zone in memory, and its way back. It acts for nobody meanwhile: no tick, no write, no byte. It asks no
-//! store itself.
+//! A suspended zone in memory, and its way back. Meanwhile it does not tick, writes nothing, and sends nothing. It asks
+//! no store itself.
 //!
 //! The lease ran out (the authority did not answer, or the process was stopped), which does not mean that the zone was
 //! granted to another shard. If the authority grants it to this process anew, the zone goes on under the higher epoch
@@ -30,7 +30,7 @@ impl Surrender {
         Self { journal }
     }
 
-    /// Takes the record of one more tick that the zone did. What that tick told is told by nobody.
+    /// Takes the record of one more tick that the zone did. Its outputs are never sent.
     ///
     /// # Errors
     /// The ring is full: the zone cannot go on from memory.

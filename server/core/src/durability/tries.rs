@@ -17,9 +17,9 @@ pub struct Tries(u32);
 /// Another try is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Again {
-    /// When, from now on.
+    /// The time from now until the next try.
     pub after: Duration,
-    /// What to log: the first failure's reason.
+    /// The first failure's reason, to be logged.
     pub news: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! What an adoption asks of its driver, and how it may end. Nothing is decided here but what an error means for another
-//! try.
+//! The commands of an adoption to its driver, and its possible outcomes. Nothing is decided here but what an error
+//! means for another try.
 
 use everhold_protocol::{SessionId, Tick};
 
@@ -12,8 +12,8 @@ use crate::zone::Zone;
 /// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
 pub const POISON_MAX: u32 = 8;
 
-/// What the driver of an adoption is to do, one after the other. Store operations under the grant, each with
-/// [`ANSWER_MAX`](super::ANSWER_MAX) for its answer.
+/// A command to the driver of an adoption, to be carried out before the next is asked for. Store operations are made
+/// under the grant, each with [`ANSWER_MAX`](super::ANSWER_MAX) for its answer.
 pub enum AdoptionCommand {
     /// Ask for the zone's summary; answer with [`Adoption::handle_summary`](super::Adoption::handle_summary).
     Summarize,
@@ -39,7 +39,7 @@ pub enum AdoptionCommand {
     Fail(AdoptError),
 }
 
-/// What is to be logged of an adoption.
+/// A line of the log about an adoption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdoptionNotice {
     /// The store does not answer, for this reason, and is asked again.
@@ -63,7 +63,7 @@ pub enum AdoptionNotice {
     Divergent(Tick),
 }
 
-/// What a hosted zone begins with.
+/// The state from which a zone is hosted.
 pub struct Start {
     /// The zone, after its last tick.
     pub zone: Zone,
@@ -93,13 +93,13 @@ pub enum History {
     },
 }
 
-/// Why a zone was not adopted.
+/// The reason why a zone was not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// The store said no, or nothing.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What it has cannot be brought back to life.
+    /// The stored data cannot be restored or replayed.
     #[error(transparent)]
     Unreplayable(#[from] ReplayError),
     /// One stored input after the other fails here.

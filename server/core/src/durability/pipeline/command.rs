@@ -1,4 +1,4 @@
-//! What a pipeline takes of a tick, and what it asks of its driver. Nothing is decided here.
+//! The output of a tick as a pipeline takes it, and the pipeline's commands to its driver. Nothing is decided here.
 
 use bytes::Bytes;
 use everhold_protocol::Tick;
@@ -9,20 +9,20 @@ use crate::outage::Lasted;
 use crate::ownership::EndReason;
 use crate::zone::{Cut, Frozen};
 
-/// What a tick hands to its zone's pipeline. `S` are its snapshots, `R` its other outputs (replies and events).
+/// The output of one tick for its zone's pipeline. `S` are its snapshots, `R` its other outputs (replies and events).
 #[derive(Debug)]
 pub struct PipelineTick<S, R> {
     /// The tick's inputs.
     pub record: StoredRecord,
-    /// What it shows to its viewers.
+    /// The snapshots for all viewers.
     pub snapshots: S,
-    /// What it tells to one session each.
+    /// The replies and events, each for one session.
     pub outputs: R,
     /// The cut that was taken after it, if one was asked for.
     pub frozen: Option<Frozen>,
 }
 
-/// What the driver of a pipeline is to do. At most one operation of each kind is at the store: one append, one write of
+/// A command to the driver of a pipeline. At most one operation of each kind is at the store: one append, one write of
 /// a checkpoint, one creation.
 #[derive(Debug)]
 pub enum PipelineCommand<S, R> {
@@ -70,7 +70,7 @@ pub enum PipelineCommand<S, R> {
     End(EndReason),
 }
 
-/// What is to be logged of a pipeline.
+/// A line of the log about a pipeline.
 #[derive(Debug)]
 pub enum PipelineNotice {
     /// An append was not confirmed.

@@ -104,7 +104,7 @@ impl Host {
         command.map(|command| word(&command))
     }
 
-    /// What the pipeline asks for in one turn, in words.
+    /// Begins a turn and polls all of its commands, as words.
     fn turn(&mut self) -> Vec<String> {
         self.pipeline.handle_turn();
         let polls = std::iter::from_fn(|| self.pipeline.poll_command(self.now, self.lease));

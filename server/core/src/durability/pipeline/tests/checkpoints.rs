@@ -1,4 +1,4 @@
-//! What is written besides records.
+//! The pipeline's checkpoints: parts, heads, and bases.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What leaves, and when.
+//! Release of outputs and snapshots: order, moment, and what is left out.
 
 use super::*;
 
