@@ -1,5 +1,5 @@
 //! The small game that comes with the server: its words, numbers, state, and systems. It uses the engine, which knows
-//! it as a [`Game`] only: whoever makes a zone passes its [`RuleBook`].
+//! it as a [`Game`] only: the configuration of a zone brings its [`RuleBook`].
 //!
 //! What a player asks for is applied in `intents`, or noted there and resolved by one of the `systems` when all have
 //! asked; `rules` are the functions and numbers behind both, without an ECS; `view` says what there is to see.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A line of chat that makes a rule fail, in every zone of the process: the one that applies it (`loop-on-chat=TEXT`,
-/// `panic-on-chat=TEXT`), or a system after all inputs, for which nobody is to blame (`loop-after-chat=TEXT`).
+/// `panic-on-chat=TEXT`), or a system after all inputs, for which no input is to blame (`loop-after-chat=TEXT`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatFault {
     text: String,

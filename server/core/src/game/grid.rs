@@ -1,5 +1,5 @@
-//! Where players are, by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick, of those
-//! near monsters that look around in it: they take turns, so these are few.
+//! The players of a zone by cells: a monster asks its neighbourhood instead of the whole zone. Rebuilt each tick, of
+//! those near monsters that look around in it: they take turns, so these are few.
 
 use std::ops::RangeInclusive;
 
@@ -22,12 +22,12 @@ pub(crate) struct PreyGrid {
     rows: i32,
     /// Whether somebody looks into each cell.
     watched: Vec<bool>,
-    /// Where each cell's players begin in `sorted`; one more at the end.
+    /// The index in `sorted` of each cell's first player; one more at the end.
     starts: Vec<u32>,
     sorted: Vec<(EntityId, Point)>,
     /// Players in the order of their arrival, each with its cell.
     arrived: Vec<(u32, EntityId, Point)>,
-    /// Where the next player of each cell goes.
+    /// The index in `sorted` for each cell's next player, while the grid is rebuilt.
     next: Vec<u32>,
 }
 

@@ -42,8 +42,8 @@ pub(crate) struct ChatLine {
     pub(crate) text: String,
 }
 
-/// What several players may want at once, as the tick's intents asked for it. Output: its systems take it in the same
-/// tick.
+/// The tick's intents that several players may have at the same thing, as they came. Output: its systems take it in the
+/// same tick.
 #[derive(Resource, Default)]
 pub(crate) struct Contests {
     pub(crate) strikes: Vec<Strike>,
@@ -51,7 +51,7 @@ pub(crate) struct Contests {
     pub(crate) lines: Vec<ChatLine>,
 }
 
-/// What an intent to move touches.
+/// The query by which an intent to move finds its player and changes its course.
 pub(crate) type MoveQuery = SystemState<(
     Res<'static, Directory>,
     Query<'static, 'static, (&'static Session, &'static mut InputSeq, &'static mut Course)>,

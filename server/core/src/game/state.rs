@@ -1,5 +1,4 @@
-//! What the game remembers from one tick to the next, declared once: where things are, how they are, and what they
-//! have.
+//! The state that the game keeps from one tick to the next, declared once: places, conditions, and belongings.
 //!
 //! Kinds and the order of fields are the layout of captures: a change raises [`crate::limits::STATE_LAYOUT`]. Engine
 //! and game number their kinds together, so that none is used twice: the engine's are in [`crate::zone::state`].
@@ -14,14 +13,14 @@ use crate::zone::shared::Shared;
 
 state! {
     components {
-        /// Where an entity is.
+        /// The place of an entity.
         1 Everyone Body {
             /// East, cm.
             x: i32,
             /// North, cm.
             y: i32,
         }
-        /// Where a walker is heading, until it is told otherwise.
+        /// The direction in which a walker goes, until it is told otherwise.
         2 Everyone Course {
             /// The heading.
             heading: Heading,
@@ -30,21 +29,21 @@ state! {
         3 Everyone Health {
             /// Now; zero is dead.
             hp: u16,
-            /// Whole.
+            /// Full hit points, at least 1.
             max: u16,
         }
-        /// What a player owns. Only [`super::value`] changes it, and tells the owner each time.
+        /// The gold and the items of a player. Only [`super::value`] changes it, and tells the owner each time.
         4 Owner Belongings {
             /// The purse.
             gold: u64,
             /// The inventory, in order of uid.
             items: Shared<Vec<Item>>,
         }
-        /// When a player may act again.
+        /// The ticks from which a player may act again.
         8 Owner Readiness {
-            /// From this tick on a strike.
+            /// It may strike from this tick on.
             strike: Tick,
-            /// From this tick on a line of chat.
+            /// It may say a line of chat from this tick on.
             chat: Tick,
         }
         /// A dead player. Its course is kept, not followed.
@@ -52,27 +51,27 @@ state! {
             /// Lives again at this tick.
             until: Tick,
         }
-        /// What a monster is up to.
+        /// The home of a monster, and its aim.
         11 Nobody Mind {
-            /// Where it lives: an index into the zone's camps.
+            /// The camp where it lives: an index into the zone's camps.
             camp: u16,
-            /// Whom it chases.
+            /// The player that it chases.
             prey: Option<EntityId>,
-            /// From this tick on it may bite.
+            /// It may bite from this tick on.
             bite: Tick,
         }
         /// An item on the ground. Its uid is the entity's id.
         12 Everyone Lying {
-            /// What it is.
+            /// The kind: an index into the world's item kinds.
             kind: u16,
         }
     }
     resources {
-        /// What will come into being.
+        /// The monsters and items that will come into being.
         6 Nobody Due {
-            /// When which camp gets its monster back.
+            /// Each camp that lost its monster, with the tick at which it gets another.
             monsters: BTreeSet<(Tick, u16)>,
-            /// When the next item may appear.
+            /// The tick from which the next item may appear.
             item: Tick,
         }
     }

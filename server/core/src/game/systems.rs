@@ -3,8 +3,8 @@
 //!
 //! Where one actor's turn affects another, a system first collects, sorts by a total key, and then acts; the order of a
 //! query is history and differs after a restore. Systems that add or remove components or entities take the whole World
-//! and do it themselves, in order of id, so there is no deferred command whose place in the order would be nobody's
-//! decision.
+//! and do it themselves, in order of id, so there is no deferred command, whose place in the order nothing would
+//! decide.
 
 pub(crate) mod chat;
 pub(crate) mod combat;
@@ -17,7 +17,7 @@ use bevy_ecs::prelude::*;
 use crate::zone::ZoneBuilder;
 use crate::zone::rest::Upkeep;
 
-/// What happens in a tick after its inputs are applied.
+/// A phase of a tick after its inputs are applied.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     /// Lines of chat are told.

@@ -49,7 +49,7 @@ pub struct TestZone {
     pub bug: Option<PlantedBug>,
 }
 
-/// What the rules must conserve.
+/// The contents of a zone, by which tests see that the rules conserve gold and items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
     /// Gold in all purses.

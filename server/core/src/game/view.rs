@@ -1,4 +1,5 @@
-//! What there is to see: the scene for interest and replication, and what a player is and has. It changes nothing.
+//! The game's view of its world: it fills the scene for interest and replication, and a player's own state. It changes
+//! nothing.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{EntityKind, EntityView, OwnState};

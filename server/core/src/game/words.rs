@@ -27,7 +27,8 @@ tagged! {
     GoldCause { 0 Start, 1 Loot, 2 GiftFrom(who), 3 GiftTo(who) }
     ItemCause { 0 Start, 1 PickedUp, 2 GiftFrom(who), 3 GiftTo(who) }
     Reason {
-        0 NoTarget, 1 TooFar, 2 Cooldown, 3 Dead, 4 NotEnoughGold, 5 NotYours, 6 Full, 7 Contested, 8 Quarantined, 9 Invalid,
+        0 NoTarget, 1 TooFar, 2 Cooldown, 3 Dead, 4 NotEnoughGold, 5 NotYours, 6 Full, 7 Contested, 8 Quarantined,
+        9 Invalid,
     }
     Event {
         0 Gold { total, delta, cause },

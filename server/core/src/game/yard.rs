@@ -105,7 +105,7 @@ pub(crate) fn idle(zone: &mut Zone, ticks: u64) -> Vec<(SessionId, Event)> {
     (0..ticks).flat_map(|_| told(&zone.step(&[]))).collect()
 }
 
-/// Who was told what.
+/// Returns the events that a step told, each with its session.
 pub(crate) fn told(outputs: &Outputs) -> Vec<(SessionId, Event)> {
     outputs
         .events

@@ -15,7 +15,7 @@ use crate::limits::WORLD_BYTES_MAX;
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 const RULES_VERSION: u32 = 1;
 
-/// What a player's character is and may do.
+/// The numbers of a player's character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlayerRules {
@@ -43,13 +43,13 @@ pub struct PlayerRules {
 pub struct StrikeRules {
     /// How far it reaches, cm.
     pub range_cm: i32,
-    /// What it takes, hit points.
+    /// Hit points that a strike takes.
     pub damage: u16,
     /// Between two strikes of one player, ms.
     pub cooldown_ms: u32,
 }
 
-/// Chat.
+/// The numbers of chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatRules {
@@ -64,7 +64,7 @@ pub struct ChatRules {
     pub tells_per_tick_max: u32,
 }
 
-/// What monsters are and do.
+/// The numbers of monsters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MonsterRules {
@@ -78,7 +78,7 @@ pub struct MonsterRules {
     pub leash_cm: i32,
     /// How far it bites, cm.
     pub bite_range_cm: i32,
-    /// What a bite takes, hit points.
+    /// Hit points that a bite takes.
     pub bite_damage: u16,
     /// Between two bites, ms.
     pub bite_cooldown_ms: u32,
@@ -94,7 +94,7 @@ pub struct MonsterRules {
     pub respawn_ms: u32,
 }
 
-/// What lies on the ground.
+/// The numbers of items on the ground.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ItemRules {
@@ -182,37 +182,37 @@ impl RuleBook {
         *hasher.finalize().as_bytes()
     }
 
-    /// What a player's character is and may do.
+    /// Returns the numbers of a player's character.
     #[must_use]
     pub fn player(&self) -> &PlayerRules {
         &self.text.player
     }
 
-    /// The kinds of a new character's items.
+    /// Returns the kinds of a new character's items.
     #[must_use]
     pub fn start_items(&self) -> &[u16] {
         &self.start_items
     }
 
-    /// The melee strike.
+    /// Returns the numbers of the melee strike.
     #[must_use]
     pub fn strike(&self) -> &StrikeRules {
         &self.text.strike
     }
 
-    /// Chat.
+    /// Returns the numbers of chat.
     #[must_use]
     pub fn chat(&self) -> &ChatRules {
         &self.text.chat
     }
 
-    /// What monsters are and do.
+    /// Returns the numbers of monsters.
     #[must_use]
     pub fn monster(&self) -> &MonsterRules {
         &self.text.monster
     }
 
-    /// What lies on the ground.
+    /// Returns the numbers of items on the ground.
     #[must_use]
     pub fn item(&self) -> &ItemRules {
         &self.text.item

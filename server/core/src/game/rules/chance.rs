@@ -4,25 +4,25 @@
 use everhold_protocol::{EntityId, Tick};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What a number is for: two uses at one tick for one id are independent.
+/// The use of a number: two uses at one tick for one id are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
-    /// Where a player is born or lives again.
+    /// The place where a player is born or lives again.
     SpawnPoint = 1,
-    /// Which way a monster wanders.
+    /// The direction in which a monster wanders.
     Wander = 2,
     /// How much gold a monster has.
     Loot = 3,
-    /// Where an item lies.
+    /// The place where an item lies.
     ItemPlace = 4,
-    /// What an item is.
+    /// The kind of an item.
     ItemKind = 5,
-    /// Who gets an item that several want.
+    /// The player who gets an item that several want.
     Contest = 6,
-    /// Whose strike comes first.
+    /// The order of a tick's strikes.
     Initiative = 7,
-    /// Whose line of chat comes first, of those who have been silent for equally long.
+    /// The order of lines of chat among players who have been silent for equally long.
     Turn = 8,
 }
 

@@ -1,10 +1,10 @@
-//! Blows: who may strike whom, and what it does.
+//! Blows: whether a strike reaches its target now, and how many hit points it leaves.
 
 use everhold_protocol::Tick;
 
 use super::geometry::Point;
 
-/// What a blow leaves.
+/// The outcome of a blow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
     /// This many hit points are left, at least one.

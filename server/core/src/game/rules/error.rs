@@ -1,6 +1,6 @@
-//! Why a world file is refused. It checks nothing: each check stands beside what it checks.
+//! The refusal of a world file, as an error. It checks nothing: each check stands beside what it checks.
 
-/// Why a text is no rule book.
+/// The reason why a text is no rule book.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// Not TOML, or not of this shape.

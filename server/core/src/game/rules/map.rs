@@ -21,7 +21,7 @@ const CELL_LOG2: u32 = 11;
 /// Places that are tried for something that may lie anywhere, before it falls back to a spawn point.
 const PLACE_TRIES: u64 = 8;
 
-/// What a zone's obstacle index takes.
+/// The size of a zone's obstacle index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexSize {
     /// Its cells.
@@ -30,7 +30,7 @@ pub struct IndexSize {
     pub entries: usize,
 }
 
-/// What the assets say about a zone.
+/// The description of a zone in the world file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZoneRules {
@@ -42,9 +42,9 @@ pub struct ZoneRules {
     pub width_cm: i32,
     /// North-south, cm.
     pub height_cm: i32,
-    /// Where players are born and live again.
+    /// The points where players are born and live again; at least one.
     pub spawns: Vec<Point>,
-    /// Where monsters live: one each.
+    /// The points where monsters live, one monster each.
     #[serde(default)]
     pub camps: Vec<Point>,
     /// Items on the ground when the zone is created.
@@ -63,7 +63,7 @@ pub struct ZoneMap {
     columns: usize,
     /// A bit for each cell from which a step could meet an obstacle. Small, for every step of everybody looks here.
     walled: Vec<u64>,
-    /// Where in `met` each cell's obstacles start; one more at the end.
+    /// The index in `met` of each cell's first obstacle; one more at the end.
     starts: Vec<u32>,
     /// Cell after cell the obstacles that a step from inside the cell could meet, as indices into `rules.obstacles`.
     met: Vec<u16>,
@@ -119,7 +119,7 @@ impl ZoneMap {
         })
     }
 
-    /// Who comes into being somewhere must be able to stand there.
+    /// Checks that every spawn point and every camp is free to stand on.
     fn check_places(&self) -> Result<(), String> {
         for (index, &point) in self.rules.spawns.iter().enumerate() {
             if !self.is_free(point) {
@@ -138,7 +138,7 @@ impl ZoneMap {
         Ok(())
     }
 
-    /// What the assets say.
+    /// Returns the zone's description in the world file.
     #[must_use]
     pub fn rules(&self) -> &ZoneRules {
         &self.rules

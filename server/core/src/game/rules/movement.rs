@@ -8,7 +8,7 @@ use super::map::ZoneMap;
 /// Full speed in a heading's units.
 const HEADING_FULL: i32 = 127;
 
-/// Where a walker who heads this way is after one tick. `step_cm` is full speed for one tick.
+/// Returns the place of a walker after one tick in this heading. `step_cm` is full speed, cm per tick.
 ///
 /// The two axes are walked one after the other, so that a wall stops one and lets the other slide.
 #[must_use]
@@ -136,7 +136,10 @@ mod tests {
     proptest! {
         #[test]
         fn nobody_ever_enters_a_wall_or_leaves_the_zone(
-            x in 0..=1000i32, y in 0..=1000i32, step in 1..=1000i32, ways in prop::collection::vec((-89..=89i8, -89..=89i8), 1..60)
+            x in 0..=1000i32,
+            y in 0..=1000i32,
+            step in 1..=1000i32,
+            ways in prop::collection::vec((-89..=89i8, -89..=89i8), 1..60),
         ) {
             let map = walled();
             let mut at = Point { x, y };

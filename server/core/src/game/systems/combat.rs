@@ -15,8 +15,8 @@ use crate::zone::index::Directory;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Resting, Session};
 
-/// Resolves the tick's strikes, one after the other, in an order that chance decides anew each tick: whoever comes
-/// first may kill.
+/// Resolves the tick's strikes, one after the other, in an order that chance decides anew each tick: the first of two
+/// players may kill the other before it strikes.
 pub(crate) fn strike(world: &mut World) {
     let mut strikes = std::mem::take(&mut world.resource_mut::<Contests>().strikes);
     let Clock { tick, seed, .. } = *world.resource::<Clock>();

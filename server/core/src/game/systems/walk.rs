@@ -1,4 +1,5 @@
-//! Everybody who may move moves. Nobody is in anybody's way, so the order does not matter.
+//! Walking: one step for each player and monster that may move. They never block each other, so the order does not
+//! matter.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::Heading;

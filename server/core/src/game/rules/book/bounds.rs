@@ -56,7 +56,7 @@ type Number = (&'static str, i128, RangeInclusive<i128>);
 
 /// Lengths: from a centimetre to the widest zone.
 const LENGTH_CM: RangeInclusive<i128> = 1..=SIDE_CM_MAX as i128;
-/// Speeds, cm per second. Whoever cannot move at all is no walker.
+/// Speeds, cm per second: at zero one could not walk at all.
 const SPEED_CM_S: RangeInclusive<i128> = 1..=SPEED_CM_S_MAX as i128;
 /// Gold that comes into being at once.
 const GOLD: RangeInclusive<i128> = 0..=GOLD_MAX as i128;
@@ -151,7 +151,8 @@ pub(super) fn check_maps(zones: &[ZoneRules]) -> Result<(), RuleError> {
     )
     .and_then(|()| {
         within(
-            "the entries of all zones' obstacle indices (each obstacle has one in each cell of 2,048 cm that it is in or near)",
+            "the entries of all zones' obstacle indices (each obstacle has one in each cell of 2,048 cm that it is in or \
+             near)",
             entries,
             0..=MAP_ENTRIES_MAX as i128,
         )
