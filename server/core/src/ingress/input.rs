@@ -18,7 +18,7 @@ pub enum Input {
         epoch: u32,
         /// The new owner.
         nonce: u64,
-        /// What it runs: a record under other rules is not replayed.
+        /// The rules that it runs: a record under other rules is not replayed.
         rules_id: [u8; 32],
     },
     /// A login by ticket. An account that has a session here takes it over; the earlier connection is superseded.
@@ -27,7 +27,7 @@ pub enum Input {
     Resume(Resume),
     /// The connection that `token` attached is gone. Ignored if a later one has attached since.
     Detach {
-        /// Which session.
+        /// The session to detach.
         session: SessionId,
         /// The attach that ended.
         token: AttachToken,
@@ -35,7 +35,7 @@ pub enum Input {
     /// The player ends the session over the connection that `token` attached: no secret of it is good any more, and
     /// only a ticket brings its character back. Ignored if a later one has attached since.
     Logout {
-        /// Which session.
+        /// The session to end.
         session: SessionId,
         /// The attach that ends.
         token: AttachToken,
@@ -47,10 +47,10 @@ pub enum Input {
         session: SessionId,
         /// Place in the session's sequence.
         seq: u64,
-        /// What is asked for.
+        /// The player's request.
         intent: Intent,
     },
-    /// What stood at this place of the session's sequence is no intent: it uses up its number, and its sender is told.
+    /// The place of an intent that is none: it uses up its number in the session's sequence, and its sender is told.
     Invalid {
         /// The session that sent it.
         session: SessionId,

@@ -42,7 +42,7 @@ impl Admission {
     }
 }
 
-/// What becomes of a client that asks to enter a zone with a ticket.
+/// The answer to a client that asks to enter a zone with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The player comes in.

@@ -13,7 +13,7 @@ use crate::zone::{Residence, Zone};
 /// Tickets up to which none are searched for expired ones.
 const TICKETS_KEPT_MIN: usize = 1_024;
 
-/// What is known of a client that asks to enter a zone with a ticket.
+/// The standing of a client that asks to enter a zone with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// Its character is not in the world.

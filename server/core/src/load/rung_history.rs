@@ -64,7 +64,8 @@ impl RungHistory {
 mod tests {
     use super::*;
 
-    /// Where a zone stands from which second on, and what comes of it after ten.
+    /// The rungs of a zone, each with the second at which it took it; then how often each was entered, and the seconds
+    /// spent on each, after ten seconds.
     type Way = (&'static [(u64, Rung)], [u64; 6], [u64; 6]);
 
     const WAYS: [Way; 4] = [

@@ -241,7 +241,13 @@ proptest! {
             }
             let wait = if ladder.place > from { RISE_TICKS } else { CALM_TICKS };
             prop_assert_eq!(ladder.place.abs_diff(from), 1);
-            prop_assert!(tick + 1 - since >= wait, "from {} to {} after {} ticks", from, ladder.place, tick + 1 - since);
+            prop_assert!(
+                tick + 1 - since >= wait,
+                "from {} to {} after {} ticks",
+                from,
+                ladder.place,
+                tick + 1 - since
+            );
             before = (ladder.place, tick + 1);
         }
     }
