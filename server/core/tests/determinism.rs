@@ -1,6 +1,6 @@
 //! The proof that a zone is a function of its inputs: a world stepped straight through, and one that is captured, lost,
 //! restored, and replayed, are the same at every tick. A failure prints its seed; `EVERHOLD_SEED=<seed> cargo test -p
-//! everhold --test determinism one_seed` repeats it alone.
+//! everhold-core --test determinism one_seed` repeats it alone.
 
 #[path = "determinism/dice.rs"]
 mod dice;
@@ -35,7 +35,8 @@ fn restored_and_replayed_worlds_equal_the_world_stepped_straight_through() {
         match run(seed, None) {
             Ok(one) => tally.add(&one),
             Err(divergence) => panic!(
-                "seed {seed}: {divergence}\nrepeat with: EVERHOLD_SEED={seed} cargo test -p everhold --test determinism one_seed"
+                "seed {seed}: {divergence}\n\
+                 repeat with: EVERHOLD_SEED={seed} cargo test -p everhold --test determinism one_seed"
             ),
         }
     }

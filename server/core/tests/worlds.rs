@@ -17,8 +17,8 @@ const PLAYERS: u64 = 50;
 /// Ticks that a zone is stepped.
 const TICKS: usize = 30;
 
-/// What the process may have after a zone has run, bytes: mostly the scene of a zone with as many things as it may
-/// have.
+/// Memory that the process may have after a zone has run, bytes: mostly the scene of a zone with as many things as it
+/// may have.
 const RSS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A number within its bounds, often one of them.
@@ -92,13 +92,19 @@ fn zone() -> impl Strategy<Value = String> {
         let camps: Vec<_> = (0..camps).map(|_| [0, draw(height + 1)]).collect();
         let walls = (0..walls).map(|_| {
             let (west, south) = (draw(width), draw(height));
-            [west, south, west + 1 + draw(width - west), south + 1 + draw(height - south)]
+            [
+                west,
+                south,
+                west + 1 + draw(width - west),
+                south + 1 + draw(height - south),
+            ]
         });
         let walls: Vec<_> = walls.collect();
         let mut text = format!("[[zone]]\nname = \"z\"\nnumber = {zone}\nwidth_cm = {width}\nheight_cm = {height}\n");
         let _infallible = write!(
             text,
-            "spawns = [[0, {height}]]\ncamps = {camps:?}\nitems_at_start = {items}\nitems_max = {items}\nobstacles = {walls:?}\n"
+            "spawns = [[0, {height}]]\ncamps = {camps:?}\nitems_at_start = {items}\nitems_max = {items}\n\
+             obstacles = {walls:?}\n"
         );
         text
     })
@@ -125,7 +131,8 @@ proptest! {
 
     #[test]
     fn world_within_its_bounds_runs(rules in rules(), zone in zone()) {
-        let book = RuleBook::from_toml(&format!("{rules}{zone}")).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let book = RuleBook::from_toml(&format!("{rules}{zone}"))
+            .map_err(|error| TestCaseError::fail(error.to_string()))?;
         let config = ZoneConfig {
             name: "z".parse().expect("a name"),
             seed: 1,

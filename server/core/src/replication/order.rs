@@ -56,7 +56,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_list_is_put_in_order_whatever_came_before(lists in prop::collection::vec(prop::collection::hash_set(0..40_u64, 0..30), 1..6)) {
+        fn every_list_is_put_in_order_whatever_came_before(
+            lists in prop::collection::vec(prop::collection::hash_set(0..40_u64, 0..30), 1..6),
+        ) {
             let mut order = IdOrder::default();
             for list in lists {
                 let ids: Vec<EntityId> = list.into_iter().map(EntityId).collect();

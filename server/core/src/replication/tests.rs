@@ -78,7 +78,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn every_session_reads_its_own_state_and_what_is_true_of_others(spots in spots(), datagram_bytes in DATAGRAM_BYTES_MIN..=DATAGRAM_BYTES_MAX) {
+    fn every_session_reads_its_own_state_and_what_is_true_of_others(
+        spots in spots(),
+        datagram_bytes in DATAGRAM_BYTES_MIN..=DATAGRAM_BYTES_MAX,
+    ) {
         let config = ViewConfig { datagram_bytes, ..ViewConfig::default() };
         let mut replicator = Replicator::new(config);
         let scene = with_long_ids(scene(&spots));

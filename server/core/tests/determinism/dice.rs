@@ -2,7 +2,7 @@
 
 use everhold_protocol::rng::SplitMix64;
 
-/// What a test draws.
+/// A generator of a test's draws, by its seed.
 pub(crate) struct Dice(SplitMix64);
 
 impl Dice {

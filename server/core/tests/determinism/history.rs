@@ -19,7 +19,7 @@ const TICKS: Tick = 260;
 /// Lost worlds per history: two are adopted by a new owner, the third is replayed in place.
 const LOSSES: usize = 3;
 
-/// Where the two worlds parted.
+/// A difference between the two worlds, which must be the same.
 #[derive(Debug)]
 pub(crate) struct Divergence {
     tick: Tick,
@@ -32,7 +32,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// What the histories contained.
+/// Counts of what the histories contained, so that none of it goes untested.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     deeds: Deeds,
@@ -168,8 +168,8 @@ impl Hosted {
         self.journal.clear();
     }
 
-    /// The world is lost: another is restored and replayed. Replaying tells nobody anything, but what it would tell
-    /// must be the same.
+    /// Loses the world: another is restored and replayed. A replay's outputs go to no player, but they must be the
+    /// same.
     fn lose(&mut self) -> Result<(), Divergence> {
         let bodies: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         self.test_zone.shuffle_seed = self.test_zone.shuffle_seed.map(|seed| seed + 1);

@@ -22,7 +22,7 @@ struct Player {
     items: Vec<EntityId>,
 }
 
-/// What the players did that a history is expected to contain.
+/// Counts of deeds that a history is expected to contain.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deeds {
     pub(crate) takeovers: u64,
@@ -83,7 +83,7 @@ impl Players {
         self.players.values_mut().for_each(|player| player.attached = None);
     }
 
-    /// What the zone answered.
+    /// Takes in the zone's replies and events.
     pub(crate) fn hear(&mut self, outputs: &Outputs) {
         for (token, reply) in &outputs.replies {
             if matches!(reply, Reply::Refused(_)) {

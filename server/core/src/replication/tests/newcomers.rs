@@ -260,7 +260,8 @@ impl Square {
                 if !is_right {
                     let (tick, full) = (self.tick, player.full_view_at);
                     faults.push(format!(
-                        "tick {tick}: {session:?} with a full view at {full} sees {seen:?}, near since {since}, for {truth:?}"
+                        "tick {tick}: {session:?} with a full view at {full} sees {seen:?}, near since {since}, for \
+                         {truth:?}"
                     ));
                 }
             }

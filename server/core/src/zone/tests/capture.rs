@@ -268,7 +268,11 @@ proptest! {
     }
 
     #[test]
-    fn damaged_capture_makes_no_zone_and_no_panic(place in any::<prop::sample::Index>(), bit in 0..8u8, cut in any::<prop::sample::Index>()) {
+    fn damaged_capture_makes_no_zone_and_no_panic(
+        place in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+        cut in any::<prop::sample::Index>(),
+    ) {
         let base = confirmed(&mut crowd(&[], 3), Cut::Base);
         let mut damaged = base.clone();
         damaged[place.index(base.len())] ^= 1 << bit;

@@ -322,7 +322,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn newest_secret_always_gets_in_and_no_older_one_after_its_first_use(turns in prop::collection::vec(turn(), 1..28)) {
+    fn newest_secret_always_gets_in_and_no_older_one_after_its_first_use(
+        turns in prop::collection::vec(turn(), 1..28),
+    ) {
         let mut story = Story::begin();
         for turn in turns {
             story.take(turn);
