@@ -34,7 +34,7 @@ pub enum RouteRequest {
     Resume {
         /// The highest epoch of this zone that the client has seen.
         epoch: u32,
-        /// The time on the lease clock at which the client came to this shard.
+        /// The time on `CLOCK_BOOTTIME` at which the client came to this shard.
         since: Duration,
     },
 }

@@ -1,14 +1,14 @@
-//! What becomes of the lease of a zone that is over here: two tables, of ends and of adoptions that failed. It carries
+//! The fate of the lease of a zone that is over here: two tables, of ends and of adoptions that failed. It carries
 //! nothing out.
 
 use super::end::EndReason;
 
-/// What becomes of the lease of a zone that ended.
+/// The fate of the lease of a zone that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// Anybody may claim it at once.
     Release,
-    /// It ran out while the zone is in memory: it is claimed anew if nobody else was granted it.
+    /// It ran out while the zone is in memory: it is claimed anew unless another shard was granted it.
     Reclaim,
     /// It runs out.
     Expire,
@@ -18,7 +18,7 @@ pub enum After {
     Cede,
 }
 
-/// What is left of a zone in the process that hosted it.
+/// The remains of a zone in the process that hosted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
     /// The zone as it stood when its lease ran out, with the records of all its ticks.
@@ -27,10 +27,10 @@ pub enum Remains {
     Nothing,
 }
 
-/// Why a zone that was granted to this process does not run here.
+/// The reason why a zone that was granted to this process does not run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdoptionFailure {
-    /// What the store has cannot be restored or replayed by this build.
+    /// The stored data cannot be restored or replayed by this build.
     Unreplayable,
     /// The replay failed at one stored input after the other.
     PoisonedTooOften,

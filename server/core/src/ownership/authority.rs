@@ -49,7 +49,7 @@ impl From<Vec<LeaseView>> for Leases {
     }
 }
 
-/// Why the authority, or the directory beside it, did not do what it was asked to.
+/// The reason why the authority, or the directory beside it, did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// Another process holds the zone, or what was watched has changed: the lease as it is now.

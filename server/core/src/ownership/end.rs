@@ -1,8 +1,8 @@
-//! Why a zone that a process hosted is over there. What becomes of its lease follows from it.
+//! The end of a hosted zone in this process, as a reason. What becomes of its lease follows from it.
 
 use everhold_protocol::{SessionId, Tick};
 
-/// Why a hosted zone is over.
+/// The reason why a hosted zone is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndReason {
     /// Somebody else was granted the zone, or the store refused a write.
@@ -11,10 +11,10 @@ pub enum EndReason {
     /// The store has another history of this epoch. Both are kept.
     #[error("the store holds another record at the same tick of this epoch")]
     Fork,
-    /// The lease ran out, and the zone must not act. It goes on from memory if nobody was granted it since.
+    /// The lease ran out, and the zone must not act. It goes on from memory unless another shard was granted it since.
     #[error("suspended: the lease ran out")]
     Suspended,
-    /// The store answers with what nobody wrote.
+    /// The store's data cannot have been written by any owner.
     #[error("the store's data is corrupt")]
     Corrupt,
     /// More records wait for the store than memory may hold.
@@ -23,7 +23,7 @@ pub enum EndReason {
     /// A rule panicked; the World was thrown away.
     #[error("tick {0} failed: {1}")]
     Panicked(Tick, String),
-    /// A rule panicked at a player's input, which is quarantined: whoever adopts the zone refuses it.
+    /// A rule panicked at a player's input, which is quarantined: the next owner refuses it.
     #[error("tick {0} failed at input {2} of session {1:?}, which is quarantined: {3}")]
     Poisoned(Tick, SessionId, u64, String),
     /// A stop in good order.

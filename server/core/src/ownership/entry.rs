@@ -22,7 +22,7 @@ use super::membership::ShardView;
 /// announces itself.
 const LOOKS_PER_TTL: u32 = 8;
 
-/// What the driver is to do next.
+/// A command to the driver of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryCommand {
     /// Read the directory, and report it to [`Entry::handle_shards`].
@@ -39,7 +39,7 @@ pub enum EntryCommand {
     Enter,
     /// This shard may not enter: the living shard at this address has other keys of this kind.
     Refuse {
-        /// Where it serves.
+        /// The address at which that shard serves players.
         addr: SocketAddr,
         /// The kind of key that differs.
         kind: KeyKind,

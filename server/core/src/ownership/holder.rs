@@ -48,7 +48,7 @@ use super::lease::LeaseConfig;
 /// Turns are no closer together than this, whatever falls due.
 const TURN_MIN: Duration = Duration::from_millis(1);
 
-/// What a holder needs to know.
+/// The configuration of a holder.
 #[derive(Clone, Debug)]
 pub struct HolderConfig {
     /// This process.
@@ -75,7 +75,7 @@ pub struct Holder {
     held: BTreeMap<ZoneName, Held>,
     /// Zones that failed here: this process claims them no more.
     shunned: BTreeSet<ZoneName>,
-    /// What the guardian would have to release.
+    /// The holdings that the guardian would have to release.
     holdings: Holdings,
     announce_at: Duration,
     is_closed: bool,
@@ -92,7 +92,7 @@ pub struct Holder {
     releases: Releases,
 }
 
-/// What is done when everything that was asked is answered.
+/// The step that follows when all requests are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// The next turn begins when it is time.
@@ -150,8 +150,8 @@ impl Holder {
         }
     }
 
-    /// When the holder, which is at rest, is to be polled again. `None`: it waits for answers, and hears no orders
-    /// meanwhile.
+    /// Returns the time on `CLOCK_BOOTTIME` at which the holder, which is at rest, is to be polled again. `None`: it
+    /// waits for answers, and hears no orders meanwhile.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.is_at_rest().then_some(self.next_turn)

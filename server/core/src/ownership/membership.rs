@@ -17,7 +17,7 @@ use super::lease::LeaseConfig;
 pub struct ShardView {
     /// The process.
     pub nonce: Nonce,
-    /// Where it serves players.
+    /// The address at which it serves players.
     pub addr: SocketAddr,
     /// Rises while it lives.
     pub beat: u64,

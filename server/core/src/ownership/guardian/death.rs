@@ -1,5 +1,5 @@
-//! What a guardian makes of the end of its server: what it says, with which code it ends itself, and what each answer
-//! to a release means. It asks no authority and ends no process.
+//! The guardian's answer to the end of its server: whether it logs it, the code with which it ends itself, and the
+//! meaning of each answer to a release. It asks no authority and ends no process.
 
 use super::Holdings;
 use crate::ownership::authority::AuthorityError;
@@ -33,7 +33,7 @@ impl ServerEnd {
     }
 }
 
-/// What an authority's answer to a release for a dead server means.
+/// The meaning of an authority's answer to a release for a dead server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReleaseAnswer {
     /// The zone is free.

@@ -12,7 +12,7 @@ use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
 
-/// What the driver is to do next.
+/// A command to the driver of a holder.
 #[derive(Debug)]
 pub enum Command {
     /// Begin a request now, and report its answer to [`Holder::handle_answer`](super::Holder::handle_answer).
@@ -39,31 +39,31 @@ pub enum Command {
     Stopped,
 }
 
-/// What is asked of the authority or of the store.
+/// A request to the authority, to the directory of shards, or to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// [`Authority::renew`](crate::ownership::Authority::renew).
+    /// Renew a lease by [`Authority::renew`](crate::ownership::Authority::renew).
     Renew(Renewal),
     /// [`Authority::reinstate`](crate::ownership::Authority::reinstate): the authority forgot the lease.
     Reinstate(Renewal),
-    /// [`Authority::leases`](crate::ownership::Authority::leases).
+    /// Read all leases by [`Authority::leases`](crate::ownership::Authority::leases).
     Leases,
     /// [`Membership::announce`](crate::ownership::Membership::announce) this shard.
     Announce,
-    /// [`Membership::shards`](crate::ownership::Membership::shards).
+    /// Read the directory by [`Membership::shards`](crate::ownership::Membership::shards).
     Shards,
-    /// [`Authority::declare_zone`](crate::ownership::Authority::declare_zone).
+    /// Declare a zone by [`Authority::declare_zone`](crate::ownership::Authority::declare_zone).
     Declare(ZoneName),
     /// The zone's fence in the store.
     Fence(ZoneName),
-    /// [`Authority::claim`](crate::ownership::Authority::claim).
+    /// Claim a lease by [`Authority::claim`](crate::ownership::Authority::claim).
     Claim {
         /// The lease, exactly as it was watched.
         watched: LeaseView,
         /// The new epoch is above this.
         epoch_floor: u32,
     },
-    /// [`Authority::release`](crate::ownership::Authority::release).
+    /// Release a lease by [`Authority::release`](crate::ownership::Authority::release).
     Release(ZoneName, Grant),
     /// [`Membership::withdraw`](crate::ownership::Membership::withdraw) this shard.
     Withdraw,
@@ -101,7 +101,7 @@ pub struct Renewal {
     pub sent_at: Duration,
 }
 
-/// What the store shows of a zone's fence.
+/// The fence of a zone, as the store shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreFence {
     /// The epoch of the fence.
@@ -134,11 +134,11 @@ pub struct Granted {
     pub grant: Grant,
     /// The lease, renewed from now on.
     pub lease: Arc<SharedLease>,
-    /// When it was granted.
+    /// The time on `CLOCK_BOOTTIME` at which the claim's answer came.
     pub at: Duration,
 }
 
-/// What one look at the authority showed, for those who route by it.
+/// The result of one look at the authority, for those who route by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Views {
     /// The leases that could be read.

@@ -1,4 +1,5 @@
-//! What this process holds: from a grant through its adoption to its end. It asks for releases, and carries none out.
+//! The zones that this process holds: from a grant through its adoption to its end. It asks for releases, and carries
+//! none out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

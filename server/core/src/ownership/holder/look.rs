@@ -36,7 +36,7 @@ impl Holder {
         self.step = Step::Looking;
     }
 
-    /// What is claimed is what could be read. `now` is read after the answer came.
+    /// Passes the leases that could be read to the contender, which claims. `now` is read after the answer came.
     pub(super) fn handle_leases(&mut self, now: Duration, leases: Result<Leases, AuthorityError>) {
         let leases = match leases {
             Ok(leases) => leases,

@@ -24,7 +24,7 @@ pub enum Remark {
     StillInDirectory(String),
 }
 
-/// What the authority does not do, and what it said last.
+/// A request that fails, and the last error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Renewals are not answered.
@@ -48,7 +48,7 @@ pub enum Failure {
     Declaration(ZoneName, String),
 }
 
-/// What an authority does for a holder, if it failed to for a while.
+/// A service of the authority that works again after it failed for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the requests of their names")]
 pub enum Service {
@@ -58,7 +58,7 @@ pub enum Service {
     Claims,
 }
 
-/// What became of a zone.
+/// A turn in the life of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZoneRemark {
     /// No other shard has declared it: it is declared here.
@@ -87,7 +87,7 @@ pub enum ZoneRemark {
     Shunned,
 }
 
-/// What the authority may fail to answer for long, turn after turn.
+/// The outages of the authority, of which each is logged seldom however many turns it lasts.
 #[derive(Debug, Default)]
 pub(super) struct Outages {
     pub(super) renewals: Outage<Duration>,

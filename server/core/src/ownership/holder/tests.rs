@@ -177,10 +177,10 @@ impl FakeAuthority {
     }
 }
 
-/// What happens to an authority in the middle of a test.
+/// A change of the authority in the middle of a test.
 type Change = fn(&mut FakeAuthority);
 
-/// What was asked, and when.
+/// A request with the time at which it was made.
 struct Asked {
     at: Duration,
     request: Request,
@@ -279,7 +279,7 @@ impl Rig {
         granted.collect()
     }
 
-    /// What the guardian heard last.
+    /// Returns the grants that the guardian was last told.
     fn holdings(&self) -> Vec<(ZoneName, Grant)> {
         let holdings = self.done.iter().rev().find_map(|command| match command {
             Command::TellGuardian(holdings) => Some(holdings),
@@ -385,7 +385,7 @@ impl Rig {
         self.asked.iter().filter(|asked| wanted(&asked.request)).collect()
     }
 
-    /// When the lease of a zone was renewed.
+    /// Returns the times at which the lease of a zone was renewed.
     fn renewed_at(&self, zone: &str) -> Vec<Duration> {
         let wanted = |request: &Request| matches!(request, Request::Renew(renewal) if renewal.zone == name(zone));
         self.asked(wanted).iter().map(|asked| asked.at).collect()
