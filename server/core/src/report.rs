@@ -95,7 +95,7 @@ pub struct ZoneRun {
     /// Ticks per second since the line before.
     #[serde(default)]
     pub tick_rate: f64,
-    /// What the stages of a tick took: `(µs, how often)` each. The record's way to the store is `append_us`.
+    /// Durations of the stages of a tick: `(µs, how often)` each. The record's way to the store is `append_us`.
     #[serde(default)]
     pub phases: BTreeMap<TickStage, Vec<(u64, u64)>>,
     /// How it stands with its load.

@@ -34,7 +34,7 @@ use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
 /// Every so-many-th record carries a digest of the zone: once a second at 20 Hz, for it costs as much as a step does.
 const DIGEST_EVERY_TICKS: u64 = 20;
 
-/// What a tick comes to.
+/// The outcome of one tick.
 #[derive(Debug)]
 pub struct TickOut {
     /// The tick's frozen inputs, as the journal stores them.
@@ -47,7 +47,7 @@ pub struct TickOut {
     pub frozen: Option<Frozen>,
 }
 
-/// What the durability of a zone asks of its tick loop.
+/// An order of the zone's durable task to its tick loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TickOrder {
     /// The next tick ends with this cut.
@@ -62,7 +62,7 @@ pub enum TickOrder {
     Seal(Cut),
 }
 
-/// What a tick loop begins with besides its zone.
+/// The values that a tick loop begins with, besides its zone.
 #[derive(Clone, Copy, Debug)]
 pub struct TickStart<'a> {
     /// The right to act for the zone; every record names its epoch.
@@ -73,11 +73,11 @@ pub struct TickStart<'a> {
     pub last: RecordHash,
     /// Inputs to refuse, besides those that the zone knows of.
     pub quarantine: &'a [(SessionId, u64)],
-    /// What a player sees.
+    /// The limits of each player's view.
     pub view: ViewConfig,
 }
 
-/// What a tick depends on besides the zone itself.
+/// The conditions of a tick, besides the zone itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TickConditions {
     /// Whether the lease lets the zone act.

@@ -87,7 +87,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// A zone at its beginning: tick 0, epoch 0, what the game puts there in place, nobody in it.
+    /// A zone at its beginning: tick 0, epoch 0, what the game puts there in place, no player in it.
     ///
     /// # Panics
     /// If the game has no zone of this name, or the tick rate is zero: see [`Game::build`].
@@ -290,7 +290,7 @@ impl Zone {
         tickets.iter().map(|(ticket, forget)| (*ticket, *forget)).collect()
     }
 
-    /// Says which input is being applied, to whoever holds it, also after a panic.
+    /// Returns the probe, which says to other threads which input is being applied, also after a panic.
     #[must_use]
     pub fn probe(&self) -> Arc<Probe> {
         self.probe.clone()

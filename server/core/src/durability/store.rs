@@ -158,7 +158,7 @@ pub struct ZoneSummary {
     pub base: Option<Position>,
 }
 
-/// Why a store did not do what it was asked to.
+/// The reason why a store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A higher epoch, or another nonce of this one, has fenced the zone: the caller is no longer the owner, and stops

@@ -1,4 +1,4 @@
-//! When a zone's ticks are due: its period, its lateness, and the [`Ladder`] that stretches the one because of the
+//! The schedule of a zone's ticks: its period, its lateness, and the [`Ladder`] that stretches the one because of the
 //! other. It reads no clock and sleeps for nothing: moments are arguments.
 //!
 //! ```text
@@ -17,7 +17,7 @@ const CATCH_UP_TICKS_MAX: u32 = 2;
 /// So often in a period a zone that holds is looked at again.
 const HOLD_LOOKS_PER_PERIOD: u32 = 4;
 
-/// What was measured of a tick and of what carries it.
+/// The measurements of a tick and of what carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickMeasures {
     /// How late it began.
@@ -32,11 +32,11 @@ pub struct TickMeasures {
     pub egress_us: u32,
     /// How late the last tick's datagrams left the process, µs.
     pub send_lag_us: u32,
-    /// What the process used of the cores that it may use, thousandths.
+    /// The process's use of the cores that it may use, thousandths.
     pub cpu_permille: u32,
 }
 
-/// Which way a zone went on the overload ladder.
+/// The direction in which a zone went on the overload ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RungChange {
     /// The zone has more to do, and leaves more out.
@@ -115,7 +115,7 @@ impl TickClock {
         }
     }
 
-    /// What the ladder is told of a tick: see [`crate::load`] for why.
+    /// Returns the load of a tick, for the ladder: see [`crate::load`] for why.
     fn load(&self, measures: &TickMeasures) -> TickLoad {
         let period_us = micros(self.stretched());
         let lying_us = period_us.saturating_mul(u32::try_from(measures.lying).unwrap_or(u32::MAX));

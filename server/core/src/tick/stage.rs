@@ -14,15 +14,15 @@ pub enum TickStage {
     Freeze,
     /// The world steps.
     Step,
-    /// What is to be seen of the world is gathered.
+    /// The scene is copied out of the world.
     Scene,
-    /// Who sees what, and the datagrams.
+    /// Each viewer's entities are chosen, and the datagrams are written.
     Snapshots,
     /// A checkpoint's copy of the world, if one is due.
     Capture,
     /// It lies there until the runtime takes it.
     Handover,
-    /// What is released is handed to the transport.
+    /// The released outputs and snapshots are handed to the transport.
     Egress,
 }
 

@@ -47,7 +47,7 @@ impl TickTimes {
         self.split.saturating_duration_since(self.began)
     }
 
-    /// When its last stage was over.
+    /// Returns the moment at which its last stage was over.
     #[must_use]
     pub const fn ended_at(&self) -> Instant {
         self.split

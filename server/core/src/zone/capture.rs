@@ -16,7 +16,7 @@ use super::ledger::Ledger;
 use super::registry::Id;
 use super::state::{Clock, Ids};
 
-/// What is captured and what was changed since. One capture is in flight at a time.
+/// The last confirmed capture, and the one in flight: at most one is at a time.
 pub(crate) struct Captor {
     kinds: Kinds,
     /// The ids of every table.
@@ -25,7 +25,7 @@ pub(crate) struct Captor {
     in_flight: Option<InFlight>,
 }
 
-/// A capture that nobody has confirmed yet, with what it took out of the ledger.
+/// A capture that is not confirmed yet, with what it took out of the ledger.
 struct InFlight {
     cut_at: ChangeTick,
     gone: BTreeSet<EntityId>,
@@ -43,7 +43,7 @@ impl Captor {
         }
     }
 
-    /// What the state is made of.
+    /// Returns the kinds of components and resources that the state consists of.
     pub(crate) const fn kinds(&self) -> &Kinds {
         &self.kinds
     }

@@ -1,4 +1,4 @@
-//! What a zone is made of. It holds no state: that begins with it, or is restored.
+//! The configuration of a zone. It holds no state: that begins with the zone, or is restored.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use everhold_protocol::ZoneName;
 
 use super::game::Game;
 
-/// What a zone is made of.
+/// The configuration of a zone.
 #[derive(Clone, Debug)]
 pub struct ZoneConfig {
-    /// Which zone of the game's world.
+    /// The zone's name in the game's world.
     pub name: ZoneName,
     /// Chance, for a zone that begins. A restored zone keeps the seed of its state.
     pub seed: u64,
@@ -20,7 +20,7 @@ pub struct ZoneConfig {
 }
 
 impl ZoneConfig {
-    /// What a zone of this configuration runs: the id that its `EpochStart` must carry.
+    /// Returns the id of the rules that a zone of this configuration runs: its `EpochStart` must carry it.
     #[must_use]
     pub fn rules_id(&self) -> [u8; 32] {
         self.game.rules_id(self.tick_hz)

@@ -21,7 +21,7 @@ pub struct ZoneBuilder<'a> {
     declared: Vec<Declared>,
 }
 
-/// What a builder has built.
+/// The parts of a zone that a builder has built.
 pub(crate) struct Built {
     pub(crate) world: World,
     pub(crate) schedule: Schedule,

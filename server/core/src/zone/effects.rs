@@ -1,5 +1,5 @@
-//! What a tick tells: events enter a session's outbox (state) and, for attached ones, the tick's outputs; answers wait
-//! until the tick ends.
+//! The effects of a tick, as they are gathered: events enter a session's outbox (state) and, for attached ones, the
+//! tick's outputs; answers wait until the tick ends.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::event::RejectReason;
@@ -22,7 +22,7 @@ const _: () = {
 /// An answer to a connection. An attach is answered at the end of the tick, with everything the tick did to the player.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// Final.
+    /// An answer that is complete already.
     Now(Reply),
     /// Attached, if the token still speaks for the session when the tick ends.
     Attach {
@@ -33,7 +33,7 @@ pub(crate) enum Answer {
     },
 }
 
-/// What the tick tells, before it is in order. Output: taken at the tick's end.
+/// The outputs of the tick, before they are in order. Output: taken at the tick's end.
 #[derive(Resource, Default)]
 pub(crate) struct Effects {
     /// In order of the inputs that asked.

@@ -1,4 +1,4 @@
-//! A cut of a zone as plain values. Copying it out is all that the thread of the zone has to do; whoever has time makes
+//! A cut of a zone as plain values. Copying it out is all that the thread of the zone has to do; another thread makes
 //! bytes of it.
 //!
 //! Components are copied by columns, as tables keep them: most are plain numbers and copied as memory is, and
@@ -20,12 +20,12 @@ use super::hasher::{Digest, StateHasher};
 use super::registry::{Id, State};
 use crate::limits::STATE_LAYOUT;
 
-/// What to capture.
+/// The extent of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// Everything.
+    /// The whole state.
     Base,
-    /// What changed since the last confirmed capture. Where there is none, this is a base too.
+    /// The changes since the last confirmed capture. Where there is none, this is a base too.
     Delta,
 }
 
@@ -202,7 +202,7 @@ pub(crate) struct Column<C> {
     changes: Option<Changes>,
 }
 
-/// When each row last changed: compared where there is time, as the tick thread only copies.
+/// The change tick of each row, compared off the tick thread, which only copies.
 #[derive(Debug)]
 struct Changes {
     at: Vec<ChangeTick>,
@@ -250,7 +250,7 @@ impl<C: State> FrozenColumn for Column<C> {
     }
 }
 
-/// What a column adds to the digest: a sum of its values' hashes, so that their order has no part in it.
+/// Returns a column's part of the digest: a sum of its values' hashes, so that their order has no part in it.
 pub(crate) fn digest_column<C: State>(ids: &[Id], values: &[C]) -> u64 {
     ids.iter().zip(values).fold(0, |sum: u64, (id, value)| {
         let mut hasher = StateHasher::new(u64::from(C::KIND));
@@ -260,7 +260,7 @@ pub(crate) fn digest_column<C: State>(ids: &[Id], values: &[C]) -> u64 {
     })
 }
 
-/// What a resource adds to the digest.
+/// Returns a resource's part of the digest.
 pub(crate) fn digest_resource<R: State>(resource: &R) -> u64 {
     let mut hasher = StateHasher::new(!u64::from(R::KIND));
     resource.mix(&mut hasher);

@@ -1,4 +1,4 @@
-//! What a game is to the engine: what it declares, and what it is asked while a zone runs. The engine knows no other
+//! A game as the engine knows it: what it declares, and what it is asked while a zone runs. The engine knows no other
 //! word of it.
 //!
 //! ```text
@@ -75,7 +75,7 @@ pub struct PlayerTurn<'a> {
     pub session: SessionId,
     /// The intent's place in the session's sequence.
     pub seq: u64,
-    /// What is asked for.
+    /// The player's request.
     pub intent: &'a Intent,
 }
 

@@ -1,4 +1,4 @@
-//! What deltas must say is gone: change detection sees only what is there. It knows ids and kinds, and no World.
+//! The removals that a delta must tell: change detection sees only what is there. It knows ids and kinds, and no World.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What a step tells. The gate holds it until the tick's record is acknowledged.
+//! The outputs of a step. The gate holds them until the tick's record is acknowledged.
 
 use everhold_protocol::{Account, OwnState, RefusalCode, SeqEvent, SessionId, Tick};
 
@@ -22,7 +22,7 @@ pub enum Reply {
         /// The events that the client does not have, oldest first.
         missed: Vec<SeqEvent>,
     },
-    /// No.
+    /// The request is refused for this reason, and the connection speaks for no session.
     Refused(RefusalCode),
     /// The session was logged out of; the connection is to be closed.
     LoggedOut(SessionId),
@@ -30,7 +30,7 @@ pub enum Reply {
     Superseded(SessionId),
 }
 
-/// A change in who has a place in the zone, for whoever decides who may come in. A character at rest has none.
+/// A change in who has a place in the zone, by which newcomers are admitted. A character at rest has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Residence {
     /// The account's character is in the world, attached or away.
@@ -41,7 +41,7 @@ pub enum Residence {
     TicketSpent([u8; 16], Tick),
 }
 
-/// What one step tells.
+/// The outputs of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
     /// The tick that was stepped.
@@ -50,6 +50,6 @@ pub struct Outputs {
     pub replies: Vec<(AttachToken, Reply)>,
     /// Events of attached sessions, in order of session and `seq`. Events of away sessions only enter their outbox.
     pub events: Vec<(SessionId, SeqEvent)>,
-    /// Who has come in, and who has gone to rest, in order of its happening.
+    /// Characters that came in or went to rest, and tickets that were used, in the order of it.
     pub residences: Vec<Residence>,
 }

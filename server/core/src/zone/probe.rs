@@ -12,7 +12,7 @@ use crate::ingress::Input;
 pub struct Suspect {
     /// Its place among the tick's inputs.
     pub index: usize,
-    /// Whose it is, if it is an intent.
+    /// The intent's session and sequence number, if it is an intent.
     pub intent: Option<(SessionId, u64)>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> InputRun<'a> {
     }
 }
 
-/// What a panic said, whoever caught it.
+/// Returns the text of a caught panic.
 #[must_use]
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

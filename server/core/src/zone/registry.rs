@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 #[component(immutable)]
 pub struct Id(pub EntityId);
 
-/// Who may be told a state.
+/// The clients that may be told a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// No client.
@@ -46,7 +46,7 @@ pub enum Treatment {
 /// A declared type, by the name that the World registers it under.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared {
-    /// `std::any::type_name`.
+    /// Its `std::any::type_name`.
     pub name: &'static str,
     /// How it is treated.
     pub treatment: Treatment,
@@ -68,7 +68,7 @@ pub trait State: Field + Clone + Debug + Send + Sync + 'static {
     /// Its number in captures, from 0 to 63; never used again for another type. Components and resources are counted
     /// apart.
     const KIND: u8;
-    /// Who may be told.
+    /// The clients that may be told it.
     const SIGHT: Sight;
 }
 
@@ -77,7 +77,7 @@ pub(crate) const fn seen_by_everyone<C: State>() {
     assert!(matches!(C::SIGHT, Sight::Everyone));
 }
 
-/// Fails the build of an answer that tells the owner what nobody may see.
+/// Fails the build of an answer that tells the owner what no client may see.
 pub(crate) const fn seen_by_owner<C: State>() {
     assert!(!matches!(C::SIGHT, Sight::Nobody));
 }

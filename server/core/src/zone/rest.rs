@@ -1,5 +1,5 @@
-//! Time passes: tickets expire, and players who are long away go to rest, and forget the events that nobody came for.
-//! These are the engine's own systems; when in a tick they run, the game says.
+//! The engine's own systems: used tickets expire, and players who are long away go to rest, and forget the events that
+//! their clients did not fetch. When in a tick they run, the game says.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, EntityId};
@@ -12,7 +12,7 @@ use super::registry::Id;
 use super::shared::Shared;
 use super::state::{Clock, Outbox, Presence, Resting, Session, Tickets};
 
-/// When the engine's systems run: used tickets are forgotten, players long away go to rest. A game puts it into its
+/// The set of the engine's systems: used tickets are forgotten, players long away go to rest. A game puts it into its
 /// chain.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Upkeep;

@@ -13,7 +13,7 @@ use super::rows::Rows;
 use super::state::Clock;
 use crate::limits::STATE_LAYOUT;
 
-/// Why a chain of captures makes no zone.
+/// The reason why a chain of captures makes no zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// Nothing to restore from.
@@ -22,7 +22,7 @@ pub enum RestoreError {
     /// Written by another version of this program.
     #[error("layout {found} of a capture is unknown, this program reads {STATE_LAYOUT}")]
     Layout {
-        /// What it says.
+        /// The layout that the capture names.
         found: u16,
     },
     /// Cut short, or damaged.
@@ -34,9 +34,9 @@ pub enum RestoreError {
     /// Read in full, but not the state that was captured.
     #[error("the restored state has digest {found:?}, the capture says {expected:?}")]
     Digest {
-        /// What the capture says.
+        /// The digest that the last capture names.
         expected: Digest,
-        /// What came out.
+        /// The digest of the restored state.
         found: Digest,
     },
     /// The rule book has no such zone.

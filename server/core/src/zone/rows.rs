@@ -129,7 +129,8 @@ mod tests {
         rows.merge(ID, mask, &mut &bytes(values)[..]).unwrap();
     }
 
-    /// What the entity has after a restore: its last number, and since when it rests.
+    /// Places the rows in a World. Returns the entity's last number there, and since when it rests; `None` if it is not
+    /// there.
     fn placed(rows: Rows) -> Option<(Option<u64>, Option<u64>)> {
         let mut world = World::new();
         rows.place(&mut world);

@@ -1,4 +1,4 @@
-//! What there is to see after a tick: plain columns, copied out of the World for interest and replication.
+//! The scene after a tick: plain columns of what can be seen, copied out of the World for interest and replication.
 
 use everhold_protocol::{EntityView, SessionId};
 

@@ -1,4 +1,4 @@
-//! With what a session is resumed. Each secret is good once; only the answer that brings the next one can be lost.
+//! The secrets by which a session is resumed. Each is good once; only the answer that brings the next one can be lost.
 //!
 //! ```text
 //! shown: the last, or one of the unheard      the same again                         an input under the attach
@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Until an input shows that the client has its answer, any of the secrets that answers carried may be the one it has,
-//! so each is good. The first that is shown, or whose attach is heard, ends all others: a spent secret locks nobody out
-//! who has a newer one. Until then the one before stays good, however long the client is away: it may have lost its
-//! network together with the answer.
+//! so each is good. The first that is shown, or whose attach is heard, ends all others: a spent secret does not lock
+//! out a client that has a newer one. Until then the one before stays good, however long the client is away: it may
+//! have lost its network together with the answer.
 
 use everhold_protocol::Tick;
 

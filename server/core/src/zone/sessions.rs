@@ -14,7 +14,7 @@ use super::state::{Clock, Ids, InputSeq, Outbox, Presence, Quarantined, Resting,
 use crate::ingress::{AttachToken, Join, Resume};
 use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
 
-/// A new ownership: nobody speaks for a session until it resumes, and ids move on.
+/// Begins a new ownership: no connection speaks for a session until it resumes, and ids move on.
 pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: u32, rules_id: [u8; 32]) {
     let mut clock = world.resource_mut::<Clock>();
     assert!(
@@ -127,8 +127,8 @@ fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
     secrets.renew((back.secret, back.next_secret), tick).then_some(entity)
 }
 
-/// From now on `token` speaks for the session; whoever did is told. The character stands still until it is told
-/// otherwise, because the new connection does not know how it was heading.
+/// Lets `token` speak for the session; the connection that spoke for it is told that it is superseded. The character
+/// stands still until it is told otherwise, because the new connection does not know how it was heading.
 fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_seq): (AttachToken, u64)) {
     let Some(&Id(id)) = world.get::<Id>(entity) else { return };
     world.entity_mut(entity).remove::<Resting>();
@@ -178,8 +178,8 @@ pub(crate) fn log_out(world: &mut World, game: &dyn GameZone, session: SessionId
     answer(world, token, Answer::Now(Reply::LoggedOut(session)));
 }
 
-/// An input of the session was applied: whoever sent it has the answer to its attach, and no secret but that answer's
-/// is good any more.
+/// Notes that an input of the session was applied: its client has the answer to its attach, and no secret but that
+/// answer's is good any more.
 pub(crate) fn note_heard(world: &mut World, entity: Entity) {
     let Some(&Session {
         presence: Presence::Answered(token),

@@ -1,5 +1,5 @@
-//! A collection of the state that a capture takes along without copying it: whoever changes it first, while the capture
-//! still has it, copies it then. Most are empty or left alone, so hardly anybody ever does.
+//! A collection of the state that a capture takes along without copying it: the first change while the capture still
+//! has it copies it. Most are empty or left alone, so that is rare.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -27,7 +27,7 @@ impl<K: Clone + Ord + 'static, V: Clone + 'static> Blank for BTreeMap<K, V> {
     const BLANK: &'static Self = &Self::new();
 }
 
-/// A value that is cloned by reference and copied on write. An empty one that nobody has written to holds nothing.
+/// A value that is cloned by reference and copied on write. An empty one that was never written to holds nothing.
 #[derive(Clone, Default)]
 pub struct Shared<T: Blank>(Option<Arc<T>>);
 

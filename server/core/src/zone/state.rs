@@ -1,5 +1,5 @@
-//! What the engine remembers from one tick to the next, declared once: sessions and what belongs to them, time, ids.
-//! What no `state!` declares is lost with the process; what the game remembers, it declares itself.
+//! The state that the engine keeps from one tick to the next, declared once: sessions and what belongs to them, time,
+//! ids. What no `state!` declares is lost with the process; the game declares its own.
 //!
 //! Kinds and the order of fields are the layout of captures: a change raises [`crate::limits::STATE_LAYOUT`]. Engine
 //! and game number their kinds together, so that none is used twice.
@@ -19,7 +19,7 @@ use crate::limits::ZONE_NUMBER_MAX;
 pub enum Presence {
     /// The connection that this attach token names.
     Attached(u64),
-    /// Nobody, since this tick.
+    /// No connection, since this tick.
     Away(Tick),
     /// The connection that this attach token names. No input has shown yet that the answer to its attach has come.
     Answered(u64),
@@ -44,9 +44,9 @@ impl Presence {
 
 state! {
     components {
-        /// Who a player is, and who speaks for it.
+        /// The account of a player, and the connection that speaks for it.
         5 Nobody Session {
-            /// Whose character.
+            /// The account whose character it is.
             account: Account,
             /// Attached or away.
             presence: Presence,
@@ -64,13 +64,13 @@ state! {
             /// rest is forgotten.
             events: Shared<VecDeque<SeqEvent>>,
         }
-        /// A player away for so long that nobody sees it, until a join or resume.
+        /// A player away for so long that no client sees it, until a join or resume.
         10 Everyone Resting {
             /// At rest since this tick.
             since: Tick,
         }
-        /// What a client must know to come back to its session, see `secrets.rs`. On its own, because every tick reads
-        /// every session.
+        /// The secrets by which a client comes back to its session, see `secrets.rs`. On their own, because every tick
+        /// reads every session.
         13 Nobody Secrets {
             /// Hash of the one that the last answer carried. None after a log-out.
             last: Option<SecretHash>,
@@ -84,7 +84,7 @@ state! {
         }
     }
     resources {
-        /// When and under whom.
+        /// The zone's time and seed, and its owner's epoch and rules.
         1 Everyone Clock {
             /// The last tick that was stepped.
             tick: Tick,
@@ -92,10 +92,10 @@ state! {
             epoch: u32,
             /// The zone's seed, for its whole life.
             seed: u64,
-            /// What the zone runs, by the last `EpochStart`.
+            /// The id of the rules that the zone runs, by the last `EpochStart`.
             rules_id: [u8; 32],
         }
-        /// MoveQuery out ids. One that was given out is never given out again.
+        /// The source of ids. One that was given out is never given out again.
         2 Nobody Ids {
             /// Upper half of the next id: epoch and zone number.
             range: u32,
@@ -159,7 +159,7 @@ impl Ids {
         (self.range & ((1 << ZONE_BITS) - 1)) as u16
     }
 
-    /// What [`Ids::allocate`] will give out.
+    /// Returns the id that [`Ids::allocate`] will give out next.
     #[must_use]
     pub fn peek(&self) -> EntityId {
         EntityId::new(self.range, self.next)

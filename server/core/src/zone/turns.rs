@@ -12,7 +12,7 @@ use super::sessions::note_heard;
 use super::state::{InputSeq, Presence, Quarantined, Session};
 use crate::ingress::Input;
 
-/// What the place of an intent in its session's sequence says, to a game that applies a run of them.
+/// The judgement on an intent's place in its session's sequence, for a game that applies a run of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// It is the next: the game notes its number as the last, and applies it.
@@ -20,7 +20,7 @@ pub enum Turn {
     /// It may be the first that comes over a connection, which says more: the engine applies it, and the run ends
     /// before it.
     First,
-    /// Nobody speaks for the session, or the intent is a duplicate or behind a gap: nothing changes.
+    /// No connection speaks for the session, or the intent is a duplicate or behind a gap: nothing changes.
     Out,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn apply(world: &mut World, game: &dyn GameZone, input: &Input) {
     game.apply(world, turn);
 }
 
-/// What came in place of the session's next intent is none: the sequence goes on behind it.
+/// Refuses, if its turn has come, what stands in an intent's place and is none: the sequence goes on behind it.
 pub(crate) fn refuse_invalid(world: &mut World, session: SessionId, seq: u64) {
     if let Some(player) = take_turn(world, session, seq) {
         world.resource_mut::<Quarantined>().inputs.remove(&(session, seq));

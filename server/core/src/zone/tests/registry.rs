@@ -6,7 +6,7 @@ use super::*;
 use crate::zone::registry::Treatment;
 use crate::zone::state::Clock;
 
-/// What bevy puts into every World: it holds nothing of ours.
+/// The types that bevy puts into every World: they hold nothing of ours.
 const ENGINE: &[&str] = &[
     "bevy_ecs::event::EventWrapperComponent<bevy_ecs::lifecycle::AddEvent>",
     "bevy_ecs::event::EventWrapperComponent<bevy_ecs::lifecycle::InsertEvent>",

@@ -189,7 +189,7 @@ fn log_out_over_a_connection_that_was_replaced_changes_nothing() {
     assert!(attaches(&mut zone, id, 2, 3));
 }
 
-/// What may happen around one session.
+/// An event around one session.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     /// The client asks with its secret, again and again: so many answers are lost, and it waits so many ticks after
@@ -198,7 +198,8 @@ enum Turn {
         lost: u8,
         wait: u64,
     },
-    /// Somebody shows a secret that the client had before. (One whose answer was lost nobody has.)
+    /// A secret that the client had before is shown, by it or by another. (One whose answer was lost has never left the
+    /// zone.)
     Replay(prop::sample::Index),
     /// The client sends a frame over its connection, if that still speaks for the session.
     Frame,

@@ -219,7 +219,7 @@ fn quarantined_input_counts_as_applied_and_changes_nothing() {
     assert!(zone.world.resource::<state::Quarantined>().inputs.is_empty());
 }
 
-/// What a tick told of comings and goings.
+/// Steps the zone, and returns its residences.
 fn residences(zone: &mut Zone, inputs: &[Input]) -> Vec<Residence> {
     zone.step(inputs).residences
 }

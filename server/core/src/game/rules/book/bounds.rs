@@ -151,8 +151,8 @@ pub(super) fn check_maps(zones: &[ZoneRules]) -> Result<(), RuleError> {
     )
     .and_then(|()| {
         within(
-            "the entries of all zones' obstacle indices (each obstacle has one in each cell of 2,048 cm that it is in or \
-             near)",
+            "the entries of all zones' obstacle indices (each obstacle has one in each cell of 2,048 cm that it is in \
+             or near)",
             entries,
             0..=MAP_ENTRIES_MAX as i128,
         )
