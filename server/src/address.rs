@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{Config, Host, HostPort};
 
-/// Why a name leads nowhere.
+/// The reason why a host name gives no address.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// The resolver does not know it, or does not answer.
@@ -19,7 +19,7 @@ pub enum AddressError {
         key: &'static str,
         /// The name.
         name: String,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
     /// It has addresses, but none that can be used.
@@ -29,12 +29,13 @@ pub enum AddressError {
         key: &'static str,
         /// The name.
         name: String,
-        /// What was looked for.
+        /// The family of addresses that was looked for.
         family: &'static str,
     },
     /// A name that means every address.
     #[error(
-        "`shard.listen`: the host name {0} is every address of this host; listen on 0.0.0.0 or [::] and set shard.advertise"
+        "`shard.listen`: the host name {0} is every address of this host; listen on 0.0.0.0 or [::] and set \
+         shard.advertise"
     )]
     Wildcard(String),
 }
@@ -42,7 +43,7 @@ pub enum AddressError {
 /// A shard's addresses, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Where it listens.
+    /// The address on which it listens, with the configured port.
     pub listen: SocketAddr,
     advertise: Option<(IpAddr, Option<u16>)>,
 }
@@ -63,8 +64,8 @@ impl Addresses {
         Ok(Self { listen, advertise })
     }
 
-    /// Where players are sent, once the socket is bound to `bound`: the advertised address, with the bound port unless
-    /// it names one; without it the bound address itself.
+    /// Returns the address to which players are sent, once the socket is bound to `bound`: the advertised address, with
+    /// the bound port unless it names one; without it the bound address itself.
     #[must_use]
     pub fn announced(&self, bound: SocketAddr) -> SocketAddr {
         match self.advertise {

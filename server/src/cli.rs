@@ -88,7 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-/// Writes a result to standard output. Whoever closed it wants no more of it; a disk that is full is an error.
+/// Writes a result to standard output. A reader that closed it wants no more, which is no error; a full disk is one.
 fn print(what: impl Display) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{what}").and_then(|()| out.flush()) {

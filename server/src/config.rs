@@ -36,14 +36,14 @@ pub const ENV_PREFIX: &str = "EVERHOLD_";
 /// How far a player may see, m: what the interest grid can do.
 const VIEW_RADIUS_M_MAX: u64 = (*Reach::RADIUS_CM.end() / 100) as u64;
 
-/// What a shard runs by: every value checked.
+/// The checked configuration of a shard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where it listens; always with a port.
+    /// The host on which it listens; always with a port.
     pub listen: HostPort,
-    /// Where players are sent, if not there.
+    /// The host to which players are sent, if not there.
     pub advertise: Option<HostPort>,
-    /// Where the world is kept.
+    /// The places where the world is kept.
     pub places: Places,
     /// Directory of the world's keys.
     pub keys: PathBuf,
@@ -65,7 +65,7 @@ pub struct Config {
     pub tick_hz: u16,
     /// A lease's times.
     pub lease: LeaseConfig,
-    /// When output may leave.
+    /// The level of durability that output waits for.
     pub durability: Durability,
     /// Ticks between deltas.
     pub delta_ticks: u64,
@@ -79,18 +79,21 @@ pub struct Config {
     pub players_max: u32,
     /// Until then a connection must have logged in.
     pub login_deadline: Duration,
-    /// What one network address may have.
+    /// The limits of one network address.
     pub address: AddressLimits,
 }
 
-/// Why a configuration is refused.
+/// The reason why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not TOML, or a value of the wrong type.
     #[error("{0}")]
     Syntax(String),
     /// A key that means nothing.
-    #[error("unknown configuration key `{key}`{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    #[error(
+        "unknown configuration key `{key}`{}",
+        .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default()
+    )]
     UnknownKey {
         /// The key, with its section.
         key: String,
@@ -108,9 +111,9 @@ pub enum ConfigError {
     Range {
         /// The key.
         key: &'static str,
-        /// What it must be.
+        /// The values that it may have.
         must: &'static str,
-        /// What it is.
+        /// The value that it has.
         is: String,
     },
 }

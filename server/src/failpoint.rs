@@ -13,11 +13,11 @@ use rustix::process::{Signal, getpid, kill_process};
 pub enum Failpoint {
     /// The store is fenced and read; the zone is about to be restored and replayed.
     Replay,
-    /// The first record of the epoch, `EpochStart`, is stored; nobody has been told anything yet.
+    /// The first record of the epoch, `EpochStart`, is stored; no player has been told anything yet.
     EpochStarted,
     /// All parts of a checkpoint are stored; the head is about to be moved.
     HeadUnmoved,
-    /// The head is moved; nobody has been told.
+    /// The head is moved; the zone's pipeline has not been told yet.
     HeadMoved,
 }
 
@@ -35,7 +35,7 @@ impl FromStr for Failpoint {
     }
 }
 
-/// Where a process dies: written `POINT@ZONE`.
+/// The failpoint at which a process dies, and the zone: written `POINT@ZONE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
     point: Failpoint,

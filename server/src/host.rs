@@ -55,7 +55,7 @@ use self::tick::TickThread;
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
 
-/// What a zone needs besides its state.
+/// The configuration of a hosted zone.
 #[derive(Clone)]
 pub struct HostConfig {
     /// The zone.
@@ -66,13 +66,13 @@ pub struct HostConfig {
     pub tick_hz: u16,
     /// Whether the zone climbs the overload ladder.
     pub ladder: bool,
-    /// When output may leave.
+    /// The level of durability that output waits for.
     pub durability: Durability,
     /// Ticks between deltas, and at most between bases.
     pub checkpoint_ticks: (u64, u64),
-    /// What a player sees.
+    /// The limits of each player's view.
     pub view: ViewConfig,
-    /// What the rules are, for `EpochStart`.
+    /// The id of the rules, for `EpochStart`.
     pub rules_id: [u8; 32],
 }
 
@@ -104,16 +104,16 @@ pub struct ZoneHandle {
     pub grant: Grant,
     /// The lease, asked before every tick and every release.
     pub guard: Arc<LeaseGuard>,
-    /// What it is up to.
+    /// The counters that its threads share.
     pub gauges: Arc<ZoneGauges>,
-    /// When hosting began, on the clock of [`clock::boottime`].
+    /// The time on the clock of [`clock::boottime`] at which hosting began.
     since: Duration,
     residents: Arc<Mutex<Residents>>,
     entries: Sender<InboxEntry>,
     orders: mpsc::UnboundedSender<HostOrder>,
 }
 
-/// What the router asks of the durable task. Unbounded, because each order stands for a connection, and those are
+/// An order of the router to the durable task. Unbounded, because each order stands for a connection, and those are
 /// bounded.
 pub(crate) enum HostOrder {
     /// A `Join` or `Resume` of this connection is on its way through the zone.
@@ -169,7 +169,7 @@ impl ZoneHandle {
         self.gauges.tick.load(Ordering::Relaxed)
     }
 
-    /// What the directory is to know of the zone, as long as it runs here.
+    /// Returns the zone's entry for the directory, as long as it runs here.
     #[must_use]
     pub fn hosted(&self) -> Option<Hosted> {
         self.runs().then(|| Hosted {
@@ -197,11 +197,11 @@ impl ZoneHandle {
 pub struct Ended {
     /// The zone's name.
     pub zone: ZoneName,
-    /// Under which grant.
+    /// The grant under which it was hosted.
     pub grant: Grant,
     /// The cause of the end, as the report says it.
     pub reason: EndReason,
-    /// What a suspended zone can go on from.
+    /// The zone in memory, if it is suspended and can go on from there.
     pub memory: Option<SuspendedZone>,
 }
 
@@ -259,7 +259,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
     Ok(handle)
 }
 
-/// A durable task that panics says nothing any more: its zone must end all the same, or nobody ever adopts it.
+/// Ends the zone whose durable task panicked: that says nothing any more, and the zone would never be adopted.
 async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<Ended>, handle: ZoneHandle) {
     if let Err(error) = task.await {
         handle.gauges.ended.store(true, Ordering::Release);
@@ -274,11 +274,11 @@ async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<E
     }
 }
 
-/// What a host uses of the process around it.
+/// The parts of the process that a host uses.
 pub struct HostServices {
-    /// Where records and checkpoints go.
+    /// The store of records and checkpoints.
     pub store: Arc<dyn ZoneStore>,
-    /// Where the homes of characters are written anew if they are lost.
+    /// The store in which the homes of characters are written anew if they are lost.
     pub homes: Arc<dyn HomeStore>,
     /// The zone's lease.
     pub guard: Arc<LeaseGuard>,
@@ -286,7 +286,7 @@ pub struct HostServices {
     pub peers: Arc<dyn Fn() -> Vec<std::net::SocketAddr> + Send + Sync>,
     /// How busy the process is.
     pub process: Arc<ProcessGauge>,
-    /// Where the run is told.
+    /// The report of the zone's run.
     pub reporter: Reporter,
     /// Hears why the zone is over.
     pub ended: mpsc::UnboundedSender<Ended>,

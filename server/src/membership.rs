@@ -7,15 +7,16 @@ use everhold_core::ownership::{AuthorityError, Entry, EntryCommand, KeyFingerpri
 use everhold_net::keys::file_of;
 use everhold_os::clock;
 
-/// Why this shard may not enter.
+/// The reason why this shard may not enter the directory.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// Players of one could not go on at the other.
     #[error(
-        "the living shard at {addr} has other keys: it has nothing of this {file}; copy one set of keys to every host (`everhold keys export`)"
+        "the living shard at {addr} has other keys: it has nothing of this {file}; copy one set of keys to every host \
+         (`everhold keys export`)"
     )]
     OtherKeys {
-        /// Where it serves.
+        /// The address at which that shard serves players.
         addr: SocketAddr,
         /// The file that differs.
         file: &'static str,

@@ -1,4 +1,4 @@
-//! What this process uses of the machine, for its report and for the overload ladder.
+//! The process's use of the machine, for its report and for the overload ladder.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,7 +23,7 @@ pub struct ProcessGauge {
 }
 
 impl ProcessGauge {
-    /// What it used in the last second of the cores that it may use, thousandths.
+    /// Returns its use of its cores in the last second, thousandths of all that it may use.
     #[must_use]
     pub fn cpu_permille(&self) -> u32 {
         self.cpu_permille.load(Ordering::Relaxed)

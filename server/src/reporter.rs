@@ -1,5 +1,5 @@
-//! Writes what a shard tells whoever started it: one JSON object a line, on standard output. `everhold demo` reads it,
-//! and so can a script.
+//! Writes the report of a shard for the process that started it: one JSON object a line, on standard output. `everhold
+//! demo` reads it, and so can a script.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +25,8 @@ const LINES_MAX: usize = 1_024;
 /// At its end a shard waits this long for its last lines to be read.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Where the lines go. Cheap to clone. A thread of its own writes them, so that a reader that stops reading stops
-/// nobody else.
+/// The way to the report. Cheap to clone. A thread of its own writes the lines, so that a reader that stops reading
+/// holds nothing up.
 #[derive(Clone)]
 pub struct Reporter(Option<Lines>);
 

@@ -11,7 +11,7 @@ use everhold::failpoint;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What one flag and its value ask for.
+/// Arms the failure that one flag and its value ask for.
 fn arm(flag: &str, value: &str) -> Result<(), String> {
     match flag {
         // Where the process dies.

@@ -49,7 +49,7 @@ pub struct Shard {
     watch: tokio::task::JoinHandle<()>,
 }
 
-/// What every adoption needs.
+/// The parts of a shard that every adoption needs.
 struct Parts {
     config: Config,
     rules: Arc<RuleBook>,
@@ -131,7 +131,7 @@ impl Shard {
         })
     }
 
-    /// Where players are sent.
+    /// Returns the address to which players are sent.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
@@ -189,7 +189,10 @@ impl Parts {
         let adopting = Arc::clone(&self);
         let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
         if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
-            tracing::error!(%zone, epoch = grant.epoch.number(), error = format!("{error:#}"), "the zone was not adopted");
+            tracing::error!(
+                %zone, epoch = grant.epoch.number(), error = format!("{error:#}"),
+                "the zone was not adopted"
+            );
             self.keeper.adoption_failed(zone, grant, failure(&error));
         }
     }

@@ -30,9 +30,9 @@ pub struct Stores {
     pub coordination: Coordination,
 }
 
-/// By what the shards of a world agree who does what.
+/// The services by which the shards of a world agree on who owns a zone, and who there is.
 pub struct Coordination {
-    /// Leases.
+    /// The authority, which grants leases.
     pub authority: Arc<dyn Authority>,
     /// The directory of shards.
     pub membership: Arc<dyn Membership>,

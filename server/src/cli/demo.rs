@@ -39,7 +39,7 @@ pub struct DemoArguments {
     /// Seconds to play, counted after the last join.
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
-    /// When output may leave: `store` or `async`.
+    /// The level of durability that output waits for: `store` or `async`.
     #[arg(long, default_value_t = Durability::Store)]
     durability: Durability,
     /// Whether a shard process is killed: one at a third of the time, or one after the other.
@@ -48,20 +48,20 @@ pub struct DemoArguments {
     /// With `--kill repeat`: seconds between two kills.
     #[arg(long, default_value_t = 12.0)]
     kill_every: f64,
-    /// Where state store and authority are: redis://HOST:PORT and the like, without a password. Without it, what
-    /// `EVERHOLD_STORE_URL` says, or in files.
+    /// URL of state store and authority: redis://HOST:PORT and the like, without a password. Without it, that of
+    /// `EVERHOLD_STORE_URL`, or else files.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// A file that holds the password for `--store` and that nobody else can read.
+    /// A file that holds the password for `--store` and that only its owner can read.
     #[arg(long, value_name = "FILE")]
     store_password_file: Option<PathBuf>,
     /// Run the shards without their guardians: a death is noticed when the lease runs out.
     #[arg(long)]
     no_guardian: bool,
-    /// Kill nobody, play at `store` and at `async` in turn for `--seconds` each, and show both side by side.
+    /// Kill no shard, play at `store` and at `async` in turn for `--seconds` each, and show both side by side.
     #[arg(long, conflicts_with_all = ["durability", "kill", "kill_every"])]
     compare: bool,
-    /// What the players do.
+    /// Behaviour of the players.
     #[arg(long, default_value_t = Behavior::Trade)]
     behavior: Behavior,
     /// Seed of everything the players do.
@@ -74,7 +74,7 @@ pub struct DemoArguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kill {
-    /// Nobody dies.
+    /// No shard is killed.
     Never,
     /// The shard with most players, by SIGKILL.
     Once,
@@ -197,7 +197,7 @@ fn play_on(
 }
 
 impl DemoArguments {
-    /// What every shard of the demo is started with.
+    /// Returns the flags that every shard of the demo is started with.
     fn shard_arguments(&self, durability: Durability) -> Vec<String> {
         let mut flags = vec!["--durability".to_owned(), durability.to_string()];
         // A URL from the environment may hold a password: the shards find it there themselves.
@@ -213,8 +213,8 @@ impl DemoArguments {
         flags
     }
 
-    /// Where the shards' world is kept, as they find out themselves. Leases are not kept apart: the namespace, or the
-    /// directory, is this demo's own, and so nothing of another world is touched.
+    /// Resolves where the shards' world is kept, as they do themselves. Leases are not kept apart: the namespace, or
+    /// the directory, is this demo's own, and so nothing of another world is touched.
     fn store_config(&self) -> Result<StoreConfig, UsageError> {
         let store = StoreArguments {
             store: self.store.clone(),

@@ -32,7 +32,7 @@ pub struct InspectArguments {
 #[derive(Debug, Serialize)]
 struct ZoneRow {
     zone: ZoneName,
-    /// `None`: released, nobody holds it.
+    /// `None`: the lease is released, and no shard holds it.
     owner: Option<SocketAddr>,
     epoch: u32,
     players: u32,

@@ -11,7 +11,7 @@ use everhold_os::signals::{Input, Signals};
 /// Arguments of `everhold janitor`.
 #[derive(Args)]
 pub struct JanitorArguments {
-    /// What to remove at the end of standard input.
+    /// The directory to remove at the end of standard input.
     path: PathBuf,
 }
 

@@ -32,15 +32,15 @@ enum Command {
     /// Replace keys while the world runs: `add`, copy and restart shards one by one; `switch`, the same; `drop`, the
     /// same.
     Rotate {
-        /// Which step.
+        /// The step of the rotation.
         stage: StageArgument,
         /// Only this kind; repeat it for several.
         #[arg(long, value_name = "KIND")]
         only: Vec<KindArgument>,
     },
-    /// Copy what somebody needs into a directory, which then goes to that host.
+    /// Copy what a host needs into a directory, which then goes there.
     Export {
-        /// For whom.
+        /// The recipient, which decides what is copied.
         #[arg(long = "for", value_name = "WHOM")]
         recipient: RecipientArgument,
         /// The directory.

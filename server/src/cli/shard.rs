@@ -29,10 +29,10 @@ pub struct ShardArguments {
     /// A zone to prefer; repeat it for several. Without any, a spare.
     #[arg(long = "zone", value_name = "NAME")]
     zones: Vec<ZoneName>,
-    /// Where it listens for players (UDP); a name stands for its first address.
+    /// Address on which it listens for players (UDP); a name stands for its first address.
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where players are sent, if not there: needed if it listens on `0.0.0.0` or `[::]`.
+    /// Address to which players are sent, if not there: needed if it listens on `0.0.0.0` or `[::]`.
     #[arg(long, value_name = "HOST[:PORT]")]
     advertise: Option<String>,
     /// Directory of the world's keys.
@@ -41,17 +41,17 @@ pub struct ShardArguments {
     /// Threads that carry connections.
     #[arg(long, value_name = "N")]
     net_threads: Option<usize>,
-    /// When output may leave: `store` or `async`.
+    /// The level of durability that output waits for: `store` or `async`.
     #[arg(long, value_name = "LEVEL")]
     durability: Option<Durability>,
-    /// What to write to standard output.
+    /// The report on standard output.
     #[arg(long, value_enum, default_value_t = Events::None)]
     events: Events,
     /// One process without a guardian: if it dies, its zones wait for their lease to run out.
     #[arg(long)]
     no_guardian: bool,
-    /// Stop in good order at the end of standard input, which must be a pipe: so that nothing outlives whoever started
-    /// it.
+    /// Stop in good order at the end of standard input, which must be a pipe: so that nothing outlives the process that
+    /// started it.
     #[arg(long)]
     until_stdin_ends: bool,
     /// Set by a guardian for its child: standard input is the line to it.
@@ -61,7 +61,7 @@ pub struct ShardArguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Events {
-    /// Nothing.
+    /// No report.
     None,
     /// One JSON object a line.
     Json,
@@ -80,8 +80,8 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
 }
 
 impl ShardArguments {
-    /// What this process's standard input says; for a guarded server it is the line to its guardian, which hears the
-    /// rest.
+    /// Returns how this process takes the end of its standard input; for a guarded server it is the line to its
+    /// guardian, which hears the rest.
     const fn input(&self) -> Input {
         if self.until_stdin_ends && !self.guarded {
             Input::UntilItsEnd

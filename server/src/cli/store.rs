@@ -1,4 +1,4 @@
-//! Where a world is, as every command that needs one is told: flags, environment, a file, in this order.
+//! The place of a world, as every command that needs one is told: flags, environment, a file, in this order.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,25 +10,25 @@ use super::UsageError;
 use crate::config::{ConfigError, Places, RawConfig};
 use crate::stores::{self, holds_password};
 
-/// Where a world is kept. What is left out comes from the environment, the file, or the defaults.
+/// The place of a world. What is left out comes from the environment, the file, or the defaults.
 #[derive(Args, Default)]
 pub(super) struct StoreArguments {
     /// Directory of what is embedded: state store, authority, or both.
     #[arg(long, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
-    /// Where the state store is, if not in `--state`: redis://HOST:PORT and the like, without a password.
+    /// URL of the state store, if it is not in `--state`: redis://HOST:PORT and the like, without a password.
     #[arg(long, value_name = "URL")]
     pub(super) store: Option<String>,
-    /// A file that holds the password for `--store` and that nobody else can read.
+    /// A file that holds the password for `--store` and that only its owner can read.
     #[arg(long, value_name = "FILE")]
     pub(super) store_password_file: Option<PathBuf>,
-    /// Where the authority is, if not with the state store: a URL of Redis, without a password, or file:DIRECTORY.
+    /// Place of the authority, if not with the state store: a URL of Redis, without a password, or file:DIRECTORY.
     #[arg(long, value_name = "URL")]
     pub(super) authority: Option<String>,
-    /// A file that holds the password for `--authority` and that nobody else can read.
+    /// A file that holds the password for `--authority` and that only its owner can read.
     #[arg(long, value_name = "FILE")]
     pub(super) authority_password_file: Option<PathBuf>,
-    /// What the keys in Redis begin with.
+    /// Prefix of the keys in Redis.
     #[arg(long, value_name = "NAME")]
     pub(super) namespace: Option<String>,
     /// A TOML file with any of the configuration's keys.
@@ -59,8 +59,9 @@ impl StoreArguments {
                 let url = raw.text(section, "url").unwrap_or_default();
                 if let Some(mode) = others.filter(|_| holds_password(url)) {
                     return Err(usage(format!(
-                        "`{section}.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on the file, or name one \
-                         that holds the password and that nobody else can read ({section}.password_file)"
+                        "`{section}.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on the \
+                         file, or name one that holds the password and that nobody else can read \
+                         ({section}.password_file)"
                     )));
                 }
             }
@@ -69,7 +70,7 @@ impl StoreArguments {
             .map_err(|error| UsageError(error.to_string()))
     }
 
-    /// Where the world is kept: flags over environment over file. What else they say is for shards.
+    /// Resolves where the world is kept: flags over environment over file. Their other keys are for shards.
     pub(super) fn resolve(&self) -> Result<Places, UsageError> {
         let mut raw = self.layers()?;
         let resolved = self.set(&mut raw).and_then(|()| raw.resolve_places());
@@ -104,9 +105,9 @@ impl StoreArguments {
 fn refuse_password(section: &str, url: &str) -> Result<(), UsageError> {
     if holds_password(url) {
         return Err(UsageError(format!(
-            "--{section}: a password in a command line is in the process list for every user of this host; leave it out and name a file \
-             that holds it with --{section}-password-file ({section}.password_file, mode 600), or put the whole URL into the environment \
-             variable EVERHOLD_{}_URL",
+            "--{section}: a password in a command line is in the process list for every user of this host; leave it \
+             out and name a file that holds it with --{section}-password-file ({section}.password_file, mode 600), or \
+             put the whole URL into the environment variable EVERHOLD_{}_URL",
             section.to_uppercase()
         )));
     }

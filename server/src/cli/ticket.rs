@@ -15,7 +15,7 @@ pub struct TicketArguments {
     /// The account that may log in.
     #[arg(long)]
     account: u64,
-    /// Where a new character is born.
+    /// The zone in which a new character is born.
     #[arg(long)]
     zone: ZoneName,
     /// Directory with `ticket.key`.

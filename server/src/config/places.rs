@@ -1,5 +1,5 @@
-//! Where a world is kept: its zone data and homes in one place, its leases and the directory of shards in the same or
-//! in another. It opens neither.
+//! The places of a world: its zone data and homes in one, its leases and the directory of shards in the same or in
+//! another. It opens neither.
 
 use std::path::PathBuf;
 
@@ -13,12 +13,12 @@ const NAMESPACE_BYTES_MAX: usize = 64;
 /// An authority's URL that begins with this names a directory.
 const FILES_SCHEME: &str = "file:";
 
-/// Where a world is kept. All its shards must name the same.
+/// The places where a world is kept. All its shards must name the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Where zone data and homes are.
+    /// The place of zone data and homes.
     pub store: StoreConfig,
-    /// Where authority and membership are: leases, and the directory of shards.
+    /// The place of authority and membership: leases, and the directory of shards.
     pub authority: StoreConfig,
 }
 
@@ -41,7 +41,7 @@ pub enum StoreConfig {
         url: String,
         /// A file that holds the password, if the URL does not.
         password_file: Option<PathBuf>,
-        /// What its keys begin with.
+        /// The prefix of its keys.
         namespace: String,
         /// The section of the configuration that names it.
         section: &'static str,

@@ -1,4 +1,4 @@
-//! What a configuration takes, and how it says no.
+//! The configuration: its values, and its refusals.
 
 use super::*;
 

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 /// A line from the server holds at most a thousand zones of at most a hundred bytes each.
 const LINE_BYTES_MAX: usize = 256 * 1024;
 
-/// What is read at once.
+/// Bytes that are read at once.
 const READ_BYTES: usize = 4_096;
 
 /// The guardian's end of the line.

@@ -16,18 +16,18 @@ use super::orphan::{Orphan, end};
 /// At its end a server waits so long for its last word to be sent; a guardian that is stopped may hold it up.
 const FINISH_MAX: Duration = Duration::from_millis(100);
 
-/// What the lease keeper says to the guardian, if there is one. Saying something never waits: a task sends the newest
+/// The lease keeper's link to the guardian, if there is one. Saying something never waits: a task sends the newest
 /// state of things, and a guardian that does not read is sent less of it, not later.
 pub struct GuardianLink {
     holdings: watch::Sender<Holdings>,
     line: Option<StdUnixStream>,
-    /// Where this process listens, if somebody may want to listen there again.
+    /// The address on which this process listens, if a successor may want to listen there.
     listen: Option<SocketAddr>,
     speaking: Option<JoinHandle<()>>,
 }
 
 impl GuardianLink {
-    /// Nobody listens.
+    /// Makes a link for a server without a guardian.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -55,7 +55,7 @@ impl GuardianLink {
         })
     }
 
-    /// This process is to listen there. At a port that the system chooses nobody is started again.
+    /// Notes that this process is to listen there. No successor asks for a port that the system chooses.
     pub fn note_listen(&mut self, listen: SocketAddr) {
         self.listen = Some(listen).filter(|listen| listen.port() != 0);
     }

@@ -38,8 +38,8 @@ impl Orphan {
         Ok(Self(UnixListener::from_std(listener)?))
     }
 
-    /// Waits until it is asked to make way, and has this process stop in good order. Whoever asked hears of its end by
-    /// the end of the connection.
+    /// Waits until it is asked to make way, and has this process stop in good order. The newcomer that asked hears of
+    /// its end by the end of the connection.
     pub(super) async fn make_way(self) {
         let asked = loop {
             match self.0.accept().await {
@@ -56,8 +56,8 @@ impl Orphan {
     }
 }
 
-/// The newcomer's side: has an orphan at `listen` stop, if there is one, and waits for its end, which takes as long as
-/// a stop may take. At a port that the system chooses nobody is in the way.
+/// Has an orphan at `listen` stop, if there is one, and waits for its end, which takes as long as a stop may take: the
+/// newcomer's side. At a port that the system chooses no orphan is in the way.
 pub async fn succeed(listen: SocketAddr) -> io::Result<()> {
     if listen.port() == 0 {
         return Ok(());

@@ -17,9 +17,9 @@ use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionI
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
 pub struct PendingAttach {
-    /// Who asked.
+    /// The connection that asked.
     pub(super) conn: Conn,
-    /// What the reply carries, whose hash is in the input.
+    /// The secret that the reply carries; its hash is in the input.
     secret: [u8; 32],
     /// Its player has ended the session already.
     logs_out: bool,
@@ -39,7 +39,7 @@ impl PendingAttach {
         }
     }
 
-    /// What the inbox takes for it.
+    /// Returns the entry for the zone's inbox.
     pub(super) fn entry(&self, input: Input) -> InboxEntry {
         let asked = self.asked.clone();
         InboxEntry::Attach { input, asked }
@@ -89,7 +89,8 @@ impl Egress {
     }
 
     /// The connection is gone: the zone must hear of it, now if it is attached, else when it would be. What it asked
-    /// for is not done if it was not yet begun: that would use its ticket or secret up for nobody.
+    /// for is not done if it was not yet begun: that would use its ticket or secret up, and no client would have the
+    /// answer.
     pub(super) fn forget(&mut self, token: AttachToken) {
         if let Some(session) = self.sessions.remove(&token) {
             self.attached.remove(&session);
@@ -160,7 +161,7 @@ impl Egress {
     }
 
     /// Tells the players of other shards that have come or gone. Shards die one after the other: a player who only knew
-    /// those that lived when it attached would have nobody left to ask in the end.
+    /// those that lived when it attached would in the end have none left to ask.
     pub(super) fn tell_peers(&mut self, peers: Vec<SocketAddr>) {
         if peers == self.peers {
             return;

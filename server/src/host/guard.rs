@@ -29,7 +29,7 @@ impl LeaseGuard {
         self.ask(Lease::may_speak)
     }
 
-    /// Where the lease stands now. Asking is also what notices that the process was stopped for a while.
+    /// Returns the present state of the lease. Asking is also what notices that the process was stopped for a while.
     #[must_use]
     pub fn state(&self) -> LeaseState {
         self.ask(|lease, _| lease.state())

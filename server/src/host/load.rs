@@ -1,4 +1,4 @@
-//! What tick thread, durable task, and router tell each other of a zone's load, as numbers that any of them reads at
+//! The load of a zone, as tick thread, durable task, and router tell it each other: numbers that any of them reads at
 //! any time.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use everhold_protocol::ZoneName;
 
 use crate::process::ProcessGauge;
 
-/// What tick thread, durable task, and router tell each other of a zone's load.
+/// The load of a zone, as tick thread, durable task, and router tell it each other.
 #[derive(Debug, Default)]
 pub struct LoadGauges {
     /// The ladder's rung, as its place.
@@ -29,7 +29,7 @@ pub struct LoadGauges {
 }
 
 impl LoadGauges {
-    /// Where the ladder stands.
+    /// Returns the ladder's rung.
     #[must_use]
     pub fn rung(&self) -> Rung {
         Rung::from_place(self.rung.load(Ordering::Relaxed)).expect("only places of rungs are stored")

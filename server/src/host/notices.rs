@@ -1,4 +1,4 @@
-//! What the machines of a hosted zone have to say, as lines of the log. When a line is due is theirs to decide.
+//! The notices of a hosted zone's machines, as lines of the log. When a line is due is theirs to decide.
 
 use everhold_core::durability::PipelineNotice;
 use everhold_core::durability::adoption::AdoptionNotice;

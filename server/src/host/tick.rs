@@ -26,7 +26,7 @@ pub(super) struct Ticked {
     pub(super) standing: Standing,
 }
 
-/// What the tick thread says to the durable task.
+/// A message of the tick thread to the durable task.
 pub(super) enum TickMessage {
     Ticked(Box<Ticked>),
     /// The answer to [`TickOrder::Roster`].

@@ -15,13 +15,13 @@ use everhold_protocol::{Tick, ZoneName};
 use super::hosted::HostedZone;
 use crate::host::blame;
 
-/// Who asks, and whom.
+/// The services that a keeper asks, and this process as it introduces itself to them.
 pub(super) struct Asker {
     pub(super) authority: Arc<dyn Authority>,
     pub(super) membership: Arc<dyn Membership>,
     pub(super) store: Arc<dyn ZoneStore>,
     pub(super) me: Nonce,
-    /// Where this process serves players.
+    /// The address at which this process serves players.
     pub(super) addr: SocketAddr,
     pub(super) keys: KeyFingerprints,
     pub(super) ttl: Duration,

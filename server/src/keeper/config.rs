@@ -1,4 +1,4 @@
-//! What a keeper is told when it starts.
+//! The configuration of a keeper, taken from that of its shard.
 
 use std::net::SocketAddr;
 
@@ -9,11 +9,11 @@ use everhold_core::ownership::{HolderConfig, KeyFingerprints, Nonce};
 use crate::config::Config;
 use crate::guardian::GuardianLink;
 
-/// What a keeper needs to know.
+/// The configuration of a keeper.
 pub struct KeeperConfig {
-    /// What its holder goes by.
+    /// The configuration of its holder.
     pub holder: HolderConfig,
-    /// Where this process serves players.
+    /// The address at which this process serves players.
     pub addr: SocketAddr,
     /// Hears what is held, and that the keeper's thread lives.
     pub guardian: GuardianLink,

@@ -18,11 +18,11 @@ pub struct Granted {
     pub grant: Grant,
     /// The lease, renewed from now on.
     pub guard: Arc<LeaseGuard>,
-    /// When it was granted, on `CLOCK_BOOTTIME`.
+    /// The time on `CLOCK_BOOTTIME` at which it was granted.
     pub at: Duration,
 }
 
-/// What the keeper tells the shard.
+/// An event that the keeper tells the shard.
 pub enum KeeperEvent {
     /// A zone was granted: adopt it, or take it up again.
     Granted(Granted),
@@ -30,7 +30,7 @@ pub enum KeeperEvent {
     Taken(ZoneName),
 }
 
-/// What the shard tells the keeper.
+/// An order of the shard to the keeper.
 pub(super) enum Order {
     Hosted(HostedZone),
     Ended(ZoneName, Grant, EndReason, Remains),

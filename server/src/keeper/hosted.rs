@@ -1,4 +1,4 @@
-//! What the keeper knows of a hosted zone. It only reads.
+//! A hosted zone, as the keeper reads it. It changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

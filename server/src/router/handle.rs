@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::ZoneHandle;
 
-/// What the router hears besides connections.
+/// An event for the router that comes from no connection.
 pub(super) enum RouterEvent {
     /// The authority's view.
     Views {

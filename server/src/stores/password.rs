@@ -35,7 +35,7 @@ pub(super) fn target(config: &StoreConfig) -> anyhow::Result<RedisTarget> {
     Ok(target.with_password(password)?)
 }
 
-/// Reads the first line of a file that nobody else may read.
+/// Reads the first line of a file that only its owner may read.
 fn read_password(path: &Path) -> anyhow::Result<String> {
     let file = File::open(path)?;
     if let Some(mode) = others_mode(&file)? {

@@ -51,8 +51,8 @@ pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display)
     })
 }
 
-/// Each turn, and the place in [`LEVELS`] of who plays it: one first, then the other first, so that a steady drift
-/// favours nobody.
+/// Returns each turn and the place in [`LEVELS`] of the level that plays it: one first, then the other first, so that a
+/// steady drift favours neither.
 fn turns() -> impl Iterator<Item = (usize, usize)> {
     (0..TURNS).flat_map(|turn| {
         let first = turn % LEVELS.len();
@@ -60,7 +60,8 @@ fn turns() -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Nobody is killed here, so even a report without errors is at fault if anybody changed hands.
+/// Returns the faults of a turn. No shard is killed in it, so even a report without errors is at fault if a zone
+/// changed hands.
 fn faults(swarm: &SwarmReport) -> impl Iterator<Item = String> {
     let moved = swarm
         .failovers

@@ -1,4 +1,4 @@
-//! What the demo shows while it runs, and at its end.
+//! The output of the demo: a line while it runs, and tables at its end.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -25,7 +25,7 @@ pub(super) struct Killed {
     pub(super) players: u32,
 }
 
-/// A shard process that was just killed, for whoever watches.
+/// A shard process that was just killed, for the display.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Victim {
     pub(super) pid: u32,
@@ -34,10 +34,10 @@ pub(super) struct Victim {
     pub(super) players: u32,
 }
 
-/// When to kill.
+/// The times at which shards are killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Schedule {
-    /// Nobody dies.
+    /// No shard is killed.
     Never,
     /// One, at this second of play.
     Once(f64),
@@ -105,7 +105,7 @@ impl Killer {
     }
 
     /// Kills the shard with most players if a kill is due at this second of play, every zone has a living owner again,
-    /// and a spare is ready. Returns whom it killed.
+    /// and a spare is ready. Returns the process that it killed.
     pub(super) fn kill_due(&mut self, second: f64, cluster: &mut LocalCluster) -> anyhow::Result<Option<Victim>> {
         let settled = self.restart_at.is_none() && cluster.is_settled() && cluster.has_spare();
         if !settled || !self.schedule.is_due(second, self.killed.len()) {

@@ -23,7 +23,7 @@ pub(super) struct ZoneReport {
     pub(super) tick_ms: Percentiles,
 }
 
-/// What a demo was run with.
+/// The flags of a demo that its report repeats.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     pub(super) durability: Durability,
@@ -47,7 +47,7 @@ pub(super) struct GapReport {
 /// One zone that changed hands.
 #[derive(Debug, Serialize)]
 pub(super) struct FailoverReport {
-    /// Which kill, counted from 1.
+    /// The number of the kill, counted from 1.
     pub(super) kill: usize,
     pub(super) zone: String,
     pub(super) to_epoch: u32,
@@ -75,7 +75,7 @@ pub(super) struct FailoverReport {
     reconnects_us: Vec<u64>,
 }
 
-/// What `--json` writes.
+/// The report that `--json` writes.
 #[derive(Debug, Serialize)]
 pub(super) struct DemoReport {
     pub(super) players: usize,
@@ -95,7 +95,7 @@ pub(super) struct DemoReport {
     pub(super) kills: usize,
     /// Players that the killed shards served, added up.
     pub(super) players_of_the_killed: u32,
-    /// `None` if nobody was killed.
+    /// `None` if no shard was killed.
     pub(super) gaps: Option<GapReport>,
     pub(super) failovers: Vec<FailoverReport>,
     /// Zones that the store lost and that began again.
@@ -111,7 +111,7 @@ pub(super) struct DemoReport {
     pub(super) errors: Vec<String>,
 }
 
-/// What a level came to, over all its turns.
+/// The figures of one level, over all its turns.
 #[derive(Debug, Serialize)]
 pub(super) struct LevelReport {
     pub(super) durability: String,
@@ -138,7 +138,7 @@ pub(super) struct Ratios {
     pub(super) append_p99: Option<f64>,
 }
 
-/// What `--compare --json` writes.
+/// The report that `--compare --json` writes.
 #[derive(Debug, Serialize)]
 pub(super) struct CompareReport {
     pub(super) players: u32,
@@ -237,7 +237,7 @@ pub(super) fn cluster_faults(cluster: &LocalCluster) -> impl Iterator<Item = Str
     unasked.chain(lost)
 }
 
-/// Kills that did not happen, or that nobody noticed.
+/// Returns an error if there were too few kills, and one for each kill that no player noticed.
 fn missing_kills(schedule: Schedule, killed: &[Killed], failovers: &[FailoverReport]) -> Vec<String> {
     let (kills, expected) = (killed.len(), schedule.kills_min());
     let unnoticed = (1..=kills).filter(|kill| failovers.iter().all(|f| f.kill != *kill));

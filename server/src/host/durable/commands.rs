@@ -1,5 +1,5 @@
-//! What the durable task does because its pipeline asks for it, and its last words. Which of it is done when, the
-//! pipeline decides.
+//! The durable task's side of its pipeline: it carries the commands out, and says the last words. Which command is due
+//! when, the pipeline decides.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use super::super::tick::TickMessage;
 use super::super::{Ended, memory, notices};
 use super::DurableTask;
 
-/// What one turn sends to players, for the load gauges: only a turn that shows something counts.
+/// The sending of one turn, for the load gauges: only a turn that shows something counts.
 #[derive(Default)]
 struct Sending {
     began: Option<Instant>,

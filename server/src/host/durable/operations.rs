@@ -22,7 +22,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// What became of an operation.
+/// The outcome of an operation.
 pub(super) enum Answer {
     /// The append, and how long its answer took.
     Appended(Result<AppendAnswer, StoreError>, Duration),
@@ -34,7 +34,7 @@ pub(super) enum Answer {
     Captured(Result<Capture, JoinError>),
 }
 
-/// What is under way.
+/// The operations under way, at most one of each kind.
 pub(super) struct Operations {
     store: Arc<dyn ZoneStore>,
     zone: ZoneName,
