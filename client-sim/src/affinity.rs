@@ -1,4 +1,4 @@
-//! Which CPU a thread runs on. A thread or process that it starts afterwards inherits the choice.
+//! CPU affinity: pins a thread to one CPU. A thread or process that it starts afterwards inherits the choice.
 
 use std::fs;
 use std::io;

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Sweep(Sweep),
 }
 
-/// What a run and a sweep have in common.
+/// Options that a run and a sweep have in common.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Play {
     /// Seconds of play, counted from the end of the warm-up
@@ -42,13 +42,13 @@ pub(crate) struct Play {
     /// Seconds of play that are not measured, counted after the last player has joined
     #[arg(long, value_name = "S", default_value_t = 0.0)]
     warm_up: f64,
-    /// What players do: wander, trade, crowd, or fight
+    /// Behaviour of the players: wander, trade, crowd, or fight
     #[arg(long, value_name = "NAME", default_value_t = Behavior::Wander)]
     behavior: Behavior,
-    /// Where a crowd or a fight is, in cm from the west and from the south
+    /// Place of a crowd or a fight, in cm from the west and from the south
     #[arg(long, value_name = "X,Y", default_value_t = Spot::default())]
     spot: Spot,
-    /// Who wants nothing new says so with every Nth frame of 50 ms; 1: with every one
+    /// A player that wants nothing new says so with every Nth frame of 50 ms; 1: with every one
     #[arg(long, value_name = "N", default_value_t = SwarmConfig::default().rest_frames)]
     rest_frames: u32,
     /// Drive the players from this CPU only

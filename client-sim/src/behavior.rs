@@ -123,8 +123,8 @@ impl Decider {
         Self { spot, ..self }
     }
 
-    /// Decides what the player wants in this frame, if anything. Called once a frame. Gifts go only to those of whom
-    /// `is_friend` says that they are players of the same swarm: of others it is not known whether they got them.
+    /// Decides what the player wants in this frame, if anything. Called once a frame. Gifts go only to those that are
+    /// players of the same swarm by `is_friend`: of others it is not known whether they got them.
     pub fn decide(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
         self.turn_in = self.turn_in.saturating_sub(1);
         self.deed_in = self.deed_in.saturating_sub(1);
@@ -155,8 +155,8 @@ impl Decider {
         None
     }
 
-    /// Takes what lies near; else hits a monster, and now and then a player. A crowd does nothing but stand in the way,
-    /// or hits whom it can.
+    /// Takes what lies near; else hits a monster, and now and then a player. In a crowd it does nothing but stand in
+    /// the way, in a fight it hits the nearest player.
     fn deed(&mut self, mirror: &Mirror) -> Option<Intent> {
         let within = Sight::of(mirror).within(REACH_CM);
         match self.behavior {

@@ -5,8 +5,8 @@
 //! promise shows as a [`Verdict`] of zeros. What counts:
 //!
 //! - *lost*: an input or event that was confirmed and then unknown, a purse or inventory that is not the sum of its
-//!   events, gold or a thing that nobody has any more, an order of value that was confirmed and never answered;
-//! - *duplicated*: a thing with two owners or two origins, gold that nobody minted, an event told twice with other
+//!   events, gold or a thing that has no owner any more, an order of value that was confirmed and never answered;
+//! - *duplicated*: a thing with two owners or two origins, gold that was never minted, an event told twice with other
 //!   content, an order answered more often than it was given.
 //!
 //! What players give to [strangers](Strangers) leaves the books, and what strangers give comes in.
@@ -61,9 +61,9 @@ pub struct Verdict {
     pub duplicated: u64,
     /// The most ticks that any player saw taken back.
     pub rewound_ticks: u32,
-    /// Players who were away for so long that a zone forgot events which they never heard. While there are any, nobody
-    /// can say where all gold and things came from: then [`Verdict::gold_expected`] and [`Verdict::items_expected`] are
-    /// what was found.
+    /// Players who were away for so long that a zone forgot events which they never heard. While there are any, it
+    /// cannot be told where all gold and things came from: then [`Verdict::gold_expected`] and
+    /// [`Verdict::items_expected`] are what was found.
     pub unheard: u64,
     /// Gold that players brought along, started with, looted, and got from strangers, less what they gave to them.
     pub gold_expected: u64,

@@ -1,5 +1,5 @@
-//! What a person sees: progress on the standard error output, and the result on the standard output. It is the only
-//! module that prints.
+//! The output for a person: progress on the standard error output, and the result on the standard output. It is the
+//! only module that prints.
 //!
 //! A thread of its own writes the progress, so that a terminal that is stuck or gone holds up no player; what it is too
 //! slow for is left out.
@@ -316,7 +316,8 @@ fn simulator(own: &SimulatorHealth) -> String {
         ..
     } = own;
     format!(
-        "{verdict}: frames late p50 {p50:.1}  p99 {p99:.1}  max {max:.1} ms, {missed} missed; {cpu:.0} % of a core, {each:.1} µs a frame"
+        "{verdict}: frames late p50 {p50:.1}  p99 {p99:.1}  max {max:.1} ms, {missed} missed; {cpu:.0} % of a core, \
+         {each:.1} µs a frame"
     )
 }
 

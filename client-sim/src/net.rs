@@ -379,7 +379,8 @@ impl Net {
     }
 }
 
-/// What there is no way to may have a neighbour that there is a way to; all else that a socket suffers ends the run.
+/// Makes the error of a socket. An address that cannot be reached may have a neighbour that can; every other error ends
+/// the run.
 fn unreachable_or(addr: SocketAddr, source: io::Error) -> NetError {
     const NO_WAY: [Errno; 5] = [
         Errno::NETUNREACH,

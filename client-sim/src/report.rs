@@ -1,4 +1,4 @@
-//! What a run comes to.
+//! The report of a run, as data.
 
 use std::time::{Duration, Instant};
 
@@ -33,16 +33,17 @@ pub struct ZoneFailover {
     pub resumed: usize,
     /// Time from the last snapshot of the old owner to the first of the new one, per player.
     pub gap_ms: Percentiles,
-    /// When each player was last shown something by the old owner.
+    /// The time at which each player was last shown something by the old owner.
     #[serde(skip)]
     pub last_snapshot_at_ms: Vec<f64>,
-    /// When each client machine began to look elsewhere; those that were told before they noticed are not in it.
+    /// The time at which each client machine began to look elsewhere; those that were told before they noticed are not
+    /// in it.
     #[serde(skip)]
     pub silent_at_ms: Vec<f64>,
-    /// When the new owner told each that it has the session.
+    /// The time at which the new owner told each that it has the session.
     #[serde(skip)]
     pub attached_at_ms: Vec<f64>,
-    /// When each player was first shown something by the new owner.
+    /// The time at which each player was first shown something by the new owner.
     #[serde(skip)]
     pub first_snapshot_at_ms: Vec<f64>,
 }

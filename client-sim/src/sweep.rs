@@ -2,9 +2,10 @@
 //! players measured and by what the server says and the kernel says of it.
 //!
 //! ```text
-//!  for each N:  start a server (a child, on its own CPU, with a world of its own) ──► swarm of N in this process ──► kill the server
-//!                                                                                        │
-//!               point: figures of the play after the warm-up ◄───────────────────────────┘   then a verdict: does N hold?
+//!  for each N:  start a server ─────────────► swarm of N in this process ──► kill the server
+//!               (a child, on its own CPU,                   │
+//!                with a world of its own)                   ▼
+//!                          point: figures of the play after the warm-up ──► verdict: does N hold?
 //! ```
 
 mod chart;

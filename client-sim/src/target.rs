@@ -1,5 +1,5 @@
-//! Where to connect, as a person writes it: an address, or a name that may have several. Names are looked up once,
-//! before a run.
+//! The target of a connection, as a person writes it: an address, or a name that may have several. Names are looked up
+//! once, before a run.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! What players say. Each line carries its number, so that a listener can tell a line that was said twice from two
+//! The players' lines of chat. Each carries its number, so that a listener can tell a line that was said twice from two
 //! lines.
 
 /// Between the words and the number.

@@ -1,4 +1,4 @@
-//! What a decider makes out of a mirror: distances, nearest things, directions. Integers only.
+//! The sight of a decider, read from a mirror: distances, nearest things, directions. Integers only.
 
 use everhold_protocol::client::Mirror;
 use everhold_protocol::{EntityId, EntityKind, EntityView, Heading};
@@ -52,7 +52,7 @@ impl std::fmt::Display for Spot {
 #[derive(Clone, Copy)]
 pub(super) struct Sight<'a> {
     mirror: &'a Mirror,
-    /// Which entities it sees; `None`: all.
+    /// The entities that it sees; `None`: all.
     only: Option<&'a dyn Fn(EntityId) -> bool>,
     square_max: i64,
 }
@@ -66,7 +66,7 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Restricts the sight to those of whom `only` says so.
+    /// Restricts the sight to the entities of which `only` says so.
     pub(super) fn among(self, only: &'a dyn Fn(EntityId) -> bool) -> Self {
         Self {
             only: Some(only),

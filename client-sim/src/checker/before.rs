@@ -1,4 +1,4 @@
-//! What a player had before some events, worked out backwards. It judges nothing.
+//! The belongings of a player before some events, worked out backwards. It judges nothing.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What one player was told, in order, and whether it hangs together. Of other players it knows only their names.
+//! The book of one player: what it was told, in order, and whether it hangs together. Of other players it knows only
+//! their names.
 
 use std::collections::{BTreeMap, HashMap};
 

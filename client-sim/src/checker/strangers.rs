@@ -1,6 +1,6 @@
-//! What went to characters that no player of the run has, and came from them: of another swarm, of a person, or of an
-//! earlier run, whose bodies linger. No player of the run hears what such a character has, so the books of the run end
-//! where it begins.
+//! Gifts to and from characters that no player of the run has: of another swarm, of a person, or of an earlier run,
+//! whose bodies linger. No player of the run hears what such a character has, so the books of the run end where it
+//! begins.
 
 use serde::Serialize;
 

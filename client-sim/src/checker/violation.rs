@@ -1,4 +1,4 @@
-//! What can be wrong with what players were told, and what it counts as.
+//! Violations of the promises to players, and the figure of the verdict that each counts in.
 
 use everhold_protocol::{EntityId, SessionId};
 
@@ -47,7 +47,10 @@ pub enum Violation {
         seq: u64,
     },
     /// A snapshot older than one before it was shown.
-    #[error("player {player}: the world went back from epoch {} tick {} to epoch {} tick {}", from.0, from.1, to.0, to.1)]
+    #[error(
+        "player {player}: the world went back from epoch {} tick {} to epoch {} tick {}",
+        from.0, from.1, to.0, to.1
+    )]
     WentBack {
         /// The player that saw it.
         player: u32,
@@ -109,7 +112,7 @@ pub enum Violation {
         from: SessionId,
         /// The receiver.
         to: SessionId,
-        /// What each side was told.
+        /// The gifts as each side was told of them.
         pair: Pair,
     },
     /// A thing with several owners.

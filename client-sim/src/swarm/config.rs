@@ -1,4 +1,4 @@
-//! What a swarm is told to do, and what it tells while it does it.
+//! The configuration of a swarm, and its progress.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -29,7 +29,9 @@ mod tests {
 
     use super::{dropped_in, dropped_packets};
 
-    const TABLE: &str = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+    const TABLE: &str =
+        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode \
+        ref pointer drops
   287: 0100007F:1E15 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 81442 2 0000000000000000 12
   288: 00000000:1E16 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 81443 2 0000000000000000 30
 ";

@@ -73,7 +73,7 @@ pub(super) struct Player {
     attached_at: Option<Duration>,
     silent_at: Option<Duration>,
     heard_at: Duration,
-    /// When it last acted: what waited meanwhile does not take it back.
+    /// The time at which it last acted: what waited meanwhile does not take it back.
     acted_at: Option<Instant>,
     /// Whether its one connection waits for its frames.
     patient: bool,

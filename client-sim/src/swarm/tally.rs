@@ -1,4 +1,4 @@
-//! What a run adds up while it goes on: latencies, failovers, errors. It judges nothing.
+//! The sums of a run while it goes on: latencies, failovers, errors. It judges nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

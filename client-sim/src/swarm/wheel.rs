@@ -1,4 +1,4 @@
-//! When each player's frame is. It reads no clock.
+//! The schedule of all players' frames. It reads no clock.
 //!
 //! Players are spread evenly over the frame period, so that inputs arrive all the time and not in one burst a tick.
 //! Frames have a place in time that does not move: a loop that is late says by how much, and what it measures counts

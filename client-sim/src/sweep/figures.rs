@@ -255,7 +255,10 @@ mod tests {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
         let stats = |s: u64, ticks: u64, tick_us: &[(u64, u64)]| {
-            let run = json!({"event": "stats", "zone": "meadow", "epoch": 1, "ticks": ticks, "seconds": s, "tick_us": tick_us, "news": 7});
+            let run = json!({
+                "event": "stats", "zone": "meadow", "epoch": 1, "ticks": ticks, "seconds": s, "tick_us": tick_us,
+                "news": 7
+            });
             (at(s), run)
         };
         let lines = [
@@ -275,7 +278,9 @@ mod tests {
     fn slowest_zone_says_how_many_ticks_a_second_there_were() {
         let now = Instant::now();
         let stats = |zone: &str, ticks: u64| {
-            let run = json!({"event": "stats", "zone": zone, "epoch": 1, "ticks": ticks, "seconds": 10, "tick_us": [[500, ticks]]});
+            let run = json!({
+                "event": "stats", "zone": zone, "epoch": 1, "ticks": ticks, "seconds": 10, "tick_us": [[500, ticks]]
+            });
             (now, run)
         };
         let before = now.checked_sub(Duration::from_secs(1)).unwrap();

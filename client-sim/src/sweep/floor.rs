@@ -1,4 +1,4 @@
-//! What a player-tick costs at least: plain UDP and AES-GCM for as many packets of the same sizes, measured by
+//! The floor of a player-tick's cost: plain UDP and AES-GCM for as many packets of the same sizes, measured by
 //! `udp-floor` on the CPUs and in the minute of the run that it is compared with.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! What the kernel says of a process: the time it has computed, and the memory it has. It reads tables of the kernel
+//! A process as the kernel counts it: the time it has computed, and the memory it has. It reads tables of the kernel
 //! and no more.
 
 use std::fs;

@@ -28,10 +28,10 @@ use super::server;
 const KEY: [u8; 32] = [7; 32];
 const TICK: Duration = Duration::from_millis(50);
 
-/// What the world does wrong.
+/// A fault of the world, which the checker must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// Nothing.
+    /// The world keeps its promises.
     None,
     /// The receiver of a gift gets one gold more than was given.
     MintsGold,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::checker::Strangers;
 
-/// Nobody's in the run.
+/// A character that no player of the run has.
 const STRANGER: EntityId = EntityId::new(1, 7);
 
 #[test]
