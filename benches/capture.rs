@@ -1,4 +1,4 @@
-//! What a checkpoint costs: the cut, which the tick thread makes, and its bytes, which another thread makes. A base,
+//! The cost of a checkpoint: the cut, which the tick thread makes, and its bytes, which another thread makes. A base,
 //! and the delta of a second in which everybody moved.
 
 use std::cell::RefCell;

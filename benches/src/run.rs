@@ -46,8 +46,8 @@ pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
     let items = players / 50;
     let _ = write!(
         text,
-        "[[zone]]\nname = \"bench\"\nnumber = 1\nwidth_cm = {side}\nheight_cm = {side}\nspawns = [{spawns}]\ncamps = [{camps}]\n\
-         items_at_start = {items}\nitems_max = {items}\n"
+        "[[zone]]\nname = \"bench\"\nnumber = 1\nwidth_cm = {side}\nheight_cm = {side}\nspawns = [{spawns}]\n\
+         camps = [{camps}]\nitems_at_start = {items}\nitems_max = {items}\n"
     );
     let name: ZoneName = "bench".parse().expect("a zone's name");
     let rules = RuleBook::from_toml(&text).expect("the bench's world is well-formed");

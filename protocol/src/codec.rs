@@ -6,7 +6,7 @@
 
 use crate::ids::EntityId;
 
-/// Why bytes could not be read.
+/// The reason why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end inside a value.
@@ -24,7 +24,7 @@ pub enum DecodeError {
     /// A tag that names nothing.
     #[error("{tag} is no {what}")]
     UnknownTag {
-        /// What the tag should have named.
+        /// The kind of thing that the tag should have named.
         what: &'static str,
         /// The tag.
         tag: u8,
@@ -43,7 +43,7 @@ pub enum DecodeError {
     /// Well-formed bytes of a value that cannot be.
     #[error("{why}")]
     Invalid {
-        /// What is wrong with the value, in the words of its own type.
+        /// The fault of the value, in the words of its own type.
         why: String,
     },
 }

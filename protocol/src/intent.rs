@@ -1,5 +1,5 @@
-//! What a player wants to do. An [`Intent`] that exists is well-formed; whether it is allowed, the rules decide at its
-//! tick.
+//! Intents: what players want to do. An [`Intent`] that exists is well-formed; whether it is allowed, the rules decide
+//! at its tick.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -80,7 +80,7 @@ pub enum Intent {
     },
     /// Give gold to a player near by.
     GiveGold {
-        /// Who gets it.
+        /// The player who gets it.
         to: EntityId,
         /// How much; zero is refused.
         #[serde(deserialize_with = "amount_from_serde")]
@@ -88,7 +88,7 @@ pub enum Intent {
     },
     /// Give an item to a player near by.
     GiveItem {
-        /// Who gets it.
+        /// The player who gets it.
         to: EntityId,
         /// The item's uid.
         item: EntityId,
@@ -153,7 +153,7 @@ impl Intent {
 
     /// Reads one packed intent of which nothing but the form need be right: the outer error says that its bytes cannot
     /// be made out, the inner one that they are no intent. After an inner error the reader stands behind the intent,
-    /// unless its kind is unknown: then nobody can say where it ends.
+    /// unless its kind is unknown: then it cannot be known where it ends.
     pub fn decode_framed(from: &mut Reader<'_>) -> Result<Result<Self, IntentError>, DecodeError> {
         Ok(match Self::read(from)? {
             Ok(intent) => intent.check().map(|()| intent),
@@ -222,15 +222,15 @@ fn chat_from_serde<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
     Ok(text)
 }
 
-/// Why something well-framed is no intent.
+/// The reason why something well-framed is no intent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IntentError {
     /// Faster than full speed.
     #[error("heading ({dx}, {dy}) is longer than 127")]
     HeadingTooLong {
-        /// East.
+        /// To the east, 127ths of full speed.
         dx: i8,
-        /// North.
+        /// To the north, 127ths of full speed.
         dy: i8,
     },
     /// Chat that may not be said.
@@ -239,7 +239,7 @@ pub enum IntentError {
     /// A kind of intent that this version does not know.
     #[error("{tag} is no intent")]
     UnknownKind {
-        /// What it begins with.
+        /// The tag that it begins with.
         tag: u8,
     },
     /// A gift of nothing.

@@ -188,7 +188,8 @@ fn check() -> anyhow::Result<()> {
     if (&counted.rustc, &counted.processor) != (&baseline.rustc, &baseline.processor) {
         writeln!(
             out,
-            "NOT JUDGED: the baseline is of {} on {}, this is {} on {}: accept a new one with `make instructions-accept`",
+            "NOT JUDGED: the baseline is of {} on {}, this is {} on {}: accept a new one with \
+             `make instructions-accept`",
             baseline.rustc, baseline.processor, counted.rustc, counted.processor
         )?;
         return Ok(());

@@ -149,7 +149,8 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "plain UDP and AES-128-GCM, {:.2} of {} B out and {:.2} of {} B in: {median:.2} us per player-tick (from {:.2} to {:.2})",
+        "plain UDP and AES-128-GCM, {:.2} of {} B out and {:.2} of {} B in: {median:.2} us per player-tick \
+         (from {:.2} to {:.2})",
         arguments.out_per_tick,
         arguments.out_bytes,
         arguments.in_per_tick,

@@ -320,7 +320,10 @@ proptest! {
     }
 
     #[test]
-    fn whatever_decodes_as_an_intent_is_its_only_encoding(tag in 0..8_u8, rest in prop::collection::vec(any::<u8>(), 0..24)) {
+    fn whatever_decodes_as_an_intent_is_its_only_encoding(
+        tag in 0..8_u8,
+        rest in prop::collection::vec(any::<u8>(), 0..24),
+    ) {
         let bytes = [&[tag], &rest[..]].concat();
         if let Ok(intent) = unpacked(&bytes) {
             prop_assert_eq!(intent.check(), Ok(()));

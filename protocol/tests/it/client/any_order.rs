@@ -126,7 +126,8 @@ fn op(numbers: Numbers) -> impl Strategy<Value = Op> {
         4 => (0..400_u64).prop_map(Op::Pass),
         3 => Just(Op::Push),
         4 => conn.clone().prop_map(Op::Connected),
-        2 => (conn.clone(), prop::option::of(0..17_u64)).prop_map(|(conn, code)| Op::Disconnected(conn, code.filter(|&code| code > 9))),
+        2 => (conn.clone(), prop::option::of(0..17_u64))
+            .prop_map(|(conn, code)| Op::Disconnected(conn, code.filter(|&code| code > 9))),
         6 => (conn.clone(), control(numbers)).prop_map(|(conn, message)| Op::Control(conn, message)),
         4 => (conn.clone(), numbers.snapshot()).prop_map(|(conn, snapshot)| Op::Show(conn, snapshot)),
         1 => (conn, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(conn, bytes)| Op::Garbage(conn, bytes)),
@@ -304,7 +305,10 @@ proptest! {
     #![proptest_config(strategy::cases(500))]
 
     #[test]
-    fn numbers_at_their_ends_do_not_break_the_machine(seed: u64, ops in prop::collection::vec(op(Numbers::Extreme), 0..60)) {
+    fn numbers_at_their_ends_do_not_break_the_machine(
+        seed: u64,
+        ops in prop::collection::vec(op(Numbers::Extreme), 0..60),
+    ) {
         let mut watch = Watch::new(seed);
         for op in ops {
             watch.apply(op);
