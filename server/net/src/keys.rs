@@ -7,28 +7,30 @@
 //! | `ticket.pub` | public halves, 64 hexadecimal digits in a line each: tickets of any are good | every shard |
 //! | `tls-cert.pem` | self-signed certificates for `localhost` and `everhold` | every shard, every client |
 //! | `tls-key.pem` | the P-256 key of one of them, which is the one that shards present | every shard |
-//! | `quic.key` | secrets behind tokens, resume secrets, and stateless resets, 64 hexadecimal digits in a line each: the first makes, all are good | every shard |
+//! | `quic.key` | QUIC secrets, 64 hexadecimal digits in a line each: the first makes, all are good | every shard |
 //!
-//! All shards of a world share them: so a token of one is good at another, and a client of a shard that was killed
-//! learns by a stateless reset, at its first packet to the restarted one, that its connection is gone. Each shard
-//! announces the fingerprints of its keys, and one that has none in common with a living shard does not start.
+//! Tokens, resume secrets, and stateless resets are made with a QUIC secret. All shards of a world share their keys: so
+//! a token of one is good at another, and a client of a shard that was killed learns by a stateless reset, at its first
+//! packet to the restarted one, that its connection is gone. Each shard announces the fingerprints of its keys, and one
+//! that has none in common with a living shard does not start.
 //!
 //! # Rotation
 //!
 //! Two keys of each kind may be good at a time, so that a world goes on while they are replaced. Each stage ends with
 //! copies for everybody who needs them, and a restart of one shard after the other; at no time may shards be more than
-//! one stage apart.
+//! one stage apart. The column before the last says with which QUIC secret tokens and resume secrets are made, and with
+//! which they are good.
 //!
-//! | stage | shards take tickets of | clients trust | shards present | tokens and resume secrets are made with, good with | made or removed |
+//! | stage | shards take tickets of | clients trust | shards present | made with, good with | made or removed |
 //! |---|---|---|---|---|---|
 //! | before | old | old | old | old, old | |
 //! | `add` | old, new | old, new | old | old, both | `ticket-next.key`, `tls-key-next.pem`, `quic-next.key` are made |
-//! | `switch` | old, new | old, new | new | new, both | the login service signs with the new key; the `-next` files are the keys now |
+//! | `switch` | old, new | old, new | new | new, both | the new key signs tickets; the `-next` files are the keys now |
 //! | `drop` | new | new | new | new, new | what was made with the old keys is refused |
 //!
-//! What a new QUIC secret costs: whoever stays away through the last two stages comes back with a ticket. Stateless
-//! resets and connection ids are those of the first secret. When a shard is restarted with another first one, its
-//! clients of before learn by silence that their connections are gone, a quarter of a second later.
+//! A new QUIC secret has a cost: a player that stays away through the last two stages comes back with a ticket.
+//! Stateless resets and connection ids are those of the first secret. When a shard is restarted with another first one,
+//! its clients of before learn by silence that their connections are gone, a quarter of a second later.
 //!
 //! # Who may do what
 //!
@@ -37,8 +39,9 @@
 //! put in a login key of their own.
 //!
 //! Several processes may start at once. A file is written under another name and then linked to its own, which fails if
-//! somebody was faster; whoever lost reads what won. What belongs together is derived in one direction only (public key
-//! from seed, certificate from the key *as read back*), so that no mixture of two processes' files is ever wrong.
+//! another process was faster; the slower one reads what that wrote. What belongs together is derived in one direction
+//! only (public key from seed, certificate from the key *as read back*), so that no mixture of two processes' files is
+//! ever wrong.
 
 mod error;
 mod files;

@@ -131,7 +131,7 @@ pub enum ConnEvent {
     Hello {
         /// Handle to answer by.
         conn: Conn,
-        /// What the verified `Hello` asks for.
+        /// The log-in that the verified `Hello` asks for.
         login: Login,
     },
     /// The player ends the session. Close the connection when that is done.

@@ -1,4 +1,4 @@
-//! What can be wrong with keys.
+//! Errors of keys, each with the file that is at fault.
 
 use std::io;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub enum KeysError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What should be in it.
+        /// The content that it should have.
         expected: &'static str,
     },
     /// A weak key, of which one signature fits many messages.
@@ -54,12 +54,12 @@ pub enum KeysError {
         /// The file with the public half.
         path: PathBuf,
     },
-    /// What is asked for needs a file that is not there.
+    /// A file that is not there is needed.
     #[error("{} is missing: {needed}", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
-        /// What it is needed for.
+        /// The purpose that it is needed for.
         needed: &'static str,
     },
     /// Keys are there already.
@@ -73,7 +73,7 @@ pub enum KeysError {
     Stage {
         /// The file with the keys of this kind.
         path: PathBuf,
-        /// What is to be done first.
+        /// The step that has to come first.
         why: &'static str,
     },
     /// The system's random source failed.

@@ -1,4 +1,4 @@
-//! What is in a key directory, and what is wrong with it, for people. It changes nothing and shows no secret.
+//! The inventory of a key directory, and its faults, for people. It changes nothing and shows no secret.
 
 use std::path::Path;
 
@@ -134,7 +134,7 @@ pub fn check(dir: &Path, now_unix_s: u64) -> Vec<Finding> {
     findings
 }
 
-/// What a shard needs every file for.
+/// The need for each file, as errors say it.
 const FOR_SHARDS: &str = "a shard needs it";
 
 fn ticket_keys(dir: &KeyDir) -> Result<Vec<String>, KeysError> {

@@ -210,7 +210,7 @@ fn login_key_of_small_order_is_refused() {
     assert!(matches!(error, KeysError::Weak { .. }), "{error}");
 }
 
-/// What everybody agrees on at each stage of a rotation, in a directory of its own.
+/// Rotates all keys in a directory of their own. Returns the keys of each stage.
 fn stages() -> Vec<Keys> {
     let dir = dir();
     make(dir.path()).expect("keys are made");

@@ -1,4 +1,4 @@
-//! What to do with a connection attempt: one decision in one function, without a socket.
+//! The admission of connection attempts: one decision in one function, without a socket.
 //!
 //! Strangers and players have places of their own. A stranger, whose `Hello` is not verified yet, has one for the login
 //! deadline at most, and at the limit it takes that of another ([`super::half_open`]). A ticket or a resume secret of
@@ -41,7 +41,7 @@ pub(super) struct Occupancy {
     pub(super) stopping: Option<RefusalCode>,
 }
 
-/// What to do with a connection attempt.
+/// The decision on a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Accept, and log in.

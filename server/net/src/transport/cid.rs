@@ -21,7 +21,7 @@ const NONCE_BYTES: usize = 4;
 const CID_BYTES: usize = 8;
 /// First bit of a packet with a long header.
 const LONG_HEADER: u8 = 0x80;
-/// Where the length of the destination id stands in a long header: after the first byte and the version.
+/// The place of the destination id's length in a long header: after the first byte and the version.
 const LONG_CID_LEN_AT: usize = 5;
 
 /// Connection ids of one net thread; reads those of all threads.

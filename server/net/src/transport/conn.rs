@@ -38,7 +38,7 @@ pub(super) struct Closing {
     pub(super) manner: Manner,
 }
 
-/// When the connection closes, and whether a last message precedes that.
+/// The moment at which the connection closes, and whether a last message precedes that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     /// After what is queued, and a last message with the reason.

@@ -1,5 +1,5 @@
-//! What the transport counts: one atomic per reason, so that what clients do is seen in metrics and not in a flood of
-//! log lines.
+//! The counters of the transport: one atomic per reason, so that what clients do is seen in metrics and not in a flood
+//! of log lines.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

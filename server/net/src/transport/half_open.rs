@@ -1,9 +1,9 @@
-//! Strangers: connections without a verified `Hello`, and who of them goes when there are too many. It knows no socket
-//! and no clock.
+//! Strangers: connections without a verified `Hello`, and the choice of the one that goes when there are too many. It
+//! knows no socket and no clock.
 //!
-//! A limit that refuses the newest is held by whoever came first, and honest players come last. So at the limit the
-//! newest takes the place of another: of the oldest one of the network that has the most strangers, those not counted
-//! for whom a player of the same network stands. An honest handshake takes some round trips, and its network has few
+//! A limit that refuses the newest is held by the first that came, and honest players come last. So at the limit the
+//! newest takes the place of another: of the oldest one of the network that has the most strangers, where each player
+//! of a network offsets one of its strangers. An honest handshake takes some round trips, and its network has few
 //! strangers or many players, so it is over long before its turn comes, while a crowd of strangers pushes out itself.
 
 use std::collections::{HashMap, VecDeque};

@@ -1,5 +1,5 @@
-//! What a peer says, judged: its `Hello`, then control messages and datagrams at a bounded rate. It reads no stream and
-//! no clock.
+//! The judgement on a peer's words: its `Hello`, then control messages and datagrams at a bounded rate. It reads no
+//! stream and no clock.
 
 use std::time::Duration;
 

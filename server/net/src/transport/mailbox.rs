@@ -38,7 +38,7 @@ pub(super) struct OutgoingDatagram {
 pub(super) struct OutgoingDatagrams {
     pub(super) bytes: Bytes,
     pub(super) datagrams: Vec<OutgoingDatagram>,
-    /// When the batch was left in the mailbox.
+    /// The time at which the batch was left in the mailbox.
     pub(super) since: Instant,
 }
 

@@ -119,7 +119,8 @@ fn new_socket(config: &TransportConfig) -> io::Result<Socket> {
             receive_bytes = receive,
             send_bytes = send,
             wanted_bytes = wanted,
-            "the kernel gives smaller socket buffers than wanted, bursts may be lost: raise net.core.rmem_max and wmem_max"
+            "the kernel gives smaller socket buffers than wanted, bursts may be lost: raise net.core.rmem_max and \
+             wmem_max"
         );
     }
     socket.set_nonblocking(true)?;

@@ -138,7 +138,7 @@ async fn relay(front: UdpSocket, back: Arc<UdpSocket>) -> std::io::Result<()> {
     }
 }
 
-/// A shard that was killed says nothing; whoever takes its address makes its clients notice at once.
+/// A shard that was killed says nothing; the next shard at its address makes its clients notice at once.
 async fn client_of_a_silent_shard_learns_from_its_successor_that_the_connection_is_gone() {
     let first = Server::start();
     let (events, _kept) = mpsc::channel(1);

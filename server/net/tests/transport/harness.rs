@@ -24,7 +24,7 @@ use everhold_protocol::{
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::sync::mpsc;
 
-/// Which transport a test runs on.
+/// The transport that a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     NetThreads,
@@ -115,7 +115,7 @@ pub(crate) struct Server {
     pub(crate) transport: Transport,
     pub(crate) counters: Arc<TransportCounters>,
     pub(crate) keys: Arc<Keys>,
-    /// What the transport told, after the router has seen it.
+    /// Events of the transport, after the router has seen them.
     pub(crate) told: mpsc::UnboundedReceiver<Told>,
     _dir: tempfile::TempDir,
 }

@@ -1,4 +1,4 @@
-//! Who is let in, and what the others are told.
+//! Admission of players, and the refusal of others.
 
 use std::collections::HashMap;
 
@@ -173,7 +173,7 @@ async fn hello_that_is_said_in_single_bytes_is_understood() {
     player.exchange().await;
 }
 
-/// What a shard hears of one connection.
+/// Returns a connection's token and, in a word, its event.
 fn heard(event: ConnEvent) -> (AttachToken, &'static str) {
     match event {
         ConnEvent::Hello { conn, .. } => (conn.token(), "hello"),

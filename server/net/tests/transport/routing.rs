@@ -1,4 +1,4 @@
-//! Where datagrams go, and where they do not.
+//! Routing of datagrams: into the inbox of the connection's zone, and nowhere else.
 
 use everhold_core::ingress::InboxEntry;
 use everhold_net::transport::{DatagramBatch, Route};

@@ -63,7 +63,7 @@ enum Stage {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Farewell {
-    /// What was queued before it is still being written.
+    /// The messages that were queued before it are still being written.
     Unsaid,
     /// It is being written.
     Saying,
@@ -111,9 +111,9 @@ pub(super) struct Link {
     intake: Intake,
     control: Option<StreamId>,
     is_readable: bool,
-    /// What the stream has not taken of the frame that is being written.
+    /// The rest of the frame that is being written: the stream has not taken it.
     writing: Bytes,
-    /// When something was last written, and how many bytes since it was quiet.
+    /// The time at which something was last written, and how many bytes since it was quiet.
     talked: Option<(Instant, usize)>,
 }
 

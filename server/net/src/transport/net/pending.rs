@@ -1,4 +1,4 @@
-//! What a connection leaves behind.
+//! The events that a connection leaves behind until its shard has room for them.
 
 use std::collections::VecDeque;
 

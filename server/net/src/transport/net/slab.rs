@@ -15,9 +15,9 @@ const FRESH: Duration = Duration::from_millis(220);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct LinkSchedule {
-    /// When the connection last got a datagram to send.
+    /// The time at which the connection last got a datagram to send.
     shown: Option<Instant>,
-    /// When the connection is to be served, unless its next datagram does that.
+    /// The time at which the connection is to be served, unless its next datagram does that.
     due: Option<Instant>,
 }
 

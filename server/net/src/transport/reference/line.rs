@@ -1,4 +1,4 @@
-//! What the handles of a connection reach it by in the reference transport. It carries nothing by itself.
+//! The line by which the handles of a connection reach it in the reference transport. It carries nothing by itself.
 
 use std::net::SocketAddr;
 
