@@ -1,7 +1,8 @@
 //! Stores, authority, and membership on Redis: one server, a Sentinel group, or a Cluster.
 //!
 //! ```text
-//! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, `hollow` if the data set is incomplete
+//! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, `hollow` if the data set is
+//!                        incomplete
 //! NS:{zone}:journal      tick → prev_hash, hash, epoch, body
 //! NS:{zone}:chain        one line a checkpoint, from the previous base on; the last one is the head
 //! NS:{zone}:parts        position and index → bytes of a checkpoint's body
@@ -39,10 +40,11 @@
 //!
 //! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is
 //! moved, or a node that is replaced by its replica, is a pause for the zones in it: they are not renewed, not claimed,
-//! and nobody is sent to them. The other zones are, and their journals go on. The list of zones and the two hashes of
-//! the directory each lie on a node, too. While the list cannot be read, shards go by the one that they read last.
-//! While the directory cannot be, they go by whom they saw alive last, and no further shard can start. All of this
-//! needs `cluster-require-full-coverage no`: with `yes` every node refuses everything while one slot is not served.
+//! and no player is sent to them. The other zones are, and their journals go on. The list of zones and the two hashes
+//! of the directory each lie on a node, too. While the list cannot be read, shards go by the one that they read last.
+//! While the directory cannot be, they go by the shards that they saw alive last, and no further shard can start. All
+//! of this needs `cluster-require-full-coverage no`: with `yes` every node refuses everything while one slot is not
+//! served.
 //!
 //! `noeviction` is checked at start, of every server that takes writes, and again when another one begins to: an
 //! evicted key is lost data. `assets/config/redis.conf` is the profile we recommend.
@@ -92,8 +94,8 @@ pub enum RedisError {
     Connect(fred::error::Error),
     /// The server would throw data away when its memory is full.
     #[error(
-        "Redis may evict keys (maxmemory-policy is {policy}), which would lose worlds: run `redis-cli -h {host} -p {port} config set \
-         maxmemory-policy noeviction`"
+        "Redis may evict keys (maxmemory-policy is {policy}), which would lose worlds: run `redis-cli -h {host} -p \
+         {port} config set maxmemory-policy noeviction`"
     )]
     Evicts {
         /// Its `maxmemory-policy`.

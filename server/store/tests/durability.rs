@@ -31,7 +31,7 @@ fn config() -> ZoneConfig {
     }
 }
 
-/// What a player was told: the digest that stands for it, and the tick.
+/// A tick that a player was told of, with the digest that stands for what it was told.
 type Told = (Tick, Digest);
 
 /// One ownership, driven by hand.

@@ -28,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A link that is down is asked again this often.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// What a renewal may take in these tests.
+/// The longest time that a renewal may take in these tests.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 
-/// What is to be heard has been heard, if nothing is for this long.
+/// The silence after which nothing more is to be heard.
 const QUIET: Duration = Duration::from_millis(300);
 
 const NONCE: Nonce = Nonce(u64::MAX);

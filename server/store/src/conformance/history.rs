@@ -1,5 +1,5 @@
-//! What the suites of a store begin with: fenced zones, and histories of chained records whose bodies say nothing but
-//! where they stand. It replays none, and asks nothing of a store.
+//! The beginnings of a store's suites: fenced zones, and histories of chained records whose bodies say nothing but
+//! their place. It replays none, and asks nothing of a store.
 
 use bytes::Bytes;
 use everhold_core::durability::record::Record;
@@ -18,7 +18,7 @@ pub const fn grant(epoch: u32, nonce: u64) -> Grant {
     }
 }
 
-/// Where a record stands.
+/// Returns the position of a record.
 #[must_use]
 pub const fn position(epoch: u32, record: &StoredRecord) -> Position {
     Position {

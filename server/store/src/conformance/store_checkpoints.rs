@@ -1,4 +1,4 @@
-//! What every state store must do with checkpoints.
+//! The duties of every state store with checkpoints.
 
 use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};

@@ -1,4 +1,4 @@
-//! What every state store must do with a journal.
+//! The duties of every state store with a journal.
 
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 

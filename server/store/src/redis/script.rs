@@ -1,5 +1,5 @@
-//! What the scripts of a zone have in common: the words that they begin with, the answers that each may give, and the
-//! keys and pages of a zone's data. No script is here.
+//! The common parts of a zone's scripts: the words that they begin with, the answers that each may give, and the keys
+//! and pages of a zone's data. No script is here.
 
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::Grant;

@@ -1,4 +1,4 @@
-//! Which Redis: the store's URL, read strictly. The client takes what it knows of a URL and passes over the rest, so
+//! The target of a store: its URL, read strictly. The client takes what it knows of a URL and passes over the rest, so
 //! that `?db=2` would be a world in the wrong database, without a word.
 
 use std::sync::Arc;
@@ -75,8 +75,8 @@ fn check(url: &str) -> Result<(), RedisError> {
     let after = &rest[authority.len()..];
     if after.contains('@') || authority.matches('@').count() > 1 {
         return refuse(
-            "a user or password with one of / ? # @ : % in it must be percent-encoded: / is %2F, ? is %3F, # is %23, @ is %40, : is %3A, \
-             % is %25"
+            "a user or password with one of / ? # @ : % in it must be percent-encoded: / is %2F, ? is %3F, # is %23, \
+             @ is %40, : is %3A, % is %25"
                 .to_owned(),
         );
     }

@@ -82,7 +82,10 @@ impl Bell {
     }
 
     fn warn_of_silence(&self, error: &std::io::Error) {
-        tracing::warn!(path = %self.path.display(), %error, "releases are not told; spares will find them at their next look");
+        tracing::warn!(
+            path = %self.path.display(), %error,
+            "releases are not told; spares will find them at their next look"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the statements on a zone's file have in common: how a step of a transaction ends, and how a hash is read. No
+//! The common parts of the statements on a zone's file: how a step of a transaction ends, and how a hash is read. No
 //! statement is here.
 
 use everhold_core::durability::store::{RecordHash, StoreError};

@@ -94,7 +94,10 @@ impl World {
             self.file = open_or_create(&self.path)?;
             self.successions += 1;
             let path = self.path.display();
-            tracing::error!(%path, "the file was deleted or replaced: its successor is used, and lacks what only the old one had");
+            tracing::error!(
+                %path,
+                "the file was deleted or replaced: its successor is used, and lacks what only the old one had"
+            );
         }
         Ok(&mut self.file)
     }

@@ -7,7 +7,7 @@ use everhold_testing::redis::{Persistence, RedisServer, SentinelGroup};
 
 use crate::{PATIENCE, store};
 
-/// What all tests of this process have logged.
+/// The log of all tests of this process.
 static LOG: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
     let log = Arc::new(Mutex::new(Vec::new()));
     let writer = Writer(Arc::clone(&log));

@@ -1,4 +1,4 @@
-//! What is refused at the start, and in which words. No password is ever among them.
+//! Refusals at the start, and their words. No password is ever among them.
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership};
@@ -85,7 +85,8 @@ async fn url_that_would_be_misread_is_refused_with_what_is_meant() {
         "redis://127.0.0.1:1/2",
         "redis://shard:s3cret%2Fodd@127.0.0.1:1/",
         "redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3",
-        "rediss-sentinel://127.0.0.1:1/3?sentinelServiceName=world&sentinelUsername=a&sentinelPassword=b&node=127.0.0.1:2",
+        "rediss-sentinel://127.0.0.1:1/3?sentinelServiceName=world&sentinelUsername=a&sentinelPassword=b&\
+         node=127.0.0.1:2",
     ] {
         assert!(RedisTarget::new(url, "test").is_ok(), "{url}");
     }
@@ -169,7 +170,7 @@ async fn entries_that_cannot_be_read_hide_no_other_shard() {
     assert_eq!(shards[1].keys, KeyFingerprints::default(), "it counts as not said");
 }
 
-/// The words that make the user whom the profile recommends.
+/// Returns the words that make the user that the profile recommends.
 pub(crate) fn recommended_user() -> Vec<String> {
     let profile = std::fs::read_to_string(PROFILE).unwrap();
     let user = profile
@@ -206,7 +207,7 @@ async fn recommended_profile_and_its_user_are_enough_for_a_shard() {
     );
 }
 
-/// Whoever may not ask for the policy is warned, and goes on.
+/// A user that may not ask for the policy is warned, and goes on.
 #[tokio::test]
 async fn user_who_may_not_read_the_configuration_is_let_in() {
     let redis = RedisServer::start(Persistence::None);

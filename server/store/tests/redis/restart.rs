@@ -61,7 +61,7 @@ async fn redis_that_restarts_empty_has_lost_the_zone_and_says_so() {
     assert_eq!(authority.leases().await.unwrap().views[0].epoch, held.epoch.number());
 }
 
-/// What was sent to a Redis that does not answer takes effect when it wakes up. Its late answers are nobody's.
+/// A request to a Redis that does not answer takes effect when it wakes up. Its late answers reach no later request.
 #[tokio::test]
 async fn write_whose_answer_was_given_up_is_found_when_it_is_sent_again() {
     let redis = RedisServer::start(Persistence::None);

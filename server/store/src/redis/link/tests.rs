@@ -1,4 +1,4 @@
-//! What only the inside of a link shows. The rest is tried from outside, on whole stores.
+//! The inside of a link. The rest is tried from outside, on whole stores.
 
 use everhold_testing::redis::{Persistence, RedisServer};
 use fred::interfaces::ClientLike;

@@ -1,4 +1,4 @@
-//! What a node of a Cluster says instead of running a command.
+//! The answers with which a node of a Cluster sends a command elsewhere instead of running it.
 
 use fred::types::config::Server;
 

@@ -1,11 +1,11 @@
-//! Who serves which slot of a Cluster, as its nodes tell it.
+//! The shape of a Cluster: the primary of each slot, as its nodes tell it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fred::types::Value;
 use fred::types::config::Server;
 
-/// Which primary serves which slot: ranges as of the last look, and what nodes have said of single slots since.
+/// The primary of each slot: ranges as of the last look, and what nodes have said of single slots since.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// First slot → last slot and its primary.
