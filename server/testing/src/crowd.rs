@@ -51,7 +51,7 @@ pub struct Peer {
     pub connection: Connection,
     /// Control messages of the server.
     pub heard: Vec<ServerMessage>,
-    /// Why the connection is over.
+    /// The reason why the connection is over; `None` while it is not.
     pub closed: Option<ConnectionError>,
     /// Whether the handshake is done.
     pub is_connected: bool,

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   namespace "servers"                          namespace "players"
-//!   10.77.0.1/24, fd77::1/64   ── veth pair ──   10.77.0.2/24, fd77::2/64, and every address of 10.78.0.0/16 and fd78::/64
+//!   10.77.0.1/24, fd77::1/64   ── veth pair ──   10.77.0.2/24, fd77::2/64,
+//!                                                and every address of 10.78.0.0/16 and fd78::/64
 //! ```
 //!
 //! They need root and `ip` of iproute2. [`NetworkPair::new`] gives `None` where they cannot be had, so that the test is
@@ -24,10 +25,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// The environment variable that names a file to which each test adds a line: that it runs, or why it is skipped.
 pub const LOG: &str = "TEST_NAMESPACES_LOG";
 
-/// Where `ip netns` keeps the names.
+/// The directory where `ip netns` keeps the names.
 const NAMES: &str = "/run/netns";
 
-/// What the names of all namespaces of these tests begin with; then the process id of the test and a number.
+/// The beginning of the names of all namespaces of these tests; then the process id of the test and a number.
 const NAME_PREFIX: &str = "everhold-test-";
 
 /// One namespace. It is removed when this is dropped; end the processes inside before.

@@ -31,7 +31,7 @@ pub struct Arrival {
     pub tick: Tick,
 }
 
-/// What to do with a connection that the machine wants to close.
+/// The fate of a connection that the machine wants to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldConnections {
     /// Close it.

@@ -34,7 +34,8 @@ impl Sentinel {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("sentinel.conf");
         let text = format!(
-            "port {}\nbind 127.0.0.1\nsentinel monitor world 127.0.0.1 {} 2\nsentinel down-after-milliseconds world {DOWN_AFTER_MS}\n\
+            "port {}\nbind 127.0.0.1\nsentinel monitor world 127.0.0.1 {} 2\n\
+             sentinel down-after-milliseconds world {DOWN_AFTER_MS}\n\
              sentinel failover-timeout world 10000\n",
             addr.port(),
             primary.addr().port(),
