@@ -25,7 +25,7 @@ pub struct Process {
     pub pid: u32,
     /// The latest report of each zone and epoch that it ran.
     pub runs: Vec<ZoneRun>,
-    /// What it used of the machine, as it last reported.
+    /// Its use of the machine, as it last reported.
     pub usage: Option<ProcessRun>,
     /// The moment when it was seen to have ended.
     pub killed: Option<Instant>,
