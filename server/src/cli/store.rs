@@ -59,8 +59,8 @@ impl StoreArguments {
                 let url = raw.text(section, "url").unwrap_or_default();
                 if let Some(mode) = others.filter(|_| holds_password(url)) {
                     return Err(usage(format!(
-                        "`{section}.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on the \
-                         file, or name one that holds the password and that nobody else can read \
+                        "`{section}.url` holds a password, and others can read it (mode {mode:o}): run chmod 600 on \
+                         the file, or name one that holds the password and that nobody else can read \
                          ({section}.password_file)"
                     )));
                 }

@@ -133,7 +133,7 @@ impl Play {
         }
     }
 
-    /// Ends it; nobody and nothing is lost.
+    /// Ends it; no player and none of its things is lost.
     #[expect(clippy::print_stdout, reason = "the figures of the long form")]
     fn finish(self, world: &mut World) {
         self.may_end.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The password of a Redis is told to nobody: not in the process list, not in a log, an event, or a report.
+//! The password of a Redis stays secret: it is not in the process list, in a log, an event, or a report.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;

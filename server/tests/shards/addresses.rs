@@ -1,4 +1,5 @@
-//! Where players are sent: shards that listen on every address, in a network of their own, and by IPv6.
+//! The addresses to which players are sent, of shards that listen on every address, in a network of their own, and by
+//! IPv6.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::resume_unwind;

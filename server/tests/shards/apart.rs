@@ -20,7 +20,7 @@ fn has_key(redis: &RedisServer, key: &str) -> bool {
     redis.command(&["EXISTS", &format!("everhold:{key}")]) == "1"
 }
 
-/// What `inspect` says of a world.
+/// Returns the output of `inspect` for a world.
 fn inspect(state: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_everhold"))
         .args(["inspect", "--json", "--state"])

@@ -1,4 +1,4 @@
-//! Bad input at the command line, and from clients of a real shard: a clear answer, and nobody else notices.
+//! Bad input at the command line, and from clients of a real shard: a clear answer, and no other player notices.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -125,7 +125,7 @@ fn living_shard_with_other_keys_is_an_alarm_at_those_who_serve() {
     assert_eq!(lines(&said), 1, "{said}");
 }
 
-/// Who is in the directory of shards.
+/// Returns the nonces in the directory of shards.
 fn nonces_in_the_directory(world: &World) -> Vec<Nonce> {
     let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -245,8 +245,8 @@ async fn a_player_that_asks_again_and_again_while_its_zone_holds_is_attached_whe
     assert_eq!(earlier.hear_attached().await.0, session);
 }
 
-/// A host with a shard and a node of the Cluster is gone, and nobody takes the node's place. The zones of the other
-/// nodes are adopted, and their players play on; nobody is told that there is no other shard.
+/// A host with a shard and a node of the Cluster is gone, and no replica takes the node's place. The zones of the other
+/// nodes are adopted, and their players play on; no player is told that there is no other shard.
 async fn assert_other_nodes_zones_are_adopted(key: &str) {
     let mut world = World::with_default_leases();
     let mut redis = RedisCluster::start();

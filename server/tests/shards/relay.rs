@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PACKET_BYTES_MAX: usize = 2_048;
 
 pub(crate) struct Relay {
-    /// Where players connect.
+    /// The address to which players connect.
     pub(crate) addr: SocketAddr,
     net: Arc<Net>,
     front: Option<JoinHandle<()>>,
@@ -24,7 +24,7 @@ pub(crate) struct Relay {
 struct Net {
     up: AtomicBool,
     ended: AtomicBool,
-    /// Where the shard is.
+    /// The address of the shard.
     target: Mutex<SocketAddr>,
     front: UdpSocket,
 }

@@ -36,10 +36,11 @@ const PINGS: usize = 2;
 /// One of so many strangers pings.
 const PING_SHARE: usize = 64;
 const PLAYERS: usize = 60;
-/// What strangers may make a shard keep, bytes: 64 KiB each, and as much as the zones take that it adopts meanwhile.
+/// Memory that strangers may make a shard keep, bytes: 64 KiB each, and as much as the zones take that it adopts
+/// meanwhile.
 const GROWN_BYTES_MAX: u64 = HALF_OPEN_MAX as u64 * 64 * 1024 + 64 * 1024 * 1024;
 
-/// What strangers do.
+/// The conduct of strangers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stance {
     /// They are none: bytes that are no packet of QUIC.
@@ -54,7 +55,7 @@ enum Stance {
     Dribble,
 }
 
-/// What a siege has done so far.
+/// The deeds of a siege so far.
 #[derive(Debug, Default)]
 struct Done {
     strangers: AtomicU64,
@@ -134,7 +135,7 @@ fn besiege(stance: Stance, targets: &[SocketAddr], client: &ClientConfig, done: 
     }
 }
 
-/// What the environment says, or what continuous integration has time for.
+/// Returns the number in the environment, or the default, for which continuous integration has time.
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }

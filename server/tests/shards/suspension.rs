@@ -1,4 +1,4 @@
-//! A zone outlives its lease in memory, and goes on from there if nobody took it.
+//! A zone outlives its lease in memory, and goes on from there if no other shard took it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::world::{World, all_zones, meadow};
 
-/// Well above the lease of these tests (1 s): whoever sleeps so long has lost it.
+/// Well above the lease of these tests (1 s): a shard that sleeps so long has lost it.
 const LONGER_THAN_THE_LEASE: Duration = Duration::from_millis(2_500);
 
 #[tokio::test(flavor = "multi_thread")]

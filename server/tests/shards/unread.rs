@@ -1,4 +1,5 @@
-//! Nobody reads what shards log: a log's reader that is gone, and one that has stopped reading. Nothing else changes.
+//! Logs of shards that are not read: a log's reader that is gone, and one that has stopped reading. Nothing else
+//! changes.
 
 use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +16,7 @@ use crate::world::{PATIENCE, World, all_zones, meadow};
 /// The lease of these tests, twice over.
 const TWO_LEASES: Duration = Duration::from_secs(2);
 
-/// Fills the pipe: whoever writes to it waits for ever.
+/// Fills the pipe: the next write to it waits for ever.
 fn full() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().expect("a pipe");
     let flags = fcntl_getfl(writer.as_fd()).expect("flags");

@@ -1,4 +1,4 @@
-//! What a person typed wrong, or has in the environment, is said once and in words; and whoever stops listening to an
+//! Usage errors, typed or in the environment, are said once and in words; and a reader that stops listening to an
 //! answer ends nothing.
 
 use std::ffi::OsStr;

@@ -119,7 +119,7 @@ pub(crate) fn queued(position: u32) -> ServerMessage {
     ServerMessage::Queued { position }
 }
 
-/// What a player shows to take a session up again.
+/// Makes the credential by which a player takes a session up again.
 pub(crate) fn resume(zone: &ZoneName, session: SessionId, secret: [u8; SECRET_BYTES], epoch: u32) -> Credential {
     Credential::Resume {
         zone: zone.clone(),

@@ -20,7 +20,7 @@ fn forest() -> ZoneName {
     "forest".parse().expect("a zone name")
 }
 
-/// A shard in a world whose forest nobody serves.
+/// Starts a shard in a world whose forest no shard serves.
 fn shard_without_the_forest(world: &mut World) -> usize {
     world.shard_configured(&[meadow()], "zones_max = 1\n")
 }

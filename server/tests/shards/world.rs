@@ -37,10 +37,10 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 pub(crate) struct World {
     pub(crate) cluster: LocalCluster,
     pub(crate) keys: Keys,
-    /// What the configuration file says.
+    /// The text of the configuration file.
     text: String,
     config: String,
-    /// Where store and authority are, if not in files.
+    /// The Redis of store and authority, if they are not in files.
     pub(crate) redis: Option<RedisServer>,
     // Removed when the processes are gone.
     _dir: tempfile::TempDir,
@@ -160,7 +160,7 @@ impl World {
         self.cluster.start(zones, &arguments).expect("a shard that serves")
     }
 
-    /// What every shard of this world is started with, and `more`.
+    /// Returns the arguments that every shard of this world is started with, and `more`.
     pub(crate) fn arguments(&self, more: &[&str]) -> Vec<String> {
         self.arguments_of(&self.config, more)
     }

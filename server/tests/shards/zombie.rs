@@ -92,7 +92,7 @@ async fn keeps_its_zone(mut world: World) {
     assert_eq!(of_epoch, epoch, "the same ownership goes on");
 }
 
-/// Stops a process. Not inside a write to the authority's file, whose lock it would hold: then nobody could adopt
+/// Stops a process. Not inside a write to the authority's file, whose lock it would hold: then no shard could adopt
 /// anything.
 async fn stop_outside_of_the_authority(world: &mut World, process: usize) {
     let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
@@ -108,7 +108,7 @@ async fn stop_outside_of_the_authority(world: &mut World, process: usize) {
     }
 }
 
-/// Whether a write to the zone's file gets no answer. (One that gets an answer is refused: the nonce is nobody's.)
+/// Whether a write to the zone's file gets no answer. (One that gets an answer is refused: no process has its nonce.)
 async fn is_file_blocked(world: &World, epoch: u32) -> bool {
     matches!(write_late(world, epoch).await, Err(StoreError::Unavailable(_)))
 }
@@ -153,7 +153,7 @@ fn said_since(player: &Player, from: SocketAddr, woken: Instant) -> Vec<Arrival>
     said
 }
 
-/// Whatever it heard meanwhile, the player applies nothing but the new owner's snapshots.
+/// Asserts that the player, whatever it heard meanwhile, applies nothing but the new owner's snapshots.
 async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
     for _ in 0..3 {
         let of_epoch = player.until("a snapshot", |notice| match notice {
@@ -164,7 +164,7 @@ async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
     }
 }
 
-/// A write under the old epoch is refused, whoever tries it.
+/// Asserts that a write under the old epoch is refused, even one of another process.
 async fn assert_refused(world: &World, epoch: u32) {
     let outcome = write_late(world, epoch).await;
     assert!(

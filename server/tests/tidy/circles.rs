@@ -13,7 +13,7 @@ type Module = Vec<String>;
 struct House {
     /// Each module that is a file, with the file's path.
     files: BTreeMap<Module, String>,
-    /// What a module hands on under a name of its own: `(module, name)` and the path that it stands for.
+    /// The names of its own under which a module hands things on: `(module, name)` and the path that it stands for.
     handed_on: BTreeMap<(Module, String), Vec<String>>,
     /// Each file's uses, as paths from the crate's root.
     uses: BTreeMap<Module, BTreeSet<Vec<String>>>,
@@ -155,7 +155,7 @@ fn module(path: &str) -> Module {
     parts.map(str::to_owned).collect()
 }
 
-/// What stands before the next `use`, its tree, and what follows it.
+/// Returns the text before the next `use`, its tree, and the text after it.
 fn next_use(code: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {

@@ -42,7 +42,7 @@ fn existing() -> BTreeSet<String> {
     folders.chain(crates).chain(modules).collect()
 }
 
-/// What a folder contains; folders end in `/`.
+/// Returns the names in a folder; those of folders end in `/`.
 fn names(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(root().join(folder)).expect("the repository is readable");
     let name = |entry: fs::DirEntry| {

@@ -3,7 +3,7 @@
 use crate::report;
 use crate::source::{self, Source};
 
-/// What may be used from anywhere: bounds depend on nothing.
+/// The modules that may be used from anywhere: bounds depend on nothing.
 const EVERYWHERE: [&str; 1] = ["limits"];
 
 /// The modules that `lib.rs` declares, in order.
@@ -55,7 +55,7 @@ fn top_level(list: &str) -> Vec<String> {
     outer.split(',').map(str::to_owned).collect()
 }
 
-/// What a crate's files use that stands below them.
+/// Returns the uses of a crate's files that stand below them.
 fn upward(folder: &str) -> Vec<String> {
     let sources = source::shipped(folder);
     let Some(lib) = sources

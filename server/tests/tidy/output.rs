@@ -1,4 +1,4 @@
-//! What programs say: nothing that can panic for want of a reader, and each cause once.
+//! The words of programs: nothing that can panic for want of a reader, and each cause once.
 
 use crate::report;
 use crate::source;
@@ -14,7 +14,10 @@ fn nothing_prints_that_panics_if_nobody_reads() {
                 .filter(|(_, line)| ["println!(", "print!("].iter().any(|word| line.contains(word)));
             breaches.extend(printing.map(|(number, _)| {
                 let path = &source.path;
-                format!("{path}:{number}: `print!` and its kin panic if the output is closed: use `writeln!`, or the crate's display")
+                format!(
+                    "{path}:{number}: `print!` and its kin panic if the output is closed: use `writeln!`, or the \
+                     crate's display"
+                )
             }));
         }
     }

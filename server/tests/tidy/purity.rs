@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::report;
 use crate::source;
 
-/// What a pure crate does not do, as names that would do it without a library.
+/// The deeds that a pure crate leaves undone, as names that would do them without a library.
 const IO: [&str; 10] = [
     "TcpStream",
     "TcpListener",
@@ -20,7 +20,7 @@ const IO: [&str; 10] = [
     "SystemTime",
 ];
 
-/// What makes a restored World step differently, or the same World on another machine.
+/// Names that make a restored World step differently, or the same World on another machine.
 const UNSTEADY: [(&str, &str); 20] = [
     ("HashMap", "its order is chance: use BTreeMap, or a Vec in order of id"),
     ("HashSet", "its order is chance: use BTreeSet, or a Vec in order of id"),

@@ -109,7 +109,7 @@ fn gates_tests(line: &str) -> bool {
     line == "#[cfg(test)]" || line == "#[cfg(feature = \"testing\")]"
 }
 
-/// What `#[cfg(test)] mod name;` or `#[cfg(feature = "testing")] mod name;` declares, as paths without `.rs`.
+/// Returns the paths, without `.rs`, that `#[cfg(test)] mod name;` or `#[cfg(feature = "testing")] mod name;` declares.
 fn test_files(sources: &[Source]) -> Vec<String> {
     let mut tests = Vec::new();
     for source in sources {
