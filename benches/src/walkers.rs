@@ -8,7 +8,7 @@ const TICK_HZ: u64 = 20;
 /// The longest step in a tick, percent of a direction: 30 cm, which is 6 m/s.
 const STEP_PERCENT: i32 = 34;
 
-/// How often players turn.
+/// The rate at which players turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turning {
     /// Once a second, each at its own moment, as the simulator's wanderers do.

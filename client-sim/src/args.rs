@@ -89,7 +89,7 @@ pub(crate) struct Run {
     /// Shards to connect to, names or addresses; any of them answers any player
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true)]
     connect: Vec<Target>,
-    /// How many players
+    /// Number of players
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     players: usize,
     /// Zones in which new characters are born

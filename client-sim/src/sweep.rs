@@ -1,5 +1,5 @@
-//! How many players one server holds: a fresh server for each number of players, and a verdict. It judges by what the
-//! players measured and by what the server says and the kernel says of it.
+//! The sweep for the number of players that one server holds: a fresh server for each number, and a verdict. It judges
+//! by what the players measured and by what the server says and the kernel says of it.
 //!
 //! ```text
 //!  for each N:  start a server ─────────────► swarm of N in this process ──► kill the server

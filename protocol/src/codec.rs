@@ -18,7 +18,7 @@ pub enum DecodeError {
     /// Bytes are left after the last value.
     #[error("{left} bytes are left after the last value")]
     TrailingBytes {
-        /// How many.
+        /// The number of bytes.
         left: usize,
     },
     /// A tag that names nothing.
@@ -32,7 +32,7 @@ pub enum DecodeError {
     /// More of something than its bound.
     #[error("more than {max} {what}")]
     TooMany {
-        /// Of what.
+        /// The things that are too many.
         what: &'static str,
         /// The bound.
         max: usize,
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes that are left.
     #[must_use]
     pub const fn remaining(&self) -> usize {
         self.rest.len()

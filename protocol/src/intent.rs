@@ -82,7 +82,7 @@ pub enum Intent {
     GiveGold {
         /// The player who gets it.
         to: EntityId,
-        /// How much; zero is refused.
+        /// The amount; zero is refused.
         #[serde(deserialize_with = "amount_from_serde")]
         amount: u64,
     },

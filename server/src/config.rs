@@ -33,7 +33,7 @@ const DEFAULTS: &str = include_str!("../../assets/config/shard.toml");
 /// Environment variables that set a key begin with this: `EVERHOLD_LEASE_TTL_MS` sets `lease.ttl_ms`.
 pub const ENV_PREFIX: &str = "EVERHOLD_";
 
-/// How far a player may see, m: what the interest grid can do.
+/// The farthest that a player may see, m: what the interest grid can do.
 const VIEW_RADIUS_M_MAX: u64 = (*Reach::RADIUS_CM.end() / 100) as u64;
 
 /// The checked configuration of a shard.
@@ -71,13 +71,13 @@ pub struct Config {
     pub delta_ticks: u64,
     /// Ticks between bases, at most.
     pub base_ticks: u64,
-    /// How far a player sees, cm.
+    /// The distance at which a player sees, cm.
     pub view_radius_cm: i32,
     /// Whether overloaded zones climb the ladder.
     pub ladder: bool,
     /// Players of a zone above which newcomers wait.
     pub players_max: u32,
-    /// Until then a connection must have logged in.
+    /// The time within which a new connection must log in.
     pub login_deadline: Duration,
     /// The limits of one network address.
     pub address: AddressLimits,

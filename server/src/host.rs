@@ -89,7 +89,7 @@ pub struct ZoneGauges {
     pub stepping: AtomicU64,
     /// The input that it is at.
     pub probe: Arc<Probe>,
-    /// How it stands with its load.
+    /// The zone's load.
     pub load: LoadGauges,
     /// The zone is over: nothing of it may be renewed, routed to, or awaited.
     pub ended: AtomicBool,
@@ -284,7 +284,7 @@ pub struct HostServices {
     pub guard: Arc<LeaseGuard>,
     /// Living shards to name to clients.
     pub peers: Arc<dyn Fn() -> Vec<std::net::SocketAddr> + Send + Sync>,
-    /// How busy the process is.
+    /// The process's use of its cores, for the load.
     pub process: Arc<ProcessGauge>,
     /// The report of the zone's run.
     pub reporter: Reporter,

@@ -15,7 +15,7 @@ use crate::reporter::Reporter;
 /// A second of processor time is long enough to even out bursts of a tick, and short enough to notice a rush.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How busy this process keeps its cores.
+/// The use that this process makes of its cores.
 #[derive(Debug, Default)]
 pub struct ProcessGauge {
     cpu_permille: AtomicU32,
@@ -29,7 +29,7 @@ impl ProcessGauge {
         self.cpu_permille.load(Ordering::Relaxed)
     }
 
-    /// How late the last tick's datagrams left it, µs.
+    /// Returns the delay with which the last tick's datagrams left it, µs.
     #[must_use]
     pub fn send_lag_us(&self) -> u32 {
         self.counters.send_lag.micros()

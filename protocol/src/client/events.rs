@@ -18,7 +18,7 @@ pub(super) enum Heard {
     Again { same: bool, excused: bool },
 }
 
-/// How a later attach continues the events of earlier ones.
+/// The way in which a later attach continues the events of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resumed {
     /// They go on.

@@ -51,7 +51,7 @@ pub(super) enum Cause {
     Redirect,
 }
 
-/// How far a connection has come.
+/// The stage that a connection has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Not up yet.

@@ -179,7 +179,7 @@ impl Sight {
     }
 }
 
-/// How the viewers of a group search.
+/// The way in which the viewers of a group search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approach {
     /// No entity is within reach of any of them.

@@ -1,4 +1,4 @@
-//! How often a state that lasts is said: a store that is away fails every append of every zone, and each failure is the
+//! The logging of a state that lasts: a store that is away fails every append of every zone, and each failure is the
 //! same news.
 
 use std::ops::Sub;
@@ -27,7 +27,7 @@ impl<T> Default for Outage<T> {
     }
 }
 
-/// How long it has lasted, and how often it was noticed.
+/// The length of an outage so far, and the failures in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lasted {
     /// Time since the first failure, ms.

@@ -59,7 +59,7 @@ impl Default for ViewConfig {
     }
 }
 
-/// How much viewers are told.
+/// The detail in which viewers are told of their surroundings.
 ///
 /// A player costs its packets, far more than their content: telling less of far entities, each with a priority of its
 /// own, was measured to cost the tick more than it spared the process. So with less detail everything comes less often,

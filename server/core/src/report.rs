@@ -98,7 +98,7 @@ pub struct ZoneRun {
     /// Durations of the stages of a tick: `(µs, how often)` each. The record's way to the store is `append_us`.
     #[serde(default)]
     pub phases: BTreeMap<TickStage, Vec<(u64, u64)>>,
-    /// How it stands with its load.
+    /// Its load, as the overload ladder sees it.
     #[serde(default)]
     pub load: LoadRun,
 }

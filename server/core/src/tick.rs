@@ -88,7 +88,7 @@ pub struct TickConditions {
     pub room: usize,
 }
 
-/// How far a zone is on its way to a good end.
+/// The state of a zone on its way to a good end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seal {
     Open,

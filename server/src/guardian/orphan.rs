@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 /// A server whose guardian dies notices it at once; a busy machine may take this long.
 const NOTICES_MAX: Duration = Duration::from_secs(1);
 
-/// How often a newcomer looks whether the port is free, or an orphan answers.
+/// The time between two looks of a newcomer, whether the port is free or an orphan answers.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 fn name(listen: SocketAddr) -> io::Result<UnixAddr> {

@@ -1,5 +1,5 @@
-//! How a host asks its store: each operation has a deadline, and some are asked again. What the answers mean is not
-//! decided here.
+//! The requests of a host to its store: each operation has a deadline, and some are asked again. What the answers mean
+//! is not decided here.
 
 use std::future::Future;
 use std::time::Duration;

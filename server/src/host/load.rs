@@ -16,9 +16,9 @@ use crate::process::ProcessGauge;
 pub struct LoadGauges {
     /// The ladder's rung, as its place.
     rung: AtomicU8,
-    /// How long the last finished tick lay before the durable task took it, µs.
+    /// The time for which the last finished tick lay before the durable task took it, µs.
     handover_us: AtomicU32,
-    /// How long the last release took to hand out, µs.
+    /// The time that the last release took to hand out, µs.
     egress_us: AtomicU32,
     /// Newcomers who wait for the zone.
     pub queued: AtomicU32,

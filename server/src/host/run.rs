@@ -1,4 +1,4 @@
-//! How a hosted zone has run so far, for the shard's report.
+//! The run of a hosted zone so far, for the shard's report.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::reporter::buckets;
 /// The run is told once a second.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
-/// How a zone has run under this epoch, as it is told once a second.
+/// The run of a zone under this epoch, as it is told once a second.
 pub(super) struct Run {
     started: Instant,
     told_at: Instant,

@@ -1,4 +1,4 @@
-//! How the router carries a command out: each becomes one call to a connection, a zone, or the store.
+//! The router's side of a command: each becomes one call to a connection, a zone, or the store.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

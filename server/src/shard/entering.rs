@@ -1,4 +1,4 @@
-//! How a shard comes into its world: an address, the directory, and its zones declared. It decides nothing.
+//! The way of a shard into its world: an address, the directory, and its zones declared. It decides nothing.
 
 use std::net::SocketAddr;
 

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The longest play, s: it ends when all troubles are over.
 const SECONDS_MAX: f64 = 600.0;
 
-/// How many play, and how long at least.
+/// The size of a play: its players, and its seconds at least.
 struct Form {
     players: usize,
     seconds: f64,

@@ -10,7 +10,7 @@ use everhold_testing::player::{OldConnections, Player, ticket};
 
 use crate::world::{World, all_zones, meadow, shard_that_ends};
 
-/// How many play.
+/// Number of players.
 const PLAYERS: u64 = 5;
 
 /// All log in at a shard that does not hold their zone, and play on when the one that does is killed; and again, when

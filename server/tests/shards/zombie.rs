@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
-/// How often it is repeated.
+/// Times that it is repeated.
 const REPETITIONS: usize = 20;
 
 /// After the woken process has ended its zone, datagrams that it sent before arrive within this time on loopback.

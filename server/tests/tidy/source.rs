@@ -210,7 +210,7 @@ fn quoted(text: &str) -> usize {
     text.len()
 }
 
-/// How many hashes follow the `r` of a raw text.
+/// Returns the number of hashes that follow the `r` of a raw text.
 fn raw_hashes(text: &str) -> Option<usize> {
     let hashes = text[1..].chars().take_while(|&letter| letter == '#').count();
     text[1 + hashes..].starts_with('"').then_some(hashes)

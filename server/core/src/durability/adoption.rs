@@ -41,7 +41,7 @@ enum Step {
     Fence(SuspendedZone),
     /// It fences the store and reads the zone.
     Read {
-        /// Until then a zone that the store has lost may come back.
+        /// The moment until which a zone that the store has lost may come back.
         grace_until: Instant,
         /// It was lost before.
         is_said: bool,

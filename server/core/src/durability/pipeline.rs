@@ -34,7 +34,7 @@ use crate::zone::Capture;
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
 
-/// How a zone's ticks are made durable.
+/// The configuration of a zone's pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipelineConfig {
     /// The level that decides how long output waits.

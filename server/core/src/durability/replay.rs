@@ -95,7 +95,7 @@ impl ReplayPlan {
         self.last
     }
 
-    /// How many ticks are to be replayed.
+    /// Returns the number of ticks that are to be replayed.
     #[must_use]
     pub const fn replay_ticks(&self) -> usize {
         self.records.len()
@@ -121,7 +121,7 @@ pub struct Replayed {
     pub digest_equal: bool,
     /// The first tick after which a digest differed.
     pub first_divergence: Option<Tick>,
-    /// How many digests were compared, that of the checkpoint not counted: `Zone::restore` refuses one that differs.
+    /// The number of digests compared, that of the checkpoint not counted: `Zone::restore` refuses one that differs.
     pub checked_digests: u64,
 }
 

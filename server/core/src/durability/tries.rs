@@ -1,4 +1,4 @@
-//! How often an operation is asked of a store that does not answer. It asks nothing itself.
+//! The tries of an operation on a store that does not answer: their number and their pause. It asks nothing itself.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ pub enum PlantedBug {
     Panic,
 }
 
-/// How a zone under test differs from a real one.
+/// The differences between a zone under test and a real one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TestZone {
     /// Shuffles systems whose order is not fixed.

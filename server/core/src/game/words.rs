@@ -1,4 +1,4 @@
-//! How the game's words of the protocol are kept in the state: as bytes, and in digests. What they mean is said where
+//! The game's words of the protocol as the state keeps them: as bytes, and in digests. What they mean is said where
 //! they are defined.
 
 use everhold_protocol::{Event, GoldCause, Heading, Item, ItemCause};

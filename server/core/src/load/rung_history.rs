@@ -1,5 +1,5 @@
-//! How often a zone entered each rung of the ladder, and how long it stood there. It decides nothing and reads no
-//! clock.
+//! The history of a zone on the ladder: how often it entered each rung, and how long it stood there. It decides nothing
+//! and reads no clock.
 
 use std::time::{Duration, Instant};
 
@@ -41,19 +41,19 @@ impl RungHistory {
         self.since = now;
     }
 
-    /// How the zone stands.
+    /// Returns the zone's present standing.
     #[must_use]
     pub const fn standing(&self) -> Standing {
         self.standing
     }
 
-    /// How often each rung was entered.
+    /// Returns how often each rung was entered.
     #[must_use]
     pub const fn entered(&self) -> [u64; Rung::ALL.len()] {
         self.entered
     }
 
-    /// How long the zone stood on each rung, up to the last moment that was noted.
+    /// Returns the time that the zone stood on each rung, up to the last moment that was noted.
     #[must_use]
     pub const fn stood(&self) -> [Duration; Rung::ALL.len()] {
         self.stood

@@ -1,5 +1,5 @@
-//! How a shard enters the directory: only if every living shard there has keys in common with it. It reads no clock and
-//! asks no authority.
+//! The entry of a shard into the directory: only if every living shard there has keys in common with it. It reads no
+//! clock and asks no authority.
 //!
 //! ```text
 //!         ┌─── Pause ◄─── it is not known whether a shard with other keys lives

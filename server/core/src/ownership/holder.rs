@@ -57,11 +57,11 @@ pub struct HolderConfig {
     pub keys: KeyFingerprints,
     /// A lease's times.
     pub lease: LeaseConfig,
-    /// How it contends.
+    /// The configuration of its contender.
     pub contender: ContenderConfig,
     /// The world's zones.
     pub zones: BTreeSet<ZoneName>,
-    /// How long a zone must be missing from the authority before it is declared again.
+    /// The time for which a zone must be missing from the authority before it is declared again.
     pub reseed_grace: Duration,
 }
 

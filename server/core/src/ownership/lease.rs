@@ -70,8 +70,8 @@ impl LeaseConfig {
         }
     }
 
-    /// How long a store or an authority that lost a zone waits for a shard that has it in memory: a holder that was cut
-    /// off finds out within one ttl, and needs a part of another to write.
+    /// Returns the time for which a store or an authority that lost a zone waits for a shard that has it in memory: a
+    /// holder that was cut off finds out within one ttl, and needs a part of another to write.
     #[must_use]
     pub fn reseed_grace(&self) -> Duration {
         2 * self.ttl

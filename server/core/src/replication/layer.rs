@@ -35,7 +35,7 @@ pub(super) struct Layer {
     packed: Vec<Record>,
     /// The most that a viewer gets, bytes.
     bytes: usize,
-    /// How the present group of viewers searches.
+    /// The way in which the present group of viewers searches.
     approach: Approach,
     /// Records in grid order.
     records: Vec<Record>,

@@ -20,17 +20,17 @@ const HOLD_LOOKS_PER_PERIOD: u32 = 4;
 /// The measurements of a tick and of what carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickMeasures {
-    /// How late it began.
+    /// The delay with which it began.
     pub late: Duration,
     /// Work of the tick thread.
     pub work: Duration,
     /// Finished ticks before it that are not taken yet.
     pub lying: usize,
-    /// How long the last tick that was taken lay before, µs.
+    /// The time for which the last tick that was taken lay before, µs.
     pub handover_us: u32,
-    /// How long the last release took to hand out, µs.
+    /// The time that the last release took to hand out, µs.
     pub egress_us: u32,
-    /// How late the last tick's datagrams left the process, µs.
+    /// The delay with which the last tick's datagrams left the process, µs.
     pub send_lag_us: u32,
     /// The process's use of the cores that it may use, thousandths.
     pub cpu_permille: u32,
@@ -71,19 +71,19 @@ impl TickClock {
         }
     }
 
-    /// How long to wait for the next tick. Zero: it is due.
+    /// Returns the time until the next tick is due. Zero: it is due.
     #[must_use]
     pub fn poll_wait(&self, now: Instant) -> Duration {
         self.due.saturating_duration_since(now)
     }
 
-    /// How late a tick is that begins now.
+    /// Returns the lateness of a tick that begins now.
     #[must_use]
     pub fn lateness(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.due)
     }
 
-    /// How the zone stands with its load.
+    /// Returns the zone's present standing.
     #[must_use]
     pub const fn standing(&self) -> Standing {
         self.standing

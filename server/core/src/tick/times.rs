@@ -1,5 +1,5 @@
-//! How long the stages of one tick took, and how late it was. It reads no clock: a driver says what time it is when a
-//! stage is over, one reading between two stages.
+//! The times of one tick's stages, and its lateness. It reads no clock: a driver says what time it is when a stage is
+//! over, one reading between two stages.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl TickTimes {
         self.split = now;
     }
 
-    /// How late the tick began.
+    /// Returns the lateness with which the tick began.
     #[must_use]
     pub const fn late(&self) -> Duration {
         self.late

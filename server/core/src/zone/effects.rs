@@ -65,7 +65,7 @@ impl Outbox {
         self.events.front().map_or(self.event_seq, |first| first.seq - 1)
     }
 
-    /// How many events at the front the client has, if it has all up to `event_seq`.
+    /// Returns the number of events at the front that the client has, if it has all up to `event_seq`.
     pub(crate) fn acknowledged(&self, event_seq: u64) -> usize {
         self.events.partition_point(|event| event.seq <= event_seq)
     }

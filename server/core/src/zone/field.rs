@@ -1,7 +1,6 @@
-//! How a value of the state becomes bytes and comes back. Reading is total: bytes that no writer wrote give
-//! [`Corrupt`], never a panic and never an allocation larger than the input. There is no `Field` for `Entity`, `usize`,
-//! floats, or hash maps: their bits or their order mean nothing in another process. The words of a game it leaves to
-//! the game.
+//! Fields of the state as bytes, written and read. Reading is total: bytes that no writer wrote give [`Corrupt`], never
+//! a panic and never an allocation larger than the input. There is no `Field` for `Entity`, `usize`, floats, or hash
+//! maps: their bits or their order mean nothing in another process. The words of a game it leaves to the game.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -34,13 +34,13 @@ impl Directory {
         self.accounts.get(&account).copied()
     }
 
-    /// How many sessions there are.
+    /// Returns the number of sessions.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.accounts.len()
     }
 
-    /// How many entities there are.
+    /// Returns the number of entities.
     #[must_use]
     pub fn entities(&self) -> usize {
         self.entities.len()

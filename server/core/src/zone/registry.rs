@@ -32,7 +32,7 @@ pub enum Sight {
     Everyone,
 }
 
-/// How a type of the World is treated.
+/// The treatment of a type of the World.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// Captured, restored, digested.
@@ -48,7 +48,7 @@ pub enum Treatment {
 pub struct Declared {
     /// Its `std::any::type_name`.
     pub name: &'static str,
-    /// How it is treated.
+    /// Its treatment in captures and between ticks.
     pub treatment: Treatment,
 }
 

@@ -14,7 +14,7 @@ use super::registry::{Id, State};
 pub(crate) struct Rows {
     /// The place of each id's row in the columns.
     places: BTreeMap<EntityId, usize>,
-    /// How many places were given out. That of an entity that is gone is not given out again.
+    /// The number of places given out. That of an entity that is gone is not given out again.
     len: usize,
     /// In order of kind.
     columns: Vec<(u8, Box<dyn ReadColumn>)>,

@@ -1,4 +1,4 @@
-//! Until when a certificate is valid: the one date in it that is looked at. It checks nothing else.
+//! The end of a certificate's validity: the one date in it that is looked at. It checks nothing else.
 
 /// DER tags.
 const SEQUENCE: u8 = 0x30;

@@ -143,7 +143,7 @@ pub struct TransportCounters {
     pub datagrams_gone: Counter,
     /// Datagrams that were not sent, because a net thread is that many ticks behind.
     pub datagrams_overflow: Counter,
-    /// How long the last batch of datagrams took to leave, from when it was left for its thread.
+    /// The time that the last batch of datagrams took to leave, from when it was left for its thread.
     pub send_lag: LastTime,
     /// UDP packets received. This and the four after it are counted by net threads.
     pub packets_in: Counter,

@@ -1,4 +1,4 @@
-//! How a connection ends from the server's side.
+//! The end of a connection, from the server's side.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The output of the demo: a line while it runs, and tables at its end.
+//! The output of the demo: its progress while it runs, and tables at its end.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ impl Display {
         self.write(&format!("• {line}\n"));
     }
 
-    /// How it goes.
+    /// Shows the progress of the run: on a terminal in lines that the next ones replace, else in a line now and then.
     pub(super) fn show(&mut self, progress: &Progress, cluster: &LocalCluster, killed: bool) {
         let head = headline(progress);
         if !self.terminal {

@@ -46,7 +46,7 @@ pub(super) enum Schedule {
 }
 
 impl Schedule {
-    /// How many kills there must have been at the end. Each may come late, because it waits for a spare.
+    /// Returns the least number of kills by the end. Each may come late, because it waits for a spare.
     pub(super) fn kills_min(self) -> usize {
         match self {
             Self::Never => 0,

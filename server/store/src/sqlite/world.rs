@@ -39,7 +39,7 @@ const LAYOUT: Layout = Layout {
 pub(super) struct World {
     path: PathBuf,
     file: File,
-    /// How often the file was replaced.
+    /// The number of times that the file was replaced.
     successions: u64,
 }
 

@@ -53,7 +53,7 @@ fn set_policy(redis: &RedisServer, policy: &str) {
     assert_eq!(redis.command(&words), "OK");
 }
 
-/// How often somebody has asked for a setting.
+/// Returns how often a client has asked for a setting.
 fn times_asked(redis: &RedisServer) -> u32 {
     let stats = redis.command(&["INFO", "commandstats"]);
     let calls = stats

@@ -1,4 +1,5 @@
-//! How many connections of one account may wait, and which of them gives way to a newer one. It closes none itself.
+//! The bound on connections of one account that wait, and the choice of the one that gives way to a newer one. It
+//! closes none itself.
 //!
 //! | the newer connection shows | it takes the place of |
 //! |---|---|

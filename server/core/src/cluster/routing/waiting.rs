@@ -59,7 +59,7 @@ impl Waiting {
     }
 }
 
-/// By what a connection will attach.
+/// The credential by which a connection will attach.
 #[derive(Debug)]
 pub(super) enum Claim {
     /// A ticket whose account's home is being looked up.

@@ -27,11 +27,12 @@ pub struct PlayerRules {
     pub start_gold: u64,
     /// Items of a new character, as names of [`ItemRules::kinds`].
     pub start_items: Vec<String>,
-    /// How far a pick-up or a gift reaches, cm.
+    /// The reach of a pick-up or a gift, cm.
     pub reach_cm: i32,
-    /// How long an away player is still seen (and can be struck), ms; until the next full second of the zone's time.
+    /// The time for which an away player is still seen (and can be struck), ms; until the next full second of the
+    /// zone's time.
     pub linger_ms: u32,
-    /// How long after that the player comes back with its session's secret, ms; later it takes a ticket.
+    /// The time after that for which the player comes back with its session's secret, ms; later it takes a ticket.
     pub resume_window_ms: u32,
     /// From death to life, ms.
     pub respawn_ms: u32,
@@ -41,7 +42,7 @@ pub struct PlayerRules {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StrikeRules {
-    /// How far it reaches, cm.
+    /// The reach of a strike, cm.
     pub range_cm: i32,
     /// Hit points that a strike takes.
     pub damage: u16,
@@ -55,7 +56,7 @@ pub struct StrikeRules {
 pub struct ChatRules {
     /// Between two lines of one player, ms.
     pub cooldown_ms: u32,
-    /// How far a line is heard, cm.
+    /// The distance at which a line is heard, cm.
     pub reach_cm: i32,
     /// Lines that one tick carries. Of more, those of who has been silent for longest.
     pub lines_per_tick_max: u16,
@@ -72,11 +73,11 @@ pub struct MonsterRules {
     pub hp: u16,
     /// Full speed, cm per second.
     pub speed_cm_s: i32,
-    /// How far it sees a player, cm.
+    /// The distance at which it sees a player, cm.
     pub sight_cm: i32,
-    /// How far from its camp it goes, cm.
+    /// The distance that it goes from its camp, cm.
     pub leash_cm: i32,
-    /// How far it bites, cm.
+    /// The reach of a bite, cm.
     pub bite_range_cm: i32,
     /// Hit points that a bite takes.
     pub bite_damage: u16,
@@ -84,7 +85,7 @@ pub struct MonsterRules {
     pub bite_cooldown_ms: u32,
     /// Between two looks around, ms.
     pub think_ms: u32,
-    /// How long it wanders one way, ms.
+    /// The time for which it wanders one way, ms.
     pub wander_ms: u32,
     /// Gold that the killer gets, at least.
     pub loot_gold_min: u64,

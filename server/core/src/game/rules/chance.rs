@@ -12,7 +12,7 @@ pub enum Purpose {
     SpawnPoint = 1,
     /// The direction in which a monster wanders.
     Wander = 2,
-    /// How much gold a monster has.
+    /// The gold that a killed monster leaves.
     Loot = 3,
     /// The place where an item lies.
     ItemPlace = 4,

@@ -4,7 +4,7 @@
 use super::Holdings;
 use crate::ownership::authority::AuthorityError;
 
-/// How a server ended.
+/// The status with which a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerEnd {
     /// Its own code, if it ended by itself.

@@ -114,7 +114,7 @@ pub enum StoreFence {
     Unknown(String),
 }
 
-/// At what a wedged tick stands.
+/// The culprit that a wedged tick stands at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
     /// A player's input, which the store refuses from now on.
@@ -147,7 +147,7 @@ pub struct Views {
     pub shards: Option<Vec<ShardView>>,
 }
 
-/// How far a hosted zone is: what its threads say of themselves.
+/// The progress of a hosted zone, as its threads report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Attached players.

@@ -44,7 +44,7 @@ impl Holder {
         }
     }
 
-    /// How far a hosted zone is. Tell it of every one before a turn.
+    /// Takes the progress of a hosted zone. Call it for every one before a turn.
     pub fn handle_progress(&mut self, zone: &ZoneName, grant: Grant, progress: Progress) {
         if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant)
             && held.progress.is_some()

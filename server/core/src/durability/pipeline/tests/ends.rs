@@ -1,4 +1,4 @@
-//! How a zone's pipeline ends.
+//! The end of a zone's pipeline.
 
 use super::*;
 
