@@ -1,9 +1,9 @@
 //! The behaviour of simulated players. A [`Decider`] sees the client machine's mirror and nothing else; it reads no
 //! clock and does no I/O.
 //!
-//! Minds hold their heading: a player that goes straight asks for nothing, as a person with a key held down. What they
-//! want to do is decided by countdowns in frames and by a seeded generator, so a player with the same seed that sees
-//! the same does the same.
+//! Deciders hold their heading: a player that goes straight asks for nothing, as a person with a key held down. What
+//! they want to do is decided by countdowns in frames and by a seeded generator, so a player with the same seed that
+//! sees the same does the same.
 
 pub(crate) mod chat;
 mod sight;

@@ -1,4 +1,4 @@
-//! Minds in front of made-up mirrors.
+//! Deciders in front of made-up mirrors.
 
 use everhold_protocol::client::Mirror;
 use everhold_protocol::{EntityId, EntityKind, EntityView, Heading, Intent, Item, OwnState};

@@ -1,5 +1,5 @@
-//! The players' way to a server: QUIC on threads of its own, admission before a log-in, and the keys of a world. It
-//! decides about no zone.
+//! The transport by which players reach a server: QUIC on threads of its own, admission before a log-in, and the keys
+//! of a world. It decides about no zone.
 
 pub mod keys;
 pub mod transport;

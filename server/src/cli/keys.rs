@@ -38,7 +38,7 @@ enum Command {
         #[arg(long, value_name = "KIND")]
         only: Vec<KindArgument>,
     },
-    /// Copy what a host needs into a directory, which then goes there.
+    /// Copy what a recipient needs into a directory, which then goes to that host.
     Export {
         /// The recipient, which decides what is copied.
         #[arg(long = "for", value_name = "WHOM")]

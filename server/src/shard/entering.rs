@@ -1,4 +1,4 @@
-//! The way of a shard into its world: an address, the directory, and its zones declared. It decides nothing.
+//! Brings a shard into its world: an address, the directory, and its zones declared. It decides nothing.
 
 use std::net::SocketAddr;
 

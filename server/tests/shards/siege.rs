@@ -40,7 +40,7 @@ const PLAYERS: usize = 60;
 /// meanwhile.
 const GROWN_BYTES_MAX: u64 = HALF_OPEN_MAX as u64 * 64 * 1024 + 64 * 1024 * 1024;
 
-/// The conduct of strangers.
+/// The behaviour of strangers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stance {
     /// They are none: bytes that are no packet of QUIC.
@@ -55,7 +55,7 @@ enum Stance {
     Dribble,
 }
 
-/// The deeds of a siege so far.
+/// The counts of a siege so far.
 #[derive(Debug, Default)]
 struct Done {
     strangers: AtomicU64,

@@ -1,4 +1,4 @@
-//! The words of programs: nothing that can panic for want of a reader, and each cause once.
+//! The output of programs: nothing that can panic for want of a reader, and each cause once.
 
 use crate::report;
 use crate::source;

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::report;
 use crate::source;
 
-/// The deeds that a pure crate leaves undone, as names that would do them without a library.
+/// The I/O that a pure crate must not do, by the names that need no library.
 const IO: [&str; 10] = [
     "TcpStream",
     "TcpListener",

@@ -42,8 +42,8 @@ pub(crate) struct ChatLine {
     pub(crate) text: String,
 }
 
-/// The tick's intents that several players may have at the same thing, as they came. Output: its systems take it in the
-/// same tick.
+/// The tick's intents that systems resolve together: strikes, pick-ups, and lines of chat. Output: its systems take it
+/// in the same tick.
 #[derive(Resource, Default)]
 pub(crate) struct Contests {
     pub(crate) strikes: Vec<Strike>,

@@ -50,7 +50,7 @@ pub enum Input {
         /// The player's request.
         intent: Intent,
     },
-    /// The place of an intent that is none: it uses up its number in the session's sequence, and its sender is told.
+    /// A message in an intent's place that is no intent: it uses up its number, and its sender is told.
     Invalid {
         /// The session that sent it.
         session: SessionId,

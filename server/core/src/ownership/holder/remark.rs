@@ -58,7 +58,7 @@ pub enum Service {
     Claims,
 }
 
-/// A turn in the life of a zone.
+/// A change of a zone or of its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZoneRemark {
     /// No other shard has declared it: it is declared here.
