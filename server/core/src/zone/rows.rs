@@ -82,11 +82,14 @@ pub(crate) trait ReadColumn {
 
 impl<C: State + Component> ReadColumn for Vec<Option<C>> {
     fn read(&mut self, place: usize, input: &mut &[u8]) -> Result<(), Corrupt> {
-        let component = C::get(input)?;
-        if self.len() <= place {
-            self.resize_with(place + 1, || None);
+        let component = Some(C::get(input)?);
+        match self.get_mut(place) {
+            Some(known) => *known = component,
+            None => {
+                self.resize_with(place, || None);
+                self.push(component);
+            }
         }
-        self[place] = Some(component);
         Ok(())
     }
 
