@@ -4,13 +4,15 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::{Crowding, brief, scene};
-use everhold_protocol::{EntityUpdate, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader, Velocity};
+use everhold_protocol::{
+    EntityUpdate, Epoch, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader, Velocity,
+};
 
 fn snapshot(criterion: &mut Criterion) {
     let walks = |view| EntityUpdate::Seen(view, Velocity { dx: 25, dy: 0 });
     let updates: Vec<_> = scene(50, Crowding::Spread).entities.into_iter().map(walks).collect();
     let header = SnapshotHeader {
-        epoch: 1,
+        epoch: Epoch(1),
         tick: 1_000,
         dilation: 255,
         last_input_seq: 900,
@@ -43,7 +45,7 @@ fn input(criterion: &mut Criterion) {
         intent: Intent::Move(Heading::STILL),
     };
     let frame = InputFrame {
-        epoch: 1,
+        epoch: Epoch(1),
         snapshot_tick: 1_000,
         event_ack: 17,
         intents: (901..=904).map(intent).collect(),

@@ -9,13 +9,13 @@ use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, InboxEntry, Input, Join, NewsFilter};
 use everhold_core::load::Standing;
-use everhold_core::ownership::{Epoch, Grant, Nonce};
+use everhold_core::ownership::{Grant, Nonce};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickOut, TickStart};
 use everhold_core::zone::{Outputs, Zone, ZoneConfig};
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{
-    Account, ClientConfig, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
+    Account, ClientConfig, Epoch, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
 };
 
 use crate::{Crowding, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
@@ -86,10 +86,7 @@ impl Run {
     pub fn new(players: usize, crowding: Crowding, turning: Turning) -> Self {
         let config = config(players, crowding);
         let start = TickStart {
-            grant: Grant {
-                epoch: Epoch::granted(1),
-                nonce: Nonce(1),
-            },
+            grant: Grant::issue(Epoch(1), Nonce(1)),
             rules_id: config.rules_id(),
             last: RecordHash::GENESIS,
             quarantine: &[],
@@ -196,7 +193,7 @@ impl Run {
         let frame = |said: &mut Said| {
             said.recent.retain(|(at, _)| now - at <= repeat);
             InputFrame {
-                epoch: 1,
+                epoch: Epoch(1),
                 snapshot_tick: now,
                 event_ack: 3,
                 intents: said

@@ -22,7 +22,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader};
+use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader};
 
 pub use self::order::Order;
 pub use self::pair::Pair;
@@ -41,7 +41,7 @@ pub struct Attachment<'a> {
     /// The player's session.
     pub session: SessionId,
     /// The owner's epoch.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The session's last event; `own` is the state after it.
     pub event_seq: u64,
     /// The last input that the zone knows.

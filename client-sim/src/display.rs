@@ -15,6 +15,7 @@ use client_sim::meter::Percentiles;
 use client_sim::sweep::{Point, Sweep};
 use client_sim::{Control, Phase, Progress, SimulatorHealth, SwarmReport};
 use comfy_table::{Table, presets};
+use everhold_protocol::Epoch;
 
 /// Pause between two lines without a terminal.
 const PLAIN_PERIOD: Duration = Duration::from_secs(2);
@@ -192,7 +193,7 @@ fn line(progress: &Progress) -> String {
         Phase::Done => "done",
     };
     let zones = progress.zones.iter().map(|zone| {
-        let epochs: Vec<String> = zone.epochs.iter().map(u32::to_string).collect();
+        let epochs: Vec<String> = zone.epochs.iter().map(Epoch::to_string).collect();
         let silent = if zone.silent > 0 {
             format!(" silent {}", zone.silent)
         } else {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use everhold_protocol::Epoch;
 use serde::Serialize;
 
 use crate::behavior::Behavior;
@@ -24,9 +25,9 @@ pub struct ZoneFailover {
     /// The zone.
     pub zone: String,
     /// The epoch of the old owner.
-    pub from_epoch: u32,
+    pub from_epoch: Epoch,
     /// The epoch of the new one.
-    pub to_epoch: u32,
+    pub to_epoch: Epoch,
     /// Players that were shown something by an earlier owner.
     pub players: usize,
     /// Those of them that were shown something by this or a later owner.

@@ -5,6 +5,34 @@ use serde::{Deserialize, Serialize};
 /// A simulation step's number, counted from the zone's creation. It never goes back within a zone's confirmed history.
 pub type Tick = u64;
 
+/// The number of an ownership of a zone: every new owner has a higher one. 0: the zone had no owner yet. Epochs of two
+/// zones do not compare. It is no right to act, only a name: the right is the server's `Grant`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub u32);
+
+impl Epoch {
+    /// Before the zone's first owner.
+    pub const NONE: Self = Self(0);
+
+    /// The zone's first owner.
+    pub const FIRST: Self = Self(1);
+
+    /// Returns the epoch of the next owner, unless the numbers have run out.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// An account, as the login service numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Account(pub u64);

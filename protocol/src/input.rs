@@ -1,7 +1,7 @@
 //! The client's datagram: its unconfirmed intents, oldest first, again and again until a snapshot confirms them.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::ids::Tick;
+use crate::ids::{Epoch, Tick};
 use crate::intent::{Intent, IntentError};
 use crate::limits::{DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 
@@ -22,7 +22,7 @@ pub struct SeqIntent<I = Intent> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFrame<I = Intent> {
     /// The epoch that the client is attached under; a frame of any other is dropped.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The tick of the newest snapshot that the client has.
     pub snapshot_tick: Tick,
     /// The last event that the client has, so that the session's outbox can drop it. A client does not acknowledge
@@ -61,7 +61,7 @@ impl InputFrame {
         );
         let mut out = Writer::new(out);
         out.u8(Self::KIND);
-        out.varint(u64::from(self.epoch));
+        out.varint(u64::from(self.epoch.0));
         out.varint(self.snapshot_tick);
         out.varint(self.event_ack);
         if let Some(first) = self.intents.first() {
@@ -88,7 +88,7 @@ impl InputFrame {
             }
         }
         Ok(InputFrame {
-            epoch: from.varint_u32()?,
+            epoch: Epoch(from.varint_u32()?),
             snapshot_tick: from.varint()?,
             event_ack: from.varint()?,
             intents: decode_intents(from)?,

@@ -27,7 +27,7 @@ pub mod client;
 pub use client::{Client, ClientConfig};
 pub use codec::{DecodeError, Reader, Writer};
 pub use event::{Event, GoldCause, ItemCause, SeqEvent};
-pub use ids::{Account, EntityId, Item, SessionId, Tick, ZoneName};
+pub use ids::{Account, EntityId, Epoch, Item, SessionId, Tick, ZoneName};
 pub use input::{InputFrame, ReceivedFrame, SeqIntent};
 pub use intent::{Heading, Intent, IntentError};
 pub use message::{ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage};

@@ -13,7 +13,7 @@ pub use frame::{FrameDecoder, FrameError, encode_frame};
 pub use hello::hello_version;
 
 use crate::event::SeqEvent;
-use crate::ids::{Item, SessionId, Tick, ZoneName};
+use crate::ids::{Epoch, Item, SessionId, Tick, ZoneName};
 use crate::limits::SECRET_BYTES;
 
 /// A client's proof of its identity.
@@ -36,7 +36,7 @@ pub enum Credential {
         /// owner of a lower one does not answer for the session: it says [`ServerMessage::Wait`], and after two lease
         /// times, if no owner of a higher epoch has come forward, [`RefusalCode::SessionUnknown`]. Then the world was
         /// restored to an earlier state, or begun anew.
-        epoch: u32,
+        epoch: Epoch,
         /// The last event that this client has: those after it follow [`ServerMessage::Attached`]. After a login by
         /// ticket it is that `Attached`'s `events_forgotten` until an event was received.
         event_seq: u64,
@@ -89,7 +89,7 @@ pub enum ServerMessage {
     /// The connection now speaks for the session. Sent when the attach's record is acknowledged, never before.
     Attached {
         /// The owner's epoch; the client ignores lower ones from now on.
-        epoch: u32,
+        epoch: Epoch,
         /// The zone.
         zone: ZoneName,
         /// The session, which is also the player's entity.
@@ -129,7 +129,7 @@ pub enum ServerMessage {
         /// The zone.
         zone: ZoneName,
         /// The owner's epoch.
-        epoch: u32,
+        epoch: Epoch,
     },
     /// No shard is known to serve the zone right now, or not yet under the epoch that the client has seen. The
     /// connection stays open, and `Redirect`, `Attached`, `Queued`, `Refused` or another `Wait` follows. An adoption

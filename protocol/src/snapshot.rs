@@ -22,7 +22,7 @@
 //! it sees is nearer than half of that range.
 
 use crate::codec::{DecodeError, Reader, Writer, put_varint, zigzag};
-use crate::ids::{EntityId, Item, Tick};
+use crate::ids::{EntityId, Epoch, Item, Tick};
 use crate::limits::DATAGRAM_BYTES_MAX;
 
 #[cfg(doc)]
@@ -32,7 +32,7 @@ use crate::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotHeader {
     /// The owner's epoch.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The tick this shows.
     pub tick: Tick,
     /// Speed of game time, in 255ths; 255 is real time.
@@ -77,7 +77,7 @@ impl SnapshotHeader {
             }
         }
         let header = Self {
-            epoch: from.varint_u32()?,
+            epoch: Epoch(from.varint_u32()?),
             tick: from.varint()?,
             dilation: from.u8()?,
             last_input_seq: from.varint()?,
@@ -94,7 +94,7 @@ impl SnapshotHeader {
 /// The common part of the headers of all viewers of a tick, packed once: a server fills in the rest ten thousand times.
 #[derive(Clone, Debug)]
 pub struct HeaderForm {
-    of: (u32, Tick, u8),
+    of: (Epoch, Tick, u8),
     front: [u8; Self::FRONT_BYTES_MAX],
     front_len: usize,
     back: [u8; Self::BACK_BYTES_MAX],
@@ -110,11 +110,11 @@ impl HeaderForm {
 
     /// Returns the form of a tick. `id_range` is the [range](EntityId::range) that records need not name.
     #[must_use]
-    pub fn new(epoch: u32, tick: Tick, dilation: u8, id_range: u32) -> Self {
+    pub fn new(epoch: Epoch, tick: Tick, dilation: u8, id_range: u32) -> Self {
         let mut bytes = Vec::with_capacity(Self::FRONT_BYTES_MAX);
         let mut out = Writer::new(&mut bytes);
         out.u8(SnapshotHeader::KIND);
-        out.varint(u64::from(epoch));
+        out.varint(u64::from(epoch.0));
         out.varint(tick);
         out.u8(dilation);
         let (mut front, front_len) = ([0; Self::FRONT_BYTES_MAX], bytes.len());

@@ -173,7 +173,7 @@ impl ZoneHandle {
     #[must_use]
     pub fn hosted(&self) -> Option<Hosted> {
         self.runs().then(|| Hosted {
-            epoch: self.grant.epoch.number(),
+            epoch: self.grant.epoch(),
             since: self.since,
             may_speak: self.guard.may_speak(),
         })

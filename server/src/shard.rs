@@ -190,7 +190,7 @@ impl Parts {
         let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
         if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
             tracing::error!(
-                %zone, epoch = grant.epoch.number(), error = format!("{error:#}"),
+                %zone, epoch = %grant.epoch(), error = format!("{error:#}"),
                 "the zone was not adopted"
             );
             self.keeper.adoption_failed(zone, grant, failure(&error));
@@ -226,7 +226,7 @@ impl Parts {
                 digest_equal,
             } => (is_lost, false, replayed_ticks, checked_digests, digest_equal),
         };
-        let epoch = grant.epoch.number();
+        let epoch = grant.epoch();
         if is_lost {
             let zone = zone.clone();
             self.reporter.tell(ShardEvent::Lost { zone, epoch });

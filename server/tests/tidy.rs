@@ -18,6 +18,9 @@ mod limits;
 #[path = "tidy/output.rs"]
 mod output;
 
+#[path = "tidy/grants.rs"]
+mod grants;
+
 #[path = "tidy/circles.rs"]
 mod circles;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use everhold_protocol::event::{Event, GoldCause, ItemCause};
 use everhold_protocol::limits::UNCONFIRMED_INTENTS_MAX;
-use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
+use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
 
 use super::before::before;
 use super::order::Order;
@@ -56,7 +56,7 @@ pub(super) struct Book {
     confirmed: u64,
     /// The last event that a snapshot spoke of.
     event_shown: u64,
-    seen: Option<(u32, Tick)>,
+    seen: Option<(Epoch, Tick)>,
     lines_heard: HashMap<SessionId, u32>,
     open_orders: BTreeMap<u64, Order>,
     asked: [u64; Order::ALL.len()],

@@ -2,7 +2,7 @@
 
 use everhold_protocol::event::{Event, GoldCause, ItemCause, RejectReason};
 use everhold_protocol::snapshot::value_digest;
-use everhold_protocol::{EntityId, Intent, Item, OwnState, SeqEvent, SnapshotHeader};
+use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SnapshotHeader};
 
 use super::{Attachment, Checker, Verdict};
 
@@ -31,7 +31,7 @@ struct Story {
     checker: Checker,
     seqs: [u64; 2],
     gold: [u64; 2],
-    epoch: u32,
+    epoch: Epoch,
     tick: u64,
 }
 
@@ -42,7 +42,7 @@ impl Story {
             checker: Checker::new(2),
             seqs: [0; 2],
             gold: [0; 2],
-            epoch: 1,
+            epoch: Epoch(1),
             tick: 1,
         };
         for player in [ANN, BEN] {
@@ -151,7 +151,7 @@ impl Story {
 
 fn snapshot(value_digest: u32) -> SnapshotHeader {
     SnapshotHeader {
-        epoch: 1,
+        epoch: Epoch(1),
         tick: 0,
         dilation: 255,
         last_input_seq: 0,
@@ -210,7 +210,7 @@ fn returning_player_brings_what_it_had() {
     };
     let attachment = Attachment {
         session: session(9),
-        epoch: 3,
+        epoch: Epoch(3),
         event_seq: 12,
         last_input_seq: 5,
         rewound_ticks: 0,

@@ -1,6 +1,6 @@
 //! Violations of the promises to players, and the figure of the verdict that each counts in.
 
-use everhold_protocol::{EntityId, SessionId};
+use everhold_protocol::{EntityId, Epoch, SessionId};
 
 use super::order::Order;
 use super::pair::Pair;
@@ -55,9 +55,9 @@ pub enum Violation {
         /// The player that saw it.
         player: u32,
         /// Epoch and tick shown before.
-        from: (u32, u64),
+        from: (Epoch, u64),
         /// Epoch and tick shown then.
-        to: (u32, u64),
+        to: (Epoch, u64),
     },
     /// Purse or inventory is not what the events add up to.
     #[error("player {player}: after event {event_seq} {what} is not the sum of the events")]

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
 use everhold_protocol::client::ClientConfig;
+use everhold_protocol::{Epoch, ZoneName};
 
 use crate::behavior::{Behavior, Spot};
 use crate::keys::KeysError;
@@ -163,7 +163,7 @@ pub struct ZoneProgress {
     /// Players that hear nothing from their owner.
     pub silent: usize,
     /// The epochs under which players are shown the zone now, rising.
-    pub epochs: Vec<u32>,
+    pub epochs: Vec<Epoch>,
     /// Update latency since the last look.
     pub update_latency_ms: Percentiles,
 }

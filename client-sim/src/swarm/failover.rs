@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use everhold_protocol::Epoch;
+
 use super::player::Player;
 use super::tally::{Crossing, Tally};
 use crate::meter::Durations;
 use crate::report::{ZoneFailover, millis};
 
 /// A player's zone, and the epochs it was shown, rising.
-pub(super) type Seen<'a> = (usize, &'a [u32]);
+pub(super) type Seen<'a> = (usize, &'a [Epoch]);
 
 /// Returns all changes of owner, by zone and epoch.
 pub(super) fn failovers(players: &[Player], tally: &Tally) -> Vec<ZoneFailover> {
@@ -25,7 +27,7 @@ fn of_zone(zone: usize, name: &str, seen: &[Seen<'_>], crossings: &[Crossing]) -
             .filter(|(place, _)| *place == zone)
             .map(|(_, epochs)| *epochs)
     };
-    let epochs: BTreeSet<u32> = here().flatten().copied().collect();
+    let epochs: BTreeSet<Epoch> = here().flatten().copied().collect();
     let changes = epochs.iter().zip(epochs.iter().skip(1));
     changes
         .map(|(from, to)| {
@@ -63,7 +65,9 @@ fn of_zone(zone: usize, name: &str, seen: &[Seen<'_>], crossings: &[Crossing]) -
 mod tests {
     use std::time::Duration;
 
-    use super::{Crossing, of_zone};
+    use everhold_protocol::Epoch;
+
+    use super::{Crossing, Seen, ZoneFailover, of_zone};
 
     fn crossing(zone: usize, to_epoch: u32, gap_ms: u64) -> Crossing {
         let last_shown_at = Duration::from_millis(10_000);
@@ -71,8 +75,8 @@ mod tests {
         let silent_at = Some(last_shown_at + Duration::from_millis(250));
         Crossing {
             zone,
-            from_epoch: to_epoch - 1,
-            to_epoch,
+            from_epoch: Epoch(to_epoch - 1),
+            to_epoch: Epoch(to_epoch),
             last_shown_at,
             silent_at,
             attached_at: first_shown_at,
@@ -80,12 +84,23 @@ mod tests {
         }
     }
 
+    /// Returns the failovers of zone 0, whose players were shown these epochs.
+    fn failovers(shown: &[(usize, &[u32])], crossings: &[Crossing]) -> Vec<ZoneFailover> {
+        let epochs = |numbers: &[u32]| numbers.iter().copied().map(Epoch).collect();
+        let shown: Vec<(usize, Vec<Epoch>)> = shown.iter().map(|(zone, shown)| (*zone, epochs(shown))).collect();
+        let seen: Vec<Seen<'_>> = shown.iter().map(|(zone, epochs)| (*zone, &epochs[..])).collect();
+        of_zone(0, "meadow", &seen, crossings)
+    }
+
     #[test]
     fn players_that_do_not_come_back_are_counted_and_not_resumed() {
         let seen: [(usize, &[u32]); 4] = [(0, &[1, 2]), (0, &[1, 2]), (0, &[1]), (1, &[1])];
-        let found = of_zone(0, "meadow", &seen, &[crossing(0, 2, 900), crossing(0, 2, 1_100)]);
+        let found = failovers(&seen, &[crossing(0, 2, 900), crossing(0, 2, 1_100)]);
         let [one] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((one.from_epoch, one.to_epoch, one.players, one.resumed), (1, 2, 3, 2));
+        assert_eq!(
+            (one.from_epoch, one.to_epoch, one.players, one.resumed),
+            (Epoch(1), Epoch(2), 3, 2)
+        );
         assert!((one.gap_ms.max - 1_100.0).abs() < 2.0 && one.first_snapshot_at_ms.len() == 2);
         assert_eq!(one.silent_at_ms, [10_250.0, 10_250.0]);
     }
@@ -93,9 +108,7 @@ mod tests {
     #[test]
     fn player_that_skips_an_owner_has_resumed_from_both() {
         let seen: [(usize, &[u32]); 2] = [(0, &[1, 2, 3]), (0, &[1, 3])];
-        let found = of_zone(
-            0,
-            "meadow",
+        let found = failovers(
             &seen,
             &[crossing(0, 2, 900), crossing(0, 3, 900), crossing(0, 3, 2_000)],
         );
@@ -103,16 +116,16 @@ mod tests {
             .iter()
             .map(|one| (one.to_epoch, one.players, one.resumed))
             .collect();
-        assert_eq!(counts, [(2, 2, 2), (3, 2, 2)]);
+        assert_eq!(counts, [(Epoch(2), 2, 2), (Epoch(3), 2, 2)]);
     }
 
     #[test]
     fn owner_that_nobody_saw_is_no_failover() {
         // Granted epoch 2, and dead before it showed anybody anything.
         let seen: [(usize, &[u32]); 2] = [(0, &[1, 3]), (0, &[1, 3])];
-        let found = of_zone(0, "meadow", &seen, &[crossing(0, 3, 900), crossing(0, 3, 950)]);
+        let found = failovers(&seen, &[crossing(0, 3, 900), crossing(0, 3, 950)]);
         let [one] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((one.from_epoch, one.to_epoch, one.resumed), (1, 3, 2));
+        assert_eq!((one.from_epoch, one.to_epoch, one.resumed), (Epoch(1), Epoch(3), 2));
     }
 
     #[test]
@@ -121,7 +134,7 @@ mod tests {
         let seen: [(usize, &[u32]); 3] = [(0, &[1, 2, 3, 4]), (0, &[2, 3, 4]), (0, &[1, 2, 3])];
         let crossings = [(2, 300), (2, 310), (3, 400), (3, 410), (3, 420), (4, 500), (4, 510)];
         let crossings = crossings.map(|(to_epoch, gap_ms)| crossing(0, to_epoch, gap_ms));
-        let found = of_zone(0, "meadow", &seen, &crossings);
+        let found = failovers(&seen, &crossings);
         let counts: Vec<_> = found.iter().map(|one| (one.players, one.resumed)).collect();
         assert_eq!(counts, [(2, 2), (3, 3), (3, 2)]);
         let longest: Vec<_> = found.iter().map(|one| one.gap_ms.max.round()).collect();
@@ -134,7 +147,7 @@ mod tests {
     fn player_lost_early_is_missing_from_every_later_failover() {
         let seen: [(usize, &[u32]); 2] = [(0, &[1, 2, 3, 4]), (0, &[1, 2])];
         let crossings = [2, 2, 3, 4].map(|to_epoch| crossing(0, to_epoch, 300));
-        let found = of_zone(0, "meadow", &seen, &crossings);
+        let found = failovers(&seen, &crossings);
         let counts: Vec<_> = found.iter().map(|one| (one.players, one.resumed)).collect();
         assert_eq!(counts, [(2, 2), (2, 1), (2, 1)]);
     }
@@ -142,6 +155,6 @@ mod tests {
     #[test]
     fn zone_that_keeps_its_owner_has_no_failover() {
         let seen: [(usize, &[u32]); 2] = [(0, &[4]), (1, &[1, 2])];
-        assert_eq!(of_zone(0, "meadow", &seen, &[crossing(1, 2, 900)]), []);
+        assert_eq!(failovers(&seen, &[crossing(1, 2, 900)]), []);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::message::Credential;
-use everhold_protocol::{ServerMessage, SnapshotHeader, Tick};
+use everhold_protocol::{Epoch, ServerMessage, SnapshotHeader, Tick};
 
 use super::tally::{Crossing, Tally};
 use crate::behavior::Decider;
@@ -36,7 +36,7 @@ struct Pending {
     seq: u64,
     /// The moment when it should have been sent: the frame's own time, however late the loop was.
     intended: Duration,
-    epoch: u32,
+    epoch: Epoch,
 }
 
 /// The stage of a player's life.
@@ -64,9 +64,9 @@ pub(super) struct Player {
     life: Life,
     leaving: bool,
     zone: usize,
-    epoch_shown: u32,
+    epoch_shown: Epoch,
     /// Every epoch under which it was shown something, rising.
-    epochs: Vec<u32>,
+    epochs: Vec<Epoch>,
     last_shown_at: Duration,
     last_header: Option<SnapshotHeader>,
     /// Between the attach to a new owner and its first snapshot.
@@ -81,7 +81,7 @@ pub(super) struct Player {
     has_to_send: bool,
     last_pushed: u64,
     /// Epoch and tick of the snapshot that covered the last intent.
-    covered_at: Option<(u32, Tick)>,
+    covered_at: Option<(Epoch, Tick)>,
     event_seq_told: u64,
     last_trouble: String,
 }
@@ -98,7 +98,7 @@ impl Player {
             life: Life::Joining,
             leaving: false,
             zone: 0,
-            epoch_shown: 0,
+            epoch_shown: Epoch::NONE,
             epochs: Vec::new(),
             last_shown_at: Duration::ZERO,
             last_header: None,
@@ -128,7 +128,7 @@ impl Player {
         self.zone
     }
 
-    pub(super) fn epochs(&self) -> &[u32] {
+    pub(super) fn epochs(&self) -> &[Epoch] {
         &self.epochs
     }
 
@@ -243,7 +243,7 @@ impl Player {
 
     /// Returns why it is not settled yet, or `None`: all its intents are covered, it has seen `horizon`, and all events
     /// up to its last snapshot are in.
-    pub(super) fn unsettled(&self, horizon: Option<(u32, Tick)>) -> Option<&'static str> {
+    pub(super) fn unsettled(&self, horizon: Option<(Epoch, Tick)>) -> Option<&'static str> {
         let Some(header) = self.last_header else {
             return Some("has seen nothing");
         };
@@ -263,7 +263,7 @@ impl Player {
     }
 
     /// Whether all its intents are covered; then, by which snapshot.
-    pub(super) fn covered(&self) -> Option<Option<(u32, Tick)>> {
+    pub(super) fn covered(&self) -> Option<Option<(Epoch, Tick)>> {
         let done = self
             .last_header
             .is_some_and(|header| header.last_input_seq >= self.last_pushed);
@@ -469,10 +469,10 @@ impl Player {
     }
 
     /// Handles the first snapshot under an epoch.
-    fn cross(&mut self, epoch: u32, now: Duration, stage: &mut Stage<'_>) {
+    fn cross(&mut self, epoch: Epoch, now: Duration, stage: &mut Stage<'_>) {
         let from_epoch = std::mem::replace(&mut self.epoch_shown, epoch);
         self.epochs.push(epoch);
-        if from_epoch > 0 {
+        if from_epoch > Epoch::NONE {
             stage.tally.record_crossing(Crossing {
                 zone: self.zone,
                 from_epoch,

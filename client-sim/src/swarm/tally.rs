@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use crate::meter::Durations;
 
@@ -14,8 +14,8 @@ const ERRORS_KEPT_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Crossing {
     pub(super) zone: usize,
-    pub(super) from_epoch: u32,
-    pub(super) to_epoch: u32,
+    pub(super) from_epoch: Epoch,
+    pub(super) to_epoch: Epoch,
     /// The last snapshot of the old owner.
     pub(super) last_shown_at: Duration,
     /// The moment when the client machine began to look elsewhere, if it did.
@@ -74,7 +74,7 @@ pub(super) struct Tally {
     /// day.
     pub(super) crossings: Vec<Crossing>,
     /// Zone and epoch of each change of owner, counted here so that a look need not go through all crossings.
-    crossed: BTreeSet<(usize, u32)>,
+    crossed: BTreeSet<(usize, Epoch)>,
     pub(super) errors: Errors,
     /// Time from an intent's intended moment to the first snapshot that covers it.
     pub(super) update: Durations,
@@ -166,6 +166,8 @@ impl Tally {
 mod tests {
     use std::time::Duration;
 
+    use everhold_protocol::Epoch;
+
     use super::{Crossing, Errors, Tally};
 
     #[test]
@@ -174,8 +176,8 @@ mod tests {
         for (zone, to_epoch) in [(0, 2), (0, 2), (1, 2), (0, 3)] {
             tally.record_crossing(Crossing {
                 zone,
-                from_epoch: to_epoch - 1,
-                to_epoch,
+                from_epoch: Epoch(to_epoch - 1),
+                to_epoch: Epoch(to_epoch),
                 last_shown_at: Duration::ZERO,
                 silent_at: None,
                 attached_at: Duration::ZERO,

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use everhold_protocol::Epoch;
+
 use super::config::{Control, Phase, Progress, ZoneProgress};
 use super::player::{Life, Player};
 use super::tally::Tally;
@@ -83,7 +85,7 @@ fn zones(players: &[Player], tally: &mut Tally) -> Vec<ZoneProgress> {
                 .iter()
                 .filter(|player| player.zone() == index && *player.life() == Life::Playing)
         };
-        let epochs: BTreeSet<u32> = here().filter_map(|player| player.epochs().last().copied()).collect();
+        let epochs: BTreeSet<Epoch> = here().filter_map(|player| player.epochs().last().copied()).collect();
         let update_latency_ms = zone.window.percentiles();
         zone.window.clear();
         ZoneProgress {

@@ -1,6 +1,7 @@
 //! Whole runs, from the login to the verdict.
 
 use client_sim::{Behavior, Control, Phase, SwarmConfig, SwarmError, SwarmReport};
+use everhold_protocol::Epoch;
 
 use super::world::{Lie, World};
 
@@ -83,7 +84,7 @@ fn change_of_owner_is_measured_and_clean() {
             failover.players,
             failover.resumed
         ),
-        (1, 2, PLAYERS, PLAYERS)
+        (Epoch(1), Epoch(2), PLAYERS, PLAYERS)
     );
     // Nobody looks elsewhere before a quarter of a second of silence.
     assert!(
@@ -107,7 +108,7 @@ fn players_outlive_owner_after_owner() {
         let settled = progress.phase == Phase::Running
             && progress.silent == 0
             && progress.zones[0].attached == PLAYERS
-            && progress.zones[0].epochs == [owner];
+            && progress.zones[0].epochs == [Epoch(owner)];
         if settled && owner < OWNERS {
             world.fail_over();
             owner += 1;
@@ -127,7 +128,9 @@ fn players_outlive_owner_after_owner() {
         .iter()
         .map(|one| (one.from_epoch, one.to_epoch, one.players, one.resumed))
         .collect();
-    let wanted: Vec<_> = (2..=OWNERS).map(|to| (to - 1, to, PLAYERS, PLAYERS)).collect();
+    let wanted: Vec<_> = (2..=OWNERS)
+        .map(|to| (Epoch(to - 1), Epoch(to), PLAYERS, PLAYERS))
+        .collect();
     assert_eq!(seen, wanted);
     assert!(
         report

@@ -15,7 +15,7 @@ use everhold_protocol::limits::HELLO_BYTES_MAX;
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::snapshot::value_digest;
 use everhold_protocol::{
-    ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, InputFrame, Intent, OwnState,
+    ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, InputFrame, Intent, OwnState,
     RefusalCode, SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Velocity, ticket,
 };
 use quinn::{Connection, Endpoint, SendStream};
@@ -60,7 +60,7 @@ struct Line {
 
 struct State {
     lie: Lie,
-    epoch: u32,
+    epoch: Epoch,
     tick: u64,
     souls: BTreeMap<EntityId, Soul>,
     peers: Vec<SocketAddr>,
@@ -89,7 +89,7 @@ impl World {
         let addrs = endpoints.each_ref().map(|endpoint| endpoint.local_addr().unwrap());
         let state = State {
             lie,
-            epoch: 1,
+            epoch: Epoch(1),
             tick: 0,
             souls: BTreeMap::new(),
             peers: addrs.to_vec(),
@@ -112,7 +112,7 @@ impl World {
     pub(crate) fn fail_over(&self) {
         let mut state = self.state.lock().unwrap();
         self.speaker.fetch_xor(1, Ordering::SeqCst);
-        state.epoch += 1;
+        state.epoch = state.epoch.next().expect("few deaths");
         let lie = state.lie;
         for soul in state.souls.values_mut() {
             soul.line = None;

@@ -1,7 +1,7 @@
 //! The world as one client knows it, and the check that events and digests agree.
 
 use crate::event::{Event, SeqEvent};
-use crate::ids::{Item, SessionId, Tick};
+use crate::ids::{Epoch, Item, SessionId, Tick};
 use crate::limits::INVENTORY_ITEMS_MAX;
 use crate::message::OwnState;
 use crate::snapshot::{EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
@@ -16,7 +16,7 @@ pub struct Mirror {
     /// after it.
     pub own: OwnState,
     /// The epoch of the attach.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The tick of the last snapshot, or of the attach if none came since.
     pub tick: Tick,
     /// The session, once attached.
@@ -68,7 +68,7 @@ fn apply_value(gold: &mut u64, items: &mut Vec<Item>, event: &Event) {
 
 /// The parts of an attach that concern the mirror.
 pub(super) struct Attach {
-    pub(super) epoch: u32,
+    pub(super) epoch: Epoch,
     pub(super) session: SessionId,
     pub(super) tick: Tick,
     pub(super) event_seq: u64,
@@ -91,7 +91,7 @@ pub(super) struct EventOutcome {
 
 impl Mirror {
     /// Takes a session that the client knows by its secret, before it ever attached.
-    pub(super) fn expect_session(&mut self, session: SessionId, epoch: u32, event_seq: u64) {
+    pub(super) fn expect_session(&mut self, session: SessionId, epoch: Epoch, event_seq: u64) {
         (self.session, self.epoch, self.event_seq) = (Some(session), epoch, event_seq);
         self.events.begin(event_seq);
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::SeqEvent;
-use crate::ids::{SessionId, Tick, ZoneName};
+use crate::ids::{Epoch, SessionId, Tick, ZoneName};
 use crate::message::{ClientMessage, OwnState, RefusalCode};
 use crate::snapshot::SnapshotHeader;
 
@@ -110,9 +110,9 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failover {
     /// The earlier epoch.
-    pub from_epoch: u32,
+    pub from_epoch: Epoch,
     /// The new one.
-    pub to_epoch: u32,
+    pub to_epoch: Epoch,
     /// The moment at which the last snapshot of the old owner was applied.
     pub last_snapshot_at: Duration,
     /// The moment at which the search for another shard began.
@@ -127,7 +127,7 @@ pub enum Notice {
     /// A connection speaks for the session.
     Attached {
         /// The owner's epoch.
-        epoch: u32,
+        epoch: Epoch,
         /// The zone.
         zone: ZoneName,
         /// The session.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ids::ZoneName;
+use crate::ids::{Epoch, ZoneName};
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::message::{ClientMessage, Credential, RefusalCode};
 
@@ -67,7 +67,7 @@ enum Stage {
 pub(super) struct Lead {
     pub(super) addr: SocketAddr,
     pub(super) zone: ZoneName,
-    pub(super) epoch: u32,
+    pub(super) epoch: Epoch,
 }
 
 /// A connection that may come to speak for the session.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::SeqEvent;
-use crate::ids::{SessionId, Tick, ZoneName};
+use crate::ids::{Epoch, SessionId, Tick, ZoneName};
 use crate::input::InputFrame;
 use crate::limits::SECRET_BYTES;
 use crate::message::{Credential, OwnState, RefusalCode, ServerMessage};
@@ -71,7 +71,7 @@ impl Standing {
 
 /// The fields of [`ServerMessage::Attached`].
 struct Attached {
-    epoch: u32,
+    epoch: Epoch,
     zone: ZoneName,
     session: SessionId,
     secret: [u8; SECRET_BYTES],
@@ -221,7 +221,7 @@ impl Client {
 
     /// Returns the failover that the coming attach completes, if its epoch rose over that of an earlier attach to the
     /// same zone.
-    fn failover(&self, now: Duration, zone: &ZoneName, to_epoch: u32) -> Option<Failover> {
+    fn failover(&self, now: Duration, zone: &ZoneName, to_epoch: Epoch) -> Option<Failover> {
         let same_zone = |standing: &&Standing| standing.attached && standing.zone == *zone;
         let standing = self.standing.as_ref().filter(same_zone)?;
         let from_epoch = self.mirror.epoch;

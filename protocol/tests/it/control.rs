@@ -3,7 +3,8 @@
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::{
-    ClientMessage, Credential, Event, FrameDecoder, FrameError, Heading, Intent, RefusalCode, SeqEvent, ServerMessage,
+    ClientMessage, Credential, Epoch, Event, FrameDecoder, FrameError, Heading, Intent, RefusalCode, SeqEvent,
+    ServerMessage,
 };
 use proptest::prelude::*;
 
@@ -110,7 +111,7 @@ fn largest_hello_fits_its_limit() {
         zone: "a".repeat(32).parse().unwrap(),
         session: everhold_protocol::EntityId(u64::MAX),
         secret: [0xff; 32],
-        epoch: u32::MAX,
+        epoch: Epoch(u32::MAX),
         event_seq: u64::MAX,
     };
     let hello = ClientMessage::Hello {

@@ -3,7 +3,7 @@
 use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::text::{self, TextError};
 use everhold_protocol::{
-    DecodeError, EntityId, EntityKind, EntityUpdate, EntityView, Heading, InputFrame, Intent, IntentError, Item,
+    DecodeError, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Heading, InputFrame, Intent, IntentError, Item,
     Reader, SeqIntent, Snapshot, SnapshotHeader, Velocity, Writer, value_digest,
 };
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn frame_of(intents: usize) -> InputFrame {
         })
         .collect();
     InputFrame {
-        epoch: u32::MAX,
+        epoch: Epoch(u32::MAX),
         snapshot_tick: u64::MAX,
         event_ack: u64::MAX,
         intents,
@@ -186,7 +186,7 @@ fn datagrams_of_the_other_kind_are_refused() {
 fn snapshot_of(updates: Vec<EntityUpdate>) -> Snapshot {
     Snapshot {
         header: SnapshotHeader {
-            epoch: 1,
+            epoch: Epoch(1),
             tick: 1_000,
             dilation: 255,
             last_input_seq: 1,

@@ -9,9 +9,9 @@ use ed25519_dalek::SigningKey;
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::{sign, verify};
 use everhold_protocol::{
-    Account, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Event, FrameDecoder, GoldCause,
-    Heading, InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent, ServerMessage, Snapshot,
-    SnapshotHeader, TicketClaims, Velocity,
+    Account, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Event, FrameDecoder,
+    GoldCause, Heading, InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent, ServerMessage,
+    Snapshot, SnapshotHeader, TicketClaims, Velocity,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -85,7 +85,7 @@ fn client_messages() {
         zone: "meadow".parse().unwrap(),
         session: id(7),
         secret: std::array::from_fn(|place| place as u8 * 8),
-        epoch: 3,
+        epoch: Epoch(3),
         event_seq: 12,
     };
     control(
@@ -115,7 +115,7 @@ fn server_messages() {
         items: vec![Item { uid: id(9), kind: 4 }],
     };
     let attached = ServerMessage::Attached {
-        epoch: 3,
+        epoch: Epoch(3),
         zone: "meadow".parse().unwrap(),
         session: id(7),
         secret: [0x5a; 32],
@@ -135,7 +135,7 @@ fn server_messages() {
         &ServerMessage::Redirect {
             addr,
             zone: "meadow".parse().unwrap(),
-            epoch: 3,
+            epoch: Epoch(3),
         },
     );
     control("wait", &ServerMessage::Wait);
@@ -210,7 +210,7 @@ fn input_datagram() {
         .map(|(seq, intent)| SeqIntent { seq, intent })
         .collect();
     let frame = InputFrame {
-        epoch: 3,
+        epoch: Epoch(3),
         snapshot_tick: 70_003,
         event_ack: 12,
         intents,
@@ -226,7 +226,7 @@ fn input_datagram() {
 #[test]
 fn snapshot_datagram() {
     let header = SnapshotHeader {
-        epoch: 3,
+        epoch: Epoch(3),
         tick: 70_003,
         dilation: 255,
         last_input_seq: 400,

@@ -2,8 +2,8 @@
 
 use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::{
-    EntityId, EntityKind, EntityUpdate, EntityView, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader,
-    Velocity, text,
+    EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Heading, InputFrame, Intent, SeqIntent, Snapshot,
+    SnapshotHeader, Velocity, text,
 };
 use proptest::prelude::*;
 
@@ -57,7 +57,7 @@ pub(super) fn input_frame() -> impl Strategy<Value = InputFrame> {
         });
     (any::<u32>(), any::<u64>(), any::<u64>(), intents).prop_map(|(epoch, snapshot_tick, event_ack, intents)| {
         InputFrame {
-            epoch,
+            epoch: Epoch(epoch),
             snapshot_tick,
             event_ack,
             intents,
@@ -70,7 +70,7 @@ fn header() -> impl Strategy<Value = SnapshotHeader> {
     (numbers, any::<(i32, i32, u16, u32)>()).prop_map(|(numbers, (x, y, hp, value_digest))| {
         let (epoch, tick, dilation, last_input_seq, event_seq) = numbers;
         SnapshotHeader {
-            epoch,
+            epoch: Epoch(epoch),
             tick,
             dilation,
             last_input_seq,

@@ -1,6 +1,6 @@
 //! Ownership decides whether this process may act for a zone. It reads no clock and talks to no authority itself.
 
-pub mod epoch;
+pub mod grant;
 pub mod fingerprint;
 pub mod authority;
 pub mod lease;
@@ -20,8 +20,8 @@ pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use end::EndReason;
 pub use entry::{Entry, EntryCommand};
-pub use epoch::{Epoch, Grant, Nonce};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
+pub use grant::{Grant, Nonce};
 pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
 pub use holder::{Holder, HolderConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState, SharedLease};

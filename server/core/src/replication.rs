@@ -22,7 +22,7 @@ mod order;
 mod tests;
 
 use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
-use everhold_protocol::{EntityUpdate, HeaderForm, SnapshotHeader, Tick};
+use everhold_protocol::{EntityUpdate, Epoch, HeaderForm, SnapshotHeader, Tick};
 
 pub use arena::Datagrams;
 
@@ -151,7 +151,7 @@ impl Replicator {
 
     /// Returns one datagram for each session of the scene whose turn it is. `dilation` is the speed of game time in
     /// 255ths. Ticks follow each other, and every datagram is meant to be sent: a gap is repaired like a loss.
-    pub fn snapshots(&mut self, scene: &Scene, epoch: u32, tick: Tick, dilation: u8) -> Datagrams {
+    pub fn snapshots(&mut self, scene: &Scene, epoch: Epoch, tick: Tick, dilation: u8) -> Datagrams {
         self.take(scene, tick);
         let id_range = self.rebuild_layers(scene, tick);
         self.assemble(epoch, tick, dilation, id_range)
@@ -215,7 +215,7 @@ impl Replicator {
         id_range
     }
 
-    fn assemble(&mut self, epoch: u32, tick: Tick, dilation: u8, id_range: u32) -> Datagrams {
+    fn assemble(&mut self, epoch: Epoch, tick: Tick, dilation: u8, id_range: u32) -> Datagrams {
         let form = HeaderForm::new(epoch, tick, dilation, id_range);
         let mut arena = self.arenas.take();
         for group in self.viewers.groups() {
@@ -253,7 +253,7 @@ fn place(session: &SceneSession) -> Viewpoint {
     }
 }
 
-fn header(session: &SceneSession, epoch: u32, tick: Tick, dilation: u8) -> SnapshotHeader {
+fn header(session: &SceneSession, epoch: Epoch, tick: Tick, dilation: u8) -> SnapshotHeader {
     let SceneSession {
         last_input_seq,
         event_seq,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Rung;
@@ -29,7 +29,7 @@ pub enum ShardEvent {
         /// The zone's name.
         zone: ZoneName,
         /// The epoch of the ownership.
-        epoch: u32,
+        epoch: Epoch,
         /// The last tick of the history that was adopted.
         last_tick: Tick,
         /// The moment of the authority's grant, ms.
@@ -54,7 +54,7 @@ pub enum ShardEvent {
         /// The zone's name.
         zone: ZoneName,
         /// The epoch of the ownership.
-        epoch: u32,
+        epoch: Epoch,
         /// The reason, in words.
         reason: String,
         /// The last tick whose output left this process.
@@ -65,7 +65,7 @@ pub enum ShardEvent {
         /// The zone's name.
         zone: ZoneName,
         /// The epoch of the ownership.
-        epoch: u32,
+        epoch: Epoch,
     },
     /// The process stops in good order.
     Stopped,
@@ -77,7 +77,7 @@ pub struct ZoneRun {
     /// The zone's name.
     pub zone: ZoneName,
     /// The epoch of the ownership.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// Ticks stepped.
     pub ticks: u64,
     /// The newest tick.

@@ -15,7 +15,7 @@ pub mod clock;
 #[cfg(feature = "testing")]
 mod bench;
 
-use everhold_protocol::{Account, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, SessionId, Tick};
 
 pub use clock::{RungChange, TickClock, TickMeasures};
 pub use stage::TickStage;
@@ -108,7 +108,7 @@ pub struct TickLoop {
     inbox: Inbox,
     /// The inputs of the next tick; memory that is used again.
     inputs: Vec<Input>,
-    epoch: u32,
+    epoch: Epoch,
     last: RecordHash,
     cut: Option<Cut>,
     seal: Seal,
@@ -127,7 +127,7 @@ impl TickLoop {
             replicator: Replicator::new(start.view),
             inbox: Inbox::default(),
             inputs: first_inputs(start),
-            epoch: start.grant.epoch.number(),
+            epoch: start.grant.epoch(),
             last: start.last,
             cut: None,
             seal: Seal::Open,
@@ -269,8 +269,8 @@ impl TickLoop {
 /// it again.
 fn first_inputs(start: &TickStart<'_>) -> Vec<Input> {
     let begin = Input::EpochStart {
-        epoch: start.grant.epoch.number(),
-        nonce: start.grant.nonce.0,
+        epoch: start.grant.epoch(),
+        nonce: start.grant.nonce().0,
         rules_id: start.rules_id,
     };
     let refusals = start

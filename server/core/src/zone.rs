@@ -40,7 +40,7 @@ mod testing;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{Account, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, SessionId, Tick};
 
 pub use config::ZoneConfig;
 pub use declare::ZoneBuilder;
@@ -139,12 +139,12 @@ impl Zone {
     fn begin(&mut self, config: &ZoneConfig) {
         *self.world.resource_mut::<Clock>() = Clock {
             tick: 0,
-            epoch: 0,
+            epoch: Epoch::NONE,
             seed: config.seed,
             rules_id: config.rules_id(),
         };
         let zone_number = self.world.resource::<Terms>().zone_number;
-        *self.world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, 0);
+        *self.world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, Epoch::NONE);
         self.game.begin(&mut self.world);
     }
 
@@ -201,7 +201,7 @@ impl Zone {
 
     /// The epoch of the last `EpochStart`; 0 before the first.
     #[must_use]
-    pub fn epoch(&self) -> u32 {
+    pub fn epoch(&self) -> Epoch {
         self.world.resource::<Clock>().epoch
     }
 

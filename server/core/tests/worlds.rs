@@ -8,7 +8,7 @@ use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::limits::CHAT_TELLS_PER_TICK_MAX;
 use everhold_core::zone::{Cut, Scene, Zone, ZoneConfig};
-use everhold_protocol::Account;
+use everhold_protocol::{Account, Epoch};
 use proptest::prelude::*;
 
 /// Players that are in the zone.
@@ -142,7 +142,7 @@ proptest! {
         let rules_id = config.rules_id();
         let mut zone = Zone::new(config);
         let mut scene = Scene::default();
-        let mut inputs = vec![Input::EpochStart { epoch: 1, nonce: 1, rules_id }];
+        let mut inputs = vec![Input::EpochStart { epoch: Epoch(1), nonce: 1, rules_id }];
         inputs.extend((1..=PLAYERS).map(join));
         for _ in 0..TICKS {
             zone.step(&inputs);

@@ -7,7 +7,7 @@ use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
-use everhold_protocol::Account;
+use everhold_protocol::{Account, Epoch};
 
 /// Decodes a record whose hash is right. A readable one is encoded the same.
 pub fn record(data: &[u8]) {
@@ -27,7 +27,7 @@ static CHAIN: LazyLock<(ZoneConfig, [Vec<u8>; 2])> = LazyLock::new(|| {
     };
     let mut zone = Zone::new(config.clone());
     let start = Input::EpochStart {
-        epoch: 1,
+        epoch: Epoch(1),
         nonce: 1,
         rules_id: config.rules_id(),
     };

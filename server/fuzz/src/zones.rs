@@ -11,7 +11,7 @@ use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input, Join, Resume
 use everhold_core::limits::TICK_INPUTS_MAX;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::codec::Reader;
-use everhold_protocol::{Account, EntityId, InputFrame, Intent, SessionId};
+use everhold_protocol::{Account, EntityId, Epoch, InputFrame, Intent, SessionId};
 
 /// A small and crowded world.
 pub(crate) const ARENA: &str = include_str!("../../core/tests/determinism/arena.toml");
@@ -31,7 +31,7 @@ static CONFIG: LazyLock<ZoneConfig> = LazyLock::new(|| ZoneConfig {
 struct Life {
     zone: Zone,
     scene: Scene,
-    epoch: u32,
+    epoch: Epoch,
     tokens: u64,
     tickets: u64,
     sessions: BTreeMap<SessionId, Known>,
@@ -59,7 +59,7 @@ impl Life {
         let mut life = Self {
             zone: Zone::new(CONFIG.clone()),
             scene: Scene::default(),
-            epoch: 0,
+            epoch: Epoch::NONE,
             tokens: 0,
             tickets: 0,
             sessions: BTreeMap::new(),
@@ -88,7 +88,7 @@ impl Life {
 
     fn input(&mut self, bytes: &mut Unstructured<'_>) -> Result<Input> {
         Ok(match bytes.int_in_range(0..=15)? {
-            0 if self.epoch < 8 => self.next_epoch(),
+            0 if self.epoch < Epoch(8) => self.next_epoch(),
             0..=2 => self.join(bytes)?,
             3 => self.resume(bytes)?,
             4 => {
@@ -114,10 +114,10 @@ impl Life {
     }
 
     fn next_epoch(&mut self) -> Input {
-        self.epoch += 1;
+        self.epoch = self.epoch.next().expect("fewer than eight follow");
         Input::EpochStart {
             epoch: self.epoch,
-            nonce: self.epoch.into(),
+            nonce: self.epoch.0.into(),
             rules_id: CONFIG.rules_id(),
         }
     }

@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 use everhold_core::limits::STOP_MS_MAX;
 use everhold_core::report::ShardEvent;
 use everhold_os::signals::Stop;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use rustix::process::{Signal, kill_process};
 
 pub use self::process::{Process, Who, is_running};
@@ -40,7 +40,7 @@ pub struct Adoption {
     /// The zone.
     pub zone: ZoneName,
     /// The epoch of the grant.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The last tick of the history that it took over.
     pub last_tick: Tick,
     /// The moment of the grant.
@@ -65,7 +65,7 @@ pub struct End {
     /// The zone.
     pub zone: ZoneName,
     /// The epoch of the grant.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The reason.
     pub reason: String,
 }
@@ -86,7 +86,7 @@ pub struct LocalCluster {
     /// In order of their telling.
     pub ends: Vec<End>,
     /// Zones that the store has lost and that began again, with the epoch under which they did.
-    pub lost: Vec<(ZoneName, u32)>,
+    pub lost: Vec<(ZoneName, Epoch)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
     stop: Option<Stop>,

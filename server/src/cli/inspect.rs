@@ -9,7 +9,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::{Authority, Leases};
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::Serialize;
 
 use super::store::StoreArguments;
@@ -34,14 +34,14 @@ struct ZoneRow {
     zone: ZoneName,
     /// `None`: the lease is released, and no shard holds it.
     owner: Option<SocketAddr>,
-    epoch: u32,
+    epoch: Epoch,
     players: u32,
     /// The newest record in the store: output of ticks up to it may have been seen.
     released_tick: Option<Tick>,
     journal_first_tick: Option<Tick>,
     checkpoint_tick: Option<Tick>,
     base_tick: Option<Tick>,
-    fence_epoch: Option<u32>,
+    fence_epoch: Option<Epoch>,
 }
 
 /// Prints every zone.
@@ -115,7 +115,7 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.journal_first_tick),
             text(row.checkpoint_tick),
             text(row.base_tick),
-            text(row.fence_epoch.map(u64::from)),
+            text(row.fence_epoch.map(|epoch| u64::from(epoch.0))),
         ]);
     }
     table

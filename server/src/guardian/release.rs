@@ -61,13 +61,13 @@ async fn release_all(holdings: &Holdings, authority: &Arc<dyn Authority>) {
 }
 
 async fn release_one(authority: Arc<dyn Authority>, zone: ZoneName, grant: Grant) {
-    let epoch = grant.epoch.number();
+    let epoch = grant.epoch();
     loop {
         let answer = authority.release(&zone, grant).await;
         match ReleaseAnswer::from(&answer) {
-            ReleaseAnswer::Released => return tracing::warn!(%zone, epoch, "released for the dead server"),
+            ReleaseAnswer::Released => return tracing::warn!(%zone, %epoch, "released for the dead server"),
             ReleaseAnswer::NothingToRelease => {
-                return tracing::info!(%zone, epoch, "nothing to release: it is somebody else's by now");
+                return tracing::info!(%zone, %epoch, "nothing to release: it is somebody else's by now");
             }
             ReleaseAnswer::Again => {
                 let error = answer.err().map(tracing::field::display);

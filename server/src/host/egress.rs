@@ -13,7 +13,7 @@ use everhold_core::replication::Datagrams;
 use everhold_core::zone::{Outputs, Reply};
 use everhold_net::transport::{Conn, DatagramBatch, Route};
 use everhold_protocol::hash::BuildIdHasher;
-use everhold_protocol::{OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
+use everhold_protocol::{Epoch, OwnState, RefusalCode, SeqEvent, ServerMessage, SessionId, Tick, ZoneName};
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
 pub struct PendingAttach {
@@ -258,7 +258,7 @@ impl Egress {
 }
 
 struct Welcome {
-    epoch: u32,
+    epoch: Epoch,
     tick: Tick,
     session: SessionId,
     last_input_seq: u64,

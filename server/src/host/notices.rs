@@ -51,7 +51,7 @@ pub(super) fn log_adoption(zone: &ZoneName, grant: Grant, notice: AdoptionNotice
         }
         AdoptionNotice::BeginsAgain => tracing::error!(
             %zone,
-            epoch = grant.epoch.number(),
+            epoch = %grant.epoch(),
             "the store has lost this zone, and nobody has it in memory: it begins again, \
              all its players' progress is gone"
         ),

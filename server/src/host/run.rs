@@ -76,7 +76,7 @@ impl Run {
         let standing = self.rungs.standing();
         ZoneRun {
             zone: config.zone.clone(),
-            epoch: config.grant.epoch.number(),
+            epoch: config.grant.epoch(),
             ticks: self.ticks,
             tick: gauges.tick.load(Ordering::Relaxed),
             released_tick,

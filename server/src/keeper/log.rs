@@ -55,18 +55,18 @@ fn log_answered(service: Service, Lasted { ms, failures }: Lasted) {
 fn log_zone(zone: &ZoneName, remark: &ZoneRemark) {
     match remark {
         ZoneRemark::Declared => tracing::warn!(%zone, "no shard has declared this zone: it is declared here"),
-        ZoneRemark::Granted(epoch) => tracing::info!(%zone, epoch, "granted"),
-        ZoneRemark::GivenUp(epoch) => tracing::warn!(%zone, epoch, "an adoption is given up"),
-        ZoneRemark::Released(epoch) => tracing::info!(%zone, epoch, "released"),
-        ZoneRemark::NotOurs(epoch) => tracing::info!(%zone, epoch, "nothing to release: somebody else holds it"),
+        ZoneRemark::Granted(epoch) => tracing::info!(%zone, %epoch, "granted"),
+        ZoneRemark::GivenUp(epoch) => tracing::warn!(%zone, %epoch, "an adoption is given up"),
+        ZoneRemark::Released(epoch) => tracing::info!(%zone, %epoch, "released"),
+        ZoneRemark::NotOurs(epoch) => tracing::info!(%zone, %epoch, "nothing to release: somebody else holds it"),
         ZoneRemark::NotReleased(error) => {
             tracing::warn!(%zone, %error, "the lease was not released and will run out");
         }
         ZoneRemark::Taken => tracing::info!(%zone, "the suspended zone was granted to another shard"),
         ZoneRemark::PutBack(epoch) => {
-            tracing::error!(%zone, epoch, "the authority had forgotten this lease; it was put back");
+            tracing::error!(%zone, %epoch, "the authority had forgotten this lease; it was put back");
         }
-        ZoneRemark::Refused(epoch) => tracing::warn!(%zone, epoch, "the lease is somebody else's"),
+        ZoneRemark::Refused(epoch) => tracing::warn!(%zone, %epoch, "the lease is somebody else's"),
         ZoneRemark::Wedged(tick) => tracing::error!(%zone, tick, "this tick does not end: the zone is wedged"),
         ZoneRemark::EndsProcess(tick) => {
             tracing::error!(%zone, tick, "this process ends, so that its zones can be adopted");

@@ -35,7 +35,7 @@ use everhold_core::durability::store::{
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Grant;
-use everhold_protocol::{SessionId, Tick, ZoneName};
+use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
 pub use authority::SqliteAuthority;
 pub use file::SqliteError;
@@ -44,9 +44,6 @@ use homes::Homes;
 use worker::{Worker, WorkerGone};
 use world::World;
 use zone::{Presence, ZoneFile};
-
-/// The epoch of a zone's first grant.
-const FIRST_EPOCH: u32 = 1;
 
 /// Whether there is a world in this directory.
 #[must_use]
@@ -129,7 +126,7 @@ impl ZoneStore for SqliteStore {
         if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
             // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that
             // there was.
-            if is_created || grant.epoch.number() > FIRST_EPOCH {
+            if is_created || grant.epoch() > Epoch::FIRST {
                 return Err(StoreError::Lost);
             }
             self.on_zone(zone, |file| file.create(Origin::Nothing)).await?;

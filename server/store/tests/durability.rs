@@ -14,7 +14,7 @@ use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::ownership::Grant;
 use everhold_core::zone::{Digest, Outputs, Zone, ZoneConfig};
-use everhold_protocol::{Account, Heading, Intent, Tick, ZoneName};
+use everhold_protocol::{Account, Epoch, Heading, Intent, Tick, ZoneName};
 use everhold_store::conformance::grant;
 use everhold_store::sqlite::SqliteStore;
 
@@ -68,8 +68,8 @@ impl Owner {
         Self {
             store,
             grant,
-            journal: Journal::new(epoch, last),
-            gate: Gate::new(Durability::Store, epoch, last.tick, last.tick),
+            journal: Journal::new(Epoch(epoch), last),
+            gate: Gate::new(Durability::Store, Epoch(epoch), last.tick, last.tick),
             checkpointer: Checkpointer::new(config, &chain, last.tick),
             zone,
             told: Vec::new(),
@@ -80,7 +80,7 @@ impl Owner {
     /// One tick: record, step, gate. Nothing reaches the store.
     fn step(&mut self, inputs: Vec<Input>) {
         let Position { tick, hash, .. } = self.journal.last();
-        let epoch = self.grant.epoch.number();
+        let epoch = self.grant.epoch();
         let digest_before = tick.is_multiple_of(4).then(|| self.zone.digest());
         let record = Record {
             epoch,
@@ -147,9 +147,9 @@ impl Owner {
 
     /// The first tick of an ownership, and ticks in which one player walks.
     async fn run(&mut self, ticks: u64) {
-        let (epoch, nonce) = (self.grant.epoch.number(), self.grant.nonce.0);
+        let (epoch, nonce) = (self.grant.epoch(), self.grant.nonce().0);
         let rules_id = config().rules_id();
-        self.step(vec![Input::EpochStart { epoch, nonce, rules_id }, join(epoch)]);
+        self.step(vec![Input::EpochStart { epoch, nonce, rules_id }, join(epoch.0)]);
         self.store().await;
         for turn in 1..ticks {
             let intent = Intent::Move(Heading::new((turn % 100) as i8, -20).unwrap());

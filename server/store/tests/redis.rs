@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::{Authority, AuthorityError, Grant, Nonce};
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 
 /// Far above everything that is waited for.
@@ -57,7 +57,7 @@ async fn claimed(authority: &RedisAuthority) -> Grant {
     authority.declare_zone(&zone()).await.unwrap();
     let lease = authority.leases().await.unwrap().views.remove(0);
     authority
-        .claim(&lease, NONCE, ([127, 0, 0, 1], 1).into(), 0)
+        .claim(&lease, NONCE, ([127, 0, 0, 1], 1).into(), Epoch::NONE)
         .await
         .unwrap()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
-use everhold_protocol::{Account, ZoneName};
+use everhold_protocol::{Account, Epoch, ZoneName};
 use everhold_store::conformance::{
     History, authority_conformance, grant, home_store_conformance, membership_conformance, zone_store_conformance,
 };
@@ -247,9 +247,9 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
     store.create(&zone(), grant, Origin::Memory).await.unwrap();
 
     let seen = SqliteAuthority::open(&directory).unwrap().leases().await.unwrap().views;
-    assert_eq!((seen.len(), seen[0].epoch, seen[0].players), (1, 3, 5));
+    assert_eq!((seen.len(), seen[0].epoch, seen[0].players), (1, Epoch(3), 5));
     let summary = SqliteStore::open(&directory).unwrap().summary(&zone()).await.unwrap();
-    assert_eq!(summary.map(|zone| zone.fence_epoch), Some(3));
+    assert_eq!(summary.map(|zone| zone.fence_epoch), Some(Epoch(3)));
 }
 
 /// As `rm *.db` does: the logs stay, and SQLite would take them for those of the files that are made instead.
@@ -481,7 +481,7 @@ fn files_are_made_once_however_many_open_them_at_the_same_time() {
                     let store = SqliteStore::open(directory).unwrap();
                     let fenced = runtime.block_on(store.fence(&zone(), grant(1, nonce)));
                     assert!(
-                        matches!(fenced, Ok(()) | Err(StoreError::Fenced { epoch: 1 })),
+                        matches!(fenced, Ok(()) | Err(StoreError::Fenced { epoch: Epoch(1) })),
                         "{fenced:?}"
                     );
                 });

@@ -12,7 +12,7 @@ use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, TICKET_LIFETIME_S_MAX};
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::ticket::{TicketClaims, sign};
-use everhold_protocol::{Account, Credential, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName};
+use everhold_protocol::{Account, Credential, Epoch, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName};
 use tokio::sync::{mpsc, watch};
 
 /// Bound on every wait in a test: far above anything that a working system needs, on the slowest machine.
@@ -26,7 +26,7 @@ pub struct Arrival {
     /// The server that sent it.
     pub from: SocketAddr,
     /// Its epoch.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// Its tick.
     pub tick: Tick,
 }
@@ -211,7 +211,7 @@ impl Player {
     }
 
     /// Waits until it is attached under an epoch above `epoch`, and returns that epoch.
-    pub async fn until_attached_above(&mut self, epoch: u32) -> u32 {
+    pub async fn until_attached_above(&mut self, epoch: Epoch) -> Epoch {
         self.until("attached", |notice| match notice {
             Notice::Attached { epoch: new, .. } if *new > epoch => Some(*new),
             _ => None,

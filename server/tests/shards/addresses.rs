@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::resume_unwind;
 
-use everhold_protocol::Credential;
+use everhold_protocol::{Credential, Epoch};
 use everhold_testing::netns::{NetworkPair, note};
 use everhold_testing::player::{OldConnections, Player, ticket};
 
@@ -22,9 +22,9 @@ async fn log_in_through_the_wrong_shard_and_lose_the_right_one(mut world: World,
     assert_eq!((world.cluster.all[right].addr.ip(), wrong_addr.ip()), (ip, ip));
     let login = |account| Player::login(&world.keys, vec![wrong_addr], account, &meadow(), OldConnections::Close);
     let mut players: Vec<Player> = (1..=PLAYERS).map(login).collect();
-    let mut epoch = 0;
+    let mut epoch = Epoch::NONE;
     for player in &mut players {
-        epoch = epoch.max(player.until_attached_above(0).await);
+        epoch = epoch.max(player.until_attached_above(Epoch::NONE).await);
         player.until_told_of(wrong_addr).await;
     }
     world.cluster.kill(right).expect("a kill");
@@ -32,14 +32,14 @@ async fn log_in_through_the_wrong_shard_and_lose_the_right_one(mut world: World,
     let heir = world.shard_with(&[], arguments);
     let heir_addr = world.cluster.all[heir].addr;
     for player in &mut players {
-        assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
+        assert_eq!(player.until_attached_above(Epoch(epoch.0 - 1)).await, epoch);
         player.until_snapshot().await;
         player.until_told_of(heir_addr).await;
     }
     world.cluster.kill(wrong).expect("a kill");
     let (epoch, _) = world.until_adopted(&meadow(), heir, epoch);
     for player in &mut players {
-        assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
+        assert_eq!(player.until_attached_above(Epoch(epoch.0 - 1)).await, epoch);
         player.until_snapshot().await;
     }
     world.cluster.stop().expect("in good order");
@@ -109,7 +109,7 @@ fn ipv4_players_of_a_socket_of_both_families_are_limited_by_their_own_addresses(
             let credential = Credential::Ticket(ticket(&world.keys, account, &meadow()));
             let to = vec![SocketAddr::new(to, port)];
             let mut player = Player::start_from(from, &world.keys, to, (credential, account), OldConnections::Close);
-            player.until_attached_above(0).await;
+            player.until_attached_above(Epoch::NONE).await;
             players.push(player);
         }
         world.cluster.stop().expect("in good order");
@@ -171,5 +171,5 @@ async fn shard_that_listens_on_a_name_is_found_at_its_address() {
     let shard = world.shard(&all_zones());
     assert!(world.cluster.all[shard].addr.ip().is_loopback());
     let mut player = world.player(1, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
 }

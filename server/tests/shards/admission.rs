@@ -2,7 +2,7 @@
 
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Account, Credential, RefusalCode, ServerMessage, SessionId};
+use everhold_protocol::{Account, Credential, Epoch, RefusalCode, ServerMessage, SessionId};
 use everhold_testing::player::{OldConnections, ticket};
 
 use crate::visitor::{Visitor, owner, queued, resume};
@@ -25,7 +25,7 @@ async fn an_owner_of_a_lower_epoch_says_wait_then_session_unknown_and_spends_no_
     let mut player = Visitor::log_in(&world, 1).await;
     let (session, secret, owned) = player.hear_attached().await;
     // Far ahead: a busy machine may lose the short lease once or twice.
-    for epoch in [owned + 1_000, u32::MAX] {
+    for epoch in [owned.0 + 1_000, u32::MAX].map(Epoch) {
         let mut ahead = Visitor::knock(&world.keys, owner(&world), resume(&meadow(), session, secret, epoch)).await;
         assert_eq!(ahead.hear().await, ServerMessage::Wait, "epoch {epoch}");
         assert_eq!(ahead.hear_refusal().await, RefusalCode::SessionUnknown, "epoch {epoch}");
@@ -54,7 +54,7 @@ async fn an_account_that_played_before_its_zone_was_adopted_logs_in_again_past_t
     world.shard(&[meadow()]);
     let mut players = [1, 2].map(|account| world.player(account, &meadow(), OldConnections::Close));
     for player in &mut players {
-        player.until_attached_above(0).await;
+        player.until_attached_above(Epoch::NONE).await;
     }
     world.shard_configured(&[], "[load]\nplayers_max = 2\n");
     let spare = world.cluster.all[1].addr;
@@ -63,7 +63,7 @@ async fn an_account_that_played_before_its_zone_was_adopted_logs_in_again_past_t
     }
     world.cluster.kill(0).expect("it lives");
     for player in &mut players {
-        player.until_attached_above(1).await;
+        player.until_attached_above(Epoch(1)).await;
     }
     let mut newcomer = Visitor::log_in(&world, 3).await;
     assert_eq!(newcomer.hear().await, queued(1));
@@ -99,7 +99,7 @@ async fn a_newcomer_keeps_its_place_in_the_queue_when_somebody_shows_an_old_secr
     let mut newcomer = Visitor::log_in(&world, 3).await;
     assert_eq!(newcomer.hear().await, queued(1));
     let old = world.keys.resume_keys().make(Account(3), [1; SECRET_RANDOM_BYTES]);
-    let credential = resume(&meadow(), SessionId::new(1, 2), old, 0);
+    let credential = resume(&meadow(), SessionId::new(1, 2), old, Epoch::NONE);
     let mut thief = Visitor::knock(&world.keys, owner(&world), credential).await;
     assert_eq!(thief.hear_refusal().await, RefusalCode::SessionUnknown);
     drop(first);

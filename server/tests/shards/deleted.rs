@@ -5,6 +5,7 @@ use std::path::Path;
 
 use client_sim::Control;
 use everhold_core::durability::store::ZoneStore;
+use everhold_protocol::Epoch;
 use everhold_store::sqlite::SqliteStore;
 use everhold_testing::player::OldConnections;
 use rustix::process::Signal;
@@ -60,13 +61,13 @@ fn play_on_when_deleted(delete: fn(&Path)) {
         .expect("a runtime");
     let store = SqliteStore::open(&directory).expect("the new store");
     let summary = || runtime.block_on(store.summary(&meadow())).expect("an answer");
-    let is_whole = || summary().is_some_and(|zone| zone.fence_epoch == 1 && zone.base.is_some());
+    let is_whole = || summary().is_some_and(|zone| zone.fence_epoch == Epoch(1) && zone.base.is_some());
     world
         .cluster
         .wait_until("the zone is whole in the new store", PATIENCE, |_| is_whole())
         .expect("a summary");
     world.cluster.kill(owner).expect("a kill");
-    world.until_adopted(&meadow(), heir, 1);
+    world.until_adopted(&meadow(), heir, Epoch::FIRST);
     let adopted = world
         .cluster
         .adoptions
@@ -100,12 +101,12 @@ async fn spare_of_a_deleted_world_whose_holder_died_with_it_says_that_it_is_lost
     let owner = world.shard(&[meadow()]);
     let heir = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
     // The spare has seen the owner's lease.
     player.until_told_of(world.cluster.all[heir].addr).await;
     world.cluster.signal(owner, Signal::STOP).expect("it lives");
     delete(&world.cluster.world());
     world.cluster.kill(owner).expect("a kill");
-    let (epoch, last_tick) = world.until_adopted(&meadow(), heir, 1);
+    let (epoch, last_tick) = world.until_adopted(&meadow(), heir, Epoch::FIRST);
     assert_eq!((last_tick, world.cluster.lost.clone()), (0, vec![(meadow(), epoch)]));
 }

@@ -1,18 +1,18 @@
 //! Adopters and owners that die at the worst moment, told by failpoints.
 
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Heading, Intent};
+use everhold_protocol::{Epoch, Heading, Intent};
 use everhold_testing::player::{OldConnections, Player};
 use rustix::process::Signal;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
 /// A player that has done something, and an owner, an heir that waits asleep, and the epoch so far.
-async fn confirmed_player(world: &mut World) -> (usize, usize, Player, u32) {
+async fn confirmed_player(world: &mut World) -> (usize, usize, Player, Epoch) {
     let owner = world.shard(&all_zones());
     let heir = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.push(Intent::Move(Heading::new(100, 0).expect("a heading")));
     let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
     player.until("the input is confirmed", confirmed).await;
@@ -20,7 +20,7 @@ async fn confirmed_player(world: &mut World) -> (usize, usize, Player, u32) {
 }
 
 /// The heir has the whole history, and the player goes on with what was confirmed to it.
-async fn assert_carried_on(world: &mut World, heir: usize, player: &mut Player, epoch: u32) {
+async fn assert_carried_on(world: &mut World, heir: usize, player: &mut Player, epoch: Epoch) {
     let (new_epoch, _) = world.until_adopted(&meadow(), heir, epoch);
     let attached = player.until("attached by the heir", |notice| match notice {
         Notice::Attached {
@@ -48,7 +48,7 @@ async fn adopter_dies_at(failpoint: &str) {
     world.cluster.kill(owner).expect("a kill");
     world.cluster.wait_until_dead(adopter, PATIENCE).expect("it dies");
     world.cluster.signal(heir, Signal::CONT).expect("a signal");
-    assert_carried_on(&mut world, heir, &mut player, epoch + 1).await;
+    assert_carried_on(&mut world, heir, &mut player, Epoch(epoch.0 + 1)).await;
     assert_eq!(player.own().gold, before.gold);
 }
 
@@ -70,8 +70,8 @@ async fn owner_dies_at(failpoint: &str) {
     // It dies at its first checkpoint, which comes at once.
     world.cluster.wait_until_dead(owner, PATIENCE).expect("it dies");
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let (epoch, _) = world.until_adopted(&meadow(), heir, 1);
-    assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
+    let (epoch, _) = world.until_adopted(&meadow(), heir, Epoch::FIRST);
+    assert_eq!(player.until_attached_above(Epoch(epoch.0 - 1)).await, epoch);
     player.until_snapshot().await;
     let mut adopted = world.cluster.adoptions.iter().filter(|a| a.process == heir);
     assert!(adopted.all(|a| a.digest_equal));

@@ -2,7 +2,7 @@
 
 use everhold_local_cluster::LocalCluster;
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Heading, Intent};
+use everhold_protocol::{Epoch, Heading, Intent};
 use everhold_testing::player::OldConnections;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
@@ -13,7 +13,7 @@ async fn a_player_carries_on_at_the_spare_when_its_shard_is_killed() {
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.push(Intent::Move(Heading::new(100, 0).unwrap()));
     let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
     player.until("the input is confirmed", confirmed).await;
@@ -55,12 +55,12 @@ async fn everybody_who_comes_back_in_the_same_moment_is_attached() {
         players.push(world.player(account, &meadow(), OldConnections::Close));
     }
     for player in &mut players {
-        player.until_attached_above(0).await;
+        player.until_attached_above(Epoch::NONE).await;
     }
     world.cluster.kill(owner).unwrap();
-    let (epoch, _) = world.until_adopted(&meadow(), spare, 1);
+    let (epoch, _) = world.until_adopted(&meadow(), spare, Epoch::FIRST);
     for player in &mut players {
-        assert_eq!(player.until_attached_above(epoch - 1).await, epoch);
+        assert_eq!(player.until_attached_above(Epoch(epoch.0 - 1)).await, epoch);
         player.until_snapshot().await;
     }
 }
@@ -79,8 +79,8 @@ async fn of_two_spares_exactly_one_adopts_each_zone() {
         .unwrap();
     for zone in all_zones() {
         let of_zone = world.cluster.adoptions.iter().filter(|a| a.zone == zone);
-        let epochs: Vec<u32> = of_zone.map(|a| a.epoch).collect();
-        assert_eq!(epochs, [1, 2], "{zone}");
+        let epochs: Vec<Epoch> = of_zone.map(|a| a.epoch).collect();
+        assert_eq!(epochs, [1, 2].map(Epoch), "{zone}");
     }
     assert!(
         world.cluster.ends.is_empty(),
@@ -97,7 +97,7 @@ async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     world.cluster.signal(owner, rustix::process::Signal::TERM).unwrap();
     let (_, last_tick) = world.until_adopted(&meadow(), spare, epoch);
     let replayed = world
@@ -118,7 +118,7 @@ async fn a_world_that_stopped_is_there_again_when_it_starts() {
     let mut world = World::new();
     world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.until_snapshot().await;
     let before = player.own();
     drop(player);
@@ -126,7 +126,7 @@ async fn a_world_that_stopped_is_there_again_when_it_starts() {
     world.shard(&all_zones());
     let mut again = world.player(7, &meadow(), OldConnections::Close);
     assert!(
-        again.until_attached_above(0).await > epoch,
+        again.until_attached_above(Epoch::NONE).await > epoch,
         "a new ownership has a higher epoch"
     );
     let after = again.own();
@@ -141,7 +141,7 @@ async fn a_newcomer_is_redirected_to_the_shard_that_serves_its_zone() {
     let at_the_spare = vec![world.cluster.all[spare].addr];
     let mut player =
         everhold_testing::player::Player::login(&world.keys, at_the_spare, 3, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
     player.until_snapshot().await;
     let from = player.arrivals().last().unwrap().from;
     assert_eq!(from, world.cluster.all[owner].addr);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use everhold_core::ownership::Membership;
 use everhold_local_cluster::Who;
+use everhold_protocol::Epoch;
 use everhold_protocol::client::Notice;
 use everhold_store::sqlite::SqliteAuthority;
 use everhold_testing::player::{OldConnections, Player};
@@ -16,17 +17,17 @@ use crate::world::{PATIENCE, World, all_zones, meadow};
 const LONGER_THAN_THE_LEASE: Duration = Duration::from_millis(2_500);
 
 /// An owner of everything, a spare, and a player in the meadow, attached under this epoch.
-async fn played(world: &mut World) -> (usize, usize, Player, u32) {
+async fn played(world: &mut World) -> (usize, usize, Player, Epoch) {
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.until_told_of(world.cluster.all[spare].addr).await;
     (owner, spare, player, epoch)
 }
 
 /// The owner serves its player under the same epoch, for more ticks than fit into a ttl.
-async fn assert_goes_on(player: &mut Player, epoch: u32) {
+async fn assert_goes_on(player: &mut Player, epoch: Epoch) {
     let from = player.until_snapshot().await;
     let later = player.until("a snapshot more than a lease later", |notice| match notice {
         Notice::Snapshot { header, .. } if header.tick > from + 40 => Some(header.epoch),
@@ -46,7 +47,7 @@ async fn what_a_killed_server_held_is_adopted_although_its_lease_has_not_run_out
         "the guardian ends as its server did, and says so"
     );
     for zone in all_zones() {
-        world.until_adopted(&zone, spare, 1);
+        world.until_adopted(&zone, spare, Epoch(1));
     }
     assert!(player.until_attached_above(epoch).await > epoch);
     player.until_snapshot().await;
@@ -106,7 +107,7 @@ async fn a_signal_to_the_guardian_stops_its_server_in_good_order() {
     world.cluster.signal_to(owner, Who::Guardian, Signal::INT).unwrap();
     let status = world.cluster.wait_until_dead(owner, PATIENCE).unwrap();
     assert_eq!(status, "exit status: 0");
-    world.until_adopted(&meadow(), spare, 1);
+    world.until_adopted(&meadow(), spare, Epoch::FIRST);
     let adoption = world
         .cluster
         .adoptions

@@ -10,7 +10,7 @@ use everhold_net::keys;
 use everhold_protocol::client::Notice;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use everhold_protocol::message::encode_frame;
-use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode};
+use everhold_protocol::{ClientMessage, Credential, Epoch, PROTOCOL_VERSION, RefusalCode};
 use everhold_testing::player::{OldConnections, Player, ticket};
 use quinn::VarInt;
 use tokio::task::JoinSet;
@@ -86,7 +86,7 @@ fn inspecting_a_world_that_is_not_there_says_so() {
 async fn refusal_beside_a_player(world: &World, credential: Credential) -> RefusalCode {
     let addrs = vec![world.cluster.all[0].addr];
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
-    bystander.until_attached_above(0).await;
+    bystander.until_attached_above(Epoch::NONE).await;
     let mut intruder = Player::start(&world.keys, addrs, credential, 9, OldConnections::Close);
     let refused = intruder.until("a refusal", |notice| match notice {
         Notice::Refused { code, .. } => Some(*code),
@@ -106,7 +106,7 @@ async fn a_ticket_that_was_used_is_refused() {
     let addrs = vec![world.cluster.all[shard].addr];
     let credential = Credential::Ticket(used.clone());
     let mut first = Player::start(&world.keys, addrs, credential.clone(), 5, OldConnections::Close);
-    first.until_attached_above(0).await;
+    first.until_attached_above(Epoch::NONE).await;
     assert_eq!(
         refusal_beside_a_player(&world, credential).await,
         RefusalCode::TicketUsed
@@ -133,7 +133,7 @@ async fn a_session_that_does_not_exist_is_not_resumed() {
         zone: meadow(),
         session: everhold_protocol::EntityId::new(1, 77_777),
         secret: [7; 32],
-        epoch: 0,
+        epoch: Epoch::NONE,
         event_seq: 0,
     };
     assert_eq!(
@@ -147,7 +147,7 @@ async fn an_account_that_logs_in_again_takes_its_session_over() {
     let mut world = World::new();
     let shard = world.shard(&all_zones());
     let mut first = world.player(5, &meadow(), OldConnections::Close);
-    first.until_attached_above(0).await;
+    first.until_attached_above(Epoch::NONE).await;
     let mut second = Player::login(
         &world.keys,
         vec![world.cluster.all[shard].addr],
@@ -268,7 +268,7 @@ async fn peers_that_fill_everything_they_may_stay_within_what_a_connection_may_c
     let shard = world.shard(&all_zones());
     let (addr, pid) = (world.cluster.all[shard].addr, world.cluster.all[shard].pid);
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
-    bystander.until_attached_above(0).await;
+    bystander.until_attached_above(Epoch::NONE).await;
     let before = resident_bytes(pid);
     let endpoint = deaf_client(&world);
     let mut filling = JoinSet::new();

@@ -12,7 +12,7 @@ use everhold_core::ownership::{Membership, Nonce};
 use everhold_local_cluster::{LocalCluster, Who};
 use everhold_net::keys::{self, Keys, Recipient};
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Credential, RefusalCode};
+use everhold_protocol::{Credential, Epoch, RefusalCode};
 use everhold_store::sqlite::SqliteAuthority;
 use everhold_testing::player::{OldConnections, Player, ticket};
 use rustix::process::Signal;
@@ -276,7 +276,7 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
     let mut shards = [world.shard(&all_zones()), world.shard(&[])];
     let before = Keys::load_or_create(&home).expect("keys");
     let mut player = world.player(1, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
     let early = Swarm::join(&world, &home, 1_000);
     early.until_all_play(&mut world.cluster);
 
@@ -287,7 +287,7 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
     // Who has the clients of this stage trusts both certificates.
     world.keys = Keys::load_or_create(&home).expect("keys");
     let mut player = world.player(2, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
     let late = Swarm::join(&world, &home, 2_000);
     late.until_all_play(&mut world.cluster);
     rotate(&home, "switch");
@@ -301,7 +301,7 @@ async fn keys_are_replaced_under_play_by_restarting_one_shard_after_the_other() 
     late.end();
     world.keys = Keys::load_or_create(&home).expect("keys");
     let mut player = world.player(3, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
     assert_old_keys_are_refused(&world, &before).await;
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+use everhold_protocol::Epoch;
 
 use crate::relay::Relay;
 use crate::world::{World, meadow};
@@ -102,7 +103,7 @@ fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
             second = Some(again);
         }
         let owners = &progress.zones[0].epochs;
-        if second.is_some() && all_play(progress, 0.0) && *owners == [2] {
+        if second.is_some() && all_play(progress, 0.0) && *owners == [Epoch(2)] {
             Control::Stop
         } else {
             Control::Continue
@@ -112,5 +113,5 @@ fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
     assert_clean(&report);
     assert_eq!(report.unheard, 0, "gold and things are audited: {report:#?}");
     let resumed: Vec<_> = report.failovers.iter().map(|one| (one.to_epoch, one.resumed)).collect();
-    assert_eq!(resumed, [(2, PLAYERS)]);
+    assert_eq!(resumed, [(Epoch(2), PLAYERS)]);
 }

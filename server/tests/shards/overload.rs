@@ -4,8 +4,8 @@ use everhold_core::load::Rung;
 use everhold_core::report::ZoneRun;
 use everhold_core::tick::TickStage;
 use everhold_local_cluster::LocalCluster;
-use everhold_protocol::Tick;
 use everhold_protocol::client::Notice;
+use everhold_protocol::{Epoch, Tick};
 use everhold_testing::player::{OldConnections, Player};
 
 use crate::world::{PATIENCE, World, meadow};
@@ -43,7 +43,7 @@ async fn players(world: &World, count: u64) -> Vec<Player> {
     let login = |account| world.player(account, &meadow(), OldConnections::Close);
     let mut players: Vec<Player> = (0..count).map(login).collect();
     for player in &mut players {
-        player.until_attached_above(0).await;
+        player.until_attached_above(Epoch::NONE).await;
     }
     players
 }
@@ -68,15 +68,15 @@ async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_w
     until_shown(&mut players[0], tick + 20).await;
     players[1].lose_connections();
     assert_eq!(
-        players[1].until_attached_above(0).await,
-        1,
+        players[1].until_attached_above(Epoch::NONE).await,
+        Epoch(1),
         "whoever has a session does not wait, and the lease was never lost"
     );
 
     // Fifteen are left: fewer than the shard can hold.
     players.drain(15..).for_each(|player| player.logout());
     until_rung(&mut world, "newcomers come in again", |rung| rung < Rung::Queue);
-    assert_eq!(second.until_attached_above(0).await, 1);
+    assert_eq!(second.until_attached_above(Epoch::NONE).await, Epoch(1));
     until_shown(&mut players[0], tick + 40).await;
     assert_kept_and_told(&world);
 }
@@ -85,7 +85,7 @@ async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_w
 fn assert_kept_and_told(world: &World) {
     let cluster = &world.cluster;
     assert!(cluster.ends.is_empty(), "the zone never ended: {:?}", cluster.ends);
-    assert!(cluster.adoptions.iter().all(|adoption| adoption.epoch == 1));
+    assert!(cluster.adoptions.iter().all(|adoption| adoption.epoch == Epoch(1)));
     let run = run(cluster).expect("it was waited for");
     assert!(
         run.load.entered[1..5].iter().all(|entered| *entered > 0),
@@ -108,5 +108,5 @@ async fn a_zone_with_as_many_players_as_it_may_have_lets_newcomers_wait_until_on
     let mut third = world.player(1_000, &meadow(), OldConnections::Close);
     until_queued(&mut third, 1).await;
     players[0].logout();
-    third.until_attached_above(0).await;
+    third.until_attached_above(Epoch::NONE).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use everhold_core::limits::UNHEARD_SECRETS_MAX;
 use everhold_local_cluster::LocalCluster;
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Heading, Intent, ServerMessage, Tick, ZoneName};
+use everhold_protocol::{Epoch, Heading, Intent, ServerMessage, Tick, ZoneName};
 use everhold_testing::player::{OldConnections, Player};
 use everhold_testing::redis::{Persistence, RedisCluster};
 use rustix::process::Signal;
@@ -17,9 +17,9 @@ use crate::world::{PATIENCE, World, all_zones, meadow};
 const TWO_LEASES: Duration = Duration::from_secs(2);
 
 /// A player, its epoch, and the newest tick that it was shown; one input of it is confirmed.
-pub(crate) async fn playing(world: &World) -> (Player, u32, Tick) {
+pub(crate) async fn playing(world: &World) -> (Player, Epoch, Tick) {
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.push(Intent::Move(Heading::new(100, 0).expect("a heading")));
     let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
     player.until("the input is confirmed", confirmed).await;
@@ -28,7 +28,7 @@ pub(crate) async fn playing(world: &World) -> (Player, u32, Tick) {
 }
 
 /// The player is shown ticks after `tick`, and another input of it is confirmed. Returns the epoch of the first one.
-async fn goes_on(player: &mut Player, tick: Tick) -> u32 {
+async fn goes_on(player: &mut Player, tick: Tick) -> Epoch {
     let later = player.until("a later snapshot", |notice| match notice {
         Notice::Snapshot { header, .. } if header.tick > tick => Some(header.epoch),
         _ => None,
@@ -61,7 +61,7 @@ pub(crate) async fn assert_whole_after_a_kill(world: &mut World, owner: usize, h
     assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }
 
-fn newest_epoch(cluster: &LocalCluster) -> u32 {
+fn newest_epoch(cluster: &LocalCluster) -> Epoch {
     let epochs = cluster.adoptions.iter().filter(|a| a.zone == meadow()).map(|a| a.epoch);
     epochs.max().expect("somebody owns it")
 }
@@ -199,10 +199,10 @@ async fn a_redis_that_forgets_and_dies_with_a_shard_loses_the_zones_of_that_shar
     let dying = world.shard(&[meadow()]);
     let living = world.shard(&others);
     let mut spared = world.player(8, &others[0], OldConnections::Close);
-    spared.until_attached_above(0).await;
+    spared.until_attached_above(Epoch::NONE).await;
     let shown = spared.until_snapshot().await;
     let mut orphan = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = orphan.until_attached_above(0).await;
+    let epoch = orphan.until_attached_above(Epoch::NONE).await;
 
     world.cluster.kill(dying).expect("a kill");
     world.redis().kill();
@@ -262,7 +262,7 @@ async fn assert_other_nodes_zones_are_adopted(key: &str) {
         .collect();
     assert_eq!(there.len(), 2, "each primary has one of the three zones");
     let mut player = world.player(7, &there[0], OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     for spare in [heir, bystander] {
         player.until_told_of(world.cluster.all[spare].addr).await;
     }

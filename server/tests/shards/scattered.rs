@@ -2,7 +2,7 @@
 
 use everhold_core::limits::{CONNECTION_BYTES_MAX, PACKETS_PER_S};
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
-use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION};
+use everhold_protocol::{ClientMessage, Credential, Epoch, PROTOCOL_VERSION};
 use everhold_testing::crowd::{Crowd, PeerId};
 use everhold_testing::player::{OldConnections, ticket};
 
@@ -61,7 +61,7 @@ async fn scattered_pieces_amid_other_traffic_stay_within_what_a_connection_may_c
     let shard = world.shard(&all_zones());
     let pid = world.cluster.all[shard].pid;
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);
-    bystander.until_attached_above(0).await;
+    bystander.until_attached_above(Epoch::NONE).await;
     let (mut crowd, mut probes) = (world.crowd(shard), world.crowd(shard));
     let peers: Vec<PeerId> = (0..PEERS as u64)
         .map(|account| begin(&world, &mut crowd, account))

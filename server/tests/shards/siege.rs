@@ -13,7 +13,7 @@ use client_sim::{Behavior, Control, Progress, SwarmConfig, SwarmReport};
 use everhold_core::limits::HALF_OPEN_MAX;
 use everhold_net::keys;
 use everhold_protocol::message::encode_frame;
-use everhold_protocol::{ClientMessage, Credential, EntityId, PROTOCOL_VERSION};
+use everhold_protocol::{ClientMessage, Credential, EntityId, Epoch, PROTOCOL_VERSION};
 use everhold_testing::crowd::{Crowd, PeerId};
 use everhold_testing::netns::NetworkPair;
 use quinn_proto::ClientConfig;
@@ -179,7 +179,7 @@ fn guess() -> ClientMessage {
             zone: meadow(),
             session: EntityId::new(1, 1),
             secret: [7; 32],
-            epoch: u32::MAX,
+            epoch: Epoch(u32::MAX),
             event_seq: 0,
         },
     }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use everhold_local_cluster::{LocalCluster, Who, is_running};
+use everhold_protocol::Epoch;
 use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
@@ -22,7 +23,7 @@ async fn an_owner_whose_terminal_closes_leaves_a_whole_checkpoint() {
     }
     let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it stops");
     assert_eq!(status, "exit status: 0");
-    world.until_adopted(&meadow(), spare, 1);
+    world.until_adopted(&meadow(), spare, Epoch::FIRST);
     let mut adoptions = world.cluster.adoptions.iter();
     let adoption = adoptions.find(|a| a.process == spare && a.zone == meadow());
     assert_eq!(adoption.expect("it was waited for").replayed_ticks, 0);
@@ -96,7 +97,7 @@ async fn a_shard_that_is_started_again_takes_the_place_of_an_orphan() {
     assert_eq!(world.cluster.all[heir].addr.to_string(), addr);
     let pid = world.cluster.all[orphan].pid;
     assert!(!is_running(pid), "orphan {pid} is left behind");
-    assert!(world.until_adopted(&meadow(), heir, 1).0 > 1);
+    assert!(world.until_adopted(&meadow(), heir, Epoch::FIRST).0 > Epoch(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

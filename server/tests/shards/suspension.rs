@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use everhold_local_cluster::LocalCluster;
 use everhold_protocol::client::Notice;
-use everhold_protocol::{Heading, Intent};
+use everhold_protocol::{Epoch, Heading, Intent};
 use everhold_testing::player::OldConnections;
 use rustix::process::Signal;
 
@@ -18,7 +18,7 @@ async fn a_lone_shard_that_was_stopped_for_longer_than_its_lease_goes_on_where_i
     let mut world = World::unguarded();
     let lone = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.push(Intent::Move(Heading::new(100, 0).unwrap()));
     let confirmed = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 1 }).then_some(());
     player.until("the input is confirmed", confirmed).await;
@@ -53,7 +53,7 @@ async fn what_went_on_from_memory_is_adopted_whole_when_its_shard_dies() {
     let mut world = World::unguarded();
     let lone = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     world.cluster.signal(lone, Signal::STOP).unwrap();
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
     world.cluster.signal(lone, Signal::CONT).unwrap();
@@ -79,7 +79,7 @@ async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_
     let mut world = World::unguarded();
     let owner = world.shard(&all_zones());
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     world.cluster.signal(owner, Signal::STOP).unwrap();
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
     world.cluster.signal(owner, Signal::TERM).unwrap();
@@ -89,7 +89,7 @@ async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_
     assert!(world.until_adopted(&meadow(), heir, epoch).0 > epoch);
 }
 
-fn from_memory(cluster: &LocalCluster, epoch: u32) -> bool {
+fn from_memory(cluster: &LocalCluster, epoch: Epoch) -> bool {
     let mut adoptions = cluster.adoptions.iter();
     adoptions.any(|a| a.zone == meadow() && a.epoch == epoch && a.from_memory)
 }

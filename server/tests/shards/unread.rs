@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use everhold_protocol::Epoch;
 use everhold_testing::player::OldConnections;
 use everhold_testing::redis::Persistence;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -37,7 +38,7 @@ async fn plays_on(log: impl Into<OwnedFd>) {
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.until_told_of(world.cluster.all[spare].addr).await;
 
     world.redis().signal(Signal::STOP);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use everhold_net::keys::{self, Keys};
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::{FrameDecoder, encode_frame};
-use everhold_protocol::{ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName};
+use everhold_protocol::{
+    ClientMessage, Credential, Epoch, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName,
+};
 use everhold_testing::player::ticket;
 
 use crate::world::{PATIENCE, World, meadow};
@@ -92,7 +94,7 @@ impl Visitor {
         tokio::time::timeout(PATIENCE, hearing).await.expect("an answer")
     }
 
-    pub(crate) async fn hear_attached(&mut self) -> (SessionId, [u8; SECRET_BYTES], u32) {
+    pub(crate) async fn hear_attached(&mut self) -> (SessionId, [u8; SECRET_BYTES], Epoch) {
         match self.hear().await {
             ServerMessage::Attached {
                 session, secret, epoch, ..
@@ -120,7 +122,7 @@ pub(crate) fn queued(position: u32) -> ServerMessage {
 }
 
 /// Makes the credential by which a player takes a session up again.
-pub(crate) fn resume(zone: &ZoneName, session: SessionId, secret: [u8; SECRET_BYTES], epoch: u32) -> Credential {
+pub(crate) fn resume(zone: &ZoneName, session: SessionId, secret: [u8; SECRET_BYTES], epoch: Epoch) -> Credential {
     Credential::Resume {
         zone: zone.clone(),
         session,

@@ -1,5 +1,6 @@
 //! A part that a server cannot do without fails: its process ends, and another shard goes on.
 
+use everhold_protocol::Epoch;
 use everhold_testing::player::OldConnections;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
@@ -14,7 +15,7 @@ async fn ends_its_process(part: &str) {
     let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it ends");
     assert_eq!(status, "exit status: 134", "aborted");
     for zone in all_zones() {
-        world.until_adopted(&zone, spare, 1);
+        world.until_adopted(&zone, spare, Epoch(1));
     }
     player.until_snapshot().await;
 }

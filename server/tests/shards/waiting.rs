@@ -6,7 +6,7 @@ use everhold_local_cluster::LocalCluster;
 use everhold_os::clock;
 use everhold_protocol::ticket::{TicketClaims, sign};
 use everhold_protocol::{
-    Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName,
+    Account, ClientMessage, Credential, Epoch, PROTOCOL_VERSION, RefusalCode, ServerMessage, SessionId, ZoneName,
 };
 use everhold_testing::crowd::{Crowd, PeerId};
 use everhold_testing::player::{OldConnections, ticket};
@@ -78,7 +78,7 @@ fn secret_moves_nobody_who_waits_with_another_and_a_ticket_moves_them_all() {
     let keys = world.keys.resume_keys();
     let credential = |secret: usize| {
         let secret = keys.make(Account(1), [secret as u8; SECRET_RANDOM_BYTES]);
-        resume(&forest(), SessionId::new(1, 2), secret, 0)
+        resume(&forest(), SessionId::new(1, 2), secret, Epoch::NONE)
     };
     let mut peers = [0; ACCOUNT_WAITING_MAX].map(|_| None);
     for (secret, peer) in peers.iter_mut().enumerate() {
@@ -160,7 +160,7 @@ async fn connection_that_was_redirected_is_closed_if_it_stays() {
     let other = world.shard(&[]);
     // By then the other shard has seen the owner's lease.
     let mut player = world.player(1_000, &meadow(), OldConnections::Close);
-    player.until_attached_above(0).await;
+    player.until_attached_above(Epoch::NONE).await;
     player.until_told_of(world.cluster.all[other].addr).await;
     let addr = world.cluster.all[owner].addr;
     let mut crowd = world.crowd(other);

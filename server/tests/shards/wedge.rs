@@ -2,7 +2,7 @@
 
 use everhold_protocol::client::Notice;
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{Event, Heading, Intent, SeqEvent};
+use everhold_protocol::{Epoch, Event, Heading, Intent, SeqEvent};
 use everhold_testing::player::{OldConnections, Player};
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
@@ -15,7 +15,7 @@ struct Scene {
     spare: usize,
     culprit: Player,
     bystander: Player,
-    epoch: u32,
+    epoch: Epoch,
 }
 
 /// Owner, spare (with the same bug), and two players in the meadow.
@@ -25,8 +25,8 @@ async fn scene(world: &mut World, plant: &str) -> Scene {
     let spare = world.shard_with(&[], &["--plant", &plant]);
     let mut culprit = world.player(7, &meadow(), OldConnections::Close);
     let mut bystander = world.player(8, &meadow(), OldConnections::Close);
-    let epoch = culprit.until_attached_above(0).await;
-    bystander.until_attached_above(0).await;
+    let epoch = culprit.until_attached_above(Epoch::NONE).await;
+    bystander.until_attached_above(Epoch::NONE).await;
     culprit.until_told_of(world.cluster.all[spare].addr).await;
     bystander.until_told_of(world.cluster.all[spare].addr).await;
     Scene {
@@ -122,7 +122,7 @@ async fn a_stored_input_at_which_another_build_fails_costs_that_input_and_not_th
     // What is adopted is in the journal, not in a checkpoint.
     let owner = world.shard_configured(&all_zones(), "[durability]\ndelta_ms = 600000\nbase_ms = 600000\n");
     let mut player = world.player(7, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     player.push(Intent::Say(POISON.to_owned()));
     until_confirmed(&mut player, 1).await;
     let spare = world.shard_with(&[], &["--plant", &format!("panic-on-chat={POISON}")]);
@@ -141,8 +141,8 @@ async fn a_loop_that_is_nobodys_fault_costs_its_zone_and_leaves_the_others() {
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let mut neighbour = world.player(8, &all_zones()[1], OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
-    let elsewhere = neighbour.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
+    let elsewhere = neighbour.until_attached_above(Epoch::NONE).await;
     player.until_told_of(world.cluster.all[spare].addr).await;
     player.push(Intent::Say(POISON.to_owned()));
     // The spare has no such bug: nothing was skipped, so the line is said there after all.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneStore};
-use everhold_core::ownership::{Authority, Epoch, Grant, Nonce};
+use everhold_core::ownership::{Authority, Grant, Nonce};
+use everhold_protocol::Epoch;
 use everhold_protocol::client::Notice;
 use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
 use everhold_testing::player::{Arrival, OldConnections, Player};
@@ -25,7 +26,7 @@ async fn a_shard_that_wakes_up_after_its_zone_was_adopted_says_nothing_new_and_w
     let mut owner = world.shard(&all_zones());
     let mut other = world.shard(&[]);
     let mut player = world.player(1, &meadow(), OldConnections::KeepListening);
-    let mut epoch = player.until_attached_above(0).await;
+    let mut epoch = player.until_attached_above(Epoch::NONE).await;
     for _ in 0..REPETITIONS {
         player.until_snapshot().await;
         stop_outside_of_the_authority(&mut world, owner).await;
@@ -76,7 +77,7 @@ async fn keeps_its_zone(mut world: World) {
     let owner = world.shard(&all_zones());
     world.shard(&[]);
     let mut player = world.player(1, &meadow(), OldConnections::Close);
-    let epoch = player.until_attached_above(0).await;
+    let epoch = player.until_attached_above(Epoch::NONE).await;
     let before = player.until_snapshot().await;
     world.cluster.signal(owner, Signal::STOP).expect("a signal");
     // Longer than the gap that counts as a pause (ttl/8), far from the deadline.
@@ -109,12 +110,12 @@ async fn stop_outside_of_the_authority(world: &mut World, process: usize) {
 }
 
 /// Whether a write to the zone's file gets no answer. (One that gets an answer is refused: no process has its nonce.)
-async fn is_file_blocked(world: &World, epoch: u32) -> bool {
+async fn is_file_blocked(world: &World, epoch: Epoch) -> bool {
     matches!(write_late(world, epoch).await, Err(StoreError::Unavailable(_)))
 }
 
 /// Waits until somebody was granted the zone under a higher epoch.
-async fn until_claimed(world: &World, epoch: u32) {
+async fn until_claimed(world: &World, epoch: Epoch) {
     let authority = SqliteAuthority::open(&world.cluster.world()).expect("the authority");
     let search = async {
         loop {
@@ -129,7 +130,7 @@ async fn until_claimed(world: &World, epoch: u32) {
 }
 
 /// Waits until the process says that its zone of this epoch is over.
-fn until_ended(world: &mut World, process: usize, epoch: u32) {
+fn until_ended(world: &mut World, process: usize, epoch: Epoch) {
     let ended = |cluster: &everhold_local_cluster::LocalCluster| {
         cluster
             .ends
@@ -154,7 +155,7 @@ fn said_since(player: &Player, from: SocketAddr, woken: Instant) -> Vec<Arrival>
 }
 
 /// Asserts that the player, whatever it heard meanwhile, applies nothing but the new owner's snapshots.
-async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
+async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: Epoch) {
     for _ in 0..3 {
         let of_epoch = player.until("a snapshot", |notice| match notice {
             Notice::Snapshot { header, .. } => Some(header.epoch),
@@ -165,7 +166,7 @@ async fn assert_follows_only_the_new_owner(player: &mut Player, epoch: u32) {
 }
 
 /// Asserts that a write under the old epoch is refused, even one of another process.
-async fn assert_refused(world: &World, epoch: u32) {
+async fn assert_refused(world: &World, epoch: Epoch) {
     let outcome = write_late(world, epoch).await;
     assert!(
         matches!(outcome, Err(StoreError::Fenced { epoch: fence }) if fence > epoch),
@@ -173,12 +174,9 @@ async fn assert_refused(world: &World, epoch: u32) {
     );
 }
 
-async fn write_late(world: &World, epoch: u32) -> Result<AppendAnswer, StoreError> {
+async fn write_late(world: &World, epoch: Epoch) -> Result<AppendAnswer, StoreError> {
     let store = SqliteStore::open(&world.cluster.world()).expect("the store");
-    let grant = Grant {
-        epoch: Epoch::granted(epoch),
-        nonce: Nonce(0),
-    };
+    let grant = Grant::issue(epoch, Nonce(0));
     let record = StoredRecord {
         tick: u64::MAX >> 1,
         prev_hash: everhold_core::durability::store::RecordHash::GENESIS,

@@ -1,11 +1,13 @@
 //! Histories over several owners: what one of them told must hold under every later one.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 
 impl Story {
     /// A next owner resumes both, knowing as many events and inputs as were told.
     fn owner_changes(&mut self, inputs: [u64; 2], items: [&[Item]; 2]) {
-        self.epoch += 1;
+        self.epoch = self.epoch.next().unwrap();
         for player in [ANN, BEN] {
             let own = self.own(player, items[player]);
             self.attach(player, self.seqs[player], inputs[player], &own);
@@ -111,9 +113,9 @@ fn thing_that_two_owners_hand_out_is_found() {
 #[test]
 fn event_that_only_an_attach_spoke_of_and_the_next_owner_forgot_is_found() {
     let mut story = Story::begin();
-    story.epoch = 2;
+    story.epoch = Epoch(2);
     story.attach(BEN, 3, 0, &story.own(BEN, &[]));
-    story.epoch = 3;
+    story.epoch = Epoch(3);
     story.attach(BEN, 1, 0, &story.own(BEN, &[]));
     assert_found(&story.end(), "event 3 was told, now only 1", 2, 0);
 }
@@ -135,13 +137,13 @@ fn snapshot_of_a_tick_that_is_taken_back_promised_no_event() {
     story.seqs[BEN] += 1;
     story.show(BEN, 0, 100, &[]);
     story.seqs[BEN] -= 1;
-    story.epoch = 2;
+    story.epoch = Epoch(2);
     let own = story.own(BEN, &[]);
     story.checker.on_attached(
         BEN,
         &Attachment {
             session: session(BEN),
-            epoch: 2,
+            epoch: Epoch(2),
             event_seq: 1,
             last_input_seq: 0,
             rewound_ticks: 2,
@@ -166,9 +168,9 @@ fn inputs_that_several_owners_forgot_are_added_up() {
 #[test]
 fn owner_that_speaks_after_its_successor_is_found() {
     let mut story = Story::begin();
-    story.epoch = 3;
+    story.epoch = Epoch(3);
     story.show(ANN, 0, 100, &[BREAD]);
-    story.epoch = 2;
+    story.epoch = Epoch(2);
     story.show(ANN, 0, 100, &[BREAD]);
     assert_found(&story.end(), "from epoch 3 tick 2 to epoch 2 tick 3", 1, 0);
 }

@@ -1,5 +1,7 @@
 //! Gifts to and from characters that no player of the run has, and to players that had not joined.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::checker::Strangers;
 
@@ -117,7 +119,7 @@ fn joins(checker: &mut Checker, player: usize, gold: u64, event_seq: u64) {
     };
     let attachment = Attachment {
         session: session(player),
-        epoch: 1,
+        epoch: Epoch(1),
         event_seq,
         last_input_seq: 0,
         rewound_ticks: 0,

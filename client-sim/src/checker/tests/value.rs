@@ -1,5 +1,7 @@
 //! Faults in what players own.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 
 #[test]
@@ -15,7 +17,7 @@ fn two_newcomers_with_the_same_thing_are_found() {
             player,
             &Attachment {
                 session,
-                epoch: 1,
+                epoch: Epoch(1),
                 event_seq: 1,
                 last_input_seq: 0,
                 rewound_ticks: 0,

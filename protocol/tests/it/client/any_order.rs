@@ -7,8 +7,8 @@ use std::time::Duration;
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::limits::REFRESH_TICKS;
 use everhold_protocol::{
-    ClientMessage, Credential, Heading, InputFrame, Intent, RefusalCode, ServerMessage, Snapshot, SnapshotHeader, Tick,
-    ZoneName,
+    ClientMessage, Credential, Epoch, Heading, InputFrame, Intent, RefusalCode, ServerMessage, Snapshot,
+    SnapshotHeader, Tick, ZoneName,
 };
 use proptest::prelude::*;
 
@@ -140,9 +140,9 @@ struct Watch {
     now: Duration,
     open: Vec<ConnId>,
     ever: BTreeSet<ConnId>,
-    epoch: u32,
+    epoch: Epoch,
     /// The highest epoch that attached it in each zone.
-    epochs: BTreeMap<ZoneName, u32>,
+    epochs: BTreeMap<ZoneName, Epoch>,
     last_event: u64,
     pushed: u32,
     confirmed: u32,
@@ -160,7 +160,7 @@ impl Watch {
             now: Duration::ZERO,
             open,
             ever,
-            epoch: 0,
+            epoch: Epoch::NONE,
             epochs,
             last_event: 0,
             pushed: 0,
@@ -244,7 +244,7 @@ impl Watch {
                     ..
                 } = message
                 {
-                    assert_eq!(epoch, self.epochs.get(&zone).copied().unwrap_or(0));
+                    assert_eq!(epoch, self.epochs.get(&zone).copied().unwrap_or(Epoch::NONE));
                 }
             }
             Command::SendDatagram { conn, bytes } => {

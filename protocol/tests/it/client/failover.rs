@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use everhold_protocol::client::{Failover, Notice};
-use everhold_protocol::{Credential, RefusalCode, ServerMessage};
+use everhold_protocol::{Credential, Epoch, RefusalCode, ServerMessage};
 
 use super::script::{Attach, SESSION, Script, addr, header, redirect, refused};
 
-fn is_resume(credential: &Credential, secret_byte: u8, known_epoch: u32) -> bool {
+fn is_resume(credential: &Credential, secret_byte: u8, known_epoch: Epoch) -> bool {
     matches!(credential, Credential::Resume { session: SESSION, secret, epoch, .. }
         if *secret == [secret_byte; 32] && *epoch == known_epoch)
 }
@@ -59,7 +59,7 @@ fn false_alarm_makes_the_client_wait_longer_the_next_time() {
 #[test]
 fn parked_connection_shows_the_secret_and_the_highest_epoch() {
     let (script, _, [(first, _), (second, _)]) = Script::parked();
-    assert!(is_resume(&script.hello(first), 1, 1) && is_resume(&script.hello(second), 1, 1));
+    assert!(is_resume(&script.hello(first), 1, Epoch(1)) && is_resume(&script.hello(second), 1, Epoch(1)));
     assert!(script.closed.is_empty(), "the old connection is kept");
 }
 
@@ -74,8 +74,8 @@ fn adopter_takes_the_session_over() {
     assert_eq!(script.closed, [old, first]);
     let last_snapshot_at = Duration::from_secs(1);
     let failover = Failover {
-        from_epoch: 1,
-        to_epoch: 2,
+        from_epoch: Epoch(1),
+        to_epoch: Epoch(2),
         last_snapshot_at,
         silent_at,
         attached_at: script.now,
@@ -105,7 +105,11 @@ fn old_owner_that_speaks_again_keeps_the_session() {
     assert_eq!(script.closed, [first, second]);
     assert!(matches!(script.take_notices()[..], [Notice::Snapshot { .. }]));
     script.control(first, Attach::epoch(2).message());
-    assert_eq!(script.client.mirror().epoch, 1, "a closed connection is not heard");
+    assert_eq!(
+        script.client.mirror().epoch,
+        Epoch(1),
+        "a closed connection is not heard"
+    );
     script.advance(500);
     assert!(
         script.notices.contains(&Notice::Silent),
@@ -151,7 +155,10 @@ fn zombie_of_a_lower_epoch_is_not_heard() {
     script.control(second, Attach::epoch(2).message());
     script.snapshot(second, header(2, 400));
     script.snapshot(first, header(2, 400));
-    assert_eq!((script.client.mirror().epoch, script.client.mirror().tick), (3, 300));
+    assert_eq!(
+        (script.client.mirror().epoch, script.client.mirror().tick),
+        (Epoch(3), 300)
+    );
     assert_eq!(script.take_notices(), []);
 }
 
@@ -164,7 +171,7 @@ fn parked_shard_that_attaches_under_a_lower_epoch_is_dropped() {
     script.connected(conn);
     script.control(conn, Attach::epoch(4).message());
     assert_eq!(script.closed, [old, second, conn]);
-    assert_eq!(script.client.mirror().epoch, 5);
+    assert_eq!(script.client.mirror().epoch, Epoch(5));
 }
 
 #[test]
@@ -345,7 +352,7 @@ fn parked_shard_redirects_to_the_adopter() {
     let adopter = script.greeted_at(4);
     script.control(adopter, Attach::epoch(2).message());
     assert!(script.closed.contains(&second));
-    assert!(is_resume(&script.hello(adopter), 1, 1));
+    assert!(is_resume(&script.hello(adopter), 1, Epoch(1)));
     assert!(script.client.is_attached());
 }
 
@@ -370,7 +377,7 @@ fn lost_answer_is_asked_for_again_with_the_secret_at_hand() {
     script.disconnected(first, None);
     let (second, _) = script.connect();
     script.connected(second);
-    assert!(is_resume(&script.hello(second), 1, 1));
+    assert!(is_resume(&script.hello(second), 1, Epoch(1)));
     script.control(
         second,
         Attach {
@@ -382,7 +389,7 @@ fn lost_answer_is_asked_for_again_with_the_secret_at_hand() {
     script.disconnected(second, None);
     let (third, _) = script.connect();
     script.connected(third);
-    assert!(is_resume(&script.hello(third), 9, 2));
+    assert!(is_resume(&script.hello(third), 9, Epoch(2)));
 }
 
 #[test]

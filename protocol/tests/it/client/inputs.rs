@@ -2,7 +2,7 @@
 
 use everhold_protocol::client::{Busy, Notice};
 use everhold_protocol::limits::{FRAME_INTENTS_MAX, UNCONFIRMED_INTENTS_MAX};
-use everhold_protocol::{Heading, Intent, SnapshotHeader};
+use everhold_protocol::{Epoch, Heading, Intent, SnapshotHeader};
 
 use super::script::{Attach, Script, header};
 
@@ -47,7 +47,7 @@ fn client_that_wants_nothing_new_tells_its_state_with_every_fourth_frame() {
     assert_eq!(frames.len(), 1);
     assert_eq!(
         (frames[0].epoch, frames[0].snapshot_tick, frames[0].intents.len()),
-        (1, 107, 0)
+        (Epoch(1), 107, 0)
     );
 }
 
@@ -142,7 +142,7 @@ fn inputs_that_the_next_owner_has_are_confirmed_and_the_others_repeated() {
     let frame = &script.take_frames()[0];
     assert_eq!(
         (frame.epoch, frame.intents.iter().map(|intent| intent.seq).collect()),
-        (2, vec![4, 5])
+        (Epoch(2), vec![4, 5])
     );
 }
 

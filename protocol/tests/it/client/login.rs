@@ -1,7 +1,7 @@
 //! Logging in: the shard that is asked, the target of a redirect, the end by a refusal.
 
 use everhold_protocol::client::{Busy, Notice};
-use everhold_protocol::{ClientMessage, Credential, Heading, Intent, RefusalCode, ServerMessage};
+use everhold_protocol::{ClientMessage, Credential, Epoch, Heading, Intent, RefusalCode, ServerMessage};
 
 use super::script::{Attach, SESSION, Script, addr, own, redirect, refused};
 
@@ -22,14 +22,17 @@ fn login_at_the_owner_attaches() {
     );
     assert!(script.client.is_attached());
     let mirror = script.client.mirror();
-    assert_eq!((mirror.session, mirror.epoch, mirror.tick), (Some(SESSION), 1, 100));
+    assert_eq!(
+        (mirror.session, mirror.epoch, mirror.tick),
+        (Some(SESSION), Epoch(1), 100)
+    );
     assert_eq!((mirror.event_seq, mirror.last_confirmed, &mirror.own), (9, 4, &own()));
     let notices = script.take_notices();
     assert!(
         matches!(
             notices[..],
             [Notice::Attached {
-                epoch: 1,
+                epoch: Epoch(1),
                 lost_inputs: 0,
                 failover: None,
                 ..
@@ -180,7 +183,7 @@ fn saved_secret_resumes_a_session_in_a_new_machine() {
         zone,
         session: SESSION,
         secret: [9; 32],
-        epoch: 4,
+        epoch: Epoch(4),
         event_seq: 6,
     };
     let mut script = Script::start_with(saved.clone(), vec![addr(1)], 1);

@@ -1,7 +1,7 @@
 //! A session that goes to another zone, whose epochs are its own.
 
 use everhold_protocol::client::{ConnId, Notice};
-use everhold_protocol::{Credential, ServerMessage, ZoneName};
+use everhold_protocol::{Credential, Epoch, ServerMessage, ZoneName};
 
 use super::script::{Attach, Script, header, redirect, redirect_to};
 
@@ -14,7 +14,7 @@ fn attach(zone: &'static str, epoch: u32) -> ServerMessage {
 }
 
 /// Returns zone and epoch of the last `Hello`.
-fn asked(script: &Script, conn: ConnId) -> (ZoneName, u32) {
+fn asked(script: &Script, conn: ConnId) -> (ZoneName, Epoch) {
     match script.hello(conn) {
         Credential::Resume { zone, epoch, .. } => (zone, epoch),
         Credential::Ticket(_) => panic!("a ticket is shown"),
@@ -34,7 +34,7 @@ fn moved() -> (Script, ConnId) {
     let new = script.greeted_at(2);
     assert_eq!(
         asked(&script, new),
-        (zone("forest"), 0),
+        (zone("forest"), Epoch::NONE),
         "it knows no epoch of that zone"
     );
     script.take_notices();
@@ -59,7 +59,7 @@ fn lower_epoch_of_another_zone_takes_the_session_over() {
     });
     assert_eq!(
         attached,
-        Some((zone("forest"), 2, None, 0)),
+        Some((zone("forest"), Epoch(2), None, 0)),
         "nobody failed, and nothing was taken back"
     );
     script.snapshot(new, header(2, 201));
@@ -72,11 +72,11 @@ fn silent_owner_of_the_new_zone_is_looked_for_under_its_own_epoch() {
     script.advance(250);
     let (conn, _) = script.connect();
     script.connected(conn);
-    assert_eq!(asked(&script, conn), (zone("forest"), 2));
+    assert_eq!(asked(&script, conn), (zone("forest"), Epoch(2)));
     script.control(conn, attach("forest", 1));
     assert_eq!(
         script.client.mirror().epoch,
-        2,
+        Epoch(2),
         "a lower epoch of this zone is a zombie's"
     );
 }
@@ -88,9 +88,9 @@ fn zombie_of_a_zone_that_was_left_is_not_heard_on_the_way_back() {
     assert!(script.wants_no_connection(), "the meadow has been seen under epoch 5");
     script.control(new, redirect_to("meadow", 3, 5));
     let back = script.greeted_at(3);
-    assert_eq!(asked(&script, back), (zone("meadow"), 5));
+    assert_eq!(asked(&script, back), (zone("meadow"), Epoch(5)));
     script.control(back, attach("meadow", 4));
-    assert_eq!(script.client.mirror().epoch, 2);
+    assert_eq!(script.client.mirror().epoch, Epoch(2));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn shard_that_serves_both_zones_is_asked_again_over_a_connection_of_its_own() {
     assert!(script.wants_no_connection(), "that is where it is");
     script.control(old, redirect_to("forest", 1, 1));
     let new = script.greeted_at(1);
-    assert_eq!(asked(&script, new), (zone("forest"), 0));
+    assert_eq!(asked(&script, new), (zone("forest"), Epoch::NONE));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn one_parked_there_for_the_old_zone_makes_way() {
     script.control(old, redirect_to("forest", n, 1));
     assert!(script.closed.contains(&first));
     let new = script.greeted_at(n);
-    assert_eq!(asked(&script, new), (zone("forest"), 0));
+    assert_eq!(asked(&script, new), (zone("forest"), Epoch::NONE));
 }
 
 #[test]
@@ -121,5 +121,5 @@ fn home_in_another_zone_than_the_ticket_names_may_have_any_epoch() {
     let second = script.greeted_at(3);
     assert_eq!(script.hello(second), Credential::Ticket(vec![1, 2, 3]));
     script.control(second, attach("forest", 1));
-    assert_eq!(script.client.mirror().epoch, 1);
+    assert_eq!(script.client.mirror().epoch, Epoch(1));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::{
-    ClientMessage, Credential, EntityId, Event, GoldCause, InputFrame, Item, OwnState, RefusalCode, SeqEvent,
+    ClientMessage, Credential, EntityId, Epoch, Event, GoldCause, InputFrame, Item, OwnState, RefusalCode, SeqEvent,
     ServerMessage, Snapshot, SnapshotHeader, Tick, value_digest,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn own() -> OwnState {
 /// An `Attached` of which a test changes some fields.
 #[derive(Clone, Debug)]
 pub(super) struct Attach {
-    pub(super) epoch: u32,
+    pub(super) epoch: Epoch,
     pub(super) zone: &'static str,
     pub(super) tick: Tick,
     pub(super) last_input_seq: u64,
@@ -53,7 +53,7 @@ pub(super) struct Attach {
 impl Attach {
     pub(super) fn epoch(epoch: u32) -> Self {
         Self {
-            epoch,
+            epoch: Epoch(epoch),
             zone: "meadow",
             tick: 100 * u64::from(epoch),
             last_input_seq: 0,
@@ -87,7 +87,7 @@ impl Attach {
 pub(super) fn header(epoch: u32, tick: Tick) -> SnapshotHeader {
     let OwnState { gold, items, .. } = own();
     SnapshotHeader {
-        epoch,
+        epoch: Epoch(epoch),
         tick,
         dilation: 255,
         last_input_seq: 0,
@@ -119,7 +119,7 @@ pub(super) fn redirect_to(zone: &str, n: u16, epoch: u32) -> ServerMessage {
     ServerMessage::Redirect {
         addr: addr(n),
         zone: zone.parse().unwrap(),
-        epoch,
+        epoch: Epoch(epoch),
     }
 }
 

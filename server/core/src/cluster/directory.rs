@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use crate::ownership::{LeaseView, Nonce, ShardView};
 
@@ -33,7 +33,7 @@ pub enum RouteRequest {
     /// A resume of a session under `epoch`, by a client that lost its owner before `since`.
     Resume {
         /// The highest epoch of this zone that the client has seen.
-        epoch: u32,
+        epoch: Epoch,
         /// The time on `CLOCK_BOOTTIME` at which the client came to this shard.
         since: Duration,
     },
@@ -49,7 +49,7 @@ pub enum Placement {
         /// Its address.
         addr: SocketAddr,
         /// The epoch it serves under.
-        epoch: u32,
+        epoch: Epoch,
     },
     /// Nowhere yet: it waits.
     Wait,
@@ -64,7 +64,7 @@ pub enum Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hosted {
     /// The epoch it runs under.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The moment at which it started to run here.
     pub since: Duration,
     /// Whether its lease allows it to say anything now.

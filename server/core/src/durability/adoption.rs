@@ -267,7 +267,7 @@ impl Adoption {
         };
         let start = Start {
             zone: replayed.zone,
-            journal: Journal::new(self.grant.epoch.number(), replayed.last),
+            journal: Journal::new(self.grant.epoch(), replayed.last),
             chain: replayed.chain,
             quarantine: replayed.quarantine,
         };

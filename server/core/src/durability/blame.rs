@@ -167,6 +167,8 @@ impl Inquiry {
 
 #[cfg(test)]
 mod tests {
+    use everhold_protocol::Epoch;
+
     use super::*;
 
     const SESSION: SessionId = everhold_protocol::EntityId(5);
@@ -233,8 +235,8 @@ mod tests {
     fn store_that_refuses_the_note_is_not_asked_again() {
         let (now, mut inquiry) = (Instant::now(), inquiry(Some((SESSION, 9))));
         words(&mut inquiry, now, PAUSED);
-        inquiry.handle_answer(now, Err(StoreError::Fenced { epoch: 4 }));
-        let known = ["Log(Refused(7, Fenced { epoch: 4 }))", "Conclude(Unwritten)"];
+        inquiry.handle_answer(now, Err(StoreError::Fenced { epoch: Epoch(4) }));
+        let known = ["Log(Refused(7, Fenced { epoch: Epoch(4) }))", "Conclude(Unwritten)"];
         assert_eq!(words(&mut inquiry, now, PAUSED), known);
     }
 

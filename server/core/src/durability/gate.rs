@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use everhold_protocol::Tick;
+use everhold_protocol::{Epoch, Tick};
 use serde::{Deserialize, Serialize};
 
 /// The certainty that a tick's outputs need before they leave.
@@ -50,7 +50,7 @@ impl std::fmt::Display for Durability {
 /// An output that may leave the process. Only a [`Gate`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released<T> {
-    epoch: u32,
+    epoch: Epoch,
     tick: Tick,
     inner: T,
 }
@@ -58,7 +58,7 @@ pub struct Released<T> {
 impl<T> Released<T> {
     /// Returns the epoch of the ownership under which it was made.
     #[must_use]
-    pub const fn epoch(&self) -> u32 {
+    pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -79,7 +79,7 @@ impl<T> Released<T> {
 #[derive(Debug)]
 pub struct Gate<S, R> {
     level: Durability,
-    epoch: u32,
+    epoch: Epoch,
     shown: VecDeque<(Tick, S)>,
     told: VecDeque<(Tick, R)>,
     last_held: Tick,
@@ -93,7 +93,7 @@ impl<S, R> Gate<S, R> {
     /// adoption both are the same; a zone that goes on from memory may be ahead. The events of the ticks between them
     /// are not sent: its players hear `Attached` first, and that carries them.
     #[must_use]
-    pub const fn new(level: Durability, epoch: u32, acknowledged: Tick, tick: Tick) -> Self {
+    pub const fn new(level: Durability, epoch: Epoch, acknowledged: Tick, tick: Tick) -> Self {
         assert!(acknowledged <= tick, "nothing is stored that did not happen");
         Self {
             level,

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use everhold_protocol::Tick;
+use everhold_protocol::{Epoch, Tick};
 
 use super::store::{AppendAnswer, Position, StoreError, StoredRecord};
 use crate::limits::{APPEND_RECORDS_MAX, RING_RECORDS_MAX};
@@ -65,7 +65,7 @@ pub enum StopReason {
 /// The append pipeline of one zone under one epoch.
 #[derive(Debug)]
 pub struct Journal {
-    epoch: u32,
+    epoch: Epoch,
     ring: VecDeque<StoredRecord>,
     /// The last record acknowledged. It never goes back.
     acknowledged: Position,
@@ -86,7 +86,7 @@ impl Journal {
     /// Returns an empty ring. `last` is the end of the history that the store has: records are pushed from the tick
     /// after it.
     #[must_use]
-    pub const fn new(epoch: u32, last: Position) -> Self {
+    pub const fn new(epoch: Epoch, last: Position) -> Self {
         Self {
             epoch,
             ring: VecDeque::new(),
@@ -107,7 +107,7 @@ impl Journal {
     /// # Panics
     /// If `epoch` is not higher: a grant is used once.
     #[must_use]
-    pub fn reclaimed(self, epoch: u32) -> Self {
+    pub fn reclaimed(self, epoch: Epoch) -> Self {
         assert!(epoch > self.epoch, "epoch {epoch} follows epoch {}", self.epoch);
         Self {
             epoch,
@@ -123,7 +123,7 @@ impl Journal {
 
     /// Returns the epoch under which it appends.
     #[must_use]
-    pub const fn epoch(&self) -> u32 {
+    pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
 

@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 use everhold_protocol::codec::{DecodeError, Reader, Writer};
-use everhold_protocol::{Account, Intent, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, Intent, SessionId, Tick};
 
 use super::store::{RecordHash, StoredRecord};
 use crate::ingress::{AttachToken, Input, Join, Resume};
@@ -38,7 +38,7 @@ const TAG_LOGOUT: u8 = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The ownership under which the tick ran.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The tick.
     pub tick: Tick,
     /// The hash of the record before it.
@@ -74,7 +74,7 @@ impl Record {
         let mut body = Vec::with_capacity(32 + 12 * self.inputs.len());
         let mut out = Writer::new(&mut body);
         out.u8(LAYOUT);
-        out.u32(self.epoch);
+        out.u32(self.epoch.0);
         out.u8(if self.digest_before.is_some() { FLAG_DIGEST } else { 0 });
         if let Some(digest) = self.digest_before {
             out.u64(digest.0);
@@ -100,7 +100,7 @@ impl Record {
         if layout != LAYOUT {
             return Err(RecordError::LayoutUnknown(layout));
         }
-        let epoch = from.u32()?;
+        let epoch = Epoch(from.u32()?);
         if hash_record(stored.prev_hash, epoch, stored.tick, &stored.body) != stored.hash {
             return Err(RecordError::HashMismatch);
         }
@@ -127,7 +127,7 @@ impl StoredRecord {
     /// Makes a record of any bytes, with the hash that fits them: for tests.
     #[must_use]
     pub fn sealed(tick: Tick, prev_hash: RecordHash, body: &[u8]) -> Self {
-        let epoch = Reader::new(body.get(1..).unwrap_or_default()).u32().unwrap_or_default();
+        let epoch = Epoch(Reader::new(body.get(1..).unwrap_or_default()).u32().unwrap_or_default());
         Self {
             tick,
             prev_hash,
@@ -137,10 +137,10 @@ impl StoredRecord {
     }
 }
 
-fn hash_record(prev_hash: RecordHash, epoch: u32, tick: Tick, body: &[u8]) -> RecordHash {
+fn hash_record(prev_hash: RecordHash, epoch: Epoch, tick: Tick, body: &[u8]) -> RecordHash {
     let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
     hasher.update(&prev_hash.0);
-    hasher.update(&epoch.to_le_bytes());
+    hasher.update(&epoch.0.to_le_bytes());
     hasher.update(&tick.to_le_bytes());
     hasher.update(body);
     RecordHash(*hasher.finalize().as_bytes())
@@ -169,7 +169,7 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
     match input {
         Input::EpochStart { epoch, nonce, rules_id } => {
             out.u8(TAG_EPOCH_START);
-            out.u32(*epoch);
+            out.u32(epoch.0);
             out.u64(*nonce);
             out.bytes(rules_id);
         }
@@ -234,7 +234,7 @@ fn decode_inputs(from: &mut Reader<'_>) -> Result<Vec<Input>, DecodeError> {
 fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input, DecodeError> {
     Ok(match from.u8()? {
         TAG_EPOCH_START => Input::EpochStart {
-            epoch: from.u32()?,
+            epoch: Epoch(from.u32()?),
             nonce: from.u64()?,
             rules_id: from.array()?,
         },

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use everhold_protocol::{SessionId, Tick, ZoneName};
+use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
 use crate::ownership::Grant;
 
@@ -64,7 +64,7 @@ pub fn assert_consecutive(records: &[StoredRecord]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The epoch that wrote it.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The last tick it covers.
     pub tick: Tick,
     /// The hash of that tick's record.
@@ -74,7 +74,7 @@ pub struct Position {
 impl Position {
     /// The position before a zone's first tick.
     pub const GENESIS: Self = Self {
-        epoch: 0,
+        epoch: Epoch::NONE,
         tick: 0,
         hash: RecordHash::GENESIS,
     };
@@ -149,7 +149,7 @@ pub struct ZoneData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneSummary {
     /// The fence's epoch.
-    pub fence_epoch: u32,
+    pub fence_epoch: Epoch,
     /// The journal's first and last tick, if it has any.
     pub journal: Option<(Tick, Tick)>,
     /// The newest checkpoint.
@@ -166,7 +166,7 @@ pub enum StoreError {
     #[error("fenced by epoch {epoch}")]
     Fenced {
         /// The epoch of the fence.
-        epoch: u32,
+        epoch: Epoch,
     },
     /// The zone's data set is gone, although it was there. No write makes it anew but [`ZoneStore::create`].
     #[error("the zone's data set is gone")]

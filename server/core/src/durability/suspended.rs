@@ -77,7 +77,7 @@ impl SuspendedZone {
     /// If the grant's epoch is not higher than the one that ran out.
     #[must_use]
     pub fn reclaimed(self, grant: Grant) -> (Zone, Journal) {
-        (self.zone, self.journal.reclaimed(grant.epoch.number()))
+        (self.zone, self.journal.reclaimed(grant.epoch()))
     }
 }
 
@@ -87,10 +87,12 @@ mod tests {
 
     use bytes::Bytes;
 
+    use everhold_protocol::Epoch;
+
     use super::*;
     use crate::durability::store::{Position, RecordHash};
     use crate::game::RuleBook;
-    use crate::ownership::{Epoch, Nonce};
+    use crate::ownership::Nonce;
     use crate::zone::{Cut, ZoneConfig};
 
     fn zone() -> Zone {
@@ -103,10 +105,7 @@ mod tests {
     }
 
     fn grant(epoch: u32) -> Grant {
-        Grant {
-            epoch: Epoch::granted(epoch),
-            nonce: Nonce(1),
-        }
+        Grant::issue(Epoch(epoch), Nonce(1))
     }
 
     fn record(tick: u64) -> StoredRecord {
@@ -120,7 +119,7 @@ mod tests {
 
     #[test]
     fn ticks_of_which_the_store_may_know_nothing_are_sent_again_under_the_new_epoch() {
-        let mut journal = Journal::new(3, Position::GENESIS);
+        let mut journal = Journal::new(Epoch(3), Position::GENESIS);
         journal.push(record(1)).unwrap();
         journal.poll_append();
         let mut surrender = Surrender::new(journal);
@@ -132,14 +131,14 @@ mod tests {
             .iter()
             .map(|record| record.tick)
             .collect();
-        assert_eq!((journal.epoch(), sent), (5, vec![1, 2]));
+        assert_eq!((journal.epoch(), sent), (Epoch(5), vec![1, 2]));
     }
 
     #[test]
     fn capture_that_was_under_way_is_given_back_to_the_zone() {
         let mut zone = zone();
         zone.freeze(Cut::Base);
-        let (mut zone, _) = Surrender::new(Journal::new(3, Position::GENESIS))
+        let (mut zone, _) = Surrender::new(Journal::new(Epoch(3), Position::GENESIS))
             .handle_zone(zone)
             .reclaimed(grant(4));
         assert!(

@@ -44,6 +44,8 @@ impl Tries {
 
 #[cfg(test)]
 mod tests {
+    use everhold_protocol::Epoch;
+
     use super::*;
 
     #[test]
@@ -63,7 +65,7 @@ mod tests {
     #[test]
     fn answer_is_not_asked_for_again_because_it_is_a_no() {
         for error in [
-            StoreError::Fenced { epoch: 3 },
+            StoreError::Fenced { epoch: Epoch(3) },
             StoreError::Lost,
             StoreError::ParentMoved,
             StoreError::Corrupt("a hole".to_owned()),

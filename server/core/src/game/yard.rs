@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, RefusalCode, SessionId};
+use everhold_protocol::{Account, EntityId, EntityView, Epoch, Event, Heading, Intent, RefusalCode, SessionId};
 
 use super::RuleBook;
 use crate::ingress::{AttachToken, Input, Join, Resume};
@@ -28,7 +28,7 @@ pub(crate) fn config(replacements: &[(&str, &str)]) -> ZoneConfig {
 /// The yard, one tick after an owner took it.
 pub(crate) fn zone(replacements: &[(&str, &str)]) -> Zone {
     let config = config(replacements);
-    let start = epoch_start(&config, 1);
+    let start = epoch_start(&config, Epoch(1));
     let mut zone = Zone::new(config);
     zone.step(&[start]);
     zone
@@ -42,7 +42,7 @@ pub(crate) fn crowd(replacements: &[(&str, &str)], players: u64) -> Zone {
     zone
 }
 
-pub(crate) fn epoch_start(config: &ZoneConfig, epoch: u32) -> Input {
+pub(crate) fn epoch_start(config: &ZoneConfig, epoch: Epoch) -> Input {
     Input::EpochStart {
         epoch,
         nonce: 1,

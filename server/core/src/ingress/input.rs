@@ -1,6 +1,6 @@
 //! The inputs of a tick: everything that can change a zone's world, and nothing else.
 
-use everhold_protocol::{Account, Intent, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, Intent, SessionId, Tick};
 
 /// BLAKE3 of a resume secret. The secret itself never enters the state, a record, or a checkpoint.
 pub type SecretHash = [u8; 32];
@@ -15,7 +15,7 @@ pub enum Input {
     /// The first input of every ownership: sessions become away, ids move to this epoch's range.
     EpochStart {
         /// The new epoch.
-        epoch: u32,
+        epoch: Epoch,
         /// The new owner.
         nonce: u64,
         /// The rules that it runs: a record under other rules is not replayed.

@@ -5,7 +5,9 @@ use ed25519_dalek::VerifyingKey;
 use everhold_protocol::limits::SECRET_BYTES;
 use everhold_protocol::message::hello_version;
 use everhold_protocol::ticket::{self, TicketClaims, TicketError};
-use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName};
+use everhold_protocol::{
+    Account, ClientMessage, Credential, Epoch, PROTOCOL_VERSION, RefusalCode, SessionId, ZoneName,
+};
 
 use super::credential::ResumeKeys;
 use super::refusal::Refusal;
@@ -31,7 +33,7 @@ pub struct ResumeClaim {
     /// The secret that the client shows.
     pub secret: [u8; SECRET_BYTES],
     /// The highest epoch the client has seen; an owner of a lower one must not answer.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The last event the client has.
     pub event_seq: u64,
 }
@@ -231,7 +233,7 @@ mod tests {
             zone: zone.parse().expect("a zone name"),
             session: SessionId::new(2, 3),
             secret,
-            epoch: 4,
+            epoch: Epoch(4),
             event_seq: 5,
         }
     }
@@ -245,7 +247,7 @@ mod tests {
             zone,
             session: SessionId::new(2, 3),
             secret,
-            epoch: 4,
+            epoch: Epoch(4),
             event_seq: 5,
         });
         assert_eq!(check(PROTOCOL_VERSION, resume(secret)), Ok(login));

@@ -32,13 +32,13 @@ impl NewsFilter {
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::{Heading, InputFrame, Intent, IntentError, SeqIntent};
+    use everhold_protocol::{Epoch, Heading, InputFrame, Intent, IntentError, SeqIntent};
 
     use super::*;
 
     fn frame(event_ack: u64, intents: Vec<SeqIntent<Result<Intent, IntentError>>>) -> ReceivedFrame {
         InputFrame {
-            epoch: 1,
+            epoch: Epoch(1),
             snapshot_tick: 9,
             event_ack,
             intents,

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
-use super::epoch::{Grant, Nonce};
+use super::grant::{Grant, Nonce};
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct LeaseView {
     /// The zone.
     pub zone: ZoneName,
     /// The highest epoch ever granted; 0 if none was.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The process that holds it, or held it last.
     pub nonce: Nonce,
     /// Rises with every renewal. A contender watches it on its own clock; wall clocks are never compared.
@@ -99,7 +99,7 @@ pub trait Authority: Send + Sync {
         watched: &LeaseView,
         nonce: Nonce,
         addr: SocketAddr,
-        epoch_floor: u32,
+        epoch_floor: Epoch,
     ) -> Result<Grant, AuthorityError>;
 
     /// Moves the beat, and notes the number of players.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use super::authority::Leases;
 
@@ -23,7 +23,7 @@ pub struct Census {
     /// The missing zones, and since when.
     missing: BTreeMap<ZoneName, Duration>,
     /// The highest epoch seen of each zone.
-    epochs: BTreeMap<ZoneName, u32>,
+    epochs: BTreeMap<ZoneName, Epoch>,
 }
 
 impl Census {
@@ -67,10 +67,10 @@ impl Census {
         self.missing.contains_key(zone)
     }
 
-    /// Returns the highest epoch of a zone that this process has seen; 0 if none.
+    /// Returns the highest epoch of a zone that this process has seen; [`Epoch::NONE`] if none.
     #[must_use]
-    pub fn epoch_seen(&self, zone: &ZoneName) -> u32 {
-        self.epochs.get(zone).copied().unwrap_or(0)
+    pub fn epoch_seen(&self, zone: &ZoneName) -> Epoch {
+        self.epochs.get(zone).copied().unwrap_or(Epoch::NONE)
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         views.to_vec().into()
     }
 
-    fn lease(name: &str, epoch: u32) -> LeaseView {
+    fn lease(name: &str, epoch: Epoch) -> LeaseView {
         LeaseView {
             zone: zone(name),
             epoch,
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn zone_is_declared_only_after_it_was_missing_for_the_grace() {
         let mut census = census();
-        census.handle_leases(at(10), &seen(&[lease("meadow", 1)]));
-        census.handle_leases(at(17), &seen(&[lease("meadow", 1)]));
+        census.handle_leases(at(10), &seen(&[lease("meadow", Epoch(1))]));
+        census.handle_leases(at(17), &seen(&[lease("meadow", Epoch(1))]));
         assert_eq!(census.missing(at(17)), []);
         assert!(census.is_missing(&zone("forest")) && !census.is_missing(&zone("meadow")));
         assert_eq!(census.missing(at(18)), [zone("forest")]);
@@ -122,15 +122,15 @@ mod tests {
     #[test]
     fn zone_whose_lease_could_not_be_read_is_not_missing_and_its_grace_begins_anew() {
         let mut census = census();
-        census.handle_leases(at(0), &seen(&[lease("meadow", 1)]));
+        census.handle_leases(at(0), &seen(&[lease("meadow", Epoch(1))]));
         let unread = Leases {
             unread: [zone("forest")].into(),
-            ..seen(&[lease("meadow", 1)])
+            ..seen(&[lease("meadow", Epoch(1))])
         };
         census.handle_leases(at(7), &unread);
         assert!(!census.is_missing(&zone("forest")));
         assert_eq!(census.missing(at(9)), []);
-        census.handle_leases(at(10), &seen(&[lease("meadow", 1)]));
+        census.handle_leases(at(10), &seen(&[lease("meadow", Epoch(1))]));
         assert_eq!(census.missing(at(17)), []);
         assert_eq!(census.missing(at(18)), [zone("forest")]);
     }
@@ -138,22 +138,22 @@ mod tests {
     #[test]
     fn zone_whose_holder_puts_its_lease_back_is_not_declared() {
         let mut census = census();
-        census.handle_leases(at(0), &seen(&[lease("forest", 2), lease("meadow", 1)]));
+        census.handle_leases(at(0), &seen(&[lease("forest", Epoch(2)), lease("meadow", Epoch(1))]));
         census.handle_leases(at(1), &seen(&[]));
-        census.handle_leases(at(2), &seen(&[lease("forest", 2), lease("meadow", 1)]));
-        census.handle_leases(at(9), &seen(&[lease("meadow", 1)]));
+        census.handle_leases(at(2), &seen(&[lease("forest", Epoch(2)), lease("meadow", Epoch(1))]));
+        census.handle_leases(at(9), &seen(&[lease("meadow", Epoch(1))]));
         assert_eq!(census.missing(at(16)), []);
     }
 
     #[test]
     fn highest_epoch_seen_is_kept_when_the_authority_forgets() {
         let mut census = census();
-        census.handle_leases(at(0), &seen(&[lease("meadow", 7)]));
+        census.handle_leases(at(0), &seen(&[lease("meadow", Epoch(7))]));
         census.handle_leases(at(1), &seen(&[]));
-        census.handle_leases(at(9), &seen(&[lease("meadow", 0)]));
+        census.handle_leases(at(9), &seen(&[lease("meadow", Epoch::NONE)]));
         assert_eq!(
             (census.epoch_seen(&zone("meadow")), census.epoch_seen(&zone("forest"))),
-            (7, 0)
+            (Epoch(7), Epoch::NONE)
         );
     }
 }

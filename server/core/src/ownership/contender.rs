@@ -12,11 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
 use everhold_protocol::rng::SplitMix64;
+use everhold_protocol::{Epoch, ZoneName};
 
 use super::authority::{LeaseView, Leases};
-use super::epoch::Grant;
+use super::grant::Grant;
 
 /// Settings of a contender.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Contender {
             let view = &self.watches.get(zone)?.view;
             // A lower epoch is an authority that forgot, and our own nonce a claim whose answer got lost: neither is a
             // successor.
-            (view.nonce != grant.nonce && view.epoch >= grant.epoch.number()).then(|| zone.clone())
+            (view.nonce != grant.nonce() && view.epoch >= grant.epoch()).then(|| zone.clone())
         };
         let zone = self.suspended.iter().find_map(is_taken)?;
         self.suspended.remove(&zone);
@@ -146,7 +146,7 @@ impl Contender {
         let is_free = |(zone, grant): (&ZoneName, &Grant)| {
             let is_due = |watch: &&Watch| self.is_in_sight(watch) && now >= watch.not_before;
             let watch = self.watches.get(zone).filter(is_due)?;
-            let is_free = watch.view.nonce == grant.nonce || watch.view.epoch < grant.epoch.number();
+            let is_free = watch.view.nonce == grant.nonce() || watch.view.epoch < grant.epoch();
             is_free.then(|| watch.view.clone())
         };
         self.suspended.iter().find_map(is_free)
@@ -267,7 +267,7 @@ impl Contender {
     /// Returns when a lease may be claimed: a released one at once, any other after a full ttl without a sign of life.
     /// A zone that was never held has no players who wait, so it is left for a ttl to a shard that prefers it.
     fn claimable_at(&self, watch: &Watch) -> Duration {
-        let never_held = watch.view.epoch == 0 && !self.is_preferred(watch);
+        let never_held = watch.view.epoch == Epoch::NONE && !self.is_preferred(watch);
         let wait = if watch.view.released && !never_held {
             Duration::ZERO
         } else {

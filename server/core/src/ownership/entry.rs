@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::epoch::Nonce;
 use super::fingerprint::{KeyFingerprints, KeyKind};
+use super::grant::Nonce;
 use super::key_check::{Joining, KeyCheck};
 use super::membership::ShardView;
 

@@ -9,11 +9,11 @@ mod death;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 use serde::{Deserialize, Serialize};
 
 pub use self::death::{ReleaseAnswer, ServerEnd};
-use super::epoch::{Epoch, Grant, Nonce};
+use super::grant::{Grant, Nonce};
 use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 
 /// The holdings that a server reports to its guardian, complete each time. So no report must be kept until it can be
@@ -26,7 +26,7 @@ pub struct Holdings {
     #[serde(default)]
     is_announced: bool,
     /// The server's zones, and the epoch of each.
-    zones: BTreeMap<ZoneName, u32>,
+    zones: BTreeMap<ZoneName, Epoch>,
 }
 
 impl Holdings {
@@ -43,13 +43,13 @@ impl Holdings {
 
     /// Notes that the zone was granted.
     pub fn note_granted(&mut self, zone: &ZoneName, grant: Grant) {
-        self.note_announced(grant.nonce);
-        self.zones.insert(zone.clone(), grant.epoch.number());
+        self.note_announced(grant.nonce());
+        self.zones.insert(zone.clone(), grant.epoch());
     }
 
     /// Notes that the grant is released, or left to its ttl. Ignored if the zone was granted anew since.
     pub fn note_ended(&mut self, zone: &ZoneName, grant: Grant) {
-        if self.zones.get(zone) == Some(&grant.epoch.number()) {
+        if self.zones.get(zone) == Some(&grant.epoch()) {
             self.zones.remove(zone);
         }
     }
@@ -74,10 +74,7 @@ impl Holdings {
     /// Returns the server's grants, in order of zone.
     pub fn grants(&self) -> impl Iterator<Item = (&ZoneName, Grant)> {
         self.zones.iter().map(|(zone, epoch)| {
-            let grant = Grant {
-                epoch: Epoch::granted(*epoch),
-                nonce: Nonce(self.nonce),
-            };
+            let grant = Grant::issue(*epoch, Nonce(self.nonce));
             (zone, grant)
         })
     }
@@ -203,10 +200,7 @@ mod tests {
     }
 
     fn grant(epoch: u32) -> Grant {
-        Grant {
-            epoch: Epoch::granted(epoch),
-            nonce: Nonce(u64::MAX),
-        }
+        Grant::issue(Epoch(epoch), Nonce(u64::MAX))
     }
 
     fn holding(epoch: u32) -> Holdings {
@@ -283,7 +277,7 @@ mod tests {
         assert_eq!(holdings.grants().count(), 0);
         assert_eq!(
             holdings.announced(),
-            Some(grant(3).nonce),
+            Some(grant(3).nonce()),
             "it is still the same process"
         );
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::epoch::Nonce;
 use super::fingerprint::{KeyFingerprints, KeyKind};
+use super::grant::Nonce;
 use super::membership::ShardView;
 
 /// Whether this shard may join the world.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::authority::AuthorityError;
-use super::epoch::Nonce;
 use super::fingerprint::KeyFingerprints;
+use super::grant::Nonce;
 use super::lease::LeaseConfig;
 
 /// A living shard, for the directory: where a client may park.

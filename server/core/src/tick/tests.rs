@@ -3,14 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use everhold_protocol::{EntityId, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, Snapshot};
+use everhold_protocol::{EntityId, Epoch, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, Snapshot};
 
 use super::*;
 use crate::game::RuleBook;
 use crate::ingress::Join;
 use crate::ingress::input::AttachToken;
 use crate::load::Rung;
-use crate::ownership::{Epoch, Nonce};
+use crate::ownership::Nonce;
 use crate::zone::ZoneConfig;
 
 const LAST: RecordHash = RecordHash([7; 32]);
@@ -34,10 +34,7 @@ fn config() -> ZoneConfig {
 
 fn start(rules_id: [u8; 32]) -> TickStart<'static> {
     TickStart {
-        grant: Grant {
-            epoch: Epoch::granted(3),
-            nonce: Nonce(5),
-        },
+        grant: Grant::issue(Epoch(3), Nonce(5)),
         rules_id,
         last: LAST,
         quarantine: &QUARANTINED,
@@ -84,7 +81,7 @@ fn frame(session: SessionId, token: u64, seq: u64) -> InboxEntry {
         session,
         token: AttachToken(token),
         frame: ReceivedFrame::from(InputFrame {
-            epoch: 3,
+            epoch: Epoch(3),
             snapshot_tick: 0,
             event_ack: 0,
             intents: vec![SeqIntent {
@@ -111,7 +108,7 @@ fn first_tick_begins_the_epoch_then_refuses_what_is_quarantined_then_takes_what_
         panic!("four inputs: {:?}", inputs(&first))
     };
     let expected = Input::EpochStart {
-        epoch: 3,
+        epoch: Epoch(3),
         nonce: 5,
         rules_id: config().rules_id(),
     };
@@ -131,7 +128,7 @@ fn each_record_follows_the_one_before() {
         let out = tick(&mut ticks, vec![]);
         assert_eq!((out.record.tick, out.record.prev_hash), (number, before));
         assert_eq!((out.outputs.tick, ticks.tick()), (number, number));
-        assert_eq!(Record::decode(&out.record).unwrap().epoch, 3);
+        assert_eq!(Record::decode(&out.record).unwrap().epoch, Epoch(3));
         before = out.record.hash;
     }
 }
@@ -298,7 +295,7 @@ fn players_are_shown_epoch_tick_and_speed_as_often_as_the_load_allows() {
                 let header = Snapshot::decode(datagram).unwrap().header;
                 assert_eq!(
                     (header.epoch, header.tick, header.dilation),
-                    (3, out.outputs.tick, speed)
+                    (Epoch(3), out.outputs.tick, speed)
                 );
                 count += 1;
             }
@@ -313,7 +310,7 @@ fn tick_that_fails_is_named_and_its_zone_is_never_stepped_again() {
     tick(&mut ticks, vec![]);
     // An epoch that is over cannot begin again.
     let begun = Input::EpochStart {
-        epoch: 3,
+        epoch: Epoch(3),
         nonce: 5,
         rules_id: config().rules_id(),
     };

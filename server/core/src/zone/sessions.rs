@@ -2,7 +2,7 @@
 //! says.
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{RefusalCode, SessionId};
+use everhold_protocol::{Epoch, RefusalCode, SessionId};
 
 use super::effects::{Answer, Effects};
 use super::game::{GameZone, Terms};
@@ -15,7 +15,7 @@ use crate::ingress::{AttachToken, Join, Resume};
 use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
 
 /// Begins a new ownership: no connection speaks for a session until it resumes, and ids move on.
-pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: u32, rules_id: [u8; 32]) {
+pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: Epoch, rules_id: [u8; 32]) {
     let mut clock = world.resource_mut::<Clock>();
     assert!(
         epoch > clock.epoch,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use everhold_protocol::{Account, EntityId, SeqEvent, SessionId, Tick};
+use everhold_protocol::{Account, EntityId, Epoch, SeqEvent, SessionId, Tick};
 
 use super::declare::state;
 use super::field::tagged;
@@ -89,7 +89,7 @@ state! {
             /// The last tick that was stepped.
             tick: Tick,
             /// The owner's epoch.
-            epoch: u32,
+            epoch: Epoch,
             /// The zone's seed, for its whole life.
             seed: u64,
             /// The id of the rules that the zone runs, by the last `EpochStart`.
@@ -127,7 +127,7 @@ const ZONE_BITS: u32 = 12;
 const _: () = assert!(ZONE_NUMBER_MAX < 1 << ZONE_BITS);
 
 /// Epochs of one zone stay below this, so that an epoch fits an id beside the zone's number.
-pub const EPOCH_LIMIT: u32 = 1 << (32 - ZONE_BITS);
+pub const EPOCH_LIMIT: Epoch = Epoch(1 << (32 - ZONE_BITS));
 
 impl Ids {
     /// The first id of a zone's epoch.
@@ -135,10 +135,10 @@ impl Ids {
     /// # Panics
     /// From [`EPOCH_LIMIT`] on: a million adoptions of one zone, or an authority that lost its mind.
     #[must_use]
-    pub fn of_epoch(zone_number: u16, epoch: u32) -> Self {
+    pub fn of_epoch(zone_number: u16, epoch: Epoch) -> Self {
         assert!(epoch < EPOCH_LIMIT, "epoch {epoch} does not fit an id");
         Self {
-            range: epoch << ZONE_BITS | u32::from(zone_number),
+            range: epoch.0 << ZONE_BITS | u32::from(zone_number),
             next: 1,
         }
     }

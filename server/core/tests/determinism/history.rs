@@ -10,7 +10,7 @@ use everhold_core::game::test_zone::{Audit, TestZone};
 use everhold_core::ingress::Input;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{EntityId, Event, ItemCause, Tick};
+use everhold_protocol::{EntityId, Epoch, Event, ItemCause, Tick};
 
 use crate::dice::Dice;
 use crate::players::{Deeds, Players};
@@ -247,7 +247,7 @@ pub(crate) fn run(seed: u64, test_zone: TestZone) -> Result<Tally, Divergence> {
             epoch += 1;
             tally.adoptions += u64::from(tick > 1);
             inputs.push(Input::EpochStart {
-                epoch,
+                epoch: Epoch(epoch),
                 nonce: seed,
                 rules_id,
             });

@@ -11,7 +11,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use everhold_core::ingress::{AttachToken, InboxEntry};
 use everhold_core::limits::{CONTROL_QUEUE_BYTES_MAX, CONTROL_QUEUE_MESSAGES_MAX};
 use everhold_protocol::message::encode_frame;
-use everhold_protocol::{ReceivedFrame, RefusalCode, ServerMessage, SessionId};
+use everhold_protocol::{Epoch, ReceivedFrame, RefusalCode, ServerMessage, SessionId};
 
 use super::counters::TransportCounters;
 use super::mailbox::{LinkKey, Mailbox};
@@ -25,7 +25,7 @@ pub struct Route {
     /// The session that the connection speaks for.
     pub session: SessionId,
     /// The owner's epoch; frames of any other are dropped.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The zone's inbox. A full one drops the frame; the client repeats it.
     pub inbox: Sender<InboxEntry>,
 }

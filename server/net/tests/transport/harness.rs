@@ -18,7 +18,7 @@ use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::ticket::{self, TicketClaims};
 use everhold_protocol::{
-    Account, ClientMessage, Credential, Heading, InputFrame, Intent, PROTOCOL_VERSION, RefusalCode, SeqIntent,
+    Account, ClientMessage, Credential, Epoch, Heading, InputFrame, Intent, PROTOCOL_VERSION, RefusalCode, SeqIntent,
     ServerMessage, SessionId,
 };
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
@@ -207,7 +207,7 @@ impl Server {
             zone,
             session: SessionId::new(EPOCH, 13),
             secret,
-            epoch: EPOCH,
+            epoch: Epoch(EPOCH),
             event_seq: 0,
         };
         let mut player = self.dial_and_say(&hello_with(credential)).await;
@@ -275,7 +275,7 @@ pub(crate) fn frame_bytes(epoch: u32, seq: u64) -> Bytes {
     }];
     let mut bytes = Vec::new();
     let frame = InputFrame {
-        epoch,
+        epoch: Epoch(epoch),
         snapshot_tick: 1,
         event_ack: 0,
         intents,
@@ -297,7 +297,7 @@ async fn route(
                 conns.lock().expect("no panic").insert(conn.token(), conn.clone());
                 conn.bind(Route {
                     session: session_of(conn.token()),
-                    epoch: EPOCH,
+                    epoch: Epoch(EPOCH),
                     inbox: inbox.clone(),
                 });
                 conn.send_control(&ServerMessage::Wait);

@@ -8,7 +8,7 @@ use everhold_net::transport::ConnEvent;
 use everhold_protocol::limits::{HELLO_BYTES_MAX, SECRET_BYTES};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::sign;
-use everhold_protocol::{Account, ClientMessage, Credential, PROTOCOL_VERSION, RefusalCode, SessionId};
+use everhold_protocol::{Account, ClientMessage, Credential, Epoch, PROTOCOL_VERSION, RefusalCode, SessionId};
 use tokio::sync::mpsc;
 
 use super::harness::{Dialed, Kind, Player, Server, Told, claims, config, hello, hello_with, soon, until};
@@ -52,7 +52,7 @@ fn resume(keys: &ResumeKeys) -> (Credential, Login) {
         zone: zone.clone(),
         session,
         secret,
-        epoch,
+        epoch: Epoch(epoch),
         event_seq,
     };
     (
@@ -62,7 +62,7 @@ fn resume(keys: &ResumeKeys) -> (Credential, Login) {
             zone,
             session,
             secret,
-            epoch,
+            epoch: Epoch(epoch),
             event_seq,
         }),
     )
@@ -90,7 +90,7 @@ async fn resume_with_a_guessed_secret_is_refused() {
         zone: claims(0).zone,
         session: SessionId::new(1, 2),
         secret: [5; SECRET_BYTES],
-        epoch: u32::MAX,
+        epoch: Epoch(u32::MAX),
         event_seq: 0,
     };
     refused(&server, &hello_with(credential), RefusalCode::SessionUnknown).await;

@@ -2,7 +2,7 @@
 
 use everhold_core::ingress::InboxEntry;
 use everhold_net::transport::{DatagramBatch, Route};
-use everhold_protocol::ClientMessage;
+use everhold_protocol::{ClientMessage, Epoch};
 
 use super::harness::{EPOCH, Server, Told, send, session_of, soon, until};
 
@@ -13,7 +13,7 @@ async fn frame_comes_out_of_the_inbox_it_was_routed_to() {
     let (inbox, out) = crossbeam::channel::bounded(1);
     conn.bind(Route {
         session: session_of(conn.token()),
-        epoch: EPOCH,
+        epoch: Epoch(EPOCH),
         inbox,
     });
     player.dialed.send_frame(EPOCH, 5);
@@ -32,7 +32,7 @@ async fn frames_for_a_full_inbox_are_dropped_and_counted() {
     let (inbox, out) = crossbeam::channel::bounded(1);
     conn.bind(Route {
         session: session_of(conn.token()),
-        epoch: EPOCH,
+        epoch: Epoch(EPOCH),
         inbox,
     });
     for seq in 1..=3 {

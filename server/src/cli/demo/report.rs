@@ -10,6 +10,7 @@ use everhold_core::ownership::EndReason;
 use everhold_core::report::ZoneRun;
 use everhold_core::tick::TickStage;
 use everhold_local_cluster::{Adoption, LocalCluster};
+use everhold_protocol::Epoch;
 use serde::Serialize;
 
 use super::kills::{Killed, Schedule};
@@ -50,7 +51,7 @@ pub(super) struct FailoverReport {
     /// The number of the kill, counted from 1.
     pub(super) kill: usize,
     pub(super) zone: String,
-    pub(super) to_epoch: u32,
+    pub(super) to_epoch: Epoch,
     /// Attached when the owner died.
     pub(super) players: usize,
     /// Carried on under the new owner.

@@ -109,10 +109,10 @@ impl DurableTask {
         self.egress.end();
         self.report_run();
         let (zone, grant) = (self.config.zone.clone(), self.config.grant);
-        tracing::info!(%zone, epoch = grant.epoch.number(), %reason, "a zone is over here");
+        tracing::info!(%zone, epoch = %grant.epoch(), %reason, "a zone is over here");
         self.services.reporter.tell(ShardEvent::Ended {
             zone: zone.clone(),
-            epoch: grant.epoch.number(),
+            epoch: grant.epoch(),
             reason: reason.to_string(),
             released_tick: self.pipeline.released_tick(),
         });

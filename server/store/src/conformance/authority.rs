@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, AuthorityError, Epoch, Grant, LeaseView, Nonce};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce};
+use everhold_protocol::{Epoch, ZoneName};
 
 /// A release that was made before is heard within this time, or was heard already.
 const QUIET: Duration = Duration::from_millis(200);
@@ -59,7 +59,10 @@ async fn lease(authority: &impl Authority, zone: &ZoneName) -> LeaseView {
 
 async fn claimed(authority: &impl Authority, name: &str, nonce: Nonce) -> (ZoneName, Grant) {
     let watched = declared(authority, name).await;
-    let grant = authority.claim(&watched, nonce, addr(1), 0).await.expect("a free zone");
+    let grant = authority
+        .claim(&watched, nonce, addr(1), Epoch::NONE)
+        .await
+        .expect("a free zone");
     (watched.zone, grant)
 }
 
@@ -72,7 +75,7 @@ fn assert_held<T: std::fmt::Debug>(result: Result<T, AuthorityError>, by: Nonce)
 
 async fn declared_zone_is_released_and_was_never_held(a: &impl Authority, b: &impl Authority) {
     let first = declared(a, "declared").await;
-    assert_eq!((first.epoch, first.released), (0, true));
+    assert_eq!((first.epoch, first.released), (Epoch::NONE, true));
     assert_eq!(
         declared(b, "declared").await,
         first,
@@ -83,7 +86,7 @@ async fn declared_zone_is_released_and_was_never_held(a: &impl Authority, b: &im
 async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
     let mut watched = declared(authority, "known").await;
     watched.zone = "unknown".parse().expect("well-formed");
-    let claim = authority.claim(&watched, A, addr(1), 0).await;
+    let claim = authority.claim(&watched, A, addr(1), Epoch::NONE).await;
     assert!(matches!(claim, Err(AuthorityError::ZoneUnknown(_))), "{claim:?}");
     let (_, grant) = claimed(authority, "known", A).await;
     assert!(matches!(
@@ -98,18 +101,24 @@ async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
 
 async fn claim_shows_the_holder_to_everybody(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "shown").await;
-    let grant = a.claim(&watched, A, addr(4_000), 0).await.expect("a free zone");
-    assert_eq!((grant.epoch.number(), grant.nonce), (1, A));
+    let grant = a
+        .claim(&watched, A, addr(4_000), Epoch::NONE)
+        .await
+        .expect("a free zone");
+    assert_eq!((grant.epoch(), grant.nonce()), (Epoch::FIRST, A));
     a.renew(&watched.zone, grant, 321).await.expect("it is the holder");
     let shown = lease(b, &watched.zone).await;
-    assert_eq!((shown.epoch, shown.nonce, shown.released), (1, A, false));
+    assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch::FIRST, A, false));
     assert_eq!((shown.addr, shown.players), (addr(4_000), 321));
     assert!(shown.beat > watched.beat);
 }
 
 async fn of_two_contenders_exactly_one_wins(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "two").await;
-    let (mine, theirs) = tokio::join!(a.claim(&watched, A, addr(1), 0), b.claim(&watched, B, addr(2), 0));
+    let (mine, theirs) = tokio::join!(
+        a.claim(&watched, A, addr(1), Epoch::NONE),
+        b.claim(&watched, B, addr(2), Epoch::NONE)
+    );
     assert_ne!(mine.is_ok(), theirs.is_ok(), "{mine:?} {theirs:?}");
     let winner = if mine.is_ok() { A } else { B };
     assert_held(mine.and(theirs), winner);
@@ -121,7 +130,7 @@ async fn of_many_contenders_exactly_one_wins<A: Authority>(open: &impl Fn() -> A
         let watched = declared(&contenders[0], &format!("many-{round}")).await;
         let claims: Vec<_> = (1_u64..)
             .zip(&contenders)
-            .map(|(n, contender)| contender.claim(&watched, Nonce(n), addr(1), 0))
+            .map(|(n, contender)| contender.claim(&watched, Nonce(n), addr(1), Epoch::NONE))
             .collect();
         // All claims are started before the first is awaited, so they contend at the authority.
         let outcomes = join_all(claims).await;
@@ -130,7 +139,7 @@ async fn of_many_contenders_exactly_one_wins<A: Authority>(open: &impl Fn() -> A
             .filter_map(|outcome| outcome.as_ref().ok().copied())
             .collect();
         assert_eq!(grants.len(), 1, "{outcomes:?}");
-        assert_eq!(lease(&contenders[0], &watched.zone).await.nonce, grants[0].nonce);
+        assert_eq!(lease(&contenders[0], &watched.zone).await.nonce, grants[0].nonce());
     }
 }
 
@@ -157,17 +166,17 @@ async fn renewal_wins_against_a_claim_of_what_was_before(a: &impl Authority, b: 
     let (zone, grant) = claimed(a, "beat", A).await;
     let watched = lease(b, &zone).await;
     a.renew(&zone, grant, 5).await.expect("it is the holder");
-    assert_held(b.claim(&watched, B, addr(2), 0).await, A);
+    assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
     a.renew(&zone, grant, 5).await.expect("it still is");
 }
 
 async fn holder_learns_that_it_was_succeeded(a: &impl Authority, b: &impl Authority) {
     let (zone, old) = claimed(a, "succeeded", A).await;
     let new = b
-        .claim(&lease(b, &zone).await, B, addr(2), 0)
+        .claim(&lease(b, &zone).await, B, addr(2), Epoch::NONE)
         .await
         .expect("watched unchanged");
-    assert!(new.epoch > old.epoch);
+    assert!(new.epoch() > old.epoch());
     assert_held(a.renew(&zone, old, 0).await, B);
     assert_held(a.release(&zone, old).await, B);
     b.renew(&zone, new, 0).await.expect("the successor holds it");
@@ -181,69 +190,68 @@ async fn released_lease_is_renewed_no_more(a: &impl Authority, b: &impl Authorit
     assert_held(a.renew(&zone, grant, 0).await, A);
     let seen = lease(b, &zone).await;
     assert_eq!((seen.released, seen.players), (true, 77), "a spare knows who waits");
-    b.claim(&seen, B, addr(2), 0).await.expect("released");
+    b.claim(&seen, B, addr(2), Epoch::NONE).await.expect("released");
     assert_held(a.release(&zone, grant).await, B);
 }
 
 async fn repeated_claim_gives_the_same_grant(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "unknown-outcome").await;
-    let first = a.claim(&watched, A, addr(1), 4).await.expect("a free zone");
+    let first = a.claim(&watched, A, addr(1), Epoch(4)).await.expect("a free zone");
     assert_eq!(
-        a.claim(&watched, A, addr(1), 4).await.expect("the answer got lost"),
+        a.claim(&watched, A, addr(1), Epoch(4))
+            .await
+            .expect("the answer got lost"),
         first
     );
-    assert_held(b.claim(&watched, B, addr(2), 4).await, A);
+    assert_held(b.claim(&watched, B, addr(2), Epoch(4)).await, A);
 }
 
 async fn epoch_rises_above_the_floor(authority: &impl Authority) {
     let watched = declared(authority, "floor").await;
-    let grant = authority.claim(&watched, A, addr(1), 41).await.expect("a free zone");
-    assert_eq!(grant.epoch.number(), 42, "a store knew of epoch 41");
+    let grant = authority
+        .claim(&watched, A, addr(1), Epoch(41))
+        .await
+        .expect("a free zone");
+    assert_eq!(grant.epoch(), Epoch(42), "a store knew of epoch 41");
     let next = authority
-        .claim(&lease(authority, &watched.zone).await, B, addr(2), 3)
+        .claim(&lease(authority, &watched.zone).await, B, addr(2), Epoch(3))
         .await
         .expect("watched");
-    assert_eq!(next.epoch.number(), 43);
+    assert_eq!(next.epoch(), Epoch(43));
 }
 
 async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
     let (zone, old) = claimed(authority, "own", A).await;
     let own = lease(authority, &zone).await;
     let new = authority
-        .claim(&own, A, addr(1), old.epoch.number())
+        .claim(&own, A, addr(1), old.epoch())
         .await
         .expect("nobody was granted it since");
-    assert!(new.epoch > old.epoch);
+    assert!(new.epoch() > old.epoch());
     assert_held(authority.renew(&zone, old, 0).await, A);
 }
 
 /// A lower epoch is what an authority shows that forgot: here it never knew the higher one.
 async fn forgotten_lease_is_put_back(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "forgotten").await;
-    let held = Grant {
-        epoch: Epoch::granted(7),
-        nonce: A,
-    };
+    let held = Grant::issue(Epoch(7), A);
     for _ in 0..2 {
         let put_back = a.reinstate(&watched.zone, held, addr(4_000), 12).await;
         put_back.expect("nothing stands above it, and a repeat is harmless");
     }
     let shown = lease(b, &watched.zone).await;
-    assert_eq!((shown.epoch, shown.nonce, shown.released), (7, A, false));
+    assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch(7), A, false));
     assert_eq!((shown.addr, shown.players), (addr(4_000), 12));
     a.renew(&watched.zone, held, 13).await.expect("it is the holder again");
-    assert_held(b.claim(&watched, B, addr(2), 0).await, A);
+    assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
 }
 
 async fn lease_is_not_put_back_over_a_successor(a: &impl Authority, b: &impl Authority) {
     let (zone, old) = claimed(a, "succeeded", A).await;
     let watched = lease(b, &zone).await;
-    let new = b.claim(&watched, B, addr(2), 0).await.expect("as watched");
+    let new = b.claim(&watched, B, addr(2), Epoch::NONE).await.expect("as watched");
     assert_held(a.reinstate(&zone, old, addr(1), 0).await, B);
-    let twin = Grant {
-        epoch: new.epoch,
-        nonce: A,
-    };
+    let twin = Grant::issue(new.epoch(), A);
     assert_held(a.reinstate(&zone, twin, addr(1), 0).await, B);
     b.release(&zone, new).await.expect("it is the holder");
     assert_held(b.reinstate(&zone, new, addr(2), 0).await, B);

@@ -6,21 +6,18 @@ use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
 use everhold_core::ingress::Input;
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::{Epoch, Grant, Nonce};
-use everhold_protocol::{Tick, ZoneName};
+use everhold_core::ownership::{Grant, Nonce};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 
 /// A grant, as an authority would have given it.
 #[must_use]
 pub const fn grant(epoch: u32, nonce: u64) -> Grant {
-    Grant {
-        epoch: Epoch::granted(epoch),
-        nonce: Nonce(nonce),
-    }
+    Grant::issue(Epoch(epoch), Nonce(nonce))
 }
 
 /// Returns the position of a record.
 #[must_use]
-pub const fn position(epoch: u32, record: &StoredRecord) -> Position {
+pub const fn position(epoch: Epoch, record: &StoredRecord) -> Position {
     Position {
         epoch,
         tick: record.tick,
@@ -31,7 +28,7 @@ pub const fn position(epoch: u32, record: &StoredRecord) -> Position {
 /// A zone's history as its owner makes it: each record follows the last.
 #[derive(Clone, Debug)]
 pub struct History {
-    epoch: u32,
+    epoch: Epoch,
     flavor: u64,
     last: Position,
 }
@@ -46,7 +43,11 @@ impl History {
     /// From the tick after `last`.
     #[must_use]
     pub const fn after(epoch: u32, last: Position) -> Self {
-        Self { epoch, flavor: 0, last }
+        Self {
+            epoch: Epoch(epoch),
+            flavor: 0,
+            last,
+        }
     }
 
     /// The same place in another history: its records have other hashes.
@@ -146,7 +147,7 @@ pub(super) async fn fenced(store: &impl ZoneStore, name: &str) -> (ZoneName, Gra
 /// Asserts that a call was refused because of the fence of this epoch.
 pub(super) fn assert_fenced<T: std::fmt::Debug>(result: Result<T, StoreError>, by: u32) {
     assert!(
-        matches!(result, Err(StoreError::Fenced { epoch }) if epoch == by),
+        matches!(result, Err(StoreError::Fenced { epoch }) if epoch == Epoch(by)),
         "not fenced by {by}: {result:?}"
     );
 }

@@ -3,7 +3,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, StoreError, ZoneData, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use super::history::{History, assert_fenced, body, fenced, grant, put_checkpoint, zone};
 use super::{store_checkpoints, store_journal};
@@ -50,7 +50,7 @@ async fn first_fence_makes_an_empty_data_set(store: &impl ZoneStore) {
     let summary = store.summary(&zone).await.expect("readable").expect("there");
     assert_eq!(
         (summary.fence_epoch, summary.journal, summary.head, summary.base),
-        (1, None, None, None)
+        (Epoch(1), None, None, None)
     );
 }
 
@@ -87,7 +87,10 @@ async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &im
         AppendAnswer::Ok
     );
     assert_fenced(a.fence(&zone, old).await, 5);
-    assert_eq!(a.summary(&zone).await.expect("readable").expect("there").fence_epoch, 5);
+    assert_eq!(
+        a.summary(&zone).await.expect("readable").expect("there").fence_epoch,
+        Epoch(5)
+    );
 }
 
 async fn zones_are_independent(store: &impl ZoneStore) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Grant;
-use everhold_protocol::{EntityId, Tick, ZoneName};
+use everhold_protocol::{EntityId, Epoch, Tick, ZoneName};
 
 use super::history::{History, assert_fenced, body, fenced, grant, position, put_checkpoint, put_parts};
 
@@ -40,7 +40,7 @@ fn at(records: &[StoredRecord], tick: Tick) -> Position {
         .iter()
         .find(|record| record.tick == tick)
         .expect("the tick is in the history");
-    position(1, record)
+    position(Epoch(1), record)
 }
 
 async fn body_of_several_parts_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {

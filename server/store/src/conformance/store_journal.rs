@@ -1,6 +1,7 @@
 //! The duties of every state store with a journal.
 
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
+use everhold_protocol::Epoch;
 
 use super::history::{History, assert_fenced, fenced, grant, position};
 
@@ -82,7 +83,7 @@ async fn fork_of_the_same_epoch_stores_nothing(store: &impl ZoneStore) {
     let mut history = History::new(1);
     let mut records = history.records_to(4);
     store.append(&zone, held, &records).await.expect("appended");
-    let fork = History::after(1, position(1, &records[1])).other().records_to(6);
+    let fork = History::after(1, position(Epoch(1), &records[1])).other().records_to(6);
     assert_eq!(
         store.append(&zone, held, &fork).await.expect("answered"),
         AppendAnswer::Fork { tick: 3 }
@@ -119,7 +120,7 @@ async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl ZoneStore, b: &impl 
     let new = grant(2, 200);
     b.fence(&zone, new).await.expect("a higher epoch");
     let mut truth = records[..6].to_vec();
-    truth.extend(History::after(2, position(1, &records[5])).records_to(7));
+    truth.extend(History::after(2, position(Epoch(1), &records[5])).records_to(7));
     assert_eq!(
         b.append(&zone, new, &truth[6..]).await.expect("appended"),
         AppendAnswer::Ok
@@ -136,7 +137,7 @@ async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl ZoneStore, b
     let records = History::new(1).records_to(4);
     a.append(&zone, old, &records).await.expect("appended");
     let new = grant(2, 200);
-    let fork = History::after(2, position(1, &records[1])).records_to(5);
+    let fork = History::after(2, position(Epoch(1), &records[1])).records_to(5);
     assert_eq!(
         b.append(&zone, new, &fork[2..]).await.expect("answered"),
         AppendAnswer::Gap { last: 3 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
-use everhold_core::ownership::epoch::{Epoch, Grant, Nonce};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::{Grant, Nonce};
+use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::Notify;
@@ -118,9 +118,9 @@ impl Authority for RedisAuthority {
         watched: &LeaseView,
         nonce: Nonce,
         addr: SocketAddr,
-        epoch_floor: u32,
+        epoch_floor: Epoch,
     ) -> Result<Grant, AuthorityError> {
-        let epoch = watched.epoch.max(epoch_floor).checked_add(1);
+        let epoch = watched.epoch.max(epoch_floor).next();
         let epoch = epoch.ok_or_else(|| AuthorityError::Unavailable("epochs have run out".to_owned()))?;
         let words = [
             watched.epoch.to_string(),
@@ -133,16 +133,13 @@ impl Authority for RedisAuthority {
         ];
         self.on_lease(&CLAIM, &watched.zone, words.map(Value::from).to_vec())
             .await?;
-        Ok(Grant {
-            epoch: Epoch::granted(epoch),
-            nonce,
-        })
+        Ok(Grant::issue(epoch, nonce))
     }
 
     async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError> {
         let words = [
-            grant.epoch.number().to_string(),
-            grant.nonce.0.to_string(),
+            grant.epoch().to_string(),
+            grant.nonce().0.to_string(),
             players.to_string(),
         ];
         self.on_lease(&RENEW, zone, words.map(Value::from).to_vec()).await
@@ -156,8 +153,8 @@ impl Authority for RedisAuthority {
         players: u32,
     ) -> Result<(), AuthorityError> {
         let words = [
-            grant.epoch.number().to_string(),
-            grant.nonce.0.to_string(),
+            grant.epoch().to_string(),
+            grant.nonce().0.to_string(),
             addr.to_string(),
             players.to_string(),
         ];
@@ -167,8 +164,8 @@ impl Authority for RedisAuthority {
 
     async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
         let words = [
-            grant.epoch.number().to_string(),
-            grant.nonce.0.to_string(),
+            grant.epoch().to_string(),
+            grant.nonce().0.to_string(),
             self.keys.world("released"),
             zone.to_string(),
         ];

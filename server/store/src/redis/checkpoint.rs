@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, RecordHash, StoreError};
 use everhold_core::ownership::Grant;
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -92,7 +92,7 @@ pub(super) fn read_chain(lines: impl Iterator<Item = Option<String>>) -> Option<
         let mut words = line.split(' ');
         let mut word = || words.next();
         let position = Position {
-            epoch: word()?.parse().ok()?,
+            epoch: Epoch(word()?.parse().ok()?),
             tick: word()?.parse().ok()?,
             hash: unhex(word()?)?,
         };

@@ -87,7 +87,7 @@ fn entry(grant: Grant, record: &StoredRecord) -> Bytes {
     let mut entry = BytesMut::with_capacity(HEADER_BYTES + record.body.len());
     entry.put_slice(&record.prev_hash.0);
     entry.put_slice(&record.hash.0);
-    entry.put_u32(grant.epoch.number());
+    entry.put_u32(grant.epoch().0);
     entry.put_slice(&record.body);
     entry.freeze()
 }

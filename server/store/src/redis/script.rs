@@ -3,7 +3,7 @@
 
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::Grant;
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 
 use super::{RedisError, RedisStore};
@@ -29,10 +29,7 @@ impl RedisStore {
 
 /// Returns the first two words of every script that writes. The nonce is text, for Lua's numbers are doubles.
 pub(super) fn grant_words(grant: Grant) -> Vec<Value> {
-    vec![
-        grant.epoch.number().to_string().into(),
-        grant.nonce.0.to_string().into(),
-    ]
+    vec![grant.epoch().to_string().into(), grant.nonce().0.to_string().into()]
 }
 
 /// Returns the refusal that the answer's first word says, if it is one that every script may give.
@@ -42,7 +39,7 @@ pub(super) fn refusal(answer: &[Value]) -> Option<StoreError> {
     match &*word {
         "LOST" => Some(StoreError::Lost),
         "FENCED" => Some(StoreError::Fenced {
-            epoch: detail().parse().unwrap_or(u32::MAX),
+            epoch: Epoch(detail().parse().unwrap_or(u32::MAX)),
         }),
         "PARENT" => Some(StoreError::ParentMoved),
         "CORRUPT" => Some(StoreError::Corrupt(detail())),

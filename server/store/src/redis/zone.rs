@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError, ZoneData, ZoneSummary};
 use everhold_core::ownership::Grant;
-use everhold_protocol::{EntityId, SessionId, Tick, ZoneName};
+use everhold_protocol::{EntityId, Epoch, SessionId, Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -18,7 +18,7 @@ static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str
 
 /// The outline of a zone: all but records and parts.
 pub(super) struct Outline {
-    pub(super) fence: (u32, String),
+    pub(super) fence: (Epoch, String),
     pub(super) journal: Option<(Tick, Tick)>,
     /// Whether the data set is written anew from memory and has no base yet.
     pub(super) is_incomplete: bool,
@@ -135,7 +135,7 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
         .collect::<Option<_>>()?;
     quarantine.sort_unstable();
     Some(Outline {
-        fence: (epoch.parse().ok()?, nonce),
+        fence: (Epoch(epoch.parse().ok()?), nonce),
         journal: first.parse().ok().zip(last.parse().ok()),
         is_incomplete: !incomplete.is_empty(),
         chain,

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
-use everhold_core::ownership::epoch::{Epoch, Grant, Nonce};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::{Grant, Nonce};
+use everhold_protocol::{Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use self::membership::Unreadable;
@@ -105,7 +105,7 @@ impl Authority for SqliteAuthority {
         watched: &LeaseView,
         nonce: Nonce,
         addr: SocketAddr,
-        epoch_floor: u32,
+        epoch_floor: Epoch,
     ) -> Result<Grant, AuthorityError> {
         let watched = watched.clone();
         self.run(move |world| world.write(|file| claim(file, &watched, nonce, addr, epoch_floor)))
@@ -120,8 +120,8 @@ impl Authority for SqliteAuthority {
                     "UPDATE lease SET beat = beat + 1, players = ?4
                      WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3 AND released = 0",
                 )?;
-                let nonce = grant.nonce.0.cast_signed();
-                match statement.execute((zone.as_str(), grant.epoch.number(), nonce, players))? {
+                let nonce = grant.nonce().0.cast_signed();
+                match statement.execute((zone.as_str(), grant.epoch().0, nonce, players))? {
                     0 => Err(refusal(file, &zone)),
                     _ => Ok(()),
                 }
@@ -157,7 +157,7 @@ impl Authority for SqliteAuthority {
                         "UPDATE lease SET beat = beat + (1 - released), released = 1
                      WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3",
                     )?;
-                    match statement.execute((zone.as_str(), grant.epoch.number(), grant.nonce.0.cast_signed()))? {
+                    match statement.execute((zone.as_str(), grant.epoch().0, grant.nonce().0.cast_signed()))? {
                         0 => Err(refusal(file, &zone)),
                         _ => Ok(()),
                     }
@@ -176,17 +176,14 @@ fn claim(
     watched: &LeaseView,
     nonce: Nonce,
     addr: SocketAddr,
-    epoch_floor: u32,
+    epoch_floor: Epoch,
 ) -> Result<Grant, Failure<AuthorityError>> {
     let Some(now) = lease(file, &watched.zone)? else {
         return Err(refusal(file, &watched.zone));
     };
-    let epoch = watched.epoch.max(epoch_floor).checked_add(1);
+    let epoch = watched.epoch.max(epoch_floor).next();
     let epoch = epoch.ok_or_else(|| Failure::Refused(AuthorityError::Unavailable("epochs have run out".to_owned())))?;
-    let grant = Grant {
-        epoch: Epoch::granted(epoch),
-        nonce,
-    };
+    let grant = Grant::issue(epoch, nonce);
     // This very claim was granted before, and its answer got lost.
     if (now.epoch, now.nonce, now.released) == (epoch, nonce, false) {
         return Ok(grant);
@@ -200,7 +197,7 @@ fn claim(
     file.prepare_cached(
         "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4 WHERE zone = ?1",
     )?
-    .execute((watched.zone.as_str(), epoch, nonce.0.cast_signed(), addr.to_string()))?;
+    .execute((watched.zone.as_str(), epoch.0, nonce.0.cast_signed(), addr.to_string()))?;
     Ok(grant)
 }
 
@@ -212,7 +209,7 @@ fn reinstate(
     addr: SocketAddr,
     players: u32,
 ) -> Result<(), Failure<AuthorityError>> {
-    let (epoch, nonce) = (grant.epoch.number(), grant.nonce);
+    let (epoch, nonce) = (grant.epoch(), grant.nonce());
     if let Some(now) = lease(file, zone)? {
         let is_ours = (now.epoch, now.nonce, now.released) == (epoch, nonce, false);
         if now.epoch > epoch || (now.epoch == epoch && !is_ours) {
@@ -224,7 +221,7 @@ fn reinstate(
          ON CONFLICT (zone) DO UPDATE SET epoch = excluded.epoch, nonce = excluded.nonce, beat = beat + 1, released = 0,
             addr = excluded.addr, players = excluded.players",
     )?
-    .execute((zone.as_str(), epoch, nonce.0.cast_signed(), addr.to_string(), players))?;
+    .execute((zone.as_str(), epoch.0, nonce.0.cast_signed(), addr.to_string(), players))?;
     Ok(())
 }
 
@@ -246,7 +243,7 @@ fn refusal(file: &Transaction<'_>, zone: &ZoneName) -> Failure<AuthorityError> {
 fn read_lease(row: &Row<'_>) -> rusqlite::Result<LeaseView> {
     Ok(LeaseView {
         zone: parsed(row, 0)?,
-        epoch: row.get(1)?,
+        epoch: Epoch(row.get(1)?),
         nonce: Nonce(row.get::<_, i64>(2)?.cast_unsigned()),
         beat: row.get::<_, i64>(3)?.cast_unsigned(),
         released: row.get(4)?,

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, StoreError};
 use everhold_core::ownership::Grant;
-use everhold_protocol::Tick;
+use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::file::Failure;
@@ -25,7 +25,7 @@ pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, b
     file.prepare_cached("INSERT OR REPLACE INTO part (tick, epoch, hash, idx, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute((
             position.tick.cast_signed(),
-            position.epoch,
+            position.epoch.0,
             position.hash.0,
             index,
             bytes,
@@ -46,7 +46,7 @@ pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHe
         "INSERT INTO checkpoint (epoch, tick, hash, is_base, parts, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute((
-        head.position.epoch,
+        head.position.epoch.0,
         head.position.tick.cast_signed(),
         head.position.hash.0,
         is_base,
@@ -85,7 +85,7 @@ pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpo
     let mut statement =
         file.prepare_cached("SELECT bytes FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 ORDER BY idx")?;
     let position = head.position;
-    let mut rows = statement.query((position.tick.cast_signed(), position.epoch, position.hash.0))?;
+    let mut rows = statement.query((position.tick.cast_signed(), position.epoch.0, position.hash.0))?;
     let mut parts = 0;
     while let Some(row) = rows.next()? {
         body.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
@@ -126,7 +126,7 @@ fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
 fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     let key = (
         head.position.tick.cast_signed(),
-        head.position.epoch,
+        head.position.epoch.0,
         head.position.hash.0,
         head.parts,
     );
@@ -162,7 +162,7 @@ fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) 
     }
     let of_epoch = file
         .prepare_cached("SELECT 1 FROM record WHERE tick >= ?1 AND epoch >= ?2")?
-        .exists((position.tick.cast_signed(), grant.epoch.number()))?;
+        .exists((position.tick.cast_signed(), grant.epoch().0))?;
     if of_epoch {
         return corrupt(format!("this epoch has another record at tick {}", position.tick));
     }
@@ -192,7 +192,7 @@ fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) 
 fn find(file: &Transaction<'_>, position: Position) -> Step<Option<i64>> {
     let mut statement =
         file.prepare_cached("SELECT ord FROM checkpoint WHERE tick = ?1 AND epoch = ?2 AND hash = ?3")?;
-    let key = (position.tick.cast_signed(), position.epoch, position.hash.0);
+    let key = (position.tick.cast_signed(), position.epoch.0, position.hash.0);
     Ok(statement.query_row(key, |row| row.get(0)).optional()?)
 }
 
@@ -218,7 +218,7 @@ fn newest_base(file: &Transaction<'_>) -> Step<Option<Stored>> {
 /// Reads a row. The parent of a delta is the row before it; [`chain`] fills it in.
 fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let position = Position {
-        epoch: row.get(1)?,
+        epoch: Epoch(row.get(1)?),
         tick: row.get::<_, i64>(2)?.cast_unsigned(),
         hash: hash(row, 3)?,
     };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, RecordHash, StoredRecord, assert_consecutive};
 use everhold_core::ownership::Grant;
-use everhold_protocol::Tick;
+use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::row::{Step, hash};
@@ -43,7 +43,7 @@ pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredReco
     for record in rest {
         insert.execute((
             record.tick.cast_signed(),
-            grant.epoch.number(),
+            grant.epoch().0,
             record.prev_hash.0,
             record.hash.0,
             &record.body[..],
@@ -79,7 +79,7 @@ fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> Step<Opti
     let mut statement =
         file.prepare_cached("SELECT tick FROM record WHERE tick >= ?1 AND epoch >= ?2 ORDER BY tick LIMIT 1")?;
     let found: Option<i64> = statement
-        .query_row((tick.cast_signed(), grant.epoch.number()), |row| row.get(0))
+        .query_row((tick.cast_signed(), grant.epoch().0), |row| row.get(0))
         .optional()?;
     Ok(found.map(i64::cast_unsigned))
 }
@@ -97,7 +97,7 @@ fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> St
     }
     Ok(match stored(file, before)? {
         Some((_, hash)) if hash == first.prev_hash => Predecessor::Right,
-        Some((epoch, _)) if epoch < grant.epoch.number() => Predecessor::Missing {
+        Some((epoch, _)) if epoch < grant.epoch() => Predecessor::Missing {
             last: before.saturating_sub(1),
         },
         Some(_) => Predecessor::Wrong,
@@ -108,10 +108,10 @@ fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> St
 }
 
 /// Reads epoch and hash of the record of a tick.
-fn stored(file: &Transaction<'_>, tick: Tick) -> Step<Option<(u32, RecordHash)>> {
+fn stored(file: &Transaction<'_>, tick: Tick) -> Step<Option<(Epoch, RecordHash)>> {
     let mut statement = file.prepare_cached("SELECT epoch, hash FROM record WHERE tick = ?1")?;
     Ok(statement
-        .query_row([tick.cast_signed()], |row| Ok((row.get(0)?, hash(row, 1)?)))
+        .query_row([tick.cast_signed()], |row| Ok((Epoch(row.get(0)?), hash(row, 1)?)))
         .optional()?)
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary,
 };
-use everhold_core::ownership::Grant;
-use everhold_protocol::{SessionId, Tick};
+use everhold_core::ownership::{Grant, Nonce};
+use everhold_protocol::{Epoch, SessionId, Tick};
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::file::{Failure, File, Layout, Synchronous};
@@ -243,7 +243,7 @@ impl ZoneFile {
 /// Raises the fence to `grant`, or refuses it: the first step of every write, in the same transaction.
 fn check_fence(file: &Transaction<'_>, grant: Grant) -> Step<()> {
     let (epoch, nonce) = fence(file)?;
-    let theirs = (grant.epoch.number(), grant.nonce.0);
+    let theirs = (grant.epoch(), grant.nonce());
     if theirs == (epoch, nonce) {
         return Ok(());
     }
@@ -251,13 +251,16 @@ fn check_fence(file: &Transaction<'_>, grant: Grant) -> Step<()> {
         return Err(Failure::Refused(StoreError::Fenced { epoch }));
     }
     file.prepare_cached("UPDATE fence SET epoch = ?1, nonce = ?2")?
-        .execute((theirs.0, theirs.1.cast_signed()))?;
+        .execute((theirs.0.0, theirs.1.0.cast_signed()))?;
     Ok(())
 }
 
-fn fence(file: &Transaction<'_>) -> Step<(u32, u64)> {
+fn fence(file: &Transaction<'_>) -> Step<(Epoch, Nonce)> {
     file.prepare_cached("SELECT epoch, nonce FROM fence")?
-        .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
+        .query_row([], |row| {
+            let nonce = row.get::<_, i64>(1)?.cast_unsigned();
+            Ok((Epoch(row.get(0)?), Nonce(nonce)))
+        })
         .optional()?
         .ok_or_else(|| Failure::Refused(StoreError::Corrupt("the fence is gone".to_owned())))
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Membership};
-use everhold_protocol::{Account, ZoneName};
+use everhold_protocol::{Account, Epoch, ZoneName};
 use everhold_store::conformance::{
     History, authority_conformance, grant, home_store_conformance, membership_conformance, zone_store_conformance,
 };
@@ -194,9 +194,9 @@ async fn assert_leases_elsewhere_go_on(key: &str) {
             .expect("the others are read");
         assert!(views.iter().map(|view| &view.zone).eq(sorted(&there)), "{views:?}");
         for view in views {
-            let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), 0).await;
+            let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), Epoch::NONE).await;
             let grant = until_answered(claim).await.expect("nobody else wants it");
-            assert_eq!(grant.epoch.number(), round);
+            assert_eq!(grant.epoch(), Epoch(round));
             until_answered(async || spare.renew(&view.zone, grant, 1).await)
                 .await
                 .expect("it is held");

@@ -58,7 +58,7 @@ async fn redis_that_restarts_empty_has_lost_the_zone_and_says_so() {
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
     let addr = ([127, 0, 0, 1], 1).into();
     authority.reinstate(&zone(), held, addr, 3).await.unwrap();
-    assert_eq!(authority.leases().await.unwrap().views[0].epoch, held.epoch.number());
+    assert_eq!(authority.leases().await.unwrap().views[0].epoch, held.epoch());
 }
 
 /// A request to a Redis that does not answer takes effect when it wakes up. Its late answers reach no later request.

@@ -1,5 +1,7 @@
 //! The directory, told by circumstances on a clock that only the test moves. It asks no authority.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::ownership::KeyFingerprints;
 
@@ -18,7 +20,7 @@ fn addr(port: u16) -> SocketAddr {
 fn lease(nonce: Nonce, epoch: u32, beat: u64) -> LeaseView {
     LeaseView {
         zone: zone(),
-        epoch,
+        epoch: Epoch(epoch),
         nonce,
         beat,
         released: false,
@@ -46,7 +48,7 @@ fn a_newcomer_is_sent_to_the_living_owner() {
         place,
         Placement::There {
             addr: addr(4002),
-            epoch: 3
+            epoch: Epoch(3)
         }
     );
 }
@@ -60,7 +62,7 @@ fn nobody_is_sent_to_an_owner_whose_beat_stands_still() {
 #[test]
 fn a_resume_waits_while_its_silent_owner_has_not_renewed_since() {
     let resume = RouteRequest::Resume {
-        epoch: 3,
+        epoch: Epoch(3),
         since: at(1_100),
     };
     assert_eq!(seen_alive().place(at(1_200), &zone(), None, resume), Placement::Wait);
@@ -71,7 +73,7 @@ fn a_resume_is_sent_back_to_an_owner_that_renews_after_it_came() {
     let mut directory = seen_alive();
     directory.handle_views(at(2_000), &[lease(OTHER, 3, 3)], Some(&[]));
     let resume = RouteRequest::Resume {
-        epoch: 3,
+        epoch: Epoch(3),
         since: at(1_100),
     };
     assert!(matches!(
@@ -85,25 +87,28 @@ fn a_resume_is_sent_to_the_adopter_at_once() {
     let mut directory = seen_alive();
     directory.handle_views(at(5_000), &[lease(Nonce(7), 4, 1)], Some(&[]));
     let resume = RouteRequest::Resume {
-        epoch: 3,
+        epoch: Epoch(3),
         since: at(4_990),
     };
     assert!(matches!(
         directory.place(at(5_000), &zone(), None, resume),
-        Placement::There { epoch: 4, .. }
+        Placement::There { epoch: Epoch(4), .. }
     ));
 }
 
 #[test]
 fn a_resume_is_never_sent_to_a_lower_epoch() {
-    let resume = RouteRequest::Resume { epoch: 4, since: at(0) };
+    let resume = RouteRequest::Resume {
+        epoch: Epoch(4),
+        since: at(0),
+    };
     assert_eq!(seen_alive().place(at(1_500), &zone(), None, resume), Placement::Wait);
 }
 
 /// Places, at each of these times, a resume that has seen epoch 4 and came at 1,000 ms.
 fn heard_at(directory: &Directory, here: Option<Hosted>, times_ms: &[u64]) -> Vec<Placement> {
     let resume = RouteRequest::Resume {
-        epoch: 4,
+        epoch: Epoch(4),
         since: at(1_000),
     };
     let place = |ms: &u64| directory.place(at(*ms), &zone(), here, resume);
@@ -112,7 +117,7 @@ fn heard_at(directory: &Directory, here: Option<Hosted>, times_ms: &[u64]) -> Ve
 
 fn hosted(epoch: u32, since_ms: u64) -> Option<Hosted> {
     Some(Hosted {
-        epoch,
+        epoch: Epoch(epoch),
         since: at(since_ms),
         may_speak: true,
     })
@@ -140,7 +145,7 @@ fn an_owner_here_of_the_seen_or_a_higher_epoch_answers_at_once() {
 #[test]
 fn an_absurd_epoch_costs_two_ttl() {
     let absurd = RouteRequest::Resume {
-        epoch: u32::MAX,
+        epoch: Epoch(u32::MAX),
         since: at(1_000),
     };
     let place = |ms| seen_alive().place(at(ms), &zone(), hosted(3, 0), absurd);

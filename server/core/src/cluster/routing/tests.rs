@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_protocol::{Account, SessionId};
+use everhold_protocol::{Account, Epoch, SessionId};
 
 use super::*;
 use crate::cluster::directory::Hosted;
 use crate::load::{Caller, Residents, Rung};
-use crate::ownership::{Epoch, KeyFingerprints, Nonce};
+use crate::ownership::{KeyFingerprints, Nonce};
 use crate::zone::Residence;
 
 mod ends;
@@ -38,10 +38,7 @@ fn token(conn: u64) -> AttachToken {
 }
 
 fn grant(epoch: u32) -> Grant {
-    Grant {
-        epoch: Epoch::granted(epoch),
-        nonce: ME,
-    }
+    Grant::issue(Epoch(epoch), ME)
 }
 
 struct FakeZone {
@@ -148,7 +145,7 @@ impl Shard {
 
     fn zone_up(&mut self, name: &str, epoch: u32) -> Vec<String> {
         let hosted = Hosted {
-            epoch,
+            epoch: Epoch(epoch),
             since: self.now,
             may_speak: true,
         };
@@ -178,7 +175,7 @@ impl Shard {
             self.beat += 1;
             let lease = LeaseView {
                 zone: zone(name),
-                epoch,
+                epoch: Epoch(epoch),
                 nonce: OTHER,
                 beat: self.beat,
                 released: false,
@@ -219,7 +216,7 @@ impl Shard {
             zone: meadow(),
             session: SessionId::new(1, 2),
             secret: [secret; 32],
-            epoch,
+            epoch: Epoch(epoch),
             event_seq: 9,
         });
         self.routing.handle_login(at!(self), token(conn), login);

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::durability::replay::{plan, replay};
 use crate::durability::store::Position;
 use crate::durability::suspended::Surrender;
 use crate::game::RuleBook;
-use crate::ownership::{AdoptionFailure, Epoch, Nonce};
+use crate::ownership::{AdoptionFailure, Nonce};
 use crate::zone::{Zone, ZoneConfig};
 
 const GRACE: Duration = Duration::from_secs(8);
@@ -25,10 +27,7 @@ struct Adopter {
 impl Adopter {
     fn new(memory: Option<SuspendedZone>) -> Self {
         let now = Instant::now();
-        let grant = Grant {
-            epoch: Epoch::granted(5),
-            nonce: Nonce(1),
-        };
+        let grant = Grant::issue(Epoch(5), Nonce(1));
         Self {
             adoption: Adoption::new(now, grant, GRACE, memory),
             now,
@@ -112,10 +111,10 @@ fn replayed() -> Replayed {
 
 /// A zone that was suspended under epoch 3.
 fn suspended() -> SuspendedZone {
-    Surrender::new(Journal::new(3, Position::GENESIS)).handle_zone(Zone::new(config()))
+    Surrender::new(Journal::new(Epoch(3), Position::GENESIS)).handle_zone(Zone::new(config()))
 }
 
-fn summary(fence_epoch: u32) -> Result<Option<ZoneSummary>, StoreError> {
+fn summary(fence_epoch: Epoch) -> Result<Option<ZoneSummary>, StoreError> {
     Ok(Some(ZoneSummary {
         fence_epoch,
         journal: None,
@@ -148,7 +147,7 @@ fn zone_of_the_store_is_fenced_and_read_and_replayed() {
         digest_equal: true,
     };
     assert_eq!(adopter.history(), expected);
-    assert_eq!(adopter.started.unwrap().0.journal.epoch(), 5);
+    assert_eq!(adopter.started.unwrap().0.journal.epoch(), Epoch(5));
 }
 
 #[test]
@@ -218,7 +217,7 @@ fn zone_that_cannot_be_begun_again_is_given_up() {
 
 #[test]
 fn memory_that_is_the_newest_history_goes_on_without_a_read() {
-    for answer in [Ok(None), summary(1), summary(3), Err(StoreError::Lost)] {
+    for answer in [Ok(None), summary(Epoch(1)), summary(Epoch(3)), Err(StoreError::Lost)] {
         for fenced in [Ok(()), Err(StoreError::Lost)] {
             let mut adopter = Adopter::new(Some(suspended()));
             assert_eq!(adopter.asks(), ["summarize"]);
@@ -230,7 +229,7 @@ fn memory_that_is_the_newest_history_goes_on_without_a_read() {
             adopter.fence(fenced);
             assert_eq!(adopter.asks(), ["start"]);
             let (start, history) = adopter.started.unwrap();
-            assert_eq!((history, start.journal.epoch()), (History::Memory, 5));
+            assert_eq!((history, start.journal.epoch()), (History::Memory, Epoch(5)));
             assert!(start.chain.is_empty(), "a base under the new epoch is written first");
         }
     }
@@ -241,7 +240,7 @@ fn memory_behind_another_epoch_is_dropped_and_the_store_has_its_whole_grace() {
     let mut adopter = Adopter::new(Some(suspended()));
     adopter.asks();
     adopter.now += GRACE;
-    adopter.summary(summary(4));
+    adopter.summary(summary(Epoch(4)));
     assert_eq!(adopter.asks(), ["fence and read"]);
     adopter.now += GRACE - Duration::from_millis(1);
     adopter.read(Err(StoreError::Lost));
@@ -263,7 +262,7 @@ fn memory_whose_store_says_neither_yes_nor_no_is_kept_for_another_try() {
             assert_eq!(adopter.asks_after(RETRY), [step]);
         }
         if step == "summarize" {
-            adopter.summary(summary(3));
+            adopter.summary(summary(Epoch(3)));
             assert_eq!(adopter.asks(), ["fence"]);
         }
     }
@@ -277,7 +276,7 @@ fn memory_that_is_fenced_off_is_given_up() {
     adopter.asks();
     adopter.summary(Ok(None));
     adopter.asks();
-    adopter.fence(Err(StoreError::Fenced { epoch: 6 }));
+    adopter.fence(Err(StoreError::Fenced { epoch: Epoch(6) }));
     assert_eq!(adopter.asks(), ["fail: fenced by epoch 6"]);
 }
 
@@ -358,7 +357,7 @@ fn adoption_that_failed_names_what_failed() {
         (AdoptError::PoisonedTooOften, AdoptionFailure::PoisonedTooOften),
         (AdoptError::Store(unavailable()), AdoptionFailure::StoreAway),
         (
-            AdoptError::Store(StoreError::Fenced { epoch: 6 }),
+            AdoptError::Store(StoreError::Fenced { epoch: Epoch(6) }),
             AdoptionFailure::Overtaken,
         ),
         (AdoptError::Store(StoreError::ParentMoved), AdoptionFailure::StoreAway),

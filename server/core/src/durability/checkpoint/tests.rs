@@ -1,5 +1,7 @@
 //! The checkpointer, told by circumstances: a delta every 10 ticks, a base every 40, another attempt after 3.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::durability::store::RecordHash;
 use crate::zone::Digest;
@@ -12,7 +14,7 @@ const CONFIG: CheckpointConfig = CheckpointConfig {
 
 fn position(tick: Tick) -> Position {
     Position {
-        epoch: 1,
+        epoch: Epoch(1),
         tick,
         hash: RecordHash([tick as u8; 32]),
     }
@@ -231,7 +233,7 @@ fn base_settles_where_the_head_is() {
 #[test]
 fn fenced_zone_is_dropped() {
     assert_eq!(
-        moving().handle_failed(&StoreError::Fenced { epoch: 9 }),
+        moving().handle_failed(&StoreError::Fenced { epoch: Epoch(9) }),
         CheckpointEvent::Stop(StopReason::Fenced)
     );
 }

@@ -1,9 +1,11 @@
 //! The gate, told by circumstances.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 
 fn gate(level: Durability) -> Gate<&'static str, &'static str> {
-    Gate::new(level, 7, 10, 10)
+    Gate::new(level, Epoch(7), 10, 10)
 }
 
 /// Returns everything that leaves now, in order: what is told before what is shown.
@@ -90,7 +92,7 @@ fn released_says_under_which_epoch_it_was_told() {
     gate.hold(11, "shown", "told");
     assert_eq!(
         gate.poll_shown().map(|shown| (shown.epoch(), shown.tick())),
-        Some((7, 11))
+        Some((Epoch(7), 11))
     );
 }
 
@@ -125,7 +127,7 @@ fn level_is_read_from_text_as_it_is_written() {
 
 #[test]
 fn zone_that_goes_on_ahead_of_its_store_releases_nothing_before_that_is_stored() {
-    let mut gate: Gate<&'static str, &'static str> = Gate::new(Durability::Store, 8, 10, 12);
+    let mut gate: Gate<&'static str, &'static str> = Gate::new(Durability::Store, Epoch(8), 10, 12);
     gate.hold(13, "shown", "told");
     gate.handle_acknowledged(12);
     assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], 12));

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::durability::store::RecordHash;
 
 const START: Position = Position {
-    epoch: 1,
+    epoch: Epoch(1),
     tick: 100,
     hash: RecordHash([9; 32]),
 };
@@ -33,7 +35,7 @@ fn record(tick: Tick) -> StoredRecord {
 
 /// Returns a journal with `count` records pushed.
 fn journal(count: u64) -> Journal {
-    let mut journal = Journal::new(2, START);
+    let mut journal = Journal::new(Epoch(2), START);
     for tick in 101..=100 + count {
         journal.push(record(tick)).unwrap();
     }
@@ -51,7 +53,7 @@ fn ticks(records: Option<Vec<StoredRecord>>) -> Vec<Tick> {
 fn acknowledged(tick: Tick) -> JournalEvent {
     JournalEvent::Acknowledged {
         position: Position {
-            epoch: 2,
+            epoch: Epoch(2),
             tick,
             hash: hash_of(tick),
         },
@@ -165,7 +167,7 @@ fn store_that_lacks_more_than_the_ring_has_gets_a_base() {
         "records would lead nowhere until the base is there"
     );
     let base = Position {
-        epoch: 2,
+        epoch: Epoch(2),
         tick: 102,
         hash: hash_of(102),
     };
@@ -199,7 +201,7 @@ fn store_that_is_ahead_has_another_history() {
 #[test]
 fn stopped_journal_sends_nothing_more() {
     let answers: [(Result<AppendAnswer, StoreError>, StopReason); 3] = [
-        (Err(StoreError::Fenced { epoch: 3 }), StopReason::Fenced),
+        (Err(StoreError::Fenced { epoch: Epoch(3) }), StopReason::Fenced),
         (Ok(AppendAnswer::Fork { tick: 101 }), StopReason::Fork),
         (Err(StoreError::Corrupt("a page".to_owned())), StopReason::Corrupt),
     ];
@@ -263,7 +265,7 @@ fn lost_data_set_is_made_anew_before_anything_is_appended() {
         (JournalEvent::Reseed, None)
     );
     let position = Position {
-        epoch: 2,
+        epoch: Epoch(2),
         tick: 103,
         hash: hash_of(103),
     };
@@ -282,14 +284,14 @@ fn reclaimed_journal_sends_everything_again_that_was_not_acknowledged() {
     journal.handle_answer(Ok(AppendAnswer::Ok));
     journal.push(record(103)).unwrap();
     journal.poll_append();
-    let mut journal = journal.reclaimed(5);
+    let mut journal = journal.reclaimed(Epoch(5));
     journal.push(record(104)).unwrap();
     assert_eq!(ticks(journal.poll_append()), [103, 104]);
-    assert_eq!((journal.epoch(), journal.last().epoch), (5, 5));
+    assert_eq!((journal.epoch(), journal.last().epoch), (Epoch(5), Epoch(5)));
 }
 
 #[test]
 #[should_panic(expected = "epoch 2 follows epoch 2")]
 fn grant_is_not_used_twice() {
-    let _ = journal(1).reclaimed(2);
+    let _ = journal(1).reclaimed(Epoch(2));
 }

@@ -9,6 +9,7 @@ mod stores;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use everhold_protocol::Epoch;
 
 use super::*;
 use crate::durability::store::{RecordHash, StoredRecord};
@@ -16,7 +17,7 @@ use crate::game::RuleBook;
 use crate::zone::{Cut, Digest, Frozen, Zone, ZoneConfig};
 
 const START: Position = Position {
-    epoch: 1,
+    epoch: Epoch(1),
     tick: 100,
     hash: RecordHash([9; 32]),
 };
@@ -55,7 +56,7 @@ impl Host {
             checkpoints,
         };
         Self {
-            pipeline: Pipeline::new(config, Journal::new(2, START), &[base]),
+            pipeline: Pipeline::new(config, Journal::new(Epoch(2), START), &[base]),
             now: Instant::now(),
             lease: HELD,
         }
@@ -189,11 +190,11 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
         PipelineCommand::Acknowledged(tick) => format!("acknowledged {tick}"),
         PipelineCommand::NoteAlive => "alive".to_owned(),
         PipelineCommand::Tell(told) => {
-            assert_eq!((told.epoch(), told.clone().into_inner()), (2, told.tick()));
+            assert_eq!((told.epoch(), told.clone().into_inner()), (Epoch(2), told.tick()));
             format!("tell {}", told.tick())
         }
         PipelineCommand::Show(shown) => {
-            assert_eq!((shown.epoch(), shown.clone().into_inner()), (2, shown.tick()));
+            assert_eq!((shown.epoch(), shown.clone().into_inner()), (Epoch(2), shown.tick()));
             format!("show {}", shown.tick())
         }
         PipelineCommand::Log(notice) => {

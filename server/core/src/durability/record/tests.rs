@@ -1,13 +1,13 @@
 //! Records, told by circumstances.
 
-use everhold_protocol::{EntityId, Heading};
+use everhold_protocol::{EntityId, Epoch, Heading};
 use proptest::prelude::*;
 
 use super::*;
 
 fn record(inputs: Vec<Input>) -> Record {
     Record {
-        epoch: 3,
+        epoch: Epoch(3),
         tick: 77,
         prev_hash: RecordHash([5; 32]),
         digest_before: Some(Digest(u64::MAX)),
@@ -19,7 +19,7 @@ fn one_of_each() -> Vec<Input> {
     let (session, token) = (EntityId::new(3, 9), AttachToken(1 << 40));
     vec![
         Input::EpochStart {
-            epoch: 3,
+            epoch: Epoch(3),
             nonce: u64::MAX,
             rules_id: [1; 32],
         },
@@ -77,7 +77,7 @@ fn hash_depends_on_everything() {
     let mut hashes = vec![original.encode().hash];
     hashes.push(
         Record {
-            epoch: 4,
+            epoch: Epoch(4),
             ..original.clone()
         }
         .encode()
@@ -157,7 +157,7 @@ fn sealed(body: &[u8]) -> StoredRecord {
     StoredRecord {
         tick: 1,
         prev_hash,
-        hash: hash_record(prev_hash, epoch, 1, body),
+        hash: hash_record(prev_hash, Epoch(epoch), 1, body),
         body: body.to_vec().into(),
     }
 }

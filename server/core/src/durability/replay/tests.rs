@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use everhold_protocol::{Account, Heading, Intent};
+use everhold_protocol::{Account, Epoch, Heading, Intent};
 
 use super::*;
 use crate::durability::store::{Checkpoint, RecordHash};
@@ -36,7 +36,7 @@ impl Owner {
             last: Position::GENESIS,
         };
         let start = Input::EpochStart {
-            epoch: 1,
+            epoch: Epoch(1),
             nonce: 1,
             rules_id: config(20).rules_id(),
         };
@@ -48,7 +48,7 @@ impl Owner {
         let tick = self.last.tick + 1;
         let digest_before = tick.is_multiple_of(5).then(|| self.zone.digest());
         let stored = Record {
-            epoch: 1,
+            epoch: Epoch(1),
             tick,
             prev_hash: self.last.hash,
             digest_before,
@@ -57,7 +57,7 @@ impl Owner {
         .encode();
         self.zone.step(&inputs);
         self.last = Position {
-            epoch: 1,
+            epoch: Epoch(1),
             tick,
             hash: stored.hash,
         };
@@ -180,7 +180,7 @@ fn digest_that_differs_is_reported_and_the_replayed_state_stands() {
     let mut owner = Owner::new();
     owner.walk_to(12);
     let mut last = Position {
-        epoch: 1,
+        epoch: Epoch(1),
         tick: 0,
         hash: RecordHash::GENESIS,
     };
@@ -222,7 +222,7 @@ fn record_of_an_earlier_epoch_than_the_one_before_is_refused() {
     let mut owner = Owner::new();
     owner.walk_to(3);
     owner.checkpoint(Cut::Base);
-    owner.data.chain[0].head.position.epoch = 2;
+    owner.data.chain[0].head.position.epoch = Epoch(2);
     owner.walk_to(4);
     assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 4 });
 }

@@ -1,6 +1,6 @@
 //! The inbox: entries that become inputs of a record, and entries that are dropped.
 
-use everhold_protocol::{Account, Heading, InputFrame, Intent, SeqIntent};
+use everhold_protocol::{Account, Epoch, Heading, InputFrame, Intent, SeqIntent};
 
 use super::*;
 use crate::ingress::Join;
@@ -29,7 +29,7 @@ fn frame_of(session: SessionId, token: AttachToken, seqs: impl Iterator<Item = u
         session,
         token,
         frame: InputFrame {
-            epoch: 1,
+            epoch: Epoch(1),
             snapshot_tick: 0,
             event_ack,
             intents,
@@ -79,7 +79,7 @@ fn acks(inputs: &[Input]) -> Vec<u64> {
 
 fn epoch_start() -> Input {
     Input::EpochStart {
-        epoch: 2,
+        epoch: Epoch(2),
         nonce: 3,
         rules_id: [0; 32],
     }

@@ -1,5 +1,7 @@
 //! The contender, told by circumstances. Times are ms on a made-up clock.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::ownership::Nonce;
 
@@ -27,7 +29,7 @@ fn held(zone: &str, beat: u64, players: u32) -> LeaseView {
     let addr = ([127, 0, 0, 1], 1).into();
     LeaseView {
         zone: name(zone),
-        epoch: 3,
+        epoch: Epoch(3),
         nonce: Nonce(9),
         beat,
         released: false,
@@ -45,7 +47,7 @@ fn released(zone: &str, players: u32) -> LeaseView {
 
 fn never_held(zone: &str) -> LeaseView {
     LeaseView {
-        epoch: 0,
+        epoch: Epoch::NONE,
         nonce: Nonce(0),
         ..released(zone, 0)
     }
@@ -290,7 +292,7 @@ fn of_two_contenders_one_wins_and_the_other_waits() {
             };
             if watched == lease {
                 lease = LeaseView {
-                    epoch: lease.epoch + 1,
+                    epoch: lease.epoch.next().unwrap(),
                     nonce: Nonce(index as u64),
                     beat: lease.beat + 1,
                     ..lease
@@ -307,10 +309,7 @@ fn of_two_contenders_one_wins_and_the_other_waits() {
 }
 
 fn own(epoch: u32) -> Grant {
-    Grant {
-        epoch: crate::ownership::Epoch::granted(epoch),
-        nonce: Nonce(9),
-    }
+    Grant::issue(Epoch(epoch), Nonce(9))
 }
 
 #[test]
@@ -349,7 +348,7 @@ fn suspended_zone_that_somebody_was_granted_is_dropped() {
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
     assert_eq!(contender.poll_taken(), None, "it is still ours");
     let other = LeaseView {
-        epoch: 4,
+        epoch: Epoch(4),
         nonce: Nonce(77),
         ..held("meadow", 2, 5)
     };
@@ -366,7 +365,7 @@ fn suspended_zone_is_claimed_again_after_a_claim_whose_answer_got_lost() {
     assert!(claim(&mut contender, 0).is_some());
     contender.handle_unavailable(ms(5));
     let granted = LeaseView {
-        epoch: 4,
+        epoch: Epoch(4),
         ..held("meadow", 2, 5)
     };
     contender.handle_leases(ms(1_000), vec![granted.clone()]);

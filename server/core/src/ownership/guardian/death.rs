@@ -56,6 +56,8 @@ impl From<&Result<(), AuthorityError>> for ReleaseAnswer {
 
 #[cfg(test)]
 mod tests {
+    use everhold_protocol::Epoch;
+
     use super::*;
     use crate::ownership::{LeaseView, Nonce};
 
@@ -116,7 +118,7 @@ mod tests {
     fn release_is_tried_again_only_while_its_outcome_is_unknown() {
         let view = LeaseView {
             zone: "meadow".parse().unwrap(),
-            epoch: 4,
+            epoch: Epoch(4),
             nonce: Nonce(2),
             beat: 1,
             released: false,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use super::command::{Request, StoreFence};
 use super::remark::{Failure, Remark, Service, ZoneRemark};
 use super::{Holder, Step};
 use crate::ownership::authority::{AuthorityError, LeaseView};
-use crate::ownership::epoch::Grant;
+use crate::ownership::grant::Grant;
 
 /// One claim under way.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Holder {
     pub(super) fn handle_fence(&mut self, now: Duration, fence: StoreFence) {
         let fence = match fence {
             StoreFence::Epoch(epoch) => epoch,
-            StoreFence::None | StoreFence::Lost => 0,
+            StoreFence::None | StoreFence::Lost => Epoch::NONE,
             StoreFence::Unknown(why) => {
                 let error = format!("the store's fence is unknown: {why}");
                 return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));

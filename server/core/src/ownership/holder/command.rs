@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::remark::Remark;
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
-use crate::ownership::epoch::Grant;
+use crate::ownership::grant::Grant;
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
@@ -61,7 +61,7 @@ pub enum Request {
         /// The lease, exactly as it was watched.
         watched: LeaseView,
         /// The new epoch is above this.
-        epoch_floor: u32,
+        epoch_floor: Epoch,
     },
     /// Release a lease by [`Authority::release`](crate::ownership::Authority::release).
     Release(ZoneName, Grant),
@@ -105,7 +105,7 @@ pub struct Renewal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreFence {
     /// The epoch of the fence.
-    Epoch(u32),
+    Epoch(Epoch),
     /// The store has never had the zone.
     None,
     /// The store has lost the zone, and its fence with it.

@@ -13,7 +13,7 @@ use super::{Holder, Step};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
 use crate::ownership::authority::AuthorityError;
 use crate::ownership::end::EndReason;
-use crate::ownership::epoch::Grant;
+use crate::ownership::grant::Grant;
 use crate::ownership::lease::{Lease, SharedLease};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real
@@ -65,7 +65,7 @@ impl Holder {
 
     /// The claim of a zone, sent at `sent_at`, was granted.
     pub(super) fn hold(&mut self, now: Duration, zone: ZoneName, grant: Grant, sent_at: Duration) {
-        self.log_zone(&zone, ZoneRemark::Granted(grant.epoch.number()));
+        self.log_zone(&zone, ZoneRemark::Granted(grant.epoch()));
         self.holdings.note_granted(&zone, grant);
         self.tell_guardian();
         let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));
@@ -98,7 +98,7 @@ impl Holder {
             .map(|(zone, held)| (zone.clone(), held.grant))
             .collect();
         for (zone, grant) in late {
-            self.log_zone(&zone, ZoneRemark::GivenUp(grant.epoch.number()));
+            self.log_zone(&zone, ZoneRemark::GivenUp(grant.epoch()));
             self.held[&zone].lease.with(Lease::handle_refused);
             self.end(&zone, grant, after);
         }
@@ -142,7 +142,7 @@ impl Holder {
 
     pub(super) fn handle_released(&mut self, zone: &ZoneName, grant: Grant, outcome: Result<(), AuthorityError>) {
         let remark = match outcome {
-            Ok(()) => ZoneRemark::Released(grant.epoch.number()),
+            Ok(()) => ZoneRemark::Released(grant.epoch()),
             Err(AuthorityError::Held(holder)) => ZoneRemark::NotOurs(holder.epoch),
             Err(error) => ZoneRemark::NotReleased(error.to_string()),
         };

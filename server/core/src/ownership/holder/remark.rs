@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use crate::outage::{Lasted, Outage};
 use crate::ownership::key_check::Stranger;
@@ -64,21 +64,21 @@ pub enum ZoneRemark {
     /// No other shard has declared it: it is declared here.
     Declared,
     /// It was granted to this process under this epoch.
-    Granted(u32),
+    Granted(Epoch),
     /// Its adoption, under this epoch, takes too long, or the process stops.
-    GivenUp(u32),
+    GivenUp(Epoch),
     /// The lease of this epoch was released.
-    Released(u32),
+    Released(Epoch),
     /// There was nothing to release: another process holds it under this epoch.
-    NotOurs(u32),
+    NotOurs(Epoch),
     /// The lease could not be released, and why.
     NotReleased(String),
     /// It was suspended, and another shard was granted it.
     Taken,
     /// The authority had forgotten the lease of this epoch; it was put back.
-    PutBack(u32),
+    PutBack(Epoch),
     /// A renewal found the lease another process's, under this epoch.
-    Refused(u32),
+    Refused(Epoch),
     /// This tick does not end.
     Wedged(Tick),
     /// This process ends because of that tick.

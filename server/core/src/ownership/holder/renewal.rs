@@ -11,7 +11,7 @@ use super::remark::{Failure, Remark, Service, ZoneRemark};
 use super::{Holder, Step};
 use crate::ownership::after::After;
 use crate::ownership::authority::AuthorityError;
-use crate::ownership::epoch::Grant;
+use crate::ownership::grant::Grant;
 use crate::ownership::lease::Lease;
 
 /// The renewals of one turn that have been answered.
@@ -65,7 +65,7 @@ impl Holder {
 
     pub(super) fn handle_reinstated(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
         if outcome.is_ok() {
-            self.log_zone(&renewal.zone, ZoneRemark::PutBack(renewal.grant.epoch.number()));
+            self.log_zone(&renewal.zone, ZoneRemark::PutBack(renewal.grant.epoch()));
         }
         self.conclude_renewal(now, renewal, outcome);
     }
@@ -127,9 +127,9 @@ impl Holder {
 }
 
 /// Whether the authority shows neither this grant nor a newer one.
-const fn is_forgotten(error: &AuthorityError, grant: Grant) -> bool {
+fn is_forgotten(error: &AuthorityError, grant: Grant) -> bool {
     match error {
-        AuthorityError::Held(view) => view.epoch < grant.epoch.number(),
+        AuthorityError::Held(view) => view.epoch < grant.epoch(),
         AuthorityError::ZoneUnknown(_) => true,
         AuthorityError::Unavailable(_) => false,
     }

@@ -6,11 +6,13 @@ mod looks;
 mod renewals;
 mod wedges;
 
+use everhold_protocol::Epoch;
+
 use super::command::{Culprit, Granted, Progress, Renewal, StoreFence, Views};
 use super::*;
 use crate::ownership::lease::{Lease, LeaseState};
 use crate::ownership::{
-    AuthorityError, EndReason, Epoch, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease,
+    AuthorityError, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease,
 };
 
 /// Renewals every 1,000 ms, retries after 250 ms, a pause is a gap above 500 ms, a stall is 2,000 ms without a tick.
@@ -35,10 +37,7 @@ fn name(zone: &str) -> ZoneName {
 }
 
 fn grant(epoch: u32) -> Grant {
-    Grant {
-        epoch: Epoch::granted(epoch),
-        nonce: ME,
-    }
+    Grant::issue(Epoch(epoch), ME)
 }
 
 fn keys(login: u64) -> KeyFingerprints {
@@ -48,7 +47,7 @@ fn keys(login: u64) -> KeyFingerprints {
 fn view(zone: &str, epoch: u32, nonce: Nonce) -> LeaseView {
     LeaseView {
         zone: name(zone),
-        epoch,
+        epoch: Epoch(epoch),
         nonce,
         beat: 1,
         released: false,
@@ -102,7 +101,7 @@ impl FakeAuthority {
                 Answer::Renewed(renewal, outcome)
             }
             Request::Reinstate(renewal) => {
-                let own = view(renewal.zone.as_str(), renewal.grant.epoch.number(), ME);
+                let own = view(renewal.zone.as_str(), renewal.grant.epoch().0, ME);
                 self.leases.insert(renewal.zone.clone(), own);
                 Answer::Reinstated(renewal, Ok(()))
             }
@@ -149,7 +148,7 @@ impl FakeAuthority {
     /// The lease, if it is still by this grant.
     fn own_lease(&mut self, zone: &ZoneName, grant: Grant) -> Result<&mut LeaseView, AuthorityError> {
         let lease = self.lease(zone)?;
-        if (lease.epoch, lease.nonce, lease.released) == (grant.epoch.number(), grant.nonce, false) {
+        if (lease.epoch, lease.nonce, lease.released) == (grant.epoch(), grant.nonce(), false) {
             Ok(lease)
         } else {
             Err(AuthorityError::Held(Box::new(lease.clone())))
@@ -166,14 +165,14 @@ impl FakeAuthority {
         Ok(())
     }
 
-    fn claim(&mut self, watched: &LeaseView, epoch_floor: u32) -> Result<Grant, AuthorityError> {
+    fn claim(&mut self, watched: &LeaseView, epoch_floor: Epoch) -> Result<Grant, AuthorityError> {
         let lease = self.lease(&watched.zone)?;
         if lease != watched {
             return Err(AuthorityError::Held(Box::new(lease.clone())));
         }
-        let epoch = watched.epoch.max(epoch_floor) + 1;
-        *lease = view(watched.zone.as_str(), epoch, ME);
-        Ok(grant(epoch))
+        let epoch = watched.epoch.max(epoch_floor).next().unwrap();
+        *lease = view(watched.zone.as_str(), epoch.0, ME);
+        Ok(Grant::issue(epoch, ME))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId};
 use everhold_protocol::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
 use everhold_protocol::rng::SplitMix64;
-use everhold_protocol::{Credential, EntityId, EntityKind, EntityView, OwnState, ServerMessage, value_digest};
+use everhold_protocol::{Credential, EntityId, EntityKind, EntityView, Epoch, OwnState, ServerMessage, value_digest};
 
 use super::super::*;
 use crate::ingress::AttachToken;
@@ -49,7 +49,7 @@ pub(super) fn connect(session: EntityId) -> (Client, ConnId) {
     (client, conn)
 }
 
-pub(super) fn attached(session: EntityId, epoch: u32, resumed_tick: Tick) -> ServerMessage {
+pub(super) fn attached(session: EntityId, epoch: Epoch, resumed_tick: Tick) -> ServerMessage {
     ServerMessage::Attached {
         epoch,
         zone: "meadow".parse().unwrap(),
@@ -131,7 +131,7 @@ impl World {
         }
         let watch = |session: &SceneSession| {
             let (mut client, conn) = connect(session.session);
-            client.handle_control(Duration::ZERO, conn, attached(session.session, 1, 0));
+            client.handle_control(Duration::ZERO, conn, attached(session.session, Epoch(1), 0));
             (session.session, client, conn)
         };
         Self {
@@ -175,7 +175,7 @@ impl World {
         let now = Duration::from_millis(50 * self.tick);
         self.replicator
             .set_detail(self.turns.map_or(Detail::Full, |detail| detail(self.tick)));
-        let datagrams = self.replicator.snapshots(&self.scene, 1, self.tick, 255);
+        let datagrams = self.replicator.snapshots(&self.scene, Epoch(1), self.tick, 255);
         for (session, datagram) in datagrams.iter() {
             (self.bytes, self.datagrams) = (self.bytes + datagram.len(), self.datagrams + 1);
             if self.random.below(1_000) >= self.lost {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use everhold_protocol::Epoch;
 use everhold_protocol::client::{Client, ConnId};
 use everhold_protocol::limits::{DEVIATION_CM_MAX, REFRESH_TICKS};
 use everhold_protocol::value_digest;
@@ -43,7 +44,7 @@ struct Square {
     entities: BTreeMap<EntityId, (EntityView, Gait)>,
     players: BTreeMap<SessionId, Player>,
     replicator: Replicator,
-    epoch: u32,
+    epoch: Epoch,
     tick: Tick,
     detail: Detail,
     attaches: u64,
@@ -58,7 +59,7 @@ impl Square {
             entities: BTreeMap::new(),
             players: BTreeMap::new(),
             replicator: Self::replicator(),
-            epoch: 1,
+            epoch: Epoch(1),
             tick: 100,
             detail: Detail::Full,
             attaches: 0,
@@ -178,7 +179,7 @@ impl Square {
     fn adopt(&mut self) {
         self.players.clear();
         self.replicator = Self::replicator();
-        self.epoch += 1;
+        self.epoch = self.epoch.next().unwrap();
     }
 
     fn scene(&self) -> Scene {

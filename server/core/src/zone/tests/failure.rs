@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::game::test_zone::{PlantedBug, TestZone};
 
@@ -15,7 +17,7 @@ fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
 #[test]
 fn panicking_input_is_named_by_the_probe() {
     let mut zone = zone(&[]);
-    let old_epoch = epoch_start(&config(&[]), 1);
+    let old_epoch = epoch_start(&config(&[]), Epoch(1));
     let probe = zone.probe();
     let panicked = catch_unwind(AssertUnwindSafe(|| zone.step(&[join(1), old_epoch, join(2)])));
     assert!(message(panicked.unwrap_err()).contains("does not follow"));

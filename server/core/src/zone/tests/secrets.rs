@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::limits::UNHEARD_SECRETS_MAX;
 
@@ -94,7 +96,7 @@ fn session_that_rests_for_longer_than_the_window_is_woken_by_a_ticket_alone() {
     assert!(!attaches(&mut zone, id, 2, 3) && !attaches(&mut zone, id, 1, 3));
     let base = zone.capture(Cut::Base).body;
     zone = Zone::restore(config(&[]), &[&base]).unwrap();
-    zone.step(&[epoch_start(&config(&[]), 2)]);
+    zone.step(&[epoch_start(&config(&[]), Epoch(2))]);
     assert!(!attaches(&mut zone, id, 2, 3), "nor at another owner");
     assert_eq!(attached(&zone.step(&[join_with(1, 50, 60)])), vec![(60, id)]);
     assert!(attaches(&mut zone, id, 50, 61), "the ticket's secret is good");
@@ -135,7 +137,7 @@ fn new_owner_knows_which_answer_may_be_lost() {
     let base = zone.capture(Cut::Base).body;
     for (shown, dead) in [(1, None), (2, Some(1))] {
         let mut next = Zone::restore(config(&[]), &[&base]).unwrap();
-        next.step(&[epoch_start(&config(&[]), 2)]);
+        next.step(&[epoch_start(&config(&[]), Epoch(2))]);
         assert!(attaches(&mut next, id, shown, 3), "{shown}");
         next.step(&[ack(id)]);
         for dead in dead.into_iter().chain([1, 2]) {
@@ -154,7 +156,7 @@ fn log_out_ends_all_secrets_and_a_ticket_brings_the_character_back() {
     let outputs = zone.step(&[Input::Logout { session: id, token }]);
     assert_eq!(outputs.replies, vec![(token, Reply::LoggedOut(id))]);
     assert!(!attaches(&mut zone, id, 1, 9) && !attaches(&mut zone, id, 2, 9));
-    zone.step(&[epoch_start(&config(&[]), 2)]);
+    zone.step(&[epoch_start(&config(&[]), Epoch(2))]);
     assert!(!attaches(&mut zone, id, 2, 9), "nor does a new owner take them");
     assert_eq!(attached(&zone.step(&[join_with(1, 50, 60)])), vec![(60, id)]);
 }
@@ -225,7 +227,7 @@ fn turn() -> impl Strategy<Value = Turn> {
 struct Story {
     zone: Zone,
     id: SessionId,
-    epoch: u32,
+    epoch: Epoch,
     /// All secrets that were ever given out, in order; a secret is its place here. A turn gives out nine at most, so a
     /// story has 27 of them.
     given: u8,
@@ -246,7 +248,7 @@ impl Story {
         Self {
             zone,
             id,
-            epoch: 1,
+            epoch: Epoch(1),
             given: 1,
             held: 1,
             past: Vec::new(),
@@ -301,7 +303,7 @@ impl Story {
                 }
             }
             Turn::Adopt => {
-                self.epoch += 1;
+                self.epoch = self.epoch.next().unwrap();
                 let base = self.zone.capture(Cut::Base).body;
                 self.zone = Zone::restore(config(&PATIENT), &[&base]).unwrap();
                 self.zone.step(&[epoch_start(&config(&PATIENT), self.epoch)]);

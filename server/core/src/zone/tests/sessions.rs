@@ -1,6 +1,6 @@
 //! Joins, resumes, takeovers, and what waits in an outbox.
 
-use everhold_protocol::{GoldCause, ItemCause, SeqEvent};
+use everhold_protocol::{Epoch, GoldCause, ItemCause, SeqEvent};
 
 use super::*;
 use crate::game::rules::chance::{Purpose, roll};
@@ -179,9 +179,12 @@ fn player_away_for_long_is_hidden_until_it_comes_back() {
 #[test]
 fn new_epoch_sends_everybody_away_and_allocates_in_its_own_range() {
     let mut zone = crowd(&[], 2);
-    let start = epoch_start(&config(&[]), 5);
+    let start = epoch_start(&config(&[]), Epoch(5));
     zone.step(&[start, join(3)]);
-    assert_eq!((zone.epoch(), zone.stats().attached, zone.stats().sessions), (5, 1, 3));
+    assert_eq!(
+        (zone.epoch(), zone.stats().attached, zone.stats().sessions),
+        (Epoch(5), 1, 3)
+    );
     assert_eq!(session(&zone, 3), EntityId::new(5 << 12 | 9, 1));
     assert!(session(&zone, 1) < session(&zone, 3));
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use everhold_core::ownership::authority::{AuthorityError, LeaseView, Leases};
-use everhold_core::ownership::epoch::Nonce;
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::grant::Nonce;
+use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -107,7 +107,7 @@ pub(super) fn read_lease(zone: &ZoneName, fields: &[Value]) -> Option<LeaseView>
     let text = |index: usize| fields.get(index).and_then(Value::as_string);
     Some(LeaseView {
         zone: zone.clone(),
-        epoch: text(0)?.parse().ok()?,
+        epoch: Epoch(text(0)?.parse().ok()?),
         nonce: Nonce(text(1)?.parse().ok()?),
         beat: text(2)?.parse().ok()?,
         released: text(3)? == "1",

@@ -1,5 +1,7 @@
 //! The login queue as clients see it: who enters at once, who waits at which position, and who is refused.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::ingress::{Input, Join, Resume};
 use crate::limits::{LOGIN_QUEUE_MAX, TICKET_MEMORY_SLACK_S};
@@ -79,7 +81,7 @@ fn secret_of_the_account_moves_no_newcomer_out_of_the_queue() {
         zone: meadow(),
         session: SessionId::new(1, 2),
         secret: [9; 32],
-        epoch: 1,
+        epoch: Epoch(1),
         event_seq: 0,
     });
     shard.routing.handle_login(at!(shard), token(4), login);
@@ -216,7 +218,7 @@ fn zone_compares_hashes_of_secrets_and_never_sees_one() {
             zone: meadow(),
             session: SessionId::new(1, 2),
             secret: [7; 32],
-            epoch: 1,
+            epoch: Epoch(1),
             event_seq: 9,
         }),
     );

@@ -1,5 +1,7 @@
 //! The end of a zone's pipeline.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 
 #[test]
@@ -37,7 +39,7 @@ fn store_that_refuses_the_owner_or_has_another_history_ends_the_zone() {
     let table = [
         (Ok(AppendAnswer::Fork { tick: 101 }), vec!["end Fork"]),
         (
-            Err(StoreError::Fenced { epoch: 3 }),
+            Err(StoreError::Fenced { epoch: Epoch(3) }),
             vec!["log AppendFailed", "end Fenced"],
         ),
         (Err(corrupt()), vec!["log AppendFailed", "end Corrupt"]),
@@ -53,7 +55,7 @@ fn store_that_refuses_the_owner_or_has_another_history_ends_the_zone() {
 
 #[test]
 fn owner_that_is_fenced_off_from_any_write_ends() {
-    let fenced = || Err(StoreError::Fenced { epoch: 3 });
+    let fenced = || Err(StoreError::Fenced { epoch: Epoch(3) });
     let mut host = Host::cut();
     host.capture(103, Cut::Delta);
     host.turn();

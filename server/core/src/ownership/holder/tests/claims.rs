@@ -1,5 +1,7 @@
 //! Claims and declarations.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::ownership::holder::remark::{Failure, Service};
 
@@ -36,9 +38,9 @@ fn new_epoch_is_above_all_that_store_authority_and_this_process_have_seen() {
     // The store's fence, the highest epoch that the authority ever showed, the one that it shows now: the new epoch.
     let table = [
         (StoreFence::None, 0, 0, 1),
-        (StoreFence::Epoch(9), 3, 3, 10),
-        (StoreFence::Epoch(2), 5, 5, 6),
-        (StoreFence::Epoch(2), 5, 0, 6),
+        (StoreFence::Epoch(Epoch(9)), 3, 3, 10),
+        (StoreFence::Epoch(Epoch(2)), 5, 5, 6),
+        (StoreFence::Epoch(Epoch(2)), 5, 0, 6),
         (StoreFence::Lost, 5, 0, 6),
         (StoreFence::Lost, 0, 0, 1),
     ];
@@ -54,8 +56,8 @@ fn new_epoch_is_above_all_that_store_authority_and_this_process_have_seen() {
         rig.authority.leases.insert(name("meadow"), released);
         rig.authority.fence = fence.clone();
         rig.turn();
-        let epochs: Vec<u32> = rig.granted().iter().map(|g| g.grant.epoch.number()).collect();
-        assert_eq!(epochs, [expected], "{fence:?}, {shown}, {shows}");
+        let epochs: Vec<Epoch> = rig.granted().iter().map(|g| g.grant.epoch()).collect();
+        assert_eq!(epochs, [Epoch(expected)], "{fence:?}, {shown}, {shows}");
     }
 }
 
@@ -94,7 +96,10 @@ fn guardian_knows_of_a_grant_before_the_zone_is_adopted() {
         rig.done.iter().position(adopted).unwrap(),
     );
     assert!(told < adopted);
-    assert!(rig.remarks.contains(&remark(zone.as_str(), ZoneRemark::Granted(1))));
+    assert!(
+        rig.remarks
+            .contains(&remark(zone.as_str(), ZoneRemark::Granted(Epoch(1))))
+    );
 }
 
 #[test]

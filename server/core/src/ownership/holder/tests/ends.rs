@@ -1,6 +1,6 @@
 //! Ends of zones, adoptions that fail, and the stop of the process.
 
-use everhold_protocol::EntityId;
+use everhold_protocol::{EntityId, Epoch};
 
 use super::*;
 use crate::ownership::{AdoptionFailure, After};
@@ -69,7 +69,7 @@ fn guardian_has_a_zone_until_its_release_is_answered() {
     assert_eq!(held_by_word(&rig), ZONES);
     rig.settle();
     assert_eq!(held_by_word(&rig), ["forest", "hills"]);
-    assert_eq!(rig.remarks, [remark("meadow", ZoneRemark::Released(1))]);
+    assert_eq!(rig.remarks, [remark("meadow", ZoneRemark::Released(Epoch(1)))]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn release_that_fails_is_said_and_left_to_the_ttl() {
         (|authority| authority.is_away = true, ZoneRemark::NotReleased(away)),
         (
             |authority| drop(authority.leases.insert(name("meadow"), view("meadow", 5, OTHER))),
-            ZoneRemark::NotOurs(5),
+            ZoneRemark::NotOurs(Epoch(5)),
         ),
     ];
     for (fail, said) in failures {
@@ -166,7 +166,10 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
     rig.run(2_000);
     for Granted { zone, grant, lease, .. } in granted {
         assert_eq!(lease.with(|lease| lease.state()), LeaseState::Lost);
-        assert!(rig.remarks.contains(&remark(zone.as_str(), ZoneRemark::GivenUp(1))));
+        assert!(
+            rig.remarks
+                .contains(&remark(zone.as_str(), ZoneRemark::GivenUp(Epoch(1))))
+        );
         rig.holder.handle_hosted(&zone, grant);
     }
     assert!(held_by_word(&rig).is_empty());

@@ -1,5 +1,7 @@
 //! Renewals: the times on which safety hangs, and what becomes of those that nothing answers.
 
+use everhold_protocol::Epoch;
+
 use super::*;
 use crate::outage::Lasted;
 use crate::ownership::holder::remark::{Failure, Service};
@@ -137,8 +139,8 @@ fn forgotten_lease_is_put_back_in_the_time_that_is_left() {
             [Some(ms(ANSWER_MAX - 60))]
         );
         assert_eq!(rig.state("meadow"), held_until(sent_at + ms(TTL - MARGIN)));
-        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::PutBack(1))));
-        assert_eq!(rig.authority.leases[&name("meadow")].epoch, 1);
+        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::PutBack(Epoch(1)))));
+        assert_eq!(rig.authority.leases[&name("meadow")].epoch, Epoch(1));
     }
 }
 
@@ -153,7 +155,10 @@ fn lease_of_another_process_is_lost_and_not_put_back() {
         rig.settle();
         assert_eq!(rig.state("meadow"), LeaseState::Lost, "epoch {epoch}");
         assert!(rig.asked(|request| matches!(request, Request::Reinstate(_))).is_empty());
-        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::Refused(epoch))));
+        assert!(
+            rig.remarks
+                .contains(&remark("meadow", ZoneRemark::Refused(Epoch(epoch))))
+        );
     }
 }
 

@@ -1,0 +1,37 @@
+//! The grant, which is the right to act for a zone: an epoch, and the process that it was granted to.
+
+use everhold_protocol::Epoch;
+
+/// The number of one process start, drawn at random. It tells two processes apart that were granted the same epoch by
+/// an authority that forgot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nonce(pub u64);
+
+/// The right to act for a zone: every fenced write carries one. An epoch is only a number; this is what an authority
+/// answered to a claim, and nothing else makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    epoch: Epoch,
+    nonce: Nonce,
+}
+
+impl Grant {
+    /// Makes a grant. Only an authority does, where it answers a claim, and the guardian, where it decodes a grant that
+    /// its server passed on: a tidy test looks after that.
+    #[must_use]
+    pub const fn issue(epoch: Epoch, nonce: Nonce) -> Self {
+        Self { epoch, nonce }
+    }
+
+    /// Returns the number of the ownership.
+    #[must_use]
+    pub const fn epoch(self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns the owning process.
+    #[must_use]
+    pub const fn nonce(self) -> Nonce {
+        self.nonce
+    }
+}
