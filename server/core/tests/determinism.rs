@@ -36,7 +36,7 @@ fn restored_and_replayed_worlds_equal_the_world_stepped_straight_through() {
             Ok(one) => tally.add(&one),
             Err(divergence) => panic!(
                 "seed {seed}: {divergence}\n\
-                 repeat with: EVERHOLD_SEED={seed} cargo test -p everhold --test determinism one_seed"
+                 repeat with: EVERHOLD_SEED={seed} cargo test -p everhold-core --test determinism one_seed"
             ),
         }
     }

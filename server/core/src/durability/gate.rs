@@ -123,8 +123,8 @@ impl<S, R> Gate<S, R> {
         self.release();
     }
 
-    /// The store has the record of `tick` and all before it. It may come before the tick is held: the record is sent
-    /// before the step.
+    /// Notes that the store has the record of `tick` and of all before it. A tick that is not held yet is released as
+    /// soon as it is.
     ///
     /// # Panics
     /// If acknowledgements go back: what was certain cannot become uncertain.

@@ -111,7 +111,9 @@ proptest! {
         reversed.sessions.reverse();
         let (mut one, mut other) = (default_replicator(), default_replicator());
         for tick in 0..ticks {
-            prop_assert_eq!(one.snapshots(&straight, Epoch(1), tick, 255), other.snapshots(&reversed, Epoch(1), tick, 255));
+            let [one, other] = [(&mut one, &straight), (&mut other, &reversed)]
+                .map(|(replicator, scene)| replicator.snapshots(scene, Epoch(1), tick, 255));
+            prop_assert_eq!(one, other);
         }
     }
 }
