@@ -251,9 +251,9 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         entries: ticks.entries,
         orders,
     };
-    let egress = egress::Egress::new(config.zone.clone(), config.tick_hz, handle.entries.clone(), residents);
+    let connections = egress::Connections::new(config.zone.clone(), config.tick_hz, handle.entries.clone(), residents);
     let ended = services.ended.clone();
-    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, egress, ticks.orders);
+    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, connections, ticks.orders);
     let task = tokio::spawn(task.run(ticks.ticked, ordered));
     tokio::spawn(watch(task, ended, handle.clone()));
     Ok(handle)

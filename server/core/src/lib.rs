@@ -16,5 +16,6 @@ pub mod replication;
 pub mod durability;
 pub mod load;
 pub mod tick;
+pub mod egress;
 pub mod cluster;
 pub mod report;

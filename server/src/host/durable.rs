@@ -17,7 +17,7 @@ use everhold_core::zone::Outputs;
 use tokio::sync::{mpsc, oneshot};
 
 use self::operations::{Answer, Operations};
-use super::egress::Egress;
+use super::egress::Connections;
 use super::run::Run;
 use super::tick::{TickMessage, Ticked};
 use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
@@ -31,7 +31,7 @@ pub(super) struct DurableTask {
     gauges: Arc<ZoneGauges>,
     pipeline: Pipeline<Datagrams, Outputs>,
     operations: Operations,
-    egress: Egress,
+    connections: Connections,
     tick_orders: crossbeam::channel::Sender<TickOrder>,
     stopping: Option<oneshot::Sender<()>>,
     run: Run,
@@ -44,7 +44,7 @@ impl DurableTask {
         chain: &[CheckpointHead],
         services: HostServices,
         gauges: Arc<ZoneGauges>,
-        egress: Egress,
+        connections: Connections,
         tick_orders: crossbeam::channel::Sender<TickOrder>,
     ) -> Self {
         let (delta_ticks, base_ticks) = config.checkpoint_ticks;
@@ -62,7 +62,7 @@ impl DurableTask {
             config,
             services,
             gauges,
-            egress,
+            connections,
             tick_orders,
             stopping: None,
             run: Run::new(),
@@ -140,9 +140,9 @@ impl DurableTask {
 
     fn handle_order(&mut self, order: HostOrder) {
         match order {
-            HostOrder::Attach(token, pending) => self.egress.expect(token, *pending),
-            HostOrder::Gone(token) => self.egress.forget(token),
-            HostOrder::LogOut(token) => self.egress.log_out(token),
+            HostOrder::Attach(token, pending) => self.connections.expect(token, *pending),
+            HostOrder::Gone(token) => self.connections.forget(token),
+            HostOrder::LogOut(token) => self.connections.log_out(token),
             HostOrder::Stop(done) => {
                 self.stopping = Some(done);
                 self.pipeline.handle_stop();

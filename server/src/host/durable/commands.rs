@@ -70,12 +70,12 @@ impl DurableTask {
             PipelineCommand::NoteAlive => self.services.guard.note_tick(),
             PipelineCommand::Tell(told) => {
                 sending.began.get_or_insert_with(Instant::now);
-                self.egress.tell(told, self.services.peers.as_ref());
+                self.connections.tell(told, self.services.peers.as_ref());
             }
             PipelineCommand::Show(shown) => {
                 sending.began.get_or_insert_with(Instant::now);
                 sending.shows = true;
-                self.egress.show(shown);
+                self.connections.show(shown);
             }
             PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.zone, notice),
             PipelineCommand::End(reason) => return ControlFlow::Break(reason),
@@ -91,7 +91,7 @@ impl DurableTask {
     pub(super) fn report(&mut self) {
         if self.run.is_due() {
             if self.services.guard.may_speak() {
-                self.egress.tell_peers((self.services.peers)());
+                self.connections.tell_peers((self.services.peers)());
             }
             self.report_run();
         }
@@ -106,7 +106,7 @@ impl DurableTask {
     /// held is told.
     pub(super) async fn end(mut self, reason: EndReason, ticked: mpsc::Receiver<TickMessage>) {
         self.gauges.ended.store(true, Ordering::Release);
-        self.egress.end();
+        self.connections.end();
         self.report_run();
         let (zone, grant) = (self.config.zone.clone(), self.config.grant);
         tracing::info!(%zone, epoch = %grant.epoch(), %reason, "a zone is over here");

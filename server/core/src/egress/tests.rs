@@ -1,0 +1,256 @@
+//! Who is told what, by circumstances. A connection is a number here.
+
+use everhold_protocol::{Account, EntityId, Event, OwnState, SeqEvent};
+
+use super::*;
+use crate::durability::gate::{Durability, Gate};
+
+type Commands = Vec<EgressCommand<u64>>;
+
+const ANNE: SessionId = EntityId(7);
+const SECRET: [u8; SECRET_BYTES] = [9; SECRET_BYTES];
+
+fn egress() -> Egress<u64> {
+    Egress::new("meadow".parse().unwrap(), 20)
+}
+
+fn token(conn: u64) -> AttachToken {
+    AttachToken(conn)
+}
+
+fn asks(egress: &mut Egress<u64>, conn: u64) {
+    egress.handle_asked(token(conn), PendingAttach::new(conn, SECRET, false));
+}
+
+fn welcomed(conn: u64, session: SessionId, missed: Vec<SeqEvent>) -> (AttachToken, Reply) {
+    let reply = Reply::Attached {
+        session,
+        last_input_seq: 3,
+        event_seq: 4,
+        events_forgotten: 0,
+        own: own(),
+        missed,
+    };
+    (token(conn), reply)
+}
+
+fn own() -> OwnState {
+    OwnState {
+        x: 0,
+        y: 0,
+        hp: 1,
+        gold: 0,
+        items: Vec::new(),
+    }
+}
+
+fn event(seq: u64) -> SeqEvent {
+    SeqEvent {
+        seq,
+        tick: 5,
+        event: Event::Chat {
+            from: ANNE,
+            text: String::new(),
+        },
+    }
+}
+
+/// Tells what a tick had to tell, and returns what follows.
+fn tell(egress: &mut Egress<u64>, outputs: Outputs) -> Commands {
+    let mut gate = Gate::<(), Outputs>::new(Durability::Store, Epoch(2), outputs.tick, outputs.tick);
+    let tick = outputs.tick + 1;
+    gate.hold(tick, (), outputs);
+    gate.handle_acknowledged(tick);
+    egress.handle_told(gate.poll_told().expect("it is acknowledged"), Vec::new);
+    commands(egress)
+}
+
+fn tell_replies(egress: &mut Egress<u64>, replies: Vec<(AttachToken, Reply)>) -> Commands {
+    let outputs = Outputs {
+        replies,
+        ..Outputs::default()
+    };
+    tell(egress, outputs)
+}
+
+fn commands(egress: &mut Egress<u64>) -> Commands {
+    std::iter::from_fn(|| egress.poll_command()).collect()
+}
+
+fn leaves(egress: &mut Egress<u64>) -> Vec<Input> {
+    let mut leaves = Vec::new();
+    while let Some(leave) = egress.poll_leave().cloned() {
+        leaves.push(leave);
+        egress.handle_leave_taken();
+    }
+    leaves
+}
+
+/// An egress with one attached connection.
+fn attached(conn: u64) -> Egress<u64> {
+    let mut egress = egress();
+    asks(&mut egress, conn);
+    assert_eq!(
+        tell_replies(&mut egress, vec![welcomed(conn, ANNE, Vec::new())]).len(),
+        2
+    );
+    egress
+}
+
+/// A command in a word: which connection it is about, and what it does.
+fn word(command: &EgressCommand<u64>) -> String {
+    match command {
+        EgressCommand::NoteResidences(_, residences) => format!("residences {}", residences.len()),
+        EgressCommand::Bind { conn, session, epoch } => format!("bind {conn} {} {epoch}", session.0),
+        EgressCommand::Close { conn, code, .. } => format!("close {conn} {code:?}"),
+        EgressCommand::Send { conn, message } => match message {
+            ServerMessage::Attached { secret, .. } => format!("attached {conn} {}", *secret == SECRET),
+            ServerMessage::Event(event) => format!("event {conn} {}", event.seq),
+            ServerMessage::Peers(peers) => format!("peers {conn} {}", peers.len()),
+            other => format!("{other:?}"),
+        },
+    }
+}
+
+fn words(commands: &[EgressCommand<u64>]) -> Vec<String> {
+    commands.iter().map(word).collect()
+}
+
+#[test]
+fn client_hears_attached_then_what_it_missed_then_what_is_new() {
+    let mut egress = egress();
+    asks(&mut egress, 1);
+    let told = tell(
+        &mut egress,
+        Outputs {
+            replies: vec![welcomed(1, ANNE, vec![event(3), event(4)])],
+            events: vec![(ANNE, event(5)), (EntityId(8), event(1))],
+            residences: vec![Residence::Taken(Account(1))],
+            ..Outputs::default()
+        },
+    );
+    assert_eq!(
+        words(&told),
+        [
+            "residences 1",
+            "bind 1 7 2",
+            "attached 1 true",
+            "event 1 3",
+            "event 1 4",
+            "event 1 5"
+        ],
+        "the event of a session that is away goes to no connection"
+    );
+    assert_eq!(egress.conn(ANNE), Some(&1));
+}
+
+#[test]
+fn connection_that_goes_away_before_its_answer_leaves_no_session_awake() {
+    let mut egress = egress();
+    asks(&mut egress, 1);
+    egress.handle_gone(token(1));
+    let told = tell_replies(&mut egress, vec![welcomed(1, ANNE, Vec::new())]);
+    assert_eq!(told, []);
+    let (session, token) = (ANNE, token(1));
+    assert_eq!(leaves(&mut egress), [Input::Detach { session, token }]);
+    assert_eq!(egress.conn(ANNE), None);
+}
+
+#[test]
+fn attach_of_a_connection_that_is_gone_is_withdrawn_from_the_inbox() {
+    let mut egress = egress();
+    let pending = PendingAttach::new(1, SECRET, false);
+    let (session, token) = (ANNE, token(1));
+    let entry = pending.entry(Input::Detach { session, token });
+    egress.handle_asked(token, pending);
+    let drain = |entry: &InboxEntry| {
+        let mut inputs = Vec::new();
+        crate::ingress::inbox::Inbox::new().drain([entry.clone()].into_iter(), &mut inputs);
+        inputs.len()
+    };
+    assert_eq!(drain(&entry), 1, "its turn may come");
+    egress.handle_gone(token);
+    assert_eq!(drain(&entry), 0, "its turn does not come any more");
+}
+
+#[test]
+fn player_who_ends_the_session_while_its_attach_is_under_way_is_logged_out_when_it_attaches() {
+    let mut egress = egress();
+    asks(&mut egress, 1);
+    egress.handle_log_out(token(1));
+    assert_eq!(leaves(&mut egress), [], "there is no session yet");
+    let told = tell_replies(&mut egress, vec![welcomed(1, ANNE, Vec::new())]);
+    assert_eq!(words(&told), ["bind 1 7 2", "attached 1 true"]);
+    let (session, token) = (ANNE, token(1));
+    assert_eq!(leaves(&mut egress), [Input::Logout { session, token }]);
+}
+
+#[test]
+fn logged_out_connection_stays_until_the_zone_has_answered() {
+    let mut egress = attached(1);
+    egress.handle_log_out(token(1));
+    assert_eq!(commands(&mut egress), []);
+    let (session, token) = (ANNE, token(1));
+    assert_eq!(leaves(&mut egress), [Input::Logout { session, token }]);
+    let told = tell_replies(&mut egress, vec![(token, Reply::LoggedOut(ANNE))]);
+    assert_eq!(words(&told), ["close 1 Bye"]);
+    egress.handle_gone(token);
+    assert_eq!(leaves(&mut egress), [], "its session has left already");
+}
+
+#[test]
+fn superseded_connection_is_closed_and_takes_nothing_from_the_newer_one() {
+    let mut egress = attached(1);
+    asks(&mut egress, 2);
+    let replies = vec![(token(1), Reply::Superseded(ANNE)), welcomed(2, ANNE, Vec::new())];
+    let told = tell_replies(&mut egress, replies);
+    assert_eq!(words(&told), ["close 1 Superseded", "bind 2 7 2", "attached 2 true"]);
+    egress.handle_gone(token(1));
+    assert_eq!((leaves(&mut egress), egress.conn(ANNE)), (Vec::new(), Some(&2)));
+}
+
+#[test]
+fn refused_attach_is_closed_with_its_code() {
+    let mut egress = egress();
+    asks(&mut egress, 1);
+    let told = tell_replies(&mut egress, vec![(token(1), Reply::Refused(RefusalCode::TicketUsed))]);
+    assert_eq!(words(&told), ["close 1 TicketUsed"]);
+    assert_eq!(tell_replies(&mut egress, vec![welcomed(1, ANNE, Vec::new())]), []);
+}
+
+#[test]
+fn peers_are_told_when_they_change_and_not_again() {
+    let mut egress = attached(1);
+    let peers: Vec<SocketAddr> = vec!["127.0.0.1:4001".parse().unwrap()];
+    egress.handle_peers(peers.clone());
+    assert_eq!(words(&commands(&mut egress)), ["peers 1 1"]);
+    egress.handle_peers(peers);
+    assert_eq!(commands(&mut egress), []);
+}
+
+#[test]
+fn end_closes_who_is_attached_and_who_waits() {
+    let mut egress = attached(1);
+    asks(&mut egress, 2);
+    egress.handle_end();
+    assert_eq!(words(&commands(&mut egress)), ["close 1 Stopping", "close 2 Stopping"]);
+    assert_eq!(egress.conn(ANNE), None);
+    egress.handle_gone(token(1));
+    assert_eq!(
+        leaves(&mut egress),
+        [],
+        "the zone is over: it needs to hear of no leave"
+    );
+}
+
+#[test]
+fn leave_that_the_inbox_has_no_room_for_is_offered_again() {
+    let mut egress = attached(1);
+    egress.handle_gone(token(1));
+    let (session, token) = (ANNE, token(1));
+    let leave = Input::Detach { session, token };
+    assert_eq!(egress.poll_leave(), Some(&leave));
+    assert_eq!(egress.poll_leave(), Some(&leave), "it was not taken");
+    egress.handle_leave_taken();
+    assert_eq!(egress.poll_leave(), None);
+}
