@@ -5,9 +5,9 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::brief;
 use everhold_core::durability::store::{AppendAnswer, RecordHash, StoredRecord, ZoneStore};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_protocol::{Tick, ZoneName};
-use everhold_store::conformance::grant;
+use everhold_store::conformance::tenure;
 use everhold_store::redis::{RedisStore, RedisTarget};
 use everhold_store::sqlite::SqliteStore;
 use everhold_testing::redis::{Persistence, RedisServer};
@@ -16,11 +16,9 @@ use tokio::runtime::Runtime;
 /// Bodies, bytes: a tick without inputs, one of a hundred players, and one of ten thousand.
 const BODY_BYTES: [usize; 3] = [4, 1_000, 20_000];
 
-const HELD: Grant = grant(1, 1);
-
-/// A zone and its journal's end.
+/// A zone that is held, and its journal's end.
 struct Zone {
-    name: ZoneName,
+    held: Tenure,
     tick: Tick,
     body: Bytes,
 }
@@ -28,9 +26,10 @@ struct Zone {
 impl Zone {
     async fn new(store: &impl ZoneStore, bytes: usize) -> Self {
         let name: ZoneName = format!("bench-{bytes}").parse().expect("a zone's name");
-        store.fence(&name, HELD).await.expect("a new zone");
+        let held = tenure(&name, 1, 1);
+        store.fence(&held).await.expect("a new zone");
         Self {
-            name,
+            held,
             tick: 0,
             body: Bytes::from(vec![0x5a; bytes]),
         }
@@ -57,13 +56,13 @@ fn append(criterion: &mut Criterion, runtime: &Runtime, store: &impl ZoneStore, 
     let mut group = criterion.benchmark_group("append");
     for bytes in BODY_BYTES {
         let mut zone = runtime.block_on(Zone::new(store, bytes));
-        let zone_name = zone.name.clone();
+        let held = zone.held.clone();
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}_{bytes}"), |bencher| {
             bencher.iter_batched(
                 || zone.next(),
                 |record| {
-                    let answer = runtime.block_on(store.append(&zone_name, HELD, &record));
+                    let answer = runtime.block_on(store.append(&held, &record));
                     assert_eq!(answer.expect("appended"), AppendAnswer::Ok);
                 },
                 BatchSize::PerIteration,

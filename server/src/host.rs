@@ -37,12 +37,12 @@ use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ingress::{AttachToken, Input};
 use everhold_core::load::{Caller, Residents};
-use everhold_core::ownership::{EndReason, Grant};
+use everhold_core::ownership::{EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
 use everhold_core::zone::Probe;
 use everhold_os::clock;
-use everhold_protocol::{Account, Tick, ZoneName};
+use everhold_protocol::{Account, Tick};
 use tokio::sync::{mpsc, oneshot};
 
 pub use adopt::adopt;
@@ -58,10 +58,8 @@ use crate::reporter::Reporter;
 /// The configuration of a hosted zone.
 #[derive(Clone)]
 pub struct HostConfig {
-    /// The zone.
-    pub zone: ZoneName,
-    /// The right to act for it.
-    pub grant: Grant,
+    /// The zone, and the right to act for it.
+    pub tenure: Tenure,
     /// Ticks per second.
     pub tick_hz: u16,
     /// Whether the zone climbs the overload ladder.
@@ -98,10 +96,8 @@ pub struct ZoneGauges {
 /// The router's handle on a hosted zone. Cheap to clone.
 #[derive(Clone)]
 pub struct ZoneHandle {
-    /// The zone.
-    pub zone: ZoneName,
-    /// The right it is hosted by.
-    pub grant: Grant,
+    /// The zone, and the right it is hosted by.
+    pub tenure: Tenure,
     /// The lease, asked before every tick and every release.
     pub guard: Arc<LeaseGuard>,
     /// The counters that its threads share.
@@ -173,7 +169,7 @@ impl ZoneHandle {
     #[must_use]
     pub fn hosted(&self) -> Option<Hosted> {
         self.runs().then(|| Hosted {
-            epoch: self.grant.epoch(),
+            epoch: self.tenure.epoch(),
             since: self.since,
             may_speak: self.guard.may_speak(),
         })
@@ -195,10 +191,8 @@ impl ZoneHandle {
 
 /// A zone that is over here.
 pub struct Ended {
-    /// The zone's name.
-    pub zone: ZoneName,
-    /// The grant under which it was hosted.
-    pub grant: Grant,
+    /// The zone, and the right it was hosted by.
+    pub tenure: Tenure,
     /// The cause of the end, as the report says it.
     pub reason: EndReason,
     /// The zone in memory, if it is suspended and can go on from there.
@@ -216,7 +210,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
     } = start;
     let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
     let ticks_start = TickStart {
-        grant: config.grant,
+        grant: config.tenure.grant,
         rules_id: config.rules_id,
         last: journal.last().hash,
         quarantine: &quarantine,
@@ -242,8 +236,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         Arc::clone(&services.process),
     )?;
     let handle = ZoneHandle {
-        zone: config.zone.clone(),
-        grant: config.grant,
+        tenure: config.tenure.clone(),
         guard,
         gauges: Arc::clone(&gauges),
         since: clock::boottime(),
@@ -251,7 +244,12 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         entries: ticks.entries,
         orders,
     };
-    let connections = egress::Connections::new(config.zone.clone(), config.tick_hz, handle.entries.clone(), residents);
+    let connections = egress::Connections::new(
+        config.tenure.zone.clone(),
+        config.tick_hz,
+        handle.entries.clone(),
+        residents,
+    );
     let ended = services.ended.clone();
     let task = durable::DurableTask::new(config, journal, &chain, services, gauges, connections, ticks.orders);
     let task = tokio::spawn(task.run(ticks.ticked, ordered));
@@ -263,11 +261,10 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
 async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<Ended>, handle: ZoneHandle) {
     if let Err(error) = task.await {
         handle.gauges.ended.store(true, Ordering::Release);
-        tracing::error!(zone = %handle.zone, %error, "a durable task failed");
+        tracing::error!(zone = %handle.tenure.zone, %error, "a durable task failed");
         let reason = EndReason::Panicked(handle.tick(), "the durable task failed".to_owned());
         let _process_ends = ended.send(Ended {
-            zone: handle.zone,
-            grant: handle.grant,
+            tenure: handle.tenure,
             reason,
             memory: None,
         });

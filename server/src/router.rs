@@ -108,10 +108,10 @@ impl Router {
                 self.routing.handle_views(self.local.now(), &leases, shards.as_deref());
             }
             RouterEvent::ZoneUp(zone) => {
-                self.routing.handle_zone_up(zone.zone.clone(), zone.grant);
-                self.local.zones.insert(zone.zone.clone(), zone);
+                self.routing.handle_zone_up(zone.tenure.clone());
+                self.local.zones.insert(zone.tenure.zone.clone(), zone);
             }
-            RouterEvent::ZoneEnded(zone, grant) => self.routing.handle_zone_ended(&zone, grant),
+            RouterEvent::ZoneEnded(tenure) => self.routing.handle_zone_ended(&tenure),
             RouterEvent::Close => self.routing.handle_close(),
         }
     }

@@ -15,7 +15,7 @@ use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::limits::CONN_EVENTS_MAX;
 use everhold_core::ownership::holder::command::Views;
-use everhold_core::ownership::{AdoptionFailure, EndReason, Grant, Remains};
+use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::ShardEvent;
 use everhold_core::zone::ZoneConfig;
@@ -150,13 +150,12 @@ impl Shard {
         while let Some(stop) = stops.join_next().await {
             match stop {
                 Ok((true, zone)) => {
-                    let ZoneHandle { zone, grant, .. } = zone;
                     self.parts
                         .keeper
-                        .ended(zone, grant, EndReason::Stopped, Remains::Nothing);
+                        .ended(zone.tenure, EndReason::Stopped, Remains::Nothing);
                 }
                 Ok((false, zone)) => {
-                    tracing::error!(zone = %zone.zone, "the zone did not stop; its lease will run out")
+                    tracing::error!(zone = %zone.tenure.zone, "the zone did not stop; its lease will run out")
                 }
                 Err(error) => tracing::error!(%error, "a zone's stop panicked"),
             }
@@ -185,38 +184,37 @@ impl Parts {
     }
 
     async fn adopt(self: Arc<Self>, granted: Granted) {
-        let (zone, grant) = (granted.zone.clone(), granted.grant);
+        let tenure = granted.tenure.clone();
         let adopting = Arc::clone(&self);
         let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
         if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
-            tracing::error!(
-                %zone, epoch = %grant.epoch(), error = format!("{error:#}"),
-                "the zone was not adopted"
-            );
-            self.keeper.adoption_failed(zone, grant, failure(&error));
+            let (zone, epoch) = (&tenure.zone, tenure.epoch());
+            tracing::error!(%zone, %epoch, error = format!("{error:#}"), "the zone was not adopted");
+            self.keeper.adoption_failed(tenure, failure(&error));
         }
     }
 
     async fn try_adopt(&self, granted: Granted) -> anyhow::Result<()> {
-        let Granted { zone, grant, guard, at } = granted;
+        let Granted { tenure, guard, at } = granted;
         let zone_config = ZoneConfig {
-            name: zone.clone(),
+            name: tenure.zone.clone(),
             seed: self.config.seed,
             tick_hz: self.config.tick_hz,
             game: self.rules.clone(),
         };
-        let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&zone));
-        let (start, history) = host::adopt(store, grant, zone_config, self.config.lease.reseed_grace(), memory).await?;
-        self.report_adoption((&zone, grant), at, start.journal.last().tick, history);
-        let handle = host::start(self.host_config(&zone, grant), start, self.host_services(guard))
+        let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&tenure.zone));
+        let reseed_grace = self.config.lease.reseed_grace();
+        let (start, history) = host::adopt(store, &tenure, zone_config, reseed_grace, memory).await?;
+        self.report_adoption(&tenure, at, start.journal.last().tick, history);
+        let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))
             .context("start the tick thread")?;
-        self.zones().insert(zone, handle.clone());
+        self.zones().insert(tenure.zone, handle.clone());
         self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
     }
 
-    fn report_adoption(&self, (zone, grant): (&ZoneName, Grant), at: Duration, last_tick: Tick, history: History) {
+    fn report_adoption(&self, tenure: &Tenure, at: Duration, last_tick: Tick, history: History) {
         let (is_lost, from_memory, replayed_ticks, checked_digests, digest_equal) = match history {
             History::Memory => (false, true, 0, 0, true),
             History::Stored {
@@ -226,13 +224,13 @@ impl Parts {
                 digest_equal,
             } => (is_lost, false, replayed_ticks, checked_digests, digest_equal),
         };
-        let epoch = grant.epoch();
+        let (zone, epoch) = (tenure.zone.clone(), tenure.epoch());
         if is_lost {
             let zone = zone.clone();
             self.reporter.tell(ShardEvent::Lost { zone, epoch });
         }
         self.reporter.tell(ShardEvent::Adopted {
-            zone: zone.clone(),
+            zone,
             epoch,
             last_tick,
             granted_at_ms: millis(at),
@@ -244,10 +242,9 @@ impl Parts {
         });
     }
 
-    fn host_config(&self, zone: &ZoneName, grant: Grant) -> HostConfig {
+    fn host_config(&self, tenure: Tenure) -> HostConfig {
         HostConfig {
-            zone: zone.clone(),
-            grant,
+            tenure,
             tick_hz: self.config.tick_hz,
             ladder: self.config.ladder,
             durability: self.config.durability,
@@ -274,23 +271,17 @@ impl Parts {
     }
 
     fn forget(&self, ended: Ended) {
-        let Ended {
-            zone,
-            grant,
-            reason,
-            memory,
-        } = ended;
-        self.zones()
-            .retain(|name, handle| *name != zone || handle.grant != grant);
-        self.router.zone_ended(zone.clone(), grant);
+        let Ended { tenure, reason, memory } = ended;
+        self.zones().retain(|_, handle| handle.tenure != tenure);
+        self.router.zone_ended(tenure.clone());
         let remains = match memory {
             Some(memory) => {
-                self.memories().insert(zone.clone(), memory);
+                self.memories().insert(tenure.zone.clone(), memory);
                 Remains::Memory
             }
             None => Remains::Nothing,
         };
-        self.keeper.ended(zone, grant, reason, remains);
+        self.keeper.ended(tenure, reason, remains);
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {

@@ -21,7 +21,7 @@ pub use contender::{Contender, ContenderConfig};
 pub use end::EndReason;
 pub use entry::{Entry, EntryCommand};
 pub use fingerprint::{Fingerprint, KeyFingerprints, KeyKind};
-pub use grant::{Grant, Nonce};
+pub use grant::{Grant, Nonce, Tenure};
 pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
 pub use holder::{Holder, HolderConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState, SharedLease};

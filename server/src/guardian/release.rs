@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, Grant, Holdings, Membership, ReleaseAnswer};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::{Authority, Holdings, Membership, ReleaseAnswer, Tenure};
 use tokio::task::JoinSet;
 
 use crate::stores::Coordination;
@@ -54,16 +53,16 @@ async fn withdraw(holdings: &Holdings, membership: &dyn Membership) {
 /// All at once: a zone on a node of a Cluster that is gone holds up no other.
 async fn release_all(holdings: &Holdings, authority: &Arc<dyn Authority>) {
     let mut releases = JoinSet::new();
-    for (zone, grant) in holdings.grants() {
-        releases.spawn(release_one(Arc::clone(authority), zone.clone(), grant));
+    for tenure in holdings.tenures() {
+        releases.spawn(release_one(Arc::clone(authority), tenure));
     }
     releases.join_all().await;
 }
 
-async fn release_one(authority: Arc<dyn Authority>, zone: ZoneName, grant: Grant) {
-    let epoch = grant.epoch();
+async fn release_one(authority: Arc<dyn Authority>, tenure: Tenure) {
+    let (zone, epoch) = (&tenure.zone, tenure.epoch());
     loop {
-        let answer = authority.release(&zone, grant).await;
+        let answer = authority.release(&tenure).await;
         match ReleaseAnswer::from(&answer) {
             ReleaseAnswer::Released => return tracing::warn!(%zone, %epoch, "released for the dead server"),
             ReleaseAnswer::NothingToRelease => {

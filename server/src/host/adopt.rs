@@ -7,24 +7,24 @@ use everhold_core::durability::adoption::{ANSWER_MAX, AdoptError, Adoption, Adop
 use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_core::zone::ZoneConfig;
 
 use super::asking::answer;
 use super::notices;
 
-/// Takes the zone over under `grant`, from `memory` if this process has it suspended, else from the store. The replay
+/// Takes the zone over under `tenure`, from `memory` if this process has it suspended, else from the store. The replay
 /// runs on a thread of its own: the zones that are hosted already must not feel it. `reseed_grace` is how long a zone
 /// that the store has lost may come back.
 pub async fn adopt(
     store: Arc<dyn ZoneStore>,
-    grant: Grant,
+    tenure: &Tenure,
     config: ZoneConfig,
     reseed_grace: Duration,
     memory: Option<SuspendedZone>,
 ) -> Result<(Start, History), AdoptError> {
-    let (store, zone) = (store.as_ref(), &config.name);
-    let mut adoption = Adoption::new(Instant::now(), grant, reseed_grace, memory);
+    let (store, zone) = (store.as_ref(), &tenure.zone);
+    let mut adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory);
     loop {
         let Some(command) = adoption.poll_command(Instant::now()) else {
             let at = adoption.poll_timeout().expect("every command was answered");
@@ -37,12 +37,12 @@ pub async fn adopt(
                 adoption.handle_summary(Instant::now(), summary);
             }
             AdoptionCommand::Fence => {
-                let fenced = answer(ANSWER_MAX, store.fence(zone, grant)).await;
+                let fenced = answer(ANSWER_MAX, store.fence(tenure)).await;
                 adoption.handle_fenced(Instant::now(), fenced);
             }
             AdoptionCommand::FenceAndRead => {
                 let read = async {
-                    store.fence(zone, grant).await?;
+                    store.fence(tenure).await?;
                     store.read_zone(zone).await
                 };
                 let read = answer(ANSWER_MAX, read).await;
@@ -50,7 +50,7 @@ pub async fn adopt(
             }
             AdoptionCommand::BeginAnew => {
                 let begin = async {
-                    store.create(zone, grant, Origin::Nothing).await?;
+                    store.create(tenure, Origin::Nothing).await?;
                     store.read_zone(zone).await
                 };
                 let begun = answer(ANSWER_MAX, begin).await;
@@ -66,10 +66,10 @@ pub async fn adopt(
                 }
             }
             AdoptionCommand::Quarantine(tick, session, seq) => {
-                let written = answer(ANSWER_MAX, store.quarantine(zone, grant, tick, session, seq)).await;
+                let written = answer(ANSWER_MAX, store.quarantine(tenure, tick, session, seq)).await;
                 adoption.handle_quarantined(Instant::now(), written);
             }
-            AdoptionCommand::Log(notice) => notices::log_adoption(zone, grant, notice),
+            AdoptionCommand::Log(notice) => notices::log_adoption(tenure, notice),
             AdoptionCommand::Start(start, history) => return Ok((*start, history)),
             AdoptionCommand::Fail(error) => return Err(error),
         }

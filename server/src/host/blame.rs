@@ -1,26 +1,19 @@
 //! Carries out what an [`Inquiry`] into a zone's failure asks for. It decides nothing.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use everhold_core::durability::blame::{ANSWER_MAX, Blame, Inquiry, InquiryCommand};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::EndReason;
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_core::zone::Probe;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::Tick;
 
 use super::asking::answer;
 use super::{LeaseGuard, notices};
 
 /// Writes down the input at which the zone failed in `tick`.
-pub async fn blame(
-    store: &dyn ZoneStore,
-    (zone, grant): (&ZoneName, Grant),
-    guard: &LeaseGuard,
-    tick: Tick,
-    probe: &Probe,
-) -> Blame {
+pub async fn blame(store: &dyn ZoneStore, tenure: &Tenure, guard: &LeaseGuard, tick: Tick, probe: &Probe) -> Blame {
     let mut inquiry = Inquiry::new(tick, probe.suspect());
     loop {
         let Some(command) = inquiry.poll_command(Instant::now(), guard.state()) else {
@@ -30,10 +23,10 @@ pub async fn blame(
         };
         match command {
             InquiryCommand::Quarantine(tick, session, seq) => {
-                let written = answer(ANSWER_MAX, store.quarantine(zone, grant, tick, session, seq)).await;
+                let written = answer(ANSWER_MAX, store.quarantine(tenure, tick, session, seq)).await;
                 inquiry.handle_answer(Instant::now(), written);
             }
-            InquiryCommand::Log(notice) => notices::log_inquiry(zone, notice),
+            InquiryCommand::Log(notice) => notices::log_inquiry(&tenure.zone, notice),
             InquiryCommand::Conclude(blame) => return blame,
         }
     }
@@ -41,7 +34,8 @@ pub async fn blame(
 
 /// Names the input at which a rule panicked, if there is one. Other reasons stay as they are.
 pub(super) async fn blamed(
-    (store, zone, grant): (Arc<dyn ZoneStore>, ZoneName, Grant),
+    store: &dyn ZoneStore,
+    tenure: &Tenure,
     guard: &LeaseGuard,
     probe: &Probe,
     reason: EndReason,
@@ -49,6 +43,6 @@ pub(super) async fn blamed(
     let EndReason::Panicked(tick, why) = reason else {
         return reason;
     };
-    let blame = blame(store.as_ref(), (&zone, grant), guard, tick, probe).await;
+    let blame = blame(store, tenure, guard, tick, probe).await;
     blame.end_reason(tick, why)
 }

@@ -58,7 +58,7 @@ impl DurableTask {
         };
         Self {
             pipeline: Pipeline::new(plan, journal, chain),
-            operations: Operations::new(Arc::clone(&services.store), config.zone.clone(), config.grant),
+            operations: Operations::new(Arc::clone(&services.store), config.tenure.clone()),
             config,
             services,
             gauges,
@@ -99,8 +99,8 @@ impl DurableTask {
         ordered.close();
         self.take_orders(&mut ordered);
         let store = Arc::clone(&self.services.store);
-        let whose = (store, self.config.zone.clone(), self.config.grant);
-        let reason = blame::blamed(whose, &self.services.guard, &self.gauges.probe, reason).await;
+        let (tenure, guard) = (&self.config.tenure, &self.services.guard);
+        let reason = blame::blamed(store.as_ref(), tenure, guard, &self.gauges.probe, reason).await;
         self.end(reason, ticked).await;
     }
 
@@ -108,7 +108,7 @@ impl DurableTask {
         match message {
             Some(TickMessage::Ticked(ticked)) => self.handle_tick(*ticked),
             Some(TickMessage::Roster(accounts)) => {
-                let (homes, zone) = (Arc::clone(&self.services.homes), self.config.zone.clone());
+                let (homes, zone) = (Arc::clone(&self.services.homes), self.config.tenure.zone.clone());
                 tokio::spawn(homes::restore(homes, zone, accounts));
             }
             // Said before the end of the channel, which decides.

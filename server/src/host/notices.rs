@@ -4,7 +4,7 @@ use everhold_core::durability::PipelineNotice;
 use everhold_core::durability::adoption::AdoptionNotice;
 use everhold_core::durability::blame::InquiryNotice;
 use everhold_core::outage::Lasted;
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_protocol::ZoneName;
 
 /// Logs what a pipeline says of its zone.
@@ -40,8 +40,9 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
     }
 }
 
-/// Logs what an adoption under `grant` says of its zone.
-pub(super) fn log_adoption(zone: &ZoneName, grant: Grant, notice: AdoptionNotice) {
+/// Logs what an adoption says of its zone.
+pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
+    let zone = &tenure.zone;
     match notice {
         AdoptionNotice::Unanswered(why) => {
             tracing::warn!(%zone, why, "the store does not answer; it is asked again");
@@ -51,7 +52,7 @@ pub(super) fn log_adoption(zone: &ZoneName, grant: Grant, notice: AdoptionNotice
         }
         AdoptionNotice::BeginsAgain => tracing::error!(
             %zone,
-            epoch = %grant.epoch(),
+            epoch = %tenure.epoch(),
             "the store has lost this zone, and nobody has it in memory: it begins again, \
              all its players' progress is gone"
         ),

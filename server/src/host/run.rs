@@ -75,8 +75,8 @@ impl Run {
         self.rungs.handle_now(self.told_at);
         let standing = self.rungs.standing();
         ZoneRun {
-            zone: config.zone.clone(),
-            epoch: config.grant.epoch(),
+            zone: config.tenure.zone.clone(),
+            epoch: config.tenure.epoch(),
             ticks: self.ticks,
             tick: gauges.tick.load(Ordering::Relaxed),
             released_tick,

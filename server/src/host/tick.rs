@@ -71,7 +71,7 @@ impl TickThread {
         let (out, ticked) = mpsc::channel(UNACKNOWLEDGED_TICKS_MAX as usize * 2);
         let ladder = config.ladder.then(|| Ladder::new(config.tick_hz));
         let thread = Self {
-            zone: config.zone.clone(),
+            zone: config.tenure.zone.clone(),
             ticks,
             clock: TickClock::new(config.tick_hz, ladder, Instant::now()),
             guard,
@@ -82,7 +82,7 @@ impl TickThread {
             out,
         };
         std::thread::Builder::new()
-            .name(format!("zone-{}", config.zone))
+            .name(format!("zone-{}", config.tenure.zone))
             .spawn(move || thread.run())?;
         Ok(TickHandle {
             entries,

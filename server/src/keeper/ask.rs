@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use everhold_core::durability::blame::Blame;
 use everhold_core::durability::store::{StoreError, ZoneStore};
-use everhold_core::ownership::holder::command::{Answer, Culprit, Renewal, Request, StoreFence};
-use everhold_core::ownership::{Authority, AuthorityError, Grant, KeyFingerprints, Membership, Nonce};
+use everhold_core::ownership::holder::command::{Answer, Culprit, Request, StoreFence};
+use everhold_core::ownership::{Authority, AuthorityError, KeyFingerprints, Membership, Nonce, Tenure};
 use everhold_protocol::{Tick, ZoneName};
 
 use super::hosted::HostedZone;
@@ -38,17 +38,13 @@ impl Asker {
         let (authority, addr) = (self.authority.as_ref(), self.addr);
         match request {
             Request::Renew(renewal) => {
-                let Renewal {
-                    zone, grant, players, ..
-                } = &renewal;
-                let outcome = answer(max, authority.renew(zone, *grant, *players)).await;
+                let renew = authority.renew(&renewal.tenure, renewal.players);
+                let outcome = answer(max, renew).await;
                 Answer::Renewed(renewal, outcome)
             }
             Request::Reinstate(renewal) => {
-                let Renewal {
-                    zone, grant, players, ..
-                } = &renewal;
-                let outcome = answer(max, authority.reinstate(zone, *grant, addr, *players)).await;
+                let reinstate = authority.reinstate(&renewal.tenure, addr, renewal.players);
+                let outcome = answer(max, reinstate).await;
                 Answer::Reinstated(renewal, outcome)
             }
             Request::Leases => Answer::Leases(answer(max, authority.leases()).await),
@@ -66,15 +62,15 @@ impl Asker {
                 let claim = authority.claim(&watched, self.me, addr, epoch_floor);
                 Answer::Claimed(answer(max, claim).await)
             }
-            Request::Release(zone, grant) => {
-                let outcome = answer(max, authority.release(&zone, grant)).await;
-                Answer::Released(zone, grant, outcome)
+            Request::Release(tenure) => {
+                let outcome = answer(max, authority.release(&tenure)).await;
+                Answer::Released(tenure, outcome)
             }
             Request::Withdraw => Answer::Withdrawn(answer(max, self.membership.withdraw(self.me)).await),
-            Request::Blame(zone, grant, tick) => {
+            Request::Blame(tenure, tick) => {
                 let hosted = hosted.expect("a tick is blamed of a zone that is hosted");
-                let culprit = self.culprit((&zone, grant), tick, &hosted).await;
-                Answer::Blamed(zone, tick, culprit)
+                let culprit = self.culprit(&tenure, tick, &hosted).await;
+                Answer::Blamed(tenure.zone, tick, culprit)
             }
         }
     }
@@ -89,9 +85,9 @@ impl Asker {
         }
     }
 
-    async fn culprit(&self, zone: (&ZoneName, Grant), tick: Tick, hosted: &HostedZone) -> Culprit {
+    async fn culprit(&self, tenure: &Tenure, tick: Tick, hosted: &HostedZone) -> Culprit {
         let HostedZone { guard, gauges, .. } = hosted;
-        match blame(self.store.as_ref(), zone, guard, tick, &gauges.probe).await {
+        match blame(self.store.as_ref(), tenure, guard, tick, &gauges.probe).await {
             Blame::Input(..) => Culprit::Quarantined,
             Blame::Unwritten => Culprit::Unwritten,
             Blame::Nobody => Culprit::None,

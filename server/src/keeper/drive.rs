@@ -50,15 +50,14 @@ impl Keeper {
     fn handle_order(&mut self, order: Order) {
         match order {
             Order::Hosted(zone) => {
-                self.holder.handle_hosted(&zone.zone, zone.grant);
-                self.hosted.insert(zone.zone.clone(), zone);
+                self.holder.handle_hosted(&zone.tenure);
+                self.hosted.insert(zone.tenure.zone.clone(), zone);
             }
-            Order::Ended(zone, grant, reason, remains) => {
-                self.hosted
-                    .retain(|name, hosted| *name != zone || hosted.grant != grant);
-                self.holder.handle_ended(&zone, grant, &reason, remains);
+            Order::Ended(tenure, reason, remains) => {
+                self.hosted.retain(|_, hosted| hosted.tenure != tenure);
+                self.holder.handle_ended(tenure, &reason, remains);
             }
-            Order::AdoptionFailed(zone, grant, failure) => self.holder.handle_adoption_failed(&zone, grant, failure),
+            Order::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(tenure, failure),
             Order::Close(done) => {
                 self.holder.handle_close();
                 let _nobody_waits = done.send(());
@@ -74,14 +73,14 @@ impl Keeper {
         match command {
             Command::Ask { request, within } => {
                 let hosted = match &request {
-                    Request::Blame(zone, ..) => self.hosted.get(zone).cloned(),
+                    Request::Blame(tenure, _) => self.hosted.get(&tenure.zone).cloned(),
                     _ => None,
                 };
                 self.answers.spawn(Arc::clone(&self.asker).ask(request, within, hosted));
             }
-            Command::Adopt(Grants { zone, grant, lease, at }) => {
+            Command::Adopt(Grants { tenure, lease, at }) => {
                 let guard = Arc::new(LeaseGuard::new(lease));
-                self.tell(KeeperEvent::Granted(Granted { zone, grant, guard, at }));
+                self.tell(KeeperEvent::Granted(Granted { tenure, guard, at }));
             }
             Command::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
             Command::Show(views) => (self.show)(views),
@@ -93,13 +92,13 @@ impl Keeper {
     }
 
     fn note_progress(&mut self) {
-        for (zone, hosted) in &self.hosted {
+        for hosted in self.hosted.values() {
             let progress = hosted.progress();
             #[cfg(feature = "testing")]
             if progress.players > 0 {
                 crate::failpoint::fail(crate::failpoint::Part::Keeper);
             }
-            self.holder.handle_progress(zone, hosted.grant, progress);
+            self.holder.handle_progress(&hosted.tenure, progress);
         }
     }
 

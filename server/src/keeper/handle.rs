@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::ownership::{AdoptionFailure, EndReason, Grant, Remains};
+use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,10 +12,8 @@ use crate::host::{LeaseGuard, ZoneHandle};
 
 /// A zone that was granted to this process and waits to be adopted.
 pub struct Granted {
-    /// The zone.
-    pub zone: ZoneName,
-    /// The right to act for it.
-    pub grant: Grant,
+    /// The zone, and the right to act for it.
+    pub tenure: Tenure,
     /// The lease, renewed from now on.
     pub guard: Arc<LeaseGuard>,
     /// The time on `CLOCK_BOOTTIME` at which it was granted.
@@ -33,8 +31,8 @@ pub enum KeeperEvent {
 /// An order of the shard to the keeper.
 pub(super) enum Order {
     Hosted(HostedZone),
-    Ended(ZoneName, Grant, EndReason, Remains),
-    AdoptionFailed(ZoneName, Grant, AdoptionFailure),
+    Ended(Tenure, EndReason, Remains),
+    AdoptionFailed(Tenure, AdoptionFailure),
     Close(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -75,13 +73,13 @@ impl KeeperHandle {
     }
 
     /// Tells that a hosted zone is over, why, and what is left of it.
-    pub fn ended(&self, zone: ZoneName, grant: Grant, reason: EndReason, remains: Remains) {
-        self.tell(Order::Ended(zone, grant, reason, remains));
+    pub fn ended(&self, tenure: Tenure, reason: EndReason, remains: Remains) {
+        self.tell(Order::Ended(tenure, reason, remains));
     }
 
     /// Tells that a granted zone was not adopted, and why.
-    pub fn adoption_failed(&self, zone: ZoneName, grant: Grant, failure: AdoptionFailure) {
-        self.tell(Order::AdoptionFailed(zone, grant, failure));
+    pub fn adoption_failed(&self, tenure: Tenure, failure: AdoptionFailure) {
+        self.tell(Order::AdoptionFailed(tenure, failure));
     }
 
     /// Has the keeper claim nothing more: what was granted was told when this returns.

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::Progress;
-use everhold_protocol::ZoneName;
 
 use crate::host::{LeaseGuard, ZoneGauges, ZoneHandle};
 
 /// A zone that runs here, without the channels that would keep it alive.
 #[derive(Clone)]
 pub(super) struct HostedZone {
-    pub(super) zone: ZoneName,
-    pub(super) grant: Grant,
+    pub(super) tenure: Tenure,
     pub(super) guard: Arc<LeaseGuard>,
     pub(super) gauges: Arc<ZoneGauges>,
 }
@@ -21,8 +19,7 @@ pub(super) struct HostedZone {
 impl From<&ZoneHandle> for HostedZone {
     fn from(handle: &ZoneHandle) -> Self {
         Self {
-            zone: handle.zone.clone(),
-            grant: handle.grant,
+            tenure: handle.tenure.clone(),
             guard: Arc::clone(&handle.guard),
             gauges: Arc::clone(&handle.gauges),
         }

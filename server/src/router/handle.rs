@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use everhold_core::ownership::{Grant, LeaseView, ShardView};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::{LeaseView, ShardView, Tenure};
 use tokio::sync::{mpsc, watch};
 
 use crate::host::ZoneHandle;
@@ -16,7 +15,7 @@ pub(super) enum RouterEvent {
         shards: Option<Vec<ShardView>>,
     },
     ZoneUp(ZoneHandle),
-    ZoneEnded(ZoneName, Grant),
+    ZoneEnded(Tenure),
     Close,
 }
 
@@ -49,8 +48,8 @@ impl RouterHandle {
     }
 
     /// Tells that a zone no longer runs here under this grant.
-    pub fn zone_ended(&self, zone: ZoneName, grant: Grant) {
-        self.send(RouterEvent::ZoneEnded(zone, grant));
+    pub fn zone_ended(&self, tenure: Tenure) {
+        self.send(RouterEvent::ZoneEnded(tenure));
     }
 
     /// Lets no newcomer in any more: the process is stopping.

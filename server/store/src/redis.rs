@@ -70,7 +70,7 @@ use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_protocol::{SessionId, Tick, ZoneName};
 
 pub use authority::RedisAuthority;
@@ -197,52 +197,33 @@ impl RedisStore {
 
 #[async_trait]
 impl ZoneStore for RedisStore {
-    async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
-        self.fence_zone(zone, grant).await
+    async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        self.fence_zone(tenure).await
     }
 
-    async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
-        self.create_zone(zone, grant, origin).await
+    async fn create(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
+        self.create_zone(tenure, origin).await
     }
 
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
         self.read_all(zone).await
     }
 
-    async fn append(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        records: &[StoredRecord],
-    ) -> Result<AppendAnswer, StoreError> {
-        self.append_records(zone, grant, records).await
+    async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        self.append_records(tenure, records).await
     }
 
-    async fn put_part(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        position: Position,
-        index: u32,
-        bytes: Bytes,
-    ) -> Result<(), StoreError> {
+    async fn put_part(&self, tenure: &Tenure, position: Position, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
-        self.write_part(zone, grant, position, index, bytes).await
+        self.write_part(tenure, position, index, bytes).await
     }
 
-    async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
-        self.write_head(zone, grant, head).await
+    async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        self.write_head(tenure, head).await
     }
 
-    async fn quarantine(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        tick: Tick,
-        session: SessionId,
-        seq: u64,
-    ) -> Result<(), StoreError> {
-        self.write_quarantine(zone, grant, tick, session, seq).await
+    async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
+        self.write_quarantine(tenure, tick, session, seq).await
     }
 
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {

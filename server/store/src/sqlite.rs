@@ -34,7 +34,7 @@ use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
 pub use authority::SqliteAuthority;
@@ -121,7 +121,8 @@ impl SqliteStore {
 
 #[async_trait]
 impl ZoneStore for SqliteStore {
-    async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
+    async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        let (zone, grant) = (&tenure.zone, tenure.grant);
         let is_created = self.is_created(zone).await?;
         if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
             // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that
@@ -139,7 +140,8 @@ impl ZoneStore for SqliteStore {
         self.on_zone(zone, move |file| file.fence(grant)).await
     }
 
-    async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+    async fn create(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
+        let (zone, grant) = (&tenure.zone, tenure.grant);
         if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
             self.on_zone(zone, move |file| file.create(origin)).await?;
             let zone = zone.clone();
@@ -152,42 +154,28 @@ impl ZoneStore for SqliteStore {
         self.on_zone(zone, |file| file.read_all()).await
     }
 
-    async fn append(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        records: &[StoredRecord],
-    ) -> Result<AppendAnswer, StoreError> {
-        let records = records.to_vec();
-        self.on_zone(zone, move |file| file.append(grant, &records)).await
-    }
-
-    async fn put_part(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        position: Position,
-        index: u32,
-        bytes: Bytes,
-    ) -> Result<(), StoreError> {
-        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
-        self.on_zone(zone, move |file| file.put_part(grant, position, index, &bytes))
+    async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        let (grant, records) = (tenure.grant, records.to_vec());
+        self.on_zone(&tenure.zone, move |file| file.append(grant, &records))
             .await
     }
 
-    async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
-        self.on_zone(zone, move |file| file.move_head(grant, head)).await
+    async fn put_part(&self, tenure: &Tenure, position: Position, index: u32, bytes: Bytes) -> Result<(), StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.put_part(grant, position, index, &bytes))
+            .await
     }
 
-    async fn quarantine(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        tick: Tick,
-        session: SessionId,
-        seq: u64,
-    ) -> Result<(), StoreError> {
-        self.on_zone(zone, move |file| file.quarantine(grant, tick, session, seq))
+    async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.move_head(grant, head))
+            .await
+    }
+
+    async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.quarantine(grant, tick, session, seq))
             .await
     }
 

@@ -12,10 +12,10 @@ use everhold_core::durability::{
 };
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input, Join};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Digest, Outputs, Zone, ZoneConfig};
 use everhold_protocol::{Account, Epoch, Heading, Intent, Tick, ZoneName};
-use everhold_store::conformance::grant;
+use everhold_store::conformance::tenure;
 use everhold_store::sqlite::SqliteStore;
 
 fn name() -> ZoneName {
@@ -37,7 +37,7 @@ type Told = (Tick, Digest);
 /// One ownership, driven by hand.
 struct Owner {
     store: SqliteStore,
-    grant: Grant,
+    tenure: Tenure,
     zone: Zone,
     journal: Journal,
     gate: Gate<Digest, Outputs>,
@@ -49,8 +49,9 @@ struct Owner {
 impl Owner {
     /// Fences, reads, adopts.
     async fn adopt(directory: &Path, epoch: u32) -> Self {
-        let (store, grant) = (SqliteStore::open(directory).unwrap(), grant(epoch, u64::from(epoch)));
-        store.fence(&name(), grant).await.unwrap();
+        let store = SqliteStore::open(directory).unwrap();
+        let tenure = tenure(&name(), epoch, u64::from(epoch));
+        store.fence(&tenure).await.unwrap();
         let plan = plan(store.read_zone(&name()).await.unwrap()).unwrap();
         let Replayed {
             zone,
@@ -67,7 +68,7 @@ impl Owner {
         };
         Self {
             store,
-            grant,
+            tenure,
             journal: Journal::new(Epoch(epoch), last),
             gate: Gate::new(Durability::Store, Epoch(epoch), last.tick, last.tick),
             checkpointer: Checkpointer::new(config, &chain, last.tick),
@@ -80,7 +81,7 @@ impl Owner {
     /// One tick: record, step, gate. Nothing reaches the store.
     fn step(&mut self, inputs: Vec<Input>) {
         let Position { tick, hash, .. } = self.journal.last();
-        let epoch = self.grant.epoch();
+        let epoch = self.tenure.epoch();
         let digest_before = tick.is_multiple_of(4).then(|| self.zone.digest());
         let record = Record {
             epoch,
@@ -98,7 +99,7 @@ impl Owner {
     /// Everything that can be brought into the store now.
     async fn store(&mut self) {
         while let Some(records) = self.journal.poll_append() {
-            let answer = self.store.append(&name(), self.grant, &records).await;
+            let answer = self.store.append(&self.tenure, &records).await;
             match self.journal.handle_answer(answer.as_ref().copied()) {
                 JournalEvent::Acknowledged { position } => self.gate.handle_acknowledged(position.tick),
                 JournalEvent::Stop(reason) => self.stopped = Some(reason),
@@ -120,21 +121,17 @@ impl Owner {
     }
 
     async fn checkpoint(&mut self, command: CheckpointCommand) {
-        let zone = name();
         match command {
             CheckpointCommand::Cut(cut) => {
                 self.checkpointer
                     .handle_captured(self.journal.last(), self.zone.capture(cut));
             }
             CheckpointCommand::PutPart { position, index, bytes } => {
-                self.store
-                    .put_part(&zone, self.grant, position, index, bytes)
-                    .await
-                    .unwrap();
+                self.store.put_part(&self.tenure, position, index, bytes).await.unwrap();
                 self.checkpointer.handle_part_put();
             }
             CheckpointCommand::MoveHead(head) => {
-                self.store.move_head(&zone, self.grant, head).await.unwrap();
+                self.store.move_head(&self.tenure, head).await.unwrap();
                 self.checkpointer.handle_head_moved();
             }
             CheckpointCommand::CaptureConfirmed(head) => {
@@ -147,7 +144,7 @@ impl Owner {
 
     /// The first tick of an ownership, and ticks in which one player walks.
     async fn run(&mut self, ticks: u64) {
-        let (epoch, nonce) = (self.grant.epoch(), self.grant.nonce().0);
+        let (epoch, nonce) = (self.tenure.epoch(), self.tenure.grant.nonce().0);
         let rules_id = config().rules_id();
         self.step(vec![Input::EpochStart { epoch, nonce, rules_id }, join(epoch.0)]);
         self.store().await;
@@ -234,7 +231,7 @@ async fn owner_that_dies_while_it_writes_a_checkpoint_leaves_the_one_before() {
     let position = owner.journal.last();
     owner
         .store
-        .put_part(&name(), owner.grant, position, 0, body.into())
+        .put_part(&owner.tenure, position, 0, body.into())
         .await
         .unwrap();
     drop(owner);

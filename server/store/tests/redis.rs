@@ -18,7 +18,7 @@ mod sentinel;
 use std::time::Duration;
 
 use everhold_core::durability::store::StoreError;
-use everhold_core::ownership::{Authority, AuthorityError, Grant, Nonce};
+use everhold_core::ownership::{Authority, AuthorityError, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 
@@ -53,7 +53,7 @@ async fn authority(url: &str) -> RedisAuthority {
 }
 
 /// The zone, declared and claimed.
-async fn claimed(authority: &RedisAuthority) -> Grant {
+async fn claimed(authority: &RedisAuthority) -> Tenure {
     authority.declare_zone(&zone()).await.unwrap();
     let lease = authority.leases().await.unwrap().views.remove(0);
     authority

@@ -12,7 +12,7 @@ use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneSto
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_protocol::{Account, Epoch, ZoneName};
 use everhold_store::conformance::{
-    History, authority_conformance, grant, home_store_conformance, membership_conformance, zone_store_conformance,
+    History, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_store::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
@@ -123,10 +123,13 @@ async fn redis_membership_conforms() {
 async fn emptied_zone_file_is_lost() {
     let directory = directory();
     let store = SqliteStore::open(directory.path()).unwrap();
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     remove(&store.zone_path(&zone()));
     std::fs::write(store.zone_path(&zone()), b"").unwrap();
-    assert!(matches!(store.fence(&zone(), grant(2, 2)).await, Err(StoreError::Lost)));
+    assert!(matches!(
+        store.fence(&tenure(&zone(), 2, 2)).await,
+        Err(StoreError::Lost)
+    ));
 }
 
 #[tokio::test]
@@ -134,7 +137,7 @@ async fn empty_file_of_a_zone_that_never_was_is_an_error_that_names_it() {
     let directory = directory();
     let store = SqliteStore::open(directory.path()).unwrap();
     std::fs::write(store.zone_path(&zone()), b"").unwrap();
-    let Err(StoreError::Unavailable(message)) = store.fence(&zone(), grant(1, 1)).await else {
+    let Err(StoreError::Unavailable(message)) = store.fence(&tenure(&zone(), 1, 1)).await else {
         panic!("it was made")
     };
     assert!(message.contains("zone-meadow.db is empty"), "{message}");
@@ -145,7 +148,7 @@ async fn corrupt_zone_file_is_an_error_that_names_it() {
     let directory = directory();
     let store = SqliteStore::open(directory.path()).unwrap();
     std::fs::write(store.zone_path(&zone()), vec![0x5a; 8_192]).unwrap();
-    let Err(StoreError::Corrupt(message)) = store.fence(&zone(), grant(1, 1)).await else {
+    let Err(StoreError::Corrupt(message)) = store.fence(&tenure(&zone(), 1, 1)).await else {
         panic!("not corrupt")
     };
     assert!(message.contains("zone-meadow.db"), "{message}");
@@ -155,7 +158,7 @@ async fn corrupt_zone_file_is_an_error_that_names_it() {
 async fn damaged_page_is_corrupt_and_not_lost() {
     let directory = directory();
     let store = SqliteStore::open(directory.path()).unwrap();
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     drop(store);
     let path = directory.path().join("zone-meadow.db");
     // The last connection of a process that ends in order leaves no log behind; wait for its thread to do so.
@@ -231,20 +234,20 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
         SqliteAuthority::open(&directory).unwrap(),
         SqliteStore::open(&directory).unwrap(),
     );
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
-    let (grant, addr) = (grant(3, 1), "127.0.0.1:1".parse().unwrap());
-    authority.reinstate(&zone(), grant, addr, 5).await.unwrap();
-    store.fence(&zone(), grant).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
+    let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
+    authority.reinstate(&held, addr, 5).await.unwrap();
+    store.fence(&held).await.unwrap();
     let records = History::new(1).records_to(3);
-    store.append(&zone(), grant, &records).await.unwrap();
+    store.append(&held, &records).await.unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
 
-    let renewed = authority.renew(&zone(), grant, 5).await;
+    let renewed = authority.renew(&held, 5).await;
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
-    authority.reinstate(&zone(), grant, addr, 5).await.unwrap();
-    let appended = store.append(&zone(), grant, &records).await;
+    authority.reinstate(&held, addr, 5).await.unwrap();
+    let appended = store.append(&held, &records).await;
     assert!(matches!(appended, Err(StoreError::Lost)), "{appended:?}");
-    store.create(&zone(), grant, Origin::Memory).await.unwrap();
+    store.create(&held, Origin::Memory).await.unwrap();
 
     let seen = SqliteAuthority::open(&directory).unwrap().leases().await.unwrap().views;
     assert_eq!((seen.len(), seen[0].epoch, seen[0].players), (1, Epoch(3), 5));
@@ -264,10 +267,10 @@ async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
         let zone: ZoneName = format!("zone-{number}").parse().unwrap();
         authority.declare_zone(&zone).await.unwrap();
     }
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     let mut history = History::new(1);
     store
-        .append(&zone(), grant(1, 1), &history.records_to(40))
+        .append(&tenure(&zone(), 1, 1), &history.records_to(40))
         .await
         .unwrap();
     for file in [directory.path().join("world.db"), store.zone_path(&zone())] {
@@ -278,9 +281,9 @@ async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
     let next = SqliteAuthority::open(directory.path()).unwrap();
     assert_eq!(next.leases().await.unwrap().views, []);
     assert_eq!(authority.leases().await.unwrap().views, []);
-    let lost = store.append(&zone(), grant(1, 1), &history.records_to(41)).await;
+    let lost = store.append(&tenure(&zone(), 1, 1), &history.records_to(41)).await;
     assert!(matches!(lost, Err(StoreError::Lost)), "{lost:?}");
-    store.create(&zone(), grant(1, 1), Origin::Nothing).await.unwrap();
+    store.create(&tenure(&zone(), 1, 1), Origin::Nothing).await.unwrap();
     let seen = SqliteStore::open(directory.path()).unwrap();
     assert!(seen.read_zone(&zone()).await.unwrap().records.is_empty());
     for name in ["world.db", "zone-meadow.db"] {
@@ -296,12 +299,12 @@ async fn release_is_heard_after_the_directory_was_deleted() {
     let directory = parent.path().join("world");
     let holder = SqliteAuthority::open(&directory).unwrap();
     let spare = SqliteAuthority::open(&directory).unwrap();
-    let (grant, addr) = (grant(3, 1), "127.0.0.1:1".parse().unwrap());
+    let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
     std::fs::remove_dir_all(&directory).unwrap();
-    holder.reinstate(&zone(), grant, addr, 5).await.unwrap();
+    holder.reinstate(&held, addr, 5).await.unwrap();
     assert_eq!(spare.leases().await.unwrap().views.len(), 1);
     // The watch is there, whether somebody waits already or not.
-    holder.release(&zone(), grant).await.unwrap();
+    holder.release(&held).await.unwrap();
     let heard = tokio::time::timeout(Duration::from_secs(20), spare.wait_for_release()).await;
     assert!(heard.is_ok() && spare.leases().await.unwrap().views[0].released);
 }
@@ -311,11 +314,11 @@ async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
     let directory = directory();
     let records = History::new(1).records_to(3);
     let store = SqliteStore::open(directory.path()).unwrap();
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
-    store.append(&zone(), grant(1, 1), &records).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
+    store.append(&tenure(&zone(), 1, 1), &records).await.unwrap();
     remove(&directory.path().join("world.db"));
     let store = SqliteStore::open(directory.path()).unwrap();
-    store.fence(&zone(), grant(2, 2)).await.unwrap();
+    store.fence(&tenure(&zone(), 2, 2)).await.unwrap();
     assert_eq!(store.read_zone(&zone()).await.unwrap().records, records);
 }
 
@@ -324,9 +327,9 @@ async fn data_outlives_the_handles_that_wrote_it() {
     let directory = directory();
     let records = History::new(1).records_to(40);
     let store = SqliteStore::open(directory.path()).unwrap();
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     assert_eq!(
-        store.append(&zone(), grant(1, 1), &records).await.unwrap(),
+        store.append(&tenure(&zone(), 1, 1), &records).await.unwrap(),
         AppendAnswer::Ok
     );
     // Files as a killed process leaves them: copied while the log is not yet merged and the connection is open.
@@ -338,7 +341,7 @@ async fn data_outlives_the_handles_that_wrote_it() {
         }
     }
     let adopter = SqliteStore::open(copy.path()).unwrap();
-    adopter.fence(&zone(), grant(2, 2)).await.unwrap();
+    adopter.fence(&tenure(&zone(), 2, 2)).await.unwrap();
     assert_eq!(adopter.read_zone(&zone()).await.unwrap().records, records);
 }
 
@@ -348,21 +351,18 @@ async fn blocked_file_is_unavailable_and_blocks_no_other() {
     let store = SqliteStore::open(directory.path()).unwrap();
     let free: ZoneName = "forest".parse().unwrap();
     for zone in [&zone(), &free] {
-        store.fence(zone, grant(1, 1)).await.unwrap();
+        store.fence(&tenure(zone, 1, 1)).await.unwrap();
     }
     // What a process that is stopped inside a transaction does to its file.
     let blocker = rusqlite::Connection::open(store.zone_path(&zone())).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let records = History::new(1).records_to(1);
-    let (blocked_zone, held) = (zone(), grant(1, 1));
-    let (blocked, other) = tokio::join!(
-        store.append(&blocked_zone, held, &records),
-        store.append(&free, held, &records)
-    );
+    let (held, neighbour) = (tenure(&zone(), 1, 1), tenure(&free, 1, 1));
+    let (blocked, other) = tokio::join!(store.append(&held, &records), store.append(&neighbour, &records));
     assert!(matches!(blocked, Err(StoreError::Unavailable(_))), "{blocked:?}");
     assert_eq!(other.unwrap(), AppendAnswer::Ok);
     blocker.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(store.append(&zone(), held, &records).await.unwrap(), AppendAnswer::Ok);
+    assert_eq!(store.append(&held, &records).await.unwrap(), AppendAnswer::Ok);
 }
 
 /// Names the directory to the copy of this test binary that is going to be killed.
@@ -377,11 +377,11 @@ async fn victim() {
         return;
     };
     let store = SqliteStore::open(directory.as_ref()).unwrap();
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     let mut history = History::new(1);
     for tick in 1.. {
         let answer = store
-            .append(&zone(), grant(1, 1), &history.records_to(tick))
+            .append(&tenure(&zone(), 1, 1), &history.records_to(tick))
             .await
             .unwrap();
         assert_eq!(answer, AppendAnswer::Ok);
@@ -426,7 +426,7 @@ async fn killed_writer_loses_nothing_that_was_acknowledged() {
     // What it wrote before it died may still be in the pipe.
     let acknowledged = told.filter_map(|line| tick(line.unwrap())).last().unwrap_or(200);
     let adopter = SqliteStore::open(directory.path()).unwrap();
-    adopter.fence(&zone(), grant(2, 2)).await.unwrap();
+    adopter.fence(&tenure(&zone(), 2, 2)).await.unwrap();
     let records = adopter.read_zone(&zone()).await.unwrap().records;
     assert!(
         records.len() as u64 >= acknowledged,
@@ -479,7 +479,7 @@ fn files_are_made_once_however_many_open_them_at_the_same_time() {
                     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                     start.wait();
                     let store = SqliteStore::open(directory).unwrap();
-                    let fenced = runtime.block_on(store.fence(&zone(), grant(1, nonce)));
+                    let fenced = runtime.block_on(store.fence(&tenure(&zone(), 1, nonce)));
                     assert!(
                         matches!(fenced, Ok(()) | Err(StoreError::Fenced { epoch: Epoch(1) })),
                         "{fenced:?}"

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneStore};
-use everhold_core::ownership::{Authority, Grant, Nonce};
+use everhold_core::ownership::{Authority, Grant, Nonce, Tenure};
 use everhold_protocol::Epoch;
 use everhold_protocol::client::Notice;
 use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
@@ -176,12 +176,15 @@ async fn assert_refused(world: &World, epoch: Epoch) {
 
 async fn write_late(world: &World, epoch: Epoch) -> Result<AppendAnswer, StoreError> {
     let store = SqliteStore::open(&world.cluster.world()).expect("the store");
-    let grant = Grant::issue(epoch, Nonce(0));
+    let tenure = Tenure {
+        zone: meadow(),
+        grant: Grant::issue(epoch, Nonce(0)),
+    };
     let record = StoredRecord {
         tick: u64::MAX >> 1,
         prev_hash: everhold_core::durability::store::RecordHash::GENESIS,
         hash: everhold_core::durability::store::RecordHash([1; 32]),
         body: bytes::Bytes::from_static(b"late"),
     };
-    store.append(&meadow(), grant, &[record]).await
+    store.append(&tenure, &[record]).await
 }

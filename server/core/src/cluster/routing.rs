@@ -42,7 +42,7 @@ use crate::cluster::Home;
 use crate::durability::store::StoreError;
 use crate::ingress::{AttachToken, Login, ResumeClaim};
 use crate::limits::{PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
-use crate::ownership::{Grant, LeaseView, ShardView};
+use crate::ownership::{LeaseView, ShardView, Tenure};
 
 /// The settings of a shard's routing.
 #[derive(Clone, Copy, Debug)]
@@ -174,15 +174,17 @@ impl Routing {
     }
 
     /// Notes that a zone runs here.
-    pub fn handle_zone_up(&mut self, zone: ZoneName, grant: Grant) {
+    pub fn handle_zone_up(&mut self, tenure: Tenure) {
+        let Tenure { zone, grant } = tenure;
         self.zones.entry(zone).or_insert_with(|| LocalZone::new(grant)).grant = grant;
         self.waiting.note_change();
     }
 
     /// Notes that a zone is over here. The clients that wait for it wait for its next owner; the zone has closed those
     /// that it served. An end of an earlier grant than the one that it runs under now says nothing.
-    pub fn handle_zone_ended(&mut self, zone: &ZoneName, grant: Grant) {
-        if self.zones.get(zone).is_some_and(|local| local.grant == grant) {
+    pub fn handle_zone_ended(&mut self, tenure: &Tenure) {
+        let Tenure { zone, grant } = tenure;
+        if self.zones.get(zone).is_some_and(|local| local.grant == *grant) {
             self.zones.remove(zone);
             self.placed.retain(|_, placed| placed != zone);
             self.waiting.forget_queue(zone);

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
-use crate::ownership::Grant;
+use crate::ownership::Tenure;
 
 /// BLAKE3 hash of a record; each record has its predecessor's, so a store can tell a repeat from a gap from a fork.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -197,8 +197,8 @@ pub enum Origin {
 ///
 /// # Who may call, and when
 ///
-/// A holder of a [`Grant`] may write under it, and only for the zone that it was given for; a grant need not be the
-/// newest, for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation.
+/// The process that holds a [`Tenure`] may write under its grant, and only to its zone; a grant need not be the newest,
+/// for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation.
 /// The fence is the highest `(epoch, nonce)` that the store has seen: a write of a higher epoch raises it, one of a
 /// lower epoch, or of another nonce of the same epoch, is refused with [`StoreError::Fenced`] and changes nothing. An
 /// adopter calls [`ZoneStore::fence`] before [`ZoneStore::read_zone`]. [`ZoneStore::summary`] needs no grant.
@@ -221,46 +221,31 @@ pub trait ZoneStore: Send + Sync {
     /// an empty one. A store may forget with its data that there was any, so the epoch decides: the first one ever
     /// granted finds no data set, every later one has [`StoreError::Lost`] it. The fence of an incomplete data set is
     /// raised, too, before `Lost` is answered.
-    async fn fence(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError>;
+    async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError>;
 
-    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by `grant`. One that is there and
+    /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by the grant. One that is there and
     /// complete stays as it is, and is fenced.
     ///
     /// An incomplete data set takes parts and a base as its head like any other, and is complete with it; to appends it
     /// answers [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] an incomplete one becomes an empty one.
-    async fn create(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError>;
+    async fn create(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError>;
 
     /// Reads everything of the zone. Call [`ZoneStore::fence`] first, or a predecessor may write after the read.
     async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError>;
 
     /// Appends consecutive records, all or none.
-    async fn append(&self, zone: &ZoneName, grant: Grant, records: &[StoredRecord])
-    -> Result<AppendAnswer, StoreError>;
+    async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError>;
 
     /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`.
-    async fn put_part(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        position: Position,
-        index: u32,
-        bytes: Bytes,
-    ) -> Result<(), StoreError>;
+    async fn put_part(&self, tenure: &Tenure, position: Position, index: u32, bytes: Bytes) -> Result<(), StoreError>;
 
     /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to
     /// where the head already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints
     /// older than that, and strays.
-    async fn move_head(&self, zone: &ZoneName, grant: Grant, head: CheckpointHead) -> Result<(), StoreError>;
+    async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError>;
 
     /// Marks an input as poison, until a base covers it.
-    async fn quarantine(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        tick: Tick,
-        session: SessionId,
-        seq: u64,
-    ) -> Result<(), StoreError>;
+    async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError>;
 
     /// Reads what there is of a zone without its data, for people and for the floor of a new epoch. It fences nothing
     /// and changes nothing. `None`: there is no data set.

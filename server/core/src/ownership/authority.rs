@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use everhold_protocol::{Epoch, ZoneName};
 
-use super::grant::{Grant, Nonce};
+use super::grant::{Nonce, Tenure};
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum AuthorityError {
 ///
 /// Any process may declare, look, and contend. A contender claims only a lease that was released, one whose beat **it**
 /// watched unchanged for a full ttl on its own clock, or its own suspended one; the authority compares what was watched
-/// and reads no clock itself. Only the holder of a grant renews, reinstates, and releases it; a guardian releases for
+/// and reads no clock itself. Only the holder of a tenure renews, reinstates, and releases it; a guardian releases for
 /// its dead server. What a holder may do until when follows from the moment *before* a renewal was sent
 /// ([`super::lease`]), never from an answer's arrival.
 ///
@@ -100,26 +100,20 @@ pub trait Authority: Send + Sync {
         nonce: Nonce,
         addr: SocketAddr,
         epoch_floor: Epoch,
-    ) -> Result<Grant, AuthorityError>;
+    ) -> Result<Tenure, AuthorityError>;
 
     /// Moves the beat, and notes the number of players.
-    async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError>;
+    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError>;
 
     /// Puts the lease of a living holder back into an authority that forgot it: one that shows no such zone, or a lower
     /// epoch. If it shows this very grant, the call counts as a renewal. [`AuthorityError::Held`] if it shows a higher
     /// epoch, or this one of another nonce. A max register heals what a restart without data, or the promotion of a
     /// stale replica, took back.
-    async fn reinstate(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        addr: SocketAddr,
-        players: u32,
-    ) -> Result<(), AuthorityError>;
+    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError>;
 
     /// Gives the zone up, so that a contender need not wait. Releasing a lease that another process holds by now is
     /// [`AuthorityError::Held`].
-    async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError>;
+    async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError>;
 
     /// Resolves when a zone may have been released since the last call returned: look at the leases at once. It is a
     /// hint, so that a spare need not wait for its next look; it may come late, twice, or never.

@@ -16,7 +16,7 @@ use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Epoch, ZoneName};
 
 use super::authority::{LeaseView, Leases};
-use super::grant::Grant;
+use super::grant::{Grant, Tenure};
 
 /// Settings of a contender.
 #[derive(Clone, Debug)]
@@ -222,11 +222,11 @@ impl Contender {
         self.watches.remove(zone);
     }
 
-    /// Notes that the zone's lease, by this grant, ran out, and the zone is kept in memory: it may go on if no other
+    /// Notes that the lease of this tenure ran out, and the zone is kept in memory: it may go on if no other
     /// shard was granted it since.
-    pub fn handle_suspended(&mut self, zone: &ZoneName, grant: Grant) {
-        self.handle_dropped(zone);
-        self.suspended.insert(zone.clone(), grant);
+    pub fn handle_suspended(&mut self, tenure: Tenure) {
+        self.handle_dropped(&tenure.zone);
+        self.suspended.insert(tenure.zone, tenure.grant);
     }
 
     /// Returns the zones in memory that wait for a claim, with the grants that ran out.

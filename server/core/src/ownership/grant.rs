@@ -1,6 +1,7 @@
-//! The grant, which is the right to act for a zone: an epoch, and the process that it was granted to.
+//! The grant, which is the right to act for a zone, and the tenure, which is a grant together with its zone. It grants
+//! nothing: that is the authority's.
 
-use everhold_protocol::Epoch;
+use everhold_protocol::{Epoch, ZoneName};
 
 /// The number of one process start, drawn at random. It tells two processes apart that were granted the same epoch by
 /// an authority that forgot.
@@ -33,5 +34,22 @@ impl Grant {
     #[must_use]
     pub const fn nonce(self) -> Nonce {
         self.nonce
+    }
+}
+
+/// A zone, and the right to act for it: what a claim that is granted gives, and what every fenced write is made under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenure {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The right to act for it.
+    pub grant: Grant,
+}
+
+impl Tenure {
+    /// Returns the number of the ownership.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.grant.epoch()
     }
 }

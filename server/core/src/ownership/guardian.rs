@@ -13,7 +13,7 @@ use everhold_protocol::{Epoch, ZoneName};
 use serde::{Deserialize, Serialize};
 
 pub use self::death::{ReleaseAnswer, ServerEnd};
-use super::grant::{Grant, Nonce};
+use super::grant::{Grant, Nonce, Tenure};
 use crate::limits::{STOP_KILL_MS, STOP_MS_MAX};
 
 /// The holdings that a server reports to its guardian, complete each time. So no report must be kept until it can be
@@ -42,15 +42,15 @@ impl Holdings {
     }
 
     /// Notes that the zone was granted.
-    pub fn note_granted(&mut self, zone: &ZoneName, grant: Grant) {
-        self.note_announced(grant.nonce());
-        self.zones.insert(zone.clone(), grant.epoch());
+    pub fn note_granted(&mut self, tenure: &Tenure) {
+        self.note_announced(tenure.grant.nonce());
+        self.zones.insert(tenure.zone.clone(), tenure.epoch());
     }
 
     /// Notes that the grant is released, or left to its ttl. Ignored if the zone was granted anew since.
-    pub fn note_ended(&mut self, zone: &ZoneName, grant: Grant) {
-        if self.zones.get(zone) == Some(&grant.epoch()) {
-            self.zones.remove(zone);
+    pub fn note_ended(&mut self, tenure: &Tenure) {
+        if self.zones.get(&tenure.zone) == Some(&tenure.epoch()) {
+            self.zones.remove(&tenure.zone);
         }
     }
 
@@ -71,11 +71,11 @@ impl Holdings {
         self.is_announced.then_some(Nonce(self.nonce))
     }
 
-    /// Returns the server's grants, in order of zone.
-    pub fn grants(&self) -> impl Iterator<Item = (&ZoneName, Grant)> {
-        self.zones.iter().map(|(zone, epoch)| {
-            let grant = Grant::issue(*epoch, Nonce(self.nonce));
-            (zone, grant)
+    /// Returns the server's tenures, in order of zone.
+    pub fn tenures(&self) -> impl Iterator<Item = Tenure> {
+        self.zones.iter().map(|(zone, epoch)| Tenure {
+            zone: zone.clone(),
+            grant: Grant::issue(*epoch, Nonce(self.nonce)),
         })
     }
 }
@@ -195,17 +195,16 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn zone() -> ZoneName {
-        "meadow".parse().unwrap()
-    }
-
-    fn grant(epoch: u32) -> Grant {
-        Grant::issue(Epoch(epoch), Nonce(u64::MAX))
+    fn tenure(epoch: u32) -> Tenure {
+        Tenure {
+            zone: "meadow".parse().unwrap(),
+            grant: Grant::issue(Epoch(epoch), Nonce(u64::MAX)),
+        }
     }
 
     fn holding(epoch: u32) -> Holdings {
         let mut holdings = Holdings::default();
-        holdings.note_granted(&zone(), grant(epoch));
+        holdings.note_granted(&tenure(epoch));
         holdings
     }
 
@@ -223,7 +222,7 @@ mod tests {
         let mut guardian = Guardian::new(TTL, ms(0));
         guardian.handle_heard(holding(1), ms(50));
         assert_eq!(look_until(&mut guardian, 100, 2_000), Some(900));
-        assert_eq!(guardian.holdings().grants().collect::<Vec<_>>(), [(&zone(), grant(1))]);
+        assert_eq!(guardian.holdings().tenures().collect::<Vec<_>>(), [tenure(1)]);
     }
 
     #[test]
@@ -271,13 +270,13 @@ mod tests {
     #[test]
     fn end_of_an_earlier_grant_does_not_end_the_later_one() {
         let mut holdings = holding(3);
-        holdings.note_ended(&zone(), grant(2));
-        assert_eq!(holdings.grants().count(), 1);
-        holdings.note_ended(&zone(), grant(3));
-        assert_eq!(holdings.grants().count(), 0);
+        holdings.note_ended(&tenure(2));
+        assert_eq!(holdings.tenures().count(), 1);
+        holdings.note_ended(&tenure(3));
+        assert_eq!(holdings.tenures().count(), 0);
         assert_eq!(
             holdings.announced(),
-            Some(grant(3).nonce()),
+            Some(tenure(3).grant.nonce()),
             "it is still the same process"
         );
     }
@@ -289,7 +288,7 @@ mod tests {
         assert!(holdings.is_empty());
         holdings.note_announced(Nonce(7));
         assert!(!holdings.is_empty());
-        assert_eq!((holdings.announced(), holdings.grants().count()), (Some(Nonce(7)), 0));
+        assert_eq!((holdings.announced(), holdings.tenures().count()), (Some(Nonce(7)), 0));
         holdings.note_withdrawn();
         assert_eq!(holdings.announced(), None);
     }
@@ -299,7 +298,7 @@ mod tests {
         let mut holdings = holding(3);
         holdings.note_withdrawn();
         assert_eq!(holdings.announced(), None);
-        assert_eq!(holdings.grants().collect::<Vec<_>>(), [(&zone(), grant(3))]);
+        assert_eq!(holdings.tenures().collect::<Vec<_>>(), [tenure(3)]);
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Holder {
             Answer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
             Answer::Fence(fence) => self.handle_fence(now, fence),
             Answer::Claimed(outcome) => self.handle_claimed(now, outcome),
-            Answer::Released(zone, grant, outcome) => self.handle_released(&zone, grant, outcome),
+            Answer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
             Answer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
             Answer::Blamed(zone, tick, culprit) => self.handle_blamed(zone, tick, culprit),
         }

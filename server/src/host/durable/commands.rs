@@ -64,7 +64,7 @@ impl DurableTask {
             PipelineCommand::RestoreHomes => self.order(TickOrder::Roster),
             PipelineCommand::Acknowledged(tick) => {
                 #[cfg(feature = "testing")]
-                crate::failpoint::reach(crate::failpoint::Failpoint::EpochStarted, &self.config.zone);
+                crate::failpoint::reach(crate::failpoint::Failpoint::EpochStarted, &self.config.tenure.zone);
                 self.gauges.acknowledged_tick.store(tick, Ordering::Release);
             }
             PipelineCommand::NoteAlive => self.services.guard.note_tick(),
@@ -77,7 +77,7 @@ impl DurableTask {
                 sending.shows = true;
                 self.connections.show(shown);
             }
-            PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.zone, notice),
+            PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.tenure.zone, notice),
             PipelineCommand::End(reason) => return ControlFlow::Break(reason),
         }
         ControlFlow::Continue(())
@@ -108,11 +108,12 @@ impl DurableTask {
         self.gauges.ended.store(true, Ordering::Release);
         self.connections.end();
         self.report_run();
-        let (zone, grant) = (self.config.zone.clone(), self.config.grant);
-        tracing::info!(%zone, epoch = %grant.epoch(), %reason, "a zone is over here");
+        let tenure = self.config.tenure.clone();
+        let (zone, epoch) = (tenure.zone.clone(), tenure.epoch());
+        tracing::info!(%zone, %epoch, %reason, "a zone is over here");
         self.services.reporter.tell(ShardEvent::Ended {
-            zone: zone.clone(),
-            epoch: grant.epoch(),
+            zone,
+            epoch,
             reason: reason.to_string(),
             released_tick: self.pipeline.released_tick(),
         });
@@ -123,11 +124,6 @@ impl DurableTask {
             Some(surrender) => memory::surrendered(surrender, ticked).await,
             None => None,
         };
-        let _process_ends = self.services.ended.send(Ended {
-            zone,
-            grant,
-            reason,
-            memory,
-        });
+        let _process_ends = self.services.ended.send(Ended { tenure, reason, memory });
     }
 }

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneStore,
 };
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Capture, Frozen};
-use everhold_protocol::ZoneName;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::super::asking::answer;
@@ -37,8 +36,8 @@ pub(super) enum Answer {
 /// The operations under way, at most one of each kind.
 pub(super) struct Operations {
     store: Arc<dyn ZoneStore>,
-    zone: ZoneName,
-    grant: Grant,
+    /// Shared with what is under way, so that no append copies the name.
+    tenure: Arc<Tenure>,
     append: Option<StoreFuture<AppendAnswer>>,
     append_sent: Instant,
     write: Option<StoreFuture<()>>,
@@ -47,12 +46,11 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    /// Nothing is under way; everything will be done under `grant`.
-    pub(super) fn new(store: Arc<dyn ZoneStore>, zone: ZoneName, grant: Grant) -> Self {
+    /// Nothing is under way; everything will be done under `tenure`.
+    pub(super) fn new(store: Arc<dyn ZoneStore>, tenure: Tenure) -> Self {
         Self {
             store,
-            zone,
-            grant,
+            tenure: Arc::new(tenure),
             append: None,
             append_sent: Instant::now(),
             write: None,
@@ -62,38 +60,38 @@ impl Operations {
     }
 
     pub(super) fn append(&mut self, records: Vec<StoredRecord>) {
-        let (store, zone, grant) = self.whose();
+        let (store, tenure) = self.whose();
         self.append_sent = Instant::now();
         self.append = Some(Box::pin(async move {
-            answer(STORE_TIMEOUT, store.append(&zone, grant, &records)).await
+            answer(STORE_TIMEOUT, store.append(&tenure, &records)).await
         }));
     }
 
     pub(super) fn put_part(&mut self, position: Position, index: u32, bytes: Bytes) {
-        let (store, zone, grant) = self.whose();
+        let (store, tenure) = self.whose();
         self.write = Some(Box::pin(async move {
-            answer(STORE_TIMEOUT, store.put_part(&zone, grant, position, index, bytes)).await
+            answer(STORE_TIMEOUT, store.put_part(&tenure, position, index, bytes)).await
         }));
     }
 
     pub(super) fn move_head(&mut self, head: CheckpointHead) {
         #[cfg(feature = "testing")]
-        crate::failpoint::reach(crate::failpoint::Failpoint::HeadUnmoved, &self.zone);
-        let (store, zone, grant) = self.whose();
+        crate::failpoint::reach(crate::failpoint::Failpoint::HeadUnmoved, &self.tenure.zone);
+        let (store, tenure) = self.whose();
         self.write = Some(Box::pin(async move {
-            let moved = answer(STORE_TIMEOUT, store.move_head(&zone, grant, head)).await;
+            let moved = answer(STORE_TIMEOUT, store.move_head(&tenure, head)).await;
             #[cfg(feature = "testing")]
             if moved.is_ok() {
-                crate::failpoint::reach(crate::failpoint::Failpoint::HeadMoved, &zone);
+                crate::failpoint::reach(crate::failpoint::Failpoint::HeadMoved, &tenure.zone);
             }
             moved
         }));
     }
 
     pub(super) fn create(&mut self) {
-        let (store, zone, grant) = self.whose();
+        let (store, tenure) = self.whose();
         self.create = Some(Box::pin(async move {
-            answer(STORE_TIMEOUT, store.create(&zone, grant, Origin::Memory)).await
+            answer(STORE_TIMEOUT, store.create(&tenure, Origin::Memory)).await
         }));
     }
 
@@ -115,8 +113,8 @@ impl Operations {
         }
     }
 
-    fn whose(&self) -> (Arc<dyn ZoneStore>, ZoneName, Grant) {
-        (Arc::clone(&self.store), self.zone.clone(), self.grant)
+    fn whose(&self) -> (Arc<dyn ZoneStore>, Arc<Tenure>) {
+        (Arc::clone(&self.store), Arc::clone(&self.tenure))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce};
+use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 
 /// A release that was made before is heard within this time, or was heard already.
@@ -57,13 +57,12 @@ async fn lease(authority: &impl Authority, zone: &ZoneName) -> LeaseView {
         .expect("the zone was declared")
 }
 
-async fn claimed(authority: &impl Authority, name: &str, nonce: Nonce) -> (ZoneName, Grant) {
+async fn claimed(authority: &impl Authority, name: &str, nonce: Nonce) -> Tenure {
     let watched = declared(authority, name).await;
-    let grant = authority
+    authority
         .claim(&watched, nonce, addr(1), Epoch::NONE)
         .await
-        .expect("a free zone");
-    (watched.zone, grant)
+        .expect("a free zone")
 }
 
 fn assert_held<T: std::fmt::Debug>(result: Result<T, AuthorityError>, by: Nonce) {
@@ -88,25 +87,29 @@ async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
     watched.zone = "unknown".parse().expect("well-formed");
     let claim = authority.claim(&watched, A, addr(1), Epoch::NONE).await;
     assert!(matches!(claim, Err(AuthorityError::ZoneUnknown(_))), "{claim:?}");
-    let (_, grant) = claimed(authority, "known", A).await;
+    let unknown = Tenure {
+        zone: watched.zone,
+        ..claimed(authority, "known", A).await
+    };
     assert!(matches!(
-        authority.renew(&watched.zone, grant, 0).await,
+        authority.renew(&unknown, 0).await,
         Err(AuthorityError::ZoneUnknown(_))
     ));
     assert!(matches!(
-        authority.release(&watched.zone, grant).await,
+        authority.release(&unknown).await,
         Err(AuthorityError::ZoneUnknown(_))
     ));
 }
 
 async fn claim_shows_the_holder_to_everybody(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "shown").await;
-    let grant = a
+    let held = a
         .claim(&watched, A, addr(4_000), Epoch::NONE)
         .await
         .expect("a free zone");
-    assert_eq!((grant.epoch(), grant.nonce()), (Epoch::FIRST, A));
-    a.renew(&watched.zone, grant, 321).await.expect("it is the holder");
+    let granted = Grant::issue(Epoch::FIRST, A);
+    assert_eq!((&held.zone, held.grant), (&watched.zone, granted));
+    a.renew(&held, 321).await.expect("it is the holder");
     let shown = lease(b, &watched.zone).await;
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch::FIRST, A, false));
     assert_eq!((shown.addr, shown.players), (addr(4_000), 321));
@@ -134,12 +137,10 @@ async fn of_many_contenders_exactly_one_wins<A: Authority>(open: &impl Fn() -> A
             .collect();
         // All claims are started before the first is awaited, so they contend at the authority.
         let outcomes = join_all(claims).await;
-        let grants: Vec<Grant> = outcomes
-            .iter()
-            .filter_map(|outcome| outcome.as_ref().ok().copied())
-            .collect();
-        assert_eq!(grants.len(), 1, "{outcomes:?}");
-        assert_eq!(lease(&contenders[0], &watched.zone).await.nonce, grants[0].nonce());
+        let winners: Vec<&Tenure> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+        assert_eq!(winners.len(), 1, "{outcomes:?}");
+        let holder = lease(&contenders[0], &watched.zone).await.nonce;
+        assert_eq!(holder, winners[0].grant.nonce());
     }
 }
 
@@ -163,35 +164,35 @@ async fn join_all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
 }
 
 async fn renewal_wins_against_a_claim_of_what_was_before(a: &impl Authority, b: &impl Authority) {
-    let (zone, grant) = claimed(a, "beat", A).await;
-    let watched = lease(b, &zone).await;
-    a.renew(&zone, grant, 5).await.expect("it is the holder");
+    let held = claimed(a, "beat", A).await;
+    let watched = lease(b, &held.zone).await;
+    a.renew(&held, 5).await.expect("it is the holder");
     assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
-    a.renew(&zone, grant, 5).await.expect("it still is");
+    a.renew(&held, 5).await.expect("it still is");
 }
 
 async fn holder_learns_that_it_was_succeeded(a: &impl Authority, b: &impl Authority) {
-    let (zone, old) = claimed(a, "succeeded", A).await;
+    let old = claimed(a, "succeeded", A).await;
     let new = b
-        .claim(&lease(b, &zone).await, B, addr(2), Epoch::NONE)
+        .claim(&lease(b, &old.zone).await, B, addr(2), Epoch::NONE)
         .await
         .expect("watched unchanged");
     assert!(new.epoch() > old.epoch());
-    assert_held(a.renew(&zone, old, 0).await, B);
-    assert_held(a.release(&zone, old).await, B);
-    b.renew(&zone, new, 0).await.expect("the successor holds it");
+    assert_held(a.renew(&old, 0).await, B);
+    assert_held(a.release(&old).await, B);
+    b.renew(&new, 0).await.expect("the successor holds it");
 }
 
 async fn released_lease_is_renewed_no_more(a: &impl Authority, b: &impl Authority) {
-    let (zone, grant) = claimed(a, "released", A).await;
-    a.renew(&zone, grant, 77).await.expect("it is the holder");
-    a.release(&zone, grant).await.expect("it is the holder");
-    a.release(&zone, grant).await.expect("a repeat is harmless");
-    assert_held(a.renew(&zone, grant, 0).await, A);
-    let seen = lease(b, &zone).await;
+    let held = claimed(a, "released", A).await;
+    a.renew(&held, 77).await.expect("it is the holder");
+    a.release(&held).await.expect("it is the holder");
+    a.release(&held).await.expect("a repeat is harmless");
+    assert_held(a.renew(&held, 0).await, A);
+    let seen = lease(b, &held.zone).await;
     assert_eq!((seen.released, seen.players), (true, 77), "a spare knows who waits");
     b.claim(&seen, B, addr(2), Epoch::NONE).await.expect("released");
-    assert_held(a.release(&zone, grant).await, B);
+    assert_held(a.release(&held).await, B);
 }
 
 async fn repeated_claim_gives_the_same_grant(a: &impl Authority, b: &impl Authority) {
@@ -221,50 +222,53 @@ async fn epoch_rises_above_the_floor(authority: &impl Authority) {
 }
 
 async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
-    let (zone, old) = claimed(authority, "own", A).await;
-    let own = lease(authority, &zone).await;
+    let old = claimed(authority, "own", A).await;
+    let own = lease(authority, &old.zone).await;
     let new = authority
         .claim(&own, A, addr(1), old.epoch())
         .await
         .expect("nobody was granted it since");
     assert!(new.epoch() > old.epoch());
-    assert_held(authority.renew(&zone, old, 0).await, A);
+    assert_held(authority.renew(&old, 0).await, A);
 }
 
 /// A lower epoch is what an authority shows that forgot: here it never knew the higher one.
 async fn forgotten_lease_is_put_back(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "forgotten").await;
-    let held = Grant::issue(Epoch(7), A);
+    let held = Tenure {
+        zone: watched.zone.clone(),
+        grant: Grant::issue(Epoch(7), A),
+    };
     for _ in 0..2 {
-        let put_back = a.reinstate(&watched.zone, held, addr(4_000), 12).await;
+        let put_back = a.reinstate(&held, addr(4_000), 12).await;
         put_back.expect("nothing stands above it, and a repeat is harmless");
     }
     let shown = lease(b, &watched.zone).await;
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch(7), A, false));
     assert_eq!((shown.addr, shown.players), (addr(4_000), 12));
-    a.renew(&watched.zone, held, 13).await.expect("it is the holder again");
+    a.renew(&held, 13).await.expect("it is the holder again");
     assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
 }
 
 async fn lease_is_not_put_back_over_a_successor(a: &impl Authority, b: &impl Authority) {
-    let (zone, old) = claimed(a, "succeeded", A).await;
-    let watched = lease(b, &zone).await;
+    let old = claimed(a, "succeeded", A).await;
+    let watched = lease(b, &old.zone).await;
     let new = b.claim(&watched, B, addr(2), Epoch::NONE).await.expect("as watched");
-    assert_held(a.reinstate(&zone, old, addr(1), 0).await, B);
-    let twin = Grant::issue(new.epoch(), A);
-    assert_held(a.reinstate(&zone, twin, addr(1), 0).await, B);
-    b.release(&zone, new).await.expect("it is the holder");
-    assert_held(b.reinstate(&zone, new, addr(2), 0).await, B);
+    assert_held(a.reinstate(&old, addr(1), 0).await, B);
+    let twin = Tenure {
+        grant: Grant::issue(new.epoch(), A),
+        ..new.clone()
+    };
+    assert_held(a.reinstate(&twin, addr(1), 0).await, B);
+    b.release(&new).await.expect("it is the holder");
+    assert_held(b.reinstate(&new, addr(2), 0).await, B);
 }
 
 async fn release_is_heard_by_whoever_waits(a: &impl Authority, b: &impl Authority) {
-    let (zone, grant) = claimed(a, "heard", A).await;
+    let held = claimed(a, "heard", A).await;
     // What was released before has been heard before.
     while tokio::time::timeout(QUIET, b.wait_for_release()).await.is_ok() {}
-    let (released, heard) = tokio::join!(
-        a.release(&zone, grant),
-        tokio::time::timeout(HEARD_MAX, b.wait_for_release())
-    );
+    let (released, heard) = tokio::join!(a.release(&held), tokio::time::timeout(HEARD_MAX, b.wait_for_release()));
     released.expect("it is the holder");
     heard.expect("a release is heard");
 }

@@ -6,13 +6,16 @@ use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
 use everhold_core::ingress::Input;
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::{Grant, Nonce};
+use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
-/// A grant, as an authority would have given it.
+/// Returns a tenure, as an authority would have granted it.
 #[must_use]
-pub const fn grant(epoch: u32, nonce: u64) -> Grant {
-    Grant::issue(Epoch(epoch), Nonce(nonce))
+pub fn tenure(zone: &ZoneName, epoch: u32, nonce: u64) -> Tenure {
+    Tenure {
+        zone: zone.clone(),
+        grant: Grant::issue(Epoch(epoch), Nonce(nonce)),
+    }
 }
 
 /// Returns the position of a record.
@@ -95,8 +98,7 @@ pub(super) fn body(len: usize, seed: u8) -> Bytes {
 /// Writes all parts of a body, and says what its head would be.
 pub(super) async fn put_parts(
     store: &impl ZoneStore,
-    zone: &ZoneName,
-    grant: Grant,
+    tenure: &Tenure,
     position: Position,
     kind: CheckpointKind,
     body: &Bytes,
@@ -107,7 +109,7 @@ pub(super) async fn put_parts(
         .collect();
     for (index, part) in (0..).zip(&parts) {
         let part = part.slice(..part.len().min(PART_BYTES_MAX));
-        store.put_part(zone, grant, position, index, part).await?;
+        store.put_part(tenure, position, index, part).await?;
     }
     let count = u32::try_from(parts.len()).expect("a test's body is small");
     Ok(CheckpointHead {
@@ -121,14 +123,13 @@ pub(super) async fn put_parts(
 /// Writes a whole checkpoint.
 pub(super) async fn put_checkpoint(
     store: &impl ZoneStore,
-    zone: &ZoneName,
-    grant: Grant,
+    tenure: &Tenure,
     position: Position,
     kind: CheckpointKind,
     body: &Bytes,
 ) -> Result<CheckpointHead, StoreError> {
-    let head = put_parts(store, zone, grant, position, kind, body).await?;
-    store.move_head(zone, grant, head).await?;
+    let head = put_parts(store, tenure, position, kind, body).await?;
+    store.move_head(tenure, head).await?;
     Ok(head)
 }
 
@@ -138,10 +139,10 @@ pub(super) fn zone(name: &str) -> ZoneName {
 }
 
 /// Fences a new zone under its first grant.
-pub(super) async fn fenced(store: &impl ZoneStore, name: &str) -> (ZoneName, Grant) {
-    let (zone, grant) = (zone(name), grant(1, 100));
-    store.fence(&zone, grant).await.expect("a new zone can be fenced");
-    (zone, grant)
+pub(super) async fn fenced(store: &impl ZoneStore, name: &str) -> Tenure {
+    let held = tenure(&zone(name), 1, 100);
+    store.fence(&held).await.expect("a new zone can be fenced");
+    held
 }
 
 /// Asserts that a call was refused because of the fence of this epoch.

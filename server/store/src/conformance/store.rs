@@ -5,7 +5,7 @@ use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, Sto
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_protocol::{Epoch, ZoneName};
 
-use super::history::{History, assert_fenced, body, fenced, grant, put_checkpoint, zone};
+use super::history::{History, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
 use super::{store_checkpoints, store_journal};
 
 /// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes
@@ -33,7 +33,7 @@ pub async fn zone_store_conformance<S: ZoneStore>(open: impl Fn() -> S, lose: im
 async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl ZoneStore) {
     let zone = zone("never-made");
     assert_eq!(store.summary(&zone).await.expect("a question"), None);
-    let append = store.append(&zone, grant(1, 1), &History::new(1).records_to(1)).await;
+    let append = store.append(&tenure(&zone, 1, 1), &History::new(1).records_to(1)).await;
     assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
     assert!(matches!(store.read_zone(&zone).await, Err(StoreError::Lost)));
     assert_eq!(
@@ -44,10 +44,13 @@ async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl ZoneStore) 
 }
 
 async fn first_fence_makes_an_empty_data_set(store: &impl ZoneStore) {
-    let (zone, grant) = fenced(store, "new").await;
-    assert_eq!(store.read_zone(&zone).await.expect("readable"), ZoneData::default());
-    store.fence(&zone, grant).await.expect("a repeated fence is harmless");
-    let summary = store.summary(&zone).await.expect("readable").expect("there");
+    let held = fenced(store, "new").await;
+    assert_eq!(
+        store.read_zone(&held.zone).await.expect("readable"),
+        ZoneData::default()
+    );
+    store.fence(&held).await.expect("a repeated fence is harmless");
+    let summary = store.summary(&held.zone).await.expect("readable").expect("there");
     assert_eq!(
         (summary.fence_epoch, summary.journal, summary.head, summary.base),
         (Epoch(1), None, None, None)
@@ -55,15 +58,15 @@ async fn first_fence_makes_an_empty_data_set(store: &impl ZoneStore) {
 }
 
 async fn lower_epoch_and_other_nonce_are_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old) = fenced(a, "fence").await;
-    let new = grant(2, 200);
-    b.fence(&zone, new).await.expect("a higher epoch");
+    let old = fenced(a, "fence").await;
+    let new = tenure(&old.zone, 2, 200);
+    b.fence(&new).await.expect("a higher epoch");
     let records = History::new(1).records_to(1);
-    assert_fenced(a.append(&zone, old, &records).await, 2);
-    assert_fenced(a.fence(&zone, old).await, 2);
-    assert_fenced(a.append(&zone, grant(2, 999), &records).await, 2);
-    assert_fenced(a.fence(&zone, grant(2, 999)).await, 2);
-    let data = b.read_zone(&zone).await.expect("readable");
+    assert_fenced(a.append(&old, &records).await, 2);
+    assert_fenced(a.fence(&old).await, 2);
+    assert_fenced(a.append(&tenure(&old.zone, 2, 999), &records).await, 2);
+    assert_fenced(a.fence(&tenure(&old.zone, 2, 999)).await, 2);
+    let data = b.read_zone(&old.zone).await.expect("readable");
     assert_eq!(data, ZoneData::default(), "a fenced write leaves nothing behind");
 }
 
@@ -71,129 +74,148 @@ async fn lower_epoch_and_other_nonce_are_fenced(a: &impl ZoneStore, b: &impl Zon
 async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl ZoneStore) {
     for (name, nonce) in [("last-bit", 1 << 53), ("last-bit-of-all", u64::MAX - 1)] {
         let zone = zone(name);
-        store.fence(&zone, grant(1, nonce)).await.expect("a new zone");
-        assert_fenced(store.fence(&zone, grant(1, nonce + 1)).await, 1);
+        store.fence(&tenure(&zone, 1, nonce)).await.expect("a new zone");
+        assert_fenced(store.fence(&tenure(&zone, 1, nonce + 1)).await, 1);
         let records = History::new(1).records_to(1);
-        assert_fenced(store.append(&zone, grant(1, nonce + 1), &records).await, 1);
-        store.fence(&zone, grant(1, nonce)).await.expect("it is the owner");
+        assert_fenced(store.append(&tenure(&zone, 1, nonce + 1), &records).await, 1);
+        store.fence(&tenure(&zone, 1, nonce)).await.expect("it is the owner");
     }
 }
 
 async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old) = fenced(a, "raise").await;
+    let old = fenced(a, "raise").await;
     let records = History::new(5).records_to(1);
     assert_eq!(
-        b.append(&zone, grant(5, 500), &records).await.expect("a higher epoch"),
+        b.append(&tenure(&old.zone, 5, 500), &records)
+            .await
+            .expect("a higher epoch"),
         AppendAnswer::Ok
     );
-    assert_fenced(a.fence(&zone, old).await, 5);
+    assert_fenced(a.fence(&old).await, 5);
     assert_eq!(
-        a.summary(&zone).await.expect("readable").expect("there").fence_epoch,
+        a.summary(&old.zone)
+            .await
+            .expect("readable")
+            .expect("there")
+            .fence_epoch,
         Epoch(5)
     );
 }
 
 async fn zones_are_independent(store: &impl ZoneStore) {
-    let (first, grant_one) = fenced(store, "left").await;
-    let (second, _) = fenced(store, "right").await;
+    let first = fenced(store, "left").await;
+    let second = fenced(store, "right").await;
     let records = History::new(1).records_to(2);
-    store.append(&first, grant_one, &records).await.expect("appended");
-    assert_eq!(store.read_zone(&first).await.expect("readable").records, records);
-    assert!(store.read_zone(&second).await.expect("readable").records.is_empty());
+    store.append(&first, &records).await.expect("appended");
+    assert_eq!(store.read_zone(&first.zone).await.expect("readable").records, records);
+    assert!(
+        store
+            .read_zone(&second.zone)
+            .await
+            .expect("readable")
+            .records
+            .is_empty()
+    );
 }
 
 async fn quarantine_is_kept_and_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old) = fenced(a, "poison").await;
+    let old = fenced(a, "poison").await;
     let session = everhold_protocol::EntityId::new(1, 7);
     for _ in 0..2 {
-        a.quarantine(&zone, old, 3, session, 9)
+        a.quarantine(&old, 3, session, 9)
             .await
             .expect("written, and harmlessly repeated");
     }
-    b.fence(&zone, grant(2, 200)).await.expect("a higher epoch");
-    assert_fenced(a.quarantine(&zone, old, 4, session, 10).await, 2);
-    assert_eq!(b.read_zone(&zone).await.expect("readable").quarantine, [(session, 9)]);
+    b.fence(&tenure(&old.zone, 2, 200)).await.expect("a higher epoch");
+    assert_fenced(a.quarantine(&old, 4, session, 10).await, 2);
+    assert_eq!(
+        b.read_zone(&old.zone).await.expect("readable").quarantine,
+        [(session, 9)]
+    );
 }
 
 async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
-    let (zone, held) = fenced(a, "lost").await;
+    let held = fenced(a, "lost").await;
     let mut history = History::new(1);
-    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
-    lose(a, &zone);
-    let append = a.append(&zone, held, &history.records_to(4)).await;
+    a.append(&held, &history.records_to(3)).await.expect("appended");
+    lose(a, &held.zone);
+    let append = a.append(&held, &history.records_to(4)).await;
     assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
-    assert!(matches!(b.fence(&zone, grant(2, 200)).await, Err(StoreError::Lost)));
-    assert!(matches!(b.read_zone(&zone).await, Err(StoreError::Lost)));
+    assert!(matches!(
+        b.fence(&tenure(&held.zone, 2, 200)).await,
+        Err(StoreError::Lost)
+    ));
+    assert!(matches!(b.read_zone(&held.zone).await, Err(StoreError::Lost)));
     // A store that forgets with its data that there was any knows of none.
-    let summary = b.summary(&zone).await;
+    let summary = b.summary(&held.zone).await;
     assert!(matches!(summary, Err(StoreError::Lost) | Ok(None)), "{summary:?}");
 }
 
 /// Taken for a new one, it would begin the world again without a word.
 async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
-    let (there_was, held) = fenced(a, "later-grant").await;
+    let there_was = fenced(a, "later-grant").await;
     let records = History::new(1).records_to(3);
-    a.append(&there_was, held, &records).await.expect("appended");
-    lose(a, &there_was);
-    for zone in [there_was, zone("later-grant-of-nothing")] {
+    a.append(&there_was, &records).await.expect("appended");
+    lose(a, &there_was.zone);
+    for zone in [there_was.zone, zone("later-grant-of-nothing")] {
         for (epoch, store) in [(2, a), (7, b), (2, a)] {
-            let fenced = store.fence(&zone, grant(epoch, 200)).await;
+            let fenced = store.fence(&tenure(&zone, epoch, 200)).await;
             assert!(matches!(fenced, Err(StoreError::Lost)), "{zone} {epoch}: {fenced:?}");
         }
         assert!(
             matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
             "nothing was made"
         );
-        let begun = b.create(&zone, grant(7, 200), Origin::Nothing).await;
+        let begun = b.create(&tenure(&zone, 7, 200), Origin::Nothing).await;
         begun.expect("it begins again, and whoever does that says so");
         assert_eq!(a.read_zone(&zone).await.expect("readable"), ZoneData::default());
     }
 }
 
 async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
-    let (zone, held) = fenced(a, "from-memory").await;
+    let held = fenced(a, "from-memory").await;
     let mut history = History::new(1);
-    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
-    lose(a, &zone);
+    a.append(&held, &history.records_to(3)).await.expect("appended");
+    lose(a, &held.zone);
     for _ in 0..2 {
-        let created = a.create(&zone, held, Origin::Memory).await;
+        let created = a.create(&held, Origin::Memory).await;
         created.expect("made anew, and harmlessly repeated");
     }
     assert!(
-        matches!(a.fence(&zone, held).await, Err(StoreError::Lost)),
+        matches!(a.fence(&held).await, Err(StoreError::Lost)),
         "it is incomplete"
     );
     assert!(
-        matches!(b.read_zone(&zone).await, Err(StoreError::Lost)),
+        matches!(b.read_zone(&held.zone).await, Err(StoreError::Lost)),
         "it is incomplete"
     );
-    let append = a.append(&zone, held, &history.records_to(4)).await.expect("answered");
+    let append = a.append(&held, &history.records_to(4)).await.expect("answered");
     assert_eq!(append, AppendAnswer::Gap { last: 0 });
     let body = body(PART_BYTES_MAX + 1, 1);
-    put_checkpoint(a, &zone, held, history.last(), CheckpointKind::Base, &body)
+    put_checkpoint(a, &held, history.last(), CheckpointKind::Base, &body)
         .await
         .expect("an incomplete data set takes a base");
-    let data = b.read_zone(&zone).await.expect("it is whole");
+    let data = b.read_zone(&held.zone).await.expect("it is whole");
     assert_eq!((data.chain.len(), data.records.len()), (1, 0));
     let next = history.records_to(5);
-    assert_eq!(a.append(&zone, held, &next).await.expect("appended"), AppendAnswer::Ok);
-    a.create(&zone, held, Origin::Nothing).await.expect("a whole one stays");
-    assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
+    assert_eq!(a.append(&held, &next).await.expect("appended"), AppendAnswer::Ok);
+    a.create(&held, Origin::Nothing).await.expect("a whole one stays");
+    assert_eq!(b.read_zone(&held.zone).await.expect("readable").records, next);
 }
 
 async fn incomplete_data_set_can_begin_again_from_nothing<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
-    let (zone, held) = fenced(a, "from-nothing").await;
+    let held = fenced(a, "from-nothing").await;
     let mut history = History::new(1);
-    a.append(&zone, held, &history.records_to(3)).await.expect("appended");
-    lose(a, &zone);
-    a.create(&zone, held, Origin::Memory).await.expect("made anew");
-    let heir = grant(2, 200);
+    a.append(&held, &history.records_to(3)).await.expect("appended");
+    lose(a, &held.zone);
+    a.create(&held, Origin::Memory).await.expect("made anew");
+    let heir = tenure(&held.zone, 2, 200);
     assert!(
-        matches!(b.fence(&zone, heir).await, Err(StoreError::Lost)),
+        matches!(b.fence(&heir).await, Err(StoreError::Lost)),
         "it is incomplete"
     );
-    assert_fenced(a.create(&zone, held, Origin::Memory).await, 2);
-    b.create(&zone, heir, Origin::Nothing).await.expect("it begins again");
-    assert_eq!(b.read_zone(&zone).await.expect("readable"), ZoneData::default());
-    b.fence(&zone, heir).await.expect("it is a data set like any other");
+    assert_fenced(a.create(&held, Origin::Memory).await, 2);
+    b.create(&heir, Origin::Nothing).await.expect("it begins again");
+    assert_eq!(b.read_zone(&held.zone).await.expect("readable"), ZoneData::default());
+    b.fence(&heir).await.expect("it is a data set like any other");
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Grant;
-use everhold_protocol::{EntityId, Epoch, Tick, ZoneName};
+use everhold_core::ownership::Tenure;
+use everhold_protocol::{EntityId, Epoch, Tick};
 
-use super::history::{History, assert_fenced, body, fenced, grant, position, put_checkpoint, put_parts};
+use super::history::{History, assert_fenced, body, fenced, position, put_checkpoint, put_parts, tenure};
 
 pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     body_of_several_parts_is_read_back_whole(a, b).await;
@@ -27,12 +27,12 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
 const BASE: CheckpointKind = CheckpointKind::Base;
 
 /// A zone with ten records.
-async fn zone_of_ten(store: &impl ZoneStore, name: &str) -> (ZoneName, Grant, History, Vec<StoredRecord>) {
-    let (zone, held) = fenced(store, name).await;
+async fn zone_of_ten(store: &impl ZoneStore, name: &str) -> (Tenure, History, Vec<StoredRecord>) {
+    let held = fenced(store, name).await;
     let mut history = History::new(1);
     let records = history.records_to(10);
-    store.append(&zone, held, &records).await.expect("appended");
-    (zone, held, history, records)
+    store.append(&held, &records).await.expect("appended");
+    (held, history, records)
 }
 
 fn at(records: &[StoredRecord], tick: Tick) -> Position {
@@ -44,12 +44,12 @@ fn at(records: &[StoredRecord], tick: Tick) -> Position {
 }
 
 async fn body_of_several_parts_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(a, "parts").await;
+    let (held, _, records) = zone_of_ten(a, "parts").await;
     let body = body(2 * PART_BYTES_MAX + 17, 1);
-    let head = put_checkpoint(a, &zone, held, at(&records, 4), BASE, &body)
+    let head = put_checkpoint(a, &held, at(&records, 4), BASE, &body)
         .await
         .expect("written");
-    let data = b.read_zone(&zone).await.expect("readable");
+    let data = b.read_zone(&held.zone).await.expect("readable");
     assert_eq!((data.chain.len(), data.chain[0].head), (1, head));
     assert!(data.chain[0].body == body, "the bytes that were written");
     assert_eq!(data.records, records[4..]);
@@ -57,111 +57,118 @@ async fn body_of_several_parts_is_read_back_whole(a: &impl ZoneStore, b: &impl Z
 
 /// More parts and records than a store reads at once.
 async fn large_zone_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, held, mut history, mut records) = zone_of_ten(a, "large").await;
+    let (held, mut history, mut records) = zone_of_ten(a, "large").await;
     records.extend(history.records_to(300));
-    a.append(&zone, held, &records[10..]).await.expect("appended");
+    a.append(&held, &records[10..]).await.expect("appended");
     let body = body(40 * PART_BYTES_MAX + 1, 1);
-    put_checkpoint(a, &zone, held, at(&records, 4), BASE, &body)
+    put_checkpoint(a, &held, at(&records, 4), BASE, &body)
         .await
         .expect("written");
-    let data = b.read_zone(&zone).await.expect("readable");
+    let data = b.read_zone(&held.zone).await.expect("readable");
     assert!(data.chain[0].body == body, "the bytes that were written");
     assert_eq!(data.records, records[4..]);
 }
 
 async fn parts_without_a_head_are_no_checkpoint(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "headless").await;
-    put_parts(store, &zone, held, at(&records, 4), BASE, &body(100, 1))
+    let (held, _, records) = zone_of_ten(store, "headless").await;
+    put_parts(store, &held, at(&records, 4), BASE, &body(100, 1))
         .await
         .expect("written");
-    let data = store.read_zone(&zone).await.expect("readable");
+    let data = store.read_zone(&held.zone).await.expect("readable");
     assert_eq!((data.chain.len(), data.records.len()), (0, 10));
 }
 
 async fn head_without_its_parts_is_refused(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "partless").await;
-    let mut head = put_parts(store, &zone, held, at(&records, 4), BASE, &body(100, 1))
+    let (held, _, records) = zone_of_ten(store, "partless").await;
+    let mut head = put_parts(store, &held, at(&records, 4), BASE, &body(100, 1))
         .await
         .expect("written");
     (head.parts, head.bytes) = (2, 200);
-    let moved = store.move_head(&zone, held, head).await;
+    let moved = store.move_head(&held, head).await;
     assert!(matches!(moved, Err(StoreError::Corrupt(_))), "{moved:?}");
-    assert!(store.read_zone(&zone).await.expect("readable").chain.is_empty());
+    assert!(store.read_zone(&held.zone).await.expect("readable").chain.is_empty());
 }
 
 async fn deltas_are_read_in_order_with_the_records_after_them(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(a, "deltas").await;
+    let (held, _, records) = zone_of_ten(a, "deltas").await;
     let (base, first, second) = (at(&records, 2), at(&records, 5), at(&records, 9));
-    put_checkpoint(a, &zone, held, base, BASE, &body(300, 1))
+    put_checkpoint(a, &held, base, BASE, &body(300, 1))
         .await
         .expect("written");
     let delta = CheckpointKind::Delta { parent: base };
-    put_checkpoint(a, &zone, held, first, delta, &body(20, 2))
+    put_checkpoint(a, &held, first, delta, &body(20, 2))
         .await
         .expect("written");
     let delta = CheckpointKind::Delta { parent: first };
-    put_checkpoint(a, &zone, held, second, delta, &Bytes::new())
+    put_checkpoint(a, &held, second, delta, &Bytes::new())
         .await
         .expect("an empty body is one too");
-    let data = b.read_zone(&zone).await.expect("readable");
+    let data = b.read_zone(&held.zone).await.expect("readable");
     let chain: Vec<_> = data.chain.iter().map(|checkpoint| checkpoint.head.position).collect();
     assert_eq!((chain, data.chain[2].head.kind), (vec![base, first, second], delta));
     assert_eq!(data.records, records[9..]);
-    let summary = b.summary(&zone).await.expect("readable").expect("there");
+    let summary = b.summary(&held.zone).await.expect("readable").expect("there");
     assert_eq!((summary.head, summary.base), (Some(second), Some(base)));
 }
 
 async fn delta_with_another_parent_is_refused(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "parent").await;
+    let (held, _, records) = zone_of_ten(store, "parent").await;
     let orphan = CheckpointKind::Delta {
         parent: at(&records, 2),
     };
-    let refused = put_checkpoint(store, &zone, held, at(&records, 5), orphan, &body(9, 1)).await;
+    let refused = put_checkpoint(store, &held, at(&records, 5), orphan, &body(9, 1)).await;
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
-    put_checkpoint(store, &zone, held, at(&records, 3), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, 3), BASE, &body(9, 1))
         .await
         .expect("written");
-    let refused = put_checkpoint(store, &zone, held, at(&records, 5), orphan, &body(9, 1)).await;
+    let refused = put_checkpoint(store, &held, at(&records, 5), orphan, &body(9, 1)).await;
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
-    assert_eq!(store.read_zone(&zone).await.expect("readable").chain.len(), 1);
+    assert_eq!(store.read_zone(&held.zone).await.expect("readable").chain.len(), 1);
 }
 
 async fn repeated_writes_change_nothing(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "again").await;
-    let base = put_checkpoint(store, &zone, held, at(&records, 2), BASE, &body(9, 1))
+    let (held, _, records) = zone_of_ten(store, "again").await;
+    let base = put_checkpoint(store, &held, at(&records, 2), BASE, &body(9, 1))
         .await
         .expect("written");
     let delta = CheckpointKind::Delta { parent: base.position };
-    put_checkpoint(store, &zone, held, at(&records, 5), delta, &body(9, 2))
+    put_checkpoint(store, &held, at(&records, 5), delta, &body(9, 2))
         .await
         .expect("written");
-    let before = store.read_zone(&zone).await.expect("readable");
-    put_checkpoint(store, &zone, held, at(&records, 5), delta, &body(9, 2))
+    let before = store.read_zone(&held.zone).await.expect("readable");
+    put_checkpoint(store, &held, at(&records, 5), delta, &body(9, 2))
         .await
         .expect("a repeat");
-    put_checkpoint(store, &zone, held, at(&records, 2), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, 2), BASE, &body(9, 1))
         .await
         .expect("a late repeat");
-    assert_eq!(store.read_zone(&zone).await.expect("readable"), before);
+    assert_eq!(store.read_zone(&held.zone).await.expect("readable"), before);
 }
 
 async fn older_base_does_not_replace_a_newer_head(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "older").await;
-    put_checkpoint(store, &zone, held, at(&records, 8), BASE, &body(9, 1))
+    let (held, _, records) = zone_of_ten(store, "older").await;
+    put_checkpoint(store, &held, at(&records, 8), BASE, &body(9, 1))
         .await
         .expect("written");
-    let refused = put_checkpoint(store, &zone, held, at(&records, 4), BASE, &body(9, 1)).await;
+    let refused = put_checkpoint(store, &held, at(&records, 4), BASE, &body(9, 1)).await;
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
 }
 
 async fn base_keeps_the_one_before_it_and_its_journal(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "trim").await;
-    let journal = async || store.summary(&zone).await.expect("readable").expect("there").journal;
-    put_checkpoint(store, &zone, held, at(&records, 3), BASE, &body(9, 1))
+    let (held, _, records) = zone_of_ten(store, "trim").await;
+    let journal = async || {
+        store
+            .summary(&held.zone)
+            .await
+            .expect("readable")
+            .expect("there")
+            .journal
+    };
+    put_checkpoint(store, &held, at(&records, 3), BASE, &body(9, 1))
         .await
         .expect("written");
     assert_eq!(journal().await, Some((1, 10)), "there is no base before the first");
-    put_checkpoint(store, &zone, held, at(&records, 6), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, 6), BASE, &body(9, 1))
         .await
         .expect("written");
     assert_eq!(
@@ -169,78 +176,78 @@ async fn base_keeps_the_one_before_it_and_its_journal(store: &impl ZoneStore) {
         Some((4, 10)),
         "the base before can still be replayed to the end"
     );
-    put_checkpoint(store, &zone, held, at(&records, 9), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, 9), BASE, &body(9, 1))
         .await
         .expect("written");
     assert_eq!(journal().await, Some((7, 10)));
     assert_eq!(
-        store.append(&zone, held, &records[8..]).await.expect("answered"),
+        store.append(&held, &records[8..]).await.expect("answered"),
         AppendAnswer::Duplicate
     );
 }
 
 async fn fenced_owner_writes_no_part_and_moves_no_head(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old, _, records) = zone_of_ten(a, "late-head").await;
-    let head = put_parts(a, &zone, old, at(&records, 4), BASE, &body(9, 1))
+    let (old, _, records) = zone_of_ten(a, "late-head").await;
+    let head = put_parts(a, &old, at(&records, 4), BASE, &body(9, 1))
         .await
         .expect("written");
-    b.fence(&zone, grant(2, 200)).await.expect("a higher epoch");
-    assert_fenced(a.move_head(&zone, old, head).await, 2);
-    assert_fenced(a.put_part(&zone, old, at(&records, 5), 0, body(9, 1)).await, 2);
-    assert!(b.read_zone(&zone).await.expect("readable").chain.is_empty());
+    b.fence(&tenure(&old.zone, 2, 200)).await.expect("a higher epoch");
+    assert_fenced(a.move_head(&old, head).await, 2);
+    assert_fenced(a.put_part(&old, at(&records, 5), 0, body(9, 1)).await, 2);
+    assert!(b.read_zone(&old.zone).await.expect("readable").chain.is_empty());
 }
 
 /// A shard that was suspended with its memory intact claims its zone again and writes what it has.
 async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, _, _, records) = zone_of_ten(a, "truth").await;
-    let new = grant(2, 200);
-    b.fence(&zone, new).await.expect("a higher epoch");
+    let (old, _, records) = zone_of_ten(a, "truth").await;
+    let new = tenure(&old.zone, 2, 200);
+    b.fence(&new).await.expect("a higher epoch");
     let mut truth = History::after(2, at(&records, 6));
     truth.records_to(8);
-    put_checkpoint(b, &zone, new, truth.last(), BASE, &body(9, 1))
+    put_checkpoint(b, &new, truth.last(), BASE, &body(9, 1))
         .await
         .expect("written");
     assert!(
-        b.read_zone(&zone).await.expect("readable").records.is_empty(),
+        b.read_zone(&old.zone).await.expect("readable").records.is_empty(),
         "records 9 and 10 lead nowhere"
     );
     let next = truth.records_to(9);
-    assert_eq!(b.append(&zone, new, &next).await.expect("appended"), AppendAnswer::Ok);
-    assert_eq!(b.read_zone(&zone).await.expect("readable").records, next);
+    assert_eq!(b.append(&new, &next).await.expect("appended"), AppendAnswer::Ok);
+    assert_eq!(b.read_zone(&old.zone).await.expect("readable").records, next);
 }
 
 async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl ZoneStore) {
-    let (zone, held, mut history, _) = zone_of_ten(store, "ahead").await;
+    let (held, mut history, _) = zone_of_ten(store, "ahead").await;
     let missing = history.records_to(15);
-    put_checkpoint(store, &zone, held, history.last(), BASE, &body(9, 1))
+    put_checkpoint(store, &held, history.last(), BASE, &body(9, 1))
         .await
         .expect("written");
     let next = history.records_to(16);
-    assert_eq!(
-        store.append(&zone, held, &next).await.expect("appended"),
-        AppendAnswer::Ok
-    );
-    assert_eq!(store.read_zone(&zone).await.expect("readable").records, next);
-    let late = store.append(&zone, held, &missing).await.expect("answered");
+    assert_eq!(store.append(&held, &next).await.expect("appended"), AppendAnswer::Ok);
+    assert_eq!(store.read_zone(&held.zone).await.expect("readable").records, next);
+    let late = store.append(&held, &missing).await.expect("answered");
     assert_ne!(
         late,
         AppendAnswer::Gap { last: 10 },
         "what the base covers is not asked for"
     );
     assert_eq!(
-        store.read_zone(&zone).await.expect("readable").records,
+        store.read_zone(&held.zone).await.expect("readable").records,
         next,
         "and does no harm"
     );
 }
 
 async fn quarantine_ends_with_a_base_that_covers_it(store: &impl ZoneStore) {
-    let (zone, held, _, records) = zone_of_ten(store, "cured").await;
+    let (held, _, records) = zone_of_ten(store, "cured").await;
     let (early, late) = (EntityId::new(1, 1), EntityId::new(1, 2));
-    store.quarantine(&zone, held, 4, early, 1).await.expect("written");
-    store.quarantine(&zone, held, 8, late, 2).await.expect("written");
-    put_checkpoint(store, &zone, held, at(&records, 5), BASE, &body(9, 1))
+    store.quarantine(&held, 4, early, 1).await.expect("written");
+    store.quarantine(&held, 8, late, 2).await.expect("written");
+    put_checkpoint(store, &held, at(&records, 5), BASE, &body(9, 1))
         .await
         .expect("written");
-    assert_eq!(store.read_zone(&zone).await.expect("readable").quarantine, [(late, 2)]);
+    assert_eq!(
+        store.read_zone(&held.zone).await.expect("readable").quarantine,
+        [(late, 2)]
+    );
 }

@@ -3,7 +3,7 @@
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 use everhold_protocol::Epoch;
 
-use super::history::{History, assert_fenced, fenced, grant, position};
+use super::history::{History, assert_fenced, fenced, position, tenure};
 
 pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     appended_records_are_read_back_in_order(a, b).await;
@@ -18,153 +18,150 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
 }
 
 async fn appended_records_are_read_back_in_order(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, held) = fenced(a, "order").await;
+    let held = fenced(a, "order").await;
     let records = History::new(1).records_to(20);
     for batch in records.chunks(7) {
-        assert_eq!(a.append(&zone, held, batch).await.expect("appended"), AppendAnswer::Ok);
+        assert_eq!(a.append(&held, batch).await.expect("appended"), AppendAnswer::Ok);
     }
-    assert_eq!(b.read_zone(&zone).await.expect("readable").records, records);
+    assert_eq!(b.read_zone(&held.zone).await.expect("readable").records, records);
     assert_eq!(
-        b.summary(&zone).await.expect("readable").expect("there").journal,
+        b.summary(&held.zone).await.expect("readable").expect("there").journal,
         Some((1, 20))
     );
 }
 
 async fn repeated_append_is_a_duplicate(store: &impl ZoneStore) {
-    let (zone, held) = fenced(store, "repeat").await;
+    let held = fenced(store, "repeat").await;
     let records = History::new(1).records_to(5);
+    assert_eq!(store.append(&held, &records).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(
-        store.append(&zone, held, &records).await.expect("appended"),
-        AppendAnswer::Ok
-    );
-    assert_eq!(
-        store.append(&zone, held, &records).await.expect("answered"),
+        store.append(&held, &records).await.expect("answered"),
         AppendAnswer::Duplicate
     );
     assert_eq!(
-        store.append(&zone, held, &records[1..3]).await.expect("answered"),
+        store.append(&held, &records[1..3]).await.expect("answered"),
         AppendAnswer::Duplicate
     );
-    assert_eq!(store.read_zone(&zone).await.expect("readable").records, records);
+    assert_eq!(store.read_zone(&held.zone).await.expect("readable").records, records);
 }
 
 async fn overlapping_append_stores_the_rest(store: &impl ZoneStore) {
-    let (zone, held) = fenced(store, "overlap").await;
+    let held = fenced(store, "overlap").await;
     let records = History::new(1).records_to(8);
-    store.append(&zone, held, &records[..5]).await.expect("appended");
+    store.append(&held, &records[..5]).await.expect("appended");
     assert_eq!(
-        store.append(&zone, held, &records[3..]).await.expect("appended"),
+        store.append(&held, &records[3..]).await.expect("appended"),
         AppendAnswer::Ok
     );
-    assert_eq!(store.read_zone(&zone).await.expect("readable").records, records);
+    assert_eq!(store.read_zone(&held.zone).await.expect("readable").records, records);
 }
 
 async fn append_after_a_gap_says_where_the_journal_ends(store: &impl ZoneStore) {
-    let (zone, held) = fenced(store, "gap").await;
+    let held = fenced(store, "gap").await;
     let records = History::new(1).records_to(7);
     assert_eq!(
-        store.append(&zone, held, &records[1..]).await.expect("answered"),
+        store.append(&held, &records[1..]).await.expect("answered"),
         AppendAnswer::Gap { last: 0 }
     );
-    store.append(&zone, held, &records[..5]).await.expect("appended");
+    store.append(&held, &records[..5]).await.expect("appended");
     assert_eq!(
-        store.append(&zone, held, &records[6..]).await.expect("answered"),
+        store.append(&held, &records[6..]).await.expect("answered"),
         AppendAnswer::Gap { last: 5 }
     );
-    assert_eq!(store.read_zone(&zone).await.expect("readable").records, records[..5]);
     assert_eq!(
-        store.append(&zone, held, &records[5..]).await.expect("appended"),
+        store.read_zone(&held.zone).await.expect("readable").records,
+        records[..5]
+    );
+    assert_eq!(
+        store.append(&held, &records[5..]).await.expect("appended"),
         AppendAnswer::Ok
     );
 }
 
 async fn fork_of_the_same_epoch_stores_nothing(store: &impl ZoneStore) {
-    let (zone, held) = fenced(store, "fork").await;
+    let held = fenced(store, "fork").await;
     let mut history = History::new(1);
     let mut records = history.records_to(4);
-    store.append(&zone, held, &records).await.expect("appended");
+    store.append(&held, &records).await.expect("appended");
     let fork = History::after(1, position(Epoch(1), &records[1])).other().records_to(6);
     assert_eq!(
-        store.append(&zone, held, &fork).await.expect("answered"),
+        store.append(&held, &fork).await.expect("answered"),
         AppendAnswer::Fork { tick: 3 }
     );
     assert_eq!(
-        store.read_zone(&zone).await.expect("readable").records,
+        store.read_zone(&held.zone).await.expect("readable").records,
         records,
         "both histories are evidence"
     );
     records.extend(history.records_to(5));
     assert_eq!(
-        store.append(&zone, held, &records[4..]).await.expect("appended"),
+        store.append(&held, &records[4..]).await.expect("appended"),
         AppendAnswer::Ok
     );
 }
 
 async fn record_that_follows_another_history_is_a_fork(store: &impl ZoneStore) {
-    let (zone, held) = fenced(store, "wrong-parent").await;
+    let held = fenced(store, "wrong-parent").await;
     store
-        .append(&zone, held, &History::new(1).records_to(4))
+        .append(&held, &History::new(1).records_to(4))
         .await
         .expect("appended");
     let other = History::new(1).other().records_to(5);
     assert_eq!(
-        store.append(&zone, held, &other[4..]).await.expect("answered"),
+        store.append(&held, &other[4..]).await.expect("answered"),
         AppendAnswer::Fork { tick: 4 }
     );
 }
 
 async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old) = fenced(a, "over").await;
+    let old = fenced(a, "over").await;
     let records = History::new(1).records_to(9);
-    a.append(&zone, old, &records).await.expect("appended");
-    let new = grant(2, 200);
-    b.fence(&zone, new).await.expect("a higher epoch");
+    a.append(&old, &records).await.expect("appended");
+    let new = tenure(&old.zone, 2, 200);
+    b.fence(&new).await.expect("a higher epoch");
     let mut truth = records[..6].to_vec();
     truth.extend(History::after(2, position(Epoch(1), &records[5])).records_to(7));
+    assert_eq!(b.append(&new, &truth[6..]).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(
-        b.append(&zone, new, &truth[6..]).await.expect("appended"),
-        AppendAnswer::Ok
-    );
-    assert_eq!(
-        b.read_zone(&zone).await.expect("readable").records,
+        b.read_zone(&old.zone).await.expect("readable").records,
         truth,
         "what followed is gone too"
     );
 }
 
 async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old) = fenced(a, "part").await;
+    let old = fenced(a, "part").await;
     let records = History::new(1).records_to(4);
-    a.append(&zone, old, &records).await.expect("appended");
-    let new = grant(2, 200);
+    a.append(&old, &records).await.expect("appended");
+    let new = tenure(&old.zone, 2, 200);
     let fork = History::after(2, position(Epoch(1), &records[1])).records_to(5);
     assert_eq!(
-        b.append(&zone, new, &fork[2..]).await.expect("answered"),
+        b.append(&new, &fork[2..]).await.expect("answered"),
         AppendAnswer::Gap { last: 3 }
     );
     assert_eq!(
-        b.append(&zone, new, &fork[1..]).await.expect("answered"),
+        b.append(&new, &fork[1..]).await.expect("answered"),
         AppendAnswer::Gap { last: 2 }
     );
-    assert_eq!(b.append(&zone, new, &fork).await.expect("appended"), AppendAnswer::Ok);
+    assert_eq!(b.append(&new, &fork).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(
-        b.read_zone(&zone).await.expect("readable").records,
+        b.read_zone(&old.zone).await.expect("readable").records,
         [&records[..2], &fork].concat()
     );
 }
 
 async fn late_append_of_a_zombie_is_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
-    let (zone, old) = fenced(a, "zombie").await;
+    let old = fenced(a, "zombie").await;
     let mut history = History::new(1);
     let acknowledged = history.records_to(3);
-    a.append(&zone, old, &acknowledged).await.expect("appended");
+    a.append(&old, &acknowledged).await.expect("appended");
     let late = history.records_to(4);
-    b.fence(&zone, grant(2, 200)).await.expect("a higher epoch");
-    assert_fenced(a.append(&zone, old, &late).await, 2);
-    assert_fenced(a.append(&zone, old, &acknowledged).await, 2);
-    assert_eq!(b.read_zone(&zone).await.expect("readable").records, acknowledged);
+    b.fence(&tenure(&old.zone, 2, 200)).await.expect("a higher epoch");
+    assert_fenced(a.append(&old, &late).await, 2);
+    assert_fenced(a.append(&old, &acknowledged).await, 2);
+    assert_eq!(b.read_zone(&old.zone).await.expect("readable").records, acknowledged);
     assert!(
-        !matches!(a.summary(&zone).await, Err(StoreError::Fenced { .. })),
+        !matches!(a.summary(&old.zone).await, Err(StoreError::Fenced { .. })),
         "reading is never fenced"
     );
 }

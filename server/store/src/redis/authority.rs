@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
-use everhold_core::ownership::{Grant, Nonce};
+use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -119,7 +119,7 @@ impl Authority for RedisAuthority {
         nonce: Nonce,
         addr: SocketAddr,
         epoch_floor: Epoch,
-    ) -> Result<Grant, AuthorityError> {
+    ) -> Result<Tenure, AuthorityError> {
         let epoch = watched.epoch.max(epoch_floor).next();
         let epoch = epoch.ok_or_else(|| AuthorityError::Unavailable("epochs have run out".to_owned()))?;
         let words = [
@@ -133,10 +133,14 @@ impl Authority for RedisAuthority {
         ];
         self.on_lease(&CLAIM, &watched.zone, words.map(Value::from).to_vec())
             .await?;
-        Ok(Grant::issue(epoch, nonce))
+        Ok(Tenure {
+            zone: watched.zone.clone(),
+            grant: Grant::issue(epoch, nonce),
+        })
     }
 
-    async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError> {
+    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
+        let Tenure { zone, grant } = tenure;
         let words = [
             grant.epoch().to_string(),
             grant.nonce().0.to_string(),
@@ -145,13 +149,8 @@ impl Authority for RedisAuthority {
         self.on_lease(&RENEW, zone, words.map(Value::from).to_vec()).await
     }
 
-    async fn reinstate(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        addr: SocketAddr,
-        players: u32,
-    ) -> Result<(), AuthorityError> {
+    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
+        let Tenure { zone, grant } = tenure;
         let words = [
             grant.epoch().to_string(),
             grant.nonce().0.to_string(),
@@ -162,7 +161,8 @@ impl Authority for RedisAuthority {
         self.enter(zone).await
     }
 
-    async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
+    async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError> {
+        let Tenure { zone, grant } = tenure;
         let words = [
             grant.epoch().to_string(),
             grant.nonce().0.to_string(),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
 use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, RecordHash, StoreError};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -22,28 +22,22 @@ const PAGE_PARTS: u32 = 16;
 impl RedisStore {
     pub(super) async fn write_part(
         &self,
-        zone: &ZoneName,
-        grant: Grant,
+        tenure: &Tenure,
         position: Position,
         index: u32,
         bytes: Bytes,
     ) -> Result<(), StoreError> {
-        let keys = self.zone_keys(zone, &["meta", "chain", "parts"]);
-        let mut words = grant_words(grant);
+        let keys = self.zone_keys(&tenure.zone, &["meta", "chain", "parts"]);
+        let mut words = grant_words(tenure.grant);
         words.extend(position_words(position));
         words.push(index.to_string().into());
         words.push(bytes.into());
         done(&self.checkpoint.run(&PUT_PART, keys, words).await?)
     }
 
-    pub(super) async fn write_head(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        head: CheckpointHead,
-    ) -> Result<(), StoreError> {
-        let keys = self.zone_keys(zone, &["meta", "journal", "chain", "parts", "quarantine"]);
-        let mut words = grant_words(grant);
+    pub(super) async fn write_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let mut words = grant_words(tenure.grant);
         words.extend(position_words(head.position));
         let (is_base, parent) = match head.kind {
             CheckpointKind::Base => ("1", Position::GENESIS),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use everhold_core::durability::store::{AppendAnswer, RecordHash, StoreError, StoredRecord, assert_consecutive};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::{Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -23,20 +23,19 @@ const HEADER_BYTES: usize = 32 + 32 + 4;
 impl RedisStore {
     pub(super) async fn append_records(
         &self,
-        zone: &ZoneName,
-        grant: Grant,
+        tenure: &Tenure,
         records: &[StoredRecord],
     ) -> Result<AppendAnswer, StoreError> {
         assert_consecutive(records);
         let (first, last) = (&records[0], &records[records.len() - 1]);
-        let mut words = grant_words(grant);
+        let mut words = grant_words(tenure.grant);
         words.push(first.tick.to_string().into());
         for record in records {
             words.push(Bytes::copy_from_slice(&record.prev_hash.0).into());
             words.push(Bytes::copy_from_slice(&record.hash.0).into());
-            words.push(entry(grant, record).into());
+            words.push(entry(tenure.grant, record).into());
         }
-        let keys = self.zone_keys(zone, &["meta", "journal", "chain"]);
+        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain"]);
         let answer = self.journal.run(&APPEND, keys, words).await?;
         if let Some(refusal) = refusal(&answer) {
             return Err(refusal);

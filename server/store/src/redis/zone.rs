@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError, ZoneData, ZoneSummary};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::Tenure;
 use everhold_protocol::{EntityId, Epoch, SessionId, Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -28,15 +28,15 @@ pub(super) struct Outline {
 }
 
 impl RedisStore {
-    pub(super) async fn fence_zone(&self, zone: &ZoneName, grant: Grant) -> Result<(), StoreError> {
-        let keys = self.zone_keys(zone, &["meta", "journal", "chain", "parts", "quarantine"]);
-        let answer = self.checkpoint.run(&FENCE, keys, grant_words(grant)).await?;
+    pub(super) async fn fence_zone(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let answer = self.checkpoint.run(&FENCE, keys, grant_words(tenure.grant)).await?;
         done(&answer)
     }
 
-    pub(super) async fn create_zone(&self, zone: &ZoneName, grant: Grant, origin: Origin) -> Result<(), StoreError> {
-        let keys = self.zone_keys(zone, &["meta", "journal", "chain", "parts", "quarantine"]);
-        let mut words = grant_words(grant);
+    pub(super) async fn create_zone(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
+        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let mut words = grant_words(tenure.grant);
         words.push(
             match origin {
                 Origin::Memory => "memory",
@@ -49,14 +49,13 @@ impl RedisStore {
 
     pub(super) async fn write_quarantine(
         &self,
-        zone: &ZoneName,
-        grant: Grant,
+        tenure: &Tenure,
         tick: Tick,
         session: SessionId,
         seq: u64,
     ) -> Result<(), StoreError> {
-        let keys = self.zone_keys(zone, &["meta", "quarantine"]);
-        let mut words = grant_words(grant);
+        let keys = self.zone_keys(&tenure.zone, &["meta", "quarantine"]);
+        let mut words = grant_words(tenure.grant);
         words.push(format!("{} {seq}", session.0).into());
         words.push(tick.to_string().into());
         done(&self.checkpoint.run(&QUARANTINE, keys, words).await?)

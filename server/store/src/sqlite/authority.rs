@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
-use everhold_core::ownership::{Grant, Nonce};
+use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
@@ -106,14 +106,14 @@ impl Authority for SqliteAuthority {
         nonce: Nonce,
         addr: SocketAddr,
         epoch_floor: Epoch,
-    ) -> Result<Grant, AuthorityError> {
+    ) -> Result<Tenure, AuthorityError> {
         let watched = watched.clone();
         self.run(move |world| world.write(|file| claim(file, &watched, nonce, addr, epoch_floor)))
             .await
     }
 
-    async fn renew(&self, zone: &ZoneName, grant: Grant, players: u32) -> Result<(), AuthorityError> {
-        let zone = zone.clone();
+    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
+        let Tenure { zone, grant } = tenure.clone();
         self.run(move |world| {
             world.write(|file| {
                 let mut statement = file.prepare_cached(
@@ -130,15 +130,9 @@ impl Authority for SqliteAuthority {
         .await
     }
 
-    async fn reinstate(
-        &self,
-        zone: &ZoneName,
-        grant: Grant,
-        addr: SocketAddr,
-        players: u32,
-    ) -> Result<(), AuthorityError> {
-        let zone = zone.clone();
-        self.run(move |world| world.write(|file| reinstate(file, &zone, grant, addr, players)))
+    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
+        let tenure = tenure.clone();
+        self.run(move |world| world.write(|file| reinstate(file, &tenure, addr, players)))
             .await
     }
 
@@ -146,8 +140,8 @@ impl Authority for SqliteAuthority {
         self.bell.wait().await;
     }
 
-    async fn release(&self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
-        let zone = zone.clone();
+    async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError> {
+        let Tenure { zone, grant } = tenure.clone();
         let released = self
             .run(move |world| {
                 world.write(|file| {
@@ -177,16 +171,19 @@ fn claim(
     nonce: Nonce,
     addr: SocketAddr,
     epoch_floor: Epoch,
-) -> Result<Grant, Failure<AuthorityError>> {
+) -> Result<Tenure, Failure<AuthorityError>> {
     let Some(now) = lease(file, &watched.zone)? else {
         return Err(refusal(file, &watched.zone));
     };
     let epoch = watched.epoch.max(epoch_floor).next();
     let epoch = epoch.ok_or_else(|| Failure::Refused(AuthorityError::Unavailable("epochs have run out".to_owned())))?;
-    let grant = Grant::issue(epoch, nonce);
+    let tenure = Tenure {
+        zone: watched.zone.clone(),
+        grant: Grant::issue(epoch, nonce),
+    };
     // This very claim was granted before, and its answer got lost.
     if (now.epoch, now.nonce, now.released) == (epoch, nonce, false) {
-        return Ok(grant);
+        return Ok(tenure);
     }
     let is_watched = (now.epoch, now.nonce, now.beat, now.released)
         == (watched.epoch, watched.nonce, watched.beat, watched.released);
@@ -198,17 +195,17 @@ fn claim(
         "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4 WHERE zone = ?1",
     )?
     .execute((watched.zone.as_str(), epoch.0, nonce.0.cast_signed(), addr.to_string()))?;
-    Ok(grant)
+    Ok(tenure)
 }
 
 /// Puts a lease back, as into a max register: what is lower gives way.
 fn reinstate(
     file: &Transaction<'_>,
-    zone: &ZoneName,
-    grant: Grant,
+    tenure: &Tenure,
     addr: SocketAddr,
     players: u32,
 ) -> Result<(), Failure<AuthorityError>> {
+    let Tenure { zone, grant } = tenure;
     let (epoch, nonce) = (grant.epoch(), grant.nonce());
     if let Some(now) = lease(file, zone)? {
         let is_ours = (now.epoch, now.nonce, now.released) == (epoch, nonce, false);

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
-use everhold_core::ownership::{Authority, Grant, KeyFingerprints, Membership};
+use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Tenure};
 use everhold_protocol::{Account, Epoch, ZoneName};
 use everhold_store::conformance::{
-    History, authority_conformance, grant, home_store_conformance, membership_conformance, zone_store_conformance,
+    History, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::RedisCluster;
@@ -63,9 +63,9 @@ fn elsewhere(redis: &RedisCluster) -> ZoneName {
 }
 
 /// Appends one more record, for as long as that takes, and expects it to be stored once.
-async fn append_next(store: &RedisStore, zone: &ZoneName, held: Grant, history: &mut History, tick: u64) {
+async fn append_next(store: &RedisStore, held: &Tenure, history: &mut History, tick: u64) {
     let records = history.records_to(tick);
-    let answer = until_answered(async || store.append(zone, held, &records).await).await;
+    let answer = until_answered(async || store.append(held, &records).await).await;
     assert!(
         matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)),
         "{tick}: {answer:?}"
@@ -76,12 +76,11 @@ async fn append_next(store: &RedisStore, zone: &ZoneName, held: Grant, history: 
 async fn slot_that_moves_costs_no_record_and_every_link_finds_its_new_node() {
     let redis = RedisCluster::start();
     let (writer, reader) = (store(&redis.url()).await, store(&redis.url()).await);
-    let (held, mut history) = (grant(1, 1), History::new(1));
-    writer.fence(&zone(), held).await.unwrap();
-    append_next(&writer, &zone(), held, &mut history, 3).await;
+    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    writer.fence(&held).await.unwrap();
+    append_next(&writer, &held, &mut history, 3).await;
     let moving = redis.begin_move(&meta(&zone()));
     assert_eq!(moving.carry_some(1), 1, "some of its keys here, some there");
-    let meadow = zone();
     let (mut again, moved) = (History::new(1), async {
         // The append says again what it has to say for as long as the keys are in two places.
         while !moving.was_refused() {
@@ -90,8 +89,8 @@ async fn slot_that_moves_costs_no_record_and_every_link_finds_its_new_node() {
         tokio::task::block_in_place(|| moving.finish())
     });
     let _same = again.records_to(3);
-    tokio::join!(append_next(&writer, &meadow, held, &mut again, 4), moved);
-    append_next(&writer, &zone(), held, &mut again, 5).await;
+    tokio::join!(append_next(&writer, &held, &mut again, 4), moved);
+    append_next(&writer, &held, &mut again, 5).await;
     let data = reader.read_zone(&zone()).await.unwrap();
     let ticks: Vec<u64> = data.records.iter().map(|record| record.tick).collect();
     assert_eq!(
@@ -124,22 +123,21 @@ async fn keys_of_a_slot_on_its_way_are_asked_for_where_they_are() {
 #[tokio::test]
 async fn primary_that_hangs_is_replaced_and_holds_up_its_own_zones_alone() {
     let redis = RedisCluster::start();
-    let (store, other) = (store(&redis.url()).await, elsewhere(&redis));
-    let held = grant(1, 1);
+    let store = store(&redis.url()).await;
+    let (held, other) = (tenure(&zone(), 1, 1), tenure(&elsewhere(&redis), 1, 1));
     let (mut here, mut there) = (History::new(1), History::new(2));
-    for zone in [&zone(), &other] {
-        store.fence(zone, held).await.unwrap();
+    for tenure in [&held, &other] {
+        store.fence(tenure).await.unwrap();
     }
-    append_next(&store, &zone(), held, &mut here, 1).await;
-    append_next(&store, &other, held, &mut there, 1).await;
+    append_next(&store, &held, &mut here, 1).await;
+    append_next(&store, &other, &mut there, 1).await;
     let hanging = redis.primary_of(&meta(&zone()));
     redis.node(hanging).signal(Signal::STOP);
     let records = here.records_to(2);
-    let meadow = zone();
-    let replaced = until_answered(async || store.append(&meadow, held, &records).await);
+    let replaced = until_answered(async || store.append(&held, &records).await);
     let served = async {
         for tick in 2..=20 {
-            let answer = store.append(&other, held, &there.records_to(tick)).await;
+            let answer = store.append(&other, &there.records_to(tick)).await;
             assert_eq!(answer.unwrap(), AppendAnswer::Ok, "nothing is unknown here");
         }
     };
@@ -195,9 +193,9 @@ async fn assert_leases_elsewhere_go_on(key: &str) {
         assert!(views.iter().map(|view| &view.zone).eq(sorted(&there)), "{views:?}");
         for view in views {
             let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), Epoch::NONE).await;
-            let grant = until_answered(claim).await.expect("nobody else wants it");
-            assert_eq!(grant.epoch(), Epoch(round));
-            until_answered(async || spare.renew(&view.zone, grant, 1).await)
+            let claimed = until_answered(claim).await.expect("nobody else wants it");
+            assert_eq!(claimed.epoch(), Epoch(round));
+            until_answered(async || spare.renew(&claimed, 1).await)
                 .await
                 .expect("it is held");
         }
@@ -225,12 +223,12 @@ async fn primary_that_dies_is_replaced_for_leases_too() {
     let mut redis = RedisCluster::start();
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let lease = claimed(&authority).await;
-    let (held, mut history) = (grant(1, 100), History::new(1));
-    store.fence(&zone(), held).await.unwrap();
-    append_next(&store, &zone(), held, &mut history, 3).await;
+    let (held, mut history) = (tenure(&zone(), 1, 100), History::new(1));
+    store.fence(&held).await.unwrap();
+    append_next(&store, &held, &mut history, 3).await;
     redis.kill(redis.primary_of(&meta(&zone())));
-    append_next(&store, &zone(), held, &mut history, 4).await;
-    let renewed = until_answered(async || authority.renew(&zone(), lease, 1).await).await;
+    append_next(&store, &held, &mut history, 4).await;
+    let renewed = until_answered(async || authority.renew(&lease, 1).await).await;
     renewed.unwrap();
 }
 
@@ -262,7 +260,7 @@ async fn listener_at_a_node_that_dies_listens_at_another() {
         .await
         .is_ok()
     {}
-    let released = until_answered(async || owner.release(&zone(), held).await).await;
+    let released = until_answered(async || owner.release(&held).await).await;
     released.unwrap();
     let heard = tokio::time::timeout(PATIENCE, spare.wait_for_release()).await;
     heard.expect("a release is told at every node");
@@ -296,7 +294,7 @@ async fn world_on_a_cluster_is_removed_from_every_node() {
     let zones = [zone(), elsewhere(&redis)];
     for zone in &zones {
         authority.declare_zone(zone).await.unwrap();
-        store.fence(zone, grant(1, 1)).await.unwrap();
+        store.fence(&tenure(zone, 1, 1)).await.unwrap();
     }
     let (addr, keys) = (([127, 0, 0, 1], 1).into(), KeyFingerprints::default());
     authority.announce(NONCE, addr, &keys, PATIENCE).await.unwrap();
@@ -327,7 +325,7 @@ async fn recommended_user_is_enough_for_a_shard_on_a_cluster() {
     let target = RedisTarget::new(&url, "everhold").unwrap();
     let store = RedisStore::open(&target).await.unwrap();
     let held = claimed(&RedisAuthority::open(&target, ANSWER_MAX).await.unwrap()).await;
-    store.fence(&zone(), held).await.unwrap();
+    store.fence(&held).await.unwrap();
     let home = Home {
         zone: zone(),
         generation: 1,
@@ -348,5 +346,5 @@ async fn cluster_is_found_at_any_node_that_is_named() {
     redis.kill(0);
     redis.wait_until_served();
     let store = store(&redis.url()).await;
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
 }

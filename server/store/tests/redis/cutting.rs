@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
-use everhold_store::conformance::{History, grant};
+use everhold_store::conformance::{History, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 
 use crate::{PATIENCE, QUIET, Unknown, authority, claimed, store, until_answered, zone};
@@ -23,14 +23,13 @@ fn release_writes(redis: &RedisServer) {
 async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_again() {
     let redis = RedisServer::start(Persistence::None);
     let store = store(&redis.url()).await;
-    let (held, mut history) = (grant(1, 1), History::new(1));
-    store.fence(&zone(), held).await.unwrap();
+    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    store.fence(&held).await.unwrap();
     let mut all = history.records_to(1);
     // From here on the script is known: an EVALSHA is enough.
-    store.append(&zone(), held, &all).await.unwrap();
+    store.append(&held, &all).await.unwrap();
     let records = history.records_to(2);
     hold_writes(&redis);
-    let meadow = zone();
     let cut = async {
         let is_held = || redis.command(&["INFO", "clients"]).contains("blocked_clients:1");
         while !is_held() {
@@ -38,11 +37,11 @@ async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_aga
         }
         redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
     };
-    let (append, cut) = tokio::join!(store.append(&meadow, held, &records), cut);
+    let (append, cut) = tokio::join!(store.append(&held, &records), cut);
     assert_ne!(cut, "0", "connections were cut");
     assert!(append.is_err_and(|error| error.is_unknown()));
     release_writes(&redis);
-    let answer = until_answered(async || store.append(&zone(), held, &records).await).await;
+    let answer = until_answered(async || store.append(&held, &records).await).await;
     // The new connection may still count as replaced when the first of these is answered; then it is the second that is
     // heard.
     assert!(
@@ -58,15 +57,15 @@ async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_aga
 async fn connections_that_are_cut_again_and_again_cost_no_record_and_store_none_twice() {
     let redis = RedisServer::start(Persistence::None);
     let store = store(&redis.url()).await;
-    let (held, mut history) = (grant(1, 1), History::new(1));
-    store.fence(&zone(), held).await.unwrap();
+    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    store.fence(&held).await.unwrap();
     let mut all = Vec::new();
     for tick in 1..=200 {
         if tick % 20 == 0 {
             let _count = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         }
         let records = history.records_to(tick);
-        let answer = until_answered(async || store.append(&zone(), held, &records).await).await;
+        let answer = until_answered(async || store.append(&held, &records).await).await;
         assert!(
             matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)),
             "{tick}: {answer:?}"
@@ -92,7 +91,7 @@ async fn listener_whose_connection_is_cut_wakes_up_and_listens_again() {
     woken.expect("a release may have been missed meanwhile");
     redis.wait_until("both listen again", |redis| listeners(redis) == "2");
     while tokio::time::timeout(QUIET, spare.wait_for_release()).await.is_ok() {}
-    owner.release(&zone(), held).await.unwrap();
+    owner.release(&held).await.unwrap();
     let heard = tokio::time::timeout(PATIENCE, spare.wait_for_release()).await;
     heard.expect("it listens again");
 }

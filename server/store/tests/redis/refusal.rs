@@ -2,7 +2,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership};
-use everhold_store::conformance::{History, grant};
+use everhold_store::conformance::{History, tenure};
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::{Persistence, RedisServer};
 
@@ -139,7 +139,7 @@ async fn two_worlds_share_one_redis_and_see_nothing_of_each_other() {
     let one = RedisStore::open(&target(&redis.url())).await.unwrap();
     let other = RedisTarget::new(&redis.url(), "other").unwrap();
     let two = RedisStore::open(&other).await.unwrap();
-    one.fence(&zone(), grant(1, 1)).await.unwrap();
+    one.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     assert_eq!(two.summary(&zone()).await.unwrap(), None);
     claimed(&RedisAuthority::open(&target(&redis.url()), ANSWER_MAX).await.unwrap()).await;
     let leases = RedisAuthority::open(&other, ANSWER_MAX).await.unwrap().leases().await;
@@ -195,16 +195,13 @@ async fn recommended_profile_and_its_user_are_enough_for_a_shard() {
         RedisAuthority::open(&target, ANSWER_MAX).await.unwrap(),
     );
     let held = claimed(&authority).await;
-    store.fence(&zone(), held).await.unwrap();
-    let answer = store.append(&zone(), held, &History::new(1).records_to(1)).await;
+    store.fence(&held).await.unwrap();
+    let answer = store.append(&held, &History::new(1).records_to(1)).await;
     assert_eq!(answer.unwrap(), AppendAnswer::Ok);
-    authority.release(&zone(), held).await.unwrap();
+    authority.release(&held).await.unwrap();
     let elsewhere = RedisTarget::new(&url, "other").unwrap();
     let elsewhere = RedisStore::open(&elsewhere).await.unwrap();
-    assert!(
-        elsewhere.fence(&zone(), held).await.is_err(),
-        "these keys are not the user's"
-    );
+    assert!(elsewhere.fence(&held).await.is_err(), "these keys are not the user's");
 }
 
 /// A user that may not ask for the policy is warned, and goes on.
@@ -217,5 +214,5 @@ async fn user_who_may_not_read_the_configuration_is_let_in() {
     assert_eq!(redis.command(&words), "OK");
     let url = redis.url().replace("redis://", "redis://shard:secret@");
     let store = RedisStore::open(&target(&url)).await.unwrap();
-    store.fence(&zone(), grant(1, 1)).await.unwrap();
+    store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
 }

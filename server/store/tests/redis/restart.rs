@@ -2,7 +2,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
-use everhold_store::conformance::{History, grant};
+use everhold_store::conformance::{History, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 use rustix::process::Signal;
 
@@ -12,11 +12,11 @@ use crate::{Unknown, authority, claimed, store, until_answered, zone};
 async fn scripts_are_known_again_after_they_were_flushed() {
     let redis = RedisServer::start(Persistence::None);
     let store = store(&redis.url()).await;
-    let (held, mut history) = (grant(1, 1), History::new(1));
-    store.fence(&zone(), held).await.unwrap();
-    store.append(&zone(), held, &history.records_to(1)).await.unwrap();
+    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    store.fence(&held).await.unwrap();
+    store.append(&held, &history.records_to(1)).await.unwrap();
     assert_eq!(redis.command(&["SCRIPT", "FLUSH"]), "OK");
-    let answer = store.append(&zone(), held, &history.records_to(2)).await.unwrap();
+    let answer = store.append(&held, &history.records_to(2)).await.unwrap();
     assert_eq!(answer, AppendAnswer::Ok, "at once, not only when it is sent again");
 }
 
@@ -26,17 +26,17 @@ async fn redis_that_restarts_with_its_data_goes_on_where_it_was() {
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let held = claimed(&authority).await;
     let records = History::new(1).records_to(3);
-    store.fence(&zone(), held).await.unwrap();
-    store.append(&zone(), held, &records[..2]).await.unwrap();
+    store.fence(&held).await.unwrap();
+    store.append(&held, &records[..2]).await.unwrap();
     redis.kill();
-    let answer = store.append(&zone(), held, &records[2..]).await;
+    let answer = store.append(&held, &records[2..]).await;
     assert!(answer.is_err_and(|error| error.is_unknown()), "nobody is there");
     redis.start_again();
-    let answer = until_answered(async || store.append(&zone(), held, &records).await).await;
+    let answer = until_answered(async || store.append(&held, &records).await).await;
     assert_eq!(answer.unwrap(), AppendAnswer::Ok);
     let data = until_answered(async || store.read_zone(&zone()).await).await;
     assert_eq!(data.unwrap().records, records);
-    let renewed = until_answered(async || authority.renew(&zone(), held, 3).await).await;
+    let renewed = until_answered(async || authority.renew(&held, 3).await).await;
     renewed.unwrap();
 }
 
@@ -46,18 +46,18 @@ async fn redis_that_restarts_empty_has_lost_the_zone_and_says_so() {
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let held = claimed(&authority).await;
     let records = History::new(1).records_to(3);
-    store.fence(&zone(), held).await.unwrap();
-    store.append(&zone(), held, &records[..2]).await.unwrap();
+    store.fence(&held).await.unwrap();
+    store.append(&held, &records[..2]).await.unwrap();
     redis.kill();
     redis.start_again();
-    let answer = until_answered(async || store.append(&zone(), held, &records[2..]).await).await;
+    let answer = until_answered(async || store.append(&held, &records[2..]).await).await;
     assert!(matches!(answer, Err(StoreError::Lost)), "{answer:?}");
-    let fenced = until_answered(async || store.fence(&zone(), grant(2, 2)).await).await;
+    let fenced = until_answered(async || store.fence(&tenure(&zone(), 2, 2)).await).await;
     assert!(matches!(fenced, Err(StoreError::Lost)), "{fenced:?}");
-    let renewed = until_answered(async || authority.renew(&zone(), held, 3).await).await;
+    let renewed = until_answered(async || authority.renew(&held, 3).await).await;
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
     let addr = ([127, 0, 0, 1], 1).into();
-    authority.reinstate(&zone(), held, addr, 3).await.unwrap();
+    authority.reinstate(&held, addr, 3).await.unwrap();
     assert_eq!(authority.leases().await.unwrap().views[0].epoch, held.epoch());
 }
 
@@ -68,27 +68,23 @@ async fn write_whose_answer_was_given_up_is_found_when_it_is_sent_again() {
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let held = claimed(&authority).await;
     let records = History::new(1).records_to(3);
-    store.fence(&zone(), held).await.unwrap();
+    store.fence(&held).await.unwrap();
     // From here on the script is known: an EVALSHA is enough.
-    store.append(&zone(), held, &records[..1]).await.unwrap();
+    store.append(&held, &records[..1]).await.unwrap();
     redis.signal(Signal::STOP);
-    let meadow = zone();
-    let (appended, renewed) = tokio::join!(
-        store.append(&meadow, held, &records[1..2]),
-        authority.renew(&meadow, held, 1)
-    );
+    let (appended, renewed) = tokio::join!(store.append(&held, &records[1..2]), authority.renew(&held, 1));
     assert!(appended.is_err_and(|error| error.is_unknown()), "nobody answers");
     assert!(renewed.is_err_and(|error| error.is_unknown()), "nobody answers");
     redis.signal(Signal::CONT);
     redis.wait_until("the write has taken effect", |redis| {
         redis.command(&["HLEN", "test:{meadow}:journal"]) == "2"
     });
-    let answer = until_answered(async || store.append(&zone(), held, &records[1..2]).await).await;
+    let answer = until_answered(async || store.append(&held, &records[1..2]).await).await;
     assert_eq!(answer.unwrap(), AppendAnswer::Duplicate);
-    let answer = until_answered(async || store.append(&zone(), held, &records).await).await;
+    let answer = until_answered(async || store.append(&held, &records).await).await;
     assert_eq!(answer.unwrap(), AppendAnswer::Ok);
     let data = until_answered(async || store.read_zone(&zone()).await).await;
     assert_eq!(data.unwrap().records, records);
-    let renewed = until_answered(async || authority.renew(&zone(), held, 1).await).await;
+    let renewed = until_answered(async || authority.renew(&held, 1).await).await;
     renewed.unwrap();
 }

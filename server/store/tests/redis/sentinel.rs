@@ -2,7 +2,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
-use everhold_store::conformance::{History, grant};
+use everhold_store::conformance::{History, tenure};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_testing::redis::SentinelGroup;
 
@@ -14,18 +14,16 @@ async fn links_follow_three_sentinels_to_whomever_they_promote() {
     let mut redis = SentinelGroup::start();
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let lease = claimed(&authority).await;
-    let (held, mut history) = (grant(1, 100), History::new(1));
-    store.fence(&zone(), held).await.unwrap();
+    let (held, mut history) = (tenure(&zone(), 1, 100), History::new(1));
+    store.fence(&held).await.unwrap();
     let goes_on = async |history: &mut History, tick| {
         let records = history.records_to(tick);
-        let answer = until_answered(async || store.append(&zone(), held, &records).await).await;
+        let answer = until_answered(async || store.append(&held, &records).await).await;
         assert!(
             matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)),
             "{answer:?}"
         );
-        until_answered(async || authority.renew(&zone(), lease, 1).await)
-            .await
-            .unwrap();
+        until_answered(async || authority.renew(&lease, 1).await).await.unwrap();
     };
     goes_on(&mut history, 3).await;
     redis.wait_until_whole();
@@ -62,5 +60,5 @@ async fn recommended_user_is_enough_for_a_shard_at_a_sentinel_group() {
     let target = RedisTarget::new(&url, "everhold").unwrap();
     let store = RedisStore::open(&target).await.unwrap();
     let held = claimed(&RedisAuthority::open(&target, ANSWER_MAX).await.unwrap()).await;
-    store.fence(&zone(), held).await.unwrap();
+    store.fence(&held).await.unwrap();
 }

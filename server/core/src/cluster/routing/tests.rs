@@ -9,7 +9,7 @@ use everhold_protocol::{Account, Epoch, SessionId};
 use super::*;
 use crate::cluster::directory::Hosted;
 use crate::load::{Caller, Residents, Rung};
-use crate::ownership::{KeyFingerprints, Nonce};
+use crate::ownership::{Grant, KeyFingerprints, Nonce};
 use crate::zone::Residence;
 
 mod ends;
@@ -37,8 +37,11 @@ fn token(conn: u64) -> AttachToken {
     AttachToken(conn)
 }
 
-fn grant(epoch: u32) -> Grant {
-    Grant::issue(Epoch(epoch), ME)
+fn tenure(name: &str, epoch: u32) -> Tenure {
+    Tenure {
+        zone: zone(name),
+        grant: Grant::issue(Epoch(epoch), ME),
+    }
 }
 
 struct FakeZone {
@@ -156,12 +159,12 @@ impl Shard {
         };
         let residents = Residents::default();
         self.local.zones.insert(zone(name), FakeZone { status, residents });
-        self.routing.handle_zone_up(zone(name), grant(epoch));
+        self.routing.handle_zone_up(tenure(name, epoch));
         self.turns()
     }
 
     fn zone_ended(&mut self, name: &str, epoch: u32) -> Vec<String> {
-        self.routing.handle_zone_ended(&zone(name), grant(epoch));
+        self.routing.handle_zone_ended(&tenure(name, epoch));
         self.turns()
     }
 

@@ -308,8 +308,12 @@ fn of_two_contenders_one_wins_and_the_other_waits() {
     assert!(granted[0].1 >= TTL);
 }
 
-fn own(epoch: u32) -> Grant {
-    Grant::issue(Epoch(epoch), Nonce(9))
+/// The meadow, under a grant that ran out.
+fn ran_out() -> Tenure {
+    Tenure {
+        zone: name("meadow"),
+        grant: Grant::issue(Epoch(3), Nonce(9)),
+    }
 }
 
 #[test]
@@ -325,7 +329,7 @@ fn watch_begins_anew_after_a_time_without_a_look() {
 #[test]
 fn suspended_zone_is_claimed_at_once_while_its_lease_is_as_it_was() {
     let mut contender = Contender::new(config(&[], 1, 1));
-    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_suspended(ran_out());
     assert_eq!(claim(&mut contender, 0), None, "its lease was not looked at since");
     contender.handle_leases(ms(10), vec![held("forest", 1, 9), held("meadow", 7, 5)]);
     assert_eq!(claim(&mut contender, 10).as_deref(), Some("meadow"));
@@ -336,7 +340,7 @@ fn suspended_zone_is_claimed_at_once_while_its_lease_is_as_it_was() {
 #[test]
 fn suspended_zone_takes_up_room() {
     let mut contender = Contender::new(config(&[], 1, 1));
-    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_suspended(ran_out());
     contender.handle_leases(ms(0), vec![released("forest", 1)]);
     assert_eq!(claim(&mut contender, BACKOFF), None);
 }
@@ -344,7 +348,7 @@ fn suspended_zone_takes_up_room() {
 #[test]
 fn suspended_zone_that_somebody_was_granted_is_dropped() {
     let mut contender = contender();
-    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_suspended(ran_out());
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
     assert_eq!(contender.poll_taken(), None, "it is still ours");
     let other = LeaseView {
@@ -360,7 +364,7 @@ fn suspended_zone_that_somebody_was_granted_is_dropped() {
 #[test]
 fn suspended_zone_is_claimed_again_after_a_claim_whose_answer_got_lost() {
     let mut contender = contender();
-    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_suspended(ran_out());
     contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
     assert!(claim(&mut contender, 0).is_some());
     contender.handle_unavailable(ms(5));
@@ -376,7 +380,7 @@ fn suspended_zone_is_claimed_again_after_a_claim_whose_answer_got_lost() {
 #[test]
 fn suspended_zone_is_claimed_from_an_authority_that_forgot_it() {
     let mut contender = contender();
-    contender.handle_suspended(&name("meadow"), own(3));
+    contender.handle_suspended(ran_out());
     contender.handle_leases(ms(0), vec![never_held("meadow")]);
     assert_eq!(
         (contender.poll_taken(), claim(&mut contender, 0)),

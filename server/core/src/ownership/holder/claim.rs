@@ -8,7 +8,7 @@ use super::command::{Request, StoreFence};
 use super::remark::{Failure, Remark, Service, ZoneRemark};
 use super::{Holder, Step};
 use crate::ownership::authority::{AuthorityError, LeaseView};
-use crate::ownership::grant::Grant;
+use crate::ownership::grant::Tenure;
 
 /// One claim under way.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Holder {
         self.ask(request, Some(left));
     }
 
-    pub(super) fn handle_claimed(&mut self, now: Duration, outcome: Result<Grant, AuthorityError>) {
+    pub(super) fn handle_claimed(&mut self, now: Duration, outcome: Result<Tenure, AuthorityError>) {
         let Claim { watched, sent_at } = self.claim.take().expect("an outcome belongs to a claim under way");
         if matches!(outcome, Ok(_) | Err(AuthorityError::Held(_)))
             && let Some(lasted) = self.outages.claims.end(now)
@@ -94,9 +94,9 @@ impl Holder {
             self.log(Remark::Answered(Service::Claims, lasted));
         }
         match outcome {
-            Ok(grant) => {
+            Ok(tenure) => {
                 self.contender.handle_granted();
-                self.hold(now, watched.zone, grant, sent_at);
+                self.hold(now, tenure, sent_at);
             }
             Err(AuthorityError::Held(view)) => self.contender.handle_refused(now, *view),
             Err(error) => {

@@ -7,7 +7,7 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::remark::Remark;
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
-use crate::ownership::grant::Grant;
+use crate::ownership::grant::Tenure;
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
@@ -64,11 +64,11 @@ pub enum Request {
         epoch_floor: Epoch,
     },
     /// Release a lease by [`Authority::release`](crate::ownership::Authority::release).
-    Release(ZoneName, Grant),
+    Release(Tenure),
     /// [`Membership::withdraw`](crate::ownership::Membership::withdraw) this shard.
     Withdraw,
     /// Find out which input the zone's tick is at, and have the store refuse that input from now on.
-    Blame(ZoneName, Grant, Tick),
+    Blame(Tenure, Tick),
 }
 
 /// The answer to one [`Request`].
@@ -82,8 +82,8 @@ pub enum Answer {
     Shards(Result<Vec<ShardView>, AuthorityError>),
     Declared(ZoneName, Result<(), AuthorityError>),
     Fence(StoreFence),
-    Claimed(Result<Grant, AuthorityError>),
-    Released(ZoneName, Grant, Result<(), AuthorityError>),
+    Claimed(Result<Tenure, AuthorityError>),
+    Released(Tenure, Result<(), AuthorityError>),
     Withdrawn(Result<(), AuthorityError>),
     Blamed(ZoneName, Tick, Culprit),
 }
@@ -91,10 +91,8 @@ pub enum Answer {
 /// One renewal of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
-    /// The zone.
-    pub zone: ZoneName,
-    /// The right to act for it.
-    pub grant: Grant,
+    /// The zone, and the right to act for it.
+    pub tenure: Tenure,
     /// Attached players, for those who may have to adopt the zone.
     pub players: u32,
     /// A time before it is sent: the lease's deadline counts from here.
@@ -128,10 +126,8 @@ pub enum Culprit {
 /// A zone that was granted to this process and waits to be adopted.
 #[derive(Clone, Debug)]
 pub struct Granted {
-    /// The zone.
-    pub zone: ZoneName,
-    /// The right to act for it.
-    pub grant: Grant,
+    /// The zone, and the right to act for it.
+    pub tenure: Tenure,
     /// The lease, renewed from now on.
     pub lease: Arc<SharedLease>,
     /// The time on `CLOCK_BOOTTIME` at which the claim's answer came.

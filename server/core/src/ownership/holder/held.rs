@@ -13,7 +13,7 @@ use super::{Holder, Step};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
 use crate::ownership::authority::AuthorityError;
 use crate::ownership::end::EndReason;
-use crate::ownership::grant::Grant;
+use crate::ownership::grant::{Grant, Tenure};
 use crate::ownership::lease::{Lease, SharedLease};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real
@@ -32,21 +32,31 @@ pub(super) struct Held {
     pub(super) wedged_since: Option<Duration>,
 }
 
+impl Held {
+    /// Returns the tenure of its zone, which is its key.
+    pub(super) fn tenure_of(&self, zone: &ZoneName) -> Tenure {
+        Tenure {
+            zone: zone.clone(),
+            grant: self.grant,
+        }
+    }
+}
+
 /// Leases that are to be released, one after the other.
-pub(super) type Releases = VecDeque<(ZoneName, Grant)>;
+pub(super) type Releases = VecDeque<Tenure>;
 
 impl Holder {
     /// The zone is adopted and runs.
-    pub fn handle_hosted(&mut self, zone: &ZoneName, grant: Grant) {
-        if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant) {
+    pub fn handle_hosted(&mut self, tenure: &Tenure) {
+        if let Some(held) = self.held_mut(tenure) {
             held.progress = Some(Progress::default());
-            self.contender.handle_adopted(zone);
+            self.contender.handle_adopted(&tenure.zone);
         }
     }
 
     /// Takes the progress of a hosted zone. Call it for every one before a turn.
-    pub fn handle_progress(&mut self, zone: &ZoneName, grant: Grant, progress: Progress) {
-        if let Some(held) = self.held.get_mut(zone).filter(|held| held.grant == grant)
+    pub fn handle_progress(&mut self, tenure: &Tenure, progress: Progress) {
+        if let Some(held) = self.held_mut(tenure)
             && held.progress.is_some()
         {
             held.progress = Some(progress);
@@ -54,100 +64,98 @@ impl Holder {
     }
 
     /// A hosted zone is over here.
-    pub fn handle_ended(&mut self, zone: &ZoneName, grant: Grant, reason: &EndReason, remains: Remains) {
-        self.end(zone, grant, After::end(reason, remains));
+    pub fn handle_ended(&mut self, tenure: Tenure, reason: &EndReason, remains: Remains) {
+        self.end(tenure, After::end(reason, remains));
     }
 
     /// A zone that was granted was not adopted.
-    pub fn handle_adoption_failed(&mut self, zone: &ZoneName, grant: Grant, failure: AdoptionFailure) {
-        self.end(zone, grant, After::failed_adoption(failure));
+    pub fn handle_adoption_failed(&mut self, tenure: Tenure, failure: AdoptionFailure) {
+        self.end(tenure, After::failed_adoption(failure));
     }
 
     /// The claim of a zone, sent at `sent_at`, was granted.
-    pub(super) fn hold(&mut self, now: Duration, zone: ZoneName, grant: Grant, sent_at: Duration) {
-        self.log_zone(&zone, ZoneRemark::Granted(grant.epoch()));
-        self.holdings.note_granted(&zone, grant);
+    pub(super) fn hold(&mut self, now: Duration, tenure: Tenure, sent_at: Duration) {
+        self.log_zone(&tenure.zone, ZoneRemark::Granted(tenure.epoch()));
+        self.holdings.note_granted(&tenure);
         self.tell_guardian();
         let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));
         self.held.insert(
-            zone.clone(),
+            tenure.zone.clone(),
             Held {
-                grant,
+                grant: tenure.grant,
                 since: now,
                 lease: Arc::clone(&lease),
                 progress: None,
                 wedged_since: None,
             },
         );
-        self.commands.push_back(Command::Adopt(Granted {
-            zone,
-            grant,
-            lease,
-            at: now,
-        }));
+        self.commands
+            .push_back(Command::Adopt(Granted { tenure, lease, at: now }));
     }
 
     /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds
     /// its lease lost.
     pub(super) fn give_up_adoptions(&mut self, now: Duration, after: After, age: Duration) {
         let is_late = |held: &Held| held.progress.is_none() && now.saturating_sub(held.since) >= age;
-        let late: Vec<(ZoneName, Grant)> = self
+        let late: Vec<Tenure> = self
             .held
             .iter()
             .filter(|(_, held)| is_late(held))
-            .map(|(zone, held)| (zone.clone(), held.grant))
+            .map(|(zone, held)| held.tenure_of(zone))
             .collect();
-        for (zone, grant) in late {
-            self.log_zone(&zone, ZoneRemark::GivenUp(grant.epoch()));
-            self.held[&zone].lease.with(Lease::handle_refused);
-            self.end(&zone, grant, after);
+        for tenure in late {
+            self.log_zone(&tenure.zone, ZoneRemark::GivenUp(tenure.epoch()));
+            self.held[&tenure.zone].lease.with(Lease::handle_refused);
+            self.end(tenure, after);
         }
     }
 
     /// Releases what is held and not hosted, or suspended; hosted zones that have not ended are left to their leases.
     pub(super) fn begin_stop(&mut self, now: Duration) {
         self.give_up_adoptions(now, After::Release, Duration::ZERO);
-        let suspended = self.contender.suspended();
-        self.releases
-            .extend(suspended.iter().map(|(zone, grant)| (zone.clone(), *grant)));
+        let ran_out = |(zone, grant): (&ZoneName, &Grant)| Tenure {
+            zone: zone.clone(),
+            grant: *grant,
+        };
+        self.releases.extend(self.contender.suspended().iter().map(ran_out));
         self.step = Step::Stopping;
     }
 
-    fn end(&mut self, zone: &ZoneName, grant: Grant, after: After) {
-        if self.held.get(zone).is_none_or(|held| held.grant != grant) {
+    fn end(&mut self, tenure: Tenure, after: After) {
+        if self.held_mut(&tenure).is_none() {
             return;
         }
-        self.held.remove(zone);
-        self.contender.handle_dropped(zone);
+        self.held.remove(&tenure.zone);
+        self.contender.handle_dropped(&tenure.zone);
         if matches!(after, After::Shun | After::Cede) {
-            self.shunned.insert(zone.clone());
+            self.shunned.insert(tenure.zone.clone());
         }
         match after {
             // Should this process die before the answer, its guardian releases it.
-            After::Release | After::Cede => self.releases.push_back((zone.clone(), grant)),
-            After::Expire | After::Shun => self.forget(zone, grant),
+            After::Release | After::Cede => self.releases.push_back(tenure),
+            After::Expire | After::Shun => self.forget(&tenure),
             // A suspended zone's grant is the newest there is: should this process die, it is to be released all the
             // same.
-            After::Reclaim => self.contender.handle_suspended(zone, grant),
+            After::Reclaim => self.contender.handle_suspended(tenure),
         }
     }
 
     pub(super) fn release_next(&mut self) -> bool {
-        let Some((zone, grant)) = self.releases.pop_front() else {
+        let Some(tenure) = self.releases.pop_front() else {
             return false;
         };
-        self.ask(Request::Release(zone, grant), Some(self.answer_max()));
+        self.ask(Request::Release(tenure), Some(self.answer_max()));
         true
     }
 
-    pub(super) fn handle_released(&mut self, zone: &ZoneName, grant: Grant, outcome: Result<(), AuthorityError>) {
+    pub(super) fn handle_released(&mut self, tenure: &Tenure, outcome: Result<(), AuthorityError>) {
         let remark = match outcome {
-            Ok(()) => ZoneRemark::Released(grant.epoch()),
+            Ok(()) => ZoneRemark::Released(tenure.epoch()),
             Err(AuthorityError::Held(holder)) => ZoneRemark::NotOurs(holder.epoch),
             Err(error) => ZoneRemark::NotReleased(error.to_string()),
         };
-        self.log_zone(zone, remark);
-        self.forget(zone, grant);
+        self.log_zone(&tenure.zone, remark);
+        self.forget(tenure);
     }
 
     pub(super) fn handle_withdrawn(&mut self, outcome: Result<(), AuthorityError>) {
@@ -161,8 +169,15 @@ impl Holder {
     }
 
     /// The guardian need not release it any more.
-    fn forget(&mut self, zone: &ZoneName, grant: Grant) {
-        self.holdings.note_ended(zone, grant);
+    fn forget(&mut self, tenure: &Tenure) {
+        self.holdings.note_ended(tenure);
         self.tell_guardian();
+    }
+
+    /// Returns the lease of this very tenure, if it is held still.
+    fn held_mut(&mut self, tenure: &Tenure) -> Option<&mut Held> {
+        self.held
+            .get_mut(&tenure.zone)
+            .filter(|held| held.grant == tenure.grant)
     }
 }

@@ -11,7 +11,7 @@ use super::remark::{Failure, Remark, Service, ZoneRemark};
 use super::{Holder, Step};
 use crate::ownership::after::After;
 use crate::ownership::authority::AuthorityError;
-use crate::ownership::grant::Grant;
+use crate::ownership::grant::{Grant, Tenure};
 use crate::ownership::lease::Lease;
 
 /// The renewals of one turn that have been answered.
@@ -38,8 +38,7 @@ impl Holder {
         let due = self.held.iter().filter(|(_, held)| held.lease.with(is_due));
         let due: Vec<Renewal> = due
             .map(|(zone, held)| Renewal {
-                zone: zone.clone(),
-                grant: held.grant,
+                tenure: held.tenure_of(zone),
                 players: held.progress.map_or(0, |progress| progress.players),
                 sent_at: now,
             })
@@ -55,7 +54,7 @@ impl Holder {
     /// renewal has left.
     pub(super) fn handle_renewed(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
         match outcome {
-            Err(error) if is_forgotten(&error, renewal.grant) => {
+            Err(error) if is_forgotten(&error, renewal.tenure.grant) => {
                 let left = (renewal.sent_at + self.answer_max()).saturating_sub(now);
                 self.ask(Request::Reinstate(renewal), Some(left));
             }
@@ -65,16 +64,16 @@ impl Holder {
 
     pub(super) fn handle_reinstated(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
         if outcome.is_ok() {
-            self.log_zone(&renewal.zone, ZoneRemark::PutBack(renewal.grant.epoch()));
+            let tenure = &renewal.tenure;
+            self.log_zone(&tenure.zone, ZoneRemark::PutBack(tenure.epoch()));
         }
         self.conclude_renewal(now, renewal, outcome);
     }
 
     /// Tells the lease at once, whatever other renewals are waited for. An error is an outcome that is not known.
     fn conclude_renewal(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
-        let Renewal {
-            zone, grant, sent_at, ..
-        } = renewal;
+        let Renewal { tenure, sent_at, .. } = renewal;
+        let Tenure { zone, grant } = tenure;
         let held = self.held.get(&zone).filter(|held| held.grant == grant);
         let tell = |what: &dyn Fn(&mut Lease)| held.map(|held| held.lease.with(|lease| what(lease)));
         match outcome {

@@ -12,7 +12,7 @@ use super::command::{Culprit, Granted, Progress, Renewal, StoreFence, Views};
 use super::*;
 use crate::ownership::lease::{Lease, LeaseState};
 use crate::ownership::{
-    AuthorityError, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease,
+    AuthorityError, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease, Tenure,
 };
 
 /// Renewals every 1,000 ms, retries after 250 ms, a pause is a gap above 500 ms, a stall is 2,000 ms without a tick.
@@ -36,8 +36,11 @@ fn name(zone: &str) -> ZoneName {
     zone.parse().unwrap()
 }
 
-fn grant(epoch: u32) -> Grant {
-    Grant::issue(Epoch(epoch), ME)
+fn tenure(zone: &str, epoch: u32) -> Tenure {
+    Tenure {
+        zone: name(zone),
+        grant: Grant::issue(Epoch(epoch), ME),
+    }
 }
 
 fn keys(login: u64) -> KeyFingerprints {
@@ -101,8 +104,9 @@ impl FakeAuthority {
                 Answer::Renewed(renewal, outcome)
             }
             Request::Reinstate(renewal) => {
-                let own = view(renewal.zone.as_str(), renewal.grant.epoch().0, ME);
-                self.leases.insert(renewal.zone.clone(), own);
+                let Tenure { zone, grant } = &renewal.tenure;
+                let own = view(zone.as_str(), grant.epoch().0, ME);
+                self.leases.insert(zone.clone(), own);
                 Answer::Reinstated(renewal, Ok(()))
             }
             Request::Leases if self.is_away => Answer::Leases(away()),
@@ -119,13 +123,13 @@ impl FakeAuthority {
             }
             Request::Fence(_) => Answer::Fence(self.fence.clone()),
             Request::Claim { watched, epoch_floor } => Answer::Claimed(self.claim(&watched, epoch_floor)),
-            Request::Release(zone, grant) => {
-                let outcome = self.release(&zone, grant);
-                Answer::Released(zone, grant, outcome)
+            Request::Release(tenure) => {
+                let outcome = self.release(&tenure);
+                Answer::Released(tenure, outcome)
             }
             Request::Withdraw if self.is_away => Answer::Withdrawn(away()),
             Request::Withdraw => Answer::Withdrawn(Ok(())),
-            Request::Blame(zone, _, tick) => Answer::Blamed(zone, tick, self.culprit),
+            Request::Blame(tenure, tick) => Answer::Blamed(tenure.zone, tick, self.culprit),
         }
     }
 
@@ -146,8 +150,9 @@ impl FakeAuthority {
     }
 
     /// The lease, if it is still by this grant.
-    fn own_lease(&mut self, zone: &ZoneName, grant: Grant) -> Result<&mut LeaseView, AuthorityError> {
-        let lease = self.lease(zone)?;
+    fn own_lease(&mut self, tenure: &Tenure) -> Result<&mut LeaseView, AuthorityError> {
+        let lease = self.lease(&tenure.zone)?;
+        let grant = tenure.grant;
         if (lease.epoch, lease.nonce, lease.released) == (grant.epoch(), grant.nonce(), false) {
             Ok(lease)
         } else {
@@ -156,23 +161,24 @@ impl FakeAuthority {
     }
 
     fn renew(&mut self, renewal: &Renewal) -> Result<(), AuthorityError> {
-        self.own_lease(&renewal.zone, renewal.grant)?.beat += 1;
+        self.own_lease(&renewal.tenure)?.beat += 1;
         Ok(())
     }
 
-    fn release(&mut self, zone: &ZoneName, grant: Grant) -> Result<(), AuthorityError> {
-        self.own_lease(zone, grant)?.released = true;
+    fn release(&mut self, tenure: &Tenure) -> Result<(), AuthorityError> {
+        self.own_lease(tenure)?.released = true;
         Ok(())
     }
 
-    fn claim(&mut self, watched: &LeaseView, epoch_floor: Epoch) -> Result<Grant, AuthorityError> {
+    fn claim(&mut self, watched: &LeaseView, epoch_floor: Epoch) -> Result<Tenure, AuthorityError> {
         let lease = self.lease(&watched.zone)?;
         if lease != watched {
             return Err(AuthorityError::Held(Box::new(lease.clone())));
         }
         let epoch = watched.epoch.max(epoch_floor).next().unwrap();
-        *lease = view(watched.zone.as_str(), epoch.0, ME);
-        Ok(Grant::issue(epoch, ME))
+        let zone = watched.zone.as_str();
+        *lease = view(zone, epoch.0, ME);
+        Ok(tenure(zone, epoch.0))
     }
 }
 
@@ -188,7 +194,7 @@ struct Asked {
 
 /// A zone that runs here.
 struct Hosted {
-    grant: Grant,
+    tenure: Tenure,
     lease: std::sync::Arc<SharedLease>,
     progress: Progress,
     /// Its tick does not end.
@@ -257,11 +263,12 @@ impl Rig {
     fn host_all(&mut self) {
         let granted = self.granted();
         self.done.retain(|command| !matches!(command, Command::Adopt(_)));
-        for Granted { zone, grant, lease, .. } in granted {
-            self.holder.handle_hosted(&zone, grant);
+        for Granted { tenure, lease, .. } in granted {
+            self.holder.handle_hosted(&tenure);
             lease.with(|lease| lease.handle_tick(self.now));
+            let zone = tenure.zone.clone();
             let hosted = Hosted {
-                grant,
+                tenure,
                 lease,
                 progress: Progress::default(),
                 is_stuck: false,
@@ -279,13 +286,12 @@ impl Rig {
     }
 
     /// Returns the grants that the guardian was last told.
-    fn holdings(&self) -> Vec<(ZoneName, Grant)> {
+    fn holdings(&self) -> Vec<Tenure> {
         let holdings = self.done.iter().rev().find_map(|command| match command {
             Command::TellGuardian(holdings) => Some(holdings),
             _ => None,
         });
-        let grants = holdings.into_iter().flat_map(Holdings::grants);
-        grants.map(|(zone, grant)| (zone.clone(), grant)).collect()
+        holdings.into_iter().flat_map(Holdings::tenures).collect()
     }
 
     fn lease(&self, zone: &str) -> &SharedLease {
@@ -299,7 +305,7 @@ impl Rig {
     /// The tick thread of each zone turns once, unless it is stuck.
     fn tick(&mut self) {
         let now = self.now;
-        for (zone, hosted) in &self.hosted {
+        for hosted in self.hosted.values() {
             let tick = |lease: &mut Lease| {
                 lease.handle_iteration(now);
                 if !hosted.is_stuck && lease.may_act(now) {
@@ -307,7 +313,7 @@ impl Rig {
                 }
             };
             hosted.lease.with(tick);
-            self.holder.handle_progress(zone, hosted.grant, hosted.progress);
+            self.holder.handle_progress(&hosted.tenure, hosted.progress);
         }
     }
 
@@ -386,7 +392,8 @@ impl Rig {
 
     /// Returns the times at which the lease of a zone was renewed.
     fn renewed_at(&self, zone: &str) -> Vec<Duration> {
-        let wanted = |request: &Request| matches!(request, Request::Renew(renewal) if renewal.zone == name(zone));
+        let wanted =
+            |request: &Request| matches!(request, Request::Renew(renewal) if renewal.tenure.zone == name(zone));
         self.asked(wanted).iter().map(|asked| asked.at).collect()
     }
 }

@@ -23,12 +23,12 @@ impl Holder {
         let since_max = self.lease.pause_gap;
         let wedged = self.held.iter_mut().find_map(|(zone, held)| {
             let tick = held.wedged_for(now, since_max)?;
-            (!self.shunned.contains(zone)).then(|| (zone.clone(), held.grant, tick))
+            (!self.shunned.contains(zone)).then(|| (held.tenure_of(zone), tick))
         });
-        if let Some((zone, grant, tick)) = wedged {
-            self.log_zone(&zone, ZoneRemark::Wedged(tick));
+        if let Some((tenure, tick)) = wedged {
+            self.log_zone(&tenure.zone, ZoneRemark::Wedged(tick));
             // It is asked for as long as the lease lasts.
-            self.ask(Request::Blame(zone, grant, tick), None);
+            self.ask(Request::Blame(tenure, tick), None);
         }
     }
 

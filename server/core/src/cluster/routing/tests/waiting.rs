@@ -133,7 +133,7 @@ fn one_turn_looks_at_so_many_and_leaves_the_others_for_the_next() {
     }
     let status = Shard::with_meadow(0).local.zones.remove(&meadow()).unwrap();
     shard.local.zones.insert(meadow(), status);
-    shard.routing.handle_zone_up(meadow(), grant(1));
+    shard.routing.handle_zone_up(tenure("meadow", 1));
     for expected in [PLACEMENTS_PER_TURN, 1, 0] {
         assert_eq!(shard.routing.is_due(), expected > 0);
         shard.routing.handle_turn(at!(shard));

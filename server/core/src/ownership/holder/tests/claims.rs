@@ -56,7 +56,7 @@ fn new_epoch_is_above_all_that_store_authority_and_this_process_have_seen() {
         rig.authority.leases.insert(name("meadow"), released);
         rig.authority.fence = fence.clone();
         rig.turn();
-        let epochs: Vec<Epoch> = rig.granted().iter().map(|g| g.grant.epoch()).collect();
+        let epochs: Vec<Epoch> = rig.granted().iter().map(|g| g.tenure.epoch()).collect();
         assert_eq!(epochs, [Epoch(expected)], "{fence:?}, {shown}, {shows}");
     }
 }
@@ -85,12 +85,12 @@ fn nothing_is_claimed_while_the_fence_in_the_store_is_unknown() {
 fn guardian_knows_of_a_grant_before_the_zone_is_adopted() {
     let mut rig = Rig::new();
     rig.turn();
-    let zone = rig.granted()[0].zone.clone();
+    let zone = rig.granted()[0].tenure.zone.clone();
     let told = |command: &Command| match command {
-        Command::TellGuardian(held) => held.grants().any(|(held, _)| *held == zone),
+        Command::TellGuardian(held) => held.tenures().any(|held| held.zone == zone),
         _ => false,
     };
-    let adopted = |command: &Command| matches!(command, Command::Adopt(granted) if granted.zone == zone);
+    let adopted = |command: &Command| matches!(command, Command::Adopt(granted) if granted.tenure.zone == zone);
     let (told, adopted) = (
         rig.done.iter().position(told).unwrap(),
         rig.done.iter().position(adopted).unwrap(),
@@ -180,13 +180,12 @@ fn suspended_zone_that_the_authority_forgot_is_declared_at_once_and_claimed_abov
     let zone = name("meadow");
     rig.authority.leases.remove(&zone);
     rig.holder
-        .handle_ended(&zone, grant(1), &EndReason::Suspended, Remains::Memory);
+        .handle_ended(tenure("meadow", 1), &EndReason::Suspended, Remains::Memory);
     rig.hosted.remove(&zone);
     let asked = rig.turn();
     assert!(asked.contains(&Request::Declare(zone.clone())), "{asked:?}");
     rig.turn();
-    let granted = rig.granted();
-    assert_eq!((&granted[0].zone, granted[0].grant), (&zone, grant(2)));
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 2));
 }
 
 #[test]

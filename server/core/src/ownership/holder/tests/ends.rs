@@ -6,13 +6,16 @@ use super::*;
 use crate::ownership::{AdoptionFailure, After};
 
 fn end(rig: &mut Rig, zone: &str, reason: &EndReason, remains: Remains) {
-    rig.holder.handle_ended(&name(zone), grant(1), reason, remains);
+    rig.holder.handle_ended(tenure(zone, 1), reason, remains);
     rig.hosted.remove(&name(zone));
     rig.poll();
 }
 
 fn held_by_word(rig: &Rig) -> Vec<String> {
-    rig.holdings().into_iter().map(|(zone, _)| zone.to_string()).collect()
+    rig.holdings()
+        .into_iter()
+        .map(|tenure| tenure.zone.to_string())
+        .collect()
 }
 
 fn releases(rig: &Rig) -> Vec<&Asked> {
@@ -98,8 +101,7 @@ fn suspended_zone_is_claimed_at_the_next_look_if_nobody_else_was_granted_it() {
     let mut rig = Rig::hosting();
     end(&mut rig, "meadow", &EndReason::Suspended, Remains::Memory);
     rig.turn();
-    let granted = rig.granted();
-    assert_eq!((&granted[0].zone, granted[0].grant), (&name("meadow"), grant(2)));
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 2));
 }
 
 #[test]
@@ -121,11 +123,11 @@ fn memory_of_a_suspended_zone_is_dropped_when_another_process_was_granted_it() {
 #[test]
 fn end_of_an_earlier_grant_is_none_of_the_later_one() {
     let mut rig = Rig::hosting();
-    let earlier = grant(0);
+    let earlier = tenure("meadow", 0);
     rig.holder
-        .handle_ended(&name("meadow"), earlier, &EndReason::Stopped, Remains::Nothing);
+        .handle_ended(earlier.clone(), &EndReason::Stopped, Remains::Nothing);
     rig.holder
-        .handle_adoption_failed(&name("meadow"), earlier, AdoptionFailure::Unreplayable);
+        .handle_adoption_failed(earlier, AdoptionFailure::Unreplayable);
     rig.settle();
     assert!(rig.asked.is_empty() && rig.done.is_empty());
     rig.run(2 * RENEW_EVERY);
@@ -142,7 +144,7 @@ fn zone_whose_adoption_failed_is_claimed_after_a_ttl_or_never_as_its_failure_say
         rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
         rig.turn();
         let failed_at = rig.now;
-        rig.holder.handle_adoption_failed(&name("meadow"), grant(1), failure);
+        rig.holder.handle_adoption_failed(tenure("meadow", 1), failure);
         rig.poll();
         assert!(held_by_word(&rig).is_empty() && releases(&rig).is_empty());
         rig.forget();
@@ -164,13 +166,13 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
         LeaseState::Held { .. }
     ));
     rig.run(2_000);
-    for Granted { zone, grant, lease, .. } in granted {
+    for Granted { tenure, lease, .. } in granted {
         assert_eq!(lease.with(|lease| lease.state()), LeaseState::Lost);
         assert!(
             rig.remarks
-                .contains(&remark(zone.as_str(), ZoneRemark::GivenUp(Epoch(1))))
+                .contains(&remark(tenure.zone.as_str(), ZoneRemark::GivenUp(Epoch(1))))
         );
-        rig.holder.handle_hosted(&zone, grant);
+        rig.holder.handle_hosted(&tenure);
     }
     assert!(held_by_word(&rig).is_empty());
     rig.forget();
@@ -194,7 +196,7 @@ fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
     rig.turn();
     rig.authority.leases.insert(name("hills"), hills);
     let forest = rig.granted().pop().unwrap();
-    assert_eq!(forest.zone, name("forest"));
+    assert_eq!(forest.tenure.zone, name("forest"));
     rig.holder.handle_close();
     rig.forget();
 
@@ -202,10 +204,7 @@ fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
     assert_eq!(rig.holder.poll_timeout(), None);
     rig.settle();
     let asked: Vec<&Request> = rig.asked.iter().map(|asked| &asked.request).collect();
-    let (of_forest, of_hills) = (
-        Request::Release(name("forest"), forest.grant),
-        Request::Release(name("hills"), grant(1)),
-    );
+    let (of_forest, of_hills) = (Request::Release(forest.tenure), Request::Release(tenure("hills", 1)));
     assert_eq!(asked, [&of_forest, &of_hills, &Request::Withdraw]);
     assert_eq!(rig.asked[2].within, None);
     assert_eq!(forest.lease.with(|lease| lease.state()), LeaseState::Lost);

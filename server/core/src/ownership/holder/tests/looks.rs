@@ -118,7 +118,7 @@ fn leases_of_a_node_that_is_gone_are_an_outage_and_hold_up_no_others() {
     let first = Lasted { ms: 0, failures: 1 };
     let failing = Remark::Failing(Failure::SomeLeases(2, Some(name("hills"))), first);
     assert!(rig.remarks.contains(&failing), "{:?}", rig.remarks);
-    let granted: Vec<ZoneName> = rig.granted().into_iter().map(|granted| granted.zone).collect();
+    let granted: Vec<ZoneName> = rig.granted().into_iter().map(|granted| granted.tenure.zone).collect();
     assert_eq!(granted, [name("forest")]);
 }
 

@@ -103,7 +103,7 @@ fn renewal_says_how_many_players_the_zone_has() {
     rig.hosted.get_mut(&name("meadow")).unwrap().progress.players = 42;
     until_renewals(&mut rig);
     let said = rig.asked.iter().filter_map(|asked| match &asked.request {
-        Request::Renew(renewal) => Some((renewal.zone.as_str(), renewal.players)),
+        Request::Renew(renewal) => Some((renewal.tenure.zone.as_str(), renewal.players)),
         _ => None,
     });
     assert_eq!(said.collect::<Vec<_>>(), [("forest", 0), ("hills", 0), ("meadow", 42)]);
@@ -115,8 +115,8 @@ fn zone_that_is_being_adopted_is_renewed() {
     rig.turn();
     let granted = rig.granted();
     rig.run(2 * TTL);
-    let Granted { zone, lease, .. } = &granted[0];
-    assert_eq!(rig.renewed_at(zone.as_str()).len(), 8);
+    let Granted { tenure, lease, .. } = &granted[0];
+    assert_eq!(rig.renewed_at(tenure.zone.as_str()).len(), 8);
     assert!(lease.with(|lease| lease.may_speak(rig.now)));
 }
 
