@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{Intent, OwnState, SessionId, Tick};
+use everhold_protocol::{Intent, OwnState, SessionId};
 
 use super::declare::ZoneBuilder;
 use super::probe::InputRun;
@@ -87,7 +87,7 @@ pub struct Terms {
     /// Ticks per second, at least 1.
     pub tick_hz: u16,
     /// How long an away player is still seen at least: the away are looked for once a second.
-    pub linger: Tick,
+    pub linger: u64,
     /// How long an away player who is seen no more comes back with a secret.
-    pub resume_window: Tick,
+    pub resume_window: u64,
 }

@@ -1,8 +1,6 @@
 //! The rules' times and speeds in ticks, for one tick rate. Every timer of the state counts ticks, so slower game time
 //! slows them all.
 
-use everhold_protocol::Tick;
-
 use super::book::RuleBook;
 
 /// Times in ticks, speeds in cm per tick.
@@ -15,25 +13,25 @@ pub struct Pace {
     /// A monster's full speed, cm per tick.
     pub monster_step_cm: i32,
     /// How long an away player is still seen at least: the away are looked for once a second.
-    pub linger: Tick,
+    pub linger: u64,
     /// How long an away player who is seen no more comes back with a secret.
-    pub resume_window: Tick,
+    pub resume_window: u64,
     /// From a player's death to life.
-    pub player_respawn: Tick,
+    pub player_respawn: u64,
     /// Between two strikes.
-    pub strike_cooldown: Tick,
+    pub strike_cooldown: u64,
     /// Between two lines of chat.
-    pub chat_cooldown: Tick,
+    pub chat_cooldown: u64,
     /// Between two bites.
-    pub bite_cooldown: Tick,
+    pub bite_cooldown: u64,
     /// Between two looks around of a monster.
-    pub think: Tick,
+    pub think: u64,
     /// How long a monster wanders one way.
-    pub wander: Tick,
+    pub wander: u64,
     /// From a monster's death until its camp has another.
-    pub monster_respawn: Tick,
+    pub monster_respawn: u64,
     /// Between two new items on the ground.
-    pub item_spawn: Tick,
+    pub item_spawn: u64,
 }
 
 impl Pace {
