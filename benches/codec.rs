@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::{Crowding, brief, scene};
 use everhold_protocol::{
-    EntityUpdate, Epoch, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader, Velocity,
+    EntityUpdate, Epoch, Heading, InputFrame, Intent, SeqIntent, Snapshot, SnapshotHeader, Tick, Velocity,
 };
 
 fn snapshot(criterion: &mut Criterion) {
@@ -13,7 +13,7 @@ fn snapshot(criterion: &mut Criterion) {
     let updates: Vec<_> = scene(50, Crowding::Spread).entities.into_iter().map(walks).collect();
     let header = SnapshotHeader {
         epoch: Epoch(1),
-        tick: 1_000,
+        tick: Tick(1_000),
         dilation: 255,
         last_input_seq: 900,
         event_seq: 17,
@@ -46,7 +46,7 @@ fn input(criterion: &mut Criterion) {
     };
     let frame = InputFrame {
         epoch: Epoch(1),
-        snapshot_tick: 1_000,
+        snapshot_tick: Tick(1_000),
         event_ack: 17,
         intents: (901..=904).map(intent).collect(),
     };

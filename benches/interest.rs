@@ -4,6 +4,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use everhold_benches::{RADIUS_CM, Turning, WORLDS, Walkers, brief, scene};
 use everhold_core::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
 use everhold_core::zone::Scene;
+use everhold_protocol::Tick;
 
 /// Entities shown to a viewer, about as many as a datagram has room for.
 const BUDGET: usize = 50;
@@ -12,7 +13,11 @@ fn interest(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("interest");
     for (players, crowding) in WORLDS {
         group.throughput(Throughput::Elements(players as u64));
-        let mut world = (scene(players, crowding), Walkers::new(players, Turning::Always), 0);
+        let mut world = (
+            scene(players, crowding),
+            Walkers::new(players, Turning::Always),
+            Tick(0),
+        );
         let mut interest = Interest::new(Reach {
             radius_cm: RADIUS_CM,
             budget: BUDGET,
@@ -27,7 +32,7 @@ fn interest(criterion: &mut Criterion) {
                     world.2 += 1;
                     (world.0.clone(), world.2)
                 };
-                let look = |(scene, tick): (Scene, u64)| {
+                let look = |(scene, tick): (Scene, Tick)| {
                     let points: Vec<_> = scene.sessions.iter().map(|s| Viewpoint { x: s.x, y: s.y }).collect();
                     interest.rebuild(&points, BUDGET);
                     viewers.regroup(&points);

@@ -6,7 +6,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use everhold_benches::{Crowding, SETTLING_TICKS, Turning, WORLDS, Walkers, brief, scene};
 use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
 use everhold_core::zone::Scene;
-use everhold_protocol::Epoch;
+use everhold_protocol::{Epoch, Tick};
 
 fn snapshots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshots");
@@ -29,7 +29,7 @@ struct World {
     scene: Scene,
     walkers: Walkers,
     replicator: Replicator,
-    tick: u64,
+    tick: Tick,
 }
 
 impl World {
@@ -38,7 +38,7 @@ impl World {
             scene: scene(players, crowding),
             walkers: Walkers::new(players, turning),
             replicator: Replicator::new(ViewConfig::default()),
-            tick: 0,
+            tick: Tick(0),
         };
         for _ in 0..SETTLING_TICKS {
             let scene = world.next();

@@ -30,7 +30,7 @@ impl Zone {
         store.fence(&held).await.expect("a new zone");
         Self {
             held,
-            tick: 0,
+            tick: Tick(0),
             body: Bytes::from(vec![0x5a; bytes]),
         }
     }
@@ -39,7 +39,7 @@ impl Zone {
     fn next(&mut self) -> [StoredRecord; 1] {
         let hash = |tick: Tick| {
             let mut hash = RecordHash::GENESIS;
-            hash.0[..8].copy_from_slice(&tick.to_le_bytes());
+            hash.0[..8].copy_from_slice(&tick.0.to_le_bytes());
             hash
         };
         self.tick += 1;

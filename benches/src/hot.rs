@@ -6,7 +6,7 @@ use std::hint::black_box;
 use everhold_core::durability::record::Record;
 use everhold_core::replication::{Replicator, ViewConfig};
 use everhold_core::zone::{Cut, Zone};
-use everhold_protocol::{Epoch, InputFrame};
+use everhold_protocol::{Epoch, InputFrame, Tick};
 
 use crate::run::Run;
 use crate::{Crowding, Turning, Walkers, scene};
@@ -122,12 +122,12 @@ fn snapshots_stacked() {
 fn snapshots(crowding: Crowding, turning: Turning) {
     let (mut scene, mut walkers) = (scene(PLAYERS, crowding), Walkers::new(PLAYERS, turning));
     let mut replicator = Replicator::new(ViewConfig::default());
-    for tick in 1..=SNAPSHOTS_BEFORE {
+    for tick in (1..=SNAPSHOTS_BEFORE).map(Tick) {
         walkers.walk(&mut scene);
         replicator.snapshots(&scene, Epoch(1), tick, 255);
     }
     walkers.walk(&mut scene);
-    measured(|| replicator.snapshots(&scene, Epoch(1), SNAPSHOTS_BEFORE + 1, 255));
+    measured(|| replicator.snapshots(&scene, Epoch(1), Tick(SNAPSHOTS_BEFORE + 1), 255));
 }
 
 fn input_decode() {

@@ -15,7 +15,7 @@ use everhold_core::tick::{TickLoop, TickOut, TickStart};
 use everhold_core::zone::{Outputs, Zone, ZoneConfig};
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{
-    Account, ClientConfig, Epoch, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, ZoneName,
+    Account, ClientConfig, Epoch, Heading, InputFrame, Intent, ReceivedFrame, SeqIntent, SessionId, Tick, ZoneName,
 };
 
 use crate::{Crowding, SETTLING_TICKS, Turning, Walkers, spread_side_cm};
@@ -97,7 +97,7 @@ impl Run {
             Input::Join(Join {
                 account: Account(number),
                 ticket: u128::from(number).to_le_bytes(),
-                ticket_forget_tick: 1,
+                ticket_forget_tick: Tick(1),
                 secret: [0; 32],
                 token: AttachToken(number),
             })
@@ -194,7 +194,7 @@ impl Run {
             said.recent.retain(|(at, _)| now - at <= repeat);
             InputFrame {
                 epoch: Epoch(1),
-                snapshot_tick: now,
+                snapshot_tick: Tick(now),
                 event_ack: 3,
                 intents: said
                     .recent

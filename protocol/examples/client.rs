@@ -188,7 +188,7 @@ impl Driver {
         while let Some(notice) = self.machine.poll_notice() {
             match notice {
                 // At 20 Hz one of them a second is enough.
-                Notice::Snapshot { header, entities } if header.tick % 20 == 0 => {
+                Notice::Snapshot { header, entities } if header.tick.is_every(20) => {
                     let own = &self.machine.mirror().own;
                     let (x_m, y_m) = (own.x / 100, own.y / 100);
                     writeln!(

@@ -1,9 +1,96 @@
 //! Identifiers. Each is assigned by us and stable: it means the same in another process after an adoption.
 
+use std::ops::{Add, AddAssign, Sub};
+
 use serde::{Deserialize, Serialize};
 
 /// A simulation step's number, counted from the zone's creation. It never goes back within a zone's confirmed history.
-pub type Tick = u64;
+///
+/// It is no count of steps, which is a plain `u64`: `tick + count` is a tick, `tick - tick` a count. On the wire, in
+/// stores, and in text it is the bare number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// The last tick there can be: later than any that a zone reaches.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Returns the tick after this one. Panics after the last.
+    #[inline]
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Counts the ticks since `earlier`; 0 if that is later.
+    #[inline]
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Counts the ticks since `earlier`; `None` if that is later.
+    #[inline]
+    #[must_use]
+    pub const fn checked_since(self, earlier: Self) -> Option<u64> {
+        self.0.checked_sub(earlier.0)
+    }
+
+    /// Returns the tick `count` later, or the last one.
+    #[inline]
+    #[must_use]
+    pub const fn saturating_add(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
+
+    /// Whether it is one tick in `count`: its number is a multiple.
+    #[inline]
+    #[must_use]
+    pub const fn is_every(self, count: u64) -> bool {
+        self.0.is_multiple_of(count)
+    }
+}
+
+impl std::fmt::Display for Tick {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Add<u64> for Tick {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, count: u64) -> Self {
+        Self(self.0 + count)
+    }
+}
+
+impl AddAssign<u64> for Tick {
+    #[inline]
+    fn add_assign(&mut self, count: u64) {
+        self.0 += count;
+    }
+}
+
+impl Sub<u64> for Tick {
+    type Output = Self;
+
+    #[inline]
+    fn sub(self, count: u64) -> Self {
+        Self(self.0 - count)
+    }
+}
+
+impl Sub for Tick {
+    type Output = u64;
+
+    #[inline]
+    fn sub(self, earlier: Self) -> u64 {
+        self.0 - earlier.0
+    }
+}
 
 /// The number of an ownership of a zone: every new owner has a higher one. 0: the zone had no owner yet. Epochs of two
 /// zones do not compare. It is no right to act, only a name: the right is the server's `Grant`.

@@ -62,7 +62,7 @@ impl InputFrame {
         let mut out = Writer::new(out);
         out.u8(Self::KIND);
         out.varint(u64::from(self.epoch.0));
-        out.varint(self.snapshot_tick);
+        out.varint(self.snapshot_tick.0);
         out.varint(self.event_ack);
         if let Some(first) = self.intents.first() {
             out.varint(first.seq);
@@ -89,7 +89,7 @@ impl InputFrame {
         }
         Ok(InputFrame {
             epoch: Epoch(from.varint_u32()?),
-            snapshot_tick: from.varint()?,
+            snapshot_tick: Tick(from.varint()?),
             event_ack: from.varint()?,
             intents: decode_intents(from)?,
         })

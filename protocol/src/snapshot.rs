@@ -78,7 +78,7 @@ impl SnapshotHeader {
         }
         let header = Self {
             epoch: Epoch(from.varint_u32()?),
-            tick: from.varint()?,
+            tick: Tick(from.varint()?),
             dilation: from.u8()?,
             last_input_seq: from.varint()?,
             event_seq: from.varint()?,
@@ -115,7 +115,7 @@ impl HeaderForm {
         let mut out = Writer::new(&mut bytes);
         out.u8(SnapshotHeader::KIND);
         out.varint(u64::from(epoch.0));
-        out.varint(tick);
+        out.varint(tick.0);
         out.u8(dilation);
         let (mut front, front_len) = ([0; Self::FRONT_BYTES_MAX], bytes.len());
         front[..front_len].copy_from_slice(&bytes);

@@ -162,7 +162,7 @@ impl ZoneHandle {
     /// The newest tick stepped.
     #[must_use]
     pub fn tick(&self) -> Tick {
-        self.gauges.tick.load(Ordering::Relaxed)
+        Tick(self.gauges.tick.load(Ordering::Relaxed))
     }
 
     /// Returns the zone's entry for the directory, as long as it runs here.
@@ -220,10 +220,10 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         probe: zone.probe(),
         ..ZoneGauges::default()
     });
-    gauges.tick.store(zone.tick(), Ordering::Relaxed);
+    gauges.tick.store(zone.tick().0, Ordering::Relaxed);
     gauges
         .acknowledged_tick
-        .store(journal.acknowledged().tick, Ordering::Relaxed);
+        .store(journal.acknowledged().tick.0, Ordering::Relaxed);
     let (orders, ordered) = mpsc::unbounded_channel();
     let guard = Arc::clone(&services.guard);
     // The pause that was declared for the adoption is over: from here on the zone ticks, or loses its lease.

@@ -2,7 +2,7 @@
 
 use everhold_protocol::event::{Event, GoldCause, ItemCause, RejectReason};
 use everhold_protocol::snapshot::value_digest;
-use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SnapshotHeader};
+use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SnapshotHeader, Tick};
 
 use super::{Attachment, Checker, Verdict};
 
@@ -32,7 +32,7 @@ struct Story {
     seqs: [u64; 2],
     gold: [u64; 2],
     epoch: Epoch,
-    tick: u64,
+    tick: Tick,
 }
 
 impl Story {
@@ -43,7 +43,7 @@ impl Story {
             seqs: [0; 2],
             gold: [0; 2],
             epoch: Epoch(1),
-            tick: 1,
+            tick: Tick(1),
         };
         for player in [ANN, BEN] {
             let items = if player == ANN { vec![BREAD] } else { vec![] };
@@ -152,7 +152,7 @@ impl Story {
 fn snapshot(value_digest: u32) -> SnapshotHeader {
     SnapshotHeader {
         epoch: Epoch(1),
-        tick: 0,
+        tick: Tick(0),
         dilation: 255,
         last_input_seq: 0,
         event_seq: 0,
@@ -226,7 +226,7 @@ fn returning_player_brings_what_it_had() {
         0,
         &SeqEvent {
             seq: 12,
-            tick: 1,
+            tick: Tick(1),
             event: early,
         },
     );
@@ -239,7 +239,7 @@ fn returning_player_brings_what_it_had() {
         0,
         &SeqEvent {
             seq: 13,
-            tick: 2,
+            tick: Tick(2),
             event: news,
         },
     );

@@ -1,6 +1,6 @@
 //! Violations of the promises to players, and the figure of the verdict that each counts in.
 
-use everhold_protocol::{EntityId, Epoch, SessionId};
+use everhold_protocol::{EntityId, Epoch, SessionId, Tick};
 
 use super::order::Order;
 use super::pair::Pair;
@@ -55,9 +55,9 @@ pub enum Violation {
         /// The player that saw it.
         player: u32,
         /// Epoch and tick shown before.
-        from: (Epoch, u64),
+        from: (Epoch, Tick),
         /// Epoch and tick shown then.
-        to: (Epoch, u64),
+        to: (Epoch, Tick),
     },
     /// Purse or inventory is not what the events add up to.
     #[error("player {player}: after event {event_seq} {what} is not the sum of the events")]

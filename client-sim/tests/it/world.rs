@@ -16,7 +16,7 @@ use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::snapshot::value_digest;
 use everhold_protocol::{
     ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, InputFrame, Intent, OwnState,
-    RefusalCode, SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Velocity, ticket,
+    RefusalCode, SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Tick, Velocity, ticket,
 };
 use quinn::{Connection, Endpoint, SendStream};
 use tokio::runtime::Runtime;
@@ -61,7 +61,7 @@ struct Line {
 struct State {
     lie: Lie,
     epoch: Epoch,
-    tick: u64,
+    tick: Tick,
     souls: BTreeMap<EntityId, Soul>,
     peers: Vec<SocketAddr>,
 }
@@ -90,7 +90,7 @@ impl World {
         let state = State {
             lie,
             epoch: Epoch(1),
-            tick: 0,
+            tick: Tick(0),
             souls: BTreeMap::new(),
             peers: addrs.to_vec(),
         };
@@ -341,7 +341,7 @@ impl State {
 }
 
 impl Soul {
-    fn record(&mut self, tick: u64, event: Event) -> SeqEvent {
+    fn record(&mut self, tick: Tick, event: Event) -> SeqEvent {
         let event = SeqEvent {
             seq: self.events.len() as u64 + 1,
             tick,

@@ -103,7 +103,7 @@ impl Mirror {
 
     /// Returns how many ticks the last snapshot is ahead of `tick`: shown by one owner, not had by the next.
     pub(super) fn ticks_ahead_of(&self, tick: Tick) -> u32 {
-        u32::try_from(self.tick.saturating_sub(tick)).unwrap_or(u32::MAX)
+        u32::try_from(self.tick.since(tick)).unwrap_or(u32::MAX)
     }
 
     /// Begins a session by ticket: whatever was known is void.

@@ -22,12 +22,12 @@ struct Known {
 
 impl Known {
     fn is_fresh(&self, tick: Tick) -> bool {
-        tick.saturating_sub(self.told_at) < FORGET_TICKS
+        tick.since(self.told_at) < FORGET_TICKS
     }
 
     /// Returns the entity as it is now, if it still moves as it was sent.
     fn at(&self, tick: Tick) -> EntityView {
-        let ticks = u32::try_from(tick.saturating_sub(self.told_at)).unwrap_or(u32::MAX);
+        let ticks = u32::try_from(tick.since(self.told_at)).unwrap_or(u32::MAX);
         let (x, y) = self.velocity.lead(self.view.x, self.view.y, ticks);
         EntityView { x, y, ..self.view }
     }
@@ -37,7 +37,7 @@ impl Surroundings {
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.known.clear();
-        self.sweep_at = 0;
+        self.sweep_at = Tick(0);
     }
 
     /// Takes a snapshot's records of a tick. One that comes after a newer one still corrects entities that the newer

@@ -4,7 +4,7 @@ use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::{
     ClientMessage, Credential, Epoch, Event, FrameDecoder, FrameError, Heading, Intent, RefusalCode, SeqEvent,
-    ServerMessage,
+    ServerMessage, Tick,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,11 @@ fn chat(len: usize) -> ServerMessage {
         from: Default::default(),
         text: "x".repeat(len),
     };
-    ServerMessage::Event(SeqEvent { seq: 1, tick: 1, event })
+    ServerMessage::Event(SeqEvent {
+        seq: 1,
+        tick: Tick(1),
+        event,
+    })
 }
 
 /// Returns a frame of exactly these bytes.

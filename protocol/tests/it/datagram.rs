@@ -4,7 +4,7 @@ use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENT
 use everhold_protocol::text::{self, TextError};
 use everhold_protocol::{
     DecodeError, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Heading, InputFrame, Intent, IntentError, Item,
-    Reader, SeqIntent, Snapshot, SnapshotHeader, Velocity, Writer, value_digest,
+    Reader, SeqIntent, Snapshot, SnapshotHeader, Tick, Velocity, Writer, value_digest,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn frame_of(intents: usize) -> InputFrame {
         .collect();
     InputFrame {
         epoch: Epoch(u32::MAX),
-        snapshot_tick: u64::MAX,
+        snapshot_tick: Tick(u64::MAX),
         event_ack: u64::MAX,
         intents,
     }
@@ -187,7 +187,7 @@ fn snapshot_of(updates: Vec<EntityUpdate>) -> Snapshot {
     Snapshot {
         header: SnapshotHeader {
             epoch: Epoch(1),
-            tick: 1_000,
+            tick: Tick(1_000),
             dilation: 255,
             last_input_seq: 1,
             event_seq: 1,

@@ -11,7 +11,7 @@ use everhold_protocol::ticket::{sign, verify};
 use everhold_protocol::{
     Account, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Event, FrameDecoder,
     GoldCause, Heading, InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent, ServerMessage,
-    Snapshot, SnapshotHeader, TicketClaims, Velocity,
+    Snapshot, SnapshotHeader, Tick, TicketClaims, Velocity,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,7 +69,7 @@ fn event(name: &str, event: Event) {
         name,
         &ServerMessage::Event(SeqEvent {
             seq: 300,
-            tick: 70_000,
+            tick: Tick(70_000),
             event,
         }),
     );
@@ -120,7 +120,7 @@ fn server_messages() {
         session: id(7),
         secret: [0x5a; 32],
         tick_hz: 20,
-        resumed_tick: 70_001,
+        resumed_tick: Tick(70_001),
         last_input_seq: 400,
         event_seq: 12,
         events_forgotten: 9,
@@ -211,7 +211,7 @@ fn input_datagram() {
         .collect();
     let frame = InputFrame {
         epoch: Epoch(3),
-        snapshot_tick: 70_003,
+        snapshot_tick: Tick(70_003),
         event_ack: 12,
         intents,
     };
@@ -227,7 +227,7 @@ fn input_datagram() {
 fn snapshot_datagram() {
     let header = SnapshotHeader {
         epoch: Epoch(3),
-        tick: 70_003,
+        tick: Tick(70_003),
         dilation: 255,
         last_input_seq: 400,
         event_seq: 12,

@@ -3,7 +3,7 @@
 use everhold_protocol::limits::{CHAT_BYTES_MAX, DATAGRAM_BYTES_MAX, FRAME_INTENTS_MAX};
 use everhold_protocol::{
     EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Heading, InputFrame, Intent, SeqIntent, Snapshot,
-    SnapshotHeader, Velocity, text,
+    SnapshotHeader, Tick, Velocity, text,
 };
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ pub(super) fn input_frame() -> impl Strategy<Value = InputFrame> {
     (any::<u32>(), any::<u64>(), any::<u64>(), intents).prop_map(|(epoch, snapshot_tick, event_ack, intents)| {
         InputFrame {
             epoch: Epoch(epoch),
-            snapshot_tick,
+            snapshot_tick: Tick(snapshot_tick),
             event_ack,
             intents,
         }
@@ -71,7 +71,7 @@ fn header() -> impl Strategy<Value = SnapshotHeader> {
         let (epoch, tick, dilation, last_input_seq, event_seq) = numbers;
         SnapshotHeader {
             epoch: Epoch(epoch),
-            tick,
+            tick: Tick(tick),
             dilation,
             last_input_seq,
             event_seq,

@@ -24,7 +24,7 @@ pub(crate) mod yard;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{Heading, OwnState};
+use everhold_protocol::{Heading, OwnState, Tick};
 
 pub use rules::{RuleBook, RuleError};
 
@@ -79,7 +79,7 @@ impl GameZone for SmallGame {
 
     fn begin(&self, world: &mut World) {
         let Setting { map, pace, .. } = world.resource::<Setting>().clone();
-        world.resource_mut::<Due>().item = pace.item_spawn;
+        world.resource_mut::<Due>().item = Tick(pace.item_spawn);
         for camp in (0u16..).take(map.rules().camps.len()) {
             systems::monsters::spawn_monster(world, camp);
         }

@@ -150,7 +150,7 @@ impl TickLoop {
     /// the store is waiting for.
     #[must_use]
     pub fn may_tick(&self, conditions: &TickConditions) -> bool {
-        let behind = self.zone.tick().saturating_sub(conditions.acknowledged);
+        let behind = self.zone.tick().since(conditions.acknowledged);
         let holds = behind >= UNACKNOWLEDGED_TICKS_MAX && self.cut.is_none();
         conditions.may_act && !holds && conditions.room > 0 && self.seal != Seal::Done
     }
@@ -224,8 +224,8 @@ impl TickLoop {
 
     /// Freezes the next tick's inputs into its record, before anything is stepped.
     fn freeze(&mut self) -> StoredRecord {
-        let tick = self.zone.tick() + 1;
-        let digest_due = tick.is_multiple_of(DIGEST_EVERY_TICKS);
+        let tick = self.zone.tick().next();
+        let digest_due = tick.is_every(DIGEST_EVERY_TICKS);
         let record = Record {
             epoch: self.epoch,
             tick,

@@ -138,7 +138,7 @@ impl Zone {
     /// The beginning of a zone's history.
     fn begin(&mut self, config: &ZoneConfig) {
         *self.world.resource_mut::<Clock>() = Clock {
-            tick: 0,
+            tick: Tick(0),
             epoch: Epoch::NONE,
             seed: config.seed,
             rules_id: config.rules_id(),

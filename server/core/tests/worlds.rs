@@ -8,7 +8,7 @@ use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::limits::CHAT_TELLS_PER_TICK_MAX;
 use everhold_core::zone::{Cut, Scene, Zone, ZoneConfig};
-use everhold_protocol::{Account, Epoch};
+use everhold_protocol::{Account, Epoch, Tick};
 use proptest::prelude::*;
 
 /// Players that are in the zone.
@@ -114,7 +114,7 @@ fn join(number: u64) -> Input {
     Input::Join(Join {
         account: Account(number),
         ticket: u128::from(number).to_le_bytes(),
-        ticket_forget_tick: 1,
+        ticket_forget_tick: Tick(1),
         secret: [0; 32],
         token: AttachToken(number),
     })

@@ -7,11 +7,11 @@ use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, Input, Join};
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
-use everhold_protocol::{Account, Epoch};
+use everhold_protocol::{Account, Epoch, Tick};
 
 /// Decodes a record whose hash is right. A readable one is encoded the same.
 pub fn record(data: &[u8]) {
-    let stored = StoredRecord::sealed(7, RecordHash([3; 32]), data);
+    let stored = StoredRecord::sealed(Tick(7), RecordHash([3; 32]), data);
     if let Ok(record) = Record::decode(&stored) {
         assert_eq!(record.encode(), stored, "{record:?} has two encodings");
     }
@@ -43,7 +43,7 @@ fn join(account: u8) -> Input {
     Input::Join(Join {
         account: Account(account.into()),
         ticket: [account; 16],
-        ticket_forget_tick: 1_000,
+        ticket_forget_tick: Tick(1_000),
         secret: [account; 32],
         token: AttachToken(account.into()),
     })

@@ -11,12 +11,12 @@ use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input, Join, Resume
 use everhold_core::limits::TICK_INPUTS_MAX;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::codec::Reader;
-use everhold_protocol::{Account, EntityId, Epoch, InputFrame, Intent, SessionId};
+use everhold_protocol::{Account, EntityId, Epoch, InputFrame, Intent, SessionId, Tick};
 
 /// A small and crowded world.
 pub(crate) const ARENA: &str = include_str!("../../core/tests/determinism/arena.toml");
 
-const TICKS_MAX: u64 = 200;
+const LAST_TICK: Tick = Tick(200);
 const TICK_INPUTS: usize = 12;
 const ACCOUNTS: u64 = 6;
 
@@ -71,7 +71,7 @@ impl Life {
     }
 
     fn live(&mut self, bytes: &mut Unstructured<'_>) -> Result<()> {
-        while self.zone.tick() < TICKS_MAX && !bytes.is_empty() {
+        while self.zone.tick() < LAST_TICK && !bytes.is_empty() {
             let mut inputs = Vec::new();
             for _ in 0..bytes.int_in_range(0..=TICK_INPUTS)? {
                 inputs.push(self.input(bytes)?);

@@ -92,7 +92,6 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
 }
 
 fn table(rows: &[ZoneRow]) -> Table {
-    let text = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header([
         "zone",
@@ -119,4 +118,8 @@ fn table(rows: &[ZoneRow]) -> Table {
         ]);
     }
     table
+}
+
+fn text(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -17,7 +17,7 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
             tracing::info!(%zone, ms, failures, "appends are confirmed again");
         }
         PipelineNotice::Resending(from) => {
-            tracing::warn!(%zone, from, "the store has a gap; its records are sent again");
+            tracing::warn!(%zone, from = from.0, "the store has a gap; its records are sent again");
         }
         PipelineNotice::Reseeding => {
             tracing::warn!(%zone, "the store's gap is older than memory; a base will bridge it");
@@ -63,7 +63,7 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             reason,
         } => tracing::error!(
             %zone,
-            tick,
+            tick = tick.0,
             session = session.0,
             seq,
             reason,
@@ -71,7 +71,7 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
         ),
         AdoptionNotice::Divergent(tick) => tracing::error!(
             %zone,
-            tick,
+            tick = tick.0,
             "the replayed world differs from the one that was recorded: this zone is divergent"
         ),
     }
@@ -82,19 +82,19 @@ pub(super) fn log_inquiry(zone: &ZoneName, notice: InquiryNotice) {
     match notice {
         InquiryNotice::NoInput(tick) => tracing::error!(
             %zone,
-            tick,
+            tick = tick.0,
             "no player's input is to blame: nothing is skipped, and the zone will fail wherever it is adopted"
         ),
         InquiryNotice::Quarantined(tick, session, seq) => tracing::error!(
             %zone,
-            tick,
+            tick = tick.0,
             session = session.0,
             seq,
             "the zone failed at this input; it is quarantined"
         ),
         InquiryNotice::Unanswered(why) => tracing::warn!(%zone, why, "the culprit is not written down yet"),
         InquiryNotice::Refused(tick, error) => {
-            tracing::error!(%zone, tick, %error, "the culprit cannot be written down");
+            tracing::error!(%zone, tick = tick.0, %error, "the culprit cannot be written down");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use everhold_core::load::{RungHistory, Standing};
 use everhold_core::report::{LoadRun, ZoneRun};
 use everhold_core::tick::{TickStage, TickTimes};
+use everhold_protocol::Tick;
 use hdrhistogram::Histogram;
 
 use super::{HostConfig, ZoneGauges};
@@ -68,7 +69,7 @@ impl Run {
         self.told_at.elapsed() >= STATS_EVERY
     }
 
-    pub(super) fn tell(&mut self, config: &HostConfig, gauges: &ZoneGauges, released_tick: u64) -> ZoneRun {
+    pub(super) fn tell(&mut self, config: &HostConfig, gauges: &ZoneGauges, released_tick: Tick) -> ZoneRun {
         let since = self.told_at.elapsed().as_secs_f64();
         let ticks = self.ticks - std::mem::replace(&mut self.ticks_told, self.ticks);
         self.told_at = Instant::now();
@@ -78,7 +79,7 @@ impl Run {
             zone: config.tenure.zone.clone(),
             epoch: config.tenure.epoch(),
             ticks: self.ticks,
-            tick: gauges.tick.load(Ordering::Relaxed),
+            tick: Tick(gauges.tick.load(Ordering::Relaxed)),
             released_tick,
             seconds: self.started.elapsed().as_secs_f64(),
             players: gauges.attached.load(Ordering::Relaxed),

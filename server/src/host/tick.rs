@@ -98,7 +98,11 @@ impl TickThread {
             Ok(()) => TickMessage::Surrendered(Box::new(self.ticks.into_zone())),
             Err(panic) => {
                 let (tick, text) = (self.ticks.tick(), panic_text(panic.as_ref()));
-                tracing::error!(tick, panic = text, "a rule failed; this zone's world is thrown away");
+                tracing::error!(
+                    tick = tick.0,
+                    panic = text,
+                    "a rule failed; this zone's world is thrown away"
+                );
                 TickMessage::Panicked(tick, text)
             }
         };
@@ -115,7 +119,7 @@ impl TickThread {
             }
             let conditions = TickConditions {
                 may_act: self.guard.may_act(),
-                acknowledged: self.gauges.acknowledged_tick.load(Ordering::Acquire),
+                acknowledged: Tick(self.gauges.acknowledged_tick.load(Ordering::Acquire)),
                 room: self.out.capacity(),
             };
             if !self.ticks.may_tick(&conditions) {
@@ -149,7 +153,9 @@ impl TickThread {
     fn tick(&mut self) -> Ticked {
         let began = Instant::now();
         let mut times = TickTimes::begin(self.clock.lateness(began), began);
-        self.gauges.stepping.store(self.ticks.tick() + 1, Ordering::Release);
+        self.gauges
+            .stepping
+            .store(self.ticks.tick().next().0, Ordering::Release);
         #[cfg(feature = "testing")]
         let attached = self.ticks.attached();
         let out = self
@@ -162,7 +168,7 @@ impl TickThread {
                 times.end(stage, Instant::now());
             });
         self.guard.note_tick();
-        self.gauges.tick.store(out.outputs.tick, Ordering::Release);
+        self.gauges.tick.store(out.outputs.tick.0, Ordering::Release);
         self.gauges.stepping.store(0, Ordering::Release);
         let attached = u32::try_from(self.ticks.attached()).unwrap_or(u32::MAX);
         self.gauges.attached.store(attached, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::Progress;
+use everhold_protocol::Tick;
 
 use crate::host::{LeaseGuard, ZoneGauges, ZoneHandle};
 
@@ -31,7 +32,7 @@ impl HostedZone {
     pub(super) fn progress(&self) -> Progress {
         Progress {
             players: self.gauges.attached.load(Ordering::Relaxed),
-            stepping: self.gauges.stepping.load(Ordering::Acquire),
+            stepping: Tick(self.gauges.stepping.load(Ordering::Acquire)),
             has_ended: self.gauges.ended.load(Ordering::Acquire),
         }
     }

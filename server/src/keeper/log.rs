@@ -67,9 +67,9 @@ fn log_zone(zone: &ZoneName, remark: &ZoneRemark) {
             tracing::error!(%zone, %epoch, "the authority had forgotten this lease; it was put back");
         }
         ZoneRemark::Refused(epoch) => tracing::warn!(%zone, %epoch, "the lease is somebody else's"),
-        ZoneRemark::Wedged(tick) => tracing::error!(%zone, tick, "this tick does not end: the zone is wedged"),
+        ZoneRemark::Wedged(tick) => tracing::error!(%zone, tick = tick.0, "this tick does not end: the zone is wedged"),
         ZoneRemark::EndsProcess(tick) => {
-            tracing::error!(%zone, tick, "this process ends, so that its zones can be adopted");
+            tracing::error!(%zone, tick = tick.0, "this process ends, so that its zones can be adopted");
         }
         ZoneRemark::Shunned => {
             tracing::error!(%zone, "the zone's lease is not renewed, and this process does not claim it again");

@@ -82,10 +82,10 @@ impl Owner {
     fn step(&mut self, inputs: Vec<Input>) {
         let Position { tick, hash, .. } = self.journal.last();
         let epoch = self.tenure.epoch();
-        let digest_before = tick.is_multiple_of(4).then(|| self.zone.digest());
+        let digest_before = tick.is_every(4).then(|| self.zone.digest());
         let record = Record {
             epoch,
-            tick: tick + 1,
+            tick: tick.next(),
             prev_hash: hash,
             digest_before,
             inputs,
@@ -151,7 +151,7 @@ impl Owner {
         for turn in 1..ticks {
             let intent = Intent::Move(Heading::new((turn % 100) as i8, -20).unwrap());
             let session = self.zone.session_of(Account(1)).unwrap();
-            let seq = self.journal.last().tick;
+            let seq = self.journal.last().tick.0;
             self.step(vec![Input::Intent { session, seq, intent }]);
             self.store().await;
         }
@@ -163,7 +163,7 @@ fn join(epoch: u32) -> Input {
     Input::Join(Join {
         account: Account(1),
         ticket: [byte; 16],
-        ticket_forget_tick: 100_000,
+        ticket_forget_tick: Tick(100_000),
         secret: [byte; 32],
         token: AttachToken(u64::from(epoch)),
     })
@@ -175,7 +175,7 @@ async fn each_of_ten_owners_goes_on_from_what_the_last_one_told() {
     let mut told: Vec<Told> = Vec::new();
     for epoch in 1..=10 {
         let mut owner = Owner::adopt(directory.path(), epoch).await;
-        let end = told.last().copied().unwrap_or((0, Digest(0)));
+        let end = told.last().copied().unwrap_or((Tick(0), Digest(0)));
         assert_eq!(owner.zone.tick(), end.0, "every record was acknowledged, none is lost");
         assert!(
             epoch == 1 || owner.zone.digest() == end.1,
@@ -186,7 +186,7 @@ async fn each_of_ten_owners_goes_on_from_what_the_last_one_told() {
         told.append(&mut owner.told);
     }
     let ticks: Vec<Tick> = told.iter().map(|told| told.0).collect();
-    assert_eq!(ticks, (1..=275).collect::<Vec<_>>());
+    assert_eq!(ticks, (1..=275).map(Tick).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn what_was_never_acknowledged_was_never_told() {
     }
     owner.tell();
     let told = owner.told.last().copied().unwrap();
-    assert_eq!((told.0, owner.zone.tick()), (25, 28));
+    assert_eq!((told.0, owner.zone.tick()), (Tick(25), Tick(28)));
     drop(owner);
     let mut next = Owner::adopt(directory.path(), 2).await;
     assert_eq!((next.zone.tick(), next.zone.digest()), told);
@@ -216,7 +216,7 @@ async fn zombie_that_wakes_after_an_adoption_tells_nothing_more() {
     zombie.store().await;
     assert_eq!((zombie.stopped, zombie.told.len()), (Some(StopReason::Fenced), told));
     next.run(5).await;
-    assert_eq!(next.told.first().unwrap().0, 26);
+    assert_eq!(next.told.first().unwrap().0, Tick(26));
 }
 
 /// The head names a tick that is acknowledged, whatever is captured and written when the owner dies.

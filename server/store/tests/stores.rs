@@ -10,7 +10,7 @@ use std::time::Duration;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
-use everhold_protocol::{Account, Epoch, ZoneName};
+use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
     History, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
 };
@@ -28,9 +28,7 @@ fn zone() -> ZoneName {
 }
 
 fn remove(path: &Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
-    }
+    ["", "-wal", "-shm"].map(|suffix| std::fs::remove_file(format!("{}{suffix}", path.display())).ok());
 }
 
 #[tokio::test]
@@ -238,7 +236,7 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
     let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
     authority.reinstate(&held, addr, 5).await.unwrap();
     store.fence(&held).await.unwrap();
-    let records = History::new(1).records_to(3);
+    let records = History::new(1).records_to(Tick(3));
     store.append(&held, &records).await.unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
 
@@ -270,7 +268,7 @@ async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     let mut history = History::new(1);
     store
-        .append(&tenure(&zone(), 1, 1), &history.records_to(40))
+        .append(&tenure(&zone(), 1, 1), &history.records_to(Tick(40)))
         .await
         .unwrap();
     for file in [directory.path().join("world.db"), store.zone_path(&zone())] {
@@ -281,7 +279,9 @@ async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
     let next = SqliteAuthority::open(directory.path()).unwrap();
     assert_eq!(next.leases().await.unwrap().views, []);
     assert_eq!(authority.leases().await.unwrap().views, []);
-    let lost = store.append(&tenure(&zone(), 1, 1), &history.records_to(41)).await;
+    let lost = store
+        .append(&tenure(&zone(), 1, 1), &history.records_to(Tick(41)))
+        .await;
     assert!(matches!(lost, Err(StoreError::Lost)), "{lost:?}");
     store.create(&tenure(&zone(), 1, 1), Origin::Nothing).await.unwrap();
     let seen = SqliteStore::open(directory.path()).unwrap();
@@ -312,7 +312,7 @@ async fn release_is_heard_after_the_directory_was_deleted() {
 #[tokio::test]
 async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
     let directory = directory();
-    let records = History::new(1).records_to(3);
+    let records = History::new(1).records_to(Tick(3));
     let store = SqliteStore::open(directory.path()).unwrap();
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     store.append(&tenure(&zone(), 1, 1), &records).await.unwrap();
@@ -325,7 +325,7 @@ async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
 #[tokio::test]
 async fn data_outlives_the_handles_that_wrote_it() {
     let directory = directory();
-    let records = History::new(1).records_to(40);
+    let records = History::new(1).records_to(Tick(40));
     let store = SqliteStore::open(directory.path()).unwrap();
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     assert_eq!(
@@ -356,7 +356,7 @@ async fn blocked_file_is_unavailable_and_blocks_no_other() {
     // What a process that is stopped inside a transaction does to its file.
     let blocker = rusqlite::Connection::open(store.zone_path(&zone())).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let records = History::new(1).records_to(1);
+    let records = History::new(1).records_to(Tick(1));
     let (held, neighbour) = (tenure(&zone(), 1, 1), tenure(&free, 1, 1));
     let (blocked, other) = tokio::join!(store.append(&held, &records), store.append(&neighbour, &records));
     assert!(matches!(blocked, Err(StoreError::Unavailable(_))), "{blocked:?}");
@@ -381,7 +381,7 @@ async fn victim() {
     let mut history = History::new(1);
     for tick in 1.. {
         let answer = store
-            .append(&tenure(&zone(), 1, 1), &history.records_to(tick))
+            .append(&tenure(&zone(), 1, 1), &history.records_to(Tick(tick)))
             .await
             .unwrap();
         assert_eq!(answer, AppendAnswer::Ok);
@@ -435,7 +435,7 @@ async fn killed_writer_loses_nothing_that_was_acknowledged() {
     );
     assert_eq!(
         records,
-        History::new(1).records_to(records.len() as u64),
+        History::new(1).records_to(Tick(records.len() as u64)),
         "whole and in order"
     );
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use client_sim::Control;
 use everhold_core::durability::store::ZoneStore;
-use everhold_protocol::Epoch;
+use everhold_protocol::{Epoch, Tick};
 use everhold_store::sqlite::SqliteStore;
 use everhold_testing::player::OldConnections;
 use rustix::process::Signal;
@@ -108,5 +108,8 @@ async fn spare_of_a_deleted_world_whose_holder_died_with_it_says_that_it_is_lost
     delete(&world.cluster.world());
     world.cluster.kill(owner).expect("a kill");
     let (epoch, last_tick) = world.until_adopted(&meadow(), heir, Epoch::FIRST);
-    assert_eq!((last_tick, world.cluster.lost.clone()), (0, vec![(meadow(), epoch)]));
+    assert_eq!(
+        (last_tick, world.cluster.lost.clone()),
+        (Tick(0), vec![(meadow(), epoch)])
+    );
 }

@@ -208,7 +208,7 @@ async fn a_redis_that_forgets_and_dies_with_a_shard_loses_the_zones_of_that_shar
     world.redis().kill();
     world.redis().start_again();
     let (new_epoch, last_tick) = world.until_adopted(&meadow(), living, epoch);
-    assert_eq!(last_tick, 0, "it begins again");
+    assert_eq!(last_tick, Tick(0), "it begins again");
     assert_eq!(
         world.cluster.lost,
         [(meadow(), new_epoch)],

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use everhold_local_cluster::LocalCluster;
 use everhold_net::keys::{self, Keys};
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use everhold_testing::crowd::Crowd;
 use everhold_testing::player::{OldConnections, Player};
 use everhold_testing::redis::{Persistence, RedisServer};
@@ -202,7 +202,7 @@ impl World {
 
     /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick
     /// taken over.
-    pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: Epoch) -> (Epoch, u64) {
+    pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: Epoch) -> (Epoch, Tick) {
         let adoption = |cluster: &LocalCluster| {
             let by = |a: &&everhold_local_cluster::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
             cluster.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneStore};
 use everhold_core::ownership::{Authority, Grant, Nonce, Tenure};
-use everhold_protocol::Epoch;
 use everhold_protocol::client::Notice;
+use everhold_protocol::{Epoch, Tick};
 use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
 use everhold_testing::player::{Arrival, OldConnections, Player};
 use rustix::process::Signal;
@@ -181,7 +181,7 @@ async fn write_late(world: &World, epoch: Epoch) -> Result<AppendAnswer, StoreEr
         grant: Grant::issue(epoch, Nonce(0)),
     };
     let record = StoredRecord {
-        tick: u64::MAX >> 1,
+        tick: Tick(u64::MAX >> 1),
         prev_hash: everhold_core::durability::store::RecordHash::GENESIS,
         hash: everhold_core::durability::store::RecordHash([1; 32]),
         body: bytes::Bytes::from_static(b"late"),

@@ -126,7 +126,7 @@ fn missed_events_that_a_resume_never_sent_are_found() {
 fn world_that_goes_back_is_found() {
     let mut story = Story::begin();
     story.show(ANN, 0, 100, &[BREAD]);
-    story.tick -= 1;
+    story.tick = story.tick - 1;
     story.show(ANN, 0, 100, &[BREAD]);
     assert_found(&story.end(), "the world went back", 1, 0);
 }

@@ -130,7 +130,14 @@ fn joins(checker: &mut Checker, player: usize, gold: u64, event_seq: u64) {
 
 fn tells(checker: &mut Checker, player: usize, seq: u64, total: u64, delta: i64, cause: GoldCause) {
     let event = Event::Gold { total, delta, cause };
-    checker.on_event(player, &SeqEvent { seq, tick: 1, event });
+    checker.on_event(
+        player,
+        &SeqEvent {
+            seq,
+            tick: Tick(1),
+            event,
+        },
+    );
 }
 
 fn verdict(mut checker: Checker) -> Verdict {

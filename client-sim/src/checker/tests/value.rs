@@ -28,7 +28,14 @@ fn two_newcomers_with_the_same_thing_are_found() {
             item: BREAD,
             cause: ItemCause::Start,
         };
-        checker.on_event(player, &SeqEvent { seq: 1, tick: 1, event });
+        checker.on_event(
+            player,
+            &SeqEvent {
+                seq: 1,
+                tick: Tick(1),
+                event,
+            },
+        );
     }
     assert_found(&checker.into_verdict(), "is in 2 inventories", 0, 2);
 }

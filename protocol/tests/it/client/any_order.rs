@@ -51,8 +51,10 @@ impl Numbers {
 
     fn tick(self) -> BoxedStrategy<Tick> {
         match self {
-            Self::Usual => (0..400_u64).boxed(),
-            Self::Extreme => prop_oneof![3 => 0..400_u64, 1 => u64::MAX - 2 * REFRESH_TICKS..=u64::MAX].boxed(),
+            Self::Usual => (0..400_u64).prop_map(Tick).boxed(),
+            Self::Extreme => prop_oneof![3 => 0..400_u64, 1 => u64::MAX - 2 * REFRESH_TICKS..=u64::MAX]
+                .prop_map(Tick)
+                .boxed(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use everhold_protocol::client::{Failover, Notice};
-use everhold_protocol::{Credential, Epoch, RefusalCode, ServerMessage};
+use everhold_protocol::{Credential, Epoch, RefusalCode, ServerMessage, Tick};
 
 use super::script::{Attach, SESSION, Script, addr, header, redirect, refused};
 
@@ -48,7 +48,7 @@ fn player_asks_those_whom_its_owner_named_last() {
 #[test]
 fn false_alarm_makes_the_client_wait_longer_the_next_time() {
     let (mut script, old, _) = Script::parked();
-    script.snapshot(old, header(1, 101));
+    script.snapshot(old, header(1, Tick(101)));
     script.take_notices();
     script.advance(499);
     assert!(script.wants_no_connection(), "it was wrong after 250 ms");
@@ -81,7 +81,7 @@ fn adopter_takes_the_session_over() {
         attached_at: script.now,
     };
     assert_eq!(failover_of(&script.take_notices()), Some(failover));
-    script.snapshot(second, header(2, 201));
+    script.snapshot(second, header(2, Tick(201)));
     assert!(matches!(script.take_notices()[..], [Notice::Snapshot { .. }]));
 }
 
@@ -89,7 +89,7 @@ fn adopter_takes_the_session_over() {
 fn gap_is_counted_from_the_last_snapshot_of_the_old_owner() {
     let (mut script, old) = Script::attached();
     script.advance(40);
-    script.snapshot(old, header(1, 101));
+    script.snapshot(old, header(1, Tick(101)));
     let shown_at = script.now;
     script.disconnected(old, None);
     let (conn, _) = script.connect();
@@ -101,7 +101,7 @@ fn gap_is_counted_from_the_last_snapshot_of_the_old_owner() {
 #[test]
 fn old_owner_that_speaks_again_keeps_the_session() {
     let (mut script, old, [(first, _), (second, _)]) = Script::parked();
-    script.snapshot(old, header(1, 101));
+    script.snapshot(old, header(1, Tick(101)));
     assert_eq!(script.closed, [first, second]);
     assert!(matches!(script.take_notices()[..], [Notice::Snapshot { .. }]));
     script.control(first, Attach::epoch(2).message());
@@ -120,7 +120,7 @@ fn old_owner_that_speaks_again_keeps_the_session() {
 #[test]
 fn snapshot_of_another_epoch_does_not_end_the_parking() {
     let (mut script, old, _) = Script::parked();
-    script.snapshot(old, header(2, 300));
+    script.snapshot(old, header(2, Tick(300)));
     assert!(script.closed.is_empty());
     assert_eq!(script.take_notices(), []);
 }
@@ -153,11 +153,11 @@ fn zombie_of_a_lower_epoch_is_not_heard() {
     script.control(first, Attach::epoch(3).message());
     script.take_notices();
     script.control(second, Attach::epoch(2).message());
-    script.snapshot(second, header(2, 400));
-    script.snapshot(first, header(2, 400));
+    script.snapshot(second, header(2, Tick(400)));
+    script.snapshot(first, header(2, Tick(400)));
     assert_eq!(
         (script.client.mirror().epoch, script.client.mirror().tick),
-        (Epoch(3), 300)
+        (Epoch(3), Tick(300))
     );
     assert_eq!(script.take_notices(), []);
 }
@@ -296,7 +296,7 @@ fn same_owner_answers_again_after_the_connection_was_lost() {
     script.control(
         again,
         Attach {
-            tick: 105,
+            tick: Tick(105),
             secret: 7,
             ..Attach::epoch(1)
         }
@@ -361,7 +361,7 @@ fn planned_move_keeps_the_old_connection_until_the_new_one_answers() {
     let (mut script, old) = Script::attached();
     script.control(old, redirect(2, 2));
     let new = script.greeted_at(2);
-    script.snapshot(old, header(1, 101));
+    script.snapshot(old, header(1, Tick(101)));
     assert!(script.closed.is_empty());
     script.control(new, Attach::epoch(2).message());
     assert_eq!(script.closed, [old]);
@@ -431,7 +431,7 @@ fn newer_login_elsewhere_ends_the_machine() {
 #[test]
 fn attach_that_the_client_itself_gave_up_does_not_end_it() {
     let (mut script, old, _) = Script::parked();
-    script.snapshot(old, header(1, 101));
+    script.snapshot(old, header(1, Tick(101)));
     script.take_notices();
     // A parked `Hello` had been attached all the same.
     script.control(old, ServerMessage::Superseded);
@@ -441,7 +441,7 @@ fn attach_that_the_client_itself_gave_up_does_not_end_it() {
     script.control(
         conn,
         Attach {
-            tick: 110,
+            tick: Tick(110),
             ..Attach::epoch(1)
         }
         .message(),
@@ -459,7 +459,7 @@ fn stopping_owner_is_left_at_once() {
 #[test]
 fn ticks_shown_before_and_not_had_after_are_counted() {
     let (mut script, old) = Script::attached();
-    script.snapshot(old, header(1, 250));
+    script.snapshot(old, header(1, Tick(250)));
     script.disconnected(old, None);
     let (conn, _) = script.connect();
     script.connected(conn);
@@ -467,7 +467,7 @@ fn ticks_shown_before_and_not_had_after_are_counted() {
     script.control(
         conn,
         Attach {
-            tick: 240,
+            tick: Tick(240),
             ..Attach::epoch(2)
         }
         .message(),

@@ -2,7 +2,7 @@
 
 use everhold_protocol::client::{Busy, Notice};
 use everhold_protocol::limits::{FRAME_INTENTS_MAX, UNCONFIRMED_INTENTS_MAX};
-use everhold_protocol::{Epoch, Heading, Intent, SnapshotHeader};
+use everhold_protocol::{Epoch, Heading, Intent, SnapshotHeader, Tick};
 
 use super::script::{Attach, Script, header};
 
@@ -27,7 +27,7 @@ fn confirmed(notices: &[Notice]) -> Vec<u64> {
     notices.iter().filter_map(seq).collect()
 }
 
-fn applied(tick: u64, last_input_seq: u64) -> SnapshotHeader {
+fn applied(tick: Tick, last_input_seq: u64) -> SnapshotHeader {
     SnapshotHeader {
         last_input_seq,
         ..header(1, tick)
@@ -39,7 +39,7 @@ fn client_that_wants_nothing_new_tells_its_state_with_every_fourth_frame() {
     let (mut script, conn) = Script::attached();
     script.advance(0);
     assert_eq!(script.take_frames().len(), 1, "the first frame on a connection");
-    script.snapshot(conn, header(1, 107));
+    script.snapshot(conn, header(1, Tick(107)));
     script.advance(199);
     assert_eq!(script.take_frames(), []);
     script.advance(1);
@@ -47,7 +47,7 @@ fn client_that_wants_nothing_new_tells_its_state_with_every_fourth_frame() {
     assert_eq!(frames.len(), 1);
     assert_eq!(
         (frames[0].epoch, frames[0].snapshot_tick, frames[0].intents.len()),
-        (Epoch(1), 107, 0)
+        (Epoch(1), Tick(107), 0)
     );
 }
 
@@ -63,11 +63,11 @@ fn intent_is_sent_with_the_next_frame_and_repeated_with_every_second_one_until_i
         sent_at.extend(script.take_frames().iter().map(|frame| (ms, frame.intents.len())));
     }
     assert_eq!(sent_at, [(50, 1), (150, 1), (250, 1), (350, 1)]);
-    script.snapshot(conn, applied(101, 1));
+    script.snapshot(conn, applied(Tick(101), 1));
     push(&mut script, 1);
     script.advance(50);
     assert_eq!(script.take_frames()[0].intents[0].seq, 2, "what is new does not wait");
-    script.snapshot(conn, applied(102, 2));
+    script.snapshot(conn, applied(Tick(102), 2));
     script.advance(150);
     assert_eq!(script.take_frames(), []);
 }
@@ -98,7 +98,7 @@ fn oldest_intents_are_repeated_until_confirmed() {
     for frame in frames {
         assert_eq!((frame.intents[0].seq, frame.intents.len()), (1, FRAME_INTENTS_MAX));
     }
-    script.snapshot(conn, applied(101, 10));
+    script.snapshot(conn, applied(Tick(101), 10));
     script.advance(50);
     let seqs: Vec<_> = script.take_frames()[0]
         .intents
@@ -113,7 +113,7 @@ fn input_is_confirmed_exactly_once_and_in_order() {
     let (mut script, conn) = Script::attached();
     push(&mut script, 5);
     for (tick, last) in [(101, 2), (102, 2), (103, 4), (103, 5), (102, 5), (104, 5)] {
-        script.snapshot(conn, applied(tick, last));
+        script.snapshot(conn, applied(Tick(tick), last));
     }
     assert_eq!(confirmed(&script.take_notices()), [1, 2, 3, 4, 5]);
     assert_eq!(script.client.mirror().last_confirmed, 5);
@@ -123,7 +123,7 @@ fn input_is_confirmed_exactly_once_and_in_order() {
 fn inputs_that_the_next_owner_has_are_confirmed_and_the_others_repeated() {
     let (mut script, conn) = Script::attached();
     push(&mut script, 4);
-    script.snapshot(conn, applied(101, 1));
+    script.snapshot(conn, applied(Tick(101), 1));
     script.disconnected(conn, None);
     assert_eq!(push(&mut script, 1), [5], "a player may go on while between owners");
     let (next, _) = script.connect();
@@ -150,7 +150,7 @@ fn inputs_that_the_next_owner_has_are_confirmed_and_the_others_repeated() {
 fn inputs_confirmed_before_and_unknown_after_are_told_as_lost() {
     let (mut script, conn) = Script::attached();
     push(&mut script, 6);
-    script.snapshot(conn, applied(101, 4));
+    script.snapshot(conn, applied(Tick(101), 4));
     script.disconnected(conn, None);
     let (next, _) = script.connect();
     script.connected(next);
@@ -193,14 +193,14 @@ fn too_many_unconfirmed_intents_make_the_client_busy() {
     let (mut script, conn) = Script::attached();
     push(&mut script, UNCONFIRMED_INTENTS_MAX as u32);
     assert_eq!(script.client.push_intent(script.now, step()), Err(Busy));
-    script.snapshot(conn, applied(101, 1));
+    script.snapshot(conn, applied(Tick(101), 1));
     assert_eq!(push(&mut script, 1), [UNCONFIRMED_INTENTS_MAX as u64 + 1]);
 }
 
 #[test]
 fn driver_that_comes_late_sends_one_frame() {
     let (mut script, conn) = Script::attached();
-    script.snapshot(conn, header(1, 101));
+    script.snapshot(conn, header(1, Tick(101)));
     script.oversleep(240);
     script.advance(49);
     assert_eq!(script.take_frames().len(), 1);

@@ -1,7 +1,7 @@
 //! A shard that has too much to do: slower time, a queue, a refusal.
 
 use everhold_protocol::client::Notice;
-use everhold_protocol::{RefusalCode, ServerMessage, SnapshotHeader};
+use everhold_protocol::{RefusalCode, ServerMessage, SnapshotHeader, Tick};
 
 use super::script::{Attach, Script, header, refused};
 
@@ -16,7 +16,7 @@ fn slowed(dilation: u8) -> (Script, everhold_protocol::client::ConnId) {
         conn,
         SnapshotHeader {
             dilation,
-            ..header(1, 101)
+            ..header(1, Tick(101))
         },
     );
     script.take_frames();
@@ -75,7 +75,7 @@ fn client_that_an_overloaded_shard_refused_stays_away_for_a_while() {
 fn frames_are_sent_at_the_speed_of_game_time() {
     let (mut script, conn) = slowed(128);
     script.take_notices();
-    for tick in 102..122 {
+    for tick in (102..122).map(Tick) {
         script.advance(100);
         script.snapshot(
             conn,
@@ -89,7 +89,7 @@ fn frames_are_sent_at_the_speed_of_game_time() {
         (5..=6).contains(&script.take_frames().len()),
         "one in four ticks, as at full speed"
     );
-    script.snapshot(conn, header(1, 122));
+    script.snapshot(conn, header(1, Tick(122)));
     script.advance(400);
     assert!((1..=2).contains(&script.take_frames().len()), "and at full speed again");
 }

@@ -1,7 +1,7 @@
 //! Logging in: the shard that is asked, the target of a redirect, the end by a refusal.
 
 use everhold_protocol::client::{Busy, Notice};
-use everhold_protocol::{ClientMessage, Credential, Epoch, Heading, Intent, RefusalCode, ServerMessage};
+use everhold_protocol::{ClientMessage, Credential, Epoch, Heading, Intent, RefusalCode, ServerMessage, Tick};
 
 use super::script::{Attach, SESSION, Script, addr, own, redirect, refused};
 
@@ -24,7 +24,7 @@ fn login_at_the_owner_attaches() {
     let mirror = script.client.mirror();
     assert_eq!(
         (mirror.session, mirror.epoch, mirror.tick),
-        (Some(SESSION), Epoch(1), 100)
+        (Some(SESSION), Epoch(1), Tick(100))
     );
     assert_eq!((mirror.event_seq, mirror.last_confirmed, &mirror.own), (9, 4, &own()));
     let notices = script.take_notices();

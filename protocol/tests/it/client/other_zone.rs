@@ -1,7 +1,7 @@
 //! A session that goes to another zone, whose epochs are its own.
 
 use everhold_protocol::client::{ConnId, Notice};
-use everhold_protocol::{Credential, Epoch, ServerMessage, ZoneName};
+use everhold_protocol::{Credential, Epoch, ServerMessage, Tick, ZoneName};
 
 use super::script::{Attach, Script, header, redirect, redirect_to};
 
@@ -62,7 +62,7 @@ fn lower_epoch_of_another_zone_takes_the_session_over() {
         Some((zone("forest"), Epoch(2), None, 0)),
         "nobody failed, and nothing was taken back"
     );
-    script.snapshot(new, header(2, 201));
+    script.snapshot(new, header(2, Tick(201)));
     assert!(matches!(script.take_notices()[..], [Notice::Snapshot { .. }]));
 }
 

@@ -1,7 +1,7 @@
 //! Parking of a client whose owner has fallen silent: after which pause, and at how many shards.
 
-use everhold_protocol::ServerMessage;
 use everhold_protocol::client::Notice;
+use everhold_protocol::{ServerMessage, Tick};
 
 use super::script::{Attach, Script, header, redirect};
 
@@ -34,7 +34,7 @@ fn clients_that_lose_their_shard_together_park_one_after_the_other() {
 fn each_silence_has_a_pause_of_its_own() {
     let (mut script, old) = Script::attached_spread(100, 1);
     let mut pauses = Vec::new();
-    for tick in 101..106 {
+    for tick in (101..106).map(Tick) {
         script.advance(2_000);
         script.snapshot(old, header(1, tick));
         script.take_notices();
@@ -54,7 +54,7 @@ fn owner_that_speaks_again_during_the_pause_costs_no_handshake() {
     let (mut script, old) = Script::attached_spread(100, 1);
     script.advance(250);
     assert_eq!(script.take_notices(), [Notice::Silent]);
-    script.snapshot(old, header(1, 101));
+    script.snapshot(old, header(1, Tick(101)));
     script.advance(200);
     assert!(script.wants_no_connection());
 }

@@ -55,7 +55,7 @@ impl Attach {
         Self {
             epoch: Epoch(epoch),
             zone: "meadow",
-            tick: 100 * u64::from(epoch),
+            tick: Tick(100 * u64::from(epoch)),
             last_input_seq: 0,
             event_seq: 0,
             events_forgotten: 0,
@@ -102,7 +102,7 @@ pub(super) fn header(epoch: u32, tick: Tick) -> SnapshotHeader {
 pub(super) fn gold(seq: u64, total: u64) -> SeqEvent {
     SeqEvent {
         seq,
-        tick: 100,
+        tick: Tick(100),
         event: Event::Gold {
             total,
             delta: 1,

@@ -2,11 +2,11 @@
 
 use everhold_protocol::client::Notice;
 use everhold_protocol::limits::INVENTORY_ITEMS_MAX;
-use everhold_protocol::{EntityId, Event, Item, ItemCause, OwnState, SeqEvent, SnapshotHeader, value_digest};
+use everhold_protocol::{EntityId, Event, Item, ItemCause, OwnState, SeqEvent, SnapshotHeader, Tick, value_digest};
 
 use super::script::{Attach, Script, gold, header, own, sword};
 
-fn worth(tick: u64, event_seq: u64, gold: u64, items: &[Item]) -> SnapshotHeader {
+fn worth(tick: Tick, event_seq: u64, gold: u64, items: &[Item]) -> SnapshotHeader {
     SnapshotHeader {
         event_seq,
         value_digest: value_digest(gold, items),
@@ -24,35 +24,38 @@ fn mismatches(notices: &[Notice]) -> usize {
 #[test]
 fn duplicate_and_late_snapshots_are_not_shown() {
     let (mut script, conn) = Script::attached();
-    for tick in [102, 101, 102, 103, 100] {
+    for tick in [102, 101, 102, 103, 100].map(Tick) {
         script.snapshot(conn, header(1, tick));
     }
     let tick = |notice: &Notice| {
         if let Notice::Snapshot { header, .. } = notice {
             header.tick
         } else {
-            0
+            Tick(0)
         }
     };
     let shown: Vec<_> = script.take_notices().iter().map(tick).collect();
-    assert_eq!(shown, [102, 103]);
-    assert_eq!((script.client.mirror().tick, script.client.mirror().own.hp), (103, 99));
+    assert_eq!(shown, [Tick(102), Tick(103)]);
+    assert_eq!(
+        (script.client.mirror().tick, script.client.mirror().own.hp),
+        (Tick(103), 99)
+    );
 }
 
 #[test]
 fn snapshot_of_the_attachs_own_tick_is_shown_once() {
     let (mut script, conn) = Script::attached();
-    script.snapshot(conn, header(1, 100));
-    script.snapshot(conn, header(1, 100));
+    script.snapshot(conn, header(1, Tick(100)));
+    script.snapshot(conn, header(1, Tick(100)));
     assert_eq!(script.take_notices().len(), 1);
 }
 
 #[test]
 fn snapshots_that_overtake_their_attach_are_shown_after_it() {
     let (mut script, _, [(first, _), (second, _)]) = Script::parked();
-    script.snapshot(first, header(2, 300));
-    script.snapshot(first, header(2, 301));
-    script.snapshot(second, header(2, 999));
+    script.snapshot(first, header(2, Tick(300)));
+    script.snapshot(first, header(2, Tick(301)));
+    script.snapshot(second, header(2, Tick(999)));
     assert_eq!(script.take_notices(), [], "nobody speaks for the session yet");
     script.control(first, Attach::epoch(2).message());
     let notices = script.take_notices();
@@ -60,7 +63,7 @@ fn snapshots_that_overtake_their_attach_are_shown_after_it() {
         matches!(
             notices[..],
             [Notice::Attached { .. }, Notice::Snapshot { header: one, .. }, Notice::Snapshot { header: two, .. }]
-                if (one.tick, two.tick) == (300, 301)
+                if (one.tick, two.tick) == (Tick(300), Tick(301))
         ),
         "{notices:?}"
     );
@@ -69,18 +72,18 @@ fn snapshots_that_overtake_their_attach_are_shown_after_it() {
 #[test]
 fn early_snapshot_of_another_epoch_than_the_attach_is_not_shown() {
     let (mut script, _, [(first, _), _]) = Script::parked();
-    script.snapshot(first, header(2, 900));
+    script.snapshot(first, header(2, Tick(900)));
     script.control(first, Attach::epoch(3).message());
     assert!(matches!(script.take_notices()[..], [Notice::Attached { .. }]));
-    assert_eq!(script.client.mirror().tick, 300);
+    assert_eq!(script.client.mirror().tick, Tick(300));
 }
 
 #[test]
 fn purse_that_agrees_is_not_remarked() {
     let (mut script, conn) = Script::attached();
-    script.snapshot(conn, worth(101, 0, 50, &[sword()]));
+    script.snapshot(conn, worth(Tick(101), 0, 50, &[sword()]));
     script.event(conn, gold(1, 75));
-    script.snapshot(conn, worth(102, 1, 75, &[sword()]));
+    script.snapshot(conn, worth(Tick(102), 1, 75, &[sword()]));
     let lost = Event::ItemLost {
         item: sword(),
         cause: ItemCause::GiftTo(Default::default()),
@@ -89,11 +92,11 @@ fn purse_that_agrees_is_not_remarked() {
         conn,
         SeqEvent {
             seq: 2,
-            tick: 103,
+            tick: Tick(103),
             event: lost,
         },
     );
-    script.snapshot(conn, worth(103, 2, 75, &[]));
+    script.snapshot(conn, worth(Tick(103), 2, 75, &[]));
     assert_eq!(mismatches(&script.take_notices()), 0);
 }
 
@@ -101,12 +104,12 @@ fn purse_that_agrees_is_not_remarked() {
 fn purse_that_differs_is_told_once() {
     let (mut script, conn) = Script::attached();
     script.event(conn, gold(1, 75));
-    for tick in 101..105 {
+    for tick in (101..105).map(Tick) {
         script.snapshot(conn, worth(tick, 1, 76, &[sword()]));
     }
     let told: Vec<_> = script.take_notices();
     assert!(told.contains(&Notice::ValueMismatch {
-        tick: 101,
+        tick: Tick(101),
         event_seq: 1
     }));
     assert_eq!(mismatches(&told), 1);
@@ -132,7 +135,7 @@ fn inventory_out_of_order_is_put_in_order() {
         }
         .message(),
     );
-    script.snapshot(conn, worth(101, 0, 50, &[shield, sword()]));
+    script.snapshot(conn, worth(Tick(101), 0, 50, &[shield, sword()]));
     assert_eq!(mismatches(&script.take_notices()), 0);
 }
 
@@ -148,7 +151,14 @@ fn mirror_holds_no_more_items_than_an_inventory() {
             item,
             cause: ItemCause::PickedUp,
         };
-        script.event(conn, SeqEvent { seq, tick: 100, event });
+        script.event(
+            conn,
+            SeqEvent {
+                seq,
+                tick: Tick(100),
+                event,
+            },
+        );
     }
     assert_eq!(script.client.mirror().own.items.len(), INVENTORY_ITEMS_MAX);
 }
@@ -156,17 +166,17 @@ fn mirror_holds_no_more_items_than_an_inventory() {
 #[test]
 fn lost_item_is_seen_by_the_digest() {
     let (mut script, conn) = Script::attached();
-    script.snapshot(conn, worth(101, 0, 50, &[]));
+    script.snapshot(conn, worth(Tick(101), 0, 50, &[]));
     assert_eq!(mismatches(&script.take_notices()), 1);
 }
 
 #[test]
 fn purse_is_not_checked_while_events_are_under_way() {
     let (mut script, conn) = Script::attached();
-    script.snapshot(conn, worth(101, 1, 75, &[sword()]));
+    script.snapshot(conn, worth(Tick(101), 1, 75, &[sword()]));
     script.event(conn, gold(1, 75));
     script.event(conn, gold(2, 80));
-    script.snapshot(conn, worth(102, 1, 75, &[sword()]));
+    script.snapshot(conn, worth(Tick(102), 1, 75, &[sword()]));
     assert_eq!(mismatches(&script.take_notices()), 0);
 }
 

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use everhold_protocol::limits::TICKET_SKEW_S;
 use everhold_protocol::ticket::TicketClaims;
-use everhold_protocol::{RefusalCode, ServerMessage, Tick, ZoneName};
+use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
 
 pub use command::{Attach, AttachRequest, Command, QueueMeter};
 pub use local::{ConnStatus, LocalState, Moment, ZoneStatus};
@@ -386,7 +386,7 @@ const fn tickets_over_before(unix_s: u64) -> u64 {
 }
 
 /// Ticks for which a zone remembers the ticket's id.
-fn ticket_memory_ticks(claims: &TicketClaims, unix_s: u64, tick_hz: u16) -> Tick {
+fn ticket_memory_ticks(claims: &TicketClaims, unix_s: u64, tick_hz: u16) -> u64 {
     let left_s = claims.expires_unix_s.saturating_sub(unix_s);
     (left_s + TICKET_MEMORY_SLACK_S) * u64::from(tick_hz)
 }

@@ -179,7 +179,7 @@ mod tests {
     };
 
     fn inquiry(intent: Option<(SessionId, u64)>) -> Inquiry {
-        Inquiry::new(7, Some(Suspect { index: 3, intent }))
+        Inquiry::new(Tick(7), Some(Suspect { index: 3, intent }))
     }
 
     /// All that is asked for at `now`, in words.
@@ -196,16 +196,16 @@ mod tests {
 
     #[test]
     fn failure_without_a_players_input_is_blamed_on_nobody() {
-        for mut inquiry in [inquiry(None), Inquiry::new(7, None)] {
+        for mut inquiry in [inquiry(None), Inquiry::new(Tick(7), None)] {
             let words = words(&mut inquiry, Instant::now(), PAUSED);
-            assert_eq!(words, ["Log(NoInput(7))", "Conclude(Nobody)"]);
+            assert_eq!(words, ["Log(NoInput(Tick(7)))", "Conclude(Nobody)"]);
         }
     }
 
     #[test]
     fn input_is_written_down_as_long_as_the_zone_may_write() {
         let (mut now, mut inquiry) = (Instant::now(), inquiry(Some((SESSION, 9))));
-        let asked = format!("Quarantine(7, {SESSION:?}, 9)");
+        let asked = format!("Quarantine(Tick(7), {SESSION:?}, 9)");
         assert_eq!(words(&mut inquiry, now, PAUSED), [asked.as_str()]);
         inquiry.handle_answer(now, Err(StoreError::Unavailable("a time-out".to_owned())));
         assert_eq!(words(&mut inquiry, now, PAUSED), ["Log(Unanswered(\"a time-out\"))"]);
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(words(&mut inquiry, now, PAUSED), [asked.as_str()]);
         inquiry.handle_answer(now, Ok(()));
         let known = [
-            format!("Log(Quarantined(7, {SESSION:?}, 9))"),
+            format!("Log(Quarantined(Tick(7), {SESSION:?}, 9))"),
             format!("Conclude(Input({SESSION:?}, 9))"),
         ];
         assert_eq!(words(&mut inquiry, now, PAUSED), known);
@@ -236,7 +236,10 @@ mod tests {
         let (now, mut inquiry) = (Instant::now(), inquiry(Some((SESSION, 9))));
         words(&mut inquiry, now, PAUSED);
         inquiry.handle_answer(now, Err(StoreError::Fenced { epoch: Epoch(4) }));
-        let known = ["Log(Refused(7, Fenced { epoch: Epoch(4) }))", "Conclude(Unwritten)"];
+        let known = [
+            "Log(Refused(Tick(7), Fenced { epoch: Epoch(4) }))",
+            "Conclude(Unwritten)",
+        ];
         assert_eq!(words(&mut inquiry, now, PAUSED), known);
     }
 
@@ -244,11 +247,11 @@ mod tests {
     fn zone_that_failed_at_a_quarantined_input_ends_poisoned() {
         let why = || "a rule".to_owned();
         assert_eq!(
-            Blame::Input(SESSION, 9).end_reason(7, why()),
-            EndReason::Poisoned(7, SESSION, 9, why())
+            Blame::Input(SESSION, 9).end_reason(Tick(7), why()),
+            EndReason::Poisoned(Tick(7), SESSION, 9, why())
         );
         for blame in [Blame::Nobody, Blame::Unwritten] {
-            assert_eq!(blame.end_reason(7, why()), EndReason::Panicked(7, why()));
+            assert_eq!(blame.end_reason(Tick(7), why()), EndReason::Panicked(Tick(7), why()));
         }
     }
 }

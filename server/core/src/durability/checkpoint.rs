@@ -151,7 +151,7 @@ impl Checkpointer {
             config,
             state: State::Idle,
             head: chain.last().map(|head| head.position),
-            base_tick: base.map_or(0, |base| base.position.tick),
+            base_tick: base.map_or(Tick(0), |base| base.position.tick),
             base_bytes: base.map_or(0, |base| base.bytes),
             delta_bytes: chain.iter().skip(1).map(|delta| delta.bytes).sum(),
             // A zone that was never stored is stored soon: until then its whole history is journal.
@@ -179,13 +179,13 @@ impl Checkpointer {
 
     /// Requests another checkpoint as soon as the present one is done: before a planned stop.
     pub const fn handle_wanted(&mut self) {
-        self.next_at = 0;
+        self.next_at = Tick(0);
     }
 
     /// Requests a base, and soon: after a claim under a higher epoch.
     pub const fn handle_base_wanted(&mut self) {
         self.is_base_next = true;
-        self.next_at = 0;
+        self.next_at = Tick(0);
     }
 
     /// [`JournalEvent::Reseed`](super::journal::JournalEvent::Reseed): like a wanted base, but it does not wait for the
@@ -356,7 +356,7 @@ impl Checkpointer {
     }
 
     fn start(&mut self) {
-        let by_time = self.tick.saturating_sub(self.base_tick) >= self.config.base_ticks;
+        let by_time = self.tick.since(self.base_tick) >= self.config.base_ticks;
         let by_bytes = self.delta_bytes > self.base_bytes;
         let is_base = self.is_base_next || self.head.is_none() || by_time || by_bytes;
         self.state = State::Cutting {
@@ -396,7 +396,7 @@ impl Checkpointer {
     fn fail(&mut self) {
         self.state = State::Idle;
         self.next_at = if self.is_reseed {
-            0
+            Tick(0)
         } else {
             self.next_at.min(self.tick + self.config.retry_ticks)
         };

@@ -94,7 +94,7 @@ impl<S, R> Gate<S, R> {
     /// are not sent: its players hear `Attached` first, and that carries them.
     #[must_use]
     pub const fn new(level: Durability, epoch: Epoch, acknowledged: Tick, tick: Tick) -> Self {
-        assert!(acknowledged <= tick, "nothing is stored that did not happen");
+        assert!(acknowledged.0 <= tick.0, "nothing is stored that did not happen");
         Self {
             level,
             epoch,
@@ -113,7 +113,7 @@ impl<S, R> Gate<S, R> {
     /// If `tick` does not follow the last one: an output was lost or told twice.
     pub fn hold(&mut self, tick: Tick, shown: S, told: R) {
         assert!(
-            tick == self.last_held + 1,
+            tick == self.last_held.next(),
             "tick {tick} is held after tick {}",
             self.last_held
         );
@@ -186,7 +186,7 @@ impl<S, R> Gate<S, R> {
     /// Ticks held whose record is not acknowledged yet.
     #[must_use]
     pub const fn unacknowledged_ticks(&self) -> u64 {
-        self.last_held.saturating_sub(self.acknowledged)
+        self.last_held.since(self.acknowledged)
     }
 
     /// Closes the gate: nothing leaves, and everything held or yet to come stays.

@@ -92,7 +92,7 @@ impl Journal {
             ring: VecDeque::new(),
             acknowledged: last,
             last,
-            cursor: last.tick + 1,
+            cursor: last.tick.next(),
             in_flight: 0,
             retry_ms: RETRY_MS.0,
             resent_from: None,
@@ -111,7 +111,7 @@ impl Journal {
         assert!(epoch > self.epoch, "epoch {epoch} follows epoch {}", self.epoch);
         Self {
             epoch,
-            cursor: self.acknowledged.tick + 1,
+            cursor: self.acknowledged.tick.next(),
             in_flight: 0,
             retry_ms: RETRY_MS.0,
             resent_from: None,
@@ -137,7 +137,7 @@ impl Journal {
     /// If the record does not follow the last one.
     pub fn push(&mut self, record: StoredRecord) -> Result<(), RingFull> {
         assert!(
-            record.tick == self.last.tick + 1,
+            record.tick == self.last.tick.next(),
             "record {} follows record {}",
             record.tick,
             self.last.tick
@@ -148,7 +148,7 @@ impl Journal {
             record.tick
         );
         if self.ring.len() >= RING_RECORDS_MAX {
-            let oldest = self.ring.front().map_or(0, |oldest| oldest.tick);
+            let oldest = self.ring.front().map_or(Tick(0), |oldest| oldest.tick);
             if oldest > self.acknowledged.tick || oldest >= self.cursor {
                 return Err(RingFull);
             }
@@ -169,7 +169,7 @@ impl Journal {
             return None;
         }
         let first = self.ring.front()?.tick;
-        let skip = usize::try_from(self.cursor.checked_sub(first)?).ok()?;
+        let skip = usize::try_from(self.cursor.checked_since(first)?).ok()?;
         let records: Vec<StoredRecord> = self.ring.iter().skip(skip).take(APPEND_RECORDS_MAX).cloned().collect();
         self.in_flight = records.len();
         (!records.is_empty()).then_some(records)
@@ -217,7 +217,7 @@ impl Journal {
         self.is_reseeding = false;
         self.resent_from = None;
         self.acknowledged = position;
-        self.cursor = position.tick + 1;
+        self.cursor = position.tick.next();
         self.forget(position.tick);
         JournalEvent::Acknowledged { position }
     }
@@ -255,13 +255,13 @@ impl Journal {
     /// Returns the number of records pushed and not acknowledged.
     #[must_use]
     pub const fn unacknowledged(&self) -> u64 {
-        self.last.tick - self.acknowledged.tick
+        self.last.tick.0 - self.acknowledged.tick.0
     }
 
     fn confirm(&mut self, tick: Tick) -> JournalEvent {
         self.retry_ms = RETRY_MS.0;
         self.resent_from = None;
-        self.cursor = tick + 1;
+        self.cursor = tick.next();
         if tick > self.acknowledged.tick {
             let record = self
                 .ring
@@ -280,7 +280,7 @@ impl Journal {
     }
 
     fn go_back(&mut self, store_last: Tick) -> JournalEvent {
-        let from = store_last + 1;
+        let from = store_last.next();
         if from > self.cursor {
             // The store claims records never sent under this grant, and yet lacks the one before them.
             return self.stop(StopReason::Fork);

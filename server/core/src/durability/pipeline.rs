@@ -277,7 +277,7 @@ impl<S, R> Pipeline<S, R> {
     pub fn handle_ticks_over(&mut self) {
         match self.course {
             Course::Running => {
-                let tick = self.journal.last().tick + 1;
+                let tick = self.journal.last().tick.next();
                 self.end(EndReason::Panicked(tick, "the tick thread is gone".to_owned()));
             }
             Course::Stopping => self.course = Course::Sealed,

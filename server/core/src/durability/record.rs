@@ -141,7 +141,7 @@ fn hash_record(prev_hash: RecordHash, epoch: Epoch, tick: Tick, body: &[u8]) -> 
     let mut hasher = blake3::Hasher::new_derive_key(DOMAIN);
     hasher.update(&prev_hash.0);
     hasher.update(&epoch.0.to_le_bytes());
-    hasher.update(&tick.to_le_bytes());
+    hasher.update(&tick.0.to_le_bytes());
     hasher.update(body);
     RecordHash(*hasher.finalize().as_bytes())
 }
@@ -183,7 +183,7 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
             out.u8(TAG_JOIN);
             out.varint(account.0);
             out.bytes(ticket);
-            out.varint(*ticket_forget_tick);
+            out.varint(ticket_forget_tick.0);
             out.bytes(secret);
             out.varint(token.0);
         }
@@ -241,7 +241,7 @@ fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input
         TAG_JOIN => Input::Join(Join {
             account: Account(from.varint()?),
             ticket: from.array()?,
-            ticket_forget_tick: from.varint()?,
+            ticket_forget_tick: Tick(from.varint()?),
             secret: from.array()?,
             token: AttachToken(from.varint()?),
         }),

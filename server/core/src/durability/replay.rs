@@ -165,7 +165,7 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
 }
 
 fn follow(last: Position, stored: &StoredRecord) -> Result<Record, ReplayError> {
-    let expected = last.tick + 1;
+    let expected = last.tick.next();
     if stored.tick != expected || stored.prev_hash != last.hash {
         return Err(ReplayError::JournalBroken { tick: expected });
     }

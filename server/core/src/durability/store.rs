@@ -47,7 +47,7 @@ pub fn assert_consecutive(records: &[StoredRecord]) {
     assert!(!records.is_empty(), "an append of nothing");
     for pair in records.windows(2) {
         assert!(
-            pair[1].tick == pair[0].tick + 1,
+            pair[1].tick == pair[0].tick.next(),
             "record {} follows record {}",
             pair[1].tick,
             pair[0].tick
@@ -75,7 +75,7 @@ impl Position {
     /// The position before a zone's first tick.
     pub const GENESIS: Self = Self {
         epoch: Epoch::NONE,
-        tick: 0,
+        tick: Tick(0),
         hash: RecordHash::GENESIS,
     };
 }

@@ -86,6 +86,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use everhold_protocol::Tick;
 
     use everhold_protocol::Epoch;
 
@@ -108,11 +109,11 @@ mod tests {
         Grant::issue(Epoch(epoch), Nonce(1))
     }
 
-    fn record(tick: u64) -> StoredRecord {
+    fn record(tick: Tick) -> StoredRecord {
         StoredRecord {
             tick,
-            prev_hash: RecordHash([u8::try_from(tick - 1).unwrap(); 32]),
-            hash: RecordHash([u8::try_from(tick).unwrap(); 32]),
+            prev_hash: RecordHash([u8::try_from(tick.0 - 1).unwrap(); 32]),
+            hash: RecordHash([u8::try_from(tick.0).unwrap(); 32]),
             body: Bytes::new(),
         }
     }
@@ -120,10 +121,10 @@ mod tests {
     #[test]
     fn ticks_of_which_the_store_may_know_nothing_are_sent_again_under_the_new_epoch() {
         let mut journal = Journal::new(Epoch(3), Position::GENESIS);
-        journal.push(record(1)).unwrap();
+        journal.push(record(Tick(1))).unwrap();
         journal.poll_append();
         let mut surrender = Surrender::new(journal);
-        surrender.handle_record(record(2)).unwrap();
+        surrender.handle_record(record(Tick(2))).unwrap();
         let (_, mut journal) = surrender.handle_zone(zone()).reclaimed(grant(5));
         let sent: Vec<_> = journal
             .poll_append()
@@ -131,7 +132,7 @@ mod tests {
             .iter()
             .map(|record| record.tick)
             .collect();
-        assert_eq!((journal.epoch(), sent), (Epoch(5), vec![1, 2]));
+        assert_eq!((journal.epoch(), sent), (Epoch(5), vec![Tick(1), Tick(2)]));
     }
 
     #[test]

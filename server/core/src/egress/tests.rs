@@ -1,4 +1,4 @@
-//! Who is told what, by circumstances. A connection is a number here.
+//! The egress told by circumstances. A connection is a number here.
 
 use everhold_protocol::{Account, EntityId, Event, OwnState, SeqEvent};
 
@@ -47,7 +47,7 @@ fn own() -> OwnState {
 fn event(seq: u64) -> SeqEvent {
     SeqEvent {
         seq,
-        tick: 5,
+        tick: Tick(5),
         event: Event::Chat {
             from: ANNE,
             text: String::new(),

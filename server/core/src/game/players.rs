@@ -1,7 +1,7 @@
 //! New characters: where they are born, and what they have to begin with. The session is there already.
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{GoldCause, Heading, Item, ItemCause};
+use everhold_protocol::{GoldCause, Heading, Item, ItemCause, Tick};
 
 use super::rules::chance::{Purpose, roll};
 use super::setting::Setting;
@@ -32,7 +32,10 @@ pub(crate) fn spawn_player(world: &mut World, player: Entity) {
             hp: rules.hp,
             max: rules.hp,
         },
-        Readiness { strike: 0, chat: 0 },
+        Readiness {
+            strike: Tick(0),
+            chat: Tick(0),
+        },
         ValueDigest::of(&belongings),
         belongings,
     ));

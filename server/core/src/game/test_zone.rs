@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use bevy_ecs::message::{Message, MessageReader, MessageRegistry, Messages};
 use bevy_ecs::prelude::*;
-use everhold_protocol::{EntityId, Event, GoldCause, Heading, Item};
+use everhold_protocol::{EntityId, Event, GoldCause, Heading, Item, Tick};
 
 use super::state::{Belongings, Body, Course, Health, Lying};
 use super::systems::Phase;
@@ -183,7 +183,7 @@ fn read_message(
 
 fn write_message(clock: Res<'_, Clock>, mut nudges: ResMut<'_, Messages<Nudge>>) {
     nudges.update();
-    if clock.tick.is_multiple_of(3) {
+    if clock.tick.is_every(3) {
         nudges.write(Nudge);
     }
 }
@@ -229,5 +229,5 @@ fn insert_west(mut commands: Commands<'_, '_>, players: Query<'_, '_, (Entity, &
 }
 
 fn panic_in_tick_3(clock: Res<'_, Clock>) {
-    assert!(clock.tick != 3, "planted");
+    assert!(clock.tick != Tick(3), "planted");
 }

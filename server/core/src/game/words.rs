@@ -44,7 +44,7 @@ tagged! {
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::{EntityId, SeqEvent};
+    use everhold_protocol::{EntityId, SeqEvent, Tick};
 
     use super::*;
 
@@ -95,7 +95,7 @@ mod tests {
         for event in events() {
             let event = SeqEvent {
                 seq: 7,
-                tick: u64::MAX,
+                tick: Tick::MAX,
                 event,
             };
             let bytes = bytes(&event);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{Account, EntityId, EntityView, Epoch, Event, Heading, Intent, RefusalCode, SessionId};
+use everhold_protocol::{Account, EntityId, EntityView, Epoch, Event, Heading, Intent, RefusalCode, SessionId, Tick};
 
 use super::RuleBook;
 use crate::ingress::{AttachToken, Input, Join, Resume};
@@ -58,7 +58,7 @@ pub(crate) fn join_with(account: u64, ticket: u8, token: u64) -> Input {
     Input::Join(Join {
         account: Account(account),
         ticket: [ticket; 16],
-        ticket_forget_tick: 1_000,
+        ticket_forget_tick: Tick(1_000),
         secret: [ticket; 32],
         token: AttachToken(token),
     })

@@ -32,14 +32,14 @@ impl NewsFilter {
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::{Epoch, Heading, InputFrame, Intent, IntentError, SeqIntent};
+    use everhold_protocol::{Epoch, Heading, InputFrame, Intent, IntentError, SeqIntent, Tick};
 
     use super::*;
 
     fn frame(event_ack: u64, intents: Vec<SeqIntent<Result<Intent, IntentError>>>) -> ReceivedFrame {
         InputFrame {
             epoch: Epoch(1),
-            snapshot_tick: 9,
+            snapshot_tick: Tick(9),
             event_ack,
             intents,
         }

@@ -251,7 +251,7 @@ impl Interest {
             let range = node.range();
             // Mixed, because the entities of a stack may change in a rhythm of their own: a steady step could miss the
             // same ones for ever.
-            let turn = (tick.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % range.len();
+            let turn = (tick.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % range.len();
             let head = range.start + turn..(range.start + turn + budget).min(range.end);
             let rest = range.start..range.start + budget - head.len();
             self.grid.filter(head, viewer, limit, sight);

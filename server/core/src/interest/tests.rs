@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use everhold_protocol::Tick;
 use proptest::prelude::*;
 
 use super::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
@@ -24,7 +25,7 @@ fn indices(interest: &Interest, sight: &Sight) -> BTreeSet<u32> {
 }
 
 /// Returns the entities seen from a point.
-fn look(interest: &Interest, from: (i32, i32), tick: u64) -> BTreeSet<u32> {
+fn look(interest: &Interest, from: (i32, i32), tick: Tick) -> BTreeSet<u32> {
     let mut sight = Sight::default();
     interest.look(Viewpoint { x: from.0, y: from.1 }, tick, &mut sight);
     indices(interest, &sight)
@@ -37,7 +38,7 @@ fn interest(reach: Reach, spots: &[(i32, i32)]) -> Interest {
 }
 
 /// Returns the entities seen from each entity's place.
-fn seen(reach: Reach, spots: &[(i32, i32)], tick: u64) -> Vec<BTreeSet<u32>> {
+fn seen(reach: Reach, spots: &[(i32, i32)], tick: Tick) -> Vec<BTreeSet<u32>> {
     let interest = interest(reach, spots);
     spots.iter().map(|&from| look(&interest, from, tick)).collect()
 }
@@ -97,7 +98,7 @@ proptest! {
         Just(10_000), Just(64), Just(30_000), 500..20_000_i32], budget in 1..100_usize) {
         let reach = Reach { radius_cm, budget };
         prop_assume!(loose(&spots, reach));
-        prop_assert_eq!(seen(reach, &spots, 3), oracle(&spots, reach));
+        prop_assert_eq!(seen(reach, &spots, Tick(3)), oracle(&spots, reach));
     }
 
     #[test]
@@ -120,7 +121,7 @@ proptest! {
             grouped += group.seats.len();
             let approach = interest.approach(&group);
             for from in viewers.order()[group.seats.clone()].iter().map(|&member| points[member as usize]) {
-                let alone = look(&interest, (from.x, from.y), 3);
+                let alone = look(&interest, (from.x, from.y), Tick(3));
                 prop_assert!(!alone.is_empty() && approach != Approach::Nobody, "one sees at least oneself");
                 if approach == Approach::Few {
                     interest.look_at_few(from, &mut sight);
@@ -136,13 +137,13 @@ proptest! {
 #[test]
 fn whoever_is_not_there_sees_those_around_it() {
     let interest = interest(REACH, &[(0, 0), (500, 0), (50_000, 0)]);
-    assert_eq!(look(&interest, (100, 0), 0), BTreeSet::from([0, 1]));
-    assert!(look(&interest, (-40_000, 0), 0).is_empty());
+    assert_eq!(look(&interest, (100, 0), Tick(0)), BTreeSet::from([0, 1]));
+    assert!(look(&interest, (-40_000, 0), Tick(0)).is_empty());
 }
 
 #[test]
 fn entity_exactly_at_the_radius_is_seen_and_a_centimetre_further_not() {
-    let seen = seen(REACH, &[(0, 0), (6_000, 8_000), (-10_001, 0)], 0);
+    let seen = seen(REACH, &[(0, 0), (6_000, 8_000), (-10_001, 0)], Tick(0));
     assert_eq!(seen[0], BTreeSet::from([0, 1]));
 }
 
@@ -152,7 +153,7 @@ fn stacked_crowd_takes_turns_until_everybody_was_seen() {
     let mut met = BTreeSet::new();
     // Twenty-nine windows would do if none overlapped; each misses a given one with a chance of 96.5 %.
     let ticks = (1..=1_000_u64).find(|&tick| {
-        let seen = look(&interest, (123, -456), tick);
+        let seen = look(&interest, (123, -456), Tick(tick));
         assert_eq!(seen.len(), REACH.budget);
         met.extend(seen);
         met.len() == 2_000
@@ -164,7 +165,7 @@ fn stacked_crowd_takes_turns_until_everybody_was_seen() {
 fn stack_near_by_does_not_hide_those_nearer_than_it() {
     let mut spots = vec![(9_000, 0); 1_000];
     spots.extend((0..40).map(|n| (n * 100, 0)));
-    let seen = seen(REACH, &spots, 17);
+    let seen = seen(REACH, &spots, Tick(17));
     let walker = seen.last().unwrap();
     assert_eq!(walker.len(), REACH.budget);
     assert_eq!(walker.iter().filter(|&&index| index >= 1_000).count(), 40);
@@ -175,7 +176,7 @@ fn budget_of_the_tick_counts() {
     let mut interest = Interest::new(REACH);
     for budget in [3, 7] {
         interest.rebuild(&points(&[(0, 0); 10]), budget);
-        assert_eq!(look(&interest, (0, 0), 1).len(), budget);
+        assert_eq!(look(&interest, (0, 0), Tick(1)).len(), budget);
     }
 }
 

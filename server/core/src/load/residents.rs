@@ -81,37 +81,37 @@ mod tests {
 
     fn residents(changes: &[Residence]) -> Residents {
         let mut residents = Residents::default();
-        residents.handle_tick(1, changes);
+        residents.handle_tick(Tick(1), changes);
         residents
     }
 
     #[test]
     fn account_is_a_resident_until_its_character_rests() {
         let mut residents = residents(&[Residence::Taken(MINE)]);
-        assert_eq!(residents.judge(MINE, &TICKET, 2), Caller::Resident);
-        assert_eq!(residents.judge(Account(2), &TICKET, 2), Caller::Newcomer);
-        residents.handle_tick(3, &[Residence::Left(MINE)]);
-        assert_eq!(residents.judge(MINE, &TICKET, 3), Caller::Newcomer);
-        residents.handle_tick(4, &[Residence::Left(MINE), Residence::Taken(MINE)]);
-        assert_eq!(residents.judge(MINE, &TICKET, 4), Caller::Resident);
+        assert_eq!(residents.judge(MINE, &TICKET, Tick(2)), Caller::Resident);
+        assert_eq!(residents.judge(Account(2), &TICKET, Tick(2)), Caller::Newcomer);
+        residents.handle_tick(Tick(3), &[Residence::Left(MINE)]);
+        assert_eq!(residents.judge(MINE, &TICKET, Tick(3)), Caller::Newcomer);
+        residents.handle_tick(Tick(4), &[Residence::Left(MINE), Residence::Taken(MINE)]);
+        assert_eq!(residents.judge(MINE, &TICKET, Tick(4)), Caller::Resident);
     }
 
     #[test]
     fn spent_ticket_is_spent_for_everybody_until_it_is_forgotten() {
-        let residents = residents(&[Residence::TicketSpent(TICKET, 100), Residence::Taken(MINE)]);
+        let residents = residents(&[Residence::TicketSpent(TICKET, Tick(100)), Residence::Taken(MINE)]);
         for account in [MINE, Account(2)] {
-            assert_eq!(residents.judge(account, &TICKET, 99), Caller::TicketSpent);
-            assert_ne!(residents.judge(account, &TICKET, 100), Caller::TicketSpent);
-            assert_ne!(residents.judge(account, &[8; 16], 99), Caller::TicketSpent);
+            assert_eq!(residents.judge(account, &TICKET, Tick(99)), Caller::TicketSpent);
+            assert_ne!(residents.judge(account, &TICKET, Tick(100)), Caller::TicketSpent);
+            assert_ne!(residents.judge(account, &[8; 16], Tick(99)), Caller::TicketSpent);
         }
     }
 
     #[test]
     fn expired_tickets_do_not_pile_up() {
         let mut residents = Residents::default();
-        for tick in 1..100_000_u64 {
+        for tick in (1..100_000).map(Tick) {
             let mut ticket = [0; 16];
-            ticket[..8].copy_from_slice(&tick.to_le_bytes());
+            ticket[..8].copy_from_slice(&tick.0.to_le_bytes());
             residents.handle_tick(tick, &[Residence::TicketSpent(ticket, tick + 1_000)]);
             assert!(residents.spent.len() <= 2 * TICKETS_KEPT_MIN + 1, "at tick {tick}");
             assert_eq!(residents.judge(MINE, &ticket, tick), Caller::TicketSpent);

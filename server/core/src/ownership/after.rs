@@ -81,13 +81,13 @@ impl After {
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::EntityId;
+    use everhold_protocol::{EntityId, Tick};
 
     use super::*;
 
     #[test]
     fn lease_of_a_zone_that_ended_goes_the_way_of_its_reason() {
-        let poisoned = EndReason::Poisoned(7, EntityId(1), 2, "text".to_owned());
+        let poisoned = EndReason::Poisoned(Tick(7), EntityId(1), 2, "text".to_owned());
         let table = [
             (EndReason::Stopped, Remains::Nothing, After::Release),
             (EndReason::Suspended, Remains::Memory, After::Reclaim),
@@ -97,7 +97,11 @@ mod tests {
             (EndReason::Fork, Remains::Nothing, After::Shun),
             (EndReason::RingFull, Remains::Nothing, After::Shun),
             (EndReason::Corrupt, Remains::Nothing, After::Shun),
-            (EndReason::Panicked(7, "text".to_owned()), Remains::Nothing, After::Shun),
+            (
+                EndReason::Panicked(Tick(7), "text".to_owned()),
+                Remains::Nothing,
+                After::Shun,
+            ),
         ];
         for (reason, remains, after) in table {
             assert_eq!(After::end(&reason, remains), after, "{reason}, {remains:?}");

@@ -63,7 +63,7 @@ impl Audience {
             while before.next_if(|known| known.session < session.session).is_some() {}
             let known = before.next_if(|known| known.session == session.session);
             let now = Known::now(session, known, self.leap_cm, tick);
-            let has_turn = tick.wrapping_add(session.session.0).is_multiple_of(round);
+            let has_turn = tick.0.wrapping_add(session.session.0).is_multiple_of(round);
             let has_acted = known.is_none_or(|known| known.last_input_seq != now.last_input_seq);
             shares.push(if tick == now.new_at || tick == now.new_at + NEWCOMER_REPEAT_TICKS {
                 Some(Share::Everything)

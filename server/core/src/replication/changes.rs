@@ -84,7 +84,7 @@ impl Track {
     /// Returns the record that is due of it, which counts as told.
     fn due(&mut self, tick: Tick, window: u64) -> Option<Due> {
         let since_change = since_told(self.changed_at, tick);
-        let since_refresh = tick.wrapping_add(self.view.id.0) % REFRESH_TICKS;
+        let since_refresh = tick.0.wrapping_add(self.view.id.0) % REFRESH_TICKS;
         match since_change.min(since_refresh) {
             0 => (self.believed, self.believed_velocity) = ((self.view.x, self.view.y), self.velocity),
             since if since >= window => return None,
@@ -105,7 +105,7 @@ impl Track {
 
 /// Returns the ticks since a change of tick `then` was told, first or again.
 const fn since_told(then: Tick, tick: Tick) -> u64 {
-    let age = tick.saturating_sub(then);
+    let age = tick.since(then);
     if age < CHANGE_REPEAT_TICKS {
         age
     } else {
@@ -171,7 +171,7 @@ impl Changes {
             let update = self.whereabouts(view);
             self.due.extend(update.map(|update| Due { view: *view, update }));
         }
-        let is_to_be_told = |parted: &(EntityView, Tick)| parted.1 + CHANGE_REPEAT_TICKS + window > tick + 1;
+        let is_to_be_told = |parted: &(EntityView, Tick)| parted.1 + CHANGE_REPEAT_TICKS + window > tick.next();
         self.gone.retain(is_to_be_told);
         self.leapt.retain(is_to_be_told);
     }

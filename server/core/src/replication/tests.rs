@@ -88,14 +88,14 @@ proptest! {
         let entities: BTreeMap<_, _> = scene.entities.iter().map(|entity| (entity.id, *entity)).collect();
         let sessions: BTreeMap<_, _> = scene.sessions.iter().map(|session| (session.session, session)).collect();
         for tick in 77..100 {
-            let datagrams = replicator.snapshots(&scene, Epoch(5), tick, 200);
+            let datagrams = replicator.snapshots(&scene, Epoch(5), Tick(tick), 200);
             prop_assert_eq!(datagrams.len(), sessions.len());
             for (session, datagram) in datagrams.iter() {
                 let is_first = tick == 77 || tick == 79;
                 let bytes_max = if is_first { DATAGRAM_BYTES_MAX } else { datagram_bytes };
                 prop_assert!(datagram.len() <= bytes_max);
                 let snapshot = Snapshot::decode(datagram).unwrap();
-                prop_assert_eq!(snapshot.header, header(sessions[&session], Epoch(5), tick, 200));
+                prop_assert_eq!(snapshot.header, header(sessions[&session], Epoch(5), Tick(tick), 200));
                 for update in snapshot.updates {
                     prop_assert_eq!(update, EntityUpdate::Seen(entities[&update.id()], Velocity::STILL));
                 }
@@ -110,7 +110,7 @@ proptest! {
         reversed.entities.reverse();
         reversed.sessions.reverse();
         let (mut one, mut other) = (default_replicator(), default_replicator());
-        for tick in 0..ticks {
+        for tick in (0..ticks).map(Tick) {
             let [one, other] = [(&mut one, &straight), (&mut other, &reversed)]
                 .map(|(replicator, scene)| replicator.snapshots(scene, Epoch(1), tick, 255));
             prop_assert_eq!(one, other);
@@ -123,7 +123,7 @@ fn crowd_fills_a_datagram_and_no_more() {
     let mut replicator = default_replicator();
     let scene = scene(&[(0, 0); 2_000]);
     for tick in 1..60 {
-        let datagrams = replicator.snapshots(&scene, Epoch(1), tick, 255);
+        let datagrams = replicator.snapshots(&scene, Epoch(1), Tick(tick), 255);
         let longest = datagrams.iter().map(|(_, datagram)| datagram.len()).max().unwrap();
         if tick > 10 {
             let bytes = ViewConfig::default().datagram_bytes;
@@ -138,7 +138,7 @@ fn crowd_fills_a_datagram_and_no_more() {
 fn those_who_stand_close_together_in_a_crowd_are_told_the_same() {
     let mut replicator = default_replicator();
     let scene = scene(&[(100, 100); 2_000]);
-    for tick in 1..10 {
+    for tick in (1..10).map(Tick) {
         let told = told(&mut replicator, &scene, tick);
         let (_, first) = told.first_key_value().unwrap();
         assert!(told.values().all(|snapshot| snapshot.updates == first.updates));
@@ -151,7 +151,7 @@ fn nothing_is_told_of_those_who_do_what_was_expected() {
     let mut scene = scene(&[(0, 0), (500, 0)]);
     let walk = |scene: &mut Scene| scene.entities[0].x += 25;
     let mut silent = 0;
-    for tick in 1..200_u64 {
+    for tick in (1..200).map(Tick) {
         walk(&mut scene);
         let told = told(&mut replicator, &scene, tick);
         let told_of_the_walker = told.values().flat_map(|snapshot| &snapshot.updates);
@@ -168,7 +168,7 @@ fn nothing_is_told_of_those_who_do_what_was_expected() {
 fn newcomer_is_shown_everything_twice() {
     let mut replicator = default_replicator();
     let mut scene = scene(&[(0, 0), (500, 0), (-500, 300)]);
-    for tick in 1..30 {
+    for tick in (1..30).map(Tick) {
         told(&mut replicator, &scene, tick);
     }
     let id = EntityId::new(3, 9);
@@ -176,7 +176,7 @@ fn newcomer_is_shown_everything_twice() {
     newcomer.session = id;
     scene.sessions.push(newcomer);
     let known: Vec<bool> = (30..34)
-        .map(|tick| told(&mut replicator, &scene, tick)[&id].updates.len() >= 3)
+        .map(|tick| told(&mut replicator, &scene, Tick(tick))[&id].updates.len() >= 3)
         .collect();
     assert_eq!(known, [true, false, true, false]);
 }
@@ -185,13 +185,13 @@ fn newcomer_is_shown_everything_twice() {
 fn whoever_is_moved_far_is_a_newcomer() {
     let mut replicator = default_replicator();
     let mut scene = scene(&[(0, 0), (500, 0), (80_000, 0), (80_000, 300)]);
-    for tick in 1..33 {
+    for tick in (1..33).map(Tick) {
         told(&mut replicator, &scene, tick);
     }
     let id = scene.sessions[0].session;
     scene.sessions[0].x = 80_000;
     scene.entities[1].x = 80_000;
-    let told = told(&mut replicator, &scene, 33);
+    let told = told(&mut replicator, &scene, Tick(33));
     let ids: Vec<_> = told[&id].updates.iter().map(EntityUpdate::id).collect();
     assert!(ids.contains(&EntityId::new(3, 3)) && ids.contains(&EntityId::new(3, 4)));
 }
@@ -200,20 +200,24 @@ fn whoever_is_moved_far_is_a_newcomer() {
 fn vanishing_is_told_twice_and_returning_at_once() {
     let mut replicator = default_replicator();
     let mut scene = scene(&[(0, 0), (500, 0)]);
-    for tick in 1..30 {
+    for tick in (1..30).map(Tick) {
         told(&mut replicator, &scene, tick);
     }
     let lost = scene.entities.remove(0);
     let gone = EntityUpdate::Gone(lost.id);
     let viewer = scene.sessions[0].session;
     let told_gone: Vec<bool> = (30..36)
-        .map(|tick| told(&mut replicator, &scene, tick)[&viewer].updates.contains(&gone))
+        .map(|tick| {
+            told(&mut replicator, &scene, Tick(tick))[&viewer]
+                .updates
+                .contains(&gone)
+        })
         .collect();
     assert_eq!(told_gone, [true, false, false, true, false, false]);
     scene.entities.remove(0);
-    told(&mut replicator, &scene, 36);
+    told(&mut replicator, &scene, Tick(36));
     scene.entities.push(lost);
-    let back = told(&mut replicator, &scene, 37);
+    let back = told(&mut replicator, &scene, Tick(37));
     assert!(
         back[&viewer]
             .updates
@@ -232,12 +236,12 @@ fn with_less_detail_everybody_has_a_turn_in_two_ticks_and_whoever_did_something_
             if tick == 30 || tick == 31 {
                 scene.sessions[4].last_input_seq += 1;
             }
-            for session in told(&mut replicator, &scene, tick).into_keys() {
-                ticks_of.entry(session).or_default().push(tick);
+            for session in told(&mut replicator, &scene, Tick(tick)).into_keys() {
+                ticks_of.entry(session).or_default().push(Tick(tick));
             }
         }
         let actor = scene.sessions[4].session;
-        assert!([30, 31].iter().all(|tick| ticks_of[&actor].contains(tick)));
+        assert!([30, 31].map(Tick).iter().all(|tick| ticks_of[&actor].contains(tick)));
         assert_eq!(ticks_of.len(), scene.sessions.len());
         // Newcomers are shown everything twice, which need not be their turns.
         for (session, ticks) in ticks_of {
@@ -253,7 +257,7 @@ fn datagrams_are_half_as_long_with_little_detail() {
         let mut replicator = default_replicator();
         replicator.set_detail(detail);
         let scene = scene(&[(0, 0); 500]);
-        let ticks = (0..30).map(|tick| replicator.snapshots(&scene, Epoch(1), tick, 255));
+        let ticks = (0..30).map(|tick| replicator.snapshots(&scene, Epoch(1), Tick(tick), 255));
         // The first ticks are a newcomer's.
         let later: Vec<Datagrams> = ticks.skip(10).collect();
         let lengths = later
@@ -271,12 +275,12 @@ fn datagrams_of_earlier_ticks_keep_their_bytes() {
     let mut replicator = default_replicator();
     let scene = scene(&[(0, 0), (100, 0), (200, 0), (300, 0)]);
     let ticks: Vec<_> = (0..30_u64)
-        .map(|tick| replicator.snapshots(&scene, Epoch(1), tick, 255))
+        .map(|tick| replicator.snapshots(&scene, Epoch(1), Tick(tick), 255))
         .collect();
     for (tick, told) in ticks.iter().enumerate() {
         assert!(
             told.iter()
-                .all(|(_, datagram)| Snapshot::decode(datagram).unwrap().header.tick == tick as u64)
+                .all(|(_, datagram)| Snapshot::decode(datagram).unwrap().header.tick == Tick(tick as u64))
         );
     }
 }
@@ -285,7 +289,7 @@ fn datagrams_of_earlier_ticks_keep_their_bytes() {
 fn empty_zone_tells_nobody_anything() {
     assert!(
         default_replicator()
-            .snapshots(&Scene::default(), Epoch(1), 1, 255)
+            .snapshots(&Scene::default(), Epoch(1), Tick(1), 255)
             .is_empty()
     );
 }
@@ -294,7 +298,7 @@ fn empty_zone_tells_nobody_anything() {
 fn nobody_is_told_of_those_beyond_the_radius() {
     let mut replicator = default_replicator();
     let scene = scene(&[(0, 0), (10_001, 0)]);
-    assert!((0..60).all(|tick| !tells_of_others(&told(&mut replicator, &scene, tick))));
+    assert!((0..60).all(|tick| !tells_of_others(&told(&mut replicator, &scene, Tick(tick)))));
 }
 
 #[test]

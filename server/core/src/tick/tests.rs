@@ -18,7 +18,7 @@ const QUARANTINED: [(SessionId, u64); 2] = [(EntityId(11), 5), (EntityId(12), 6)
 
 const PERMITTED: TickConditions = TickConditions {
     may_act: true,
-    acknowledged: 0,
+    acknowledged: Tick(0),
     room: 1,
 };
 
@@ -61,7 +61,7 @@ fn join(account: u64, token: u64) -> InboxEntry {
     InboxEntry::Input(Input::Join(Join {
         account: Account(account),
         ticket: token.to_le_bytes().repeat(2).try_into().unwrap(),
-        ticket_forget_tick: 1_000,
+        ticket_forget_tick: Tick(1_000),
         secret: [0; 32],
         token: AttachToken(token),
     }))
@@ -82,7 +82,7 @@ fn frame(session: SessionId, token: u64, seq: u64) -> InboxEntry {
         token: AttachToken(token),
         frame: ReceivedFrame::from(InputFrame {
             epoch: Epoch(3),
-            snapshot_tick: 0,
+            snapshot_tick: Tick(0),
             event_ack: 0,
             intents: vec![SeqIntent {
                 seq,
@@ -124,7 +124,7 @@ fn first_tick_begins_the_epoch_then_refuses_what_is_quarantined_then_takes_what_
 fn each_record_follows_the_one_before() {
     let mut ticks = ticks();
     let mut before = LAST;
-    for number in 1..=3 {
+    for number in (1..=3).map(Tick) {
         let out = tick(&mut ticks, vec![]);
         assert_eq!((out.record.tick, out.record.prev_hash), (number, before));
         assert_eq!((out.outputs.tick, ticks.tick()), (number, number));
@@ -158,15 +158,18 @@ fn zone_ticks_while_lease_store_and_durable_task_allow_it() {
     };
     let no_lease = TickConditions {
         may_act: false,
-        ..with(50)
+        ..with(Tick(50))
     };
-    let no_room = TickConditions { room: 0, ..with(50) };
+    let no_room = TickConditions {
+        room: 0,
+        ..with(Tick(50))
+    };
     let table = [
-        (with(50), true, true),
-        (with(11), true, true),
+        (with(Tick(50)), true, true),
+        (with(Tick(11)), true, true),
         // 40 ticks are unacknowledged.
-        (with(10), false, true),
-        (with(0), false, true),
+        (with(Tick(10)), false, true),
+        (with(Tick(0)), false, true),
         (no_lease, false, false),
         (no_room, false, false),
     ];
@@ -178,7 +181,7 @@ fn zone_ticks_while_lease_store_and_durable_task_allow_it() {
         assert_eq!(ticks.may_tick(&conditions), with_cut, "{conditions:?} and a cut");
     }
     tick(&mut ticks, vec![]);
-    assert!(!ticks.may_tick(&with(10)), "a cut is worth one tick");
+    assert!(!ticks.may_tick(&with(Tick(10))), "a cut is worth one tick");
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn cut_is_made_once_at_the_end_of_the_tick_after_its_order() {
     ticks.handle_order(TickOrder::Cut(Cut::Base));
     let frozen = tick(&mut ticks, vec![join(1, 1)]).frozen.expect("a cut");
     assert!(tick(&mut ticks, vec![]).frozen.is_none());
-    assert_eq!((frozen.tick, frozen.base), (2, true));
+    assert_eq!((frozen.tick, frozen.base), (Tick(2), true));
     let capture = frozen.encode();
     let restored = Zone::restore(config(), &[&capture.body]).unwrap();
     assert!(restored.session_of(Account(1)).is_some(), "the tick's inputs are in it");
@@ -229,11 +232,15 @@ fn sealed_zone_has_had_its_last_tick() {
     tick(&mut ticks, vec![]);
     ticks.handle_order(TickOrder::Seal(Cut::Base));
     assert!(!ticks.is_sealed() && ticks.may_tick(&PERMITTED), "one more tick");
-    assert!(tick(&mut ticks, vec![]).frozen.is_some_and(|frozen| frozen.tick == 2));
+    assert!(
+        tick(&mut ticks, vec![])
+            .frozen
+            .is_some_and(|frozen| frozen.tick == Tick(2))
+    );
     assert!(ticks.is_sealed() && !ticks.may_tick(&PERMITTED));
     let further = catch_unwind(AssertUnwindSafe(|| tick(&mut ticks, vec![])));
     assert!(further.is_err());
-    assert_eq!(ticks.into_zone().tick(), 2);
+    assert_eq!(ticks.into_zone().tick(), Tick(2));
 }
 
 #[test]
@@ -318,6 +325,6 @@ fn tick_that_fails_is_named_and_its_zone_is_never_stepped_again() {
         let entries = vec![InboxEntry::Input(begun.clone())];
         let outcome = catch_unwind(AssertUnwindSafe(|| tick(&mut ticks, entries)));
         assert!(outcome.is_err());
-        assert_eq!(ticks.tick(), 2);
+        assert_eq!(ticks.tick(), Tick(2));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use everhold_protocol::{Account, DecodeError, EntityId, Epoch, Reader, SeqEvent, Writer};
+use everhold_protocol::{Account, DecodeError, EntityId, Epoch, Reader, SeqEvent, Tick, Writer};
 
 use super::hasher::StateHasher;
 
@@ -290,7 +290,7 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
-fields! { Account { 0 } Epoch { 0 } EntityId { 0 } SeqEvent { seq, tick, event } }
+fields! { Account { 0 } Epoch { 0 } EntityId { 0 } Tick { 0 } SeqEvent { seq, tick, event } }
 
 /// An enum as a tag and the fields of the variant in order. Tags are part of the layout and never used again for
 /// something else.

@@ -190,7 +190,7 @@ impl<R: State + Resource> ResourceKind for Single<R> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use everhold_protocol::EntityId;
+    use everhold_protocol::{EntityId, Tick};
 
     use super::*;
     use crate::zone::frozen::Frozen;
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(tables.len(), 16);
         kinds.cut_components(&world, None, &mut tables);
         let frozen = Frozen {
-            tick: 0,
+            tick: Tick(0),
             base: true,
             resources: Vec::new(),
             gone: BTreeSet::new(),

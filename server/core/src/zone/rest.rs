@@ -25,7 +25,7 @@ pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
 
 /// Forgets expired tickets once a second: a scan of them all, which only then counts as a change.
 fn forget_tickets(clock: Res<'_, Clock>, terms: Res<'_, Terms>, mut tickets: ResMut<'_, Tickets>) {
-    let due = clock.tick.is_multiple_of(u64::from(terms.tick_hz));
+    let due = clock.tick.is_every(u64::from(terms.tick_hz));
     if due && tickets.used.values().any(|&forget| forget <= clock.tick) {
         tickets.used.retain(|_, forget| *forget > clock.tick);
     }
@@ -35,7 +35,7 @@ fn forget_tickets(clock: Res<'_, Clock>, terms: Res<'_, Terms>, mut tickets: Res
 fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Session), Without<Resting>>) {
     let tick = world.resource::<Clock>().tick;
     let Terms { tick_hz, linger, .. } = *world.resource::<Terms>();
-    if !tick.is_multiple_of(u64::from(tick_hz)) {
+    if !tick.is_every(u64::from(tick_hz)) {
         return;
     }
     let mut due: Vec<(EntityId, Entity, Account)> = away

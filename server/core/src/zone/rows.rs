@@ -108,6 +108,8 @@ impl<C: State + Component> ReadColumn for Vec<Option<C>> {
 
 #[cfg(test)]
 mod tests {
+    use everhold_protocol::Tick;
+
     use super::*;
     use crate::zone::field::Field;
     use crate::zone::state::{InputSeq, Resting};
@@ -134,7 +136,7 @@ mod tests {
 
     /// Places the rows in a World. Returns the entity's last number there, and since when it rests; `None` if it is not
     /// there.
-    fn placed(rows: Rows) -> Option<(Option<u64>, Option<u64>)> {
+    fn placed(rows: Rows) -> Option<(Option<u64>, Option<Tick>)> {
         let mut world = World::new();
         rows.place(&mut world);
         let mut found = world.query::<(&Id, Option<&InputSeq>, Option<&Resting>)>();
@@ -147,7 +149,7 @@ mod tests {
         let mut rows = rows();
         merge(&mut rows, SEQ | REST, &[1, 20]);
         merge(&mut rows, SEQ, &[2]);
-        assert_eq!(placed(rows), Some((Some(2), Some(20))));
+        assert_eq!(placed(rows), Some((Some(2), Some(Tick(20)))));
     }
 
     #[test]

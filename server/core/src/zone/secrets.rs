@@ -32,7 +32,7 @@ impl Secrets {
     pub(crate) fn void() -> Self {
         Self {
             last: None,
-            answered: 0,
+            answered: Tick(0),
             before: None,
             unheard: Shared::default(),
         }

@@ -97,14 +97,14 @@ fn take_turn(world: &mut World, session: SessionId, seq: u64) -> Option<Entity> 
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::Account;
+    use everhold_protocol::{Account, Tick};
 
     use super::*;
 
     #[test]
     fn intent_is_the_next_only_behind_the_last_one_and_over_a_connection_that_was_heard() {
         use Turn::{First, Next, Out};
-        let (attached, answered, away) = (Presence::Attached(1), Presence::Answered(1), Presence::Away(9));
+        let (attached, answered, away) = (Presence::Attached(1), Presence::Answered(1), Presence::Away(Tick(9)));
         for (presence, last, seq, expected) in [
             (attached, 4, 5, Next),
             (attached, 4, 4, Out),

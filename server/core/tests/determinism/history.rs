@@ -15,7 +15,7 @@ use everhold_protocol::{EntityId, Epoch, Event, ItemCause, Tick};
 use crate::dice::Dice;
 use crate::players::{Deeds, Players};
 
-const TICKS: Tick = 260;
+const TICKS: u64 = 260;
 /// Lost worlds per history: two are adopted by a new owner, the third is replayed in place.
 const LOSSES: usize = 3;
 
@@ -232,9 +232,9 @@ pub(crate) fn run(seed: u64, test_zone: TestZone) -> Result<Tally, Divergence> {
     let mut tally = Tally::default();
     let (mut scene, mut epoch) = (Scene::default(), 0);
     let interval = 7 + dice.below(25);
-    let losses: Vec<Tick> = (0..LOSSES).map(|_| 20 + dice.below(TICKS - 20)).collect();
+    let losses: Vec<Tick> = (0..LOSSES).map(|_| Tick(20 + dice.below(TICKS - 20))).collect();
     let mut supply = Supply::default();
-    for tick in 1..=TICKS {
+    for tick in (1..=TICKS).map(Tick) {
         let lost = losses.iter().position(|&loss| loss == tick);
         if lost.is_some() {
             tally.losses_with_full_outbox += u64::from(Audit::of(&mut straight).outbox_events > 0);
@@ -243,9 +243,9 @@ pub(crate) fn run(seed: u64, test_zone: TestZone) -> Result<Tally, Divergence> {
         }
         straight.scene(&mut scene);
         let mut inputs = Vec::new();
-        if tick == 1 || lost.is_some_and(|loss| loss < 2) {
+        if tick == Tick(1) || lost.is_some_and(|loss| loss < 2) {
             epoch += 1;
-            tally.adoptions += u64::from(tick > 1);
+            tally.adoptions += u64::from(tick > Tick(1));
             inputs.push(Input::EpochStart {
                 epoch: Epoch(epoch),
                 nonce: seed,
@@ -261,7 +261,7 @@ pub(crate) fn run(seed: u64, test_zone: TestZone) -> Result<Tally, Divergence> {
         supply.check(&mut straight);
         players.hear(&outputs);
         tally.note(&outputs);
-        if tick % interval == 0 {
+        if tick.is_every(interval) {
             let stored = !dice.once_in(5);
             tally.failed_captures += u64::from(!stored);
             hosted.capture(stored);

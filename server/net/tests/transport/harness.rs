@@ -19,7 +19,7 @@ use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::ticket::{self, TicketClaims};
 use everhold_protocol::{
     Account, ClientMessage, Credential, Epoch, Heading, InputFrame, Intent, PROTOCOL_VERSION, RefusalCode, SeqIntent,
-    ServerMessage, SessionId,
+    ServerMessage, SessionId, Tick,
 };
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::sync::mpsc;
@@ -276,7 +276,7 @@ pub(crate) fn frame_bytes(epoch: u32, seq: u64) -> Bytes {
     let mut bytes = Vec::new();
     let frame = InputFrame {
         epoch: Epoch(epoch),
-        snapshot_tick: 1,
+        snapshot_tick: Tick(1),
         event_ack: 0,
         intents,
     };

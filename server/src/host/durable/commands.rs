@@ -65,7 +65,7 @@ impl DurableTask {
             PipelineCommand::Acknowledged(tick) => {
                 #[cfg(feature = "testing")]
                 crate::failpoint::reach(crate::failpoint::Failpoint::EpochStarted, &self.config.tenure.zone);
-                self.gauges.acknowledged_tick.store(tick, Ordering::Release);
+                self.gauges.acknowledged_tick.store(tick.0, Ordering::Release);
             }
             PipelineCommand::NoteAlive => self.services.guard.note_tick(),
             PipelineCommand::Tell(told) => {

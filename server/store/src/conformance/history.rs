@@ -68,7 +68,9 @@ impl History {
 
     /// The next records, up to tick `end`.
     pub fn records_to(&mut self, end: Tick) -> Vec<StoredRecord> {
-        (self.last.tick + 1..=end).map(|tick| self.record(tick)).collect()
+        (self.last.tick.0 + 1..=end.0)
+            .map(|tick| self.record(Tick(tick)))
+            .collect()
     }
 
     fn record(&mut self, tick: Tick) -> StoredRecord {

@@ -3,7 +3,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, StoreError, ZoneData, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::history::{History, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
 use super::{store_checkpoints, store_journal};
@@ -33,7 +33,9 @@ pub async fn zone_store_conformance<S: ZoneStore>(open: impl Fn() -> S, lose: im
 async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl ZoneStore) {
     let zone = zone("never-made");
     assert_eq!(store.summary(&zone).await.expect("a question"), None);
-    let append = store.append(&tenure(&zone, 1, 1), &History::new(1).records_to(1)).await;
+    let append = store
+        .append(&tenure(&zone, 1, 1), &History::new(1).records_to(Tick(1)))
+        .await;
     assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
     assert!(matches!(store.read_zone(&zone).await, Err(StoreError::Lost)));
     assert_eq!(
@@ -61,7 +63,7 @@ async fn lower_epoch_and_other_nonce_are_fenced(a: &impl ZoneStore, b: &impl Zon
     let old = fenced(a, "fence").await;
     let new = tenure(&old.zone, 2, 200);
     b.fence(&new).await.expect("a higher epoch");
-    let records = History::new(1).records_to(1);
+    let records = History::new(1).records_to(Tick(1));
     assert_fenced(a.append(&old, &records).await, 2);
     assert_fenced(a.fence(&old).await, 2);
     assert_fenced(a.append(&tenure(&old.zone, 2, 999), &records).await, 2);
@@ -76,7 +78,7 @@ async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl ZoneSt
         let zone = zone(name);
         store.fence(&tenure(&zone, 1, nonce)).await.expect("a new zone");
         assert_fenced(store.fence(&tenure(&zone, 1, nonce + 1)).await, 1);
-        let records = History::new(1).records_to(1);
+        let records = History::new(1).records_to(Tick(1));
         assert_fenced(store.append(&tenure(&zone, 1, nonce + 1), &records).await, 1);
         store.fence(&tenure(&zone, 1, nonce)).await.expect("it is the owner");
     }
@@ -84,7 +86,7 @@ async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl ZoneSt
 
 async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &impl ZoneStore) {
     let old = fenced(a, "raise").await;
-    let records = History::new(5).records_to(1);
+    let records = History::new(5).records_to(Tick(1));
     assert_eq!(
         b.append(&tenure(&old.zone, 5, 500), &records)
             .await
@@ -105,7 +107,7 @@ async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &im
 async fn zones_are_independent(store: &impl ZoneStore) {
     let first = fenced(store, "left").await;
     let second = fenced(store, "right").await;
-    let records = History::new(1).records_to(2);
+    let records = History::new(1).records_to(Tick(2));
     store.append(&first, &records).await.expect("appended");
     assert_eq!(store.read_zone(&first.zone).await.expect("readable").records, records);
     assert!(
@@ -122,12 +124,12 @@ async fn quarantine_is_kept_and_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
     let old = fenced(a, "poison").await;
     let session = everhold_protocol::EntityId::new(1, 7);
     for _ in 0..2 {
-        a.quarantine(&old, 3, session, 9)
+        a.quarantine(&old, Tick(3), session, 9)
             .await
             .expect("written, and harmlessly repeated");
     }
     b.fence(&tenure(&old.zone, 2, 200)).await.expect("a higher epoch");
-    assert_fenced(a.quarantine(&old, 4, session, 10).await, 2);
+    assert_fenced(a.quarantine(&old, Tick(4), session, 10).await, 2);
     assert_eq!(
         b.read_zone(&old.zone).await.expect("readable").quarantine,
         [(session, 9)]
@@ -137,9 +139,9 @@ async fn quarantine_is_kept_and_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
 async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let held = fenced(a, "lost").await;
     let mut history = History::new(1);
-    a.append(&held, &history.records_to(3)).await.expect("appended");
+    a.append(&held, &history.records_to(Tick(3))).await.expect("appended");
     lose(a, &held.zone);
-    let append = a.append(&held, &history.records_to(4)).await;
+    let append = a.append(&held, &history.records_to(Tick(4))).await;
     assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
     assert!(matches!(
         b.fence(&tenure(&held.zone, 2, 200)).await,
@@ -154,7 +156,7 @@ async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, l
 /// Taken for a new one, it would begin the world again without a word.
 async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let there_was = fenced(a, "later-grant").await;
-    let records = History::new(1).records_to(3);
+    let records = History::new(1).records_to(Tick(3));
     a.append(&there_was, &records).await.expect("appended");
     lose(a, &there_was.zone);
     for zone in [there_was.zone, zone("later-grant-of-nothing")] {
@@ -175,7 +177,7 @@ async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &i
 async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let held = fenced(a, "from-memory").await;
     let mut history = History::new(1);
-    a.append(&held, &history.records_to(3)).await.expect("appended");
+    a.append(&held, &history.records_to(Tick(3))).await.expect("appended");
     lose(a, &held.zone);
     for _ in 0..2 {
         let created = a.create(&held, Origin::Memory).await;
@@ -189,15 +191,15 @@ async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, l
         matches!(b.read_zone(&held.zone).await, Err(StoreError::Lost)),
         "it is incomplete"
     );
-    let append = a.append(&held, &history.records_to(4)).await.expect("answered");
-    assert_eq!(append, AppendAnswer::Gap { last: 0 });
+    let append = a.append(&held, &history.records_to(Tick(4))).await.expect("answered");
+    assert_eq!(append, AppendAnswer::Gap { last: Tick(0) });
     let body = body(PART_BYTES_MAX + 1, 1);
     put_checkpoint(a, &held, history.last(), CheckpointKind::Base, &body)
         .await
         .expect("an incomplete data set takes a base");
     let data = b.read_zone(&held.zone).await.expect("it is whole");
     assert_eq!((data.chain.len(), data.records.len()), (1, 0));
-    let next = history.records_to(5);
+    let next = history.records_to(Tick(5));
     assert_eq!(a.append(&held, &next).await.expect("appended"), AppendAnswer::Ok);
     a.create(&held, Origin::Nothing).await.expect("a whole one stays");
     assert_eq!(b.read_zone(&held.zone).await.expect("readable").records, next);
@@ -206,7 +208,7 @@ async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, l
 async fn incomplete_data_set_can_begin_again_from_nothing<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let held = fenced(a, "from-nothing").await;
     let mut history = History::new(1);
-    a.append(&held, &history.records_to(3)).await.expect("appended");
+    a.append(&held, &history.records_to(Tick(3))).await.expect("appended");
     lose(a, &held.zone);
     a.create(&held, Origin::Memory).await.expect("made anew");
     let heir = tenure(&held.zone, 2, 200);

@@ -30,7 +30,7 @@ const BASE: CheckpointKind = CheckpointKind::Base;
 async fn zone_of_ten(store: &impl ZoneStore, name: &str) -> (Tenure, History, Vec<StoredRecord>) {
     let held = fenced(store, name).await;
     let mut history = History::new(1);
-    let records = history.records_to(10);
+    let records = history.records_to(Tick(10));
     store.append(&held, &records).await.expect("appended");
     (held, history, records)
 }
@@ -46,7 +46,7 @@ fn at(records: &[StoredRecord], tick: Tick) -> Position {
 async fn body_of_several_parts_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(a, "parts").await;
     let body = body(2 * PART_BYTES_MAX + 17, 1);
-    let head = put_checkpoint(a, &held, at(&records, 4), BASE, &body)
+    let head = put_checkpoint(a, &held, at(&records, Tick(4)), BASE, &body)
         .await
         .expect("written");
     let data = b.read_zone(&held.zone).await.expect("readable");
@@ -58,10 +58,10 @@ async fn body_of_several_parts_is_read_back_whole(a: &impl ZoneStore, b: &impl Z
 /// More parts and records than a store reads at once.
 async fn large_zone_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (held, mut history, mut records) = zone_of_ten(a, "large").await;
-    records.extend(history.records_to(300));
+    records.extend(history.records_to(Tick(300)));
     a.append(&held, &records[10..]).await.expect("appended");
     let body = body(40 * PART_BYTES_MAX + 1, 1);
-    put_checkpoint(a, &held, at(&records, 4), BASE, &body)
+    put_checkpoint(a, &held, at(&records, Tick(4)), BASE, &body)
         .await
         .expect("written");
     let data = b.read_zone(&held.zone).await.expect("readable");
@@ -71,7 +71,7 @@ async fn large_zone_is_read_back_whole(a: &impl ZoneStore, b: &impl ZoneStore) {
 
 async fn parts_without_a_head_are_no_checkpoint(store: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(store, "headless").await;
-    put_parts(store, &held, at(&records, 4), BASE, &body(100, 1))
+    put_parts(store, &held, at(&records, Tick(4)), BASE, &body(100, 1))
         .await
         .expect("written");
     let data = store.read_zone(&held.zone).await.expect("readable");
@@ -80,7 +80,7 @@ async fn parts_without_a_head_are_no_checkpoint(store: &impl ZoneStore) {
 
 async fn head_without_its_parts_is_refused(store: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(store, "partless").await;
-    let mut head = put_parts(store, &held, at(&records, 4), BASE, &body(100, 1))
+    let mut head = put_parts(store, &held, at(&records, Tick(4)), BASE, &body(100, 1))
         .await
         .expect("written");
     (head.parts, head.bytes) = (2, 200);
@@ -91,7 +91,7 @@ async fn head_without_its_parts_is_refused(store: &impl ZoneStore) {
 
 async fn deltas_are_read_in_order_with_the_records_after_them(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(a, "deltas").await;
-    let (base, first, second) = (at(&records, 2), at(&records, 5), at(&records, 9));
+    let (base, first, second) = (at(&records, Tick(2)), at(&records, Tick(5)), at(&records, Tick(9)));
     put_checkpoint(a, &held, base, BASE, &body(300, 1))
         .await
         .expect("written");
@@ -114,32 +114,32 @@ async fn deltas_are_read_in_order_with_the_records_after_them(a: &impl ZoneStore
 async fn delta_with_another_parent_is_refused(store: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(store, "parent").await;
     let orphan = CheckpointKind::Delta {
-        parent: at(&records, 2),
+        parent: at(&records, Tick(2)),
     };
-    let refused = put_checkpoint(store, &held, at(&records, 5), orphan, &body(9, 1)).await;
+    let refused = put_checkpoint(store, &held, at(&records, Tick(5)), orphan, &body(9, 1)).await;
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
-    put_checkpoint(store, &held, at(&records, 3), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, Tick(3)), BASE, &body(9, 1))
         .await
         .expect("written");
-    let refused = put_checkpoint(store, &held, at(&records, 5), orphan, &body(9, 1)).await;
+    let refused = put_checkpoint(store, &held, at(&records, Tick(5)), orphan, &body(9, 1)).await;
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
     assert_eq!(store.read_zone(&held.zone).await.expect("readable").chain.len(), 1);
 }
 
 async fn repeated_writes_change_nothing(store: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(store, "again").await;
-    let base = put_checkpoint(store, &held, at(&records, 2), BASE, &body(9, 1))
+    let base = put_checkpoint(store, &held, at(&records, Tick(2)), BASE, &body(9, 1))
         .await
         .expect("written");
     let delta = CheckpointKind::Delta { parent: base.position };
-    put_checkpoint(store, &held, at(&records, 5), delta, &body(9, 2))
+    put_checkpoint(store, &held, at(&records, Tick(5)), delta, &body(9, 2))
         .await
         .expect("written");
     let before = store.read_zone(&held.zone).await.expect("readable");
-    put_checkpoint(store, &held, at(&records, 5), delta, &body(9, 2))
+    put_checkpoint(store, &held, at(&records, Tick(5)), delta, &body(9, 2))
         .await
         .expect("a repeat");
-    put_checkpoint(store, &held, at(&records, 2), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, Tick(2)), BASE, &body(9, 1))
         .await
         .expect("a late repeat");
     assert_eq!(store.read_zone(&held.zone).await.expect("readable"), before);
@@ -147,10 +147,10 @@ async fn repeated_writes_change_nothing(store: &impl ZoneStore) {
 
 async fn older_base_does_not_replace_a_newer_head(store: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(store, "older").await;
-    put_checkpoint(store, &held, at(&records, 8), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, Tick(8)), BASE, &body(9, 1))
         .await
         .expect("written");
-    let refused = put_checkpoint(store, &held, at(&records, 4), BASE, &body(9, 1)).await;
+    let refused = put_checkpoint(store, &held, at(&records, Tick(4)), BASE, &body(9, 1)).await;
     assert!(matches!(refused, Err(StoreError::ParentMoved)), "{refused:?}");
 }
 
@@ -164,22 +164,26 @@ async fn base_keeps_the_one_before_it_and_its_journal(store: &impl ZoneStore) {
             .expect("there")
             .journal
     };
-    put_checkpoint(store, &held, at(&records, 3), BASE, &body(9, 1))
-        .await
-        .expect("written");
-    assert_eq!(journal().await, Some((1, 10)), "there is no base before the first");
-    put_checkpoint(store, &held, at(&records, 6), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, Tick(3)), BASE, &body(9, 1))
         .await
         .expect("written");
     assert_eq!(
         journal().await,
-        Some((4, 10)),
-        "the base before can still be replayed to the end"
+        Some((Tick(1), Tick(10))),
+        "there is no base before the first"
     );
-    put_checkpoint(store, &held, at(&records, 9), BASE, &body(9, 1))
+    put_checkpoint(store, &held, at(&records, Tick(6)), BASE, &body(9, 1))
         .await
         .expect("written");
-    assert_eq!(journal().await, Some((7, 10)));
+    assert_eq!(
+        journal().await,
+        Some((Tick(4), Tick(10))),
+        "the base before can still be replayed to the end"
+    );
+    put_checkpoint(store, &held, at(&records, Tick(9)), BASE, &body(9, 1))
+        .await
+        .expect("written");
+    assert_eq!(journal().await, Some((Tick(7), Tick(10))));
     assert_eq!(
         store.append(&held, &records[8..]).await.expect("answered"),
         AppendAnswer::Duplicate
@@ -188,12 +192,12 @@ async fn base_keeps_the_one_before_it_and_its_journal(store: &impl ZoneStore) {
 
 async fn fenced_owner_writes_no_part_and_moves_no_head(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (old, _, records) = zone_of_ten(a, "late-head").await;
-    let head = put_parts(a, &old, at(&records, 4), BASE, &body(9, 1))
+    let head = put_parts(a, &old, at(&records, Tick(4)), BASE, &body(9, 1))
         .await
         .expect("written");
     b.fence(&tenure(&old.zone, 2, 200)).await.expect("a higher epoch");
     assert_fenced(a.move_head(&old, head).await, 2);
-    assert_fenced(a.put_part(&old, at(&records, 5), 0, body(9, 1)).await, 2);
+    assert_fenced(a.put_part(&old, at(&records, Tick(5)), 0, body(9, 1)).await, 2);
     assert!(b.read_zone(&old.zone).await.expect("readable").chain.is_empty());
 }
 
@@ -202,8 +206,8 @@ async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b
     let (old, _, records) = zone_of_ten(a, "truth").await;
     let new = tenure(&old.zone, 2, 200);
     b.fence(&new).await.expect("a higher epoch");
-    let mut truth = History::after(2, at(&records, 6));
-    truth.records_to(8);
+    let mut truth = History::after(2, at(&records, Tick(6)));
+    truth.records_to(Tick(8));
     put_checkpoint(b, &new, truth.last(), BASE, &body(9, 1))
         .await
         .expect("written");
@@ -211,24 +215,24 @@ async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b
         b.read_zone(&old.zone).await.expect("readable").records.is_empty(),
         "records 9 and 10 lead nowhere"
     );
-    let next = truth.records_to(9);
+    let next = truth.records_to(Tick(9));
     assert_eq!(b.append(&new, &next).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(b.read_zone(&old.zone).await.expect("readable").records, next);
 }
 
 async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl ZoneStore) {
     let (held, mut history, _) = zone_of_ten(store, "ahead").await;
-    let missing = history.records_to(15);
+    let missing = history.records_to(Tick(15));
     put_checkpoint(store, &held, history.last(), BASE, &body(9, 1))
         .await
         .expect("written");
-    let next = history.records_to(16);
+    let next = history.records_to(Tick(16));
     assert_eq!(store.append(&held, &next).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(store.read_zone(&held.zone).await.expect("readable").records, next);
     let late = store.append(&held, &missing).await.expect("answered");
     assert_ne!(
         late,
-        AppendAnswer::Gap { last: 10 },
+        AppendAnswer::Gap { last: Tick(10) },
         "what the base covers is not asked for"
     );
     assert_eq!(
@@ -241,9 +245,9 @@ async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl ZoneStore
 async fn quarantine_ends_with_a_base_that_covers_it(store: &impl ZoneStore) {
     let (held, _, records) = zone_of_ten(store, "cured").await;
     let (early, late) = (EntityId::new(1, 1), EntityId::new(1, 2));
-    store.quarantine(&held, 4, early, 1).await.expect("written");
-    store.quarantine(&held, 8, late, 2).await.expect("written");
-    put_checkpoint(store, &held, at(&records, 5), BASE, &body(9, 1))
+    store.quarantine(&held, Tick(4), early, 1).await.expect("written");
+    store.quarantine(&held, Tick(8), late, 2).await.expect("written");
+    put_checkpoint(store, &held, at(&records, Tick(5)), BASE, &body(9, 1))
         .await
         .expect("written");
     assert_eq!(

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, RecordHash, StoreError};
 use everhold_core::ownership::Tenure;
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -87,7 +87,7 @@ pub(super) fn read_chain(lines: impl Iterator<Item = Option<String>>) -> Option<
         let mut word = || words.next();
         let position = Position {
             epoch: Epoch(word()?.parse().ok()?),
-            tick: word()?.parse().ok()?,
+            tick: Tick(word()?.parse().ok()?),
             hash: unhex(word()?)?,
         };
         let kind = match (word()?, chain.last()) {

@@ -49,7 +49,7 @@ impl RedisStore {
 }
 
 fn read_answer(answer: &[Value]) -> Option<AppendAnswer> {
-    let tick = || answer.get(1)?.as_u64();
+    let tick = || answer.get(1)?.as_u64().map(Tick);
     Some(match &*answer.first()?.as_str()? {
         "OK" => AppendAnswer::Ok,
         "DUPLICATE" => AppendAnswer::Duplicate,
@@ -70,14 +70,14 @@ pub(super) async fn read(
     let mut from = first;
     while from <= last {
         let to = last.min(from + PAGE_RECORDS - 1);
-        let fields = (from..=to).map(|tick| tick.to_string().into()).collect();
+        let fields = (from.0..=to.0).map(|tick| tick.to_string().into()).collect();
         let page = store.fields(zone, "journal", fields).await?;
-        for (tick, value) in (from..=to).zip(page) {
+        for (tick, value) in (from.0..=to.0).map(Tick).zip(page) {
             if !value.is_null() {
                 records.push(read_entry(tick, value)?);
             }
         }
-        from = to + 1;
+        from = to.next();
     }
     Ok(records)
 }

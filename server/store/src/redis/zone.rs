@@ -88,13 +88,13 @@ impl RedisStore {
             return Err(StoreError::Lost);
         }
         let chain = checkpoint::newest_chain(&outline.chain);
-        let after = chain.last().map_or(0, |head| head.position.tick);
+        let after = chain.last().map_or(Tick(0), |head| head.position.tick);
         let mut checkpoints = Vec::with_capacity(chain.len());
         for head in chain {
             checkpoints.push(checkpoint::read(self, zone, head).await?);
         }
         let records = match outline.journal {
-            Some((first, last)) => journal::read(self, zone, first.max(after + 1), last).await?,
+            Some((first, last)) => journal::read(self, zone, first.max(after.next()), last).await?,
             None => Vec::new(),
         };
         if self.outline(zone).await?.fence != outline.fence {
@@ -135,7 +135,7 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
     quarantine.sort_unstable();
     Some(Outline {
         fence: (Epoch(epoch.parse().ok()?), nonce),
-        journal: first.parse().ok().zip(last.parse().ok()),
+        journal: first.parse().ok().map(Tick).zip(last.parse().ok().map(Tick)),
         is_incomplete: !incomplete.is_empty(),
         chain,
         quarantine,

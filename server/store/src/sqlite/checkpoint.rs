@@ -24,7 +24,7 @@ pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, b
     }
     file.prepare_cached("INSERT OR REPLACE INTO part (tick, epoch, hash, idx, bytes) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute((
-            position.tick.cast_signed(),
+            position.tick.0.cast_signed(),
             position.epoch.0,
             position.hash.0,
             index,
@@ -47,7 +47,7 @@ pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHe
     )?
     .execute((
         head.position.epoch.0,
-        head.position.tick.cast_signed(),
+        head.position.tick.0.cast_signed(),
         head.position.hash.0,
         is_base,
         head.parts,
@@ -85,7 +85,7 @@ pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpo
     let mut statement =
         file.prepare_cached("SELECT bytes FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 ORDER BY idx")?;
     let position = head.position;
-    let mut rows = statement.query((position.tick.cast_signed(), position.epoch.0, position.hash.0))?;
+    let mut rows = statement.query((position.tick.0.cast_signed(), position.epoch.0, position.hash.0))?;
     let mut parts = 0;
     while let Some(row) = rows.next()? {
         body.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
@@ -125,7 +125,7 @@ fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
 /// Checks that all parts are there, and removes others: an earlier attempt at the same position may have had more.
 fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     let key = (
-        head.position.tick.cast_signed(),
+        head.position.tick.0.cast_signed(),
         head.position.epoch.0,
         head.position.hash.0,
         head.parts,
@@ -150,24 +150,24 @@ fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
 fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) -> Step<()> {
     let mut statement =
         file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 ORDER BY tick LIMIT 2")?;
-    let near = statement.query_map([position.tick.cast_signed()], super::journal::read_record)?;
+    let near = statement.query_map([position.tick.0.cast_signed()], super::journal::read_record)?;
     let near = near.collect::<Result<Vec<_>, _>>()?;
     let fits = near.iter().all(|record| {
         (record.tick == position.tick && record.hash == position.hash)
-            || (record.tick == position.tick + 1 && record.prev_hash == position.hash)
-            || (record.tick > position.tick + 1 && near.first().is_some_and(|first| first.tick == record.tick - 1))
+            || (record.tick == position.tick.next() && record.prev_hash == position.hash)
+            || (record.tick > position.tick.next() && near.first().is_some_and(|first| first.tick == record.tick - 1))
     });
     if fits {
         return Ok(());
     }
     let of_epoch = file
         .prepare_cached("SELECT 1 FROM record WHERE tick >= ?1 AND epoch >= ?2")?
-        .exists((position.tick.cast_signed(), grant.epoch().0))?;
+        .exists((position.tick.0.cast_signed(), grant.epoch().0))?;
     if of_epoch {
         return corrupt(format!("this epoch has another record at tick {}", position.tick));
     }
     file.prepare_cached("DELETE FROM record WHERE tick >= ?1")?
-        .execute([position.tick.cast_signed()])?;
+        .execute([position.tick.0.cast_signed()])?;
     Ok(())
 }
 
@@ -175,7 +175,7 @@ fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) 
 fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) -> Step<()> {
     if let Some(previous) = previous_base {
         file.prepare_cached("DELETE FROM record WHERE tick <= ?1")?
-            .execute([previous.head.position.tick.cast_signed()])?;
+            .execute([previous.head.position.tick.0.cast_signed()])?;
         file.prepare_cached("DELETE FROM checkpoint WHERE ord < ?1")?
             .execute([previous.ord])?;
     }
@@ -185,14 +185,14 @@ fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) 
     )?
     .execute([])?;
     file.prepare_cached("DELETE FROM quarantine WHERE tick <= ?1")?
-        .execute([base_tick.cast_signed()])?;
+        .execute([base_tick.0.cast_signed()])?;
     Ok(())
 }
 
 fn find(file: &Transaction<'_>, position: Position) -> Step<Option<i64>> {
     let mut statement =
         file.prepare_cached("SELECT ord FROM checkpoint WHERE tick = ?1 AND epoch = ?2 AND hash = ?3")?;
-    let key = (position.tick.cast_signed(), position.epoch.0, position.hash.0);
+    let key = (position.tick.0.cast_signed(), position.epoch.0, position.hash.0);
     Ok(statement.query_row(key, |row| row.get(0)).optional()?)
 }
 
@@ -219,7 +219,7 @@ fn newest_base(file: &Transaction<'_>) -> Step<Option<Stored>> {
 fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let position = Position {
         epoch: Epoch(row.get(1)?),
-        tick: row.get::<_, i64>(2)?.cast_unsigned(),
+        tick: Tick(row.get::<_, i64>(2)?.cast_unsigned()),
         hash: hash(row, 3)?,
     };
     let is_base: bool = row.get(4)?;

@@ -37,12 +37,12 @@ pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredReco
         return Ok(AppendAnswer::Fork { tick: first.tick });
     }
     file.prepare_cached("DELETE FROM record WHERE tick >= ?1")?
-        .execute([first.tick.cast_signed()])?;
+        .execute([first.tick.0.cast_signed()])?;
     let mut insert =
         file.prepare_cached("INSERT INTO record (tick, epoch, prev_hash, hash, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for record in rest {
         insert.execute((
-            record.tick.cast_signed(),
+            record.tick.0.cast_signed(),
             grant.epoch().0,
             record.prev_hash.0,
             record.hash.0,
@@ -55,7 +55,7 @@ pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredReco
 /// Reads a record.
 pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
     Ok(StoredRecord {
-        tick: row.get::<_, i64>(0)?.cast_unsigned(),
+        tick: Tick(row.get::<_, i64>(0)?.cast_unsigned()),
         prev_hash: hash(row, 1)?,
         hash: hash(row, 2)?,
         body: Bytes::from(row.get::<_, Vec<u8>>(3)?),
@@ -79,17 +79,17 @@ fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> Step<Opti
     let mut statement =
         file.prepare_cached("SELECT tick FROM record WHERE tick >= ?1 AND epoch >= ?2 ORDER BY tick LIMIT 1")?;
     let found: Option<i64> = statement
-        .query_row((tick.cast_signed(), grant.epoch().0), |row| row.get(0))
+        .query_row((tick.0.cast_signed(), grant.epoch().0), |row| row.get(0))
         .optional()?;
-    Ok(found.map(i64::cast_unsigned))
+    Ok(found.map(i64::cast_unsigned).map(Tick))
 }
 
 fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> Step<Predecessor> {
-    let Some(before) = first.tick.checked_sub(1) else {
-        return Ok(Predecessor::Missing { last: 0 });
+    let Some(before) = first.tick.0.checked_sub(1).map(Tick) else {
+        return Ok(Predecessor::Missing { last: Tick(0) });
     };
     let head = head_tick(file)?;
-    if before == 0 && first.prev_hash == RecordHash::GENESIS && head.is_none() {
+    if before == Tick(0) && first.prev_hash == RecordHash::GENESIS && head.is_none() {
         return Ok(Predecessor::Right);
     }
     if is_checkpoint(file, before, first.prev_hash)? {
@@ -98,11 +98,11 @@ fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> St
     Ok(match stored(file, before)? {
         Some((_, hash)) if hash == first.prev_hash => Predecessor::Right,
         Some((epoch, _)) if epoch < grant.epoch() => Predecessor::Missing {
-            last: before.saturating_sub(1),
+            last: Tick(before.0.saturating_sub(1)),
         },
         Some(_) => Predecessor::Wrong,
         None => Predecessor::Missing {
-            last: last_tick(file)?.max(head).unwrap_or(0),
+            last: last_tick(file)?.max(head).unwrap_or(Tick(0)),
         },
     })
 }
@@ -111,21 +111,21 @@ fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> St
 fn stored(file: &Transaction<'_>, tick: Tick) -> Step<Option<(Epoch, RecordHash)>> {
     let mut statement = file.prepare_cached("SELECT epoch, hash FROM record WHERE tick = ?1")?;
     Ok(statement
-        .query_row([tick.cast_signed()], |row| Ok((Epoch(row.get(0)?), hash(row, 1)?)))
+        .query_row([tick.0.cast_signed()], |row| Ok((Epoch(row.get(0)?), hash(row, 1)?)))
         .optional()?)
 }
 
 fn is_checkpoint(file: &Transaction<'_>, tick: Tick, hash: RecordHash) -> Step<bool> {
     Ok(file
         .prepare_cached("SELECT 1 FROM checkpoint WHERE tick = ?1 AND hash = ?2")?
-        .exists((tick.cast_signed(), hash.0))?)
+        .exists((tick.0.cast_signed(), hash.0))?)
 }
 
 fn last_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
     let last: Option<i64> = file
         .prepare_cached("SELECT max(tick) FROM record")?
         .query_row([], |row| row.get(0))?;
-    Ok(last.map(i64::cast_unsigned))
+    Ok(last.map(i64::cast_unsigned).map(Tick))
 }
 
 fn head_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
@@ -133,5 +133,5 @@ fn head_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
         .prepare_cached("SELECT tick FROM checkpoint ORDER BY ord DESC LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(head.map(i64::cast_unsigned))
+    Ok(head.map(i64::cast_unsigned).map(Tick))
 }

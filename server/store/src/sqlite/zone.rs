@@ -123,7 +123,7 @@ impl ZoneFile {
         self.write(|file| {
             check_fence(file, grant)?;
             if is_incomplete(file)? {
-                return Ok(AppendAnswer::Gap { last: 0 });
+                return Ok(AppendAnswer::Gap { last: Tick(0) });
             }
             journal::append(file, grant, records)
         })
@@ -163,7 +163,7 @@ impl ZoneFile {
         self.write(|file| {
             check_fence(file, grant)?;
             file.prepare_cached("INSERT OR IGNORE INTO quarantine (session, seq, tick) VALUES (?1, ?2, ?3)")?
-                .execute((session.0.cast_signed(), seq.cast_signed(), tick.cast_signed()))?;
+                .execute((session.0.cast_signed(), seq.cast_signed(), tick.0.cast_signed()))?;
             Ok(())
         })
     }
@@ -174,14 +174,14 @@ impl ZoneFile {
                 return Err(Failure::Refused(StoreError::Lost));
             }
             let chain = checkpoint::chain(file)?;
-            let after = chain.last().map_or(0, |head| head.position.tick);
+            let after = chain.last().map_or(Tick(0), |head| head.position.tick);
             let chain = chain
                 .into_iter()
                 .map(|head| checkpoint::read(file, head))
                 .collect::<Step<_>>()?;
             let mut statement =
                 file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick > ?1 ORDER BY tick")?;
-            let records = statement.query_map([after.cast_signed()], journal::read_record)?;
+            let records = statement.query_map([after.0.cast_signed()], journal::read_record)?;
             let records = records.collect::<Result<_, _>>()?;
             let mut statement = file.prepare_cached("SELECT session, seq FROM quarantine ORDER BY session, seq")?;
             let quarantine = statement.query_map([], |row| {
@@ -206,7 +206,7 @@ impl ZoneFile {
                 Ok(ends
                     .0
                     .zip(ends.1)
-                    .map(|(first, last)| (first.cast_unsigned(), last.cast_unsigned())))
+                    .map(|(first, last)| (Tick(first.cast_unsigned()), Tick(last.cast_unsigned()))))
             })?;
             let chain = checkpoint::chain(file)?;
             let position = |head: Option<&CheckpointHead>| head.map(|head| head.position);

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Tenure};
-use everhold_protocol::{Account, Epoch, ZoneName};
+use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
     History, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
 };
@@ -63,7 +63,7 @@ fn elsewhere(redis: &RedisCluster) -> ZoneName {
 }
 
 /// Appends one more record, for as long as that takes, and expects it to be stored once.
-async fn append_next(store: &RedisStore, held: &Tenure, history: &mut History, tick: u64) {
+async fn append_next(store: &RedisStore, held: &Tenure, history: &mut History, tick: Tick) {
     let records = history.records_to(tick);
     let answer = until_answered(async || store.append(held, &records).await).await;
     assert!(
@@ -78,7 +78,7 @@ async fn slot_that_moves_costs_no_record_and_every_link_finds_its_new_node() {
     let (writer, reader) = (store(&redis.url()).await, store(&redis.url()).await);
     let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
     writer.fence(&held).await.unwrap();
-    append_next(&writer, &held, &mut history, 3).await;
+    append_next(&writer, &held, &mut history, Tick(3)).await;
     let moving = redis.begin_move(&meta(&zone()));
     assert_eq!(moving.carry_some(1), 1, "some of its keys here, some there");
     let (mut again, moved) = (History::new(1), async {
@@ -88,14 +88,14 @@ async fn slot_that_moves_costs_no_record_and_every_link_finds_its_new_node() {
         }
         tokio::task::block_in_place(|| moving.finish())
     });
-    let _same = again.records_to(3);
-    tokio::join!(append_next(&writer, &held, &mut again, 4), moved);
-    append_next(&writer, &held, &mut again, 5).await;
+    let _same = again.records_to(Tick(3));
+    tokio::join!(append_next(&writer, &held, &mut again, Tick(4)), moved);
+    append_next(&writer, &held, &mut again, Tick(5)).await;
     let data = reader.read_zone(&zone()).await.unwrap();
-    let ticks: Vec<u64> = data.records.iter().map(|record| record.tick).collect();
+    let ticks: Vec<Tick> = data.records.iter().map(|record| record.tick).collect();
     assert_eq!(
         ticks,
-        [1, 2, 3, 4, 5],
+        [1, 2, 3, 4, 5].map(Tick),
         "a link that knows the old node alone is sent on"
     );
 }
@@ -129,14 +129,14 @@ async fn primary_that_hangs_is_replaced_and_holds_up_its_own_zones_alone() {
     for tenure in [&held, &other] {
         store.fence(tenure).await.unwrap();
     }
-    append_next(&store, &held, &mut here, 1).await;
-    append_next(&store, &other, &mut there, 1).await;
+    append_next(&store, &held, &mut here, Tick(1)).await;
+    append_next(&store, &other, &mut there, Tick(1)).await;
     let hanging = redis.primary_of(&meta(&zone()));
     redis.node(hanging).signal(Signal::STOP);
-    let records = here.records_to(2);
+    let records = here.records_to(Tick(2));
     let replaced = until_answered(async || store.append(&held, &records).await);
     let served = async {
-        for tick in 2..=20 {
+        for tick in (2..=20).map(Tick) {
             let answer = store.append(&other, &there.records_to(tick)).await;
             assert_eq!(answer.unwrap(), AppendAnswer::Ok, "nothing is unknown here");
         }
@@ -225,9 +225,9 @@ async fn primary_that_dies_is_replaced_for_leases_too() {
     let lease = claimed(&authority).await;
     let (held, mut history) = (tenure(&zone(), 1, 100), History::new(1));
     store.fence(&held).await.unwrap();
-    append_next(&store, &held, &mut history, 3).await;
+    append_next(&store, &held, &mut history, Tick(3)).await;
     redis.kill(redis.primary_of(&meta(&zone())));
-    append_next(&store, &held, &mut history, 4).await;
+    append_next(&store, &held, &mut history, Tick(4)).await;
     let renewed = until_answered(async || authority.renew(&lease, 1).await).await;
     renewed.unwrap();
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
+use everhold_protocol::Tick;
 use everhold_store::conformance::{History, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 
@@ -25,10 +26,10 @@ async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_aga
     let store = store(&redis.url()).await;
     let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
     store.fence(&held).await.unwrap();
-    let mut all = history.records_to(1);
+    let mut all = history.records_to(Tick(1));
     // From here on the script is known: an EVALSHA is enough.
     store.append(&held, &all).await.unwrap();
-    let records = history.records_to(2);
+    let records = history.records_to(Tick(2));
     hold_writes(&redis);
     let cut = async {
         let is_held = || redis.command(&["INFO", "clients"]).contains("blocked_clients:1");
@@ -64,7 +65,7 @@ async fn connections_that_are_cut_again_and_again_cost_no_record_and_store_none_
         if tick % 20 == 0 {
             let _count = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         }
-        let records = history.records_to(tick);
+        let records = history.records_to(Tick(tick));
         let answer = until_answered(async || store.append(&held, &records).await).await;
         assert!(
             matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)),

@@ -2,6 +2,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
+use everhold_protocol::Tick;
 use everhold_store::conformance::{History, tenure};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_testing::redis::SentinelGroup;
@@ -25,21 +26,21 @@ async fn links_follow_three_sentinels_to_whomever_they_promote() {
         );
         until_answered(async || authority.renew(&lease, 1).await).await.unwrap();
     };
-    goes_on(&mut history, 3).await;
+    goes_on(&mut history, Tick(3)).await;
     redis.wait_until_whole();
 
     let first = redis.primary();
     redis.kill(first);
-    goes_on(&mut history, 4).await;
+    goes_on(&mut history, Tick(4)).await;
     redis.wait_until_primary_is_not(first);
     redis.start_again(first);
     redis.wait_until_whole();
-    goes_on(&mut history, 5).await;
+    goes_on(&mut history, Tick(5)).await;
 
     redis.failover();
     // Until then the old primary may take a write that it forgets as a replica; living shards send such a one again.
     redis.wait_until_whole();
-    goes_on(&mut history, 6).await;
+    goes_on(&mut history, Tick(6)).await;
     let last = redis
         .server(redis.primary())
         .command(&["HGET", "test:{meadow}:meta", "last"]);

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_protocol::{Account, Epoch, SessionId};
+use everhold_protocol::{Account, Epoch, SessionId, Tick};
 
 use super::*;
 use crate::cluster::directory::Hosted;
@@ -155,7 +155,7 @@ impl Shard {
         let status = ZoneStatus {
             hosted: Some(hosted),
             rung: Rung::Normal,
-            tick: 1_000,
+            tick: Tick(1_000),
         };
         let residents = Residents::default();
         self.local.zones.insert(zone(name), FakeZone { status, residents });

@@ -129,7 +129,7 @@ fn unavailable() -> StoreError {
 
 fn poison(seq: u64) -> ReplayError {
     ReplayError::Poison {
-        tick: 9,
+        tick: Tick(9),
         suspect: Some((SESSION, seq)),
         reason: "a rule".to_owned(),
     }
@@ -316,7 +316,7 @@ fn zone_whose_replay_fails_at_one_input_after_the_other_is_given_up() {
 fn zone_that_fails_by_itself_is_given_up_and_nothing_is_quarantined() {
     let mut adopter = Adopter::replaying();
     adopter.adoption.handle_replayed(Err(ReplayError::Poison {
-        tick: 9,
+        tick: Tick(9),
         suspect: None,
         reason: "a rule".to_owned(),
     }));
@@ -327,12 +327,12 @@ fn zone_that_fails_by_itself_is_given_up_and_nothing_is_quarantined() {
 fn divergent_zone_is_said_and_hosted() {
     let mut adopter = Adopter::replaying();
     adopter.adoption.handle_replayed(Ok(Replayed {
-        first_divergence: Some(4),
+        first_divergence: Some(Tick(4)),
         digest_equal: false,
         checked_digests: 2,
         ..replayed()
     }));
-    assert_eq!(adopter.asks(), ["log Divergent(4)", "start"]);
+    assert_eq!(adopter.asks(), ["log Divergent(Tick(4))", "start"]);
     let expected = History::Stored {
         is_lost: false,
         replayed_ticks: 0,
@@ -351,7 +351,7 @@ fn adoption_that_failed_names_what_failed() {
         ),
         (AdoptError::Store(StoreError::Lost), AdoptionFailure::StoreLost),
         (
-            AdoptError::Unreplayable(ReplayError::JournalBroken { tick: 3 }),
+            AdoptError::Unreplayable(ReplayError::JournalBroken { tick: Tick(3) }),
             AdoptionFailure::Unreplayable,
         ),
         (AdoptError::PoisonedTooOften, AdoptionFailure::PoisonedTooOften),

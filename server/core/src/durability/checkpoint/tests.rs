@@ -16,7 +16,7 @@ fn position(tick: Tick) -> Position {
     Position {
         epoch: Epoch(1),
         tick,
-        hash: RecordHash([tick as u8; 32]),
+        hash: RecordHash([tick.0 as u8; 32]),
     }
 }
 
@@ -60,49 +60,53 @@ fn store(machine: &mut Checkpointer, tick: Tick, len: usize) -> CheckpointHead {
 
 /// Returns a machine whose base of 100 bytes was stored at tick 1.
 fn based() -> Checkpointer {
-    let mut machine = Checkpointer::new(CONFIG, &[], 0);
-    assert_eq!(store(&mut machine, 1, 100).kind, CheckpointKind::Base);
+    let mut machine = Checkpointer::new(CONFIG, &[], Tick(0));
+    assert_eq!(store(&mut machine, Tick(1), 100).kind, CheckpointKind::Base);
     machine
 }
 
 #[test]
 fn zone_that_was_never_stored_gets_a_base_at_once() {
-    let mut machine = Checkpointer::new(CONFIG, &[], 0);
-    assert_eq!(step(&mut machine, 1), Some(Cut::Base));
+    let mut machine = Checkpointer::new(CONFIG, &[], Tick(0));
+    assert_eq!(step(&mut machine, Tick(1)), Some(Cut::Base));
 }
 
 #[test]
 fn deltas_follow_at_their_interval_and_name_their_parents() {
     let mut machine = based();
-    assert_eq!(step(&mut machine, 10), None);
+    assert_eq!(step(&mut machine, Tick(10)), None);
     assert_eq!(
-        store(&mut machine, 11, 5).kind,
-        CheckpointKind::Delta { parent: position(1) }
+        store(&mut machine, Tick(11), 5).kind,
+        CheckpointKind::Delta {
+            parent: position(Tick(1))
+        }
     );
     assert_eq!(
-        store(&mut machine, 21, 5).kind,
-        CheckpointKind::Delta { parent: position(11) }
+        store(&mut machine, Tick(21), 5).kind,
+        CheckpointKind::Delta {
+            parent: position(Tick(11))
+        }
     );
-    assert_eq!(machine.head(), Some(position(21)));
+    assert_eq!(machine.head(), Some(position(Tick(21))));
 }
 
 #[test]
 fn base_follows_by_time() {
     let mut machine = based();
-    for tick in [11, 21, 31] {
+    for tick in [11, 21, 31].map(Tick) {
         store(&mut machine, tick, 5);
     }
-    assert_eq!(store(&mut machine, 41, 100).kind, CheckpointKind::Base);
+    assert_eq!(store(&mut machine, Tick(41), 100).kind, CheckpointKind::Base);
 }
 
 #[test]
 fn base_follows_when_the_deltas_outweigh_the_last_one() {
     let mut machine = based();
-    store(&mut machine, 11, 60);
-    store(&mut machine, 21, 60);
-    assert_eq!(store(&mut machine, 31, 100).kind, CheckpointKind::Base);
+    store(&mut machine, Tick(11), 60);
+    store(&mut machine, Tick(21), 60);
+    assert_eq!(store(&mut machine, Tick(31), 100).kind, CheckpointKind::Base);
     assert!(
-        matches!(store(&mut machine, 41, 60).kind, CheckpointKind::Delta { .. }),
+        matches!(store(&mut machine, Tick(41), 60).kind, CheckpointKind::Delta { .. }),
         "the count starts over"
     );
 }
@@ -110,34 +114,38 @@ fn base_follows_when_the_deltas_outweigh_the_last_one() {
 #[test]
 fn adopter_goes_on_with_the_chain_that_it_found() {
     let base = CheckpointHead {
-        position: position(5),
+        position: position(Tick(5)),
         kind: CheckpointKind::Base,
         parts: 1,
         bytes: 100,
     };
-    let kind = CheckpointKind::Delta { parent: position(5) };
+    let kind = CheckpointKind::Delta {
+        parent: position(Tick(5)),
+    };
     let delta = CheckpointHead {
-        position: position(15),
+        position: position(Tick(15)),
         kind,
         parts: 1,
         bytes: 10,
     };
-    let mut machine = Checkpointer::new(CONFIG, &[base, delta], 20);
-    assert_eq!(step(&mut machine, 29), None);
+    let mut machine = Checkpointer::new(CONFIG, &[base, delta], Tick(20));
+    assert_eq!(step(&mut machine, Tick(29)), None);
     assert_eq!(
-        store(&mut machine, 30, 5).kind,
-        CheckpointKind::Delta { parent: position(15) }
+        store(&mut machine, Tick(30), 5).kind,
+        CheckpointKind::Delta {
+            parent: position(Tick(15))
+        }
     );
 }
 
 #[test]
 fn no_byte_is_written_before_the_tick_is_released() {
     let mut machine = based();
-    step(&mut machine, 11);
-    machine.handle_captured(position(11), capture(11, Cut::Delta, 5));
-    machine.handle_released(10);
+    step(&mut machine, Tick(11));
+    machine.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 5));
+    machine.handle_released(Tick(10));
     assert_eq!(machine.poll_command(), None);
-    machine.handle_released(11);
+    machine.handle_released(Tick(11));
     assert!(matches!(
         machine.poll_command(),
         Some(CheckpointCommand::PutPart { index: 0, .. })
@@ -147,9 +155,12 @@ fn no_byte_is_written_before_the_tick_is_released() {
 #[test]
 fn body_is_written_in_parts_one_at_a_time_and_then_the_head_moves() {
     let mut machine = based();
-    step(&mut machine, 11);
-    machine.handle_captured(position(11), capture(11, Cut::Delta, 2 * PART_BYTES_MAX + 1));
-    machine.handle_released(11);
+    step(&mut machine, Tick(11));
+    machine.handle_captured(
+        position(Tick(11)),
+        capture(Tick(11), Cut::Delta, 2 * PART_BYTES_MAX + 1),
+    );
+    machine.handle_released(Tick(11));
     for (expected, len) in [(0, PART_BYTES_MAX), (1, PART_BYTES_MAX), (2, 1)] {
         let Some(CheckpointCommand::PutPart { index, bytes, .. }) = machine.poll_command() else {
             panic!()
@@ -167,8 +178,8 @@ fn body_is_written_in_parts_one_at_a_time_and_then_the_head_moves() {
 #[test]
 fn one_checkpoint_is_under_way_at_a_time() {
     let mut machine = based();
-    assert_eq!(step(&mut machine, 11), Some(Cut::Delta));
-    for tick in 12..60 {
+    assert_eq!(step(&mut machine, Tick(11)), Some(Cut::Delta));
+    for tick in (12..60).map(Tick) {
         assert_eq!(step(&mut machine, tick), None);
     }
     assert!(!machine.is_idle());
@@ -177,9 +188,9 @@ fn one_checkpoint_is_under_way_at_a_time() {
 #[test]
 fn failed_part_gives_the_capture_back_and_another_follows_later() {
     let mut machine = based();
-    step(&mut machine, 11);
-    machine.handle_captured(position(11), capture(11, Cut::Delta, 5));
-    machine.handle_released(11);
+    step(&mut machine, Tick(11));
+    machine.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 5));
+    machine.handle_released(Tick(11));
     machine.poll_command();
     assert_eq!(
         machine.handle_failed(&unavailable()),
@@ -187,19 +198,21 @@ fn failed_part_gives_the_capture_back_and_another_follows_later() {
     );
     assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
     assert!(machine.is_idle());
-    assert_eq!(step(&mut machine, 13), None);
+    assert_eq!(step(&mut machine, Tick(13)), None);
     assert_eq!(
-        store(&mut machine, 14, 5).kind,
-        CheckpointKind::Delta { parent: position(1) }
+        store(&mut machine, Tick(14), 5).kind,
+        CheckpointKind::Delta {
+            parent: position(Tick(1))
+        }
     );
 }
 
 /// Returns a machine whose head is being moved, at tick 11.
 fn moving() -> Checkpointer {
     let mut machine = based();
-    step(&mut machine, 11);
-    machine.handle_captured(position(11), capture(11, Cut::Delta, 0));
-    machine.handle_released(11);
+    step(&mut machine, Tick(11));
+    machine.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 0));
+    machine.handle_released(Tick(11));
     assert!(matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(_))));
     machine
 }
@@ -208,7 +221,9 @@ fn moving() -> Checkpointer {
 fn head_whose_move_is_unknown_is_moved_again() {
     let mut machine = moving();
     machine.handle_failed(&unavailable());
-    assert!(matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(head)) if head.position == position(11)));
+    assert!(
+        matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(head)) if head.position == position(Tick(11)))
+    );
     machine.handle_head_moved();
     assert!(matches!(
         machine.poll_command(),
@@ -226,7 +241,7 @@ fn base_settles_where_the_head_is() {
         }
         machine.handle_failed(&error);
         assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
-        assert_eq!(store(&mut machine, 14, 100).kind, CheckpointKind::Base);
+        assert_eq!(store(&mut machine, Tick(14), 100).kind, CheckpointKind::Base);
     }
 }
 
@@ -249,8 +264,8 @@ fn checkpoint_of_a_lost_data_set_gives_its_dirty_set_back() {
 fn reseed_does_not_wait_for_a_release_that_it_brings_about() {
     let mut machine = based();
     machine.handle_reseed_wanted();
-    assert_eq!(step(&mut machine, 5), Some(Cut::Base));
-    machine.handle_captured(position(5), capture(5, Cut::Base, 5));
+    assert_eq!(step(&mut machine, Tick(5)), Some(Cut::Base));
+    machine.handle_captured(position(Tick(5)), capture(Tick(5), Cut::Base, 5));
     assert!(matches!(
         machine.poll_command(),
         Some(CheckpointCommand::PutPart { .. })
@@ -260,16 +275,16 @@ fn reseed_does_not_wait_for_a_release_that_it_brings_about() {
 #[test]
 fn reseed_gives_up_a_delta_at_every_stage() {
     let mut cutting = based();
-    step(&mut cutting, 11);
+    step(&mut cutting, Tick(11));
     cutting.handle_reseed_wanted();
-    cutting.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    cutting.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 5));
     let mut waiting = based();
-    step(&mut waiting, 11);
-    waiting.handle_captured(position(11), capture(11, Cut::Delta, 5));
+    step(&mut waiting, Tick(11));
+    waiting.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 5));
     let mut writing = based();
-    step(&mut writing, 11);
-    writing.handle_captured(position(11), capture(11, Cut::Delta, 5));
-    writing.handle_released(11);
+    step(&mut writing, Tick(11));
+    writing.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 5));
+    writing.handle_released(Tick(11));
     writing.poll_command();
     waiting.handle_reseed_wanted();
     writing.handle_reseed_wanted();
@@ -277,7 +292,7 @@ fn reseed_gives_up_a_delta_at_every_stage() {
     for mut machine in [cutting, waiting, writing] {
         assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
         assert_eq!(
-            step(&mut machine, 11),
+            step(&mut machine, Tick(11)),
             Some(Cut::Base),
             "also of a zone that stands still"
         );
@@ -288,13 +303,13 @@ fn reseed_gives_up_a_delta_at_every_stage() {
 fn failed_reseed_is_tried_again_also_while_the_zone_stands_still() {
     let mut machine = based();
     machine.handle_reseed_wanted();
-    step(&mut machine, 5);
-    machine.handle_captured(position(5), capture(5, Cut::Base, 5));
+    step(&mut machine, Tick(5));
+    machine.handle_captured(position(Tick(5)), capture(Tick(5), Cut::Base, 5));
     machine.poll_command();
     machine.handle_failed(&unavailable());
     assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
-    assert_eq!(store(&mut machine, 5, 5).kind, CheckpointKind::Base);
-    assert_eq!(step(&mut machine, 6), None);
+    assert_eq!(store(&mut machine, Tick(5), 5).kind, CheckpointKind::Base);
+    assert_eq!(step(&mut machine, Tick(6)), None);
 }
 
 #[test]
@@ -304,8 +319,10 @@ fn wanted_checkpoint_follows_the_one_under_way() {
     machine.handle_head_moved();
     machine.poll_command();
     assert_eq!(
-        store(&mut machine, 12, 5).kind,
-        CheckpointKind::Delta { parent: position(11) }
+        store(&mut machine, Tick(12), 5).kind,
+        CheckpointKind::Delta {
+            parent: position(Tick(11))
+        }
     );
 }
 
@@ -313,15 +330,15 @@ fn wanted_checkpoint_follows_the_one_under_way() {
 fn wanted_base_follows_soon() {
     let mut machine = based();
     machine.handle_base_wanted();
-    assert_eq!(store(&mut machine, 2, 5).kind, CheckpointKind::Base);
+    assert_eq!(store(&mut machine, Tick(2), 5).kind, CheckpointKind::Base);
 }
 
 #[test]
 fn zone_without_a_parent_of_its_own_gives_a_base_where_a_delta_was_asked_for() {
     let mut machine = based();
-    assert_eq!(step(&mut machine, 11), Some(Cut::Delta));
-    machine.handle_captured(position(11), capture(11, Cut::Base, 0));
-    machine.handle_released(11);
+    assert_eq!(step(&mut machine, Tick(11)), Some(Cut::Delta));
+    machine.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Base, 0));
+    machine.handle_released(Tick(11));
     assert!(
         matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(head)) if head.kind == CheckpointKind::Base)
     );

@@ -5,7 +5,7 @@ use everhold_protocol::Epoch;
 use super::*;
 
 fn gate(level: Durability) -> Gate<&'static str, &'static str> {
-    Gate::new(level, Epoch(7), 10, 10)
+    Gate::new(level, Epoch(7), Tick(10), Tick(10))
 }
 
 /// Returns everything that leaves now, in order: what is told before what is shown.
@@ -23,29 +23,29 @@ fn leaving(gate: &mut Gate<&'static str, &'static str>) -> Vec<(Tick, &'static s
 #[test]
 fn at_store_everything_waits_for_the_acknowledgement() {
     let mut gate = gate(Durability::Store);
-    gate.hold(11, "shown", "told");
+    gate.hold(Tick(11), "shown", "told");
     assert_eq!(leaving(&mut gate), []);
-    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (10, 1));
-    gate.handle_acknowledged(11);
-    assert_eq!(leaving(&mut gate), [(11, "told"), (11, "shown")]);
-    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (11, 0));
+    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(10), 1));
+    gate.handle_acknowledged(Tick(11));
+    assert_eq!(leaving(&mut gate), [(Tick(11), "told"), (Tick(11), "shown")]);
+    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(11), 0));
 }
 
 #[test]
 fn at_async_only_what_is_told_waits() {
     let mut gate = gate(Durability::Async);
-    gate.hold(11, "shown", "told");
-    assert_eq!(leaving(&mut gate), [(11, "shown")]);
-    assert_eq!(gate.released_tick(), 11);
-    gate.handle_acknowledged(11);
-    assert_eq!(leaving(&mut gate), [(11, "told")]);
+    gate.hold(Tick(11), "shown", "told");
+    assert_eq!(leaving(&mut gate), [(Tick(11), "shown")]);
+    assert_eq!(gate.released_tick(), Tick(11));
+    gate.handle_acknowledged(Tick(11));
+    assert_eq!(leaving(&mut gate), [(Tick(11), "told")]);
 }
 
 #[test]
 fn at_store_a_tick_shows_nothing_before_it_told_everything() {
     let mut gate = gate(Durability::Store);
-    gate.hold(11, "shown", "told");
-    gate.handle_acknowledged(11);
+    gate.hold(Tick(11), "shown", "told");
+    gate.handle_acknowledged(Tick(11));
     assert_eq!(gate.poll_shown(), None);
     assert!(gate.poll_told().is_some());
     assert!(gate.poll_shown().is_some());
@@ -54,23 +54,23 @@ fn at_store_a_tick_shows_nothing_before_it_told_everything() {
 #[test]
 fn acknowledgement_that_comes_before_the_step_is_kept() {
     let mut gate = gate(Durability::Store);
-    gate.handle_acknowledged(11);
-    gate.hold(11, "shown", "told");
+    gate.handle_acknowledged(Tick(11));
+    gate.hold(Tick(11), "shown", "told");
     assert_eq!(leaving(&mut gate).len(), 2);
 }
 
 #[test]
 fn one_acknowledgement_releases_all_ticks_up_to_it_and_none_beyond() {
     let mut gate = gate(Durability::Store);
-    for tick in 11..=14 {
+    for tick in (11..=14).map(Tick) {
         gate.hold(tick, "shown", "told");
     }
-    gate.handle_acknowledged(13);
+    gate.handle_acknowledged(Tick(13));
     let ticks: Vec<Tick> = std::iter::from_fn(|| gate.poll_told())
         .map(|told| told.tick())
         .collect();
-    assert_eq!(ticks, [11, 12, 13]);
-    assert_eq!(gate.released_tick(), 13);
+    assert_eq!(ticks, [11, 12, 13].map(Tick));
+    assert_eq!(gate.released_tick(), Tick(13));
 }
 
 #[test]
@@ -78,21 +78,29 @@ fn closed_gate_lets_nothing_out_and_loses_nothing() {
     for level in [Durability::Async, Durability::Store] {
         let mut gate = gate(level);
         gate.close();
-        gate.hold(11, "shown", "told");
-        gate.handle_acknowledged(11);
-        assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], 10), "{level}");
+        gate.hold(Tick(11), "shown", "told");
+        gate.handle_acknowledged(Tick(11));
+        assert_eq!(
+            (leaving(&mut gate), gate.released_tick()),
+            (vec![], Tick(10)),
+            "{level}"
+        );
         gate.open();
-        assert_eq!((leaving(&mut gate).len(), gate.released_tick()), (2, 11), "{level}");
+        assert_eq!(
+            (leaving(&mut gate).len(), gate.released_tick()),
+            (2, Tick(11)),
+            "{level}"
+        );
     }
 }
 
 #[test]
 fn released_says_under_which_epoch_it_was_told() {
     let mut gate = gate(Durability::Async);
-    gate.hold(11, "shown", "told");
+    gate.hold(Tick(11), "shown", "told");
     assert_eq!(
         gate.poll_shown().map(|shown| (shown.epoch(), shown.tick())),
-        Some((Epoch(7), 11))
+        Some((Epoch(7), Tick(11)))
     );
 }
 
@@ -100,16 +108,16 @@ fn released_says_under_which_epoch_it_was_told() {
 #[should_panic(expected = "tick 13 is held after tick 11")]
 fn tick_that_was_left_out_is_a_defect() {
     let mut gate = gate(Durability::Store);
-    gate.hold(11, "shown", "told");
-    gate.hold(13, "shown", "told");
+    gate.hold(Tick(11), "shown", "told");
+    gate.hold(Tick(13), "shown", "told");
 }
 
 #[test]
 #[should_panic(expected = "tick 11 is acknowledged after tick 12")]
 fn acknowledgement_that_goes_back_is_a_defect() {
     let mut gate = gate(Durability::Store);
-    gate.handle_acknowledged(12);
-    gate.handle_acknowledged(11);
+    gate.handle_acknowledged(Tick(12));
+    gate.handle_acknowledged(Tick(11));
 }
 
 #[test]
@@ -127,10 +135,10 @@ fn level_is_read_from_text_as_it_is_written() {
 
 #[test]
 fn zone_that_goes_on_ahead_of_its_store_releases_nothing_before_that_is_stored() {
-    let mut gate: Gate<&'static str, &'static str> = Gate::new(Durability::Store, Epoch(8), 10, 12);
-    gate.hold(13, "shown", "told");
-    gate.handle_acknowledged(12);
-    assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], 12));
-    gate.handle_acknowledged(13);
-    assert_eq!(leaving(&mut gate), [(13, "told"), (13, "shown")]);
+    let mut gate: Gate<&'static str, &'static str> = Gate::new(Durability::Store, Epoch(8), Tick(10), Tick(12));
+    gate.hold(Tick(13), "shown", "told");
+    gate.handle_acknowledged(Tick(12));
+    assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], Tick(12)));
+    gate.handle_acknowledged(Tick(13));
+    assert_eq!(leaving(&mut gate), [(Tick(13), "told"), (Tick(13), "shown")]);
 }

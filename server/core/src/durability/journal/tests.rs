@@ -9,18 +9,18 @@ use crate::durability::store::RecordHash;
 
 const START: Position = Position {
     epoch: Epoch(1),
-    tick: 100,
+    tick: Tick(100),
     hash: RecordHash([9; 32]),
 };
 
 fn hash_of(tick: Tick) -> RecordHash {
     let mut hash = [0; 32];
-    hash[..8].copy_from_slice(&tick.to_le_bytes());
+    hash[..8].copy_from_slice(&tick.0.to_le_bytes());
     RecordHash(hash)
 }
 
 fn record(tick: Tick) -> StoredRecord {
-    let prev_hash = if tick == START.tick + 1 {
+    let prev_hash = if tick == START.tick.next() {
         START.hash
     } else {
         hash_of(tick - 1)
@@ -36,7 +36,7 @@ fn record(tick: Tick) -> StoredRecord {
 /// Returns a journal with `count` records pushed.
 fn journal(count: u64) -> Journal {
     let mut journal = Journal::new(Epoch(2), START);
-    for tick in 101..=100 + count {
+    for tick in (101..=100 + count).map(Tick) {
         journal.push(record(tick)).unwrap();
     }
     journal
@@ -67,20 +67,20 @@ fn unavailable() -> StoreError {
 #[test]
 fn one_append_is_in_flight() {
     let mut journal = journal(2);
-    assert_eq!(ticks(journal.poll_append()), [101, 102]);
-    journal.push(record(103)).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [101, 102].map(Tick));
+    journal.push(record(Tick(103))).unwrap();
     assert_eq!(journal.poll_append(), None);
-    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(102));
-    assert_eq!(ticks(journal.poll_append()), [103]);
-    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(103));
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(Tick(102)));
+    assert_eq!(ticks(journal.poll_append()), [103].map(Tick));
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(Tick(103)));
     assert_eq!(journal.poll_append(), None);
 }
 
 #[test]
 fn after_an_outage_appends_are_of_bounded_size() {
     let mut journal = journal(150);
-    assert_eq!(ticks(journal.poll_append()), (101..=164).collect::<Vec<_>>());
-    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(164));
+    assert_eq!(ticks(journal.poll_append()), (101..=164).map(Tick).collect::<Vec<_>>());
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(Tick(164)));
     assert_eq!(ticks(journal.poll_append()).len(), APPEND_RECORDS_MAX);
     assert_eq!(journal.unacknowledged(), 86);
 }
@@ -95,7 +95,10 @@ fn time_out_is_unknown_and_the_same_records_are_sent_again() {
     );
     assert_eq!(journal.acknowledged(), START);
     assert_eq!(journal.poll_append(), sent);
-    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Duplicate)), acknowledged(102));
+    assert_eq!(
+        journal.handle_answer(Ok(AppendAnswer::Duplicate)),
+        acknowledged(Tick(102))
+    );
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn retries_become_rarer_and_start_over_after_a_success() {
     let expected = [10, 20, 40, 80, 160, 160].map(|after_ms| JournalEvent::Retry { after_ms });
     assert_eq!(waits, expected);
     wait(Ok(AppendAnswer::Ok));
-    journal.push(record(102)).unwrap();
+    journal.push(record(Tick(102))).unwrap();
     journal.poll_append();
     assert_eq!(
         journal.handle_answer(Err(&unavailable())),
@@ -122,19 +125,19 @@ fn store_that_forgot_its_end_is_sent_it_again_from_the_ring() {
     let mut journal = journal(4);
     journal.poll_append();
     journal.handle_answer(Ok(AppendAnswer::Ok));
-    journal.push(record(105)).unwrap();
-    assert_eq!(ticks(journal.poll_append()), [105]);
+    journal.push(record(Tick(105))).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [105].map(Tick));
     assert_eq!(
-        journal.handle_answer(Ok(AppendAnswer::Gap { last: 102 })),
-        JournalEvent::Resend { from: 103 }
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(102) })),
+        JournalEvent::Resend { from: Tick(103) }
     );
     assert_eq!(
         journal.acknowledged().tick,
-        104,
+        Tick(104),
         "what was acknowledged was told; it is not taken back"
     );
-    assert_eq!(ticks(journal.poll_append()), [103, 104, 105]);
-    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(105));
+    assert_eq!(ticks(journal.poll_append()), [103, 104, 105].map(Tick));
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(Tick(105)));
 }
 
 #[test]
@@ -144,13 +147,13 @@ fn acknowledgement_never_goes_back_during_a_resend() {
         journal.poll_append();
         journal.handle_answer(Ok(AppendAnswer::Ok));
     }
-    assert_eq!(journal.acknowledged().tick, 300);
-    journal.push(record(301)).unwrap();
+    assert_eq!(journal.acknowledged().tick, Tick(300));
+    journal.push(record(Tick(301))).unwrap();
     journal.poll_append();
-    journal.handle_answer(Ok(AppendAnswer::Gap { last: 101 }));
-    assert_eq!(ticks(journal.poll_append()).last(), Some(&165));
-    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(300));
-    assert_eq!(ticks(journal.poll_append()).first(), Some(&166));
+    journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(101) }));
+    assert_eq!(ticks(journal.poll_append()).last(), Some(&Tick(165)));
+    assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(Tick(300)));
+    assert_eq!(ticks(journal.poll_append()).first(), Some(&Tick(166)));
 }
 
 #[test]
@@ -158,7 +161,7 @@ fn store_that_lacks_more_than_the_ring_has_gets_a_base() {
     let mut journal = journal(3);
     journal.poll_append();
     assert_eq!(
-        journal.handle_answer(Ok(AppendAnswer::Gap { last: 50 })),
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(50) })),
         JournalEvent::Reseed
     );
     assert_eq!(
@@ -168,11 +171,11 @@ fn store_that_lacks_more_than_the_ring_has_gets_a_base() {
     );
     let base = Position {
         epoch: Epoch(2),
-        tick: 102,
-        hash: hash_of(102),
+        tick: Tick(102),
+        hash: hash_of(Tick(102)),
     };
-    assert_eq!(journal.handle_reseeded(base), acknowledged(102));
-    assert_eq!(ticks(journal.poll_append()), [103]);
+    assert_eq!(journal.handle_reseeded(base), acknowledged(Tick(102)));
+    assert_eq!(ticks(journal.poll_append()), [103].map(Tick));
 }
 
 #[test]
@@ -180,12 +183,12 @@ fn store_that_asks_for_the_same_twice_gets_a_base() {
     let mut journal = journal(3);
     journal.poll_append();
     assert_eq!(
-        journal.handle_answer(Ok(AppendAnswer::Gap { last: 100 })),
-        JournalEvent::Resend { from: 101 }
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(100) })),
+        JournalEvent::Resend { from: Tick(101) }
     );
     journal.poll_append();
     assert_eq!(
-        journal.handle_answer(Ok(AppendAnswer::Gap { last: 100 })),
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(100) })),
         JournalEvent::Reseed
     );
 }
@@ -194,7 +197,7 @@ fn store_that_asks_for_the_same_twice_gets_a_base() {
 fn store_that_is_ahead_has_another_history() {
     let mut journal = journal(3);
     journal.poll_append();
-    let event = journal.handle_answer(Ok(AppendAnswer::Gap { last: 500 }));
+    let event = journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(500) }));
     assert_eq!(event, JournalEvent::Stop(StopReason::Fork));
 }
 
@@ -202,7 +205,7 @@ fn store_that_is_ahead_has_another_history() {
 fn stopped_journal_sends_nothing_more() {
     let answers: [(Result<AppendAnswer, StoreError>, StopReason); 3] = [
         (Err(StoreError::Fenced { epoch: Epoch(3) }), StopReason::Fenced),
-        (Ok(AppendAnswer::Fork { tick: 101 }), StopReason::Fork),
+        (Ok(AppendAnswer::Fork { tick: Tick(101) }), StopReason::Fork),
         (Err(StoreError::Corrupt("a page".to_owned())), StopReason::Corrupt),
     ];
     for (answer, reason) in answers {
@@ -219,9 +222,9 @@ fn stopped_journal_sends_nothing_more() {
 #[test]
 fn full_ring_refuses_records_until_the_store_answers() {
     let mut journal = journal(RING_RECORDS_MAX as u64);
-    let next = record(journal.last().tick + 1);
+    let next = record(journal.last().tick.next());
     assert_eq!(journal.push(next.clone()), Err(RingFull));
-    assert_eq!(journal.last().tick + 1, next.tick, "a refused record was not taken");
+    assert_eq!(journal.last().tick.next(), next.tick, "a refused record was not taken");
     journal.poll_append();
     assert_eq!(
         journal.push(next.clone()),
@@ -230,7 +233,7 @@ fn full_ring_refuses_records_until_the_store_answers() {
     );
     journal.handle_answer(Ok(AppendAnswer::Ok));
     journal.push(next).unwrap();
-    assert_eq!(ticks(journal.poll_append()).first(), Some(&165));
+    assert_eq!(ticks(journal.poll_append()).first(), Some(&Tick(165)));
 }
 
 #[test]
@@ -238,11 +241,11 @@ fn what_a_base_covers_is_forgotten_but_nothing_unacknowledged() {
     let mut journal = journal(4);
     journal.poll_append();
     journal.handle_answer(Ok(AppendAnswer::Ok));
-    journal.push(record(105)).unwrap();
+    journal.push(record(Tick(105))).unwrap();
     journal.forget(Tick::MAX);
-    assert_eq!(ticks(journal.poll_append()), [105]);
+    assert_eq!(ticks(journal.poll_append()), [105].map(Tick));
     assert_eq!(
-        journal.handle_answer(Ok(AppendAnswer::Gap { last: 103 })),
+        journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(103) })),
         JournalEvent::Reseed
     );
 }
@@ -251,7 +254,7 @@ fn what_a_base_covers_is_forgotten_but_nothing_unacknowledged() {
 #[should_panic(expected = "record 103 follows record 101")]
 fn record_that_was_left_out_is_a_defect() {
     let mut journal = journal(1);
-    let _ = journal.push(record(103));
+    let _ = journal.push(record(Tick(103)));
 }
 
 #[test]
@@ -266,15 +269,15 @@ fn lost_data_set_is_made_anew_before_anything_is_appended() {
     );
     let position = Position {
         epoch: Epoch(2),
-        tick: 103,
-        hash: hash_of(103),
+        tick: Tick(103),
+        hash: hash_of(Tick(103)),
     };
     assert_eq!(
         journal.handle_reseeded(position),
         JournalEvent::Acknowledged { position }
     );
-    journal.push(record(104)).unwrap();
-    assert_eq!(ticks(journal.poll_append()), [104]);
+    journal.push(record(Tick(104))).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [104].map(Tick));
 }
 
 #[test]
@@ -282,11 +285,11 @@ fn reclaimed_journal_sends_everything_again_that_was_not_acknowledged() {
     let mut journal = journal(2);
     journal.poll_append();
     journal.handle_answer(Ok(AppendAnswer::Ok));
-    journal.push(record(103)).unwrap();
+    journal.push(record(Tick(103))).unwrap();
     journal.poll_append();
     let mut journal = journal.reclaimed(Epoch(5));
-    journal.push(record(104)).unwrap();
-    assert_eq!(ticks(journal.poll_append()), [103, 104]);
+    journal.push(record(Tick(104))).unwrap();
+    assert_eq!(ticks(journal.poll_append()), [103, 104].map(Tick));
     assert_eq!((journal.epoch(), journal.last().epoch), (Epoch(5), Epoch(5)));
 }
 

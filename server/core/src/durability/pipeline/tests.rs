@@ -18,7 +18,7 @@ use crate::zone::{Cut, Digest, Frozen, Zone, ZoneConfig};
 
 const START: Position = Position {
     epoch: Epoch(1),
-    tick: 100,
+    tick: Tick(100),
     hash: RecordHash([9; 32]),
 };
 
@@ -72,7 +72,7 @@ impl Host {
         let mut host = Self::new(Durability::Store, 2);
         host.tick(2);
         assert_eq!(host.turn(), ["append 101..=102", "cut delta"]);
-        host.tick_with(Some(frozen(103)));
+        host.tick_with(Some(frozen(Tick(103))));
         assert_eq!(host.turn(), ["encode 103"]);
         for answered in [102, 103] {
             host.append(Ok(AppendAnswer::Ok));
@@ -90,7 +90,7 @@ impl Host {
 
     fn tick_with(&mut self, frozen: Option<Frozen>) {
         let last = self.pipeline.journal.last();
-        let tick = last.tick + 1;
+        let tick = last.tick.next();
         self.pipeline.handle_tick(PipelineTick {
             record: record(tick, last.hash),
             snapshots: tick,
@@ -141,7 +141,7 @@ impl Host {
 
 fn record(tick: Tick, prev_hash: RecordHash) -> StoredRecord {
     let mut hash = [0; 32];
-    hash[..8].copy_from_slice(&tick.to_le_bytes());
+    hash[..8].copy_from_slice(&tick.0.to_le_bytes());
     StoredRecord {
         tick,
         prev_hash,
@@ -167,7 +167,7 @@ fn unavailable() -> StoreError {
 }
 
 /// The words of so many ticks, from the first to the last.
-fn each(verb: &str, ticks: std::ops::RangeInclusive<Tick>) -> Vec<String> {
+fn each(verb: &str, ticks: std::ops::RangeInclusive<u64>) -> Vec<String> {
     ticks.map(|tick| format!("{verb} {tick}")).collect()
 }
 

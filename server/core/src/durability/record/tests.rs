@@ -8,7 +8,7 @@ use super::*;
 fn record(inputs: Vec<Input>) -> Record {
     Record {
         epoch: Epoch(3),
-        tick: 77,
+        tick: Tick(77),
         prev_hash: RecordHash([5; 32]),
         digest_before: Some(Digest(u64::MAX)),
         inputs,
@@ -26,7 +26,7 @@ fn one_of_each() -> Vec<Input> {
         Input::Join(Join {
             account: Account(u64::MAX),
             ticket: [2; 16],
-            ticket_forget_tick: 9_000,
+            ticket_forget_tick: Tick(9_000),
             secret: [3; 32],
             token,
         }),
@@ -85,7 +85,7 @@ fn hash_depends_on_everything() {
     );
     hashes.push(
         Record {
-            tick: 78,
+            tick: Tick(78),
             ..original.clone()
         }
         .encode()
@@ -144,7 +144,10 @@ fn any_changed_bit_is_noticed() {
         };
         assert_eq!(Record::decode(&changed), Err(expected));
     }
-    let moved = StoredRecord { tick: 78, ..stored };
+    let moved = StoredRecord {
+        tick: Tick(78),
+        ..stored
+    };
     assert_eq!(Record::decode(&moved), Err(RecordError::HashMismatch));
 }
 
@@ -155,9 +158,9 @@ fn sealed(body: &[u8]) -> StoredRecord {
         .map_or(0, |epoch| u32::from_le_bytes(epoch.try_into().unwrap()));
     let prev_hash = RecordHash::GENESIS;
     StoredRecord {
-        tick: 1,
+        tick: Tick(1),
         prev_hash,
-        hash: hash_record(prev_hash, Epoch(epoch), 1, body),
+        hash: hash_record(prev_hash, Epoch(epoch), Tick(1), body),
         body: body.to_vec().into(),
     }
 }

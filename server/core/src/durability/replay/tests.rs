@@ -45,8 +45,8 @@ impl Owner {
     }
 
     fn step(&mut self, inputs: Vec<Input>) {
-        let tick = self.last.tick + 1;
-        let digest_before = tick.is_multiple_of(5).then(|| self.zone.digest());
+        let tick = self.last.tick.next();
+        let digest_before = tick.is_every(5).then(|| self.zone.digest());
         let stored = Record {
             epoch: Epoch(1),
             tick,
@@ -68,7 +68,7 @@ impl Owner {
     fn walk_to(&mut self, tick: Tick) {
         let session = self.zone.session_of(Account(1)).unwrap();
         while self.last.tick < tick {
-            let seq = self.last.tick;
+            let seq = self.last.tick.0;
             let heading = Heading::new(if seq.is_multiple_of(2) { 100 } else { -90 }, 3).unwrap();
             self.step(vec![Input::Intent {
                 session,
@@ -111,7 +111,7 @@ fn join(account: u64) -> Input {
     Input::Join(Join {
         account: Account(account),
         ticket: [account as u8; 16],
-        ticket_forget_tick: 10_000,
+        ticket_forget_tick: Tick(10_000),
         secret: [account as u8; 32],
         token: AttachToken(account),
     })
@@ -129,7 +129,7 @@ fn zone_without_data_begins() {
     let replayed = replay(plan(ZoneData::default()).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         (replayed.zone.tick(), replayed.last, replayed.replayed_ticks),
-        (0, Position::GENESIS, 0)
+        (Tick(0), Position::GENESIS, 0)
     );
     assert!(replayed.digest_equal && replayed.chain.is_empty());
 }
@@ -137,7 +137,7 @@ fn zone_without_data_begins() {
 #[test]
 fn zone_without_checkpoints_is_replayed_from_its_beginning() {
     let mut owner = Owner::new();
-    owner.walk_to(33);
+    owner.walk_to(Tick(33));
     let last = owner.last;
     let (mut replayed, expected) = owner.replayed();
     assert_eq!(
@@ -151,10 +151,10 @@ fn zone_without_checkpoints_is_replayed_from_its_beginning() {
 fn zone_is_restored_from_base_and_deltas_and_replayed_from_there() {
     let mut owner = Owner::new();
     for (tick, cut) in [(20, Cut::Base), (31, Cut::Delta), (42, Cut::Delta)] {
-        owner.walk_to(tick);
+        owner.walk_to(Tick(tick));
         owner.checkpoint(cut);
     }
-    owner.walk_to(60);
+    owner.walk_to(Tick(60));
     let (mut replayed, expected) = owner.replayed();
     assert_eq!(
         (replayed.chain.len(), replayed.replayed_ticks, replayed.checked_digests),
@@ -166,22 +166,22 @@ fn zone_is_restored_from_base_and_deltas_and_replayed_from_there() {
 #[test]
 fn zone_whose_journal_ends_at_its_checkpoint_is_not_replayed() {
     let mut owner = Owner::new();
-    owner.walk_to(20);
+    owner.walk_to(Tick(20));
     owner.checkpoint(Cut::Base);
     let (replayed, _) = owner.replayed();
     assert_eq!(
         (replayed.zone.tick(), replayed.last.tick, replayed.replayed_ticks),
-        (20, 20, 0)
+        (Tick(20), Tick(20), 0)
     );
 }
 
 #[test]
 fn digest_that_differs_is_reported_and_the_replayed_state_stands() {
     let mut owner = Owner::new();
-    owner.walk_to(12);
+    owner.walk_to(Tick(12));
     let mut last = Position {
         epoch: Epoch(1),
-        tick: 0,
+        tick: Tick(0),
         hash: RecordHash::GENESIS,
     };
     for stored in &mut owner.data.records {
@@ -195,49 +195,52 @@ fn digest_that_differs_is_reported_and_the_replayed_state_stands() {
     }
     let (mut replayed, expected) = owner.replayed();
     assert!(!replayed.digest_equal);
-    assert_eq!((replayed.first_divergence, replayed.checked_digests), (Some(4), 2));
-    assert_eq!((replayed.zone.tick(), replayed.zone.digest()), (12, expected));
+    assert_eq!(
+        (replayed.first_divergence, replayed.checked_digests),
+        (Some(Tick(4)), 2)
+    );
+    assert_eq!((replayed.zone.tick(), replayed.zone.digest()), (Tick(12), expected));
 }
 
 #[test]
 fn missing_record_is_named() {
     let mut owner = Owner::new();
-    owner.walk_to(9);
+    owner.walk_to(Tick(9));
     owner.data.records.remove(5);
-    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 6 });
+    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: Tick(6) });
 }
 
 #[test]
 fn journal_that_does_not_start_where_the_checkpoint_ends_is_refused() {
     let mut owner = Owner::new();
-    owner.walk_to(9);
+    owner.walk_to(Tick(9));
     owner.checkpoint(Cut::Base);
-    owner.walk_to(12);
+    owner.walk_to(Tick(12));
     owner.data.chain[0].head.position.hash = RecordHash([1; 32]);
-    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 10 });
+    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: Tick(10) });
 }
 
 #[test]
 fn record_of_an_earlier_epoch_than_the_one_before_is_refused() {
     let mut owner = Owner::new();
-    owner.walk_to(3);
+    owner.walk_to(Tick(3));
     owner.checkpoint(Cut::Base);
     owner.data.chain[0].head.position.epoch = Epoch(2);
-    owner.walk_to(4);
-    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: 4 });
+    owner.walk_to(Tick(4));
+    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: Tick(4) });
 }
 
 #[test]
 fn damaged_record_is_named() {
     let mut owner = Owner::new();
-    owner.walk_to(9);
+    owner.walk_to(Tick(9));
     let mut body = owner.data.records[6].body.to_vec();
     *body.last_mut().unwrap() ^= 1;
     owner.data.records[6].body = body.into();
     assert_eq!(
         refused(owner.data),
         ReplayError::Record {
-            tick: 7,
+            tick: Tick(7),
             error: RecordError::HashMismatch
         }
     );
@@ -255,41 +258,50 @@ fn chain_with_a_missing_delta_is_refused() {
         data.chain.remove(index);
         refused(data)
     };
-    assert_eq!(without(0), ReplayError::ChainBroken { tick: 11 });
-    assert_eq!(without(1), ReplayError::ChainBroken { tick: 16 });
+    assert_eq!(without(0), ReplayError::ChainBroken { tick: Tick(11) });
+    assert_eq!(without(1), ReplayError::ChainBroken { tick: Tick(16) });
 }
 
 #[test]
 fn damaged_checkpoint_is_named() {
     let mut owner = Owner::new();
-    owner.walk_to(8);
+    owner.walk_to(Tick(8));
     owner.checkpoint(Cut::Base);
     let checkpoint = &mut owner.data.chain[0];
     checkpoint.body = checkpoint.body.slice(..checkpoint.body.len() / 2);
-    assert!(matches!(refused(owner.data), ReplayError::Restore { tick: 8, .. }));
+    assert!(matches!(
+        refused(owner.data),
+        ReplayError::Restore { tick: Tick(8), .. }
+    ));
 }
 
 #[test]
 fn checkpoint_of_another_tick_than_the_store_says_is_refused() {
     let mut owner = Owner::new();
-    owner.walk_to(8);
+    owner.walk_to(Tick(8));
     owner.checkpoint(Cut::Base);
-    owner.data.chain[0].head.position.tick = 9;
-    assert_eq!(refused(owner.data), ReplayError::OtherTick { tick: 9, found: 8 });
+    owner.data.chain[0].head.position.tick = Tick(9);
+    assert_eq!(
+        refused(owner.data),
+        ReplayError::OtherTick {
+            tick: Tick(9),
+            found: Tick(8)
+        }
+    );
 }
 
 #[test]
 fn history_under_other_rules_is_not_replayed() {
     let mut owner = Owner::new();
-    owner.walk_to(4);
+    owner.walk_to(Tick(4));
     let replayed = replay(plan(owner.data).unwrap(), config(10));
-    assert_eq!(replayed.err(), Some(ReplayError::Rules { tick: 1 }));
+    assert_eq!(replayed.err(), Some(ReplayError::Rules { tick: Tick(1) }));
 }
 
 #[test]
 fn zone_that_fails_in_replay_is_poison_and_named() {
     let mut owner = Owner::new();
-    owner.walk_to(5);
+    owner.walk_to(Tick(5));
     let zone = TestZone {
         shuffle_seed: None,
         bug: Some(PlantedBug::Panic),
@@ -299,7 +311,7 @@ fn zone_that_fails_in_replay_is_poison_and_named() {
         .err()
         .unwrap();
     let ReplayError::Poison {
-        tick: 3,
+        tick: Tick(3),
         suspect: None,
         reason,
     } = error
@@ -312,7 +324,7 @@ fn zone_that_fails_in_replay_is_poison_and_named() {
 #[test]
 fn quarantined_intent_does_nothing_and_the_session_goes_on_after_it() {
     let mut owner = Owner::new();
-    owner.walk_to(2);
+    owner.walk_to(Tick(2));
     let session = owner.zone.session_of(Account(1)).unwrap();
     let still = |seq| {
         vec![Input::Intent {
@@ -342,7 +354,7 @@ fn quarantined_intent_does_nothing_and_the_session_goes_on_after_it() {
 #[test]
 fn quarantined_intent_that_the_journal_does_not_hold_is_left_for_the_new_epoch() {
     let mut owner = Owner::new();
-    owner.walk_to(2);
+    owner.walk_to(Tick(2));
     let session = owner.zone.session_of(Account(1)).unwrap();
     owner.data.quarantine = vec![(session, 1), (session, 99)];
     let replayed = replay(plan(owner.data).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));

@@ -30,7 +30,7 @@ pub enum Purpose {
 #[must_use]
 pub fn roll(seed: u64, tick: Tick, id: EntityId, purpose: Purpose) -> u64 {
     let mut bytes = [0u8; 24];
-    bytes[..8].copy_from_slice(&tick.to_le_bytes());
+    bytes[..8].copy_from_slice(&tick.0.to_le_bytes());
     bytes[8..16].copy_from_slice(&id.0.to_le_bytes());
     bytes[16..].copy_from_slice(&(purpose as u64).to_le_bytes());
     xxh3_64_with_seed(&bytes, seed)
@@ -48,18 +48,18 @@ mod tests {
 
     #[test]
     fn each_argument_changes_the_roll() {
-        let base = roll(1, 2, EntityId(3), Purpose::Loot);
-        assert_eq!(base, roll(1, 2, EntityId(3), Purpose::Loot));
-        assert_ne!(base, roll(2, 2, EntityId(3), Purpose::Loot));
-        assert_ne!(base, roll(1, 3, EntityId(3), Purpose::Loot));
-        assert_ne!(base, roll(1, 2, EntityId(4), Purpose::Loot));
-        assert_ne!(base, roll(1, 2, EntityId(3), Purpose::Wander));
+        let base = roll(1, Tick(2), EntityId(3), Purpose::Loot);
+        assert_eq!(base, roll(1, Tick(2), EntityId(3), Purpose::Loot));
+        assert_ne!(base, roll(2, Tick(2), EntityId(3), Purpose::Loot));
+        assert_ne!(base, roll(1, Tick(3), EntityId(3), Purpose::Loot));
+        assert_ne!(base, roll(1, Tick(2), EntityId(4), Purpose::Loot));
+        assert_ne!(base, roll(1, Tick(2), EntityId(3), Purpose::Wander));
     }
 
     #[test]
     fn below_covers_its_whole_range_and_stays_in_it() {
         let mut seen = [false; 5];
-        for tick in 0..200 {
+        for tick in (0..200).map(Tick) {
             seen[below(roll(9, tick, EntityId(1), Purpose::Wander), 5) as usize] = true;
         }
         assert_eq!(seen, [true; 5]);

@@ -44,13 +44,13 @@ mod tests {
 
     #[test]
     fn strike_waits_for_its_cooldown() {
-        assert!(!may_strike(9, 10, HERE, NEAR, 250));
-        assert!(may_strike(10, 10, HERE, NEAR, 250));
+        assert!(!may_strike(Tick(9), Tick(10), HERE, NEAR, 250));
+        assert!(may_strike(Tick(10), Tick(10), HERE, NEAR, 250));
     }
 
     #[test]
     fn strike_ends_at_its_range() {
-        assert!(may_strike(10, 0, HERE, NEAR, 200));
-        assert!(!may_strike(10, 0, HERE, NEAR, 199));
+        assert!(may_strike(Tick(10), Tick(0), HERE, NEAR, 200));
+        assert!(!may_strike(Tick(10), Tick(0), HERE, NEAR, 199));
     }
 }

@@ -77,15 +77,19 @@ pub(crate) fn think(
             Some((_, at)) if here.reaches(at, setting.rules.monster().bite_range_cm / 2) => Heading::STILL,
             Some((_, at)) => movement::towards(here, at),
             None if !camp.reaches(here, leash) => movement::towards(here, camp),
-            None => movement::stroll(roll(clock.seed, clock.tick / setting.pace.wander, id, Purpose::Wander)),
+            None => {
+                // A monster keeps its way for a stretch of ticks, whose number takes the place of the tick.
+                let stretch = Tick(clock.tick.0 / setting.pace.wander);
+                movement::stroll(roll(clock.seed, stretch, id, Purpose::Wander))
+            }
         };
         course.set_if_neq(Course { heading });
     }
 }
 
 /// Monsters take turns in looking around, so that no tick pays for all of them.
-fn looks_around(tick: Tick, id: EntityId, every: Tick) -> bool {
-    tick.wrapping_add(id.0).is_multiple_of(every)
+fn looks_around(tick: Tick, id: EntityId, every: u64) -> bool {
+    tick.0.wrapping_add(id.0).is_multiple_of(every)
 }
 
 fn camp(map: &ZoneMap, camp: u16) -> Point {
@@ -143,7 +147,7 @@ pub(crate) fn spawn_monster(world: &mut World, camp_index: u16) {
         Mind {
             camp: camp_index,
             prey: None,
-            bite: 0,
+            bite: Tick(0),
         },
     ));
 }

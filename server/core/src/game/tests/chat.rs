@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use everhold_protocol::Tick;
+
 use super::*;
 use crate::ingress::Join;
 
@@ -27,7 +29,7 @@ fn newcomer(account: u64) -> Input {
     Input::Join(Join {
         account: Account(account),
         ticket,
-        ticket_forget_tick: 9_999,
+        ticket_forget_tick: Tick(9_999),
         secret: [0; 32],
         token: AttachToken(account),
     })

@@ -1,6 +1,6 @@
 //! Monsters: chase, bite, death, loot, and return.
 
-use everhold_protocol::{EntityKind, GoldCause};
+use everhold_protocol::{EntityKind, GoldCause, Tick};
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn monster_leaves_players_at_rest_alone() {
         token: AttachToken(1),
     }]);
     idle(&mut zone, 25);
-    zone.world().resource_mut::<Due>().monsters.insert((0, 0));
+    zone.world().resource_mut::<Due>().monsters.insert((Tick(0), 0));
     idle(&mut zone, 200);
     zone.step(&[join_with(1, 50, 50)]);
     assert_eq!(own(&mut zone, a).unwrap().hp, 100);

@@ -1,6 +1,6 @@
 //! The inbox: entries that become inputs of a record, and entries that are dropped.
 
-use everhold_protocol::{Account, Epoch, Heading, InputFrame, Intent, SeqIntent};
+use everhold_protocol::{Account, Epoch, Heading, InputFrame, Intent, SeqIntent, Tick};
 
 use super::*;
 use crate::ingress::Join;
@@ -30,7 +30,7 @@ fn frame_of(session: SessionId, token: AttachToken, seqs: impl Iterator<Item = u
         token,
         frame: InputFrame {
             epoch: Epoch(1),
-            snapshot_tick: 0,
+            snapshot_tick: Tick(0),
             event_ack,
             intents,
         }
@@ -89,7 +89,7 @@ fn join(ticket: u8) -> Input {
     Input::Join(Join {
         account: Account(1),
         ticket: [ticket; 16],
-        ticket_forget_tick: 9,
+        ticket_forget_tick: Tick(9),
         secret: [0; 32],
         token: TOKEN,
     })

@@ -55,7 +55,7 @@ impl Held {
             lease.handle_iteration(now);
             lease.may_act(now) && lease.is_stalled(now)
         });
-        if !is_stalled || progress.stepping == 0 || progress.has_ended {
+        if !is_stalled || progress.stepping == Tick(0) || progress.has_ended {
             self.wedged_since = None;
             return None;
         }

@@ -131,7 +131,7 @@ impl World {
         }
         let watch = |session: &SceneSession| {
             let (mut client, conn) = connect(session.session);
-            client.handle_control(Duration::ZERO, conn, attached(session.session, Epoch(1), 0));
+            client.handle_control(Duration::ZERO, conn, attached(session.session, Epoch(1), Tick(0)));
             (session.session, client, conn)
         };
         Self {
@@ -141,7 +141,7 @@ impl World {
             side_cm,
             random,
             replicator: Replicator::new(ViewConfig::default()),
-            tick: 0,
+            tick: Tick(0),
             turns: None,
             lost,
             bytes: 0,
@@ -172,7 +172,7 @@ impl World {
     /// Sends the next tick to all viewers, and loses some of it.
     fn show(&mut self) {
         self.tick += 1;
-        let now = Duration::from_millis(50 * self.tick);
+        let now = Duration::from_millis(50 * self.tick.0);
         self.replicator
             .set_detail(self.turns.map_or(Detail::Full, |detail| detail(self.tick)));
         let datagrams = self.replicator.snapshots(&self.scene, Epoch(1), self.tick, 255);
@@ -259,7 +259,7 @@ fn mirror_is_exact_while_nothing_is_lost() {
 #[test]
 fn mirror_is_as_exact_when_snapshots_come_every_second_tick_or_the_detail_changes() {
     let now_and_then = |tick: Tick| {
-        if tick % 7 < 3 { Detail::Seldom } else { Detail::Full }
+        if tick.0 % 7 < 3 { Detail::Seldom } else { Detail::Full }
     };
     let seldom: fn(Tick) -> Detail = |_| Detail::Seldom;
     for detail in [seldom, now_and_then] {

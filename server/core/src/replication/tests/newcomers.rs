@@ -60,7 +60,7 @@ impl Square {
             players: BTreeMap::new(),
             replicator: Self::replicator(),
             epoch: Epoch(1),
-            tick: 100,
+            tick: Tick(100),
             detail: Detail::Full,
             attaches: 0,
             next_counter: 1,
@@ -213,7 +213,7 @@ impl Square {
     fn show(&mut self) {
         self.replicator.set_detail(self.detail);
         let datagrams = self.replicator.snapshots(&self.scene(), self.epoch, self.tick, 255);
-        let now = Duration::from_millis(50 * self.tick);
+        let now = Duration::from_millis(50 * self.tick.0);
         for (session, datagram) in datagrams.iter() {
             let Player { client, conn, .. } = self.players.get_mut(&session).unwrap();
             client.handle_datagram(now, *conn, datagram);

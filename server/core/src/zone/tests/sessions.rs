@@ -43,7 +43,7 @@ fn spawn_point_is_drawn_by_seed_tick_and_id() {
         .world
         .resource::<Setting>()
         .map
-        .spawn_point(roll(7, 2, id, Purpose::SpawnPoint));
+        .spawn_point(roll(7, Tick(2), id, Purpose::SpawnPoint));
     let seen = own(&mut zone, id).unwrap();
     assert_eq!((seen.x, seen.y), (place.x, place.y));
 }
@@ -91,7 +91,7 @@ fn full_zone_refuses_a_new_account_and_keeps_its_ticket_good() {
     let tickets = &mut zone.world.resource_mut::<state::Tickets>().used;
     tickets.extend(
         (0..crate::limits::USED_TICKETS_MAX as u64)
-            .map(|n| ([n.to_le_bytes(), [9; 8]].concat().try_into().unwrap(), 9_999)),
+            .map(|n| ([n.to_le_bytes(), [9; 8]].concat().try_into().unwrap(), Tick(9_999))),
     );
     let outputs = zone.step(&[join(2)]);
     assert_eq!(refusals(&outputs), vec![(2, RefusalCode::Full)]);
@@ -230,7 +230,7 @@ fn residences(zone: &mut Zone, inputs: &[Input]) -> Vec<Residence> {
 #[test]
 fn comings_goings_and_spent_tickets_are_told_as_they_happen() {
     let mut zone = zone(&[]);
-    let spent = Residence::TicketSpent([1; 16], 1_000);
+    let spent = Residence::TicketSpent([1; 16], Tick(1_000));
     let taken = Residence::Taken(Account(1));
     assert_eq!(residences(&mut zone, &[join(1)]), [spent, taken.clone()]);
     assert_eq!(residences(&mut zone, &[join(1)]), [], "a refused login changes nothing");

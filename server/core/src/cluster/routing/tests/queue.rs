@@ -14,9 +14,9 @@ fn full() -> Shard {
         shard.local.conns.insert(token(conn), ConnStatus::Attached);
         let taken = [
             Residence::Taken(Account(conn)),
-            Residence::TicketSpent(ticket_id(conn), 9_999),
+            Residence::TicketSpent(ticket_id(conn), Tick(9_999)),
         ];
-        shard.meadow().residents.handle_tick(1_000, &taken);
+        shard.meadow().residents.handle_tick(Tick(1_000), &taken);
     }
     shard
 }
@@ -200,7 +200,7 @@ fn zone_remembers_a_ticket_for_longer_than_it_is_good() {
     let expected = Input::Join(Join {
         account: Account(5),
         ticket: ticket_id(8),
-        ticket_forget_tick: 1_000 + (TICKET_GOOD_S + TICKET_MEMORY_SLACK_S) * u64::from(HZ),
+        ticket_forget_tick: Tick(1_000 + (TICKET_GOOD_S + TICKET_MEMORY_SLACK_S) * u64::from(HZ)),
         secret: [3; 32],
         token: token(1),
     });

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn checkpoint_is_written_part_by_part_and_then_made_the_head() {
     let mut host = Host::cut();
-    host.capture(103, Cut::Delta);
+    host.capture(Tick(103), Cut::Delta);
     assert_eq!(host.turn(), ["part 0 of 103"]);
     assert_eq!(host.turn_after(1_000), [""; 0], "one write is in flight");
     host.write(Ok(()));
@@ -49,12 +49,12 @@ fn base_frees_the_records_that_it_covers() {
     host.pipeline.checkpointer.handle_base_wanted();
     host.tick(1);
     host.turn();
-    host.tick_with(Some(frozen(102)));
+    host.tick_with(Some(frozen(Tick(102))));
     for _ in 0..2 {
         host.append(Ok(AppendAnswer::Ok));
         host.turn();
     }
-    host.capture(102, Cut::Base);
+    host.capture(Tick(102), Cut::Base);
     for _ in 0..2 {
         host.turn();
         host.write(Ok(()));
@@ -62,7 +62,7 @@ fn base_frees_the_records_that_it_covers() {
     assert_eq!(host.turn(), ["capture confirmed"]);
     host.tick(1);
     assert_eq!(host.turn(), ["append 103..=103"]);
-    host.append(Ok(AppendAnswer::Gap { last: 100 }));
+    host.append(Ok(AppendAnswer::Gap { last: Tick(100) }));
     assert_eq!(
         host.turn(),
         ["log Reseeding"],

@@ -37,7 +37,7 @@ fn lease_that_ends_between_two_sendings_stops_the_second() {
 fn store_that_refuses_the_owner_or_has_another_history_ends_the_zone() {
     let corrupt = || StoreError::Corrupt("a hole".to_owned());
     let table = [
-        (Ok(AppendAnswer::Fork { tick: 101 }), vec!["end Fork"]),
+        (Ok(AppendAnswer::Fork { tick: Tick(101) }), vec!["end Fork"]),
         (
             Err(StoreError::Fenced { epoch: Epoch(3) }),
             vec!["log AppendFailed", "end Fenced"],
@@ -57,7 +57,7 @@ fn store_that_refuses_the_owner_or_has_another_history_ends_the_zone() {
 fn owner_that_is_fenced_off_from_any_write_ends() {
     let fenced = || Err(StoreError::Fenced { epoch: Epoch(3) });
     let mut host = Host::cut();
-    host.capture(103, Cut::Delta);
+    host.capture(Tick(103), Cut::Delta);
     host.turn();
     host.write(fenced());
     assert_eq!(host.turn(), ["log WriteFailed", "end Fenced"]);
@@ -74,10 +74,10 @@ fn owner_that_is_fenced_off_from_any_write_ends() {
 #[test]
 fn failed_tick_ends_the_zone_and_what_was_wanted_of_it_is_not_asked_for() {
     let mut host = Host::quiet();
-    host.tick_with(Some(frozen(101)));
-    host.pipeline.handle_panicked(102, "a rule".to_owned());
+    host.tick_with(Some(frozen(Tick(101))));
+    host.pipeline.handle_panicked(Tick(102), "a rule".to_owned());
     host.pipeline.handle_ticks_over();
-    assert_eq!(host.turn(), ["end Panicked(102, \"a rule\")"]);
+    assert_eq!(host.turn(), ["end Panicked(Tick(102), \"a rule\")"]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn tick_thread_that_is_gone_without_a_word_failed_in_the_tick_after_the_last() {
     let mut host = Host::quiet();
     host.tick(1);
     host.pipeline.handle_ticks_over();
-    assert_eq!(host.turn(), ["end Panicked(102, \"the tick thread is gone\")"]);
+    assert_eq!(host.turn(), ["end Panicked(Tick(102), \"the tick thread is gone\")"]);
 }
 
 #[test]
@@ -93,7 +93,10 @@ fn cut_that_cannot_be_made_bytes_ends_the_zone() {
     let mut host = Host::cut();
     host.tick(1);
     host.pipeline.handle_capture_lost("no memory");
-    assert_eq!(host.turn(), ["end Panicked(103, \"a cut was not encoded: no memory\")"]);
+    assert_eq!(
+        host.turn(),
+        ["end Panicked(Tick(103), \"a cut was not encoded: no memory\")"]
+    );
 }
 
 /// A zone that was told to stop, with its last tick done.
@@ -101,7 +104,7 @@ fn sealed() -> Host {
     let mut host = Host::quiet();
     host.pipeline.handle_stop();
     assert_eq!(host.turn(), ["seal delta"], "also of a zone that does not tick");
-    host.tick_with(Some(frozen(101)));
+    host.tick_with(Some(frozen(Tick(101))));
     host.pipeline.handle_ticks_over();
     assert_eq!(host.turn(), ["encode 101", "append 101..=101"]);
     host
@@ -112,7 +115,7 @@ fn stop_waits_for_the_last_append_and_its_checkpoint_and_tells_all_before() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
     assert_eq!(host.turn(), ["acknowledged 101", "tell 101", "show 101"]);
-    host.capture(101, Cut::Delta);
+    host.capture(Tick(101), Cut::Delta);
     assert_eq!(host.turn(), ["part 0 of 101"]);
     host.write(Ok(()));
     assert_eq!(host.turn(), ["head 101"]);
@@ -123,7 +126,7 @@ fn stop_waits_for_the_last_append_and_its_checkpoint_and_tells_all_before() {
 #[test]
 fn stop_whose_checkpoint_is_ready_first_waits_for_the_append() {
     let mut host = sealed();
-    host.capture(101, Cut::Delta);
+    host.capture(Tick(101), Cut::Delta);
     assert_eq!(host.turn_after(5_000), [""; 0]);
     host.append(Ok(AppendAnswer::Ok));
     assert_eq!(
@@ -136,7 +139,7 @@ fn stop_whose_checkpoint_is_ready_first_waits_for_the_append() {
 fn stop_ends_without_its_checkpoint_if_that_cannot_be_written_and_the_journal_is() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
-    host.capture(101, Cut::Delta);
+    host.capture(Tick(101), Cut::Delta);
     host.turn();
     host.write(Err(unavailable()));
     assert_eq!(host.turn(), ["log WriteFailed"]);
@@ -147,7 +150,7 @@ fn stop_ends_without_its_checkpoint_if_that_cannot_be_written_and_the_journal_is
 fn checkpoint_under_way_is_finished_before_the_one_of_a_stop() {
     let mut host = Host::cut();
     host.pipeline.handle_stop();
-    host.capture(103, Cut::Delta);
+    host.capture(Tick(103), Cut::Delta);
     assert_eq!(host.turn(), ["part 0 of 103"]);
     host.write(Ok(()));
     host.turn();
@@ -162,7 +165,7 @@ fn only_a_suspended_zone_can_go_on_from_memory() {
         (EndReason::Fenced, false),
         (EndReason::Fork, false),
         (EndReason::Stopped, false),
-        (EndReason::Panicked(1, String::new()), false),
+        (EndReason::Panicked(Tick(1), String::new()), false),
     ];
     for (reason, goes_on) in table {
         assert_eq!(

@@ -48,7 +48,7 @@ fn nothing_leaves_while_the_gate_is_closed_and_the_records_go_on_to_the_store() 
         assert_eq!(host.turn(), ["append 101..=101"], "{level}");
         host.append(Ok(AppendAnswer::Ok));
         assert_eq!(host.turn(), ["acknowledged 101"], "{level}");
-        assert_eq!(host.pipeline.released_tick(), 100, "{level}");
+        assert_eq!(host.pipeline.released_tick(), Tick(100), "{level}");
         host.tick(1);
         assert_eq!(host.turn(), ["append 102..=102"], "{level}");
         host.append(Ok(AppendAnswer::Ok));
@@ -87,12 +87,12 @@ fn no_part_of_a_tick_is_written_while_the_gate_is_closed() {
     host.lease = PAUSED;
     host.tick(1);
     assert_eq!(host.turn(), ["append 101..=101", "cut delta"]);
-    host.tick_with(Some(frozen(102)));
+    host.tick_with(Some(frozen(Tick(102))));
     host.turn();
     host.append(Ok(AppendAnswer::Ok));
     host.turn();
     host.append(Ok(AppendAnswer::Ok));
-    host.capture(102, Cut::Delta);
+    host.capture(Tick(102), Cut::Delta);
     assert_eq!(host.turn(), ["acknowledged 102"]);
     host.lease = HELD;
     assert_eq!(host.turn()[0], "part 0 of 102");

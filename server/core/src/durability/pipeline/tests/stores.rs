@@ -54,7 +54,7 @@ fn ten_stored() -> Host {
 #[test]
 fn gap_that_memory_reaches_over_is_sent_again() {
     let mut host = ten_stored();
-    host.append(Ok(AppendAnswer::Gap { last: 103 }));
+    host.append(Ok(AppendAnswer::Gap { last: Tick(103) }));
     assert_eq!(host.turn(), ["log Resending", "append 104..=111"]);
     host.append(Ok(AppendAnswer::Ok));
     assert_eq!(host.turn(), ["acknowledged 111", "tell 111", "show 111"]);
@@ -63,13 +63,13 @@ fn gap_that_memory_reaches_over_is_sent_again() {
 #[test]
 fn gap_beyond_the_ring_is_bridged_by_a_base_that_waits_for_no_release() {
     let mut host = ten_stored();
-    host.append(Ok(AppendAnswer::Gap { last: 50 }));
+    host.append(Ok(AppendAnswer::Gap { last: Tick(50) }));
     assert_eq!(host.turn(), ["log Reseeding"]);
     host.tick(1);
     assert_eq!(host.turn(), ["cut base"]);
-    host.tick_with(Some(frozen(113)));
+    host.tick_with(Some(frozen(Tick(113))));
     assert_eq!(host.turn(), ["encode 113"]);
-    host.capture(113, Cut::Base);
+    host.capture(Tick(113), Cut::Base);
     assert_eq!(host.turn(), ["part 0 of 113"], "nothing of it is acknowledged");
     host.write(Ok(()));
     assert_eq!(host.turn(), ["head 113"]);
@@ -94,20 +94,20 @@ fn base_that_was_under_way_before_a_gap_does_not_bridge_it() {
     host.pipeline.checkpointer.handle_base_wanted();
     host.tick(1);
     assert_eq!(host.turn(), ["append 101..=101", "cut base"]);
-    host.tick_with(Some(frozen(102)));
+    host.tick_with(Some(frozen(Tick(102))));
     host.append(Ok(AppendAnswer::Ok));
     host.turn();
     host.tick(1);
     host.append(Ok(AppendAnswer::Ok));
     host.turn();
-    host.capture(102, Cut::Base);
+    host.capture(Tick(102), Cut::Base);
     assert_eq!(host.turn(), ["part 0 of 102"]);
     host.append(Ok(AppendAnswer::Ok));
     host.write(Ok(()));
     host.tick(1);
     let words = host.turn();
     assert!(words.contains(&"head 102".to_owned()) && words.contains(&"append 104..=104".to_owned()));
-    host.append(Ok(AppendAnswer::Gap { last: 50 }));
+    host.append(Ok(AppendAnswer::Gap { last: Tick(50) }));
     host.turn();
     host.write(Ok(()));
     assert_eq!(
@@ -124,7 +124,7 @@ fn zone_that_stands_still_is_cut_all_the_same() {
     let mut host = Host::quiet();
     host.tick(UNACKNOWLEDGED_TICKS_MAX);
     host.turn();
-    host.append(Ok(AppendAnswer::Gap { last: 50 }));
+    host.append(Ok(AppendAnswer::Gap { last: Tick(50) }));
     assert_eq!(host.turn(), ["log Reseeding", "alive", "cut base"]);
 }
 
@@ -152,7 +152,7 @@ fn lost_data_set_is_made_anew_and_a_base_and_the_homes_follow() {
 #[test]
 fn data_set_that_is_lost_for_a_checkpoint_is_made_anew_before_anything_else_is_written() {
     let mut host = Host::cut();
-    host.capture(103, Cut::Delta);
+    host.capture(Tick(103), Cut::Delta);
     assert_eq!(host.turn(), ["part 0 of 103"]);
     host.write(Err(StoreError::Lost));
     assert_eq!(host.turn(), ["log WriteFailed", "log DataSetLost", "create"]);

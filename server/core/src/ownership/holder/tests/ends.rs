@@ -1,6 +1,6 @@
 //! Ends of zones, adoptions that fail, and the stop of the process.
 
-use everhold_protocol::{EntityId, Epoch};
+use everhold_protocol::{EntityId, Epoch, Tick};
 
 use super::*;
 use crate::ownership::{AdoptionFailure, After};
@@ -30,7 +30,7 @@ fn reason_for(after: After) -> (EndReason, Remains) {
         After::Expire => (EndReason::Fenced, Remains::Nothing),
         After::Shun => (EndReason::Corrupt, Remains::Nothing),
         After::Cede => {
-            let poisoned = EndReason::Poisoned(7, EntityId(1), 2, "text".to_owned());
+            let poisoned = EndReason::Poisoned(Tick(7), EntityId(1), 2, "text".to_owned());
             (poisoned, Remains::Nothing)
         }
     }

@@ -1,5 +1,7 @@
 //! Ticks that do not end.
 
+use everhold_protocol::Tick;
+
 use super::*;
 
 /// Without a tick for half a ttl, and found so for an eighth of one.
@@ -10,7 +12,7 @@ fn wedged(culprit: Culprit) -> Rig {
     rig.authority.culprit = culprit;
     let meadow = rig.hosted.get_mut(&name("meadow")).unwrap();
     meadow.is_stuck = true;
-    meadow.progress.stepping = 77;
+    meadow.progress.stepping = Tick(77);
     rig
 }
 
@@ -31,10 +33,10 @@ fn tick_that_stands_at_an_input_ends_its_process_whether_that_is_written_down_or
         assert!(blamed(&rig).is_empty() && !ends_process(&rig));
         rig.run(3 * TURN);
         let asked = blamed(&rig);
-        assert_eq!(asked[0].request, Request::Blame(tenure("meadow", 1), 77));
+        assert_eq!(asked[0].request, Request::Blame(tenure("meadow", 1), Tick(77)));
         assert!((WEDGED..WEDGED + 3 * TURN).contains(&u64::try_from((asked[0].at - since).as_millis()).unwrap()));
         assert!(ends_process(&rig), "{culprit:?}");
-        let ticks = [ZoneRemark::Wedged(77), ZoneRemark::EndsProcess(77)];
+        let ticks = [ZoneRemark::Wedged(Tick(77)), ZoneRemark::EndsProcess(Tick(77))];
         assert_eq!(rig.remarks[..2], ticks.map(|said| remark("meadow", said)));
     }
 }
@@ -91,7 +93,10 @@ fn tick_that_ends_late_is_a_hiccup() {
 
 #[test]
 fn zone_that_stands_between_two_ticks_or_is_over_is_not_wedged() {
-    let changes: [fn(&mut Progress); 2] = [|progress| progress.stepping = 0, |progress| progress.has_ended = true];
+    let changes: [fn(&mut Progress); 2] = [
+        |progress| progress.stepping = Tick(0),
+        |progress| progress.has_ended = true,
+    ];
     for change in changes {
         let mut rig = wedged(Culprit::Quarantined);
         change(&mut rig.hosted.get_mut(&name("meadow")).unwrap().progress);
@@ -103,7 +108,7 @@ fn zone_that_stands_between_two_ticks_or_is_over_is_not_wedged() {
 #[test]
 fn process_that_was_stopped_in_a_tick_has_no_wedged_tick() {
     let mut rig = Rig::hosting();
-    rig.hosted.get_mut(&name("meadow")).unwrap().progress.stepping = 77;
+    rig.hosted.get_mut(&name("meadow")).unwrap().progress.stepping = Tick(77);
     rig.authority.culprit = Culprit::Quarantined;
     rig.run(RENEW_EVERY);
     // It sleeps for less than its lease, and longer than a tick may take; the keeper is the first to wake.
