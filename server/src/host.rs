@@ -16,6 +16,7 @@ mod blame;
 mod durable;
 mod egress;
 mod guard;
+mod handle;
 mod homes;
 mod load;
 mod memory;
@@ -23,32 +24,27 @@ mod notices;
 mod run;
 mod tick;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use crossbeam::channel::Sender;
 use everhold_core::cluster::HomeStore;
-use everhold_core::cluster::Hosted;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
-use everhold_core::ingress::inbox::InboxEntry;
-use everhold_core::ingress::{AttachToken, Input};
-use everhold_core::load::{Caller, Residents};
+use everhold_core::load::Residents;
 use everhold_core::ownership::{EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
-use everhold_core::zone::Probe;
 use everhold_os::clock;
-use everhold_protocol::{Account, Tick};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 pub use adopt::adopt;
 pub use blame::blame;
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
+pub(crate) use handle::HostOrder;
+pub use handle::{ZoneGauges, ZoneHandle};
 pub use load::LoadGauges;
 
 use self::tick::TickThread;
@@ -72,121 +68,6 @@ pub struct HostConfig {
     pub view: ViewConfig,
     /// The id of the rules, for `EpochStart`.
     pub rules_id: [u8; 32],
-}
-
-/// Counters that tick thread, durable task, lease keeper, and router share.
-#[derive(Debug, Default)]
-pub struct ZoneGauges {
-    /// The newest tick stepped.
-    pub tick: AtomicU64,
-    /// The newest tick whose record is acknowledged.
-    pub acknowledged_tick: AtomicU64,
-    /// Attached sessions.
-    pub attached: AtomicU32,
-    /// The tick that the tick thread is in; 0 between two ticks.
-    pub stepping: AtomicU64,
-    /// The input that it is at.
-    pub probe: Arc<Probe>,
-    /// The zone's load.
-    pub load: LoadGauges,
-    /// The zone is over: nothing of it may be renewed, routed to, or awaited.
-    pub ended: AtomicBool,
-}
-
-/// The router's handle on a hosted zone. Cheap to clone.
-#[derive(Clone)]
-pub struct ZoneHandle {
-    /// The zone, and the right it is hosted by.
-    pub tenure: Tenure,
-    /// The lease, asked before every tick and every release.
-    pub guard: Arc<LeaseGuard>,
-    /// The counters that its threads share.
-    pub gauges: Arc<ZoneGauges>,
-    /// The time on the clock of [`clock::boottime`] at which hosting began.
-    since: Duration,
-    residents: Arc<Mutex<Residents>>,
-    entries: Sender<InboxEntry>,
-    orders: mpsc::UnboundedSender<HostOrder>,
-}
-
-/// An order of the router to the durable task. Unbounded, because each order stands for a connection, and those are
-/// bounded.
-pub(crate) enum HostOrder {
-    /// A `Join` or `Resume` of this connection is on its way through the zone.
-    Attach(AttachToken, Box<PendingAttach>),
-    /// The connection is gone.
-    Gone(AttachToken),
-    /// Its player ends the session.
-    LogOut(AttachToken),
-    /// One last tick and its checkpoint; then say when both are stored.
-    Stop(oneshot::Sender<()>),
-}
-
-impl ZoneHandle {
-    /// Sends a connection's `Join` or `Resume` through the zone; the reply goes to the connection when it is released.
-    /// `false`: the inbox is full, and nothing was sent.
-    #[must_use]
-    pub fn attach(&self, pending: PendingAttach, input: Input) -> bool {
-        let token = pending.conn.token();
-        let entry = pending.entry(input);
-        // The order first: the reply must find its connection.
-        let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
-        let sent = ordered && self.entries.try_send(entry).is_ok();
-        if ordered && !sent {
-            self.detach(token);
-        }
-        sent
-    }
-
-    /// Tells the zone that a connection is gone. A host that has ended has no sessions to detach.
-    pub fn detach(&self, token: AttachToken) {
-        let _ended_before = self.orders.send(HostOrder::Gone(token));
-    }
-
-    /// Tells the zone that the player of a connection ends the session. The connection is closed when that is stored.
-    /// `false`: the host has ended, and with it all its connections.
-    #[must_use]
-    pub fn log_out(&self, token: AttachToken) -> bool {
-        self.orders.send(HostOrder::LogOut(token)).is_ok()
-    }
-
-    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the
-    /// lease may be released.
-    pub async fn stop(&self) {
-        let (done, stopped) = oneshot::channel();
-        if self.orders.send(HostOrder::Stop(done)).is_ok() {
-            let _ended_before = stopped.await;
-        }
-    }
-
-    /// The newest tick stepped.
-    #[must_use]
-    pub fn tick(&self) -> Tick {
-        Tick(self.gauges.tick.load(Ordering::Relaxed))
-    }
-
-    /// Returns the zone's entry for the directory, as long as it runs here.
-    #[must_use]
-    pub fn hosted(&self) -> Option<Hosted> {
-        self.runs().then(|| Hosted {
-            epoch: self.tenure.epoch(),
-            since: self.since,
-            may_speak: self.guard.may_speak(),
-        })
-    }
-
-    /// Judges a client that shows this ticket, as far as the zone's acknowledged ticks say.
-    #[must_use]
-    pub fn caller(&self, account: Account, ticket: &[u8; 16]) -> Caller {
-        let residents = self.residents.lock().expect("no holder of the residents panics");
-        residents.judge(account, ticket, self.tick())
-    }
-
-    /// Whether the zone still runs here.
-    #[must_use]
-    pub fn runs(&self) -> bool {
-        !self.gauges.ended.load(Ordering::Acquire)
-    }
 }
 
 /// A zone that is over here.

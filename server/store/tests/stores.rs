@@ -28,7 +28,8 @@ fn zone() -> ZoneName {
 }
 
 fn remove(path: &Path) {
-    ["", "-wal", "-shm"].map(|suffix| std::fs::remove_file(format!("{}{suffix}", path.display())).ok());
+    let file = |suffix| format!("{}{suffix}", path.display());
+    let _gone = ["", "-wal", "-shm"].map(|suffix| std::fs::remove_file(file(suffix)));
 }
 
 #[tokio::test]

@@ -1,0 +1,209 @@
+//! The zones of a shard: it adopts what the keeper was granted, and clears up after what ends. Whether a zone is granted,
+//! adopted, or given up is decided by the machines in core.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use everhold_core::cluster::HomeStore;
+use everhold_core::durability::adoption::{AdoptError, History};
+use everhold_core::durability::store::ZoneStore;
+use everhold_core::durability::suspended::SuspendedZone;
+use everhold_core::game::RuleBook;
+use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
+use everhold_core::replication::ViewConfig;
+use everhold_core::report::ShardEvent;
+use everhold_core::zone::ZoneConfig;
+use everhold_os::clock;
+use everhold_protocol::{Tick, ZoneName};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, ZoneHandle};
+use crate::keeper::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
+use crate::process::ProcessGauge;
+use crate::reporter::Reporter;
+use crate::router::RouterHandle;
+
+/// A zone that does not stop within this time (because the store is gone) is left to its lease.
+const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The hosted zones of a shard, and what each adoption needs.
+pub(super) struct Hosting {
+    pub(super) config: Config,
+    pub(super) rules: Arc<RuleBook>,
+    pub(super) store: Arc<dyn ZoneStore>,
+    pub(super) homes: Arc<dyn HomeStore>,
+    pub(super) reporter: Reporter,
+    pub(super) process: Arc<ProcessGauge>,
+    pub(super) zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
+    /// Zones whose lease ran out here, as they stood then.
+    pub(super) memories: Mutex<HashMap<ZoneName, SuspendedZone>>,
+    pub(super) keeper: KeeperHandle,
+    pub(super) router: RouterHandle,
+    /// Not bounded: each stands for a zone that was hosted, and no host waits for the shard.
+    pub(super) ended: mpsc::UnboundedSender<Ended>,
+}
+
+impl Hosting {
+    /// Adopts what is granted, and clears up after what ends.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        mut keeper_events: KeeperEvents,
+        mut ends: mpsc::UnboundedReceiver<Ended>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(event) = keeper_events.next() => match event {
+                    KeeperEvent::Granted(granted) => drop(tokio::spawn(Arc::clone(&self).adopt(granted))),
+                    KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
+                },
+                Some(ended) = ends.recv() => self.forget(ended),
+                else => return,
+            }
+        }
+    }
+
+    /// Stops every zone in good order: its last tick and its checkpoint.
+    pub(super) async fn stop_zones(&self) {
+        let mut stops = JoinSet::new();
+        for zone in self.zones().values().cloned() {
+            stops.spawn(async move { (tokio::time::timeout(ZONE_STOP_TIMEOUT, zone.stop()).await.is_ok(), zone) });
+        }
+        while let Some(stop) = stops.join_next().await {
+            match stop {
+                Ok((true, zone)) => {
+                    self.keeper.ended(zone.tenure, EndReason::Stopped, Remains::Nothing);
+                }
+                Ok((false, zone)) => {
+                    tracing::error!(zone = %zone.tenure.zone, "the zone did not stop; its lease will run out")
+                }
+                Err(error) => tracing::error!(%error, "a zone's stop panicked"),
+            }
+        }
+    }
+
+    async fn adopt(self: Arc<Self>, granted: Granted) {
+        let tenure = granted.tenure.clone();
+        let adopting = Arc::clone(&self);
+        let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
+        if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
+            let (zone, epoch) = (&tenure.zone, tenure.epoch());
+            tracing::error!(%zone, %epoch, error = format!("{error:#}"), "the zone was not adopted");
+            self.keeper.adoption_failed(tenure, failure(&error));
+        }
+    }
+
+    async fn try_adopt(&self, granted: Granted) -> anyhow::Result<()> {
+        let Granted { tenure, guard, at } = granted;
+        let zone_config = ZoneConfig {
+            name: tenure.zone.clone(),
+            seed: self.config.seed,
+            tick_hz: self.config.tick_hz,
+            game: self.rules.clone(),
+        };
+        let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&tenure.zone));
+        let reseed_grace = self.config.lease.reseed_grace();
+        let (start, history) = host::adopt(store, &tenure, zone_config, reseed_grace, memory).await?;
+        self.report_adoption(&tenure, at, start.journal.last().tick, history);
+        let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))
+            .context("start the tick thread")?;
+        self.zones().insert(tenure.zone, handle.clone());
+        self.keeper.hosted(&handle);
+        self.router.zone_up(handle);
+        Ok(())
+    }
+
+    fn report_adoption(&self, tenure: &Tenure, at: Duration, last_tick: Tick, history: History) {
+        let (is_lost, from_memory, replayed_ticks, checked_digests, digest_equal) = match history {
+            History::Memory => (false, true, 0, 0, true),
+            History::Stored {
+                is_lost,
+                replayed_ticks,
+                checked_digests,
+                digest_equal,
+            } => (is_lost, false, replayed_ticks, checked_digests, digest_equal),
+        };
+        let (zone, epoch) = (tenure.zone.clone(), tenure.epoch());
+        if is_lost {
+            let zone = zone.clone();
+            self.reporter.tell(ShardEvent::Lost { zone, epoch });
+        }
+        self.reporter.tell(ShardEvent::Adopted {
+            zone,
+            epoch,
+            last_tick,
+            granted_at_ms: millis(at),
+            adopt_ms: millis(clock::boottime().saturating_sub(at)),
+            from_memory,
+            replayed_ticks,
+            checked_digests,
+            digest_equal,
+        });
+    }
+
+    fn host_config(&self, tenure: Tenure) -> HostConfig {
+        HostConfig {
+            tenure,
+            tick_hz: self.config.tick_hz,
+            ladder: self.config.ladder,
+            durability: self.config.durability,
+            checkpoint_ticks: (self.config.delta_ticks, self.config.base_ticks),
+            view: ViewConfig {
+                radius_cm: self.config.view_radius_cm,
+                ..ViewConfig::default()
+            },
+            rules_id: self.rules.rules_id(self.config.tick_hz),
+        }
+    }
+
+    fn host_services(&self, guard: Arc<LeaseGuard>) -> HostServices {
+        let router = self.router.clone();
+        HostServices {
+            store: Arc::clone(&self.store),
+            homes: Arc::clone(&self.homes),
+            guard,
+            peers: Arc::new(move || router.peers()),
+            process: Arc::clone(&self.process),
+            reporter: self.reporter.clone(),
+            ended: self.ended.clone(),
+        }
+    }
+
+    fn forget(&self, ended: Ended) {
+        let Ended { tenure, reason, memory } = ended;
+        self.zones().retain(|_, handle| handle.tenure != tenure);
+        self.router.zone_ended(tenure.clone());
+        let remains = match memory {
+            Some(memory) => {
+                self.memories().insert(tenure.zone.clone(), memory);
+                Remains::Memory
+            }
+            None => Remains::Nothing,
+        };
+        self.keeper.ended(tenure, reason, remains);
+    }
+
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {
+        self.memories.lock().expect("no holder of the memories panics")
+    }
+
+    fn zones(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, ZoneHandle>> {
+        self.zones.lock().expect("no holder of the zones panics")
+    }
+}
+
+/// Names what an adoption failed by.
+fn failure(error: &anyhow::Error) -> AdoptionFailure {
+    match error.downcast_ref::<AdoptError>() {
+        Some(error) => error.failure(),
+        None if error.is::<tokio::task::JoinError>() => AdoptionFailure::Panicked,
+        None => AdoptionFailure::NotStarted,
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
