@@ -11,7 +11,7 @@ use crate::ids::{EntityId, Item, Tick};
 /// Events are sent once on a connection, in order. Those that a connection may not have brought are sent again after
 /// the next attach, as far as the zone still has them: it keeps the last 256 events that the client has not
 /// acknowledged, for as long as the character is in sight.
-/// [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten) names the last that is dropped by then.
+/// [`events_forgotten`](crate::message::Attached::events_forgotten) names the last that is dropped by then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeqEvent {
     /// Place in the session's sequence.

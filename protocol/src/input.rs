@@ -27,7 +27,7 @@ pub struct InputFrame<I = Intent> {
     pub snapshot_tick: Tick,
     /// The last event that the client has, so that the session's outbox can drop it. A client does not acknowledge
     /// events that it has not received in this session: after a login this is
-    /// [`events_forgotten`](crate::ServerMessage::Attached::events_forgotten).
+    /// [`events_forgotten`](crate::message::Attached::events_forgotten).
     pub event_ack: u64,
     /// Consecutive, oldest first, at most [`crate::limits::FRAME_INTENTS_MAX`]. Empty: the client lives and holds its
     /// last heading.

@@ -30,7 +30,9 @@ pub use event::{Event, GoldCause, ItemCause, SeqEvent};
 pub use ids::{Account, EntityId, Epoch, Item, SessionId, Tick, ZoneName};
 pub use input::{InputFrame, ReceivedFrame, SeqIntent};
 pub use intent::{Heading, Intent, IntentError};
-pub use message::{ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage};
+pub use message::{
+    Attached, ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage,
+};
 pub use snapshot::{
     EntityKind, EntityUpdate, EntityView, HeaderForm, Snapshot, SnapshotHeader, Velocity, value_digest,
 };

@@ -83,42 +83,46 @@ pub struct OwnState {
     pub items: Vec<Item>,
 }
 
+/// A session as its zone has it, told to the connection that speaks for it from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The owner's epoch; the client ignores lower ones from now on.
+    pub epoch: Epoch,
+    /// The zone.
+    pub zone: ZoneName,
+    /// The session, which is also the player's entity.
+    pub session: SessionId,
+    /// The secret for the next resume. The first frame that the client sends under this attach ends every earlier
+    /// one.
+    pub secret: [u8; SECRET_BYTES],
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// The tick at which the session attached: the client sets its tick clock by it. The first snapshot is of this
+    /// very tick, and is the one that shows everything in sight. It mostly arrives before this message, since
+    /// datagrams wait for no stream: see [`crate::snapshot`].
+    pub resumed_tick: Tick,
+    /// The last input that the zone has applied: counting goes on from here.
+    pub last_input_seq: u64,
+    /// The last event of the session; those after the client's own last one follow as [`ServerMessage::Event`].
+    pub event_seq: u64,
+    /// The last event that the zone has dropped, which it does with acknowledged ones, with the oldest of more than
+    /// 256, and with all of a character that has gone out of sight. A client that has not received them never will:
+    /// their effects are in `own`, and the next that follows is the one after it.
+    pub events_forgotten: u64,
+    /// Ticks that the previous owner had shown and this one does not have. Zero unless the durability level is
+    /// `async`.
+    pub rewound_ticks: u32,
+    /// The player's own state.
+    pub own: OwnState,
+    /// Other shards to ask when this one falls silent.
+    pub peers: Vec<SocketAddr>,
+}
+
 /// A message from server to client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMessage {
     /// The connection now speaks for the session. Sent when the attach's record is acknowledged, never before.
-    Attached {
-        /// The owner's epoch; the client ignores lower ones from now on.
-        epoch: Epoch,
-        /// The zone.
-        zone: ZoneName,
-        /// The session, which is also the player's entity.
-        session: SessionId,
-        /// The secret for the next resume. The first frame that the client sends under this attach ends every earlier
-        /// one.
-        secret: [u8; SECRET_BYTES],
-        /// Ticks per second.
-        tick_hz: u16,
-        /// The tick at which the session attached: the client sets its tick clock by it. The first snapshot is of this
-        /// very tick, and is the one that shows everything in sight. It mostly arrives before this message, since
-        /// datagrams wait for no stream: see [`crate::snapshot`].
-        resumed_tick: Tick,
-        /// The last input that the zone has applied: counting goes on from here.
-        last_input_seq: u64,
-        /// The last event of the session; those after the client's own last one follow as [`ServerMessage::Event`].
-        event_seq: u64,
-        /// The last event that the zone has dropped, which it does with acknowledged ones, with the oldest of more than
-        /// 256, and with all of a character that has gone out of sight. A client that has not received them never will:
-        /// their effects are in `own`, and the next that follows is the one after it.
-        events_forgotten: u64,
-        /// Ticks that the previous owner had shown and this one does not have. Zero unless the durability level is
-        /// `async`.
-        rewound_ticks: u32,
-        /// The player's own state.
-        own: OwnState,
-        /// Other shards to ask when this one falls silent.
-        peers: Vec<SocketAddr>,
-    },
+    Attached(Attached),
     /// The zone is served elsewhere: connect there, and show the same credential. A ticket is not spent by it. It names
     /// the owner whose lease was renewed last, and none whose lease was given up or not renewed for five eighths of its
     /// time; still that owner may have died just now. Nothing more is said on this connection, so a client that cannot

@@ -224,8 +224,8 @@ impl Player {
                 self.heard_at = now;
                 // What must arrive is sent again unless it is acknowledged soon.
                 self.has_to_send = true;
-                if let ServerMessage::Attached { event_seq, .. } = &*message {
-                    self.event_seq_told = *event_seq;
+                if let ServerMessage::Attached(attached) = &*message {
+                    self.event_seq_told = attached.event_seq;
                 }
                 self.client.handle_control(now, conn, *message);
             }

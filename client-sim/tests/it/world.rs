@@ -15,8 +15,8 @@ use everhold_protocol::limits::HELLO_BYTES_MAX;
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::snapshot::value_digest;
 use everhold_protocol::{
-    ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, InputFrame, Intent, OwnState,
-    RefusalCode, SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Tick, Velocity, ticket,
+    Attached, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, InputFrame, Intent,
+    OwnState, RefusalCode, SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Tick, Velocity, ticket,
 };
 use quinn::{Connection, Endpoint, SendStream};
 use tokio::runtime::Runtime;
@@ -225,7 +225,7 @@ impl State {
                 },
             );
         }
-        let attached = ServerMessage::Attached {
+        let attached = ServerMessage::Attached(Attached {
             epoch: self.epoch,
             zone: "meadow".parse().unwrap(),
             session,
@@ -242,7 +242,7 @@ impl State {
                 ..OwnState::default()
             },
             peers: self.peers.clone(),
-        };
+        });
         line.control.send(attached).unwrap();
         for event in &soul.events[event_seq as usize..] {
             line.control.send(ServerMessage::Event(event.clone())).unwrap();

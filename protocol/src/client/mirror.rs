@@ -3,7 +3,7 @@
 use crate::event::{Event, SeqEvent};
 use crate::ids::{Epoch, Item, SessionId, Tick};
 use crate::limits::INVENTORY_ITEMS_MAX;
-use crate::message::OwnState;
+use crate::message::{Attached, OwnState};
 use crate::snapshot::{EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
 
 use super::events::{EventLog, Heard, Resumed};
@@ -66,16 +66,6 @@ fn apply_value(gold: &mut u64, items: &mut Vec<Item>, event: &Event) {
     }
 }
 
-/// The parts of an attach that concern the mirror.
-pub(super) struct Attach {
-    pub(super) epoch: Epoch,
-    pub(super) session: SessionId,
-    pub(super) tick: Tick,
-    pub(super) event_seq: u64,
-    pub(super) events_forgotten: u64,
-    pub(super) own: OwnState,
-}
-
 /// A difference of purse and inventory from what the server says they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
@@ -107,15 +97,15 @@ impl Mirror {
     }
 
     /// Begins a session by ticket: whatever was known is void.
-    pub(super) fn log_in(&mut self, attach: Attach) {
-        self.events.begin(attach.events_forgotten.min(attach.event_seq));
-        self.start(attach, None);
+    pub(super) fn log_in(&mut self, attached: &Attached) {
+        self.events.begin(attached.events_forgotten.min(attached.event_seq));
+        self.start(attached, None);
     }
 
     /// Takes a later attach to the same session. Returns how its events go on, and a mismatch if none was missed and
     /// yet the purse differs.
-    pub(super) fn resume(&mut self, attach: Attach) -> (Resumed, Option<Mismatch>) {
-        let resumed = self.events.resume(attach.event_seq, attach.events_forgotten);
+    pub(super) fn resume(&mut self, attached: &Attached) -> (Resumed, Option<Mismatch>) {
+        let resumed = self.events.resume(attached.event_seq, attached.events_forgotten);
         let own = Purse {
             gold: self.own.gold,
             items: std::mem::take(&mut self.own.items),
@@ -124,22 +114,16 @@ impl Mirror {
         let exact = self.attached && self.exact_seq <= self.event_seq;
         let told = self.audit.take().or_else(|| exact.then_some(own));
         let audit = told.filter(|_| resumed == Resumed::InOrder);
-        self.start(attach, audit);
+        self.start(attached, audit);
         (resumed, self.close_audit(self.tick))
     }
 
-    fn start(&mut self, attach: Attach, audit: Option<Purse>) {
-        let Attach {
-            epoch,
-            session,
-            tick,
-            event_seq,
-            events_forgotten: _,
-            mut own,
-        } = attach;
-        own.items.sort_by_key(|item| item.uid);
-        (self.own, self.epoch, self.session, self.tick) = (own, epoch, Some(session), tick);
-        (self.event_seq, self.exact_seq) = (self.events.last(), event_seq);
+    fn start(&mut self, attached: &Attached, audit: Option<Purse>) {
+        self.own = attached.own.clone();
+        self.own.items.sort_by_key(|item| item.uid);
+        (self.epoch, self.tick) = (attached.epoch, attached.resumed_tick);
+        self.session = Some(attached.session);
+        (self.event_seq, self.exact_seq) = (self.events.last(), attached.event_seq);
         (self.audit, self.shown, self.mismatch_told) = (audit, false, None);
         self.attached = true;
         self.surroundings.clear();

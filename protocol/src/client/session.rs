@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::SeqEvent;
-use crate::ids::{Epoch, SessionId, Tick, ZoneName};
+use crate::ids::{Epoch, SessionId, ZoneName};
 use crate::input::InputFrame;
 use crate::limits::SECRET_BYTES;
-use crate::message::{Credential, OwnState, RefusalCode, ServerMessage};
+use crate::message::{Attached, Credential, RefusalCode, ServerMessage};
 use crate::snapshot::Snapshot;
 
 use super::events::{Heard, Resumed};
-use super::mirror::{Attach, Mismatch};
+use super::mirror::Mismatch;
 use super::port::{Command, ConnId, Failover, Notice};
 use super::search::{Cause, Lead};
 use super::{Client, ms};
@@ -69,38 +69,12 @@ impl Standing {
     }
 }
 
-/// The fields of [`ServerMessage::Attached`].
-struct Attached {
-    epoch: Epoch,
-    zone: ZoneName,
-    session: SessionId,
-    secret: [u8; SECRET_BYTES],
-    tick_hz: u16,
-    resumed_tick: Tick,
-    last_input_seq: u64,
-    event_seq: u64,
-    events_forgotten: u64,
-    rewound_ticks: u32,
-    own: OwnState,
-    peers: Vec<SocketAddr>,
-}
-
 impl Client {
     /// Takes a control message on the active connection or a candidate.
     pub(super) fn take_control(&mut self, now: Duration, conn: ConnId, message: ServerMessage) {
         let active = self.is_active(conn);
         match message {
-            #[rustfmt::skip]
-            ServerMessage::Attached {
-                epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, events_forgotten,
-                rewound_ticks, own, peers,
-            } => {
-                let attached = Attached {
-                    epoch, zone, session, secret, tick_hz, resumed_tick, last_input_seq, event_seq, events_forgotten,
-                    rewound_ticks, own, peers,
-                };
-                self.take_attached(now, conn, attached);
-            }
+            ServerMessage::Attached(attached) => self.take_attached(now, conn, attached),
             // The shard does not serve the session, and so has stored no log-out, whatever code it closes with.
             ServerMessage::Redirect { .. } if active && self.leave_at.is_some() => self.end_unheard(),
             ServerMessage::Redirect { addr, zone, epoch } if active => {
@@ -153,20 +127,17 @@ impl Client {
         let early = self.make_active(now, conn);
         self.tell_attached(&attached, failover);
         let known = self.standing.is_some();
+        self.epochs.note(&attached.zone, attached.epoch);
+        self.speed = u8::MAX;
+        self.fill_mirror(&attached, known);
         let Attached {
-            epoch,
             zone,
             session,
             secret,
             last_input_seq,
-            event_seq,
-            events_forgotten,
-            resumed_tick,
-            own,
             peers,
             ..
         } = attached;
-        self.epochs.note(&zone, epoch);
         self.standing = Some(Standing {
             zone,
             session,
@@ -175,18 +146,6 @@ impl Client {
             last_snapshot_at: now,
         });
         self.peers = peers;
-        self.speed = u8::MAX;
-        self.fill_mirror(
-            Attach {
-                epoch,
-                session,
-                tick: resumed_tick,
-                event_seq,
-                events_forgotten,
-                own,
-            },
-            known,
-        );
         self.confirm(last_input_seq);
         self.pending.count_from(last_input_seq);
         self.mirror.last_confirmed = last_input_seq;
@@ -258,13 +217,13 @@ impl Client {
         early
     }
 
-    fn fill_mirror(&mut self, attach: Attach, known: bool) {
+    fn fill_mirror(&mut self, attached: &Attached, known: bool) {
         if !known {
-            self.mirror.log_in(attach);
+            self.mirror.log_in(attached);
             return;
         }
-        let got = attach.event_seq.saturating_add(1);
-        let (resumed, mismatch) = self.mirror.resume(attach);
+        let got = attached.event_seq.saturating_add(1);
+        let (resumed, mismatch) = self.mirror.resume(attached);
         match resumed {
             Resumed::InOrder => {}
             Resumed::Lost { expected } => self.notices.push_back(Notice::EventGap { expected, got }),

@@ -9,9 +9,9 @@ use ed25519_dalek::SigningKey;
 use everhold_protocol::message::encode_frame;
 use everhold_protocol::ticket::{sign, verify};
 use everhold_protocol::{
-    Account, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Event, FrameDecoder,
-    GoldCause, Heading, InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent, ServerMessage,
-    Snapshot, SnapshotHeader, Tick, TicketClaims, Velocity,
+    Account, Attached, ClientMessage, Credential, EntityId, EntityKind, EntityUpdate, EntityView, Epoch, Event,
+    FrameDecoder, GoldCause, Heading, InputFrame, Intent, Item, ItemCause, OwnState, RefusalCode, SeqEvent, SeqIntent,
+    ServerMessage, Snapshot, SnapshotHeader, Tick, TicketClaims, Velocity,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,7 +114,7 @@ fn server_messages() {
         gold: 1_000_000,
         items: vec![Item { uid: id(9), kind: 4 }],
     };
-    let attached = ServerMessage::Attached {
+    let attached = ServerMessage::Attached(Attached {
         epoch: Epoch(3),
         zone: "meadow".parse().unwrap(),
         session: id(7),
@@ -127,7 +127,7 @@ fn server_messages() {
         rewound_ticks: 0,
         own,
         peers: vec!["127.0.0.1:7001".parse().unwrap(), "[::1]:7002".parse().unwrap()],
-    };
+    });
     let addr = "10.0.0.1:7000".parse().unwrap();
     control("attached", &attached);
     control(

@@ -14,12 +14,12 @@ use std::net::SocketAddr;
 
 use everhold_protocol::hash::BuildIdHasher;
 use everhold_protocol::limits::SECRET_BYTES;
-use everhold_protocol::{Epoch, RefusalCode, ServerMessage, SessionId, Tick, ZoneName};
+use everhold_protocol::{Attached, Epoch, RefusalCode, ServerMessage, SessionId, Tick, ZoneName};
 
 use crate::durability::gate::Released;
 use crate::ingress::inbox::{Asked, InboxEntry};
 use crate::ingress::{AttachToken, Input};
-use crate::zone::{Outputs, Reply, Residence};
+use crate::zone::{Outputs, Reply, Residence, Welcome};
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl<C: Clone> Egress<C> {
         }
         for (token, reply) in replies {
             match reply {
-                Reply::Attached { .. } => self.welcome(token, (epoch, tick), reply, &peers),
+                Reply::Attached(welcome) => self.welcome(token, (epoch, tick), welcome, &peers),
                 Reply::Refused(code) => {
                     if let Some(pending) = self.pending.remove(&token) {
                         self.close(pending.conn, code);
@@ -234,20 +234,10 @@ impl<C: Clone> Egress<C> {
         &mut self,
         token: AttachToken,
         (epoch, resumed_tick): (Epoch, Tick),
-        reply: Reply,
+        welcome: Welcome,
         peers: &impl Fn() -> Vec<SocketAddr>,
     ) {
-        let Reply::Attached {
-            session,
-            last_input_seq,
-            event_seq,
-            events_forgotten,
-            own,
-            missed,
-        } = reply
-        else {
-            return;
-        };
+        let session = welcome.session;
         let Some(PendingAttach {
             conn, secret, logs_out, ..
         }) = self.pending.remove(&token)
@@ -264,22 +254,22 @@ impl<C: Clone> Egress<C> {
             session,
             epoch,
         });
-        let attached = ServerMessage::Attached {
+        let attached = Attached {
             epoch,
             zone: self.zone.clone(),
             session,
             secret,
             tick_hz: self.tick_hz,
             resumed_tick,
-            last_input_seq,
-            event_seq,
-            events_forgotten,
+            last_input_seq: welcome.last_input_seq,
+            event_seq: welcome.event_seq,
+            events_forgotten: welcome.events_forgotten,
             rewound_ticks: 0,
-            own,
+            own: welcome.own,
             peers: peers(),
         };
-        self.send(conn.clone(), attached);
-        for event in missed {
+        self.send(conn.clone(), ServerMessage::Attached(attached));
+        for event in welcome.missed {
             self.send(conn.clone(), ServerMessage::Event(event));
         }
         self.sessions.insert(token, session);

@@ -252,11 +252,10 @@ impl TickLoop {
     fn note_attaches(&mut self, outputs: &Outputs) {
         for (token, reply) in &outputs.replies {
             match reply {
-                Reply::Attached {
-                    session,
-                    last_input_seq,
-                    ..
-                } => self.inbox.note_attached(*session, *token, *last_input_seq),
+                Reply::Attached(welcome) => {
+                    self.inbox
+                        .note_attached(welcome.session, *token, welcome.last_input_seq);
+                }
                 Reply::Superseded(session) => self.inbox.note_detached(*session, *token),
                 // The inbox has seen the log-out itself.
                 Reply::Refused(_) | Reply::LoggedOut(_) => {}

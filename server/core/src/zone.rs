@@ -47,7 +47,7 @@ pub use declare::ZoneBuilder;
 pub use frozen::{Capture, Cut, Frozen};
 pub use game::{Game, GameZone};
 pub use hasher::Digest;
-pub use output::{Outputs, Reply, Residence};
+pub use output::{Outputs, Reply, Residence, Welcome};
 pub use probe::{Probe, Suspect};
 pub use restore::RestoreError;
 pub use scene::{Scene, SceneSession};

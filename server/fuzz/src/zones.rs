@@ -225,18 +225,13 @@ impl Life {
 
     fn hear(&mut self, outputs: &Outputs) {
         for (token, reply) in &outputs.replies {
-            if let Reply::Attached {
-                session,
-                last_input_seq,
-                ..
-            } = reply
-            {
+            if let Reply::Attached(welcome) = reply {
                 let known = Known {
                     token: token.0,
                     secret: token.0,
-                    last_seq: *last_input_seq,
+                    last_seq: welcome.last_input_seq,
                 };
-                self.sessions.insert(*session, known);
+                self.sessions.insert(welcome.session, known);
             }
         }
     }

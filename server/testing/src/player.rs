@@ -12,7 +12,9 @@ use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, TICKET_LIFETIME_S_MAX};
 use everhold_protocol::message::{FrameDecoder, encode_frame};
 use everhold_protocol::ticket::{TicketClaims, sign};
-use everhold_protocol::{Account, Credential, Epoch, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName};
+use everhold_protocol::{
+    Account, Attached, Credential, Epoch, Intent, OwnState, ServerMessage, Snapshot, Tick, ZoneName,
+};
 use tokio::sync::{mpsc, watch};
 
 /// Bound on every wait in a test: far above anything that a working system needs, on the slowest machine.
@@ -288,7 +290,7 @@ impl Driver {
                 self.machine.handle_connected(now, conn);
             }
             NetEvent::Control(conn, message) => {
-                if let ServerMessage::Peers(peers) | ServerMessage::Attached { peers, .. } = &message {
+                if let ServerMessage::Peers(peers) | ServerMessage::Attached(Attached { peers, .. }) = &message {
                     self.told_of.send_replace(peers.clone());
                 }
                 self.machine.handle_control(now, conn, message);

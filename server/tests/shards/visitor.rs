@@ -96,9 +96,7 @@ impl Visitor {
 
     pub(crate) async fn hear_attached(&mut self) -> (SessionId, [u8; SECRET_BYTES], Epoch) {
         match self.hear().await {
-            ServerMessage::Attached {
-                session, secret, epoch, ..
-            } => (session, secret, epoch),
+            ServerMessage::Attached(attached) => (attached.session, attached.secret, attached.epoch),
             other => panic!("not attached: {other:?}"),
         }
     }

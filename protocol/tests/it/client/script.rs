@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::{
-    ClientMessage, Credential, EntityId, Epoch, Event, GoldCause, InputFrame, Item, OwnState, RefusalCode, SeqEvent,
-    ServerMessage, Snapshot, SnapshotHeader, Tick, value_digest,
+    Attached, ClientMessage, Credential, EntityId, Epoch, Event, GoldCause, InputFrame, Item, OwnState, RefusalCode,
+    SeqEvent, ServerMessage, Snapshot, SnapshotHeader, Tick, value_digest,
 };
 
 pub(super) const SESSION: EntityId = EntityId::new(1, 7);
@@ -66,7 +66,7 @@ impl Attach {
     }
 
     pub(super) fn message(self) -> ServerMessage {
-        ServerMessage::Attached {
+        ServerMessage::Attached(Attached {
             epoch: self.epoch,
             zone: self.zone.parse().unwrap(),
             session: SESSION,
@@ -79,7 +79,7 @@ impl Attach {
             rewound_ticks: 0,
             own: self.own,
             peers: self.peers,
-        }
+        })
     }
 }
 

@@ -23,7 +23,7 @@ fn asks(egress: &mut Egress<u64>, conn: u64) {
 }
 
 fn welcomed(conn: u64, session: SessionId, missed: Vec<SeqEvent>) -> (AttachToken, Reply) {
-    let reply = Reply::Attached {
+    let welcome = Welcome {
         session,
         last_input_seq: 3,
         event_seq: 4,
@@ -31,7 +31,7 @@ fn welcomed(conn: u64, session: SessionId, missed: Vec<SeqEvent>) -> (AttachToke
         own: own(),
         missed,
     };
-    (token(conn), reply)
+    (token(conn), Reply::Attached(welcome))
 }
 
 fn own() -> OwnState {
@@ -104,7 +104,7 @@ fn word(command: &EgressCommand<u64>) -> String {
         EgressCommand::Bind { conn, session, epoch } => format!("bind {conn} {} {epoch}", session.0),
         EgressCommand::Close { conn, code, .. } => format!("close {conn} {code:?}"),
         EgressCommand::Send { conn, message } => match message {
-            ServerMessage::Attached { secret, .. } => format!("attached {conn} {}", *secret == SECRET),
+            ServerMessage::Attached(attached) => format!("attached {conn} {}", attached.secret == SECRET),
             ServerMessage::Event(event) => format!("event {conn} {}", event.seq),
             ServerMessage::Peers(peers) => format!("peers {conn} {}", peers.len()),
             other => format!("{other:?}"),

@@ -132,7 +132,7 @@ pub(crate) fn own(zone: &mut Zone, session: SessionId) -> Option<SceneSession> {
 
 pub(crate) fn attached(outputs: &Outputs) -> Vec<(u64, SessionId)> {
     let found = outputs.replies.iter().filter_map(|(token, reply)| match reply {
-        Reply::Attached { session, .. } => Some((token.0, *session)),
+        Reply::Attached(welcome) => Some((token.0, welcome.session)),
         _ => None,
     });
     found.collect()

@@ -70,7 +70,7 @@ fn join(account: u64, token: u64) -> InboxEntry {
 /// The session that a tick attached a connection to.
 fn attached(out: &TickOut, token: u64) -> SessionId {
     let of = |(asked, reply): &(AttachToken, Reply)| match reply {
-        Reply::Attached { session, .. } if asked.0 == token => Some(*session),
+        Reply::Attached(welcome) if asked.0 == token => Some(welcome.session),
         _ => None,
     };
     out.outputs.replies.iter().find_map(of).expect("the join is answered")

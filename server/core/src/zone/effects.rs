@@ -7,7 +7,7 @@ use everhold_protocol::{Event, SeqEvent, SessionId, Tick};
 
 use super::game::GameZone;
 use super::index::Directory;
-use super::output::{Outputs, Reply, Residence};
+use super::output::{Outputs, Reply, Residence, Welcome};
 use super::registry::{Id, seen_by_owner};
 use super::state::{Clock, InputSeq, Outbox, Session};
 use crate::ingress::AttachToken;
@@ -144,12 +144,12 @@ fn attached(
         return None;
     }
     let outbox = player.get::<Outbox>()?;
-    Some(Reply::Attached {
+    Some(Reply::Attached(Welcome {
         session,
         last_input_seq: player.get::<InputSeq>()?.last,
         event_seq: outbox.event_seq,
         events_forgotten: outbox.forgotten(),
         own: game.own_state(world, entity)?,
         missed: outbox.events.range(outbox.acknowledged(event_seq)..).cloned().collect(),
-    })
+    }))
 }

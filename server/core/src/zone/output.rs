@@ -4,24 +4,28 @@ use everhold_protocol::{Account, OwnState, RefusalCode, SeqEvent, SessionId, Tic
 
 use crate::ingress::AttachToken;
 
+/// The zone's part of an [`Attached`](everhold_protocol::Attached): a session as it is after the tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The session.
+    pub session: SessionId,
+    /// The last input applied.
+    pub last_input_seq: u64,
+    /// The last event of the session, those below included.
+    pub event_seq: u64,
+    /// The last event that the session has forgotten.
+    pub events_forgotten: u64,
+    /// Everything the player is and has, after the tick's inputs.
+    pub own: OwnState,
+    /// The events that the client does not have, oldest first.
+    pub missed: Vec<SeqEvent>,
+}
+
 /// The answer to a `Join` or `Resume`, or the end of an attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The connection speaks for the session.
-    Attached {
-        /// The session.
-        session: SessionId,
-        /// The last input applied.
-        last_input_seq: u64,
-        /// The last event of the session, those below included.
-        event_seq: u64,
-        /// The last event that the session has forgotten.
-        events_forgotten: u64,
-        /// Everything the player is and has, after the tick's inputs.
-        own: OwnState,
-        /// The events that the client does not have, oldest first.
-        missed: Vec<SeqEvent>,
-    },
+    Attached(Welcome),
     /// The request is refused for this reason, and the connection speaks for no session.
     Refused(RefusalCode),
     /// The session was logged out of; the connection is to be closed.

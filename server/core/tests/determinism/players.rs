@@ -91,25 +91,18 @@ impl Players {
                 let player = self.player(account);
                 player.attached = player.attached.filter(|attached| attached != token);
             }
-            let Reply::Attached {
-                session,
-                last_input_seq,
-                event_seq,
-                own,
-                ..
-            } = reply
-            else {
+            let Reply::Attached(welcome) = reply else {
                 continue;
             };
             let account = self.account_of(*token);
             let player = self.player(account);
-            player.session = Some(*session);
+            player.session = Some(welcome.session);
             if player.secret != token.0 {
                 (player.secret_before, player.secret) = (player.secret, token.0);
             }
-            player.last_seq = *last_input_seq;
-            player.event_seq = *event_seq;
-            player.items = own.items.iter().map(|item| item.uid).collect();
+            player.last_seq = welcome.last_input_seq;
+            player.event_seq = welcome.event_seq;
+            player.items = welcome.own.items.iter().map(|item| item.uid).collect();
         }
         for (session, event) in &outputs.events {
             let player = self

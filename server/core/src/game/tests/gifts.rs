@@ -122,10 +122,10 @@ fn gift_to_an_away_player_waits_in_its_outbox() {
     ]);
     assert_eq!(told(&outputs).len(), 1);
     let outputs = zone.step(&[join_with(2, 60, 60)]);
-    let (_, Reply::Attached { missed, own, .. }) = &outputs.replies[0] else {
+    let (_, Reply::Attached(welcome)) = &outputs.replies[0] else {
         panic!("{outputs:?}")
     };
-    assert_eq!((own.gold, missed.last().unwrap().seq), (105, 4));
+    assert_eq!((welcome.own.gold, welcome.missed.last().unwrap().seq), (105, 4));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn chat_reaches_everybody_attached_and_waits_for_nobody() {
     };
     assert_eq!(told(&outputs), vec![(a, line.clone()), (b, line)]);
     let outputs = zone.step(&[join_with(3, 60, 60)]);
-    assert!(matches!(outputs.replies[0].1, Reply::Attached { event_seq: 3, .. }));
+    assert!(matches!(&outputs.replies[0].1, Reply::Attached(welcome) if welcome.event_seq == 3));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId};
 use everhold_protocol::limits::{DEVIATION_CM_MAX, FORGET_TICKS, REFRESH_TICKS};
 use everhold_protocol::rng::SplitMix64;
-use everhold_protocol::{Credential, EntityId, EntityKind, EntityView, Epoch, OwnState, ServerMessage, value_digest};
+use everhold_protocol::{
+    Attached, Credential, EntityId, EntityKind, EntityView, Epoch, OwnState, ServerMessage, value_digest,
+};
 
 use super::super::*;
 use crate::ingress::AttachToken;
@@ -50,7 +52,7 @@ pub(super) fn connect(session: EntityId) -> (Client, ConnId) {
 }
 
 pub(super) fn attached(session: EntityId, epoch: Epoch, resumed_tick: Tick) -> ServerMessage {
-    ServerMessage::Attached {
+    ServerMessage::Attached(Attached {
         epoch,
         zone: "meadow".parse().unwrap(),
         session,
@@ -63,7 +65,7 @@ pub(super) fn attached(session: EntityId, epoch: Epoch, resumed_tick: Tick) -> S
         rewound_ticks: 0,
         own: OwnState::default(),
         peers: Vec::new(),
-    }
+    })
 }
 
 /// A world of walkers, some of which are viewers.

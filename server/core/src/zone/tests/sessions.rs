@@ -9,7 +9,7 @@ use crate::limits::OUTBOX_EVENTS_MAX;
 
 fn missed(outputs: &Outputs) -> Vec<SeqEvent> {
     let found = outputs.replies.iter().find_map(|(_, reply)| match reply {
-        Reply::Attached { missed, .. } => Some(missed.clone()),
+        Reply::Attached(welcome) => Some(welcome.missed.clone()),
         _ => None,
     });
     found.unwrap()
@@ -157,10 +157,7 @@ fn away_player_stands_still_and_its_intents_change_nothing() {
     idle(&mut zone, 5);
     assert_eq!(seen(&mut zone, id), before);
     let outputs = zone.step(&[resume(id, 1, 2, 3, 11)]);
-    assert!(matches!(
-        outputs.replies[0].1,
-        Reply::Attached { last_input_seq: 1, .. }
-    ));
+    assert!(matches!(&outputs.replies[0].1, Reply::Attached(welcome) if welcome.last_input_seq == 1));
 }
 
 #[test]
@@ -313,11 +310,7 @@ fn fill_outbox(zone: &mut Zone, id: SessionId, events: u64) {
 
 fn forgotten(outputs: &Outputs) -> (u64, u64) {
     let found = outputs.replies.iter().find_map(|(_, reply)| match reply {
-        Reply::Attached {
-            event_seq,
-            events_forgotten,
-            ..
-        } => Some((*event_seq, *events_forgotten)),
+        Reply::Attached(welcome) => Some((welcome.event_seq, welcome.events_forgotten)),
         _ => None,
     });
     found.unwrap()
