@@ -1,5 +1,5 @@
-//! The zones of a shard: it adopts what the keeper was granted, and clears up after what ends. Whether a zone is granted,
-//! adopted, or given up is decided by the machines in core.
+//! The zones of a shard: it adopts those that the keeper was granted, and clears up after those that end. What is
+//! granted, adopted, or given up is decided by the machines in core.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
