@@ -20,11 +20,11 @@ const SWEEP_SETTLE_S: f64 = 10.0;
 #[command(version)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: SimCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum SimCommand {
     /// Drive players. Exit code 0: every promise was kept; 1: something was found; 2: there was no run; 3: nothing was
     /// found, but the simulator was too slow for its figures to be believed (see --ignore-lag).
     Run(Run),
@@ -196,19 +196,19 @@ mod tests {
     use client_sim::sweep::SweepConfig;
     use client_sim::{Behavior, Spot, SwarmConfig};
 
-    use super::{Args, Command};
+    use super::{Args, SimCommand};
 
     fn parse(line: &str) -> Result<SwarmConfig, clap::Error> {
         match Args::try_parse_from(line.split_whitespace())?.command {
-            Command::Run(run) => Ok(run.into_config().unwrap()),
-            Command::Sweep(_) => panic!("not a run: {line}"),
+            SimCommand::Run(run) => Ok(run.into_config().unwrap()),
+            SimCommand::Sweep(_) => panic!("not a run: {line}"),
         }
     }
 
     fn parse_sweep(line: &str) -> Result<SweepConfig, clap::Error> {
         match Args::try_parse_from(line.split_whitespace())?.command {
-            Command::Sweep(sweep) => Ok(sweep.into_config(Arc::default())),
-            Command::Run(_) => panic!("not a sweep: {line}"),
+            SimCommand::Sweep(sweep) => Ok(sweep.into_config(Arc::default())),
+            SimCommand::Run(_) => panic!("not a sweep: {line}"),
         }
     }
 

@@ -19,7 +19,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Command, Run, Sweep};
+use self::args::{Args, Run, SimCommand, Sweep};
 use self::display::Display;
 
 #[global_allocator]
@@ -41,8 +41,8 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
     let done = match Args::parse().command {
-        Command::Run(run) => drive(run),
-        Command::Sweep(sweep) => find_out(sweep),
+        SimCommand::Run(run) => drive(run),
+        SimCommand::Sweep(sweep) => find_out(sweep),
     };
     let code = done.unwrap_or_else(|error| {
         display::error(&error);

@@ -42,13 +42,13 @@ pub enum AddressError {
 
 /// A shard's addresses, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
+pub struct ShardAddresses {
     /// The address on which it listens, with the configured port.
     pub listen: SocketAddr,
     advertise: Option<(IpAddr, Option<u16>)>,
 }
 
-impl Addresses {
+impl ShardAddresses {
     /// Looks the configured hosts up. `shard.listen` is the first address of its name; `shard.advertise` the first of
     /// the family that is listened on, or of either for `[::]`, which serves both.
     pub async fn look_up(config: &Config) -> Result<Self, AddressError> {
@@ -112,11 +112,11 @@ mod tests {
     use super::*;
     use crate::config::RawConfig;
 
-    async fn look_up(listen: &str, advertise: &str) -> Result<Addresses, AddressError> {
+    async fn look_up(listen: &str, advertise: &str) -> Result<ShardAddresses, AddressError> {
         let mut raw = RawConfig::default();
         raw.set_text("shard", "listen", listen).expect("a known key");
         raw.set_text("shard", "advertise", advertise).expect("a known key");
-        Addresses::look_up(&raw.resolve().expect("well-formed")).await
+        ShardAddresses::look_up(&raw.resolve().expect("well-formed")).await
     }
 
     fn addr(text: &str) -> SocketAddr {

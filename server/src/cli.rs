@@ -29,11 +29,11 @@ const EXIT_USAGE: u8 = 64;
 #[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run a shard: one process that hosts zones.
     Shard(Box<shard::ShardArguments>),
     /// Three zones on two shards and a spare, a thousand players, one kill -9: watch everybody carry on.
@@ -71,14 +71,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     output::hook_panics();
     start_logging();
     let outcome = match arguments.command {
-        Command::Shard(arguments) => shard::run(*arguments),
+        CliCommand::Shard(arguments) => shard::run(*arguments),
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Keys(arguments) => keys::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Demo(arguments) => demo::run(&arguments),
+        CliCommand::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Keys(arguments) => keys::run(&arguments),
+        CliCommand::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "demo")]
-        Command::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     let code = outcome.unwrap_or_else(|error| {
         output::stderr().write(format!("everhold: {error:#}\n").as_bytes());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::Holder;
-use everhold_core::ownership::holder::command::{Answer, Views};
+use everhold_core::ownership::holder::command::{HolderAnswer, Views};
 use everhold_os::vital::Vital;
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +31,7 @@ use crate::stores::Coordination;
 pub struct Keeper {
     holder: Holder,
     asker: Arc<Asker>,
-    answers: JoinSet<Answer>,
+    answers: JoinSet<HolderAnswer>,
     hosted: BTreeMap<ZoneName, HostedZone>,
     guardian: GuardianLink,
     events: mpsc::UnboundedSender<KeeperEvent>,

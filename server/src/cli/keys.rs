@@ -15,14 +15,14 @@ use super::print;
 #[derive(Args)]
 pub struct KeysArguments {
     #[command(subcommand)]
-    command: Command,
+    command: KeysCommand,
     /// Directory of the keys.
     #[arg(long, global = true, value_name = "DIR", default_value = ".everhold/keys")]
     keys: PathBuf,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum KeysCommand {
     /// Make a directory of new keys. A shard does so itself where there are none.
     Make,
     /// Show what is there, with the fingerprints that shards announce, and no secret.
@@ -83,13 +83,13 @@ enum RecipientArgument {
 pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
     let dir = &arguments.keys;
     match &arguments.command {
-        Command::Make => {
+        KeysCommand::Make => {
             keys::make(dir)?;
             show(arguments)?;
         }
-        Command::Show => show(arguments)?,
-        Command::Check => return check(arguments),
-        Command::Rotate { stage, only } => {
+        KeysCommand::Show => show(arguments)?,
+        KeysCommand::Check => return check(arguments),
+        KeysCommand::Rotate { stage, only } => {
             for kind in kinds(only) {
                 if !keys::rotate(dir, kind, stage_of(*stage))? {
                     print(format_args!("{}: this step was taken before", keys::file_of(kind)))?;
@@ -98,7 +98,7 @@ pub fn run(arguments: &KeysArguments) -> anyhow::Result<ExitCode> {
             show(arguments)?;
             print(next_step(*stage))?;
         }
-        Command::Export { recipient, to } => {
+        KeysCommand::Export { recipient, to } => {
             let recipient = match recipient {
                 RecipientArgument::Shard => Recipient::Shard,
                 RecipientArgument::Client => Recipient::Client,

@@ -16,7 +16,7 @@ use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
 use tokio::sync::{mpsc, oneshot};
 
-use self::operations::{Answer, Operations};
+use self::operations::{OperationOutcome, Operations};
 use super::egress::Connections;
 use super::run::Run;
 use super::tick::{TickMessage, Ticked};
@@ -150,17 +150,17 @@ impl DurableTask {
         }
     }
 
-    fn handle_answer(&mut self, answer: Answer) {
+    fn handle_answer(&mut self, answer: OperationOutcome) {
         let now = Instant::now();
         match answer {
-            Answer::Appended(answer, wait) => {
+            OperationOutcome::Appended(answer, wait) => {
                 self.run.note_append(wait);
                 self.pipeline.handle_appended(now, answer);
             }
-            Answer::Written(answer) => self.pipeline.handle_written(now, answer),
-            Answer::Created(answer) => self.pipeline.handle_created(now, answer),
-            Answer::Captured(Ok(capture)) => self.pipeline.handle_captured(capture),
-            Answer::Captured(Err(error)) => self.pipeline.handle_capture_lost(&error.to_string()),
+            OperationOutcome::Written(answer) => self.pipeline.handle_written(now, answer),
+            OperationOutcome::Created(answer) => self.pipeline.handle_created(now, answer),
+            OperationOutcome::Captured(Ok(capture)) => self.pipeline.handle_captured(capture),
+            OperationOutcome::Captured(Err(error)) => self.pipeline.handle_capture_lost(&error.to_string()),
         }
     }
 }

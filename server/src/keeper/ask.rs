@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use everhold_core::durability::blame::Blame;
 use everhold_core::durability::store::{StoreError, ZoneStore};
-use everhold_core::ownership::holder::command::{Answer, Culprit, Request, StoreFence};
+use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, Request, StoreFence};
 use everhold_core::ownership::{Authority, AuthorityError, KeyFingerprints, Membership, Nonce, Tenure};
 use everhold_protocol::{Tick, ZoneName};
 
@@ -34,43 +34,43 @@ impl Asker {
         request: Request,
         max: Option<Duration>,
         hosted: Option<HostedZone>,
-    ) -> Answer {
+    ) -> HolderAnswer {
         let (authority, addr) = (self.authority.as_ref(), self.addr);
         match request {
             Request::Renew(renewal) => {
                 let renew = authority.renew(&renewal.tenure, renewal.players);
                 let outcome = answer(max, renew).await;
-                Answer::Renewed(renewal, outcome)
+                HolderAnswer::Renewed(renewal, outcome)
             }
             Request::Reinstate(renewal) => {
                 let reinstate = authority.reinstate(&renewal.tenure, addr, renewal.players);
                 let outcome = answer(max, reinstate).await;
-                Answer::Reinstated(renewal, outcome)
+                HolderAnswer::Reinstated(renewal, outcome)
             }
-            Request::Leases => Answer::Leases(answer(max, authority.leases()).await),
+            Request::Leases => HolderAnswer::Leases(answer(max, authority.leases()).await),
             Request::Announce => {
                 let announce = self.membership.announce(self.me, addr, &self.keys, self.ttl);
-                Answer::Announced(answer(max, announce).await)
+                HolderAnswer::Announced(answer(max, announce).await)
             }
-            Request::Shards => Answer::Shards(answer(max, self.membership.shards()).await),
+            Request::Shards => HolderAnswer::Shards(answer(max, self.membership.shards()).await),
             Request::Declare(zone) => {
                 let outcome = answer(max, authority.declare_zone(&zone)).await;
-                Answer::Declared(zone, outcome)
+                HolderAnswer::Declared(zone, outcome)
             }
-            Request::Fence(zone) => Answer::Fence(self.fence(&zone, max).await),
+            Request::Fence(zone) => HolderAnswer::Fence(self.fence(&zone, max).await),
             Request::Claim { watched, epoch_floor } => {
                 let claim = authority.claim(&watched, self.me, addr, epoch_floor);
-                Answer::Claimed(answer(max, claim).await)
+                HolderAnswer::Claimed(answer(max, claim).await)
             }
             Request::Release(tenure) => {
                 let outcome = answer(max, authority.release(&tenure)).await;
-                Answer::Released(tenure, outcome)
+                HolderAnswer::Released(tenure, outcome)
             }
-            Request::Withdraw => Answer::Withdrawn(answer(max, self.membership.withdraw(self.me)).await),
+            Request::Withdraw => HolderAnswer::Withdrawn(answer(max, self.membership.withdraw(self.me)).await),
             Request::Blame(tenure, tick) => {
                 let hosted = hosted.expect("a tick is blamed of a zone that is hosted");
                 let culprit = self.culprit(&tenure, tick, &hosted).await;
-                Answer::Blamed(tenure.zone, tick, culprit)
+                HolderAnswer::Blamed(tenure.zone, tick, culprit)
             }
         }
     }

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use everhold_core::ownership::Guardian;
-use everhold_core::ownership::holder::command::{Command, Granted as Grants, Request};
+use everhold_core::ownership::holder::command::{Granted as Grants, HolderCommand, Request};
 use everhold_os::{clock, vital};
 use tokio::sync::mpsc;
 
-use super::handle::{Granted, KeeperEvent, Order};
+use super::handle::{Granted, KeeperEvent, KeeperOrder};
 use super::{Keeper, log};
 use crate::host::LeaseGuard;
 
 impl Keeper {
     /// Runs until it has stopped, or the last handle is gone.
-    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<KeeperOrder>) {
         if let Err(error) = self.guardian.start(Guardian::word_every(self.asker.ttl)) {
             tracing::error!(%error, "the guardian hears nothing");
         }
@@ -25,7 +25,7 @@ impl Keeper {
             }
             while let Some(command) = self.holder.poll_command(clock::boottime()) {
                 match command {
-                    Command::Stopped => return self.finish().await,
+                    HolderCommand::Stopped => return self.finish().await,
                     command => self.carry_out(command),
                 }
             }
@@ -47,47 +47,47 @@ impl Keeper {
         }
     }
 
-    fn handle_order(&mut self, order: Order) {
+    fn handle_order(&mut self, order: KeeperOrder) {
         match order {
-            Order::Hosted(zone) => {
+            KeeperOrder::Hosted(zone) => {
                 self.holder.handle_hosted(&zone.tenure);
                 self.hosted.insert(zone.tenure.zone.clone(), zone);
             }
-            Order::Ended(tenure, reason, remains) => {
+            KeeperOrder::Ended(tenure, reason, remains) => {
                 self.hosted.retain(|_, hosted| hosted.tenure != tenure);
                 self.holder.handle_ended(tenure, &reason, remains);
             }
-            Order::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(tenure, failure),
-            Order::Close(done) => {
+            KeeperOrder::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(tenure, failure),
+            KeeperOrder::Close(done) => {
                 self.holder.handle_close();
                 let _nobody_waits = done.send(());
             }
-            Order::Stop(done) => {
+            KeeperOrder::Stop(done) => {
                 self.holder.handle_stop(clock::boottime());
                 self.stopped = Some(done);
             }
         }
     }
 
-    fn carry_out(&mut self, command: Command) {
+    fn carry_out(&mut self, command: HolderCommand) {
         match command {
-            Command::Ask { request, within } => {
+            HolderCommand::Ask { request, within } => {
                 let hosted = match &request {
                     Request::Blame(tenure, _) => self.hosted.get(&tenure.zone).cloned(),
                     _ => None,
                 };
                 self.answers.spawn(Arc::clone(&self.asker).ask(request, within, hosted));
             }
-            Command::Adopt(Grants { tenure, lease, at }) => {
+            HolderCommand::Adopt(Grants { tenure, lease, at }) => {
                 let guard = Arc::new(LeaseGuard::new(lease));
                 self.tell(KeeperEvent::Granted(Granted { tenure, guard, at }));
             }
-            Command::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
-            Command::Show(views) => (self.show)(views),
-            Command::TellGuardian(holdings) => self.guardian.tell(holdings),
-            Command::Log(remark) => log::log(&remark),
-            Command::EndProcess => vital::end_process(),
-            Command::Stopped => unreachable!("it ends the loop"),
+            HolderCommand::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
+            HolderCommand::Show(views) => (self.show)(views),
+            HolderCommand::TellGuardian(holdings) => self.guardian.tell(holdings),
+            HolderCommand::Log(remark) => log::log(&remark),
+            HolderCommand::EndProcess => vital::end_process(),
+            HolderCommand::Stopped => unreachable!("it ends the loop"),
         }
     }
 

@@ -29,7 +29,7 @@ pub enum KeeperEvent {
 }
 
 /// An order of the shard to the keeper.
-pub(super) enum Order {
+pub(super) enum KeeperOrder {
     Hosted(HostedZone),
     Ended(Tenure, EndReason, Remains),
     AdoptionFailed(Tenure, AdoptionFailure),
@@ -43,14 +43,14 @@ pub(super) enum Order {
 pub struct KeeperHandle {
     /// Not bounded: each order but two stands for a zone that was granted, and the shard does not wait for a keeper
     /// that waits for an authority.
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<KeeperOrder>,
 }
 
 /// The receiver of what the keeper tells. Not bounded: each event stands for a grant, and renewals wait for no shard.
 pub struct KeeperEvents(mpsc::UnboundedReceiver<KeeperEvent>);
 
 /// The keeper's ends.
-pub(super) type Ends = (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedSender<KeeperEvent>);
+pub(super) type Ends = (mpsc::UnboundedReceiver<KeeperOrder>, mpsc::UnboundedSender<KeeperEvent>);
 
 /// Makes both channels.
 pub(super) fn channels() -> (KeeperHandle, KeeperEvents, Ends) {
@@ -69,36 +69,36 @@ impl KeeperEvents {
 impl KeeperHandle {
     /// Tells that a zone is adopted and runs.
     pub fn hosted(&self, zone: &ZoneHandle) {
-        self.tell(Order::Hosted(zone.into()));
+        self.tell(KeeperOrder::Hosted(zone.into()));
     }
 
     /// Tells that a hosted zone is over, why, and what is left of it.
     pub fn ended(&self, tenure: Tenure, reason: EndReason, remains: Remains) {
-        self.tell(Order::Ended(tenure, reason, remains));
+        self.tell(KeeperOrder::Ended(tenure, reason, remains));
     }
 
     /// Tells that a granted zone was not adopted, and why.
     pub fn adoption_failed(&self, tenure: Tenure, failure: AdoptionFailure) {
-        self.tell(Order::AdoptionFailed(tenure, failure));
+        self.tell(KeeperOrder::AdoptionFailed(tenure, failure));
     }
 
     /// Has the keeper claim nothing more: what was granted was told when this returns.
     pub async fn close(&self) {
-        self.until_done(Order::Close).await;
+        self.until_done(KeeperOrder::Close).await;
     }
 
     /// Has the keeper release what was granted and never hosted, leave the directory, and end.
     pub async fn stop(&self) {
-        self.until_done(Order::Stop).await;
+        self.until_done(KeeperOrder::Stop).await;
     }
 
-    async fn until_done(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+    async fn until_done(&self, order: impl FnOnce(oneshot::Sender<()>) -> KeeperOrder) {
         let (done, is_done) = oneshot::channel();
         self.tell(order(done));
         let _ended_before = is_done.await;
     }
 
-    fn tell(&self, order: Order) {
+    fn tell(&self, order: KeeperOrder) {
         let _ended_before = self.orders.send(order);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use everhold_core::cluster::routing::{Attach, Command, QueueMeter};
+use everhold_core::cluster::routing::{Attach, QueueMeter, RoutingCommand};
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::StoreError;
 use everhold_core::ingress::AttachToken;
@@ -16,9 +16,9 @@ use super::Router;
 use crate::host::{LoadGauges, PendingAttach};
 
 impl Router {
-    pub(super) fn carry_out(&mut self, command: Command) {
+    pub(super) fn carry_out(&mut self, command: RoutingCommand) {
         match command {
-            Command::SetHome {
+            RoutingCommand::SetHome {
                 conn,
                 account,
                 home,
@@ -27,28 +27,30 @@ impl Router {
                 let answer = set_home(Arc::clone(&self.store), account, home, after);
                 self.homes.spawn(async move { (conn, answer.await) });
             }
-            Command::Attach(attach) => self.attach(&attach),
-            Command::Detach { conn, zone } => {
+            RoutingCommand::Attach(attach) => self.attach(&attach),
+            RoutingCommand::Detach { conn, zone } => {
                 if let Some(zone) = self.local.zones.get(&zone) {
                     zone.detach(conn);
                 }
             }
-            Command::Logout { conn, zone } => {
+            RoutingCommand::Logout { conn, zone } => {
                 if !self.local.zones.get(&zone).is_some_and(|zone| zone.log_out(conn)) {
                     self.routing.handle_logout_failed(conn);
                 }
             }
-            Command::Reply { conn, message } => self.with(conn, |conn| _ = conn.send_control(&message)),
-            Command::Redirect { conn, message } => self.with(conn, |conn| conn.send_away(&message)),
-            Command::Refuse { conn, refusal } => self.with(conn, |conn| conn.close(refusal.code, &refusal.detail)),
-            Command::ForgetZone(zone) => _ = self.local.zones.remove(&zone),
-            Command::Meter { zone, meter } => {
+            RoutingCommand::Reply { conn, message } => self.with(conn, |conn| _ = conn.send_control(&message)),
+            RoutingCommand::Redirect { conn, message } => self.with(conn, |conn| conn.send_away(&message)),
+            RoutingCommand::Refuse { conn, refusal } => {
+                self.with(conn, |conn| conn.close(refusal.code, &refusal.detail))
+            }
+            RoutingCommand::ForgetZone(zone) => _ = self.local.zones.remove(&zone),
+            RoutingCommand::Meter { zone, meter } => {
                 if let Some(zone) = self.local.zones.get(&zone) {
                     show(&zone.gauges.load, meter);
                 }
             }
-            Command::NamePeers(peers) => _ = self.peers.send_replace(peers),
-            Command::ReportHome(error) => {
+            RoutingCommand::NamePeers(peers) => _ = self.peers.send_replace(peers),
+            RoutingCommand::ReportHome(error) => {
                 tracing::warn!(%error, "a login is refused because its home cannot be read");
             }
         }

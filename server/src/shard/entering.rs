@@ -8,7 +8,7 @@ use everhold_net::keys::Keys;
 use everhold_net::transport::{AdmissionLimits, BoundTransport, ConnEvent, Transport, TransportConfig};
 use tokio::sync::mpsc;
 
-use crate::address::Addresses;
+use crate::address::ShardAddresses;
 use crate::config::Config;
 use crate::guardian::{GuardianLink, orphan};
 use crate::membership;
@@ -21,7 +21,7 @@ pub(super) async fn take_address(
     guardian: &mut GuardianLink,
     events: mpsc::Sender<ConnEvent>,
 ) -> anyhow::Result<(BoundTransport, SocketAddr)> {
-    let addresses = Addresses::look_up(config).await?;
+    let addresses = ShardAddresses::look_up(config).await?;
     guardian.note_listen(addresses.listen);
     orphan::succeed(addresses.listen)
         .await

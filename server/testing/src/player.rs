@@ -44,14 +44,14 @@ pub enum OldConnections {
 
 /// A player that runs on a task of its own.
 pub struct Player {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<PlayerOrder>,
     notices: mpsc::UnboundedReceiver<Notice>,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     own: Arc<Mutex<OwnState>>,
     peers: watch::Receiver<Vec<SocketAddr>>,
 }
 
-enum Order {
+enum PlayerOrder {
     Push(Intent),
     Logout,
     LoseConnections,
@@ -156,17 +156,17 @@ impl Player {
 
     /// Queues an intent for the next frame.
     pub fn push(&self, intent: Intent) {
-        let _ended = self.orders.send(Order::Push(intent));
+        let _ended = self.orders.send(PlayerOrder::Push(intent));
     }
 
     /// Logs out.
     pub fn logout(&self) {
-        let _ended = self.orders.send(Order::Logout);
+        let _ended = self.orders.send(PlayerOrder::Logout);
     }
 
     /// Closes its connections behind the machine's back: it comes back with its secret.
     pub fn lose_connections(&self) {
-        let _ended = self.orders.send(Order::LoseConnections);
+        let _ended = self.orders.send(PlayerOrder::LoseConnections);
     }
 
     /// Returns all snapshots that have arrived so far.
@@ -255,7 +255,11 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, mut events: mpsc::UnboundedReceiver<NetEvent>) {
+    async fn run(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<PlayerOrder>,
+        mut events: mpsc::UnboundedReceiver<NetEvent>,
+    ) {
         self.machine.handle_start(clock::boottime());
         loop {
             self.carry_out();
@@ -267,9 +271,9 @@ impl Driver {
                 order = orders.recv() => match order {
                     // A test pushes only while attached; a full window would be seen as an intent that is never
                     // confirmed.
-                    Some(Order::Push(intent)) => drop(self.machine.push_intent(clock::boottime(), intent)),
-                    Some(Order::Logout) => self.machine.logout(clock::boottime()),
-                    Some(Order::LoseConnections) => {
+                    Some(PlayerOrder::Push(intent)) => drop(self.machine.push_intent(clock::boottime(), intent)),
+                    Some(PlayerOrder::Logout) => self.machine.logout(clock::boottime()),
+                    Some(PlayerOrder::LoseConnections) => {
                         for (quic, _) in self.conns.values() {
                             quic.close(0_u32.into(), b"");
                         }

@@ -29,7 +29,7 @@ use everhold_protocol::limits::TICKET_SKEW_S;
 use everhold_protocol::ticket::TicketClaims;
 use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
 
-pub use command::{Attach, AttachRequest, Command, QueueMeter};
+pub use command::{Attach, AttachRequest, QueueMeter, RoutingCommand};
 pub use local::{ConnStatus, LocalState, Moment, ZoneStatus};
 
 use self::accounts::Accounts;
@@ -92,7 +92,7 @@ impl Routing {
     }
 
     /// The next thing to do. Call it after every `handle_*` until there is none.
-    pub fn poll_command(&mut self) -> Option<Command> {
+    pub fn poll_command(&mut self) -> Option<RoutingCommand> {
         self.commands.poll()
     }
 
@@ -122,13 +122,13 @@ impl Routing {
         match self.take_out(conn) {
             Some(zone) => {
                 self.leaving.insert(conn);
-                self.commands.push(Command::Logout { conn, zone });
+                self.commands.push(RoutingCommand::Logout { conn, zone });
             }
             None => self.refuse_logout(conn),
         }
     }
 
-    /// Notes that the zone of a [`Command::Logout`] is over, and heard nothing of it.
+    /// Notes that the zone of a [`RoutingCommand::Logout`] is over, and heard nothing of it.
     pub fn handle_logout_failed(&mut self, conn: AttachToken) {
         self.leaving.remove(&conn);
         self.refuse_logout(conn);
@@ -140,12 +140,12 @@ impl Routing {
         self.accounts.leave(conn);
         self.give_up(conn);
         if let Some(zone) = self.take_out(conn) {
-            self.commands.push(Command::Detach { conn, zone });
+            self.commands.push(RoutingCommand::Detach { conn, zone });
         }
         self.commands.forget(conn);
     }
 
-    /// Takes the store's answer to a [`Command::SetHome`]: the home that the account had before, if any.
+    /// Takes the store's answer to a [`RoutingCommand::SetHome`]: the home that the account had before, if any.
     pub fn handle_home(&mut self, at: Moment<'_>, conn: AttachToken, answer: Result<Option<Home>, StoreError>) {
         match self.homes.handle_answer(conn, answer) {
             Some(HomeAnswer::Known(zone)) => {
@@ -154,7 +154,7 @@ impl Routing {
             }
             Some(HomeAnswer::Again(command)) => self.commands.push(command),
             Some(HomeAnswer::Unreadable(error)) => {
-                self.commands.push(Command::ReportHome(error));
+                self.commands.push(RoutingCommand::ReportHome(error));
                 let detail = "the store does not answer; try again";
                 self.refuse(conn, RefusalCode::Internal, detail);
             }
@@ -168,7 +168,7 @@ impl Routing {
         let peers = self.directory.peers();
         if peers != self.peers {
             self.peers.clone_from(&peers);
-            self.commands.push(Command::NamePeers(peers));
+            self.commands.push(RoutingCommand::NamePeers(peers));
         }
         self.waiting.note_change();
     }
@@ -188,7 +188,7 @@ impl Routing {
             self.zones.remove(zone);
             self.placed.retain(|_, placed| placed != zone);
             self.waiting.forget_queue(zone);
-            self.commands.push(Command::ForgetZone(zone.clone()));
+            self.commands.push(RoutingCommand::ForgetZone(zone.clone()));
         }
         self.waiting.note_change();
     }
@@ -234,7 +234,7 @@ impl Routing {
         }
     }
 
-    /// Notes that a zone took no [`Command::Attach`] of this connection: its inbox is full.
+    /// Notes that a zone took no [`RoutingCommand::Attach`] of this connection: its inbox is full.
     pub fn handle_attach_failed(&mut self, conn: AttachToken) {
         if !self.leaving.remove(&conn) {
             self.take_out(conn);
@@ -362,7 +362,7 @@ impl Routing {
             local.players += 1;
             self.placed.insert(conn, waiting.zone.clone());
         }
-        self.commands.push(Command::Attach(Attach {
+        self.commands.push(RoutingCommand::Attach(Attach {
             conn,
             zone: waiting.zone,
             account,

@@ -32,7 +32,7 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 
 use self::claim::Claim;
-use self::command::{Answer, Command, Request};
+use self::command::{HolderAnswer, HolderCommand, Request};
 use self::held::{Held, Releases};
 use self::look::Look;
 use self::remark::{Outages, Remark, ZoneRemark};
@@ -80,7 +80,7 @@ pub struct Holder {
     announce_at: Duration,
     is_closed: bool,
     outages: Outages,
-    commands: VecDeque<Command>,
+    commands: VecDeque<HolderCommand>,
     /// Requests that are not answered yet.
     unanswered: usize,
     step: Step,
@@ -121,7 +121,7 @@ impl Holder {
             key_watch: KeyWatch::new(config.keys),
             held: BTreeMap::new(),
             shunned: BTreeSet::new(),
-            commands: [Command::TellGuardian(holdings.clone())].into(),
+            commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
             holdings,
             announce_at: Duration::ZERO,
             is_closed: false,
@@ -139,7 +139,7 @@ impl Holder {
 
     /// The next thing to do at `now`. Read the clock for each call: what is asked counts as sent from `now` on. `None`:
     /// wait for an answer, or for [`Holder::poll_timeout`].
-    pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
+    pub fn poll_command(&mut self, now: Duration) -> Option<HolderCommand> {
         loop {
             if let Some(command) = self.commands.pop_front() {
                 return Some(command);
@@ -185,23 +185,23 @@ impl Holder {
     ///
     /// # Panics
     /// If that was not asked.
-    pub fn handle_answer(&mut self, now: Duration, answer: Answer) {
+    pub fn handle_answer(&mut self, now: Duration, answer: HolderAnswer) {
         self.unanswered = self
             .unanswered
             .checked_sub(1)
             .expect("an answer belongs to a request that was made");
         match answer {
-            Answer::Renewed(renewal, outcome) => self.handle_renewed(now, renewal, outcome),
-            Answer::Reinstated(renewal, outcome) => self.handle_reinstated(now, renewal, outcome),
-            Answer::Leases(leases) => self.handle_leases(now, leases),
-            Answer::Announced(outcome) => self.handle_announced(now, outcome),
-            Answer::Shards(shards) => self.handle_shards(now, shards),
-            Answer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
-            Answer::Fence(fence) => self.handle_fence(now, fence),
-            Answer::Claimed(outcome) => self.handle_claimed(now, outcome),
-            Answer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
-            Answer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
-            Answer::Blamed(zone, tick, culprit) => self.handle_blamed(zone, tick, culprit),
+            HolderAnswer::Renewed(renewal, outcome) => self.handle_renewed(now, renewal, outcome),
+            HolderAnswer::Reinstated(renewal, outcome) => self.handle_reinstated(now, renewal, outcome),
+            HolderAnswer::Leases(leases) => self.handle_leases(now, leases),
+            HolderAnswer::Announced(outcome) => self.handle_announced(now, outcome),
+            HolderAnswer::Shards(shards) => self.handle_shards(now, shards),
+            HolderAnswer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
+            HolderAnswer::Fence(fence) => self.handle_fence(now, fence),
+            HolderAnswer::Claimed(outcome) => self.handle_claimed(now, outcome),
+            HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
+            HolderAnswer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
+            HolderAnswer::Blamed(zone, tick, culprit) => self.handle_blamed(zone, tick, culprit),
         }
     }
 
@@ -223,7 +223,7 @@ impl Holder {
                 self.step = Step::Withdrawing;
             }
             Step::Withdrawing => {
-                self.commands.push_back(Command::Stopped);
+                self.commands.push_back(HolderCommand::Stopped);
                 self.step = Step::Stopped;
             }
             Step::Stopped => return false,
@@ -252,15 +252,16 @@ impl Holder {
 
     fn ask(&mut self, request: Request, within: Option<Duration>) {
         self.unanswered += 1;
-        self.commands.push_back(Command::Ask { request, within });
+        self.commands.push_back(HolderCommand::Ask { request, within });
     }
 
     fn tell_guardian(&mut self) {
-        self.commands.push_back(Command::TellGuardian(self.holdings.clone()));
+        self.commands
+            .push_back(HolderCommand::TellGuardian(self.holdings.clone()));
     }
 
     fn log(&mut self, remark: Remark) {
-        self.commands.push_back(Command::Log(remark));
+        self.commands.push_back(HolderCommand::Log(remark));
     }
 
     fn log_zone(&mut self, zone: &ZoneName, remark: ZoneRemark) {

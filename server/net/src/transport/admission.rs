@@ -43,7 +43,7 @@ pub(super) struct Occupancy {
 
 /// The decision on a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum AttemptDecision {
     /// Accept, and log in.
     Serve,
     /// Accept, in the place of a half-open connection.
@@ -64,7 +64,7 @@ impl AdmissionLimits {
     }
 
     /// Decides on an attempt. Turning away costs a handshake, so it is done only while few are half-open.
-    pub(super) fn admit(&self, occupancy: Occupancy) -> Admission {
+    pub(super) fn admit(&self, occupancy: Occupancy) -> AttemptDecision {
         let is_at_limit = occupancy.half_open >= self.half_open_max;
         let is_crowded = is_at_limit || occupancy.half_open >= self.half_open_unvalidated_max;
         let no = match occupancy.stopping {
@@ -73,11 +73,11 @@ impl AdmissionLimits {
             None => None,
         };
         match no {
-            Some(_) if is_crowded => Admission::Refuse,
-            Some(code) => Admission::TurnAway(code),
-            None if is_crowded && !occupancy.validated => Admission::Retry,
-            None if is_at_limit => Admission::Replace,
-            None => Admission::Serve,
+            Some(_) if is_crowded => AttemptDecision::Refuse,
+            Some(code) => AttemptDecision::TurnAway(code),
+            None if is_crowded && !occupancy.validated => AttemptDecision::Retry,
+            None if is_at_limit => AttemptDecision::Replace,
+            None => AttemptDecision::Serve,
         }
     }
 }
@@ -101,32 +101,35 @@ mod tests {
 
     #[test]
     fn stranger_is_served_while_it_is_quiet() {
-        assert_eq!(LIMITS.admit(QUIET), Admission::Serve);
+        assert_eq!(LIMITS.admit(QUIET), AttemptDecision::Serve);
     }
 
     #[test]
     fn stranger_must_prove_its_address_in_a_crowd() {
-        assert_eq!(LIMITS.admit(Occupancy { half_open: 2, ..QUIET }), Admission::Retry);
+        assert_eq!(
+            LIMITS.admit(Occupancy { half_open: 2, ..QUIET }),
+            AttemptDecision::Retry
+        );
         assert_eq!(
             LIMITS.admit(Occupancy {
                 half_open: 2,
                 validated: true,
                 ..QUIET
             }),
-            Admission::Serve
+            AttemptDecision::Serve
         );
     }
 
     #[test]
     fn newest_takes_the_place_of_another_at_the_half_open_limit() {
         let crowd = Occupancy { half_open: 4, ..QUIET };
-        assert_eq!(LIMITS.admit(crowd), Admission::Retry, "its address may be forged");
+        assert_eq!(LIMITS.admit(crowd), AttemptDecision::Retry, "its address may be forged");
         assert_eq!(
             LIMITS.admit(Occupancy {
                 validated: true,
                 ..crowd
             }),
-            Admission::Replace
+            AttemptDecision::Replace
         );
     }
 
@@ -138,20 +141,20 @@ mod tests {
             validated: true,
             ..QUIET
         };
-        assert_eq!(LIMITS.admit(last_place), Admission::Replace);
+        assert_eq!(LIMITS.admit(last_place), AttemptDecision::Replace);
     }
 
     #[test]
     fn full_server_says_so_while_that_is_cheap() {
         let full = Occupancy { proven: 10, ..QUIET };
-        assert_eq!(LIMITS.admit(full), Admission::TurnAway(RefusalCode::Full));
+        assert_eq!(LIMITS.admit(full), AttemptDecision::TurnAway(RefusalCode::Full));
         assert_eq!(
             LIMITS.admit(Occupancy {
                 half_open: 2,
                 validated: true,
                 ..full
             }),
-            Admission::Refuse
+            AttemptDecision::Refuse
         );
     }
 
@@ -162,6 +165,6 @@ mod tests {
             stopping: Some(RefusalCode::Stopping),
             ..QUIET
         };
-        assert_eq!(LIMITS.admit(stopping), Admission::TurnAway(RefusalCode::Stopping));
+        assert_eq!(LIMITS.admit(stopping), AttemptDecision::TurnAway(RefusalCode::Stopping));
     }
 }

@@ -14,7 +14,7 @@ use everhold_protocol::RefusalCode;
 use everhold_protocol::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_FRAME_BYTES_MIN};
 use tokio::sync::mpsc;
 
-use super::admission::{Admission, Occupancy};
+use super::admission::{AttemptDecision, Occupancy};
 use super::counters::{GaugeGuard, TransportCounters};
 use super::intake::PeerPolicy;
 use super::{ConnEvent, TransportConfig};
@@ -62,7 +62,7 @@ impl Slots {
 
 /// The answer to a connection attempt.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum AttemptAnswer {
     /// Accept it; with a code, only to refuse it in a message that the client can read.
     Accept(Slots, Option<RefusalCode>),
     /// Accept it if another stranger goes for it.
@@ -93,7 +93,7 @@ impl TransportShared {
     }
 
     /// Decides on a connection attempt from `ip`, and counts it.
-    pub(super) fn answer(&self, ip: IpAddr, is_validated: bool) -> Answer {
+    pub(super) fn answer(&self, ip: IpAddr, is_validated: bool) -> AttemptAnswer {
         let counters = &self.counters;
         counters.attempts.bump();
         let occupancy = Occupancy {
@@ -104,27 +104,29 @@ impl TransportShared {
         };
         // The whole server's limits first: while they refuse, nobody's allowance is used up.
         let admission = match self.config.admission.admit(occupancy) {
-            admission @ (Admission::Serve | Admission::Replace) => match self.judge_address(ip, is_validated) {
-                AddressVerdict::Take => admission,
-                AddressVerdict::Validate => Admission::Retry,
-                AddressVerdict::Refuse => {
-                    counters.attempts_over_rate.bump();
-                    return Answer::Refuse;
+            admission @ (AttemptDecision::Serve | AttemptDecision::Replace) => {
+                match self.judge_address(ip, is_validated) {
+                    AddressVerdict::Take => admission,
+                    AddressVerdict::Validate => AttemptDecision::Retry,
+                    AddressVerdict::Refuse => {
+                        counters.attempts_over_rate.bump();
+                        return AttemptAnswer::Refuse;
+                    }
                 }
-            },
+            }
             other => other,
         };
         match admission {
-            Admission::Serve => Answer::Accept(self.slots(), None),
-            Admission::Replace => Answer::Replace(self.slots()),
-            Admission::TurnAway(code) => Answer::Accept(self.slots(), Some(code)),
-            Admission::Retry => {
+            AttemptDecision::Serve => AttemptAnswer::Accept(self.slots(), None),
+            AttemptDecision::Replace => AttemptAnswer::Replace(self.slots()),
+            AttemptDecision::TurnAway(code) => AttemptAnswer::Accept(self.slots(), Some(code)),
+            AttemptDecision::Retry => {
                 counters.attempts_retried.bump();
-                Answer::Retry
+                AttemptAnswer::Retry
             }
-            Admission::Refuse => {
+            AttemptDecision::Refuse => {
                 counters.attempts_refused.bump();
-                Answer::Refuse
+                AttemptAnswer::Refuse
             }
         }
     }

@@ -22,7 +22,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// The outcome of an operation.
-pub(super) enum Answer {
+pub(super) enum OperationOutcome {
     /// The append, and how long its answer took.
     Appended(Result<AppendAnswer, StoreError>, Duration),
     /// The write of a part or of a head.
@@ -103,13 +103,13 @@ impl Operations {
 
     /// Resolves when an operation is answered; never, if none is under way. Nothing is lost if it is not awaited to the
     /// end.
-    pub(super) async fn answered(&mut self) -> Answer {
+    pub(super) async fn answered(&mut self) -> OperationOutcome {
         let sent = self.append_sent;
         tokio::select! {
-            answer = finish(&mut self.append) => Answer::Appended(answer, sent.elapsed()),
-            answer = finish(&mut self.write) => Answer::Written(answer),
-            answer = finish(&mut self.create) => Answer::Created(answer),
-            capture = finish(&mut self.encoding) => Answer::Captured(capture),
+            answer = finish(&mut self.append) => OperationOutcome::Appended(answer, sent.elapsed()),
+            answer = finish(&mut self.write) => OperationOutcome::Written(answer),
+            answer = finish(&mut self.create) => OperationOutcome::Created(answer),
+            capture = finish(&mut self.encoding) => OperationOutcome::Captured(capture),
         }
     }
 

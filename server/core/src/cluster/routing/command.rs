@@ -14,7 +14,7 @@ use crate::ingress::{AttachToken, Input, Join, Resume, SecretHash};
 
 /// One thing to do.
 #[derive(Debug)]
-pub enum Command {
+pub enum RoutingCommand {
     /// Sets an account's home unless it has one. Answer with [`Routing::handle_home`](super::Routing::handle_home).
     SetHome {
         /// The connection that waits for it.
@@ -160,39 +160,39 @@ impl Attach {
 /// The commands that were not polled yet, and the connections that they end.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    queue: VecDeque<Command>,
+    queue: VecDeque<RoutingCommand>,
     /// Connections that routing has ended and that are not gone yet.
     ending: BTreeSet<AttachToken>,
 }
 
 impl Commands {
     /// The next command, in the order of the decisions.
-    pub(super) fn poll(&mut self) -> Option<Command> {
+    pub(super) fn poll(&mut self) -> Option<RoutingCommand> {
         self.queue.pop_front()
     }
 
-    pub(super) fn push(&mut self, command: Command) {
+    pub(super) fn push(&mut self, command: RoutingCommand) {
         self.queue.push_back(command);
     }
 
     pub(super) fn reply(&mut self, conn: AttachToken, message: ServerMessage) {
-        self.push(Command::Reply { conn, message });
+        self.push(RoutingCommand::Reply { conn, message });
     }
 
     pub(super) fn redirect(&mut self, conn: AttachToken, message: ServerMessage) {
         self.ending.insert(conn);
-        self.push(Command::Redirect { conn, message });
+        self.push(RoutingCommand::Redirect { conn, message });
     }
 
     pub(super) fn refuse(&mut self, conn: AttachToken, code: RefusalCode, detail: &str) {
         self.ending.insert(conn);
         let refusal = Refusal::new(code, detail);
-        self.push(Command::Refuse { conn, refusal });
+        self.push(RoutingCommand::Refuse { conn, refusal });
     }
 
     pub(super) fn meter(&mut self, zone: &ZoneName, meter: QueueMeter) {
         let zone = zone.clone();
-        self.push(Command::Meter { zone, meter });
+        self.push(RoutingCommand::Meter { zone, meter });
     }
 
     /// Whether a connection has ended, or is about to by a command that may not have been carried out yet.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use everhold_protocol::{Account, ZoneName};
 
-use super::command::Command;
+use super::command::RoutingCommand;
 use crate::cluster::Home;
 use crate::durability::store::StoreError;
 use crate::ingress::AttachToken;
@@ -39,14 +39,14 @@ pub(super) enum HomeAnswer {
     /// The account's character lives, or is born, in this zone.
     Known(ZoneName),
     /// The store is to be asked again.
-    Again(Command),
+    Again(RoutingCommand),
     /// The home cannot be read.
     Unreadable(StoreError),
 }
 
 impl HomeLookUps {
     /// Begins a look-up for a connection whose ticket says where a new character is born.
-    pub(super) fn begin(&mut self, conn: AttachToken, account: Account, born: ZoneName) -> Command {
+    pub(super) fn begin(&mut self, conn: AttachToken, account: Account, born: ZoneName) -> RoutingCommand {
         let look_up = LookUp {
             account,
             born,
@@ -78,8 +78,8 @@ impl HomeLookUps {
 }
 
 impl LookUp {
-    fn command(&self, conn: AttachToken, after: Duration) -> Command {
-        Command::SetHome {
+    fn command(&self, conn: AttachToken, after: Duration) -> RoutingCommand {
+        RoutingCommand::SetHome {
             conn,
             account: self.account,
             home: Home::first(self.born.clone()),

@@ -118,10 +118,10 @@ impl Shard {
     fn commands(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         while let Some(command) = self.routing.poll_command() {
-            if let Command::Refuse { conn, .. } | Command::Redirect { conn, .. } = &command {
+            if let RoutingCommand::Refuse { conn, .. } | RoutingCommand::Redirect { conn, .. } = &command {
                 self.local.conns.insert(*conn, ConnStatus::Ended);
             }
-            if let Command::ForgetZone(zone) = &command {
+            if let RoutingCommand::ForgetZone(zone) = &command {
                 self.local.zones.remove(zone);
             }
             said.push(line(&command));
@@ -255,9 +255,9 @@ fn claims(account: u64, ticket: u64) -> TicketClaims {
     }
 }
 
-fn line(command: &Command) -> String {
+fn line(command: &RoutingCommand) -> String {
     match command {
-        Command::SetHome { conn, home, after, .. } => {
+        RoutingCommand::SetHome { conn, home, after, .. } => {
             format!(
                 "{} home {} {} {}",
                 conn.0,
@@ -266,7 +266,7 @@ fn line(command: &Command) -> String {
                 after.as_millis()
             )
         }
-        Command::Attach(attach) => {
+        RoutingCommand::Attach(attach) => {
             let what = match attach.request {
                 AttachRequest::Join { .. } => "join",
                 AttachRequest::Resume { .. } => "resume",
@@ -274,9 +274,9 @@ fn line(command: &Command) -> String {
             let leaves = if attach.logs_out { " leave" } else { "" };
             format!("{} {what} {}{leaves}", attach.conn.0, attach.zone)
         }
-        Command::Detach { conn, zone } => format!("{} detach {zone}", conn.0),
-        Command::Logout { conn, zone } => format!("{} logout {zone}", conn.0),
-        Command::Reply { conn, message } | Command::Redirect { conn, message } => match message {
+        RoutingCommand::Detach { conn, zone } => format!("{} detach {zone}", conn.0),
+        RoutingCommand::Logout { conn, zone } => format!("{} logout {zone}", conn.0),
+        RoutingCommand::Reply { conn, message } | RoutingCommand::Redirect { conn, message } => match message {
             ServerMessage::Wait => format!("{} wait", conn.0),
             ServerMessage::Queued { position } => format!("{} queued {position}", conn.0),
             ServerMessage::Redirect { addr, zone, epoch } => {
@@ -284,11 +284,11 @@ fn line(command: &Command) -> String {
             }
             other => panic!("routing does not say {other:?}"),
         },
-        Command::Refuse { conn, refusal } => format!("{} refused {:?}", conn.0, refusal.code),
-        Command::ForgetZone(zone) => format!("forget {zone}"),
-        Command::Meter { zone, meter } => format!("meter {zone} {meter:?}"),
-        Command::NamePeers(peers) => format!("peers {peers:?}"),
-        Command::ReportHome(error) => format!("report {error}"),
+        RoutingCommand::Refuse { conn, refusal } => format!("{} refused {:?}", conn.0, refusal.code),
+        RoutingCommand::ForgetZone(zone) => format!("forget {zone}"),
+        RoutingCommand::Meter { zone, meter } => format!("meter {zone} {meter:?}"),
+        RoutingCommand::NamePeers(peers) => format!("peers {peers:?}"),
+        RoutingCommand::ReportHome(error) => format!("report {error}"),
     }
 }
 

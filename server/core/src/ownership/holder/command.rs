@@ -14,7 +14,7 @@ use crate::ownership::membership::ShardView;
 
 /// A command to the driver of a holder.
 #[derive(Debug)]
-pub enum Command {
+pub enum HolderCommand {
     /// Begin a request now, and report its answer to [`Holder::handle_answer`](super::Holder::handle_answer).
     Ask {
         /// The request.
@@ -74,7 +74,7 @@ pub enum Request {
 /// The answer to one [`Request`].
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the answer to the request of its name")]
-pub enum Answer {
+pub enum HolderAnswer {
     Renewed(Renewal, Result<(), AuthorityError>),
     Reinstated(Renewal, Result<(), AuthorityError>),
     Leases(Result<Leases, AuthorityError>),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use super::command::{Command, Granted, Progress, Request};
+use super::command::{Granted, HolderCommand, Progress, Request};
 use super::remark::{Remark, ZoneRemark};
 use super::{Holder, Step};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
@@ -90,7 +90,7 @@ impl Holder {
             },
         );
         self.commands
-            .push_back(Command::Adopt(Granted { tenure, lease, at: now }));
+            .push_back(HolderCommand::Adopt(Granted { tenure, lease, at: now }));
     }
 
     /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds

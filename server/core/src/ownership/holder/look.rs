@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::command::{Command, Request, Views};
+use super::command::{HolderCommand, Request, Views};
 use super::remark::{Failure, Remark, Service, ZoneRemark};
 use super::{Holder, Step};
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
@@ -63,7 +63,7 @@ impl Holder {
             self.log_zone(&zone, ZoneRemark::Taken);
             self.holdings.note_taken(&zone);
             self.tell_guardian();
-            self.commands.push_back(Command::Drop(zone));
+            self.commands.push_back(HolderCommand::Drop(zone));
         }
         self.look.leases = Some(leases.views);
     }
@@ -99,7 +99,7 @@ impl Holder {
         let Look { leases, shards, .. } = std::mem::take(&mut self.look);
         let are_leases_seen = leases.is_some();
         let leases = leases.unwrap_or_default();
-        self.commands.push_back(Command::Show(Views { leases, shards }));
+        self.commands.push_back(HolderCommand::Show(Views { leases, shards }));
         if are_leases_seen {
             self.begin_declarations(now);
         } else {

@@ -97,39 +97,39 @@ impl FakeAuthority {
         }
     }
 
-    fn answer(&mut self, request: Request) -> Answer {
+    fn answer(&mut self, request: Request) -> HolderAnswer {
         match request {
             Request::Renew(renewal) => {
                 let outcome = self.renew(&renewal);
-                Answer::Renewed(renewal, outcome)
+                HolderAnswer::Renewed(renewal, outcome)
             }
             Request::Reinstate(renewal) => {
                 let Tenure { zone, grant } = &renewal.tenure;
                 let own = view(zone.as_str(), grant.epoch().0, ME);
                 self.leases.insert(zone.clone(), own);
-                Answer::Reinstated(renewal, Ok(()))
+                HolderAnswer::Reinstated(renewal, Ok(()))
             }
-            Request::Leases if self.is_away => Answer::Leases(away()),
-            Request::Leases => Answer::Leases(Ok(self.seen())),
-            Request::Announce if self.is_away || self.takes_no_shards => Answer::Announced(away()),
-            Request::Announce => Answer::Announced(Ok(())),
-            Request::Shards if self.is_away => Answer::Shards(away()),
-            Request::Shards => Answer::Shards(Ok(self.shards.clone())),
-            Request::Declare(zone) if self.is_away => Answer::Declared(zone, away()),
+            Request::Leases if self.is_away => HolderAnswer::Leases(away()),
+            Request::Leases => HolderAnswer::Leases(Ok(self.seen())),
+            Request::Announce if self.is_away || self.takes_no_shards => HolderAnswer::Announced(away()),
+            Request::Announce => HolderAnswer::Announced(Ok(())),
+            Request::Shards if self.is_away => HolderAnswer::Shards(away()),
+            Request::Shards => HolderAnswer::Shards(Ok(self.shards.clone())),
+            Request::Declare(zone) if self.is_away => HolderAnswer::Declared(zone, away()),
             Request::Declare(zone) => {
                 let lease = view(zone.as_str(), 0, Nonce(0));
                 self.leases.insert(zone.clone(), lease);
-                Answer::Declared(zone, Ok(()))
+                HolderAnswer::Declared(zone, Ok(()))
             }
-            Request::Fence(_) => Answer::Fence(self.fence.clone()),
-            Request::Claim { watched, epoch_floor } => Answer::Claimed(self.claim(&watched, epoch_floor)),
+            Request::Fence(_) => HolderAnswer::Fence(self.fence.clone()),
+            Request::Claim { watched, epoch_floor } => HolderAnswer::Claimed(self.claim(&watched, epoch_floor)),
             Request::Release(tenure) => {
                 let outcome = self.release(&tenure);
-                Answer::Released(tenure, outcome)
+                HolderAnswer::Released(tenure, outcome)
             }
-            Request::Withdraw if self.is_away => Answer::Withdrawn(away()),
-            Request::Withdraw => Answer::Withdrawn(Ok(())),
-            Request::Blame(tenure, tick) => Answer::Blamed(tenure.zone, tick, self.culprit),
+            Request::Withdraw if self.is_away => HolderAnswer::Withdrawn(away()),
+            Request::Withdraw => HolderAnswer::Withdrawn(Ok(())),
+            Request::Blame(tenure, tick) => HolderAnswer::Blamed(tenure.zone, tick, self.culprit),
         }
     }
 
@@ -210,7 +210,7 @@ struct Rig {
     unanswered: VecDeque<Request>,
     remarks: Vec<Remark>,
     /// Every other command.
-    done: Vec<Command>,
+    done: Vec<HolderCommand>,
     hosted: BTreeMap<ZoneName, Hosted>,
 }
 
@@ -262,7 +262,7 @@ impl Rig {
     /// Adopts what was granted.
     fn host_all(&mut self) {
         let granted = self.granted();
-        self.done.retain(|command| !matches!(command, Command::Adopt(_)));
+        self.done.retain(|command| !matches!(command, HolderCommand::Adopt(_)));
         for Granted { tenure, lease, .. } in granted {
             self.holder.handle_hosted(&tenure);
             lease.with(|lease| lease.handle_tick(self.now));
@@ -279,7 +279,7 @@ impl Rig {
 
     fn granted(&self) -> Vec<Granted> {
         let granted = self.done.iter().filter_map(|command| match command {
-            Command::Adopt(granted) => Some(granted.clone()),
+            HolderCommand::Adopt(granted) => Some(granted.clone()),
             _ => None,
         });
         granted.collect()
@@ -288,7 +288,7 @@ impl Rig {
     /// Returns the grants that the guardian was last told.
     fn holdings(&self) -> Vec<Tenure> {
         let holdings = self.done.iter().rev().find_map(|command| match command {
-            Command::TellGuardian(holdings) => Some(holdings),
+            HolderCommand::TellGuardian(holdings) => Some(holdings),
             _ => None,
         });
         holdings.into_iter().flat_map(Holdings::tenures).collect()
@@ -321,7 +321,7 @@ impl Rig {
     fn poll(&mut self) {
         while let Some(command) = self.holder.poll_command(self.now) {
             match command {
-                Command::Ask { request, within } => {
+                HolderCommand::Ask { request, within } => {
                     self.unanswered.push_back(request.clone());
                     self.asked.push(Asked {
                         at: self.now,
@@ -329,7 +329,7 @@ impl Rig {
                         within,
                     });
                 }
-                Command::Log(remark) => self.remarks.push(remark),
+                HolderCommand::Log(remark) => self.remarks.push(remark),
                 command => self.done.push(command),
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use everhold_protocol::{Tick, ZoneName};
 
-use super::command::{Command, Culprit, Request};
+use super::command::{Culprit, HolderCommand, Request};
 use super::held::Held;
 use super::remark::ZoneRemark;
 use super::{Holder, Step};
@@ -40,7 +40,7 @@ impl Holder {
             }
             Culprit::Quarantined | Culprit::Unwritten => {
                 self.log_zone(&zone, ZoneRemark::EndsProcess(tick));
-                self.commands.push_back(Command::EndProcess);
+                self.commands.push_back(HolderCommand::EndProcess);
             }
         }
     }

@@ -8,7 +8,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming};
 use super::link::{Link, LinkStatus};
 use super::{NetThread, transmit};
 use crate::transport::mailbox::{LinkKey, Packet};
-use crate::transport::shared::{Answer, Slots};
+use crate::transport::shared::{AttemptAnswer, Slots};
 
 impl NetThread {
     pub(super) fn take_packet(&mut self, now: Instant, packet: Packet) {
@@ -73,8 +73,8 @@ impl NetThread {
         }
         let ip = incoming.remote_address().ip();
         match self.shared.answer(ip, incoming.remote_address_validated()) {
-            Answer::Refuse => self.refuse(incoming),
-            Answer::Retry => {
+            AttemptAnswer::Refuse => self.refuse(incoming),
+            AttemptAnswer::Retry => {
                 self.outgoing.clear();
                 match self.endpoint.retry(incoming, &mut self.outgoing) {
                     Ok(transmit) => self.wire.send(&transmit, &self.outgoing),
@@ -82,9 +82,9 @@ impl NetThread {
                     Err(error) => self.refuse(error.into_incoming()),
                 }
             }
-            Answer::Accept(slots, turn_away) => self.accept(now, incoming, slots, turn_away),
+            AttemptAnswer::Accept(slots, turn_away) => self.accept(now, incoming, slots, turn_away),
             // The others may all be with other threads.
-            Answer::Replace(slots) => match self.half_open.victim(ip) {
+            AttemptAnswer::Replace(slots) => match self.half_open.victim(ip) {
                 Some(victim) => {
                     self.shared.counters.half_open_replaced.bump();
                     self.replace(victim, now);

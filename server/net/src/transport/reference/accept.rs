@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quinn::{Endpoint, Incoming};
 
 use super::reader;
-use crate::transport::shared::{Answer, TransportShared};
+use crate::transport::shared::{AttemptAnswer, TransportShared};
 
 /// Runs until the endpoint is closed.
 pub(super) async fn accept(endpoint: Endpoint, shared: Arc<TransportShared>) {
@@ -17,20 +17,20 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Arc<TransportShared>) {
 fn admit(incoming: Incoming, shared: &Arc<TransportShared>) {
     let ip = incoming.remote_address().ip();
     match shared.answer(ip, incoming.remote_address_validated()) {
-        Answer::Refuse => incoming.refuse(),
+        AttemptAnswer::Refuse => incoming.refuse(),
         // Its tasks do not give way to each other.
-        Answer::Replace(slots) => {
+        AttemptAnswer::Replace(slots) => {
             drop(slots);
             shared.counters.attempts_refused.bump();
             incoming.refuse();
         }
-        Answer::Retry => {
+        AttemptAnswer::Retry => {
             // It can fail only for an address that is validated, and then nobody asked for a retry.
             if let Err(e) = incoming.retry() {
                 e.into_incoming().refuse();
             }
         }
-        Answer::Accept(slots, turn_away) => match incoming.accept() {
+        AttemptAnswer::Accept(slots, turn_away) => match incoming.accept() {
             Ok(connecting) => {
                 tokio::spawn(reader::serve(connecting, Arc::clone(shared), slots, turn_away));
             }

@@ -193,7 +193,7 @@ fn zone_remembers_a_ticket_for_longer_than_it_is_good() {
     shard.routing.handle_login(at, token(1), Login::Ticket(claims(5, 8)));
     shard.routing.handle_home(at, token(1), Ok(None));
     let attach = std::iter::from_fn(|| shard.routing.poll_command()).find_map(|command| match command {
-        Command::Attach(attach) => Some(attach),
+        RoutingCommand::Attach(attach) => Some(attach),
         _ => None,
     });
     let input = attach.expect("it enters").input([3; 32]);
@@ -222,7 +222,7 @@ fn zone_compares_hashes_of_secrets_and_never_sees_one() {
             event_seq: 9,
         }),
     );
-    let Some(Command::Attach(attach)) = shard.routing.poll_command() else {
+    let Some(RoutingCommand::Attach(attach)) = shard.routing.poll_command() else {
         panic!("it enters at once")
     };
     let expected = Input::Resume(Resume {

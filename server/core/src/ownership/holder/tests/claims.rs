@@ -86,11 +86,12 @@ fn guardian_knows_of_a_grant_before_the_zone_is_adopted() {
     let mut rig = Rig::new();
     rig.turn();
     let zone = rig.granted()[0].tenure.zone.clone();
-    let told = |command: &Command| match command {
-        Command::TellGuardian(held) => held.tenures().any(|held| held.zone == zone),
+    let told = |command: &HolderCommand| match command {
+        HolderCommand::TellGuardian(held) => held.tenures().any(|held| held.zone == zone),
         _ => false,
     };
-    let adopted = |command: &Command| matches!(command, Command::Adopt(granted) if granted.tenure.zone == zone);
+    let adopted =
+        |command: &HolderCommand| matches!(command, HolderCommand::Adopt(granted) if granted.tenure.zone == zone);
     let (told, adopted) = (
         rig.done.iter().position(told).unwrap(),
         rig.done.iter().position(adopted).unwrap(),
@@ -106,7 +107,7 @@ fn guardian_knows_of_a_grant_before_the_zone_is_adopted() {
 fn guardian_knows_that_its_server_is_in_the_directory_before_anything_is_asked() {
     let mut rig = Rig::new();
     let first = rig.holder.poll_command(rig.now);
-    assert!(matches!(first, Some(Command::TellGuardian(held)) if held.announced() == Some(ME)));
+    assert!(matches!(first, Some(HolderCommand::TellGuardian(held)) if held.announced() == Some(ME)));
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn memory_of_a_suspended_zone_is_dropped_when_another_process_was_granted_it() {
     assert!(
         rig.done
             .iter()
-            .any(|command| matches!(command, Command::Drop(zone) if *zone == name("meadow")))
+            .any(|command| matches!(command, HolderCommand::Drop(zone) if *zone == name("meadow")))
     );
     assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::Taken)));
     assert_eq!(held_by_word(&rig), ["forest", "hills"]);
@@ -213,7 +213,7 @@ fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
         ["meadow"],
         "it runs out, or the guardian releases it"
     );
-    assert!(matches!(rig.done.last(), Some(Command::Stopped)));
+    assert!(matches!(rig.done.last(), Some(HolderCommand::Stopped)));
     rig.now += ms(10 * TTL);
     rig.poll();
     assert_eq!(rig.asked.len(), 3, "nothing more is asked");
@@ -230,7 +230,7 @@ fn stop_asks_for_one_thing_after_the_other_and_ends_although_nothing_answers() {
     assert_eq!(rig.unanswered.len(), 1);
     rig.settle();
     assert_eq!(releases(&rig).len(), ZONES.len());
-    assert!(matches!(rig.done.last(), Some(Command::Stopped)));
+    assert!(matches!(rig.done.last(), Some(HolderCommand::Stopped)));
     let left = rig
         .remarks
         .iter()
@@ -244,7 +244,7 @@ fn guardian_hears_that_the_directory_was_left() {
     rig.holder.handle_stop(rig.now);
     rig.settle();
     let mut announced = rig.done.iter().filter_map(|command| match command {
-        Command::TellGuardian(holdings) => Some(holdings.announced()),
+        HolderCommand::TellGuardian(holdings) => Some(holdings.announced()),
         _ => None,
     });
     assert_eq!(announced.next_back(), Some(None));

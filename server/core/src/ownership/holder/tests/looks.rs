@@ -18,7 +18,7 @@ fn shard(nonce: u64, login: u64, beat: u64) -> ShardView {
 
 fn shown(rig: &Rig) -> Vec<&Views> {
     let shown = rig.done.iter().filter_map(|command| match command {
-        Command::Show(views) => Some(views),
+        HolderCommand::Show(views) => Some(views),
         _ => None,
     });
     shown.collect()

@@ -21,7 +21,9 @@ fn blamed(rig: &Rig) -> Vec<&Asked> {
 }
 
 fn ends_process(rig: &Rig) -> bool {
-    rig.done.iter().any(|command| matches!(command, Command::EndProcess))
+    rig.done
+        .iter()
+        .any(|command| matches!(command, HolderCommand::EndProcess))
 }
 
 #[test]
