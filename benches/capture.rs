@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold_benches::run::Run;
+use everhold_benches::run::BenchRun;
 use everhold_benches::{Crowding, PLAYERS, Turning, brief};
 use everhold_core::zone::Cut;
 
@@ -12,7 +12,7 @@ fn capture(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("capture");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread, Turning::Always));
+        let run = RefCell::new(BenchRun::new(players, Crowding::Spread, Turning::Always));
         run.borrow_mut().zone().freeze(Cut::Base);
         let moved = || run.borrow_mut().second_since_a_cut();
         for (name, cut) in [("base", Cut::Base), ("delta", Cut::Delta)] {

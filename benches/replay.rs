@@ -1,7 +1,7 @@
 //! The computation of an adoption: decode and restore a base, then decode and step five seconds of journal.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold_benches::run::Run;
+use everhold_benches::run::BenchRun;
 use everhold_benches::{Crowding, Turning, brief};
 use everhold_core::durability::record::Record;
 use everhold_core::zone::{Cut, Zone};
@@ -15,7 +15,7 @@ const TICKS: usize = 100;
 fn replay(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("replay");
     for players in PLAYERS {
-        let mut run = Run::new(players, Crowding::Spread, Turning::Always);
+        let mut run = BenchRun::new(players, Crowding::Spread, Turning::Always);
         let base = run.zone().capture(Cut::Base);
         let mut journal = Vec::new();
         for _ in 0..TICKS {

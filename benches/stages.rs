@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold_benches::run::Run;
+use everhold_benches::run::BenchRun;
 use everhold_benches::{Crowding, PLAYERS, Turning, brief};
 use everhold_core::durability::record::Record;
 
@@ -13,7 +13,7 @@ fn inbox(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inbox");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread, Turning::Always));
+        let run = RefCell::new(BenchRun::new(players, Crowding::Spread, Turning::Always));
         group.bench_function(format!("{players}"), |bencher| {
             let entries = || run.borrow_mut().entries();
             bencher.iter_batched(
@@ -30,7 +30,7 @@ fn record(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("record");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let run = RefCell::new(Run::new(players, Crowding::Spread, Turning::Always));
+        let run = RefCell::new(BenchRun::new(players, Crowding::Spread, Turning::Always));
         let inputs = || run.borrow_mut().inputs();
         group.bench_function(format!("encode_{players}"), |bencher| {
             let freeze = |inputs| run.borrow_mut().freeze(inputs);
@@ -49,7 +49,7 @@ fn step(criterion: &mut Criterion) {
     for players in PLAYERS {
         for crowding in [Crowding::Spread, Crowding::Stacked] {
             group.throughput(Throughput::Elements(players as u64));
-            let run = RefCell::new(Run::new(players, crowding, Turning::Always));
+            let run = RefCell::new(BenchRun::new(players, crowding, Turning::Always));
             let inputs = || run.borrow_mut().inputs();
             group.bench_function(format!("{players}_{}", crowding.name()), |bencher| {
                 let step = |inputs: Vec<_>| (run.borrow_mut().zone().step(&inputs), inputs);
@@ -64,7 +64,7 @@ fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     for players in PLAYERS {
         group.throughput(Throughput::Elements(players as u64));
-        let mut run = Run::new(players, Crowding::Spread, Turning::Always);
+        let mut run = BenchRun::new(players, Crowding::Spread, Turning::Always);
         group.bench_function(format!("scene_{players}"), |bencher| {
             bencher.iter(|| run.scene());
         });

@@ -4,7 +4,7 @@
 use std::cell::{LazyCell, RefCell};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use everhold_benches::run::Run;
+use everhold_benches::run::BenchRun;
 use everhold_benches::{Crowding, PLAYERS, Turning, WORLDS, brief};
 
 fn full_tick(criterion: &mut Criterion) {
@@ -13,7 +13,7 @@ fn full_tick(criterion: &mut Criterion) {
         for turning in [Turning::Seldom, Turning::Always] {
             group.throughput(Throughput::Elements(players as u64));
             // Made only if the bench is asked for.
-            let run = LazyCell::new(|| RefCell::new(Run::settled(players, crowding, turning)));
+            let run = LazyCell::new(|| RefCell::new(BenchRun::settled(players, crowding, turning)));
             group.bench_function(
                 format!("{players}_{}{}", crowding.name(), turning.suffix()),
                 |bencher| {
@@ -36,7 +36,7 @@ fn untold_tick(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(players as u64));
         for turning in [Turning::Seldom, Turning::Always] {
             // Made only if the bench is asked for.
-            let run = LazyCell::new(|| RefCell::new(Run::settled(players, Crowding::Spread, turning)));
+            let run = LazyCell::new(|| RefCell::new(BenchRun::settled(players, Crowding::Spread, turning)));
             group.bench_function(format!("{players}_spread{}", turning.suffix()), |bencher| {
                 let entries = || run.borrow_mut().entries();
                 bencher.iter_batched(

@@ -8,7 +8,7 @@ use everhold_core::replication::{Replicator, ViewConfig};
 use everhold_core::zone::{Cut, Zone};
 use everhold_protocol::{Epoch, InputFrame, Tick};
 
-use crate::run::Run;
+use crate::run::BenchRun;
 use crate::{Crowding, Turning, Walkers, scene};
 
 /// Players of every world: enough that their costs outweigh the fixed ones.
@@ -44,8 +44,8 @@ fn measured<T>(path: impl FnOnce() -> T) -> T {
     black_box(path())
 }
 
-fn run() -> Run {
-    let mut run = Run::new(PLAYERS, Crowding::Spread, Turning::Always);
+fn run() -> BenchRun {
+    let mut run = BenchRun::new(PLAYERS, Crowding::Spread, Turning::Always);
     for _ in 0..TICKS_BEFORE {
         let entries = run.entries();
         run.tick(entries);

@@ -60,27 +60,27 @@ pub fn config(players: usize, crowding: Crowding) -> ZoneConfig {
 }
 
 /// A zone with its players, in the loop that runs it on a server.
-pub struct Run {
+pub struct BenchRun {
     /// The zone's configuration.
     pub config: ZoneConfig,
     ticks: TickLoop,
     sessions: Vec<SessionId>,
     walkers: Walkers,
-    said: Vec<Said>,
+    said: Vec<SentIntents>,
     frames: u64,
     random: SplitMix64,
 }
 
 /// The intents and acknowledgements of one player.
 #[derive(Clone, Debug, Default)]
-struct Said {
+struct SentIntents {
     seq: u64,
     /// The intents, each with the number of the frame that had it first.
     recent: Vec<(u64, SeqIntent)>,
     heard: NewsFilter,
 }
 
-impl Run {
+impl BenchRun {
     /// Returns a run whose players have joined, have received the first events, and stand.
     #[must_use]
     pub fn new(players: usize, crowding: Crowding, turning: Turning) -> Self {
@@ -115,7 +115,7 @@ impl Run {
             ticks,
             sessions,
             walkers: Walkers::new(players, turning),
-            said: vec![Said::default(); players],
+            said: vec![SentIntents::default(); players],
             frames: 0,
             random: SplitMix64::new(13),
         }
@@ -190,7 +190,7 @@ impl Run {
         for (player, intent) in self.turns() {
             self.said[player].recent.push((now, intent));
         }
-        let frame = |said: &mut Said| {
+        let frame = |said: &mut SentIntents| {
             said.recent.retain(|(at, _)| now - at <= repeat);
             InputFrame {
                 epoch: Epoch(1),

@@ -27,10 +27,10 @@ pub(crate) struct Args {
 pub(crate) enum SimCommand {
     /// Drive players. Exit code 0: every promise was kept; 1: something was found; 2: there was no run; 3: nothing was
     /// found, but the simulator was too slow for its figures to be believed (see --ignore-lag).
-    Run(Run),
+    Run(RunArguments),
     /// Find out how many players one server holds: a fresh server for each number. Exit code 0: it holds the first
     /// number at least; 1: it does not; 2: the sweep could not be made, or was stopped.
-    Sweep(Sweep),
+    Sweep(SweepArguments),
 }
 
 /// Options that a run and a sweep have in common.
@@ -83,7 +83,7 @@ impl Play {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Run {
+pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) play: Play,
     /// Shards to connect to, names or addresses; any of them answers any player
@@ -113,7 +113,7 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Sweep {
+pub(crate) struct SweepArguments {
     #[command(flatten)]
     play: Play,
     /// The server's binary
@@ -149,7 +149,7 @@ pub(crate) struct Sweep {
     out: PathBuf,
 }
 
-impl Sweep {
+impl SweepArguments {
     /// The sweep's orders; it ends when `stop` is set.
     pub(crate) fn into_config(self, stop: Arc<AtomicBool>) -> SweepConfig {
         SweepConfig {
@@ -173,7 +173,7 @@ impl Sweep {
     }
 }
 
-impl Run {
+impl RunArguments {
     /// The swarm's orders. Names are looked up here.
     pub(crate) fn into_config(self) -> Result<SwarmConfig, LookUpError> {
         Ok(SwarmConfig {

@@ -19,7 +19,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Args, Run, SimCommand, Sweep};
+use self::args::{Args, RunArguments, SimCommand, SweepArguments};
 use self::display::Display;
 
 #[global_allocator]
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn drive(run: Run) -> anyhow::Result<u8> {
+fn drive(run: RunArguments) -> anyhow::Result<u8> {
     let json = run.json.clone();
     let ignore_lag = run.ignore_lag;
     if let Some(cpu) = run.play.pin {
@@ -73,7 +73,7 @@ fn drive(run: Run) -> anyhow::Result<u8> {
     })
 }
 
-fn find_out(orders: Sweep) -> anyhow::Result<u8> {
+fn find_out(orders: SweepArguments) -> anyhow::Result<u8> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("listen for signals")?;

@@ -37,12 +37,12 @@ impl FromStr for Failpoint {
 
 /// The failpoint at which a process dies, and the zone: written `POINT@ZONE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
+pub struct ArmedFailpoint {
     point: Failpoint,
     zone: ZoneName,
 }
 
-impl FromStr for Fate {
+impl FromStr for ArmedFailpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -128,13 +128,13 @@ pub(crate) fn burn_tick(players: usize) {
     }
 }
 
-static ARMED: OnceLock<Fate> = OnceLock::new();
+static ARMED: OnceLock<ArmedFailpoint> = OnceLock::new();
 
 /// This process dies when it comes there.
 ///
 /// # Panics
 /// If another fate is armed already.
-pub fn arm(fate: Fate) {
+pub fn arm(fate: ArmedFailpoint) {
     ARMED.set(fate).expect("a process dies once");
 }
 

@@ -22,13 +22,13 @@ use serde::{Deserialize, Serialize};
 const WORSE_PERCENT_MAX: u64 = 5;
 
 #[derive(Parser)]
-struct Arguments {
+struct InstructionsArguments {
     #[command(subcommand)]
-    command: Order,
+    command: InstructionsCommand,
 }
 
 #[derive(Subcommand)]
-enum Order {
+enum InstructionsCommand {
     /// Compare with the baseline.
     Check,
     /// Make what is counted now the baseline.
@@ -51,11 +51,11 @@ struct Baseline {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Order::Check => check(),
-        Order::Accept => accept(),
-        Order::Run { path } => run(&path),
-        Order::Processor => Ok(writeln!(std::io::stdout(), "{}", processor())?),
+    match InstructionsArguments::parse().command {
+        InstructionsCommand::Check => check(),
+        InstructionsCommand::Accept => accept(),
+        InstructionsCommand::Run { path } => run(&path),
+        InstructionsCommand::Processor => Ok(writeln!(std::io::stdout(), "{}", processor())?),
     }
 }
 

@@ -33,7 +33,7 @@ const SENDING: Duration = Duration::from_millis(20);
 const TICK_PERIOD: Duration = Duration::from_millis(50);
 
 #[derive(Parser, Clone)]
-struct Arguments {
+struct FloorArguments {
     /// Players, each a port of the other process.
     #[arg(long, default_value_t = 2_000)]
     players: usize,
@@ -69,14 +69,14 @@ struct Arguments {
     sink_of: Option<u16>,
 }
 
-impl Arguments {
+impl FloorArguments {
     fn players_core(&self) -> usize {
         self.players_core.unwrap_or_else(|| usize::from(self.core == 0))
     }
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = FloorArguments::parse();
     ensure!(
         arguments.in_bytes > TAG_BYTES
             && arguments.out_bytes > TAG_BYTES
@@ -118,7 +118,7 @@ fn cpu() -> Duration {
     Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
 }
 
-fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+fn serve(arguments: &FloorArguments) -> anyhow::Result<()> {
     ensure!(
         arguments.players_core() != arguments.core,
         "on the core that is measured nothing else runs: the players need another"
@@ -164,7 +164,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn spawn_players(arguments: &Arguments, port: u16) -> anyhow::Result<Child> {
+fn spawn_players(arguments: &FloorArguments, port: u16) -> anyhow::Result<Child> {
     Command::new(std::env::current_exe()?)
         .args(["--players", &arguments.players.to_string()])
         .args(["--in-bytes", &arguments.in_bytes.to_string()])
@@ -186,7 +186,7 @@ fn turns(per_tick: f64, player: usize, tick: usize) -> usize {
 }
 
 /// Returns each round's time per player-tick, µs. The first round warms up and does not count.
-fn measure(arguments: &Arguments, socket: &UdpSocket, players: &mut Child) -> anyhow::Result<Vec<f64>> {
+fn measure(arguments: &FloorArguments, socket: &UdpSocket, players: &mut Child) -> anyhow::Result<Vec<f64>> {
     let mut orders = players.stdin.take().context("the players take orders")?;
     let (key, mut counter, mut buffer) = (key(), 0, vec![0; 2_048]);
     let addresses = introduce(arguments.players, socket, &key, &mut orders)?;
@@ -267,7 +267,7 @@ fn hear(socket: &UdpSocket, key: &LessSafeKey, buffer: &mut [u8]) -> anyhow::Res
 }
 
 /// Plays the players: at each order those whose turn it is send, and all take the datagrams that came before.
-fn play(arguments: &Arguments, port: u16) -> anyhow::Result<()> {
+fn play(arguments: &FloorArguments, port: u16) -> anyhow::Result<()> {
     pin(arguments.players_core())?;
     // Each player is an open file, and the usual limit is 1,024; the hard one is higher.
     let files = getrlimit(Resource::Nofile);

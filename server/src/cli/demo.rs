@@ -22,9 +22,9 @@ use everhold_os::signals::{Input, Stop, exit_code};
 use everhold_protocol::ZoneName;
 use serde::Serialize;
 
-use self::display::Display;
+use self::display::DemoDisplay;
 use self::kills::{Killer, Schedule, Victim};
-use self::report::{DemoReport, Setting};
+use self::report::{DemoReport, DemoSettings};
 use super::UsageError;
 use super::store::StoreArguments;
 use crate::config::StoreConfig;
@@ -43,8 +43,8 @@ pub struct DemoArguments {
     #[arg(long, default_value_t = Durability::Store)]
     durability: Durability,
     /// Whether a shard process is killed: one at a third of the time, or one after the other.
-    #[arg(long, value_enum, default_value_t = Kill::Once)]
-    kill: Kill,
+    #[arg(long, value_enum, default_value_t = KillPlan::Once)]
+    kill: KillPlan,
     /// With `--kill repeat`: seconds between two kills.
     #[arg(long, default_value_t = 12.0)]
     kill_every: f64,
@@ -73,7 +73,7 @@ pub struct DemoArguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kill {
+enum KillPlan {
     /// No shard is killed.
     Never,
     /// The shard with most players, by SIGKILL.
@@ -97,7 +97,7 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     // Before anything is started.
     arguments.store_config()?;
     let stop = Stop::listen(Input::Ignored).context("listen for signals")?;
-    let mut display = Display::new();
+    let mut display = DemoDisplay::new();
     match (judge(arguments, &stop, &mut display), stop.asked()) {
         (Err(error), Some(signal)) if error.is::<Interrupted>() => {
             display.say("stopped before its end");
@@ -108,7 +108,7 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Plays, shows the report, and says whether all went well.
-fn judge(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<bool> {
+fn judge(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisplay) -> anyhow::Result<bool> {
     if arguments.compare {
         let report = compare::run(arguments, stop, display)?;
         display.finish_comparison(&report)?;
@@ -123,21 +123,21 @@ fn judge(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyho
 }
 
 /// One world, with the kills that were asked for.
-fn run_once(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<DemoReport> {
+fn run_once(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisplay) -> anyhow::Result<DemoReport> {
     let schedule = match arguments.kill {
-        Kill::Never => Schedule::Never,
-        Kill::Once => Schedule::Once(arguments.seconds / 3.0),
-        Kill::Repeat => Schedule::Every(arguments.kill_every, arguments.seconds),
+        KillPlan::Never => Schedule::Never,
+        KillPlan::Once => Schedule::Once(arguments.seconds / 3.0),
+        KillPlan::Repeat => Schedule::Every(arguments.kill_every, arguments.seconds),
     };
     let durability = arguments.durability;
     let mut killer = Killer::new(schedule, arguments.shard_arguments(durability));
     let (swarm, cluster) = in_world(arguments, arguments.seconds, &mut killer, (stop, display))?;
-    let setting = Setting {
+    let settings = DemoSettings {
         durability,
         store: arguments.store_name()?,
         guardian: !arguments.no_guardian,
     };
-    Ok(DemoReport::new(setting, &swarm, &cluster, (schedule, &killer.killed)))
+    Ok(DemoReport::new(settings, &swarm, &cluster, (schedule, &killer.killed)))
 }
 
 fn write_json(arguments: &DemoArguments, report: &impl Serialize) -> anyhow::Result<()> {
@@ -152,7 +152,7 @@ fn in_world(
     arguments: &DemoArguments,
     seconds: f64,
     killer: &mut Killer,
-    (stop, display): (&Stop, &mut Display),
+    (stop, display): (&Stop, &mut DemoDisplay),
 ) -> anyhow::Result<(SwarmReport, LocalCluster)> {
     let binary = std::env::current_exe().context("find the own binary")?;
     let dir = Scratch::new(&binary).context("make a directory for the demo's world")?;
@@ -180,7 +180,7 @@ fn play_on(
     mut cluster: LocalCluster,
     mut swarm: SwarmConfig,
     killer: &mut Killer,
-    (stop, display): (&Stop, &mut Display),
+    (stop, display): (&Stop, &mut DemoDisplay),
 ) -> anyhow::Result<(SwarmReport, LocalCluster)> {
     display.say("starting two shards and a spare");
     let (first, second) = swarm.zones.split_at(swarm.zones.len().div_ceil(2));
@@ -255,7 +255,7 @@ fn play(
     swarm: SwarmConfig,
     killer: &mut Killer,
     cluster: &mut LocalCluster,
-    (stop, display): (&Stop, &mut Display),
+    (stop, display): (&Stop, &mut DemoDisplay),
 ) -> anyhow::Result<SwarmReport> {
     let (progressed, progress) = channel();
     let player = std::thread::Builder::new()
@@ -280,7 +280,7 @@ fn watch(
     progress: &Receiver<Progress>,
     killer: &mut Killer,
     cluster: &mut LocalCluster,
-    (stop, display): (&Stop, &mut Display),
+    (stop, display): (&Stop, &mut DemoDisplay),
 ) -> anyhow::Result<()> {
     loop {
         if stop.asked().is_some() {
@@ -301,7 +301,7 @@ fn watch(
 }
 
 /// Starts again and kills what is due at this second of play, and says so.
-fn kill(killer: &mut Killer, second: f64, cluster: &mut LocalCluster, display: &mut Display) -> anyhow::Result<()> {
+fn kill(killer: &mut Killer, second: f64, cluster: &mut LocalCluster, display: &mut DemoDisplay) -> anyhow::Result<()> {
     if killer.restart_due(cluster)? {
         display.say("a shard starts in the dead one's place, as a spare");
     }

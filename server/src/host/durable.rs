@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::operations::{OperationOutcome, Operations};
 use super::egress::Connections;
-use super::run::Run;
+use super::run::RunFigures;
 use super::tick::{TickMessage, Ticked};
 use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
 
@@ -34,7 +34,7 @@ pub(super) struct DurableTask {
     connections: Connections,
     tick_orders: crossbeam::channel::Sender<TickOrder>,
     stopping: Option<oneshot::Sender<()>>,
-    run: Run,
+    run: RunFigures,
 }
 
 impl DurableTask {
@@ -65,7 +65,7 @@ impl DurableTask {
             connections,
             tick_orders,
             stopping: None,
-            run: Run::new(),
+            run: RunFigures::new(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::reporter::buckets;
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
 /// The run of a zone under this epoch, as it is told once a second.
-pub(super) struct Run {
+pub(super) struct RunFigures {
     started: Instant,
     told_at: Instant,
     ticks: u64,
@@ -27,7 +27,7 @@ pub(super) struct Run {
     rungs: RungHistory,
 }
 
-impl Run {
+impl RunFigures {
     pub(super) fn new() -> Self {
         let histogram = |digits| Histogram::new(digits).expect("up to five digits are allowed");
         let now = Instant::now();

@@ -7,7 +7,7 @@ use everhold_core::durability::gate::Durability;
 use everhold_local_cluster::LocalCluster;
 use everhold_os::signals::Stop;
 
-use super::display::Display;
+use super::display::DemoDisplay;
 use super::kills::{Killer, Schedule};
 use super::report::{CompareReport, LevelReport, Ratios, cluster_faults};
 use super::{DemoArguments, in_world};
@@ -21,7 +21,7 @@ const _: () = assert!(TURNS.is_multiple_of(2), "each level goes first as often a
 const LEVELS: [Durability; 2] = [Durability::Store, Durability::Async];
 
 /// Plays all turns of both levels.
-pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut Display) -> anyhow::Result<CompareReport> {
+pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisplay) -> anyhow::Result<CompareReport> {
     let mut takings = LEVELS.map(|_| Takings::default());
     let mut errors = Vec::new();
     for (turn, level) in turns() {

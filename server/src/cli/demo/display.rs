@@ -16,13 +16,13 @@ use crate::cli::print;
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
 
 /// A block of lines that is redrawn in place on a terminal, and plain lines elsewhere.
-pub(super) struct Display {
+pub(super) struct DemoDisplay {
     terminal: bool,
     drawn_lines: usize,
     plain_at: Instant,
 }
 
-impl Display {
+impl DemoDisplay {
     pub(super) fn new() -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),

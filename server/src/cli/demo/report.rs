@@ -26,7 +26,7 @@ pub(super) struct ZoneReport {
 
 /// The flags of a demo that its report repeats.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
+pub(super) struct DemoSettings {
     pub(super) durability: Durability,
     pub(super) store: &'static str,
     pub(super) guardian: bool,
@@ -165,7 +165,7 @@ impl CompareReport {
 impl DemoReport {
     /// Joins both sides.
     pub(super) fn new(
-        setting: Setting,
+        settings: DemoSettings,
         swarm: &SwarmReport,
         cluster: &LocalCluster,
         (schedule, killed): (Schedule, &[Killed]),
@@ -174,7 +174,7 @@ impl DemoReport {
         let mut errors = swarm.errors.clone();
         errors.extend(cluster_faults(cluster));
         let failovers = failovers(swarm, cluster, killed, &mut errors);
-        if setting.durability == Durability::Store && swarm.rewound_ticks > 0 {
+        if settings.durability == Durability::Store && swarm.rewound_ticks > 0 {
             errors.push("players were shown ticks that the new owner does not have".to_owned());
         }
         errors.extend(missing_kills(schedule, killed, &failovers));
@@ -186,9 +186,9 @@ impl DemoReport {
         Self {
             players: swarm.players,
             seconds: swarm.seconds,
-            durability: setting.durability.to_string(),
-            store: setting.store,
-            guardian: setting.guardian,
+            durability: settings.durability.to_string(),
+            store: settings.store,
+            guardian: settings.guardian,
             zones: swarm
                 .zones
                 .iter()
