@@ -35,7 +35,7 @@ use everhold_core::limits::STOP_MS_MAX;
 use everhold_core::ownership::guardian::Kill;
 use everhold_core::ownership::{Guardian, Holdings, ServerEnd};
 use everhold_os::clock;
-use everhold_os::signals::{Input, Signals, Wish};
+use everhold_os::signals::{Signals, StandardInput, Wish};
 use tokio::time::MissedTickBehavior;
 
 pub use self::child::GUARDED_FLAG;
@@ -47,7 +47,7 @@ use crate::stores::Coordination;
 /// Starts this very program again as a server, with the same arguments and [`GUARDED_FLAG`], and watches it until it
 /// ends. `open` connects to authority and membership; it is called when there is something to release. A server that
 /// ends with `usage_code` has not served.
-pub fn run<A, F>(ttl: Duration, input: Input, usage_code: u8, open: A) -> anyhow::Result<ExitCode>
+pub fn run<A, F>(ttl: Duration, input: StandardInput, usage_code: u8, open: A) -> anyhow::Result<ExitCode>
 where
     A: Fn() -> F,
     F: Future<Output = anyhow::Result<Coordination>>,

@@ -32,11 +32,11 @@ pub struct Reporter(Option<Lines>);
 
 #[derive(Clone)]
 struct Lines {
-    queue: Sender<Line>,
+    queue: Sender<ReportLine>,
     unread: Arc<Mutex<Outage>>,
 }
 
-enum Line {
+enum ReportLine {
     Event(Box<ShardEvent>),
     Flush(Sender<()>),
 }
@@ -54,9 +54,9 @@ impl Reporter {
         std::thread::Builder::new().name("report".to_owned()).spawn(move || {
             for line in queue {
                 match line {
-                    Line::Event(event) => write_line(&mut out, &event),
+                    ReportLine::Event(event) => write_line(&mut out, &event),
                     // Whoever asked may have stopped waiting.
-                    Line::Flush(done) => drop(done.send(())),
+                    ReportLine::Flush(done) => drop(done.send(())),
                 }
             }
         })?;
@@ -67,7 +67,7 @@ impl Reporter {
     /// Queues one line; never waits.
     pub fn tell(&self, event: ShardEvent) {
         let Some(lines) = &self.0 else { return };
-        let queued = lines.queue.try_send(Line::Event(Box::new(event))).is_ok();
+        let queued = lines.queue.try_send(ReportLine::Event(Box::new(event))).is_ok();
         let mut unread = lines.unread.lock().unwrap_or_else(PoisonError::into_inner);
         if queued {
             if let Some(Lasted { ms, failures }) = unread.end(Instant::now()) {
@@ -87,7 +87,7 @@ impl Reporter {
         let Some(lines) = &self.0 else { return };
         let deadline = Instant::now() + FLUSH_MAX;
         let (done, written) = bounded(1);
-        if lines.queue.send_deadline(Line::Flush(done), deadline).is_ok() {
+        if lines.queue.send_deadline(ReportLine::Flush(done), deadline).is_ok() {
             let _too_slow = written.recv_deadline(deadline);
         }
     }

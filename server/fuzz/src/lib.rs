@@ -13,7 +13,7 @@ pub mod zones;
 
 /// A function to fuzz.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub struct FuzzTarget {
     /// The target's name, which is that of its corpus.
     pub name: &'static str,
     /// Takes any bytes. A panic is a fault.
@@ -21,56 +21,56 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
-    Target {
+pub const TARGETS: [FuzzTarget; 13] = [
+    FuzzTarget {
         name: "input_datagram",
         run: datagrams::input,
     },
-    Target {
+    FuzzTarget {
         name: "snapshot_datagram",
         run: datagrams::snapshot,
     },
-    Target {
+    FuzzTarget {
         name: "client_message",
         run: control::client_message,
     },
-    Target {
+    FuzzTarget {
         name: "server_message",
         run: control::server_message,
     },
-    Target {
+    FuzzTarget {
         name: "hello",
         run: control::hello,
     },
-    Target {
+    FuzzTarget {
         name: "ticket",
         run: control::ticket,
     },
-    Target {
+    FuzzTarget {
         name: "client_machine",
         run: machine::client,
     },
-    Target {
+    FuzzTarget {
         name: "inbox",
         run: zones::inbox,
     },
-    Target {
+    FuzzTarget {
         name: "zone",
         run: zones::history,
     },
-    Target {
+    FuzzTarget {
         name: "record",
         run: stored::record,
     },
-    Target {
+    FuzzTarget {
         name: "checkpoint",
         run: stored::checkpoint,
     },
-    Target {
+    FuzzTarget {
         name: "world_file",
         run: files::world,
     },
-    Target {
+    FuzzTarget {
         name: "configuration",
         run: files::configuration,
     },
@@ -78,6 +78,6 @@ pub const TARGETS: [Target; 13] = [
 
 /// Returns the target of this name.
 #[must_use]
-pub fn target(name: &str) -> Option<Target> {
+pub fn target(name: &str) -> Option<FuzzTarget> {
     TARGETS.into_iter().find(|target| target.name == name)
 }

@@ -5,10 +5,10 @@
 
 use std::sync::LazyLock;
 
-use everhold_fuzz::Target;
+use everhold_fuzz::FuzzTarget;
 use libfuzzer_sys::fuzz_target;
 
-static TARGET: LazyLock<Target> = LazyLock::new(|| {
+static TARGET: LazyLock<FuzzTarget> = LazyLock::new(|| {
     let name = std::env::var("EVERHOLD_FUZZ_TARGET").unwrap_or_default();
     everhold_fuzz::target(&name).unwrap_or_else(|| panic!("EVERHOLD_FUZZ_TARGET must name a target, not {name:?}"))
 });

@@ -28,19 +28,19 @@ static CONFIG: LazyLock<ZoneConfig> = LazyLock::new(|| ZoneConfig {
 });
 
 /// A zone, its players' knowledge, and the books.
-struct Life {
+struct FuzzedZone {
     zone: Zone,
     scene: Scene,
     epoch: Epoch,
     tokens: u64,
     tickets: u64,
-    sessions: BTreeMap<SessionId, Known>,
+    sessions: BTreeMap<SessionId, PlayerKnowledge>,
     gold: u64,
 }
 
 /// A player's knowledge of its session.
 #[derive(Clone, Copy, Default)]
-struct Known {
+struct PlayerKnowledge {
     token: u64,
     secret: u64,
     last_seq: u64,
@@ -48,13 +48,13 @@ struct Known {
 
 /// Runs a zone's history on any bytes.
 pub fn history(data: &[u8]) {
-    let mut life = Life::begin();
+    let mut life = FuzzedZone::begin();
     // The history ends with the bytes.
     let _at_its_end = life.live(&mut Unstructured::new(data));
     life.check_captures();
 }
 
-impl Life {
+impl FuzzedZone {
     fn begin() -> Self {
         let mut life = Self {
             zone: Zone::new(CONFIG.clone()),
@@ -198,7 +198,7 @@ impl Life {
             .unwrap_or_else(|| EntityId::new(1, at as u32)))
     }
 
-    fn known(&self, session: SessionId) -> Known {
+    fn known(&self, session: SessionId) -> PlayerKnowledge {
         self.sessions.get(&session).copied().unwrap_or_default()
     }
 
@@ -226,7 +226,7 @@ impl Life {
     fn hear(&mut self, outputs: &Outputs) {
         for (token, reply) in &outputs.replies {
             if let Reply::Attached(welcome) = reply {
-                let known = Known {
+                let known = PlayerKnowledge {
                     token: token.0,
                     secret: token.0,
                     last_seq: welcome.last_input_seq,

@@ -19,13 +19,13 @@ use everhold_core::limits::{OUTPUT_FLUSH_MS_MAX, OUTPUT_LINE_BYTES_MAX, OUTPUT_L
 /// An output that never blocks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Output {
-    lines: Sender<Line>,
+    lines: Sender<OutputLine>,
     left_out: Arc<AtomicU64>,
 }
 
 /// A line, with the number of lines that were left out before it.
 #[derive(Debug)]
-enum Line {
+enum OutputLine {
     Text(u64, Vec<u8>),
     Flush(u64, Sender<()>),
 }
@@ -51,7 +51,7 @@ impl Output {
             text.extend_from_slice(b" ...\n");
         }
         let before = self.left_out.swap(0, Ordering::Relaxed);
-        if self.lines.try_send(Line::Text(before, text)).is_err() {
+        if self.lines.try_send(OutputLine::Text(before, text)).is_err() {
             self.left_out.fetch_add(before + 1, Ordering::Relaxed);
         }
     }
@@ -61,7 +61,11 @@ impl Output {
         let deadline = Instant::now() + Duration::from_millis(OUTPUT_FLUSH_MS_MAX);
         let (done, written) = bounded(1);
         let before = self.left_out.swap(0, Ordering::Relaxed);
-        if self.lines.send_deadline(Line::Flush(before, done), deadline).is_ok() {
+        if self
+            .lines
+            .send_deadline(OutputLine::Flush(before, done), deadline)
+            .is_ok()
+        {
             let _too_slow = written.recv_deadline(deadline);
         } else {
             self.left_out.fetch_add(before, Ordering::Relaxed);
@@ -71,11 +75,11 @@ impl Output {
 
 /// Writes line after line. A failed write is a line left out; the next one is tried all the same, because a terminal
 /// may come back.
-fn write_all(mut out: impl Write, queue: &Receiver<Line>, left_out: &AtomicU64) {
+fn write_all(mut out: impl Write, queue: &Receiver<OutputLine>, left_out: &AtomicU64) {
     for line in queue {
         let (before, text, done) = match line {
-            Line::Text(before, text) => (before, text, None),
-            Line::Flush(before, done) => (before, Vec::new(), Some(done)),
+            OutputLine::Text(before, text) => (before, text, None),
+            OutputLine::Flush(before, done) => (before, Vec::new(), Some(done)),
         };
         if tell(&mut out, before, &text).is_err() {
             left_out.fetch_add(before + u64::from(!text.is_empty()), Ordering::Relaxed);

@@ -25,7 +25,7 @@ pub enum Wish {
 /// Whether the end of standard input is a request to stop, too: the process that started this one holds the other end
 /// of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
+pub enum StandardInput {
     /// Its end means nothing.
     Ignored,
     /// It is a pipe, and its end counts as a SIGTERM.
@@ -44,10 +44,10 @@ pub struct Signals {
 
 impl Signals {
     /// Starts listening. Call it inside a runtime, before there is anything to stop.
-    pub fn listen(input: Input) -> std::io::Result<Self> {
+    pub fn listen(input: StandardInput) -> std::io::Result<Self> {
         let input = match input {
-            Input::Ignored => None,
-            Input::UntilItsEnd => Some(pipe::Receiver::from_owned_fd(
+            StandardInput::Ignored => None,
+            StandardInput::UntilItsEnd => Some(pipe::Receiver::from_owned_fd(
                 std::io::stdin().as_fd().try_clone_to_owned()?,
             )?),
         };
@@ -110,7 +110,7 @@ impl Stop {
     /// Listens for signals on a thread of its own, so that they are heard whatever the other threads do. After the
     /// first one it makes sure that the process ends: at the second one, or if [`STOP_MS_MAX`] is not enough to stop in
     /// good order.
-    pub fn listen(input: Input) -> std::io::Result<Self> {
+    pub fn listen(input: StandardInput) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut signals = {
             let _inside = runtime.enter();

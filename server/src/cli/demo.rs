@@ -18,7 +18,7 @@ use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
 use everhold_local_cluster::{Interrupted, LocalCluster};
 use everhold_os::scratch::Scratch;
-use everhold_os::signals::{Input, Stop, exit_code};
+use everhold_os::signals::{StandardInput, Stop, exit_code};
 use everhold_protocol::ZoneName;
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     );
     // Before anything is started.
     arguments.store_config()?;
-    let stop = Stop::listen(Input::Ignored).context("listen for signals")?;
+    let stop = Stop::listen(StandardInput::Ignored).context("listen for signals")?;
     let mut display = DemoDisplay::new();
     match (judge(arguments, &stop, &mut display), stop.asked()) {
         (Err(error), Some(signal)) if error.is::<Interrupted>() => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use everhold_os::scratch;
-use everhold_os::signals::{Input, Signals};
+use everhold_os::signals::{Signals, StandardInput};
 
 /// Arguments of `everhold janitor`.
 #[derive(Args)]
@@ -24,7 +24,7 @@ pub fn run(arguments: &JanitorArguments) -> anyhow::Result<()> {
     // From here on no signal but SIGKILL ends it: whoever stops everything else by name needs it most.
     let _unheeded = {
         let _inside = runtime.enter();
-        Signals::listen(Input::Ignored).context("listen for signals")?
+        Signals::listen(StandardInput::Ignored).context("listen for signals")?
     };
     let path = &arguments.path;
     scratch::clean_up_after(path).with_context(|| format!("remove {}", path.display()))

@@ -10,7 +10,7 @@ use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
 use everhold_net::keys::{self, Finding, Keys};
 use everhold_os::clock;
-use everhold_os::signals::{Input, Stop};
+use everhold_os::signals::{StandardInput, Stop};
 use everhold_protocol::ZoneName;
 
 use super::UsageError;
@@ -82,11 +82,11 @@ pub fn run(arguments: ShardArguments) -> anyhow::Result<ExitCode> {
 impl ShardArguments {
     /// Returns how this process takes the end of its standard input; for a guarded server it is the line to its
     /// guardian, which hears the rest.
-    const fn input(&self) -> Input {
+    const fn input(&self) -> StandardInput {
         if self.until_stdin_ends && !self.guarded {
-            Input::UntilItsEnd
+            StandardInput::UntilItsEnd
         } else {
-            Input::Ignored
+            StandardInput::Ignored
         }
     }
 }

@@ -57,7 +57,7 @@ enum PlayerOrder {
     LoseConnections,
 }
 
-enum NetEvent {
+enum ConnReport {
     Connected(ConnId, quinn::Connection, mpsc::UnboundedSender<Vec<u8>>),
     Control(ConnId, ServerMessage),
     Datagram(ConnId, Bytes),
@@ -245,7 +245,7 @@ struct Driver {
     machine: Client,
     endpoint: quinn::Endpoint,
     old: OldConnections,
-    net: mpsc::UnboundedSender<NetEvent>,
+    net: mpsc::UnboundedSender<ConnReport>,
     conns: HashMap<ConnId, (quinn::Connection, mpsc::UnboundedSender<Vec<u8>>)>,
     addrs: HashMap<ConnId, SocketAddr>,
     noticed: mpsc::UnboundedSender<Notice>,
@@ -258,7 +258,7 @@ impl Driver {
     async fn run(
         mut self,
         mut orders: mpsc::UnboundedReceiver<PlayerOrder>,
-        mut events: mpsc::UnboundedReceiver<NetEvent>,
+        mut events: mpsc::UnboundedReceiver<ConnReport>,
     ) {
         self.machine.handle_start(clock::boottime());
         loop {
@@ -286,24 +286,24 @@ impl Driver {
         }
     }
 
-    fn handle(&mut self, event: NetEvent) {
+    fn handle(&mut self, event: ConnReport) {
         let now = clock::boottime();
         match event {
-            NetEvent::Connected(conn, quic, stream) => {
+            ConnReport::Connected(conn, quic, stream) => {
                 self.conns.insert(conn, (quic, stream));
                 self.machine.handle_connected(now, conn);
             }
-            NetEvent::Control(conn, message) => {
+            ConnReport::Control(conn, message) => {
                 if let ServerMessage::Peers(peers) | ServerMessage::Attached(Attached { peers, .. }) = &message {
                     self.told_of.send_replace(peers.clone());
                 }
                 self.machine.handle_control(now, conn, message);
             }
-            NetEvent::Datagram(conn, bytes) => {
+            ConnReport::Datagram(conn, bytes) => {
                 self.write_down(conn, &bytes);
                 self.machine.handle_datagram(now, conn, &bytes);
             }
-            NetEvent::Closed(conn, code, detail) => {
+            ConnReport::Closed(conn, code, detail) => {
                 self.conns.remove(&conn);
                 self.machine.handle_disconnected(now, conn, code, &detail);
             }
@@ -362,7 +362,7 @@ impl Driver {
 }
 
 /// Carries one connection, until it is closed.
-async fn serve(endpoint: quinn::Endpoint, conn: ConnId, addr: SocketAddr, net: mpsc::UnboundedSender<NetEvent>) {
+async fn serve(endpoint: quinn::Endpoint, conn: ConnId, addr: SocketAddr, net: mpsc::UnboundedSender<ConnReport>) {
     let (code, detail) = match carry(endpoint, conn, addr, &net).await {
         Ok(never) => match never {},
         Err(error) => {
@@ -373,30 +373,30 @@ async fn serve(endpoint: quinn::Endpoint, conn: ConnId, addr: SocketAddr, net: m
             (code, error.to_string())
         }
     };
-    let _player_ended = net.send(NetEvent::Closed(conn, code, detail));
+    let _player_ended = net.send(ConnReport::Closed(conn, code, detail));
 }
 
 async fn carry(
     endpoint: quinn::Endpoint,
     conn: ConnId,
     addr: SocketAddr,
-    net: &mpsc::UnboundedSender<NetEvent>,
+    net: &mpsc::UnboundedSender<ConnReport>,
 ) -> anyhow::Result<std::convert::Infallible> {
     let quic = endpoint.connect(addr, keys::SERVER_NAMES[0])?.await?;
     let (mut send, mut receive) = quic.open_bi().await?;
     let (stream, mut frames) = mpsc::unbounded_channel::<Vec<u8>>();
-    net.send(NetEvent::Connected(conn, quic.clone(), stream))?;
+    net.send(ConnReport::Connected(conn, quic.clone(), stream))?;
     let mut decoder = FrameDecoder::new(CONTROL_BYTES_MAX);
     let mut stream_open = true;
     loop {
         tokio::select! {
-            datagram = quic.read_datagram() => net.send(NetEvent::Datagram(conn, datagram?))?,
+            datagram = quic.read_datagram() => net.send(ConnReport::Datagram(conn, datagram?))?,
             Some(frame) = frames.recv() => send.write_all(&frame).await?,
             chunk = receive.read_chunk(CONTROL_BYTES_MAX, true), if stream_open => match chunk? {
                 Some(chunk) => {
                     decoder.push(&chunk.bytes);
                     while let Some(message) = decoder.next()? {
-                        net.send(NetEvent::Control(conn, message))?;
+                        net.send(ConnReport::Control(conn, message))?;
                     }
                 }
                 None => stream_open = false,

@@ -22,7 +22,7 @@ pub struct RedisCluster {
 
 /// A line of `CLUSTER NODES`.
 #[derive(Clone, Debug)]
-struct Line {
+struct NodeLine {
     id: String,
     port: u16,
     flags: Vec<String>,
@@ -32,7 +32,7 @@ struct Line {
     slots: Vec<(u16, u16)>,
 }
 
-impl Line {
+impl NodeLine {
     fn read(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (address, _) = words.get(1)?.split_once('@')?;
@@ -239,8 +239,9 @@ impl RedisCluster {
             self.living().all(|index| {
                 let lines = self.lines(index);
                 // A node that was just killed is nobody's suspect yet.
-                let is_alive = |line: &Line| self.alive[self.index_of(line.port)];
-                let lives = |line: &&Line| line.is("master") && is_alive(line) && !line.is("fail") && !line.is("fail?");
+                let is_alive = |line: &NodeLine| self.alive[self.index_of(line.port)];
+                let lives =
+                    |line: &&NodeLine| line.is("master") && is_alive(line) && !line.is("fail") && !line.is("fail?");
                 let mut served: BTreeMap<u16, u16> = BTreeMap::new();
                 served.extend(lines.iter().filter(lives).flat_map(|line| line.slots.iter().copied()));
                 let count: u32 = served.iter().map(|(first, last)| u32::from(last - first) + 1).sum();
@@ -262,8 +263,9 @@ impl RedisCluster {
         until("every primary has a replica", || {
             self.living().all(|index| {
                 let lines = self.lines(index);
-                let is_well = |line: &Line| line.is_linked && !line.is("fail") && !line.is("fail?");
-                let followed = |primary: &Line| lines.iter().any(|line| line.is("slave") && line.follows == primary.id);
+                let is_well = |line: &NodeLine| line.is_linked && !line.is("fail") && !line.is("fail?");
+                let followed =
+                    |primary: &NodeLine| lines.iter().any(|line| line.is("slave") && line.follows == primary.id);
                 let mut primaries = lines.iter().filter(|line| line.is("master"));
                 lines.iter().all(is_well) && primaries.all(followed)
             })
@@ -276,13 +278,13 @@ impl RedisCluster {
         });
     }
 
-    fn lines(&self, index: usize) -> Vec<Line> {
+    fn lines(&self, index: usize) -> Vec<NodeLine> {
         let text = self.nodes[index].command(&["CLUSTER", "NODES"]);
-        text.lines().filter_map(Line::read).collect()
+        text.lines().filter_map(NodeLine::read).collect()
     }
 
-    fn owner(&self, slot: u16) -> Option<Line> {
-        let owns = |line: &Line| line.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+    fn owner(&self, slot: u16) -> Option<NodeLine> {
+        let owns = |line: &NodeLine| line.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
         self.lines(self.any())
             .into_iter()
             .find(|line| line.is("master") && owns(line))
