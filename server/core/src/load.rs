@@ -30,6 +30,6 @@ pub mod login_queue;
 pub mod residents;
 
 pub use ladder::{Ladder, Rung, Standing, TickLoad};
-pub use login_queue::{Admission, LoginQueue, Verdict};
+pub use login_queue::{Admission, EntryVerdict, LoginQueue};
 pub use residents::{Caller, Residents};
 pub use rung_history::RungHistory;

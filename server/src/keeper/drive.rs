@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use everhold_core::ownership::Guardian;
-use everhold_core::ownership::holder::command::{Granted as Grants, HolderCommand, Request};
+use everhold_core::ownership::holder::command::{GrantedLease, HolderCommand, Request};
 use everhold_os::{clock, vital};
 use tokio::sync::mpsc;
 
@@ -78,7 +78,7 @@ impl Keeper {
                 };
                 self.answers.spawn(Arc::clone(&self.asker).ask(request, within, hosted));
             }
-            HolderCommand::Adopt(Grants { tenure, lease, at }) => {
+            HolderCommand::Adopt(GrantedLease { tenure, lease, at }) => {
                 let guard = Arc::new(LeaseGuard::new(lease));
                 self.tell(KeeperEvent::Granted(Granted { tenure, guard, at }));
             }

@@ -1,7 +1,7 @@
 //! The words of the holder's log lines. When one is due is the holder's to say.
 
 use everhold_core::outage::Lasted;
-use everhold_core::ownership::holder::remark::{Failure, Remark, Service, ZoneRemark};
+use everhold_core::ownership::holder::remark::{Remark, RequestFailure, Service, ZoneRemark};
 use everhold_core::ownership::key_check::Stranger;
 use everhold_net::keys;
 use everhold_protocol::ZoneName;
@@ -25,21 +25,23 @@ pub(super) fn log(remark: &Remark) {
     }
 }
 
-fn log_failure(failure: &Failure, Lasted { ms, failures }: Lasted) {
+fn log_failure(failure: &RequestFailure, Lasted { ms, failures }: Lasted) {
     match failure {
-        Failure::Renewals { zone, zones, error } => {
+        RequestFailure::Renewals { zone, zones, error } => {
             tracing::warn!(%zone, zones, %error, ms, failures, "renewals are not answered");
         }
-        Failure::Leases(error) => tracing::warn!(%error, ms, failures, "the leases cannot be read"),
-        Failure::SomeLeases(zones, first) => {
+        RequestFailure::Leases(error) => tracing::warn!(%error, ms, failures, "the leases cannot be read"),
+        RequestFailure::SomeLeases(zones, first) => {
             let first = first.as_ref().map(tracing::field::display);
             tracing::warn!(zones, first, ms, failures, "the leases of some zones cannot be read");
         }
-        Failure::Directory(error) => {
+        RequestFailure::Directory(error) => {
             tracing::warn!(%error, ms, failures, "the directory of shards cannot be read or written");
         }
-        Failure::Claim(zone, error) => tracing::warn!(%zone, %error, ms, failures, "a claim was not answered"),
-        Failure::Declaration(zone, error) => tracing::warn!(%zone, %error, ms, failures, "a zone is not declared yet"),
+        RequestFailure::Claim(zone, error) => tracing::warn!(%zone, %error, ms, failures, "a claim was not answered"),
+        RequestFailure::Declaration(zone, error) => {
+            tracing::warn!(%zone, %error, ms, failures, "a zone is not declared yet")
+        }
     }
 }
 

@@ -36,7 +36,7 @@ use self::accounts::Accounts;
 use self::admission::LocalZone;
 use self::command::Commands;
 use self::homes::{HomeAnswer, HomeLookUps};
-use self::waiting::{Claim, Waiting, WaitingList};
+use self::waiting::{EntryClaim, WaitingConn, WaitingList};
 use super::directory::{Directory, Placement, RouteRequest};
 use crate::cluster::Home;
 use crate::durability::store::StoreError;
@@ -257,7 +257,7 @@ impl Routing {
         };
         let zone = claim.zone.clone();
         self.waiting
-            .insert(Waiting::new(conn, zone, request, Claim::Resume(claim)));
+            .insert(WaitingConn::new(conn, zone, request, EntryClaim::Resume(claim)));
         self.place(at, conn);
     }
 
@@ -276,8 +276,9 @@ impl Routing {
         }
         self.accounts.log_in(at, account, conn, &mut self.commands);
         self.commands.push(self.homes.begin(conn, account, zone.clone()));
-        let claim = Claim::Homing(claims);
-        self.waiting.insert(Waiting::new(conn, zone, RouteRequest::New, claim));
+        let claim = EntryClaim::Homing(claims);
+        self.waiting
+            .insert(WaitingConn::new(conn, zone, RouteRequest::New, claim));
     }
 
     /// Brings a waiting connection where it belongs, if that is known now.
@@ -285,7 +286,7 @@ impl Routing {
         let Some(waiting) = self.waiting.get(conn) else {
             return;
         };
-        if waiting.queues() || matches!(waiting.claim, Claim::Homing(_)) {
+        if waiting.queues() || matches!(waiting.claim, EntryClaim::Homing(_)) {
             return;
         }
         let local = self.zones.get(&waiting.zone).and_then(|_| at.local.zone(&waiting.zone));
@@ -299,7 +300,7 @@ impl Routing {
                 self.refuse(conn, RefusalCode::TicketExpired, detail);
             }
             Placement::There { addr, epoch } => {
-                if let Some(Waiting { zone, .. }) = self.waiting.remove(conn) {
+                if let Some(WaitingConn { zone, .. }) = self.waiting.remove(conn) {
                     self.commands
                         .redirect(conn, ServerMessage::Redirect { addr, zone, epoch });
                 }
@@ -346,11 +347,11 @@ impl Routing {
         let status = at.local.zone(&waiting.zone).expect("it has just been seen to run");
         let account = waiting.claim.account();
         let request = match waiting.claim {
-            Claim::Homing(claims) | Claim::Join(claims) => AttachRequest::Join {
+            EntryClaim::Homing(claims) | EntryClaim::Join(claims) => AttachRequest::Join {
                 ticket: claims.id,
                 ticket_forget_tick: status.tick + ticket_memory_ticks(&claims, at.unix_s, self.config.tick_hz),
             },
-            Claim::Resume(claim) => AttachRequest::Resume {
+            EntryClaim::Resume(claim) => AttachRequest::Resume {
                 session: claim.session,
                 secret: *blake3::hash(&claim.secret).as_bytes(),
                 event_seq: claim.event_seq,

@@ -34,7 +34,7 @@ use crate::ownership::Grant;
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// The step that an adoption is at.
-enum Step {
+enum AdoptionStep {
     /// It asks whether this memory is the newest history.
     Summary(SuspendedZone),
     /// It fences the store for this memory.
@@ -60,7 +60,7 @@ enum Step {
 pub struct Adoption {
     grant: Grant,
     reseed_grace: Duration,
-    step: Step,
+    step: AdoptionStep,
     /// The step's command is under way.
     is_asked: bool,
     /// The step's command waits until then.
@@ -81,14 +81,14 @@ impl Adoption {
     /// its own lease before a spare may.
     #[must_use]
     pub fn new(now: Instant, grant: Grant, reseed_grace: Duration, memory: Option<SuspendedZone>) -> Self {
-        let read = Step::Read {
+        let read = AdoptionStep::Read {
             grace_until: now + reseed_grace,
             is_said: false,
         };
         Self {
             grant,
             reseed_grace,
-            step: memory.map_or(read, Step::Summary),
+            step: memory.map_or(read, AdoptionStep::Summary),
             is_asked: false,
             ask_at: None,
             tries: Tries::default(),
@@ -108,13 +108,13 @@ impl Adoption {
             return None;
         }
         let command = match &self.step {
-            Step::Summary(_) => AdoptionCommand::Summarize,
-            Step::Fence(_) => AdoptionCommand::Fence,
-            Step::Read { .. } => AdoptionCommand::FenceAndRead,
-            Step::Begin => AdoptionCommand::BeginAnew,
-            Step::Replay => AdoptionCommand::Replay(self.data.clone()),
-            Step::Quarantine(tick, session, seq) => AdoptionCommand::Quarantine(*tick, *session, *seq),
-            Step::Over => return None,
+            AdoptionStep::Summary(_) => AdoptionCommand::Summarize,
+            AdoptionStep::Fence(_) => AdoptionCommand::Fence,
+            AdoptionStep::Read { .. } => AdoptionCommand::FenceAndRead,
+            AdoptionStep::Begin => AdoptionCommand::BeginAnew,
+            AdoptionStep::Replay => AdoptionCommand::Replay(self.data.clone()),
+            AdoptionStep::Quarantine(tick, session, seq) => AdoptionCommand::Quarantine(*tick, *session, *seq),
+            AdoptionStep::Over => return None,
         };
         self.is_asked = true;
         Some(command)
@@ -131,16 +131,16 @@ impl Adoption {
     /// # Panics
     /// If it was not asked for.
     pub fn handle_summary(&mut self, now: Instant, answer: Result<Option<ZoneSummary>, StoreError>) {
-        let Step::Summary(memory) = self.take_step() else {
+        let AdoptionStep::Summary(memory) = self.take_step() else {
             panic!("a summary that was not asked for")
         };
         match memory.is_newest(answer) {
-            Ok(true) => self.enter(Step::Fence(memory)),
-            Ok(false) => self.enter(Step::Read {
+            Ok(true) => self.enter(AdoptionStep::Fence(memory)),
+            Ok(false) => self.enter(AdoptionStep::Read {
                 grace_until: now + self.reseed_grace,
                 is_said: false,
             }),
-            Err(error) => self.ask_again(now, Step::Summary(memory), error),
+            Err(error) => self.ask_again(now, AdoptionStep::Summary(memory), error),
         }
     }
 
@@ -149,7 +149,7 @@ impl Adoption {
     /// # Panics
     /// If it was not asked for.
     pub fn handle_fenced(&mut self, now: Instant, answer: Result<(), StoreError>) {
-        let Step::Fence(memory) = self.take_step() else {
+        let AdoptionStep::Fence(memory) = self.take_step() else {
             panic!("a fence that was not asked for")
         };
         match answer {
@@ -165,7 +165,7 @@ impl Adoption {
                 self.queue
                     .push_back(AdoptionCommand::Start(Box::new(start), History::Memory));
             }
-            Err(error) => self.ask_again(now, Step::Fence(memory), error),
+            Err(error) => self.ask_again(now, AdoptionStep::Fence(memory), error),
         }
     }
 
@@ -175,26 +175,26 @@ impl Adoption {
     /// If neither was asked for.
     pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneData, StoreError>) {
         match (self.take_step(), answer) {
-            (Step::Read { .. } | Step::Begin, Ok(data)) => {
+            (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(data)) => {
                 self.data = data;
-                self.enter(Step::Replay);
+                self.enter(AdoptionStep::Replay);
             }
-            (Step::Read { grace_until, is_said }, Err(StoreError::Lost)) if now < grace_until => {
+            (AdoptionStep::Read { grace_until, is_said }, Err(StoreError::Lost)) if now < grace_until => {
                 if !is_said {
                     self.log(AdoptionNotice::Lost);
                 }
-                self.enter(Step::Read {
+                self.enter(AdoptionStep::Read {
                     grace_until,
                     is_said: true,
                 });
                 self.ask_at = Some(now + RETRY);
             }
-            (Step::Read { .. }, Err(StoreError::Lost)) => {
+            (AdoptionStep::Read { .. }, Err(StoreError::Lost)) => {
                 self.is_lost = true;
                 self.log(AdoptionNotice::BeginsAgain);
-                self.enter(Step::Begin);
+                self.enter(AdoptionStep::Begin);
             }
-            (step @ (Step::Read { .. } | Step::Begin), Err(error)) => self.ask_again(now, step, error),
+            (step @ (AdoptionStep::Read { .. } | AdoptionStep::Begin), Err(error)) => self.ask_again(now, step, error),
             _ => panic!("a zone that was not asked for"),
         }
     }
@@ -205,7 +205,7 @@ impl Adoption {
     /// # Panics
     /// If it was not asked for.
     pub fn handle_replayed(&mut self, outcome: Result<Replayed, ReplayError>) {
-        let Step::Replay = self.take_step() else {
+        let AdoptionStep::Replay = self.take_step() else {
             panic!("a replay that was not asked for")
         };
         match outcome {
@@ -221,7 +221,7 @@ impl Adoption {
                     seq,
                     reason,
                 });
-                self.enter(Step::Quarantine(tick, session, seq));
+                self.enter(AdoptionStep::Quarantine(tick, session, seq));
             }
             Err(error) => self.fail(error.into()),
         }
@@ -237,7 +237,7 @@ impl Adoption {
     /// # Panics
     /// If it was not asked for.
     pub fn handle_quarantined(&mut self, now: Instant, answer: Result<(), StoreError>) {
-        let Step::Quarantine(tick, session, seq) = self.take_step() else {
+        let AdoptionStep::Quarantine(tick, session, seq) = self.take_step() else {
             panic!("a quarantine that was not asked for")
         };
         match answer {
@@ -245,12 +245,12 @@ impl Adoption {
                 self.data.quarantine.push((session, seq));
                 self.poisoned += 1;
                 if self.poisoned < POISON_MAX {
-                    self.enter(Step::Replay);
+                    self.enter(AdoptionStep::Replay);
                 } else {
                     self.fail(AdoptError::PoisonedTooOften);
                 }
             }
-            Err(error) => self.ask_again(now, Step::Quarantine(tick, session, seq), error),
+            Err(error) => self.ask_again(now, AdoptionStep::Quarantine(tick, session, seq), error),
         }
     }
 
@@ -274,7 +274,7 @@ impl Adoption {
         self.queue.push_back(AdoptionCommand::Start(Box::new(start), history));
     }
 
-    fn ask_again(&mut self, now: Instant, step: Step, error: StoreError) {
+    fn ask_again(&mut self, now: Instant, step: AdoptionStep, error: StoreError) {
         match self.tries.handle_error(error) {
             Ok(again) => {
                 if let Some(why) = again.news {
@@ -287,17 +287,17 @@ impl Adoption {
         }
     }
 
-    fn enter(&mut self, step: Step) {
+    fn enter(&mut self, step: AdoptionStep) {
         (self.step, self.is_asked, self.ask_at) = (step, false, None);
         self.tries = Tries::default();
     }
 
-    fn take_step(&mut self) -> Step {
-        std::mem::replace(&mut self.step, Step::Over)
+    fn take_step(&mut self) -> AdoptionStep {
+        std::mem::replace(&mut self.step, AdoptionStep::Over)
     }
 
     fn fail(&mut self, error: AdoptError) {
-        self.step = Step::Over;
+        self.step = AdoptionStep::Over;
         self.queue.push_back(AdoptionCommand::Fail(error));
     }
 

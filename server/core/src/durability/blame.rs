@@ -75,7 +75,7 @@ pub enum InquiryNotice {
 
 /// The step that an inquiry is at.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum InquiryStep {
     /// It is to say that no input is to blame.
     Nobody,
     /// It is to have the input written down, not before this moment if there is one.
@@ -90,7 +90,7 @@ enum Step {
 #[derive(Debug)]
 pub struct Inquiry {
     tick: Tick,
-    step: Step,
+    step: InquiryStep,
     notice: Option<InquiryNotice>,
 }
 
@@ -99,7 +99,9 @@ impl Inquiry {
     #[must_use]
     pub fn new(tick: Tick, suspect: Option<Suspect>) -> Self {
         let intent = suspect.and_then(|suspect| suspect.intent);
-        let step = intent.map_or(Step::Nobody, |(session, seq)| Step::Write(session, seq, None));
+        let step = intent.map_or(InquiryStep::Nobody, |(session, seq)| {
+            InquiryStep::Write(session, seq, None)
+        });
         Self {
             tick,
             step,
@@ -114,20 +116,20 @@ impl Inquiry {
             return Some(InquiryCommand::Log(notice));
         }
         match self.step {
-            Step::Nobody => {
-                self.step = Step::Concluded(Blame::Nobody);
+            InquiryStep::Nobody => {
+                self.step = InquiryStep::Concluded(Blame::Nobody);
                 Some(InquiryCommand::Log(InquiryNotice::NoInput(self.tick)))
             }
-            Step::Write(.., Some(at)) if now < at => None,
-            Step::Write(..) if matches!(lease, LeaseState::Suspended | LeaseState::Lost) => {
+            InquiryStep::Write(.., Some(at)) if now < at => None,
+            InquiryStep::Write(..) if matches!(lease, LeaseState::Suspended | LeaseState::Lost) => {
                 Some(InquiryCommand::Conclude(Blame::Unwritten))
             }
-            Step::Write(session, seq, _) => {
-                self.step = Step::InFlight(session, seq);
+            InquiryStep::Write(session, seq, _) => {
+                self.step = InquiryStep::InFlight(session, seq);
                 Some(InquiryCommand::Quarantine(self.tick, session, seq))
             }
-            Step::InFlight(..) => None,
-            Step::Concluded(blame) => Some(InquiryCommand::Conclude(blame)),
+            InquiryStep::InFlight(..) => None,
+            InquiryStep::Concluded(blame) => Some(InquiryCommand::Conclude(blame)),
         }
     }
 
@@ -135,7 +137,7 @@ impl Inquiry {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.step {
-            Step::Write(_, _, at) => at,
+            InquiryStep::Write(_, _, at) => at,
             _ => None,
         }
     }
@@ -145,20 +147,20 @@ impl Inquiry {
     /// # Panics
     /// If it was not asked to.
     pub fn handle_answer(&mut self, now: Instant, answer: Result<(), StoreError>) {
-        let Step::InFlight(session, seq) = self.step else {
+        let InquiryStep::InFlight(session, seq) = self.step else {
             panic!("an answer to nothing")
         };
         (self.step, self.notice) = match answer {
             Ok(()) => (
-                Step::Concluded(Blame::Input(session, seq)),
+                InquiryStep::Concluded(Blame::Input(session, seq)),
                 Some(InquiryNotice::Quarantined(self.tick, session, seq)),
             ),
             Err(StoreError::Unavailable(why)) => (
-                Step::Write(session, seq, Some(now + RETRY)),
+                InquiryStep::Write(session, seq, Some(now + RETRY)),
                 Some(InquiryNotice::Unanswered(why)),
             ),
             Err(error) => (
-                Step::Concluded(Blame::Unwritten),
+                InquiryStep::Concluded(Blame::Unwritten),
                 Some(InquiryNotice::Refused(self.tick, error)),
             ),
         };

@@ -88,7 +88,7 @@ pub enum CheckpointEvent {
 }
 
 #[derive(Debug)]
-enum State {
+enum CheckpointState {
     Idle,
     Cutting {
         cut: Cut,
@@ -115,7 +115,7 @@ enum State {
 #[derive(Debug)]
 pub struct Checkpointer {
     config: CheckpointConfig,
-    state: State,
+    state: CheckpointState,
     /// The store's head, as far as is known.
     head: Option<Position>,
     base_tick: Tick,
@@ -149,7 +149,7 @@ impl Checkpointer {
         );
         Self {
             config,
-            state: State::Idle,
+            state: CheckpointState::Idle,
             head: chain.last().map(|head| head.position),
             base_tick: base.map_or(Tick(0), |base| base.position.tick),
             base_bytes: base.map_or(0, |base| base.bytes),
@@ -167,7 +167,7 @@ impl Checkpointer {
     /// Takes the zone's tick. Called after each step, and while a zone that stands still has something to write.
     pub fn handle_tick(&mut self, tick: Tick) {
         self.tick = tick;
-        if matches!(self.state, State::Idle) && tick >= self.next_at {
+        if matches!(self.state, CheckpointState::Idle) && tick >= self.next_at {
             self.start();
         }
     }
@@ -194,7 +194,7 @@ impl Checkpointer {
     pub fn handle_reseed_wanted(&mut self) {
         self.is_reseed = true;
         self.handle_base_wanted();
-        if matches!(self.state, State::Waiting { .. }) {
+        if matches!(self.state, CheckpointState::Waiting { .. }) {
             self.fail();
         }
     }
@@ -204,7 +204,7 @@ impl Checkpointer {
     /// # Panics
     /// If no capture was asked for, or it is of another tick, or a delta where a base was asked for.
     pub fn handle_captured(&mut self, position: Position, capture: Capture) {
-        let State::Cutting {
+        let CheckpointState::Cutting {
             cut: asked,
             is_sent: true,
         } = self.state
@@ -234,7 +234,7 @@ impl Checkpointer {
             parts,
             bytes: body.len() as u64,
         };
-        self.state = State::Waiting { head, body };
+        self.state = CheckpointState::Waiting { head, body };
     }
 
     /// Returns the next command. `None`: nothing is to be done, or an answer is awaited.
@@ -244,11 +244,11 @@ impl Checkpointer {
         }
         self.leave_waiting();
         match &mut self.state {
-            State::Cutting { cut, is_sent } if !*is_sent => {
+            CheckpointState::Cutting { cut, is_sent } if !*is_sent => {
                 *is_sent = true;
                 Some(CheckpointCommand::Cut(*cut))
             }
-            State::Writing {
+            CheckpointState::Writing {
                 head,
                 body,
                 index,
@@ -263,7 +263,7 @@ impl Checkpointer {
                     bytes,
                 })
             }
-            State::Moving { head, is_sent, .. } if !*is_sent => {
+            CheckpointState::Moving { head, is_sent, .. } if !*is_sent => {
                 *is_sent = true;
                 Some(CheckpointCommand::MoveHead(*head))
             }
@@ -273,7 +273,7 @@ impl Checkpointer {
 
     /// Notes that the part is stored.
     pub fn handle_part_put(&mut self) {
-        let State::Writing {
+        let CheckpointState::Writing {
             head,
             index,
             is_sent: is_sent @ true,
@@ -287,7 +287,7 @@ impl Checkpointer {
         if self.is_reseed && head.kind != CheckpointKind::Base {
             self.fail();
         } else if *index == head.parts {
-            self.state = State::Moving {
+            self.state = CheckpointState::Moving {
                 head: *head,
                 attempts: 0,
                 is_sent: false,
@@ -297,7 +297,7 @@ impl Checkpointer {
 
     /// Notes that the head is moved.
     pub fn handle_head_moved(&mut self) {
-        let State::Moving {
+        let CheckpointState::Moving {
             head, is_sent: true, ..
         } = self.state
         else {
@@ -316,7 +316,7 @@ impl Checkpointer {
             CheckpointKind::Delta { .. } => self.delta_bytes += head.bytes,
         }
         self.next_at = self.next_at.min(tick + self.config.delta_ticks);
-        self.state = State::Idle;
+        self.state = CheckpointState::Idle;
         self.notices.push_back(CheckpointCommand::CaptureConfirmed(head));
     }
 
@@ -325,18 +325,23 @@ impl Checkpointer {
         let after_ms = 100;
         match (error, &mut self.state) {
             (StoreError::Fenced { .. }, _) => return CheckpointEvent::Stop(StopReason::Fenced),
-            (StoreError::Lost, State::Writing { is_sent: true, .. } | State::Moving { is_sent: true, .. }) => {
+            (
+                StoreError::Lost,
+                CheckpointState::Writing { is_sent: true, .. } | CheckpointState::Moving { is_sent: true, .. },
+            ) => {
                 self.fail();
                 return CheckpointEvent::Lost;
             }
-            (StoreError::Unavailable(_), State::Moving { attempts, is_sent, .. }) if *attempts < MOVE_ATTEMPTS_MAX => {
+            (StoreError::Unavailable(_), CheckpointState::Moving { attempts, is_sent, .. })
+                if *attempts < MOVE_ATTEMPTS_MAX =>
+            {
                 *attempts += 1;
                 *is_sent = false;
                 return CheckpointEvent::Later { after_ms };
             }
-            (_, State::Writing { is_sent: true, .. }) => {}
+            (_, CheckpointState::Writing { is_sent: true, .. }) => {}
             // The head is elsewhere than expected, or unknown: a base depends on none.
-            (_, State::Moving { is_sent: true, .. }) => self.is_base_next = true,
+            (_, CheckpointState::Moving { is_sent: true, .. }) => self.is_base_next = true,
             _ => panic!("a failure without anything in flight"),
         }
         self.fail();
@@ -352,14 +357,14 @@ impl Checkpointer {
     /// Whether no checkpoint is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle) && self.notices.is_empty()
+        matches!(self.state, CheckpointState::Idle) && self.notices.is_empty()
     }
 
     fn start(&mut self) {
         let by_time = self.tick.since(self.base_tick) >= self.config.base_ticks;
         let by_bytes = self.delta_bytes > self.base_bytes;
         let is_base = self.is_base_next || self.head.is_none() || by_time || by_bytes;
-        self.state = State::Cutting {
+        self.state = CheckpointState::Cutting {
             cut: if is_base { Cut::Base } else { Cut::Delta },
             is_sent: false,
         };
@@ -368,23 +373,23 @@ impl Checkpointer {
     }
 
     fn leave_waiting(&mut self) {
-        let State::Waiting { head, .. } = &self.state else {
+        let CheckpointState::Waiting { head, .. } = &self.state else {
             return;
         };
         if head.position.tick > self.released_tick && !self.is_reseed {
             return;
         }
-        let State::Waiting { head, body } = std::mem::replace(&mut self.state, State::Idle) else {
+        let CheckpointState::Waiting { head, body } = std::mem::replace(&mut self.state, CheckpointState::Idle) else {
             unreachable!()
         };
         self.state = if head.parts == 0 {
-            State::Moving {
+            CheckpointState::Moving {
                 head,
                 attempts: 0,
                 is_sent: false,
             }
         } else {
-            State::Writing {
+            CheckpointState::Writing {
                 head,
                 body,
                 index: 0,
@@ -394,7 +399,7 @@ impl Checkpointer {
     }
 
     fn fail(&mut self) {
-        self.state = State::Idle;
+        self.state = CheckpointState::Idle;
         self.next_at = if self.is_reseed {
             Tick(0)
         } else {

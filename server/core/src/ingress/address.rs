@@ -62,11 +62,11 @@ pub fn network_of(ip: IpAddr) -> IpAddr {
 #[derive(Debug)]
 pub struct Addresses {
     limits: AddressLimits,
-    known: HashMap<IpAddr, Known>,
+    known: HashMap<IpAddr, KnownAddress>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownAddress {
     validated: TokenBucket,
     unvalidated: TokenBucket,
     connections: usize,
@@ -150,13 +150,13 @@ impl Addresses {
         Some(network_of(ip))
     }
 
-    fn enter(&mut self, address: IpAddr, now: Duration) -> &mut Known {
+    fn enter(&mut self, address: IpAddr, now: Duration) -> &mut KnownAddress {
         let AddressLimits {
             attempts_per_s,
             attempts_burst,
             ..
         } = self.limits;
-        let known = self.known.entry(address).or_insert_with(|| Known {
+        let known = self.known.entry(address).or_insert_with(|| KnownAddress {
             validated: TokenBucket::new(attempts_per_s, attempts_burst, now),
             unvalidated: TokenBucket::new(attempts_per_s, attempts_burst, now),
             connections: 0,

@@ -44,7 +44,7 @@ impl TokenBucket {
 
 /// The verdict on something that a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RateVerdict {
     /// Take it: it is within the rate.
     Take,
     /// Drop it: it is beyond the rate.
@@ -79,13 +79,13 @@ impl RateGuard {
     }
 
     /// Judges one thing that was received at `now`.
-    pub fn judge(&mut self, now: Duration) -> Verdict {
+    pub fn judge(&mut self, now: Duration) -> RateVerdict {
         if self.allowed.take(now) {
-            Verdict::Take
+            RateVerdict::Take
         } else if self.patience.take(now) {
-            Verdict::Drop
+            RateVerdict::Drop
         } else {
-            Verdict::Close
+            RateVerdict::Close
         }
     }
 }
@@ -145,21 +145,21 @@ mod tests {
     fn closed_at(guard: &mut RateGuard, per_second: u64) -> Option<u64> {
         (0..60 * per_second)
             .map(|n| n * 1_000 / per_second)
-            .find(|&at| guard.judge(ms(at)) == Verdict::Close)
+            .find(|&at| guard.judge(ms(at)) == RateVerdict::Close)
     }
 
     #[test]
     fn peer_at_its_rate_is_never_dropped() {
         let mut guard = RateGuard::new(50, 50, 10, ms(0));
-        assert!((0..3_000).all(|n| guard.judge(ms(n * 20)) == Verdict::Take));
+        assert!((0..3_000).all(|n| guard.judge(ms(n * 20)) == RateVerdict::Take));
     }
 
     #[test]
     fn burst_after_a_stall_is_cut_and_forgiven() {
         let mut guard = RateGuard::new(50, 50, 10, ms(0));
         let verdicts: Vec<_> = (0..200).map(|_| guard.judge(ms(1_000))).collect();
-        assert_eq!(verdicts.iter().filter(|&&v| v == Verdict::Take).count(), 50);
-        assert!(!verdicts.contains(&Verdict::Close));
+        assert_eq!(verdicts.iter().filter(|&&v| v == RateVerdict::Take).count(), 50);
+        assert!(!verdicts.contains(&RateVerdict::Close));
     }
 
     #[test]

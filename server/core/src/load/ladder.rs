@@ -87,7 +87,7 @@ impl std::fmt::Display for Rung {
 }
 
 /// A step of the ladder. [`Rung::Slower`] has several.
-struct Step {
+struct LadderStep {
     rung: Rung,
     /// A tick's length, ‰ of normal.
     stretch_permille: u32,
@@ -95,7 +95,7 @@ struct Step {
     enter_permille: u32,
 }
 
-impl Step {
+impl LadderStep {
     /// Returns the share of a normal tick's load that is left, ‰ of a normal period.
     const fn load_permille(&self) -> u32 {
         let cost = match self.rung.detail() {
@@ -106,15 +106,15 @@ impl Step {
     }
 }
 
-const fn step(rung: Rung, stretch_permille: u32, enter_permille: u32) -> Step {
-    Step {
+const fn step(rung: Rung, stretch_permille: u32, enter_permille: u32) -> LadderStep {
+    LadderStep {
         rung,
         stretch_permille,
         enter_permille,
     }
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [LadderStep; 9] = [
     step(Rung::Normal, 1_000, 0),
     step(Rung::Seldom, 1_000, LOAD_SELDOM_PERMILLE),
     step(Rung::Small, 1_000, LOAD_SMALL_PERMILLE),
@@ -257,7 +257,7 @@ impl Ladder {
         }
     }
 
-    fn step(&self) -> &'static Step {
+    fn step(&self) -> &'static LadderStep {
         &STEPS[self.place]
     }
 

@@ -44,7 +44,7 @@ impl Admission {
 
 /// The answer to a client that asks to enter a zone with a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum EntryVerdict {
     /// The player comes in.
     Admit,
     /// The player waits at this position; 1 is next.
@@ -59,7 +59,7 @@ pub enum Verdict {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct WaitingNewcomer<T> {
     who: T,
     /// The position that the client was last told.
     told: u32,
@@ -68,7 +68,7 @@ struct Waiting<T> {
 /// The newcomers that wait for one zone. `T` names a connection.
 #[derive(Debug)]
 pub struct LoginQueue<T> {
-    waiting: VecDeque<Waiting<T>>,
+    waiting: VecDeque<WaitingNewcomer<T>>,
 }
 
 impl<T> Default for LoginQueue<T> {
@@ -81,21 +81,21 @@ impl<T> Default for LoginQueue<T> {
 
 impl<T: Copy + PartialEq> LoginQueue<T> {
     /// A client asks to enter. A newcomer that is told a position counts as told.
-    pub fn handle_arrival(&mut self, who: T, caller: Caller, admission: Admission) -> Verdict {
+    pub fn handle_arrival(&mut self, who: T, caller: Caller, admission: Admission) -> EntryVerdict {
         match caller {
-            Caller::TicketSpent => return Verdict::TicketUsed,
-            Caller::Resident => return Verdict::Admit,
+            Caller::TicketSpent => return EntryVerdict::TicketUsed,
+            Caller::Resident => return EntryVerdict::Admit,
             Caller::Newcomer => {}
         }
         if admission.is_open() && self.waiting.is_empty() {
-            return Verdict::Admit;
+            return EntryVerdict::Admit;
         }
         if admission.rung >= Rung::Refuse || self.waiting.len() >= LOGIN_QUEUE_MAX {
-            return Verdict::Refuse;
+            return EntryVerdict::Refuse;
         }
         let position = position(self.waiting.len());
-        self.waiting.push_back(Waiting { who, told: position });
-        Verdict::Wait { position }
+        self.waiting.push_back(WaitingNewcomer { who, told: position });
+        EntryVerdict::Wait { position }
     }
 
     /// Puts a later connection of an account in an earlier one's place. Returns the position, which counts as told;
@@ -103,7 +103,7 @@ impl<T: Copy + PartialEq> LoginQueue<T> {
     pub fn handle_successor(&mut self, earlier: T, who: T) -> Option<u32> {
         let place = self.waiting.iter().position(|waiting| waiting.who == earlier)?;
         let told = position(place);
-        self.waiting[place] = Waiting { who, told };
+        self.waiting[place] = WaitingNewcomer { who, told };
         Some(told)
     }
 
@@ -171,7 +171,7 @@ mod tests {
         for who in 1..=count {
             assert_eq!(
                 queue.handle_arrival(who, Caller::Newcomer, CLOSED),
-                Verdict::Wait { position: who }
+                EntryVerdict::Wait { position: who }
             );
         }
         queue
@@ -181,7 +181,7 @@ mod tests {
     fn newcomer_walks_in_while_nothing_is_wrong() {
         assert_eq!(
             LoginQueue::default().handle_arrival(1, Caller::Newcomer, OPEN),
-            Verdict::Admit
+            EntryVerdict::Admit
         );
     }
 
@@ -194,7 +194,10 @@ mod tests {
         };
         for admission in [OPEN, CLOSED, hopeless] {
             let mut queue = queue(3);
-            assert_eq!(queue.handle_arrival(9, Caller::Resident, admission), Verdict::Admit);
+            assert_eq!(
+                queue.handle_arrival(9, Caller::Resident, admission),
+                EntryVerdict::Admit
+            );
             assert_eq!(queue.len(), 3);
         }
     }
@@ -205,7 +208,7 @@ mod tests {
             let mut queue = LoginQueue::default();
             assert_eq!(
                 queue.handle_arrival(9, Caller::TicketSpent, admission),
-                Verdict::TicketUsed
+                EntryVerdict::TicketUsed
             );
             assert!(queue.is_empty());
         }
@@ -224,7 +227,7 @@ mod tests {
     fn newcomer_does_not_overtake_those_who_wait() {
         assert_eq!(
             queue(3).handle_arrival(9, Caller::Newcomer, OPEN),
-            Verdict::Wait { position: 4 }
+            EntryVerdict::Wait { position: 4 }
         );
     }
 
@@ -233,7 +236,7 @@ mod tests {
         let full = Admission { players: 1_000, ..OPEN };
         assert_eq!(
             LoginQueue::default().handle_arrival(1, Caller::Newcomer, full),
-            Verdict::Wait { position: 1 }
+            EntryVerdict::Wait { position: 1 }
         );
     }
 
@@ -244,7 +247,10 @@ mod tests {
             rung: Rung::Refuse,
             ..OPEN
         };
-        assert_eq!(queue.handle_arrival(9, Caller::Newcomer, hopeless), Verdict::Refuse);
+        assert_eq!(
+            queue.handle_arrival(9, Caller::Newcomer, hopeless),
+            EntryVerdict::Refuse
+        );
         assert_eq!(queue.len(), 3);
     }
 
@@ -253,7 +259,7 @@ mod tests {
         let max = u32::try_from(LOGIN_QUEUE_MAX).unwrap();
         assert_eq!(
             queue(max).handle_arrival(max + 1, Caller::Newcomer, CLOSED),
-            Verdict::Refuse
+            EntryVerdict::Refuse
         );
     }
 
@@ -316,12 +322,12 @@ mod tests {
                     0 | 1 if !model.contains(&who) => {
                         let verdict = queue.handle_arrival(who, Caller::Newcomer, if op == 0 { CLOSED } else { OPEN });
                         match verdict {
-                            Verdict::Admit => prop_assert!(model.is_empty() && op == 1),
-                            Verdict::Wait { position } => {
+                            EntryVerdict::Admit => prop_assert!(model.is_empty() && op == 1),
+                            EntryVerdict::Wait { position } => {
                                 model.push(who);
                                 prop_assert_eq!(position as usize, model.len());
                             }
-                            Verdict::Refuse | Verdict::TicketUsed => {
+                            EntryVerdict::Refuse | EntryVerdict::TicketUsed => {
                                 prop_assert!(false, "neither full nor hopeless, and no ticket is spent");
                             }
                         }

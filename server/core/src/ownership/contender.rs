@@ -57,7 +57,7 @@ impl ContenderConfig {
 
 /// One lease under watch.
 #[derive(Clone, Debug)]
-struct Watch {
+struct LeaseWatch {
     view: LeaseView,
     /// The moment at which this very state was first seen.
     since: Duration,
@@ -74,7 +74,7 @@ struct Watch {
 #[derive(Clone, Debug)]
 pub struct Contender {
     config: ContenderConfig,
-    watches: BTreeMap<ZoneName, Watch>,
+    watches: BTreeMap<ZoneName, LeaseWatch>,
     /// Zones claimed and not yet adopted.
     adopting: BTreeSet<ZoneName>,
     held: BTreeSet<ZoneName>,
@@ -144,7 +144,7 @@ impl Contender {
     /// forgot it.
     fn own_lease(&self, now: Duration) -> Option<LeaseView> {
         let is_free = |(zone, grant): (&ZoneName, &Grant)| {
-            let is_due = |watch: &&Watch| self.is_in_sight(watch) && now >= watch.not_before;
+            let is_due = |watch: &&LeaseWatch| self.is_in_sight(watch) && now >= watch.not_before;
             let watch = self.watches.get(zone).filter(is_due)?;
             let is_free = watch.view.nonce == grant.nonce() || watch.view.epoch < grant.epoch();
             is_free.then(|| watch.view.clone())
@@ -246,13 +246,13 @@ impl Contender {
         self.adopting.len() < self.config.adoptions_max && taken < self.config.room
     }
 
-    fn candidates(&self) -> impl Iterator<Item = &Watch> {
-        let is_candidate = |watch: &&Watch| self.is_in_sight(watch) && !self.is_ours(&watch.view.zone);
+    fn candidates(&self) -> impl Iterator<Item = &LeaseWatch> {
+        let is_candidate = |watch: &&LeaseWatch| self.is_in_sight(watch) && !self.is_ours(&watch.view.zone);
         self.watches.values().filter(is_candidate)
     }
 
     /// Whether the last look showed the lease.
-    fn is_in_sight(&self, watch: &Watch) -> bool {
+    fn is_in_sight(&self, watch: &LeaseWatch) -> bool {
         Some(watch.seen_at) >= self.looked_at
     }
 
@@ -260,13 +260,13 @@ impl Contender {
         self.held.contains(zone) || self.adopting.contains(zone) || self.suspended.contains_key(zone)
     }
 
-    fn is_preferred(&self, watch: &Watch) -> bool {
+    fn is_preferred(&self, watch: &LeaseWatch) -> bool {
         self.config.preferred.contains(&watch.view.zone)
     }
 
     /// Returns when a lease may be claimed: a released one at once, any other after a full ttl without a sign of life.
     /// A zone that was never held has no players who wait, so it is left for a ttl to a shard that prefers it.
-    fn claimable_at(&self, watch: &Watch) -> Duration {
+    fn claimable_at(&self, watch: &LeaseWatch) -> Duration {
         let never_held = watch.view.epoch == Epoch::NONE && !self.is_preferred(watch);
         let wait = if watch.view.released && !never_held {
             Duration::ZERO
@@ -290,7 +290,7 @@ impl Contender {
         let backoff = self.draw_backoff(&view.zone);
         self.watches.insert(
             view.zone.clone(),
-            Watch {
+            LeaseWatch {
                 view,
                 since: now,
                 seen_at: now,

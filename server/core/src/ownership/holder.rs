@@ -33,7 +33,7 @@ use everhold_protocol::ZoneName;
 
 use self::claim::Claim;
 use self::command::{HolderAnswer, HolderCommand, Request};
-use self::held::{Held, Releases};
+use self::held::{HeldLease, Releases};
 use self::look::Look;
 use self::remark::{Outages, Remark, ZoneRemark};
 use self::renewal::Renewals;
@@ -72,7 +72,7 @@ pub struct Holder {
     contender: Contender,
     census: Census,
     key_watch: KeyWatch,
-    held: BTreeMap<ZoneName, Held>,
+    held: BTreeMap<ZoneName, HeldLease>,
     /// Zones that failed here: this process claims them no more.
     shunned: BTreeSet<ZoneName>,
     /// The holdings that the guardian would have to release.
@@ -83,7 +83,7 @@ pub struct Holder {
     commands: VecDeque<HolderCommand>,
     /// Requests that are not answered yet.
     unanswered: usize,
-    step: Step,
+    step: HolderStep,
     next_turn: Duration,
     renewals: Renewals,
     look: Look,
@@ -94,7 +94,7 @@ pub struct Holder {
 
 /// The step that follows when all requests are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum HolderStep {
     /// The next turn begins when it is time.
     Rest,
     Blaming,
@@ -127,7 +127,7 @@ impl Holder {
             is_closed: false,
             outages: Outages::default(),
             unanswered: 0,
-            step: Step::Rest,
+            step: HolderStep::Rest,
             next_turn: Duration::ZERO,
             renewals: Renewals::default(),
             look: Look::default(),
@@ -211,22 +211,22 @@ impl Holder {
             return true;
         }
         match self.step {
-            Step::Rest if now < self.next_turn => return false,
-            Step::Rest => self.begin_turn(now),
-            Step::Blaming => self.begin_renewals(now),
-            Step::Renewing => self.conclude_renewals(now),
-            Step::Looking => self.conclude_look(now),
-            Step::Declaring => self.declare_next(),
-            Step::Claiming => self.claim_next(now),
-            Step::Stopping => {
+            HolderStep::Rest if now < self.next_turn => return false,
+            HolderStep::Rest => self.begin_turn(now),
+            HolderStep::Blaming => self.begin_renewals(now),
+            HolderStep::Renewing => self.conclude_renewals(now),
+            HolderStep::Looking => self.conclude_look(now),
+            HolderStep::Declaring => self.declare_next(),
+            HolderStep::Claiming => self.claim_next(now),
+            HolderStep::Stopping => {
                 self.ask(Request::Withdraw, None);
-                self.step = Step::Withdrawing;
+                self.step = HolderStep::Withdrawing;
             }
-            Step::Withdrawing => {
+            HolderStep::Withdrawing => {
                 self.commands.push_back(HolderCommand::Stopped);
-                self.step = Step::Stopped;
+                self.step = HolderStep::Stopped;
             }
-            Step::Stopped => return false,
+            HolderStep::Stopped => return false,
         }
         true
     }
@@ -238,7 +238,7 @@ impl Holder {
         let claim = self.contender.poll_timeout();
         let wait = claim.map_or(period, |at| at.saturating_sub(now).clamp(TURN_MIN, period));
         self.next_turn = now + wait;
-        self.step = Step::Rest;
+        self.step = HolderStep::Rest;
     }
 
     /// An authority that takes longer does not answer: half the time between two renewals.
@@ -247,7 +247,7 @@ impl Holder {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.step == Step::Rest && self.unanswered == 0 && self.releases.is_empty()
+        self.step == HolderStep::Rest && self.unanswered == 0 && self.releases.is_empty()
     }
 
     fn ask(&mut self, request: Request, within: Option<Duration>) {

@@ -44,9 +44,9 @@ impl Arena {
 }
 
 /// A share in an arena, which keeps its bytes from being overwritten.
-struct Held(Arc<Arena>);
+struct ArenaShare(Arc<Arena>);
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for ArenaShare {
     fn as_ref(&self) -> &[u8] {
         &self.0.bytes[..self.0.len()]
     }
@@ -76,7 +76,7 @@ impl Arenas {
         }
         self.kept.push_back(arena.clone());
         Datagrams {
-            bytes: Bytes::from_owner(Held(arena.clone())),
+            bytes: Bytes::from_owner(ArenaShare(arena.clone())),
             arena,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
-use everhold_core::ingress::rate::{RateGuard, TokenBucket, Verdict};
+use everhold_core::ingress::rate::{RateGuard, RateVerdict, TokenBucket};
 use everhold_core::ingress::{Login, NewsFilter, Refusal, ResumeKeys, login};
 use everhold_core::limits::DATAGRAMS_MALFORMED_MAX;
 use everhold_protocol::limits::{CONTROL_BYTES_MAX, HELLO_BYTES_MAX};
@@ -159,11 +159,11 @@ impl Intake {
 }
 
 /// Whether to take what was judged, or the refusal of a peer that exceeds its rate for too long.
-fn within_rate(verdict: Verdict, what: &str) -> Result<bool, Refusal> {
+fn within_rate(verdict: RateVerdict, what: &str) -> Result<bool, Refusal> {
     match verdict {
-        Verdict::Take => Ok(true),
-        Verdict::Drop => Ok(false),
-        Verdict::Close => Err(Refusal::new(
+        RateVerdict::Take => Ok(true),
+        RateVerdict::Drop => Ok(false),
+        RateVerdict::Close => Err(Refusal::new(
             RefusalCode::RateExceeded,
             format!("too many {what} for too long"),
         )),

@@ -7,9 +7,9 @@ use everhold_protocol::{RefusalCode, ServerMessage};
 use super::Routing;
 use super::command::QueueMeter;
 use super::local::Moment;
-use super::waiting::{Claim, QueuePlace, Waiting};
+use super::waiting::{EntryClaim, QueuePlace, WaitingConn};
 use crate::ingress::AttachToken;
-use crate::load::{Admission, Caller, LoginQueue, Rung, Verdict};
+use crate::load::{Admission, Caller, EntryVerdict, LoginQueue, Rung};
 use crate::ownership::Grant;
 
 /// A zone that came up here, with the clients that it serves and those that wait for it.
@@ -48,7 +48,7 @@ impl Routing {
     /// Lets a connection whose zone runs here enter it, wait, or be refused.
     pub(super) fn request_entry(&mut self, at: Moment<'_>, conn: AttachToken) {
         let waiting = self.waiting.get_mut(conn).expect("`place` has just seen it");
-        let Claim::Join(claims) = &waiting.claim else {
+        let EntryClaim::Join(claims) = &waiting.claim else {
             self.attach(at, conn);
             return;
         };
@@ -58,19 +58,19 @@ impl Routing {
         let local = self.zones.get_mut(&zone).expect("a zone that runs here has come up");
         let admission = local.admission(status.rung, self.config.players_max);
         match local.queue.handle_arrival(conn, caller, admission) {
-            Verdict::Admit => self.attach(at, conn),
-            Verdict::Wait { position } => {
+            EntryVerdict::Admit => self.attach(at, conn),
+            EntryVerdict::Wait { position } => {
                 waiting.place = QueuePlace::Kept;
                 self.commands.reply(conn, ServerMessage::Queued { position });
                 self.commands.meter(&zone, QueueMeter::Queued);
                 self.commands.meter(&zone, local.length());
             }
-            Verdict::Refuse => {
+            EntryVerdict::Refuse => {
                 self.commands.meter(&zone, QueueMeter::Refused);
                 let detail = "the zone has more to do than it can, and many wait already; try again later";
                 self.refuse(conn, RefusalCode::Overloaded, detail);
             }
-            Verdict::TicketUsed => self.refuse(conn, RefusalCode::TicketUsed, "the ticket was used before"),
+            EntryVerdict::TicketUsed => self.refuse(conn, RefusalCode::TicketUsed, "the ticket was used before"),
         }
     }
 
@@ -96,7 +96,7 @@ impl Routing {
         self.accounts.log_in(at, claims.account, conn, &mut self.commands);
         self.commands.reply(conn, ServerMessage::Queued { position });
         // A log-out was the wish of the earlier connection.
-        (waiting.conn, waiting.claim, waiting.logs_out) = (conn, Claim::Join(claims.clone()), false);
+        (waiting.conn, waiting.claim, waiting.logs_out) = (conn, EntryClaim::Join(claims.clone()), false);
         self.waiting.insert(waiting);
         true
     }
@@ -122,7 +122,7 @@ impl Routing {
 
     /// Takes a connection that is over its place in the queue, if it waits in one.
     pub(super) fn give_up(&mut self, conn: AttachToken) {
-        let Some(waiting) = self.waiting.remove(conn).filter(Waiting::queues) else {
+        let Some(waiting) = self.waiting.remove(conn).filter(WaitingConn::queues) else {
             return;
         };
         if let Some(local) = self.zones.get_mut(&waiting.zone) {

@@ -11,11 +11,11 @@ use crate::ingress::{AttachToken, ResumeClaim};
 
 /// A connection that is not attached yet.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WaitingConn {
     pub(super) conn: AttachToken,
     pub(super) zone: ZoneName,
     pub(super) request: RouteRequest,
-    pub(super) claim: Claim,
+    pub(super) claim: EntryClaim,
     pub(super) told_to_wait: bool,
     pub(super) place: QueuePlace,
     /// Whether its player has ended the session already: it is logged out as soon as it is attached.
@@ -34,9 +34,9 @@ pub(super) enum QueuePlace {
     Lost,
 }
 
-impl Waiting {
+impl WaitingConn {
     /// A connection that has said hello just now.
-    pub(super) const fn new(conn: AttachToken, zone: ZoneName, request: RouteRequest, claim: Claim) -> Self {
+    pub(super) const fn new(conn: AttachToken, zone: ZoneName, request: RouteRequest, claim: EntryClaim) -> Self {
         Self {
             conn,
             zone,
@@ -55,13 +55,13 @@ impl Waiting {
 
     /// Whether it has a ticket that was good until before `unix_s`: no other shard would take it.
     pub(super) const fn is_expired(&self, unix_s: u64) -> bool {
-        matches!(&self.claim, Claim::Join(claims) if claims.expires_unix_s < unix_s)
+        matches!(&self.claim, EntryClaim::Join(claims) if claims.expires_unix_s < unix_s)
     }
 }
 
 /// The credential by which a connection will attach.
 #[derive(Debug)]
-pub(super) enum Claim {
+pub(super) enum EntryClaim {
     /// A ticket whose account's home is being looked up.
     Homing(TicketClaims),
     /// A ticket.
@@ -70,7 +70,7 @@ pub(super) enum Claim {
     Resume(ResumeClaim),
 }
 
-impl Claim {
+impl EntryClaim {
     /// The account that it is of.
     pub(super) const fn account(&self) -> Account {
         match self {
@@ -91,7 +91,7 @@ impl Claim {
 /// All connections that wait. An account has one connection in it that logs in by ticket at most.
 #[derive(Debug, Default)]
 pub(super) struct WaitingList {
-    waiting: BTreeMap<AttachToken, Waiting>,
+    waiting: BTreeMap<AttachToken, WaitingConn>,
     logins: BTreeMap<Account, AttachToken>,
     /// Those whose zone is certain, by zone.
     by_zone: BTreeMap<ZoneName, BTreeSet<AttachToken>>,
@@ -102,27 +102,27 @@ pub(super) struct WaitingList {
 }
 
 impl WaitingList {
-    pub(super) fn get(&self, conn: AttachToken) -> Option<&Waiting> {
+    pub(super) fn get(&self, conn: AttachToken) -> Option<&WaitingConn> {
         self.waiting.get(&conn)
     }
 
-    pub(super) fn get_mut(&mut self, conn: AttachToken) -> Option<&mut Waiting> {
+    pub(super) fn get_mut(&mut self, conn: AttachToken) -> Option<&mut WaitingConn> {
         self.waiting.get_mut(&conn)
     }
 
     /// Adds a connection. One that logs in by ticket must be the only one of its account: see [`WaitingList::login`].
-    pub(super) fn insert(&mut self, waiting: Waiting) {
+    pub(super) fn insert(&mut self, waiting: WaitingConn) {
         let conn = waiting.conn;
         if let Some(account) = waiting.claim.login() {
             self.logins.insert(account, conn);
         }
-        if !matches!(waiting.claim, Claim::Homing(_)) {
+        if !matches!(waiting.claim, EntryClaim::Homing(_)) {
             self.by_zone.entry(waiting.zone.clone()).or_default().insert(conn);
         }
         self.waiting.insert(conn, waiting);
     }
 
-    pub(super) fn remove(&mut self, conn: AttachToken) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, conn: AttachToken) -> Option<WaitingConn> {
         let waiting = self.waiting.remove(&conn)?;
         if let Some(account) = waiting.claim.login() {
             self.logins.remove(&account);
@@ -142,7 +142,7 @@ impl WaitingList {
     }
 
     /// Takes those out that never had a place in a queue and whose ticket was good until before `unix_s`.
-    pub(super) fn take_expired(&mut self, unix_s: u64) -> Vec<Waiting> {
+    pub(super) fn take_expired(&mut self, unix_s: u64) -> Vec<WaitingConn> {
         let is_expired = |conn: &AttachToken| {
             let waiting = self.waiting.get(conn);
             waiting.is_some_and(|waiting| waiting.place == QueuePlace::Never && waiting.is_expired(unix_s))
@@ -158,7 +158,7 @@ impl WaitingList {
         };
         waiting.zone = home;
         waiting.claim = match waiting.claim {
-            Claim::Homing(claims) => Claim::Join(claims),
+            EntryClaim::Homing(claims) => EntryClaim::Join(claims),
             settled => settled,
         };
         self.insert(waiting);
@@ -174,7 +174,7 @@ impl WaitingList {
     }
 
     /// Takes all out.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Waiting> + use<> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = WaitingConn> + use<> {
         std::mem::take(self).waiting.into_values()
     }
 

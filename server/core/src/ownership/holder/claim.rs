@@ -5,8 +5,8 @@ use std::time::Duration;
 use everhold_protocol::{Epoch, ZoneName};
 
 use super::command::{Request, StoreFence};
-use super::remark::{Failure, Remark, Service, ZoneRemark};
-use super::{Holder, Step};
+use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
+use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, LeaseView};
 use crate::ownership::grant::Tenure;
 
@@ -26,13 +26,13 @@ impl Holder {
         let suspended = self.contender.suspended().keys();
         let missing = suspended.filter(|zone| self.census.is_missing(zone)).cloned();
         self.undeclared.extend(missing);
-        self.step = Step::Declaring;
+        self.step = HolderStep::Declaring;
     }
 
     pub(super) fn declare_next(&mut self) {
         match self.undeclared.pop_front() {
             Some(zone) => self.ask(Request::Declare(zone), Some(self.answer_max())),
-            None => self.step = Step::Claiming,
+            None => self.step = HolderStep::Claiming,
         }
     }
 
@@ -44,7 +44,10 @@ impl Holder {
             }
             Err(error) => {
                 if let Some(lasted) = self.outages.declarations.note(now) {
-                    self.log(Remark::Failing(Failure::Declaration(zone, error.to_string()), lasted));
+                    self.log(Remark::Failing(
+                        RequestFailure::Declaration(zone, error.to_string()),
+                        lasted,
+                    ));
                 }
             }
         }
@@ -102,7 +105,7 @@ impl Holder {
             Err(error) => {
                 self.contender.handle_unavailable(now);
                 if let Some(lasted) = self.outages.claims.note(now) {
-                    let failure = Failure::Claim(watched.zone, error.to_string());
+                    let failure = RequestFailure::Claim(watched.zone, error.to_string());
                     self.log(Remark::Failing(failure, lasted));
                 }
             }

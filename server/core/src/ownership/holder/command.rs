@@ -24,7 +24,7 @@ pub enum HolderCommand {
         within: Option<Duration>,
     },
     /// Adopt a zone that was granted to this process, or take it up again from memory.
-    Adopt(Granted),
+    Adopt(GrantedLease),
     /// Drop the memory of a suspended zone: another process was granted it.
     Drop(ZoneName),
     /// Pass on what the authority shows.
@@ -125,7 +125,7 @@ pub enum Culprit {
 
 /// A zone that was granted to this process and waits to be adopted.
 #[derive(Clone, Debug)]
-pub struct Granted {
+pub struct GrantedLease {
     /// The zone, and the right to act for it.
     pub tenure: Tenure,
     /// The lease, renewed from now on.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use super::command::{Granted, HolderCommand, Progress, Request};
+use super::command::{GrantedLease, HolderCommand, Progress, Request};
 use super::remark::{Remark, ZoneRemark};
-use super::{Holder, Step};
+use super::{Holder, HolderStep};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
 use crate::ownership::authority::AuthorityError;
 use crate::ownership::end::EndReason;
@@ -22,7 +22,7 @@ pub(super) const ADOPTION_MAX: Duration = Duration::from_secs(120);
 
 /// A lease of this process, from its grant to its end.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldLease {
     pub(super) grant: Grant,
     pub(super) since: Duration,
     pub(super) lease: Arc<SharedLease>,
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) wedged_since: Option<Duration>,
 }
 
-impl Held {
+impl HeldLease {
     /// Returns the tenure of its zone, which is its key.
     pub(super) fn tenure_of(&self, zone: &ZoneName) -> Tenure {
         Tenure {
@@ -81,7 +81,7 @@ impl Holder {
         let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));
         self.held.insert(
             tenure.zone.clone(),
-            Held {
+            HeldLease {
                 grant: tenure.grant,
                 since: now,
                 lease: Arc::clone(&lease),
@@ -90,13 +90,13 @@ impl Holder {
             },
         );
         self.commands
-            .push_back(HolderCommand::Adopt(Granted { tenure, lease, at: now }));
+            .push_back(HolderCommand::Adopt(GrantedLease { tenure, lease, at: now }));
     }
 
     /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds
     /// its lease lost.
     pub(super) fn give_up_adoptions(&mut self, now: Duration, after: After, age: Duration) {
-        let is_late = |held: &Held| held.progress.is_none() && now.saturating_sub(held.since) >= age;
+        let is_late = |held: &HeldLease| held.progress.is_none() && now.saturating_sub(held.since) >= age;
         let late: Vec<Tenure> = self
             .held
             .iter()
@@ -118,7 +118,7 @@ impl Holder {
             grant: *grant,
         };
         self.releases.extend(self.contender.suspended().iter().map(ran_out));
-        self.step = Step::Stopping;
+        self.step = HolderStep::Stopping;
     }
 
     fn end(&mut self, tenure: Tenure, after: After) {
@@ -175,7 +175,7 @@ impl Holder {
     }
 
     /// Returns the lease of this very tenure, if it is held still.
-    fn held_mut(&mut self, tenure: &Tenure) -> Option<&mut Held> {
+    fn held_mut(&mut self, tenure: &Tenure) -> Option<&mut HeldLease> {
         self.held
             .get_mut(&tenure.zone)
             .filter(|held| held.grant == tenure.grant)

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::command::{HolderCommand, Request, Views};
-use super::remark::{Failure, Remark, Service, ZoneRemark};
-use super::{Holder, Step};
+use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
+use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
 use crate::ownership::membership::ShardView;
 
@@ -33,7 +33,7 @@ impl Holder {
         } else {
             self.ask(Request::Shards, max);
         }
-        self.step = Step::Looking;
+        self.step = HolderStep::Looking;
     }
 
     /// Passes the leases that could be read to the contender, which claims. `now` is read after the answer came.
@@ -42,7 +42,7 @@ impl Holder {
             Ok(leases) => leases,
             Err(error) => {
                 if let Some(lasted) = self.outages.looks.note(now) {
-                    self.log(Remark::Failing(Failure::Leases(error.to_string()), lasted));
+                    self.log(Remark::Failing(RequestFailure::Leases(error.to_string()), lasted));
                 }
                 return;
             }
@@ -53,7 +53,10 @@ impl Holder {
             }
         } else if let Some(lasted) = self.outages.looks.note(now) {
             let first = leases.unread.first().cloned();
-            self.log(Remark::Failing(Failure::SomeLeases(leases.unread.len(), first), lasted));
+            self.log(Remark::Failing(
+                RequestFailure::SomeLeases(leases.unread.len(), first),
+                lasted,
+            ));
         }
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
@@ -109,7 +112,7 @@ impl Holder {
 
     fn note_no_directory(&mut self, now: Duration, error: &AuthorityError) {
         if let Some(lasted) = self.outages.directory.note(now) {
-            self.log(Remark::Failing(Failure::Directory(error.to_string()), lasted));
+            self.log(Remark::Failing(RequestFailure::Directory(error.to_string()), lasted));
         }
     }
 }

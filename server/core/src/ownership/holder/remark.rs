@@ -13,7 +13,7 @@ use crate::ownership::key_check::Stranger;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
     /// The authority does not do something, for the first time or still.
-    Failing(Failure, Lasted),
+    Failing(RequestFailure, Lasted),
     /// The authority does it again.
     Answered(Service, Lasted),
     /// Something became of a zone.
@@ -26,7 +26,7 @@ pub enum Remark {
 
 /// A request that fails, and the last error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum RequestFailure {
     /// Renewals are not answered.
     Renewals {
         /// One of the zones.

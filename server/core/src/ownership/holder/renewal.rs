@@ -7,8 +7,8 @@ use everhold_protocol::ZoneName;
 
 use super::command::{Renewal, Request};
 use super::held::ADOPTION_MAX;
-use super::remark::{Failure, Remark, Service, ZoneRemark};
-use super::{Holder, Step};
+use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
+use super::{Holder, HolderStep};
 use crate::ownership::after::After;
 use crate::ownership::authority::AuthorityError;
 use crate::ownership::grant::{Grant, Tenure};
@@ -47,7 +47,7 @@ impl Holder {
         for renewal in due {
             self.ask(Request::Renew(renewal), Some(self.answer_max()));
         }
-        self.step = Step::Renewing;
+        self.step = HolderStep::Renewing;
     }
 
     /// A renewal that finds an authority which has forgotten the lease has it put back, within the time that the
@@ -110,7 +110,7 @@ impl Holder {
         if let Some((zone, error)) = unanswered {
             if let Some(lasted) = self.outages.renewals.note(now) {
                 let zones = self.outages.unrenewed.len();
-                self.log(Remark::Failing(Failure::Renewals { zone, zones, error }, lasted));
+                self.log(Remark::Failing(RequestFailure::Renewals { zone, zones, error }, lasted));
             }
         } else if self.outages.unrenewed.is_empty()
             && let Some(lasted) = self.outages.renewals.end(now)

@@ -8,7 +8,7 @@ mod wedges;
 
 use everhold_protocol::Epoch;
 
-use super::command::{Culprit, Granted, Progress, Renewal, StoreFence, Views};
+use super::command::{Culprit, GrantedLease, Progress, Renewal, StoreFence, Views};
 use super::*;
 use crate::ownership::lease::{Lease, LeaseState};
 use crate::ownership::{
@@ -263,7 +263,7 @@ impl Rig {
     fn host_all(&mut self) {
         let granted = self.granted();
         self.done.retain(|command| !matches!(command, HolderCommand::Adopt(_)));
-        for Granted { tenure, lease, .. } in granted {
+        for GrantedLease { tenure, lease, .. } in granted {
             self.holder.handle_hosted(&tenure);
             lease.with(|lease| lease.handle_tick(self.now));
             let zone = tenure.zone.clone();
@@ -277,7 +277,7 @@ impl Rig {
         }
     }
 
-    fn granted(&self) -> Vec<Granted> {
+    fn granted(&self) -> Vec<GrantedLease> {
         let granted = self.done.iter().filter_map(|command| match command {
             HolderCommand::Adopt(granted) => Some(granted.clone()),
             _ => None,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use everhold_protocol::{Tick, ZoneName};
 
 use super::command::{Culprit, HolderCommand, Request};
-use super::held::Held;
+use super::held::HeldLease;
 use super::remark::ZoneRemark;
-use super::{Holder, Step};
+use super::{Holder, HolderStep};
 
 impl Holder {
     /// Begins a turn by looking for a tick that is wedged, and asks at which input. If there is one, the process ends,
@@ -19,7 +19,7 @@ impl Holder {
     /// hiccup does not get here: only a tick that has begun counts, and only if it is found so for an eighth of a ttl
     /// on top of the half that no tick has ended for.
     pub(super) fn begin_turn(&mut self, now: Duration) {
-        self.step = Step::Blaming;
+        self.step = HolderStep::Blaming;
         let since_max = self.lease.pause_gap;
         let wedged = self.held.iter_mut().find_map(|(zone, held)| {
             let tick = held.wedged_for(now, since_max)?;
@@ -46,7 +46,7 @@ impl Holder {
     }
 }
 
-impl Held {
+impl HeldLease {
     /// Returns the tick that has been under way for too long, at every look for `max` at least.
     fn wedged_for(&mut self, now: Duration, max: Duration) -> Option<Tick> {
         let progress = self.progress?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_core::ingress::Refusal;
-use everhold_core::ingress::rate::{RateGuard, Verdict};
+use everhold_core::ingress::rate::{RateGuard, RateVerdict};
 use everhold_core::limits::CLOSE_MS_MAX;
 use everhold_protocol::RefusalCode;
 use quinn_proto::{Connection, ConnectionHandle, Dir, Endpoint, Event, StreamEvent, StreamId, VarInt};
@@ -273,10 +273,10 @@ impl Link {
             self.packets.judge(turn.now.duration_since(turn.shared.started)),
             &self.conn,
         ) {
-            (Verdict::Take, _) => return true,
-            (Verdict::Drop, _) => {}
-            (Verdict::Close, Some(conn)) => conn.close(RefusalCode::RateExceeded, "too many packets for too long"),
-            (Verdict::Close, None) => self.shut(RefusalCode::RateExceeded, turn),
+            (RateVerdict::Take, _) => return true,
+            (RateVerdict::Drop, _) => {}
+            (RateVerdict::Close, Some(conn)) => conn.close(RefusalCode::RateExceeded, "too many packets for too long"),
+            (RateVerdict::Close, None) => self.shut(RefusalCode::RateExceeded, turn),
         }
         turn.shared.counters.packets_over_rate.bump();
         false

@@ -3,7 +3,7 @@
 use everhold_protocol::Epoch;
 
 use super::*;
-use crate::ownership::holder::remark::{Failure, Service};
+use crate::ownership::holder::remark::{RequestFailure, Service};
 
 #[test]
 fn deadline_of_a_grant_counts_from_before_anything_was_asked_for_the_claim() {
@@ -68,7 +68,7 @@ fn nothing_is_claimed_while_the_fence_in_the_store_is_unknown() {
     let asked = rig.turn();
     assert!(!asked.iter().any(|request| matches!(request, Request::Claim { .. })));
     let why = rig.remarks.iter().find_map(|remark| match remark {
-        Remark::Failing(Failure::Claim(_, why), _) => Some(why.as_str()),
+        Remark::Failing(RequestFailure::Claim(_, why), _) => Some(why.as_str()),
         _ => None,
     });
     let expected = "the authority does not answer: the store's fence is unknown: no answer in time";
@@ -155,7 +155,7 @@ fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
     rig.authority.is_away = true;
     rig.settle();
     assert!(rig.granted().is_empty() && rig.holdings().is_empty());
-    let failing = |remark: &&Remark| matches!(remark, Remark::Failing(Failure::Claim(..), _));
+    let failing = |remark: &&Remark| matches!(remark, Remark::Failing(RequestFailure::Claim(..), _));
     assert_eq!(rig.remarks.iter().filter(failing).count(), 1, "three claims, one line");
 }
 

@@ -166,7 +166,7 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
         LeaseState::Held { .. }
     ));
     rig.run(2_000);
-    for Granted { tenure, lease, .. } in granted {
+    for GrantedLease { tenure, lease, .. } in granted {
         assert_eq!(lease.with(|lease| lease.state()), LeaseState::Lost);
         assert!(
             rig.remarks

@@ -3,7 +3,7 @@
 use super::*;
 use crate::outage::Lasted;
 use crate::ownership::KeyKind;
-use crate::ownership::holder::remark::{Failure, Service};
+use crate::ownership::holder::remark::{RequestFailure, Service};
 use crate::ownership::key_check::Stranger;
 
 fn shard(nonce: u64, login: u64, beat: u64) -> ShardView {
@@ -70,7 +70,7 @@ fn directory_that_takes_no_announcement_is_not_read_and_announced_to_at_the_next
     rig.turn();
     assert!(shown(&rig).last().unwrap().shards.is_some());
     let of_directory = rig.remarks.iter().filter_map(|remark| match remark {
-        Remark::Failing(Failure::Directory(_), lasted) => Some((false, *lasted)),
+        Remark::Failing(RequestFailure::Directory(_), lasted) => Some((false, *lasted)),
         Remark::Answered(Service::Directory, lasted) => Some((true, *lasted)),
         _ => None,
     });
@@ -98,7 +98,7 @@ fn nothing_is_declared_or_claimed_on_what_was_seen_before() {
     let said = rig
         .remarks
         .iter()
-        .filter(|remark| matches!(remark, Remark::Failing(Failure::Leases(_), _)));
+        .filter(|remark| matches!(remark, Remark::Failing(RequestFailure::Leases(_), _)));
     assert_eq!(said.count(), 1, "one line in sixteen seconds");
 
     let back_at = rig.now;
@@ -116,7 +116,7 @@ fn leases_of_a_node_that_is_gone_are_an_outage_and_hold_up_no_others() {
     rig.authority.unread = [name("meadow"), name("hills")].into();
     rig.turn();
     let first = Lasted { ms: 0, failures: 1 };
-    let failing = Remark::Failing(Failure::SomeLeases(2, Some(name("hills"))), first);
+    let failing = Remark::Failing(RequestFailure::SomeLeases(2, Some(name("hills"))), first);
     assert!(rig.remarks.contains(&failing), "{:?}", rig.remarks);
     let granted: Vec<ZoneName> = rig.granted().into_iter().map(|granted| granted.tenure.zone).collect();
     assert_eq!(granted, [name("forest")]);

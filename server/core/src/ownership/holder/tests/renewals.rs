@@ -4,7 +4,7 @@ use everhold_protocol::Epoch;
 
 use super::*;
 use crate::outage::Lasted;
-use crate::ownership::holder::remark::{Failure, Service};
+use crate::ownership::holder::remark::{RequestFailure, Service};
 
 const fn held_until(deadline: Duration) -> LeaseState {
     LeaseState::Held { deadline }
@@ -115,7 +115,7 @@ fn zone_that_is_being_adopted_is_renewed() {
     rig.turn();
     let granted = rig.granted();
     rig.run(2 * TTL);
-    let Granted { tenure, lease, .. } = &granted[0];
+    let GrantedLease { tenure, lease, .. } = &granted[0];
     assert_eq!(rig.renewed_at(tenure.zone.as_str()).len(), 8);
     assert!(lease.with(|lease| lease.may_speak(rig.now)));
 }
@@ -189,10 +189,10 @@ fn renewals_that_are_not_answered_are_one_outage_until_the_last_zone_is_renewed(
     let of_renewals = |remark: &&Remark| {
         matches!(
             remark,
-            Remark::Failing(Failure::Renewals { .. }, _) | Remark::Answered(Service::Renewals, _)
+            Remark::Failing(RequestFailure::Renewals { .. }, _) | Remark::Answered(Service::Renewals, _)
         )
     };
-    let failing = Failure::Renewals {
+    let failing = RequestFailure::Renewals {
         zone: name("meadow"),
         zones: 2,
         error: away::<()>().unwrap_err().to_string(),
