@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use everhold_benches::{RADIUS_CM, Turning, WORLDS, Walkers, brief, scene};
-use everhold_core::interest::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
+use everhold_core::interest::{Approach, Interest, Reach, Viewers, Viewpoint, VisibleEntities};
 use everhold_core::zone::Scene;
 use everhold_protocol::Tick;
 
@@ -23,7 +23,7 @@ fn interest(criterion: &mut Criterion) {
             budget: BUDGET,
         });
         let mut viewers = Viewers::new(RADIUS_CM);
-        let mut sight = Sight::default();
+        let mut visible = VisibleEntities::default();
         group.bench_function(
             BenchmarkId::from_parameter(format!("{players}_{}", crowding.name())),
             |bencher| {
@@ -43,10 +43,10 @@ fn interest(criterion: &mut Criterion) {
                             let from = points[member as usize];
                             match approach {
                                 Approach::Nobody => continue,
-                                Approach::Few => interest.look_at_few(from, &mut sight),
-                                Approach::Many | Approach::Crowd => interest.look(from, tick, &mut sight),
+                                Approach::Few => interest.look_at_few(from, &mut visible),
+                                Approach::Many | Approach::Crowd => interest.look(from, tick, &mut visible),
                             }
-                            seen += sight.places().len();
+                            seen += visible.places().len();
                         }
                     }
                     (scene, seen)

@@ -51,7 +51,7 @@ use epochs::Epochs;
 use patience::Patience;
 use pending::Pending;
 use search::{Cause, Search};
-use session::{Active, Standing};
+use session::{Active, ResumableSession};
 
 /// The client's machine.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub struct Client {
     /// The search for another connection.
     search: Option<Search>,
     /// The session that the next `Hello` resumes, once there is one.
-    standing: Option<Standing>,
+    standing: Option<ResumableSession>,
     epochs: Epochs,
     /// Shards to ask, as the last attach named them.
     peers: Vec<SocketAddr>,
@@ -106,7 +106,7 @@ impl Client {
         {
             mirror.expect_session(*session, *epoch, *event_seq);
             epochs.note(zone, *epoch);
-            standing = Some(Standing::saved(zone.clone(), *session, *secret));
+            standing = Some(ResumableSession::saved(zone.clone(), *session, *secret));
         }
         Self {
             patience: Patience::new(config.silence_ms),

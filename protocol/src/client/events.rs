@@ -9,7 +9,7 @@ const RECENT_EVENTS_MAX: usize = 256;
 
 /// The place of an event in this client's sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum EventPlace {
     /// It is the next.
     New,
     /// It is new, but `expected` was due.
@@ -74,15 +74,15 @@ impl EventLog {
     }
 
     /// Judges one event, and counts it if it is new.
-    pub(super) fn hear(&mut self, event: &SeqEvent) -> Heard {
+    pub(super) fn hear(&mut self, event: &SeqEvent) -> EventPlace {
         let print = fingerprint(event);
         let expected = self.last.checked_add(1);
         let heard = if expected == Some(event.seq) {
-            Heard::New
+            EventPlace::New
         } else if let Some(expected) = expected.filter(|expected| event.seq > *expected) {
-            Heard::AfterGap { expected }
+            EventPlace::AfterGap { expected }
         } else {
-            return Heard::Again {
+            return EventPlace::Again {
                 same: self.recent.contains(&(event.seq, print)),
                 excused: self.excused,
             };

@@ -6,7 +6,7 @@ use crate::limits::INVENTORY_ITEMS_MAX;
 use crate::message::{Attached, OwnState};
 use crate::snapshot::{EntityUpdate, EntityView, Snapshot, SnapshotHeader, Velocity, value_digest};
 
-use super::events::{EventLog, Heard, Resumed};
+use super::events::{EventLog, EventPlace, Resumed};
 use super::surroundings::Surroundings;
 
 /// The world as one client knows it.
@@ -75,7 +75,7 @@ pub(super) struct Mismatch {
 
 /// An event's place in the sequence, and its effect.
 pub(super) struct EventOutcome {
-    pub(super) heard: Heard,
+    pub(super) heard: EventPlace,
     pub(super) mismatch: Option<Mismatch>,
 }
 
@@ -173,7 +173,7 @@ impl Mirror {
     /// Takes one reliable event.
     pub(super) fn hear(&mut self, event: &SeqEvent) -> EventOutcome {
         let heard = self.events.hear(event);
-        if matches!(heard, Heard::Again { .. }) {
+        if matches!(heard, EventPlace::Again { .. }) {
             return EventOutcome { heard, mismatch: None };
         }
         self.event_seq = event.seq;

@@ -53,7 +53,7 @@ pub(super) enum Cause {
 
 /// The stage that a connection has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum ConnStage {
     /// Not up yet.
     Connecting,
     /// `Hello` is sent.
@@ -75,7 +75,7 @@ pub(super) struct Lead {
 pub(super) struct Candidate {
     pub(super) conn: ConnId,
     pub(super) addr: SocketAddr,
-    stage: Stage,
+    stage: ConnStage,
     /// The zone whose owner is thought to be there, if the client was redirected.
     led_to: Option<ZoneName>,
     deadline: Option<Duration>,
@@ -88,8 +88,8 @@ impl Candidate {
     /// Whether its shard has a `Hello` of ours that it has neither accepted nor refused.
     fn may_attach(&self) -> bool {
         match self.stage {
-            Stage::Connecting => false,
-            Stage::Greeted | Stage::Waiting => true,
+            ConnStage::Connecting => false,
+            ConnStage::Greeted | ConnStage::Waiting => true,
         }
     }
 }
@@ -271,7 +271,7 @@ impl Client {
         search.candidates.push(Candidate {
             conn,
             addr,
-            stage: Stage::Connecting,
+            stage: ConnStage::Connecting,
             led_to,
             deadline,
             early: Vec::new(),
@@ -344,7 +344,7 @@ impl Client {
         let Some(candidate) = search.candidate_mut(conn) else {
             return;
         };
-        (candidate.stage, candidate.deadline) = (Stage::Waiting, None);
+        (candidate.stage, candidate.deadline) = (ConnStage::Waiting, None);
         if let Some(second_at) = &mut search.second_at {
             *second_at = now + pause;
         }
@@ -362,10 +362,10 @@ impl Client {
         let Some(candidate) = self.search.as_mut().and_then(|search| search.candidate_mut(conn)) else {
             return;
         };
-        if candidate.stage != Stage::Connecting {
+        if candidate.stage != ConnStage::Connecting {
             return;
         }
-        (candidate.stage, candidate.deadline) = (Stage::Greeted, patience.map(|patience| now + patience));
+        (candidate.stage, candidate.deadline) = (ConnStage::Greeted, patience.map(|patience| now + patience));
         let message = ClientMessage::Hello {
             protocol: crate::PROTOCOL_VERSION,
             credential,

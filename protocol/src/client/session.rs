@@ -10,7 +10,7 @@ use crate::limits::SECRET_BYTES;
 use crate::message::{Attached, Credential, RefusalCode, ServerMessage};
 use crate::snapshot::Snapshot;
 
-use super::events::{Heard, Resumed};
+use super::events::{EventPlace, Resumed};
 use super::mirror::Mismatch;
 use super::port::{Command, ConnId, Failover, Notice};
 use super::search::{Cause, Lead};
@@ -32,12 +32,12 @@ pub(super) struct Active {
     /// The moment at which the next input frame is due.
     pub(super) frame_at: Duration,
     /// The last frame sent over it.
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<LastSentFrame>,
 }
 
 /// The last input frame that was sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct LastSentFrame {
     /// Its last intent, 0 for none.
     last_seq: u64,
     /// Frames left out since because nothing was to be said.
@@ -46,7 +46,7 @@ pub(super) struct Told {
 
 /// A session that can be resumed.
 #[derive(Clone, Debug)]
-pub(super) struct Standing {
+pub(super) struct ResumableSession {
     pub(super) zone: ZoneName,
     pub(super) session: SessionId,
     pub(super) secret: [u8; SECRET_BYTES],
@@ -56,7 +56,7 @@ pub(super) struct Standing {
     pub(super) last_snapshot_at: Duration,
 }
 
-impl Standing {
+impl ResumableSession {
     /// Returns a session known by its secret alone.
     pub(super) const fn saved(zone: ZoneName, session: SessionId, secret: [u8; SECRET_BYTES]) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Client {
             peers,
             ..
         } = attached;
-        self.standing = Some(Standing {
+        self.standing = Some(ResumableSession {
             zone,
             session,
             secret,
@@ -181,7 +181,7 @@ impl Client {
     /// Returns the failover that the coming attach completes, if its epoch rose over that of an earlier attach to the
     /// same zone.
     fn failover(&self, now: Duration, zone: &ZoneName, to_epoch: Epoch) -> Option<Failover> {
-        let same_zone = |standing: &&Standing| standing.attached && standing.zone == *zone;
+        let same_zone = |standing: &&ResumableSession| standing.attached && standing.zone == *zone;
         let standing = self.standing.as_ref().filter(same_zone)?;
         let from_epoch = self.mirror.epoch;
         (to_epoch > from_epoch).then(|| Failover {
@@ -274,16 +274,16 @@ impl Client {
         let outcome = self.mirror.hear(&event);
         let seq = event.seq;
         match outcome.heard {
-            Heard::New => self.notices.push_back(Notice::Event(event)),
-            Heard::AfterGap { expected } => {
+            EventPlace::New => self.notices.push_back(Notice::Event(event)),
+            EventPlace::AfterGap { expected } => {
                 self.notices.push_back(Notice::EventGap { expected, got: seq });
                 self.notices.push_back(Notice::Event(event));
             }
-            Heard::Again {
+            EventPlace::Again {
                 same: true,
                 excused: true,
             } => {}
-            Heard::Again { same, .. } => self.notices.push_back(Notice::EventRepeated { seq, same }),
+            EventPlace::Again { same, .. } => self.notices.push_back(Notice::EventRepeated { seq, same }),
         }
         self.tell_mismatch(outcome.mismatch);
     }
@@ -370,7 +370,7 @@ impl Client {
             told.rested += 1;
             return;
         }
-        active.told = Some(Told { last_seq, rested: 0 });
+        active.told = Some(LastSentFrame { last_seq, rested: 0 });
         let conn = active.conn;
         self.send_frame(conn);
     }

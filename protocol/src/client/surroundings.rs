@@ -7,20 +7,20 @@ use crate::snapshot::{EntityUpdate, EntityView, Velocity};
 /// The entities around one client, in order of id.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
-    known: Vec<Known>,
+    known: Vec<KnownEntity>,
     /// The tick at which forgotten entities are next removed.
     sweep_at: Tick,
 }
 
 /// An entity as it was last sent.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownEntity {
     view: EntityView,
     velocity: Velocity,
     told_at: Tick,
 }
 
-impl Known {
+impl KnownEntity {
     fn is_fresh(&self, tick: Tick) -> bool {
         tick.since(self.told_at) < FORGET_TICKS
     }
@@ -47,7 +47,7 @@ impl Surroundings {
             let place = self.place(update.id());
             match (*update, place) {
                 (EntityUpdate::Seen(view, velocity), place) => {
-                    let told = Known {
+                    let told = KnownEntity {
                         view,
                         velocity,
                         told_at: tick,

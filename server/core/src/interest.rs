@@ -89,7 +89,7 @@ impl Viewpoint {
 
 /// The entities that one viewer sees, and the memory to find them in; reused from viewer to viewer.
 #[derive(Debug, Default)]
-pub struct Sight {
+pub struct VisibleEntities {
     /// Grid places of the entities within reach; behind `len` there is garbage, so that a filter can write without
     /// branching.
     places: Vec<u32>,
@@ -111,7 +111,7 @@ const _: () = assert!((*Reach::RADIUS_CM.end() as i64).pow(2) < 1 << (u64::BITS 
 /// Rings into which candidates are counted; a power of two.
 const RINGS: usize = 64;
 
-impl Sight {
+impl VisibleEntities {
     /// Returns the seen entities' places in grid order. The set is exact; the order of the slice has no meaning.
     #[must_use]
     pub fn places(&self) -> &[u32] {
@@ -266,14 +266,14 @@ impl Interest {
     }
 
     /// Finds the entities seen by a viewer of the last group approached, if its candidates are [few](Approach::Few).
-    pub fn look_at_few(&self, from: Viewpoint, sight: &mut Sight) {
-        self.block.look(from, self.radius_squared(), self.reach.budget, sight);
+    pub fn look_at_few(&self, from: Viewpoint, visible: &mut VisibleEntities) {
+        self.block.look(from, self.radius_squared(), self.reach.budget, visible);
     }
 
     /// Finds the entities seen from a point, an entity at that very point included.
-    pub fn look(&self, from: Viewpoint, tick: Tick, sight: &mut Sight) {
-        sight.len = 0;
-        sight.keys.clear();
+    pub fn look(&self, from: Viewpoint, tick: Tick, visible: &mut VisibleEntities) {
+        visible.len = 0;
+        visible.keys.clear();
         let spot = Square {
             x: i64::from(from.x),
             y: i64::from(from.y),
@@ -282,33 +282,33 @@ impl Interest {
         let Some(window) = self.grid.cells.window(&spot, self.reach.radius_cm) else {
             return;
         };
-        if !self.filter_window(&from, &window, sight) {
-            self.search(&from, &window, tick, sight);
-        } else if sight.len <= self.reach.budget {
+        if !self.filter_window(&from, &window, visible) {
+            self.search(&from, &window, tick, visible);
+        } else if visible.len <= self.reach.budget {
             return;
         } else {
-            sight.key_places(&self.grid, &from);
+            visible.key_places(&self.grid, &from);
         }
-        sight.see_nearest(self.reach.budget, self.radius_squared());
+        visible.see_nearest(self.reach.budget, self.radius_squared());
     }
 
     /// Finds all entities within reach. Returns false if there are so many candidates, or a stack among them, that a
     /// search must choose.
-    fn filter_window(&self, viewer: &Viewpoint, window: &Window, sight: &mut Sight) -> bool {
+    fn filter_window(&self, viewer: &Viewpoint, window: &Window, visible: &mut VisibleEntities) -> bool {
         let mut room = FILTER_BUDGETS * self.reach.budget;
-        sight.reserve(room);
+        visible.reserve(room);
         for row in window.rows() {
             let range = self.grid.cells.row(window, row);
             if range.len() > room {
-                sight.len = 0;
+                visible.len = 0;
                 return false;
             }
             room -= range.len();
-            self.grid.filter(range, viewer, self.radius_squared(), sight);
+            self.grid.filter(range, viewer, self.radius_squared(), visible);
         }
         let whole = !self.crowds.stack_within(&self.grid, window);
         if !whole {
-            sight.len = 0;
+            visible.len = 0;
         }
         whole
     }

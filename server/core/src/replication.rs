@@ -30,7 +30,7 @@ use crate::interest::{Viewers, Viewpoint};
 use crate::zone::{Scene, SceneSession};
 use arena::Arenas;
 use audience::{Audience, Share};
-use changes::{Changes, Due};
+use changes::{Changes, DueRecord};
 use layer::Layer;
 use order::IdOrder;
 
@@ -100,12 +100,12 @@ pub struct Replicator {
     /// Everything, for newcomers.
     all: Layer,
     arenas: Arenas,
-    scratch: Scratch,
+    scratch: TickScratch,
 }
 
 /// Memory that is reused each tick.
 #[derive(Debug, Default)]
-struct Scratch {
+struct TickScratch {
     entity_order: IdOrder,
     session_order: IdOrder,
     /// Each session's share, in order of session id.
@@ -140,7 +140,7 @@ impl Replicator {
             due: Layer::new(config.radius_cm),
             all: Layer::new(config.radius_cm),
             arenas: Arenas::default(),
-            scratch: Scratch::default(),
+            scratch: TickScratch::default(),
         }
     }
 
@@ -159,7 +159,7 @@ impl Replicator {
 
     /// Sorts a scene, and groups its viewers.
     fn take(&mut self, scene: &Scene, tick: Tick) {
-        let Scratch {
+        let TickScratch {
             entity_order,
             session_order,
             shares,
@@ -209,7 +209,7 @@ impl Replicator {
         };
         self.due.rebuild(due, id_range, room(bytes));
         if self.scratch.has_newcomers {
-            let all: Vec<Due> = self.changes.all().collect();
+            let all: Vec<DueRecord> = self.changes.all().collect();
             self.all.rebuild(&all, id_range, room(DATAGRAM_BYTES_MAX));
         }
         id_range

@@ -4,7 +4,7 @@
 use super::cells::Window;
 use super::grid::Grid;
 use super::lanes::{self, LANES};
-use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewpoint};
+use super::{DISTANCE_SHIFT, PLACE_BITS, Viewpoint, VisibleEntities};
 
 /// The candidates: lower halves of their coordinates, and their places in the grid. Behind `len` there is garbage.
 #[derive(Debug, Default)]
@@ -50,13 +50,13 @@ impl Block {
 
     /// Finds the nearest `budget` candidates within a squared distance.
     #[inline]
-    pub(super) fn look(&self, from: Viewpoint, limit: u64, budget: usize, sight: &mut Sight) {
+    pub(super) fn look(&self, from: Viewpoint, limit: u64, budget: usize, visible: &mut VisibleEntities) {
         let count = self.len;
-        sight.len = 0;
-        sight.reserve(count);
+        visible.len = 0;
+        visible.reserve(count);
         // The lanes beyond the end are read, and what is found there is thrown away.
         let padded = count.next_multiple_of(LANES);
-        let marks = &mut sight.marks[..padded];
+        let marks = &mut visible.marks[..padded];
         lanes::mark(
             &self.xs[..padded],
             &self.ys[..padded],
@@ -64,18 +64,20 @@ impl Block {
             limit as i32,
             marks,
         );
-        let near = lanes::gather(marks, count, 0, &mut sight.places);
+        let near = lanes::gather(marks, count, 0, &mut visible.places);
         if near <= budget {
-            for place in &mut sight.places[..near] {
+            for place in &mut visible.places[..near] {
                 *place = self.places[*place as usize];
             }
-            sight.len = near;
+            visible.len = near;
             return;
         }
-        sight.keys.clear();
-        let keys = sight.places[..near].iter().map(|&index| self.key(index as usize, from));
-        sight.keys.extend(keys);
-        sight.see_nearest(budget, limit);
+        visible.keys.clear();
+        let keys = visible.places[..near]
+            .iter()
+            .map(|&index| self.key(index as usize, from));
+        visible.keys.extend(keys);
+        visible.see_nearest(budget, limit);
     }
 
     /// Returns a candidate's sort key: squared distance, then its place.

@@ -12,7 +12,7 @@ use everhold_protocol::Tick;
 
 use super::cells::{Square, Window};
 use super::grid::Grid;
-use super::{DISTANCE_SHIFT, Interest, Sight, Viewpoint};
+use super::{DISTANCE_SHIFT, Interest, Viewpoint, VisibleEntities};
 
 /// Entities up to which a square is not split: filtering them costs less than opening four squares. Found by measuring.
 const LEAF_ENTITIES_MAX: usize = 96;
@@ -192,35 +192,35 @@ fn interleave(bits: u32) -> u64 {
 
 impl Interest {
     /// Finds the nearest entities in a window that holds many. May leave up to twice the budget for the caller to cut.
-    pub(super) fn search(&self, viewer: &Viewpoint, window: &Window, tick: Tick, sight: &mut Sight) {
+    pub(super) fn search(&self, viewer: &Viewpoint, window: &Window, tick: Tick, visible: &mut VisibleEntities) {
         let budget = self.reach.budget;
         let mut limit = self.radius_squared();
-        sight.reserve(budget.max(LEAF_ENTITIES_MAX));
-        self.push_window(viewer, window, limit, sight);
+        visible.reserve(budget.max(LEAF_ENTITIES_MAX));
+        self.push_window(viewer, window, limit, visible);
         let mut cut_at = budget;
-        while let Some(Reverse(entry)) = sight.frontier.pop() {
+        while let Some(Reverse(entry)) = visible.frontier.pop() {
             if entry >> 32 > limit {
                 break;
             }
             let index = (entry & INDEX_MASK) as usize;
             if entry & CELL != 0 {
-                self.grid.filter(self.grid.cells.range(index), viewer, limit, sight);
+                self.grid.filter(self.grid.cells.range(index), viewer, limit, visible);
             } else {
-                self.open(index, viewer, limit, tick, sight);
+                self.open(index, viewer, limit, tick, visible);
             }
-            sight.key_places(&self.grid, viewer);
-            if sight.keys.len() >= cut_at {
-                sight.keys.select_nth_unstable(budget - 1);
-                sight.keys.truncate(budget);
-                limit = sight.keys[budget - 1] >> DISTANCE_SHIFT;
+            visible.key_places(&self.grid, viewer);
+            if visible.keys.len() >= cut_at {
+                visible.keys.select_nth_unstable(budget - 1);
+                visible.keys.truncate(budget);
+                limit = visible.keys[budget - 1] >> DISTANCE_SHIFT;
                 cut_at = 2 * budget;
             }
         }
-        sight.frontier.clear();
+        visible.frontier.clear();
     }
 
     /// Puts the cells of a window on the heap.
-    fn push_window(&self, viewer: &Viewpoint, window: &Window, limit: u64, sight: &mut Sight) {
+    fn push_window(&self, viewer: &Viewpoint, window: &Window, limit: u64, visible: &mut VisibleEntities) {
         for row in window.rows() {
             let first = self.grid.cells.index(*window.cols().start(), row);
             let mut split = self.crowds.cells.partition_point(|&(cell, _)| (cell as usize) < first);
@@ -235,18 +235,18 @@ impl Interest {
                 let distance = self.grid.cells.square_at(col, row).distance_squared(viewer.x, viewer.y);
                 if distance <= limit && !self.grid.cells.range(cell).is_empty() {
                     let index = node.map_or(cell as u64 | CELL, |&(_, node)| u64::from(node));
-                    sight.frontier.push(Reverse(distance << 32 | index));
+                    visible.frontier.push(Reverse(distance << 32 | index));
                 }
             }
         }
     }
 
     /// Replaces a square by its quarters, or takes its entities: all, or this tick's window of a stack.
-    fn open(&self, index: usize, viewer: &Viewpoint, limit: u64, tick: Tick, sight: &mut Sight) {
+    fn open(&self, index: usize, viewer: &Viewpoint, limit: u64, tick: Tick, visible: &mut VisibleEntities) {
         let node = &self.crowds.nodes[index];
         let budget = self.reach.budget;
         if node.quarters != 0 {
-            self.push_quarters(node.quarters as usize, viewer, limit, sight);
+            self.push_quarters(node.quarters as usize, viewer, limit, visible);
         } else if node.is_stack(self.crowds.shift_min, budget) {
             let range = node.range();
             // Mixed, because the entities of a stack may change in a rhythm of their own: a steady step could miss the
@@ -254,18 +254,18 @@ impl Interest {
             let turn = (tick.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % range.len();
             let head = range.start + turn..(range.start + turn + budget).min(range.end);
             let rest = range.start..range.start + budget - head.len();
-            self.grid.filter(head, viewer, limit, sight);
-            self.grid.filter(rest, viewer, limit, sight);
+            self.grid.filter(head, viewer, limit, visible);
+            self.grid.filter(rest, viewer, limit, visible);
         } else {
-            self.grid.filter(node.range(), viewer, limit, sight);
+            self.grid.filter(node.range(), viewer, limit, visible);
         }
     }
 
-    fn push_quarters(&self, first: usize, viewer: &Viewpoint, limit: u64, sight: &mut Sight) {
+    fn push_quarters(&self, first: usize, viewer: &Viewpoint, limit: u64, visible: &mut VisibleEntities) {
         for (quarter, index) in self.crowds.nodes[first..first + 4].iter().zip(first as u64..) {
             let distance = quarter.square.distance_squared(viewer.x, viewer.y);
             if quarter.start < quarter.end && distance <= limit {
-                sight.frontier.push(Reverse(distance << 32 | index));
+                visible.frontier.push(Reverse(distance << 32 | index));
             }
         }
     }

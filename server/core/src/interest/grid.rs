@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::cells::Cells;
 use super::lanes::{self, LANES};
-use super::{DISTANCE_SHIFT, PLACE_BITS, Sight, Viewpoint};
+use super::{DISTANCE_SHIFT, PLACE_BITS, Viewpoint, VisibleEntities};
 
 /// The scene, sorted by cell.
 #[derive(Debug, Default)]
@@ -37,20 +37,20 @@ impl Grid {
         }
     }
 
-    /// Adds the places of those in `range` that are within the distance to the sight, which has room for the whole
+    /// Adds the places of those in `range` that are within the distance to `visible`, which has room for the whole
     /// range.
     #[inline]
-    pub(super) fn filter(&self, range: Range<usize>, viewer: &Viewpoint, limit: u64, sight: &mut Sight) {
+    pub(super) fn filter(&self, range: Range<usize>, viewer: &Viewpoint, limit: u64, visible: &mut VisibleEntities) {
         let (start, len) = (range.start, range.len());
         let padded = len.next_multiple_of(LANES);
-        let marks = &mut sight.marks[..padded];
+        let marks = &mut visible.marks[..padded];
         if self.reaches_beyond_lanes(limit) {
             self.mark_wide(range, viewer, limit, marks);
         } else {
             let (xs, ys) = (&self.low_xs[start..start + padded], &self.low_ys[start..start + padded]);
             lanes::mark(xs, ys, (viewer.x, viewer.y), limit as i32, marks);
         }
-        sight.len += lanes::gather(marks, len, start as u32, &mut sight.places[sight.len..]);
+        visible.len += lanes::gather(marks, len, start as u32, &mut visible.places[visible.len..]);
     }
 
     /// Whether an entity of a cell that a circle touches may be further away than [`lanes::DISTANCE_MAX`] on an axis.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use everhold_protocol::Tick;
 use proptest::prelude::*;
 
-use super::{Approach, Interest, Reach, Sight, Viewers, Viewpoint};
+use super::{Approach, Interest, Reach, Viewers, Viewpoint, VisibleEntities};
 
 const REACH: Reach = Reach {
     radius_cm: 10_000,
@@ -17,18 +17,18 @@ fn points(spots: &[(i32, i32)]) -> Vec<Viewpoint> {
 }
 
 /// Returns the indices of the seen entities.
-fn indices(interest: &Interest, sight: &Sight) -> BTreeSet<u32> {
+fn indices(interest: &Interest, visible: &VisibleEntities) -> BTreeSet<u32> {
     let index = |&place: &u32| interest.order()[place as usize];
-    let seen: BTreeSet<_> = sight.places().iter().map(index).collect();
-    assert_eq!(seen.len(), sight.places().len(), "nobody is shown twice");
+    let seen: BTreeSet<_> = visible.places().iter().map(index).collect();
+    assert_eq!(seen.len(), visible.places().len(), "nobody is shown twice");
     seen
 }
 
 /// Returns the entities seen from a point.
 fn look(interest: &Interest, from: (i32, i32), tick: Tick) -> BTreeSet<u32> {
-    let mut sight = Sight::default();
-    interest.look(Viewpoint { x: from.0, y: from.1 }, tick, &mut sight);
-    indices(interest, &sight)
+    let mut visible = VisibleEntities::default();
+    interest.look(Viewpoint { x: from.0, y: from.1 }, tick, &mut visible);
+    indices(interest, &visible)
 }
 
 fn interest(reach: Reach, spots: &[(i32, i32)]) -> Interest {
@@ -109,7 +109,7 @@ proptest! {
         let points = points(&spots);
         let mut viewers = Viewers::new(radius_cm);
         viewers.regroup(&points);
-        let (mut sight, mut grouped) = (Sight::default(), 0);
+        let (mut visible, mut grouped) = (VisibleEntities::default(), 0);
         // Equal distances may be decided either way.
         let distances = |seen: &BTreeSet<u32>, from: Viewpoint| {
             let far = |&index: &u32| from.distance_squared(points[index as usize].x, points[index as usize].y);
@@ -124,8 +124,8 @@ proptest! {
                 let alone = look(&interest, (from.x, from.y), Tick(3));
                 prop_assert!(!alone.is_empty() && approach != Approach::Nobody, "one sees at least oneself");
                 if approach == Approach::Few {
-                    interest.look_at_few(from, &mut sight);
-                    let together = indices(&interest, &sight);
+                    interest.look_at_few(from, &mut visible);
+                    let together = indices(&interest, &visible);
                     prop_assert_eq!(distances(&together, from), distances(&alone, from));
                 }
             }

@@ -24,14 +24,14 @@ pub(super) enum Share {
 #[derive(Debug)]
 pub(super) struct Audience {
     /// In order of session.
-    known: Vec<Known>,
-    scratch: Vec<Known>,
+    known: Vec<KnownSession>,
+    scratch: Vec<KnownSession>,
     /// Distance in one tick, cm, beyond which a viewer knows nothing of its new surroundings.
     leap_cm: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownSession {
     session: SessionId,
     attach: AttachToken,
     at: Viewpoint,
@@ -62,7 +62,7 @@ impl Audience {
         for session in sessions {
             while before.next_if(|known| known.session < session.session).is_some() {}
             let known = before.next_if(|known| known.session == session.session);
-            let now = Known::now(session, known, self.leap_cm, tick);
+            let now = KnownSession::now(session, known, self.leap_cm, tick);
             let has_turn = tick.0.wrapping_add(session.session.0).is_multiple_of(round);
             let has_acted = known.is_none_or(|known| known.last_input_seq != now.last_input_seq);
             shares.push(if tick == now.new_at || tick == now.new_at + NEWCOMER_REPEAT_TICKS {
@@ -78,7 +78,7 @@ impl Audience {
     }
 }
 
-impl Known {
+impl KnownSession {
     fn now(session: &SceneSession, before: Option<&Self>, leap_cm: u32, tick: Tick) -> Self {
         let at = place(session);
         let stays = before.filter(|known| {

@@ -25,7 +25,7 @@ pub(super) struct Changes {
     gone: Vec<(EntityView, Tick)>,
     /// Entities that leapt, as they were before, until viewers of that place were told again.
     leapt: Vec<(EntityView, Tick)>,
-    due: Vec<Due>,
+    due: Vec<DueRecord>,
     /// The index in `due` at which the vanished and the leapt entities begin.
     partings: usize,
     radius_cm: u32,
@@ -34,7 +34,7 @@ pub(super) struct Changes {
 
 /// The record that is due of one entity.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Due {
+pub(super) struct DueRecord {
     /// The entity as it is, or was last.
     pub(super) view: EntityView,
     /// The record to send.
@@ -82,7 +82,7 @@ impl Track {
     }
 
     /// Returns the record that is due of it, which counts as told.
-    fn due(&mut self, tick: Tick, window: u64) -> Option<Due> {
+    fn due(&mut self, tick: Tick, window: u64) -> Option<DueRecord> {
         let since_change = since_told(self.changed_at, tick);
         let since_refresh = tick.0.wrapping_add(self.view.id.0) % REFRESH_TICKS;
         match since_change.min(since_refresh) {
@@ -90,7 +90,7 @@ impl Track {
             since if since >= window => return None,
             _ => {}
         }
-        Some(Due {
+        Some(DueRecord {
             view: self.view,
             update: self.belief(),
         })
@@ -143,7 +143,7 @@ impl Changes {
     }
 
     /// Takes a tick's entities, in order of id, and returns the records that are due.
-    pub(super) fn advance<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick, window: u64) -> &[Due]
+    pub(super) fn advance<'a, I>(&mut self, entities: impl Fn() -> I, tick: Tick, window: u64) -> &[DueRecord]
     where
         I: ExactSizeIterator<Item = &'a EntityView>,
     {
@@ -162,14 +162,14 @@ impl Changes {
         self.partings = self.due.len();
         let is_due = |parted: &&(EntityView, Tick)| since_told(parted.1, tick) < window;
         for (view, _) in self.gone.iter().filter(is_due) {
-            self.due.push(Due {
+            self.due.push(DueRecord {
                 view: *view,
                 update: EntityUpdate::Gone(view.id),
             });
         }
         for (view, _) in self.leapt.iter().filter(is_due) {
             let update = self.whereabouts(view);
-            self.due.extend(update.map(|update| Due { view: *view, update }));
+            self.due.extend(update.map(|update| DueRecord { view: *view, update }));
         }
         let is_to_be_told = |parted: &(EntityView, Tick)| parted.1 + CHANGE_REPEAT_TICKS + window > tick.next();
         self.gone.retain(is_to_be_told);
@@ -240,8 +240,8 @@ impl Changes {
 
     /// Returns the records for a viewer that knows nothing yet: everything, in order of id. A viewer that was moved far
     /// may have seen what is gone.
-    pub(super) fn all(&self) -> impl Iterator<Item = Due> + '_ {
-        let tracks = self.tracks.iter().map(|track| Due {
+    pub(super) fn all(&self) -> impl Iterator<Item = DueRecord> + '_ {
+        let tracks = self.tracks.iter().map(|track| DueRecord {
             view: track.view,
             update: track.belief(),
         });

@@ -11,15 +11,15 @@ use std::ops::Range;
 use everhold_protocol::{EntityUpdate, Tick};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::changes::Due;
-use crate::interest::{Approach, Group, Interest, Reach, Sight, Viewpoint};
+use super::changes::DueRecord;
+use crate::interest::{Approach, Group, Interest, Reach, Viewpoint, VisibleEntities};
 
 /// Squares per view radius whose viewers are told the same: 5 m at a radius of 100 m.
 const SQUARES_PER_RADIUS: u32 = 16;
 
 /// A packed record.
 #[derive(Clone, Copy, Debug)]
-struct Record {
+struct LayerRecord {
     bytes: [u8; EntityUpdate::BYTES_MAX],
     len: u8,
 }
@@ -32,14 +32,14 @@ pub(super) struct Layer {
     square_shift: u32,
     places: Vec<Viewpoint>,
     /// Records in the order in which they were given.
-    packed: Vec<Record>,
+    packed: Vec<LayerRecord>,
     /// The most that a viewer gets, bytes.
     bytes: usize,
     /// The way in which the present group of viewers searches.
     approach: Approach,
     /// Records in grid order.
-    records: Vec<Record>,
-    sight: Sight,
+    records: Vec<LayerRecord>,
+    visible: VisibleEntities,
     /// Records that the viewers of a square share, and each square's range in them. Looked up by key alone: the order
     /// means nothing.
     shared: Vec<u8>,
@@ -58,21 +58,21 @@ impl Layer {
             bytes: 0,
             approach: Approach::Nobody,
             records: Vec::new(),
-            sight: Sight::default(),
+            visible: VisibleEntities::default(),
             shared: Vec::new(),
             squares: HashMap::default(),
         }
     }
 
     /// Replaces the records. A viewer gets at most `bytes` of them.
-    pub(super) fn rebuild(&mut self, due: &[Due], id_range: u32, bytes: usize) {
+    pub(super) fn rebuild(&mut self, due: &[DueRecord], id_range: u32, bytes: usize) {
         let mut longest = 1;
         let mut packed = Vec::with_capacity(EntityUpdate::BYTES_MAX);
-        let mut pack = |due: &Due| {
+        let mut pack = |due: &DueRecord| {
             packed.clear();
             due.update.encode(id_range, &mut packed);
             longest = longest.max(packed.len());
-            let mut record = Record {
+            let mut record = LayerRecord {
                 bytes: [0; EntityUpdate::BYTES_MAX],
                 len: packed.len() as u8,
             };
@@ -81,7 +81,7 @@ impl Layer {
         };
         self.packed.clear();
         self.packed.extend(due.iter().map(&mut pack));
-        let place = |due: &Due| Viewpoint {
+        let place = |due: &DueRecord| Viewpoint {
             x: due.view.x,
             y: due.view.y,
         };
@@ -110,15 +110,15 @@ impl Layer {
     pub(super) fn tell(&mut self, viewer: Viewpoint, tick: Tick, out: &mut [u8]) -> usize {
         match self.approach {
             Approach::Nobody => return 0,
-            Approach::Few => self.interest.look_at_few(viewer, &mut self.sight),
-            Approach::Many => self.interest.look(viewer, tick, &mut self.sight),
+            Approach::Few => self.interest.look_at_few(viewer, &mut self.visible),
+            Approach::Many => self.interest.look(viewer, tick, &mut self.visible),
             Approach::Crowd => {
                 let shared = self.shared(viewer, tick);
                 out[..shared.len()].copy_from_slice(&self.shared[shared.clone()]);
                 return shared.len();
             }
         }
-        copy(&self.records, &self.sight, out)
+        copy(&self.records, &self.visible, out)
     }
 
     /// Returns the range of the records that all viewers in this viewer's square are told.
@@ -131,10 +131,10 @@ impl Layer {
                 x: middle(square.0),
                 y: middle(square.1),
             };
-            self.interest.look(from, tick, &mut self.sight);
+            self.interest.look(from, tick, &mut self.visible);
             let start = self.shared.len();
             self.shared.resize(start + room, 0);
-            let len = copy(&self.records, &self.sight, &mut self.shared[start..]);
+            let len = copy(&self.records, &self.visible, &mut self.shared[start..]);
             self.shared.truncate(start + len);
             start..start + len
         };
@@ -144,11 +144,11 @@ impl Layer {
 
 /// Writes the seen records, and returns their length. Each is copied at a full register's length, which needs no branch
 /// (hardly one is longer), and the next one begins at its end.
-fn copy(records: &[Record], sight: &Sight, out: &mut [u8]) -> usize {
+fn copy(records: &[LayerRecord], visible: &VisibleEntities, out: &mut [u8]) -> usize {
     const USUAL: usize = 16;
     let mut end = 0;
-    for &place in sight.places() {
-        let Record { bytes, len } = &records[place as usize];
+    for &place in visible.places() {
+        let LayerRecord { bytes, len } = &records[place as usize];
         let len = usize::from(*len);
         out[end..end + USUAL].copy_from_slice(&bytes[..USUAL]);
         if len > USUAL {

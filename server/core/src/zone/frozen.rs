@@ -199,12 +199,12 @@ pub(crate) trait FrozenColumn: Debug + Send {
 pub(crate) struct Column<C> {
     values: Vec<C>,
     /// Of a delta.
-    changes: Option<Changes>,
+    changes: Option<RowChanges>,
 }
 
 /// The change tick of each row, compared off the tick thread, which only copies.
 #[derive(Debug)]
-struct Changes {
+struct RowChanges {
     at: Vec<ChangeTick>,
     since: ChangeTick,
     now: ChangeTick,
@@ -218,7 +218,7 @@ impl<C: State> Column<C> {
     {
         Self {
             values: column.to_vec(),
-            changes: since.map(|since| Changes {
+            changes: since.map(|since| RowChanges {
                 at: column.changed_ticks_slice().to_vec(),
                 since,
                 now: column.this_run_tick(),
@@ -231,7 +231,7 @@ impl<C: State> FrozenColumn for Column<C> {
     fn mark(&self, bit: u64, masks: &mut [u64]) {
         match &self.changes {
             None => masks.iter_mut().for_each(|mask| *mask |= bit),
-            Some(Changes { at, since, now }) => {
+            Some(RowChanges { at, since, now }) => {
                 for (mask, at) in masks.iter_mut().zip(at) {
                     if at.is_newer_than(*since, *now) {
                         *mask |= bit;
