@@ -21,7 +21,7 @@ const CHUNK_BYTES_MAX: usize = 16 * 1024;
 pub(super) type Inbox = VecDeque<(Owner, Instant, NetEvent)>;
 
 /// The moment at which links are driven, and where their events go.
-pub(super) struct Turn<'a> {
+pub(super) struct LinkContext<'a> {
     pub(super) now: Instant,
     pub(super) inbox: &'a mut Inbox,
 }
@@ -68,7 +68,7 @@ impl Link {
         &mut self,
         handle: ConnectionHandle,
         endpoint: &mut Endpoint,
-        turn: &mut Turn<'_>,
+        turn: &mut LinkContext<'_>,
     ) -> LinkStatus {
         while let Some(event) = self.connection.poll_endpoint_events() {
             let drained = event.is_drained();
@@ -86,7 +86,7 @@ impl Link {
         LinkStatus::Lives
     }
 
-    fn tell_what_came(&mut self, turn: &mut Turn<'_>) {
+    fn tell_what_came(&mut self, turn: &mut LinkContext<'_>) {
         while let Some(event) = self.connection.poll() {
             self.on_event(event, turn);
         }
@@ -106,7 +106,7 @@ impl Link {
         self.flush_control();
     }
 
-    fn on_event(&mut self, event: Event, turn: &mut Turn<'_>) {
+    fn on_event(&mut self, event: Event, turn: &mut LinkContext<'_>) {
         match event {
             Event::Connected => {
                 self.control = self.connection.streams().open(Dir::Bi);
@@ -135,7 +135,7 @@ impl Link {
         }
     }
 
-    fn read_control(&mut self, id: StreamId, turn: &mut Turn<'_>) {
+    fn read_control(&mut self, id: StreamId, turn: &mut LinkContext<'_>) {
         let mut received = Vec::new();
         let mut stream = self.connection.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return };
@@ -157,7 +157,7 @@ impl Link {
         }
     }
 
-    fn on_control_bytes(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
+    fn on_control_bytes(&mut self, bytes: &[u8], turn: &mut LinkContext<'_>) {
         self.decoder.push(bytes);
         loop {
             match self.decoder.next::<ServerMessage>() {
@@ -194,14 +194,14 @@ impl Link {
     }
 
     /// Tells the owner that the connection is over, and closes it with `answer` if the peer has not done so.
-    fn lose(&mut self, answer: RefusalCode, code: Option<u64>, detail: String, turn: &mut Turn<'_>) {
+    fn lose(&mut self, answer: RefusalCode, code: Option<u64>, detail: String, turn: &mut LinkContext<'_>) {
         self.tell(NetEvent::Disconnected { code, detail }, turn);
         self.owner = None;
         self.connection
             .close(turn.now, VarInt::from_u32(answer as u32), Bytes::new());
     }
 
-    fn tell(&self, event: NetEvent, turn: &mut Turn<'_>) {
+    fn tell(&self, event: NetEvent, turn: &mut LinkContext<'_>) {
         if let Some(owner) = self.owner {
             turn.inbox.push_back((owner, turn.now, event));
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use quinn_proto::{ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
 
-use super::link::{Inbox, Link, LinkStatus, Turn};
+use super::link::{Inbox, Link, LinkContext, LinkStatus};
 use super::wire::Wire;
 use super::{LinkId, Traffic};
 
@@ -172,7 +172,7 @@ impl Port {
         let Some(link) = self.links.get_mut(handle.0).and_then(Option::as_deref_mut) else {
             return Care::Gone;
         };
-        match link.drive(handle, &mut self.endpoint, &mut Turn { now, inbox }) {
+        match link.drive(handle, &mut self.endpoint, &mut LinkContext { now, inbox }) {
             LinkStatus::Drained => {
                 self.links[handle.0] = None;
                 self.waiting[handle.0] = Waiting::default();

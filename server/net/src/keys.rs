@@ -64,7 +64,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use error::KeysError;
 pub use inventory::{Finding, InventoryLine, check, inventory};
-pub use rotation::{Recipient, Stage, export, make, rotate};
+pub use rotation::{Recipient, RotationStage, export, make, rotate};
 pub use tls::client_config;
 
 use self::files::{KeyDir, KeyFile, hex_line, random_hex};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use everhold_core::ownership::KeyKind;
-use everhold_net::keys::{self, Finding, Recipient, Stage};
+use everhold_net::keys::{self, Finding, Recipient, RotationStage};
 use everhold_os::clock;
 
 use super::print;
@@ -147,11 +147,11 @@ fn kinds(only: &[KindArgument]) -> impl Iterator<Item = KeyKind> {
     })
 }
 
-const fn stage_of(stage: StageArgument) -> Stage {
+const fn stage_of(stage: StageArgument) -> RotationStage {
     match stage {
-        StageArgument::Add => Stage::Add,
-        StageArgument::Switch => Stage::Switch,
-        StageArgument::Drop => Stage::Drop,
+        StageArgument::Add => RotationStage::Add,
+        StageArgument::Switch => RotationStage::Switch,
+        StageArgument::Drop => RotationStage::Drop,
     }
 }
 

@@ -23,7 +23,7 @@ mod store_checkpoints;
 mod store_journal;
 
 pub use authority::authority_conformance;
-pub use history::{History, position, tenure};
+pub use history::{SuiteHistory, position, tenure};
 pub use homes::home_store_conformance;
 pub use membership::membership_conformance;
 pub use store::zone_store_conformance;

@@ -76,7 +76,7 @@ use everhold_protocol::{SessionId, Tick, ZoneName};
 pub use authority::RedisAuthority;
 pub use target::RedisTarget;
 
-use link::Link;
+use link::RedisLink;
 use thread::Thread;
 
 /// Longest wait for an answer of the store; after it the outcome counts as unknown. The largest, a part of 64 KiB or a
@@ -130,9 +130,9 @@ impl From<RedisError> for StoreError {
 
 /// Makes the names of keys.
 #[derive(Clone, Debug)]
-struct Keys(Arc<str>);
+struct KeyNames(Arc<str>);
 
-impl Keys {
+impl KeyNames {
     fn zone(&self, zone: &ZoneName, what: &str) -> String {
         format!("{}:{{{zone}}}:{what}", self.0)
     }
@@ -159,18 +159,18 @@ use zone_script;
 /// Journals, checkpoints, and homes in Redis. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
-    keys: Keys,
+    keys: KeyNames,
     /// The link of appends, a link of its own: an append never waits behind a checkpoint's parts.
-    journal: Link,
-    checkpoint: Link,
+    journal: RedisLink,
+    checkpoint: RedisLink,
 }
 
 impl RedisStore {
     /// Connects, and checks that the server keeps what it is given.
     pub async fn open(target: &RedisTarget) -> Result<Self, RedisError> {
         let thread = Arc::new(Thread::start("redis-store").map_err(|error| RedisError::Thread(error.to_string()))?);
-        let journal = Link::open(Arc::clone(&thread), "journal", target.config.clone(), STORE_ANSWER_MAX).await?;
-        let checkpoint = Link::open(thread, "checkpoint", target.config.clone(), STORE_ANSWER_MAX).await?;
+        let journal = RedisLink::open(Arc::clone(&thread), "journal", target.config.clone(), STORE_ANSWER_MAX).await?;
+        let checkpoint = RedisLink::open(thread, "checkpoint", target.config.clone(), STORE_ANSWER_MAX).await?;
         policy::check(&checkpoint).await?;
         checkpoint.spawn(policy::watch(checkpoint.downgrade()));
         Ok(Self {

@@ -43,7 +43,7 @@ pub use file::SqliteError;
 use homes::Homes;
 use worker::{Worker, WorkerGone};
 use world::World;
-use zone::{Presence, ZoneFile};
+use zone::{FilePresence, ZoneFile};
 
 /// Whether there is a world in this directory.
 #[must_use]
@@ -124,7 +124,7 @@ impl ZoneStore for SqliteStore {
     async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError> {
         let (zone, grant) = (&tenure.zone, tenure.grant);
         let is_created = self.is_created(zone).await?;
-        if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
+        if self.on_zone(zone, |file| file.presence()).await? == FilePresence::Missing {
             // The mark may be gone with the file: whoever is not the first to be granted the zone finds a world that
             // there was.
             if is_created || grant.epoch() > Epoch::FIRST {
@@ -142,7 +142,7 @@ impl ZoneStore for SqliteStore {
 
     async fn create(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
         let (zone, grant) = (&tenure.zone, tenure.grant);
-        if self.on_zone(zone, |file| file.presence()).await? == Presence::Missing {
+        if self.on_zone(zone, |file| file.presence()).await? == FilePresence::Missing {
             self.on_zone(zone, move |file| file.create(origin)).await?;
             let zone = zone.clone();
             self.on_world(move |world| world.mark_created(&zone)).await?;

@@ -12,7 +12,7 @@ use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneSto
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
-    History, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
+    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_store::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
@@ -237,7 +237,7 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
     let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
     authority.reinstate(&held, addr, 5).await.unwrap();
     store.fence(&held).await.unwrap();
-    let records = History::new(1).records_to(Tick(3));
+    let records = SuiteHistory::new(1).records_to(Tick(3));
     store.append(&held, &records).await.unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
 
@@ -267,7 +267,7 @@ async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
         authority.declare_zone(&zone).await.unwrap();
     }
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     store
         .append(&tenure(&zone(), 1, 1), &history.records_to(Tick(40)))
         .await
@@ -313,7 +313,7 @@ async fn release_is_heard_after_the_directory_was_deleted() {
 #[tokio::test]
 async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
     let directory = directory();
-    let records = History::new(1).records_to(Tick(3));
+    let records = SuiteHistory::new(1).records_to(Tick(3));
     let store = SqliteStore::open(directory.path()).unwrap();
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     store.append(&tenure(&zone(), 1, 1), &records).await.unwrap();
@@ -326,7 +326,7 @@ async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
 #[tokio::test]
 async fn data_outlives_the_handles_that_wrote_it() {
     let directory = directory();
-    let records = History::new(1).records_to(Tick(40));
+    let records = SuiteHistory::new(1).records_to(Tick(40));
     let store = SqliteStore::open(directory.path()).unwrap();
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     assert_eq!(
@@ -357,7 +357,7 @@ async fn blocked_file_is_unavailable_and_blocks_no_other() {
     // What a process that is stopped inside a transaction does to its file.
     let blocker = rusqlite::Connection::open(store.zone_path(&zone())).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let records = History::new(1).records_to(Tick(1));
+    let records = SuiteHistory::new(1).records_to(Tick(1));
     let (held, neighbour) = (tenure(&zone(), 1, 1), tenure(&free, 1, 1));
     let (blocked, other) = tokio::join!(store.append(&held, &records), store.append(&neighbour, &records));
     assert!(matches!(blocked, Err(StoreError::Unavailable(_))), "{blocked:?}");
@@ -379,7 +379,7 @@ async fn victim() {
     };
     let store = SqliteStore::open(directory.as_ref()).unwrap();
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     for tick in 1.. {
         let answer = store
             .append(&tenure(&zone(), 1, 1), &history.records_to(Tick(tick)))
@@ -436,7 +436,7 @@ async fn killed_writer_loses_nothing_that_was_acknowledged() {
     );
     assert_eq!(
         records,
-        History::new(1).records_to(Tick(records.len() as u64)),
+        SuiteHistory::new(1).records_to(Tick(records.len() as u64)),
         "whole and in order"
     );
 }

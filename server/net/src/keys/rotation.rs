@@ -10,7 +10,7 @@ use super::{Keys, KeysError, signing_key, tls, verifying_keys};
 
 /// A step of a rotation; see the table of the module above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum RotationStage {
     /// A new key is good beside the old one.
     Add,
     /// The new one is used.
@@ -38,7 +38,7 @@ const FOR_ROTATION: &str = "keys are rotated where all of them are, and copied f
 
 /// The state of a kind's rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum RotationProgress {
     /// One key is good, and no other is there.
     Over,
     /// A new one was made that is not good yet: `add` was cut off.
@@ -49,7 +49,7 @@ enum Progress {
     Switched,
 }
 
-impl Progress {
+impl RotationProgress {
     /// Tells the state from whether the key that waits to be used is good, and how many are.
     const fn of(waiting_is_good: Option<bool>, good: usize) -> Self {
         match waiting_is_good {
@@ -61,15 +61,17 @@ impl Progress {
     }
 
     /// Whether a stage has to be taken from here (`true`), or was taken already. `Err`: it cannot be.
-    const fn needs(self, stage: Stage) -> Result<bool, &'static str> {
+    const fn needs(self, stage: RotationStage) -> Result<bool, &'static str> {
         match (stage, self) {
-            (Stage::Add, Self::Over | Self::Begun) | (Stage::Switch, Self::Added) | (Stage::Drop, Self::Switched) => {
-                Ok(true)
-            }
-            (Stage::Add, Self::Added) | (Stage::Switch, Self::Switched) | (Stage::Drop, Self::Over) => Ok(false),
-            (Stage::Add, Self::Switched) => Err(NOT_DROPPED),
-            (Stage::Switch, Self::Over | Self::Begun) => Err(NOTHING_ADDED),
-            (Stage::Drop, Self::Begun | Self::Added) => Err(NOT_SWITCHED),
+            (RotationStage::Add, Self::Over | Self::Begun)
+            | (RotationStage::Switch, Self::Added)
+            | (RotationStage::Drop, Self::Switched) => Ok(true),
+            (RotationStage::Add, Self::Added)
+            | (RotationStage::Switch, Self::Switched)
+            | (RotationStage::Drop, Self::Over) => Ok(false),
+            (RotationStage::Add, Self::Switched) => Err(NOT_DROPPED),
+            (RotationStage::Switch, Self::Over | Self::Begun) => Err(NOTHING_ADDED),
+            (RotationStage::Drop, Self::Begun | Self::Added) => Err(NOT_SWITCHED),
         }
     }
 }
@@ -101,7 +103,7 @@ pub fn export(dir: &Path, recipient: Recipient, to: &Path) -> Result<Vec<&'stati
 
 /// Takes one kind of keys to a stage. Returns whether there was anything to do: a stage that was taken already is no
 /// error, so that what was cut off between two kinds is run again.
-pub fn rotate(dir: &Path, kind: KeyKind, stage: Stage) -> Result<bool, KeysError> {
+pub fn rotate(dir: &Path, kind: KeyKind, stage: RotationStage) -> Result<bool, KeysError> {
     let dir = KeyDir::open(dir)?;
     match kind {
         KeyKind::Login => rotate_login(&dir, stage),
@@ -110,7 +112,7 @@ pub fn rotate(dir: &Path, kind: KeyKind, stage: Stage) -> Result<bool, KeysError
     }
 }
 
-fn rotate_login(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
+fn rotate_login(dir: &KeyDir, stage: RotationStage) -> Result<bool, KeysError> {
     let public = |file, secret: &str| Ok::<_, KeysError>(signing_key(dir, file, secret)?.verifying_key());
     let current = public(KeyFile::TicketKey, &dir.need(KeyFile::TicketKey, FOR_ROTATION)?)?;
     let good = verifying_keys(dir, &dir.need(KeyFile::TicketPub, FOR_ROTATION)?)?;
@@ -119,23 +121,23 @@ fn rotate_login(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
         .as_deref()
         .map(|secret| public(KeyFile::TicketKeyNext, secret))
         .transpose()?;
-    let progress = Progress::of(next.map(|next| good.contains(&next)), good.len());
+    let progress = RotationProgress::of(next.map(|next| good.contains(&next)), good.len());
     if !needs(dir, KeyFile::TicketPub, progress, stage)? {
         return Ok(false);
     }
     match stage {
-        Stage::Add => {
+        RotationStage::Add => {
             let secret = dir.read_or_create(KeyFile::TicketKeyNext, random_hex)?;
             let both = [current, public(KeyFile::TicketKeyNext, &secret)?];
             dir.replace(KeyFile::TicketPub, &both.map(|key| hex_line(key.as_bytes())).concat())?;
         }
-        Stage::Switch => use_waiting(dir, KeyFile::TicketKeyNext, KeyFile::TicketKey)?,
-        Stage::Drop => dir.replace(KeyFile::TicketPub, &hex_line(current.as_bytes()))?,
+        RotationStage::Switch => use_waiting(dir, KeyFile::TicketKeyNext, KeyFile::TicketKey)?,
+        RotationStage::Drop => dir.replace(KeyFile::TicketPub, &hex_line(current.as_bytes()))?,
     }
     Ok(true)
 }
 
-fn rotate_certificate(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
+fn rotate_certificate(dir: &KeyDir, stage: RotationStage) -> Result<bool, KeysError> {
     let key = tls::parse_key(dir, KeyFile::TlsKey, &dir.need(KeyFile::TlsKey, FOR_ROTATION)?)?;
     let pem = dir.need(KeyFile::TlsCert, FOR_ROTATION)?;
     let good = tls::parse_certificates(dir, &pem)?;
@@ -145,18 +147,18 @@ fn rotate_certificate(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
         Ok::<_, KeysError>(tls::belonging(&good, &key)?.is_some())
     };
     let waiting_is_good = waiting.as_deref().map(is_certified).transpose()?;
-    let progress = Progress::of(waiting_is_good, good.len());
+    let progress = RotationProgress::of(waiting_is_good, good.len());
     if !needs(dir, KeyFile::TlsCert, progress, stage)? {
         return Ok(false);
     }
     match stage {
-        Stage::Add => {
+        RotationStage::Add => {
             let key_pem = dir.read_or_create(KeyFile::TlsKeyNext, tls::make_key)?;
             let both = format!("{}\n{}", pem.trim_end(), tls::make_certificate(&key_pem)?);
             dir.replace(KeyFile::TlsCert, &both)?;
         }
-        Stage::Switch => use_waiting(dir, KeyFile::TlsKeyNext, KeyFile::TlsKey)?,
-        Stage::Drop => {
+        RotationStage::Switch => use_waiting(dir, KeyFile::TlsKeyNext, KeyFile::TlsKey)?,
+        RotationStage::Drop => {
             let kept = tls::belonging(&good, &key)?.ok_or_else(|| KeysError::Mismatch {
                 path: dir.path(KeyFile::TlsCert),
             })?;
@@ -173,7 +175,7 @@ fn nth_certificate(pem: &str, n: usize) -> String {
     format!("{}\n", block.trim_start())
 }
 
-fn rotate_quic(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
+fn rotate_quic(dir: &KeyDir, stage: RotationStage) -> Result<bool, KeysError> {
     // The first is used.
     let good = dir.parse_keys(KeyFile::Quic, &dir.need(KeyFile::Quic, FOR_ROTATION)?)?;
     let waiting = dir.read(KeyFile::QuicNext)?;
@@ -181,23 +183,23 @@ fn rotate_quic(dir: &KeyDir, stage: Stage) -> Result<bool, KeysError> {
         .as_deref()
         .map(|text| dir.parse_key(KeyFile::QuicNext, text))
         .transpose()?;
-    let progress = Progress::of(next.map(|next| good.contains(&next)), good.len());
+    let progress = RotationProgress::of(next.map(|next| good.contains(&next)), good.len());
     if !needs(dir, KeyFile::Quic, progress, stage)? {
         return Ok(false);
     }
     let keep = |keys: &[[u8; 32]]| dir.replace(KeyFile::Quic, &keys.iter().map(hex_line).collect::<String>());
     match stage {
-        Stage::Add => {
+        RotationStage::Add => {
             let text = dir.read_or_create(KeyFile::QuicNext, random_hex)?;
             keep(&[good[0], dir.parse_key(KeyFile::QuicNext, &text)?])?;
         }
-        Stage::Switch => {
+        RotationStage::Switch => {
             let mut used_first = good;
             used_first.sort_by_key(|key| Some(*key) != next);
             keep(&used_first)?;
             dir.remove(KeyFile::QuicNext)?;
         }
-        Stage::Drop => keep(&good[..1])?,
+        RotationStage::Drop => keep(&good[..1])?,
     }
     Ok(true)
 }
@@ -208,7 +210,7 @@ fn use_waiting(dir: &KeyDir, waiting: KeyFile, used: KeyFile) -> Result<(), Keys
     dir.remove(waiting)
 }
 
-fn needs(dir: &KeyDir, set: KeyFile, progress: Progress, stage: Stage) -> Result<bool, KeysError> {
+fn needs(dir: &KeyDir, set: KeyFile, progress: RotationProgress, stage: RotationStage) -> Result<bool, KeysError> {
     progress.needs(stage).map_err(|why| KeysError::Stage {
         path: dir.path(set),
         why,

@@ -215,7 +215,7 @@ fn stages() -> Vec<Keys> {
     let dir = dir();
     make(dir.path()).expect("keys are made");
     let mut stages = vec![Keys::load_or_create(dir.path()).expect("keys are read")];
-    for stage in [Stage::Add, Stage::Switch, Stage::Drop] {
+    for stage in [RotationStage::Add, RotationStage::Switch, RotationStage::Drop] {
         for kind in KeyKind::ALL {
             rotate(dir.path(), kind, stage).expect("in order");
         }
@@ -289,14 +289,14 @@ fn stage_out_of_order_is_refused_and_one_that_was_taken_before_changes_nothing()
             assert_eq!(rotate(dir.path(), kind, stage).ok(), Some(true));
             taken_before(stage);
         };
-        refused(Stage::Switch);
-        taken_before(Stage::Drop);
-        taken(Stage::Add);
-        refused(Stage::Drop);
-        taken(Stage::Switch);
-        refused(Stage::Add);
-        taken(Stage::Drop);
-        refused(Stage::Switch);
+        refused(RotationStage::Switch);
+        taken_before(RotationStage::Drop);
+        taken(RotationStage::Add);
+        refused(RotationStage::Drop);
+        taken(RotationStage::Switch);
+        refused(RotationStage::Add);
+        taken(RotationStage::Drop);
+        refused(RotationStage::Switch);
     }
 }
 
@@ -310,21 +310,21 @@ fn stage_that_was_cut_off_between_two_files_is_finished_by_running_it_again() {
         let dir = dir();
         make(dir.path()).expect("keys are made");
         let before = fs::read(dir.path().join(set)).expect("there");
-        rotate(dir.path(), kind, Stage::Add).expect("in order");
+        rotate(dir.path(), kind, RotationStage::Add).expect("in order");
         // As if the second file had not been written.
         fs::write(dir.path().join(set), &before).expect("written");
         Keys::load_or_create(dir.path()).expect("shards start");
-        rotate(dir.path(), kind, Stage::Switch).expect_err("nobody takes the new key yet");
+        rotate(dir.path(), kind, RotationStage::Switch).expect_err("nobody takes the new key yet");
         let waiting = fs::read(dir.path().join(next)).expect("there");
-        rotate(dir.path(), kind, Stage::Add).expect("again");
+        rotate(dir.path(), kind, RotationStage::Add).expect("again");
         assert_eq!(fs::read(dir.path().join(next)).expect("there"), waiting);
-        rotate(dir.path(), kind, Stage::Switch).expect("in order");
+        rotate(dir.path(), kind, RotationStage::Switch).expect("in order");
         // As if the waiting key had not been removed.
         fs::write(dir.path().join(next), &waiting).expect("written");
         fs::set_permissions(dir.path().join(next), fs::Permissions::from_mode(0o600)).expect("changed");
         Keys::load_or_create(dir.path()).expect("shards start");
-        rotate(dir.path(), kind, Stage::Switch).expect("again");
-        rotate(dir.path(), kind, Stage::Drop).expect("in order");
+        rotate(dir.path(), kind, RotationStage::Switch).expect("again");
+        rotate(dir.path(), kind, RotationStage::Drop).expect("in order");
     }
 }
 
@@ -340,7 +340,7 @@ fn copy_for_shards_has_no_login_secret_and_is_of_the_same_world() {
     );
     assert_eq!(copy.fingerprints(), whole.fingerprints());
     assert!(copy.ticket_signing_key().is_none() && !to.join("ticket.key").exists());
-    rotate(&to, KeyKind::Login, Stage::Add).expect_err("keys are rotated where all of them are");
+    rotate(&to, KeyKind::Login, RotationStage::Add).expect_err("keys are rotated where all of them are");
 }
 
 #[test]

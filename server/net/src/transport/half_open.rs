@@ -14,13 +14,13 @@ use everhold_core::ingress::address::network_of;
 /// The strangers of one net thread, in order of their coming.
 #[derive(Debug)]
 pub(super) struct HalfOpen<K> {
-    strangers: VecDeque<Stranger<K>>,
+    strangers: VecDeque<HalfOpenConn<K>>,
     /// Networks with a stranger or a player.
     networks: HashMap<IpAddr, Network>,
 }
 
 #[derive(Debug)]
-struct Stranger<K> {
+struct HalfOpenConn<K> {
     key: K,
     network: IpAddr,
     /// Whether its address was shown to be its own before it was let in.
@@ -47,7 +47,7 @@ impl<K: Copy + PartialEq> HalfOpen<K> {
     pub(super) fn insert(&mut self, key: K, ip: IpAddr, is_validated: bool) {
         let network = network_of(ip);
         self.networks.entry(network).or_default().strangers += 1;
-        self.strangers.push_back(Stranger {
+        self.strangers.push_back(HalfOpenConn {
             key,
             network,
             is_validated,
@@ -77,12 +77,12 @@ impl<K: Copy + PartialEq> HalfOpen<K> {
     /// may be forged goes first, then the one with the oldest stranger.
     pub(super) fn victim(&self, ip: IpAddr) -> Option<K> {
         let newcomers = network_of(ip);
-        let share = |stranger: &Stranger<K>| {
+        let share = |stranger: &HalfOpenConn<K>| {
             let network = self.networks.get(&stranger.network).copied().unwrap_or_default();
             let strangers = network.strangers + usize::from(stranger.network == newcomers);
             strangers.saturating_sub(network.players)
         };
-        let rank = |stranger: &Stranger<K>| (share(stranger), !stranger.is_validated);
+        let rank = |stranger: &HalfOpenConn<K>| (share(stranger), !stranger.is_validated);
         // The last of equals is taken, so from the newest to the oldest.
         let victim = self.strangers.iter().rev().max_by_key(|stranger| rank(stranger))?;
         Some(victim.key)

@@ -17,7 +17,7 @@ use super::counters::TransportCounters;
 
 /// A message of the control stream.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum ControlMessage {
     /// The first message, verified.
     Hello(Login),
     /// The player ends the session.
@@ -77,7 +77,7 @@ impl Intake {
     }
 
     /// Returns the next message; `None` until more bytes come.
-    pub(super) fn next(&mut self, policy: &PeerPolicy<'_>) -> Result<Option<Said>, Refusal> {
+    pub(super) fn next(&mut self, policy: &PeerPolicy<'_>) -> Result<Option<ControlMessage>, Refusal> {
         if self.rates.is_none()
             && let Some(hello) = self.decoder.peek().map_err(refusal_of)?
         {
@@ -88,7 +88,7 @@ impl Intake {
                 let login = login::check_hello(message, policy.ticket_keys, policy.resume_keys, (policy.unix_s)())?;
                 self.decoder.set_bytes_max(CONTROL_BYTES_MAX);
                 self.rates = Some(Rates::new(policy.config, policy.now));
-                return Ok(Some(Said::Hello(login)));
+                return Ok(Some(ControlMessage::Hello(login)));
             };
             policy.counters.control_in.bump();
             if !within_rate(rates.messages.judge(policy.now), "control messages")? {
@@ -97,7 +97,7 @@ impl Intake {
             }
             return match message {
                 ClientMessage::Hello { .. } => Err(Refusal::new(RefusalCode::Malformed, "Hello may come only once")),
-                ClientMessage::Logout => Ok(Some(Said::Logout)),
+                ClientMessage::Logout => Ok(Some(ControlMessage::Logout)),
             };
         }
         Ok(None)

@@ -57,7 +57,7 @@ pub(super) struct Packet {
 
 /// An order to a net thread: close every connection with this code, and end.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(super) struct StopOrder {
     pub(super) code: RefusalCode,
     /// Told when the peers know, or have had the time to. Without it the thread does not wait for them.
     pub(super) done: Option<oneshot::Sender<()>>,
@@ -69,7 +69,7 @@ pub(super) struct Mailbox {
     /// The ready list: connections with something in their outbox. Each is in it once at most, so it is bounded by
     /// their number.
     ready: Mutex<Vec<LinkKey>>,
-    stop: Mutex<Option<Stop>>,
+    stop: Mutex<Option<StopOrder>>,
     /// Whether `ready` or `stop` has something.
     is_pending: AtomicBool,
     outgoing: Sender<OutgoingDatagrams>,
@@ -133,7 +133,7 @@ impl Mailbox {
     }
 
     /// Orders the thread to end.
-    pub(super) fn stop(&self, stop: Stop) {
+    pub(super) fn stop(&self, stop: StopOrder) {
         *locked(&self.stop) = Some(stop);
         self.is_pending.store(true, Ordering::Release);
         self.wake();
@@ -162,7 +162,7 @@ impl Mailbox {
         is_pending
     }
 
-    pub(super) fn take_stop(&self) -> Option<Stop> {
+    pub(super) fn take_stop(&self) -> Option<StopOrder> {
         locked(&self.stop).take()
     }
 

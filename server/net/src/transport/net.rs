@@ -34,13 +34,13 @@ use tokio::sync::oneshot;
 
 pub(super) use self::threads::{NetThreads, OpenSockets};
 
-use self::link::{Counted, Link, LinkStatus, Turn};
+use self::link::{Counted, Link, LinkContext, LinkStatus};
 use self::pending::PendingEvents;
 use self::slab::Slab;
 use self::wire::Wire;
 use super::cid::ConnectionIds;
 use super::half_open::HalfOpen;
-use super::mailbox::{LinkKey, Mailbox, MailboxReceiver, OutgoingDatagram, OutgoingDatagrams, Packet, Stop};
+use super::mailbox::{LinkKey, Mailbox, MailboxReceiver, OutgoingDatagram, OutgoingDatagrams, Packet, StopOrder};
 use super::shared::TransportShared;
 
 /// The pause between two turns while there is something to do: packets are taken in batches, and wait no longer than
@@ -76,7 +76,7 @@ struct NetThread {
     /// Events, not yet sent, of connections that QUIC has forgotten.
     pending: Vec<PendingEvents>,
     swept: Instant,
-    stopping: Option<(Stop, Instant)>,
+    stopping: Option<(StopOrder, Instant)>,
     arrived: Vec<Packet>,
     ready: Vec<LinkKey>,
     due: Vec<LinkKey>,
@@ -395,10 +395,10 @@ impl NetThread {
         &mut self,
         key: LinkKey,
         now: Instant,
-        act: impl FnOnce(&mut Link, &mut Turn<'_>) -> T,
+        act: impl FnOnce(&mut Link, &mut LinkContext<'_>) -> T,
     ) -> Option<T> {
         let link = self.links.get_mut(key)?;
-        let mut turn = Turn {
+        let mut turn = LinkContext {
             now,
             shared: &self.shared,
             mailbox: &self.mailbox,
@@ -408,7 +408,7 @@ impl NetThread {
     }
 
     /// Closes every connection. The peers know when all have drained.
-    fn begin_stop(&mut self, stop: Stop, now: Instant) {
+    fn begin_stop(&mut self, stop: StopOrder, now: Instant) {
         for key in self.links.keys() {
             self.with_link(key, now, |link, turn| link.shut(stop.code, turn));
             self.serve(key, now);
@@ -421,7 +421,7 @@ impl NetThread {
     }
 
     /// Takes the stop if it is complete: every peer knows, or has had the time to.
-    fn take_finished_stop(&mut self) -> Option<Stop> {
+    fn take_finished_stop(&mut self) -> Option<StopOrder> {
         let left = self.links.live();
         let is_over = |until: Instant| left == 0 || until <= Instant::now();
         let (stop, _) = self.stopping.take_if(|(_, until)| is_over(*until))?;

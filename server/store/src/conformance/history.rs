@@ -30,13 +30,13 @@ pub const fn position(epoch: Epoch, record: &StoredRecord) -> Position {
 
 /// A zone's history as its owner makes it: each record follows the last.
 #[derive(Clone, Debug)]
-pub struct History {
+pub struct SuiteHistory {
     epoch: Epoch,
     flavor: u64,
     last: Position,
 }
 
-impl History {
+impl SuiteHistory {
     /// From a zone's first tick.
     #[must_use]
     pub const fn new(epoch: u32) -> Self {

@@ -5,7 +5,7 @@ use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, Sto
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
-use super::history::{History, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
+use super::history::{SuiteHistory, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
 use super::{store_checkpoints, store_journal};
 
 /// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes
@@ -34,7 +34,7 @@ async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl ZoneStore) 
     let zone = zone("never-made");
     assert_eq!(store.summary(&zone).await.expect("a question"), None);
     let append = store
-        .append(&tenure(&zone, 1, 1), &History::new(1).records_to(Tick(1)))
+        .append(&tenure(&zone, 1, 1), &SuiteHistory::new(1).records_to(Tick(1)))
         .await;
     assert!(matches!(append, Err(StoreError::Lost)), "{append:?}");
     assert!(matches!(store.read_zone(&zone).await, Err(StoreError::Lost)));
@@ -63,7 +63,7 @@ async fn lower_epoch_and_other_nonce_are_fenced(a: &impl ZoneStore, b: &impl Zon
     let old = fenced(a, "fence").await;
     let new = tenure(&old.zone, 2, 200);
     b.fence(&new).await.expect("a higher epoch");
-    let records = History::new(1).records_to(Tick(1));
+    let records = SuiteHistory::new(1).records_to(Tick(1));
     assert_fenced(a.append(&old, &records).await, 2);
     assert_fenced(a.fence(&old).await, 2);
     assert_fenced(a.append(&tenure(&old.zone, 2, 999), &records).await, 2);
@@ -78,7 +78,7 @@ async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl ZoneSt
         let zone = zone(name);
         store.fence(&tenure(&zone, 1, nonce)).await.expect("a new zone");
         assert_fenced(store.fence(&tenure(&zone, 1, nonce + 1)).await, 1);
-        let records = History::new(1).records_to(Tick(1));
+        let records = SuiteHistory::new(1).records_to(Tick(1));
         assert_fenced(store.append(&tenure(&zone, 1, nonce + 1), &records).await, 1);
         store.fence(&tenure(&zone, 1, nonce)).await.expect("it is the owner");
     }
@@ -86,7 +86,7 @@ async fn nonces_that_differ_in_their_last_bit_are_told_apart(store: &impl ZoneSt
 
 async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &impl ZoneStore) {
     let old = fenced(a, "raise").await;
-    let records = History::new(5).records_to(Tick(1));
+    let records = SuiteHistory::new(5).records_to(Tick(1));
     assert_eq!(
         b.append(&tenure(&old.zone, 5, 500), &records)
             .await
@@ -107,7 +107,7 @@ async fn higher_epoch_raises_the_fence_with_any_write(a: &impl ZoneStore, b: &im
 async fn zones_are_independent(store: &impl ZoneStore) {
     let first = fenced(store, "left").await;
     let second = fenced(store, "right").await;
-    let records = History::new(1).records_to(Tick(2));
+    let records = SuiteHistory::new(1).records_to(Tick(2));
     store.append(&first, &records).await.expect("appended");
     assert_eq!(store.read_zone(&first.zone).await.expect("readable").records, records);
     assert!(
@@ -138,7 +138,7 @@ async fn quarantine_is_kept_and_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
 
 async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let held = fenced(a, "lost").await;
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     a.append(&held, &history.records_to(Tick(3))).await.expect("appended");
     lose(a, &held.zone);
     let append = a.append(&held, &history.records_to(Tick(4))).await;
@@ -156,7 +156,7 @@ async fn lost_data_set_is_not_made_anew_by_a_write<S: ZoneStore>(a: &S, b: &S, l
 /// Taken for a new one, it would begin the world again without a word.
 async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let there_was = fenced(a, "later-grant").await;
-    let records = History::new(1).records_to(Tick(3));
+    let records = SuiteHistory::new(1).records_to(Tick(3));
     a.append(&there_was, &records).await.expect("appended");
     lose(a, &there_was.zone);
     for zone in [there_was.zone, zone("later-grant-of-nothing")] {
@@ -176,7 +176,7 @@ async fn zone_of_a_later_grant_is_never_new<S: ZoneStore>(a: &S, b: &S, lose: &i
 
 async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let held = fenced(a, "from-memory").await;
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     a.append(&held, &history.records_to(Tick(3))).await.expect("appended");
     lose(a, &held.zone);
     for _ in 0..2 {
@@ -207,7 +207,7 @@ async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, l
 
 async fn incomplete_data_set_can_begin_again_from_nothing<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     let held = fenced(a, "from-nothing").await;
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     a.append(&held, &history.records_to(Tick(3))).await.expect("appended");
     lose(a, &held.zone);
     a.create(&held, Origin::Memory).await.expect("made anew");

@@ -6,7 +6,7 @@ use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Tenure;
 use everhold_protocol::{EntityId, Epoch, Tick};
 
-use super::history::{History, assert_fenced, body, fenced, position, put_checkpoint, put_parts, tenure};
+use super::history::{SuiteHistory, assert_fenced, body, fenced, position, put_checkpoint, put_parts, tenure};
 
 pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     body_of_several_parts_is_read_back_whole(a, b).await;
@@ -27,9 +27,9 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
 const BASE: CheckpointKind = CheckpointKind::Base;
 
 /// A zone with ten records.
-async fn zone_of_ten(store: &impl ZoneStore, name: &str) -> (Tenure, History, Vec<StoredRecord>) {
+async fn zone_of_ten(store: &impl ZoneStore, name: &str) -> (Tenure, SuiteHistory, Vec<StoredRecord>) {
     let held = fenced(store, name).await;
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     let records = history.records_to(Tick(10));
     store.append(&held, &records).await.expect("appended");
     (held, history, records)
@@ -206,7 +206,7 @@ async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b
     let (old, _, records) = zone_of_ten(a, "truth").await;
     let new = tenure(&old.zone, 2, 200);
     b.fence(&new).await.expect("a higher epoch");
-    let mut truth = History::after(2, at(&records, Tick(6)));
+    let mut truth = SuiteHistory::after(2, at(&records, Tick(6)));
     truth.records_to(Tick(8));
     put_checkpoint(b, &new, truth.last(), BASE, &body(9, 1))
         .await

@@ -3,7 +3,7 @@
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 use everhold_protocol::{Epoch, Tick};
 
-use super::history::{History, assert_fenced, fenced, position, tenure};
+use super::history::{SuiteHistory, assert_fenced, fenced, position, tenure};
 
 pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     appended_records_are_read_back_in_order(a, b).await;
@@ -19,7 +19,7 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
 
 async fn appended_records_are_read_back_in_order(a: &impl ZoneStore, b: &impl ZoneStore) {
     let held = fenced(a, "order").await;
-    let records = History::new(1).records_to(Tick(20));
+    let records = SuiteHistory::new(1).records_to(Tick(20));
     for batch in records.chunks(7) {
         assert_eq!(a.append(&held, batch).await.expect("appended"), AppendAnswer::Ok);
     }
@@ -32,7 +32,7 @@ async fn appended_records_are_read_back_in_order(a: &impl ZoneStore, b: &impl Zo
 
 async fn repeated_append_is_a_duplicate(store: &impl ZoneStore) {
     let held = fenced(store, "repeat").await;
-    let records = History::new(1).records_to(Tick(5));
+    let records = SuiteHistory::new(1).records_to(Tick(5));
     assert_eq!(store.append(&held, &records).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(
         store.append(&held, &records).await.expect("answered"),
@@ -47,7 +47,7 @@ async fn repeated_append_is_a_duplicate(store: &impl ZoneStore) {
 
 async fn overlapping_append_stores_the_rest(store: &impl ZoneStore) {
     let held = fenced(store, "overlap").await;
-    let records = History::new(1).records_to(Tick(8));
+    let records = SuiteHistory::new(1).records_to(Tick(8));
     store.append(&held, &records[..5]).await.expect("appended");
     assert_eq!(
         store.append(&held, &records[3..]).await.expect("appended"),
@@ -58,7 +58,7 @@ async fn overlapping_append_stores_the_rest(store: &impl ZoneStore) {
 
 async fn append_after_a_gap_says_where_the_journal_ends(store: &impl ZoneStore) {
     let held = fenced(store, "gap").await;
-    let records = History::new(1).records_to(Tick(7));
+    let records = SuiteHistory::new(1).records_to(Tick(7));
     assert_eq!(
         store.append(&held, &records[1..]).await.expect("answered"),
         AppendAnswer::Gap { last: Tick(0) }
@@ -80,10 +80,10 @@ async fn append_after_a_gap_says_where_the_journal_ends(store: &impl ZoneStore) 
 
 async fn fork_of_the_same_epoch_stores_nothing(store: &impl ZoneStore) {
     let held = fenced(store, "fork").await;
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     let mut records = history.records_to(Tick(4));
     store.append(&held, &records).await.expect("appended");
-    let fork = History::after(1, position(Epoch(1), &records[1]))
+    let fork = SuiteHistory::after(1, position(Epoch(1), &records[1]))
         .other()
         .records_to(Tick(6));
     assert_eq!(
@@ -105,10 +105,10 @@ async fn fork_of_the_same_epoch_stores_nothing(store: &impl ZoneStore) {
 async fn record_that_follows_another_history_is_a_fork(store: &impl ZoneStore) {
     let held = fenced(store, "wrong-parent").await;
     store
-        .append(&held, &History::new(1).records_to(Tick(4)))
+        .append(&held, &SuiteHistory::new(1).records_to(Tick(4)))
         .await
         .expect("appended");
-    let other = History::new(1).other().records_to(Tick(5));
+    let other = SuiteHistory::new(1).other().records_to(Tick(5));
     assert_eq!(
         store.append(&held, &other[4..]).await.expect("answered"),
         AppendAnswer::Fork { tick: Tick(4) }
@@ -117,12 +117,12 @@ async fn record_that_follows_another_history_is_a_fork(store: &impl ZoneStore) {
 
 async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl ZoneStore, b: &impl ZoneStore) {
     let old = fenced(a, "over").await;
-    let records = History::new(1).records_to(Tick(9));
+    let records = SuiteHistory::new(1).records_to(Tick(9));
     a.append(&old, &records).await.expect("appended");
     let new = tenure(&old.zone, 2, 200);
     b.fence(&new).await.expect("a higher epoch");
     let mut truth = records[..6].to_vec();
-    truth.extend(History::after(2, position(Epoch(1), &records[5])).records_to(Tick(7)));
+    truth.extend(SuiteHistory::after(2, position(Epoch(1), &records[5])).records_to(Tick(7)));
     assert_eq!(b.append(&new, &truth[6..]).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(
         b.read_zone(&old.zone).await.expect("readable").records,
@@ -133,10 +133,10 @@ async fn higher_epoch_writes_over_a_lower_ones_end(a: &impl ZoneStore, b: &impl 
 
 async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl ZoneStore, b: &impl ZoneStore) {
     let old = fenced(a, "part").await;
-    let records = History::new(1).records_to(Tick(4));
+    let records = SuiteHistory::new(1).records_to(Tick(4));
     a.append(&old, &records).await.expect("appended");
     let new = tenure(&old.zone, 2, 200);
-    let fork = History::after(2, position(Epoch(1), &records[1])).records_to(Tick(5));
+    let fork = SuiteHistory::after(2, position(Epoch(1), &records[1])).records_to(Tick(5));
     assert_eq!(
         b.append(&new, &fork[2..]).await.expect("answered"),
         AppendAnswer::Gap { last: Tick(3) }
@@ -154,7 +154,7 @@ async fn higher_epoch_is_sent_back_to_where_histories_part(a: &impl ZoneStore, b
 
 async fn late_append_of_a_zombie_is_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
     let old = fenced(a, "zombie").await;
-    let mut history = History::new(1);
+    let mut history = SuiteHistory::new(1);
     let acknowledged = history.records_to(Tick(3));
     a.append(&old, &acknowledged).await.expect("appended");
     let late = history.records_to(Tick(4));

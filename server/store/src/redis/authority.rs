@@ -16,12 +16,12 @@ use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::Notify;
 
-use self::look::{Known, read_lease};
+use self::look::{KnownZones, read_lease};
 use self::membership::Unreadable;
-use super::link::Link;
+use super::link::RedisLink;
 use super::listener::Listener;
 use super::thread::Thread;
-use super::{Keys, RedisError, RedisTarget};
+use super::{KeyNames, RedisError, RedisTarget};
 
 /// Makes a script on a lease.
 macro_rules! lease_script {
@@ -39,12 +39,12 @@ static RELEASE: LazyLock<Script> = lease_script!("lua/release.lua");
 /// Grants leases in Redis. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RedisAuthority {
-    keys: Keys,
-    link: Link,
+    keys: KeyNames,
+    link: RedisLink,
     /// The longest that a look at the leases may take, of which some may not be answered.
     look_max: Duration,
     released: Arc<Notify>,
-    known: Known,
+    known: KnownZones,
     unreadable: Unreadable,
 }
 
@@ -53,7 +53,7 @@ impl RedisAuthority {
     /// Redis would hold up the next one.
     pub async fn open(target: &RedisTarget, answer_max: Duration) -> Result<Self, RedisError> {
         let thread = Arc::new(Thread::start("redis-leases").map_err(|error| RedisError::Thread(error.to_string()))?);
-        let link = Link::open(Arc::clone(&thread), "leases", target.config.clone(), answer_max).await?;
+        let link = RedisLink::open(Arc::clone(&thread), "leases", target.config.clone(), answer_max).await?;
         let keys = target.keys();
         let released = Arc::new(Notify::new());
         let listener = Listener {
@@ -74,7 +74,7 @@ impl RedisAuthority {
             // The caller waits for `answer_max`; what is known by then counts.
             look_max: answer_max / 2,
             released,
-            known: Known::default(),
+            known: KnownZones::default(),
             unreadable: Unreadable::default(),
         })
     }

@@ -29,12 +29,12 @@ use super::thread::Thread;
 
 /// A link to Redis. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct RedisLink {
     thread: Arc<Thread>,
-    shared: Arc<Shared>,
+    shared: Arc<LinkShared>,
 }
 
-struct Shared {
+struct LinkShared {
     name: &'static str,
     timeout: Duration,
     servers: Servers,
@@ -49,28 +49,28 @@ enum Servers {
 /// A link that does not keep itself alive.
 pub(super) struct WeakLink {
     thread: Weak<Thread>,
-    shared: Weak<Shared>,
+    shared: Weak<LinkShared>,
 }
 
 impl WeakLink {
-    pub(super) fn upgrade(&self) -> Option<Link> {
-        Some(Link {
+    pub(super) fn upgrade(&self) -> Option<RedisLink> {
+        Some(RedisLink {
             thread: self.thread.upgrade()?,
             shared: self.shared.upgrade()?,
         })
     }
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for RedisLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The configuration holds a password.
-        f.debug_struct("Link")
+        f.debug_struct("RedisLink")
             .field("name", &self.shared.name)
             .finish_non_exhaustive()
     }
 }
 
-impl Link {
+impl RedisLink {
     /// Connects, on `thread`. A Redis that is not there is an error now; later it is waited for.
     pub(super) async fn open(
         thread: Arc<Thread>,
@@ -81,7 +81,7 @@ impl Link {
         let servers = thread.run(connect(name, config, timeout)).await??;
         Ok(Self {
             thread,
-            shared: Arc::new(Shared { name, timeout, servers }),
+            shared: Arc::new(LinkShared { name, timeout, servers }),
         })
     }
 
@@ -175,7 +175,7 @@ async fn connect(name: &'static str, config: Config, timeout: Duration) -> Resul
     })
 }
 
-impl Shared {
+impl LinkShared {
     async fn command(
         &self,
         name: &'static str,

@@ -9,7 +9,7 @@ use fred::types::Value;
 use tokio::time::Instant;
 
 use super::RedisError;
-use super::link::{Link, Node, WeakLink};
+use super::link::{Node, RedisLink, WeakLink};
 
 /// The oldest server that is tried and known to have everything that is used here.
 const VERSION_MIN: (u32, u32) = (6, 0);
@@ -33,7 +33,7 @@ enum Policy {
 
 /// Refuses servers that are too old, or that may evict keys. Of a Cluster's nodes one that does not answer is asked
 /// later, by [`watch`].
-pub(super) async fn check(link: &Link) -> Result<(), RedisError> {
+pub(super) async fn check(link: &RedisLink) -> Result<(), RedisError> {
     let nodes = link.primaries().await?;
     let mut silent = 0;
     for node in &nodes {
@@ -48,7 +48,7 @@ pub(super) async fn check(link: &Link) -> Result<(), RedisError> {
     Ok(())
 }
 
-async fn check_node(link: &Link, node: &Arc<Node>) -> Result<(), RedisError> {
+async fn check_node(link: &RedisLink, node: &Arc<Node>) -> Result<(), RedisError> {
     check_version(link, node).await?;
     match ask(link, node).await? {
         Policy::Keeps => {}
@@ -68,7 +68,7 @@ async fn check_node(link: &Link, node: &Arc<Node>) -> Result<(), RedisError> {
     Ok(())
 }
 
-async fn check_version(link: &Link, node: &Arc<Node>) -> Result<(), RedisError> {
+async fn check_version(link: &RedisLink, node: &Arc<Node>) -> Result<(), RedisError> {
     let info = link.command_at(node, "INFO", vec!["server".into()]).await?;
     let info = info.into_string().unwrap_or_default();
     let version = info
@@ -83,7 +83,7 @@ async fn check_version(link: &Link, node: &Arc<Node>) -> Result<(), RedisError> 
     Ok(())
 }
 
-async fn ask(link: &Link, node: &Arc<Node>) -> Result<Policy, RedisError> {
+async fn ask(link: &RedisLink, node: &Arc<Node>) -> Result<Policy, RedisError> {
     let words = vec!["GET".into(), "maxmemory-policy".into()];
     match link.command_at(node, "CONFIG", words).await {
         Ok(answer) => Ok(match read(answer) {

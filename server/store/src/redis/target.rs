@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fred::types::RespVersion;
 use fred::types::config::Config;
 
-use super::{Keys, RedisError};
+use super::{KeyNames, RedisError};
 
 /// Schemes, and what may be asked for in their query.
 const SCHEMES: [(&str, &[&str]); 6] = [
@@ -55,8 +55,8 @@ impl RedisTarget {
         Ok(self)
     }
 
-    pub(super) fn keys(&self) -> Keys {
-        Keys(Arc::clone(&self.namespace))
+    pub(super) fn keys(&self) -> KeyNames {
+        KeyNames(Arc::clone(&self.namespace))
     }
 }
 

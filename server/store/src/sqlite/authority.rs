@@ -16,9 +16,9 @@ use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use self::membership::Unreadable;
+use self::membership::UnreadableRows;
 use super::bell::Bell;
-use super::file::{Failure, SqliteError};
+use super::file::{Rollback, SqliteError};
 use super::worker::{Worker, WorkerGone};
 use super::world::{World, parsed};
 
@@ -27,7 +27,7 @@ use super::world::{World, parsed};
 pub struct SqliteAuthority {
     world: Worker<World>,
     bell: Arc<Bell>,
-    unreadable: Unreadable,
+    unreadable: UnreadableRows,
 }
 
 impl SqliteAuthority {
@@ -45,7 +45,7 @@ impl SqliteAuthority {
         Ok(Self {
             world,
             bell: Arc::new(bell),
-            unreadable: Unreadable::default(),
+            unreadable: UnreadableRows::default(),
         })
     }
 
@@ -171,12 +171,13 @@ fn claim(
     nonce: Nonce,
     addr: SocketAddr,
     epoch_floor: Epoch,
-) -> Result<Tenure, Failure<AuthorityError>> {
+) -> Result<Tenure, Rollback<AuthorityError>> {
     let Some(now) = lease(file, &watched.zone)? else {
         return Err(refusal(file, &watched.zone));
     };
     let epoch = watched.epoch.max(epoch_floor).next();
-    let epoch = epoch.ok_or_else(|| Failure::Refused(AuthorityError::Unavailable("epochs have run out".to_owned())))?;
+    let epoch =
+        epoch.ok_or_else(|| Rollback::Refused(AuthorityError::Unavailable("epochs have run out".to_owned())))?;
     let tenure = Tenure {
         zone: watched.zone.clone(),
         grant: Grant::issue(epoch, nonce),
@@ -188,7 +189,7 @@ fn claim(
     let is_watched = (now.epoch, now.nonce, now.beat, now.released)
         == (watched.epoch, watched.nonce, watched.beat, watched.released);
     if !is_watched {
-        return Err(Failure::Refused(AuthorityError::Held(Box::new(now))));
+        return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
     }
     // The player count stays: should the new holder die before its first renewal, the next spare still knows who waits.
     file.prepare_cached(
@@ -204,13 +205,13 @@ fn reinstate(
     tenure: &Tenure,
     addr: SocketAddr,
     players: u32,
-) -> Result<(), Failure<AuthorityError>> {
+) -> Result<(), Rollback<AuthorityError>> {
     let Tenure { zone, grant } = tenure;
     let (epoch, nonce) = (grant.epoch(), grant.nonce());
     if let Some(now) = lease(file, zone)? {
         let is_ours = (now.epoch, now.nonce, now.released) == (epoch, nonce, false);
         if now.epoch > epoch || (now.epoch == epoch && !is_ours) {
-            return Err(Failure::Refused(AuthorityError::Held(Box::new(now))));
+            return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
         }
     }
     file.prepare_cached(
@@ -229,11 +230,11 @@ fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<Lea
 }
 
 /// Makes the refusal that shows the lease as it is.
-fn refusal(file: &Transaction<'_>, zone: &ZoneName) -> Failure<AuthorityError> {
+fn refusal(file: &Transaction<'_>, zone: &ZoneName) -> Rollback<AuthorityError> {
     match lease(file, zone) {
-        Ok(Some(lease)) => Failure::Refused(AuthorityError::Held(Box::new(lease))),
-        Ok(None) => Failure::Refused(AuthorityError::ZoneUnknown(zone.clone())),
-        Err(error) => Failure::Sqlite(error),
+        Ok(Some(lease)) => Rollback::Refused(AuthorityError::Held(Box::new(lease))),
+        Ok(None) => Rollback::Refused(AuthorityError::ZoneUnknown(zone.clone())),
+        Err(error) => Rollback::Sqlite(error),
     }
 }
 

@@ -7,8 +7,8 @@ use everhold_core::ownership::Grant;
 use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::file::Failure;
-use super::row::{Step, hash};
+use super::file::Rollback;
+use super::row::{StepResult, hash};
 
 /// A checkpoint that is or was the head, and its place in the order.
 struct Stored {
@@ -16,7 +16,7 @@ struct Stored {
     head: CheckpointHead,
 }
 
-pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, bytes: &[u8]) -> Step<()> {
+pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, bytes: &[u8]) -> StepResult<()> {
     // A repeat that comes late, or a second capture of the same tick: the checkpoint there is complete and stays as it
     // is.
     if find(file, position)?.is_some() {
@@ -33,7 +33,7 @@ pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, b
     Ok(())
 }
 
-pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHead) -> Step<()> {
+pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHead) -> StepResult<()> {
     if find(file, head.position)?.is_some() {
         return Ok(());
     }
@@ -60,7 +60,7 @@ pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHe
 }
 
 /// Reads the newest base and its deltas, in order.
-pub(super) fn chain(file: &Transaction<'_>) -> Step<Vec<CheckpointHead>> {
+pub(super) fn chain(file: &Transaction<'_>) -> StepResult<Vec<CheckpointHead>> {
     let Some(base) = newest_base(file)? else {
         return Ok(Vec::new());
     };
@@ -80,7 +80,7 @@ pub(super) fn chain(file: &Transaction<'_>) -> Step<Vec<CheckpointHead>> {
 }
 
 /// Reads a checkpoint with its body.
-pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpoint> {
+pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> StepResult<Checkpoint> {
     let mut body = BytesMut::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
     let mut statement =
         file.prepare_cached("SELECT bytes FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 ORDER BY idx")?;
@@ -107,7 +107,7 @@ pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> Step<Checkpo
 }
 
 /// Checks that a delta builds on the head, or that a base is newer than it.
-fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
+fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> StepResult<()> {
     let current = newest(file)?.map(|stored| stored.head.position);
     let fits = match head.kind {
         CheckpointKind::Delta { parent } => current == Some(parent) && head.position.tick > parent.tick,
@@ -118,12 +118,12 @@ fn check_order(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
     if fits {
         Ok(())
     } else {
-        Err(Failure::Refused(StoreError::ParentMoved))
+        Err(Rollback::Refused(StoreError::ParentMoved))
     }
 }
 
 /// Checks that all parts are there, and removes others: an earlier attempt at the same position may have had more.
-fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
+fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> StepResult<()> {
     let key = (
         head.position.tick.0.cast_signed(),
         head.position.epoch.0,
@@ -147,7 +147,7 @@ fn check_parts(file: &Transaction<'_>, head: CheckpointHead) -> Step<()> {
 
 /// Drops records of a lower epoch that do not lead to a new head or follow from it: a head that a higher epoch moves is
 /// the truth.
-fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) -> Step<()> {
+fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) -> StepResult<()> {
     let mut statement =
         file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 ORDER BY tick LIMIT 2")?;
     let near = statement.query_map([position.tick.0.cast_signed()], super::journal::read_record)?;
@@ -172,7 +172,7 @@ fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) 
 }
 
 /// Deletes what a new base makes superfluous: the base before the previous one, and all journal up to the previous one.
-fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) -> Step<()> {
+fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) -> StepResult<()> {
     if let Some(previous) = previous_base {
         file.prepare_cached("DELETE FROM record WHERE tick <= ?1")?
             .execute([previous.head.position.tick.0.cast_signed()])?;
@@ -189,14 +189,14 @@ fn trim(file: &Transaction<'_>, previous_base: Option<Stored>, base_tick: Tick) 
     Ok(())
 }
 
-fn find(file: &Transaction<'_>, position: Position) -> Step<Option<i64>> {
+fn find(file: &Transaction<'_>, position: Position) -> StepResult<Option<i64>> {
     let mut statement =
         file.prepare_cached("SELECT ord FROM checkpoint WHERE tick = ?1 AND epoch = ?2 AND hash = ?3")?;
     let key = (position.tick.0.cast_signed(), position.epoch.0, position.hash.0);
     Ok(statement.query_row(key, |row| row.get(0)).optional()?)
 }
 
-fn newest(file: &Transaction<'_>) -> Step<Option<Stored>> {
+fn newest(file: &Transaction<'_>) -> StepResult<Option<Stored>> {
     Ok(file
         .prepare_cached(
             "SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint ORDER BY ord DESC LIMIT 1",
@@ -205,7 +205,7 @@ fn newest(file: &Transaction<'_>) -> Step<Option<Stored>> {
         .optional()?)
 }
 
-fn newest_base(file: &Transaction<'_>) -> Step<Option<Stored>> {
+fn newest_base(file: &Transaction<'_>) -> StepResult<Option<Stored>> {
     Ok(file
         .prepare_cached(
             "SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint
@@ -239,6 +239,6 @@ fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored { ord: row.get(0)?, head })
 }
 
-fn corrupt<T>(what: String) -> Step<T> {
-    Err(Failure::Refused(StoreError::Corrupt(what)))
+fn corrupt<T>(what: String) -> StepResult<T> {
+    Err(Rollback::Refused(StoreError::Corrupt(what)))
 }

@@ -218,7 +218,7 @@ impl File {
     /// Runs `work` in a transaction that holds the file's write lock from its beginning, and commits unless it fails.
     pub(super) fn write<T, E: From<SqliteError>>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Rollback<E>>,
     ) -> Result<T, E> {
         self.run(TransactionBehavior::Immediate, work)
     }
@@ -226,7 +226,7 @@ impl File {
     /// Runs `work` on one consistent state of the file.
     pub(super) fn read<T, E: From<SqliteError>>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Rollback<E>>,
     ) -> Result<T, E> {
         self.run(TransactionBehavior::Deferred, work)
     }
@@ -234,14 +234,14 @@ impl File {
     fn run<T, E: From<SqliteError>>(
         &mut self,
         behavior: TransactionBehavior,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Rollback<E>>,
     ) -> Result<T, E> {
         let path = &self.path;
         let error = |source| E::from(SqliteError::new(path, source));
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(error)?;
         let result = work(&transaction).map_err(|failure| match failure {
-            Failure::Sqlite(source) => error(source),
-            Failure::Refused(refusal) => refusal,
+            Rollback::Sqlite(source) => error(source),
+            Rollback::Refused(refusal) => refusal,
         })?;
         transaction.commit().map_err(error)?;
         // Deleted meanwhile: what was committed is nowhere.
@@ -313,14 +313,14 @@ fn fill(path: &Path, layout: Layout) -> rusqlite::Result<()> {
 
 /// The reason why a transaction is rolled back.
 #[derive(Debug)]
-pub(super) enum Failure<E> {
+pub(super) enum Rollback<E> {
     /// SQLite failed.
     Sqlite(rusqlite::Error),
     /// The step refused it.
     Refused(E),
 }
 
-impl<E> From<rusqlite::Error> for Failure<E> {
+impl<E> From<rusqlite::Error> for Rollback<E> {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }

@@ -6,7 +6,7 @@ use everhold_core::ownership::Grant;
 use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::row::{Step, hash};
+use super::row::{StepResult, hash};
 
 /// The predecessor of the first record to be written.
 enum Predecessor {
@@ -18,7 +18,7 @@ enum Predecessor {
     Wrong,
 }
 
-pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredRecord]) -> Step<AppendAnswer> {
+pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredRecord]) -> StepResult<AppendAnswer> {
     assert_consecutive(records);
     let rest = skip_stored(file, records)?;
     let Some(first) = rest.first() else {
@@ -63,7 +63,7 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
 }
 
 /// Returns the records that are left after those that are stored already.
-fn skip_stored<'a>(file: &Transaction<'_>, records: &'a [StoredRecord]) -> Step<&'a [StoredRecord]> {
+fn skip_stored<'a>(file: &Transaction<'_>, records: &'a [StoredRecord]) -> StepResult<&'a [StoredRecord]> {
     let mut rest = records;
     while let Some((first, others)) = rest.split_first() {
         if stored(file, first.tick)?.is_none_or(|(_, hash)| hash != first.hash) {
@@ -75,7 +75,7 @@ fn skip_stored<'a>(file: &Transaction<'_>, records: &'a [StoredRecord]) -> Step<
 }
 
 /// Finds the first record at or after `tick` that this epoch wrote.
-fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> Step<Option<Tick>> {
+fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> StepResult<Option<Tick>> {
     let mut statement =
         file.prepare_cached("SELECT tick FROM record WHERE tick >= ?1 AND epoch >= ?2 ORDER BY tick LIMIT 1")?;
     let found: Option<i64> = statement
@@ -84,7 +84,7 @@ fn first_of_epoch(file: &Transaction<'_>, tick: Tick, grant: Grant) -> Step<Opti
     Ok(found.map(i64::cast_unsigned).map(Tick))
 }
 
-fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> Step<Predecessor> {
+fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> StepResult<Predecessor> {
     let Some(before) = first.tick.0.checked_sub(1).map(Tick) else {
         return Ok(Predecessor::Missing { last: Tick(0) });
     };
@@ -108,27 +108,27 @@ fn predecessor(file: &Transaction<'_>, first: &StoredRecord, grant: Grant) -> St
 }
 
 /// Reads epoch and hash of the record of a tick.
-fn stored(file: &Transaction<'_>, tick: Tick) -> Step<Option<(Epoch, RecordHash)>> {
+fn stored(file: &Transaction<'_>, tick: Tick) -> StepResult<Option<(Epoch, RecordHash)>> {
     let mut statement = file.prepare_cached("SELECT epoch, hash FROM record WHERE tick = ?1")?;
     Ok(statement
         .query_row([tick.0.cast_signed()], |row| Ok((Epoch(row.get(0)?), hash(row, 1)?)))
         .optional()?)
 }
 
-fn is_checkpoint(file: &Transaction<'_>, tick: Tick, hash: RecordHash) -> Step<bool> {
+fn is_checkpoint(file: &Transaction<'_>, tick: Tick, hash: RecordHash) -> StepResult<bool> {
     Ok(file
         .prepare_cached("SELECT 1 FROM checkpoint WHERE tick = ?1 AND hash = ?2")?
         .exists((tick.0.cast_signed(), hash.0))?)
 }
 
-fn last_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
+fn last_tick(file: &Transaction<'_>) -> StepResult<Option<Tick>> {
     let last: Option<i64> = file
         .prepare_cached("SELECT max(tick) FROM record")?
         .query_row([], |row| row.get(0))?;
     Ok(last.map(i64::cast_unsigned).map(Tick))
 }
 
-fn head_tick(file: &Transaction<'_>) -> Step<Option<Tick>> {
+fn head_tick(file: &Transaction<'_>) -> StepResult<Option<Tick>> {
     let head: Option<i64> = file
         .prepare_cached("SELECT tick FROM checkpoint ORDER BY ord DESC LIMIT 1")?
         .query_row([], |row| row.get(0))

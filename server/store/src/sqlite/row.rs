@@ -4,10 +4,10 @@
 use everhold_core::durability::store::{RecordHash, StoreError};
 use rusqlite::Row;
 
-use super::file::Failure;
+use super::file::Rollback;
 
 /// Outcome of a step inside a transaction: a failure undoes the whole transaction.
-pub(super) type Step<T> = Result<T, Failure<StoreError>>;
+pub(super) type StepResult<T> = Result<T, Rollback<StoreError>>;
 
 /// Reads the hash in a column.
 pub(super) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordHash> {

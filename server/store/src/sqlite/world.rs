@@ -8,7 +8,7 @@ use everhold_protocol::ZoneName;
 use rusqlite::types::Type;
 use rusqlite::{Row, Transaction};
 
-use super::file::{Failure, File, Layout, SqliteError, Synchronous, prepare_directory};
+use super::file::{File, Layout, Rollback, SqliteError, Synchronous, prepare_directory};
 
 /// The file's name in its directory.
 pub(super) const FILE_NAME: &str = "world.db";
@@ -60,14 +60,14 @@ impl World {
 
     pub(super) fn write<T, E: From<SqliteError>>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Rollback<E>>,
     ) -> Result<T, E> {
         self.current()?.write(work)
     }
 
     pub(super) fn read<T, E: From<SqliteError>>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<E>>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Rollback<E>>,
     ) -> Result<T, E> {
         self.current()?.read(work)
     }
@@ -131,7 +131,7 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
                 missing.push((name, definition));
             }
         }
-        Ok::<_, Failure<SqliteError>>(missing)
+        Ok::<_, Rollback<SqliteError>>(missing)
     };
     if file.read(missing)?.is_empty() {
         return Ok(());

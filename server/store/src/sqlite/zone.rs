@@ -9,8 +9,8 @@ use everhold_core::ownership::{Grant, Nonce};
 use everhold_protocol::{Epoch, SessionId, Tick};
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::file::{Failure, File, Layout, Synchronous};
-use super::row::Step;
+use super::file::{File, Layout, Rollback, Synchronous};
+use super::row::StepResult;
 use super::{checkpoint, journal};
 
 /// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before
@@ -60,7 +60,7 @@ const INCOMPLETE: Layout = Layout {
 
 /// Whether a zone's file is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(super) enum FilePresence {
     /// The file is there.
     Present,
     /// The file is not there, or it is empty.
@@ -79,10 +79,10 @@ impl ZoneFile {
         Self { path, file: None }
     }
 
-    pub(super) fn presence(&mut self) -> Result<Presence, StoreError> {
+    pub(super) fn presence(&mut self) -> Result<FilePresence, StoreError> {
         match self.file() {
-            Ok(_) => Ok(Presence::Present),
-            Err(StoreError::Lost) => Ok(Presence::Missing),
+            Ok(_) => Ok(FilePresence::Present),
+            Err(StoreError::Lost) => Ok(FilePresence::Missing),
             Err(error) => Err(error),
         }
     }
@@ -171,14 +171,14 @@ impl ZoneFile {
     pub(super) fn read_all(&mut self) -> Result<ZoneData, StoreError> {
         self.read(|file| {
             if is_incomplete(file)? {
-                return Err(Failure::Refused(StoreError::Lost));
+                return Err(Rollback::Refused(StoreError::Lost));
             }
             let chain = checkpoint::chain(file)?;
             let after = chain.last().map_or(Tick(0), |head| head.position.tick);
             let chain = chain
                 .into_iter()
                 .map(|head| checkpoint::read(file, head))
-                .collect::<Step<_>>()?;
+                .collect::<StepResult<_>>()?;
             let mut statement =
                 file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick > ?1 ORDER BY tick")?;
             let records = statement.query_map([after.0.cast_signed()], journal::read_record)?;
@@ -219,11 +219,11 @@ impl ZoneFile {
         })
     }
 
-    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Step<T>) -> Result<T, StoreError> {
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> StepResult<T>) -> Result<T, StoreError> {
         self.file()?.write(work)
     }
 
-    fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Step<T>) -> Result<T, StoreError> {
+    fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> StepResult<T>) -> Result<T, StoreError> {
         self.file()?.read(work)
     }
 
@@ -241,38 +241,38 @@ impl ZoneFile {
 }
 
 /// Raises the fence to `grant`, or refuses it: the first step of every write, in the same transaction.
-fn check_fence(file: &Transaction<'_>, grant: Grant) -> Step<()> {
+fn check_fence(file: &Transaction<'_>, grant: Grant) -> StepResult<()> {
     let (epoch, nonce) = fence(file)?;
     let theirs = (grant.epoch(), grant.nonce());
     if theirs == (epoch, nonce) {
         return Ok(());
     }
     if theirs.0 <= epoch {
-        return Err(Failure::Refused(StoreError::Fenced { epoch }));
+        return Err(Rollback::Refused(StoreError::Fenced { epoch }));
     }
     file.prepare_cached("UPDATE fence SET epoch = ?1, nonce = ?2")?
         .execute((theirs.0.0, theirs.1.0.cast_signed()))?;
     Ok(())
 }
 
-fn fence(file: &Transaction<'_>) -> Step<(Epoch, Nonce)> {
+fn fence(file: &Transaction<'_>) -> StepResult<(Epoch, Nonce)> {
     file.prepare_cached("SELECT epoch, nonce FROM fence")?
         .query_row([], |row| {
             let nonce = row.get::<_, i64>(1)?.cast_unsigned();
             Ok((Epoch(row.get(0)?), Nonce(nonce)))
         })
         .optional()?
-        .ok_or_else(|| Failure::Refused(StoreError::Corrupt("the fence is gone".to_owned())))
+        .ok_or_else(|| Rollback::Refused(StoreError::Corrupt("the fence is gone".to_owned())))
 }
 
 /// Whether no base is the head yet since the data set was made anew from memory (column `is_hollow`).
-fn is_incomplete(file: &Transaction<'_>) -> Step<bool> {
+fn is_incomplete(file: &Transaction<'_>) -> StepResult<bool> {
     Ok(file
         .prepare_cached("SELECT is_hollow FROM fence")?
         .query_row([], |row| row.get(0))?)
 }
 
-fn set_whole(file: &Transaction<'_>) -> Step<()> {
+fn set_whole(file: &Transaction<'_>) -> StepResult<()> {
     file.prepare_cached("UPDATE fence SET is_hollow = 0 WHERE is_hollow = 1")?
         .execute([])?;
     Ok(())

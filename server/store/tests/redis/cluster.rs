@@ -8,7 +8,7 @@ use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Tenure};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
-    History, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
+    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::RedisCluster;
@@ -63,7 +63,7 @@ fn elsewhere(redis: &RedisCluster) -> ZoneName {
 }
 
 /// Appends one more record, for as long as that takes, and expects it to be stored once.
-async fn append_next(store: &RedisStore, held: &Tenure, history: &mut History, tick: Tick) {
+async fn append_next(store: &RedisStore, held: &Tenure, history: &mut SuiteHistory, tick: Tick) {
     let records = history.records_to(tick);
     let answer = until_answered(async || store.append(held, &records).await).await;
     assert!(
@@ -76,12 +76,12 @@ async fn append_next(store: &RedisStore, held: &Tenure, history: &mut History, t
 async fn slot_that_moves_costs_no_record_and_every_link_finds_its_new_node() {
     let redis = RedisCluster::start();
     let (writer, reader) = (store(&redis.url()).await, store(&redis.url()).await);
-    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    let (held, mut history) = (tenure(&zone(), 1, 1), SuiteHistory::new(1));
     writer.fence(&held).await.unwrap();
     append_next(&writer, &held, &mut history, Tick(3)).await;
     let moving = redis.begin_move(&meta(&zone()));
     assert_eq!(moving.carry_some(1), 1, "some of its keys here, some there");
-    let (mut again, moved) = (History::new(1), async {
+    let (mut again, moved) = (SuiteHistory::new(1), async {
         // The append says again what it has to say for as long as the keys are in two places.
         while !moving.was_refused() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -125,7 +125,7 @@ async fn primary_that_hangs_is_replaced_and_holds_up_its_own_zones_alone() {
     let redis = RedisCluster::start();
     let store = store(&redis.url()).await;
     let (held, other) = (tenure(&zone(), 1, 1), tenure(&elsewhere(&redis), 1, 1));
-    let (mut here, mut there) = (History::new(1), History::new(2));
+    let (mut here, mut there) = (SuiteHistory::new(1), SuiteHistory::new(2));
     for tenure in [&held, &other] {
         store.fence(tenure).await.unwrap();
     }
@@ -223,7 +223,7 @@ async fn primary_that_dies_is_replaced_for_leases_too() {
     let mut redis = RedisCluster::start();
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let lease = claimed(&authority).await;
-    let (held, mut history) = (tenure(&zone(), 1, 100), History::new(1));
+    let (held, mut history) = (tenure(&zone(), 1, 100), SuiteHistory::new(1));
     store.fence(&held).await.unwrap();
     append_next(&store, &held, &mut history, Tick(3)).await;
     redis.kill(redis.primary_of(&meta(&zone())));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
 use everhold_protocol::Tick;
-use everhold_store::conformance::{History, tenure};
+use everhold_store::conformance::{SuiteHistory, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 
 use crate::{PATIENCE, QUIET, Unknown, authority, claimed, store, until_answered, zone};
@@ -24,7 +24,7 @@ fn release_writes(redis: &RedisServer) {
 async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_again() {
     let redis = RedisServer::start(Persistence::None);
     let store = store(&redis.url()).await;
-    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    let (held, mut history) = (tenure(&zone(), 1, 1), SuiteHistory::new(1));
     store.fence(&held).await.unwrap();
     let mut all = history.records_to(Tick(1));
     // From here on the script is known: an EVALSHA is enough.
@@ -58,7 +58,7 @@ async fn append_whose_connection_is_cut_is_unknown_and_stored_once_when_sent_aga
 async fn connections_that_are_cut_again_and_again_cost_no_record_and_store_none_twice() {
     let redis = RedisServer::start(Persistence::None);
     let store = store(&redis.url()).await;
-    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    let (held, mut history) = (tenure(&zone(), 1, 1), SuiteHistory::new(1));
     store.fence(&held).await.unwrap();
     let mut all = Vec::new();
     for tick in 1..=200 {

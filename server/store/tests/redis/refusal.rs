@@ -3,7 +3,7 @@
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership};
 use everhold_protocol::Tick;
-use everhold_store::conformance::{History, tenure};
+use everhold_store::conformance::{SuiteHistory, tenure};
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::{Persistence, RedisServer};
 
@@ -197,7 +197,7 @@ async fn recommended_profile_and_its_user_are_enough_for_a_shard() {
     );
     let held = claimed(&authority).await;
     store.fence(&held).await.unwrap();
-    let answer = store.append(&held, &History::new(1).records_to(Tick(1))).await;
+    let answer = store.append(&held, &SuiteHistory::new(1).records_to(Tick(1))).await;
     assert_eq!(answer.unwrap(), AppendAnswer::Ok);
     authority.release(&held).await.unwrap();
     let elsewhere = RedisTarget::new(&url, "other").unwrap();

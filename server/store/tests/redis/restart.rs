@@ -3,7 +3,7 @@
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_protocol::Tick;
-use everhold_store::conformance::{History, tenure};
+use everhold_store::conformance::{SuiteHistory, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 use rustix::process::Signal;
 
@@ -13,7 +13,7 @@ use crate::{Unknown, authority, claimed, store, until_answered, zone};
 async fn scripts_are_known_again_after_they_were_flushed() {
     let redis = RedisServer::start(Persistence::None);
     let store = store(&redis.url()).await;
-    let (held, mut history) = (tenure(&zone(), 1, 1), History::new(1));
+    let (held, mut history) = (tenure(&zone(), 1, 1), SuiteHistory::new(1));
     store.fence(&held).await.unwrap();
     store.append(&held, &history.records_to(Tick(1))).await.unwrap();
     assert_eq!(redis.command(&["SCRIPT", "FLUSH"]), "OK");
@@ -26,7 +26,7 @@ async fn redis_that_restarts_with_its_data_goes_on_where_it_was() {
     let mut redis = RedisServer::start(Persistence::Aof);
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let held = claimed(&authority).await;
-    let records = History::new(1).records_to(Tick(3));
+    let records = SuiteHistory::new(1).records_to(Tick(3));
     store.fence(&held).await.unwrap();
     store.append(&held, &records[..2]).await.unwrap();
     redis.kill();
@@ -46,7 +46,7 @@ async fn redis_that_restarts_empty_has_lost_the_zone_and_says_so() {
     let mut redis = RedisServer::start(Persistence::None);
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let held = claimed(&authority).await;
-    let records = History::new(1).records_to(Tick(3));
+    let records = SuiteHistory::new(1).records_to(Tick(3));
     store.fence(&held).await.unwrap();
     store.append(&held, &records[..2]).await.unwrap();
     redis.kill();
@@ -68,7 +68,7 @@ async fn write_whose_answer_was_given_up_is_found_when_it_is_sent_again() {
     let redis = RedisServer::start(Persistence::None);
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let held = claimed(&authority).await;
-    let records = History::new(1).records_to(Tick(3));
+    let records = SuiteHistory::new(1).records_to(Tick(3));
     store.fence(&held).await.unwrap();
     // From here on the script is known: an EVALSHA is enough.
     store.append(&held, &records[..1]).await.unwrap();

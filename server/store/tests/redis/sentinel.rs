@@ -3,7 +3,7 @@
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::Authority;
 use everhold_protocol::Tick;
-use everhold_store::conformance::{History, tenure};
+use everhold_store::conformance::{SuiteHistory, tenure};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_testing::redis::SentinelGroup;
 
@@ -15,9 +15,9 @@ async fn links_follow_three_sentinels_to_whomever_they_promote() {
     let mut redis = SentinelGroup::start();
     let (store, authority) = (store(&redis.url()).await, authority(&redis.url()).await);
     let lease = claimed(&authority).await;
-    let (held, mut history) = (tenure(&zone(), 1, 100), History::new(1));
+    let (held, mut history) = (tenure(&zone(), 1, 100), SuiteHistory::new(1));
     store.fence(&held).await.unwrap();
-    let goes_on = async |history: &mut History, tick| {
+    let goes_on = async |history: &mut SuiteHistory, tick| {
         let records = history.records_to(tick);
         let answer = until_answered(async || store.append(&held, &records).await).await;
         assert!(

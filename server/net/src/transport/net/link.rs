@@ -33,7 +33,7 @@ const TALK_BYTES: usize = 8 * 1024;
 const TALK: Duration = Duration::from_millis(100);
 
 /// The context in which links are driven: the moment, and what they share.
-pub(super) struct Turn<'a> {
+pub(super) struct LinkContext<'a> {
     pub(super) now: Instant,
     pub(super) shared: &'a Arc<TransportShared>,
     pub(super) mailbox: &'a Arc<Mailbox>,
@@ -50,7 +50,7 @@ pub(super) enum LinkStatus {
 
 /// The stage of a connection; see the diagram above.
 #[derive(Debug)]
-enum Stage {
+enum LinkStage {
     Handshaking,
     /// The client has not opened its control stream.
     Opening,
@@ -97,7 +97,7 @@ pub(super) struct Link {
     pub(super) origin: IpAddr,
     /// As what it is counted in [`super::super::half_open`].
     pub(super) counted: Counted,
-    stage: Stage,
+    stage: LinkStage,
     remote: SocketAddr,
     /// Whether its `Hello` was verified, and there was a place for it.
     is_proven: bool,
@@ -138,7 +138,7 @@ impl Link {
             has_to_send: false,
             is_stalled: false,
             counted: Counted::Stranger,
-            stage: Stage::Handshaking,
+            stage: LinkStage::Handshaking,
             is_proven: false,
             login_deadline: now + config.login_deadline,
             turn_away: turn_away.map(|code| Refusal::new(code, code.to_string())),
@@ -158,7 +158,7 @@ impl Link {
     }
 
     /// Takes everything out of the connection that its state machine has to say, until it is quiet.
-    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) -> LinkStatus {
+    pub(super) fn drive(&mut self, turn: &mut LinkContext<'_>) -> LinkStatus {
         let handle = ConnectionHandle(self.key.slot as usize);
         while let Some(event) = self.connection.poll_endpoint_events() {
             let is_drained = event.is_drained();
@@ -181,14 +181,14 @@ impl Link {
     }
 
     /// Does what the connection's handles have ordered.
-    pub(super) fn answer(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn answer(&mut self, turn: &mut LinkContext<'_>) {
         let Some(conn) = &self.conn else { return };
         let orders = conn.take_orders();
         if let Some(route) = orders.rebound {
             self.route = route;
         }
         if let Some(closing) = orders.closing
-            && !matches!(self.stage, Stage::Over)
+            && !matches!(self.stage, LinkStage::Over)
         {
             self.route = None;
             if closing.manner == Manner::AtOnce || self.control.is_none() {
@@ -199,32 +199,32 @@ impl Link {
                 Manner::Expected => Farewell::Omitted,
                 Manner::LastWords | Manner::AtOnce => Farewell::Unsaid,
             };
-            self.stage = Stage::Parting(closing, until, farewell);
+            self.stage = LinkStage::Parting(closing, until, farewell);
         }
         self.write_control(turn);
     }
 
     /// Ends the stage whose deadline is over.
-    pub(super) fn check_deadline(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn check_deadline(&mut self, turn: &mut LinkContext<'_>) {
         if self.deadline().is_none_or(|due| due > turn.now) {
             return;
         }
         match (&self.stage, &self.conn) {
-            (Stage::Handshaking, _) => {
+            (LinkStage::Handshaking, _) => {
                 turn.shared.counters.handshakes_late.bump();
                 self.connection.close(turn.now, VarInt::from_u32(0), Bytes::new());
                 self.end(turn.shared);
             }
-            (Stage::Opening, Some(conn)) => {
+            (LinkStage::Opening, Some(conn)) => {
                 let detail = "no control stream within the login deadline";
                 let late = Refusal::new(RefusalCode::LoginTimeout, detail);
                 let refusal = self.turn_away.take().unwrap_or(late);
                 conn.abort(refusal.code, &refusal.detail);
             }
-            (Stage::Greeting, Some(conn)) => {
+            (LinkStage::Greeting, Some(conn)) => {
                 conn.close(RefusalCode::LoginTimeout, "no Hello within the login deadline");
             }
-            (Stage::Parting(closing, ..), _) => {
+            (LinkStage::Parting(closing, ..), _) => {
                 tracing::debug!(remote = %self.remote, "the peer did not take the last words");
                 let closing = closing.clone();
                 self.hang_up(&closing, turn);
@@ -236,16 +236,16 @@ impl Link {
     /// Returns when it must be served, whatever its peer does.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Handshaking | Stage::Opening | Stage::Greeting => Some(self.login_deadline),
-            Stage::Parting(_, until, _) => Some(*until),
-            Stage::Playing | Stage::Over => None,
+            LinkStage::Handshaking | LinkStage::Opening | LinkStage::Greeting => Some(self.login_deadline),
+            LinkStage::Parting(_, until, _) => Some(*until),
+            LinkStage::Playing | LinkStage::Over => None,
         }
     }
 
     /// Whether what it has to send cannot wait for its next datagram.
     pub(super) fn is_hasty(&self, now: Instant) -> bool {
         match self.stage {
-            Stage::Playing => self
+            LinkStage::Playing => self
                 .talked
                 .is_some_and(|(at, bytes)| bytes > TALK_BYTES && now.duration_since(at) < TALK),
             _ => true,
@@ -254,12 +254,12 @@ impl Link {
 
     /// Whether its player is logged in, and may be shown something.
     pub(super) fn is_playing(&self) -> bool {
-        matches!(self.stage, Stage::Playing)
+        matches!(self.stage, LinkStage::Playing)
     }
 
     /// Whether the connection has ended, and is kept for late packets and for what its shard has not heard.
     pub(super) const fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over)
+        matches!(self.stage, LinkStage::Over)
     }
 
     /// Whether its peer has proven to be a player.
@@ -268,7 +268,7 @@ impl Link {
     }
 
     /// Judges a packet before anything is done with it. `false`: it is to be dropped.
-    pub(super) fn rate_packet(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn rate_packet(&mut self, turn: &mut LinkContext<'_>) -> bool {
         match (
             self.packets.judge(turn.now.duration_since(turn.shared.started)),
             &self.conn,
@@ -291,7 +291,7 @@ impl Link {
     /// for it reads on.
     pub(super) fn send_pending(&mut self, shared: &TransportShared) -> bool {
         let is_left = self.pending.send(shared);
-        if !is_left && matches!(self.stage, Stage::Over) {
+        if !is_left && matches!(self.stage, LinkStage::Over) {
             self.pending = PendingEvents::default();
         }
         is_left
@@ -315,18 +315,18 @@ impl Link {
     }
 
     /// Closes the connection at once, whatever its stage.
-    pub(super) fn shut(&mut self, code: RefusalCode, turn: &mut Turn<'_>) {
+    pub(super) fn shut(&mut self, code: RefusalCode, turn: &mut LinkContext<'_>) {
         self.connection
             .close(turn.now, VarInt::from_u32(code.code()), Bytes::new());
         self.end(turn.shared);
     }
 
-    fn poll_events(&mut self, turn: &mut Turn<'_>) {
+    fn poll_events(&mut self, turn: &mut LinkContext<'_>) {
         while let Some(event) = self.connection.poll() {
             match event {
                 Event::Connected => self.on_connected(turn),
                 Event::ConnectionLost { reason } => {
-                    if matches!(self.stage, Stage::Handshaking) {
+                    if matches!(self.stage, LinkStage::Handshaking) {
                         turn.shared.counters.handshakes_failed.bump();
                         tracing::debug!(error = %reason, "a handshake failed");
                     }
@@ -341,7 +341,7 @@ impl Link {
         }
     }
 
-    fn on_connected(&mut self, turn: &mut Turn<'_>) {
+    fn on_connected(&mut self, turn: &mut LinkContext<'_>) {
         // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
         let Some(place) = AddressPlace::take(turn.shared, self.remote.ip()) else {
             turn.shared.counters.connections_over_address.bump();
@@ -353,7 +353,7 @@ impl Link {
         self.pending.place = Some(place);
         let carrier = Carrier::Net(Arc::clone(turn.mailbox), self.key);
         let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.shared.counters));
-        self.stage = Stage::Opening;
+        self.stage = LinkStage::Opening;
         if self.turn_away.is_none() {
             self.turn_away = shared::refuse_datagrams(self.connection.datagrams().max_size());
         }
@@ -362,8 +362,8 @@ impl Link {
 
     /// Reads the datagrams that have come. None is kept for later: a datagram pins the packet that it came in, however
     /// small it is itself.
-    fn read_datagrams(&mut self, turn: &Turn<'_>) {
-        let is_heard = matches!(self.stage, Stage::Playing) && self.pending.events.is_empty();
+    fn read_datagrams(&mut self, turn: &LinkContext<'_>) {
+        let is_heard = matches!(self.stage, LinkStage::Playing) && self.pending.events.is_empty();
         let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {
             while self.connection.datagrams().recv().is_some() {
                 turn.shared.counters.datagrams_unbound.bump();
@@ -381,7 +381,7 @@ impl Link {
         }
     }
 
-    fn hang_up(&mut self, closing: &Closing, turn: &mut Turn<'_>) {
+    fn hang_up(&mut self, closing: &Closing, turn: &mut LinkContext<'_>) {
         let detail = Bytes::copy_from_slice(closing.detail.as_bytes());
         let code = VarInt::from_u32(closing.code.code());
         self.connection.close(turn.now, code, detail);
@@ -390,8 +390,8 @@ impl Link {
 
     /// Marks the connection as over, for its handles and, if it had logged in, for its shard.
     fn end(&mut self, shared: &TransportShared) {
-        let was = std::mem::replace(&mut self.stage, Stage::Over);
-        if matches!(was, Stage::Over) {
+        let was = std::mem::replace(&mut self.stage, LinkStage::Over);
+        if matches!(was, LinkStage::Over) {
             return;
         }
         self.route = None;

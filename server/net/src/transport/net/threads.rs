@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 use super::NetThread;
 use crate::keys::Keys;
 use crate::transport::cid::ConnectionIds;
-use crate::transport::mailbox::{Mailbox, Stop};
+use crate::transport::mailbox::{Mailbox, StopOrder};
 use crate::transport::shared::TransportShared;
 use crate::transport::{TransportError, settings};
 
-/// The threads of a transport. They end when a [`Stop`] is left in their mailboxes.
+/// The threads of a transport. They end when a [`StopOrder`] is left in their mailboxes.
 #[derive(Debug)]
 pub(crate) struct NetThreads {
     mailboxes: Vec<Arc<Mailbox>>,
@@ -105,7 +105,7 @@ impl NetThreads {
             .iter()
             .map(|mailbox| {
                 let (done, wait) = oneshot::channel();
-                mailbox.stop(Stop { code, done: Some(done) });
+                mailbox.stop(StopOrder { code, done: Some(done) });
                 wait
             })
             .collect();
@@ -120,7 +120,7 @@ impl Drop for NetThreads {
     fn drop(&mut self) {
         for mailbox in &self.mailboxes {
             let code = RefusalCode::Stopping;
-            mailbox.stop(Stop { code, done: None });
+            mailbox.stop(StopOrder { code, done: None });
         }
     }
 }

@@ -19,7 +19,7 @@ const PACKET_BYTES_MAX: usize = 1_500;
 
 /// Packets and bytes since they were last added to the counters: four atomic operations a turn instead of a packet.
 #[derive(Debug, Default)]
-struct Tally {
+struct PacketTally {
     packets_in: u64,
     bytes_in: u64,
     packets_out: u64,
@@ -38,7 +38,7 @@ pub(super) struct Wire {
     metas: [RecvMeta; BATCH_SIZE],
     /// Whether the kernel took nothing for as long as this turn waits.
     is_clogged: bool,
-    tally: Tally,
+    tally: PacketTally,
     counters: Arc<TransportCounters>,
 }
 
@@ -55,7 +55,7 @@ impl Wire {
             buffer_bytes,
             metas: [RecvMeta::default(); BATCH_SIZE],
             is_clogged: false,
-            tally: Tally::default(),
+            tally: PacketTally::default(),
             counters,
         })
     }

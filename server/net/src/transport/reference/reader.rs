@@ -15,7 +15,7 @@ use super::line::Line;
 use super::writer::write_control;
 use crate::transport::ConnEvent;
 use crate::transport::conn::{Carrier, Conn, pass_on};
-use crate::transport::intake::{Intake, PeerPolicy, Said};
+use crate::transport::intake::{ControlMessage, Intake, PeerPolicy};
 use crate::transport::shared::{AddressPlace, Slots, TransportShared, refuse_datagrams};
 
 /// Serves one connection from its handshake to its end. With `turn_away` set it only refuses it.
@@ -143,7 +143,7 @@ async fn serve_player(conn: &Conn, quic: &Connection, mut reader: Reader, shared
 
 /// The outcome of waiting for a control message.
 enum ControlEvent {
-    Said(Said),
+    Said(ControlMessage),
     StreamEnd,
     StreamReset,
     ConnectionLost,
@@ -160,8 +160,8 @@ struct Reader {
 impl Reader {
     async fn greet(&mut self, shared: &TransportShared) -> Result<Login, Refusal> {
         match self.next_event(shared).await? {
-            ControlEvent::Said(Said::Hello(login)) => Ok(login),
-            ControlEvent::Said(Said::Logout)
+            ControlEvent::Said(ControlMessage::Hello(login)) => Ok(login),
+            ControlEvent::Said(ControlMessage::Logout)
             | ControlEvent::StreamEnd
             | ControlEvent::StreamReset
             | ControlEvent::ConnectionLost => Err(self.intake.on_stream_reset()),
@@ -178,11 +178,11 @@ impl Reader {
                 },
                 event = self.next_event(shared), if !self.is_ended => match event? {
                     // A shard that no longer listens closes its transport itself.
-                    ControlEvent::Said(Said::Logout) => {
+                    ControlEvent::Said(ControlMessage::Logout) => {
                         let _stopping = shared.events.send(ConnEvent::Logout { conn: conn.clone() }).await;
                     }
                     // The intake lets no second one pass.
-                    ControlEvent::Said(Said::Hello(_)) => {}
+                    ControlEvent::Said(ControlMessage::Hello(_)) => {}
                     // A client that leaves takes the stream with it; one that only ends it is served on.
                     ControlEvent::ConnectionLost => return Ok(()),
                     ControlEvent::StreamEnd => {

@@ -17,9 +17,9 @@ use crate::redis::RedisError;
 
 /// The zones of the last look.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<Mutex<BTreeSet<ZoneName>>>);
+pub(super) struct KnownZones(Arc<Mutex<BTreeSet<ZoneName>>>);
 
-impl Known {
+impl KnownZones {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<ZoneName>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -29,7 +29,7 @@ impl RedisAuthority {
     pub(super) async fn read_leases(&self) -> Result<Leases, AuthorityError> {
         let deadline = Instant::now() + self.look_max;
         let known = self.known.lock().clone();
-        let mut look = Look::default();
+        let mut look = LeasesRead::default();
         let (listed, ()) = tokio::join!(in_time(deadline, self.listed()), look.ask(self, &known, deadline));
         match listed {
             Ok(listed) => {
@@ -68,12 +68,12 @@ impl RedisAuthority {
 }
 
 #[derive(Default)]
-struct Look {
+struct LeasesRead {
     leases: Leases,
     error: Option<AuthorityError>,
 }
 
-impl Look {
+impl LeasesRead {
     async fn ask(&mut self, authority: &RedisAuthority, zones: &BTreeSet<ZoneName>, deadline: Instant) {
         let mut asked = JoinSet::new();
         for zone in zones.iter().cloned() {

@@ -15,7 +15,7 @@ async fn link_whose_client_has_given_up_is_built_anew() {
     let redis = RedisServer::start(Persistence::None);
     let config = RedisTarget::new(&redis.url(), "test").unwrap().config;
     let thread = Arc::new(Thread::start("test").unwrap());
-    let link = Link::open(thread, "test", config, ANSWER_MAX).await.unwrap();
+    let link = RedisLink::open(thread, "test", config, ANSWER_MAX).await.unwrap();
     let Servers::One(node) = &link.shared.servers else {
         panic!("one server")
     };

@@ -14,9 +14,9 @@ use crate::sqlite::world::parsed;
 
 /// Whether a log line has named an entry that cannot be read: there is one for all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unreadable(Arc<AtomicBool>);
+pub(super) struct UnreadableRows(Arc<AtomicBool>);
 
-impl Unreadable {
+impl UnreadableRows {
     fn note(&self, error: &rusqlite::Error) {
         if !self.0.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "the directory has entries that this build cannot read; they are passed over");

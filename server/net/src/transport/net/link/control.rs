@@ -7,31 +7,31 @@ use everhold_protocol::RefusalCode;
 use everhold_protocol::limits::CONTROL_BYTES_MAX;
 use quinn_proto::{Dir, ReadError, StreamId, WriteError};
 
-use super::{Farewell, Link, Stage, TALK, Turn};
+use super::{Farewell, Link, LinkContext, LinkStage, TALK};
 use crate::transport::ConnEvent;
 use crate::transport::conn::Conn;
-use crate::transport::intake::Said;
+use crate::transport::intake::ControlMessage;
 
 impl Link {
     pub(super) fn on_opened(&mut self) {
-        let (Stage::Opening, Some(conn)) = (&self.stage, &self.conn) else {
+        let (LinkStage::Opening, Some(conn)) = (&self.stage, &self.conn) else {
             return;
         };
         self.control = self.connection.streams().accept(Dir::Bi);
         self.is_readable = true;
-        self.stage = Stage::Greeting;
+        self.stage = LinkStage::Greeting;
         if let Some(refusal) = self.turn_away.take() {
             conn.close(refusal.code, &refusal.detail);
         }
     }
 
-    pub(super) fn read_control(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn read_control(&mut self, turn: &mut LinkContext<'_>) {
         while self.pending.events.is_empty()
             && let Some(conn) = self.conn.clone().filter(|conn| !conn.ended())
         {
             let now = turn.now.duration_since(turn.shared.started);
             match self.intake.next(&turn.shared.policy(now)) {
-                Ok(Some(Said::Hello(login))) => {
+                Ok(Some(ControlMessage::Hello(login))) => {
                     turn.shared.counters.hellos.bump();
                     self.is_proven = self
                         .pending
@@ -41,11 +41,11 @@ impl Link {
                     if !self.is_proven {
                         return conn.close(RefusalCode::Full, &RefusalCode::Full.to_string());
                     }
-                    self.stage = Stage::Playing;
+                    self.stage = LinkStage::Playing;
                     self.pending.events.push_back(ConnEvent::Hello { conn, login });
                     self.pending.send(turn.shared);
                 }
-                Ok(Some(Said::Logout)) => {
+                Ok(Some(ControlMessage::Logout)) => {
                     self.pending.events.push_back(ConnEvent::Logout { conn });
                     self.pending.send(turn.shared);
                 }
@@ -89,7 +89,7 @@ impl Link {
     }
 
     /// Writes queued frames as far as the peer reads, and then the last words if it is time for them.
-    pub(super) fn write_control(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn write_control(&mut self, turn: &mut LinkContext<'_>) {
         let Some(id) = self.control else { return };
         loop {
             if self.writing.is_empty() && !self.next_frame(id) {
@@ -102,7 +102,7 @@ impl Link {
             match (written, &self.stage) {
                 (Ok(_), _) => {}
                 (Err(WriteError::Blocked), _) => return,
-                (Err(_), Stage::Parting(..)) => return self.on_heard(turn),
+                (Err(_), LinkStage::Parting(..)) => return self.on_heard(turn),
                 (Err(WriteError::Stopped(_)), _) => {
                     if let Some(conn) = &self.conn {
                         conn.abort(RefusalCode::Malformed, "the control stream was stopped");
@@ -124,9 +124,9 @@ impl Link {
     /// Takes the next frame to write; `false` if there is none.
     fn next_frame(&mut self, id: StreamId) -> bool {
         let farewell = match &mut self.stage {
-            Stage::Greeting | Stage::Playing | Stage::Parting(_, _, Farewell::Omitted) => None,
-            Stage::Parting(closing, _, farewell) if *farewell == Farewell::Unsaid => Some((closing, farewell)),
-            Stage::Parting(_, _, farewell) => {
+            LinkStage::Greeting | LinkStage::Playing | LinkStage::Parting(_, _, Farewell::Omitted) => None,
+            LinkStage::Parting(closing, _, farewell) if *farewell == Farewell::Unsaid => Some((closing, farewell)),
+            LinkStage::Parting(_, _, farewell) => {
                 if *farewell == Farewell::Saying {
                     *farewell = Farewell::Said;
                     // It can fail only for a stream that was stopped, which is told as such.
@@ -134,7 +134,7 @@ impl Link {
                 }
                 return false;
             }
-            Stage::Handshaking | Stage::Opening | Stage::Over => return false,
+            LinkStage::Handshaking | LinkStage::Opening | LinkStage::Over => return false,
         };
         if let Some(frame) = self.conn.as_ref().and_then(Conn::next_frame) {
             self.writing = frame;
@@ -150,8 +150,8 @@ impl Link {
     }
 
     /// Handles the end of the sending side: the peer has all of it, or wants no more.
-    pub(super) fn on_heard(&mut self, turn: &mut Turn<'_>) {
-        if let Stage::Parting(closing, ..) = &self.stage {
+    pub(super) fn on_heard(&mut self, turn: &mut LinkContext<'_>) {
+        if let LinkStage::Parting(closing, ..) = &self.stage {
             let closing = closing.clone();
             self.hang_up(&closing, turn);
         }
