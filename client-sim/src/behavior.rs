@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use self::sight::Spot;
 
-use self::sight::Sight;
+use self::sight::EntityQuery;
 use crate::rng::Rng;
 
 /// Two strikes are further apart than this, and so are two other deeds, in frames: within any cooldown that a game has.
@@ -138,7 +138,7 @@ impl Decider {
         }
         if self.behavior == Behavior::Trade && self.gift_in == 0 {
             self.gift_in = self.rng.between(GIFT_FRAMES.0, GIFT_FRAMES.1);
-            if let Some(gift) = self.gift(Sight::of(mirror).among(is_friend), mirror) {
+            if let Some(gift) = self.gift(EntityQuery::of(mirror).among(is_friend), mirror) {
                 return Some(gift);
             }
         }
@@ -158,7 +158,7 @@ impl Decider {
     /// Takes what lies near; else hits a monster, and now and then a player. In a crowd it does nothing but stand in
     /// the way, in a fight it hits the nearest player.
     fn deed(&mut self, mirror: &Mirror) -> Option<Intent> {
-        let within = Sight::of(mirror).within(REACH_CM);
+        let within = EntityQuery::of(mirror).within(REACH_CM);
         match self.behavior {
             Behavior::Crowd => return None,
             Behavior::Fight => {
@@ -179,7 +179,7 @@ impl Decider {
     }
 
     /// Gold to the nearest friend, or one time in three a thing.
-    fn gift(&mut self, friends: Sight<'_>, mirror: &Mirror) -> Option<Intent> {
+    fn gift(&mut self, friends: EntityQuery<'_>, mirror: &Mirror) -> Option<Intent> {
         let to = friends.within(GIFT_REACH_CM).nearest(EntityKind::Player)?.id;
         let things = mirror.own.items.len() as u32;
         if things > 0 && self.rng.one_in(3) {
@@ -194,19 +194,19 @@ impl Decider {
     }
 
     fn turn(&mut self, mirror: &Mirror, is_friend: &dyn Fn(EntityId) -> bool) -> Option<Intent> {
-        let sight = Sight::of(mirror);
+        let near = EntityQuery::of(mirror);
         let goal = match self.behavior {
             // One turn in four is any, to get around what is in the way.
-            Behavior::Crowd | Behavior::Fight if !sight.is_within(self.spot, MILL_CM) && !self.rng.one_in(4) => {
+            Behavior::Crowd | Behavior::Fight if !near.is_within(self.spot, MILL_CM) && !self.rng.one_in(4) => {
                 Some(self.spot)
             }
-            Behavior::Trade if !self.rng.one_in(4) => sight.among(is_friend).nearest(EntityKind::Player).map(Spot::of),
-            Behavior::Wander if self.rng.one_in(3) => sight.nearest(EntityKind::Item).map(Spot::of),
-            Behavior::Wander if self.rng.one_in(2) => sight.nearest(EntityKind::Monster).map(Spot::of),
+            Behavior::Trade if !self.rng.one_in(4) => near.among(is_friend).nearest(EntityKind::Player).map(Spot::of),
+            Behavior::Wander if self.rng.one_in(3) => near.nearest(EntityKind::Item).map(Spot::of),
+            Behavior::Wander if self.rng.one_in(2) => near.nearest(EntityKind::Monster).map(Spot::of),
             _ => None,
         };
         let heading = goal
-            .and_then(|goal| sight.heading_to(goal))
+            .and_then(|goal| near.heading_to(goal))
             .unwrap_or_else(|| self.any_heading());
         if heading == self.heading {
             return None;

@@ -24,13 +24,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader};
 
-pub use self::order::Order;
+pub use self::order::OrderKind;
 pub use self::pair::Pair;
 pub use self::strangers::Strangers;
 pub use self::violation::{ItemOddity, Violation};
 
 use self::book::Book;
-use self::strangers::Origin;
+use self::strangers::ThingOrigin;
 
 /// Violations that are kept in words; beyond it they are only counted.
 const VIOLATIONS_KEPT_MAX: usize = 64;
@@ -121,7 +121,7 @@ pub(crate) struct Ledger {
     /// The sessions that have attached in this run. All others are strangers.
     sessions: HashSet<SessionId>,
     /// Every thing that players were told of, with its origin.
-    things: HashMap<EntityId, Origin>,
+    things: HashMap<EntityId, ThingOrigin>,
     strangers: Strangers,
     /// Gifts from one player to another, as told to either.
     pairs: BTreeMap<(SessionId, SessionId), Pair>,
@@ -326,7 +326,7 @@ impl Checker {
         if !self.ledger.unheard.is_empty() {
             return (owners.len() as u64, owners.len() as u64);
         }
-        let mut told: Vec<(EntityId, Origin)> =
+        let mut told: Vec<(EntityId, ThingOrigin)> =
             self.ledger.things.iter().map(|(uid, origin)| (*uid, *origin)).collect();
         told.sort_unstable_by_key(|(uid, _)| *uid);
         for (uid, origin) in told.iter().filter(|(_, origin)| origin.times() > 1) {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use client_sim::checker::Strangers;
 use client_sim::meter::Percentiles;
-use client_sim::sweep::{Point, Sweep};
-use client_sim::{Control, Phase, Progress, SimulatorHealth, SwarmReport};
+use client_sim::sweep::{Sweep, SweepPoint};
+use client_sim::{Control, SimulatorHealth, SwarmPhase, SwarmProgress, SwarmReport};
 use comfy_table::{Table, presets};
 use everhold_protocol::Epoch;
 
@@ -27,14 +27,14 @@ const LINES_MAX: usize = 256;
 /// Longest wait for lines to be written, at the simulator's end.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
-enum Line {
+enum DisplayLine {
     Text(Vec<u8>),
     Flush(SyncSender<()>),
 }
 
 /// The way to standard error; it never waits.
-fn lines() -> &'static SyncSender<Line> {
-    static LINES: OnceLock<SyncSender<Line>> = OnceLock::new();
+fn lines() -> &'static SyncSender<DisplayLine> {
+    static LINES: OnceLock<SyncSender<DisplayLine>> = OnceLock::new();
     LINES.get_or_init(|| {
         let (sender, lines) = sync_channel(LINES_MAX);
         // Without a thread every line is left out, and there is nobody to tell of it.
@@ -42,8 +42,8 @@ fn lines() -> &'static SyncSender<Line> {
             for line in lines {
                 match line {
                     // A terminal that is gone may come back.
-                    Line::Text(text) => drop(stderr().write_all(&text)),
-                    Line::Flush(done) => drop(done.send(())),
+                    DisplayLine::Text(text) => drop(stderr().write_all(&text)),
+                    DisplayLine::Flush(done) => drop(done.send(())),
                 }
             }
         });
@@ -52,13 +52,13 @@ fn lines() -> &'static SyncSender<Line> {
 }
 
 fn say(text: impl Text) {
-    let _too_slow = lines().try_send(Line::Text(text.to_string().into_bytes()));
+    let _too_slow = lines().try_send(DisplayLine::Text(text.to_string().into_bytes()));
 }
 
 /// Waits, not for long, until what was said is written.
 pub(crate) fn flush() {
     let (done, written) = sync_channel(1);
-    if lines().try_send(Line::Flush(done)).is_ok() {
+    if lines().try_send(DisplayLine::Flush(done)).is_ok() {
         let _too_slow = written.recv_timeout(FLUSH_MAX);
     }
 }
@@ -73,11 +73,11 @@ fn print(text: impl Text) -> io::Result<()> {
 }
 
 /// The writer of the log: it writes a line whole.
-pub(crate) struct LogLine;
+pub(crate) struct LogWriter;
 
-impl Write for LogLine {
+impl Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let _too_slow = lines().try_send(Line::Text(text.to_vec()));
+        let _too_slow = lines().try_send(DisplayLine::Text(text.to_vec()));
         Ok(text.len())
     }
 
@@ -87,13 +87,13 @@ impl Write for LogLine {
 }
 
 /// The progress display: one line that is written over on a terminal, else a line every two seconds.
-pub(crate) struct Display {
+pub(crate) struct ProgressDisplay {
     terminal: bool,
     plain_at: Option<Instant>,
-    phase: Option<Phase>,
+    phase: Option<SwarmPhase>,
 }
 
-impl Display {
+impl ProgressDisplay {
     pub(crate) fn new() -> Self {
         Self {
             terminal: stderr().is_terminal(),
@@ -103,7 +103,7 @@ impl Display {
     }
 
     /// Shows the swarm as it is now, and lets it go on.
-    pub(crate) fn show(&mut self, progress: &Progress) -> Control {
+    pub(crate) fn show(&mut self, progress: &SwarmProgress) -> Control {
         if self.terminal {
             // The line is cleared to its end, so that a shorter one leaves nothing of a longer one.
             say(format_args!("\r{}\x1b[K", line(progress)));
@@ -143,7 +143,7 @@ impl Display {
     }
 
     /// A number of players has its verdict.
-    pub(crate) fn point(&self, point: &Point) {
+    pub(crate) fn point(&self, point: &SweepPoint) {
         if self.terminal {
             say('\n');
         }
@@ -184,13 +184,13 @@ pub(crate) fn error(error: &anyhow::Error) {
     say(format_args!("client-sim: {error:#}\n"));
 }
 
-fn line(progress: &Progress) -> String {
+fn line(progress: &SwarmProgress) -> String {
     let phase = match progress.phase {
-        Phase::Joining => "joining",
-        Phase::WarmingUp => "warming up",
-        Phase::Running => "running",
-        Phase::Settling => "settling",
-        Phase::Done => "done",
+        SwarmPhase::Joining => "joining",
+        SwarmPhase::WarmingUp => "warming up",
+        SwarmPhase::Running => "running",
+        SwarmPhase::Settling => "settling",
+        SwarmPhase::Done => "done",
     };
     let zones = progress.zones.iter().map(|zone| {
         let epochs: Vec<String> = zone.epochs.iter().map(Epoch::to_string).collect();

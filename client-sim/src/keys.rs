@@ -20,7 +20,7 @@ pub const CERTIFICATE_FILE: &str = "tls-cert.pem";
 
 /// Error of reading the keys or making tickets.
 #[derive(Debug, thiserror::Error)]
-pub enum KeysError {
+pub enum PlayerKeysError {
     /// The file cannot be read.
     #[error("cannot read {}; a shard makes it at its first run", path.display())]
     Read {
@@ -43,23 +43,23 @@ pub enum KeysError {
 }
 
 /// The keys that players need to log in.
-pub struct Keys {
+pub struct PlayerKeys {
     signing: SigningKey,
     certificates: Vec<CertificateDer<'static>>,
 }
 
-impl Keys {
+impl PlayerKeys {
     /// Reads [`TICKET_KEY_FILE`] and [`CERTIFICATE_FILE`] in `dir`.
-    pub fn load(dir: &Path) -> Result<Self, KeysError> {
+    pub fn load(dir: &Path) -> Result<Self, PlayerKeysError> {
         let key_path = dir.join(TICKET_KEY_FILE);
         let certificate_path = dir.join(CERTIFICATE_FILE);
-        let seed = parse_seed(&read(&key_path)?).ok_or(KeysError::Malformed {
+        let seed = parse_seed(&read(&key_path)?).ok_or(PlayerKeysError::Malformed {
             path: key_path,
             expected: "64 hexadecimal digits",
         })?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&certificate_path)?).collect();
         let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
-        let certificates = certificates.ok_or(KeysError::Malformed {
+        let certificates = certificates.ok_or(PlayerKeysError::Malformed {
             path: certificate_path,
             expected: "certificates in PEM",
         })?;
@@ -76,7 +76,7 @@ impl Keys {
     }
 
     /// A ticket for one login, good from now for as long as a ticket may be.
-    pub fn ticket(&self, account: Account, zone: ZoneName) -> Result<Vec<u8>, KeysError> {
+    pub fn ticket(&self, account: Account, zone: ZoneName) -> Result<Vec<u8>, PlayerKeysError> {
         let mut id = [0; 16];
         getrandom::fill(&mut id)?;
         // A clock before 1970 makes tickets that are long expired, and a shard says so.
@@ -96,8 +96,8 @@ impl Keys {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
-    fs::read(path).map_err(|source| KeysError::Read {
+fn read(path: &Path) -> Result<Vec<u8>, PlayerKeysError> {
+    fs::read(path).map_err(|source| PlayerKeysError::Read {
         path: path.to_owned(),
         source,
     })
@@ -122,7 +122,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use everhold_protocol::{Account, ticket};
 
-    use super::{CERTIFICATE_FILE, Keys, KeysError, TICKET_KEY_FILE};
+    use super::{CERTIFICATE_FILE, PlayerKeys, PlayerKeysError, TICKET_KEY_FILE};
 
     fn directory(key: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn ticket_is_good_for_the_holder_of_the_public_half() {
         let dir = directory(&format!("{}\n", "0a".repeat(32)));
-        let bytes = Keys::load(dir.path())
+        let bytes = PlayerKeys::load(dir.path())
             .unwrap()
             .ticket(Account(7), "meadow".parse().unwrap())
             .unwrap();
@@ -155,17 +155,20 @@ mod tests {
         let other = rcgen::generate_simple_self_signed(["everhold".to_owned()]).unwrap();
         let both = fs::read_to_string(&path).unwrap() + &other.cert.pem();
         fs::write(&path, both).unwrap();
-        let keys = Keys::load(dir.path()).unwrap();
+        let keys = PlayerKeys::load(dir.path()).unwrap();
         assert_eq!(keys.certificates().len(), 2);
         assert_eq!(&keys.certificates()[1], other.cert.der());
         fs::write(&path, "").unwrap();
-        assert!(matches!(Keys::load(dir.path()), Err(KeysError::Malformed { .. })));
+        assert!(matches!(
+            PlayerKeys::load(dir.path()),
+            Err(PlayerKeysError::Malformed { .. })
+        ));
     }
 
     #[test]
     fn two_tickets_of_one_account_differ() {
         let dir = directory(&"0a".repeat(32));
-        let keys = Keys::load(dir.path()).unwrap();
+        let keys = PlayerKeys::load(dir.path()).unwrap();
         let ticket = || keys.ticket(Account(7), "meadow".parse().unwrap()).unwrap();
         assert_ne!(ticket(), ticket());
     }
@@ -174,9 +177,9 @@ mod tests {
     fn key_file_with_other_content_is_named() {
         for wrong in ["", "0a0a", &"zz".repeat(32), &"é".repeat(32)] {
             let dir = directory(wrong);
-            let error = Keys::load(dir.path()).err().unwrap();
+            let error = PlayerKeys::load(dir.path()).err().unwrap();
             assert!(
-                matches!(&error, KeysError::Malformed { path, .. } if path.ends_with(TICKET_KEY_FILE)),
+                matches!(&error, PlayerKeysError::Malformed { path, .. } if path.ends_with(TICKET_KEY_FILE)),
                 "{error}"
             );
         }
@@ -185,7 +188,7 @@ mod tests {
     #[test]
     fn directory_without_keys_is_an_error_that_says_who_makes_them() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Keys::load(dir.path()).err().unwrap();
+        let error = PlayerKeys::load(dir.path()).err().unwrap();
         assert!(error.to_string().contains("a shard makes it"), "{error}");
     }
 }

@@ -26,4 +26,4 @@ pub mod sweep;
 
 pub use behavior::{Behavior, Spot};
 pub use report::{SimulatorHealth, SwarmReport, ZoneFailover, ZonePlayers};
-pub use swarm::{Control, Phase, Progress, SwarmConfig, SwarmError, ZoneProgress, run};
+pub use swarm::{Control, SwarmConfig, SwarmError, SwarmPhase, SwarmProgress, ZoneProgress, run};

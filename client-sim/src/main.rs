@@ -20,7 +20,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 use self::args::{Args, RunArguments, SimCommand, SweepArguments};
-use self::display::Display;
+use self::display::ProgressDisplay;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| display::LogLine)
+        .with_writer(|| display::LogWriter)
         // It would say so by a print that panics.
         .log_internal_errors(false)
         .init();
@@ -58,7 +58,7 @@ fn drive(run: RunArguments) -> anyhow::Result<u8> {
     if let Some(cpu) = run.play.pin {
         pin_thread(cpu)?;
     }
-    let mut display = Display::new();
+    let mut display = ProgressDisplay::new();
     let report = client_sim::run(run.into_config()?, &mut |progress| display.show(progress))?;
     display.finish(&report)?;
     if let Some(path) = json {
@@ -80,7 +80,7 @@ fn find_out(orders: SweepArguments) -> anyhow::Result<u8> {
     }
     let config = orders.into_config(stop);
     fs::create_dir_all(&config.out).with_context(|| format!("cannot create {}", config.out.display()))?;
-    let mut display = Display::new();
+    let mut display = ProgressDisplay::new();
     let found = sweep(&config, &mut |news| match news {
         SweepNews::Begins { players, .. } => display.begin(players),
         SweepNews::Progress(progress) => {

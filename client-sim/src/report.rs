@@ -142,12 +142,12 @@ pub struct SwarmReport {
     /// Whether the simulator kept up.
     pub simulator: SimulatorHealth,
     #[serde(skip)]
-    pub(crate) origin: Origin,
+    pub(crate) origin: RunOrigin,
 }
 
 /// An instant with a default, so that reports can be made up in tests.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin(pub(crate) Instant);
+pub(crate) struct RunOrigin(pub(crate) Instant);
 
 impl SwarmReport {
     /// The zero of all instants in the report.
@@ -191,7 +191,7 @@ impl SwarmReport {
     }
 }
 
-impl Default for Origin {
+impl Default for RunOrigin {
     fn default() -> Self {
         Self(Instant::now())
     }

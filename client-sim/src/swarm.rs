@@ -19,19 +19,19 @@ use std::time::{Duration, Instant};
 use everhold_protocol::Account;
 use everhold_protocol::client::ClientConfig;
 
-pub use self::config::{Control, Phase, Progress, SwarmConfig, SwarmError, ZONES_DEFAULT, ZoneProgress};
+pub use self::config::{Control, SwarmConfig, SwarmError, SwarmPhase, SwarmProgress, ZONES_DEFAULT, ZoneProgress};
 
 use self::config::seconds;
 use self::frame_lag::FrameLag;
-use self::player::{Life, Player, Stage};
+use self::player::{Life, SwarmContext, SwarmPlayer};
 use self::tally::Tally;
-use self::watch::Watch;
+use self::watch::SwarmWatch;
 use self::wheel::Wheel;
 use crate::behavior::Decider;
 use crate::checker::Checker;
-use crate::keys::Keys;
+use crate::keys::PlayerKeys;
 use crate::net::{Net, NetError, Traffic};
-use crate::report::{Origin, SimulatorHealth, SwarmReport, ZonePlayers};
+use crate::report::{RunOrigin, SimulatorHealth, SwarmReport, ZonePlayers};
 
 /// A frame of every player, at 20 Hz.
 const FRAME: Duration = Duration::from_millis(50);
@@ -64,10 +64,13 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// Orders, keys, and sockets that cannot be used, and players that do not get in. What goes wrong later is in the
 /// report.
-pub fn run(config: SwarmConfig, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<SwarmReport, SwarmError> {
+pub fn run(
+    config: SwarmConfig,
+    observer: &mut dyn FnMut(&SwarmProgress) -> Control,
+) -> Result<SwarmReport, SwarmError> {
     let mut swarm = Swarm::new(config)?;
     swarm.join(observer)?;
-    swarm.go_on(Phase::WarmingUp, swarm.config.warm_up_s, observer)?;
+    swarm.go_on(SwarmPhase::WarmingUp, swarm.config.warm_up_s, observer)?;
     let played = swarm.play(observer)?;
     swarm.settle(observer)?;
     swarm.leave()?;
@@ -83,15 +86,15 @@ struct Played {
 
 struct Swarm {
     config: SwarmConfig,
-    keys: Keys,
+    keys: PlayerKeys,
     net: Net,
     checker: Checker,
     tally: Tally,
     /// Players that have begun to join.
-    players: Vec<Player>,
+    players: Vec<SwarmPlayer>,
     wheel: Wheel,
     lag: FrameLag,
-    watch: Watch,
+    watch: SwarmWatch,
     origin: Instant,
     sweep_at: Instant,
     silence: Duration,
@@ -101,7 +104,7 @@ struct Swarm {
 impl Swarm {
     fn new(config: SwarmConfig) -> Result<Self, SwarmError> {
         config.check()?;
-        let keys = Keys::load(&config.keys)?;
+        let keys = PlayerKeys::load(&config.keys)?;
         let sockets = config.players.div_ceil(PLAYERS_PER_SOCKET).min(SOCKETS_MAX);
         let net = Net::new(keys.certificates().to_vec(), sockets)?;
         let origin = Instant::now();
@@ -112,7 +115,7 @@ impl Swarm {
             players: Vec::with_capacity(config.players),
             wheel: Wheel::new(config.players, FRAME, Duration::ZERO),
             lag: FrameLag::start(FRAME),
-            watch: Watch::new(origin),
+            watch: SwarmWatch::new(origin),
             origin,
             sweep_at: origin,
             silence: Duration::from_millis(ClientConfig::default().silence_ms),
@@ -123,7 +126,7 @@ impl Swarm {
     }
 
     /// Lets players in at the configured rate until all are attached.
-    fn join(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<(), SwarmError> {
+    fn join(&mut self, observer: &mut dyn FnMut(&SwarmProgress) -> Control) -> Result<(), SwarmError> {
         let deadline = self.origin + seconds(self.config.join_deadline_s);
         let pause = Duration::from_secs(1) / self.config.joins_per_s;
         let mut next_at = self.origin;
@@ -144,7 +147,7 @@ impl Swarm {
                 next_at = (next_at + pause).max(now);
             }
             self.turn()?;
-            if self.watch(Phase::Joining, observer) == Control::Stop {
+            if self.watch(SwarmPhase::Joining, observer) == Control::Stop {
                 return Err(SwarmError::Stopped);
             }
         }
@@ -152,7 +155,7 @@ impl Swarm {
 
     fn join_failure(&self, attached: usize) -> SwarmError {
         let out = self.players.iter().find(|player| *player.life() != Life::Playing);
-        let trouble = out.map_or("it had no turn yet", Player::last_trouble).to_owned();
+        let trouble = out.map_or("it had no turn yet", SwarmPlayer::last_trouble).to_owned();
         let (players, seconds) = (self.config.players, self.config.join_deadline_s);
         SwarmError::JoinDeadline {
             attached,
@@ -179,19 +182,19 @@ impl Swarm {
         // Each zone's players spread over all shards, whatever the numbers of zones and shards have in common.
         addrs.rotate_left(index / zones.len() % connect.len());
         let machine_seed = seed.wrapping_add(index as u64);
-        let client = Player::machine(self.machine_config(), ticket, addrs, machine_seed);
+        let client = SwarmPlayer::machine(self.machine_config(), ticket, addrs, machine_seed);
         let decider = Decider::new(*behavior, *seed, index as u32).bound_for(*spot);
-        self.players.push(Player::new(index as u32, decider, client));
-        self.with_player(index, now, Player::start)?;
+        self.players.push(SwarmPlayer::new(index as u32, decider, client));
+        self.with_player(index, now, SwarmPlayer::start)?;
         Ok(())
     }
 
     /// Plays for so many seconds, or until the observer has had enough.
     fn go_on(
         &mut self,
-        phase: Phase,
+        phase: SwarmPhase,
         for_s: f64,
-        observer: &mut dyn FnMut(&Progress) -> Control,
+        observer: &mut dyn FnMut(&SwarmProgress) -> Control,
     ) -> Result<(), SwarmError> {
         let end = Instant::now() + seconds(for_s);
         while Instant::now() < end {
@@ -204,7 +207,7 @@ impl Swarm {
     }
 
     /// Plays for the configured time, measured.
-    fn play(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<Played, SwarmError> {
+    fn play(&mut self, observer: &mut dyn FnMut(&SwarmProgress) -> Control) -> Result<Played, SwarmError> {
         let start = Instant::now();
         let before = self.net.traffic();
         let dropped_before = drops::dropped_packets(&self.net.local_ports());
@@ -212,7 +215,7 @@ impl Swarm {
         let missed_before = self.wheel.missed();
         self.tally.begin_play();
         self.watch.start_running(start);
-        self.go_on(Phase::Running, self.config.seconds, observer)?;
+        self.go_on(SwarmPhase::Running, self.config.seconds, observer)?;
         let traffic = self.net.traffic().since(&before);
         let dropped = drops::dropped_packets(&self.net.local_ports()).saturating_sub(dropped_before);
         let health = self.lag.health(&traffic, dropped, self.wheel.missed() - missed_before);
@@ -224,7 +227,7 @@ impl Swarm {
     }
 
     /// Wants nothing more, and waits until every player has heard everything that follows from what all wanted.
-    fn settle(&mut self, observer: &mut dyn FnMut(&Progress) -> Control) -> Result<(), SwarmError> {
+    fn settle(&mut self, observer: &mut dyn FnMut(&SwarmProgress) -> Control) -> Result<(), SwarmError> {
         self.plays = false;
         let deadline = Instant::now() + seconds(self.config.settle_deadline_s);
         let mut look_at = Instant::now();
@@ -236,7 +239,7 @@ impl Swarm {
                 if unsettled.is_empty() || now >= deadline {
                     self.take_final_state(&unsettled);
                     self.watch.now(
-                        Phase::Done,
+                        SwarmPhase::Done,
                         &self.players,
                         &mut self.tally,
                         self.net.traffic(),
@@ -247,7 +250,7 @@ impl Swarm {
             }
             self.turn()?;
             // A second wish to stop changes nothing: the settling has its own bound.
-            self.watch(Phase::Settling, observer);
+            self.watch(SwarmPhase::Settling, observer);
         }
     }
 
@@ -279,7 +282,7 @@ impl Swarm {
                 self.config.settle_deadline_s
             ));
         }
-        let malformed: u64 = self.players.iter().map(Player::malformed_datagrams).sum();
+        let malformed: u64 = self.players.iter().map(SwarmPlayer::malformed_datagrams).sum();
         if malformed > 0 {
             self.tally
                 .errors
@@ -293,7 +296,7 @@ impl Swarm {
     fn leave(&mut self) -> Result<(), SwarmError> {
         let deadline = Instant::now() + LEAVE_MAX;
         for index in 0..self.players.len() {
-            self.with_player(index, Instant::now(), Player::leave)?;
+            self.with_player(index, Instant::now(), SwarmPlayer::leave)?;
         }
         let mut waiting = self.players.len();
         while waiting > 0 && Instant::now() < deadline {
@@ -345,7 +348,7 @@ impl Swarm {
             intents_refused: tally.intents_refused,
             errors: tally.errors.into_lines(),
             simulator: played.health,
-            origin: Origin(origin),
+            origin: RunOrigin(origin),
             ..SwarmReport::default()
         };
         report.take_verdict(checker.into_verdict());
@@ -410,7 +413,7 @@ impl Swarm {
         for index in 0..self.players.len() {
             if self.players[index].is_restless(since, self.silence) {
                 self.take_in(index)?;
-                self.with_player(index, now, Player::wake)?;
+                self.with_player(index, now, SwarmPlayer::wake)?;
             }
         }
         Ok(())
@@ -423,7 +426,12 @@ impl Swarm {
     }
 
     /// Lets one player act on the stage that all share.
-    fn with_player<T>(&mut self, index: usize, now: Instant, act: impl FnOnce(&mut Player, &mut Stage<'_>) -> T) -> T {
+    fn with_player<T>(
+        &mut self,
+        index: usize,
+        now: Instant,
+        act: impl FnOnce(&mut SwarmPlayer, &mut SwarmContext<'_>) -> T,
+    ) -> T {
         let Self {
             net,
             checker,
@@ -434,7 +442,7 @@ impl Swarm {
         } = self;
         act(
             &mut players[index],
-            &mut Stage {
+            &mut SwarmContext {
                 net,
                 checker,
                 tally,
@@ -444,7 +452,7 @@ impl Swarm {
         )
     }
 
-    fn watch(&mut self, phase: Phase, observer: &mut dyn FnMut(&Progress) -> Control) -> Control {
+    fn watch(&mut self, phase: SwarmPhase, observer: &mut dyn FnMut(&SwarmProgress) -> Control) -> Control {
         if !self.watch.is_due(Instant::now()) {
             return Control::Continue;
         }
@@ -460,7 +468,7 @@ impl Swarm {
         }
     }
 
-    fn count(&self, wanted: impl Fn(&Player) -> bool) -> usize {
+    fn count(&self, wanted: impl Fn(&SwarmPlayer) -> bool) -> usize {
         self.players.iter().filter(|player| wanted(player)).count()
     }
 }

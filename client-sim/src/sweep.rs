@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use self::chart::{ChartError, chart};
-pub use self::figures::{Floor, Point, ServerFigures};
+pub use self::figures::{Floor, ServerFigures, SweepPoint};
 
 use self::figures::Watched;
 use self::server::Server;
 use crate::affinity::{PinError, pin_thread};
 use crate::behavior::Behavior;
-use crate::swarm::{Control, Phase, Progress, SwarmConfig, SwarmError};
+use crate::swarm::{Control, SwarmConfig, SwarmError, SwarmPhase, SwarmProgress};
 
 /// While a process of the sweep is waited for, it and the order to stop are looked after this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -86,7 +86,7 @@ pub struct Sweep {
     /// The simulator's CPU.
     pub pin: Option<usize>,
     /// One for each number of players, rising.
-    pub points: Vec<Point>,
+    pub points: Vec<SweepPoint>,
 }
 
 /// News for an observer.
@@ -100,9 +100,9 @@ pub enum SweepNews<'a> {
         pid: u32,
     },
     /// A look at the players, a few times a second.
-    Progress(&'a Progress),
+    Progress(&'a SwarmProgress),
     /// A number of players has its verdict.
-    Done(&'a Point),
+    Done(&'a SweepPoint),
 }
 
 /// Error of a sweep that cannot go on. A number of players that does not hold is no error.
@@ -176,7 +176,7 @@ pub fn sweep(config: &SweepConfig, observer: &mut dyn FnMut(SweepNews<'_>)) -> R
     if let Some(program) = &config.udp_floor {
         floor::check(program)?;
     }
-    let mut points: Vec<Point> = Vec::new();
+    let mut points: Vec<SweepPoint> = Vec::new();
     for players in &config.players {
         let Some(point) = run_point(config, *players, observer)? else {
             break;
@@ -209,7 +209,7 @@ pub fn sweep(config: &SweepConfig, observer: &mut dyn FnMut(SweepNews<'_>)) -> R
 }
 
 /// Returns the largest number that holds below the first that does not, and that one.
-fn gap(points: &[Point]) -> (Option<usize>, Option<usize>) {
+fn gap(points: &[SweepPoint]) -> (Option<usize>, Option<usize>) {
     let holding = points.iter().take_while(|point| point.holds());
     let failing = points.iter().find(|point| !point.holds());
     (
@@ -219,7 +219,7 @@ fn gap(points: &[Point]) -> (Option<usize>, Option<usize>) {
 }
 
 /// Returns the number to try next, a multiple of `step` about the middle of the gap, if the gap is wider than `step`.
-fn between(points: &[Point], step: usize) -> Option<usize> {
+fn between(points: &[SweepPoint], step: usize) -> Option<usize> {
     let (Some(low), Some(high)) = gap(points) else {
         return None;
     };
@@ -232,7 +232,7 @@ fn run_point(
     config: &SweepConfig,
     players: usize,
     observer: &mut dyn FnMut(SweepNews<'_>),
-) -> Result<Option<Point>, SweepError> {
+) -> Result<Option<SweepPoint>, SweepError> {
     if config.stops() {
         return Ok(None);
     }
@@ -250,7 +250,7 @@ fn run_point(
     };
     let mut watched = Watched::begin(&server);
     let outcome = crate::swarm::run(swarm, &mut |progress| {
-        if progress.phase == Phase::Running {
+        if progress.phase == SwarmPhase::Running {
             watched.look(Instant::now());
         }
         observer(SweepNews::Progress(progress));
@@ -268,13 +268,13 @@ fn run_point(
     drop(server);
     let mut point = match outcome {
         Ok(report) => {
-            let mut point = Point::new(report, figures);
+            let mut point = SweepPoint::new(report, figures);
             point.reasons = verdict::reasons(&point);
             point.reasons.extend(ended);
             point
         }
         Err(error @ (SwarmError::JoinDeadline { .. } | SwarmError::Stopped)) => {
-            Point::without_play(players, figures, error.to_string(), ended)
+            SweepPoint::without_play(players, figures, error.to_string(), ended)
         }
         Err(error) => return Err(error.into()),
     };
@@ -288,11 +288,11 @@ fn run_point(
 
 #[cfg(test)]
 mod tests {
-    use super::{Point, between, gap};
+    use super::{SweepPoint, between, gap};
 
-    fn points(of: &[(usize, bool)]) -> Vec<Point> {
+    fn points(of: &[(usize, bool)]) -> Vec<SweepPoint> {
         of.iter()
-            .map(|(players, holds)| Point::made_up(*players, *holds))
+            .map(|(players, holds)| SweepPoint::made_up(*players, *holds))
             .collect()
     }
 

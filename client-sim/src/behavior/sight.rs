@@ -48,16 +48,16 @@ impl std::fmt::Display for Spot {
     }
 }
 
-/// A look from a player's own place, up to a distance.
+/// A query for entities around a player's own place, up to a distance.
 #[derive(Clone, Copy)]
-pub(super) struct Sight<'a> {
+pub(super) struct EntityQuery<'a> {
     mirror: &'a Mirror,
-    /// The entities that it sees; `None`: all.
+    /// The entities that it considers; `None`: all.
     only: Option<&'a dyn Fn(EntityId) -> bool>,
     square_max: i64,
 }
 
-impl<'a> Sight<'a> {
+impl<'a> EntityQuery<'a> {
     pub(super) fn of(mirror: &'a Mirror) -> Self {
         Self {
             mirror,
@@ -66,7 +66,7 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Restricts the sight to the entities of which `only` says so.
+    /// Restricts the query to the entities of which `only` says so.
     pub(super) fn among(self, only: &'a dyn Fn(EntityId) -> bool) -> Self {
         Self {
             only: Some(only),
@@ -74,7 +74,7 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Restricts the sight to what is at most `cm` away.
+    /// Restricts the query to what is at most `cm` away.
     pub(super) fn within(self, cm: i64) -> Self {
         Self {
             square_max: cm * cm,

@@ -8,7 +8,7 @@ use everhold_protocol::limits::UNCONFIRMED_INTENTS_MAX;
 use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
 
 use super::before::before;
-use super::order::Order;
+use super::order::OrderKind;
 use super::violation::ItemOddity;
 use super::{Attachment, Ledger, Violation};
 use crate::behavior::chat;
@@ -58,9 +58,9 @@ pub(super) struct Book {
     event_shown: u64,
     seen: Option<(Epoch, Tick)>,
     lines_heard: HashMap<SessionId, u32>,
-    open_orders: BTreeMap<u64, Order>,
-    asked: [u64; Order::ALL.len()],
-    answered: [u64; Order::ALL.len()],
+    open_orders: BTreeMap<u64, OrderKind>,
+    asked: [u64; OrderKind::ALL.len()],
+    answered: [u64; OrderKind::ALL.len()],
 }
 
 impl Book {
@@ -82,8 +82,8 @@ impl Book {
             seen: None,
             lines_heard: HashMap::new(),
             open_orders: BTreeMap::new(),
-            asked: [0; Order::ALL.len()],
-            answered: [0; Order::ALL.len()],
+            asked: [0; OrderKind::ALL.len()],
+            answered: [0; OrderKind::ALL.len()],
         }
     }
 
@@ -207,7 +207,7 @@ impl Book {
     }
 
     pub(super) fn on_asked(&mut self, seq: u64, intent: &Intent) {
-        if let Some(order) = Order::of(intent) {
+        if let Some(order) = OrderKind::of(intent) {
             self.asked[order as usize] += 1;
             self.open_orders.insert(seq, order);
             if self.open_orders.len() > ORDERS_KEPT_MAX {
@@ -243,7 +243,7 @@ impl Book {
         if !self.is_settled() {
             return;
         }
-        for order in Order::ALL {
+        for order in OrderKind::ALL {
             let (asked, answered) = (self.asked[order as usize], self.answered[order as usize]);
             if asked != answered {
                 ledger.findings.add(&Violation::OrdersUnbalanced {
@@ -335,7 +335,7 @@ impl Book {
             }
             GoldCause::GiftTo(receiver) => {
                 ledger.gold_went(me, receiver, amount);
-                self.answered[Order::GiveGold as usize] += 1;
+                self.answered[OrderKind::GiveGold as usize] += 1;
             }
         }
     }
@@ -350,7 +350,7 @@ impl Book {
             ItemCause::Start => ledger.item_born(item.uid),
             ItemCause::PickedUp => {
                 ledger.item_born(item.uid);
-                self.answered[Order::PickUp as usize] += 1;
+                self.answered[OrderKind::PickUp as usize] += 1;
             }
             ItemCause::GiftFrom(giver) => {
                 let me = self.session.unwrap_or_default();
@@ -370,7 +370,7 @@ impl Book {
             ItemCause::GiftTo(receiver) => {
                 let me = self.session.unwrap_or_default();
                 ledger.item_went(me, receiver, item);
-                self.answered[Order::GiveItem as usize] += 1;
+                self.answered[OrderKind::GiveItem as usize] += 1;
             }
             ItemCause::Start | ItemCause::PickedUp | ItemCause::GiftFrom(_) => self.mismatch("the inventory", ledger),
         }

@@ -6,7 +6,7 @@ use everhold_protocol::Intent;
 
 /// Kinds of orders whose every instance is answered by exactly one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
+pub enum OrderKind {
     /// Pick an item up.
     PickUp,
     /// Give gold.
@@ -15,7 +15,7 @@ pub enum Order {
     GiveItem,
 }
 
-impl Order {
+impl OrderKind {
     pub(super) const ALL: [Self; 3] = [Self::PickUp, Self::GiveGold, Self::GiveItem];
 
     pub(super) fn of(intent: &Intent) -> Option<Self> {
@@ -28,7 +28,7 @@ impl Order {
     }
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for OrderKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PickUp => "pick up",

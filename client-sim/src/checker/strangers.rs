@@ -19,7 +19,7 @@ pub struct Strangers {
 
 /// Counts how often a thing came to the players from outside, and left them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Origin {
+pub(super) struct ThingOrigin {
     /// Came into being in a player's hands.
     pub(super) born: u32,
     /// Was with a player who joined.
@@ -28,7 +28,7 @@ pub(super) struct Origin {
     pub(super) to_strangers: u32,
 }
 
-impl Origin {
+impl ThingOrigin {
     /// Returns how many players should have it: 1 or 0, unless something is wrong.
     pub(super) fn owners(self) -> u32 {
         (self.born + self.brought + self.from_strangers).saturating_sub(self.to_strangers)

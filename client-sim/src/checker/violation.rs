@@ -2,7 +2,7 @@
 
 use everhold_protocol::{EntityId, Epoch, SessionId, Tick};
 
-use super::order::Order;
+use super::order::OrderKind;
 use super::pair::Pair;
 
 /// A broken promise.
@@ -99,7 +99,7 @@ pub enum Violation {
         /// The player, by its number in the swarm.
         player: u32,
         /// The kind of thing.
-        order: Order,
+        order: OrderKind,
         /// Orders given and confirmed.
         asked: u64,
         /// Answers heard.

@@ -22,7 +22,7 @@ const WAITING_PACKETS_MAX: usize = 32;
 /// Packets of a link that wait, each with the moment at which it came. They lie outside of the link, so that to queue
 /// one does not bring the link's kilobytes into the cache; its owner's frame does that once for all of them.
 #[derive(Default)]
-struct Waiting {
+struct WaitingPackets {
     patient: bool,
     packets: Vec<(Instant, ConnectionEvent)>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Port {
     pub(super) endpoint: Endpoint,
     links: Vec<Option<Box<Link>>>,
     /// At the same index.
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingPackets>,
     pub(super) live: usize,
 }
 
@@ -67,9 +67,9 @@ impl Port {
     pub(super) fn insert(&mut self, handle: ConnectionHandle, link: Link) {
         if self.links.len() <= handle.0 {
             self.links.resize_with(handle.0 + 1, || None);
-            self.waiting.resize_with(handle.0 + 1, Waiting::default);
+            self.waiting.resize_with(handle.0 + 1, WaitingPackets::default);
         }
-        self.waiting[handle.0] = Waiting::default();
+        self.waiting[handle.0] = WaitingPackets::default();
         self.links[handle.0] = Some(Box::new(link));
         self.live += 1;
     }
@@ -175,7 +175,7 @@ impl Port {
         match link.drive(handle, &mut self.endpoint, &mut LinkContext { now, inbox }) {
             LinkStatus::Drained => {
                 self.links[handle.0] = None;
-                self.waiting[handle.0] = Waiting::default();
+                self.waiting[handle.0] = WaitingPackets::default();
                 self.live -= 1;
                 Care::Gone
             }

@@ -8,7 +8,7 @@ use everhold_protocol::client::ClientConfig;
 use everhold_protocol::{Epoch, ZoneName};
 
 use crate::behavior::{Behavior, Spot};
-use crate::keys::KeysError;
+use crate::keys::PlayerKeysError;
 use crate::meter::Percentiles;
 use crate::net::NetError;
 
@@ -108,7 +108,7 @@ pub enum SwarmError {
     Config(&'static str),
     /// No tickets can be made.
     #[error("login keys")]
-    Keys(#[from] KeysError),
+    Keys(#[from] PlayerKeysError),
     /// The network cannot be used.
     #[error("network")]
     Net(#[from] NetError),
@@ -140,7 +140,7 @@ pub enum Control {
 
 /// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum SwarmPhase {
     /// Players come in.
     Joining,
     /// All players are in and play, and nothing is measured yet.
@@ -170,9 +170,9 @@ pub struct ZoneProgress {
 
 /// A look at the swarm, a few times a second.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub struct SwarmProgress {
     /// The phase of the run.
-    pub phase: Phase,
+    pub phase: SwarmPhase,
     /// Players in the world, silent ones included.
     pub attached: usize,
     /// Players that are to be in it.

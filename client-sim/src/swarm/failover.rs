@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use everhold_protocol::Epoch;
 
-use super::player::Player;
+use super::player::SwarmPlayer;
 use super::tally::{Crossing, Tally};
 use crate::meter::Durations;
 use crate::report::{ZoneFailover, millis};
@@ -13,7 +13,7 @@ use crate::report::{ZoneFailover, millis};
 pub(super) type Seen<'a> = (usize, &'a [Epoch]);
 
 /// Returns all changes of owner, by zone and epoch.
-pub(super) fn failovers(players: &[Player], tally: &Tally) -> Vec<ZoneFailover> {
+pub(super) fn failovers(players: &[SwarmPlayer], tally: &Tally) -> Vec<ZoneFailover> {
     let seen: Vec<Seen<'_>> = players.iter().map(|player| (player.zone(), player.epochs())).collect();
     let zones = tally.zones.iter().enumerate();
     zones

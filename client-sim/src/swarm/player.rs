@@ -15,7 +15,7 @@ use crate::checker::{Attachment, Checker};
 use crate::net::{LinkId, Net, NetError, NetEvent, Owner};
 
 /// State that all players share while one of them acts.
-pub(super) struct Stage<'a> {
+pub(super) struct SwarmContext<'a> {
     pub(super) net: &'a mut Net,
     pub(super) checker: &'a mut Checker,
     pub(super) tally: &'a mut Tally,
@@ -24,7 +24,7 @@ pub(super) struct Stage<'a> {
     pub(super) now: Instant,
 }
 
-impl Stage<'_> {
+impl SwarmContext<'_> {
     fn since(&self) -> Duration {
         self.now.saturating_duration_since(self.origin)
     }
@@ -32,7 +32,7 @@ impl Stage<'_> {
 
 /// An intent that no snapshot covers yet.
 #[derive(Clone, Copy, Debug)]
-struct Pending {
+struct PendingIntent {
     seq: u64,
     /// The moment when it should have been sent: the frame's own time, however late the loop was.
     intended: Duration,
@@ -53,12 +53,12 @@ pub(super) enum Life {
 }
 
 /// A player.
-pub(super) struct Player {
+pub(super) struct SwarmPlayer {
     index: u32,
     client: Client,
     decider: Decider,
     links: Vec<(ConnId, LinkId)>,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<PendingIntent>,
     /// Game time since its last decision, 255ths of a tick.
     ripe: u16,
     life: Life,
@@ -86,7 +86,7 @@ pub(super) struct Player {
     last_trouble: String,
 }
 
-impl Player {
+impl SwarmPlayer {
     pub(super) fn new(index: u32, decider: Decider, client: Client) -> Self {
         Self {
             index,
@@ -149,14 +149,19 @@ impl Player {
         }
     }
 
-    pub(super) fn start(&mut self, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    pub(super) fn start(&mut self, stage: &mut SwarmContext<'_>) -> Result<(), NetError> {
         self.heard_at = stage.since();
         self.client.handle_start(stage.since());
         self.pump(stage)
     }
 
     /// Runs its frame: decides, and sends what there is to send. `intended` is the frame's own time.
-    pub(super) fn frame(&mut self, intended: Duration, plays: bool, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    pub(super) fn frame(
+        &mut self,
+        intended: Duration,
+        plays: bool,
+        stage: &mut SwarmContext<'_>,
+    ) -> Result<(), NetError> {
         if plays && self.life == Life::Playing && self.client.is_attached() {
             self.play(intended, stage);
         }
@@ -171,7 +176,7 @@ impl Player {
         Ok(())
     }
 
-    /// Takes in what has waited for its connections; it comes to [`Player::on_net`].
+    /// Takes in what has waited for its connections; it comes to [`SwarmPlayer::on_net`].
     pub(super) fn take_in(&self, net: &mut Net) {
         if self.patient {
             for (_, link) in &self.links {
@@ -182,7 +187,7 @@ impl Player {
 
     /// A player that hears its owner over its only connection hears it once a frame; any other one hears everything at
     /// once.
-    fn settle_down(&mut self, stage: &mut Stage<'_>) {
+    fn settle_down(&mut self, stage: &mut SwarmContext<'_>) {
         let in_touch = self.client.is_attached() && self.silent_at.is_none() && !self.leaving;
         let patient = in_touch && self.life == Life::Playing && self.links.len() == 1;
         if std::mem::replace(&mut self.patient, patient) != patient {
@@ -193,7 +198,7 @@ impl Player {
     }
 
     /// Lets the client machine act if its time has come.
-    pub(super) fn wake(&mut self, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    pub(super) fn wake(&mut self, stage: &mut SwarmContext<'_>) -> Result<(), NetError> {
         self.advance(stage);
         let now = stage.since();
         if self.client.poll_timeout().is_some_and(|due| due <= now) {
@@ -208,14 +213,19 @@ impl Player {
         self.client.malformed_datagrams()
     }
 
-    pub(super) fn leave(&mut self, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    pub(super) fn leave(&mut self, stage: &mut SwarmContext<'_>) -> Result<(), NetError> {
         self.leaving = true;
         self.client.logout(stage.since());
         self.pump(stage)
     }
 
     /// Handles an event of one of its connections.
-    pub(super) fn on_net(&mut self, owner: Owner, event: NetEvent, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    pub(super) fn on_net(
+        &mut self,
+        owner: Owner,
+        event: NetEvent,
+        stage: &mut SwarmContext<'_>,
+    ) -> Result<(), NetError> {
         self.advance(stage);
         let (now, conn) = (stage.since(), ConnId(owner.conn));
         match event {
@@ -271,12 +281,12 @@ impl Player {
     }
 
     /// Moves its time on, never back.
-    fn advance(&mut self, stage: &mut Stage<'_>) {
+    fn advance(&mut self, stage: &mut SwarmContext<'_>) {
         stage.now = self.acted_at.map_or(stage.now, |at| at.max(stage.now));
         self.acted_at = Some(stage.now);
     }
 
-    fn play(&mut self, intended: Duration, stage: &mut Stage<'_>) {
+    fn play(&mut self, intended: Duration, stage: &mut SwarmContext<'_>) {
         // One decision a tick, however slowly game time runs.
         self.ripe += u16::from(self.client.speed());
         if self.ripe < u16::from(u8::MAX) {
@@ -292,7 +302,7 @@ impl Player {
             Ok(seq) => {
                 stage.tally.intents += 1;
                 stage.checker.on_asked(self.index as usize, seq, &intent);
-                self.pending.push_back(Pending {
+                self.pending.push_back(PendingIntent {
                     seq,
                     intended,
                     epoch: self.epoch_shown,
@@ -303,7 +313,7 @@ impl Player {
         }
     }
 
-    fn pump(&mut self, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    fn pump(&mut self, stage: &mut SwarmContext<'_>) -> Result<(), NetError> {
         loop {
             let mut quiet = true;
             while let Some(command) = self.client.poll_command() {
@@ -324,7 +334,7 @@ impl Player {
         Ok(())
     }
 
-    fn finish(&mut self, stage: &mut Stage<'_>) {
+    fn finish(&mut self, stage: &mut SwarmContext<'_>) {
         self.life = if self.leaving { Life::Left } else { Life::Ended };
         if self.life == Life::Ended {
             stage
@@ -341,7 +351,7 @@ impl Player {
             .map(|(_, link)| *link)
     }
 
-    fn obey(&mut self, command: Command, stage: &mut Stage<'_>) -> Result<(), NetError> {
+    fn obey(&mut self, command: Command, stage: &mut SwarmContext<'_>) -> Result<(), NetError> {
         match command {
             Command::Connect { conn, addr } => {
                 let owner = Owner {
@@ -378,7 +388,7 @@ impl Player {
         Ok(())
     }
 
-    fn on_notice(&mut self, notice: Notice, stage: &mut Stage<'_>) {
+    fn on_notice(&mut self, notice: Notice, stage: &mut SwarmContext<'_>) {
         let player = self.index as usize;
         match notice {
             Notice::Attached { .. } => self.on_attached(&notice, stage),
@@ -407,7 +417,7 @@ impl Player {
         }
     }
 
-    fn on_attached(&mut self, notice: &Notice, stage: &mut Stage<'_>) {
+    fn on_attached(&mut self, notice: &Notice, stage: &mut SwarmContext<'_>) {
         let Notice::Attached {
             epoch,
             zone,
@@ -444,7 +454,7 @@ impl Player {
         stage.checker.on_attached(self.index as usize, &attachment);
     }
 
-    fn on_snapshot(&mut self, header: SnapshotHeader, stage: &mut Stage<'_>) {
+    fn on_snapshot(&mut self, header: SnapshotHeader, stage: &mut SwarmContext<'_>) {
         let now = stage.since();
         stage.checker.on_snapshot(self.index as usize, &header);
         if header.epoch > self.epoch_shown {
@@ -469,7 +479,7 @@ impl Player {
     }
 
     /// Handles the first snapshot under an epoch.
-    fn cross(&mut self, epoch: Epoch, now: Duration, stage: &mut Stage<'_>) {
+    fn cross(&mut self, epoch: Epoch, now: Duration, stage: &mut SwarmContext<'_>) {
         let from_epoch = std::mem::replace(&mut self.epoch_shown, epoch);
         self.epochs.push(epoch);
         if from_epoch > Epoch::NONE {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use everhold_protocol::Epoch;
 
-use super::config::{Control, Phase, Progress, ZoneProgress};
-use super::player::{Life, Player};
+use super::config::{Control, SwarmPhase, SwarmProgress, ZoneProgress};
+use super::player::{Life, SwarmPlayer};
 use super::tally::Tally;
 use crate::meter::Durations;
 use crate::net::Traffic;
@@ -15,13 +15,13 @@ use crate::net::Traffic;
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// The moment of the last look, and the traffic by then.
-pub(super) struct Watch {
+pub(super) struct SwarmWatch {
     last_at: Instant,
     traffic: Traffic,
     running_since: Option<Instant>,
 }
 
-impl Watch {
+impl SwarmWatch {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             last_at: now,
@@ -42,11 +42,11 @@ impl Watch {
     /// Shows the observer how things are.
     pub(super) fn now(
         &mut self,
-        phase: Phase,
-        players: &[Player],
+        phase: SwarmPhase,
+        players: &[SwarmPlayer],
         tally: &mut Tally,
         traffic: Traffic,
-        observer: &mut dyn FnMut(&Progress) -> Control,
+        observer: &mut dyn FnMut(&SwarmProgress) -> Control,
     ) -> Control {
         let now = Instant::now();
         let window_s = now
@@ -61,7 +61,7 @@ impl Watch {
         for zone in &tally.zones {
             all.merge(&zone.window);
         }
-        observer(&Progress {
+        observer(&SwarmProgress {
             phase,
             attached,
             players: tally.players,
@@ -78,7 +78,7 @@ impl Watch {
 }
 
 /// Each zone as its players see it; the latency windows start anew.
-fn zones(players: &[Player], tally: &mut Tally) -> Vec<ZoneProgress> {
+fn zones(players: &[SwarmPlayer], tally: &mut Tally) -> Vec<ZoneProgress> {
     let zones = tally.zones.iter_mut().enumerate().map(|(index, zone)| {
         let here = || {
             players

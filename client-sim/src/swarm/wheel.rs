@@ -13,7 +13,7 @@ const SLOTS: u32 = 50;
 
 /// A slot whose time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Due {
+pub(super) struct DueSlot {
     /// The slot's own time.
     pub(super) at: Duration,
     /// The players whose frames these are.
@@ -44,7 +44,7 @@ impl Wheel {
 
     /// Takes the next slot whose time has come. A loop that is more than a period late skips whole periods: a player
     /// never has two frames at once.
-    pub(super) fn next(&mut self, now: Duration) -> Option<Due> {
+    pub(super) fn next(&mut self, now: Duration) -> Option<DueSlot> {
         let at = self.next_at();
         if now < at {
             return None;
@@ -61,7 +61,7 @@ impl Wheel {
                 self.missed += missed as u64 * self.players as u64;
             }
         }
-        Some(Due {
+        Some(DueSlot {
             at,
             players: bound(place)..bound(place + 1),
         })

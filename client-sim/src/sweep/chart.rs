@@ -4,7 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::verdict::{TICK_MS_P99_MAX, UPDATE_MS_P99_MAX};
-use super::{Point, Sweep};
+use super::{Sweep, SweepPoint};
 
 /// Size of the picture, pixels.
 const SIZE: (u32, u32) = (1_100, 780);
@@ -23,7 +23,7 @@ const LIMIT: RGBColor = RGBColor(130, 80, 90);
 pub struct ChartError(String);
 
 /// One line of a panel.
-type Series = (&'static str, fn(&Point) -> f64);
+type Series = (&'static str, fn(&SweepPoint) -> f64);
 
 struct Panel {
     title: &'static str,
@@ -94,7 +94,7 @@ fn draw(sweep: &Sweep, svg: &mut String) -> Result<(), Box<dyn std::error::Error
     );
     let root = root.titled(&title, ("sans-serif", 22).into_font().color(&INK))?;
     // Numbers that nobody could join have no figures.
-    let points: Vec<&Point> = sweep.points.iter().filter(|point| point.seconds > 0.0).collect();
+    let points: Vec<&SweepPoint> = sweep.points.iter().filter(|point| point.seconds > 0.0).collect();
     for (area, panel) in root.split_evenly((2, 2)).iter().zip(&PANELS) {
         draw_panel(area, panel, &points)?;
     }
@@ -105,7 +105,7 @@ fn draw(sweep: &Sweep, svg: &mut String) -> Result<(), Box<dyn std::error::Error
 fn draw_panel(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     panel: &Panel,
-    points: &[&Point],
+    points: &[&SweepPoint],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let players_max = points.iter().map(|point| point.players).max().unwrap_or(1) as f64 * 1.05;
     let values = points
@@ -166,10 +166,10 @@ fn draw_panel(
 
 #[cfg(test)]
 mod tests {
-    use super::{Point, Sweep, chart};
+    use super::{Sweep, SweepPoint, chart};
     use crate::behavior::Behavior;
 
-    fn sweep(points: Vec<Point>) -> Sweep {
+    fn sweep(points: Vec<SweepPoint>) -> Sweep {
         Sweep {
             holds_max: Some(200),
             stopped: false,
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn four_panels_have_axes_with_units_and_a_background_of_their_own() {
-        let mut points = vec![Point::made_up(100, true), Point::made_up(200, false)];
+        let mut points = vec![SweepPoint::made_up(100, true), SweepPoint::made_up(200, false)];
         for point in &mut points {
             point.seconds = 2.0;
             point.server.tick_ms.p99 = 12.0;
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn sweep_without_figures_is_drawn_empty() {
         assert!(
-            chart(&sweep(vec![Point::made_up(100, false)]))
+            chart(&sweep(vec![SweepPoint::made_up(100, false)]))
                 .unwrap()
                 .contains("players")
         );

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::process::{ProcessLook, look};
-use super::server::{Line, Server};
+use super::server::{Server, ServerLine};
 use crate::meter::Percentiles;
 use crate::report::{SimulatorHealth, SwarmReport};
 
 /// Figures of one number of players, with their verdict.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Point {
+pub struct SweepPoint {
     /// Number of players.
     pub players: usize,
     /// Reasons why it does not hold; empty if it does.
@@ -85,7 +85,7 @@ pub struct Floor {
     pub ratio: f64,
 }
 
-impl Point {
+impl SweepPoint {
     /// Makes a point without a verdict yet.
     pub(super) fn new(report: SwarmReport, server: ServerFigures) -> Self {
         Self {
@@ -157,7 +157,7 @@ impl Watched {
         self.from = self.from.or(self.to);
     }
 
-    pub(super) fn figures(&self, lines: &[Line], zones: &[ZoneName], players: usize) -> ServerFigures {
+    pub(super) fn figures(&self, lines: &[ServerLine], zones: &[ZoneName], players: usize) -> ServerFigures {
         let (Some((from_at, from)), Some((to_at, to))) = (self.from, self.to) else {
             return ServerFigures::default();
         };
@@ -179,14 +179,14 @@ impl Watched {
 }
 
 /// A zone's report, once a second: how often its ticks took how long, since it began.
-struct Told<'a> {
+struct ZoneSample<'a> {
     ticks: f64,
     seconds: f64,
     tick_us: BTreeMap<u64, u64>,
     run: &'a Value,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ZoneSample<'a> {
     fn read(run: &'a Value) -> Option<Self> {
         let buckets = run["tick_us"].as_array()?.iter();
         let tick_us = buckets.filter_map(|bucket| Some((bucket[0].as_u64()?, bucket[1].as_u64()?)));
@@ -202,14 +202,14 @@ impl<'a> Told<'a> {
 /// Computes the ticks between two moments in the zones that have players: how many a second in the slowest, how long
 /// they took in all, and what each zone told last. Other zones of the server have nothing to do, and would make the
 /// figures look better than they are.
-fn ticks(lines: &[Line], zones: &[ZoneName], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
+fn ticks(lines: &[ServerLine], zones: &[ZoneName], from: Instant, to: Instant) -> (f64, Percentiles, Vec<Value>) {
     let is_played = |line: &Value| zones.iter().any(|zone| line["zone"] == zone.as_str());
-    let mut owned: BTreeMap<String, Vec<(Instant, Told<'_>)>> = BTreeMap::new();
+    let mut owned: BTreeMap<String, Vec<(Instant, ZoneSample<'_>)>> = BTreeMap::new();
     for (at, line) in lines
         .iter()
         .filter(|(_, line)| line["event"] == "stats" && is_played(line))
     {
-        if let Some(told) = Told::read(line) {
+        if let Some(told) = ZoneSample::read(line) {
             owned
                 .entry(format!("{}@{}", line["zone"], line["epoch"]))
                 .or_default()

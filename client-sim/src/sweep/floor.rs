@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::figures::{Floor, Point};
+use super::figures::{Floor, SweepPoint};
 use super::{LOOK_EVERY, SweepConfig, SweepError};
 use crate::net::UDP_HEADER_BYTES;
 
@@ -26,7 +26,7 @@ pub(super) fn check(program: &Path) -> Result<(), SweepError> {
 
 /// Measures the floor for what the players of a point sent and got, if that is ordered, they played, and the sweep is
 /// not to stop. The server must be gone: it would be in the way.
-pub(super) fn measure(config: &SweepConfig, point: &Point) -> Result<Option<Floor>, String> {
+pub(super) fn measure(config: &SweepConfig, point: &SweepPoint) -> Result<Option<Floor>, String> {
     let (Some(program), Some(server_cpu), Some(players_cpu)) = (&config.udp_floor, config.server_cpu, config.pin)
     else {
         return Ok(None);
@@ -75,7 +75,7 @@ fn output(mut command: Command, config: &SweepConfig) -> io::Result<Option<Outpu
 
 /// Returns the packets of a player-tick, as arguments: how many, and of how many bytes of payload. Ticks are counted as
 /// the server counted them, also if they were fewer than they should be. `None`: there were none.
-fn packets(point: &Point) -> Option<[(&'static str, f64); 4]> {
+fn packets(point: &SweepPoint) -> Option<[(&'static str, f64); 4]> {
     let (down, up) = (point.packets_down_per_player_s, point.packets_up_per_player_s);
     let hz = point.server.tick_hz;
     let payload = |bytes: f64, packets: f64| (bytes / packets - UDP_HEADER_BYTES as f64).round();
@@ -92,16 +92,16 @@ fn packets(point: &Point) -> Option<[(&'static str, f64); 4]> {
 #[cfg(test)]
 mod tests {
     use super::packets;
-    use crate::sweep::{Point, ServerFigures};
+    use crate::sweep::{ServerFigures, SweepPoint};
 
     #[test]
     fn packets_of_a_tick_are_payloads_of_the_ticks_there_were() {
-        let mut point = Point {
+        let mut point = SweepPoint {
             packets_down_per_player_s: 10.0,
             bytes_down_per_player_s: 1_580.0,
             packets_up_per_player_s: 5.0,
             bytes_up_per_player_s: 300.0,
-            ..Point::default()
+            ..SweepPoint::default()
         };
         assert_eq!(packets(&point), None);
         point.server = ServerFigures {

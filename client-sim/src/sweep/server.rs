@@ -21,15 +21,15 @@ use crate::affinity::pin_thread;
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A line of a server's report, and when it came.
-pub(super) type Line = (Instant, Value);
+pub(super) type ServerLine = (Instant, Value);
 
 /// A running server.
 pub(super) struct Server {
     binary: PathBuf,
     child: Child,
     reader: Option<JoinHandle<()>>,
-    told: Receiver<Line>,
-    lines: Vec<Line>,
+    told: Receiver<ServerLine>,
+    lines: Vec<ServerLine>,
     log: PathBuf,
     // Removed when the process is gone.
     dir: TempDir,
@@ -119,7 +119,7 @@ impl Server {
     }
 
     /// Takes all lines that it has reported so far.
-    pub(super) fn take_lines(&mut self) -> Vec<Line> {
+    pub(super) fn take_lines(&mut self) -> Vec<ServerLine> {
         self.lines.extend(self.told.try_iter());
         std::mem::take(&mut self.lines)
     }

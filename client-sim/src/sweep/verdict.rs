@@ -1,6 +1,6 @@
 //! Whether a server holds a number of players. It looks at figures and at nothing else.
 
-use super::figures::Point;
+use super::figures::SweepPoint;
 
 /// The fewest ticks a second: of twenty, one in forty may be missing.
 const TICK_HZ_MIN: f64 = 19.5;
@@ -10,8 +10,8 @@ pub(super) const TICK_MS_P99_MAX: f64 = 25.0;
 pub(super) const UPDATE_MS_P99_MAX: f64 = 150.0;
 
 /// Returns the reasons why it does not hold; empty if it does.
-pub(super) fn reasons(point: &Point) -> Vec<String> {
-    let Point {
+pub(super) fn reasons(point: &SweepPoint) -> Vec<String> {
+    let SweepPoint {
         server,
         update_latency_ms,
         lost_connections,
@@ -56,7 +56,7 @@ pub(super) fn reasons(point: &Point) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Point, reasons};
+    use super::{SweepPoint, reasons};
     use crate::meter::Percentiles;
     use crate::sweep::ServerFigures;
 
@@ -69,8 +69,8 @@ mod tests {
     }
 
     /// Just good enough, but for what a test changes.
-    fn point(change: impl FnOnce(&mut Point)) -> Vec<String> {
-        let mut point = Point {
+    fn point(change: impl FnOnce(&mut SweepPoint)) -> Vec<String> {
+        let mut point = SweepPoint {
             players: 100,
             update_latency_ms: p99(149.9),
             server: ServerFigures {
@@ -78,7 +78,7 @@ mod tests {
                 tick_ms: p99(24.9),
                 ..ServerFigures::default()
             },
-            ..Point::default()
+            ..SweepPoint::default()
         };
         change(&mut point);
         reasons(&point)
@@ -113,6 +113,6 @@ mod tests {
 
     #[test]
     fn server_without_figures_does_not_hold() {
-        assert!(!reasons(&Point::default()).is_empty());
+        assert!(!reasons(&SweepPoint::default()).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Whole runs, from the login to the verdict.
 
-use client_sim::{Behavior, Control, Phase, SwarmConfig, SwarmError, SwarmReport};
+use client_sim::{Behavior, Control, SwarmConfig, SwarmError, SwarmPhase, SwarmReport};
 use everhold_protocol::Epoch;
 
 use super::world::{Lie, World};
@@ -35,7 +35,7 @@ fn play(lie: Lie, fail_over: bool) -> SwarmReport {
             failed = true;
         }
         let resumed = !fail_over || (progress.failovers == 1 && progress.silent == 0 && progress.running_for_s > 2.5);
-        let done = progress.phase == Phase::Running && progress.running_for_s > 2.0 && failed && resumed;
+        let done = progress.phase == SwarmPhase::Running && progress.running_for_s > 2.0 && failed && resumed;
         if done { Control::Stop } else { Control::Continue }
     })
     .unwrap()
@@ -105,7 +105,7 @@ fn players_outlive_owner_after_owner() {
     let world = World::start(Lie::None, keys.path());
     let mut owner = 1;
     let report = client_sim::run(config(&world, &keys), &mut |progress| {
-        let settled = progress.phase == Phase::Running
+        let settled = progress.phase == SwarmPhase::Running
             && progress.silent == 0
             && progress.zones[0].attached == PLAYERS
             && progress.zones[0].epochs == [Epoch(owner)];

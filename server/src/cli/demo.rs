@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+use client_sim::{Behavior, Control, SwarmConfig, SwarmPhase, SwarmProgress, SwarmReport};
 use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
 use everhold_local_cluster::{Interrupted, LocalCluster};
@@ -261,7 +261,7 @@ fn play(
     let player = std::thread::Builder::new()
         .name("swarm".to_owned())
         .spawn(move || {
-            client_sim::run(swarm, &mut |progress: &Progress| {
+            client_sim::run(swarm, &mut |progress: &SwarmProgress| {
                 // The other end lives until this thread is joined.
                 let _joined = progressed.send(progress.clone());
                 Control::Continue
@@ -277,7 +277,7 @@ fn play(
 }
 
 fn watch(
-    progress: &Receiver<Progress>,
+    progress: &Receiver<SwarmProgress>,
     killer: &mut Killer,
     cluster: &mut LocalCluster,
     (stop, display): (&Stop, &mut DemoDisplay),
@@ -289,7 +289,7 @@ fn watch(
         match progress.recv_timeout(Duration::from_millis(250)) {
             Ok(progress) => {
                 cluster.listen();
-                if progress.phase == Phase::Running {
+                if progress.phase == SwarmPhase::Running {
                     kill(killer, progress.running_for_s, cluster, display)?;
                 }
                 display.show(&progress, cluster, !killer.killed.is_empty());

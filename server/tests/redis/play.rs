@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+use client_sim::{Behavior, Control, SwarmConfig, SwarmPhase, SwarmProgress, SwarmReport};
 use everhold_local_cluster::LocalCluster;
 use everhold_protocol::ZoneName;
 use everhold_testing::redis::{RedisCluster, SentinelGroup};
@@ -78,7 +78,7 @@ impl World {
 /// Players, on a thread of their own.
 struct Play {
     swarm: std::thread::JoinHandle<SwarmReport>,
-    progress: Receiver<Progress>,
+    progress: Receiver<SwarmProgress>,
     may_end: Arc<AtomicBool>,
 }
 
@@ -99,7 +99,7 @@ impl Play {
             ..SwarmConfig::default()
         };
         let swarm = std::thread::spawn(move || {
-            let mut observe = |progress: &Progress| {
+            let mut observe = |progress: &SwarmProgress| {
                 // Nobody listens any more at the end.
                 let _ended = told.send(progress.clone());
                 if ends.load(Ordering::Relaxed) && progress.running_for_s >= seconds {
@@ -127,7 +127,7 @@ impl Play {
             let Ok(now) = self.progress.recv_timeout(left) else {
                 panic!("{when}: not all players play")
             };
-            if now.phase == Phase::Running && now.attached == now.players && now.silent == 0 {
+            if now.phase == SwarmPhase::Running && now.attached == now.players && now.silent == 0 {
                 return;
             }
         }

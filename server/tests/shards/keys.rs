@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use client_sim::{Control, Progress, SwarmConfig, SwarmReport};
+use client_sim::{Control, SwarmConfig, SwarmProgress, SwarmReport};
 use everhold_core::ownership::{Membership, Nonce};
 use everhold_local_cluster::{LocalCluster, Who};
 use everhold_net::keys::{self, Keys, Recipient};
@@ -175,7 +175,7 @@ fn shard_with_other_keys_starts_in_a_world_whose_shards_are_dead() {
 /// A swarm that plays until it is told to end.
 struct Swarm {
     stop: Arc<AtomicBool>,
-    progress: Arc<Mutex<Option<Progress>>>,
+    progress: Arc<Mutex<Option<SwarmProgress>>>,
     run: JoinHandle<Result<SwarmReport, client_sim::SwarmError>>,
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use client_sim::{Behavior, Control, Phase, Progress, SwarmConfig, SwarmReport};
+use client_sim::{Behavior, Control, SwarmConfig, SwarmPhase, SwarmProgress, SwarmReport};
 use everhold_protocol::Epoch;
 
 use crate::relay::Relay;
@@ -32,8 +32,8 @@ pub(crate) fn orders(world: &World, addr: SocketAddr) -> SwarmConfig {
 }
 
 /// Whether everybody plays, and has for so many seconds.
-pub(crate) fn all_play(progress: &Progress, for_s: f64) -> bool {
-    progress.phase == Phase::Running
+pub(crate) fn all_play(progress: &SwarmProgress, for_s: f64) -> bool {
+    progress.phase == SwarmPhase::Running
         && progress.running_for_s > for_s
         && progress.attached == PLAYERS
         && progress.silent == 0

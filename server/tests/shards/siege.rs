@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use client_sim::{Behavior, Control, Progress, SwarmConfig, SwarmReport};
+use client_sim::{Behavior, Control, SwarmConfig, SwarmProgress, SwarmReport};
 use everhold_core::limits::HALF_OPEN_MAX;
 use everhold_net::keys;
 use everhold_protocol::message::encode_frame;
@@ -191,11 +191,11 @@ fn play(
     pair: &NetworkPair,
     swarm: SwarmConfig,
     attached: &Arc<AtomicUsize>,
-    is_enough: impl Fn(&Progress) -> bool + Send + 'static,
+    is_enough: impl Fn(&SwarmProgress) -> bool + Send + 'static,
 ) -> JoinHandle<SwarmReport> {
     let attached = Arc::clone(attached);
     let playing = pair.players.enter(move || {
-        let mut observe = |progress: &Progress| {
+        let mut observe = |progress: &SwarmProgress| {
             attached.store(progress.attached, Ordering::Relaxed);
             if is_enough(progress) {
                 Control::Stop

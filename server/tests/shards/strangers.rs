@@ -1,7 +1,7 @@
 //! Swarms beside each other, and after each other: each judges only what its own players were told.
 
 use client_sim::checker::Strangers;
-use client_sim::{Behavior, Control, Phase, SwarmConfig, SwarmReport};
+use client_sim::{Behavior, Control, SwarmConfig, SwarmPhase, SwarmReport};
 
 use crate::world::{World, meadow};
 
@@ -54,7 +54,7 @@ fn two_swarms_at_once_are_clean_and_so_are_those_who_join_late() {
         ..orders(&world, 1_000)
     };
     let report = client_sim::run(first, &mut |progress| {
-        let over = progress.phase == Phase::Running && other.is_finished();
+        let over = progress.phase == SwarmPhase::Running && other.is_finished();
         if over { Control::Stop } else { Control::Continue }
     });
     assert_clean(&report.expect("a run"));

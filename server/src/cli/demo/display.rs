@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use client_sim::meter::Percentiles;
-use client_sim::{Phase, Progress};
+use client_sim::{SwarmPhase, SwarmProgress};
 use comfy_table::{Table, presets};
 use everhold_local_cluster::LocalCluster;
 use everhold_os::output;
@@ -38,7 +38,7 @@ impl DemoDisplay {
     }
 
     /// Shows the progress of the run: on a terminal in lines that the next ones replace, else in a line now and then.
-    pub(super) fn show(&mut self, progress: &Progress, cluster: &LocalCluster, killed: bool) {
+    pub(super) fn show(&mut self, progress: &SwarmProgress, cluster: &LocalCluster, killed: bool) {
         let head = headline(progress);
         if !self.terminal {
             if Instant::now() >= self.plain_at {
@@ -118,13 +118,13 @@ impl DemoDisplay {
     }
 }
 
-fn headline(progress: &Progress) -> String {
+fn headline(progress: &SwarmProgress) -> String {
     let phase = match progress.phase {
-        Phase::Joining => "joining ",
-        Phase::WarmingUp => "warming ",
-        Phase::Running => "playing ",
-        Phase::Settling => "settling",
-        Phase::Done => "done    ",
+        SwarmPhase::Joining => "joining ",
+        SwarmPhase::WarmingUp => "warming ",
+        SwarmPhase::Running => "playing ",
+        SwarmPhase::Settling => "settling",
+        SwarmPhase::Done => "done    ",
     };
     format!(
         "{phase} {:5.1} s  {:>5}/{} players  update p50 {:.0} ms p99 {:.0} ms",
