@@ -8,7 +8,7 @@ use std::time::Duration;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, InboxEntry, Input, Join, NewsFilter};
-use everhold_core::load::Standing;
+use everhold_core::load::LadderState;
 use everhold_core::ownership::{Grant, Nonce};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickOut, TickStart};
@@ -263,7 +263,7 @@ impl BenchRun {
 
     /// Runs a whole tick: inbox, record, step, scene, views, snapshots.
     pub fn tick(&mut self, entries: Vec<InboxEntry>) -> TickOut {
-        self.ticks.step(entries.into_iter(), Standing::IDLE, |_| {})
+        self.ticks.step(entries.into_iter(), LadderState::IDLE, |_| {})
     }
 }
 
@@ -271,6 +271,6 @@ impl BenchRun {
 fn take_all(ticks: &mut TickLoop, inputs: impl Iterator<Item = Input>) {
     let mut entries = inputs.map(InboxEntry::Input).peekable();
     while entries.peek().is_some() {
-        ticks.step(entries.by_ref(), Standing::IDLE, |_| {});
+        ticks.step(entries.by_ref(), LadderState::IDLE, |_| {});
     }
 }

@@ -29,7 +29,7 @@ pub mod rung_history;
 pub mod login_queue;
 pub mod residents;
 
-pub use ladder::{Ladder, Rung, Standing, TickLoad};
+pub use ladder::{Ladder, LadderState, Rung, TickLoad};
 pub use login_queue::{Admission, EntryVerdict, LoginQueue};
 pub use residents::{Caller, Residents};
 pub use rung_history::RungHistory;

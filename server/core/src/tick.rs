@@ -26,7 +26,7 @@ use crate::durability::store::{RecordHash, StoredRecord};
 use crate::ingress::inbox::{Inbox, InboxEntry};
 use crate::ingress::input::Input;
 use crate::limits::UNACKNOWLEDGED_TICKS_MAX;
-use crate::load::Standing;
+use crate::load::LadderState;
 use crate::ownership::Grant;
 use crate::replication::{Datagrams, Replicator, ViewConfig};
 use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
@@ -155,19 +155,19 @@ impl TickLoop {
         conditions.may_act && !holds && conditions.room > 0 && self.seal != Seal::Done
     }
 
-    /// Runs one tick on what came in. `standing` says how much players are shown, and how fast they are told that time
-    /// goes. `mark` is called when a stage is over, so that the caller can take its time.
+    /// Runs one tick on what came in. `ladder_state` says how much players are shown, and how fast they are told that
+    /// time goes. `mark` is called when a stage is over, so that the caller can take its time.
     ///
     /// # Panics
     /// If a rule fails, and nothing of the tick is to be told then; or if the zone is sealed.
     pub fn step(
         &mut self,
         entries: impl Iterator<Item = InboxEntry>,
-        standing: Standing,
+        ladder_state: LadderState,
         mut mark: impl FnMut(TickStage),
     ) -> TickOut {
         assert_ne!(self.seal, Seal::Done, "no tick follows the one that sealed the zone");
-        self.replicator.set_detail(standing.rung.detail());
+        self.replicator.set_detail(ladder_state.rung.detail());
         self.inbox.drain(entries, &mut self.inputs);
         mark(TickStage::Drain);
         let record = self.freeze();
@@ -176,7 +176,7 @@ impl TickLoop {
         mark(TickStage::Step);
         self.zone.scene(&mut self.scene);
         mark(TickStage::Scene);
-        let speed = standing.dilation();
+        let speed = ladder_state.dilation();
         let snapshots = self.replicator.snapshots(&self.scene, self.epoch, outputs.tick, speed);
         mark(TickStage::Snapshots);
         let frozen = self.cut.take().map(|cut| self.zone.freeze(cut));

@@ -119,10 +119,14 @@ impl DurableTask {
     }
 
     fn handle_tick(&mut self, ticked: Ticked) {
-        let Ticked { out, times, standing } = ticked;
+        let Ticked {
+            out,
+            times,
+            ladder_state,
+        } = ticked;
         let lay = times.ended_at().elapsed();
         self.gauges.load.note_handover(lay);
-        self.run.note_tick(&times, standing);
+        self.run.note_tick(&times, ladder_state);
         self.run.note(TickStage::Handover, lay);
         self.pipeline.handle_tick(PipelineTick {
             record: out.record,

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use everhold_core::load::{Rung, Standing};
+use everhold_core::load::{LadderState, Rung};
 use everhold_core::tick::clock::micros;
 use everhold_core::tick::{RungChange, TickMeasures, TickTimes};
 use everhold_protocol::ZoneName;
@@ -58,8 +58,8 @@ impl LoadGauges {
     }
 
     /// Lets the router and the log know that the zone is on another rung.
-    pub(super) fn note_change(&self, zone: &ZoneName, change: RungChange, standing: Standing) {
-        let (rung, strain_permille) = (standing.rung, standing.strain_permille);
+    pub(super) fn note_change(&self, zone: &ZoneName, change: RungChange, ladder_state: LadderState) {
+        let (rung, strain_permille) = (ladder_state.rung, ladder_state.strain_permille);
         self.rung.store(rung.place(), Ordering::Relaxed);
         match change {
             RungChange::Up => {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use everhold_core::load::{RungHistory, Standing};
+use everhold_core::load::{LadderState, RungHistory};
 use everhold_core::report::{LoadRun, ZoneRun};
 use everhold_core::tick::{TickStage, TickTimes};
 use everhold_protocol::Tick;
@@ -44,14 +44,14 @@ impl RunFigures {
         }
     }
 
-    /// A tick is over, and left the zone standing so.
-    pub(super) fn note_tick(&mut self, times: &TickTimes, standing: Standing) {
+    /// A tick is over, and left the zone at this place on the ladder.
+    pub(super) fn note_tick(&mut self, times: &TickTimes, ladder_state: LadderState) {
         self.ticks += 1;
         record(&mut self.tick_us, times.work());
         for (stage, took) in times.stages() {
             self.note(stage, took);
         }
-        self.rungs.handle_standing(standing, Instant::now());
+        self.rungs.handle_ladder_state(ladder_state, Instant::now());
     }
 
     /// A stage took so long.
@@ -74,7 +74,7 @@ impl RunFigures {
         let ticks = self.ticks - std::mem::replace(&mut self.ticks_told, self.ticks);
         self.told_at = Instant::now();
         self.rungs.handle_now(self.told_at);
-        let standing = self.rungs.standing();
+        let ladder_state = self.rungs.ladder_state();
         ZoneRun {
             zone: config.tenure.zone.clone(),
             epoch: config.tenure.epoch(),
@@ -90,9 +90,9 @@ impl RunFigures {
                 .map(|stage| (stage, buckets(&self.stages[stage as usize])))
                 .into(),
             load: LoadRun {
-                rung: standing.rung,
-                stretch: f64::from(standing.stretch_permille) / 1e3,
-                strain: f64::from(standing.strain_permille) / 1e3,
+                rung: ladder_state.rung,
+                stretch: f64::from(ladder_state.stretch_permille) / 1e3,
+                strain: f64::from(ladder_state.strain_permille) / 1e3,
                 entered: self.rungs.entered(),
                 seconds: self.rungs.stood().map(|stood| stood.as_secs_f64()),
                 queued: gauges.load.queued.load(Ordering::Relaxed),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
-use everhold_core::load::{Ladder, Standing};
+use everhold_core::load::{Ladder, LadderState};
 use everhold_core::tick::{TickClock, TickConditions, TickLoop, TickOrder, TickOut, TickStage, TickTimes};
 use everhold_core::zone::Zone;
 use everhold_core::zone::probe::panic_text;
@@ -19,11 +19,11 @@ use tokio::sync::mpsc;
 use super::{HostConfig, LeaseGuard, ZoneGauges};
 use crate::process::ProcessGauge;
 
-/// A tick, how long it took, and how it left the zone standing.
+/// A tick, how long it took, and the place on the ladder at which it left the zone.
 pub(super) struct Ticked {
     pub(super) out: TickOut,
     pub(super) times: TickTimes,
-    pub(super) standing: Standing,
+    pub(super) ladder_state: LadderState,
 }
 
 /// A message of the tick thread to the durable task.
@@ -158,15 +158,17 @@ impl TickThread {
             .store(self.ticks.tick().next().0, Ordering::Release);
         #[cfg(feature = "testing")]
         let attached = self.ticks.attached();
-        let out = self
-            .ticks
-            .step(self.entries.try_iter(), self.clock.standing(), |stage: TickStage| {
+        let out = self.ticks.step(
+            self.entries.try_iter(),
+            self.clock.ladder_state(),
+            |stage: TickStage| {
                 #[cfg(feature = "testing")]
                 if stage == TickStage::Step {
                     crate::failpoint::burn_tick(attached);
                 }
                 times.end(stage, Instant::now());
-            });
+            },
+        );
         self.guard.note_tick();
         self.gauges.tick.store(out.outputs.tick.0, Ordering::Release);
         self.gauges.stepping.store(0, Ordering::Release);
@@ -175,10 +177,14 @@ impl TickThread {
         let lying = self.out.max_capacity() - self.out.capacity();
         let measures = self.gauges.load.measures(&times, lying, &self.process);
         let change = self.clock.handle_tick(&measures, Instant::now());
-        let standing = self.clock.standing();
+        let ladder_state = self.clock.ladder_state();
         if let Some(change) = change {
-            self.gauges.load.note_change(&self.zone, change, standing);
+            self.gauges.load.note_change(&self.zone, change, ladder_state);
         }
-        Ticked { out, times, standing }
+        Ticked {
+            out,
+            times,
+            ladder_state,
+        }
     }
 }

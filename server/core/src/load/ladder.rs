@@ -141,7 +141,7 @@ pub struct TickLoad {
 
 /// A zone's place on the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LadderState {
     /// The rung.
     pub rung: Rung,
     /// A tick's length, ‰ of normal.
@@ -150,8 +150,8 @@ pub struct Standing {
     pub strain_permille: u32,
 }
 
-impl Standing {
-    /// The standing of a zone that has nothing to do.
+impl LadderState {
+    /// The state of a zone that has nothing to do.
     pub const IDLE: Self = Self {
         rung: Rung::Normal,
         stretch_permille: 1_000,
@@ -227,11 +227,11 @@ impl Ladder {
         }
     }
 
-    /// Takes a tick's measurements, and returns the zone's standing from now on.
+    /// Takes a tick's measurements, and returns the zone's place on the ladder from now on.
     ///
     /// # Panics
     /// If the period is zero.
-    pub fn handle_tick(&mut self, load: &TickLoad) -> Standing {
+    pub fn handle_tick(&mut self, load: &TickLoad) -> LadderState {
         self.busy
             .take(permille(load.busy_us, load.period_us).min(LOAD_BUSY_PERMILLE_MAX));
         self.waited.take(permille(load.waited_us, load.period_us).min(1_000));
@@ -244,13 +244,13 @@ impl Ladder {
         } else if self.calm >= self.calm_needed() {
             self.fall();
         }
-        self.standing()
+        self.state()
     }
 
-    /// Returns the zone's standing.
+    /// Returns the zone's place on the ladder.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        Standing {
+    pub fn state(&self) -> LadderState {
+        LadderState {
             rung: self.step().rung,
             stretch_permille: self.step().stretch_permille,
             strain_permille: self.strain(),

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::ladder::{Rung, Standing};
+use super::ladder::{LadderState, Rung};
 
 /// A zone's way on the ladder so far. Arrays are in order of [`Rung::ALL`].
 #[derive(Clone, Debug)]
 pub struct RungHistory {
-    standing: Standing,
+    ladder_state: LadderState,
     since: Instant,
     entered: [u64; Rung::ALL.len()],
     stood: [Duration; Rung::ALL.len()],
@@ -19,7 +19,7 @@ impl RungHistory {
     #[must_use]
     pub const fn new(now: Instant) -> Self {
         Self {
-            standing: Standing::IDLE,
+            ladder_state: LadderState::IDLE,
             since: now,
             entered: [0; Rung::ALL.len()],
             stood: [Duration::ZERO; Rung::ALL.len()],
@@ -27,24 +27,24 @@ impl RungHistory {
     }
 
     /// Notes how the zone stands from now on. What has passed was spent where it stood before.
-    pub fn handle_standing(&mut self, standing: Standing, now: Instant) {
+    pub fn handle_ladder_state(&mut self, ladder_state: LadderState, now: Instant) {
         self.handle_now(now);
-        if standing.rung != self.standing.rung {
-            self.entered[usize::from(standing.rung.place())] += 1;
+        if ladder_state.rung != self.ladder_state.rung {
+            self.entered[usize::from(ladder_state.rung.place())] += 1;
         }
-        self.standing = standing;
+        self.ladder_state = ladder_state;
     }
 
     /// Counts the time up to now.
     pub fn handle_now(&mut self, now: Instant) {
-        self.stood[usize::from(self.standing.rung.place())] += now.saturating_duration_since(self.since);
+        self.stood[usize::from(self.ladder_state.rung.place())] += now.saturating_duration_since(self.since);
         self.since = now;
     }
 
-    /// Returns the zone's present standing.
+    /// Returns the zone's present place on the ladder.
     #[must_use]
-    pub const fn standing(&self) -> Standing {
-        self.standing
+    pub const fn ladder_state(&self) -> LadderState {
+        self.ladder_state
     }
 
     /// Returns how often each rung was entered.
@@ -91,8 +91,11 @@ mod tests {
             let at = |s| began + Duration::from_secs(s);
             let mut history = RungHistory::new(began);
             for &(s, rung) in way {
-                let standing = Standing { rung, ..Standing::IDLE };
-                history.handle_standing(standing, at(s));
+                let ladder_state = LadderState {
+                    rung,
+                    ..LadderState::IDLE
+                };
+                history.handle_ladder_state(ladder_state, at(s));
             }
             history.handle_now(at(10));
             assert_eq!(history.entered(), entered, "{way:?}");

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::load::{Ladder, Standing, TickLoad};
+use crate::load::{Ladder, LadderState, TickLoad};
 
 /// Ticks that are caught up in one go after a late one. More would be a burst that clients cannot use; the rest of the
 /// delay is let go.
@@ -53,7 +53,7 @@ pub struct TickClock {
     due: Instant,
     /// None: the zone stays at full detail and speed whatever comes.
     ladder: Option<Ladder>,
-    standing: Standing,
+    ladder_state: LadderState,
 }
 
 impl TickClock {
@@ -67,7 +67,7 @@ impl TickClock {
             period: Duration::from_secs(1) / u32::from(tick_hz),
             due: now,
             ladder,
-            standing: Standing::IDLE,
+            ladder_state: LadderState::IDLE,
         }
     }
 
@@ -83,10 +83,10 @@ impl TickClock {
         now.saturating_duration_since(self.due)
     }
 
-    /// Returns the zone's present standing.
+    /// Returns the zone's present place on the ladder.
     #[must_use]
-    pub const fn standing(&self) -> Standing {
-        self.standing
+    pub const fn ladder_state(&self) -> LadderState {
+        self.ladder_state
     }
 
     /// Notes that no tick may be now; the zone is looked at again soon. That is no lateness: lease or store hold the
@@ -98,17 +98,17 @@ impl TickClock {
     /// Notes that a tick is over, and sets when the next one is due. Returns which way the zone went on the ladder, if
     /// it changed its rung.
     pub fn handle_tick(&mut self, measures: &TickMeasures, now: Instant) -> Option<RungChange> {
-        let before = self.standing.rung;
+        let before = self.ladder_state.rung;
         let load = self.load(measures);
         if let Some(ladder) = &mut self.ladder {
-            self.standing = ladder.handle_tick(&load);
+            self.ladder_state = ladder.handle_tick(&load);
         }
         let period = self.stretched();
         self.due += period;
         if self.lateness(now) > period * CATCH_UP_TICKS_MAX {
             self.due = now;
         }
-        match self.standing.rung.cmp(&before) {
+        match self.ladder_state.rung.cmp(&before) {
             std::cmp::Ordering::Less => Some(RungChange::Down),
             std::cmp::Ordering::Equal => None,
             std::cmp::Ordering::Greater => Some(RungChange::Up),
@@ -131,7 +131,7 @@ impl TickClock {
     }
 
     fn stretched(&self) -> Duration {
-        self.period * self.standing.stretch_permille / 1_000
+        self.period * self.ladder_state.stretch_permille / 1_000
     }
 }
 

@@ -49,7 +49,7 @@ fn ticks() -> TickLoop {
 
 /// A tick of a zone that has nothing to do.
 fn tick(ticks: &mut TickLoop, entries: Vec<InboxEntry>) -> TickOut {
-    ticks.step(entries.into_iter(), Standing::IDLE, |_| {})
+    ticks.step(entries.into_iter(), LadderState::IDLE, |_| {})
 }
 
 /// The inputs of a tick's record.
@@ -247,7 +247,7 @@ fn sealed_zone_has_had_its_last_tick() {
 fn stages_are_marked_in_their_order_and_the_capture_only_if_there_is_one() {
     let mut ticks = ticks();
     let mut stages = Vec::new();
-    ticks.step(std::iter::empty(), Standing::IDLE, |stage| stages.push(stage));
+    ticks.step(std::iter::empty(), LadderState::IDLE, |stage| stages.push(stage));
     let [drain, freeze, step, scene, snapshots] = stages[..] else {
         panic!("five stages: {stages:?}")
     };
@@ -258,7 +258,7 @@ fn stages_are_marked_in_their_order_and_the_capture_only_if_there_is_one() {
     );
     ticks.handle_order(TickOrder::Cut(Cut::Base));
     let mut with_cut = Vec::new();
-    ticks.step(std::iter::empty(), Standing::IDLE, |stage| with_cut.push(stage));
+    ticks.step(std::iter::empty(), LadderState::IDLE, |stage| with_cut.push(stage));
     stages.push(TickStage::Capture);
     assert_eq!(with_cut, stages);
 }
@@ -283,21 +283,21 @@ fn frames_count_from_the_tick_after_the_attach_and_no_longer_once_it_is_supersed
 
 #[test]
 fn players_are_shown_epoch_tick_and_speed_as_often_as_the_load_allows() {
-    let slow = Standing {
+    let slow = LadderState {
         rung: Rung::Slower,
         stretch_permille: 1_250,
         strain_permille: 990,
     };
-    for (standing, speed, shown) in [(Standing::IDLE, 255, 8), (slow, 204, 4)] {
+    for (ladder_state, speed, shown) in [(LadderState::IDLE, 255, 8), (slow, 204, 4)] {
         let mut ticks = ticks();
         tick(&mut ticks, vec![join(1, 1)]);
         // A newcomer is shown everything twice, whatever the load.
         for _ in 0..10 {
-            ticks.step(std::iter::empty(), standing, |_| {});
+            ticks.step(std::iter::empty(), ladder_state, |_| {});
         }
         let mut count = 0;
         for _ in 0..8 {
-            let out = ticks.step(std::iter::empty(), standing, |_| {});
+            let out = ticks.step(std::iter::empty(), ladder_state, |_| {});
             for (_, datagram) in out.snapshots.iter() {
                 let header = Snapshot::decode(datagram).unwrap().header;
                 assert_eq!(
@@ -307,7 +307,7 @@ fn players_are_shown_epoch_tick_and_speed_as_often_as_the_load_allows() {
                 count += 1;
             }
         }
-        assert_eq!(count, shown, "{standing:?}");
+        assert_eq!(count, shown, "{ladder_state:?}");
     }
 }
 

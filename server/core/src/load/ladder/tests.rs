@@ -22,23 +22,23 @@ impl Carried {
         Self { ladder, left_percent }
     }
 
-    /// Runs `count` ticks. Returns the standing after each.
-    fn ticks(&mut self, cost_permille: u32, count: usize) -> Vec<Standing> {
+    /// Runs `count` ticks. Returns the state after each.
+    fn ticks(&mut self, cost_permille: u32, count: usize) -> Vec<LadderState> {
         (0..count).map(|_| self.tick(cost_permille)).collect()
     }
 
-    fn tick(&mut self, cost_permille: u32) -> Standing {
-        let standing = self.ladder.standing();
-        let left = self.left_percent[standing.rung.detail() as usize];
+    fn tick(&mut self, cost_permille: u32) -> LadderState {
+        let ladder_state = self.ladder.state();
+        let left = self.left_percent[ladder_state.rung.detail() as usize];
         self.ladder.handle_tick(&TickLoad {
-            period_us: PERIOD_US * standing.stretch_permille / 1_000,
+            period_us: PERIOD_US * ladder_state.stretch_permille / 1_000,
             busy_us: PERIOD_US / 1_000 * cost_permille * left / 100,
             ..TickLoad::default()
         })
     }
 
-    /// Returns the standing at which it settles.
-    fn settle(&mut self, cost_permille: u32) -> Standing {
+    /// Returns the state in which it settles.
+    fn settle(&mut self, cost_permille: u32) -> LadderState {
         self.ticks(cost_permille, 2_000)[1_999]
     }
 }
@@ -50,9 +50,9 @@ fn settled(cost_permille: u32) -> Rung {
     Carried::new(NO_HELP).settle(cost_permille).rung
 }
 
-/// Returns a standing's place on the ladder, as a number that rises.
-fn place(standing: Standing) -> (u8, u32) {
-    (standing.rung.place(), standing.stretch_permille)
+/// Returns a state's place on the ladder, as a number that rises.
+fn place(ladder_state: LadderState) -> (u8, u32) {
+    (ladder_state.rung.place(), ladder_state.stretch_permille)
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn twice_what_a_zone_can_do_reaches_the_queue_within_seconds() {
 fn load_that_is_gone_is_forgotten() {
     let mut carried = Carried::new(NO_HELP);
     carried.settle(4_000);
-    assert_eq!(place(carried.settle(100)), place(Standing::IDLE));
+    assert_eq!(place(carried.settle(100)), place(LadderState::IDLE));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn step_down_that_does_not_hold_is_tried_ever_more_seldom() {
     // Fewer entities halve the cost: with them the zone is calm, without them it is strained.
     let mut carried = Carried::new([100, 100, 50]);
     let run = carried.ticks(1_000, 6_000);
-    let falls = |part: &[Standing]| part.windows(2).filter(|w| place(w[1]) < place(w[0])).count();
+    let falls = |part: &[LadderState]| part.windows(2).filter(|w| place(w[1]) < place(w[0])).count();
     assert!(
         falls(&run[..1_000]) > falls(&run[5_000..]),
         "it swings, and less and less"
@@ -143,8 +143,8 @@ fn a_process_that_uses_all_of_its_cores_tells_less_and_keeps_its_speed_while_no_
         cpu_permille: 1_000,
         ..TickLoad::default()
     };
-    let standings: Vec<_> = (0..400).map(|_| ladder.handle_tick(&full)).collect();
-    assert!(standings[40..].iter().all(|standing| standing.rung == Rung::Small));
+    let states: Vec<_> = (0..400).map(|_| ladder.handle_tick(&full)).collect();
+    assert!(states[40..].iter().all(|ladder_state| ladder_state.rung == Rung::Small));
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn an_idle_zone_does_not_answer_for_its_neighbours() {
 #[test]
 fn speed_that_clients_are_told_is_the_stretch_turned_over() {
     let dilation = |stretch_permille| {
-        Standing {
+        LadderState {
             stretch_permille,
-            ..Standing::IDLE
+            ..LadderState::IDLE
         }
         .dilation()
     };
@@ -261,6 +261,6 @@ proptest! {
         let idle = TickLoad { period_us: PERIOD_US, ..TickLoad::default() };
         // Eight steps, with the longest calm before each.
         let ticks = 8 * (CALM_TICKS << LOAD_CALM_DOUBLINGS_MAX) + 100;
-        prop_assert_eq!((0..ticks).map(|_| ladder.handle_tick(&idle)).last(), Some(Standing::IDLE));
+        prop_assert_eq!((0..ticks).map(|_| ladder.handle_tick(&idle)).last(), Some(LadderState::IDLE));
     }
 }

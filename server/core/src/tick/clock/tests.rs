@@ -27,7 +27,7 @@ fn worked(work: Duration) -> TickMeasures {
 fn first_tick_is_due_at_once() {
     let (clock, at) = clock(None);
     assert_eq!((clock.poll_wait(at(0)), clock.lateness(at(0))), (ms(0), ms(0)));
-    assert_eq!(clock.standing(), Standing::IDLE);
+    assert_eq!(clock.ladder_state(), LadderState::IDLE);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn zone_without_a_ladder_stays_as_it_is_under_any_load() {
     for number in 1..=400 {
         assert_eq!(clock.handle_tick(&worked(ms(500)), at(number * PERIOD_MS)), None);
     }
-    assert_eq!(clock.standing(), Standing::IDLE);
+    assert_eq!(clock.ladder_state(), LadderState::IDLE);
 }
 
 #[test]
@@ -139,12 +139,12 @@ fn changes_of_the_rung_are_told_once_each_and_slower_time_stretches_the_period()
     for (ticks, work) in [(60, ms(100)), (3_000, ms(1))] {
         for _ in 0..ticks {
             now += clock.poll_wait(now);
-            let before = clock.standing().rung;
+            let before = clock.ladder_state().rung;
             let change = clock.handle_tick(&worked(work), now);
-            let after = clock.standing().rung;
+            let after = clock.ladder_state().rung;
             assert_eq!(change.is_some(), before != after);
             changes.extend(change.map(|change| (change, after)));
-            let stretched = ms(PERIOD_MS) * clock.standing().stretch_permille / 1_000;
+            let stretched = ms(PERIOD_MS) * clock.ladder_state().stretch_permille / 1_000;
             assert_eq!(clock.poll_wait(now), stretched);
         }
     }
@@ -163,7 +163,7 @@ fn changes_of_the_rung_are_told_once_each_and_slower_time_stretches_the_period()
 fn load_of_a_slower_zone_is_measured_against_its_stretched_period() {
     let (mut clock, at) = clock(Some(Ladder::new(20)));
     let mut number = 0;
-    while clock.standing().stretch_permille == 1_000 {
+    while clock.ladder_state().stretch_permille == 1_000 {
         number += 1;
         clock.handle_tick(&worked(ms(200)), at(number * PERIOD_MS));
     }
