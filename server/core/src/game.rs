@@ -7,7 +7,7 @@
 pub mod rules;
 mod words;
 pub mod state;
-pub mod setting;
+pub mod settings;
 pub mod value;
 mod grid;
 mod players;
@@ -31,7 +31,7 @@ pub use rules::{RuleBook, RuleError};
 use crate::zone::game::{Game, GameZone, PlayerTurn, Terms};
 use crate::zone::probe::InputRun;
 use crate::zone::{Scene, ZoneBuilder};
-use setting::Setting;
+use settings::GameSettings;
 use state::{Belongings, Due};
 use value::ValueDigest;
 
@@ -41,18 +41,18 @@ impl Game for RuleBook {
     }
 
     fn build(self: Arc<Self>, zone: &mut ZoneBuilder<'_>) -> Option<Box<dyn GameZone>> {
-        let setting = Setting::new(self, zone.name(), zone.tick_hz())?;
-        let (ground, monster) = (setting.map.rules(), setting.rules.monster());
+        let settings = GameSettings::new(self, zone.name(), zone.tick_hz())?;
+        let (ground, monster) = (settings.map.rules(), settings.rules.monster());
         let terms = Terms {
             zone_number: ground.number,
-            tick_hz: setting.pace.tick_hz,
-            linger: setting.pace.linger,
-            resume_window: setting.pace.resume_window,
+            tick_hz: settings.tick_rules.tick_hz,
+            linger: settings.tick_rules.linger,
+            resume_window: settings.tick_rules.resume_window,
         };
         state::declare_state(zone);
         zone.derived_component::<ValueDigest>();
         zone.derived(grid::PreyGrid::new(ground.width_cm, ground.height_cm, monster.sight_cm));
-        zone.derived(setting);
+        zone.derived(settings);
         zone.output::<intents::Contests>();
         zone.output::<systems::monsters::Bites>();
         systems::declare(zone);
@@ -78,8 +78,8 @@ impl GameZone for SmallGame {
     }
 
     fn begin(&self, world: &mut World) {
-        let Setting { map, pace, .. } = world.resource::<Setting>().clone();
-        world.resource_mut::<Due>().item = Tick(pace.item_spawn);
+        let GameSettings { map, tick_rules, .. } = world.resource::<GameSettings>().clone();
+        world.resource_mut::<Due>().item = Tick(tick_rules.item_spawn);
         for camp in (0u16..).take(map.rules().camps.len()) {
             systems::monsters::spawn_monster(world, camp);
         }

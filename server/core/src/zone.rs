@@ -16,7 +16,7 @@ pub mod scene;
 pub mod hasher;
 pub mod field;
 pub mod shared;
-pub mod ledger;
+pub mod departures;
 pub mod registry;
 pub mod frozen;
 mod rows;
@@ -249,7 +249,7 @@ impl Zone {
     pub fn stats(&mut self) -> ZoneStats {
         let attached = self.sessions.iter(&self.world);
         let attached = attached.filter(|session| session.presence.is_attached()).count();
-        let directory = self.world.resource::<index::Directory>();
+        let directory = self.world.resource::<index::EntityIndex>();
         ZoneStats {
             tick: self.tick(),
             sessions: directory.sessions(),
@@ -261,7 +261,7 @@ impl Zone {
     /// The account's session, if it has one here.
     #[must_use]
     pub fn session_of(&self, account: Account) -> Option<SessionId> {
-        self.world.resource::<index::Directory>().session(account)
+        self.world.resource::<index::EntityIndex>().session(account)
     }
 
     /// The accounts that have a session here, in order.

@@ -7,13 +7,13 @@ use everhold_protocol::event::RejectReason;
 use everhold_protocol::{EntityId, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
 
 use super::rules::gift;
-use super::setting::Setting;
+use super::settings::GameSettings;
 use super::state::{Belongings, Body, Course, Downed};
 use super::value;
 use crate::ingress::Input;
 use crate::zone::effects::reject;
 use crate::zone::game::PlayerTurn;
-use crate::zone::index::Directory;
+use crate::zone::index::EntityIndex;
 use crate::zone::probe::InputRun;
 use crate::zone::registry::Id;
 use crate::zone::state::{InputSeq, Resting, Session};
@@ -53,7 +53,7 @@ pub(crate) struct Contests {
 
 /// The query by which an intent to move finds its player and changes its course.
 pub(crate) type MoveQuery = SystemState<(
-    Res<'static, Directory>,
+    Res<'static, EntityIndex>,
     Query<'static, 'static, (&'static Session, &'static mut InputSeq, &'static mut Course)>,
 )>;
 
@@ -164,13 +164,16 @@ fn receiver(world: &World, giver: Entity, to: EntityId) -> Result<Entity, Reject
     if world.get::<Downed>(giver).is_some() {
         return Err(RejectReason::Dead);
     }
-    let entity = world.resource::<Directory>().entity(to).ok_or(RejectReason::NoTarget)?;
+    let entity = world
+        .resource::<EntityIndex>()
+        .entity(to)
+        .ok_or(RejectReason::NoTarget)?;
     let there = world.entity(entity);
     if entity == giver || !there.contains::<Session>() || there.contains::<Resting>() || there.contains::<Downed>() {
         return Err(RejectReason::NoTarget);
     }
     let (from, to) = (world.get::<Body>(giver), world.get::<Body>(entity));
-    let reach_cm = world.resource::<Setting>().rules.player().reach_cm;
+    let reach_cm = world.resource::<GameSettings>().rules.player().reach_cm;
     match (from, to) {
         (Some(from), Some(to)) if from.point().reaches(to.point(), reach_cm) => Ok(entity),
         _ => Err(RejectReason::TooFar),

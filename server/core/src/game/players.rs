@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use everhold_protocol::{GoldCause, Heading, Item, ItemCause, Tick};
 
 use super::rules::chance::{Purpose, roll};
-use super::setting::Setting;
+use super::settings::GameSettings;
 use super::state::{Belongings, Body, Course, Health, Readiness};
 use super::value::{self, ValueDigest};
 use crate::zone::registry::Id;
@@ -16,15 +16,15 @@ pub(crate) fn spawn_player(world: &mut World, player: Entity) {
     let Some(&Id(id)) = world.get::<Id>(player) else {
         return;
     };
-    let setting = world.resource::<Setting>().clone();
+    let settings = world.resource::<GameSettings>().clone();
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
-    let rules = setting.rules.player();
+    let rules = settings.rules.player();
     let belongings = Belongings {
         gold: 0,
         items: Shared::default(),
     };
     world.entity_mut(player).insert((
-        Body::from(setting.map.spawn_point(roll(seed, tick, id, Purpose::SpawnPoint))),
+        Body::from(settings.map.spawn_point(roll(seed, tick, id, Purpose::SpawnPoint))),
         Course {
             heading: Heading::STILL,
         },
@@ -42,7 +42,7 @@ pub(crate) fn spawn_player(world: &mut World, player: Entity) {
     if rules.start_gold > 0 {
         value::set_gold(world, player, rules.start_gold, GoldCause::Start);
     }
-    for &kind in setting.rules.start_items() {
+    for &kind in settings.rules.start_items() {
         let uid = world.resource_mut::<Ids>().allocate();
         value::gain(world, player, Item { uid, kind }, ItemCause::Start).expect("start items fit an inventory");
     }

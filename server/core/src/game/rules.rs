@@ -9,10 +9,10 @@ pub mod geometry;
 pub mod gift;
 pub mod map;
 pub mod movement;
-pub mod pace;
+pub mod tick_rules;
 
 pub use book::RuleBook;
 pub use error::RuleError;
 pub use geometry::Point;
 pub use map::ZoneMap;
-pub use pace::Pace;
+pub use tick_rules::TickRules;

@@ -12,5 +12,5 @@ use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, S
 use super::state::{Belongings, Body, Due};
 use super::yard::*;
 use crate::ingress::{AttachToken, Input};
-use crate::zone::index::Directory;
+use crate::zone::index::EntityIndex;
 use crate::zone::{Outputs, Reply, Scene, Zone};

@@ -9,7 +9,7 @@ use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor
 use everhold_protocol::ZoneName;
 
 use super::kinds::Kinds;
-use super::registry::{Declared, Id, Sight, State, Treatment, note_removal};
+use super::registry::{Declared, Id, State, Treatment, Visibility, note_removal};
 
 /// A zone that is being built: nothing is in its World but what is declared here.
 pub struct ZoneBuilder<'a> {
@@ -44,7 +44,7 @@ impl<'a> ZoneBuilder<'a> {
             ..Default::default()
         });
         // The key of every captured row.
-        let declared = vec![Declared::new::<Id>(Treatment::State(Sight::Everyone))];
+        let declared = vec![Declared::new::<Id>(Treatment::State(Visibility::Everyone))];
         Self {
             name,
             tick_hz,
@@ -72,7 +72,7 @@ impl<'a> ZoneBuilder<'a> {
     /// # Panics
     /// If another component has its number.
     pub fn component<C: State + Component<Mutability = Mutable>>(&mut self) {
-        self.declare::<C>(Treatment::State(C::SIGHT));
+        self.declare::<C>(Treatment::State(C::VISIBILITY));
         self.kinds.add_component::<C>(&mut self.world);
         self.world.register_component_hooks::<C>().on_remove(note_removal::<C>);
     }
@@ -82,7 +82,7 @@ impl<'a> ZoneBuilder<'a> {
     /// # Panics
     /// If another resource has its number.
     pub fn resource<R: State + Resource<Mutability = Mutable> + Default>(&mut self) {
-        self.declare::<R>(Treatment::State(R::SIGHT));
+        self.declare::<R>(Treatment::State(R::VISIBILITY));
         self.kinds.add_resource::<R>();
         self.world.insert_resource(R::default());
     }
@@ -172,7 +172,7 @@ macro_rules! state {
             $(zone.resource::<$res>();)*
         }
     };
-    (@bytes $kind:literal $sight:ident $name:ident { $($f:ident),* }) => {
+    (@bytes $kind:literal $visibility:ident $name:ident { $($f:ident),* }) => {
         impl $crate::zone::field::Field for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 $($crate::zone::field::Field::put(&self.$f, out);)*
@@ -186,7 +186,7 @@ macro_rules! state {
         }
         impl $crate::zone::registry::State for $name {
             const KIND: u8 = $kind;
-            const SIGHT: $crate::zone::registry::Sight = $crate::zone::registry::Sight::$sight;
+            const VISIBILITY: $crate::zone::registry::Visibility = $crate::zone::registry::Visibility::$visibility;
         }
     };
 }

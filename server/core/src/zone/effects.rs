@@ -6,7 +6,7 @@ use everhold_protocol::event::RejectReason;
 use everhold_protocol::{Event, SeqEvent, SessionId, Tick};
 
 use super::game::GameZone;
-use super::index::Directory;
+use super::index::EntityIndex;
 use super::output::{Outputs, Reply, Residence, Welcome};
 use super::registry::{Id, seen_by_owner};
 use super::state::{Clock, InputSeq, Outbox, Session};
@@ -126,7 +126,7 @@ pub(crate) fn conclude(world: &mut World, game: &dyn GameZone) -> Outputs {
 }
 
 fn is_attached(world: &World, session: SessionId) -> bool {
-    let entity = world.resource::<Directory>().entity(session);
+    let entity = world.resource::<EntityIndex>().entity(session);
     let state = entity.and_then(|entity| world.get::<Session>(entity));
     state.is_some_and(|session| session.presence.is_attached())
 }
@@ -138,7 +138,7 @@ fn attached(
     (token, session): (AttachToken, SessionId),
     event_seq: u64,
 ) -> Option<Reply> {
-    let entity = world.resource::<Directory>().entity(session)?;
+    let entity = world.resource::<EntityIndex>().entity(session)?;
     let player = world.entity(entity);
     if player.get::<Session>()?.presence.token() != Some(token.0) {
         return None;

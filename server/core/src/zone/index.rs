@@ -1,5 +1,5 @@
-//! The directories of a zone: which entity has an id, which session an account. Hooks keep them, and tell the removal
-//! ledger of entities that are gone; they have no effect on the state.
+//! The index of a zone: which entity has an id, which session an account. Hooks keep it, and note the entities that are
+//! gone among the departures; it has no effect on the state.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,19 @@ use everhold_protocol::hash::BuildIdHasher;
 use everhold_protocol::{Account, EntityId, SessionId};
 
 use super::declare::ZoneBuilder;
-use super::ledger::Ledger;
+use super::departures::Departures;
 use super::registry::Id;
 use super::state::Session;
 
-/// Finds entities. Derived. The hash maps are for look-ups only: their order is history, and nothing iterates them.
+/// The entities by id, and the sessions by account. Derived. The hash maps are for look-ups only: their order is
+/// history, and nothing iterates them.
 #[derive(Resource, Default)]
-pub struct Directory {
+pub struct EntityIndex {
     entities: HashMap<EntityId, Entity, BuildIdHasher>,
     accounts: HashMap<Account, SessionId, BuildIdHasher>,
 }
 
-impl Directory {
+impl EntityIndex {
     /// The entity of an id.
     #[must_use]
     pub fn entity(&self, id: EntityId) -> Option<Entity> {
@@ -47,10 +48,10 @@ impl Directory {
     }
 }
 
-/// Declares the directories and the ledger, and installs their hooks.
+/// Declares the index and the departures, and installs their hooks.
 pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
-    zone.derived(Directory::default());
-    zone.derived(Ledger::default());
+    zone.derived(EntityIndex::default());
+    zone.derived(Departures::default());
     let world = zone.world();
     world
         .register_component_hooks::<Id>()
@@ -63,7 +64,7 @@ fn enter_entity(mut world: DeferredWorld<'_>, context: HookContext) {
     let Some(&Id(id)) = world.get::<Id>(context.entity) else {
         return;
     };
-    let before = world.resource_mut::<Directory>().entities.insert(id, context.entity);
+    let before = world.resource_mut::<EntityIndex>().entities.insert(id, context.entity);
     assert!(before.is_none(), "id {id:?} was given out twice");
 }
 
@@ -71,8 +72,8 @@ fn leave_entity(mut world: DeferredWorld<'_>, context: HookContext) {
     let Some(&Id(id)) = world.get::<Id>(context.entity) else {
         return;
     };
-    world.resource_mut::<Directory>().entities.remove(&id);
-    world.resource_mut::<Ledger>().note_gone(id);
+    world.resource_mut::<EntityIndex>().entities.remove(&id);
+    world.resource_mut::<Departures>().note_gone(id);
 }
 
 fn enter_session(mut world: DeferredWorld<'_>, context: HookContext) {
@@ -80,5 +81,5 @@ fn enter_session(mut world: DeferredWorld<'_>, context: HookContext) {
         return;
     };
     let account = session.account;
-    world.resource_mut::<Directory>().accounts.insert(account, id);
+    world.resource_mut::<EntityIndex>().accounts.insert(account, id);
 }

@@ -12,8 +12,8 @@ use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::world::DeferredWorld;
 use everhold_protocol::EntityId;
 
+use super::departures::Departures;
 use super::field::Field;
-use super::ledger::Ledger;
 
 /// An entity's stable id. Queries, hooks, and captures know an entity by it; `Entity` never orders, seeds, or is
 /// stored.
@@ -23,7 +23,7 @@ pub struct Id(pub EntityId);
 
 /// The clients that may be told a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     /// No client.
     Nobody,
     /// The client whose character it is.
@@ -36,7 +36,7 @@ pub enum Sight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// Captured, restored, digested.
-    State(Sight),
+    State(Visibility),
     /// Rebuilt from the state.
     Derived,
     /// Empty between ticks.
@@ -69,17 +69,17 @@ pub trait State: Field + Clone + Debug + Send + Sync + 'static {
     /// apart.
     const KIND: u8;
     /// The clients that may be told it.
-    const SIGHT: Sight;
+    const VISIBILITY: Visibility;
 }
 
 /// Fails the build of a scene that shows what not everybody may see.
 pub(crate) const fn seen_by_everyone<C: State>() {
-    assert!(matches!(C::SIGHT, Sight::Everyone));
+    assert!(matches!(C::VISIBILITY, Visibility::Everyone));
 }
 
 /// Fails the build of an answer that tells the owner what no client may see.
 pub(crate) const fn seen_by_owner<C: State>() {
-    assert!(!matches!(C::SIGHT, Sight::Nobody));
+    assert!(!matches!(C::VISIBILITY, Visibility::Nobody));
 }
 
 /// Notes that a component of kind `C` leaves its entity, on despawn too: change detection cannot tell a delta about
@@ -88,7 +88,7 @@ pub(crate) fn note_removal<C: State>(mut world: DeferredWorld<'_>, context: Hook
     let Some(&Id(id)) = world.get::<Id>(context.entity) else {
         return;
     };
-    if let Some(mut ledger) = world.get_resource_mut::<Ledger>() {
-        ledger.note_removed(id, C::KIND);
+    if let Some(mut departures) = world.get_resource_mut::<Departures>() {
+        departures.note_removed(id, C::KIND);
     }
 }

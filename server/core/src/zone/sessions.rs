@@ -6,7 +6,7 @@ use everhold_protocol::{Epoch, RefusalCode, SessionId};
 
 use super::effects::{Answer, Effects};
 use super::game::{GameZone, Terms};
-use super::index::Directory;
+use super::index::EntityIndex;
 use super::output::{Reply, Residence};
 use super::registry::Id;
 use super::shared::Shared;
@@ -68,7 +68,7 @@ fn admit(world: &mut World, game: &dyn GameZone, login: &Join) -> Result<Entity,
     if tickets.len() >= USED_TICKETS_MAX {
         return Err(RefusalCode::Full);
     }
-    let directory = world.resource::<Directory>();
+    let directory = world.resource::<EntityIndex>();
     if let Some(entity) = directory
         .session(login.account)
         .and_then(|session| directory.entity(session))
@@ -116,7 +116,7 @@ pub(crate) fn resume(world: &mut World, game: &dyn GameZone, back: Resume) {
 /// The session that is resumed, whose secret is the next one from now on. None if there is no such session, its secret
 /// is not good, or it rests for so long that only a ticket wakes it.
 fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
-    let entity = world.resource::<Directory>().entity(back.session)?;
+    let entity = world.resource::<EntityIndex>().entity(back.session)?;
     let tick = world.resource::<Clock>().tick;
     let window = world.resource::<Terms>().resume_window;
     let rests_since = world.get::<Resting>(entity).map(|resting| resting.since);
@@ -156,7 +156,7 @@ fn answer(world: &mut World, token: AttachToken, answer: Answer) {
 /// The connection that `token` attached is gone. Returns whose it was, unless a later one speaks for the session.
 pub(crate) fn detach(world: &mut World, game: &dyn GameZone, session: SessionId, token: AttachToken) -> Option<Entity> {
     let tick = world.resource::<Clock>().tick;
-    let entity = world.resource::<Directory>().entity(session)?;
+    let entity = world.resource::<EntityIndex>().entity(session)?;
     let mut state = world.get_mut::<Session>(entity)?;
     if state.presence.token() != Some(token.0) {
         return None;
@@ -200,14 +200,14 @@ pub(crate) fn note_heard(world: &mut World, entity: Entity) {
 /// The client says that it has all events up to `event_seq`, and so that it is attached.
 pub(crate) fn hear_ack(world: &mut World, session: SessionId, event_seq: u64) {
     acknowledge(world, session, event_seq);
-    if let Some(entity) = world.resource::<Directory>().entity(session) {
+    if let Some(entity) = world.resource::<EntityIndex>().entity(session) {
         note_heard(world, entity);
     }
 }
 
 /// The client has all events up to `event_seq`: the outbox forgets them.
 fn acknowledge(world: &mut World, session: SessionId, event_seq: u64) {
-    let Some(entity) = world.resource::<Directory>().entity(session) else {
+    let Some(entity) = world.resource::<EntityIndex>().entity(session) else {
         return;
     };
     let Some(mut outbox) = world.get_mut::<Outbox>(entity) else {
@@ -221,7 +221,7 @@ fn acknowledge(world: &mut World, session: SessionId, event_seq: u64) {
 
 /// This input is refused when its turn comes. One whose turn has passed needs no entry.
 pub(crate) fn quarantine(world: &mut World, session: SessionId, seq: u64) {
-    let Some(entity) = world.resource::<Directory>().entity(session) else {
+    let Some(entity) = world.resource::<EntityIndex>().entity(session) else {
         return;
     };
     if world

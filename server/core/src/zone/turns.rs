@@ -6,7 +6,7 @@ use everhold_protocol::event::RejectReason;
 
 use super::effects::reject;
 use super::game::{GameZone, PlayerTurn};
-use super::index::Directory;
+use super::index::EntityIndex;
 use super::probe::InputRun;
 use super::sessions::note_heard;
 use super::state::{InputSeq, Presence, Quarantined, Session};
@@ -84,7 +84,7 @@ pub(crate) fn refuse_invalid(world: &mut World, session: SessionId, seq: u64) {
 
 /// Uses up a number, if it is the session's next and somebody speaks for the session.
 fn take_turn(world: &mut World, session: SessionId, seq: u64) -> Option<Entity> {
-    let player = world.resource::<Directory>().entity(session)?;
+    let player = world.resource::<EntityIndex>().entity(session)?;
     let is_attached = world.get::<Session>(player)?.presence.is_attached();
     let mut input_seq = world.get_mut::<InputSeq>(player)?;
     if !is_attached || input_seq.last.checked_add(1) != Some(seq) {

@@ -9,10 +9,10 @@ use everhold_protocol::{EntityId, Event};
 use crate::game::intents::{ChatLine, Contests};
 use crate::game::rules::Point;
 use crate::game::rules::chance::{Purpose, roll};
-use crate::game::setting::Setting;
+use crate::game::settings::GameSettings;
 use crate::game::state::{Body, Readiness};
 use crate::zone::effects::{Effects, reject};
-use crate::zone::index::Directory;
+use crate::zone::index::EntityIndex;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Outbox, Session};
 
@@ -35,7 +35,7 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
         return;
     }
     let lines = choose(world, said);
-    let chat = world.resource::<Setting>().rules.chat();
+    let chat = world.resource::<GameSettings>().rules.chat();
     let (reach_cm, mut left) = (chat.reach_cm, chat.tells_per_tick_max as usize);
     let ears: Vec<Ear> = sessions
         .iter(world)
@@ -49,7 +49,7 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
     for (told, line) in lines.iter().enumerate() {
         let share = left / (lines.len() - told);
         // Whose connection ended in this tick is heard as well.
-        let speaker = world.resource::<Directory>().entity(line.speaker);
+        let speaker = world.resource::<EntityIndex>().entity(line.speaker);
         let Some(from) = speaker.and_then(|speaker| world.get::<Body>(speaker)).map(Body::point) else {
             continue;
         };
@@ -63,10 +63,13 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
 /// speakers have been silent for longest; among equals chance decides. The others are refused.
 fn choose(world: &mut World, said: Vec<ChatLine>) -> Vec<ChatLine> {
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
-    let setting = world.resource::<Setting>();
-    let (cooldown, lines_max) = (setting.pace.chat_cooldown, setting.rules.chat().lines_per_tick_max);
+    let settings = world.resource::<GameSettings>();
+    let (cooldown, lines_max) = (
+        settings.tick_rules.chat_cooldown,
+        settings.rules.chat().lines_per_tick_max,
+    );
     let ready_at = |world: &World, line: &ChatLine| {
-        let speaker = world.resource::<Directory>().entity(line.speaker)?;
+        let speaker = world.resource::<EntityIndex>().entity(line.speaker)?;
         Some(world.get::<Readiness>(speaker)?.chat)
     };
     let mut speakers = BTreeSet::new();
@@ -80,12 +83,12 @@ fn choose(world: &mut World, said: Vec<ChatLine>) -> Vec<ChatLine> {
     refused.extend(lines.split_off(lines.len().min(usize::from(lines_max))));
     refused.sort_unstable_by_key(|line| (line.speaker, line.seq));
     for ChatLine { speaker, seq, .. } in refused {
-        if let Some(speaker) = world.resource::<Directory>().entity(speaker) {
+        if let Some(speaker) = world.resource::<EntityIndex>().entity(speaker) {
             reject(world, speaker, seq, RejectReason::Cooldown);
         }
     }
     for line in &lines {
-        let speaker = world.resource::<Directory>().entity(line.speaker);
+        let speaker = world.resource::<EntityIndex>().entity(line.speaker);
         if let Some(mut readiness) = speaker.and_then(|speaker| world.get_mut::<Readiness>(speaker)) {
             readiness.chat = tick + cooldown;
         }

@@ -7,11 +7,11 @@ use super::monsters::Bites;
 use crate::game::intents::{Contests, Strike};
 use crate::game::rules::chance::{Purpose, below, roll};
 use crate::game::rules::combat::{Blow, blow, may_strike};
-use crate::game::setting::Setting;
+use crate::game::settings::GameSettings;
 use crate::game::state::{Belongings, Body, Downed, Due, Health, Mind, Readiness};
 use crate::game::value;
 use crate::zone::effects::emit;
-use crate::zone::index::Directory;
+use crate::zone::index::EntityIndex;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Resting, Session};
 
@@ -28,7 +28,7 @@ pub(crate) fn strike(world: &mut World) {
 }
 
 fn strike_one(world: &mut World, Strike { striker, target }: Strike) {
-    let directory = world.resource::<Directory>();
+    let directory = world.resource::<EntityIndex>();
     let (Some(from), Some(to)) = (directory.entity(striker), directory.entity(target)) else {
         return;
     };
@@ -42,13 +42,13 @@ fn strike_one(world: &mut World, Strike { striker, target }: Strike) {
     let (Some(target_at), Some(health)) = (there.get::<Body>(), there.get::<Health>()) else {
         return;
     };
-    let setting = world.resource::<Setting>();
-    let rules = setting.rules.strike();
+    let settings = world.resource::<GameSettings>();
+    let rules = settings.rules.strike();
     let tick = world.resource::<Clock>().tick;
     if !may_strike(tick, readiness.strike, at.point(), target_at.point(), rules.range_cm) {
         return;
     }
-    let ready = tick + setting.pace.strike_cooldown;
+    let ready = tick + settings.tick_rules.strike_cooldown;
     let left = blow(health.hp, rules.damage);
     if let Some(mut readiness) = world.get_mut::<Readiness>(from) {
         readiness.strike = ready;
@@ -76,7 +76,7 @@ fn land(world: &mut World, by: (Entity, EntityId), target: (Entity, EntityId), l
 
 /// A player dies. It keeps what it has.
 fn down(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity, EntityId)) {
-    let until = world.resource::<Clock>().tick + world.resource::<Setting>().pace.player_respawn;
+    let until = world.resource::<Clock>().tick + world.resource::<GameSettings>().tick_rules.player_respawn;
     world.entity_mut(victim).insert(Downed { until });
     emit(world, victim, Event::Death { by: by.1 });
     emit(world, by.0, Event::Kill { victim: victim_id });
@@ -85,13 +85,13 @@ fn down(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity,
 /// A monster dies. Its gold comes into being in the killer's purse, and its camp will have another.
 fn slay(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity, EntityId)) {
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
-    let setting = world.resource::<Setting>().clone();
-    let monster = setting.rules.monster();
+    let settings = world.resource::<GameSettings>().clone();
+    let monster = settings.rules.monster();
     if let Some(camp) = world.get::<Mind>(victim).map(|mind| mind.camp) {
         world
             .resource_mut::<Due>()
             .monsters
-            .insert((tick + setting.pace.monster_respawn, camp));
+            .insert((tick + settings.tick_rules.monster_respawn, camp));
     }
     world.despawn(victim);
     emit(world, by.0, Event::Kill { victim: victim_id });
@@ -107,10 +107,10 @@ fn slay(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity,
 pub(crate) fn bite(world: &mut World) {
     let mut bites = std::mem::take(&mut world.resource_mut::<Bites>().0);
     bites.sort_unstable_by_key(|bite| bite.biter);
-    let damage = world.resource::<Setting>().rules.monster().bite_damage;
-    let ready = world.resource::<Clock>().tick + world.resource::<Setting>().pace.bite_cooldown;
+    let damage = world.resource::<GameSettings>().rules.monster().bite_damage;
+    let ready = world.resource::<Clock>().tick + world.resource::<GameSettings>().tick_rules.bite_cooldown;
     for bite in bites {
-        let directory = world.resource::<Directory>();
+        let directory = world.resource::<EntityIndex>();
         let (Some(from), Some(to)) = (directory.entity(bite.biter), directory.entity(bite.prey)) else {
             continue;
         };
@@ -138,7 +138,7 @@ pub(crate) fn revive(world: &mut World, downed: &mut QueryState<(Entity, &Id, &D
     due.sort_unstable();
     for (id, entity) in due {
         let place = world
-            .resource::<Setting>()
+            .resource::<GameSettings>()
             .map
             .spawn_point(roll(seed, tick, id, Purpose::SpawnPoint));
         let mut player = world.entity_mut(entity);

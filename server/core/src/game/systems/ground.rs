@@ -6,11 +6,11 @@ use everhold_protocol::{EntityId, Item, ItemCause};
 
 use crate::game::intents::{Contests, PickUp};
 use crate::game::rules::chance::{Purpose, below, roll};
-use crate::game::setting::Setting;
+use crate::game::settings::GameSettings;
 use crate::game::state::{Body, Downed, Due, Lying};
 use crate::game::value;
 use crate::zone::effects::reject;
-use crate::zone::index::Directory;
+use crate::zone::index::EntityIndex;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Ids};
 
@@ -38,13 +38,13 @@ pub(crate) fn pick_up(world: &mut World) {
 }
 
 fn refuse(world: &mut World, claim: PickUp, reason: RejectReason) {
-    if let Some(player) = world.resource::<Directory>().entity(claim.claimant) {
+    if let Some(player) = world.resource::<EntityIndex>().entity(claim.claimant) {
         reject(world, player, claim.seq, reason);
     }
 }
 
 fn take(world: &mut World, claim: PickUp) -> Result<(), RejectReason> {
-    let directory = world.resource::<Directory>();
+    let directory = world.resource::<EntityIndex>();
     let player = directory.entity(claim.claimant).ok_or(RejectReason::NoTarget)?;
     if world.get::<Downed>(player).is_some() {
         return Err(RejectReason::Dead);
@@ -54,10 +54,10 @@ fn take(world: &mut World, claim: PickUp) -> Result<(), RejectReason> {
     let (Some(at), Some(item_at)) = (world.get::<Body>(player), world.get::<Body>(ground)) else {
         return Err(RejectReason::NoTarget);
     };
-    if !at
-        .point()
-        .reaches(item_at.point(), world.resource::<Setting>().rules.player().reach_cm)
-    {
+    if !at.point().reaches(
+        item_at.point(),
+        world.resource::<GameSettings>().rules.player().reach_cm,
+    ) {
         return Err(RejectReason::TooFar);
     }
     value::gain(world, player, Item { uid: claim.item, kind }, ItemCause::PickedUp)?;
@@ -71,8 +71,11 @@ pub(crate) fn grow(world: &mut World, lying: &mut QueryState<&Id, With<Lying>>) 
     if world.resource::<Due>().item > tick {
         return;
     }
-    let setting = world.resource::<Setting>();
-    let (next, room) = (tick + setting.pace.item_spawn, setting.map.rules().items_max as usize);
+    let settings = world.resource::<GameSettings>();
+    let (next, room) = (
+        tick + settings.tick_rules.item_spawn,
+        settings.map.rules().items_max as usize,
+    );
     world.resource_mut::<Due>().item = next;
     if lying.iter(world).count() < room {
         spawn_item(world);
@@ -83,11 +86,11 @@ pub(crate) fn grow(world: &mut World, lying: &mut QueryState<&Id, With<Lying>>) 
 pub(crate) fn spawn_item(world: &mut World) -> EntityId {
     let id = world.resource_mut::<Ids>().allocate();
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
-    let setting = world.resource::<Setting>();
-    let body = Body::from(setting.map.any_place(roll(seed, tick, id, Purpose::ItemPlace)));
+    let settings = world.resource::<GameSettings>();
+    let body = Body::from(settings.map.any_place(roll(seed, tick, id, Purpose::ItemPlace)));
     let kind = below(
         roll(seed, tick, id, Purpose::ItemKind),
-        setting.rules.item().kinds.len() as u64,
+        settings.rules.item().kinds.len() as u64,
     ) as u16;
     world.spawn((Id(id), body, Lying { kind }));
     id

@@ -6,9 +6,9 @@ use everhold_protocol::{EntityId, Heading, Tick};
 use crate::game::grid::PreyGrid;
 use crate::game::rules::chance::{Purpose, roll};
 use crate::game::rules::{Point, ZoneMap, movement};
-use crate::game::setting::Setting;
+use crate::game::settings::GameSettings;
 use crate::game::state::{Body, Course, Downed, Due, Health, Mind};
-use crate::zone::index::Directory;
+use crate::zone::index::EntityIndex;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Ids, Resting, Session};
 
@@ -29,15 +29,18 @@ pub(crate) struct Bites(pub(crate) Vec<Bite>);
 /// Rebuilds the grid of players, for the monsters that look around in this tick.
 pub(crate) fn map_prey(
     clock: Res<'_, Clock>,
-    setting: Res<'_, Setting>,
+    settings: Res<'_, GameSettings>,
     mut grid: ResMut<'_, PreyGrid>,
     prey: Query<'_, '_, (&Id, &Body), Prey>,
     monsters: Query<'_, '_, (&Id, &Body), With<Mind>>,
 ) {
     let watchers = monsters
         .iter()
-        .filter(|(id, _)| looks_around(clock.tick, id.0, setting.pace.think));
-    grid.watch(watchers.map(|(_, body)| body.point()), setting.rules.monster().sight_cm);
+        .filter(|(id, _)| looks_around(clock.tick, id.0, settings.tick_rules.think));
+    grid.watch(
+        watchers.map(|(_, body)| body.point()),
+        settings.rules.monster().sight_cm,
+    );
     grid.rebuild(prey.iter());
 }
 
@@ -45,9 +48,9 @@ pub(crate) fn map_prey(
 /// not matter.
 pub(crate) fn think(
     clock: Res<'_, Clock>,
-    setting: Res<'_, Setting>,
+    settings: Res<'_, GameSettings>,
     grid: Res<'_, PreyGrid>,
-    directory: Res<'_, Directory>,
+    directory: Res<'_, EntityIndex>,
     prey: Query<'_, '_, &Body, Prey>,
     mut monsters: Query<'_, '_, (&Id, &Body, &mut Course, &mut Mind), Without<Session>>,
 ) {
@@ -59,10 +62,10 @@ pub(crate) fn think(
     };
     for (&Id(id), body, mut course, mut mind) in &mut monsters {
         let here = body.point();
-        let camp = camp(&setting.map, mind.camp);
-        let leash = setting.rules.monster().leash_cm;
-        let chosen = if looks_around(clock.tick, id, setting.pace.think) {
-            grid.nearest(here, setting.rules.monster().sight_cm)
+        let camp = camp(&settings.map, mind.camp);
+        let leash = settings.rules.monster().leash_cm;
+        let chosen = if looks_around(clock.tick, id, settings.tick_rules.think) {
+            grid.nearest(here, settings.rules.monster().sight_cm)
         } else {
             mind.prey
         };
@@ -74,12 +77,12 @@ pub(crate) fn think(
             mind.prey = prey;
         }
         let heading = match chase {
-            Some((_, at)) if here.reaches(at, setting.rules.monster().bite_range_cm / 2) => Heading::STILL,
+            Some((_, at)) if here.reaches(at, settings.rules.monster().bite_range_cm / 2) => Heading::STILL,
             Some((_, at)) => movement::towards(here, at),
             None if !camp.reaches(here, leash) => movement::towards(here, camp),
             None => {
                 // A monster keeps its way for a stretch of ticks, whose number takes the place of the tick.
-                let stretch = Tick(clock.tick.0 / setting.pace.wander);
+                let stretch = Tick(clock.tick.0 / settings.tick_rules.wander);
                 movement::stroll(roll(clock.seed, stretch, id, Purpose::Wander))
             }
         };
@@ -99,13 +102,13 @@ fn camp(map: &ZoneMap, camp: u16) -> Point {
 /// Notes which monsters bite.
 pub(crate) fn seek_bites(
     clock: Res<'_, Clock>,
-    setting: Res<'_, Setting>,
-    directory: Res<'_, Directory>,
+    settings: Res<'_, GameSettings>,
+    directory: Res<'_, EntityIndex>,
     mut bites: ResMut<'_, Bites>,
     prey: Query<'_, '_, &Body, Prey>,
     monsters: Query<'_, '_, (&Id, &Body, &Mind)>,
 ) {
-    let range_cm = setting.rules.monster().bite_range_cm;
+    let range_cm = settings.rules.monster().bite_range_cm;
     for (&Id(biter), body, mind) in &monsters {
         let Some(prey_id) = mind.prey.filter(|_| mind.bite <= clock.tick) else {
             continue;
@@ -134,9 +137,9 @@ pub(crate) fn repopulate(world: &mut World) {
 /// A monster at its camp.
 pub(crate) fn spawn_monster(world: &mut World, camp_index: u16) {
     let id = world.resource_mut::<Ids>().allocate();
-    let setting = world.resource::<Setting>();
-    let hp = setting.rules.monster().hp;
-    let body = Body::from(camp(&setting.map, camp_index));
+    let settings = world.resource::<GameSettings>();
+    let hp = settings.rules.monster().hp;
+    let body = Body::from(camp(&settings.map, camp_index));
     world.spawn((
         Id(id),
         body,

@@ -133,7 +133,7 @@ fn in_a_crowd_the_nearest_hear_a_line() {
     zone.step(&(1..=6).map(newcomer).collect::<Vec<_>>());
     let ids: Vec<_> = (1..=6).map(|account| session(&zone, account)).collect();
     for (place, &id) in ids.iter().enumerate() {
-        let player = zone.world().resource::<Directory>().entity(id).unwrap();
+        let player = zone.world().resource::<EntityIndex>().entity(id).unwrap();
         zone.world().get_mut::<Body>(player).unwrap().x = 1_000 + 100 * place as i32;
     }
     let outputs = zone.step(&[intent(ids[5], 1, Intent::Say("hail".into()))]);

@@ -6,12 +6,12 @@ use everhold_protocol::{GoldCause, Item, ItemCause};
 use super::*;
 
 fn belongings(zone: &mut Zone, session: SessionId) -> Belongings {
-    let entity = zone.world().resource::<Directory>().entity(session).unwrap();
+    let entity = zone.world().resource::<EntityIndex>().entity(session).unwrap();
     zone.world().get::<Belongings>(entity).unwrap().clone()
 }
 
 fn move_away(zone: &mut Zone, session: SessionId) {
-    let entity = zone.world().resource::<Directory>().entity(session).unwrap();
+    let entity = zone.world().resource::<EntityIndex>().entity(session).unwrap();
     zone.world().entity_mut(entity).insert(Body { x: 0, y: 0 });
 }
 
@@ -88,7 +88,7 @@ fn gift_out_of_reach_is_refused() {
 fn full_inventory_refuses_a_gift_and_the_giver_keeps_it() {
     let mut zone = crowd(&[], 2);
     let (a, b) = (session(&zone, 1), session(&zone, 2));
-    let entity = zone.world().resource::<Directory>().entity(b).unwrap();
+    let entity = zone.world().resource::<EntityIndex>().entity(b).unwrap();
     let full: Vec<Item> = (1..=INVENTORY_ITEMS_MAX as u64)
         .map(|uid| Item {
             uid: EntityId(uid),

@@ -101,7 +101,7 @@ fn pick_up_out_of_reach_is_refused_and_does_not_keep_others_from_it() {
 fn full_inventory_leaves_the_item_to_the_next_claimant() {
     let mut zone = crowd(&CORNER, 2);
     let (a, b) = (session(&zone, 1), session(&zone, 2));
-    let entity = zone.world().resource::<Directory>().entity(a).unwrap();
+    let entity = zone.world().resource::<EntityIndex>().entity(a).unwrap();
     let full = (1..=24)
         .map(|uid| everhold_protocol::Item {
             uid: EntityId(uid),

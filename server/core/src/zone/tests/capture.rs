@@ -113,7 +113,7 @@ fn disabled_entity_is_captured_like_any_other() {
     let mut zone = crowd(&[], 2);
     let player = zone
         .world
-        .resource::<index::Directory>()
+        .resource::<index::EntityIndex>()
         .entity(session(&zone, 1))
         .unwrap();
     zone.world

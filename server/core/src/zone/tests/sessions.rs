@@ -4,7 +4,7 @@ use everhold_protocol::{Epoch, GoldCause, ItemCause, SeqEvent};
 
 use super::*;
 use crate::game::rules::chance::{Purpose, roll};
-use crate::game::setting::Setting;
+use crate::game::settings::GameSettings;
 use crate::limits::OUTBOX_EVENTS_MAX;
 
 fn missed(outputs: &Outputs) -> Vec<SeqEvent> {
@@ -41,7 +41,7 @@ fn spawn_point_is_drawn_by_seed_tick_and_id() {
     let id = session(&zone, 1);
     let place = zone
         .world
-        .resource::<Setting>()
+        .resource::<GameSettings>()
         .map
         .spawn_point(roll(7, Tick(2), id, Purpose::SpawnPoint));
     let seen = own(&mut zone, id).unwrap();
@@ -272,7 +272,7 @@ fn what_is_no_intent_is_refused_under_its_number_and_the_next_is_applied() {
 fn counters_go_on_where_32_bits_end() {
     let mut zone = crowd(&[], 1);
     let id = session(&zone, 1);
-    let player = zone.world.resource::<index::Directory>().entity(id).unwrap();
+    let player = zone.world.resource::<index::EntityIndex>().entity(id).unwrap();
     let (seq, event_seq) = (u64::from(u32::MAX), u64::from(u32::MAX) + 7);
     zone.world.get_mut::<state::InputSeq>(player).unwrap().last = seq;
     zone.world.get_mut::<state::Outbox>(player).unwrap().event_seq = event_seq;
@@ -290,7 +290,7 @@ fn counters_go_on_where_32_bits_end() {
 fn last_number_of_all_ends_a_sequence_and_harms_nobody() {
     let mut zone = crowd(&[], 1);
     let id = session(&zone, 1);
-    let player = zone.world.resource::<index::Directory>().entity(id).unwrap();
+    let player = zone.world.resource::<index::EntityIndex>().entity(id).unwrap();
     zone.world.get_mut::<state::InputSeq>(player).unwrap().last = u64::MAX - 1;
     zone.step(&[
         intent(id, u64::MAX, go(1, 0)),

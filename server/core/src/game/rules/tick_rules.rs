@@ -5,7 +5,7 @@ use super::book::RuleBook;
 
 /// Times in ticks, speeds in cm per tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct TickRules {
     /// Ticks per second.
     pub tick_hz: u16,
     /// A player's full speed, cm per tick.
@@ -34,7 +34,7 @@ pub struct Pace {
     pub item_spawn: u64,
 }
 
-impl Pace {
+impl TickRules {
     /// The rule book's times at this tick rate (at least 1), each at least one tick.
     #[must_use]
     pub fn new(book: &RuleBook, tick_hz: u16) -> Self {
@@ -66,9 +66,12 @@ mod tests {
     #[test]
     fn times_round_up_to_whole_ticks_and_speeds_to_centimetres() {
         let book = RuleBook::default_world();
-        let pace = Pace::new(&book, 20);
-        assert_eq!(pace.player_step_cm, book.player().speed_cm_s / 20);
-        assert_eq!(pace.strike_cooldown, u64::from(book.strike().cooldown_ms).div_ceil(50));
-        assert!(Pace::new(&book, 1).strike_cooldown >= 1);
+        let tick_rules = TickRules::new(&book, 20);
+        assert_eq!(tick_rules.player_step_cm, book.player().speed_cm_s / 20);
+        assert_eq!(
+            tick_rules.strike_cooldown,
+            u64::from(book.strike().cooldown_ms).div_ceil(50)
+        );
+        assert!(TickRules::new(&book, 1).strike_cooldown >= 1);
     }
 }
