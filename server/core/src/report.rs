@@ -25,26 +25,7 @@ pub enum ShardEvent {
         pid: u32,
     },
     /// A zone is owned and restored; its first tick follows.
-    Adopted {
-        /// The zone's name.
-        zone: ZoneName,
-        /// The epoch of the ownership.
-        epoch: Epoch,
-        /// The last tick of the history that was adopted.
-        last_tick: Tick,
-        /// The moment of the authority's grant, ms.
-        granted_at_ms: f64,
-        /// From the grant to the first tick, ms.
-        adopt_ms: f64,
-        /// Whether it was suspended in this very process and goes on without the store.
-        from_memory: bool,
-        /// Records replayed on top of the checkpoint.
-        replayed_ticks: u64,
-        /// Digests compared during the replay.
-        checked_digests: u64,
-        /// Whether all of them were equal.
-        digest_equal: bool,
-    },
+    Adopted(AdoptionReport),
     /// A zone's run under this epoch so far; once a second.
     Stats(ZoneRun),
     /// The process's use of the machine; once a second.
@@ -69,6 +50,29 @@ pub enum ShardEvent {
     },
     /// The process stops in good order.
     Stopped,
+}
+
+/// The adoption of a zone by the process that reports it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdoptionReport {
+    /// The zone's name.
+    pub zone: ZoneName,
+    /// The epoch of the ownership.
+    pub epoch: Epoch,
+    /// The last tick of the history that was adopted.
+    pub last_tick: Tick,
+    /// The moment of the authority's grant, ms.
+    pub granted_at_ms: f64,
+    /// From the grant to the first tick, ms.
+    pub adopt_ms: f64,
+    /// Whether it was suspended in this very process and goes on without the store.
+    pub from_memory: bool,
+    /// Records replayed on top of the checkpoint.
+    pub replayed_ticks: u64,
+    /// Digests compared during the replay.
+    pub checked_digests: u64,
+    /// Whether all of them were equal.
+    pub digest_equal: bool,
 }
 
 /// A zone's run under one epoch.
@@ -155,6 +159,25 @@ mod tests {
             panic!("it is one of `Stats`")
         };
         assert_eq!((run.ticks, run.load), (9, LoadRun::default()));
+    }
+
+    #[test]
+    fn an_adoption_is_told_in_one_flat_object() {
+        let adoption = AdoptionReport {
+            zone: "meadow".parse().unwrap(),
+            epoch: Epoch(3),
+            last_tick: Tick(70),
+            granted_at_ms: 1.5,
+            adopt_ms: 0.5,
+            from_memory: false,
+            replayed_ticks: 9,
+            checked_digests: 2,
+            digest_equal: true,
+        };
+        let line = r#"{"event":"adopted","zone":"meadow","epoch":3,"last_tick":70,"granted_at_ms":1.5,"adopt_ms":0.5,"#;
+        let rest = r#""from_memory":false,"replayed_ticks":9,"checked_digests":2,"digest_equal":true}"#;
+        let told = serde_json::to_string(&ShardEvent::Adopted(adoption)).unwrap();
+        assert_eq!(told, format!("{line}{rest}"));
     }
 
     #[test]

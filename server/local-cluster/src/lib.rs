@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use everhold_core::limits::STOP_MS_MAX;
-use everhold_core::report::ShardEvent;
+use everhold_core::report::{AdoptionReport, ShardEvent};
 use everhold_os::signals::Stop;
-use everhold_protocol::{Epoch, Tick, ZoneName};
+use everhold_protocol::{Epoch, ZoneName};
 use rustix::process::{Signal, kill_process};
 
 pub use self::process::{Process, Who, is_running};
@@ -32,29 +32,13 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(STOP_MS_MAX + 5_000);
 /// Period of looks at the processes while no report comes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// An adoption, as the adopter reported it. Moments are milliseconds of `CLOCK_BOOTTIME`.
+/// An adoption, and the process that reported it. Moments are milliseconds of `CLOCK_BOOTTIME`.
 #[derive(Clone, Debug)]
-pub struct Adoption {
+pub struct ReportedAdoption {
     /// The process, by its index in [`LocalCluster::all`].
     pub process: usize,
-    /// The zone.
-    pub zone: ZoneName,
-    /// The epoch of the grant.
-    pub epoch: Epoch,
-    /// The last tick of the history that it took over.
-    pub last_tick: Tick,
-    /// The moment of the grant.
-    pub granted_at_ms: f64,
-    /// Time from the grant to the first tick, ms.
-    pub adopt_ms: f64,
-    /// Whether it went on from memory, in the process that had it before.
-    pub from_memory: bool,
-    /// Number of records replayed.
-    pub replayed_ticks: u64,
-    /// Number of digests compared on the way.
-    pub checked_digests: u64,
-    /// Whether all digests on the way were equal.
-    pub digest_equal: bool,
+    /// Its report.
+    pub report: AdoptionReport,
 }
 
 /// A zone's end in a process, as the process reported it.
@@ -82,7 +66,7 @@ pub struct LocalCluster {
     /// The processes in order of start; the dead among them.
     pub all: Vec<Process>,
     /// In order of their telling.
-    pub adoptions: Vec<Adoption>,
+    pub adoptions: Vec<ReportedAdoption>,
     /// In order of their telling.
     pub ends: Vec<End>,
     /// Zones that the store has lost and that began again, with the epoch under which they did.
@@ -202,7 +186,7 @@ impl LocalCluster {
             cluster
                 .adoptions
                 .iter()
-                .any(|adoption| adoption.process == index && adoption.zone == *zone)
+                .any(|adoption| adoption.process == index && adoption.report.zone == *zone)
         };
         let serves =
             |cluster: &Self| cluster.all[index].addr.port() != 0 && zones.iter().all(|zone| owned(cluster, zone));
@@ -253,28 +237,7 @@ impl LocalCluster {
                 self.all[process].addr = addr;
                 self.all[process].pid = pid;
             }
-            ShardEvent::Adopted {
-                zone,
-                epoch,
-                last_tick,
-                granted_at_ms,
-                adopt_ms,
-                from_memory,
-                replayed_ticks,
-                checked_digests,
-                digest_equal,
-            } => self.adoptions.push(Adoption {
-                process,
-                zone,
-                epoch,
-                last_tick,
-                granted_at_ms,
-                adopt_ms,
-                from_memory,
-                replayed_ticks,
-                checked_digests,
-                digest_equal,
-            }),
+            ShardEvent::Adopted(report) => self.adoptions.push(ReportedAdoption { process, report }),
             ShardEvent::Stats(run) => {
                 let runs = &mut self.all[process].runs;
                 runs.retain(|known| (&known.zone, known.epoch) != (&run.zone, run.epoch));
@@ -304,11 +267,11 @@ impl LocalCluster {
     }
 
     /// Returns the latest owner of each zone that was ever owned.
-    fn owners(&self) -> BTreeMap<&ZoneName, &Adoption> {
-        let mut owners: BTreeMap<&ZoneName, &Adoption> = BTreeMap::new();
+    fn owners(&self) -> BTreeMap<&ZoneName, &ReportedAdoption> {
+        let mut owners: BTreeMap<&ZoneName, &ReportedAdoption> = BTreeMap::new();
         for adoption in &self.adoptions {
-            let latest = owners.entry(&adoption.zone).or_insert(adoption);
-            if adoption.epoch >= latest.epoch {
+            let latest = owners.entry(&adoption.report.zone).or_insert(adoption);
+            if adoption.report.epoch >= latest.report.epoch {
                 *latest = adoption;
             }
         }

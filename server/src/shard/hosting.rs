@@ -13,7 +13,7 @@ use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
 use everhold_core::replication::ViewConfig;
-use everhold_core::report::ShardEvent;
+use everhold_core::report::{AdoptionReport, ShardEvent};
 use everhold_core::zone::ZoneConfig;
 use everhold_os::clock;
 use everhold_protocol::{Tick, ZoneName};
@@ -131,7 +131,7 @@ impl Hosting {
             let zone = zone.clone();
             self.reporter.tell(ShardEvent::Lost { zone, epoch });
         }
-        self.reporter.tell(ShardEvent::Adopted {
+        self.reporter.tell(ShardEvent::Adopted(AdoptionReport {
             zone,
             epoch,
             last_tick,
@@ -141,7 +141,7 @@ impl Hosting {
             replayed_ticks,
             checked_digests,
             digest_equal,
-        });
+        }));
     }
 
     fn host_config(&self, tenure: Tenure) -> HostConfig {

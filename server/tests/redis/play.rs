@@ -162,14 +162,24 @@ impl Play {
         }
         assert!(report.is_clean(), "{report:#?}");
         assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
-        assert!(world.cluster.adoptions.iter().all(|adoption| adoption.digest_equal));
+        assert!(
+            world
+                .cluster
+                .adoptions
+                .iter()
+                .all(|adoption| adoption.report.digest_equal)
+        );
     }
 }
 
 /// The shard that serves meadow dies, and the other one has all zones.
 fn kill_a_shard(world: &mut World, play: &Play) {
     world.cluster.listen();
-    let owner = world.cluster.adoptions.iter().rfind(|adoption| adoption.zone == zone());
+    let owner = world
+        .cluster
+        .adoptions
+        .iter()
+        .rfind(|adoption| adoption.report.zone == zone());
     let owner = owner.unwrap().process;
     world.cluster.kill(owner).unwrap();
     world

@@ -72,8 +72,8 @@ fn play_on_when_deleted(delete: fn(&Path)) {
         .cluster
         .adoptions
         .iter()
-        .find(|a| a.process == heir && a.zone == meadow());
-    assert!(adopted.expect("it was waited for").digest_equal);
+        .find(|a| a.process == heir && a.report.zone == meadow());
+    assert!(adopted.expect("it was waited for").report.digest_equal);
     assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }
 

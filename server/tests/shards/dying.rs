@@ -33,8 +33,8 @@ async fn assert_carried_on(world: &mut World, heir: usize, player: &mut Player, 
         .cluster
         .adoptions
         .iter()
-        .find(|a| a.zone == meadow() && a.epoch == new_epoch);
-    assert!(adoption.expect("it was waited for").digest_equal);
+        .find(|a| a.report.zone == meadow() && a.report.epoch == new_epoch);
+    assert!(adoption.expect("it was waited for").report.digest_equal);
     player.until_snapshot().await;
 }
 
@@ -74,7 +74,7 @@ async fn owner_dies_at(failpoint: &str) {
     assert_eq!(player.until_attached_above(Epoch(epoch.0 - 1)).await, epoch);
     player.until_snapshot().await;
     let mut adopted = world.cluster.adoptions.iter().filter(|a| a.process == heir);
-    assert!(adopted.all(|a| a.digest_equal));
+    assert!(adopted.all(|a| a.report.digest_equal));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,8 +78,8 @@ async fn of_two_spares_exactly_one_adopts_each_zone() {
         .wait_until("all zones are adopted", PATIENCE, all)
         .unwrap();
     for zone in all_zones() {
-        let of_zone = world.cluster.adoptions.iter().filter(|a| a.zone == zone);
-        let epochs: Vec<Epoch> = of_zone.map(|a| a.epoch).collect();
+        let of_zone = world.cluster.adoptions.iter().filter(|a| a.report.zone == zone);
+        let epochs: Vec<Epoch> = of_zone.map(|a| a.report.epoch).collect();
         assert_eq!(epochs, [1, 2].map(Epoch), "{zone}");
     }
     assert!(
@@ -104,10 +104,10 @@ async fn a_planned_stop_hands_the_zones_to_the_spare_at_once() {
         .cluster
         .adoptions
         .iter()
-        .find(|a| a.process == spare && a.zone == meadow())
+        .find(|a| a.process == spare && a.report.zone == meadow())
         .unwrap();
     assert_eq!(
-        replayed.replayed_ticks, 0,
+        replayed.report.replayed_ticks, 0,
         "the last checkpoint covers everything up to tick {last_tick}"
     );
     assert!(player.until_attached_above(epoch).await > epoch);

@@ -112,9 +112,9 @@ async fn a_signal_to_the_guardian_stops_its_server_in_good_order() {
         .cluster
         .adoptions
         .iter()
-        .find(|a| a.process == spare && a.zone == meadow());
+        .find(|a| a.process == spare && a.report.zone == meadow());
     assert_eq!(
-        adoption.unwrap().replayed_ticks,
+        adoption.unwrap().report.replayed_ticks,
         0,
         "its last checkpoint covers everything"
     );

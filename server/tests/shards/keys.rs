@@ -208,7 +208,11 @@ impl Swarm {
     /// Waits until all play in zones of the newest epochs.
     fn until_all_play(&self, cluster: &mut LocalCluster) {
         let newest = |cluster: &LocalCluster, zone: &everhold_protocol::ZoneName| {
-            let epochs = cluster.adoptions.iter().filter(|a| a.zone == *zone).map(|a| a.epoch);
+            let epochs = cluster
+                .adoptions
+                .iter()
+                .filter(|a| a.report.zone == *zone)
+                .map(|a| a.report.epoch);
             epochs.max().expect("every zone is owned")
         };
         let plays = |cluster: &LocalCluster| {

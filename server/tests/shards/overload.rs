@@ -85,7 +85,12 @@ async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_w
 fn assert_kept_and_told(world: &World) {
     let cluster = &world.cluster;
     assert!(cluster.ends.is_empty(), "the zone never ended: {:?}", cluster.ends);
-    assert!(cluster.adoptions.iter().all(|adoption| adoption.epoch == Epoch(1)));
+    assert!(
+        cluster
+            .adoptions
+            .iter()
+            .all(|adoption| adoption.report.epoch == Epoch(1))
+    );
     let run = run(cluster).expect("it was waited for");
     assert!(
         run.load.entered[1..5].iter().all(|entered| *entered > 0),

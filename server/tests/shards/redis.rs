@@ -56,13 +56,17 @@ pub(crate) async fn assert_whole_after_a_kill(world: &mut World, owner: usize, h
         .cluster
         .adoptions
         .iter()
-        .find(|a| a.process == heir && a.zone == meadow());
-    assert!(adoption.expect("it was waited for").digest_equal);
+        .find(|a| a.process == heir && a.report.zone == meadow());
+    assert!(adoption.expect("it was waited for").report.digest_equal);
     assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }
 
 fn newest_epoch(cluster: &LocalCluster) -> Epoch {
-    let epochs = cluster.adoptions.iter().filter(|a| a.zone == meadow()).map(|a| a.epoch);
+    let epochs = cluster
+        .adoptions
+        .iter()
+        .filter(|a| a.report.zone == meadow())
+        .map(|a| a.report.epoch);
     epochs.max().expect("somebody owns it")
 }
 
@@ -106,13 +110,13 @@ async fn a_redis_that_stops_for_two_leases_suspends_the_zones_and_they_go_on_fro
         .cluster
         .adoptions
         .iter()
-        .rfind(|a| a.zone == meadow())
+        .rfind(|a| a.report.zone == meadow())
         .expect("it was waited for");
     assert!(
-        newest.from_memory && newest.process == owner,
+        newest.report.from_memory && newest.process == owner,
         "its owner had it in memory: {newest:?}"
     );
-    assert!(newest.last_tick >= tick);
+    assert!(newest.report.last_tick >= tick);
     assert!(goes_on(&mut player, tick).await > epoch);
     assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
 }
@@ -270,8 +274,9 @@ async fn assert_other_nodes_zones_are_adopted(key: &str) {
     world.cluster.kill(owner).expect("a kill");
     for zone in &there {
         let is_adopted = |cluster: &LocalCluster| {
-            let by_a_spare =
-                |a: &everhold_local_cluster::Adoption| a.process != owner && a.zone == *zone && a.epoch > epoch;
+            let by_a_spare = |a: &everhold_local_cluster::ReportedAdoption| {
+                a.process != owner && a.report.zone == *zone && a.report.epoch > epoch
+            };
             cluster.adoptions.iter().any(by_a_spare)
         };
         world

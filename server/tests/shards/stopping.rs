@@ -25,8 +25,8 @@ async fn an_owner_whose_terminal_closes_leaves_a_whole_checkpoint() {
     assert_eq!(status, "exit status: 0");
     world.until_adopted(&meadow(), spare, Epoch::FIRST);
     let mut adoptions = world.cluster.adoptions.iter();
-    let adoption = adoptions.find(|a| a.process == spare && a.zone == meadow());
-    assert_eq!(adoption.expect("it was waited for").replayed_ticks, 0);
+    let adoption = adoptions.find(|a| a.process == spare && a.report.zone == meadow());
+    assert_eq!(adoption.expect("it was waited for").report.replayed_ticks, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +47,7 @@ async fn an_adoption_that_does_not_end_does_not_hold_up_a_stop() {
         .expect("a signal");
     let status = world.cluster.wait_until_dead(index, PATIENCE).expect("it stops");
     assert_eq!(status, "exit status: 0");
-    assert!(world.cluster.adoptions.iter().all(|a| a.zone != meadow()));
+    assert!(world.cluster.adoptions.iter().all(|a| a.report.zone != meadow()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,8 +69,8 @@ async fn what_went_on_from_memory_is_adopted_whole_when_its_shard_dies() {
         .cluster
         .adoptions
         .iter()
-        .find(|a| a.process == spare && a.zone == meadow());
-    assert!(adoption.unwrap().digest_equal);
+        .find(|a| a.process == spare && a.report.zone == meadow());
+    assert!(adoption.unwrap().report.digest_equal);
     assert!(player.until_attached_above(reclaimed).await > reclaimed);
 }
 
@@ -91,5 +91,5 @@ async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_
 
 fn from_memory(cluster: &LocalCluster, epoch: Epoch) -> bool {
     let mut adoptions = cluster.adoptions.iter();
-    adoptions.any(|a| a.zone == meadow() && a.epoch == epoch && a.from_memory)
+    adoptions.any(|a| a.report.zone == meadow() && a.report.epoch == epoch && a.report.from_memory)
 }

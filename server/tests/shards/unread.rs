@@ -51,7 +51,7 @@ async fn plays_on(log: impl Into<OwnedFd>) {
     world.cluster.listen();
     let holder = if world.cluster.adoptions[adopted..]
         .iter()
-        .any(|a| a.process == spare && a.zone == meadow())
+        .any(|a| a.process == spare && a.report.zone == meadow())
     {
         spare
     } else {

@@ -65,7 +65,7 @@ async fn assert_carried_on(world: &mut World, scene: &mut Scene) {
     until_confirmed(&mut scene.culprit, 3).await;
     scene.bystander.push(Intent::Say("what was that?".to_owned()));
     until_confirmed(&mut scene.bystander, 1).await;
-    let adoptions = world.cluster.adoptions.iter().filter(|a| a.zone == meadow());
+    let adoptions = world.cluster.adoptions.iter().filter(|a| a.report.zone == meadow());
     assert_eq!(adoptions.count(), 2, "the adopter survives what ended the owner");
 }
 
@@ -97,7 +97,10 @@ async fn a_panic_in_a_rule_costs_its_input_and_moves_one_zone_at_once() {
     scene.culprit.push(Intent::Say(POISON.to_owned()));
     assert_carried_on(&mut world, &mut scene).await;
     let moved = world.cluster.adoptions.iter().filter(|a| a.process == scene.spare);
-    assert!(moved.into_iter().all(|a| a.zone == meadow()), "the other zones stay");
+    assert!(
+        moved.into_iter().all(|a| a.report.zone == meadow()),
+        "the other zones stay"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

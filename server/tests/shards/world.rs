@@ -204,8 +204,14 @@ impl World {
     /// taken over.
     pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: Epoch) -> (Epoch, Tick) {
         let adoption = |cluster: &LocalCluster| {
-            let by = |a: &&everhold_local_cluster::Adoption| a.process == process && a.zone == *zone && a.epoch > epoch;
-            cluster.adoptions.iter().find(by).map(|a| (a.epoch, a.last_tick))
+            let by = |a: &&everhold_local_cluster::ReportedAdoption| {
+                a.process == process && a.report.zone == *zone && a.report.epoch > epoch
+            };
+            cluster
+                .adoptions
+                .iter()
+                .find(by)
+                .map(|a| (a.report.epoch, a.report.last_tick))
         };
         self.cluster
             .wait_until("the zone is adopted", PATIENCE, |cluster| adoption(cluster).is_some())

@@ -7,9 +7,9 @@ use client_sim::meter::Percentiles;
 use client_sim::{SimulatorHealth, SwarmReport, ZoneFailover};
 use everhold_core::durability::gate::Durability;
 use everhold_core::ownership::EndReason;
-use everhold_core::report::ZoneRun;
+use everhold_core::report::{AdoptionReport, ZoneRun};
 use everhold_core::tick::TickStage;
-use everhold_local_cluster::{Adoption, LocalCluster};
+use everhold_local_cluster::{LocalCluster, ReportedAdoption};
 use everhold_protocol::Epoch;
 use serde::Serialize;
 
@@ -261,10 +261,15 @@ fn failovers(
 ) -> Vec<FailoverReport> {
     let mut reports = Vec::new();
     for failover in &swarm.failovers {
-        let adopted = |a: &&Adoption| a.zone.as_str() == failover.zone && a.epoch == failover.to_epoch;
+        let adopted =
+            |a: &&ReportedAdoption| a.report.zone.as_str() == failover.zone && a.report.epoch == failover.to_epoch;
         let adoption = cluster.adoptions.iter().find(adopted);
         // The last kill before the grant is what brought it about.
-        let cause = adoption.and_then(|a| killed.iter().rposition(|kill| kill.boottime_ms <= a.granted_at_ms));
+        let cause = adoption.and_then(|a| {
+            killed
+                .iter()
+                .rposition(|kill| kill.boottime_ms <= a.report.granted_at_ms)
+        });
         let (Some(adoption), Some(cause)) = (adoption, cause) else {
             errors.push(format!(
                 "zone {} changed hands, and no kill and adoption explain it",
@@ -272,7 +277,12 @@ fn failovers(
             ));
             continue;
         };
-        reports.push(failover_report(swarm, failover, adoption, (cause, killed[cause])));
+        reports.push(failover_report(
+            swarm,
+            failover,
+            &adoption.report,
+            (cause, killed[cause]),
+        ));
     }
     reports.sort_by(|a, b| (a.kill, &a.zone).cmp(&(b.kill, &b.zone)));
     reports
@@ -281,7 +291,7 @@ fn failovers(
 fn failover_report(
     swarm: &SwarmReport,
     failover: &ZoneFailover,
-    adoption: &Adoption,
+    adoption: &AdoptionReport,
     (cause, killed): (usize, Killed),
 ) -> FailoverReport {
     let killed_at_ms = killed.at.saturating_duration_since(swarm.origin()).as_secs_f64() * 1e3;
