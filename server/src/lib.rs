@@ -10,6 +10,7 @@ pub mod stores;
 pub mod failpoint;
 pub mod reporter;
 pub mod process;
+mod deadline;
 pub mod host;
 pub mod router;
 pub mod guardian;

@@ -10,8 +10,8 @@ use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::ZoneConfig;
 
-use super::asking::answer;
 use super::notices;
+use crate::deadline::answer;
 
 /// Takes the zone over under `tenure`, from `memory` if this process has it suspended, else from the store. The replay
 /// runs on a thread of its own: the zones that are hosted already must not feel it. `reseed_grace` is how long a zone

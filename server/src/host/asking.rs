@@ -1,8 +1,6 @@
-//! The requests of a host to its store: each operation has a deadline, and some are asked again. What the answers mean
-//! is not decided here.
+//! The requests of a host to its store that are asked again. What the answers mean is not decided here.
 
 use std::future::Future;
-use std::time::Duration;
 
 use everhold_core::durability::store::StoreError;
 use everhold_core::durability::tries::Tries;
@@ -25,13 +23,4 @@ where
         }
         tokio::time::sleep(again.after).await;
     }
-}
-
-/// Returns a store operation's answer; none within `max` is an unknown outcome.
-pub(super) async fn answer<T>(
-    max: Duration,
-    operation: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let outcome = tokio::time::timeout(max, operation).await;
-    outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {max:?}"))))
 }

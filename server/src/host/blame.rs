@@ -9,8 +9,8 @@ use everhold_core::ownership::Tenure;
 use everhold_core::zone::Probe;
 use everhold_protocol::Tick;
 
-use super::asking::answer;
 use super::{LeaseGuard, notices};
+use crate::deadline::answer;
 
 /// Writes down the input at which the zone failed in `tick`.
 pub async fn blame(store: &dyn ZoneStore, tenure: &Tenure, guard: &LeaseGuard, tick: Tick, probe: &Probe) -> Blame {

@@ -8,7 +8,8 @@ use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_protocol::{Account, ZoneName};
 use tokio::task::JoinSet;
 
-use super::asking::{answer, retry};
+use super::asking::retry;
+use crate::deadline::answer;
 
 /// Homes on their way at once: enough to fill the link to a store, few enough to leave others a turn.
 const HOMES_IN_FLIGHT_MAX: usize = 64;

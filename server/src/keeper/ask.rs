@@ -1,7 +1,6 @@
 //! Carries out what the holder asks of authority and store, each as a future of its own, and names the answers. It
 //! decides nothing.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +8,11 @@ use std::time::Duration;
 use everhold_core::durability::blame::Blame;
 use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, Request, StoreFence};
-use everhold_core::ownership::{Authority, AuthorityError, KeyFingerprints, Membership, Nonce, Tenure};
+use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Nonce, Tenure};
 use everhold_protocol::{Tick, ZoneName};
 
 use super::hosted::HostedZone;
+use crate::deadline::{answer, within};
 use crate::host::blame;
 
 /// The services that a keeper asks, and this process as it introduces itself to them.
@@ -77,7 +77,7 @@ impl Asker {
 
     async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> StoreFence {
         let summary = within(max, self.store.summary(zone)).await;
-        match summary.unwrap_or_else(|| Err(StoreError::Unavailable("no answer in time".to_owned()))) {
+        match summary.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned()))) {
             Ok(Some(summary)) => StoreFence::Epoch(summary.fence_epoch),
             Ok(None) => StoreFence::None,
             Err(StoreError::Lost) => StoreFence::Lost,
@@ -92,24 +92,5 @@ impl Asker {
             Blame::Unwritten => Culprit::Unwritten,
             Blame::Nobody => Culprit::None,
         }
-    }
-}
-
-/// The authority's answer; none within `max` is an unknown outcome.
-async fn answer<T>(
-    max: Option<Duration>,
-    operation: impl Future<Output = Result<T, AuthorityError>>,
-) -> Result<T, AuthorityError> {
-    let outcome = within(max, operation).await;
-    outcome.unwrap_or_else(|| {
-        let max = max.unwrap_or_default();
-        Err(AuthorityError::Unavailable(format!("no answer within {max:?}")))
-    })
-}
-
-async fn within<T>(max: Option<Duration>, operation: impl Future<Output = T>) -> Option<T> {
-    match max {
-        Some(max) => tokio::time::timeout(max, operation).await.ok(),
-        None => Some(operation.await),
     }
 }

@@ -14,7 +14,7 @@ use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Capture, Frozen};
 use tokio::task::{JoinError, JoinHandle};
 
-use super::super::asking::answer;
+use crate::deadline::answer;
 
 /// A store operation that takes longer counts as unanswered; the same is sent again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
