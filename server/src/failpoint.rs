@@ -133,16 +133,16 @@ static ARMED: OnceLock<ArmedFailpoint> = OnceLock::new();
 /// This process dies when it comes there.
 ///
 /// # Panics
-/// If another fate is armed already.
-pub fn arm(fate: ArmedFailpoint) {
-    ARMED.set(fate).expect("a process dies once");
+/// If another failpoint is armed already.
+pub fn arm(armed: ArmedFailpoint) {
+    ARMED.set(armed).expect("a process dies once");
 }
 
 /// Dies here, as by `kill -9`, if armed so.
 pub(crate) fn reach(point: Failpoint, zone: &ZoneName) {
     if ARMED
         .get()
-        .is_some_and(|fate| fate.point == point && fate.zone == *zone)
+        .is_some_and(|armed| armed.point == point && armed.zone == *zone)
     {
         tracing::warn!(?point, %zone, "dying here, as told");
         kill_process(getpid(), Signal::KILL).expect("a process may kill itself");

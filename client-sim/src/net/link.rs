@@ -68,7 +68,7 @@ impl Link {
         &mut self,
         handle: ConnectionHandle,
         endpoint: &mut Endpoint,
-        turn: &mut LinkContext<'_>,
+        context: &mut LinkContext<'_>,
     ) -> LinkStatus {
         while let Some(event) = self.connection.poll_endpoint_events() {
             let drained = event.is_drained();
@@ -78,20 +78,20 @@ impl Link {
             if drained {
                 // A time-out and a stateless reset drain at once: the loss, and what came before it, are still to be
                 // told.
-                self.tell_what_came(turn);
+                self.tell_what_came(context);
                 return LinkStatus::Drained;
             }
         }
-        self.tell_what_came(turn);
+        self.tell_what_came(context);
         LinkStatus::Lives
     }
 
-    fn tell_what_came(&mut self, turn: &mut LinkContext<'_>) {
+    fn tell_what_came(&mut self, context: &mut LinkContext<'_>) {
         while let Some(event) = self.connection.poll() {
-            self.on_event(event, turn);
+            self.on_event(event, context);
         }
         while let Some(datagram) = self.connection.datagrams().recv() {
-            self.tell(NetEvent::Datagram(datagram), turn);
+            self.tell(NetEvent::Datagram(datagram), context);
         }
     }
 
@@ -106,19 +106,19 @@ impl Link {
         self.flush_control();
     }
 
-    fn on_event(&mut self, event: Event, turn: &mut LinkContext<'_>) {
+    fn on_event(&mut self, event: Event, context: &mut LinkContext<'_>) {
         match event {
             Event::Connected => {
                 self.control = self.connection.streams().open(Dir::Bi);
                 if self.control.is_some() {
-                    self.tell(NetEvent::Connected, turn);
+                    self.tell(NetEvent::Connected, context);
                     self.flush_control();
                 } else {
                     self.lose(
                         RefusalCode::Malformed,
                         None,
                         "the server grants no control stream".to_owned(),
-                        turn,
+                        context,
                     );
                 }
             }
@@ -127,15 +127,15 @@ impl Link {
                     ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),
                     _ => None,
                 };
-                self.lose(RefusalCode::Bye, code, reason.to_string(), turn);
+                self.lose(RefusalCode::Bye, code, reason.to_string(), context);
             }
-            Event::Stream(StreamEvent::Readable { id }) if Some(id) == self.control => self.read_control(id, turn),
+            Event::Stream(StreamEvent::Readable { id }) if Some(id) == self.control => self.read_control(id, context),
             Event::Stream(StreamEvent::Writable { .. }) => self.flush_control(),
             Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
         }
     }
 
-    fn read_control(&mut self, id: StreamId, turn: &mut LinkContext<'_>) {
+    fn read_control(&mut self, id: StreamId, context: &mut LinkContext<'_>) {
         let mut received = Vec::new();
         let mut stream = self.connection.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return };
@@ -150,25 +150,25 @@ impl Link {
         // A larger window for the server is announced with the next frame, at most 50 ms from now.
         let _ = chunks.finalize();
         for bytes in received {
-            self.on_control_bytes(&bytes, turn);
+            self.on_control_bytes(&bytes, context);
         }
         if let Some(detail) = ended {
-            self.lose(RefusalCode::Bye, None, detail, turn);
+            self.lose(RefusalCode::Bye, None, detail, context);
         }
     }
 
-    fn on_control_bytes(&mut self, bytes: &[u8], turn: &mut LinkContext<'_>) {
+    fn on_control_bytes(&mut self, bytes: &[u8], context: &mut LinkContext<'_>) {
         self.decoder.push(bytes);
         loop {
             match self.decoder.next::<ServerMessage>() {
-                Ok(Some(message)) => self.tell(NetEvent::Control(Box::new(message)), turn),
+                Ok(Some(message)) => self.tell(NetEvent::Control(Box::new(message)), context),
                 Ok(None) => return,
                 Err(error) => {
                     return self.lose(
                         RefusalCode::Malformed,
                         None,
                         format!("unreadable control message: {error}"),
-                        turn,
+                        context,
                     );
                 }
             }
@@ -194,16 +194,16 @@ impl Link {
     }
 
     /// Tells the owner that the connection is over, and closes it with `answer` if the peer has not done so.
-    fn lose(&mut self, answer: RefusalCode, code: Option<u64>, detail: String, turn: &mut LinkContext<'_>) {
-        self.tell(NetEvent::Disconnected { code, detail }, turn);
+    fn lose(&mut self, answer: RefusalCode, code: Option<u64>, detail: String, context: &mut LinkContext<'_>) {
+        self.tell(NetEvent::Disconnected { code, detail }, context);
         self.owner = None;
         self.connection
-            .close(turn.now, VarInt::from_u32(answer as u32), Bytes::new());
+            .close(context.now, VarInt::from_u32(answer as u32), Bytes::new());
     }
 
-    fn tell(&self, event: NetEvent, turn: &mut LinkContext<'_>) {
+    fn tell(&self, event: NetEvent, context: &mut LinkContext<'_>) {
         if let Some(owner) = self.owner {
-            turn.inbox.push_back((owner, turn.now, event));
+            context.inbox.push_back((owner, context.now, event));
         }
     }
 }

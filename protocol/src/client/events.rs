@@ -77,7 +77,7 @@ impl EventLog {
     pub(super) fn hear(&mut self, event: &SeqEvent) -> EventPlace {
         let print = fingerprint(event);
         let expected = self.last.checked_add(1);
-        let heard = if expected == Some(event.seq) {
+        let place = if expected == Some(event.seq) {
             EventPlace::New
         } else if let Some(expected) = expected.filter(|expected| event.seq > *expected) {
             EventPlace::AfterGap { expected }
@@ -92,7 +92,7 @@ impl EventLog {
         if self.recent.len() > RECENT_EVENTS_MAX {
             self.recent.pop_front();
         }
-        heard
+        place
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) struct Mismatch {
 
 /// An event's place in the sequence, and its effect.
 pub(super) struct EventOutcome {
-    pub(super) heard: EventPlace,
+    pub(super) place: EventPlace,
     pub(super) mismatch: Option<Mismatch>,
 }
 
@@ -172,9 +172,9 @@ impl Mirror {
 
     /// Takes one reliable event.
     pub(super) fn hear(&mut self, event: &SeqEvent) -> EventOutcome {
-        let heard = self.events.hear(event);
-        if matches!(heard, EventPlace::Again { .. }) {
-            return EventOutcome { heard, mismatch: None };
+        let place = self.events.hear(event);
+        if matches!(place, EventPlace::Again { .. }) {
+            return EventOutcome { place, mismatch: None };
         }
         self.event_seq = event.seq;
         if let Some(audit) = &mut self.audit {
@@ -186,7 +186,7 @@ impl Mirror {
             self.renew_digest();
         }
         EventOutcome {
-            heard,
+            place,
             mismatch: self.close_audit(event.tick),
         }
     }

@@ -32,7 +32,7 @@ pub(super) struct Active {
     /// The moment at which the next input frame is due.
     pub(super) frame_at: Duration,
     /// The last frame sent over it.
-    pub(super) told: Option<LastSentFrame>,
+    pub(super) last_frame: Option<LastSentFrame>,
 }
 
 /// The last input frame that was sent.
@@ -212,7 +212,7 @@ impl Client {
             heard_at: now,
             silent: false,
             frame_at: now,
-            told: None,
+            last_frame: None,
         });
         early
     }
@@ -273,7 +273,7 @@ impl Client {
     fn take_event(&mut self, event: SeqEvent) {
         let outcome = self.mirror.hear(&event);
         let seq = event.seq;
-        match outcome.heard {
+        match outcome.place {
             EventPlace::New => self.notices.push_back(Notice::Event(event)),
             EventPlace::AfterGap { expected } => {
                 self.notices.push_back(Notice::EventGap { expected, got: seq });
@@ -363,14 +363,14 @@ impl Client {
         if active.frame_at <= now {
             active.frame_at = now + period;
         }
-        if let Some(told) = &mut active.told
-            && last_seq <= told.last_seq
-            && told.rested + 1 < again_frames
+        if let Some(last_frame) = &mut active.last_frame
+            && last_seq <= last_frame.last_seq
+            && last_frame.rested + 1 < again_frames
         {
-            told.rested += 1;
+            last_frame.rested += 1;
             return;
         }
-        active.told = Some(LastSentFrame { last_seq, rested: 0 });
+        active.last_frame = Some(LastSentFrame { last_seq, rested: 0 });
         let conn = active.conn;
         self.send_frame(conn);
     }

@@ -249,11 +249,11 @@ impl Zone {
     pub fn stats(&mut self) -> ZoneStats {
         let attached = self.sessions.iter(&self.world);
         let attached = attached.filter(|session| session.presence.is_attached()).count();
-        let directory = self.world.resource::<index::EntityIndex>();
+        let entity_index = self.world.resource::<index::EntityIndex>();
         ZoneStats {
             tick: self.tick(),
-            sessions: directory.sessions(),
-            entities: directory.entities(),
+            sessions: entity_index.sessions(),
+            entities: entity_index.entities(),
             attached,
         }
     }

@@ -73,7 +73,7 @@ pub(crate) fn steer_many(world: &mut World, moves: &mut MoveQuery, run: InputRun
     if !inputs.first().is_some_and(is_move) {
         return 0;
     }
-    let (directory, mut players) = moves.get_mut(world).expect("a zone has its directories");
+    let (entity_index, mut players) = moves.get_mut(world).expect("a zone has its index");
     for (index, input) in inputs.iter().enumerate() {
         let Input::Intent {
             session,
@@ -84,7 +84,7 @@ pub(crate) fn steer_many(world: &mut World, moves: &mut MoveQuery, run: InputRun
             return index;
         };
         run.enter(index);
-        let player = directory
+        let player = entity_index
             .entity(session)
             .and_then(|entity| players.get_mut(entity).ok());
         let Some((state, mut input_seq, mut course)) = player else {

@@ -104,11 +104,11 @@ impl Captor {
 
     /// Only what is still so: an entity may be gone since, or have the component again.
     fn still_removed(&self, world: &World, removed: &BTreeSet<(EntityId, u8)>) -> BTreeSet<(EntityId, u8)> {
-        let directory = world.resource::<EntityIndex>();
+        let entity_index = world.resource::<EntityIndex>();
         let is_gone = |entity, kind| !self.kinds.is_on(world, entity, kind);
         removed
             .iter()
-            .filter(|(id, kind)| directory.entity(*id).is_some_and(|entity| is_gone(entity, *kind)))
+            .filter(|(id, kind)| entity_index.entity(*id).is_some_and(|entity| is_gone(entity, *kind)))
             .copied()
             .collect()
     }

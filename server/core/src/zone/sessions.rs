@@ -68,14 +68,14 @@ fn admit(world: &mut World, game: &dyn GameZone, login: &Join) -> Result<Entity,
     if tickets.len() >= USED_TICKETS_MAX {
         return Err(RefusalCode::Full);
     }
-    let directory = world.resource::<EntityIndex>();
-    if let Some(entity) = directory
+    let entity_index = world.resource::<EntityIndex>();
+    if let Some(entity) = entity_index
         .session(login.account)
-        .and_then(|session| directory.entity(session))
+        .and_then(|session| entity_index.entity(session))
     {
         return Ok(entity);
     }
-    if directory.sessions() >= ZONE_SESSIONS_MAX {
+    if entity_index.sessions() >= ZONE_SESSIONS_MAX {
         return Err(RefusalCode::Full);
     }
     Ok(create(world, game, login))

@@ -317,12 +317,12 @@ impl NetThread {
         {
             link.connection.handle_timeout(now);
         }
-        let status = self.with_link(key, now, |link, turn| {
+        let status = self.with_link(key, now, |link, context| {
             link.is_urgent = false;
             link.has_to_send = false;
-            let status = link.drive(turn);
+            let status = link.drive(context);
             if status == LinkStatus::Lives {
-                link.check_deadline(turn);
+                link.check_deadline(context);
             }
             status
         });
@@ -398,19 +398,19 @@ impl NetThread {
         act: impl FnOnce(&mut Link, &mut LinkContext<'_>) -> T,
     ) -> Option<T> {
         let link = self.links.get_mut(key)?;
-        let mut turn = LinkContext {
+        let mut context = LinkContext {
             now,
             shared: &self.shared,
             mailbox: &self.mailbox,
             endpoint: &mut self.endpoint,
         };
-        Some(act(link, &mut turn))
+        Some(act(link, &mut context))
     }
 
     /// Closes every connection. The peers know when all have drained.
     fn begin_stop(&mut self, stop: StopOrder, now: Instant) {
         for key in self.links.keys() {
-            self.with_link(key, now, |link, turn| link.shut(stop.code, turn));
+            self.with_link(key, now, |link, context| link.shut(stop.code, context));
             self.serve(key, now);
         }
         let until = match stop.done {

@@ -28,8 +28,8 @@ pub(crate) fn strike(world: &mut World) {
 }
 
 fn strike_one(world: &mut World, Strike { striker, target }: Strike) {
-    let directory = world.resource::<EntityIndex>();
-    let (Some(from), Some(to)) = (directory.entity(striker), directory.entity(target)) else {
+    let entity_index = world.resource::<EntityIndex>();
+    let (Some(from), Some(to)) = (entity_index.entity(striker), entity_index.entity(target)) else {
         return;
     };
     let (here, there) = (world.entity(from), world.entity(to));
@@ -110,8 +110,8 @@ pub(crate) fn bite(world: &mut World) {
     let damage = world.resource::<GameSettings>().rules.monster().bite_damage;
     let ready = world.resource::<Clock>().tick + world.resource::<GameSettings>().tick_rules.bite_cooldown;
     for bite in bites {
-        let directory = world.resource::<EntityIndex>();
-        let (Some(from), Some(to)) = (directory.entity(bite.biter), directory.entity(bite.prey)) else {
+        let entity_index = world.resource::<EntityIndex>();
+        let (Some(from), Some(to)) = (entity_index.entity(bite.biter), entity_index.entity(bite.prey)) else {
             continue;
         };
         if world.get::<Downed>(to).is_some() {

@@ -44,12 +44,12 @@ fn refuse(world: &mut World, claim: PickUp, reason: RejectReason) {
 }
 
 fn take(world: &mut World, claim: PickUp) -> Result<(), RejectReason> {
-    let directory = world.resource::<EntityIndex>();
-    let player = directory.entity(claim.claimant).ok_or(RejectReason::NoTarget)?;
+    let entity_index = world.resource::<EntityIndex>();
+    let player = entity_index.entity(claim.claimant).ok_or(RejectReason::NoTarget)?;
     if world.get::<Downed>(player).is_some() {
         return Err(RejectReason::Dead);
     }
-    let ground = directory.entity(claim.item).ok_or(RejectReason::NoTarget)?;
+    let ground = entity_index.entity(claim.item).ok_or(RejectReason::NoTarget)?;
     let kind = world.get::<Lying>(ground).ok_or(RejectReason::NoTarget)?.kind;
     let (Some(at), Some(item_at)) = (world.get::<Body>(player), world.get::<Body>(ground)) else {
         return Err(RejectReason::NoTarget);

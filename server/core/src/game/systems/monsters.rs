@@ -50,12 +50,12 @@ pub(crate) fn think(
     clock: Res<'_, Clock>,
     settings: Res<'_, GameSettings>,
     grid: Res<'_, PreyGrid>,
-    directory: Res<'_, EntityIndex>,
+    entity_index: Res<'_, EntityIndex>,
     prey: Query<'_, '_, &Body, Prey>,
     mut monsters: Query<'_, '_, (&Id, &Body, &mut Course, &mut Mind), Without<Session>>,
 ) {
     let find = |id: EntityId| {
-        directory
+        entity_index
             .entity(id)
             .and_then(|entity| prey.get(entity).ok())
             .map(Body::point)
@@ -103,7 +103,7 @@ fn camp(map: &ZoneMap, camp: u16) -> Point {
 pub(crate) fn seek_bites(
     clock: Res<'_, Clock>,
     settings: Res<'_, GameSettings>,
-    directory: Res<'_, EntityIndex>,
+    entity_index: Res<'_, EntityIndex>,
     mut bites: ResMut<'_, Bites>,
     prey: Query<'_, '_, &Body, Prey>,
     monsters: Query<'_, '_, (&Id, &Body, &Mind)>,
@@ -113,7 +113,7 @@ pub(crate) fn seek_bites(
         let Some(prey_id) = mind.prey.filter(|_| mind.bite <= clock.tick) else {
             continue;
         };
-        let at = directory.entity(prey_id).and_then(|entity| prey.get(entity).ok());
+        let at = entity_index.entity(prey_id).and_then(|entity| prey.get(entity).ok());
         if at.is_some_and(|at| body.point().reaches(at.point(), range_cm)) {
             bites.0.push(Bite { biter, prey: prey_id });
         }

@@ -128,7 +128,7 @@ impl NetThread {
 
     /// Closes a stranger's connection in favour of a newer one.
     fn replace(&mut self, key: LinkKey, now: Instant) {
-        self.with_link(key, now, |link, turn| link.shut(RefusalCode::Full, turn));
+        self.with_link(key, now, |link, context| link.shut(RefusalCode::Full, context));
         if let Some(link) = self.links.get_mut(key) {
             transmit(link, now, &mut self.wire, &mut self.outgoing);
         }

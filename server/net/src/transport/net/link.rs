@@ -158,30 +158,30 @@ impl Link {
     }
 
     /// Takes everything out of the connection that its state machine has to say, until it is quiet.
-    pub(super) fn drive(&mut self, turn: &mut LinkContext<'_>) -> LinkStatus {
+    pub(super) fn drive(&mut self, context: &mut LinkContext<'_>) -> LinkStatus {
         let handle = ConnectionHandle(self.key.slot as usize);
         while let Some(event) = self.connection.poll_endpoint_events() {
             let is_drained = event.is_drained();
-            if let Some(answer) = turn.endpoint.handle_event(handle, event) {
+            if let Some(answer) = context.endpoint.handle_event(handle, event) {
                 self.connection.handle_event(answer);
             }
             if is_drained {
                 // Its last event may still wait: a time-out drains at once.
-                self.poll_events(turn);
-                self.end(turn.shared);
+                self.poll_events(context);
+                self.end(context.shared);
                 return LinkStatus::Drained;
             }
         }
-        self.poll_events(turn);
+        self.poll_events(context);
         if self.is_readable {
-            self.read_control(turn);
+            self.read_control(context);
         }
-        self.read_datagrams(turn);
+        self.read_datagrams(context);
         LinkStatus::Lives
     }
 
     /// Does what the connection's handles have ordered.
-    pub(super) fn answer(&mut self, turn: &mut LinkContext<'_>) {
+    pub(super) fn answer(&mut self, context: &mut LinkContext<'_>) {
         let Some(conn) = &self.conn else { return };
         let orders = conn.take_orders();
         if let Some(route) = orders.rebound {
@@ -192,28 +192,28 @@ impl Link {
         {
             self.route = None;
             if closing.manner == Manner::AtOnce || self.control.is_none() {
-                return self.hang_up(&closing, turn);
+                return self.hang_up(&closing, context);
             }
-            let until = turn.now + Duration::from_millis(CLOSE_MS_MAX);
+            let until = context.now + Duration::from_millis(CLOSE_MS_MAX);
             let farewell = match closing.manner {
                 Manner::Expected => Farewell::Omitted,
                 Manner::LastWords | Manner::AtOnce => Farewell::Unsaid,
             };
             self.stage = LinkStage::Parting(closing, until, farewell);
         }
-        self.write_control(turn);
+        self.write_control(context);
     }
 
     /// Ends the stage whose deadline is over.
-    pub(super) fn check_deadline(&mut self, turn: &mut LinkContext<'_>) {
-        if self.deadline().is_none_or(|due| due > turn.now) {
+    pub(super) fn check_deadline(&mut self, context: &mut LinkContext<'_>) {
+        if self.deadline().is_none_or(|due| due > context.now) {
             return;
         }
         match (&self.stage, &self.conn) {
             (LinkStage::Handshaking, _) => {
-                turn.shared.counters.handshakes_late.bump();
-                self.connection.close(turn.now, VarInt::from_u32(0), Bytes::new());
-                self.end(turn.shared);
+                context.shared.counters.handshakes_late.bump();
+                self.connection.close(context.now, VarInt::from_u32(0), Bytes::new());
+                self.end(context.shared);
             }
             (LinkStage::Opening, Some(conn)) => {
                 let detail = "no control stream within the login deadline";
@@ -227,7 +227,7 @@ impl Link {
             (LinkStage::Parting(closing, ..), _) => {
                 tracing::debug!(remote = %self.remote, "the peer did not take the last words");
                 let closing = closing.clone();
-                self.hang_up(&closing, turn);
+                self.hang_up(&closing, context);
             }
             _ => {}
         }
@@ -268,17 +268,17 @@ impl Link {
     }
 
     /// Judges a packet before anything is done with it. `false`: it is to be dropped.
-    pub(super) fn rate_packet(&mut self, turn: &mut LinkContext<'_>) -> bool {
+    pub(super) fn rate_packet(&mut self, context: &mut LinkContext<'_>) -> bool {
         match (
-            self.packets.judge(turn.now.duration_since(turn.shared.started)),
+            self.packets.judge(context.now.duration_since(context.shared.started)),
             &self.conn,
         ) {
             (RateVerdict::Take, _) => return true,
             (RateVerdict::Drop, _) => {}
             (RateVerdict::Close, Some(conn)) => conn.close(RefusalCode::RateExceeded, "too many packets for too long"),
-            (RateVerdict::Close, None) => self.shut(RefusalCode::RateExceeded, turn),
+            (RateVerdict::Close, None) => self.shut(RefusalCode::RateExceeded, context),
         }
-        turn.shared.counters.packets_over_rate.bump();
+        context.shared.counters.packets_over_rate.bump();
         false
     }
 
@@ -315,44 +315,44 @@ impl Link {
     }
 
     /// Closes the connection at once, whatever its stage.
-    pub(super) fn shut(&mut self, code: RefusalCode, turn: &mut LinkContext<'_>) {
+    pub(super) fn shut(&mut self, code: RefusalCode, context: &mut LinkContext<'_>) {
         self.connection
-            .close(turn.now, VarInt::from_u32(code.code()), Bytes::new());
-        self.end(turn.shared);
+            .close(context.now, VarInt::from_u32(code.code()), Bytes::new());
+        self.end(context.shared);
     }
 
-    fn poll_events(&mut self, turn: &mut LinkContext<'_>) {
+    fn poll_events(&mut self, context: &mut LinkContext<'_>) {
         while let Some(event) = self.connection.poll() {
             match event {
-                Event::Connected => self.on_connected(turn),
+                Event::Connected => self.on_connected(context),
                 Event::ConnectionLost { reason } => {
                     if matches!(self.stage, LinkStage::Handshaking) {
-                        turn.shared.counters.handshakes_failed.bump();
+                        context.shared.counters.handshakes_failed.bump();
                         tracing::debug!(error = %reason, "a handshake failed");
                     }
-                    self.end(turn.shared);
+                    self.end(context.shared);
                 }
                 Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.on_opened(),
                 Event::Stream(StreamEvent::Readable { id }) if Some(id) == self.control => self.is_readable = true,
-                Event::Stream(StreamEvent::Writable { .. }) => self.write_control(turn),
-                Event::Stream(StreamEvent::Finished { .. } | StreamEvent::Stopped { .. }) => self.on_heard(turn),
+                Event::Stream(StreamEvent::Writable { .. }) => self.write_control(context),
+                Event::Stream(StreamEvent::Finished { .. } | StreamEvent::Stopped { .. }) => self.on_heard(context),
                 Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
             }
         }
     }
 
-    fn on_connected(&mut self, turn: &mut LinkContext<'_>) {
+    fn on_connected(&mut self, context: &mut LinkContext<'_>) {
         // The handshake has proven the address. The place is kept to the connection's end, wherever its peer may move.
-        let Some(place) = AddressPlace::take(turn.shared, self.remote.ip()) else {
-            turn.shared.counters.connections_over_address.bump();
+        let Some(place) = AddressPlace::take(context.shared, self.remote.ip()) else {
+            context.shared.counters.connections_over_address.bump();
             let detail = Bytes::from_static(b"too many connections from this address");
             let code = RefusalCode::Full.code();
-            self.connection.close(turn.now, VarInt::from_u32(code), detail);
-            return self.end(turn.shared);
+            self.connection.close(context.now, VarInt::from_u32(code), detail);
+            return self.end(context.shared);
         };
         self.pending.place = Some(place);
-        let carrier = Carrier::Net(Arc::clone(turn.mailbox), self.key);
-        let conn = Conn::new(carrier, self.remote, Arc::clone(&turn.shared.counters));
+        let carrier = Carrier::Net(Arc::clone(context.mailbox), self.key);
+        let conn = Conn::new(carrier, self.remote, Arc::clone(&context.shared.counters));
         self.stage = LinkStage::Opening;
         if self.turn_away.is_none() {
             self.turn_away = shared::refuse_datagrams(self.connection.datagrams().max_size());
@@ -362,16 +362,16 @@ impl Link {
 
     /// Reads the datagrams that have come. None is kept for later: a datagram pins the packet that it came in, however
     /// small it is itself.
-    fn read_datagrams(&mut self, turn: &LinkContext<'_>) {
+    fn read_datagrams(&mut self, context: &LinkContext<'_>) {
         let is_heard = matches!(self.stage, LinkStage::Playing) && self.pending.events.is_empty();
         let Some(conn) = self.conn.as_ref().filter(|_| is_heard) else {
             while self.connection.datagrams().recv().is_some() {
-                turn.shared.counters.datagrams_unbound.bump();
+                context.shared.counters.datagrams_unbound.bump();
             }
             return;
         };
-        let now = turn.now.duration_since(turn.shared.started);
-        let policy = turn.shared.policy(now);
+        let now = context.now.duration_since(context.shared.started);
+        let policy = context.shared.policy(now);
         while let Some(bytes) = self.connection.datagrams().recv() {
             match self.intake.datagram(&bytes, &policy) {
                 Ok(Some(frame)) => pass_on(frame, self.route.as_ref(), conn.token(), policy.counters),
@@ -381,11 +381,11 @@ impl Link {
         }
     }
 
-    fn hang_up(&mut self, closing: &Closing, turn: &mut LinkContext<'_>) {
+    fn hang_up(&mut self, closing: &Closing, context: &mut LinkContext<'_>) {
         let detail = Bytes::copy_from_slice(closing.detail.as_bytes());
         let code = VarInt::from_u32(closing.code.code());
-        self.connection.close(turn.now, code, detail);
-        self.end(turn.shared);
+        self.connection.close(context.now, code, detail);
+        self.end(context.shared);
     }
 
     /// Marks the connection as over, for its handles and, if it had logged in, for its shard.

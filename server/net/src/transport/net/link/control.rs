@@ -25,29 +25,29 @@ impl Link {
         }
     }
 
-    pub(super) fn read_control(&mut self, turn: &mut LinkContext<'_>) {
+    pub(super) fn read_control(&mut self, context: &mut LinkContext<'_>) {
         while self.pending.events.is_empty()
             && let Some(conn) = self.conn.clone().filter(|conn| !conn.ended())
         {
-            let now = turn.now.duration_since(turn.shared.started);
-            match self.intake.next(&turn.shared.policy(now)) {
+            let now = context.now.duration_since(context.shared.started);
+            match self.intake.next(&context.shared.policy(now)) {
                 Ok(Some(ControlMessage::Hello(login))) => {
-                    turn.shared.counters.hellos.bump();
+                    context.shared.counters.hellos.bump();
                     self.is_proven = self
                         .pending
                         .slots
                         .as_mut()
-                        .is_some_and(|slots| slots.prove(turn.shared));
+                        .is_some_and(|slots| slots.prove(context.shared));
                     if !self.is_proven {
                         return conn.close(RefusalCode::Full, &RefusalCode::Full.to_string());
                     }
                     self.stage = LinkStage::Playing;
                     self.pending.events.push_back(ConnEvent::Hello { conn, login });
-                    self.pending.send(turn.shared);
+                    self.pending.send(context.shared);
                 }
                 Ok(Some(ControlMessage::Logout)) => {
                     self.pending.events.push_back(ConnEvent::Logout { conn });
-                    self.pending.send(turn.shared);
+                    self.pending.send(context.shared);
                 }
                 Ok(None) => match self.read_chunk() {
                     Ok(true) => {}
@@ -89,20 +89,20 @@ impl Link {
     }
 
     /// Writes queued frames as far as the peer reads, and then the last words if it is time for them.
-    pub(super) fn write_control(&mut self, turn: &mut LinkContext<'_>) {
+    pub(super) fn write_control(&mut self, context: &mut LinkContext<'_>) {
         let Some(id) = self.control else { return };
         loop {
             if self.writing.is_empty() && !self.next_frame(id) {
                 return;
             }
-            self.note_talk(turn.now);
+            self.note_talk(context.now);
             let mut frame = [std::mem::take(&mut self.writing)];
             let written = self.connection.send_stream(id).write_chunks(&mut frame);
             [self.writing] = frame;
             match (written, &self.stage) {
                 (Ok(_), _) => {}
                 (Err(WriteError::Blocked), _) => return,
-                (Err(_), LinkStage::Parting(..)) => return self.on_heard(turn),
+                (Err(_), LinkStage::Parting(..)) => return self.on_heard(context),
                 (Err(WriteError::Stopped(_)), _) => {
                     if let Some(conn) = &self.conn {
                         conn.abort(RefusalCode::Malformed, "the control stream was stopped");
@@ -150,10 +150,10 @@ impl Link {
     }
 
     /// Handles the end of the sending side: the peer has all of it, or wants no more.
-    pub(super) fn on_heard(&mut self, turn: &mut LinkContext<'_>) {
+    pub(super) fn on_heard(&mut self, context: &mut LinkContext<'_>) {
         if let LinkStage::Parting(closing, ..) = &self.stage {
             let closing = closing.clone();
-            self.hang_up(&closing, turn);
+            self.hang_up(&closing, context);
         }
     }
 }
