@@ -8,12 +8,12 @@ use bevy_ecs::entity_disabling::Disabled;
 use bevy_ecs::prelude::*;
 use everhold_protocol::EntityId;
 
-use super::departures::Departures;
 use super::frozen::{Cut, Frozen, FrozenTable};
 use super::hasher::Digest;
 use super::index::EntityIndex;
 use super::kinds::Kinds;
 use super::registry::Id;
+use super::removals::Removals;
 use super::state::{Clock, Ids};
 
 /// The last confirmed capture, and the one in flight: at most one is at a time.
@@ -25,7 +25,7 @@ pub(crate) struct Captor {
     in_flight: Option<InFlight>,
 }
 
-/// A capture that is not confirmed yet, with what it took out of the departures.
+/// A capture that is not confirmed yet, with what it took out of the removals.
 struct InFlight {
     cut_at: ChangeTick,
     gone: BTreeSet<EntityId>,
@@ -52,9 +52,9 @@ impl Captor {
     pub(crate) fn adopt(&mut self, world: &mut World) {
         self.confirmed = Some(mark(world));
         let unknown_from = world.resource::<Ids>().peek();
-        *world.resource_mut::<Departures>() = Departures {
+        *world.resource_mut::<Removals>() = Removals {
             unknown_from,
-            ..Departures::default()
+            ..Removals::default()
         };
     }
 
@@ -71,7 +71,7 @@ impl Captor {
         assert!(self.in_flight.is_none(), "a capture is in flight");
         let since = self.confirmed.filter(|_| cut == Cut::Delta);
         let base = since.is_none();
-        let Departures { gone, removed, .. } = std::mem::take(&mut *world.resource_mut::<Departures>());
+        let Removals { gone, removed, .. } = std::mem::take(&mut *world.resource_mut::<Removals>());
         let (told_gone, told_removed) = if base {
             Default::default()
         } else {
@@ -85,7 +85,7 @@ impl Captor {
             removed: told_removed,
             tables: self.tables(world, since),
         };
-        world.resource_mut::<Departures>().unknown_from = world.resource::<Ids>().peek();
+        world.resource_mut::<Removals>().unknown_from = world.resource::<Ids>().peek();
         self.in_flight = Some(InFlight {
             cut_at: mark(world),
             gone,
@@ -123,7 +123,7 @@ impl Captor {
     /// The capture in flight is lost: the next delta begins where it began.
     pub(crate) fn give_back(&mut self, world: &mut World) {
         if let Some(InFlight { gone, removed, .. }) = self.in_flight.take() {
-            world.resource_mut::<Departures>().give_back(gone, removed);
+            world.resource_mut::<Removals>().give_back(gone, removed);
         }
     }
 }

@@ -86,8 +86,8 @@ pub struct Terms {
     pub zone_number: u16,
     /// Ticks per second, at least 1.
     pub tick_hz: u16,
-    /// How long an away player is still seen at least: the away are looked for once a second.
+    /// Ticks for which an away player is still seen at least: the away are looked for once a second.
     pub linger: u64,
-    /// How long an away player who is seen no more comes back with a secret.
+    /// Ticks for which an away player who is seen no more comes back with a secret.
     pub resume_window: u64,
 }

@@ -1,5 +1,5 @@
 //! The index of a zone: which entity has an id, which session an account. Hooks keep it, and note the entities that are
-//! gone among the departures; it has no effect on the state.
+//! gone among the removals; it has no effect on the state.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use everhold_protocol::hash::BuildIdHasher;
 use everhold_protocol::{Account, EntityId, SessionId};
 
 use super::declare::ZoneBuilder;
-use super::departures::Departures;
 use super::registry::Id;
+use super::removals::Removals;
 use super::state::Session;
 
 /// The entities by id, and the sessions by account. Derived. The hash maps are for look-ups only: their order is
@@ -48,10 +48,10 @@ impl EntityIndex {
     }
 }
 
-/// Declares the index and the departures, and installs their hooks.
+/// Declares the index and the removals, and installs their hooks.
 pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
     zone.derived(EntityIndex::default());
-    zone.derived(Departures::default());
+    zone.derived(Removals::default());
     let world = zone.world();
     world
         .register_component_hooks::<Id>()
@@ -73,7 +73,7 @@ fn leave_entity(mut world: DeferredWorld<'_>, context: HookContext) {
         return;
     };
     world.resource_mut::<EntityIndex>().entities.remove(&id);
-    world.resource_mut::<Departures>().note_gone(id);
+    world.resource_mut::<Removals>().note_gone(id);
 }
 
 fn enter_session(mut world: DeferredWorld<'_>, context: HookContext) {

@@ -12,8 +12,8 @@ use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::world::DeferredWorld;
 use everhold_protocol::EntityId;
 
-use super::departures::Departures;
 use super::field::Field;
+use super::removals::Removals;
 
 /// An entity's stable id. Queries, hooks, and captures know an entity by it; `Entity` never orders, seeds, or is
 /// stored.
@@ -88,7 +88,7 @@ pub(crate) fn note_removal<C: State>(mut world: DeferredWorld<'_>, context: Hook
     let Some(&Id(id)) = world.get::<Id>(context.entity) else {
         return;
     };
-    if let Some(mut departures) = world.get_resource_mut::<Departures>() {
-        departures.note_removed(id, C::KIND);
+    if let Some(mut removals) = world.get_resource_mut::<Removals>() {
+        removals.note_removed(id, C::KIND);
     }
 }

@@ -8,7 +8,7 @@ use everhold_protocol::Epoch;
 use super::*;
 use crate::limits::UNHEARD_SECRETS_MAX;
 
-/// How long the yard's players are in sight after they went, and how long after that their secrets are good, ticks.
+/// Ticks for which the yard's players are in sight after they went, and for which their secrets are good after that.
 const LINGER: u64 = 20;
 const WINDOW: u64 = 400;
 

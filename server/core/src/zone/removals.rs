@@ -7,7 +7,7 @@ use everhold_protocol::EntityId;
 
 /// The entities and components that left since the last cut. Derived.
 #[derive(Resource, Default)]
-pub struct Departures {
+pub struct Removals {
     /// Entities that are gone.
     pub gone: BTreeSet<EntityId>,
     /// Components that left, by kind; some of the entities may be gone, or have got the component back.
@@ -16,7 +16,7 @@ pub struct Departures {
     pub unknown_from: EntityId,
 }
 
-impl Departures {
+impl Removals {
     /// Notes that a component left its entity.
     pub fn note_removed(&mut self, id: EntityId, kind: u8) {
         if id < self.unknown_from {
