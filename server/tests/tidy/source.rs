@@ -40,21 +40,66 @@ impl Source {
     }
 }
 
-/// The last line of the item that begins at `start`: where its braces close, or its semicolon.
+/// The last line of the item, variant, field, or match arm that begins at `start`: where its braces close, or its
+/// semicolon or comma stands. One without either ends before the brace that closes what it is in.
 fn end_of_item(lines: &[(usize, String)], start: usize) -> usize {
-    let mut depth = 0_i32;
+    let mut open = Vec::new();
     for (index, (_, line)) in lines.iter().enumerate().skip(start) {
         for letter in line.chars() {
             match letter {
-                '{' => depth += 1,
-                '}' if depth == 1 => return index,
-                '}' => depth -= 1,
-                ';' if depth == 0 => return index,
+                '{' | '(' | '[' => open.push(letter),
+                ')' | ']' => _ = open.pop(),
+                '}' if open.is_empty() => return index.saturating_sub(1).max(start),
+                '}' => {
+                    open.pop();
+                    if open.is_empty() {
+                        return index;
+                    }
+                }
+                ';' | ',' if open.is_empty() => return index,
                 _ => {}
             }
         }
     }
     lines.len() - 1
+}
+
+#[test]
+fn gated_items_end_where_they_end() {
+    let ends = |text: &str| {
+        let lines: Vec<_> = (1..).zip(text.lines().map(str::to_owned)).collect();
+        end_of_item(&lines, 0)
+    };
+    assert_eq!(
+        ends("#[cfg(test)]\nReference(Line),\nOther,\n}\nfn shipped() {}"),
+        1,
+        "a variant"
+    );
+    assert_eq!(
+        ends("#[cfg(test)]\nReference(Line)\n}\nfn shipped() {}"),
+        1,
+        "the last variant"
+    );
+    assert_eq!(
+        ends("#[cfg(test)]\nSelf::Reference(line) => line.call(),\n_ => {}"),
+        1,
+        "an arm"
+    );
+    assert_eq!(
+        ends("#[cfg(test)]\nSelf::Reference(line) => {\nline.call();\n}\n_ => {}"),
+        3,
+        "an arm with a block"
+    );
+    assert_eq!(
+        ends("#[cfg(test)]\nmod tests;\nfn shipped() {}"),
+        1,
+        "a module elsewhere"
+    );
+    assert_eq!(
+        ends("#[cfg(test)]\nfn help(one: u8, two: u8) -> [u8; 2] {\n[one, two]\n}\nfn shipped() {}"),
+        3,
+        "a function"
+    );
 }
 
 /// The folders of the workspace's crates.

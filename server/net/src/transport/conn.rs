@@ -68,7 +68,7 @@ impl Closing {
 /// A cheap handle of one connection. It outlives all its handles: it stays until one closes it or its peer leaves.
 #[derive(Clone, Debug)]
 pub struct Conn {
-    shared: Arc<Shared>,
+    shared: Arc<SharedConn>,
     pub(super) carrier: Carrier,
 }
 
@@ -83,7 +83,7 @@ pub(super) enum Carrier {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedConn {
     token: AttachToken,
     remote: Mutex<SocketAddr>,
     ended: AtomicBool,
@@ -115,7 +115,7 @@ pub(super) struct Orders {
 
 impl Conn {
     pub(super) fn new(carrier: Carrier, remote: SocketAddr, counters: Arc<TransportCounters>) -> Self {
-        let shared = Shared {
+        let shared = SharedConn {
             token: AttachToken(TOKEN_NEXT.fetch_add(1, Ordering::Relaxed)),
             remote: Mutex::new(remote),
             ended: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use everhold_protocol::Account;
 use fred::types::Value;
 use fred::types::scripts::Script;
 
-use super::link::Node;
+use super::link::RedisNode;
 use super::{RedisError, RedisStore};
 
 static SET_HOME: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/set_home.lua")));
@@ -55,7 +55,7 @@ pub(super) async fn remove_all(store: &RedisStore) -> Result<(), RedisError> {
     Ok(())
 }
 
-async fn remove_at(store: &RedisStore, node: &Arc<Node>) -> Result<(), RedisError> {
+async fn remove_at(store: &RedisStore, node: &Arc<RedisNode>) -> Result<(), RedisError> {
     let pattern = store.keys.world("home:*");
     let mut cursor = "0".to_owned();
     loop {

@@ -22,7 +22,7 @@ use fred::util::redis_keyslot;
 use tokio::time::Instant;
 
 pub(super) use cluster::Cluster;
-pub(super) use node::Node;
+pub(super) use node::RedisNode;
 
 use super::RedisError;
 use super::thread::Thread;
@@ -42,7 +42,7 @@ struct LinkShared {
 
 enum Servers {
     /// One server, or whichever is the primary of a Sentinel group.
-    One(Arc<Node>),
+    One(Arc<RedisNode>),
     Cluster(Arc<Cluster>),
 }
 
@@ -128,7 +128,7 @@ impl RedisLink {
     }
 
     /// Returns every server that takes writes now: one, or each primary of a Cluster.
-    pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, RedisError> {
+    pub(super) async fn primaries(&self) -> Result<Vec<Arc<RedisNode>>, RedisError> {
         let shared = Arc::clone(&self.shared);
         self.thread.run(async move { shared.primaries() }).await
     }
@@ -136,7 +136,7 @@ impl RedisLink {
     /// Runs one command at one of them, wherever its keys are.
     pub(super) async fn command_at(
         &self,
-        node: &Arc<Node>,
+        node: &Arc<RedisNode>,
         name: &'static str,
         words: Vec<Value>,
     ) -> Result<Value, RedisError> {
@@ -171,7 +171,11 @@ impl RedisLink {
 async fn connect(name: &'static str, config: Config, timeout: Duration) -> Result<Servers, RedisError> {
     Ok(match &config.server {
         ServerConfig::Clustered { .. } => Servers::Cluster(Cluster::open(name, config, timeout).await?),
-        _ => Servers::One(Node::open(name, config, timeout).await.map_err(RedisError::Connect)?),
+        _ => Servers::One(
+            RedisNode::open(name, config, timeout)
+                .await
+                .map_err(RedisError::Connect)?,
+        ),
     })
 }
 
@@ -192,7 +196,7 @@ impl LinkShared {
         }
     }
 
-    fn primaries(&self) -> Vec<Arc<Node>> {
+    fn primaries(&self) -> Vec<Arc<RedisNode>> {
         match &self.servers {
             Servers::One(node) => vec![Arc::clone(node)],
             Servers::Cluster(cluster) => cluster.primaries(),

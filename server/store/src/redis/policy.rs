@@ -9,7 +9,7 @@ use fred::types::Value;
 use tokio::time::Instant;
 
 use super::RedisError;
-use super::link::{Node, RedisLink, WeakLink};
+use super::link::{RedisLink, RedisNode, WeakLink};
 
 /// The oldest server that is tried and known to have everything that is used here.
 const VERSION_MIN: (u32, u32) = (6, 0);
@@ -48,7 +48,7 @@ pub(super) async fn check(link: &RedisLink) -> Result<(), RedisError> {
     Ok(())
 }
 
-async fn check_node(link: &RedisLink, node: &Arc<Node>) -> Result<(), RedisError> {
+async fn check_node(link: &RedisLink, node: &Arc<RedisNode>) -> Result<(), RedisError> {
     check_version(link, node).await?;
     match ask(link, node).await? {
         Policy::Keeps => {}
@@ -68,7 +68,7 @@ async fn check_node(link: &RedisLink, node: &Arc<Node>) -> Result<(), RedisError
     Ok(())
 }
 
-async fn check_version(link: &RedisLink, node: &Arc<Node>) -> Result<(), RedisError> {
+async fn check_version(link: &RedisLink, node: &Arc<RedisNode>) -> Result<(), RedisError> {
     let info = link.command_at(node, "INFO", vec!["server".into()]).await?;
     let info = info.into_string().unwrap_or_default();
     let version = info
@@ -83,7 +83,7 @@ async fn check_version(link: &RedisLink, node: &Arc<Node>) -> Result<(), RedisEr
     Ok(())
 }
 
-async fn ask(link: &RedisLink, node: &Arc<Node>) -> Result<Policy, RedisError> {
+async fn ask(link: &RedisLink, node: &Arc<RedisNode>) -> Result<Policy, RedisError> {
     let words = vec!["GET".into(), "maxmemory-policy".into()];
     match link.command_at(node, "CONFIG", words).await {
         Ok(answer) => Ok(match read(answer) {

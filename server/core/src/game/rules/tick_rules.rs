@@ -12,9 +12,9 @@ pub struct TickRules {
     pub player_step_cm: i32,
     /// A monster's full speed, cm per tick.
     pub monster_step_cm: i32,
-    /// How long an away player is still seen at least: the away are looked for once a second.
+    /// Ticks for which an away player is still seen at least: the away are looked for once a second.
     pub linger: u64,
-    /// How long an away player who is seen no more comes back with a secret.
+    /// Ticks for which an away player who is seen no more comes back with a secret.
     pub resume_window: u64,
     /// From a player's death to life.
     pub player_respawn: u64,
@@ -26,7 +26,7 @@ pub struct TickRules {
     pub bite_cooldown: u64,
     /// Between two looks around of a monster.
     pub think: u64,
-    /// How long a monster wanders one way.
+    /// Ticks for which a monster wanders one way.
     pub wander: u64,
     /// From a monster's death until its camp has another.
     pub monster_respawn: u64,

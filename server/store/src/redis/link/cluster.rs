@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::node::{Mode, Node, is_silence};
+use super::node::{Mode, RedisNode, is_silence};
 use crate::redis::RedisError;
 use redirection::Redirection;
 use shape::Shape;
@@ -52,7 +52,7 @@ pub(in crate::redis) struct Cluster {
     seeds: Vec<Server>,
     timeout: Duration,
     shape: RwLock<Shape>,
-    nodes: Mutex<HashMap<Server, Arc<Node>>>,
+    nodes: Mutex<HashMap<Server, Arc<RedisNode>>>,
     /// Wakes the look at the shape: it may be another one by now.
     stale: Arc<Notify>,
 }
@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     /// Returns every primary that serves a slot. Must be called on the link's thread.
-    pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
+    pub(super) fn primaries(&self) -> Vec<Arc<RedisNode>> {
         let nodes = self.servers().into_iter().map(|server| self.node(&server));
         // A node that cannot even be dialled is told of where it is asked something.
         nodes.filter_map(Result::ok).collect()
@@ -156,12 +156,12 @@ impl Cluster {
     }
 
     /// Returns the connection to a node; the first call begins it.
-    fn node(&self, server: &Server) -> Result<Arc<Node>, RedisError> {
+    fn node(&self, server: &Server) -> Result<Arc<RedisNode>, RedisError> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = nodes.get(server) {
             return Ok(Arc::clone(node));
         }
-        let node = Node::start(self.link, self.config_of(server), self.timeout).map_err(RedisError::Connect)?;
+        let node = RedisNode::start(self.link, self.config_of(server), self.timeout).map_err(RedisError::Connect)?;
         nodes.insert(server.clone(), Arc::clone(&node));
         Ok(node)
     }
@@ -185,7 +185,7 @@ impl Cluster {
     async fn find(&self) -> Result<(), RedisError> {
         let mut last = RedisError::Url("it names no node".to_owned());
         for seed in &self.seeds {
-            let node = match Node::open(self.link, self.config_of(seed), self.timeout).await {
+            let node = match RedisNode::open(self.link, self.config_of(seed), self.timeout).await {
                 Ok(node) => node,
                 Err(error) => {
                     last = RedisError::Connect(error);
@@ -213,7 +213,7 @@ impl Cluster {
 
     /// Asks all known nodes at once; the first answer counts.
     async fn look(&self) {
-        let nodes: Vec<(Server, Arc<Node>)> = {
+        let nodes: Vec<(Server, Arc<RedisNode>)> = {
             let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
             nodes.iter().map(|(s, n)| (s.clone(), Arc::clone(n))).collect()
         };
@@ -268,7 +268,7 @@ async fn watch(cluster: Weak<Cluster>, stale: Arc<Notify>) {
 }
 
 /// Asks a node for the Cluster's shape.
-async fn ask(node: &Node, server: &Server, timeout: Duration) -> Result<Shape, RedisError> {
+async fn ask(node: &RedisNode, server: &Server, timeout: Duration) -> Result<Shape, RedisError> {
     let answer = node.command("CLUSTER", vec!["SLOTS".into()], timeout).await?;
     Shape::read(answer, server)
         .ok_or_else(|| RedisError::Answer("a Cluster whose nodes do not know each other".to_owned()))

@@ -49,7 +49,7 @@ pub(super) enum Mode {
 }
 
 /// One server, under the rules of the module above.
-pub(in crate::redis) struct Node {
+pub(in crate::redis) struct RedisNode {
     link: &'static str,
     config: Config,
     timeout: Duration,
@@ -76,7 +76,7 @@ impl Connection {
     }
 }
 
-impl Node {
+impl RedisNode {
     /// Connects. A server that is not there is an error now; later it is waited for.
     pub(super) async fn open(link: &'static str, config: Config, timeout: Duration) -> Result<Arc<Self>, Error> {
         let connection = connect(config.clone(), timeout, 0).await?;
@@ -220,7 +220,7 @@ pub(super) fn is_silence(error: &Error) -> bool {
 }
 
 /// Looks after a connection for as long as there is a handle of it.
-async fn watch(node: Weak<Node>) {
+async fn watch(node: Weak<RedisNode>) {
     loop {
         tokio::time::sleep(DEAD_LOOK).await;
         let Some(node) = node.upgrade() else { return };

@@ -51,7 +51,7 @@ fn vanished_host() -> (Vec<std::net::TcpStream>, rustix::fd::OwnedFd, std::net::
 async fn client_that_quits_while_it_dials_a_host_that_is_gone_dials_no_more() {
     let (_queue, _door, addr) = vanished_host();
     let config = RedisTarget::new(&format!("redis://{addr}"), "test").unwrap().config;
-    let node = Node::start("test", config, ANSWER_MAX).unwrap();
+    let node = RedisNode::start("test", config, ANSWER_MAX).unwrap();
     node.ready(ANSWER_MAX).await;
     assert!(!node.is_over());
     node.quit();
