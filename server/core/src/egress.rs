@@ -100,6 +100,7 @@ pub struct Egress<C> {
     peers: Vec<SocketAddr>,
     /// The `Detach`es and `Logout`s that the inbox has not taken yet.
     leaves: VecDeque<Input>,
+    /// Bounded: what one call adds, and the driver drains it before the next.
     commands: VecDeque<EgressCommand<C>>,
 }
 
@@ -212,6 +213,7 @@ impl<C: Clone> Egress<C> {
     /// world, so even a process that has lost its right to speak may send it; a client whose answer is still held
     /// would otherwise wait for it in vain.
     pub fn handle_end(&mut self) {
+        self.leaves.clear();
         let sessions = std::mem::take(&mut self.sessions);
         let attached = sessions.values().filter_map(|session| self.attached.remove(session));
         let pending = std::mem::take(&mut self.pending);

@@ -109,7 +109,7 @@ impl Connections {
         while let Some(leave) = self.egress.poll_leave() {
             let entry = InboxEntry::Input(leave.clone());
             if let Err(TrySendError::Full(_)) = self.entries.try_send(entry) {
-                // What waits is tried again with the next tick that is told.
+                // What waits is tried again with whatever is told next.
                 return;
             }
             self.egress.handle_leave_taken();

@@ -27,7 +27,7 @@ fn welcomed(conn: u64, session: SessionId, missed: Vec<SeqEvent>) -> (AttachToke
         session,
         last_input_seq: 3,
         event_seq: 4,
-        events_forgotten: 0,
+        events_forgotten: 1,
         own: own(),
         missed,
     };
@@ -55,13 +55,20 @@ fn event(seq: u64) -> SeqEvent {
     }
 }
 
-/// Tells what a tick had to tell, and returns what follows.
+/// The tick that tells.
+const TOLD: Tick = Tick(77);
+
+fn peers() -> Vec<SocketAddr> {
+    vec!["127.0.0.1:4002".parse().unwrap()]
+}
+
+/// Tells what the tick [`TOLD`] had to tell, and returns what follows.
 fn tell(egress: &mut Egress<u64>, outputs: Outputs) -> Commands {
-    let mut gate = Gate::<(), Outputs>::new(Durability::Store, Epoch(2), outputs.tick, outputs.tick);
-    let tick = outputs.tick + 1;
-    gate.hold(tick, (), outputs);
-    gate.handle_acknowledged(tick);
-    egress.handle_told(gate.poll_told().expect("it is acknowledged"), Vec::new);
+    let before = Tick(TOLD.0 - 1);
+    let mut gate = Gate::<(), Outputs>::new(Durability::Store, Epoch(2), before, before);
+    gate.hold(TOLD, (), outputs);
+    gate.handle_acknowledged(TOLD);
+    egress.handle_told(gate.poll_told().expect("it is acknowledged"), peers);
     commands(egress)
 }
 
@@ -100,7 +107,7 @@ fn attached(conn: u64) -> Egress<u64> {
 /// A command in a word: which connection it is about, and what it does.
 fn word(command: &EgressCommand<u64>) -> String {
     match command {
-        EgressCommand::NoteResidences(_, residences) => format!("residences {}", residences.len()),
+        EgressCommand::NoteResidences(tick, residences) => format!("residences {} of {tick}", residences.len()),
         EgressCommand::Bind { conn, session, epoch } => format!("bind {conn} {} {epoch}", session.0),
         EgressCommand::Close { conn, code, .. } => format!("close {conn} {code:?}"),
         EgressCommand::Send { conn, message } => match message {
@@ -132,7 +139,7 @@ fn client_hears_attached_then_what_it_missed_then_what_is_new() {
     assert_eq!(
         words(&told),
         [
-            "residences 1",
+            "residences 1 of 77",
             "bind 1 7 2",
             "attached 1 true",
             "event 1 3",
@@ -142,6 +149,48 @@ fn client_hears_attached_then_what_it_missed_then_what_is_new() {
         "the event of a session that is away goes to no connection"
     );
     assert_eq!(egress.conn(ANNE), Some(&1));
+}
+
+#[test]
+fn attached_says_all_that_the_zone_and_the_host_know() {
+    let mut egress = egress();
+    asks(&mut egress, 1);
+    let told = tell_replies(&mut egress, vec![welcomed(1, ANNE, Vec::new())]);
+    let attached = Attached {
+        epoch: Epoch(2),
+        zone: "meadow".parse().unwrap(),
+        session: ANNE,
+        secret: SECRET,
+        tick_hz: 20,
+        resumed_tick: TOLD,
+        last_input_seq: 3,
+        event_seq: 4,
+        events_forgotten: 1,
+        rewound_ticks: 0,
+        own: own(),
+        peers: peers(),
+    };
+    let message = ServerMessage::Attached(attached);
+    assert_eq!(told[1], EgressCommand::Send { conn: 1, message });
+}
+
+#[test]
+fn leaves_reach_the_zone_in_the_order_of_their_causes() {
+    let mut egress = attached(1);
+    asks(&mut egress, 2);
+    egress.handle_log_out(token(1));
+    egress.handle_gone(token(1));
+    let (session, token) = (ANNE, token(1));
+    let (logout, detach) = (Input::Logout { session, token }, Input::Detach { session, token });
+    assert_eq!(leaves(&mut egress), [logout, detach]);
+}
+
+#[test]
+fn leave_of_a_zone_that_is_over_is_dropped() {
+    let mut egress = attached(1);
+    egress.handle_gone(token(1));
+    egress.handle_end();
+    assert_eq!(egress.poll_leave(), None);
 }
 
 #[test]
