@@ -16,7 +16,7 @@ impl Tick {
     /// The last tick there can be: later than any that a zone reaches.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// Returns the tick after this one. Panics after the last.
+    /// Returns the tick after this one. None follows [`Tick::MAX`]: there it overflows, as `+` does.
     #[inline]
     #[must_use]
     pub const fn next(self) -> Self {
@@ -95,6 +95,7 @@ impl Sub for Tick {
 /// The number of an ownership of a zone: every new owner has a higher one. 0: the zone had no owner yet. Epochs of two
 /// zones do not compare. It is no right to act, only a name: the right is the server's `Grant`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Epoch(pub u32);
 
 impl Epoch {

@@ -16,7 +16,7 @@ pub mod scene;
 pub mod hasher;
 pub mod field;
 pub mod shared;
-pub mod departures;
+pub mod removals;
 pub mod registry;
 pub mod frozen;
 mod rows;

@@ -114,7 +114,7 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.journal_first_tick),
             text(row.checkpoint_tick),
             text(row.base_tick),
-            text(row.fence_epoch.map(|epoch| u64::from(epoch.0))),
+            text(row.fence_epoch),
         ]);
     }
     table

@@ -38,7 +38,7 @@ pub struct ZoneGauges {
     pub ended: AtomicBool,
 }
 
-/// The router's handle on a hosted zone. Cheap to clone.
+/// The handle on a hosted zone, for the router, the keeper, and the shard. Cheap to clone.
 #[derive(Clone)]
 pub struct ZoneHandle {
     /// The zone, and the right it is hosted by.
