@@ -7,7 +7,14 @@ use crate::report;
 use crate::source::{CRATES, root};
 
 /// Crates whose modules the map names one by one.
-const MAPPED: [&str; 5] = ["server", "server/core", "server/os", "server/store", "server/net"];
+const MAPPED: [&str; 6] = [
+    "server",
+    "server/core",
+    "server/os",
+    "server/store",
+    "server/net",
+    "server/sim",
+];
 
 const MARK: &str = "<!-- code map -->";
 

@@ -5,9 +5,10 @@ use crate::report;
 use crate::source::{self, CRATES, Source};
 
 /// Files that may call `Grant::issue`: the authorities, and the guardian, which decodes what its server was granted.
-const ISSUERS: [&str; 3] = [
+const ISSUERS: [&str; 4] = [
     "server/store/src/sqlite/authority.rs",
     "server/store/src/redis/authority.rs",
+    "server/sim/src/authority.rs",
     "server/core/src/ownership/guardian.rs",
 ];
 

@@ -90,7 +90,14 @@ fn module_of(path: &str) -> &str {
 }
 
 /// Crates that decide and do not touch.
-const PURE: [(&str, &str); 2] = [("protocol", "everhold-protocol"), ("server/core", "everhold-core")];
+const PURE: [(&str, &str); 3] = [
+    ("protocol", "everhold-protocol"),
+    ("server/core", "everhold-core"),
+    ("server/sim", "everhold-sim"),
+];
+
+/// Packages that are for tests: no program that is shipped is built with one of them.
+const FOR_TESTS: [&str; 3] = ["everhold-fuzz", "everhold-sim", "everhold-testing"];
 
 /// Libraries that no pure crate may depend on, however indirectly: with none of them it can be built for a browser,
 /// too.
@@ -162,6 +169,22 @@ fn pure_crates_depend_on_nothing_that_touches_the_outside() {
         breaches.extend(touching.map(|name| {
             format!("{folder}/Cargo.toml: `{name}` is built into {package}: what needs it belongs into a driver")
         }));
+    }
+    report(&breaches);
+}
+
+#[test]
+fn no_release_build_contains_what_is_for_tests() {
+    let mut breaches = Vec::new();
+    for package in ["everhold", "client-sim"] {
+        let libraries = built_with(package);
+        let found = FOR_TESTS
+            .iter()
+            .filter(|name| libraries.iter().any(|library| library == *name));
+        breaches
+            .extend(found.map(|name| {
+                format!("`{name}` is built into {package}: depend on it under `[dev-dependencies]` alone")
+            }));
     }
     report(&breaches);
 }

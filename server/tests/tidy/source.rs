@@ -103,7 +103,7 @@ fn gated_items_end_where_they_end() {
 }
 
 /// The folders of the workspace's crates.
-pub(crate) const CRATES: [&str; 11] = [
+pub(crate) const CRATES: [&str; 12] = [
     "protocol",
     "server",
     "server/core",
@@ -112,6 +112,7 @@ pub(crate) const CRATES: [&str; 11] = [
     "server/net",
     "server/local-cluster",
     "server/testing",
+    "server/sim",
     "server/fuzz",
     "client-sim",
     "benches",

@@ -1,0 +1,194 @@
+//! Store and authority in memory as the traits have them: any number of connections to the same data, behind a lock.
+//! For the conformance suites, and for code that asks a trait. Nothing is decided here, and nothing waits but
+//! [`Authority::wait_for_release`].
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
+};
+use everhold_core::ownership::{
+    Authority, AuthorityError, KeyFingerprints, LeaseView, Leases, Membership, Nonce, ShardView, Tenure,
+};
+use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
+
+use crate::authority::MemoryAuthority;
+use crate::store::MemoryStore;
+
+/// A connection to a store in memory. A clone is one more connection to the same data.
+#[derive(Clone, Debug, Default)]
+pub struct SharedStore(Arc<Mutex<MemoryStore>>);
+
+impl SharedStore {
+    /// Returns the store itself, to let it fail, or to measure it.
+    pub fn lock(&self) -> MutexGuard<'_, MemoryStore> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ZoneStore for SharedStore {
+    async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        self.lock().fence(tenure)
+    }
+
+    async fn create(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
+        self.lock().create(tenure, origin)
+    }
+
+    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
+        self.lock().read_zone(zone)
+    }
+
+    async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        self.lock().append(tenure, records)
+    }
+
+    async fn put_part(&self, tenure: &Tenure, position: Position, index: u32, bytes: Bytes) -> Result<(), StoreError> {
+        self.lock().put_part(tenure, position, index, bytes)
+    }
+
+    async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        self.lock().move_head(tenure, head)
+    }
+
+    async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
+        self.lock().quarantine(tenure, tick, session, seq)
+    }
+
+    async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
+        Ok(self.lock().summary(zone))
+    }
+}
+
+#[async_trait]
+impl HomeStore for SharedStore {
+    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
+        Ok(self.lock().home(account))
+    }
+
+    async fn set_home(
+        &self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError> {
+        self.lock().set_home(account, expected, home)
+    }
+}
+
+/// A connection to an authority in memory. A clone is one more connection to the same leases.
+#[derive(Debug, Default)]
+pub struct SharedAuthority {
+    authority: Arc<Mutex<MemoryAuthority>>,
+    releases: Arc<Mutex<Releases>>,
+    /// The number of releases when this connection last heard of one.
+    heard: AtomicU64,
+}
+
+/// The releases so far, and the connections that wait for the next.
+#[derive(Debug, Default)]
+struct Releases {
+    count: u64,
+    waiting: Vec<Waker>,
+}
+
+impl Clone for SharedAuthority {
+    fn clone(&self) -> Self {
+        Self {
+            authority: Arc::clone(&self.authority),
+            releases: Arc::clone(&self.releases),
+            heard: AtomicU64::new(self.heard.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl SharedAuthority {
+    /// Returns the authority itself, to let it fail, or to measure it.
+    pub fn lock(&self) -> MutexGuard<'_, MemoryAuthority> {
+        self.authority.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn releases(&self) -> MutexGuard<'_, Releases> {
+        self.releases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Authority for SharedAuthority {
+    async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
+        self.lock().declare_zone(zone)
+    }
+
+    async fn leases(&self) -> Result<Leases, AuthorityError> {
+        Ok(self.lock().leases())
+    }
+
+    async fn claim(
+        &self,
+        watched: &LeaseView,
+        nonce: Nonce,
+        addr: SocketAddr,
+        epoch_floor: Epoch,
+    ) -> Result<Tenure, AuthorityError> {
+        self.lock().claim(watched, nonce, addr, epoch_floor)
+    }
+
+    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
+        self.lock().renew(tenure, players)
+    }
+
+    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
+        self.lock().reinstate(tenure, addr, players)
+    }
+
+    async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError> {
+        self.lock().release(tenure)?;
+        let mut releases = self.releases();
+        releases.count += 1;
+        releases.waiting.drain(..).for_each(Waker::wake);
+        Ok(())
+    }
+
+    async fn wait_for_release(&self) {
+        std::future::poll_fn(|context| {
+            let mut releases = self.releases();
+            if self.heard.swap(releases.count, Ordering::Relaxed) != releases.count {
+                return Poll::Ready(());
+            }
+            if !releases.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                releases.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[async_trait]
+impl Membership for SharedAuthority {
+    async fn announce(
+        &self,
+        nonce: Nonce,
+        addr: SocketAddr,
+        keys: &KeyFingerprints,
+        ttl: Duration,
+    ) -> Result<(), AuthorityError> {
+        self.lock().announce(nonce, addr, keys, ttl)
+    }
+
+    async fn withdraw(&self, nonce: Nonce) -> Result<(), AuthorityError> {
+        self.lock().withdraw(nonce)
+    }
+
+    async fn shards(&self) -> Result<Vec<ShardView>, AuthorityError> {
+        Ok(self.lock().shards())
+    }
+}

@@ -1,0 +1,251 @@
+//! Zone data and homes in memory, with the answers of a real store and with faults. A plain state machine: it locks
+//! nothing, waits for nothing, reads no clock, and iterates in order of keys, so that the same calls give the same
+//! answers. What is lost on the way to a store is not its concern.
+//!
+//! Its contract are the traits [`ZoneStore`](everhold_core::durability::store::ZoneStore) and
+//! [`HomeStore`](everhold_core::cluster::HomeStore). Where those leave a choice it does as Redis does, which promises
+//! less than files do:
+//!
+//! - It forgets with a zone's data that there was any: the first epoch then finds a new zone, and
+//!   [`MemoryStore::summary`] tells of none.
+//! - A write that is refused for another reason than its fence has raised the fence.
+//!
+//! Where records are missing between a new head and those after it, it keeps none of them, as SQLite does.
+
+mod usage;
+mod checkpoints;
+mod journal;
+mod data_set;
+mod damage;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use everhold_core::cluster::Home;
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary, assert_consecutive,
+};
+use everhold_core::limits::PART_BYTES_MAX;
+use everhold_core::ownership::Tenure;
+use everhold_protocol::rng::SplitMix64;
+use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
+
+pub use damage::{StoredKind, StoredPlace};
+pub use usage::{StoreUsage, ZoneUsage};
+
+use data_set::DataSet;
+
+/// All that a store held at one moment: a Redis that restarts from an older dump, and a stale replica that is promoted,
+/// go back to one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreDump {
+    zones: BTreeMap<ZoneName, DataSet>,
+    homes: BTreeMap<Account, Home>,
+}
+
+/// A store in memory. The methods named as those of the traits do what the traits say; the others are its faults.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    data: StoreDump,
+    is_full: bool,
+}
+
+/// Zone data and homes, as the traits say.
+impl MemoryStore {
+    /// Raises the fence, and makes the data set if the grant is the zone's first.
+    pub fn fence(&mut self, tenure: &Tenure) -> Result<(), StoreError> {
+        self.check_room()?;
+        match self.data.zones.get_mut(&tenure.zone) {
+            Some(set) => set.fence(tenure.grant),
+            None if tenure.epoch() == Epoch::FIRST => {
+                self.insert(tenure, Origin::Nothing);
+                Ok(())
+            }
+            None => Err(StoreError::Lost),
+        }
+    }
+
+    /// Makes a lost data set anew.
+    pub fn create(&mut self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
+        self.check_room()?;
+        match self.data.zones.get_mut(&tenure.zone) {
+            Some(set) => set.create(tenure.grant, origin),
+            None => {
+                self.insert(tenure, origin);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads everything of a zone.
+    pub fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
+        self.data.zones.get(zone).ok_or(StoreError::Lost)?.read()
+    }
+
+    /// Appends consecutive records.
+    ///
+    /// # Panics
+    /// If they are not consecutive.
+    pub fn append(&mut self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        assert_consecutive(records);
+        self.written(&tenure.zone)?.append(tenure.grant, records)
+    }
+
+    /// Writes one part of a checkpoint's body.
+    ///
+    /// # Panics
+    /// If it has more than [`PART_BYTES_MAX`] bytes.
+    pub fn put_part(
+        &mut self,
+        tenure: &Tenure,
+        position: Position,
+        index: u32,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        self.written(&tenure.zone)?
+            .put_part(tenure.grant, position, index, bytes)
+    }
+
+    /// Makes a checkpoint the head.
+    pub fn move_head(&mut self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        self.written(&tenure.zone)?.move_head(tenure.grant, head)
+    }
+
+    /// Marks an input as poison.
+    pub fn quarantine(&mut self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
+        self.written(&tenure.zone)?.quarantine(tenure.grant, tick, session, seq)
+    }
+
+    /// Reads what there is of a zone without its data.
+    #[must_use]
+    pub fn summary(&self, zone: &ZoneName) -> Option<ZoneSummary> {
+        self.data.zones.get(zone).map(DataSet::summary)
+    }
+
+    /// Reads an account's home.
+    #[must_use]
+    pub fn home(&self, account: Account) -> Option<Home> {
+        self.data.homes.get(&account).cloned()
+    }
+
+    /// Sets an account's home by compare-and-set.
+    pub fn set_home(
+        &mut self,
+        account: Account,
+        expected: Option<&Home>,
+        home: &Home,
+    ) -> Result<Option<Home>, StoreError> {
+        self.check_room()?;
+        match self.data.homes.get(&account) {
+            // This write was done before, and its answer got lost.
+            Some(now) if now == home => Ok(None),
+            now if now == expected => {
+                self.data.homes.insert(account, home.clone());
+                Ok(None)
+            }
+            Some(now) => Ok(Some(now.clone())),
+            None => Err(StoreError::Corrupt(format!(
+                "the home of account {} is gone",
+                account.0
+            ))),
+        }
+    }
+}
+
+/// Faults, and figures of growth.
+impl MemoryStore {
+    /// Forgets all zones and homes, as a Redis without persistence does that restarts.
+    pub fn forget_everything(&mut self) {
+        self.data = StoreDump::default();
+    }
+
+    /// Forgets one zone.
+    pub fn forget_zone(&mut self, zone: &ZoneName) {
+        self.data.zones.remove(zone);
+    }
+
+    /// Returns all that is held now.
+    #[must_use]
+    pub fn dump(&self) -> StoreDump {
+        self.data.clone()
+    }
+
+    /// Goes back to what was held then: whatever was written since is forgotten.
+    pub fn restore_to(&mut self, dump: &StoreDump) {
+        self.data = dump.clone();
+    }
+
+    /// Goes back to what was held of one zone then, which may be nothing.
+    pub fn restore_zone_to(&mut self, dump: &StoreDump, zone: &ZoneName) {
+        match dump.zones.get(zone) {
+            Some(set) => self.data.zones.insert(zone.clone(), set.clone()),
+            None => self.data.zones.remove(zone),
+        };
+    }
+
+    /// Goes back to the homes of then, and leaves the zones as they are.
+    pub fn restore_homes_to(&mut self, dump: &StoreDump) {
+        self.data.homes.clone_from(&dump.homes);
+    }
+
+    /// Fills the store up, or makes room in it: while it is full it does no write, and answers
+    /// [`StoreError::Unavailable`] to each. It is read all the same.
+    pub const fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    /// Returns where a zone has bytes of this kind, oldest first.
+    #[must_use]
+    pub fn places(&self, zone: &ZoneName, kind: StoredKind) -> Vec<StoredPlace> {
+        let set = self.data.zones.get(zone);
+        set.map_or_else(Vec::new, |set| damage::places(set, kind))
+    }
+
+    /// Draws one of a zone's places of this kind, if it has any.
+    #[must_use]
+    pub fn draw_place(&self, zone: &ZoneName, kind: StoredKind, rng: &mut SplitMix64) -> Option<StoredPlace> {
+        damage::draw(&self.places(zone, kind), rng)
+    }
+
+    /// Flips one bit of what is stored at a place. Returns whether there was one.
+    pub fn flip_bit(&mut self, zone: &ZoneName, place: StoredPlace, rng: &mut SplitMix64) -> bool {
+        let set = self.data.zones.get_mut(zone);
+        set.is_some_and(|set| damage::flip_bit(set, place, rng))
+    }
+
+    /// Drops at least one of the last bytes of the body at a place. Returns whether there was one.
+    pub fn tear(&mut self, zone: &ZoneName, place: StoredPlace, rng: &mut SplitMix64) -> bool {
+        let set = self.data.zones.get_mut(zone);
+        set.is_some_and(|set| damage::tear(set, place, rng))
+    }
+
+    /// Measures what is held.
+    #[must_use]
+    pub fn usage(&self) -> StoreUsage {
+        let zones = self.data.zones.iter();
+        StoreUsage {
+            zones: zones.map(|(zone, set)| (zone.clone(), set.usage())).collect(),
+            homes: self.data.homes.len(),
+        }
+    }
+
+    fn check_room(&self) -> Result<(), StoreError> {
+        if self.is_full {
+            return Err(StoreError::Unavailable("there is no room for a write".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Makes a data set that is not there.
+    fn insert(&mut self, tenure: &Tenure, origin: Origin) {
+        let set = DataSet::new(tenure.grant, origin);
+        self.data.zones.insert(tenure.zone.clone(), set);
+    }
+
+    /// Returns the data set that is to be written to.
+    fn written(&mut self, zone: &ZoneName) -> Result<&mut DataSet, StoreError> {
+        self.check_room()?;
+        self.data.zones.get_mut(zone).ok_or(StoreError::Lost)
+    }
+}

@@ -1,0 +1,167 @@
+//! The data set of one zone: its fence in front of journal, checkpoints, and quarantine. Every write asks the fence
+//! first. Whether there is a data set at all is decided elsewhere.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary,
+};
+use everhold_core::ownership::Grant;
+use everhold_protocol::{SessionId, Tick};
+
+use super::checkpoints::StoredCheckpoints;
+use super::journal::StoredJournal;
+use super::usage::ZoneUsage;
+
+/// All that a store has of one zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DataSet {
+    /// The highest grant that was seen.
+    fence: Grant,
+    /// Whether it is made anew from memory and has no base yet.
+    is_incomplete: bool,
+    pub(super) journal: StoredJournal,
+    pub(super) checkpoints: StoredCheckpoints,
+    quarantine: BTreeMap<(SessionId, u64), Tick>,
+}
+
+impl DataSet {
+    /// Makes a data set with nothing in it.
+    pub(super) fn new(fence: Grant, origin: Origin) -> Self {
+        Self {
+            fence,
+            is_incomplete: origin == Origin::Memory,
+            journal: StoredJournal::default(),
+            checkpoints: StoredCheckpoints::default(),
+            quarantine: BTreeMap::new(),
+        }
+    }
+
+    /// Raises the fence to `grant`, or refuses it.
+    fn check_fence(&mut self, grant: Grant) -> Result<(), StoreError> {
+        let epoch = self.fence.epoch();
+        if grant == self.fence {
+            return Ok(());
+        }
+        if grant.epoch() <= epoch {
+            return Err(StoreError::Fenced { epoch });
+        }
+        self.fence = grant;
+        Ok(())
+    }
+
+    pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        self.check_complete()
+    }
+
+    /// Fences what is there, and makes a whole data set of an incomplete one if it is to begin again.
+    pub(super) fn create(&mut self, grant: Grant, origin: Origin) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        if origin == Origin::Nothing && self.is_incomplete {
+            *self = Self::new(grant, origin);
+        }
+        Ok(())
+    }
+
+    pub(super) fn append(&mut self, grant: Grant, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        self.check_fence(grant)?;
+        if self.is_incomplete {
+            return Ok(AppendAnswer::Gap { last: Tick(0) });
+        }
+        Ok(self.journal.append(&self.checkpoints, grant.epoch(), records))
+    }
+
+    pub(super) fn put_part(
+        &mut self,
+        grant: Grant,
+        position: Position,
+        index: u32,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        self.checkpoints.put_part(position, index, bytes);
+        Ok(())
+    }
+
+    pub(super) fn move_head(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        if self.checkpoints.has(head.position) {
+            return Ok(());
+        }
+        self.checkpoints.check(head)?;
+        self.journal.drop_other_history(grant.epoch(), head.position)?;
+        let previous_base = self.checkpoints.push(head);
+        if let Some(tick) = previous_base {
+            self.journal.trim(tick);
+        }
+        if head.kind == CheckpointKind::Base {
+            self.is_incomplete = false;
+            self.quarantine.retain(|_, tick| *tick > head.position.tick);
+        }
+        Ok(())
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        grant: Grant,
+        tick: Tick,
+        session: SessionId,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        self.quarantine.entry((session, seq)).or_insert(tick);
+        Ok(())
+    }
+
+    pub(super) fn read(&self) -> Result<ZoneData, StoreError> {
+        self.check_complete()?;
+        let chain = self.checkpoints.newest_chain().iter();
+        let after = self.checkpoints.head().unwrap_or(Position::GENESIS).tick;
+        Ok(ZoneData {
+            chain: chain
+                .map(|head| self.checkpoints.read(*head))
+                .collect::<Result<_, _>>()?,
+            records: self.journal.after(after),
+            quarantine: self.quarantine.keys().copied().collect(),
+        })
+    }
+
+    pub(super) fn summary(&self) -> ZoneSummary {
+        ZoneSummary {
+            fence_epoch: self.fence.epoch(),
+            journal: self.journal.ends(),
+            head: self.checkpoints.head(),
+            base: self.checkpoints.base(),
+        }
+    }
+
+    pub(super) fn usage(&self) -> ZoneUsage {
+        let mut usage = ZoneUsage {
+            checkpoints: self.checkpoints.len(),
+            quarantine: self.quarantine.len(),
+            ..ZoneUsage::default()
+        };
+        for entry in self.journal.entries().values() {
+            usage.records += 1;
+            usage.record_bytes += entry.body.len();
+        }
+        for (position, _, bytes) in self.checkpoints.parts() {
+            if self.checkpoints.has(position) {
+                usage.checkpoint_bytes += bytes.len();
+            } else {
+                usage.leftover_parts += 1;
+                usage.leftover_bytes += bytes.len();
+            }
+        }
+        usage
+    }
+
+    const fn check_complete(&self) -> Result<(), StoreError> {
+        if self.is_incomplete {
+            return Err(StoreError::Lost);
+        }
+        Ok(())
+    }
+}
