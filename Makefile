@@ -6,12 +6,15 @@ ARGS ?=
 BENCH ?=
 # For `make fuzz`: how long in all.
 SECONDS ?= 78
+# For `make sim`: how many simulated clusters, and the first one's seed.
+SEEDS ?= 1000
+FROM ?= 1
 # For `make siege`: packets of garbage in a second, to compare strangers with.
 GARBAGE ?= 5000
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench fuzz fuzz-keep udp-floor dist tools redis redis-play siege iproute2 python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis redis-play siege iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -52,6 +55,11 @@ fuzz: tools fuzzer
 # Keeps what `make fuzz` has learnt in the repository, as far as it reaches code that the kept inputs do not.
 fuzz-keep: tools fuzzer
 	server/fuzz/run keep
+
+# Whole clusters in one thread, a seed each: what breaks, and how often interesting paths were taken. For example: make sim SEEDS=10000
+sim: tools fuzzer
+	$(CARGO) build --release --workspace $(FEATURES) --bin everhold-sim
+	target/release/everhold-sim --from $(FROM) --seeds $(SEEDS)
 
 # Licences, duplicate and vulnerable dependencies, where they come from: .deny.toml.
 deny:

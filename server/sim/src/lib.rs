@@ -1,7 +1,17 @@
-//! A cluster in one thread, as far as it stands: its store and its authority, in memory, with faults. For tests only;
-//! no binary that is shipped depends on it. It holds no shard, no network, and no clock, and draws no chance of its
-//! own: requests arrive when the caller says so, faults strike where the caller's seed says.
+//! A cluster in one thread: real shards' machines and real client machines over a store and an authority in memory, on
+//! one virtual clock, from one seed. For tests only; no binary that is shipped depends on it. It opens no socket,
+//! starts no thread, and reads a clock once, for an origin of which only differences count.
 
 pub mod store;
 pub mod authority;
 pub mod shared;
+pub mod services;
+pub mod links;
+pub mod setting;
+pub mod fault;
+pub mod event;
+pub mod env;
+pub mod shard;
+pub mod player;
+pub mod cluster;
+pub mod shrink;

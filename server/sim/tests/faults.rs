@@ -16,7 +16,7 @@ use everhold_core::durability::store::{AppendAnswer, CheckpointHead, CheckpointK
 use everhold_core::ownership::Tenure;
 use everhold_protocol::{Tick, ZoneName};
 use everhold_sim::store::MemoryStore;
-use everhold_store::conformance::{History, tenure};
+use everhold_store::conformance::{SuiteHistory, tenure};
 
 fn zone(name: &str) -> ZoneName {
     name.parse().unwrap()
@@ -28,8 +28,8 @@ fn first(zone: &ZoneName) -> Tenure {
 }
 
 /// A store that has a zone with so many records.
-fn store_with(zone: &ZoneName, records: u64) -> (MemoryStore, History) {
-    let (mut store, mut history) = (MemoryStore::default(), History::new(1));
+fn store_with(zone: &ZoneName, records: u64) -> (MemoryStore, SuiteHistory) {
+    let (mut store, mut history) = (MemoryStore::default(), SuiteHistory::new(1));
     store.fence(&first(zone)).unwrap();
     let answer = store.append(&first(zone), &history.records_to(Tick(records))).unwrap();
     assert_eq!(answer, AppendAnswer::Ok);

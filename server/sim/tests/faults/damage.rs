@@ -6,7 +6,7 @@ use everhold_core::durability::store::{CheckpointKind, StoreError};
 use everhold_protocol::Tick;
 use everhold_protocol::rng::SplitMix64;
 use everhold_sim::store::{MemoryStore, StoredKind, StoredPlace};
-use everhold_store::conformance::History;
+use everhold_store::conformance::SuiteHistory;
 
 use crate::{first, put_checkpoint, store_with, zone};
 
@@ -83,7 +83,7 @@ fn same_seed_strikes_the_same_place_in_the_same_way() {
 #[test]
 fn damaged_record_is_told_by_its_hash() {
     let meadow = zone("meadow");
-    let written = History::new(1).records_to(Tick(3));
+    let written = SuiteHistory::new(1).records_to(Tick(3));
     let mut sound = 0;
     for seed in 0..500 {
         let (mut store, _) = store_with(&meadow, 3);

@@ -3,7 +3,7 @@
 use everhold_core::cluster::Home;
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError};
 use everhold_protocol::{Account, EntityId, Epoch, Tick};
-use everhold_store::conformance::{History, tenure};
+use everhold_store::conformance::{SuiteHistory, tenure};
 
 use crate::{first, put_checkpoint, store_with, zone};
 
@@ -37,7 +37,7 @@ fn forgotten_tail_is_a_gap_from_which_the_owner_sends_again() {
     assert_eq!(store.append(&first(&meadow), &all).unwrap(), AppendAnswer::Ok);
     assert_eq!(
         store.read_zone(&meadow).unwrap().records,
-        History::new(1).records_to(Tick(8))
+        SuiteHistory::new(1).records_to(Tick(8))
     );
 }
 
@@ -136,7 +136,7 @@ fn records_beyond_a_hole_do_not_follow_a_head_below_it() {
     let meadow = zone("meadow");
     let (mut store, mut history) = store_with(&meadow, 10);
     let (heir, epoch) = (tenure(&meadow, 2, 2), Epoch(2));
-    let (tenth, mut truth) = (history.last(), History::after(2, history.last()));
+    let (tenth, mut truth) = (history.last(), SuiteHistory::after(2, history.last()));
     history.records_to(Tick(15));
     put_checkpoint(&mut store, &first(&meadow), history.last(), CheckpointKind::Base);
     store.append(&first(&meadow), &history.records_to(Tick(17))).unwrap();

@@ -1,0 +1,454 @@
+//! A whole cluster in one thread: shards, guardians, players, store, and authority, on one clock, from one seed. After
+//! a time of faults everything is healed, and the cluster must come back: a run ends with the breaches that it found.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+use everhold_core::durability::gate::Durability;
+use everhold_core::game::RuleBook;
+use everhold_core::ownership::LeaseConfig;
+use everhold_core::zone::probe::panic_text;
+use everhold_protocol::ZoneName;
+use everhold_protocol::rng::SplitMix64;
+
+use crate::env::Env;
+use crate::event::{Operation, PlayerEvent, ShardInput, SimEvent};
+use crate::fault::{Fault, Plan};
+use crate::links::Party;
+use crate::player::SimPlayer;
+use crate::services::Breach;
+use crate::setting::{Flags, RunSetting, draw_below};
+use crate::shard::{SimShard, SimWorld};
+use crate::store::{StoreDump, StoredKind};
+
+/// The world that simulated clusters play.
+const WORLD: &str = include_str!("../world.toml");
+/// The line of chat that makes a rule fail.
+pub const POISON: &str = "poison";
+/// The checks that look at everything come this often.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A guardian releases what its dead shard held after this time.
+const GUARDIAN_WAIT: Duration = Duration::from_millis(60);
+/// The gold that every player begins with.
+const START_GOLD: u64 = 100;
+
+/// The options of a run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The seed, from which everything follows.
+    pub seed: u64,
+    /// The faults; drawn from the seed if there is no plan.
+    pub plan: Option<Plan>,
+    /// The instant at which the run is said to begin: only differences count.
+    pub origin: Instant,
+    /// Whether the history is kept in lines.
+    pub tells_story: bool,
+}
+
+/// The outcome of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The broken invariants.
+    pub breaches: Vec<Breach>,
+    /// The faults that struck.
+    pub plan: Plan,
+    /// The number of times that each interesting path was taken.
+    pub paths: BTreeMap<&'static str, u64>,
+    /// The history in lines, if it was kept.
+    pub story: Vec<String>,
+    /// A hash of the history.
+    pub history: u64,
+}
+
+/// A place for a shard: a process, or none while it is dead.
+struct Slot {
+    flags: Flags,
+    life: u64,
+    shard: Option<SimShard>,
+    /// The end of its pause, and what it will hear then.
+    paused_until: Duration,
+    missed: Vec<ShardInput>,
+}
+
+/// A cluster.
+pub struct SimCluster {
+    env: Env,
+    world: Arc<SimWorld>,
+    slots: Vec<Slot>,
+    players: Vec<SimPlayer>,
+    remembered: Option<StoreDump>,
+    setting: RunSetting,
+}
+
+impl SimCluster {
+    /// Runs a cluster to its end.
+    #[must_use]
+    pub fn run(options: &Options) -> Outcome {
+        let mut rng = SplitMix64::new(options.seed);
+        let rules = RuleBook::from_toml(WORLD).expect("the world is sound");
+        let zones: Vec<ZoneName> = rules.zones().cloned().collect();
+        let setting = RunSetting::draw(&zones, &mut rng);
+        let plan = Plan::draw(&setting, &mut rng);
+        let plan = options.plan.clone().unwrap_or(plan);
+        let (ttl, healed_at) = (setting.ttl, setting.begin + setting.span);
+        let mut cluster = Self::new(options, setting, rules, &mut rng);
+        for (at, fault) in plan.0.clone() {
+            cluster.env.at(at, SimEvent::Fault(fault));
+        }
+        cluster.run_until(healed_at);
+        cluster.heal();
+        cluster.run_until(healed_at + 12 * ttl);
+        cluster.players.iter_mut().for_each(|player| player.is_active = false);
+        cluster.run_until(healed_at + 15 * ttl);
+        cluster.check_liveness();
+        let Env {
+            services,
+            paths,
+            story,
+            history,
+            ..
+        } = cluster.env;
+        Outcome {
+            breaches: services.breaches,
+            plan,
+            paths,
+            story: story.unwrap_or_default(),
+            history,
+        }
+    }
+
+    fn new(options: &Options, setting: RunSetting, rules: RuleBook, rng: &mut SplitMix64) -> Self {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let zones: Vec<ZoneName> = rules.zones().cloned().collect();
+        let world = Arc::new(SimWorld {
+            rules: Arc::new(rules),
+            lease: LeaseConfig::new(setting.ttl_ms(), setting.tick_hz),
+            tick_hz: setting.tick_hz,
+            ticket_key: key.verifying_key(),
+            resume_key: [9; 32],
+            checkpoint_ticks: (20, 100),
+            durability: setting.durability,
+        });
+        let mut env = Env::new(rng.draw(), options.origin, options.tells_story);
+        env.links.loss_permille = rng.below(30);
+        env.links.repeat_permille = rng.below(20);
+        env.links.late_permille = rng.below(6);
+        env.is_async = setting.durability == Durability::Async;
+        let slots = setting.shards.iter().cloned().map(new_slot).collect();
+        let shards = setting.shards.len();
+        let player = |place: usize| {
+            let zone = zones[place % zones.len()].clone();
+            SimPlayer::new(place, zone, key.clone(), shards, options.seed ^ place as u64)
+        };
+        let players = (0..setting.players).map(player).collect();
+        for place in 0..setting.players {
+            let at = Duration::from_millis(1_500 + rng.below(500));
+            env.at(at, SimEvent::Player(place, PlayerEvent::Start));
+            env.at(at, SimEvent::Player(place, PlayerEvent::Act));
+        }
+        env.at(LOOK_EVERY, SimEvent::Look);
+        let mut cluster = Self {
+            env,
+            world,
+            slots,
+            players,
+            remembered: None,
+            setting,
+        };
+        for place in 0..shards {
+            cluster.start(place);
+        }
+        cluster
+    }
+
+    fn start(&mut self, place: usize) {
+        let slot = &mut self.slots[place];
+        if slot.shard.is_none() {
+            slot.life += 1;
+            slot.missed.clear();
+            slot.paused_until = Duration::ZERO;
+            slot.shard = Some(SimShard::start(
+                &mut self.env,
+                place,
+                slot.life,
+                &slot.flags,
+                &self.world,
+            ));
+        }
+    }
+
+    fn run_until(&mut self, until: Duration) {
+        while let Some(event) = self.env.next(until) {
+            match event {
+                SimEvent::Shard(place, life, event) => self.hear(place, life, event),
+                SimEvent::Packet(place, life, event) => self.hear_packet(place, life, event),
+                SimEvent::Request(from, life, to, operation) => self.env.serve((from, life), to, &operation),
+                SimEvent::Player(place, event) => self.players[place].handle(&mut self.env, event),
+                SimEvent::Fault(fault) => self.strike(fault),
+                SimEvent::Guardian(place, life) => self.guard(place, life),
+                SimEvent::Look => self.look(),
+            }
+        }
+    }
+
+    fn hear(&mut self, place: usize, life: u64, event: ShardInput) {
+        let slot = &mut self.slots[place];
+        if slot.life != life {
+            return;
+        }
+        if slot.paused_until > self.env.now {
+            slot.missed.push(event);
+            return;
+        }
+        let Some(shard) = &mut slot.shard else { return };
+        let heard = catch_unwind(AssertUnwindSafe(|| shard.handle(&mut self.env, event)));
+        if let Err(panic) = heard {
+            slot.shard = None;
+            self.env.services.now = self.env.now;
+            let detail = format!("shard {place}: {}", panic_text(panic.as_ref()));
+            self.env.services.breach("no machine panics", detail);
+        }
+        if std::mem::take(&mut self.env.lost_memory) {
+            self.note_forgetting();
+        }
+    }
+
+    fn hear_packet(&mut self, place: usize, life: Option<u64>, event: ShardInput) {
+        let Some(slot) = self.slots.get(place) else { return };
+        let now_in = slot.life;
+        if slot.shard.is_none() {
+            return;
+        }
+        if let (Some(life), ShardInput::Packet(player, conn, _)) = (life, &event)
+            && life != now_in
+        {
+            // A process of another life knows nothing of the connection.
+            let reset = PlayerEvent::Disconnected(*conn, None, "reset".to_owned());
+            self.env
+                .after(Duration::from_millis(5), SimEvent::Player(*player, reset));
+            return;
+        }
+        self.hear(place, now_in, event);
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        if !matches!(fault, Fault::HintReleases | Fault::Remember | Fault::Wake(_)) {
+            self.env.tell(|| format!("FAULT {fault:?}"));
+        }
+        let links = &mut self.env.links;
+        match fault {
+            Fault::Kill(place) => self.kill(place),
+            Fault::Wake(place) => self.wake(place),
+            Fault::Restart(place) => self.start(place),
+            Fault::Stop(place) => {
+                let life = self.slots[place].life;
+                self.hear(place, life, ShardInput::Stop);
+            }
+            Fault::Left(place) => self.slots[place].shard = None,
+            Fault::Damage => self.damage(),
+            Fault::Pause(place, wait) => self.pause(place, wait),
+            Fault::Block(from, to, wait) => {
+                links.blocked.insert((from, to));
+                self.env.after(wait, SimEvent::Fault(Fault::Unblock(from, to)));
+            }
+            Fault::Unblock(from, to) => _ = links.blocked.remove(&(from, to)),
+            Fault::Down(party, wait) => {
+                links.down.insert(party);
+                self.env.after(wait, SimEvent::Fault(Fault::Up(party)));
+            }
+            Fault::Up(party) => _ = links.down.remove(&party),
+            Fault::Slow(party, delay, wait) => {
+                links.slow.insert(party, delay);
+                self.env.after(wait, SimEvent::Fault(Fault::Quick(party)));
+            }
+            Fault::Quick(party) => _ = links.slow.remove(&party),
+            Fault::Full(wait) => {
+                self.env.services.store.set_full(true);
+                self.env.after(wait, SimEvent::Fault(Fault::Room));
+            }
+            Fault::Room => self.env.services.store.set_full(false),
+            Fault::AuthorityForgets => self.env.services.authority.forget_everything(),
+            Fault::StoreForgets => {
+                self.env.services.store.forget_everything();
+                self.note_forgetting();
+            }
+            Fault::StoreRewinds => {
+                if let Some(dump) = &self.remembered {
+                    self.env.services.store.restore_to(dump);
+                    self.note_forgetting();
+                }
+            }
+            Fault::Remember => self.remembered = Some(self.env.services.store.dump()),
+            Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
+            Fault::Wedge(place) => self.wedge(place),
+            Fault::HintReleases => self.hint(),
+        }
+    }
+
+    /// Notes whether something is in no memory and in no store any more: only then may it be missed.
+    fn note_forgetting(&mut self) {
+        let zones: Vec<ZoneName> = self.world.rules.zones().cloned().collect();
+        for zone in zones {
+            let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+            let is_remembered = shards.into_iter().any(|shard| shard.remembers(&zone));
+            let newest = self.env.services.books.get(&zone).and_then(|book| book.released);
+            if let Some((_, tick)) = newest
+                && !is_remembered
+                && !self.env.services.holds(&zone, tick)
+            {
+                self.env.tell(|| format!("what was told of {zone} is nowhere any more"));
+                self.env.services.forgot = true;
+            }
+        }
+    }
+
+    fn kill(&mut self, place: usize) {
+        let slot = &mut self.slots[place];
+        if slot.shard.take().is_none() {
+            return;
+        }
+        self.note_forgetting();
+        let slot = &self.slots[place];
+        if slot.flags.is_guarded {
+            self.env.after(GUARDIAN_WAIT, SimEvent::Guardian(place, slot.life));
+        }
+    }
+
+    /// Does what the guardian of a dead shard does: it releases what the shard held.
+    fn guard(&mut self, place: usize, life: u64) {
+        let holdings = self.env.services.holdings.get(&place).cloned();
+        if self.slots[place].life != life {
+            return;
+        }
+        for tenure in holdings.iter().flat_map(everhold_core::ownership::Holdings::tenures) {
+            let operation: Operation = std::rc::Rc::new(move |services| {
+                let _held = services.authority.release(&tenure);
+                ShardInput::Nothing
+            });
+            self.env
+                .request((Party::Guardian(place), life), Party::Authority, operation);
+        }
+        self.env
+            .after(Duration::from_millis(5), SimEvent::Fault(Fault::HintReleases));
+    }
+
+    fn pause(&mut self, place: usize, wait: Duration) {
+        let slot = &mut self.slots[place];
+        slot.paused_until = slot.paused_until.max(self.env.now + wait);
+        self.env.after(wait, SimEvent::Fault(Fault::Wake(place)));
+    }
+
+    /// Lets a process hear what it missed while it stood still, in order.
+    fn wake(&mut self, place: usize) {
+        let slot = &mut self.slots[place];
+        if slot.paused_until <= self.env.now {
+            for event in std::mem::take(&mut slot.missed) {
+                self.env.after(Duration::ZERO, SimEvent::Shard(place, slot.life, event));
+            }
+        }
+    }
+
+    /// Flips a bit of a record or a checkpoint that the store has of some zone.
+    fn damage(&mut self) {
+        let zones: Vec<ZoneName> = self.world.rules.zones().cloned().collect();
+        let zone = &zones[draw_below(zones.len() as u64, &mut self.env.rng)];
+        let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
+        let kind = kinds[draw_below(3, &mut self.env.rng)];
+        let Env { services, rng, .. } = &mut self.env;
+        if let Some(place) = services.store.draw_place(zone, kind, rng) {
+            services.store.flip_bit(zone, place, rng);
+            services.damaged = true;
+        }
+    }
+
+    fn wedge(&mut self, place: usize) {
+        if let Some(shard) = &mut self.slots[place].shard {
+            let zone = shard.hosted().next().map(|tenure| tenure.zone.clone());
+            zone.iter().for_each(|zone| shard.wedge(zone));
+            self.note_forgetting();
+        }
+    }
+
+    fn hint(&mut self) {
+        for place in 0..self.slots.len() {
+            let life = self.slots[place].life;
+            self.env
+                .after(Duration::from_millis(1), SimEvent::Shard(place, life, ShardInput::Hint));
+        }
+    }
+
+    /// Has the players look at their connections.
+    fn look(&mut self) {
+        self.env.after(LOOK_EVERY, SimEvent::Look);
+        let lives: Vec<Option<u64>> = self
+            .slots
+            .iter()
+            .map(|slot| slot.shard.as_ref().map(|shard| shard.life))
+            .collect();
+        for player in &mut self.players {
+            player.look(&mut self.env, &lives);
+        }
+    }
+
+    /// Ends all faults.
+    fn heal(&mut self) {
+        self.env.tell(|| "HEALED".to_owned());
+        let links = &mut self.env.links;
+        links.blocked.clear();
+        links.slow.clear();
+        links.down.clear();
+        self.env.services.store.set_full(false);
+        for place in 0..self.slots.len() {
+            self.slots[place].paused_until = Duration::ZERO;
+            self.wake(place);
+            self.start(place);
+        }
+    }
+
+    /// After the faults every zone has an owner, every player plays, and no gold is lost or made.
+    fn check_liveness(&mut self) {
+        self.env.services.now = self.env.now;
+        let zones: Vec<ZoneName> = self.world.rules.zones().cloned().collect();
+        for zone in &zones {
+            let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+            let owners = shards
+                .flat_map(SimShard::hosted)
+                .filter(|tenure| tenure.zone == *zone)
+                .count();
+            if owners == 0 {
+                let detail = format!("{zone}, 15 leases after the last fault");
+                self.env.services.breach("every zone has an owner", detail);
+            }
+        }
+        let now = self.env.now;
+        for (place, player) in self.players.iter().enumerate() {
+            let heard = player
+                .heard_at
+                .is_some_and(|at| now.saturating_sub(at) < 3 * self.setting.ttl);
+            if !player.is_attached() || !heard {
+                let detail = format!("player {place}, 15 leases after the last fault");
+                self.env.services.breach("every player plays", detail);
+            }
+        }
+        let gold: u64 = self.players.iter().map(SimPlayer::gold).sum();
+        let all = START_GOLD * self.players.len() as u64;
+        if gold != all && !self.env.services.forgot && self.env.services.breaches.is_empty() {
+            let detail = format!("{gold} of {all}");
+            self.env.services.breach("gold is conserved", detail);
+        }
+    }
+}
+
+/// A place whose shard is not started yet.
+const fn new_slot(flags: Flags) -> Slot {
+    Slot {
+        flags,
+        life: 0,
+        shard: None,
+        paused_until: Duration::ZERO,
+        missed: Vec::new(),
+    }
+}

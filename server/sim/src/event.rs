@@ -1,0 +1,122 @@
+//! The events of a simulated cluster: everything that a party can hear, as values. What follows from one is decided by
+//! the machine that hears it.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use everhold_core::cluster::Home;
+use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneData, ZoneSummary};
+use everhold_core::ingress::AttachToken;
+use everhold_core::ownership::Tenure;
+use everhold_core::ownership::holder::command::HolderAnswer;
+use everhold_core::zone::Capture;
+use everhold_protocol::client::ConnId;
+use everhold_protocol::{ClientMessage, ServerMessage};
+
+use crate::fault::Fault;
+use crate::links::Party;
+use crate::services::Services;
+
+/// An operation of a store or an authority. It may arrive twice.
+pub type Operation = Rc<dyn Fn(&mut Services) -> ShardInput>;
+
+/// An event of the agenda.
+pub enum SimEvent {
+    /// Something that a shard process, in this life of its, is to hear.
+    Shard(usize, u64, ShardInput),
+    /// A packet for a shard process, in the life that its sender knows, if it knows one.
+    Packet(usize, Option<u64>, ShardInput),
+    /// A request that arrives at the store or the authority: who asked, in which life, and what.
+    Request(Party, u64, Party, Operation),
+    /// Something that a player's client is to hear.
+    Player(usize, PlayerEvent),
+    /// A fault begins or ends.
+    Fault(Fault),
+    /// The guardian of a dead shard, of this life, does its work.
+    Guardian(usize, u64),
+    /// The checks that look at everything.
+    Look,
+}
+
+/// Something that a shard process hears.
+pub enum ShardInput {
+    /// The holder's next turn is due.
+    Turn,
+    /// A zone may have been released.
+    Hint,
+    /// An answer to the holder's request of this number.
+    Answered(u64, HolderAnswer),
+    /// A request of this number was not answered in time.
+    Expired(u64),
+    /// A store's answer to the operation of this number.
+    Stored(u64, StoreAnswer),
+    /// An adoption's next command is due.
+    Adoption(Tenure),
+    /// An inquiry's next command is due.
+    Inquiry(Tenure),
+    /// A tick is due.
+    Tick(Tenure),
+    /// The durable task looks after lease and gate.
+    Pulse(Tenure),
+    /// A cut is bytes.
+    Captured(Tenure, Box<Capture>),
+    /// The login queues move.
+    Round,
+    /// The store's answer about a home.
+    Home(AttachToken, Result<Option<Home>, StoreError>),
+    /// Something from a player's connection.
+    Packet(usize, ConnId, ClientPacket),
+    /// A connection is over.
+    Gone(AttachToken),
+    /// The process is asked to stop.
+    Stop,
+    /// The time for a good stop is over.
+    StopNow,
+    /// An answer that no machine waits for.
+    Nothing,
+}
+
+/// A packet of a player's connection.
+#[derive(Clone, Debug)]
+pub enum ClientPacket {
+    /// It is open.
+    Open,
+    /// A message of the control stream.
+    Control(ClientMessage),
+    /// A datagram.
+    Datagram(Bytes),
+    /// The player closed it.
+    Close,
+}
+
+/// A store's answer.
+pub enum StoreAnswer {
+    /// To a summary.
+    Summary(Result<Option<ZoneSummary>, StoreError>),
+    /// To a fence, a part, a head, a creation, or a quarantine.
+    Done(Result<(), StoreError>),
+    /// To a read.
+    Read(Result<ZoneData, StoreError>),
+    /// To an append.
+    Appended(Result<AppendAnswer, StoreError>),
+}
+
+/// Something that a player hears.
+pub enum PlayerEvent {
+    /// It logs in for the first time, or anew.
+    Start,
+    /// The machine's time-out.
+    Timeout,
+    /// The mind does something.
+    Act,
+    /// A connection is open, at this shard in this life.
+    Connected(ConnId, usize, u64),
+    /// A connection is over.
+    Disconnected(ConnId, Option<u64>, String),
+    /// A message of the control stream.
+    Control(ConnId, ServerMessage),
+    /// A blocked link is tried again for messages that it held back.
+    Again(ConnId),
+    /// A datagram.
+    Datagram(ConnId, Bytes),
+}

@@ -1,0 +1,174 @@
+//! Faults, and the plan of a run: which of them strike when. A plan follows from its seed, or is given, so that a
+//! finding can be made smaller by leaving faults out.
+
+use std::time::Duration;
+
+use everhold_protocol::rng::SplitMix64;
+
+use crate::links::Party;
+use crate::setting::{RunSetting, draw_below};
+
+/// One thing that goes wrong, or ends going wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A shard process dies at once.
+    Kill(usize),
+    /// A shard process is asked to stop.
+    Stop(usize),
+    /// A shard process that was asked to stop has ended.
+    Left(usize),
+    /// A bit of what the store has is flipped.
+    Damage,
+    /// A dead shard is started with the same flags.
+    Restart(usize),
+    /// A shard process stands still for a while.
+    Pause(usize, Duration),
+    /// A paused process goes on.
+    Wake(usize),
+    /// Nothing passes from the first to the second for a while.
+    Block(Party, Party, Duration),
+    /// That ends.
+    Unblock(Party, Party),
+    /// Store or authority takes nothing and answers nothing for a while.
+    Down(Party, Duration),
+    /// That ends.
+    Up(Party),
+    /// Everything that a party sends and receives takes longer for a while.
+    Slow(Party, Duration, Duration),
+    /// That ends.
+    Quick(Party),
+    /// The store forgets everything.
+    StoreForgets,
+    /// The store goes back to what it held some time ago.
+    StoreRewinds,
+    /// The authority forgets everything.
+    AuthorityForgets,
+    /// The store takes no write for a while.
+    Full(Duration),
+    /// That ends.
+    Room,
+    /// A player says a line that makes a rule fail.
+    Poison(usize),
+    /// A zone of this shard never ends its tick.
+    Wedge(usize),
+    /// Shards hear that a zone may have been released.
+    HintReleases,
+    /// The store's present is remembered, to go back to.
+    Remember,
+}
+
+/// The faults of a run, each with its time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan(pub Vec<(Duration, Fault)>);
+
+impl Fault {
+    /// Returns the kind of the fault, if it strikes something itself: what ends a fault is none.
+    #[must_use]
+    pub const fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Kill(_) => "kill",
+            Self::Stop(_) => "stop",
+            Self::Pause(..) => "pause",
+            Self::Block(..) => "one-way partition",
+            Self::Down(Party::Store, _) => "store away",
+            Self::Down(..) => "authority away",
+            Self::Slow(..) => "slow service",
+            Self::StoreForgets => "store forgets all",
+            Self::StoreRewinds => "store forgets a tail",
+            Self::AuthorityForgets => "authority forgets all",
+            Self::Full(_) => "disk full",
+            Self::Poison(_) => "poison",
+            Self::Wedge(_) => "wedged tick",
+            Self::Damage => "damaged data",
+            Self::Restart(_) => "restart",
+            Self::Left(_)
+            | Self::Wake(_)
+            | Self::Unblock(..)
+            | Self::Up(_)
+            | Self::Quick(_)
+            | Self::Room
+            | Self::HintReleases
+            | Self::Remember => return None,
+        })
+    }
+}
+
+impl Plan {
+    /// Draws a plan: two to seven faults in the middle of the run.
+    #[must_use]
+    pub fn draw(setting: &RunSetting, rng: &mut SplitMix64) -> Self {
+        let mut plan = Self::default();
+        for _ in 0..2 + rng.below(6) {
+            let at = setting.begin + millis(rng.below(ms(setting.span)));
+            plan.add(at, setting, rng);
+        }
+        plan.0.push((setting.begin, Fault::Remember));
+        plan.0.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    fn add(&mut self, at: Duration, setting: &RunSetting, rng: &mut SplitMix64) {
+        let shard = draw_below(setting.shards.len() as u64, rng);
+        // From a hiccup to three leases. A process that stands still for longer than the grace is none that can help.
+        let lasts = millis(20 + rng.below(setting.ttl_ms() * 3));
+        let briefly = lasts / 3;
+        let back = at + millis(50 + rng.below(setting.ttl_ms() * 2));
+        match rng.below(20) {
+            0..=3 => self.0.extend([(at, Fault::Kill(shard)), (back, Fault::Restart(shard))]),
+            4 => self.0.extend([(at, Fault::Stop(shard)), (back, Fault::Restart(shard))]),
+            5 | 6 => self.0.push((at, Fault::Pause(shard, briefly))),
+            7 | 8 => {
+                let (one, other) = (Party::Shard(shard), draw_peer(setting, rng));
+                let (from, to) = if rng.below(2) == 0 { (one, other) } else { (other, one) };
+                self.0.push((at, Fault::Block(from, to, briefly)));
+            }
+            9 => self.0.push((at, Fault::Down(Party::Store, lasts))),
+            10 => self.0.push((at, Fault::Down(Party::Authority, lasts))),
+            11 => {
+                let party = if rng.below(2) == 0 {
+                    Party::Store
+                } else {
+                    Party::Authority
+                };
+                self.0.push((at, Fault::Slow(party, millis(rng.below(400)), lasts)));
+            }
+            12 => self.forget(at, Fault::StoreForgets, lasts, rng),
+            13 => self.forget(at, Fault::StoreRewinds, lasts, rng),
+            14 => self.0.push((at, Fault::AuthorityForgets)),
+            15 => self.0.push((at, Fault::Full(lasts))),
+            16 => self.0.push((at, Fault::Wedge(shard))),
+            17 => self.0.push((at, Fault::Damage)),
+            _ => {
+                let player = draw_below(setting.players as u64, rng);
+                let times = 1 + rng.below(setting.shards.len() as u64 + 2);
+                let poison = |time| (at + millis(time * 1_500), Fault::Poison(player));
+                self.0.extend((0..times).map(poison));
+            }
+        }
+    }
+
+    /// A Redis that restarts: store and authority are away, for a while or for a moment, and forget meanwhile.
+    fn forget(&mut self, at: Duration, how: Fault, away: Duration, rng: &mut SplitMix64) {
+        let away = if rng.below(2) == 0 { away } else { millis(20) };
+        self.0.push((at, Fault::Down(Party::Store, away)));
+        self.0.push((at, Fault::Down(Party::Authority, away)));
+        self.0.push((at + away / 2, how));
+        self.0.push((at + away / 2, Fault::AuthorityForgets));
+    }
+}
+
+fn draw_peer(setting: &RunSetting, rng: &mut SplitMix64) -> Party {
+    match rng.below(4) {
+        0 => Party::Store,
+        1 => Party::Authority,
+        _ => Party::Player(draw_below(setting.players as u64, rng)),
+    }
+}
+
+const fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,135 @@
+//! Store and authority of a simulated cluster, with the books that the checks need: what was ever stored, and what
+//! was broken. It changes no answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use everhold_core::durability::store::{AppendAnswer, CheckpointHead, RecordHash, StoreError, StoredRecord};
+use everhold_core::ownership::{Holdings, Nonce, Tenure};
+use everhold_protocol::{Epoch, Tick, ZoneName};
+
+use crate::authority::MemoryAuthority;
+use crate::store::MemoryStore;
+
+/// Records older than so many ticks are forgotten by the books: nothing is released as late as that.
+const BOOK_TICKS: u64 = 2_000;
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// The moment at which it was found.
+    pub at: Duration,
+    /// The invariant's name: seeds with the same name found the same kind of fault.
+    pub invariant: &'static str,
+    /// The circumstances.
+    pub detail: String,
+}
+
+/// The books of one zone.
+#[derive(Default)]
+pub struct ZoneBook {
+    /// The epoch and hash of every record that the store ever took, by tick; of several the last.
+    stored: BTreeMap<Tick, (Epoch, RecordHash)>,
+    /// The tick up to which the head of each epoch covers everything.
+    covered: BTreeMap<Epoch, Tick>,
+    /// The process that wrote under each epoch.
+    writers: BTreeMap<Epoch, Nonce>,
+    /// The newest position from which a client was told anything.
+    pub released: Option<(Epoch, Tick)>,
+}
+
+/// Store, authority, and books.
+#[derive(Default)]
+pub struct Services {
+    /// The time, for breaches.
+    pub now: Duration,
+    /// The state store.
+    pub store: MemoryStore,
+    /// The authority.
+    pub authority: MemoryAuthority,
+    /// The books by zone.
+    pub books: BTreeMap<ZoneName, ZoneBook>,
+    /// The broken invariants, in order.
+    pub breaches: Vec<Breach>,
+    /// The holdings that each shard told its guardian last.
+    pub holdings: BTreeMap<usize, Holdings>,
+    /// Whether something in the store was damaged.
+    pub damaged: bool,
+    /// Whether the store was made to forget something: what was lost with it may be missed then.
+    pub forgot: bool,
+}
+
+impl Services {
+    /// Notes a broken invariant.
+    pub fn breach(&mut self, invariant: &'static str, detail: String) {
+        let at = self.now;
+        self.breaches.push(Breach { at, invariant, detail });
+    }
+
+    /// Appends to the store, and keeps the books.
+    pub fn append(&mut self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
+        let answer = self.store.append(tenure, records);
+        if matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)) {
+            self.note_write(tenure);
+            let book = self.books.entry(tenure.zone.clone()).or_default();
+            for record in records {
+                book.stored.insert(record.tick, (tenure.epoch(), record.hash));
+            }
+            let oldest = records
+                .last()
+                .map_or(Tick(0), |record| Tick(record.tick.0.saturating_sub(BOOK_TICKS)));
+            book.stored = book.stored.split_off(&oldest);
+        }
+        answer
+    }
+
+    /// Moves the head, and keeps the books.
+    pub fn move_head(&mut self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        let moved = self.store.move_head(tenure, head);
+        if moved.is_ok() {
+            self.note_write(tenure);
+            let book = self.books.entry(tenure.zone.clone()).or_default();
+            let covered = book.covered.entry(tenure.epoch()).or_default();
+            *covered = head.position.tick.max(*covered);
+        }
+        moved
+    }
+
+    /// Notes that a process wrote under a grant: within an epoch only one may.
+    pub fn note_write(&mut self, tenure: &Tenure) {
+        let book = self.books.entry(tenure.zone.clone()).or_default();
+        let me = tenure.grant.nonce();
+        let writer = *book.writers.entry(tenure.epoch()).or_insert(me);
+        if writer != me {
+            let detail = format!("{} epoch {}: {writer:?} and {me:?}", tenure.zone, tenure.epoch());
+            self.breach("one writing owner per zone and epoch", detail);
+        }
+    }
+
+    /// Notes that outputs of a tick leave a process. At level `store` its record must have been stored.
+    pub fn note_released(&mut self, tenure: &Tenure, tick: Tick) {
+        let book = self.books.entry(tenure.zone.clone()).or_default();
+        let is_covered = book
+            .covered
+            .get(&tenure.epoch())
+            .is_some_and(|covered| tick <= *covered);
+        let is_stored = is_covered || book.stored.contains_key(&tick);
+        let newest = book.released.unwrap_or((Epoch(0), Tick(0)));
+        book.released = Some(newest.max((tenure.epoch(), tick)));
+        if !is_stored {
+            let detail = format!("{} epoch {} tick {tick}", tenure.zone, tenure.epoch());
+            self.breach("nothing is released before it is stored", detail);
+        }
+    }
+
+    /// Whether the store has a whole data set of a zone that reaches this tick.
+    #[must_use]
+    pub fn holds(&self, zone: &ZoneName, tick: Tick) -> bool {
+        let Ok(data) = self.store.read_zone(zone) else {
+            return false;
+        };
+        let chain = data.chain.last().map(|checkpoint| checkpoint.head.position.tick);
+        let records = data.records.last().map(|record| record.tick);
+        chain.max(records).is_some_and(|last| last >= tick)
+    }
+}

@@ -1,0 +1,86 @@
+//! The setting of a run, drawn from its seed: how many shards and players, which lease, which level of durability. No
+//! fault is in it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use everhold_core::durability::gate::Durability;
+use everhold_protocol::ZoneName;
+use everhold_protocol::rng::SplitMix64;
+
+/// The flags with which a shard is started, again after it died.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The zones that it prefers.
+    pub preferred: BTreeSet<ZoneName>,
+    /// Zones that it takes at most.
+    pub room: usize,
+    /// Whether a guardian is beside it.
+    pub is_guarded: bool,
+}
+
+/// The setting of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSetting {
+    /// The flags of each shard.
+    pub shards: Vec<Flags>,
+    /// The number of players.
+    pub players: usize,
+    /// The lease's ttl.
+    pub ttl: Duration,
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// The level of durability of every zone.
+    pub durability: Durability,
+    /// The time at which the first fault may strike.
+    pub begin: Duration,
+    /// The time in which faults strike.
+    pub span: Duration,
+}
+
+impl RunSetting {
+    /// Draws a setting. One in twenty has a lease of a minute and a half, so that bounds of minutes are met.
+    #[must_use]
+    pub fn draw(zones: &[ZoneName], rng: &mut SplitMix64) -> Self {
+        let is_slow = rng.below(20) == 0;
+        let shards = 2 + rng.below(3);
+        let mut shards: Vec<Flags> = (0..shards).map(|_| draw_flags(zones, rng)).collect();
+        if is_slow {
+            // No zone waits for minutes until it is declared.
+            shards[0].preferred = zones.iter().cloned().collect();
+        }
+        let seconds = Duration::from_secs;
+        Self {
+            shards,
+            players: 2 + draw_below(5, rng),
+            ttl: seconds(if is_slow { 90 } else { 1 }),
+            tick_hz: if is_slow { 5 } else { 20 },
+            durability: if rng.below(4) == 0 {
+                Durability::Async
+            } else {
+                Durability::Store
+            },
+            begin: seconds(4),
+            span: seconds(if is_slow { 200 } else { 8 }),
+        }
+    }
+
+    /// Returns the ttl in milliseconds.
+    #[must_use]
+    pub fn ttl_ms(&self) -> u64 {
+        u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn draw_flags(zones: &[ZoneName], rng: &mut SplitMix64) -> Flags {
+    Flags {
+        preferred: zones.iter().filter(|_| rng.below(3) == 0).cloned().collect(),
+        room: zones.len(),
+        is_guarded: rng.below(2) == 0,
+    }
+}
+
+/// Draws a number below a bound.
+pub fn draw_below(bound: u64, rng: &mut SplitMix64) -> usize {
+    usize::try_from(rng.below(bound)).unwrap_or(usize::MAX)
+}

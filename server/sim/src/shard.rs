@@ -1,0 +1,269 @@
+//! A simulated shard process: the real machines of a shard, driven by events of the agenda. It decides nothing that a
+//! shard's drivers do not decide.
+
+mod adopting;
+mod ending;
+mod keeping;
+mod piping;
+mod routing;
+mod zone;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use everhold_core::cluster::{Directory, Routing, RoutingConfig};
+use everhold_core::durability::gate::Durability;
+use everhold_core::durability::store::StoreError;
+use everhold_core::durability::suspended::SuspendedZone;
+use everhold_core::game::RuleBook;
+use everhold_core::ingress::ResumeKeys;
+use everhold_core::limits::LOGIN_ROUND_MS;
+use everhold_core::ownership::contender::ContenderConfig;
+use everhold_core::ownership::holder::command::Request as HolderRequest;
+use everhold_core::ownership::{
+    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, Tenure,
+};
+use everhold_protocol::{Account, ZoneName};
+
+use self::adopting::Adopting;
+use self::ending::Ending;
+use self::routing::SimLocal;
+use crate::env::Env;
+use crate::event::{Operation, ShardInput, SimEvent, StoreAnswer};
+use crate::links::{Party, address};
+use crate::setting::Flags;
+
+/// The settings that all shards of a world share.
+pub struct SimWorld {
+    /// The rules.
+    pub rules: Arc<RuleBook>,
+    /// The times of a lease.
+    pub lease: LeaseConfig,
+    /// Ticks per second.
+    pub tick_hz: u16,
+    /// The key that tickets are signed with.
+    pub ticket_key: VerifyingKey,
+    /// The key of resume secrets.
+    pub resume_key: [u8; 32],
+    /// Ticks between deltas, and at most between bases.
+    pub checkpoint_ticks: (u64, u64),
+    /// The level of durability of every zone.
+    pub durability: Durability,
+}
+
+/// The kind of an operation under way at the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Summary,
+    Fence,
+    Read,
+    Quarantine,
+    Blame,
+    Append,
+    Write,
+    Create,
+}
+
+/// An order of the shard to its holder, which hears it when it is at rest.
+enum Order {
+    Hosted(Tenure),
+    Ended(Tenure, EndReason, Remains),
+    AdoptionFailed(Tenure, AdoptionFailure),
+    Close,
+    Stop,
+}
+
+/// A shard process in one of its lives.
+pub struct SimShard {
+    pub(crate) place: usize,
+    pub(crate) life: u64,
+    pub(crate) nonce: Nonce,
+    pub(crate) addr: SocketAddr,
+    world: Arc<SimWorld>,
+    holder: Holder,
+    orders: VecDeque<Order>,
+    asked: BTreeMap<u64, HolderRequest>,
+    turn_at: Option<Duration>,
+    is_hinted: bool,
+    is_stopping: bool,
+    routing: Routing,
+    local: SimLocal,
+    peers: Vec<SocketAddr>,
+    resume_keys: ResumeKeys,
+    adopting: BTreeMap<ZoneName, Adopting>,
+    memories: BTreeMap<ZoneName, SuspendedZone>,
+    ending: BTreeMap<ZoneName, Ending>,
+    /// Operations under way at the store, by number.
+    operations: BTreeMap<u64, (Tenure, Kind)>,
+    next_number: u64,
+    next_token: u64,
+}
+
+impl SimShard {
+    /// Starts a process: it declares the zones that it prefers, enters the directory, and begins to contend.
+    pub fn start(env: &mut Env, place: usize, life: u64, flags: &Flags, world: &Arc<SimWorld>) -> Self {
+        let nonce = Nonce(env.rng.draw() >> 1);
+        let addr = address(place);
+        let contender = ContenderConfig::new(world.lease.ttl, flags.room, flags.preferred.clone(), nonce.0);
+        let holder = Holder::new(HolderConfig {
+            me: nonce,
+            keys: KeyFingerprints::default(),
+            lease: world.lease,
+            contender,
+            zones: world.rules.zones().cloned().collect(),
+            reseed_grace: world.lease.reseed_grace(),
+        });
+        let directory = Directory::new(nonce, world.lease.ttl, world.rules.zones().cloned());
+        let config = RoutingConfig {
+            tick_hz: world.tick_hz,
+            players_max: 1_000,
+        };
+        let shard = Self {
+            place,
+            life,
+            nonce,
+            addr,
+            holder,
+            orders: VecDeque::new(),
+            asked: BTreeMap::new(),
+            turn_at: None,
+            is_hinted: false,
+            is_stopping: false,
+            routing: Routing::new(config, directory),
+            local: SimLocal::default(),
+            peers: Vec::new(),
+            resume_keys: ResumeKeys::new(world.resume_key, Vec::new()),
+            adopting: BTreeMap::new(),
+            memories: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            next_number: 0,
+            next_token: life << 32,
+            world: Arc::clone(world),
+        };
+        env.tell(|| format!("shard {place} starts, life {life}"));
+        for zone in flags.preferred.clone() {
+            shard.request(env, Party::Authority, move |services| {
+                let _known = services.authority.declare_zone(&zone);
+                ShardInput::Nothing
+            });
+        }
+        shard.schedule(env, Duration::from_millis(5), ShardInput::Turn);
+        shard.schedule(env, Duration::from_millis(LOGIN_ROUND_MS), ShardInput::Round);
+        shard
+    }
+
+    /// Hears an event.
+    pub fn handle(&mut self, env: &mut Env, event: ShardInput) {
+        match event {
+            ShardInput::Turn => self.drive_holder(env),
+            ShardInput::Hint => {
+                self.is_hinted = true;
+                self.drive_holder(env);
+            }
+            ShardInput::Answered(number, answer) => self.handle_answered(env, number, answer),
+            ShardInput::Expired(number) => self.handle_expired(env, number),
+            ShardInput::Stored(number, answer) => self.handle_stored(env, number, answer),
+            ShardInput::Adoption(tenure) => self.drive_adoption(env, &tenure),
+            ShardInput::Inquiry(tenure) => self.drive_inquiry(env, &tenure),
+            ShardInput::Tick(tenure) => self.tick(env, &tenure),
+            ShardInput::Pulse(tenure) => self.pulse(env, &tenure),
+            ShardInput::Captured(tenure, capture) => self.handle_captured(env, &tenure, *capture),
+            ShardInput::Round => self.round(env),
+            ShardInput::Home(conn, answer) => self.handle_home(env, conn, answer),
+            ShardInput::Packet(player, conn, packet) => self.handle_packet(env, (player, conn), packet),
+            ShardInput::Gone(token) => self.handle_gone(env, token),
+            ShardInput::Stop => self.stop(env),
+            ShardInput::StopNow => self.stop_now(env),
+            ShardInput::Nothing => {}
+        }
+    }
+
+    /// Returns the zones that it hosts and that tick.
+    pub fn hosted(&self) -> impl Iterator<Item = &Tenure> {
+        self.local.zones.values().map(|zone| &zone.tenure)
+    }
+
+    /// Whether this process has the zone in memory and can go on from there.
+    #[must_use]
+    pub fn remembers(&self, zone: &ZoneName) -> bool {
+        let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
+        let adopting = self.adopting.get(zone).is_some_and(|adopting| adopting.had_memory);
+        hosted || adopting || self.memories.contains_key(zone)
+    }
+
+    /// Returns the accounts that have a session in its zones.
+    #[must_use]
+    pub fn accounts(&mut self) -> Vec<(ZoneName, Vec<Account>)> {
+        let zones = self.local.zones.iter_mut();
+        zones.map(|(name, zone)| (name.clone(), zone.accounts())).collect()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn schedule(&self, env: &mut Env, wait: Duration, event: ShardInput) {
+        env.after(wait, SimEvent::Shard(self.place, self.life, event));
+    }
+
+    fn request(
+        &self,
+        env: &mut Env,
+        to: Party,
+        operation: impl Fn(&mut crate::services::Services) -> ShardInput + 'static,
+    ) {
+        let operation: Operation = std::rc::Rc::new(operation);
+        env.request((Party::Shard(self.place), self.life), to, operation);
+    }
+
+    /// Begins an operation at the store, with a bound for its answer.
+    fn ask_store(
+        &mut self,
+        env: &mut Env,
+        (tenure, kind): (&Tenure, Kind),
+        within: Duration,
+        operation: impl Fn(&mut crate::services::Services) -> StoreAnswer + 'static,
+    ) {
+        let number = self.number();
+        self.operations.insert(number, (tenure.clone(), kind));
+        self.request(env, Party::Store, move |services| {
+            ShardInput::Stored(number, operation(services))
+        });
+        self.schedule(env, within, ShardInput::Expired(number));
+    }
+
+    fn handle_expired(&mut self, env: &mut Env, number: u64) {
+        if let Some(request) = self.asked.remove(&number) {
+            self.handle_unanswered(env, request);
+            return;
+        }
+        let Some((_, kind)) = self.operations.get(&number) else {
+            return;
+        };
+        env.took("a store operation without an answer");
+        let away = || StoreError::Unavailable("no answer in time".to_owned());
+        let answer = match kind {
+            Kind::Summary => StoreAnswer::Summary(Err(away())),
+            Kind::Read => StoreAnswer::Read(Err(away())),
+            Kind::Append => StoreAnswer::Appended(Err(away())),
+            Kind::Fence | Kind::Quarantine | Kind::Blame | Kind::Write | Kind::Create => StoreAnswer::Done(Err(away())),
+        };
+        self.handle_stored(env, number, answer);
+    }
+
+    fn handle_stored(&mut self, env: &mut Env, number: u64, answer: StoreAnswer) {
+        let Some((tenure, kind)) = self.operations.remove(&number) else {
+            return;
+        };
+        match (kind, answer) {
+            (Kind::Append | Kind::Write | Kind::Create, answer) => self.handle_zone_stored(env, &tenure, kind, answer),
+            (Kind::Blame, StoreAnswer::Done(answer)) => self.handle_blame_stored(env, &tenure, answer),
+            (_, answer) => self.handle_adoption_stored(env, &tenure, kind, answer),
+        }
+    }
+}

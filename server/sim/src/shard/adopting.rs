@@ -1,0 +1,179 @@
+//! Adoption in a simulated shard: each command of the [`Adoption`] becomes one operation at the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
+use everhold_core::durability::store::Origin;
+use everhold_core::durability::{plan, replay};
+use everhold_core::ownership::Tenure;
+use everhold_core::ownership::holder::command::GrantedLease;
+use everhold_core::zone::ZoneConfig;
+use everhold_protocol::{Epoch, Tick, ZoneName};
+
+use super::{Kind, Order, SimShard};
+use crate::env::Env;
+use crate::event::{ShardInput, StoreAnswer};
+
+/// The adoption of one zone.
+pub(super) struct Adopting {
+    granted: GrantedLease,
+    adoption: Adoption,
+    /// Whether the zone was suspended here.
+    pub(super) had_memory: bool,
+}
+
+impl SimShard {
+    pub(super) fn begin_adoption(&mut self, env: &mut Env, granted: GrantedLease) {
+        let tenure = granted.tenure.clone();
+        let place = self.place;
+        env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
+        let memory = self.memories.remove(&tenure.zone);
+        let had_memory = memory.is_some();
+        let grace = self.world.lease.reseed_grace();
+        let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory);
+        self.adopting.insert(
+            tenure.zone.clone(),
+            Adopting {
+                granted,
+                adoption,
+                had_memory,
+            },
+        );
+        self.drive_adoption(env, &tenure);
+    }
+
+    /// Lets an adoption do what is due.
+    pub(super) fn drive_adoption(&mut self, env: &mut Env, tenure: &Tenure) {
+        loop {
+            let adopting = self.adopting.get_mut(&tenure.zone);
+            let Some(adopting) = adopting.filter(|adopting| adopting.granted.tenure == *tenure) else {
+                return;
+            };
+            let now = env.instant();
+            let Some(command) = adopting.adoption.poll_command(now) else {
+                if let Some(at) = adopting.adoption.poll_timeout() {
+                    let wait = at.saturating_duration_since(now).max(Duration::from_millis(1));
+                    self.schedule(env, wait, ShardInput::Adoption(tenure.clone()));
+                }
+                return;
+            };
+            if !self.carry_out_adoption(env, tenure, command) {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the adoption may be asked for its next command at once.
+    fn carry_out_adoption(&mut self, env: &mut Env, tenure: &Tenure, command: AdoptionCommand) -> bool {
+        let whose = tenure.clone();
+        match command {
+            AdoptionCommand::Summarize => self.ask_store(env, (tenure, Kind::Summary), ANSWER_MAX, move |services| {
+                StoreAnswer::Summary(Ok(services.store.summary(&whose.zone)))
+            }),
+            AdoptionCommand::Fence => self.ask_store(env, (tenure, Kind::Fence), ANSWER_MAX, move |services| {
+                StoreAnswer::Done(services.store.fence(&whose))
+            }),
+            AdoptionCommand::FenceAndRead => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
+                let fenced = services.store.fence(&whose);
+                StoreAnswer::Read(fenced.and_then(|()| services.store.read_zone(&whose.zone)))
+            }),
+            AdoptionCommand::BeginAnew => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
+                let created = services.store.create(&whose, Origin::Nothing);
+                StoreAnswer::Read(created.and_then(|()| services.store.read_zone(&whose.zone)))
+            }),
+            AdoptionCommand::Quarantine(tick, session, seq) => {
+                self.ask_store(env, (tenure, Kind::Quarantine), ANSWER_MAX, move |services| {
+                    StoreAnswer::Done(services.store.quarantine(&whose, tick, session, seq))
+                });
+            }
+            AdoptionCommand::Replay(data) => {
+                let outcome = plan(data).and_then(|plan| replay(plan, self.zone_config(&tenure.zone)));
+                if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
+                    adopting.adoption.handle_replayed(outcome);
+                }
+                return true;
+            }
+            AdoptionCommand::Log(_) => return true,
+            AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
+            AdoptionCommand::Fail(error) => {
+                let failed = self.adopting.remove(&tenure.zone);
+                if failed.is_some_and(|failed| failed.had_memory) {
+                    self.check_dropped(env, &tenure.zone);
+                }
+                let place = self.place;
+                env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
+                env.took("an adoption that failed");
+                self.orders
+                    .push_back(Order::AdoptionFailed(tenure.clone(), error.failure()));
+                self.drive_holder(env);
+            }
+        }
+        false
+    }
+
+    pub(super) fn handle_adoption_stored(&mut self, env: &mut Env, tenure: &Tenure, kind: Kind, answer: StoreAnswer) {
+        let now = env.instant();
+        let adopting = self.adopting.get_mut(&tenure.zone);
+        let Some(adopting) = adopting.filter(|adopting| adopting.granted.tenure == *tenure) else {
+            return;
+        };
+        match (kind, answer) {
+            (Kind::Summary, StoreAnswer::Summary(answer)) => adopting.adoption.handle_summary(now, answer),
+            (Kind::Fence, StoreAnswer::Done(answer)) => adopting.adoption.handle_fenced(now, answer),
+            (Kind::Read, StoreAnswer::Read(answer)) => adopting.adoption.handle_read(now, answer),
+            (Kind::Quarantine, StoreAnswer::Done(answer)) => adopting.adoption.handle_quarantined(now, answer),
+            _ => unreachable!("an answer is of the kind that was asked"),
+        }
+        self.drive_adoption(env, tenure);
+    }
+
+    fn conclude_adoption(&mut self, env: &mut Env, tenure: &Tenure, start: Start, history: History) {
+        let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
+        let last = start.journal.last().tick;
+        self.check_adoption(env, tenure, last, &history);
+        self.host(env, adopting.granted, start);
+    }
+
+    /// Checks what an adopted zone goes on from.
+    fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Tick, history: &History) {
+        let (place, zone) = (self.place, &tenure.zone);
+        env.services.now = env.now;
+        env.tell(|| {
+            format!(
+                "shard {place} adopts {zone} epoch {} after tick {last}: {history:?}",
+                tenure.epoch()
+            )
+        });
+        match history {
+            History::Memory => env.took("a zone that went on from memory"),
+            History::Stored { is_lost: true, .. } => env.took("a zone that began again"),
+            History::Stored { .. } => env.took("a zone that was replayed"),
+        }
+        if let History::Stored {
+            digest_equal: false, ..
+        } = history
+        {
+            let detail = format!("{zone} epoch {}", tenure.epoch());
+            env.services.breach("a replay has the digests of the original", detail);
+        }
+        let released = env.services.books.get(zone).and_then(|book| book.released);
+        let (epoch, tick) = released.unwrap_or((Epoch(0), Tick(0)));
+        if last < tick && !env.services.forgot {
+            let detail = format!(
+                "{zone} epoch {} goes on after tick {last}, epoch {epoch} told of {tick}",
+                tenure.epoch()
+            );
+            env.services.breach("what was told is in every later state", detail);
+        }
+    }
+
+    pub(super) fn zone_config(&self, zone: &ZoneName) -> ZoneConfig {
+        ZoneConfig {
+            name: zone.clone(),
+            seed: 1,
+            tick_hz: self.world.tick_hz,
+            game: Arc::clone(&self.world.rules) as Arc<_>,
+        }
+    }
+}

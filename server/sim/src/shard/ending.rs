@@ -1,0 +1,168 @@
+//! The end of a zone in a simulated shard: what remains of it, and the inquiry into a failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_core::durability::blame::{ANSWER_MAX, Blame, Inquiry, InquiryCommand};
+use everhold_core::durability::store::StoreError;
+use everhold_core::ownership::lease::SharedLease;
+use everhold_core::ownership::{EndReason, Remains, Tenure};
+use everhold_core::tick::TickLoop;
+use everhold_core::zone::Zone;
+use everhold_protocol::Tick;
+
+use super::zone::SimZone;
+use super::{Kind, Order, SimShard};
+use crate::env::Env;
+use crate::event::{ShardInput, StoreAnswer};
+
+/// A zone that failed, and the inquiry into why.
+pub(super) struct Ending {
+    tenure: Tenure,
+    lease: Arc<SharedLease>,
+    inquiry: Inquiry,
+    tick: Tick,
+    why: String,
+}
+
+impl SimShard {
+    /// Ends a zone here. A failure is inquired into first.
+    pub(super) fn end_zone(&mut self, env: &mut Env, tenure: &Tenure, reason: EndReason) {
+        if let Some(hosted) = self.hosted_mut(tenure) {
+            hosted.egress.handle_end();
+        }
+        self.drive_egress(env, tenure);
+        let Some(hosted) = self.local.zones.remove(&tenure.zone) else {
+            return;
+        };
+        let place = self.place;
+        env.tell(|| format!("shard {place} ends {} epoch {}: {reason}", tenure.zone, tenure.epoch()));
+        let SimZone {
+            ticks,
+            pipeline,
+            lease,
+            probe,
+            wedged,
+            ..
+        } = hosted;
+        if let EndReason::Panicked(tick, why) = reason {
+            // A rule has failed: nothing of this World may be used any more.
+            env.lost_memory = true;
+            let ending = Ending {
+                tenure: tenure.clone(),
+                lease,
+                inquiry: Inquiry::new(tick, probe.suspect()),
+                tick,
+                why,
+            };
+            self.ending.insert(tenure.zone.clone(), ending);
+            self.drive_inquiry(env, tenure);
+            return;
+        }
+        self.check_end(env, tenure, &reason);
+        // A thread whose tick does not end gives no zone back.
+        let zone: Option<Zone> = ticks.filter(|_| wedged.is_none()).map(TickLoop::into_zone);
+        let memory = pipeline.into_surrender(&reason).zip(zone);
+        let remains = match memory {
+            Some((surrender, zone)) => {
+                env.took("a zone that was suspended");
+                self.memories.insert(tenure.zone.clone(), surrender.handle_zone(zone));
+                Remains::Memory
+            }
+            None => Remains::Nothing,
+        };
+        self.tell_end(env, tenure, reason, remains);
+    }
+
+    /// A SimWorld that is thrown away because another process fenced it must be in the store: DESIGN, Ownership 9.
+    fn check_end(&self, env: &mut Env, tenure: &Tenure, reason: &EndReason) {
+        let released = env.services.books.get(&tenure.zone).and_then(|book| book.released);
+        let tick = released.map_or(Tick(0), |(_, tick)| tick);
+        env.services.now = env.now;
+        if *reason == EndReason::Fenced && !env.services.holds(&tenure.zone, tick) {
+            let detail = format!(
+                "{} epoch {} was fenced, the store has not its tick {tick}",
+                tenure.zone,
+                tenure.epoch()
+            );
+            env.services.breach("memory dies for data, never for a grant", detail);
+        }
+    }
+
+    fn tell_end(&mut self, env: &mut Env, tenure: &Tenure, reason: EndReason, remains: Remains) {
+        self.routing.handle_zone_ended(tenure);
+        self.orders.push_back(Order::Ended(tenure.clone(), reason, remains));
+        self.stop_if_empty();
+        self.drive_routing(env);
+        self.drive_holder(env);
+    }
+
+    /// Has every zone do one last tick; their ends stop the process.
+    pub(super) fn stop_zones(&mut self, env: &mut Env) {
+        self.routing.handle_close();
+        let tenures: Vec<Tenure> = self.hosted().cloned().collect();
+        for hosted in self.local.zones.values_mut() {
+            hosted.pipeline.handle_stop();
+        }
+        for tenure in tenures {
+            self.drive_zone(env, &tenure);
+        }
+        self.drive_routing(env);
+        self.stop_if_empty();
+    }
+
+    /// Lets the inquiry into a failure do what is due.
+    pub(super) fn drive_inquiry(&mut self, env: &mut Env, tenure: &Tenure) {
+        loop {
+            let ending = self.ending.get_mut(&tenure.zone);
+            let Some(ending) = ending.filter(|ending| ending.tenure == *tenure) else {
+                return;
+            };
+            let (now, instant) = (env.now, env.instant());
+            let state = ending.lease.with(|lease| {
+                lease.handle_iteration(now);
+                lease.state()
+            });
+            match ending.inquiry.poll_command(instant, state) {
+                None => {
+                    if let Some(at) = ending.inquiry.poll_timeout() {
+                        let wait = at.saturating_duration_since(instant).max(Duration::from_millis(1));
+                        self.schedule(env, wait, ShardInput::Inquiry(tenure.clone()));
+                    }
+                    return;
+                }
+                Some(InquiryCommand::Log(_)) => {}
+                Some(InquiryCommand::Quarantine(tick, session, seq)) => {
+                    let (whose, max) = (tenure.clone(), ANSWER_MAX);
+                    self.ask_store(env, (tenure, Kind::Blame), max, move |services| {
+                        StoreAnswer::Done(services.store.quarantine(&whose, tick, session, seq))
+                    });
+                    return;
+                }
+                Some(InquiryCommand::Conclude(blame)) => {
+                    self.conclude_inquiry(env, tenure, blame);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn conclude_inquiry(&mut self, env: &mut Env, tenure: &Tenure, blame: Blame) {
+        let Some(Ending { tick, why, .. }) = self.ending.remove(&tenure.zone) else {
+            return;
+        };
+        if matches!(blame, Blame::Input(..)) {
+            env.took("an input that was quarantined");
+        }
+        let reason = blame.end_reason(tick, why);
+        self.tell_end(env, tenure, reason, Remains::Nothing);
+    }
+
+    pub(super) fn handle_blame_stored(&mut self, env: &mut Env, tenure: &Tenure, answer: Result<(), StoreError>) {
+        let now = env.instant();
+        if let Some(ending) = self.ending.get_mut(&tenure.zone) {
+            ending.inquiry.handle_answer(now, answer);
+            self.drive_inquiry(env, tenure);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The keeper of a simulated shard: what its holder commands becomes requests to the authority, and orders wait until
+//! it is at rest.
+
+use std::time::Duration;
+
+use everhold_core::durability::store::StoreError;
+use everhold_core::ownership::holder::command::{
+    Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreFence,
+};
+use everhold_core::ownership::{AuthorityError, KeyFingerprints};
+use everhold_protocol::{Tick, ZoneName};
+
+use super::{Order, SimShard};
+use crate::env::Env;
+use crate::event::{ShardInput, SimEvent};
+use crate::fault::Fault;
+use crate::links::Party;
+use crate::services::Services;
+
+/// Zones that do not stop within this time are left to their leases, as in a shard.
+const STOP_MAX: Duration = Duration::from_secs(10);
+/// The bound of a request that has none: a client library's own time-out.
+const OWN_BOUND: Duration = Duration::from_secs(5);
+
+impl SimShard {
+    /// Lets the holder do what is due.
+    pub(super) fn drive_holder(&mut self, env: &mut Env) {
+        loop {
+            if self.holder.poll_timeout().is_some() {
+                self.note_progress();
+                if std::mem::take(&mut self.is_hinted) {
+                    self.holder.handle_release_hint();
+                }
+            }
+            while let Some(command) = self.holder.poll_command(env.now) {
+                self.carry_out(env, command);
+            }
+            if self.holder.poll_timeout().is_none() {
+                return;
+            }
+            let Some(order) = self.orders.pop_front() else { break };
+            match order {
+                Order::Hosted(tenure) => self.holder.handle_hosted(&tenure),
+                Order::Ended(tenure, reason, remains) => self.holder.handle_ended(tenure, &reason, remains),
+                Order::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(tenure, failure),
+                Order::Close => {
+                    self.holder.handle_close();
+                    self.stop_zones(env);
+                }
+                Order::Stop => self.holder.handle_stop(env.now),
+            }
+        }
+        let at = self.holder.poll_timeout();
+        if self.turn_at != at || at.is_some_and(|at| at <= env.now) {
+            self.turn_at = at;
+            let wait = at.map_or(Duration::ZERO, |at| at.saturating_sub(env.now));
+            self.schedule(env, wait.max(Duration::from_micros(100)), ShardInput::Turn);
+        }
+    }
+
+    /// Begins to stop in good order: nothing is claimed any more, then each zone is sealed, then the leases are
+    /// released.
+    pub(super) fn stop(&mut self, env: &mut Env) {
+        self.is_stopping = true;
+        self.orders.push_back(Order::Close);
+        self.schedule(env, STOP_MAX, ShardInput::StopNow);
+        self.drive_holder(env);
+    }
+
+    /// Leaves the zones that did not stop to their leases.
+    pub(super) fn stop_now(&mut self, env: &mut Env) {
+        self.orders.push_back(Order::Stop);
+        self.drive_holder(env);
+    }
+
+    /// Stops the holder when no zone is left.
+    pub(super) fn stop_if_empty(&mut self) {
+        if self.is_stopping && self.local.zones.is_empty() && self.ending.is_empty() {
+            self.orders.push_back(Order::Stop);
+        }
+    }
+
+    fn note_progress(&mut self) {
+        for zone in self.local.zones.values() {
+            let progress = Progress {
+                players: zone.players(),
+                stepping: zone.stepping(),
+                has_ended: false,
+            };
+            self.holder.handle_progress(&zone.tenure, progress);
+        }
+    }
+
+    fn carry_out(&mut self, env: &mut Env, command: HolderCommand) {
+        match command {
+            HolderCommand::Ask { request, within } => self.ask(env, request, within),
+            HolderCommand::Adopt(granted) => self.begin_adoption(env, granted),
+            HolderCommand::Drop(zone) => self.drop_memory(env, &zone),
+            HolderCommand::Show(views) => {
+                let moment = self.local.moment(env.now);
+                self.routing
+                    .handle_views(moment, &views.leases, views.shards.as_deref());
+                self.drive_routing(env);
+            }
+            HolderCommand::TellGuardian(holdings) => {
+                env.services.holdings.insert(self.place, holdings);
+            }
+            HolderCommand::EndProcess => {
+                env.took("a process that ended itself");
+                env.after(Duration::ZERO, SimEvent::Fault(Fault::Kill(self.place)));
+            }
+            HolderCommand::Stopped => env.after(Duration::ZERO, SimEvent::Fault(Fault::Left(self.place))),
+            HolderCommand::Log(_) => {}
+        }
+    }
+
+    /// Memory dies for data, never for a grant: DESIGN, Ownership 9.
+    fn drop_memory(&mut self, env: &mut Env, zone: &ZoneName) {
+        let Some(memory) = self.memories.remove(zone) else {
+            return;
+        };
+        drop(memory);
+        let place = self.place;
+        env.tell(|| format!("shard {place} drops its memory of {zone}"));
+        env.took("a memory that was dropped");
+        self.check_dropped(env, zone);
+    }
+
+    /// Checks that a World that was thrown away is in the store, whole.
+    pub(super) fn check_dropped(&self, env: &mut Env, zone: &ZoneName) {
+        let (place, now) = (self.place, env.now);
+        env.services.now = now;
+        env.lost_memory = true;
+        let newest = env.services.books.get(zone).and_then(|book| book.released);
+        let tick = newest.map_or(Tick(0), |(_, tick)| tick);
+        if !env.services.holds(zone, tick) {
+            let detail = format!("shard {place} had {zone} in memory, the store has not its tick {tick}");
+            env.services.breach("memory dies for data, never for a grant", detail);
+        }
+    }
+
+    fn ask(&mut self, env: &mut Env, request: HolderRequest, within: Option<Duration>) {
+        let number = self.number();
+        self.asked.insert(number, request.clone());
+        let to = match request {
+            HolderRequest::Fence(_) | HolderRequest::Blame(..) => Party::Store,
+            _ => Party::Authority,
+        };
+        let (me, addr, ttl) = (self.nonce, self.addr, self.world.lease.ttl);
+        let suspect = match &request {
+            HolderRequest::Blame(tenure, _) => self.suspect(tenure),
+            _ => None,
+        };
+        let release = matches!(request, HolderRequest::Release(_));
+        self.request(env, to, move |services| {
+            let answer = answer_to(services, &request, (me, addr, ttl), suspect);
+            ShardInput::Answered(number, answer)
+        });
+        if release {
+            env.after(Duration::from_millis(3), SimEvent::Fault(Fault::HintReleases));
+        }
+        self.schedule(env, within.unwrap_or(OWN_BOUND), ShardInput::Expired(number));
+    }
+
+    pub(super) fn handle_answered(&mut self, env: &mut Env, number: u64, answer: HolderAnswer) {
+        if self.asked.remove(&number).is_none() {
+            return;
+        }
+        self.holder.handle_answer(env.now, answer);
+        self.drive_holder(env);
+    }
+
+    /// Hears that a request was not answered in time: its outcome is unknown.
+    pub(super) fn handle_unanswered(&mut self, env: &mut Env, request: HolderRequest) {
+        env.took("an authority's silence");
+        let away = || AuthorityError::Unavailable("no answer in time".to_owned());
+        let answer = match request {
+            HolderRequest::Renew(renewal) => HolderAnswer::Renewed(renewal, Err(away())),
+            HolderRequest::Reinstate(renewal) => HolderAnswer::Reinstated(renewal, Err(away())),
+            HolderRequest::Leases => HolderAnswer::Leases(Err(away())),
+            HolderRequest::Announce => HolderAnswer::Announced(Err(away())),
+            HolderRequest::Shards => HolderAnswer::Shards(Err(away())),
+            HolderRequest::Declare(zone) => HolderAnswer::Declared(zone, Err(away())),
+            HolderRequest::Fence(_) => HolderAnswer::Fence(StoreFence::Unknown("no answer in time".to_owned())),
+            HolderRequest::Claim { .. } => HolderAnswer::Claimed(Err(away())),
+            HolderRequest::Release(tenure) => HolderAnswer::Released(tenure, Err(away())),
+            HolderRequest::Withdraw => HolderAnswer::Withdrawn(Err(away())),
+            HolderRequest::Blame(tenure, tick) => HolderAnswer::Blamed(tenure.zone, tick, Culprit::Unwritten),
+        };
+        self.holder.handle_answer(env.now, answer);
+        self.drive_holder(env);
+    }
+}
+
+type Me = (everhold_core::ownership::Nonce, std::net::SocketAddr, Duration);
+
+/// Asks the authority, or the store, what the holder wants to know.
+fn answer_to(
+    services: &mut Services,
+    request: &HolderRequest,
+    (me, addr, ttl): Me,
+    suspect: Option<(everhold_protocol::SessionId, u64)>,
+) -> HolderAnswer {
+    let authority = &mut services.authority;
+    match request.clone() {
+        HolderRequest::Renew(renewal) => {
+            let outcome = authority.renew(&renewal.tenure, renewal.players);
+            HolderAnswer::Renewed(renewal, outcome)
+        }
+        HolderRequest::Reinstate(renewal) => {
+            let outcome = authority.reinstate(&renewal.tenure, addr, renewal.players);
+            HolderAnswer::Reinstated(renewal, outcome)
+        }
+        HolderRequest::Leases => HolderAnswer::Leases(Ok(authority.leases())),
+        HolderRequest::Announce => {
+            HolderAnswer::Announced(authority.announce(me, addr, &KeyFingerprints::default(), ttl))
+        }
+        HolderRequest::Shards => HolderAnswer::Shards(Ok(authority.shards())),
+        HolderRequest::Declare(zone) => {
+            let outcome = authority.declare_zone(&zone);
+            HolderAnswer::Declared(zone, outcome)
+        }
+        HolderRequest::Fence(zone) => HolderAnswer::Fence(match services.store.summary(&zone) {
+            Some(summary) => StoreFence::Epoch(summary.fence_epoch),
+            None => StoreFence::None,
+        }),
+        HolderRequest::Claim { watched, epoch_floor } => {
+            HolderAnswer::Claimed(authority.claim(&watched, me, addr, epoch_floor))
+        }
+        HolderRequest::Release(tenure) => {
+            let outcome = authority.release(&tenure);
+            HolderAnswer::Released(tenure, outcome)
+        }
+        HolderRequest::Withdraw => HolderAnswer::Withdrawn(authority.withdraw(me)),
+        HolderRequest::Blame(tenure, tick) => {
+            let culprit = match suspect.map(|(session, seq)| services.store.quarantine(&tenure, tick, session, seq)) {
+                Some(Ok(())) => Culprit::Quarantined,
+                Some(Err(StoreError::Fenced { .. } | _)) => Culprit::Unwritten,
+                None => Culprit::None,
+            };
+            HolderAnswer::Blamed(tenure.zone, tick, culprit)
+        }
+    }
+}

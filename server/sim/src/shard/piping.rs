@@ -1,0 +1,129 @@
+//! The durable task of a simulated zone: what its pipeline commands becomes operations at the store, orders to its tick
+//! loop, and packets.
+
+use std::time::Duration;
+
+use everhold_core::durability::PipelineCommand;
+use everhold_core::durability::gate::Durability;
+use everhold_core::durability::store::Origin;
+use everhold_core::ownership::Tenure;
+use everhold_core::replication::Datagrams;
+use everhold_core::tick::TickOrder;
+use everhold_core::zone::Outputs;
+use everhold_protocol::Account;
+
+use super::{Kind, SimShard};
+use crate::env::Env;
+use crate::event::{ShardInput, StoreAnswer};
+use crate::links::Party;
+
+/// A store operation that takes longer counts as unanswered, as in a shard.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A cut is bytes after this time.
+const ENCODING: Duration = Duration::from_millis(5);
+
+impl SimShard {
+    pub(super) fn carry_out_pipeline(
+        &mut self,
+        env: &mut Env,
+        tenure: &Tenure,
+        command: PipelineCommand<Datagrams, Outputs>,
+    ) {
+        match command {
+            PipelineCommand::Tell(told) => {
+                env.services.now = env.now;
+                env.services.note_released(tenure, told.tick());
+                let peers = self.peers.clone();
+                if let Some(hosted) = self.hosted_mut(tenure) {
+                    hosted.egress.handle_told(told, || peers.clone());
+                }
+                self.drive_egress(env, tenure);
+            }
+            PipelineCommand::Show(shown) => {
+                env.services.now = env.now;
+                if self.world.durability == Durability::Store {
+                    env.services.note_released(tenure, shown.tick());
+                }
+                self.show(env, tenure, &shown.into_inner());
+            }
+            PipelineCommand::Log(_) => {}
+            PipelineCommand::Append(_)
+            | PipelineCommand::PutPart { .. }
+            | PipelineCommand::MoveHead(_)
+            | PipelineCommand::Create => self.begin_write(env, tenure, command),
+            command => self.order(env, tenure, command),
+        }
+    }
+
+    /// Begins an operation at the store.
+    fn begin_write(&mut self, env: &mut Env, tenure: &Tenure, command: PipelineCommand<Datagrams, Outputs>) {
+        let whose = tenure.clone();
+        match command {
+            PipelineCommand::Append(records) => {
+                self.ask_store(env, (tenure, Kind::Append), STORE_TIMEOUT, move |services| {
+                    StoreAnswer::Appended(services.append(&whose, &records))
+                });
+            }
+            PipelineCommand::PutPart { position, index, bytes } => {
+                self.ask_store(env, (tenure, Kind::Write), STORE_TIMEOUT, move |services| {
+                    StoreAnswer::Done(services.store.put_part(&whose, position, index, bytes.clone()))
+                });
+            }
+            PipelineCommand::MoveHead(head) => {
+                self.ask_store(env, (tenure, Kind::Write), STORE_TIMEOUT, move |services| {
+                    StoreAnswer::Done(services.move_head(&whose, head))
+                });
+            }
+            PipelineCommand::Create => {
+                env.took("a data set that was made anew from memory");
+                self.ask_store(env, (tenure, Kind::Create), STORE_TIMEOUT, move |services| {
+                    StoreAnswer::Done(services.store.create(&whose, Origin::Memory))
+                });
+            }
+            _ => unreachable!("the other commands ask no store"),
+        }
+    }
+
+    /// Carries out what concerns the zone's own threads.
+    fn order(&mut self, env: &mut Env, tenure: &Tenure, command: PipelineCommand<Datagrams, Outputs>) {
+        let now = env.now;
+        if let PipelineCommand::Encode(frozen) = command {
+            let captured = ShardInput::Captured(tenure.clone(), Box::new(frozen.encode()));
+            self.schedule(env, ENCODING, captured);
+            return;
+        }
+        let Some(hosted) = self.hosted_mut(tenure) else { return };
+        match command {
+            PipelineCommand::Cut(cut) => hosted.orders.push_back(TickOrder::Cut(cut)),
+            PipelineCommand::Seal(cut) => hosted.orders.push_back(TickOrder::Seal(cut)),
+            PipelineCommand::CaptureConfirmed => hosted.orders.push_back(TickOrder::CaptureConfirmed),
+            PipelineCommand::CaptureFailed => hosted.orders.push_back(TickOrder::CaptureFailed),
+            PipelineCommand::RestoreHomes => hosted.orders.push_back(TickOrder::Roster),
+            PipelineCommand::Acknowledged(tick) => hosted.acknowledged = tick,
+            PipelineCommand::NoteAlive => hosted.lease.with(|lease| lease.handle_tick(now)),
+            _ => unreachable!("the other commands are carried out elsewhere"),
+        }
+    }
+
+    fn show(&self, env: &mut Env, tenure: &Tenure, shown: &Datagrams) {
+        let Some(hosted) = self.local.zones.get(&tenure.zone) else {
+            return;
+        };
+        for (session, bytes) in shown.iter() {
+            if let Some(token) = hosted.egress.conn(session) {
+                self.send_datagram(env, *token, bytes);
+            }
+        }
+    }
+
+    /// Sets the homes of a zone's accounts anew, and waits for no answer.
+    pub(super) fn restore_homes(&self, env: &mut Env, tenure: &Tenure, accounts: Vec<Account>) {
+        for account in accounts {
+            let home = everhold_core::cluster::Home::first(tenure.zone.clone());
+            self.request(env, Party::Store, move |services| {
+                let _had = services.store.set_home(account, None, &home);
+                ShardInput::Nothing
+            });
+        }
+    }
+}

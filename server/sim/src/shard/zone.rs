@@ -1,0 +1,287 @@
+//! A zone that a simulated shard hosts: its tick loop, its pipeline, and its egress, driven as the threads of a shard
+//! drive them.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use everhold_core::cluster::Hosted as HostedEntry;
+use everhold_core::durability::adoption::Start;
+use everhold_core::durability::checkpoint::CheckpointConfig;
+use everhold_core::durability::{Pipeline, PipelineCommand, PipelineConfig, PipelineTick};
+use everhold_core::egress::Egress;
+use everhold_core::ingress::AttachToken;
+use everhold_core::ingress::inbox::InboxEntry;
+use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
+use everhold_core::load::Residents;
+use everhold_core::ownership::holder::command::GrantedLease;
+use everhold_core::ownership::lease::SharedLease;
+use everhold_core::ownership::{LeaseState, Tenure};
+use everhold_core::replication::{Datagrams, ViewConfig};
+use everhold_core::tick::{TickClock, TickConditions, TickLoop, TickMeasures, TickOrder, TickStart};
+use everhold_core::zone::{Capture, Outputs, Probe};
+use everhold_protocol::{Account, SessionId, Tick};
+
+use super::{Kind, Order, SimShard};
+use crate::env::Env;
+use crate::event::{ShardInput, StoreAnswer};
+
+/// The durable task looks after lease and gate this often, as in a shard.
+const PULSE: Duration = Duration::from_millis(20);
+
+/// A zone that is hosted.
+pub(super) struct SimZone {
+    pub(super) tenure: Tenure,
+    pub(super) lease: Arc<SharedLease>,
+    /// None: a rule failed, and the SimWorld was thrown away.
+    pub(super) ticks: Option<TickLoop>,
+    clock: TickClock,
+    pub(super) inbox: VecDeque<InboxEntry>,
+    pub(super) orders: VecDeque<TickOrder>,
+    pub(super) acknowledged: Tick,
+    pub(super) pipeline: Pipeline<Datagrams, Outputs>,
+    pub(super) egress: Egress<AttachToken>,
+    pub(super) residents: Residents,
+    pub(super) probe: Arc<Probe>,
+    since: Duration,
+    /// The tick that does not end, if one is wedged.
+    pub(super) wedged: Option<Tick>,
+    last_tick: Tick,
+}
+
+impl SimZone {
+    pub(super) fn players(&self) -> u32 {
+        self.ticks
+            .as_ref()
+            .map_or(0, |ticks| u32::try_from(ticks.attached()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn stepping(&self) -> Tick {
+        self.wedged.unwrap_or_default()
+    }
+
+    pub(super) const fn is_wedged(&self) -> bool {
+        self.wedged.is_some()
+    }
+
+    pub(super) const fn tick(&self) -> Tick {
+        self.last_tick
+    }
+
+    /// Returns the zone's entry for the directory.
+    pub(super) fn entry(&self, now: Duration) -> HostedEntry {
+        HostedEntry {
+            epoch: self.tenure.epoch(),
+            since: self.since,
+            may_speak: self.lease.with(|lease| lease.may_speak(now)),
+        }
+    }
+
+    pub(super) fn accounts(&mut self) -> Vec<Account> {
+        let order = self
+            .ticks
+            .as_mut()
+            .and_then(|ticks| ticks.handle_order(TickOrder::Roster));
+        order.unwrap_or_default()
+    }
+
+    /// Puts an entry into the inbox. `false`: there is no room.
+    pub(super) fn push(&mut self, entry: InboxEntry) -> bool {
+        let fits = self.inbox.len() < INBOX_ENTRIES_MAX;
+        if fits {
+            self.inbox.push_back(entry);
+        }
+        fits
+    }
+
+    /// Hands the egress's leaves to the inbox.
+    pub(super) fn push_leaves(&mut self) {
+        while let Some(leave) = self.egress.poll_leave().cloned() {
+            if !self.push(InboxEntry::Input(leave)) {
+                return;
+            }
+            self.egress.handle_leave_taken();
+        }
+    }
+
+    fn state(&self, now: Duration) -> LeaseState {
+        self.lease.with(|lease| {
+            lease.handle_iteration(now);
+            lease.state()
+        })
+    }
+}
+
+impl SimShard {
+    /// Hosts an adopted zone.
+    pub(super) fn host(&mut self, env: &mut Env, granted: GrantedLease, start: Start) {
+        let Start {
+            mut zone,
+            journal,
+            chain,
+            quarantine,
+        } = start;
+        let tenure = granted.tenure;
+        let ticks_start = TickStart {
+            grant: tenure.grant,
+            rules_id: self.world.rules.rules_id(self.world.tick_hz),
+            last: journal.last().hash,
+            quarantine: &quarantine,
+            view: ViewConfig::default(),
+        };
+        let (delta_ticks, base_ticks) = self.world.checkpoint_ticks;
+        let config = PipelineConfig {
+            durability: self.world.durability,
+            checkpoints: CheckpointConfig {
+                delta_ticks,
+                base_ticks,
+                ..CheckpointConfig::new(self.world.tick_hz)
+            },
+        };
+        granted.lease.with(|lease| lease.handle_tick(env.now));
+        let hosted = SimZone {
+            lease: granted.lease,
+            clock: TickClock::new(self.world.tick_hz, None, env.instant()),
+            inbox: VecDeque::new(),
+            orders: VecDeque::new(),
+            acknowledged: journal.acknowledged().tick,
+            egress: Egress::new(tenure.zone.clone(), self.world.tick_hz),
+            residents: Residents::of(&mut zone),
+            probe: zone.probe(),
+            since: env.now,
+            wedged: None,
+            last_tick: zone.tick(),
+            ticks: Some(TickLoop::new(zone, &ticks_start)),
+            pipeline: Pipeline::new(config, journal, &chain),
+            tenure: tenure.clone(),
+        };
+        self.local.zones.insert(tenure.zone.clone(), hosted);
+        self.orders.push_back(Order::Hosted(tenure.clone()));
+        self.routing.handle_zone_up(tenure.clone());
+        self.schedule(env, Duration::ZERO, ShardInput::Tick(tenure.clone()));
+        self.schedule(env, PULSE, ShardInput::Pulse(tenure));
+        self.drive_routing(env);
+        self.drive_holder(env);
+    }
+
+    /// Wedges a zone: its tick does not end any more.
+    pub(crate) fn wedge(&mut self, zone: &everhold_protocol::ZoneName) {
+        if let Some(hosted) = self.local.zones.get_mut(zone) {
+            hosted.wedged = Some(hosted.last_tick.next());
+        }
+    }
+
+    pub(super) fn suspect(&self, tenure: &Tenure) -> Option<(SessionId, u64)> {
+        let hosted = self.local.zones.get(&tenure.zone)?;
+        hosted.probe.suspect()?.intent
+    }
+
+    pub(super) fn hosted_mut(&mut self, tenure: &Tenure) -> Option<&mut SimZone> {
+        let hosted = self.local.zones.get_mut(&tenure.zone)?;
+        (hosted.tenure == *tenure).then_some(hosted)
+    }
+
+    /// Does what a tick thread does in one iteration.
+    pub(super) fn tick(&mut self, env: &mut Env, tenure: &Tenure) {
+        let Some(hosted) = self.hosted_mut(tenure).filter(|hosted| hosted.wedged.is_none()) else {
+            return;
+        };
+        let Some(ticks) = &mut hosted.ticks else { return };
+        let mut roster = None;
+        while let Some(order) = hosted.orders.pop_front() {
+            roster = ticks.handle_order(order).or(roster);
+        }
+        let may_act = hosted.lease.with(|lease| {
+            lease.handle_iteration(env.now);
+            lease.may_act(env.now)
+        });
+        let conditions = TickConditions {
+            may_act,
+            acknowledged: hosted.acknowledged,
+            room: UNACKNOWLEDGED_TICKS_MAX as usize,
+        };
+        if !ticks.may_tick(&conditions) {
+            env.took("a tick that was held");
+            hosted.clock.handle_hold(env.instant());
+        } else {
+            let state = hosted.clock.ladder_state();
+            let inbox = &mut hosted.inbox;
+            let stepped = catch_unwind(AssertUnwindSafe(|| ticks.step(inbox.drain(..), state, |_| {})));
+            hosted.last_tick = ticks.tick();
+            match stepped {
+                Ok(out) => {
+                    hosted.lease.with(|lease| lease.handle_tick(env.now));
+                    hosted.clock.handle_tick(&TickMeasures::default(), env.instant());
+                    hosted.pipeline.handle_tick(PipelineTick {
+                        record: out.record,
+                        snapshots: out.snapshots,
+                        outputs: out.outputs,
+                        frozen: out.frozen,
+                    });
+                    if ticks.is_sealed() {
+                        hosted.pipeline.handle_ticks_over();
+                    }
+                }
+                Err(_) => {
+                    env.took("a rule that failed");
+                    let tick = ticks.tick();
+                    hosted.ticks = None;
+                    hosted.pipeline.handle_panicked(tick, "a rule failed".to_owned());
+                }
+            }
+        }
+        let wait = hosted.clock.poll_wait(env.instant());
+        self.schedule(env, wait, ShardInput::Tick(tenure.clone()));
+        if let Some(accounts) = roster {
+            self.restore_homes(env, tenure, accounts);
+        }
+        self.drive_zone(env, tenure);
+    }
+
+    pub(super) fn pulse(&mut self, env: &mut Env, tenure: &Tenure) {
+        if self.hosted_mut(tenure).is_some() {
+            self.schedule(env, PULSE, ShardInput::Pulse(tenure.clone()));
+            self.drive_zone(env, tenure);
+        }
+    }
+
+    pub(super) fn handle_captured(&mut self, env: &mut Env, tenure: &Tenure, capture: Capture) {
+        if let Some(hosted) = self.hosted_mut(tenure) {
+            hosted.pipeline.handle_captured(capture);
+            self.drive_zone(env, tenure);
+        }
+    }
+
+    pub(super) fn handle_zone_stored(&mut self, env: &mut Env, tenure: &Tenure, kind: Kind, answer: StoreAnswer) {
+        let now = env.instant();
+        let Some(hosted) = self.hosted_mut(tenure) else { return };
+        match (kind, answer) {
+            (Kind::Append, StoreAnswer::Appended(answer)) => hosted.pipeline.handle_appended(now, answer),
+            (Kind::Write, StoreAnswer::Done(answer)) => hosted.pipeline.handle_written(now, answer),
+            (Kind::Create, StoreAnswer::Done(answer)) => hosted.pipeline.handle_created(now, answer),
+            _ => unreachable!("an answer is of the kind that was asked"),
+        }
+        self.drive_zone(env, tenure);
+    }
+
+    /// Lets the pipeline do what is due.
+    pub(super) fn drive_zone(&mut self, env: &mut Env, tenure: &Tenure) {
+        if let Some(hosted) = self.hosted_mut(tenure) {
+            hosted.pipeline.handle_turn();
+        }
+        loop {
+            let (now, instant) = (env.now, env.instant());
+            let Some(hosted) = self.hosted_mut(tenure) else { return };
+            let state = hosted.state(now);
+            let Some(command) = hosted.pipeline.poll_command(instant, state) else {
+                return;
+            };
+            if let PipelineCommand::End(reason) = command {
+                self.end_zone(env, tenure, reason);
+                return;
+            }
+            self.carry_out_pipeline(env, tenure, command);
+        }
+    }
+}
