@@ -1,9 +1,10 @@
 //! Whole clusters: without faults nothing is broken and everybody plays, and a seed tells the same history again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use everhold_sim::cluster::{Options, Outcome, SimCluster};
-use everhold_sim::fault::Plan;
+use everhold_sim::cluster::{Options, Outcome, POISON, SimCluster};
+use everhold_sim::fault::{Fault, Plan};
+use everhold_sim::services::Breach;
 
 fn run(seed: u64, plan: Option<Plan>) -> Outcome {
     SimCluster::run(&Options {
@@ -20,6 +21,21 @@ fn calm_clusters_break_nothing() {
         let outcome = run(seed, Some(Plan::default()));
         assert_eq!(outcome.breaches, [], "seed {seed}");
     }
+}
+
+#[test]
+fn poison_on_every_shard_costs_pauses_and_no_zone() {
+    everhold_core::game::chat_fault::set(format!("panic-on-chat={POISON}").parse().unwrap());
+    let poisoned = |time: u64| (Duration::from_millis(4_500 + 1_500 * time), Fault::Poison(0));
+    let plan = Plan((0..5).map(poisoned).collect());
+    let mut failures = 0;
+    for seed in 1..=10 {
+        let outcome = run(seed, Some(plan.clone()));
+        failures += outcome.paths.get("a rule that failed").copied().unwrap_or_default();
+        let gone = |breach: &&Breach| ["every zone has an owner", "every player plays"].contains(&breach.invariant);
+        assert_eq!(outcome.breaches.iter().find(gone), None, "seed {seed}");
+    }
+    assert!(failures >= 40, "each shard of each cluster fails: {failures}");
 }
 
 #[test]

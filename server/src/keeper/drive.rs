@@ -55,9 +55,11 @@ impl Keeper {
             }
             KeeperOrder::Ended(tenure, reason, remains) => {
                 self.hosted.retain(|_, hosted| hosted.tenure != tenure);
-                self.holder.handle_ended(tenure, &reason, remains);
+                self.holder.handle_ended(clock::boottime(), tenure, &reason, remains);
             }
-            KeeperOrder::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(tenure, failure),
+            KeeperOrder::AdoptionFailed(tenure, failure) => {
+                self.holder.handle_adoption_failed(clock::boottime(), tenure, failure);
+            }
             KeeperOrder::Close(done) => {
                 self.holder.handle_close();
                 let _nobody_waits = done.send(());

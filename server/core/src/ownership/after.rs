@@ -12,9 +12,10 @@ pub enum After {
     Reclaim,
     /// It runs out.
     Expire,
-    /// It runs out, and this process does not claim it again: its world failed here.
+    /// It runs out, and this process leaves it to others for a while: its world failed here.
     Shun,
-    /// Anybody else may claim it at once: its world failed here, at an input that is quarantined.
+    /// Anybody else may claim it at once, and this process after a ttl: its world failed here, at an input that is
+    /// quarantined.
     Cede,
 }
 
@@ -67,7 +68,7 @@ impl After {
     #[must_use]
     pub const fn failed_adoption(failure: AdoptionFailure) -> Self {
         match failure {
-            // A world that fails to come back fails again here; another build, or a person, may do better.
+            // A world that fails to come back may fail again here; another build, or a person, may do better.
             AdoptionFailure::Unreplayable
             | AdoptionFailure::PoisonedTooOften
             | AdoptionFailure::StoreCorrupt

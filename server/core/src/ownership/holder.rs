@@ -24,6 +24,7 @@ mod held;
 mod look;
 pub mod remark;
 mod renewal;
+mod shun;
 mod wedge;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,6 +38,7 @@ use self::held::{HeldLease, Releases};
 use self::look::Look;
 use self::remark::{Outages, Remark, ZoneRemark};
 use self::renewal::Renewals;
+use self::shun::ShunnedZones;
 use super::census::Census;
 use super::contender::{Contender, ContenderConfig};
 use super::fingerprint::KeyFingerprints;
@@ -73,8 +75,8 @@ pub struct Holder {
     census: Census,
     key_watch: KeyWatch,
     held: BTreeMap<ZoneName, HeldLease>,
-    /// Zones that failed here: this process claims them no more.
-    shunned: BTreeSet<ZoneName>,
+    /// Zones that failed here: they are left to others for a while.
+    shunned: ShunnedZones,
     /// The holdings that the guardian would have to release.
     holdings: Holdings,
     announce_at: Duration,
@@ -120,7 +122,7 @@ impl Holder {
             census: Census::new(config.zones, config.reseed_grace),
             key_watch: KeyWatch::new(config.keys),
             held: BTreeMap::new(),
-            shunned: BTreeSet::new(),
+            shunned: ShunnedZones::default(),
             commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
             holdings,
             announce_at: Duration::ZERO,

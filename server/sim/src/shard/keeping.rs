@@ -41,8 +41,8 @@ impl SimShard {
             let Some(order) = self.orders.pop_front() else { break };
             match order {
                 Order::Hosted(tenure) => self.holder.handle_hosted(&tenure),
-                Order::Ended(tenure, reason, remains) => self.holder.handle_ended(tenure, &reason, remains),
-                Order::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(tenure, failure),
+                Order::Ended(tenure, reason, remains) => self.holder.handle_ended(env.now, tenure, &reason, remains),
+                Order::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(env.now, tenure, failure),
                 Order::Close => {
                     self.holder.handle_close();
                     self.stop_zones(env);

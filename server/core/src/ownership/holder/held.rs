@@ -63,14 +63,14 @@ impl Holder {
         }
     }
 
-    /// A hosted zone is over here.
-    pub fn handle_ended(&mut self, tenure: Tenure, reason: &EndReason, remains: Remains) {
-        self.end(tenure, After::end(reason, remains));
+    /// Notes, at `now`, that a hosted zone is over here.
+    pub fn handle_ended(&mut self, now: Duration, tenure: Tenure, reason: &EndReason, remains: Remains) {
+        self.end(now, tenure, After::end(reason, remains));
     }
 
-    /// A zone that was granted was not adopted.
-    pub fn handle_adoption_failed(&mut self, tenure: Tenure, failure: AdoptionFailure) {
-        self.end(tenure, After::failed_adoption(failure));
+    /// Notes, at `now`, that a zone which was granted was not adopted.
+    pub fn handle_adoption_failed(&mut self, now: Duration, tenure: Tenure, failure: AdoptionFailure) {
+        self.end(now, tenure, After::failed_adoption(failure));
     }
 
     /// The claim of a zone, sent at `sent_at`, was granted.
@@ -106,7 +106,7 @@ impl Holder {
         for tenure in late {
             self.log_zone(&tenure.zone, ZoneRemark::GivenUp(tenure.epoch()));
             self.held[&tenure.zone].lease.with(Lease::handle_refused);
-            self.end(tenure, after);
+            self.end(now, tenure, after);
         }
     }
 
@@ -121,14 +121,16 @@ impl Holder {
         self.step = HolderStep::Stopping;
     }
 
-    fn end(&mut self, tenure: Tenure, after: After) {
+    fn end(&mut self, now: Duration, tenure: Tenure, after: After) {
         if self.held_mut(&tenure).is_none() {
             return;
         }
         self.held.remove(&tenure.zone);
         self.contender.handle_dropped(&tenure.zone);
-        if matches!(after, After::Shun | After::Cede) {
-            self.shunned.insert(tenure.zone.clone());
+        match after {
+            After::Shun => self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl),
+            After::Cede => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
+            After::Release | After::Reclaim | After::Expire => {}
         }
         match after {
             // Should this process die before the answer, its guardian releases it.

@@ -60,7 +60,7 @@ impl Holder {
         }
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
-        claimable.views.retain(|view| !self.shunned.contains(&view.zone));
+        claimable.views.retain(|view| !self.shunned.contains(&view.zone, now));
         self.contender.handle_leases(now, claimable);
         while let Some(zone) = self.contender.poll_taken() {
             self.log_zone(&zone, ZoneRemark::Taken);

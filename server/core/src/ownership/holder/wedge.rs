@@ -23,7 +23,7 @@ impl Holder {
         let since_max = self.lease.pause_gap;
         let wedged = self.held.iter_mut().find_map(|(zone, held)| {
             let tick = held.wedged_for(now, since_max)?;
-            (!self.shunned.contains(zone)).then(|| (held.tenure_of(zone), tick))
+            (!self.shunned.contains(zone, now)).then(|| (held.tenure_of(zone), tick))
         });
         if let Some((tenure, tick)) = wedged {
             self.log_zone(&tenure.zone, ZoneRemark::Wedged(tick));
@@ -36,7 +36,7 @@ impl Holder {
         match culprit {
             Culprit::None => {
                 self.log_zone(&zone, ZoneRemark::Shunned);
-                self.shunned.insert(zone);
+                self.shunned.leave(zone);
             }
             Culprit::Quarantined | Culprit::Unwritten => {
                 self.log_zone(&zone, ZoneRemark::EndsProcess(tick));

@@ -181,7 +181,7 @@ fn suspended_zone_that_the_authority_forgot_is_declared_at_once_and_claimed_abov
     let zone = name("meadow");
     rig.authority.leases.remove(&zone);
     rig.holder
-        .handle_ended(tenure("meadow", 1), &EndReason::Suspended, Remains::Memory);
+        .handle_ended(rig.now, tenure("meadow", 1), &EndReason::Suspended, Remains::Memory);
     rig.hosted.remove(&zone);
     let asked = rig.turn();
     assert!(asked.contains(&Request::Declare(zone.clone())), "{asked:?}");

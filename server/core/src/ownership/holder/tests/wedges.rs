@@ -74,7 +74,7 @@ fn tick_that_stands_at_no_input_loses_its_zone_and_no_other() {
     // The tick ends after all, and finds the lease over; the zone is not claimed here again.
     rig.hosted.remove(&name("meadow"));
     rig.holder
-        .handle_ended(tenure("meadow", 1), &EndReason::Suspended, Remains::Nothing);
+        .handle_ended(rig.now, tenure("meadow", 1), &EndReason::Suspended, Remains::Nothing);
     rig.forget();
     rig.run(3 * TTL);
     assert!(rig.authority.leases[&name("meadow")].released);
