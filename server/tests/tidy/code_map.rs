@@ -4,17 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::report;
-use crate::source::{CRATES, root};
-
-/// Crates whose modules the map names one by one.
-const MAPPED: [&str; 6] = [
-    "server",
-    "server/core",
-    "server/os",
-    "server/store",
-    "server/net",
-    "server/sim",
-];
+use crate::source::{CRATES, LAYERED, root};
 
 const MARK: &str = "<!-- code map -->";
 
@@ -38,7 +28,7 @@ fn existing() -> BTreeSet<String> {
     let crates = CRATES.iter().map(|folder| format!("{folder}/"));
     let modules = CRATES
         .iter()
-        .filter(|folder| MAPPED.contains(folder))
+        .filter(|folder| LAYERED.contains(folder))
         .flat_map(|folder| {
             let modules = names(&format!("{folder}/src")).into_iter();
             let modules = modules.map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned());

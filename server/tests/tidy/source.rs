@@ -118,6 +118,17 @@ pub(crate) const CRATES: [&str; 12] = [
     "benches",
 ];
 
+/// Crates whose modules stand in the order of the data flow, each using only those above it. The code map names these
+/// modules one by one.
+pub(crate) const LAYERED: [&str; 6] = [
+    "server",
+    "server/core",
+    "server/os",
+    "server/store",
+    "server/net",
+    "server/sim",
+];
+
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
