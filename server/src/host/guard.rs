@@ -43,9 +43,6 @@ impl LeaseGuard {
 
     fn ask<T>(&self, question: impl FnOnce(&Lease, Duration) -> T) -> T {
         let now = clock::boottime();
-        self.0.with(|lease| {
-            lease.handle_iteration(now);
-            question(lease, now)
-        })
+        self.0.ask(now, |lease| question(lease, now))
     }
 }

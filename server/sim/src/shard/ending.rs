@@ -119,10 +119,7 @@ impl SimShard {
                 return;
             };
             let (now, instant) = (env.now, env.instant());
-            let state = ending.lease.with(|lease| {
-                lease.handle_iteration(now);
-                lease.state()
-            });
+            let state = ending.lease.ask(now, |lease| lease.state());
             match ending.inquiry.poll_command(instant, state) {
                 None => {
                     if let Some(at) = ending.inquiry.poll_timeout() {

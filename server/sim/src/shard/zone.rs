@@ -106,10 +106,7 @@ impl SimZone {
     }
 
     fn state(&self, now: Duration) -> LeaseState {
-        self.lease.with(|lease| {
-            lease.handle_iteration(now);
-            lease.state()
-        })
+        self.lease.ask(now, |lease| lease.state())
     }
 }
 
@@ -192,10 +189,7 @@ impl SimShard {
         while let Some(order) = hosted.orders.pop_front() {
             roster = ticks.handle_order(order).or(roster);
         }
-        let may_act = hosted.lease.with(|lease| {
-            lease.handle_iteration(env.now);
-            lease.may_act(env.now)
-        });
+        let may_act = hosted.lease.ask(env.now, |lease| lease.may_act(env.now));
         let conditions = TickConditions {
             may_act,
             acknowledged: hosted.acknowledged,

@@ -28,14 +28,13 @@ impl Holder {
     pub(super) fn begin_renewals(&mut self, now: Duration) {
         self.give_up_adoptions(now, After::Shun, ADOPTION_MAX);
         let is_due = |lease: &mut Lease| {
-            lease.handle_iteration(now);
             let is_due = lease.poll_renewal(now);
             if is_due {
                 lease.handle_renew_sent(now);
             }
             is_due
         };
-        let due = self.held.iter().filter(|(_, held)| held.lease.with(is_due));
+        let due = self.held.iter().filter(|(_, held)| held.lease.ask(now, is_due));
         let due: Vec<Renewal> = due
             .map(|(zone, held)| Renewal {
                 tenure: held.tenure_of(zone),

@@ -51,10 +51,7 @@ impl HeldLease {
     fn wedged_for(&mut self, now: Duration, max: Duration) -> Option<Tick> {
         let progress = self.progress?;
         // Asking the lease first is what notices that the whole process was stopped, and no tick could end.
-        let is_stalled = self.lease.with(|lease| {
-            lease.handle_iteration(now);
-            lease.may_act(now) && lease.is_stalled(now)
-        });
+        let is_stalled = self.lease.ask(now, |lease| lease.may_act(now) && lease.is_stalled(now));
         if !is_stalled || progress.stepping == Tick(0) || progress.has_ended {
             self.wedged_since = None;
             return None;

@@ -1,6 +1,7 @@
 //! One lease that several threads ask: the zone's, the one that sends, and the one that renews. It reads no clock.
 
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::Lease;
 
@@ -15,7 +16,15 @@ impl SharedLease {
         Self(Mutex::new(lease))
     }
 
-    /// Asks the lease something, or tells it something. Read the clock before.
+    /// Asks the lease something at `now`. Asking is also what notices that the process was stopped for a while.
+    pub fn ask<T>(&self, now: Duration, question: impl FnOnce(&mut Lease) -> T) -> T {
+        self.with(|lease| {
+            lease.handle_iteration(now);
+            question(lease)
+        })
+    }
+
+    /// Tells the lease something, or reads it without asking. Read the clock before.
     pub fn with<T>(&self, ask: impl FnOnce(&mut Lease) -> T) -> T {
         ask(&mut self.lease())
     }
