@@ -23,23 +23,13 @@ pub(super) const ADOPTION_MAX: Duration = Duration::from_secs(120);
 /// A lease of this process, from its grant to its end.
 #[derive(Debug)]
 pub(super) struct HeldLease {
-    pub(super) grant: Grant,
+    pub(super) tenure: Tenure,
     pub(super) since: Duration,
     pub(super) lease: Arc<SharedLease>,
     /// `None` until the zone is adopted.
     pub(super) progress: Option<Progress>,
     /// The first of the looks that have found its tick wedged without exception.
     pub(super) wedged_since: Option<Duration>,
-}
-
-impl HeldLease {
-    /// Returns the tenure of its zone, which is its key.
-    pub(super) fn tenure_of(&self, zone: &ZoneName) -> Tenure {
-        Tenure {
-            zone: zone.clone(),
-            grant: self.grant,
-        }
-    }
 }
 
 /// Leases that are to be released, one after the other.
@@ -82,7 +72,7 @@ impl Holder {
         self.held.insert(
             tenure.zone.clone(),
             HeldLease {
-                grant: tenure.grant,
+                tenure: tenure.clone(),
                 since: now,
                 lease: Arc::clone(&lease),
                 progress: None,
@@ -99,9 +89,9 @@ impl Holder {
         let is_late = |held: &HeldLease| held.progress.is_none() && now.saturating_sub(held.since) >= age;
         let late: Vec<Tenure> = self
             .held
-            .iter()
-            .filter(|(_, held)| is_late(held))
-            .map(|(zone, held)| held.tenure_of(zone))
+            .values()
+            .filter(|held| is_late(held))
+            .map(|held| held.tenure.clone())
             .collect();
         for tenure in late {
             self.log_zone(&tenure.zone, ZoneRemark::GivenUp(tenure.epoch()));
@@ -177,9 +167,9 @@ impl Holder {
     }
 
     /// Returns the lease of this very tenure, if it is held still.
-    fn held_mut(&mut self, tenure: &Tenure) -> Option<&mut HeldLease> {
+    pub(super) fn held_mut(&mut self, tenure: &Tenure) -> Option<&mut HeldLease> {
         self.held
             .get_mut(&tenure.zone)
-            .filter(|held| held.grant == tenure.grant)
+            .filter(|held| held.tenure.grant == tenure.grant)
     }
 }

@@ -11,7 +11,7 @@ use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::after::After;
 use crate::ownership::authority::AuthorityError;
-use crate::ownership::grant::{Grant, Tenure};
+use crate::ownership::grant::Grant;
 use crate::ownership::lease::Lease;
 
 /// The renewals of one turn that have been answered.
@@ -34,10 +34,10 @@ impl Holder {
             }
             is_due
         };
-        let due = self.held.iter().filter(|(_, held)| held.lease.ask(now, is_due));
+        let due = self.held.values().filter(|held| held.lease.ask(now, is_due));
         let due: Vec<Renewal> = due
-            .map(|(zone, held)| Renewal {
-                tenure: held.tenure_of(zone),
+            .map(|held| Renewal {
+                tenure: held.tenure.clone(),
                 players: held.progress.map_or(0, |progress| progress.players),
                 sent_at: now,
             })
@@ -72,14 +72,14 @@ impl Holder {
     /// Tells the lease at once, whatever other renewals are waited for. An error is an outcome that is not known.
     fn conclude_renewal(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
         let Renewal { tenure, sent_at, .. } = renewal;
-        let Tenure { zone, grant } = tenure;
-        let held = self.held.get(&zone).filter(|held| held.grant == grant);
+        let held = self.held_mut(&tenure);
         let tell = |what: &dyn Fn(&mut Lease)| held.map(|held| held.lease.with(|lease| what(lease)));
         match outcome {
             Ok(()) => tell(&|lease| lease.handle_renewed(sent_at, now)),
             Err(AuthorityError::Held(_)) => tell(&Lease::handle_refused),
             Err(_) => tell(&|lease| lease.handle_unavailable(now)),
         };
+        let zone = tenure.zone;
         match outcome {
             Ok(()) => {}
             Err(AuthorityError::Held(holder)) => self.log_zone(&zone, ZoneRemark::Refused(holder.epoch)),

@@ -23,7 +23,7 @@ impl Holder {
         let since_max = self.lease.pause_gap;
         let wedged = self.held.iter_mut().find_map(|(zone, held)| {
             let tick = held.wedged_for(now, since_max)?;
-            (!self.shunned.contains(zone, now)).then(|| (held.tenure_of(zone), tick))
+            (!self.shunned.contains(zone, now)).then(|| (held.tenure.clone(), tick))
         });
         if let Some((tenure, tick)) = wedged {
             self.log_zone(&tenure.zone, ZoneRemark::Wedged(tick));
