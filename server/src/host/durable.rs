@@ -5,9 +5,8 @@ mod commands;
 mod operations;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use everhold_core::durability::checkpoint::CheckpointConfig;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::CheckpointHead;
 use everhold_core::durability::{Pipeline, PipelineConfig, PipelineTick};
@@ -21,9 +20,6 @@ use super::egress::Connections;
 use super::run::RunFigures;
 use super::tick::{TickMessage, Ticked};
 use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
-
-/// The task looks after lease and gate at least this often, even if nothing happens.
-const PULSE: Duration = Duration::from_millis(20);
 
 pub(super) struct DurableTask {
     config: HostConfig,
@@ -47,15 +43,7 @@ impl DurableTask {
         connections: Connections,
         tick_orders: crossbeam::channel::Sender<TickOrder>,
     ) -> Self {
-        let (delta_ticks, base_ticks) = config.checkpoint_ticks;
-        let plan = PipelineConfig {
-            durability: config.durability,
-            checkpoints: CheckpointConfig {
-                delta_ticks,
-                base_ticks,
-                ..CheckpointConfig::new(config.tick_hz)
-            },
-        };
+        let plan = PipelineConfig::new(config.durability, config.checkpoint_ticks, config.tick_hz);
         Self {
             pipeline: Pipeline::new(plan, journal, chain),
             operations: Operations::new(Arc::clone(&services.store), config.tenure.clone()),
@@ -74,7 +62,7 @@ impl DurableTask {
         mut ticked: mpsc::Receiver<TickMessage>,
         mut ordered: mpsc::UnboundedReceiver<HostOrder>,
     ) {
-        let mut pulse = tokio::time::interval(PULSE);
+        let mut pulse = tokio::time::interval(PipelineConfig::TURN_EVERY);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks = true;
         let reason = loop {

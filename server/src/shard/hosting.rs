@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use everhold_core::cluster::HomeStore;
+use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::adoption::{AdoptError, History};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
@@ -26,9 +27,6 @@ use crate::keeper::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
 use crate::router::RouterHandle;
-
-/// A zone that does not stop within this time (because the store is gone) is left to its lease.
-const ZONE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The hosted zones of a shard, and what each adoption needs.
 pub(super) struct Hosting {
@@ -70,7 +68,14 @@ impl Hosting {
     pub(super) async fn stop_zones(&self) {
         let mut stops = JoinSet::new();
         for zone in self.zones().values().cloned() {
-            stops.spawn(async move { (tokio::time::timeout(ZONE_STOP_TIMEOUT, zone.stop()).await.is_ok(), zone) });
+            stops.spawn(async move {
+                (
+                    tokio::time::timeout(PipelineConfig::STOP_MAX, zone.stop())
+                        .await
+                        .is_ok(),
+                    zone,
+                )
+            });
         }
         while let Some(stop) = stops.join_next().await {
             match stop {

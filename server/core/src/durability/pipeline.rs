@@ -43,6 +43,32 @@ pub struct PipelineConfig {
     pub checkpoints: CheckpointConfig,
 }
 
+impl PipelineConfig {
+    /// A store operation that takes longer counts as unanswered; the same is sent again.
+    pub const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+    /// A turn of the driver begins at least this often, so that lease and gate are looked after even if nothing
+    /// happens.
+    pub const TURN_EVERY: Duration = Duration::from_millis(20);
+
+    /// A zone that does not stop within this time (because the store is gone) is left to its lease.
+    pub const STOP_MAX: Duration = Duration::from_secs(10);
+
+    /// Returns the configuration of a zone that ticks `tick_hz` times a second, with so many ticks between deltas, and
+    /// at most between bases.
+    #[must_use]
+    pub const fn new(durability: Durability, (delta_ticks, base_ticks): (u64, u64), tick_hz: u16) -> Self {
+        Self {
+            durability,
+            checkpoints: CheckpointConfig {
+                delta_ticks,
+                base_ticks,
+                ..CheckpointConfig::new(tick_hz)
+            },
+        }
+    }
+}
+
 /// The place of a pipeline on its way to its end.
 #[derive(Debug, PartialEq, Eq)]
 enum Course {

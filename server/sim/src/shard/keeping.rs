@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreFence,
@@ -17,8 +18,6 @@ use crate::fault::Fault;
 use crate::links::Party;
 use crate::services::Services;
 
-/// Zones that do not stop within this time are left to their leases, as in a shard.
-const STOP_MAX: Duration = Duration::from_secs(10);
 /// The bound of a request that has none: a client library's own time-out.
 const OWN_BOUND: Duration = Duration::from_secs(5);
 
@@ -63,7 +62,7 @@ impl SimShard {
     pub(super) fn stop(&mut self, env: &mut Env) {
         self.is_stopping = true;
         self.orders.push_back(Order::Close);
-        self.schedule(env, STOP_MAX, ShardInput::StopNow);
+        self.schedule(env, PipelineConfig::STOP_MAX, ShardInput::StopNow);
         self.drive_holder(env);
     }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use everhold_core::durability::PipelineCommand;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::Origin;
+use everhold_core::durability::{PipelineCommand, PipelineConfig};
 use everhold_core::ownership::Tenure;
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::TickOrder;
@@ -17,8 +17,6 @@ use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
 use crate::links::Party;
 
-/// A store operation that takes longer counts as unanswered, as in a shard.
-const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A cut is bytes after this time.
 const ENCODING: Duration = Duration::from_millis(5);
 
@@ -60,25 +58,37 @@ impl SimShard {
         let whose = tenure.clone();
         match command {
             PipelineCommand::Append(records) => {
-                self.ask_store(env, (tenure, Kind::Append), STORE_TIMEOUT, move |services| {
-                    StoreAnswer::Appended(services.append(&whose, &records))
-                });
+                self.ask_store(
+                    env,
+                    (tenure, Kind::Append),
+                    PipelineConfig::ANSWER_MAX,
+                    move |services| StoreAnswer::Appended(services.append(&whose, &records)),
+                );
             }
             PipelineCommand::PutPart { position, index, bytes } => {
-                self.ask_store(env, (tenure, Kind::Write), STORE_TIMEOUT, move |services| {
-                    StoreAnswer::Done(services.store.put_part(&whose, position, index, bytes.clone()))
-                });
+                self.ask_store(
+                    env,
+                    (tenure, Kind::Write),
+                    PipelineConfig::ANSWER_MAX,
+                    move |services| StoreAnswer::Done(services.store.put_part(&whose, position, index, bytes.clone())),
+                );
             }
             PipelineCommand::MoveHead(head) => {
-                self.ask_store(env, (tenure, Kind::Write), STORE_TIMEOUT, move |services| {
-                    StoreAnswer::Done(services.move_head(&whose, head))
-                });
+                self.ask_store(
+                    env,
+                    (tenure, Kind::Write),
+                    PipelineConfig::ANSWER_MAX,
+                    move |services| StoreAnswer::Done(services.move_head(&whose, head)),
+                );
             }
             PipelineCommand::Create => {
                 env.took("a data set that was made anew from memory");
-                self.ask_store(env, (tenure, Kind::Create), STORE_TIMEOUT, move |services| {
-                    StoreAnswer::Done(services.store.create(&whose, Origin::Memory))
-                });
+                self.ask_store(
+                    env,
+                    (tenure, Kind::Create),
+                    PipelineConfig::ANSWER_MAX,
+                    move |services| StoreAnswer::Done(services.store.create(&whose, Origin::Memory)),
+                );
             }
             _ => unreachable!("the other commands ask no store"),
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use everhold_core::cluster::Hosted as HostedEntry;
 use everhold_core::durability::adoption::Start;
-use everhold_core::durability::checkpoint::CheckpointConfig;
 use everhold_core::durability::{Pipeline, PipelineCommand, PipelineConfig, PipelineTick};
 use everhold_core::egress::Egress;
 use everhold_core::ingress::AttachToken;
@@ -26,9 +25,6 @@ use everhold_protocol::{Account, SessionId, Tick};
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
-
-/// The durable task looks after lease and gate this often, as in a shard.
-const PULSE: Duration = Duration::from_millis(20);
 
 /// A zone that is hosted.
 pub(super) struct SimZone {
@@ -127,15 +123,8 @@ impl SimShard {
             quarantine: &quarantine,
             view: ViewConfig::default(),
         };
-        let (delta_ticks, base_ticks) = self.world.checkpoint_ticks;
-        let config = PipelineConfig {
-            durability: self.world.durability,
-            checkpoints: CheckpointConfig {
-                delta_ticks,
-                base_ticks,
-                ..CheckpointConfig::new(self.world.tick_hz)
-            },
-        };
+        let world = &self.world;
+        let config = PipelineConfig::new(world.durability, world.checkpoint_ticks, world.tick_hz);
         granted.lease.with(|lease| lease.handle_tick(env.now));
         let hosted = SimZone {
             lease: granted.lease,
@@ -157,7 +146,7 @@ impl SimShard {
         self.orders.push_back(Order::Hosted(tenure.clone()));
         self.routing.handle_zone_up(tenure.clone());
         self.schedule(env, Duration::ZERO, ShardInput::Tick(tenure.clone()));
-        self.schedule(env, PULSE, ShardInput::Pulse(tenure));
+        self.schedule(env, PipelineConfig::TURN_EVERY, ShardInput::Pulse(tenure));
         self.drive_routing(env);
         self.drive_holder(env);
     }
@@ -235,7 +224,7 @@ impl SimShard {
 
     pub(super) fn pulse(&mut self, env: &mut Env, tenure: &Tenure) {
         if self.hosted_mut(tenure).is_some() {
-            self.schedule(env, PULSE, ShardInput::Pulse(tenure.clone()));
+            self.schedule(env, PipelineConfig::TURN_EVERY, ShardInput::Pulse(tenure.clone()));
             self.drive_zone(env, tenure);
         }
     }

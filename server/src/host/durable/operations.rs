@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneStore,
 };
@@ -15,9 +16,6 @@ use everhold_core::zone::{Capture, Frozen};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::deadline::answer;
-
-/// A store operation that takes longer counts as unanswered; the same is sent again.
-const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
@@ -63,14 +61,18 @@ impl Operations {
         let (store, tenure) = self.whose();
         self.append_sent = Instant::now();
         self.append = Some(Box::pin(async move {
-            answer(STORE_TIMEOUT, store.append(&tenure, &records)).await
+            answer(PipelineConfig::ANSWER_MAX, store.append(&tenure, &records)).await
         }));
     }
 
     pub(super) fn put_part(&mut self, position: Position, index: u32, bytes: Bytes) {
         let (store, tenure) = self.whose();
         self.write = Some(Box::pin(async move {
-            answer(STORE_TIMEOUT, store.put_part(&tenure, position, index, bytes)).await
+            answer(
+                PipelineConfig::ANSWER_MAX,
+                store.put_part(&tenure, position, index, bytes),
+            )
+            .await
         }));
     }
 
@@ -79,7 +81,7 @@ impl Operations {
         crate::failpoint::reach(crate::failpoint::Failpoint::HeadUnmoved, &self.tenure.zone);
         let (store, tenure) = self.whose();
         self.write = Some(Box::pin(async move {
-            let moved = answer(STORE_TIMEOUT, store.move_head(&tenure, head)).await;
+            let moved = answer(PipelineConfig::ANSWER_MAX, store.move_head(&tenure, head)).await;
             #[cfg(feature = "testing")]
             if moved.is_ok() {
                 crate::failpoint::reach(crate::failpoint::Failpoint::HeadMoved, &tenure.zone);
@@ -91,7 +93,7 @@ impl Operations {
     pub(super) fn create(&mut self) {
         let (store, tenure) = self.whose();
         self.create = Some(Box::pin(async move {
-            answer(STORE_TIMEOUT, store.create(&tenure, Origin::Memory)).await
+            answer(PipelineConfig::ANSWER_MAX, store.create(&tenure, Origin::Memory)).await
         }));
     }
 
