@@ -12,6 +12,9 @@ use std::time::Instant;
 use everhold_sim::cluster::{Options, Outcome, POISON, SimCluster};
 use everhold_sim::shrink::shrink;
 
+/// The finding of a run that did not come to its end.
+const PANICKED: &str = "a machine panicked";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |name: &str| {
@@ -64,18 +67,29 @@ fn tell_least(out: &mut impl Write, seed: u64) -> std::io::Result<bool> {
     tell(out, &least)
 }
 
-/// Prints for each invariant, and each set of faults that breaks it, how many seeds found it, and the first of them.
-fn table(out: &mut impl Write, from: u64, seeds: u64) -> std::io::Result<bool> {
+/// Runs a range of seeds, without their stories. `None`: a client's machine panicked.
+fn outcomes(from: u64, seeds: u64) -> impl Iterator<Item = (u64, Option<Outcome>)> {
+    // A rule that fails is part of many runs.
     std::panic::set_hook(Box::new(|_| {}));
-    let mut rows = BTreeMap::<(&str, String), Vec<u64>>::new();
-    for seed in from..from + seeds {
+    (from..from + seeds).map(|seed| {
         let options = Options {
             tells_story: false,
             ..options(seed)
         };
-        let Outcome { breaches, plan, .. } = SimCluster::run(&options);
+        (seed, std::panic::catch_unwind(|| SimCluster::run(&options)).ok())
+    })
+}
+
+/// Prints for each invariant, and each set of faults that breaks it, how many seeds found it, and the first of them.
+fn table(out: &mut impl Write, from: u64, seeds: u64) -> std::io::Result<bool> {
+    let mut rows = BTreeMap::<(&str, String), Vec<u64>>::new();
+    for (seed, outcome) in outcomes(from, seeds) {
+        let Some(Outcome { breaches, plan, .. }) = outcome else {
+            rows.entry((PANICKED, String::new())).or_default().push(seed);
+            continue;
+        };
         if let Some(first) = breaches.first() {
-            let least = shrink(&options, &plan, first.invariant);
+            let least = shrink(&options(seed), &plan, first.invariant);
             let kinds: BTreeSet<&str> = least.0.iter().filter_map(|(_, fault)| fault.kind()).collect();
             let kinds: Vec<&str> = kinds.into_iter().collect();
             rows.entry((first.invariant, kinds.join(" + "))).or_default().push(seed);
@@ -95,17 +109,11 @@ fn table(out: &mut impl Write, from: u64, seeds: u64) -> std::io::Result<bool> {
 }
 
 fn sweep(out: &mut impl Write, from: u64, seeds: u64) -> std::io::Result<bool> {
-    // A rule that fails is part of many runs.
-    std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let (mut paths, mut found) = (BTreeMap::new(), BTreeMap::<&str, Vec<u64>>::new());
-    for seed in from..from + seeds {
-        let options = Options {
-            tells_story: false,
-            ..options(seed)
-        };
-        let Ok(outcome) = std::panic::catch_unwind(|| SimCluster::run(&options)) else {
-            found.entry("a machine panicked").or_default().push(seed);
+    for (seed, outcome) in outcomes(from, seeds) {
+        let Some(outcome) = outcome else {
+            found.entry(PANICKED).or_default().push(seed);
             continue;
         };
         for (path, count) in outcome.paths {

@@ -188,6 +188,12 @@ impl SimCluster {
                 SimEvent::Request(from, life, to, operation) => self.env.serve((from, life), to, &operation),
                 SimEvent::Player(place, event) => self.players[place].handle(&mut self.env, event),
                 SimEvent::Fault(fault) => self.strike(fault),
+                SimEvent::Wake(place) => self.wake(place),
+                SimEvent::Left(place) => {
+                    self.env.tell(|| format!("shard {place} has stopped"));
+                    self.slots[place].shard = None;
+                }
+                SimEvent::Hint => self.hint(),
                 SimEvent::Guardian(place, life) => self.guard(place, life),
                 SimEvent::Look => self.look(),
             }
@@ -207,7 +213,6 @@ impl SimCluster {
         let heard = catch_unwind(AssertUnwindSafe(|| shard.handle(&mut self.env, event)));
         if let Err(panic) = heard {
             slot.shard = None;
-            self.env.services.now = self.env.now;
             let detail = format!("shard {place}: {}", panic_text(panic.as_ref()));
             self.env.services.breach("no machine panics", detail);
         }
@@ -235,19 +240,17 @@ impl SimCluster {
     }
 
     fn strike(&mut self, fault: Fault) {
-        if !matches!(fault, Fault::HintReleases | Fault::Remember | Fault::Wake(_)) {
+        if fault != Fault::Remember {
             self.env.tell(|| format!("FAULT {fault:?}"));
         }
         let links = &mut self.env.links;
         match fault {
             Fault::Kill(place) => self.kill(place),
-            Fault::Wake(place) => self.wake(place),
             Fault::Restart(place) => self.start(place),
             Fault::Stop(place) => {
                 let life = self.slots[place].life;
                 self.hear(place, life, ShardInput::Stop);
             }
-            Fault::Left(place) => self.slots[place].shard = None,
             Fault::Damage => self.damage(),
             Fault::Pause(place, wait) => self.pause(place, wait),
             Fault::Block(from, to, wait) => {
@@ -284,23 +287,18 @@ impl SimCluster {
             Fault::Remember => self.remembered = Some(self.env.services.store.dump()),
             Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
             Fault::Wedge(place) => self.wedge(place),
-            Fault::HintReleases => self.hint(),
         }
     }
 
     /// Notes whether something is in no memory and in no store any more: only then may it be missed.
     fn note_forgetting(&mut self) {
-        let zones: Vec<ZoneName> = self.world.rules.zones().cloned().collect();
-        for zone in zones {
-            let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
-            let is_remembered = shards.into_iter().any(|shard| shard.remembers(&zone));
-            let newest = self.env.services.books.get(&zone).and_then(|book| book.released);
-            if let Some((_, tick)) = newest
-                && !is_remembered
-                && !self.env.services.holds(&zone, tick)
-            {
-                self.env.tell(|| format!("what was told of {zone} is nowhere any more"));
-                self.env.services.forgot = true;
+        let Self { env, slots, world, .. } = self;
+        for zone in world.rules.zones() {
+            let mut shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
+            let is_remembered = shards.any(|shard| shard.remembers(zone));
+            if env.services.told(zone).is_some() && !is_remembered && !env.services.holds_told(zone) {
+                env.tell(|| format!("what was told of {zone} is nowhere any more"));
+                env.services.forgot = true;
             }
         }
     }
@@ -331,14 +329,13 @@ impl SimCluster {
             self.env
                 .request((Party::Guardian(place), life), Party::Authority, operation);
         }
-        self.env
-            .after(Duration::from_millis(5), SimEvent::Fault(Fault::HintReleases));
+        self.env.after(Duration::from_millis(5), SimEvent::Hint);
     }
 
     fn pause(&mut self, place: usize, wait: Duration) {
         let slot = &mut self.slots[place];
         slot.paused_until = slot.paused_until.max(self.env.now + wait);
-        self.env.after(wait, SimEvent::Fault(Fault::Wake(place)));
+        self.env.after(wait, SimEvent::Wake(place));
     }
 
     /// Lets a process hear what it missed while it stood still, in order.
@@ -353,14 +350,13 @@ impl SimCluster {
 
     /// Flips a bit of a record or a checkpoint that the store has of some zone.
     fn damage(&mut self) {
-        let zones: Vec<ZoneName> = self.world.rules.zones().cloned().collect();
-        let zone = &zones[draw_below(zones.len() as u64, &mut self.env.rng)];
-        let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
-        let kind = kinds[draw_below(3, &mut self.env.rng)];
         let Env { services, rng, .. } = &mut self.env;
+        let zones: Vec<&ZoneName> = self.world.rules.zones().collect();
+        let zone = zones[draw_below(zones.len() as u64, rng)];
+        let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
+        let kind = kinds[draw_below(3, rng)];
         if let Some(place) = services.store.draw_place(zone, kind, rng) {
             services.store.flip_bit(zone, place, rng);
-            services.damaged = true;
         }
     }
 
@@ -410,9 +406,7 @@ impl SimCluster {
 
     /// After the faults every zone has an owner, every player plays, and no gold is lost or made.
     fn check_liveness(&mut self) {
-        self.env.services.now = self.env.now;
-        let zones: Vec<ZoneName> = self.world.rules.zones().cloned().collect();
-        for zone in &zones {
+        for zone in self.world.rules.zones() {
             let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
             let owners = shards
                 .flat_map(SimShard::hosted)

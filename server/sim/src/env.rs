@@ -104,13 +104,11 @@ impl Env {
 
     /// Takes the next event up to a time, and lets time pass until then.
     pub fn next(&mut self, until: Duration) -> Option<SimEvent> {
-        if self.agenda.peek().is_none_or(|entry| entry.at > until) {
-            self.now = until;
-            return None;
-        }
-        let entry = self.agenda.pop()?;
-        self.now = self.now.max(entry.at);
-        Some(entry.event)
+        let due = self.agenda.peek().is_some_and(|entry| entry.at <= until);
+        let entry = if due { self.agenda.pop() } else { None };
+        self.now = entry.as_ref().map_or(until, |entry| self.now.max(entry.at));
+        self.services.now = self.now;
+        entry.map(|entry| entry.event)
     }
 
     /// Sends a request to the store or the authority. If a link is blocked, it is lost without a word.
@@ -132,7 +130,6 @@ impl Env {
         if self.links.down.contains(&to) {
             return;
         }
-        self.services.now = self.now;
         let answer = operation(&mut self.services);
         if !self.links.is_open(to, from) {
             self.took("a time-out that was carried out");

@@ -32,6 +32,12 @@ pub enum SimEvent {
     Player(usize, PlayerEvent),
     /// A fault begins or ends.
     Fault(Fault),
+    /// The shard process at this place goes on after a pause.
+    Wake(usize),
+    /// The shard process at this place has ended as it was asked to.
+    Left(usize),
+    /// A zone may have been released: all shards are to hear of it.
+    Hint,
     /// The guardian of a dead shard, of this life, does its work.
     Guardian(usize, u64),
     /// The checks that look at everything.

@@ -15,16 +15,12 @@ pub enum Fault {
     Kill(usize),
     /// A shard process is asked to stop.
     Stop(usize),
-    /// A shard process that was asked to stop has ended.
-    Left(usize),
     /// A bit of what the store has is flipped.
     Damage,
     /// A dead shard is started with the same flags.
     Restart(usize),
     /// A shard process stands still for a while.
     Pause(usize, Duration),
-    /// A paused process goes on.
-    Wake(usize),
     /// Nothing passes from the first to the second for a while.
     Block(Party, Party, Duration),
     /// That ends.
@@ -51,8 +47,6 @@ pub enum Fault {
     Poison(usize),
     /// A zone of this shard never ends its tick.
     Wedge(usize),
-    /// Shards hear that a zone may have been released.
-    HintReleases,
     /// The store's present is remembered, to go back to.
     Remember,
 }
@@ -81,14 +75,7 @@ impl Fault {
             Self::Wedge(_) => "wedged tick",
             Self::Damage => "damaged data",
             Self::Restart(_) => "restart",
-            Self::Left(_)
-            | Self::Wake(_)
-            | Self::Unblock(..)
-            | Self::Up(_)
-            | Self::Quick(_)
-            | Self::Room
-            | Self::HintReleases
-            | Self::Remember => return None,
+            Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Room | Self::Remember => return None,
         })
     }
 }

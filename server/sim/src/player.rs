@@ -345,7 +345,6 @@ impl SimPlayer {
 
     fn check(&self, env: &mut Env, holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) {
         if !holds && !env.services.forgot {
-            env.services.now = env.now;
             let detail = format!("player {}: {}", self.place, detail());
             env.services.breach(invariant, detail);
         }

@@ -27,7 +27,7 @@ pub struct Breach {
 
 /// The books of one zone.
 #[derive(Default)]
-pub struct ZoneBook {
+struct ZoneBook {
     /// The epoch and hash of every record that the store ever took, by tick; of several the last.
     stored: BTreeMap<Tick, (Epoch, RecordHash)>,
     /// The tick up to which the head of each epoch covers everything.
@@ -35,7 +35,7 @@ pub struct ZoneBook {
     /// The process that wrote under each epoch.
     writers: BTreeMap<Epoch, Nonce>,
     /// The newest position from which a client was told anything.
-    pub released: Option<(Epoch, Tick)>,
+    told: Option<(Epoch, Tick)>,
 }
 
 /// Store, authority, and books.
@@ -48,13 +48,11 @@ pub struct Services {
     /// The authority.
     pub authority: MemoryAuthority,
     /// The books by zone.
-    pub books: BTreeMap<ZoneName, ZoneBook>,
+    books: BTreeMap<ZoneName, ZoneBook>,
     /// The broken invariants, in order.
     pub breaches: Vec<Breach>,
     /// The holdings that each shard told its guardian last.
     pub holdings: BTreeMap<usize, Holdings>,
-    /// Whether something in the store was damaged.
-    pub damaged: bool,
     /// Whether the store was made to forget something: what was lost with it may be missed then.
     pub forgot: bool,
 }
@@ -114,17 +112,33 @@ impl Services {
             .get(&tenure.epoch())
             .is_some_and(|covered| tick <= *covered);
         let is_stored = is_covered || book.stored.contains_key(&tick);
-        let newest = book.released.unwrap_or((Epoch(0), Tick(0)));
-        book.released = Some(newest.max((tenure.epoch(), tick)));
+        book.told = book.told.max(Some((tenure.epoch(), tick)));
         if !is_stored {
             let detail = format!("{} epoch {} tick {tick}", tenure.zone, tenure.epoch());
             self.breach("nothing is released before it is stored", detail);
         }
     }
 
-    /// Whether the store has a whole data set of a zone that reaches this tick.
+    /// Returns the newest position of a zone from which a client was told anything.
     #[must_use]
-    pub fn holds(&self, zone: &ZoneName, tick: Tick) -> bool {
+    pub fn told(&self, zone: &ZoneName) -> Option<(Epoch, Tick)> {
+        self.books.get(zone)?.told
+    }
+
+    /// Checks that the store has a whole data set of a zone whose World is thrown away, with everything that was told:
+    /// memory dies for data, never for a grant (DESIGN, Ownership 9). `how` says why it is thrown away.
+    pub fn check_kept(&mut self, zone: &ZoneName, how: impl FnOnce() -> String) {
+        if !self.holds_told(zone) {
+            let tick = self.told(zone).map_or(Tick(0), |(_, tick)| tick);
+            let detail = format!("{}, the store has not its tick {tick}", how());
+            self.breach("memory dies for data, never for a grant", detail);
+        }
+    }
+
+    /// Whether the store has a whole data set of a zone that reaches the newest tick from which anything was told.
+    #[must_use]
+    pub fn holds_told(&self, zone: &ZoneName) -> bool {
+        let tick = self.told(zone).map_or(Tick(0), |(_, tick)| tick);
         let Ok(data) = self.store.read_zone(zone) else {
             return false;
         };

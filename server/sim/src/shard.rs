@@ -26,7 +26,7 @@ use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
     AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, Tenure,
 };
-use everhold_protocol::{Account, ZoneName};
+use everhold_protocol::ZoneName;
 
 use self::adopting::Adopting;
 use self::ending::Ending;
@@ -78,10 +78,10 @@ enum Order {
 
 /// A shard process in one of its lives.
 pub struct SimShard {
-    pub(crate) place: usize,
+    place: usize,
     pub(crate) life: u64,
-    pub(crate) nonce: Nonce,
-    pub(crate) addr: SocketAddr,
+    nonce: Nonce,
+    addr: SocketAddr,
     world: Arc<SimWorld>,
     holder: Holder,
     orders: VecDeque<Order>,
@@ -193,13 +193,6 @@ impl SimShard {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
         let adopting = self.adopting.get(zone).is_some_and(|adopting| adopting.had_memory);
         hosted || adopting || self.memories.contains_key(zone)
-    }
-
-    /// Returns the accounts that have a session in its zones.
-    #[must_use]
-    pub fn accounts(&mut self) -> Vec<(ZoneName, Vec<Account>)> {
-        let zones = self.local.zones.iter_mut();
-        zones.map(|(name, zone)| (name.clone(), zone.accounts())).collect()
     }
 
     fn number(&mut self) -> u64 {

@@ -9,7 +9,7 @@ use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::GrantedLease;
 use everhold_core::zone::ZoneConfig;
-use everhold_protocol::{Epoch, Tick, ZoneName};
+use everhold_protocol::{Tick, ZoneName};
 
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
@@ -138,7 +138,6 @@ impl SimShard {
     /// Checks what an adopted zone goes on from.
     fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Tick, history: &History) {
         let (place, zone) = (self.place, &tenure.zone);
-        env.services.now = env.now;
         env.tell(|| {
             format!(
                 "shard {place} adopts {zone} epoch {} after tick {last}: {history:?}",
@@ -157,9 +156,10 @@ impl SimShard {
             let detail = format!("{zone} epoch {}", tenure.epoch());
             env.services.breach("a replay has the digests of the original", detail);
         }
-        let released = env.services.books.get(zone).and_then(|book| book.released);
-        let (epoch, tick) = released.unwrap_or((Epoch(0), Tick(0)));
-        if last < tick && !env.services.forgot {
+        if let Some((epoch, tick)) = env.services.told(zone)
+            && last < tick
+            && !env.services.forgot
+        {
             let detail = format!(
                 "{zone} epoch {} goes on after tick {last}, epoch {epoch} told of {tick}",
                 tenure.epoch()

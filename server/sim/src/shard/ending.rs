@@ -59,7 +59,10 @@ impl SimShard {
             self.drive_inquiry(env, tenure);
             return;
         }
-        self.check_end(env, tenure, &reason);
+        if reason == EndReason::Fenced {
+            let fenced = || format!("{} epoch {} was fenced", tenure.zone, tenure.epoch());
+            env.services.check_kept(&tenure.zone, fenced);
+        }
         // A thread whose tick does not end gives no zone back.
         let zone: Option<Zone> = ticks.filter(|_| wedged.is_none()).map(TickLoop::into_zone);
         let memory = pipeline.into_surrender(&reason).zip(zone);
@@ -72,21 +75,6 @@ impl SimShard {
             None => Remains::Nothing,
         };
         self.tell_end(env, tenure, reason, remains);
-    }
-
-    /// A SimWorld that is thrown away because another process fenced it must be in the store: DESIGN, Ownership 9.
-    fn check_end(&self, env: &mut Env, tenure: &Tenure, reason: &EndReason) {
-        let released = env.services.books.get(&tenure.zone).and_then(|book| book.released);
-        let tick = released.map_or(Tick(0), |(_, tick)| tick);
-        env.services.now = env.now;
-        if *reason == EndReason::Fenced && !env.services.holds(&tenure.zone, tick) {
-            let detail = format!(
-                "{} epoch {} was fenced, the store has not its tick {tick}",
-                tenure.zone,
-                tenure.epoch()
-            );
-            env.services.breach("memory dies for data, never for a grant", detail);
-        }
     }
 
     fn tell_end(&mut self, env: &mut Env, tenure: &Tenure, reason: EndReason, remains: Remains) {

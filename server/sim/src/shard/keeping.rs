@@ -9,7 +9,7 @@ use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreFence,
 };
 use everhold_core::ownership::{AuthorityError, KeyFingerprints};
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::ZoneName;
 
 use super::{Order, SimShard};
 use crate::env::Env;
@@ -108,17 +108,15 @@ impl SimShard {
                 env.took("a process that ended itself");
                 env.after(Duration::ZERO, SimEvent::Fault(Fault::Kill(self.place)));
             }
-            HolderCommand::Stopped => env.after(Duration::ZERO, SimEvent::Fault(Fault::Left(self.place))),
+            HolderCommand::Stopped => env.after(Duration::ZERO, SimEvent::Left(self.place)),
             HolderCommand::Log(_) => {}
         }
     }
 
-    /// Memory dies for data, never for a grant: DESIGN, Ownership 9.
     fn drop_memory(&mut self, env: &mut Env, zone: &ZoneName) {
-        let Some(memory) = self.memories.remove(zone) else {
+        if self.memories.remove(zone).is_none() {
             return;
-        };
-        drop(memory);
+        }
         let place = self.place;
         env.tell(|| format!("shard {place} drops its memory of {zone}"));
         env.took("a memory that was dropped");
@@ -127,15 +125,10 @@ impl SimShard {
 
     /// Checks that a World that was thrown away is in the store, whole.
     pub(super) fn check_dropped(&self, env: &mut Env, zone: &ZoneName) {
-        let (place, now) = (self.place, env.now);
-        env.services.now = now;
+        let place = self.place;
         env.lost_memory = true;
-        let newest = env.services.books.get(zone).and_then(|book| book.released);
-        let tick = newest.map_or(Tick(0), |(_, tick)| tick);
-        if !env.services.holds(zone, tick) {
-            let detail = format!("shard {place} had {zone} in memory, the store has not its tick {tick}");
-            env.services.breach("memory dies for data, never for a grant", detail);
-        }
+        env.services
+            .check_kept(zone, || format!("shard {place} had {zone} in memory"));
     }
 
     fn ask(&mut self, env: &mut Env, request: HolderRequest, within: Option<Duration>) {
@@ -156,7 +149,7 @@ impl SimShard {
             ShardInput::Answered(number, answer)
         });
         if release {
-            env.after(Duration::from_millis(3), SimEvent::Fault(Fault::HintReleases));
+            env.after(Duration::from_millis(3), SimEvent::Hint);
         }
         self.schedule(env, within.unwrap_or(OWN_BOUND), ShardInput::Expired(number));
     }

@@ -29,7 +29,6 @@ impl SimShard {
     ) {
         match command {
             PipelineCommand::Tell(told) => {
-                env.services.now = env.now;
                 env.services.note_released(tenure, told.tick());
                 let peers = self.peers.clone();
                 if let Some(hosted) = self.hosted_mut(tenure) {
@@ -38,7 +37,6 @@ impl SimShard {
                 self.drive_egress(env, tenure);
             }
             PipelineCommand::Show(shown) => {
-                env.services.now = env.now;
                 if self.world.durability == Durability::Store {
                     env.services.note_released(tenure, shown.tick());
                 }

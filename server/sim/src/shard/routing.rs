@@ -147,7 +147,6 @@ impl SimShard {
             return;
         };
         let Ok(frame) = InputFrame::decode(bytes) else {
-            env.services.now = env.now;
             env.services.breach(
                 "a client's datagram decodes",
                 format!("of player {}", connection.player),

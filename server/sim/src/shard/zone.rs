@@ -20,7 +20,7 @@ use everhold_core::ownership::{LeaseState, Tenure};
 use everhold_core::replication::{Datagrams, ViewConfig};
 use everhold_core::tick::{TickClock, TickConditions, TickLoop, TickMeasures, TickOrder, TickStart};
 use everhold_core::zone::{Capture, Outputs, Probe};
-use everhold_protocol::{Account, SessionId, Tick};
+use everhold_protocol::{SessionId, Tick};
 
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
@@ -30,7 +30,7 @@ use crate::event::{ShardInput, StoreAnswer};
 pub(super) struct SimZone {
     pub(super) tenure: Tenure,
     pub(super) lease: Arc<SharedLease>,
-    /// None: a rule failed, and the SimWorld was thrown away.
+    /// None: a rule failed, and the World was thrown away.
     pub(super) ticks: Option<TickLoop>,
     clock: TickClock,
     pub(super) inbox: VecDeque<InboxEntry>,
@@ -72,14 +72,6 @@ impl SimZone {
             since: self.since,
             may_speak: self.lease.with(|lease| lease.may_speak(now)),
         }
-    }
-
-    pub(super) fn accounts(&mut self) -> Vec<Account> {
-        let order = self
-            .ticks
-            .as_mut()
-            .and_then(|ticks| ticks.handle_order(TickOrder::Roster));
-        order.unwrap_or_default()
     }
 
     /// Puts an entry into the inbox. `false`: there is no room.
