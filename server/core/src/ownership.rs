@@ -1,6 +1,7 @@
 //! Ownership decides whether this process may act for a zone. It reads no clock and talks to no authority itself.
 
 pub mod grant;
+pub mod stamp;
 pub mod fingerprint;
 pub mod authority;
 pub mod lease;
@@ -26,3 +27,4 @@ pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
 pub use holder::{Holder, HolderConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState, SharedLease};
 pub use membership::{Membership, ShardView};
+pub use stamp::DataStamp;

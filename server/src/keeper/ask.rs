@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::blame::Blame;
-use everhold_core::durability::store::{StoreError, ZoneStore};
-use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, Request, StoreFence};
+use everhold_core::durability::store::{StoreError, ZoneStore, ZoneSummary};
+use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, Request, StoreData, StoreFence};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Nonce, Tenure};
 use everhold_protocol::{Tick, ZoneName};
 
@@ -58,6 +58,10 @@ impl Asker {
                 HolderAnswer::Declared(zone, outcome)
             }
             Request::Fence(zone) => HolderAnswer::Fence(self.fence(&zone, max).await),
+            Request::Data(zone) => {
+                let data = self.data(&zone, max).await;
+                HolderAnswer::Data(zone, data)
+            }
             Request::Claim { watched, epoch_floor } => {
                 let claim = authority.claim(&watched, self.me, addr, epoch_floor);
                 HolderAnswer::Claimed(answer(max, claim).await)
@@ -76,13 +80,25 @@ impl Asker {
     }
 
     async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> StoreFence {
-        let summary = within(max, self.store.summary(zone)).await;
-        match summary.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned()))) {
+        match self.summary(zone, max).await {
             Ok(Some(summary)) => StoreFence::Epoch(summary.fence_epoch),
             Ok(None) => StoreFence::None,
             Err(StoreError::Lost) => StoreFence::Lost,
             Err(error) => StoreFence::Unknown(error.to_string()),
         }
+    }
+
+    async fn data(&self, zone: &ZoneName, max: Option<Duration>) -> StoreData {
+        match self.summary(zone, max).await {
+            Ok(Some(summary)) => summary.data(),
+            Ok(None) | Err(StoreError::Lost) => StoreData::Nothing,
+            Err(error) => StoreData::Unknown(error.to_string()),
+        }
+    }
+
+    async fn summary(&self, zone: &ZoneName, max: Option<Duration>) -> Result<Option<ZoneSummary>, StoreError> {
+        let summary = within(max, self.store.summary(zone)).await;
+        summary.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
     }
 
     async fn culprit(&self, tenure: &Tenure, tick: Tick, hosted: &HostedZone) -> Culprit {

@@ -64,7 +64,7 @@ fn log_zone(zone: &ZoneName, remark: &ZoneRemark) {
         ZoneRemark::NotReleased(error) => {
             tracing::warn!(%zone, %error, "the lease was not released and will run out");
         }
-        ZoneRemark::Taken => tracing::info!(%zone, "the suspended zone was granted to another shard"),
+        ZoneRemark::Taken => tracing::info!(%zone, "another shard goes on with the suspended zone"),
         ZoneRemark::PutBack(epoch) => {
             tracing::error!(%zone, %epoch, "the authority had forgotten this lease; it was put back");
         }

@@ -1,4 +1,4 @@
-//! Brings a shard into its world: an address, the directory, and its zones declared. It decides nothing.
+//! Brings a shard into its world: an address, and the directory. It decides nothing.
 
 use std::net::SocketAddr;
 
@@ -31,8 +31,7 @@ pub(super) async fn take_address(
     Ok((transport, addr))
 }
 
-/// Joins the directory, and declares the zones that this shard prefers. The others are declared by the shards that
-/// prefer them, or after a while.
+/// Joins the directory. Zones are declared by the keeper, as it finds them missing.
 pub(super) async fn enter_world(
     coordination: &Coordination,
     config: &Config,
@@ -41,13 +40,6 @@ pub(super) async fn enter_world(
     membership::join(coordination.membership.as_ref(), (nonce, addr), keys, config.lease.ttl)
         .await
         .with_context(|| format!("join the world with the keys in {}", config.keys.display()))?;
-    for zone in &config.zones {
-        coordination
-            .authority
-            .declare_zone(zone)
-            .await
-            .with_context(|| format!("declare zone {zone}"))?;
-    }
     Ok(())
 }
 

@@ -183,8 +183,9 @@ impl Hosting {
         self.router.zone_ended(tenure.clone());
         let remains = match memory {
             Some(memory) => {
+                let acknowledged = memory.acknowledged();
                 self.memories().insert(tenure.zone.clone(), memory);
-                Remains::Memory
+                Remains::Memory { acknowledged }
             }
             None => Remains::Nothing,
         };

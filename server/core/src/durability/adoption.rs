@@ -2,9 +2,9 @@
 //! and reads no clock.
 //!
 //! ```text
-//!   memory ─► Summarize ─► Fence ──────────────► Start, from memory
-//!                 │ an epoch in between
-//!                 ▼
+//!   memory ─► Fence ─► Summarize ──────────────► Start, from memory
+//!                          │ newer data
+//!                          ▼
 //!   none ──► FenceAndRead ──► Replay ──────────► Start, from the store
 //!            │  ▲ │ lost,     │ ▲ ▲
 //!            │  └─┘ in grace  ▼ │ │
@@ -12,8 +12,9 @@
 //!            └─► BeginAnew ───────┘
 //! ```
 //!
-//! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. One command is
-//! under way at a time.
+//! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. A data set that
+//! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that has
+//! nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time.
 
 mod command;
 
@@ -35,10 +36,10 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// The step that an adoption is at.
 enum AdoptionStep {
-    /// It asks whether this memory is the newest history.
-    Summary(SuspendedZone),
     /// It fences the store for this memory.
     Fence(SuspendedZone),
+    /// It asks whether this memory is the newest history.
+    Summary(SuspendedZone),
     /// It fences the store and reads the zone.
     Read {
         /// The moment until which a zone that the store has lost may come back.
@@ -88,7 +89,7 @@ impl Adoption {
         Self {
             grant,
             reseed_grace,
-            step: memory.map_or(read, AdoptionStep::Summary),
+            step: memory.map_or(read, AdoptionStep::Fence),
             is_asked: false,
             ask_at: None,
             tries: Tries::default(),
@@ -108,8 +109,8 @@ impl Adoption {
             return None;
         }
         let command = match &self.step {
-            AdoptionStep::Summary(_) => AdoptionCommand::Summarize,
             AdoptionStep::Fence(_) => AdoptionCommand::Fence,
+            AdoptionStep::Summary(_) => AdoptionCommand::Summarize,
             AdoptionStep::Read { .. } => AdoptionCommand::FenceAndRead,
             AdoptionStep::Begin => AdoptionCommand::BeginAnew,
             AdoptionStep::Replay => AdoptionCommand::Replay(self.data.clone()),
@@ -126,24 +127,6 @@ impl Adoption {
         self.ask_at.filter(|_| !self.is_asked)
     }
 
-    /// Takes the store's summary of the zone, which came at `now`.
-    ///
-    /// # Panics
-    /// If it was not asked for.
-    pub fn handle_summary(&mut self, now: Instant, answer: Result<Option<ZoneSummary>, StoreError>) {
-        let AdoptionStep::Summary(memory) = self.take_step() else {
-            panic!("a summary that was not asked for")
-        };
-        match memory.is_newest(answer) {
-            Ok(true) => self.enter(AdoptionStep::Fence(memory)),
-            Ok(false) => self.enter(AdoptionStep::Read {
-                grace_until: now + self.reseed_grace,
-                is_said: false,
-            }),
-            Err(error) => self.ask_again(now, AdoptionStep::Summary(memory), error),
-        }
-    }
-
     /// Takes the answer to the fence for the zone in memory, which came at `now`.
     ///
     /// # Panics
@@ -153,19 +136,28 @@ impl Adoption {
             panic!("a fence that was not asked for")
         };
         match answer {
-            Ok(()) | Err(StoreError::Lost) => {
-                let (zone, journal) = memory.reclaimed(self.grant);
-                let start = Start {
-                    zone,
-                    journal,
-                    chain: Vec::new(),
-                    // The zone was stepped here to its last tick, and did not fail.
-                    quarantine: Vec::new(),
-                };
-                self.queue
-                    .push_back(AdoptionCommand::Start(Box::new(start), History::Memory));
-            }
+            Ok(()) => self.enter(AdoptionStep::Summary(memory)),
+            // Memory is all there is: the host has the data set made anew at its first append, which fences it.
+            Err(StoreError::Lost) => self.start_from(memory),
             Err(error) => self.ask_again(now, AdoptionStep::Fence(memory), error),
+        }
+    }
+
+    /// Takes the store's summary of the zone, which came at `now`.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn handle_summary(&mut self, now: Instant, answer: Result<Option<ZoneSummary>, StoreError>) {
+        let AdoptionStep::Summary(memory) = self.take_step() else {
+            panic!("a summary that was not asked for")
+        };
+        match memory.is_newest(answer) {
+            Ok(true) => self.start_from(memory),
+            Ok(false) => self.enter(AdoptionStep::Read {
+                grace_until: now + self.reseed_grace,
+                is_said: false,
+            }),
+            Err(error) => self.ask_again(now, AdoptionStep::Summary(memory), error),
         }
     }
 
@@ -252,6 +244,19 @@ impl Adoption {
             }
             Err(error) => self.ask_again(now, AdoptionStep::Quarantine(tick, session, seq), error),
         }
+    }
+
+    fn start_from(&mut self, memory: SuspendedZone) {
+        let (zone, journal) = memory.reclaimed(self.grant);
+        let start = Start {
+            zone,
+            journal,
+            chain: Vec::new(),
+            // The zone was stepped here to its last tick, and did not fail.
+            quarantine: Vec::new(),
+        };
+        self.queue
+            .push_back(AdoptionCommand::Start(Box::new(start), History::Memory));
     }
 
     fn start(&mut self, replayed: Replayed) {

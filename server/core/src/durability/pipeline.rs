@@ -341,10 +341,11 @@ impl<S, R> Pipeline<S, R> {
         self.gate.released_tick()
     }
 
-    /// Returns what is left when the zone has ended because of `reason`: only a suspended one can go on from memory.
+    /// Returns what is left when the zone has ended because of `reason`: one that is suspended or fenced goes on from
+    /// memory, unless another shard writes newer data.
     #[must_use]
     pub fn into_surrender(self, reason: &EndReason) -> Option<Surrender> {
-        (*reason == EndReason::Suspended).then(|| Surrender::new(self.journal))
+        matches!(reason, EndReason::Suspended | EndReason::Fenced).then(|| Surrender::new(self.journal))
     }
 
     fn poll_append(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
-use crate::ownership::Tenure;
+use crate::ownership::holder::command::StoreData;
+use crate::ownership::{DataStamp, Tenure};
 
 /// BLAKE3 hash of a record; each record has its predecessor's, so a store can tell a repeat from a gap from a fork.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +79,15 @@ impl Position {
         tick: Tick(0),
         hash: RecordHash::GENESIS,
     };
+
+    /// Returns what it is compared by with the end of another history.
+    #[must_use]
+    pub const fn stamp(self) -> DataStamp {
+        DataStamp {
+            epoch: self.epoch,
+            tick: self.tick,
+        }
+    }
 }
 
 /// The answer to an append.
@@ -156,6 +166,22 @@ pub struct ZoneSummary {
     pub head: Option<Position>,
     /// The newest base.
     pub base: Option<Position>,
+    /// The end of the newest data, records and checkpoints alike, if there is any.
+    pub newest: Option<DataStamp>,
+    /// Whether the data set is being written anew from memory and has no base yet.
+    pub is_incomplete: bool,
+}
+
+impl ZoneSummary {
+    /// Returns what an owner has in it to go on from.
+    #[must_use]
+    pub fn data(&self) -> StoreData {
+        match self.newest {
+            _ if self.is_incomplete => StoreData::Incomplete,
+            Some(newest) => StoreData::Newest(newest),
+            None => StoreData::Nothing,
+        }
+    }
 }
 
 /// The reason why a store did not do what it was asked to.
@@ -219,8 +245,8 @@ pub enum Origin {
 pub trait ZoneStore: Send + Sync {
     /// Raises the zone's fence to the grant, so that everyone below is shut out. If there never was a data set, makes
     /// an empty one. A store may forget with its data that there was any, so the epoch decides: the first one ever
-    /// granted finds no data set, every later one has [`StoreError::Lost`] it. The fence of an incomplete data set is
-    /// raised, too, before `Lost` is answered.
+    /// granted finds no data set, every later one has [`StoreError::Lost`] it. An incomplete data set is `Lost`, too, and
+    /// its fence stays as it is: the owner that writes it from memory is not to be shut out by one that has nothing.
     async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError>;
 
     /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by the grant. One that is there and

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::journal::{Journal, RingFull};
 use super::store::{StoreError, StoredRecord, ZoneSummary};
-use crate::ownership::Grant;
+use crate::ownership::holder::command::StoreData;
+use crate::ownership::{DataStamp, Grant};
 use crate::zone::Zone;
 
 /// A tick thread that does not give its zone back within this time is wedged: a tick takes milliseconds.
@@ -57,14 +58,24 @@ pub struct SuspendedZone {
 }
 
 impl SuspendedZone {
-    /// Returns whether this memory is the newest history, by what the store answered when it was asked for its summary.
+    /// Returns the end of what the store is known to have had of this zone: records and checkpoints that it
+    /// acknowledged.
+    #[must_use]
+    pub const fn acknowledged(&self) -> DataStamp {
+        self.journal.acknowledged().stamp()
+    }
+
+    /// Returns whether this memory is the newest history, by what the store answered when it was asked for its summary,
+    /// *after* it was fenced: an owner in between that only fenced wrote nothing, and one that wrote can write no more.
     ///
     /// # Errors
     /// The store's answer says neither yes nor no.
     pub fn is_newest(&self, answer: Result<Option<ZoneSummary>, StoreError>) -> Result<bool, StoreError> {
         match answer {
-            // An epoch between the old grant and the new one has seen to the zone.
-            Ok(summary) => Ok(summary.is_none_or(|summary| summary.fence_epoch <= self.journal.epoch())),
+            Ok(summary) => Ok(match summary.map(|summary| summary.data()) {
+                Some(StoreData::Newest(stored)) => stored <= self.journal.last().stamp(),
+                _ => true,
+            }),
             // Memory is all there is: the host has the data set made anew at its first append.
             Err(StoreError::Lost) => Ok(true),
             Err(error) => Err(error),

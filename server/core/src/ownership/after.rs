@@ -2,14 +2,18 @@
 //! nothing out.
 
 use super::end::EndReason;
+use super::stamp::DataStamp;
 
 /// The fate of the lease of a zone that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// Anybody may claim it at once.
     Release,
-    /// It ran out while the zone is in memory: it is claimed anew unless another shard was granted it.
-    Reclaim,
+    /// It is over while the zone is in memory: it is claimed anew, unless another shard goes on with the zone.
+    Reclaim {
+        /// The end of what the store is known to have had of it.
+        acknowledged: DataStamp,
+    },
     /// It runs out.
     Expire,
     /// It runs out, and this process leaves it to others for a while: its world failed here.
@@ -22,8 +26,11 @@ pub enum After {
 /// The remains of a zone in the process that hosted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
-    /// The zone as it stood when its lease ran out, with the records of all its ticks.
-    Memory,
+    /// The zone as it stood when its lease was over, with the records of its newest ticks.
+    Memory {
+        /// The end of what the store is known to have had of it.
+        acknowledged: DataStamp,
+    },
     /// Nothing: it can go on from the store only.
     Nothing,
 }
@@ -54,7 +61,10 @@ impl After {
     #[must_use]
     pub const fn end(reason: &EndReason, remains: Remains) -> Self {
         match (reason, remains) {
-            (EndReason::Suspended, Remains::Memory) => Self::Reclaim,
+            // A grant, or a fence, is no data: memory is kept until another owner has written some.
+            (EndReason::Suspended | EndReason::Fenced, Remains::Memory { acknowledged }) => {
+                Self::Reclaim { acknowledged }
+            }
             // A suspended holder wrote and said nothing since its deadline: whichever shard is quickest may go on from
             // the store.
             (EndReason::Stopped | EndReason::Suspended, _) => Self::Release,
@@ -82,16 +92,23 @@ impl After {
 
 #[cfg(test)]
 mod tests {
-    use everhold_protocol::{EntityId, Tick};
+    use everhold_protocol::{EntityId, Epoch, Tick};
 
     use super::*;
+
+    const STAMP: DataStamp = DataStamp {
+        epoch: Epoch(1),
+        tick: Tick(100),
+    };
+    const MEMORY: Remains = Remains::Memory { acknowledged: STAMP };
 
     #[test]
     fn lease_of_a_zone_that_ended_goes_the_way_of_its_reason() {
         let poisoned = EndReason::Poisoned(Tick(7), EntityId(1), 2, "text".to_owned());
         let table = [
             (EndReason::Stopped, Remains::Nothing, After::Release),
-            (EndReason::Suspended, Remains::Memory, After::Reclaim),
+            (EndReason::Suspended, MEMORY, After::Reclaim { acknowledged: STAMP }),
+            (EndReason::Fenced, MEMORY, After::Reclaim { acknowledged: STAMP }),
             (EndReason::Suspended, Remains::Nothing, After::Release),
             (EndReason::Fenced, Remains::Nothing, After::Expire),
             (poisoned, Remains::Nothing, After::Cede),
@@ -110,9 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_a_zone_that_was_not_suspended_claims_nothing() {
-        assert_eq!(After::end(&EndReason::Fenced, Remains::Memory), After::Expire);
-        assert_eq!(After::end(&EndReason::Stopped, Remains::Memory), After::Release);
+    fn memory_of_a_zone_that_was_stopped_or_failed_claims_nothing() {
+        assert_eq!(After::end(&EndReason::Stopped, MEMORY), After::Release);
+        assert_eq!(After::end(&EndReason::Corrupt, MEMORY), After::Shun);
     }
 
     #[test]

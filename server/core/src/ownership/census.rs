@@ -2,23 +2,26 @@
 //! itself.
 //!
 //! An authority without a disk of its own (a Redis that was restarted empty) forgets which zones there are and which
-//! epochs it granted. A shard that holds a zone puts its lease back at once. A zone that stays missing has no living
-//! holder, so after a grace another shard declares it again; and the shard that claims it then asks for an epoch above
-//! every one that it has seen, so that the store, the players, and a late zombie can tell the new ownership from all
-//! before.
+//! epochs it granted. A shard that has a zone in memory puts its lease back at once. A zone that stays missing has no
+//! such shard, so after a grace another one declares it again; a shard that prefers a zone declares it without a grace,
+//! since a zone that was declared is not free yet ([`Census::is_forgotten`]). The shard that claims it then asks for an
+//! epoch above every one that it has seen, so that the store, the players, and a late zombie can tell the new ownership
+//! from all before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use everhold_protocol::{Epoch, ZoneName};
 
-use super::authority::Leases;
+use super::authority::{LeaseView, Leases};
 
 /// The zones of a world, as one process has seen them.
 #[derive(Clone, Debug)]
 pub struct Census {
     zones: BTreeSet<ZoneName>,
-    /// Time for which a zone must be missing.
+    /// Zones that are declared as soon as they are missing.
+    preferred: BTreeSet<ZoneName>,
+    /// Time for which any other zone must be missing.
     grace: Duration,
     /// The missing zones, and since when.
     missing: BTreeMap<ZoneName, Duration>,
@@ -27,11 +30,13 @@ pub struct Census {
 }
 
 impl Census {
-    /// Returns a census of a world's `zones` that has seen no lease yet.
+    /// Returns a census of a world's `zones` that has seen no lease yet. The `preferred` ones are declared without a
+    /// grace, whether the world has them or not.
     #[must_use]
-    pub const fn new(zones: BTreeSet<ZoneName>, grace: Duration) -> Self {
+    pub fn new(zones: &BTreeSet<ZoneName>, preferred: BTreeSet<ZoneName>, grace: Duration) -> Self {
         Self {
-            zones,
+            zones: zones | &preferred,
+            preferred,
             grace,
             missing: BTreeMap::new(),
             epochs: BTreeMap::new(),
@@ -43,8 +48,7 @@ impl Census {
         let mut missing = &self.zones - &leases.unread;
         for view in &leases.views {
             missing.remove(&view.zone);
-            let seen = self.epochs.entry(view.zone.clone()).or_default();
-            *seen = view.epoch.max(*seen);
+            self.note_epoch(&view.zone, view.epoch);
         }
         let since = |zone: ZoneName| {
             let since = self.missing.get(&zone).copied().unwrap_or(now);
@@ -53,12 +57,35 @@ impl Census {
         self.missing = missing.into_iter().map(since).collect();
     }
 
-    /// Returns the zones that have been missing for the grace: declare them.
+    /// Notes that a zone has had this epoch, as another source than the authority says.
+    pub fn note_epoch(&mut self, zone: &ZoneName, epoch: Epoch) {
+        let seen = self.epochs.entry(zone.clone()).or_default();
+        *seen = epoch.max(*seen);
+    }
+
+    /// Returns the missing zones that are to be declared: preferred ones, and those that have been missing for the
+    /// grace.
     #[must_use]
     pub fn missing(&self, now: Duration) -> Vec<ZoneName> {
-        let is_due = |since: &Duration| now.saturating_sub(*since) >= self.grace;
-        let due = self.missing.iter().filter(|(_, since)| is_due(since));
+        let is_due = |(zone, since): &(&ZoneName, &Duration)| {
+            self.preferred.contains(*zone) || now.saturating_sub(**since) >= self.grace
+        };
+        let due = self.missing.iter().filter(is_due);
         due.map(|(zone, _)| zone.clone()).collect()
+    }
+
+    /// Whether the authority that shows this lease may have forgotten another one: it shows that the zone was never
+    /// held, or a lower epoch than this process knows of. Such a lease is not free, released or not: the shard that has
+    /// the zone in memory may be about to put its own back.
+    #[must_use]
+    pub fn is_forgotten(&self, view: &LeaseView) -> bool {
+        view.epoch == Epoch::NONE || view.epoch < self.epoch_seen(&view.zone)
+    }
+
+    /// Whether this process prefers the zone.
+    #[must_use]
+    pub fn is_preferred(&self, zone: &ZoneName) -> bool {
+        self.preferred.contains(zone)
     }
 
     /// Whether the authority last showed no lease of this zone.
@@ -77,7 +104,7 @@ impl Census {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ownership::{LeaseView, Nonce};
+    use crate::ownership::Nonce;
 
     const GRACE: Duration = Duration::from_secs(8);
 
@@ -90,7 +117,7 @@ mod tests {
     }
 
     fn census() -> Census {
-        Census::new([zone("forest"), zone("meadow")].into(), GRACE)
+        Census::new(&[zone("forest"), zone("meadow")].into(), BTreeSet::new(), GRACE)
     }
 
     fn seen(views: &[LeaseView]) -> Leases {
@@ -117,6 +144,37 @@ mod tests {
         assert_eq!(census.missing(at(17)), []);
         assert!(census.is_missing(&zone("forest")) && !census.is_missing(&zone("meadow")));
         assert_eq!(census.missing(at(18)), [zone("forest")]);
+    }
+
+    #[test]
+    fn preferred_zone_is_declared_as_soon_as_it_is_missing() {
+        let preferred = [zone("forest"), zone("hills")].into();
+        let mut census = Census::new(&[zone("forest"), zone("meadow")].into(), preferred, GRACE);
+        assert_eq!(census.missing(at(0)), [], "nothing was looked at yet");
+        census.handle_leases(at(10), &seen(&[]));
+        assert_eq!(census.missing(at(10)), [zone("forest"), zone("hills")]);
+    }
+
+    #[test]
+    fn lease_below_what_was_seen_and_one_that_was_never_held_may_be_forgotten() {
+        let mut census = census();
+        census.handle_leases(at(0), &seen(&[lease("meadow", Epoch(7))]));
+        census.note_epoch(&zone("forest"), Epoch(3));
+        census.note_epoch(&zone("forest"), Epoch(2));
+        // The zone, the epoch that its lease shows, and whether that may be another lease's.
+        let table = [
+            ("meadow", Epoch::NONE, true),
+            ("meadow", Epoch(6), true),
+            ("meadow", Epoch(7), false),
+            ("meadow", Epoch(8), false),
+            ("forest", Epoch(2), true),
+            ("forest", Epoch(3), false),
+            ("hills", Epoch::NONE, true),
+            ("hills", Epoch(1), false),
+        ];
+        for (name, epoch, is_forgotten) in table {
+            assert_eq!(census.is_forgotten(&lease(name, epoch)), is_forgotten, "{name} {epoch}");
+        }
     }
 
     #[test]

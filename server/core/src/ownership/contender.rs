@@ -7,7 +7,13 @@
 //! To watch is to look again and again. After a time in which the authority could not be read, every watch begins anew:
 //! otherwise the first look after an outage that stopped all renewals would find all leases claimable, and a spare
 //! would take a zone from a shard that has it in memory and only waits to go on. Such a shard
-//! ([`Contender::handle_suspended`]) claims its own lease at once.
+//! ([`Contender::handle_suspended`]) claims its own lease at once; one that another shard was granted meanwhile, only
+//! if the store lacks what it once acknowledged, so that the other would go on from less.
+//!
+//! A lease that shows less than is known of its zone comes from an authority that forgot. It is not free, released or
+//! not and preferred or not: within a ttl, the shard that has the zone in memory puts its own lease back.
+
+mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,8 +21,11 @@ use std::time::Duration;
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Epoch, ZoneName};
 
+use self::suspended::Standing;
+pub use self::suspended::{StoreData, SuspendedLease};
 use super::authority::{LeaseView, Leases};
-use super::grant::{Grant, Tenure};
+use super::grant::Tenure;
+use super::stamp::DataStamp;
 
 /// Settings of a contender.
 #[derive(Clone, Debug)]
@@ -68,6 +77,8 @@ struct LeaseWatch {
     backoff: Duration,
     /// After a claim whose outcome is unknown: the earliest moment of the next.
     not_before: Duration,
+    /// Whether the zone may have another lease that the authority forgot.
+    is_forgotten: bool,
 }
 
 /// Watches the leases of all zones.
@@ -78,8 +89,8 @@ pub struct Contender {
     /// Zones claimed and not yet adopted.
     adopting: BTreeSet<ZoneName>,
     held: BTreeSet<ZoneName>,
-    /// Zones in memory that are not acted for, with the grant that ran out.
-    suspended: BTreeMap<ZoneName, Grant>,
+    /// Zones in memory that are not acted for.
+    suspended: BTreeMap<ZoneName, SuspendedLease>,
     in_flight: Option<ZoneName>,
     looked_at: Option<Duration>,
     random: SplitMix64,
@@ -126,30 +137,72 @@ impl Contender {
         Some(view)
     }
 
-    /// Returns a zone that was suspended here and whose lease another shard was granted since: its memory is of no use
-    /// any more.
-    pub fn poll_taken(&mut self) -> Option<ZoneName> {
-        let is_taken = |(zone, grant): (&ZoneName, &Grant)| {
-            let view = &self.watches.get(zone)?.view;
-            // A lower epoch is an authority that forgot, and our own nonce a claim whose answer got lost: neither is a
-            // successor.
-            (view.nonce != grant.nonce() && view.epoch >= grant.epoch()).then(|| zone.clone())
-        };
-        let zone = self.suspended.iter().find_map(is_taken)?;
-        self.suspended.remove(&zone);
-        Some(zone)
+    /// Notes that the zone is known to have had a higher epoch than its lease shows. A zone whose lease was never held is
+    /// taken for such a one without a word.
+    pub fn note_forgotten(&mut self, zone: &ZoneName) {
+        if let Some(watch) = self.watches.get_mut(zone) {
+            watch.is_forgotten = true;
+        }
     }
 
-    /// Returns the lease of a suspended zone that no other shard was granted since, or that an authority shows which
-    /// forgot it.
+    /// Notes that the claim in flight is of a lease that shows less than the store knows. Returns whether the claim is
+    /// put off until it was watched for a ttl. The claim of a suspended zone is not: its memory is what such a lease is
+    /// kept for.
+    pub fn handle_forgotten(&mut self, now: Duration) -> bool {
+        let zone = self.in_flight.clone().expect("a claim is in flight");
+        self.note_forgotten(&zone);
+        let is_due = |watch: &LeaseWatch| now >= self.claimable_at(watch);
+        if self.suspended.contains_key(&zone) || self.watches.get(&zone).is_some_and(is_due) {
+            return false;
+        }
+        self.end_claim();
+        true
+    }
+
+    /// Returns the suspended zones of which the authority shows less than their grant: put their leases back.
+    pub fn forgotten(&self) -> impl Iterator<Item = Tenure> {
+        self.suspended_as(Standing::Forgotten).map(|(zone, lease)| Tenure {
+            zone: zone.clone(),
+            grant: lease.grant,
+        })
+    }
+
+    /// Returns the suspended zones that another shard was granted: ask the store for their data.
+    pub fn taken(&self) -> impl Iterator<Item = &ZoneName> {
+        self.suspended_as(Standing::Taken).map(|(zone, _)| zone)
+    }
+
+    /// Takes the store's word on a suspended zone. Returns whether its memory is to be dropped: memory dies for data,
+    /// never for a grant.
+    pub fn handle_stored(&mut self, zone: &ZoneName, stored: &StoreData) -> bool {
+        let is_newer = |lease: &mut SuspendedLease| lease.handle_stored(stored);
+        let is_useless = self.suspended.get_mut(zone).is_some_and(is_newer);
+        if is_useless {
+            self.suspended.remove(zone);
+        }
+        is_useless
+    }
+
+    fn suspended_as(&self, standing: Standing) -> impl Iterator<Item = (&ZoneName, &SuspendedLease)> {
+        self.suspended.iter().filter(move |(zone, lease)| {
+            let watch = self.watches.get(*zone).filter(|watch| self.is_in_sight(watch));
+            watch.is_some_and(|watch| lease.standing(&watch.view) == standing)
+        })
+    }
+
+    /// Returns the lease of a suspended zone that may be claimed: one that is ours, or that another shard was granted
+    /// and gave up, or lets run out, or would go on with from less than there is in memory.
     fn own_lease(&self, now: Duration) -> Option<LeaseView> {
-        let is_free = |(zone, grant): (&ZoneName, &Grant)| {
-            let is_due = |watch: &&LeaseWatch| self.is_in_sight(watch) && now >= watch.not_before;
-            let watch = self.watches.get(zone).filter(is_due)?;
-            let is_free = watch.view.nonce == grant.nonce() || watch.view.epoch < grant.epoch();
-            is_free.then(|| watch.view.clone())
+        let free = |(zone, lease): (&ZoneName, &SuspendedLease)| {
+            let watch = self.watches.get(zone).filter(|watch| self.is_in_sight(watch))?;
+            let is_free = match lease.standing(&watch.view) {
+                Standing::Forgotten => false,
+                Standing::Own => true,
+                Standing::Taken => lease.is_store_behind() || now >= watch.since + self.wait(watch),
+            };
+            (is_free && now >= watch.not_before).then(|| watch.view.clone())
         };
-        self.suspended.iter().find_map(is_free)
+        self.suspended.iter().find_map(free)
     }
 
     fn others_lease(&self, now: Duration) -> Option<LeaseView> {
@@ -222,16 +275,17 @@ impl Contender {
         self.watches.remove(zone);
     }
 
-    /// Notes that the lease of this tenure ran out, and the zone is kept in memory: it may go on if no other
-    /// shard was granted it since.
-    pub fn handle_suspended(&mut self, tenure: Tenure) {
+    /// Notes that the lease of this tenure is over, and the zone is kept in memory: it goes on unless another shard does.
+    /// `acknowledged` is the end of what the store is known to have had of it.
+    pub fn handle_suspended(&mut self, tenure: Tenure, acknowledged: DataStamp) {
         self.handle_dropped(&tenure.zone);
-        self.suspended.insert(tenure.zone, tenure.grant);
+        self.suspended
+            .insert(tenure.zone, SuspendedLease::new(tenure.grant, acknowledged));
     }
 
-    /// Returns the zones in memory that wait for a claim, with the grants that ran out.
+    /// Returns the zones in memory that wait for a claim.
     #[must_use]
-    pub const fn suspended(&self) -> &BTreeMap<ZoneName, Grant> {
+    pub const fn suspended(&self) -> &BTreeMap<ZoneName, SuspendedLease> {
         &self.suspended
     }
 
@@ -264,16 +318,21 @@ impl Contender {
         self.config.preferred.contains(&watch.view.zone)
     }
 
-    /// Returns when a lease may be claimed: a released one at once, any other after a full ttl without a sign of life.
-    /// A zone that was never held has no players who wait, so it is left for a ttl to a shard that prefers it.
+    /// Returns when a lease may be claimed. A zone that was never held has no players who wait, so it is left for another
+    /// ttl to a shard that prefers it.
     fn claimable_at(&self, watch: &LeaseWatch) -> Duration {
         let never_held = watch.view.epoch == Epoch::NONE && !self.is_preferred(watch);
-        let wait = if watch.view.released && !never_held {
+        let left_to_others = if never_held { self.config.ttl } else { Duration::ZERO };
+        (watch.since + self.wait(watch) + left_to_others + watch.backoff).max(watch.not_before)
+    }
+
+    /// Returns the time for which a lease must stand still: a released one for none, any other for a full ttl.
+    const fn wait(&self, watch: &LeaseWatch) -> Duration {
+        if watch.view.released && !watch.is_forgotten {
             Duration::ZERO
         } else {
             self.config.ttl
-        };
-        (watch.since + wait + watch.backoff).max(watch.not_before)
+        }
     }
 
     fn watch(&mut self, now: Duration, view: LeaseView) {
@@ -287,7 +346,7 @@ impl Contender {
             watch.view = view;
             return;
         }
-        let backoff = self.draw_backoff(&view.zone);
+        let (backoff, is_forgotten) = (self.draw_backoff(&view.zone), view.epoch == Epoch::NONE);
         self.watches.insert(
             view.zone.clone(),
             LeaseWatch {
@@ -296,6 +355,7 @@ impl Contender {
                 seen_at: now,
                 backoff,
                 not_before: now,
+                is_forgotten,
             },
         );
     }

@@ -4,14 +4,14 @@
 //!
 //! ```text
 //!         it is time, or a zone may have been released
-//!  at rest ───────► wedged tick? ──► renewals ──► look ──► declarations ──► claims
-//!     ▲                                  │          │                         │
-//!     └──────────────────────────────────┴──────────┴─────────────────────────┘
-//!                     no renewal answered   no lease read     nothing to claim
+//!  at rest ───────► wedged tick? ──► renewals ──► look ──► mending ──► claims
+//!     ▲                                  │          │                    │
+//!     └──────────────────────────────────┴──────────┴────────────────────┘
+//!                     no renewal answered   no lease read   nothing to claim
 //! ```
 //!
 //! One step follows the other when everything that was asked is answered: a turn asks for all renewals at once, for
-//! leases and directory at once, and for everything else by itself. Each request of a turn has a bound, so that the
+//! leases and directory at once, for all that is to be mended at once, and for everything else by itself. Each request of a turn has a bound, so that the
 //! next renewals are in time whatever the authority does; only a wedged tick is asked about for as long as its lease
 //! lasts.
 //!
@@ -22,6 +22,7 @@ mod claim;
 pub mod command;
 mod held;
 mod look;
+mod mending;
 pub mod remark;
 mod renewal;
 mod shun;
@@ -89,7 +90,6 @@ pub struct Holder {
     next_turn: Duration,
     renewals: Renewals,
     look: Look,
-    undeclared: VecDeque<ZoneName>,
     claim: Option<Claim>,
     releases: Releases,
 }
@@ -102,7 +102,8 @@ enum HolderStep {
     Blaming,
     Renewing,
     Looking,
-    Declaring,
+    /// What an authority or a store may have forgotten is put back, declared, or looked up.
+    Mending,
     Claiming,
     /// The directory is left when everything is released.
     Stopping,
@@ -118,8 +119,8 @@ impl Holder {
         holdings.note_announced(config.me);
         Self {
             lease: config.lease,
+            census: Census::new(&config.zones, config.contender.preferred.clone(), config.reseed_grace),
             contender: Contender::new(config.contender),
-            census: Census::new(config.zones, config.reseed_grace),
             key_watch: KeyWatch::new(config.keys),
             held: BTreeMap::new(),
             shunned: ShunnedZones::default(),
@@ -133,7 +134,6 @@ impl Holder {
             next_turn: Duration::ZERO,
             renewals: Renewals::default(),
             look: Look::default(),
-            undeclared: VecDeque::new(),
             claim: None,
             releases: VecDeque::new(),
         }
@@ -200,6 +200,7 @@ impl Holder {
             HolderAnswer::Shards(shards) => self.handle_shards(now, shards),
             HolderAnswer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
             HolderAnswer::Fence(fence) => self.handle_fence(now, fence),
+            HolderAnswer::Data(zone, data) => self.handle_data(&zone, &data),
             HolderAnswer::Claimed(outcome) => self.handle_claimed(now, outcome),
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
             HolderAnswer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
@@ -218,7 +219,7 @@ impl Holder {
             HolderStep::Blaming => self.begin_renewals(now),
             HolderStep::Renewing => self.conclude_renewals(now),
             HolderStep::Looking => self.conclude_look(now),
-            HolderStep::Declaring => self.declare_next(),
+            HolderStep::Mending => self.step = HolderStep::Claiming,
             HolderStep::Claiming => self.claim_next(now),
             HolderStep::Stopping => {
                 self.ask(Request::Withdraw, None);

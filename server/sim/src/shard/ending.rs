@@ -59,20 +59,24 @@ impl SimShard {
             self.drive_inquiry(env, tenure);
             return;
         }
-        if reason == EndReason::Fenced {
-            let fenced = || format!("{} epoch {} was fenced", tenure.zone, tenure.epoch());
-            env.services.check_kept(&tenure.zone, fenced);
-        }
         // A thread whose tick does not end gives no zone back.
         let zone: Option<Zone> = ticks.filter(|_| wedged.is_none()).map(TickLoop::into_zone);
         let memory = pipeline.into_surrender(&reason).zip(zone);
         let remains = match memory {
             Some((surrender, zone)) => {
                 env.took("a zone that was suspended");
-                self.memories.insert(tenure.zone.clone(), surrender.handle_zone(zone));
-                Remains::Memory
+                let memory = surrender.handle_zone(zone);
+                let acknowledged = memory.acknowledged();
+                self.memories.insert(tenure.zone.clone(), memory);
+                Remains::Memory { acknowledged }
             }
-            None => Remains::Nothing,
+            None => {
+                if reason == EndReason::Fenced {
+                    let fenced = || format!("{} epoch {} was fenced", tenure.zone, tenure.epoch());
+                    env.services.check_kept(&tenure.zone, fenced);
+                }
+                Remains::Nothing
+            }
         };
         self.tell_end(env, tenure, reason, remains);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::holder::command::{
-    Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreFence,
+    Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
 use everhold_core::ownership::{AuthorityError, KeyFingerprints};
 use everhold_protocol::ZoneName;
@@ -135,7 +135,7 @@ impl SimShard {
         let number = self.number();
         self.asked.insert(number, request.clone());
         let to = match request {
-            HolderRequest::Fence(_) | HolderRequest::Blame(..) => Party::Store,
+            HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Blame(..) => Party::Store,
             _ => Party::Authority,
         };
         let (me, addr, ttl) = (self.nonce, self.addr, self.world.lease.ttl);
@@ -174,6 +174,7 @@ impl SimShard {
             HolderRequest::Shards => HolderAnswer::Shards(Err(away())),
             HolderRequest::Declare(zone) => HolderAnswer::Declared(zone, Err(away())),
             HolderRequest::Fence(_) => HolderAnswer::Fence(StoreFence::Unknown("no answer in time".to_owned())),
+            HolderRequest::Data(zone) => HolderAnswer::Data(zone, StoreData::Unknown("no answer in time".to_owned())),
             HolderRequest::Claim { .. } => HolderAnswer::Claimed(Err(away())),
             HolderRequest::Release(tenure) => HolderAnswer::Released(tenure, Err(away())),
             HolderRequest::Withdraw => HolderAnswer::Withdrawn(Err(away())),
@@ -216,6 +217,11 @@ fn answer_to(
             Some(summary) => StoreFence::Epoch(summary.fence_epoch),
             None => StoreFence::None,
         }),
+        HolderRequest::Data(zone) => {
+            let summary = services.store.summary(&zone);
+            let data = summary.map_or(StoreData::Nothing, |summary| summary.data());
+            HolderAnswer::Data(zone, data)
+        }
         HolderRequest::Claim { watched, epoch_floor } => {
             HolderAnswer::Claimed(authority.claim(&watched, me, addr, epoch_floor))
         }

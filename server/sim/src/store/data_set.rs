@@ -52,8 +52,14 @@ impl DataSet {
     }
 
     pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
-        self.check_fence(grant)?;
-        self.check_complete()
+        if self.is_incomplete {
+            // A fence that is to be refused is not raised either.
+            let fence = self.fence;
+            let refused = self.check_fence(grant);
+            self.fence = fence;
+            return refused.and(Err(StoreError::Lost));
+        }
+        self.check_fence(grant)
     }
 
     /// Fences what is there, and makes a whole data set of an incomplete one if it is to begin again.
@@ -134,6 +140,8 @@ impl DataSet {
             journal: self.journal.ends(),
             head: self.checkpoints.head(),
             base: self.checkpoints.base(),
+            newest: self.journal.newest().max(self.checkpoints.head().map(Position::stamp)),
+            is_incomplete: self.is_incomplete,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, Position, RecordHash, StoreError, StoredRecord};
+use everhold_core::ownership::DataStamp;
 use everhold_protocol::{Epoch, Tick};
 
 use super::checkpoints::StoredCheckpoints;
@@ -152,6 +153,15 @@ impl StoredJournal {
         let (first, _) = self.entries.first_key_value()?;
         let (last, _) = self.entries.last_key_value()?;
         Some((*first, *last))
+    }
+
+    /// Returns the epoch that wrote the last record, and its tick.
+    pub(super) fn newest(&self) -> Option<DataStamp> {
+        let (tick, entry) = self.entries.last_key_value()?;
+        Some(DataStamp {
+            epoch: entry.epoch,
+            tick: *tick,
+        })
     }
 
     pub(super) fn entries(&self) -> &BTreeMap<Tick, JournalEntry> {

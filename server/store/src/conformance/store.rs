@@ -3,6 +3,7 @@
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Origin, StoreError, ZoneData, ZoneStore};
 use everhold_core::limits::PART_BYTES_MAX;
+use everhold_core::ownership::holder::command::StoreData;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::history::{SuiteHistory, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
@@ -57,6 +58,7 @@ async fn first_fence_makes_an_empty_data_set(store: &impl ZoneStore) {
         (summary.fence_epoch, summary.journal, summary.head, summary.base),
         (Epoch(1), None, None, None)
     );
+    assert_eq!(summary.data(), StoreData::Nothing, "a fence is no data");
 }
 
 async fn lower_epoch_and_other_nonce_are_fenced(a: &impl ZoneStore, b: &impl ZoneStore) {
@@ -193,16 +195,32 @@ async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, l
     );
     let append = a.append(&held, &history.records_to(Tick(4))).await.expect("answered");
     assert_eq!(append, AppendAnswer::Gap { last: Tick(0) });
+    assert_eq!(data_of(b, &held.zone).await, StoreData::Incomplete);
+    // One that has nothing does not shut out the one that is writing.
+    let heir = tenure(&held.zone, 2, 200);
+    assert!(matches!(b.fence(&heir).await, Err(StoreError::Lost)));
     let body = body(PART_BYTES_MAX + 1, 1);
     put_checkpoint(a, &held, history.last(), CheckpointKind::Base, &body)
         .await
         .expect("an incomplete data set takes a base");
     let data = b.read_zone(&held.zone).await.expect("it is whole");
     assert_eq!((data.chain.len(), data.records.len()), (1, 0));
+    assert_eq!(data_of(b, &held.zone).await, StoreData::Newest(history.last().stamp()));
     let next = history.records_to(Tick(5));
     assert_eq!(a.append(&held, &next).await.expect("appended"), AppendAnswer::Ok);
     a.create(&held, Origin::Nothing).await.expect("a whole one stays");
     assert_eq!(b.read_zone(&held.zone).await.expect("readable").records, next);
+    let newest = StoreData::Newest(history.last().stamp());
+    assert_eq!(data_of(b, &held.zone).await, newest);
+    b.fence(&heir).await.expect("it is whole");
+    assert_eq!(data_of(a, &held.zone).await, newest, "a fence is no data");
+    assert_fenced(a.append(&held, &history.records_to(Tick(6))).await, 2);
+}
+
+/// Returns what there is of a zone to go on from.
+async fn data_of(store: &impl ZoneStore, zone: &ZoneName) -> StoreData {
+    let summary = store.summary(zone).await.expect("readable");
+    summary.map_or(StoreData::Nothing, |summary| summary.data())
 }
 
 async fn incomplete_data_set_can_begin_again_from_nothing<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
@@ -216,7 +234,7 @@ async fn incomplete_data_set_can_begin_again_from_nothing<S: ZoneStore>(a: &S, b
         matches!(b.fence(&heir).await, Err(StoreError::Lost)),
         "it is incomplete"
     );
-    assert_fenced(a.create(&held, Origin::Memory).await, 2);
+    a.create(&held, Origin::Memory).await.expect("it is not shut out");
     b.create(&heir, Origin::Nothing).await.expect("it begins again");
     assert_eq!(b.read_zone(&held.zone).await.expect("readable"), ZoneData::default());
     b.fence(&heir).await.expect("it is a data set like any other");

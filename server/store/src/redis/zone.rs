@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError, ZoneData, ZoneSummary};
-use everhold_core::ownership::Tenure;
+use everhold_core::ownership::{DataStamp, Tenure};
 use everhold_protocol::{EntityId, Epoch, SessionId, Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -20,11 +20,22 @@ static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str
 pub(super) struct Outline {
     pub(super) fence: (Epoch, String),
     pub(super) journal: Option<(Tick, Tick)>,
+    /// The epoch that wrote the journal's last record.
+    pub(super) written_by: Option<Epoch>,
     /// Whether the data set is written anew from memory and has no base yet.
     pub(super) is_incomplete: bool,
     /// Checkpoints from the previous base on.
     pub(super) chain: Vec<CheckpointHead>,
     pub(super) quarantine: Vec<(SessionId, u64)>,
+}
+
+impl Outline {
+    /// Returns the end of the newest data.
+    fn newest(&self) -> Option<DataStamp> {
+        let record = self.written_by.zip(self.journal);
+        let record = record.map(|(epoch, (_, tick))| DataStamp { epoch, tick });
+        record.max(self.chain.last().map(|head| head.position.stamp()))
+    }
 }
 
 impl RedisStore {
@@ -77,6 +88,8 @@ impl RedisStore {
             journal: outline.journal,
             head: outline.chain.last().map(|head| head.position),
             base: base.map(|head| head.position),
+            newest: outline.newest(),
+            is_incomplete: outline.is_incomplete,
         }))
     }
 
@@ -109,7 +122,7 @@ impl RedisStore {
     }
 
     async fn outline(&self, zone: &ZoneName) -> Result<Outline, StoreError> {
-        let keys = self.zone_keys(zone, &["meta", "chain", "quarantine"]);
+        let keys = self.zone_keys(zone, &["meta", "chain", "quarantine", "journal"]);
         let answer = self.checkpoint.run(&OUTLINE, keys, Vec::new()).await?;
         done(&answer)?;
         read_outline(answer).ok_or_else(|| StoreError::Corrupt("the outline of the zone cannot be read".to_owned()))
@@ -120,6 +133,7 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
     let mut values = answer.into_iter().skip(1);
     let mut text = || values.next().and_then(Value::into_string);
     let (epoch, nonce, first, last, incomplete) = (text()?, text()?, text()?, text()?, text()?);
+    let written_by = text()?;
     let chain = values.next()?.into_array();
     let chain = checkpoint::read_chain(chain.into_iter().map(Value::into_string))?;
     let pairs = values.next()?.into_array();
@@ -136,6 +150,7 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
     Some(Outline {
         fence: (Epoch(epoch.parse().ok()?), nonce),
         journal: first.parse().ok().map(Tick).zip(last.parse().ok().map(Tick)),
+        written_by: written_by.parse().ok().map(Epoch),
         is_incomplete: !incomplete.is_empty(),
         chain,
         quarantine,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, RecordHash, StoredRecord, assert_consecutive};
-use everhold_core::ownership::Grant;
+use everhold_core::ownership::{DataStamp, Grant};
 use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
@@ -50,6 +50,19 @@ pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredReco
         ))?;
     }
     Ok(AppendAnswer::Ok)
+}
+
+/// Returns the epoch that wrote the last record, and its tick.
+pub(super) fn newest(file: &Transaction<'_>) -> StepResult<Option<DataStamp>> {
+    let mut statement = file.prepare_cached("SELECT epoch, tick FROM record ORDER BY tick DESC LIMIT 1")?;
+    let newest = statement.query_row([], |row| {
+        let tick = row.get::<_, i64>(1)?.cast_unsigned();
+        Ok(DataStamp {
+            epoch: Epoch(row.get(0)?),
+            tick: Tick(tick),
+        })
+    });
+    Ok(newest.optional()?)
 }
 
 /// Reads a record.

@@ -97,12 +97,15 @@ impl ZoneFile {
     }
 
     pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
-        let is_incomplete = self.write(|file| {
+        self.write(|file| {
+            let is_incomplete = is_incomplete(file)?;
             check_fence(file, grant)?;
-            is_incomplete(file)
-        })?;
-        // The fence is raised all the same.
-        if is_incomplete { Err(StoreError::Lost) } else { Ok(()) }
+            if is_incomplete {
+                // Undoes the fence, too.
+                return Err(Rollback::Refused(StoreError::Lost));
+            }
+            Ok(())
+        })
     }
 
     /// Fences what is there, and makes a whole data set of an incomplete one if it is to begin again.
@@ -215,6 +218,8 @@ impl ZoneFile {
                 journal,
                 head: position(chain.last()),
                 base: position(chain.first()),
+                newest: journal::newest(file)?.max(chain.last().map(|head| head.position.stamp())),
+                is_incomplete: is_incomplete(file)?,
             })
         })
     }

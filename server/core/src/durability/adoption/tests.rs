@@ -9,7 +9,7 @@ use crate::durability::replay::{plan, replay};
 use crate::durability::store::Position;
 use crate::durability::suspended::Surrender;
 use crate::game::RuleBook;
-use crate::ownership::{AdoptionFailure, Nonce};
+use crate::ownership::{AdoptionFailure, DataStamp, Nonce};
 use crate::zone::{Zone, ZoneConfig};
 
 const GRACE: Duration = Duration::from_secs(8);
@@ -111,16 +111,34 @@ fn replayed() -> Replayed {
 
 /// A zone that was suspended under epoch 3.
 fn suspended() -> SuspendedZone {
-    Surrender::new(Journal::new(Epoch(3), Position::GENESIS)).handle_zone(Zone::new(config()))
+    suspended_at(Tick(0))
 }
 
-fn summary(fence_epoch: Epoch) -> Result<Option<ZoneSummary>, StoreError> {
+/// A zone whose history ends at this tick.
+fn suspended_at(tick: Tick) -> SuspendedZone {
+    let last = Position {
+        epoch: Epoch(3),
+        tick,
+        ..Position::GENESIS
+    };
+    Surrender::new(Journal::new(Epoch(3), last)).handle_zone(Zone::new(config()))
+}
+
+/// The summary of a zone that an owner has fenced, and whose newest data is this.
+fn summary(newest: Option<DataStamp>) -> Result<Option<ZoneSummary>, StoreError> {
     Ok(Some(ZoneSummary {
-        fence_epoch,
+        fence_epoch: Epoch(5),
         journal: None,
         head: None,
         base: None,
+        newest,
+        is_incomplete: false,
     }))
+}
+
+const fn stamp(epoch: u32, tick: u64) -> Option<DataStamp> {
+    let (epoch, tick) = (Epoch(epoch), Tick(tick));
+    Some(DataStamp { epoch, tick })
 }
 
 fn unavailable() -> StoreError {
@@ -217,41 +235,59 @@ fn zone_that_cannot_be_begun_again_is_given_up() {
 
 #[test]
 fn memory_that_is_the_newest_history_goes_on_without_a_read() {
-    for answer in [Ok(None), summary(Epoch(1)), summary(Epoch(3)), Err(StoreError::Lost)] {
-        for fenced in [Ok(()), Err(StoreError::Lost)] {
-            let mut adopter = Adopter::new(Some(suspended()));
-            assert_eq!(adopter.asks(), ["summarize"]);
-            adopter.summary(match &answer {
-                Ok(summary) => Ok(*summary),
-                Err(_) => Err(StoreError::Lost),
-            });
-            assert_eq!(adopter.asks(), ["fence"]);
-            adopter.fence(fenced);
-            assert_eq!(adopter.asks(), ["start"]);
-            let (start, history) = adopter.started.unwrap();
-            assert_eq!((history, start.journal.epoch()), (History::Memory, Epoch(5)));
-            assert!(start.chain.is_empty(), "a base under the new epoch is written first");
-        }
+    let answers = [
+        Ok(None),
+        Err(StoreError::Lost),
+        summary(None),
+        summary(stamp(2, 99)),
+        summary(stamp(3, 9)),
+        summary(stamp(3, 10)),
+    ];
+    for answer in answers {
+        let text = format!("{answer:?}");
+        let mut adopter = Adopter::new(Some(suspended_at(Tick(10))));
+        assert_eq!(adopter.asks(), ["fence"]);
+        adopter.fence(Ok(()));
+        assert_eq!(adopter.asks(), ["summarize"]);
+        adopter.summary(answer);
+        assert_eq!(adopter.asks(), ["start"], "{text}");
+        let (start, history) = adopter.started.unwrap();
+        assert_eq!((history, start.journal.epoch()), (History::Memory, Epoch(5)));
+        assert!(start.chain.is_empty(), "a base under the new epoch is written first");
     }
 }
 
 #[test]
-fn memory_behind_another_epoch_is_dropped_and_the_store_has_its_whole_grace() {
+fn memory_of_a_zone_that_the_store_has_lost_goes_on_at_once() {
     let mut adopter = Adopter::new(Some(suspended()));
-    adopter.asks();
-    adopter.now += GRACE;
-    adopter.summary(summary(Epoch(4)));
-    assert_eq!(adopter.asks(), ["fence and read"]);
-    adopter.now += GRACE - Duration::from_millis(1);
-    adopter.read(Err(StoreError::Lost));
-    assert_eq!(adopter.asks(), ["log Lost"]);
+    assert_eq!(adopter.asks(), ["fence"]);
+    adopter.fence(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["start"]);
+    assert_eq!(adopter.history(), History::Memory);
+}
+
+#[test]
+fn memory_behind_newer_data_is_dropped_and_the_store_has_its_whole_grace() {
+    // A higher epoch, or another history of the same epoch that an authority granted twice, and that is longer.
+    for newest in [stamp(4, 1), stamp(3, 11)] {
+        let mut adopter = Adopter::new(Some(suspended_at(Tick(10))));
+        adopter.asks();
+        adopter.fence(Ok(()));
+        adopter.asks();
+        adopter.now += GRACE;
+        adopter.summary(summary(newest));
+        assert_eq!(adopter.asks(), ["fence and read"]);
+        adopter.now += GRACE - Duration::from_millis(1);
+        adopter.read(Err(StoreError::Lost));
+        assert_eq!(adopter.asks(), ["log Lost"]);
+    }
 }
 
 #[test]
 fn memory_whose_store_says_neither_yes_nor_no_is_kept_for_another_try() {
     let mut adopter = Adopter::new(Some(suspended()));
     adopter.asks();
-    for step in ["summarize", "fence"] {
+    for step in ["fence", "summarize"] {
         // Each operation has its own tries.
         for _ in 0..30 {
             match step {
@@ -261,20 +297,18 @@ fn memory_whose_store_says_neither_yes_nor_no_is_kept_for_another_try() {
             adopter.asks();
             assert_eq!(adopter.asks_after(RETRY), [step]);
         }
-        if step == "summarize" {
-            adopter.summary(summary(Epoch(3)));
-            assert_eq!(adopter.asks(), ["fence"]);
+        if step == "fence" {
+            adopter.fence(Ok(()));
+            assert_eq!(adopter.asks(), ["summarize"]);
         }
     }
-    adopter.fence(Ok(()));
+    adopter.summary(Ok(None));
     assert_eq!(adopter.asks(), ["start"]);
 }
 
 #[test]
 fn memory_that_is_fenced_off_is_given_up() {
     let mut adopter = Adopter::new(Some(suspended()));
-    adopter.asks();
-    adopter.summary(Ok(None));
     adopter.asks();
     adopter.fence(Err(StoreError::Fenced { epoch: Epoch(6) }));
     assert_eq!(adopter.asks(), ["fail: fenced by epoch 6"]);

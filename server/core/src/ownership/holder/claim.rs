@@ -1,12 +1,12 @@
-//! Declarations and claims, one after the other. Which lease to claim, and when, is the contender's to say.
+//! Claims, one after the other. Which lease to claim, and when, is the contender's to say.
 
 use std::time::Duration;
 
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_protocol::Epoch;
 
+use super::Holder;
 use super::command::{Request, StoreFence};
-use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
-use super::{Holder, HolderStep};
+use super::remark::{Remark, RequestFailure, Service};
 use crate::ownership::authority::{AuthorityError, LeaseView};
 use crate::ownership::grant::Tenure;
 
@@ -19,40 +19,6 @@ pub(super) struct Claim {
 }
 
 impl Holder {
-    /// Declares what no holder has put back for a while, and at once what is suspended here: then the one who would put
-    /// it back is this process, by a claim.
-    pub(super) fn begin_declarations(&mut self, now: Duration) {
-        self.undeclared = self.census.missing(now).into();
-        let suspended = self.contender.suspended().keys();
-        let missing = suspended.filter(|zone| self.census.is_missing(zone)).cloned();
-        self.undeclared.extend(missing);
-        self.step = HolderStep::Declaring;
-    }
-
-    pub(super) fn declare_next(&mut self) {
-        match self.undeclared.pop_front() {
-            Some(zone) => self.ask(Request::Declare(zone), Some(self.answer_max())),
-            None => self.step = HolderStep::Claiming,
-        }
-    }
-
-    pub(super) fn handle_declared(&mut self, now: Duration, zone: ZoneName, outcome: Result<(), AuthorityError>) {
-        match outcome {
-            Ok(()) => {
-                self.outages.declarations.end(now);
-                self.log_zone(&zone, ZoneRemark::Declared);
-            }
-            Err(error) => {
-                if let Some(lasted) = self.outages.declarations.note(now) {
-                    self.log(Remark::Failing(
-                        RequestFailure::Declaration(zone, error.to_string()),
-                        lasted,
-                    ));
-                }
-            }
-        }
-    }
-
     /// Begins the next claim, by asking the store for the zone's fence; ends the turn if there is none. Renewals wait
     /// meanwhile: a store that hangs must not hold them up.
     pub(super) fn claim_next(&mut self, now: Duration) {
@@ -70,7 +36,7 @@ impl Holder {
     }
 
     /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten. Without the
-    /// store's word nothing is claimed.
+    /// store's word nothing is claimed, and a lease that shows less than the store knows is watched first.
     pub(super) fn handle_fence(&mut self, now: Duration, fence: StoreFence) {
         let fence = match fence {
             StoreFence::Epoch(epoch) => epoch,
@@ -80,13 +46,20 @@ impl Holder {
                 return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));
             }
         };
-        let Claim { watched, sent_at } = self.claim.as_ref().expect("a fence is asked for by a claim");
-        let left = (*sent_at + self.answer_max()).saturating_sub(now);
+        let Claim { watched, sent_at } = self.claim.take().expect("a fence is asked for by a claim");
+        self.census.note_epoch(&watched.zone, fence);
+        if self.census.is_forgotten(&watched) && self.contender.handle_forgotten(now) {
+            return;
+        }
+        let own = self.contender.suspended().get(&watched.zone);
+        let own = own.map_or(Epoch::NONE, |lease| lease.grant.epoch());
+        let left = (sent_at + self.answer_max()).saturating_sub(now);
         let request = Request::Claim {
             watched: watched.clone(),
-            epoch_floor: fence.max(self.census.epoch_seen(&watched.zone)),
+            epoch_floor: self.census.epoch_seen(&watched.zone).max(own),
         };
         self.ask(request, Some(left));
+        self.claim = Some(Claim { watched, sent_at });
     }
 
     pub(super) fn handle_claimed(&mut self, now: Duration, outcome: Result<Tenure, AuthorityError>) {

@@ -7,6 +7,7 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::remark::Remark;
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
+pub use crate::ownership::contender::StoreData;
 use crate::ownership::grant::Tenure;
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
@@ -25,7 +26,7 @@ pub enum HolderCommand {
     },
     /// Adopt a zone that was granted to this process, or take it up again from memory.
     Adopt(GrantedLease),
-    /// Drop the memory of a suspended zone: another process was granted it.
+    /// Drop the memory of a suspended zone: another process has written newer data of it.
     Drop(ZoneName),
     /// Pass on what the authority shows.
     Show(Views),
@@ -54,8 +55,10 @@ pub enum Request {
     Shards,
     /// Declare a zone by [`Authority::declare_zone`](crate::ownership::Authority::declare_zone).
     Declare(ZoneName),
-    /// The zone's fence in the store.
+    /// Read the fence of a zone in the store.
     Fence(ZoneName),
+    /// Look up the newest data that the store has of a zone.
+    Data(ZoneName),
     /// Claim a lease by [`Authority::claim`](crate::ownership::Authority::claim).
     Claim {
         /// The lease, exactly as it was watched.
@@ -82,6 +85,7 @@ pub enum HolderAnswer {
     Shards(Result<Vec<ShardView>, AuthorityError>),
     Declared(ZoneName, Result<(), AuthorityError>),
     Fence(StoreFence),
+    Data(ZoneName, StoreData),
     Claimed(Result<Tenure, AuthorityError>),
     Released(Tenure, Result<(), AuthorityError>),
     Withdrawn(Result<(), AuthorityError>),

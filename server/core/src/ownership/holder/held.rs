@@ -12,8 +12,9 @@ use super::remark::{Remark, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
 use crate::ownership::authority::AuthorityError;
+use crate::ownership::contender::SuspendedLease;
 use crate::ownership::end::EndReason;
-use crate::ownership::grant::{Grant, Tenure};
+use crate::ownership::grant::Tenure;
 use crate::ownership::lease::{Lease, SharedLease};
 
 /// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real
@@ -103,9 +104,9 @@ impl Holder {
     /// Releases what is held and not hosted, or suspended; hosted zones that have not ended are left to their leases.
     pub(super) fn begin_stop(&mut self, now: Duration) {
         self.give_up_adoptions(now, After::Release, Duration::ZERO);
-        let ran_out = |(zone, grant): (&ZoneName, &Grant)| Tenure {
+        let ran_out = |(zone, lease): (&ZoneName, &SuspendedLease)| Tenure {
             zone: zone.clone(),
-            grant: *grant,
+            grant: lease.grant,
         };
         self.releases.extend(self.contender.suspended().iter().map(ran_out));
         self.step = HolderStep::Stopping;
@@ -120,7 +121,7 @@ impl Holder {
         match after {
             After::Shun => self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl),
             After::Cede => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
-            After::Release | After::Reclaim | After::Expire => {}
+            After::Release | After::Reclaim { .. } | After::Expire => {}
         }
         match after {
             // Should this process die before the answer, its guardian releases it.
@@ -128,7 +129,7 @@ impl Holder {
             After::Expire | After::Shun => self.forget(&tenure),
             // A suspended zone's grant is the newest there is: should this process die, it is to be released all the
             // same.
-            After::Reclaim => self.contender.handle_suspended(tenure),
+            After::Reclaim { acknowledged } => self.contender.handle_suspended(tenure, acknowledged),
         }
     }
 

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use everhold_protocol::ZoneName;
+
 use super::command::{HolderCommand, Request, Views};
-use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
+use super::remark::{Remark, RequestFailure, Service};
 use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
 use crate::ownership::membership::ShardView;
@@ -61,12 +63,11 @@ impl Holder {
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
         claimable.views.retain(|view| !self.shunned.contains(&view.zone, now));
+        let forgotten = claimable.views.iter().filter(|view| self.census.is_forgotten(view));
+        let forgotten: Vec<ZoneName> = forgotten.map(|view| view.zone.clone()).collect();
         self.contender.handle_leases(now, claimable);
-        while let Some(zone) = self.contender.poll_taken() {
-            self.log_zone(&zone, ZoneRemark::Taken);
-            self.holdings.note_taken(&zone);
-            self.tell_guardian();
-            self.commands.push_back(HolderCommand::Drop(zone));
+        for zone in &forgotten {
+            self.contender.note_forgotten(zone);
         }
         self.look.leases = Some(leases.views);
     }
@@ -104,7 +105,7 @@ impl Holder {
         let leases = leases.unwrap_or_default();
         self.commands.push_back(HolderCommand::Show(Views { leases, shards }));
         if are_leases_seen {
-            self.begin_declarations(now);
+            self.begin_mending(now);
         } else {
             self.end_turn(now);
         }

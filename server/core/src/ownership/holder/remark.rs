@@ -73,7 +73,7 @@ pub enum ZoneRemark {
     NotOurs(Epoch),
     /// The lease could not be released, and why.
     NotReleased(String),
-    /// It was suspended, and another shard was granted it.
+    /// It was suspended, and another shard goes on with it.
     Taken,
     /// The authority had forgotten the lease of this epoch; it was put back.
     PutBack(Epoch),

@@ -8,11 +8,12 @@ mod wedges;
 
 use everhold_protocol::Epoch;
 
-use super::command::{Culprit, GrantedLease, Progress, Renewal, StoreFence, Views};
+use super::command::{Culprit, GrantedLease, Progress, Renewal, StoreData, StoreFence, Views};
 use super::*;
 use crate::ownership::lease::{Lease, LeaseState};
 use crate::ownership::{
-    AuthorityError, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease, Tenure,
+    AuthorityError, DataStamp, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease,
+    Tenure,
 };
 
 /// Renewals every 1,000 ms, retries after 250 ms, a pause is a gap above 500 ms, a stall is 2,000 ms without a tick.
@@ -74,6 +75,7 @@ struct FakeAuthority {
     takes_no_shards: bool,
     shards: Vec<ShardView>,
     fence: StoreFence,
+    data: StoreData,
     culprit: Culprit,
     /// Between a request and its answer.
     latency: Duration,
@@ -83,7 +85,7 @@ impl FakeAuthority {
     fn new() -> Self {
         let lease = |zone| LeaseView {
             released: true,
-            ..view(zone, 0, Nonce(0))
+            ..view(zone, 1, Nonce(0))
         };
         Self {
             leases: ZONES.map(|zone| (name(zone), lease(zone))).into(),
@@ -92,6 +94,7 @@ impl FakeAuthority {
             takes_no_shards: false,
             shards: Vec::new(),
             fence: StoreFence::None,
+            data: StoreData::Nothing,
             culprit: Culprit::None,
             latency: Duration::ZERO,
         }
@@ -122,6 +125,7 @@ impl FakeAuthority {
                 HolderAnswer::Declared(zone, Ok(()))
             }
             Request::Fence(_) => HolderAnswer::Fence(self.fence.clone()),
+            Request::Data(zone) => HolderAnswer::Data(zone, self.data.clone()),
             Request::Claim { watched, epoch_floor } => HolderAnswer::Claimed(self.claim(&watched, epoch_floor)),
             Request::Release(tenure) => {
                 let outcome = self.release(&tenure);
@@ -181,6 +185,16 @@ impl FakeAuthority {
         Ok(tenure(zone, epoch.0))
     }
 }
+
+/// The store acknowledged tick 100 of the epoch under which all zones are hosted.
+const ACKNOWLEDGED: DataStamp = DataStamp {
+    epoch: Epoch(2),
+    tick: everhold_protocol::Tick(100),
+};
+
+const MEMORY: Remains = Remains::Memory {
+    acknowledged: ACKNOWLEDGED,
+};
 
 /// A change of the authority in the middle of a test.
 type Change = fn(&mut FakeAuthority);
@@ -242,7 +256,7 @@ impl Rig {
         }
     }
 
-    /// A holder that hosts all zones, each under epoch 1. What has been asked and done so far is forgotten.
+    /// A holder that hosts all zones, each under epoch 2. What has been asked and done so far is forgotten.
     fn hosting() -> Self {
         let mut rig = Self::new();
         rig.turn();

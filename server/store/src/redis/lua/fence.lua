@@ -6,7 +6,6 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'nonce', ARGV[2])
   return {'OK'}
 end
-local refused = fence_check()
-if refused then return refused end
-if redis.call('HEXISTS', KEYS[1], 'hollow') == 1 then return {'LOST'} end
-return {'OK'}
+-- The owner that writes a data set from memory is not shut out by one that has nothing.
+if redis.call('HEXISTS', KEYS[1], 'hollow') == 1 then return fence_refusal() or {'LOST'} end
+return fence_check() or {'OK'}

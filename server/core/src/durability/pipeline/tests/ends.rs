@@ -159,10 +159,10 @@ fn checkpoint_under_way_is_finished_before_the_one_of_a_stop() {
 }
 
 #[test]
-fn only_a_suspended_zone_can_go_on_from_memory() {
+fn zone_that_is_suspended_or_fenced_can_go_on_from_memory() {
     let table = [
         (EndReason::Suspended, true),
-        (EndReason::Fenced, false),
+        (EndReason::Fenced, true),
         (EndReason::Fork, false),
         (EndReason::Stopped, false),
         (EndReason::Panicked(Tick(1), String::new()), false),

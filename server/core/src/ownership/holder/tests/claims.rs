@@ -55,8 +55,11 @@ fn new_epoch_is_above_all_that_store_authority_and_this_process_have_seen() {
         };
         rig.authority.leases.insert(name("meadow"), released);
         rig.authority.fence = fence.clone();
-        rig.turn();
-        let epochs: Vec<Epoch> = rig.granted().iter().map(|g| g.tenure.epoch()).collect();
+        rig.run(TTL + 2 * TURN);
+        // The other zones, which the authority lacks, are declared and claimed meanwhile.
+        let granted = rig.granted().into_iter().map(|granted| granted.tenure);
+        let meadow = granted.filter(|tenure| tenure.zone == name("meadow"));
+        let epochs: Vec<Epoch> = meadow.map(|tenure| tenure.epoch()).collect();
         assert_eq!(epochs, [Epoch(expected)], "{fence:?}, {shown}, {shows}");
     }
 }
@@ -99,7 +102,7 @@ fn guardian_knows_of_a_grant_before_the_zone_is_adopted() {
     assert!(told < adopted);
     assert!(
         rig.remarks
-            .contains(&remark(zone.as_str(), ZoneRemark::Granted(Epoch(1))))
+            .contains(&remark(zone.as_str(), ZoneRemark::Granted(Epoch(2))))
     );
 }
 
@@ -136,12 +139,13 @@ fn refused_claim_watches_the_winner_for_a_ttl() {
     let mut rig = Rig::new();
     rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
     rig.begin_claim();
-    rig.authority.leases.insert(name("meadow"), view("meadow", 1, OTHER));
+    rig.authority.leases.insert(name("meadow"), view("meadow", 2, OTHER));
     rig.settle();
     assert!(rig.granted().is_empty());
     let refused_at = rig.now;
     rig.run(TTL + TURN);
-    let granted = rig.granted();
+    let mut granted = rig.granted();
+    granted.retain(|granted| granted.tenure.zone == name("meadow"));
     assert_eq!(granted.len(), 1);
     assert!(granted[0].at - refused_at >= ms(TTL));
     assert!(!rig.remarks.iter().any(|remark| matches!(remark, Remark::Failing(..))));
@@ -163,7 +167,7 @@ fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
 fn zone_that_is_missing_for_the_grace_is_declared() {
     let mut rig = Rig::hosting();
     let zone = name("dale");
-    rig.holder.census = Census::new([zone.clone()].into(), ms(2 * TTL));
+    rig.holder.census = Census::new(&[zone.clone()].into(), BTreeSet::new(), ms(2 * TTL));
     let since = rig.now;
     rig.run(2 * TTL - TURN);
     let declared = |request: &Request| matches!(request, Request::Declare(_));
@@ -176,17 +180,60 @@ fn zone_that_is_missing_for_the_grace_is_declared() {
 }
 
 #[test]
-fn suspended_zone_that_the_authority_forgot_is_declared_at_once_and_claimed_above_its_epoch() {
-    let mut rig = Rig::hosting();
-    let zone = name("meadow");
-    rig.authority.leases.remove(&zone);
-    rig.holder
-        .handle_ended(rig.now, tenure("meadow", 1), &EndReason::Suspended, Remains::Memory);
-    rig.hosted.remove(&zone);
+fn preferred_zone_is_declared_at_once_and_free_after_a_ttl() {
+    let mut rig = Rig::new();
+    rig.authority.leases.clear();
+    let from = rig.now;
     let asked = rig.turn();
-    assert!(asked.contains(&Request::Declare(zone.clone())), "{asked:?}");
+    for zone in ZONES {
+        assert!(asked.contains(&Request::Declare(name(zone))), "{asked:?}");
+    }
+    assert!(
+        !rig.remarks.contains(&remark("meadow", ZoneRemark::Declared)),
+        "as expected"
+    );
+    rig.run(TTL + 2 * TURN);
+    let granted = rig.granted();
+    assert_eq!(granted.len(), ZONES.len());
+    assert!(granted.iter().all(|granted| granted.at - from >= ms(TTL)));
+}
+
+#[test]
+fn suspended_zone_that_the_authority_forgot_is_put_back_at_once_and_claimed_above_its_epoch() {
+    let forgets: [Change; 2] = [
+        |authority| drop(authority.leases.remove(&name("meadow"))),
+        |authority| drop(authority.leases.insert(name("meadow"), view("meadow", 1, OTHER))),
+    ];
+    for forget in forgets {
+        let mut rig = Rig::hosting();
+        forget(&mut rig.authority);
+        rig.holder
+            .handle_ended(rig.now, tenure("meadow", 2), &EndReason::Suspended, MEMORY);
+        rig.hosted.remove(&name("meadow"));
+        let asked = rig.turn();
+        let put_back = |request: &Request| match request {
+            Request::Reinstate(renewal) => renewal.tenure == tenure("meadow", 2),
+            _ => false,
+        };
+        assert!(asked.iter().any(put_back), "{asked:?}");
+        assert!(!asked.contains(&Request::Declare(name("meadow"))), "{asked:?}");
+        rig.turn();
+        assert_eq!(rig.granted()[0].tenure, tenure("meadow", 3));
+    }
+}
+
+#[test]
+fn released_lease_below_the_fence_of_the_store_is_watched_for_a_ttl_preferred_or_not() {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.authority.fence = StoreFence::Epoch(Epoch(5));
     rig.turn();
-    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 2));
+    let from = rig.now;
+    assert!(rig.granted().is_empty());
+    rig.run(TTL + TURN);
+    let granted = rig.granted();
+    assert_eq!(granted[0].tenure, tenure("meadow", 6));
+    assert!(granted[0].at - from >= ms(TTL - TURN));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::ownership::{AdoptionFailure, After};
 
 fn end(rig: &mut Rig, zone: &str, reason: &EndReason, remains: Remains) {
-    rig.holder.handle_ended(rig.now, tenure(zone, 1), reason, remains);
+    rig.holder.handle_ended(rig.now, tenure(zone, 2), reason, remains);
     rig.hosted.remove(&name(zone));
     rig.poll();
 }
@@ -26,7 +26,7 @@ fn releases(rig: &Rig) -> Vec<&Asked> {
 fn reason_for(after: After) -> (EndReason, Remains) {
     match after {
         After::Release => (EndReason::Stopped, Remains::Nothing),
-        After::Reclaim => (EndReason::Suspended, Remains::Memory),
+        After::Reclaim { .. } => (EndReason::Suspended, MEMORY),
         After::Expire => (EndReason::Fenced, Remains::Nothing),
         After::Shun => (EndReason::Corrupt, Remains::Nothing),
         After::Cede => {
@@ -42,7 +42,14 @@ fn what_becomes_of_a_lease_is_asked_told_and_claimed_as_its_end_says() {
     // a ttl, if no other does. Within ten ttls it claims it in any case: nothing is for ever.
     let table = [
         (After::Release, true, false, true),
-        (After::Reclaim, false, true, true),
+        (
+            After::Reclaim {
+                acknowledged: ACKNOWLEDGED,
+            },
+            false,
+            true,
+            true,
+        ),
         (After::Expire, false, false, false),
         (After::Shun, false, false, false),
         (After::Cede, true, false, false),
@@ -75,7 +82,7 @@ fn guardian_has_a_zone_until_its_release_is_answered() {
     assert_eq!(held_by_word(&rig), ZONES);
     rig.settle();
     assert_eq!(held_by_word(&rig), ["forest", "hills"]);
-    assert_eq!(rig.remarks, [remark("meadow", ZoneRemark::Released(Epoch(1)))]);
+    assert_eq!(rig.remarks, [remark("meadow", ZoneRemark::Released(Epoch(2)))]);
 }
 
 #[test]
@@ -102,31 +109,54 @@ fn release_that_fails_is_said_and_left_to_the_ttl() {
 #[test]
 fn suspended_zone_is_claimed_at_the_next_look_if_nobody_else_was_granted_it() {
     let mut rig = Rig::hosting();
-    end(&mut rig, "meadow", &EndReason::Suspended, Remains::Memory);
+    end(&mut rig, "meadow", &EndReason::Suspended, MEMORY);
     rig.turn();
-    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 2));
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 3));
 }
 
 #[test]
-fn memory_of_a_suspended_zone_is_dropped_when_another_process_was_granted_it() {
+fn memory_of_a_zone_with_which_another_process_goes_on_is_dropped_when_its_data_is_there() {
+    for reason in [EndReason::Suspended, EndReason::Fenced] {
+        let mut rig = Rig::hosting();
+        end(&mut rig, "meadow", &reason, MEMORY);
+        rig.authority.leases.insert(name("meadow"), view("meadow", 3, OTHER));
+        rig.authority.data = StoreData::Newest(ACKNOWLEDGED);
+        let asked = rig.turn();
+        assert!(asked.contains(&Request::Data(name("meadow"))));
+        assert!(!is_dropped(&rig, "meadow"), "a grant is no data");
+        rig.authority.data = StoreData::Newest(DataStamp {
+            epoch: Epoch(3),
+            ..ACKNOWLEDGED
+        });
+        rig.turn();
+        assert!(is_dropped(&rig, "meadow"));
+        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::Taken)));
+        assert_eq!(held_by_word(&rig), ["forest", "hills"]);
+        assert!(rig.granted().is_empty());
+    }
+}
+
+fn is_dropped(rig: &Rig, zone: &str) -> bool {
+    rig.done
+        .iter()
+        .any(|command| matches!(command, HolderCommand::Drop(dropped) if *dropped == name(zone)))
+}
+
+#[test]
+fn zone_in_memory_is_taken_back_from_a_process_that_found_nothing() {
     let mut rig = Rig::hosting();
-    end(&mut rig, "meadow", &EndReason::Suspended, Remains::Memory);
-    rig.authority.leases.insert(name("meadow"), view("meadow", 2, OTHER));
+    end(&mut rig, "meadow", &EndReason::Suspended, MEMORY);
+    rig.authority.leases.insert(name("meadow"), view("meadow", 3, OTHER));
+    rig.authority.data = StoreData::Nothing;
     rig.turn();
-    assert!(
-        rig.done
-            .iter()
-            .any(|command| matches!(command, HolderCommand::Drop(zone) if *zone == name("meadow")))
-    );
-    assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::Taken)));
-    assert_eq!(held_by_word(&rig), ["forest", "hills"]);
-    assert!(rig.granted().is_empty());
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 4));
+    assert!(!is_dropped(&rig, "meadow"));
 }
 
 #[test]
 fn end_of_an_earlier_grant_is_none_of_the_later_one() {
     let mut rig = Rig::hosting();
-    let earlier = tenure("meadow", 0);
+    let earlier = tenure("meadow", 1);
     rig.holder
         .handle_ended(rig.now, earlier.clone(), &EndReason::Stopped, Remains::Nothing);
     rig.holder
@@ -147,7 +177,7 @@ fn zone_whose_adoption_failed_is_claimed_again_after_a_ttl_and_later_each_time_i
         let mut rig = Rig::new();
         rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
         rig.turn();
-        for (epoch, wait) in (1..).zip(waits) {
+        for (epoch, wait) in (2..).zip(waits) {
             let failed_at = rig.now;
             rig.holder
                 .handle_adoption_failed(failed_at, tenure("meadow", epoch), failure);
@@ -186,7 +216,7 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
         assert_eq!(lease.with(|lease| lease.state()), LeaseState::Lost);
         assert!(
             rig.remarks
-                .contains(&remark(tenure.zone.as_str(), ZoneRemark::GivenUp(Epoch(1))))
+                .contains(&remark(tenure.zone.as_str(), ZoneRemark::GivenUp(Epoch(2))))
         );
         rig.holder.handle_hosted(&tenure);
     }
@@ -203,7 +233,7 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
 fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
     let mut rig = Rig::hosting();
     // The hills are suspended, the forest is being adopted, and the meadow has not ended in time.
-    end(&mut rig, "hills", &EndReason::Suspended, Remains::Memory);
+    end(&mut rig, "hills", &EndReason::Suspended, MEMORY);
     end(&mut rig, "forest", &EndReason::Stopped, Remains::Nothing);
     rig.settle();
     rig.authority.is_away = false;
@@ -220,7 +250,7 @@ fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
     assert_eq!(rig.holder.poll_timeout(), None);
     rig.settle();
     let asked: Vec<&Request> = rig.asked.iter().map(|asked| &asked.request).collect();
-    let (of_forest, of_hills) = (Request::Release(forest.tenure), Request::Release(tenure("hills", 1)));
+    let (of_forest, of_hills) = (Request::Release(forest.tenure), Request::Release(tenure("hills", 2)));
     assert_eq!(asked, [&of_forest, &of_hills, &Request::Withdraw]);
     assert_eq!(rig.asked[2].within, None);
     assert_eq!(forest.lease.with(|lease| lease.state()), LeaseState::Lost);

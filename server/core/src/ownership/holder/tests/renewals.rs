@@ -139,14 +139,14 @@ fn forgotten_lease_is_put_back_in_the_time_that_is_left() {
             [Some(ms(ANSWER_MAX - 60))]
         );
         assert_eq!(rig.state("meadow"), held_until(sent_at + ms(TTL - MARGIN)));
-        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::PutBack(Epoch(1)))));
-        assert_eq!(rig.authority.leases[&name("meadow")].epoch, Epoch(1));
+        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::PutBack(Epoch(2)))));
+        assert_eq!(rig.authority.leases[&name("meadow")].epoch, Epoch(2));
     }
 }
 
 #[test]
 fn lease_of_another_process_is_lost_and_not_put_back() {
-    for epoch in [1, 2] {
+    for epoch in [2, 3] {
         let mut rig = Rig::hosting();
         rig.authority
             .leases

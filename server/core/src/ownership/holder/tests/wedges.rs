@@ -35,7 +35,7 @@ fn tick_that_stands_at_an_input_ends_its_process_whether_that_is_written_down_or
         assert!(blamed(&rig).is_empty() && !ends_process(&rig));
         rig.run(3 * TURN);
         let asked = blamed(&rig);
-        assert_eq!(asked[0].request, Request::Blame(tenure("meadow", 1), Tick(77)));
+        assert_eq!(asked[0].request, Request::Blame(tenure("meadow", 2), Tick(77)));
         assert!((WEDGED..WEDGED + 3 * TURN).contains(&u64::try_from((asked[0].at - since).as_millis()).unwrap()));
         assert!(ends_process(&rig), "{culprit:?}");
         let ticks = [ZoneRemark::Wedged(Tick(77)), ZoneRemark::EndsProcess(Tick(77))];
@@ -74,7 +74,7 @@ fn tick_that_stands_at_no_input_loses_its_zone_and_no_other() {
     // The tick ends after all, and finds the lease over; the zone is not claimed here again.
     rig.hosted.remove(&name("meadow"));
     rig.holder
-        .handle_ended(rig.now, tenure("meadow", 1), &EndReason::Suspended, Remains::Nothing);
+        .handle_ended(rig.now, tenure("meadow", 2), &EndReason::Suspended, Remains::Nothing);
     rig.forget();
     rig.run(3 * TTL);
     assert!(rig.authority.leases[&name("meadow")].released);

@@ -1,0 +1,86 @@
+//! Zones that are suspended here: in memory, and not acted for. Their claim is older than any other shard's, so they
+//! wait for less, and their memory dies for data only. It asks no store and no authority itself.
+
+use everhold_protocol::{Epoch, Tick};
+
+use crate::ownership::authority::LeaseView;
+use crate::ownership::grant::Grant;
+use crate::ownership::stamp::DataStamp;
+
+/// The data that the store has of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreData {
+    /// A whole data set that ends here.
+    Newest(DataStamp),
+    /// A data set that an owner with memory is writing anew.
+    Incomplete,
+    /// None: the store never had the zone, or lost it.
+    Nothing,
+    /// The store did not answer, and why.
+    Unknown(String),
+}
+
+/// A zone in memory that is not acted for.
+#[derive(Clone, Debug)]
+pub struct SuspendedLease {
+    /// The grant that is over.
+    pub grant: Grant,
+    /// The end of what the store is known to have had.
+    pub acknowledged: DataStamp,
+    /// Whether the store lacks some of that, as it last answered.
+    is_store_behind: bool,
+}
+
+/// The lease of a suspended zone, as the authority shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The authority forgot the grant: it is to be put back first, so that no other shard takes the lease for free.
+    Forgotten,
+    /// It is this process's still.
+    Own,
+    /// Another shard was granted it since.
+    Taken,
+}
+
+impl SuspendedLease {
+    pub(super) const fn new(grant: Grant, acknowledged: DataStamp) -> Self {
+        Self {
+            grant,
+            acknowledged,
+            is_store_behind: false,
+        }
+    }
+
+    pub(super) fn standing(&self, view: &LeaseView) -> Standing {
+        if view.epoch < self.grant.epoch() {
+            Standing::Forgotten
+        } else if view.nonce == self.grant.nonce() {
+            // Also a claim whose answer got lost.
+            Standing::Own
+        } else {
+            Standing::Taken
+        }
+    }
+
+    /// Takes the store's answer. Returns whether the memory is of no use any more: another owner has written data of a
+    /// higher epoch, and it is whole.
+    pub(super) fn handle_stored(&mut self, stored: &StoreData) -> bool {
+        const NOTHING: DataStamp = DataStamp {
+            epoch: Epoch::NONE,
+            tick: Tick(0),
+        };
+        self.is_store_behind = match stored {
+            StoreData::Newest(stamp) => *stamp < self.acknowledged,
+            StoreData::Nothing => NOTHING < self.acknowledged,
+            // An owner that writes from memory was granted the zone later, and may have what this one lacks.
+            StoreData::Incomplete | StoreData::Unknown(_) => false,
+        };
+        matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.grant.epoch())
+    }
+
+    /// Whether the store has lost some of what it acknowledged: what another shard was granted goes on from less than
+    /// this memory.
+    pub(super) const fn is_store_behind(&self) -> bool {
+        self.is_store_behind
+    }
+}

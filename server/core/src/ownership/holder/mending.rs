@@ -1,0 +1,76 @@
+//! What an authority or a store may have forgotten: leases of suspended zones are put back, missing zones declared, and
+//! the store is asked whether another owner goes on with what is suspended here. All of it is asked for at once.
+
+use std::time::Duration;
+
+use everhold_protocol::ZoneName;
+
+use super::command::{HolderCommand, Renewal, Request};
+use super::remark::{Remark, RequestFailure, ZoneRemark};
+use super::{Holder, HolderStep};
+use crate::ownership::authority::AuthorityError;
+use crate::ownership::contender::StoreData;
+use crate::ownership::grant::Tenure;
+
+impl Holder {
+    /// Asks for everything that the look showed to be in need of it. A suspended zone is never declared: its own lease
+    /// is put back, which no other shard may claim at once.
+    pub(super) fn begin_mending(&mut self, now: Duration) {
+        let suspended = self.contender.suspended();
+        let missing = suspended.iter().filter(|(zone, _)| self.census.is_missing(zone));
+        let missing = missing.map(|(zone, lease)| Tenure {
+            zone: zone.clone(),
+            grant: lease.grant,
+        });
+        let forgotten: Vec<Tenure> = missing.chain(self.contender.forgotten()).collect();
+        let undeclared = self.census.missing(now).into_iter();
+        let undeclared: Vec<ZoneName> = undeclared.filter(|zone| !suspended.contains_key(zone)).collect();
+        let taken: Vec<ZoneName> = self.contender.taken().cloned().collect();
+        let max = Some(self.answer_max());
+        for tenure in forgotten {
+            let renewal = Renewal {
+                tenure,
+                players: 0,
+                sent_at: now,
+            };
+            self.ask(Request::Reinstate(renewal), max);
+        }
+        for zone in undeclared {
+            self.ask(Request::Declare(zone), max);
+        }
+        for zone in taken {
+            self.ask(Request::Data(zone), max);
+        }
+        self.step = HolderStep::Mending;
+    }
+
+    pub(super) fn handle_declared(&mut self, now: Duration, zone: ZoneName, outcome: Result<(), AuthorityError>) {
+        match outcome {
+            Ok(()) => {
+                self.outages.declarations.end(now);
+                // A shard is expected to declare what it prefers.
+                if !self.census.is_preferred(&zone) {
+                    self.log_zone(&zone, ZoneRemark::Declared);
+                }
+            }
+            Err(error) => {
+                if let Some(lasted) = self.outages.declarations.note(now) {
+                    self.log(Remark::Failing(
+                        RequestFailure::Declaration(zone, error.to_string()),
+                        lasted,
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Drops the memory of a zone with which another owner goes on: that owner's data is whole.
+    pub(super) fn handle_data(&mut self, zone: &ZoneName, data: &StoreData) {
+        if self.contender.handle_stored(zone, data) {
+            self.log_zone(zone, ZoneRemark::Taken);
+            self.holdings.note_taken(zone);
+            self.tell_guardian();
+            self.commands.push_back(HolderCommand::Drop(zone.clone()));
+        }
+    }
+}
