@@ -48,7 +48,12 @@ impl Keeper {
         show: impl Fn(Views) + Send + 'static,
     ) -> std::io::Result<(KeeperHandle, KeeperEvents)> {
         let (handle, told, (orders, events)) = handle::channels();
-        let KeeperConfig { holder, addr, guardian } = config;
+        let KeeperConfig {
+            mut holder,
+            addr,
+            guardian,
+        } = config;
+        holder.contender.may_forget = coordination.authority.may_forget();
         let asker = Asker {
             authority: coordination.authority,
             membership: coordination.membership,

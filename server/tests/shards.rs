@@ -34,6 +34,8 @@ mod admission;
 mod leaving;
 #[path = "shards/redis.rs"]
 mod redis;
+#[path = "shards/forgotten.rs"]
+mod forgotten;
 #[path = "shards/apart.rs"]
 mod apart;
 #[path = "shards/guardian.rs"]

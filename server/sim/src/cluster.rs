@@ -298,7 +298,7 @@ impl SimCluster {
             let is_remembered = shards.any(|shard| shard.remembers(zone));
             if env.services.told(zone).is_some() && !is_remembered && !env.services.holds_told(zone) {
                 env.tell(|| format!("what was told of {zone} is nowhere any more"));
-                env.services.forgot = true;
+                env.services.note_nowhere(zone);
             }
         }
     }

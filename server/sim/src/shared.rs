@@ -123,6 +123,10 @@ impl SharedAuthority {
 
 #[async_trait]
 impl Authority for SharedAuthority {
+    fn may_forget(&self) -> bool {
+        true
+    }
+
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
         self.lock().declare_zone(zone)
     }

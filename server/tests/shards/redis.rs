@@ -28,7 +28,7 @@ pub(crate) async fn playing(world: &World) -> (Player, Epoch, Tick) {
 }
 
 /// The player is shown ticks after `tick`, and another input of it is confirmed. Returns the epoch of the first one.
-async fn goes_on(player: &mut Player, tick: Tick) -> Epoch {
+pub(crate) async fn goes_on(player: &mut Player, tick: Tick) -> Epoch {
     let later = player.until("a later snapshot", |notice| match notice {
         Notice::Snapshot { header, .. } if header.tick > tick => Some(header.epoch),
         _ => None,

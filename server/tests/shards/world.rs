@@ -128,11 +128,19 @@ impl World {
         }
     }
 
-    /// The same, with leases that do not run out.
+    /// The same, without guardians.
+    pub(crate) fn unguarded_on_redis(persistence: Persistence) -> Self {
+        Self {
+            redis: Some(RedisServer::start(persistence)),
+            ..Self::unguarded()
+        }
+    }
+
+    /// The same, with leases that do not run out in a test. Zones that were never held are free after one of them.
     pub(crate) fn on_redis_with_endless_leases(persistence: Persistence) -> Self {
         Self {
             redis: Some(RedisServer::start(persistence)),
-            ..Self::with_endless_leases()
+            ..Self::with_long_leases()
         }
     }
 

@@ -85,6 +85,11 @@ pub enum AuthorityError {
 ///   as no other process has claimed since, and a renewal counts once more.
 #[async_trait]
 pub trait Authority: Send + Sync {
+    /// Whether it may forget leases in its ordinary course: when it restarts without its data, or a replica takes over
+    /// that lacks the newest. A lease that was never held is not a free one then: the shard that has the zone in memory
+    /// may be about to put its own back. An authority whose files somebody has to delete does not forget.
+    fn may_forget(&self) -> bool;
+
     /// Makes a zone known, with epoch 0, released. Does nothing if it is known already.
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError>;
 

@@ -74,12 +74,11 @@ impl Census {
         due.map(|(zone, _)| zone.clone()).collect()
     }
 
-    /// Whether the authority that shows this lease may have forgotten another one: it shows that the zone was never
-    /// held, or a lower epoch than this process knows of. Such a lease is not free, released or not: the shard that has
-    /// the zone in memory may be about to put its own back.
+    /// Whether the authority that shows this lease has forgotten another one: this process knows of a higher epoch. Such
+    /// a lease is not free, released or not: the shard that has the zone in memory may be about to put its own back.
     #[must_use]
     pub fn is_forgotten(&self, view: &LeaseView) -> bool {
-        view.epoch == Epoch::NONE || view.epoch < self.epoch_seen(&view.zone)
+        view.epoch < self.epoch_seen(&view.zone)
     }
 
     /// Whether this process prefers the zone.
@@ -156,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn lease_below_what_was_seen_and_one_that_was_never_held_may_be_forgotten() {
+    fn lease_below_what_was_seen_shows_that_another_was_forgotten() {
         let mut census = census();
         census.handle_leases(at(0), &seen(&[lease("meadow", Epoch(7))]));
         census.note_epoch(&zone("forest"), Epoch(3));
         census.note_epoch(&zone("forest"), Epoch(2));
-        // The zone, the epoch that its lease shows, and whether that may be another lease's.
+        // The zone, the epoch that its lease shows, and whether there was another lease.
         let table = [
             ("meadow", Epoch::NONE, true),
             ("meadow", Epoch(6), true),
@@ -169,8 +168,7 @@ mod tests {
             ("meadow", Epoch(8), false),
             ("forest", Epoch(2), true),
             ("forest", Epoch(3), false),
-            ("hills", Epoch::NONE, true),
-            ("hills", Epoch(1), false),
+            ("hills", Epoch::NONE, false),
         ];
         for (name, epoch, is_forgotten) in table {
             assert_eq!(census.is_forgotten(&lease(name, epoch)), is_forgotten, "{name} {epoch}");

@@ -10,8 +10,9 @@
 //! ([`Contender::handle_suspended`]) claims its own lease at once; one that another shard was granted meanwhile, only
 //! if the store lacks what it once acknowledged, so that the other would go on from less.
 //!
-//! A lease that shows less than is known of its zone comes from an authority that forgot. It is not free, released or
-//! not and preferred or not: within a ttl, the shard that has the zone in memory puts its own lease back.
+//! A lease that shows less than is known of its zone comes from an authority that forgot; one that was never held may,
+//! too, where an authority forgets in its ordinary course. It is not free, released or not and preferred or not: within
+//! a ttl, the shard that has the zone in memory puts its own lease back.
 
 mod suspended;
 
@@ -45,14 +46,19 @@ pub struct ContenderConfig {
     pub backoff_step: Duration,
     /// Seed of the random part. Processes need different ones.
     pub seed: u64,
+    /// Whether a lease that was never held may be one that the authority forgot
+    /// ([`Authority::may_forget`](super::Authority::may_forget)).
+    pub may_forget: bool,
 }
 
 impl ContenderConfig {
     /// Returns defaults: two zones at a time, 50 ms of back-off per zone held (several claims take place in it, and a
-    /// player does not feel it), and a look gap of ttl/4: by then a living holder would have renewed before our eyes.
+    /// player does not feel it), a look gap of ttl/4 (by then a living holder would have renewed before our eyes), and an
+    /// authority that may forget.
     #[must_use]
     pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
         Self {
+            may_forget: true,
             ttl,
             room,
             adoptions_max: 2,
@@ -137,8 +143,8 @@ impl Contender {
         Some(view)
     }
 
-    /// Notes that the zone is known to have had a higher epoch than its lease shows. A zone whose lease was never held is
-    /// taken for such a one without a word.
+    /// Notes that the zone is known to have had a higher epoch than its lease shows. A lease that was never held is taken
+    /// for such a one without a word, if the authority may forget.
     pub fn note_forgotten(&mut self, zone: &ZoneName) {
         if let Some(watch) = self.watches.get_mut(zone) {
             watch.is_forgotten = true;
@@ -346,7 +352,8 @@ impl Contender {
             watch.view = view;
             return;
         }
-        let (backoff, is_forgotten) = (self.draw_backoff(&view.zone), view.epoch == Epoch::NONE);
+        let backoff = self.draw_backoff(&view.zone);
+        let is_forgotten = self.config.may_forget && view.epoch == Epoch::NONE;
         self.watches.insert(
             view.zone.clone(),
             LeaseWatch {

@@ -155,6 +155,11 @@ impl Lease {
         matches!(self.state, LeaseState::Held { deadline } if now < deadline)
     }
 
+    /// Notes that the authority shows less than this grant. A renewal is due at once: it is what puts the lease back.
+    pub fn handle_forgotten(&mut self, now: Duration) {
+        self.next_at = self.next_at.min(now);
+    }
+
     /// Notes an iteration of the tick loop. Call it first in each iteration: it is what notices that the process was
     /// stopped.
     pub fn handle_iteration(&mut self, now: Duration) {

@@ -103,6 +103,10 @@ impl RedisAuthority {
 
 #[async_trait]
 impl Authority for RedisAuthority {
+    fn may_forget(&self) -> bool {
+        true
+    }
+
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
         self.on_lease(&DECLARE, zone, Vec::new()).await?;
         // Listed last: a reader of the list finds the lease.

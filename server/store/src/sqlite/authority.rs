@@ -69,6 +69,10 @@ impl SqliteAuthority {
 
 #[async_trait]
 impl Authority for SqliteAuthority {
+    fn may_forget(&self) -> bool {
+        false
+    }
+
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
         let zone = zone.clone();
         self.run(move |world| {

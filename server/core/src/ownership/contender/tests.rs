@@ -161,6 +161,21 @@ fn zone_that_was_never_held_is_not_free_and_left_to_those_that_prefer_it() {
 }
 
 #[test]
+fn zone_that_was_never_held_is_free_to_those_that_prefer_it_where_the_authority_does_not_forget() {
+    let may_claim_at = |preferred: &[&str]| {
+        let config = ContenderConfig {
+            may_forget: false,
+            ..config(preferred, 8, 1)
+        };
+        let mut contender = Contender::new(config);
+        contender.handle_leases(ms(0), vec![never_held("meadow")]);
+        contender.poll_timeout().expect("it is a candidate")
+    };
+    assert_eq!(may_claim_at(&["meadow"]), ms(0));
+    assert!(may_claim_at(&[]) >= ms(TTL));
+}
+
+#[test]
 fn released_lease_that_shows_less_than_is_known_is_watched_for_a_ttl() {
     for preferred in [&["meadow"][..], &[]] {
         let mut contender = Contender::new(config(preferred, 8, 1));

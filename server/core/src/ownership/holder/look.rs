@@ -3,6 +3,7 @@
 //! Both are asked for at once, and what cannot be read of one says nothing of the other: while a node of a Cluster is
 //! gone, the zones of the other nodes are watched, claimed, and routed to as ever.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use everhold_protocol::ZoneName;
@@ -64,10 +65,14 @@ impl Holder {
         let mut claimable = leases.clone();
         claimable.views.retain(|view| !self.shunned.contains(&view.zone, now));
         let forgotten = claimable.views.iter().filter(|view| self.census.is_forgotten(view));
-        let forgotten: Vec<ZoneName> = forgotten.map(|view| view.zone.clone()).collect();
+        let forgotten: BTreeSet<ZoneName> = forgotten.map(|view| view.zone.clone()).collect();
         self.contender.handle_leases(now, claimable);
         for zone in &forgotten {
             self.contender.note_forgotten(zone);
+        }
+        let is_forgotten = |zone: &ZoneName| self.census.is_missing(zone) || forgotten.contains(zone);
+        for (_, held) in self.held.iter().filter(|(zone, _)| is_forgotten(zone)) {
+            held.lease.with(|lease| lease.handle_forgotten(now));
         }
         self.look.leases = Some(leases.views);
     }

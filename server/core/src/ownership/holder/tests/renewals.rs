@@ -145,6 +145,24 @@ fn forgotten_lease_is_put_back_in_the_time_that_is_left() {
 }
 
 #[test]
+fn lease_that_a_look_finds_forgotten_is_put_back_at_the_next_turn() {
+    let forgets: [Change; 2] = [
+        |authority| drop(authority.leases.remove(&name("meadow"))),
+        |authority| drop(authority.leases.insert(name("meadow"), view("meadow", 1, OTHER))),
+    ];
+    for forget in forgets {
+        let mut rig = Rig::hosting();
+        until_renewals(&mut rig);
+        rig.settle();
+        forget(&mut rig.authority);
+        rig.turn();
+        rig.turn();
+        assert_eq!(rig.authority.leases[&name("meadow")].epoch, Epoch(2));
+        assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::PutBack(Epoch(2)))));
+    }
+}
+
+#[test]
 fn lease_of_another_process_is_lost_and_not_put_back() {
     for epoch in [2, 3] {
         let mut rig = Rig::hosting();
