@@ -15,7 +15,7 @@ use everhold_protocol::ZoneName;
 use everhold_protocol::rng::SplitMix64;
 
 use crate::env::Env;
-use crate::event::{Operation, PlayerEvent, ShardInput, SimEvent};
+use crate::event::{PlayerEvent, ShardInput, SimEvent, SimRequest};
 use crate::fault::{Fault, Plan};
 use crate::links::Party;
 use crate::player::SimPlayer;
@@ -136,6 +136,9 @@ impl SimCluster {
         env.links.loss_permille = rng.below(30);
         env.links.repeat_permille = rng.below(20);
         env.links.late_permille = rng.below(6);
+        if let Some(far) = setting.far {
+            env.links.set_far(far, setting.shards.len());
+        }
         env.is_async = setting.durability == Durability::Async;
         let slots = setting.shards.iter().cloned().map(new_slot).collect();
         let shards = setting.shards.len();
@@ -185,7 +188,7 @@ impl SimCluster {
             match event {
                 SimEvent::Shard(place, life, event) => self.hear(place, life, event),
                 SimEvent::Packet(place, life, event) => self.hear_packet(place, life, event),
-                SimEvent::Request(from, life, to, operation) => self.env.serve((from, life), to, &operation),
+                SimEvent::Request(request) => self.env.serve(request),
                 SimEvent::Player(place, event) => self.players[place].handle(&mut self.env, event),
                 SimEvent::Fault(fault) => self.strike(fault),
                 SimEvent::Wake(place) => self.wake(place),
@@ -268,6 +271,11 @@ impl SimCluster {
                 self.env.after(wait, SimEvent::Fault(Fault::Quick(party)));
             }
             Fault::Quick(party) => _ = links.slow.remove(&party),
+            Fault::Refuse(party, wait) => {
+                links.refusing.insert(party);
+                self.env.after(wait, SimEvent::Fault(Fault::Accept(party)));
+            }
+            Fault::Accept(party) => _ = links.refusing.remove(&party),
             Fault::Full(wait) => {
                 self.env.services.store.set_full(true);
                 self.env.after(wait, SimEvent::Fault(Fault::Room));
@@ -322,12 +330,15 @@ impl SimCluster {
             return;
         }
         for tenure in holdings.iter().flat_map(everhold_core::ownership::Holdings::tenures) {
-            let operation: Operation = std::rc::Rc::new(move |services| {
-                let _held = services.authority.release(&tenure);
-                ShardInput::Nothing
+            self.env.request(SimRequest {
+                from: (Party::Guardian(place), life),
+                to: Party::Authority,
+                number: None,
+                operation: std::rc::Rc::new(move |services| {
+                    let _held = services.authority.release(&tenure);
+                    ShardInput::Nothing
+                }),
             });
-            self.env
-                .request((Party::Guardian(place), life), Party::Authority, operation);
         }
         self.env.after(Duration::from_millis(5), SimEvent::Hint);
     }
@@ -396,6 +407,8 @@ impl SimCluster {
         links.blocked.clear();
         links.slow.clear();
         links.down.clear();
+        links.refusing.clear();
+        links.lags.clear();
         self.env.services.store.set_full(false);
         for place in 0..self.slots.len() {
             self.slots[place].paused_until = Duration::ZERO;

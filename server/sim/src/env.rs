@@ -3,12 +3,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use everhold_protocol::rng::SplitMix64;
 
-use crate::event::{Operation, SimEvent};
+use crate::event::{ShardInput, SimEvent, SimRequest};
 use crate::links::{Links, Party};
 use crate::services::Services;
 
@@ -112,25 +111,37 @@ impl Env {
     }
 
     /// Sends a request to the store or the authority. If a link is blocked, it is lost without a word.
-    pub fn request(&mut self, (from, life): (Party, u64), to: Party, operation: Operation) {
+    pub fn request(&mut self, request: SimRequest) {
+        let (from, to) = (request.from.0, request.to);
         if !self.links.is_open(from, to) {
             return;
         }
         let delay = self.delay(from, to);
-        self.after(delay, SimEvent::Request(from, life, to, Rc::clone(&operation)));
         if self.rng.below(1_000) < self.links.repeat_permille {
             self.took("a request that arrived twice");
             let again = delay + Duration::from_millis(1 + self.rng.below(400));
-            self.after(again, SimEvent::Request(from, life, to, operation));
+            self.after(again, SimEvent::Request(request.clone()));
         }
+        self.after(delay, SimEvent::Request(request));
     }
 
     /// Carries a request out that has arrived, and sends its answer.
-    pub fn serve(&mut self, (from, life): (Party, u64), to: Party, operation: &Operation) {
-        if self.links.down.contains(&to) {
+    pub fn serve(&mut self, request: SimRequest) {
+        let SimRequest {
+            from: (from, life),
+            to,
+            number,
+            operation,
+        } = request;
+        if self.links.is_down(to) {
             return;
         }
-        let answer = operation(&mut self.services);
+        let answer = if self.links.is_refused(to) {
+            self.took("a request that was refused");
+            number.map_or(ShardInput::Nothing, ShardInput::Expired)
+        } else {
+            operation(&mut self.services)
+        };
         if !self.links.is_open(to, from) {
             self.took("a time-out that was carried out");
             return;
@@ -150,8 +161,7 @@ impl Env {
             self.took("a message that was late");
             drawn += Duration::from_millis(self.rng.below(1_500));
         }
-        let slow = |party| self.links.slow.get(&party).copied().unwrap_or_default();
-        drawn + slow(from) + slow(to)
+        drawn + self.links.addition(from, to)
     }
 
     /// Counts a path.

@@ -11,7 +11,7 @@ use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::HolderAnswer;
 use everhold_core::zone::Capture;
 use everhold_protocol::client::ConnId;
-use everhold_protocol::{ClientMessage, ServerMessage};
+use everhold_protocol::{Account, ClientMessage, ServerMessage};
 
 use crate::fault::Fault;
 use crate::links::Party;
@@ -20,14 +20,27 @@ use crate::services::Services;
 /// An operation of a store or an authority. It may arrive twice.
 pub type Operation = Rc<dyn Fn(&mut Services) -> ShardInput>;
 
+/// A request to the store or the authority.
+#[derive(Clone)]
+pub struct SimRequest {
+    /// The party that asks, and its life.
+    pub from: (Party, u64),
+    /// The party that is asked.
+    pub to: Party,
+    /// The number under which the answer is waited for, if it is.
+    pub number: Option<u64>,
+    /// The question, and how it is answered.
+    pub operation: Operation,
+}
+
 /// An event of the agenda.
 pub enum SimEvent {
     /// Something that a shard process, in this life of its, is to hear.
     Shard(usize, u64, ShardInput),
     /// A packet for a shard process, in the life that its sender knows, if it knows one.
     Packet(usize, Option<u64>, ShardInput),
-    /// A request that arrives at the store or the authority: who asked, in which life, and what.
-    Request(Party, u64, Party, Operation),
+    /// A request that arrives at the store or the authority.
+    Request(SimRequest),
     /// Something that a player's client is to hear.
     Player(usize, PlayerEvent),
     /// A fault begins or ends.
@@ -68,8 +81,10 @@ pub enum ShardInput {
     Captured(Tenure, Box<Capture>),
     /// The login queues move.
     Round,
-    /// The store's answer about a home.
-    Home(AttachToken, Result<Option<Home>, StoreError>),
+    /// A home is to be asked for now.
+    AskHome(AttachToken, Account, Home),
+    /// The store's answer to the question of this number about a home.
+    Home(u64, Result<Option<Home>, StoreError>),
     /// Something from a player's connection.
     Packet(usize, ConnId, ClientPacket),
     /// A connection is over.

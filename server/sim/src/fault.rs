@@ -33,6 +33,10 @@ pub enum Fault {
     Slow(Party, Duration, Duration),
     /// That ends.
     Quick(Party),
+    /// A service is refused at once, as by a host on which it does not run, for a while.
+    Refuse(Party, Duration),
+    /// That ends.
+    Accept(Party),
     /// The store forgets everything.
     StoreForgets,
     /// The store goes back to what it held some time ago.
@@ -67,6 +71,7 @@ impl Fault {
             Self::Down(Party::Store, _) => "store away",
             Self::Down(..) => "authority away",
             Self::Slow(..) => "slow service",
+            Self::Refuse(..) => "refused service",
             Self::StoreForgets => "store forgets all",
             Self::StoreRewinds => "store forgets a tail",
             Self::AuthorityForgets => "authority forgets all",
@@ -75,7 +80,9 @@ impl Fault {
             Self::Wedge(_) => "wedged tick",
             Self::Damage => "damaged data",
             Self::Restart(_) => "restart",
-            Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Room | Self::Remember => return None,
+            Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) | Self::Room | Self::Remember => {
+                return None;
+            }
         })
     }
 }
@@ -100,7 +107,7 @@ impl Plan {
         let lasts = millis(20 + rng.below(setting.ttl_ms() * 3));
         let briefly = lasts / 3;
         let back = at + millis(50 + rng.below(setting.ttl_ms() * 2));
-        match rng.below(20) {
+        match rng.below(24) {
             0..=3 => self.0.extend([(at, Fault::Kill(shard)), (back, Fault::Restart(shard))]),
             4 => self.0.extend([(at, Fault::Stop(shard)), (back, Fault::Restart(shard))]),
             5 | 6 => self.0.push((at, Fault::Pause(shard, briefly))),
@@ -125,6 +132,21 @@ impl Plan {
             15 => self.0.push((at, Fault::Full(lasts))),
             16 => self.0.push((at, Fault::Wedge(shard))),
             17 => self.0.push((at, Fault::Damage)),
+            18 => self.flap(at, setting, rng),
+            19 => {
+                let party = if rng.below(2) == 0 {
+                    Party::Store
+                } else {
+                    Party::Authority
+                };
+                self.0.push((at, Fault::Down(party, 3 * lasts)));
+            }
+            20 => self.forget_at_once(at, rng),
+            21 => {
+                // The host of a shard and of both services.
+                self.0.extend([(at, Fault::Kill(shard)), (back, Fault::Restart(shard))]);
+                self.forget(at, Fault::StoreForgets, lasts, rng);
+            }
             _ => {
                 let player = draw_below(setting.players as u64, rng);
                 let times = 1 + rng.below(setting.shards.len() as u64 + 2);
@@ -141,6 +163,31 @@ impl Plan {
         self.0.push((at, Fault::Down(Party::Authority, away)));
         self.0.push((at + away / 2, how));
         self.0.push((at + away / 2, Fault::AuthorityForgets));
+    }
+
+    /// A store without a replica that has its data: what answers next has nothing, and no request is lost meanwhile.
+    fn forget_at_once(&mut self, at: Duration, rng: &mut SplitMix64) {
+        self.0.push((at, Fault::StoreForgets));
+        if rng.below(2) == 0 {
+            self.0.push((at, Fault::AuthorityForgets));
+        }
+    }
+
+    /// A service, or the one Redis that is both, that is started again and again and soon dies each time.
+    fn flap(&mut self, mut at: Duration, setting: &RunSetting, rng: &mut SplitMix64) {
+        let parties = match rng.below(4) {
+            0 => vec![Party::Store],
+            1 => vec![Party::Authority],
+            _ => vec![Party::Store, Party::Authority],
+        };
+        while at < setting.begin + setting.span {
+            let away = millis(200 + rng.below(6_000));
+            self.0
+                .extend(parties.iter().map(|party| (at, Fault::Refuse(*party, away))));
+            // Half the time it lives no longer than a claim and a few requests take.
+            let lives = if rng.below(2) == 0 { 300 } else { 40 };
+            at += away + millis(5 + rng.below(lives));
+        }
     }
 }
 

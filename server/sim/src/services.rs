@@ -144,6 +144,17 @@ impl Services {
         }
     }
 
+    /// Checks that the store has seen an owner between the epoch of a zone's memory, which is thrown away, and the
+    /// tenure under which it was to go on.
+    pub fn check_succeeded(&mut self, tenure: &Tenure, memory: Epoch) {
+        let fence = self.store.summary(&tenure.zone).map(|summary| summary.fence_epoch);
+        if !fence.is_some_and(|fence| fence > memory && fence != tenure.epoch()) {
+            let (zone, epoch) = (&tenure.zone, tenure.epoch());
+            let detail = format!("{zone} epoch {epoch}, of memory under epoch {memory}");
+            self.breach("a zone in memory comes back", detail);
+        }
+    }
+
     /// Whether the store has a whole data set of a zone that reaches the newest tick from which anything was told.
     #[must_use]
     pub fn holds_told(&self, zone: &ZoneName) -> bool {

@@ -32,6 +32,9 @@ pub struct RunSetting {
     pub tick_hz: u16,
     /// The level of durability of every zone.
     pub durability: Durability,
+    /// The additions to the delays of the store, if it is far away: to the answers on the link that carries appends,
+    /// and to everything on the other link, either way.
+    pub far: Option<(Duration, Duration)>,
     /// The time at which the first fault may strike.
     pub begin: Duration,
     /// The time in which faults strike.
@@ -62,6 +65,7 @@ impl RunSetting {
             },
             begin: seconds(4),
             span: seconds(if is_slow { 200 } else { 8 }),
+            far: draw_far(rng),
         }
     }
 
@@ -70,6 +74,12 @@ impl RunSetting {
     pub fn ttl_ms(&self) -> u64 {
         u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// One store in six is far away, and answers appends late: the link that carries them loses packets.
+fn draw_far(rng: &mut SplitMix64) -> Option<(Duration, Duration)> {
+    let millis = Duration::from_millis;
+    (rng.below(6) == 0).then(|| (millis(rng.below(1_900)), millis(rng.below(28))))
 }
 
 fn draw_flags(zones: &[ZoneName], rng: &mut SplitMix64) -> Flags {

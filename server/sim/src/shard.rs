@@ -19,20 +19,20 @@ use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::StoreError;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::ResumeKeys;
+use everhold_core::ingress::{AttachToken, ResumeKeys};
 use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
     AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, Tenure,
 };
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use self::adopting::Adopting;
 use self::ending::Ending;
 use self::routing::SimLocal;
 use crate::env::Env;
-use crate::event::{Operation, ShardInput, SimEvent, StoreAnswer};
+use crate::event::{ShardInput, SimEvent, SimRequest, StoreAnswer};
 use crate::links::{Party, address};
 use crate::setting::Flags;
 
@@ -94,10 +94,13 @@ pub struct SimShard {
     peers: Vec<SocketAddr>,
     resume_keys: ResumeKeys,
     adopting: BTreeMap<ZoneName, Adopting>,
-    memories: BTreeMap<ZoneName, SuspendedZone>,
+    /// Suspended zones, each with the epoch that ran out.
+    memories: BTreeMap<ZoneName, (Epoch, SuspendedZone)>,
     ending: BTreeMap<ZoneName, Ending>,
     /// Operations under way at the store, by number.
     operations: BTreeMap<u64, (Tenure, Kind)>,
+    /// Questions about the home of a connection's account, by number.
+    homes: BTreeMap<u64, AttachToken>,
     next_number: u64,
     next_token: u64,
 }
@@ -140,13 +143,14 @@ impl SimShard {
             memories: BTreeMap::new(),
             ending: BTreeMap::new(),
             operations: BTreeMap::new(),
+            homes: BTreeMap::new(),
             next_number: 0,
             next_token: life << 32,
             world: Arc::clone(world),
         };
         env.tell(|| format!("shard {place} starts, life {life}"));
         for zone in flags.preferred.clone() {
-            shard.request(env, Party::Authority, move |services| {
+            shard.request(env, (Party::Authority, None), move |services| {
                 let _known = services.authority.declare_zone(&zone);
                 ShardInput::Nothing
             });
@@ -173,7 +177,8 @@ impl SimShard {
             ShardInput::Pulse(tenure) => self.pulse(env, &tenure),
             ShardInput::Captured(tenure, capture) => self.handle_captured(env, &tenure, *capture),
             ShardInput::Round => self.round(env),
-            ShardInput::Home(conn, answer) => self.handle_home(env, conn, answer),
+            ShardInput::AskHome(conn, account, home) => self.ask_home(env, (conn, account), home),
+            ShardInput::Home(number, answer) => self.handle_home(env, number, answer),
             ShardInput::Packet(player, conn, packet) => self.handle_packet(env, (player, conn), packet),
             ShardInput::Gone(token) => self.handle_gone(env, token),
             ShardInput::Stop => self.stop(env),
@@ -191,7 +196,10 @@ impl SimShard {
     #[must_use]
     pub fn remembers(&self, zone: &ZoneName) -> bool {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
-        let adopting = self.adopting.get(zone).is_some_and(|adopting| adopting.had_memory);
+        let adopting = self
+            .adopting
+            .get(zone)
+            .is_some_and(|adopting| adopting.memory.is_some());
         hosted || adopting || self.memories.contains_key(zone)
     }
 
@@ -207,11 +215,15 @@ impl SimShard {
     fn request(
         &self,
         env: &mut Env,
-        to: Party,
+        (to, number): (Party, Option<u64>),
         operation: impl Fn(&mut crate::services::Services) -> ShardInput + 'static,
     ) {
-        let operation: Operation = std::rc::Rc::new(operation);
-        env.request((Party::Shard(self.place), self.life), to, operation);
+        env.request(SimRequest {
+            from: (Party::Shard(self.place), self.life),
+            to,
+            number,
+            operation: std::rc::Rc::new(operation),
+        });
     }
 
     /// Begins an operation at the store, with a bound for its answer.
@@ -224,7 +236,12 @@ impl SimShard {
     ) {
         let number = self.number();
         self.operations.insert(number, (tenure.clone(), kind));
-        self.request(env, Party::Store, move |services| {
+        let to = if kind == Kind::Append {
+            Party::Journal
+        } else {
+            Party::Store
+        };
+        self.request(env, (to, Some(number)), move |services| {
             ShardInput::Stored(number, operation(services))
         });
         self.schedule(env, within, ShardInput::Expired(number));
@@ -233,6 +250,11 @@ impl SimShard {
     fn handle_expired(&mut self, env: &mut Env, number: u64) {
         if let Some(request) = self.asked.remove(&number) {
             self.handle_unanswered(env, request);
+            return;
+        }
+        if self.homes.contains_key(&number) {
+            let away = StoreError::Unavailable("no answer in time".to_owned());
+            self.handle_home(env, number, Err(away));
             return;
         }
         let Some((_, kind)) = self.operations.get(&number) else {

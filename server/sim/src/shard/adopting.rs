@@ -9,7 +9,7 @@ use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::GrantedLease;
 use everhold_core::zone::ZoneConfig;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
@@ -19,8 +19,8 @@ use crate::event::{ShardInput, StoreAnswer};
 pub(super) struct Adopting {
     granted: GrantedLease,
     adoption: Adoption,
-    /// Whether the zone was suspended here.
-    pub(super) had_memory: bool,
+    /// The epoch under which the zone was suspended here, if it was.
+    pub(super) memory: Option<Epoch>,
 }
 
 impl SimShard {
@@ -28,8 +28,7 @@ impl SimShard {
         let tenure = granted.tenure.clone();
         let place = self.place;
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
-        let memory = self.memories.remove(&tenure.zone);
-        let had_memory = memory.is_some();
+        let (epoch, memory) = self.memories.remove(&tenure.zone).unzip();
         let grace = self.world.lease.reseed_grace();
         let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory);
         self.adopting.insert(
@@ -37,7 +36,7 @@ impl SimShard {
             Adopting {
                 granted,
                 adoption,
-                had_memory,
+                memory: epoch,
             },
         );
         self.drive_adoption(env, &tenure);
@@ -67,6 +66,7 @@ impl SimShard {
     /// Returns whether the adoption may be asked for its next command at once.
     fn carry_out_adoption(&mut self, env: &mut Env, tenure: &Tenure, command: AdoptionCommand) -> bool {
         let whose = tenure.clone();
+        self.check_lease(env, tenure, &command);
         match command {
             AdoptionCommand::Summarize => self.ask_store(env, (tenure, Kind::Summary), ANSWER_MAX, move |services| {
                 StoreAnswer::Summary(Ok(services.store.summary(&whose.zone)))
@@ -98,8 +98,9 @@ impl SimShard {
             AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
             AdoptionCommand::Fail(error) => {
                 let failed = self.adopting.remove(&tenure.zone);
-                if failed.is_some_and(|failed| failed.had_memory) {
+                if let Some(epoch) = failed.and_then(|failed| failed.memory) {
                     self.check_dropped(env, &tenure.zone);
+                    env.services.check_succeeded(tenure, epoch);
                 }
                 let place = self.place;
                 env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
@@ -133,6 +134,23 @@ impl SimShard {
         let last = start.journal.last().tick;
         self.check_adoption(env, tenure, last, &history);
         self.host(env, adopting.granted, start);
+    }
+
+    /// Checks that an adoption writes under a lease that lasts.
+    fn check_lease(&self, env: &mut Env, tenure: &Tenure, command: &AdoptionCommand) {
+        let is_write = matches!(
+            command,
+            AdoptionCommand::Fence
+                | AdoptionCommand::FenceAndRead
+                | AdoptionCommand::BeginAnew
+                | AdoptionCommand::Quarantine(..)
+        );
+        let lease = &self.adopting[&tenure.zone].granted.lease;
+        if is_write && !lease.with(|lease| lease.may_act(env.now)) {
+            let detail = format!("{} epoch {}, in an adoption", tenure.zone, tenure.epoch());
+            env.services
+                .breach("nothing is written under a lease that is over", detail);
+        }
     }
 
     /// Checks what an adopted zone goes on from.

@@ -67,7 +67,7 @@ impl SimShard {
                 env.took("a zone that was suspended");
                 let memory = surrender.handle_zone(zone);
                 let acknowledged = memory.acknowledged();
-                self.memories.insert(tenure.zone.clone(), memory);
+                self.memories.insert(tenure.zone.clone(), (tenure.epoch(), memory));
                 Remains::Memory { acknowledged }
             }
             None => {

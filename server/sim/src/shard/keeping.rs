@@ -19,7 +19,7 @@ use crate::links::Party;
 use crate::services::Services;
 
 /// The bound of a request that has none: a client library's own time-out.
-const OWN_BOUND: Duration = Duration::from_secs(5);
+pub(super) const OWN_BOUND: Duration = Duration::from_secs(5);
 
 impl SimShard {
     /// Lets the holder do what is due.
@@ -144,7 +144,7 @@ impl SimShard {
             _ => None,
         };
         let release = matches!(request, HolderRequest::Release(_));
-        self.request(env, to, move |services| {
+        self.request(env, (to, Some(number)), move |services| {
             let answer = answer_to(services, &request, (me, addr, ttl), suspect);
             ShardInput::Answered(number, answer)
         });

@@ -128,7 +128,7 @@ impl SimShard {
     pub(super) fn restore_homes(&self, env: &mut Env, tenure: &Tenure, accounts: Vec<Account>) {
         for account in accounts {
             let home = everhold_core::cluster::Home::first(tenure.zone.clone());
-            self.request(env, Party::Store, move |services| {
+            self.request(env, (Party::Store, None), move |services| {
                 let _had = services.store.set_home(account, None, &home);
                 ShardInput::Nothing
             });

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::cluster::routing::{Attach, ConnStatus, LocalState, Moment, RoutingCommand, ZoneStatus};
-use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::store::StoreError;
 use everhold_core::egress::{EgressCommand, PendingAttach};
 use everhold_core::ingress::inbox::InboxEntry;
@@ -19,6 +18,7 @@ use everhold_protocol::client::ConnId;
 use everhold_protocol::{Account, ClientMessage, Epoch, InputFrame, RefusalCode, ServerMessage, SessionId, ZoneName};
 
 use super::SimShard;
+use super::keeping::OWN_BOUND;
 use super::zone::SimZone;
 use crate::env::Env;
 use crate::event::{ClientPacket, PlayerEvent, ShardInput, SimEvent};
@@ -170,7 +170,19 @@ impl SimShard {
         self.drive_routing(env);
     }
 
-    pub(super) fn handle_home(&mut self, env: &mut Env, conn: AttachToken, answer: Result<Option<Home>, StoreError>) {
+    pub(super) fn ask_home(&mut self, env: &mut Env, (conn, account): (AttachToken, Account), home: Home) {
+        let number = self.number();
+        self.homes.insert(number, conn);
+        self.request(env, (Party::Store, Some(number)), move |services| {
+            ShardInput::Home(number, services.store.set_home(account, None, &home))
+        });
+        self.schedule(env, OWN_BOUND, ShardInput::Expired(number));
+    }
+
+    pub(super) fn handle_home(&mut self, env: &mut Env, number: u64, answer: Result<Option<Home>, StoreError>) {
+        let Some(conn) = self.homes.remove(&number) else {
+            return;
+        };
         let moment = self.local.moment(env.now);
         self.routing.handle_home(moment, conn, answer);
         self.drive_routing(env);
@@ -204,7 +216,7 @@ impl SimShard {
                 account,
                 home,
                 after,
-            } => self.set_home(env, (conn, account), home, after),
+            } => self.schedule(env, after, ShardInput::AskHome(conn, account, home)),
             RoutingCommand::Attach(attach) => self.attach(env, &attach),
             RoutingCommand::Detach { conn, zone } => {
                 if let Some(hosted) = self.local.zones.get_mut(&zone) {
@@ -230,14 +242,6 @@ impl SimShard {
             RoutingCommand::NamePeers(peers) => self.peers = peers,
             RoutingCommand::ForgetZone(_) | RoutingCommand::Meter { .. } | RoutingCommand::ReportHome(_) => {}
         }
-    }
-
-    fn set_home(&self, env: &mut Env, (conn, account): (AttachToken, Account), home: Home, after: Duration) {
-        let lost = Err(StoreError::Unavailable("no answer in time".to_owned()));
-        self.schedule(env, ANSWER_MAX + after, ShardInput::Home(conn, lost));
-        self.request(env, Party::Store, move |services| {
-            ShardInput::Home(conn, services.store.set_home(account, None, &home))
-        });
     }
 
     fn attach(&mut self, env: &mut Env, attach: &Attach) {
