@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A time-out is *unknown*, never a no: the same records are sent again, and the store sees by their hashes what it
-//! already has.
+//! already has. So is an answer to an append whose data set was made anew, or covered by a base, while it was on its
+//! way: checkpoints have a link of their own, and may find a loss first.
 
 use std::collections::VecDeque;
 
@@ -62,6 +63,15 @@ pub enum StopReason {
     Corrupt,
 }
 
+/// An append that is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InFlight {
+    /// The position of its last record.
+    last: Position,
+    /// Whether the data set that it went to was replaced since: its answer says nothing of the present one.
+    is_superseded: bool,
+}
+
 /// The append pipeline of one zone under one epoch.
 #[derive(Debug)]
 pub struct Journal {
@@ -73,7 +83,7 @@ pub struct Journal {
     last: Position,
     /// The next tick to send.
     cursor: Tick,
-    in_flight: usize,
+    in_flight: Option<InFlight>,
     retry_ms: u64,
     /// The `from` of the last resend, until an append succeeds: a store that asks for the same twice gets a base
     /// instead.
@@ -93,7 +103,7 @@ impl Journal {
             acknowledged: last,
             last,
             cursor: last.tick.next(),
-            in_flight: 0,
+            in_flight: None,
             retry_ms: RETRY_MS.0,
             resent_from: None,
             is_reseeding: false,
@@ -112,7 +122,7 @@ impl Journal {
         Self {
             epoch,
             cursor: self.acknowledged.tick.next(),
-            in_flight: 0,
+            in_flight: None,
             retry_ms: RETRY_MS.0,
             resent_from: None,
             is_reseeding: false,
@@ -165,14 +175,22 @@ impl Journal {
 
     /// Returns the next records to append, oldest first; `None` while an append is in flight or nothing waits.
     pub fn poll_append(&mut self) -> Option<Vec<StoredRecord>> {
-        if self.in_flight > 0 || self.is_reseeding || self.stopped.is_some() {
+        if self.in_flight.is_some() || self.is_reseeding || self.stopped.is_some() {
             return None;
         }
         let first = self.ring.front()?.tick;
         let skip = usize::try_from(self.cursor.checked_since(first)?).ok()?;
         let records: Vec<StoredRecord> = self.ring.iter().skip(skip).take(APPEND_RECORDS_MAX).cloned().collect();
-        self.in_flight = records.len();
-        (!records.is_empty()).then_some(records)
+        let last = records.last()?;
+        self.in_flight = Some(InFlight {
+            last: Position {
+                epoch: self.epoch,
+                tick: last.tick,
+                hash: last.hash,
+            },
+            is_superseded: false,
+        });
+        Some(records)
     }
 
     /// Handles the answer to the append in flight.
@@ -180,13 +198,15 @@ impl Journal {
     /// # Panics
     /// If none is.
     pub fn handle_answer(&mut self, answer: Result<AppendAnswer, &StoreError>) -> JournalEvent {
-        assert!(self.in_flight > 0, "an answer belongs to an append in flight");
-        let sent = u64::try_from(std::mem::take(&mut self.in_flight)).unwrap_or(u64::MAX);
+        let in_flight = self.in_flight.take();
+        let InFlight { last, is_superseded } = in_flight.expect("an answer belongs to an append in flight");
         match answer {
-            Ok(AppendAnswer::Ok | AppendAnswer::Duplicate) => self.confirm(self.cursor + sent - 1),
+            // A fence stands whatever became of the data.
+            Err(StoreError::Fenced { .. }) => self.stop(StopReason::Fenced),
+            _ if is_superseded => JournalEvent::Retry { after_ms: 0 },
+            Ok(AppendAnswer::Ok | AppendAnswer::Duplicate) => self.confirm(last),
             Ok(AppendAnswer::Gap { last }) => self.go_back(last),
             Ok(AppendAnswer::Fork { .. }) => self.stop(StopReason::Fork),
-            Err(StoreError::Fenced { .. }) => self.stop(StopReason::Fenced),
             Err(StoreError::Lost) => {
                 self.is_reseeding = true;
                 JournalEvent::Create
@@ -202,6 +222,7 @@ impl Journal {
 
     /// The data set is made anew, and incomplete: nothing is appended until a base is its head.
     pub const fn handle_created(&mut self) -> JournalEvent {
+        self.supersede();
         self.is_reseeding = true;
         JournalEvent::Reseed
     }
@@ -214,6 +235,7 @@ impl Journal {
             position.tick >= self.acknowledged.tick,
             "a base must not take back what was acknowledged"
         );
+        self.supersede();
         self.is_reseeding = false;
         self.resent_from = None;
         self.acknowledged = position;
@@ -258,21 +280,19 @@ impl Journal {
         self.last.tick.0 - self.acknowledged.tick.0
     }
 
-    fn confirm(&mut self, tick: Tick) -> JournalEvent {
+    /// Notes that the data set is another one than an append in flight went to.
+    const fn supersede(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.is_superseded = true;
+        }
+    }
+
+    fn confirm(&mut self, last: Position) -> JournalEvent {
         self.retry_ms = RETRY_MS.0;
         self.resent_from = None;
-        self.cursor = tick.next();
-        if tick > self.acknowledged.tick {
-            let record = self
-                .ring
-                .iter()
-                .find(|record| record.tick == tick)
-                .expect("the ring keeps what is in flight");
-            self.acknowledged = Position {
-                epoch: self.epoch,
-                tick,
-                hash: record.hash,
-            };
+        self.cursor = last.tick.next();
+        if last.tick > self.acknowledged.tick {
+            self.acknowledged = last;
         }
         JournalEvent::Acknowledged {
             position: self.acknowledged,

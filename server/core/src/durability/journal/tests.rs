@@ -280,6 +280,64 @@ fn lost_data_set_is_made_anew_before_anything_is_appended() {
     assert_eq!(ticks(journal.poll_append()), [104].map(Tick));
 }
 
+/// A journal whose append of tick 101 is in flight while the checkpoints' link finds the data set lost, and has a base of
+/// tick 103 written instead.
+fn reseeded_beside_an_append() -> (Journal, Position) {
+    let mut journal = journal(1);
+    assert_eq!(ticks(journal.poll_append()), [101].map(Tick));
+    journal.push(record(Tick(102))).unwrap();
+    journal.push(record(Tick(103))).unwrap();
+    assert_eq!(journal.handle_created(), JournalEvent::Reseed);
+    let position = Position {
+        epoch: Epoch(2),
+        tick: Tick(103),
+        hash: hash_of(Tick(103)),
+    };
+    journal.handle_reseeded(position);
+    journal.push(record(Tick(104))).unwrap();
+    (journal, position)
+}
+
+#[test]
+fn answer_that_comes_after_a_reseed_says_nothing_of_what_was_not_sent() {
+    let answers = [
+        Ok(AppendAnswer::Ok),
+        Ok(AppendAnswer::Duplicate),
+        Ok(AppendAnswer::Gap { last: Tick(90) }),
+        Ok(AppendAnswer::Fork { tick: Tick(101) }),
+        Err(StoreError::Lost),
+        Err(unavailable()),
+    ];
+    for answer in answers {
+        let (mut journal, base) = reseeded_beside_an_append();
+        assert_eq!(journal.poll_append(), None, "one append is in flight");
+        let event = journal.handle_answer(answer.as_ref().copied());
+        assert!(matches!(event, JournalEvent::Retry { .. }), "{answer:?}: {event:?}");
+        assert_eq!(journal.acknowledged(), base, "{answer:?}");
+        assert_eq!(ticks(journal.poll_append()), [104].map(Tick), "{answer:?}");
+        assert_eq!(journal.handle_answer(Ok(AppendAnswer::Ok)), acknowledged(Tick(104)));
+    }
+}
+
+#[test]
+fn append_to_a_data_set_that_was_made_anew_since_is_not_acknowledged() {
+    let mut journal = journal(1);
+    journal.poll_append();
+    journal.handle_created();
+    journal.handle_answer(Ok(AppendAnswer::Ok));
+    assert_eq!((journal.acknowledged(), journal.is_reseeding()), (START, true));
+}
+
+#[test]
+fn fence_counts_however_late_its_answer_comes() {
+    let (mut journal, _) = reseeded_beside_an_append();
+    let fenced = StoreError::Fenced { epoch: Epoch(7) };
+    assert_eq!(
+        journal.handle_answer(Err(&fenced)),
+        JournalEvent::Stop(StopReason::Fenced)
+    );
+}
+
 #[test]
 fn reclaimed_journal_sends_everything_again_that_was_not_acknowledged() {
     let mut journal = journal(2);
