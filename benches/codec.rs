@@ -14,6 +14,7 @@ fn snapshot(criterion: &mut Criterion) {
     let header = SnapshotHeader {
         epoch: Epoch(1),
         tick: Tick(1_000),
+        unconfirmed_ticks: 0,
         dilation: 255,
         last_input_seq: 900,
         event_seq: 17,

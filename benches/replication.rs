@@ -6,7 +6,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use everhold_benches::{Crowding, SETTLING_TICKS, Turning, WORLDS, Walkers, brief, scene};
 use everhold_core::replication::{Datagrams, Replicator, ViewConfig};
 use everhold_core::zone::Scene;
-use everhold_protocol::{Epoch, Tick};
+use everhold_protocol::{Epoch, Tick, TickHeader};
 
 fn snapshots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshots");
@@ -55,7 +55,9 @@ impl World {
 
     /// Makes the scene's datagrams. Returns both, so that neither is dropped while the clock runs.
     fn show(&mut self, scene: Scene) -> (Scene, Datagrams) {
-        let datagrams = self.replicator.snapshots(&scene, Epoch(1), self.tick, 255);
+        let datagrams = self
+            .replicator
+            .snapshots(&scene, TickHeader::stored(Epoch(1), self.tick));
         (scene, datagrams)
     }
 }

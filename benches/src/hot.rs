@@ -6,7 +6,7 @@ use std::hint::black_box;
 use everhold_core::durability::record::Record;
 use everhold_core::replication::{Replicator, ViewConfig};
 use everhold_core::zone::{Cut, Zone};
-use everhold_protocol::{Epoch, InputFrame, Tick};
+use everhold_protocol::{Epoch, InputFrame, Tick, TickHeader};
 
 use crate::run::BenchRun;
 use crate::{Crowding, Turning, Walkers, scene};
@@ -124,10 +124,10 @@ fn snapshots(crowding: Crowding, turning: Turning) {
     let mut replicator = Replicator::new(ViewConfig::default());
     for tick in (1..=SNAPSHOTS_BEFORE).map(Tick) {
         walkers.walk(&mut scene);
-        replicator.snapshots(&scene, Epoch(1), tick, 255);
+        replicator.snapshots(&scene, TickHeader::stored(Epoch(1), tick));
     }
     walkers.walk(&mut scene);
-    measured(|| replicator.snapshots(&scene, Epoch(1), Tick(SNAPSHOTS_BEFORE + 1), 255));
+    measured(|| replicator.snapshots(&scene, TickHeader::stored(Epoch(1), Tick(SNAPSHOTS_BEFORE + 1))));
 }
 
 fn input_decode() {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, InboxEntry, Input, Join, NewsFilter};
@@ -91,6 +92,7 @@ impl BenchRun {
             last: RecordHash::GENESIS,
             quarantine: &[],
             view: ViewConfig::default(),
+            durability: Durability::Store,
         };
         let mut ticks = TickLoop::new(Zone::new(config.clone()), &start);
         let join = |number| {
@@ -263,7 +265,7 @@ impl BenchRun {
 
     /// Runs a whole tick: inbox, record, step, scene, views, snapshots.
     pub fn tick(&mut self, entries: Vec<InboxEntry>) -> TickOut {
-        self.ticks.step(entries.into_iter(), LadderState::IDLE, |_| {})
+        self.ticks.step(entries.into_iter(), Tick(0), LadderState::IDLE, |_| {})
     }
 }
 
@@ -271,6 +273,6 @@ impl BenchRun {
 fn take_all(ticks: &mut TickLoop, inputs: impl Iterator<Item = Input>) {
     let mut entries = inputs.map(InboxEntry::Input).peekable();
     while entries.peek().is_some() {
-        ticks.step(entries.by_ref(), LadderState::IDLE, |_| {});
+        ticks.step(entries.by_ref(), Tick(0), LadderState::IDLE, |_| {});
     }
 }

@@ -223,6 +223,11 @@ impl Checker {
         self.books[player].on_snapshot(header, &mut self.ledger);
     }
 
+    /// A player's client machine was told that its intents up to `seq` are done.
+    pub fn on_confirmed(&mut self, player: usize, seq: u64) {
+        self.books[player].on_confirmed(seq);
+    }
+
     /// A player's client machine missed events `expected..got`.
     pub fn on_event_gap(&mut self, player: usize, expected: u64, got: u64) {
         self.books[player].on_event_gap(expected, got, &mut self.ledger);

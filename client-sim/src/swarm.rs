@@ -11,6 +11,7 @@ mod failover;
 mod frame_lag;
 mod player;
 mod tally;
+mod unconfirmed;
 mod watch;
 mod wheel;
 

@@ -23,8 +23,9 @@
 //! - *The old connection is kept until a new one is attached.* Silence may be the network's; then the owner speaks
 //!   again and the parked connections are closed. An `Attached` of the same epoch is the same owner answering on
 //!   another path: it has already dropped the old one, so the client follows.
-//! - *Numbers go on.* Inputs are repeated until a snapshot or an attach covers them, events are taken once and in
-//!   order, and purse and inventory are checked against the owner's digest whenever both have seen the same events.
+//! - *Numbers go on.* Inputs are repeated until a snapshot or an attach covers them, and kept until that is confirmed,
+//!   so that the next owner gets what the last one took with it. Events are taken once and in order, and purse and
+//!   inventory are checked against the owner's digest whenever both have seen the same events.
 
 mod epochs;
 mod events;

@@ -34,7 +34,7 @@ pub use message::{
     Attached, ClientMessage, Credential, FrameDecoder, FrameError, OwnState, RefusalCode, ServerMessage,
 };
 pub use snapshot::{
-    EntityKind, EntityUpdate, EntityView, HeaderForm, Snapshot, SnapshotHeader, Velocity, value_digest,
+    EntityKind, EntityUpdate, EntityView, HeaderForm, Snapshot, SnapshotHeader, TickHeader, Velocity, value_digest,
 };
 pub use ticket::{TicketClaims, TicketError};
 
@@ -45,4 +45,4 @@ pub const ALPN: &[u8] = b"everhold/1";
 /// The version that [`ClientMessage::Hello`] names. A server refuses any other with [`RefusalCode::Version`], whatever
 /// else is in that `Hello`: the version is read first, and every version writes it in the same place
 /// ([`message::hello_version`]).
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;

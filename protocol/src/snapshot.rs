@@ -10,9 +10,14 @@
 //! client keeps the snapshots that come before `Attached`, then forgets what it knew of entities, and then reads those
 //! of `resumed_tick` and later.
 //!
+//! A snapshot says how far the zone is, and how far its store is behind: what is applied, and what is confirmed. The
+//! difference is one number for all viewers of a tick, 0 unless the zone shows its ticks before they are stored. An
+//! input is confirmed when a tick is whose snapshot had it applied; a client remembers which did.
+//!
 //! ```text
-//! kind u8 · epoch varint · tick varint · dilation u8 · last_input_seq varint · event_seq varint · x, y zigzag varint
-//!   · hp varint · value_digest u32 · id_range varint · records until the datagram ends
+//! kind u8 · epoch varint · tick varint · unconfirmed_ticks varint · dilation u8 · last_input_seq varint
+//!   · event_seq varint · x, y zigzag varint · hp varint · value_digest u32 · id_range varint
+//!   · records until the datagram ends
 //! record: flags u8 · [range varint] · counter varint · gone: nothing more
 //!   · x u16 · y u16 · [health u8] · [dx i8 · dy i8]
 //! ```
@@ -35,9 +40,12 @@ pub struct SnapshotHeader {
     pub epoch: Epoch,
     /// The tick this shows.
     pub tick: Tick,
+    /// Ticks up to this one that may be lost with their owner: they are not stored yet. 0: all that it shows is
+    /// confirmed.
+    pub unconfirmed_ticks: u16,
     /// Speed of game time, in 255ths; 255 is real time.
     pub dilation: u8,
-    /// The last input that the zone has applied.
+    /// The last input that the zone has applied, for clients that predict. It is done when this tick is confirmed.
     pub last_input_seq: u64,
     /// The session's last event up to this tick.
     pub event_seq: u64,
@@ -58,10 +66,27 @@ impl SnapshotHeader {
     /// The longest packed header, kind byte and id range included.
     pub const BYTES_MAX: usize = HeaderForm::FRONT_BYTES_MAX + 10 + 10 + 5 + 5 + 3 + 4 + HeaderForm::BACK_BYTES_MAX;
 
+    /// Returns the part that all viewers of the tick have in common.
+    #[must_use]
+    pub const fn of_tick(&self) -> TickHeader {
+        TickHeader {
+            epoch: self.epoch,
+            tick: self.tick,
+            unconfirmed_ticks: self.unconfirmed_ticks,
+            dilation: self.dilation,
+        }
+    }
+
+    /// Returns the last tick that is stored for certain.
+    #[must_use]
+    pub const fn confirmed(&self) -> Tick {
+        self.of_tick().confirmed()
+    }
+
     /// Appends the packed header. `id_range` is the [range](EntityId::range) that records need not name.
     pub fn encode(&self, id_range: u32, out: &mut Vec<u8>) {
         let mut bytes = [0; HeaderForm::ROOM];
-        let len = HeaderForm::new(self.epoch, self.tick, self.dilation, id_range).fill(self, &mut bytes);
+        let len = HeaderForm::new(self.of_tick(), id_range).fill(self, &mut bytes);
         out.extend_from_slice(&bytes[..len]);
     }
 
@@ -79,22 +104,60 @@ impl SnapshotHeader {
         let header = Self {
             epoch: Epoch(from.varint_u32()?),
             tick: Tick(from.varint()?),
+            unconfirmed_ticks: varint_u16(from)?,
             dilation: from.u8()?,
             last_input_seq: from.varint()?,
             event_seq: from.varint()?,
             x: from.zigzag()?,
             y: from.zigzag()?,
-            hp: u16::try_from(from.varint()?).map_err(|_| DecodeError::Varint)?,
+            hp: varint_u16(from)?,
             value_digest: from.u32()?,
         };
         Ok((header, from.varint_u32()?))
     }
 }
 
+/// Reads a varint that fits 16 bits.
+fn varint_u16(from: &mut Reader<'_>) -> Result<u16, DecodeError> {
+    u16::try_from(from.varint()?).map_err(|_| DecodeError::Varint)
+}
+
+/// The part of a header that all viewers of a tick have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TickHeader {
+    /// See [`SnapshotHeader::epoch`].
+    pub epoch: Epoch,
+    /// See [`SnapshotHeader::tick`].
+    pub tick: Tick,
+    /// See [`SnapshotHeader::unconfirmed_ticks`].
+    pub unconfirmed_ticks: u16,
+    /// See [`SnapshotHeader::dilation`].
+    pub dilation: u8,
+}
+
+impl TickHeader {
+    /// Returns the header of a tick that is shown when it is stored, at full speed.
+    #[must_use]
+    pub const fn stored(epoch: Epoch, tick: Tick) -> Self {
+        Self {
+            epoch,
+            tick,
+            unconfirmed_ticks: 0,
+            dilation: u8::MAX,
+        }
+    }
+
+    /// Returns the last tick that is stored for certain.
+    #[must_use]
+    pub const fn confirmed(&self) -> Tick {
+        Tick(self.tick.0.saturating_sub(self.unconfirmed_ticks as u64))
+    }
+}
+
 /// The common part of the headers of all viewers of a tick, packed once: a server fills in the rest ten thousand times.
 #[derive(Clone, Debug)]
 pub struct HeaderForm {
-    of: (Epoch, Tick, u8),
+    of: TickHeader,
     front: [u8; Self::FRONT_BYTES_MAX],
     front_len: usize,
     back: [u8; Self::BACK_BYTES_MAX],
@@ -105,18 +168,19 @@ impl HeaderForm {
     /// Bytes that [`HeaderForm::fill`] may write; those behind the header's end are garbage.
     pub const ROOM: usize = SnapshotHeader::BYTES_MAX + 8;
 
-    const FRONT_BYTES_MAX: usize = 1 + 5 + 10 + 1;
+    const FRONT_BYTES_MAX: usize = 1 + 5 + 10 + 3 + 1;
     const BACK_BYTES_MAX: usize = 5;
 
     /// Returns the form of a tick. `id_range` is the [range](EntityId::range) that records need not name.
     #[must_use]
-    pub fn new(epoch: Epoch, tick: Tick, dilation: u8, id_range: u32) -> Self {
+    pub fn new(of: TickHeader, id_range: u32) -> Self {
         let mut bytes = Vec::with_capacity(Self::FRONT_BYTES_MAX);
         let mut out = Writer::new(&mut bytes);
         out.u8(SnapshotHeader::KIND);
-        out.varint(u64::from(epoch.0));
-        out.varint(tick.0);
-        out.u8(dilation);
+        out.varint(u64::from(of.epoch.0));
+        out.varint(of.tick.0);
+        out.varint(u64::from(of.unconfirmed_ticks));
+        out.u8(of.dilation);
         let (mut front, front_len) = ([0; Self::FRONT_BYTES_MAX], bytes.len());
         front[..front_len].copy_from_slice(&bytes);
         bytes.clear();
@@ -124,7 +188,7 @@ impl HeaderForm {
         let (mut back, back_len) = ([0; Self::BACK_BYTES_MAX], bytes.len());
         back[..back_len].copy_from_slice(&bytes);
         Self {
-            of: (epoch, tick, dilation),
+            of,
             front,
             front_len,
             back,
@@ -132,14 +196,10 @@ impl HeaderForm {
         }
     }
 
-    /// Packs a header of this epoch, tick, and dilation, and returns its length.
+    /// Packs a header of this tick, and returns its length.
     #[inline]
     pub fn fill(&self, header: &SnapshotHeader, out: &mut [u8; Self::ROOM]) -> usize {
-        debug_assert_eq!(
-            self.of,
-            (header.epoch, header.tick, header.dilation),
-            "another form's header"
-        );
+        debug_assert_eq!(self.of, header.of_tick(), "another form's header");
         out[..Self::FRONT_BYTES_MAX].copy_from_slice(&self.front);
         let mut len = self.front_len;
         let numbers = [

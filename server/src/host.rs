@@ -96,6 +96,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         last: journal.last().hash,
         quarantine: &quarantine,
         view: config.view,
+        durability: config.durability,
     };
     let gauges = Arc::new(ZoneGauges {
         probe: zone.probe(),

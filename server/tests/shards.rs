@@ -28,6 +28,8 @@ mod siege;
 mod suspension;
 #[path = "shards/dying.rs"]
 mod dying;
+#[path = "shards/unstored.rs"]
+mod unstored;
 #[path = "shards/admission.rs"]
 mod admission;
 #[path = "shards/leaving.rs"]

@@ -5,6 +5,17 @@ use std::collections::BTreeMap;
 use everhold_protocol::event::Event;
 use everhold_protocol::{EntityId, Item, OwnState, SeqEvent};
 
+/// The first attach of a session. What the player had before the first event it hears follows only when all events up
+/// to `event_seq` are in.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) event_seq: u64,
+    /// Events up to this one are from before the player's time.
+    pub(super) history: u64,
+    pub(super) own: OwnState,
+    pub(super) early: Vec<SeqEvent>,
+}
+
 /// Gold and items before `events`, after which they are `own`. Gold that would be negative is none: the replay then
 /// shows the difference.
 pub(super) fn before(own: &OwnState, events: &[SeqEvent]) -> (u64, BTreeMap<EntityId, Item>) {

@@ -7,7 +7,7 @@ use everhold_protocol::event::{Event, GoldCause, ItemCause};
 use everhold_protocol::limits::UNCONFIRMED_INTENTS_MAX;
 use everhold_protocol::{EntityId, Epoch, Intent, Item, OwnState, SeqEvent, SessionId, SnapshotHeader, Tick};
 
-use super::before::before;
+use super::before::{Opening, before};
 use super::order::OrderKind;
 use super::violation::ItemOddity;
 use super::{Attachment, Ledger, Violation};
@@ -17,17 +17,6 @@ use crate::behavior::chat;
 /// what can be unconfirmed leaves room for confirmed ones whose events are still on their way, and for a successor that
 /// carries recent ones out again.
 const ORDERS_KEPT_MAX: usize = 8 * UNCONFIRMED_INTENTS_MAX;
-
-/// The first attach of a session. What the player had before the first event it hears follows only when all events up
-/// to `event_seq` are in.
-#[derive(Debug)]
-struct Opening {
-    event_seq: u64,
-    /// Events up to this one are from before the player's time.
-    history: u64,
-    own: OwnState,
-    early: Vec<SeqEvent>,
-}
 
 /// Whether an event is from before the player's time: what it says of others was told to them in an earlier life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +43,7 @@ pub(super) struct Book {
     promised: Option<(u64, OwnState)>,
     mismatch_at: Option<u64>,
     confirmed: u64,
-    /// The last event that a snapshot spoke of.
+    /// The last event that a confirmed snapshot spoke of.
     event_shown: u64,
     seen: Option<(Epoch, Tick)>,
     lines_heard: HashMap<SessionId, u32>,
@@ -121,7 +110,8 @@ impl Book {
             return;
         }
         self.renumber_orders(self.confirmed.saturating_sub(attachment.last_input_seq));
-        self.on_confirmed(attachment.last_input_seq, ledger);
+        self.check_inputs_known(attachment.last_input_seq, ledger);
+        self.on_confirmed(attachment.last_input_seq);
         self.check_events_known(attachment, ledger);
         if let Some(opening) = &mut self.opening {
             opening.event_seq = attachment.event_seq;
@@ -186,8 +176,12 @@ impl Book {
                 to: now,
             });
         }
-        self.on_confirmed(header.last_input_seq, ledger);
-        self.event_shown = header.event_seq;
+        self.check_inputs_known(header.last_input_seq, ledger);
+        // What is shown before it is stored may be lost with its owner, and is no promise.
+        if header.unconfirmed_ticks == 0 {
+            self.on_confirmed(header.last_input_seq);
+            self.event_shown = header.event_seq;
+        }
         let comparable = self.opening.is_none() && self.promised.is_none() && header.event_seq == self.last_event;
         if comparable && self.digest() != header.value_digest {
             self.mismatch("purse or inventory", ledger);
@@ -393,7 +387,13 @@ impl Book {
         }
     }
 
-    fn on_confirmed(&mut self, known: u64, ledger: &mut Ledger) {
+    /// All intents up to this one are done.
+    pub(super) fn on_confirmed(&mut self, seq: u64) {
+        self.confirmed = self.confirmed.max(seq);
+    }
+
+    /// An owner that has not applied what was confirmed has lost it.
+    fn check_inputs_known(&mut self, known: u64, ledger: &mut Ledger) {
         if known < self.confirmed {
             let confirmed = self.confirmed;
             ledger.findings.add(&Violation::InputsLost {
@@ -401,8 +401,8 @@ impl Book {
                 confirmed,
                 known,
             });
+            self.confirmed = known;
         }
-        self.confirmed = known;
     }
 
     /// An owner that knows of fewer events than the player was told of, by whatever, has forgotten some.

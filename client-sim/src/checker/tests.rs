@@ -153,6 +153,7 @@ fn snapshot(value_digest: u32) -> SnapshotHeader {
     SnapshotHeader {
         epoch: Epoch(1),
         tick: Tick(0),
+        unconfirmed_ticks: 0,
         dilation: 255,
         last_input_seq: 0,
         event_seq: 0,

@@ -1,6 +1,5 @@
 //! One simulated player: a decider, a client machine, its connections, and what it has been shown. It owns no socket.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use everhold_protocol::message::Credential;
 use everhold_protocol::{Epoch, ServerMessage, SnapshotHeader, Tick};
 
 use super::tally::{Crossing, Tally};
+use super::unconfirmed::Unconfirmed;
 use crate::behavior::Decider;
 use crate::checker::{Attachment, Checker};
 use crate::net::{LinkId, Net, NetError, NetEvent, Owner};
@@ -28,15 +28,6 @@ impl SwarmContext<'_> {
     fn since(&self) -> Duration {
         self.now.saturating_duration_since(self.origin)
     }
-}
-
-/// An intent that no snapshot covers yet.
-#[derive(Clone, Copy, Debug)]
-struct PendingIntent {
-    seq: u64,
-    /// The moment when it should have been sent: the frame's own time, however late the loop was.
-    intended: Duration,
-    epoch: Epoch,
 }
 
 /// The stage of a player's life.
@@ -58,7 +49,7 @@ pub(super) struct SwarmPlayer {
     client: Client,
     decider: Decider,
     links: Vec<(ConnId, LinkId)>,
-    pending: VecDeque<PendingIntent>,
+    unconfirmed: Unconfirmed,
     /// Game time since its last decision, 255ths of a tick.
     ripe: u16,
     life: Life,
@@ -80,7 +71,7 @@ pub(super) struct SwarmPlayer {
     /// Whether something is to be sent, or acknowledged soon.
     has_to_send: bool,
     last_pushed: u64,
-    /// Epoch and tick of the snapshot that covered the last intent.
+    /// Epoch and tick of the snapshot that covered the last intent, and had it confirmed.
     covered_at: Option<(Epoch, Tick)>,
     event_seq_told: u64,
     last_trouble: String,
@@ -93,7 +84,7 @@ impl SwarmPlayer {
             client,
             decider,
             links: Vec::new(),
-            pending: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
             ripe: 0,
             life: Life::Joining,
             leaving: false,
@@ -260,7 +251,7 @@ impl SwarmPlayer {
         if self.life != Life::Playing || !self.client.is_attached() {
             return Some("is not attached");
         }
-        if header.last_input_seq < self.last_pushed {
+        if header.last_input_seq.min(self.confirmed_seq()) < self.last_pushed {
             return Some("has unconfirmed intents");
         }
         if horizon.is_some_and(|horizon| (header.epoch, header.tick) < horizon) {
@@ -272,11 +263,16 @@ impl SwarmPlayer {
         None
     }
 
+    /// The last of its intents that no failover takes back.
+    fn confirmed_seq(&self) -> u64 {
+        self.client.mirror().last_confirmed
+    }
+
     /// Whether all its intents are covered; then, by which snapshot.
     pub(super) fn covered(&self) -> Option<Option<(Epoch, Tick)>> {
         let done = self
             .last_header
-            .is_some_and(|header| header.last_input_seq >= self.last_pushed);
+            .is_some_and(|header| header.last_input_seq.min(self.confirmed_seq()) >= self.last_pushed);
         done.then_some(self.covered_at)
     }
 
@@ -302,11 +298,7 @@ impl SwarmPlayer {
             Ok(seq) => {
                 stage.tally.intents += 1;
                 stage.checker.on_asked(self.index as usize, seq, &intent);
-                self.pending.push_back(PendingIntent {
-                    seq,
-                    intended,
-                    epoch: self.epoch_shown,
-                });
+                self.unconfirmed.push(seq, intended, self.epoch_shown);
                 self.last_pushed = seq;
             }
             Err(_) => stage.tally.intents_refused += 1,
@@ -401,8 +393,7 @@ impl SwarmPlayer {
             Notice::EventsForgotten { to, .. } => stage.checker.on_events_forgotten(player, to),
             Notice::EventRepeated { seq, same } => stage.checker.on_event_repeated(player, seq, same),
             Notice::ValueMismatch { event_seq, .. } => stage.checker.on_value_mismatch(player, event_seq),
-            // What is confirmed, the snapshots tell; this notice is for clients that predict.
-            Notice::Confirmed { .. } => {}
+            Notice::Confirmed { seq } => stage.checker.on_confirmed(player, seq),
             Notice::Silent => self.silent_at = Some(stage.since()),
             Notice::Parked { addr } => tracing::debug!(player, %addr, "parked"),
             Notice::Queued { position } => self.last_trouble = format!("waits in a queue, at position {position}"),
@@ -434,9 +425,7 @@ impl SwarmPlayer {
         };
         // What still waits is numbered anew behind the last input that the owner knows; the checker counts the loss.
         self.last_pushed = self.last_pushed.saturating_sub(*lost_inputs);
-        for pending in &mut self.pending {
-            pending.seq = pending.seq.saturating_sub(*lost_inputs);
-        }
+        self.unconfirmed.renumber(*lost_inputs);
         self.life = Life::Playing;
         self.zone = stage.tally.zone(zone);
         self.attached_at = Some(stage.since());
@@ -460,17 +449,13 @@ impl SwarmPlayer {
         if header.epoch > self.epoch_shown {
             self.cross(header.epoch, now, stage);
         }
-        while let Some(pending) = self
-            .pending
-            .pop_front_if(|pending| pending.seq <= header.last_input_seq)
-        {
-            let latency = now.saturating_sub(pending.intended);
-            stage
-                .tally
-                .record_update(self.zone, latency, pending.epoch == header.epoch);
-            if pending.seq == self.last_pushed {
-                self.covered_at = Some((header.epoch, header.tick));
-            }
+        for (intended, epoch) in self.unconfirmed.show(header.last_input_seq) {
+            let latency = now.saturating_sub(intended);
+            stage.tally.record_update(self.zone, latency, epoch == header.epoch);
+        }
+        let covered = header.last_input_seq.min(self.confirmed_seq());
+        if self.unconfirmed.cover(covered) == Some(self.last_pushed) {
+            self.covered_at = Some((header.epoch, header.tick));
         }
         self.last_shown_at = now;
         self.last_header = Some(header);

@@ -313,6 +313,7 @@ impl State {
             let header = SnapshotHeader {
                 epoch: self.epoch,
                 tick: self.tick,
+                unconfirmed_ticks: 0,
                 dilation: 255,
                 last_input_seq: soul.inputs,
                 event_seq: soul.events.len() as u64,

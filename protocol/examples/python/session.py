@@ -94,6 +94,7 @@ class Session:
         self._exact_from = 0
         self._next_seq = 1
         self._unconfirmed = deque()
+        self._applied = deque()
         self._active = None
         self._candidate = None
         self._links = set()
@@ -110,7 +111,8 @@ class Session:
     # What the caller does.
 
     def push(self, intent: bytes) -> int:
-        """Queues an intent and returns its number. It is sent again and again until a snapshot confirms it."""
+        """Queues an intent and returns its number. It is sent again and again until a snapshot shows it as applied, and
+        to the next owner if it was not confirmed."""
         if len(self._unconfirmed) >= UNCONFIRMED_MAX:
             raise Fault(f"{self.name}: nothing was confirmed for {UNCONFIRMED_MAX} intents")
         seq = self._next_seq
@@ -200,8 +202,10 @@ class Session:
     def _take_turn(self):
         now = time.monotonic()
         if self._active and not self._leaving:
-            first = self._unconfirmed[0][0] if self._unconfirmed else 0
-            intents = [intent for _, intent in list(self._unconfirmed)[: wire.FRAME_INTENTS_MAX]]
+            applied = self.view.last_input_seq if self.view else 0
+            wanted = [(seq, intent) for seq, intent in self._unconfirmed if seq > applied][: wire.FRAME_INTENTS_MAX]
+            first = wanted[0][0] if wanted else 0
+            intents = [intent for _, intent in wanted]
             tick = self.view.tick if self.view else 0
             ack = self._event_seq
             self._active.send_datagram(wire.input_frame(self.epoch, tick, ack, first, intents))
@@ -313,7 +317,8 @@ class Session:
         self.items = {uid: kind for uid, kind in items}
         self._exact_from = event_seq
         self.entities.clear()
-        self.view = wire.Snapshot(epoch, tick - 1, 255, last_input, event_seq, x, y, hp, 0)
+        self.view = wire.Snapshot(epoch, tick - 1, 0, 255, last_input, event_seq, x, y, hp, 0)
+        self._applied.clear()
         self._confirm(last_input)
         self._retry_s, self._redirects, self._answer_by = RETRY_S, 0, None
         self._heard_at = time.monotonic()
@@ -368,7 +373,11 @@ class Session:
             self.entities.pop(entity, None)
         fresh = snapshot.tick - wire.FORGET_TICKS
         self.entities = {key: entity for key, entity in self.entities.items() if entity.told_at > fresh}
-        self._confirm(snapshot.last_input_seq)
+        # An intent is confirmed when the tick is stored that had it applied.
+        if not self._applied or snapshot.last_input_seq > self._applied[-1][1]:
+            self._applied.append((snapshot.tick, snapshot.last_input_seq))
+        while self._applied and self._applied[0][0] <= snapshot.confirmed:
+            self._confirm(self._applied.popleft()[1])
         is_exact = snapshot.event_seq == max(self._event_seq, self._exact_from)
         if is_exact and snapshot.value_digest != wire.value_digest(self.gold, list(self.items.items())):
             raise Fault(f"{self.name}: purse and inventory are not what the events say")

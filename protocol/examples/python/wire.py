@@ -7,7 +7,7 @@ import blake3
 import msgpack
 
 ALPN = "everhold/1"
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 CONTROL_BYTES_MAX = 16 * 1024
 FRAME_INTENTS_MAX = 8
 REFRESH_TICKS = 20
@@ -186,6 +186,7 @@ class Snapshot:
 
     epoch: int
     tick: int
+    unconfirmed_ticks: int
     dilation: int
     last_input_seq: int
     event_seq: int
@@ -196,6 +197,11 @@ class Snapshot:
     seen: list = field(default_factory=list)
     gone: list = field(default_factory=list)
 
+    @property
+    def confirmed(self) -> int:
+        """The last tick that is stored: nobody takes it back."""
+        return self.tick - self.unconfirmed_ticks
+
 
 def read_snapshot(data: bytes) -> Snapshot:
     at = Reader(data)
@@ -204,6 +210,7 @@ def read_snapshot(data: bytes) -> Snapshot:
     snapshot = Snapshot(
         epoch=at.varint(),
         tick=at.varint(),
+        unconfirmed_ticks=at.varint(),
         dilation=at.fixed("B"),
         last_input_seq=at.varint(),
         event_seq=at.varint(),

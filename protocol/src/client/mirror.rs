@@ -23,7 +23,7 @@ pub struct Mirror {
     pub session: Option<SessionId>,
     /// The last event received.
     pub event_seq: u64,
-    /// The last input that the zone has applied.
+    /// The last input that the zone has applied and stored.
     pub last_confirmed: u64,
     surroundings: Surroundings,
     events: EventLog,

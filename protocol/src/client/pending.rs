@@ -1,7 +1,12 @@
-//! Intents that the zone has not confirmed, and their numbers. It does not know when they are sent.
+//! Intents that are not confirmed, and their numbers. It does not know when they are sent.
+//!
+//! An intent is *applied* when a snapshot shows it, and need not be sent to that owner again; it is *confirmed* when
+//! the tick of that snapshot is stored. Until then it is kept: what an owner has shown may die with it, and the next
+//! one is sent the intent again.
 
 use std::collections::VecDeque;
 
+use crate::ids::Tick;
 use crate::input::SeqIntent;
 use crate::intent::Intent;
 use crate::limits::{FRAME_INTENTS_MAX, UNCONFIRMED_INTENTS_MAX};
@@ -12,6 +17,11 @@ pub(super) struct Pending {
     /// The last number given, or the last that the zone had when counting began.
     last_seq: u64,
     queue: VecDeque<SeqIntent>,
+    /// The last number that the owner is known to have applied.
+    applied_seq: u64,
+    /// Ticks that are not confirmed and the last number that each had applied, both rising. At most one for each intent
+    /// of the queue.
+    applied: VecDeque<(Tick, u64)>,
 }
 
 impl Pending {
@@ -26,7 +36,7 @@ impl Pending {
         Some(seq)
     }
 
-    /// Returns the intents of the next frame.
+    /// Returns the intents of the next frame: those that the owner does not have.
     pub(super) fn frame(&self) -> Vec<SeqIntent> {
         self.in_frame().cloned().collect()
     }
@@ -37,21 +47,38 @@ impl Pending {
     }
 
     fn in_frame(&self) -> impl DoubleEndedIterator<Item = &SeqIntent> {
-        self.queue.iter().take(FRAME_INTENTS_MAX)
+        let from = self.queue.partition_point(|intent| intent.seq <= self.applied_seq);
+        self.queue.range(from..).take(FRAME_INTENTS_MAX)
     }
 
-    /// Takes out the oldest intent if the zone has applied it, as it has all up to `applied_seq`.
-    pub(super) fn confirm_next(&mut self, applied_seq: u64) -> Option<u64> {
+    /// Notes that the owner has applied all intents up to this one by `tick`, and has stored all ticks up to
+    /// `confirmed`. Ticks come in order. Returns the last intent that is confirmed by that, if any is.
+    pub(super) fn handle_shown(&mut self, tick: Tick, confirmed: Tick, applied_seq: u64) -> Option<u64> {
+        let applied_seq = applied_seq.min(self.last_seq);
+        if applied_seq > self.applied_seq {
+            self.applied_seq = applied_seq;
+            self.applied.push_back((tick, applied_seq));
+        }
+        let mut last = None;
+        while let Some((_, seq)) = self.applied.pop_front_if(|(tick, _)| *tick <= confirmed) {
+            last = Some(seq);
+        }
+        last
+    }
+
+    /// Takes out the oldest intent if it is confirmed, as all up to `confirmed_seq` are.
+    pub(super) fn confirm_next(&mut self, confirmed_seq: u64) -> Option<u64> {
         self.queue
-            .pop_front_if(|oldest| oldest.seq <= applied_seq)
+            .pop_front_if(|oldest| oldest.seq <= confirmed_seq)
             .map(|confirmed| confirmed.seq)
     }
 
-    /// Counts on from the last input that the zone has. Waiting intents are renumbered only if they do not follow it:
-    /// the zone has lost the ones between, and would wait for ever for numbers that no client sends again. Intents
+    /// Counts on from the last input that the next owner has. Waiting intents are renumbered only if they do not follow
+    /// it: the zone has lost the ones between, and would wait for ever for numbers that no client sends again. Intents
     /// beyond the last possible number are dropped.
     pub(super) fn count_from(&mut self, applied_seq: u64) {
-        self.last_seq = applied_seq;
+        (self.last_seq, self.applied_seq) = (applied_seq, applied_seq);
+        self.applied.clear();
         let numbers_left = usize::try_from(u64::MAX - applied_seq).unwrap_or(usize::MAX);
         self.queue.truncate(numbers_left);
         for waiting in &mut self.queue {

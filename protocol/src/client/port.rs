@@ -187,7 +187,8 @@ pub enum Notice {
         /// The event after which they differ.
         event_seq: u64,
     },
-    /// An input was applied; one notice per input, in order.
+    /// An input was applied, and no failover takes it back; one notice per input, in order. What a client predicts, it
+    /// compares with the `last_input_seq` of [`Notice::Snapshot`]: that may be ahead.
     Confirmed {
         /// The input's number.
         seq: u64,

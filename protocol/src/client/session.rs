@@ -259,12 +259,17 @@ impl Client {
             entities: self.mirror.entities_len(),
         });
         self.tell_mismatch(mismatch);
-        self.confirm(header.last_input_seq);
+        let confirmed = self
+            .pending
+            .handle_shown(header.tick, header.confirmed(), header.last_input_seq);
+        if let Some(confirmed) = confirmed {
+            self.confirm(confirmed);
+        }
     }
 
     /// Confirms all inputs up to this one.
-    fn confirm(&mut self, applied_seq: u64) {
-        while let Some(seq) = self.pending.confirm_next(applied_seq) {
+    fn confirm(&mut self, confirmed_seq: u64) {
+        while let Some(seq) = self.pending.confirm_next(confirmed_seq) {
             self.mirror.last_confirmed = seq;
             self.notices.push_back(Notice::Confirmed { seq });
         }
@@ -375,7 +380,7 @@ impl Client {
         self.send_frame(conn);
     }
 
-    /// Sends the unconfirmed intents, and the acknowledgements.
+    /// Sends the intents that the owner does not have, and the acknowledgements.
     fn send_frame(&mut self, conn: ConnId) {
         let frame = InputFrame {
             epoch: self.mirror.epoch,

@@ -188,6 +188,7 @@ fn snapshot_of(updates: Vec<EntityUpdate>) -> Snapshot {
         header: SnapshotHeader {
             epoch: Epoch(1),
             tick: Tick(1_000),
+            unconfirmed_ticks: 0,
             dilation: 255,
             last_input_seq: 1,
             event_seq: 1,

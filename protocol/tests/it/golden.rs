@@ -228,6 +228,7 @@ fn snapshot_datagram() {
     let header = SnapshotHeader {
         epoch: Epoch(3),
         tick: Tick(70_003),
+        unconfirmed_ticks: 0,
         dilation: 255,
         last_input_seq: 400,
         event_seq: 12,
@@ -257,6 +258,30 @@ fn snapshot_datagram() {
     let mut bytes = Vec::new();
     snapshot.encode(&mut bytes);
     assert_eq!(Snapshot::decode(&golden("snapshot", &bytes)), Ok(snapshot));
+}
+
+#[test]
+fn snapshot_datagram_of_a_tick_that_is_not_stored() {
+    let header = SnapshotHeader {
+        epoch: Epoch(3),
+        tick: Tick(70_003),
+        unconfirmed_ticks: 2,
+        dilation: 255,
+        last_input_seq: 402,
+        event_seq: 12,
+        x: -5_000,
+        y: 70_000,
+        hp: 90,
+        value_digest: everhold_protocol::value_digest(1_000_000, &[Item { uid: id(9), kind: 4 }]),
+    };
+    let snapshot = Snapshot {
+        header,
+        id_range: id(8).range(),
+        updates: vec![],
+    };
+    let mut bytes = Vec::new();
+    snapshot.encode(&mut bytes);
+    assert_eq!(Snapshot::decode(&golden("snapshot_unconfirmed", &bytes)), Ok(snapshot));
 }
 
 #[test]

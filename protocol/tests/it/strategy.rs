@@ -66,12 +66,13 @@ pub(super) fn input_frame() -> impl Strategy<Value = InputFrame> {
 }
 
 fn header() -> impl Strategy<Value = SnapshotHeader> {
-    let numbers = any::<(u32, u64, u8, u64, u64)>();
+    let numbers = any::<(u32, u64, u16, u8, u64, u64)>();
     (numbers, any::<(i32, i32, u16, u32)>()).prop_map(|(numbers, (x, y, hp, value_digest))| {
-        let (epoch, tick, dilation, last_input_seq, event_seq) = numbers;
+        let (epoch, tick, unconfirmed_ticks, dilation, last_input_seq, event_seq) = numbers;
         SnapshotHeader {
             epoch: Epoch(epoch),
             tick: Tick(tick),
+            unconfirmed_ticks,
             dilation,
             last_input_seq,
             event_seq,

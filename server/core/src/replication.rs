@@ -22,7 +22,7 @@ mod order;
 mod tests;
 
 use everhold_protocol::limits::DATAGRAM_BYTES_MAX;
-use everhold_protocol::{EntityUpdate, Epoch, HeaderForm, SnapshotHeader, Tick};
+use everhold_protocol::{EntityUpdate, HeaderForm, SnapshotHeader, Tick, TickHeader};
 
 pub use arena::Datagrams;
 
@@ -149,12 +149,12 @@ impl Replicator {
         self.detail = detail;
     }
 
-    /// Returns one datagram for each session of the scene whose turn it is. `dilation` is the speed of game time in
-    /// 255ths. Ticks follow each other, and every datagram is meant to be sent: a gap is repaired like a loss.
-    pub fn snapshots(&mut self, scene: &Scene, epoch: Epoch, tick: Tick, dilation: u8) -> Datagrams {
-        self.take(scene, tick);
-        let id_range = self.rebuild_layers(scene, tick);
-        self.assemble(epoch, tick, dilation, id_range)
+    /// Returns one datagram for each session of the scene whose turn it is. Ticks follow each other, and every datagram
+    /// is meant to be sent: a gap is repaired like a loss.
+    pub fn snapshots(&mut self, scene: &Scene, of: TickHeader) -> Datagrams {
+        self.take(scene, of.tick);
+        let id_range = self.rebuild_layers(scene, of.tick);
+        self.assemble(of, id_range)
     }
 
     /// Sorts a scene, and groups its viewers.
@@ -215,8 +215,8 @@ impl Replicator {
         id_range
     }
 
-    fn assemble(&mut self, epoch: Epoch, tick: Tick, dilation: u8, id_range: u32) -> Datagrams {
-        let form = HeaderForm::new(epoch, tick, dilation, id_range);
+    fn assemble(&mut self, of: TickHeader, id_range: u32) -> Datagrams {
+        let form = HeaderForm::new(of, id_range);
         let mut arena = self.arenas.take();
         for group in self.viewers.groups() {
             self.due.approach(&group);
@@ -230,8 +230,8 @@ impl Replicator {
                 };
                 let room = arena.room(HeaderForm::ROOM + layer.room());
                 let (head, _) = room.split_first_chunk_mut().expect("a header fits its own room");
-                let header_bytes = form.fill(&header(session, epoch, tick, dilation), head);
-                let bytes = layer.tell(place(session), tick, &mut room[header_bytes..]);
+                let header_bytes = form.fill(&header(session, of), head);
+                let bytes = layer.tell(place(session), of.tick, &mut room[header_bytes..]);
                 arena.push(session.session, header_bytes + bytes);
             }
         }
@@ -253,7 +253,7 @@ fn place(session: &SceneSession) -> Viewpoint {
     }
 }
 
-fn header(session: &SceneSession, epoch: Epoch, tick: Tick, dilation: u8) -> SnapshotHeader {
+fn header(session: &SceneSession, of: TickHeader) -> SnapshotHeader {
     let SceneSession {
         last_input_seq,
         event_seq,
@@ -264,9 +264,10 @@ fn header(session: &SceneSession, epoch: Epoch, tick: Tick, dilation: u8) -> Sna
         ..
     } = *session;
     SnapshotHeader {
-        epoch,
-        tick,
-        dilation,
+        epoch: of.epoch,
+        tick: of.tick,
+        unconfirmed_ticks: of.unconfirmed_ticks,
+        dilation: of.dilation,
         last_input_seq,
         event_seq,
         x,

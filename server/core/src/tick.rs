@@ -15,12 +15,13 @@ pub mod clock;
 #[cfg(feature = "testing")]
 mod bench;
 
-use everhold_protocol::{Account, Epoch, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, SessionId, Tick, TickHeader};
 
 pub use clock::{RungChange, TickClock, TickMeasures};
 pub use stage::TickStage;
 pub use times::TickTimes;
 
+use crate::durability::gate::Durability;
 use crate::durability::record::Record;
 use crate::durability::store::{RecordHash, StoredRecord};
 use crate::ingress::inbox::{Inbox, InboxEntry};
@@ -43,6 +44,8 @@ pub struct TickOut {
     pub outputs: Outputs,
     /// One datagram for each session whose turn it is.
     pub snapshots: Datagrams,
+    /// The last tick that the snapshots call confirmed.
+    pub confirmed: Tick,
     /// The copy of the zone after this tick, if a cut was ordered.
     pub frozen: Option<Frozen>,
 }
@@ -75,6 +78,8 @@ pub struct TickStart<'a> {
     pub quarantine: &'a [(SessionId, u64)],
     /// The limits of each player's view.
     pub view: ViewConfig,
+    /// The level that decides what of a tick is confirmed when it is shown.
+    pub durability: Durability,
 }
 
 /// The conditions of a tick, besides the zone itself.
@@ -109,6 +114,7 @@ pub struct TickLoop {
     /// The inputs of the next tick; memory that is used again.
     inputs: Vec<Input>,
     epoch: Epoch,
+    durability: Durability,
     last: RecordHash,
     cut: Option<Cut>,
     seal: Seal,
@@ -128,6 +134,7 @@ impl TickLoop {
             inbox: Inbox::default(),
             inputs: first_inputs(start),
             epoch: start.grant.epoch(),
+            durability: start.durability,
             last: start.last,
             cut: None,
             seal: Seal::Open,
@@ -156,13 +163,15 @@ impl TickLoop {
     }
 
     /// Runs one tick on what came in. `ladder_state` says how much players are shown, and how fast they are told that
-    /// time goes. `mark` is called when a stage is over, so that the caller can take its time.
+    /// time goes; `acknowledged` is the newest tick whose record is acknowledged, which they are told and the zone is
+    /// not. `mark` is called when a stage is over, so that the caller can take its time.
     ///
     /// # Panics
     /// If a rule fails, and nothing of the tick is to be told then; or if the zone is sealed.
     pub fn step(
         &mut self,
         entries: impl Iterator<Item = InboxEntry>,
+        acknowledged: Tick,
         ladder_state: LadderState,
         mut mark: impl FnMut(TickStage),
     ) -> TickOut {
@@ -176,8 +185,13 @@ impl TickLoop {
         mark(TickStage::Step);
         self.zone.scene(&mut self.scene);
         mark(TickStage::Scene);
-        let speed = ladder_state.dilation();
-        let snapshots = self.replicator.snapshots(&self.scene, self.epoch, outputs.tick, speed);
+        let header = TickHeader {
+            epoch: self.epoch,
+            tick: outputs.tick,
+            unconfirmed_ticks: self.durability.unconfirmed_ticks(outputs.tick, acknowledged),
+            dilation: ladder_state.dilation(),
+        };
+        let snapshots = self.replicator.snapshots(&self.scene, header);
         mark(TickStage::Snapshots);
         let frozen = self.cut.take().map(|cut| self.zone.freeze(cut));
         if frozen.is_some() {
@@ -190,6 +204,7 @@ impl TickLoop {
             record,
             outputs,
             snapshots,
+            confirmed: header.confirmed(),
             frozen,
         }
     }

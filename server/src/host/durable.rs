@@ -119,6 +119,7 @@ impl DurableTask {
         self.pipeline.handle_tick(PipelineTick {
             record: out.record,
             snapshots: out.snapshots,
+            confirmed: out.confirmed,
             outputs: out.outputs,
             frozen: out.frozen,
         });

@@ -126,7 +126,7 @@ impl TickThread {
                 self.clock.handle_hold(Instant::now());
                 continue;
             }
-            let ticked = self.tick();
+            let ticked = self.tick(conditions.acknowledged);
             // There was room, and this thread is the only sender.
             if self.out.try_send(TickMessage::Ticked(Box::new(ticked))).is_err() || self.ticks.is_sealed() {
                 return;
@@ -150,7 +150,7 @@ impl TickThread {
         }
     }
 
-    fn tick(&mut self) -> Ticked {
+    fn tick(&mut self, acknowledged: Tick) -> Ticked {
         let began = Instant::now();
         let mut times = TickTimes::begin(self.clock.lateness(began), began);
         self.gauges
@@ -160,6 +160,7 @@ impl TickThread {
         let attached = self.ticks.attached();
         let out = self.ticks.step(
             self.entries.try_iter(),
+            acknowledged,
             self.clock.ladder_state(),
             |stage: TickStage| {
                 #[cfg(feature = "testing")]

@@ -92,7 +92,7 @@ impl Owner {
         };
         self.journal.push(record.encode()).unwrap();
         let outputs = self.zone.step(&record.inputs);
-        self.gate.hold(record.tick, self.zone.digest(), outputs);
+        self.gate.hold(record.tick, (record.tick, self.zone.digest()), outputs);
         self.checkpointer.handle_tick(record.tick);
     }
 

@@ -59,11 +59,12 @@ impl Numbers {
     }
 
     fn snapshot(self) -> BoxedStrategy<Snapshot> {
-        let header = (self.of_u32(1..5), self.tick(), self.of_u64(0..9)).prop_map(|(epoch, tick, last_input_seq)| {
-            SnapshotHeader {
-                last_input_seq,
-                ..header(epoch, tick)
-            }
+        let unconfirmed = prop_oneof![Just(0), 0..60_u16, Just(u16::MAX)];
+        let numbers = (self.of_u32(1..5), self.tick(), unconfirmed, self.of_u64(0..9));
+        let header = numbers.prop_map(|(epoch, tick, unconfirmed_ticks, last_input_seq)| SnapshotHeader {
+            unconfirmed_ticks,
+            last_input_seq,
+            ..header(epoch, tick)
         });
         match self {
             Self::Usual => header

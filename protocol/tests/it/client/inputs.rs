@@ -34,6 +34,22 @@ fn applied(tick: Tick, last_input_seq: u64) -> SnapshotHeader {
     }
 }
 
+/// A snapshot whose last ticks are not stored yet.
+fn unconfirmed(tick: Tick, unconfirmed_ticks: u16, last_input_seq: u64) -> SnapshotHeader {
+    SnapshotHeader {
+        unconfirmed_ticks,
+        ..applied(tick, last_input_seq)
+    }
+}
+
+fn next_seqs(script: &mut Script) -> Vec<u64> {
+    script.take_frames();
+    script.advance(100);
+    let intents = script.take_frames().into_iter().next().map(|frame| frame.intents);
+    let seqs = intents.iter().flatten().map(|intent| intent.seq);
+    seqs.collect()
+}
+
 #[test]
 fn client_that_wants_nothing_new_tells_its_state_with_every_fourth_frame() {
     let (mut script, conn) = Script::attached();
@@ -117,6 +133,93 @@ fn input_is_confirmed_exactly_once_and_in_order() {
     }
     assert_eq!(confirmed(&script.take_notices()), [1, 2, 3, 4, 5]);
     assert_eq!(script.client.mirror().last_confirmed, 5);
+}
+
+#[test]
+fn input_is_confirmed_when_the_tick_is_stored_that_had_it_applied() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 3);
+    for (tick, unconfirmed_ticks, last, expected) in [
+        (101, 1, 1, vec![]),
+        (102, 2, 1, vec![]),
+        (103, 3, 3, vec![]),
+        // Tick 101 is stored, and so is the input that it had applied, but not those of tick 103.
+        (104, 3, 3, vec![1]),
+        (105, 3, 3, vec![]),
+        (106, 3, 3, vec![2, 3]),
+        (107, 0, 3, vec![]),
+    ] {
+        script.snapshot(conn, unconfirmed(Tick(tick), unconfirmed_ticks, last));
+        assert_eq!(confirmed(&script.take_notices()), expected, "tick {tick}");
+    }
+    assert_eq!(script.client.mirror().last_confirmed, 3);
+}
+
+#[test]
+fn owner_is_not_sent_again_what_it_has_applied_and_not_stored() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 3);
+    assert_eq!(next_seqs(&mut script), [1, 2, 3]);
+    script.snapshot(conn, unconfirmed(Tick(101), 1, 2));
+    assert_eq!(next_seqs(&mut script), [3]);
+    script.snapshot(conn, unconfirmed(Tick(102), 2, 3));
+    assert_eq!(next_seqs(&mut script), [0; 0]);
+    push(&mut script, 1);
+    assert_eq!(next_seqs(&mut script), [4]);
+    assert_eq!(confirmed(&script.take_notices()), [0; 0]);
+}
+
+#[test]
+fn input_that_was_shown_and_lost_with_its_owner_is_sent_to_the_next_one_under_its_number() {
+    let (mut script, conn) = Script::attached();
+    push(&mut script, 4);
+    script.snapshot(conn, unconfirmed(Tick(101), 1, 1));
+    script.snapshot(conn, unconfirmed(Tick(102), 1, 3));
+    assert_eq!(confirmed(&script.take_notices()), [1]);
+    script.disconnected(conn, None);
+    let (next, _) = script.connect();
+    script.connected(next);
+    script.take_notices();
+    let attach = Attach {
+        last_input_seq: 2,
+        ..Attach::epoch(2)
+    };
+    script.control(next, attach.message());
+    let notices = script.take_notices();
+    assert!(matches!(notices[0], Notice::Attached { lost_inputs: 0, .. }));
+    assert_eq!(confirmed(&notices), [2], "an attach is told when it is stored");
+    assert_eq!(next_seqs(&mut script), [3, 4]);
+    // Ticks of the earlier owner confirm nothing of the next one.
+    script.snapshot(
+        next,
+        SnapshotHeader {
+            epoch: Epoch(2),
+            ..unconfirmed(Tick(201), 1, 3)
+        },
+    );
+    assert_eq!(confirmed(&script.take_notices()), [0; 0]);
+    script.snapshot(
+        next,
+        SnapshotHeader {
+            epoch: Epoch(2),
+            ..unconfirmed(Tick(202), 1, 4)
+        },
+    );
+    assert_eq!(confirmed(&script.take_notices()), [3]);
+}
+
+#[test]
+fn client_whose_owner_stores_nothing_is_busy_after_as_many_intents_as_ever() {
+    let (mut script, conn) = Script::attached();
+    let count = u16::try_from(UNCONFIRMED_INTENTS_MAX).unwrap();
+    for at in 1..=count {
+        push(&mut script, 1);
+        script.snapshot(conn, unconfirmed(Tick(100 + u64::from(at)), at, at.into()));
+    }
+    assert_eq!(script.client.push_intent(script.now, step()), Err(Busy));
+    script.snapshot(conn, unconfirmed(Tick(101 + u64::from(count)), count, count.into()));
+    assert_eq!(confirmed(&script.take_notices()), [1]);
+    push(&mut script, 1);
 }
 
 #[test]

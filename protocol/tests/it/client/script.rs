@@ -89,6 +89,7 @@ pub(super) fn header(epoch: u32, tick: Tick) -> SnapshotHeader {
     SnapshotHeader {
         epoch: Epoch(epoch),
         tick,
+        unconfirmed_ticks: 0,
         dilation: 255,
         last_input_seq: 0,
         event_seq: 0,

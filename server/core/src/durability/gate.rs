@@ -1,9 +1,14 @@
 //! The gate holds what a tick tells until the tick's record is acknowledged. It sends nothing itself and reads no
 //! clock.
 //!
-//! No client ever sees, or is told "done" about, something that a crash can take back: every sink takes a [`Released`],
-//! and only the gate makes one. The tick thread never waits for the store; it goes on, and what its ticks tell queues
-//! up here.
+//! At level `store` no client sees, and at no level is one told "done" about, what a crash can take back: every sink
+//! takes a [`Released`], and only the gate makes one. The tick thread never waits for the store; it goes on, and what
+//! its ticks tell queues up here.
+//!
+//! At level `async` a client does see what a crash can take back, and the snapshot says so: how many of the last ticks
+//! are not confirmed. A snapshot is made before it is held, so the tick thread calls confirmed what was acknowledged by
+//! then ([`Durability::unconfirmed_ticks`]), and the gate lets no snapshot out before what it calls confirmed is
+//! acknowledged.
 
 use std::collections::VecDeque;
 
@@ -14,11 +19,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Snapshots leave at once; replies and events (everything that says "done") wait for the store.
+    /// Snapshots leave at once, and say what of them is not confirmed; replies and events wait for the store.
     Async,
     /// Everything waits for the store.
     #[default]
     Store,
+}
+
+impl Durability {
+    /// Returns how many ticks up to `tick` are not confirmed when its snapshots leave, if everything up to
+    /// `acknowledged` is stored when they are made. More than a snapshot can say are as many as it can: the gate holds
+    /// that one until it is true.
+    #[must_use]
+    pub fn unconfirmed_ticks(self, tick: Tick, acknowledged: Tick) -> u16 {
+        match self {
+            Self::Async => u16::try_from(tick.since(acknowledged)).unwrap_or(u16::MAX),
+            Self::Store => 0,
+        }
+    }
 }
 
 /// The text names no durability level.
@@ -75,12 +93,21 @@ impl<T> Released<T> {
     }
 }
 
+/// Snapshots of a tick that have not left.
+#[derive(Debug)]
+struct HeldShown<S> {
+    tick: Tick,
+    /// The last tick that they call confirmed.
+    confirmed: Tick,
+    inner: S,
+}
+
 /// The gate of one zone under one epoch. `S` is what a tick shows (snapshots), `R` what it tells (replies and events).
 #[derive(Debug)]
 pub struct Gate<S, R> {
     level: Durability,
     epoch: Epoch,
-    shown: VecDeque<(Tick, S)>,
+    shown: VecDeque<HeldShown<S>>,
     told: VecDeque<(Tick, R)>,
     last_held: Tick,
     acknowledged: Tick,
@@ -107,18 +134,23 @@ impl<S, R> Gate<S, R> {
         }
     }
 
-    /// Takes a tick's outputs. Bounded by the journal's ring: a zone whose ring is full does not tick.
+    /// Takes a tick's outputs; `shown` calls everything up to `confirmed` confirmed. Bounded by the journal's ring: a
+    /// zone whose ring is full does not tick.
     ///
     /// # Panics
     /// If `tick` does not follow the last one: an output was lost or told twice.
-    pub fn hold(&mut self, tick: Tick, shown: S, told: R) {
+    pub fn hold(&mut self, tick: Tick, (confirmed, shown): (Tick, S), told: R) {
         assert!(
             tick == self.last_held.next(),
             "tick {tick} is held after tick {}",
             self.last_held
         );
         self.last_held = tick;
-        self.shown.push_back((tick, shown));
+        self.shown.push_back(HeldShown {
+            tick,
+            confirmed,
+            inner: shown,
+        });
         self.told.push_back((tick, told));
         self.release();
     }
@@ -141,15 +173,16 @@ impl<S, R> Gate<S, R> {
     /// Returns the next snapshots that may leave. At level `store` a tick shows nothing before it told everything:
     /// drain [`Gate::poll_told`] first.
     pub fn poll_shown(&mut self) -> Option<Released<S>> {
-        let tick = self.shown.front()?.0;
-        let told_first = self.level == Durability::Store && self.told.front().is_some_and(|(told, _)| *told <= tick);
-        if !self.is_open || tick > self.released || told_first {
+        let next = self.shown.front()?;
+        let told_first =
+            self.level == Durability::Store && self.told.front().is_some_and(|(told, _)| *told <= next.tick);
+        if !self.is_open || !self.is_showable(next) || told_first {
             return None;
         }
-        self.shown.pop_front().map(|(tick, inner)| Released {
+        self.shown.pop_front().map(|shown| Released {
             epoch: self.epoch,
-            tick,
-            inner,
+            tick: shown.tick,
+            inner: shown.inner,
         })
     }
 
@@ -177,7 +210,7 @@ impl<S, R> Gate<S, R> {
     #[must_use]
     pub fn showable_ticks(&self) -> usize {
         if self.is_open {
-            self.shown.partition_point(|(tick, _)| *tick <= self.released)
+            self.shown.partition_point(|shown| self.is_showable(shown))
         } else {
             0
         }
@@ -204,6 +237,10 @@ impl<S, R> Gate<S, R> {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    fn is_showable(&self, shown: &HeldShown<S>) -> bool {
+        shown.tick <= self.released && shown.confirmed <= self.acknowledged
     }
 
     fn release(&mut self) {

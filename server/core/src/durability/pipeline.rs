@@ -156,6 +156,7 @@ impl<S, R> Pipeline<S, R> {
         let PipelineTick {
             record,
             snapshots,
+            confirmed,
             outputs,
             frozen,
         } = ticked;
@@ -166,7 +167,7 @@ impl<S, R> Pipeline<S, R> {
             self.end(EndReason::RingFull);
             return;
         }
-        self.gate.hold(tick, snapshots, outputs);
+        self.gate.hold(tick, (confirmed, snapshots), outputs);
         self.checkpointer.handle_tick(tick);
         if let Some(frozen) = frozen {
             self.cut_at = Some(self.journal.last());

@@ -66,7 +66,7 @@ fn peers() -> Vec<SocketAddr> {
 fn tell(egress: &mut Egress<u64>, outputs: Outputs) -> Commands {
     let before = Tick(TOLD.0 - 1);
     let mut gate = Gate::<(), Outputs>::new(Durability::Store, Epoch(2), before, before);
-    gate.hold(TOLD, (), outputs);
+    gate.hold(TOLD, (TOLD, ()), outputs);
     gate.handle_acknowledged(TOLD);
     egress.handle_told(gate.poll_told().expect("it is acknowledged"), peers);
     commands(egress)

@@ -61,9 +61,19 @@ fn default_replicator() -> Replicator {
     Replicator::new(ViewConfig::default())
 }
 
+/// Returns the header of a tick that the store does not have yet, and that runs slowly.
+fn of_tick(tick: Tick) -> TickHeader {
+    TickHeader {
+        epoch: Epoch(5),
+        tick,
+        unconfirmed_ticks: 300,
+        dilation: 200,
+    }
+}
+
 /// Returns what each session is told, by session.
 fn told(replicator: &mut Replicator, scene: &Scene, tick: Tick) -> BTreeMap<SessionId, Snapshot> {
-    let datagrams = replicator.snapshots(scene, Epoch(5), tick, 200);
+    let datagrams = replicator.snapshots(scene, of_tick(tick));
     let decode = |(session, datagram): (_, &[u8])| (session, Snapshot::decode(datagram).unwrap());
     datagrams.iter().map(decode).collect()
 }
@@ -88,14 +98,14 @@ proptest! {
         let entities: BTreeMap<_, _> = scene.entities.iter().map(|entity| (entity.id, *entity)).collect();
         let sessions: BTreeMap<_, _> = scene.sessions.iter().map(|session| (session.session, session)).collect();
         for tick in 77..100 {
-            let datagrams = replicator.snapshots(&scene, Epoch(5), Tick(tick), 200);
+            let datagrams = replicator.snapshots(&scene, of_tick(Tick(tick)));
             prop_assert_eq!(datagrams.len(), sessions.len());
             for (session, datagram) in datagrams.iter() {
                 let is_first = tick == 77 || tick == 79;
                 let bytes_max = if is_first { DATAGRAM_BYTES_MAX } else { datagram_bytes };
                 prop_assert!(datagram.len() <= bytes_max);
                 let snapshot = Snapshot::decode(datagram).unwrap();
-                prop_assert_eq!(snapshot.header, header(sessions[&session], Epoch(5), Tick(tick), 200));
+                prop_assert_eq!(snapshot.header, header(sessions[&session], of_tick(Tick(tick))));
                 for update in snapshot.updates {
                     prop_assert_eq!(update, EntityUpdate::Seen(entities[&update.id()], Velocity::STILL));
                 }
@@ -112,7 +122,7 @@ proptest! {
         let (mut one, mut other) = (default_replicator(), default_replicator());
         for tick in (0..ticks).map(Tick) {
             let [one, other] = [(&mut one, &straight), (&mut other, &reversed)]
-                .map(|(replicator, scene)| replicator.snapshots(scene, Epoch(1), tick, 255));
+                .map(|(replicator, scene)| replicator.snapshots(scene, TickHeader::stored(Epoch(1), tick)));
             prop_assert_eq!(one, other);
         }
     }
@@ -123,7 +133,7 @@ fn crowd_fills_a_datagram_and_no_more() {
     let mut replicator = default_replicator();
     let scene = scene(&[(0, 0); 2_000]);
     for tick in 1..60 {
-        let datagrams = replicator.snapshots(&scene, Epoch(1), Tick(tick), 255);
+        let datagrams = replicator.snapshots(&scene, TickHeader::stored(Epoch(1), Tick(tick)));
         let longest = datagrams.iter().map(|(_, datagram)| datagram.len()).max().unwrap();
         if tick > 10 {
             let bytes = ViewConfig::default().datagram_bytes;
@@ -257,7 +267,7 @@ fn datagrams_are_half_as_long_with_little_detail() {
         let mut replicator = default_replicator();
         replicator.set_detail(detail);
         let scene = scene(&[(0, 0); 500]);
-        let ticks = (0..30).map(|tick| replicator.snapshots(&scene, Epoch(1), Tick(tick), 255));
+        let ticks = (0..30).map(|tick| replicator.snapshots(&scene, TickHeader::stored(Epoch(1), Tick(tick))));
         // The first ticks are a newcomer's.
         let later: Vec<Datagrams> = ticks.skip(10).collect();
         let lengths = later
@@ -275,7 +285,7 @@ fn datagrams_of_earlier_ticks_keep_their_bytes() {
     let mut replicator = default_replicator();
     let scene = scene(&[(0, 0), (100, 0), (200, 0), (300, 0)]);
     let ticks: Vec<_> = (0..30_u64)
-        .map(|tick| replicator.snapshots(&scene, Epoch(1), Tick(tick), 255))
+        .map(|tick| replicator.snapshots(&scene, TickHeader::stored(Epoch(1), Tick(tick))))
         .collect();
     for (tick, told) in ticks.iter().enumerate() {
         assert!(
@@ -289,7 +299,7 @@ fn datagrams_of_earlier_ticks_keep_their_bytes() {
 fn empty_zone_tells_nobody_anything() {
     assert!(
         default_replicator()
-            .snapshots(&Scene::default(), Epoch(1), Tick(1), 255)
+            .snapshots(&Scene::default(), TickHeader::stored(Epoch(1), Tick(1)))
             .is_empty()
     );
 }

@@ -39,6 +39,7 @@ fn start(rules_id: [u8; 32]) -> TickStart<'static> {
         last: LAST,
         quarantine: &QUARANTINED,
         view: ViewConfig::default(),
+        durability: Durability::Store,
     }
 }
 
@@ -49,7 +50,7 @@ fn ticks() -> TickLoop {
 
 /// A tick of a zone that has nothing to do.
 fn tick(ticks: &mut TickLoop, entries: Vec<InboxEntry>) -> TickOut {
-    ticks.step(entries.into_iter(), LadderState::IDLE, |_| {})
+    ticks.step(entries.into_iter(), Tick(0), LadderState::IDLE, |_| {})
 }
 
 /// The inputs of a tick's record.
@@ -247,7 +248,9 @@ fn sealed_zone_has_had_its_last_tick() {
 fn stages_are_marked_in_their_order_and_the_capture_only_if_there_is_one() {
     let mut ticks = ticks();
     let mut stages = Vec::new();
-    ticks.step(std::iter::empty(), LadderState::IDLE, |stage| stages.push(stage));
+    ticks.step(std::iter::empty(), Tick(0), LadderState::IDLE, |stage| {
+        stages.push(stage)
+    });
     let [drain, freeze, step, scene, snapshots] = stages[..] else {
         panic!("five stages: {stages:?}")
     };
@@ -258,7 +261,9 @@ fn stages_are_marked_in_their_order_and_the_capture_only_if_there_is_one() {
     );
     ticks.handle_order(TickOrder::Cut(Cut::Base));
     let mut with_cut = Vec::new();
-    ticks.step(std::iter::empty(), LadderState::IDLE, |stage| with_cut.push(stage));
+    ticks.step(std::iter::empty(), Tick(0), LadderState::IDLE, |stage| {
+        with_cut.push(stage)
+    });
     stages.push(TickStage::Capture);
     assert_eq!(with_cut, stages);
 }
@@ -293,11 +298,11 @@ fn players_are_shown_epoch_tick_and_speed_as_often_as_the_load_allows() {
         tick(&mut ticks, vec![join(1, 1)]);
         // A newcomer is shown everything twice, whatever the load.
         for _ in 0..10 {
-            ticks.step(std::iter::empty(), ladder_state, |_| {});
+            ticks.step(std::iter::empty(), Tick(0), ladder_state, |_| {});
         }
         let mut count = 0;
         for _ in 0..8 {
-            let out = ticks.step(std::iter::empty(), ladder_state, |_| {});
+            let out = ticks.step(std::iter::empty(), Tick(0), ladder_state, |_| {});
             for (_, datagram) in out.snapshots.iter() {
                 let header = Snapshot::decode(datagram).unwrap().header;
                 assert_eq!(
@@ -326,5 +331,27 @@ fn tick_that_fails_is_named_and_its_zone_is_never_stepped_again() {
         let outcome = catch_unwind(AssertUnwindSafe(|| tick(&mut ticks, entries)));
         assert!(outcome.is_err());
         assert_eq!(ticks.tick(), Tick(2));
+    }
+}
+
+#[test]
+fn players_are_told_what_of_a_tick_is_confirmed_when_it_is_shown() {
+    for (durability, unconfirmed) in [(Durability::Async, [1, 2, 1]), (Durability::Store, [0; 3])] {
+        let config = config();
+        let start = TickStart {
+            durability,
+            ..start(config.rules_id())
+        };
+        let mut ticks = TickLoop::new(Zone::new(config), &start);
+        let mut entries = vec![join(1, 1)];
+        for (acknowledged, unconfirmed) in [0, 0, 2].map(Tick).into_iter().zip(unconfirmed) {
+            let out = ticks.step(entries.drain(..), acknowledged, LadderState::IDLE, |_| {});
+            let (_, datagram) = out.snapshots.iter().next().expect("the player is shown something");
+            let header = Snapshot::decode(datagram).unwrap().header;
+            assert_eq!(
+                (header.unconfirmed_ticks, header.confirmed()),
+                (unconfirmed, out.confirmed)
+            );
+        }
     }
 }

@@ -114,6 +114,7 @@ impl SimShard {
             last: journal.last().hash,
             quarantine: &quarantine,
             view: ViewConfig::default(),
+            durability: self.world.durability,
         };
         let world = &self.world;
         let config = PipelineConfig::new(world.durability, world.checkpoint_ticks, world.tick_hz);
@@ -181,8 +182,9 @@ impl SimShard {
             hosted.clock.handle_hold(env.instant());
         } else {
             let state = hosted.clock.ladder_state();
-            let inbox = &mut hosted.inbox;
-            let stepped = catch_unwind(AssertUnwindSafe(|| ticks.step(inbox.drain(..), state, |_| {})));
+            let (inbox, acknowledged) = (&mut hosted.inbox, hosted.acknowledged);
+            let step = || ticks.step(inbox.drain(..), acknowledged, state, |_| {});
+            let stepped = catch_unwind(AssertUnwindSafe(step));
             hosted.last_tick = ticks.tick();
             match stepped {
                 Ok(out) => {
@@ -191,6 +193,7 @@ impl SimShard {
                     hosted.pipeline.handle_tick(PipelineTick {
                         record: out.record,
                         snapshots: out.snapshots,
+                        confirmed: out.confirmed,
                         outputs: out.outputs,
                         frozen: out.frozen,
                     });

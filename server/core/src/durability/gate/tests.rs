@@ -23,7 +23,7 @@ fn leaving(gate: &mut Gate<&'static str, &'static str>) -> Vec<(Tick, &'static s
 #[test]
 fn at_store_everything_waits_for_the_acknowledgement() {
     let mut gate = gate(Durability::Store);
-    gate.hold(Tick(11), "shown", "told");
+    gate.hold(Tick(11), (Tick(11), "shown"), "told");
     assert_eq!(leaving(&mut gate), []);
     assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(10), 1));
     gate.handle_acknowledged(Tick(11));
@@ -34,7 +34,7 @@ fn at_store_everything_waits_for_the_acknowledgement() {
 #[test]
 fn at_async_only_what_is_told_waits() {
     let mut gate = gate(Durability::Async);
-    gate.hold(Tick(11), "shown", "told");
+    gate.hold(Tick(11), (Tick(10), "shown"), "told");
     assert_eq!(leaving(&mut gate), [(Tick(11), "shown")]);
     assert_eq!(gate.released_tick(), Tick(11));
     gate.handle_acknowledged(Tick(11));
@@ -42,9 +42,45 @@ fn at_async_only_what_is_told_waits() {
 }
 
 #[test]
+fn what_is_shown_leaves_when_all_is_stored_that_it_calls_confirmed() {
+    for level in [Durability::Async, Durability::Store] {
+        let mut gate = gate(level);
+        for (tick, confirmed) in [(11, 10), (12, 11), (13, 11)] {
+            gate.hold(Tick(tick), (Tick(confirmed), "shown"), "told");
+        }
+        let shown = |gate: &mut Gate<_, _>| -> Vec<u64> {
+            while gate.poll_told().is_some() {}
+            let count = gate.showable_ticks();
+            let shown: Vec<u64> = std::iter::from_fn(|| gate.poll_shown())
+                .map(|shown| shown.tick().0)
+                .collect();
+            assert_eq!(shown.len(), count, "{level}: what is counted is what leaves");
+            shown
+        };
+        let before = if level == Durability::Async { vec![11] } else { vec![] };
+        assert_eq!(shown(&mut gate), before, "{level}");
+        gate.handle_acknowledged(Tick(11));
+        let after = if level == Durability::Async {
+            vec![12, 13]
+        } else {
+            vec![11]
+        };
+        assert_eq!(shown(&mut gate), after, "{level}");
+    }
+}
+
+#[test]
+fn ticks_that_are_not_confirmed_are_those_that_the_store_may_lack() {
+    let unconfirmed = |level: Durability, tick| level.unconfirmed_ticks(Tick(tick), Tick(10));
+    let at_async = [9, 10, 11, 50, 100_000].map(|tick| unconfirmed(Durability::Async, tick));
+    assert_eq!(at_async, [0, 0, 1, 40, u16::MAX]);
+    assert_eq!([11, 100_000].map(|tick| unconfirmed(Durability::Store, tick)), [0, 0]);
+}
+
+#[test]
 fn at_store_a_tick_shows_nothing_before_it_told_everything() {
     let mut gate = gate(Durability::Store);
-    gate.hold(Tick(11), "shown", "told");
+    gate.hold(Tick(11), (Tick(11), "shown"), "told");
     gate.handle_acknowledged(Tick(11));
     assert_eq!(gate.poll_shown(), None);
     assert!(gate.poll_told().is_some());
@@ -55,7 +91,7 @@ fn at_store_a_tick_shows_nothing_before_it_told_everything() {
 fn acknowledgement_that_comes_before_the_step_is_kept() {
     let mut gate = gate(Durability::Store);
     gate.handle_acknowledged(Tick(11));
-    gate.hold(Tick(11), "shown", "told");
+    gate.hold(Tick(11), (Tick(11), "shown"), "told");
     assert_eq!(leaving(&mut gate).len(), 2);
 }
 
@@ -63,7 +99,7 @@ fn acknowledgement_that_comes_before_the_step_is_kept() {
 fn one_acknowledgement_releases_all_ticks_up_to_it_and_none_beyond() {
     let mut gate = gate(Durability::Store);
     for tick in (11..=14).map(Tick) {
-        gate.hold(tick, "shown", "told");
+        gate.hold(tick, (tick, "shown"), "told");
     }
     gate.handle_acknowledged(Tick(13));
     let ticks: Vec<Tick> = std::iter::from_fn(|| gate.poll_told())
@@ -78,7 +114,7 @@ fn closed_gate_lets_nothing_out_and_loses_nothing() {
     for level in [Durability::Async, Durability::Store] {
         let mut gate = gate(level);
         gate.close();
-        gate.hold(Tick(11), "shown", "told");
+        gate.hold(Tick(11), (Tick(11), "shown"), "told");
         gate.handle_acknowledged(Tick(11));
         assert_eq!(
             (leaving(&mut gate), gate.released_tick()),
@@ -97,7 +133,7 @@ fn closed_gate_lets_nothing_out_and_loses_nothing() {
 #[test]
 fn released_says_under_which_epoch_it_was_told() {
     let mut gate = gate(Durability::Async);
-    gate.hold(Tick(11), "shown", "told");
+    gate.hold(Tick(11), (Tick(10), "shown"), "told");
     assert_eq!(
         gate.poll_shown().map(|shown| (shown.epoch(), shown.tick())),
         Some((Epoch(7), Tick(11)))
@@ -108,8 +144,8 @@ fn released_says_under_which_epoch_it_was_told() {
 #[should_panic(expected = "tick 13 is held after tick 11")]
 fn tick_that_was_left_out_is_a_defect() {
     let mut gate = gate(Durability::Store);
-    gate.hold(Tick(11), "shown", "told");
-    gate.hold(Tick(13), "shown", "told");
+    gate.hold(Tick(11), (Tick(11), "shown"), "told");
+    gate.hold(Tick(13), (Tick(13), "shown"), "told");
 }
 
 #[test]
@@ -136,7 +172,7 @@ fn level_is_read_from_text_as_it_is_written() {
 #[test]
 fn zone_that_goes_on_ahead_of_its_store_releases_nothing_before_that_is_stored() {
     let mut gate: Gate<&'static str, &'static str> = Gate::new(Durability::Store, Epoch(8), Tick(10), Tick(12));
-    gate.hold(Tick(13), "shown", "told");
+    gate.hold(Tick(13), (Tick(13), "shown"), "told");
     gate.handle_acknowledged(Tick(12));
     assert_eq!((leaving(&mut gate), gate.released_tick()), (vec![], Tick(12)));
     gate.handle_acknowledged(Tick(13));

@@ -16,6 +16,8 @@ pub struct PipelineTick<S, R> {
     pub record: StoredRecord,
     /// The snapshots for all viewers.
     pub snapshots: S,
+    /// The last tick that the snapshots call confirmed.
+    pub confirmed: Tick,
     /// The replies and events, each for one session.
     pub outputs: R,
     /// The cut that was taken after it, if one was asked for.

@@ -34,6 +34,7 @@ const PAUSED: LeaseState = LeaseState::Paused {
 /// A zone, its driver, and their clock.
 struct Host {
     pipeline: Pipeline<Tick, Tick>,
+    durability: Durability,
     now: Instant,
     lease: LeaseState,
 }
@@ -57,6 +58,7 @@ impl Host {
         };
         Self {
             pipeline: Pipeline::new(config, Journal::new(Epoch(2), START), &[base]),
+            durability,
             now: Instant::now(),
             lease: HELD,
         }
@@ -91,9 +93,12 @@ impl Host {
     fn tick_with(&mut self, frozen: Option<Frozen>) {
         let last = self.pipeline.journal.last();
         let tick = last.tick.next();
+        let acknowledged = self.pipeline.journal.acknowledged().tick;
+        let unconfirmed = self.durability.unconfirmed_ticks(tick, acknowledged);
         self.pipeline.handle_tick(PipelineTick {
             record: record(tick, last.hash),
             snapshots: tick,
+            confirmed: Tick(tick.0 - u64::from(unconfirmed)),
             outputs: tick,
             frozen,
         });

@@ -177,7 +177,9 @@ impl World {
         let now = Duration::from_millis(50 * self.tick.0);
         self.replicator
             .set_detail(self.turns.map_or(Detail::Full, |detail| detail(self.tick)));
-        let datagrams = self.replicator.snapshots(&self.scene, Epoch(1), self.tick, 255);
+        let datagrams = self
+            .replicator
+            .snapshots(&self.scene, TickHeader::stored(Epoch(1), self.tick));
         for (session, datagram) in datagrams.iter() {
             (self.bytes, self.datagrams) = (self.bytes + datagram.len(), self.datagrams + 1);
             if self.random.below(1_000) >= self.lost {

@@ -212,7 +212,9 @@ impl Square {
 
     fn show(&mut self) {
         self.replicator.set_detail(self.detail);
-        let datagrams = self.replicator.snapshots(&self.scene(), self.epoch, self.tick, 255);
+        let datagrams = self
+            .replicator
+            .snapshots(&self.scene(), TickHeader::stored(self.epoch, self.tick));
         let now = Duration::from_millis(50 * self.tick.0);
         for (session, datagram) in datagrams.iter() {
             let Player { client, conn, .. } = self.players.get_mut(&session).unwrap();
