@@ -31,15 +31,15 @@ use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::ZoneStore;
-use everhold_core::durability::suspended::SuspendedZone;
+use everhold_core::durability::suspended::{Surrender, SuspendedZone};
 use everhold_core::load::Residents;
-use everhold_core::ownership::{EndReason, Tenure};
+use everhold_core::ownership::{AdoptionFailure, EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
 use everhold_os::clock;
 use tokio::sync::mpsc;
 
-pub use adopt::adopt;
+pub use adopt::{NotAdopted, adopt};
 pub use blame::blame;
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
@@ -82,7 +82,10 @@ pub struct Ended {
 
 /// Starts hosting a zone. `services.ended` hears once, when it is over. Call it inside the runtime that is to carry the
 /// durable task.
-pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::io::Result<ZoneHandle> {
+///
+/// # Errors
+/// The tick thread does not start. The zone is suspended as it was to begin.
+pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result<ZoneHandle, NotAdopted> {
     let Start {
         mut zone,
         journal,
@@ -116,7 +119,17 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> std::i
         Arc::clone(&guard),
         Arc::clone(&gauges),
         Arc::clone(&services.process),
-    )?;
+    );
+    let ticks = match ticks {
+        Ok(ticks) => ticks,
+        Err((error, zone)) => {
+            return Err(NotAdopted {
+                failure: AdoptionFailure::NotStarted,
+                error: anyhow::Error::new(error).context("start the tick thread"),
+                memory: Some(Box::new(Surrender::new(journal).handle_zone(zone))),
+            });
+        }
+    };
     let handle = ZoneHandle {
         tenure: config.tenure.clone(),
         guard,

@@ -4,6 +4,7 @@ mod entering;
 mod hosting;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
@@ -80,6 +81,7 @@ impl Shard {
             reporter,
             process,
             zones: Mutex::default(),
+            are_stopping: AtomicBool::new(false),
             memories: Mutex::default(),
             keeper,
             router: router.clone(),

@@ -71,6 +71,8 @@ pub enum ShardInput {
     Stored(u64, StoreAnswer),
     /// An adoption's next command is due.
     Adoption(Tenure),
+    /// An adoption's lease is to be looked at.
+    AdoptionLook(Tenure),
     /// An inquiry's next command is due.
     Inquiry(Tenure),
     /// A tick is due.

@@ -71,7 +71,7 @@ enum Kind {
 enum Order {
     Hosted(Tenure),
     Ended(Tenure, EndReason, Remains),
-    AdoptionFailed(Tenure, AdoptionFailure),
+    AdoptionFailed(Tenure, AdoptionFailure, Remains),
     Close,
     Stop,
 }
@@ -89,6 +89,8 @@ pub struct SimShard {
     turn_at: Option<Duration>,
     is_hinted: bool,
     is_stopping: bool,
+    /// Whether the zones were stopped: none is hosted any more.
+    has_stopped_zones: bool,
     routing: Routing,
     local: SimLocal,
     peers: Vec<SocketAddr>,
@@ -135,6 +137,7 @@ impl SimShard {
             turn_at: None,
             is_hinted: false,
             is_stopping: false,
+            has_stopped_zones: false,
             routing: Routing::new(config, directory),
             local: SimLocal::default(),
             peers: Vec::new(),
@@ -172,6 +175,7 @@ impl SimShard {
             ShardInput::Expired(number) => self.handle_expired(env, number),
             ShardInput::Stored(number, answer) => self.handle_stored(env, number, answer),
             ShardInput::Adoption(tenure) => self.drive_adoption(env, &tenure),
+            ShardInput::AdoptionLook(tenure) => self.look_after_adoption(env, &tenure),
             ShardInput::Inquiry(tenure) => self.drive_inquiry(env, &tenure),
             ShardInput::Tick(tenure) => self.tick(env, &tenure),
             ShardInput::Pulse(tenure) => self.pulse(env, &tenure),

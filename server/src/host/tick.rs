@@ -2,8 +2,8 @@
 //! It waits for nothing else, and decides nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
@@ -59,13 +59,16 @@ pub(super) struct TickThread {
 
 impl TickThread {
     /// Starts the thread of a zone, whose first tick is due at once. It runs until the zone ends.
+    ///
+    /// # Errors
+    /// The operating system starts no thread. The zone comes back with its error.
     pub(super) fn start(
         config: &HostConfig,
         ticks: TickLoop,
         guard: Arc<LeaseGuard>,
         gauges: Arc<ZoneGauges>,
         process: Arc<ProcessGauge>,
-    ) -> std::io::Result<TickHandle> {
+    ) -> Result<TickHandle, (std::io::Error, Zone)> {
         let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
         let (orders, ordered) = crossbeam::channel::unbounded();
         let (out, ticked) = mpsc::channel(UNACKNOWLEDGED_TICKS_MAX as usize * 2);
@@ -81,14 +84,20 @@ impl TickThread {
             orders: ordered,
             out,
         };
-        std::thread::Builder::new()
+        // A thread that does not start drops its closure, and the zone is to outlive that.
+        let place = Arc::new(Mutex::new(Some(thread)));
+        let taken = Arc::clone(&place);
+        let spawned = std::thread::Builder::new()
             .name(format!("zone-{}", config.tenure.zone))
-            .spawn(move || thread.run())?;
-        Ok(TickHandle {
-            entries,
-            orders,
-            ticked,
-        })
+            .spawn(move || take(&taken).run());
+        match spawned {
+            Ok(_) => Ok(TickHandle {
+                entries,
+                orders,
+                ticked,
+            }),
+            Err(error) => Err((error, take(&place).ticks.into_zone())),
+        }
     }
 
     /// Runs until the zone ends. A panic in a rule throws the World away with the thread; nothing of that tick is told.
@@ -188,4 +197,10 @@ impl TickThread {
             ladder_state,
         }
     }
+}
+
+/// Takes the thread out of its place: either the thread itself does, or, if it did not start, its starter.
+fn take(place: &Mutex<Option<TickThread>>) -> TickThread {
+    let thread = place.lock().expect("no holder of the place panics").take();
+    thread.expect("it is taken once")
 }

@@ -57,8 +57,9 @@ impl Keeper {
                 self.hosted.retain(|_, hosted| hosted.tenure != tenure);
                 self.holder.handle_ended(clock::boottime(), tenure, &reason, remains);
             }
-            KeeperOrder::AdoptionFailed(tenure, failure) => {
-                self.holder.handle_adoption_failed(clock::boottime(), tenure, failure);
+            KeeperOrder::AdoptionFailed(tenure, failure, remains) => {
+                self.holder
+                    .handle_adoption_failed(clock::boottime(), tenure, failure, remains);
             }
             KeeperOrder::Close(done) => {
                 self.holder.handle_close();
@@ -80,9 +81,20 @@ impl Keeper {
                 };
                 self.answers.spawn(Arc::clone(&self.asker).ask(request, within, hosted));
             }
-            HolderCommand::Adopt(GrantedLease { tenure, lease, at }) => {
+            HolderCommand::Adopt(granted) => {
+                let GrantedLease {
+                    tenure,
+                    lease,
+                    at,
+                    steps,
+                } = granted;
                 let guard = Arc::new(LeaseGuard::new(lease));
-                self.tell(KeeperEvent::Granted(Granted { tenure, guard, at }));
+                self.tell(KeeperEvent::Granted(Granted {
+                    tenure,
+                    guard,
+                    at,
+                    steps,
+                }));
             }
             HolderCommand::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
             HolderCommand::Show(views) => (self.show)(views),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
+use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, EndReason, Remains, Tenure};
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,8 @@ pub struct Granted {
     pub guard: Arc<LeaseGuard>,
     /// The time on `CLOCK_BOOTTIME` at which it was granted.
     pub at: Duration,
+    /// The steps of its adoption, to be counted.
+    pub steps: AdoptionSteps,
 }
 
 /// An event that the keeper tells the shard.
@@ -32,7 +34,7 @@ pub enum KeeperEvent {
 pub(super) enum KeeperOrder {
     Hosted(HostedZone),
     Ended(Tenure, EndReason, Remains),
-    AdoptionFailed(Tenure, AdoptionFailure),
+    AdoptionFailed(Tenure, AdoptionFailure, Remains),
     Close(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -77,9 +79,9 @@ impl KeeperHandle {
         self.tell(KeeperOrder::Ended(tenure, reason, remains));
     }
 
-    /// Tells that a granted zone was not adopted, and why.
-    pub fn adoption_failed(&self, tenure: Tenure, failure: AdoptionFailure) {
-        self.tell(KeeperOrder::AdoptionFailed(tenure, failure));
+    /// Tells that a granted zone was not adopted, why, and what is left of it.
+    pub fn adoption_failed(&self, tenure: Tenure, failure: AdoptionFailure, remains: Remains) {
+        self.tell(KeeperOrder::AdoptionFailed(tenure, failure, remains));
     }
 
     /// Has the keeper claim nothing more: what was granted was told when this returns.

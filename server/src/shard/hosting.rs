@@ -2,13 +2,13 @@
 //! granted, adopted, or given up is decided by the machines in core.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use everhold_core::cluster::HomeStore;
 use everhold_core::durability::PipelineConfig;
-use everhold_core::durability::adoption::{AdoptError, History};
+use everhold_core::durability::adoption::{Adoption, History, Start};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, ZoneHandle};
+use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
 use crate::keeper::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
@@ -37,6 +37,8 @@ pub(super) struct Hosting {
     pub(super) reporter: Reporter,
     pub(super) process: Arc<ProcessGauge>,
     pub(super) zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
+    /// Whether the zones were stopped, and none is hosted any more. Changed and read with the zones locked.
+    pub(super) are_stopping: AtomicBool,
     /// Zones whose lease ran out here, as they stood then.
     pub(super) memories: Mutex<HashMap<ZoneName, SuspendedZone>>,
     pub(super) keeper: KeeperHandle,
@@ -67,7 +69,12 @@ impl Hosting {
     /// Stops every zone in good order: its last tick and its checkpoint.
     pub(super) async fn stop_zones(&self) {
         let mut stops = JoinSet::new();
-        for zone in self.zones().values().cloned() {
+        let hosted: Vec<ZoneHandle> = {
+            let zones = self.zones();
+            self.are_stopping.store(true, Ordering::Relaxed);
+            zones.values().cloned().collect()
+        };
+        for zone in hosted {
             stops.spawn(async move {
                 (
                     tokio::time::timeout(PipelineConfig::STOP_MAX, zone.stop())
@@ -94,15 +101,23 @@ impl Hosting {
         let tenure = granted.tenure.clone();
         let adopting = Arc::clone(&self);
         let adoption = tokio::spawn(async move { adopting.try_adopt(granted).await });
-        if let Err(error) = adoption.await.unwrap_or_else(|panic| Err(panic.into())) {
-            let (zone, epoch) = (&tenure.zone, tenure.epoch());
-            tracing::error!(%zone, %epoch, error = format!("{error:#}"), "the zone was not adopted");
-            self.keeper.adoption_failed(tenure, failure(&error));
-        }
+        let Err(not_adopted) = adoption.await.unwrap_or_else(|panic| Err(panicked(panic))) else {
+            return;
+        };
+        let NotAdopted { failure, error, memory } = not_adopted;
+        let (zone, epoch) = (&tenure.zone, tenure.epoch());
+        tracing::error!(%zone, %epoch, error = format!("{error:#}"), "the zone was not adopted");
+        let remains = self.remember(&tenure, memory.map(|memory| *memory));
+        self.keeper.adoption_failed(tenure, failure, remains);
     }
 
-    async fn try_adopt(&self, granted: Granted) -> anyhow::Result<()> {
-        let Granted { tenure, guard, at } = granted;
+    async fn try_adopt(&self, granted: Granted) -> Result<(), NotAdopted> {
+        let Granted {
+            tenure,
+            guard,
+            at,
+            steps,
+        } = granted;
         let zone_config = ZoneConfig {
             name: tenure.zone.clone(),
             seed: self.config.seed,
@@ -110,15 +125,29 @@ impl Hosting {
             game: self.rules.clone(),
         };
         let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&tenure.zone));
-        let reseed_grace = self.config.lease.reseed_grace();
-        let (start, history) = host::adopt(store, &tenure, zone_config, reseed_grace, memory).await?;
+        let grace = self.config.lease.reseed_grace();
+        let adoption = Adoption::new(Instant::now(), tenure.grant, grace, memory, steps);
+        let (start, history) = host::adopt(store, (&tenure, &guard), zone_config, adoption).await?;
         self.report_adoption(&tenure, at, start.journal.last().tick, history);
-        let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))
-            .context("start the tick thread")?;
-        self.zones().insert(tenure.zone, handle.clone());
+        let handle = self.host(&tenure, start, guard)?;
         self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
+    }
+
+    /// Hosts an adopted zone, unless the zones are being stopped: then nothing would stop this one.
+    fn host(&self, tenure: &Tenure, start: Start, guard: Arc<LeaseGuard>) -> Result<ZoneHandle, NotAdopted> {
+        let mut zones = self.zones();
+        if self.are_stopping.load(Ordering::Relaxed) {
+            return Err(NotAdopted {
+                failure: AdoptionFailure::Stopping,
+                error: anyhow::anyhow!("the process is stopping"),
+                memory: None,
+            });
+        }
+        let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))?;
+        zones.insert(tenure.zone.clone(), handle.clone());
+        Ok(handle)
     }
 
     fn report_adoption(&self, tenure: &Tenure, at: Duration, last_tick: Tick, history: History) {
@@ -181,15 +210,20 @@ impl Hosting {
         let Ended { tenure, reason, memory } = ended;
         self.zones().retain(|_, handle| handle.tenure != tenure);
         self.router.zone_ended(tenure.clone());
-        let remains = match memory {
+        let remains = self.remember(&tenure, memory);
+        self.keeper.ended(tenure, reason, remains);
+    }
+
+    /// Keeps a suspended zone, if there is one, until it is granted anew or taken.
+    fn remember(&self, tenure: &Tenure, memory: Option<SuspendedZone>) -> Remains {
+        match memory {
             Some(memory) => {
                 let acknowledged = memory.acknowledged();
                 self.memories().insert(tenure.zone.clone(), memory);
                 Remains::Memory { acknowledged }
             }
             None => Remains::Nothing,
-        };
-        self.keeper.ended(tenure, reason, remains);
+        }
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {
@@ -201,12 +235,11 @@ impl Hosting {
     }
 }
 
-/// Names what an adoption failed by.
-fn failure(error: &anyhow::Error) -> AdoptionFailure {
-    match error.downcast_ref::<AdoptError>() {
-        Some(error) => error.failure(),
-        None if error.is::<tokio::task::JoinError>() => AdoptionFailure::Panicked,
-        None => AdoptionFailure::NotStarted,
+fn panicked(panic: tokio::task::JoinError) -> NotAdopted {
+    NotAdopted {
+        failure: AdoptionFailure::Panicked,
+        error: panic.into(),
+        memory: None,
     }
 }
 

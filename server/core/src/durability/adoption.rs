@@ -14,7 +14,8 @@
 //!
 //! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. A data set that
 //! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that has
-//! nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time.
+//! nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each is
+//! asked for under a lease that lasts: an adoption whose lease is over ends there, and gives back what was in memory.
 
 mod command;
 
@@ -29,7 +30,7 @@ use super::replay::{ReplayError, Replayed};
 use super::store::{StoreError, ZoneData, ZoneSummary};
 use super::suspended::SuspendedZone;
 use super::tries::{RETRY, Tries};
-use crate::ownership::Grant;
+use crate::ownership::{AdoptionSteps, Grant, LeaseState};
 
 /// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -57,6 +58,16 @@ enum AdoptionStep {
     Over,
 }
 
+impl AdoptionStep {
+    /// Returns the zone in memory that the step is about.
+    fn into_memory(self) -> Option<SuspendedZone> {
+        match self {
+            Self::Summary(memory) | Self::Fence(memory) => Some(memory),
+            _ => None,
+        }
+    }
+}
+
 /// The adoption of one zone under one grant.
 pub struct Adoption {
     grant: Grant,
@@ -67,6 +78,7 @@ pub struct Adoption {
     /// The step's command waits until then.
     ask_at: Option<Instant>,
     tries: Tries,
+    steps: AdoptionSteps,
     data: ZoneData,
     is_lost: bool,
     poisoned: u32,
@@ -75,13 +87,23 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    /// Begins, at `now`, the adoption under `grant` of a zone that this process has suspended in `memory`, or not.
+    /// The lease is to be looked at this often while an answer is awaited: an adoption that is given up ends soon.
+    pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+    /// Begins, at `now`, the adoption under `grant` of a zone that this process has suspended in `memory`, or not. Its
+    /// steps are counted in `steps`.
     ///
     /// If the store has lost the zone, it may come back (a disk that is mounted, a backup that is restored); only after
     /// `reseed_grace` is the zone begun again. A shard that had the zone in memory needs no such grace here: it claims
     /// its own lease before a spare may.
     #[must_use]
-    pub fn new(now: Instant, grant: Grant, reseed_grace: Duration, memory: Option<SuspendedZone>) -> Self {
+    pub fn new(
+        now: Instant,
+        grant: Grant,
+        reseed_grace: Duration,
+        memory: Option<SuspendedZone>,
+        steps: AdoptionSteps,
+    ) -> Self {
         let read = AdoptionStep::Read {
             grace_until: now + reseed_grace,
             is_said: false,
@@ -93,6 +115,7 @@ impl Adoption {
             is_asked: false,
             ask_at: None,
             tries: Tries::default(),
+            steps,
             data: ZoneData::default(),
             is_lost: false,
             poisoned: 0,
@@ -100,8 +123,16 @@ impl Adoption {
         }
     }
 
-    /// Returns what is to be done at `now`. `None`: an answer is awaited, or the moment of [`Adoption::poll_timeout`].
-    pub fn poll_command(&mut self, now: Instant) -> Option<AdoptionCommand> {
+    /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: an answer is awaited, or the moment
+    /// of [`Adoption::poll_timeout`].
+    ///
+    /// An answer that is awaited when the lease is over is of no use any more: the adoption fails without it.
+    pub fn poll_command(&mut self, now: Instant, lease: LeaseState) -> Option<AdoptionCommand> {
+        let is_over = matches!(lease, LeaseState::Suspended | LeaseState::Lost);
+        if is_over && !matches!(self.step, AdoptionStep::Over) {
+            let memory = self.take_step().into_memory();
+            self.fail(AdoptError::LeaseOver, memory);
+        }
         if let Some(command) = self.queue.pop_front() {
             return Some(command);
         }
@@ -127,6 +158,12 @@ impl Adoption {
         self.ask_at.filter(|_| !self.is_asked)
     }
 
+    /// Returns the count of the adoption's steps.
+    #[must_use]
+    pub fn steps(&self) -> AdoptionSteps {
+        self.steps.clone()
+    }
+
     /// Takes the answer to the fence for the zone in memory, which came at `now`.
     ///
     /// # Panics
@@ -135,6 +172,7 @@ impl Adoption {
         let AdoptionStep::Fence(memory) = self.take_step() else {
             panic!("a fence that was not asked for")
         };
+        self.note_answer(&answer);
         match answer {
             Ok(()) => self.enter(AdoptionStep::Summary(memory)),
             // Memory is all there is: the host has the data set made anew at its first append, which fences it.
@@ -151,6 +189,7 @@ impl Adoption {
         let AdoptionStep::Summary(memory) = self.take_step() else {
             panic!("a summary that was not asked for")
         };
+        self.note_answer(&answer);
         match memory.is_newest(answer) {
             Ok(true) => self.start_from(memory),
             Ok(false) => self.enter(AdoptionStep::Read {
@@ -166,6 +205,7 @@ impl Adoption {
     /// # Panics
     /// If neither was asked for.
     pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneData, StoreError>) {
+        self.note_answer(&answer);
         match (self.take_step(), answer) {
             (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(data)) => {
                 self.data = data;
@@ -215,13 +255,13 @@ impl Adoption {
                 });
                 self.enter(AdoptionStep::Quarantine(tick, session, seq));
             }
-            Err(error) => self.fail(error.into()),
+            Err(error) => self.fail(error.into(), None),
         }
     }
 
     /// Gives the zone up because its replay did not end, for the reason `error`.
     pub fn handle_replay_lost(&mut self, error: Box<dyn std::error::Error + Send + Sync>) {
-        self.fail(AdoptError::Unfinished(error));
+        self.fail(AdoptError::Unfinished(error), None);
     }
 
     /// Takes the answer to the quarantine of the input at which the replay failed, which came at `now`.
@@ -232,6 +272,7 @@ impl Adoption {
         let AdoptionStep::Quarantine(tick, session, seq) = self.take_step() else {
             panic!("a quarantine that was not asked for")
         };
+        self.note_answer(&answer);
         match answer {
             Ok(()) => {
                 self.data.quarantine.push((session, seq));
@@ -239,7 +280,7 @@ impl Adoption {
                 if self.poisoned < POISON_MAX {
                     self.enter(AdoptionStep::Replay);
                 } else {
-                    self.fail(AdoptError::PoisonedTooOften);
+                    self.fail(AdoptError::PoisonedTooOften, None);
                 }
             }
             Err(error) => self.ask_again(now, AdoptionStep::Quarantine(tick, session, seq), error),
@@ -288,7 +329,14 @@ impl Adoption {
                 (self.step, self.is_asked) = (step, false);
                 self.ask_at = Some(now + again.after);
             }
-            Err(error) => self.fail(error.into()),
+            Err(error) => self.fail(error.into(), step.into_memory()),
+        }
+    }
+
+    /// Counts an answer. Silence is no step.
+    fn note_answer<T>(&self, answer: &Result<T, StoreError>) {
+        if !matches!(answer, Err(StoreError::Unavailable(_))) {
+            self.steps.note();
         }
     }
 
@@ -301,9 +349,9 @@ impl Adoption {
         std::mem::replace(&mut self.step, AdoptionStep::Over)
     }
 
-    fn fail(&mut self, error: AdoptError) {
+    fn fail(&mut self, error: AdoptError, memory: Option<SuspendedZone>) {
         self.step = AdoptionStep::Over;
-        self.queue.push_back(AdoptionCommand::Fail(error));
+        self.queue.push_back(AdoptionCommand::Fail(error, memory.map(Box::new)));
     }
 
     fn log(&mut self, notice: AdoptionNotice) {

@@ -15,6 +15,7 @@ use everhold_protocol::{SessionId, Tick};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
+use crate::ownership::AdoptionSteps;
 use crate::zone::probe::panic_text;
 use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
 
@@ -86,6 +87,7 @@ pub struct ReplayPlan {
     records: Vec<Record>,
     quarantine: BTreeSet<(SessionId, u64)>,
     last: Position,
+    steps: AdoptionSteps,
 }
 
 impl ReplayPlan {
@@ -93,6 +95,12 @@ impl ReplayPlan {
     #[must_use]
     pub const fn last(&self) -> Position {
         self.last
+    }
+
+    /// Has the replay count its steps here: the checkpoints restored, and each tick.
+    #[must_use]
+    pub fn counted_by(self, steps: AdoptionSteps) -> Self {
+        Self { steps, ..self }
     }
 
     /// Returns the number of ticks that are to be replayed.
@@ -161,6 +169,7 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         records,
         quarantine: data.quarantine.into_iter().collect(),
         last,
+        steps: AdoptionSteps::default(),
     })
 }
 
@@ -186,6 +195,7 @@ fn follow(last: Position, stored: &StoredRecord) -> Result<Record, ReplayError> 
 pub fn replay(plan: ReplayPlan, config: ZoneConfig) -> Result<Replayed, ReplayError> {
     let rules_id = config.rules_id();
     let zone = restore(&plan, config)?;
+    plan.steps.note();
     replay_records(plan, zone, rules_id)
 }
 
@@ -201,6 +211,7 @@ fn replay_records(plan: ReplayPlan, mut zone: Zone, rules_id: [u8; 32]) -> Resul
             return Err(ReplayError::Rules { tick: record.tick });
         }
         step(&mut zone, record, &plan.quarantine)?;
+        plan.steps.note();
     }
     Ok(Replayed {
         zone,

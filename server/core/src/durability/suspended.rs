@@ -97,9 +97,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use everhold_protocol::Tick;
-
-    use everhold_protocol::Epoch;
+    use everhold_protocol::{Epoch, Tick};
 
     use super::*;
     use crate::durability::store::{Position, RecordHash};

@@ -50,10 +50,14 @@ pub enum AdoptionFailure {
     StoreAway,
     /// The store has seen a higher epoch: another shard was quicker.
     Overtaken,
-    /// The adoption panicked.
+    /// The adoption panicked, or its replay.
     Panicked,
-    /// The replay's thread ended without an outcome, or a thread of the host did not start.
+    /// A thread of the host did not start.
     NotStarted,
+    /// The lease ran out, or was given up, before the zone was adopted.
+    LeaseOver,
+    /// The process began to stop meanwhile.
+    Stopping,
 }
 
 impl After {
@@ -74,10 +78,15 @@ impl After {
         }
     }
 
-    /// Decides what becomes of the lease of a zone that was granted and not adopted.
+    /// Decides what becomes of the lease of a zone that was granted and not adopted. One that is still in memory here is
+    /// suspended as before: it goes on from there under another grant, however often that takes.
     #[must_use]
-    pub const fn failed_adoption(failure: AdoptionFailure) -> Self {
+    pub const fn failed_adoption(failure: AdoptionFailure, remains: Remains) -> Self {
         match failure {
+            AdoptionFailure::Stopping => Self::Release,
+            _ if let Remains::Memory { acknowledged } = remains => Self::Reclaim { acknowledged },
+            // Nothing was said of the zone, and nothing is written any more.
+            AdoptionFailure::LeaseOver => Self::Release,
             // A world that fails to come back may fail again here; another build, or a person, may do better.
             AdoptionFailure::Unreplayable
             | AdoptionFailure::PoisonedTooOften
@@ -143,9 +152,20 @@ mod tests {
             (AdoptionFailure::StoreAway, After::Expire),
             (AdoptionFailure::Overtaken, After::Expire),
             (AdoptionFailure::NotStarted, After::Expire),
+            (AdoptionFailure::LeaseOver, After::Release),
+            (AdoptionFailure::Stopping, After::Release),
         ];
         for (failure, after) in table {
-            assert_eq!(After::failed_adoption(failure), after, "{failure:?}");
+            assert_eq!(After::failed_adoption(failure, Remains::Nothing), after, "{failure:?}");
+            let of_memory = match failure {
+                AdoptionFailure::Stopping => After::Release,
+                _ => After::Reclaim { acknowledged: STAMP },
+            };
+            assert_eq!(
+                After::failed_adoption(failure, MEMORY),
+                of_memory,
+                "{failure:?}, in memory"
+            );
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
 use everhold_core::durability::store::Origin;
+use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
-use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::GrantedLease;
+use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::zone::ZoneConfig;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
@@ -30,7 +31,7 @@ impl SimShard {
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
         let (epoch, memory) = self.memories.remove(&tenure.zone).unzip();
         let grace = self.world.lease.reseed_grace();
-        let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory);
+        let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
         self.adopting.insert(
             tenure.zone.clone(),
             Adopting {
@@ -39,7 +40,19 @@ impl SimShard {
                 memory: epoch,
             },
         );
-        self.drive_adoption(env, &tenure);
+        self.look_after_adoption(env, &tenure);
+    }
+
+    /// Looks at the lease of an adoption, also while an answer is awaited.
+    pub(super) fn look_after_adoption(&mut self, env: &mut Env, tenure: &Tenure) {
+        self.drive_adoption(env, tenure);
+        if self
+            .adopting
+            .get(&tenure.zone)
+            .is_some_and(|adopting| adopting.granted.tenure == *tenure)
+        {
+            self.schedule(env, Adoption::LOOK_EVERY, ShardInput::AdoptionLook(tenure.clone()));
+        }
     }
 
     /// Lets an adoption do what is due.
@@ -50,7 +63,8 @@ impl SimShard {
                 return;
             };
             let now = env.instant();
-            let Some(command) = adopting.adoption.poll_command(now) else {
+            let state = adopting.granted.lease.ask(env.now, |lease| lease.state());
+            let Some(command) = adopting.adoption.poll_command(now, state) else {
                 if let Some(at) = adopting.adoption.poll_timeout() {
                     let wait = at.saturating_duration_since(now).max(Duration::from_millis(1));
                     self.schedule(env, wait, ShardInput::Adoption(tenure.clone()));
@@ -88,26 +102,20 @@ impl SimShard {
                 });
             }
             AdoptionCommand::Replay(data) => {
-                let outcome = plan(data).and_then(|plan| replay(plan, self.zone_config(&tenure.zone)));
+                let config = self.zone_config(&tenure.zone);
                 if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
+                    let steps = adopting.adoption.steps();
+                    let outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
                     adopting.adoption.handle_replayed(outcome);
                 }
                 return true;
             }
             AdoptionCommand::Log(_) => return true,
             AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
-            AdoptionCommand::Fail(error) => {
-                let failed = self.adopting.remove(&tenure.zone);
-                if let Some(epoch) = failed.and_then(|failed| failed.memory) {
-                    self.check_dropped(env, &tenure.zone);
-                    env.services.check_succeeded(tenure, epoch);
-                }
+            AdoptionCommand::Fail(error, memory) => {
                 let place = self.place;
                 env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
-                env.took("an adoption that failed");
-                self.orders
-                    .push_back(Order::AdoptionFailed(tenure.clone(), error.failure()));
-                self.drive_holder(env);
+                self.fail_adoption(env, tenure, error.failure(), memory.map(|memory| *memory));
             }
         }
         false
@@ -130,10 +138,41 @@ impl SimShard {
     }
 
     fn conclude_adoption(&mut self, env: &mut Env, tenure: &Tenure, start: Start, history: History) {
+        if self.has_stopped_zones {
+            self.fail_adoption(env, tenure, AdoptionFailure::Stopping, None);
+            return;
+        }
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
         let last = start.journal.last().tick;
         self.check_adoption(env, tenure, last, &history);
         self.host(env, adopting.granted, start);
+    }
+
+    /// Ends an adoption without a host. What it has in memory is suspended as before.
+    fn fail_adoption(
+        &mut self,
+        env: &mut Env,
+        tenure: &Tenure,
+        failure: AdoptionFailure,
+        memory: Option<SuspendedZone>,
+    ) {
+        env.took("an adoption that failed");
+        let failed = self.adopting.remove(&tenure.zone);
+        let remains = if let Some(memory) = memory {
+            env.took("a memory that was given back");
+            let acknowledged = memory.acknowledged();
+            self.memories.insert(tenure.zone.clone(), (tenure.epoch(), memory));
+            Remains::Memory { acknowledged }
+        } else {
+            if let Some(epoch) = failed.and_then(|failed| failed.memory) {
+                self.check_dropped(env, &tenure.zone);
+                env.services.check_succeeded(tenure, epoch);
+            }
+            Remains::Nothing
+        };
+        self.orders
+            .push_back(Order::AdoptionFailed(tenure.clone(), failure, remains));
+        self.drive_holder(env);
     }
 
     /// Checks that an adoption writes under a lease that lasts.

@@ -92,6 +92,7 @@ impl SimShard {
     /// Has every zone do one last tick; their ends stop the process.
     pub(super) fn stop_zones(&mut self, env: &mut Env) {
         self.routing.handle_close();
+        self.has_stopped_zones = true;
         let tenures: Vec<Tenure> = self.hosted().cloned().collect();
         for hosted in self.local.zones.values_mut() {
             hosted.pipeline.handle_stop();

@@ -41,7 +41,9 @@ impl SimShard {
             match order {
                 Order::Hosted(tenure) => self.holder.handle_hosted(&tenure),
                 Order::Ended(tenure, reason, remains) => self.holder.handle_ended(env.now, tenure, &reason, remains),
-                Order::AdoptionFailed(tenure, failure) => self.holder.handle_adoption_failed(env.now, tenure, failure),
+                Order::AdoptionFailed(tenure, failure, remains) => {
+                    self.holder.handle_adoption_failed(env.now, tenure, failure, remains);
+                }
                 Order::Close => {
                     self.holder.handle_close();
                     self.stop_zones(env);

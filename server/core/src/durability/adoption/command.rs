@@ -6,6 +6,7 @@ use everhold_protocol::{SessionId, Tick};
 use crate::durability::journal::Journal;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, StoreError, ZoneData};
+use crate::durability::suspended::SuspendedZone;
 use crate::ownership::AdoptionFailure;
 use crate::zone::Zone;
 
@@ -24,8 +25,8 @@ pub enum AdoptionCommand {
     /// Make the zone's data set anew, with nothing in it, then read it; answer with
     /// [`Adoption::handle_read`](super::Adoption::handle_read).
     BeginAnew,
-    /// [`plan`](crate::durability::plan) and [`replay`](crate::durability::replay()) this, on a thread of its own;
-    /// answer with [`Adoption::handle_replayed`](super::Adoption::handle_replayed) or
+    /// [`plan`](crate::durability::plan) and [`replay`](crate::durability::replay()) this, on a thread of its own, its
+    /// steps counted by [`Adoption::steps`](super::Adoption::steps); answer with [`Adoption::handle_replayed`](super::Adoption::handle_replayed) or
     /// [`Adoption::handle_replay_lost`](super::Adoption::handle_replay_lost).
     Replay(ZoneData),
     /// Quarantine the input of this tick, by its session and number; answer with
@@ -35,8 +36,8 @@ pub enum AdoptionCommand {
     Log(AdoptionNotice),
     /// Start hosting the zone. It is the last command.
     Start(Box<Start>, History),
-    /// Give the zone up. It is the last command.
-    Fail(AdoptError),
+    /// Give the zone up. It is the last command. What this process has in memory of it is suspended as before.
+    Fail(AdoptError, Option<Box<SuspendedZone>>),
 }
 
 /// A line of the log about an adoption.
@@ -105,6 +106,9 @@ pub enum AdoptError {
     /// One stored input after the other fails here.
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
+    /// The lease ran out, or was given up.
+    #[error("the lease was over before the zone was adopted")]
+    LeaseOver,
     /// The replay's thread is gone.
     #[error("the replay did not end")]
     Unfinished(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -121,7 +125,9 @@ impl AdoptError {
             Self::Store(StoreError::Lost) => AdoptionFailure::StoreLost,
             Self::Store(StoreError::Fenced { .. }) => AdoptionFailure::Overtaken,
             Self::Store(StoreError::Unavailable(_) | StoreError::ParentMoved) => AdoptionFailure::StoreAway,
-            Self::Unfinished(_) => AdoptionFailure::NotStarted,
+            Self::LeaseOver => AdoptionFailure::LeaseOver,
+            // Only a panic ends a replay's thread.
+            Self::Unfinished(_) => AdoptionFailure::Panicked,
         }
     }
 }

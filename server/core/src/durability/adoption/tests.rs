@@ -22,6 +22,8 @@ struct Adopter {
     now: Instant,
     started: Option<(Start, History)>,
     failed: Option<AdoptError>,
+    lease: LeaseState,
+    given_back: Option<SuspendedZone>,
 }
 
 impl Adopter {
@@ -29,10 +31,14 @@ impl Adopter {
         let now = Instant::now();
         let grant = Grant::issue(Epoch(5), Nonce(1));
         Self {
-            adoption: Adoption::new(now, grant, GRACE, memory),
+            adoption: Adoption::new(now, grant, GRACE, memory, AdoptionSteps::default()),
             now,
             started: None,
             failed: None,
+            lease: LeaseState::Held {
+                deadline: Duration::MAX,
+            },
+            given_back: None,
         }
     }
 
@@ -48,7 +54,7 @@ impl Adopter {
     /// All that is asked for now, in words.
     fn asks(&mut self) -> Vec<String> {
         let mut words = Vec::new();
-        while let Some(command) = self.adoption.poll_command(self.now) {
+        while let Some(command) = self.adoption.poll_command(self.now, self.lease) {
             words.push(match command {
                 AdoptionCommand::Summarize => "summarize".to_owned(),
                 AdoptionCommand::Fence => "fence".to_owned(),
@@ -64,9 +70,10 @@ impl Adopter {
                     self.started = Some((*start, history));
                     "start".to_owned()
                 }
-                AdoptionCommand::Fail(error) => {
+                AdoptionCommand::Fail(error, memory) => {
                     let text = error.to_string();
                     self.failed = Some(error);
+                    self.given_back = memory.map(|memory| *memory);
                     format!("fail: {text}")
                 }
             });
@@ -312,6 +319,92 @@ fn memory_that_is_fenced_off_is_given_up() {
     adopter.asks();
     adopter.fence(Err(StoreError::Fenced { epoch: Epoch(6) }));
     assert_eq!(adopter.asks(), ["fail: fenced by epoch 6"]);
+    assert!(
+        adopter.given_back.is_some(),
+        "memory dies for data, and never for a fence"
+    );
+}
+
+#[test]
+fn memory_comes_back_with_every_failure_of_its_way_back() {
+    for step in ["summarize", "fence"] {
+        for error in [
+            unavailable(),
+            StoreError::Corrupt("a hole".to_owned()),
+            StoreError::ParentMoved,
+        ] {
+            let mut adopter = Adopter::new(Some(suspended()));
+            adopter.asks();
+            if step == "summarize" {
+                adopter.fence(Ok(()));
+                adopter.asks();
+            }
+            while adopter.failed.is_none() {
+                let answer = match &error {
+                    StoreError::Unavailable(_) => unavailable(),
+                    StoreError::ParentMoved => StoreError::ParentMoved,
+                    error => StoreError::Corrupt(error.to_string()),
+                };
+                match step {
+                    "summarize" => adopter.summary(Err(answer)),
+                    _ => adopter.fence(Err(answer)),
+                }
+                adopter.asks();
+                adopter.asks_after(RETRY);
+            }
+            assert!(adopter.given_back.is_some(), "{step}: {error}");
+        }
+    }
+}
+
+#[test]
+fn adoption_whose_lease_is_over_asks_for_nothing_more_and_gives_memory_back() {
+    let over = "fail: the lease was over before the zone was adopted";
+    for lease in [LeaseState::Suspended, LeaseState::Lost] {
+        for is_lost_while_asking in [true, false] {
+            let mut adopter = Adopter::new(Some(suspended()));
+            adopter.asks();
+            if !is_lost_while_asking {
+                adopter.fence(Err(unavailable()));
+                adopter.asks();
+            }
+            adopter.lease = lease;
+            assert_eq!(adopter.asks(), [over]);
+            assert!(adopter.given_back.is_some());
+            assert_eq!(adopter.asks_after(GRACE), [""; 0]);
+        }
+        let mut adopter = Adopter::new(None);
+        adopter.asks();
+        adopter.now += GRACE;
+        adopter.read(Err(StoreError::Lost));
+        adopter.lease = lease;
+        assert_eq!(adopter.asks(), ["log BeginsAgain", over], "nothing is written");
+    }
+}
+
+#[test]
+fn adopted_zone_is_handed_on_although_its_lease_is_over() {
+    let mut adopter = Adopter::replaying();
+    adopter.adoption.handle_replayed(Ok(replayed()));
+    adopter.lease = LeaseState::Suspended;
+    assert_eq!(adopter.asks(), ["start"], "its host suspends it with its memory");
+}
+
+#[test]
+fn store_that_says_something_takes_steps_and_a_silent_one_none() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    let steps = adopter.adoption.steps();
+    adopter.read(Err(unavailable()));
+    assert_eq!(steps.count(), 0);
+    for lost in 1..=3 {
+        adopter.asks_after(RETRY);
+        adopter.read(Err(StoreError::Lost));
+        assert_eq!(steps.count(), lost, "the grace of a lost zone is no standstill");
+    }
+    adopter.asks_after(RETRY);
+    adopter.read(Ok(ZoneData::default()));
+    assert_eq!(steps.count(), 4);
 }
 
 #[test]
@@ -395,7 +488,8 @@ fn adoption_that_failed_names_what_failed() {
             AdoptionFailure::Overtaken,
         ),
         (AdoptError::Store(StoreError::ParentMoved), AdoptionFailure::StoreAway),
-        (AdoptError::Unfinished("a panic".into()), AdoptionFailure::NotStarted),
+        (AdoptError::Unfinished("a panic".into()), AdoptionFailure::Panicked),
+        (AdoptError::LeaseOver, AdoptionFailure::LeaseOver),
     ];
     for (error, failure) in table {
         assert_eq!(error.failure(), failure, "{error}");

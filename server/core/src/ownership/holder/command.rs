@@ -12,6 +12,7 @@ use crate::ownership::grant::Tenure;
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
+use crate::ownership::steps::AdoptionSteps;
 
 /// A command to the driver of a holder.
 #[derive(Debug)]
@@ -136,6 +137,8 @@ pub struct GrantedLease {
     pub lease: Arc<SharedLease>,
     /// The time on `CLOCK_BOOTTIME` at which the claim's answer came.
     pub at: Duration,
+    /// The steps of the adoption, to be counted.
+    pub steps: AdoptionSteps,
 }
 
 /// The result of one look at the authority, for those who route by it.

@@ -16,21 +16,51 @@ use crate::ownership::contender::SuspendedLease;
 use crate::ownership::end::EndReason;
 use crate::ownership::grant::Tenure;
 use crate::ownership::lease::{Lease, SharedLease};
+use crate::ownership::steps::AdoptionSteps;
 
-/// An adoption that takes longer is given up: its replay hangs, or its store does. Replay runs far faster than real
-/// time.
-pub(super) const ADOPTION_MAX: Duration = Duration::from_secs(120);
+/// An adoption that takes no step for longer is given up: its replay hangs, or its store does. No step takes seconds; how
+/// many there are, and for how long the store may have lost the zone, is bounded elsewhere.
+pub(super) const ADOPTION_STEP_MAX: Duration = Duration::from_secs(120);
 
 /// A lease of this process, from its grant to its end.
 #[derive(Debug)]
 pub(super) struct HeldLease {
     pub(super) tenure: Tenure,
-    pub(super) since: Duration,
+    pub(super) adoption: AdoptionWatch,
     pub(super) lease: Arc<SharedLease>,
     /// `None` until the zone is adopted.
     pub(super) progress: Option<Progress>,
     /// The first of the looks that have found its tick wedged without exception.
     pub(super) wedged_since: Option<Duration>,
+}
+
+/// An adoption as its holder sees it.
+#[derive(Debug)]
+pub(super) struct AdoptionWatch {
+    steps: AdoptionSteps,
+    /// The steps that were counted when it was last looked at, and the time from which they have not changed.
+    seen: (u64, Duration),
+    /// Whether it was given up: its lease is lost, and it is waited for until it has ended.
+    is_given_up: bool,
+}
+
+impl AdoptionWatch {
+    fn new(now: Duration, steps: AdoptionSteps) -> Self {
+        Self {
+            seen: (steps.count(), now),
+            steps,
+            is_given_up: false,
+        }
+    }
+
+    /// Whether no step was taken for too long by `now`, which is so once.
+    fn is_stuck(&mut self, now: Duration) -> bool {
+        let count = self.steps.count();
+        if self.is_given_up || count != self.seen.0 {
+            self.seen = (count, now);
+        }
+        now.saturating_sub(self.seen.1) >= ADOPTION_STEP_MAX
+    }
 }
 
 /// Leases that are to be released, one after the other.
@@ -59,9 +89,25 @@ impl Holder {
         self.end(now, tenure, After::end(reason, remains));
     }
 
-    /// Notes, at `now`, that a zone which was granted was not adopted.
-    pub fn handle_adoption_failed(&mut self, now: Duration, tenure: Tenure, failure: AdoptionFailure) {
-        self.end(now, tenure, After::failed_adoption(failure));
+    /// Notes, at `now`, that a zone which was granted was not adopted, and what remains of it here.
+    pub fn handle_adoption_failed(
+        &mut self,
+        now: Duration,
+        tenure: Tenure,
+        failure: AdoptionFailure,
+        remains: Remains,
+    ) {
+        let is_given_up = self.held_mut(&tenure).is_some_and(|held| held.adoption.is_given_up);
+        let after = match remains {
+            // It took no step here, and may not elsewhere: others first.
+            Remains::Nothing if is_given_up => After::Shun,
+            remains => After::failed_adoption(failure, remains),
+        };
+        if failure == AdoptionFailure::NotStarted {
+            // The next try fails as this one unless time passes.
+            self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl);
+        }
+        self.end(now, tenure, after);
     }
 
     /// The claim of a zone, sent at `sent_at`, was granted.
@@ -70,40 +116,54 @@ impl Holder {
         self.holdings.note_granted(&tenure);
         self.tell_guardian();
         let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));
+        let steps = AdoptionSteps::default();
         self.held.insert(
             tenure.zone.clone(),
             HeldLease {
                 tenure: tenure.clone(),
-                since: now,
+                adoption: AdoptionWatch::new(now, steps.clone()),
                 lease: Arc::clone(&lease),
                 progress: None,
                 wedged_since: None,
             },
         );
-        self.commands
-            .push_back(HolderCommand::Adopt(GrantedLease { tenure, lease, at: now }));
+        self.commands.push_back(HolderCommand::Adopt(GrantedLease {
+            tenure,
+            lease,
+            at: now,
+            steps,
+        }));
     }
 
-    /// Ends what was granted at least `age` ago and is not hosted yet; its host, should it start all the same, finds
-    /// its lease lost.
-    pub(super) fn give_up_adoptions(&mut self, now: Duration, after: After, age: Duration) {
-        let is_late = |held: &HeldLease| held.progress.is_none() && now.saturating_sub(held.since) >= age;
-        let late: Vec<Tenure> = self
-            .held
-            .values()
-            .filter(|held| is_late(held))
-            .map(|held| held.tenure.clone())
-            .collect();
-        for tenure in late {
-            self.log_zone(&tenure.zone, ZoneRemark::GivenUp(tenure.epoch()));
-            self.held[&tenure.zone].lease.with(Lease::handle_refused);
-            self.end(now, tenure, after);
+    /// Gives up the adoptions that take no step any more: each finds its lease lost, writes nothing from then on, and
+    /// ends, with what it had in memory. Only then may the zone be claimed here again.
+    pub(super) fn give_up_adoptions(&mut self, now: Duration) {
+        let mut stuck = Vec::new();
+        for held in self.held.values_mut().filter(|held| held.progress.is_none()) {
+            if held.adoption.is_stuck(now) {
+                held.adoption.is_given_up = true;
+                stuck.push(held.tenure.clone());
+            }
         }
+        for tenure in stuck {
+            self.lose_adoption(&tenure);
+        }
+    }
+
+    /// Takes the lease from an adoption: its host, should it start all the same, finds it lost.
+    fn lose_adoption(&mut self, tenure: &Tenure) {
+        self.log_zone(&tenure.zone, ZoneRemark::GivenUp(tenure.epoch()));
+        self.held[&tenure.zone].lease.with(Lease::handle_refused);
     }
 
     /// Releases what is held and not hosted, or suspended; hosted zones that have not ended are left to their leases.
     pub(super) fn begin_stop(&mut self, now: Duration) {
-        self.give_up_adoptions(now, After::Release, Duration::ZERO);
+        let unadopted = self.held.values().filter(|held| held.progress.is_none());
+        let unadopted: Vec<Tenure> = unadopted.map(|held| held.tenure.clone()).collect();
+        for tenure in unadopted {
+            self.lose_adoption(&tenure);
+            self.end(now, tenure, After::Release);
+        }
         let ran_out = |(zone, lease): (&ZoneName, &SuspendedLease)| Tenure {
             zone: zone.clone(),
             grant: lease.grant,

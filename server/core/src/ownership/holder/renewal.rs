@@ -6,10 +6,8 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 
 use super::command::{Renewal, Request};
-use super::held::ADOPTION_MAX;
 use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
 use super::{Holder, HolderStep};
-use crate::ownership::after::After;
 use crate::ownership::authority::AuthorityError;
 use crate::ownership::grant::Grant;
 use crate::ownership::lease::Lease;
@@ -26,7 +24,7 @@ impl Holder {
     /// Asks for all renewals that are due, all at once. Asking each lease is also what notices a pause of the whole
     /// process.
     pub(super) fn begin_renewals(&mut self, now: Duration) {
-        self.give_up_adoptions(now, After::Shun, ADOPTION_MAX);
+        self.give_up_adoptions(now);
         let is_due = |lease: &mut Lease| {
             let is_due = lease.poll_renewal(now);
             if is_due {

@@ -160,7 +160,7 @@ fn end_of_an_earlier_grant_is_none_of_the_later_one() {
     rig.holder
         .handle_ended(rig.now, earlier.clone(), &EndReason::Stopped, Remains::Nothing);
     rig.holder
-        .handle_adoption_failed(rig.now, earlier, AdoptionFailure::Unreplayable);
+        .handle_adoption_failed(rig.now, earlier, AdoptionFailure::Unreplayable, Remains::Nothing);
     rig.settle();
     assert!(rig.asked.is_empty() && rig.done.is_empty());
     rig.run(2 * RENEW_EVERY);
@@ -180,7 +180,7 @@ fn zone_whose_adoption_failed_is_claimed_again_after_a_ttl_and_later_each_time_i
         for (epoch, wait) in (2..).zip(waits) {
             let failed_at = rig.now;
             rig.holder
-                .handle_adoption_failed(failed_at, tenure("meadow", epoch), failure);
+                .handle_adoption_failed(failed_at, tenure("meadow", epoch), failure, Remains::Nothing);
             rig.poll();
             assert!(!held_by_word(&rig).contains(&"meadow".to_owned()) && releases(&rig).is_empty());
             rig.forget();
@@ -202,7 +202,7 @@ fn zone_whose_adoption_failed_is_claimed_again_after_a_ttl_and_later_each_time_i
 }
 
 #[test]
-fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease_lost() {
+fn adoption_that_takes_no_step_for_two_minutes_is_given_up_and_its_late_host_finds_the_lease_lost() {
     let mut rig = Rig::new();
     rig.turn();
     let granted = rig.granted();
@@ -214,12 +214,13 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
     rig.run(2_000);
     for GrantedLease { tenure, lease, .. } in granted {
         assert_eq!(lease.with(|lease| lease.state()), LeaseState::Lost);
-        assert!(
-            rig.remarks
-                .contains(&remark(tenure.zone.as_str(), ZoneRemark::GivenUp(Epoch(2))))
-        );
+        let said = remark(tenure.zone.as_str(), ZoneRemark::GivenUp(Epoch(2)));
+        assert_eq!(rig.remarks.iter().filter(|remark| **remark == said).count(), 1);
         rig.holder.handle_hosted(&tenure);
+        rig.holder
+            .handle_ended(rig.now, tenure, &EndReason::Fenced, Remains::Nothing);
     }
+    rig.poll();
     assert!(held_by_word(&rig).is_empty());
     rig.forget();
     rig.run(TTL / 2);
@@ -227,6 +228,89 @@ fn adoption_that_takes_two_minutes_is_given_up_and_its_late_host_finds_the_lease
         rig.asked(|request| is_claim(request) || matches!(request, Request::Renew(_)))
             .is_empty()
     );
+}
+
+#[test]
+fn adoption_that_goes_on_is_waited_for_however_long_it_takes() {
+    let mut rig = Rig::new();
+    rig.turn();
+    let granted = rig.granted();
+    rig.forget();
+    for _ in 0..10 {
+        granted.iter().for_each(|granted| granted.steps.note());
+        rig.run(100_000);
+    }
+    for GrantedLease { tenure, lease, .. } in granted {
+        assert!(matches!(lease.with(|lease| lease.state()), LeaseState::Held { .. }));
+        rig.holder.handle_hosted(&tenure);
+    }
+    assert_eq!(rig.remarks, []);
+}
+
+/// A holder whose adoption of the meadow was given up, as its zone was suspended or not.
+fn given_up() -> Rig {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.turn();
+    rig.run(121_000);
+    assert!(rig.remarks.contains(&remark("meadow", ZoneRemark::GivenUp(Epoch(2)))));
+    rig.forget();
+    rig.run(10 * TTL);
+    let claims = |rig: &Rig| {
+        let of_meadow =
+            |request: &Request| matches!(request, Request::Claim { watched, .. } if watched.zone == name("meadow"));
+        rig.asked(of_meadow).len()
+    };
+    assert_eq!(claims(&rig), 0, "it may still have the zone in memory");
+    rig
+}
+
+#[test]
+fn memory_of_an_adoption_that_was_given_up_goes_on_under_another_grant() {
+    let mut rig = given_up();
+    let (failure, remains) = (AdoptionFailure::LeaseOver, MEMORY);
+    rig.holder
+        .handle_adoption_failed(rig.now, tenure("meadow", 2), failure, remains);
+    rig.turn();
+    let granted = rig.granted();
+    assert!(granted.iter().any(|granted| granted.tenure == tenure("meadow", 3)));
+}
+
+#[test]
+fn zone_of_which_an_adoption_took_no_step_is_left_to_others_first() {
+    let mut rig = given_up();
+    let (failure, remains) = (AdoptionFailure::LeaseOver, Remains::Nothing);
+    rig.holder
+        .handle_adoption_failed(rig.now, tenure("meadow", 2), failure, remains);
+    let of_meadow = |rig: &Rig| {
+        rig.granted()
+            .iter()
+            .any(|granted| granted.tenure.zone == name("meadow"))
+    };
+    rig.run(TTL - 2 * TURN);
+    assert!(!of_meadow(&rig));
+    rig.run(2 * TTL);
+    assert!(of_meadow(&rig), "and claimed again, if there are none");
+}
+
+#[test]
+fn memory_whose_host_does_not_start_is_tried_again_after_a_ttl() {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.turn();
+    let (failure, remains) = (AdoptionFailure::NotStarted, MEMORY);
+    rig.holder
+        .handle_adoption_failed(rig.now, tenure("meadow", 2), failure, remains);
+    rig.forget();
+    let of_meadow = |rig: &Rig| {
+        rig.granted()
+            .iter()
+            .any(|granted| granted.tenure.zone == name("meadow"))
+    };
+    rig.run(TTL - 2 * TURN);
+    assert!(!of_meadow(&rig));
+    rig.run(4 * TURN);
+    assert!(of_meadow(&rig));
 }
 
 #[test]
