@@ -17,7 +17,7 @@ pub mod after;
 pub mod holder;
 
 pub use after::{AdoptionFailure, After, Remains};
-pub use authority::{Authority, AuthorityError, LeaseView, Leases};
+pub use authority::{Authority, AuthorityError, LeaseView, Leases, Renewal};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use end::EndReason;

@@ -5,7 +5,7 @@
 //! Its contract are the traits [`Authority`](everhold_core::ownership::Authority) and
 //! [`Membership`](everhold_core::ownership::Membership).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl MemoryAuthority {
     pub fn leases(&self) -> Leases {
         Leases {
             views: self.data.leases.values().cloned().collect(),
-            unread: BTreeSet::new(),
+            ..Leases::default()
         }
     }
 

@@ -15,7 +15,7 @@ use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
 };
 use everhold_core::ownership::{
-    Authority, AuthorityError, KeyFingerprints, LeaseView, Leases, Membership, Nonce, ShardView, Tenure,
+    Authority, AuthorityError, KeyFingerprints, LeaseView, Leases, Membership, Nonce, Renewal, ShardView, Tenure,
 };
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 
@@ -145,12 +145,20 @@ impl Authority for SharedAuthority {
         self.lock().claim(watched, nonce, addr, epoch_floor)
     }
 
-    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
-        self.lock().renew(tenure, players)
+    fn node_of(&self, _zone: &ZoneName) -> u64 {
+        0
     }
 
-    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
-        self.lock().reinstate(tenure, addr, players)
+    async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>> {
+        let mut authority = self.lock();
+        let renew = |Renewal { tenure, players }: &Renewal| authority.renew(tenure, *players);
+        renewals.iter().map(renew).collect()
+    }
+
+    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>> {
+        let mut authority = self.lock();
+        let reinstate = |Renewal { tenure, players }: &Renewal| authority.reinstate(tenure, addr, *players);
+        renewals.iter().map(reinstate).collect()
     }
 
     async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError> {

@@ -68,9 +68,12 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
 
 async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::Result<Vec<ZoneRow>> {
     let mut rows = Vec::new();
-    let Leases { views, unread } = authority.leases().await?;
+    let Leases { views, unread, damaged } = authority.leases().await?;
     for zone in unread {
         tracing::warn!(%zone, "the lease of this zone cannot be read");
+    }
+    for zone in damaged {
+        tracing::warn!(%zone, "the lease of this zone is damaged");
     }
     for lease in views {
         let data = store.summary(&lease.zone).await?;

@@ -1,18 +1,19 @@
 //! Carries out what the holder asks of authority and store, each as a future of its own, and names the answers. It
 //! decides nothing.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::blame::Blame;
 use everhold_core::durability::store::{StoreError, ZoneStore, ZoneSummary};
-use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, Request, StoreData, StoreFence};
-use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Nonce, Tenure};
+use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, RenewalAnswer, Request, StoreData, StoreFence};
+use everhold_core::ownership::{Authority, AuthorityError, KeyFingerprints, Membership, Nonce, Renewal, Tenure};
 use everhold_protocol::{Tick, ZoneName};
 
 use super::hosted::HostedZone;
-use crate::deadline::{answer, within};
+use crate::deadline::{Silence, answer, within};
 use crate::host::blame;
 
 /// The services that a keeper asks, and this process as it introduces itself to them.
@@ -37,15 +38,13 @@ impl Asker {
     ) -> HolderAnswer {
         let (authority, addr) = (self.authority.as_ref(), self.addr);
         match request {
-            Request::Renew(renewal) => {
-                let renew = authority.renew(&renewal.tenure, renewal.players);
-                let outcome = answer(max, renew).await;
-                HolderAnswer::Renewed(renewal, outcome)
+            Request::Renew(renewals) => {
+                let outcomes = within(max, authority.renew(&renewals)).await;
+                HolderAnswer::Renewed(renewal_answers(renewals, outcomes))
             }
-            Request::Reinstate(renewal) => {
-                let reinstate = authority.reinstate(&renewal.tenure, addr, renewal.players);
-                let outcome = answer(max, reinstate).await;
-                HolderAnswer::Reinstated(renewal, outcome)
+            Request::Reinstate(renewals) => {
+                let outcomes = within(max, authority.reinstate(&renewals, addr)).await;
+                HolderAnswer::Reinstated(renewal_answers(renewals, outcomes))
             }
             Request::Leases => HolderAnswer::Leases(answer(max, authority.leases()).await),
             Request::Announce => {
@@ -70,6 +69,10 @@ impl Asker {
                 let outcome = answer(max, authority.release(&tenure)).await;
                 HolderAnswer::Released(tenure, outcome)
             }
+            Request::Retire(nonce) => {
+                let outcome = answer(max, self.membership.withdraw(nonce)).await;
+                HolderAnswer::Retired(nonce, outcome)
+            }
             Request::Withdraw => HolderAnswer::Withdrawn(answer(max, self.membership.withdraw(self.me)).await),
             Request::Blame(tenure, tick) => {
                 let hosted = hosted.expect("a tick is blamed of a zone that is hosted");
@@ -77,6 +80,24 @@ impl Asker {
                 HolderAnswer::Blamed(tenure.zone, tick, culprit)
             }
         }
+    }
+
+    /// Splits a request into one for each node that it goes to.
+    pub(super) fn parts(&self, request: Request) -> Vec<Request> {
+        match request {
+            Request::Renew(renewals) => self.by_node(renewals).map(Request::Renew).collect(),
+            Request::Reinstate(renewals) => self.by_node(renewals).map(Request::Reinstate).collect(),
+            other => vec![other],
+        }
+    }
+
+    fn by_node(&self, renewals: Vec<Renewal>) -> impl Iterator<Item = Vec<Renewal>> {
+        let mut nodes: BTreeMap<u64, Vec<Renewal>> = BTreeMap::new();
+        for renewal in renewals {
+            let node = self.authority.node_of(&renewal.tenure.zone);
+            nodes.entry(node).or_default().push(renewal);
+        }
+        nodes.into_values()
     }
 
     async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> StoreFence {
@@ -108,5 +129,22 @@ impl Asker {
             Blame::Unwritten => Culprit::Unwritten,
             Blame::Nobody => Culprit::None,
         }
+    }
+}
+
+/// Pairs renewals with their outcomes; silence is the same for all.
+fn renewal_answers(
+    renewals: Vec<Renewal>,
+    outcomes: Result<Vec<Result<(), AuthorityError>>, Silence>,
+) -> Vec<RenewalAnswer> {
+    match outcomes {
+        Ok(outcomes) => {
+            assert_eq!(outcomes.len(), renewals.len(), "each renewal has an outcome");
+            renewals.into_iter().zip(outcomes).collect()
+        }
+        Err(silence) => renewals
+            .into_iter()
+            .map(|renewal| (renewal, Err(silence.into())))
+            .collect(),
     }
 }

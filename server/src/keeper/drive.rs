@@ -79,7 +79,10 @@ impl Keeper {
                     Request::Blame(tenure, _) => self.hosted.get(&tenure.zone).cloned(),
                     _ => None,
                 };
-                self.answers.spawn(Arc::clone(&self.asker).ask(request, within, hosted));
+                for part in self.asker.parts(request) {
+                    let asker = Arc::clone(&self.asker);
+                    self.answers.spawn(asker.ask(part, within, hosted.clone()));
+                }
             }
             HolderCommand::Adopt(granted) => {
                 let GrantedLease {

@@ -21,6 +21,7 @@ pub(super) fn log(remark: &Remark) {
                  copy one set of keys to every host (`everhold keys export`)"
             );
         }
+        Remark::Retired(nonce) => tracing::info!(nonce = nonce.0, "a dead shard was removed from the directory"),
         Remark::StillInDirectory(error) => tracing::warn!(%error, "the directory still names this shard"),
     }
 }
@@ -57,6 +58,7 @@ fn log_answered(service: Service, Lasted { ms, failures }: Lasted) {
 fn log_zone(zone: &ZoneName, remark: &ZoneRemark) {
     match remark {
         ZoneRemark::Declared => tracing::warn!(%zone, "no shard has declared this zone: it is declared here"),
+        ZoneRemark::Damaged => tracing::error!(%zone, "the zone's lease is damaged: it counts as forgotten"),
         ZoneRemark::Granted(epoch) => tracing::info!(%zone, %epoch, "granted"),
         ZoneRemark::GivenUp(epoch) => tracing::warn!(%zone, %epoch, "an adoption is given up"),
         ZoneRemark::Released(epoch) => tracing::info!(%zone, %epoch, "released"),

@@ -22,7 +22,7 @@ mod store;
 mod store_checkpoints;
 mod store_journal;
 
-pub use authority::authority_conformance;
+pub use authority::{authority_conformance, reinstate, renew};
 pub use history::{SuiteHistory, position, tenure};
 pub use homes::home_store_conformance;
 pub use membership::membership_conformance;

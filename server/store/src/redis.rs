@@ -84,7 +84,7 @@ use thread::Thread;
 const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// Error of a link to Redis, or of an answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RedisError {
     /// The URL cannot be used. (It is not repeated: it may hold a password.)
     #[error("the store's URL cannot be used: {0}")]

@@ -12,6 +12,8 @@ mod policy;
 mod refusal;
 #[path = "redis/restart.rs"]
 mod restart;
+#[path = "redis/scale.rs"]
+mod scale;
 #[path = "redis/sentinel.rs"]
 mod sentinel;
 

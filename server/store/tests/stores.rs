@@ -2,6 +2,9 @@
 //! process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "stores/leases.rs"]
+mod leases;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +15,8 @@ use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneSto
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
-    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
+    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, reinstate, renew, tenure,
+    zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_store::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
@@ -235,15 +239,15 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
     );
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
     let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
-    authority.reinstate(&held, addr, 5).await.unwrap();
+    reinstate(&authority, &held, addr, 5).await.unwrap();
     store.fence(&held).await.unwrap();
     let records = SuiteHistory::new(1).records_to(Tick(3));
     store.append(&held, &records).await.unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
 
-    let renewed = authority.renew(&held, 5).await;
+    let renewed = renew(&authority, &held, 5).await;
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
-    authority.reinstate(&held, addr, 5).await.unwrap();
+    reinstate(&authority, &held, addr, 5).await.unwrap();
     let appended = store.append(&held, &records).await;
     assert!(matches!(appended, Err(StoreError::Lost)), "{appended:?}");
     store.create(&held, Origin::Memory).await.unwrap();
@@ -302,7 +306,7 @@ async fn release_is_heard_after_the_directory_was_deleted() {
     let spare = SqliteAuthority::open(&directory).unwrap();
     let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
     std::fs::remove_dir_all(&directory).unwrap();
-    holder.reinstate(&held, addr, 5).await.unwrap();
+    reinstate(&holder, &held, addr, 5).await.unwrap();
     assert_eq!(spare.leases().await.unwrap().views.len(), 1);
     // The watch is there, whether somebody waits already or not.
     holder.release(&held).await.unwrap();

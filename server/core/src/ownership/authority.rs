@@ -29,6 +29,15 @@ pub struct LeaseView {
     pub players: u32,
 }
 
+/// One renewal of a lease, as a holder asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The zone, and the right to act for it.
+    pub tenure: Tenure,
+    /// Attached players, for those who may have to adopt the zone.
+    pub players: u32,
+}
+
 /// The leases as one look at the authority showed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases {
@@ -37,6 +46,9 @@ pub struct Leases {
     /// Zones whose lease could not be read: the node of a Cluster that has it does not answer. Nothing is known of them
     /// now.
     pub unread: BTreeSet<ZoneName>,
+    /// Zones whose lease is there and makes no sense. It counts as forgotten: a holder puts it back, and without one it
+    /// is declared anew.
+    pub damaged: BTreeSet<ZoneName>,
 }
 
 impl From<Vec<LeaseView>> for Leases {
@@ -44,7 +56,7 @@ impl From<Vec<LeaseView>> for Leases {
     fn from(views: Vec<LeaseView>) -> Self {
         Self {
             views,
-            unread: BTreeSet::new(),
+            ..Self::default()
         }
     }
 }
@@ -55,7 +67,7 @@ pub enum AuthorityError {
     /// Another process holds the zone, or what was watched has changed: the lease as it is now.
     #[error("zone {zone} is held under epoch {epoch}", zone = .0.zone, epoch = .0.epoch)]
     Held(Box<LeaseView>),
-    /// No such zone was ever declared.
+    /// No such zone was ever declared, or its lease makes no sense.
     #[error("zone {0} does not exist in this world")]
     ZoneUnknown(ZoneName),
     /// No answer, or not one that can be trusted: the outcome is *unknown*.
@@ -83,6 +95,16 @@ pub enum AuthorityError {
 /// - [`AuthorityError::Unavailable`]: *unknown*, never a no. The call may have been done, or may still be. Each may be
 ///   repeated: a claim that was done gives the same grant to the same claimer, a release that was done succeeds as long
 ///   as no other process has claimed since, and a renewal counts once more.
+///
+/// # One beat for all zones of a process
+///
+/// A process renews all its leases at once: one round trip to each node of the authority, one transaction where it is a
+/// file, however many zones there are. It is still each zone's own record whose beat moves, by compare-and-set on epoch
+/// and nonce, and a zone that is not to be renewed (its tick is wedged) is left out. A record of the process, which
+/// would beat for all its zones, would be cheaper still and weaker in three ways: a wedged zone would keep its lease
+/// for as long as its process beats, unless an explicit release got through; a claim could not compare what it watched,
+/// for lease and beat would be two records, on two nodes of a Cluster, and would win against a holder that has just
+/// renewed; and the node with that one record would be the end of every zone of the process.
 #[async_trait]
 pub trait Authority: Send + Sync {
     /// Whether it may forget leases in its ordinary course: when it restarts without its data, or a replica takes over
@@ -90,10 +112,13 @@ pub trait Authority: Send + Sync {
     /// may be about to put its own back. An authority whose files somebody has to delete does not forget.
     fn may_forget(&self) -> bool;
 
-    /// Makes a zone known, with epoch 0, released. Does nothing if it is known already.
+    /// Makes a zone known, with epoch 0, released; also one whose lease makes no sense. Does nothing if it is known
+    /// already.
     async fn declare_zone(&self, zone: &ZoneName) -> Result<(), AuthorityError>;
 
-    /// Reads the leases of all zones. A lease that cannot be read holds up no other: an error means that none could be.
+    /// Reads the leases of all zones, in one round trip to each node. A lease that cannot be read holds up no other: an
+    /// error means that none could be. An authority that is too slow to show all of them in one look shows first what
+    /// it left out in the one before.
     async fn leases(&self) -> Result<Leases, AuthorityError>;
 
     /// Takes the zone, by compare-and-set on exactly what the caller watched (`epoch`, `nonce`, `beat`, `released`).
@@ -107,14 +132,21 @@ pub trait Authority: Send + Sync {
         epoch_floor: Epoch,
     ) -> Result<Tenure, AuthorityError>;
 
-    /// Moves the beat, and notes the number of players.
-    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError>;
+    /// Returns a number of the node that has the zone's lease, as far as it is known. Zones of one number are renewed
+    /// in one round trip; those of different numbers are best asked for apart, so that a node that does not answer
+    /// holds up its own zones alone.
+    fn node_of(&self, zone: &ZoneName) -> u64;
 
-    /// Puts the lease of a living holder back into an authority that forgot it: one that shows no such zone, or a lower
-    /// epoch. If it shows this very grant, the call counts as a renewal. [`AuthorityError::Held`] if it shows a higher
-    /// epoch, or this one of another nonce. A max register heals what a restart without data, or the promotion of a
-    /// stale replica, took back.
-    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError>;
+    /// Moves the beat of each lease, and notes the number of players. There is an answer to each, in order: what
+    /// becomes of one renewal is no obstacle to another.
+    async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>>;
+
+    /// Puts leases of a living holder, which serves players at `addr`, back into an authority that forgot them: one
+    /// that shows no such zone, a lower epoch, or a record that makes no sense. If it shows this very grant, that
+    /// counts as a renewal. [`AuthorityError::Held`] if it shows a higher epoch, or this one of another nonce. A max
+    /// register heals what a restart without data, or the promotion of a stale replica, took back. There is an answer
+    /// to each, in order.
+    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>>;
 
     /// Gives the zone up, so that a contender need not wait. Releasing a lease that another process holds by now is
     /// [`AuthorityError::Held`].

@@ -43,7 +43,8 @@ impl Census {
         }
     }
 
-    /// Takes all leases as the authority showed them. A lease that could not be read is not missing.
+    /// Takes all leases as the authority showed them. A lease that could not be read is not missing; one that makes no
+    /// sense is.
     pub fn handle_leases(&mut self, now: Duration, leases: &Leases) {
         let mut missing = &self.zones - &leases.unread;
         for view in &leases.views {

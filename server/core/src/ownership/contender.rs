@@ -122,7 +122,7 @@ impl Contender {
     /// Takes the leases as the authority showed them. `now` is read *after* the answer came. The watch of a lease that
     /// could not be read goes on if it can be read again before the look gap is over; it is not claimed meanwhile.
     pub fn handle_leases(&mut self, now: Duration, leases: impl Into<Leases>) {
-        let Leases { views, unread } = leases.into();
+        let Leases { views, unread, .. } = leases.into();
         let known: BTreeSet<ZoneName> = views.iter().map(|view| view.zone.clone()).collect();
         self.watches
             .retain(|zone, _| known.contains(zone) || unread.contains(zone));

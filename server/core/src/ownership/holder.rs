@@ -20,6 +20,7 @@
 
 mod claim;
 pub mod command;
+mod dead;
 mod held;
 mod look;
 mod mending;
@@ -35,6 +36,7 @@ use everhold_protocol::ZoneName;
 
 use self::claim::Claim;
 use self::command::{HolderAnswer, HolderCommand, Request};
+use self::dead::DeadShards;
 use self::held::{HeldLease, Releases};
 use self::look::Look;
 use self::remark::{Outages, Remark, ZoneRemark};
@@ -75,6 +77,7 @@ pub struct Holder {
     contender: Contender,
     census: Census,
     key_watch: KeyWatch,
+    dead: DeadShards,
     held: BTreeMap<ZoneName, HeldLease>,
     /// Zones that failed here: they are left to others for a while.
     shunned: ShunnedZones,
@@ -90,6 +93,8 @@ pub struct Holder {
     next_turn: Duration,
     renewals: Renewals,
     look: Look,
+    /// Zones whose lease made no sense at the last look.
+    damaged: BTreeSet<ZoneName>,
     claim: Option<Claim>,
     releases: Releases,
 }
@@ -122,6 +127,7 @@ impl Holder {
             census: Census::new(&config.zones, config.contender.preferred.clone(), config.reseed_grace),
             contender: Contender::new(config.contender),
             key_watch: KeyWatch::new(config.keys),
+            dead: DeadShards::new(config.me, config.lease.ttl, config.lease.ttl / 4),
             held: BTreeMap::new(),
             shunned: ShunnedZones::default(),
             commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
@@ -134,6 +140,7 @@ impl Holder {
             next_turn: Duration::ZERO,
             renewals: Renewals::default(),
             look: Look::default(),
+            damaged: BTreeSet::new(),
             claim: None,
             releases: VecDeque::new(),
         }
@@ -190,11 +197,11 @@ impl Holder {
     pub fn handle_answer(&mut self, now: Duration, answer: HolderAnswer) {
         self.unanswered = self
             .unanswered
-            .checked_sub(1)
+            .checked_sub(answer.count())
             .expect("an answer belongs to a request that was made");
         match answer {
-            HolderAnswer::Renewed(renewal, outcome) => self.handle_renewed(now, renewal, outcome),
-            HolderAnswer::Reinstated(renewal, outcome) => self.handle_reinstated(now, renewal, outcome),
+            HolderAnswer::Renewed(answers) => self.handle_renewed(now, answers),
+            HolderAnswer::Reinstated(answers) => self.handle_reinstated(now, answers),
             HolderAnswer::Leases(leases) => self.handle_leases(now, leases),
             HolderAnswer::Announced(outcome) => self.handle_announced(now, outcome),
             HolderAnswer::Shards(shards) => self.handle_shards(now, shards),
@@ -203,6 +210,7 @@ impl Holder {
             HolderAnswer::Data(zone, data) => self.handle_data(&zone, &data),
             HolderAnswer::Claimed(outcome) => self.handle_claimed(now, outcome),
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
+            HolderAnswer::Retired(nonce, outcome) => self.handle_retired(nonce, &outcome),
             HolderAnswer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
             HolderAnswer::Blamed(zone, tick, culprit) => self.handle_blamed(zone, tick, culprit),
         }
@@ -254,7 +262,7 @@ impl Holder {
     }
 
     fn ask(&mut self, request: Request, within: Option<Duration>) {
-        self.unanswered += 1;
+        self.unanswered += request.count();
         self.commands.push_back(HolderCommand::Ask { request, within });
     }
 

@@ -41,8 +41,9 @@ impl ShardView {
 /// # Who may call, and when
 ///
 /// A shard enters itself, and renews its entry every ttl/4 while it serves; it withdraws itself when it stops. An entry
-/// of a dead shard stays until it is withdrawn: by its guardian, or by a shard that watched the beat unchanged for the
-/// longer of both ttls ([`ShardView::longer_ttl`]). Anyone may read.
+/// of a dead shard stays until it is withdrawn: by its guardian, or by a shard that watched the beat unchanged, for
+/// the longer of both ttls ([`ShardView::longer_ttl`]) before it enters itself, and for two of them while it serves. A
+/// shard that lives all the same enters itself again. Anyone may read.
 ///
 /// # What an answer means
 ///

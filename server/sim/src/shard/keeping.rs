@@ -8,7 +8,7 @@ use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
-use everhold_core::ownership::{AuthorityError, KeyFingerprints};
+use everhold_core::ownership::{AuthorityError, KeyFingerprints, Renewal};
 use everhold_protocol::ZoneName;
 
 use super::{Order, SimShard};
@@ -169,8 +169,12 @@ impl SimShard {
         env.took("an authority's silence");
         let away = || AuthorityError::Unavailable("no answer in time".to_owned());
         let answer = match request {
-            HolderRequest::Renew(renewal) => HolderAnswer::Renewed(renewal, Err(away())),
-            HolderRequest::Reinstate(renewal) => HolderAnswer::Reinstated(renewal, Err(away())),
+            HolderRequest::Renew(renewals) => {
+                HolderAnswer::Renewed(renewals.into_iter().map(|renewal| (renewal, Err(away()))).collect())
+            }
+            HolderRequest::Reinstate(renewals) => {
+                HolderAnswer::Reinstated(renewals.into_iter().map(|renewal| (renewal, Err(away()))).collect())
+            }
             HolderRequest::Leases => HolderAnswer::Leases(Err(away())),
             HolderRequest::Announce => HolderAnswer::Announced(Err(away())),
             HolderRequest::Shards => HolderAnswer::Shards(Err(away())),
@@ -179,6 +183,7 @@ impl SimShard {
             HolderRequest::Data(zone) => HolderAnswer::Data(zone, StoreData::Unknown("no answer in time".to_owned())),
             HolderRequest::Claim { .. } => HolderAnswer::Claimed(Err(away())),
             HolderRequest::Release(tenure) => HolderAnswer::Released(tenure, Err(away())),
+            HolderRequest::Retire(nonce) => HolderAnswer::Retired(nonce, Err(away())),
             HolderRequest::Withdraw => HolderAnswer::Withdrawn(Err(away())),
             HolderRequest::Blame(tenure, tick) => HolderAnswer::Blamed(tenure.zone, tick, Culprit::Unwritten),
         };
@@ -198,13 +203,19 @@ fn answer_to(
 ) -> HolderAnswer {
     let authority = &mut services.authority;
     match request.clone() {
-        HolderRequest::Renew(renewal) => {
-            let outcome = authority.renew(&renewal.tenure, renewal.players);
-            HolderAnswer::Renewed(renewal, outcome)
+        HolderRequest::Renew(renewals) => {
+            let renew = |renewal: Renewal| {
+                let outcome = authority.renew(&renewal.tenure, renewal.players);
+                (renewal, outcome)
+            };
+            HolderAnswer::Renewed(renewals.into_iter().map(renew).collect())
         }
-        HolderRequest::Reinstate(renewal) => {
-            let outcome = authority.reinstate(&renewal.tenure, addr, renewal.players);
-            HolderAnswer::Reinstated(renewal, outcome)
+        HolderRequest::Reinstate(renewals) => {
+            let reinstate = |renewal: Renewal| {
+                let outcome = authority.reinstate(&renewal.tenure, addr, renewal.players);
+                (renewal, outcome)
+            };
+            HolderAnswer::Reinstated(renewals.into_iter().map(reinstate).collect())
         }
         HolderRequest::Leases => HolderAnswer::Leases(Ok(authority.leases())),
         HolderRequest::Announce => {
@@ -231,6 +242,7 @@ fn answer_to(
             let outcome = authority.release(&tenure);
             HolderAnswer::Released(tenure, outcome)
         }
+        HolderRequest::Retire(nonce) => HolderAnswer::Retired(nonce, authority.withdraw(nonce)),
         HolderRequest::Withdraw => HolderAnswer::Withdrawn(authority.withdraw(me)),
         HolderRequest::Blame(tenure, tick) => {
             let culprit = match suspect.map(|(session, seq)| services.store.quarantine(&tenure, tick, session, seq)) {

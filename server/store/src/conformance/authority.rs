@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce, Tenure};
+use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce, Renewal, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 
 /// A release that was made before is heard within this time, or was heard already.
@@ -33,7 +33,34 @@ pub async fn authority_conformance<A: Authority>(open: impl Fn() -> A) {
     suspended_holder_claims_its_own_lease(&a).await;
     forgotten_lease_is_put_back(&a, &b).await;
     lease_is_not_put_back_over_a_successor(&a, &b).await;
+    each_of_many_renewals_has_its_own_outcome(&a, &b).await;
+    many_leases_are_renewed_and_read_at_once(&a, &b).await;
     release_is_heard_by_whoever_waits(&a, &b).await;
+}
+
+/// Renews one lease.
+pub async fn renew(authority: &impl Authority, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
+    one(authority.renew(&[renewal(tenure, players)]).await)
+}
+
+/// Puts one lease back.
+pub async fn reinstate(
+    authority: &impl Authority,
+    tenure: &Tenure,
+    addr: SocketAddr,
+    players: u32,
+) -> Result<(), AuthorityError> {
+    one(authority.reinstate(&[renewal(tenure, players)], addr).await)
+}
+
+fn renewal(tenure: &Tenure, players: u32) -> Renewal {
+    let tenure = tenure.clone();
+    Renewal { tenure, players }
+}
+
+fn one(mut outcomes: Vec<Result<(), AuthorityError>>) -> Result<(), AuthorityError> {
+    assert_eq!(outcomes.len(), 1, "each renewal has an outcome");
+    outcomes.remove(0)
 }
 
 fn addr(port: u16) -> SocketAddr {
@@ -92,7 +119,7 @@ async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
         ..claimed(authority, "known", A).await
     };
     assert!(matches!(
-        authority.renew(&unknown, 0).await,
+        renew(authority, &unknown, 0).await,
         Err(AuthorityError::ZoneUnknown(_))
     ));
     assert!(matches!(
@@ -109,7 +136,7 @@ async fn claim_shows_the_holder_to_everybody(a: &impl Authority, b: &impl Author
         .expect("a free zone");
     let granted = Grant::issue(Epoch::FIRST, A);
     assert_eq!((&held.zone, held.grant), (&watched.zone, granted));
-    a.renew(&held, 321).await.expect("it is the holder");
+    renew(a, &held, 321).await.expect("it is the holder");
     let shown = lease(b, &watched.zone).await;
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch::FIRST, A, false));
     assert_eq!((shown.addr, shown.players), (addr(4_000), 321));
@@ -166,9 +193,9 @@ async fn join_all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
 async fn renewal_wins_against_a_claim_of_what_was_before(a: &impl Authority, b: &impl Authority) {
     let held = claimed(a, "beat", A).await;
     let watched = lease(b, &held.zone).await;
-    a.renew(&held, 5).await.expect("it is the holder");
+    renew(a, &held, 5).await.expect("it is the holder");
     assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
-    a.renew(&held, 5).await.expect("it still is");
+    renew(a, &held, 5).await.expect("it still is");
 }
 
 async fn holder_learns_that_it_was_succeeded(a: &impl Authority, b: &impl Authority) {
@@ -178,17 +205,17 @@ async fn holder_learns_that_it_was_succeeded(a: &impl Authority, b: &impl Author
         .await
         .expect("watched unchanged");
     assert!(new.epoch() > old.epoch());
-    assert_held(a.renew(&old, 0).await, B);
+    assert_held(renew(a, &old, 0).await, B);
     assert_held(a.release(&old).await, B);
-    b.renew(&new, 0).await.expect("the successor holds it");
+    renew(b, &new, 0).await.expect("the successor holds it");
 }
 
 async fn released_lease_is_renewed_no_more(a: &impl Authority, b: &impl Authority) {
     let held = claimed(a, "released", A).await;
-    a.renew(&held, 77).await.expect("it is the holder");
+    renew(a, &held, 77).await.expect("it is the holder");
     a.release(&held).await.expect("it is the holder");
     a.release(&held).await.expect("a repeat is harmless");
-    assert_held(a.renew(&held, 0).await, A);
+    assert_held(renew(a, &held, 0).await, A);
     let seen = lease(b, &held.zone).await;
     assert_eq!((seen.released, seen.players), (true, 77), "a spare knows who waits");
     b.claim(&seen, B, addr(2), Epoch::NONE).await.expect("released");
@@ -229,7 +256,7 @@ async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
         .await
         .expect("nobody was granted it since");
     assert!(new.epoch() > old.epoch());
-    assert_held(authority.renew(&old, 0).await, A);
+    assert_held(renew(authority, &old, 0).await, A);
 }
 
 /// A lower epoch is what an authority shows that forgot: here it never knew the higher one.
@@ -240,13 +267,13 @@ async fn forgotten_lease_is_put_back(a: &impl Authority, b: &impl Authority) {
         grant: Grant::issue(Epoch(7), A),
     };
     for _ in 0..2 {
-        let put_back = a.reinstate(&held, addr(4_000), 12).await;
+        let put_back = reinstate(a, &held, addr(4_000), 12).await;
         put_back.expect("nothing stands above it, and a repeat is harmless");
     }
     let shown = lease(b, &watched.zone).await;
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch(7), A, false));
     assert_eq!((shown.addr, shown.players), (addr(4_000), 12));
-    a.renew(&held, 13).await.expect("it is the holder again");
+    renew(a, &held, 13).await.expect("it is the holder again");
     assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
 }
 
@@ -254,14 +281,72 @@ async fn lease_is_not_put_back_over_a_successor(a: &impl Authority, b: &impl Aut
     let old = claimed(a, "succeeded", A).await;
     let watched = lease(b, &old.zone).await;
     let new = b.claim(&watched, B, addr(2), Epoch::NONE).await.expect("as watched");
-    assert_held(a.reinstate(&old, addr(1), 0).await, B);
+    assert_held(reinstate(a, &old, addr(1), 0).await, B);
     let twin = Tenure {
         grant: Grant::issue(new.epoch(), A),
         ..new.clone()
     };
-    assert_held(a.reinstate(&twin, addr(1), 0).await, B);
+    assert_held(reinstate(a, &twin, addr(1), 0).await, B);
     b.release(&new).await.expect("it is the holder");
-    assert_held(b.reinstate(&new, addr(2), 0).await, B);
+    assert_held(reinstate(b, &new, addr(2), 0).await, B);
+}
+
+/// A renewal that is refused, or of an unknown zone, undoes nothing of those before it or after.
+async fn each_of_many_renewals_has_its_own_outcome(a: &impl Authority, b: &impl Authority) {
+    let (first, last) = (claimed(a, "each-1", A).await, claimed(a, "each-2", A).await);
+    let lost = claimed(a, "each-lost", A).await;
+    let watched = lease(b, &lost.zone).await;
+    b.claim(&watched, B, addr(2), Epoch::NONE).await.expect("as watched");
+    let unknown = Tenure {
+        zone: "each-unknown".parse().expect("well-formed"),
+        ..first.clone()
+    };
+    let before = [lease(b, &first.zone).await, lease(b, &last.zone).await];
+    let renewals = [&first, &lost, &unknown, &last].map(|tenure| renewal(tenure, 9));
+    let outcomes = a.renew(&renewals).await;
+    let [Ok(()), refused, Err(AuthorityError::ZoneUnknown(zone)), Ok(())] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert!(matches!(refused, Err(AuthorityError::Held(now)) if now.nonce == B));
+    assert_eq!(*zone, unknown.zone);
+    for before in before {
+        let after = lease(b, &before.zone).await;
+        assert!(after.beat > before.beat && after.players == 9, "{after:?}");
+    }
+    let outcomes = a.reinstate(&renewals, addr(1)).await;
+    let [Ok(()), Err(AuthorityError::Held(_)), Ok(()), Ok(())] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(lease(b, &unknown.zone).await.nonce, A, "it is put back");
+}
+
+async fn many_leases_are_renewed_and_read_at_once(a: &impl Authority, b: &impl Authority) {
+    let mut renewals = Vec::new();
+    for number in 0..600_u32 {
+        let tenure = Tenure {
+            zone: format!("crowd-{number}").parse().expect("well-formed"),
+            grant: Grant::issue(Epoch(3), A),
+        };
+        renewals.push(renewal(&tenure, number));
+    }
+    let put_back = a.reinstate(&renewals, addr(1)).await;
+    assert!(put_back.iter().all(Result::is_ok) && put_back.len() == renewals.len());
+    let renewed = a.renew(&renewals).await;
+    assert!(renewed.iter().all(Result::is_ok) && renewed.len() == renewals.len());
+    // The first look finds zones of which it knew nothing.
+    for _ in 0..2 {
+        let leases = b.leases().await.expect("readable");
+        assert!(leases.unread.is_empty() && leases.damaged.is_empty());
+        assert!(leases.views.is_sorted_by(|a, b| a.zone < b.zone), "in order of name");
+        for Renewal { tenure, players } in &renewals {
+            let seen = leases
+                .views
+                .iter()
+                .find(|view| view.zone == tenure.zone)
+                .expect("it is held");
+            assert_eq!((seen.epoch, seen.nonce, seen.players), (Epoch(3), A, *players));
+        }
+    }
 }
 
 async fn release_is_heard_by_whoever_waits(a: &impl Authority, b: &impl Authority) {

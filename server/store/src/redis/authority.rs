@@ -9,17 +9,18 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, Renewal};
 use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::Notify;
 
-use self::look::{KnownZones, read_lease};
+use self::look::{Known, read_lease};
 use self::membership::Unreadable;
 use super::link::RedisLink;
 use super::listener::Listener;
+use super::script::grant_words;
 use super::thread::Thread;
 use super::{KeyNames, RedisError, RedisTarget};
 
@@ -44,7 +45,7 @@ pub struct RedisAuthority {
     /// The longest that a look at the leases may take, of which some may not be answered.
     look_max: Duration,
     released: Arc<Notify>,
-    known: KnownZones,
+    known: Known,
     unreadable: Unreadable,
 }
 
@@ -74,7 +75,7 @@ impl RedisAuthority {
             // The caller waits for `answer_max`; what is known by then counts.
             look_max: answer_max / 2,
             released,
-            known: KnownZones::default(),
+            known: Known::default(),
             unreadable: Unreadable::default(),
         })
     }
@@ -82,22 +83,42 @@ impl RedisAuthority {
     async fn on_lease(&self, script: &Script, zone: &ZoneName, words: Vec<Value>) -> Result<(), AuthorityError> {
         let keys = vec![self.keys.zone(zone, "lease")];
         let answer = self.link.run(script, keys, words).await?;
-        let word = answer.first().and_then(Value::as_str);
-        match word.as_deref() {
-            Some("OK") => Ok(()),
-            Some("UNKNOWN") => Err(AuthorityError::ZoneUnknown(zone.clone())),
-            Some("HELD") => Err(match read_lease(zone, &answer[1..]) {
-                Some(lease) => AuthorityError::Held(Box::new(lease)),
-                None => unreadable(zone),
-            }),
-            _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
-        }
+        read_answer(zone, &answer)
+    }
+
+    /// Runs a script on the leases of all these renewals, each with words of its own.
+    async fn on_leases(
+        &self,
+        script: &Script,
+        renewals: &[Renewal],
+        words: impl Fn(&Renewal) -> Vec<Value>,
+    ) -> Vec<Result<(), AuthorityError>> {
+        let call = |renewal: &Renewal| (self.keys.zone(&renewal.tenure.zone, "lease"), words(renewal));
+        let answers = self.link.run_each(script, renewals.iter().map(call).collect()).await;
+        let read = |(renewal, answer): (&Renewal, Result<Value, RedisError>)| {
+            read_answer(&renewal.tenure.zone, &answer?.into_array())
+        };
+        renewals.iter().zip(answers).map(read).collect()
     }
 
     async fn enter(&self, zone: &ZoneName) -> Result<(), AuthorityError> {
         let words = vec![self.keys.world("zones").into(), zone.as_str().into()];
         self.link.command("SADD", words).await?;
         Ok(())
+    }
+}
+
+/// Reads what a script on a lease answers.
+fn read_answer(zone: &ZoneName, answer: &[Value]) -> Result<(), AuthorityError> {
+    let word = answer.first().and_then(Value::as_str);
+    match word.as_deref() {
+        Some("OK") => Ok(()),
+        Some("UNKNOWN") => Err(AuthorityError::ZoneUnknown(zone.clone())),
+        Some("HELD") => Err(match read_lease(zone, &answer[1..]) {
+            Some(lease) => AuthorityError::Held(Box::new(lease)),
+            None => unreadable(zone),
+        }),
+        _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
     }
 }
 
@@ -143,26 +164,37 @@ impl Authority for RedisAuthority {
         })
     }
 
-    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
-        let Tenure { zone, grant } = tenure;
-        let words = [
-            grant.epoch().to_string(),
-            grant.nonce().0.to_string(),
-            players.to_string(),
-        ];
-        self.on_lease(&RENEW, zone, words.map(Value::from).to_vec()).await
+    fn node_of(&self, zone: &ZoneName) -> u64 {
+        self.link.node_of(&self.keys.zone(zone, "lease"))
     }
 
-    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
-        let Tenure { zone, grant } = tenure;
-        let words = [
-            grant.epoch().to_string(),
-            grant.nonce().0.to_string(),
-            addr.to_string(),
-            players.to_string(),
-        ];
-        self.on_lease(&REINSTATE, zone, words.map(Value::from).to_vec()).await?;
-        self.enter(zone).await
+    async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>> {
+        let words = |renewal: &Renewal| {
+            let mut words = grant_words(renewal.tenure.grant);
+            words.push(renewal.players.to_string().into());
+            words
+        };
+        self.on_leases(&RENEW, renewals, words).await
+    }
+
+    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>> {
+        let words = |renewal: &Renewal| {
+            let mut words = grant_words(renewal.tenure.grant);
+            words.extend([addr.to_string(), renewal.players.to_string()].map(Value::from));
+            words
+        };
+        let mut outcomes = self.on_leases(&REINSTATE, renewals, words).await;
+        let back = renewals.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+        let mut words: Vec<Value> = vec![self.keys.world("zones").into()];
+        words.extend(back.map(|(renewal, _)| Value::from(renewal.tenure.zone.as_str())));
+        if words.len() > 1
+            && let Err(error) = self.link.command("SADD", words).await
+        {
+            // Not listed, they are not seen by all.
+            let unlisted = outcomes.iter_mut().filter(|outcome| outcome.is_ok());
+            unlisted.for_each(|outcome| *outcome = Err(error.clone().into()));
+        }
+        outcomes
     }
 
     async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError> {

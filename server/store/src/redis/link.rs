@@ -9,7 +9,9 @@
 //!   before and after.
 //! - A connection that had no success for long is built anew, whatever its client believes.
 
+mod batch;
 mod cluster;
+mod evaluation;
 pub(super) mod node;
 
 use std::sync::{Arc, Weak};
@@ -22,6 +24,7 @@ use fred::util::redis_keyslot;
 use tokio::time::Instant;
 
 pub(super) use cluster::Cluster;
+use evaluation::Evaluation;
 pub(super) use node::RedisNode;
 
 use super::RedisError;
@@ -97,21 +100,74 @@ impl RedisLink {
         let mut words: Vec<Value> = vec![script.sha1().clone().into(), count.into()];
         words.extend(keys.into_iter().map(Value::from));
         words.extend(args);
-        let lua = script.lua().cloned();
-        let shared = Arc::clone(&self.shared);
+        let (what, shared) = (Evaluation::Script(script.clone()), Arc::clone(&self.shared));
         let outcome = self.thread.run(async move {
             let deadline = Instant::now() + shared.timeout;
-            match shared.command("EVALSHA", slot, words.clone(), deadline).await {
-                // A Redis that restarted knows no scripts: it has done nothing, and EVAL makes the script known to it
-                // again.
-                Err(RedisError::Command(error)) if error.details().starts_with("NOSCRIPT") => {
-                    words[0] = lua.map_or(Value::Null, Value::from);
-                    shared.command("EVAL", slot, words, deadline).await
-                }
-                outcome => outcome,
-            }
+            shared.run_one(what, slot, words, deadline).await
         });
         Ok(outcome.await??.into_array())
+    }
+
+    /// Runs a script on one key each, in one round trip to each node. Returns the outcomes in order; after an error one
+    /// is unknown.
+    pub(super) async fn run_each(
+        &self,
+        script: &Script,
+        calls: Vec<(String, Vec<Value>)>,
+    ) -> Vec<Result<Value, RedisError>> {
+        let words = |(key, args): (String, Vec<Value>)| {
+            let slot = redis_keyslot(key.as_bytes());
+            let mut words: Vec<Value> = vec![script.sha1().clone().into(), 1.into(), key.into()];
+            words.extend(args);
+            (slot, words)
+        };
+        let calls = calls.into_iter().map(words).collect();
+        self.run_many(Evaluation::Script(script.clone()), calls, self.shared.timeout)
+            .await
+    }
+
+    /// Runs a command on one key each, with the same words after it, in one round trip to each node, for `max` at most.
+    /// Returns the outcomes in order; after an error one is unknown.
+    pub(super) async fn command_each(
+        &self,
+        name: &'static str,
+        keys: Vec<String>,
+        args: &[Value],
+        max: Duration,
+    ) -> Vec<Result<Value, RedisError>> {
+        let words = |key: String| {
+            let slot = redis_keyslot(key.as_bytes());
+            let mut words: Vec<Value> = vec![key.into()];
+            words.extend_from_slice(args);
+            (slot, words)
+        };
+        let calls = keys.into_iter().map(words).collect();
+        self.run_many(Evaluation::Command(name), calls, max).await
+    }
+
+    async fn run_many(
+        &self,
+        what: Evaluation,
+        commands: Vec<(u16, Vec<Value>)>,
+        max: Duration,
+    ) -> Vec<Result<Value, RedisError>> {
+        let (shared, count) = (Arc::clone(&self.shared), commands.len());
+        let outcomes = self.thread.run(async move {
+            let deadline = Instant::now() + max;
+            shared.run_many(what, commands, deadline).await
+        });
+        match outcomes.await {
+            Ok(outcomes) => outcomes,
+            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Returns a number of the node that serves a key, as far as it is known.
+    pub(super) fn node_of(&self, key: &str) -> u64 {
+        match &self.shared.servers {
+            Servers::One(_) => 0,
+            Servers::Cluster(cluster) => cluster.number_of(redis_keyslot(key.as_bytes())),
+        }
     }
 
     /// Runs one command whose first word is a key. After an error its outcome is unknown.
@@ -180,6 +236,22 @@ async fn connect(name: &'static str, config: Config, timeout: Duration) -> Resul
 }
 
 impl LinkShared {
+    /// Runs a command or a script at the node of a slot.
+    async fn run_one(
+        &self,
+        what: Evaluation,
+        slot: u16,
+        words: Vec<Value>,
+        deadline: Instant,
+    ) -> Result<Value, RedisError> {
+        let outcome = self.command(what.name(), slot, words.clone(), deadline).await;
+        if Evaluation::is_unknown_script(&outcome) {
+            let (name, words) = what.with_text(words);
+            return self.command(name, slot, words, deadline).await;
+        }
+        outcome
+    }
+
     async fn command(
         &self,
         name: &'static str,

@@ -5,13 +5,12 @@
 
 mod membership;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases};
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, Renewal};
 use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
@@ -65,6 +64,35 @@ impl SqliteAuthority {
         };
         self.world.run(job).await?
     }
+
+    /// Does the same to the lease of each renewal, all in one transaction, which is written to the disk once. One that
+    /// is refused has changed nothing and undoes no other.
+    async fn each(
+        &self,
+        renewals: &[Renewal],
+        step: impl Fn(&Transaction<'_>, &Renewal) -> Result<(), Rollback<AuthorityError>> + Send + 'static,
+    ) -> Vec<Result<(), AuthorityError>> {
+        let (count, renewals) = (renewals.len(), renewals.to_vec());
+        let outcomes = self.run(move |world| {
+            world.write(|file| {
+                let step = |renewal| match step(file, renewal) {
+                    Err(Rollback::Refused(refusal)) => Ok(Err(refusal)),
+                    Err(failure @ Rollback::Sqlite(_)) => Err(failure),
+                    Ok(()) => Ok(Ok(())),
+                };
+                renewals.iter().map(step).collect::<Result<Vec<_>, _>>()
+            })
+        });
+        match outcomes.await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                let error = error.to_string();
+                (0..count)
+                    .map(|_| Err(AuthorityError::Unavailable(error.clone())))
+                    .collect()
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -77,11 +105,13 @@ impl Authority for SqliteAuthority {
         let zone = zone.clone();
         self.run(move |world| {
             world.write(|file| {
-                file.prepare_cached(
-                    "INSERT OR IGNORE INTO lease (zone, epoch, nonce, beat, released, addr, players)
-                     VALUES (?1, 0, 0, 0, 1, '0.0.0.0:0', 0)",
-                )?
-                .execute([zone.as_str()])?;
+                if lease(file, &zone)?.is_none() {
+                    file.prepare_cached(
+                        "INSERT OR REPLACE INTO lease (zone, epoch, nonce, beat, released, addr, players)
+                         VALUES (?1, 0, 0, 0, 1, '0.0.0.0:0', 0)",
+                    )?
+                    .execute([zone.as_str()])?;
+                }
                 Ok(())
             })
         })
@@ -89,19 +119,9 @@ impl Authority for SqliteAuthority {
     }
 
     async fn leases(&self) -> Result<Leases, AuthorityError> {
-        let views = self.run(|world| {
-            world.read(|file| {
-                let mut statement = file.prepare_cached(
-                    "SELECT zone, epoch, nonce, beat, released, addr, players FROM lease ORDER BY zone",
-                )?;
-                Ok(statement.query_map([], read_lease)?.collect::<Result<_, _>>()?)
-            })
-        });
-        Ok(Leases {
-            views: views.await?,
-            // They are in one file.
-            unread: BTreeSet::new(),
-        })
+        let unreadable = self.unreadable.clone();
+        self.run(move |world| world.read(|file| Ok(read_leases(file, &unreadable)?)))
+            .await
     }
 
     async fn claim(
@@ -116,27 +136,17 @@ impl Authority for SqliteAuthority {
             .await
     }
 
-    async fn renew(&self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
-        let Tenure { zone, grant } = tenure.clone();
-        self.run(move |world| {
-            world.write(|file| {
-                let mut statement = file.prepare_cached(
-                    "UPDATE lease SET beat = beat + 1, players = ?4
-                     WHERE zone = ?1 AND epoch = ?2 AND nonce = ?3 AND released = 0",
-                )?;
-                let nonce = grant.nonce().0.cast_signed();
-                match statement.execute((zone.as_str(), grant.epoch().0, nonce, players))? {
-                    0 => Err(refusal(file, &zone)),
-                    _ => Ok(()),
-                }
-            })
-        })
-        .await
+    fn node_of(&self, _zone: &ZoneName) -> u64 {
+        // They are in one file.
+        0
     }
 
-    async fn reinstate(&self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
-        let tenure = tenure.clone();
-        self.run(move |world| world.write(|file| reinstate(file, &tenure, addr, players)))
+    async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>> {
+        self.each(renewals, renew).await
+    }
+
+    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>> {
+        self.each(renewals, move |file, renewal| reinstate(file, renewal, addr))
             .await
     }
 
@@ -203,18 +213,32 @@ fn claim(
     Ok(tenure)
 }
 
+/// Moves the beat of a lease.
+fn renew(file: &Transaction<'_>, renewal: &Renewal) -> Result<(), Rollback<AuthorityError>> {
+    let Tenure { zone, grant } = &renewal.tenure;
+    let now = lease(file, zone)?;
+    if !now.is_some_and(|now| is_held_under(&now, *grant)) {
+        return Err(refusal(file, zone));
+    }
+    file.prepare_cached("UPDATE lease SET beat = beat + 1, players = ?2 WHERE zone = ?1")?
+        .execute((zone.as_str(), renewal.players))?;
+    Ok(())
+}
+
+fn is_held_under(now: &LeaseView, grant: Grant) -> bool {
+    (now.epoch, now.nonce, now.released) == (grant.epoch(), grant.nonce(), false)
+}
+
 /// Puts a lease back, as into a max register: what is lower gives way.
 fn reinstate(
     file: &Transaction<'_>,
-    tenure: &Tenure,
+    Renewal { tenure, players }: &Renewal,
     addr: SocketAddr,
-    players: u32,
 ) -> Result<(), Rollback<AuthorityError>> {
     let Tenure { zone, grant } = tenure;
     let (epoch, nonce) = (grant.epoch(), grant.nonce());
     if let Some(now) = lease(file, zone)? {
-        let is_ours = (now.epoch, now.nonce, now.released) == (epoch, nonce, false);
-        if now.epoch > epoch || (now.epoch == epoch && !is_ours) {
+        if now.epoch > epoch || (now.epoch == epoch && !is_held_under(&now, *grant)) {
             return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
         }
     }
@@ -227,10 +251,44 @@ fn reinstate(
     Ok(())
 }
 
+/// Reads a lease. One that makes no sense counts as none.
 fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<LeaseView>> {
-    file.prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players FROM lease WHERE zone = ?1")?
+    let read = file
+        .prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players FROM lease WHERE zone = ?1")?
         .query_row([zone.as_str()], read_lease)
-        .optional()
+        .optional();
+    match read {
+        Err(error) if is_no_sense(&error) => Ok(None),
+        read => read,
+    }
+}
+
+/// Whether the error is that of a value which nothing of ours wrote, and not of the file.
+const fn is_no_sense(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+    )
+}
+
+/// Reads all leases. A row that makes no sense costs its own zone; one of no zone is passed over, with one log line.
+fn read_leases(file: &Transaction<'_>, unreadable: &UnreadableRows) -> rusqlite::Result<Leases> {
+    let mut statement =
+        file.prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players FROM lease ORDER BY zone")?;
+    let mut rows = statement.query([])?;
+    let mut leases = Leases::default();
+    while let Some(row) = rows.next()? {
+        match read_lease(row) {
+            Ok(view) => leases.views.push(view),
+            Err(error) if is_no_sense(&error) => match parsed(row, 0) {
+                Ok(zone) => _ = leases.damaged.insert(zone),
+                Err(error) => unreadable.note(&error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(leases)
 }
 
 /// Makes the refusal that shows the lease as it is.

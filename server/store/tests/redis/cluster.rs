@@ -8,7 +8,8 @@ use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_core::ownership::{Authority, KeyFingerprints, Membership, Tenure};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
-    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, tenure, zone_store_conformance,
+    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, renew, tenure,
+    zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisError, RedisStore, RedisTarget};
 use everhold_testing::redis::RedisCluster;
@@ -195,7 +196,7 @@ async fn assert_leases_elsewhere_go_on(key: &str) {
             let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), Epoch::NONE).await;
             let claimed = until_answered(claim).await.expect("nobody else wants it");
             assert_eq!(claimed.epoch(), Epoch(round));
-            until_answered(async || spare.renew(&claimed, 1).await)
+            until_answered(async || renew(&spare, &claimed, 1).await)
                 .await
                 .expect("it is held");
         }
@@ -228,7 +229,7 @@ async fn primary_that_dies_is_replaced_for_leases_too() {
     append_next(&store, &held, &mut history, Tick(3)).await;
     redis.kill(redis.primary_of(&meta(&zone())));
     append_next(&store, &held, &mut history, Tick(4)).await;
-    let renewed = until_answered(async || authority.renew(&lease, 1).await).await;
+    let renewed = until_answered(async || renew(&authority, &lease, 1).await).await;
     renewed.unwrap();
 }
 

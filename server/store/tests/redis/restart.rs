@@ -3,7 +3,7 @@
 use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, AuthorityError};
 use everhold_protocol::Tick;
-use everhold_store::conformance::{SuiteHistory, tenure};
+use everhold_store::conformance::{SuiteHistory, reinstate, renew, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 use rustix::process::Signal;
 
@@ -37,7 +37,7 @@ async fn redis_that_restarts_with_its_data_goes_on_where_it_was() {
     assert_eq!(answer.unwrap(), AppendAnswer::Ok);
     let data = until_answered(async || store.read_zone(&zone()).await).await;
     assert_eq!(data.unwrap().records, records);
-    let renewed = until_answered(async || authority.renew(&held, 3).await).await;
+    let renewed = until_answered(async || renew(&authority, &held, 3).await).await;
     renewed.unwrap();
 }
 
@@ -55,10 +55,10 @@ async fn redis_that_restarts_empty_has_lost_the_zone_and_says_so() {
     assert!(matches!(answer, Err(StoreError::Lost)), "{answer:?}");
     let fenced = until_answered(async || store.fence(&tenure(&zone(), 2, 2)).await).await;
     assert!(matches!(fenced, Err(StoreError::Lost)), "{fenced:?}");
-    let renewed = until_answered(async || authority.renew(&held, 3).await).await;
+    let renewed = until_answered(async || renew(&authority, &held, 3).await).await;
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
     let addr = ([127, 0, 0, 1], 1).into();
-    authority.reinstate(&held, addr, 3).await.unwrap();
+    reinstate(&authority, &held, addr, 3).await.unwrap();
     assert_eq!(authority.leases().await.unwrap().views[0].epoch, held.epoch());
 }
 
@@ -73,7 +73,7 @@ async fn write_whose_answer_was_given_up_is_found_when_it_is_sent_again() {
     // From here on the script is known: an EVALSHA is enough.
     store.append(&held, &records[..1]).await.unwrap();
     redis.signal(Signal::STOP);
-    let (appended, renewed) = tokio::join!(store.append(&held, &records[1..2]), authority.renew(&held, 1));
+    let (appended, renewed) = tokio::join!(store.append(&held, &records[1..2]), renew(&authority, &held, 1));
     assert!(appended.is_err_and(|error| error.is_unknown()), "nobody answers");
     assert!(renewed.is_err_and(|error| error.is_unknown()), "nobody answers");
     redis.signal(Signal::CONT);
@@ -86,6 +86,6 @@ async fn write_whose_answer_was_given_up_is_found_when_it_is_sent_again() {
     assert_eq!(answer.unwrap(), AppendAnswer::Ok);
     let data = until_answered(async || store.read_zone(&zone()).await).await;
     assert_eq!(data.unwrap().records, records);
-    let renewed = until_answered(async || authority.renew(&held, 1).await).await;
+    let renewed = until_answered(async || renew(&authority, &held, 1).await).await;
     renewed.unwrap();
 }

@@ -1,9 +1,8 @@
 //! A Sentinel group whose primary changes: it dies and comes back, and it is replaced on purpose.
 
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
-use everhold_core::ownership::Authority;
 use everhold_protocol::Tick;
-use everhold_store::conformance::{SuiteHistory, tenure};
+use everhold_store::conformance::{SuiteHistory, renew, tenure};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_testing::redis::SentinelGroup;
 
@@ -24,7 +23,9 @@ async fn links_follow_three_sentinels_to_whomever_they_promote() {
             matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)),
             "{answer:?}"
         );
-        until_answered(async || authority.renew(&lease, 1).await).await.unwrap();
+        until_answered(async || renew(&authority, &lease, 1).await)
+            .await
+            .unwrap();
     };
     goes_on(&mut history, Tick(3)).await;
     redis.wait_until_whole();

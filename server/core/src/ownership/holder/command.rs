@@ -6,9 +6,9 @@ use std::time::Duration;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::remark::Remark;
-use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
+use crate::ownership::authority::{AuthorityError, LeaseView, Leases, Renewal};
 pub use crate::ownership::contender::StoreData;
-use crate::ownership::grant::Tenure;
+use crate::ownership::grant::{Nonce, Tenure};
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
@@ -44,10 +44,11 @@ pub enum HolderCommand {
 /// A request to the authority, to the directory of shards, or to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Renew a lease by [`Authority::renew`](crate::ownership::Authority::renew).
-    Renew(Renewal),
-    /// [`Authority::reinstate`](crate::ownership::Authority::reinstate): the authority forgot the lease.
-    Reinstate(Renewal),
+    /// Renew leases by [`Authority::renew`](crate::ownership::Authority::renew). They may be answered in parts.
+    Renew(Vec<Renewal>),
+    /// [`Authority::reinstate`](crate::ownership::Authority::reinstate): the authority forgot these leases. They may be
+    /// answered in parts.
+    Reinstate(Vec<Renewal>),
     /// Read all leases by [`Authority::leases`](crate::ownership::Authority::leases).
     Leases,
     /// [`Membership::announce`](crate::ownership::Membership::announce) this shard.
@@ -69,18 +70,40 @@ pub enum Request {
     },
     /// Release a lease by [`Authority::release`](crate::ownership::Authority::release).
     Release(Tenure),
+    /// [`Membership::withdraw`](crate::ownership::Membership::withdraw) a shard that is dead.
+    Retire(Nonce),
     /// [`Membership::withdraw`](crate::ownership::Membership::withdraw) this shard.
     Withdraw,
     /// Find out which input the zone's tick is at, and have the store refuse that input from now on.
     Blame(Tenure, Tick),
 }
 
-/// The answer to one [`Request`].
+impl Request {
+    /// Returns the number of questions in it, each of which is answered once.
+    pub(super) const fn count(&self) -> usize {
+        match self {
+            Self::Renew(renewals) | Self::Reinstate(renewals) => renewals.len(),
+            _ => 1,
+        }
+    }
+}
+
+impl HolderAnswer {
+    /// Returns the number of questions that it answers.
+    pub(super) const fn count(&self) -> usize {
+        match self {
+            Self::Renewed(answers) | Self::Reinstated(answers) => answers.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// The answer to one [`Request`], or to a part of it.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the answer to the request of its name")]
 pub enum HolderAnswer {
-    Renewed(Renewal, Result<(), AuthorityError>),
-    Reinstated(Renewal, Result<(), AuthorityError>),
+    Renewed(Vec<RenewalAnswer>),
+    Reinstated(Vec<RenewalAnswer>),
     Leases(Result<Leases, AuthorityError>),
     Announced(Result<(), AuthorityError>),
     Shards(Result<Vec<ShardView>, AuthorityError>),
@@ -89,20 +112,13 @@ pub enum HolderAnswer {
     Data(ZoneName, StoreData),
     Claimed(Result<Tenure, AuthorityError>),
     Released(Tenure, Result<(), AuthorityError>),
+    Retired(Nonce, Result<(), AuthorityError>),
     Withdrawn(Result<(), AuthorityError>),
     Blamed(ZoneName, Tick, Culprit),
 }
 
-/// One renewal of a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// The zone, and the right to act for it.
-    pub tenure: Tenure,
-    /// Attached players, for those who may have to adopt the zone.
-    pub players: u32,
-    /// A time before it is sent: the lease's deadline counts from here.
-    pub sent_at: Duration,
-}
+/// A renewal, and what became of it.
+pub type RenewalAnswer = (Renewal, Result<(), AuthorityError>);
 
 /// The fence of a zone, as the store shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

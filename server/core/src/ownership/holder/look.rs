@@ -9,9 +9,10 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 
 use super::command::{HolderCommand, Request, Views};
-use super::remark::{Remark, RequestFailure, Service};
+use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases};
+use crate::ownership::grant::Nonce;
 use crate::ownership::membership::ShardView;
 
 /// One look under way.
@@ -61,6 +62,7 @@ impl Holder {
                 lasted,
             ));
         }
+        self.note_damaged(&leases);
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
         claimable.views.retain(|view| !self.shunned.contains(&view.zone, now));
@@ -100,7 +102,17 @@ impl Holder {
         for stranger in self.key_watch.handle_shards(&shards) {
             self.log(Remark::Stranger(stranger));
         }
+        if let Some(dead) = self.dead.handle_shards(now, &shards) {
+            self.ask(Request::Retire(dead), Some(self.answer_max()));
+        }
         self.look.shards = Some(shards);
+    }
+
+    /// A withdrawal that failed is asked for again at the next look.
+    pub(super) fn handle_retired(&mut self, nonce: Nonce, outcome: &Result<(), AuthorityError>) {
+        if outcome.is_ok() {
+            self.log(Remark::Retired(nonce));
+        }
     }
 
     /// Shows what was seen, and goes on if there were leases: what was seen before is not what is claimed now.
@@ -114,6 +126,16 @@ impl Holder {
         } else {
             self.end_turn(now);
         }
+    }
+
+    /// Reports each zone whose lease makes no sense, once until it does again.
+    fn note_damaged(&mut self, leases: &Leases) {
+        let found: Vec<ZoneName> = leases.damaged.difference(&self.damaged).cloned().collect();
+        for zone in found {
+            self.log_zone(&zone, ZoneRemark::Damaged);
+        }
+        self.damaged.retain(|zone| leases.unread.contains(zone));
+        self.damaged.extend(leases.damaged.iter().cloned());
     }
 
     fn note_no_directory(&mut self, now: Duration, error: &AuthorityError) {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use super::command::{HolderCommand, Renewal, Request};
+use super::command::{HolderCommand, Request};
 use super::remark::{Remark, RequestFailure, ZoneRemark};
 use super::{Holder, HolderStep};
-use crate::ownership::authority::AuthorityError;
+use crate::ownership::authority::{AuthorityError, Renewal};
 use crate::ownership::contender::StoreData;
 use crate::ownership::grant::Tenure;
 
@@ -27,13 +27,9 @@ impl Holder {
         let undeclared: Vec<ZoneName> = undeclared.filter(|zone| !suspended.contains_key(zone)).collect();
         let taken: Vec<ZoneName> = self.contender.taken().cloned().collect();
         let max = Some(self.answer_max());
-        for tenure in forgotten {
-            let renewal = Renewal {
-                tenure,
-                players: 0,
-                sent_at: now,
-            };
-            self.ask(Request::Reinstate(renewal), max);
+        if !forgotten.is_empty() {
+            let renewal = |tenure| Renewal { tenure, players: 0 };
+            self.ask(Request::Reinstate(forgotten.into_iter().map(renewal).collect()), max);
         }
         for zone in undeclared {
             self.ask(Request::Declare(zone), max);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use crate::outage::{Lasted, Outage};
+use crate::ownership::grant::Nonce;
 use crate::ownership::key_check::Stranger;
 
 /// A line of the log.
@@ -20,6 +21,8 @@ pub enum Remark {
     Zone(ZoneName, ZoneRemark),
     /// A living shard of this world has other keys.
     Stranger(Stranger),
+    /// The entry of a dead shard was removed from the directory.
+    Retired(Nonce),
     /// At the stop: the directory could not be left, and why.
     StillInDirectory(String),
 }
@@ -63,6 +66,8 @@ pub enum Service {
 pub enum ZoneRemark {
     /// No other shard has declared it: it is declared here.
     Declared,
+    /// Its lease is there and makes no sense: it counts as forgotten.
+    Damaged,
     /// It was granted to this process under this epoch.
     Granted(Epoch),
     /// Its adoption, under this epoch, takes too long, or the process stops.

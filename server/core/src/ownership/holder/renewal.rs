@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use everhold_protocol::ZoneName;
 
-use super::command::{Renewal, Request};
+use super::command::{RenewalAnswer, Request};
 use super::remark::{Remark, RequestFailure, Service, ZoneRemark};
 use super::{Holder, HolderStep};
-use crate::ownership::authority::AuthorityError;
+use crate::ownership::authority::{AuthorityError, Renewal};
 use crate::ownership::grant::Grant;
 use crate::ownership::lease::Lease;
 
 /// The renewals of one turn that have been answered.
 #[derive(Debug, Default)]
 pub(super) struct Renewals {
+    /// A time before they were sent: the leases' deadlines count from here.
+    sent_at: Duration,
     is_any_answered: bool,
     /// The zone of the newest that was not, and why.
     unanswered: Option<(ZoneName, String)>,
@@ -37,39 +39,47 @@ impl Holder {
             .map(|held| Renewal {
                 tenure: held.tenure.clone(),
                 players: held.progress.map_or(0, |progress| progress.players),
-                sent_at: now,
             })
             .collect();
-        self.renewals = Renewals::default();
-        for renewal in due {
-            self.ask(Request::Renew(renewal), Some(self.answer_max()));
+        self.renewals = Renewals {
+            sent_at: now,
+            ..Renewals::default()
+        };
+        if !due.is_empty() {
+            self.ask(Request::Renew(due), Some(self.answer_max()));
         }
         self.step = HolderStep::Renewing;
     }
 
-    /// A renewal that finds an authority which has forgotten the lease has it put back, within the time that the
-    /// renewal has left.
-    pub(super) fn handle_renewed(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
-        match outcome {
-            Err(error) if is_forgotten(&error, renewal.tenure.grant) => {
-                let left = (renewal.sent_at + self.answer_max()).saturating_sub(now);
-                self.ask(Request::Reinstate(renewal), Some(left));
+    /// Renewals that find an authority which has forgotten the lease have it put back, all at once, within the time
+    /// that they have left.
+    pub(super) fn handle_renewed(&mut self, now: Duration, answers: Vec<RenewalAnswer>) {
+        let mut forgotten = Vec::new();
+        for (renewal, outcome) in answers {
+            match outcome {
+                Err(error) if is_forgotten(&error, renewal.tenure.grant) => forgotten.push(renewal),
+                outcome => self.conclude_renewal(now, renewal, outcome),
             }
-            outcome => self.conclude_renewal(now, renewal, outcome),
+        }
+        if !forgotten.is_empty() {
+            let left = (self.renewals.sent_at + self.answer_max()).saturating_sub(now);
+            self.ask(Request::Reinstate(forgotten), Some(left));
         }
     }
 
-    pub(super) fn handle_reinstated(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
-        if outcome.is_ok() {
-            let tenure = &renewal.tenure;
-            self.log_zone(&tenure.zone, ZoneRemark::PutBack(tenure.epoch()));
+    pub(super) fn handle_reinstated(&mut self, now: Duration, answers: Vec<RenewalAnswer>) {
+        for (renewal, outcome) in answers {
+            if outcome.is_ok() {
+                let tenure = &renewal.tenure;
+                self.log_zone(&tenure.zone, ZoneRemark::PutBack(tenure.epoch()));
+            }
+            self.conclude_renewal(now, renewal, outcome);
         }
-        self.conclude_renewal(now, renewal, outcome);
     }
 
     /// Tells the lease at once, whatever other renewals are waited for. An error is an outcome that is not known.
     fn conclude_renewal(&mut self, now: Duration, renewal: Renewal, outcome: Result<(), AuthorityError>) {
-        let Renewal { tenure, sent_at, .. } = renewal;
+        let (tenure, sent_at) = (renewal.tenure, self.renewals.sent_at);
         let held = self.held_mut(&tenure);
         let tell = |what: &dyn Fn(&mut Lease)| held.map(|held| held.lease.with(|lease| what(lease)));
         match outcome {
@@ -102,6 +112,7 @@ impl Holder {
         let Renewals {
             is_any_answered,
             unanswered,
+            ..
         } = std::mem::take(&mut self.renewals);
         let was_none_answered = unanswered.is_some() && !is_any_answered;
         if let Some((zone, error)) = unanswered {

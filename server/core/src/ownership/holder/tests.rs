@@ -8,12 +8,12 @@ mod wedges;
 
 use everhold_protocol::Epoch;
 
-use super::command::{Culprit, GrantedLease, Progress, Renewal, StoreData, StoreFence, Views};
+use super::command::{Culprit, GrantedLease, Progress, StoreData, StoreFence, Views};
 use super::*;
 use crate::ownership::lease::{Lease, LeaseState};
 use crate::ownership::{
-    AuthorityError, DataStamp, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, ShardView, SharedLease,
-    Tenure,
+    AuthorityError, DataStamp, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, Renewal, ShardView,
+    SharedLease, Tenure,
 };
 
 /// Renewals every 1,000 ms, retries after 250 ms, a pause is a gap above 500 ms, a stall is 2,000 ms without a tick.
@@ -69,6 +69,8 @@ struct FakeAuthority {
     leases: BTreeMap<ZoneName, LeaseView>,
     /// Zones on a node that is gone.
     unread: BTreeSet<ZoneName>,
+    /// Zones whose lease makes no sense.
+    damaged: BTreeSet<ZoneName>,
     /// Nothing is answered.
     is_away: bool,
     /// This shard cannot be announced.
@@ -90,6 +92,7 @@ impl FakeAuthority {
         Self {
             leases: ZONES.map(|zone| (name(zone), lease(zone))).into(),
             unread: BTreeSet::new(),
+            damaged: BTreeSet::new(),
             is_away: false,
             takes_no_shards: false,
             shards: Vec::new(),
@@ -102,15 +105,19 @@ impl FakeAuthority {
 
     fn answer(&mut self, request: Request) -> HolderAnswer {
         match request {
-            Request::Renew(renewal) => {
-                let outcome = self.renew(&renewal);
-                HolderAnswer::Renewed(renewal, outcome)
+            Request::Renew(renewals) => {
+                let renew = |renewal| {
+                    let outcome = self.renew(&renewal);
+                    (renewal, outcome)
+                };
+                HolderAnswer::Renewed(renewals.into_iter().map(renew).collect())
             }
-            Request::Reinstate(renewal) => {
-                let Tenure { zone, grant } = &renewal.tenure;
-                let own = view(zone.as_str(), grant.epoch().0, ME);
-                self.leases.insert(zone.clone(), own);
-                HolderAnswer::Reinstated(renewal, Ok(()))
+            Request::Reinstate(renewals) => {
+                for Renewal { tenure, .. } in &renewals {
+                    let own = view(tenure.zone.as_str(), tenure.epoch().0, ME);
+                    self.leases.insert(tenure.zone.clone(), own);
+                }
+                HolderAnswer::Reinstated(renewals.into_iter().map(|renewal| (renewal, Ok(()))).collect())
             }
             Request::Leases if self.is_away => HolderAnswer::Leases(away()),
             Request::Leases => HolderAnswer::Leases(Ok(self.seen())),
@@ -131,6 +138,10 @@ impl FakeAuthority {
                 let outcome = self.release(&tenure);
                 HolderAnswer::Released(tenure, outcome)
             }
+            Request::Retire(nonce) => {
+                self.shards.retain(|shard| shard.nonce != nonce);
+                HolderAnswer::Retired(nonce, Ok(()))
+            }
             Request::Withdraw if self.is_away => HolderAnswer::Withdrawn(away()),
             Request::Withdraw => HolderAnswer::Withdrawn(Ok(())),
             Request::Blame(tenure, tick) => HolderAnswer::Blamed(tenure.zone, tick, self.culprit),
@@ -138,10 +149,12 @@ impl FakeAuthority {
     }
 
     fn seen(&self) -> Leases {
-        let views = self.leases.values().filter(|view| !self.unread.contains(&view.zone));
+        let is_read = |view: &&LeaseView| !self.unread.contains(&view.zone) && !self.damaged.contains(&view.zone);
+        let views = self.leases.values().filter(is_read);
         Leases {
             views: views.cloned().collect(),
             unread: self.unread.clone(),
+            damaged: self.damaged.clone(),
         }
     }
 
@@ -222,6 +235,8 @@ struct Rig {
     now: Duration,
     asked: Vec<Asked>,
     unanswered: VecDeque<Request>,
+    /// The number of renewals in each request for some.
+    batches: Vec<usize>,
     remarks: Vec<Remark>,
     /// Every other command.
     done: Vec<HolderCommand>,
@@ -250,6 +265,7 @@ impl Rig {
             now: ms(10_000),
             asked: Vec::new(),
             unanswered: VecDeque::new(),
+            batches: Vec::new(),
             remarks: Vec::new(),
             done: Vec::new(),
             hosted: BTreeMap::new(),
@@ -269,6 +285,7 @@ impl Rig {
 
     fn forget(&mut self) {
         self.asked.clear();
+        self.batches.clear();
         self.remarks.clear();
         self.done.clear();
     }
@@ -336,12 +353,17 @@ impl Rig {
         while let Some(command) = self.holder.poll_command(self.now) {
             match command {
                 HolderCommand::Ask { request, within } => {
-                    self.unanswered.push_back(request.clone());
-                    self.asked.push(Asked {
-                        at: self.now,
-                        request,
-                        within,
-                    });
+                    if let Request::Renew(renewals) = &request {
+                        self.batches.push(renewals.len());
+                    }
+                    for request in parts(request) {
+                        self.unanswered.push_back(request.clone());
+                        self.asked.push(Asked {
+                            at: self.now,
+                            request,
+                            within,
+                        });
+                    }
                 }
                 HolderCommand::Log(remark) => self.remarks.push(remark),
                 command => self.done.push(command),
@@ -406,9 +428,17 @@ impl Rig {
 
     /// Returns the times at which the lease of a zone was renewed.
     fn renewed_at(&self, zone: &str) -> Vec<Duration> {
-        let wanted =
-            |request: &Request| matches!(request, Request::Renew(renewal) if renewal.tenure.zone == name(zone));
+        let wanted = |request: &Request| matches!(request, Request::Renew(part) if part[0].tenure.zone == name(zone));
         self.asked(wanted).iter().map(|asked| asked.at).collect()
+    }
+}
+
+/// Splits a request as a driver does whose authority has each zone on a node of its own.
+fn parts(request: Request) -> Vec<Request> {
+    match request {
+        Request::Renew(renewals) => renewals.into_iter().map(|one| Request::Renew(vec![one])).collect(),
+        Request::Reinstate(renewals) => renewals.into_iter().map(|one| Request::Reinstate(vec![one])).collect(),
+        other => vec![other],
     }
 }
 

@@ -12,6 +12,7 @@ mod redirection;
 mod shape;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 
 use super::node::{Mode, RedisNode, is_silence};
 use crate::redis::RedisError;
-use redirection::Redirection;
+pub(super) use redirection::Redirection;
 use shape::Shape;
 
 /// Period at which the Cluster is asked for its shape, whatever happens: a node that joined is found before it is
@@ -141,11 +142,19 @@ impl Cluster {
         self.read_shape().primaries()
     }
 
+    /// Returns a number of the node that serves a slot, as far as it is known.
+    pub(super) fn number_of(&self, slot: u16) -> u64 {
+        self.read_shape().owner(slot).map_or(0, |server| {
+            BuildHasherDefault::<DefaultHasher>::default().hash_one((&server.host, server.port))
+        })
+    }
+
     fn read_shape(&self) -> std::sync::RwLockReadGuard<'_, Shape> {
         self.shape.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn server_of(&self, slot: u16) -> Result<Server, RedisError> {
+    /// Returns the server of a slot, as far as it is known.
+    pub(super) fn server_of(&self, slot: u16) -> Result<Server, RedisError> {
         self.read_shape().owner(slot).ok_or_else(|| {
             self.stale.notify_one();
             RedisError::Command(Error::new(
@@ -155,8 +164,8 @@ impl Cluster {
         })
     }
 
-    /// Returns the connection to a node; the first call begins it.
-    fn node(&self, server: &Server) -> Result<Arc<RedisNode>, RedisError> {
+    /// Returns the connection to a node; the first call begins it. Must be called on the link's thread.
+    pub(super) fn node(&self, server: &Server) -> Result<Arc<RedisNode>, RedisError> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = nodes.get(server) {
             return Ok(Arc::clone(node));

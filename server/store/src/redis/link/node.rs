@@ -142,27 +142,18 @@ impl RedisNode {
         mode: Mode,
     ) -> Result<Value, RedisError> {
         let connection = self.connection();
-        let options = Options {
-            max_attempts: Some(1),
-            // To the client zero means for ever.
-            timeout: Some(max.max(ANSWER_MIN)),
-            fail_fast: true,
-            ..Options::default()
-        };
         let before = connection.generation.load(Ordering::Acquire);
-        let client = connection.client.with_options(&options);
-        // A node's own client has one connection: it looks at no slot.
-        let command = |name| CustomCommand::new_static(name, ClusterHash::FirstKey, false);
+        let client = connection.client.with_options(&options(max));
         let outcome: Result<Value, Error> = match mode {
-            Mode::Plain => client.custom(command(name), words).await,
+            Mode::Plain => client.custom(custom(name), words).await,
             Mode::Asking => {
                 // Nobody else's command may come between the two.
                 let both = Pipeline::from(client);
                 let _queued: Value = both
-                    .custom(command("ASKING"), Vec::<Value>::new())
+                    .custom(custom("ASKING"), Vec::<Value>::new())
                     .await
                     .map_err(RedisError::Command)?;
-                let _queued: Value = both.custom(command(name), words).await.map_err(RedisError::Command)?;
+                let _queued: Value = both.custom(custom(name), words).await.map_err(RedisError::Command)?;
                 let lost = || Err(Error::new(fred::error::ErrorKind::Unknown, "no answer"));
                 both.try_all::<Value>().await.pop().unwrap_or_else(lost)
             }
@@ -172,6 +163,44 @@ impl RedisNode {
         }
         self.note(&outcome);
         outcome.map_err(RedisError::Command)
+    }
+
+    /// Sends commands in one go, each once, and waits for all answers for `max` at most. Returns their outcomes, in
+    /// order.
+    pub(super) async fn send_many(
+        &self,
+        name: &'static str,
+        commands: Vec<Vec<Value>>,
+        max: Duration,
+    ) -> Vec<Result<Value, RedisError>> {
+        let (connection, count) = (self.connection(), commands.len());
+        let before = connection.generation.load(Ordering::Acquire);
+        let pipeline = Pipeline::from(connection.client.with_options(&options(max)));
+        for words in commands {
+            // It is only queued here, which cannot fail.
+            let _queued: Result<Value, Error> = pipeline.custom(custom(name), words).await;
+        }
+        let mut outcomes = pipeline.try_all::<Value>().await;
+        if outcomes.len() != count {
+            // One error stands for all.
+            let lost = || Error::new(fred::error::ErrorKind::Unknown, "no answer");
+            let error = outcomes.pop().and_then(Result::err).unwrap_or_else(lost);
+            outcomes = (0..count).map(|_| Err(error.clone())).collect();
+        }
+        if connection.generation.load(Ordering::Acquire) != before {
+            let replaced = |outcome: Result<Value, Error>| match outcome {
+                Ok(_) => Err(RedisError::Replaced),
+                Err(error) => Err(RedisError::Command(error)),
+            };
+            return outcomes.into_iter().map(replaced).collect();
+        }
+        if let Some(outcome) = outcomes.first() {
+            self.note(outcome);
+        }
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.map_err(RedisError::Command))
+            .collect()
     }
 
     /// Ends its connection once what is in flight is answered.
@@ -211,6 +240,21 @@ impl RedisNode {
         let failing_since = *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
         failing_since.is_some_and(|since| since.elapsed() >= DEAD_AFTER)
     }
+}
+
+fn options(max: Duration) -> Options {
+    Options {
+        max_attempts: Some(1),
+        // To the client zero means for ever.
+        timeout: Some(max.max(ANSWER_MIN)),
+        fail_fast: true,
+        ..Options::default()
+    }
+}
+
+/// Makes a command of a node's own client, which has one connection: it looks at no slot.
+fn custom(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, ClusterHash::FirstKey, false)
 }
 
 /// Whether an error means that the server gave no answer at all.

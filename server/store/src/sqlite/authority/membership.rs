@@ -12,14 +12,14 @@ use rusqlite::Row;
 use super::SqliteAuthority;
 use crate::sqlite::world::parsed;
 
-/// Whether a log line has named an entry that cannot be read: there is one for all.
+/// Whether a log line has named a row that cannot be read: there is one for all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnreadableRows(Arc<AtomicBool>);
 
 impl UnreadableRows {
-    fn note(&self, error: &rusqlite::Error) {
+    pub(super) fn note(&self, error: &rusqlite::Error) {
         if !self.0.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the directory has entries that this build cannot read; they are passed over");
+            tracing::warn!(%error, "rows of shards or leases cannot be read by this build; they are passed over");
         }
     }
 }

@@ -212,7 +212,7 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_at_once_and_claimed_abov
         rig.hosted.remove(&name("meadow"));
         let asked = rig.turn();
         let put_back = |request: &Request| match request {
-            Request::Reinstate(renewal) => renewal.tenure == tenure("meadow", 2),
+            Request::Reinstate(renewals) => renewals[0].tenure == tenure("meadow", 2),
             _ => false,
         };
         assert!(asked.iter().any(put_back), "{asked:?}");

@@ -151,3 +151,50 @@ fn living_shard_with_other_keys_is_said_once() {
         .collect();
     assert_eq!(said, [&Remark::Stranger(stranger)]);
 }
+
+#[test]
+fn lease_that_makes_no_sense_is_reported_once_and_costs_its_own_zone_alone() {
+    let mut rig = Rig::new();
+    rig.authority.damaged = [name("hills")].into();
+    rig.run(TTL);
+    rig.host_all();
+    let hosted: Vec<&str> = rig.hosted.keys().map(ZoneName::as_str).collect();
+    assert_eq!(hosted, ["forest", "meadow"], "the others are claimed");
+    let said = |rig: &Rig| {
+        let damaged = remark("hills", ZoneRemark::Damaged);
+        rig.remarks.iter().filter(|remark| **remark == damaged).count()
+    };
+    assert_eq!(said(&rig), 1);
+    rig.run(2 * TTL);
+    assert_eq!(said(&rig), 1, "once, however many looks");
+    let declared = rig.asked(|request| *request == Request::Declare(name("hills")));
+    assert!(!declared.is_empty(), "it counts as forgotten");
+    rig.authority.damaged.clear();
+    rig.turn();
+    rig.authority.damaged = [name("hills")].into();
+    rig.turn();
+    assert_eq!(said(&rig), 2, "damaged again");
+}
+
+#[test]
+fn entry_that_a_dead_shard_left_behind_is_removed_from_the_directory() {
+    let mut rig = Rig::hosting();
+    rig.authority.shards = vec![shard(7, 10, 1), shard(20, 10, 5)];
+    rig.run(TTL);
+    assert_eq!(rig.authority.shards.len(), 2, "it may be slow");
+    rig.authority.takes_no_shards = true;
+    rig.run(4 * TTL);
+    assert_eq!(rig.authority.shards.len(), 2, "no shard can announce itself");
+    rig.authority.takes_no_shards = false;
+    rig.run(2 * TTL - TURN);
+    assert_eq!(rig.authority.shards.len(), 2, "it is watched anew");
+    rig.run(2 * TURN);
+    assert_eq!(rig.authority.shards, [shard(7, 10, 1)], "this one stays");
+    assert_eq!(
+        rig.remarks
+            .iter()
+            .filter(|remark| **remark == Remark::Retired(Nonce(20)))
+            .count(),
+        1
+    );
+}

@@ -4,7 +4,7 @@ use fred::types::config::Server;
 
 /// A node's answer that it has done nothing, because the slot is not its own alone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Redirection {
+pub(in crate::redis::link) enum Redirection {
     /// The slot is another's for good.
     Moved { slot: u16, to: Server },
     /// The slot is on its way, and these keys have arrived there, or are to.
@@ -14,6 +14,13 @@ pub(super) enum Redirection {
 }
 
 impl Redirection {
+    /// Whether these are the words of a redirection.
+    pub(in crate::redis::link) fn is_one(said: &str) -> bool {
+        ["MOVED ", "ASK ", "TRYAGAIN "]
+            .iter()
+            .any(|kind| said.starts_with(kind))
+    }
+
     /// Reads what was `said` by the node at `by`, which leaves out its host if it does not know its own.
     pub(super) fn read(said: &str, by: &Server) -> Option<Self> {
         let mut words = said.split_whitespace();

@@ -1,0 +1,68 @@
+//! Leases in the file that all shards of a host share.
+
+use everhold_core::ownership::{Authority, AuthorityError, Renewal};
+use everhold_store::conformance::{reinstate, renew, tenure};
+use everhold_store::sqlite::SqliteAuthority;
+
+use crate::{directory, zone};
+
+#[tokio::test]
+async fn lease_that_makes_no_sense_costs_its_own_zone_alone_until_it_is_put_back() {
+    let directory = directory();
+    let (holder, spare) = (
+        SqliteAuthority::open(directory.path()).unwrap(),
+        SqliteAuthority::open(directory.path()).unwrap(),
+    );
+    let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
+    reinstate(&holder, &held, addr, 5).await.unwrap();
+    holder.declare_zone(&"whole".parse().unwrap()).await.unwrap();
+    let file = rusqlite::Connection::open(directory.path().join("world.db")).unwrap();
+    let nameless = "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players) VALUES ('no name!', 0, 0, 0, \
+                    1, '0.0.0.0:0', 0)";
+    file.execute_batch(nameless).unwrap();
+    for damage in ["addr = 'nowhere'", "epoch = -1", "players = -7"] {
+        let damage = format!("UPDATE lease SET {damage} WHERE zone = 'meadow'");
+        file.execute_batch(&damage).unwrap();
+        let leases = spare.leases().await.unwrap();
+        assert_eq!((leases.views.len(), leases.damaged), (1, [zone()].into()), "{damage}");
+        let renewed = renew(&holder, &held, 5).await;
+        assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
+        reinstate(&holder, &held, addr, 5).await.unwrap();
+        renew(&holder, &held, 5).await.unwrap();
+        file.execute_batch(&damage).unwrap();
+        spare.declare_zone(&zone()).await.unwrap();
+        assert!(
+            spare.leases().await.unwrap().views.iter().all(|view| view.released),
+            "{damage}"
+        );
+        reinstate(&holder, &held, addr, 5).await.unwrap();
+    }
+}
+
+/// A commit of `world.db` is on the disk before it is answered, which takes long; that of many zones takes no longer.
+#[tokio::test]
+async fn renewals_of_many_zones_are_one_commit() {
+    let directory = directory();
+    let holder = SqliteAuthority::open(directory.path()).unwrap();
+    let renewal = |number| Renewal {
+        tenure: tenure(&format!("zone-{number}").parse().unwrap(), 3, 1),
+        players: 1,
+    };
+    let renewals: Vec<Renewal> = (0..500).map(renewal).collect();
+    let addr = "127.0.0.1:1".parse().unwrap();
+    assert!(holder.reinstate(&renewals, addr).await.iter().all(Result::is_ok));
+    let reader = rusqlite::Connection::open(directory.path().join("world.db")).unwrap();
+    // The first of the log's frames that end a commit is counted by how far the log grew: a page a zone's row lies on,
+    // not one for each zone.
+    let frames = || -> i64 {
+        let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
+        reader.query_row(pragma, [], |row| row.get(1)).unwrap()
+    };
+    let before = frames();
+    assert!(holder.renew(&renewals).await.iter().all(Result::is_ok));
+    let grown = frames() - before;
+    assert!(
+        grown < 100,
+        "500 rows lie on few pages, each of which is written once: {grown}"
+    );
+}
