@@ -6,6 +6,8 @@ mod world;
 mod visitor;
 #[path = "shards/relay.rs"]
 mod relay;
+#[path = "shards/mixed.rs"]
+mod mixed;
 #[path = "shards/failover.rs"]
 mod failover;
 #[path = "shards/outage.rs"]

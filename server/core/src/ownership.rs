@@ -3,8 +3,8 @@
 pub mod grant;
 pub mod stamp;
 pub mod fingerprint;
-pub mod authority;
 pub mod lease;
+pub mod authority;
 pub mod steps;
 pub mod membership;
 pub mod contender;
@@ -17,7 +17,7 @@ pub mod after;
 pub mod holder;
 
 pub use after::{AdoptionFailure, After, Remains};
-pub use authority::{Authority, AuthorityError, LeaseView, Leases, Renewal};
+pub use authority::{Authority, AuthorityError, LeaseTerms, LeaseView, Leases, Renewal};
 pub use census::Census;
 pub use contender::{Contender, ContenderConfig};
 pub use end::EndReason;

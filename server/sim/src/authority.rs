@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use everhold_core::ownership::{AuthorityError, Grant, KeyFingerprints, LeaseView, Leases, Nonce, ShardView, Tenure};
+use everhold_core::ownership::{
+    AuthorityError, Grant, KeyFingerprints, LeaseTerms, LeaseView, Leases, Nonce, ShardView, Tenure,
+};
 use everhold_protocol::{Epoch, ZoneName};
 
 /// The address of a lease that was never held.
@@ -61,7 +63,7 @@ impl MemoryAuthority {
         &mut self,
         watched: &LeaseView,
         nonce: Nonce,
-        addr: SocketAddr,
+        terms: LeaseTerms,
         epoch_floor: Epoch,
     ) -> Result<Tenure, AuthorityError> {
         self.check_room()?;
@@ -83,7 +85,8 @@ impl MemoryAuthority {
         }
         // The player count stays: should the new holder die before its first renewal, the next spare still knows who
         // waits.
-        (now.epoch, now.nonce, now.released, now.addr) = (epoch, nonce, false, addr);
+        (now.epoch, now.nonce, now.released) = (epoch, nonce, false);
+        (now.addr, now.ttl) = (terms.addr, terms.ttl);
         now.beat += 1;
         Ok(tenure)
     }
@@ -101,7 +104,7 @@ impl MemoryAuthority {
     }
 
     /// Puts a lease back, as into a max register.
-    pub fn reinstate(&mut self, tenure: &Tenure, addr: SocketAddr, players: u32) -> Result<(), AuthorityError> {
+    pub fn reinstate(&mut self, tenure: &Tenure, terms: LeaseTerms, players: u32) -> Result<(), AuthorityError> {
         self.check_room()?;
         let (zone, grant) = (&tenure.zone, tenure.grant);
         if let Some(now) = self.data.leases.get(zone)
@@ -118,8 +121,9 @@ impl MemoryAuthority {
             nonce: grant.nonce(),
             beat: now.beat + 1,
             released: false,
-            addr,
+            addr: terms.addr,
             players,
+            ttl: terms.ttl,
         };
         Ok(())
     }
@@ -242,6 +246,7 @@ fn free_lease(zone: &ZoneName) -> LeaseView {
         released: true,
         addr: NOWHERE,
         players: 0,
+        ttl: Duration::ZERO,
     }
 }
 

@@ -15,7 +15,8 @@ use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
 };
 use everhold_core::ownership::{
-    Authority, AuthorityError, KeyFingerprints, LeaseView, Leases, Membership, Nonce, Renewal, ShardView, Tenure,
+    Authority, AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Leases, Membership, Nonce, Renewal, ShardView,
+    Tenure,
 };
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 
@@ -139,10 +140,10 @@ impl Authority for SharedAuthority {
         &self,
         watched: &LeaseView,
         nonce: Nonce,
-        addr: SocketAddr,
+        terms: LeaseTerms,
         epoch_floor: Epoch,
     ) -> Result<Tenure, AuthorityError> {
-        self.lock().claim(watched, nonce, addr, epoch_floor)
+        self.lock().claim(watched, nonce, terms, epoch_floor)
     }
 
     fn node_of(&self, _zone: &ZoneName) -> u64 {
@@ -155,9 +156,9 @@ impl Authority for SharedAuthority {
         renewals.iter().map(renew).collect()
     }
 
-    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>> {
+    async fn reinstate(&self, renewals: &[Renewal], terms: LeaseTerms) -> Vec<Result<(), AuthorityError>> {
         let mut authority = self.lock();
-        let reinstate = |Renewal { tenure, players }: &Renewal| authority.reinstate(tenure, addr, *players);
+        let reinstate = |Renewal { tenure, players }: &Renewal| authority.reinstate(tenure, terms, *players);
         renewals.iter().map(reinstate).collect()
     }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use everhold_core::durability::blame::Blame;
 use everhold_core::durability::store::{StoreError, ZoneStore, ZoneSummary};
 use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, RenewalAnswer, Request, StoreData, StoreFence};
-use everhold_core::ownership::{Authority, AuthorityError, KeyFingerprints, Membership, Nonce, Renewal, Tenure};
+use everhold_core::ownership::{
+    Authority, AuthorityError, KeyFingerprints, LeaseTerms, Membership, Nonce, Renewal, Tenure,
+};
 use everhold_protocol::{Tick, ZoneName};
 
 use super::hosted::HostedZone;
@@ -37,13 +39,14 @@ impl Asker {
         hosted: Option<HostedZone>,
     ) -> HolderAnswer {
         let (authority, addr) = (self.authority.as_ref(), self.addr);
+        let terms = LeaseTerms { addr, ttl: self.ttl };
         match request {
             Request::Renew(renewals) => {
                 let outcomes = within(max, authority.renew(&renewals)).await;
                 HolderAnswer::Renewed(renewal_answers(renewals, outcomes))
             }
             Request::Reinstate(renewals) => {
-                let outcomes = within(max, authority.reinstate(&renewals, addr)).await;
+                let outcomes = within(max, authority.reinstate(&renewals, terms)).await;
                 HolderAnswer::Reinstated(renewal_answers(renewals, outcomes))
             }
             Request::Leases => HolderAnswer::Leases(answer(max, authority.leases()).await),
@@ -62,7 +65,7 @@ impl Asker {
                 HolderAnswer::Data(zone, data)
             }
             Request::Claim { watched, epoch_floor } => {
-                let claim = authority.claim(&watched, self.me, addr, epoch_floor);
+                let claim = authority.claim(&watched, self.me, terms, epoch_floor);
                 HolderAnswer::Claimed(answer(max, claim).await)
             }
             Request::Release(tenure) => {

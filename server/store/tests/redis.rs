@@ -20,7 +20,7 @@ mod sentinel;
 use std::time::Duration;
 
 use everhold_core::durability::store::StoreError;
-use everhold_core::ownership::{Authority, AuthorityError, Nonce, Tenure};
+use everhold_core::ownership::{Authority, AuthorityError, LeaseTerms, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 
@@ -46,6 +46,14 @@ fn target(url: &str) -> RedisTarget {
     RedisTarget::new(url, "test").unwrap()
 }
 
+/// Returns what a holder says of itself.
+fn terms() -> LeaseTerms {
+    LeaseTerms {
+        addr: ([127, 0, 0, 1], 1).into(),
+        ttl: Duration::from_secs(4),
+    }
+}
+
 async fn store(url: &str) -> RedisStore {
     RedisStore::open(&target(url)).await.unwrap()
 }
@@ -58,10 +66,7 @@ async fn authority(url: &str) -> RedisAuthority {
 async fn claimed(authority: &RedisAuthority) -> Tenure {
     authority.declare_zone(&zone()).await.unwrap();
     let lease = authority.leases().await.unwrap().views.remove(0);
-    authority
-        .claim(&lease, NONCE, ([127, 0, 0, 1], 1).into(), Epoch::NONE)
-        .await
-        .unwrap()
+    authority.claim(&lease, NONCE, terms(), Epoch::NONE).await.unwrap()
 }
 
 /// Is the outcome unknown?

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneStore};
-use everhold_core::ownership::{Authority, AuthorityError};
+use everhold_core::ownership::{Authority, AuthorityError, LeaseTerms};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
     SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, reinstate, renew, tenure,
@@ -25,6 +25,14 @@ use tempfile::TempDir;
 
 fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// Returns what a holder says of itself.
+fn terms() -> LeaseTerms {
+    LeaseTerms {
+        addr: ([127, 0, 0, 1], 1).into(),
+        ttl: Duration::from_secs(4),
+    }
 }
 
 fn zone() -> ZoneName {
@@ -238,8 +246,8 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
         SqliteStore::open(&directory).unwrap(),
     );
     store.fence(&tenure(&zone(), 1, 1)).await.unwrap();
-    let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
-    reinstate(&authority, &held, addr, 5).await.unwrap();
+    let held = tenure(&zone(), 3, 1);
+    reinstate(&authority, &held, terms(), 5).await.unwrap();
     store.fence(&held).await.unwrap();
     let records = SuiteHistory::new(1).records_to(Tick(3));
     store.append(&held, &records).await.unwrap();
@@ -247,7 +255,7 @@ async fn deleted_files_are_made_anew_and_holders_put_back_what_they_hold() {
 
     let renewed = renew(&authority, &held, 5).await;
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
-    reinstate(&authority, &held, addr, 5).await.unwrap();
+    reinstate(&authority, &held, terms(), 5).await.unwrap();
     let appended = store.append(&held, &records).await;
     assert!(matches!(appended, Err(StoreError::Lost)), "{appended:?}");
     store.create(&held, Origin::Memory).await.unwrap();
@@ -304,9 +312,9 @@ async fn release_is_heard_after_the_directory_was_deleted() {
     let directory = parent.path().join("world");
     let holder = SqliteAuthority::open(&directory).unwrap();
     let spare = SqliteAuthority::open(&directory).unwrap();
-    let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
+    let held = tenure(&zone(), 3, 1);
     std::fs::remove_dir_all(&directory).unwrap();
-    reinstate(&holder, &held, addr, 5).await.unwrap();
+    reinstate(&holder, &held, terms(), 5).await.unwrap();
     assert_eq!(spare.leases().await.unwrap().views.len(), 1);
     // The watch is there, whether somebody waits already or not.
     holder.release(&held).await.unwrap();

@@ -189,6 +189,15 @@ impl World {
         self.cluster.start(zones, &arguments).expect("a shard that serves")
     }
 
+    /// The same, with leases of another ttl.
+    pub(crate) fn shard_of_ttl(&mut self, zones: &[ZoneName], ttl_ms: u64) -> usize {
+        let text = format!("[lease]\nttl_ms = {ttl_ms}\n[shard]\nguardian = false\n");
+        let others = std::mem::replace(&mut self.text, text);
+        let shard = self.shard_configured(zones, "");
+        self.text = others;
+        shard
+    }
+
     /// A player that logs in to `zone` at any living shard.
     pub(crate) fn player(&self, account: u64, zone: &ZoneName, old: OldConnections) -> Player {
         let living = self

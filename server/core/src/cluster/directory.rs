@@ -242,8 +242,10 @@ impl Directory {
     /// Returns when the beat of a living owner other than this shard last moved.
     fn living(&self, now: Duration, seen: &Seen<LeaseView>) -> Option<Duration> {
         let elsewhere = !seen.view.released && seen.view.nonce != self.me;
+        // A holder with longer leases renews less often.
+        let stale_after = stale_after(seen.view.longer_ttl(self.lease_ttl));
         seen.moved_at
-            .filter(|at| elsewhere && now.saturating_sub(*at) < self.stale_after)
+            .filter(|at| elsewhere && now.saturating_sub(*at) < stale_after)
     }
 
     fn is_lower_for_long(&self, now: Duration, since: Duration) -> bool {

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use everhold_protocol::{Epoch, ZoneName};
 
 use super::grant::{Nonce, Tenure};
+use super::lease::LeaseConfig;
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,27 @@ pub struct LeaseView {
     pub addr: SocketAddr,
     /// Attached players at the holder's last renewal: spares adopt the largest zone first.
     pub players: u32,
+    /// The ttl of the process that was granted it; zero if it does not say. An earlier build says nothing and leaves
+    /// what its predecessor said: its lease may be waited for longer than it need be, never shorter than without.
+    pub ttl: Duration,
+}
+
+impl LeaseView {
+    /// The longer ttl, of this lease and `ours`: a beat that stands still for less says nothing. No configuration
+    /// allows more than the bound, and a lease that says more is not waited for.
+    #[must_use]
+    pub fn longer_ttl(&self, ours: Duration) -> Duration {
+        ours.max(self.ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX)))
+    }
+}
+
+/// The words of a holder about itself, in each lease that it is granted or puts back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// The address at which it serves players.
+    pub addr: SocketAddr,
+    /// The time without a beat after which others may claim the lease, whatever their own ttl is, if it is not shorter.
+    pub ttl: Duration,
 }
 
 /// One renewal of a lease, as a holder asks for it.
@@ -80,10 +103,10 @@ pub enum AuthorityError {
 /// # Who may call, and when
 ///
 /// Any process may declare, look, and contend. A contender claims only a lease that was released, one whose beat **it**
-/// watched unchanged for a full ttl on its own clock, or its own suspended one; the authority compares what was watched
-/// and reads no clock itself. Only the holder of a tenure renews, reinstates, and releases it; a guardian releases for
-/// its dead server. What a holder may do until when follows from the moment *before* a renewal was sent
-/// ([`super::lease`]), never from an answer's arrival.
+/// watched unchanged for a full ttl, its own or the lease's, on its own clock, or its own suspended one; the authority
+/// compares what was watched and reads no clock itself. Only the holder of a tenure renews, reinstates, and releases
+/// it; a guardian releases for its dead server. What a holder may do until when follows from the moment *before* a
+/// renewal was sent ([`super::lease`]), never from an answer's arrival.
 ///
 /// # What an answer means
 ///
@@ -128,7 +151,7 @@ pub trait Authority: Send + Sync {
         &self,
         watched: &LeaseView,
         nonce: Nonce,
-        addr: SocketAddr,
+        terms: LeaseTerms,
         epoch_floor: Epoch,
     ) -> Result<Tenure, AuthorityError>;
 
@@ -141,12 +164,12 @@ pub trait Authority: Send + Sync {
     /// becomes of one renewal is no obstacle to another.
     async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>>;
 
-    /// Puts leases of a living holder, which serves players at `addr`, back into an authority that forgot them: one
+    /// Puts leases of a living holder, back into an authority that forgot them: one
     /// that shows no such zone, a lower epoch, or a record that makes no sense. If it shows this very grant, that
     /// counts as a renewal. [`AuthorityError::Held`] if it shows a higher epoch, or this one of another nonce. A max
     /// register heals what a restart without data, or the promotion of a stale replica, took back. There is an answer
     /// to each, in order.
-    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>>;
+    async fn reinstate(&self, renewals: &[Renewal], terms: LeaseTerms) -> Vec<Result<(), AuthorityError>>;
 
     /// Gives the zone up, so that a contender need not wait. Releasing a lease that another process holds by now is
     /// [`AuthorityError::Held`].

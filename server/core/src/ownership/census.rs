@@ -27,6 +27,8 @@ pub struct Census {
     missing: BTreeMap<ZoneName, Duration>,
     /// The highest epoch seen of each zone.
     epochs: BTreeMap<ZoneName, Epoch>,
+    /// The grace of zones whose lease last had a ttl of its own.
+    graces: BTreeMap<ZoneName, Duration>,
 }
 
 impl Census {
@@ -40,6 +42,7 @@ impl Census {
             grace,
             missing: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            graces: BTreeMap::new(),
         }
     }
 
@@ -50,6 +53,9 @@ impl Census {
         for view in &leases.views {
             missing.remove(&view.zone);
             self.note_epoch(&view.zone, view.epoch);
+            // Its holder finds out within one of its own ttls, and needs a part of another to put it back.
+            self.graces
+                .insert(view.zone.clone(), 2 * view.longer_ttl(self.grace / 2));
         }
         let since = |zone: ZoneName| {
             let since = self.missing.get(&zone).copied().unwrap_or(now);
@@ -68,8 +74,9 @@ impl Census {
     /// grace.
     #[must_use]
     pub fn missing(&self, now: Duration) -> Vec<ZoneName> {
+        let grace = |zone: &ZoneName| self.graces.get(zone).copied().unwrap_or(self.grace);
         let is_due = |(zone, since): &(&ZoneName, &Duration)| {
-            self.preferred.contains(*zone) || now.saturating_sub(**since) >= self.grace
+            self.preferred.contains(*zone) || now.saturating_sub(**since) >= grace(zone)
         };
         let due = self.missing.iter().filter(is_due);
         due.map(|(zone, _)| zone.clone()).collect()
@@ -133,6 +140,7 @@ mod tests {
             released: false,
             addr: ([127, 0, 0, 1], 1).into(),
             players: 0,
+            ttl: Duration::ZERO,
         }
     }
 
@@ -200,6 +208,19 @@ mod tests {
         census.handle_leases(at(2), &seen(&[lease("forest", Epoch(2)), lease("meadow", Epoch(1))]));
         census.handle_leases(at(9), &seen(&[lease("meadow", Epoch(1))]));
         assert_eq!(census.missing(at(16)), []);
+    }
+
+    #[test]
+    fn zone_whose_lease_had_a_longer_ttl_is_missed_for_longer_before_it_is_declared() {
+        let mut census = census();
+        let slow = LeaseView {
+            ttl: at(20),
+            ..lease("meadow", Epoch(1))
+        };
+        census.handle_leases(at(0), &seen(&[slow]));
+        census.handle_leases(at(1), &seen(&[]));
+        assert_eq!(census.missing(at(40)), [zone("forest")]);
+        assert_eq!(census.missing(at(41)), [zone("forest"), zone("meadow")]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A contender decides which zones to claim, and when. It reads no clock and talks to no authority itself.
 //!
 //! It trusts no clock but its own: a lease that is not released may be claimed only after *this* process watched it
-//! unchanged for a full ttl. The claim is a compare-and-set on exactly what was watched, so a holder that renews in the
-//! last moment wins.
+//! unchanged for a full ttl: the lease's, which says how often its holder renews, or its own if that is longer. The
+//! claim is a compare-and-set on exactly what was watched, so a holder that renews in the last moment wins.
 //!
 //! To watch is to look again and again. After a time in which the authority could not be read, every watch begins anew:
 //! otherwise the first look after an outage that stopped all renewals would find all leases claimable, and a spare
@@ -332,12 +332,13 @@ impl Contender {
         (watch.since + self.wait(watch) + left_to_others + watch.backoff).max(watch.not_before)
     }
 
-    /// Returns the time for which a lease must stand still: a released one for none, any other for a full ttl.
-    const fn wait(&self, watch: &LeaseWatch) -> Duration {
+    /// Returns the time for which a lease must stand still: a released one for none, any other for a full ttl, its own or
+    /// ours, whichever is longer.
+    fn wait(&self, watch: &LeaseWatch) -> Duration {
         if watch.view.released && !watch.is_forgotten {
             Duration::ZERO
         } else {
-            self.config.ttl
+            watch.view.longer_ttl(self.config.ttl)
         }
     }
 

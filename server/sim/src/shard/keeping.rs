@@ -8,7 +8,7 @@ use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
-use everhold_core::ownership::{AuthorityError, KeyFingerprints, Renewal};
+use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseTerms, Renewal};
 use everhold_protocol::ZoneName;
 
 use super::{Order, SimShard};
@@ -212,7 +212,7 @@ fn answer_to(
         }
         HolderRequest::Reinstate(renewals) => {
             let reinstate = |renewal: Renewal| {
-                let outcome = authority.reinstate(&renewal.tenure, addr, renewal.players);
+                let outcome = authority.reinstate(&renewal.tenure, LeaseTerms { addr, ttl }, renewal.players);
                 (renewal, outcome)
             };
             HolderAnswer::Reinstated(renewals.into_iter().map(reinstate).collect())
@@ -236,7 +236,7 @@ fn answer_to(
             HolderAnswer::Data(zone, data)
         }
         HolderRequest::Claim { watched, epoch_floor } => {
-            HolderAnswer::Claimed(authority.claim(&watched, me, addr, epoch_floor))
+            HolderAnswer::Claimed(authority.claim(&watched, me, LeaseTerms { addr, ttl }, epoch_floor))
         }
         HolderRequest::Release(tenure) => {
             let outcome = authority.release(&tenure);

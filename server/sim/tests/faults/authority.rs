@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseView, Nonce, Tenure};
+use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Nonce, Tenure};
 use everhold_protocol::Epoch;
 use everhold_sim::authority::{AuthorityUsage, MemoryAuthority};
 
@@ -12,6 +12,13 @@ use crate::zone;
 const A: Nonce = Nonce(1);
 const B: Nonce = Nonce(2);
 
+fn terms() -> LeaseTerms {
+    LeaseTerms {
+        addr: addr(),
+        ttl: Duration::from_secs(4),
+    }
+}
+
 fn addr() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
@@ -19,7 +26,7 @@ fn addr() -> SocketAddr {
 fn claimed() -> (MemoryAuthority, Tenure) {
     let mut authority = MemoryAuthority::default();
     authority.declare_zone(&zone("meadow")).unwrap();
-    let grant = authority.claim(&lease(&authority), A, addr(), Epoch::NONE).unwrap();
+    let grant = authority.claim(&lease(&authority), A, terms(), Epoch::NONE).unwrap();
     (authority, grant)
 }
 
@@ -35,7 +42,7 @@ fn authority_that_restarts_empty_knows_no_zone_until_its_holder_puts_it_back() {
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
     let released = authority.release(&held);
     assert!(matches!(released, Err(AuthorityError::ZoneUnknown(_))), "{released:?}");
-    authority.reinstate(&held, addr(), 3).unwrap();
+    authority.reinstate(&held, terms(), 3).unwrap();
     let shown = lease(&authority);
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch::FIRST, A, false));
 }
@@ -46,18 +53,18 @@ fn authority_that_forgot_an_epoch_grants_it_twice_but_for_the_floor() {
     let (mut authority, old) = claimed();
     let dump = authority.dump();
     let watched = lease(&authority);
-    let heir = authority.claim(&watched, B, addr(), Epoch::NONE).unwrap();
+    let heir = authority.claim(&watched, B, terms(), Epoch::NONE).unwrap();
     authority.restore_to(&dump);
     let shown = authority.renew(&heir, 0);
     assert!(
         matches!(&shown, Err(AuthorityError::Held(lease)) if lease.epoch == old.epoch()),
         "one that forgot shows a lower epoch: {shown:?}"
     );
-    let twin = authority.claim(&watched, A, addr(), Epoch::NONE).unwrap();
+    let twin = authority.claim(&watched, A, terms(), Epoch::NONE).unwrap();
     assert_eq!(twin.epoch(), heir.epoch());
     assert_ne!(twin, heir);
     authority.restore_to(&dump);
-    let next = authority.claim(&watched, A, addr(), heir.epoch()).unwrap();
+    let next = authority.claim(&watched, A, terms(), heir.epoch()).unwrap();
     assert!(next.epoch() > heir.epoch());
 }
 
@@ -81,9 +88,9 @@ fn full_authority_is_read_and_writes_nothing() {
     let outcomes = [
         authority.declare_zone(&zone("forest")),
         authority.renew(&held, 1),
-        authority.reinstate(&held, addr(), 1),
+        authority.reinstate(&held, terms(), 1),
         authority.release(&held),
-        authority.claim(&watched, B, addr(), Epoch::NONE).map(drop),
+        authority.claim(&watched, B, terms(), Epoch::NONE).map(drop),
         authority.announce(A, addr(), &KeyFingerprints::default(), Duration::ZERO),
         authority.withdraw(A),
     ];

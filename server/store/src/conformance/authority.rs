@@ -1,9 +1,9 @@
 //! The suite of [`Authority`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseView, Nonce, Renewal, Tenure};
+use everhold_core::ownership::{Authority, AuthorityError, Grant, LeaseTerms, LeaseView, Nonce, Renewal, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 
 /// A release that was made before is heard within this time, or was heard already.
@@ -47,10 +47,10 @@ pub async fn renew(authority: &impl Authority, tenure: &Tenure, players: u32) ->
 pub async fn reinstate(
     authority: &impl Authority,
     tenure: &Tenure,
-    addr: SocketAddr,
+    terms: LeaseTerms,
     players: u32,
 ) -> Result<(), AuthorityError> {
-    one(authority.reinstate(&[renewal(tenure, players)], addr).await)
+    one(authority.reinstate(&[renewal(tenure, players)], terms).await)
 }
 
 fn renewal(tenure: &Tenure, players: u32) -> Renewal {
@@ -63,8 +63,16 @@ fn one(mut outcomes: Vec<Result<(), AuthorityError>>) -> Result<(), AuthorityErr
     outcomes.remove(0)
 }
 
-fn addr(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
+/// Returns the terms of a holder that serves at a port.
+const fn terms(port: u16) -> LeaseTerms {
+    LeaseTerms {
+        addr: addr(port),
+        ttl: Duration::from_secs(20),
+    }
+}
+
+const fn addr(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 async fn declared(authority: &impl Authority, name: &str) -> LeaseView {
@@ -87,7 +95,7 @@ async fn lease(authority: &impl Authority, zone: &ZoneName) -> LeaseView {
 async fn claimed(authority: &impl Authority, name: &str, nonce: Nonce) -> Tenure {
     let watched = declared(authority, name).await;
     authority
-        .claim(&watched, nonce, addr(1), Epoch::NONE)
+        .claim(&watched, nonce, terms(1), Epoch::NONE)
         .await
         .expect("a free zone")
 }
@@ -112,7 +120,7 @@ async fn declared_zone_is_released_and_was_never_held(a: &impl Authority, b: &im
 async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
     let mut watched = declared(authority, "known").await;
     watched.zone = "unknown".parse().expect("well-formed");
-    let claim = authority.claim(&watched, A, addr(1), Epoch::NONE).await;
+    let claim = authority.claim(&watched, A, terms(1), Epoch::NONE).await;
     assert!(matches!(claim, Err(AuthorityError::ZoneUnknown(_))), "{claim:?}");
     let unknown = Tenure {
         zone: watched.zone,
@@ -131,7 +139,7 @@ async fn unknown_zone_is_granted_to_nobody(authority: &impl Authority) {
 async fn claim_shows_the_holder_to_everybody(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "shown").await;
     let held = a
-        .claim(&watched, A, addr(4_000), Epoch::NONE)
+        .claim(&watched, A, terms(4_000), Epoch::NONE)
         .await
         .expect("a free zone");
     let granted = Grant::issue(Epoch::FIRST, A);
@@ -139,15 +147,21 @@ async fn claim_shows_the_holder_to_everybody(a: &impl Authority, b: &impl Author
     renew(a, &held, 321).await.expect("it is the holder");
     let shown = lease(b, &watched.zone).await;
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch::FIRST, A, false));
-    assert_eq!((shown.addr, shown.players), (addr(4_000), 321));
     assert!(shown.beat > watched.beat);
+    assert_eq!((shown.addr, shown.players, shown.ttl), (addr(4_000), 321, terms(1).ttl));
+    let slow = LeaseTerms {
+        ttl: 3 * terms(1).ttl,
+        ..terms(1)
+    };
+    b.claim(&shown, B, slow, Epoch::NONE).await.expect("watched unchanged");
+    assert_eq!(lease(a, &watched.zone).await.ttl, slow.ttl, "the ttl is the lease's");
 }
 
 async fn of_two_contenders_exactly_one_wins(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "two").await;
     let (mine, theirs) = tokio::join!(
-        a.claim(&watched, A, addr(1), Epoch::NONE),
-        b.claim(&watched, B, addr(2), Epoch::NONE)
+        a.claim(&watched, A, terms(1), Epoch::NONE),
+        b.claim(&watched, B, terms(2), Epoch::NONE)
     );
     assert_ne!(mine.is_ok(), theirs.is_ok(), "{mine:?} {theirs:?}");
     let winner = if mine.is_ok() { A } else { B };
@@ -160,7 +174,7 @@ async fn of_many_contenders_exactly_one_wins<A: Authority>(open: &impl Fn() -> A
         let watched = declared(&contenders[0], &format!("many-{round}")).await;
         let claims: Vec<_> = (1_u64..)
             .zip(&contenders)
-            .map(|(n, contender)| contender.claim(&watched, Nonce(n), addr(1), Epoch::NONE))
+            .map(|(n, contender)| contender.claim(&watched, Nonce(n), terms(1), Epoch::NONE))
             .collect();
         // All claims are started before the first is awaited, so they contend at the authority.
         let outcomes = join_all(claims).await;
@@ -194,14 +208,14 @@ async fn renewal_wins_against_a_claim_of_what_was_before(a: &impl Authority, b: 
     let held = claimed(a, "beat", A).await;
     let watched = lease(b, &held.zone).await;
     renew(a, &held, 5).await.expect("it is the holder");
-    assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
+    assert_held(b.claim(&watched, B, terms(2), Epoch::NONE).await, A);
     renew(a, &held, 5).await.expect("it still is");
 }
 
 async fn holder_learns_that_it_was_succeeded(a: &impl Authority, b: &impl Authority) {
     let old = claimed(a, "succeeded", A).await;
     let new = b
-        .claim(&lease(b, &old.zone).await, B, addr(2), Epoch::NONE)
+        .claim(&lease(b, &old.zone).await, B, terms(2), Epoch::NONE)
         .await
         .expect("watched unchanged");
     assert!(new.epoch() > old.epoch());
@@ -218,31 +232,31 @@ async fn released_lease_is_renewed_no_more(a: &impl Authority, b: &impl Authorit
     assert_held(renew(a, &held, 0).await, A);
     let seen = lease(b, &held.zone).await;
     assert_eq!((seen.released, seen.players), (true, 77), "a spare knows who waits");
-    b.claim(&seen, B, addr(2), Epoch::NONE).await.expect("released");
+    b.claim(&seen, B, terms(2), Epoch::NONE).await.expect("released");
     assert_held(a.release(&held).await, B);
 }
 
 async fn repeated_claim_gives_the_same_grant(a: &impl Authority, b: &impl Authority) {
     let watched = declared(a, "unknown-outcome").await;
-    let first = a.claim(&watched, A, addr(1), Epoch(4)).await.expect("a free zone");
+    let first = a.claim(&watched, A, terms(1), Epoch(4)).await.expect("a free zone");
     assert_eq!(
-        a.claim(&watched, A, addr(1), Epoch(4))
+        a.claim(&watched, A, terms(1), Epoch(4))
             .await
             .expect("the answer got lost"),
         first
     );
-    assert_held(b.claim(&watched, B, addr(2), Epoch(4)).await, A);
+    assert_held(b.claim(&watched, B, terms(2), Epoch(4)).await, A);
 }
 
 async fn epoch_rises_above_the_floor(authority: &impl Authority) {
     let watched = declared(authority, "floor").await;
     let grant = authority
-        .claim(&watched, A, addr(1), Epoch(41))
+        .claim(&watched, A, terms(1), Epoch(41))
         .await
         .expect("a free zone");
     assert_eq!(grant.epoch(), Epoch(42), "a store knew of epoch 41");
     let next = authority
-        .claim(&lease(authority, &watched.zone).await, B, addr(2), Epoch(3))
+        .claim(&lease(authority, &watched.zone).await, B, terms(2), Epoch(3))
         .await
         .expect("watched");
     assert_eq!(next.epoch(), Epoch(43));
@@ -252,7 +266,7 @@ async fn suspended_holder_claims_its_own_lease(authority: &impl Authority) {
     let old = claimed(authority, "own", A).await;
     let own = lease(authority, &old.zone).await;
     let new = authority
-        .claim(&own, A, addr(1), old.epoch())
+        .claim(&own, A, terms(1), old.epoch())
         .await
         .expect("nobody was granted it since");
     assert!(new.epoch() > old.epoch());
@@ -267,28 +281,28 @@ async fn forgotten_lease_is_put_back(a: &impl Authority, b: &impl Authority) {
         grant: Grant::issue(Epoch(7), A),
     };
     for _ in 0..2 {
-        let put_back = reinstate(a, &held, addr(4_000), 12).await;
+        let put_back = reinstate(a, &held, terms(4_000), 12).await;
         put_back.expect("nothing stands above it, and a repeat is harmless");
     }
     let shown = lease(b, &watched.zone).await;
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch(7), A, false));
-    assert_eq!((shown.addr, shown.players), (addr(4_000), 12));
+    assert_eq!((shown.addr, shown.players, shown.ttl), (addr(4_000), 12, terms(1).ttl));
     renew(a, &held, 13).await.expect("it is the holder again");
-    assert_held(b.claim(&watched, B, addr(2), Epoch::NONE).await, A);
+    assert_held(b.claim(&watched, B, terms(2), Epoch::NONE).await, A);
 }
 
 async fn lease_is_not_put_back_over_a_successor(a: &impl Authority, b: &impl Authority) {
     let old = claimed(a, "succeeded", A).await;
     let watched = lease(b, &old.zone).await;
-    let new = b.claim(&watched, B, addr(2), Epoch::NONE).await.expect("as watched");
-    assert_held(reinstate(a, &old, addr(1), 0).await, B);
+    let new = b.claim(&watched, B, terms(2), Epoch::NONE).await.expect("as watched");
+    assert_held(reinstate(a, &old, terms(1), 0).await, B);
     let twin = Tenure {
         grant: Grant::issue(new.epoch(), A),
         ..new.clone()
     };
-    assert_held(reinstate(a, &twin, addr(1), 0).await, B);
+    assert_held(reinstate(a, &twin, terms(1), 0).await, B);
     b.release(&new).await.expect("it is the holder");
-    assert_held(reinstate(b, &new, addr(2), 0).await, B);
+    assert_held(reinstate(b, &new, terms(2), 0).await, B);
 }
 
 /// A renewal that is refused, or of an unknown zone, undoes nothing of those before it or after.
@@ -296,7 +310,7 @@ async fn each_of_many_renewals_has_its_own_outcome(a: &impl Authority, b: &impl 
     let (first, last) = (claimed(a, "each-1", A).await, claimed(a, "each-2", A).await);
     let lost = claimed(a, "each-lost", A).await;
     let watched = lease(b, &lost.zone).await;
-    b.claim(&watched, B, addr(2), Epoch::NONE).await.expect("as watched");
+    b.claim(&watched, B, terms(2), Epoch::NONE).await.expect("as watched");
     let unknown = Tenure {
         zone: "each-unknown".parse().expect("well-formed"),
         ..first.clone()
@@ -313,7 +327,7 @@ async fn each_of_many_renewals_has_its_own_outcome(a: &impl Authority, b: &impl 
         let after = lease(b, &before.zone).await;
         assert!(after.beat > before.beat && after.players == 9, "{after:?}");
     }
-    let outcomes = a.reinstate(&renewals, addr(1)).await;
+    let outcomes = a.reinstate(&renewals, terms(1)).await;
     let [Ok(()), Err(AuthorityError::Held(_)), Ok(()), Ok(())] = &outcomes[..] else {
         panic!("{outcomes:?}")
     };
@@ -329,7 +343,7 @@ async fn many_leases_are_renewed_and_read_at_once(a: &impl Authority, b: &impl A
         };
         renewals.push(renewal(&tenure, number));
     }
-    let put_back = a.reinstate(&renewals, addr(1)).await;
+    let put_back = a.reinstate(&renewals, terms(1)).await;
     assert!(put_back.iter().all(Result::is_ok) && put_back.len() == renewals.len());
     let renewed = a.renew(&renewals).await;
     assert!(renewed.iter().all(Result::is_ok) && renewed.len() == renewals.len());

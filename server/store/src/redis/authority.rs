@@ -4,12 +4,11 @@
 mod look;
 mod membership;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, Renewal};
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseTerms, LeaseView, Leases, Renewal};
 use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
@@ -142,7 +141,7 @@ impl Authority for RedisAuthority {
         &self,
         watched: &LeaseView,
         nonce: Nonce,
-        addr: SocketAddr,
+        terms: LeaseTerms,
         epoch_floor: Epoch,
     ) -> Result<Tenure, AuthorityError> {
         let epoch = watched.epoch.max(epoch_floor).next();
@@ -154,7 +153,8 @@ impl Authority for RedisAuthority {
             u8::from(watched.released).to_string(),
             epoch.to_string(),
             nonce.0.to_string(),
-            addr.to_string(),
+            terms.addr.to_string(),
+            terms.ttl.as_millis().to_string(),
         ];
         self.on_lease(&CLAIM, &watched.zone, words.map(Value::from).to_vec())
             .await?;
@@ -177,10 +177,16 @@ impl Authority for RedisAuthority {
         self.on_leases(&RENEW, renewals, words).await
     }
 
-    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>> {
+    async fn reinstate(&self, renewals: &[Renewal], terms: LeaseTerms) -> Vec<Result<(), AuthorityError>> {
         let words = |renewal: &Renewal| {
             let mut words = grant_words(renewal.tenure.grant);
-            words.extend([addr.to_string(), renewal.players.to_string()].map(Value::from));
+            let LeaseTerms { addr, ttl } = terms;
+            let said = [
+                addr.to_string(),
+                renewal.players.to_string(),
+                ttl.as_millis().to_string(),
+            ];
+            words.extend(said.map(Value::from));
             words
         };
         let mut outcomes = self.on_leases(&REINSTATE, renewals, words).await;

@@ -5,12 +5,12 @@
 
 mod membership;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseView, Leases, Renewal};
+use everhold_core::ownership::authority::{Authority, AuthorityError, LeaseTerms, LeaseView, Leases, Renewal};
 use everhold_core::ownership::{Grant, Nonce, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
@@ -128,11 +128,11 @@ impl Authority for SqliteAuthority {
         &self,
         watched: &LeaseView,
         nonce: Nonce,
-        addr: SocketAddr,
+        terms: LeaseTerms,
         epoch_floor: Epoch,
     ) -> Result<Tenure, AuthorityError> {
         let watched = watched.clone();
-        self.run(move |world| world.write(|file| claim(file, &watched, nonce, addr, epoch_floor)))
+        self.run(move |world| world.write(|file| claim(file, &watched, nonce, terms, epoch_floor)))
             .await
     }
 
@@ -145,8 +145,8 @@ impl Authority for SqliteAuthority {
         self.each(renewals, renew).await
     }
 
-    async fn reinstate(&self, renewals: &[Renewal], addr: SocketAddr) -> Vec<Result<(), AuthorityError>> {
-        self.each(renewals, move |file, renewal| reinstate(file, renewal, addr))
+    async fn reinstate(&self, renewals: &[Renewal], terms: LeaseTerms) -> Vec<Result<(), AuthorityError>> {
+        self.each(renewals, move |file, renewal| reinstate(file, renewal, terms))
             .await
     }
 
@@ -183,7 +183,7 @@ fn claim(
     file: &Transaction<'_>,
     watched: &LeaseView,
     nonce: Nonce,
-    addr: SocketAddr,
+    terms: LeaseTerms,
     epoch_floor: Epoch,
 ) -> Result<Tenure, Rollback<AuthorityError>> {
     let Some(now) = lease(file, &watched.zone)? else {
@@ -207,9 +207,9 @@ fn claim(
     }
     // The player count stays: should the new holder die before its first renewal, the next spare still knows who waits.
     file.prepare_cached(
-        "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4 WHERE zone = ?1",
+        "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4, ttl_ms = ?5 WHERE zone = ?1",
     )?
-    .execute((watched.zone.as_str(), epoch.0, nonce.0.cast_signed(), addr.to_string()))?;
+    .execute((watched.zone.as_str(), epoch.0, nonce.0.cast_signed(), terms.addr.to_string(), ttl_ms(terms)))?;
     Ok(tenure)
 }
 
@@ -233,7 +233,7 @@ fn is_held_under(now: &LeaseView, grant: Grant) -> bool {
 fn reinstate(
     file: &Transaction<'_>,
     Renewal { tenure, players }: &Renewal,
-    addr: SocketAddr,
+    terms: LeaseTerms,
 ) -> Result<(), Rollback<AuthorityError>> {
     let Tenure { zone, grant } = tenure;
     let (epoch, nonce) = (grant.epoch(), grant.nonce());
@@ -243,18 +243,30 @@ fn reinstate(
         }
     }
     file.prepare_cached(
-        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players) VALUES (?1, ?2, ?3, 1, 0, ?4, ?5)
+        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players, ttl_ms)
+         VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6)
          ON CONFLICT (zone) DO UPDATE SET epoch = excluded.epoch, nonce = excluded.nonce, beat = beat + 1, released = 0,
-            addr = excluded.addr, players = excluded.players",
+            addr = excluded.addr, players = excluded.players, ttl_ms = excluded.ttl_ms",
     )?
-    .execute((zone.as_str(), epoch.0, nonce.0.cast_signed(), addr.to_string(), players))?;
+    .execute((
+        zone.as_str(),
+        epoch.0,
+        nonce.0.cast_signed(),
+        terms.addr.to_string(),
+        players,
+        ttl_ms(terms),
+    ))?;
     Ok(())
+}
+
+fn ttl_ms(terms: LeaseTerms) -> i64 {
+    i64::try_from(terms.ttl.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Reads a lease. One that makes no sense counts as none.
 fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<LeaseView>> {
     let read = file
-        .prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players FROM lease WHERE zone = ?1")?
+        .prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms FROM lease WHERE zone = ?1")?
         .query_row([zone.as_str()], read_lease)
         .optional();
     match read {
@@ -274,8 +286,8 @@ const fn is_no_sense(error: &rusqlite::Error) -> bool {
 
 /// Reads all leases. A row that makes no sense costs its own zone; one of no zone is passed over, with one log line.
 fn read_leases(file: &Transaction<'_>, unreadable: &UnreadableRows) -> rusqlite::Result<Leases> {
-    let mut statement =
-        file.prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players FROM lease ORDER BY zone")?;
+    let mut statement = file
+        .prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms FROM lease ORDER BY zone")?;
     let mut rows = statement.query([])?;
     let mut leases = Leases::default();
     while let Some(row) = rows.next()? {
@@ -309,6 +321,7 @@ fn read_lease(row: &Row<'_>) -> rusqlite::Result<LeaseView> {
         released: row.get(4)?,
         addr: parsed(row, 5)?,
         players: row.get(6)?,
+        ttl: Duration::from_millis(row.get::<_, i64>(7)?.cast_unsigned()),
     })
 }
 

@@ -19,7 +19,7 @@ const LAYOUT: Layout = Layout {
     schema: "
         CREATE TABLE lease (
             zone TEXT PRIMARY KEY, epoch INTEGER NOT NULL, nonce INTEGER NOT NULL, beat INTEGER NOT NULL,
-            released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL
+            released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL, ttl_ms INTEGER NOT NULL DEFAULT 0
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE shard (
             nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL, keys TEXT NOT NULL DEFAULT '',
@@ -115,20 +115,21 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
     Ok(file)
 }
 
-/// The files of earlier builds lack these columns of `shard`. Those builds go on reading and writing the file with
-/// them.
-const COLUMNS: [(&str, &str); 2] = [
-    ("keys", "TEXT NOT NULL DEFAULT ''"),
-    ("ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
+/// The files of earlier builds lack these columns: a table, the column, and its definition. Those builds go on reading
+/// and writing the file with them.
+const COLUMNS: [(&str, &str, &str); 3] = [
+    ("shard", "keys", "TEXT NOT NULL DEFAULT ''"),
+    ("shard", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
+    ("lease", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
 ];
 
 fn add_columns(file: &mut File) -> Result<(), SqliteError> {
     let missing = |file: &Transaction<'_>| {
-        let mut known = file.prepare("SELECT 1 FROM pragma_table_info('shard') WHERE name = ?1")?;
+        let mut known = file.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?;
         let mut missing = Vec::new();
-        for (name, definition) in COLUMNS {
-            if !known.exists([name])? {
-                missing.push((name, definition));
+        for (table, name, definition) in COLUMNS {
+            if !known.exists([table, name])? {
+                missing.push((table, name, definition));
             }
         }
         Ok::<_, Rollback<SqliteError>>(missing)
@@ -138,8 +139,8 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
     }
     file.write(|file| {
         // Another process may have been quicker.
-        for (name, definition) in missing(file)? {
-            file.execute_batch(&format!("ALTER TABLE shard ADD COLUMN {name} {definition}"))?;
+        for (table, name, definition) in missing(file)? {
+            file.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {definition}"))?;
         }
         Ok(())
     })

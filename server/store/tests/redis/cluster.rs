@@ -16,7 +16,7 @@ use everhold_testing::redis::RedisCluster;
 use rustix::process::Signal;
 
 use crate::refusal::recommended_user;
-use crate::{ANSWER_MAX, NONCE, PATIENCE, authority, claimed, store, target, until_answered, zone};
+use crate::{ANSWER_MAX, NONCE, PATIENCE, authority, claimed, store, target, terms, until_answered, zone};
 
 #[tokio::test]
 async fn store_on_a_cluster_conforms() {
@@ -193,7 +193,7 @@ async fn assert_leases_elsewhere_go_on(key: &str) {
             .expect("the others are read");
         assert!(views.iter().map(|view| &view.zone).eq(sorted(&there)), "{views:?}");
         for view in views {
-            let claim = async || spare.claim(&view, NONCE, ([127, 0, 0, 1], 1).into(), Epoch::NONE).await;
+            let claim = async || spare.claim(&view, NONCE, terms(), Epoch::NONE).await;
             let claimed = until_answered(claim).await.expect("nobody else wants it");
             assert_eq!(claimed.epoch(), Epoch(round));
             until_answered(async || renew(&spare, &claimed, 1).await)

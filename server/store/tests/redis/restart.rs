@@ -7,7 +7,7 @@ use everhold_store::conformance::{SuiteHistory, reinstate, renew, tenure};
 use everhold_testing::redis::{Persistence, RedisServer};
 use rustix::process::Signal;
 
-use crate::{Unknown, authority, claimed, store, until_answered, zone};
+use crate::{Unknown, authority, claimed, store, terms, until_answered, zone};
 
 #[tokio::test]
 async fn scripts_are_known_again_after_they_were_flushed() {
@@ -57,8 +57,7 @@ async fn redis_that_restarts_empty_has_lost_the_zone_and_says_so() {
     assert!(matches!(fenced, Err(StoreError::Lost)), "{fenced:?}");
     let renewed = until_answered(async || renew(&authority, &held, 3).await).await;
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
-    let addr = ([127, 0, 0, 1], 1).into();
-    reinstate(&authority, &held, addr, 3).await.unwrap();
+    reinstate(&authority, &held, terms(), 3).await.unwrap();
     assert_eq!(authority.leases().await.unwrap().views[0].epoch, held.epoch());
 }
 

@@ -9,7 +9,7 @@ use everhold_protocol::{Epoch, ZoneName};
 use everhold_store::conformance::{reinstate, renew};
 use everhold_testing::redis::{Persistence, RedisCluster, RedisServer};
 
-use crate::{ANSWER_MAX, NONCE, authority, claimed, zone};
+use crate::{ANSWER_MAX, NONCE, authority, claimed, terms, zone};
 
 /// Zones of a large world.
 const ZONES: usize = 4_000;
@@ -97,7 +97,7 @@ async fn four_thousand_zones_two_ms_away_are_read_within_the_time_between_two_lo
     let near = authority(&redis.url()).await;
     let renewals = world();
     // The time that a call has may be over before all of it is done; what is done stays.
-    let put_back = async || near.reinstate(&renewals, ([127, 0, 0, 1], 1).into()).await;
+    let put_back = async || near.reinstate(&renewals, terms()).await;
     while !put_back().await.iter().all(Result::is_ok) {}
     // The first look learns which zones there are.
     far.leases().await.unwrap();
@@ -136,7 +136,7 @@ async fn assert_damage_costs_one_zone(url: &str, command: impl Fn(&[&str])) {
         assert_eq!(leases.views.iter().map(|view| &view.zone).collect::<Vec<_>>(), [&whole]);
         let renewed = renew(&holder, &held, 1).await;
         assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
-        reinstate(&holder, &held, ([127, 0, 0, 1], 1).into(), 1).await.unwrap();
+        reinstate(&holder, &held, terms(), 1).await.unwrap();
         renew(&holder, &held, 1).await.unwrap();
         assert_eq!(spare.leases().await.unwrap().views.len(), 2, "{damage:?}");
         command(damage);
@@ -144,7 +144,7 @@ async fn assert_damage_costs_one_zone(url: &str, command: impl Fn(&[&str])) {
         let views = spare.leases().await.unwrap().views;
         let anew = views.iter().find(|view| view.zone == zone()).unwrap();
         assert_eq!((anew.epoch, anew.released), (Epoch::NONE, true), "{damage:?}");
-        reinstate(&holder, &held, ([127, 0, 0, 1], 1).into(), 1).await.unwrap();
+        reinstate(&holder, &held, terms(), 1).await.unwrap();
     }
     command(&["HSET", "test:shards", "5", "no entry"]);
     assert!(spare.shards().await.unwrap().is_empty());
@@ -168,13 +168,12 @@ async fn leases_of_all_nodes_are_renewed_at_once_also_by_a_link_that_knows_an_ol
     let redis = RedisCluster::start();
     let holder = authority(&redis.url()).await;
     let renewals: Vec<Renewal> = world().into_iter().take(300).collect();
-    let addr = ([127, 0, 0, 1], 1).into();
     let nodes: std::collections::BTreeSet<u64> = renewals
         .iter()
         .map(|renewal| holder.node_of(&renewal.tenure.zone))
         .collect();
     assert_eq!(nodes.len(), 3, "zones lie on all nodes");
-    assert!(holder.reinstate(&renewals, addr).await.iter().all(Result::is_ok));
+    assert!(holder.reinstate(&renewals, terms()).await.iter().all(Result::is_ok));
     let moving = redis.begin_move(&format!("test:{{{}}}:lease", renewals[7].tenure.zone));
     moving.carry();
     moving.finish();

@@ -1,10 +1,13 @@
 //! Leases in the file that all shards of a host share.
 
-use everhold_core::ownership::{Authority, AuthorityError, Renewal};
+use std::time::Duration;
+
+use everhold_core::ownership::{Authority, AuthorityError, Nonce, Renewal};
+use everhold_protocol::Epoch;
 use everhold_store::conformance::{reinstate, renew, tenure};
 use everhold_store::sqlite::SqliteAuthority;
 
-use crate::{directory, zone};
+use crate::{directory, terms, zone};
 
 #[tokio::test]
 async fn lease_that_makes_no_sense_costs_its_own_zone_alone_until_it_is_put_back() {
@@ -13,8 +16,8 @@ async fn lease_that_makes_no_sense_costs_its_own_zone_alone_until_it_is_put_back
         SqliteAuthority::open(directory.path()).unwrap(),
         SqliteAuthority::open(directory.path()).unwrap(),
     );
-    let (held, addr) = (tenure(&zone(), 3, 1), "127.0.0.1:1".parse().unwrap());
-    reinstate(&holder, &held, addr, 5).await.unwrap();
+    let held = tenure(&zone(), 3, 1);
+    reinstate(&holder, &held, terms(), 5).await.unwrap();
     holder.declare_zone(&"whole".parse().unwrap()).await.unwrap();
     let file = rusqlite::Connection::open(directory.path().join("world.db")).unwrap();
     let nameless = "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players) VALUES ('no name!', 0, 0, 0, \
@@ -27,7 +30,7 @@ async fn lease_that_makes_no_sense_costs_its_own_zone_alone_until_it_is_put_back
         assert_eq!((leases.views.len(), leases.damaged), (1, [zone()].into()), "{damage}");
         let renewed = renew(&holder, &held, 5).await;
         assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
-        reinstate(&holder, &held, addr, 5).await.unwrap();
+        reinstate(&holder, &held, terms(), 5).await.unwrap();
         renew(&holder, &held, 5).await.unwrap();
         file.execute_batch(&damage).unwrap();
         spare.declare_zone(&zone()).await.unwrap();
@@ -35,7 +38,7 @@ async fn lease_that_makes_no_sense_costs_its_own_zone_alone_until_it_is_put_back
             spare.leases().await.unwrap().views.iter().all(|view| view.released),
             "{damage}"
         );
-        reinstate(&holder, &held, addr, 5).await.unwrap();
+        reinstate(&holder, &held, terms(), 5).await.unwrap();
     }
 }
 
@@ -49,8 +52,7 @@ async fn renewals_of_many_zones_are_one_commit() {
         players: 1,
     };
     let renewals: Vec<Renewal> = (0..500).map(renewal).collect();
-    let addr = "127.0.0.1:1".parse().unwrap();
-    assert!(holder.reinstate(&renewals, addr).await.iter().all(Result::is_ok));
+    assert!(holder.reinstate(&renewals, terms()).await.iter().all(Result::is_ok));
     let reader = rusqlite::Connection::open(directory.path().join("world.db")).unwrap();
     // The first of the log's frames that end a commit is counted by how far the log grew: a page a zone's row lies on,
     // not one for each zone.
@@ -64,5 +66,35 @@ async fn renewals_of_many_zones_are_one_commit() {
     assert!(
         grown < 100,
         "500 rows lie on few pages, each of which is written once: {grown}"
+    );
+}
+
+/// The file of an earlier build has no ttl in its leases, and that build goes on reading and writing it.
+#[tokio::test]
+async fn lease_of_an_earlier_build_has_no_ttl_and_is_one_all_the_same() {
+    let directory = directory();
+    drop(SqliteAuthority::open(directory.path()).unwrap());
+    let file = rusqlite::Connection::open(directory.path().join("world.db")).unwrap();
+    file.execute_batch(
+        "ALTER TABLE lease DROP COLUMN ttl_ms;
+         INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players)
+         VALUES ('meadow', 3, 1, 7, 0, '127.0.0.1:1', 5)",
+    )
+    .unwrap();
+    let (old, new) = (file, SqliteAuthority::open(directory.path()).unwrap());
+    let seen = new.leases().await.unwrap().views;
+    assert_eq!(
+        (seen[0].epoch, seen[0].players, seen[0].ttl),
+        (Epoch(3), 5, Duration::ZERO)
+    );
+    let longer = new.claim(&seen[0], Nonce(2), terms(), Epoch::NONE).await.unwrap();
+    renew(&new, &longer, 5).await.unwrap();
+    old.execute_batch("UPDATE lease SET epoch = 5, nonce = 3, beat = beat + 1 WHERE zone = 'meadow'")
+        .unwrap();
+    let seen = new.leases().await.unwrap().views;
+    assert_eq!(
+        (seen[0].epoch, seen[0].ttl),
+        (Epoch(5), terms().ttl),
+        "waited for longer than it need be"
     );
 }

@@ -26,6 +26,7 @@ fn lease(nonce: Nonce, epoch: u32, beat: u64) -> LeaseView {
         released: false,
         addr: addr(4002),
         players: 3,
+        ttl: Duration::ZERO,
     }
 }
 

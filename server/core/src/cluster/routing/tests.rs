@@ -184,6 +184,7 @@ impl Shard {
                 released: false,
                 addr: addr(4_002),
                 players: 0,
+                ttl: Duration::ZERO,
             };
             self.routing.handle_views(at!(self), &[lease], None);
         }

@@ -35,6 +35,7 @@ fn held(zone: &str, beat: u64, players: u32) -> LeaseView {
         released: false,
         addr,
         players,
+        ttl: Duration::ZERO,
     }
 }
 
@@ -55,6 +56,41 @@ fn never_held(zone: &str) -> LeaseView {
 
 fn claim(contender: &mut Contender, now: u64) -> Option<String> {
     contender.poll_claim(ms(now)).map(|view| view.zone.to_string())
+}
+
+#[test]
+fn lease_of_a_longer_ttl_is_watched_for_that_long_and_within_the_bound() {
+    let with_ttl = |ttl: u64| LeaseView {
+        ttl: ms(ttl),
+        ..held("meadow", 1, 5)
+    };
+    let bound = crate::ownership::LeaseConfig::TTL_MS_MAX;
+    for (ttl, wait) in [(0, TTL), (1_000, TTL), (5 * TTL, 5 * TTL), (10 * bound, bound)] {
+        let mut contender = contender();
+        let mut now = 0;
+        while now < wait {
+            contender.handle_leases(ms(now), vec![with_ttl(ttl)]);
+            assert_eq!(claim(&mut contender, now), None, "{ttl}");
+            now += 500;
+        }
+        contender.handle_leases(ms(wait), vec![with_ttl(ttl)]);
+        assert_eq!(
+            claim(&mut contender, wait + BACKOFF).as_deref(),
+            Some("meadow"),
+            "{ttl}"
+        );
+    }
+    let mut contender = contender();
+    let released = LeaseView {
+        released: true,
+        ..with_ttl(5 * TTL)
+    };
+    contender.handle_leases(ms(0), vec![released]);
+    assert_eq!(
+        claim(&mut contender, BACKOFF).as_deref(),
+        Some("meadow"),
+        "given up is given up"
+    );
 }
 
 #[test]

@@ -124,6 +124,7 @@ mod tests {
             released: false,
             addr: ([127, 0, 0, 1], 1).into(),
             players: 0,
+            ttl: std::time::Duration::ZERO,
         };
         let zone = view.zone.clone();
         let table = [

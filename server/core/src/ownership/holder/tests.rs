@@ -57,6 +57,7 @@ fn view(zone: &str, epoch: u32, nonce: Nonce) -> LeaseView {
         released: false,
         addr: ([127, 0, 0, 1], 1).into(),
         players: 0,
+        ttl: Duration::ZERO,
     }
 }
 

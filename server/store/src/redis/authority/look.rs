@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use everhold_core::ownership::authority::{AuthorityError, LeaseView, Leases};
 use everhold_core::ownership::grant::Nonce;
@@ -21,7 +22,7 @@ use super::RedisAuthority;
 use crate::redis::RedisError;
 
 /// The fields of a lease, in the order of `lua/lease_common.lua`.
-const FIELDS: [&str; 6] = ["epoch", "nonce", "beat", "released", "addr", "players"];
+const FIELDS: [&str; 7] = ["epoch", "nonce", "beat", "released", "addr", "players", "ttl_ms"];
 
 /// Leases that one script reads: appends to the same server wait for a fraction of a millisecond.
 const CROWD_MAX: usize = 250;
@@ -234,6 +235,8 @@ fn read_line(zone: &ZoneName, line: &str) -> Option<LeaseView> {
         },
         addr: word()?.parse().ok()?,
         players: word()?.parse().ok()?,
+        // An earlier build does not say.
+        ttl: Duration::from_millis(word()?.parse().unwrap_or_default()),
     };
     words.next().is_none().then_some(view)
 }

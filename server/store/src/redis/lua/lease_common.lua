@@ -1,5 +1,6 @@
 -- Shared by the scripts of the authority. KEYS[1] is a zone's lease. One that makes no sense counts as none.
-local FIELDS = {'epoch', 'nonce', 'beat', 'released', 'addr', 'players'}
+local FIELDS = {'epoch', 'nonce', 'beat', 'released', 'addr', 'players', 'ttl_ms'}
+-- Of all but the last, which an earlier build does not write.
 local SHAPES = {'^%d+$', '^%d+$', '^%d+$', '^[01]$', '^%S+:%d+$', '^%d+$'}
 local function lease()
   if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return {} end
@@ -11,7 +12,7 @@ local function lease()
 end
 local function held(now)
   if not now[1] then return {'UNKNOWN'} end
-  return {'HELD', unpack(now)}
+  return {'HELD', unpack(now, 1, #FIELDS)}
 end
 -- Makes room for a lease where there is none that makes sense.
 local function clear(now)
