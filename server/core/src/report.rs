@@ -48,6 +48,15 @@ pub enum ShardEvent {
         /// The epoch of the ownership.
         epoch: Epoch,
     },
+    /// This process cannot run a zone that it was granted (other rules, layout, or world file), and has released it.
+    Unfit {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of the ownership.
+        epoch: Epoch,
+        /// The reason, in words.
+        reason: String,
+    },
     /// The process stops in good order.
     Stopped,
 }

@@ -93,9 +93,15 @@ impl Zone {
     /// If the game has no zone of this name, or the tick rate is zero: see [`Game::build`].
     #[must_use]
     pub fn new(config: ZoneConfig) -> Self {
-        let mut zone = Self::empty(&config, None).expect("the game has a zone of this name");
+        Self::begun(config).expect("the game has a zone of this name")
+    }
+
+    /// A zone at its beginning, as [`Zone::new`] makes it; `None` if the game has no zone of this name.
+    #[must_use]
+    pub fn begun(config: ZoneConfig) -> Option<Self> {
+        let mut zone = Self::empty(&config, None)?;
         zone.begin(&config);
-        zone
+        Some(zone)
     }
 
     /// A zone from a base and its deltas, in order. The next delta may follow the last of them.

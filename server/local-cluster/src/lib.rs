@@ -71,6 +71,8 @@ pub struct LocalCluster {
     pub ends: Vec<End>,
     /// Zones that the store has lost and that began again, with the epoch under which they did.
     pub lost: Vec<(ZoneName, Epoch)>,
+    /// Zones that a process was granted and cannot run: the process by its index, the zone, and the epoch.
+    pub unfit: Vec<(usize, ZoneName, Epoch)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
     stop: Option<Stop>,
@@ -96,6 +98,7 @@ impl LocalCluster {
             adoptions: Vec::new(),
             ends: Vec::new(),
             lost: Vec::new(),
+            unfit: Vec::new(),
             events,
             sender,
             stop: None,
@@ -262,6 +265,7 @@ impl LocalCluster {
                 });
             }
             ShardEvent::Lost { zone, epoch } => self.lost.push((zone, epoch)),
+            ShardEvent::Unfit { zone, epoch, .. } => self.unfit.push((process, zone, epoch)),
             ShardEvent::Stopped => {}
         }
     }

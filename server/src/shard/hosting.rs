@@ -106,7 +106,12 @@ impl Hosting {
         };
         let NotAdopted { failure, error, memory } = not_adopted;
         let (zone, epoch) = (&tenure.zone, tenure.epoch());
-        tracing::error!(%zone, %epoch, error = format!("{error:#}"), "the zone was not adopted");
+        let reason = format!("{error:#}");
+        tracing::error!(%zone, %epoch, error = reason, "the zone was not adopted");
+        if failure == AdoptionFailure::Unfit {
+            let zone = zone.clone();
+            self.reporter.tell(ShardEvent::Unfit { zone, epoch, reason });
+        }
         let remains = self.remember(&tenure, memory.map(|memory| *memory));
         self.keeper.adoption_failed(tenure, failure, remains);
     }

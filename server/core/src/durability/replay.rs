@@ -60,6 +60,9 @@ pub enum ReplayError {
         /// The tick that the restored zone stands at.
         found: Tick,
     },
+    /// The world of this process has no such zone.
+    #[error("this process's world has no such zone")]
+    ZoneUnknown,
     /// An owner ran other rules: replaying its inputs under ours would make another world.
     #[error("tick {tick} ran under other rules than this process has")]
     Rules {
@@ -77,6 +80,22 @@ pub enum ReplayError {
         /// The panic's text.
         reason: String,
     },
+}
+
+impl ReplayError {
+    /// Whether nothing is wrong with the data, and a process with the right rules, layout, and world can replay them.
+    #[must_use]
+    pub const fn is_unfit(&self) -> bool {
+        matches!(
+            self,
+            Self::Rules { .. }
+                | Self::ZoneUnknown
+                | Self::Restore {
+                    error: RestoreError::Rules | RestoreError::Layout { .. } | RestoreError::ZoneUnknown,
+                    ..
+                }
+        )
+    }
 }
 
 /// An unbroken history, ready to be replayed.
@@ -242,7 +261,7 @@ impl Comparison {
 
 fn restore(plan: &ReplayPlan, config: ZoneConfig) -> Result<Zone, ReplayError> {
     let Some(head) = plan.chain.last() else {
-        return Ok(Zone::new(config));
+        return Zone::begun(config).ok_or(ReplayError::ZoneUnknown);
     };
     let tick = head.position.tick;
     let bodies: Vec<&[u8]> = plan.bodies.iter().map(|body| &body[..]).collect();

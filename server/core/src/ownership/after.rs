@@ -18,6 +18,8 @@ pub enum After {
     Expire,
     /// It runs out, and this process leaves it to others for a while: its world failed here.
     Shun,
+    /// Anybody else may claim it at once, and this process leaves it to others for a while: it cannot run it as it is.
+    Leave,
     /// Anybody else may claim it at once, and this process after a ttl: its world failed here, at an input that is
     /// quarantined.
     Cede,
@@ -40,6 +42,9 @@ pub enum Remains {
 pub enum AdoptionFailure {
     /// The stored data cannot be restored or replayed by this build.
     Unreplayable,
+    /// This process cannot run the zone: it ran other rules, or has another layout of state, or this process's world
+    /// has no such zone.
+    Unfit,
     /// The replay failed at one stored input after the other.
     PoisonedTooOften,
     /// The store answers with what no owner wrote.
@@ -87,6 +92,8 @@ impl After {
             _ if let Remains::Memory { acknowledged } = remains => Self::Reclaim { acknowledged },
             // Nothing was said of the zone, and nothing is written any more.
             AdoptionFailure::LeaseOver => Self::Release,
+            // Nothing is wrong with the zone: another process, of the right build and world file, is not to wait.
+            AdoptionFailure::Unfit => Self::Leave,
             // A world that fails to come back may fail again here; another build, or a person, may do better.
             AdoptionFailure::Unreplayable
             | AdoptionFailure::PoisonedTooOften
@@ -144,6 +151,7 @@ mod tests {
     #[test]
     fn world_that_cannot_come_back_is_shunned_and_a_store_that_is_away_is_asked_again_after_a_ttl() {
         let table = [
+            (AdoptionFailure::Unfit, After::Leave),
             (AdoptionFailure::Unreplayable, After::Shun),
             (AdoptionFailure::PoisonedTooOften, After::Shun),
             (AdoptionFailure::StoreCorrupt, After::Shun),

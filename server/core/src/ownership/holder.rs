@@ -124,7 +124,7 @@ impl Holder {
         holdings.note_announced(config.me);
         Self {
             lease: config.lease,
-            census: Census::new(&config.zones, config.contender.preferred.clone(), config.reseed_grace),
+            census: Census::new(config.zones, config.contender.preferred.clone(), config.reseed_grace),
             contender: Contender::new(config.contender),
             key_watch: KeyWatch::new(config.keys),
             dead: DeadShards::new(config.me, config.lease.ttl, config.lease.ttl / 4),

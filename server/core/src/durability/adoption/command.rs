@@ -119,6 +119,7 @@ impl AdoptError {
     #[must_use]
     pub const fn failure(&self) -> AdoptionFailure {
         match self {
+            Self::Unreplayable(error) if error.is_unfit() => AdoptionFailure::Unfit,
             Self::Unreplayable(_) => AdoptionFailure::Unreplayable,
             Self::PoisonedTooOften => AdoptionFailure::PoisonedTooOften,
             Self::Store(StoreError::Corrupt(_)) => AdoptionFailure::StoreCorrupt,

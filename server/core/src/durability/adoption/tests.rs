@@ -10,7 +10,7 @@ use crate::durability::store::Position;
 use crate::durability::suspended::Surrender;
 use crate::game::RuleBook;
 use crate::ownership::{AdoptionFailure, DataStamp, Nonce};
-use crate::zone::{Zone, ZoneConfig};
+use crate::zone::{RestoreError, Zone, ZoneConfig};
 
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -471,6 +471,7 @@ fn divergent_zone_is_said_and_hosted() {
 
 #[test]
 fn adoption_that_failed_names_what_failed() {
+    let restore = |error| AdoptError::Unreplayable(ReplayError::Restore { tick: Tick(3), error });
     let table = [
         (
             AdoptError::Store(StoreError::Corrupt("a hole".to_owned())),
@@ -481,6 +482,17 @@ fn adoption_that_failed_names_what_failed() {
             AdoptError::Unreplayable(ReplayError::JournalBroken { tick: Tick(3) }),
             AdoptionFailure::Unreplayable,
         ),
+        (
+            AdoptError::Unreplayable(ReplayError::Rules { tick: Tick(3) }),
+            AdoptionFailure::Unfit,
+        ),
+        (
+            AdoptError::Unreplayable(ReplayError::ZoneUnknown),
+            AdoptionFailure::Unfit,
+        ),
+        (restore(RestoreError::Rules), AdoptionFailure::Unfit),
+        (restore(RestoreError::Layout { found: 1 }), AdoptionFailure::Unfit),
+        (restore(RestoreError::Corrupt), AdoptionFailure::Unreplayable),
         (AdoptError::PoisonedTooOften, AdoptionFailure::PoisonedTooOften),
         (AdoptError::Store(unavailable()), AdoptionFailure::StoreAway),
         (

@@ -364,3 +364,13 @@ fn quarantined_intent_that_the_journal_does_not_hold_is_left_for_the_new_epoch()
         "the first was refused in the replay"
     );
 }
+
+#[test]
+fn zone_that_this_world_lacks_is_an_error_and_no_panic() {
+    let config = ZoneConfig {
+        name: "atlantis".parse().unwrap(),
+        ..config(20)
+    };
+    let replayed = plan(ZoneData::default()).and_then(|plan| replay(plan, config));
+    assert_eq!(replayed.err(), Some(ReplayError::ZoneUnknown));
+}

@@ -179,13 +179,13 @@ impl Holder {
         self.held.remove(&tenure.zone);
         self.contender.handle_dropped(&tenure.zone);
         match after {
-            After::Shun => self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl),
+            After::Shun | After::Leave => self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl),
             After::Cede => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
             After::Release | After::Reclaim { .. } | After::Expire => {}
         }
         match after {
             // Should this process die before the answer, its guardian releases it.
-            After::Release | After::Cede => self.releases.push_back(tenure),
+            After::Release | After::Cede | After::Leave => self.releases.push_back(tenure),
             After::Expire | After::Shun => self.forget(&tenure),
             // A suspended zone's grant is the newest there is: should this process die, it is to be released all the
             // same.

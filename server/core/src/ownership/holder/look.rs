@@ -65,7 +65,9 @@ impl Holder {
         self.note_damaged(&leases);
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
-        claimable.views.retain(|view| !self.shunned.contains(&view.zone, now));
+        claimable
+            .views
+            .retain(|view| self.census.has(&view.zone) && !self.shunned.contains(&view.zone, now));
         let forgotten = claimable.views.iter().filter(|view| self.census.is_forgotten(view));
         let forgotten: BTreeSet<ZoneName> = forgotten.map(|view| view.zone.clone()).collect();
         self.contender.handle_leases(now, claimable);

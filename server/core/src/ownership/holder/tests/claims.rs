@@ -167,7 +167,7 @@ fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
 fn zone_that_is_missing_for_the_grace_is_declared() {
     let mut rig = Rig::hosting();
     let zone = name("dale");
-    rig.holder.census = Census::new(&[zone.clone()].into(), BTreeSet::new(), ms(2 * TTL));
+    rig.holder.census = Census::new([zone.clone()].into(), BTreeSet::new(), ms(2 * TTL));
     let since = rig.now;
     rig.run(2 * TTL - TURN);
     let declared = |request: &Request| matches!(request, Request::Declare(_));
@@ -254,4 +254,21 @@ fn turn_comes_sooner_if_a_claim_falls_due() {
     assert_eq!(rig.granted().len(), 1);
     let next = rig.holder.poll_timeout().unwrap();
     assert_eq!(next, rig.now + ms(TURN), "nothing more falls due");
+}
+
+#[test]
+fn zone_that_this_world_lacks_is_never_claimed() {
+    let mut rig = Rig::new();
+    let lease = LeaseView {
+        released: true,
+        ..view("atlantis", 3, OTHER)
+    };
+    rig.authority.leases.insert(name("atlantis"), lease);
+    rig.run(3 * TTL);
+    assert!(
+        rig.granted()
+            .iter()
+            .all(|granted| granted.tenure.zone != name("atlantis"))
+    );
+    assert_eq!(rig.granted().len(), ZONES.len(), "the others are");
 }

@@ -29,6 +29,7 @@ fn reason_for(after: After) -> (EndReason, Remains) {
         After::Reclaim { .. } => (EndReason::Suspended, MEMORY),
         After::Expire => (EndReason::Fenced, Remains::Nothing),
         After::Shun => (EndReason::Corrupt, Remains::Nothing),
+        After::Leave => unreachable!("no hosted zone ends so"),
         After::Cede => {
             let poisoned = EndReason::Poisoned(Tick(7), EntityId(1), 2, "text".to_owned());
             (poisoned, Remains::Nothing)
@@ -198,6 +199,39 @@ fn zone_whose_adoption_failed_is_claimed_again_after_a_ttl_and_later_each_time_i
             let bound = ms(wait - 2 * TURN)..ms(wait + TTL - 2 * TURN);
             assert!(bound.contains(&waited), "{failure:?}, {epoch}: {waited:?}");
         }
+    }
+}
+
+#[test]
+fn zone_that_cannot_run_here_is_released_at_once_and_left_for_longer_each_time() {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.turn();
+    for (epoch, ttls) in [(2, 1), (3, 2), (4, 4), (5, 8), (6, 8)] {
+        let failed_at = rig.now;
+        rig.holder.handle_adoption_failed(
+            failed_at,
+            tenure("meadow", epoch),
+            AdoptionFailure::Unfit,
+            Remains::Nothing,
+        );
+        rig.settle();
+        assert!(rig.authority.leases[&name("meadow")].released, "others need not wait");
+        assert!(!held_by_word(&rig).contains(&"meadow".to_owned()));
+        rig.forget();
+        let granted = |rig: &Rig| {
+            rig.granted()
+                .into_iter()
+                .find(|granted| granted.tenure.zone == name("meadow"))
+        };
+        while granted(&rig).is_none() {
+            rig.run(TURN);
+        }
+        let waited = granted(&rig).unwrap().at - failed_at;
+        assert!(
+            (ms(ttls * TTL)..ms(ttls * TTL + 3 * TURN)).contains(&waited),
+            "{epoch}: {waited:?}"
+        );
     }
 }
 
