@@ -307,22 +307,6 @@ async fn nothing_of_a_deleted_file_is_in_the_one_that_is_made_instead() {
 }
 
 #[tokio::test]
-async fn release_is_heard_after_the_directory_was_deleted() {
-    let parent = directory();
-    let directory = parent.path().join("world");
-    let holder = SqliteAuthority::open(&directory).unwrap();
-    let spare = SqliteAuthority::open(&directory).unwrap();
-    let held = tenure(&zone(), 3, 1);
-    std::fs::remove_dir_all(&directory).unwrap();
-    reinstate(&holder, &held, terms(), 5).await.unwrap();
-    assert_eq!(spare.leases().await.unwrap().views.len(), 1);
-    // The watch is there, whether somebody waits already or not.
-    holder.release(&held).await.unwrap();
-    let heard = tokio::time::timeout(Duration::from_secs(20), spare.wait_for_release()).await;
-    assert!(heard.is_ok() && spare.leases().await.unwrap().views[0].released);
-}
-
-#[tokio::test]
 async fn zone_file_without_its_mark_is_adopted_not_overwritten() {
     let directory = directory();
     let records = SuiteHistory::new(1).records_to(Tick(3));

@@ -207,9 +207,16 @@ fn claim(
     }
     // The player count stays: should the new holder die before its first renewal, the next spare still knows who waits.
     file.prepare_cached(
-        "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4, ttl_ms = ?5 WHERE zone = ?1",
+        "UPDATE lease SET epoch = ?2, nonce = ?3, beat = beat + 1, released = 0, addr = ?4, ttl_ms = ?5
+         WHERE zone = ?1",
     )?
-    .execute((watched.zone.as_str(), epoch.0, nonce.0.cast_signed(), terms.addr.to_string(), ttl_ms(terms)))?;
+    .execute((
+        watched.zone.as_str(),
+        epoch.0,
+        nonce.0.cast_signed(),
+        terms.addr.to_string(),
+        ttl_ms(terms),
+    ))?;
     Ok(tenure)
 }
 
@@ -237,10 +244,10 @@ fn reinstate(
 ) -> Result<(), Rollback<AuthorityError>> {
     let Tenure { zone, grant } = tenure;
     let (epoch, nonce) = (grant.epoch(), grant.nonce());
-    if let Some(now) = lease(file, zone)? {
-        if now.epoch > epoch || (now.epoch == epoch && !is_held_under(&now, *grant)) {
-            return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
-        }
+    if let Some(now) = lease(file, zone)?
+        && (now.epoch > epoch || (now.epoch == epoch && !is_held_under(&now, *grant)))
+    {
+        return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
     }
     file.prepare_cached(
         "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players, ttl_ms)

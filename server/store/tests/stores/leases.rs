@@ -98,3 +98,19 @@ async fn lease_of_an_earlier_build_has_no_ttl_and_is_one_all_the_same() {
         "waited for longer than it need be"
     );
 }
+
+#[tokio::test]
+async fn release_is_heard_after_the_directory_was_deleted() {
+    let parent = directory();
+    let directory = parent.path().join("world");
+    let holder = SqliteAuthority::open(&directory).unwrap();
+    let spare = SqliteAuthority::open(&directory).unwrap();
+    let held = tenure(&zone(), 3, 1);
+    std::fs::remove_dir_all(&directory).unwrap();
+    reinstate(&holder, &held, terms(), 5).await.unwrap();
+    assert_eq!(spare.leases().await.unwrap().views.len(), 1);
+    // The watch is there, whether somebody waits already or not.
+    holder.release(&held).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(20), spare.wait_for_release()).await;
+    assert!(heard.is_ok() && spare.leases().await.unwrap().views[0].released);
+}
