@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Join or Resume on its way ──► pending ──Attached──► attached ──Superseded, LoggedOut──► closed
-//!                                   │ Refused                │ connection gone
+//!                                   │ Refused, Superseded    │ connection gone
 //!                                   └──► closed              └──► leave: a `Detach` for the inbox
 //! ```
 //!
@@ -278,12 +278,15 @@ impl<C: Clone> Egress<C> {
         self.attached.insert(session, conn);
     }
 
-    /// Ends the connection's right to speak for the session.
+    /// Ends the connection's right to speak for the session. It may not have heard of that right: of two attaches in one
+    /// tick the zone answers the first with its end alone.
     fn dismiss(&mut self, session: SessionId, token: AttachToken, code: RefusalCode) {
         if self.sessions.remove(&token).is_some()
             && let Some(conn) = self.attached.remove(&session)
         {
             self.close(conn, code);
+        } else if let Some(pending) = self.pending.remove(&token) {
+            self.close(pending.conn, code);
         }
     }
 

@@ -259,6 +259,28 @@ fn superseded_connection_is_closed_and_takes_nothing_from_the_newer_one() {
 }
 
 #[test]
+fn connection_whose_right_ends_before_it_was_answered_is_closed() {
+    let ends: [(Reply, &str); 3] = [
+        (Reply::Superseded(ANNE), "close 1 Superseded"),
+        (Reply::LoggedOut(ANNE), "close 1 Bye"),
+        (Reply::Refused(RefusalCode::Full), "close 1 Full"),
+    ];
+    for (end, closed) in ends {
+        let mut egress = egress();
+        asks(&mut egress, 1);
+        asks(&mut egress, 2);
+        // The zone took both in one tick, and the second one speaks for the session.
+        let replies = vec![(token(1), end), welcomed(2, ANNE, Vec::new())];
+        let told = tell_replies(&mut egress, replies);
+        assert_eq!(words(&told), [closed, "bind 2 7 2", "attached 2 true"]);
+        egress.handle_gone(token(1));
+        assert_eq!((leaves(&mut egress), egress.conn(ANNE)), (Vec::new(), Some(&2)));
+        egress.handle_end();
+        assert_eq!(words(&commands(&mut egress)), ["close 2 Stopping"], "it is closed once");
+    }
+}
+
+#[test]
 fn refused_attach_is_closed_with_its_code() {
     let mut egress = egress();
     asks(&mut egress, 1);
