@@ -32,6 +32,7 @@ use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
+use everhold_core::egress::Egress;
 use everhold_core::load::Residents;
 use everhold_core::ownership::{AdoptionFailure, EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
@@ -91,6 +92,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         journal,
         chain,
         quarantine,
+        rewound_ticks,
     } = start;
     let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
     let ticks_start = TickStart {
@@ -140,8 +142,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         orders,
     };
     let connections = egress::Connections::new(
-        config.tenure.zone.clone(),
-        config.tick_hz,
+        Egress::new(config.tenure.zone.clone(), config.tick_hz).rewound(rewound_ticks),
         handle.entries.clone(),
         residents,
     );

@@ -9,6 +9,7 @@ pub mod tries;
 pub mod suspended;
 pub mod pipeline;
 pub mod replay;
+pub mod recovery;
 pub mod adoption;
 pub mod blame;
 

@@ -9,7 +9,7 @@
 //!
 //! `C` is the driver's handle on a connection.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use everhold_protocol::hash::BuildIdHasher;
@@ -96,6 +96,10 @@ pub struct Egress<C> {
     /// Looked up for every datagram.
     attached: HashMap<SessionId, C, BuildIdHasher>,
     sessions: BTreeMap<AttachToken, SessionId>,
+    /// Ticks that an earlier owner may have told of and this one does not have.
+    rewound_ticks: u32,
+    /// The sessions of earlier epochs that were told so: a session hears it once.
+    told_rewound: HashSet<SessionId, BuildIdHasher>,
     /// The other shards, as the players were last told.
     peers: Vec<SocketAddr>,
     /// The `Detach`es and `Logout`s that the inbox has not taken yet.
@@ -114,10 +118,19 @@ impl<C: Clone> Egress<C> {
             pending: BTreeMap::new(),
             attached: HashMap::default(),
             sessions: BTreeMap::new(),
+            rewound_ticks: 0,
+            told_rewound: HashSet::default(),
             peers: Vec::new(),
             leaves: VecDeque::new(),
             commands: VecDeque::new(),
         }
+    }
+
+    /// The same for a zone that has lost this many ticks of which an earlier owner may have told.
+    #[must_use]
+    pub fn rewound(mut self, ticks: u64) -> Self {
+        self.rewound_ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        self
     }
 
     /// Returns the next thing to do.
@@ -266,7 +279,7 @@ impl<C: Clone> Egress<C> {
             last_input_seq: welcome.last_input_seq,
             event_seq: welcome.event_seq,
             events_forgotten: welcome.events_forgotten,
-            rewound_ticks: 0,
+            rewound_ticks: self.rewound_of(session, epoch),
             own: welcome.own,
             peers: peers(),
         };
@@ -276,6 +289,17 @@ impl<C: Clone> Egress<C> {
         }
         self.sessions.insert(token, session);
         self.attached.insert(session, conn);
+    }
+
+    /// Returns how many ticks a session that attaches has to be told of as lost: it is older than this epoch, and was
+    /// not told yet.
+    fn rewound_of(&mut self, session: SessionId, epoch: Epoch) -> u32 {
+        let concerns = self.rewound_ticks > 0 && session.range() < epoch.0;
+        if concerns && self.told_rewound.insert(session) {
+            self.rewound_ticks
+        } else {
+            0
+        }
     }
 
     /// Ends the connection's right to speak for the session. It may not have heard of that right: of two attaches in one

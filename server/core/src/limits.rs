@@ -29,6 +29,13 @@ pub const RING_RECORDS_MAX: usize = 4_096;
 pub const APPEND_RECORDS_MAX: usize = 64;
 /// One part of a checkpoint's body, bytes: bounds how long one store operation holds the store.
 pub const PART_BYTES_MAX: usize = 64 * 1024;
+/// A page of an adoption's reading, bytes: one store operation of milliseconds. One that is not read in time is asked
+/// for in halves, down to one part.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Parts of a page.
+pub const PAGE_PARTS_MAX: usize = PAGE_BYTES_MAX / PART_BYTES_MAX;
+/// Records of a page, if they are small: a long journal of an idle zone is not read tick by tick over a slow link.
+pub const PAGE_RECORDS_MAX: u32 = 1_024;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;

@@ -82,6 +82,12 @@ pub struct AdoptionReport {
     pub checked_digests: u64,
     /// Whether all of them were equal.
     pub digest_equal: bool,
+    /// Ticks that the store knew of and that are lost, because their records are damaged or missing.
+    #[serde(default)]
+    pub rewound_ticks: u64,
+    /// Checkpoints that were given up, from the newest on, because they are damaged.
+    #[serde(default)]
+    pub checkpoints_given_up: u32,
 }
 
 /// A zone's run under one epoch.
@@ -182,11 +188,14 @@ mod tests {
             replayed_ticks: 9,
             checked_digests: 2,
             digest_equal: true,
+            rewound_ticks: 4,
+            checkpoints_given_up: 1,
         };
         let line = r#"{"event":"adopted","zone":"meadow","epoch":3,"last_tick":70,"granted_at_ms":1.5,"adopt_ms":0.5,"#;
-        let rest = r#""from_memory":false,"replayed_ticks":9,"checked_digests":2,"digest_equal":true}"#;
+        let rest = r#""from_memory":false,"replayed_ticks":9,"checked_digests":2,"digest_equal":true,"#;
+        let damage = r#""rewound_ticks":4,"checkpoints_given_up":1}"#;
         let told = serde_json::to_string(&ShardEvent::Adopted(adoption)).unwrap();
-        assert_eq!(told, format!("{line}{rest}"));
+        assert_eq!(told, format!("{line}{rest}{damage}"));
     }
 
     #[test]

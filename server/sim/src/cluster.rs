@@ -368,6 +368,9 @@ impl SimCluster {
         let kind = kinds[draw_below(3, rng)];
         if let Some(place) = services.store.draw_place(zone, kind, rng) {
             services.store.flip_bit(zone, place, rng);
+            if kind == StoredKind::Record {
+                services.damaged.insert(zone.clone());
+            }
         }
     }
 

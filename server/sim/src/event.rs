@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use everhold_core::cluster::Home;
-use everhold_core::durability::store::{AppendAnswer, StoreError, ZoneData, ZoneSummary};
+use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use everhold_core::ingress::AttachToken;
 use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::HolderAnswer;
@@ -116,10 +116,14 @@ pub enum ClientPacket {
 pub enum StoreAnswer {
     /// To a summary.
     Summary(Result<Option<ZoneSummary>, StoreError>),
-    /// To a fence, a part, a head, a creation, or a quarantine.
+    /// To a fence, a part, a head, a creation, a quarantine, or a rewind.
     Done(Result<(), StoreError>),
-    /// To a read.
-    Read(Result<ZoneData, StoreError>),
+    /// To the read of an outline.
+    Read(Result<ZoneOutline, StoreError>),
+    /// To the read of parts.
+    Parts(Result<Vec<Option<Bytes>>, StoreError>),
+    /// To the read of records.
+    Records(Result<Vec<StoredRecord>, StoreError>),
     /// To an append.
     Appended(Result<AppendAnswer, StoreError>),
 }

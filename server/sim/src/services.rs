@@ -1,7 +1,7 @@
 //! Store and authority of a simulated cluster, with the books that the checks need: what was ever stored, and what
 //! was broken. It changes no answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, RecordHash, StoreError, StoredRecord};
@@ -55,6 +55,8 @@ pub struct Services {
     pub holdings: BTreeMap<usize, Holdings>,
     /// Whether the store was made to forget something: what was lost with it may be missed then.
     pub forgot: bool,
+    /// The zones of which a record was damaged.
+    pub damaged: BTreeSet<ZoneName>,
 }
 
 impl Services {

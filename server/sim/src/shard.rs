@@ -60,7 +60,10 @@ enum Kind {
     Summary,
     Fence,
     Read,
+    Parts,
+    Records,
     Quarantine,
+    Rewind,
     Blame,
     Append,
     Write,
@@ -269,8 +272,12 @@ impl SimShard {
         let answer = match kind {
             Kind::Summary => StoreAnswer::Summary(Err(away())),
             Kind::Read => StoreAnswer::Read(Err(away())),
+            Kind::Parts => StoreAnswer::Parts(Err(away())),
+            Kind::Records => StoreAnswer::Records(Err(away())),
             Kind::Append => StoreAnswer::Appended(Err(away())),
-            Kind::Fence | Kind::Quarantine | Kind::Blame | Kind::Write | Kind::Create => StoreAnswer::Done(Err(away())),
+            Kind::Fence | Kind::Quarantine | Kind::Rewind | Kind::Blame | Kind::Write | Kind::Create => {
+                StoreAnswer::Done(Err(away()))
+            }
         };
         self.handle_stored(env, number, answer);
     }

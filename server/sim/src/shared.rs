@@ -12,11 +12,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
+    ZoneSummary,
 };
 use everhold_core::ownership::{
-    Authority, AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Leases, Membership, Nonce, Renewal, ShardView,
-    Tenure,
+    Authority, AuthorityError, Grant, KeyFingerprints, LeaseTerms, LeaseView, Leases, Membership, Nonce, Renewal,
+    ShardView, Tenure,
 };
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 
@@ -44,8 +45,31 @@ impl ZoneStore for SharedStore {
         self.lock().create(tenure, origin)
     }
 
-    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
-        self.lock().read_zone(zone)
+    async fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
+        self.lock().outline(zone, reader)
+    }
+
+    async fn read_parts(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.lock().read_parts(zone, reader, parts)
+    }
+
+    async fn read_records(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.lock().read_records(zone, reader, from, ticks)
+    }
+
+    async fn rewind(&self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
+        self.lock().rewind(tenure, to)
     }
 
     async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {

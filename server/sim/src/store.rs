@@ -23,10 +23,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary, assert_consecutive,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneData, ZoneOutline,
+    ZoneSummary, assert_consecutive,
 };
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Tenure;
+use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 
@@ -80,6 +81,39 @@ impl MemoryStore {
     /// Reads everything of a zone.
     pub fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
         self.data.zones.get(zone).ok_or(StoreError::Lost)?.read()
+    }
+
+    /// Reads what there is of a zone but for records and bodies.
+    pub fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
+        self.data.zones.get(zone).ok_or(StoreError::Lost)?.outline(reader)
+    }
+
+    /// Reads parts of bodies.
+    pub fn read_parts(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
+        set.read_parts(reader, parts)
+    }
+
+    /// Reads the records of so many ticks.
+    pub fn read_records(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
+        set.read_records(reader, from, ticks)
+    }
+
+    /// Ends the stored history where an adoption goes on from.
+    pub fn rewind(&mut self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
+        self.written(&tenure.zone)?.rewind(tenure.grant, to)
     }
 
     /// Appends consecutive records.

@@ -42,7 +42,7 @@ pub async fn adopt(
     config: ZoneConfig,
     mut adoption: Adoption,
 ) -> Result<(Start, History), NotAdopted> {
-    let (store, zone) = (store.as_ref(), &tenure.zone);
+    let (store, zone, reader) = (store.as_ref(), &tenure.zone, Some(tenure.grant));
     loop {
         let Some(command) = adoption.poll_command(Instant::now(), guard.state()) else {
             let at = adoption.poll_timeout().expect("every command was answered");
@@ -63,7 +63,7 @@ pub async fn adopt(
             AdoptionCommand::FenceAndRead => {
                 let read = async {
                     store.fence(tenure).await?;
-                    store.read_zone(zone).await
+                    store.outline(zone, reader).await
                 };
                 if let Some(read) = while_held(guard, answer(ANSWER_MAX, read)).await {
                     adoption.handle_read(Instant::now(), read);
@@ -72,10 +72,28 @@ pub async fn adopt(
             AdoptionCommand::BeginAnew => {
                 let begin = async {
                     store.create(tenure, Origin::Nothing).await?;
-                    store.read_zone(zone).await
+                    store.outline(zone, reader).await
                 };
                 if let Some(begun) = while_held(guard, answer(ANSWER_MAX, begin)).await {
                     adoption.handle_read(Instant::now(), begun);
+                }
+            }
+            AdoptionCommand::ReadParts(parts) => {
+                let read = answer(ANSWER_MAX, store.read_parts(zone, reader, &parts));
+                if let Some(read) = while_held(guard, read).await {
+                    adoption.handle_parts(Instant::now(), read);
+                }
+            }
+            AdoptionCommand::ReadRecords(from, ticks) => {
+                let read = answer(ANSWER_MAX, store.read_records(zone, reader, from, ticks));
+                if let Some(read) = while_held(guard, read).await {
+                    adoption.handle_records(Instant::now(), read);
+                }
+            }
+            AdoptionCommand::Rewind(to) => {
+                let rewound = answer(ANSWER_MAX, store.rewind(tenure, to));
+                if let Some(rewound) = while_held(guard, rewound).await {
+                    adoption.handle_rewound(Instant::now(), rewound);
                 }
             }
             AdoptionCommand::Replay(data) => {

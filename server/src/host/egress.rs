@@ -13,7 +13,6 @@ use everhold_core::load::Residents;
 use everhold_core::replication::Datagrams;
 use everhold_core::zone::Outputs;
 use everhold_net::transport::{Conn, DatagramBatch, Route};
-use everhold_protocol::ZoneName;
 
 /// A connection whose `Join` or `Resume` is on its way through the zone.
 pub type PendingAttach = everhold_core::egress::PendingAttach<Conn>;
@@ -27,14 +26,13 @@ pub(super) struct Connections {
 
 impl Connections {
     /// `entries` is where the frames of attached connections go; `residents` is kept up to date with what is released.
-    pub(super) fn new(
-        zone: ZoneName,
-        tick_hz: u16,
+    pub(super) const fn new(
+        egress: Egress<Conn>,
         entries: Sender<InboxEntry>,
         residents: Arc<Mutex<Residents>>,
     ) -> Self {
         Self {
-            egress: Egress::new(zone, tick_hz),
+            egress,
             entries,
             residents,
         }

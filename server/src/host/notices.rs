@@ -69,6 +69,19 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             reason,
             "the replay fails at this input; it is quarantined"
         ),
+        AdoptionNotice::Damaged {
+            what,
+            given_up,
+            last,
+            lost_ticks,
+        } => tracing::error!(
+            %zone,
+            what,
+            checkpoints_given_up = given_up,
+            last = last.0,
+            lost_ticks,
+            "stored data of this zone is damaged; it goes on from what is whole"
+        ),
         AdoptionNotice::Divergent(tick) => tracing::error!(
             %zone,
             tick = tick.0,

@@ -156,31 +156,42 @@ impl Hosting {
     }
 
     fn report_adoption(&self, tenure: &Tenure, at: Duration, last_tick: Tick, history: History) {
-        let (is_lost, from_memory, replayed_ticks, checked_digests, digest_equal) = match history {
-            History::Memory => (false, true, 0, 0, true),
-            History::Stored {
-                is_lost,
-                replayed_ticks,
-                checked_digests,
-                digest_equal,
-            } => (is_lost, false, replayed_ticks, checked_digests, digest_equal),
-        };
-        let (zone, epoch) = (tenure.zone.clone(), tenure.epoch());
-        if is_lost {
-            let zone = zone.clone();
-            self.reporter.tell(ShardEvent::Lost { zone, epoch });
-        }
-        self.reporter.tell(ShardEvent::Adopted(AdoptionReport {
-            zone,
-            epoch,
+        let mut report = AdoptionReport {
+            zone: tenure.zone.clone(),
+            epoch: tenure.epoch(),
             last_tick,
             granted_at_ms: millis(at),
             adopt_ms: millis(clock::boottime().saturating_sub(at)),
-            from_memory,
+            from_memory: history == History::Memory,
+            replayed_ticks: 0,
+            checked_digests: 0,
+            digest_equal: true,
+            rewound_ticks: 0,
+            checkpoints_given_up: 0,
+        };
+        if let History::Stored {
+            is_lost,
             replayed_ticks,
             checked_digests,
             digest_equal,
-        }));
+            rewound_ticks,
+            checkpoints_given_up,
+        } = history
+        {
+            if is_lost {
+                let (zone, epoch) = (tenure.zone.clone(), tenure.epoch());
+                self.reporter.tell(ShardEvent::Lost { zone, epoch });
+            }
+            report = AdoptionReport {
+                replayed_ticks,
+                checked_digests,
+                digest_equal,
+                rewound_ticks,
+                checkpoints_given_up,
+                ..report
+            };
+        }
+        self.reporter.tell(ShardEvent::Adopted(report));
     }
 
     fn host_config(&self, tenure: Tenure) -> HostConfig {

@@ -21,6 +21,7 @@ mod membership;
 mod store;
 mod store_checkpoints;
 mod store_journal;
+mod store_reading;
 
 pub use authority::{authority_conformance, reinstate, renew};
 pub use history::{SuiteHistory, position, tenure};

@@ -67,10 +67,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
+    ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Tenure;
+use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::{SessionId, Tick, ZoneName};
 
 pub use authority::RedisAuthority;
@@ -205,8 +206,31 @@ impl ZoneStore for RedisStore {
         self.create_zone(tenure, origin).await
     }
 
-    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
-        self.read_all(zone).await
+    async fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
+        self.outline_for(zone, reader).await
+    }
+
+    async fn read_parts(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.parts(zone, reader, parts).await
+    }
+
+    async fn read_records(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.records(zone, reader, from, ticks).await
+    }
+
+    async fn rewind(&self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
+        self.rewind_zone(tenure, to).await
     }
 
     async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {

@@ -31,10 +31,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneStore, ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
+    ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
-use everhold_core::ownership::Tenure;
+use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
 pub use authority::SqliteAuthority;
@@ -150,8 +151,34 @@ impl ZoneStore for SqliteStore {
         self.on_zone(zone, move |file| file.begin(grant, origin)).await
     }
 
-    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
-        self.on_zone(zone, |file| file.read_all()).await
+    async fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
+        self.on_zone(zone, move |file| file.outline(reader)).await
+    }
+
+    async fn read_parts(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let parts = parts.to_vec();
+        self.on_zone(zone, move |file| file.read_parts(reader, &parts)).await
+    }
+
+    async fn read_records(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.on_zone(zone, move |file| file.read_records(reader, from, ticks))
+            .await
+    }
+
+    async fn rewind(&self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.rewind(grant, to)).await
     }
 
     async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {

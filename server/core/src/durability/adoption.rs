@@ -5,34 +5,37 @@
 //!   memory ─► Fence ─► Summarize ──────────────► Start, from memory
 //!                          │ newer data
 //!                          ▼
-//!   none ──► FenceAndRead ──► Replay ──────────► Start, from the store
-//!            │  ▲ │ lost,     │ ▲ ▲
-//!            │  └─┘ in grace  ▼ │ │
-//!            │         Quarantine │
-//!            └─► BeginAnew ───────┘
+//!   none ──► FenceAndRead ──► pages ──► Replay ──► Rewind, if something is damaged ──► Start, from the store
+//!            │  ▲ │ lost,     ▲  ▲ damaged │ ▲
+//!            │  └─┘ in grace  │  └─────────┤ │
+//!            └─► BeginAnew ───┘            ▼ │
+//!                                     Quarantine
 //! ```
 //!
 //! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. A data set that
 //! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that has
 //! nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each is
 //! asked for under a lease that lasts: an adoption whose lease is over ends there, and gives back what was in memory.
+//! Which pages are read, and of which of the stored chains, the [`Recovery`] says.
 
 mod command;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use everhold_protocol::{SessionId, Tick};
 
 pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, History, POISON_MAX, Start};
 use super::journal::Journal;
+use super::recovery::{PageRequest, Recovered, Recovery, RecoveryStep};
 use super::replay::{ReplayError, Replayed};
-use super::store::{StoreError, ZoneData, ZoneSummary};
+use super::store::{Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use super::suspended::SuspendedZone;
 use super::tries::{RETRY, Tries};
 use crate::ownership::{AdoptionSteps, Grant, LeaseState};
 
-/// Fencing and reading a whole zone takes milliseconds; a store that takes longer than this does not answer.
+/// Fencing a zone, or reading a page of it, takes milliseconds; a store that takes longer than this does not answer.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// The step that an adoption is at.
@@ -41,7 +44,7 @@ enum AdoptionStep {
     Fence(SuspendedZone),
     /// It asks whether this memory is the newest history.
     Summary(SuspendedZone),
-    /// It fences the store and reads the zone.
+    /// It fences the store and reads the zone's outline.
     Read {
         /// The moment until which a zone that the store has lost may come back.
         grace_until: Instant,
@@ -50,10 +53,12 @@ enum AdoptionStep {
     },
     /// It begins a lost zone again.
     Begin,
-    /// It has the zone replayed.
-    Replay,
+    /// It reads a page, or has the zone replayed.
+    Recover(Box<Recovery>),
     /// It writes down the input at which the replay failed.
-    Quarantine(Tick, SessionId, u64),
+    Quarantine(Box<Recovery>, (Tick, SessionId, u64)),
+    /// It has the store end its history where the zone goes on.
+    Rewind(Box<(Replayed, Recovered)>, Rewind),
     /// The driver has the outcome, or is about to.
     Over,
 }
@@ -79,7 +84,6 @@ pub struct Adoption {
     ask_at: Option<Instant>,
     tries: Tries,
     steps: AdoptionSteps,
-    data: ZoneData,
     is_lost: bool,
     poisoned: u32,
     /// Commands that come before the step's own, in order: a few lines of the log, and the outcome.
@@ -116,7 +120,6 @@ impl Adoption {
             ask_at: None,
             tries: Tries::default(),
             steps,
-            data: ZoneData::default(),
             is_lost: false,
             poisoned: 0,
             queue: VecDeque::new(),
@@ -139,13 +142,22 @@ impl Adoption {
         if self.is_asked || self.ask_at.is_some_and(|at| now < at) {
             return None;
         }
-        let command = match &self.step {
+        let command = match &mut self.step {
             AdoptionStep::Fence(_) => AdoptionCommand::Fence,
             AdoptionStep::Summary(_) => AdoptionCommand::Summarize,
             AdoptionStep::Read { .. } => AdoptionCommand::FenceAndRead,
             AdoptionStep::Begin => AdoptionCommand::BeginAnew,
-            AdoptionStep::Replay => AdoptionCommand::Replay(self.data.clone()),
-            AdoptionStep::Quarantine(tick, session, seq) => AdoptionCommand::Quarantine(*tick, *session, *seq),
+            AdoptionStep::Recover(recovery) => match recovery.poll() {
+                RecoveryStep::Read(PageRequest::Parts(parts)) => AdoptionCommand::ReadParts(parts),
+                RecoveryStep::Read(PageRequest::Records(from, ticks)) => AdoptionCommand::ReadRecords(from, ticks),
+                RecoveryStep::Replay(data) => AdoptionCommand::Replay(data),
+                RecoveryStep::Fail(damage) => {
+                    self.fail(damage.into(), None);
+                    return self.queue.pop_front();
+                }
+            },
+            AdoptionStep::Quarantine(_, (tick, session, seq)) => AdoptionCommand::Quarantine(*tick, *session, *seq),
+            AdoptionStep::Rewind(_, to) => AdoptionCommand::Rewind(*to),
             AdoptionStep::Over => return None,
         };
         self.is_asked = true;
@@ -200,16 +212,15 @@ impl Adoption {
         }
     }
 
-    /// Takes what was read of the zone, or of one that was begun anew, at `now`.
+    /// Takes the outline that was read of the zone, or of one that was begun anew, at `now`.
     ///
     /// # Panics
     /// If neither was asked for.
-    pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneData, StoreError>) {
+    pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneOutline, StoreError>) {
         self.note_answer(&answer);
         match (self.take_step(), answer) {
-            (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(data)) => {
-                self.data = data;
-                self.enter(AdoptionStep::Replay);
+            (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(outline)) => {
+                self.enter(AdoptionStep::Recover(Box::new(Recovery::new(outline))));
             }
             (AdoptionStep::Read { grace_until, is_said }, Err(StoreError::Lost)) if now < grace_until => {
                 if !is_said {
@@ -231,17 +242,56 @@ impl Adoption {
         }
     }
 
+    /// Takes the parts that were asked for, at `now`.
+    ///
+    /// # Panics
+    /// If none were.
+    pub fn handle_parts(&mut self, now: Instant, answer: Result<Vec<Option<Bytes>>, StoreError>) {
+        self.handle_page(now, answer, Recovery::handle_parts);
+    }
+
+    /// Takes the records that were asked for, at `now`.
+    ///
+    /// # Panics
+    /// If none were.
+    pub fn handle_records(&mut self, now: Instant, answer: Result<Vec<StoredRecord>, StoreError>) {
+        self.handle_page(now, answer, Recovery::handle_records);
+    }
+
+    fn handle_page<T>(&mut self, now: Instant, answer: Result<T, StoreError>, take: impl FnOnce(&mut Recovery, T)) {
+        let AdoptionStep::Recover(mut recovery) = self.take_step() else {
+            panic!("a page that was not asked for")
+        };
+        self.note_answer(&answer);
+        match answer {
+            Ok(page) => {
+                take(&mut recovery, page);
+                self.enter(AdoptionStep::Recover(recovery));
+            }
+            Err(error) => match recovery.handle_unread(error) {
+                // A smaller page is progress as well: the tries are those of the smallest.
+                Ok(()) => self.enter(AdoptionStep::Recover(recovery)),
+                Err(error) => self.ask_again(now, AdoptionStep::Recover(recovery), error),
+            },
+        }
+    }
+
     /// Takes the replay's outcome. A stored input at which the zone fails here, though it did not where it was stepped
-    /// first (another build did that), is quarantined like one that fails now: it costs that input, not the zone.
+    /// first (another build did that), is quarantined like one that fails now: it costs that input, not the zone. What
+    /// is damaged is tried otherwise.
     ///
     /// # Panics
     /// If it was not asked for.
     pub fn handle_replayed(&mut self, outcome: Result<Replayed, ReplayError>) {
-        let AdoptionStep::Replay = self.take_step() else {
+        let AdoptionStep::Recover(mut recovery) = self.take_step() else {
             panic!("a replay that was not asked for")
         };
         match outcome {
-            Ok(replayed) => self.start(replayed),
+            Ok(replayed) => match recovery.handle_replayed(&replayed) {
+                Ok(None) => self.enter(AdoptionStep::Recover(recovery)),
+                Ok(Some(recovered)) => self.conclude(&recovery, replayed, recovered),
+                Err(damage) => self.fail(damage.into(), None),
+            },
             Err(ReplayError::Poison {
                 tick,
                 suspect: Some((session, seq)),
@@ -253,9 +303,27 @@ impl Adoption {
                     seq,
                     reason,
                 });
-                self.enter(AdoptionStep::Quarantine(tick, session, seq));
+                self.enter(AdoptionStep::Quarantine(recovery, (tick, session, seq)));
             }
-            Err(error) => self.fail(error.into(), None),
+            Err(error) => match recovery.handle_failed(error) {
+                Ok(()) => self.enter(AdoptionStep::Recover(recovery)),
+                Err(error) => self.fail(error.into(), None),
+            },
+        }
+    }
+
+    /// Takes the answer to the rewind, which came at `now`.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn handle_rewound(&mut self, now: Instant, answer: Result<(), StoreError>) {
+        let AdoptionStep::Rewind(outcome, to) = self.take_step() else {
+            panic!("a rewind that was not asked for")
+        };
+        self.note_answer(&answer);
+        match answer {
+            Ok(()) => self.start(outcome.0, outcome.1),
+            Err(error) => self.ask_again(now, AdoptionStep::Rewind(outcome, to), error),
         }
     }
 
@@ -269,21 +337,22 @@ impl Adoption {
     /// # Panics
     /// If it was not asked for.
     pub fn handle_quarantined(&mut self, now: Instant, answer: Result<(), StoreError>) {
-        let AdoptionStep::Quarantine(tick, session, seq) = self.take_step() else {
+        let AdoptionStep::Quarantine(mut recovery, poison) = self.take_step() else {
             panic!("a quarantine that was not asked for")
         };
         self.note_answer(&answer);
         match answer {
             Ok(()) => {
-                self.data.quarantine.push((session, seq));
+                let (_, session, seq) = poison;
+                recovery.quarantine(session, seq);
                 self.poisoned += 1;
                 if self.poisoned < POISON_MAX {
-                    self.enter(AdoptionStep::Replay);
+                    self.enter(AdoptionStep::Recover(recovery));
                 } else {
                     self.fail(AdoptError::PoisonedTooOften, None);
                 }
             }
-            Err(error) => self.ask_again(now, AdoptionStep::Quarantine(tick, session, seq), error),
+            Err(error) => self.ask_again(now, AdoptionStep::Quarantine(recovery, poison), error),
         }
     }
 
@@ -295,12 +364,28 @@ impl Adoption {
             chain: Vec::new(),
             // The zone was stepped here to its last tick, and did not fail.
             quarantine: Vec::new(),
+            rewound_ticks: 0,
         };
         self.queue
             .push_back(AdoptionCommand::Start(Box::new(start), History::Memory));
     }
 
-    fn start(&mut self, replayed: Replayed) {
+    /// Goes on from what was replayed, once the store has nothing else.
+    fn conclude(&mut self, recovery: &Recovery, replayed: Replayed, recovered: Recovered) {
+        let Some(to) = recovered.rewind else {
+            self.start(replayed, recovered);
+            return;
+        };
+        self.log(AdoptionNotice::Damaged {
+            what: recovery.first_damage().map(ToString::to_string).unwrap_or_default(),
+            given_up: recovered.given_up,
+            last: to.last,
+            lost_ticks: recovered.lost_ticks,
+        });
+        self.enter(AdoptionStep::Rewind(Box::new((replayed, recovered)), to));
+    }
+
+    fn start(&mut self, replayed: Replayed, recovered: Recovered) {
         if let Some(tick) = replayed.first_divergence {
             // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
             self.log(AdoptionNotice::Divergent(tick));
@@ -310,12 +395,20 @@ impl Adoption {
             replayed_ticks: replayed.replayed_ticks,
             checked_digests: replayed.checked_digests,
             digest_equal: replayed.digest_equal,
+            rewound_ticks: recovered.lost_ticks,
+            checkpoints_given_up: recovered.given_up,
         };
         let start = Start {
             zone: replayed.zone,
             journal: Journal::new(self.grant.epoch(), replayed.last),
-            chain: replayed.chain,
+            // What is left of a damaged history has lost its reserve: a base under the new epoch is written first.
+            chain: if recovered.rewind.is_none() {
+                replayed.chain
+            } else {
+                Vec::new()
+            },
             quarantine: replayed.quarantine,
+            rewound_ticks: recovered.lost_ticks,
         };
         self.queue.push_back(AdoptionCommand::Start(Box::new(start), history));
     }

@@ -95,15 +95,17 @@ impl Record {
 
     /// Decodes a record. Total: any bytes give a record or an error.
     pub fn decode(stored: &StoredRecord) -> Result<Self, RecordError> {
+        // In every layout the epoch stands after the first byte: so what is damaged is told from what is unknown.
+        let epoch = hashed_epoch(&stored.body);
+        if hash_record(stored.prev_hash, epoch, stored.tick, &stored.body) != stored.hash {
+            return Err(RecordError::HashMismatch);
+        }
         let mut from = Reader::new(&stored.body);
         let layout = from.u8()?;
         if layout != LAYOUT {
             return Err(RecordError::LayoutUnknown(layout));
         }
-        let epoch = Epoch(from.u32()?);
-        if hash_record(stored.prev_hash, epoch, stored.tick, &stored.body) != stored.hash {
-            return Err(RecordError::HashMismatch);
-        }
+        from.u32()?;
         let flags = from.u8()?;
         let digest_before = match flags {
             0 => None,
@@ -127,14 +129,18 @@ impl StoredRecord {
     /// Makes a record of any bytes, with the hash that fits them: for tests.
     #[must_use]
     pub fn sealed(tick: Tick, prev_hash: RecordHash, body: &[u8]) -> Self {
-        let epoch = Epoch(Reader::new(body.get(1..).unwrap_or_default()).u32().unwrap_or_default());
         Self {
             tick,
             prev_hash,
-            hash: hash_record(prev_hash, epoch, tick, body),
+            hash: hash_record(prev_hash, hashed_epoch(body), tick, body),
             body: Bytes::copy_from_slice(body),
         }
     }
+}
+
+/// Reads the epoch that the hash of a body was made with: 0 of one that is too short to have any.
+fn hashed_epoch(body: &[u8]) -> Epoch {
+    Epoch(Reader::new(body.get(1..).unwrap_or_default()).u32().unwrap_or_default())
 }
 
 fn hash_record(prev_hash: RecordHash, epoch: Epoch, tick: Tick, body: &[u8]) -> RecordHash {

@@ -2,9 +2,9 @@
 //! [`super::adoption`] says when.
 //!
 //! [`plan`] checks that what was read is one unbroken history: a base and deltas that name each other, and records
-//! whose hashes chain from there to the end. [`replay`] restores the checkpoints and steps the zone through the
-//! records. It is the zone's own `step`; what it tells is dropped, because it was told already, or is still in the
-//! sessions' outboxes.
+//! whose hashes chain from there to the end. Where a record is damaged or missing the history ends before it, and the
+//! plan says so. [`replay`] restores the checkpoints and steps the zone through the records. It is the zone's own
+//! `step`; what it tells is dropped, because it was told already, or is still in the sessions' outboxes.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,14 +86,32 @@ impl ReplayError {
     /// Whether nothing is wrong with the data, and a process with the right rules, layout, and world can replay them.
     #[must_use]
     pub const fn is_unfit(&self) -> bool {
+        self.is_foreign() || matches!(self, Self::Rules { .. } | Self::ZoneUnknown)
+    }
+
+    /// Whether it is, or may be, damage of what is stored, which other stored data may make good. Everything else
+    /// (other rules, a record of an unknown layout, poison) is no fault of the store's.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::ChainBroken { .. } | Self::JournalBroken { .. } | Self::OtherTick { .. } | Self::Restore { .. } => {
+                true
+            }
+            Self::Record { error, .. } => matches!(error, RecordError::HashMismatch),
+            Self::Rules { .. } | Self::ZoneUnknown | Self::Poison { .. } => false,
+        }
+    }
+
+    /// Whether a checkpoint seems to be of another build or of other rules. A flipped bit may look the same: what was
+    /// stored beside it can be taken in its stead, but nothing may be given up because of it.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        let Self::Restore { error, .. } = self else {
+            return false;
+        };
         matches!(
-            self,
-            Self::Rules { .. }
-                | Self::ZoneUnknown
-                | Self::Restore {
-                    error: RestoreError::Rules | RestoreError::Layout { .. } | RestoreError::ZoneUnknown,
-                    ..
-                }
+            error,
+            RestoreError::Layout { .. } | RestoreError::Rules | RestoreError::ZoneUnknown
         )
     }
 }
@@ -107,6 +125,7 @@ pub struct ReplayPlan {
     quarantine: BTreeSet<(SessionId, u64)>,
     last: Position,
     steps: AdoptionSteps,
+    damage: Option<ReplayError>,
 }
 
 impl ReplayPlan {
@@ -114,6 +133,12 @@ impl ReplayPlan {
     #[must_use]
     pub const fn last(&self) -> Position {
         self.last
+    }
+
+    /// Returns why the history ends before the last record that was read. `None`: it does not.
+    #[must_use]
+    pub const fn damage(&self) -> Option<&ReplayError> {
+        self.damage.as_ref()
     }
 
     /// Has the replay count its steps here: the checkpoints restored, and each tick.
@@ -135,6 +160,8 @@ pub struct Replayed {
     pub zone: Zone,
     /// The position at which its history ends: the journal goes on from here.
     pub last: Position,
+    /// The reason why the history ends before the last record that was read, if it does.
+    pub damage: Option<ReplayError>,
     /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer).
     pub chain: Vec<CheckpointHead>,
     /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were
@@ -172,15 +199,19 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         chain.push(checkpoint.head);
         bodies.push(checkpoint.body);
     }
-    let mut records = Vec::with_capacity(data.records.len());
-    for stored in &data.records {
-        let record = follow(last, stored)?;
-        last = Position {
-            epoch: record.epoch,
-            tick: record.tick,
-            hash: stored.hash,
-        };
-        records.push(record);
+    let (mut records, mut damage) = (Vec::with_capacity(data.records.len()), None);
+    for (index, stored) in data.records.iter().enumerate() {
+        match follow(last, stored, data.records.get(index + 1)) {
+            Ok((position, record)) => {
+                last = position;
+                records.push(record);
+            }
+            Err(error) if error.is_damage() => {
+                damage = Some(error);
+                break;
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(ReplayPlan {
         chain,
@@ -189,22 +220,48 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         quarantine: data.quarantine.into_iter().collect(),
         last,
         steps: AdoptionSteps::default(),
+        damage,
     })
 }
 
-fn follow(last: Position, stored: &StoredRecord) -> Result<Record, ReplayError> {
-    let expected = last.tick.next();
-    if stored.tick != expected || stored.prev_hash != last.hash {
-        return Err(ReplayError::JournalBroken { tick: expected });
+/// Reads the record after `last`. A damaged hash is no loss where the chain proves what it was: the record before says
+/// what `prev_hash` must be, and the one after it, `next`, what `hash` was.
+fn follow(
+    last: Position,
+    stored: &StoredRecord,
+    next: Option<&StoredRecord>,
+) -> Result<(Position, Record), ReplayError> {
+    let tick = last.tick.next();
+    if stored.tick != tick {
+        return Err(ReplayError::JournalBroken { tick });
     }
-    let record = Record::decode(stored).map_err(|error| ReplayError::Record {
-        tick: stored.tick,
-        error,
+    let mut proven = StoredRecord {
+        prev_hash: last.hash,
+        ..stored.clone()
+    };
+    let decoded = Record::decode(&proven).or_else(|error| match next {
+        Some(next) if next.tick == tick.next() => {
+            proven.hash = next.prev_hash;
+            Record::decode(&proven).map_err(|_| error)
+        }
+        _ => Err(error),
+    });
+    let record = decoded.map_err(|error| {
+        if error == RecordError::HashMismatch && stored.prev_hash != last.hash {
+            ReplayError::JournalBroken { tick }
+        } else {
+            ReplayError::Record { tick, error }
+        }
     })?;
     if record.epoch < last.epoch {
-        return Err(ReplayError::JournalBroken { tick: expected });
+        return Err(ReplayError::JournalBroken { tick });
     }
-    Ok(record)
+    let position = Position {
+        epoch: record.epoch,
+        tick,
+        hash: proven.hash,
+    };
+    Ok((position, record))
 }
 
 /// Restores the zone and replays its journal. It computes for as long as it takes: run it where nothing waits.
@@ -235,6 +292,7 @@ fn replay_records(plan: ReplayPlan, mut zone: Zone, rules_id: [u8; 32]) -> Resul
     Ok(Replayed {
         zone,
         last: plan.last,
+        damage: plan.damage,
         chain: plan.chain,
         quarantine: beyond(&plan.records, plan.quarantine),
         replayed_ticks: plan.records.len() as u64,

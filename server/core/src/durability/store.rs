@@ -2,11 +2,11 @@
 //! implementation (`everhold_store::conformance`), and no implementation is here.
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
 use crate::ownership::holder::command::StoreData;
-use crate::ownership::{DataStamp, Tenure};
+use crate::ownership::{DataStamp, Grant, Nonce, Tenure};
 
 /// BLAKE3 hash of a record; each record has its predecessor's, so a store can tell a repeat from a gap from a fork.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,6 +144,25 @@ pub struct Checkpoint {
     pub body: Bytes,
 }
 
+impl Checkpoint {
+    /// Joins a head with all that was read of its body.
+    ///
+    /// # Errors
+    /// It is not as long as it was.
+    pub fn joined(head: CheckpointHead, body: Bytes) -> Result<Self, StoreError> {
+        if body.len() as u64 == head.bytes {
+            return Ok(Self { head, body });
+        }
+        let (tick, found, bytes) = (head.position.tick, body.len(), head.bytes);
+        Err(StoreError::Corrupt(format!(
+            "the checkpoint of tick {tick} has {found} of {bytes} bytes"
+        )))
+    }
+}
+
+/// Ticks of a page of records, where nothing measures how many fit.
+const RECORDS_PAGE: u32 = 64;
+
 /// All stored data of a zone that an adopter needs, read after the fence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneData {
@@ -153,6 +172,64 @@ pub struct ZoneData {
     pub records: Vec<StoredRecord>,
     /// Quarantined inputs.
     pub quarantine: Vec<(SessionId, u64)>,
+}
+
+/// All that a store has of a zone but for records and bodies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneOutline {
+    /// The fence: the highest epoch seen, and the process that it was granted to.
+    pub fence: (Epoch, Nonce),
+    /// The checkpoints from the previous base on, in the order in which they became the head.
+    pub chain: Vec<CheckpointHead>,
+    /// The journal's first and last tick, if it has any.
+    pub journal: Option<(Tick, Tick)>,
+    /// Quarantined inputs, in order.
+    pub quarantine: Vec<(SessionId, u64)>,
+}
+
+impl ZoneOutline {
+    /// Returns the last tick that the store knows of.
+    #[must_use]
+    pub fn end(&self) -> Tick {
+        let head = self.chain.last().map(|head| head.position.tick);
+        head.max(self.journal.map(|(_, last)| last)).unwrap_or_default()
+    }
+
+    /// Returns where the base of the first `kept` checkpoints stands among them. `None`: there is none.
+    #[must_use]
+    pub fn base_of(&self, kept: usize) -> Option<usize> {
+        self.chain[..kept]
+            .iter()
+            .rposition(|head| head.kind == CheckpointKind::Base)
+    }
+
+    /// Checks that `reader` holds the fence; one without a grant may always read.
+    ///
+    /// # Errors
+    /// Another holds it, or the store has forgotten that it was raised.
+    pub fn check_reader(fence: (Epoch, Nonce), reader: Option<Grant>) -> Result<(), StoreError> {
+        let Some(reader) = reader else { return Ok(()) };
+        if fence == (reader.epoch(), reader.nonce()) {
+            return Ok(());
+        }
+        if fence.0 < reader.epoch() {
+            let why = "the zone's fence went back while it was read";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
+        Err(StoreError::Fenced { epoch: fence.0 })
+    }
+}
+
+/// A part of a checkpoint's body, by the checkpoint's position and the part's index.
+pub type PartKey = (Position, u32);
+
+/// The end of the history that an adoption goes on from: what the store has beyond it is damaged, or leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewind {
+    /// The last checkpoint that is kept. `None`: none is.
+    pub head: Option<Position>,
+    /// The last tick whose record is kept.
+    pub last: Tick,
 }
 
 /// The summary of a zone's data that `inspect` shows; reading it fences nothing.
@@ -227,15 +304,19 @@ pub enum Origin {
 /// for the fence decides. Every write compares the grant with the zone's fence in the same atomic operation.
 /// The fence is the highest `(epoch, nonce)` that the store has seen: a write of a higher epoch raises it, one of a
 /// lower epoch, or of another nonce of the same epoch, is refused with [`StoreError::Fenced`] and changes nothing. An
-/// adopter calls [`ZoneStore::fence`] before [`ZoneStore::read_zone`]. [`ZoneStore::summary`] needs no grant.
+/// adopter calls [`ZoneStore::fence`], and then reads page by page: [`ZoneStore::outline`], then as many of
+/// [`ZoneStore::read_parts`] and [`ZoneStore::read_records`] as it needs. Each page is answered by itself, so that a
+/// time-out measures progress, however large the zone is and however slow the way to it. A page that is asked for under
+/// a grant is given only while that grant is the fence: the pages of one grant belong together. Without a grant anyone
+/// may read, as with [`ZoneStore::summary`], and must compare the fence of two outlines itself.
 ///
 /// # What an answer means
 ///
 /// - `Ok`: it is done, and every later call of any process sees it. How much of it outlives the store's own death is
 ///   the implementation's to say.
-/// - [`StoreError::Fenced`], [`StoreError::Lost`], [`StoreError::ParentMoved`]: nothing was done; at most the fence was
-///   raised.
-/// - [`StoreError::Corrupt`]: what is there cannot be read; nothing was done.
+/// - [`StoreError::Fenced`], [`StoreError::Lost`]: nothing was done; at most the fence was raised.
+/// - [`StoreError::ParentMoved`], [`StoreError::Corrupt`] (what is there cannot be read, or is not what the caller says
+///   it is): nothing was done, and the fence is where it was.
 /// - [`StoreError::Unavailable`]: *unknown*. A time-out, an answer over a connection that was replaced, or none at all:
 ///   the call may have been done, or may still be done later, until the fence is raised. It is never a no. Every write
 ///   may be repeated as it was, and a repeat of one that was done succeeds without a second effect.
@@ -256,8 +337,63 @@ pub trait ZoneStore: Send + Sync {
     /// answers [`AppendAnswer::Gap`] with `last` 0. With [`Origin::Nothing`] an incomplete one becomes an empty one.
     async fn create(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError>;
 
-    /// Reads everything of the zone. Call [`ZoneStore::fence`] first, or a predecessor may write after the read.
-    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError>;
+    /// Reads what there is of the zone but for records and bodies. `reader` is the grant of the fence, or `None`.
+    async fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError>;
+
+    /// Reads parts of bodies, in the order in which they are asked for; `None` for one that is not there. `reader` as
+    /// with [`ZoneStore::outline`].
+    async fn read_parts(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError>;
+
+    /// Reads those records of the `ticks` ticks from `from` on that are there, in order of tick. `reader` as with
+    /// [`ZoneStore::outline`].
+    async fn read_records(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError>;
+
+    /// Reads the newest base, its deltas, and all records after them, without a grant and without a bound on the time
+    /// that it takes: for tools and tests.
+    async fn read_zone(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
+        let outline = self.outline(zone, None).await?;
+        let base = outline.base_of(outline.chain.len()).unwrap_or(0);
+        let mut data = ZoneData {
+            quarantine: outline.quarantine,
+            ..ZoneData::default()
+        };
+        for head in &outline.chain[base..] {
+            let mut body = BytesMut::new();
+            for index in 0..head.parts {
+                let part = self.read_parts(zone, None, &[(head.position, index)]).await?;
+                body.extend(part.into_iter().flatten().flatten());
+            }
+            data.chain.push(Checkpoint::joined(*head, body.freeze())?);
+        }
+        let mut from = data.chain.last().map_or(Tick(1), |head| head.head.position.tick.next());
+        let last = outline.journal.map_or(Tick(0), |(_, last)| last);
+        while from <= last {
+            let page = self.read_records(zone, None, from, RECORDS_PAGE).await?;
+            data.records.extend(page);
+            from = from + u64::from(RECORDS_PAGE);
+        }
+        if self.outline(zone, None).await?.fence == outline.fence {
+            return Ok(data);
+        }
+        let why = "the zone changed hands while it was read";
+        Err(StoreError::Unavailable(why.to_owned()))
+    }
+
+    /// Ends the stored history where an adoption goes on from: deletes the checkpoints after `to.head` with their
+    /// parts, and the records after `to.last`. What was written under this very grant stays: a repeat that comes late
+    /// does no harm.
+    async fn rewind(&self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError>;
 
     /// Appends consecutive records, all or none.
     async fn append(&self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError>;

@@ -175,6 +175,28 @@ fn attached_says_all_that_the_zone_and_the_host_know() {
 }
 
 #[test]
+fn session_of_an_earlier_epoch_hears_once_of_the_ticks_that_are_lost() {
+    let rewound_of = |egress: &mut Egress<u64>, conn, session| {
+        asks(egress, conn);
+        let told = tell_replies(egress, vec![welcomed(conn, session, Vec::new())]);
+        let attached = told.into_iter().find_map(|command| match command {
+            EgressCommand::Send {
+                message: ServerMessage::Attached(attached),
+                ..
+            } => Some(attached.rewound_ticks),
+            _ => None,
+        });
+        attached.expect("it is attached")
+    };
+    let mut egress = egress().rewound(9);
+    let (older, newcomer) = (EntityId::new(1, 7), EntityId::new(2, 7));
+    assert_eq!(rewound_of(&mut egress, 1, older), 9);
+    assert_eq!(rewound_of(&mut egress, 2, older), 0, "it was told");
+    assert_eq!(rewound_of(&mut egress, 3, newcomer), 0, "it has seen nothing of them");
+    assert_eq!(rewound_of(&mut egress, 4, EntityId::new(1, 8)), 9);
+}
+
+#[test]
 fn leaves_reach_the_zone_in_the_order_of_their_causes() {
     let mut egress = attached(1);
     asks(&mut egress, 2);

@@ -90,12 +90,28 @@ impl SimShard {
             }),
             AdoptionCommand::FenceAndRead => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
                 let fenced = services.store.fence(&whose);
-                StoreAnswer::Read(fenced.and_then(|()| services.store.read_zone(&whose.zone)))
+                StoreAnswer::Read(fenced.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
             }),
             AdoptionCommand::BeginAnew => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
                 let created = services.store.create(&whose, Origin::Nothing);
-                StoreAnswer::Read(created.and_then(|()| services.store.read_zone(&whose.zone)))
+                StoreAnswer::Read(created.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
             }),
+            AdoptionCommand::ReadParts(parts) => {
+                self.ask_store(env, (tenure, Kind::Parts), ANSWER_MAX, move |services| {
+                    StoreAnswer::Parts(services.store.read_parts(&whose.zone, Some(whose.grant), &parts))
+                });
+            }
+            AdoptionCommand::ReadRecords(from, ticks) => {
+                self.ask_store(env, (tenure, Kind::Records), ANSWER_MAX, move |services| {
+                    let records = services.store.read_records(&whose.zone, Some(whose.grant), from, ticks);
+                    StoreAnswer::Records(records)
+                });
+            }
+            AdoptionCommand::Rewind(to) => {
+                self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
+                    StoreAnswer::Done(services.store.rewind(&whose, to))
+                });
+            }
             AdoptionCommand::Quarantine(tick, session, seq) => {
                 self.ask_store(env, (tenure, Kind::Quarantine), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.store.quarantine(&whose, tick, session, seq))
@@ -131,6 +147,9 @@ impl SimShard {
             (Kind::Summary, StoreAnswer::Summary(answer)) => adopting.adoption.handle_summary(now, answer),
             (Kind::Fence, StoreAnswer::Done(answer)) => adopting.adoption.handle_fenced(now, answer),
             (Kind::Read, StoreAnswer::Read(answer)) => adopting.adoption.handle_read(now, answer),
+            (Kind::Parts, StoreAnswer::Parts(answer)) => adopting.adoption.handle_parts(now, answer),
+            (Kind::Records, StoreAnswer::Records(answer)) => adopting.adoption.handle_records(now, answer),
+            (Kind::Rewind, StoreAnswer::Done(answer)) => adopting.adoption.handle_rewound(now, answer),
             (Kind::Quarantine, StoreAnswer::Done(answer)) => adopting.adoption.handle_quarantined(now, answer),
             _ => unreachable!("an answer is of the kind that was asked"),
         }
@@ -183,6 +202,7 @@ impl SimShard {
                 | AdoptionCommand::FenceAndRead
                 | AdoptionCommand::BeginAnew
                 | AdoptionCommand::Quarantine(..)
+                | AdoptionCommand::Rewind(_)
         );
         let lease = &self.adopting[&tenure.zone].granted.lease;
         if is_write && !lease.with(|lease| lease.may_act(env.now)) {
@@ -204,6 +224,10 @@ impl SimShard {
         match history {
             History::Memory => env.took("a zone that went on from memory"),
             History::Stored { is_lost: true, .. } => env.took("a zone that began again"),
+            History::Stored {
+                checkpoints_given_up: 1..,
+                ..
+            } => env.took("a zone whose newest checkpoint was damaged"),
             History::Stored { .. } => env.took("a zone that was replayed"),
         }
         if let History::Stored {
@@ -212,6 +236,10 @@ impl SimShard {
         {
             let detail = format!("{zone} epoch {}", tenure.epoch());
             env.services.breach("a replay has the digests of the original", detail);
+        }
+        if let History::Stored { rewound_ticks: 1.., .. } = history {
+            env.took("a zone whose journal was damaged");
+            self.check_rewound(env, tenure, history);
         }
         if let Some((epoch, tick)) = env.services.told(zone)
             && last < tick
@@ -223,6 +251,16 @@ impl SimShard {
             );
             env.services.breach("what was told is in every later state", detail);
         }
+    }
+
+    /// Checks that ticks are lost only where a record was damaged, or the store forgot some. What was told of them may
+    /// be missed from then on.
+    fn check_rewound(&self, env: &mut Env, tenure: &Tenure, history: &History) {
+        if !env.services.forgot && !env.services.damaged.contains(&tenure.zone) {
+            let detail = format!("{} epoch {}: {history:?}", tenure.zone, tenure.epoch());
+            env.services.breach("only what is damaged is lost", detail);
+        }
+        env.services.forgot = true;
     }
 
     pub(super) fn zone_config(&self, zone: &ZoneName) -> ZoneConfig {

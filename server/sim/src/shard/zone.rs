@@ -106,6 +106,7 @@ impl SimShard {
             journal,
             chain,
             quarantine,
+            rewound_ticks,
         } = start;
         let tenure = granted.tenure;
         let ticks_start = TickStart {
@@ -125,7 +126,7 @@ impl SimShard {
             inbox: VecDeque::new(),
             orders: VecDeque::new(),
             acknowledged: journal.acknowledged().tick,
-            egress: Egress::new(tenure.zone.clone(), self.world.tick_hz),
+            egress: Egress::new(tenure.zone.clone(), self.world.tick_hz).rewound(rewound_ticks),
             residents: Residents::of(&mut zone),
             probe: zone.probe(),
             since: env.now,

@@ -30,6 +30,25 @@ impl StoredCheckpoints {
         positions.any(|position| (position.tick, position.hash) == (tick, hash))
     }
 
+    /// Returns all of the chain, from the previous base on.
+    pub(super) fn chain(&self) -> &[CheckpointHead] {
+        &self.chain
+    }
+
+    /// Drops the checkpoints after `head`, and all parts of what is no checkpoint then, but for what this epoch wrote.
+    pub(super) fn rewind(&mut self, epoch: Epoch, head: Option<Position>) {
+        let place = |head| self.chain.iter().position(|stored| stored.position == head);
+        let kept = head.map_or(0, |head| place(head).map_or(self.chain.len(), |place| place + 1));
+        let mut index = 0;
+        self.chain.retain(|stored| {
+            index += 1;
+            index <= kept || stored.position.epoch == epoch
+        });
+        let chain: Vec<PositionKey> = self.chain.iter().map(|head| key(head.position)).collect();
+        self.parts
+            .retain(|position, _| chain.contains(position) || position.1 == epoch);
+    }
+
     pub(super) fn head(&self) -> Option<Position> {
         self.chain.last().map(|head| head.position)
     }
@@ -126,6 +145,10 @@ impl StoredCheckpoints {
     pub(super) fn parts_of(&self, position: Position) -> impl Iterator<Item = (u32, &Bytes)> {
         let parts = self.parts.get(&key(position)).into_iter().flatten();
         parts.map(|(index, bytes)| (*index, bytes))
+    }
+
+    pub(super) fn part(&self, position: Position, index: u32) -> Option<&Bytes> {
+        self.parts.get(&key(position))?.get(&index)
     }
 
     /// Returns a stored part, to damage it.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
+    ZoneData, ZoneOutline, ZoneSummary,
 };
 use everhold_core::ownership::Grant;
 use everhold_protocol::{SessionId, Tick};
@@ -129,9 +130,46 @@ impl DataSet {
             chain: chain
                 .map(|head| self.checkpoints.read(*head))
                 .collect::<Result<_, _>>()?,
-            records: self.journal.after(after),
+            records: self.journal.read(after + 1..Tick::MAX),
             quarantine: self.quarantine.keys().copied().collect(),
         })
+    }
+
+    pub(super) fn outline(&self, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
+        self.check_reader(reader)?;
+        Ok(ZoneOutline {
+            fence: (self.fence.epoch(), self.fence.nonce()),
+            chain: self.checkpoints.chain().to_vec(),
+            journal: self.journal.ends(),
+            quarantine: self.quarantine.keys().copied().collect(),
+        })
+    }
+
+    pub(super) fn read_parts(
+        &self,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.check_reader(reader)?;
+        let part = |(position, index): &PartKey| self.checkpoints.part(*position, *index).cloned();
+        Ok(parts.iter().map(part).collect())
+    }
+
+    pub(super) fn read_records(
+        &self,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.check_reader(reader)?;
+        Ok(self.journal.read(from..from + u64::from(ticks)))
+    }
+
+    pub(super) fn rewind(&mut self, grant: Grant, to: Rewind) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        self.checkpoints.rewind(grant.epoch(), to.head);
+        self.journal.rewind(grant.epoch(), to.last);
+        Ok(())
     }
 
     pub(super) fn summary(&self) -> ZoneSummary {
@@ -164,6 +202,11 @@ impl DataSet {
             }
         }
         usage
+    }
+
+    fn check_reader(&self, reader: Option<Grant>) -> Result<(), StoreError> {
+        self.check_complete()?;
+        ZoneOutline::check_reader((self.fence.epoch(), self.fence.nonce()), reader)
     }
 
     const fn check_complete(&self) -> Result<(), StoreError> {

@@ -136,9 +136,14 @@ impl StoredJournal {
         self.entries.split_off(&first);
     }
 
-    /// Returns the records after this tick, in order.
-    pub(super) fn after(&self, tick: Tick) -> Vec<StoredRecord> {
-        let entries = self.entries.range(tick + 1..);
+    /// Drops the records after this tick that another epoch wrote.
+    pub(super) fn rewind(&mut self, epoch: Epoch, last: Tick) {
+        self.entries.retain(|tick, entry| *tick <= last || entry.epoch == epoch);
+    }
+
+    /// Returns the records of these ticks, in order.
+    pub(super) fn read(&self, ticks: std::ops::Range<Tick>) -> Vec<StoredRecord> {
+        let entries = self.entries.range(ticks);
         let record = |(&tick, entry): (&Tick, &JournalEntry)| StoredRecord {
             tick,
             prev_hash: entry.prev_hash,

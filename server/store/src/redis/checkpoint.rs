@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use bytes::{Bytes, BytesMut};
-use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, RecordHash, StoreError};
+use bytes::Bytes;
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, PartKey, Position, RecordHash, StoreError};
 use everhold_core::ownership::Tenure;
-use everhold_protocol::{Epoch, Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick};
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -15,9 +15,6 @@ use super::{RedisStore, zone_script};
 
 static PUT_PART: LazyLock<Script> = zone_script!("lua/put_part.lua");
 static MOVE_HEAD: LazyLock<Script> = zone_script!("lua/move_head.lua");
-
-/// Parts of one page: 1 MiB at most.
-const PAGE_PARTS: u32 = 16;
 
 impl RedisStore {
     pub(super) async fn write_part(
@@ -52,32 +49,6 @@ impl RedisStore {
     }
 }
 
-/// Reads a checkpoint with its body.
-pub(super) async fn read(store: &RedisStore, zone: &ZoneName, head: CheckpointHead) -> Result<Checkpoint, StoreError> {
-    let mut body = BytesMut::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
-    let Position { epoch, tick, hash } = head.position;
-    let mut from = 0;
-    while from < head.parts {
-        let to = head.parts.min(from + PAGE_PARTS);
-        let field = |index: u32| format!("{epoch} {tick} {} {index}", hex(hash)).into();
-        for part in store.fields(zone, "parts", (from..to).map(field).collect()).await? {
-            let missing = || StoreError::Corrupt(format!("the checkpoint of tick {tick} lacks a part"));
-            body.extend_from_slice(&part.into_bytes().ok_or_else(missing)?);
-        }
-        from = to;
-    }
-    if body.len() as u64 != head.bytes {
-        let (has, should) = (body.len(), head.bytes);
-        return Err(StoreError::Corrupt(format!(
-            "the checkpoint of tick {tick} has {has} of {should} bytes"
-        )));
-    }
-    Ok(Checkpoint {
-        head,
-        body: body.freeze(),
-    })
-}
-
 /// Reads the lines of the chain. A delta's parent is the line before it.
 pub(super) fn read_chain(lines: impl Iterator<Item = Option<String>>) -> Option<Vec<CheckpointHead>> {
     let mut chain: Vec<CheckpointHead> = Vec::new();
@@ -107,10 +78,14 @@ pub(super) fn read_chain(lines: impl Iterator<Item = Option<String>>) -> Option<
     Some(chain)
 }
 
-/// Returns the newest base and its deltas.
-pub(super) fn newest_chain(chain: &[CheckpointHead]) -> Vec<CheckpointHead> {
-    let base = chain.iter().rposition(|head| head.kind == CheckpointKind::Base);
-    base.map_or_else(Vec::new, |base| chain[base..].to_vec())
+/// Returns the field of a part.
+pub(super) fn part_field((position, index): PartKey) -> Value {
+    format!("{}{index}", line_start(position)).into()
+}
+
+/// Returns how the line of a checkpoint begins.
+pub(super) fn line_start(Position { epoch, tick, hash }: Position) -> String {
+    format!("{epoch} {tick} {} ", hex(hash))
 }
 
 fn position_words(position: Position) -> [Value; 3] {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::{BufMut, Bytes, BytesMut};
 use everhold_core::durability::store::{AppendAnswer, RecordHash, StoreError, StoredRecord, assert_consecutive};
 use everhold_core::ownership::{Grant, Tenure};
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::Tick;
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -13,9 +13,6 @@ use super::script::{grant_words, refusal};
 use super::{RedisError, RedisStore, zone_script};
 
 static APPEND: LazyLock<Script> = zone_script!("lua/append.lua");
-
-/// Records of one page: at 10,000 players each may have 20 KiB.
-const PAGE_RECORDS: u64 = 64;
 
 /// Bytes before a record's body: prev_hash, hash, epoch.
 const HEADER_BYTES: usize = 32 + 32 + 4;
@@ -59,29 +56,6 @@ fn read_answer(answer: &[Value]) -> Option<AppendAnswer> {
     })
 }
 
-/// Reads the records of `first..=last`, as far as they are there.
-pub(super) async fn read(
-    store: &RedisStore,
-    zone: &ZoneName,
-    first: Tick,
-    last: Tick,
-) -> Result<Vec<StoredRecord>, StoreError> {
-    let mut records = Vec::new();
-    let mut from = first;
-    while from <= last {
-        let to = last.min(from + PAGE_RECORDS - 1);
-        let fields = (from.0..=to.0).map(|tick| tick.to_string().into()).collect();
-        let page = store.fields(zone, "journal", fields).await?;
-        for (tick, value) in (from.0..=to.0).map(Tick).zip(page) {
-            if !value.is_null() {
-                records.push(read_entry(tick, value)?);
-            }
-        }
-        from = to.next();
-    }
-    Ok(records)
-}
-
 fn entry(grant: Grant, record: &StoredRecord) -> Bytes {
     let mut entry = BytesMut::with_capacity(HEADER_BYTES + record.body.len());
     entry.put_slice(&record.prev_hash.0);
@@ -91,11 +65,11 @@ fn entry(grant: Grant, record: &StoredRecord) -> Bytes {
     entry.freeze()
 }
 
-fn read_entry(tick: Tick, value: Value) -> Result<StoredRecord, StoreError> {
-    let entry = value.into_bytes().filter(|entry| entry.len() >= HEADER_BYTES);
-    let entry = entry.ok_or_else(|| StoreError::Corrupt(format!("the journal's entry of tick {tick} is too short")))?;
+/// Reads an entry. `None`: it is too short to be one.
+pub(super) fn read_entry(tick: Tick, value: Value) -> Option<StoredRecord> {
+    let entry = value.into_bytes().filter(|entry| entry.len() >= HEADER_BYTES)?;
     let hash = |at: usize| RecordHash(entry[at..at + 32].try_into().expect("32 bytes"));
-    Ok(StoredRecord {
+    Some(StoredRecord {
         tick,
         prev_hash: hash(0),
         hash: hash(32),

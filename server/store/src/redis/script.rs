@@ -1,12 +1,18 @@
 //! The common parts of a zone's scripts: the words that they begin with, the answers that each may give, and the keys
 //! and pages of a zone's data. No script is here.
 
+use std::sync::LazyLock;
+
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::Grant;
 use everhold_protocol::{Epoch, ZoneName};
 use fred::types::Value;
+use fred::types::scripts::Script;
 
 use super::{RedisError, RedisStore};
+
+/// The script reads only, so it raises no fence.
+static PAGE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/page.lua")));
 
 impl RedisStore {
     /// Returns the keys of a zone with these names, in their order.
@@ -14,16 +20,28 @@ impl RedisStore {
         names.iter().map(|name| self.keys.zone(zone, name)).collect()
     }
 
-    /// Reads one page of a zone's hash: the values of these fields, as far as they are there.
-    pub(super) async fn fields(
+    /// Reads one page of a zone's hash: the values of these fields, as far as they are there, if `reader` holds the
+    /// fence.
+    pub(super) async fn page(
         &self,
         zone: &ZoneName,
+        reader: Option<Grant>,
         name: &str,
         fields: Vec<Value>,
-    ) -> Result<Vec<Value>, RedisError> {
-        let mut words = vec![self.keys.zone(zone, name).into()];
+    ) -> Result<Vec<Value>, StoreError> {
+        let mut words = reader.map_or_else(|| vec!["".into(), "".into()], grant_words);
+        let asked = fields.len();
         words.extend(fields);
-        Ok(self.checkpoint.command("HMGET", words).await?.into_array())
+        let mut answer = self
+            .checkpoint
+            .run(&PAGE, self.zone_keys(zone, &["meta", name]), words)
+            .await?;
+        done(&answer)?;
+        let values = answer.pop().map(Value::into_array).unwrap_or_default();
+        if values.len() != asked {
+            return Err(RedisError::Answer(format!("{} of {asked} values", values.len())).into());
+        }
+        Ok(values)
     }
 }
 
@@ -38,6 +56,9 @@ pub(super) fn refusal(answer: &[Value]) -> Option<StoreError> {
     let detail = || answer.get(1).and_then(Value::as_string).unwrap_or_default();
     match &*word {
         "LOST" => Some(StoreError::Lost),
+        "BACK" => Some(StoreError::Unavailable(
+            "the zone's fence went back while it was read".to_owned(),
+        )),
         "FENCED" => Some(StoreError::Fenced {
             epoch: Epoch(detail().parse().unwrap_or(u32::MAX)),
         }),

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, StoreError, ZoneData, ZoneSummary};
-use everhold_core::ownership::{DataStamp, Tenure};
+use bytes::Bytes;
+use everhold_core::durability::store::{Origin, PartKey, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
+use everhold_core::ownership::{DataStamp, Grant, Nonce, Tenure};
 use everhold_protocol::{EntityId, Epoch, SessionId, Tick, ZoneName};
 use fred::types::Value;
 use fred::types::scripts::Script;
@@ -14,27 +15,23 @@ use super::{RedisStore, checkpoint, journal, zone_script};
 static FENCE: LazyLock<Script> = zone_script!("lua/fence.lua");
 static CREATE: LazyLock<Script> = zone_script!("lua/create.lua");
 static QUARANTINE: LazyLock<Script> = zone_script!("lua/quarantine.lua");
+static REWIND: LazyLock<Script> = zone_script!("lua/rewind.lua");
 static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/outline.lua")));
 
-/// The outline of a zone: all but records and parts.
-pub(super) struct Outline {
-    pub(super) fence: (Epoch, String),
-    pub(super) journal: Option<(Tick, Tick)>,
+/// All that there is of a zone but for records and parts.
+struct RedisOutline {
+    outline: ZoneOutline,
+    completeness: Completeness,
     /// The epoch that wrote the journal's last record.
-    pub(super) written_by: Option<Epoch>,
-    /// Whether the data set is written anew from memory and has no base yet.
-    pub(super) is_incomplete: bool,
-    /// Checkpoints from the previous base on.
-    pub(super) chain: Vec<CheckpointHead>,
-    pub(super) quarantine: Vec<(SessionId, u64)>,
+    written_by: Option<Epoch>,
 }
 
-impl Outline {
+impl RedisOutline {
     /// Returns the end of the newest data.
     fn newest(&self) -> Option<DataStamp> {
-        let record = self.written_by.zip(self.journal);
+        let record = self.written_by.zip(self.outline.journal);
         let record = record.map(|(epoch, (_, tick))| DataStamp { epoch, tick });
-        record.max(self.chain.last().map(|head| head.position.stamp()))
+        record.max(self.outline.chain.last().map(|head| head.position.stamp()))
     }
 }
 
@@ -73,55 +70,74 @@ impl RedisStore {
     }
 
     pub(super) async fn summarize(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
-        let outline = match self.outline(zone).await {
-            Ok(outline) => outline,
+        let stored = match self.read_outline(zone).await {
+            Ok(stored) => stored,
             Err(StoreError::Lost) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let base = outline
-            .chain
-            .iter()
-            .rev()
-            .find(|head| head.kind == CheckpointKind::Base);
+        let newest = stored.newest();
+        let RedisOutline {
+            outline, completeness, ..
+        } = stored;
+        let base = outline.base_of(outline.chain.len());
         Ok(Some(ZoneSummary {
             fence_epoch: outline.fence.0,
             journal: outline.journal,
             head: outline.chain.last().map(|head| head.position),
-            base: base.map(|head| head.position),
-            newest: outline.newest(),
-            is_incomplete: outline.is_incomplete,
+            base: base.map(|base| outline.chain[base].position),
+            newest,
+            is_incomplete: completeness == Completeness::Incomplete,
         }))
     }
 
-    /// Reads a zone in pages, each a command of its own: Redis serves others between them. What is read belongs
-    /// together, since a fenced owner cannot write; that no other owner has fenced meanwhile is checked at the end.
-    pub(super) async fn read_all(&self, zone: &ZoneName) -> Result<ZoneData, StoreError> {
-        let outline = self.outline(zone).await?;
-        if outline.is_incomplete {
+    /// Reads the outline of a complete data set.
+    pub(super) async fn outline_for(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
+        let RedisOutline {
+            outline, completeness, ..
+        } = self.read_outline(zone).await?;
+        if completeness == Completeness::Incomplete {
             return Err(StoreError::Lost);
         }
-        let chain = checkpoint::newest_chain(&outline.chain);
-        let after = chain.last().map_or(Tick(0), |head| head.position.tick);
-        let mut checkpoints = Vec::with_capacity(chain.len());
-        for head in chain {
-            checkpoints.push(checkpoint::read(self, zone, head).await?);
-        }
-        let records = match outline.journal {
-            Some((first, last)) => journal::read(self, zone, first.max(after.next()), last).await?,
-            None => Vec::new(),
-        };
-        if self.outline(zone).await?.fence != outline.fence {
-            let why = "the zone changed hands while it was read";
-            return Err(StoreError::Unavailable(why.to_owned()));
-        }
-        Ok(ZoneData {
-            chain: checkpoints,
-            records,
-            quarantine: outline.quarantine,
-        })
+        ZoneOutline::check_reader(outline.fence, reader)?;
+        Ok(outline)
     }
 
-    async fn outline(&self, zone: &ZoneName) -> Result<Outline, StoreError> {
+    pub(super) async fn parts(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let fields = parts.iter().map(|part| checkpoint::part_field(*part)).collect();
+        let values = self.page(zone, reader, "parts", fields).await?;
+        Ok(values.into_iter().map(Value::into_bytes).collect())
+    }
+
+    pub(super) async fn records(
+        &self,
+        zone: &ZoneName,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        let ticks = from.0..from.0 + u64::from(ticks);
+        let fields = ticks.clone().map(|tick| tick.to_string().into()).collect();
+        let values = self.page(zone, reader, "journal", fields).await?;
+        let entries = ticks.map(Tick).zip(values);
+        Ok(entries
+            .filter_map(|(tick, value)| journal::read_entry(tick, value))
+            .collect())
+    }
+
+    pub(super) async fn rewind_zone(&self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
+        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain", "parts"]);
+        let mut words = grant_words(tenure.grant);
+        words.push(to.head.map_or_else(String::new, checkpoint::line_start).into());
+        words.push(to.last.to_string().into());
+        done(&self.checkpoint.run(&REWIND, keys, words).await?)
+    }
+
+    async fn read_outline(&self, zone: &ZoneName) -> Result<RedisOutline, StoreError> {
         let keys = self.zone_keys(zone, &["meta", "chain", "quarantine", "journal"]);
         let answer = self.checkpoint.run(&OUTLINE, keys, Vec::new()).await?;
         done(&answer)?;
@@ -129,7 +145,14 @@ impl RedisStore {
     }
 }
 
-fn read_outline(answer: Vec<Value>) -> Option<Outline> {
+/// Whether a data set is whole, or is written anew from memory and has no base yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Completeness {
+    Complete,
+    Incomplete,
+}
+
+fn read_outline(answer: Vec<Value>) -> Option<RedisOutline> {
     let mut values = answer.into_iter().skip(1);
     let mut text = || values.next().and_then(Value::into_string);
     let (epoch, nonce, first, last, incomplete) = (text()?, text()?, text()?, text()?, text()?);
@@ -147,12 +170,20 @@ fn read_outline(answer: Vec<Value>) -> Option<Outline> {
         })
         .collect::<Option<_>>()?;
     quarantine.sort_unstable();
-    Some(Outline {
-        fence: (Epoch(epoch.parse().ok()?), nonce),
+    let outline = ZoneOutline {
+        fence: (Epoch(epoch.parse().ok()?), Nonce(nonce.parse().ok()?)),
         journal: first.parse().ok().map(Tick).zip(last.parse().ok().map(Tick)),
-        written_by: written_by.parse().ok().map(Epoch),
-        is_incomplete: !incomplete.is_empty(),
         chain,
         quarantine,
+    };
+    let completeness = if incomplete.is_empty() {
+        Completeness::Complete
+    } else {
+        Completeness::Incomplete
+    };
+    Some(RedisOutline {
+        outline,
+        completeness,
+        written_by: written_by.parse().ok().map(Epoch),
     })
 }

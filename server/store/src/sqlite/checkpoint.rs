@@ -1,8 +1,8 @@
 //! Checkpoints in a zone's file: parts first, then the head's move, which is one transaction with everything that
 //! follows from it.
 
-use bytes::BytesMut;
-use everhold_core::durability::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, StoreError};
+use bytes::Bytes;
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, PartKey, Position, StoreError};
 use everhold_core::ownership::Grant;
 use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
@@ -59,51 +59,49 @@ pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHe
     Ok(())
 }
 
-/// Reads the newest base and its deltas, in order.
+/// Reads the checkpoints from the previous base on, in order.
 pub(super) fn chain(file: &Transaction<'_>) -> StepResult<Vec<CheckpointHead>> {
-    let Some(base) = newest_base(file)? else {
-        return Ok(Vec::new());
-    };
-    let mut statement = file.prepare_cached(
-        "SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint WHERE ord >= ?1 ORDER BY ord",
-    )?;
-    let stored = statement
-        .query_map([base.ord], read_stored)?
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut statement =
+        file.prepare_cached("SELECT ord, epoch, tick, hash, is_base, parts, bytes FROM checkpoint ORDER BY ord")?;
+    let stored = statement.query_map([], read_stored)?.collect::<Result<Vec<_>, _>>()?;
     let mut chain: Vec<CheckpointHead> = stored.into_iter().map(|stored| stored.head).collect();
     for index in 1..chain.len() {
-        chain[index].kind = CheckpointKind::Delta {
-            parent: chain[index - 1].position,
-        };
+        if chain[index].kind != CheckpointKind::Base {
+            chain[index].kind = CheckpointKind::Delta {
+                parent: chain[index - 1].position,
+            };
+        }
     }
     Ok(chain)
 }
 
-/// Reads a checkpoint with its body.
-pub(super) fn read(file: &Transaction<'_>, head: CheckpointHead) -> StepResult<Checkpoint> {
-    let mut body = BytesMut::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
+/// Reads parts of bodies, in the order in which they are asked for.
+pub(super) fn read_parts(file: &Transaction<'_>, parts: &[PartKey]) -> StepResult<Vec<Option<Bytes>>> {
     let mut statement =
-        file.prepare_cached("SELECT bytes FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 ORDER BY idx")?;
-    let position = head.position;
-    let mut rows = statement.query((position.tick.0.cast_signed(), position.epoch.0, position.hash.0))?;
-    let mut parts = 0;
-    while let Some(row) = rows.next()? {
-        body.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
-        parts += 1;
+        file.prepare_cached("SELECT bytes FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 AND idx = ?4")?;
+    let mut read = Vec::with_capacity(parts.len());
+    for (position, index) in parts {
+        let key = (position.tick.0.cast_signed(), position.epoch.0, position.hash.0, index);
+        let bytes: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
+        read.push(bytes.map(Bytes::from));
     }
-    if parts != head.parts || body.len() as u64 != head.bytes {
-        return corrupt(format!(
-            "the checkpoint of tick {} has {parts} of {} parts, {} of {} bytes",
-            position.tick,
-            head.parts,
-            body.len(),
-            head.bytes
-        ));
-    }
-    Ok(Checkpoint {
-        head,
-        body: body.freeze(),
-    })
+    Ok(read)
+}
+
+/// Deletes the checkpoints after `head`, and all parts of what is no checkpoint then, but for what this epoch wrote.
+pub(super) fn rewind(file: &Transaction<'_>, epoch: Epoch, head: Option<Position>) -> StepResult<()> {
+    let last = match head {
+        Some(head) => find(file, head)?.unwrap_or(i64::MAX),
+        None => i64::MIN,
+    };
+    file.prepare_cached("DELETE FROM checkpoint WHERE ord > ?1 AND epoch != ?2")?
+        .execute((last, epoch.0))?;
+    file.prepare_cached(
+        "DELETE FROM part WHERE epoch != ?1 AND NOT EXISTS (SELECT 1 FROM checkpoint
+            WHERE checkpoint.tick = part.tick AND checkpoint.epoch = part.epoch AND checkpoint.hash = part.hash)",
+    )?
+    .execute([epoch.0])?;
+    Ok(())
 }
 
 /// Checks that a delta builds on the head, or that a base is newer than it.

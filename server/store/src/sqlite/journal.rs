@@ -65,6 +65,23 @@ pub(super) fn newest(file: &Transaction<'_>) -> StepResult<Option<DataStamp>> {
     Ok(newest.optional()?)
 }
 
+/// Reads the records of these ticks, as far as they are there.
+pub(super) fn read(file: &Transaction<'_>, from: Tick, ticks: u32) -> StepResult<Vec<StoredRecord>> {
+    let mut statement = file.prepare_cached(
+        "SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 AND tick < ?2 ORDER BY tick",
+    )?;
+    let end = from + u64::from(ticks);
+    let records = statement.query_map((from.0.cast_signed(), end.0.cast_signed()), read_record)?;
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
+/// Deletes the records after a tick that another epoch wrote.
+pub(super) fn rewind(file: &Transaction<'_>, epoch: Epoch, last: Tick) -> StepResult<()> {
+    file.prepare_cached("DELETE FROM record WHERE tick > ?1 AND epoch != ?2")?
+        .execute((last.0.cast_signed(), epoch.0))?;
+    Ok(())
+}
+
 /// Reads a record.
 pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
     Ok(StoredRecord {
@@ -132,6 +149,14 @@ fn is_checkpoint(file: &Transaction<'_>, tick: Tick, hash: RecordHash) -> StepRe
     Ok(file
         .prepare_cached("SELECT 1 FROM checkpoint WHERE tick = ?1 AND hash = ?2")?
         .exists((tick.0.cast_signed(), hash.0))?)
+}
+
+/// Reads the first and the last tick.
+pub(super) fn ends(file: &Transaction<'_>) -> StepResult<Option<(Tick, Tick)>> {
+    let mut statement = file.prepare_cached("SELECT min(tick), max(tick) FROM record")?;
+    let ends: (Option<i64>, Option<i64>) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let tick = |tick: i64| Tick(tick.cast_unsigned());
+    Ok(ends.0.map(tick).zip(ends.1.map(tick)))
 }
 
 fn last_tick(file: &Transaction<'_>) -> StepResult<Option<Tick>> {

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, StoreError, StoredRecord, ZoneData, ZoneSummary,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
+    ZoneOutline, ZoneSummary,
 };
 use everhold_core::ownership::{Grant, Nonce};
 use everhold_protocol::{Epoch, SessionId, Tick};
@@ -171,53 +173,69 @@ impl ZoneFile {
         })
     }
 
-    pub(super) fn read_all(&mut self) -> Result<ZoneData, StoreError> {
+    pub(super) fn outline(&mut self, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
         self.read(|file| {
-            if is_incomplete(file)? {
-                return Err(Rollback::Refused(StoreError::Lost));
-            }
-            let chain = checkpoint::chain(file)?;
-            let after = chain.last().map_or(Tick(0), |head| head.position.tick);
-            let chain = chain
-                .into_iter()
-                .map(|head| checkpoint::read(file, head))
-                .collect::<StepResult<_>>()?;
-            let mut statement =
-                file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick > ?1 ORDER BY tick")?;
-            let records = statement.query_map([after.0.cast_signed()], journal::read_record)?;
-            let records = records.collect::<Result<_, _>>()?;
-            let mut statement = file.prepare_cached("SELECT session, seq FROM quarantine ORDER BY session, seq")?;
+            let mut statement = file.prepare_cached("SELECT session, seq FROM quarantine")?;
             let quarantine = statement.query_map([], |row| {
                 Ok((
                     everhold_protocol::EntityId(row.get::<_, i64>(0)?.cast_unsigned()),
                     row.get::<_, i64>(1)?.cast_unsigned(),
                 ))
             })?;
-            Ok(ZoneData {
-                chain,
-                records,
-                quarantine: quarantine.collect::<Result<_, _>>()?,
+            let mut quarantine: Vec<_> = quarantine.collect::<Result<_, _>>()?;
+            // The file's integers have a sign.
+            quarantine.sort_unstable();
+            Ok(ZoneOutline {
+                fence: check_reader(file, reader)?,
+                chain: checkpoint::chain(file)?,
+                journal: journal::ends(file)?,
+                quarantine,
             })
+        })
+    }
+
+    pub(super) fn read_parts(
+        &mut self,
+        reader: Option<Grant>,
+        parts: &[PartKey],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.read(|file| {
+            check_reader(file, reader)?;
+            checkpoint::read_parts(file, parts)
+        })
+    }
+
+    pub(super) fn read_records(
+        &mut self,
+        reader: Option<Grant>,
+        from: Tick,
+        ticks: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.read(|file| {
+            check_reader(file, reader)?;
+            journal::read(file, from, ticks)
+        })
+    }
+
+    pub(super) fn rewind(&mut self, grant: Grant, to: Rewind) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            checkpoint::rewind(file, grant.epoch(), to.head)?;
+            journal::rewind(file, grant.epoch(), to.last)
         })
     }
 
     pub(super) fn summary(&mut self) -> Result<ZoneSummary, StoreError> {
         self.read(|file| {
             let (fence_epoch, _) = fence(file)?;
-            let journal = file.query_row("SELECT min(tick), max(tick) FROM record", [], |row| {
-                let ends: (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
-                Ok(ends
-                    .0
-                    .zip(ends.1)
-                    .map(|(first, last)| (Tick(first.cast_unsigned()), Tick(last.cast_unsigned()))))
-            })?;
             let chain = checkpoint::chain(file)?;
+            let base = chain.iter().rfind(|head| head.kind == CheckpointKind::Base);
             let position = |head: Option<&CheckpointHead>| head.map(|head| head.position);
             Ok(ZoneSummary {
                 fence_epoch,
-                journal,
+                journal: journal::ends(file)?,
                 head: position(chain.last()),
-                base: position(chain.first()),
+                base: position(base),
                 newest: journal::newest(file)?.max(chain.last().map(|head| head.position.stamp())),
                 is_incomplete: is_incomplete(file)?,
             })
@@ -258,6 +276,16 @@ fn check_fence(file: &Transaction<'_>, grant: Grant) -> StepResult<()> {
     file.prepare_cached("UPDATE fence SET epoch = ?1, nonce = ?2")?
         .execute((theirs.0.0, theirs.1.0.cast_signed()))?;
     Ok(())
+}
+
+/// Checks that a reader holds the fence of a complete data set, and returns the fence.
+fn check_reader(file: &Transaction<'_>, reader: Option<Grant>) -> StepResult<(Epoch, Nonce)> {
+    if is_incomplete(file)? {
+        return Err(Rollback::Refused(StoreError::Lost));
+    }
+    let fence = fence(file)?;
+    ZoneOutline::check_reader(fence, reader).map_err(Rollback::Refused)?;
+    Ok(fence)
 }
 
 fn fence(file: &Transaction<'_>) -> StepResult<(Epoch, Nonce)> {

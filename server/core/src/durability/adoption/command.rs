@@ -4,8 +4,9 @@
 use everhold_protocol::{SessionId, Tick};
 
 use crate::durability::journal::Journal;
+use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
-use crate::durability::store::{CheckpointHead, StoreError, ZoneData};
+use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
 use crate::durability::suspended::SuspendedZone;
 use crate::ownership::AdoptionFailure;
 use crate::zone::Zone;
@@ -20,18 +21,26 @@ pub enum AdoptionCommand {
     Summarize,
     /// Fence the zone; answer with [`Adoption::handle_fenced`](super::Adoption::handle_fenced).
     Fence,
-    /// Fence the zone, then read it; answer with [`Adoption::handle_read`](super::Adoption::handle_read).
+    /// Fence the zone, then read its outline; answer with [`Adoption::handle_read`](super::Adoption::handle_read).
     FenceAndRead,
-    /// Make the zone's data set anew, with nothing in it, then read it; answer with
+    /// Make the zone's data set anew, with nothing in it, then read its outline; answer with
     /// [`Adoption::handle_read`](super::Adoption::handle_read).
     BeginAnew,
+    /// Read these parts; answer with [`Adoption::handle_parts`](super::Adoption::handle_parts).
+    ReadParts(Vec<PartKey>),
+    /// Read the records of so many ticks from this one on; answer with
+    /// [`Adoption::handle_records`](super::Adoption::handle_records).
+    ReadRecords(Tick, u32),
     /// [`plan`](crate::durability::plan) and [`replay`](crate::durability::replay()) this, on a thread of its own, its
-    /// steps counted by [`Adoption::steps`](super::Adoption::steps); answer with [`Adoption::handle_replayed`](super::Adoption::handle_replayed) or
+    /// steps counted by [`Adoption::steps`](super::Adoption::steps); answer with
+    /// [`Adoption::handle_replayed`](super::Adoption::handle_replayed) or
     /// [`Adoption::handle_replay_lost`](super::Adoption::handle_replay_lost).
     Replay(ZoneData),
     /// Quarantine the input of this tick, by its session and number; answer with
     /// [`Adoption::handle_quarantined`](super::Adoption::handle_quarantined).
     Quarantine(Tick, SessionId, u64),
+    /// End the stored history here; answer with [`Adoption::handle_rewound`](super::Adoption::handle_rewound).
+    Rewind(Rewind),
     /// Log this.
     Log(AdoptionNotice),
     /// Start hosting the zone. It is the last command.
@@ -60,6 +69,17 @@ pub enum AdoptionNotice {
         /// The panic's text.
         reason: String,
     },
+    /// Stored data is damaged, and the zone goes on from what is whole.
+    Damaged {
+        /// The first defect.
+        what: String,
+        /// Checkpoints that were given up, from the newest on.
+        given_up: u32,
+        /// The last tick of the history that is left.
+        last: Tick,
+        /// Ticks that the store knew of and that are lost.
+        lost_ticks: u64,
+    },
     /// After this tick the replayed zone is not the one that was recorded.
     Divergent(Tick),
 }
@@ -74,6 +94,8 @@ pub struct Start {
     pub chain: Vec<CheckpointHead>,
     /// Inputs to refuse, besides those that the zone knows of.
     pub quarantine: Vec<(SessionId, u64)>,
+    /// Ticks that an earlier owner may have told of and this one does not have.
+    pub rewound_ticks: u64,
 }
 
 /// The history that an adopted zone goes on from.
@@ -91,6 +113,10 @@ pub enum History {
         checked_digests: u64,
         /// Whether all of them were equal.
         digest_equal: bool,
+        /// Ticks that the store knew of and that are lost, because their records are damaged or missing.
+        rewound_ticks: u64,
+        /// Checkpoints that were given up, from the newest on, because they are damaged.
+        checkpoints_given_up: u32,
     },
 }
 
@@ -103,6 +129,9 @@ pub enum AdoptError {
     /// The stored data cannot be restored or replayed.
     #[error(transparent)]
     Unreplayable(#[from] ReplayError),
+    /// The stored data is damaged, and nothing whole is left of it.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
     /// One stored input after the other fails here.
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
@@ -120,7 +149,7 @@ impl AdoptError {
     pub const fn failure(&self) -> AdoptionFailure {
         match self {
             Self::Unreplayable(error) if error.is_unfit() => AdoptionFailure::Unfit,
-            Self::Unreplayable(_) => AdoptionFailure::Unreplayable,
+            Self::Unreplayable(_) | Self::Damaged(_) => AdoptionFailure::Unreplayable,
             Self::PoisonedTooOften => AdoptionFailure::PoisonedTooOften,
             Self::Store(StoreError::Corrupt(_)) => AdoptionFailure::StoreCorrupt,
             Self::Store(StoreError::Lost) => AdoptionFailure::StoreLost,

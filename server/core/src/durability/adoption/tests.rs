@@ -6,7 +6,7 @@ use everhold_protocol::Epoch;
 
 use super::*;
 use crate::durability::replay::{plan, replay};
-use crate::durability::store::Position;
+use crate::durability::store::{Position, ZoneData};
 use crate::durability::suspended::Surrender;
 use crate::game::RuleBook;
 use crate::ownership::{AdoptionFailure, DataStamp, Nonce};
@@ -46,7 +46,7 @@ impl Adopter {
     fn replaying() -> Self {
         let mut adopter = Self::new(None);
         assert_eq!(adopter.asks(), ["fence and read"]);
-        adopter.read(Ok(ZoneData::default()));
+        adopter.read(Ok(outline(0)));
         assert_eq!(adopter.asks(), ["replay, refusing []"]);
         adopter
     }
@@ -60,6 +60,9 @@ impl Adopter {
                 AdoptionCommand::Fence => "fence".to_owned(),
                 AdoptionCommand::FenceAndRead => "fence and read".to_owned(),
                 AdoptionCommand::BeginAnew => "begin anew".to_owned(),
+                AdoptionCommand::ReadParts(parts) => format!("read {} parts", parts.len()),
+                AdoptionCommand::ReadRecords(from, ticks) => format!("read {ticks} records from {from}"),
+                AdoptionCommand::Rewind(to) => format!("rewind to {}", to.last),
                 AdoptionCommand::Replay(data) => {
                     let seqs: Vec<u64> = data.quarantine.iter().map(|(_, seq)| *seq).collect();
                     format!("replay, refusing {seqs:?}")
@@ -86,7 +89,7 @@ impl Adopter {
         self.asks()
     }
 
-    fn read(&mut self, answer: Result<ZoneData, StoreError>) {
+    fn read(&mut self, answer: Result<ZoneOutline, StoreError>) {
         self.adoption.handle_read(self.now, answer);
     }
 
@@ -148,6 +151,16 @@ const fn stamp(epoch: u32, tick: u64) -> Option<DataStamp> {
     Some(DataStamp { epoch, tick })
 }
 
+/// The outline of a zone without checkpoints whose journal is said to have so many records.
+fn outline(records: u64) -> ZoneOutline {
+    ZoneOutline {
+        fence: (Epoch(5), Nonce(1)),
+        chain: Vec::new(),
+        journal: (records > 0).then_some((Tick(1), Tick(records))),
+        quarantine: Vec::new(),
+    }
+}
+
 fn unavailable() -> StoreError {
     StoreError::Unavailable("a time-out".to_owned())
 }
@@ -170,9 +183,76 @@ fn zone_of_the_store_is_fenced_and_read_and_replayed() {
         replayed_ticks: 0,
         checked_digests: 0,
         digest_equal: true,
+        rewound_ticks: 0,
+        checkpoints_given_up: 0,
     };
     assert_eq!(adopter.history(), expected);
     assert_eq!(adopter.started.unwrap().0.journal.epoch(), Epoch(5));
+}
+
+#[test]
+fn zone_is_read_in_pages_and_each_has_its_own_tries() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    adopter.read(Ok(outline(100)));
+    assert_eq!(adopter.asks(), ["read 64 records from 1"]);
+    for ticks in [32, 16, 8, 4, 2, 1] {
+        adopter.adoption.handle_records(adopter.now, Err(unavailable()));
+        assert_eq!(adopter.asks(), [format!("read {ticks} records from 1")]);
+    }
+    for from in [1, 2] {
+        for _ in 0..30 {
+            adopter.adoption.handle_records(adopter.now, Err(unavailable()));
+            adopter.asks();
+            let asked = adopter.asks_after(RETRY);
+            assert_eq!(asked, [format!("read 1 records from {from}")]);
+        }
+        adopter.adoption.handle_records(adopter.now, Ok(Vec::new()));
+        let asked = adopter.asks();
+        assert_eq!(asked, [format!("read 2 records from {}", from + 1)]);
+        if from == 1 {
+            adopter.adoption.handle_records(adopter.now, Err(unavailable()));
+            assert_eq!(adopter.asks(), ["read 1 records from 2"]);
+        }
+    }
+}
+
+#[test]
+fn adopter_that_is_overtaken_while_it_reads_gives_up() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    adopter.read(Ok(outline(10)));
+    adopter.asks();
+    let fenced = StoreError::Fenced { epoch: Epoch(6) };
+    adopter.adoption.handle_records(adopter.now, Err(fenced));
+    assert_eq!(adopter.asks(), ["fail: fenced by epoch 6"]);
+}
+
+#[test]
+fn history_that_is_damaged_is_ended_in_the_store_before_the_zone_goes_on_with_a_base() {
+    let mut adopter = Adopter::new(None);
+    adopter.asks();
+    adopter.read(Ok(outline(10)));
+    // What is not there is looked for twice.
+    for _ in 0..2 {
+        assert_eq!(adopter.asks(), ["read 10 records from 1"]);
+        adopter.adoption.handle_records(adopter.now, Ok(Vec::new()));
+        assert_eq!(adopter.asks(), ["replay, refusing []"]);
+        adopter.adoption.handle_replayed(Ok(replayed()));
+    }
+    let asked = adopter.asks();
+    assert!(
+        asked[0].starts_with("log Damaged") && asked[1..] == ["rewind to 0"],
+        "{asked:?}"
+    );
+    adopter.adoption.handle_rewound(adopter.now, Err(unavailable()));
+    adopter.asks();
+    assert_eq!(adopter.asks_after(RETRY), ["rewind to 0"]);
+    adopter.adoption.handle_rewound(adopter.now, Ok(()));
+    assert_eq!(adopter.asks(), ["start"]);
+    let (start, history) = adopter.started.unwrap();
+    assert_eq!((start.rewound_ticks, start.chain), (10, Vec::new()));
+    assert!(matches!(history, History::Stored { rewound_ticks: 10, .. }));
 }
 
 #[test]
@@ -202,7 +282,7 @@ fn lost_zone_that_comes_back_within_the_grace_is_adopted() {
         assert_eq!(adopter.asks(), news, "it is said once");
         assert_eq!(adopter.asks_after(RETRY), ["fence and read"]);
     }
-    adopter.read(Ok(ZoneData::default()));
+    adopter.read(Ok(outline(0)));
     adopter.asks();
     adopter.adoption.handle_replayed(Ok(replayed()));
     adopter.asks();
@@ -222,7 +302,7 @@ fn lost_zone_is_begun_again_after_the_grace_and_not_before() {
     adopter.read(Err(unavailable()));
     adopter.asks();
     assert_eq!(adopter.asks_after(RETRY), ["begin anew"]);
-    adopter.read(Ok(ZoneData::default()));
+    adopter.read(Ok(outline(0)));
     adopter.asks();
     adopter.adoption.handle_replayed(Ok(replayed()));
     assert_eq!(adopter.asks(), ["start"]);
@@ -403,7 +483,7 @@ fn store_that_says_something_takes_steps_and_a_silent_one_none() {
         assert_eq!(steps.count(), lost, "the grace of a lost zone is no standstill");
     }
     adopter.asks_after(RETRY);
-    adopter.read(Ok(ZoneData::default()));
+    adopter.read(Ok(outline(0)));
     assert_eq!(steps.count(), 4);
 }
 
@@ -465,6 +545,8 @@ fn divergent_zone_is_said_and_hosted() {
         replayed_ticks: 0,
         checked_digests: 2,
         digest_equal: false,
+        rewound_ticks: 0,
+        checkpoints_given_up: 0,
     };
     assert_eq!(adopter.history(), expected);
 }

@@ -124,6 +124,14 @@ fn refused(data: ZoneData) -> ReplayError {
     }
 }
 
+/// The end of a history that is damaged there, and the defect.
+fn damaged(data: ZoneData) -> (Tick, ReplayError) {
+    let replayed = plan(data).and_then(|plan| replay(plan, config(20)));
+    let replayed = replayed.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(replayed.zone.tick(), replayed.last.tick);
+    (replayed.last.tick, replayed.damage.expect("it is damaged"))
+}
+
 #[test]
 fn zone_without_data_begins() {
     let replayed = replay(plan(ZoneData::default()).unwrap(), config(20)).unwrap_or_else(|error| panic!("{error}"));
@@ -203,47 +211,52 @@ fn digest_that_differs_is_reported_and_the_replayed_state_stands() {
 }
 
 #[test]
-fn missing_record_is_named() {
+fn history_ends_before_a_missing_record() {
     let mut owner = Owner::new();
     owner.walk_to(Tick(9));
     owner.data.records.remove(5);
-    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: Tick(6) });
+    assert_eq!(
+        damaged(owner.data),
+        (Tick(5), ReplayError::JournalBroken { tick: Tick(6) })
+    );
 }
 
 #[test]
-fn journal_that_does_not_start_where_the_checkpoint_ends_is_refused() {
+fn journal_that_does_not_start_where_the_checkpoint_ends_is_left_out() {
     let mut owner = Owner::new();
     owner.walk_to(Tick(9));
     owner.checkpoint(Cut::Base);
     owner.walk_to(Tick(12));
     owner.data.chain[0].head.position.hash = RecordHash([1; 32]);
-    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: Tick(10) });
+    assert_eq!(
+        damaged(owner.data),
+        (Tick(9), ReplayError::JournalBroken { tick: Tick(10) })
+    );
 }
 
 #[test]
-fn record_of_an_earlier_epoch_than_the_one_before_is_refused() {
+fn record_of_an_earlier_epoch_than_the_one_before_is_left_out() {
     let mut owner = Owner::new();
     owner.walk_to(Tick(3));
     owner.checkpoint(Cut::Base);
     owner.data.chain[0].head.position.epoch = Epoch(2);
     owner.walk_to(Tick(4));
-    assert_eq!(refused(owner.data), ReplayError::JournalBroken { tick: Tick(4) });
+    assert_eq!(
+        damaged(owner.data),
+        (Tick(3), ReplayError::JournalBroken { tick: Tick(4) })
+    );
 }
 
 #[test]
-fn damaged_record_is_named() {
+fn history_ends_before_a_damaged_record() {
     let mut owner = Owner::new();
     owner.walk_to(Tick(9));
     let mut body = owner.data.records[6].body.to_vec();
     *body.last_mut().unwrap() ^= 1;
     owner.data.records[6].body = body.into();
-    assert_eq!(
-        refused(owner.data),
-        ReplayError::Record {
-            tick: Tick(7),
-            error: RecordError::HashMismatch
-        }
-    );
+    let error = RecordError::HashMismatch;
+    let defect = ReplayError::Record { tick: Tick(7), error };
+    assert_eq!(damaged(owner.data), (Tick(6), defect));
 }
 
 #[test]

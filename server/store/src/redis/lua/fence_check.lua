@@ -21,6 +21,17 @@ local function epoch_of(entry)
   return ((a * 256 + b) * 256 + c) * 256 + d
 end
 
+-- Notes the journal's ends, which are somewhere in first..last: a record may be missing at either.
+local function set_bounds(first, last)
+  while first and first <= last and redis.call('HEXISTS', KEYS[2], first) == 0 do first = first + 1 end
+  while first and last >= first and redis.call('HEXISTS', KEYS[2], last) == 0 do last = last - 1 end
+  if first and first <= last then
+    redis.call('HSET', KEYS[1], 'first', first, 'last', last)
+  else
+    redis.call('HDEL', KEYS[1], 'first', 'last')
+  end
+end
+
 -- A line of the chain is "epoch tick hash is_base parts bytes", the hash in hexadecimal.
 local function checkpoint(line)
   local epoch, tick, hash, is_base = string.match(line, '^(%d+) (%d+) (%x+) ([01]) ')
