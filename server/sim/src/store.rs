@@ -4,13 +4,8 @@
 //!
 //! Its contract are the traits [`ZoneStore`](everhold_core::durability::store::ZoneStore) and
 //! [`HomeStore`](everhold_core::cluster::HomeStore). Where those leave a choice it does as Redis does, which promises
-//! less than files do:
-//!
-//! - It forgets with a zone's data that there was any: the first epoch then finds a new zone, and
-//!   [`MemoryStore::summary`] tells of none.
-//! - A write that is refused for another reason than its fence has raised the fence.
-//!
-//! Where records are missing between a new head and those after it, it keeps none of them, as SQLite does.
+//! less than files do: it forgets with a zone's data that there was any, so that the first epoch then finds a new zone,
+//! and [`MemoryStore::summary`] tells of none.
 
 mod usage;
 mod checkpoints;

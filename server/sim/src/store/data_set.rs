@@ -93,7 +93,16 @@ impl DataSet {
     }
 
     pub(super) fn move_head(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
+        let fence = self.fence;
         self.check_fence(grant)?;
+        let moved = self.move_checked(grant, head);
+        if moved.is_err() {
+            self.fence = fence;
+        }
+        moved
+    }
+
+    fn move_checked(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
         if self.checkpoints.has(head.position) {
             return Ok(());
         }

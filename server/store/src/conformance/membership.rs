@@ -82,7 +82,7 @@ async fn keys_of_a_shard_are_shown_beside_it_and_go_with_it(a: &impl Membership,
 }
 
 async fn shards_are_shown_in_order_of_nonce(a: &impl Membership, b: &impl Membership) {
-    let nonces = [30, 4, 200].map(Nonce);
+    let nonces = [30, 1 << 63, 4, u64::MAX, 200].map(Nonce);
     for nonce in nonces {
         let keys = KeyFingerprints::default();
         a.announce(nonce, addr(1), &keys, TTL).await.expect("announced");
@@ -90,7 +90,7 @@ async fn shards_are_shown_in_order_of_nonce(a: &impl Membership, b: &impl Member
     let shown = b.shards().await.expect("readable");
     assert_eq!(
         shown.iter().map(|shard| shard.nonce.0).collect::<Vec<_>>(),
-        [4, 30, 200]
+        [4, 30, 200, 1 << 63, u64::MAX]
     );
     for nonce in nonces {
         a.withdraw(nonce).await.expect("withdrawn");

@@ -1,7 +1,9 @@
 //! The duties of every state store with checkpoints.
 
 use bytes::Bytes;
-use everhold_core::durability::store::{AppendAnswer, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore};
+use everhold_core::durability::store::{
+    AppendAnswer, CheckpointHead, CheckpointKind, Position, StoreError, StoredRecord, ZoneStore,
+};
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::Tenure;
 use everhold_protocol::{EntityId, Epoch, Tick};
@@ -22,6 +24,10 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     base_of_a_higher_epoch_ends_the_history_beside_it(a, b).await;
     journal_goes_on_from_a_base_that_was_ahead_of_it(a).await;
     quarantine_ends_with_a_base_that_covers_it(a).await;
+    body_may_have_an_empty_part(a).await;
+    refused_head_leaves_the_fence(a, b).await;
+    records_beyond_a_hole_end_with_a_head_of_a_higher_epoch(a, b).await;
+    ends_of_the_journal_are_records(a, b).await;
 }
 
 const BASE: CheckpointKind = CheckpointKind::Base;
@@ -254,4 +260,118 @@ async fn quarantine_ends_with_a_base_that_covers_it(store: &impl ZoneStore) {
         store.read_zone(&held.zone).await.expect("readable").quarantine,
         [(late, 2)]
     );
+}
+
+async fn body_may_have_an_empty_part(store: &impl ZoneStore) {
+    let (held, _, records) = zone_of_ten(store, "empty-part").await;
+    let position = at(&records, Tick(4));
+    for (index, part) in [(0, "a"), (1, ""), (2, "b")] {
+        let part = Bytes::from_static(part.as_bytes());
+        store.put_part(&held, position, index, part).await.expect("written");
+    }
+    let head = CheckpointHead {
+        position,
+        kind: BASE,
+        parts: 3,
+        bytes: 2,
+    };
+    store.move_head(&held, head).await.expect("all parts are there");
+    let data = store.read_zone(&held.zone).await.expect("readable");
+    assert_eq!((data.chain[0].head, &data.chain[0].body[..]), (head, &b"ab"[..]));
+}
+
+/// A higher epoch whose head is refused has done nothing: who holds the fence still does.
+async fn refused_head_leaves_the_fence(a: &impl ZoneStore, b: &impl ZoneStore) {
+    let (held, _, records) = zone_of_ten(a, "refused").await;
+    let heir = tenure(&held.zone, 2, 200);
+    let orphan = CheckpointKind::Delta {
+        parent: at(&records, Tick(2)),
+    };
+    let head = |tick, kind, parts| CheckpointHead {
+        position: at(&records, Tick(tick)),
+        kind,
+        parts,
+        bytes: 0,
+    };
+    let moved = b.move_head(&heir, head(5, orphan, 0)).await;
+    assert!(matches!(moved, Err(StoreError::ParentMoved)), "{moved:?}");
+    let moved = b.move_head(&heir, head(5, BASE, 1)).await;
+    assert!(matches!(moved, Err(StoreError::Corrupt(_))), "{moved:?}");
+    let summary = a.summary(&held.zone).await.expect("readable").expect("there");
+    assert_eq!(summary.fence_epoch, Epoch(1));
+    a.move_head(&held, head(5, BASE, 0))
+        .await
+        .expect("the owner's may move");
+    b.move_head(&heir, head(5, BASE, 0))
+        .await
+        .expect("a repeat by its heir");
+    assert_fenced(a.move_head(&held, head(5, BASE, 0)).await, 2);
+}
+
+/// A base was ahead of the journal, which went on from it: there is a hole. Then a higher epoch's head comes from
+/// before the hole.
+async fn records_beyond_a_hole_end_with_a_head_of_a_higher_epoch(a: &impl ZoneStore, b: &impl ZoneStore) {
+    for (name, from) in [("hole-before", 9), ("hole-at", 10), ("hole-in", 12)] {
+        let (old, mut history, records) = zone_of_ten(a, name).await;
+        history.records_to(Tick(15));
+        put_checkpoint(a, &old, history.last(), BASE, &body(9, 1))
+            .await
+            .expect("written");
+        let beyond = history.records_to(Tick(18));
+        a.append(&old, &beyond).await.expect("appended");
+        let heir = tenure(&old.zone, 2, 200);
+        let mut truth = SuiteHistory::after(2, at(&records, Tick(8)));
+        if from == 10 {
+            let epoch = Epoch(2);
+            truth = SuiteHistory::after(
+                2,
+                Position {
+                    epoch,
+                    ..at(&records, Tick(10))
+                },
+            );
+        } else {
+            truth.records_to(Tick(from));
+        }
+        put_checkpoint(b, &heir, truth.last(), BASE, &body(9, 2))
+            .await
+            .expect("written");
+        let data = a.read_zone(&old.zone).await.expect("readable");
+        assert_eq!((data.chain.len(), data.records), (1, Vec::new()), "{name}");
+        let next = truth.records_to(Tick(from + 8));
+        assert_eq!(
+            b.append(&heir, &next).await.expect("appended"),
+            AppendAnswer::Ok,
+            "{name}"
+        );
+        assert_eq!(a.read_zone(&old.zone).await.expect("readable").records, next, "{name}");
+    }
+}
+
+async fn ends_of_the_journal_are_records(a: &impl ZoneStore, b: &impl ZoneStore) {
+    let (old, mut history, _) = zone_of_ten(a, "ends").await;
+    let journal = async || {
+        let summary = b.summary(&old.zone).await.expect("readable").expect("there");
+        summary.journal
+    };
+    history.records_to(Tick(15));
+    let base = history.last();
+    put_checkpoint(a, &old, base, BASE, &body(9, 1)).await.expect("written");
+    a.append(&old, &history.records_to(Tick(16))).await.expect("appended");
+    assert_eq!(journal().await, Some((Tick(1), Tick(16))));
+    // What it lacked was never told; a higher epoch goes on from the base otherwise.
+    let heir = tenure(&old.zone, 2, 200);
+    let mut truth = SuiteHistory::after(2, base).other();
+    truth.records_to(Tick(16));
+    let delta = CheckpointKind::Delta { parent: base };
+    put_checkpoint(b, &heir, truth.last(), delta, &body(9, 2))
+        .await
+        .expect("written");
+    assert_eq!(journal().await, Some((Tick(1), Tick(10))), "11 to 15 were never there");
+    b.append(&heir, &truth.records_to(Tick(19))).await.expect("appended");
+    let newer = truth.last();
+    put_checkpoint(b, &heir, newer, BASE, &body(9, 3))
+        .await
+        .expect("written");
+    assert_eq!(journal().await, Some((Tick(17), Tick(19))), "16 was never there");
 }

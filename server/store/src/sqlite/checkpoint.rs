@@ -2,7 +2,7 @@
 //! follows from it.
 
 use bytes::Bytes;
-use everhold_core::durability::store::{CheckpointHead, CheckpointKind, PartKey, Position, StoreError};
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, PartKey, Position, StoreError, StoredRecord};
 use everhold_core::ownership::Grant;
 use everhold_protocol::{Epoch, Tick};
 use rusqlite::{OptionalExtension, Row, Transaction};
@@ -150,11 +150,14 @@ fn drop_other_history(file: &Transaction<'_>, grant: Grant, position: Position) 
         file.prepare_cached("SELECT tick, prev_hash, hash, body FROM record WHERE tick >= ?1 ORDER BY tick LIMIT 2")?;
     let near = statement.query_map([position.tick.0.cast_signed()], super::journal::read_record)?;
     let near = near.collect::<Result<Vec<_>, _>>()?;
-    let fits = near.iter().all(|record| {
-        (record.tick == position.tick && record.hash == position.hash)
-            || (record.tick == position.tick.next() && record.prev_hash == position.hash)
-            || (record.tick > position.tick.next() && near.first().is_some_and(|first| first.tick == record.tick - 1))
-    });
+    let follows = |record: &StoredRecord| record.tick == position.tick.next() && record.prev_hash == position.hash;
+    let fits = match &near[..] {
+        [] => true,
+        [first, rest @ ..] if first.tick == position.tick => {
+            first.hash == position.hash && rest.first().is_none_or(follows)
+        }
+        [first, ..] => follows(first),
+    };
     if fits {
         return Ok(());
     }

@@ -1,17 +1,18 @@
 -- Shared by every script that writes to a zone. KEYS[1] is its meta hash, ARGV[1] the epoch, ARGV[2] the nonce (text: it has 64 bits, and
--- Lua's numbers are doubles). Answers why a grant is refused, or nil and whether it is higher than the fence.
+-- Lua's numbers are doubles). `fence_refusal` answers why the grant may not write, or nil; `fence_check` raises the fence to it besides.
 local function fence_refusal()
   local fence = redis.call('HMGET', KEYS[1], 'epoch', 'nonce')
   if not fence[1] then return {'LOST'} end
   local theirs, mine = tonumber(fence[1]), tonumber(ARGV[1])
   if mine < theirs or (mine == theirs and fence[2] ~= ARGV[2]) then return {'FENCED', fence[1]} end
-  return nil, mine > theirs
 end
--- Raises the fence to a higher grant; answers why not, or nil.
+local function raise_fence()
+  if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'nonce', ARGV[2]) end
+end
 local function fence_check()
-  local refused, is_higher = fence_refusal()
-  if is_higher then redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'nonce', ARGV[2]) end
-  return refused
+  local refused = fence_refusal()
+  if refused then return refused end
+  raise_fence()
 end
 
 -- A journal entry is prev_hash (32 bytes), hash (32), epoch (4, big endian), body.

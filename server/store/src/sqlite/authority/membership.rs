@@ -64,8 +64,7 @@ impl Membership for SqliteAuthority {
         let shards: Vec<Result<ShardView, rusqlite::Error>> = self
             .run(|world| {
                 world.read(|file| {
-                    let mut statement =
-                        file.prepare_cached("SELECT nonce, addr, beat, keys, ttl_ms FROM shard ORDER BY nonce")?;
+                    let mut statement = file.prepare_cached("SELECT nonce, addr, beat, keys, ttl_ms FROM shard")?;
                     Ok(statement.query_map([], read_shard)?.collect())
                 })
             })
@@ -78,7 +77,10 @@ impl Membership for SqliteAuthority {
             }
             Err(error) => Some(Err(AuthorityError::Unavailable(error.to_string()))),
         };
-        shards.into_iter().filter_map(is_read).collect()
+        let mut shards: Vec<ShardView> = shards.into_iter().filter_map(is_read).collect::<Result<_, _>>()?;
+        // The file's integers have a sign.
+        shards.sort_by_key(|shard| shard.nonce);
+        Ok(shards)
     }
 }
 
