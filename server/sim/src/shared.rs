@@ -80,6 +80,10 @@ impl ZoneStore for SharedStore {
         self.lock().put_part(tenure, position, index, bytes)
     }
 
+    async fn drop_parts(&self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
+        self.lock().drop_parts(tenure, position, parts)
+    }
+
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
         self.lock().move_head(tenure, head)
     }

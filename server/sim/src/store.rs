@@ -136,6 +136,13 @@ impl MemoryStore {
             .put_part(tenure.grant, position, index, bytes)
     }
 
+    /// Deletes parts of a checkpoint that never became the head.
+    pub fn drop_parts(&mut self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
+        // It makes room.
+        let set = self.data.zones.get_mut(&tenure.zone).ok_or(StoreError::Lost)?;
+        set.drop_parts(tenure.grant, position, parts)
+    }
+
     /// Makes a checkpoint the head.
     pub fn move_head(&mut self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
         self.written(&tenure.zone)?.move_head(tenure.grant, head)

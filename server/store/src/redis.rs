@@ -242,6 +242,10 @@ impl ZoneStore for RedisStore {
         self.write_part(tenure, position, index, bytes).await
     }
 
+    async fn drop_parts(&self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
+        self.delete_parts(tenure, position, parts).await
+    }
+
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
         self.write_head(tenure, head).await
     }

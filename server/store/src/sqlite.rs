@@ -194,6 +194,12 @@ impl ZoneStore for SqliteStore {
             .await
     }
 
+    async fn drop_parts(&self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.drop_parts(grant, position, parts))
+            .await
+    }
+
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
         let grant = tenure.grant;
         self.on_zone(&tenure.zone, move |file| file.move_head(grant, head))

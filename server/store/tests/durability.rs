@@ -138,7 +138,7 @@ impl Owner {
                 self.zone.capture_confirmed();
                 self.journal.forget(head.position.tick);
             }
-            CheckpointCommand::CaptureFailed => panic!("nothing fails here"),
+            CheckpointCommand::CaptureFailed | CheckpointCommand::DropParts(..) => panic!("nothing fails here"),
         }
     }
 

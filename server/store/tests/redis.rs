@@ -6,6 +6,8 @@
 mod cluster;
 #[path = "redis/cutting.rs"]
 mod cutting;
+#[path = "redis/full.rs"]
+mod full;
 #[path = "redis/policy.rs"]
 mod policy;
 #[path = "redis/refusal.rs"]

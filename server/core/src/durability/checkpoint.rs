@@ -4,12 +4,15 @@
 //! ```text
 //!   Idle ─► Cutting ─► Waiting ─► Writing ─► Moving ─► Idle
 //!              the tick   until     parts of    the head: the one atomic step
-//!              thread     the tick  ≤ 64 KiB
-//!              captures   is released
+//!              thread     the tick  ≤ 64 KiB │
+//!              captures   is released        └─► Dropping ─► Idle
+//!                                      given up: its parts are deleted
 //! ```
 //!
-//! One is in flight. A failure gives the zone its dirty set back ([`CheckpointCommand::CaptureFailed`]) and another
-//! attempt follows later.
+//! One is in flight. A write that is not answered is unknown, never a no: the same part, or the same head, is written
+//! again. A checkpoint that is given up gives the zone its dirty set back ([`CheckpointCommand::CaptureFailed`]), its
+//! parts are deleted, for a store that is full needs the room, and another attempt follows later, each time after a
+//! longer wait.
 
 use std::collections::VecDeque;
 
@@ -21,9 +24,12 @@ use super::store::{CheckpointHead, CheckpointKind, Position, StoreError};
 use crate::limits::PART_BYTES_MAX;
 use crate::zone::{Capture, Cut};
 
-/// Attempts at moving the head while the store does not answer. Its outcome is unknown until then; afterwards a base
-/// settles it.
-const MOVE_ATTEMPTS_MAX: u32 = 8;
+/// Attempts, after the first, at one part, one move of the head, or one deletion, while the store does not answer. The
+/// outcome is unknown until then. Afterwards a base settles where the head is, and deletes what was left.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// The wait after a failure doubles up to this power of two: from a second to a minute.
+const BACK_OFF_MAX: u32 = 6;
 
 /// Intervals of checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +38,7 @@ pub struct CheckpointConfig {
     pub delta_ticks: u64,
     /// Ticks after which a base follows even if little changed: bounds the deltas that an adopter reads.
     pub base_ticks: u64,
-    /// Ticks until another attempt after a failure.
+    /// Ticks until another attempt after a first failure.
     pub retry_ticks: u64,
 }
 
@@ -66,6 +72,9 @@ pub enum CheckpointCommand {
     },
     /// Move the head; answer with [`Checkpointer::handle_head_moved`] or [`Checkpointer::handle_failed`].
     MoveHead(CheckpointHead),
+    /// Delete the parts of a checkpoint that is given up, so many at this position; answer with
+    /// [`Checkpointer::handle_parts_dropped`] or [`Checkpointer::handle_failed`].
+    DropParts(Position, u32),
     /// Tell the zone that its capture is stored: `Zone::capture_confirmed`. No answer. If it was a base, the journal
     /// may [`forget`](super::journal::Journal::forget) up to its tick.
     CaptureConfirmed(CheckpointHead),
@@ -102,9 +111,15 @@ enum CheckpointState {
         head: CheckpointHead,
         body: Bytes,
         index: u32,
+        attempts: u32,
         is_sent: bool,
     },
     Moving {
+        head: CheckpointHead,
+        attempts: u32,
+        is_sent: bool,
+    },
+    Dropping {
         head: CheckpointHead,
         attempts: u32,
         is_sent: bool,
@@ -127,6 +142,9 @@ pub struct Checkpointer {
     tick: Tick,
     released_tick: Tick,
     is_base_next: bool,
+    attempts_max: u32,
+    /// Checkpoints given up since the last one that was stored.
+    failures: u32,
     /// Whether the next base replaces records that the store lacks, at the journal's request: it does not wait for
     /// their release.
     is_reseed: bool,
@@ -159,6 +177,8 @@ impl Checkpointer {
             tick,
             released_tick: tick,
             is_base_next: base.is_none(),
+            attempts_max: ATTEMPTS_MAX,
+            failures: 0,
             is_reseed: false,
             notices: VecDeque::new(),
         }
@@ -177,9 +197,11 @@ impl Checkpointer {
         self.released_tick = self.released_tick.max(tick);
     }
 
-    /// Requests another checkpoint as soon as the present one is done: before a planned stop.
+    /// Requests another checkpoint as soon as the present one is done: before a planned stop. It is worth no long wait,
+    /// for an adopter has the journal: a write that is not answered is not repeated any more.
     pub const fn handle_wanted(&mut self) {
         self.next_at = Tick(0);
+        self.attempts_max = 0;
     }
 
     /// Requests a base, and soon: after a claim under a higher epoch.
@@ -253,6 +275,7 @@ impl Checkpointer {
                 body,
                 index,
                 is_sent,
+                ..
             } if !*is_sent => {
                 *is_sent = true;
                 let start = *index as usize * PART_BYTES_MAX;
@@ -267,6 +290,10 @@ impl Checkpointer {
                 *is_sent = true;
                 Some(CheckpointCommand::MoveHead(*head))
             }
+            CheckpointState::Dropping { head, is_sent, .. } if !*is_sent => {
+                *is_sent = true;
+                Some(CheckpointCommand::DropParts(head.position, head.parts))
+            }
             _ => None,
         }
     }
@@ -276,6 +303,7 @@ impl Checkpointer {
         let CheckpointState::Writing {
             head,
             index,
+            attempts,
             is_sent: is_sent @ true,
             ..
         } = &mut self.state
@@ -283,9 +311,9 @@ impl Checkpointer {
             panic!("an answer without a part in flight")
         };
         *index += 1;
-        *is_sent = false;
+        (*attempts, *is_sent) = (0, false);
         if self.is_reseed && head.kind != CheckpointKind::Base {
-            self.fail();
+            self.give_up();
         } else if *index == head.parts {
             self.state = CheckpointState::Moving {
                 head: *head,
@@ -293,6 +321,14 @@ impl Checkpointer {
                 is_sent: false,
             };
         }
+    }
+
+    /// Notes that the parts of the checkpoint that was given up are deleted.
+    pub fn handle_parts_dropped(&mut self) {
+        let CheckpointState::Dropping { is_sent: true, .. } = self.state else {
+            panic!("an answer without a deletion in flight")
+        };
+        self.state = CheckpointState::Idle;
     }
 
     /// Notes that the head is moved.
@@ -304,6 +340,7 @@ impl Checkpointer {
             panic!("an answer without a head in flight")
         };
         self.head = Some(head.position);
+        self.failures = 0;
         let tick = head.position.tick;
         match head.kind {
             CheckpointKind::Base => {
@@ -320,32 +357,36 @@ impl Checkpointer {
         self.notices.push_back(CheckpointCommand::CaptureConfirmed(head));
     }
 
-    /// Handles a failure of the part in flight, or of the head's move.
+    /// Handles a failure of the part in flight, of the head's move, or of a deletion.
     pub fn handle_failed(&mut self, error: &StoreError) -> CheckpointEvent {
-        let after_ms = 100;
-        match (error, &mut self.state) {
-            (StoreError::Fenced { .. }, _) => return CheckpointEvent::Stop(StopReason::Fenced),
-            (
-                StoreError::Lost,
-                CheckpointState::Writing { is_sent: true, .. } | CheckpointState::Moving { is_sent: true, .. },
-            ) => {
+        let later = CheckpointEvent::Later { after_ms: 100 };
+        let (attempts, is_sent) = match &mut self.state {
+            CheckpointState::Writing { attempts, is_sent, .. }
+            | CheckpointState::Moving { attempts, is_sent, .. }
+            | CheckpointState::Dropping { attempts, is_sent, .. }
+                if *is_sent =>
+            {
+                (attempts, is_sent)
+            }
+            _ => panic!("a failure without anything in flight"),
+        };
+        match error {
+            StoreError::Fenced { .. } => return CheckpointEvent::Stop(StopReason::Fenced),
+            StoreError::Lost => {
                 self.fail();
                 return CheckpointEvent::Lost;
             }
-            (StoreError::Unavailable(_), CheckpointState::Moving { attempts, is_sent, .. })
-                if *attempts < MOVE_ATTEMPTS_MAX =>
-            {
+            StoreError::Unavailable(_) if *attempts < self.attempts_max => {
                 *attempts += 1;
                 *is_sent = false;
-                return CheckpointEvent::Later { after_ms };
+                return later;
             }
-            (_, CheckpointState::Writing { is_sent: true, .. }) => {}
-            // The head is elsewhere than expected, or unknown: a base depends on none.
-            (_, CheckpointState::Moving { is_sent: true, .. }) => self.is_base_next = true,
-            _ => panic!("a failure without anything in flight"),
+            StoreError::Unavailable(_) | StoreError::ParentMoved | StoreError::Corrupt(_) => {}
         }
-        self.fail();
-        CheckpointEvent::Later { after_ms }
+        // The head is elsewhere than expected, or unknown: a base depends on none.
+        self.is_base_next |= matches!(self.state, CheckpointState::Moving { .. });
+        self.give_up();
+        later
     }
 
     /// Returns the store's head, as far as is known.
@@ -393,17 +434,40 @@ impl Checkpointer {
                 head,
                 body,
                 index: 0,
+                attempts: 0,
                 is_sent: false,
             }
         };
     }
 
+    /// Gives up what is being written, and has its parts deleted.
+    fn give_up(&mut self) {
+        let head = match &self.state {
+            CheckpointState::Writing { head, .. } | CheckpointState::Moving { head, .. } => Some(*head),
+            _ => None,
+        };
+        self.fail();
+        if let Some(head) = head.filter(|head| head.parts > 0) {
+            self.state = CheckpointState::Dropping {
+                head,
+                attempts: 0,
+                is_sent: false,
+            };
+        }
+    }
+
     fn fail(&mut self) {
+        let had_capture = !matches!(self.state, CheckpointState::Dropping { .. });
         self.state = CheckpointState::Idle;
+        if !had_capture {
+            return;
+        }
+        let wait = self.config.retry_ticks << self.failures.min(BACK_OFF_MAX);
+        self.failures += 1;
         self.next_at = if self.is_reseed {
             Tick(0)
         } else {
-            self.next_at.min(self.tick + self.config.retry_ticks)
+            self.next_at.min(self.tick + wait)
         };
         self.notices.push_back(CheckpointCommand::CaptureFailed);
     }

@@ -89,6 +89,7 @@ enum Course {
 enum Write {
     Part,
     Head,
+    Drop,
 }
 
 /// Whether the store's data set is being made anew. No part or head is written meanwhile.
@@ -237,7 +238,7 @@ impl<S, R> Pipeline<S, R> {
         self.end(EndReason::Panicked(position.tick, why));
     }
 
-    /// Takes the answer to the write of a part, or of a head, which came at `now`.
+    /// Takes the answer to the write of a part, of a head, or to the deletion of parts, which came at `now`.
     ///
     /// # Panics
     /// If none is in flight.
@@ -245,6 +246,7 @@ impl<S, R> Pipeline<S, R> {
         let write = self.write.take().expect("an answer belongs to a write in flight");
         match (write, answer) {
             (Write::Part, Ok(())) => self.checkpointer.handle_part_put(),
+            (Write::Drop, Ok(())) => self.checkpointer.handle_parts_dropped(),
             (Write::Head, Ok(())) => {
                 self.checkpointer.handle_head_moved();
                 // Parts may go through where heads do not: only a whole one ends it.
@@ -389,6 +391,10 @@ impl<S, R> Pipeline<S, R> {
             CheckpointCommand::MoveHead(head) => {
                 self.write = Some(Write::Head);
                 PipelineCommand::MoveHead(head)
+            }
+            CheckpointCommand::DropParts(position, parts) => {
+                self.write = Some(Write::Drop);
+                PipelineCommand::DropParts(position, parts)
             }
         })
     }

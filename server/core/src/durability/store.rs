@@ -401,6 +401,10 @@ pub trait ZoneStore: Send + Sync {
     /// Writes one part (at most `PART_BYTES_MAX`) of the body of the checkpoint at `position`.
     async fn put_part(&self, tenure: &Tenure, position: Position, index: u32, bytes: Bytes) -> Result<(), StoreError>;
 
+    /// Deletes the first `parts` parts at `position`, unless a checkpoint there is or was the head: its owner has given
+    /// it up.
+    async fn drop_parts(&self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError>;
+
     /// Makes a checkpoint the head, if all parts are there and (for a delta) its parent is the head now. Moving to
     /// where the head already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints
     /// older than that, and strays.

@@ -46,6 +46,7 @@ impl SimShard {
             PipelineCommand::Append(_)
             | PipelineCommand::PutPart { .. }
             | PipelineCommand::MoveHead(_)
+            | PipelineCommand::DropParts(..)
             | PipelineCommand::Create => self.begin_write(env, tenure, command),
             command => self.order(env, tenure, command),
         }
@@ -77,6 +78,15 @@ impl SimShard {
                     (tenure, Kind::Write),
                     PipelineConfig::ANSWER_MAX,
                     move |services| StoreAnswer::Done(services.move_head(&whose, head)),
+                );
+            }
+            PipelineCommand::DropParts(position, parts) => {
+                env.took("a checkpoint that was given up");
+                self.ask_store(
+                    env,
+                    (tenure, Kind::Write),
+                    PipelineConfig::ANSWER_MAX,
+                    move |services| StoreAnswer::Done(services.store.drop_parts(&whose, position, parts)),
                 );
             }
             PipelineCommand::Create => {

@@ -76,6 +76,15 @@ impl StoredCheckpoints {
         }
     }
 
+    /// Deletes the first parts at a position, but those of a checkpoint that is complete.
+    pub(super) fn drop_parts(&mut self, position: Position, parts: u32) {
+        if !self.has(position)
+            && let Some(stored) = self.parts.get_mut(&key(position))
+        {
+            stored.retain(|index, _| *index >= parts);
+        }
+    }
+
     /// Checks that a delta builds on the head, or that a base is newer than it, and that all parts are there.
     pub(super) fn check(&self, head: CheckpointHead) -> Result<(), StoreError> {
         let (current, position) = (self.head(), head.position);

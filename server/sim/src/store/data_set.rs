@@ -92,6 +92,12 @@ impl DataSet {
         Ok(())
     }
 
+    pub(super) fn drop_parts(&mut self, grant: Grant, position: Position, parts: u32) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        self.checkpoints.drop_parts(position, parts);
+        Ok(())
+    }
+
     pub(super) fn move_head(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
         let fence = self.fence;
         self.check_fence(grant)?;

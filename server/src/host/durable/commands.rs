@@ -55,6 +55,7 @@ impl DurableTask {
             PipelineCommand::Append(records) => self.operations.append(records),
             PipelineCommand::PutPart { position, index, bytes } => self.operations.put_part(position, index, bytes),
             PipelineCommand::MoveHead(head) => self.operations.move_head(head),
+            PipelineCommand::DropParts(position, parts) => self.operations.drop_parts(position, parts),
             PipelineCommand::Create => self.operations.create(),
             PipelineCommand::Encode(frozen) => self.operations.encode(frozen),
             PipelineCommand::Cut(cut) => self.order(TickOrder::Cut(cut)),

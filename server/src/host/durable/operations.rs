@@ -23,7 +23,7 @@ type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>
 pub(super) enum OperationOutcome {
     /// The append, and how long its answer took.
     Appended(Result<AppendAnswer, StoreError>, Duration),
-    /// The write of a part or of a head.
+    /// The write of a part or of a head, or the deletion of parts.
     Written(Result<(), StoreError>),
     /// The creation of the data set.
     Created(Result<(), StoreError>),
@@ -73,6 +73,13 @@ impl Operations {
                 store.put_part(&tenure, position, index, bytes),
             )
             .await
+        }));
+    }
+
+    pub(super) fn drop_parts(&mut self, position: Position, parts: u32) {
+        let (store, tenure) = self.whose();
+        self.write = Some(Box::pin(async move {
+            answer(PipelineConfig::ANSWER_MAX, store.drop_parts(&tenure, position, parts)).await
         }));
     }
 

@@ -28,6 +28,7 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     refused_head_leaves_the_fence(a, b).await;
     records_beyond_a_hole_end_with_a_head_of_a_higher_epoch(a, b).await;
     ends_of_the_journal_are_records(a, b).await;
+    parts_that_are_given_up_are_deleted(a, b).await;
 }
 
 const BASE: CheckpointKind = CheckpointKind::Base;
@@ -374,4 +375,35 @@ async fn ends_of_the_journal_are_records(a: &impl ZoneStore, b: &impl ZoneStore)
         .await
         .expect("written");
     assert_eq!(journal().await, Some((Tick(17), Tick(19))), "16 was never there");
+}
+
+async fn parts_that_are_given_up_are_deleted(a: &impl ZoneStore, b: &impl ZoneStore) {
+    let (held, _, records) = zone_of_ten(a, "given-up").await;
+    let (base, given_up, other) = (at(&records, Tick(2)), at(&records, Tick(4)), at(&records, Tick(5)));
+    let body = body(PART_BYTES_MAX + 1, 1);
+    put_checkpoint(a, &held, base, BASE, &body).await.expect("written");
+    for position in [given_up, other] {
+        put_parts(a, &held, position, BASE, &body).await.expect("written");
+    }
+    for _ in 0..2 {
+        a.drop_parts(&held, given_up, 2)
+            .await
+            .expect("done, and harmlessly repeated");
+    }
+    let are_there = async |position| {
+        let keys = [(position, 0), (position, 1)];
+        let parts = b.read_parts(&held.zone, None, &keys).await.expect("readable");
+        [parts[0].is_some(), parts[1].is_some()]
+    };
+    assert_eq!(
+        (are_there(given_up).await, are_there(other).await),
+        ([false; 2], [true; 2])
+    );
+    a.drop_parts(&held, base, 2)
+        .await
+        .expect("an owner that does not know that it moved the head");
+    assert_eq!(are_there(base).await, [true; 2], "they are a checkpoint's");
+    b.fence(&tenure(&held.zone, 2, 200)).await.expect("a higher epoch");
+    assert_fenced(a.drop_parts(&held, other, 2).await, 2);
+    assert_eq!(are_there(other).await, [true; 2]);
 }

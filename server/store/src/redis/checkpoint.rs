@@ -14,6 +14,7 @@ use super::script::{done, grant_words};
 use super::{RedisStore, zone_script};
 
 static PUT_PART: LazyLock<Script> = zone_script!("lua/put_part.lua");
+static DROP_PARTS: LazyLock<Script> = zone_script!("lua/drop_parts.lua");
 static MOVE_HEAD: LazyLock<Script> = zone_script!("lua/move_head.lua");
 
 impl RedisStore {
@@ -30,6 +31,14 @@ impl RedisStore {
         words.push(index.to_string().into());
         words.push(bytes.into());
         done(&self.checkpoint.run(&PUT_PART, keys, words).await?)
+    }
+
+    pub(super) async fn delete_parts(&self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
+        let keys = self.zone_keys(&tenure.zone, &["meta", "chain", "parts"]);
+        let mut words = grant_words(tenure.grant);
+        words.push(line_start(position).into());
+        words.push(parts.to_string().into());
+        done(&self.checkpoint.run(&DROP_PARTS, keys, words).await?)
     }
 
     pub(super) async fn write_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {

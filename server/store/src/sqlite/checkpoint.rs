@@ -33,6 +33,15 @@ pub(super) fn put_part(file: &Transaction<'_>, position: Position, index: u32, b
     Ok(())
 }
 
+/// Deletes the first parts at a position, but those of a checkpoint that is complete.
+pub(super) fn drop_parts(file: &Transaction<'_>, position: Position, parts: u32) -> StepResult<()> {
+    if find(file, position)?.is_none() {
+        file.prepare_cached("DELETE FROM part WHERE tick = ?1 AND epoch = ?2 AND hash = ?3 AND idx < ?4")?
+            .execute((position.tick.0.cast_signed(), position.epoch.0, position.hash.0, parts))?;
+    }
+    Ok(())
+}
+
 pub(super) fn move_head(file: &Transaction<'_>, grant: Grant, head: CheckpointHead) -> StepResult<()> {
     if find(file, head.position)?.is_some() {
         return Ok(());

@@ -147,6 +147,13 @@ impl ZoneFile {
         })
     }
 
+    pub(super) fn drop_parts(&mut self, grant: Grant, position: Position, parts: u32) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            checkpoint::drop_parts(file, position, parts)
+        })
+    }
+
     pub(super) fn move_head(&mut self, grant: Grant, head: CheckpointHead) -> Result<(), StoreError> {
         self.write(|file| {
             check_fence(file, grant)?;

@@ -185,18 +185,62 @@ fn one_checkpoint_is_under_way_at_a_time() {
     assert!(!machine.is_idle());
 }
 
-#[test]
-fn failed_part_gives_the_capture_back_and_another_follows_later() {
+/// Returns a machine that writes the first of two parts, at tick 11.
+fn writing() -> Checkpointer {
     let mut machine = based();
     step(&mut machine, Tick(11));
-    machine.handle_captured(position(Tick(11)), capture(Tick(11), Cut::Delta, 5));
+    let delta = capture(Tick(11), Cut::Delta, PART_BYTES_MAX + 1);
+    machine.handle_captured(position(Tick(11)), delta);
     machine.handle_released(Tick(11));
-    machine.poll_command();
-    assert_eq!(
-        machine.handle_failed(&unavailable()),
-        CheckpointEvent::Later { after_ms: 100 }
+    assert_part(&mut machine, 0);
+    machine
+}
+
+fn assert_part(machine: &mut Checkpointer, expected: u32) {
+    let command = machine.poll_command();
+    assert!(
+        matches!(command, Some(CheckpointCommand::PutPart { index, .. }) if index == expected),
+        "{command:?}"
     );
+}
+
+/// Has the write in flight fail until it is given up.
+fn exhaust(machine: &mut Checkpointer) {
+    for _ in 0..ATTEMPTS_MAX {
+        machine.handle_failed(&unavailable());
+        machine.poll_command();
+    }
+    machine.handle_failed(&unavailable());
+}
+
+#[test]
+fn part_that_is_not_answered_is_written_again_and_each_has_its_own_attempts() {
+    let mut machine = writing();
+    for index in [0, 1] {
+        for _ in 0..ATTEMPTS_MAX {
+            let later = CheckpointEvent::Later { after_ms: 100 };
+            assert_eq!(machine.handle_failed(&unavailable()), later);
+            assert_part(&mut machine, index);
+        }
+        machine.handle_part_put();
+        if index == 0 {
+            assert_part(&mut machine, 1);
+        }
+    }
+    assert!(matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(_))));
+}
+
+#[test]
+fn checkpoint_that_is_given_up_gives_its_capture_back_and_leaves_no_part() {
+    let mut machine = writing();
+    exhaust(&mut machine);
     assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+    let dropped = CheckpointCommand::DropParts(position(Tick(11)), 2);
+    assert_eq!(machine.poll_command(), Some(dropped.clone()));
+    machine.handle_failed(&unavailable());
+    assert_eq!(machine.poll_command(), Some(dropped), "it may not be done");
+    assert!(!machine.is_idle());
+    machine.handle_parts_dropped();
     assert!(machine.is_idle());
     assert_eq!(step(&mut machine, Tick(13)), None);
     assert_eq!(
@@ -205,6 +249,48 @@ fn failed_part_gives_the_capture_back_and_another_follows_later() {
             parent: position(Tick(1))
         }
     );
+}
+
+#[test]
+fn parts_that_cannot_be_deleted_are_left_to_the_next_base() {
+    let mut machine = writing();
+    exhaust(&mut machine);
+    machine.poll_command();
+    machine.poll_command();
+    exhaust(&mut machine);
+    assert!(machine.is_idle(), "the capture is given back once");
+    for error in [StoreError::Lost, StoreError::Fenced { epoch: Epoch(9) }] {
+        let mut machine = writing();
+        exhaust(&mut machine);
+        machine.poll_command();
+        machine.poll_command();
+        let event = machine.handle_failed(&error);
+        assert!(matches!(event, CheckpointEvent::Lost | CheckpointEvent::Stop(_)));
+    }
+}
+
+#[test]
+fn wait_after_each_failure_is_twice_as_long_up_to_a_bound_and_short_again_after_a_success() {
+    let mut machine = based();
+    let mut at = Tick(11);
+    for wait in [3, 6, 12, 24, 48, 96, 192, 192] {
+        step(&mut machine, at).expect("it is due");
+        machine.handle_captured(position(at), capture(at, Cut::Base, 0));
+        machine.handle_released(at);
+        machine.poll_command();
+        machine.handle_failed(&StoreError::ParentMoved);
+        assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+        at = at + wait;
+        assert_eq!(step(&mut machine, at - 1), None);
+    }
+    store(&mut machine, at, 0);
+    step(&mut machine, at + 10).expect("it is due");
+    machine.handle_captured(position(at + 10), capture(at + 10, Cut::Delta, 0));
+    machine.handle_released(at + 10);
+    machine.poll_command();
+    machine.handle_failed(&StoreError::ParentMoved);
+    machine.poll_command();
+    assert!(step(&mut machine, at + 13).is_some());
 }
 
 /// Returns a machine whose head is being moved, at tick 11.
@@ -233,7 +319,7 @@ fn head_whose_move_is_unknown_is_moved_again() {
 
 #[test]
 fn base_settles_where_the_head_is() {
-    for (error, attempts) in [(StoreError::ParentMoved, 0), (unavailable(), MOVE_ATTEMPTS_MAX)] {
+    for (error, attempts) in [(StoreError::ParentMoved, 0), (unavailable(), ATTEMPTS_MAX)] {
         let mut machine = moving();
         for _ in 0..attempts {
             machine.handle_failed(&error);
@@ -289,8 +375,13 @@ fn reseed_gives_up_a_delta_at_every_stage() {
     waiting.handle_reseed_wanted();
     writing.handle_reseed_wanted();
     writing.handle_part_put();
-    for mut machine in [cutting, waiting, writing] {
+    for (mut machine, has_parts) in [(cutting, false), (waiting, false), (writing, true)] {
         assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+        if has_parts {
+            let dropped = CheckpointCommand::DropParts(position(Tick(11)), 1);
+            assert_eq!(machine.poll_command(), Some(dropped));
+            machine.handle_parts_dropped();
+        }
         assert_eq!(
             step(&mut machine, Tick(11)),
             Some(Cut::Base),
@@ -306,8 +397,10 @@ fn failed_reseed_is_tried_again_also_while_the_zone_stands_still() {
     step(&mut machine, Tick(5));
     machine.handle_captured(position(Tick(5)), capture(Tick(5), Cut::Base, 5));
     machine.poll_command();
-    machine.handle_failed(&unavailable());
+    exhaust(&mut machine);
     assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
+    machine.poll_command();
+    machine.handle_parts_dropped();
     assert_eq!(store(&mut machine, Tick(5), 5).kind, CheckpointKind::Base);
     assert_eq!(step(&mut machine, Tick(6)), None);
 }

@@ -41,6 +41,9 @@ pub enum PipelineCommand<S, R> {
     },
     /// Make a checkpoint the head; answer with [`Pipeline::handle_written`](super::Pipeline::handle_written).
     MoveHead(CheckpointHead),
+    /// Delete the parts of a checkpoint that is given up, so many at this position; answer with
+    /// [`Pipeline::handle_written`](super::Pipeline::handle_written).
+    DropParts(Position, u32),
     /// Have the lost data set made anew, to be written from memory; answer with
     /// [`Pipeline::handle_created`](super::Pipeline::handle_created).
     Create,

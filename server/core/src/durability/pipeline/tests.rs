@@ -185,6 +185,7 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
         }
         PipelineCommand::PutPart { position, index, .. } => format!("part {} of {}", index, position.tick),
         PipelineCommand::MoveHead(head) => format!("head {}", head.position.tick),
+        PipelineCommand::DropParts(position, parts) => format!("drop {parts} parts of {}", position.tick),
         PipelineCommand::Create => "create".to_owned(),
         PipelineCommand::Encode(frozen) => format!("encode {}", frozen.tick),
         PipelineCommand::Cut(cut) => format!("cut {}", cut_word(cut)),

@@ -15,32 +15,36 @@ fn checkpoint_is_written_part_by_part_and_then_made_the_head() {
 }
 
 #[test]
-fn write_that_fails_is_tried_again_from_a_new_cut_and_its_outage_is_said_once() {
+fn part_that_is_not_answered_is_written_again_and_its_outage_is_said_once() {
     let mut host = Host::cut();
+    host.capture(Tick(103), Cut::Delta);
+    assert_eq!(host.turn(), ["part 0 of 103"]);
     for news in [&["log WriteFailed"][..], &[]] {
-        let cut_at = host.pipeline.cut_at.unwrap().tick;
-        host.capture(cut_at, Cut::Delta);
-        assert_eq!(host.turn(), [format!("part 0 of {cut_at}")]);
         host.write(Err(unavailable()));
         assert_eq!(host.turn(), news);
         assert_eq!(host.turn_after(99), [""; 0]);
-        assert_eq!(host.turn_after(1), ["capture failed"]);
-        host.tick(3);
-        assert_eq!(host.turn().last().unwrap(), "cut delta");
-        host.append(Ok(AppendAnswer::Ok));
-        host.turn();
-        host.tick_with(Some(frozen(cut_at + 4)));
-        host.turn();
-        host.append(Ok(AppendAnswer::Ok));
-        host.turn();
+        assert_eq!(host.turn_after(1), ["part 0 of 103"]);
     }
-    let cut_at = host.pipeline.cut_at.unwrap().tick;
-    host.capture(cut_at, Cut::Delta);
-    host.turn();
     host.write(Ok(()));
-    assert_eq!(host.turn(), [format!("head {cut_at}")], "a part alone does not end it");
+    assert_eq!(host.turn(), ["head 103"], "a part alone does not end it");
     host.write(Ok(()));
     assert_eq!(host.turn(), ["log WritesConfirmed", "capture confirmed"]);
+}
+
+#[test]
+fn checkpoint_that_is_given_up_is_deleted_before_another_is_cut() {
+    let mut host = Host::cut();
+    host.capture(Tick(103), Cut::Delta);
+    host.turn();
+    host.write(Err(StoreError::Corrupt("a part".to_owned())));
+    assert_eq!(host.turn(), ["log WriteFailed"]);
+    assert_eq!(host.turn_after(100), ["capture failed", "drop 1 parts of 103"]);
+    host.tick(3);
+    assert_eq!(host.turn(), ["append 104..=106"]);
+    host.write(Ok(()));
+    host.append(Ok(AppendAnswer::Ok));
+    host.tick(1);
+    assert!(host.turn().contains(&"cut delta".to_owned()));
 }
 
 #[test]

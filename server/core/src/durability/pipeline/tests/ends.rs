@@ -143,7 +143,9 @@ fn stop_ends_without_its_checkpoint_if_that_cannot_be_written_and_the_journal_is
     host.turn();
     host.write(Err(unavailable()));
     assert_eq!(host.turn(), ["log WriteFailed"]);
-    assert_eq!(host.turn_after(100), ["capture failed", "end Stopped"]);
+    assert_eq!(host.turn_after(100), ["capture failed", "drop 1 parts of 101"]);
+    host.write(Err(unavailable()));
+    assert_eq!(host.turn_after(100), ["end Stopped"]);
 }
 
 #[test]
