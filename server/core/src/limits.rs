@@ -29,6 +29,12 @@ pub const RING_RECORDS_MAX: usize = 4_096;
 pub const APPEND_RECORDS_MAX: usize = 64;
 /// One part of a checkpoint's body, bytes: bounds how long one store operation holds the store.
 pub const PART_BYTES_MAX: usize = 64 * 1024;
+/// Time for which checkpoints may fail while appends succeed before it is an alarm, s: half a minute of retries is a
+/// store that fails over, a minute is one that somebody must look at.
+pub const CHECKPOINT_LAG_ALARM_S: u64 = 60;
+/// Time after which the zone holds because of it, s. At 20 Hz these are 18,000 ticks: 5,000 players are replayed in ten
+/// seconds, and 10,000 leave 360 MB of records.
+pub const CHECKPOINT_LAG_HOLD_S: u64 = 900;
 /// A page of an adoption's reading, bytes: one store operation of milliseconds. One that is not read in time is asked
 /// for in halves, down to one part.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;

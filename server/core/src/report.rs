@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::{Deserialize, Serialize};
 
+use crate::durability::LagState;
 use crate::load::Rung;
 use crate::tick::TickStage;
 
@@ -40,6 +41,17 @@ pub enum ShardEvent {
         reason: String,
         /// The last tick whose output left this process.
         released_tick: Tick,
+    },
+    /// The state of a zone's checkpoints has changed: an alarm, unless it is `fine`.
+    CheckpointLag {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of the ownership.
+        epoch: Epoch,
+        /// The state.
+        state: LagState,
+        /// Ticks that an adopter would have to replay.
+        lag_ticks: u64,
     },
     /// The store has lost the zone, and no shard had it in memory: it begins again at tick 0.
     Lost {
@@ -117,6 +129,9 @@ pub struct ZoneRun {
     /// Durations of the stages of a tick: `(µs, how often)` each. The record's way to the store is `append_us`.
     #[serde(default)]
     pub phases: BTreeMap<TickStage, Vec<(u64, u64)>>,
+    /// Ticks that an adopter would have to replay, because no checkpoint covers them.
+    #[serde(default)]
+    pub checkpoint_lag_ticks: u64,
     /// Its load, as the overload ladder sees it.
     #[serde(default)]
     pub load: LoadRun,

@@ -266,7 +266,7 @@ impl LocalCluster {
             }
             ShardEvent::Lost { zone, epoch } => self.lost.push((zone, epoch)),
             ShardEvent::Unfit { zone, epoch, .. } => self.unfit.push((process, zone, epoch)),
-            ShardEvent::Stopped => {}
+            ShardEvent::CheckpointLag { .. } | ShardEvent::Stopped => {}
         }
     }
 

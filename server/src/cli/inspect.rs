@@ -40,6 +40,8 @@ struct ZoneRow {
     released_tick: Option<Tick>,
     journal_first_tick: Option<Tick>,
     checkpoint_tick: Option<Tick>,
+    /// Ticks that an adopter would have to replay.
+    checkpoint_lag_ticks: Option<u64>,
     base_tick: Option<Tick>,
     fence_epoch: Option<Epoch>,
 }
@@ -79,14 +81,16 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
         let data = store.summary(&lease.zone).await?;
         let journal = data.and_then(|d| d.journal);
         let head = data.and_then(|d| d.head).map(|p| p.tick);
+        let released_tick = journal.map(|(_, last)| last).max(head);
         rows.push(ZoneRow {
             zone: lease.zone,
             owner: Some(lease.addr).filter(|_| !lease.released),
             epoch: lease.epoch,
             players: if lease.released { 0 } else { lease.players },
-            released_tick: journal.map(|(_, last)| last).max(head),
+            released_tick,
             journal_first_tick: journal.map(|(first, _)| first),
             checkpoint_tick: head,
+            checkpoint_lag_ticks: released_tick.map(|last| last.0 - head.unwrap_or_default().0),
             base_tick: data.and_then(|d| d.base).map(|p| p.tick),
             fence_epoch: data.map(|d| d.fence_epoch),
         });
@@ -104,6 +108,7 @@ fn table(rows: &[ZoneRow]) -> Table {
         "released",
         "journal from",
         "checkpoint",
+        "lag",
         "base",
         "fence",
     ]);
@@ -116,6 +121,7 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.released_tick),
             text(row.journal_first_tick),
             text(row.checkpoint_tick),
+            text(row.checkpoint_lag_ticks),
             text(row.base_tick),
             text(row.fence_epoch),
         ]);

@@ -42,7 +42,6 @@ pub async fn adopt(
     config: ZoneConfig,
     mut adoption: Adoption,
 ) -> Result<(Start, History), NotAdopted> {
-    let (store, zone, reader) = (store.as_ref(), &tenure.zone, Some(tenure.grant));
     loop {
         let Some(command) = adoption.poll_command(Instant::now(), guard.state()) else {
             let at = adoption.poll_timeout().expect("every command was answered");
@@ -50,55 +49,9 @@ pub async fn adopt(
             continue;
         };
         match command {
-            AdoptionCommand::Summarize => {
-                if let Some(summary) = while_held(guard, answer(ANSWER_MAX, store.summary(zone))).await {
-                    adoption.handle_summary(Instant::now(), summary);
-                }
-            }
-            AdoptionCommand::Fence => {
-                if let Some(fenced) = while_held(guard, answer(ANSWER_MAX, store.fence(tenure))).await {
-                    adoption.handle_fenced(Instant::now(), fenced);
-                }
-            }
-            AdoptionCommand::FenceAndRead => {
-                let read = async {
-                    store.fence(tenure).await?;
-                    store.outline(zone, reader).await
-                };
-                if let Some(read) = while_held(guard, answer(ANSWER_MAX, read)).await {
-                    adoption.handle_read(Instant::now(), read);
-                }
-            }
-            AdoptionCommand::BeginAnew => {
-                let begin = async {
-                    store.create(tenure, Origin::Nothing).await?;
-                    store.outline(zone, reader).await
-                };
-                if let Some(begun) = while_held(guard, answer(ANSWER_MAX, begin)).await {
-                    adoption.handle_read(Instant::now(), begun);
-                }
-            }
-            AdoptionCommand::ReadParts(parts) => {
-                let read = answer(ANSWER_MAX, store.read_parts(zone, reader, &parts));
-                if let Some(read) = while_held(guard, read).await {
-                    adoption.handle_parts(Instant::now(), read);
-                }
-            }
-            AdoptionCommand::ReadRecords(from, ticks) => {
-                let read = answer(ANSWER_MAX, store.read_records(zone, reader, from, ticks));
-                if let Some(read) = while_held(guard, read).await {
-                    adoption.handle_records(Instant::now(), read);
-                }
-            }
-            AdoptionCommand::Rewind(to) => {
-                let rewound = answer(ANSWER_MAX, store.rewind(tenure, to));
-                if let Some(rewound) = while_held(guard, rewound).await {
-                    adoption.handle_rewound(Instant::now(), rewound);
-                }
-            }
             AdoptionCommand::Replay(data) => {
                 #[cfg(feature = "testing")]
-                crate::failpoint::reach(crate::failpoint::Failpoint::Replay, zone);
+                crate::failpoint::reach(crate::failpoint::Failpoint::Replay, &tenure.zone);
                 let (config, steps) = (config.clone(), adoption.steps());
                 let replay = tokio::task::spawn_blocking(|| replay_here(data, config, steps));
                 match while_held(guard, replay).await {
@@ -108,16 +61,66 @@ pub async fn adopt(
                     None => {}
                 }
             }
-            AdoptionCommand::Quarantine(tick, session, seq) => {
-                let quarantine = answer(ANSWER_MAX, store.quarantine(tenure, tick, session, seq));
-                if let Some(written) = while_held(guard, quarantine).await {
-                    adoption.handle_quarantined(Instant::now(), written);
-                }
-            }
             AdoptionCommand::Log(notice) => notices::log_adoption(tenure, notice),
             AdoptionCommand::Start(start, history) => return Ok((*start, history)),
             AdoptionCommand::Fail(error, memory) => return Err(NotAdopted::new(error, memory)),
+            command => {
+                // An answer that comes when the lease is over is of no use any more.
+                let asked = ask_store(store.as_ref(), tenure, &mut adoption, command);
+                let _was_answered = while_held(guard, asked).await;
+            }
         }
+    }
+}
+
+/// Carries out a command that asks the store.
+async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adoption, command: AdoptionCommand) {
+    let (zone, reader) = (&tenure.zone, Some(tenure.grant));
+    match command {
+        AdoptionCommand::Summarize => {
+            let summary = answer(ANSWER_MAX, store.summary(zone)).await;
+            adoption.handle_summary(Instant::now(), summary);
+        }
+        AdoptionCommand::Fence => {
+            let fenced = answer(ANSWER_MAX, store.fence(tenure)).await;
+            adoption.handle_fenced(Instant::now(), fenced);
+        }
+        AdoptionCommand::FenceAndRead => {
+            let read = async {
+                store.fence(tenure).await?;
+                store.outline(zone, reader).await
+            };
+            let read = answer(ANSWER_MAX, read).await;
+            adoption.handle_read(Instant::now(), read);
+        }
+        AdoptionCommand::BeginAnew => {
+            let begin = async {
+                store.create(tenure, Origin::Nothing).await?;
+                store.outline(zone, reader).await
+            };
+            let begun = answer(ANSWER_MAX, begin).await;
+            adoption.handle_read(Instant::now(), begun);
+        }
+        AdoptionCommand::ReadParts(parts) => {
+            let read = answer(ANSWER_MAX, store.read_parts(zone, reader, &parts)).await;
+            adoption.handle_parts(Instant::now(), read);
+        }
+        AdoptionCommand::ReadRecords(from, ticks) => {
+            let read = answer(ANSWER_MAX, store.read_records(zone, reader, from, ticks)).await;
+            adoption.handle_records(Instant::now(), read);
+        }
+        AdoptionCommand::Quarantine(tick, session, seq) => {
+            let written = answer(ANSWER_MAX, store.quarantine(tenure, tick, session, seq)).await;
+            adoption.handle_quarantined(Instant::now(), written);
+        }
+        AdoptionCommand::Rewind(to) => {
+            let rewound = answer(ANSWER_MAX, store.rewind(tenure, to)).await;
+            adoption.handle_rewound(Instant::now(), rewound);
+        }
+        AdoptionCommand::Replay(_)
+        | AdoptionCommand::Log(_)
+        | AdoptionCommand::Start(..)
+        | AdoptionCommand::Fail(..) => unreachable!("it asks no store"),
     }
 }
 

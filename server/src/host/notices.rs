@@ -1,8 +1,8 @@
 //! The notices of a hosted zone's machines, as lines of the log. When a line is due is theirs to decide.
 
-use everhold_core::durability::PipelineNotice;
 use everhold_core::durability::adoption::AdoptionNotice;
 use everhold_core::durability::blame::InquiryNotice;
+use everhold_core::durability::{LagState, PipelineNotice};
 use everhold_core::outage::Lasted;
 use everhold_core::ownership::Tenure;
 use everhold_protocol::ZoneName;
@@ -37,6 +37,19 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::WritesConfirmed(Lasted { ms, failures }) => {
             tracing::info!(%zone, ms, failures, "checkpoints are written again");
         }
+    }
+}
+
+/// Logs that a zone's checkpoints fall behind, or follow again.
+pub(super) fn log_lag(zone: &ZoneName, state: LagState, lag_ticks: u64) {
+    match state {
+        LagState::Fine => tracing::info!(%zone, lag_ticks, "checkpoints follow the zone again"),
+        LagState::Behind => tracing::error!(%zone, lag_ticks, "checkpoints fail: an adopter would have to replay long"),
+        LagState::Held => tracing::error!(
+            %zone,
+            lag_ticks,
+            "checkpoints have failed for so long that the zone holds until one is stored"
+        ),
     }
 }
 

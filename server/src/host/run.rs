@@ -89,6 +89,7 @@ impl RunFigures {
             phases: TickStage::ALL
                 .map(|stage| (stage, buckets(&self.stages[stage as usize])))
                 .into(),
+            checkpoint_lag_ticks: 0,
             load: LoadRun {
                 rung: ladder_state.rung,
                 stretch: f64::from(ladder_state.stretch_permille) / 1e3,

@@ -28,7 +28,8 @@ use crate::zone::{Capture, Cut};
 /// outcome is unknown until then. Afterwards a base settles where the head is, and deletes what was left.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// The wait after a failure doubles up to this power of two: from a second to a minute.
+/// The wait after a failure doubles up to this power of two: from a second to a minute, and for a base that replaces
+/// records from a tenth of a second to six.
 const BACK_OFF_MAX: u32 = 6;
 
 /// Intervals of checkpoints.
@@ -133,6 +134,8 @@ pub struct Checkpointer {
     state: CheckpointState,
     /// The store's head, as far as is known.
     head: Option<Position>,
+    /// The last tick that it covers. Without a head the tick of the adoption: a base follows at once.
+    covered: Tick,
     base_tick: Tick,
     base_bytes: u64,
     /// Bytes of all deltas since the base.
@@ -169,6 +172,7 @@ impl Checkpointer {
             config,
             state: CheckpointState::Idle,
             head: chain.last().map(|head| head.position),
+            covered: chain.last().map_or(tick, |head| head.position.tick),
             base_tick: base.map_or(Tick(0), |base| base.position.tick),
             base_bytes: base.map_or(0, |base| base.bytes),
             delta_bytes: chain.iter().skip(1).map(|delta| delta.bytes).sum(),
@@ -342,6 +346,7 @@ impl Checkpointer {
         self.head = Some(head.position);
         self.failures = 0;
         let tick = head.position.tick;
+        self.covered = tick;
         match head.kind {
             CheckpointKind::Base => {
                 self.base_tick = tick;
@@ -385,14 +390,21 @@ impl Checkpointer {
         }
         // The head is elsewhere than expected, or unknown: a base depends on none.
         self.is_base_next |= matches!(self.state, CheckpointState::Moving { .. });
+        let after_ms = 100 << self.failures.min(BACK_OFF_MAX);
         self.give_up();
-        later
+        CheckpointEvent::Later { after_ms }
     }
 
     /// Returns the store's head, as far as is known.
     #[must_use]
     pub const fn head(&self) -> Option<Position> {
         self.head
+    }
+
+    /// Returns the last tick that an adopter need not replay.
+    #[must_use]
+    pub const fn covered(&self) -> Tick {
+        self.covered
     }
 
     /// Whether no checkpoint is in flight.

@@ -227,6 +227,16 @@ impl Journal {
         JournalEvent::Reseed
     }
 
+    /// Appends nothing until a base is the head, as after [`JournalEvent::Reseed`]. `false`: an append is in flight,
+    /// whose answer comes first.
+    pub const fn hold(&mut self) -> bool {
+        let is_answered = self.in_flight.is_none();
+        if is_answered {
+            self.is_reseeding = true;
+        }
+        is_answered
+    }
+
     /// Notes that the base that [`JournalEvent::Reseed`] asked for is the store's head: it replaces every record up to
     /// its tick.
     pub fn handle_reseeded(&mut self, position: Position) -> JournalEvent {

@@ -14,6 +14,7 @@
 //! sent leaves.
 
 mod command;
+mod config;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,9 +22,11 @@ use std::time::{Duration, Instant};
 use everhold_protocol::Tick;
 
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
-use super::checkpoint::{CheckpointCommand, CheckpointConfig, CheckpointEvent, Checkpointer};
-use super::gate::{Durability, Gate, Released};
+pub use self::config::PipelineConfig;
+use super::checkpoint::{CheckpointCommand, CheckpointEvent, Checkpointer};
+use super::gate::{Gate, Released};
 use super::journal::{Journal, JournalEvent, StopReason};
+use super::lag::{Lag, LagState};
 use super::store::{AppendAnswer, CheckpointHead, CheckpointKind, Position, StoreError};
 use super::suspended::Surrender;
 use crate::limits::{SHOWN_TICKS_MAX, UNACKNOWLEDGED_TICKS_MAX};
@@ -33,41 +36,6 @@ use crate::zone::Capture;
 
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
-
-/// The configuration of a zone's pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PipelineConfig {
-    /// The level that decides how long output waits.
-    pub durability: Durability,
-    /// The schedule of checkpoints.
-    pub checkpoints: CheckpointConfig,
-}
-
-impl PipelineConfig {
-    /// A store operation that takes longer counts as unanswered; the same is sent again.
-    pub const ANSWER_MAX: Duration = Duration::from_secs(2);
-
-    /// A turn of the driver begins at least this often, so that lease and gate are looked after even if nothing
-    /// happens.
-    pub const TURN_EVERY: Duration = Duration::from_millis(20);
-
-    /// A zone that does not stop within this time (because the store is gone) is left to its lease.
-    pub const STOP_MAX: Duration = Duration::from_secs(10);
-
-    /// Returns the configuration of a zone that ticks `tick_hz` times a second, with so many ticks between deltas, and
-    /// at most between bases.
-    #[must_use]
-    pub const fn new(durability: Durability, (delta_ticks, base_ticks): (u64, u64), tick_hz: u16) -> Self {
-        Self {
-            durability,
-            checkpoints: CheckpointConfig {
-                delta_ticks,
-                base_ticks,
-                ..CheckpointConfig::new(tick_hz)
-            },
-        }
-    }
-}
 
 /// The place of a pipeline on its way to its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,6 +79,7 @@ pub struct Pipeline<S, R> {
     journal: Journal,
     gate: Gate<S, R>,
     checkpointer: Checkpointer,
+    lag: Lag,
     /// Commands that come before all others, in order. Bounded: each event adds a few, and the driver drains it before
     /// the next event.
     queue: VecDeque<PipelineCommand<S, R>>,
@@ -135,6 +104,7 @@ impl<S, R> Pipeline<S, R> {
         Self {
             gate: Gate::new(config.durability, journal.epoch(), acknowledged, tick),
             checkpointer: Checkpointer::new(config.checkpoints, chain, tick),
+            lag: Lag::new(config.lag),
             journal,
             queue: VecDeque::new(),
             append_after: None,
@@ -181,6 +151,7 @@ impl<S, R> Pipeline<S, R> {
         if self.is_ending() {
             return;
         }
+        self.look_after_lag();
         let is_behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
         if is_behind {
             // The zone holds because of the store, and the driver lives: the lease is worth renewing.
@@ -190,6 +161,24 @@ impl<S, R> Pipeline<S, R> {
             // A zone that stands still may have a checkpoint to write all the same.
             self.checkpointer.handle_tick(self.journal.last().tick);
         }
+    }
+
+    /// Looks whether checkpoints follow the ticks. If they have not for too long, nothing is appended until a base is
+    /// stored: so the zone holds as with a store that is full, and no journal grows that nobody could replay.
+    fn look_after_lag(&mut self) {
+        let ticks = self.checkpoint_lag();
+        if let Some(state) = self.lag.handle_ticks(ticks) {
+            self.queue.push_back(PipelineCommand::LagChanged(state, ticks));
+        }
+        if self.lag.state() == LagState::Held && !self.journal.is_reseeding() && self.journal.hold() {
+            self.checkpointer.handle_reseed_wanted();
+        }
+    }
+
+    /// Returns how many ticks an adopter would have to replay.
+    #[must_use]
+    pub const fn checkpoint_lag(&self) -> u64 {
+        self.journal.last().tick.0.saturating_sub(self.checkpointer.covered().0)
     }
 
     /// Takes the answer to the append, which came at `now`.

@@ -133,7 +133,7 @@ impl Recovery {
             let Some(chain) = self.chain() else {
                 let damage = self.first_damage.clone();
                 let without_beginning = ReplayError::JournalBroken { tick: Tick(1) };
-                return RecoveryStep::Fail(damage.unwrap_or(without_beginning.into()));
+                return RecoveryStep::Fail(damage.unwrap_or_else(|| without_beginning.into()));
             };
             if let Some(page) = self.unread_page(chain.clone()) {
                 self.asked = Some(page.clone());

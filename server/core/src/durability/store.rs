@@ -381,7 +381,7 @@ pub trait ZoneStore: Send + Sync {
         while from <= last {
             let page = self.read_records(zone, None, from, RECORDS_PAGE).await?;
             data.records.extend(page);
-            from = from + u64::from(RECORDS_PAGE);
+            from += u64::from(RECORDS_PAGE);
         }
         if self.outline(zone, None).await?.fence == outline.fence {
             return Ok(data);

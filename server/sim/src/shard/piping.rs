@@ -42,6 +42,11 @@ impl SimShard {
                 }
                 self.show(env, tenure, &shown.into_inner());
             }
+            PipelineCommand::LagChanged(state, ticks) => {
+                env.took("a change of the checkpoints' lag");
+                let zone = &tenure.zone;
+                env.tell(|| format!("checkpoints of {zone} are {state:?}, {ticks} ticks behind"));
+            }
             PipelineCommand::Log(_) => {}
             PipelineCommand::Append(_)
             | PipelineCommand::PutPart { .. }

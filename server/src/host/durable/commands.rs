@@ -78,6 +78,16 @@ impl DurableTask {
                 sending.shows = true;
                 self.connections.show(shown);
             }
+            PipelineCommand::LagChanged(state, ticks) => {
+                let tenure = &self.config.tenure;
+                notices::log_lag(&tenure.zone, state, ticks);
+                self.services.reporter.tell(ShardEvent::CheckpointLag {
+                    zone: tenure.zone.clone(),
+                    epoch: tenure.epoch(),
+                    state,
+                    lag_ticks: ticks,
+                });
+            }
             PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.tenure.zone, notice),
             PipelineCommand::End(reason) => return ControlFlow::Break(reason),
         }
@@ -99,7 +109,8 @@ impl DurableTask {
     }
 
     fn report_run(&mut self) {
-        let run = self.run.tell(&self.config, &self.gauges, self.pipeline.released_tick());
+        let mut run = self.run.tell(&self.config, &self.gauges, self.pipeline.released_tick());
+        run.checkpoint_lag_ticks = self.pipeline.checkpoint_lag();
         self.services.reporter.tell(ShardEvent::Stats(run));
     }
 

@@ -280,7 +280,7 @@ fn wait_after_each_failure_is_twice_as_long_up_to_a_bound_and_short_again_after_
         machine.poll_command();
         machine.handle_failed(&StoreError::ParentMoved);
         assert_eq!(machine.poll_command(), Some(CheckpointCommand::CaptureFailed));
-        at = at + wait;
+        at += wait;
         assert_eq!(step(&mut machine, at - 1), None);
     }
     store(&mut machine, at, 0);

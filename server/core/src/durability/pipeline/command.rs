@@ -4,6 +4,7 @@ use bytes::Bytes;
 use everhold_protocol::Tick;
 
 use crate::durability::gate::Released;
+use crate::durability::lag::LagState;
 use crate::durability::store::{CheckpointHead, Position, StoreError, StoredRecord};
 use crate::outage::Lasted;
 use crate::ownership::EndReason;
@@ -69,6 +70,8 @@ pub enum PipelineCommand<S, R> {
     Tell(Released<R>),
     /// Send a tick's snapshots, now.
     Show(Released<S>),
+    /// Raise or end an alarm: the state of the zone's checkpoints is this now, with a lag of so many ticks.
+    LagChanged(LagState, u64),
     /// Log this.
     Log(PipelineNotice),
     /// End the zone here. It is the last command.

@@ -12,6 +12,9 @@ use bytes::Bytes;
 use everhold_protocol::Epoch;
 
 use super::*;
+use crate::durability::checkpoint::CheckpointConfig;
+use crate::durability::gate::Durability;
+use crate::durability::lag::LagConfig;
 use crate::durability::store::{RecordHash, StoredRecord};
 use crate::game::RuleBook;
 use crate::zone::{Cut, Digest, Frozen, Zone, ZoneConfig};
@@ -55,6 +58,10 @@ impl Host {
         let config = PipelineConfig {
             durability,
             checkpoints,
+            lag: LagConfig {
+                alarm_ticks: 100_000,
+                hold_ticks: 200_000,
+            },
         };
         Self {
             pipeline: Pipeline::new(config, Journal::new(Epoch(2), START), &[base]),
@@ -186,6 +193,7 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
         PipelineCommand::PutPart { position, index, .. } => format!("part {} of {}", index, position.tick),
         PipelineCommand::MoveHead(head) => format!("head {}", head.position.tick),
         PipelineCommand::DropParts(position, parts) => format!("drop {parts} parts of {}", position.tick),
+        PipelineCommand::LagChanged(state, ticks) => format!("{state:?} by {ticks}"),
         PipelineCommand::Create => "create".to_owned(),
         PipelineCommand::Encode(frozen) => format!("encode {}", frozen.tick),
         PipelineCommand::Cut(cut) => format!("cut {}", cut_word(cut)),

@@ -346,7 +346,9 @@ fn checkpoint_of_another_build_costs_no_tick() {
     };
     for (lost, damage) in [(false, None), (true, Some(38))] {
         let mut stored = two_chains();
-        damage.map(|tick| stored.flip_body(tick));
+        if let Some(tick) = damage {
+            stored.flip_body(tick);
+        }
         let mut recovery = Recovery::new(stored.outline());
         let mut replays = 0;
         let outcome = loop {
