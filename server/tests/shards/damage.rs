@@ -38,7 +38,8 @@ fn flip(world: &World, outline: &ZoneOutline, struck: Struck) {
             let script = "local v = redis.call('HGET', KEYS[1], ARGV[1]) \
                 local at = #v - 2 \
                 local byte = bit.bxor(string.byte(v, at), 1) \
-                redis.call('HSET', KEYS[1], ARGV[1], string.sub(v, 1, at - 1) .. string.char(byte) .. string.sub(v, at + 1)) \
+                local flipped = string.sub(v, 1, at - 1) .. string.char(byte) .. string.sub(v, at + 1) \
+                redis.call('HSET', KEYS[1], ARGV[1], flipped) \
                 return 'flipped'";
             let key = format!("everhold:{{meadow}}:{key}");
             assert_eq!(redis.command(&["EVAL", script, "1", &key, &field]), "flipped");

@@ -1,8 +1,8 @@
 //! The lag of a zone's checkpoints: how many ticks an adopter would have to replay. It says when that is an alarm, and
 //! when the zone must hold. It writes nothing itself.
 //!
-//! Appends may succeed for hours while no checkpoint does: nothing is lost by that, but a journal that is long enough
-//! can be replayed by nobody any more, and a store is filled by it.
+//! Appends may succeed for hours while no checkpoint does. Nothing is lost by that, but in the end the journal is too
+//! long for any adopter to replay, and it fills the store.
 
 use crate::limits::{CHECKPOINT_LAG_ALARM_S, CHECKPOINT_LAG_HOLD_S};
 

@@ -164,7 +164,7 @@ impl<S, R> Pipeline<S, R> {
     }
 
     /// Looks whether checkpoints follow the ticks. If they have not for too long, nothing is appended until a base is
-    /// stored: so the zone holds as with a store that is full, and no journal grows that nobody could replay.
+    /// stored: so the zone holds as with a store that is full, and its journal stays one that can be replayed.
     fn look_after_lag(&mut self) {
         let ticks = self.checkpoint_lag();
         if let Some(state) = self.lag.handle_ticks(ticks) {
