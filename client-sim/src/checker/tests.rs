@@ -33,6 +33,8 @@ struct Story {
     gold: [u64; 2],
     epoch: Epoch,
     tick: Tick,
+    /// Of every snapshot that is shown.
+    unconfirmed_ticks: u16,
 }
 
 impl Story {
@@ -44,6 +46,7 @@ impl Story {
             gold: [0; 2],
             epoch: Epoch(1),
             tick: Tick(1),
+            unconfirmed_ticks: 0,
         };
         for player in [ANN, BEN] {
             let items = if player == ANN { vec![BREAD] } else { vec![] };
@@ -135,6 +138,7 @@ impl Story {
         let header = SnapshotHeader {
             epoch: self.epoch,
             tick: self.tick,
+            unconfirmed_ticks: self.unconfirmed_ticks,
             last_input_seq,
             event_seq,
             ..snapshot(value_digest(gold, items))

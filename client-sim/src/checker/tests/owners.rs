@@ -156,6 +156,28 @@ fn snapshot_of_a_tick_that_is_taken_back_promised_no_event() {
 }
 
 #[test]
+fn snapshot_of_a_tick_that_is_not_stored_promises_neither_input_nor_event() {
+    let mut story = Story::begin();
+    story.seqs[BEN] += 1;
+    story.unconfirmed_ticks = 1;
+    story.show(BEN, 7, 100, &[]);
+    story.seqs[BEN] -= 1;
+    story.owner_changes([0, 5], [&[BREAD], &[]]);
+    let verdict = story.end();
+    assert!(verdict.is_clean(), "{:#?}", verdict.violations);
+}
+
+#[test]
+fn input_that_was_told_done_and_is_forgotten_is_lost_whatever_snapshots_promised() {
+    let mut story = Story::begin();
+    story.unconfirmed_ticks = 1;
+    story.show(BEN, 7, 100, &[]);
+    story.checker.on_confirmed(BEN, 6);
+    story.owner_changes([0, 5], [&[BREAD], &[]]);
+    assert_found(&story.end(), "input 6 was confirmed, now only 5", 1, 0);
+}
+
+#[test]
 fn inputs_that_several_owners_forgot_are_added_up() {
     let mut story = Story::begin();
     story.show(BEN, 7, 100, &[]);
