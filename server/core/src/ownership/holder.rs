@@ -96,6 +96,8 @@ pub struct Holder {
     /// Zones whose lease made no sense at the last look.
     damaged: BTreeSet<ZoneName>,
     claim: Option<Claim>,
+    /// The moment at which the claims of this turn began.
+    claims_from: Duration,
     releases: Releases,
 }
 
@@ -142,6 +144,7 @@ impl Holder {
             look: Look::default(),
             damaged: BTreeSet::new(),
             claim: None,
+            claims_from: Duration::ZERO,
             releases: VecDeque::new(),
         }
     }
@@ -227,10 +230,13 @@ impl Holder {
             HolderStep::Blaming => self.begin_renewals(now),
             HolderStep::Renewing => self.conclude_renewals(now),
             HolderStep::Looking => self.conclude_look(now),
-            HolderStep::Mending => self.step = HolderStep::Claiming,
+            HolderStep::Mending => {
+                self.step = HolderStep::Claiming;
+                self.claims_from = now;
+            }
             HolderStep::Claiming => self.claim_next(now),
             HolderStep::Stopping => {
-                self.ask(Request::Withdraw, None);
+                self.ask(Request::Withdraw, Some(self.answer_max()));
                 self.step = HolderStep::Withdrawing;
             }
             HolderStep::Withdrawing => {

@@ -113,6 +113,7 @@ impl Holder {
     /// The claim of a zone, sent at `sent_at`, was granted.
     pub(super) fn hold(&mut self, now: Duration, tenure: Tenure, sent_at: Duration) {
         self.log_zone(&tenure.zone, ZoneRemark::Granted(tenure.epoch()));
+        self.census.note_epoch(&tenure.zone, tenure.epoch());
         self.holdings.note_granted(&tenure);
         self.tell_guardian();
         let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));

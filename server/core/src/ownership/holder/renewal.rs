@@ -51,6 +51,12 @@ impl Holder {
         self.step = HolderStep::Renewing;
     }
 
+    /// Whether a renewal is to be asked for at `now`.
+    pub(super) fn is_renewal_due(&self, now: Duration) -> bool {
+        let mut leases = self.held.values().map(|held| &held.lease);
+        leases.any(|lease| lease.with(|lease| lease.poll_renewal(now)))
+    }
+
     /// Renewals that find an authority which has forgotten the lease have it put back, all at once, within the time
     /// that they have left.
     pub(super) fn handle_renewed(&mut self, now: Duration, answers: Vec<RenewalAnswer>) {

@@ -152,6 +152,69 @@ fn refused_claim_watches_the_winner_for_a_ttl() {
 }
 
 #[test]
+fn claims_that_are_not_answered_are_made_once_in_a_turn() {
+    let mut rig = Rig::new();
+    rig.authority.fence = StoreFence::Unknown("away".to_owned());
+    // Longer than the back-off after which each lease may be claimed again.
+    rig.authority.latency = ms(RETRY_EVERY);
+    rig.begin_turn();
+    let mut answers = 0;
+    while rig.holder.poll_timeout().is_none() {
+        assert!(rig.answer() && answers < 20, "the turn does not end");
+        answers += 1;
+    }
+    assert_eq!(rig.asked(is_claim).len(), ZONES.len());
+    rig.authority.fence = StoreFence::None;
+    rig.authority.latency = Duration::ZERO;
+    rig.run(3 * TURN);
+    assert_eq!(rig.granted().len(), ZONES.len());
+}
+
+#[test]
+fn claims_wait_for_renewals_that_fall_due_meanwhile() {
+    let mut rig = Rig::hosting();
+    for zone in ["forest", "hills"] {
+        let ended = tenure(zone, 2);
+        rig.holder
+            .handle_ended(rig.now, ended, &EndReason::Stopped, Remains::Nothing);
+        rig.hosted.remove(&name(zone));
+    }
+    rig.settle();
+    rig.forget();
+    rig.authority.latency = ms(300);
+    rig.turn();
+    assert_eq!(rig.granted().len(), 1, "the look and one claim took a renewal's time");
+    rig.begin_turn();
+    assert!(matches!(rig.unanswered[0], Request::Renew(_)), "{:?}", rig.unanswered);
+    rig.settle();
+    assert_eq!(rig.granted().len(), 2);
+}
+
+#[test]
+fn epoch_that_was_granted_here_counts_as_seen_although_no_look_showed_it() {
+    let mut rig = Rig::new();
+    rig.authority.leases = [(name("meadow"), view("meadow", 4, OTHER))].into();
+    rig.turn();
+    let released = LeaseView {
+        released: true,
+        ..view("meadow", 4, OTHER)
+    };
+    rig.authority.leases.insert(name("meadow"), released.clone());
+    rig.turn();
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 5));
+    rig.host_all();
+    rig.holder
+        .handle_ended(rig.now, tenure("meadow", 5), &EndReason::Suspended, MEMORY);
+    rig.hosted.clear();
+    // The authority goes back to a time before the grant, and the store has forgotten everything.
+    rig.authority.leases.insert(name("meadow"), released);
+    // It is put back first.
+    rig.turn();
+    rig.turn();
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 6));
+}
+
+#[test]
 fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
     let mut rig = Rig::new();
     rig.begin_claim();
@@ -160,7 +223,11 @@ fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
     rig.settle();
     assert!(rig.granted().is_empty() && rig.holdings().is_empty());
     let failing = |remark: &&Remark| matches!(remark, Remark::Failing(RequestFailure::Claim(..), _));
-    assert_eq!(rig.remarks.iter().filter(failing).count(), 1, "three claims, one line");
+    assert_eq!(
+        rig.remarks.iter().filter(failing).count(),
+        1,
+        "claims of three zones, one line"
+    );
 }
 
 #[test]
