@@ -148,9 +148,18 @@ impl TickLoop {
             TickOrder::CaptureConfirmed => self.zone.capture_confirmed(),
             TickOrder::CaptureFailed => self.zone.capture_failed(),
             TickOrder::Roster => return Some(self.zone.accounts()),
+            TickOrder::Seal(cut) if self.is_sealed() => self.cut = Some(cut),
             TickOrder::Seal(cut) => (self.cut, self.seal) = (Some(cut), Seal::Ordered),
         }
         None
+    }
+
+    /// Returns the cut that was ordered after the last tick, of the zone as that tick left it: no other takes it.
+    pub fn poll_cut(&mut self) -> Option<Frozen> {
+        if !self.is_sealed() {
+            return None;
+        }
+        self.cut.take().map(|cut| self.zone.freeze(cut))
     }
 
     /// Whether a tick may be now. A cut that is ordered is worth more ticks than the store would allow: it may be what

@@ -13,12 +13,13 @@ use everhold_core::durability::{Pipeline, PipelineConfig, PipelineTick};
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
+use everhold_protocol::Account;
 use tokio::sync::{mpsc, oneshot};
 
 use self::operations::{OperationOutcome, Operations};
 use super::egress::Connections;
 use super::run::RunFigures;
-use super::tick::{TickMessage, Ticked};
+use super::tick::{Surrendered, TickMessage, Ticked};
 use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
 
 pub(super) struct DurableTask {
@@ -30,6 +31,8 @@ pub(super) struct DurableTask {
     connections: Connections,
     tick_orders: crossbeam::channel::Sender<TickOrder>,
     stopping: Option<oneshot::Sender<()>>,
+    /// The zone after its last tick: from then on its orders are carried out here.
+    surrendered: Option<Box<Surrendered>>,
     run: RunFigures,
 }
 
@@ -53,6 +56,7 @@ impl DurableTask {
             connections,
             tick_orders,
             stopping: None,
+            surrendered: None,
             run: RunFigures::new(),
         }
     }
@@ -78,6 +82,7 @@ impl DurableTask {
             // `attach` sends its order before its input: with all orders taken before anything is told, a reply finds
             // its connection.
             self.take_orders(&mut ordered);
+            self.serve_surrendered();
             if let Some(reason) = self.carry_out_commands() {
                 break reason;
             }
@@ -95,15 +100,29 @@ impl DurableTask {
     fn handle_tick_message(&mut self, message: Option<TickMessage>) {
         match message {
             Some(TickMessage::Ticked(ticked)) => self.handle_tick(*ticked),
-            Some(TickMessage::Roster(accounts)) => {
-                let (homes, zone) = (Arc::clone(&self.services.homes), self.config.tenure.zone.clone());
-                tokio::spawn(homes::restore(homes, zone, accounts));
-            }
+            Some(TickMessage::Roster(accounts)) => self.restore_homes(accounts),
             // Said before the end of the channel, which decides.
-            Some(TickMessage::Surrendered(_)) => {}
+            Some(TickMessage::Surrendered(surrendered)) => self.surrendered = Some(surrendered),
             Some(TickMessage::Panicked(tick, text)) => self.pipeline.handle_panicked(tick, text),
             None => self.pipeline.handle_ticks_over(),
         }
+    }
+
+    /// Carries out the orders to a zone whose thread is over: a store that loses it while it stops is written anew.
+    fn serve_surrendered(&mut self) {
+        let Some(surrendered) = &mut self.surrendered else {
+            return;
+        };
+        let (rosters, frozen) = surrendered.take_orders();
+        rosters.into_iter().for_each(|accounts| self.restore_homes(accounts));
+        if let Some(frozen) = frozen {
+            self.pipeline.handle_frozen(frozen);
+        }
+    }
+
+    fn restore_homes(&self, accounts: Vec<Account>) {
+        let (homes, zone) = (Arc::clone(&self.services.homes), self.config.tenure.zone.clone());
+        tokio::spawn(homes::restore(homes, zone, accounts));
     }
 
     fn handle_tick(&mut self, ticked: Ticked) {

@@ -15,7 +15,7 @@ pub(super) async fn surrendered(
         while let Some(message) = ticked.recv().await {
             match message {
                 TickMessage::Ticked(ticked) => surrender.handle_record(ticked.out.record).ok()?,
-                TickMessage::Surrendered(zone) => return Some(surrender.handle_zone(*zone)),
+                TickMessage::Surrendered(surrendered) => return Some(surrender.handle_zone(surrendered.into_zone())),
                 TickMessage::Roster(_) => {}
                 TickMessage::Panicked(..) => return None,
             }

@@ -34,6 +34,12 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::WriteFailed(error, Lasted { ms, failures }) => {
             tracing::warn!(%zone, %error, ms, failures, "a checkpoint was not written");
         }
+        PipelineNotice::Refused => {
+            tracing::error!(
+                %zone,
+                "the store refuses to be written anew under this epoch; the zone goes on from memory under another"
+            );
+        }
         PipelineNotice::WritesConfirmed(Lasted { ms, failures }) => {
             tracing::info!(%zone, ms, failures, "checkpoints are written again");
         }

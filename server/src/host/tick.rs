@@ -11,8 +11,8 @@ use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use everhold_core::load::{Ladder, LadderState};
 use everhold_core::tick::{TickClock, TickConditions, TickLoop, TickOrder, TickOut, TickStage, TickTimes};
-use everhold_core::zone::Zone;
 use everhold_core::zone::probe::panic_text;
+use everhold_core::zone::{Frozen, Zone};
 use everhold_protocol::{Account, Tick, ZoneName};
 use tokio::sync::mpsc;
 
@@ -34,7 +34,27 @@ pub(super) enum TickMessage {
     /// The last message: why the thread is over.
     Panicked(Tick, String),
     /// The last message: the thread is over, and this is the zone after its last tick.
-    Surrendered(Box<Zone>),
+    Surrendered(Box<Surrendered>),
+}
+
+/// A zone whose thread is over, with the orders that it did not take.
+pub(super) struct Surrendered {
+    ticks: TickLoop,
+    orders: Receiver<TickOrder>,
+}
+
+impl Surrendered {
+    /// Passes all orders on. Returns the rosters that were asked for, and the cut, if one was ordered.
+    pub(super) fn take_orders(&mut self) -> (Vec<Vec<Account>>, Option<Frozen>) {
+        let orders = self.orders.try_iter();
+        let rosters = orders.filter_map(|order| self.ticks.handle_order(order)).collect();
+        (rosters, self.ticks.poll_cut())
+    }
+
+    /// Gives the zone back.
+    pub(super) fn into_zone(self) -> Zone {
+        self.ticks.into_zone()
+    }
 }
 
 /// The far ends of the tick thread's channels.
@@ -104,7 +124,10 @@ impl TickThread {
     fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run_ticks()));
         let last = match outcome {
-            Ok(()) => TickMessage::Surrendered(Box::new(self.ticks.into_zone())),
+            Ok(()) => TickMessage::Surrendered(Box::new(Surrendered {
+                ticks: self.ticks,
+                orders: self.orders,
+            })),
             Err(panic) => {
                 let (tick, text) = (self.ticks.tick(), panic_text(panic.as_ref()));
                 tracing::error!(

@@ -407,6 +407,12 @@ impl Checkpointer {
         self.covered
     }
 
+    /// Whether a capture was asked for and has not come.
+    #[must_use]
+    pub const fn awaits_capture(&self) -> bool {
+        matches!(self.state, CheckpointState::Cutting { is_sent: true, .. })
+    }
+
     /// Whether no checkpoint is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {

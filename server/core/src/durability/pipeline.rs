@@ -15,6 +15,7 @@
 
 mod command;
 mod config;
+mod states;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use everhold_protocol::Tick;
 
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 pub use self::config::PipelineConfig;
+use self::states::{Course, Creation, Write};
 use super::checkpoint::{CheckpointCommand, CheckpointEvent, Checkpointer};
 use super::gate::{Gate, Released};
 use super::journal::{Journal, JournalEvent, StopReason};
@@ -32,46 +34,14 @@ use super::suspended::Surrender;
 use crate::limits::{SHOWN_TICKS_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use crate::outage::Outage;
 use crate::ownership::{EndReason, LeaseState};
-use crate::zone::Capture;
+use crate::zone::{Capture, Frozen};
 
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
 
-/// The place of a pipeline on its way to its end.
-#[derive(Debug, PartialEq, Eq)]
-enum Course {
-    /// The zone ticks.
-    Running,
-    /// A stop is wanted: the next checkpoint is of the zone's last tick.
-    Stopping,
-    /// The last tick is done; it waits for its acknowledgement and its checkpoint.
-    Sealed,
-    /// The driver is to be told why it ends.
-    Ending(EndReason),
-    /// The driver was told.
-    Over,
-}
-
-/// The write of a checkpoint that is under way.
-#[derive(Clone, Copy, Debug)]
-enum Write {
-    Part,
-    Head,
-    Drop,
-}
-
-/// Whether the store's data set is being made anew. No part or head is written meanwhile.
-#[derive(Clone, Copy, Debug)]
-enum Creation {
-    /// It need not be.
-    None,
-    /// It is to be asked for.
-    Due,
-    /// It is to be asked for again from then on.
-    After(Instant),
-    /// It is asked for.
-    InFlight,
-}
+/// A store that for so long refuses to be written anew does not change its mind: another epoch may replace what this one
+/// may not. Some dozens of tries, and far apart enough that no epochs run out.
+const REFUSED_MAX: Duration = Duration::from_secs(10);
 
 /// The pipeline of one zone under one epoch.
 #[derive(Debug)]
@@ -92,6 +62,8 @@ pub struct Pipeline<S, R> {
     writes_fail: Outage,
     creation: Creation,
     creates_fail: Outage,
+    /// The first refusal of the data set that is being written anew, if none was taken since.
+    refused_since: Option<Instant>,
     course: Course,
 }
 
@@ -115,6 +87,7 @@ impl<S, R> Pipeline<S, R> {
             writes_fail: Outage::default(),
             creation: Creation::None,
             creates_fail: Outage::default(),
+            refused_since: None,
             course: Course::Running,
         }
     }
@@ -141,9 +114,14 @@ impl<S, R> Pipeline<S, R> {
         self.gate.hold(tick, (confirmed, snapshots), outputs);
         self.checkpointer.handle_tick(tick);
         if let Some(frozen) = frozen {
-            self.cut_at = Some(self.journal.last());
-            self.queue.push_back(PipelineCommand::Encode(frozen));
+            self.handle_frozen(frozen);
         }
+    }
+
+    /// Takes a cut of the zone after its last tick: of that tick, or of the zone that it sealed.
+    pub fn handle_frozen(&mut self, frozen: Frozen) {
+        self.cut_at = Some(self.journal.last());
+        self.queue.push_back(PipelineCommand::Encode(frozen));
     }
 
     /// Begins a turn of the driver's loop. Call it at least every few ticks, also while the zone does not tick.
@@ -153,7 +131,7 @@ impl<S, R> Pipeline<S, R> {
         }
         self.look_after_lag();
         let is_behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
-        if is_behind {
+        if is_behind && !self.awaits_tick() {
             // The zone holds because of the store, and the driver lives: the lease is worth renewing.
             self.queue.push_back(PipelineCommand::NoteAlive);
         }
@@ -243,6 +221,7 @@ impl<S, R> Pipeline<S, R> {
                 self.log(news);
             }
             (_, Err(error)) => {
+                self.note_refusal(now, &error);
                 let event = self.checkpointer.handle_failed(&error);
                 let news = self.writes_fail.note(now);
                 self.log(news.map(|lasted| PipelineNotice::WriteFailed(error, lasted)));
@@ -271,6 +250,7 @@ impl<S, R> Pipeline<S, R> {
             }
             Err(StoreError::Fenced { .. }) => self.end(EndReason::Fenced),
             Err(error) => {
+                self.note_refusal(now, &error);
                 self.creation = Creation::After(now + CREATE_RETRY);
                 let news = self.creates_fail.note(now);
                 self.log(news.map(|lasted| PipelineNotice::CreateFailed(error, lasted)));
@@ -337,7 +317,8 @@ impl<S, R> Pipeline<S, R> {
     /// memory, unless another shard writes newer data.
     #[must_use]
     pub fn into_surrender(self, reason: &EndReason) -> Option<Surrender> {
-        matches!(reason, EndReason::Suspended | EndReason::Fenced).then(|| Surrender::new(self.journal))
+        let is_kept = matches!(reason, EndReason::Suspended | EndReason::Fenced | EndReason::Refused);
+        is_kept.then(|| Surrender::new(self.journal))
     }
 
     fn poll_append(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {
@@ -366,7 +347,7 @@ impl<S, R> Pipeline<S, R> {
             return None;
         }
         Some(match self.checkpointer.poll_command()? {
-            CheckpointCommand::Cut(cut) if self.stops() => PipelineCommand::Seal(cut),
+            CheckpointCommand::Cut(cut) if self.course == Course::Stopping => PipelineCommand::Seal(cut),
             CheckpointCommand::Cut(cut) => PipelineCommand::Cut(cut),
             CheckpointCommand::CaptureConfirmed(head) => {
                 self.confirm(head);
@@ -437,6 +418,7 @@ impl<S, R> Pipeline<S, R> {
                 self.checkpointer.handle_reseed_wanted();
             } else if let JournalEvent::Acknowledged { position } = self.journal.handle_reseeded(head.position) {
                 self.acknowledge(position);
+                self.refused_since = None;
             }
         }
         self.journal.forget(head.position.tick);
@@ -447,6 +429,19 @@ impl<S, R> Pipeline<S, R> {
         if matches!(self.creation, Creation::None) {
             self.creation = Creation::Due;
             self.log(Some(PipelineNotice::DataSetLost));
+        }
+    }
+
+    /// Notes that the store refuses what would replace its lost data. In the end this epoch is given up, and no memory.
+    fn note_refusal(&mut self, now: Instant, error: &StoreError) {
+        let is_lost = self.journal.is_reseeding() || !matches!(self.creation, Creation::None);
+        if !is_lost || !matches!(error, StoreError::Corrupt(_)) {
+            return;
+        }
+        let since = *self.refused_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= REFUSED_MAX {
+            self.log(Some(PipelineNotice::Refused));
+            self.end(EndReason::Refused);
         }
     }
 
@@ -462,6 +457,11 @@ impl<S, R> Pipeline<S, R> {
 
     fn log(&mut self, notice: Option<PipelineNotice>) {
         self.queue.extend(notice.map(PipelineCommand::Log));
+    }
+
+    /// Whether a cut was asked for, and the tick that takes it has not ended: it may be wedged.
+    const fn awaits_tick(&self) -> bool {
+        self.checkpointer.awaits_capture() && self.cut_at.is_none()
     }
 
     const fn stops(&self) -> bool {

@@ -9,7 +9,8 @@ use super::stamp::DataStamp;
 pub enum After {
     /// Anybody may claim it at once.
     Release,
-    /// It is over while the zone is in memory: it is claimed anew, unless another shard goes on with the zone.
+    /// It is over, or is of no use, while the zone is in memory: it is claimed anew, unless another shard goes on with the
+    /// zone.
     Reclaim {
         /// The end of what the store is known to have had of it.
         acknowledged: DataStamp,
@@ -71,13 +72,13 @@ impl After {
     pub const fn end(reason: &EndReason, remains: Remains) -> Self {
         match (reason, remains) {
             // A grant, or a fence, is no data: memory is kept until another owner has written some.
-            (EndReason::Suspended | EndReason::Fenced, Remains::Memory { acknowledged }) => {
+            (EndReason::Suspended | EndReason::Fenced | EndReason::Refused, Remains::Memory { acknowledged }) => {
                 Self::Reclaim { acknowledged }
             }
             // A suspended holder wrote and said nothing since its deadline: whichever shard is quickest may go on from
             // the store.
             (EndReason::Stopped | EndReason::Suspended, _) => Self::Release,
-            (EndReason::Fenced, _) => Self::Expire,
+            (EndReason::Fenced | EndReason::Refused, _) => Self::Expire,
             (EndReason::Poisoned(..), _) => Self::Cede,
             (EndReason::Fork | EndReason::RingFull | EndReason::Corrupt | EndReason::Panicked(..), _) => Self::Shun,
         }
@@ -127,6 +128,8 @@ mod tests {
             (EndReason::Fenced, MEMORY, After::Reclaim { acknowledged: STAMP }),
             (EndReason::Suspended, Remains::Nothing, After::Release),
             (EndReason::Fenced, Remains::Nothing, After::Expire),
+            (EndReason::Refused, MEMORY, After::Reclaim { acknowledged: STAMP }),
+            (EndReason::Refused, Remains::Nothing, After::Expire),
             (poisoned, Remains::Nothing, After::Cede),
             (EndReason::Fork, Remains::Nothing, After::Shun),
             (EndReason::RingFull, Remains::Nothing, After::Shun),

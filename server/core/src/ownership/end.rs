@@ -14,6 +14,9 @@ pub enum EndReason {
     /// The lease ran out, and the zone must not act. It goes on from memory unless another shard was granted it since.
     #[error("suspended: the lease ran out")]
     Suspended,
+    /// The store refuses, under this epoch, to be written anew from memory. It goes on from there under another one.
+    #[error("the store refuses to be written anew under this epoch")]
+    Refused,
     /// The store's data cannot have been written by any owner.
     #[error("the store's data is corrupt")]
     Corrupt,

@@ -228,6 +228,25 @@ fn roster_is_answered_at_once_and_nothing_else_is() {
 }
 
 #[test]
+fn sealed_zone_is_cut_without_another_tick() {
+    let mut ticks = ticks();
+    tick(&mut ticks, Vec::new());
+    ticks.handle_order(TickOrder::Cut(Cut::Base));
+    assert!(ticks.poll_cut().is_none(), "the next tick takes it");
+    ticks.handle_order(TickOrder::Seal(Cut::Base));
+    let sealed = tick(&mut ticks, Vec::new()).frozen.expect("a cut");
+    ticks.handle_order(TickOrder::CaptureFailed);
+    for again in [TickOrder::Cut(Cut::Base), TickOrder::Seal(Cut::Base)] {
+        assert!(ticks.poll_cut().is_none());
+        ticks.handle_order(again);
+        let frozen = ticks.poll_cut().expect("a cut");
+        assert_eq!((frozen.tick, frozen.base), (sealed.tick, true));
+        assert!(ticks.is_sealed() && !ticks.may_tick(&PERMITTED));
+        ticks.handle_order(TickOrder::CaptureFailed);
+    }
+}
+
+#[test]
 fn sealed_zone_has_had_its_last_tick() {
     let mut ticks = ticks();
     tick(&mut ticks, vec![]);

@@ -172,6 +172,10 @@ impl SimShard {
         while let Some(order) = hosted.orders.pop_front() {
             roster = ticks.handle_order(order).or(roster);
         }
+        if let Some(frozen) = ticks.poll_cut() {
+            env.took("a sealed zone that was cut again");
+            hosted.pipeline.handle_frozen(frozen);
+        }
         let may_act = hosted.lease.ask(env.now, |lease| lease.may_act(env.now));
         let conditions = TickConditions {
             may_act,

@@ -133,7 +133,10 @@ impl DurableTask {
             let _nobody_waits = done.send(());
         }
         let memory = match self.pipeline.into_surrender(&reason) {
-            Some(surrender) => memory::surrendered(surrender, ticked).await,
+            Some(surrender) => match self.surrendered.take() {
+                Some(surrendered) => Some(surrender.handle_zone(surrendered.into_zone())),
+                None => memory::surrendered(surrender, ticked).await,
+            },
             None => None,
         };
         let _process_ends = self.services.ended.send(Ended { tenure, reason, memory });

@@ -52,7 +52,8 @@ pub enum PipelineCommand<S, R> {
     /// [`Pipeline::handle_captured`](super::Pipeline::handle_captured) or
     /// [`Pipeline::handle_capture_lost`](super::Pipeline::handle_capture_lost).
     Encode(Frozen),
-    /// Have the tick thread cut the zone after its next tick, which hands it over as [`PipelineTick::frozen`].
+    /// Have the tick thread cut the zone after its next tick, which hands it over as [`PipelineTick::frozen`]. A zone that
+    /// had its last tick is cut as that left it; answer with [`Pipeline::handle_frozen`](super::Pipeline::handle_frozen).
     Cut(Cut),
     /// Have the tick thread do one more tick, with this cut, and no other.
     Seal(Cut),
@@ -97,6 +98,8 @@ pub enum PipelineNotice {
     Created(Lasted),
     /// A part or a head was not written.
     WriteFailed(StoreError, Lasted),
+    /// The store refuses, under this epoch, to be written anew: the zone goes on under another.
+    Refused,
     /// A checkpoint is written whole again.
     WritesConfirmed(Lasted),
 }

@@ -136,6 +136,39 @@ fn stop_whose_checkpoint_is_ready_first_waits_for_the_append() {
 }
 
 #[test]
+fn data_set_that_is_lost_during_a_stop_is_made_anew_from_the_sealed_zone() {
+    let mut host = sealed();
+    host.append(Ok(AppendAnswer::Ok));
+    host.turn();
+    host.capture(Tick(101), Cut::Delta);
+    assert_eq!(host.turn(), ["part 0 of 101"]);
+    host.write(Err(StoreError::Lost));
+    assert_eq!(host.turn(), ["log WriteFailed", "log DataSetLost", "create"]);
+    host.create(Ok(()));
+    assert_eq!(
+        host.turn(),
+        ["homes", "capture failed", "cut base"],
+        "no tick can be asked for"
+    );
+    host.pipeline.handle_frozen(frozen(Tick(101)));
+    assert_eq!(host.turn(), ["encode 101"]);
+    host.capture(Tick(101), Cut::Base);
+    assert_eq!(host.turn(), ["part 0 of 101"]);
+    host.write(Ok(()));
+    assert_eq!(host.turn(), ["head 101"]);
+    host.write(Ok(()));
+    assert_eq!(
+        host.turn(),
+        [
+            "log WritesConfirmed",
+            "capture confirmed",
+            "acknowledged 101",
+            "end Stopped"
+        ]
+    );
+}
+
+#[test]
 fn stop_ends_without_its_checkpoint_if_that_cannot_be_written_and_the_journal_is() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
@@ -164,6 +197,7 @@ fn checkpoint_under_way_is_finished_before_the_one_of_a_stop() {
 fn zone_that_is_suspended_or_fenced_can_go_on_from_memory() {
     let table = [
         (EndReason::Suspended, true),
+        (EndReason::Refused, true),
         (EndReason::Fenced, true),
         (EndReason::Fork, false),
         (EndReason::Stopped, false),

@@ -110,3 +110,19 @@ fn zone_that_holds_because_of_its_store_is_alive_at_every_turn() {
     host.turn();
     assert_eq!(host.turn_after(20), [""; 0], "one tick waits, and the zone ticks");
 }
+
+#[test]
+fn zone_whose_tick_thread_owes_a_cut_does_not_hold_because_of_its_store() {
+    let mut host = Host::quiet();
+    host.tick(UNACKNOWLEDGED_TICKS_MAX);
+    host.turn();
+    host.append(Ok(AppendAnswer::Gap { last: Tick(50) }));
+    assert_eq!(host.turn(), ["log Reseeding", "alive", "cut base"]);
+    assert_eq!(
+        host.turn_after(20),
+        [""; 0],
+        "a tick that does not end is to be noticed"
+    );
+    host.tick_with(Some(frozen(Tick(141))));
+    assert_eq!(host.turn(), ["encode 141", "alive"]);
+}

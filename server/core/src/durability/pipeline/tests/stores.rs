@@ -170,6 +170,50 @@ fn data_set_that_is_lost_for_a_checkpoint_is_made_anew_before_anything_else_is_w
 }
 
 #[test]
+fn base_that_is_refused_for_good_has_the_zone_go_on_from_memory_under_another_epoch() {
+    let corrupt = || Err(StoreError::Corrupt("another record".to_owned()));
+    let mut host = ten_stored();
+    host.append(Err(StoreError::Lost));
+    host.turn();
+    host.create(Ok(()));
+    host.turn();
+    let began = host.now;
+    let mut words = Vec::new();
+    while !words.contains(&"end Refused".to_owned()) {
+        let tick = host.pipeline.journal.last().tick.next();
+        host.tick_with(Some(frozen(tick)));
+        host.turn();
+        host.capture(tick, Cut::Base);
+        host.turn();
+        host.write(Ok(()));
+        assert_eq!(host.turn(), [format!("head {tick}")]);
+        host.write(corrupt());
+        words = host.turn();
+        host.tick(1);
+        words.extend(host.turn_after(1_000));
+        assert!(host.now - began <= 2 * REFUSED_MAX, "{words:?}");
+    }
+    assert!(host.now - began >= REFUSED_MAX, "once may be a race");
+}
+
+#[test]
+fn creation_that_is_refused_for_good_has_the_zone_go_on_from_memory_under_another_epoch() {
+    let mut host = ten_stored();
+    host.append(Err(StoreError::Lost));
+    host.turn();
+    let began = host.now;
+    loop {
+        host.create(Err(StoreError::Corrupt("a hole".to_owned())));
+        if host.turn().contains(&"end Refused".to_owned()) {
+            break;
+        }
+        assert_eq!(host.turn_after(100).last().unwrap(), "create");
+        assert!(host.now - began <= 2 * REFUSED_MAX);
+    }
+    assert!(host.now - began >= REFUSED_MAX);
+}
+
+#[test]
 fn store_that_never_takes_what_it_asks_for_fills_the_ring() {
     let mut host = Host::quiet();
     host.tick(crate::limits::RING_RECORDS_MAX as u64);
