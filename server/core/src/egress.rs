@@ -302,8 +302,8 @@ impl<C: Clone> Egress<C> {
         }
     }
 
-    /// Ends the connection's right to speak for the session. It may not have heard of that right: of two attaches in one
-    /// tick the zone answers the first with its end alone.
+    /// Ends the connection's right to speak for the session. It may not have heard of that right: of two attaches in
+    /// one tick the zone answers the first with its end alone.
     fn dismiss(&mut self, session: SessionId, token: AttachToken, code: RefusalCode) {
         if self.sessions.remove(&token).is_some()
             && let Some(conn) = self.attached.remove(&session)

@@ -121,8 +121,8 @@ impl Services {
         }
     }
 
-    /// Notes that what was told of a zone is in no memory and in no store any more. It may be missed from now on; and with
-    /// an authority that forgot as well, the zone begins again at its first epoch.
+    /// Notes that what was told of a zone is in no memory and in no store any more. It may be missed from now on; and
+    /// with an authority that forgot as well, the zone begins again at its first epoch.
     pub fn note_nowhere(&mut self, zone: &ZoneName) {
         self.forgot = true;
         if let Some(book) = self.books.get_mut(zone) {

@@ -13,10 +13,10 @@
 //! ```
 //!
 //! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. A data set that
-//! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that has
-//! nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each is
-//! asked for under a lease that lasts: an adoption whose lease is over ends there, and gives back what was in memory.
-//! Which pages are read, and of which of the stored chains, the [`Recovery`] says.
+//! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that
+//! has nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each
+//! is asked for under a lease that lasts: an adoption whose lease is over ends there, and gives back what was in
+//! memory. Which pages are read, and of which of the stored chains, the [`Recovery`] says.
 
 mod command;
 
@@ -126,8 +126,8 @@ impl Adoption {
         }
     }
 
-    /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: an answer is awaited, or the moment
-    /// of [`Adoption::poll_timeout`].
+    /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: an answer is awaited, or the
+    /// moment of [`Adoption::poll_timeout`].
     ///
     /// An answer that is awaited when the lease is over is of no use any more: the adoption fails without it.
     pub fn poll_command(&mut self, now: Instant, lease: LeaseState) -> Option<AdoptionCommand> {

@@ -39,8 +39,8 @@ use crate::zone::{Capture, Frozen};
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
 
-/// A store that for so long refuses to be written anew does not change its mind: another epoch may replace what this one
-/// may not. Some dozens of tries, and far apart enough that no epochs run out.
+/// A store that for so long refuses to be written anew does not change its mind: another epoch may replace what this
+/// one may not. Some dozens of tries, and far apart enough that no epochs run out.
 const REFUSED_MAX: Duration = Duration::from_secs(10);
 
 /// The pipeline of one zone under one epoch.

@@ -326,8 +326,9 @@ pub enum Origin {
 pub trait ZoneStore: Send + Sync {
     /// Raises the zone's fence to the grant, so that everyone below is shut out. If there never was a data set, makes
     /// an empty one. A store may forget with its data that there was any, so the epoch decides: the first one ever
-    /// granted finds no data set, every later one has [`StoreError::Lost`] it. An incomplete data set is `Lost`, too, and
-    /// its fence stays as it is: the owner that writes it from memory is not to be shut out by one that has nothing.
+    /// granted finds no data set, every later one has [`StoreError::Lost`] it. An incomplete data set is `Lost`, too,
+    /// and its fence stays as it is: the owner that writes it from memory is not to be shut out by one that has
+    /// nothing.
     async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError>;
 
     /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by the grant. One that is there and

@@ -9,8 +9,8 @@ use super::stamp::DataStamp;
 pub enum After {
     /// Anybody may claim it at once.
     Release,
-    /// It is over, or is of no use, while the zone is in memory: it is claimed anew, unless another shard goes on with the
-    /// zone.
+    /// It is over, or is of no use, while the zone is in memory: it is claimed anew, unless another shard goes on with
+    /// the zone.
     Reclaim {
         /// The end of what the store is known to have had of it.
         acknowledged: DataStamp,
@@ -84,8 +84,8 @@ impl After {
         }
     }
 
-    /// Decides what becomes of the lease of a zone that was granted and not adopted. One that is still in memory here is
-    /// suspended as before: it goes on from there under another grant, however often that takes.
+    /// Decides what becomes of the lease of a zone that was granted and not adopted. One that is still in memory here
+    /// is suspended as before: it goes on from there under another grant, however often that takes.
     #[must_use]
     pub const fn failed_adoption(failure: AdoptionFailure, remains: Remains) -> Self {
         match failure {

@@ -32,8 +32,8 @@ pub struct Census {
 }
 
 impl Census {
-    /// Returns a census of a world's `zones` that has seen no lease yet. Those that are `preferred` are declared without a
-    /// grace.
+    /// Returns a census of a world's `zones` that has seen no lease yet. Those that are `preferred` are declared
+    /// without a grace.
     #[must_use]
     pub const fn new(zones: BTreeSet<ZoneName>, preferred: BTreeSet<ZoneName>, grace: Duration) -> Self {
         Self {
@@ -82,8 +82,9 @@ impl Census {
         due.map(|(zone, _)| zone.clone()).collect()
     }
 
-    /// Whether the authority that shows this lease has forgotten another one: this process knows of a higher epoch. Such
-    /// a lease is not free, released or not: the shard that has the zone in memory may be about to put its own back.
+    /// Whether the authority that shows this lease has forgotten another one: this process knows of a higher epoch.
+    /// Such a lease is not free, released or not: the shard that has the zone in memory may be about to put its own
+    /// back.
     #[must_use]
     pub fn is_forgotten(&self, view: &LeaseView) -> bool {
         view.epoch < self.epoch_seen(&view.zone)

@@ -53,8 +53,8 @@ pub struct ContenderConfig {
 
 impl ContenderConfig {
     /// Returns defaults: two zones at a time, 50 ms of back-off per zone held (several claims take place in it, and a
-    /// player does not feel it), a look gap of ttl/4 (by then a living holder would have renewed before our eyes), and an
-    /// authority that may forget.
+    /// player does not feel it), a look gap of ttl/4 (by then a living holder would have renewed before our eyes), and
+    /// an authority that may forget.
     #[must_use]
     pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
         Self {
@@ -143,8 +143,8 @@ impl Contender {
         Some(view)
     }
 
-    /// Notes that the zone is known to have had a higher epoch than its lease shows. A lease that was never held is taken
-    /// for such a one without a word, if the authority may forget.
+    /// Notes that the zone is known to have had a higher epoch than its lease shows. A lease that was never held is
+    /// taken for such a one without a word, if the authority may forget.
     pub fn note_forgotten(&mut self, zone: &ZoneName) {
         if let Some(watch) = self.watches.get_mut(zone) {
             watch.is_forgotten = true;
@@ -281,8 +281,8 @@ impl Contender {
         self.watches.remove(zone);
     }
 
-    /// Notes that the lease of this tenure is over, and the zone is kept in memory: it goes on unless another shard does.
-    /// `acknowledged` is the end of what the store is known to have had of it.
+    /// Notes that the lease of this tenure is over, and the zone is kept in memory: it goes on unless another shard
+    /// does. `acknowledged` is the end of what the store is known to have had of it.
     pub fn handle_suspended(&mut self, tenure: Tenure, acknowledged: DataStamp) {
         self.handle_dropped(&tenure.zone);
         self.suspended
@@ -324,16 +324,16 @@ impl Contender {
         self.config.preferred.contains(&watch.view.zone)
     }
 
-    /// Returns when a lease may be claimed. A zone that was never held has no players who wait, so it is left for another
-    /// ttl to a shard that prefers it.
+    /// Returns when a lease may be claimed. A zone that was never held has no players who wait, so it is left for
+    /// another ttl to a shard that prefers it.
     fn claimable_at(&self, watch: &LeaseWatch) -> Duration {
         let never_held = watch.view.epoch == Epoch::NONE && !self.is_preferred(watch);
         let left_to_others = if never_held { self.config.ttl } else { Duration::ZERO };
         (watch.since + self.wait(watch) + left_to_others + watch.backoff).max(watch.not_before)
     }
 
-    /// Returns the time for which a lease must stand still: a released one for none, any other for a full ttl, its own or
-    /// ours, whichever is longer.
+    /// Returns the time for which a lease must stand still: a released one for none, any other for a full ttl, its own
+    /// or ours, whichever is longer.
     fn wait(&self, watch: &LeaseWatch) -> Duration {
         if watch.view.released && !watch.is_forgotten {
             Duration::ZERO

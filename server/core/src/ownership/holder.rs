@@ -11,9 +11,9 @@
 //! ```
 //!
 //! One step follows the other when everything that was asked is answered: a turn asks for all renewals at once, for
-//! leases and directory at once, for all that is to be mended at once, and for everything else by itself. Each request of a turn has a bound, so that the
-//! next renewals are in time whatever the authority does; only a wedged tick is asked about for as long as its lease
-//! lasts.
+//! leases and directory at once, for all that is to be mended at once, and for everything else by itself. Each request
+//! of a turn has a bound, so that the next renewals are in time whatever the authority does; only a wedged tick is
+//! asked about for as long as its lease lasts.
 //!
 //! What a shard orders (an end, a stop) is to wait until the holder is at rest: then no claim is under way of which the
 //! shard knows nothing.
@@ -109,7 +109,7 @@ enum HolderStep {
     Blaming,
     Renewing,
     Looking,
-    /// What an authority or a store may have forgotten is put back, declared, or looked up.
+    /// Leases and zones that may have been forgotten are put back, declared, or looked up.
     Mending,
     Claiming,
     /// The directory is left when everything is released.

@@ -1,5 +1,5 @@
-//! The steps of an adoption, counted by the code that takes them and read by the one that waits: whether it goes on, not
-//! how long it takes, says whether it is to be given up. What a step is, is not decided here.
+//! The steps of an adoption, counted by the code that takes them and read by the one that waits: whether it goes on,
+//! not how long it takes, says whether it is to be given up. What a step is, is not decided here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

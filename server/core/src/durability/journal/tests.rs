@@ -280,8 +280,8 @@ fn lost_data_set_is_made_anew_before_anything_is_appended() {
     assert_eq!(ticks(journal.poll_append()), [104].map(Tick));
 }
 
-/// A journal whose append of tick 101 is in flight while the checkpoints' link finds the data set lost, and has a base of
-/// tick 103 written instead.
+/// A journal whose append of tick 101 is in flight while the checkpoints' link finds the data set lost, and has a base
+/// of tick 103 written instead.
 fn reseeded_beside_an_append() -> (Journal, Position) {
     let mut journal = journal(1);
     assert_eq!(ticks(journal.poll_append()), [101].map(Tick));

@@ -52,8 +52,9 @@ pub enum PipelineCommand<S, R> {
     /// [`Pipeline::handle_captured`](super::Pipeline::handle_captured) or
     /// [`Pipeline::handle_capture_lost`](super::Pipeline::handle_capture_lost).
     Encode(Frozen),
-    /// Have the tick thread cut the zone after its next tick, which hands it over as [`PipelineTick::frozen`]. A zone that
-    /// had its last tick is cut as that left it; answer with [`Pipeline::handle_frozen`](super::Pipeline::handle_frozen).
+    /// Have the tick thread cut the zone after its next tick, which hands it over as [`PipelineTick::frozen`]. A zone
+    /// that had its last tick is cut as that left it; answer with
+    /// [`Pipeline::handle_frozen`](super::Pipeline::handle_frozen).
     Cut(Cut),
     /// Have the tick thread do one more tick, with this cut, and no other.
     Seal(Cut),

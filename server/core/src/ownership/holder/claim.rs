@@ -22,9 +22,9 @@ impl Holder {
     /// Begins the next claim, by asking the store for the zone's fence; ends the turn if there is none. Renewals wait
     /// meanwhile: a store that hangs must not hold them up.
     ///
-    /// A turn claims what could be claimed when its claims began, each lease once. After the first it goes on only until
-    /// renewals fall due, or for as long as they are apart: claims that are not answered hold up neither renewals nor
-    /// orders for long.
+    /// A turn claims what could be claimed when its claims began, each lease once. After the first it goes on only
+    /// until renewals fall due, or for as long as they are apart: claims that are not answered hold up neither renewals
+    /// nor orders for long.
     pub(super) fn claim_next(&mut self, now: Duration) {
         let took = now.saturating_sub(self.claims_from);
         let is_long = !took.is_zero() && (took >= self.lease.renew_every || self.is_renewal_due(now));

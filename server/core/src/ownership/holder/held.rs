@@ -18,8 +18,8 @@ use crate::ownership::grant::Tenure;
 use crate::ownership::lease::{Lease, SharedLease};
 use crate::ownership::steps::AdoptionSteps;
 
-/// An adoption that takes no step for longer is given up: its replay hangs, or its store does. No step takes seconds; how
-/// many there are, and for how long the store may have lost the zone, is bounded elsewhere.
+/// An adoption that takes no step for longer is given up: its replay hangs, or its store does. No step takes seconds;
+/// how many there are, and for how long the store may have lost the zone, is bounded elsewhere.
 pub(super) const ADOPTION_STEP_MAX: Duration = Duration::from_secs(120);
 
 /// A lease of this process, from its grant to its end.

@@ -1,0 +1,137 @@
+//! Zones that are suspended here: whose claim comes first, and what their memory is kept for.
+
+use super::*;
+use crate::ownership::{Grant, Nonce};
+
+/// The meadow, under a grant that ran out.
+fn ran_out() -> Tenure {
+    Tenure {
+        zone: name("meadow"),
+        grant: Grant::issue(Epoch(3), Nonce(9)),
+    }
+}
+
+const fn stamp(epoch: u32, tick: u64) -> DataStamp {
+    DataStamp {
+        epoch: Epoch(epoch),
+        tick: everhold_protocol::Tick(tick),
+    }
+}
+
+/// A contender that has the meadow in memory; the store acknowledged its tick 100 of epoch 3.
+fn suspended() -> Contender {
+    let mut contender = contender();
+    contender.handle_suspended(ran_out(), stamp(3, 100));
+    contender
+}
+
+/// The meadow's lease after another shard was granted it.
+fn taken(beat: u64) -> LeaseView {
+    LeaseView {
+        epoch: Epoch(4),
+        nonce: Nonce(77),
+        ..held("meadow", beat, 5)
+    }
+}
+
+#[test]
+fn suspended_zone_is_claimed_at_once_while_its_lease_is_as_it_was() {
+    let mut contender = Contender::new(config(&[], 1, 1));
+    contender.handle_suspended(ran_out(), stamp(3, 100));
+    assert_eq!(claim(&mut contender, 0), None, "its lease was not looked at since");
+    contender.handle_leases(ms(10), vec![held("forest", 1, 9), held("meadow", 7, 5)]);
+    assert_eq!(claim(&mut contender, 10).as_deref(), Some("meadow"));
+    contender.handle_granted();
+    assert!(contender.suspended().is_empty());
+}
+
+#[test]
+fn suspended_zone_takes_up_room() {
+    let mut contender = Contender::new(config(&[], 1, 1));
+    contender.handle_suspended(ran_out(), stamp(3, 100));
+    contender.handle_leases(ms(0), vec![released("forest", 1)]);
+    assert_eq!(claim(&mut contender, BACKOFF), None);
+}
+
+#[test]
+fn memory_of_a_zone_that_another_shard_was_granted_is_dropped_for_its_data_only() {
+    // What the store has, whether the memory is dropped, and whether the lease is claimed at once, although it is held.
+    let table = [
+        (StoreData::Newest(stamp(4, 101)), true, false),
+        (StoreData::Newest(stamp(4, 1)), true, false),
+        (StoreData::Newest(stamp(3, 100)), false, false),
+        (StoreData::Newest(stamp(3, 120)), false, false),
+        (StoreData::Incomplete, false, false),
+        (StoreData::Unknown("away".to_owned()), false, false),
+        (StoreData::Newest(stamp(3, 99)), false, true),
+        (StoreData::Newest(stamp(2, 500)), false, true),
+        (StoreData::Nothing, false, true),
+    ];
+    for (stored, is_dropped, is_claimed) in table {
+        let mut contender = suspended();
+        contender.handle_leases(ms(0), vec![taken(1)]);
+        assert_eq!(contender.taken().collect::<Vec<_>>(), [&name("meadow")]);
+        assert_eq!(claim(&mut contender, 0), None, "the store was not asked");
+        assert_eq!(
+            contender.handle_stored(&name("meadow"), &stored),
+            is_dropped,
+            "{stored:?}"
+        );
+        assert_eq!(contender.suspended().is_empty(), is_dropped, "{stored:?}");
+        assert_eq!(claim(&mut contender, 0).is_some(), is_claimed, "{stored:?}");
+    }
+}
+
+#[test]
+fn memory_that_the_store_is_not_known_to_have_anything_of_takes_no_zone_from_another_shard() {
+    let mut contender = contender();
+    contender.handle_suspended(ran_out(), stamp(0, 0));
+    contender.handle_leases(ms(0), vec![taken(1)]);
+    assert!(!contender.handle_stored(&name("meadow"), &StoreData::Nothing));
+    assert_eq!(claim(&mut contender, 0), None);
+}
+
+#[test]
+fn suspended_zone_that_its_new_owner_gives_up_is_claimed_before_others_may() {
+    let mut contender = suspended();
+    contender.handle_leases(ms(0), vec![taken(1)]);
+    assert_eq!(claim(&mut contender, TTL - 1), None);
+    assert_eq!(claim(&mut contender, TTL).as_deref(), Some("meadow"), "it ran out");
+    let mut contender = suspended();
+    let released = LeaseView {
+        released: true,
+        ..taken(2)
+    };
+    contender.handle_leases(ms(0), vec![released]);
+    assert_eq!(claim(&mut contender, 0).as_deref(), Some("meadow"));
+}
+
+#[test]
+fn suspended_zone_is_claimed_again_after_a_claim_whose_answer_got_lost() {
+    let mut contender = suspended();
+    contender.handle_leases(ms(0), vec![held("meadow", 1, 5)]);
+    assert!(claim(&mut contender, 0).is_some());
+    contender.handle_unavailable(ms(5));
+    let granted = LeaseView {
+        epoch: Epoch(4),
+        ..held("meadow", 2, 5)
+    };
+    contender.handle_leases(ms(1_000), vec![granted.clone()]);
+    assert_eq!(contender.taken().count(), 0);
+    assert_eq!(contender.poll_claim(ms(1_000)), Some(granted));
+}
+
+#[test]
+fn suspended_zone_that_the_authority_forgot_is_put_back_before_it_is_claimed() {
+    let mut contender = suspended();
+    contender.handle_leases(ms(0), vec![never_held("meadow")]);
+    assert_eq!(contender.forgotten().collect::<Vec<_>>(), [ran_out()]);
+    assert_eq!(claim(&mut contender, TTL), None);
+    contender.handle_leases(ms(TTL), vec![held("meadow", 1, 0)]);
+    assert_eq!(contender.forgotten().count(), 0);
+    assert_eq!(claim(&mut contender, TTL).as_deref(), Some("meadow"));
+    assert!(
+        !contender.handle_forgotten(ms(TTL)),
+        "however high the store's fence is"
+    );
+}
