@@ -31,10 +31,10 @@ use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::ZoneStore;
-use everhold_core::durability::suspended::{Surrender, SuspendedZone};
+use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::egress::Egress;
 use everhold_core::load::Residents;
-use everhold_core::ownership::{AdoptionFailure, EndReason, Tenure};
+use everhold_core::ownership::{EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
 use everhold_os::clock;
@@ -124,13 +124,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
     );
     let ticks = match ticks {
         Ok(ticks) => ticks,
-        Err((error, zone)) => {
-            return Err(NotAdopted {
-                failure: AdoptionFailure::NotStarted,
-                error: anyhow::Error::new(error).context("start the tick thread"),
-                memory: Some(Box::new(Surrender::new(journal).handle_zone(zone))),
-            });
-        }
+        Err((error, zone)) => return Err(NotAdopted::not_started(error, *zone, journal)),
     };
     let handle = ZoneHandle {
         tenure: config.tenure.clone(),

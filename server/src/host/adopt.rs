@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, History, Start};
+use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
-use everhold_core::durability::suspended::SuspendedZone;
+use everhold_core::durability::suspended::{Surrender, SuspendedZone};
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, LeaseState, Tenure};
-use everhold_core::zone::ZoneConfig;
+use everhold_core::zone::{Zone, ZoneConfig};
 
 use super::{LeaseGuard, notices};
 use crate::deadline::answer;
@@ -25,6 +26,15 @@ pub struct NotAdopted {
 }
 
 impl NotAdopted {
+    /// A zone whose tick thread did not start: it is suspended as it was to begin.
+    pub(super) fn not_started(error: std::io::Error, zone: Zone, journal: Journal) -> Self {
+        Self {
+            failure: AdoptionFailure::NotStarted,
+            error: anyhow::Error::new(error).context("start the tick thread"),
+            memory: Some(Box::new(Surrender::new(journal).handle_zone(zone))),
+        }
+    }
+
     fn new(error: AdoptError, memory: Option<Box<SuspendedZone>>) -> Self {
         Self {
             failure: error.failure(),

@@ -88,7 +88,7 @@ impl TickThread {
         guard: Arc<LeaseGuard>,
         gauges: Arc<ZoneGauges>,
         process: Arc<ProcessGauge>,
-    ) -> Result<TickHandle, (std::io::Error, Zone)> {
+    ) -> Result<TickHandle, (std::io::Error, Box<Zone>)> {
         let (entries, inbox) = crossbeam::channel::bounded(INBOX_ENTRIES_MAX);
         let (orders, ordered) = crossbeam::channel::unbounded();
         let (out, ticked) = mpsc::channel(UNACKNOWLEDGED_TICKS_MAX as usize * 2);
@@ -116,7 +116,7 @@ impl TickThread {
                 orders,
                 ticked,
             }),
-            Err(error) => Err((error, take(&place).ticks.into_zone())),
+            Err(error) => Err((error, Box::new(take(&place).ticks.into_zone()))),
         }
     }
 

@@ -65,7 +65,7 @@ pub enum StopReason {
 
 /// An append that is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SentAppend {
+struct AppendInFlight {
     /// The position of its last record.
     last: Position,
     /// Whether the data set that it went to was replaced since: its answer says nothing of the present one.
@@ -83,7 +83,7 @@ pub struct Journal {
     last: Position,
     /// The next tick to send.
     cursor: Tick,
-    in_flight: Option<SentAppend>,
+    in_flight: Option<AppendInFlight>,
     retry_ms: u64,
     /// The `from` of the last resend, until an append succeeds: a store that asks for the same twice gets a base
     /// instead.
@@ -182,7 +182,7 @@ impl Journal {
         let skip = usize::try_from(self.cursor.checked_since(first)?).ok()?;
         let records: Vec<StoredRecord> = self.ring.iter().skip(skip).take(APPEND_RECORDS_MAX).cloned().collect();
         let last = records.last()?;
-        self.in_flight = Some(SentAppend {
+        self.in_flight = Some(AppendInFlight {
             last: Position {
                 epoch: self.epoch,
                 tick: last.tick,
@@ -199,7 +199,7 @@ impl Journal {
     /// If none is.
     pub fn handle_answer(&mut self, answer: Result<AppendAnswer, &StoreError>) -> JournalEvent {
         let in_flight = self.in_flight.take();
-        let SentAppend { last, is_superseded } = in_flight.expect("an answer belongs to an append in flight");
+        let AppendInFlight { last, is_superseded } = in_flight.expect("an answer belongs to an append in flight");
         match answer {
             // A fence stands whatever became of the data.
             Err(StoreError::Fenced { .. }) => self.stop(StopReason::Fenced),

@@ -131,8 +131,8 @@ impl<S, R> Pipeline<S, R> {
         }
         self.look_after_lag();
         let is_behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
-        if is_behind && !self.awaits_tick() {
-            // The zone holds because of the store, and the driver lives: the lease is worth renewing.
+        if (is_behind && !self.awaits_tick()) || self.course == Course::Sealed {
+            // The zone stands still because of the store, and the driver lives: the lease is worth renewing.
             self.queue.push_back(PipelineCommand::NoteAlive);
         }
         if is_behind || self.stops() {

@@ -106,31 +106,38 @@ fn sealed() -> Host {
     assert_eq!(host.turn(), ["seal delta"], "also of a zone that does not tick");
     host.tick_with(Some(frozen(Tick(101))));
     host.pipeline.handle_ticks_over();
-    assert_eq!(host.turn(), ["encode 101", "append 101..=101"]);
+    assert_eq!(sealed_turn(&mut host), ["encode 101", "append 101..=101"]);
     host
+}
+
+/// A turn of a zone that had its last tick: whatever it waits for, its lease is renewed.
+fn sealed_turn(host: &mut Host) -> Vec<String> {
+    let (alive, others): (Vec<String>, Vec<String>) = host.turn().into_iter().partition(|word| word == "alive");
+    assert_eq!(alive.len(), 1, "{others:?}");
+    others
 }
 
 #[test]
 fn stop_waits_for_the_last_append_and_its_checkpoint_and_tells_all_before() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
-    assert_eq!(host.turn(), ["acknowledged 101", "tell 101", "show 101"]);
+    assert_eq!(sealed_turn(&mut host), ["acknowledged 101", "tell 101", "show 101"]);
     host.capture(Tick(101), Cut::Delta);
-    assert_eq!(host.turn(), ["part 0 of 101"]);
+    assert_eq!(sealed_turn(&mut host), ["part 0 of 101"]);
     host.write(Ok(()));
-    assert_eq!(host.turn(), ["head 101"]);
+    assert_eq!(sealed_turn(&mut host), ["head 101"]);
     host.write(Ok(()));
-    assert_eq!(host.turn(), ["capture confirmed", "end Stopped"]);
+    assert_eq!(sealed_turn(&mut host), ["capture confirmed", "end Stopped"]);
 }
 
 #[test]
 fn stop_whose_checkpoint_is_ready_first_waits_for_the_append() {
     let mut host = sealed();
     host.capture(Tick(101), Cut::Delta);
-    assert_eq!(host.turn_after(5_000), [""; 0]);
+    assert_eq!(host.turn_after(5_000), ["alive"]);
     host.append(Ok(AppendAnswer::Ok));
     assert_eq!(
-        host.turn(),
+        sealed_turn(&mut host),
         ["acknowledged 101", "part 0 of 101", "tell 101", "show 101"]
     );
 }
@@ -139,26 +146,26 @@ fn stop_whose_checkpoint_is_ready_first_waits_for_the_append() {
 fn data_set_that_is_lost_during_a_stop_is_made_anew_from_the_sealed_zone() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
-    host.turn();
+    sealed_turn(&mut host);
     host.capture(Tick(101), Cut::Delta);
-    assert_eq!(host.turn(), ["part 0 of 101"]);
+    assert_eq!(sealed_turn(&mut host), ["part 0 of 101"]);
     host.write(Err(StoreError::Lost));
-    assert_eq!(host.turn(), ["log WriteFailed", "log DataSetLost", "create"]);
+    assert_eq!(sealed_turn(&mut host), ["log WriteFailed", "log DataSetLost", "create"]);
     host.create(Ok(()));
     assert_eq!(
-        host.turn(),
+        sealed_turn(&mut host),
         ["homes", "capture failed", "cut base"],
         "no tick can be asked for"
     );
     host.pipeline.handle_frozen(frozen(Tick(101)));
-    assert_eq!(host.turn(), ["encode 101"]);
+    assert_eq!(sealed_turn(&mut host), ["encode 101"]);
     host.capture(Tick(101), Cut::Base);
-    assert_eq!(host.turn(), ["part 0 of 101"]);
+    assert_eq!(sealed_turn(&mut host), ["part 0 of 101"]);
     host.write(Ok(()));
-    assert_eq!(host.turn(), ["head 101"]);
+    assert_eq!(sealed_turn(&mut host), ["head 101"]);
     host.write(Ok(()));
     assert_eq!(
-        host.turn(),
+        sealed_turn(&mut host),
         [
             "log WritesConfirmed",
             "capture confirmed",
@@ -173,12 +180,12 @@ fn stop_ends_without_its_checkpoint_if_that_cannot_be_written_and_the_journal_is
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
     host.capture(Tick(101), Cut::Delta);
-    host.turn();
+    sealed_turn(&mut host);
     host.write(Err(unavailable()));
-    assert_eq!(host.turn(), ["log WriteFailed"]);
-    assert_eq!(host.turn_after(100), ["capture failed", "drop 1 parts of 101"]);
+    assert_eq!(sealed_turn(&mut host), ["log WriteFailed"]);
+    assert_eq!(host.turn_after(100), ["alive", "capture failed", "drop 1 parts of 101"]);
     host.write(Err(unavailable()));
-    assert_eq!(host.turn_after(100), ["end Stopped"]);
+    assert_eq!(host.turn_after(100), ["alive", "end Stopped"]);
 }
 
 #[test]
