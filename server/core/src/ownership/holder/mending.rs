@@ -1,6 +1,6 @@
 //! Mending of what an authority or a store may have forgotten: leases of suspended zones are put back, missing zones
-//! declared, and the store is asked whether another owner goes on with a zone that is suspended here. All of it is asked
-//! for at once.
+//! declared, and the store is asked whether another owner goes on with a zone that is suspended here. All of it is
+//! asked for at once.
 
 use std::time::Duration;
 

@@ -190,8 +190,14 @@ fn base_that_is_refused_for_good_has_the_zone_go_on_from_memory_under_another_ep
         host.write(corrupt());
         words = host.turn();
         host.tick(1);
-        words.extend(host.turn_after(1_000));
-        assert!(host.now - began <= 2 * REFUSED_MAX, "{words:?}");
+        while !words.iter().any(|word| word == "cut base" || word == "end Refused") {
+            let said = host.turn_after(500);
+            if said.iter().any(|word| word.starts_with("drop")) {
+                host.write(Ok(()));
+            }
+            words.extend(said);
+        }
+        assert!(host.now - began <= 3 * REFUSED_MAX, "{words:?}");
     }
     assert!(host.now - began >= REFUSED_MAX, "once may be a race");
 }
