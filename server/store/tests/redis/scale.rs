@@ -76,8 +76,8 @@ fn world() -> Vec<Renewal> {
     (0..ZONES).map(renewal).collect()
 }
 
-/// Tries until all of it is done within the time that one call has: others use the machine, too. A call for each zone, one
-/// after the other, would need many times as long, and is never done. Returns how long the try took.
+/// Tries until all of it is done within the time that one call has: others use the machine, too. A call for each zone,
+/// one after the other, would need many times as long, and is never done. Returns how long the try took.
 async fn done_in_one_call(mut is_done: impl AsyncFnMut() -> bool) -> Duration {
     for _ in 0..100 {
         let began = Instant::now();
