@@ -186,18 +186,22 @@ fn base_that_is_refused_for_good_has_the_zone_go_on_from_memory_under_another_ep
         host.capture(tick, Cut::Base);
         host.turn();
         host.write(Ok(()));
-        assert_eq!(host.turn(), [format!("head {tick}")]);
+        let mut said = host.turn();
+        // The zone, which ticks on, stands still for its store in the end.
+        said.retain(|word| word != "alive");
+        assert_eq!(said, [format!("head {tick}")]);
         host.write(corrupt());
         words = host.turn();
-        host.tick(1);
         while !words.iter().any(|word| word == "cut base" || word == "end Refused") {
-            let said = host.turn_after(500);
+            assert!(host.now - began <= 2 * REFUSED_MAX, "{words:?}");
+            // What is given up is dropped first, and the next base is cut after a tick.
+            host.tick(1);
+            let said = host.turn_after(100);
             if said.iter().any(|word| word.starts_with("drop")) {
                 host.write(Ok(()));
             }
             words.extend(said);
         }
-        assert!(host.now - began <= 3 * REFUSED_MAX, "{words:?}");
     }
     assert!(host.now - began >= REFUSED_MAX, "once may be a race");
 }
