@@ -9,7 +9,7 @@ use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
-use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, LeaseState, Tenure};
+use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, Tenure};
 use everhold_core::zone::{Zone, ZoneConfig};
 
 use super::{LeaseGuard, notices};
@@ -137,7 +137,7 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
 /// Waits for an answer as long as the lease lasts. `None`: it is over.
 async fn while_held<T>(guard: &LeaseGuard, answered: impl Future<Output = T>) -> Option<T> {
     let over = async {
-        while !matches!(guard.state(), LeaseState::Suspended | LeaseState::Lost) {
+        while !guard.state().is_over() {
             tokio::time::sleep(Adoption::LOOK_EVERY).await;
         }
     };

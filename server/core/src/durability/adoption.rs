@@ -131,8 +131,7 @@ impl Adoption {
     ///
     /// An answer that is awaited when the lease is over is of no use any more: the adoption fails without it.
     pub fn poll_command(&mut self, now: Instant, lease: LeaseState) -> Option<AdoptionCommand> {
-        let is_over = matches!(lease, LeaseState::Suspended | LeaseState::Lost);
-        if is_over && !matches!(self.step, AdoptionStep::Over) {
+        if lease.is_over() && !matches!(self.step, AdoptionStep::Over) {
             let memory = self.take_step().into_memory();
             self.fail(AdoptError::LeaseOver, memory);
         }

@@ -121,9 +121,7 @@ impl Inquiry {
                 Some(InquiryCommand::Log(InquiryNotice::NoInput(self.tick)))
             }
             InquiryStep::Write(.., Some(at)) if now < at => None,
-            InquiryStep::Write(..) if matches!(lease, LeaseState::Suspended | LeaseState::Lost) => {
-                Some(InquiryCommand::Conclude(Blame::Unwritten))
-            }
+            InquiryStep::Write(..) if lease.is_over() => Some(InquiryCommand::Conclude(Blame::Unwritten)),
             InquiryStep::Write(session, seq, _) => {
                 self.step = InquiryStep::InFlight(session, seq);
                 Some(InquiryCommand::Quarantine(self.tick, session, seq))

@@ -164,11 +164,10 @@ pub trait Authority: Send + Sync {
     /// becomes of one renewal is no obstacle to another.
     async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>>;
 
-    /// Puts leases of a living holder, back into an authority that forgot them: one
-    /// that shows no such zone, a lower epoch, or a record that makes no sense. If it shows this very grant, that
-    /// counts as a renewal. [`AuthorityError::Held`] if it shows a higher epoch, or this one of another nonce. A max
-    /// register heals what a restart without data, or the promotion of a stale replica, took back. There is an answer
-    /// to each, in order.
+    /// Puts leases of a living holder back into an authority that forgot them: one that shows no such zone, a lower
+    /// epoch, or a record that makes no sense. If it shows this very grant, that counts as a renewal.
+    /// [`AuthorityError::Held`] if it shows a higher epoch, or this one of another nonce. A max register heals what a
+    /// restart without data, or the promotion of a stale replica, took back. There is an answer to each, in order.
     async fn reinstate(&self, renewals: &[Renewal], terms: LeaseTerms) -> Vec<Result<(), AuthorityError>>;
 
     /// Gives the zone up, so that a contender need not wait. Releasing a lease that another process holds by now is

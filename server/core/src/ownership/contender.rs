@@ -167,15 +167,12 @@ impl Contender {
 
     /// Returns the suspended zones of which the authority shows less than their grant: put their leases back.
     pub fn forgotten(&self) -> impl Iterator<Item = Tenure> {
-        self.suspended_as(Standing::Forgotten).map(|(zone, lease)| Tenure {
-            zone: zone.clone(),
-            grant: lease.grant,
-        })
+        self.suspended_as(Standing::Forgotten).map(|lease| lease.tenure.clone())
     }
 
     /// Returns the suspended zones that another shard was granted: ask the store for their data.
     pub fn taken(&self) -> impl Iterator<Item = &ZoneName> {
-        self.suspended_as(Standing::Taken).map(|(zone, _)| zone)
+        self.suspended_as(Standing::Taken).map(|lease| &lease.tenure.zone)
     }
 
     /// Takes the store's word on a suspended zone. Returns whether its memory is to be dropped: memory dies for data,
@@ -189,9 +186,10 @@ impl Contender {
         is_useless
     }
 
-    fn suspended_as(&self, standing: Standing) -> impl Iterator<Item = (&ZoneName, &SuspendedLease)> {
-        self.suspended.iter().filter(move |(zone, lease)| {
-            let watch = self.watches.get(*zone).filter(|watch| self.is_in_sight(watch));
+    fn suspended_as(&self, standing: Standing) -> impl Iterator<Item = &SuspendedLease> {
+        self.suspended.values().filter(move |lease| {
+            let watch = self.watches.get(&lease.tenure.zone);
+            let watch = watch.filter(|watch| self.is_in_sight(watch));
             watch.is_some_and(|watch| lease.standing(&watch.view) == standing)
         })
     }
@@ -285,8 +283,8 @@ impl Contender {
     /// does. `acknowledged` is the end of what the store is known to have had of it.
     pub fn handle_suspended(&mut self, tenure: Tenure, acknowledged: DataStamp) {
         self.handle_dropped(&tenure.zone);
-        self.suspended
-            .insert(tenure.zone, SuspendedLease::new(tenure.grant, acknowledged));
+        let zone = tenure.zone.clone();
+        self.suspended.insert(zone, SuspendedLease::new(tenure, acknowledged));
     }
 
     /// Returns the zones in memory that wait for a claim.

@@ -106,6 +106,14 @@ pub enum LeaseState {
     Lost,
 }
 
+impl LeaseState {
+    /// Whether nothing may be done under the lease any more, however long it is waited for.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Suspended | Self::Lost)
+    }
+}
+
 /// The holder's machine of one zone.
 #[derive(Clone, Debug)]
 pub struct Lease {

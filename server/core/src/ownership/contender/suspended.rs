@@ -4,7 +4,7 @@
 use everhold_protocol::{Epoch, Tick};
 
 use crate::ownership::authority::LeaseView;
-use crate::ownership::grant::Grant;
+use crate::ownership::grant::Tenure;
 use crate::ownership::stamp::DataStamp;
 
 /// The data that the store has of a zone.
@@ -23,8 +23,8 @@ pub enum StoreData {
 /// A zone in memory that is not acted for.
 #[derive(Clone, Debug)]
 pub struct SuspendedLease {
-    /// The grant that is over.
-    pub grant: Grant,
+    /// The zone, and the grant that is over.
+    pub tenure: Tenure,
     /// The end of what the store is known to have had.
     pub acknowledged: DataStamp,
     /// Whether the store lacks some of that, as it last answered.
@@ -43,18 +43,19 @@ pub(super) enum Standing {
 }
 
 impl SuspendedLease {
-    pub(super) const fn new(grant: Grant, acknowledged: DataStamp) -> Self {
+    pub(super) const fn new(tenure: Tenure, acknowledged: DataStamp) -> Self {
         Self {
-            grant,
+            tenure,
             acknowledged,
             is_store_behind: false,
         }
     }
 
     pub(super) fn standing(&self, view: &LeaseView) -> Standing {
-        if view.epoch < self.grant.epoch() {
+        let grant = self.tenure.grant;
+        if view.epoch < grant.epoch() {
             Standing::Forgotten
-        } else if view.nonce == self.grant.nonce() {
+        } else if view.nonce == grant.nonce() {
             // Also a claim whose answer got lost.
             Standing::Own
         } else {
@@ -75,7 +76,7 @@ impl SuspendedLease {
             // An owner that writes from memory was granted the zone later, and may have what this one lacks.
             StoreData::Incomplete | StoreData::Unknown(_) => false,
         };
-        matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.grant.epoch())
+        matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.tenure.epoch())
     }
 
     /// Whether the store has lost some of what it acknowledged: what another shard was granted goes on from less than

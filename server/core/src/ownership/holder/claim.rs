@@ -57,12 +57,10 @@ impl Holder {
         if self.census.is_forgotten(&watched) && self.contender.handle_forgotten(now) {
             return;
         }
-        let own = self.contender.suspended().get(&watched.zone);
-        let own = own.map_or(Epoch::NONE, |lease| lease.grant.epoch());
         let left = (sent_at + self.answer_max()).saturating_sub(now);
         let request = Request::Claim {
             watched: watched.clone(),
-            epoch_floor: self.census.epoch_seen(&watched.zone).max(own),
+            epoch_floor: self.census.epoch_seen(&watched.zone),
         };
         self.ask(request, Some(left));
         self.claim = Some(Claim { watched, sent_at });

@@ -5,14 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
-
 use super::command::{GrantedLease, HolderCommand, Progress, Request};
 use super::remark::{Remark, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
 use crate::ownership::authority::AuthorityError;
-use crate::ownership::contender::SuspendedLease;
 use crate::ownership::end::EndReason;
 use crate::ownership::grant::Tenure;
 use crate::ownership::lease::{Lease, SharedLease};
@@ -165,11 +162,8 @@ impl Holder {
             self.lose_adoption(&tenure);
             self.end(now, tenure, After::Release);
         }
-        let ran_out = |(zone, lease): (&ZoneName, &SuspendedLease)| Tenure {
-            zone: zone.clone(),
-            grant: lease.grant,
-        };
-        self.releases.extend(self.contender.suspended().iter().map(ran_out));
+        let suspended = self.contender.suspended().values();
+        self.releases.extend(suspended.map(|lease| lease.tenure.clone()));
         self.step = HolderStep::Stopping;
     }
 

@@ -18,11 +18,8 @@ impl Holder {
     /// is put back, which no other shard may claim at once.
     pub(super) fn begin_mending(&mut self, now: Duration) {
         let suspended = self.contender.suspended();
-        let missing = suspended.iter().filter(|(zone, _)| self.census.is_missing(zone));
-        let missing = missing.map(|(zone, lease)| Tenure {
-            zone: zone.clone(),
-            grant: lease.grant,
-        });
+        let tenures = suspended.values().map(|lease| &lease.tenure);
+        let missing = tenures.filter(|tenure| self.census.is_missing(&tenure.zone)).cloned();
         let forgotten: Vec<Tenure> = missing.chain(self.contender.forgotten()).collect();
         let undeclared = self.census.missing(now).into_iter();
         let undeclared: Vec<ZoneName> = undeclared.filter(|zone| !suspended.contains_key(zone)).collect();

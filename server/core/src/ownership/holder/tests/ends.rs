@@ -168,6 +168,17 @@ fn end_of_an_earlier_grant_is_none_of_the_later_one() {
     assert_eq!(rig.renewed_at("meadow").len(), 2);
 }
 
+/// Runs until the meadow is granted again. The other zones, which the authority has forgotten, are claimed meanwhile.
+fn granted_again_at(rig: &mut Rig) -> Duration {
+    loop {
+        let mut granted = rig.granted().into_iter();
+        if let Some(granted) = granted.find(|granted| granted.tenure.zone == name("meadow")) {
+            return granted.at;
+        }
+        rig.run(TURN);
+    }
+}
+
 #[test]
 fn zone_whose_adoption_failed_is_claimed_again_after_a_ttl_and_later_each_time_if_its_world_failed() {
     for (failure, waits) in [
@@ -185,16 +196,7 @@ fn zone_whose_adoption_failed_is_claimed_again_after_a_ttl_and_later_each_time_i
             rig.poll();
             assert!(!held_by_word(&rig).contains(&"meadow".to_owned()) && releases(&rig).is_empty());
             rig.forget();
-            // The other zones, which the authority has forgotten, are claimed meanwhile.
-            let granted_again = |rig: &Rig| {
-                rig.granted()
-                    .into_iter()
-                    .find(|granted| granted.tenure.zone == name("meadow"))
-            };
-            while granted_again(&rig).is_none() {
-                rig.run(TURN);
-            }
-            let waited = granted_again(&rig).unwrap().at - failed_at;
+            let waited = granted_again_at(&mut rig) - failed_at;
             // The watch begins when the claim itself is seen, up to two turns before.
             let bound = ms(wait - 2 * TURN)..ms(wait + TTL - 2 * TURN);
             assert!(bound.contains(&waited), "{failure:?}, {epoch}: {waited:?}");
@@ -219,15 +221,7 @@ fn zone_that_cannot_run_here_is_released_at_once_and_left_for_longer_each_time()
         assert!(rig.authority.leases[&name("meadow")].released, "others need not wait");
         assert!(!held_by_word(&rig).contains(&"meadow".to_owned()));
         rig.forget();
-        let granted = |rig: &Rig| {
-            rig.granted()
-                .into_iter()
-                .find(|granted| granted.tenure.zone == name("meadow"))
-        };
-        while granted(&rig).is_none() {
-            rig.run(TURN);
-        }
-        let waited = granted(&rig).unwrap().at - failed_at;
+        let waited = granted_again_at(&mut rig) - failed_at;
         assert!(
             (ms(ttls * TTL)..ms(ttls * TTL + 3 * TURN)).contains(&waited),
             "{epoch}: {waited:?}"
