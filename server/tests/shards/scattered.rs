@@ -52,7 +52,9 @@ fn catch_up(probes: &mut Crowd, probe: PeerId) {
     let acks = |probes: &mut Crowd| probes.peer(probe).connection.stats().frame_rx.acks;
     let before = acks(probes);
     probes.ping(probe, 1);
-    assert!(probes.turn_until(|probes| acks(probes) > before), "the server lives");
+    let is_answered = probes.turn_until(|probes| acks(probes) > before);
+    let closed = &probes.peer(probe).closed;
+    assert!(is_answered, "the server lives, and the probe's connection: {closed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use super::output::{Outputs, Reply, Residence, Welcome};
 use super::registry::{Id, seen_by_owner};
 use super::state::{Clock, InputSeq, Outbox, Session};
 use crate::ingress::AttachToken;
-use crate::limits::OUTBOX_EVENTS_MAX;
+use crate::limits::{OUTBOX_COMMON_EVENTS_MAX, OUTBOX_EVENTS_MAX};
 
 // What the engine tells the owner alone. A declaration that forbids it fails the build here.
 const _: () = {
@@ -58,6 +58,11 @@ impl Outbox {
         }
         self.events.push_back(event.clone());
         event
+    }
+
+    /// Whether an event that many sessions are told is worth a place: the client acknowledges what it receives.
+    pub(crate) fn has_room_for_common(&self) -> bool {
+        self.events.len() < OUTBOX_COMMON_EVENTS_MAX
     }
 
     /// The last event that is not kept any more; those after it all are.

@@ -25,9 +25,9 @@ pub(crate) struct Ear {
 }
 
 /// Tells the tick's lines. Lines times listeners has a budget, of which each line has an equal share: in a crowd those
-/// hear it who are nearest to the speaker, which always is one of them. The away hear nothing: a line of chat is not
-/// worth a place in their outbox.
-pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body)>) {
+/// hear it who are nearest to the speaker, which always is one of them. The away hear nothing, nor do those whose
+/// client does not acknowledge what it hears: a line of chat is not worth a place in their outbox.
+pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body, &Outbox)>) {
     #[cfg(feature = "testing")]
     crate::game::chat_fault::trigger_later();
     let said = std::mem::take(&mut world.resource_mut::<Contests>().lines);
@@ -39,8 +39,8 @@ pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &S
     let (reach_cm, mut left) = (chat.reach_cm, chat.tells_per_tick_max as usize);
     let ears: Vec<Ear> = sessions
         .iter(world)
-        .filter(|(_, _, session, _)| session.presence.is_attached())
-        .map(|(entity, id, _, body)| Ear {
+        .filter(|(.., session, _, outbox)| session.presence.is_attached() && outbox.has_room_for_common())
+        .map(|(entity, id, _, body, _)| Ear {
             id: id.0,
             entity,
             at: body.point(),

@@ -6,6 +6,7 @@ use everhold_protocol::Tick;
 
 use super::*;
 use crate::ingress::Join;
+use crate::limits::{OUTBOX_COMMON_EVENTS_MAX, OUTBOX_EVENTS_MAX};
 
 const LISTENERS: u64 = 300;
 const TELLS_MAX: usize = 600;
@@ -33,6 +34,18 @@ fn newcomer(account: u64) -> Input {
         secret: [0; 32],
         token: AttachToken(account),
     })
+}
+
+/// Has each of them acknowledge all that it heard.
+fn acknowledge(zone: &mut Zone, listeners: &[SessionId]) {
+    let acks: Vec<_> = listeners
+        .iter()
+        .map(|&session| Input::EventAck {
+            session,
+            event_seq: u64::MAX,
+        })
+        .collect();
+    zone.step(&acks);
 }
 
 /// Lets each of them say its next line, and counts who was heard how often.
@@ -139,4 +152,32 @@ fn in_a_crowd_the_nearest_hear_a_line() {
     let outputs = zone.step(&[intent(ids[5], 1, Intent::Say("hail".into()))]);
     let hearers: Vec<_> = told(&outputs).into_iter().map(|(id, _)| id).collect();
     assert_eq!(hearers, ids[3..]);
+}
+
+#[test]
+fn who_acknowledges_nothing_hears_no_more_chat_and_costs_no_more_checkpoints() {
+    let (mut zone, ids) = hall();
+    let heard = |zone: &mut Zone, deaf: SessionId, speaker: SessionId| {
+        let seq = own(zone, speaker).unwrap().last_input_seq + 1;
+        let outputs = zone.step(&[intent(speaker, seq, Intent::Say("hail".into()))]);
+        told(&outputs)
+            .iter()
+            .any(|(id, event)| *id == deaf && matches!(event, Event::Chat { .. }))
+    };
+    let deaf = ids[LISTENERS as usize - 1];
+    let mut lines = 0;
+    for turn in 0..2 * OUTBOX_EVENTS_MAX {
+        if turn % 100 == 99 {
+            acknowledge(&mut zone, &ids[..ids.len() - 1]);
+        }
+        lines += usize::from(heard(&mut zone, deaf, ids[turn % 200]));
+    }
+    // It was told a few things about itself besides.
+    assert!(
+        (OUTBOX_COMMON_EVENTS_MAX - 8..=OUTBOX_COMMON_EVENTS_MAX).contains(&lines),
+        "{lines} lines"
+    );
+
+    acknowledge(&mut zone, &[deaf]);
+    assert!(heard(&mut zone, deaf, ids[200]));
 }
