@@ -40,6 +40,8 @@ mod leaving;
 mod redis;
 #[path = "shards/forgotten.rs"]
 mod forgotten;
+#[path = "shards/homes.rs"]
+mod homes;
 #[path = "shards/damage.rs"]
 mod damage;
 #[path = "shards/apart.rs"]

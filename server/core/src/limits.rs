@@ -46,8 +46,8 @@ pub const PAGE_RECORDS_MAX: u32 = 1_024;
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;
 /// Events in a session's outbox from which on it hears nothing that is told to many, such as chat. Eight lines a tick
-/// and a round trip of half a second leave 80 there. Without this bound the outbox of a client that acknowledges nothing
-/// would change with each line, and enter every checkpoint.
+/// and a round trip of half a second leave 80 there. Without this bound the outbox of a client that acknowledges
+/// nothing would change with each line, and enter every checkpoint.
 pub const OUTBOX_COMMON_EVENTS_MAX: usize = OUTBOX_EVENTS_MAX / 2;
 /// Answers to one secret, beyond the first, that may all be lost: a client gives up a connection without an answer
 /// after 3 s, so these are half a minute in which each is late. 32 bytes each, until an input shows which of them

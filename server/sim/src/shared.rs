@@ -111,6 +111,10 @@ impl HomeStore for SharedStore {
     ) -> Result<Option<Home>, StoreError> {
         self.lock().set_home(account, expected, home)
     }
+
+    fn doubts(&self) -> Option<u64> {
+        Some(self.lock().home_losses())
+    }
 }
 
 /// A connection to an authority in memory. A clone is one more connection to the same leases.

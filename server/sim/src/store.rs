@@ -44,6 +44,8 @@ pub struct StoreDump {
 pub struct MemoryStore {
     data: StoreDump,
     is_full: bool,
+    /// Times that homes were forgotten.
+    home_losses: u64,
 }
 
 /// Zone data and homes, as the traits say.
@@ -165,6 +167,12 @@ impl MemoryStore {
         self.data.homes.get(&account).cloned()
     }
 
+    /// Returns the number of times that homes were forgotten.
+    #[must_use]
+    pub const fn home_losses(&self) -> u64 {
+        self.home_losses
+    }
+
     /// Sets an account's home by compare-and-set.
     pub fn set_home(
         &mut self,
@@ -193,6 +201,7 @@ impl MemoryStore {
 impl MemoryStore {
     /// Forgets all zones and homes, as a Redis without persistence does that restarts.
     pub fn forget_everything(&mut self) {
+        self.home_losses += 1;
         self.data = StoreDump::default();
     }
 
@@ -209,6 +218,7 @@ impl MemoryStore {
 
     /// Goes back to what was held then: whatever was written since is forgotten.
     pub fn restore_to(&mut self, dump: &StoreDump) {
+        self.home_losses += 1;
         self.data = dump.clone();
     }
 
@@ -222,6 +232,7 @@ impl MemoryStore {
 
     /// Goes back to the homes of then, and leaves the zones as they are.
     pub fn restore_homes_to(&mut self, dump: &StoreDump) {
+        self.home_losses += 1;
         self.data.homes.clone_from(&dump.homes);
     }
 

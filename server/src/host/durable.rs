@@ -77,7 +77,7 @@ impl DurableTask {
                 }
                 Some(order) = ordered.recv() => self.handle_order(order),
                 answer = self.operations.answered() => self.handle_answer(answer),
-                _ = pulse.tick() => {}
+                _ = pulse.tick() => self.pipeline.handle_home_doubts(self.services.homes.doubts()),
             }
             // `attach` sends its order before its input: with all orders taken before anything is told, a reply finds
             // its connection.

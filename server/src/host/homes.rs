@@ -1,5 +1,5 @@
-//! Writes the homes of a zone's characters anew after the store has lost them. Without it a player who logs in later
-//! would be born again wherever the ticket says.
+//! Writes the homes of a zone's characters anew after the store has lost them, or may have. Without it a player who
+//! logs in later would be born again wherever the ticket says.
 
 use std::sync::Arc;
 

@@ -40,7 +40,7 @@ impl Home {
 ///   was it succeeds if it was done, for the home is then what it was to become.
 ///
 /// The other errors are not this trait's. Homes of a store that forgot are written anew by the shards that hold the
-/// characters.
+/// characters: with the data of a zone that was lost, and whenever [`HomeStore::doubts`] changes.
 #[async_trait]
 pub trait HomeStore: Send + Sync {
     /// Reads the account's home. `None`: it has none.
@@ -54,4 +54,8 @@ pub trait HomeStore: Send + Sync {
         expected: Option<&Home>,
         home: &Home,
     ) -> Result<Option<Home>, StoreError>;
+
+    /// Returns a number that changes when homes may be missing though no zone is: a server was replaced by one that
+    /// lacks the last writes, or came back without its data. `None`: homes are lost only with everything else.
+    fn doubts(&self) -> Option<u64>;
 }

@@ -15,6 +15,7 @@
 
 mod command;
 mod config;
+mod homes;
 mod states;
 
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use everhold_protocol::Tick;
 
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 pub use self::config::PipelineConfig;
+use self::homes::HomeWatch;
 use self::states::{Course, Creation, Write};
 use super::checkpoint::{CheckpointCommand, CheckpointEvent, Checkpointer};
 use super::gate::{Gate, Released};
@@ -64,6 +66,7 @@ pub struct Pipeline<S, R> {
     creates_fail: Outage,
     /// The first refusal of the data set that is being written anew, if none was taken since.
     refused_since: Option<Instant>,
+    homes: HomeWatch,
     course: Course,
 }
 
@@ -88,6 +91,7 @@ impl<S, R> Pipeline<S, R> {
             creation: Creation::None,
             creates_fail: Outage::default(),
             refused_since: None,
+            homes: HomeWatch::default(),
             course: Course::Running,
         }
     }
@@ -255,6 +259,13 @@ impl<S, R> Pipeline<S, R> {
                 let news = self.creates_fail.note(now);
                 self.log(news.map(|lasted| PipelineNotice::CreateFailed(error, lasted)));
             }
+        }
+    }
+
+    /// Takes what the store of homes says of what it may have lost.
+    pub fn handle_home_doubts(&mut self, doubts: Option<u64>) {
+        if self.homes.note(doubts) && !self.is_ending() {
+            self.queue.push_back(PipelineCommand::RestoreHomes);
         }
     }
 

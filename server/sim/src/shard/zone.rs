@@ -25,6 +25,7 @@ use everhold_protocol::{SessionId, Tick};
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
+use crate::links::Party;
 
 /// A zone that is hosted.
 pub(super) struct SimZone {
@@ -223,7 +224,13 @@ impl SimShard {
     }
 
     pub(super) fn pulse(&mut self, env: &mut Env, tenure: &Tenure) {
-        if self.hosted_mut(tenure).is_some() {
+        let is_linked =
+            env.links.is_open(Party::Shard(self.place), Party::Store) && !env.links.is_refused(Party::Store);
+        let doubts = is_linked.then(|| env.services.store.home_losses());
+        if let Some(hosted) = self.hosted_mut(tenure) {
+            if doubts.is_some() {
+                hosted.pipeline.handle_home_doubts(doubts);
+            }
             self.schedule(env, PipelineConfig::TURN_EVERY, ShardInput::Pulse(tenure.clone()));
             self.drive_zone(env, tenure);
         }

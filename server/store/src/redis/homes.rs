@@ -45,6 +45,10 @@ impl HomeStore for RedisStore {
             _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
         }
     }
+
+    fn doubts(&self) -> Option<u64> {
+        Some(self.checkpoint.servers_hash())
+    }
 }
 
 /// Removes all homes of the namespace, node by node, page by page.

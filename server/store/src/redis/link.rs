@@ -215,6 +215,15 @@ impl RedisLink {
         }
     }
 
+    /// Returns a hash of the servers that take writes, and of the connections to them: another one, and a server was
+    /// replaced or restarted, or its connection was lost.
+    pub(super) fn servers_hash(&self) -> u64 {
+        match &self.shared.servers {
+            Servers::One(node) => node.generation(),
+            Servers::Cluster(cluster) => cluster.servers_hash(),
+        }
+    }
+
     /// Returns the Cluster behind it, if it is one.
     pub(super) fn cluster(&self) -> Option<Arc<Cluster>> {
         match &self.shared.servers {

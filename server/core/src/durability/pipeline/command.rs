@@ -62,7 +62,7 @@ pub enum PipelineCommand<S, R> {
     CaptureConfirmed,
     /// Tell the zone to take its dirty set back: `Zone::capture_failed`. No answer.
     CaptureFailed,
-    /// Set the homes of the zone's characters anew: the store has lost them with its data. No answer.
+    /// Set the homes of the zone's characters anew: the store has lost them, or may have. No answer.
     RestoreHomes,
     /// Let others know that everything up to this tick is stored. No answer.
     Acknowledged(Tick),

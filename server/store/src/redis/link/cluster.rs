@@ -149,6 +149,16 @@ impl Cluster {
         })
     }
 
+    /// Returns a hash of the nodes and of the connections to them.
+    pub(super) fn servers_hash(&self) -> u64 {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = |(server, node): (&Server, &Arc<RedisNode>)| {
+            let connection = (&server.host, server.port, node.generation());
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(connection)
+        };
+        nodes.iter().map(hash).fold(0, u64::wrapping_add)
+    }
+
     fn read_shape(&self) -> std::sync::RwLockReadGuard<'_, Shape> {
         self.shape.read().unwrap_or_else(PoisonError::into_inner)
     }
