@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use everhold_protocol::ZoneName;
@@ -78,6 +79,10 @@ pub enum Part {
     Keeper,
     /// The router, at the first player.
     Router,
+    /// The durable task of a zone, once a player is attached; once.
+    Durable,
+    /// The adoption of a zone in memory; once.
+    Adoption,
 }
 
 impl FromStr for Part {
@@ -87,7 +92,9 @@ impl FromStr for Part {
         match text {
             "keeper" => Ok(Self::Keeper),
             "router" => Ok(Self::Router),
-            _ => Err("it is keeper or router".to_owned()),
+            "durable" => Ok(Self::Durable),
+            "adoption" => Ok(Self::Adoption),
+            _ => Err("it is keeper, router, durable, or adoption".to_owned()),
         }
     }
 }
@@ -105,6 +112,16 @@ pub fn break_part(part: Part) {
 /// Panics if this part was told to.
 pub(crate) fn fail(part: Part) {
     assert_ne!(BROKEN.get(), Some(&part), "as told");
+}
+
+static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Panics if this part was told to, the first time that it comes here.
+pub(crate) fn fail_once(part: Part) {
+    assert!(
+        BROKEN.get() != Some(&part) || HAS_FAILED.swap(true, Ordering::Relaxed),
+        "as told"
+    );
 }
 
 static BURNT_PER_PLAYER: OnceLock<Duration> = OnceLock::new();

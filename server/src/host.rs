@@ -30,17 +30,18 @@ use std::sync::{Arc, Mutex};
 use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
-use everhold_core::durability::store::ZoneStore;
+use everhold_core::durability::store::{Position, ZoneStore};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::egress::Egress;
 use everhold_core::load::Residents;
 use everhold_core::ownership::{EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
-use everhold_os::clock;
+use everhold_os::{clock, vital};
+use everhold_protocol::Tick;
 use tokio::sync::mpsc;
 
-pub use adopt::{NotAdopted, adopt};
+pub use adopt::{Adopted, NotAdopted, adopt};
 pub use blame::blame;
 pub use egress::PendingAttach;
 pub use guard::LeaseGuard;
@@ -141,23 +142,56 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         residents,
     );
     let ended = services.ended.clone();
+    let (began_after, ticked) = (journal.acknowledged(), Arc::new(tokio::sync::Mutex::new(ticks.ticked)));
     let task = durable::DurableTask::new(config, journal, &chain, services, gauges, connections, ticks.orders);
-    let task = tokio::spawn(task.run(ticks.ticked, ordered));
-    tokio::spawn(watch(task, ended, handle.clone()));
+    let task = tokio::spawn(task.run(Arc::clone(&ticked), ordered));
+    let watch = DurableWatch {
+        ticked,
+        began_after,
+        ended,
+        handle: handle.clone(),
+    };
+    vital::spawn("watch of a durable task", watch.run(task));
     Ok(handle)
 }
 
-/// Ends the zone whose durable task panicked: that says nothing any more, and the zone would never be adopted.
-async fn watch(task: tokio::task::JoinHandle<()>, ended: mpsc::UnboundedSender<Ended>, handle: ZoneHandle) {
-    if let Err(error) = task.await {
+/// A watch on the durable task of a zone. One that panics says nothing any more; the zone's World is none of its own,
+/// and is kept.
+struct DurableWatch {
+    ticked: durable::TickMessages,
+    /// The end of what the store had when the zone was hosted.
+    began_after: Position,
+    ended: mpsc::UnboundedSender<Ended>,
+    handle: ZoneHandle,
+}
+
+impl DurableWatch {
+    /// Ends the zone if the task panics, with what the tick thread gives back.
+    async fn run(self, task: tokio::task::JoinHandle<()>) {
+        let Err(error) = task.await else { return };
+        let Self { handle, ended, .. } = &self;
         handle.gauges.ended.store(true, Ordering::Release);
-        tracing::error!(zone = %handle.tenure.zone, %error, "a durable task failed");
-        let reason = EndReason::Panicked(handle.tick(), "the durable task failed".to_owned());
+        let zone = &handle.tenure.zone;
+        tracing::error!(%zone, %error, "a durable task failed: its zone is suspended");
+        let memory = memory::orphaned(self.acknowledged(), &mut *self.ticked.lock().await, zone).await;
         let _process_ends = ended.send(Ended {
-            tenure: handle.tenure,
-            reason,
-            memory: None,
+            tenure: handle.tenure.clone(),
+            reason: EndReason::Panicked(handle.tick(), "the durable task failed".to_owned()),
+            memory,
         });
+    }
+
+    /// Returns the end of what the store is known to have had. Its hash is asked by no one that goes on from memory.
+    fn acknowledged(&self) -> Position {
+        let tick = Tick(self.handle.gauges.acknowledged_tick.load(Ordering::Acquire));
+        if tick <= self.began_after.tick {
+            return self.began_after;
+        }
+        Position {
+            epoch: self.handle.tenure.epoch(),
+            tick,
+            ..self.began_after
+        }
     }
 }
 

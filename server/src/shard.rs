@@ -110,13 +110,13 @@ impl Shard {
         self.addr
     }
 
-    /// Stops in good order: no newcomers, then each zone's last tick and its checkpoint, then the leases, then the
-    /// connections.
+    /// Stops in good order: no newcomers, then the last tick of each zone, suspended ones among them, and its
+    /// checkpoint, then the leases, then the connections.
     pub async fn stop(self) {
         self.transport.stop_accepting(RefusalCode::Stopping);
         self.hosting.keeper.close().await;
         self.router.close();
-        self.hosting.stop_zones().await;
+        self.hosting.stop_zones();
         self.hosting.keeper.stop().await;
         self.watch.abort();
         self.transport.close(RefusalCode::Stopping).await;

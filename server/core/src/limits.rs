@@ -289,9 +289,12 @@ pub const OUTPUT_LINE_BYTES_MAX: usize = 16 * 1024;
 pub const OUTPUT_FLUSH_MS_MAX: u64 = 500;
 /// Time between two log lines on a state that lasts, ms. Its start and its end are logged as well.
 pub const OUTAGE_SAID_EVERY_MS: u64 = 30_000;
-/// From a signal to the end of a server, ms: 10 s for its zones to be stored, the rest for leases and connections. The
-/// next owner does the rest, as after a crash. Service managers wait 30 s and more before they kill.
+/// From a signal to the end of a server, ms: [`STOP_ZONES_MS_MAX`] for its zones to be stored, the rest for leases and
+/// connections. The next owner does the rest, as after a crash. Service managers wait 30 s and more before they kill.
 pub const STOP_MS_MAX: u64 = 15_000;
+/// Time of a stop for the zones to be stored, those that are suspended among them, ms. A zone that does not stop within
+/// it (because the store is gone) is left to its lease, and what the store lacks of one in memory is lost.
+pub const STOP_ZONES_MS_MAX: u64 = 10_000;
 /// Time after that at which a guardian kills a server that did not end, ms: it was stopped, or it is stuck in the
 /// kernel.
 pub const STOP_KILL_MS: u64 = 2_000;
@@ -299,6 +302,7 @@ pub const STOP_KILL_MS: u64 = 2_000;
 /// terminal signals each process of its group, some of them twice.
 pub const SIGNAL_AGAIN_MS: u64 = 1_000;
 
+const _: () = assert!(STOP_ZONES_MS_MAX < STOP_MS_MAX);
 const _: () = assert!(LOGIN_QUEUE_MAX * 10 <= CONNECTIONS_MAX);
 const _: () = assert!(
     LOAD_RISE_MS < LOAD_SLOW_RISE_MS && LOAD_SLOW_RISE_MS * 2 < LOAD_CALM_MS,

@@ -23,7 +23,7 @@ pub use times::TickTimes;
 
 use crate::durability::gate::Durability;
 use crate::durability::record::Record;
-use crate::durability::store::{RecordHash, StoredRecord};
+use crate::durability::store::{Position, RecordHash, StoredRecord};
 use crate::ingress::inbox::{Inbox, InboxEntry};
 use crate::ingress::input::Input;
 use crate::limits::UNACKNOWLEDGED_TICKS_MAX;
@@ -238,6 +238,16 @@ impl TickLoop {
     #[inline]
     pub fn is_sealed(&self) -> bool {
         self.seal == Seal::Done
+    }
+
+    /// Returns the end of the zone's history: the record of its last tick.
+    #[must_use]
+    pub fn last(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            tick: self.zone.tick(),
+            hash: self.last,
+        }
     }
 
     /// Gives the zone back, as it is after its last tick.

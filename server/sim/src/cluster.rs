@@ -192,10 +192,7 @@ impl SimCluster {
                 SimEvent::Player(place, event) => self.players[place].handle(&mut self.env, event),
                 SimEvent::Fault(fault) => self.strike(fault),
                 SimEvent::Wake(place) => self.wake(place),
-                SimEvent::Left(place) => {
-                    self.env.tell(|| format!("shard {place} has stopped"));
-                    self.slots[place].shard = None;
-                }
+                SimEvent::Left(place) => self.leave(place),
                 SimEvent::Hint => self.hint(),
                 SimEvent::Guardian(place, life) => self.guard(place, life),
                 SimEvent::Look => self.look(),
@@ -309,6 +306,24 @@ impl SimCluster {
                 env.services.note_nowhere(zone);
             }
         }
+    }
+
+    /// Takes a process away that stopped in good order. It took nothing with it that the store lacks, but what it said
+    /// that it had no time to store.
+    fn leave(&mut self, place: usize) {
+        self.env.tell(|| format!("shard {place} has stopped"));
+        let Some(shard) = self.slots[place].shard.take() else {
+            return;
+        };
+        let others = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+        let others: Vec<&SimShard> = others.collect();
+        for zone in self.world.rules.zones().filter(|zone| shard.remembers(zone)) {
+            if !shard.has_given_up(zone) && !others.iter().any(|other| other.remembers(zone)) {
+                let how = || format!("shard {place} stopped with {zone} in memory");
+                self.env.services.check_kept(zone, how);
+            }
+        }
+        self.note_forgetting();
     }
 
     fn kill(&mut self, place: usize) {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use everhold_core::ingress::AttachToken;
-use everhold_core::ownership::Tenure;
 use everhold_core::ownership::holder::command::HolderAnswer;
+use everhold_core::ownership::{EndReason, Tenure};
 use everhold_core::zone::Capture;
 use everhold_protocol::client::ConnId;
 use everhold_protocol::{Account, ClientMessage, ServerMessage};
@@ -91,10 +91,10 @@ pub enum ShardInput {
     Packet(usize, ConnId, ClientPacket),
     /// A connection is over.
     Gone(AttachToken),
+    /// The tick thread of a zone that ended for this reason did not give it back in time.
+    NotSurrendered(Tenure, EndReason),
     /// The process is asked to stop.
     Stop,
-    /// The time for a good stop is over.
-    StopNow,
     /// An answer that no machine waits for.
     Nothing,
 }

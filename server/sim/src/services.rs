@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, RecordHash, StoreError, StoredRecord};
-use everhold_core::ownership::{Holdings, Nonce, Tenure};
+use everhold_core::ownership::holder::command::StoreData;
+use everhold_core::ownership::{DataStamp, Holdings, Nonce, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use crate::authority::MemoryAuthority;
@@ -146,13 +147,11 @@ impl Services {
         }
     }
 
-    /// Checks that the store has seen an owner between the epoch of a zone's memory, which is thrown away, and the
-    /// tenure under which it was to go on.
-    pub fn check_succeeded(&mut self, tenure: &Tenure, memory: Epoch) {
-        let fence = self.store.summary(&tenure.zone).map(|summary| summary.fence_epoch);
-        if !fence.is_some_and(|fence| fence > memory && fence != tenure.epoch()) {
-            let (zone, epoch) = (&tenure.zone, tenure.epoch());
-            let detail = format!("{zone} epoch {epoch}, of memory under epoch {memory}");
+    /// Checks that the store has newer data of a zone than the memory, ending at `memory`, that is thrown away.
+    pub fn check_succeeded(&mut self, zone: &ZoneName, memory: DataStamp) {
+        let data = self.store.summary(zone).map(|summary| summary.data());
+        if !matches!(&data, Some(StoreData::Newest(stored)) if *stored > memory) {
+            let detail = format!("{zone}, memory ends at {memory:?}, the store has {data:?}");
             self.breach("a zone in memory comes back", detail);
         }
     }

@@ -8,7 +8,7 @@ mod piping;
 mod routing;
 mod zone;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
     AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, Tenure,
 };
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_protocol::ZoneName;
 
 use self::adopting::Adopting;
 use self::ending::Ending;
@@ -91,16 +91,17 @@ pub struct SimShard {
     asked: BTreeMap<u64, HolderRequest>,
     turn_at: Option<Duration>,
     is_hinted: bool,
-    is_stopping: bool,
-    /// Whether the zones were stopped: none is hosted any more.
+    /// Whether the zones were stopped: none is hosted any more but from memory.
     has_stopped_zones: bool,
+    /// The zones that a stop did not have stored in time.
+    given_up: BTreeSet<ZoneName>,
     routing: Routing,
     local: SimLocal,
     peers: Vec<SocketAddr>,
     resume_keys: ResumeKeys,
     adopting: BTreeMap<ZoneName, Adopting>,
-    /// Suspended zones, each with the epoch that ran out.
-    memories: BTreeMap<ZoneName, (Epoch, SuspendedZone)>,
+    /// Suspended zones.
+    memories: BTreeMap<ZoneName, SuspendedZone>,
     ending: BTreeMap<ZoneName, Ending>,
     /// Operations under way at the store, by number.
     operations: BTreeMap<u64, (Tenure, Kind)>,
@@ -139,8 +140,8 @@ impl SimShard {
             asked: BTreeMap::new(),
             turn_at: None,
             is_hinted: false,
-            is_stopping: false,
             has_stopped_zones: false,
+            given_up: BTreeSet::new(),
             routing: Routing::new(config, directory),
             local: SimLocal::default(),
             peers: Vec::new(),
@@ -188,8 +189,8 @@ impl SimShard {
             ShardInput::Home(number, answer) => self.handle_home(env, number, answer),
             ShardInput::Packet(player, conn, packet) => self.handle_packet(env, (player, conn), packet),
             ShardInput::Gone(token) => self.handle_gone(env, token),
+            ShardInput::NotSurrendered(tenure, reason) => self.tell_end(env, &tenure, reason, Remains::Nothing),
             ShardInput::Stop => self.stop(env),
-            ShardInput::StopNow => self.stop_now(env),
             ShardInput::Nothing => {}
         }
     }
@@ -203,11 +204,13 @@ impl SimShard {
     #[must_use]
     pub fn remembers(&self, zone: &ZoneName) -> bool {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
-        let adopting = self
-            .adopting
-            .get(zone)
-            .is_some_and(|adopting| adopting.memory.is_some());
-        hosted || adopting || self.memories.contains_key(zone)
+        hosted || self.memories.contains_key(zone)
+    }
+
+    /// Whether this process said that it stops without having stored the zone.
+    #[must_use]
+    pub fn has_given_up(&self, zone: &ZoneName) -> bool {
+        self.given_up.contains(zone)
     }
 
     fn number(&mut self) -> u64 {

@@ -10,6 +10,8 @@ mod damage;
 mod forgetting;
 #[path = "faults/growth.rs"]
 mod growth;
+#[path = "faults/stopping.rs"]
+mod stopping;
 
 use bytes::Bytes;
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, CheckpointKind, Position};

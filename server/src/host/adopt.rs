@@ -21,8 +21,26 @@ pub struct NotAdopted {
     pub failure: AdoptionFailure,
     /// The failure, for the log.
     pub error: anyhow::Error,
-    /// The zone in memory, if it can go on from there.
+    /// The zone as it was to begin, if it got so far. What the shard has in memory it still has.
     pub memory: Option<Box<SuspendedZone>>,
+}
+
+/// The history that an adopted zone is to be hosted from.
+pub enum Adopted {
+    /// The one in the store.
+    Stored(Box<Start>, History),
+    /// The one that this process has in memory.
+    Memory,
+}
+
+impl Adopted {
+    /// Returns the kind of history.
+    pub const fn history(&self) -> History {
+        match self {
+            Self::Stored(_, history) => *history,
+            Self::Memory => History::Memory,
+        }
+    }
 }
 
 impl NotAdopted {
@@ -35,23 +53,25 @@ impl NotAdopted {
         }
     }
 
-    fn new(error: AdoptError, memory: Option<Box<SuspendedZone>>) -> Self {
+    fn new(error: AdoptError) -> Self {
         Self {
             failure: error.failure(),
             error: error.into(),
-            memory,
+            memory: None,
         }
     }
 }
 
 /// Takes the zone over under `tenure`, as its `adoption` says. The replay runs on a thread of its own: the zones that
-/// are hosted already must not feel it.
+/// are hosted already must not feel it. `drop_memory` is called if the zone that the shard has in memory is of no use
+/// any more.
 pub async fn adopt(
     store: Arc<dyn ZoneStore>,
     (tenure, guard): (&Tenure, &LeaseGuard),
     config: ZoneConfig,
     mut adoption: Adoption,
-) -> Result<(Start, History), NotAdopted> {
+    drop_memory: impl Fn(),
+) -> Result<Adopted, NotAdopted> {
     loop {
         let Some(command) = adoption.poll_command(Instant::now(), guard.state()) else {
             let at = adoption.poll_timeout().expect("every command was answered");
@@ -72,8 +92,10 @@ pub async fn adopt(
                 }
             }
             AdoptionCommand::Log(notice) => notices::log_adoption(tenure, notice),
-            AdoptionCommand::Start(start, history) => return Ok((*start, history)),
-            AdoptionCommand::Fail(error, memory) => return Err(NotAdopted::new(error, memory)),
+            AdoptionCommand::DropMemory => drop_memory(),
+            AdoptionCommand::Start(start, history) => return Ok(Adopted::Stored(start, history)),
+            AdoptionCommand::StartFromMemory => return Ok(Adopted::Memory),
+            AdoptionCommand::Fail(error) => return Err(NotAdopted::new(error)),
             command => {
                 // An answer that comes when the lease is over is of no use any more.
                 let asked = ask_store(store.as_ref(), tenure, &mut adoption, command);
@@ -88,6 +110,9 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
     let (zone, reader) = (&tenure.zone, Some(tenure.grant));
     match command {
         AdoptionCommand::Summarize => {
+            // Only a zone in memory is asked about so.
+            #[cfg(feature = "testing")]
+            crate::failpoint::fail_once(crate::failpoint::Part::Adoption);
             let summary = answer(ANSWER_MAX, store.summary(zone)).await;
             adoption.handle_summary(Instant::now(), summary);
         }
@@ -129,8 +154,10 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
         }
         AdoptionCommand::Replay(_)
         | AdoptionCommand::Log(_)
+        | AdoptionCommand::DropMemory
         | AdoptionCommand::Start(..)
-        | AdoptionCommand::Fail(..) => unreachable!("it asks no store"),
+        | AdoptionCommand::StartFromMemory
+        | AdoptionCommand::Fail(_) => unreachable!("it asks no store"),
     }
 }
 

@@ -14,13 +14,16 @@ use everhold_core::replication::Datagrams;
 use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
 use everhold_protocol::Account;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use self::operations::{OperationOutcome, Operations};
 use super::egress::Connections;
 use super::run::RunFigures;
 use super::tick::{Surrendered, TickMessage, Ticked};
 use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
+
+/// The messages of a tick thread. A durable task that panics leaves them behind, with the zone that is still to come.
+pub(super) type TickMessages = Arc<tokio::sync::Mutex<mpsc::Receiver<TickMessage>>>;
 
 pub(super) struct DurableTask {
     config: HostConfig,
@@ -30,7 +33,6 @@ pub(super) struct DurableTask {
     operations: Operations,
     connections: Connections,
     tick_orders: crossbeam::channel::Sender<TickOrder>,
-    stopping: Option<oneshot::Sender<()>>,
     /// The zone after its last tick: from then on its orders are carried out here.
     surrendered: Option<Box<Surrendered>>,
     run: RunFigures,
@@ -55,17 +57,14 @@ impl DurableTask {
             gauges,
             connections,
             tick_orders,
-            stopping: None,
             surrendered: None,
             run: RunFigures::new(),
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut ticked: mpsc::Receiver<TickMessage>,
-        mut ordered: mpsc::UnboundedReceiver<HostOrder>,
-    ) {
+    /// Runs until the zone is over here. Should this panic, `ticked` is left to the caller.
+    pub(super) async fn run(mut self, ticked: TickMessages, mut ordered: mpsc::UnboundedReceiver<HostOrder>) {
+        let mut ticked = ticked.lock().await;
         let mut pulse = tokio::time::interval(PipelineConfig::TURN_EVERY);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks = true;
@@ -83,6 +82,10 @@ impl DurableTask {
             // its connection.
             self.take_orders(&mut ordered);
             self.serve_surrendered();
+            #[cfg(feature = "testing")]
+            if self.gauges.attached.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+                crate::failpoint::fail_once(crate::failpoint::Part::Durable);
+            }
             if let Some(reason) = self.carry_out_commands() {
                 break reason;
             }
@@ -94,7 +97,7 @@ impl DurableTask {
         let store = Arc::clone(&self.services.store);
         let (tenure, guard) = (&self.config.tenure, &self.services.guard);
         let reason = blame::blamed(store.as_ref(), tenure, guard, &self.gauges.probe, reason).await;
-        self.end(reason, ticked).await;
+        self.end(reason, &mut ticked).await;
     }
 
     fn handle_tick_message(&mut self, message: Option<TickMessage>) {
@@ -155,10 +158,7 @@ impl DurableTask {
             HostOrder::Attach(token, pending) => self.connections.expect(token, *pending),
             HostOrder::Gone(token) => self.connections.forget(token),
             HostOrder::LogOut(token) => self.connections.log_out(token),
-            HostOrder::Stop(done) => {
-                self.stopping = Some(done);
-                self.pipeline.handle_stop();
-            }
+            HostOrder::Stop => self.pipeline.handle_stop(),
         }
     }
 

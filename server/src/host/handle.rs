@@ -13,7 +13,7 @@ use everhold_core::load::{Caller, Residents};
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::Probe;
 use everhold_protocol::{Account, Tick};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::egress::PendingAttach;
 use super::guard::LeaseGuard;
@@ -63,8 +63,8 @@ pub(crate) enum HostOrder {
     Gone(AttachToken),
     /// Its player ends the session.
     LogOut(AttachToken),
-    /// One last tick and its checkpoint; then say when both are stored.
-    Stop(oneshot::Sender<()>),
+    /// One last tick and its checkpoint; the zone ends when both are stored.
+    Stop,
 }
 
 impl ZoneHandle {
@@ -95,13 +95,9 @@ impl ZoneHandle {
         self.orders.send(HostOrder::LogOut(token)).is_ok()
     }
 
-    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Resolves when the
-    /// lease may be released.
-    pub async fn stop(&self) {
-        let (done, stopped) = oneshot::channel();
-        if self.orders.send(HostOrder::Stop(done)).is_ok() {
-            let _ended_before = stopped.await;
-        }
+    /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Then it ends.
+    pub fn stop(&self) {
+        let _ended_before = self.orders.send(HostOrder::Stop);
     }
 
     /// The newest tick stepped.

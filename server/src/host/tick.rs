@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use everhold_core::durability::store::Position;
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use everhold_core::load::{Ladder, LadderState};
@@ -49,6 +50,11 @@ impl Surrendered {
         let orders = self.orders.try_iter();
         let rosters = orders.filter_map(|order| self.ticks.handle_order(order)).collect();
         (rosters, self.ticks.poll_cut())
+    }
+
+    /// Returns the end of the zone's history.
+    pub(super) fn last(&self) -> Position {
+        self.ticks.last()
     }
 
     /// Gives the zone back.

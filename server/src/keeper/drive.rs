@@ -62,7 +62,7 @@ impl Keeper {
                     .handle_adoption_failed(clock::boottime(), tenure, failure, remains);
             }
             KeeperOrder::Close(done) => {
-                self.holder.handle_close();
+                self.holder.handle_close(clock::boottime());
                 let _nobody_waits = done.send(());
             }
             KeeperOrder::Stop(done) => {

@@ -84,12 +84,13 @@ impl KeeperHandle {
         self.tell(KeeperOrder::AdoptionFailed(tenure, failure, remains));
     }
 
-    /// Has the keeper claim nothing more: what was granted was told when this returns.
+    /// Has the keeper claim nothing more but what is suspended here: what else was granted was told when this returns.
     pub async fn close(&self) {
         self.until_done(KeeperOrder::Close).await;
     }
 
-    /// Has the keeper release what was granted and never hosted, leave the directory, and end.
+    /// Has the keeper end when no zone is hosted or in memory any more, or the zones have had their time: it releases
+    /// what was granted and is not hosted, and leaves the directory.
     pub async fn stop(&self) {
         self.until_done(KeeperOrder::Stop).await;
     }

@@ -1,5 +1,6 @@
 //! The words of the holder's log lines. When one is due is the holder's to say.
 
+use everhold_core::limits::STOP_ZONES_MS_MAX;
 use everhold_core::outage::Lasted;
 use everhold_core::ownership::holder::remark::{Remark, RequestFailure, Service, ZoneRemark};
 use everhold_core::ownership::key_check::Stranger;
@@ -75,6 +76,17 @@ fn log_zone(zone: &ZoneName, remark: &ZoneRemark) {
         ZoneRemark::EndsProcess(tick) => {
             tracing::error!(%zone, tick = tick.0, "this process ends, so that its zones can be adopted");
         }
+        ZoneRemark::Unstopped => tracing::error!(
+            %zone,
+            ms = STOP_ZONES_MS_MAX,
+            "the zone did not stop in time: its lease will run out, and what the store does not have of it is lost"
+        ),
+        ZoneRemark::LeftInMemory => tracing::error!(
+            %zone,
+            ms = STOP_ZONES_MS_MAX,
+            "this process ends with the zone in memory, and could not store it in time: what the store does not have \
+             of it is lost"
+        ),
         ZoneRemark::Shunned => {
             tracing::error!(%zone, "the zone's lease is not renewed, and this process does not claim it again");
         }

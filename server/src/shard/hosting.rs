@@ -7,22 +7,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use everhold_core::cluster::HomeStore;
-use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::adoption::{Adoption, History, Start};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
-use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
+use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::{AdoptionReport, ShardEvent};
 use everhold_core::zone::ZoneConfig;
-use everhold_os::clock;
+use everhold_os::{clock, vital};
 use everhold_protocol::{Tick, ZoneName};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::host::{self, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
+use crate::host::{self, Adopted, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
 use crate::keeper::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
@@ -37,9 +35,11 @@ pub(super) struct Hosting {
     pub(super) reporter: Reporter,
     pub(super) process: Arc<ProcessGauge>,
     pub(super) zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
-    /// Whether the zones were stopped, and none is hosted any more. Changed and read with the zones locked.
+    /// Whether the zones were stopped, and none is hosted any more but from memory. Changed and read with the zones
+    /// locked.
     pub(super) are_stopping: AtomicBool,
-    /// Zones whose lease ran out here, as they stood then.
+    /// Zones whose lease ran out here, as they stood then. Each stays until it is hosted, or another shard's data is
+    /// newer: no adoption, and no panic of one, takes it away.
     pub(super) memories: Mutex<HashMap<ZoneName, SuspendedZone>>,
     pub(super) keeper: KeeperHandle,
     pub(super) router: RouterHandle,
@@ -57,7 +57,9 @@ impl Hosting {
         loop {
             tokio::select! {
                 Some(event) = keeper_events.next() => match event {
-                    KeeperEvent::Granted(granted) => drop(tokio::spawn(Arc::clone(&self).adopt(granted))),
+                    KeeperEvent::Granted(granted) => {
+                        vital::spawn("watch of an adoption", Arc::clone(&self).adopt(granted));
+                    }
                     KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
                 },
                 Some(ended) = ends.recv() => self.forget(ended),
@@ -66,35 +68,12 @@ impl Hosting {
         }
     }
 
-    /// Stops every zone in good order: its last tick and its checkpoint.
-    pub(super) async fn stop_zones(&self) {
-        let mut stops = JoinSet::new();
-        let hosted: Vec<ZoneHandle> = {
-            let zones = self.zones();
-            self.are_stopping.store(true, Ordering::Relaxed);
-            zones.values().cloned().collect()
-        };
-        for zone in hosted {
-            stops.spawn(async move {
-                (
-                    tokio::time::timeout(PipelineConfig::STOP_MAX, zone.stop())
-                        .await
-                        .is_ok(),
-                    zone,
-                )
-            });
-        }
-        while let Some(stop) = stops.join_next().await {
-            match stop {
-                Ok((true, zone)) => {
-                    self.keeper.ended(zone.tenure, EndReason::Stopped, Remains::Nothing);
-                }
-                Ok((false, zone)) => {
-                    tracing::error!(zone = %zone.tenure.zone, "the zone did not stop; its lease will run out")
-                }
-                Err(error) => tracing::error!(%error, "a zone's stop panicked"),
-            }
-        }
+    /// Has every zone stop in good order: its last tick and its checkpoint. Each ends when both are stored, and so does
+    /// a suspended one that is hosted from now on. The keeper knows when none is left, or too much time has passed.
+    pub(super) fn stop_zones(&self) {
+        let zones = self.zones();
+        self.are_stopping.store(true, Ordering::Relaxed);
+        zones.values().for_each(ZoneHandle::stop);
     }
 
     async fn adopt(self: Arc<Self>, granted: Granted) {
@@ -129,28 +108,45 @@ impl Hosting {
             tick_hz: self.config.tick_hz,
             game: self.rules.clone(),
         };
-        let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&tenure.zone));
+        let store = Arc::clone(&self.store);
+        let memory = self.memories().get(&tenure.zone).map(SuspendedZone::last);
         let grace = self.config.lease.reseed_grace();
         let adoption = Adoption::new(Instant::now(), tenure.grant, grace, memory, steps);
-        let (start, history) = host::adopt(store, (&tenure, &guard), zone_config, adoption).await?;
-        self.report_adoption(&tenure, at, start.journal.last().tick, history);
-        let handle = self.host(&tenure, start, guard)?;
+        let drop_memory = || drop(self.memories().remove(&tenure.zone));
+        let adopted = host::adopt(store, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
+        let last_tick = match &adopted {
+            Adopted::Stored(start, _) => start.journal.last().tick,
+            Adopted::Memory => memory.expect("what goes on from memory was there").tick,
+        };
+        self.report_adoption(&tenure, at, last_tick, adopted.history());
+        let handle = self.host(&tenure, adopted, guard)?;
         self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
     }
 
-    /// Hosts an adopted zone, unless the zones are being stopped: then nothing would stop this one.
-    fn host(&self, tenure: &Tenure, start: Start, guard: Arc<LeaseGuard>) -> Result<ZoneHandle, NotAdopted> {
+    /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once.
+    fn host(&self, tenure: &Tenure, adopted: Adopted, guard: Arc<LeaseGuard>) -> Result<ZoneHandle, NotAdopted> {
         let mut zones = self.zones();
-        if self.are_stopping.load(Ordering::Relaxed) {
+        let are_stopping = self.are_stopping.load(Ordering::Relaxed);
+        if are_stopping && !adopted.history().is_sealed_by_stop() {
             return Err(NotAdopted {
                 failure: AdoptionFailure::Stopping,
                 error: anyhow::anyhow!("the process is stopping"),
                 memory: None,
             });
         }
+        let start = match adopted {
+            Adopted::Stored(start, _) => *start,
+            Adopted::Memory => {
+                let memory = self.memories().remove(&tenure.zone);
+                Start::from_memory(memory.expect("it stays until it is hosted"), tenure.grant)
+            }
+        };
         let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))?;
+        if are_stopping {
+            handle.stop();
+        }
         zones.insert(tenure.zone.clone(), handle.clone());
         Ok(handle)
     }
@@ -230,16 +226,14 @@ impl Hosting {
         self.keeper.ended(tenure, reason, remains);
     }
 
-    /// Keeps a suspended zone, if there is one, until it is granted anew or taken.
+    /// Keeps a suspended zone, if there is one, until it is hosted anew or taken. Returns what is left of it here.
     fn remember(&self, tenure: &Tenure, memory: Option<SuspendedZone>) -> Remains {
-        match memory {
-            Some(memory) => {
-                let acknowledged = memory.acknowledged();
-                self.memories().insert(tenure.zone.clone(), memory);
-                Remains::Memory { acknowledged }
-            }
-            None => Remains::Nothing,
+        let mut memories = self.memories();
+        if let Some(memory) = memory {
+            memories.insert(tenure.zone.clone(), memory);
         }
+        let acknowledged = memories.get(&tenure.zone).map(SuspendedZone::acknowledged);
+        acknowledged.map_or(Remains::Nothing, |acknowledged| Remains::Memory { acknowledged })
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use everhold_local_cluster::LocalCluster;
+use everhold_local_cluster::{LocalCluster, Who};
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Epoch, Heading, Intent};
 use everhold_testing::player::OldConnections;
+use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
-use crate::world::{World, all_zones, meadow};
+use crate::redis::playing;
+use crate::world::{PATIENCE, World, all_zones, meadow};
 
 /// Well above the lease of these tests (1 s): a shard that sleeps so long has lost it.
 const LONGER_THAN_THE_LEASE: Duration = Duration::from_millis(2_500);
@@ -87,6 +89,47 @@ async fn a_shard_that_is_told_to_stop_while_its_zone_is_suspended_stops_in_good_
     world.cluster.stop().unwrap();
     let heir = world.shard(&all_zones());
     assert!(world.until_adopted(&meadow(), heir, epoch).0 > epoch);
+}
+
+/// Well above the time from a signal to the moment from which the shard claims nothing any more.
+const UNTIL_IT_STOPS: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_stops_while_its_zones_are_suspended_stores_them_in_a_redis_that_comes_back_empty() {
+    let mut world = World::on_redis(Persistence::None);
+    let owner = world.shard(&all_zones());
+    let heir = world.shard(&[]);
+    let (mut player, epoch, _) = playing(&world).await;
+    player.until_told_of(world.cluster.all[heir].addr).await;
+    let (tick, before) = (player.until_snapshot().await, player.own());
+    world.redis().kill();
+    let are_suspended = |cluster: &LocalCluster| {
+        let is_over = |zone| cluster.ends.iter().any(|end| end.zone == zone);
+        all_zones().into_iter().all(is_over)
+    };
+    world
+        .cluster
+        .wait_until("the zones are suspended", PATIENCE, are_suspended)
+        .expect("their ends");
+    world
+        .cluster
+        .signal_to(owner, Who::Guardian, Signal::TERM)
+        .expect("a signal");
+    tokio::time::sleep(UNTIL_IT_STOPS).await;
+    world.redis().start_again();
+    let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it stops");
+    assert_eq!(status, "exit status: 0");
+    let (new_epoch, last_tick) = world.until_adopted(&meadow(), heir, epoch);
+    assert!(last_tick >= tick, "what was shown is in the history");
+    assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
+    assert_eq!(player.until_attached_above(epoch).await, new_epoch);
+    let after = player.own();
+    assert_eq!((after.gold, after.items), (before.gold, before.items));
+    for zone in all_zones() {
+        let mut adoptions = world.cluster.adoptions.iter();
+        let sealed = adoptions.any(|a| a.process == owner && a.report.zone == zone && a.report.from_memory);
+        assert!(sealed, "{zone} was taken up once more by the shard that stopped");
+    }
 }
 
 fn from_memory(cluster: &LocalCluster, epoch: Epoch) -> bool {

@@ -15,8 +15,9 @@
 //! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. A data set that
 //! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that
 //! has nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each
-//! is asked for under a lease that lasts: an adoption whose lease is over ends there, and gives back what was in
-//! memory. Which pages are read, and of which of the stored chains, the [`Recovery`] says.
+//! is asked for under a lease that lasts: an adoption whose lease is over ends there. What this process has in memory
+//! stays where it is until it is hosted, so that no failure of an adoption, and no panic, takes it away. Which pages
+//! are read, and of which of the stored chains, the [`Recovery`] says.
 
 mod command;
 
@@ -31,19 +32,19 @@ use super::journal::Journal;
 use super::recovery::{PageRequest, Recovered, Recovery, RecoveryStep};
 use super::replay::{ReplayError, Replayed};
 use super::store::{Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
-use super::suspended::SuspendedZone;
+use super::suspended::is_newest;
 use super::tries::{RETRY, Tries};
-use crate::ownership::{AdoptionSteps, Grant, LeaseState};
+use crate::ownership::{AdoptionSteps, DataStamp, Grant, LeaseState};
 
 /// Fencing a zone, or reading a page of it, takes milliseconds; a store that takes longer than this does not answer.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// The step that an adoption is at.
 enum AdoptionStep {
-    /// It fences the store for this memory.
-    Fence(SuspendedZone),
-    /// It asks whether this memory is the newest history.
-    Summary(SuspendedZone),
+    /// It fences the store for a memory that ends here.
+    Fence(DataStamp),
+    /// It asks whether a memory that ends here is the newest history.
+    Summary(DataStamp),
     /// It fences the store and reads the zone's outline.
     Read {
         /// The moment until which a zone that the store has lost may come back.
@@ -61,16 +62,6 @@ enum AdoptionStep {
     Rewind(Box<(Replayed, Recovered)>, Rewind),
     /// The driver has the outcome, or is about to.
     Over,
-}
-
-impl AdoptionStep {
-    /// Returns the zone in memory that the step is about.
-    fn into_memory(self) -> Option<SuspendedZone> {
-        match self {
-            Self::Summary(memory) | Self::Fence(memory) => Some(memory),
-            _ => None,
-        }
-    }
 }
 
 /// The adoption of one zone under one grant.
@@ -94,8 +85,8 @@ impl Adoption {
     /// The lease is to be looked at this often while an answer is awaited: an adoption that is given up ends soon.
     pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-    /// Begins, at `now`, the adoption under `grant` of a zone that this process has suspended in `memory`, or not. Its
-    /// steps are counted in `steps`.
+    /// Begins, at `now`, the adoption under `grant` of a zone that this process has suspended, or not: `memory` is the
+    /// end of what it has in memory. Its steps are counted in `steps`.
     ///
     /// If the store has lost the zone, it may come back (a disk that is mounted, a backup that is restored); only after
     /// `reseed_grace` is the zone begun again. A shard that had the zone in memory needs no such grace here: it claims
@@ -105,7 +96,7 @@ impl Adoption {
         now: Instant,
         grant: Grant,
         reseed_grace: Duration,
-        memory: Option<SuspendedZone>,
+        memory: Option<DataStamp>,
         steps: AdoptionSteps,
     ) -> Self {
         let read = AdoptionStep::Read {
@@ -132,8 +123,7 @@ impl Adoption {
     /// An answer that is awaited when the lease is over is of no use any more: the adoption fails without it.
     pub fn poll_command(&mut self, now: Instant, lease: LeaseState) -> Option<AdoptionCommand> {
         if lease.is_over() && !matches!(self.step, AdoptionStep::Over) {
-            let memory = self.take_step().into_memory();
-            self.fail(AdoptError::LeaseOver, memory);
+            self.fail(AdoptError::LeaseOver);
         }
         if let Some(command) = self.queue.pop_front() {
             return Some(command);
@@ -151,7 +141,7 @@ impl Adoption {
                 RecoveryStep::Read(PageRequest::Records(from, ticks)) => AdoptionCommand::ReadRecords(from, ticks),
                 RecoveryStep::Replay(data) => AdoptionCommand::Replay(data),
                 RecoveryStep::Fail(damage) => {
-                    self.fail(damage.into(), None);
+                    self.fail(damage.into());
                     return self.queue.pop_front();
                 }
             },
@@ -187,7 +177,7 @@ impl Adoption {
         match answer {
             Ok(()) => self.enter(AdoptionStep::Summary(memory)),
             // Memory is all there is: the host has the data set made anew at its first append, which fences it.
-            Err(StoreError::Lost) => self.start_from(memory),
+            Err(StoreError::Lost) => self.start_from_memory(),
             Err(error) => self.ask_again(now, AdoptionStep::Fence(memory), error),
         }
     }
@@ -201,12 +191,15 @@ impl Adoption {
             panic!("a summary that was not asked for")
         };
         self.note_answer(&answer);
-        match memory.is_newest(answer) {
-            Ok(true) => self.start_from(memory),
-            Ok(false) => self.enter(AdoptionStep::Read {
-                grace_until: now + self.reseed_grace,
-                is_said: false,
-            }),
+        match is_newest(memory, answer) {
+            Ok(true) => self.start_from_memory(),
+            Ok(false) => {
+                self.queue.push_back(AdoptionCommand::DropMemory);
+                self.enter(AdoptionStep::Read {
+                    grace_until: now + self.reseed_grace,
+                    is_said: false,
+                });
+            }
             Err(error) => self.ask_again(now, AdoptionStep::Summary(memory), error),
         }
     }
@@ -289,7 +282,7 @@ impl Adoption {
             Ok(replayed) => match recovery.handle_replayed(&replayed) {
                 Ok(None) => self.enter(AdoptionStep::Recover(recovery)),
                 Ok(Some(recovered)) => self.conclude(&recovery, replayed, recovered),
-                Err(damage) => self.fail(damage.into(), None),
+                Err(damage) => self.fail(damage.into()),
             },
             Err(ReplayError::Poison {
                 tick,
@@ -306,7 +299,7 @@ impl Adoption {
             }
             Err(error) => match recovery.handle_failed(error) {
                 Ok(()) => self.enter(AdoptionStep::Recover(recovery)),
-                Err(error) => self.fail(error.into(), None),
+                Err(error) => self.fail(error.into()),
             },
         }
     }
@@ -328,7 +321,7 @@ impl Adoption {
 
     /// Gives the zone up because its replay did not end, for the reason `error`.
     pub fn handle_replay_lost(&mut self, error: Box<dyn std::error::Error + Send + Sync>) {
-        self.fail(AdoptError::Unfinished(error), None);
+        self.fail(AdoptError::Unfinished(error));
     }
 
     /// Takes the answer to the quarantine of the input at which the replay failed, which came at `now`.
@@ -348,25 +341,15 @@ impl Adoption {
                 if self.poisoned < POISON_MAX {
                     self.enter(AdoptionStep::Recover(recovery));
                 } else {
-                    self.fail(AdoptError::PoisonedTooOften, None);
+                    self.fail(AdoptError::PoisonedTooOften);
                 }
             }
             Err(error) => self.ask_again(now, AdoptionStep::Quarantine(recovery, poison), error),
         }
     }
 
-    fn start_from(&mut self, memory: SuspendedZone) {
-        let (zone, journal) = memory.reclaimed(self.grant);
-        let start = Start {
-            zone,
-            journal,
-            chain: Vec::new(),
-            // The zone was stepped here to its last tick, and did not fail.
-            quarantine: Vec::new(),
-            rewound_ticks: 0,
-        };
-        self.queue
-            .push_back(AdoptionCommand::Start(Box::new(start), History::Memory));
+    fn start_from_memory(&mut self) {
+        self.queue.push_back(AdoptionCommand::StartFromMemory);
     }
 
     /// Goes on from what was replayed, once the store has nothing else.
@@ -421,7 +404,7 @@ impl Adoption {
                 (self.step, self.is_asked) = (step, false);
                 self.ask_at = Some(now + again.after);
             }
-            Err(error) => self.fail(error.into(), step.into_memory()),
+            Err(error) => self.fail(error.into()),
         }
     }
 
@@ -441,9 +424,9 @@ impl Adoption {
         std::mem::replace(&mut self.step, AdoptionStep::Over)
     }
 
-    fn fail(&mut self, error: AdoptError, memory: Option<SuspendedZone>) {
+    fn fail(&mut self, error: AdoptError) {
         self.step = AdoptionStep::Over;
-        self.queue.push_back(AdoptionCommand::Fail(error, memory.map(Box::new)));
+        self.queue.push_back(AdoptionCommand::Fail(error));
     }
 
     fn log(&mut self, notice: AdoptionNotice) {

@@ -111,6 +111,16 @@ impl Journal {
         }
     }
 
+    /// Returns the ring of a zone whose records since the last acknowledgement are lost with the task that had them.
+    /// The zone itself is not: where the store lacks a record, a base bridges it.
+    #[must_use]
+    pub fn orphaned(epoch: Epoch, acknowledged: Position, last: Position) -> Self {
+        Self {
+            acknowledged,
+            ..Self::new(epoch, last)
+        }
+    }
+
     /// The same ring under a higher epoch: the zone was suspended, and goes on from memory. What was in flight is
     /// unknown, so everything after the last acknowledgement is sent again.
     ///
@@ -119,9 +129,10 @@ impl Journal {
     #[must_use]
     pub fn reclaimed(self, epoch: Epoch) -> Self {
         assert!(epoch > self.epoch, "epoch {epoch} follows epoch {}", self.epoch);
+        let first = self.ring.front().map_or(self.last.tick.next(), |oldest| oldest.tick);
         Self {
             epoch,
-            cursor: self.acknowledged.tick.next(),
+            cursor: self.acknowledged.tick.next().max(first),
             in_flight: None,
             retry_ms: RETRY_MS.0,
             resent_from: None,

@@ -15,8 +15,14 @@ use crate::ownership::holder::command::StoreData;
 use crate::ownership::{DataStamp, Grant};
 use crate::zone::Zone;
 
-/// A tick thread that does not give its zone back within this time is wedged: a tick takes milliseconds.
-pub const SURRENDER_MAX: Duration = Duration::from_secs(1);
+/// The time between two looks for a zone that its tick thread has not given back.
+pub const SURRENDER_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A tick thread that has not given its zone back after so many looks, ten seconds, is wedged: a tick takes
+/// milliseconds. Looks are counted, and no time, so that a process that stood still has waited for nothing. Until then
+/// other shards may claim the zone, and this one may not; after it the World is thrown away, and the zone goes on from
+/// the store.
+pub const SURRENDER_LOOKS_MAX: u32 = 100;
 
 /// A journal that waits for its zone: the tick thread may have ticked on until it noticed the end.
 #[derive(Debug)]
@@ -65,21 +71,11 @@ impl SuspendedZone {
         self.journal.acknowledged().stamp()
     }
 
-    /// Returns whether this memory is the newest history, by what the store answered when it was asked for its summary,
-    /// *after* it was fenced: an owner in between that only fenced wrote nothing, and one that wrote can write no more.
-    ///
-    /// # Errors
-    /// The store's answer says neither yes nor no.
-    pub fn is_newest(&self, answer: Result<Option<ZoneSummary>, StoreError>) -> Result<bool, StoreError> {
-        match answer {
-            Ok(summary) => Ok(match summary.map(|summary| summary.data()) {
-                Some(StoreData::Newest(stored)) => stored <= self.journal.last().stamp(),
-                _ => true,
-            }),
-            // Memory is all there is: the host has the data set made anew at its first append.
-            Err(StoreError::Lost) => Ok(true),
-            Err(error) => Err(error),
-        }
+    /// Returns the end of this history. Its adoption decides by that alone, and leaves the zone where it is until it is
+    /// hosted.
+    #[must_use]
+    pub const fn last(&self) -> DataStamp {
+        self.journal.last().stamp()
     }
 
     /// Takes the zone up again under `grant`, whose fence stands in the store.
@@ -92,6 +88,24 @@ impl SuspendedZone {
     }
 }
 
+/// Returns whether a memory that ends at `last` is the newest history, by what the store answered when it was asked for
+/// its summary, *after* it was fenced: an owner in between that only fenced wrote nothing, and one that wrote can write
+/// no more.
+///
+/// # Errors
+/// The store's answer says neither yes nor no.
+pub fn is_newest(last: DataStamp, answer: Result<Option<ZoneSummary>, StoreError>) -> Result<bool, StoreError> {
+    match answer {
+        Ok(summary) => Ok(match summary.map(|summary| summary.data()) {
+            Some(StoreData::Newest(stored)) => stored <= last,
+            _ => true,
+        }),
+        // Memory is all there is: the host has the data set made anew at its first append.
+        Err(StoreError::Lost) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -100,7 +114,8 @@ mod tests {
     use everhold_protocol::{Epoch, Tick};
 
     use super::*;
-    use crate::durability::store::{Position, RecordHash};
+    use crate::durability::journal::JournalEvent;
+    use crate::durability::store::{AppendAnswer, Position, RecordHash};
     use crate::game::RuleBook;
     use crate::ownership::Nonce;
     use crate::zone::{Cut, ZoneConfig};
@@ -142,6 +157,36 @@ mod tests {
             .map(|record| record.tick)
             .collect();
         assert_eq!((journal.epoch(), sent), (Epoch(5), vec![Tick(1), Tick(2)]));
+    }
+
+    #[test]
+    fn zone_whose_records_are_gone_goes_on_behind_a_base_that_bridges_them() {
+        let at = |tick: u8| Position {
+            epoch: Epoch(3),
+            tick: Tick(u64::from(tick)),
+            hash: RecordHash([tick; 32]),
+        };
+        let memory = Surrender::new(Journal::orphaned(Epoch(3), at(4), at(9))).handle_zone(zone());
+        assert_eq!((memory.acknowledged(), memory.last()), (at(4).stamp(), at(9).stamp()));
+        let (_, mut journal) = memory.reclaimed(grant(5));
+        assert_eq!(journal.poll_append(), None, "nothing waits");
+        journal.push(record(Tick(10))).unwrap();
+        assert_eq!(journal.poll_append().unwrap().len(), 1);
+        let answer = journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(6) }));
+        assert_eq!(
+            answer,
+            JournalEvent::Reseed,
+            "the store lacks records that nobody has any more"
+        );
+        let base = Position {
+            epoch: Epoch(5),
+            ..at(9)
+        };
+        assert_eq!(
+            journal.handle_reseeded(base),
+            JournalEvent::Acknowledged { position: base }
+        );
+        assert_eq!(journal.poll_append().unwrap()[0].tick, Tick(10));
     }
 
     #[test]

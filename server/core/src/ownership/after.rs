@@ -72,9 +72,11 @@ impl After {
     pub const fn end(reason: &EndReason, remains: Remains) -> Self {
         match (reason, remains) {
             // A grant, or a fence, is no data: memory is kept until another owner has written some.
-            (EndReason::Suspended | EndReason::Fenced | EndReason::Refused, Remains::Memory { acknowledged }) => {
-                Self::Reclaim { acknowledged }
-            }
+            // A task that failed beside the zone has not harmed its World.
+            (
+                EndReason::Suspended | EndReason::Fenced | EndReason::Refused | EndReason::Panicked(..),
+                Remains::Memory { acknowledged },
+            ) => Self::Reclaim { acknowledged },
             // A suspended holder wrote and said nothing since its deadline: whichever shard is quickest may go on from
             // the store.
             (EndReason::Stopped | EndReason::Suspended, _) => Self::Release,
@@ -129,6 +131,11 @@ mod tests {
             (EndReason::Suspended, Remains::Nothing, After::Release),
             (EndReason::Fenced, Remains::Nothing, After::Expire),
             (EndReason::Refused, MEMORY, After::Reclaim { acknowledged: STAMP }),
+            (
+                EndReason::Panicked(Tick(7), "text".to_owned()),
+                MEMORY,
+                After::Reclaim { acknowledged: STAMP },
+            ),
             (EndReason::Refused, Remains::Nothing, After::Expire),
             (poisoned, Remains::Nothing, After::Cede),
             (EndReason::Fork, Remains::Nothing, After::Shun),

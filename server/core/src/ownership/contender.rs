@@ -98,6 +98,8 @@ pub struct Contender {
     /// Zones in memory that are not acted for.
     suspended: BTreeMap<ZoneName, SuspendedLease>,
     in_flight: Option<ZoneName>,
+    /// The process is stopping: only what it has in memory is claimed.
+    is_closed: bool,
     looked_at: Option<Duration>,
     random: SplitMix64,
 }
@@ -114,6 +116,7 @@ impl Contender {
             held: BTreeSet::new(),
             suspended: BTreeMap::new(),
             in_flight: None,
+            is_closed: false,
             looked_at: None,
             random,
         }
@@ -141,6 +144,22 @@ impl Contender {
         let view = self.own_lease(now).or_else(|| self.others_lease(now))?;
         self.in_flight = Some(view.zone.clone());
         Some(view)
+    }
+
+    /// Whether a claim of this zone that took effect without an answer may be made again.
+    #[must_use]
+    pub fn may_begin_claim(&self, zone: &ZoneName) -> bool {
+        let is_taken = self.held.contains(zone) || self.adopting.contains(zone);
+        !is_taken && (self.suspended.contains_key(zone) || (!self.is_closed && self.zones_taken() < self.config.room))
+    }
+
+    /// Notes that a claim of this zone is made again: it took effect, and its answer got lost.
+    ///
+    /// # Panics
+    /// If another claim is in flight.
+    pub fn begin_claim(&mut self, zone: &ZoneName) {
+        assert!(self.in_flight.is_none(), "one claim is in flight at a time");
+        self.in_flight = Some(zone.clone());
     }
 
     /// Notes that the zone is known to have had a higher epoch than its lease shows. A lease that was never held is
@@ -234,11 +253,12 @@ impl Contender {
         self.candidates().map(|watch| self.claimable_at(watch)).min()
     }
 
-    /// Notes that the claim was granted: the zone is being adopted.
-    pub fn handle_granted(&mut self) {
+    /// Notes that the claim was granted: the zone is being adopted. Returns whether it was suspended here.
+    pub fn handle_granted(&mut self) -> bool {
         let zone = self.end_claim();
-        self.suspended.remove(&zone);
+        let suspended = self.suspended.remove(&zone);
         self.adopting.insert(zone);
+        suspended.is_some()
     }
 
     /// Notes that the claim was refused: `view` is the lease now.
@@ -293,6 +313,23 @@ impl Contender {
         &self.suspended
     }
 
+    /// Claims nothing more but what is suspended here.
+    pub const fn handle_close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Returns the suspended zones that are to go on here, as far as is known: all but those that another shard was
+    /// granted while the store has what it acknowledged.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Tenure> {
+        let is_left = |lease: &SuspendedLease| {
+            let watch = self.watches.get(&lease.tenure.zone);
+            let watch = watch.filter(|watch| self.is_in_sight(watch));
+            lease.is_stored() && watch.is_some_and(|watch| lease.standing(&watch.view) == Standing::Taken)
+        };
+        let unsettled = self.suspended.values().filter(move |lease| !is_left(lease));
+        unsettled.map(|lease| &lease.tenure)
+    }
+
     /// Returns the zones that run here.
     #[must_use]
     pub const fn held(&self) -> &BTreeSet<ZoneName> {
@@ -300,8 +337,12 @@ impl Contender {
     }
 
     fn has_room(&self) -> bool {
-        let taken = self.held.len() + self.adopting.len() + self.suspended.len();
-        self.adopting.len() < self.config.adoptions_max && taken < self.config.room
+        let may_adopt = !self.is_closed && self.adopting.len() < self.config.adoptions_max;
+        may_adopt && self.zones_taken() < self.config.room
+    }
+
+    fn zones_taken(&self) -> usize {
+        self.held.len() + self.adopting.len() + self.suspended.len()
     }
 
     fn candidates(&self) -> impl Iterator<Item = &LeaseWatch> {

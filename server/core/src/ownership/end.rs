@@ -23,7 +23,7 @@ pub enum EndReason {
     /// More records wait for the store than memory may hold.
     #[error("the journal's ring is full")]
     RingFull,
-    /// A rule panicked; the World was thrown away.
+    /// A rule panicked, and the World was thrown away; or a task beside the tick thread, and the World is kept.
     #[error("tick {0} failed: {1}")]
     Panicked(Tick, String),
     /// A rule panicked at a player's input, which is quarantined: the next owner refuses it.

@@ -27,6 +27,7 @@ mod mending;
 pub mod remark;
 mod renewal;
 mod shun;
+mod stop;
 mod wedge;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +43,7 @@ use self::look::Look;
 use self::remark::{Outages, Remark, ZoneRemark};
 use self::renewal::Renewals;
 use self::shun::ShunnedZones;
+use self::stop::{STOP_ANSWER_MAX, STOP_LOOK_EVERY, StopCourse};
 use super::census::Census;
 use super::contender::{Contender, ContenderConfig};
 use super::fingerprint::KeyFingerprints;
@@ -73,6 +75,7 @@ pub struct HolderConfig {
 /// Holds the leases of one process, and contends for more.
 #[derive(Debug)]
 pub struct Holder {
+    me: Nonce,
     lease: LeaseConfig,
     contender: Contender,
     census: Census,
@@ -84,7 +87,7 @@ pub struct Holder {
     /// The holdings that the guardian would have to release.
     holdings: Holdings,
     announce_at: Duration,
-    is_closed: bool,
+    stop: StopCourse,
     outages: Outages,
     commands: VecDeque<HolderCommand>,
     /// Requests that are not answered yet.
@@ -96,9 +99,15 @@ pub struct Holder {
     /// Zones whose lease made no sense at the last look.
     damaged: BTreeSet<ZoneName>,
     claim: Option<Claim>,
+    /// Claims whose outcome is unknown, by zone.
+    open_claims: BTreeMap<ZoneName, Claim>,
+    /// Those of them that took effect, as the last look showed.
+    unconfirmed: BTreeSet<ZoneName>,
     /// The moment at which the claims of this turn began.
     claims_from: Duration,
     releases: Releases,
+    /// Whether none of the releases that were asked for last has been answered.
+    are_releases_unanswered: bool,
 }
 
 /// The step that follows when all requests are answered.
@@ -125,6 +134,7 @@ impl Holder {
         let mut holdings = Holdings::default();
         holdings.note_announced(config.me);
         Self {
+            me: config.me,
             lease: config.lease,
             census: Census::new(config.zones, config.contender.preferred.clone(), config.reseed_grace),
             contender: Contender::new(config.contender),
@@ -135,7 +145,7 @@ impl Holder {
             commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
             holdings,
             announce_at: Duration::ZERO,
-            is_closed: false,
+            stop: StopCourse::None,
             outages: Outages::default(),
             unanswered: 0,
             step: HolderStep::Rest,
@@ -144,8 +154,11 @@ impl Holder {
             look: Look::default(),
             damaged: BTreeSet::new(),
             claim: None,
+            open_claims: BTreeMap::new(),
+            unconfirmed: BTreeSet::new(),
             claims_from: Duration::ZERO,
             releases: VecDeque::new(),
+            are_releases_unanswered: false,
         }
     }
 
@@ -166,31 +179,13 @@ impl Holder {
     /// waits for answers, and hears no orders meanwhile.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.is_at_rest().then_some(self.next_turn)
+        let at = self.stop_by().map_or(self.next_turn, |at| at.min(self.next_turn));
+        self.is_at_rest().then_some(at)
     }
 
     /// A zone may have been released: the next turn begins at once.
     pub const fn handle_release_hint(&mut self) {
         self.next_turn = Duration::ZERO;
-    }
-
-    /// Claims nothing more: the process is stopping. Nothing is granted to it from here on.
-    ///
-    /// # Panics
-    /// If the holder is not at rest.
-    pub fn handle_close(&mut self) {
-        assert!(self.is_at_rest(), "a claim may be under way");
-        self.is_closed = true;
-    }
-
-    /// Begins to release what was granted and never hosted, and what is suspended; leaves the directory then, and
-    /// stops.
-    ///
-    /// # Panics
-    /// If the holder is not at rest.
-    pub fn handle_stop(&mut self, now: Duration) {
-        assert!(self.is_at_rest(), "a claim may be under way");
-        self.begin_stop(now);
     }
 
     /// The answer to a [`Request`]; `now` is read after it came.
@@ -221,10 +216,17 @@ impl Holder {
 
     /// Takes the next step. Returns whether there was one to take.
     fn advance(&mut self, now: Duration) -> bool {
-        if self.release_next() {
+        if self.release_some() {
             return true;
         }
         match self.step {
+            HolderStep::Stopping => self.withdraw(),
+            HolderStep::Withdrawing => {
+                self.commands.push_back(HolderCommand::Stopped);
+                self.step = HolderStep::Stopped;
+            }
+            HolderStep::Stopped => return false,
+            _ if self.is_stop_due(now) => self.begin_stop(now),
             HolderStep::Rest if now < self.next_turn => return false,
             HolderStep::Rest => self.begin_turn(now),
             HolderStep::Blaming => self.begin_renewals(now),
@@ -235,15 +237,6 @@ impl Holder {
                 self.claims_from = now;
             }
             HolderStep::Claiming => self.claim_next(now),
-            HolderStep::Stopping => {
-                self.ask(Request::Withdraw, Some(self.answer_max()));
-                self.step = HolderStep::Withdrawing;
-            }
-            HolderStep::Withdrawing => {
-                self.commands.push_back(HolderCommand::Stopped);
-                self.step = HolderStep::Stopped;
-            }
-            HolderStep::Stopped => return false,
         }
         true
     }
@@ -251,7 +244,10 @@ impl Holder {
     /// Ten looks at the leases between two renewals, so that a pause of the process is noticed in a tenth of a second;
     /// sooner, if a claim falls due.
     fn end_turn(&mut self, now: Duration) {
-        let period = (self.lease.renew_every / 10).max(TURN_MIN);
+        let mut period = (self.lease.renew_every / 10).max(TURN_MIN);
+        if self.is_closed() {
+            period = period.min(STOP_LOOK_EVERY);
+        }
         let claim = self.contender.poll_timeout();
         let wait = claim.map_or(period, |at| at.saturating_sub(now).clamp(TURN_MIN, period));
         self.next_turn = now + wait;
@@ -260,7 +256,12 @@ impl Holder {
 
     /// An authority that takes longer does not answer: half the time between two renewals.
     fn answer_max(&self) -> Duration {
-        self.lease.renew_every / 2
+        let max = self.lease.renew_every / 2;
+        if self.is_closed() {
+            max.min(STOP_ANSWER_MAX)
+        } else {
+            max
+        }
     }
 
     fn is_at_rest(&self) -> bool {

@@ -10,7 +10,7 @@ use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
 use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::zone::ZoneConfig;
-use everhold_protocol::{Epoch, Tick, ZoneName};
+use everhold_protocol::{Tick, ZoneName};
 
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
@@ -20,8 +20,6 @@ use crate::event::{ShardInput, StoreAnswer};
 pub(super) struct Adopting {
     granted: GrantedLease,
     adoption: Adoption,
-    /// The epoch under which the zone was suspended here, if it was.
-    pub(super) memory: Option<Epoch>,
 }
 
 impl SimShard {
@@ -29,17 +27,11 @@ impl SimShard {
         let tenure = granted.tenure.clone();
         let place = self.place;
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
-        let (epoch, memory) = self.memories.remove(&tenure.zone).unzip();
+        let memory = self.memories.get(&tenure.zone).map(SuspendedZone::last);
         let grace = self.world.lease.reseed_grace();
         let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
-        self.adopting.insert(
-            tenure.zone.clone(),
-            Adopting {
-                granted,
-                adoption,
-                memory: epoch,
-            },
-        );
+        self.adopting
+            .insert(tenure.zone.clone(), Adopting { granted, adoption });
         self.look_after_adoption(env, &tenure);
     }
 
@@ -127,11 +119,20 @@ impl SimShard {
                 return true;
             }
             AdoptionCommand::Log(_) => return true,
+            AdoptionCommand::DropMemory => {
+                self.drop_superseded(env, &tenure.zone);
+                return true;
+            }
             AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
-            AdoptionCommand::Fail(error, memory) => {
+            AdoptionCommand::StartFromMemory => {
+                let memory = self.memories.remove(&tenure.zone);
+                let start = Start::from_memory(memory.expect("it stays until it is hosted"), tenure.grant);
+                self.conclude_adoption(env, tenure, start, History::Memory);
+            }
+            AdoptionCommand::Fail(error) => {
                 let place = self.place;
                 env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
-                self.fail_adoption(env, tenure, error.failure(), memory.map(|memory| *memory));
+                self.fail_adoption(env, tenure, error.failure());
             }
         }
         false
@@ -157,41 +158,42 @@ impl SimShard {
     }
 
     fn conclude_adoption(&mut self, env: &mut Env, tenure: &Tenure, start: Start, history: History) {
-        if self.has_stopped_zones {
-            self.fail_adoption(env, tenure, AdoptionFailure::Stopping, None);
+        if self.has_stopped_zones && !history.is_sealed_by_stop() {
+            self.fail_adoption(env, tenure, AdoptionFailure::Stopping);
             return;
         }
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
         let last = start.journal.last().tick;
         self.check_adoption(env, tenure, last, &history);
+        if self.has_stopped_zones {
+            env.took("a suspended zone that was sealed by a stop");
+        }
         self.host(env, adopting.granted, start);
     }
 
     /// Ends an adoption without a host. What it has in memory is suspended as before.
-    fn fail_adoption(
-        &mut self,
-        env: &mut Env,
-        tenure: &Tenure,
-        failure: AdoptionFailure,
-        memory: Option<SuspendedZone>,
-    ) {
+    fn fail_adoption(&mut self, env: &mut Env, tenure: &Tenure, failure: AdoptionFailure) {
         env.took("an adoption that failed");
-        let failed = self.adopting.remove(&tenure.zone);
-        let remains = if let Some(memory) = memory {
-            env.took("a memory that was given back");
-            let acknowledged = memory.acknowledged();
-            self.memories.insert(tenure.zone.clone(), (tenure.epoch(), memory));
-            Remains::Memory { acknowledged }
-        } else {
-            if let Some(epoch) = failed.and_then(|failed| failed.memory) {
-                self.check_dropped(env, &tenure.zone);
-                env.services.check_succeeded(tenure, epoch);
+        self.adopting.remove(&tenure.zone);
+        let remains = match self.memories.get(&tenure.zone) {
+            Some(memory) => {
+                env.took("a memory that outlived its adoption");
+                let acknowledged = memory.acknowledged();
+                Remains::Memory { acknowledged }
             }
-            Remains::Nothing
+            None => Remains::Nothing,
         };
         self.orders
             .push_back(Order::AdoptionFailed(tenure.clone(), failure, remains));
         self.drive_holder(env);
+    }
+
+    /// Drops the memory of a zone of which the store has newer data.
+    fn drop_superseded(&mut self, env: &mut Env, zone: &ZoneName) {
+        if let Some(memory) = self.memories.remove(zone) {
+            self.check_dropped(env, zone);
+            env.services.check_succeeded(zone, memory.last());
+        }
     }
 
     /// Checks that an adoption writes under a lease that lasts.

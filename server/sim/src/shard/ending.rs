@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use everhold_core::durability::blame::{ANSWER_MAX, Blame, Inquiry, InquiryCommand};
 use everhold_core::durability::store::StoreError;
+use everhold_core::durability::suspended::{SURRENDER_LOOK_EVERY, SURRENDER_LOOKS_MAX};
 use everhold_core::ownership::lease::SharedLease;
 use everhold_core::ownership::{EndReason, Remains, Tenure};
 use everhold_core::tick::TickLoop;
@@ -59,15 +60,21 @@ impl SimShard {
             self.drive_inquiry(env, tenure);
             return;
         }
-        // A thread whose tick does not end gives no zone back.
-        let zone: Option<Zone> = ticks.filter(|_| wedged.is_none()).map(TickLoop::into_zone);
-        let memory = pipeline.into_surrender(&reason).zip(zone);
+        let surrender = pipeline.into_surrender(&reason);
+        if surrender.is_some() && wedged.is_some() {
+            // A thread whose tick does not end gives no zone back, and is waited for.
+            let wait = SURRENDER_LOOK_EVERY * SURRENDER_LOOKS_MAX;
+            self.schedule(env, wait, ShardInput::NotSurrendered(tenure.clone(), reason));
+            return;
+        }
+        let zone: Option<Zone> = ticks.map(TickLoop::into_zone);
+        let memory = surrender.zip(zone);
         let remains = match memory {
             Some((surrender, zone)) => {
                 env.took("a zone that was suspended");
                 let memory = surrender.handle_zone(zone);
                 let acknowledged = memory.acknowledged();
-                self.memories.insert(tenure.zone.clone(), (tenure.epoch(), memory));
+                self.memories.insert(tenure.zone.clone(), memory);
                 Remains::Memory { acknowledged }
             }
             None => {
@@ -81,10 +88,9 @@ impl SimShard {
         self.tell_end(env, tenure, reason, remains);
     }
 
-    fn tell_end(&mut self, env: &mut Env, tenure: &Tenure, reason: EndReason, remains: Remains) {
+    pub(super) fn tell_end(&mut self, env: &mut Env, tenure: &Tenure, reason: EndReason, remains: Remains) {
         self.routing.handle_zone_ended(tenure);
         self.orders.push_back(Order::Ended(tenure.clone(), reason, remains));
-        self.stop_if_empty();
         self.drive_routing(env);
         self.drive_holder(env);
     }
@@ -101,7 +107,6 @@ impl SimShard {
             self.drive_zone(env, &tenure);
         }
         self.drive_routing(env);
-        self.stop_if_empty();
     }
 
     /// Lets the inquiry into a failure do what is due.

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
+use everhold_core::ownership::holder::remark::{Remark, ZoneRemark};
 use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseTerms, Renewal};
 use everhold_protocol::ZoneName;
 
@@ -45,8 +45,9 @@ impl SimShard {
                     self.holder.handle_adoption_failed(env.now, tenure, failure, remains);
                 }
                 Order::Close => {
-                    self.holder.handle_close();
+                    self.holder.handle_close(env.now);
                     self.stop_zones(env);
+                    self.orders.push_back(Order::Stop);
                 }
                 Order::Stop => self.holder.handle_stop(env.now),
             }
@@ -59,26 +60,11 @@ impl SimShard {
         }
     }
 
-    /// Begins to stop in good order: nothing is claimed any more, then each zone is sealed, then the leases are
-    /// released.
+    /// Begins to stop in good order: nothing is claimed any more but what is suspended here, then each zone is sealed,
+    /// then the leases are released.
     pub(super) fn stop(&mut self, env: &mut Env) {
-        self.is_stopping = true;
         self.orders.push_back(Order::Close);
-        self.schedule(env, PipelineConfig::STOP_MAX, ShardInput::StopNow);
         self.drive_holder(env);
-    }
-
-    /// Leaves the zones that did not stop to their leases.
-    pub(super) fn stop_now(&mut self, env: &mut Env) {
-        self.orders.push_back(Order::Stop);
-        self.drive_holder(env);
-    }
-
-    /// Stops the holder when no zone is left.
-    pub(super) fn stop_if_empty(&mut self) {
-        if self.is_stopping && self.local.zones.is_empty() && self.ending.is_empty() {
-            self.orders.push_back(Order::Stop);
-        }
     }
 
     fn note_progress(&mut self) {
@@ -111,6 +97,10 @@ impl SimShard {
                 env.after(Duration::ZERO, SimEvent::Fault(Fault::Kill(self.place)));
             }
             HolderCommand::Stopped => env.after(Duration::ZERO, SimEvent::Left(self.place)),
+            HolderCommand::Log(Remark::Zone(zone, ZoneRemark::Unstopped | ZoneRemark::LeftInMemory)) => {
+                env.took("a stop that ran out of time");
+                self.given_up.insert(zone);
+            }
             HolderCommand::Log(_) => {}
         }
     }

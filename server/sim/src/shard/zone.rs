@@ -137,7 +137,15 @@ impl SimShard {
             pipeline: Pipeline::new(config, journal, &chain),
             tenure: tenure.clone(),
         };
-        self.local.zones.insert(tenure.zone.clone(), hosted);
+        let hosted = self
+            .local
+            .zones
+            .entry(tenure.zone.clone())
+            .insert_entry(hosted)
+            .into_mut();
+        if self.has_stopped_zones {
+            hosted.pipeline.handle_stop();
+        }
         self.orders.push_back(Order::Hosted(tenure.clone()));
         self.routing.handle_zone_up(tenure.clone());
         self.schedule(env, Duration::ZERO, ShardInput::Tick(tenure.clone()));

@@ -116,7 +116,7 @@ impl DurableTask {
 
     /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still
     /// held is told.
-    pub(super) async fn end(mut self, reason: EndReason, ticked: mpsc::Receiver<TickMessage>) {
+    pub(super) async fn end(mut self, reason: EndReason, ticked: &mut mpsc::Receiver<TickMessage>) {
         self.gauges.ended.store(true, Ordering::Release);
         self.connections.end();
         self.report_run();
@@ -129,13 +129,10 @@ impl DurableTask {
             reason: reason.to_string(),
             released_tick: self.pipeline.released_tick(),
         });
-        if let Some(done) = self.stopping.take() {
-            let _nobody_waits = done.send(());
-        }
         let memory = match self.pipeline.into_surrender(&reason) {
             Some(surrender) => match self.surrendered.take() {
                 Some(surrendered) => Some(surrender.handle_zone(surrendered.into_zone())),
-                None => memory::surrendered(surrender, ticked).await,
+                None => memory::surrendered(surrender, ticked, &tenure.zone).await,
             },
             None => None,
         };

@@ -8,7 +8,7 @@ use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
 use crate::durability::suspended::SuspendedZone;
-use crate::ownership::AdoptionFailure;
+use crate::ownership::{AdoptionFailure, Grant};
 use crate::zone::Zone;
 
 /// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
@@ -43,10 +43,15 @@ pub enum AdoptionCommand {
     Rewind(Rewind),
     /// Log this.
     Log(AdoptionNotice),
-    /// Start hosting the zone. It is the last command.
+    /// Drop what this process has of the zone in memory: another owner has written newer data.
+    DropMemory,
+    /// Start hosting the zone from the store. It is the last command.
     Start(Box<Start>, History),
+    /// Start hosting the zone from what this process has in memory, as [`Start::from_memory`] has it. It is the last
+    /// command.
+    StartFromMemory,
     /// Give the zone up. It is the last command. What this process has in memory of it is suspended as before.
-    Fail(AdoptError, Option<Box<SuspendedZone>>),
+    Fail(AdoptError),
 }
 
 /// A line of the log about an adoption.
@@ -98,6 +103,25 @@ pub struct Start {
     pub rewound_ticks: u64,
 }
 
+impl Start {
+    /// Takes a zone up again from memory under `grant`, whose fence stands in the store.
+    ///
+    /// # Panics
+    /// If the grant's epoch is not higher than the one that ran out.
+    #[must_use]
+    pub fn from_memory(memory: SuspendedZone, grant: Grant) -> Self {
+        let (zone, journal) = memory.reclaimed(grant);
+        Self {
+            zone,
+            journal,
+            chain: Vec::new(),
+            // The zone was stepped here to its last tick, and did not fail.
+            quarantine: Vec::new(),
+            rewound_ticks: 0,
+        }
+    }
+}
+
 /// The history that an adopted zone goes on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
@@ -118,6 +142,15 @@ pub enum History {
         /// Checkpoints that were given up, from the newest on, because they are damaged.
         checkpoints_given_up: u32,
     },
+}
+
+impl History {
+    /// Whether a process that is stopping hosts the zone all the same, for its last tick: what it has in memory may be
+    /// all there is. What the store has the next owner finds there.
+    #[must_use]
+    pub const fn is_sealed_by_stop(self) -> bool {
+        matches!(self, Self::Memory)
+    }
 }
 
 /// The reason why a zone was not adopted.

@@ -25,11 +25,10 @@ struct Adopter {
     started: Option<(Start, History)>,
     failed: Option<AdoptError>,
     lease: LeaseState,
-    given_back: Option<SuspendedZone>,
 }
 
 impl Adopter {
-    fn new(memory: Option<SuspendedZone>) -> Self {
+    fn new(memory: Option<DataStamp>) -> Self {
         let now = Instant::now();
         let grant = Grant::issue(Epoch(5), Nonce(1));
         Self {
@@ -40,7 +39,6 @@ impl Adopter {
             lease: LeaseState::Held {
                 deadline: Duration::MAX,
             },
-            given_back: None,
         }
     }
 
@@ -75,10 +73,11 @@ impl Adopter {
                     self.started = Some((*start, history));
                     "start".to_owned()
                 }
-                AdoptionCommand::Fail(error, memory) => {
+                AdoptionCommand::DropMemory => "drop memory".to_owned(),
+                AdoptionCommand::StartFromMemory => "start from memory".to_owned(),
+                AdoptionCommand::Fail(error) => {
                     let text = error.to_string();
                     self.failed = Some(error);
-                    self.given_back = memory.map(|memory| *memory);
                     format!("fail: {text}")
                 }
             });
@@ -121,19 +120,14 @@ fn replayed() -> Replayed {
     replay(plan(ZoneData::default()).unwrap(), config()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A zone that was suspended under epoch 3.
-fn suspended() -> SuspendedZone {
+/// The end of a zone that was suspended under epoch 3.
+const fn suspended() -> DataStamp {
     suspended_at(Tick(0))
 }
 
-/// A zone whose history ends at this tick.
-fn suspended_at(tick: Tick) -> SuspendedZone {
-    let last = Position {
-        epoch: Epoch(3),
-        tick,
-        ..Position::GENESIS
-    };
-    Surrender::new(Journal::new(Epoch(3), last)).handle_zone(Zone::new(config()))
+/// The end of a suspended zone whose last tick is this.
+const fn suspended_at(tick: Tick) -> DataStamp {
+    DataStamp { epoch: Epoch(3), tick }
 }
 
 /// The summary of a zone that an owner has fenced, and whose newest data is this.

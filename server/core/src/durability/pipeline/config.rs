@@ -25,9 +25,6 @@ impl PipelineConfig {
     /// happens.
     pub const TURN_EVERY: Duration = Duration::from_millis(20);
 
-    /// A zone that does not stop within this time (because the store is gone) is left to its lease.
-    pub const STOP_MAX: Duration = Duration::from_secs(10);
-
     /// Returns the configuration of a zone that ticks `tick_hz` times a second, with so many ticks between deltas, and
     /// at most between bases.
     #[must_use]

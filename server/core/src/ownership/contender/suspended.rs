@@ -27,8 +27,8 @@ pub struct SuspendedLease {
     pub tenure: Tenure,
     /// The end of what the store is known to have had.
     pub acknowledged: DataStamp,
-    /// Whether the store lacks some of that, as it last answered.
-    is_store_behind: bool,
+    /// Whether the store lacks some of that, as it last answered. `None`: it said neither.
+    is_store_behind: Option<bool>,
 }
 
 /// The lease of a suspended zone, as the authority shows it.
@@ -47,7 +47,7 @@ impl SuspendedLease {
         Self {
             tenure,
             acknowledged,
-            is_store_behind: false,
+            is_store_behind: None,
         }
     }
 
@@ -71,17 +71,22 @@ impl SuspendedLease {
             tick: Tick(0),
         };
         self.is_store_behind = match stored {
-            StoreData::Newest(stamp) => *stamp < self.acknowledged,
-            StoreData::Nothing => NOTHING < self.acknowledged,
+            StoreData::Newest(stamp) => Some(*stamp < self.acknowledged),
+            StoreData::Nothing => Some(NOTHING < self.acknowledged),
             // An owner that writes from memory was granted the zone later, and may have what this one lacks.
-            StoreData::Incomplete | StoreData::Unknown(_) => false,
+            StoreData::Incomplete | StoreData::Unknown(_) => None,
         };
         matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.tenure.epoch())
     }
 
     /// Whether the store has lost some of what it acknowledged: what another shard was granted goes on from less than
     /// this memory.
-    pub(super) const fn is_store_behind(&self) -> bool {
-        self.is_store_behind
+    pub(super) fn is_store_behind(&self) -> bool {
+        self.is_store_behind == Some(true)
+    }
+
+    /// Whether the store has all that it acknowledged.
+    pub(super) fn is_stored(&self) -> bool {
+        self.is_store_behind == Some(false)
     }
 }

@@ -8,14 +8,24 @@ use super::Holder;
 use super::command::{Request, StoreFence};
 use super::remark::{Remark, RequestFailure, Service};
 use crate::ownership::authority::{AuthorityError, LeaseView};
-use crate::ownership::grant::Tenure;
+use crate::ownership::grant::{Nonce, Tenure};
 
-/// One claim under way.
-#[derive(Debug)]
+/// One claim, under way or without an answer.
+#[derive(Clone, Debug)]
 pub(super) struct Claim {
     watched: LeaseView,
     /// A time before anything was asked for it: the lease's deadline counts from here.
     sent_at: Duration,
+    /// The floor with which the authority was asked. `None`: it was not asked yet.
+    epoch_floor: Option<Epoch>,
+}
+
+impl Claim {
+    /// Whether this lease is what the claim made of the one that was watched: it took effect, and its answer got lost.
+    fn has_made(&self, view: &LeaseView, me: Nonce) -> bool {
+        let epoch = self.epoch_floor.and_then(|floor| self.watched.epoch.max(floor).next());
+        view.nonce == me && !view.released && Some(view.epoch) == epoch
+    }
 }
 
 impl Holder {
@@ -25,10 +35,17 @@ impl Holder {
     /// A turn claims what could be claimed when its claims began, each lease once. After the first it goes on only
     /// until renewals fall due, or for as long as they are apart: claims that are not answered hold up neither renewals
     /// nor orders for long.
+    ///
+    /// A claim that took effect without an answer goes first: the lease is ours, and runs out. The very same claim is
+    /// made once more, and answered with the same grant.
     pub(super) fn claim_next(&mut self, now: Duration) {
         let took = now.saturating_sub(self.claims_from);
         let is_long = !took.is_zero() && (took >= self.lease.renew_every || self.is_renewal_due(now));
-        let watched = if self.is_closed || is_long {
+        if !is_long && let Some(claim) = self.next_unconfirmed(now) {
+            self.contender.begin_claim(&claim.watched.zone);
+            return self.ask_authority(now, claim);
+        }
+        let watched = if is_long {
             None
         } else {
             self.contender.poll_claim(self.claims_from)
@@ -38,7 +55,54 @@ impl Holder {
         };
         let within = self.lease.retry_every.min(self.answer_max());
         self.ask(Request::Fence(watched.zone.clone()), Some(within));
-        self.claim = Some(Claim { watched, sent_at: now });
+        self.claim = Some(Claim {
+            watched,
+            sent_at: now,
+            epoch_floor: None,
+        });
+    }
+
+    /// Notes which of the claims without an answer took effect, as these leases show. One whose grant would be over by
+    /// now is of no use any more.
+    pub(super) fn note_unconfirmed(&mut self, now: Duration, leases: &[LeaseView]) {
+        let (lasts, me) = (self.lease.ttl - self.lease.margin, self.me);
+        self.open_claims.retain(|_, claim| now < claim.sent_at + lasts);
+        for view in leases {
+            if self
+                .open_claims
+                .get(&view.zone)
+                .is_some_and(|claim| claim.has_made(view, me))
+            {
+                self.unconfirmed.insert(view.zone.clone());
+            }
+        }
+    }
+
+    /// Takes the next claim that took effect without an answer, unless there is no room for its zone any more.
+    fn next_unconfirmed(&mut self, now: Duration) -> Option<Claim> {
+        let lasts = self.lease.ttl - self.lease.margin;
+        while let Some(zone) = self.unconfirmed.pop_first() {
+            let claim = self.open_claims.remove(&zone);
+            let claim = claim.filter(|claim| now < claim.sent_at + lasts && self.contender.may_begin_claim(&zone));
+            if claim.is_some() {
+                return claim;
+            }
+        }
+        None
+    }
+
+    /// Asks the authority for the claim. The time of its answer counts from now on, that of its grant from the first
+    /// time that the same was asked.
+    fn ask_authority(&mut self, now: Duration, claim: Claim) {
+        let epoch_floor = claim.epoch_floor.expect("the floor is known by now");
+        let request = Request::Claim {
+            watched: claim.watched.clone(),
+            epoch_floor,
+        };
+        let asked_since = claim.sent_at.max(now.saturating_sub(self.answer_max() / 2));
+        let left = (asked_since + self.answer_max()).saturating_sub(now);
+        self.ask(request, Some(left));
+        self.claim = Some(claim);
     }
 
     /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten. Without the
@@ -52,22 +116,25 @@ impl Holder {
                 return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));
             }
         };
-        let Claim { watched, sent_at } = self.claim.take().expect("a fence is asked for by a claim");
+        let Claim { watched, sent_at, .. } = self.claim.take().expect("a fence is asked for by a claim");
         self.census.note_epoch(&watched.zone, fence);
         if self.census.is_forgotten(&watched) && self.contender.handle_forgotten(now) {
             return;
         }
-        let left = (sent_at + self.answer_max()).saturating_sub(now);
-        let request = Request::Claim {
-            watched: watched.clone(),
-            epoch_floor: self.census.epoch_seen(&watched.zone),
+        let epoch_floor = Some(self.census.epoch_seen(&watched.zone));
+        let is_same = |before: &&Claim| is_same_claim(before, &watched, epoch_floor);
+        let before = self.open_claims.get(&watched.zone).filter(is_same);
+        let claim = Claim {
+            sent_at: before.map_or(sent_at, |before| before.sent_at),
+            watched,
+            epoch_floor,
         };
-        self.ask(request, Some(left));
-        self.claim = Some(Claim { watched, sent_at });
+        self.ask_authority(now, claim);
     }
 
     pub(super) fn handle_claimed(&mut self, now: Duration, outcome: Result<Tenure, AuthorityError>) {
-        let Claim { watched, sent_at } = self.claim.take().expect("an outcome belongs to a claim under way");
+        let claim = self.claim.take().expect("an outcome belongs to a claim under way");
+        let (zone, sent_at) = (claim.watched.zone.clone(), claim.sent_at);
         if matches!(outcome, Ok(_) | Err(AuthorityError::Held(_)))
             && let Some(lasted) = self.outages.claims.end(now)
         {
@@ -75,17 +142,27 @@ impl Holder {
         }
         match outcome {
             Ok(tenure) => {
-                self.contender.handle_granted();
-                self.hold(now, tenure, sent_at);
+                self.open_claims.remove(&zone);
+                let is_from_memory = self.contender.handle_granted();
+                self.hold(now, tenure, sent_at, is_from_memory);
             }
             Err(AuthorityError::Held(view)) => self.contender.handle_refused(now, *view),
             Err(error) => {
                 self.contender.handle_unavailable(now);
+                if claim.epoch_floor.is_some() {
+                    self.open_claims.insert(zone.clone(), claim);
+                }
                 if let Some(lasted) = self.outages.claims.note(now) {
-                    let failure = RequestFailure::Claim(watched.zone, error.to_string());
+                    let failure = RequestFailure::Claim(zone, error.to_string());
                     self.log(Remark::Failing(failure, lasted));
                 }
             }
         }
     }
+}
+
+/// Whether a claim that was not answered asked for the same grant.
+fn is_same_claim(before: &Claim, watched: &LeaseView, epoch_floor: Option<Epoch>) -> bool {
+    let of = |view: &LeaseView| (view.epoch, view.nonce, view.beat, view.released);
+    of(&before.watched) == of(watched) && before.epoch_floor == epoch_floor
 }

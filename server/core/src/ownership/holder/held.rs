@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Holder;
 use super::command::{GrantedLease, HolderCommand, Progress, Request};
 use super::remark::{Remark, ZoneRemark};
-use super::{Holder, HolderStep};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
 use crate::ownership::authority::AuthorityError;
 use crate::ownership::end::EndReason;
@@ -24,6 +24,8 @@ pub(super) const ADOPTION_STEP_MAX: Duration = Duration::from_secs(120);
 pub(super) struct HeldLease {
     pub(super) tenure: Tenure,
     pub(super) adoption: AdoptionWatch,
+    /// Whether this process had the zone in memory when it was granted it.
+    pub(super) is_from_memory: bool,
     pub(super) lease: Arc<SharedLease>,
     /// `None` until the zone is adopted.
     pub(super) progress: Option<Progress>,
@@ -60,7 +62,10 @@ impl AdoptionWatch {
     }
 }
 
-/// Leases that are to be released, one after the other.
+/// So many leases are released at once: a stop gives up all of them, and no link is to choke on thousands.
+pub(super) const RELEASES_AT_ONCE: usize = 64;
+
+/// Leases that are to be released.
 pub(super) type Releases = VecDeque<Tenure>;
 
 impl Holder {
@@ -83,6 +88,11 @@ impl Holder {
 
     /// Notes, at `now`, that a hosted zone is over here.
     pub fn handle_ended(&mut self, now: Duration, tenure: Tenure, reason: &EndReason, remains: Remains) {
+        let has_failed = matches!((reason, remains), (EndReason::Panicked(..), Remains::Memory { .. }));
+        if has_failed && self.held_mut(&tenure).is_some() {
+            // What failed beside it may fail again: others first, and no sooner each time.
+            self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl);
+        }
         self.end(now, tenure, After::end(reason, remains));
     }
 
@@ -100,15 +110,19 @@ impl Holder {
             Remains::Nothing if is_given_up => After::Shun,
             remains => After::failed_adoption(failure, remains),
         };
-        if failure == AdoptionFailure::NotStarted {
-            // The next try fails as this one unless time passes.
-            self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl);
+        // The next try fails as this one unless time passes.
+        match (failure, remains) {
+            (AdoptionFailure::NotStarted, _) => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
+            (AdoptionFailure::Panicked, Remains::Memory { .. }) => {
+                self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl);
+            }
+            _ => {}
         }
         self.end(now, tenure, after);
     }
 
     /// The claim of a zone, sent at `sent_at`, was granted.
-    pub(super) fn hold(&mut self, now: Duration, tenure: Tenure, sent_at: Duration) {
+    pub(super) fn hold(&mut self, now: Duration, tenure: Tenure, sent_at: Duration, is_from_memory: bool) {
         self.log_zone(&tenure.zone, ZoneRemark::Granted(tenure.epoch()));
         self.census.note_epoch(&tenure.zone, tenure.epoch());
         self.holdings.note_granted(&tenure);
@@ -120,6 +134,7 @@ impl Holder {
             HeldLease {
                 tenure: tenure.clone(),
                 adoption: AdoptionWatch::new(now, steps.clone()),
+                is_from_memory,
                 lease: Arc::clone(&lease),
                 progress: None,
                 wedged_since: None,
@@ -149,25 +164,12 @@ impl Holder {
     }
 
     /// Takes the lease from an adoption: its host, should it start all the same, finds it lost.
-    fn lose_adoption(&mut self, tenure: &Tenure) {
+    pub(super) fn lose_adoption(&mut self, tenure: &Tenure) {
         self.log_zone(&tenure.zone, ZoneRemark::GivenUp(tenure.epoch()));
         self.held[&tenure.zone].lease.with(Lease::handle_refused);
     }
 
-    /// Releases what is held and not hosted, or suspended; hosted zones that have not ended are left to their leases.
-    pub(super) fn begin_stop(&mut self, now: Duration) {
-        let unadopted = self.held.values().filter(|held| held.progress.is_none());
-        let unadopted: Vec<Tenure> = unadopted.map(|held| held.tenure.clone()).collect();
-        for tenure in unadopted {
-            self.lose_adoption(&tenure);
-            self.end(now, tenure, After::Release);
-        }
-        let suspended = self.contender.suspended().values();
-        self.releases.extend(suspended.map(|lease| lease.tenure.clone()));
-        self.step = HolderStep::Stopping;
-    }
-
-    fn end(&mut self, now: Duration, tenure: Tenure, after: After) {
+    pub(super) fn end(&mut self, now: Duration, tenure: Tenure, after: After) {
         if self.held_mut(&tenure).is_none() {
             return;
         }
@@ -188,15 +190,34 @@ impl Holder {
         }
     }
 
-    pub(super) fn release_next(&mut self) -> bool {
-        let Some(tenure) = self.releases.pop_front() else {
+    /// Asks for the next releases. If none of the last ones was answered, the rest is not asked for: the authority is
+    /// away, and what waits for it one after the other holds up renewals, and a stop. Returns whether there were any.
+    pub(super) fn release_some(&mut self) -> bool {
+        if self.releases.is_empty() {
+            self.are_releases_unanswered = false;
             return false;
-        };
-        self.ask(Request::Release(tenure), Some(self.answer_max()));
+        }
+        if std::mem::replace(&mut self.are_releases_unanswered, true) {
+            for tenure in std::mem::take(&mut self.releases) {
+                self.log_zone(
+                    &tenure.zone,
+                    ZoneRemark::NotReleased("no release is answered".to_owned()),
+                );
+                self.forget(&tenure);
+            }
+            return true;
+        }
+        let count = self.releases.len().min(RELEASES_AT_ONCE);
+        for tenure in self.releases.drain(..count).collect::<Vec<_>>() {
+            self.ask(Request::Release(tenure), Some(self.answer_max()));
+        }
         true
     }
 
     pub(super) fn handle_released(&mut self, tenure: &Tenure, outcome: Result<(), AuthorityError>) {
+        if !matches!(outcome, Err(AuthorityError::Unavailable(_))) {
+            self.are_releases_unanswered = false;
+        }
         let remark = match outcome {
             Ok(()) => ZoneRemark::Released(tenure.epoch()),
             Err(AuthorityError::Held(holder)) => ZoneRemark::NotOurs(holder.epoch),

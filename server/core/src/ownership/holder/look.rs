@@ -63,11 +63,12 @@ impl Holder {
             ));
         }
         self.note_damaged(&leases);
+        self.note_unconfirmed(now, &leases.views);
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
         claimable
             .views
-            .retain(|view| self.census.has(&view.zone) && !self.shunned.contains(&view.zone, now));
+            .retain(|view| self.census.has(&view.zone) && !self.is_shunned(&view.zone, now));
         let forgotten = claimable.views.iter().filter(|view| self.census.is_forgotten(view));
         let forgotten: BTreeSet<ZoneName> = forgotten.map(|view| view.zone.clone()).collect();
         self.contender.handle_leases(now, claimable);

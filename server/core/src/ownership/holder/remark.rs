@@ -90,6 +90,10 @@ pub enum ZoneRemark {
     EndsProcess(Tick),
     /// It is not renewed, nor claimed again by this process.
     Shunned,
+    /// The process ends, and the zone did not have its last tick stored in time.
+    Unstopped,
+    /// The process ends with the zone in memory, which was not stored in time.
+    LeftInMemory,
 }
 
 /// The outages of the authority, of which each is logged seldom however many turns it lasts.

@@ -4,6 +4,7 @@ mod claims;
 mod ends;
 mod looks;
 mod renewals;
+mod stops;
 mod wedges;
 
 use everhold_protocol::Epoch;
@@ -190,11 +191,14 @@ impl FakeAuthority {
 
     fn claim(&mut self, watched: &LeaseView, epoch_floor: Epoch) -> Result<Tenure, AuthorityError> {
         let lease = self.lease(&watched.zone)?;
+        let epoch = watched.epoch.max(epoch_floor).next().unwrap();
+        let zone = watched.zone.as_str();
+        if (lease.epoch, lease.nonce, lease.released) == (epoch, ME, false) {
+            return Ok(tenure(zone, epoch.0));
+        }
         if lease != watched {
             return Err(AuthorityError::Held(Box::new(lease.clone())));
         }
-        let epoch = watched.epoch.max(epoch_floor).next().unwrap();
-        let zone = watched.zone.as_str();
         *lease = view(zone, epoch.0, ME);
         Ok(tenure(zone, epoch.0))
     }

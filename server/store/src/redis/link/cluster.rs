@@ -16,6 +16,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use everhold_os::vital;
 use fred::error::{Error, ErrorKind};
 use fred::types::Value;
 use fred::types::config::{Config, Server, ServerConfig};
@@ -75,7 +76,11 @@ impl Cluster {
         for node in cluster.primaries() {
             node.ready(timeout).await;
         }
-        tokio::spawn(watch(Arc::downgrade(&cluster), Arc::clone(&cluster.stale)));
+        // Without it no node that took over would ever be found.
+        vital::spawn(
+            "watch of a Cluster",
+            watch(Arc::downgrade(&cluster), Arc::clone(&cluster.stale)),
+        );
         Ok(cluster)
     }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use everhold_os::vital;
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface};
@@ -98,7 +99,8 @@ impl RedisNode {
             connection: RwLock::new(connection),
             failing_since: Mutex::default(),
         });
-        tokio::spawn(watch(Arc::downgrade(&node)));
+        // Without it a connection that is stuck would be so for ever.
+        vital::spawn("watch of a link to Redis", watch(Arc::downgrade(&node)));
         node
     }
 

@@ -19,10 +19,7 @@ fn memory_that_is_the_newest_history_goes_on_without_a_read() {
         adopter.fence(Ok(()));
         assert_eq!(adopter.asks(), ["summarize"]);
         adopter.summary(answer);
-        assert_eq!(adopter.asks(), ["start"], "{text}");
-        let (start, history) = adopter.started.unwrap();
-        assert_eq!((history, start.journal.epoch()), (History::Memory, Epoch(5)));
-        assert!(start.chain.is_empty(), "a base under the new epoch is written first");
+        assert_eq!(adopter.asks(), ["start from memory"], "{text}");
     }
 }
 
@@ -31,8 +28,21 @@ fn memory_of_a_zone_that_the_store_has_lost_goes_on_at_once() {
     let mut adopter = Adopter::new(Some(suspended()));
     assert_eq!(adopter.asks(), ["fence"]);
     adopter.fence(Err(StoreError::Lost));
-    assert_eq!(adopter.asks(), ["start"]);
-    assert_eq!(adopter.history(), History::Memory);
+    assert_eq!(adopter.asks(), ["start from memory"]);
+}
+
+#[test]
+fn memory_goes_on_under_the_new_epoch_and_writes_a_base_first() {
+    let last = Position {
+        epoch: Epoch(3),
+        tick: Tick(10),
+        ..Position::GENESIS
+    };
+    let memory = Surrender::new(Journal::new(Epoch(3), last)).handle_zone(Zone::new(config()));
+    assert_eq!(memory.last(), suspended_at(Tick(10)));
+    let start = Start::from_memory(memory, Grant::issue(Epoch(5), Nonce(1)));
+    assert_eq!((start.journal.epoch(), start.journal.last()), (Epoch(5), last));
+    assert!(start.chain.is_empty());
 }
 
 #[test]
@@ -45,7 +55,7 @@ fn memory_behind_newer_data_is_dropped_and_the_store_has_its_whole_grace() {
         adopter.asks();
         adopter.now += GRACE;
         adopter.summary(summary(newest));
-        assert_eq!(adopter.asks(), ["fence and read"]);
+        assert_eq!(adopter.asks(), ["drop memory", "fence and read"]);
         adopter.now += GRACE - Duration::from_millis(1);
         adopter.read(Err(StoreError::Lost));
         assert_eq!(adopter.asks(), ["log Lost"]);
@@ -72,23 +82,23 @@ fn memory_whose_store_says_neither_yes_nor_no_is_kept_for_another_try() {
         }
     }
     adopter.summary(Ok(None));
-    assert_eq!(adopter.asks(), ["start"]);
+    assert_eq!(adopter.asks(), ["start from memory"]);
 }
 
 #[test]
-fn memory_that_is_fenced_off_is_given_up() {
+fn adoption_of_memory_that_is_fenced_off_fails_and_drops_nothing() {
     let mut adopter = Adopter::new(Some(suspended()));
     adopter.asks();
     adopter.fence(Err(StoreError::Fenced { epoch: Epoch(6) }));
-    assert_eq!(adopter.asks(), ["fail: fenced by epoch 6"]);
-    assert!(
-        adopter.given_back.is_some(),
+    assert_eq!(
+        adopter.asks(),
+        ["fail: fenced by epoch 6"],
         "memory dies for data, and never for a fence"
     );
 }
 
 #[test]
-fn memory_comes_back_with_every_failure_of_its_way_back() {
+fn memory_is_dropped_by_no_failure_of_its_way_back() {
     for step in ["summarize", "fence"] {
         for error in [
             unavailable(),
@@ -101,6 +111,7 @@ fn memory_comes_back_with_every_failure_of_its_way_back() {
                 adopter.fence(Ok(()));
                 adopter.asks();
             }
+            let mut asked = Vec::new();
             while adopter.failed.is_none() {
                 let answer = match &error {
                     StoreError::Unavailable(_) => unavailable(),
@@ -111,16 +122,16 @@ fn memory_comes_back_with_every_failure_of_its_way_back() {
                     "summarize" => adopter.summary(Err(answer)),
                     _ => adopter.fence(Err(answer)),
                 }
-                adopter.asks();
-                adopter.asks_after(RETRY);
+                asked.extend(adopter.asks());
+                asked.extend(adopter.asks_after(RETRY));
             }
-            assert!(adopter.given_back.is_some(), "{step}: {error}");
+            assert!(!asked.contains(&"drop memory".to_owned()), "{step}: {error}");
         }
     }
 }
 
 #[test]
-fn adoption_whose_lease_is_over_asks_for_nothing_more_and_gives_memory_back() {
+fn adoption_whose_lease_is_over_asks_for_nothing_more_and_drops_no_memory() {
     let over = "fail: the lease was over before the zone was adopted";
     for lease in [LeaseState::Suspended, LeaseState::Lost] {
         for is_lost_while_asking in [true, false] {
@@ -132,7 +143,6 @@ fn adoption_whose_lease_is_over_asks_for_nothing_more_and_gives_memory_back() {
             }
             adopter.lease = lease;
             assert_eq!(adopter.asks(), [over]);
-            assert!(adopter.given_back.is_some());
             assert_eq!(adopter.asks_after(GRACE), [""; 0]);
         }
         let mut adopter = Adopter::new(None);

@@ -116,7 +116,7 @@ fn guardian_knows_that_its_server_is_in_the_directory_before_anything_is_asked()
 #[test]
 fn holder_that_is_closed_claims_nothing() {
     let mut rig = Rig::new();
-    rig.holder.handle_close();
+    rig.holder.handle_close(rig.now);
     rig.run(2 * TTL);
     assert!(rig.asked(is_claim).is_empty());
     assert!(
@@ -131,7 +131,7 @@ fn holder_cannot_be_closed_while_a_claim_is_under_way() {
     let mut rig = Rig::new();
     rig.begin_claim();
     assert_eq!(rig.holder.poll_timeout(), None);
-    rig.holder.handle_close();
+    rig.holder.handle_close(rig.now);
 }
 
 #[test]
@@ -228,6 +228,91 @@ fn claim_whose_answer_got_lost_is_no_grant_and_one_outage() {
         1,
         "claims of three zones, one line"
     );
+}
+
+/// Has the claims of a turn carried out without an answer: the authority does it, and says nothing.
+fn lose_answers(rig: &mut Rig) {
+    rig.begin_claim();
+    rig.authority.latency = ms(TURN);
+    while let Some(request) = rig.unanswered.pop_front() {
+        rig.now += rig.authority.latency;
+        let answer = match rig.authority.answer(request) {
+            HolderAnswer::Claimed(_) => HolderAnswer::Claimed(away()),
+            answer => answer,
+        };
+        rig.holder.handle_answer(rig.now, answer);
+        rig.poll();
+    }
+    rig.authority.latency = Duration::ZERO;
+}
+
+/// A holder that may have the meadow alone.
+fn claimant() -> Rig {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.authority.unread = ["forest", "hills"].map(name).into();
+    rig
+}
+
+#[test]
+fn claim_whose_answer_got_lost_is_made_again_when_its_lease_is_seen_and_counts_from_the_first_time() {
+    for players in [0, 1] {
+        let mut rig = claimant();
+        let sent_at = rig.now;
+        lose_answers(&mut rig);
+        assert!(rig.granted().is_empty());
+        // Whatever of the lease but its holder has changed since says nothing.
+        rig.authority.leases.get_mut(&name("meadow")).unwrap().players = players;
+        rig.turn();
+        let granted = rig.granted();
+        assert_eq!(granted.len(), 1, "at once, and not after a ttl");
+        assert_eq!(
+            granted[0].tenure,
+            tenure("meadow", 2),
+            "under the epoch that was granted then"
+        );
+        let deadline = sent_at + ms(TTL - MARGIN);
+        let state = granted[0].lease.with(|lease| lease.state());
+        assert_eq!(state, LeaseState::Held { deadline });
+    }
+}
+
+#[test]
+fn claim_that_is_made_twice_without_an_answer_counts_from_the_first_time() {
+    let mut rig = claimant();
+    let sent_at = rig.now;
+    rig.begin_claim();
+    rig.answer();
+    let first = rig.unanswered.pop_front().unwrap();
+    rig.now += ms(300);
+    rig.holder.handle_answer(rig.now, HolderAnswer::Claimed(away()));
+    // It was seen by no look yet, and is carried out when the next one is on its way.
+    rig.begin_claim();
+    rig.answer();
+    let again = rig.unanswered[0].clone();
+    assert_eq!(first, again, "the same is asked for");
+    rig.settle();
+    let deadline = sent_at + ms(TTL - MARGIN);
+    let state = rig.granted()[0].lease.with(|lease| lease.state());
+    assert_eq!(state, LeaseState::Held { deadline });
+}
+
+#[test]
+fn lease_of_this_process_that_no_claim_without_an_answer_made_is_waited_for_as_any_other() {
+    // It was granted and given up; or its grant would be over.
+    let mut rig = claimant();
+    rig.authority.leases.insert(name("meadow"), view("meadow", 2, ME));
+    rig.run(TTL / 2);
+    assert!(rig.asked(is_claim).is_empty());
+
+    let mut rig = claimant();
+    lose_answers(&mut rig);
+    rig.forget();
+    rig.authority.is_away = true;
+    rig.run(TTL);
+    rig.authority.is_away = false;
+    rig.turn();
+    assert!(rig.granted().is_empty(), "another may have it by now");
 }
 
 #[test]

@@ -1,24 +1,24 @@
-//! Ends of zones, adoptions that fail, and the stop of the process.
+//! Ends of zones, and adoptions that fail.
 
 use everhold_protocol::{EntityId, Epoch, Tick};
 
 use super::*;
 use crate::ownership::{AdoptionFailure, After};
 
-fn end(rig: &mut Rig, zone: &str, reason: &EndReason, remains: Remains) {
+pub(super) fn end(rig: &mut Rig, zone: &str, reason: &EndReason, remains: Remains) {
     rig.holder.handle_ended(rig.now, tenure(zone, 2), reason, remains);
     rig.hosted.remove(&name(zone));
     rig.poll();
 }
 
-fn held_by_word(rig: &Rig) -> Vec<String> {
+pub(super) fn held_by_word(rig: &Rig) -> Vec<String> {
     rig.holdings()
         .into_iter()
         .map(|tenure| tenure.zone.to_string())
         .collect()
 }
 
-fn releases(rig: &Rig) -> Vec<&Asked> {
+pub(super) fn releases(rig: &Rig) -> Vec<&Asked> {
     rig.asked(|request| matches!(request, Request::Release(..)))
 }
 
@@ -322,13 +322,27 @@ fn zone_of_which_an_adoption_took_no_step_is_left_to_others_first() {
 }
 
 #[test]
-fn memory_whose_host_does_not_start_is_tried_again_after_a_ttl() {
-    let mut rig = Rig::new();
-    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
-    rig.turn();
-    let (failure, remains) = (AdoptionFailure::NotStarted, MEMORY);
-    rig.holder
-        .handle_adoption_failed(rig.now, tenure("meadow", 2), failure, remains);
+fn memory_whose_host_or_adoption_fails_is_tried_again_after_a_ttl() {
+    for failure in [AdoptionFailure::NotStarted, AdoptionFailure::Panicked] {
+        let mut rig = Rig::new();
+        rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+        rig.turn();
+        rig.holder
+            .handle_adoption_failed(rig.now, tenure("meadow", 2), failure, MEMORY);
+        assert_tried_again_after_a_ttl(&mut rig);
+    }
+}
+
+#[test]
+fn memory_of_a_zone_whose_task_failed_is_tried_again_after_a_ttl() {
+    let mut rig = Rig::hosting();
+    let panicked = EndReason::Panicked(Tick(7), "the durable task failed".to_owned());
+    end(&mut rig, "meadow", &panicked, MEMORY);
+    assert!(releases(&rig).is_empty());
+    assert_tried_again_after_a_ttl(&mut rig);
+}
+
+fn assert_tried_again_after_a_ttl(rig: &mut Rig) {
     rig.forget();
     let of_meadow = |rig: &Rig| {
         rig.granted()
@@ -336,78 +350,7 @@ fn memory_whose_host_does_not_start_is_tried_again_after_a_ttl() {
             .any(|granted| granted.tenure.zone == name("meadow"))
     };
     rig.run(TTL - 2 * TURN);
-    assert!(!of_meadow(&rig));
+    assert!(!of_meadow(rig));
     rig.run(4 * TURN);
-    assert!(of_meadow(&rig));
-}
-
-#[test]
-fn stop_releases_what_is_not_hosted_then_leaves_the_directory() {
-    let mut rig = Rig::hosting();
-    // The hills are suspended, the forest is being adopted, and the meadow has not ended in time.
-    end(&mut rig, "hills", &EndReason::Suspended, MEMORY);
-    end(&mut rig, "forest", &EndReason::Stopped, Remains::Nothing);
-    rig.settle();
-    rig.authority.is_away = false;
-    let hills = rig.authority.leases[&name("hills")].clone();
-    rig.authority.leases.remove(&name("hills"));
-    rig.turn();
-    rig.authority.leases.insert(name("hills"), hills);
-    let forest = rig.granted().pop().unwrap();
-    assert_eq!(forest.tenure.zone, name("forest"));
-    rig.holder.handle_close();
-    rig.forget();
-
-    rig.holder.handle_stop(rig.now);
-    assert_eq!(rig.holder.poll_timeout(), None);
-    rig.settle();
-    let asked: Vec<&Request> = rig.asked.iter().map(|asked| &asked.request).collect();
-    let (of_forest, of_hills) = (Request::Release(forest.tenure), Request::Release(tenure("hills", 2)));
-    assert_eq!(asked, [&of_forest, &of_hills, &Request::Withdraw]);
-    assert_eq!(
-        rig.asked[2].within,
-        Some(ms(ANSWER_MAX)),
-        "the process ends all the same"
-    );
-    assert_eq!(forest.lease.with(|lease| lease.state()), LeaseState::Lost);
-    assert_eq!(
-        held_by_word(&rig),
-        ["meadow"],
-        "it runs out, or the guardian releases it"
-    );
-    assert!(matches!(rig.done.last(), Some(HolderCommand::Stopped)));
-    rig.now += ms(10 * TTL);
-    rig.poll();
-    assert_eq!(rig.asked.len(), 3, "nothing more is asked");
-}
-
-#[test]
-fn stop_asks_for_one_thing_after_the_other_and_ends_although_nothing_answers() {
-    let mut rig = Rig::new();
-    rig.turn();
-    rig.authority.is_away = true;
-    rig.forget();
-    rig.holder.handle_stop(rig.now);
-    rig.poll();
-    assert_eq!(rig.unanswered.len(), 1);
-    rig.settle();
-    assert_eq!(releases(&rig).len(), ZONES.len());
-    assert!(matches!(rig.done.last(), Some(HolderCommand::Stopped)));
-    let left = rig
-        .remarks
-        .iter()
-        .any(|remark| matches!(remark, Remark::StillInDirectory(_)));
-    assert!(left, "{:?}", rig.remarks);
-}
-
-#[test]
-fn guardian_hears_that_the_directory_was_left() {
-    let mut rig = Rig::hosting();
-    rig.holder.handle_stop(rig.now);
-    rig.settle();
-    let mut announced = rig.done.iter().filter_map(|command| match command {
-        HolderCommand::TellGuardian(holdings) => Some(holdings.announced()),
-        _ => None,
-    });
-    assert_eq!(announced.next_back(), Some(None));
+    assert!(of_meadow(rig));
 }
