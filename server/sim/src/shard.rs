@@ -24,7 +24,7 @@ use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
-    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, Tenure,
+    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, RulesTag, Tenure,
 };
 use everhold_protocol::{Epoch, ZoneName};
 
@@ -115,7 +115,8 @@ impl SimShard {
     pub fn start(env: &mut Env, place: usize, life: u64, flags: &Flags, world: &Arc<SimWorld>) -> Self {
         let nonce = Nonce(env.rng.draw() >> 1);
         let addr = address(place);
-        let contender = ContenderConfig::new(world.lease.ttl, flags.room, flags.preferred.clone(), nonce.0);
+        let tag = RulesTag::new(&world.rules.rules_id(world.tick_hz));
+        let contender = ContenderConfig::new(world.lease.ttl, flags.room, tag, flags.preferred.clone(), nonce.0);
         let holder = Holder::new(HolderConfig {
             me: nonce,
             keys: KeyFingerprints::default(),

@@ -12,6 +12,7 @@ use everhold_core::durability::adoption::{Adoption, History, Start};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
+use everhold_core::ownership::holder::command::UnfitZone;
 use everhold_core::ownership::{AdoptionFailure, EndReason, Remains, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::{AdoptionReport, ShardEvent};
@@ -58,6 +59,7 @@ impl Hosting {
             tokio::select! {
                 Some(event) = keeper_events.next() => match event {
                     KeeperEvent::Granted(granted) => drop(tokio::spawn(Arc::clone(&self).adopt(granted))),
+                    KeeperEvent::Unfit(unfit) => self.report_unfit(&unfit),
                     KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
                 },
                 Some(ended) = ends.recv() => self.forget(ended),
@@ -122,6 +124,7 @@ impl Hosting {
             guard,
             at,
             steps,
+            reseed_grace,
         } = granted;
         let zone_config = ZoneConfig {
             name: tenure.zone.clone(),
@@ -130,14 +133,20 @@ impl Hosting {
             game: self.rules.clone(),
         };
         let (store, memory) = (Arc::clone(&self.store), self.memories().remove(&tenure.zone));
-        let grace = self.config.lease.reseed_grace();
-        let adoption = Adoption::new(Instant::now(), tenure.grant, grace, memory, steps);
+        let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps);
         let (start, history) = host::adopt(store, (&tenure, &guard), zone_config, adoption).await?;
         self.report_adoption(&tenure, at, start.journal.last().tick, history);
         let handle = self.host(&tenure, start, guard)?;
         self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
+    }
+
+    /// Reports a zone that was not claimed.
+    fn report_unfit(&self, unfit: &UnfitZone) {
+        let (zone, epoch, reason) = (unfit.zone.clone(), unfit.mark.epoch, unfit.to_string());
+        tracing::error!(%zone, %epoch, reason, "the zone is left to shards that can run it");
+        self.reporter.tell(ShardEvent::Unfit { zone, epoch, reason });
     }
 
     /// Hosts an adopted zone, unless the zones are being stopped: then nothing would stop this one.

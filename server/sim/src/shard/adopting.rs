@@ -30,7 +30,7 @@ impl SimShard {
         let place = self.place;
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
         let (epoch, memory) = self.memories.remove(&tenure.zone).unzip();
-        let grace = self.world.lease.reseed_grace();
+        let grace = granted.reseed_grace;
         let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
         self.adopting.insert(
             tenure.zone.clone(),
