@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, RecordHash, StoreError, StoredRecord};
-use everhold_core::ownership::{Holdings, Nonce, Tenure};
+use everhold_core::ownership::{Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use crate::authority::MemoryAuthority;
@@ -34,6 +34,8 @@ struct ZoneBook {
     covered: BTreeMap<Epoch, Tick>,
     /// The process that wrote under each epoch.
     writers: BTreeMap<Epoch, Nonce>,
+    /// The rules under which the zone ran under each epoch.
+    rules: BTreeMap<Epoch, RulesTag>,
     /// The newest position from which a client was told anything.
     told: Option<(Epoch, Tick)>,
 }
@@ -104,6 +106,19 @@ impl Services {
             let detail = format!("{} epoch {}: {writer:?} and {me:?}", tenure.zone, tenure.epoch());
             self.breach("one writing owner per zone and epoch", detail);
         }
+    }
+
+    /// Notes the rules of an owner that hosts its zone.
+    pub fn note_rules(&mut self, tenure: &Tenure, rules: RulesTag) {
+        let book = self.books.entry(tenure.zone.clone()).or_default();
+        book.rules.insert(tenure.epoch(), rules);
+    }
+
+    /// Returns the rules of the newest data that the store has of a zone, if it has any.
+    #[must_use]
+    pub fn stored_rules(&self, zone: &ZoneName) -> Option<RulesTag> {
+        let newest = self.store.summary(zone)?.newest?;
+        self.books.get(zone)?.rules.get(&newest.epoch).copied()
     }
 
     /// Notes that outputs of a tick leave a process. At level `store` its record must have been stored.

@@ -176,6 +176,9 @@ impl SimShard {
         memory: Option<SuspendedZone>,
     ) {
         env.took("an adoption that failed");
+        if failure == AdoptionFailure::Unfit {
+            env.took("an adoption that failed: other rules");
+        }
         let failed = self.adopting.remove(&tenure.zone);
         let remains = if let Some(memory) = memory {
             env.took("a memory that was given back");
@@ -268,7 +271,7 @@ impl SimShard {
             name: zone.clone(),
             seed: 1,
             tick_hz: self.world.tick_hz,
-            game: Arc::clone(&self.world.rules) as Arc<_>,
+            game: Arc::clone(&self.rules) as Arc<_>,
         }
     }
 }

@@ -145,7 +145,13 @@ impl SimShard {
             HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Blame(..) => Party::Store,
             _ => Party::Authority,
         };
-        let (me, addr, ttl) = (self.nonce, self.addr, self.world.lease.ttl);
+        let (me, addr, ttl) = (self.nonce, self.addr, self.ttl);
+        if let HolderRequest::Claim { watched, .. } = &request
+            && !watched.ttl.is_zero()
+            && watched.ttl != ttl
+        {
+            env.took("leases of different ttl");
+        }
         let suspect = match &request {
             HolderRequest::Blame(tenure, _) => self.suspect(tenure),
             _ => None,
