@@ -60,11 +60,12 @@ pub enum ShardEvent {
         /// The epoch of the ownership.
         epoch: Epoch,
     },
-    /// This process cannot run a zone that it was granted (other rules, layout, or world file), and has released it.
+    /// This process cannot run a zone (other rules, layout, or world file): it did not claim it, or was granted it and
+    /// has released it.
     Unfit {
         /// The zone's name.
         zone: ZoneName,
-        /// The epoch of the ownership.
+        /// The epoch of its owner: of the last one that hosted it, or of this process.
         epoch: Epoch,
         /// The reason, in words.
         reason: String,

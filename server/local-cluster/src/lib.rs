@@ -71,7 +71,8 @@ pub struct LocalCluster {
     pub ends: Vec<End>,
     /// Zones that the store has lost and that began again, with the epoch under which they did.
     pub lost: Vec<(ZoneName, Epoch)>,
-    /// Zones that a process was granted and cannot run: the process by its index, the zone, and the epoch.
+    /// Zones that a process cannot run, whether it was granted them or not: the process by its index, the zone, and the
+    /// epoch.
     pub unfit: Vec<(usize, ZoneName, Epoch)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use everhold_core::ownership::{
-    AuthorityError, Grant, KeyFingerprints, LeaseTerms, LeaseView, Leases, Nonce, ShardView, Tenure,
+    AuthorityError, Grant, KeyFingerprints, LeaseTerms, LeaseView, Leases, Nonce, Renewal, ShardView, Tenure,
 };
 use everhold_protocol::{Epoch, ZoneName};
 
@@ -92,24 +92,26 @@ impl MemoryAuthority {
     }
 
     /// Moves the beat.
-    pub fn renew(&mut self, tenure: &Tenure, players: u32) -> Result<(), AuthorityError> {
+    pub fn renew(&mut self, renewal: &Renewal) -> Result<(), AuthorityError> {
         self.check_room()?;
+        let tenure = &renewal.tenure;
         let now = lease(&mut self.data.leases, &tenure.zone)?;
         if !is_held_under(now, tenure.grant) {
             return Err(held(now));
         }
-        now.players = players;
+        now.players = renewal.players;
+        now.rules = renewal.mark().or(now.rules);
         now.beat += 1;
         Ok(())
     }
 
     /// Puts a lease back, as into a max register.
-    pub fn reinstate(&mut self, tenure: &Tenure, terms: LeaseTerms, players: u32) -> Result<(), AuthorityError> {
+    pub fn reinstate(&mut self, renewal: &Renewal, terms: LeaseTerms) -> Result<(), AuthorityError> {
         self.check_room()?;
-        let (zone, grant) = (&tenure.zone, tenure.grant);
+        let Tenure { zone, grant } = &renewal.tenure;
         if let Some(now) = self.data.leases.get(zone)
             && now.epoch >= grant.epoch()
-            && !is_held_under(now, grant)
+            && !is_held_under(now, *grant)
         {
             return Err(held(now));
         }
@@ -122,8 +124,9 @@ impl MemoryAuthority {
             beat: now.beat + 1,
             released: false,
             addr: terms.addr,
-            players,
+            players: renewal.players,
             ttl: terms.ttl,
+            rules: renewal.mark().or(now.rules),
         };
         Ok(())
     }
@@ -247,6 +250,7 @@ fn free_lease(zone: &ZoneName) -> LeaseView {
         addr: NOWHERE,
         players: 0,
         ttl: Duration::ZERO,
+        rules: None,
     }
 }
 

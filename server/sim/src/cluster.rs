@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
-use everhold_core::ownership::LeaseConfig;
 use everhold_core::zone::probe::panic_text;
 use everhold_protocol::ZoneName;
 use everhold_protocol::rng::SplitMix64;
@@ -32,6 +31,8 @@ pub const POISON: &str = "poison";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A guardian releases what its dead shard held after this time.
 const GUARDIAN_WAIT: Duration = Duration::from_millis(60);
+/// Spares with other rules start at this time.
+const SPARES_AT: Duration = Duration::from_secs(5);
 /// The gold that every player begins with.
 const START_GOLD: u64 = 100;
 
@@ -90,10 +91,11 @@ impl SimCluster {
         let mut rng = SplitMix64::new(options.seed);
         let rules = RuleBook::from_toml(WORLD).expect("the world is sound");
         let zones: Vec<ZoneName> = rules.zones().cloned().collect();
-        let setting = RunSetting::draw(&zones, &mut rng);
+        let mut setting = RunSetting::draw(&zones, &mut rng);
         let plan = Plan::draw(&setting, &mut rng);
+        setting.draw_unlike(&mut SplitMix64::new(!options.seed));
         let plan = options.plan.clone().unwrap_or(plan);
-        let (ttl, healed_at) = (setting.ttl, setting.begin + setting.span);
+        let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);
         let mut cluster = Self::new(options, setting, rules, &mut rng);
         for (at, fault) in plan.0.clone() {
             cluster.env.at(at, SimEvent::Fault(fault));
@@ -125,7 +127,8 @@ impl SimCluster {
         let zones: Vec<ZoneName> = rules.zones().cloned().collect();
         let world = Arc::new(SimWorld {
             rules: Arc::new(rules),
-            lease: LeaseConfig::new(setting.ttl_ms(), setting.tick_hz),
+            other_rules: Arc::new(other_rules()),
+            ttl: setting.ttl,
             tick_hz: setting.tick_hz,
             ticket_key: key.verifying_key(),
             resume_key: [9; 32],
@@ -162,7 +165,12 @@ impl SimCluster {
             setting,
         };
         for place in 0..shards {
-            cluster.start(place);
+            if cluster.slots[place].flags.other_rules_from == Some(1) {
+                // By then there is something that it cannot run.
+                cluster.env.at(SPARES_AT, SimEvent::Fault(Fault::Restart(place)));
+            } else {
+                cluster.start(place);
+            }
         }
         cluster
     }
@@ -435,7 +443,15 @@ impl SimCluster {
         }
     }
 
-    /// After the faults every zone has an owner, every player plays, and no gold is lost or made.
+    /// Whether some living shard can run a zone.
+    fn is_any_able(&self, zone: &ZoneName) -> bool {
+        let rules = self.env.services.stored_rules(zone);
+        let mut shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+        shards.any(|shard| shard.is_able(zone, rules))
+    }
+
+    /// After the faults every zone that some shard can run has an owner, every player in one plays, and no gold is lost
+    /// or made.
     fn check_liveness(&mut self) {
         for zone in self.world.rules.zones() {
             let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
@@ -443,7 +459,7 @@ impl SimCluster {
                 .flat_map(SimShard::hosted)
                 .filter(|tenure| tenure.zone == *zone)
                 .count();
-            if owners == 0 {
+            if owners == 0 && self.is_any_able(zone) {
                 let detail = format!("{zone}, 15 leases after the last fault");
                 self.env.services.breach("every zone has an owner", detail);
             }
@@ -452,8 +468,8 @@ impl SimCluster {
         for (place, player) in self.players.iter().enumerate() {
             let heard = player
                 .heard_at
-                .is_some_and(|at| now.saturating_sub(at) < 3 * self.setting.ttl);
-            if !player.is_attached() || !heard {
+                .is_some_and(|at| now.saturating_sub(at) < 3 * self.setting.longest_ttl());
+            if (!player.is_attached() || !heard) && self.is_any_able(player.zone()) {
                 let detail = format!("player {place}, 15 leases after the last fault");
                 self.env.services.breach("every player plays", detail);
             }
@@ -465,6 +481,13 @@ impl SimCluster {
             self.env.services.breach("gold is conserved", detail);
         }
     }
+}
+
+/// Returns rules under which no zone can go on that ran the world's.
+fn other_rules() -> RuleBook {
+    let text = WORLD.replacen("linger_ms = 10_000", "linger_ms = 10_001", 1);
+    assert_ne!(text, WORLD, "they would be the same");
+    RuleBook::from_toml(&text).expect("the world is sound")
 }
 
 /// A place whose shard is not started yet.

@@ -324,6 +324,11 @@ impl SimPlayer {
         }
     }
 
+    /// Returns the zone that it is in, or would log in to.
+    pub fn zone(&self) -> &ZoneName {
+        self.in_zone.as_ref().unwrap_or(&self.zone)
+    }
+
     /// Epochs that a client sees in a zone only rise, and ticks within an epoch, too.
     fn see(&mut self, env: &mut Env, zone: ZoneName, epoch: Epoch, tick: Tick) {
         if let Some((seen_zone, seen_epoch, seen_tick)) = &self.shown

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use everhold_core::durability::store::{AppendAnswer, CheckpointHead, RecordHash, StoreError, StoredRecord};
 use everhold_core::ownership::holder::command::StoreData;
-use everhold_core::ownership::{DataStamp, Holdings, Nonce, Tenure};
+use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use crate::authority::MemoryAuthority;
@@ -35,6 +35,8 @@ struct ZoneBook {
     covered: BTreeMap<Epoch, Tick>,
     /// The process that wrote under each epoch.
     writers: BTreeMap<Epoch, Nonce>,
+    /// The rules under which the zone ran under each epoch.
+    rules: BTreeMap<Epoch, RulesTag>,
     /// The newest position from which a client was told anything.
     told: Option<(Epoch, Tick)>,
 }
@@ -105,6 +107,19 @@ impl Services {
             let detail = format!("{} epoch {}: {writer:?} and {me:?}", tenure.zone, tenure.epoch());
             self.breach("one writing owner per zone and epoch", detail);
         }
+    }
+
+    /// Notes the rules of an owner that hosts its zone.
+    pub fn note_rules(&mut self, tenure: &Tenure, rules: RulesTag) {
+        let book = self.books.entry(tenure.zone.clone()).or_default();
+        book.rules.insert(tenure.epoch(), rules);
+    }
+
+    /// Returns the rules of the newest data that the store has of a zone, if it has any.
+    #[must_use]
+    pub fn stored_rules(&self, zone: &ZoneName) -> Option<RulesTag> {
+        let newest = self.store.summary(zone)?.newest?;
+        self.books.get(zone)?.rules.get(&newest.epoch).copied()
     }
 
     /// Notes that outputs of a tick leave a process. At level `store` its record must have been stored.

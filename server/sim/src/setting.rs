@@ -17,6 +17,10 @@ pub struct Flags {
     pub room: usize,
     /// Whether a guardian is beside it.
     pub is_guarded: bool,
+    /// The ttl of its leases, if it is not that of the run.
+    pub ttl: Option<Duration>,
+    /// The life from which on it runs other rules than the world's. In its first it is a spare, and starts late.
+    pub other_rules_from: Option<u64>,
 }
 
 /// The setting of a run.
@@ -26,7 +30,7 @@ pub struct RunSetting {
     pub shards: Vec<Flags>,
     /// The number of players.
     pub players: usize,
-    /// The lease's ttl.
+    /// The ttl of leases, but of shards that have another one.
     pub ttl: Duration,
     /// Ticks per second.
     pub tick_hz: u16,
@@ -69,6 +73,35 @@ impl RunSetting {
         }
     }
 
+    /// Draws what makes shards of the run unlike each other, from chance of its own: a setting is otherwise the same
+    /// with it and without. In one run in six a shard runs other rules, from its first life on or when it comes back;
+    /// in one in six leases have two ttls.
+    pub fn draw_unlike(&mut self, rng: &mut SplitMix64) {
+        let shards = self.shards.len() as u64;
+        match rng.below(12) {
+            0 => {
+                // The first may be the one that declares all zones.
+                let spare = &mut self.shards[1 + draw_below(shards - 1, rng)];
+                spare.other_rules_from = Some(1);
+                spare.preferred.clear();
+            }
+            1 => self.shards[draw_below(shards, rng)].other_rules_from = Some(2),
+            2 | 3 if self.ttl <= Duration::from_secs(1) => {
+                for shard in &mut self.shards {
+                    shard.ttl = (rng.below(2) == 0).then_some(3 * self.ttl);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the longest ttl of a shard: so long it may take until a lease runs out.
+    #[must_use]
+    pub fn longest_ttl(&self) -> Duration {
+        let ttls = self.shards.iter().filter_map(|flags| flags.ttl);
+        ttls.max().unwrap_or(self.ttl).max(self.ttl)
+    }
+
     /// Returns the ttl in milliseconds.
     #[must_use]
     pub fn ttl_ms(&self) -> u64 {
@@ -87,6 +120,8 @@ fn draw_flags(zones: &[ZoneName], rng: &mut SplitMix64) -> Flags {
         preferred: zones.iter().filter(|_| rng.below(3) == 0).cloned().collect(),
         room: zones.len(),
         is_guarded: rng.below(2) == 0,
+        ttl: None,
+        other_rules_from: None,
     }
 }
 

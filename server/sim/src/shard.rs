@@ -24,7 +24,7 @@ use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
-    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, Tenure,
+    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, RulesTag, Tenure,
 };
 use everhold_protocol::ZoneName;
 
@@ -40,8 +40,10 @@ use crate::setting::Flags;
 pub struct SimWorld {
     /// The rules.
     pub rules: Arc<RuleBook>,
-    /// The times of a lease.
-    pub lease: LeaseConfig,
+    /// The rules of shards that can run nothing of what those ran.
+    pub other_rules: Arc<RuleBook>,
+    /// The ttl of a shard's leases, if it has none of its own.
+    pub ttl: Duration,
     /// Ticks per second.
     pub tick_hz: u16,
     /// The key that tickets are signed with.
@@ -86,6 +88,9 @@ pub struct SimShard {
     nonce: Nonce,
     addr: SocketAddr,
     world: Arc<SimWorld>,
+    rules: Arc<RuleBook>,
+    tag: RulesTag,
+    ttl: Duration,
     holder: Holder,
     orders: VecDeque<Order>,
     asked: BTreeMap<u64, HolderRequest>,
@@ -100,6 +105,8 @@ pub struct SimShard {
     peers: Vec<SocketAddr>,
     resume_keys: ResumeKeys,
     adopting: BTreeMap<ZoneName, Adopting>,
+    /// Zones of which a tick does not end here: this process does not claim them again.
+    wedged: BTreeSet<ZoneName>,
     /// Suspended zones.
     memories: BTreeMap<ZoneName, SuspendedZone>,
     ending: BTreeMap<ZoneName, Ending>,
@@ -116,16 +123,21 @@ impl SimShard {
     pub fn start(env: &mut Env, place: usize, life: u64, flags: &Flags, world: &Arc<SimWorld>) -> Self {
         let nonce = Nonce(env.rng.draw() >> 1);
         let addr = address(place);
-        let contender = ContenderConfig::new(world.lease.ttl, flags.room, flags.preferred.clone(), nonce.0);
+        let is_other = flags.other_rules_from.is_some_and(|first| life >= first);
+        let rules = if is_other { &world.other_rules } else { &world.rules };
+        let tag = RulesTag::new(&rules.rules_id(world.tick_hz));
+        let ttl = flags.ttl.unwrap_or(world.ttl);
+        let lease = LeaseConfig::new(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), world.tick_hz);
+        let contender = ContenderConfig::new(ttl, flags.room, tag, flags.preferred.clone(), nonce.0);
         let holder = Holder::new(HolderConfig {
             me: nonce,
             keys: KeyFingerprints::default(),
-            lease: world.lease,
+            lease,
             contender,
             zones: world.rules.zones().cloned().collect(),
-            reseed_grace: world.lease.reseed_grace(),
+            reseed_grace: lease.reseed_grace(),
         });
-        let directory = Directory::new(nonce, world.lease.ttl, world.rules.zones().cloned());
+        let directory = Directory::new(nonce, ttl, world.rules.zones().cloned());
         let config = RoutingConfig {
             tick_hz: world.tick_hz,
             players_max: 1_000,
@@ -135,6 +147,9 @@ impl SimShard {
             life,
             nonce,
             addr,
+            rules: Arc::clone(rules),
+            tag,
+            ttl,
             holder,
             orders: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -147,6 +162,7 @@ impl SimShard {
             peers: Vec::new(),
             resume_keys: ResumeKeys::new(world.resume_key, Vec::new()),
             adopting: BTreeMap::new(),
+            wedged: BTreeSet::new(),
             memories: BTreeMap::new(),
             ending: BTreeMap::new(),
             operations: BTreeMap::new(),
@@ -211,6 +227,13 @@ impl SimShard {
     #[must_use]
     pub fn has_given_up(&self, zone: &ZoneName) -> bool {
         self.given_up.contains(zone)
+    }
+
+    /// Whether this process can run a zone whose data is of these rules, if there is data.
+    #[must_use]
+    pub fn is_able(&self, zone: &ZoneName, rules: Option<RulesTag>) -> bool {
+        let is_fit = rules.is_none_or(|rules| rules == self.tag);
+        !self.wedged.contains(zone) && (is_fit || self.remembers(zone))
     }
 
     fn number(&mut self) -> u64 {

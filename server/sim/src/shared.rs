@@ -184,14 +184,15 @@ impl Authority for SharedAuthority {
 
     async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>> {
         let mut authority = self.lock();
-        let renew = |Renewal { tenure, players }: &Renewal| authority.renew(tenure, *players);
-        renewals.iter().map(renew).collect()
+        renewals.iter().map(|renewal| authority.renew(renewal)).collect()
     }
 
     async fn reinstate(&self, renewals: &[Renewal], terms: LeaseTerms) -> Vec<Result<(), AuthorityError>> {
         let mut authority = self.lock();
-        let reinstate = |Renewal { tenure, players }: &Renewal| authority.reinstate(tenure, terms, *players);
-        renewals.iter().map(reinstate).collect()
+        renewals
+            .iter()
+            .map(|renewal| authority.reinstate(renewal, terms))
+            .collect()
     }
 
     async fn release(&self, tenure: &Tenure) -> Result<(), AuthorityError> {

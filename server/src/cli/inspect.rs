@@ -44,6 +44,9 @@ struct ZoneRow {
     checkpoint_lag_ticks: Option<u64>,
     base_tick: Option<Tick>,
     fence_epoch: Option<Epoch>,
+    /// The rules of the owner that hosted it last, as the first bytes of their id: a shard of other rules leaves it
+    /// alone.
+    rules: Option<String>,
 }
 
 /// Prints every zone.
@@ -93,6 +96,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             checkpoint_lag_ticks: released_tick.map(|last| last.0 - head.unwrap_or_default().0),
             base_tick: data.and_then(|d| d.base).map(|p| p.tick),
             fence_epoch: data.map(|d| d.fence_epoch),
+            rules: lease.rules.map(|mark| mark.rules.to_string()),
         });
     }
     Ok(rows)
@@ -111,6 +115,7 @@ fn table(rows: &[ZoneRow]) -> Table {
         "lag",
         "base",
         "fence",
+        "rules",
     ]);
     for row in rows {
         table.add_row([
@@ -124,6 +129,7 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.checkpoint_lag_ticks),
             text(row.base_tick),
             text(row.fence_epoch),
+            text(row.rules.as_ref()),
         ]);
     }
     table

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use everhold_core::game::RuleBook;
 use everhold_core::ownership::contender::ContenderConfig;
-use everhold_core::ownership::{HolderConfig, KeyFingerprints, Nonce};
+use everhold_core::ownership::{HolderConfig, KeyFingerprints, Nonce, RulesTag};
 
 use crate::config::Config;
 use crate::guardian::GuardianLink;
@@ -28,11 +28,12 @@ impl KeeperConfig {
         guardian: GuardianLink,
     ) -> Self {
         let preferred = config.zones.iter().cloned().collect();
+        let tag = RulesTag::new(&rules.rules_id(config.tick_hz));
         let holder = HolderConfig {
             me: nonce,
             keys,
             lease: config.lease,
-            contender: ContenderConfig::new(config.lease.ttl, config.zones_max, preferred, nonce.0),
+            contender: ContenderConfig::new(config.lease.ttl, config.zones_max, tag, preferred, nonce.0),
             zones: rules.zones().cloned().collect(),
             reseed_grace: config.lease.reseed_grace(),
         };

@@ -90,6 +90,7 @@ impl Keeper {
                     lease,
                     at,
                     steps,
+                    reseed_grace,
                 } = granted;
                 let guard = Arc::new(LeaseGuard::new(lease));
                 self.tell(KeeperEvent::Granted(Granted {
@@ -97,8 +98,10 @@ impl Keeper {
                     guard,
                     at,
                     steps,
+                    reseed_grace,
                 }));
             }
+            HolderCommand::ReportUnfit(unfit) => self.tell(KeeperEvent::Unfit(unfit)),
             HolderCommand::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
             HolderCommand::Show(views) => (self.show)(views),
             HolderCommand::TellGuardian(holdings) => self.guardian.tell(holdings),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use everhold_core::ownership::holder::command::UnfitZone;
 use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, EndReason, Remains, Tenure};
 use everhold_protocol::ZoneName;
 use tokio::sync::{mpsc, oneshot};
@@ -20,12 +21,16 @@ pub struct Granted {
     pub at: Duration,
     /// The steps of its adoption, to be counted.
     pub steps: AdoptionSteps,
+    /// The time for which the adoption waits for a shard with memory, if the store has lost the zone.
+    pub reseed_grace: Duration,
 }
 
 /// An event that the keeper tells the shard.
 pub enum KeeperEvent {
     /// A zone was granted: adopt it, or take it up again.
     Granted(Granted),
+    /// A zone was not claimed, because it ran other rules.
+    Unfit(UnfitZone),
     /// A suspended zone was granted to another process: its memory is of no use.
     Taken(ZoneName),
 }

@@ -11,6 +11,7 @@ use everhold_core::durability::adoption::{Adoption, History, Start};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
+use everhold_core::ownership::holder::command::UnfitZone;
 use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::{AdoptionReport, ShardEvent};
@@ -60,6 +61,7 @@ impl Hosting {
                     KeeperEvent::Granted(granted) => {
                         vital::spawn("watch of an adoption", Arc::clone(&self).adopt(granted));
                     }
+                    KeeperEvent::Unfit(unfit) => self.report_unfit(&unfit),
                     KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
                 },
                 Some(ended) = ends.recv() => self.forget(ended),
@@ -101,6 +103,7 @@ impl Hosting {
             guard,
             at,
             steps,
+            reseed_grace,
         } = granted;
         let zone_config = ZoneConfig {
             name: tenure.zone.clone(),
@@ -110,8 +113,7 @@ impl Hosting {
         };
         let store = Arc::clone(&self.store);
         let memory = self.memories().get(&tenure.zone).map(SuspendedZone::last);
-        let grace = self.config.lease.reseed_grace();
-        let adoption = Adoption::new(Instant::now(), tenure.grant, grace, memory, steps);
+        let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps);
         let drop_memory = || drop(self.memories().remove(&tenure.zone));
         let adopted = host::adopt(store, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
         let last_tick = match &adopted {
@@ -123,6 +125,13 @@ impl Hosting {
         self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
+    }
+
+    /// Reports a zone that was not claimed.
+    fn report_unfit(&self, unfit: &UnfitZone) {
+        let (zone, epoch, reason) = (unfit.zone.clone(), unfit.mark.epoch, unfit.to_string());
+        tracing::error!(%zone, %epoch, reason, "the zone is left to shards that can run it");
+        self.reporter.tell(ShardEvent::Unfit { zone, epoch, reason });
     }
 
     /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once.

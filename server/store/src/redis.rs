@@ -7,7 +7,7 @@
 //! NS:{zone}:chain        one line a checkpoint, from the previous base on; the last one is the head
 //! NS:{zone}:parts        position and index → bytes of a checkpoint's body
 //! NS:{zone}:quarantine   session and seq → tick
-//! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms
+//! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, rules
 //! NS:home:ACCOUNT        generation and zone
 //! NS:zones               which zones there are
 //! NS:shards              nonce → beat, address

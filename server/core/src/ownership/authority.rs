@@ -11,6 +11,7 @@ use everhold_protocol::{Epoch, ZoneName};
 
 use super::grant::{Nonce, Tenure};
 use super::lease::LeaseConfig;
+use super::rules_mark::{RulesMark, RulesTag};
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub struct LeaseView {
     /// The ttl of the process that was granted it; zero if it does not say. An earlier build says nothing and leaves
     /// what its predecessor said: its lease may be waited for longer than it need be, never shorter than without.
     pub ttl: Duration,
+    /// The mark of the owner that hosted the zone last, and said so. A claim leaves it: its maker may find that it
+    /// cannot run the zone. An earlier build says nothing, and leaves what was said before.
+    pub rules: Option<RulesMark>,
 }
 
 impl LeaseView {
@@ -40,6 +44,13 @@ impl LeaseView {
     #[must_use]
     pub fn longer_ttl(&self, ours: Duration) -> Duration {
         ours.max(self.ttl.min(Duration::from_millis(LeaseConfig::TTL_MS_MAX)))
+    }
+
+    /// Returns the time for which a store or an authority that lost the zone waits for the holder of this lease, which
+    /// may have it in memory: as [`LeaseConfig::reseed_grace`], of the longer ttl.
+    #[must_use]
+    pub fn reseed_grace(&self, ours: Duration) -> Duration {
+        2 * self.longer_ttl(ours)
     }
 }
 
@@ -59,6 +70,17 @@ pub struct Renewal {
     pub tenure: Tenure,
     /// Attached players, for those who may have to adopt the zone.
     pub players: u32,
+    /// The holder's rules, if it hosts the zone. `None` leaves the lease's mark as it is.
+    pub rules: Option<RulesTag>,
+}
+
+impl Renewal {
+    /// Returns the mark that this renewal leaves in the lease, if it does.
+    #[must_use]
+    pub fn mark(&self) -> Option<RulesMark> {
+        let epoch = self.tenure.epoch();
+        self.rules.map(|rules| RulesMark { epoch, rules })
+    }
 }
 
 /// The leases as one look at the authority showed them.
@@ -160,8 +182,8 @@ pub trait Authority: Send + Sync {
     /// holds up its own zones alone.
     fn node_of(&self, zone: &ZoneName) -> u64;
 
-    /// Moves the beat of each lease, and notes the number of players. There is an answer to each, in order: what
-    /// becomes of one renewal is no obstacle to another.
+    /// Moves the beat of each lease, and notes the number of players, and the mark if there is one. There is an answer
+    /// to each, in order: what becomes of one renewal is no obstacle to another.
     async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>>;
 
     /// Puts leases of a living holder back into an authority that forgot them: one that shows no such zone, a lower

@@ -54,8 +54,7 @@ impl Census {
             missing.remove(&view.zone);
             self.note_epoch(&view.zone, view.epoch);
             // Its holder finds out within one of its own ttls, and needs a part of another to put it back.
-            self.graces
-                .insert(view.zone.clone(), 2 * view.longer_ttl(self.grace / 2));
+            self.graces.insert(view.zone.clone(), view.reseed_grace(self.grace / 2));
         }
         let since = |zone: ZoneName| {
             let since = self.missing.get(&zone).copied().unwrap_or(now);
@@ -148,6 +147,7 @@ mod tests {
             addr: ([127, 0, 0, 1], 1).into(),
             players: 0,
             ttl: Duration::ZERO,
+            rules: None,
         }
     }
 

@@ -14,6 +14,7 @@
 //! too, where an authority forgets in its ordinary course. It is not free, released or not and preferred or not: within
 //! a ttl, the shard that has the zone in memory puts its own lease back.
 
+mod fit;
 mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use self::suspended::Standing;
 pub use self::suspended::{StoreData, SuspendedLease};
 use super::authority::{LeaseView, Leases};
 use super::grant::Tenure;
+use super::rules_mark::RulesTag;
 use super::stamp::DataStamp;
 
 /// Settings of a contender.
@@ -35,6 +37,8 @@ pub struct ContenderConfig {
     pub ttl: Duration,
     /// Zones that this process takes at most.
     pub room: usize,
+    /// The rules under which this process runs zones.
+    pub rules: RulesTag,
     /// Zones that it adopts at a time: adoption costs memory and CPU, and players of the zones it already holds must
     /// not feel it.
     pub adoptions_max: usize,
@@ -56,11 +60,12 @@ impl ContenderConfig {
     /// player does not feel it), a look gap of ttl/4 (by then a living holder would have renewed before our eyes), and
     /// an authority that may forget.
     #[must_use]
-    pub const fn new(ttl: Duration, room: usize, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
+    pub const fn new(ttl: Duration, room: usize, rules: RulesTag, preferred: BTreeSet<ZoneName>, seed: u64) -> Self {
         Self {
             may_forget: true,
             ttl,
             room,
+            rules,
             adoptions_max: 2,
             look_gap: ttl.checked_div(4).expect("four is not zero"),
             preferred,
@@ -81,8 +86,10 @@ struct LeaseWatch {
     /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it
     /// applies).
     backoff: Duration,
-    /// After a claim whose outcome is unknown: the earliest moment of the next.
+    /// After a claim whose outcome is unknown, or that was put off: the earliest moment of the next.
     not_before: Duration,
+    /// The ttls for which the zone was last left alone, because it ran other rules; 0 if it was not.
+    unfit_ttls: u32,
     /// Whether the zone may have another lease that the authority forgot.
     is_forgotten: bool,
 }
@@ -135,8 +142,9 @@ impl Contender {
         }
     }
 
-    /// Returns the next lease to claim, most urgent first: zones in memory, then preferred ones, then those with the
-    /// most players. One claim is in flight at a time: report its outcome before asking for the next.
+    /// Returns the next lease to claim, most urgent first: zones in memory, then those that did not run other rules,
+    /// preferred ones, those with the most players. Of one that [ran other rules](Self::is_unfit) ask the store first.
+    /// One claim is in flight at a time: report its outcome before asking for the next.
     pub fn poll_claim(&mut self, now: Duration) -> Option<LeaseView> {
         if self.in_flight.is_some() {
             return None;
@@ -236,6 +244,7 @@ impl Contender {
             .filter(|watch| now >= self.claimable_at(watch))
             .min_by_key(|watch| {
                 (
+                    self.is_unfit(&watch.view),
                     !self.is_preferred(watch),
                     std::cmp::Reverse(watch.view.players),
                     watch.view.zone.clone(),
@@ -402,6 +411,7 @@ impl Contender {
                 seen_at: now,
                 backoff,
                 not_before: now,
+                unfit_ttls: 0,
                 is_forgotten,
             },
         );

@@ -51,6 +51,7 @@ use super::grant::Nonce;
 use super::guardian::Holdings;
 use super::key_check::KeyWatch;
 use super::lease::LeaseConfig;
+use super::rules_mark::RulesTag;
 
 /// Turns are no closer together than this, whatever falls due.
 const TURN_MIN: Duration = Duration::from_millis(1);
@@ -77,6 +78,8 @@ pub struct HolderConfig {
 pub struct Holder {
     me: Nonce,
     lease: LeaseConfig,
+    /// The rules under which this process runs zones.
+    rules: RulesTag,
     contender: Contender,
     census: Census,
     key_watch: KeyWatch,
@@ -84,6 +87,8 @@ pub struct Holder {
     held: BTreeMap<ZoneName, HeldLease>,
     /// Zones that failed here: they are left to others for a while.
     shunned: ShunnedZones,
+    /// Zones that ran other rules, as the event said: one for each zone and rules.
+    unfit: BTreeMap<ZoneName, RulesTag>,
     /// The holdings that the guardian would have to release.
     holdings: Holdings,
     announce_at: Duration,
@@ -136,12 +141,14 @@ impl Holder {
         Self {
             me: config.me,
             lease: config.lease,
+            rules: config.contender.rules,
             census: Census::new(config.zones, config.contender.preferred.clone(), config.reseed_grace),
             contender: Contender::new(config.contender),
             key_watch: KeyWatch::new(config.keys),
             dead: DeadShards::new(config.me, config.lease.ttl, config.lease.ttl / 4),
             held: BTreeMap::new(),
             shunned: ShunnedZones::default(),
+            unfit: BTreeMap::new(),
             commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
             holdings,
             announce_at: Duration::ZERO,
@@ -205,6 +212,7 @@ impl Holder {
             HolderAnswer::Shards(shards) => self.handle_shards(now, shards),
             HolderAnswer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
             HolderAnswer::Fence(fence) => self.handle_fence(now, fence),
+            HolderAnswer::Data(_, data) if self.claim.is_some() => self.handle_claim_data(now, &data),
             HolderAnswer::Data(zone, data) => self.handle_data(&zone, &data),
             HolderAnswer::Claimed(outcome) => self.handle_claimed(now, outcome),
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),

@@ -168,6 +168,11 @@ impl Lease {
         self.next_at = self.next_at.min(now);
     }
 
+    /// Notes that the zone is adopted and runs. A renewal is due at once: it is what says so, and under which rules.
+    pub const fn handle_hosted(&mut self) {
+        self.next_at = Duration::ZERO;
+    }
+
     /// Notes an iteration of the tick loop. Call it first in each iteration: it is what notices that the process was
     /// stopped.
     pub fn handle_iteration(&mut self, now: Duration) {

@@ -28,7 +28,7 @@ impl SimShard {
         let place = self.place;
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
         let memory = self.memories.get(&tenure.zone).map(SuspendedZone::last);
-        let grace = self.world.lease.reseed_grace();
+        let grace = granted.reseed_grace;
         let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
         self.adopting
             .insert(tenure.zone.clone(), Adopting { granted, adoption });
@@ -174,6 +174,9 @@ impl SimShard {
     /// Ends an adoption without a host. What it has in memory is suspended as before.
     fn fail_adoption(&mut self, env: &mut Env, tenure: &Tenure, failure: AdoptionFailure) {
         env.took("an adoption that failed");
+        if failure == AdoptionFailure::Unfit {
+            env.took("an adoption that failed: other rules");
+        }
         self.adopting.remove(&tenure.zone);
         let remains = match self.memories.get(&tenure.zone) {
             Some(memory) => {
@@ -270,7 +273,7 @@ impl SimShard {
             name: zone.clone(),
             seed: 1,
             tick_hz: self.world.tick_hz,
-            game: Arc::clone(&self.world.rules) as Arc<_>,
+            game: Arc::clone(&self.rules) as Arc<_>,
         }
     }
 }

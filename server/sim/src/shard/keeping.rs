@@ -82,6 +82,11 @@ impl SimShard {
         match command {
             HolderCommand::Ask { request, within } => self.ask(env, request, within),
             HolderCommand::Adopt(granted) => self.begin_adoption(env, granted),
+            HolderCommand::ReportUnfit(unfit) => {
+                let place = self.place;
+                env.tell(|| format!("shard {place} does not claim {}: {unfit}", unfit.zone));
+                env.took("a claim that was not made: other rules");
+            }
             HolderCommand::Drop(zone) => self.drop_memory(env, &zone),
             HolderCommand::Show(views) => {
                 let moment = self.local.moment(env.now);
@@ -130,7 +135,13 @@ impl SimShard {
             HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Blame(..) => Party::Store,
             _ => Party::Authority,
         };
-        let (me, addr, ttl) = (self.nonce, self.addr, self.world.lease.ttl);
+        let (me, addr, ttl) = (self.nonce, self.addr, self.ttl);
+        if let HolderRequest::Claim { watched, .. } = &request
+            && !watched.ttl.is_zero()
+            && watched.ttl != ttl
+        {
+            env.took("leases of different ttl");
+        }
         let suspect = match &request {
             HolderRequest::Blame(tenure, _) => self.suspect(tenure),
             _ => None,
@@ -195,14 +206,14 @@ fn answer_to(
     match request.clone() {
         HolderRequest::Renew(renewals) => {
             let renew = |renewal: Renewal| {
-                let outcome = authority.renew(&renewal.tenure, renewal.players);
+                let outcome = authority.renew(&renewal);
                 (renewal, outcome)
             };
             HolderAnswer::Renewed(renewals.into_iter().map(renew).collect())
         }
         HolderRequest::Reinstate(renewals) => {
             let reinstate = |renewal: Renewal| {
-                let outcome = authority.reinstate(&renewal.tenure, LeaseTerms { addr, ttl }, renewal.players);
+                let outcome = authority.reinstate(&renewal, LeaseTerms { addr, ttl });
                 (renewal, outcome)
             };
             HolderAnswer::Reinstated(renewals.into_iter().map(reinstate).collect())

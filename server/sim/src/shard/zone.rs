@@ -110,9 +110,10 @@ impl SimShard {
             rewound_ticks,
         } = start;
         let tenure = granted.tenure;
+        env.services.note_rules(&tenure, self.tag);
         let ticks_start = TickStart {
             grant: tenure.grant,
-            rules_id: self.world.rules.rules_id(self.world.tick_hz),
+            rules_id: self.rules.rules_id(self.world.tick_hz),
             last: journal.last().hash,
             quarantine: &quarantine,
             view: ViewConfig::default(),
@@ -158,6 +159,7 @@ impl SimShard {
     pub(crate) fn wedge(&mut self, zone: &everhold_protocol::ZoneName) {
         if let Some(hosted) = self.local.zones.get_mut(zone) {
             hosted.wedged = Some(hosted.last_tick.next());
+            self.wedged.insert(zone.clone());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Nonce, Tenure};
+use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Nonce, Renewal, Tenure};
 use everhold_protocol::Epoch;
 use everhold_sim::authority::{AuthorityUsage, MemoryAuthority};
 
@@ -30,6 +30,14 @@ fn claimed() -> (MemoryAuthority, Tenure) {
     (authority, grant)
 }
 
+fn renewal(tenure: &Tenure, players: u32) -> Renewal {
+    Renewal {
+        tenure: tenure.clone(),
+        players,
+        rules: None,
+    }
+}
+
 fn lease(authority: &MemoryAuthority) -> LeaseView {
     authority.leases().views.remove(0)
 }
@@ -38,11 +46,11 @@ fn lease(authority: &MemoryAuthority) -> LeaseView {
 fn authority_that_restarts_empty_knows_no_zone_until_its_holder_puts_it_back() {
     let (mut authority, held) = claimed();
     authority.forget_everything();
-    let renewed = authority.renew(&held, 3);
+    let renewed = authority.renew(&renewal(&held, 3));
     assert!(matches!(renewed, Err(AuthorityError::ZoneUnknown(_))), "{renewed:?}");
     let released = authority.release(&held);
     assert!(matches!(released, Err(AuthorityError::ZoneUnknown(_))), "{released:?}");
-    authority.reinstate(&held, terms(), 3).unwrap();
+    authority.reinstate(&renewal(&held, 3), terms()).unwrap();
     let shown = lease(&authority);
     assert_eq!((shown.epoch, shown.nonce, shown.released), (Epoch::FIRST, A, false));
 }
@@ -55,7 +63,7 @@ fn authority_that_forgot_an_epoch_grants_it_twice_but_for_the_floor() {
     let watched = lease(&authority);
     let heir = authority.claim(&watched, B, terms(), Epoch::NONE).unwrap();
     authority.restore_to(&dump);
-    let shown = authority.renew(&heir, 0);
+    let shown = authority.renew(&renewal(&heir, 0));
     assert!(
         matches!(&shown, Err(AuthorityError::Held(lease)) if lease.epoch == old.epoch()),
         "one that forgot shows a lower epoch: {shown:?}"
@@ -87,8 +95,8 @@ fn full_authority_is_read_and_writes_nothing() {
     authority.set_full(true);
     let outcomes = [
         authority.declare_zone(&zone("forest")),
-        authority.renew(&held, 1),
-        authority.reinstate(&held, terms(), 1),
+        authority.renew(&renewal(&held, 1)),
+        authority.reinstate(&renewal(&held, 1), terms()),
         authority.release(&held),
         authority.claim(&watched, B, terms(), Epoch::NONE).map(drop),
         authority.announce(A, addr(), &KeyFingerprints::default(), Duration::ZERO),
@@ -99,7 +107,7 @@ fn full_authority_is_read_and_writes_nothing() {
     }
     assert_eq!(authority.dump(), before);
     authority.set_full(false);
-    authority.renew(&held, 1).unwrap();
+    authority.renew(&renewal(&held, 1)).unwrap();
 }
 
 #[test]

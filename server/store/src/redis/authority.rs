@@ -171,7 +171,7 @@ impl Authority for RedisAuthority {
     async fn renew(&self, renewals: &[Renewal]) -> Vec<Result<(), AuthorityError>> {
         let words = |renewal: &Renewal| {
             let mut words = grant_words(renewal.tenure.grant);
-            words.push(renewal.players.to_string().into());
+            words.extend([renewal.players.to_string(), mark(renewal)].map(Value::from));
             words
         };
         self.on_leases(&RENEW, renewals, words).await
@@ -185,6 +185,7 @@ impl Authority for RedisAuthority {
                 addr.to_string(),
                 renewal.players.to_string(),
                 ttl.as_millis().to_string(),
+                mark(renewal),
             ];
             words.extend(said.map(Value::from));
             words
@@ -217,6 +218,11 @@ impl Authority for RedisAuthority {
     async fn wait_for_release(&self) {
         self.released.notified().await;
     }
+}
+
+/// Returns the text of the mark that a renewal leaves; empty if it leaves none.
+fn mark(renewal: &Renewal) -> String {
+    renewal.mark().map(|mark| mark.to_string()).unwrap_or_default()
 }
 
 fn unreadable(zone: &ZoneName) -> AuthorityError {

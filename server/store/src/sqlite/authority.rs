@@ -227,8 +227,8 @@ fn renew(file: &Transaction<'_>, renewal: &Renewal) -> Result<(), Rollback<Autho
     if !now.is_some_and(|now| is_held_under(&now, *grant)) {
         return Err(refusal(file, zone));
     }
-    file.prepare_cached("UPDATE lease SET beat = beat + 1, players = ?2 WHERE zone = ?1")?
-        .execute((zone.as_str(), renewal.players))?;
+    file.prepare_cached("UPDATE lease SET beat = beat + 1, players = ?2, rules = coalesce(?3, rules) WHERE zone = ?1")?
+        .execute((zone.as_str(), renewal.players, mark(renewal)))?;
     Ok(())
 }
 
@@ -237,12 +237,8 @@ fn is_held_under(now: &LeaseView, grant: Grant) -> bool {
 }
 
 /// Puts a lease back, as into a max register: what is lower gives way.
-fn reinstate(
-    file: &Transaction<'_>,
-    Renewal { tenure, players }: &Renewal,
-    terms: LeaseTerms,
-) -> Result<(), Rollback<AuthorityError>> {
-    let Tenure { zone, grant } = tenure;
+fn reinstate(file: &Transaction<'_>, renewal: &Renewal, terms: LeaseTerms) -> Result<(), Rollback<AuthorityError>> {
+    let Tenure { zone, grant } = &renewal.tenure;
     let (epoch, nonce) = (grant.epoch(), grant.nonce());
     if let Some(now) = lease(file, zone)?
         && (now.epoch > epoch || (now.epoch == epoch && !is_held_under(&now, *grant)))
@@ -250,20 +246,27 @@ fn reinstate(
         return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
     }
     file.prepare_cached(
-        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players, ttl_ms)
-         VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6)
+        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players, ttl_ms, rules)
+         VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6, coalesce(?7, ''))
          ON CONFLICT (zone) DO UPDATE SET epoch = excluded.epoch, nonce = excluded.nonce, beat = beat + 1, released = 0,
-            addr = excluded.addr, players = excluded.players, ttl_ms = excluded.ttl_ms",
+            addr = excluded.addr, players = excluded.players, ttl_ms = excluded.ttl_ms,
+            rules = coalesce(?7, lease.rules)",
     )?
     .execute((
         zone.as_str(),
         epoch.0,
         nonce.0.cast_signed(),
         terms.addr.to_string(),
-        players,
+        renewal.players,
         ttl_ms(terms),
+        mark(renewal),
     ))?;
     Ok(())
+}
+
+/// Returns the text of the mark that a renewal leaves, if it leaves one.
+fn mark(renewal: &Renewal) -> Option<String> {
+    renewal.mark().map(|mark| mark.to_string())
 }
 
 fn ttl_ms(terms: LeaseTerms) -> i64 {
@@ -273,7 +276,9 @@ fn ttl_ms(terms: LeaseTerms) -> i64 {
 /// Reads a lease. One that makes no sense counts as none.
 fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<LeaseView>> {
     let read = file
-        .prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms FROM lease WHERE zone = ?1")?
+        .prepare_cached(
+            "SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms, rules FROM lease WHERE zone = ?1",
+        )?
         .query_row([zone.as_str()], read_lease)
         .optional();
     match read {
@@ -293,8 +298,9 @@ const fn is_no_sense(error: &rusqlite::Error) -> bool {
 
 /// Reads all leases. A row that makes no sense costs its own zone; one of no zone is passed over, with one log line.
 fn read_leases(file: &Transaction<'_>, unreadable: &UnreadableRows) -> rusqlite::Result<Leases> {
-    let mut statement = file
-        .prepare_cached("SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms FROM lease ORDER BY zone")?;
+    let mut statement = file.prepare_cached(
+        "SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms, rules FROM lease ORDER BY zone",
+    )?;
     let mut rows = statement.query([])?;
     let mut leases = Leases::default();
     while let Some(row) = rows.next()? {
@@ -329,6 +335,7 @@ fn read_lease(row: &Row<'_>) -> rusqlite::Result<LeaseView> {
         addr: parsed(row, 5)?,
         players: row.get(6)?,
         ttl: Duration::from_millis(row.get::<_, i64>(7)?.cast_unsigned()),
+        rules: row.get::<_, String>(8)?.parse().ok(),
     })
 }
 

@@ -19,7 +19,8 @@ const LAYOUT: Layout = Layout {
     schema: "
         CREATE TABLE lease (
             zone TEXT PRIMARY KEY, epoch INTEGER NOT NULL, nonce INTEGER NOT NULL, beat INTEGER NOT NULL,
-            released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL, ttl_ms INTEGER NOT NULL DEFAULT 0
+            released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL, ttl_ms INTEGER NOT NULL DEFAULT 0,
+            rules TEXT NOT NULL DEFAULT ''
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE shard (
             nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL, keys TEXT NOT NULL DEFAULT '',
@@ -117,10 +118,11 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
 
 /// The files of earlier builds lack these columns: a table, the column, and its definition. Those builds go on reading
 /// and writing the file with them.
-const COLUMNS: [(&str, &str, &str); 3] = [
+const COLUMNS: [(&str, &str, &str); 4] = [
     ("shard", "keys", "TEXT NOT NULL DEFAULT ''"),
     ("shard", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
     ("lease", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
+    ("lease", "rules", "TEXT NOT NULL DEFAULT ''"),
 ];
 
 fn add_columns(file: &mut File) -> Result<(), SqliteError> {

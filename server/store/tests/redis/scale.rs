@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use everhold_core::ownership::{Authority, AuthorityError, Grant, Membership, Nonce, Renewal, Tenure};
+use everhold_core::ownership::{Authority, AuthorityError, Grant, Membership, Nonce, Renewal, RulesTag, Tenure};
 use everhold_protocol::{Epoch, ZoneName};
 use everhold_store::conformance::{reinstate, renew};
 use everhold_testing::redis::{Persistence, RedisCluster, RedisServer};
@@ -72,6 +72,7 @@ fn world() -> Vec<Renewal> {
             grant: Grant::issue(Epoch(1), NONCE),
         },
         players: 1,
+        rules: Some(RulesTag::new(&[7; 32])),
     };
     (0..ZONES).map(renewal).collect()
 }

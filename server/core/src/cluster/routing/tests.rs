@@ -185,6 +185,7 @@ impl Shard {
                 addr: addr(4_002),
                 players: 0,
                 ttl: Duration::ZERO,
+                rules: None,
             };
             self.routing.handle_views(at!(self), &[lease], None);
         }

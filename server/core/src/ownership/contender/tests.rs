@@ -1,5 +1,6 @@
 //! The contender, told by circumstances. Times are ms on a made-up clock.
 
+mod fit;
 mod suspended;
 
 use everhold_protocol::Epoch;
@@ -19,8 +20,13 @@ fn name(zone: &str) -> ZoneName {
     zone.parse().unwrap()
 }
 
+fn rules(number: u8) -> RulesTag {
+    RulesTag::new(&[number; 32])
+}
+
 fn config(preferred: &[&str], room: usize, seed: u64) -> ContenderConfig {
-    ContenderConfig::new(ms(TTL), room, preferred.iter().map(|zone| name(zone)).collect(), seed)
+    let preferred = preferred.iter().map(|zone| name(zone)).collect();
+    ContenderConfig::new(ms(TTL), room, rules(1), preferred, seed)
 }
 
 fn contender() -> Contender {
@@ -38,6 +44,7 @@ fn held(zone: &str, beat: u64, players: u32) -> LeaseView {
         addr,
         players,
         ttl: Duration::ZERO,
+        rules: None,
     }
 }
 

@@ -1,11 +1,12 @@
-//! Claims, one after the other. Which lease to claim, and when, is the contender's to say.
+//! Claims, one after the other. Which lease to claim, and when, is the contender's to say. Of a zone that ran other
+//! rules the store is asked first, whether it has the data of which the lease says so.
 
 use std::time::Duration;
 
 use everhold_protocol::Epoch;
 
 use super::Holder;
-use super::command::{Request, StoreFence};
+use super::command::{HolderCommand, Request, StoreData, StoreFence, UnfitZone};
 use super::remark::{Remark, RequestFailure, Service};
 use crate::ownership::authority::{AuthorityError, LeaseView};
 use crate::ownership::grant::{Nonce, Tenure};
@@ -13,9 +14,9 @@ use crate::ownership::grant::{Nonce, Tenure};
 /// One claim, under way or without an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    watched: LeaseView,
+    pub(super) watched: LeaseView,
     /// A time before anything was asked for it: the lease's deadline counts from here.
-    sent_at: Duration,
+    pub(super) sent_at: Duration,
     /// The floor with which the authority was asked. `None`: it was not asked yet.
     epoch_floor: Option<Epoch>,
 }
@@ -53,8 +54,18 @@ impl Holder {
         let Some(watched) = watched else {
             return self.end_turn(now);
         };
+        let request = if self.contender.is_unfit(&watched) {
+            Request::Data(watched.zone.clone())
+        } else {
+            Request::Fence(watched.zone.clone())
+        };
+        self.ask_for_claim(now, request, watched);
+    }
+
+    /// Asks the store, for a claim that begins now.
+    fn ask_for_claim(&mut self, now: Duration, request: Request, watched: LeaseView) {
         let within = self.lease.retry_every.min(self.answer_max());
-        self.ask(Request::Fence(watched.zone.clone()), Some(within));
+        self.ask(request, Some(within));
         self.claim = Some(Claim {
             watched,
             sent_at: now,
@@ -105,6 +116,32 @@ impl Holder {
         self.claim = Some(claim);
     }
 
+    /// Goes on with the claim of a zone that ran other rules, unless the store bears that out.
+    pub(super) fn handle_claim_data(&mut self, now: Duration, data: &StoreData) {
+        if let StoreData::Unknown(why) = data {
+            let error = format!("the store's data is unknown: {why}");
+            return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));
+        }
+        let Claim { watched, .. } = self.claim.take().expect("data is asked for by a claim");
+        if self.contender.handle_unfit(now, data) {
+            self.note_unfit(&watched);
+        } else {
+            self.ask_for_claim(now, Request::Fence(watched.zone.clone()), watched);
+        }
+    }
+
+    /// Reports a zone that ran other rules, once for each zone and rules.
+    fn note_unfit(&mut self, LeaseView { zone, rules, .. }: &LeaseView) {
+        let mark = rules.expect("it is the mark that says so");
+        if self.unfit.insert(zone.clone(), mark.rules) != Some(mark.rules) {
+            self.commands.push_back(HolderCommand::ReportUnfit(UnfitZone {
+                zone: zone.clone(),
+                mark,
+                ours: self.rules,
+            }));
+        }
+    }
+
     /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten. Without the
     /// store's word nothing is claimed, and a lease that shows less than the store knows is watched first.
     pub(super) fn handle_fence(&mut self, now: Duration, fence: StoreFence) {
@@ -134,7 +171,7 @@ impl Holder {
 
     pub(super) fn handle_claimed(&mut self, now: Duration, outcome: Result<Tenure, AuthorityError>) {
         let claim = self.claim.take().expect("an outcome belongs to a claim under way");
-        let (zone, sent_at) = (claim.watched.zone.clone(), claim.sent_at);
+        let zone = claim.watched.zone.clone();
         if matches!(outcome, Ok(_) | Err(AuthorityError::Held(_)))
             && let Some(lasted) = self.outages.claims.end(now)
         {
@@ -144,7 +181,7 @@ impl Holder {
             Ok(tenure) => {
                 self.open_claims.remove(&zone);
                 let is_from_memory = self.contender.handle_granted();
-                self.hold(now, tenure, sent_at, is_from_memory);
+                self.hold(now, tenure, &claim, is_from_memory);
             }
             Err(AuthorityError::Held(view)) => self.contender.handle_refused(now, *view),
             Err(error) => {

@@ -12,6 +12,7 @@ use crate::ownership::grant::{Nonce, Tenure};
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
+use crate::ownership::rules_mark::{RulesMark, RulesTag};
 use crate::ownership::steps::AdoptionSteps;
 
 /// A command to the driver of a holder.
@@ -27,6 +28,8 @@ pub enum HolderCommand {
     },
     /// Adopt a zone that was granted to this process, or take it up again from memory.
     Adopt(GrantedLease),
+    /// Report a zone that this process leaves to others, because it ran other rules.
+    ReportUnfit(UnfitZone),
     /// Drop the memory of a suspended zone: another process has written newer data of it.
     Drop(ZoneName),
     /// Pass on what the authority shows.
@@ -59,7 +62,7 @@ pub enum Request {
     Declare(ZoneName),
     /// Read the fence of a zone in the store.
     Fence(ZoneName),
-    /// Look up the newest data that the store has of a zone.
+    /// Look up the newest data that the store has of a zone: of one that is suspended here, or ran other rules.
     Data(ZoneName),
     /// Claim a lease by [`Authority::claim`](crate::ownership::Authority::claim).
     Claim {
@@ -155,6 +158,20 @@ pub struct GrantedLease {
     pub at: Duration,
     /// The steps of the adoption, to be counted.
     pub steps: AdoptionSteps,
+    /// The time for which the adoption waits for a shard with memory, if the store has lost the zone.
+    pub reseed_grace: Duration,
+}
+
+/// A zone that this process did not claim, because it ran other rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the zone ran other rules under epoch {}: {}, and this process has {ours}", .mark.epoch, .mark.rules)]
+pub struct UnfitZone {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The mark in its lease.
+    pub mark: RulesMark,
+    /// The rules of this process.
+    pub ours: RulesTag,
 }
 
 /// The result of one look at the authority, for those who route by it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Holder;
+use super::claim::Claim;
 use super::command::{GrantedLease, HolderCommand, Progress, Request};
 use super::remark::{Remark, ZoneRemark};
 use crate::ownership::after::{AdoptionFailure, After, Remains};
@@ -18,6 +19,10 @@ use crate::ownership::steps::AdoptionSteps;
 /// An adoption that takes no step for longer is given up: its replay hangs, or its store does. No step takes seconds;
 /// how many there are, and for how long the store may have lost the zone, is bounded elsewhere.
 pub(super) const ADOPTION_STEP_MAX: Duration = Duration::from_secs(120);
+
+/// A zone that is adopted is renewed this soon after the renewals before, whatever the ttl is: until then its lease
+/// says nothing of its rules, and shards that cannot run it would claim it if its owner died.
+const HOSTED_TURN: Duration = Duration::from_millis(250);
 
 /// A lease of this process, from its grant to its end.
 #[derive(Debug)]
@@ -73,7 +78,9 @@ impl Holder {
     pub fn handle_hosted(&mut self, tenure: &Tenure) {
         if let Some(held) = self.held_mut(tenure) {
             held.progress = Some(Progress::default());
+            held.lease.with(Lease::handle_hosted);
             self.contender.handle_adopted(&tenure.zone);
+            self.next_turn = self.next_turn.min(self.renewals.sent_at + HOSTED_TURN);
         }
     }
 
@@ -121,13 +128,13 @@ impl Holder {
         self.end(now, tenure, after);
     }
 
-    /// The claim of a zone, sent at `sent_at`, was granted.
-    pub(super) fn hold(&mut self, now: Duration, tenure: Tenure, sent_at: Duration, is_from_memory: bool) {
+    /// The claim of a zone was granted.
+    pub(super) fn hold(&mut self, now: Duration, tenure: Tenure, claim: &Claim, is_from_memory: bool) {
         self.log_zone(&tenure.zone, ZoneRemark::Granted(tenure.epoch()));
         self.census.note_epoch(&tenure.zone, tenure.epoch());
         self.holdings.note_granted(&tenure);
         self.tell_guardian();
-        let lease = Arc::new(SharedLease::new(Lease::new(self.lease, sent_at, now)));
+        let lease = Arc::new(SharedLease::new(Lease::new(self.lease, claim.sent_at, now)));
         let steps = AdoptionSteps::default();
         self.held.insert(
             tenure.zone.clone(),
@@ -145,6 +152,7 @@ impl Holder {
             lease,
             at: now,
             steps,
+            reseed_grace: claim.watched.reseed_grace(self.lease.ttl),
         }));
     }
 

@@ -26,7 +26,12 @@ impl Holder {
         let taken: Vec<ZoneName> = self.contender.taken().cloned().collect();
         let max = Some(self.answer_max());
         if !forgotten.is_empty() {
-            let renewal = |tenure| Renewal { tenure, players: 0 };
+            let rules = Some(self.rules);
+            let renewal = |tenure| Renewal {
+                tenure,
+                players: 0,
+                rules,
+            };
             self.ask(Request::Reinstate(forgotten.into_iter().map(renewal).collect()), max);
         }
         for zone in undeclared {

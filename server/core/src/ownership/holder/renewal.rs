@@ -16,7 +16,7 @@ use crate::ownership::lease::Lease;
 #[derive(Debug, Default)]
 pub(super) struct Renewals {
     /// A time before they were sent: the leases' deadlines count from here.
-    sent_at: Duration,
+    pub(super) sent_at: Duration,
     is_any_answered: bool,
     /// The zone of the newest that was not, and why.
     unanswered: Option<(ZoneName, String)>,
@@ -39,6 +39,7 @@ impl Holder {
             .map(|held| Renewal {
                 tenure: held.tenure.clone(),
                 players: held.progress.map_or(0, |progress| progress.players),
+                rules: held.progress.map(|_| self.rules),
             })
             .collect();
         self.renewals = Renewals {

@@ -2,6 +2,7 @@
 
 mod claims;
 mod ends;
+mod fit;
 mod looks;
 mod renewals;
 mod stops;
@@ -45,6 +46,10 @@ fn tenure(zone: &str, epoch: u32) -> Tenure {
     }
 }
 
+fn rules(number: u8) -> RulesTag {
+    RulesTag::new(&[number; 32])
+}
+
 fn keys(login: u64) -> KeyFingerprints {
     KeyFingerprints::new(vec![Fingerprint(login)], Vec::new(), Vec::new())
 }
@@ -59,6 +64,7 @@ fn view(zone: &str, epoch: u32, nonce: Nonce) -> LeaseView {
         addr: ([127, 0, 0, 1], 1).into(),
         players: 0,
         ttl: Duration::ZERO,
+        rules: None,
     }
 }
 
@@ -254,7 +260,7 @@ impl Rig {
         let zones: BTreeSet<ZoneName> = ZONES.map(name).into();
         let contender = ContenderConfig {
             adoptions_max: ZONES.len(),
-            ..ContenderConfig::new(ms(TTL), 8, zones.clone(), 1)
+            ..ContenderConfig::new(ms(TTL), 8, rules(1), zones.clone(), 1)
         };
         let config = HolderConfig {
             me: ME,

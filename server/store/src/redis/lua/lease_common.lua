@@ -1,6 +1,6 @@
 -- Shared by the scripts of the authority. KEYS[1] is a zone's lease. One that makes no sense counts as none.
-local FIELDS = {'epoch', 'nonce', 'beat', 'released', 'addr', 'players', 'ttl_ms'}
--- Of all but the last, which an earlier build does not write.
+local FIELDS = {'epoch', 'nonce', 'beat', 'released', 'addr', 'players', 'ttl_ms', 'rules'}
+-- Of all but the last two, which an earlier build does not write.
 local SHAPES = {'^%d+$', '^%d+$', '^%d+$', '^[01]$', '^%S+:%d+$', '^%d+$'}
 local function lease()
   if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return {} end

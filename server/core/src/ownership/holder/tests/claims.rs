@@ -392,7 +392,7 @@ fn released_lease_below_the_fence_of_the_store_is_watched_for_a_ttl_preferred_or
 fn turn_comes_sooner_if_a_claim_falls_due() {
     let mut rig = Rig::new();
     // Nothing is preferred: a back-off of less than 50 ms is drawn.
-    let config = ContenderConfig::new(ms(TTL), 8, BTreeSet::new(), 1);
+    let config = ContenderConfig::new(ms(TTL), 8, rules(1), BTreeSet::new(), 1);
     rig.holder.contender = Contender::new(config);
     let released = LeaseView {
         released: true,

@@ -233,7 +233,7 @@ fn adopting(zones: usize) -> Rig {
     let names: BTreeSet<ZoneName> = (0..zones).map(|zone| name(&format!("zone-{zone}"))).collect();
     let contender = ContenderConfig {
         adoptions_max: zones,
-        ..ContenderConfig::new(ms(TTL), zones, names.clone(), 1)
+        ..ContenderConfig::new(ms(TTL), zones, rules(1), names.clone(), 1)
     };
     rig.holder.contender = Contender::new(contender);
     rig.holder.census = Census::new(names.clone(), names.clone(), ms(2 * TTL));

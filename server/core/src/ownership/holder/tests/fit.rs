@@ -1,0 +1,157 @@
+//! Zones that ran other rules, and the rules that an owner leaves in its leases.
+
+use everhold_protocol::Tick;
+
+use super::*;
+use crate::ownership::holder::command::UnfitZone;
+use crate::ownership::rules_mark::RulesMark;
+
+const MARK_EPOCH: Epoch = Epoch(3);
+
+fn mark(number: u8) -> RulesMark {
+    RulesMark {
+        epoch: MARK_EPOCH,
+        rules: rules(number),
+    }
+}
+
+/// A holder that watches the meadow, which its last owner ran under these rules, and whose data the store has of this
+/// epoch.
+fn contending(number: u8, epoch: u32) -> Rig {
+    let mut rig = Rig::new();
+    let lease = LeaseView {
+        released: true,
+        rules: Some(mark(number)),
+        ..view("meadow", MARK_EPOCH.0, OTHER)
+    };
+    rig.authority.leases = [(name("meadow"), lease)].into();
+    // Nothing is known of the others.
+    rig.authority.unread = [name("forest"), name("hills")].into();
+    rig.authority.fence = StoreFence::Epoch(MARK_EPOCH);
+    rig.authority.data = StoreData::Newest(DataStamp {
+        epoch: Epoch(epoch),
+        tick: Tick(100),
+    });
+    rig
+}
+
+fn reports(rig: &Rig) -> Vec<UnfitZone> {
+    let reports = rig.done.iter().filter_map(|command| match command {
+        HolderCommand::ReportUnfit(unfit) => Some(unfit.clone()),
+        _ => None,
+    });
+    reports.collect()
+}
+
+const fn is_data(request: &Request) -> bool {
+    matches!(request, Request::Data(_))
+}
+
+#[test]
+fn zone_that_ran_other_rules_is_reported_once_and_costs_no_epoch() {
+    let mut rig = contending(2, 3);
+    rig.run(14 * TTL);
+    let unfit = UnfitZone {
+        zone: name("meadow"),
+        mark: mark(2),
+        ours: rules(1),
+    };
+    assert_eq!(reports(&rig), [unfit]);
+    assert_eq!(rig.asked(is_claim).len(), 0);
+    assert_eq!(
+        rig.asked(is_data).len(),
+        4,
+        "at first, and after one ttl, two, and four"
+    );
+    // Another owner, of yet other rules, has come and gone.
+    let lease = rig.authority.leases.get_mut(&name("meadow")).unwrap();
+    (lease.beat, lease.rules) = (9, Some(mark(3)));
+    rig.run(2 * TTL);
+    assert_eq!(reports(&rig).len(), 2);
+}
+
+#[test]
+fn zone_is_claimed_at_once_when_its_rules_become_these() {
+    let mut rig = contending(2, 3);
+    rig.run(4 * TTL);
+    assert!(rig.granted().is_empty());
+    let lease = rig.authority.leases.get_mut(&name("meadow")).unwrap();
+    (lease.epoch, lease.rules) = (Epoch(4), Some(mark(1)));
+    rig.run(2 * TURN);
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 5));
+}
+
+/// The store lost the zone, went back, or has what an owner wrote that left no mark: no adopter knows before it reads.
+#[test]
+fn zone_whose_data_is_not_that_of_the_mark_is_claimed_as_ever() {
+    let newest = |epoch| {
+        StoreData::Newest(DataStamp {
+            epoch: Epoch(epoch),
+            ..ACKNOWLEDGED
+        })
+    };
+    for data in [newest(2), newest(4), StoreData::Nothing, StoreData::Incomplete] {
+        let mut rig = contending(2, 3);
+        rig.authority.data = data.clone();
+        rig.run(2 * TURN);
+        assert_eq!(rig.granted().len(), 1, "{data:?}");
+        assert!(reports(&rig).is_empty());
+        assert_eq!(rig.asked(is_data).len(), 1, "and the fence is asked for");
+    }
+}
+
+#[test]
+fn zone_whose_mark_may_be_wrong_is_claimed_when_no_shard_did_for_long() {
+    let mut rig = contending(2, 3);
+    rig.run(15 * TTL + 2 * TURN);
+    assert_eq!(rig.granted().len(), 1);
+}
+
+#[test]
+fn store_that_does_not_answer_for_a_marked_zone_is_asked_again() {
+    let mut rig = contending(2, 3);
+    rig.authority.data = StoreData::Unknown("away".to_owned());
+    rig.run(TTL / 2);
+    let asked = rig.asked(is_data).len();
+    assert!(asked > 1, "{asked}");
+    assert!(rig.granted().is_empty() && reports(&rig).is_empty());
+    rig.authority.data = StoreData::Nothing;
+    rig.run(TTL / 2);
+    assert_eq!(rig.granted().len(), 1);
+}
+
+#[test]
+fn lease_says_the_rules_of_an_owner_that_hosts_at_once_and_of_no_other() {
+    let mut rig = Rig::new();
+    rig.turn();
+    rig.run(3 * RENEW_EVERY);
+    let said = |rig: &Rig| -> Vec<Option<RulesTag>> {
+        let renewals = rig.asked.iter().filter_map(|asked| match &asked.request {
+            Request::Renew(renewals) => Some(renewals[0].rules),
+            _ => None,
+        });
+        renewals.collect()
+    };
+    assert!(
+        said(&rig).len() >= 6 && said(&rig).iter().all(Option::is_none),
+        "it adopts"
+    );
+    rig.host_all();
+    rig.asked.clear();
+    rig.turn();
+    assert_eq!(said(&rig), [Some(rules(1)); ZONES.len()]);
+    rig.authority.leases.clear();
+    rig.run(RENEW_EVERY);
+    let put_back = rig.asked(|request| matches!(request, Request::Reinstate(back) if back[0].rules == Some(rules(1))));
+    assert_eq!(put_back.len(), ZONES.len());
+}
+
+#[test]
+fn adoption_waits_for_a_shard_with_memory_as_long_as_the_longer_lease_needs() {
+    for (ttl, grace) in [(0, 2 * TTL), (TTL / 4, 2 * TTL), (5 * TTL, 10 * TTL)] {
+        let mut rig = contending(1, 3);
+        rig.authority.leases.get_mut(&name("meadow")).unwrap().ttl = ms(ttl);
+        rig.turn();
+        assert_eq!(rig.granted()[0].reseed_grace, ms(grace));
+    }
+}
