@@ -42,6 +42,8 @@ mod redis;
 mod forgotten;
 #[path = "shards/damage.rs"]
 mod damage;
+#[path = "shards/replay.rs"]
+mod replay;
 #[path = "shards/apart.rs"]
 mod apart;
 #[path = "shards/guardian.rs"]

@@ -168,6 +168,7 @@ impl Hosting {
             digest_equal: true,
             rewound_ticks: 0,
             checkpoints_given_up: 0,
+            evidence: None,
         };
         if let History::Stored {
             is_lost,
@@ -176,6 +177,7 @@ impl Hosting {
             digest_equal,
             rewound_ticks,
             checkpoints_given_up,
+            evidence,
         } = history
         {
             if is_lost {
@@ -188,6 +190,7 @@ impl Hosting {
                 digest_equal,
                 rewound_ticks,
                 checkpoints_given_up,
+                evidence,
                 ..report
             };
         }
