@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use everhold_core::durability::evidence::EvidenceOutcome;
+use everhold_core::durability::evidence::{EvidenceOutcome, EvidenceWhy};
 use everhold_core::durability::store::{CheckpointKind, ZoneOutline, ZoneStore};
 use everhold_protocol::{Epoch, Intent, Tick};
 use everhold_store::sqlite::SqliteStore;
@@ -245,4 +245,42 @@ async fn divergent_zone_leaves_evidence_until_it_is_forgotten() {
     let (code, said) = archive.on_store("export", &["--zone", "meadow", "--evidence", "--forget"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(archive.inspected()["evidence"], Value::Null);
+}
+
+/// Gives the last stored record of a stopped owner another hash, as one of another history has. Whether that was
+/// possible: an owner may be stopped inside a transaction.
+fn forked(archive: &Archive) -> bool {
+    let file = archive.world.cluster.world().join("zone-meadow.db");
+    let file = rusqlite::Connection::open(file).expect("the zone's file");
+    let fork = "UPDATE record SET hash = randomblob(32) WHERE tick = (SELECT max(tick) FROM record)";
+    file.execute(fork, []).is_ok_and(|changed| changed == 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owner_of_a_forked_zone_leaves_what_it_had_in_memory() {
+    let mut archive = Archive::new(World::unguarded());
+    let owner = archive.world.shard_configured(&[meadow()], ONCE);
+    let (_player, epoch, _) = playing(&archive.world).await;
+    archive.until("a second", |outline| outline.end() >= Tick(20)).await;
+    loop {
+        archive.world.cluster.signal(owner, Signal::STOP).expect("it lives");
+        let is_forked = forked(&archive);
+        archive.world.cluster.signal(owner, Signal::CONT).expect("it lives");
+        if is_forked {
+            break;
+        }
+    }
+    let store = SqliteStore::open(&archive.world.cluster.world()).expect("the world");
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let evidence = loop {
+        if let Some(evidence) = store.evidence(&meadow()).await.expect("readable") {
+            break evidence;
+        }
+        assert!(tokio::time::Instant::now() < until, "no evidence is kept");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!((evidence.mark.why, evidence.mark.epoch), (EvidenceWhy::Forked, epoch));
+    let (code, said) = archive.on_store("export", &["--zone", "meadow", "--evidence", "-o", "fork"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("zone meadow is forked at tick"), "{said}");
 }

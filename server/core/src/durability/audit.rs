@@ -104,7 +104,12 @@ impl ZoneHistory {
         let mut kept = match from {
             Some(from) => self.chain.iter().take_while(|head| head.position.tick <= from).count(),
             None if begins => 0,
-            None => 1.min(self.chain.len()),
+            None => self
+                .chain
+                .iter()
+                .take(1)
+                .filter(|head| head.position.tick <= to)
+                .count(),
         };
         let mut unread = Vec::new();
         loop {
@@ -115,7 +120,7 @@ impl ZoneHistory {
                     (true, _) => Ok((self.data_after(Vec::new(), to), unread)),
                     (false, Some(tick)) => Err(AuditError::Unread { tick: *tick }),
                     (false, None) => Err(AuditError::BeforeOldest {
-                        from: from.unwrap_or_default(),
+                        from: from.unwrap_or(to),
                         oldest: oldest.map(|head| head.position.tick),
                     }),
                 };

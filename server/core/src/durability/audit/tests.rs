@@ -137,6 +137,8 @@ fn replay_begins_at_the_newest_checkpoint_at_or_below_the_tick() {
     let early = audited(&history, Some(9), None);
     let oldest = Some(Tick(10));
     assert_eq!(early, Err(AuditError::BeforeOldest { from: Tick(9), oldest }));
+    let all_early = audited(&history, None, Some(9));
+    assert_eq!(all_early, Err(AuditError::BeforeOldest { from: Tick(9), oldest }));
     let late = audited(&history, None, Some(43));
     let (to, last) = (Tick(43), Tick(42));
     assert_eq!(late, Err(AuditError::AfterNewest { to, last }));

@@ -5,8 +5,8 @@ use everhold_protocol::{Epoch, Tick};
 use super::*;
 use crate::durability::evidence::EvidenceWhy;
 use crate::durability::history::{HistoryReader, HistoryWorld};
-use crate::durability::store::{RecordHash, StoredRecord};
-use crate::ownership::Nonce;
+use crate::durability::store::{Position, RecordHash, StoredRecord};
+use crate::ownership::{Grant, Nonce};
 
 const NOTE: EvidenceNote = EvidenceNote {
     epoch: Epoch(3),
@@ -139,4 +139,42 @@ fn overtaken_owner_keeps_nothing_and_goes_on_with_nothing() {
     keeping.poll(now).unwrap();
     let overtaken = keeping.handle(now, Err(StoreError::Fenced { epoch: Epoch(4) }));
     assert!(matches!(overtaken, Err(StoreError::Fenced { .. })));
+}
+
+#[test]
+fn owner_of_a_forked_zone_keeps_the_records_that_it_has_in_memory() {
+    let tenure = Tenure {
+        zone: "meadow".parse().unwrap(),
+        grant: Grant::issue(Epoch(3), Nonce(9)),
+    };
+    let last = Position {
+        epoch: Epoch(2),
+        tick: Tick(40),
+        hash: RecordHash([1; 32]),
+    };
+    let mut journal = Journal::new(Epoch(3), last);
+    let record = |tick: u8| StoredRecord {
+        tick: Tick(u64::from(tick)),
+        prev_hash: RecordHash([tick - 40; 32]),
+        hash: RecordHash([tick - 39; 32]),
+        body: Bytes::from_static(b"inputs"),
+    };
+    (41..=43).for_each(|tick| journal.push(record(tick)).unwrap());
+    let mut keeping = Keeping::forked(&tenure, HistoryWorld::default(), &journal);
+    let Some(KeepCommand::Put(0, file)) = keeping.poll(Instant::now()) else {
+        panic!("it writes first")
+    };
+    let mut reader = HistoryReader::default();
+    reader.push(&file);
+    let Some(HistoryFrame::Header(header)) = reader.poll().unwrap() else {
+        panic!("it begins with the header")
+    };
+    let note = header.evidence.unwrap();
+    assert_eq!(
+        (note.why, note.epoch, note.tick),
+        (EvidenceWhy::Forked, Epoch(3), Tick(41))
+    );
+    for tick in 41..=43 {
+        assert_eq!(reader.poll().unwrap(), Some(HistoryFrame::Record(record(tick))));
+    }
 }
