@@ -178,7 +178,7 @@ fn zone_that_goes_on_is_exported_as_it_was_at_the_beginning() {
 fn zone_that_is_trimmed_meanwhile_is_read_again_from_its_newest_base() {
     let mut stored = Stored::new(&[10, 20], 11..=25);
     let (summary, frames) = export(&mut stored, |stored, answer| {
-        if answer == 2 {
+        if answer == 3 {
             stored.trim(25);
         }
         None
