@@ -149,11 +149,12 @@ async fn record_that_is_damaged_in_the_store_is_named() {
     let struck = last - 5;
     let file = archive.world.cluster.world().join("zone-meadow.db");
     let file = rusqlite::Connection::open(file).expect("the zone's file");
-    let flip = "UPDATE record SET body = substr(body, 1, length(body) - 1) || x'7f' WHERE tick = ?1";
-    assert_eq!(
-        file.execute(flip, [struck.0.cast_signed()]).expect("it can be written"),
-        1
-    );
+    let place = [struck.0.cast_signed()];
+    let body = "SELECT body FROM record WHERE tick = ?1";
+    let mut body: Vec<u8> = file.query_row(body, place, |row| row.get(0)).expect("it is there");
+    *body.last_mut().expect("a record has bytes") ^= 1;
+    let flip = "UPDATE record SET body = ?2 WHERE tick = ?1";
+    assert_eq!(file.execute(flip, (place[0], body)).expect("it can be written"), 1);
 
     let (code, said) = archive.on_store("replay", &["--zone", "meadow"]);
     assert_eq!(code, Some(2), "{said}");
