@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 BENCH ?=
 # For `make fuzz`: how long in all.
-SECONDS ?= 78
+SECONDS ?= 84
 # For `make sim`: how many simulated clusters, and the first one's seed.
 SEEDS ?= 1000
 FROM ?= 1

@@ -3,10 +3,13 @@
 
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod export;
+mod history;
 pub mod inspect;
 pub mod keys;
 #[cfg(feature = "demo")]
 pub mod janitor;
+pub mod replay;
 pub mod shard;
 mod store;
 pub mod ticket;
@@ -45,6 +48,10 @@ enum CliCommand {
     Keys(keys::KeysArguments),
     /// Show zones, owners, epochs, journals, and checkpoints.
     Inspect(inspect::InspectArguments),
+    /// Write everything that the store has of a zone, or evidence of one that went wrong, into a file.
+    Export(Box<export::ExportArguments>),
+    /// Replay a zone's history from the store or a file: digests, a player at a tick, where two histories differ.
+    Replay(Box<replay::ReplayArguments>),
     /// Remove a demo's directory when its processes are gone.
     #[cfg(feature = "demo")]
     #[command(hide = true)]
@@ -77,6 +84,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
         CliCommand::Keys(arguments) => keys::run(&arguments),
         CliCommand::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Export(arguments) => export::run(&arguments),
+        CliCommand::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "demo")]
         CliCommand::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

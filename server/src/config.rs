@@ -83,6 +83,17 @@ pub struct Config {
     pub address: AddressLimits,
 }
 
+/// The world that zones run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorldConfig {
+    /// The world's file, if not the embedded one.
+    pub rules: Option<PathBuf>,
+    /// Seed of a world that does not exist yet.
+    pub seed: u64,
+    /// Ticks per second.
+    pub tick_hz: u16,
+}
+
 /// The reason why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -231,6 +242,16 @@ impl RawConfig {
         places::resolve(self.section("store")?, self.section("authority")?, state.into())
     }
 
+    /// Checks what says which world its zones run, and nothing else: for commands that are no shard.
+    pub fn resolve_world(&self) -> Result<WorldConfig, ConfigError> {
+        let (world, tick): (WorldSection, TickSection) = (self.section("world")?, self.section("tick")?);
+        Ok(WorldConfig {
+            rules: Some(world.rules).filter(|path| !path.as_os_str().is_empty()),
+            seed: world.seed,
+            tick_hz: tick_hz(tick.hz)?,
+        })
+    }
+
     fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         let section = self.0.get(name).cloned();
         let section = section.unwrap_or_else(|| Value::Table(Table::new()));
@@ -245,7 +266,8 @@ impl RawConfig {
             .0
             .try_into()
             .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
-        let hz = in_range("tick.hz", raw.tick.hz, 1..=128, "1 to 128 ticks per second")?;
+        let tick_hz = tick_hz(raw.tick.hz)?;
+        let hz = u64::from(tick_hz);
         let delta_ms = in_range(
             "durability.delta_ms",
             raw.durability.delta_ms,
@@ -259,7 +281,6 @@ impl RawConfig {
             "at least durability.delta_ms",
         )?;
         let radius_m = in_range("view.radius_m", raw.view.radius_m, 1..=VIEW_RADIUS_M_MAX, "1 to 300 m")?;
-        let tick_hz = u16::try_from(hz).expect("at most 128");
         let lease = lease(raw.lease.ttl_ms, tick_hz)?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         let (listen, advertise) = host::addresses(&raw.shard.listen, &raw.shard.advertise)?;
@@ -307,6 +328,11 @@ fn players_max(players: u64) -> Result<u32, ConfigError> {
 fn net_threads(threads: u64) -> Result<usize, ConfigError> {
     let threads = in_range("shard.net_threads", threads, 1..=NET_THREADS_MAX as u64, "1 to 64")?;
     Ok(threads as usize)
+}
+
+fn tick_hz(hz: u64) -> Result<u16, ConfigError> {
+    let hz = in_range("tick.hz", hz, 1..=128, "1 to 128 ticks per second")?;
+    Ok(u16::try_from(hz).expect("at most 128"))
 }
 
 fn lease(ttl_ms: u64, tick_hz: u16) -> Result<LeaseConfig, ConfigError> {

@@ -15,6 +15,7 @@ mod asking;
 mod blame;
 mod durable;
 mod egress;
+mod evidence;
 mod guard;
 mod handle;
 mod homes;

@@ -44,6 +44,8 @@ mod forgotten;
 mod homes;
 #[path = "shards/damage.rs"]
 mod damage;
+#[path = "shards/replay.rs"]
+mod replay;
 #[path = "shards/apart.rs"]
 mod apart;
 #[path = "shards/guardian.rs"]

@@ -1,7 +1,9 @@
 //! Durability: records, the gate, checkpoints, adoption. Pure machines; the store they talk to is a trait.
 
+pub mod evidence;
 pub mod store;
 pub mod record;
+pub mod history;
 pub mod journal;
 pub mod gate;
 pub mod checkpoint;
@@ -10,6 +12,9 @@ pub mod tries;
 pub mod suspended;
 pub mod pipeline;
 pub mod replay;
+pub mod audit;
+pub mod export;
+pub mod keeping;
 pub mod recovery;
 pub mod adoption;
 pub mod blame;

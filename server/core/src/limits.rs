@@ -42,6 +42,11 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const PAGE_PARTS_MAX: usize = PAGE_BYTES_MAX / PART_BYTES_MAX;
 /// Records of a page, if they are small: a long journal of an idle zone is not read tick by tick over a slow link.
 pub const PAGE_RECORDS_MAX: u32 = 1_024;
+/// A frame of a history file, bytes: a record of the fullest tick is far smaller, and a damaged length is found before
+/// it is waited for.
+pub const HISTORY_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Evidence of one zone, bytes: a base of 10,000 players and the journal of a minute. A larger history is not kept.
+pub const EVIDENCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;

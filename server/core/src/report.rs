@@ -7,6 +7,7 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::{Deserialize, Serialize};
 
 use crate::durability::LagState;
+use crate::durability::evidence::EvidenceOutcome;
 use crate::load::Rung;
 use crate::tick::TickStage;
 
@@ -101,6 +102,9 @@ pub struct AdoptionReport {
     /// Checkpoints that were given up, from the newest on, because they are damaged.
     #[serde(default)]
     pub checkpoints_given_up: u32,
+    /// The outcome for the evidence, if a digest was not equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceOutcome>,
 }
 
 /// A zone's run under one epoch.
@@ -206,6 +210,7 @@ mod tests {
             digest_equal: true,
             rewound_ticks: 4,
             checkpoints_given_up: 1,
+            evidence: None,
         };
         let line = r#"{"event":"adopted","zone":"meadow","epoch":3,"last_tick":70,"granted_at_ms":1.5,"adopt_ms":0.5,"#;
         let rest = r#""from_memory":false,"replayed_ticks":9,"checked_digests":2,"digest_equal":true,"#;

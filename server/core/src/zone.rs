@@ -49,7 +49,7 @@ pub use game::{Game, GameZone};
 pub use hasher::Digest;
 pub use output::{Outputs, Reply, Residence, Welcome};
 pub use probe::{Probe, Suspect};
-pub use restore::RestoreError;
+pub use restore::{CaptureTitle, RestoreError};
 pub use scene::{Scene, SceneSession};
 
 use crate::ingress::Input;
@@ -268,6 +268,16 @@ impl Zone {
     #[must_use]
     pub fn session_of(&self, account: Account) -> Option<SessionId> {
         self.world.resource::<index::EntityIndex>().session(account)
+    }
+
+    /// Writes a session's declared state for people, the engine's and the game's: each component with the name of its
+    /// type. `None`: there is no such session.
+    #[must_use]
+    pub fn describe(&self, session: SessionId) -> Option<Vec<(&'static str, String)>> {
+        self.check_whole();
+        let entity = self.world.resource::<index::EntityIndex>().entity(session)?;
+        self.world.get::<Session>(entity)?;
+        Some(self.captor.kinds().describe(&self.world, entity))
     }
 
     /// The accounts that have a session here, in order.

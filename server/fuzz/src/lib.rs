@@ -21,7 +21,7 @@ pub struct FuzzTarget {
 }
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 13] = [
+pub const TARGETS: [FuzzTarget; 14] = [
     FuzzTarget {
         name: "input_datagram",
         run: datagrams::input,
@@ -61,6 +61,10 @@ pub const TARGETS: [FuzzTarget; 13] = [
     FuzzTarget {
         name: "record",
         run: stored::record,
+    },
+    FuzzTarget {
+        name: "history_file",
+        run: stored::history_file,
     },
     FuzzTarget {
         name: "checkpoint",

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use everhold_core::durability::history::HistoryReader;
 use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
@@ -15,6 +16,27 @@ pub fn record(data: &[u8]) {
     if let Ok(record) = Record::decode(&stored) {
         assert_eq!(record.encode(), stored, "{record:?} has two encodings");
     }
+}
+
+/// Reads a history file in two pieces. What can be read of it before an error is what was written there: a reader that
+/// is fed byte by byte finds the same.
+pub fn history_file(data: &[u8]) {
+    let frames = |piece: usize| {
+        let (mut reader, mut frames) = (HistoryReader::default(), Vec::new());
+        for piece in data.chunks(piece.max(1)) {
+            reader.push(piece);
+            loop {
+                match reader.poll() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+        }
+        (frames, reader.finish().err())
+    };
+    let halves = frames(data.len().div_ceil(2));
+    assert_eq!(halves.0, frames(1).0, "pieces decide what is read");
 }
 
 /// A small zone with players, items, and monsters, as a base and a delta.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use everhold_core::cluster::Home;
+use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use everhold_core::ingress::AttachToken;
 use everhold_core::ownership::holder::command::HolderAnswer;
@@ -124,6 +125,8 @@ pub enum StoreAnswer {
     Parts(Result<Vec<Option<Bytes>>, StoreError>),
     /// To the read of records.
     Records(Result<Vec<StoredRecord>, StoreError>),
+    /// To an operation on evidence.
+    Kept(Result<EvidenceAnswer, StoreError>),
     /// To an append.
     Appended(Result<AppendAnswer, StoreError>),
 }

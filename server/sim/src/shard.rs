@@ -66,6 +66,7 @@ enum Kind {
     Records,
     Quarantine,
     Rewind,
+    Evidence,
     Blame,
     Append,
     Write,
@@ -301,6 +302,7 @@ impl SimShard {
             Kind::Parts => StoreAnswer::Parts(Err(away())),
             Kind::Records => StoreAnswer::Records(Err(away())),
             Kind::Append => StoreAnswer::Appended(Err(away())),
+            Kind::Evidence => StoreAnswer::Kept(Err(away())),
             Kind::Fence | Kind::Quarantine | Kind::Rewind | Kind::Blame | Kind::Write | Kind::Create => {
                 StoreAnswer::Done(Err(away()))
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
     ZoneSummary,
@@ -90,6 +91,35 @@ impl ZoneStore for SharedStore {
 
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
         self.lock().quarantine(tenure, tick, session, seq)
+    }
+
+    async fn put_evidence(&self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError> {
+        self.lock().put_evidence(tenure, index, bytes)
+    }
+
+    async fn seal_evidence(&self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
+        self.lock().seal_evidence(tenure, mark)
+    }
+
+    async fn drop_evidence(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        self.lock().drop_evidence(tenure)
+    }
+
+    async fn evidence(&self, zone: &ZoneName) -> Result<Option<StoredEvidence>, StoreError> {
+        Ok(self.lock().evidence(zone))
+    }
+
+    async fn read_evidence(&self, zone: &ZoneName, index: u32) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.lock().read_evidence(zone, index))
+    }
+
+    async fn settle_evidence(
+        &self,
+        zone: &ZoneName,
+        mark: EvidenceMark,
+        fate: EvidenceFate,
+    ) -> Result<bool, StoreError> {
+        Ok(self.lock().settle_evidence(zone, mark, fate))
     }
 
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {

@@ -10,6 +10,7 @@
 mod usage;
 mod checkpoints;
 mod journal;
+mod evidence;
 mod data_set;
 mod damage;
 
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use everhold_core::cluster::Home;
+use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneData, ZoneOutline,
     ZoneSummary, assert_consecutive,
@@ -153,6 +155,45 @@ impl MemoryStore {
     /// Marks an input as poison.
     pub fn quarantine(&mut self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
         self.written(&tenure.zone)?.quarantine(tenure.grant, tick, session, seq)
+    }
+
+    /// Writes one part of a piece of evidence.
+    ///
+    /// # Panics
+    /// If it has more than [`PART_BYTES_MAX`] bytes.
+    pub fn put_evidence(&mut self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        self.written(&tenure.zone)?.put_evidence(tenure.grant, index, bytes)
+    }
+
+    /// Seals a piece of evidence.
+    pub fn seal_evidence(&mut self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
+        self.written(&tenure.zone)?.seal_evidence(tenure.grant, mark)
+    }
+
+    /// Deletes the parts of a piece that is not sealed.
+    pub fn drop_evidence(&mut self, tenure: &Tenure) -> Result<(), StoreError> {
+        // It makes room.
+        let set = self.data.zones.get_mut(&tenure.zone).ok_or(StoreError::Lost)?;
+        set.drop_evidence(tenure.grant)
+    }
+
+    /// Reads which evidence there is of a zone.
+    #[must_use]
+    pub fn evidence(&self, zone: &ZoneName) -> Option<StoredEvidence> {
+        self.data.zones.get(zone)?.evidence.sealed()
+    }
+
+    /// Reads a part of the sealed evidence.
+    #[must_use]
+    pub fn read_evidence(&self, zone: &ZoneName, index: u32) -> Option<Bytes> {
+        self.data.zones.get(zone)?.evidence.part(index)
+    }
+
+    /// Notes that the evidence of this mark was exported, or deletes it.
+    pub fn settle_evidence(&mut self, zone: &ZoneName, mark: EvidenceMark, fate: EvidenceFate) -> bool {
+        let set = self.data.zones.get_mut(zone);
+        set.is_some_and(|set| set.evidence.settle(mark, fate))
     }
 
     /// Reads what there is of a zone without its data.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use comfy_table::{Table, presets};
+use everhold_core::durability::evidence::{EvidenceWhy, StoredEvidence};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::{Authority, Leases};
 use everhold_protocol::{Epoch, Tick, ZoneName};
@@ -47,6 +48,61 @@ struct ZoneRow {
     /// The rules of the owner that hosted it last, as the first bytes of their id: a shard of other rules leaves it
     /// alone.
     rules: Option<String>,
+    /// Evidence that the zone went wrong, if the store keeps any.
+    evidence: Option<EvidenceRow>,
+}
+
+/// The evidence of a zone, as the store keeps it.
+#[derive(Debug, Serialize)]
+struct EvidenceRow {
+    why: EvidenceWhy,
+    /// The first tick that differs.
+    tick: Tick,
+    /// The epoch of the owner that found it.
+    epoch: Epoch,
+    bytes: u64,
+    is_exported: bool,
+    /// Times that it was found again.
+    later: u64,
+}
+
+impl From<StoredEvidence> for EvidenceRow {
+    fn from(evidence: StoredEvidence) -> Self {
+        let StoredEvidence {
+            mark,
+            is_exported,
+            later,
+        } = evidence;
+        Self {
+            why: mark.why,
+            tick: mark.tick,
+            epoch: mark.epoch,
+            bytes: mark.bytes,
+            is_exported,
+            later,
+        }
+    }
+}
+
+impl std::fmt::Display for EvidenceRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            why,
+            tick,
+            epoch,
+            bytes,
+            ..
+        } = self;
+        let exported = if self.is_exported { "exported" } else { "not exported" };
+        write!(
+            f,
+            "{why} at tick {tick}, found by epoch {epoch}, {bytes} bytes, {exported}"
+        )?;
+        match self.later {
+            0 => Ok(()),
+            later => write!(f, ", {later} times again"),
+        }
+    }
 }
 
 /// Prints every zone.
@@ -82,6 +138,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
     }
     for lease in views {
         let data = store.summary(&lease.zone).await?;
+        let evidence = store.evidence(&lease.zone).await?.map(EvidenceRow::from);
         let journal = data.and_then(|d| d.journal);
         let head = data.and_then(|d| d.head).map(|p| p.tick);
         let released_tick = journal.map(|(_, last)| last).max(head);
@@ -97,6 +154,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             base_tick: data.and_then(|d| d.base).map(|p| p.tick),
             fence_epoch: data.map(|d| d.fence_epoch),
             rules: lease.rules.map(|mark| mark.rules.to_string()),
+            evidence,
         });
     }
     Ok(rows)
@@ -116,6 +174,7 @@ fn table(rows: &[ZoneRow]) -> Table {
         "base",
         "fence",
         "rules",
+        "evidence",
     ]);
     for row in rows {
         table.add_row([
@@ -130,6 +189,7 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.base_tick),
             text(row.fence_epoch),
             text(row.rules.as_ref()),
+            text(row.evidence.as_ref()),
         ]);
     }
     table

@@ -12,7 +12,7 @@ use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, Tenure};
 use everhold_core::zone::{Zone, ZoneConfig};
 
-use super::{LeaseGuard, notices};
+use super::{LeaseGuard, evidence, notices};
 use crate::deadline::answer;
 
 /// A zone that was granted to this process and does not run here.
@@ -147,6 +147,10 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
         AdoptionCommand::Quarantine(tick, session, seq) => {
             let written = answer(ANSWER_MAX, store.quarantine(tenure, tick, session, seq)).await;
             adoption.handle_quarantined(Instant::now(), written);
+        }
+        AdoptionCommand::Keep(keep) => {
+            let kept = answer(ANSWER_MAX, evidence::keep(store, tenure, keep)).await;
+            adoption.handle_kept(Instant::now(), kept);
         }
         AdoptionCommand::Rewind(to) => {
             let rewound = answer(ANSWER_MAX, store.rewind(tenure, to)).await;

@@ -7,9 +7,12 @@ mod operations;
 use std::sync::Arc;
 use std::time::Instant;
 
+use everhold_core::durability::history::HistoryWorld;
 use everhold_core::durability::journal::Journal;
+use everhold_core::durability::keeping::Keeping;
 use everhold_core::durability::store::CheckpointHead;
 use everhold_core::durability::{Pipeline, PipelineConfig, PipelineTick};
+use everhold_core::ownership::EndReason;
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
@@ -20,7 +23,7 @@ use self::operations::{OperationOutcome, Operations};
 use super::egress::Connections;
 use super::run::RunFigures;
 use super::tick::{Surrendered, TickMessage, Ticked};
-use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, homes};
+use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, evidence, homes};
 
 /// The messages of a tick thread. A durable task that panics leaves them behind, with the zone that is still to come.
 pub(super) type TickMessages = Arc<tokio::sync::Mutex<mpsc::Receiver<TickMessage>>>;
@@ -97,6 +100,15 @@ impl DurableTask {
         let store = Arc::clone(&self.services.store);
         let (tenure, guard) = (&self.config.tenure, &self.services.guard);
         let reason = blame::blamed(store.as_ref(), tenure, guard, &self.gauges.probe, reason).await;
+        if matches!(reason, EndReason::Fork) {
+            let world = HistoryWorld {
+                rules_id: Some(self.config.rules_id),
+                tick_hz: Some(self.config.tick_hz),
+                ..HistoryWorld::default()
+            };
+            let keeping = Keeping::forked(tenure, world, self.pipeline.journal());
+            evidence::keep_all(store.as_ref(), tenure, guard, keeping).await;
+        }
         self.end(reason, &mut ticked).await;
     }
 

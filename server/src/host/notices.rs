@@ -2,6 +2,7 @@
 
 use everhold_core::durability::adoption::AdoptionNotice;
 use everhold_core::durability::blame::InquiryNotice;
+use everhold_core::durability::keeping::KeepOutcome;
 use everhold_core::durability::{LagState, PipelineNotice};
 use everhold_core::outage::Lasted;
 use everhold_core::ownership::Tenure;
@@ -106,6 +107,24 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             tick = tick.0,
             "the replayed world differs from the one that was recorded: this zone is divergent"
         ),
+        AdoptionNotice::Evidence(outcome) => log_evidence(zone, outcome),
+    }
+}
+
+/// Logs what became of the evidence of a zone that went wrong.
+pub(super) fn log_evidence(zone: &ZoneName, outcome: KeepOutcome) {
+    match outcome {
+        KeepOutcome::Kept(mark) => tracing::warn!(
+            %zone,
+            tick = mark.tick.0,
+            why = %mark.why,
+            bytes = mark.bytes,
+            "evidence of it is kept in the store: read it with `everhold export --evidence`"
+        ),
+        KeepOutcome::Counted => {
+            tracing::warn!(%zone, "earlier evidence of this zone is kept already: this time is only counted");
+        }
+        KeepOutcome::GivenUp(why) => tracing::error!(%zone, why, "evidence of it could not be kept"),
     }
 }
 

@@ -173,6 +173,7 @@ impl Hosting {
             digest_equal: true,
             rewound_ticks: 0,
             checkpoints_given_up: 0,
+            evidence: None,
         };
         if let History::Stored {
             is_lost,
@@ -181,6 +182,7 @@ impl Hosting {
             digest_equal,
             rewound_ticks,
             checkpoints_given_up,
+            evidence,
         } = history
         {
             if is_lost {
@@ -193,6 +195,7 @@ impl Hosting {
                 digest_equal,
                 rewound_ticks,
                 checkpoints_given_up,
+                evidence,
                 ..report
             };
         }

@@ -20,6 +20,7 @@ mod homes;
 mod membership;
 mod store;
 mod store_checkpoints;
+mod store_evidence;
 mod store_journal;
 mod store_reading;
 

@@ -7,6 +7,7 @@
 //! NS:{zone}:chain        one line a checkpoint, from the previous base on; the last one is the head
 //! NS:{zone}:parts        position and index → bytes of a checkpoint's body
 //! NS:{zone}:quarantine   session and seq → tick
+//! NS:{zone}:evidence     the history of a zone that went wrong, in parts, and its mark
 //! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, rules
 //! NS:home:ACCOUNT        generation and zone
 //! NS:zones               which zones there are
@@ -51,6 +52,7 @@
 
 mod authority;
 mod checkpoint;
+mod evidence;
 mod homes;
 mod journal;
 mod link;
@@ -66,6 +68,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
     ZoneSummary,
@@ -184,7 +187,7 @@ impl RedisStore {
     /// Removes every key of the namespace: a world that was only a demonstration.
     pub async fn remove_world(&self, zones: &[ZoneName]) -> Result<(), RedisError> {
         for zone in zones {
-            let names = ["meta", "journal", "chain", "parts", "quarantine", "lease"];
+            let names = ["meta", "journal", "chain", "parts", "quarantine", "evidence", "lease"];
             let keys = names.iter().map(|name| self.keys.zone(zone, name).into()).collect();
             self.checkpoint.command("UNLINK", keys).await?;
         }
@@ -252,6 +255,36 @@ impl ZoneStore for RedisStore {
 
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
         self.write_quarantine(tenure, tick, session, seq).await
+    }
+
+    async fn put_evidence(&self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        self.write_evidence(tenure, index, bytes).await
+    }
+
+    async fn seal_evidence(&self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
+        self.write_seal(tenure, mark).await
+    }
+
+    async fn drop_evidence(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        self.delete_evidence(tenure).await
+    }
+
+    async fn evidence(&self, zone: &ZoneName) -> Result<Option<StoredEvidence>, StoreError> {
+        self.read_mark(zone).await
+    }
+
+    async fn read_evidence(&self, zone: &ZoneName, index: u32) -> Result<Option<Bytes>, StoreError> {
+        self.evidence_part(zone, index).await
+    }
+
+    async fn settle_evidence(
+        &self,
+        zone: &ZoneName,
+        mark: EvidenceMark,
+        fate: EvidenceFate,
+    ) -> Result<bool, StoreError> {
+        self.write_fate(zone, mark, fate).await
     }
 
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {

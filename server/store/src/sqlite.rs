@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/world.db        leases, shards, homes                 on the disk at every commit
-//! DIR/zone-NAME.db    one zone's fence, journal, checkpoints   on the disk at every WAL checkpoint
+//! DIR/zone-NAME.db    one zone's fence, journal, checkpoints, evidence   on the disk at every WAL checkpoint
 //! DIR/bell            written to when a zone is released, for spares that watch it
 //! ```
 //!
@@ -16,6 +16,7 @@
 mod authority;
 mod bell;
 mod checkpoint;
+mod evidence;
 mod file;
 mod homes;
 mod journal;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
     ZoneSummary,
@@ -210,6 +212,50 @@ impl ZoneStore for SqliteStore {
         let grant = tenure.grant;
         self.on_zone(&tenure.zone, move |file| file.quarantine(grant, tick, session, seq))
             .await
+    }
+
+    async fn put_evidence(&self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError> {
+        assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.put_evidence(grant, index, &bytes))
+            .await
+    }
+
+    async fn seal_evidence(&self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.seal_evidence(grant, mark))
+            .await
+    }
+
+    async fn drop_evidence(&self, tenure: &Tenure) -> Result<(), StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.drop_evidence(grant)).await
+    }
+
+    async fn evidence(&self, zone: &ZoneName) -> Result<Option<StoredEvidence>, StoreError> {
+        match self.on_zone(zone, |file| file.evidence()).await {
+            Err(StoreError::Lost) => Ok(None),
+            result => result,
+        }
+    }
+
+    async fn read_evidence(&self, zone: &ZoneName, index: u32) -> Result<Option<Bytes>, StoreError> {
+        match self.on_zone(zone, move |file| file.read_evidence(index)).await {
+            Err(StoreError::Lost) => Ok(None),
+            result => result,
+        }
+    }
+
+    async fn settle_evidence(
+        &self,
+        zone: &ZoneName,
+        mark: EvidenceMark,
+        fate: EvidenceFate,
+    ) -> Result<bool, StoreError> {
+        match self.on_zone(zone, move |file| file.settle_evidence(mark, fate)).await {
+            Err(StoreError::Lost) => Ok(false),
+            result => result,
+        }
     }
 
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {

@@ -182,9 +182,14 @@ impl World {
 
     /// The same, configured otherwise: these lines are added to the file.
     pub(crate) fn shard_configured(&mut self, zones: &[ZoneName], lines: &str) -> usize {
+        self.shard_configured_with(zones, lines, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn shard_configured_with(&mut self, zones: &[ZoneName], lines: &str, arguments: &[&str]) -> usize {
         let path = self.cluster.keys().with_file_name("other.toml");
         std::fs::write(&path, format!("{}{lines}", self.text)).expect("a writable directory");
-        let arguments = self.arguments_of(&path.to_string_lossy(), &[]);
+        let arguments = self.arguments_of(&path.to_string_lossy(), arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.cluster.start(zones, &arguments).expect("a shard that serves")
     }

@@ -5,7 +5,8 @@
 //!   memory ─► Fence ─► Summarize ──────────────► Start, from memory
 //!                          │ newer data
 //!                          ▼
-//!   none ──► FenceAndRead ──► pages ──► Replay ──► Rewind, if something is damaged ──► Start, from the store
+//!   none ──► FenceAndRead ──► pages ──► Replay ──► Keep, if a digest differs ──► Rewind, if something is damaged
+//!            │                                                                                    ──► Start
 //!            │  ▲ │ lost,     ▲  ▲ damaged │ ▲
 //!            │  └─┘ in grace  │  └─────────┤ │
 //!            └─► BeginAnew ───┘            ▼ │
@@ -20,6 +21,7 @@
 //! are read, and of which of the stored chains, the [`Recovery`] says.
 
 mod command;
+mod divergence;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,6 +30,8 @@ use bytes::Bytes;
 use everhold_protocol::{SessionId, Tick};
 
 pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, History, POISON_MAX, Start};
+use self::divergence::DivergentZone;
+use super::evidence::EvidenceOutcome;
 use super::journal::Journal;
 use super::recovery::{PageRequest, Recovered, Recovery, RecoveryStep};
 use super::replay::{ReplayError, Replayed};
@@ -58,6 +62,8 @@ enum AdoptionStep {
     Recover(Box<Recovery>),
     /// It writes down the input at which the replay failed.
     Quarantine(Box<Recovery>, (Tick, SessionId, u64)),
+    /// It keeps the history of a divergent zone as evidence.
+    Keep(Box<DivergentZone>),
     /// It has the store end its history where the zone goes on.
     Rewind(Box<(Replayed, Recovered)>, Rewind),
     /// The driver has the outcome, or is about to.
@@ -77,6 +83,7 @@ pub struct Adoption {
     steps: AdoptionSteps,
     is_lost: bool,
     poisoned: u32,
+    evidence: Option<EvidenceOutcome>,
     /// Commands that come before the step's own, in order: a few lines of the log, and the outcome.
     queue: VecDeque<AdoptionCommand>,
 }
@@ -113,6 +120,7 @@ impl Adoption {
             steps,
             is_lost: false,
             poisoned: 0,
+            evidence: None,
             queue: VecDeque::new(),
         }
     }
@@ -146,6 +154,7 @@ impl Adoption {
                 }
             },
             AdoptionStep::Quarantine(_, (tick, session, seq)) => AdoptionCommand::Quarantine(*tick, *session, *seq),
+            AdoptionStep::Keep(zone) => AdoptionCommand::Keep(zone.poll(now)?),
             AdoptionStep::Rewind(_, to) => AdoptionCommand::Rewind(*to),
             AdoptionStep::Over => return None,
         };
@@ -281,7 +290,7 @@ impl Adoption {
         match outcome {
             Ok(replayed) => match recovery.handle_replayed(&replayed) {
                 Ok(None) => self.enter(AdoptionStep::Recover(recovery)),
-                Ok(Some(recovered)) => self.conclude(&recovery, replayed, recovered),
+                Ok(Some(recovered)) => self.diverge_or_conclude(recovery, replayed, recovered),
                 Err(damage) => self.fail(damage.into()),
             },
             Err(ReplayError::Poison {
@@ -368,10 +377,6 @@ impl Adoption {
     }
 
     fn start(&mut self, replayed: Replayed, recovered: Recovered) {
-        if let Some(tick) = replayed.first_divergence {
-            // The inputs are the truth, so the replayed state is kept; base and journal stay in the store as evidence.
-            self.log(AdoptionNotice::Divergent(tick));
-        }
         let history = History::Stored {
             is_lost: self.is_lost,
             replayed_ticks: replayed.replayed_ticks,
@@ -379,6 +384,7 @@ impl Adoption {
             digest_equal: replayed.digest_equal,
             rewound_ticks: recovered.lost_ticks,
             checkpoints_given_up: recovered.given_up,
+            evidence: self.evidence,
         };
         let start = Start {
             zone: replayed.zone,

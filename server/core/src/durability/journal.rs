@@ -57,7 +57,7 @@ pub enum JournalEvent {
 pub enum StopReason {
     /// Another shard owns it.
     Fenced,
-    /// The store has another history of this same epoch. Both are kept as evidence.
+    /// The store has another history of this same epoch. That one stays, and this one is kept as evidence.
     Fork,
     /// The stored data cannot be what was written.
     Corrupt,
@@ -275,6 +275,11 @@ impl Journal {
         {
             self.ring.pop_front();
         }
+    }
+
+    /// Returns the records in memory, in order: those that are not acknowledged, and some before them.
+    pub fn ring(&self) -> impl Iterator<Item = &StoredRecord> {
+        self.ring.iter()
     }
 
     /// Returns the last position stored.

@@ -324,6 +324,12 @@ impl<S, R> Pipeline<S, R> {
         self.gate.released_tick()
     }
 
+    /// Returns the journal, to be kept as evidence.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Returns what is left when the zone has ended because of `reason`: one that is suspended or fenced goes on from
     /// memory, unless another shard writes newer data.
     #[must_use]

@@ -16,12 +16,13 @@
 //! Everything is read in pages whose size follows from how the store answers: a page that does not come in time is
 //! asked for in halves, so that whatever passes at all is progress.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use everhold_protocol::{SessionId, Tick};
 
+use super::history::HistoryFrame;
 use super::replay::{ReplayError, Replayed};
 use super::store::{Checkpoint, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneData, ZoneOutline};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_PARTS_MAX, PAGE_RECORDS_MAX};
@@ -258,6 +259,29 @@ impl Recovery {
     #[must_use]
     pub const fn first_damage(&self) -> Option<&Damage> {
         self.first_damage.as_ref()
+    }
+
+    /// Returns the history that was replayed, up to this tick, as the frames of a history file after its header.
+    #[must_use]
+    pub fn frames(&self, through: Tick) -> VecDeque<HistoryFrame> {
+        let base = self.outline.base_of(self.kept).unwrap_or(self.kept);
+        let chain = &self.outline.chain[base..self.kept];
+        let mut frames: VecDeque<HistoryFrame> = chain.iter().map(|head| HistoryFrame::Checkpoint(*head)).collect();
+        let quarantine = self.outline.quarantine.iter();
+        frames.extend(quarantine.map(|(session, seq)| HistoryFrame::Quarantined(*session, *seq)));
+        for (place, head) in (0..).zip(base..self.kept) {
+            let parts = self.parts.get(&head).into_iter().flatten();
+            frames.extend((0..).zip(parts).map(|(index, bytes)| HistoryFrame::Part {
+                place,
+                index,
+                bytes: bytes.clone(),
+            }));
+        }
+        let after = chain.last().map_or(Tick(0), |last| last.position.tick);
+        let records = self.records.range(after.next()..);
+        let records = records.take_while(|(tick, _)| **tick <= through);
+        frames.extend(records.map(|(_, record)| HistoryFrame::Record(record.clone())));
+        frames
     }
 
     /// Returns the last checkpoint that is kept.

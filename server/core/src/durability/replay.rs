@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use everhold_protocol::{SessionId, Tick};
+use everhold_protocol::{Epoch, SessionId, Tick};
 
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
@@ -158,6 +158,8 @@ impl ReplayPlan {
 pub struct Replayed {
     /// The zone, after its last tick.
     pub zone: Zone,
+    /// The configuration that it was replayed with.
+    pub config: ZoneConfig,
     /// The position at which its history ends: the journal goes on from here.
     pub last: Position,
     /// The reason why the history ends before the last record that was read, if it does.
@@ -170,8 +172,8 @@ pub struct Replayed {
     /// Ticks replayed.
     pub replayed_ticks: u64,
     /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the
-    /// same, since the inputs are the truth; but the zone's rules are not deterministic, and base and journal are the
-    /// evidence.
+    /// same, since the inputs are the truth; but the zone's rules are not deterministic, and base and journal are kept
+    /// as evidence.
     pub digest_equal: bool,
     /// The first tick after which a digest differed.
     pub first_divergence: Option<Tick>,
@@ -269,37 +271,113 @@ fn follow(
 /// A new epoch begins with an `EpochStart`, which is not done here: it is the first input of the adopter's first own
 /// tick.
 pub fn replay(plan: ReplayPlan, config: ZoneConfig) -> Result<Replayed, ReplayError> {
-    let rules_id = config.rules_id();
-    let zone = restore(&plan, config)?;
-    plan.steps.note();
-    replay_records(plan, zone, rules_id)
+    ReplayRun::begin(plan, config)?.run()
 }
 
-fn replay_records(plan: ReplayPlan, mut zone: Zone, rules_id: [u8; 32]) -> Result<Replayed, ReplayError> {
-    let mut comparison = Comparison::default();
-    for record in &plan.records {
-        if let Some(expected) = record.digest_before {
-            comparison.compare(record.tick - 1, expected, zone.digest());
+/// One tick of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayTick {
+    /// The tick, which the zone has done now.
+    pub tick: Tick,
+    /// The epoch of its owner.
+    pub epoch: Epoch,
+    /// The number of its inputs.
+    pub inputs: usize,
+    /// The digest that its record has of the tick before, and the one that the replay had then.
+    pub before: Option<(Digest, Digest)>,
+}
+
+/// A replay under way, tick by tick.
+pub struct ReplayRun {
+    zone: Zone,
+    config: ZoneConfig,
+    plan: ReplayPlan,
+    /// Ticks that are done.
+    done: usize,
+    rules_id: [u8; 32],
+    comparison: Comparison,
+}
+
+impl ReplayRun {
+    /// Restores the zone.
+    pub fn begin(plan: ReplayPlan, config: ZoneConfig) -> Result<Self, ReplayError> {
+        let zone = restore(&plan, config.clone())?;
+        plan.steps.note();
+        Ok(Self::new(plan, zone, config))
+    }
+
+    fn new(plan: ReplayPlan, zone: Zone, config: ZoneConfig) -> Self {
+        Self {
+            zone,
+            rules_id: config.rules_id(),
+            config,
+            plan,
+            done: 0,
+            comparison: Comparison::default(),
         }
+    }
+
+    fn run(mut self) -> Result<Replayed, ReplayError> {
+        while let Some(tick) = self.step() {
+            tick?;
+        }
+        Ok(self.finish())
+    }
+
+    /// Returns the zone after the last tick that was done. It is not to be stepped.
+    pub const fn zone(&mut self) -> &mut Zone {
+        &mut self.zone
+    }
+
+    /// Replays the next tick; `None`: there is none.
+    pub fn step(&mut self) -> Option<Result<ReplayTick, ReplayError>> {
+        let record = self.plan.records.get(self.done)?;
+        let before = record.digest_before.map(|expected| (expected, self.zone.digest()));
+        if let Some((expected, found)) = before {
+            self.comparison.compare(record.tick - 1, expected, found);
+        }
+        let rules_id = self.rules_id;
         let other_rules =
             |input: &Input| matches!(input, Input::EpochStart { rules_id: theirs, .. } if *theirs != rules_id);
         if record.inputs.iter().any(other_rules) {
-            return Err(ReplayError::Rules { tick: record.tick });
+            return Some(Err(ReplayError::Rules { tick: record.tick }));
         }
-        step(&mut zone, record, &plan.quarantine)?;
-        plan.steps.note();
+        if let Err(error) = step(&mut self.zone, record, &self.plan.quarantine) {
+            return Some(Err(error));
+        }
+        self.plan.steps.note();
+        self.done += 1;
+        Some(Ok(ReplayTick {
+            tick: record.tick,
+            epoch: record.epoch,
+            inputs: record.inputs.len(),
+            before,
+        }))
     }
-    Ok(Replayed {
-        zone,
-        last: plan.last,
-        damage: plan.damage,
-        chain: plan.chain,
-        quarantine: beyond(&plan.records, plan.quarantine),
-        replayed_ticks: plan.records.len() as u64,
-        digest_equal: comparison.first_divergence.is_none(),
-        first_divergence: comparison.first_divergence,
-        checked_digests: comparison.checked,
-    })
+
+    /// Returns what the replay came to, after its last tick.
+    #[must_use]
+    pub fn finish(self) -> Replayed {
+        let Self {
+            zone,
+            config,
+            plan,
+            comparison,
+            ..
+        } = self;
+        Replayed {
+            zone,
+            config,
+            last: plan.last,
+            damage: plan.damage,
+            chain: plan.chain,
+            quarantine: beyond(&plan.records, plan.quarantine),
+            replayed_ticks: plan.records.len() as u64,
+            digest_equal: comparison.first_divergence.is_none(),
+            first_divergence: comparison.first_divergence,
+            checked_digests: comparison.checked,
+        }
+    }
 }
 
 #[derive(Default)]

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
+use super::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use crate::ownership::holder::command::StoreData;
 use crate::ownership::{DataStamp, Grant, Nonce, Tenure};
 
@@ -413,6 +414,34 @@ pub trait ZoneStore: Send + Sync {
 
     /// Marks an input as poison, until a base covers it.
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError>;
+
+    /// Writes one part (at most `PART_BYTES_MAX`) of a piece of evidence. The first one deletes what is left of a piece
+    /// that was never sealed. [`EvidenceAnswer::Counted`]: one is sealed already, and nothing is written.
+    ///
+    /// Evidence stands beside the zone's data: no base, rewind, or new epoch deletes any of it.
+    async fn put_evidence(&self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError>;
+
+    /// Seals a piece of evidence, if all parts are there: from then on it is the zone's evidence, until it is
+    /// [settled](ZoneStore::settle_evidence). If an earlier one is sealed, this one is counted, once for each epoch.
+    async fn seal_evidence(&self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError>;
+
+    /// Deletes the parts of a piece that is not sealed.
+    async fn drop_evidence(&self, tenure: &Tenure) -> Result<(), StoreError>;
+
+    /// Reads which evidence there is of a zone, without its parts.
+    async fn evidence(&self, zone: &ZoneName) -> Result<Option<StoredEvidence>, StoreError>;
+
+    /// Reads a part of the sealed evidence; `None` if it is not there.
+    async fn read_evidence(&self, zone: &ZoneName, index: u32) -> Result<Option<Bytes>, StoreError>;
+
+    /// Notes that the evidence of this mark was exported, or deletes it, without a grant: that is an operator's to say.
+    /// Whether there was one of this mark.
+    async fn settle_evidence(
+        &self,
+        zone: &ZoneName,
+        mark: EvidenceMark,
+        fate: EvidenceFate,
+    ) -> Result<bool, StoreError>;
 
     /// Reads what there is of a zone without its data, for people and for the floor of a new epoch. It fences nothing
     /// and changes nothing. `None`: there is no data set.

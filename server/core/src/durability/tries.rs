@@ -24,6 +24,9 @@ pub struct Again {
 }
 
 impl Tries {
+    /// The tries of an operation that was not tried yet.
+    pub const NONE: Self = Self(0);
+
     /// Takes a try's failure, and returns when the next one is due.
     ///
     /// # Errors

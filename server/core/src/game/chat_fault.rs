@@ -4,8 +4,13 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bevy_ecs::prelude::*;
+
+use super::state::Due;
+
 /// A line of chat that makes a rule fail, in every zone of the process: the one that applies it (`loop-on-chat=TEXT`,
-/// `panic-on-chat=TEXT`), or a system after all inputs, for which no input is to blame (`loop-after-chat=TEXT`).
+/// `panic-on-chat=TEXT`), or a system after all inputs, for which no input is to blame (`loop-after-chat=TEXT`). Or a
+/// system changes the world from then on as no replay does (`diverge-after-chat=TEXT`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatFault {
     text: String,
@@ -17,6 +22,7 @@ enum Failure {
     Loop,
     Panic,
     LoopLater,
+    Diverge,
 }
 
 impl FromStr for ChatFault {
@@ -28,7 +34,8 @@ impl FromStr for ChatFault {
             "loop-on-chat" => Failure::Loop,
             "panic-on-chat" => Failure::Panic,
             "loop-after-chat" => Failure::LoopLater,
-            _ => return Err("it is loop-on-chat, panic-on-chat, or loop-after-chat"),
+            "diverge-after-chat" => Failure::Diverge,
+            _ => return Err("it is loop-on-chat, panic-on-chat, loop-after-chat, or diverge-after-chat"),
         };
         Ok(Self {
             text: text.to_owned(),
@@ -41,6 +48,9 @@ static FAULT: OnceLock<ChatFault> = OnceLock::new();
 
 /// A [`Failure::LoopLater`] is due.
 static LATER: AtomicBool = AtomicBool::new(false);
+
+/// A [`Failure::Diverge`] has begun.
+static DIVERGES: AtomicBool = AtomicBool::new(false);
 
 /// Sets the process's fault.
 ///
@@ -61,13 +71,17 @@ pub(crate) fn trigger(text: &str) {
         Some(Failure::Panic) => panic!("planted: {text}"),
         Some(Failure::Loop) => spin(),
         Some(Failure::LoopLater) => LATER.store(true, Ordering::Relaxed),
+        Some(Failure::Diverge) => DIVERGES.store(true, Ordering::Relaxed),
     }
 }
 
 /// Fails if that is due: the first system calls it, when all inputs of a tick are applied.
-pub(crate) fn trigger_later() {
+pub(crate) fn trigger_later(world: &mut World) {
     if LATER.swap(false, Ordering::Relaxed) {
         spin();
+    }
+    if DIVERGES.load(Ordering::Relaxed) {
+        world.resource_mut::<Due>().item += 1;
     }
 }
 

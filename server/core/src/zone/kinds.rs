@@ -74,6 +74,12 @@ impl Kinds {
             .any(|known| known.kind() == kind && known.is_on(world, entity))
     }
 
+    /// Writes an entity's components for people: each with the name of its type, in order of kind.
+    pub(crate) fn describe(&self, world: &World, entity: Entity) -> Vec<(&'static str, String)> {
+        let kinds = self.components.iter();
+        kinds.filter_map(|kind| kind.describe(world, entity)).collect()
+    }
+
     /// Replaces one resource by what the bytes say.
     pub(crate) fn place_resource(&self, world: &mut World, kind: u8, input: &mut &[u8]) -> Result<(), Corrupt> {
         let known = self.resources.iter().find(|known| known.kind() == kind);
@@ -97,6 +103,7 @@ trait ComponentKind: Send + Sync {
     fn cut(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]);
     fn digest(&mut self, world: &World) -> u64;
     fn is_on(&self, world: &World, entity: Entity) -> bool;
+    fn describe(&self, world: &World, entity: Entity) -> Option<(&'static str, String)>;
     fn column(&self) -> Box<dyn ReadColumn>;
 }
 
@@ -144,6 +151,12 @@ impl<C: State + Component> ComponentKind for Columns<C> {
 
     fn is_on(&self, world: &World, entity: Entity) -> bool {
         world.get::<C>(entity).is_some()
+    }
+
+    fn describe(&self, world: &World, entity: Entity) -> Option<(&'static str, String)> {
+        let name = std::any::type_name::<C>();
+        let name = name.rsplit("::").next().unwrap_or(name);
+        Some((name, format!("{:?}", world.get::<C>(entity)?)))
     }
 
     fn column(&self) -> Box<dyn ReadColumn> {

@@ -9,6 +9,7 @@ use everhold_protocol::{EntityId, Tick};
 use super::field::{Corrupt, Field, get_varint, take};
 use super::hasher::Digest;
 use super::kinds::Kinds;
+use super::registry::State;
 use super::rows::Rows;
 use super::state::Clock;
 use crate::limits::STATE_LAYOUT;
@@ -75,6 +76,44 @@ pub(crate) fn read_chain(world: &mut World, kinds: &Kinds, chain: &[&[u8]]) -> R
     Ok(digest)
 }
 
+/// The title of a capture: what it says of itself, without the state that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureTitle {
+    /// The last tick it holds.
+    pub tick: Tick,
+    /// The digest of the whole state then.
+    pub digest: Digest,
+    /// The zone's seed and the id of its rules, if the capture tells them: a base does.
+    pub terms: Option<(u64, [u8; 32])>,
+}
+
+impl CaptureTitle {
+    /// Reads it off the first part of a capture's body. Total: any bytes give a title or an error.
+    pub fn read(mut body: &[u8]) -> Result<Self, RestoreError> {
+        let input = &mut body;
+        let (_, tick, digest) = read_title(input)?;
+        let mut terms = None;
+        // The engine's own resource of the lowest number stands first, if it is told.
+        if get_varint(input)? > 0 && u8::get(input)? == Clock::KIND {
+            let len = usize::try_from(get_varint(input)?).map_err(|_| Corrupt)?;
+            let clock = Clock::get(&mut take(input, len)?)?;
+            terms = Some((clock.seed, clock.rules_id));
+        }
+        Ok(Self { tick, digest, terms })
+    }
+}
+
+/// Reads layout, kind (1: a base), tick, and digest off the front of a body.
+fn read_title(input: &mut &[u8]) -> Result<(u8, Tick, Digest), RestoreError> {
+    let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
+    if found != STATE_LAYOUT {
+        return Err(RestoreError::Layout { found });
+    }
+    let base = u8::get(input)?;
+    let tick = Tick::get(input)?;
+    Ok((base, tick, Digest(u64::from_le_bytes(<[u8; 8]>::get(input)?))))
+}
+
 /// Reads one body, which follows one of the tick `parent`: resources into the World, entities into the rows.
 fn read_body(
     world: &mut World,
@@ -83,13 +122,7 @@ fn read_body(
     (mut body, parent): (&[u8], Option<Tick>),
 ) -> Result<(Tick, Digest), RestoreError> {
     let input = &mut body;
-    let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
-    if found != STATE_LAYOUT {
-        return Err(RestoreError::Layout { found });
-    }
-    let base = u8::get(input)?;
-    let tick = Tick::get(input)?;
-    let digest = Digest(u64::from_le_bytes(<[u8; 8]>::get(input)?));
+    let (base, tick, digest) = read_title(input)?;
     match (base, parent) {
         (1, None) => {}
         (0, Some(parent)) if parent <= tick => {}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
+use everhold_core::durability::evidence::EvidenceAnswer;
+use everhold_core::durability::keeping::KeepCommand;
 use everhold_core::durability::store::Origin;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
@@ -99,6 +101,15 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
+            AdoptionCommand::Keep(keep) => {
+                self.ask_store(env, (tenure, Kind::Evidence), ANSWER_MAX, move |services| {
+                    StoreAnswer::Kept(match &keep {
+                        KeepCommand::Put(index, bytes) => services.store.put_evidence(&whose, *index, bytes.clone()),
+                        KeepCommand::Seal(mark) => services.store.seal_evidence(&whose, *mark),
+                        KeepCommand::Drop => services.store.drop_evidence(&whose).map(|()| EvidenceAnswer::Kept),
+                    })
+                });
+            }
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.store.rewind(&whose, to))
@@ -151,6 +162,7 @@ impl SimShard {
             (Kind::Parts, StoreAnswer::Parts(answer)) => adopting.adoption.handle_parts(now, answer),
             (Kind::Records, StoreAnswer::Records(answer)) => adopting.adoption.handle_records(now, answer),
             (Kind::Rewind, StoreAnswer::Done(answer)) => adopting.adoption.handle_rewound(now, answer),
+            (Kind::Evidence, StoreAnswer::Kept(answer)) => adopting.adoption.handle_kept(now, answer),
             (Kind::Quarantine, StoreAnswer::Done(answer)) => adopting.adoption.handle_quarantined(now, answer),
             _ => unreachable!("an answer is of the kind that was asked"),
         }
@@ -207,6 +219,7 @@ impl SimShard {
                 | AdoptionCommand::FenceAndRead
                 | AdoptionCommand::BeginAnew
                 | AdoptionCommand::Quarantine(..)
+                | AdoptionCommand::Keep(_)
                 | AdoptionCommand::Rewind(_)
         );
         let lease = &self.adopting[&tenure.zone].granted.lease;

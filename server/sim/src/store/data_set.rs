@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceMark};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
     ZoneData, ZoneOutline, ZoneSummary,
@@ -12,6 +13,7 @@ use everhold_core::ownership::Grant;
 use everhold_protocol::{SessionId, Tick};
 
 use super::checkpoints::StoredCheckpoints;
+use super::evidence::EvidenceSet;
 use super::journal::StoredJournal;
 use super::usage::ZoneUsage;
 
@@ -25,6 +27,7 @@ pub(super) struct DataSet {
     pub(super) journal: StoredJournal,
     pub(super) checkpoints: StoredCheckpoints,
     quarantine: BTreeMap<(SessionId, u64), Tick>,
+    pub(super) evidence: EvidenceSet,
 }
 
 impl DataSet {
@@ -36,6 +39,7 @@ impl DataSet {
             journal: StoredJournal::default(),
             checkpoints: StoredCheckpoints::default(),
             quarantine: BTreeMap::new(),
+            evidence: EvidenceSet::default(),
         }
     }
 
@@ -67,7 +71,11 @@ impl DataSet {
     pub(super) fn create(&mut self, grant: Grant, origin: Origin) -> Result<(), StoreError> {
         self.check_fence(grant)?;
         if origin == Origin::Nothing && self.is_incomplete {
-            *self = Self::new(grant, origin);
+            let evidence = std::mem::take(&mut self.evidence);
+            *self = Self {
+                evidence,
+                ..Self::new(grant, origin)
+            };
         }
         Ok(())
     }
@@ -134,6 +142,27 @@ impl DataSet {
     ) -> Result<(), StoreError> {
         self.check_fence(grant)?;
         self.quarantine.entry((session, seq)).or_insert(tick);
+        Ok(())
+    }
+
+    pub(super) fn put_evidence(
+        &mut self,
+        grant: Grant,
+        index: u32,
+        bytes: Bytes,
+    ) -> Result<EvidenceAnswer, StoreError> {
+        self.check_fence(grant)?;
+        Ok(self.evidence.put(index, bytes))
+    }
+
+    pub(super) fn seal_evidence(&mut self, grant: Grant, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
+        self.check_fence(grant)?;
+        self.evidence.seal(mark)
+    }
+
+    pub(super) fn drop_evidence(&mut self, grant: Grant) -> Result<(), StoreError> {
+        self.check_fence(grant)?;
+        self.evidence.drop_parts();
         Ok(())
     }
 

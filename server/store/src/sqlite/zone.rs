@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
     ZoneOutline, ZoneSummary,
@@ -13,7 +14,7 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use super::file::{File, Layout, Rollback, Synchronous};
 use super::row::StepResult;
-use super::{checkpoint, journal};
+use super::{checkpoint, evidence, journal};
 
 /// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before
 /// it has a row.
@@ -178,6 +179,44 @@ impl ZoneFile {
                 .execute((session.0.cast_signed(), seq.cast_signed(), tick.0.cast_signed()))?;
             Ok(())
         })
+    }
+
+    pub(super) fn put_evidence(
+        &mut self,
+        grant: Grant,
+        index: u32,
+        bytes: &[u8],
+    ) -> Result<EvidenceAnswer, StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            evidence::put(file, index, bytes)
+        })
+    }
+
+    pub(super) fn seal_evidence(&mut self, grant: Grant, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            evidence::seal(file, mark)
+        })
+    }
+
+    pub(super) fn drop_evidence(&mut self, grant: Grant) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            evidence::drop_parts(file)
+        })
+    }
+
+    pub(super) fn evidence(&mut self) -> Result<Option<StoredEvidence>, StoreError> {
+        self.read(evidence::read)
+    }
+
+    pub(super) fn read_evidence(&mut self, index: u32) -> Result<Option<Bytes>, StoreError> {
+        self.read(|file| evidence::read_part(file, index))
+    }
+
+    pub(super) fn settle_evidence(&mut self, mark: EvidenceMark, fate: EvidenceFate) -> Result<bool, StoreError> {
+        self.write(|file| evidence::settle(file, mark, fate))
     }
 
     pub(super) fn outline(&mut self, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {

@@ -3,7 +3,9 @@
 
 use everhold_protocol::{SessionId, Tick};
 
+use crate::durability::evidence::EvidenceOutcome;
 use crate::durability::journal::Journal;
+use crate::durability::keeping::{KeepCommand, KeepOutcome};
 use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
@@ -39,6 +41,8 @@ pub enum AdoptionCommand {
     /// Quarantine the input of this tick, by its session and number; answer with
     /// [`Adoption::handle_quarantined`](super::Adoption::handle_quarantined).
     Quarantine(Tick, SessionId, u64),
+    /// Keep evidence of a divergent zone; answer with [`Adoption::handle_kept`](super::Adoption::handle_kept).
+    Keep(KeepCommand),
     /// End the stored history here; answer with [`Adoption::handle_rewound`](super::Adoption::handle_rewound).
     Rewind(Rewind),
     /// Log this.
@@ -87,6 +91,8 @@ pub enum AdoptionNotice {
     },
     /// After this tick the replayed zone is not the one that was recorded.
     Divergent(Tick),
+    /// The evidence of that is kept, or is not.
+    Evidence(KeepOutcome),
 }
 
 /// The state from which a zone is hosted.
@@ -141,6 +147,8 @@ pub enum History {
         rewound_ticks: u64,
         /// Checkpoints that were given up, from the newest on, because they are damaged.
         checkpoints_given_up: u32,
+        /// The outcome for the evidence of a digest that was not equal.
+        evidence: Option<EvidenceOutcome>,
     },
 }
 

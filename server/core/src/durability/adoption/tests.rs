@@ -1,5 +1,6 @@
 //! Adoption, told by circumstances: what is asked for when store, memory, and replay behave so.
 
+mod divergence;
 mod memory;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use everhold_protocol::Epoch;
 
 use super::*;
+use crate::durability::keeping::KeepCommand;
 use crate::durability::replay::{plan, replay};
 use crate::durability::store::{Position, ZoneData};
 use crate::durability::suspended::Surrender;
@@ -25,6 +27,7 @@ struct Adopter {
     started: Option<(Start, History)>,
     failed: Option<AdoptError>,
     lease: LeaseState,
+    kept: Vec<u8>,
 }
 
 impl Adopter {
@@ -39,6 +42,7 @@ impl Adopter {
             lease: LeaseState::Held {
                 deadline: Duration::MAX,
             },
+            kept: Vec::new(),
         }
     }
 
@@ -68,6 +72,12 @@ impl Adopter {
                     format!("replay, refusing {seqs:?}")
                 }
                 AdoptionCommand::Quarantine(tick, _, seq) => format!("quarantine input {seq} of tick {tick}"),
+                AdoptionCommand::Keep(KeepCommand::Put(index, part)) => {
+                    self.kept.extend_from_slice(&part);
+                    format!("put part {index} of the evidence")
+                }
+                AdoptionCommand::Keep(KeepCommand::Seal(mark)) => format!("seal the evidence of tick {}", mark.tick),
+                AdoptionCommand::Keep(KeepCommand::Drop) => "drop the evidence".to_owned(),
                 AdoptionCommand::Log(notice) => format!("log {notice:?}"),
                 AdoptionCommand::Start(start, history) => {
                     self.started = Some((*start, history));
@@ -181,6 +191,7 @@ fn zone_of_the_store_is_fenced_and_read_and_replayed() {
         digest_equal: true,
         rewound_ticks: 0,
         checkpoints_given_up: 0,
+        evidence: None,
     };
     assert_eq!(adopter.history(), expected);
     assert_eq!(adopter.started.unwrap().0.journal.epoch(), Epoch(5));
@@ -382,27 +393,6 @@ fn zone_that_fails_by_itself_is_given_up_and_nothing_is_quarantined() {
         reason: "a rule".to_owned(),
     }));
     assert_eq!(adopter.asks(), ["fail: the zone fails at tick 9: a rule"]);
-}
-
-#[test]
-fn divergent_zone_is_said_and_hosted() {
-    let mut adopter = Adopter::replaying();
-    adopter.adoption.handle_replayed(Ok(Replayed {
-        first_divergence: Some(Tick(4)),
-        digest_equal: false,
-        checked_digests: 2,
-        ..replayed()
-    }));
-    assert_eq!(adopter.asks(), ["log Divergent(Tick(4))", "start"]);
-    let expected = History::Stored {
-        is_lost: false,
-        replayed_ticks: 0,
-        checked_digests: 2,
-        digest_equal: false,
-        rewound_ticks: 0,
-        checkpoints_given_up: 0,
-    };
-    assert_eq!(adopter.history(), expected);
 }
 
 #[test]

@@ -320,9 +320,8 @@ fn zone_that_fails_in_replay_is_poison_and_named() {
         bug: Some(PlantedBug::Panic),
     }
     .begin(&config(20));
-    let error = replay_records(plan(owner.data).unwrap(), zone, config(20).rules_id())
-        .err()
-        .unwrap();
+    let run = ReplayRun::new(plan(owner.data).unwrap(), zone, config(20));
+    let error = run.run().err().unwrap();
     let ReplayError::Poison {
         tick: Tick(3),
         suspect: None,

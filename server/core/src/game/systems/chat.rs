@@ -29,7 +29,7 @@ pub(crate) struct Ear {
 /// client does not acknowledge what it hears: a line of chat is not worth a place in their outbox.
 pub(crate) fn talk(world: &mut World, sessions: &mut QueryState<(Entity, &Id, &Session, &Body, &Outbox)>) {
     #[cfg(feature = "testing")]
-    crate::game::chat_fault::trigger_later();
+    crate::game::chat_fault::trigger_later(world);
     let said = std::mem::take(&mut world.resource_mut::<Contests>().lines);
     if said.is_empty() {
         return;
