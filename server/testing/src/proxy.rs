@@ -219,6 +219,3 @@ impl Drop for Proxy {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
