@@ -104,9 +104,9 @@ impl Direction {
     }
 }
 
-/// What a proxy and its tasks share.
+/// State that a proxy and its tasks share.
 #[derive(Debug)]
-struct Net {
+struct FaultyNet {
     target: Mutex<SocketAddr>,
     faults: watch::Sender<Faults>,
     /// The number of times that all connections were reset.
@@ -114,7 +114,7 @@ struct Net {
     seed: u64,
 }
 
-impl Net {
+impl FaultyNet {
     fn target(&self) -> SocketAddr {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,7 +124,7 @@ impl Net {
 #[derive(Debug)]
 pub struct Proxy {
     addr: SocketAddr,
-    net: Arc<Net>,
+    net: Arc<FaultyNet>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -155,10 +155,10 @@ impl Proxy {
 
     fn start<F, R>(addr: SocketAddr, target: SocketAddr, seed: u64, run: R) -> Self
     where
-        R: FnOnce(Arc<Net>) -> F + Send + 'static,
+        R: FnOnce(Arc<FaultyNet>) -> F + Send + 'static,
         F: Future<Output = ()>,
     {
-        let net = Arc::new(Net {
+        let net = Arc::new(FaultyNet {
             target: Mutex::new(target),
             faults: watch::Sender::new(Faults::default()),
             resets: watch::Sender::new(0),

@@ -1,4 +1,4 @@
-//! What happened in a soak, line by line, with its second. It is told if the soak fails.
+//! The diary of a soak: what happened, line by line, with its second. It is told if the soak fails.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What a soak counts of shards and store. It judges only whether it stays as it was.
+//! The figures of shards and store. They are judged only by whether they stay as they were.
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::form::ZONES;
 
 const MIB: u64 = 1024 * 1024;
 
-/// What a store has.
+/// The content of a store, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoreFigures {
     /// Memory of a Redis, or the size of all files, bytes.

@@ -1,7 +1,7 @@
 //! A soak from its start to its verdict: the plan is carried out on real processes, everything is healed, and what
 //! players were told is judged, with what shards and store say of themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 
 use crate::diary::Diary;
 use crate::figures::{Sample, growth};
-use crate::form::{Form, SLOTS, StoreKind, ZONES};
-use crate::plan::{self, AtFirst, Order, Strike};
+use crate::form::{Form, SLOTS, StoreKind, TTL, ZONES};
+use crate::plan::{self, AtFirst, Forgetting, Order, Strike};
 use crate::play::Play;
 use crate::shards::Shards;
 use crate::store::Store;
 
-/// When nothing is wrong any more, every zone has its owner and every player plays within this time: some leases, and a
+/// Longest time from the end of all faults until every zone has its owner and every player plays: some leases, and a
 /// busy machine.
 const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
@@ -40,6 +40,8 @@ pub(crate) struct Soak {
     diary: Diary,
     log: PathBuf,
     samples: Vec<Sample>,
+    /// What was done, by its name, and how often.
+    done: BTreeMap<String, usize>,
     findings: Vec<String>,
     begun: Instant,
     /// Time that the plan stood still, waiting for calm.
@@ -65,6 +67,7 @@ impl Soak {
             diary: Diary::new(),
             log,
             samples: Vec::new(),
+            done: BTreeMap::new(),
             findings: Vec::new(),
             begun: Instant::now(),
             held: Duration::ZERO,
@@ -73,7 +76,7 @@ impl Soak {
         }
     }
 
-    /// Carries out the plan, heals, and judges.
+    /// Carries out the plan, heals, and judges. It ends early if all is not well again in time.
     ///
     /// # Panics
     /// If something did not hold; with the seed, the command that repeats it, and all that happened.
@@ -84,29 +87,32 @@ impl Soak {
         self.diary = Diary::new();
         for (at, order) in plan::draw(&self.form) {
             self.until(at);
-            if !self.is_playing() {
+            if !self.is_playing() || !self.findings.is_empty() {
                 break;
             }
             self.diary.note(&format!("{order:?}"));
             self.carry_out(order);
         }
-        self.until(Duration::from_secs(self.form.seconds));
-        self.diary.note("everything is healed");
-        self.calm("at the end");
-        let end = self.sample();
-        let report = self.play.take().map(Play::finish);
-        match report {
-            Some(Ok(report)) => self.judge_players(&report),
-            failed => self
-                .findings
-                .push(format!("the players did not come to an end: {failed:?}")),
+        if self.findings.is_empty() {
+            self.until(Duration::from_secs(self.form.seconds));
+            self.diary.note("everything is healed");
+            self.calm("at the end");
+        }
+        if self.findings.is_empty() {
+            let end = self.sample();
+            match self.play.take().map(Play::finish) {
+                Some(Ok(report)) => self.judge_players(&report),
+                failed => self
+                    .findings
+                    .push(format!("the players did not come to an end: {failed:?}")),
+            }
+            let grown = end.map(|end| growth(&self.samples, self.form.seconds, &end));
+            self.findings.extend(grown.unwrap_or_default());
         }
         self.judge_shards();
-        if let Some(end) = end {
-            let seconds = self.form.seconds;
-            self.findings.extend(growth(&self.samples, seconds, &end));
-        }
-        if let Err(error) = self.shards.cluster.stop() {
+        if self.findings.is_empty()
+            && let Err(error) = self.shards.cluster.stop()
+        {
             self.findings.push(format!("not stopped in good order: {error:#}"));
         }
         self.conclude();
@@ -126,12 +132,14 @@ impl Soak {
         while self.now() < at && self.is_playing() {
             self.look();
             if self.now() >= self.sample_at {
-                let every = Duration::from_secs((self.form.seconds / 6).clamp(1, SAMPLE_S_MAX));
-                self.sample_at = self.now() + every;
+                // A store that is away is looked at soon again.
+                let mut every = 1;
                 if let Some(sample) = self.sample() {
                     self.tell(&sample.to_string());
                     self.samples.push(sample);
+                    every = (self.form.seconds / 6).clamp(1, SAMPLE_S_MAX);
                 }
+                self.sample_at = self.now() + Duration::from_secs(every);
             }
             std::thread::sleep(LOOK_EVERY.min(at.saturating_sub(self.now())));
         }
@@ -160,7 +168,7 @@ impl Soak {
                 let is_calm = self.calm("before the store forgets");
                 if is_calm {
                     let begun = Instant::now();
-                    self.store.forget(how);
+                    self.forget(how);
                     self.held += begun.elapsed();
                     self.calm("after the store has forgotten");
                 }
@@ -169,6 +177,39 @@ impl Soak {
         };
         if !is_done {
             self.diary.note("  there was nothing to do it to");
+        } else if !matches!(order, Order::End(_)) {
+            let words = format!("{order:?}");
+            let name: Vec<&str> = words.split(['(', ')', ',']).take(2).collect();
+            *self.done.entry(name.join(" ")).or_default() += 1;
+        }
+    }
+
+    /// Has the store forget everything, and a spare start at that moment: one that prefers a zone, if there is one.
+    fn forget(&mut self, how: Forgetting) {
+        let spare = self.shards.spare();
+        if let Some(spare) = spare {
+            self.diary
+                .note(&format!("  with the spare in slot {spare} killed and started"));
+            self.shards.end(spare, Signal::KILL);
+        }
+        match how {
+            Forgetting::Flush => self.store.flush(),
+            Forgetting::RestartEmpty => {
+                self.store.kill();
+                self.store.start_again_empty();
+            }
+            Forgetting::AwayAndEmpty => {
+                self.store.kill();
+                let gone = Instant::now();
+                while gone.elapsed() < TTL * 3 / 2 {
+                    self.look();
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                self.store.start_again_empty();
+            }
+        }
+        if let Some(spare) = spare {
+            self.shards.start_again(spare);
         }
     }
 
@@ -274,9 +315,13 @@ impl Soak {
     }
 
     fn judge_players(&mut self, report: &SwarmReport) {
+        let value = format!(
+            "gold {} of {}, things {} of {}",
+            report.gold_found, report.gold_expected, report.items_found, report.items_expected
+        );
         self.tell(&format!(
-            "{} players: {} changes of owner, {} connections lost, {} unheard; lost {}, duplicated {}, rewound {}; gold {} \
-             of {}, things {} of {}",
+            "{} players: {} changes of owner, {} connections lost, {} unheard; lost {}, duplicated {}, rewound {}; \
+             {value}",
             report.players,
             report.failovers.len(),
             report.lost_connections,
@@ -284,10 +329,6 @@ impl Soak {
             report.lost_acknowledged,
             report.duplicated,
             report.rewound_ticks,
-            report.gold_found,
-            report.gold_expected,
-            report.items_found,
-            report.items_expected
         ));
         if !report.is_clean() {
             let strays = report.failovers.iter().filter(|one| one.resumed != one.players);
@@ -375,12 +416,18 @@ impl Soak {
             log,
             findings,
             samples,
+            done,
             ..
         } = self;
         if let (Some(first), Some(last)) = (samples.first(), samples.last()) {
             println!("{:?}, seed {}: from {first}\n  to {last}", form.store, form.seed);
         }
-        println!("{}", diary.text().lines().last().unwrap_or_default());
+        let done: Vec<String> = done.iter().map(|(what, times)| format!("{what} {times}")).collect();
+        println!(
+            "{}\n{}",
+            done.join(", "),
+            diary.text().lines().last().unwrap_or_default()
+        );
         assert!(
             findings.is_empty(),
             "soak with seed {} found:\n- {}\nwhat happened:\n{}\nthe shards' log is {}\nrepeat it: {}",

@@ -1,4 +1,4 @@
-//! What goes wrong in a soak, and when: a plan that is drawn from the seed. It does nothing, and reads no clock.
+//! The plan of a soak: what goes wrong, and when, drawn from the seed. It does nothing, and reads no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,18 +40,22 @@ pub(crate) enum Strike {
     FileLock(usize),
 }
 
-/// What happens to a link's connections when its faults begin.
+/// The fate of a link's connections when its faults begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtFirst {
     Reset,
     Keep,
 }
 
-/// How a Redis forgets.
+/// The way in which a Redis forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forgetting {
+    /// By a command.
     Flush,
+    /// It is killed, and comes back empty at once.
     RestartEmpty,
+    /// It is away for longer than a lease, and comes back empty: then every zone is suspended.
+    AwayAndEmpty,
 }
 
 /// A step of the plan.
@@ -60,11 +64,11 @@ pub(crate) enum Order {
     Begin(Strike),
     End(Strike),
     /// The store forgets everything while every zone is in some shard's memory: so all is well before, and nothing else
-    /// is wrong until everything is stored again.
+    /// is wrong until everything is stored again. Only a spare is killed before it, and starts at that very moment.
     Forget(Forgetting),
 }
 
-/// What a strike is about: two at once would undo each other.
+/// The thing that a strike is about: two at once would undo each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Process(usize),
@@ -97,10 +101,10 @@ pub(crate) fn draw(form: &Form) -> Vec<(Duration, Order)> {
         if form.store == StoreKind::Redis && rng.one_in(10) {
             // Behind all that is wrong.
             now = busy.values().fold(now, |now, until| now.max(*until));
-            let how = if rng.one_in(2) {
-                Forgetting::Flush
-            } else {
-                Forgetting::RestartEmpty
+            let how = match rng.below(3) {
+                0 => Forgetting::Flush,
+                1 => Forgetting::RestartEmpty,
+                _ => Forgetting::AwayAndEmpty,
             };
             steps.push((now, Order::Forget(how)));
         } else {
@@ -220,6 +224,8 @@ fn store_faults(rng: &mut Rng) -> (Faults, AtFirst) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn plan(store: StoreKind, seed: u64) -> Vec<(Duration, Order)> {
@@ -258,12 +264,9 @@ mod tests {
     #[test]
     fn every_kind_of_strike_is_drawn_soon_for_the_store_that_has_it() {
         let kinds = |store| {
-            let orders = (0..20).flat_map(|seed| plan(store, seed));
-            let names = orders.map(|(_, order)| {
-                let name = format!("{order:?}");
-                name.split(['(', ')']).take(2).collect::<Vec<_>>().join(" ")
-            });
-            names.collect::<std::collections::BTreeSet<_>>()
+            (0..20)
+                .flat_map(|seed| names(&plan(store, seed)))
+                .collect::<BTreeSet<_>>()
         };
         let (redis, embedded) = (kinds(StoreKind::Redis), kinds(StoreKind::Files));
         for both in ["Kill", "Pause", "Stop", "PlayerLink", "StoreFull"] {
@@ -276,9 +279,48 @@ mod tests {
             "Begin StorePause",
             "Forget Flush",
             "Forget RestartEmpty",
+            "Forget AwayAndEmpty",
         ] {
             assert!(redis.contains(one) && !embedded.contains(one), "{one}");
         }
         assert!(embedded.contains("Begin FileLock") && !redis.contains("Begin FileLock"));
+    }
+
+    /// The names of what a plan begins.
+    fn names(plan: &[(Duration, Order)]) -> BTreeSet<String> {
+        let names = plan.iter().map(|(_, order)| {
+            let words = format!("{order:?}");
+            words.split(['(', ')', ',']).take(2).collect::<Vec<_>>().join(" ")
+        });
+        names.collect()
+    }
+
+    /// Whether the short form of this seed has what matters most of its store.
+    fn is_worth_a_run(form: &Form) -> bool {
+        let plan = draw(form);
+        let names = names(&plan);
+        let both = ["Begin Kill", "Begin Pause", "Begin PlayerLink", "Begin StoreFull"];
+        let own: &[&str] = match form.store {
+            StoreKind::Redis => &["Begin StoreLink", "Forget AwayAndEmpty"],
+            StoreKind::Files => &["Begin FileLock", "Begin Stop"],
+        };
+        let is_long = |strike: &Strike, at: Duration| {
+            let mut ends = plan
+                .iter()
+                .filter(|(end, order)| *end > at && *order == Order::End(*strike));
+            ends.next().is_some_and(|(end, _)| *end - at > TTL)
+        };
+        let is_outlived = plan.iter().any(|(at, order)| match order {
+            Order::Begin(strike @ Strike::Pause(_)) => is_long(strike, *at),
+            _ => false,
+        });
+        is_outlived && both.iter().chain(own).all(|name| names.contains(*name))
+    }
+
+    #[test]
+    fn short_form_has_what_matters_most_of_each_store() {
+        for store in [StoreKind::Redis, StoreKind::Files] {
+            assert!(is_worth_a_run(&Form::short(store)), "{store:?}: draw another seed");
+        }
     }
 }

@@ -19,7 +19,7 @@ const SECONDS_MAX: f64 = 1e6;
 
 /// Players that trade, in all zones.
 pub(crate) struct Play {
-    swarm: JoinHandle<Result<SwarmReport, SwarmError>>,
+    swarm: Option<JoinHandle<Result<SwarmReport, SwarmError>>>,
     progress: Arc<Mutex<Option<(Instant, SwarmProgress)>>>,
     may_end: Arc<AtomicBool>,
 }
@@ -51,7 +51,7 @@ impl Play {
             })
         });
         Self {
-            swarm,
+            swarm: Some(swarm),
             progress,
             may_end,
         }
@@ -68,7 +68,7 @@ impl Play {
 
     /// Whether the players have ended before their time.
     pub(crate) fn has_ended(&self) -> bool {
-        self.swarm.is_finished()
+        self.swarm.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Returns the state of the players in words.
@@ -94,9 +94,17 @@ impl Play {
     }
 
     /// Lets the players hear everything that follows from what they did, and go.
-    pub(crate) fn finish(self) -> Result<SwarmReport, SwarmError> {
+    pub(crate) fn finish(mut self) -> Result<SwarmReport, SwarmError> {
         self.may_end.store(true, Ordering::Relaxed);
-        self.swarm.join().expect("a swarm that does not panic")
+        let swarm = self.swarm.take().expect("it is joined once");
+        swarm.join().expect("a swarm that does not panic")
+    }
+}
+
+impl Drop for Play {
+    /// Lets the players go: nothing waits for them any more.
+    fn drop(&mut self) {
+        self.may_end.store(true, Ordering::Relaxed);
     }
 }
 

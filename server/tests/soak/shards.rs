@@ -251,6 +251,16 @@ impl Shards {
         runs.filter(|run| !has_ended(run)).collect()
     }
 
+    /// Returns a slot whose process owns no zone: one that prefers a zone, if there is one.
+    pub(crate) fn spare(&self) -> Option<usize> {
+        let owners: BTreeSet<usize> = ZONES
+            .iter()
+            .flat_map(|zone| self.owners(zone))
+            .map(|(one, _)| one)
+            .collect();
+        (0..SLOTS).find(|slot| self.is_up(*slot) && !owners.contains(&self.slots[*slot].process))
+    }
+
     /// Whether every zone has one owner.
     pub(crate) fn is_every_zone_owned(&self) -> bool {
         ZONES.iter().all(|zone| self.owners(zone).len() == 1)

@@ -10,7 +10,6 @@ use rustix::process::Signal;
 
 use crate::figures::StoreFigures;
 use crate::form::{SLOTS, StoreKind, ZONES};
-use crate::plan::Forgetting;
 
 /// Room for a world of a hundred players, many times over.
 const DISK_BYTES: u64 = 256 * 1024 * 1024;
@@ -95,15 +94,13 @@ impl Store {
         self.set_away(false).signal(Signal::CONT);
     }
 
-    pub(crate) fn forget(&mut self, how: Forgetting) {
-        let redis = self.set_away(false);
-        match how {
-            Forgetting::Flush => assert_eq!(redis.command(&["FLUSHALL"]), "OK"),
-            Forgetting::RestartEmpty => {
-                redis.kill();
-                redis.start_again_empty();
-            }
-        }
+    /// Has a Redis that lives forget everything.
+    pub(crate) fn flush(&mut self) {
+        assert_eq!(self.set_away(false).command(&["FLUSHALL"]), "OK");
+    }
+
+    pub(crate) fn start_again_empty(&mut self) {
+        self.set_away(false).start_again_empty();
     }
 
     /// Takes all room from it, or gives it back.

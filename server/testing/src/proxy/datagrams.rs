@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use super::lane::{Cargo, Lane};
-use super::{Direction, Net};
+use super::{Direction, FaultyNet};
 
 /// Larger than any packet of QUIC.
 const PACKET_BYTES_MAX: usize = 2_048;
@@ -48,7 +48,7 @@ impl Waiting {
         }
     }
 
-    fn take(&mut self, net: &Net, packet: &[u8], to: SocketAddr) {
+    fn take(&mut self, net: &FaultyNet, packet: &[u8], to: SocketAddr) {
         let way = self.direction.way(&net.faults.borrow());
         let at = self.lane.admit(std::time::Instant::now(), packet.len(), &way);
         if let Some(at) = at.filter(|_| self.packets.len() < WAITING_MAX) {
@@ -62,7 +62,7 @@ impl Waiting {
     }
 
     /// Returns the next packet that has arrived. A way that is stalled by now loses it.
-    fn due(&mut self, net: &Net) -> Option<(Vec<u8>, SocketAddr)> {
+    fn due(&mut self, net: &FaultyNet) -> Option<(Vec<u8>, SocketAddr)> {
         while self.next_at().is_some_and(|at| at <= Instant::now()) {
             let (_, packet) = self.packets.pop_first()?;
             if !self.direction.way(&net.faults.borrow()).is_stalled {
@@ -75,7 +75,7 @@ impl Waiting {
 
 /// Carries packets until the proxy ends: each client's address has a socket at the target's side, and a task for what
 /// comes back.
-pub(super) async fn run(front: std::net::UdpSocket, net: Arc<Net>) {
+pub(super) async fn run(front: std::net::UdpSocket, net: Arc<FaultyNet>) {
     let front = Arc::new(UdpSocket::from_std(front).expect("a socket that does not block"));
     let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut waiting = Waiting::new(Lane::new(Cargo::Packets, net.seed, 0), Direction::There);
@@ -104,7 +104,12 @@ pub(super) async fn run(front: std::net::UdpSocket, net: Arc<Net>) {
 }
 
 /// Carries what comes back for one client.
-async fn bring_back(back: Arc<UdpSocket>, front: Arc<UdpSocket>, client: SocketAddr, (net, lane): (Arc<Net>, Lane)) {
+async fn bring_back(
+    back: Arc<UdpSocket>,
+    front: Arc<UdpSocket>,
+    client: SocketAddr,
+    (net, lane): (Arc<FaultyNet>, Lane),
+) {
     let mut waiting = Waiting::new(lane, Direction::Back);
     let mut buffer = [0; PACKET_BYTES_MAX];
     loop {

@@ -1,4 +1,4 @@
-//! When each piece of what goes one way arrives, as a machine: it holds no bytes, and time is passed in.
+//! One direction of a network as a machine: it says when each piece arrives, holds no bytes, and is passed the time.
 
 use std::time::{Duration, Instant};
 

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::lane::{Cargo, Lane, PIECE_BYTES_MAX};
-use super::{Direction, Door, Faults, Net};
+use super::{Direction, Door, Faults, FaultyNet};
 
 /// Bytes of a connection that are on their way in one direction; then its sender waits, as it does on a real network.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
 
 /// Accepts connections until the proxy ends.
-pub(super) async fn run(listener: std::net::TcpListener, net: Arc<Net>) {
+pub(super) async fn run(listener: std::net::TcpListener, net: Arc<FaultyNet>) {
     let listener = TcpListener::from_std(listener).expect("a socket that does not block");
     let mut number = 0;
     loop {
@@ -30,7 +30,7 @@ pub(super) async fn run(listener: std::net::TcpListener, net: Arc<Net>) {
 }
 
 /// Carries a connection to its end.
-async fn serve(client: TcpStream, net: Arc<Net>, number: u64) {
+async fn serve(client: TcpStream, net: Arc<FaultyNet>, number: u64) {
     let mut faults = net.faults.subscribe();
     let mut resets = net.resets.subscribe();
     let door = faults.borrow_and_update().door;
