@@ -134,12 +134,15 @@ impl fmt::Display for Sample {
     }
 }
 
+/// One figure of a sample.
+type Figure<'a> = &'a dyn Fn(&Sample) -> u64;
+
 /// Returns what has grown from the first third of a soak of so many seconds to its end, in words. Bounds are factors of
 /// what there was, and what a single checkpoint or zone takes.
 pub(crate) fn growth(samples: &[Sample], seconds: u64, end: &Sample) -> Vec<String> {
     let early: Vec<&Sample> = samples.iter().filter(|sample| sample.second <= seconds / 3).collect();
-    let most = |of: &dyn Fn(&Sample) -> u64| early.iter().map(|sample| of(sample)).max().unwrap_or_default();
-    let figures: [(&str, &dyn Fn(&Sample) -> u64, u64, u64); 5] = [
+    let most = |of: Figure<'_>| early.iter().map(|sample| of(sample)).max().unwrap_or_default();
+    let figures: [(&str, Figure<'_>, u64, u64); 5] = [
         ("memory of a shard, bytes", &Sample::rss_max, 2, 64 * MIB),
         ("bytes of the store", &|sample| sample.store.bytes, 2, 32 * MIB),
         ("keys of the store", &|sample| sample.store.keys, 2, 16),

@@ -40,7 +40,7 @@ pub(crate) struct Soak {
     diary: Diary,
     log: PathBuf,
     samples: Vec<Sample>,
-    /// What was done, by its name, and how often.
+    /// Strikes that were carried out, by name, and how often.
     done: BTreeMap<String, usize>,
     findings: Vec<String>,
     begun: Instant,

@@ -10,7 +10,7 @@ use everhold_testing::redis::{Persistence, RedisServer};
 use crate::play::do_all_play;
 use crate::scene::{Scene, meadow};
 
-/// A zone that nobody held before waits for so long. Later its owner's guardian releases it.
+/// A zone without any earlier owner waits for so long. Later its owner's guardian releases it.
 const TTL: Duration = Duration::from_secs(3);
 
 /// Several times as long as an answer of Redis may take, s.

@@ -30,7 +30,7 @@ pub(crate) enum Store {
         world: PathBuf,
         /// `None`: the disk cannot be full here.
         disk: Option<SmallDisk>,
-        locks: [Option<Connection>; ZONES.len()],
+        locks: Vec<Option<Connection>>,
     },
 }
 
@@ -50,7 +50,7 @@ impl Store {
             StoreKind::Files => Self::Files {
                 world: world.to_owned(),
                 disk: SmallDisk::new("a soak on files", world, DISK_BYTES),
-                locks: Default::default(),
+                locks: ZONES.map(|_| None).into(),
             },
         }
     }
