@@ -4,17 +4,21 @@
 CARGO ?= cargo
 ARGS ?=
 BENCH ?=
-# For `make fuzz`: how long in all.
+# For `make fuzz` and `make soak`: how long in all.
 SECONDS ?= 84
 # For `make sim`: how many simulated clusters, and the first one's seed.
 SEEDS ?= 1000
 FROM ?= 1
+# For `make soak`: where the world is kept (redis or embedded), the seed (drawn, if there is none), and how many players.
+STORE ?= redis
+SEED ?=
+PLAYERS ?=
 # For `make siege`: packets of garbage in a second, to compare strangers with.
 GARBAGE ?= 5000
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis redis-play siege iproute2 python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis redis-play soak siege iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -31,6 +35,10 @@ unit: tools redis iproute2 python fuzzer
 # 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
 redis-play: tools redis
 	REDIS_PLAY_PLAYERS=200 REDIS_PLAY_SECONDS=90 $(CARGO) test --release --workspace $(FEATURES) --test redis play:: -- --nocapture --test-threads 1
+
+# Players on shards, networks, and a store under faults that are drawn from a seed. For example: make soak SECONDS=900 STORE=embedded
+soak: tools redis
+	SOAK_SECONDS=$(SECONDS) SOAK_SEED=$(SEED) SOAK_PLAYERS=$(PLAYERS) $(CARGO) test --release --workspace $(FEATURES) --test soak is_lost_on_$(STORE) -- --nocapture
 
 # Ten thousand strangers of each kind before two shards, with latencies: some minutes, as root. For example: make siege GARBAGE=15000
 siege: tools iproute2

@@ -4,8 +4,6 @@
 mod world;
 #[path = "shards/visitor.rs"]
 mod visitor;
-#[path = "shards/relay.rs"]
-mod relay;
 #[path = "shards/mixed.rs"]
 mod mixed;
 #[path = "shards/failover.rs"]

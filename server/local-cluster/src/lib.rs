@@ -176,6 +176,7 @@ impl LocalCluster {
             orphaned: false,
             reader: Some(reader),
             addr,
+            listens: addr,
             pid: 0,
             runs: Vec::new(),
             usage: None,
@@ -219,13 +220,23 @@ impl LocalCluster {
 
     /// Fails if a process has ended that was not asked to.
     fn notice_deaths(&mut self) -> anyhow::Result<()> {
-        for process in self.all.iter_mut().filter(|p| p.killed.is_none()) {
-            if let Some(status) = process.ended()? {
-                process.killed = Some(Instant::now());
-                anyhow::ensure!(process.asked_to_end, "a shard process ended by itself: {status}");
-            }
+        for (index, status) in self.bury()? {
+            let asked_to_end = self.all[index].asked_to_end;
+            anyhow::ensure!(asked_to_end, "a shard process ended by itself: {status}");
         }
         Ok(())
+    }
+
+    /// Returns the processes that have ended since they were last asked after, with their exit statuses in words.
+    pub fn bury(&mut self) -> anyhow::Result<Vec<(usize, String)>> {
+        let mut dead = Vec::new();
+        for (index, process) in self.all.iter_mut().enumerate().filter(|(_, p)| p.killed.is_none()) {
+            if let Some(status) = process.ended()? {
+                process.killed = Some(Instant::now());
+                dead.push((index, status));
+            }
+        }
+        Ok(dead)
     }
 
     /// Takes in what the shards have reported since the last call.
@@ -237,8 +248,9 @@ impl LocalCluster {
 
     fn take(&mut self, process: usize, event: ShardEvent) {
         match event {
-            ShardEvent::Serving { addr, pid, .. } => {
+            ShardEvent::Serving { addr, listens, pid, .. } => {
                 self.all[process].addr = addr;
+                self.all[process].listens = listens;
                 self.all[process].pid = pid;
             }
             ShardEvent::Adopted(report) => self.adoptions.push(ReportedAdoption { process, report }),

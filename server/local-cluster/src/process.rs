@@ -19,8 +19,10 @@ pub struct Process {
     pub(super) orphaned: bool,
     /// The thread that reads its report to the end.
     pub(super) reader: Option<JoinHandle<()>>,
-    /// Address at which it serves.
+    /// Address at which it serves: to which players are sent.
     pub addr: SocketAddr,
+    /// Address on which it listens: the same, unless it was told to advertise another.
+    pub listens: SocketAddr,
     /// The server's process id, as it said; 0 until then. With a guardian it is not the child's, which is the guardian.
     pub pid: u32,
     /// The latest report of each zone and epoch that it ran.

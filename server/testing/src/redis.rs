@@ -133,6 +133,15 @@ impl RedisServer {
         assert!(self.comes_up(), "redis-server ended at once, at {}", self.addr);
     }
 
+    /// Starts it again on the same port, with nothing, as on a new disk.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_again_empty(&mut self) {
+        self.directory = tempfile::tempdir().expect("a temporary directory");
+        self.start_again();
+    }
+
     /// Runs one command through `redis-cli` and returns what it prints.
     ///
     /// # Panics
@@ -140,6 +149,15 @@ impl RedisServer {
     #[must_use]
     pub fn command(&self, words: &[&str]) -> String {
         ask(self.addr, words).unwrap_or_else(|| panic!("no answer of {} to {words:?}", self.addr))
+    }
+
+    /// Runs one command through `redis-cli` and returns what it prints; `None` if there is no answer.
+    ///
+    /// # Panics
+    /// If there is no `redis-cli`.
+    #[must_use]
+    pub fn try_command(&self, words: &[&str]) -> Option<String> {
+        ask(self.addr, words)
     }
 
     /// Waits until `is_so`; `what` says in words what for.

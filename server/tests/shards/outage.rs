@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use client_sim::{Behavior, Control, SwarmConfig, SwarmPhase, SwarmProgress, SwarmReport};
 use everhold_protocol::Epoch;
+use everhold_testing::proxy::{Faults, Proxy};
 
-use crate::relay::Relay;
 use crate::world::{World, meadow};
 
 pub(crate) const PLAYERS: usize = 20;
@@ -43,16 +43,16 @@ pub(crate) fn all_play(progress: &SwarmProgress, for_s: f64) -> bool {
 fn play_through(outage: Duration) -> SwarmReport {
     let mut world = World::with_default_leases();
     let shard = world.shard(&[meadow()]);
-    let relay = Relay::to(world.cluster.all[shard].addr);
+    let network = Proxy::udp(world.cluster.all[shard].addr, 1);
     let mut cut_at = None;
-    let report = client_sim::run(orders(&world, relay.addr), &mut |progress| {
+    let report = client_sim::run(orders(&world, network.addr()), &mut |progress| {
         match cut_at {
             None if all_play(progress, 2.0) => {
-                relay.cut();
+                network.set(Faults::CUT);
                 cut_at = Some(Instant::now());
             }
             Some(at) if at.elapsed() > outage => {
-                relay.mend();
+                network.heal();
                 if all_play(progress, 0.0) {
                     return Control::Stop;
                 }
@@ -92,14 +92,14 @@ fn players_come_back_after_an_outage_in_which_their_characters_went_to_rest() {
 fn players_come_back_to_a_lone_shard_that_crashed_and_was_started_again() {
     let mut world = World::with_default_leases();
     let first = world.shard(&[meadow()]);
-    let relay = Relay::to(world.cluster.all[first].addr);
+    let network = Proxy::udp(world.cluster.all[first].addr, 1);
     let mut second = None;
-    let orders = orders(&world, relay.addr);
+    let orders = orders(&world, network.addr());
     let report = client_sim::run(orders, &mut |progress| {
         if second.is_none() && all_play(progress, 2.0) {
             world.cluster.kill(first).expect("a kill");
             let again = world.shard(&[meadow()]);
-            relay.lead_to(world.cluster.all[again].addr);
+            network.lead_to(world.cluster.all[again].addr);
             second = Some(again);
         }
         let owners = &progress.zones[0].epochs;
