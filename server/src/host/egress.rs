@@ -2,6 +2,7 @@
 //! a host talks to players. It decides nothing.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use crossbeam::channel::{Sender, TrySendError};
@@ -22,6 +23,16 @@ pub(super) struct Connections {
     egress: Egress<Conn>,
     entries: Sender<InboxEntry>,
     residents: Arc<Mutex<Residents>>,
+}
+
+/// Connections that a panic takes away are closed as at any other end: silence would hold their players here. What is
+/// half done in the machine may fail once more, and then they wait for the end of their patience.
+impl Drop for Connections {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _half_done = catch_unwind(AssertUnwindSafe(|| self.end()));
+        }
+    }
 }
 
 impl Connections {

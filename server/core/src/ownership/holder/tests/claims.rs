@@ -286,6 +286,7 @@ fn claim_that_is_made_twice_without_an_answer_counts_from_the_first_time() {
     let first = rig.unanswered.pop_front().unwrap();
     rig.now += ms(300);
     rig.holder.handle_answer(rig.now, HolderAnswer::Claimed(away()));
+    rig.poll();
     // It was seen by no look yet, and is carried out when the next one is on its way.
     rig.begin_claim();
     rig.answer();
