@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use everhold_core::durability::evidence::{EvidenceOutcome, EvidenceWhy};
 use everhold_core::durability::store::{Position, ZoneOutline, ZoneStore};
+use everhold_protocol::client::Notice;
 use everhold_protocol::{Epoch, Intent, Tick};
 use everhold_store::sqlite::SqliteStore;
 use rustix::process::Signal;
@@ -89,7 +90,7 @@ impl Archive {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn played_zone_is_exported_while_it_lives_and_replayed_with_equal_digests() {
-    let mut archive = Archive::new(World::unguarded());
+    let mut archive = Archive::new(World::with_endless_leases());
     let owner = archive.world.shard_configured(&[meadow()], OFTEN);
     let (player, ..) = playing(&archive.world).await;
     let ticks = |outline: &ZoneOutline| outline.end() >= Tick(80);
@@ -139,7 +140,7 @@ async fn played_zone_is_exported_while_it_lives_and_replayed_with_equal_digests(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn record_that_is_damaged_in_the_store_is_named() {
-    let mut archive = Archive::new(World::unguarded());
+    let mut archive = Archive::new(World::with_endless_leases());
     let owner = archive.world.shard_configured(&[meadow()], ONCE);
     let (_player, ..) = playing(&archive.world).await;
     archive.until("two seconds", |outline| outline.end() >= Tick(40)).await;
@@ -185,7 +186,10 @@ async fn adopted_divergent(archive: &mut Archive) -> (Epoch, (Tick, Tick)) {
     player.until_told_of(world.cluster.all[heir].addr).await;
     let begun = archive.outline().await.end();
     player.push(Intent::Say(DRIFT.to_owned()));
-    let ticks = |outline: &ZoneOutline| outline.end() >= begun + 60;
+    let said = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 2 }).then_some(());
+    player.until("the line is said", said).await;
+    let begun_at_last = archive.outline().await.end();
+    let ticks = |outline: &ZoneOutline| outline.end() >= begun_at_last + 50;
     archive.until("two digests after the drift", ticks).await;
     archive.world.cluster.kill(owner).expect("a kill");
     let (epoch, last) = archive.world.until_adopted(&meadow(), heir, epoch);
@@ -199,7 +203,7 @@ async fn adopted_divergent(archive: &mut Archive) -> (Epoch, (Tick, Tick)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn divergent_zone_leaves_evidence_until_it_is_forgotten() {
-    let mut archive = Archive::new(World::unguarded().sabotaged());
+    let mut archive = Archive::new(World::with_endless_leases().sabotaged());
     let (epoch, (begun, last)) = adopted_divergent(&mut archive).await;
     // A base, and three more: the two that an adopter could go back to are trimmed with the journal before them.
     for _ in 0..4 {
@@ -247,7 +251,7 @@ fn forked(archive: &Archive) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn owner_of_a_forked_zone_leaves_what_it_had_in_memory() {
-    let mut archive = Archive::new(World::unguarded());
+    let mut archive = Archive::new(World::with_endless_leases());
     let owner = archive.world.shard_configured(&[meadow()], ONCE);
     let (_player, epoch, _) = playing(&archive.world).await;
     archive.until("a second", |outline| outline.end() >= Tick(20)).await;
