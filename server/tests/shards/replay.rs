@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use everhold_core::durability::evidence::{EvidenceOutcome, EvidenceWhy};
-use everhold_core::durability::store::{CheckpointKind, ZoneOutline, ZoneStore};
+use everhold_core::durability::store::{Position, ZoneOutline, ZoneStore};
+use everhold_protocol::client::Notice;
 use everhold_protocol::{Epoch, Intent, Tick};
 use everhold_store::sqlite::SqliteStore;
 use rustix::process::Signal;
@@ -89,7 +90,7 @@ impl Archive {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn played_zone_is_exported_while_it_lives_and_replayed_with_equal_digests() {
-    let mut archive = Archive::new(World::unguarded());
+    let mut archive = Archive::new(World::with_endless_leases());
     let owner = archive.world.shard_configured(&[meadow()], OFTEN);
     let (player, ..) = playing(&archive.world).await;
     let ticks = |outline: &ZoneOutline| outline.end() >= Tick(80);
@@ -139,7 +140,7 @@ async fn played_zone_is_exported_while_it_lives_and_replayed_with_equal_digests(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn record_that_is_damaged_in_the_store_is_named() {
-    let mut archive = Archive::new(World::unguarded());
+    let mut archive = Archive::new(World::with_endless_leases());
     let owner = archive.world.shard_configured(&[meadow()], ONCE);
     let (_player, ..) = playing(&archive.world).await;
     archive.until("two seconds", |outline| outline.end() >= Tick(40)).await;
@@ -168,82 +169,73 @@ async fn record_that_is_damaged_in_the_store_is_named() {
     assert_eq!(code, Some(0), "{said}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn divergent_zone_leaves_evidence_until_it_is_forgotten() {
-    let mut archive = Archive::new(World::unguarded().sabotaged());
+/// Returns the position of the newest base.
+fn newest_base(outline: &ZoneOutline) -> Option<Position> {
+    let base = outline.base_of(outline.chain.len())?;
+    Some(outline.chain[base].position)
+}
+
+/// An owner whose world drifts is killed, and another shard adopts its zone. Returns the new epoch, and the ticks
+/// between which the drift began.
+async fn adopted_divergent(archive: &mut Archive) -> (Epoch, (Tick, Tick)) {
     let plant = format!("diverge-after-chat={DRIFT}");
-    let owner = archive
-        .world
-        .shard_configured_with(&[meadow()], ONCE, &["--plant", &plant]);
-    let heir = archive.world.shard_configured(&[], OFTEN);
-    let (mut player, epoch, _) = playing(&archive.world).await;
-    player.until_told_of(archive.world.cluster.all[heir].addr).await;
+    let world = &mut archive.world;
+    let owner = world.shard_configured_with(&[meadow()], ONCE, &["--plant", &plant]);
+    let heir = world.shard_configured(&[], OFTEN);
+    let (mut player, epoch, _) = playing(world).await;
+    player.until_told_of(world.cluster.all[heir].addr).await;
     let begun = archive.outline().await.end();
     player.push(Intent::Say(DRIFT.to_owned()));
-    let ticks = |outline: &ZoneOutline| outline.end() >= begun + 60;
+    let said = |notice: &Notice| matches!(notice, Notice::Confirmed { seq: 2 }).then_some(());
+    player.until("the line is said", said).await;
+    let begun_at_last = archive.outline().await.end();
+    let ticks = |outline: &ZoneOutline| outline.end() >= begun_at_last + 50;
     archive.until("two digests after the drift", ticks).await;
     archive.world.cluster.kill(owner).expect("a kill");
-
-    let (epoch, _) = archive.world.until_adopted(&meadow(), heir, epoch);
-    let adopted = archive
-        .world
-        .cluster
-        .adoptions
-        .iter()
-        .find(|a| a.report.epoch == epoch && a.process == heir);
-    let report = adopted.expect("it was waited for").report.clone();
+    let (epoch, last) = archive.world.until_adopted(&meadow(), heir, epoch);
+    let mut adoptions = archive.world.cluster.adoptions.iter();
+    let adopted = adoptions.find(|a| a.report.epoch == epoch && a.process == heir);
+    let report = &adopted.expect("it was waited for").report;
     assert!(!report.digest_equal, "{report:?}");
     assert_eq!(report.evidence, Some(EvidenceOutcome::Kept));
+    (epoch, (begun, last))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn divergent_zone_leaves_evidence_until_it_is_forgotten() {
+    let mut archive = Archive::new(World::with_endless_leases().sabotaged());
+    let (epoch, (begun, last)) = adopted_divergent(&mut archive).await;
     // A base, and three more: the two that an adopter could go back to are trimmed with the journal before them.
     for _ in 0..4 {
-        let newest = |outline: &ZoneOutline| {
-            let mut bases = outline
-                .chain
-                .iter()
-                .rev()
-                .filter(|head| head.kind == CheckpointKind::Base);
-            bases.next().map(|head| head.position)
-        };
-        let before = newest(&archive.outline().await);
-        archive.until("another base", |outline| newest(outline) != before).await;
+        let before = newest_base(&archive.outline().await);
+        let is_newer = |outline: &ZoneOutline| newest_base(outline) != before;
+        archive.until("another base", is_newer).await;
     }
-    assert!(
-        archive
-            .outline()
-            .await
-            .chain
-            .iter()
-            .all(|head| head.position.epoch > Epoch::FIRST)
-    );
+    let chain = archive.outline().await.chain;
+    assert!(chain.iter().all(|head| head.position.epoch > Epoch::FIRST));
 
     let evidence = archive.inspected()["evidence"].clone();
-    assert_eq!(
-        (&evidence["why"], &evidence["is_exported"]),
-        (&"divergent".into(), &false.into()),
-        "{evidence}"
-    );
-    assert_eq!(evidence["epoch"], epoch.0, "{evidence}");
     let tick = evidence["tick"].as_u64().expect("a tick");
-    assert!(
-        tick > begun.0 && tick <= begun.0 + 40,
-        "{tick}, the drift began after {begun}"
-    );
-    let (code, said) = archive.on_store("export", &["--zone", "meadow", "--evidence", "--forget"]);
+    assert!(tick > begun.0 && tick <= last.0, "{tick}, not in {begun} to {last}");
+    let seen = (&evidence["why"], &evidence["epoch"], &evidence["is_exported"]);
+    assert_eq!(seen, (&"divergent".into(), &epoch.0.into(), &false.into()));
+    let evidence = |more: &[&str]| {
+        let arguments = [&["--zone", "meadow", "--evidence"], more].concat();
+        archive.on_store("export", &arguments)
+    };
+    let (code, said) = evidence(&["--forget"]);
     assert_eq!(code, Some(64), "it was never exported: {said}");
-    let (code, said) = archive.on_store("export", &["--zone", "meadow", "--evidence", "-o", "evidence"]);
+    let (code, said) = evidence(&["-o", "evidence"]);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = archive.run("replay", &["evidence"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(
-        said.contains(&format!("evidence: divergent at tick {tick}, found by epoch {epoch}")),
-        "{said}"
-    );
-    assert!(
-        said.contains(&format!("digests: that of tick {tick} differs")),
-        "{said}"
-    );
+    let named = [
+        format!("evidence: divergent at tick {tick}, found by epoch {epoch}"),
+        format!("digests: that of tick {tick} differs"),
+    ];
+    assert!(named.iter().all(|named| said.contains(named)), "{said}");
     assert_eq!(archive.inspected()["evidence"]["is_exported"], true);
-    let (code, said) = archive.on_store("export", &["--zone", "meadow", "--evidence", "--forget"]);
+    let (code, said) = evidence(&["--forget"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(archive.inspected()["evidence"], Value::Null);
 }
@@ -259,7 +251,7 @@ fn forked(archive: &Archive) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn owner_of_a_forked_zone_leaves_what_it_had_in_memory() {
-    let mut archive = Archive::new(World::unguarded());
+    let mut archive = Archive::new(World::with_endless_leases());
     let owner = archive.world.shard_configured(&[meadow()], ONCE);
     let (_player, epoch, _) = playing(&archive.world).await;
     archive.until("a second", |outline| outline.end() >= Tick(20)).await;

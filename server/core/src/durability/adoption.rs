@@ -5,8 +5,7 @@
 //!   memory ─► Fence ─► Summarize ──────────────► Start, from memory
 //!                          │ newer data
 //!                          ▼
-//!   none ──► FenceAndRead ──► pages ──► Replay ──► Keep, if a digest differs ──► Rewind, if something is damaged
-//!            │                                                                                    ──► Start
+//!   none ──► FenceAndRead ──► pages ──► Replay ──► Keep ──► Rewind ──► Start, from the store
 //!            │  ▲ │ lost,     ▲  ▲ damaged │ ▲
 //!            │  └─┘ in grace  │  └─────────┤ │
 //!            └─► BeginAnew ───┘            ▼ │
@@ -17,8 +16,9 @@
 //! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that
 //! has nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each
 //! is asked for under a lease that lasts: an adoption whose lease is over ends there. What this process has in memory
-//! stays where it is until it is hosted, so that no failure of an adoption, and no panic, takes it away. Which pages
-//! are read, and of which of the stored chains, the [`Recovery`] says.
+//! stays where it is until it is hosted, so that no failure of an adoption, and no panic, takes it away. Evidence is
+//! kept if a digest of the replay differs, and the history is rewound if something in it is damaged. Which pages are
+//! read, and of which of the stored chains, the [`Recovery`] says.
 
 mod command;
 mod divergence;

@@ -101,15 +101,7 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
-            AdoptionCommand::Keep(keep) => {
-                self.ask_store(env, (tenure, Kind::Evidence), ANSWER_MAX, move |services| {
-                    StoreAnswer::Kept(match &keep {
-                        KeepCommand::Put(index, bytes) => services.store.put_evidence(&whose, *index, bytes.clone()),
-                        KeepCommand::Seal(mark) => services.store.seal_evidence(&whose, *mark),
-                        KeepCommand::Drop => services.store.drop_evidence(&whose).map(|()| EvidenceAnswer::Kept),
-                    })
-                });
-            }
+            AdoptionCommand::Keep(keep) => self.keep_evidence(env, tenure, keep),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.store.rewind(&whose, to))
@@ -147,6 +139,17 @@ impl SimShard {
             }
         }
         false
+    }
+
+    fn keep_evidence(&mut self, env: &mut Env, tenure: &Tenure, keep: KeepCommand) {
+        let whose = tenure.clone();
+        self.ask_store(env, (tenure, Kind::Evidence), ANSWER_MAX, move |services| {
+            StoreAnswer::Kept(match &keep {
+                KeepCommand::Put(index, bytes) => services.store.put_evidence(&whose, *index, bytes.clone()),
+                KeepCommand::Seal(mark) => services.store.seal_evidence(&whose, *mark),
+                KeepCommand::Drop => services.store.drop_evidence(&whose).map(|()| EvidenceAnswer::Kept),
+            })
+        });
     }
 
     pub(super) fn handle_adoption_stored(&mut self, env: &mut Env, tenure: &Tenure, kind: Kind, answer: StoreAnswer) {

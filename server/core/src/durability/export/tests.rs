@@ -30,13 +30,17 @@ fn position(tick: u64) -> Position {
 }
 
 impl Stored {
-    fn new(bases: &[u64], journal: std::ops::RangeInclusive<u64>) -> Self {
-        let mut stored = Self {
+    fn empty() -> Self {
+        Self {
             epoch: 1,
             bases: Vec::new(),
             parts: BTreeMap::new(),
             records: BTreeMap::new(),
-        };
+        }
+    }
+
+    fn new(bases: &[u64], journal: std::ops::RangeInclusive<u64>) -> Self {
+        let mut stored = Self::empty();
         bases.iter().for_each(|tick| stored.base(*tick));
         stored.grow(journal);
         stored
@@ -157,7 +161,7 @@ fn zone_at_rest_is_exported_whole() {
         (summary.missing_parts, summary.missing_records, summary.restarts),
         (0, 0, 0)
     );
-    let (empty, frames) = export(&mut Stored::new(&[], 1..=0), |_, _| None);
+    let (empty, frames) = export(&mut Stored::empty(), |_, _| None);
     assert_eq!((empty.unwrap().records, counts(&frames)), (0, (0, 0, Vec::new())));
 }
 
@@ -248,7 +252,7 @@ fn silent_store_is_asked_again_in_halves_and_for_a_while() {
 
 #[test]
 fn unknown_zone_is_said_to_be() {
-    let mut stored = Stored::new(&[], 1..=0);
+    let mut stored = Stored::empty();
     let (unknown, _) = export(&mut stored, |_, _| Some(StoreError::Lost));
     assert!(matches!(unknown, Err(ExportError::ZoneUnknown)));
 }
