@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneData, ZoneOutline,
-    ZoneSummary, assert_consecutive,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
+    ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
@@ -29,6 +29,7 @@ use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 pub use damage::{StoredKind, StoredPlace};
 pub use usage::{StoreUsage, ZoneUsage};
 
+use crate::mutant::Mutant;
 use data_set::DataSet;
 
 /// All that a store held at one moment: a Redis that restarts from an older dump, and a stale replica that is promoted,
@@ -44,6 +45,8 @@ pub struct StoreDump {
 pub struct MemoryStore {
     data: StoreDump,
     is_full: bool,
+    refuses_parts: bool,
+    mutant: Option<Mutant>,
 }
 
 /// Zone data and homes, as the traits say.
@@ -51,6 +54,7 @@ impl MemoryStore {
     /// Raises the fence, and makes the data set if the grant is the zone's first.
     pub fn fence(&mut self, tenure: &Tenure) -> Result<(), StoreError> {
         self.check_room()?;
+        self.open_fence(tenure);
         match self.data.zones.get_mut(&tenure.zone) {
             Some(set) => set.fence(tenure.grant),
             None if tenure.epoch() == Epoch::FIRST => {
@@ -64,6 +68,7 @@ impl MemoryStore {
     /// Makes a lost data set anew.
     pub fn create(&mut self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
         self.check_room()?;
+        self.open_fence(tenure);
         match self.data.zones.get_mut(&tenure.zone) {
             Some(set) => set.create(tenure.grant, origin),
             None => {
@@ -80,7 +85,8 @@ impl MemoryStore {
 
     /// Reads what there is of a zone but for records and bodies.
     pub fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
-        self.data.zones.get(zone).ok_or(StoreError::Lost)?.outline(reader)
+        let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
+        set.outline(self.reader(reader))
     }
 
     /// Reads parts of bodies.
@@ -91,7 +97,7 @@ impl MemoryStore {
         parts: &[PartKey],
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
         let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
-        set.read_parts(reader, parts)
+        set.read_parts(self.reader(reader), parts)
     }
 
     /// Reads the records of so many ticks.
@@ -103,12 +109,12 @@ impl MemoryStore {
         ticks: u32,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
-        set.read_records(reader, from, ticks)
+        set.read_records(self.reader(reader), from, ticks)
     }
 
     /// Ends the stored history where an adoption goes on from.
     pub fn rewind(&mut self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
-        self.written(&tenure.zone)?.rewind(tenure.grant, to)
+        self.written(tenure)?.rewind(tenure.grant, to)
     }
 
     /// Appends consecutive records.
@@ -117,7 +123,7 @@ impl MemoryStore {
     /// If they are not consecutive.
     pub fn append(&mut self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
         assert_consecutive(records);
-        self.written(&tenure.zone)?.append(tenure.grant, records)
+        self.written(tenure)?.append(tenure.grant, records)
     }
 
     /// Writes one part of a checkpoint's body.
@@ -132,25 +138,42 @@ impl MemoryStore {
         bytes: Bytes,
     ) -> Result<(), StoreError> {
         assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
-        self.written(&tenure.zone)?
-            .put_part(tenure.grant, position, index, bytes)
+        if self.refuses_parts {
+            return Err(no_room());
+        }
+        self.written(tenure)?.put_part(tenure.grant, position, index, bytes)
     }
 
     /// Deletes parts of a checkpoint that never became the head.
     pub fn drop_parts(&mut self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
         // It makes room.
+        self.open_fence(tenure);
         let set = self.data.zones.get_mut(&tenure.zone).ok_or(StoreError::Lost)?;
         set.drop_parts(tenure.grant, position, parts)
     }
 
     /// Makes a checkpoint the head.
     pub fn move_head(&mut self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
-        self.written(&tenure.zone)?.move_head(tenure.grant, head)
+        let mutant = self.mutant;
+        let set = self.written(tenure)?;
+        if mutant == Some(Mutant::ParentSkipped) {
+            set.checkpoints.skip_parents();
+        }
+        set.move_head(tenure.grant, head)?;
+        if mutant == Some(Mutant::TrimmedTooFar) && head.kind == CheckpointKind::Base {
+            set.journal.trim(head.position.tick);
+        }
+        Ok(())
     }
 
     /// Marks an input as poison.
     pub fn quarantine(&mut self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
-        self.written(&tenure.zone)?.quarantine(tenure.grant, tick, session, seq)
+        let is_lost = self.mutant == Some(Mutant::QuarantineLost);
+        let set = self.written(tenure)?;
+        if is_lost {
+            return set.fence(tenure.grant);
+        }
+        set.quarantine(tenure.grant, tick, session, seq)
     }
 
     /// Reads what there is of a zone without its data.
@@ -191,6 +214,11 @@ impl MemoryStore {
 
 /// Faults, and figures of growth.
 impl MemoryStore {
+    /// Plants a mutant. The store answers as before unless it stands here.
+    pub const fn plant(&mut self, mutant: Option<Mutant>) {
+        self.mutant = mutant;
+    }
+
     /// Forgets all zones and homes, as a Redis without persistence does that restarts.
     pub fn forget_everything(&mut self) {
         self.data = StoreDump::default();
@@ -231,6 +259,11 @@ impl MemoryStore {
         self.is_full = is_full;
     }
 
+    /// Has no room for parts of checkpoints, or takes them again. It does every other write.
+    pub const fn refuse_parts(&mut self, refuses_parts: bool) {
+        self.refuses_parts = refuses_parts;
+    }
+
     /// Returns where a zone has bytes of this kind, oldest first.
     #[must_use]
     pub fn places(&self, zone: &ZoneName, kind: StoredKind) -> Vec<StoredPlace> {
@@ -268,7 +301,7 @@ impl MemoryStore {
 
     fn check_room(&self) -> Result<(), StoreError> {
         if self.is_full {
-            return Err(StoreError::Unavailable("there is no room for a write".to_owned()));
+            return Err(no_room());
         }
         Ok(())
     }
@@ -280,8 +313,27 @@ impl MemoryStore {
     }
 
     /// Returns the data set that is to be written to.
-    fn written(&mut self, zone: &ZoneName) -> Result<&mut DataSet, StoreError> {
+    fn written(&mut self, tenure: &Tenure) -> Result<&mut DataSet, StoreError> {
         self.check_room()?;
-        self.data.zones.get_mut(zone).ok_or(StoreError::Lost)
+        self.open_fence(tenure);
+        self.data.zones.get_mut(&tenure.zone).ok_or(StoreError::Lost)
     }
+
+    /// Takes the fence out of the way of a write, if that is planted.
+    fn open_fence(&mut self, tenure: &Tenure) {
+        if self.mutant == Some(Mutant::NoFence)
+            && let Some(set) = self.data.zones.get_mut(&tenure.zone)
+        {
+            set.fence = tenure.grant;
+        }
+    }
+
+    /// Returns the grant of which a read must see the fence.
+    fn reader(&self, reader: Option<Grant>) -> Option<Grant> {
+        reader.filter(|_| self.mutant != Some(Mutant::NoFence))
+    }
+}
+
+fn no_room() -> StoreError {
+    StoreError::Unavailable("there is no room for a write".to_owned())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
-use everhold_core::durability::store::Origin;
+use everhold_core::durability::store::{Origin, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
@@ -15,6 +15,11 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
+use crate::mutant::Mutant;
+use crate::store::MemoryStore;
+
+/// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
+const EARLY_READS: u32 = 12;
 
 /// The adoption of one zone.
 pub(super) struct Adopting {
@@ -22,6 +27,8 @@ pub(super) struct Adopting {
     adoption: Adoption,
     /// The epoch under which the zone was suspended here, if it was.
     pub(super) memory: Option<Epoch>,
+    /// Reads before the fence, of a mutant.
+    early_reads: u32,
 }
 
 impl SimShard {
@@ -38,6 +45,7 @@ impl SimShard {
                 granted,
                 adoption,
                 memory: epoch,
+                early_reads: 0,
             },
         );
         self.look_after_adoption(env, &tenure);
@@ -86,14 +94,19 @@ impl SimShard {
                 StoreAnswer::Summary(Ok(services.store.summary(&whose.zone)))
             }),
             AdoptionCommand::Fence => self.ask_store(env, (tenure, Kind::Fence), ANSWER_MAX, move |services| {
-                StoreAnswer::Done(services.store.fence(&whose))
+                StoreAnswer::Done(services.write(&whose, |store| store.fence(&whose)))
             }),
+            AdoptionCommand::FenceAndRead if env.services.mutant == Some(Mutant::ReadBeforeFence) => {
+                self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
+                    StoreAnswer::Read(services.store.outline(&whose.zone, None))
+                });
+            }
             AdoptionCommand::FenceAndRead => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                let fenced = services.store.fence(&whose);
+                let fenced = services.write(&whose, |store| store.fence(&whose));
                 StoreAnswer::Read(fenced.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
             }),
             AdoptionCommand::BeginAnew => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                let created = services.store.create(&whose, Origin::Nothing);
+                let created = services.write(&whose, |store| store.create(&whose, Origin::Nothing));
                 StoreAnswer::Read(created.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
             }),
             AdoptionCommand::ReadParts(parts) => {
@@ -109,12 +122,13 @@ impl SimShard {
             }
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
-                    StoreAnswer::Done(services.store.rewind(&whose, to))
+                    StoreAnswer::Done(services.write(&whose, |store| store.rewind(&whose, to)))
                 });
             }
             AdoptionCommand::Quarantine(tick, session, seq) => {
                 self.ask_store(env, (tenure, Kind::Quarantine), ANSWER_MAX, move |services| {
-                    StoreAnswer::Done(services.store.quarantine(&whose, tick, session, seq))
+                    let quarantine = |store: &mut MemoryStore| store.quarantine(&whose, tick, session, seq);
+                    StoreAnswer::Done(services.write(&whose, quarantine))
                 });
             }
             AdoptionCommand::Replay(data) => {
@@ -143,6 +157,14 @@ impl SimShard {
         let Some(adopting) = adopting.filter(|adopting| adopting.granted.tenure == *tenure) else {
             return;
         };
+        if let StoreAnswer::Read(Ok(outline)) = &answer
+            && env.services.mutant == Some(Mutant::ReadBeforeFence)
+            && adopting.early_reads < EARLY_READS
+        {
+            adopting.early_reads += 1;
+            let fences = adopting.early_reads == EARLY_READS;
+            return self.read_early(env, tenure, outline.clone(), fences);
+        }
         match (kind, answer) {
             (Kind::Summary, StoreAnswer::Summary(answer)) => adopting.adoption.handle_summary(now, answer),
             (Kind::Fence, StoreAnswer::Done(answer)) => adopting.adoption.handle_fenced(now, answer),
@@ -156,14 +178,29 @@ impl SimShard {
         self.drive_adoption(env, tenure);
     }
 
+    /// Asks the store something more, as a mutant, after the outline of a zone was read; in the end, it fences it.
+    fn read_early(&mut self, env: &mut Env, tenure: &Tenure, mut outline: ZoneOutline, fences: bool) {
+        let whose = tenure.clone();
+        outline.fence = (tenure.epoch(), tenure.grant.nonce());
+        self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
+            let fenced = if fences {
+                services.write(&whose, |store| store.fence(&whose))
+            } else {
+                Ok(())
+            };
+            StoreAnswer::Read(fenced.map(|()| outline.clone()))
+        });
+    }
+
     fn conclude_adoption(&mut self, env: &mut Env, tenure: &Tenure, start: Start, history: History) {
         if self.has_stopped_zones {
             self.fail_adoption(env, tenure, AdoptionFailure::Stopping, None);
             return;
         }
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
-        let last = start.journal.last().tick;
-        self.check_adoption(env, tenure, last, &history);
+        let last = start.journal.last();
+        self.check_adoption(env, tenure, last.tick, &history);
+        env.services.check_end(&tenure.zone, last);
         self.host(env, adopting.granted, start);
     }
 
