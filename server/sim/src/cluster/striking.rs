@@ -22,7 +22,6 @@ impl SimCluster {
         if let Some(kind) = fault.kind() {
             self.env.took(kind);
         }
-        let links = &mut self.env.links;
         match fault {
             Fault::Kill(place) => self.kill(place),
             Fault::Restart(place) => self.start(place),
@@ -53,26 +52,6 @@ impl SimCluster {
             }
             Fault::PartsTaken => self.env.services.store.refuse_parts(false),
             Fault::Pause(place, wait) => self.pause(place, wait),
-            Fault::Block(from, to, wait) => {
-                links.blocked.insert((from, to));
-                self.env.after(wait, SimEvent::Fault(Fault::Unblock(from, to)));
-            }
-            Fault::Unblock(from, to) => _ = links.blocked.remove(&(from, to)),
-            Fault::Down(party, wait) => {
-                links.down.insert(party);
-                self.env.after(wait, SimEvent::Fault(Fault::Up(party)));
-            }
-            Fault::Up(party) => _ = links.down.remove(&party),
-            Fault::Slow(party, delay, wait) => {
-                links.slow.insert(party, delay);
-                self.env.after(wait, SimEvent::Fault(Fault::Quick(party)));
-            }
-            Fault::Quick(party) => _ = links.slow.remove(&party),
-            Fault::Refuse(party, wait) => {
-                links.refusing.insert(party);
-                self.env.after(wait, SimEvent::Fault(Fault::Accept(party)));
-            }
-            Fault::Accept(party) => _ = links.refusing.remove(&party),
             Fault::Full(wait) => {
                 self.env.services.store.set_full(true);
                 self.env.after(wait, SimEvent::Fault(Fault::Room));
@@ -94,6 +73,34 @@ impl SimCluster {
             Fault::Remember => self.remembered = Some(self.env.services.store.dump()),
             Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
             Fault::Wedge(place) => self.wedge(place),
+            link => self.strike_link(link),
+        }
+    }
+
+    fn strike_link(&mut self, fault: Fault) {
+        let links = &mut self.env.links;
+        match fault {
+            Fault::Block(from, to, wait) => {
+                links.blocked.insert((from, to));
+                self.env.after(wait, SimEvent::Fault(Fault::Unblock(from, to)));
+            }
+            Fault::Unblock(from, to) => _ = links.blocked.remove(&(from, to)),
+            Fault::Down(party, wait) => {
+                links.down.insert(party);
+                self.env.after(wait, SimEvent::Fault(Fault::Up(party)));
+            }
+            Fault::Up(party) => _ = links.down.remove(&party),
+            Fault::Slow(party, delay, wait) => {
+                links.slow.insert(party, delay);
+                self.env.after(wait, SimEvent::Fault(Fault::Quick(party)));
+            }
+            Fault::Quick(party) => _ = links.slow.remove(&party),
+            Fault::Refuse(party, wait) => {
+                links.refusing.insert(party);
+                self.env.after(wait, SimEvent::Fault(Fault::Accept(party)));
+            }
+            Fault::Accept(party) => _ = links.refusing.remove(&party),
+            _ => unreachable!("it strikes no link"),
         }
     }
 

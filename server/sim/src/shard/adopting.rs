@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
-use everhold_core::durability::store::{Origin, ZoneOutline};
+use everhold_core::durability::store::{Origin, StoreError, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
@@ -16,7 +16,17 @@ use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
 use crate::mutant::Mutant;
+use crate::services::Services;
 use crate::store::MemoryStore;
+
+/// Fences the store, and reads the outline of a zone; a mutant does not fence.
+fn fence_and_read(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, StoreError> {
+    if services.mutant == Some(Mutant::ReadBeforeFence) {
+        return services.store.outline(&tenure.zone, None);
+    }
+    services.write(tenure, |store| store.fence(tenure))?;
+    services.store.outline(&tenure.zone, Some(tenure.grant))
+}
 
 /// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
 const EARLY_READS: u32 = 12;
@@ -96,14 +106,8 @@ impl SimShard {
             AdoptionCommand::Fence => self.ask_store(env, (tenure, Kind::Fence), ANSWER_MAX, move |services| {
                 StoreAnswer::Done(services.write(&whose, |store| store.fence(&whose)))
             }),
-            AdoptionCommand::FenceAndRead if env.services.mutant == Some(Mutant::ReadBeforeFence) => {
-                self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                    StoreAnswer::Read(services.store.outline(&whose.zone, None))
-                });
-            }
             AdoptionCommand::FenceAndRead => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                let fenced = services.write(&whose, |store| store.fence(&whose));
-                StoreAnswer::Read(fenced.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
+                StoreAnswer::Read(fence_and_read(services, &whose))
             }),
             AdoptionCommand::BeginAnew => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
                 let created = services.write(&whose, |store| store.create(&whose, Origin::Nothing));

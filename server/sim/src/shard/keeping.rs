@@ -232,7 +232,10 @@ fn note_leases(services: &mut Services, answer: &HolderAnswer) {
             let renewed = answers.iter().filter(|(_, outcome)| outcome.is_ok());
             renewed.for_each(|(renewal, _)| services.note_leased(&renewal.tenure));
         }
-        HolderAnswer::Claimed(Ok(tenure)) => services.note_leased(tenure),
+        HolderAnswer::Claimed(Ok(tenure)) => {
+            services.check_granted(tenure);
+            services.note_leased(tenure);
+        }
         _ => {}
     }
 }
@@ -286,11 +289,7 @@ fn answer_to(
         HolderRequest::Claim { watched, epoch_floor } => {
             let is_forgotten = services.mutant == Some(Mutant::EpochForgotten);
             let floor = if is_forgotten { Epoch::NONE } else { epoch_floor };
-            let outcome = authority.claim(&watched, me, LeaseTerms { addr, ttl }, floor);
-            if let Ok(tenure) = &outcome {
-                services.check_granted(tenure);
-            }
-            HolderAnswer::Claimed(outcome)
+            HolderAnswer::Claimed(authority.claim(&watched, me, LeaseTerms { addr, ttl }, floor))
         }
         HolderRequest::Release(tenure) => {
             let outcome = authority.release(&tenure);
