@@ -64,7 +64,8 @@ fuzz: tools fuzzer
 fuzz-keep: tools fuzzer
 	server/fuzz/run keep
 
-# Whole clusters in one thread, a seed each: what breaks, and how often interesting paths were taken. For example: make sim SEEDS=10000
+# Whole clusters, each from a seed and in one thread, on all cores and in pieces of 500: what breaks, and how often each path was taken.
+# It fails if any seed breaks something. For example: make sim SEEDS=10000 FROM=301
 sim: tools fuzzer
 	$(CARGO) build --release --workspace $(FEATURES) --bin everhold-sim
 	target/release/everhold-sim --from $(FROM) --seeds $(SEEDS)

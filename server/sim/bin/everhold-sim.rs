@@ -2,32 +2,45 @@
 //!
 //! `everhold-sim [--from N] [--seeds N]` runs a range of seeds; `everhold-sim --seed N` tells the story of one, and
 //! `everhold-sim --shrink N` the story of its smallest plan of faults that breaks the same invariant. `everhold-sim
-//! --table N [--from N]` sorts the findings of N seeds by invariant and by the kinds of faults that they need.
+//! --table N [--from N]` sorts the findings of N seeds by invariant and by the kinds of faults that they need. With
+//! `--mutant NAME` each of them plants a fault first, which is to be found.
+
+mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use everhold_sim::cluster::{Options, Outcome, POISON, SimCluster};
+use everhold_sim::cluster::{Options, Outcome, SimCluster};
+use everhold_sim::mutant::Mutant;
 use everhold_sim::shrink::shrink;
 
-/// The finding of a run that did not come to its end.
-const PANICKED: &str = "a machine panicked";
+/// Seeds of a range that are run before their findings are printed.
+const PIECE: u64 = 500;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    let number = |name: &str| {
+    let text = |name: &str| {
         let place = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(place + 1)?.parse::<u64>().ok()
+        arguments.get(place + 1)
     };
-    everhold_core::game::chat_fault::set(format!("panic-on-chat={POISON}").parse().expect("a fault"));
+    let number = |name: &str| text(name)?.parse::<u64>().ok();
     let out = &mut std::io::stdout().lock();
+    let mutant = match text("--mutant").map(|name| name.parse::<Mutant>()).transpose() {
+        Ok(mutant) => mutant,
+        Err(unknown) => {
+            let _closed = writeln!(out, "{unknown}");
+            return ExitCode::FAILURE;
+        }
+    };
+    pool::prepare();
+    let from = number("--from").unwrap_or(1);
     let is_sound = match (number("--seed"), number("--shrink"), number("--table")) {
-        (Some(seed), ..) => tell(out, &options(seed)),
-        (_, Some(seed), _) => tell_least(out, seed),
-        (.., Some(seeds)) => table(out, number("--from").unwrap_or(1), seeds),
-        _ => sweep(out, number("--from").unwrap_or(1), number("--seeds").unwrap_or(100)),
+        (Some(seed), ..) => tell(out, &options(seed, mutant)),
+        (_, Some(seed), _) => tell_least(out, seed, mutant),
+        (.., Some(seeds)) => table(out, (from, seeds), mutant),
+        _ => sweep(out, (from, number("--seeds").unwrap_or(100)), mutant),
     };
     match is_sound {
         Ok(true) => ExitCode::SUCCESS,
@@ -35,12 +48,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn options(seed: u64) -> Options {
+fn options(seed: u64, mutant: Option<Mutant>) -> Options {
     Options {
-        seed,
-        plan: None,
-        origin: Instant::now(),
         tells_story: true,
+        ..pool::options(seed, mutant)
     }
 }
 
@@ -56,80 +67,77 @@ fn tell(out: &mut impl Write, options: &Options) -> std::io::Result<bool> {
     Ok(outcome.breaches.is_empty())
 }
 
-fn tell_least(out: &mut impl Write, seed: u64) -> std::io::Result<bool> {
-    let Outcome { breaches, plan, .. } = SimCluster::run(&options(seed));
+fn tell_least(out: &mut impl Write, seed: u64, mutant: Option<Mutant>) -> std::io::Result<bool> {
+    let options = options(seed, mutant);
+    let Outcome { breaches, plan, .. } = SimCluster::run(&options);
     let Some(first) = breaches.first() else {
         writeln!(out, "seed {seed} breaks nothing")?;
         return Ok(true);
     };
-    let plan = Some(shrink(&options(seed), &plan, first.invariant));
-    let least = Options { plan, ..options(seed) };
-    tell(out, &least)
-}
-
-/// Runs a range of seeds, without their stories. `None`: a client's machine panicked.
-fn outcomes(from: u64, seeds: u64) -> impl Iterator<Item = (u64, Option<Outcome>)> {
-    // A rule that fails is part of many runs.
-    std::panic::set_hook(Box::new(|_| {}));
-    (from..from + seeds).map(|seed| {
-        let options = Options {
-            tells_story: false,
-            ..options(seed)
-        };
-        (seed, std::panic::catch_unwind(|| SimCluster::run(&options)).ok())
-    })
+    let plan = Some(shrink(&options, &plan, first.invariant));
+    tell(out, &Options { plan, ..options })
 }
 
 /// Prints for each invariant, and each set of faults that breaks it, how many seeds found it, and the first of them.
-fn table(out: &mut impl Write, from: u64, seeds: u64) -> std::io::Result<bool> {
+fn table(out: &mut impl Write, (from, seeds): (u64, u64), mutant: Option<Mutant>) -> std::io::Result<bool> {
     let mut rows = BTreeMap::<(&str, String), Vec<u64>>::new();
-    for (seed, outcome) in outcomes(from, seeds) {
-        let Some(Outcome { breaches, plan, .. }) = outcome else {
-            rows.entry((PANICKED, String::new())).or_default().push(seed);
-            continue;
-        };
-        if let Some(first) = breaches.first() {
-            let least = shrink(&options(seed), &plan, first.invariant);
-            let kinds: BTreeSet<&str> = least.0.iter().filter_map(|(_, fault)| fault.kind()).collect();
-            let kinds: Vec<&str> = kinds.into_iter().collect();
-            rows.entry((first.invariant, kinds.join(" + "))).or_default().push(seed);
+    let mut begin = from;
+    while begin < from + seeds {
+        let piece = PIECE.min(from + seeds - begin);
+        for (invariant, (_, named)) in pool::run(begin, piece, mutant).broken {
+            for seed in named.into_keys() {
+                let kinds = least_kinds(&options(seed, mutant), invariant);
+                rows.entry((invariant, kinds)).or_default().push(seed);
+            }
         }
+        begin += piece;
     }
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by_key(|((invariant, _), seeds)| (*invariant, std::cmp::Reverse(seeds.len())));
     for ((invariant, kinds), seeds) in &rows {
-        writeln!(
-            out,
-            "{:>4} seeds, first {:>5}: {invariant} | {kinds}",
-            seeds.len(),
-            seeds[0]
-        )?;
+        let (count, first) = (seeds.len(), seeds[0]);
+        writeln!(out, "{count:>4} seeds, first {first:>5}: {invariant} | {kinds}")?;
     }
     Ok(rows.is_empty())
 }
 
-fn sweep(out: &mut impl Write, from: u64, seeds: u64) -> std::io::Result<bool> {
+/// Returns the kinds of faults that a finding needs.
+fn least_kinds(options: &Options, invariant: &str) -> String {
+    if invariant == pool::PANICKED {
+        return String::new();
+    }
+    let plan = SimCluster::run(options).plan;
+    let least = shrink(options, &plan, invariant);
+    let kinds: BTreeSet<&str> = least.0.iter().filter_map(|(_, fault)| fault.kind()).collect();
+    kinds.into_iter().collect::<Vec<_>>().join(" + ")
+}
+
+/// Runs a range of seeds in pieces, and prints what each broke, and how often each path was taken in all.
+fn sweep(out: &mut impl Write, (from, seeds): (u64, u64), mutant: Option<Mutant>) -> std::io::Result<bool> {
     let began = Instant::now();
-    let (mut paths, mut found) = (BTreeMap::new(), BTreeMap::<&str, Vec<u64>>::new());
-    for (seed, outcome) in outcomes(from, seeds) {
-        let Some(outcome) = outcome else {
-            found.entry(PANICKED).or_default().push(seed);
-            continue;
-        };
-        for (path, count) in outcome.paths {
+    let mut paths = BTreeMap::new();
+    let (mut begin, mut broken) = (from, 0);
+    while begin < from.saturating_add(seeds) {
+        let piece = PIECE.min(from + seeds - begin);
+        let tally = pool::run(begin, piece, mutant);
+        let count: u64 = tally.broken.values().map(|(count, _)| count).sum();
+        let (last, took) = (begin + piece - 1, began.elapsed().as_secs_f64());
+        writeln!(out, "seeds {begin} to {last}: {count} break something, {took:.1} s")?;
+        for (invariant, (count, named)) in &tally.broken {
+            writeln!(out, "  {count} seeds break: {invariant}: {:?}", named.keys())?;
+            for (seed, detail) in named.iter().take(1) {
+                writeln!(out, "    {detail}; {}", pool::commands(*seed, mutant))?;
+            }
+        }
+        for (path, count) in tally.paths {
             *paths.entry(path).or_insert(0) += count;
         }
-        if let Some(first) = outcome.breaches.first() {
-            found.entry(first.invariant).or_default().push(seed);
-        }
+        out.flush()?;
+        (begin, broken) = (begin + piece, broken + count);
     }
-    writeln!(out, "{seeds} seeds in {:.1} s", began.elapsed().as_secs_f64())?;
     for (path, count) in &paths {
         writeln!(out, "  {count:>8} × {path}")?;
     }
-    for (invariant, seeds) in &found {
-        let first = &seeds[..seeds.len().min(12)];
-        writeln!(out, "{} seeds break: {invariant}: {first:?}", seeds.len())?;
-    }
-    Ok(found.is_empty())
+    writeln!(out, "{broken} of {seeds} seeds break something")?;
+    Ok(broken == 0)
 }

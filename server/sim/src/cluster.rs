@@ -1,6 +1,9 @@
 //! A whole cluster in one thread: shards, guardians, players, store, and authority, on one clock, from one seed. After
 //! a time of faults everything is healed, and the cluster must come back: a run ends with the breaches that it found.
 
+mod judging;
+mod striking;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,14 +17,14 @@ use everhold_protocol::ZoneName;
 use everhold_protocol::rng::SplitMix64;
 
 use crate::env::Env;
-use crate::event::{PlayerEvent, ShardInput, SimEvent, SimRequest};
+use crate::event::{PlayerEvent, ShardInput, SimEvent};
 use crate::fault::{Fault, Plan};
-use crate::links::Party;
+use crate::mutant::Mutant;
 use crate::player::SimPlayer;
 use crate::services::Breach;
-use crate::setting::{Flags, RunSetting, draw_below};
+use crate::setting::{Flags, RunSetting};
 use crate::shard::{SimShard, SimWorld};
-use crate::store::{StoreDump, StoredKind};
+use crate::store::StoreDump;
 
 /// The world that simulated clusters play.
 const WORLD: &str = include_str!("../world.toml");
@@ -33,8 +36,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const GUARDIAN_WAIT: Duration = Duration::from_millis(60);
 /// Spares with other rules start at this time.
 const SPARES_AT: Duration = Duration::from_secs(5);
-/// The gold that every player begins with.
-const START_GOLD: u64 = 100;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Options {
     pub origin: Instant,
     /// Whether the history is kept in lines.
     pub tells_story: bool,
+    /// The mutant that is planted.
+    pub mutant: Option<Mutant>,
 }
 
 /// The outcome of a run.
@@ -92,8 +95,9 @@ impl SimCluster {
         let rules = RuleBook::from_toml(WORLD).expect("the world is sound");
         let zones: Vec<ZoneName> = rules.zones().cloned().collect();
         let mut setting = RunSetting::draw(&zones, &mut rng);
-        let plan = Plan::draw(&setting, &mut rng);
-        setting.draw_unlike(&mut SplitMix64::new(!options.seed));
+        let mut plan = Plan::draw(&setting, &mut rng);
+        plan.draw_more(&setting, &mut SplitMix64::new(!options.seed));
+        setting.draw_unlike(&mut SplitMix64::new(options.seed.rotate_left(32)));
         let plan = options.plan.clone().unwrap_or(plan);
         let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);
         let mut cluster = Self::new(options, setting, rules, &mut rng);
@@ -142,6 +146,9 @@ impl SimCluster {
         if let Some(far) = setting.far {
             env.links.set_far(far, setting.shards.len());
         }
+        env.services.ttl = setting.longest_ttl();
+        env.services.mutant = options.mutant;
+        env.services.store.plant(options.mutant);
         env.is_async = setting.durability == Durability::Async;
         let slots = setting.shards.iter().cloned().map(new_slot).collect();
         let shards = setting.shards.len();
@@ -247,164 +254,6 @@ impl SimCluster {
         self.hear(place, now_in, event);
     }
 
-    fn strike(&mut self, fault: Fault) {
-        if fault != Fault::Remember {
-            self.env.tell(|| format!("FAULT {fault:?}"));
-        }
-        let links = &mut self.env.links;
-        match fault {
-            Fault::Kill(place) => self.kill(place),
-            Fault::Restart(place) => self.start(place),
-            Fault::Stop(place) => {
-                let life = self.slots[place].life;
-                self.hear(place, life, ShardInput::Stop);
-            }
-            Fault::Damage => self.damage(),
-            Fault::Pause(place, wait) => self.pause(place, wait),
-            Fault::Block(from, to, wait) => {
-                links.blocked.insert((from, to));
-                self.env.after(wait, SimEvent::Fault(Fault::Unblock(from, to)));
-            }
-            Fault::Unblock(from, to) => _ = links.blocked.remove(&(from, to)),
-            Fault::Down(party, wait) => {
-                links.down.insert(party);
-                self.env.after(wait, SimEvent::Fault(Fault::Up(party)));
-            }
-            Fault::Up(party) => _ = links.down.remove(&party),
-            Fault::Slow(party, delay, wait) => {
-                links.slow.insert(party, delay);
-                self.env.after(wait, SimEvent::Fault(Fault::Quick(party)));
-            }
-            Fault::Quick(party) => _ = links.slow.remove(&party),
-            Fault::Refuse(party, wait) => {
-                links.refusing.insert(party);
-                self.env.after(wait, SimEvent::Fault(Fault::Accept(party)));
-            }
-            Fault::Accept(party) => _ = links.refusing.remove(&party),
-            Fault::Full(wait) => {
-                self.env.services.store.set_full(true);
-                self.env.after(wait, SimEvent::Fault(Fault::Room));
-            }
-            Fault::Room => self.env.services.store.set_full(false),
-            Fault::AuthorityForgets => self.env.services.authority.forget_everything(),
-            Fault::StoreForgets => {
-                self.env.services.store.forget_everything();
-                self.note_forgetting();
-            }
-            Fault::StoreRewinds => {
-                if let Some(dump) = &self.remembered {
-                    self.env.services.store.restore_to(dump);
-                    self.note_forgetting();
-                }
-            }
-            Fault::Remember => self.remembered = Some(self.env.services.store.dump()),
-            Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
-            Fault::Wedge(place) => self.wedge(place),
-        }
-    }
-
-    /// Notes whether something is in no memory and in no store any more: only then may it be missed.
-    fn note_forgetting(&mut self) {
-        let Self { env, slots, world, .. } = self;
-        for zone in world.rules.zones() {
-            let mut shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
-            let is_remembered = shards.any(|shard| shard.remembers(zone));
-            if env.services.told(zone).is_some() && !is_remembered && !env.services.holds_told(zone) {
-                env.tell(|| format!("what was told of {zone} is nowhere any more"));
-                env.services.note_nowhere(zone);
-            }
-        }
-    }
-
-    /// Takes a process away that stopped in good order. It took nothing with it that the store lacks, but what it said
-    /// that it had no time to store.
-    fn leave(&mut self, place: usize) {
-        self.env.tell(|| format!("shard {place} has stopped"));
-        let Some(shard) = self.slots[place].shard.take() else {
-            return;
-        };
-        let others = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
-        let others: Vec<&SimShard> = others.collect();
-        for zone in self.world.rules.zones().filter(|zone| shard.remembers(zone)) {
-            if !shard.has_given_up(zone) && !others.iter().any(|other| other.remembers(zone)) {
-                let how = || format!("shard {place} stopped with {zone} in memory");
-                self.env.services.check_kept(zone, how);
-            }
-        }
-        self.note_forgetting();
-    }
-
-    fn kill(&mut self, place: usize) {
-        let slot = &mut self.slots[place];
-        if slot.shard.take().is_none() {
-            return;
-        }
-        self.note_forgetting();
-        let slot = &self.slots[place];
-        if slot.flags.is_guarded {
-            self.env.after(GUARDIAN_WAIT, SimEvent::Guardian(place, slot.life));
-        }
-    }
-
-    /// Does what the guardian of a dead shard does: it releases what the shard held.
-    fn guard(&mut self, place: usize, life: u64) {
-        let holdings = self.env.services.holdings.get(&place).cloned();
-        if self.slots[place].life != life {
-            return;
-        }
-        for tenure in holdings.iter().flat_map(everhold_core::ownership::Holdings::tenures) {
-            self.env.request(SimRequest {
-                from: (Party::Guardian(place), life),
-                to: Party::Authority,
-                number: None,
-                operation: std::rc::Rc::new(move |services| {
-                    let _held = services.authority.release(&tenure);
-                    ShardInput::Nothing
-                }),
-            });
-        }
-        self.env.after(Duration::from_millis(5), SimEvent::Hint);
-    }
-
-    fn pause(&mut self, place: usize, wait: Duration) {
-        let slot = &mut self.slots[place];
-        slot.paused_until = slot.paused_until.max(self.env.now + wait);
-        self.env.after(wait, SimEvent::Wake(place));
-    }
-
-    /// Lets a process hear what it missed while it stood still, in order.
-    fn wake(&mut self, place: usize) {
-        let slot = &mut self.slots[place];
-        if slot.paused_until <= self.env.now {
-            for event in std::mem::take(&mut slot.missed) {
-                self.env.after(Duration::ZERO, SimEvent::Shard(place, slot.life, event));
-            }
-        }
-    }
-
-    /// Flips a bit of a record or a checkpoint that the store has of some zone.
-    fn damage(&mut self) {
-        let Env { services, rng, .. } = &mut self.env;
-        let zones: Vec<&ZoneName> = self.world.rules.zones().collect();
-        let zone = zones[draw_below(zones.len() as u64, rng)];
-        let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
-        let kind = kinds[draw_below(3, rng)];
-        if let Some(place) = services.store.draw_place(zone, kind, rng) {
-            services.store.flip_bit(zone, place, rng);
-            if kind == StoredKind::Record {
-                services.damaged.insert(zone.clone());
-            }
-        }
-    }
-
-    fn wedge(&mut self, place: usize) {
-        if let Some(shard) = &mut self.slots[place].shard {
-            let zone = shard.hosted().next().map(|tenure| tenure.zone.clone());
-            zone.iter().for_each(|zone| shard.wedge(zone));
-            self.note_forgetting();
-        }
-    }
-
     fn hint(&mut self) {
         for place in 0..self.slots.len() {
             let life = self.slots[place].life;
@@ -435,50 +284,14 @@ impl SimCluster {
         links.down.clear();
         links.refusing.clear();
         links.lags.clear();
+        let clocks = self.env.services.stopped_clocks.values_mut();
+        clocks.for_each(|until| *until = Duration::ZERO);
         self.env.services.store.set_full(false);
+        self.env.services.store.refuse_parts(false);
         for place in 0..self.slots.len() {
             self.slots[place].paused_until = Duration::ZERO;
             self.wake(place);
             self.start(place);
-        }
-    }
-
-    /// Whether some living shard can run a zone.
-    fn is_any_able(&self, zone: &ZoneName) -> bool {
-        let rules = self.env.services.stored_rules(zone);
-        let mut shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
-        shards.any(|shard| shard.is_able(zone, rules))
-    }
-
-    /// After the faults every zone that some shard can run has an owner, every player in one plays, and no gold is lost
-    /// or made.
-    fn check_liveness(&mut self) {
-        for zone in self.world.rules.zones() {
-            let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
-            let owners = shards
-                .flat_map(SimShard::hosted)
-                .filter(|tenure| tenure.zone == *zone)
-                .count();
-            if owners == 0 && self.is_any_able(zone) {
-                let detail = format!("{zone}, 15 leases after the last fault");
-                self.env.services.breach("every zone has an owner", detail);
-            }
-        }
-        let now = self.env.now;
-        for (place, player) in self.players.iter().enumerate() {
-            let heard = player
-                .heard_at
-                .is_some_and(|at| now.saturating_sub(at) < 3 * self.setting.longest_ttl());
-            if (!player.is_attached() || !heard) && self.is_any_able(player.zone()) {
-                let detail = format!("player {place}, 15 leases after the last fault");
-                self.env.services.breach("every player plays", detail);
-            }
-        }
-        let gold: u64 = self.players.iter().map(SimPlayer::gold).sum();
-        let all = START_GOLD * self.players.len() as u64;
-        if gold != all && !self.env.services.forgot && self.env.services.breaches.is_empty() {
-            let detail = format!("{gold} of {all}");
-            self.env.services.breach("gold is conserved", detail);
         }
     }
 }

@@ -53,6 +53,20 @@ pub enum Fault {
     Wedge(usize),
     /// The store's present is remembered, to go back to.
     Remember,
+    /// The end of a record or a checkpoint that the store has is torn off.
+    Tear,
+    /// The authority ends every lease of a shard process that lives.
+    EarlyExpiry(usize),
+    /// The clock by which a shard process measures its leases stands still for a while, so that they end too late.
+    LateExpiry(usize, Duration),
+    /// All players log in anew at once.
+    Storm,
+    /// The next tick of a zone of this shard takes as long.
+    Stall(usize, Duration),
+    /// The store has no room for parts of checkpoints for a while, and does every other write.
+    PartsRefused(Duration),
+    /// That ends.
+    PartsTaken,
 }
 
 /// The faults of a run, each with its time.
@@ -70,6 +84,7 @@ impl Fault {
             Self::Block(..) => "one-way partition",
             Self::Down(Party::Store, _) => "store away",
             Self::Down(..) => "authority away",
+            Self::Slow(Party::Shard(_), ..) => "slow shard",
             Self::Slow(..) => "slow service",
             Self::Refuse(..) => "refused service",
             Self::StoreForgets => "store forgets all",
@@ -79,10 +94,15 @@ impl Fault {
             Self::Poison(_) => "poison",
             Self::Wedge(_) => "wedged tick",
             Self::Damage => "damaged data",
+            Self::Tear => "torn data",
+            Self::EarlyExpiry(_) => "early expiry",
+            Self::LateExpiry(..) => "late expiry",
+            Self::Storm => "storm of log-ins",
+            Self::Stall(..) => "stalled tick",
+            Self::PartsRefused(_) => "no room for checkpoints",
             Self::Restart(_) => "restart",
-            Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) | Self::Room | Self::Remember => {
-                return None;
-            }
+            Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) => return None,
+            Self::Room | Self::PartsTaken | Self::Remember => return None,
         })
     }
 }
@@ -99,6 +119,43 @@ impl Plan {
         plan.0.push((setting.begin, Fault::Remember));
         plan.0.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// Adds up to three faults of kinds that [`Plan::draw`] does not draw, from a chance of their own: a seed that gets
+    /// none of them keeps the history that it has without them.
+    pub fn draw_more(&mut self, setting: &RunSetting, rng: &mut SplitMix64) {
+        for _ in 0..rng.below(4) {
+            let at = setting.begin + millis(rng.below(ms(setting.span)));
+            let shard = draw_below(setting.shards.len() as u64, rng);
+            let lasts = millis(20 + rng.below(setting.ttl_ms() * 3));
+            let back = at + lasts;
+            match rng.below(12) {
+                0..=2 => self.0.push((at, Fault::EarlyExpiry(shard))),
+                3 => self.0.push((at, Fault::LateExpiry(shard, lasts))),
+                4 => self.0.push((at, Fault::Storm)),
+                5 => self.0.push((at, Fault::Stall(shard, lasts / 3))),
+                6 => {
+                    let slow = Fault::Slow(Party::Shard(shard), millis(rng.below(200)), lasts);
+                    self.0.push((at, slow));
+                }
+                7 => self.0.push((at, Fault::Tear)),
+                // For as long as a zone's checkpoints may lag behind without an alarm, and longer.
+                8 => self.0.push((setting.begin, Fault::PartsRefused(setting.span))),
+                9 => {
+                    // The store is replaced while a shard stops.
+                    let replaced = at + millis(rng.below(40));
+                    self.0
+                        .extend([(at, Fault::Stop(shard)), (replaced, Fault::StoreForgets)]);
+                    self.0.push((back, Fault::Restart(shard)));
+                }
+                _ => {
+                    // The host of a shard and of the authority.
+                    self.0.extend([(at, Fault::Kill(shard)), (at, Fault::AuthorityForgets)]);
+                    self.0.push((back, Fault::Restart(shard)));
+                }
+            }
+        }
+        self.0.sort_by_key(|(at, _)| *at);
     }
 
     fn add(&mut self, at: Duration, setting: &RunSetting, rng: &mut SplitMix64) {

@@ -2,6 +2,8 @@
 //! one virtual clock, from one seed. For tests only; no binary that is shipped depends on it. It opens no socket,
 //! starts no thread, and reads a clock once, for an origin of which only differences count.
 
+pub mod mutant;
+pub mod paths;
 pub mod store;
 pub mod authority;
 pub mod shared;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use everhold_protocol::client::{Client, ClientConfig, Command as ClientCommand, ConnId, Notice};
 use everhold_protocol::ticket::{self, TicketClaims};
-use everhold_protocol::{Account, Credential, Epoch, Heading, Intent, RefusalCode, ServerMessage, Tick, ZoneName};
+use everhold_protocol::{
+    Account, Credential, Epoch, Heading, Intent, Item, RefusalCode, ServerMessage, Tick, ZoneName,
+};
 
 use crate::env::Env;
 use crate::event::{ClientPacket, PlayerEvent, ShardInput, SimEvent};
@@ -39,7 +41,7 @@ pub struct SimPlayer {
     client: Client,
     conns: BTreeMap<ConnId, ClientConn>,
     timeout_at: Option<Duration>,
-    tickets: u64,
+    tickets: u32,
     /// The newest position that was shown, in the zone that it is in.
     shown: Option<(ZoneName, Epoch, Tick)>,
     in_zone: Option<ZoneName>,
@@ -85,7 +87,7 @@ impl SimPlayer {
         self.tickets += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.account.0.to_le_bytes());
-        id[8..].copy_from_slice(&self.tickets.to_le_bytes());
+        id[8..].copy_from_slice(&u64::from(self.tickets).to_le_bytes());
         let claims = TicketClaims {
             id,
             account: self.account,
@@ -103,6 +105,12 @@ impl SimPlayer {
         self.client.mirror().own.gold
     }
 
+    /// Returns the items that it has, as it was told.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.client.mirror().own.items
+    }
+
     /// Whether a connection speaks for its session.
     #[must_use]
     pub const fn is_attached(&self) -> bool {
@@ -110,8 +118,20 @@ impl SimPlayer {
     }
 
     /// Hears an event.
-    pub fn handle(&mut self, env: &mut Env, event: PlayerEvent) {
+    pub fn handle(&mut self, env: &mut Env, mut event: PlayerEvent) {
         let now = env.now;
+        if let PlayerEvent::Connected(conn, ..)
+        | PlayerEvent::Disconnected(conn, ..)
+        | PlayerEvent::Control(conn, _)
+        | PlayerEvent::Again(conn)
+        | PlayerEvent::Datagram(conn, _) = &mut event
+        {
+            let Some(own) = conn.0.checked_sub(self.first_conn()) else {
+                // It is of a machine that was given up.
+                return;
+            };
+            *conn = ConnId(own);
+        }
         match event {
             PlayerEvent::Start => self.client.handle_start(now),
             PlayerEvent::Timeout => {
@@ -146,11 +166,18 @@ impl SimPlayer {
         self.drive(env);
     }
 
+    /// Returns what the number of this machine's first connection is to all others: no two machines of a player have a
+    /// connection in common.
+    const fn first_conn(&self) -> u32 {
+        self.tickets << 16
+    }
+
     /// Reads what has come on a control stream. A stream keeps its order, and sends again what a blocked link lost.
     fn read_control(&mut self, env: &mut Env, conn: ConnId) {
         while let Some(connection) = self.conns.get_mut(&conn) {
             let (from, to) = (Party::Shard(connection.shard), Party::Player(self.place));
             if !env.links.is_open(from, to) {
+                let conn = ConnId(conn.0 + self.first_conn());
                 let again = SimEvent::Player(self.place, PlayerEvent::Again(conn));
                 env.after(Duration::from_millis(100), again);
                 return;
@@ -178,7 +205,8 @@ impl SimPlayer {
                 over.push(*id);
             }
         }
-        for conn in over {
+        for ConnId(conn) in over {
+            let conn = ConnId(conn + self.first_conn());
             self.handle(env, PlayerEvent::Disconnected(conn, None, "idle".to_owned()));
         }
     }
@@ -199,7 +227,10 @@ impl SimPlayer {
         } else if drawn < 5 && !others.is_empty() {
             let to = others[env.rng.below(others.len() as u64) as usize];
             let amount = 1 + env.rng.below(5);
-            Intent::GiveGold { to, amount }
+            match self.items().first() {
+                Some(item) if amount == 5 => Intent::GiveItem { to, item: item.uid },
+                _ => Intent::GiveGold { to, amount },
+            }
         } else if drawn < 9 {
             let [dx, dy] = [(); 2].map(|()| i8::try_from(env.rng.below(181)).unwrap_or_default() - 90);
             Intent::Move(Heading::new(dx, dy).unwrap_or(Heading::STILL))
@@ -250,6 +281,7 @@ impl SimPlayer {
 
     /// Sends a packet to the life of the shard that the connection is with.
     fn send(&mut self, env: &mut Env, conn: ConnId, packet: ClientPacket) {
+        let first = self.first_conn();
         let Some(connection) = self.conns.get_mut(&conn) else {
             return;
         };
@@ -265,7 +297,7 @@ impl SimPlayer {
             connection.control_from = at;
         }
         let (shard, life) = (connection.shard, connection.life);
-        let packet = ShardInput::Packet(self.place, conn, packet);
+        let packet = ShardInput::Packet(self.place, ConnId(conn.0 + first), packet);
         env.at(at, SimEvent::Packet(shard, life, packet));
     }
 
@@ -355,7 +387,8 @@ impl SimPlayer {
         }
     }
 
-    fn start_again(&mut self, env: &mut Env, code: RefusalCode) {
+    /// Logs in anew, with a fresh ticket, after this refusal.
+    pub fn start_again(&mut self, env: &mut Env, code: RefusalCode) {
         let place = self.place;
         env.tell(|| format!("player {place} is refused: {code:?}"));
         env.took("a player that had to log in anew");

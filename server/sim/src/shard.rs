@@ -16,7 +16,7 @@ use std::time::Duration;
 use ed25519_dalek::VerifyingKey;
 use everhold_core::cluster::{Directory, Routing, RoutingConfig};
 use everhold_core::durability::gate::Durability;
-use everhold_core::durability::store::StoreError;
+use everhold_core::durability::store::{AppendAnswer, StoreError};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::ingress::{AttachToken, ResumeKeys};
@@ -34,6 +34,7 @@ use self::routing::SimLocal;
 use crate::env::Env;
 use crate::event::{ShardInput, SimEvent, SimRequest, StoreAnswer};
 use crate::links::{Party, address};
+use crate::mutant::Mutant;
 use crate::setting::Flags;
 
 /// The settings that all shards of a world share.
@@ -117,6 +118,10 @@ pub struct SimShard {
     homes: BTreeMap<u64, AttachToken>,
     next_number: u64,
     next_token: u64,
+    /// The zones that a mutant claims never again.
+    left_for_ever: BTreeSet<ZoneName>,
+    /// All appends, by number, if a mutant takes the late answers of some for those of others.
+    appends: BTreeMap<u64, Tenure>,
 }
 
 impl SimShard {
@@ -170,6 +175,8 @@ impl SimShard {
             homes: BTreeMap::new(),
             next_number: 0,
             next_token: life << 32,
+            left_for_ever: BTreeSet::new(),
+            appends: BTreeMap::new(),
             world: Arc::clone(world),
         };
         env.tell(|| format!("shard {place} starts, life {life}"));
@@ -215,6 +222,18 @@ impl SimShard {
     /// Returns the zones that it hosts and that tick.
     pub fn hosted(&self) -> impl Iterator<Item = &Tenure> {
         self.local.zones.values().map(|zone| &zone.tenure)
+    }
+
+    /// Returns the process's nonce.
+    #[must_use]
+    pub const fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// Returns the number of suspended zones.
+    #[must_use]
+    pub fn memories(&self) -> usize {
+        self.memories.len()
     }
 
     /// Whether this process has the zone in memory and can go on from there.
@@ -270,6 +289,9 @@ impl SimShard {
     ) {
         let number = self.number();
         self.operations.insert(number, (tenure.clone(), kind));
+        if kind == Kind::Append && env.services.mutant == Some(Mutant::AnswerOfAnother) {
+            self.appends.insert(number, tenure.clone());
+        }
         let to = if kind == Kind::Append {
             Party::Journal
         } else {
@@ -301,6 +323,9 @@ impl SimShard {
             Kind::Read => StoreAnswer::Read(Err(away())),
             Kind::Parts => StoreAnswer::Parts(Err(away())),
             Kind::Records => StoreAnswer::Records(Err(away())),
+            Kind::Append if env.services.mutant == Some(Mutant::SilenceIsYes) => {
+                StoreAnswer::Appended(Ok(AppendAnswer::Ok))
+            }
             Kind::Append => StoreAnswer::Appended(Err(away())),
             Kind::Evidence => StoreAnswer::Kept(Err(away())),
             Kind::Fence | Kind::Quarantine | Kind::Rewind | Kind::Blame | Kind::Write | Kind::Create => {
@@ -310,7 +335,17 @@ impl SimShard {
         self.handle_stored(env, number, answer);
     }
 
-    fn handle_stored(&mut self, env: &mut Env, number: u64, answer: StoreAnswer) {
+    fn handle_stored(&mut self, env: &mut Env, mut number: u64, answer: StoreAnswer) {
+        if let Some(tenure) = self
+            .appends
+            .get(&number)
+            .filter(|_| !self.operations.contains_key(&number))
+        {
+            let whose = (tenure.clone(), Kind::Append);
+            let mut operations = self.operations.iter();
+            let under_way = operations.find(|(_, operation)| **operation == whose);
+            number = under_way.map_or(number, |(other, _)| *other);
+        }
         let Some((tenure, kind)) = self.operations.remove(&number) else {
             return;
         };

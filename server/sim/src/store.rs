@@ -20,8 +20,8 @@ use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneData, ZoneOutline,
-    ZoneSummary, assert_consecutive,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
+    ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
@@ -31,6 +31,7 @@ use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 pub use damage::{StoredKind, StoredPlace};
 pub use usage::{StoreUsage, ZoneUsage};
 
+use crate::mutant::Mutant;
 use data_set::DataSet;
 
 /// All that a store held at one moment: a Redis that restarts from an older dump, and a stale replica that is promoted,
@@ -48,6 +49,8 @@ pub struct MemoryStore {
     is_full: bool,
     /// Times that homes were forgotten.
     home_losses: u64,
+    refuses_parts: bool,
+    mutant: Option<Mutant>,
 }
 
 /// Zone data and homes, as the traits say.
@@ -55,6 +58,7 @@ impl MemoryStore {
     /// Raises the fence, and makes the data set if the grant is the zone's first.
     pub fn fence(&mut self, tenure: &Tenure) -> Result<(), StoreError> {
         self.check_room()?;
+        self.open_fence(tenure);
         match self.data.zones.get_mut(&tenure.zone) {
             Some(set) => set.fence(tenure.grant),
             None if tenure.epoch() == Epoch::FIRST => {
@@ -68,6 +72,7 @@ impl MemoryStore {
     /// Makes a lost data set anew.
     pub fn create(&mut self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
         self.check_room()?;
+        self.open_fence(tenure);
         match self.data.zones.get_mut(&tenure.zone) {
             Some(set) => set.create(tenure.grant, origin),
             None => {
@@ -84,7 +89,8 @@ impl MemoryStore {
 
     /// Reads what there is of a zone but for records and bodies.
     pub fn outline(&self, zone: &ZoneName, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {
-        self.data.zones.get(zone).ok_or(StoreError::Lost)?.outline(reader)
+        let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
+        set.outline(self.reader(reader))
     }
 
     /// Reads parts of bodies.
@@ -95,7 +101,7 @@ impl MemoryStore {
         parts: &[PartKey],
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
         let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
-        set.read_parts(reader, parts)
+        set.read_parts(self.reader(reader), parts)
     }
 
     /// Reads the records of so many ticks.
@@ -107,12 +113,12 @@ impl MemoryStore {
         ticks: u32,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let set = self.data.zones.get(zone).ok_or(StoreError::Lost)?;
-        set.read_records(reader, from, ticks)
+        set.read_records(self.reader(reader), from, ticks)
     }
 
     /// Ends the stored history where an adoption goes on from.
     pub fn rewind(&mut self, tenure: &Tenure, to: Rewind) -> Result<(), StoreError> {
-        self.written(&tenure.zone)?.rewind(tenure.grant, to)
+        self.written(tenure)?.rewind(tenure.grant, to)
     }
 
     /// Appends consecutive records.
@@ -121,7 +127,7 @@ impl MemoryStore {
     /// If they are not consecutive.
     pub fn append(&mut self, tenure: &Tenure, records: &[StoredRecord]) -> Result<AppendAnswer, StoreError> {
         assert_consecutive(records);
-        self.written(&tenure.zone)?.append(tenure.grant, records)
+        self.written(tenure)?.append(tenure.grant, records)
     }
 
     /// Writes one part of a checkpoint's body.
@@ -136,25 +142,42 @@ impl MemoryStore {
         bytes: Bytes,
     ) -> Result<(), StoreError> {
         assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
-        self.written(&tenure.zone)?
-            .put_part(tenure.grant, position, index, bytes)
+        if self.refuses_parts {
+            return Err(no_room());
+        }
+        self.written(tenure)?.put_part(tenure.grant, position, index, bytes)
     }
 
     /// Deletes parts of a checkpoint that never became the head.
     pub fn drop_parts(&mut self, tenure: &Tenure, position: Position, parts: u32) -> Result<(), StoreError> {
         // It makes room.
+        self.open_fence(tenure);
         let set = self.data.zones.get_mut(&tenure.zone).ok_or(StoreError::Lost)?;
         set.drop_parts(tenure.grant, position, parts)
     }
 
     /// Makes a checkpoint the head.
     pub fn move_head(&mut self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
-        self.written(&tenure.zone)?.move_head(tenure.grant, head)
+        let mutant = self.mutant;
+        let set = self.written(tenure)?;
+        if mutant == Some(Mutant::ParentSkipped) {
+            set.checkpoints.skip_parents();
+        }
+        set.move_head(tenure.grant, head)?;
+        if mutant == Some(Mutant::TrimmedTooFar) && head.kind == CheckpointKind::Base {
+            set.journal.trim(head.position.tick);
+        }
+        Ok(())
     }
 
     /// Marks an input as poison.
     pub fn quarantine(&mut self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {
-        self.written(&tenure.zone)?.quarantine(tenure.grant, tick, session, seq)
+        let is_lost = self.mutant == Some(Mutant::QuarantineLost);
+        let set = self.written(tenure)?;
+        if is_lost {
+            return set.fence(tenure.grant);
+        }
+        set.quarantine(tenure.grant, tick, session, seq)
     }
 
     /// Writes one part of a piece of evidence.
@@ -163,12 +186,12 @@ impl MemoryStore {
     /// If it has more than [`PART_BYTES_MAX`] bytes.
     pub fn put_evidence(&mut self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError> {
         assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
-        self.written(&tenure.zone)?.put_evidence(tenure.grant, index, bytes)
+        self.written(tenure)?.put_evidence(tenure.grant, index, bytes)
     }
 
     /// Seals a piece of evidence.
     pub fn seal_evidence(&mut self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
-        self.written(&tenure.zone)?.seal_evidence(tenure.grant, mark)
+        self.written(tenure)?.seal_evidence(tenure.grant, mark)
     }
 
     /// Deletes the parts of a piece that is not sealed.
@@ -240,6 +263,11 @@ impl MemoryStore {
 
 /// Faults, and figures of growth.
 impl MemoryStore {
+    /// Plants a mutant. The store answers as before unless it stands here.
+    pub const fn plant(&mut self, mutant: Option<Mutant>) {
+        self.mutant = mutant;
+    }
+
     /// Forgets all zones and homes, as a Redis without persistence does that restarts.
     pub fn forget_everything(&mut self) {
         self.home_losses += 1;
@@ -283,6 +311,11 @@ impl MemoryStore {
         self.is_full = is_full;
     }
 
+    /// Has no room for parts of checkpoints, or takes them again. It does every other write.
+    pub const fn refuse_parts(&mut self, refuses_parts: bool) {
+        self.refuses_parts = refuses_parts;
+    }
+
     /// Returns where a zone has bytes of this kind, oldest first.
     #[must_use]
     pub fn places(&self, zone: &ZoneName, kind: StoredKind) -> Vec<StoredPlace> {
@@ -320,7 +353,7 @@ impl MemoryStore {
 
     fn check_room(&self) -> Result<(), StoreError> {
         if self.is_full {
-            return Err(StoreError::Unavailable("there is no room for a write".to_owned()));
+            return Err(no_room());
         }
         Ok(())
     }
@@ -332,8 +365,27 @@ impl MemoryStore {
     }
 
     /// Returns the data set that is to be written to.
-    fn written(&mut self, zone: &ZoneName) -> Result<&mut DataSet, StoreError> {
+    fn written(&mut self, tenure: &Tenure) -> Result<&mut DataSet, StoreError> {
         self.check_room()?;
-        self.data.zones.get_mut(zone).ok_or(StoreError::Lost)
+        self.open_fence(tenure);
+        self.data.zones.get_mut(&tenure.zone).ok_or(StoreError::Lost)
     }
+
+    /// Takes the fence out of the way of a write, if that is planted.
+    fn open_fence(&mut self, tenure: &Tenure) {
+        if self.mutant == Some(Mutant::NoFence)
+            && let Some(set) = self.data.zones.get_mut(&tenure.zone)
+        {
+            set.fence = tenure.grant;
+        }
+    }
+
+    /// Returns the grant of which a read must see the fence.
+    fn reader(&self, reader: Option<Grant>) -> Option<Grant> {
+        reader.filter(|_| self.mutant != Some(Mutant::NoFence))
+    }
+}
+
+fn no_room() -> StoreError {
+    StoreError::Unavailable("there is no room for a write".to_owned())
 }

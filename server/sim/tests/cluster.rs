@@ -12,6 +12,7 @@ fn run(seed: u64, plan: Option<Plan>) -> Outcome {
         plan,
         origin: Instant::now(),
         tells_story: false,
+        mutant: None,
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::keeping::KeepCommand;
-use everhold_core::durability::store::Origin;
+use everhold_core::durability::store::{Origin, StoreError, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
@@ -17,11 +17,28 @@ use everhold_protocol::{Tick, ZoneName};
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
+use crate::mutant::Mutant;
+use crate::services::Services;
+use crate::store::MemoryStore;
+
+/// Fences the store, and reads the outline of a zone; a mutant does not fence.
+fn fence_and_read(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, StoreError> {
+    if services.mutant == Some(Mutant::ReadBeforeFence) {
+        return services.store.outline(&tenure.zone, None);
+    }
+    services.write(tenure, |store| store.fence(tenure))?;
+    services.store.outline(&tenure.zone, Some(tenure.grant))
+}
+
+/// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
+const EARLY_READS: u32 = 12;
 
 /// The adoption of one zone.
 pub(super) struct Adopting {
     granted: GrantedLease,
     adoption: Adoption,
+    /// Reads before the fence, of a mutant.
+    early_reads: u32,
 }
 
 impl SimShard {
@@ -32,8 +49,14 @@ impl SimShard {
         let memory = self.memories.get(&tenure.zone).map(SuspendedZone::last);
         let grace = granted.reseed_grace;
         let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
-        self.adopting
-            .insert(tenure.zone.clone(), Adopting { granted, adoption });
+        self.adopting.insert(
+            tenure.zone.clone(),
+            Adopting {
+                granted,
+                adoption,
+                early_reads: 0,
+            },
+        );
         self.look_after_adoption(env, &tenure);
     }
 
@@ -80,14 +103,13 @@ impl SimShard {
                 StoreAnswer::Summary(Ok(services.store.summary(&whose.zone)))
             }),
             AdoptionCommand::Fence => self.ask_store(env, (tenure, Kind::Fence), ANSWER_MAX, move |services| {
-                StoreAnswer::Done(services.store.fence(&whose))
+                StoreAnswer::Done(services.write(&whose, |store| store.fence(&whose)))
             }),
             AdoptionCommand::FenceAndRead => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                let fenced = services.store.fence(&whose);
-                StoreAnswer::Read(fenced.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
+                StoreAnswer::Read(fence_and_read(services, &whose))
             }),
             AdoptionCommand::BeginAnew => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                let created = services.store.create(&whose, Origin::Nothing);
+                let created = services.write(&whose, |store| store.create(&whose, Origin::Nothing));
                 StoreAnswer::Read(created.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
             }),
             AdoptionCommand::ReadParts(parts) => {
@@ -104,12 +126,13 @@ impl SimShard {
             AdoptionCommand::Keep(keep) => self.keep_evidence(env, tenure, keep),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
-                    StoreAnswer::Done(services.store.rewind(&whose, to))
+                    StoreAnswer::Done(services.write(&whose, |store| store.rewind(&whose, to)))
                 });
             }
             AdoptionCommand::Quarantine(tick, session, seq) => {
                 self.ask_store(env, (tenure, Kind::Quarantine), ANSWER_MAX, move |services| {
-                    StoreAnswer::Done(services.store.quarantine(&whose, tick, session, seq))
+                    let quarantine = |store: &mut MemoryStore| store.quarantine(&whose, tick, session, seq);
+                    StoreAnswer::Done(services.write(&whose, quarantine))
                 });
             }
             AdoptionCommand::Replay(data) => {
@@ -158,6 +181,14 @@ impl SimShard {
         let Some(adopting) = adopting.filter(|adopting| adopting.granted.tenure == *tenure) else {
             return;
         };
+        if let StoreAnswer::Read(Ok(outline)) = &answer
+            && env.services.mutant == Some(Mutant::ReadBeforeFence)
+            && adopting.early_reads < EARLY_READS
+        {
+            adopting.early_reads += 1;
+            let fences = adopting.early_reads == EARLY_READS;
+            return self.read_early(env, tenure, outline.clone(), fences);
+        }
         match (kind, answer) {
             (Kind::Summary, StoreAnswer::Summary(answer)) => adopting.adoption.handle_summary(now, answer),
             (Kind::Fence, StoreAnswer::Done(answer)) => adopting.adoption.handle_fenced(now, answer),
@@ -172,14 +203,29 @@ impl SimShard {
         self.drive_adoption(env, tenure);
     }
 
+    /// Asks the store something more, as a mutant, after the outline of a zone was read; in the end, it fences it.
+    fn read_early(&mut self, env: &mut Env, tenure: &Tenure, mut outline: ZoneOutline, fences: bool) {
+        let whose = tenure.clone();
+        outline.fence = (tenure.epoch(), tenure.grant.nonce());
+        self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
+            let fenced = if fences {
+                services.write(&whose, |store| store.fence(&whose))
+            } else {
+                Ok(())
+            };
+            StoreAnswer::Read(fenced.map(|()| outline.clone()))
+        });
+    }
+
     fn conclude_adoption(&mut self, env: &mut Env, tenure: &Tenure, start: Start, history: History) {
         if self.has_stopped_zones && !history.is_sealed_by_stop() {
             self.fail_adoption(env, tenure, AdoptionFailure::Stopping);
             return;
         }
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
-        let last = start.journal.last().tick;
-        self.check_adoption(env, tenure, last, &history);
+        let last = start.journal.last();
+        self.check_adoption(env, tenure, last.tick, &history);
+        env.services.check_end(&tenure.zone, last);
         if self.has_stopped_zones {
             env.took("a suspended zone that was sealed by a stop");
         }

@@ -8,14 +8,15 @@ use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
 use everhold_core::ownership::holder::remark::{Remark, ZoneRemark};
-use everhold_core::ownership::{AuthorityError, KeyFingerprints, LeaseTerms, Renewal};
-use everhold_protocol::ZoneName;
+use everhold_core::ownership::{After, AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Renewal, Tenure};
+use everhold_protocol::{Epoch, ZoneName};
 
 use super::{Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, SimEvent};
 use crate::fault::Fault;
 use crate::links::Party;
+use crate::mutant::Mutant;
 use crate::services::Services;
 
 /// The bound of a request that has none: a client library's own time-out.
@@ -40,8 +41,12 @@ impl SimShard {
             let Some(order) = self.orders.pop_front() else { break };
             match order {
                 Order::Hosted(tenure) => self.holder.handle_hosted(&tenure),
-                Order::Ended(tenure, reason, remains) => self.holder.handle_ended(env.now, tenure, &reason, remains),
+                Order::Ended(tenure, reason, remains) => {
+                    self.leave(env, After::end(&reason, remains), &tenure);
+                    self.holder.handle_ended(env.now, tenure, &reason, remains);
+                }
                 Order::AdoptionFailed(tenure, failure, remains) => {
+                    self.leave(env, After::failed_adoption(failure, remains), &tenure);
                     self.holder.handle_adoption_failed(env.now, tenure, failure, remains);
                 }
                 Order::Close => {
@@ -57,6 +62,13 @@ impl SimShard {
             self.turn_at = at;
             let wait = at.map_or(Duration::ZERO, |at| at.saturating_sub(env.now));
             self.schedule(env, wait.max(Duration::from_micros(100)), ShardInput::Turn);
+        }
+    }
+
+    /// Leaves a zone that failed here to others for ever, as a mutant.
+    fn leave(&mut self, env: &Env, after: After, tenure: &Tenure) {
+        if env.services.mutant == Some(Mutant::ShunnedForEver) && matches!(after, After::Shun | After::Cede) {
+            self.left_for_ever.insert(tenure.zone.clone());
         }
     }
 
@@ -89,6 +101,9 @@ impl SimShard {
             }
             HolderCommand::Drop(zone) => self.drop_memory(env, &zone),
             HolderCommand::Show(views) => {
+                if env.services.mutant == Some(Mutant::MemoryDroppedAtGrant) {
+                    self.drop_granted(env, &views.leases);
+                }
                 let moment = self.local.moment(env.now);
                 self.routing
                     .handle_views(moment, &views.leases, views.shards.as_deref());
@@ -111,13 +126,24 @@ impl SimShard {
     }
 
     fn drop_memory(&mut self, env: &mut Env, zone: &ZoneName) {
-        if self.memories.remove(zone).is_none() {
+        let Some(memory) = self.memories.remove(zone) else {
             return;
-        }
+        };
+        env.services.check_superseded(zone, memory.last().epoch);
         let place = self.place;
         env.tell(|| format!("shard {place} drops its memory of {zone}"));
         env.took("a memory that was dropped");
         self.check_dropped(env, zone);
+    }
+
+    /// Drops, as a mutant, what is in memory of zones that another shard was granted.
+    fn drop_granted(&mut self, env: &mut Env, leases: &[LeaseView]) {
+        for view in leases {
+            let memory = self.memories.get(&view.zone);
+            if view.nonce != self.nonce && memory.is_some_and(|memory| memory.last().epoch < view.epoch) {
+                self.drop_memory(env, &view.zone);
+            }
+        }
     }
 
     /// Checks that a World that was thrown away is in the store, whole.
@@ -149,6 +175,7 @@ impl SimShard {
         let release = matches!(request, HolderRequest::Release(_));
         self.request(env, (to, Some(number)), move |services| {
             let answer = answer_to(services, &request, (me, addr, ttl), suspect);
+            note_leases(services, &answer);
             ShardInput::Answered(number, answer)
         });
         if release {
@@ -157,9 +184,15 @@ impl SimShard {
         self.schedule(env, within.unwrap_or(OWN_BOUND), ShardInput::Expired(number));
     }
 
-    pub(super) fn handle_answered(&mut self, env: &mut Env, number: u64, answer: HolderAnswer) {
+    pub(super) fn handle_answered(&mut self, env: &mut Env, number: u64, mut answer: HolderAnswer) {
         if self.asked.remove(&number).is_none() {
             return;
+        }
+        if let HolderAnswer::Leases(Ok(leases)) = &mut answer {
+            // Only a mutant left any for ever.
+            let left = self.left_for_ever.iter().cloned();
+            leases.unread.extend(left);
+            leases.views.retain(|view| !self.left_for_ever.contains(&view.zone));
         }
         self.holder.handle_answer(env.now, answer);
         self.drive_holder(env);
@@ -190,6 +223,21 @@ impl SimShard {
         };
         self.holder.handle_answer(env.now, answer);
         self.drive_holder(env);
+    }
+}
+
+/// Notes which leases the authority granted or renewed by this answer.
+fn note_leases(services: &mut Services, answer: &HolderAnswer) {
+    match answer {
+        HolderAnswer::Renewed(answers) | HolderAnswer::Reinstated(answers) => {
+            let renewed = answers.iter().filter(|(_, outcome)| outcome.is_ok());
+            renewed.for_each(|(renewal, _)| services.note_leased(&renewal.tenure));
+        }
+        HolderAnswer::Claimed(Ok(tenure)) => {
+            services.check_granted(tenure);
+            services.note_leased(tenure);
+        }
+        _ => {}
     }
 }
 
@@ -227,6 +275,9 @@ fn answer_to(
             let outcome = authority.declare_zone(&zone);
             HolderAnswer::Declared(zone, outcome)
         }
+        HolderRequest::Fence(_) if services.mutant == Some(Mutant::EpochForgotten) => {
+            HolderAnswer::Fence(StoreFence::None)
+        }
         HolderRequest::Fence(zone) => HolderAnswer::Fence(match services.store.summary(&zone) {
             Some(summary) => StoreFence::Epoch(summary.fence_epoch),
             None => StoreFence::None,
@@ -237,7 +288,9 @@ fn answer_to(
             HolderAnswer::Data(zone, data)
         }
         HolderRequest::Claim { watched, epoch_floor } => {
-            HolderAnswer::Claimed(authority.claim(&watched, me, LeaseTerms { addr, ttl }, epoch_floor))
+            let is_forgotten = services.mutant == Some(Mutant::EpochForgotten);
+            let floor = if is_forgotten { Epoch::NONE } else { epoch_floor };
+            HolderAnswer::Claimed(authority.claim(&watched, me, LeaseTerms { addr, ttl }, floor))
         }
         HolderRequest::Release(tenure) => {
             let outcome = authority.release(&tenure);

@@ -10,12 +10,14 @@ use everhold_core::ownership::Tenure;
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::TickOrder;
 use everhold_core::zone::Outputs;
-use everhold_protocol::Account;
+use everhold_protocol::codec::Reader;
+use everhold_protocol::{Account, SnapshotHeader};
 
 use super::{Kind, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
 use crate::links::Party;
+use crate::store::MemoryStore;
 
 /// A cut is bytes after this time.
 const ENCODING: Duration = Duration::from_millis(5);
@@ -30,6 +32,7 @@ impl SimShard {
         match command {
             PipelineCommand::Tell(told) => {
                 env.services.note_released(tenure, told.tick());
+                env.services.check_leased(tenure, "tells");
                 let peers = self.peers.clone();
                 if let Some(hosted) = self.hosted_mut(tenure) {
                     hosted.egress.handle_told(told, || peers.clone());
@@ -60,6 +63,7 @@ impl SimShard {
     /// Begins an operation at the store.
     fn begin_write(&mut self, env: &mut Env, tenure: &Tenure, command: PipelineCommand<Datagrams, Outputs>) {
         let whose = tenure.clone();
+        env.services.check_leased(tenure, "writes");
         match command {
             PipelineCommand::Append(records) => {
                 self.ask_store(
@@ -74,7 +78,10 @@ impl SimShard {
                     env,
                     (tenure, Kind::Write),
                     PipelineConfig::ANSWER_MAX,
-                    move |services| StoreAnswer::Done(services.store.put_part(&whose, position, index, bytes.clone())),
+                    move |services| {
+                        let put = |store: &mut MemoryStore| store.put_part(&whose, position, index, bytes.clone());
+                        StoreAnswer::Done(services.write(&whose, put))
+                    },
                 );
             }
             PipelineCommand::MoveHead(head) => {
@@ -91,7 +98,10 @@ impl SimShard {
                     env,
                     (tenure, Kind::Write),
                     PipelineConfig::ANSWER_MAX,
-                    move |services| StoreAnswer::Done(services.store.drop_parts(&whose, position, parts)),
+                    move |services| {
+                        let drop = |store: &mut MemoryStore| store.drop_parts(&whose, position, parts);
+                        StoreAnswer::Done(services.write(&whose, drop))
+                    },
                 );
             }
             PipelineCommand::Create => {
@@ -100,7 +110,10 @@ impl SimShard {
                     env,
                     (tenure, Kind::Create),
                     PipelineConfig::ANSWER_MAX,
-                    move |services| StoreAnswer::Done(services.store.create(&whose, Origin::Memory)),
+                    move |services| {
+                        let create = |store: &mut MemoryStore| store.create(&whose, Origin::Memory);
+                        StoreAnswer::Done(services.write(&whose, create))
+                    },
                 );
             }
             _ => unreachable!("the other commands ask no store"),
@@ -128,14 +141,22 @@ impl SimShard {
         }
     }
 
-    fn show(&self, env: &mut Env, tenure: &Tenure, shown: &Datagrams) {
+    /// Sends snapshots. What they call confirmed must be stored, whatever the gate has said of it.
+    pub(super) fn show(&self, env: &mut Env, tenure: &Tenure, shown: &Datagrams) {
         let Some(hosted) = self.local.zones.get(&tenure.zone) else {
             return;
         };
+        env.services.check_leased(tenure, "shows");
+        let mut confirmed = None;
         for (session, bytes) in shown.iter() {
             if let Some(token) = hosted.egress.conn(session) {
+                let header = SnapshotHeader::decode(&mut Reader::new(bytes));
+                confirmed = confirmed.max(header.ok().map(|(header, _)| header.confirmed()));
                 self.send_datagram(env, *token, bytes);
             }
+        }
+        if let Some(confirmed) = confirmed {
+            env.services.note_released(tenure, confirmed);
         }
     }
 

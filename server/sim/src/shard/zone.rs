@@ -26,6 +26,7 @@ use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
 use crate::links::Party;
+use crate::mutant::Mutant;
 
 /// A zone that is hosted.
 pub(super) struct SimZone {
@@ -44,6 +45,8 @@ pub(super) struct SimZone {
     since: Duration,
     /// The tick that does not end, if one is wedged.
     pub(super) wedged: Option<Tick>,
+    /// The end of the tick under way, if it takes long.
+    stalled_until: Option<Duration>,
     last_tick: Tick,
 }
 
@@ -55,7 +58,8 @@ impl SimZone {
     }
 
     pub(super) fn stepping(&self) -> Tick {
-        self.wedged.unwrap_or_default()
+        let stalled = self.stalled_until.map(|_| self.last_tick.next());
+        self.wedged.or(stalled).unwrap_or_default()
     }
 
     pub(super) const fn is_wedged(&self) -> bool {
@@ -94,8 +98,52 @@ impl SimZone {
         }
     }
 
-    fn state(&self, now: Duration) -> LeaseState {
-        self.lease.ask(now, |lease| lease.state())
+    /// Does one tick. Returns what it shows, if that is to leave at once: a mutant.
+    fn step(&mut self, env: &mut Env) -> Option<Datagrams> {
+        let ticks = self.ticks.as_mut()?;
+        let (state, mutant) = (self.clock.ladder_state(), env.services.mutant);
+        let (inbox, acknowledged) = (&mut self.inbox, self.acknowledged);
+        let is_lie = mutant == Some(Mutant::AppliedIsConfirmed);
+        let told = if is_lie { ticks.tick().next() } else { acknowledged };
+        let step = || ticks.step(inbox.drain(..), told, state, |_| {});
+        let stepped = catch_unwind(AssertUnwindSafe(step));
+        self.last_tick = ticks.tick();
+        let Ok(out) = stepped else {
+            env.took("a rule that failed");
+            self.ticks = None;
+            self.pipeline
+                .handle_panicked(self.last_tick, "a rule failed".to_owned());
+            return None;
+        };
+        self.lease.with(|lease| lease.handle_tick(env.now));
+        self.clock.handle_tick(&TickMeasures::default(), env.instant());
+        let early = (mutant == Some(Mutant::GateOff)).then(|| out.snapshots.clone());
+        self.pipeline.handle_tick(PipelineTick {
+            record: out.record,
+            snapshots: out.snapshots,
+            confirmed: if is_lie { acknowledged } else { out.confirmed },
+            outputs: out.outputs,
+            frozen: out.frozen,
+        });
+        if ticks.is_sealed() {
+            self.pipeline.handle_ticks_over();
+        }
+        early
+    }
+
+    /// Returns the state of the lease. One that a stopped clock measures is never over.
+    fn state(&self, env: &Env) -> LeaseState {
+        let nonce = self.tenure.grant.nonce();
+        let has_no_end = env.services.mutant == Some(Mutant::DeadlineIgnored);
+        if has_no_end || env.services.has_stopped_clock(nonce) {
+            self.lease.with(|lease| lease.handle_renewed(env.now, env.now));
+        }
+        match self.lease.ask(env.now, |lease| lease.state()) {
+            LeaseState::Suspended if has_no_end => LeaseState::Held {
+                deadline: Duration::MAX,
+            },
+            state => state,
+        }
     }
 }
 
@@ -133,6 +181,7 @@ impl SimShard {
             probe: zone.probe(),
             since: env.now,
             wedged: None,
+            stalled_until: None,
             last_tick: zone.tick(),
             ticks: Some(TickLoop::new(zone, &ticks_start)),
             pipeline: Pipeline::new(config, journal, &chain),
@@ -163,6 +212,13 @@ impl SimShard {
         }
     }
 
+    /// Has the next tick of a zone take until then.
+    pub(crate) fn stall(&mut self, zone: &everhold_protocol::ZoneName, until: Duration) {
+        if let Some(hosted) = self.local.zones.get_mut(zone) {
+            hosted.stalled_until = Some(until);
+        }
+    }
+
     pub(super) fn suspect(&self, tenure: &Tenure) -> Option<(SessionId, u64)> {
         let hosted = self.local.zones.get(&tenure.zone)?;
         hosted.probe.suspect()?.intent
@@ -178,6 +234,15 @@ impl SimShard {
         let Some(hosted) = self.hosted_mut(tenure).filter(|hosted| hosted.wedged.is_none()) else {
             return;
         };
+        if let Some(until) = hosted.stalled_until.filter(|until| *until > env.now) {
+            self.schedule(env, until - env.now, ShardInput::Tick(tenure.clone()));
+            return;
+        }
+        hosted.stalled_until = None;
+        let may_act = match hosted.state(env) {
+            LeaseState::Held { deadline } | LeaseState::Paused { deadline, .. } => env.now < deadline,
+            LeaseState::Suspended | LeaseState::Lost => false,
+        };
         let Some(ticks) = &mut hosted.ticks else { return };
         let mut roster = None;
         while let Some(order) = hosted.orders.pop_front() {
@@ -187,46 +252,23 @@ impl SimShard {
             env.took("a sealed zone that was cut again");
             hosted.pipeline.handle_frozen(frozen);
         }
-        let may_act = hosted.lease.ask(env.now, |lease| lease.may_act(env.now));
         let conditions = TickConditions {
             may_act,
             acknowledged: hosted.acknowledged,
             room: UNACKNOWLEDGED_TICKS_MAX as usize,
         };
-        if !ticks.may_tick(&conditions) {
+        let mut early = None;
+        if ticks.may_tick(&conditions) {
+            early = hosted.step(env);
+        } else {
             env.took("a tick that was held");
             hosted.clock.handle_hold(env.instant());
-        } else {
-            let state = hosted.clock.ladder_state();
-            let (inbox, acknowledged) = (&mut hosted.inbox, hosted.acknowledged);
-            let step = || ticks.step(inbox.drain(..), acknowledged, state, |_| {});
-            let stepped = catch_unwind(AssertUnwindSafe(step));
-            hosted.last_tick = ticks.tick();
-            match stepped {
-                Ok(out) => {
-                    hosted.lease.with(|lease| lease.handle_tick(env.now));
-                    hosted.clock.handle_tick(&TickMeasures::default(), env.instant());
-                    hosted.pipeline.handle_tick(PipelineTick {
-                        record: out.record,
-                        snapshots: out.snapshots,
-                        confirmed: out.confirmed,
-                        outputs: out.outputs,
-                        frozen: out.frozen,
-                    });
-                    if ticks.is_sealed() {
-                        hosted.pipeline.handle_ticks_over();
-                    }
-                }
-                Err(_) => {
-                    env.took("a rule that failed");
-                    let tick = ticks.tick();
-                    hosted.ticks = None;
-                    hosted.pipeline.handle_panicked(tick, "a rule failed".to_owned());
-                }
-            }
         }
         let wait = hosted.clock.poll_wait(env.instant());
         self.schedule(env, wait, ShardInput::Tick(tenure.clone()));
+        if let Some(snapshots) = early {
+            self.show(env, tenure, &snapshots);
+        }
         if let Some(accounts) = roster {
             self.restore_homes(env, tenure, accounts);
         }
@@ -271,9 +313,9 @@ impl SimShard {
             hosted.pipeline.handle_turn();
         }
         loop {
-            let (now, instant) = (env.now, env.instant());
+            let instant = env.instant();
             let Some(hosted) = self.hosted_mut(tenure) else { return };
-            let state = hosted.state(now);
+            let state = hosted.state(env);
             let Some(command) = hosted.pipeline.poll_command(instant, state) else {
                 return;
             };

@@ -16,6 +16,8 @@ pub(super) struct StoredCheckpoints {
     /// Checkpoints from the previous base on, in the order in which they became the head.
     chain: Vec<CheckpointHead>,
     parts: BTreeMap<PositionKey, BTreeMap<u32, Bytes>>,
+    /// Whether the head is moved from any parent: a mutant.
+    skips_parents: bool,
 }
 
 impl StoredCheckpoints {
@@ -47,6 +49,11 @@ impl StoredCheckpoints {
         let chain: Vec<PositionKey> = self.chain.iter().map(|head| key(head.position)).collect();
         self.parts
             .retain(|position, _| chain.contains(position) || position.1 == epoch);
+    }
+
+    /// Moves the head from any parent from now on.
+    pub(super) const fn skip_parents(&mut self) {
+        self.skips_parents = true;
     }
 
     pub(super) fn head(&self) -> Option<Position> {
@@ -89,6 +96,7 @@ impl StoredCheckpoints {
     pub(super) fn check(&self, head: CheckpointHead) -> Result<(), StoreError> {
         let (current, position) = (self.head(), head.position);
         let fits = match head.kind {
+            CheckpointKind::Delta { .. } if self.skips_parents => true,
             CheckpointKind::Delta { parent } => current == Some(parent) && position.tick > parent.tick,
             CheckpointKind::Base => {
                 current.is_none_or(|current| (position.epoch, position.tick) > (current.epoch, current.tick))

@@ -21,7 +21,7 @@ use super::usage::ZoneUsage;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DataSet {
     /// The highest grant that was seen.
-    fence: Grant,
+    pub(super) fence: Grant,
     /// Whether it is made anew from memory and has no base yet.
     is_incomplete: bool,
     pub(super) journal: StoredJournal,

@@ -40,6 +40,7 @@ fn stop_while_store_and_authority_are_away_and_come_back_empty_stores_what_is_in
                 plan: Some(stop_after(wait)),
                 origin: Instant::now(),
                 tells_story: false,
+                mutant: None,
             });
             assert_eq!(outcome.breaches, [], "seed {seed}, asked to stop after {wait:?}");
             for (path, count) in outcome.paths {

@@ -186,7 +186,9 @@ impl Holder {
         match after {
             After::Shun | After::Leave => self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl),
             After::Cede => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
-            After::Release | After::Reclaim { .. } | After::Expire => {}
+            // It came back whole: no tick of it stands here any more.
+            After::Reclaim { .. } => self.shunned.forgive(&tenure.zone),
+            After::Release | After::Expire => {}
         }
         match after {
             // Should this process die before the answer, its guardian releases it.

@@ -40,8 +40,13 @@ impl ShunnedZones {
         self.0.insert(zone, Shun { until, ttls });
     }
 
-    /// Leaves a zone to others for as long as this process lives: a tick of it does not end here, and no thread can be
-    /// ended from outside.
+    /// Leaves a zone to others no longer: it is in memory here, so that the tick which did not end has.
+    pub(super) fn forgive(&mut self, zone: &ZoneName) {
+        self.0.remove(zone);
+    }
+
+    /// Leaves a zone to others until it is [forgiven](Self::forgive): a tick of it does not end here, and no thread can
+    /// be ended from outside.
     pub(super) fn leave(&mut self, zone: ZoneName) {
         let until = Duration::MAX;
         self.0.insert(zone, Shun { until, ttls: 0 });
@@ -97,9 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn zone_whose_tick_does_not_end_is_left_for_good() {
+    fn zone_whose_tick_does_not_end_is_left_until_it_has() {
         let mut shunned = ShunnedZones::default();
         shunned.leave(zone());
         assert!(shunned.contains(&zone(), 1_000_000 * TTL));
+        shunned.forgive(&zone());
+        assert!(!shunned.contains(&zone(), TTL));
     }
 }

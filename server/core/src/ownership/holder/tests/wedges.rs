@@ -82,6 +82,52 @@ fn tick_that_stands_at_no_input_loses_its_zone_and_no_other() {
 }
 
 #[test]
+fn zone_that_comes_back_from_a_wedged_tick_into_memory_is_claimed_anew() {
+    let mut rig = wedged(Culprit::None);
+    rig.run(3 * TTL);
+    rig.hosted.remove(&name("meadow"));
+    let remains = Remains::Memory {
+        acknowledged: DataStamp {
+            epoch: Epoch(2),
+            tick: Tick(70),
+        },
+    };
+    rig.holder
+        .handle_ended(rig.now, tenure("meadow", 2), &EndReason::Suspended, remains);
+    rig.forget();
+    rig.run(2 * TURN);
+    let claimed: Vec<Tenure> = rig.granted().into_iter().map(|granted| granted.tenure).collect();
+    assert_eq!(
+        claimed,
+        [tenure("meadow", 3)],
+        "the tick has ended, and its zone is nowhere else"
+    );
+}
+
+#[test]
+fn memory_of_a_zone_that_is_left_to_others_is_dropped_for_their_data() {
+    let mut rig = wedged(Culprit::None);
+    rig.run(3 * TTL);
+    rig.hosted.remove(&name("meadow"));
+    let acknowledged = DataStamp {
+        epoch: Epoch(2),
+        tick: Tick(70),
+    };
+    let remains = Remains::Memory { acknowledged };
+    rig.authority.leases.insert(name("meadow"), view("meadow", 3, OTHER));
+    rig.authority.data = StoreData::Newest(DataStamp {
+        epoch: Epoch(3),
+        tick: Tick(80),
+    });
+    rig.holder
+        .handle_ended(rig.now, tenure("meadow", 2), &EndReason::Suspended, remains);
+    rig.forget();
+    rig.run(2 * TURN);
+    let is_dropped = |command: &HolderCommand| matches!(command, HolderCommand::Drop(zone) if *zone == name("meadow"));
+    assert!(rig.done.iter().any(is_dropped));
+}
+
+#[test]
 fn tick_that_ends_late_is_a_hiccup() {
     let mut rig = wedged(Culprit::Quarantined);
     rig.run(WEDGED - TURN);

@@ -1,0 +1,134 @@
+//! Mutants: faults that are planted into a simulated cluster to see that it finds them. Each stands at a seam, where a
+//! driver or a service might be wrong in the same way; the machines of `everhold-core` know of none. What a mutant
+//! does stands where it is planted.
+
+use std::str::FromStr;
+
+/// Invariants that several mutants break.
+const STORED: &str = "nothing is released before it is stored";
+const LATER: &str = "what was told is in every later state";
+const OWNED: &str = "every zone has an owner";
+const PLAYED: &str = "every player plays";
+
+/// A planted fault. At most one is planted in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The store checks no fence: it takes writes of older epochs, and tells no reader that it was overtaken.
+    NoFence,
+    /// Snapshots leave as soon as they are made, before the record of their tick is stored.
+    GateOff,
+    /// A shard takes its lease for held, and ticks, writes, and speaks after its deadline.
+    DeadlineIgnored,
+    /// A suspended zone is thrown away as soon as another shard is granted it.
+    MemoryDroppedAtGrant,
+    /// A zone that failed in a process once is out of its sight from then on: it is neither claimed nor shown.
+    ShunnedForEver,
+    /// A claim asks for the epoch after that of the lease as it is, whatever process and store have seen.
+    EpochForgotten,
+    /// The store moves the head of checkpoints from another parent than the one that a delta names.
+    ParentSkipped,
+    /// An adopter reads what there is of a zone, takes its time, and fences the store only then.
+    ReadBeforeFence,
+    /// An append that is not answered in time counts as done.
+    SilenceIsYes,
+    /// An answer to an append that was answered before, or given up, counts as that to the append under way.
+    AnswerOfAnother,
+    /// Snapshots of level `async` call everything confirmed that they show.
+    AppliedIsConfirmed,
+    /// The store answers that it has quarantined an input, and does not.
+    QuarantineLost,
+    /// A base trims the journal up to itself, and not up to the base before it.
+    TrimmedTooFar,
+}
+
+/// The way in which a mutant is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MutantFinding {
+    /// The seeds within which it is found, from 1 on.
+    pub seeds: u64,
+    /// The invariants of which one breaks first.
+    pub invariants: &'static [&'static str],
+}
+
+impl Mutant {
+    /// All mutants.
+    pub const ALL: [Self; 13] = [
+        Self::NoFence,
+        Self::GateOff,
+        Self::DeadlineIgnored,
+        Self::MemoryDroppedAtGrant,
+        Self::ShunnedForEver,
+        Self::EpochForgotten,
+        Self::ParentSkipped,
+        Self::ReadBeforeFence,
+        Self::SilenceIsYes,
+        Self::AnswerOfAnother,
+        Self::AppliedIsConfirmed,
+        Self::QuarantineLost,
+        Self::TrimmedTooFar,
+    ];
+
+    /// Returns the name, as the command line has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoFence => "no-fence",
+            Self::GateOff => "gate-off",
+            Self::DeadlineIgnored => "deadline-ignored",
+            Self::MemoryDroppedAtGrant => "memory-dropped-at-grant",
+            Self::ShunnedForEver => "shunned-for-ever",
+            Self::EpochForgotten => "epoch-forgotten",
+            Self::ParentSkipped => "parent-skipped",
+            Self::ReadBeforeFence => "read-before-fence",
+            Self::SilenceIsYes => "silence-is-yes",
+            Self::AnswerOfAnother => "answer-of-another",
+            Self::AppliedIsConfirmed => "applied-is-confirmed",
+            Self::QuarantineLost => "quarantine-lost",
+            Self::TrimmedTooFar => "trimmed-too-far",
+        }
+    }
+
+    /// Returns how the mutant is found.
+    #[must_use]
+    pub const fn finding(self) -> MutantFinding {
+        let (seeds, invariants): (u64, &[&str]) = match self {
+            Self::NoFence => (60, &["no write follows one of a higher epoch", LATER]),
+            Self::GateOff => (10, &[STORED]),
+            Self::DeadlineIgnored => (20, &["nothing is done under a lease that is over"]),
+            Self::MemoryDroppedAtGrant => (60, &["memory dies for data, never for a grant"]),
+            Self::ShunnedForEver => (30, &[OWNED, PLAYED]),
+            Self::EpochForgotten => (40, &["a grant is above every epoch that the store has seen"]),
+            Self::ParentSkipped => (40, &["a delta follows the checkpoint that it names"]),
+            Self::ReadBeforeFence => (100, &[LATER, "an adopter goes on from all that is stored"]),
+            Self::SilenceIsYes => (30, &[STORED]),
+            Self::AnswerOfAnother => (40, &[STORED]),
+            Self::AppliedIsConfirmed => (40, &[STORED]),
+            Self::QuarantineLost => (30, &[OWNED, PLAYED]),
+            Self::TrimmedTooFar => (150, &[OWNED, "only what is damaged is lost"]),
+        };
+        MutantFinding { seeds, invariants }
+    }
+}
+
+/// The text names no mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MutantUnknown(pub String);
+
+impl std::fmt::Display for MutantUnknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = Mutant::ALL.into_iter().map(Mutant::name).collect();
+        write!(f, "{:?} is no mutant, but these are: {}", self.0, names.join(", "))
+    }
+}
+
+impl std::error::Error for MutantUnknown {}
+
+impl FromStr for Mutant {
+    type Err = MutantUnknown;
+
+    fn from_str(text: &str) -> Result<Self, MutantUnknown> {
+        let mut all = Self::ALL.into_iter();
+        let named = all.find(|mutant| mutant.name() == text);
+        named.ok_or_else(|| MutantUnknown(text.to_owned()))
+    }
+}
