@@ -51,6 +51,23 @@ impl Surrender {
     }
 }
 
+/// Returns whether memory that ends at `last` is the newest history, by the store's `answer` after the fence: see
+/// [`SuspendedZone::is_newest`].
+///
+/// # Errors
+/// The store's answer says neither yes nor no.
+pub fn is_newest(last: DataStamp, answer: Result<Option<ZoneSummary>, StoreError>) -> Result<bool, StoreError> {
+    match answer {
+        Ok(summary) => Ok(match summary.map(|summary| summary.data()) {
+            Some(StoreData::Newest(stored)) => stored <= last,
+            _ => true,
+        }),
+        // Memory is all there is: the host has the data set made anew at its first append.
+        Err(StoreError::Lost) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// A zone as it stood when its lease ran out.
 pub struct SuspendedZone {
     zone: Zone,
@@ -71,15 +88,7 @@ impl SuspendedZone {
     /// # Errors
     /// The store's answer says neither yes nor no.
     pub fn is_newest(&self, answer: Result<Option<ZoneSummary>, StoreError>) -> Result<bool, StoreError> {
-        match answer {
-            Ok(summary) => Ok(match summary.map(|summary| summary.data()) {
-                Some(StoreData::Newest(stored)) => stored <= self.journal.last().stamp(),
-                _ => true,
-            }),
-            // Memory is all there is: the host has the data set made anew at its first append.
-            Err(StoreError::Lost) => Ok(true),
-            Err(error) => Err(error),
-        }
+        is_newest(self.journal.last().stamp(), answer)
     }
 
     /// Takes the zone up again under `grant`, whose fence stands in the store.

@@ -13,7 +13,7 @@ use super::grant::{Nonce, Tenure};
 use super::lease::LeaseConfig;
 
 /// A zone's lease as the authority shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseView {
     /// The zone.
     pub zone: ZoneName,
