@@ -18,7 +18,7 @@ use everhold_protocol::{Epoch, ZoneName};
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// All that an authority held at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AuthorityDump {
     leases: BTreeMap<ZoneName, LeaseView>,
     shards: BTreeMap<Nonce, ShardView>,
@@ -34,7 +34,7 @@ pub struct AuthorityUsage {
 }
 
 /// An authority in memory. The methods named as those of the traits do what the traits say; the others are its faults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryAuthority {
     data: AuthorityDump,
     is_full: bool,

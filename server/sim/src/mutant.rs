@@ -11,7 +11,7 @@ const OWNED: &str = "every zone has an owner";
 const PLAYED: &str = "every player plays";
 
 /// A planted fault. At most one is planted in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// The store checks no fence: it takes writes of older epochs, and tells no reader that it was overtaken.
     NoFence,

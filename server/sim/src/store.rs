@@ -36,14 +36,14 @@ use data_set::DataSet;
 
 /// All that a store held at one moment: a Redis that restarts from an older dump, and a stale replica that is promoted,
 /// go back to one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoreDump {
     zones: BTreeMap<ZoneName, DataSet>,
     homes: BTreeMap<Account, Home>,
 }
 
 /// A store in memory. The methods named as those of the traits do what the traits say; the others are its faults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryStore {
     data: StoreDump,
     is_full: bool,

@@ -12,8 +12,8 @@ const ISSUERS: [&str; 4] = [
     "server/core/src/ownership/guardian.rs",
 ];
 
-/// Folders of code that holds no zone of players: benches, and the suites that stores are tried with.
-const REHEARSALS: [&str; 2] = ["benches/", "server/store/src/conformance/"];
+/// Folders of code that holds no zone of players: benches, models, and the suites that stores are tried with.
+const REHEARSALS: [&str; 3] = ["benches/", "server/models/", "server/store/src/conformance/"];
 
 /// The lines of a file, without its tests, that make a grant.
 fn issues(source: &Source) -> Vec<usize> {

@@ -97,7 +97,7 @@ const PURE: [(&str, &str); 3] = [
 ];
 
 /// Packages that are for tests: no program that is shipped is built with one of them.
-const FOR_TESTS: [&str; 3] = ["everhold-fuzz", "everhold-sim", "everhold-testing"];
+const FOR_TESTS: [&str; 4] = ["everhold-fuzz", "everhold-models", "everhold-sim", "everhold-testing"];
 
 /// Libraries that no pure crate may depend on, however indirectly: with none of them it can be built for a browser,
 /// too.

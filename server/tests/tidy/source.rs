@@ -103,7 +103,7 @@ fn gated_items_end_where_they_end() {
 }
 
 /// The folders of the workspace's crates.
-pub(crate) const CRATES: [&str; 12] = [
+pub(crate) const CRATES: [&str; 13] = [
     "protocol",
     "server",
     "server/core",
@@ -113,6 +113,7 @@ pub(crate) const CRATES: [&str; 12] = [
     "server/local-cluster",
     "server/testing",
     "server/sim",
+    "server/models",
     "server/fuzz",
     "client-sim",
     "benches",
@@ -120,13 +121,14 @@ pub(crate) const CRATES: [&str; 12] = [
 
 /// Crates whose modules stand in the order of the data flow, each using only those above it. The code map names these
 /// modules one by one.
-pub(crate) const LAYERED: [&str; 6] = [
+pub(crate) const LAYERED: [&str; 7] = [
     "server",
     "server/core",
     "server/os",
     "server/store",
     "server/net",
     "server/sim",
+    "server/models",
 ];
 
 /// The repository's root.

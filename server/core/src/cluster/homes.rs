@@ -7,7 +7,7 @@ use everhold_protocol::{Account, ZoneName};
 use crate::durability::store::StoreError;
 
 /// The home of an account's character.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Home {
     /// The zone that the character lives in.
     pub zone: ZoneName,

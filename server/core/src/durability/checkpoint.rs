@@ -33,7 +33,7 @@ const ATTEMPTS_MAX: u32 = 8;
 const BACK_OFF_MAX: u32 = 6;
 
 /// Intervals of checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CheckpointConfig {
     /// Ticks between two checkpoints: bounds the records that an adopter replays.
     pub delta_ticks: u64,
@@ -58,7 +58,7 @@ impl CheckpointConfig {
 }
 
 /// A command to the driver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CheckpointCommand {
     /// Have the zone captured after a tick; answer with [`Checkpointer::handle_captured`].
     Cut(Cut),
@@ -97,7 +97,7 @@ pub enum CheckpointEvent {
     Stop(StopReason),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum CheckpointState {
     Idle,
     Cutting {
@@ -128,7 +128,7 @@ enum CheckpointState {
 }
 
 /// The checkpoints of one zone under one epoch.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Checkpointer {
     config: CheckpointConfig,
     state: CheckpointState,

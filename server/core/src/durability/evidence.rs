@@ -5,7 +5,7 @@ use everhold_protocol::{Epoch, Tick};
 use serde::{Deserialize, Serialize};
 
 /// The reason why a history is kept as evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceWhy {
     /// The replay of the zone has another digest than its owner had.
@@ -45,7 +45,7 @@ impl std::fmt::Display for EvidenceWhy {
 }
 
 /// The mark of a piece of evidence: a history file of `parts` parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EvidenceMark {
     /// The epoch of the owner that keeps it.
     pub epoch: Epoch,
@@ -60,7 +60,7 @@ pub struct EvidenceMark {
 }
 
 /// The evidence that a store keeps of a zone: the first piece, and the number of those that came after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoredEvidence {
     /// The piece that is kept.
     pub mark: EvidenceMark,
@@ -71,7 +71,7 @@ pub struct StoredEvidence {
 }
 
 /// The answer to a piece of evidence that was sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EvidenceAnswer {
     /// It is kept.
     Kept,
@@ -80,7 +80,7 @@ pub enum EvidenceAnswer {
 }
 
 /// The outcome of keeping a piece of evidence, as a shard reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceOutcome {
     /// It is kept.
@@ -92,7 +92,7 @@ pub enum EvidenceOutcome {
 }
 
 /// The fate of a zone's evidence, once an operator has read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EvidenceFate {
     /// It stays, and is known to have been exported.
     Exported,

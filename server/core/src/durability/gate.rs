@@ -94,7 +94,7 @@ impl<T> Released<T> {
 }
 
 /// Snapshots of a tick that have not left.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct HeldShown<S> {
     tick: Tick,
     /// The last tick that they call confirmed.
@@ -103,7 +103,7 @@ struct HeldShown<S> {
 }
 
 /// The gate of one zone under one epoch. `S` is what a tick shows (snapshots), `R` what it tells (replies and events).
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gate<S, R> {
     level: Durability,
     epoch: Epoch,

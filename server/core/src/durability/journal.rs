@@ -64,7 +64,7 @@ pub enum StopReason {
 }
 
 /// An append that is not answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct AppendInFlight {
     /// The position of its last record.
     last: Position,
@@ -73,7 +73,7 @@ struct AppendInFlight {
 }
 
 /// The append pipeline of one zone under one epoch.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Journal {
     epoch: Epoch,
     ring: VecDeque<StoredRecord>,

@@ -215,10 +215,19 @@ impl Recovery {
     /// # Errors
     /// The zone would lose ticks because of a checkpoint that seems to be of another build: that one must adopt it.
     pub fn handle_replayed(&mut self, replayed: &Replayed) -> Result<Option<Recovered>, Damage> {
-        let lost_ticks = self.outline.end().0.saturating_sub(replayed.last.tick.0);
+        self.handle_end(replayed.last.tick, replayed.damage.as_ref())
+    }
+
+    /// Takes the tick `last` with which a replay ended, and why it ended before the last record that was read, if it
+    /// did; the rest is as with [`Recovery::handle_replayed`].
+    ///
+    /// # Errors
+    /// As with [`Recovery::handle_replayed`].
+    pub fn handle_end(&mut self, last: Tick, damage: Option<&ReplayError>) -> Result<Option<Recovered>, Damage> {
+        let lost_ticks = self.outline.end().0.saturating_sub(last.0);
         if lost_ticks > 0 {
-            let tick = replayed.last.tick.next();
-            let damage = replayed.damage.clone().unwrap_or(ReplayError::JournalBroken { tick });
+            let tick = last.next();
+            let damage = damage.cloned().unwrap_or(ReplayError::JournalBroken { tick });
             if self.looks_again(&damage.into()) {
                 return Ok(None);
             }
@@ -231,7 +240,7 @@ impl Recovery {
         let given_up = self.outline.chain.len() - self.kept;
         let rewind = Rewind {
             head: self.head(),
-            last: replayed.last.tick,
+            last,
         };
         Ok(Some(Recovered {
             rewind: (given_up > 0 || lost_ticks > 0).then_some(rewind),

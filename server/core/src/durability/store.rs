@@ -28,7 +28,7 @@ impl std::fmt::Debug for RecordHash {
 }
 
 /// A record as the store sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoredRecord {
     /// The tick of the inputs.
     pub tick: Tick,
@@ -63,7 +63,7 @@ pub fn assert_consecutive(records: &[StoredRecord]) {
 }
 
 /// A position in a zone's history: the end of a checkpoint, or a delta's parent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The epoch that wrote it.
     pub epoch: Epoch,
@@ -92,7 +92,7 @@ impl Position {
 }
 
 /// The answer to an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendAnswer {
     /// All records are stored.
     Ok,
@@ -112,7 +112,7 @@ pub enum AppendAnswer {
 }
 
 /// The kind of a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckpointKind {
     /// The whole state.
     Base,
@@ -124,7 +124,7 @@ pub enum CheckpointKind {
 }
 
 /// A checkpoint whose parts are written and that is to become the head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CheckpointHead {
     /// The last position that it covers.
     pub position: Position,
@@ -263,7 +263,7 @@ impl ZoneSummary {
 }
 
 /// The reason why a store did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StoreError {
     /// A higher epoch, or another nonce of this one, has fenced the zone: the caller is no longer the owner, and stops
     /// at once.

@@ -14,7 +14,7 @@ use super::lease::LeaseConfig;
 use super::rules_mark::{RulesMark, RulesTag};
 
 /// A zone's lease as the authority shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseView {
     /// The zone.
     pub zone: ZoneName,

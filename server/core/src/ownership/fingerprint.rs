@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A hash of one key, from which the key cannot be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u64);
 
 impl fmt::Display for Fingerprint {
@@ -34,7 +34,7 @@ impl KeyKind {
 }
 
 /// Fingerprints of the keys that a shard accepts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct KeyFingerprints([Vec<Fingerprint>; KeyKind::ALL.len()]);
 
 impl KeyFingerprints {

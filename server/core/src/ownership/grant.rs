@@ -10,7 +10,7 @@ pub struct Nonce(pub u64);
 
 /// The right to act for a zone: every fenced write carries one. An epoch is only a number; this is what an authority
 /// answered to a claim. It does not name its zone: a [`Tenure`] does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     epoch: Epoch,
     nonce: Nonce,
@@ -40,7 +40,7 @@ impl Grant {
 /// A zone, and the right to act for it: what a claim that is granted gives, and what every fenced write is made under.
 /// A grant is good for the zone that it was claimed for and for no other; pairing it with that one is up to the code
 /// that takes a tenure apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenure {
     /// The zone.
     pub zone: ZoneName,

@@ -13,7 +13,7 @@ use super::grant::Nonce;
 use super::lease::LeaseConfig;
 
 /// A living shard, for the directory: where a client may park.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShardView {
     /// The process.
     pub nonce: Nonce,

@@ -9,7 +9,7 @@ use everhold_protocol::Epoch;
 
 /// The rules under which a process runs zones: the first eight bytes of their `rules_id`, of which the layout of state
 /// is a part. Where they differ, the rules do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RulesTag(u64);
 
 impl RulesTag {
@@ -30,7 +30,7 @@ impl fmt::Display for RulesTag {
 /// The mark of an owner that hosts its zone, in the zone's lease: the rules of the data that it writes. Data of another
 /// epoch may be of other rules: the store may have lost that owner's, or an owner may have written since that left no
 /// mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RulesMark {
     /// The owner's epoch.
     pub epoch: Epoch,

@@ -21,7 +21,7 @@ use super::registry::{Id, State};
 use crate::limits::STATE_LAYOUT;
 
 /// The extent of a capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
     /// The whole state.
     Base,

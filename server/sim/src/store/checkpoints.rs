@@ -11,7 +11,7 @@ use everhold_protocol::{Epoch, Tick};
 type PositionKey = (Tick, Epoch, [u8; 32]);
 
 /// The checkpoints of one zone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct StoredCheckpoints {
     /// Checkpoints from the previous base on, in the order in which they became the head.
     chain: Vec<CheckpointHead>,

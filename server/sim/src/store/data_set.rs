@@ -18,7 +18,7 @@ use super::journal::StoredJournal;
 use super::usage::ZoneUsage;
 
 /// All that a store has of one zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DataSet {
     /// The highest grant that was seen.
     pub(super) fence: Grant,

@@ -8,7 +8,7 @@ use everhold_core::durability::store::StoreError;
 use everhold_protocol::Epoch;
 
 /// A piece of evidence, sealed or not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct EvidenceSet {
     parts: BTreeMap<u32, Bytes>,
     sealed: Option<StoredEvidence>,

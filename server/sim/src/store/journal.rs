@@ -10,7 +10,7 @@ use everhold_protocol::{Epoch, Tick};
 use super::checkpoints::StoredCheckpoints;
 
 /// A record as it is stored: beside it the epoch that wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct JournalEntry {
     pub(super) prev_hash: RecordHash,
     pub(super) hash: RecordHash,
@@ -19,7 +19,7 @@ pub(super) struct JournalEntry {
 }
 
 /// The records of one zone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct StoredJournal {
     entries: BTreeMap<Tick, JournalEntry>,
 }

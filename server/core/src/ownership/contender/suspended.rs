@@ -8,7 +8,7 @@ use crate::ownership::grant::Tenure;
 use crate::ownership::stamp::DataStamp;
 
 /// The data that the store has of a zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreData {
     /// A whole data set that ends here.
     Newest(DataStamp),
