@@ -262,13 +262,6 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// Takes what the store of homes says of what it may have lost.
-    pub fn handle_home_doubts(&mut self, doubts: Option<u64>) {
-        if self.homes.note(doubts) && !self.is_ending() {
-            self.queue.push_back(PipelineCommand::RestoreHomes);
-        }
-    }
-
     /// Begins a stop in good order: one last tick, a checkpoint of it, everything acknowledged.
     pub fn handle_stop(&mut self) {
         if self.course == Course::Running {

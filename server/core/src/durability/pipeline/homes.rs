@@ -1,6 +1,17 @@
 //! Homes that may be missing though the zone is not: when those of its characters are to be written anew. It asks no
 //! store.
 
+use super::{Pipeline, PipelineCommand};
+
+impl<S, R> Pipeline<S, R> {
+    /// Takes what the store of homes says of what it may have lost.
+    pub fn handle_home_doubts(&mut self, doubts: Option<u64>) {
+        if self.homes.note(doubts) && !self.is_ending() {
+            self.queue.push_back(PipelineCommand::RestoreHomes);
+        }
+    }
+}
+
 /// Notes when the homes of a zone's characters are to be written anew because some may be missing.
 #[derive(Debug, Default)]
 pub(super) struct HomeWatch {
