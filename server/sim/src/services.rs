@@ -296,6 +296,7 @@ impl Services {
         self.forgot = true;
         if let Some(book) = self.books.get_mut(zone) {
             book.writers.clear();
+            book.told = None;
         }
     }
 

@@ -255,7 +255,9 @@ impl ZoneSummary {
     #[must_use]
     pub fn data(&self) -> StoreData {
         match self.newest {
-            _ if self.is_incomplete => StoreData::Incomplete,
+            _ if self.is_incomplete => StoreData::Incomplete {
+                epoch: self.fence_epoch,
+            },
             Some(newest) => StoreData::Newest(newest),
             None => StoreData::Nothing,
         }

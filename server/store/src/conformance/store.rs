@@ -197,10 +197,11 @@ async fn lost_data_set_is_written_anew_from_memory<S: ZoneStore>(a: &S, b: &S, l
     );
     let append = a.append(&held, &history.records_to(Tick(4))).await.expect("answered");
     assert_eq!(append, AppendAnswer::Gap { last: Tick(0) });
-    assert_eq!(data_of(b, &held.zone).await, StoreData::Incomplete);
     // One that has nothing does not shut out the one that is writing.
     let heir = tenure(&held.zone, 2, 200);
     assert!(matches!(b.fence(&heir).await, Err(StoreError::Lost)));
+    let incomplete = StoreData::Incomplete { epoch: held.epoch() };
+    assert_eq!(data_of(b, &held.zone).await, incomplete);
     let body = body(PART_BYTES_MAX + 1, 1);
     put_checkpoint(a, &held, history.last(), CheckpointKind::Base, &body)
         .await

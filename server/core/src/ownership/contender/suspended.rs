@@ -13,7 +13,10 @@ pub enum StoreData {
     /// A whole data set that ends here.
     Newest(DataStamp),
     /// A data set that an owner with memory is writing anew.
-    Incomplete,
+    Incomplete {
+        /// The epoch of that owner.
+        epoch: Epoch,
+    },
     /// None: the store never had the zone, or lost it.
     Nothing,
     /// The store did not answer, and why.
@@ -73,8 +76,10 @@ impl SuspendedLease {
         self.is_store_behind = match stored {
             StoreData::Newest(stamp) => Some(*stamp < self.acknowledged),
             StoreData::Nothing => Some(NOTHING < self.acknowledged),
+            // This one began to write it anew itself, and did not get to its end.
+            StoreData::Incomplete { epoch } if *epoch <= self.tenure.epoch() => Some(NOTHING < self.acknowledged),
             // An owner that writes from memory was granted the zone later, and may have what this one lacks.
-            StoreData::Incomplete | StoreData::Unknown(_) => None,
+            StoreData::Incomplete { .. } | StoreData::Unknown(_) => None,
         };
         matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.tenure.epoch())
     }

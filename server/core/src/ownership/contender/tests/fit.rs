@@ -63,7 +63,7 @@ fn zone_is_left_alone_only_if_the_newest_data_is_of_the_owner_that_left_the_mark
         // An owner that left no mark wrote since.
         (data(4), false),
         (StoreData::Nothing, false),
-        (StoreData::Incomplete, false),
+        (StoreData::Incomplete { epoch: Epoch(3) }, false),
     ];
     for (data, is_left) in table {
         let mut contender = contender();

@@ -90,7 +90,8 @@ fn zone_whose_data_is_not_that_of_the_mark_is_claimed_as_ever() {
             ..ACKNOWLEDGED
         })
     };
-    for data in [newest(2), newest(4), StoreData::Nothing, StoreData::Incomplete] {
+    let incomplete = StoreData::Incomplete { epoch: Epoch(3) };
+    for data in [newest(2), newest(4), StoreData::Nothing, incomplete] {
         let mut rig = contending(2, 3);
         rig.authority.data = data.clone();
         rig.run(2 * TURN);

@@ -147,7 +147,7 @@ fn stop_leaves_a_zone_to_the_shard_that_goes_on_with_it() {
         (newest(100), false, false),
         (newest(99), true, true),
         (StoreData::Nothing, true, true),
-        (StoreData::Incomplete, true, false),
+        (StoreData::Incomplete { epoch: Epoch(3) }, true, false),
         (StoreData::Unknown("away".to_owned()), true, false),
     ];
     for (data, is_awaited, is_claimed) in table {
