@@ -178,8 +178,8 @@ impl Contender {
         }
     }
 
-    /// Notes that the claim in flight is of a lease that shows less than the store knows. Returns whether the claim is
-    /// put off until it was watched for a ttl. The claim of a suspended zone is not: its memory is what such a lease is
+    /// Notes that the claim in flight is of a lease that shows less than the store knows, or of a store that knows less
+    /// than the lease shows. Returns whether the claim is put off until it was watched for a ttl. The claim of a suspended zone is not: its memory is what such a lease is
     /// kept for.
     pub fn handle_forgotten(&mut self, now: Duration) -> bool {
         let zone = self.in_flight.clone().expect("a claim is in flight");

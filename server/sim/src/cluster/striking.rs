@@ -212,10 +212,12 @@ impl SimCluster {
         let zone = zones[draw_below(zones.len() as u64, rng)];
         let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
         let kind = kinds[draw_below(3, rng)];
-        if let Some(place) = services.store.draw_place(zone, kind, rng) {
+        // A data set that was made anew from memory has neither a base before its first nor the journal since: nothing
+        // could be read any more.
+        let previous = services.store.places(zone, StoredKind::PreviousChain);
+        let is_only_base = services.has_rewound && kind == StoredKind::Base && previous.is_empty();
+        if let Some(place) = services.store.draw_place(zone, kind, rng).filter(|_| !is_only_base) {
             how(&mut services.store, zone, place, rng);
-            // A data set that was made anew from memory has neither a base before its first nor the journal since.
-            let previous = services.store.places(zone, StoredKind::PreviousChain);
             if kind == StoredKind::Record || services.has_rewound && previous.is_empty() {
                 services.damaged.insert(zone.clone());
             }

@@ -155,7 +155,11 @@ impl Holder {
         };
         let Claim { watched, sent_at, .. } = self.claim.take().expect("a fence is asked for by a claim");
         self.census.note_epoch(&watched.zone, fence);
-        if self.census.is_forgotten(&watched) && self.contender.handle_forgotten(now) {
+        // An owner fences the store before it hosts its zone, and only then leaves its mark: a store that has not seen
+        // that epoch went back, and another shard may have in memory what it lost. One that lost the whole zone is
+        // waited for by the adoption.
+        let went_back = fence > Epoch::NONE && watched.rules.is_some_and(|mark| fence < mark.epoch);
+        if (went_back || self.census.is_forgotten(&watched)) && self.contender.handle_forgotten(now) {
             return;
         }
         let epoch_floor = Some(self.census.epoch_seen(&watched.zone));

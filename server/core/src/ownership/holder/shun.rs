@@ -34,15 +34,21 @@ impl ShunnedZones {
 
     /// Leaves a zone to others for one ttl, or for twice as long as the last time if that is not long ago.
     pub(super) fn shun(&mut self, zone: ZoneName, now: Duration, ttl: Duration) {
-        let recent = self.0.get(&zone).filter(|shun| now < shun.until + 2 * TTLS_MAX * ttl);
+        let recent = self
+            .0
+            .get(&zone)
+            .filter(|shun| now < shun.until.saturating_add(2 * TTLS_MAX * ttl));
         let ttls = recent.map_or(1, |shun| (2 * shun.ttls).clamp(1, TTLS_MAX));
         let until = now + ttls * ttl;
         self.0.insert(zone, Shun { until, ttls });
     }
 
-    /// Leaves a zone to others no longer: it is in memory here, so that the tick which did not end has.
+    /// Leaves a zone to others no longer of which a tick [did not end](Self::leave): it is in memory here, so that the
+    /// tick has. What failed otherwise stays as it is.
     pub(super) fn forgive(&mut self, zone: &ZoneName) {
-        self.0.remove(zone);
+        if self.0.get(zone).is_some_and(|shun| shun.until == Duration::MAX) {
+            self.0.remove(zone);
+        }
     }
 
     /// Leaves a zone to others until it is [forgiven](Self::forgive): a tick of it does not end here, and no thread can
@@ -108,5 +114,8 @@ mod tests {
         assert!(shunned.contains(&zone(), 1_000_000 * TTL));
         shunned.forgive(&zone());
         assert!(!shunned.contains(&zone(), TTL));
+        shunned.shun(zone(), TTL, TTL);
+        shunned.forgive(&zone());
+        assert!(shunned.contains(&zone(), TTL), "no tick stands still");
     }
 }

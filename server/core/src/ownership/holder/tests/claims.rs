@@ -3,6 +3,7 @@
 use everhold_protocol::Epoch;
 
 use super::*;
+use crate::ownership::RulesMark;
 use crate::ownership::holder::remark::{RequestFailure, Service};
 
 #[test]
@@ -372,6 +373,41 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_at_once_and_claimed_abov
         assert!(!asked.contains(&Request::Declare(name("meadow"))), "{asked:?}");
         rig.turn();
         assert_eq!(rig.granted()[0].tenure, tenure("meadow", 3));
+    }
+}
+
+#[test]
+fn released_lease_above_the_fence_of_the_store_is_watched_for_a_ttl_if_its_owner_hosted_the_zone() {
+    let mark = |epoch| RulesMark {
+        epoch: Epoch(epoch),
+        rules: rules(1),
+    };
+    // The mark of the last owner, the store's fence, and whether another shard may have in memory what the store lost.
+    let table = [
+        (Some(mark(4)), StoreFence::Epoch(Epoch(3)), true),
+        (Some(mark(4)), StoreFence::Epoch(Epoch(4)), false),
+        (Some(mark(4)), StoreFence::Lost, false),
+        // The last owner never hosted it.
+        (Some(mark(3)), StoreFence::Epoch(Epoch(3)), false),
+        (None, StoreFence::Epoch(Epoch(3)), false),
+    ];
+    for (rules, fence, is_watched) in table {
+        let mut rig = Rig::new();
+        rig.authority.leases = BTreeMap::from([(
+            name("meadow"),
+            LeaseView {
+                released: true,
+                rules,
+                ..view("meadow", 4, OTHER)
+            },
+        )]);
+        rig.authority.fence = fence.clone();
+        let from = rig.now;
+        rig.run(TTL + 2 * TURN);
+        let granted = rig.granted();
+        assert_eq!(granted[0].tenure, tenure("meadow", 5), "{rules:?} {fence:?}");
+        let waited = granted[0].at - from >= ms(TTL - TURN);
+        assert_eq!(waited, is_watched, "{rules:?} {fence:?}");
     }
 }
 
