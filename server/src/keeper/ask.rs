@@ -105,7 +105,7 @@ impl Asker {
 
     async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> StoreFence {
         match self.summary(zone, max).await {
-            Ok(Some(summary)) => StoreFence::Epoch(summary.fence_epoch),
+            Ok(Some(summary)) => summary.fence(),
             Ok(None) => StoreFence::None,
             Err(StoreError::Lost) => StoreFence::Lost,
             Err(error) => StoreFence::Unknown(error.to_string()),

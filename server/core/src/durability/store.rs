@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
 use super::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
-use crate::ownership::holder::command::StoreData;
+use crate::ownership::holder::command::{StoreData, StoreFence};
 use crate::ownership::{DataStamp, Grant, Nonce, Tenure};
 
 /// BLAKE3 hash of a record; each record has its predecessor's, so a store can tell a repeat from a gap from a fork.
@@ -251,6 +251,15 @@ pub struct ZoneSummary {
 }
 
 impl ZoneSummary {
+    /// Returns what a claim must know of it.
+    #[must_use]
+    pub fn fence(&self) -> StoreFence {
+        StoreFence::Epoch {
+            fence: self.fence_epoch,
+            data: self.newest.map_or(Epoch::NONE, |newest| newest.epoch),
+        }
+    }
+
     /// Returns what an owner has in it to go on from.
     #[must_use]
     pub fn data(&self) -> StoreData {

@@ -279,7 +279,7 @@ fn answer_to(
             HolderAnswer::Fence(StoreFence::None)
         }
         HolderRequest::Fence(zone) => HolderAnswer::Fence(match services.store.summary(&zone) {
-            Some(summary) => StoreFence::Epoch(summary.fence_epoch),
+            Some(summary) => summary.fence(),
             None => StoreFence::None,
         }),
         HolderRequest::Data(zone) => {

@@ -145,9 +145,9 @@ impl Holder {
     /// The new epoch is above what authority, store, *and* this process have seen: each may have forgotten. Without the
     /// store's word nothing is claimed, and a lease that shows less than the store knows is watched first.
     pub(super) fn handle_fence(&mut self, now: Duration, fence: StoreFence) {
-        let fence = match fence {
-            StoreFence::Epoch(epoch) => epoch,
-            StoreFence::None | StoreFence::Lost => Epoch::NONE,
+        let (fence, data) = match fence {
+            StoreFence::Epoch { fence, data } => (fence, data),
+            StoreFence::None | StoreFence::Lost => (Epoch::NONE, Epoch::NONE),
             StoreFence::Unknown(why) => {
                 let error = format!("the store's fence is unknown: {why}");
                 return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));
@@ -155,10 +155,10 @@ impl Holder {
         };
         let Claim { watched, sent_at, .. } = self.claim.take().expect("a fence is asked for by a claim");
         self.census.note_epoch(&watched.zone, fence);
-        // An owner fences the store before it hosts its zone, and only then leaves its mark: a store that has not seen
-        // that epoch went back, and another shard may have in memory what it lost. One that lost the whole zone is
-        // waited for by the adoption.
-        let went_back = fence > Epoch::NONE && watched.rules.is_some_and(|mark| fence < mark.epoch);
+        // An owner leaves its mark when it hosts its zone, and writes at once: a store without data of that epoch went
+        // back, and another shard may have in memory what it lost. One that lost the whole zone is waited for by the
+        // adoption.
+        let went_back = data > Epoch::NONE && watched.rules.is_some_and(|mark| data < mark.epoch);
         if (went_back || self.census.is_forgotten(&watched)) && self.contender.handle_forgotten(now) {
             return;
         }

@@ -126,8 +126,13 @@ pub type RenewalAnswer = (Renewal, Result<(), AuthorityError>);
 /// The fence of a zone, as the store shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreFence {
-    /// The epoch of the fence.
-    Epoch(Epoch),
+    /// The store has the zone.
+    Epoch {
+        /// The epoch of the fence.
+        fence: Epoch,
+        /// The epoch of the newest data; that of no owner, if there is none.
+        data: Epoch,
+    },
     /// The store has never had the zone.
     None,
     /// The store has lost the zone, and its fence with it.

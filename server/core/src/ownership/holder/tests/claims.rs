@@ -39,9 +39,9 @@ fn new_epoch_is_above_all_that_store_authority_and_this_process_have_seen() {
     // The store's fence, the highest epoch that the authority ever showed, the one that it shows now: the new epoch.
     let table = [
         (StoreFence::None, 0, 0, 1),
-        (StoreFence::Epoch(Epoch(9)), 3, 3, 10),
-        (StoreFence::Epoch(Epoch(2)), 5, 5, 6),
-        (StoreFence::Epoch(Epoch(2)), 5, 0, 6),
+        (fenced(9), 3, 3, 10),
+        (fenced(2), 5, 5, 6),
+        (fenced(2), 5, 0, 6),
         (StoreFence::Lost, 5, 0, 6),
         (StoreFence::Lost, 0, 0, 1),
     ];
@@ -376,20 +376,33 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_at_once_and_claimed_abov
     }
 }
 
+/// A store that has seen this epoch, with data of it.
+fn fenced(epoch: u32) -> StoreFence {
+    StoreFence::Epoch {
+        fence: Epoch(epoch),
+        data: Epoch(epoch),
+    }
+}
+
 #[test]
-fn released_lease_above_the_fence_of_the_store_is_watched_for_a_ttl_if_its_owner_hosted_the_zone() {
+fn released_lease_above_the_data_of_the_store_is_watched_for_a_ttl_if_its_owner_hosted_the_zone() {
     let mark = |epoch| RulesMark {
         epoch: Epoch(epoch),
         rules: rules(1),
     };
-    // The mark of the last owner, the store's fence, and whether another shard may have in memory what the store lost.
+    let data = |fence, data| StoreFence::Epoch {
+        fence: Epoch(fence),
+        data: Epoch(data),
+    };
+    // The mark of the last owner, what the store has, and whether another shard may have in memory what it lost.
     let table = [
-        (Some(mark(4)), StoreFence::Epoch(Epoch(3)), true),
-        (Some(mark(4)), StoreFence::Epoch(Epoch(4)), false),
+        (Some(mark(4)), data(3, 3), true),
+        (Some(mark(4)), data(4, 3), true),
+        (Some(mark(4)), data(4, 4), false),
         (Some(mark(4)), StoreFence::Lost, false),
         // The last owner never hosted it.
-        (Some(mark(3)), StoreFence::Epoch(Epoch(3)), false),
-        (None, StoreFence::Epoch(Epoch(3)), false),
+        (Some(mark(3)), data(4, 3), false),
+        (None, data(4, 3), false),
     ];
     for (rules, fence, is_watched) in table {
         let mut rig = Rig::new();
@@ -415,7 +428,7 @@ fn released_lease_above_the_fence_of_the_store_is_watched_for_a_ttl_if_its_owner
 fn released_lease_below_the_fence_of_the_store_is_watched_for_a_ttl_preferred_or_not() {
     let mut rig = Rig::new();
     rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
-    rig.authority.fence = StoreFence::Epoch(Epoch(5));
+    rig.authority.fence = fenced(5);
     rig.turn();
     let from = rig.now;
     assert!(rig.granted().is_empty());

@@ -27,7 +27,10 @@ fn contending(number: u8, epoch: u32) -> Rig {
     rig.authority.leases = [(name("meadow"), lease)].into();
     // Nothing is known of the others.
     rig.authority.unread = [name("forest"), name("hills")].into();
-    rig.authority.fence = StoreFence::Epoch(MARK_EPOCH);
+    rig.authority.fence = StoreFence::Epoch {
+        fence: MARK_EPOCH,
+        data: MARK_EPOCH,
+    };
     rig.authority.data = StoreData::Newest(DataStamp {
         epoch: Epoch(epoch),
         tick: Tick(100),
