@@ -34,6 +34,9 @@ pub const POISON: &str = "poison";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A guardian releases what its dead shard held after this time.
 const GUARDIAN_WAIT: Duration = Duration::from_millis(60);
+/// A client that waits at a shard whose process ends itself, after a tick that was wedged, hears nothing for 10 s. Most of
+/// that are in the ttls anyway.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Spares with other rules start at this time.
 const SPARES_AT: Duration = Duration::from_secs(5);
 
@@ -106,9 +109,9 @@ impl SimCluster {
         }
         cluster.run_until(healed_at);
         cluster.heal();
-        cluster.run_until(healed_at + 12 * ttl);
+        cluster.run_until(healed_at + 12 * ttl + SILENCE_MAX);
         cluster.players.iter_mut().for_each(|player| player.is_active = false);
-        cluster.run_until(healed_at + 15 * ttl);
+        cluster.run_until(healed_at + 15 * ttl + SILENCE_MAX);
         cluster.check_liveness();
         let Env {
             services,

@@ -262,6 +262,12 @@ impl Services {
         }
     }
 
+    /// Notes that an adopter goes on from stored data that ends here: so far its epoch is stored, by whatever it is.
+    pub fn note_adopted(&mut self, tenure: &Tenure, last: Tick) {
+        let book = self.books.entry(tenure.zone.clone()).or_default();
+        book.covered.insert(tenure.epoch(), last);
+    }
+
     /// Notes the rules of an owner that hosts its zone.
     pub fn note_rules(&mut self, tenure: &Tenure, rules: RulesTag) {
         let book = self.books.entry(tenure.zone.clone()).or_default();

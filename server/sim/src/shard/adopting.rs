@@ -226,6 +226,9 @@ impl SimShard {
         let last = start.journal.last();
         self.check_adoption(env, tenure, last.tick, &history);
         env.services.check_end(&tenure.zone, last);
+        if history != History::Memory {
+            env.services.note_adopted(tenure, last.tick);
+        }
         if self.has_stopped_zones {
             env.took("a suspended zone that was sealed by a stop");
         }
