@@ -229,7 +229,10 @@ impl Contender {
             let is_free = match lease.standing(&watch.view) {
                 Standing::Forgotten => false,
                 Standing::Own => true,
-                Standing::Taken => lease.is_store_behind() || now >= watch.since + self.wait(watch),
+                Standing::Taken => {
+                    let is_first = lease.is_store_behind() && !lease.is_hosted_since(&watch.view);
+                    is_first || now >= watch.since + self.wait(watch)
+                }
             };
             (is_free && now >= watch.not_before).then(|| watch.view.clone())
         };

@@ -90,6 +90,12 @@ impl SuspendedLease {
         self.is_store_behind == Some(true)
     }
 
+    /// Whether another owner hosted the zone since. If the store has nothing of that, it lost it, and that owner may have
+    /// a newer memory.
+    pub(super) fn is_hosted_since(&self, view: &LeaseView) -> bool {
+        view.rules.is_some_and(|mark| mark.epoch > self.tenure.epoch())
+    }
+
     /// Whether the store has all that it acknowledged.
     pub(super) fn is_stored(&self) -> bool {
         self.is_store_behind == Some(false)

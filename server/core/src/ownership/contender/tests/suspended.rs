@@ -1,7 +1,7 @@
 //! Zones that are suspended here: whose claim comes first, and what their memory is kept for.
 
 use super::*;
-use crate::ownership::{Grant, Nonce};
+use crate::ownership::{Grant, Nonce, RulesMark};
 
 /// The meadow, under a grant that ran out.
 fn ran_out() -> Tenure {
@@ -80,6 +80,27 @@ fn memory_of_a_zone_that_another_shard_was_granted_is_dropped_for_its_data_only(
         );
         assert_eq!(contender.suspended().is_empty(), is_dropped, "{stored:?}");
         assert_eq!(claim(&mut contender, 0).is_some(), is_claimed, "{stored:?}");
+    }
+}
+
+#[test]
+fn memory_is_not_claimed_at_once_from_a_shard_that_hosted_the_zone_since() {
+    for hosted in [3, 4] {
+        let mut contender = suspended();
+        let mark = RulesMark {
+            epoch: Epoch(hosted),
+            rules: rules(1),
+        };
+        let lease = LeaseView {
+            rules: Some(mark),
+            ..taken(1)
+        };
+        contender.handle_leases(ms(0), vec![lease]);
+        assert!(!contender.handle_stored(&name("meadow"), &StoreData::Nothing));
+        assert_eq!(claim(&mut contender, 0).is_some(), hosted == 3, "hosted under {hosted}");
+        if hosted == 4 {
+            assert_eq!(claim(&mut contender, TTL).as_deref(), Some("meadow"), "it ran out");
+        }
     }
 }
 
