@@ -2,12 +2,13 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 48] = [
+pub const PATHS: [&str; 52] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
+    "a claim that was not made: other rules",
     "a data set that was made anew from memory",
     "a memory that was dropped",
-    "a memory that was given back",
+    "a memory that outlived its adoption",
     "a message that was late",
     "a player that failed over",
     "a player that had to log in anew",
@@ -16,7 +17,9 @@ pub const PATHS: [&str; 48] = [
     "a request that was refused",
     "a rule that failed",
     "a sealed zone that was cut again",
+    "a stop that ran out of time",
     "a store operation without an answer",
+    "a suspended zone that was sealed by a stop",
     "a tick that was held",
     "a time-out that was carried out",
     "a zone that began again",
@@ -28,6 +31,7 @@ pub const PATHS: [&str; 48] = [
     "an adoption that failed",
     "an authority's silence",
     "an input that was quarantined",
+    "leases of different ttl",
     "kill",
     "stop",
     "pause",

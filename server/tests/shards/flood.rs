@@ -19,7 +19,7 @@ const ROUNDS: usize = 2;
 /// Two hundred players in a world of their own: what somebody gives to players of an earlier play would be missed.
 fn play(flooded: bool) -> SwarmReport {
     // A machine that is busy with other work may hold the shard up for longer than a short lease, which no flood does.
-    let mut world = World::with_endless_leases();
+    let mut world = World::with_endless_leases().alone();
     let shard = world.shard(&all_zones());
     let addr = world.cluster.all[shard].addr;
     let flood = flooded.then(|| {

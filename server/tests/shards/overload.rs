@@ -50,7 +50,7 @@ async fn players(world: &World, count: u64) -> Vec<Player> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_with_twice_the_players_it_can_hold_goes_on_and_lets_newcomers_wait() {
-    let mut world = World::new().sabotaged();
+    let mut world = World::new().alone().sabotaged();
     world.shard_with(&[meadow()], &["--burn-us-per-player", BURN_US]);
     let mut players = players(&world, PLAYERS).await;
     until_rung(&mut world, "newcomers must wait", |rung| rung == Rung::Queue);
@@ -107,7 +107,7 @@ fn assert_kept_and_told(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_with_as_many_players_as_it_may_have_lets_newcomers_wait_until_one_leaves() {
-    let mut world = World::new();
+    let mut world = World::new().alone();
     world.shard_configured(&[meadow()], "[load]\nplayers_max = 2\n");
     let players = players(&world, 2).await;
     let mut third = world.player(1_000, &meadow(), OldConnections::Close);

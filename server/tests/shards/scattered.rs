@@ -59,7 +59,7 @@ fn catch_up(probes: &mut Crowd, probe: PeerId) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scattered_pieces_amid_other_traffic_stay_within_what_a_connection_may_cost() {
-    let mut world = World::new();
+    let mut world = World::new().alone();
     let shard = world.shard(&all_zones());
     let pid = world.cluster.all[shard].pid;
     let mut bystander = world.player(1_000, &meadow(), OldConnections::Close);

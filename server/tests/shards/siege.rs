@@ -220,7 +220,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// network.
 #[expect(clippy::print_stdout, reason = "latencies are measured and told, never asserted")]
 fn play_besieged(pair: &NetworkPair, stance: Stance) {
-    let mut world = World::new();
+    let mut world = World::new().alone();
     world.cluster.listen = format!("{}:0", NetworkPair::SERVERS_V4);
     let owner = world.shard(&all_zones());
     let spare = world.shard(&[]);

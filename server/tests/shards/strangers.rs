@@ -30,7 +30,7 @@ fn assert_clean(report: &SwarmReport) {
 
 #[test]
 fn swarm_among_the_bodies_of_an_earlier_one_is_clean() {
-    let mut world = World::new();
+    let mut world = World::new().alone();
     world.shard(&[meadow()]);
     for first_account in [1_000, 2_000] {
         let report = client_sim::run(orders(&world, first_account), &mut |_| Control::Continue);
@@ -40,7 +40,7 @@ fn swarm_among_the_bodies_of_an_earlier_one_is_clean() {
 
 #[test]
 fn two_swarms_at_once_are_clean_and_so_are_those_who_join_late() {
-    let mut world = World::new();
+    let mut world = World::new().alone();
     world.shard(&[meadow()]);
     let late = SwarmConfig {
         // Three seconds until the last is in, while the first ones trade.

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use everhold_local_cluster::LocalCluster;
@@ -26,12 +26,25 @@ const DEFAULT_TTL_MS: u64 = 4_000;
 /// a ttl.)
 const ENDLESS_TTL_MS: u64 = 60_000;
 
-/// Worlds run one at a time: leases this short would run out if the tests starved each other's processes.
-static ONE_WORLD: Mutex<()> = Mutex::new(());
+/// Worlds wait more than they compute, and run beside each other, as many as there are test threads. One that keeps the
+/// processors busy runs alone: leases this short would run out if it starved the others' processes.
+static WORLDS: RwLock<()> = RwLock::new(());
 
-/// No other world runs meanwhile. A test that failed leaves nothing behind that the next one would see.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ONE_WORLD.lock().unwrap_or_else(PoisonError::into_inner)
+/// The turn of a world. A test that failed leaves nothing behind that the next one would see.
+pub(crate) enum Turn {
+    /// Others may run meanwhile.
+    Shared(#[expect(dead_code, reason = "it is held")] RwLockReadGuard<'static, ()>),
+    /// No other runs meanwhile.
+    Alone(#[expect(dead_code, reason = "it is held")] RwLockWriteGuard<'static, ()>),
+}
+
+fn shared() -> Turn {
+    Turn::Shared(WORLDS.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Waits until no other world runs.
+pub(crate) fn alone() -> Turn {
+    Turn::Alone(WORLDS.write().unwrap_or_else(PoisonError::into_inner))
 }
 
 pub(crate) struct World {
@@ -44,7 +57,7 @@ pub(crate) struct World {
     pub(crate) redis: Option<RedisServer>,
     // Removed when the processes are gone.
     _dir: tempfile::TempDir,
-    _alone: MutexGuard<'static, ()>,
+    turn: Option<Turn>,
 }
 
 /// Runs a shard that is refused, until it ends by itself. Returns its exit code and what it said.
@@ -102,7 +115,7 @@ impl World {
     }
 
     fn with(ttl_ms: u64, guardian: bool) -> Self {
-        let alone = alone();
+        let turn = shared();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let cluster = LocalCluster::new(Path::new(env!("CARGO_BIN_EXE_everhold")).to_owned(), dir.path());
         let keys = Keys::load_or_create(&cluster.keys()).expect("development keys");
@@ -116,7 +129,7 @@ impl World {
             config: config.to_string_lossy().into_owned(),
             redis: None,
             _dir: dir,
-            _alone: alone,
+            turn: Some(turn),
         }
     }
 
@@ -142,6 +155,14 @@ impl World {
             redis: Some(RedisServer::start(persistence)),
             ..Self::with_long_leases()
         }
+    }
+
+    /// Lets no other world run meanwhile. Call it before a shard starts.
+    pub(crate) fn alone(mut self) -> Self {
+        // Its own turn would be waited for as well.
+        self.turn = None;
+        self.turn = Some(alone());
+        self
     }
 
     /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, and
