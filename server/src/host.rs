@@ -38,6 +38,7 @@ use everhold_core::load::Residents;
 use everhold_core::ownership::{EndReason, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
+use everhold_core::zone::Zone;
 use everhold_os::{clock, vital};
 use everhold_protocol::Tick;
 use tokio::sync::mpsc;
@@ -105,14 +106,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         view: config.view,
         durability: config.durability,
     };
-    let gauges = Arc::new(ZoneGauges {
-        probe: zone.probe(),
-        ..ZoneGauges::default()
-    });
-    gauges.tick.store(zone.tick().0, Ordering::Relaxed);
-    gauges
-        .acknowledged_tick
-        .store(journal.acknowledged().tick.0, Ordering::Relaxed);
+    let gauges = gauges_of(&zone, journal.acknowledged().tick);
     let (orders, ordered) = mpsc::unbounded_channel();
     let guard = Arc::clone(&services.guard);
     // The pause that was declared for the adoption is over: from here on the zone ticks, or loses its lease.
@@ -154,6 +148,16 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
     };
     vital::spawn("watch of a durable task", watch.run(task));
     Ok(handle)
+}
+
+fn gauges_of(zone: &Zone, acknowledged: Tick) -> Arc<ZoneGauges> {
+    let gauges = ZoneGauges {
+        probe: zone.probe(),
+        ..ZoneGauges::default()
+    };
+    gauges.tick.store(zone.tick().0, Ordering::Relaxed);
+    gauges.acknowledged_tick.store(acknowledged.0, Ordering::Relaxed);
+    Arc::new(gauges)
 }
 
 /// A watch on the durable task of a zone. One that panics says nothing any more; the zone's World is none of its own,

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use self::ask::Asker;
 pub use self::config::KeeperConfig;
+use self::handle::KeeperOrder;
 pub use self::handle::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
 use self::hosted::HostedZone;
 use crate::guardian::GuardianLink;
@@ -38,6 +39,8 @@ pub struct Keeper {
     /// Hears what the authority shows, a few times a second.
     show: Box<dyn Fn(Views) + Send>,
     stopped: Option<oneshot::Sender<()>>,
+    /// An order that was heard and waits for rest.
+    put_off: Option<KeeperOrder>,
 }
 
 impl Keeper {
@@ -72,6 +75,7 @@ impl Keeper {
             events,
             show: Box::new(show),
             stopped: None,
+            put_off: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()

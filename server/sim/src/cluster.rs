@@ -34,8 +34,8 @@ pub const POISON: &str = "poison";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A guardian releases what its dead shard held after this time.
 const GUARDIAN_WAIT: Duration = Duration::from_millis(60);
-/// A client that waits at a shard whose process ends itself, after a tick that was wedged, hears nothing for 10 s. Most of
-/// that are in the ttls anyway.
+/// A client that waits at a shard whose process ends itself, after a tick that was wedged, hears nothing for 10 s. Most
+/// of that are in the ttls anyway.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Spares with other rules start at this time.
 const SPARES_AT: Duration = Duration::from_secs(5);
@@ -287,8 +287,9 @@ impl SimCluster {
         links.down.clear();
         links.refusing.clear();
         links.lags.clear();
+        let now = self.env.now;
         let clocks = self.env.services.stopped_clocks.values_mut();
-        clocks.for_each(|until| *until = Duration::ZERO);
+        clocks.for_each(|until| *until = now.min(*until));
         self.env.services.store.set_full(false);
         self.env.services.store.refuse_parts(false);
         for place in 0..self.slots.len() {

@@ -232,7 +232,9 @@ impl Services {
         let leased = self.books.get(&tenure.zone);
         let leased = leased.and_then(|book| book.leased.get(&(tenure.epoch(), nonce)));
         let is_over = leased.is_none_or(|leased| self.now >= *leased + self.ttl);
-        if is_over && !self.stopped_clocks.contains_key(&nonce) {
+        // A clock that stood still is behind for good, but for no longer than a lease that it then asked for anew.
+        let was_stopped = self.stopped_clocks.get(&nonce);
+        if is_over && was_stopped.is_none_or(|until| self.now >= *until + self.ttl) {
             let detail = format!("{} epoch {} {what}", tenure.zone, tenure.epoch());
             self.breach("nothing is done under a lease that is over", detail);
         }

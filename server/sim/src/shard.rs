@@ -180,15 +180,19 @@ impl SimShard {
             world: Arc::clone(world),
         };
         env.tell(|| format!("shard {place} starts, life {life}"));
+        shard.declare(env, flags);
+        shard.schedule(env, Duration::from_millis(5), ShardInput::Turn);
+        shard.schedule(env, Duration::from_millis(LOGIN_ROUND_MS), ShardInput::Round);
+        shard
+    }
+
+    fn declare(&self, env: &mut Env, flags: &Flags) {
         for zone in flags.preferred.clone() {
-            shard.request(env, (Party::Authority, None), move |services| {
+            self.request(env, (Party::Authority, None), move |services| {
                 let _known = services.authority.declare_zone(&zone);
                 ShardInput::Nothing
             });
         }
-        shard.schedule(env, Duration::from_millis(5), ShardInput::Turn);
-        shard.schedule(env, Duration::from_millis(LOGIN_ROUND_MS), ShardInput::Round);
-        shard
     }
 
     /// Hears an event.

@@ -99,7 +99,10 @@ async fn export_evidence(store: &dyn ZoneStore, arguments: &ExportArguments) -> 
         let mut file = Draft::beside(path)?;
         write_evidence(store, zone, evidence, file.0.as_file_mut()).await?;
         file.put_in_place(path)?;
-        settle(store, zone, evidence, EvidenceFate::Exported).await?;
+        if !arguments.forget {
+            // What is forgotten needs no mark, for which a full store may have no room.
+            settle(store, zone, evidence, EvidenceFate::Exported).await?;
+        }
         let mark = evidence.mark;
         super::print(format_args!(
             "{}: zone {zone} is {} at tick {}, found by epoch {}, {} bytes",

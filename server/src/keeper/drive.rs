@@ -39,11 +39,24 @@ impl Keeper {
                 }
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 () = authority.wait_for_release(), if wait.is_some() => self.holder.handle_release_hint(),
-                order = orders.recv(), if wait.is_some() => match order {
-                    Some(order) => self.handle_order(order),
+                order = next_order(&mut self.put_off, &mut orders), if wait.is_some() => match order {
+                    Some(order) => self.handle_orders(order, &mut orders),
                     None => return,
                 },
             }
+        }
+    }
+
+    /// Takes an order, and those behind it up to one that waits for rest: thousands of zones end at once in a stop, and
+    /// their leases are not to be released one by one.
+    fn handle_orders(&mut self, order: KeeperOrder, orders: &mut mpsc::UnboundedReceiver<KeeperOrder>) {
+        self.handle_order(order);
+        while let Ok(order) = orders.try_recv() {
+            if order.waits_for_rest() {
+                self.put_off = Some(order);
+                return;
+            }
+            self.handle_order(order);
         }
     }
 
@@ -131,5 +144,16 @@ impl Keeper {
 
     fn tell(&self, event: KeeperEvent) {
         let _stopping = self.events.send(event);
+    }
+}
+
+/// Returns the order that was put off, or waits for the next.
+async fn next_order(
+    put_off: &mut Option<KeeperOrder>,
+    orders: &mut mpsc::UnboundedReceiver<KeeperOrder>,
+) -> Option<KeeperOrder> {
+    match put_off.take() {
+        Some(order) => Some(order),
+        None => orders.recv().await,
     }
 }

@@ -44,6 +44,13 @@ pub(super) enum KeeperOrder {
     Stop(oneshot::Sender<()>),
 }
 
+impl KeeperOrder {
+    /// Whether it waits until nothing is under way. What became of a zone does not.
+    pub(super) const fn waits_for_rest(&self) -> bool {
+        matches!(self, Self::Close(_) | Self::Stop(_))
+    }
+}
+
 /// The shard's hold on the keeper. The keeper ends when the last one is dropped, or when it has stopped; then orders do
 /// nothing.
 #[derive(Clone)]

@@ -215,9 +215,10 @@ impl Shards {
             Some(None) => true,
             None => false,
         };
-        let is_abort = ["134", "101", "signal: 6"].iter().any(|code| status.contains(code));
+        let is_abort = ["134", "signal: 6"].iter().any(|code| status.contains(code));
+        let is_panic = status.contains("101");
         let has_reason = self.told_to_end.contains(&process) || never_served || was_paused || status.contains("137");
-        if (is_abort && !was_paused) || !has_reason {
+        if is_panic || (is_abort && !was_paused) || !has_reason {
             self.findings
                 .push(format!("shard {process} has ended by itself: {status}"));
         }

@@ -11,6 +11,7 @@ use everhold_protocol::{SessionId, Tick};
 pub use comparison::{HistoryComparison, HistoryDifference, compare};
 
 use super::history::{HistoryFrame, HistoryHeader};
+use super::record::Record;
 use super::replay::{ReplayError, ReplayRun, ReplayTick, Replayed, plan};
 use super::store::{Checkpoint, CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::zone::{CaptureTitle, Digest, Zone, ZoneConfig};
@@ -146,6 +147,13 @@ impl ZoneHistory {
         }
     }
 
+    /// Returns the digest of the state at `end` that the record behind it tells, if it follows and tells one.
+    fn digest_behind(&self, end: Position) -> Option<Digest> {
+        let behind = self.records.get(&end.tick.next())?;
+        let record = (behind.prev_hash == end.hash).then(|| Record::decode(behind).ok())?;
+        record?.digest_before
+    }
+
     /// Puts a checkpoint together; fails with its place if it is not whole.
     fn checkpoint(&self, place: usize) -> Result<Checkpoint, usize> {
         let head = self.chain[place];
@@ -235,10 +243,10 @@ pub fn audit(
     let to = to.unwrap_or(end);
     let (data, unread) = history.data(from.map(|from| from.min(to)), to)?;
     let plan = plan(data)?;
-    let told = history.told_digests();
+    let (told, end) = (history.told_digests(), plan.last());
     let mut report = AuditReport {
         restored_from: None,
-        last: plan.last().tick,
+        last: end.tick,
         replayed_ticks: 0,
         checked_digests: 0,
         difference: None,
@@ -257,6 +265,11 @@ pub fn audit(
             report.compare(tick.tick, *told, run.zone().digest());
         }
         each(run.zone(), tick);
+    }
+    if !told.contains_key(&end.tick)
+        && let Some(told) = history.digest_behind(end)
+    {
+        report.compare(end.tick, told, run.zone().digest());
     }
     let Replayed { zone, chain, .. } = run.finish();
     report.restored_from = chain.last().map(|head| head.position);

@@ -129,7 +129,8 @@ impl Journal {
     #[must_use]
     pub fn reclaimed(self, epoch: Epoch) -> Self {
         assert!(epoch > self.epoch, "epoch {epoch} follows epoch {}", self.epoch);
-        let first = self.ring.front().map_or(self.last.tick.next(), |oldest| oldest.tick);
+        let next = self.last.tick.next();
+        let first = self.ring.front().map_or(next, |oldest| oldest.tick);
         Self {
             epoch,
             cursor: self.acknowledged.tick.next().max(first),
@@ -280,6 +281,13 @@ impl Journal {
     /// Returns the records in memory, in order: those that are not acknowledged, and some before them.
     pub fn ring(&self) -> impl Iterator<Item = &StoredRecord> {
         self.ring.iter()
+    }
+
+    /// Whether the ring lacks records that the store is not known to have: only a base can replace them.
+    #[must_use]
+    pub fn lacks_records(&self) -> bool {
+        let before = self.ring.front().map_or(self.last.tick, |oldest| oldest.tick - 1);
+        before > self.acknowledged.tick
     }
 
     /// Returns the last position stored.

@@ -76,7 +76,7 @@ impl<S, R> Pipeline<S, R> {
     #[must_use]
     pub fn new(config: PipelineConfig, journal: Journal, chain: &[CheckpointHead]) -> Self {
         let (acknowledged, tick) = (journal.acknowledged().tick, journal.last().tick);
-        Self {
+        let mut pipeline = Self {
             gate: Gate::new(config.durability, journal.epoch(), acknowledged, tick),
             checkpointer: Checkpointer::new(config.checkpoints, chain, tick),
             lag: Lag::new(config.lag),
@@ -93,7 +93,12 @@ impl<S, R> Pipeline<S, R> {
             refused_since: None,
             homes: HomeWatch::default(),
             course: Course::Running,
+        };
+        // What is not sent is never answered with a gap.
+        if pipeline.journal.lacks_records() && pipeline.journal.hold() {
+            pipeline.checkpointer.handle_reseed_wanted();
         }
+        pipeline
     }
 
     /// Takes what a tick hands on.

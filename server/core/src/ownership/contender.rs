@@ -154,6 +154,13 @@ impl Contender {
         Some(view)
     }
 
+    /// Notes which of the suspended zones are left to others for now. They are watched all the same.
+    pub fn note_left(&mut self, is_left: impl Fn(&ZoneName) -> bool) {
+        for (zone, lease) in &mut self.suspended {
+            lease.is_left = is_left(zone);
+        }
+    }
+
     /// Whether a claim of this zone that took effect without an answer may be made again.
     #[must_use]
     pub fn may_begin_claim(&self, zone: &ZoneName) -> bool {
@@ -179,8 +186,8 @@ impl Contender {
     }
 
     /// Notes that the claim in flight is of a lease that shows less than the store knows, or of a store that knows less
-    /// than the lease shows. Returns whether the claim is put off until it was watched for a ttl. The claim of a suspended zone is not: its memory is what such a lease is
-    /// kept for.
+    /// than the lease shows. Returns whether the claim is put off until it was watched for a ttl. The claim of a
+    /// suspended zone is not: its memory is what such a lease is kept for.
     pub fn handle_forgotten(&mut self, now: Duration) -> bool {
         let zone = self.in_flight.clone().expect("a claim is in flight");
         self.note_forgotten(&zone);
@@ -234,7 +241,9 @@ impl Contender {
                     is_first || now >= watch.since + self.wait(watch)
                 }
             };
-            (is_free && now >= watch.not_before).then(|| watch.view.clone())
+            // Others first, unless they would go on from less.
+            let is_due = !lease.is_left || lease.is_store_behind();
+            (is_free && is_due && now >= watch.not_before).then(|| watch.view.clone())
         };
         self.suspended.iter().find_map(free)
     }

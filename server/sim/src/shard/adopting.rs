@@ -6,7 +6,7 @@ use std::time::Duration;
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::keeping::KeepCommand;
-use everhold_core::durability::store::{Origin, StoreError, ZoneOutline};
+use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
@@ -27,6 +27,12 @@ fn fence_and_read(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutlin
         return services.store.outline(&tenure.zone, None);
     }
     services.write(tenure, |store| store.fence(tenure))?;
+    services.store.outline(&tenure.zone, Some(tenure.grant))
+}
+
+/// Makes the data set of a lost zone anew, and reads its outline.
+fn begin_anew(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, StoreError> {
+    services.write(tenure, |store| store.create(tenure, Origin::Nothing))?;
     services.store.outline(&tenure.zone, Some(tenure.grant))
 }
 
@@ -109,8 +115,7 @@ impl SimShard {
                 StoreAnswer::Read(fence_and_read(services, &whose))
             }),
             AdoptionCommand::BeginAnew => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
-                let created = services.write(&whose, |store| store.create(&whose, Origin::Nothing));
-                StoreAnswer::Read(created.and_then(|()| services.store.outline(&whose.zone, Some(whose.grant))))
+                StoreAnswer::Read(begin_anew(services, &whose))
             }),
             AdoptionCommand::ReadParts(parts) => {
                 self.ask_store(env, (tenure, Kind::Parts), ANSWER_MAX, move |services| {
@@ -136,12 +141,7 @@ impl SimShard {
                 });
             }
             AdoptionCommand::Replay(data) => {
-                let config = self.zone_config(&tenure.zone);
-                if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
-                    let steps = adopting.adoption.steps();
-                    let outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
-                    adopting.adoption.handle_replayed(outcome);
-                }
+                self.replay(tenure, data);
                 return true;
             }
             AdoptionCommand::Log(_) => return true,
@@ -162,6 +162,15 @@ impl SimShard {
             }
         }
         false
+    }
+
+    fn replay(&mut self, tenure: &Tenure, data: ZoneData) {
+        let config = self.zone_config(&tenure.zone);
+        if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
+            let steps = adopting.adoption.steps();
+            let outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
+            adopting.adoption.handle_replayed(outcome);
+        }
     }
 
     fn keep_evidence(&mut self, env: &mut Env, tenure: &Tenure, keep: KeepCommand) {

@@ -198,6 +198,7 @@ impl ReplayOutput {
             )?;
         }
         match &self.difference {
+            None if self.checked_digests == 0 => writeln!(out, "digests: none was told of these ticks")?,
             None => writeln!(out, "digests: all {} are equal", self.checked_digests)?,
             Some(Difference { tick, told, found }) => {
                 let equal = self.last_equal_tick.map_or_else(

@@ -6,7 +6,6 @@ use everhold_protocol::{Account, Epoch};
 
 use super::*;
 use crate::durability::history::HistoryWorld;
-use crate::durability::record::Record;
 use crate::durability::store::RecordHash;
 use crate::game::RuleBook;
 use crate::ingress::{AttachToken, Input, Join};
@@ -151,6 +150,15 @@ fn first_digest_that_differs_is_named_with_the_last_equal_one() {
     let difference = report.difference.unwrap();
     assert_eq!((difference.tick, report.last_equal), (Tick(24), Some(Tick(20))));
     assert_eq!(difference.told.0 ^ difference.found.0, 1);
+}
+
+#[test]
+fn digest_of_the_last_tick_is_told_by_the_record_behind_it() {
+    let history = history(42, 22, &[3]);
+    let found = |to| audited(&history, Some(20), Some(to)).unwrap();
+    let last = (20..40).find(|to| found(*to).difference.is_some()).unwrap();
+    assert_eq!(found(last).difference.unwrap().tick, Tick(last));
+    assert_eq!(found(last).last, Tick(last));
 }
 
 #[test]

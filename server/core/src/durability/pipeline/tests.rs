@@ -42,27 +42,31 @@ struct Host {
     lease: LeaseState,
 }
 
-impl Host {
-    fn new(durability: Durability, delta_ticks: u64) -> Self {
-        let checkpoints = CheckpointConfig {
+/// Of a zone that is to be cut after so many ticks.
+fn config(durability: Durability, delta_ticks: u64) -> PipelineConfig {
+    PipelineConfig {
+        durability,
+        checkpoints: CheckpointConfig {
             delta_ticks,
             base_ticks: 100_000,
             retry_ticks: 3,
-        };
+        },
+        lag: LagConfig {
+            alarm_ticks: 100_000,
+            hold_ticks: 200_000,
+        },
+    }
+}
+
+impl Host {
+    fn new(durability: Durability, delta_ticks: u64) -> Self {
         let base = CheckpointHead {
             position: START,
             kind: CheckpointKind::Base,
             parts: 1,
             bytes: 100,
         };
-        let config = PipelineConfig {
-            durability,
-            checkpoints,
-            lag: LagConfig {
-                alarm_ticks: 100_000,
-                hold_ticks: 200_000,
-            },
-        };
+        let config = config(durability, delta_ticks);
         Self {
             pipeline: Pipeline::new(config, Journal::new(Epoch(2), START), &[base]),
             durability,

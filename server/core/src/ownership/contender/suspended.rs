@@ -32,6 +32,8 @@ pub struct SuspendedLease {
     pub acknowledged: DataStamp,
     /// Whether the store lacks some of that, as it last answered. `None`: it said neither.
     is_store_behind: Option<bool>,
+    /// Whether it is left to others for now: something beside it failed here.
+    pub(super) is_left: bool,
 }
 
 /// The lease of a suspended zone, as the authority shows it.
@@ -51,6 +53,7 @@ impl SuspendedLease {
             tenure,
             acknowledged,
             is_store_behind: None,
+            is_left: false,
         }
     }
 
@@ -90,8 +93,8 @@ impl SuspendedLease {
         self.is_store_behind == Some(true)
     }
 
-    /// Whether another owner hosted the zone since. If the store has nothing of that, it lost it, and that owner may have
-    /// a newer memory.
+    /// Whether another owner hosted the zone since. If the store has nothing of that, it lost it, and that owner may
+    /// have a newer memory.
     pub(super) fn is_hosted_since(&self, view: &LeaseView) -> bool {
         view.rules.is_some_and(|mark| mark.epoch > self.tenure.epoch())
     }

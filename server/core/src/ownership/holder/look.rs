@@ -66,12 +66,18 @@ impl Holder {
         self.note_unconfirmed(now, &leases.views);
         self.census.handle_leases(now, &leases);
         let mut claimable = leases.clone();
+        // What is in memory here is watched also while it is left to others: they may find nothing.
+        let suspended = self.contender.suspended();
+        let is_left = |zone: &ZoneName| self.is_shunned(zone, now) && !suspended.contains_key(zone);
         claimable
             .views
-            .retain(|view| self.census.has(&view.zone) && !self.is_shunned(&view.zone, now));
+            .retain(|view| self.census.has(&view.zone) && !is_left(&view.zone));
         let forgotten = claimable.views.iter().filter(|view| self.census.is_forgotten(view));
         let forgotten: BTreeSet<ZoneName> = forgotten.map(|view| view.zone.clone()).collect();
         self.contender.handle_leases(now, claimable);
+        let (shunned, is_closed) = (&self.shunned, self.is_closed());
+        self.contender
+            .note_left(|zone| shunned.contains(zone, now) && !is_closed);
         for zone in &forgotten {
             self.contender.note_forgotten(zone);
         }

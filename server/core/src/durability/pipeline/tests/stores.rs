@@ -129,6 +129,24 @@ fn zone_that_stands_still_is_cut_all_the_same() {
 }
 
 #[test]
+fn zone_whose_records_were_lost_with_their_task_is_bridged_by_a_base_even_if_it_may_not_tick() {
+    for missing in [1, 5, UNACKNOWLEDGED_TICKS_MAX] {
+        let last = Position {
+            tick: START.tick + missing,
+            ..START
+        };
+        let mut host = Host::quiet();
+        let journal = Journal::orphaned(Epoch(2), START, last);
+        host.pipeline = Pipeline::new(config(Durability::Store, 50_000), journal, &[]);
+        if missing < UNACKNOWLEDGED_TICKS_MAX {
+            host.tick(1);
+        }
+        let turn = host.turn();
+        assert!(turn.contains(&"cut base".to_owned()), "{missing} are missing: {turn:?}");
+    }
+}
+
+#[test]
 fn lost_data_set_is_made_anew_and_a_base_and_the_homes_follow() {
     let mut host = ten_stored();
     host.append(Err(StoreError::Lost));

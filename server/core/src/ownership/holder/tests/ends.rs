@@ -354,3 +354,22 @@ fn assert_tried_again_after_a_ttl(rig: &mut Rig) {
     rig.run(4 * TURN);
     assert!(of_meadow(rig));
 }
+
+#[test]
+fn memory_that_is_left_to_others_is_claimed_at_once_if_they_would_go_on_from_less() {
+    let panicked = EndReason::Panicked(Tick(7), "the durable task failed".to_owned());
+    for (data, is_claimed) in [
+        (StoreData::Nothing, true),
+        (StoreData::Unknown("away".to_owned()), false),
+    ] {
+        let mut rig = Rig::hosting();
+        end(&mut rig, "meadow", &panicked, MEMORY);
+        rig.forget();
+        rig.authority.leases.insert(name("meadow"), view("meadow", 3, OTHER));
+        rig.authority.data = data.clone();
+        rig.run(4 * TURN);
+        let granted = rig.granted();
+        let is_granted = granted.iter().any(|granted| granted.tenure.zone == name("meadow"));
+        assert_eq!(is_granted, is_claimed, "{data:?}");
+    }
+}
