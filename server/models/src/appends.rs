@@ -1,4 +1,4 @@
-//! The model of append, acknowledge, and gate: one owner's [`Journal`] and [`Gate`] over a store that loses answers,
+//! The model of append, acknowledge, and gate: one owner's `Journal` and `Gate` over a store that loses answers,
 //! does late what was given up, forgets all or a tail, and may be fenced by a successor. Ordinary bases and those that
 //! replace what was lost go over a link of their own. Which checkpoint an adopter reads is the subject of
 //! [`crate::heads`], who may own the zone that of [`crate::ownership`].

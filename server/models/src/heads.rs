@@ -1,4 +1,4 @@
-//! The model of the checkpoint head: one owner's [`Checkpointer`] after the other, over a store whose answers are lost,
+//! The model of the checkpoint head: one owner's `Checkpointer` after the other, over a store whose answers are lost,
 //! whose writes come late, and whose bodies and records are damaged. After every step an adopter reads what is there,
 //! by the [`Recovery`](everhold_core::durability::recovery::Recovery) that a shard has. What a lost data set costs is
 //! the subject of [`crate::appends`].
