@@ -20,10 +20,6 @@ use crate::ownership::steps::AdoptionSteps;
 /// how many there are, and for how long the store may have lost the zone, is bounded elsewhere.
 pub(super) const ADOPTION_STEP_MAX: Duration = Duration::from_secs(120);
 
-/// A zone that is adopted is renewed this soon after the renewals before, whatever the ttl is: until then its lease
-/// says nothing of its rules, and shards that cannot run it would claim it if its owner died.
-const HOSTED_TURN: Duration = Duration::from_millis(250);
-
 /// A lease of this process, from its grant to its end.
 #[derive(Debug)]
 pub(super) struct HeldLease {
@@ -80,7 +76,9 @@ impl Holder {
             held.progress = Some(Progress::default());
             held.lease.with(Lease::handle_hosted);
             self.contender.handle_adopted(&tenure.zone);
-            self.next_turn = self.next_turn.min(self.renewals.sent_at + HOSTED_TURN);
+            // It is renewed at once: until then its lease says nothing of its rules, and shards that cannot run it
+            // would claim it if its owner died.
+            self.next_turn = Duration::ZERO;
         }
     }
 
