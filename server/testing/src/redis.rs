@@ -245,9 +245,18 @@ fn ask(addr: SocketAddr, words: &[&str]) -> Option<String> {
 
 /// Waits until `is_so`; `what` says in words what for.
 fn until(what: &str, is_so: impl Fn() -> bool) {
+    until_or(what, is_so, String::new);
+}
+
+/// Waits until `is_so`. If it is not for long, says `what` was waited for, and what there is instead.
+fn until_or(what: &str, is_so: impl Fn() -> bool, instead: impl Fn() -> String) {
     let deadline = Instant::now() + AGREE_MAX;
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within {AGREE_MAX:?}: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "not within {AGREE_MAX:?}: {what}; {}",
+            instead()
+        );
         std::thread::sleep(LOOK_EVERY);
     }
 }

@@ -5,10 +5,13 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{RedisServer, ask, free_addr, until};
+use super::{RedisServer, ask, free_addr, until_or};
 
 /// Number of servers: the primary, and its replicas.
 const SERVERS: usize = 3;
+
+/// Time after which a failover that does not get on is given up, ms. The next try comes after twice as long.
+const FAILOVER_MAX_MS: u32 = 5_000;
 
 /// Silence after which a primary is replaced, ms: long enough for a machine that is busy with other work.
 const DOWN_AFTER_MS: u32 = 2_000;
@@ -36,7 +39,7 @@ impl Sentinel {
         let text = format!(
             "port {}\nbind 127.0.0.1\nsentinel monitor world 127.0.0.1 {} 2\n\
              sentinel down-after-milliseconds world {DOWN_AFTER_MS}\n\
-             sentinel failover-timeout world 10000\n",
+             sentinel failover-timeout world {FAILOVER_MAX_MS}\n",
             addr.port(),
             primary.addr().port(),
         );
@@ -109,13 +112,16 @@ impl SentinelGroup {
     /// Returns the primary, as all Sentinels have it; `None` if they do not agree.
     #[must_use]
     pub fn agreed_primary(&self) -> Option<usize> {
-        let mut named = self.sentinels.iter().map(|sentinel| {
-            let addr = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "world"])?;
-            let port: u16 = addr.lines().last()?.parse().ok()?;
-            self.servers.iter().position(|server| server.addr().port() == port)
-        });
+        let mut named = self.sentinels.iter().map(|sentinel| self.primary_of(sentinel));
         let first = named.next()??;
         named.all(|other| other == Some(first)).then_some(first)
+    }
+
+    /// Returns the primary that a Sentinel names.
+    fn primary_of(&self, sentinel: &Sentinel) -> Option<usize> {
+        let addr = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "world"])?;
+        let port: u16 = addr.lines().last()?.parse().ok()?;
+        self.servers.iter().position(|server| server.addr().port() == port)
     }
 
     /// The primary.
@@ -124,7 +130,7 @@ impl SentinelGroup {
     /// If the Sentinels do not agree for long.
     #[must_use]
     pub fn primary(&self) -> usize {
-        until("the Sentinels agree", || self.agreed_primary().is_some());
+        self.until("the Sentinels agree", || self.agreed_primary().is_some());
         self.agreed_primary().expect("they agreed a moment ago")
     }
 
@@ -146,15 +152,37 @@ impl SentinelGroup {
     /// If there is none for long.
     pub fn failover(&self) {
         let before = self.primary();
-        until("the Sentinels begin", || {
-            self.sentinels[0].command(&["SENTINEL", "FAILOVER", "world"]).as_deref() == Some("OK")
+        let is_over = || self.primary_of(&self.sentinels[0]).is_some_and(|now| now != before);
+        self.until("another server is promoted", || {
+            // A failover that was begun may come to nothing: the Sentinel is asked again, and refuses while one goes on.
+            if !is_over() {
+                let _refused = self.sentinels[0].command(&["SENTINEL", "FAILOVER", "world"]);
+            }
+            is_over()
         });
         self.wait_until_primary_is_not(before);
     }
 
+    fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        until_or(what, is_so, || self.described());
+    }
+
+    /// Describes the group as its servers and Sentinels see it.
+    fn described(&self) -> String {
+        let lines = self.servers.iter().map(|server| {
+            let said = ask(server.addr(), &["INFO", "replication"]);
+            format!("{}: {said:?}", server.addr())
+        });
+        let sentinels = self.sentinels.iter().map(|sentinel| {
+            let said = |what| sentinel.command(&["SENTINEL", what, "world"]);
+            format!("{}: {:?} {:?}", sentinel.addr, said("MASTER"), said("REPLICAS"))
+        });
+        lines.chain(sentinels).collect::<Vec<_>>().join("\n")
+    }
+
     /// Waits until all Sentinels have another primary, which takes writes.
     pub fn wait_until_primary_is_not(&self, before: usize) {
-        until("another server is the primary", || {
+        self.until("another server is the primary", || {
             self.agreed_primary().is_some_and(|now| {
                 now != before && ask(self.servers[now].addr(), &["ROLE"]).is_some_and(|role| role.starts_with("master"))
             })
@@ -170,7 +198,7 @@ impl SentinelGroup {
             self.alive.iter().all(|alive| *alive),
             "a killed server is started again first"
         );
-        until("the group is whole", || {
+        self.until("the group is whole", || {
             let Some(primary) = self.agreed_primary() else {
                 return false;
             };
