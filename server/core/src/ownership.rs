@@ -2,7 +2,7 @@
 
 pub mod grant;
 pub mod stamp;
-pub mod rules_mark;
+pub mod owner_mark;
 pub mod fingerprint;
 pub mod lease;
 pub mod authority;
@@ -29,6 +29,6 @@ pub use guardian::{Guardian, Holdings, KillReason, ReleaseAnswer, ServerEnd};
 pub use holder::{Holder, HolderConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState, SharedLease};
 pub use membership::{Membership, ShardView};
-pub use rules_mark::{RulesMark, RulesTag};
+pub use owner_mark::{OwnerMark, RulesTag};
 pub use stamp::DataStamp;
 pub use steps::AdoptionSteps;

@@ -100,7 +100,7 @@ impl MemoryAuthority {
             return Err(held(now));
         }
         now.players = renewal.players;
-        now.rules = renewal.mark().or(now.rules);
+        now.mark = renewal.mark.or(now.mark);
         now.beat += 1;
         Ok(())
     }
@@ -126,7 +126,7 @@ impl MemoryAuthority {
             addr: terms.addr,
             players: renewal.players,
             ttl: terms.ttl,
-            rules: renewal.mark().or(now.rules),
+            mark: renewal.mark.or(now.mark),
         };
         Ok(())
     }
@@ -250,7 +250,7 @@ fn free_lease(zone: &ZoneName) -> LeaseView {
         addr: NOWHERE,
         players: 0,
         ttl: Duration::ZERO,
-        rules: None,
+        mark: None,
     }
 }
 

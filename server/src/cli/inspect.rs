@@ -153,7 +153,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             checkpoint_lag_ticks: released_tick.map(|last| last.0 - head.unwrap_or_default().0),
             base_tick: data.and_then(|d| d.base).map(|p| p.tick),
             fence_epoch: data.map(|d| d.fence_epoch),
-            rules: lease.rules.map(|mark| mark.rules.to_string()),
+            rules: lease.mark.map(|mark| mark.rules.to_string()),
             evidence,
         });
     }

@@ -102,6 +102,13 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             lost_ticks,
             "stored data of this zone is damaged; it goes on from what is whole"
         ),
+        AdoptionNotice::GoneBack { last, promised } => tracing::error!(
+            %zone,
+            last = last.0,
+            promised = promised.0,
+            lost_ticks = promised.0.saturating_sub(last.0),
+            "the store has lost what it acknowledged of this zone"
+        ),
         AdoptionNotice::Divergent(tick) => tracing::error!(
             %zone,
             tick = tick.0,

@@ -104,6 +104,7 @@ impl Keeper {
                     at,
                     steps,
                     reseed_grace,
+                    promised,
                 } = granted;
                 let guard = Arc::new(LeaseGuard::new(lease));
                 self.tell(KeeperEvent::Granted(Granted {
@@ -112,6 +113,7 @@ impl Keeper {
                     at,
                     steps,
                     reseed_grace,
+                    promised,
                 }));
             }
             HolderCommand::ReportUnfit(unfit) => self.tell(KeeperEvent::Unfit(unfit)),

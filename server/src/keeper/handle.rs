@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use everhold_core::ownership::holder::command::UnfitZone;
 use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, EndReason, Remains, Tenure};
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hosted::HostedZone;
@@ -23,6 +23,8 @@ pub struct Granted {
     pub steps: AdoptionSteps,
     /// The time for which the adoption waits for a shard with memory, if the store has lost the zone.
     pub reseed_grace: Duration,
+    /// The last tick that the store acknowledged, as the lease says; 0 if it says nothing.
+    pub promised: Tick,
 }
 
 /// An event that the keeper tells the shard.

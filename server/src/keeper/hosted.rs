@@ -32,6 +32,7 @@ impl HostedZone {
     pub(super) fn progress(&self) -> Progress {
         Progress {
             players: self.gauges.attached.load(Ordering::Relaxed),
+            acknowledged: Tick(self.gauges.acknowledged_tick.load(Ordering::Acquire)),
             stepping: Tick(self.gauges.stepping.load(Ordering::Acquire)),
             has_ended: self.gauges.ended.load(Ordering::Acquire),
         }

@@ -104,6 +104,7 @@ impl Hosting {
             at,
             steps,
             reseed_grace,
+            promised,
         } = granted;
         let zone_config = ZoneConfig {
             name: tenure.zone.clone(),
@@ -113,7 +114,7 @@ impl Hosting {
         };
         let store = Arc::clone(&self.store);
         let memory = self.memories().get(&tenure.zone).map(SuspendedZone::last);
-        let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps);
+        let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps).promised(promised);
         let drop_memory = || drop(self.memories().remove(&tenure.zone));
         let adopted = host::adopt(store, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
         let last_tick = match &adopted {
@@ -129,7 +130,7 @@ impl Hosting {
 
     /// Reports a zone that was not claimed.
     fn report_unfit(&self, unfit: &UnfitZone) {
-        let (zone, epoch, reason) = (unfit.zone.clone(), unfit.mark.epoch, unfit.to_string());
+        let (zone, epoch, reason) = (unfit.zone.clone(), unfit.mark.data.epoch, unfit.to_string());
         tracing::error!(%zone, %epoch, reason, "the zone is left to shards that can run it");
         self.reporter.tell(ShardEvent::Unfit { zone, epoch, reason });
     }

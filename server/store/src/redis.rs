@@ -8,7 +8,7 @@
 //! NS:{zone}:parts        position and index → bytes of a checkpoint's body
 //! NS:{zone}:quarantine   session and seq → tick
 //! NS:{zone}:evidence     the history of a zone that went wrong, in parts, and its mark
-//! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, rules
+//! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, mark
 //! NS:home:ACCOUNT        generation and zone
 //! NS:zones               which zones there are
 //! NS:shards              nonce → beat, address

@@ -57,7 +57,7 @@ async fn marked_leases(world: &World) -> Vec<LeaseView> {
     loop {
         let mut views = authority.leases().await.expect("readable").views;
         views.retain(|view| all_zones().contains(&view.zone));
-        if views.len() == all_zones().len() && views.iter().all(|view| view.rules.is_some()) {
+        if views.len() == all_zones().len() && views.iter().all(|view| view.mark.is_some()) {
             return views;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -87,7 +87,8 @@ async fn wrong_spares_cost_no_epoch_and_the_right_one_takes_over_without_waiting
         .wait_until("the wrong ones leave each zone alone", PATIENCE, are_left)
         .unwrap();
     for (before, now) in before.iter().zip(marked_leases(&world).await) {
-        assert_eq!((now.epoch, now.rules), (before.epoch, before.rules));
+        let marked = |view: &LeaseView| view.mark.map(|mark| (mark.data.epoch, mark.rules));
+        assert_eq!((now.epoch, marked(&now)), (before.epoch, marked(before)));
         assert!(now.released, "it is free: {now:?}");
     }
     let right = world.shard(&[]);

@@ -82,6 +82,7 @@ pub struct Adoption {
     tries: Tries,
     steps: AdoptionSteps,
     is_lost: bool,
+    promised: Tick,
     poisoned: u32,
     evidence: Option<EvidenceOutcome>,
     /// Commands that come before the step's own, in order: a few lines of the log, and the outcome.
@@ -119,10 +120,19 @@ impl Adoption {
             tries: Tries::default(),
             steps,
             is_lost: false,
+            promised: Tick(0),
             poisoned: 0,
             evidence: None,
             queue: VecDeque::new(),
         }
+    }
+
+    /// Takes the last tick that the store acknowledged, as an earlier owner left word: what the store lacks of it is
+    /// lost.
+    #[must_use]
+    pub const fn promised(mut self, tick: Tick) -> Self {
+        self.promised = tick;
+        self
     }
 
     /// Returns what is to be done at `now`, while the lease stands at `lease`. `None`: an answer is awaited, or the
@@ -377,12 +387,18 @@ impl Adoption {
     }
 
     fn start(&mut self, replayed: Replayed, recovered: Recovered) {
+        let last = replayed.last.tick;
+        let rewound_ticks = recovered.lost_ticks.max(self.promised.0.saturating_sub(last.0));
+        if rewound_ticks > recovered.lost_ticks {
+            let promised = self.promised;
+            self.log(AdoptionNotice::GoneBack { last, promised });
+        }
         let history = History::Stored {
             is_lost: self.is_lost,
             replayed_ticks: replayed.replayed_ticks,
             checked_digests: replayed.checked_digests,
             digest_equal: replayed.digest_equal,
-            rewound_ticks: recovered.lost_ticks,
+            rewound_ticks,
             checkpoints_given_up: recovered.given_up,
             evidence: self.evidence,
         };
@@ -396,7 +412,7 @@ impl Adoption {
                 Vec::new()
             },
             quarantine: replayed.quarantine,
-            rewound_ticks: recovered.lost_ticks,
+            rewound_ticks,
         };
         self.queue.push_back(AdoptionCommand::Start(Box::new(start), history));
     }

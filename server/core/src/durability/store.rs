@@ -256,7 +256,7 @@ impl ZoneSummary {
     pub fn fence(&self) -> StoreFence {
         StoreFence::Epoch {
             fence: self.fence_epoch,
-            data: self.newest.map_or(Epoch::NONE, |newest| newest.epoch),
+            data: self.newest,
         }
     }
 

@@ -11,7 +11,7 @@ use everhold_protocol::{Epoch, ZoneName};
 
 use super::grant::{Nonce, Tenure};
 use super::lease::LeaseConfig;
-use super::rules_mark::{RulesMark, RulesTag};
+use super::owner_mark::OwnerMark;
 
 /// A zone's lease as the authority shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ pub struct LeaseView {
     pub ttl: Duration,
     /// The mark of the owner that hosted the zone last, and said so. A claim leaves it: its maker may find that it
     /// cannot run the zone. An earlier build says nothing, and leaves what was said before.
-    pub rules: Option<RulesMark>,
+    pub mark: Option<OwnerMark>,
 }
 
 impl LeaseView {
@@ -70,17 +70,8 @@ pub struct Renewal {
     pub tenure: Tenure,
     /// Attached players, for those who may have to adopt the zone.
     pub players: u32,
-    /// The holder's rules, if it hosts the zone. `None` leaves the lease's mark as it is.
-    pub rules: Option<RulesTag>,
-}
-
-impl Renewal {
-    /// Returns the mark that this renewal leaves in the lease, if it does.
-    #[must_use]
-    pub fn mark(&self) -> Option<RulesMark> {
-        let epoch = self.tenure.epoch();
-        self.rules.map(|rules| RulesMark { epoch, rules })
-    }
+    /// The holder's mark, if it has the zone in memory. `None` leaves the lease's mark as it is.
+    pub mark: Option<OwnerMark>,
 }
 
 /// The leases as one look at the authority showed them.

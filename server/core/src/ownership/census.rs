@@ -147,7 +147,7 @@ mod tests {
             addr: ([127, 0, 0, 1], 1).into(),
             players: 0,
             ttl: Duration::ZERO,
-            rules: None,
+            mark: None,
         }
     }
 

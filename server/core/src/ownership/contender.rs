@@ -27,7 +27,7 @@ use self::suspended::Standing;
 pub use self::suspended::{StoreData, SuspendedLease};
 use super::authority::{LeaseView, Leases};
 use super::grant::Tenure;
-use super::rules_mark::RulesTag;
+use super::owner_mark::RulesTag;
 use super::stamp::DataStamp;
 
 /// Settings of a contender.
@@ -92,6 +92,8 @@ struct LeaseWatch {
     unfit_ttls: u32,
     /// Whether the zone may have another lease that the authority forgot.
     is_forgotten: bool,
+    /// The moment at which the store was first seen to have less than the lease says.
+    gone_back_since: Option<Duration>,
 }
 
 /// Watches the leases of all zones.
@@ -185,9 +187,9 @@ impl Contender {
         }
     }
 
-    /// Notes that the claim in flight is of a lease that shows less than the store knows, or of a store that knows less
-    /// than the lease shows. Returns whether the claim is put off until it was watched for a ttl. The claim of a
-    /// suspended zone is not: its memory is what such a lease is kept for.
+    /// Notes that the claim in flight is of a lease that shows less than the store knows. Returns whether the claim is
+    /// put off until it was watched for a ttl. The claim of a suspended zone is not: its memory is what such a lease is
+    /// kept for.
     pub fn handle_forgotten(&mut self, now: Duration) -> bool {
         let zone = self.in_flight.clone().expect("a claim is in flight");
         self.note_forgotten(&zone);
@@ -197,6 +199,25 @@ impl Contender {
         }
         self.end_claim();
         true
+    }
+
+    /// Notes, at `now`, that the claim in flight is of a zone of which the store has less than its lease says. Returns
+    /// whether the claim is put off for a ttl from when that was noticed first: the last owner may have the rest in
+    /// memory, and could claim nothing while the store was away. The claim of a suspended zone is not put off.
+    pub fn handle_gone_back(&mut self, now: Duration) -> bool {
+        let ttl = self.config.ttl;
+        let zone = self.in_flight.as_ref().expect("a claim is in flight");
+        let is_suspended = self.suspended.contains_key(zone);
+        let Some(watch) = self.watches.get_mut(zone).filter(|_| !is_suspended) else {
+            return false;
+        };
+        let since = *watch.gone_back_since.get_or_insert(now);
+        watch.not_before = since + watch.view.longer_ttl(ttl);
+        let is_put_off = now < watch.not_before;
+        if is_put_off {
+            self.end_claim();
+        }
+        is_put_off
     }
 
     /// Returns the suspended zones of which the authority shows less than their grant: put their leases back.
@@ -425,6 +446,7 @@ impl Contender {
                 not_before: now,
                 unfit_ttls: 0,
                 is_forgotten,
+                gone_back_since: None,
             },
         );
     }

@@ -51,7 +51,7 @@ use super::grant::Nonce;
 use super::guardian::Holdings;
 use super::key_check::KeyWatch;
 use super::lease::LeaseConfig;
-use super::rules_mark::RulesTag;
+use super::owner_mark::RulesTag;
 
 /// Turns are no closer together than this, whatever falls due.
 const TURN_MIN: Duration = Duration::from_millis(1);

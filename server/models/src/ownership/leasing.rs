@@ -16,7 +16,7 @@ fn renewal(tenure: &Tenure) -> Renewal {
     Renewal {
         tenure: tenure.clone(),
         players: 0,
-        rules: None,
+        mark: None,
     }
 }
 

@@ -188,14 +188,11 @@ impl SimCluster {
         }
     }
 
-    /// Has the authority end the leases of a shard that lives, but of no zone of which the store has just lost a tail:
-    /// the next owner would go on from there at once, and could not know that another shard has the rest.
+    /// Has the authority end the leases of a shard that lives.
     fn expire(&mut self, place: usize) {
         let shard = self.slots[place].shard.as_ref();
         for tenure in shard.into_iter().flat_map(SimShard::hosted) {
-            if self.env.services.holds_told(&tenure.zone) {
-                let _held = self.env.services.authority.release(tenure);
-            }
+            let _held = self.env.services.authority.release(tenure);
         }
         self.env.after(Duration::from_millis(3), SimEvent::Hint);
     }

@@ -54,7 +54,8 @@ impl SimShard {
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
         let memory = self.memories.get(&tenure.zone).map(SuspendedZone::last);
         let grace = granted.reseed_grace;
-        let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
+        let adoption =
+            Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone()).promised(granted.promised);
         self.adopting.insert(
             tenure.zone.clone(),
             Adopting {

@@ -83,6 +83,7 @@ impl SimShard {
         for zone in self.local.zones.values() {
             let progress = Progress {
                 players: zone.players(),
+                acknowledged: zone.acknowledged(),
                 stepping: zone.stepping(),
                 has_ended: false,
             };

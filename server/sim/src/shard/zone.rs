@@ -57,6 +57,10 @@ impl SimZone {
             .map_or(0, |ticks| u32::try_from(ticks.attached()).unwrap_or(u32::MAX))
     }
 
+    pub(super) const fn acknowledged(&self) -> Tick {
+        self.acknowledged
+    }
+
     pub(super) fn stepping(&self) -> Tick {
         let stalled = self.stalled_until.map(|_| self.last_tick.next());
         self.wedged.or(stalled).unwrap_or_default()

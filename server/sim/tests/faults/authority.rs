@@ -34,7 +34,7 @@ fn renewal(tenure: &Tenure, players: u32) -> Renewal {
     Renewal {
         tenure: tenure.clone(),
         players,
-        rules: None,
+        mark: None,
     }
 }
 

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use everhold_core::ownership::{
-    Authority, AuthorityError, Grant, LeaseTerms, LeaseView, Nonce, Renewal, RulesMark, RulesTag, Tenure,
+    Authority, AuthorityError, DataStamp, Grant, LeaseTerms, LeaseView, Nonce, OwnerMark, Renewal, RulesTag, Tenure,
 };
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 
 /// A release that was made before is heard within this time, or was heard already.
 const QUIET: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ pub async fn authority_conformance<A: Authority>(open: impl Fn() -> A) {
     lease_is_not_put_back_over_a_successor(&a, &b).await;
     each_of_many_renewals_has_its_own_outcome(&a, &b).await;
     many_leases_are_renewed_and_read_at_once(&a, &b).await;
-    lease_says_the_rules_of_the_owner_that_hosted_last(&a, &b).await;
+    lease_has_the_mark_of_the_owner_that_hosted_last(&a, &b).await;
     release_is_heard_by_whoever_waits(&a, &b).await;
 }
 
@@ -60,7 +60,7 @@ fn renewal(tenure: &Tenure, players: u32) -> Renewal {
     Renewal {
         tenure: tenure.clone(),
         players,
-        rules: None,
+        mark: None,
     }
 }
 
@@ -370,41 +370,44 @@ async fn many_leases_are_renewed_and_read_at_once(a: &impl Authority, b: &impl A
 }
 
 /// A claim leaves the mark of the owner before, and so does a renewal by a holder that does not host the zone.
-async fn lease_says_the_rules_of_the_owner_that_hosted_last(a: &impl Authority, b: &impl Authority) {
+async fn lease_has_the_mark_of_the_owner_that_hosted_last(a: &impl Authority, b: &impl Authority) {
     let (mine, theirs) = (RulesTag::new(&[1; 32]), RulesTag::new(&[2; 32]));
-    let hosted = |tenure: &Tenure, rules| Renewal {
-        rules: Some(rules),
+    let mark = |tenure: &Tenure, rules, tick| {
+        let (epoch, tick) = (tenure.epoch(), Tick(tick));
+        let data = DataStamp { epoch, tick };
+        Some(OwnerMark { data, rules })
+    };
+    let hosted = |tenure: &Tenure, rules, tick| Renewal {
+        mark: mark(tenure, rules, tick),
         ..renewal(tenure, 5)
     };
-    let mark = |tenure: &Tenure, rules| {
-        let epoch = tenure.epoch();
-        Some(RulesMark { epoch, rules })
-    };
-    let first = claimed(a, "rules", A).await;
+    let first = claimed(a, "marked", A).await;
     renew(a, &first, 5).await.expect("it is the holder");
-    assert_eq!(lease(b, &first.zone).await.rules, None, "it hosts nothing yet");
-    one(a.renew(&[hosted(&first, mine)]).await).expect("it is the holder");
+    assert_eq!(lease(b, &first.zone).await.mark, None, "it hosts nothing yet");
+    for tick in [7, 8] {
+        one(a.renew(&[hosted(&first, mine, tick)]).await).expect("it is the holder");
+    }
     renew(a, &first, 5).await.expect("it is the holder");
     a.release(&first).await.expect("it is the holder");
     let watched = lease(b, &first.zone).await;
-    assert_eq!(watched.rules, mark(&first, mine));
+    assert_eq!(watched.mark, mark(&first, mine, 8));
     let second = b.claim(&watched, B, terms(2), Epoch::NONE).await.expect("released");
     renew(b, &second, 0).await.expect("it is the holder");
     let seen = lease(a, &first.zone).await;
-    assert_eq!((seen.epoch, seen.rules), (second.epoch(), mark(&first, mine)));
-    let refused = a.renew(&[hosted(&first, theirs)]).await;
+    assert_eq!((seen.epoch, seen.mark), (second.epoch(), mark(&first, mine, 8)));
+    let refused = a.renew(&[hosted(&first, theirs, 9)]).await;
     assert_held(one(refused), B);
     assert_eq!(lease(a, &first.zone).await, seen, "a refusal says nothing");
-    one(b.renew(&[hosted(&second, theirs)]).await).expect("it is the holder");
-    assert_eq!(lease(a, &first.zone).await.rules, mark(&second, theirs));
+    one(b.renew(&[hosted(&second, theirs, 9)]).await).expect("it is the holder");
+    assert_eq!(lease(a, &first.zone).await.mark, mark(&second, theirs, 9));
     let forgotten = Tenure {
-        zone: "rules-forgotten".parse().expect("well-formed"),
+        zone: "marked-forgotten".parse().expect("well-formed"),
         ..second
     };
-    let outcomes = b.reinstate(&[hosted(&forgotten, theirs)], terms(2)).await;
+    let outcomes = b.reinstate(&[hosted(&forgotten, theirs, 10)], terms(2)).await;
     one(outcomes).expect("nothing stands above it");
     reinstate(b, &forgotten, terms(2), 0).await.expect("it is the holder");
-    assert_eq!(lease(a, &forgotten.zone).await.rules, mark(&forgotten, theirs));
+    assert_eq!(lease(a, &forgotten.zone).await.mark, mark(&forgotten, theirs, 10));
 }
 
 async fn release_is_heard_by_whoever_waits(a: &impl Authority, b: &impl Authority) {

@@ -222,7 +222,7 @@ impl Authority for RedisAuthority {
 
 /// Returns the text of the mark that a renewal leaves; empty if it leaves none.
 fn mark(renewal: &Renewal) -> String {
-    renewal.mark().map(|mark| mark.to_string()).unwrap_or_default()
+    renewal.mark.map(|mark| mark.to_string()).unwrap_or_default()
 }
 
 fn unreadable(zone: &ZoneName) -> AuthorityError {

@@ -227,7 +227,7 @@ fn renew(file: &Transaction<'_>, renewal: &Renewal) -> Result<(), Rollback<Autho
     if !now.is_some_and(|now| is_held_under(&now, *grant)) {
         return Err(refusal(file, zone));
     }
-    file.prepare_cached("UPDATE lease SET beat = beat + 1, players = ?2, rules = coalesce(?3, rules) WHERE zone = ?1")?
+    file.prepare_cached("UPDATE lease SET beat = beat + 1, players = ?2, mark = coalesce(?3, mark) WHERE zone = ?1")?
         .execute((zone.as_str(), renewal.players, mark(renewal)))?;
     Ok(())
 }
@@ -246,11 +246,11 @@ fn reinstate(file: &Transaction<'_>, renewal: &Renewal, terms: LeaseTerms) -> Re
         return Err(Rollback::Refused(AuthorityError::Held(Box::new(now))));
     }
     file.prepare_cached(
-        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players, ttl_ms, rules)
+        "INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players, ttl_ms, mark)
          VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6, coalesce(?7, ''))
          ON CONFLICT (zone) DO UPDATE SET epoch = excluded.epoch, nonce = excluded.nonce, beat = beat + 1, released = 0,
             addr = excluded.addr, players = excluded.players, ttl_ms = excluded.ttl_ms,
-            rules = coalesce(?7, lease.rules)",
+            mark = coalesce(?7, lease.mark)",
     )?
     .execute((
         zone.as_str(),
@@ -266,7 +266,7 @@ fn reinstate(file: &Transaction<'_>, renewal: &Renewal, terms: LeaseTerms) -> Re
 
 /// Returns the text of the mark that a renewal leaves, if it leaves one.
 fn mark(renewal: &Renewal) -> Option<String> {
-    renewal.mark().map(|mark| mark.to_string())
+    renewal.mark.map(|mark| mark.to_string())
 }
 
 fn ttl_ms(terms: LeaseTerms) -> i64 {
@@ -277,7 +277,7 @@ fn ttl_ms(terms: LeaseTerms) -> i64 {
 fn lease(file: &Transaction<'_>, zone: &ZoneName) -> rusqlite::Result<Option<LeaseView>> {
     let read = file
         .prepare_cached(
-            "SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms, rules FROM lease WHERE zone = ?1",
+            "SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms, mark FROM lease WHERE zone = ?1",
         )?
         .query_row([zone.as_str()], read_lease)
         .optional();
@@ -299,7 +299,7 @@ const fn is_no_sense(error: &rusqlite::Error) -> bool {
 /// Reads all leases. A row that makes no sense costs its own zone; one of no zone is passed over, with one log line.
 fn read_leases(file: &Transaction<'_>, unreadable: &UnreadableRows) -> rusqlite::Result<Leases> {
     let mut statement = file.prepare_cached(
-        "SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms, rules FROM lease ORDER BY zone",
+        "SELECT zone, epoch, nonce, beat, released, addr, players, ttl_ms, mark FROM lease ORDER BY zone",
     )?;
     let mut rows = statement.query([])?;
     let mut leases = Leases::default();
@@ -335,7 +335,7 @@ fn read_lease(row: &Row<'_>) -> rusqlite::Result<LeaseView> {
         addr: parsed(row, 5)?,
         players: row.get(6)?,
         ttl: Duration::from_millis(row.get::<_, i64>(7)?.cast_unsigned()),
-        rules: row.get::<_, String>(8)?.parse().ok(),
+        mark: row.get::<_, String>(8)?.parse().ok(),
     })
 }
 

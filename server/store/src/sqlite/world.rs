@@ -20,7 +20,7 @@ const LAYOUT: Layout = Layout {
         CREATE TABLE lease (
             zone TEXT PRIMARY KEY, epoch INTEGER NOT NULL, nonce INTEGER NOT NULL, beat INTEGER NOT NULL,
             released INTEGER NOT NULL, addr TEXT NOT NULL, players INTEGER NOT NULL, ttl_ms INTEGER NOT NULL DEFAULT 0,
-            rules TEXT NOT NULL DEFAULT ''
+            mark TEXT NOT NULL DEFAULT ''
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE shard (
             nonce INTEGER PRIMARY KEY, addr TEXT NOT NULL, beat INTEGER NOT NULL, keys TEXT NOT NULL DEFAULT '',
@@ -122,7 +122,7 @@ const COLUMNS: [(&str, &str, &str); 4] = [
     ("shard", "keys", "TEXT NOT NULL DEFAULT ''"),
     ("shard", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
     ("lease", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
-    ("lease", "rules", "TEXT NOT NULL DEFAULT ''"),
+    ("lease", "mark", "TEXT NOT NULL DEFAULT ''"),
 ];
 
 fn add_columns(file: &mut File) -> Result<(), SqliteError> {

@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use everhold_core::ownership::{Authority, AuthorityError, Grant, Membership, Nonce, Renewal, RulesTag, Tenure};
-use everhold_protocol::{Epoch, ZoneName};
+use everhold_core::ownership::{
+    Authority, AuthorityError, DataStamp, Grant, Membership, Nonce, OwnerMark, Renewal, RulesTag, Tenure,
+};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use everhold_store::conformance::{reinstate, renew};
 use everhold_testing::redis::{Persistence, RedisCluster, RedisServer};
 
@@ -72,7 +74,13 @@ fn world() -> Vec<Renewal> {
             grant: Grant::issue(Epoch(1), NONCE),
         },
         players: 1,
-        rules: Some(RulesTag::new(&[7; 32])),
+        mark: Some(OwnerMark {
+            data: DataStamp {
+                epoch: Epoch(1),
+                tick: Tick(1_000_000),
+            },
+            rules: RulesTag::new(&[7; 32]),
+        }),
     };
     (0..ZONES).map(renewal).collect()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use everhold_core::ownership::{Authority, AuthorityError, Nonce, Renewal, RulesTag};
-use everhold_protocol::Epoch;
+use everhold_core::ownership::{Authority, AuthorityError, DataStamp, Nonce, OwnerMark, Renewal, RulesTag};
+use everhold_protocol::{Epoch, Tick};
 use everhold_store::conformance::{reinstate, renew, tenure};
 use everhold_store::sqlite::SqliteAuthority;
 
@@ -50,7 +50,7 @@ async fn renewals_of_many_zones_are_one_commit() {
     let renewal = |number| Renewal {
         tenure: tenure(&format!("zone-{number}").parse().unwrap(), 3, 1),
         players: 1,
-        rules: None,
+        mark: None,
     };
     let renewals: Vec<Renewal> = (0..500).map(renewal).collect();
     assert!(holder.reinstate(&renewals, terms()).await.iter().all(Result::is_ok));
@@ -70,15 +70,15 @@ async fn renewals_of_many_zones_are_one_commit() {
     );
 }
 
-/// The file of an earlier build has no ttl and no rules in its leases, and that build goes on reading and writing it.
+/// The file of an earlier build has no ttl and no mark in its leases, and that build goes on reading and writing it.
 #[tokio::test]
-async fn lease_of_an_earlier_build_has_no_ttl_and_no_rules_and_is_one_all_the_same() {
+async fn lease_of_an_earlier_build_has_no_ttl_and_no_mark_and_is_one_all_the_same() {
     let directory = directory();
     drop(SqliteAuthority::open(directory.path()).unwrap());
     let file = rusqlite::Connection::open(directory.path().join("world.db")).unwrap();
     file.execute_batch(
         "ALTER TABLE lease DROP COLUMN ttl_ms;
-         ALTER TABLE lease DROP COLUMN rules;
+         ALTER TABLE lease DROP COLUMN mark;
          INSERT INTO lease (zone, epoch, nonce, beat, released, addr, players)
          VALUES ('meadow', 3, 1, 7, 0, '127.0.0.1:1', 5)",
     )
@@ -86,14 +86,20 @@ async fn lease_of_an_earlier_build_has_no_ttl_and_no_rules_and_is_one_all_the_sa
     let (old, new) = (file, SqliteAuthority::open(directory.path()).unwrap());
     let seen = new.leases().await.unwrap().views;
     assert_eq!(
-        (seen[0].epoch, seen[0].players, seen[0].ttl, seen[0].rules),
+        (seen[0].epoch, seen[0].players, seen[0].ttl, seen[0].mark),
         (Epoch(3), 5, Duration::ZERO, None)
     );
     let longer = new.claim(&seen[0], Nonce(2), terms(), Epoch::NONE).await.unwrap();
     let hosted = Renewal {
         tenure: longer,
         players: 5,
-        rules: Some(RulesTag::new(&[1; 32])),
+        mark: Some(OwnerMark {
+            data: DataStamp {
+                epoch: Epoch(4),
+                tick: Tick(9),
+            },
+            rules: RulesTag::new(&[1; 32]),
+        }),
     };
     assert!(new.renew(std::slice::from_ref(&hosted)).await[0].is_ok());
     old.execute_batch("UPDATE lease SET epoch = 5, nonce = 3, beat = beat + 1 WHERE zone = 'meadow'")
@@ -104,11 +110,11 @@ async fn lease_of_an_earlier_build_has_no_ttl_and_no_rules_and_is_one_all_the_sa
         (Epoch(5), terms().ttl),
         "waited for longer than it need be"
     );
-    assert_eq!(seen[0].rules, hosted.mark(), "of the owner that said so");
-    old.execute_batch("UPDATE lease SET rules = 'no rules'").unwrap();
+    assert_eq!(seen[0].mark, hosted.mark, "of the owner that said so");
+    old.execute_batch("UPDATE lease SET mark = 'no mark'").unwrap();
     let seen = new.leases().await.unwrap();
     assert_eq!(
-        (seen.views[0].rules, seen.damaged.len()),
+        (seen.views[0].mark, seen.damaged.len()),
         (None, 0),
         "it is a lease all the same"
     );

@@ -27,7 +27,7 @@ fn lease(nonce: Nonce, epoch: u32, beat: u64) -> LeaseView {
         addr: addr(4002),
         players: 3,
         ttl: Duration::ZERO,
-        rules: None,
+        mark: None,
     }
 }
 

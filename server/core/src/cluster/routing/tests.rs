@@ -185,7 +185,7 @@ impl Shard {
                 addr: addr(4_002),
                 players: 0,
                 ttl: Duration::ZERO,
-                rules: None,
+                mark: None,
             };
             self.routing.handle_views(at!(self), &[lease], None);
         }

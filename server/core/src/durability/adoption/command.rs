@@ -89,6 +89,13 @@ pub enum AdoptionNotice {
         /// Ticks that the store knew of and that are lost.
         lost_ticks: u64,
     },
+    /// The store has lost what it acknowledged, without a trace: it went back, or a replica that lagged took over.
+    GoneBack {
+        /// The last tick of the history that is left.
+        last: Tick,
+        /// The last tick that an earlier owner is known to have had acknowledged. There may have been more.
+        promised: Tick,
+    },
     /// After this tick the replayed zone is not the one that was recorded.
     Divergent(Tick),
     /// The evidence of that is kept, or is not.

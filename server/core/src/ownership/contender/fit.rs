@@ -20,7 +20,7 @@ impl Contender {
     /// Whether a lease says that its zone ran other rules than this process's. A zone in memory here did not.
     #[must_use]
     pub fn is_unfit(&self, view: &LeaseView) -> bool {
-        let is_other = view.rules.is_some_and(|mark| mark.rules != self.config.rules);
+        let is_other = view.mark.is_some_and(|mark| mark.rules != self.config.rules);
         is_other && !self.suspended.contains_key(&view.zone)
     }
 
@@ -33,8 +33,8 @@ impl Contender {
         };
         let is_told = watch
             .view
-            .rules
-            .is_some_and(|mark| matches!(data, StoreData::Newest(stamp) if stamp.epoch == mark.epoch));
+            .mark
+            .is_some_and(|mark| matches!(data, StoreData::Newest(stamp) if stamp.epoch == mark.data.epoch));
         if !is_told || watch.unfit_ttls >= TTLS_MAX {
             return false;
         }

@@ -96,7 +96,7 @@ impl SuspendedLease {
     /// Whether another owner hosted the zone since. If the store has nothing of that, it lost it, and that owner may
     /// have a newer memory.
     pub(super) fn is_hosted_since(&self, view: &LeaseView) -> bool {
-        view.rules.is_some_and(|mark| mark.epoch > self.tenure.epoch())
+        view.mark.is_some_and(|mark| mark.data.epoch > self.tenure.epoch())
     }
 
     /// Whether the store has all that it acknowledged.

@@ -44,7 +44,7 @@ fn held(zone: &str, beat: u64, players: u32) -> LeaseView {
         addr,
         players,
         ttl: Duration::ZERO,
-        rules: None,
+        mark: None,
     }
 }
 

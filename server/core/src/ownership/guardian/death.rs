@@ -125,7 +125,7 @@ mod tests {
             addr: ([127, 0, 0, 1], 1).into(),
             players: 0,
             ttl: std::time::Duration::ZERO,
-            rules: None,
+            mark: None,
         };
         let zone = view.zone.clone();
         let table = [

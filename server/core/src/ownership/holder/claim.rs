@@ -131,8 +131,8 @@ impl Holder {
     }
 
     /// Reports a zone that ran other rules, once for each zone and rules.
-    fn note_unfit(&mut self, LeaseView { zone, rules, .. }: &LeaseView) {
-        let mark = rules.expect("it is the mark that says so");
+    fn note_unfit(&mut self, LeaseView { zone, mark, .. }: &LeaseView) {
+        let mark = mark.expect("it is the mark that says so");
         if self.unfit.insert(zone.clone(), mark.rules) != Some(mark.rules) {
             self.commands.push_back(HolderCommand::ReportUnfit(UnfitZone {
                 zone: zone.clone(),
@@ -147,7 +147,7 @@ impl Holder {
     pub(super) fn handle_fence(&mut self, now: Duration, fence: StoreFence) {
         let (fence, data) = match fence {
             StoreFence::Epoch { fence, data } => (fence, data),
-            StoreFence::None | StoreFence::Lost => (Epoch::NONE, Epoch::NONE),
+            StoreFence::None | StoreFence::Lost => (Epoch::NONE, None),
             StoreFence::Unknown(why) => {
                 let error = format!("the store's fence is unknown: {why}");
                 return self.handle_claimed(now, Err(AuthorityError::Unavailable(error)));
@@ -155,11 +155,15 @@ impl Holder {
         };
         let Claim { watched, sent_at, .. } = self.claim.take().expect("a fence is asked for by a claim");
         self.census.note_epoch(&watched.zone, fence);
-        // An owner leaves its mark when it hosts its zone, and writes at once: a store without data of that epoch went
-        // back, and another shard may have in memory what it lost. One that lost the whole zone is waited for by the
-        // adoption.
-        let went_back = data > Epoch::NONE && watched.rules.is_some_and(|mark| data < mark.epoch);
-        if (went_back || self.census.is_forgotten(&watched)) && self.contender.handle_forgotten(now) {
+        // An owner leaves its mark when it hosts its zone, and writes at once: a store whose data ends before the mark
+        // went back, and another shard may have in memory what it lost. One that lost the whole zone is waited for by
+        // the adoption.
+        let went_back = watched
+            .mark
+            .is_some_and(|mark| data.is_some_and(|data| data < mark.data));
+        let is_put_off = went_back && self.contender.handle_gone_back(now)
+            || self.census.is_forgotten(&watched) && self.contender.handle_forgotten(now);
+        if is_put_off {
             return;
         }
         let epoch_floor = Some(self.census.epoch_seen(&watched.zone));

@@ -12,7 +12,8 @@ use crate::ownership::grant::{Nonce, Tenure};
 use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
-use crate::ownership::rules_mark::{RulesMark, RulesTag};
+use crate::ownership::owner_mark::{OwnerMark, RulesTag};
+use crate::ownership::stamp::DataStamp;
 use crate::ownership::steps::AdoptionSteps;
 
 /// A command to the driver of a holder.
@@ -130,8 +131,8 @@ pub enum StoreFence {
     Epoch {
         /// The epoch of the fence.
         fence: Epoch,
-        /// The epoch of the newest data; that of no owner, if there is none.
-        data: Epoch,
+        /// The end of the newest data, if there is any.
+        data: Option<DataStamp>,
     },
     /// The store has never had the zone.
     None,
@@ -165,16 +166,18 @@ pub struct GrantedLease {
     pub steps: AdoptionSteps,
     /// The time for which the adoption waits for a shard with memory, if the store has lost the zone.
     pub reseed_grace: Duration,
+    /// The last tick that the store acknowledged, as the lease says; 0 if it says nothing.
+    pub promised: Tick,
 }
 
 /// A zone that this process did not claim, because it ran other rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the zone ran other rules under epoch {}: {}, and this process has {ours}", .mark.epoch, .mark.rules)]
+#[error("the zone ran other rules under epoch {}: {}, and this process has {ours}", .mark.data.epoch, .mark.rules)]
 pub struct UnfitZone {
     /// The zone.
     pub zone: ZoneName,
     /// The mark in its lease.
-    pub mark: RulesMark,
+    pub mark: OwnerMark,
     /// The rules of this process.
     pub ours: RulesTag,
 }
@@ -193,6 +196,8 @@ pub struct Views {
 pub struct Progress {
     /// Attached players.
     pub players: u32,
+    /// The last tick that the store acknowledged.
+    pub acknowledged: Tick,
     /// The tick that the zone is in; 0 between two ticks.
     pub stepping: Tick,
     /// The zone is over.

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use everhold_protocol::Tick;
+
 use super::Holder;
 use super::claim::Claim;
 use super::command::{GrantedLease, HolderCommand, Progress, Request};
@@ -14,6 +16,8 @@ use crate::ownership::authority::AuthorityError;
 use crate::ownership::end::EndReason;
 use crate::ownership::grant::Tenure;
 use crate::ownership::lease::{Lease, SharedLease};
+use crate::ownership::owner_mark::{OwnerMark, RulesTag};
+use crate::ownership::stamp::DataStamp;
 use crate::ownership::steps::AdoptionSteps;
 
 /// An adoption that takes no step for longer is given up: its replay hangs, or its store does. No step takes seconds;
@@ -32,6 +36,20 @@ pub(super) struct HeldLease {
     pub(super) progress: Option<Progress>,
     /// The first of the looks that have found its tick wedged without exception.
     pub(super) wedged_since: Option<Duration>,
+}
+
+impl HeldLease {
+    /// Returns the mark that a process of these rules leaves in the lease, if it hosts the zone.
+    pub(super) fn mark(&self, rules: RulesTag) -> Option<OwnerMark> {
+        let data = |progress: Progress| DataStamp {
+            epoch: self.tenure.epoch(),
+            tick: progress.acknowledged,
+        };
+        self.progress.map(|progress| OwnerMark {
+            data: data(progress),
+            rules,
+        })
+    }
 }
 
 /// An adoption as its holder sees it.
@@ -151,6 +169,7 @@ impl Holder {
             at: now,
             steps,
             reseed_grace: claim.watched.reseed_grace(self.lease.ttl),
+            promised: claim.watched.mark.map_or(Tick(0), |mark| mark.data.tick),
         }));
     }
 

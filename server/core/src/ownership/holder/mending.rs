@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Epoch, ZoneName};
 
 use super::command::{HolderCommand, Request};
 use super::remark::{Remark, RequestFailure, ZoneRemark};
@@ -12,6 +12,7 @@ use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, Renewal};
 use crate::ownership::contender::StoreData;
 use crate::ownership::grant::Tenure;
+use crate::ownership::owner_mark::OwnerMark;
 
 impl Holder {
     /// Asks for everything that the look showed to be in need of it. A suspended zone is never declared: its own lease
@@ -26,11 +27,15 @@ impl Holder {
         let taken: Vec<ZoneName> = self.contender.taken().cloned().collect();
         let max = Some(self.answer_max());
         if !forgotten.is_empty() {
-            let rules = Some(self.rules);
-            let renewal = |tenure| Renewal {
-                tenure,
-                players: 0,
-                rules,
+            let mark = |zone: &ZoneName| {
+                let data = suspended[zone].acknowledged;
+                let rules = self.rules;
+                (data.epoch > Epoch::NONE).then_some(OwnerMark { data, rules })
+            };
+            let renewal = |tenure: Tenure| {
+                let mark = mark(&tenure.zone);
+                let players = 0;
+                Renewal { tenure, players, mark }
             };
             self.ask(Request::Reinstate(forgotten.into_iter().map(renewal).collect()), max);
         }

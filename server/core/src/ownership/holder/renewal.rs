@@ -39,7 +39,7 @@ impl Holder {
             .map(|held| Renewal {
                 tenure: held.tenure.clone(),
                 players: held.progress.map_or(0, |progress| progress.players),
-                rules: held.progress.map(|_| self.rules),
+                mark: held.mark(self.rules),
             })
             .collect();
         self.renewals = Renewals {

@@ -64,7 +64,7 @@ fn view(zone: &str, epoch: u32, nonce: Nonce) -> LeaseView {
         addr: ([127, 0, 0, 1], 1).into(),
         players: 0,
         ttl: Duration::ZERO,
-        rules: None,
+        mark: None,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::redis::RedisError;
 
 /// The fields of a lease, in the order of `lua/lease_common.lua`.
 const FIELDS: [&str; 8] = [
-    "epoch", "nonce", "beat", "released", "addr", "players", "ttl_ms", "rules",
+    "epoch", "nonce", "beat", "released", "addr", "players", "ttl_ms", "mark",
 ];
 
 /// Leases that one script reads: appends to the same server wait for a fraction of a millisecond.
@@ -239,7 +239,7 @@ fn read_line(zone: &ZoneName, line: &str) -> Option<LeaseView> {
         players: word()?.parse().ok()?,
         // An earlier build does not say.
         ttl: Duration::from_millis(word()?.parse().unwrap_or_default()),
-        rules: word()?.parse().ok(),
+        mark: word()?.parse().ok(),
     };
     words.next().is_none().then_some(view)
 }

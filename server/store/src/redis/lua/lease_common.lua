@@ -1,5 +1,5 @@
 -- Shared by the scripts of the authority. KEYS[1] is a zone's lease. One that makes no sense counts as none.
-local FIELDS = {'epoch', 'nonce', 'beat', 'released', 'addr', 'players', 'ttl_ms', 'rules'}
+local FIELDS = {'epoch', 'nonce', 'beat', 'released', 'addr', 'players', 'ttl_ms', 'mark'}
 -- Of all but the last two, which an earlier build does not write.
 local SHAPES = {'^%d+$', '^%d+$', '^%d+$', '^[01]$', '^%S+:%d+$', '^%d+$'}
 local function lease()

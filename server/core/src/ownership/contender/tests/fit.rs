@@ -3,13 +3,13 @@
 use everhold_protocol::Tick;
 
 use super::*;
-use crate::ownership::{DataStamp, Grant, RulesMark};
+use crate::ownership::{DataStamp, Grant, OwnerMark};
 
 /// The lease of a zone that its last owner ran under these rules, in epoch 3.
 fn marked(zone: &str, number: u8) -> LeaseView {
     LeaseView {
-        rules: Some(RulesMark {
-            epoch: Epoch(3),
+        mark: Some(OwnerMark {
+            data: stamp(3),
             rules: rules(number),
         }),
         ..released(zone, 5)

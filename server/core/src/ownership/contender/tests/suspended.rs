@@ -1,7 +1,7 @@
 //! Zones that are suspended here: whose claim comes first, and what their memory is kept for.
 
 use super::*;
-use crate::ownership::{Grant, Nonce, RulesMark};
+use crate::ownership::{Grant, Nonce, OwnerMark};
 
 /// The meadow, under a grant that ran out.
 fn ran_out() -> Tenure {
@@ -87,12 +87,12 @@ fn memory_of_a_zone_that_another_shard_was_granted_is_dropped_for_its_data_only(
 fn memory_is_not_claimed_at_once_from_a_shard_that_hosted_the_zone_since() {
     for hosted in [3, 4] {
         let mut contender = suspended();
-        let mark = RulesMark {
-            epoch: Epoch(hosted),
+        let mark = OwnerMark {
+            data: stamp(hosted, 0),
             rules: rules(1),
         };
         let lease = LeaseView {
-            rules: Some(mark),
+            mark: Some(mark),
             ..taken(1)
         };
         contender.handle_leases(ms(0), vec![lease]);

@@ -4,13 +4,16 @@ use everhold_protocol::Tick;
 
 use super::*;
 use crate::ownership::holder::command::UnfitZone;
-use crate::ownership::rules_mark::RulesMark;
+use crate::ownership::owner_mark::OwnerMark;
 
 const MARK_EPOCH: Epoch = Epoch(3);
 
-fn mark(number: u8) -> RulesMark {
-    RulesMark {
-        epoch: MARK_EPOCH,
+fn mark(number: u8) -> OwnerMark {
+    OwnerMark {
+        data: DataStamp {
+            epoch: MARK_EPOCH,
+            tick: Tick(100),
+        },
         rules: rules(number),
     }
 }
@@ -21,7 +24,7 @@ fn contending(number: u8, epoch: u32) -> Rig {
     let mut rig = Rig::new();
     let lease = LeaseView {
         released: true,
-        rules: Some(mark(number)),
+        mark: Some(mark(number)),
         ..view("meadow", MARK_EPOCH.0, OTHER)
     };
     rig.authority.leases = [(name("meadow"), lease)].into();
@@ -29,7 +32,7 @@ fn contending(number: u8, epoch: u32) -> Rig {
     rig.authority.unread = [name("forest"), name("hills")].into();
     rig.authority.fence = StoreFence::Epoch {
         fence: MARK_EPOCH,
-        data: MARK_EPOCH,
+        data: Some(mark(number).data),
     };
     rig.authority.data = StoreData::Newest(DataStamp {
         epoch: Epoch(epoch),
@@ -68,7 +71,7 @@ fn zone_that_ran_other_rules_is_reported_once_and_costs_no_epoch() {
     );
     // Another owner, of yet other rules, has come and gone.
     let lease = rig.authority.leases.get_mut(&name("meadow")).unwrap();
-    (lease.beat, lease.rules) = (9, Some(mark(3)));
+    (lease.beat, lease.mark) = (9, Some(mark(3)));
     rig.run(2 * TTL);
     assert_eq!(reports(&rig).len(), 2);
 }
@@ -79,7 +82,7 @@ fn zone_is_claimed_at_once_when_its_rules_become_these() {
     rig.run(4 * TTL);
     assert!(rig.granted().is_empty());
     let lease = rig.authority.leases.get_mut(&name("meadow")).unwrap();
-    (lease.epoch, lease.rules) = (Epoch(4), Some(mark(1)));
+    (lease.epoch, lease.mark) = (Epoch(4), Some(mark(1)));
     rig.run(2 * TURN);
     assert_eq!(rig.granted()[0].tenure, tenure("meadow", 5));
 }
@@ -125,13 +128,13 @@ fn store_that_does_not_answer_for_a_marked_zone_is_asked_again() {
 }
 
 #[test]
-fn lease_says_the_rules_of_an_owner_that_hosts_at_once_and_of_no_other() {
+fn lease_has_the_mark_of_an_owner_that_hosts_at_once_and_of_no_other() {
     let mut rig = Rig::new();
     rig.turn();
     rig.run(3 * RENEW_EVERY);
-    let said = |rig: &Rig| -> Vec<Option<RulesTag>> {
+    let said = |rig: &Rig| -> Vec<Option<OwnerMark>> {
         let renewals = rig.asked.iter().filter_map(|asked| match &asked.request {
-            Request::Renew(renewals) => Some(renewals[0].rules),
+            Request::Renew(renewals) => Some(renewals[0].mark),
             _ => None,
         });
         renewals.collect()
@@ -143,10 +146,23 @@ fn lease_says_the_rules_of_an_owner_that_hosts_at_once_and_of_no_other() {
     rig.host_all();
     rig.asked.clear();
     rig.turn();
-    assert_eq!(said(&rig), [Some(rules(1)); ZONES.len()]);
+    let mark = |tick| OwnerMark {
+        data: DataStamp {
+            epoch: Epoch(2),
+            tick: Tick(tick),
+        },
+        rules: rules(1),
+    };
+    assert_eq!(said(&rig), [Some(mark(0)); ZONES.len()]);
+    for hosted in rig.hosted.values_mut() {
+        hosted.progress.acknowledged = Tick(20);
+    }
+    rig.asked.clear();
+    rig.run(RENEW_EVERY);
+    assert!(said(&rig).contains(&Some(mark(20))), "{:?}", said(&rig));
     rig.authority.leases.clear();
     rig.run(RENEW_EVERY);
-    let put_back = rig.asked(|request| matches!(request, Request::Reinstate(back) if back[0].rules == Some(rules(1))));
+    let put_back = rig.asked(|request| matches!(request, Request::Reinstate(back) if back[0].mark == Some(mark(20))));
     assert_eq!(put_back.len(), ZONES.len());
 }
 
