@@ -1,11 +1,12 @@
 //! Stored data is damaged: one bit flips in the store, the zone's shard dies, and another adopts it.
 
 use everhold_core::durability::store::{CheckpointKind, Position, ZoneOutline, ZoneStore};
+use everhold_core::ownership::{Authority, OwnerMark};
 use everhold_local_cluster::ReportedAdoption;
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Epoch, Tick};
 use everhold_store::redis::{RedisStore, RedisTarget};
-use everhold_store::sqlite::SqliteStore;
+use everhold_store::sqlite::{SqliteAuthority, SqliteStore};
 use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
@@ -211,4 +212,53 @@ async fn zone_of_which_a_record_is_damaged_in_its_file_goes_on_before_it_and_say
 #[tokio::test(flavor = "multi_thread")]
 async fn zone_of_which_a_record_is_damaged_in_redis_goes_on_before_it_and_says_so() {
     assert_loss_is_counted(on_redis()).await;
+}
+
+/// Returns the mark that the owner of the meadow has left in its lease.
+async fn mark(authority: &SqliteAuthority) -> Option<OwnerMark> {
+    let leases = authority.leases().await.expect("readable");
+    leases.views.iter().find(|view| view.zone == meadow())?.mark
+}
+
+/// A backup of the zone's file is put back after its shard died. Nothing in it is damaged, and what it lacks is counted
+/// by the mark in the lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn zone_whose_file_went_back_to_an_older_copy_says_how_much_is_lost() {
+    let mut world = on_files();
+    let owner = world.shard_configured(&[meadow()], CHECKPOINTS);
+    let (_player, epoch, _) = playing(&world).await;
+    let file = world.cluster.world().join("zone-meadow.db");
+    let copy = world.cluster.world().join("backup");
+    let backup = rusqlite::Connection::open(&file).expect("the zone's file");
+    backup
+        .execute("VACUUM INTO ?1", [copy.to_str().expect("text")])
+        .expect("a copy");
+    let authority = SqliteAuthority::open(&world.cluster.world()).expect("the world");
+    let copied = store(&world)
+        .await
+        .outline(&meadow(), None)
+        .await
+        .expect("readable")
+        .end();
+    let promised = loop {
+        match mark(&authority).await {
+            Some(mark) if mark.data.tick > copied => break mark.data.tick,
+            _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    world.cluster.kill(owner).expect("a kill");
+    drop(backup);
+    std::fs::rename(&copy, &file).expect("the same directory");
+    for beside in ["zone-meadow.db-wal", "zone-meadow.db-shm"] {
+        let _gone = std::fs::remove_file(world.cluster.world().join(beside));
+    }
+
+    let heir = world.shard_configured(&[], CHECKPOINTS);
+    world.until_adopted(&meadow(), heir, epoch);
+    let report = &world.cluster.adoptions.last().expect("it was waited for").report;
+    assert!(
+        report.last_tick <= copied && report.last_tick + report.rewound_ticks >= promised,
+        "{promised}: {report:?}"
+    );
+    assert_eq!(report.checkpoints_given_up, 0);
 }

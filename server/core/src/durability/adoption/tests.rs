@@ -263,6 +263,26 @@ fn history_that_is_damaged_is_ended_in_the_store_before_the_zone_goes_on_with_a_
 }
 
 #[test]
+fn what_the_store_lacks_of_what_it_acknowledged_is_counted_as_lost() {
+    for promised in [0, 90] {
+        let mut adopter = Adopter::new(None);
+        adopter.adoption = adopter.adoption.promised(Tick(promised));
+        adopter.asks();
+        adopter.read(Ok(outline(0)));
+        adopter.asks();
+        adopter.adoption.handle_replayed(Ok(replayed()));
+        let asked = adopter.asks();
+        assert_eq!(
+            asked.iter().filter(|asked| asked.starts_with("log GoneBack")).count(),
+            usize::from(promised > 0)
+        );
+        let (start, history) = adopter.started.unwrap();
+        assert_eq!(start.rewound_ticks, promised);
+        assert!(matches!(history, History::Stored { rewound_ticks, .. } if rewound_ticks == promised));
+    }
+}
+
+#[test]
 fn store_that_does_not_answer_is_asked_again_for_three_seconds() {
     let mut adopter = Adopter::new(None);
     assert_eq!(adopter.asks(), ["fence and read"]);
