@@ -27,7 +27,7 @@ use everhold_protocol::{Epoch, ZoneName};
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 
 /// Far above everything that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A link that is down is asked again this often.
 const AGAIN: Duration = Duration::from_millis(20);
