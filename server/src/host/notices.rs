@@ -35,6 +35,15 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::WriteFailed(error, Lasted { ms, failures }) => {
             tracing::warn!(%zone, %error, ms, failures, "a checkpoint was not written");
         }
+        PipelineNotice::CaptureLost(why, Lasted { ms, failures }) => {
+            tracing::error!(%zone, why, ms, failures, "a checkpoint was not encoded; the zone goes on without it");
+        }
+        PipelineNotice::HomeFailed(error, Lasted { ms, failures }) => {
+            tracing::warn!(%zone, %error, ms, failures, "a home of this zone's characters is not stored again yet");
+        }
+        PipelineNotice::HomesSet(homes) => {
+            tracing::info!(%zone, homes, "the homes of this zone's characters are stored again");
+        }
         PipelineNotice::Refused => {
             tracing::error!(
                 %zone,

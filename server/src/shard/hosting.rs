@@ -18,7 +18,7 @@ use everhold_core::report::{AdoptionReport, ShardEvent};
 use everhold_core::zone::ZoneConfig;
 use everhold_os::{clock, vital};
 use everhold_protocol::{Tick, ZoneName};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::Config;
 use crate::host::{self, Adopted, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
@@ -33,6 +33,7 @@ pub(super) struct Hosting {
     pub(super) rules: Arc<RuleBook>,
     pub(super) store: Arc<dyn ZoneStore>,
     pub(super) homes: Arc<dyn HomeStore>,
+    pub(super) home_turns: Arc<Semaphore>,
     pub(super) reporter: Reporter,
     pub(super) process: Arc<ProcessGauge>,
     pub(super) zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
@@ -222,6 +223,7 @@ impl Hosting {
         HostServices {
             store: Arc::clone(&self.store),
             homes: Arc::clone(&self.homes),
+            home_turns: Arc::clone(&self.home_turns),
             guard,
             peers: Arc::new(move || router.peers()),
             process: Arc::clone(&self.process),
