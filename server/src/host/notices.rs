@@ -111,6 +111,13 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             lost_ticks,
             "stored data of this zone is damaged; it goes on from what is whole"
         ),
+        AdoptionNotice::DamagedBeyondMemory { what, last, lost_ticks } => tracing::error!(
+            %zone,
+            what,
+            last = last.0,
+            lost_ticks,
+            "stored data of this zone is damaged, and its newest whole history is in memory here: it goes on from there"
+        ),
         AdoptionNotice::Divergent(tick) => tracing::error!(
             %zone,
             tick = tick.0,

@@ -10,29 +10,25 @@ use super::command::{HolderCommand, Request};
 use super::remark::{Remark, RequestFailure, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, Renewal};
-use crate::ownership::contender::StoreData;
-use crate::ownership::grant::Tenure;
+use crate::ownership::contender::{StoreData, SuspendedLease};
 
 impl Holder {
     /// Asks for everything that the look showed to be in need of it. A suspended zone is never declared: its own lease
     /// is put back, which no other shard may claim at once.
     pub(super) fn begin_mending(&mut self, now: Duration) {
         let suspended = self.contender.suspended();
-        let tenures = suspended.values().map(|lease| &lease.tenure);
-        let missing = tenures.filter(|tenure| self.census.is_missing(&tenure.zone)).cloned();
-        let forgotten: Vec<Tenure> = missing.chain(self.contender.forgotten()).collect();
+        let leases = suspended.values();
+        let missing = leases.filter(|lease| self.census.is_missing(&lease.tenure.zone));
+        let forgotten: Vec<Renewal> = missing
+            .chain(self.contender.forgotten())
+            .map(|lease| self.put_back(lease))
+            .collect();
         let undeclared = self.census.missing(now).into_iter();
         let undeclared: Vec<ZoneName> = undeclared.filter(|zone| !suspended.contains_key(zone)).collect();
         let taken: Vec<ZoneName> = self.contender.taken().cloned().collect();
         let max = Some(self.answer_max());
         if !forgotten.is_empty() {
-            let rules = Some(self.rules);
-            let renewal = |tenure| Renewal {
-                tenure,
-                players: 0,
-                rules,
-            };
-            self.ask(Request::Reinstate(forgotten.into_iter().map(renewal).collect()), max);
+            self.ask(Request::Reinstate(forgotten), max);
         }
         for zone in undeclared {
             self.ask(Request::Declare(zone), max);
@@ -41,6 +37,16 @@ impl Holder {
             self.ask(Request::Data(zone), max);
         }
         self.step = HolderStep::Mending;
+    }
+
+    /// Returns the lease that is put back. Its mark says which epoch wrote the zone's data: a grant whose adoption
+    /// failed wrote none.
+    fn put_back(&self, lease: &SuspendedLease) -> Renewal {
+        Renewal {
+            tenure: lease.tenure.clone(),
+            players: 0,
+            rules: (lease.acknowledged.epoch == lease.tenure.epoch()).then_some(self.rules),
+        }
     }
 
     pub(super) fn handle_declared(&mut self, now: Duration, zone: ZoneName, outcome: Result<(), AuthorityError>) {

@@ -376,6 +376,29 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_at_once_and_claimed_abov
     }
 }
 
+#[test]
+fn lease_of_a_grant_that_wrote_nothing_is_put_back_without_a_mark() {
+    // The data is of epoch 2; what was granted since failed to host the zone.
+    for (acknowledged, rules) in [(2, Some(rules(1))), (1, None)] {
+        let mut rig = Rig::hosting();
+        rig.authority.leases.remove(&name("meadow"));
+        let acknowledged = DataStamp {
+            epoch: Epoch(acknowledged),
+            ..ACKNOWLEDGED
+        };
+        let remains = Remains::Memory { acknowledged };
+        rig.holder
+            .handle_ended(rig.now, tenure("meadow", 2), &EndReason::Suspended, remains);
+        rig.hosted.remove(&name("meadow"));
+        let asked = rig.turn();
+        let marks = asked.iter().filter_map(|request| match request {
+            Request::Reinstate(renewals) => Some(renewals[0].rules),
+            _ => None,
+        });
+        assert_eq!(marks.collect::<Vec<_>>(), [rules]);
+    }
+}
+
 /// A store that has seen this epoch, with data of it.
 fn fenced(epoch: u32) -> StoreFence {
     StoreFence::Epoch {
