@@ -81,6 +81,10 @@ pub enum Part {
     Router,
     /// The durable task of a zone, once a player is attached; once.
     Durable,
+    /// The durable task of a zone after its last tick; once.
+    Sealed,
+    /// The encoding of a checkpoint; once.
+    Capture,
     /// The adoption of a zone in memory; once.
     Adoption,
 }
@@ -93,8 +97,10 @@ impl FromStr for Part {
             "keeper" => Ok(Self::Keeper),
             "router" => Ok(Self::Router),
             "durable" => Ok(Self::Durable),
+            "sealed" => Ok(Self::Sealed),
+            "capture" => Ok(Self::Capture),
             "adoption" => Ok(Self::Adoption),
-            _ => Err("it is keeper, router, durable, or adoption".to_owned()),
+            _ => Err("it is keeper, router, durable, sealed, capture, or adoption".to_owned()),
         }
     }
 }

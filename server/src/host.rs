@@ -11,14 +11,12 @@
 //! they act.
 
 mod adopt;
-mod asking;
 mod blame;
 mod durable;
 mod egress;
 mod evidence;
 mod guard;
 mod handle;
-mod homes;
 mod load;
 mod memory;
 mod notices;
@@ -41,7 +39,7 @@ use everhold_core::tick::{TickLoop, TickStart};
 use everhold_core::zone::Zone;
 use everhold_os::{clock, vital};
 use everhold_protocol::Tick;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use adopt::{Adopted, NotAdopted, adopt};
 pub use blame::blame;
@@ -137,11 +135,12 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         residents,
     );
     let ended = services.ended.clone();
-    let (began_after, ticked) = (journal.acknowledged(), Arc::new(tokio::sync::Mutex::new(ticks.ticked)));
+    let (began_after, ticked) = (journal.acknowledged(), durable::TickMail::new(ticks.ticked));
+    let thread = Arc::new(tokio::sync::Mutex::new(ticked));
     let task = durable::DurableTask::new(config, journal, &chain, services, gauges, connections, ticks.orders);
-    let task = tokio::spawn(task.run(Arc::clone(&ticked), ordered));
+    let task = tokio::spawn(task.run(Arc::clone(&thread), ordered));
     let watch = DurableWatch {
-        ticked,
+        thread,
         began_after,
         ended,
         handle: handle.clone(),
@@ -163,7 +162,7 @@ fn gauges_of(zone: &Zone, acknowledged: Tick) -> Arc<ZoneGauges> {
 /// A watch on the durable task of a zone. One that panics says nothing any more; the zone's World is none of its own,
 /// and is kept.
 struct DurableWatch {
-    ticked: durable::TickMessages,
+    thread: durable::TickThreadEnd,
     /// The end of what the store had when the zone was hosted.
     began_after: Position,
     ended: mpsc::UnboundedSender<Ended>,
@@ -178,7 +177,7 @@ impl DurableWatch {
         handle.gauges.ended.store(true, Ordering::Release);
         let zone = &handle.tenure.zone;
         tracing::error!(%zone, %error, "a durable task failed: its zone is suspended");
-        let memory = memory::orphaned(self.acknowledged(), &mut *self.ticked.lock().await, zone).await;
+        let memory = memory::orphaned(self.acknowledged(), &mut *self.thread.lock().await, zone).await;
         let _process_ends = ended.send(Ended {
             tenure: handle.tenure.clone(),
             reason: EndReason::Panicked(handle.tick(), "the durable task failed".to_owned()),
@@ -206,6 +205,8 @@ pub struct HostServices {
     pub store: Arc<dyn ZoneStore>,
     /// The store in which the homes of characters are written anew if they are lost.
     pub homes: Arc<dyn HomeStore>,
+    /// The turns of homes that are on their way to that store, of all zones of the process.
+    pub home_turns: Arc<Semaphore>,
     /// The zone's lease.
     pub guard: Arc<LeaseGuard>,
     /// Living shards to name to clients.

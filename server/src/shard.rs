@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use everhold_core::cluster::{Directory, RoutingConfig};
 use everhold_core::game::RuleBook;
-use everhold_core::limits::CONN_EVENTS_MAX;
+use everhold_core::limits::{CONN_EVENTS_MAX, PROCESS_HOMES_IN_FLIGHT_MAX};
 use everhold_core::ownership::holder::command::Views;
 use everhold_core::report::ShardEvent;
 use everhold_net::keys::Keys;
 use everhold_net::transport::Transport;
 use everhold_os::vital;
 use everhold_protocol::RefusalCode;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::entering::{enter_world, random_nonce, take_address};
 use self::hosting::Hosting;
@@ -78,6 +78,7 @@ impl Shard {
             rules,
             store,
             homes,
+            home_turns: Arc::new(Semaphore::new(PROCESS_HOMES_IN_FLIGHT_MAX)),
             reporter,
             process,
             zones: Mutex::default(),

@@ -54,6 +54,8 @@ mod wedge;
 mod flood;
 #[path = "shards/overload.rs"]
 mod overload;
+#[path = "shards/unowned.rs"]
+mod unowned;
 #[path = "shards/panics.rs"]
 mod panics;
 #[path = "shards/sweep.rs"]

@@ -35,6 +35,12 @@ pub const CHECKPOINT_LAG_ALARM_S: u64 = 60;
 /// Time after which the zone holds because of it, s. At 20 Hz these are 18,000 ticks: 5,000 players are replayed in ten
 /// seconds, and 10,000 leave 360 MB of records.
 pub const CHECKPOINT_LAG_HOLD_S: u64 = 900;
+/// Homes of one zone's characters on their way to the store at once: with an answer a millisecond, 50,000 of them are
+/// there in four seconds.
+pub const HOMES_IN_FLIGHT_MAX: usize = 16;
+/// Homes of all zones of a process on their way at once: enough to fill the link to a store, few enough to leave
+/// log-ins a turn.
+pub const PROCESS_HOMES_IN_FLIGHT_MAX: usize = 64;
 /// A page of an adoption's reading, bytes: one store operation of milliseconds. One that is not read in time is asked
 /// for in halves, down to one part.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;

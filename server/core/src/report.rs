@@ -71,6 +71,24 @@ pub enum ShardEvent {
         /// The reason, in words.
         reason: String,
     },
+    /// An alarm: no shard has hosted a zone of the world for long.
+    Unowned {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of its last owner.
+        epoch: Epoch,
+        /// Time since an owner was last seen to live, ms.
+        lasted_ms: f64,
+    },
+    /// That alarm is over.
+    OwnedAgain {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of its owner.
+        epoch: Epoch,
+        /// Time for which it had none, ms.
+        lasted_ms: f64,
+    },
     /// The process stops in good order.
     Stopped,
 }

@@ -74,6 +74,9 @@ pub struct LocalCluster {
     /// Zones that a process cannot run, whether it was granted them or not: the process by its index, the zone, and the
     /// epoch.
     pub unfit: Vec<(usize, ZoneName, Epoch)>,
+    /// Alarms of zones without an owner, in order: the process by its index, the zone, and whether it was raised (or
+    /// ended).
+    pub vacancies: Vec<(usize, ZoneName, bool)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
     stop: Option<Stop>,
@@ -100,6 +103,7 @@ impl LocalCluster {
             ends: Vec::new(),
             lost: Vec::new(),
             unfit: Vec::new(),
+            vacancies: Vec::new(),
             events,
             sender,
             stop: None,
@@ -279,6 +283,8 @@ impl LocalCluster {
             }
             ShardEvent::Lost { zone, epoch } => self.lost.push((zone, epoch)),
             ShardEvent::Unfit { zone, epoch, .. } => self.unfit.push((process, zone, epoch)),
+            ShardEvent::Unowned { zone, .. } => self.vacancies.push((process, zone, true)),
+            ShardEvent::OwnedAgain { zone, .. } => self.vacancies.push((process, zone, false)),
             ShardEvent::CheckpointLag { .. } | ShardEvent::Stopped => {}
         }
     }

@@ -26,7 +26,7 @@ use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
     AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, RulesTag, Tenure,
 };
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Account, ZoneName};
 
 use self::adopting::Adopting;
 use self::ending::Ending;
@@ -72,6 +72,7 @@ enum Kind {
     Append,
     Write,
     Create,
+    Home(Account),
 }
 
 /// An order of the shard to its holder, which hears it when it is at rest.
@@ -332,9 +333,13 @@ impl SimShard {
             }
             Kind::Append => StoreAnswer::Appended(Err(away())),
             Kind::Evidence => StoreAnswer::Kept(Err(away())),
-            Kind::Fence | Kind::Quarantine | Kind::Rewind | Kind::Blame | Kind::Write | Kind::Create => {
-                StoreAnswer::Done(Err(away()))
-            }
+            Kind::Fence
+            | Kind::Quarantine
+            | Kind::Rewind
+            | Kind::Blame
+            | Kind::Write
+            | Kind::Create
+            | Kind::Home(_) => StoreAnswer::Done(Err(away())),
         };
         self.handle_stored(env, number, answer);
     }
@@ -354,7 +359,9 @@ impl SimShard {
             return;
         };
         match (kind, answer) {
-            (Kind::Append | Kind::Write | Kind::Create, answer) => self.handle_zone_stored(env, &tenure, kind, answer),
+            (Kind::Append | Kind::Write | Kind::Create | Kind::Home(_), answer) => {
+                self.handle_zone_stored(env, &tenure, kind, answer);
+            }
             (Kind::Blame, StoreAnswer::Done(answer)) => self.handle_blame_stored(env, &tenure, answer),
             (_, answer) => self.handle_adoption_stored(env, &tenure, kind, answer),
         }

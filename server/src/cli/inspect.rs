@@ -9,7 +9,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use everhold_core::durability::evidence::{EvidenceWhy, StoredEvidence};
 use everhold_core::durability::store::ZoneStore;
-use everhold_core::ownership::{Authority, Leases};
+use everhold_core::ownership::{Authority, LeaseView, Leases};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::Serialize;
 
@@ -35,6 +35,8 @@ struct ZoneRow {
     zone: ZoneName,
     /// `None`: the lease is released, and no shard holds it.
     owner: Option<SocketAddr>,
+    /// The state of its owner, as the lease shows it.
+    state: OwnerState,
     epoch: Epoch,
     players: u32,
     /// The newest record in the store: output of ticks up to it may have been seen.
@@ -50,6 +52,39 @@ struct ZoneRow {
     rules: Option<String>,
     /// Evidence that the zone went wrong, if the store keeps any.
     evidence: Option<EvidenceRow>,
+}
+
+/// The state of a zone's owner, as its lease shows it. One that died is shown as before: only a watch of the lease
+/// tells.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum OwnerState {
+    /// It hosts the zone.
+    Hosts,
+    /// It was granted the zone, and has not hosted it yet.
+    Adopts,
+    /// There is none: the zone was released, or was never held.
+    None,
+}
+
+impl OwnerState {
+    fn of(lease: &LeaseView) -> Self {
+        match lease.mark {
+            _ if lease.released || lease.epoch == Epoch::NONE => Self::None,
+            Some(mark) if mark.data.epoch < lease.epoch => Self::Adopts,
+            _ => Self::Hosts,
+        }
+    }
+}
+
+impl std::fmt::Display for OwnerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Hosts => "hosts",
+            Self::Adopts => "adopts",
+            Self::None => "NO OWNER",
+        })
+    }
 }
 
 /// The evidence of a zone, as the store keeps it.
@@ -143,6 +178,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
         let head = data.and_then(|d| d.head).map(|p| p.tick);
         let released_tick = journal.map(|(_, last)| last).max(head);
         rows.push(ZoneRow {
+            state: OwnerState::of(&lease),
             zone: lease.zone,
             owner: Some(lease.addr).filter(|_| !lease.released),
             epoch: lease.epoch,
@@ -165,6 +201,7 @@ fn table(rows: &[ZoneRow]) -> Table {
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header([
         "zone",
         "owner",
+        "state",
         "epoch",
         "players",
         "released",
@@ -180,6 +217,7 @@ fn table(rows: &[ZoneRow]) -> Table {
         table.add_row([
             row.zone.to_string(),
             row.owner.map_or_else(|| "nobody".to_owned(), |addr| addr.to_string()),
+            row.state.to_string(),
             row.epoch.to_string(),
             row.players.to_string(),
             text(row.released_tick),

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use everhold_core::durability::adoption::{ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, History, Start};
+use everhold_core::durability::adoption::{
+    ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, FromMemory, History, Start,
+};
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
@@ -30,7 +32,7 @@ pub enum Adopted {
     /// The one in the store.
     Stored(Box<Start>, History),
     /// The one that this process has in memory.
-    Memory,
+    Memory(FromMemory),
 }
 
 impl Adopted {
@@ -38,7 +40,7 @@ impl Adopted {
     pub const fn history(&self) -> History {
         match self {
             Self::Stored(_, history) => *history,
-            Self::Memory => History::Memory,
+            Self::Memory(from) => History::Memory(*from),
         }
     }
 }
@@ -94,7 +96,7 @@ pub async fn adopt(
             AdoptionCommand::Log(notice) => notices::log_adoption(tenure, notice),
             AdoptionCommand::DropMemory => drop_memory(),
             AdoptionCommand::Start(start, history) => return Ok(Adopted::Stored(start, history)),
-            AdoptionCommand::StartFromMemory => return Ok(Adopted::Memory),
+            AdoptionCommand::StartFromMemory(from) => return Ok(Adopted::Memory(from)),
             AdoptionCommand::Fail(error) => return Err(NotAdopted::new(error)),
             command => {
                 // An answer that comes when the lease is over is of no use any more.
@@ -160,7 +162,7 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
         | AdoptionCommand::Log(_)
         | AdoptionCommand::DropMemory
         | AdoptionCommand::Start(..)
-        | AdoptionCommand::StartFromMemory
+        | AdoptionCommand::StartFromMemory(_)
         | AdoptionCommand::Fail(_) => unreachable!("it asks no store"),
     }
 }

@@ -16,17 +16,31 @@ use everhold_core::ownership::EndReason;
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
-use everhold_protocol::Account;
 use tokio::sync::mpsc;
 
 use self::operations::{OperationOutcome, Operations};
 use super::egress::Connections;
 use super::run::RunFigures;
 use super::tick::{Surrendered, TickMessage, Ticked};
-use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, evidence, homes};
+use super::{HostConfig, HostOrder, HostServices, ZoneGauges, blame, evidence};
 
-/// The messages of a tick thread. A durable task that panics leaves them behind, with the zone that is still to come.
-pub(super) type TickMessages = Arc<tokio::sync::Mutex<mpsc::Receiver<TickMessage>>>;
+/// The mail of a tick thread, shared: a durable task that panics leaves it behind, with the zone.
+pub(super) type TickThreadEnd = Arc<tokio::sync::Mutex<TickMail>>;
+
+/// The messages of a tick thread, and the zone that it gave back.
+pub(super) struct TickMail {
+    pub(super) messages: mpsc::Receiver<TickMessage>,
+    /// The zone after its last tick: from then on its orders are carried out by the durable task.
+    pub(super) surrendered: Option<Box<Surrendered>>,
+}
+
+impl TickMail {
+    /// Returns the mail of a thread that has said nothing yet.
+    pub(super) const fn new(messages: mpsc::Receiver<TickMessage>) -> Self {
+        let surrendered = None;
+        Self { messages, surrendered }
+    }
+}
 
 pub(super) struct DurableTask {
     config: HostConfig,
@@ -36,8 +50,6 @@ pub(super) struct DurableTask {
     operations: Operations,
     connections: Connections,
     tick_orders: crossbeam::channel::Sender<TickOrder>,
-    /// The zone after its last tick: from then on its orders are carried out here.
-    surrendered: Option<Box<Surrendered>>,
     run: RunFigures,
 }
 
@@ -54,28 +66,27 @@ impl DurableTask {
         let plan = PipelineConfig::new(config.durability, config.checkpoint_ticks, config.tick_hz);
         Self {
             pipeline: Pipeline::new(plan, journal, chain),
-            operations: Operations::new(Arc::clone(&services.store), config.tenure.clone()),
+            operations: Operations::new(&services, config.tenure.clone()),
             config,
             services,
             gauges,
             connections,
             tick_orders,
-            surrendered: None,
             run: RunFigures::new(),
         }
     }
 
-    /// Runs until the zone is over here. Should this panic, `ticked` is left to the caller.
-    pub(super) async fn run(mut self, ticked: TickMessages, mut ordered: mpsc::UnboundedReceiver<HostOrder>) {
-        let mut ticked = ticked.lock().await;
+    /// Runs until the zone is over here. Should this panic, `thread` is left to the caller.
+    pub(super) async fn run(mut self, thread: TickThreadEnd, mut ordered: mpsc::UnboundedReceiver<HostOrder>) {
+        let mut mail = thread.lock().await;
         let mut pulse = tokio::time::interval(PipelineConfig::TURN_EVERY);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks = true;
         let reason = loop {
             tokio::select! {
-                message = ticked.recv(), if ticks => {
+                message = mail.messages.recv(), if ticks => {
                     ticks = message.is_some();
-                    self.handle_tick_message(message);
+                    self.handle_tick_message(message, &mut mail.surrendered);
                 }
                 Some(order) = ordered.recv() => self.handle_order(order),
                 answer = self.operations.answered() => self.handle_answer(answer),
@@ -84,7 +95,7 @@ impl DurableTask {
             // `attach` sends its order before its input: with all orders taken before anything is told, a reply finds
             // its connection.
             self.take_orders(&mut ordered);
-            self.serve_surrendered();
+            self.serve_surrendered(&mut mail.surrendered);
             #[cfg(feature = "testing")]
             if self.gauges.attached.load(std::sync::atomic::Ordering::Relaxed) > 0 {
                 crate::failpoint::fail_once(crate::failpoint::Part::Durable);
@@ -109,35 +120,34 @@ impl DurableTask {
             let keeping = Keeping::forked(tenure, world, self.pipeline.journal());
             evidence::keep_all(store.as_ref(), tenure, guard, keeping).await;
         }
-        self.end(reason, &mut ticked).await;
+        self.end(reason, &mut mail).await;
     }
 
-    fn handle_tick_message(&mut self, message: Option<TickMessage>) {
+    fn handle_tick_message(&mut self, message: Option<TickMessage>, surrendered: &mut Option<Box<Surrendered>>) {
         match message {
             Some(TickMessage::Ticked(ticked)) => self.handle_tick(*ticked),
-            Some(TickMessage::Roster(accounts)) => self.restore_homes(accounts),
+            Some(TickMessage::Roster(accounts)) => self.pipeline.handle_roster(accounts),
             // Said before the end of the channel, which decides.
-            Some(TickMessage::Surrendered(surrendered)) => self.surrendered = Some(surrendered),
+            Some(TickMessage::Surrendered(zone)) => *surrendered = Some(zone),
             Some(TickMessage::Panicked(tick, text)) => self.pipeline.handle_panicked(tick, text),
             None => self.pipeline.handle_ticks_over(),
         }
     }
 
     /// Carries out the orders to a zone whose thread is over: a store that loses it while it stops is written anew.
-    fn serve_surrendered(&mut self) {
-        let Some(surrendered) = &mut self.surrendered else {
+    fn serve_surrendered(&mut self, surrendered: &mut Option<Box<Surrendered>>) {
+        let Some(surrendered) = surrendered else {
             return;
         };
+        #[cfg(feature = "testing")]
+        crate::failpoint::fail_once(crate::failpoint::Part::Sealed);
         let (rosters, frozen) = surrendered.take_orders();
-        rosters.into_iter().for_each(|accounts| self.restore_homes(accounts));
+        rosters
+            .into_iter()
+            .for_each(|accounts| self.pipeline.handle_roster(accounts));
         if let Some(frozen) = frozen {
             self.pipeline.handle_frozen(frozen);
         }
-    }
-
-    fn restore_homes(&self, accounts: Vec<Account>) {
-        let (homes, zone) = (Arc::clone(&self.services.homes), self.config.tenure.zone.clone());
-        tokio::spawn(homes::restore(homes, zone, accounts));
     }
 
     fn handle_tick(&mut self, ticked: Ticked) {
@@ -184,7 +194,8 @@ impl DurableTask {
             OperationOutcome::Written(answer) => self.pipeline.handle_written(now, answer),
             OperationOutcome::Created(answer) => self.pipeline.handle_created(now, answer),
             OperationOutcome::Captured(Ok(capture)) => self.pipeline.handle_captured(capture),
-            OperationOutcome::Captured(Err(error)) => self.pipeline.handle_capture_lost(&error.to_string()),
+            OperationOutcome::Captured(Err(error)) => self.pipeline.handle_capture_lost(now, error.to_string()),
+            OperationOutcome::HomeSet(account, answer) => self.pipeline.handle_home_set(now, account, answer),
         }
     }
 }

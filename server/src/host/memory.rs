@@ -5,17 +5,17 @@ use everhold_core::durability::journal::Journal;
 use everhold_core::durability::store::Position;
 use everhold_core::durability::suspended::{SURRENDER_LOOK_EVERY, SURRENDER_LOOKS_MAX, Surrender, SuspendedZone};
 use everhold_protocol::ZoneName;
-use tokio::sync::mpsc;
 
+use super::durable::TickMail;
 use super::tick::{Surrendered, TickMessage};
 
 /// Waits for the World and the records of all its ticks. `None`: the zone cannot go on from memory.
 pub(super) async fn surrendered(
     mut surrender: Surrender,
-    ticked: &mut mpsc::Receiver<TickMessage>,
+    mail: &mut TickMail,
     zone: &ZoneName,
 ) -> Option<SuspendedZone> {
-    let surrendered = last_word(ticked, zone, |message| match message {
+    let surrendered = last_word(mail, zone, |message| match message {
         TickMessage::Ticked(ticked) => surrender.handle_record(ticked.out.record).is_ok(),
         _ => true,
     });
@@ -25,27 +25,26 @@ pub(super) async fn surrendered(
 
 /// Waits for the World of a zone whose durable task is gone, and the journal's ring with it. The store had acknowledged
 /// it up to `acknowledged`. `None`: the zone cannot go on from memory.
-pub(super) async fn orphaned(
-    acknowledged: Position,
-    ticked: &mut mpsc::Receiver<TickMessage>,
-    zone: &ZoneName,
-) -> Option<SuspendedZone> {
-    let surrendered = last_word(ticked, zone, |_| true).await?;
+pub(super) async fn orphaned(acknowledged: Position, mail: &mut TickMail, zone: &ZoneName) -> Option<SuspendedZone> {
+    let surrendered = last_word(mail, zone, |_| true).await?;
     let last = surrendered.last();
     let journal = Journal::orphaned(last.epoch, acknowledged, last);
     Some(Surrender::new(journal).handle_zone(surrendered.into_zone()))
 }
 
-/// Waits for the zone that the tick thread gives back, and passes on what comes before it. `None`: it gives none back,
-/// or `take` wants no more.
+/// Returns the zone that the tick thread gave back, or waits for it, and passes on what comes before it. `None`: it
+/// gives none back, or `take` wants no more.
 async fn last_word(
-    ticked: &mut mpsc::Receiver<TickMessage>,
+    mail: &mut TickMail,
     zone: &ZoneName,
     mut take: impl FnMut(TickMessage) -> bool,
 ) -> Option<Box<Surrendered>> {
+    if let Some(surrendered) = mail.surrendered.take() {
+        return Some(surrendered);
+    }
     let mut looks = 0;
     while looks < SURRENDER_LOOKS_MAX {
-        match tokio::time::timeout(SURRENDER_LOOK_EVERY, ticked.recv()).await {
+        match tokio::time::timeout(SURRENDER_LOOK_EVERY, mail.messages.recv()).await {
             Ok(Some(TickMessage::Surrendered(surrendered))) => return Some(surrendered),
             Ok(None | Some(TickMessage::Panicked(..))) => return None,
             Ok(Some(message)) => {

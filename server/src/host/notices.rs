@@ -35,6 +35,15 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::WriteFailed(error, Lasted { ms, failures }) => {
             tracing::warn!(%zone, %error, ms, failures, "a checkpoint was not written");
         }
+        PipelineNotice::CaptureLost(why, Lasted { ms, failures }) => {
+            tracing::error!(%zone, why, ms, failures, "a checkpoint was not encoded; the zone goes on without it");
+        }
+        PipelineNotice::HomeFailed(error, Lasted { ms, failures }) => {
+            tracing::warn!(%zone, %error, ms, failures, "a home of this zone's characters is not stored again yet");
+        }
+        PipelineNotice::HomesSet(homes) => {
+            tracing::info!(%zone, homes, "the homes of this zone's characters are stored again");
+        }
         PipelineNotice::Refused => {
             tracing::error!(
                 %zone,
@@ -108,6 +117,13 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             promised = promised.0,
             lost_ticks = promised.0.saturating_sub(last.0),
             "the store has lost what it acknowledged of this zone"
+        ),
+        AdoptionNotice::DamagedBeyondMemory { what, last, lost_ticks } => tracing::error!(
+            %zone,
+            what,
+            last = last.0,
+            lost_ticks,
+            "stored data of this zone is damaged, and its newest whole history is in memory here: it goes on from there"
         ),
         AdoptionNotice::Divergent(tick) => tracing::error!(
             %zone,

@@ -117,6 +117,7 @@ impl Keeper {
                 }));
             }
             HolderCommand::ReportUnfit(unfit) => self.tell(KeeperEvent::Unfit(unfit)),
+            HolderCommand::ReportVacancy(news) => self.tell(KeeperEvent::Vacancy(news)),
             HolderCommand::Drop(zone) => self.tell(KeeperEvent::Taken(zone)),
             HolderCommand::Show(views) => (self.show)(views),
             HolderCommand::TellGuardian(holdings) => self.guardian.tell(holdings),

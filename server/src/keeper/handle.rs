@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::ownership::holder::command::UnfitZone;
-use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, EndReason, Remains, Tenure};
+use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, EndReason, Remains, Tenure, VacancyNews};
 use everhold_protocol::{Tick, ZoneName};
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,7 +33,10 @@ pub enum KeeperEvent {
     Granted(Granted),
     /// A zone was not claimed, because it ran other rules.
     Unfit(UnfitZone),
-    /// A suspended zone was granted to another process: its memory is of no use.
+    /// A zone has had no owner for long, or has one again.
+    Vacancy(VacancyNews),
+    /// Another process goes on with a suspended zone, and the store has its data of a higher epoch: the memory here is
+    /// of no use. A grant alone is no reason to drop it.
     Taken(ZoneName),
 }
 

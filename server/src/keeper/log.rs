@@ -88,7 +88,7 @@ fn log_zone(zone: &ZoneName, remark: &ZoneRemark) {
              of it is lost"
         ),
         ZoneRemark::Shunned => {
-            tracing::error!(%zone, "the zone's lease is not renewed, and this process does not claim it again");
+            tracing::error!(%zone, "the zone's lease is not renewed, and this process leaves it to others for a while");
         }
     }
 }

@@ -12,13 +12,13 @@ use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::ownership::holder::command::UnfitZone;
-use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
+use everhold_core::ownership::{AdoptionFailure, Remains, Tenure, Vacancy, VacancyNews};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::{AdoptionReport, ShardEvent};
 use everhold_core::zone::ZoneConfig;
 use everhold_os::{clock, vital};
 use everhold_protocol::{Tick, ZoneName};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::Config;
 use crate::host::{self, Adopted, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
@@ -33,6 +33,7 @@ pub(super) struct Hosting {
     pub(super) rules: Arc<RuleBook>,
     pub(super) store: Arc<dyn ZoneStore>,
     pub(super) homes: Arc<dyn HomeStore>,
+    pub(super) home_turns: Arc<Semaphore>,
     pub(super) reporter: Reporter,
     pub(super) process: Arc<ProcessGauge>,
     pub(super) zones: Mutex<HashMap<ZoneName, ZoneHandle>>,
@@ -62,6 +63,7 @@ impl Hosting {
                         vital::spawn("watch of an adoption", Arc::clone(&self).adopt(granted));
                     }
                     KeeperEvent::Unfit(unfit) => self.report_unfit(&unfit),
+                    KeeperEvent::Vacancy(news) => self.report_vacancy(news),
                     KeeperEvent::Taken(zone) => drop(self.memories().remove(&zone)),
                 },
                 Some(ended) = ends.recv() => self.forget(ended),
@@ -119,7 +121,7 @@ impl Hosting {
         let adopted = host::adopt(store, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
         let last_tick = match &adopted {
             Adopted::Stored(start, _) => start.journal.last().tick,
-            Adopted::Memory => memory.expect("what goes on from memory was there").tick,
+            Adopted::Memory(_) => memory.expect("what goes on from memory was there").tick,
         };
         self.report_adoption(&tenure, at, last_tick, adopted.history());
         let handle = self.host(&tenure, adopted, guard)?;
@@ -135,6 +137,30 @@ impl Hosting {
         self.reporter.tell(ShardEvent::Unfit { zone, epoch, reason });
     }
 
+    /// Reports that a zone has no owner, or has one again.
+    fn report_vacancy(&self, news: VacancyNews) {
+        self.reporter.tell(match news {
+            VacancyNews::Raised(Vacancy { zone, epoch, lasted }) => {
+                let ms = lasted.as_millis();
+                tracing::error!(%zone, %epoch, ms, "the zone has no owner: no shard hosts it");
+                ShardEvent::Unowned {
+                    zone,
+                    epoch,
+                    lasted_ms: millis(lasted),
+                }
+            }
+            VacancyNews::Over(Vacancy { zone, epoch, lasted }) => {
+                let ms = lasted.as_millis();
+                tracing::info!(%zone, %epoch, ms, "the zone has an owner again");
+                ShardEvent::OwnedAgain {
+                    zone,
+                    epoch,
+                    lasted_ms: millis(lasted),
+                }
+            }
+        });
+    }
+
     /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once.
     fn host(&self, tenure: &Tenure, adopted: Adopted, guard: Arc<LeaseGuard>) -> Result<ZoneHandle, NotAdopted> {
         let mut zones = self.zones();
@@ -148,9 +174,9 @@ impl Hosting {
         }
         let start = match adopted {
             Adopted::Stored(start, _) => *start,
-            Adopted::Memory => {
+            Adopted::Memory(from) => {
                 let memory = self.memories().remove(&tenure.zone);
-                Start::from_memory(memory.expect("it stays until it is hosted"), tenure.grant)
+                Start::from_memory(memory.expect("it stays until it is hosted"), from, tenure.grant)
             }
         };
         let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))?;
@@ -168,11 +194,14 @@ impl Hosting {
             last_tick,
             granted_at_ms: millis(at),
             adopt_ms: millis(clock::boottime().saturating_sub(at)),
-            from_memory: history == History::Memory,
+            from_memory: matches!(history, History::Memory(_)),
             replayed_ticks: 0,
             checked_digests: 0,
             digest_equal: true,
-            rewound_ticks: 0,
+            rewound_ticks: match history {
+                History::Memory(from) => from.lost_ticks(),
+                History::Stored { rewound_ticks, .. } => rewound_ticks,
+            },
             checkpoints_given_up: 0,
             evidence: None,
         };
@@ -223,6 +252,7 @@ impl Hosting {
         HostServices {
             store: Arc::clone(&self.store),
             homes: Arc::clone(&self.homes),
+            home_turns: Arc::clone(&self.home_turns),
             guard,
             peers: Arc::new(move || router.peers()),
             process: Arc::clone(&self.process),

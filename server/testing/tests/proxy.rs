@@ -31,14 +31,15 @@ fn echo() -> SocketAddr {
     addr
 }
 
-/// A server that answers every packet with its own word.
+/// A server that answers every packet with its own word, and the packet.
 fn answering(word: &'static [u8]) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let addr = socket.local_addr().expect("bound");
     std::thread::spawn(move || {
         let mut packet = [0; 64];
-        while let Ok((_, from)) = socket.recv_from(&mut packet) {
-            socket.send_to(word, from).expect("loopback");
+        while let Ok((bytes, from)) = socket.recv_from(&mut packet) {
+            let answer = [word, &packet[..bytes]].concat();
+            socket.send_to(&answer, from).expect("loopback");
         }
     });
     addr
@@ -160,47 +161,84 @@ fn network_without_a_target_resets_connections() {
     assert_reset(connect(&proxy));
 }
 
-/// Sends packets until one is answered.
-fn answer(client: &UdpSocket, proxy: &Proxy) -> Vec<u8> {
-    client.set_read_timeout(Some(SILENCE)).expect("a socket");
-    let (mut packet, begun) = ([0; 64], Instant::now());
-    while begun.elapsed() < PATIENCE {
-        client.send_to(b"?", proxy.addr()).expect("loopback");
-        if let Ok((bytes, from)) = client.recv_from(&mut packet) {
-            assert_eq!(from, proxy.addr());
-            return packet[..bytes].to_vec();
+/// A client that numbers its packets: an answer that comes late is taken for none to a later packet.
+struct Client<'a> {
+    socket: UdpSocket,
+    proxy: &'a Proxy,
+    sent: u32,
+}
+
+impl<'a> Client<'a> {
+    fn new(proxy: &'a Proxy) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        Self { socket, proxy, sent: 0 }
+    }
+
+    /// Sends a packet, and returns its number.
+    fn send(&mut self) -> u32 {
+        self.sent += 1;
+        let number = self.sent.to_be_bytes();
+        self.socket.send_to(&number, self.proxy.addr()).expect("loopback");
+        self.sent
+    }
+
+    /// Waits so long for the answer to a packet from this number on. Returns its word.
+    fn answer_since(&self, number: u32, within: Duration) -> Option<Vec<u8>> {
+        let (mut packet, until) = ([0; 64], Instant::now() + within);
+        loop {
+            let left = until
+                .checked_duration_since(Instant::now())?
+                .max(Duration::from_millis(1));
+            self.socket.set_read_timeout(Some(left)).expect("a socket");
+            let (bytes, from) = self.socket.recv_from(&mut packet).ok()?;
+            assert_eq!(from, self.proxy.addr());
+            let (word, answered) = packet[..bytes].split_last_chunk().expect("a number");
+            if u32::from_be_bytes(*answered) >= number {
+                return Some(word.to_vec());
+            }
         }
     }
-    panic!("no answer within {PATIENCE:?}")
+
+    /// Sends packets until one is answered.
+    fn answer(&mut self) -> Vec<u8> {
+        let (first, begun) = (self.sent + 1, Instant::now());
+        while begun.elapsed() < PATIENCE {
+            self.send();
+            if let Some(word) = self.answer_since(first, SILENCE) {
+                return word;
+            }
+        }
+        panic!("no answer within {PATIENCE:?}")
+    }
 }
 
 #[test]
 fn packets_that_come_while_the_network_is_cut_are_lost() {
     let proxy = Proxy::udp(answering(b"one"), 1);
-    let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    assert_eq!(answer(&client, &proxy), b"one");
+    let mut client = Client::new(&proxy);
+    assert_eq!(client.answer(), b"one");
     proxy.set(Faults::CUT);
-    client.send_to(b"?", proxy.addr()).expect("loopback");
-    client.recv_from(&mut [0; 64]).expect_err("it is cut");
+    let lost = client.send();
+    assert_eq!(client.answer_since(lost, SILENCE), None, "it is cut");
     proxy.heal();
-    client.recv_from(&mut [0; 64]).expect_err("it is lost");
-    assert_eq!(answer(&client, &proxy), b"one");
+    assert_eq!(client.answer_since(lost, SILENCE), None, "it is lost");
+    assert_eq!(client.answer(), b"one");
 }
 
 #[test]
 fn network_leads_to_another_server_from_the_same_addresses() {
     let proxy = Proxy::udp(answering(b"one"), 1);
-    let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    assert_eq!(answer(&client, &proxy), b"one");
+    let mut client = Client::new(&proxy);
+    assert_eq!(client.answer(), b"one");
     proxy.lead_to(answering(b"two"));
-    assert_eq!(answer(&client, &proxy), b"two");
+    assert_eq!(client.answer(), b"two");
 }
 
 #[test]
 fn late_packets_come_late_and_some_are_lost() {
     let proxy = Proxy::udp(answering(b"one"), 1);
-    let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    assert_eq!(answer(&client, &proxy), b"one");
+    let mut client = Client::new(&proxy);
+    assert_eq!(client.answer(), b"one");
     let way = Way {
         delay: Duration::from_millis(60),
         loss_per_mille: 500,
@@ -210,12 +248,12 @@ fn late_packets_come_late_and_some_are_lost() {
         there: way,
         ..Faults::default()
     });
-    let begun = Instant::now();
-    (0..100).for_each(|_| assert_eq!(client.send_to(b"?", proxy.addr()).expect("loopback"), 1));
-    client.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    client.recv_from(&mut [0; 64]).expect("some get through");
+    let (begun, first) = (Instant::now(), client.sent + 1);
+    for _ in 0..100 {
+        client.send();
+    }
+    client.answer_since(first, PATIENCE).expect("some get through");
     assert!(begun.elapsed() >= way.delay, "{:?}", begun.elapsed());
-    client.set_read_timeout(Some(SILENCE)).expect("a socket");
-    let others = std::iter::from_fn(|| client.recv_from(&mut [0; 64]).ok()).count();
+    let others = std::iter::from_fn(|| client.answer_since(first, SILENCE)).count();
     assert!(others < 99, "and some are lost: {others}");
 }

@@ -105,8 +105,7 @@ async fn a_signal_to_the_guardian_stops_its_server_in_good_order() {
     let mut world = World::with_endless_leases();
     let (owner, spare, ..) = played(&mut world).await;
     world.cluster.signal_to(owner, Who::Guardian, Signal::INT).unwrap();
-    let status = world.cluster.wait_until_dead(owner, PATIENCE).unwrap();
-    assert_eq!(status, "exit status: 0");
+    world.until_stopped(owner);
     world.until_adopted(&meadow(), spare, Epoch::FIRST);
     let adoption = world
         .cluster

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everhold_local_cluster::ReportedAdoption;
+use everhold_local_cluster::{ReportedAdoption, Who};
 use everhold_protocol::{Epoch, ZoneName};
 use everhold_testing::player::OldConnections;
 use rustix::process::Signal;
@@ -41,6 +41,57 @@ async fn a_zone_whose_durable_task_fails_goes_on_from_memory() {
     assert!(last_tick >= tick, "what was shown is in the history");
 }
 
+/// The first cut of the process is lost, of whichever zone. A zone that had ended by that would have said so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_whose_checkpoint_is_not_encoded_goes_on_and_stores_a_later_one() {
+    let mut world = World::with_endless_leases().sabotaged();
+    let owner = world.shard_with(&all_zones(), &["--panic", "capture"]);
+    let heir = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    player.until_told_of(world.cluster.all[heir].addr).await;
+    let tick = player.until_snapshot().await;
+    world
+        .cluster
+        .signal_to(owner, Who::Guardian, Signal::TERM)
+        .expect("a signal");
+    for zone in all_zones() {
+        let (_, last_tick) = world.until_adopted(&zone, heir, Epoch::FIRST);
+        assert!(
+            zone != meadow() || last_tick >= tick,
+            "what was shown is in the history"
+        );
+        let mut adoptions = world.cluster.adoptions.iter();
+        let adoption = adoptions.find(|a| a.process == heir && a.report.zone == zone);
+        assert_eq!(adoption.expect("it was waited for").report.replayed_ticks, 0, "{zone}");
+    }
+    let ends: Vec<&str> = world.cluster.ends.iter().map(|end| end.reason.as_str()).collect();
+    assert_eq!(ends, ["stopped"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_whose_durable_task_fails_after_its_last_tick_is_sealed_from_memory() {
+    let mut world = World::with_endless_leases().sabotaged();
+    let owner = world.shard_with(&all_zones(), &["--panic", "sealed"]);
+    let heir = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    player.until_told_of(world.cluster.all[heir].addr).await;
+    let tick = player.until_snapshot().await;
+    world
+        .cluster
+        .signal_to(owner, Who::Guardian, Signal::TERM)
+        .expect("a signal");
+    for zone in all_zones() {
+        let (_, last_tick) = world.until_adopted(&zone, heir, Epoch::FIRST);
+        assert!(
+            zone != meadow() || last_tick >= tick,
+            "what was shown is in the history"
+        );
+    }
+    let adoptions = world.cluster.adoptions.iter().filter(|a| a.process == owner);
+    let from_memory = adoptions.filter(|a| a.report.from_memory).count();
+    assert_eq!(from_memory, 1, "one task failed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn zones_in_memory_outlive_an_adoption_that_panics() {
     let mut world = World::unguarded().sabotaged();
@@ -48,12 +99,19 @@ async fn zones_in_memory_outlive_an_adoption_that_panics() {
     world.cluster.signal(lone, Signal::STOP).expect("a living shard");
     tokio::time::sleep(LONGER_THAN_THE_LEASE).await;
     world.cluster.signal(lone, Signal::CONT).expect("a living shard");
-    let mut epochs = Vec::new();
+    let mut grants = Vec::new();
     for zone in all_zones() {
-        let adoption = adopted_anew(&mut world, &zone, lone);
-        assert!(adoption.report.from_memory, "{adoption:?}");
-        epochs.push(adoption.report.epoch);
+        let (first, _) = world.until_adopted(&zone, lone, Epoch::NONE);
+        let (anew, _) = world.until_adopted(&zone, lone, first);
+        let mut adoptions = world.cluster.adoptions.iter();
+        let adoption = adoptions.find(|a| a.report.zone == zone && a.report.epoch == anew);
+        let report = &adoption.expect("it was waited for").report;
+        assert!(report.from_memory, "{report:?}");
+        grants.push(anew.0 - first.0);
     }
-    epochs.sort();
-    assert!(epochs.last() > epochs.first(), "one adoption failed: {epochs:?}");
+    grants.sort_unstable();
+    assert!(
+        grants.last() > grants.first(),
+        "a grant more for the adoption that failed: {grants:?}"
+    );
 }

@@ -21,8 +21,7 @@ async fn an_owner_whose_terminal_closes_leaves_a_whole_checkpoint() {
     for who in [Who::Server, Who::Guardian] {
         world.cluster.signal_to(owner, who, Signal::HUP).expect("a signal");
     }
-    let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it stops");
-    assert_eq!(status, "exit status: 0");
+    world.until_stopped(owner);
     world.until_adopted(&meadow(), spare, Epoch::FIRST);
     let mut adoptions = world.cluster.adoptions.iter();
     let adoption = adoptions.find(|a| a.process == spare && a.report.zone == meadow());
@@ -45,8 +44,7 @@ async fn an_adoption_that_does_not_end_does_not_hold_up_a_stop() {
         .cluster
         .signal_to(index, Who::Guardian, Signal::TERM)
         .expect("a signal");
-    let status = world.cluster.wait_until_dead(index, PATIENCE).expect("it stops");
-    assert_eq!(status, "exit status: 0");
+    world.until_stopped(index);
     assert!(world.cluster.adoptions.iter().all(|a| a.report.zone != meadow()));
 }
 

@@ -117,8 +117,7 @@ async fn a_shard_that_stops_while_its_zones_are_suspended_stores_them_in_a_redis
         .expect("a signal");
     tokio::time::sleep(UNTIL_IT_STOPS).await;
     world.redis().start_again();
-    let status = world.cluster.wait_until_dead(owner, PATIENCE).expect("it stops");
-    assert_eq!(status, "exit status: 0");
+    world.until_stopped(owner);
     let (new_epoch, last_tick) = world.until_adopted(&meadow(), heir, epoch);
     assert!(last_tick >= tick, "what was shown is in the history");
     assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);

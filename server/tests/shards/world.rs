@@ -243,6 +243,12 @@ impl World {
         Crowd::new(socket, self.cluster.all[shard].addr, client).expect("a socket")
     }
 
+    /// Waits until a shard that was asked to stop has ended in good order.
+    pub(crate) fn until_stopped(&mut self, shard: usize) {
+        let status = self.cluster.wait_until_dead(shard, PATIENCE).expect("it stops");
+        assert_eq!(status, "exit status: 0");
+    }
+
     /// Waits until `zone` is adopted by `process` under an epoch above `epoch`; returns the new epoch and the last tick
     /// taken over.
     pub(crate) fn until_adopted(&mut self, zone: &ZoneName, process: usize, epoch: Epoch) -> (Epoch, Tick) {

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   memory ─► Fence ─► Summarize ──────────────► Start, from memory
-//!                          │ newer data
-//!                          ▼
+//!                          │ newer data             ▲
+//!                          ▼                        │ that is not whole
 //!   none ──► FenceAndRead ──► pages ──► Replay ──► Keep ──► Rewind ──► Start, from the store
 //!            │  ▲ │ lost,     ▲  ▲ damaged │ ▲
 //!            │  └─┘ in grace  │  └─────────┤ │
@@ -16,7 +16,8 @@
 //! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that
 //! has nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each
 //! is asked for under a lease that lasts: an adoption whose lease is over ends there. What this process has in memory
-//! stays where it is until it is hosted, so that no failure of an adoption, and no panic, takes it away. Evidence is
+//! stays where it is until it is hosted, or newer data has proved whole, so that no failure of an adoption, no panic,
+//! and no damage of that data takes it away. Evidence is
 //! kept if a digest of the replay differs, and the history is rewound if something in it is damaged. Which pages are
 //! read, and of which of the stored chains, the [`Recovery`] says.
 
@@ -29,11 +30,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::{SessionId, Tick};
 
-pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, History, POISON_MAX, Start};
+pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, FromMemory, History, POISON_MAX, Start};
 use self::divergence::DivergentZone;
 use super::evidence::EvidenceOutcome;
 use super::journal::Journal;
-use super::recovery::{PageRequest, Recovered, Recovery, RecoveryStep};
+use super::recovery::{Damage, PageRequest, Recovered, Recovery, RecoveryStep};
 use super::replay::{ReplayError, Replayed};
 use super::store::{Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use super::suspended::is_newest;
@@ -85,6 +86,8 @@ pub struct Adoption {
     promised: Tick,
     poisoned: u32,
     evidence: Option<EvidenceOutcome>,
+    /// The end of what this process has in memory, if the store has newer data: it is kept until that proves whole.
+    memory: Option<DataStamp>,
     /// Commands that come before the step's own, in order: a few lines of the log, and the outcome.
     queue: VecDeque<AdoptionCommand>,
 }
@@ -123,6 +126,7 @@ impl Adoption {
             promised: Tick(0),
             poisoned: 0,
             evidence: None,
+            memory: None,
             queue: VecDeque::new(),
         }
     }
@@ -159,7 +163,8 @@ impl Adoption {
                 RecoveryStep::Read(PageRequest::Records(from, ticks)) => AdoptionCommand::ReadRecords(from, ticks),
                 RecoveryStep::Replay(data) => AdoptionCommand::Replay(data),
                 RecoveryStep::Fail(damage) => {
-                    self.fail(damage.into());
+                    let end = recovery.end();
+                    self.fail_damaged(damage, end);
                     return self.queue.pop_front();
                 }
             },
@@ -196,7 +201,7 @@ impl Adoption {
         match answer {
             Ok(()) => self.enter(AdoptionStep::Summary(memory)),
             // Memory is all there is: the host has the data set made anew at its first append, which fences it.
-            Err(StoreError::Lost) => self.start_from_memory(),
+            Err(StoreError::Lost) => self.start_from_memory(FromMemory::Newest),
             Err(error) => self.ask_again(now, AdoptionStep::Fence(memory), error),
         }
     }
@@ -211,9 +216,9 @@ impl Adoption {
         };
         self.note_answer(&answer);
         match is_newest(memory, answer) {
-            Ok(true) => self.start_from_memory(),
+            Ok(true) => self.start_from_memory(FromMemory::Newest),
             Ok(false) => {
-                self.queue.push_back(AdoptionCommand::DropMemory);
+                self.memory = Some(memory);
                 self.enter(AdoptionStep::Read {
                     grace_until: now + self.reseed_grace,
                     is_said: false,
@@ -242,6 +247,9 @@ impl Adoption {
                     is_said: true,
                 });
                 self.ask_at = Some(now + RETRY);
+            }
+            (AdoptionStep::Read { .. }, Err(StoreError::Lost)) if self.memory.is_some() => {
+                self.start_from_memory(FromMemory::Newest);
             }
             (AdoptionStep::Read { .. }, Err(StoreError::Lost)) => {
                 self.is_lost = true;
@@ -300,7 +308,13 @@ impl Adoption {
         match outcome {
             Ok(replayed) => match recovery.handle_replayed(&replayed) {
                 Ok(None) => self.enter(AdoptionStep::Recover(recovery)),
-                Ok(Some(recovered)) => self.diverge_or_conclude(recovery, replayed, recovered),
+                Ok(Some(recovered)) => match (self.memory, recovery.first_damage()) {
+                    (Some(memory), Some(damage)) if replayed.last.stamp() <= memory => {
+                        let (damage, end) = (damage.clone(), recovery.end());
+                        self.go_back(memory, &damage, end);
+                    }
+                    _ => self.diverge_or_conclude(recovery, replayed, recovered),
+                },
                 Err(damage) => self.fail(damage.into()),
             },
             Err(ReplayError::Poison {
@@ -318,6 +332,7 @@ impl Adoption {
             }
             Err(error) => match recovery.handle_failed(error) {
                 Ok(()) => self.enter(AdoptionStep::Recover(recovery)),
+                Err(error) if error.is_damage() => self.fail_damaged(error.into(), recovery.end()),
                 Err(error) => self.fail(error.into()),
             },
         }
@@ -367,8 +382,28 @@ impl Adoption {
         }
     }
 
-    fn start_from_memory(&mut self) {
-        self.queue.push_back(AdoptionCommand::StartFromMemory);
+    fn start_from_memory(&mut self, from: FromMemory) {
+        self.queue.push_back(AdoptionCommand::StartFromMemory(from));
+    }
+
+    /// Gives the zone up because nothing whole is left of the stored history, which ended at `end`; with memory, goes
+    /// back to that. What seems to be of another build is left to that build.
+    fn fail_damaged(&mut self, damage: Damage, end: Tick) {
+        match self.memory {
+            Some(memory) if !damage.is_foreign() => self.go_back(memory, &damage, end),
+            _ => self.fail(damage.into()),
+        }
+    }
+
+    /// Goes back to a memory that ends at `memory`, because newer data, which ended at `end`, has this damage.
+    fn go_back(&mut self, memory: DataStamp, damage: &Damage, end: Tick) {
+        let lost_ticks = end.0.saturating_sub(memory.tick.0);
+        self.log(AdoptionNotice::DamagedBeyondMemory {
+            what: damage.to_string(),
+            last: memory.tick,
+            lost_ticks,
+        });
+        self.start_from_memory(FromMemory::OverDamage { lost_ticks });
     }
 
     /// Goes on from what was replayed, once the store has nothing else.
@@ -414,6 +449,9 @@ impl Adoption {
             quarantine: replayed.quarantine,
             rewound_ticks,
         };
+        if self.memory.is_some() {
+            self.queue.push_back(AdoptionCommand::DropMemory);
+        }
         self.queue.push_back(AdoptionCommand::Start(Box::new(start), history));
     }
 

@@ -14,11 +14,14 @@
 //! parts are deleted, for a store that is full needs the room, and another attempt follows later, each time after a
 //! longer wait.
 
+mod command;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use everhold_protocol::Tick;
 
+pub use self::command::{CheckpointCommand, CheckpointEvent};
 use super::journal::StopReason;
 use super::store::{CheckpointHead, CheckpointKind, Position, StoreError};
 use crate::limits::PART_BYTES_MAX;
@@ -55,46 +58,6 @@ impl CheckpointConfig {
             retry_ticks: hz,
         }
     }
-}
-
-/// A command to the driver.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum CheckpointCommand {
-    /// Have the zone captured after a tick; answer with [`Checkpointer::handle_captured`].
-    Cut(Cut),
-    /// Write a part; answer with [`Checkpointer::handle_part_put`] or [`Checkpointer::handle_failed`].
-    PutPart {
-        /// The checkpoint's position.
-        position: Position,
-        /// The part's number, from 0.
-        index: u32,
-        /// The part's bytes.
-        bytes: Bytes,
-    },
-    /// Move the head; answer with [`Checkpointer::handle_head_moved`] or [`Checkpointer::handle_failed`].
-    MoveHead(CheckpointHead),
-    /// Delete the parts of a checkpoint that is given up, so many at this position; answer with
-    /// [`Checkpointer::handle_parts_dropped`] or [`Checkpointer::handle_failed`].
-    DropParts(Position, u32),
-    /// Tell the zone that its capture is stored: `Zone::capture_confirmed`. No answer. If it was a base, the journal
-    /// may [`forget`](super::journal::Journal::forget) up to its tick.
-    CaptureConfirmed(CheckpointHead),
-    /// Tell the zone to take its dirty set back: `Zone::capture_failed`. No answer.
-    CaptureFailed,
-}
-
-/// The consequence of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckpointEvent {
-    /// The machine retries by itself: poll again after this time.
-    Later {
-        /// The time, ms.
-        after_ms: u64,
-    },
-    /// The store lost the zone's data set: have it created again, and poll no more until it is.
-    Lost,
-    /// The zone is to be dropped at once.
-    Stop(StopReason),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -263,6 +226,18 @@ impl Checkpointer {
         self.state = CheckpointState::Waiting { head, body };
     }
 
+    /// Notes that the capture is lost before it was bytes: the zone is cut again later. Returns the time after which to
+    /// poll again, ms.
+    ///
+    /// # Panics
+    /// If no capture was asked for.
+    pub fn handle_capture_lost(&mut self) -> u64 {
+        assert!(self.awaits_capture(), "a loss of a capture that was not asked for");
+        let after_ms = self.back_off_ms();
+        self.fail();
+        after_ms
+    }
+
     /// Returns the next command. `None`: nothing is to be done, or an answer is awaited.
     pub fn poll_command(&mut self) -> Option<CheckpointCommand> {
         if let Some(notice) = self.notices.pop_front() {
@@ -390,7 +365,7 @@ impl Checkpointer {
         }
         // The head is elsewhere than expected, or unknown: a base depends on none.
         self.is_base_next |= matches!(self.state, CheckpointState::Moving { .. });
-        let after_ms = 100 << self.failures.min(BACK_OFF_MAX);
+        let after_ms = self.back_off_ms();
         self.give_up();
         CheckpointEvent::Later { after_ms }
     }
@@ -417,6 +392,11 @@ impl Checkpointer {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, CheckpointState::Idle) && self.notices.is_empty()
+    }
+
+    /// Returns the wait after one more failure, ms.
+    fn back_off_ms(&self) -> u64 {
+        100 << self.failures.min(BACK_OFF_MAX)
     }
 
     fn start(&mut self) {

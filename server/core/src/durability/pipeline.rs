@@ -15,6 +15,7 @@
 
 mod command;
 mod config;
+mod cuts;
 mod homes;
 mod states;
 
@@ -25,7 +26,7 @@ use everhold_protocol::Tick;
 
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 pub use self::config::PipelineConfig;
-use self::homes::HomeWatch;
+use self::homes::HomeRestore;
 use self::states::{Course, Creation, Write};
 use super::checkpoint::{CheckpointCommand, CheckpointEvent, Checkpointer};
 use super::gate::{Gate, Released};
@@ -36,7 +37,6 @@ use super::suspended::Surrender;
 use crate::limits::{SHOWN_TICKS_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use crate::outage::Outage;
 use crate::ownership::{EndReason, LeaseState};
-use crate::zone::{Capture, Frozen};
 
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
@@ -66,7 +66,7 @@ pub struct Pipeline<S, R> {
     creates_fail: Outage,
     /// The first refusal of the data set that is being written anew, if none was taken since.
     refused_since: Option<Instant>,
-    homes: HomeWatch,
+    homes: HomeRestore,
     course: Course,
 }
 
@@ -91,7 +91,7 @@ impl<S, R> Pipeline<S, R> {
             creation: Creation::None,
             creates_fail: Outage::default(),
             refused_since: None,
-            homes: HomeWatch::default(),
+            homes: HomeRestore::default(),
             course: Course::Running,
         };
         // What is not sent is never answered with a gap.
@@ -125,12 +125,6 @@ impl<S, R> Pipeline<S, R> {
         if let Some(frozen) = frozen {
             self.handle_frozen(frozen);
         }
-    }
-
-    /// Takes a cut of the zone after its last tick: of that tick, or of the zone that it sealed.
-    pub fn handle_frozen(&mut self, frozen: Frozen) {
-        self.cut_at = Some(self.journal.last());
-        self.queue.push_back(PipelineCommand::Encode(frozen));
     }
 
     /// Begins a turn of the driver's loop. Call it at least every few ticks, also while the zone does not tick.
@@ -195,25 +189,6 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// Takes the bytes of the cut.
-    ///
-    /// # Panics
-    /// If none was to be encoded.
-    pub fn handle_captured(&mut self, capture: Capture) {
-        let position = self.cut_at.take().expect("only a cut is encoded");
-        self.checkpointer.handle_captured(position, capture);
-    }
-
-    /// Ends the zone because its cut will not be bytes, for the reason `why`: the dirty set is gone with it.
-    ///
-    /// # Panics
-    /// If none was to be encoded.
-    pub fn handle_capture_lost(&mut self, why: &str) {
-        let position = self.cut_at.take().expect("only a cut is encoded");
-        let why = format!("a cut was not encoded: {why}");
-        self.end(EndReason::Panicked(position.tick, why));
-    }
-
     /// Takes the answer to the write of a part, of a head, or to the deletion of parts, which came at `now`.
     ///
     /// # Panics
@@ -255,7 +230,7 @@ impl<S, R> Pipeline<S, R> {
                 // The event asks for what is done here in any case: a base, and soon.
                 let _reseed = self.journal.handle_created();
                 self.checkpointer.handle_reseed_wanted();
-                self.queue.push_back(PipelineCommand::RestoreHomes);
+                self.homes.handle_wanted();
             }
             Err(StoreError::Fenced { .. }) => self.end(EndReason::Fenced),
             Err(error) => {
@@ -313,6 +288,7 @@ impl<S, R> Pipeline<S, R> {
             .or_else(|| self.poll_creation(now))
             .or_else(|| self.poll_checkpoint(now))
             .or_else(|| self.poll_release())
+            .or_else(|| self.poll_homes(now))
             .or_else(|| self.poll_stopped())
     }
 
@@ -402,7 +378,8 @@ impl<S, R> Pipeline<S, R> {
     }
 
     fn poll_stopped(&mut self) -> Option<PipelineCommand<S, R>> {
-        let is_stored = self.journal.unacknowledged() == 0 && self.checkpointer.is_idle();
+        let is_stored =
+            self.journal.unacknowledged() == 0 && self.checkpointer.is_idle() && !self.homes.holds_up_a_stop();
         if self.course != Course::Sealed || !is_stored {
             return None;
         }

@@ -62,6 +62,14 @@ pub enum Damage {
     Unreplayable(#[from] ReplayError),
 }
 
+impl Damage {
+    /// Whether a checkpoint seems to be of another build or of other rules, as [`ReplayError::is_foreign`] has it.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        matches!(self, Self::Unreplayable(error) if error.is_foreign())
+    }
+}
+
 /// The outcome of a replay, as the stored history is to be seen after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -262,6 +270,12 @@ impl Recovery {
             }
             _ => Err(error),
         }
+    }
+
+    /// Returns the last tick that the store knew of.
+    #[must_use]
+    pub fn end(&self) -> Tick {
+        self.outline.end()
     }
 
     /// Returns the defect of the newest chain, if it was given up.

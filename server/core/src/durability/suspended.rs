@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::journal::{Journal, RingFull};
-use super::store::{StoreError, StoredRecord, ZoneSummary};
+use super::store::{Position, StoreError, StoredRecord, ZoneSummary};
 use crate::ownership::holder::command::StoreData;
 use crate::ownership::{DataStamp, Grant};
 use crate::zone::Zone;
@@ -78,6 +78,17 @@ impl SuspendedZone {
         self.journal.last().stamp()
     }
 
+    /// Gives up the records in memory: none is appended before a base of the zone is the head. A store whose data leads
+    /// elsewhere would take the records for a fork, and a base of a higher epoch for the truth.
+    #[must_use]
+    pub fn behind_a_base(self) -> Self {
+        let (epoch, last) = (self.journal.epoch(), self.journal.last());
+        Self {
+            journal: Journal::orphaned(epoch, Position::GENESIS, last),
+            ..self
+        }
+    }
+
     /// Takes the zone up again under `grant`, whose fence stands in the store.
     ///
     /// # Panics
@@ -115,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::durability::journal::JournalEvent;
-    use crate::durability::store::{AppendAnswer, Position, RecordHash};
+    use crate::durability::store::{AppendAnswer, RecordHash};
     use crate::game::RuleBook;
     use crate::ownership::Nonce;
     use crate::zone::{Cut, ZoneConfig};

@@ -66,6 +66,18 @@ pub enum AdoptionFailure {
     Stopping,
 }
 
+impl AdoptionFailure {
+    /// Whether the next try fails as this one unless something changes elsewhere: in the stored data, in the build, or
+    /// in what panicked.
+    #[must_use]
+    pub const fn comes_again(self) -> bool {
+        matches!(
+            self,
+            Self::Unreplayable | Self::Unfit | Self::PoisonedTooOften | Self::StoreCorrupt | Self::Panicked
+        )
+    }
+}
+
 impl After {
     /// Decides what becomes of the lease of a zone that was hosted.
     #[must_use]

@@ -221,8 +221,8 @@ impl Contender {
     }
 
     /// Returns the suspended zones of which the authority shows less than their grant: put their leases back.
-    pub fn forgotten(&self) -> impl Iterator<Item = Tenure> {
-        self.suspended_as(Standing::Forgotten).map(|lease| lease.tenure.clone())
+    pub fn forgotten(&self) -> impl Iterator<Item = &SuspendedLease> {
+        self.suspended_as(Standing::Forgotten)
     }
 
     /// Returns the suspended zones that another shard was granted: ask the store for their data.
@@ -231,9 +231,11 @@ impl Contender {
     }
 
     /// Takes the store's word on a suspended zone. Returns whether its memory is to be dropped: memory dies for data,
-    /// never for a grant.
+    /// never for a grant, and for data that an owner has in memory now. What an owner before it wrote may be damaged.
     pub fn handle_stored(&mut self, zone: &ZoneName, stored: &StoreData) -> bool {
-        let is_newer = |lease: &mut SuspendedLease| lease.handle_stored(stored);
+        let owner = self.watches.get(zone).map(|watch| &watch.view);
+        let owner = owner.filter(|view| !view.released).map(|view| view.epoch);
+        let is_newer = |lease: &mut SuspendedLease| lease.handle_stored(stored, owner);
         let is_useless = self.suspended.get_mut(zone).is_some_and(is_newer);
         if is_useless {
             self.suspended.remove(zone);

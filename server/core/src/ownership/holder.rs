@@ -52,6 +52,7 @@ use super::guardian::Holdings;
 use super::key_check::KeyWatch;
 use super::lease::LeaseConfig;
 use super::owner_mark::RulesTag;
+use super::vacancy::Vacancies;
 
 /// Turns are no closer together than this, whatever falls due.
 const TURN_MIN: Duration = Duration::from_millis(1);
@@ -89,6 +90,7 @@ pub struct Holder {
     shunned: ShunnedZones,
     /// Zones that ran other rules, as the event said: one for each zone and rules.
     unfit: BTreeMap<ZoneName, RulesTag>,
+    vacancies: Vacancies,
     /// The holdings that the guardian would have to release.
     holdings: Holdings,
     announce_at: Duration,
@@ -138,6 +140,7 @@ impl Holder {
     pub fn new(config: HolderConfig) -> Self {
         let mut holdings = Holdings::default();
         holdings.note_announced(config.me);
+        let vacancies = Vacancies::new(config.zones.clone(), config.lease.ttl, config.contender.look_gap);
         Self {
             me: config.me,
             lease: config.lease,
@@ -149,6 +152,7 @@ impl Holder {
             held: BTreeMap::new(),
             shunned: ShunnedZones::default(),
             unfit: BTreeMap::new(),
+            vacancies,
             commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
             holdings,
             announce_at: Duration::ZERO,
@@ -218,7 +222,7 @@ impl Holder {
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
             HolderAnswer::Retired(nonce, outcome) => self.handle_retired(nonce, &outcome),
             HolderAnswer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
-            HolderAnswer::Blamed(zone, tick, culprit) => self.handle_blamed(zone, tick, culprit),
+            HolderAnswer::Blamed(zone, tick, culprit) => self.handle_blamed(now, zone, tick, culprit),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
+use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, FromMemory, History, Start};
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::keeping::KeepCommand;
 use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneOutline};
@@ -151,10 +151,10 @@ impl SimShard {
                 return true;
             }
             AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
-            AdoptionCommand::StartFromMemory => {
+            AdoptionCommand::StartFromMemory(from) => {
                 let memory = self.memories.remove(&tenure.zone);
-                let start = Start::from_memory(memory.expect("it stays until it is hosted"), tenure.grant);
-                self.conclude_adoption(env, tenure, start, History::Memory);
+                let start = Start::from_memory(memory.expect("it stays until it is hosted"), from, tenure.grant);
+                self.conclude_adoption(env, tenure, start, History::Memory(from));
             }
             AdoptionCommand::Fail(error) => {
                 let place = self.place;
@@ -236,7 +236,7 @@ impl SimShard {
         let last = start.journal.last();
         self.check_adoption(env, tenure, last.tick, &history);
         env.services.check_end(&tenure.zone, last);
-        if history != History::Memory {
+        if !matches!(history, History::Memory(_)) {
             env.services.note_adopted(tenure, last.tick);
         }
         if self.has_stopped_zones {
@@ -302,7 +302,7 @@ impl SimShard {
             )
         });
         match history {
-            History::Memory => env.took("a zone that went on from memory"),
+            History::Memory(_) => env.took("a zone that went on from memory"),
             History::Stored { is_lost: true, .. } => env.took("a zone that began again"),
             History::Stored {
                 checkpoints_given_up: 1..,
@@ -317,7 +317,7 @@ impl SimShard {
             let detail = format!("{zone} epoch {}", tenure.epoch());
             env.services.breach("a replay has the digests of the original", detail);
         }
-        if let History::Stored { rewound_ticks: 1.., .. } = history {
+        if let History::Stored { rewound_ticks: 1.., .. } | History::Memory(FromMemory::OverDamage { .. }) = history {
             env.took("a zone whose journal was damaged");
             self.check_rewound(env, tenure, history);
         }

@@ -100,6 +100,11 @@ impl SimShard {
                 env.tell(|| format!("shard {place} does not claim {}: {unfit}", unfit.zone));
                 env.took("a claim that was not made: other rules");
             }
+            HolderCommand::ReportVacancy(news) => {
+                let place = self.place;
+                env.took("an alarm of a zone without an owner");
+                env.tell(|| format!("shard {place}: {news:?}"));
+            }
             HolderCommand::Drop(zone) => self.drop_memory(env, &zone),
             HolderCommand::Show(views) => {
                 if env.services.mutant == Some(Mutant::MemoryDroppedAtGrant) {

@@ -16,7 +16,6 @@ use everhold_protocol::{Account, SnapshotHeader};
 use super::{Kind, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
-use crate::links::Party;
 use crate::store::MemoryStore;
 
 /// A cut is bytes after this time.
@@ -56,6 +55,7 @@ impl SimShard {
             | PipelineCommand::MoveHead(_)
             | PipelineCommand::DropParts(..)
             | PipelineCommand::Create => self.begin_write(env, tenure, command),
+            PipelineCommand::SetHome(account) => self.set_home(env, tenure, account),
             command => self.order(env, tenure, command),
         }
     }
@@ -134,7 +134,7 @@ impl SimShard {
             PipelineCommand::Seal(cut) => hosted.orders.push_back(TickOrder::Seal(cut)),
             PipelineCommand::CaptureConfirmed => hosted.orders.push_back(TickOrder::CaptureConfirmed),
             PipelineCommand::CaptureFailed => hosted.orders.push_back(TickOrder::CaptureFailed),
-            PipelineCommand::RestoreHomes => hosted.orders.push_back(TickOrder::Roster),
+            PipelineCommand::Roster => hosted.orders.push_back(TickOrder::Roster),
             PipelineCommand::Acknowledged(tick) => hosted.acknowledged = tick,
             PipelineCommand::NoteAlive => hosted.lease.with(|lease| lease.handle_tick(now)),
             _ => unreachable!("the other commands are carried out elsewhere"),
@@ -160,14 +160,14 @@ impl SimShard {
         }
     }
 
-    /// Sets the homes of a zone's accounts anew, and waits for no answer.
-    pub(super) fn restore_homes(&self, env: &mut Env, tenure: &Tenure, accounts: Vec<Account>) {
-        for account in accounts {
-            let home = everhold_core::cluster::Home::first(tenure.zone.clone());
-            self.request(env, (Party::Store, None), move |services| {
-                let _had = services.store.set_home(account, None, &home);
-                ShardInput::Nothing
-            });
-        }
+    /// Sets the home of an account to the zone, unless it has one.
+    fn set_home(&mut self, env: &mut Env, tenure: &Tenure, account: Account) {
+        let home = everhold_core::cluster::Home::first(tenure.zone.clone());
+        self.ask_store(
+            env,
+            (tenure, Kind::Home(account)),
+            PipelineConfig::ANSWER_MAX,
+            move |services| StoreAnswer::Done(services.store.set_home(account, None, &home).map(drop)),
+        );
     }
 }

@@ -248,9 +248,10 @@ impl SimShard {
             LeaseState::Suspended | LeaseState::Lost => false,
         };
         let Some(ticks) = &mut hosted.ticks else { return };
-        let mut roster = None;
         while let Some(order) = hosted.orders.pop_front() {
-            roster = ticks.handle_order(order).or(roster);
+            if let Some(roster) = ticks.handle_order(order) {
+                hosted.pipeline.handle_roster(roster);
+            }
         }
         if let Some(frozen) = ticks.poll_cut() {
             env.took("a sealed zone that was cut again");
@@ -272,9 +273,6 @@ impl SimShard {
         self.schedule(env, wait, ShardInput::Tick(tenure.clone()));
         if let Some(snapshots) = early {
             self.show(env, tenure, &snapshots);
-        }
-        if let Some(accounts) = roster {
-            self.restore_homes(env, tenure, accounts);
         }
         self.drive_zone(env, tenure);
     }
@@ -306,6 +304,7 @@ impl SimShard {
             (Kind::Append, StoreAnswer::Appended(answer)) => hosted.pipeline.handle_appended(now, answer),
             (Kind::Write, StoreAnswer::Done(answer)) => hosted.pipeline.handle_written(now, answer),
             (Kind::Create, StoreAnswer::Done(answer)) => hosted.pipeline.handle_created(now, answer),
+            (Kind::Home(account), StoreAnswer::Done(answer)) => hosted.pipeline.handle_home_set(now, account, answer),
             _ => unreachable!("an answer is of the kind that was asked"),
         }
         self.drive_zone(env, tenure);

@@ -11,11 +11,9 @@ use everhold_core::replication::Datagrams;
 use everhold_core::report::ShardEvent;
 use everhold_core::tick::{TickOrder, TickStage};
 use everhold_core::zone::Outputs;
-use tokio::sync::mpsc;
 
-use super::super::tick::TickMessage;
 use super::super::{Ended, memory, notices};
-use super::DurableTask;
+use super::{DurableTask, TickMail};
 
 /// The sending of one turn, for the load gauges: only a turn that shows something counts.
 #[derive(Default)]
@@ -62,7 +60,8 @@ impl DurableTask {
             PipelineCommand::Seal(cut) => self.order(TickOrder::Seal(cut)),
             PipelineCommand::CaptureConfirmed => self.order(TickOrder::CaptureConfirmed),
             PipelineCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
-            PipelineCommand::RestoreHomes => self.order(TickOrder::Roster),
+            PipelineCommand::Roster => self.order(TickOrder::Roster),
+            PipelineCommand::SetHome(account) => self.operations.set_home(account),
             PipelineCommand::Acknowledged(tick) => {
                 #[cfg(feature = "testing")]
                 crate::failpoint::reach(crate::failpoint::Failpoint::EpochStarted, &self.config.tenure.zone);
@@ -116,7 +115,7 @@ impl DurableTask {
 
     /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still
     /// held is told.
-    pub(super) async fn end(mut self, reason: EndReason, ticked: &mut mpsc::Receiver<TickMessage>) {
+    pub(super) async fn end(mut self, reason: EndReason, mail: &mut TickMail) {
         self.gauges.ended.store(true, Ordering::Release);
         self.connections.end();
         self.report_run();
@@ -130,10 +129,7 @@ impl DurableTask {
             released_tick: self.pipeline.released_tick(),
         });
         let memory = match self.pipeline.into_surrender(&reason) {
-            Some(surrender) => match self.surrendered.take() {
-                Some(surrendered) => Some(surrender.handle_zone(surrendered.into_zone())),
-                None => memory::surrendered(surrender, ticked, &tenure.zone).await,
-            },
+            Some(surrender) => memory::surrendered(surrender, mail, &tenure.zone).await,
             None => None,
         };
         let _process_ends = self.services.ended.send(Ended { tenure, reason, memory });

@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneStore,
 };
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Capture, Frozen};
-use tokio::task::{JoinError, JoinHandle};
+use everhold_protocol::Account;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
+use super::super::HostServices;
 use crate::deadline::answer;
 
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -29,9 +33,11 @@ pub(super) enum OperationOutcome {
     Created(Result<(), StoreError>),
     /// The cut as bytes.
     Captured(Result<Capture, JoinError>),
+    /// The setting of an account's home.
+    HomeSet(Account, Result<(), StoreError>),
 }
 
-/// The operations under way, at most one of each kind.
+/// The operations under way, at most one of each kind, and some homes.
 pub(super) struct Operations {
     store: Arc<dyn ZoneStore>,
     /// Shared with what is under way, so that no append copies the name.
@@ -41,19 +47,25 @@ pub(super) struct Operations {
     write: Option<StoreFuture<()>>,
     create: Option<StoreFuture<()>>,
     encoding: Option<JoinHandle<Capture>>,
+    home_store: Arc<dyn HomeStore>,
+    home_turns: Arc<Semaphore>,
+    homes: JoinSet<(Account, Result<(), StoreError>)>,
 }
 
 impl Operations {
     /// Nothing is under way; everything will be done under `tenure`.
-    pub(super) fn new(store: Arc<dyn ZoneStore>, tenure: Tenure) -> Self {
+    pub(super) fn new(services: &HostServices, tenure: Tenure) -> Self {
         Self {
-            store,
+            store: Arc::clone(&services.store),
             tenure: Arc::new(tenure),
             append: None,
             append_sent: Instant::now(),
             write: None,
             create: None,
             encoding: None,
+            home_store: Arc::clone(&services.homes),
+            home_turns: Arc::clone(&services.home_turns),
+            homes: JoinSet::new(),
         }
     }
 
@@ -107,7 +119,22 @@ impl Operations {
     /// Makes bytes of a cut on a thread of the runtime's blocking pool: milliseconds of work in a large zone, for which
     /// neither ticks nor appends wait.
     pub(super) fn encode(&mut self, frozen: Frozen) {
-        self.encoding = Some(tokio::task::spawn_blocking(|| frozen.encode()));
+        self.encoding = Some(tokio::task::spawn_blocking(|| {
+            #[cfg(feature = "testing")]
+            crate::failpoint::fail_once(crate::failpoint::Part::Capture);
+            frozen.encode()
+        }));
+    }
+
+    /// Sets an account's home to the zone unless it has one, when it is its turn among those of all zones.
+    pub(super) fn set_home(&mut self, account: Account) {
+        let (store, turns) = (Arc::clone(&self.home_store), Arc::clone(&self.home_turns));
+        let home = Home::first(self.tenure.zone.clone());
+        self.homes.spawn(async move {
+            let _turn = turns.acquire().await;
+            let set = answer(PipelineConfig::ANSWER_MAX, store.set_home(account, None, &home)).await;
+            (account, set.map(drop))
+        });
     }
 
     /// Resolves when an operation is answered; never, if none is under way. Nothing is lost if it is not awaited to the
@@ -119,6 +146,10 @@ impl Operations {
             answer = finish(&mut self.write) => OperationOutcome::Written(answer),
             answer = finish(&mut self.create) => OperationOutcome::Created(answer),
             capture = finish(&mut self.encoding) => OperationOutcome::Captured(capture),
+            Some(set) = self.homes.join_next() => {
+                let (account, answer) = set.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                OperationOutcome::HomeSet(account, answer)
+            }
         }
     }
 

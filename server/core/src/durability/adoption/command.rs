@@ -47,13 +47,13 @@ pub enum AdoptionCommand {
     Rewind(Rewind),
     /// Log this.
     Log(AdoptionNotice),
-    /// Drop what this process has of the zone in memory: another owner has written newer data.
+    /// Drop what this process has of the zone in memory: another owner has written newer data, which is whole.
     DropMemory,
     /// Start hosting the zone from the store. It is the last command.
     Start(Box<Start>, History),
     /// Start hosting the zone from what this process has in memory, as [`Start::from_memory`] has it. It is the last
     /// command.
-    StartFromMemory,
+    StartFromMemory(FromMemory),
     /// Give the zone up. It is the last command. What this process has in memory of it is suspended as before.
     Fail(AdoptError),
 }
@@ -96,6 +96,15 @@ pub enum AdoptionNotice {
         /// The last tick that an earlier owner is known to have had acknowledged. There may have been more.
         promised: Tick,
     },
+    /// Stored data that is newer than memory is damaged, and the zone goes on from memory.
+    DamagedBeyondMemory {
+        /// The first defect.
+        what: String,
+        /// The last tick in memory.
+        last: Tick,
+        /// Ticks that the store knew of and that are lost.
+        lost_ticks: u64,
+    },
     /// After this tick the replayed zone is not the one that was recorded.
     Divergent(Tick),
     /// The evidence of that is kept, or is not.
@@ -116,13 +125,40 @@ pub struct Start {
     pub rewound_ticks: u64,
 }
 
+/// The way in which a zone goes on from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromMemory {
+    /// As the newest history that there is.
+    Newest,
+    /// Over newer data of which nothing whole is left that is as new.
+    OverDamage {
+        /// Ticks that the store knew of and that are lost.
+        lost_ticks: u64,
+    },
+}
+
+impl FromMemory {
+    /// Returns the ticks that the store knew of and that are lost.
+    #[must_use]
+    pub const fn lost_ticks(self) -> u64 {
+        match self {
+            Self::Newest => 0,
+            Self::OverDamage { lost_ticks } => lost_ticks,
+        }
+    }
+}
+
 impl Start {
     /// Takes a zone up again from memory under `grant`, whose fence stands in the store.
     ///
     /// # Panics
     /// If the grant's epoch is not higher than the one that ran out.
     #[must_use]
-    pub fn from_memory(memory: SuspendedZone, grant: Grant) -> Self {
+    pub fn from_memory(memory: SuspendedZone, from: FromMemory, grant: Grant) -> Self {
+        let memory = match from {
+            FromMemory::Newest => memory,
+            FromMemory::OverDamage { .. } => memory.behind_a_base(),
+        };
         let (zone, journal) = memory.reclaimed(grant);
         Self {
             zone,
@@ -130,7 +166,7 @@ impl Start {
             chain: Vec::new(),
             // The zone was stepped here to its last tick, and did not fail.
             quarantine: Vec::new(),
-            rewound_ticks: 0,
+            rewound_ticks: from.lost_ticks(),
         }
     }
 }
@@ -139,7 +175,7 @@ impl Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
     /// This process had the zone in memory.
-    Memory,
+    Memory(FromMemory),
     /// The store had it.
     Stored {
         /// The store had lost it, no shard wrote it anew within the grace, and the zone begins again at tick 0.
@@ -164,7 +200,7 @@ impl History {
     /// all there is. What the store has the next owner finds there.
     #[must_use]
     pub const fn is_sealed_by_stop(self) -> bool {
-        matches!(self, Self::Memory)
+        matches!(self, Self::Memory(_))
     }
 }
 

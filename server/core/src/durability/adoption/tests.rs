@@ -84,7 +84,10 @@ impl Adopter {
                     "start".to_owned()
                 }
                 AdoptionCommand::DropMemory => "drop memory".to_owned(),
-                AdoptionCommand::StartFromMemory => "start from memory".to_owned(),
+                AdoptionCommand::StartFromMemory(FromMemory::Newest) => "start from memory".to_owned(),
+                AdoptionCommand::StartFromMemory(FromMemory::OverDamage { lost_ticks }) => {
+                    format!("start from memory without {lost_ticks} ticks")
+                }
                 AdoptionCommand::Fail(error) => {
                     let text = error.to_string();
                     self.failed = Some(error);

@@ -1,7 +1,7 @@
 //! The output of a tick as a pipeline takes it, and the pipeline's commands to its driver. Nothing is decided here.
 
 use bytes::Bytes;
-use everhold_protocol::Tick;
+use everhold_protocol::{Account, Tick};
 
 use crate::durability::gate::Released;
 use crate::durability::lag::LagState;
@@ -62,8 +62,12 @@ pub enum PipelineCommand<S, R> {
     CaptureConfirmed,
     /// Tell the zone to take its dirty set back: `Zone::capture_failed`. No answer.
     CaptureFailed,
-    /// Set the homes of the zone's characters anew: the store has lost them, or may have. No answer.
-    RestoreHomes,
+    /// Have the zone tell the accounts that have a session in it: the store has lost their homes, or may have. Answer
+    /// with [`Pipeline::handle_roster`](super::Pipeline::handle_roster); what is not answered is asked for again.
+    Roster,
+    /// Set the home of this account to the zone, unless it has one; answer with
+    /// [`Pipeline::handle_home_set`](super::Pipeline::handle_home_set).
+    SetHome(Account),
     /// Let others know that everything up to this tick is stored. No answer.
     Acknowledged(Tick),
     /// Note on the lease that the zone lives: it holds because of the store, and its driver is awake. No answer.
@@ -99,6 +103,12 @@ pub enum PipelineNotice {
     Created(Lasted),
     /// A part or a head was not written.
     WriteFailed(StoreError, Lasted),
+    /// A cut was not made bytes, for this reason.
+    CaptureLost(String, Lasted),
+    /// The home of a character was not set anew.
+    HomeFailed(StoreError, Lasted),
+    /// The homes of so many characters are set anew.
+    HomesSet(u64),
     /// The store refuses, under this epoch, to be written anew: the zone goes on under another.
     Refused,
     /// A checkpoint is written whole again.

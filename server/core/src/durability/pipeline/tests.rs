@@ -17,7 +17,7 @@ use crate::durability::gate::Durability;
 use crate::durability::lag::LagConfig;
 use crate::durability::store::{RecordHash, StoredRecord};
 use crate::game::RuleBook;
-use crate::zone::{Cut, Digest, Frozen, Zone, ZoneConfig};
+use crate::zone::{Capture, Cut, Digest, Frozen, Zone, ZoneConfig};
 
 const START: Position = Position {
     epoch: Epoch(1),
@@ -204,7 +204,8 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
         PipelineCommand::Seal(cut) => format!("seal {}", cut_word(cut)),
         PipelineCommand::CaptureConfirmed => "capture confirmed".to_owned(),
         PipelineCommand::CaptureFailed => "capture failed".to_owned(),
-        PipelineCommand::RestoreHomes => "homes".to_owned(),
+        PipelineCommand::Roster => "roster".to_owned(),
+        PipelineCommand::SetHome(account) => format!("home {}", account.0),
         PipelineCommand::Acknowledged(tick) => format!("acknowledged {tick}"),
         PipelineCommand::NoteAlive => "alive".to_owned(),
         PipelineCommand::Tell(told) => {

@@ -69,9 +69,9 @@ impl SuspendedLease {
         }
     }
 
-    /// Takes the store's answer. Returns whether the memory is of no use any more: another owner has written data of a
-    /// higher epoch, and it is whole.
-    pub(super) fn handle_stored(&mut self, stored: &StoreData) -> bool {
+    /// Takes the store's answer. Returns whether the memory is of no use any more: the data is of a higher epoch, and
+    /// of the `owner` that the lease shows now, which has it in memory.
+    pub(super) fn handle_stored(&mut self, stored: &StoreData, owner: Option<Epoch>) -> bool {
         const NOTHING: DataStamp = DataStamp {
             epoch: Epoch::NONE,
             tick: Tick(0),
@@ -84,7 +84,8 @@ impl SuspendedLease {
             // An owner that writes from memory was granted the zone later, and may have what this one lacks.
             StoreData::Incomplete { .. } | StoreData::Unknown(_) => None,
         };
-        matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.tenure.epoch())
+        let is_owners = |epoch: Epoch| owner.is_some_and(|owner| owner <= epoch);
+        matches!(stored, StoreData::Newest(stamp) if stamp.epoch > self.tenure.epoch() && is_owners(stamp.epoch))
     }
 
     /// Whether the store has lost some of what it acknowledged: what another shard was granted goes on from less than

@@ -15,6 +15,7 @@ use crate::ownership::membership::ShardView;
 use crate::ownership::owner_mark::{OwnerMark, RulesTag};
 use crate::ownership::stamp::DataStamp;
 use crate::ownership::steps::AdoptionSteps;
+use crate::ownership::vacancy::VacancyNews;
 
 /// A command to the driver of a holder.
 #[derive(Debug)]
@@ -31,7 +32,9 @@ pub enum HolderCommand {
     Adopt(GrantedLease),
     /// Report a zone that this process leaves to others, because it ran other rules.
     ReportUnfit(UnfitZone),
-    /// Drop the memory of a suspended zone: another process has written newer data of it.
+    /// Raise or end an alarm: a zone has had no owner for long, or has one again.
+    ReportVacancy(VacancyNews),
+    /// Drop the memory of a suspended zone: another process goes on with it, and has written newer data.
     Drop(ZoneName),
     /// Pass on what the authority shows.
     Show(Views),

@@ -136,7 +136,7 @@ impl Holder {
         // The next try fails as this one unless time passes.
         match (failure, remains) {
             (AdoptionFailure::NotStarted, _) => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
-            (AdoptionFailure::Panicked, Remains::Memory { .. }) => {
+            (failure, Remains::Memory { .. }) if failure.comes_again() => {
                 self.shunned.shun(tenure.zone.clone(), now, self.lease.ttl);
             }
             _ => {}
@@ -205,7 +205,7 @@ impl Holder {
             After::Cede => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),
             // It came back whole: no tick of it stands here any more.
             After::Reclaim { .. } => self.shunned.forgive(&tenure.zone),
-            After::Release | After::Expire => {}
+            After::Release | After::Expire => self.shunned.settle(&tenure.zone, now, self.lease.ttl),
         }
         match after {
             // Should this process die before the answer, its guardian releases it.

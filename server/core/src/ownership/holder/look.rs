@@ -65,6 +65,8 @@ impl Holder {
         self.note_damaged(&leases);
         self.note_unconfirmed(now, &leases.views);
         self.census.handle_leases(now, &leases);
+        let news = self.vacancies.handle_leases(now, &leases).into_iter();
+        self.commands.extend(news.map(HolderCommand::ReportVacancy));
         let mut claimable = leases.clone();
         // What is in memory here is watched also while it is left to others: they may find nothing.
         let suspended = self.contender.suspended();

@@ -10,34 +10,26 @@ use super::command::{HolderCommand, Request};
 use super::remark::{Remark, RequestFailure, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, Renewal};
-use crate::ownership::contender::StoreData;
-use crate::ownership::grant::Tenure;
 use crate::ownership::owner_mark::OwnerMark;
+use crate::ownership::contender::{StoreData, SuspendedLease};
 
 impl Holder {
     /// Asks for everything that the look showed to be in need of it. A suspended zone is never declared: its own lease
     /// is put back, which no other shard may claim at once.
     pub(super) fn begin_mending(&mut self, now: Duration) {
         let suspended = self.contender.suspended();
-        let tenures = suspended.values().map(|lease| &lease.tenure);
-        let missing = tenures.filter(|tenure| self.census.is_missing(&tenure.zone)).cloned();
-        let forgotten: Vec<Tenure> = missing.chain(self.contender.forgotten()).collect();
+        let leases = suspended.values();
+        let missing = leases.filter(|lease| self.census.is_missing(&lease.tenure.zone));
+        let forgotten: Vec<Renewal> = missing
+            .chain(self.contender.forgotten())
+            .map(|lease| self.put_back(lease))
+            .collect();
         let undeclared = self.census.missing(now).into_iter();
         let undeclared: Vec<ZoneName> = undeclared.filter(|zone| !suspended.contains_key(zone)).collect();
         let taken: Vec<ZoneName> = self.contender.taken().cloned().collect();
         let max = Some(self.answer_max());
         if !forgotten.is_empty() {
-            let mark = |zone: &ZoneName| {
-                let data = suspended[zone].acknowledged;
-                let rules = self.rules;
-                (data.epoch > Epoch::NONE).then_some(OwnerMark { data, rules })
-            };
-            let renewal = |tenure: Tenure| {
-                let mark = mark(&tenure.zone);
-                let players = 0;
-                Renewal { tenure, players, mark }
-            };
-            self.ask(Request::Reinstate(forgotten.into_iter().map(renewal).collect()), max);
+            self.ask(Request::Reinstate(forgotten), max);
         }
         for zone in undeclared {
             self.ask(Request::Declare(zone), max);
@@ -46,6 +38,17 @@ impl Holder {
             self.ask(Request::Data(zone), max);
         }
         self.step = HolderStep::Mending;
+    }
+
+    /// Returns the lease that is put back. Its mark says which epoch wrote the zone's data: a grant whose adoption
+    /// failed wrote none.
+    fn put_back(&self, lease: &SuspendedLease) -> Renewal {
+        let (data, rules) = (lease.acknowledged, self.rules);
+        Renewal {
+            tenure: lease.tenure.clone(),
+            players: 0,
+            mark: (data.epoch > Epoch::NONE).then_some(OwnerMark { data, rules }),
+        }
     }
 
     pub(super) fn handle_declared(&mut self, now: Duration, zone: ZoneName, outcome: Result<(), AuthorityError>) {

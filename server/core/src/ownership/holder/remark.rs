@@ -88,7 +88,7 @@ pub enum ZoneRemark {
     Wedged(Tick),
     /// This process ends because of that tick.
     EndsProcess(Tick),
-    /// It is not renewed, nor claimed again by this process.
+    /// It is not renewed, and left to other processes for a while.
     Shunned,
     /// The process ends, and the zone did not have its last tick stored in time.
     Unstopped,

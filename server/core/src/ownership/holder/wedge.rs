@@ -15,9 +15,9 @@ impl Holder {
     /// failover each, against a processor that is busy for ever.
     ///
     /// With no input to blame it does not: the zone would wedge one shard after the other, and end them all. The zone
-    /// loses its lease, this process shuns it, and the other zones live beside a busy thread. A store's or a machine's
-    /// hiccup does not get here: only a tick that has begun counts, and only if it is found so for an eighth of a ttl
-    /// on top of the half that no tick has ended for.
+    /// loses its lease, this process shuns it for a while, and the other zones live beside a busy thread. A store's or
+    /// a machine's hiccup does not get here: only a tick that has begun counts, and only if it is found so for an
+    /// eighth of a ttl on top of the half that no tick has ended for.
     pub(super) fn begin_turn(&mut self, now: Duration) {
         self.step = HolderStep::Blaming;
         let since_max = self.lease.pause_gap;
@@ -32,11 +32,11 @@ impl Holder {
         }
     }
 
-    pub(super) fn handle_blamed(&mut self, zone: ZoneName, tick: Tick, culprit: Culprit) {
+    pub(super) fn handle_blamed(&mut self, now: Duration, zone: ZoneName, tick: Tick, culprit: Culprit) {
         match culprit {
             Culprit::None => {
                 self.log_zone(&zone, ZoneRemark::Shunned);
-                self.shunned.leave(zone);
+                self.shunned.shun_wedged(zone, now, self.lease.ttl);
             }
             Culprit::Quarantined | Culprit::Unwritten => {
                 self.log_zone(&zone, ZoneRemark::EndsProcess(tick));

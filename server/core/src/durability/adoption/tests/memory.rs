@@ -40,26 +40,119 @@ fn memory_goes_on_under_the_new_epoch_and_writes_a_base_first() {
     };
     let memory = Surrender::new(Journal::new(Epoch(3), last)).handle_zone(Zone::new(config()));
     assert_eq!(memory.last(), suspended_at(Tick(10)));
-    let start = Start::from_memory(memory, Grant::issue(Epoch(5), Nonce(1)));
+    let start = Start::from_memory(memory, FromMemory::Newest, Grant::issue(Epoch(5), Nonce(1)));
     assert_eq!((start.journal.epoch(), start.journal.last()), (Epoch(5), last));
     assert!(start.chain.is_empty());
 }
 
+/// An adopter with a memory of epoch 3 up to tick 10, which has read that the store has newer data.
+fn behind(newest: Option<DataStamp>) -> Adopter {
+    let mut adopter = Adopter::new(Some(suspended_at(Tick(10))));
+    adopter.asks();
+    adopter.fence(Ok(()));
+    adopter.asks();
+    adopter.now += GRACE;
+    adopter.summary(summary(newest));
+    assert_eq!(adopter.asks(), ["fence and read"], "nothing is known of that data yet");
+    adopter
+}
+
+/// A zone that was replayed up to this position; nothing else of it matters here.
+fn replayed_to(epoch: u32, tick: u64) -> Replayed {
+    let last = Position {
+        epoch: Epoch(epoch),
+        tick: Tick(tick),
+        ..Position::GENESIS
+    };
+    Replayed { last, ..replayed() }
+}
+
 #[test]
-fn memory_behind_newer_data_is_dropped_and_the_store_has_its_whole_grace() {
+fn memory_behind_newer_data_is_dropped_when_that_is_found_whole() {
     // A higher epoch, or another history of the same epoch that an authority granted twice, and that is longer.
-    for newest in [stamp(4, 1), stamp(3, 11)] {
-        let mut adopter = Adopter::new(Some(suspended_at(Tick(10))));
-        adopter.asks();
-        adopter.fence(Ok(()));
-        adopter.asks();
-        adopter.now += GRACE;
-        adopter.summary(summary(newest));
-        assert_eq!(adopter.asks(), ["drop memory", "fence and read"]);
-        adopter.now += GRACE - Duration::from_millis(1);
-        adopter.read(Err(StoreError::Lost));
-        assert_eq!(adopter.asks(), ["log Lost"]);
+    for (epoch, tick) in [(4, 1), (3, 11)] {
+        let mut adopter = behind(stamp(epoch, tick));
+        adopter.read(Ok(outline(tick)));
+        assert_eq!(adopter.asks(), [format!("read {tick} records from 1")]);
+        adopter.adoption.handle_records(adopter.now, Ok(Vec::new()));
+        assert_eq!(adopter.asks(), ["replay, refusing []"]);
+        adopter.adoption.handle_replayed(Ok(replayed_to(epoch, tick)));
+        assert_eq!(adopter.asks(), ["drop memory", "start"]);
     }
+}
+
+#[test]
+fn memory_goes_on_if_newer_data_is_lost_and_does_not_come_back_within_its_whole_grace() {
+    let mut adopter = behind(stamp(4, 1));
+    adopter.now += GRACE - Duration::from_millis(1);
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["log Lost"]);
+    assert_eq!(adopter.asks_after(RETRY), ["fence and read"]);
+    adopter.read(Err(StoreError::Lost));
+    assert_eq!(adopter.asks(), ["start from memory"], "the zone does not begin again");
+}
+
+#[test]
+fn memory_goes_on_if_less_than_it_has_is_whole_of_newer_data() {
+    // What is left ends before the memory, with it, or is of a newer owner.
+    for (left, from_memory) in [((3, 9), true), ((3, 10), true), ((3, 11), false), ((4, 2), false)] {
+        let mut adopter = behind(stamp(4, 30));
+        adopter.read(Ok(outline(30)));
+        for _ in 0..2 {
+            assert_eq!(adopter.asks(), ["read 30 records from 1"]);
+            adopter.adoption.handle_records(adopter.now, Ok(Vec::new()));
+            assert_eq!(adopter.asks(), ["replay, refusing []"]);
+            adopter.adoption.handle_replayed(Ok(replayed_to(left.0, left.1)));
+        }
+        let asked = adopter.asks();
+        if from_memory {
+            assert!(asked[0].starts_with("log DamagedBeyondMemory"), "{asked:?}");
+            assert_eq!(asked[1..], ["start from memory without 20 ticks"]);
+        } else {
+            assert_eq!(asked[1..], [format!("rewind to {}", left.1)]);
+            adopter.adoption.handle_rewound(adopter.now, Ok(()));
+            assert_eq!(adopter.asks(), ["drop memory", "start"]);
+        }
+    }
+}
+
+#[test]
+fn memory_goes_on_if_nothing_is_whole_of_newer_data_unless_another_build_may_read_it() {
+    let broken = || ReplayError::JournalBroken { tick: Tick(1) };
+    let foreign = || ReplayError::Restore {
+        tick: Tick(9),
+        error: RestoreError::Rules,
+    };
+    let other_rules = || ReplayError::Rules { tick: Tick(1) };
+    let table: [(fn() -> ReplayError, bool); 3] = [(broken, true), (foreign, false), (other_rules, false)];
+    for (error, goes_on) in table {
+        let mut adopter = behind(stamp(4, 0));
+        adopter.read(Ok(outline(0)));
+        let mut asked = adopter.asks();
+        while asked == ["replay, refusing []"] {
+            adopter.adoption.handle_replayed(Err(error()));
+            asked = adopter.asks();
+        }
+        if goes_on {
+            assert_eq!(asked[1..], ["start from memory without 0 ticks"], "{asked:?}");
+        } else {
+            assert!(asked[0].starts_with("fail: ") && asked.len() == 1, "{asked:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_that_goes_on_over_damaged_data_appends_nothing_before_a_base() {
+    let last = Position {
+        epoch: Epoch(3),
+        tick: Tick(10),
+        ..Position::GENESIS
+    };
+    let memory = Surrender::new(Journal::new(Epoch(3), last)).handle_zone(Zone::new(config()));
+    let from = FromMemory::OverDamage { lost_ticks: 20 };
+    let start = Start::from_memory(memory, from, Grant::issue(Epoch(5), Nonce(1)));
+    assert_eq!((start.rewound_ticks, start.journal.last()), (20, last));
+    assert!(start.journal.lacks_records(), "its pipeline writes a base first");
 }
 
 #[test]

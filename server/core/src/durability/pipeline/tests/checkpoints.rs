@@ -49,6 +49,45 @@ fn checkpoint_that_is_given_up_is_deleted_before_another_is_cut() {
 }
 
 #[test]
+fn cut_that_cannot_be_made_bytes_is_given_back_to_the_zone_which_goes_on() {
+    let mut host = Host::cut();
+    host.pipeline.handle_capture_lost(host.now, "a panic".to_owned());
+    assert_eq!(host.turn(), ["log CaptureLost"]);
+    assert_eq!(host.turn_after(99), [""; 0]);
+    assert_eq!(host.turn_after(1), ["capture failed"]);
+    host.tick(2);
+    assert_eq!(host.turn(), ["append 104..=105"]);
+    host.tick(1);
+    assert!(
+        host.turn().contains(&"cut delta".to_owned()),
+        "three ticks after the failure"
+    );
+}
+
+#[test]
+fn base_that_is_to_bridge_a_gap_is_cut_again_until_it_is_bytes() {
+    let mut host = Host::quiet();
+    host.tick(1);
+    host.turn();
+    host.append(Err(StoreError::Lost));
+    host.turn();
+    host.create(Ok(()));
+    assert_eq!(host.turn(), ["roster"]);
+    host.tick(1);
+    assert_eq!(host.turn(), ["cut base"]);
+    for wait in [100, 200, 400] {
+        host.tick_with(Some(frozen(Tick(host.pipeline.journal.last().tick.0 + 1))));
+        host.turn();
+        host.pipeline.handle_capture_lost(host.now, "a panic".to_owned());
+        host.turn();
+        assert!(!host.turn_after(wait - 1).contains(&"cut base".to_owned()));
+        assert!(host.turn_after(1).contains(&"capture failed".to_owned()));
+        host.tick(1);
+        assert!(host.turn().contains(&"cut base".to_owned()), "{wait} ms");
+    }
+}
+
+#[test]
 fn base_frees_the_records_that_it_covers() {
     let mut host = Host::quiet();
     host.pipeline.checkpointer.handle_base_wanted();

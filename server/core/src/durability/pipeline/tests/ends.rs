@@ -1,6 +1,6 @@
 //! The end of a zone's pipeline.
 
-use everhold_protocol::Epoch;
+use everhold_protocol::{Account, Epoch};
 
 use super::*;
 
@@ -88,17 +88,6 @@ fn tick_thread_that_is_gone_without_a_word_failed_in_the_tick_after_the_last() {
     assert_eq!(host.turn(), ["end Panicked(Tick(102), \"the tick thread is gone\")"]);
 }
 
-#[test]
-fn cut_that_cannot_be_made_bytes_ends_the_zone() {
-    let mut host = Host::cut();
-    host.tick(1);
-    host.pipeline.handle_capture_lost("no memory");
-    assert_eq!(
-        host.turn(),
-        ["end Panicked(Tick(103), \"a cut was not encoded: no memory\")"]
-    );
-}
-
 /// A zone that was told to stop, with its last tick done.
 fn sealed() -> Host {
     let mut host = Host::quiet();
@@ -154,11 +143,12 @@ fn data_set_that_is_lost_during_a_stop_is_made_anew_from_the_sealed_zone() {
     host.create(Ok(()));
     assert_eq!(
         sealed_turn(&mut host),
-        ["homes", "capture failed", "cut base"],
+        ["capture failed", "cut base", "roster"],
         "no tick can be asked for"
     );
+    host.pipeline.handle_roster(vec![Account(7)]);
     host.pipeline.handle_frozen(frozen(Tick(101)));
-    assert_eq!(sealed_turn(&mut host), ["encode 101"]);
+    assert_eq!(sealed_turn(&mut host), ["encode 101", "home 7"]);
     host.capture(Tick(101), Cut::Base);
     assert_eq!(sealed_turn(&mut host), ["part 0 of 101"]);
     host.write(Ok(()));
@@ -166,13 +156,28 @@ fn data_set_that_is_lost_during_a_stop_is_made_anew_from_the_sealed_zone() {
     host.write(Ok(()));
     assert_eq!(
         sealed_turn(&mut host),
-        [
-            "log WritesConfirmed",
-            "capture confirmed",
-            "acknowledged 101",
-            "end Stopped"
-        ]
+        ["log WritesConfirmed", "capture confirmed", "acknowledged 101"],
+        "and the homes are stored, too"
     );
+    host.pipeline.handle_home_set(host.now, Account(7), Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["log HomesSet", "end Stopped"]);
+}
+
+#[test]
+fn home_that_the_store_does_not_take_holds_up_no_stop() {
+    let mut host = sealed();
+    host.append(Ok(AppendAnswer::Ok));
+    host.pipeline.handle_home_doubts(Some(1));
+    assert!(sealed_turn(&mut host).contains(&"roster".to_owned()));
+    host.pipeline.handle_roster(vec![Account(7)]);
+    host.capture(Tick(101), Cut::Delta);
+    assert_eq!(sealed_turn(&mut host), ["part 0 of 101", "home 7"]);
+    host.write(Ok(()));
+    sealed_turn(&mut host);
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["capture confirmed"]);
+    host.pipeline.handle_home_set(host.now, Account(7), Err(unavailable()));
+    assert_eq!(sealed_turn(&mut host), ["log HomeFailed", "end Stopped"]);
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn lost_data_set_is_made_anew_and_a_base_and_the_homes_follow() {
     assert_eq!(host.turn_after(99), [""; 0]);
     assert_eq!(host.turn_after(1), ["create"]);
     host.create(Ok(()));
-    assert_eq!(host.turn(), ["log Created", "homes"]);
+    assert_eq!(host.turn(), ["log Created", "roster"]);
     host.tick(1);
     assert_eq!(host.turn(), ["cut base"]);
 }
@@ -184,7 +184,7 @@ fn data_set_that_is_lost_for_a_checkpoint_is_made_anew_before_anything_else_is_w
     assert_eq!(host.turn(), ["log AppendFailed"], "it is being made anew already");
     host.create(Ok(()));
     host.tick(1);
-    assert_eq!(host.turn(), ["homes", "capture failed", "cut base"]);
+    assert_eq!(host.turn(), ["capture failed", "cut base", "roster"]);
 }
 
 #[test]

@@ -84,6 +84,28 @@ fn memory_of_a_zone_that_another_shard_was_granted_is_dropped_for_its_data_only(
 }
 
 #[test]
+fn memory_is_kept_beside_newer_data_whose_owner_is_gone_or_was_followed_by_another() {
+    let followed = LeaseView {
+        epoch: Epoch(5),
+        ..taken(1)
+    };
+    let released = LeaseView {
+        released: true,
+        ..taken(1)
+    };
+    for (view, is_dropped) in [(followed, false), (released, false), (taken(1), true)] {
+        let mut contender = suspended();
+        contender.handle_leases(ms(0), vec![view.clone()]);
+        let stored = StoreData::Newest(stamp(4, 101));
+        assert_eq!(
+            contender.handle_stored(&name("meadow"), &stored),
+            is_dropped,
+            "what it wrote may be damaged: {view:?}"
+        );
+    }
+}
+
+#[test]
 fn memory_is_not_claimed_at_once_from_a_shard_that_hosted_the_zone_since() {
     for hosted in [3, 4] {
         let mut contender = suspended();
@@ -147,7 +169,10 @@ fn suspended_zone_is_claimed_again_after_a_claim_whose_answer_got_lost() {
 fn suspended_zone_that_the_authority_forgot_is_put_back_before_it_is_claimed() {
     let mut contender = suspended();
     contender.handle_leases(ms(0), vec![never_held("meadow")]);
-    assert_eq!(contender.forgotten().collect::<Vec<_>>(), [ran_out()]);
+    assert_eq!(
+        contender.forgotten().map(|lease| &lease.tenure).collect::<Vec<_>>(),
+        [&ran_out()]
+    );
     assert_eq!(claim(&mut contender, TTL), None);
     contender.handle_leases(ms(TTL), vec![held("meadow", 1, 0)]);
     assert_eq!(contender.forgotten().count(), 0);

@@ -376,6 +376,33 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_at_once_and_claimed_abov
     }
 }
 
+#[test]
+fn lease_is_put_back_with_the_mark_of_the_epoch_that_wrote_the_data() {
+    // The data is of epoch 2; what was granted since failed to host the zone.
+    let mark = |epoch| OwnerMark {
+        data: stamp(epoch, 100),
+        rules: rules(1),
+    };
+    for (acknowledged, mark) in [(2, Some(mark(2))), (1, Some(mark(1))), (0, None)] {
+        let mut rig = Rig::hosting();
+        rig.authority.leases.remove(&name("meadow"));
+        let acknowledged = DataStamp {
+            epoch: Epoch(acknowledged),
+            ..ACKNOWLEDGED
+        };
+        let remains = Remains::Memory { acknowledged };
+        rig.holder
+            .handle_ended(rig.now, tenure("meadow", 2), &EndReason::Suspended, remains);
+        rig.hosted.remove(&name("meadow"));
+        let asked = rig.turn();
+        let marks = asked.iter().filter_map(|request| match request {
+            Request::Reinstate(renewals) => Some(renewals[0].mark),
+            _ => None,
+        });
+        assert_eq!(marks.collect::<Vec<_>>(), [mark]);
+    }
+}
+
 const fn stamp(epoch: u32, tick: u64) -> DataStamp {
     DataStamp {
         epoch: Epoch(epoch),

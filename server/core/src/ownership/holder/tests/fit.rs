@@ -3,6 +3,7 @@
 use everhold_protocol::Tick;
 
 use super::*;
+use crate::ownership::VacancyNews;
 use crate::ownership::holder::command::UnfitZone;
 use crate::ownership::owner_mark::OwnerMark;
 
@@ -51,6 +52,31 @@ fn reports(rig: &Rig) -> Vec<UnfitZone> {
 
 const fn is_data(request: &Request) -> bool {
     matches!(request, Request::Data(_))
+}
+
+#[test]
+fn zone_that_no_shard_claims_is_an_alarm_after_three_ttls_until_a_shard_hosts_it() {
+    let mut rig = contending(2, 3);
+    let news = |rig: &Rig| -> Vec<bool> {
+        let news = rig.done.iter().filter_map(|command| match command {
+            HolderCommand::ReportVacancy(VacancyNews::Raised(vacancy)) => Some((true, vacancy.zone.clone())),
+            HolderCommand::ReportVacancy(VacancyNews::Over(vacancy)) => Some((false, vacancy.zone.clone())),
+            _ => None,
+        });
+        news.map(|(is_raised, zone)| {
+            assert_eq!(zone, name("meadow"), "nothing is known of the others");
+            is_raised
+        })
+        .collect()
+    };
+    rig.run(3 * TTL - TURN);
+    assert!(news(&rig).is_empty());
+    rig.run(3 * TTL);
+    assert_eq!(news(&rig), [true]);
+    let lease = rig.authority.leases.get_mut(&name("meadow")).unwrap();
+    (lease.beat, lease.released) = (9, false);
+    rig.turn();
+    assert_eq!(news(&rig), [true, false]);
 }
 
 #[test]
