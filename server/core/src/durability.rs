@@ -9,6 +9,7 @@ pub mod gate;
 pub mod checkpoint;
 pub mod lag;
 pub mod tries;
+pub mod asking;
 pub mod suspended;
 pub mod pipeline;
 pub mod replay;
