@@ -16,6 +16,7 @@ pub mod replay;
 pub mod audit;
 pub mod export;
 pub mod keeping;
+pub mod salvage;
 pub mod recovery;
 pub mod adoption;
 pub mod blame;
