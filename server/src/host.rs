@@ -25,6 +25,7 @@ mod tick;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::Start;
@@ -70,6 +71,8 @@ pub struct HostConfig {
     pub view: ViewConfig,
     /// The id of the rules, for `EpochStart`.
     pub rules_id: [u8; 32],
+    /// The time that evidence of a forked zone may take to be written: its next owner waits meanwhile.
+    pub evidence_max: Duration,
 }
 
 /// A zone that is over here.

@@ -44,6 +44,8 @@ mod homes;
 mod damage;
 #[path = "shards/replay.rs"]
 mod replay;
+#[path = "shards/evidence.rs"]
+mod evidence;
 #[path = "shards/apart.rs"]
 mod apart;
 #[path = "shards/guardian.rs"]

@@ -122,6 +122,11 @@ impl ZoneStore for SharedStore {
         Ok(self.lock().settle_evidence(zone, mark, fate))
     }
 
+    async fn discard_evidence(&self, zone: &ZoneName) -> Result<(), StoreError> {
+        self.lock().discard_evidence(zone);
+        Ok(())
+    }
+
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
         Ok(self.lock().summary(zone))
     }

@@ -33,6 +33,7 @@ pub use usage::{StoreUsage, ZoneUsage};
 
 use crate::mutant::Mutant;
 use data_set::DataSet;
+use evidence::EvidenceSet;
 
 /// All that a store held at one moment: a Redis that restarts from an older dump, and a stale replica that is promoted,
 /// go back to one.
@@ -217,6 +218,13 @@ impl MemoryStore {
     pub fn settle_evidence(&mut self, zone: &ZoneName, mark: EvidenceMark, fate: EvidenceFate) -> bool {
         let set = self.data.zones.get_mut(zone);
         set.is_some_and(|set| set.evidence.settle(mark, fate))
+    }
+
+    /// Deletes all that there is of a zone's evidence.
+    pub fn discard_evidence(&mut self, zone: &ZoneName) {
+        if let Some(set) = self.data.zones.get_mut(zone) {
+            set.evidence = EvidenceSet::default();
+        }
     }
 
     /// Reads what there is of a zone without its data.

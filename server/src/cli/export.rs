@@ -2,7 +2,6 @@
 //! takes no lease, raises no fence, and changes nothing but the mark of evidence.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,12 +9,12 @@ use anyhow::Context;
 use clap::Args;
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::evidence::{EvidenceFate, StoredEvidence};
-use everhold_core::durability::history::HistoryReader;
-use everhold_core::durability::store::ZoneStore;
+use everhold_core::durability::salvage::SalvageSummary;
+use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_protocol::ZoneName;
 
 use super::UsageError;
-use super::history::{CodedError, LocalWorld, chained, file_error, write_history};
+use super::history::{CodedError, LocalWorld, file_error, salvage, write_history};
 use super::store::StoreArguments;
 use crate::deadline::answer;
 use crate::stores;
@@ -37,7 +36,7 @@ pub struct ExportArguments {
     /// Write the evidence of a divergent or forked zone instead, and mark it as exported.
     #[arg(long)]
     evidence: bool,
-    /// Delete the evidence: after it was written to `--output`, or if it was exported before.
+    /// Delete the evidence: after it was written to `--output`, if it was exported before, or if it is damaged.
     #[arg(long, requires = "evidence")]
     forget: bool,
 }
@@ -87,60 +86,96 @@ async fn export_zone(store: &dyn ZoneStore, zone: &ZoneName, world: &LocalWorld,
             "stored data is damaged: the file is without it"
         );
     }
+    if summary.broken_records > 0 {
+        tracing::warn!(
+            records = summary.broken_records,
+            "stored records do not follow those before them: the file has them as they are"
+        );
+    }
     Ok(())
 }
 
 async fn export_evidence(store: &dyn ZoneStore, arguments: &ExportArguments) -> anyhow::Result<()> {
     let zone = &arguments.zone;
-    let Some(evidence) = answer(ANSWER_MAX, store.evidence(zone)).await? else {
-        return Err(CodedError::new("no_evidence", format!("the store keeps no evidence of zone `{zone}`")).into());
-    };
-    if let Some(path) = &arguments.output {
-        let mut file = Draft::beside(path)?;
-        write_evidence(store, zone, evidence, file.0.as_file_mut()).await?;
-        file.put_in_place(path)?;
-        if !arguments.forget {
-            // What is forgotten needs no mark, for which a full store may have no room.
-            settle(store, zone, evidence, EvidenceFate::Exported).await?;
+    let evidence = match answer(ANSWER_MAX, store.evidence(zone)).await {
+        Ok(Some(evidence)) => evidence,
+        Ok(None) => {
+            let why = format!("the store keeps no evidence of zone `{zone}`");
+            return Err(CodedError::new("no_evidence", why).into());
         }
-        let mark = evidence.mark;
-        super::print(format_args!(
-            "{}: zone {zone} is {} at tick {}, found by epoch {}, {} bytes",
-            path.display(),
-            mark.why,
-            mark.tick,
-            mark.epoch,
-            mark.bytes
-        ))?;
+        Err(StoreError::Corrupt(why)) if arguments.forget => {
+            answer(ANSWER_MAX, store.discard_evidence(zone)).await?;
+            return super::print(format_args!(
+                "the evidence of zone {zone} is deleted: its mark could not be read, so nothing of it was written \
+                 ({why})"
+            ));
+        }
+        Err(StoreError::Corrupt(why)) => {
+            let why = format!("the mark of the evidence: {why}; `--forget` deletes it");
+            return Err(CodedError::new("evidence_damaged", why).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut damage = None;
+    if let Some(path) = &arguments.output {
+        damage = write_evidence(store, arguments, evidence, path).await?;
     } else if !evidence.is_exported {
-        let why = "it was never exported: name a file with -o, and it is deleted when that is whole";
-        return Err(UsageError(why.to_owned()).into());
+        // Only what is whole is worth to be exported first.
+        damage = salvage(store, zone, evidence.mark, &mut std::io::sink()).await?.damage;
+        if damage.is_none() {
+            let why = "it was never exported: name a file with -o, and it is deleted when that is whole";
+            return Err(UsageError(why.to_owned()).into());
+        }
     }
     if arguments.forget {
         settle(store, zone, evidence, EvidenceFate::Forgotten).await?;
-        super::print(format_args!("the evidence of zone {zone} is deleted"))?;
+        let damage = damage.map_or_else(String::new, |damage| format!("; it was damaged: {damage}"));
+        super::print(format_args!("the evidence of zone {zone} is deleted{damage}"))?;
     }
     Ok(())
 }
 
-/// Writes the parts of the evidence, and checks that they are a whole file.
+/// Writes the evidence into the file, and marks it as exported unless it is to be deleted. One that is damaged is
+/// written as far as it can be read if it is to be deleted, and else not at all. Returns the damage.
 async fn write_evidence(
     store: &dyn ZoneStore,
-    zone: &ZoneName,
+    arguments: &ExportArguments,
     evidence: StoredEvidence,
-    file: &mut File,
-) -> anyhow::Result<()> {
-    let damaged = |error: String| CodedError::new("evidence_damaged", error);
-    let mut reader = HistoryReader::default();
-    for index in 0..evidence.mark.parts {
-        let part = answer(ANSWER_MAX, store.read_evidence(zone, index)).await?;
-        let part = part.ok_or_else(|| damaged(format!("part {index} of the evidence is missing")))?;
-        reader.push(&part);
-        while reader.poll().map_err(|error| damaged(chained(&error)))?.is_some() {}
-        file.write_all(&part).map_err(file_error)?;
+    path: &Path,
+) -> anyhow::Result<Option<String>> {
+    let (zone, mark) = (&arguments.zone, evidence.mark);
+    let mut file = Draft::beside(path)?;
+    let SalvageSummary { frames, bytes, damage } = salvage(store, zone, mark, file.0.as_file_mut()).await?;
+    match &damage {
+        Some(damage) if !arguments.forget => {
+            let why = format!("{damage}; with `--forget` it is deleted, and what can be read of it is written");
+            return Err(CodedError::new("evidence_damaged", why).into());
+        }
+        Some(_) if frames == 0 => {
+            super::print(format_args!(
+                "nothing of the evidence can be read: {} is not written",
+                path.display()
+            ))?;
+            return Ok(damage);
+        }
+        Some(_) => super::print(format_args!(
+            "the evidence is damaged: the file has what stands before that"
+        ))?,
+        None => {}
     }
-    reader.finish().map_err(|error| damaged(chained(&error)))?;
-    Ok(())
+    file.put_in_place(path)?;
+    if !arguments.forget {
+        // What is forgotten needs no mark, for which a full store may have no room.
+        settle(store, zone, evidence, EvidenceFate::Exported).await?;
+    }
+    super::print(format_args!(
+        "{}: zone {zone} is {} at tick {}, found by epoch {}, {bytes} bytes",
+        path.display(),
+        mark.why,
+        mark.tick,
+        mark.epoch,
+    ))?;
+    Ok(damage)
 }
 
 async fn settle(
@@ -162,19 +197,25 @@ struct Draft(tempfile::NamedTempFile);
 
 impl Draft {
     fn beside(path: &Path) -> anyhow::Result<Self> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or_else(|| Path::new("."));
+        let directory = directory_of(path);
         let draft = tempfile::NamedTempFile::new_in(directory);
         draft
             .map(Self)
             .with_context(|| format!("make a file in {}", directory.display()))
     }
 
+    /// Gives the file its name. When that is done, a power loss takes neither the file nor the name: evidence may be
+    /// deleted then.
     fn put_in_place(self, path: &Path) -> anyhow::Result<()> {
         self.0.as_file().sync_all().map_err(file_error)?;
         let placed = self.0.persist(path).map_err(|error| error.error);
-        placed
-            .map(drop)
-            .with_context(|| format!("name the file {}", path.display()))
+        let named = placed.and_then(|_file| File::open(directory_of(path))?.sync_all());
+        named.with_context(|| format!("name the file {}", path.display()))
     }
+}
+
+/// Returns the directory of a file.
+fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    directory.unwrap_or_else(|| Path::new("."))
 }

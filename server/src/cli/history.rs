@@ -9,9 +9,11 @@ use std::time::Instant;
 
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::audit::{AuditError, ZoneHistory};
+use everhold_core::durability::evidence::EvidenceMark;
 use everhold_core::durability::export::{Export, ExportCommand, ExportError, ExportSummary};
 use everhold_core::durability::history::{HistoryFrame, HistoryHeader, HistoryReader, HistoryWorld};
 use everhold_core::durability::replay::ReplayError;
+use everhold_core::durability::salvage::{Salvage, SalvageCommand, SalvageSummary};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::game::RuleBook;
 use everhold_core::zone::ZoneConfig;
@@ -129,6 +131,32 @@ pub(super) async fn write_history(
             }
             ExportCommand::Finish(summary) => return Ok(summary),
             ExportCommand::Fail(error) => return Err(CodedError::from(error).into()),
+        }
+    }
+}
+
+/// Writes what can be read of a piece of evidence into an empty file.
+pub(super) async fn salvage(
+    store: &dyn ZoneStore,
+    zone: &ZoneName,
+    mark: EvidenceMark,
+    file: &mut dyn Write,
+) -> anyhow::Result<SalvageSummary> {
+    let mut salvage = Salvage::new(mark);
+    loop {
+        let Some(command) = salvage.poll(Instant::now()) else {
+            let at = salvage.poll_timeout().expect("every command was answered");
+            tokio::time::sleep_until(at.into()).await;
+            continue;
+        };
+        match command {
+            SalvageCommand::Part(index) => {
+                let part = answer(ANSWER_MAX, store.read_evidence(zone, index)).await;
+                salvage.handle_part(Instant::now(), part);
+            }
+            SalvageCommand::Write(bytes) => file.write_all(&bytes).map_err(file_error)?,
+            SalvageCommand::Finish(summary) => return Ok(summary),
+            SalvageCommand::Fail(error) => return Err(CodedError::new("store", error).into()),
         }
     }
 }

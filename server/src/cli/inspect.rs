@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use comfy_table::{Table, presets};
 use everhold_core::durability::evidence::{EvidenceWhy, StoredEvidence};
-use everhold_core::durability::store::ZoneStore;
+use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_core::ownership::{Authority, LeaseView, Leases};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::Serialize;
@@ -52,6 +52,8 @@ struct ZoneRow {
     rules: Option<String>,
     /// Evidence that the zone went wrong, if the store keeps any.
     evidence: Option<EvidenceRow>,
+    /// The reason why it is not known whether the store keeps any: its mark cannot be read.
+    evidence_unread: Option<String>,
 }
 
 /// The state of a zone's owner, as its lease shows it. One that died is shown as before: only a watch of the lease
@@ -173,7 +175,14 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
     }
     for lease in views {
         let data = store.summary(&lease.zone).await?;
-        let evidence = store.evidence(&lease.zone).await?.map(EvidenceRow::from);
+        let (evidence, evidence_unread) = match store.evidence(&lease.zone).await {
+            Ok(evidence) => (evidence.map(EvidenceRow::from), None),
+            Err(StoreError::Corrupt(why)) => {
+                tracing::warn!(zone = %lease.zone, why, "the evidence of this zone cannot be read");
+                (None, Some(why))
+            }
+            Err(error) => return Err(error.into()),
+        };
         let journal = data.and_then(|d| d.journal);
         let head = data.and_then(|d| d.head).map(|p| p.tick);
         let released_tick = journal.map(|(_, last)| last).max(head);
@@ -191,6 +200,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             fence_epoch: data.map(|d| d.fence_epoch),
             rules: lease.mark.map(|mark| mark.rules.to_string()),
             evidence,
+            evidence_unread,
         });
     }
     Ok(rows)
@@ -227,7 +237,10 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.base_tick),
             text(row.fence_epoch),
             text(row.rules.as_ref()),
-            text(row.evidence.as_ref()),
+            match &row.evidence_unread {
+                Some(_) => "it cannot be read".to_owned(),
+                None => text(row.evidence.as_ref()),
+            },
         ]);
     }
     table

@@ -17,7 +17,7 @@ use everhold_core::durability::replay::ReplayTick;
 use everhold_core::zone::Zone;
 use everhold_protocol::{Account, EntityId, SessionId, Tick, ZoneName};
 
-use self::output::{DigestLine, PlayerLines, ReplayOutput};
+use self::output::{DigestLine, PlayerLines, ReplayOutput, ReplayedLines};
 use super::UsageError;
 use super::history::{CodedError, LocalWorld, file_error, read_history, write_history};
 use super::store::StoreArguments;
@@ -132,6 +132,19 @@ fn replay(arguments: &ReplayArguments) -> anyhow::Result<ReplayOutput> {
         anyhow::Ok(compare(&history, &other, range))
     });
     let comparison = comparison.transpose()?;
+    match replayed(arguments, &local, &history) {
+        Ok((report, lines)) => Ok(ReplayOutput::new(header, Ok((report, lines)), comparison)),
+        // What was found before is told as well.
+        Err(error) if comparison.is_some() && !error.is::<UsageError>() => {
+            let error = CodedError::of(error);
+            Ok(ReplayOutput::new(header, Err(error), comparison))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn replayed(arguments: &ReplayArguments, local: &LocalWorld, history: &ZoneHistory) -> anyhow::Result<ReplayedLines> {
+    let range = (arguments.from.map(Tick), arguments.to.map(Tick));
     let mut digests: Vec<DigestLine> = Vec::new();
     let mut each = |zone: &mut Zone, tick: ReplayTick| {
         if !arguments.digests {
@@ -148,12 +161,16 @@ fn replay(arguments: &ReplayArguments) -> anyhow::Result<ReplayOutput> {
             told: None,
         });
     };
-    let config = local.zone_config(header)?;
-    let audited = audit(&history, (from, to), config, &mut each);
+    let config = local.zone_config(history.header())?;
+    let audited = audit(history, range, config, &mut each);
     let (report, zone) = audited.map_err(CodedError::from)?;
-    let players = arguments.players.iter();
-    let players = players.map(|player| player_lines(&zone, *player)).collect();
-    Ok(ReplayOutput::new(header, report, (digests, players), comparison))
+    // Of a zone that failed at a tick no player is told.
+    let players = arguments
+        .players
+        .iter()
+        .filter_map(|player| zone.as_ref().map(|zone| player_lines(zone, *player)));
+    let players = players.collect();
+    Ok((report, (digests, players)))
 }
 
 fn player_lines(zone: &Zone, player: PlayerArgument) -> PlayerLines {

@@ -150,8 +150,8 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
             let written = answer(ANSWER_MAX, store.quarantine(tenure, tick, session, seq)).await;
             adoption.handle_quarantined(Instant::now(), written);
         }
-        AdoptionCommand::Keep(keep) => {
-            let kept = answer(ANSWER_MAX, evidence::keep(store, tenure, keep)).await;
+        AdoptionCommand::Keep(keep, max) => {
+            let kept = answer(max, evidence::keep(store, tenure, keep)).await;
             adoption.handle_kept(Instant::now(), kept);
         }
         AdoptionCommand::Rewind(to) => {

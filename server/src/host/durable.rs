@@ -117,7 +117,7 @@ impl DurableTask {
                 tick_hz: Some(self.config.tick_hz),
                 ..HistoryWorld::default()
             };
-            let keeping = Keeping::forked(tenure, world, self.pipeline.journal());
+            let keeping = Keeping::forked(tenure, world, self.pipeline.journal(), self.config.evidence_max);
             evidence::keep_all(store.as_ref(), tenure, guard, keeping).await;
         }
         self.end(reason, &mut mail).await;

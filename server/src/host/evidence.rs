@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::keeping::{KeepCommand, KeepOutcome, Keeping};
 use everhold_core::durability::store::{StoreError, ZoneStore};
@@ -14,12 +13,12 @@ use crate::deadline::answer;
 /// Keeps a piece of evidence, as long as the lease lasts.
 pub(super) async fn keep_all(store: &dyn ZoneStore, tenure: &Tenure, guard: &LeaseGuard, mut keeping: Keeping) {
     while keeping.outcome().is_none() && !guard.state().is_over() {
-        let Some(command) = keeping.poll(Instant::now()) else {
+        let Some((command, max)) = keeping.poll(Instant::now()) else {
             let at = keeping.poll_timeout().expect("every operation was answered");
             tokio::time::sleep_until(at.into()).await;
             continue;
         };
-        let kept = answer(ANSWER_MAX, keep(store, tenure, command)).await;
+        let kept = answer(max, keep(store, tenure, command)).await;
         if let Err(error) = keeping.handle(Instant::now(), kept) {
             notices::log_evidence(&tenure.zone, KeepOutcome::GivenUp(error.to_string()));
             return;

@@ -148,6 +148,11 @@ pub(super) fn log_evidence(zone: &ZoneName, outcome: KeepOutcome) {
             tracing::warn!(%zone, "earlier evidence of this zone is kept already: this time is only counted");
         }
         KeepOutcome::GivenUp(why) => tracing::error!(%zone, why, "evidence of it could not be kept"),
+        KeepOutcome::OverTime(max) => tracing::error!(
+            %zone,
+            waited_ms = max.as_millis(),
+            "evidence of it could not be written in time, and is not kept: the zone goes on without it"
+        ),
     }
 }
 

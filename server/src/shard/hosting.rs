@@ -244,6 +244,7 @@ impl Hosting {
                 ..ViewConfig::default()
             },
             rules_id: self.rules.rules_id(self.config.tick_hz),
+            evidence_max: self.config.lease.ttl,
         }
     }
 

@@ -287,6 +287,10 @@ impl ZoneStore for RedisStore {
         self.write_fate(zone, mark, fate).await
     }
 
+    async fn discard_evidence(&self, zone: &ZoneName) -> Result<(), StoreError> {
+        self.unlink_evidence(zone).await
+    }
+
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
         self.summarize(zone).await
     }

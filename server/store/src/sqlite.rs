@@ -258,6 +258,13 @@ impl ZoneStore for SqliteStore {
         }
     }
 
+    async fn discard_evidence(&self, zone: &ZoneName) -> Result<(), StoreError> {
+        match self.on_zone(zone, |file| file.discard_evidence()).await {
+            Err(StoreError::Lost) => Ok(()),
+            result => result,
+        }
+    }
+
     async fn summary(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {
         match self.on_zone(zone, |file| file.summary()).await {
             Err(StoreError::Lost) if !self.is_created(zone).await? => Ok(None),

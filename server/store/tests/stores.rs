@@ -2,6 +2,8 @@
 //! process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "stores/evidence.rs"]
+mod evidence;
 #[path = "stores/leases.rs"]
 mod leases;
 

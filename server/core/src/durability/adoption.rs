@@ -32,17 +32,16 @@ use everhold_protocol::{SessionId, Tick};
 
 pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, FromMemory, History, POISON_MAX, Start};
 use self::divergence::DivergentZone;
+pub use super::asking::ANSWER_MAX;
+use super::asking::Asking;
 use super::evidence::EvidenceOutcome;
 use super::journal::Journal;
 use super::recovery::{Damage, PageRequest, Recovered, Recovery, RecoveryStep};
 use super::replay::{ReplayError, Replayed};
 use super::store::{Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use super::suspended::is_newest;
-use super::tries::{RETRY, Tries};
+use super::tries::RETRY;
 use crate::ownership::{AdoptionSteps, DataStamp, Grant, LeaseState};
-
-/// Fencing a zone, or reading a page of it, takes milliseconds; a store that takes longer than this does not answer.
-pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// The step that an adoption is at.
 enum AdoptionStep {
@@ -76,11 +75,7 @@ pub struct Adoption {
     grant: Grant,
     reseed_grace: Duration,
     step: AdoptionStep,
-    /// The step's command is under way.
-    is_asked: bool,
-    /// The step's command waits until then.
-    ask_at: Option<Instant>,
-    tries: Tries,
+    asking: Asking,
     steps: AdoptionSteps,
     is_lost: bool,
     promised: Tick,
@@ -118,9 +113,7 @@ impl Adoption {
             grant,
             reseed_grace,
             step: memory.map_or(read, AdoptionStep::Fence),
-            is_asked: false,
-            ask_at: None,
-            tries: Tries::default(),
+            asking: Asking::NEW,
             steps,
             is_lost: false,
             promised: Tick(0),
@@ -150,7 +143,7 @@ impl Adoption {
         if let Some(command) = self.queue.pop_front() {
             return Some(command);
         }
-        if self.is_asked || self.ask_at.is_some_and(|at| now < at) {
+        if !self.asking.is_due(now) {
             return None;
         }
         let command = match &mut self.step {
@@ -169,18 +162,21 @@ impl Adoption {
                 }
             },
             AdoptionStep::Quarantine(_, (tick, session, seq)) => AdoptionCommand::Quarantine(*tick, *session, *seq),
-            AdoptionStep::Keep(zone) => AdoptionCommand::Keep(zone.poll(now)?),
+            AdoptionStep::Keep(zone) => {
+                let (keep, max) = zone.poll(now)?;
+                AdoptionCommand::Keep(keep, max)
+            }
             AdoptionStep::Rewind(_, to) => AdoptionCommand::Rewind(*to),
             AdoptionStep::Over => return None,
         };
-        self.is_asked = true;
+        self.asking.handle_asked();
         Some(command)
     }
 
     /// Returns when the next command is due that waits for time to pass.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.ask_at.filter(|_| !self.is_asked)
+        self.asking.poll_timeout()
     }
 
     /// Returns the count of the adoption's steps.
@@ -246,7 +242,7 @@ impl Adoption {
                     grace_until,
                     is_said: true,
                 });
-                self.ask_at = Some(now + RETRY);
+                self.asking.wait_until(now + RETRY);
             }
             (AdoptionStep::Read { .. }, Err(StoreError::Lost)) if self.memory.is_some() => {
                 self.start_from_memory(FromMemory::Newest);
@@ -456,13 +452,12 @@ impl Adoption {
     }
 
     fn ask_again(&mut self, now: Instant, step: AdoptionStep, error: StoreError) {
-        match self.tries.handle_error(error) {
-            Ok(again) => {
-                if let Some(why) = again.news {
+        match self.asking.handle_error(now, error) {
+            Ok(news) => {
+                self.step = step;
+                if let Some(why) = news {
                     self.log(AdoptionNotice::Unanswered(why));
                 }
-                (self.step, self.is_asked) = (step, false);
-                self.ask_at = Some(now + again.after);
             }
             Err(error) => self.fail(error.into()),
         }
@@ -476,8 +471,7 @@ impl Adoption {
     }
 
     fn enter(&mut self, step: AdoptionStep) {
-        (self.step, self.is_asked, self.ask_at) = (step, false, None);
-        self.tries = Tries::default();
+        (self.step, self.asking) = (step, Asking::NEW);
     }
 
     fn take_step(&mut self) -> AdoptionStep {

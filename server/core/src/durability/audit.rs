@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use everhold_protocol::{SessionId, Tick};
 
-pub use comparison::{HistoryComparison, HistoryDifference, compare};
+pub use comparison::{HistoryComparison, HistoryDifference, HistoryHoles, compare};
 
 use super::history::{HistoryFrame, HistoryHeader};
 use super::record::Record;
@@ -210,7 +210,8 @@ pub struct AuditReport {
     pub difference: Option<DigestDifference>,
     /// The last tick before it whose digest is equal.
     pub last_equal: Option<Tick>,
-    /// The defect of the history before the tick that was asked for, if it ends there.
+    /// The defect of the history before the tick that was asked for, if it ends there, or the failure of the tick after
+    /// the last.
     pub damage: Option<ReplayError>,
     /// Checkpoints that were passed over because parts of them are missing.
     pub unread: Vec<Tick>,
@@ -229,13 +230,13 @@ impl AuditReport {
 
 /// Replays a history from the checkpoint at or below `from` (if none is named, from its oldest one) up to `to` (if
 /// none is named, to its end), and compares every digest that it has. `each` sees the zone after every tick. Beside the
-/// report it returns the zone as it stands in the end.
+/// report it returns the zone as it stands in the end; none if a tick failed in it. The report is of the ticks before.
 pub fn audit(
     history: &ZoneHistory,
     (from, to): (Option<Tick>, Option<Tick>),
     config: ZoneConfig,
     each: &mut dyn FnMut(&mut Zone, ReplayTick),
-) -> Result<(AuditReport, Zone), AuditError> {
+) -> Result<(AuditReport, Option<Zone>), AuditError> {
     let end = history.end();
     if let Some(to) = from.max(to).filter(|to| *to > end) {
         return Err(AuditError::AfterNewest { to, last: end });
@@ -254,9 +255,18 @@ pub fn audit(
         damage: plan.damage().cloned(),
         unread,
     };
+    let planned_ticks = plan.replay_ticks() as u64;
     let mut run = ReplayRun::begin(plan, config)?;
     while let Some(tick) = run.step() {
-        let tick = tick?;
+        let tick = match tick {
+            Ok(tick) => tick,
+            Err(error) => {
+                report.last = end.tick - (planned_ticks - report.replayed_ticks);
+                report.damage = Some(error);
+                report.restored_from = run.finish().chain.last().map(|head| head.position);
+                return Ok((report, None));
+            }
+        };
         report.replayed_ticks += 1;
         if let Some((told, found)) = tick.before {
             report.compare(tick.tick - 1, told, found);
@@ -277,7 +287,7 @@ pub fn audit(
         let tick = report.last.next();
         report.damage = Some(ReplayError::JournalBroken { tick });
     }
-    Ok((report, zone))
+    Ok((report, Some(zone)))
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub enum EvidenceOutcome {
     Counted,
     /// It could not be written.
     GivenUp,
+    /// It could not be written before the zone had to go on.
+    OverTime,
 }
 
 /// The fate of a zone's evidence, once an operator has read it.

@@ -3,13 +3,18 @@
 //!
 //! ```text
 //!   outline ─► a look at the rules ─► parts ─► records ─► outline again ─► the end of the file
-//!      ▲                                                     │ another owner, or trimmed meanwhile
-//!      └──────────────── begin the file again ◄──────────────┘ (then from the newest base on only)
+//!      ▲                                                     │ another owner, or trimmed meanwhile: from the
+//!      │                                                     │ newest base on only; or a first look at damage
+//!      └──────────────── begin the file again ◄──────────────┘
 //! ```
 //!
 //! The owner of a zone that lives goes on meanwhile. What it adds does not matter: the file ends where the first
 //! outline did. A new owner may have written over what was read, and a new base deletes what is oldest: the file is
-//! begun again then. What is missing although the store still names it is damaged, and the file is written without it.
+//! begun again then. What is missing although the store still names it, or does not follow what is before it, may have
+//! been written over between two pages, too: everything is read a second time. What is the same then is damaged in the
+//! store, and the file is written without it.
+
+mod file;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -17,16 +22,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use everhold_protocol::{Tick, ZoneName};
 
-use super::history::{HistoryFrame, HistoryHeader, HistoryWorld, HistoryWriter};
+use self::file::ExportFile;
+use super::asking::Asking;
+use super::history::{HistoryHeader, HistoryWorld};
 use super::record::Record;
 use super::store::{PartKey, StoreError, StoredRecord, ZoneOutline};
-use super::tries::Tries;
 use crate::ingress::Input;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_PARTS_MAX, PAGE_RECORDS_MAX};
 use crate::zone::CaptureTitle;
 
-/// Times that a file is begun. From the second on only the newest base and what follows it are read, of which nothing
-/// is deleted before two more bases: a zone that outruns that cannot be read over this link.
+/// Times that a file is begun. Once a zone was seen to change, only the newest base and what follows it are read, of
+/// which nothing is deleted before two more bases: a zone that outruns that cannot be read over this link.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// Records of the first page, as those of a recovery.
@@ -66,7 +72,9 @@ pub struct ExportSummary {
     pub missing_parts: u64,
     /// Records that the store ought to have, and does not have, or cannot read.
     pub missing_records: u64,
-    /// Times that the file was begun again, because the zone changed while it was read.
+    /// Records that do not follow the one before them, or are not those of a checkpoint: they are in the file.
+    pub broken_records: u64,
+    /// Times that the file was begun again, because the zone changed while it was read, or to look at damage again.
     pub restarts: u32,
     /// Whether the rules that the zone ran are in the file.
     pub has_rules: bool,
@@ -80,7 +88,8 @@ pub enum ExportError {
     ZoneUnknown,
     /// The zone changes faster than it can be read.
     #[error(
-        "the zone changed {ATTEMPTS_MAX} times while it was read: a new owner, or a new base before the old was read"
+        "the zone changed {ATTEMPTS_MAX} times while it was read: a new owner, another history in the place of what \
+         was read, or a new base before the old was read"
     )]
     Moving,
     /// The store said no, or nothing.
@@ -100,28 +109,20 @@ enum ExportStep {
     Over,
 }
 
-/// A file that is being written.
-struct ExportFile {
-    outline: ZoneOutline,
-    writer: HistoryWriter,
-    /// The checkpoint and the part that are read next, by the checkpoint's place in the outline.
-    next_part: (usize, u32),
-    next_tick: Tick,
-    summary: ExportSummary,
-}
-
 /// The export of one zone.
 pub struct Export {
     zone: ZoneName,
     /// The rules at hand, with their id; the file has them if they are those of the zone.
     world: HistoryWorld,
     step: ExportStep,
-    is_asked: bool,
-    ask_at: Option<Instant>,
-    tries: Tries,
+    asking: Asking,
     page_parts: usize,
     page_records: u32,
     restarts: u32,
+    /// Only the newest base and what follows it are read.
+    is_newest_only: bool,
+    /// The defects of the first look at a damaged history.
+    seen: Option<[u8; 32]>,
     queue: VecDeque<ExportCommand>,
 }
 
@@ -133,12 +134,12 @@ impl Export {
             zone,
             world,
             step: ExportStep::Outline,
-            is_asked: false,
-            ask_at: None,
-            tries: Tries::NONE,
+            asking: Asking::NEW,
             page_parts: PAGE_PARTS_MAX,
             page_records: PAGE_RECORDS,
             restarts: 0,
+            is_newest_only: false,
+            seen: None,
             queue: VecDeque::new(),
         }
     }
@@ -149,7 +150,7 @@ impl Export {
             if let Some(command) = self.queue.pop_front() {
                 return Some(command);
             }
-            if self.is_asked || self.ask_at.is_some_and(|at| now < at) {
+            if !self.asking.is_due(now) {
                 return None;
             }
             let command = match &self.step {
@@ -162,7 +163,7 @@ impl Export {
                 ExportStep::Over => return None,
             };
             if let Some(command) = command {
-                self.is_asked = true;
+                self.asking.handle_asked();
                 return Some(command);
             }
             // Nothing is left to be read here.
@@ -179,7 +180,7 @@ impl Export {
     /// Returns when the next command is due that waits for time to pass.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.ask_at.filter(|_| !self.is_asked)
+        self.asking.poll_timeout()
     }
 
     /// Takes the outline that was asked for, at `now`.
@@ -196,8 +197,8 @@ impl Export {
     /// Takes the parts that were asked for, at `now`, in their order.
     pub fn handle_parts(&mut self, now: Instant, answer: Result<Vec<Option<Bytes>>, StoreError>) {
         match (self.take_step(), answer) {
-            (ExportStep::Rules(outline), answer) => {
-                let first = answer.ok().and_then(|parts| parts.into_iter().next().flatten());
+            (ExportStep::Rules(outline), Ok(parts)) => {
+                let first = parts.into_iter().next().flatten();
                 let title = first.and_then(|first| CaptureTitle::read(&first).ok());
                 let (seed, rules_id) = title.and_then(|title| title.terms).unzip();
                 let world = HistoryWorld {
@@ -208,6 +209,12 @@ impl Export {
                 let file = self.begin_file(outline, world);
                 self.enter(file);
             }
+            // What cannot be read tells no rules; a store that does not answer does, when it is asked again.
+            (ExportStep::Rules(outline), Err(error)) if is_corrupt(&error) => {
+                let file = self.begin_file(outline, HistoryWorld::default());
+                self.enter(file);
+            }
+            (step @ ExportStep::Rules(_), Err(error)) => self.ask_again(now, step, error),
             (ExportStep::Parts(mut file), Ok(parts)) => {
                 self.page_parts = (self.page_parts * 2).min(PAGE_PARTS_MAX);
                 let out = file.take_parts(parts);
@@ -235,8 +242,8 @@ impl Export {
             _ => None,
         };
         match (self.take_step(), answer) {
-            (ExportStep::Rules(outline), answer) => {
-                let rules_id = answer.ok().and_then(|records| rules_of(records.first()?));
+            (ExportStep::Rules(outline), Ok(records)) => {
+                let rules_id = records.first().and_then(rules_of);
                 let world = HistoryWorld {
                     rules_id,
                     ..HistoryWorld::default()
@@ -244,6 +251,12 @@ impl Export {
                 let file = self.begin_file(outline, world);
                 self.enter(file);
             }
+            // What cannot be read tells no rules; a store that does not answer does, when it is asked again.
+            (ExportStep::Rules(outline), Err(error)) if is_corrupt(&error) => {
+                let file = self.begin_file(outline, HistoryWorld::default());
+                self.enter(file);
+            }
+            (step @ ExportStep::Rules(_), Err(error)) => self.ask_again(now, step, error),
             (ExportStep::Records(mut file), Ok(records)) => {
                 let bytes: usize = records.iter().map(|record| record.body.len()).sum();
                 if bytes * 2 <= PAGE_BYTES_MAX {
@@ -280,48 +293,26 @@ impl Export {
             world,
             evidence: None,
         };
-        let newest = outline.base_of(outline.chain.len());
-        let start = if self.restarts == 0 { 0 } else { newest.unwrap_or(0) };
-        let (mut writer, mut out) = HistoryWriter::begin(&header);
-        for head in &outline.chain[start..] {
-            writer.frame(&HistoryFrame::Checkpoint(*head), &mut out);
-        }
-        for (session, seq) in &outline.quarantine {
-            writer.frame(&HistoryFrame::Quarantined(*session, *seq), &mut out);
-        }
+        let (mut file, out) = ExportFile::begin(&header, outline, self.is_newest_only);
+        file.summary.restarts = self.restarts;
+        file.summary.has_rules = has_rules;
         self.queue.push_back(ExportCommand::Write(out));
-        let first = outline.journal.map_or(Tick(1), |(first, _)| first);
-        let after_base = outline.chain.get(start).map(|base| base.position.tick.next());
-        let next_tick = match after_base {
-            Some(after) if self.restarts > 0 => first.max(after),
-            _ => first,
-        };
-        ExportStep::Parts(ExportFile {
-            summary: ExportSummary {
-                checkpoints: outline.chain.len() - start,
-                restarts: self.restarts,
-                has_rules,
-                ..ExportSummary::default()
-            },
-            writer,
-            next_part: (start, 0),
-            next_tick,
-            outline,
-        })
+        ExportStep::Parts(file)
     }
 
     /// Ends the file, unless what was read does not belong together.
     fn check(&mut self, file: ExportFile, now: &ZoneOutline) {
         let then = &file.outline;
-        let is_missing = file.summary.missing_parts + file.summary.missing_records > 0;
         let first = |outline: &ZoneOutline| outline.journal.map(|(first, _)| first);
         let is_trimmed = then.chain.first() != now.chain.first() || first(then) != first(now);
-        if now.fence == then.fence && !(is_missing && is_trimmed) {
-            let ExportFile {
-                writer, mut summary, ..
-            } = file;
-            let mut out = Vec::new();
-            summary.bytes = writer.finish(&mut out);
+        let defects = file.defects();
+        let is_damaged = defects.is_some();
+        if now.fence != then.fence || (is_damaged && is_trimmed) {
+            (self.is_newest_only, self.seen) = (true, None);
+        } else if is_damaged && defects != self.seen {
+            self.seen = defects;
+        } else {
+            let (summary, out) = file.finish();
             self.queue.push_back(ExportCommand::Write(out));
             self.queue.push_back(ExportCommand::Finish(summary));
             return;
@@ -336,18 +327,14 @@ impl Export {
     }
 
     fn ask_again(&mut self, now: Instant, step: ExportStep, error: StoreError) {
-        match self.tries.handle_error(error) {
-            Ok(again) => {
-                (self.step, self.is_asked) = (step, false);
-                self.ask_at = Some(now + again.after);
-            }
+        match self.asking.handle_error(now, error) {
+            Ok(_news) => self.step = step,
             Err(error) => self.fail(ExportError::Store(error)),
         }
     }
 
     fn enter(&mut self, step: ExportStep) {
-        (self.step, self.is_asked, self.ask_at) = (step, false, None);
-        self.tries = Tries::default();
+        (self.step, self.asking) = (step, Asking::NEW);
     }
 
     fn take_step(&mut self) -> ExportStep {
@@ -357,66 +344,6 @@ impl Export {
     fn fail(&mut self, error: ExportError) {
         self.step = ExportStep::Over;
         self.queue.push_back(ExportCommand::Fail(error));
-    }
-}
-
-impl ExportFile {
-    /// Returns the next parts, by position. `None`: all were read.
-    fn parts_page(&self, len: usize) -> Option<Vec<PartKey>> {
-        let (place, index) = self.next_part;
-        let heads = self.outline.chain.iter().enumerate().skip(place);
-        let keys = heads.flat_map(|(at, head)| {
-            let from = if at == place { index } else { 0 };
-            (from..head.parts).map(move |index| (head.position, index))
-        });
-        let page: Vec<PartKey> = keys.take(len).collect();
-        (!page.is_empty()).then_some(page)
-    }
-
-    fn take_parts(&mut self, parts: Vec<Option<Bytes>>) -> Vec<u8> {
-        let start = self.outline.chain.len() - self.summary.checkpoints;
-        let mut out = Vec::new();
-        for part in parts {
-            while self
-                .outline
-                .chain
-                .get(self.next_part.0)
-                .is_some_and(|head| head.parts <= self.next_part.1)
-            {
-                self.next_part = (self.next_part.0 + 1, 0);
-            }
-            let (at, index) = self.next_part;
-            match part {
-                Some(bytes) => {
-                    let place = u32::try_from(at - start).expect("a chain is short");
-                    self.writer.frame(&HistoryFrame::Part { place, index, bytes }, &mut out);
-                }
-                None => self.summary.missing_parts += 1,
-            }
-            self.next_part.1 += 1;
-        }
-        out
-    }
-
-    /// Returns the next ticks. `None`: the journal's last was read.
-    fn records_page(&self, len: u32) -> Option<(Tick, u32)> {
-        let (_, last) = self.outline.journal?;
-        let left = (last.0 + 1).checked_sub(self.next_tick.0).filter(|left| *left > 0)?;
-        Some((self.next_tick, u32::try_from(left).unwrap_or(u32::MAX).min(len)))
-    }
-
-    fn take_records(&mut self, asked: Option<(Tick, u32)>, records: Vec<StoredRecord>) -> Vec<u8> {
-        let (from, ticks) = asked.unwrap_or((self.next_tick, 0));
-        self.summary.missing_records += u64::from(ticks).saturating_sub(records.len() as u64);
-        self.summary.records += records.len() as u64;
-        let mut out = Vec::new();
-        for record in records {
-            let (first, _) = self.summary.journal.unwrap_or((record.tick, record.tick));
-            self.summary.journal = Some((first, record.tick));
-            self.writer.frame(&HistoryFrame::Record(record), &mut out);
-        }
-        self.next_tick = from + u64::from(ticks);
-        out
     }
 }
 

@@ -4,16 +4,18 @@
 //! ```text
 //!   Put 0 ─► Put 1 ─► … ─► Seal ─► kept
 //!    │ an earlier piece is there ─► Seal ─► counted
-//!    └ refused, or silent three times ─► Drop ─► given up
+//!    └ refused, silent three times, or over time ─► Drop ─► given up
 //! ```
 //!
-//! Evidence is never worth a zone: whatever goes wrong with it, the zone goes on without it, and that is said.
+//! Evidence is never worth a zone: whatever goes wrong with it, the zone goes on without it, and that is said. Nor is
+//! it worth a long pause: all of it has one deadline, however slow the way to the store is.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::asking::{ANSWER_MAX, Asking};
 use super::evidence::{EvidenceAnswer, EvidenceMark, EvidenceOutcome, EvidenceWhy};
 use super::history::{EvidenceNote, HistoryFrame, HistoryHeader, HistoryWorld, HistoryWriter};
 use super::journal::Journal;
@@ -24,6 +26,9 @@ use crate::ownership::Tenure;
 
 /// Tries of one operation. The zone waits meanwhile.
 const TRIES_MAX: u32 = 3;
+
+/// Longest wait for the answer to a drop. What it leaves the next owner's fence deletes.
+const DROP_ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// An operation on the zone's store, under the owner's grant; answer with [`Keeping::handle`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub enum KeepOutcome {
     Counted,
     /// It is not kept, for this reason.
     GivenUp(String),
+    /// It is not kept, because it was not written within this time.
+    OverTime(Duration),
 }
 
 impl KeepOutcome {
@@ -55,6 +62,7 @@ impl KeepOutcome {
             Self::Kept(_) => EvidenceOutcome::Kept,
             Self::Counted => EvidenceOutcome::Counted,
             Self::GivenUp(_) => EvidenceOutcome::GivenUp,
+            Self::OverTime(_) => EvidenceOutcome::OverTime,
         }
     }
 }
@@ -64,7 +72,7 @@ impl KeepOutcome {
 enum KeepStep {
     Put(Bytes),
     Seal,
-    Drop(String),
+    Drop(KeepOutcome),
     Over(KeepOutcome),
 }
 
@@ -81,14 +89,18 @@ pub struct Keeping {
     parts: u32,
     bytes: u64,
     tries: u32,
-    is_asked: bool,
-    ask_at: Option<Instant>,
+    asking: Asking,
+    /// The time that all of it may take.
+    max: Duration,
+    /// The end of that time, from the first operation on.
+    deadline: Option<Instant>,
 }
 
 impl Keeping {
-    /// Begins to keep the frames, which follow the header. `note` says why.
+    /// Begins to keep the frames, which follow the header, within `max` from the first operation on: the zone waits
+    /// meanwhile. `note` says why.
     #[must_use]
-    pub fn new(mut header: HistoryHeader, note: EvidenceNote, frames: VecDeque<HistoryFrame>) -> Self {
+    pub fn new(mut header: HistoryHeader, note: EvidenceNote, frames: VecDeque<HistoryFrame>, max: Duration) -> Self {
         header.evidence = Some(note);
         let (writer, ahead) = HistoryWriter::begin(&header);
         let mut keeping = Self {
@@ -100,17 +112,18 @@ impl Keeping {
             parts: 0,
             bytes: 0,
             tries: 0,
-            is_asked: false,
-            ask_at: None,
+            asking: Asking::NEW,
+            max,
+            deadline: None,
         };
         keeping.step = keeping.next_step();
         keeping
     }
 
     /// Begins to keep what the owner of a forked zone has in memory: the records of its ring, without a checkpoint. The
-    /// other history is the store's own, and its next owner goes on with it.
+    /// other history is the store's own, and its next owner goes on with it. `max` as with [`Keeping::new`].
     #[must_use]
-    pub fn forked(tenure: &Tenure, world: HistoryWorld, journal: &Journal) -> Self {
+    pub fn forked(tenure: &Tenure, world: HistoryWorld, journal: &Journal, max: Duration) -> Self {
         let header = HistoryHeader {
             zone: tenure.zone.clone(),
             fence: (tenure.epoch(), tenure.grant.nonce()),
@@ -123,29 +136,35 @@ impl Keeping {
             why: EvidenceWhy::Forked,
         };
         let frames = journal.ring().map(|record| HistoryFrame::Record(record.clone()));
-        Self::new(header, note, frames.collect())
+        Self::new(header, note, frames.collect(), max)
     }
 
-    /// Returns the operation that is due at `now`. `None`: an answer is awaited, the moment of
-    /// [`Keeping::poll_timeout`], or it is over.
-    pub fn poll(&mut self, now: Instant) -> Option<KeepCommand> {
-        if self.is_asked || self.ask_at.is_some_and(|at| now < at) {
+    /// Returns the operation that is due at `now`, and the longest wait for its answer. `None`: an answer is awaited,
+    /// the moment of [`Keeping::poll_timeout`], or it is over.
+    pub fn poll(&mut self, now: Instant) -> Option<(KeepCommand, Duration)> {
+        let deadline = *self.deadline.get_or_insert(now + self.max);
+        let is_written = matches!(self.step, KeepStep::Put(_) | KeepStep::Seal);
+        if is_written && now >= deadline && !self.asking.is_awaited() {
+            (self.step, self.asking) = (KeepStep::Drop(KeepOutcome::OverTime(self.max)), Asking::NEW);
+        }
+        if !self.asking.is_due(now) {
             return None;
         }
+        let left = (deadline - now).min(ANSWER_MAX);
         let command = match &self.step {
-            KeepStep::Put(part) => KeepCommand::Put(self.parts, part.clone()),
-            KeepStep::Seal => KeepCommand::Seal(self.mark()),
-            KeepStep::Drop(_) => KeepCommand::Drop,
+            KeepStep::Put(part) => (KeepCommand::Put(self.parts, part.clone()), left),
+            KeepStep::Seal => (KeepCommand::Seal(self.mark()), left),
+            KeepStep::Drop(_) => (KeepCommand::Drop, DROP_ANSWER_MAX),
             KeepStep::Over(_) => return None,
         };
-        self.is_asked = true;
+        self.asking.handle_asked();
         Some(command)
     }
 
     /// Returns when the next operation is due that waits for time to pass.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.ask_at.filter(|_| !self.is_asked)
+        self.asking.poll_timeout()
     }
 
     /// Returns what it came to, once it is over.
@@ -162,7 +181,7 @@ impl Keeping {
     /// # Errors
     /// The owner may write no more, or there is no data set: the zone cannot go on either.
     pub fn handle(&mut self, now: Instant, answer: Result<EvidenceAnswer, StoreError>) -> Result<(), StoreError> {
-        (self.is_asked, self.ask_at) = (false, None);
+        self.asking = Asking::NEW;
         let step = std::mem::replace(&mut self.step, KeepStep::Seal);
         self.step = match (step, answer) {
             (_, Err(error @ (StoreError::Fenced { .. } | StoreError::Lost))) => return Err(error),
@@ -175,14 +194,14 @@ impl Keeping {
             (KeepStep::Put(_), Ok(EvidenceAnswer::Counted)) => KeepStep::Seal,
             (KeepStep::Seal, Ok(EvidenceAnswer::Kept)) => KeepStep::Over(KeepOutcome::Kept(self.mark())),
             (KeepStep::Seal, Ok(EvidenceAnswer::Counted)) => KeepStep::Over(KeepOutcome::Counted),
-            (KeepStep::Drop(why), _) => KeepStep::Over(KeepOutcome::GivenUp(why)),
+            (KeepStep::Drop(outcome), _) => KeepStep::Over(outcome),
             (step @ KeepStep::Over(_), _) => step,
             (step, Err(StoreError::Unavailable(_))) if self.tries + 1 < TRIES_MAX => {
                 self.tries += 1;
-                self.ask_at = Some(now + self.pause());
+                self.asking.wait_until(now + self.pause());
                 step
             }
-            (_, Err(error)) => KeepStep::Drop(error.to_string()),
+            (_, Err(error)) => KeepStep::Drop(KeepOutcome::GivenUp(error.to_string())),
         };
         Ok(())
     }
@@ -205,7 +224,8 @@ impl Keeping {
     /// Returns the step after the parts so far: another part, while there are bytes.
     fn next_step(&mut self) -> KeepStep {
         if self.bytes > EVIDENCE_BYTES_MAX {
-            return KeepStep::Drop(format!("it has more than {EVIDENCE_BYTES_MAX} bytes"));
+            let why = format!("it has more than {EVIDENCE_BYTES_MAX} bytes");
+            return KeepStep::Drop(KeepOutcome::GivenUp(why));
         }
         while self.ahead.len() < PART_BYTES_MAX
             && let Some(mut writer) = self.writer.take()

@@ -341,6 +341,9 @@ pub trait ZoneStore: Send + Sync {
     /// granted finds no data set, every later one has [`StoreError::Lost`] it. An incomplete data set is `Lost`, too,
     /// and its fence stays as it is: the owner that writes it from memory is not to be shut out by one that has
     /// nothing.
+    ///
+    /// A fence that rises deletes the parts of evidence that was never sealed: their owner is shut out, and no other
+    /// would finish them. So does [`ZoneStore::create`], if it makes a data set.
     async fn fence(&self, tenure: &Tenure) -> Result<(), StoreError>;
 
     /// Makes the data set of a zone anew that is [`StoreError::Lost`], fenced by the grant. One that is there and
@@ -453,6 +456,10 @@ pub trait ZoneStore: Send + Sync {
         mark: EvidenceMark,
         fate: EvidenceFate,
     ) -> Result<bool, StoreError>;
+
+    /// Deletes all that there is of a zone's evidence, whether or not it is sealed or can be read, without a grant: for
+    /// evidence whose mark is damaged, which nothing else can name.
+    async fn discard_evidence(&self, zone: &ZoneName) -> Result<(), StoreError>;
 
     /// Reads what there is of a zone without its data, for people and for the floor of a new epoch. It fences nothing
     /// and changes nothing. `None`: there is no data set.

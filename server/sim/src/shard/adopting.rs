@@ -129,7 +129,7 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
-            AdoptionCommand::Keep(keep) => self.keep_evidence(env, tenure, keep),
+            AdoptionCommand::Keep(keep, max) => self.keep_evidence(env, tenure, keep, max),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.write(&whose, |store| store.rewind(&whose, to)))
@@ -174,9 +174,9 @@ impl SimShard {
         }
     }
 
-    fn keep_evidence(&mut self, env: &mut Env, tenure: &Tenure, keep: KeepCommand) {
+    fn keep_evidence(&mut self, env: &mut Env, tenure: &Tenure, keep: KeepCommand, max: Duration) {
         let whose = tenure.clone();
-        self.ask_store(env, (tenure, Kind::Evidence), ANSWER_MAX, move |services| {
+        self.ask_store(env, (tenure, Kind::Evidence), max, move |services| {
             StoreAnswer::Kept(match &keep {
                 KeepCommand::Put(index, bytes) => services.store.put_evidence(&whose, *index, bytes.clone()),
                 KeepCommand::Seal(mark) => services.store.seal_evidence(&whose, *mark),
@@ -281,7 +281,7 @@ impl SimShard {
                 | AdoptionCommand::FenceAndRead
                 | AdoptionCommand::BeginAnew
                 | AdoptionCommand::Quarantine(..)
-                | AdoptionCommand::Keep(_)
+                | AdoptionCommand::Keep(..)
                 | AdoptionCommand::Rewind(_)
         );
         let lease = &self.adopting[&tenure.zone].granted.lease;

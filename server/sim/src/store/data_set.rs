@@ -64,14 +64,20 @@ impl DataSet {
             self.fence = fence;
             return refused.and(Err(StoreError::Lost));
         }
-        self.check_fence(grant)
+        let is_repeated = grant == self.fence;
+        self.check_fence(grant)?;
+        if !is_repeated {
+            self.evidence.drop_parts();
+        }
+        Ok(())
     }
 
     /// Fences what is there, and makes a whole data set of an incomplete one if it is to begin again.
     pub(super) fn create(&mut self, grant: Grant, origin: Origin) -> Result<(), StoreError> {
         self.check_fence(grant)?;
         if origin == Origin::Nothing && self.is_incomplete {
-            let evidence = std::mem::take(&mut self.evidence);
+            let mut evidence = std::mem::take(&mut self.evidence);
+            evidence.drop_parts();
             *self = Self {
                 evidence,
                 ..Self::new(grant, origin)

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use everhold_core::durability::audit::{AuditReport, HistoryComparison};
+use everhold_core::durability::audit::{AuditReport, HistoryComparison, HistoryHoles};
 use everhold_core::durability::evidence::EvidenceWhy;
 use everhold_core::durability::history::HistoryHeader;
 use everhold_core::zone::Digest;
@@ -64,6 +64,13 @@ struct Failure {
     message: String,
 }
 
+impl Failure {
+    fn of(error: &CodedError) -> Self {
+        let (code, message) = (error.code, error.to_string());
+        Self { code, message }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Against {
     compared_ticks: u64,
@@ -73,13 +80,36 @@ struct Against {
     ends: (Tick, Tick),
     differs_at: Option<Tick>,
     what: Vec<String>,
+    /// The holes of the first and of the second history.
+    holes: (Option<Holes>, Option<Holes>),
 }
 
-/// Everything that a replay has to tell.
+/// The ticks that one history has no record of, among those that were compared.
 #[derive(Debug, Serialize)]
-pub(super) struct ReplayOutput {
-    zone: ZoneName,
-    evidence: Option<Evidence>,
+struct Holes {
+    ticks: u64,
+    /// The first and the last tick of the first hole.
+    first_tick: Tick,
+    last_tick: Tick,
+}
+
+impl Holes {
+    fn of(holes: HistoryHoles) -> Option<Self> {
+        let (first_tick, last_tick) = holes.first?;
+        Some(Self {
+            ticks: holes.ticks,
+            first_tick,
+            last_tick,
+        })
+    }
+}
+
+/// The report of a replay, and its lines on digests and players.
+pub(super) type ReplayedLines = (AuditReport, (Vec<DigestLine>, Vec<PlayerLines>));
+
+/// The outcome of a replay.
+#[derive(Debug, Serialize)]
+struct ReplayOutcome {
     /// The tick of the checkpoint that it was restored from. `None`: it began with the zone.
     restored_tick: Option<Tick>,
     last_tick: Tick,
@@ -91,23 +121,24 @@ pub(super) struct ReplayOutput {
     unread_checkpoints: Vec<Tick>,
     digests: Vec<DigestLine>,
     players: Vec<PlayerLines>,
-    against: Option<Against>,
 }
 
-impl ReplayOutput {
-    pub(super) fn new(
-        header: &HistoryHeader,
-        report: AuditReport,
-        (digests, players): (Vec<DigestLine>, Vec<PlayerLines>),
-        comparison: Option<HistoryComparison>,
-    ) -> Self {
+/// Everything that a replay has to tell.
+#[derive(Debug, Serialize)]
+pub(super) struct ReplayOutput {
+    zone: ZoneName,
+    evidence: Option<Evidence>,
+    /// `None`: nothing could be replayed, for the reason in `error`.
+    #[serde(flatten)]
+    outcome: Option<ReplayOutcome>,
+    against: Option<Against>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+impl ReplayOutcome {
+    fn new(report: AuditReport, (digests, players): (Vec<DigestLine>, Vec<PlayerLines>)) -> Self {
         Self {
-            zone: header.zone.clone(),
-            evidence: header.evidence.map(|note| Evidence {
-                why: note.why,
-                tick: note.tick,
-                epoch: note.epoch,
-            }),
             restored_tick: report.restored_from.map(|position| position.tick),
             last_tick: report.last,
             replayed_ticks: report.replayed_ticks,
@@ -125,47 +156,10 @@ impl ReplayOutput {
             unread_checkpoints: report.unread,
             digests,
             players,
-            against: comparison.map(|comparison| {
-                let (first_tick, last_tick) = comparison.compared.unzip();
-                let (differs_at, what) = comparison.difference.map(|found| (found.tick, found.what)).unzip();
-                Against {
-                    compared_ticks: comparison.compared_ticks,
-                    first_tick,
-                    last_tick,
-                    ends: comparison.ends,
-                    differs_at,
-                    what: what.unwrap_or_default(),
-                }
-            }),
         }
     }
 
-    /// Whether a digest or a record differs.
-    pub(super) fn differs(&self) -> bool {
-        let other = self
-            .against
-            .as_ref()
-            .is_some_and(|against| against.differs_at.is_some());
-        self.difference.is_some() || other
-    }
-
-    /// Whether the history could not be replayed to its end, or not be compared.
-    pub(super) fn failed(&self) -> bool {
-        let apart = self.against.as_ref().is_some_and(|against| against.compared_ticks == 0);
-        self.damage.is_some() || apart
-    }
-
-    pub(super) fn written(&self, as_json: bool) -> anyhow::Result<String> {
-        if as_json {
-            return serde_json::to_string_pretty(self).context("write JSON");
-        }
-        let mut text = String::new();
-        self.write(&mut text).context("write text")?;
-        text.truncate(text.trim_end().len());
-        Ok(text)
-    }
-
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    fn write_digests(&self, out: &mut String) -> std::fmt::Result {
         for line in &self.digests {
             let DigestLine {
                 tick,
@@ -182,10 +176,11 @@ impl ReplayOutput {
             let line = format!("tick {tick}  epoch {epoch}  inputs {inputs}  {}  {verdict}", digest.0);
             writeln!(out, "{}", line.trim_end())?;
         }
-        if let Some(Evidence { why, tick, epoch }) = &self.evidence {
-            writeln!(out, "evidence: {why} at tick {tick}, found by epoch {epoch}")?;
-        }
-        let (zone, ticks, last) = (&self.zone, self.replayed_ticks, self.last_tick);
+        Ok(())
+    }
+
+    fn write(&self, zone: &ZoneName, out: &mut String) -> std::fmt::Result {
+        let (ticks, last) = (self.replayed_ticks, self.last_tick);
         let start = self.restored_tick.map_or_else(
             || "from its beginning".to_owned(),
             |tick| format!("from the checkpoint of tick {tick}"),
@@ -215,8 +210,7 @@ impl ReplayOutput {
         if let Some(Failure { code, message }) = &self.damage {
             writeln!(out, "the history ends early: {message} [{code}]")?;
         }
-        self.write_players(out)?;
-        self.write_comparison(out)
+        self.write_players(out)
     }
 
     fn write_players(&self, out: &mut String) -> std::fmt::Result {
@@ -238,6 +232,97 @@ impl ReplayOutput {
         }
         Ok(())
     }
+}
+
+impl Against {
+    fn new(comparison: HistoryComparison) -> Self {
+        let (first_tick, last_tick) = comparison.compared.unzip();
+        let (differs_at, what) = comparison.difference.map(|found| (found.tick, found.what)).unzip();
+        let (ours, theirs) = comparison.holes;
+        Self {
+            compared_ticks: comparison.compared_ticks,
+            first_tick,
+            last_tick,
+            ends: comparison.ends,
+            differs_at,
+            what: what.unwrap_or_default(),
+            holes: (Holes::of(ours), Holes::of(theirs)),
+        }
+    }
+}
+
+impl ReplayOutput {
+    /// Tells what a replay came to, or why there was none, and what a comparison did.
+    pub(super) fn new(
+        header: &HistoryHeader,
+        outcome: Result<ReplayedLines, CodedError>,
+        comparison: Option<HistoryComparison>,
+    ) -> Self {
+        let (outcome, error) = match outcome {
+            Ok((report, lines)) => (Some(ReplayOutcome::new(report, lines)), None),
+            Err(error) => (None, Some(Failure::of(&error))),
+        };
+        Self {
+            zone: header.zone.clone(),
+            evidence: header.evidence.map(|note| Evidence {
+                why: note.why,
+                tick: note.tick,
+                epoch: note.epoch,
+            }),
+            outcome,
+            against: comparison.map(Against::new),
+            error,
+        }
+    }
+
+    /// Whether a digest or a record differs.
+    pub(super) fn differs(&self) -> bool {
+        let other = self
+            .against
+            .as_ref()
+            .is_some_and(|against| against.differs_at.is_some());
+        let digest = self
+            .outcome
+            .as_ref()
+            .is_some_and(|outcome| outcome.difference.is_some());
+        digest || other
+    }
+
+    /// Whether the history could not be replayed to its end, or not be compared in every tick.
+    pub(super) fn failed(&self) -> bool {
+        let is_apart =
+            |against: &Against| against.compared_ticks == 0 || against.holes.0.is_some() || against.holes.1.is_some();
+        let is_early = |outcome: &ReplayOutcome| outcome.damage.is_some();
+        self.outcome.as_ref().is_none_or(is_early) || self.against.as_ref().is_some_and(is_apart)
+    }
+
+    pub(super) fn written(&self, as_json: bool) -> anyhow::Result<String> {
+        if as_json {
+            return serde_json::to_string_pretty(self).context("write JSON");
+        }
+        let mut text = String::new();
+        self.write(&mut text).context("write text")?;
+        text.truncate(text.trim_end().len());
+        Ok(text)
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        if let Some(outcome) = &self.outcome {
+            outcome.write_digests(out)?;
+        }
+        if let Some(Evidence { why, tick, epoch }) = &self.evidence {
+            writeln!(out, "evidence: {why} at tick {tick}, found by epoch {epoch}")?;
+        }
+        let zone = &self.zone;
+        match (&self.outcome, &self.error) {
+            (Some(outcome), _) => outcome.write(zone, out)?,
+            (None, Some(Failure { code, message })) => {
+                writeln!(out, "zone {zone}: it cannot be replayed: {message} [{code}]")?;
+            }
+            (None, None) => {}
+        }
+        self.write_comparison(out)
+    }
 
     fn write_comparison(&self, out: &mut String) -> std::fmt::Result {
         let Some(against) = &self.against else { return Ok(()) };
@@ -248,13 +333,31 @@ impl ReplayOutput {
                 writeln!(out, "  {what}")?;
             }
         } else if let (Some(first), Some(last)) = (against.first_tick, against.last_tick) {
+            let equal = match &against.holes {
+                (None, None) => "equal",
+                _ => "equal where both have records,",
+            };
             writeln!(
                 out,
-                "histories: equal from tick {first} to tick {last}; the first ends with tick {ours}, the second with \
+                "histories: {equal} from tick {first} to tick {last}; the first ends with tick {ours}, the second with \
                  tick {theirs}"
             )?;
         } else {
             writeln!(out, "histories: they have no tick in common")?;
+        }
+        for (side, holes) in [("first", &against.holes.0), ("second", &against.holes.1)] {
+            if let Some(Holes {
+                ticks,
+                first_tick,
+                last_tick,
+            }) = holes
+            {
+                writeln!(
+                    out,
+                    "histories: {ticks} records of the {side} are missing and were not compared, the first of them \
+                     from tick {first_tick} to tick {last_tick}"
+                )?;
+            }
         }
         Ok(())
     }
@@ -266,9 +369,8 @@ pub(super) fn error_json(error: &CodedError) -> anyhow::Result<String> {
     struct Failed {
         error: Failure,
     }
-    let (code, message) = (error.code, error.to_string());
     let failed = Failed {
-        error: Failure { code, message },
+        error: Failure::of(error),
     };
     serde_json::to_string_pretty(&failed).context("write JSON")
 }

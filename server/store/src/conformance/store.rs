@@ -30,7 +30,7 @@ pub async fn zone_store_conformance<S: ZoneStore>(open: impl Fn() -> S, lose: im
     store_journal::run(&a, &b).await;
     store_checkpoints::run(&a, &b).await;
     store_reading::run(&a, &b).await;
-    store_evidence::run(&a, &b).await;
+    store_evidence::run(&a, &b, &lose).await;
 }
 
 async fn unknown_zone_has_no_summary_and_takes_no_write(store: &impl ZoneStore) {

@@ -9,7 +9,7 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::history::{SuiteHistory, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
 
-pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
+pub(super) async fn run<S: ZoneStore>(a: &S, b: &S, lose: &impl Fn(&S, &ZoneName)) {
     zone_that_never_went_wrong_has_none(a).await;
     sealed_evidence_is_read_by_all_and_survives_bases_and_owners(a, b).await;
     second_piece_is_counted_once_for_each_epoch(a, b).await;
@@ -17,6 +17,9 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     piece_that_was_given_up_leaves_nothing(a, b).await;
     fenced_owner_keeps_no_evidence(a, b).await;
     settled_evidence_is_marked_and_then_gone(a, b).await;
+    piece_whose_writer_died_is_deleted_by_the_next_fence(a, b).await;
+    piece_of_a_lost_zone_is_deleted_when_the_zone_is_made_anew(a, b, lose).await;
+    discarded_evidence_is_gone_whether_it_is_sealed_or_not(a, b).await;
 }
 
 fn mark(epoch: u32, parts: u32, bytes: usize) -> EvidenceMark {
@@ -151,6 +154,72 @@ async fn piece_that_was_given_up_leaves_nothing(a: &impl ZoneStore, b: &impl Zon
     let evidence = new(kept(b, &heir).await);
     b.drop_evidence(&heir).await.expect("what is sealed stays");
     assert_kept(a, &held.zone, evidence).await;
+}
+
+/// Writes five parts, and does not seal them.
+async fn begun(store: &impl ZoneStore, tenure: &Tenure) {
+    for index in 0..5 {
+        let put = store.put_evidence(tenure, index, body(10, 7)).await;
+        assert_eq!(put.expect("written"), EvidenceAnswer::Kept);
+    }
+}
+
+/// Whether five parts are there that are not sealed. If so, they are now.
+async fn seals(store: &impl ZoneStore, tenure: &Tenure) -> bool {
+    match store.seal_evidence(tenure, mark(tenure.epoch().0, 5, 50)).await {
+        Ok(answer) => answer == EvidenceAnswer::Kept,
+        Err(StoreError::Corrupt(_)) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn piece_whose_writer_died_is_deleted_by_the_next_fence(a: &impl ZoneStore, b: &impl ZoneStore) {
+    let dead = fenced(a, "evidence-orphan").await;
+    begun(a, &dead).await;
+    let heir = tenure(&dead.zone, 2, 200);
+    b.fence(&heir).await.expect("a higher epoch");
+    assert!(!seals(b, &heir).await, "nobody would ever finish it");
+    begun(b, &heir).await;
+    b.fence(&heir).await.expect("a repeated fence");
+    assert!(seals(b, &heir).await, "one that comes late takes nothing away");
+    let last = tenure(&dead.zone, 3, 300);
+    a.fence(&last).await.expect("a higher epoch");
+    assert_eq!(
+        a.evidence(&dead.zone).await.expect("readable"),
+        Some(new(mark(2, 5, 50)))
+    );
+    let part = a.read_evidence(&dead.zone, 4).await.expect("readable");
+    assert_eq!(part, Some(body(10, 7)), "what is sealed stays");
+}
+
+async fn piece_of_a_lost_zone_is_deleted_when_the_zone_is_made_anew<S: ZoneStore>(
+    a: &S,
+    b: &S,
+    lose: &impl Fn(&S, &ZoneName),
+) {
+    for origin in [Origin::Nothing, Origin::Memory] {
+        let dead = fenced(a, &format!("evidence-lost-{origin:?}").to_lowercase()).await;
+        begun(a, &dead).await;
+        lose(a, &dead.zone);
+        let heir = tenure(&dead.zone, 2, 200);
+        b.create(&heir, origin).await.expect("made anew");
+        assert!(!seals(b, &heir).await, "made from {origin:?}");
+    }
+}
+
+async fn discarded_evidence_is_gone_whether_it_is_sealed_or_not(a: &impl ZoneStore, b: &impl ZoneStore) {
+    let held = fenced(a, "evidence-discarded").await;
+    b.discard_evidence(&held.zone).await.expect("there is none");
+    b.discard_evidence(&zone("no-zone")).await.expect("nor such a zone");
+    begun(a, &held).await;
+    b.discard_evidence(&held.zone).await.expect("discarded");
+    assert!(!seals(a, &held).await);
+    kept(a, &held).await;
+    b.discard_evidence(&held.zone).await.expect("discarded");
+    assert_eq!(a.evidence(&held.zone).await.expect("readable"), None);
+    assert_eq!(a.read_evidence(&held.zone, 0).await.expect("readable"), None);
+    assert!(!seals(a, &held).await);
+    assert_kept(b, &held.zone, new(kept(a, &held).await)).await;
 }
 
 async fn fenced_owner_keeps_no_evidence(a: &impl ZoneStore, b: &impl ZoneStore) {

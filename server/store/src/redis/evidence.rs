@@ -17,6 +17,7 @@ static PUT: LazyLock<Script> = zone_script!("lua/put_evidence.lua");
 static SEAL: LazyLock<Script> = zone_script!("lua/seal_evidence.lua");
 static DROP: LazyLock<Script> = zone_script!("lua/drop_evidence.lua");
 static READ: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/evidence.lua")));
+static DISCARD: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/discard_evidence.lua")));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/settle_evidence.lua")));
 
 impl RedisStore {
@@ -92,6 +93,11 @@ impl RedisStore {
             return Ok(false);
         }
         done(&answer).map(|()| true)
+    }
+
+    pub(super) async fn unlink_evidence(&self, zone: &ZoneName) -> Result<(), StoreError> {
+        let keys = self.zone_keys(zone, &["evidence"]);
+        done(&self.checkpoint.run(&DISCARD, keys, Vec::new()).await?)
     }
 
     async fn evidence_field(&self, zone: &ZoneName, field: String) -> Result<Vec<Value>, StoreError> {

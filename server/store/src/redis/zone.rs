@@ -18,6 +18,9 @@ static QUARANTINE: LazyLock<Script> = zone_script!("lua/quarantine.lua");
 static REWIND: LazyLock<Script> = zone_script!("lua/rewind.lua");
 static OUTLINE: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/outline.lua")));
 
+/// The keys of a data set, and of the evidence beside it, as the scripts have them that make one.
+const DATA_SET: [&str; 6] = ["meta", "journal", "chain", "parts", "quarantine", "evidence"];
+
 /// All that there is of a zone but for records and parts.
 struct RedisOutline {
     outline: ZoneOutline,
@@ -37,13 +40,13 @@ impl RedisOutline {
 
 impl RedisStore {
     pub(super) async fn fence_zone(&self, tenure: &Tenure) -> Result<(), StoreError> {
-        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let keys = self.zone_keys(&tenure.zone, &DATA_SET);
         let answer = self.checkpoint.run(&FENCE, keys, grant_words(tenure.grant)).await?;
         done(&answer)
     }
 
     pub(super) async fn create_zone(&self, tenure: &Tenure, origin: Origin) -> Result<(), StoreError> {
-        let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain", "parts", "quarantine"]);
+        let keys = self.zone_keys(&tenure.zone, &DATA_SET);
         let mut words = grant_words(tenure.grant);
         words.push(
             match origin {

@@ -67,9 +67,19 @@ pub(super) fn seal(file: &Transaction<'_>, mark: EvidenceMark) -> StepResult<Evi
     Ok(EvidenceAnswer::Kept)
 }
 
-/// Deletes the parts of what is not sealed.
+/// Deletes the parts of what is not sealed. A mark is not looked into: one that cannot be read is no obstacle.
 pub(super) fn drop_parts(file: &Transaction<'_>) -> StepResult<()> {
-    if has_tables(file)? && read(file)?.is_none() {
+    if has_tables(file)? {
+        file.prepare_cached("DELETE FROM evidence_part WHERE NOT EXISTS (SELECT 1 FROM evidence)")?
+            .execute([])?;
+    }
+    Ok(())
+}
+
+/// Deletes everything, whatever it is.
+pub(super) fn discard(file: &Transaction<'_>) -> StepResult<()> {
+    if has_tables(file)? {
+        file.execute("DELETE FROM evidence", [])?;
         file.execute("DELETE FROM evidence_part", [])?;
     }
     Ok(())
@@ -115,10 +125,7 @@ pub(super) fn settle(file: &Transaction<'_>, mark: EvidenceMark, fate: EvidenceF
     }
     match fate {
         EvidenceFate::Exported => _ = file.execute("UPDATE evidence SET is_exported = 1", [])?,
-        EvidenceFate::Forgotten => {
-            file.execute("DELETE FROM evidence", [])?;
-            file.execute("DELETE FROM evidence_part", [])?;
-        }
+        EvidenceFate::Forgotten => discard(file)?,
     }
     Ok(true)
 }

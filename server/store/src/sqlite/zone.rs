@@ -101,11 +101,14 @@ impl ZoneFile {
 
     pub(super) fn fence(&mut self, grant: Grant) -> Result<(), StoreError> {
         self.write(|file| {
-            let is_incomplete = is_incomplete(file)?;
+            let (is_incomplete, before) = (is_incomplete(file)?, fence(file)?);
             check_fence(file, grant)?;
             if is_incomplete {
                 // Undoes the fence, too.
                 return Err(Rollback::Refused(StoreError::Lost));
+            }
+            if before != (grant.epoch(), grant.nonce()) {
+                evidence::drop_parts(file)?;
             }
             Ok(())
         })
@@ -119,6 +122,7 @@ impl ZoneFile {
                 for table in ["record", "checkpoint", "part", "quarantine"] {
                     file.execute(&format!("DELETE FROM {table}"), [])?;
                 }
+                evidence::drop_parts(file)?;
                 set_whole(file)?;
             }
             Ok(())
@@ -217,6 +221,10 @@ impl ZoneFile {
 
     pub(super) fn settle_evidence(&mut self, mark: EvidenceMark, fate: EvidenceFate) -> Result<bool, StoreError> {
         self.write(|file| evidence::settle(file, mark, fate))
+    }
+
+    pub(super) fn discard_evidence(&mut self) -> Result<(), StoreError> {
+        self.write(evidence::discard)
     }
 
     pub(super) fn outline(&mut self, reader: Option<Grant>) -> Result<ZoneOutline, StoreError> {

@@ -1,6 +1,8 @@
 //! The commands of an adoption to its driver, and its possible outcomes. Nothing is decided here but what an error
 //! means for another try.
 
+use std::time::Duration;
+
 use everhold_protocol::{SessionId, Tick};
 
 use crate::durability::evidence::EvidenceOutcome;
@@ -41,8 +43,9 @@ pub enum AdoptionCommand {
     /// Quarantine the input of this tick, by its session and number; answer with
     /// [`Adoption::handle_quarantined`](super::Adoption::handle_quarantined).
     Quarantine(Tick, SessionId, u64),
-    /// Keep evidence of a divergent zone; answer with [`Adoption::handle_kept`](super::Adoption::handle_kept).
-    Keep(KeepCommand),
+    /// Keep evidence of a divergent zone, and wait so long for the answer; answer with
+    /// [`Adoption::handle_kept`](super::Adoption::handle_kept).
+    Keep(KeepCommand, Duration),
     /// End the stored history here; answer with [`Adoption::handle_rewound`](super::Adoption::handle_rewound).
     Rewind(Rewind),
     /// Log this.

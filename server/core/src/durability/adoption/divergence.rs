@@ -1,7 +1,7 @@
 //! The divergent zone in an adoption: the history by which it was replayed is kept as evidence before anything else is
 //! written. What it comes to, the zone goes on with the replayed state: the inputs are the truth.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Adoption, AdoptionNotice, AdoptionStep, Recovered, Recovery, Replayed, StoreError};
 use crate::durability::evidence::{EvidenceAnswer, EvidenceWhy};
@@ -18,13 +18,19 @@ pub(super) struct DivergentZone {
 }
 
 impl DivergentZone {
-    /// Returns the operation on the store that is due.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<KeepCommand> {
+    /// Returns the operation on the store that is due, and the longest wait for its answer.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<(KeepCommand, Duration)> {
         self.keeping.poll(now)
     }
 
-    /// Begins to keep the history up to the record that tells the digest of the tick that differs.
-    fn keep(grant: Grant, recovery: &Recovery, replayed: &Replayed, tick: everhold_protocol::Tick) -> Keeping {
+    /// Begins to keep the history up to the record that tells the digest of the tick that differs, within `max`.
+    fn keep(
+        grant: Grant,
+        recovery: &Recovery,
+        replayed: &Replayed,
+        tick: everhold_protocol::Tick,
+        max: Duration,
+    ) -> Keeping {
         let config = &replayed.config;
         let header = HistoryHeader {
             zone: config.name.clone(),
@@ -42,7 +48,7 @@ impl DivergentZone {
             tick,
             why: EvidenceWhy::Divergent,
         };
-        Keeping::new(header, note, recovery.frames(tick.next()))
+        Keeping::new(header, note, recovery.frames(tick.next()), max)
     }
 }
 
@@ -54,7 +60,8 @@ impl Adoption {
             return;
         };
         self.log(AdoptionNotice::Divergent(tick));
-        let keeping = DivergentZone::keep(self.grant, &recovery, &replayed, tick);
+        // Players wait. The grace is two ttls.
+        let keeping = DivergentZone::keep(self.grant, &recovery, &replayed, tick, self.reseed_grace / 2);
         self.enter(AdoptionStep::Keep(Box::new(DivergentZone {
             recovery,
             replayed,
@@ -79,7 +86,9 @@ impl Adoption {
         let Some(outcome) = zone.keeping.outcome() else {
             let again = zone.keeping.poll_timeout();
             self.enter(AdoptionStep::Keep(zone));
-            self.ask_at = again;
+            if let Some(at) = again {
+                self.asking.wait_until(at);
+            }
             return;
         };
         self.evidence = Some(outcome.reported());

@@ -72,12 +72,12 @@ impl Adopter {
                     format!("replay, refusing {seqs:?}")
                 }
                 AdoptionCommand::Quarantine(tick, _, seq) => format!("quarantine input {seq} of tick {tick}"),
-                AdoptionCommand::Keep(KeepCommand::Put(index, part)) => {
+                AdoptionCommand::Keep(KeepCommand::Put(index, part), _) => {
                     self.kept.extend_from_slice(&part);
                     format!("put part {index} of the evidence")
                 }
-                AdoptionCommand::Keep(KeepCommand::Seal(mark)) => format!("seal the evidence of tick {}", mark.tick),
-                AdoptionCommand::Keep(KeepCommand::Drop) => "drop the evidence".to_owned(),
+                AdoptionCommand::Keep(KeepCommand::Seal(mark), _) => format!("seal the evidence of tick {}", mark.tick),
+                AdoptionCommand::Keep(KeepCommand::Drop, _) => "drop the evidence".to_owned(),
                 AdoptionCommand::Log(notice) => format!("log {notice:?}"),
                 AdoptionCommand::Start(start, history) => {
                     self.started = Some((*start, history));

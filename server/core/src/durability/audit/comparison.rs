@@ -1,4 +1,5 @@
-//! The comparison of two histories of one zone, record by record. It replays neither.
+//! The comparison of two histories of one zone, record by record. It replays neither. A tick whose record is missing in
+//! one of them is not equal and not different: it is a hole.
 
 use std::ops::RangeInclusive;
 
@@ -29,6 +30,47 @@ pub struct HistoryComparison {
     pub difference: Option<HistoryDifference>,
     /// The last tick that each of them knows of.
     pub ends: (Tick, Tick),
+    /// The holes of each of them among the ticks that both ought to have.
+    pub holes: (HistoryHoles, HistoryHoles),
+}
+
+/// The holes of a history: ticks whose records are missing between others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryHoles {
+    /// Ticks that are missing.
+    pub ticks: u64,
+    /// The first and the last tick of the first hole.
+    pub first: Option<(Tick, Tick)>,
+}
+
+impl HistoryHoles {
+    /// Counts the holes of a history among these ticks.
+    fn of(history: &ZoneHistory, span: RangeInclusive<Tick>) -> Self {
+        let mut holes = Self::default();
+        if span.is_empty() {
+            return holes;
+        }
+        let mut awaited = *span.start();
+        let behind = span.end().next();
+        let records = history.records.range(span).map(|(tick, _)| *tick);
+        for tick in records.chain([behind]) {
+            if awaited < tick {
+                holes.ticks += tick - awaited;
+                holes.first.get_or_insert((awaited, tick - 1));
+            }
+            awaited = tick.next();
+        }
+        holes
+    }
+}
+
+/// Returns the first and the last tick whose records a history ought to have. `None`: it has no records.
+fn span(history: &ZoneHistory) -> Option<(Tick, Tick)> {
+    let (first, _) = history.records.first_key_value()?;
+    let (last, _) = history.records.last_key_value()?;
+    // What follows the oldest checkpoint is there, or was: nothing else trims a journal.
+    let oldest = history.chain.first().map(|head| head.position.tick.next());
+    Some((oldest.map_or(*first, |oldest| oldest.min(*first)), *last))
 }
 
 /// Compares the ticks of a range of which both histories have a record, and the checkpoints that both have.
@@ -39,6 +81,7 @@ pub fn compare(first: &ZoneHistory, second: &ZoneHistory, range: RangeInclusive<
         compared: None,
         difference: None,
         ends: (first.end(), second.end()),
+        holes: Default::default(),
     };
     if range.is_empty() {
         return comparison;
@@ -78,6 +121,12 @@ pub fn compare(first: &ZoneHistory, second: &ZoneHistory, range: RangeInclusive<
             what.push(format!("checkpoint's digest: {ours:?} and {theirs:?}"));
         }
         note(tick, what);
+    }
+    if let (Some(ours), Some(theirs)) = (span(first), span(second)) {
+        let from = ours.0.max(theirs.0).max(*range.start());
+        let to = ours.1.min(theirs.1).min(*range.end());
+        let holes = |history| HistoryHoles::of(history, from..=to);
+        comparison.holes = (holes(first), holes(second));
     }
     comparison.difference = differences.into_iter().min_by_key(|difference| difference.tick);
     comparison

@@ -166,7 +166,7 @@ fn player_is_seen_as_it_was_at_the_tick() {
     let history = history(42, u64::MAX, &[3, 25]);
     let at = |tick| {
         let range = (None, Some(Tick(tick)));
-        audit(&history, range, config(), &mut |_, _| {}).unwrap().1
+        audit(&history, range, config(), &mut |_, _| {}).unwrap().1.unwrap()
     };
     assert_eq!(at(24).session_of(Account(25)), None);
     let zone = at(25);
@@ -238,4 +238,80 @@ fn histories_are_compared_as_far_as_both_go() {
         damaged.what[0].starts_with("the record of the second history"),
         "{damaged:?}"
     );
+}
+
+#[test]
+fn ticks_that_one_history_does_not_have_are_holes_and_not_equal() {
+    let whole = history(42, u64::MAX, &[3]);
+    let all = || Tick(0)..=Tick::MAX;
+    let without = |ticks: &[u64]| {
+        let mut holed = whole.clone();
+        holed.records.retain(|tick, _| !ticks.contains(&tick.0));
+        holed
+    };
+    let none = HistoryHoles::default();
+    let hole = |ticks, first, last| HistoryHoles {
+        ticks,
+        first: Some((Tick(first), Tick(last))),
+    };
+    let holed = without(&[17, 18, 25]);
+    let comparison = compare(&whole, &holed, all());
+    assert_eq!(
+        (comparison.difference, comparison.holes),
+        (None, (none, hole(3, 17, 18)))
+    );
+    assert_eq!(compare(&holed, &whole, all()).holes, (hole(3, 17, 18), none));
+    let both = compare(&holed, &without(&[18]), all()).holes;
+    assert_eq!(
+        both,
+        (hole(3, 17, 18), hole(1, 18, 18)),
+        "what both lack is compared by neither"
+    );
+    assert_eq!(
+        compare(&whole, &holed, Tick(18)..=Tick(24)).holes,
+        (none, hole(1, 18, 18))
+    );
+    assert_eq!(compare(&whole, &holed, Tick(19)..=Tick(24)).holes, (none, none));
+    // A history that begins later, with its oldest checkpoint, or ends earlier, has no holes there.
+    assert_eq!(
+        compare(&trimmed(whole.clone(), 11), &holed, Tick(0)..=Tick(16)).holes,
+        (none, none)
+    );
+    assert_eq!(compare(&whole, &history(30, u64::MAX, &[3]), all()).holes, (none, none));
+    let headless = trimmed(without(&[11, 12]), 11);
+    let mut oldest = whole.clone();
+    oldest.chain.truncate(1);
+    oldest.records.retain(|tick, _| tick.0 > 12);
+    assert_eq!(
+        compare(&oldest, &headless, all()).holes,
+        (hole(2, 11, 12), hole(2, 11, 12))
+    );
+}
+
+/// The owner's build had other rules from some tick on: what was replayed before it is told.
+#[test]
+fn replay_that_fails_half_way_tells_what_was_replayed() {
+    let mut history = trimmed(history(42, 22, &[3]), 11);
+    let last = history.records.last_key_value().unwrap().1;
+    let start = Input::EpochStart {
+        epoch: Epoch(2),
+        nonce: 2,
+        rules_id: [9; 32],
+    };
+    let other = Record {
+        epoch: Epoch(2),
+        tick: Tick(43),
+        prev_hash: last.hash,
+        digest_before: None,
+        inputs: vec![start],
+    };
+    history.take(HistoryFrame::Record(other.encode()));
+    let mut seen = 0;
+    let range = (Some(Tick(20)), None);
+    let (report, zone) = audit(&history, range, config(), &mut |_, _| seen += 1).unwrap();
+    assert!(zone.is_none(), "nothing is told of a zone that failed");
+    assert_eq!(report.damage, Some(ReplayError::Rules { tick: Tick(43) }));
+    assert_eq!((report.last, report.replayed_ticks, seen), (Tick(42), 22, 22));
+    assert_eq!(report.restored_from.map(|head| head.tick), Some(Tick(20)));
+    assert_eq!(report.difference.unwrap().tick, Tick(24));
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use everhold_protocol::Epoch;
 
 use super::*;
-use crate::durability::history::HistoryReader;
+use crate::durability::history::{HistoryFrame, HistoryReader};
 use crate::durability::store::{CheckpointHead, CheckpointKind, Position, RecordHash};
 use crate::ownership::Nonce;
 
@@ -64,6 +64,28 @@ impl Stored {
         }));
     }
 
+    /// A new owner ends the history before a tick, and writes another one from there on, of so many ticks.
+    fn rewrite(&mut self, from: u64, ticks: u64) {
+        let other = |tick: u64| RecordHash([tick as u8 ^ 0xff; 32]);
+        self.bases.retain(|base| *base < from);
+        self.parts.retain(|(base, _), _| *base < from);
+        self.records.retain(|tick, _| *tick < from);
+        self.records.extend((from..from + ticks).map(|tick| {
+            let before = if tick == from {
+                position(tick - 1).hash
+            } else {
+                other(tick - 1)
+            };
+            let record = StoredRecord {
+                tick: Tick(tick),
+                prev_hash: before,
+                hash: other(tick),
+                body: Bytes::from_static(b"others"),
+            };
+            (tick, record)
+        }));
+    }
+
     /// A base that trims what is older than the one before it.
     fn trim(&mut self, tick: u64) {
         let previous = *self.bases.last().unwrap();
@@ -94,9 +116,18 @@ impl Stored {
 type Exported = (Result<ExportSummary, ExportError>, Vec<HistoryFrame>);
 
 /// Exports; `meddle` changes the store before each of its answers, which it counts.
-fn export(stored: &mut Stored, mut meddle: impl FnMut(&mut Stored, usize) -> Option<StoreError>) -> Exported {
+fn export(stored: &mut Stored, meddle: impl FnMut(&mut Stored, usize) -> Option<StoreError>) -> Exported {
+    export_with(HistoryWorld::default(), stored, meddle)
+}
+
+/// The same, with these rules at hand.
+fn export_with(
+    world: HistoryWorld,
+    stored: &mut Stored,
+    mut meddle: impl FnMut(&mut Stored, usize) -> Option<StoreError>,
+) -> Exported {
     let zone = "meadow".parse().unwrap();
-    let (mut export, mut now) = (Export::new(zone, HistoryWorld::default()), Instant::now());
+    let (mut export, mut now) = (Export::new(zone, world), Instant::now());
     let (mut file, mut answers) = (Vec::new(), 0);
     loop {
         let Some(command) = export.poll(now) else {
@@ -218,9 +249,10 @@ fn damaged_data_is_left_out_and_counted() {
     let (summary, frames) = export(&mut stored, |_, _| None);
     let summary = summary.unwrap();
     assert_eq!(
-        (summary.missing_parts, summary.missing_records, summary.restarts),
+        (summary.missing_parts, summary.missing_records, summary.broken_records),
         (1, 1, 0)
     );
+    assert_eq!(summary.restarts, 1, "it is looked at twice");
     let (checkpoints, parts, records) = counts(&frames);
     assert_eq!((checkpoints, parts, records.len()), (2, 3, 14));
     let place = |frame: &HistoryFrame| match frame {
@@ -229,6 +261,131 @@ fn damaged_data_is_left_out_and_counted() {
     };
     let places: Vec<_> = frames.iter().filter_map(place).collect();
     assert_eq!(places, [(0, 0), (1, 0), (1, 1)]);
+}
+
+/// The records of a file, which must be one history, and belong to its checkpoints.
+fn assert_one_history(frames: &[HistoryFrame]) {
+    let mut last: Option<&StoredRecord> = None;
+    for frame in frames {
+        let HistoryFrame::Record(record) = frame else { continue };
+        if let Some(last) = last {
+            assert_eq!((record.tick, record.prev_hash), (last.tick.next(), last.hash));
+        }
+        for frame in frames {
+            if let HistoryFrame::Checkpoint(head) = frame
+                && head.position.tick == record.tick
+            {
+                assert_eq!(head.position.hash, record.hash, "checkpoint of tick {}", record.tick);
+            }
+        }
+        last = Some(record);
+    }
+}
+
+/// The new owner holds the fence already when the export begins: the fence tells nothing. After every answer in turn.
+#[test]
+fn history_that_is_rewritten_between_two_pages_is_read_again() {
+    let mut seen = Vec::new();
+    for at in 1..20 {
+        for (from, ticks) in [(40, 0), (40, 5), (40, 200), (16, 200), (90, 61)] {
+            let mut stored = Stored::new(&[10, 20], 11..=150);
+            let (summary, frames) = export(&mut stored, |stored, answer| {
+                if answer == at {
+                    stored.rewrite(from, ticks);
+                }
+                None
+            });
+            let summary = summary.unwrap();
+            assert_one_history(&frames);
+            assert_eq!(
+                (summary.missing_parts, summary.missing_records, summary.broken_records),
+                (0, 0, 0),
+                "rewritten from {from} at answer {at}"
+            );
+            seen.push(summary.restarts);
+        }
+    }
+    assert!(seen.contains(&0) && seen.contains(&1), "{seen:?}");
+}
+
+#[test]
+fn history_that_is_rewritten_all_the_time_is_given_up_with_a_code_of_its_own() {
+    let (mut stored, mut from) = (Stored::new(&[10], 11..=150), 140);
+    let (moving, _) = export(&mut stored, |stored, _| {
+        from -= 1;
+        stored.rewrite(from, 200);
+        None
+    });
+    assert!(matches!(moving, Err(ExportError::Moving)), "{moving:?}");
+}
+
+#[test]
+fn record_that_the_store_itself_has_out_of_its_chain_is_in_the_file_and_counted() {
+    let mut stored = Stored::new(&[10, 20], 11..=150);
+    stored.records.get_mut(&100).unwrap().hash = RecordHash([7; 32]);
+    stored.records.remove(&120);
+    let (summary, frames) = export(&mut stored, |_, _| None);
+    let summary = summary.unwrap();
+    assert_eq!(
+        (summary.broken_records, summary.missing_records, summary.restarts),
+        (1, 1, 1)
+    );
+    let ticks = (11..=150).filter(|tick| *tick != 120).collect::<Vec<_>>();
+    assert_eq!(counts(&frames), (2, 4, ticks), "and the older base as well");
+}
+
+/// A store with a first record that tells the rules.
+fn telling_its_rules() -> (Stored, HistoryWorld) {
+    let rules_id = [4; 32];
+    let first = Record {
+        epoch: Epoch(1),
+        tick: Tick(1),
+        prev_hash: RecordHash::GENESIS,
+        digest_before: None,
+        inputs: vec![Input::EpochStart {
+            epoch: Epoch(1),
+            nonce: 1,
+            rules_id,
+        }],
+    };
+    let mut stored = Stored::empty();
+    stored.records.insert(1, first.encode());
+    let world = HistoryWorld {
+        rules_id: Some(rules_id),
+        tick_hz: Some(20),
+        ..HistoryWorld::default()
+    };
+    (stored, world)
+}
+
+#[test]
+fn rules_are_asked_for_until_the_store_answers() {
+    for silent in [0, 1, 20] {
+        let (mut stored, world) = telling_its_rules();
+        let mut asked = 0;
+        let (summary, frames) = export_with(world.clone(), &mut stored, |_, _| {
+            asked += 1;
+            // The outline first.
+            (asked > 1 && asked <= 1 + silent).then(|| StoreError::Unavailable("a time-out".to_owned()))
+        });
+        assert!(summary.unwrap().has_rules, "after {silent} times of silence");
+        let HistoryFrame::Header(header) = &frames[0] else {
+            panic!("it begins with the header")
+        };
+        assert_eq!(header.world, world);
+    }
+}
+
+#[test]
+fn rules_that_cannot_be_read_are_left_out_at_once() {
+    let (mut stored, world) = telling_its_rules();
+    let mut asked = 0;
+    let (summary, frames) = export_with(world, &mut stored, |_, _| {
+        asked += 1;
+        (asked == 2).then(|| StoreError::Corrupt("a page".to_owned()))
+    });
+    assert!(!summary.unwrap().has_rules);
+    assert_eq!(counts(&frames).2, [1]);
 }
 
 #[test]

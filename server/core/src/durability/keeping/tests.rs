@@ -14,6 +14,9 @@ const NOTE: EvidenceNote = EvidenceNote {
     why: EvidenceWhy::Divergent,
 };
 
+/// The time that a zone waits for its evidence.
+const MAX: Duration = Duration::from_secs(4);
+
 fn frames(count: u64) -> VecDeque<HistoryFrame> {
     let record = |tick| {
         HistoryFrame::Record(StoredRecord {
@@ -26,14 +29,21 @@ fn frames(count: u64) -> VecDeque<HistoryFrame> {
     (1..=count).map(record).collect()
 }
 
-fn keeping(count: u64) -> Keeping {
-    let header = HistoryHeader {
+fn header() -> HistoryHeader {
+    HistoryHeader {
         zone: "meadow".parse().unwrap(),
         fence: (Epoch(3), Nonce(9)),
         world: HistoryWorld::default(),
         evidence: None,
-    };
-    Keeping::new(header, NOTE, frames(count))
+    }
+}
+
+fn keeping(count: u64) -> Keeping {
+    Keeping::new(header(), NOTE, frames(count), MAX)
+}
+
+fn polled(keeping: &mut Keeping, now: Instant) -> Option<KeepCommand> {
+    keeping.poll(now).map(|(command, _)| command)
 }
 
 fn away() -> Result<EvidenceAnswer, StoreError> {
@@ -45,8 +55,8 @@ fn parts_of_a_piece_are_a_history_file_that_names_why() {
     let (mut keeping, now) = (keeping(200), Instant::now());
     let mut reader = HistoryReader::default();
     let (mut parts, mut sealed) = (0, None);
-    while let Some(command) = keeping.poll(now) {
-        assert_eq!(keeping.poll(now), None, "one operation at a time");
+    while let Some(command) = polled(&mut keeping, now) {
+        assert_eq!(polled(&mut keeping, now), None, "one operation at a time");
         match command {
             KeepCommand::Put(index, part) => {
                 assert_eq!(index, parts);
@@ -81,29 +91,29 @@ fn parts_of_a_piece_are_a_history_file_that_names_why() {
 #[test]
 fn second_piece_is_counted_and_not_written() {
     let (mut keeping, now) = (keeping(200), Instant::now());
-    assert!(matches!(keeping.poll(now), Some(KeepCommand::Put(0, _))));
+    assert!(matches!(polled(&mut keeping, now), Some(KeepCommand::Put(0, _))));
     keeping.handle(now, Ok(EvidenceAnswer::Counted)).unwrap();
-    assert!(matches!(keeping.poll(now), Some(KeepCommand::Seal(_))));
+    assert!(matches!(polled(&mut keeping, now), Some(KeepCommand::Seal(_))));
     keeping.handle(now, Ok(EvidenceAnswer::Counted)).unwrap();
     assert_eq!(keeping.outcome(), Some(&KeepOutcome::Counted));
-    assert_eq!(keeping.poll(now), None);
+    assert_eq!(polled(&mut keeping, now), None);
 }
 
 #[test]
 fn store_without_room_costs_the_evidence_and_nothing_else() {
     let (mut keeping, mut now) = (keeping(200), Instant::now());
     let start = now;
-    assert!(matches!(keeping.poll(now), Some(KeepCommand::Put(0, _))));
+    assert!(matches!(polled(&mut keeping, now), Some(KeepCommand::Put(0, _))));
     keeping.handle(now, Ok(EvidenceAnswer::Kept)).unwrap();
     let mut tried = 0;
     while keeping.outcome().is_none() {
-        match keeping.poll(now) {
+        match polled(&mut keeping, now) {
             Some(KeepCommand::Put(1, _)) => tried += 1,
             Some(KeepCommand::Drop) => {}
             Some(other) => panic!("{other:?}"),
             None => now = keeping.poll_timeout().expect("it waits for time"),
         }
-        if keeping.is_asked {
+        if keeping.asking.is_awaited() {
             keeping.handle(now, away()).unwrap();
         }
     }
@@ -127,16 +137,58 @@ fn silence_in_between_costs_nothing() {
         Ok(EvidenceAnswer::Kept),
     ] {
         let at = keeping.poll_timeout().unwrap_or(now);
-        keeping.poll(at).expect("it is tried again");
+        polled(&mut keeping, at).expect("it is tried again");
         keeping.handle(at, answer).unwrap();
     }
     assert!(matches!(keeping.outcome(), Some(KeepOutcome::Kept(_))));
 }
 
+/// A link over which each part takes three quarters of a second: progress, and still too slow.
+#[test]
+fn evidence_that_takes_longer_than_the_zone_may_wait_is_given_up() {
+    let (mut keeping, start) = (keeping(1_000), Instant::now());
+    let (mut now, mut written) = (start, 0);
+    loop {
+        match keeping.poll(now) {
+            Some((KeepCommand::Put(index, _), max)) => {
+                assert_eq!(
+                    (index, max),
+                    (written, MAX - (now - start)),
+                    "no answer is awaited longer"
+                );
+                written += 1;
+            }
+            Some((KeepCommand::Drop, max)) => {
+                assert_eq!(max, DROP_ANSWER_MAX);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+        now = (now + Duration::from_millis(750)).min(start + MAX);
+        keeping.handle(now, Ok(EvidenceAnswer::Kept)).unwrap();
+    }
+    assert_eq!((written, now - start), (6, MAX));
+    keeping.handle(now, away()).unwrap();
+    let outcome = keeping.outcome().unwrap();
+    assert_eq!(*outcome, KeepOutcome::OverTime(MAX));
+    assert_eq!(outcome.reported(), EvidenceOutcome::OverTime);
+}
+
+/// The answer to the seal comes late, or never: whether it is kept is not known, and the zone waits no longer.
+#[test]
+fn operation_that_is_silent_until_the_deadline_is_not_tried_again() {
+    let (mut keeping, start) = (keeping(1), Instant::now());
+    assert!(matches!(keeping.poll(start), Some((KeepCommand::Put(0, _), MAX))));
+    keeping.handle(start + MAX, away()).unwrap();
+    assert_eq!(keeping.poll(start + MAX), Some((KeepCommand::Drop, DROP_ANSWER_MAX)));
+    let mut slow = Keeping::new(header(), NOTE, frames(1), Duration::from_secs(600));
+    assert!(matches!(slow.poll(start), Some((KeepCommand::Put(0, _), ANSWER_MAX))));
+}
+
 #[test]
 fn overtaken_owner_keeps_nothing_and_goes_on_with_nothing() {
     let (mut keeping, now) = (keeping(1), Instant::now());
-    keeping.poll(now).unwrap();
+    polled(&mut keeping, now).unwrap();
     let overtaken = keeping.handle(now, Err(StoreError::Fenced { epoch: Epoch(4) }));
     assert!(matches!(overtaken, Err(StoreError::Fenced { .. })));
 }
@@ -160,8 +212,8 @@ fn owner_of_a_forked_zone_keeps_the_records_that_it_has_in_memory() {
         body: Bytes::from_static(b"inputs"),
     };
     (41..=43).for_each(|tick| journal.push(record(tick)).unwrap());
-    let mut keeping = Keeping::forked(&tenure, HistoryWorld::default(), &journal);
-    let Some(KeepCommand::Put(0, file)) = keeping.poll(Instant::now()) else {
+    let mut keeping = Keeping::forked(&tenure, HistoryWorld::default(), &journal, MAX);
+    let Some(KeepCommand::Put(0, file)) = polled(&mut keeping, Instant::now()) else {
         panic!("it writes first")
     };
     let mut reader = HistoryReader::default();

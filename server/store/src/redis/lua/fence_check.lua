@@ -15,6 +15,12 @@ local function fence_check()
   raise_fence()
 end
 
+-- Deletes the parts of evidence that was never sealed. It writes nothing if there are none: what a script without room writes first is
+-- to be refused, so that all or nothing is done.
+local function drop_unsealed(evidence)
+  if redis.call('EXISTS', evidence) == 1 and redis.call('HEXISTS', evidence, 'mark') == 0 then redis.call('UNLINK', evidence) end
+end
+
 -- A journal entry is prev_hash (32 bytes), hash (32), epoch (4, big endian), body.
 local function hash_of(entry) return string.sub(entry, 33, 64) end
 local function epoch_of(entry)

@@ -3,7 +3,7 @@
 local refused = fence_refusal()
 if refused then return refused end
 if redis.call('HEXISTS', KEYS[2], 'mark') == 1 then return {'COUNTED'} end
-if ARGV[3] == '0' and redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[2]) end
+if ARGV[3] == '0' then drop_unsealed(KEYS[2]) end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 raise_fence()
 return {'OK'}

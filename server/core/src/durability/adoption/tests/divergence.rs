@@ -93,6 +93,18 @@ fn store_without_room_for_evidence_costs_no_zone() {
     assert_eq!(adopter.evidence(), Some(EvidenceOutcome::GivenUp));
 }
 
+/// The grace is two ttls. The part was written, and no more of them fit into the time.
+#[test]
+fn evidence_over_a_slow_link_costs_a_ttl_and_no_zone() {
+    let mut adopter = divergent();
+    adopter.now += GRACE / 2;
+    adopter.answer_kept(Ok(EvidenceAnswer::Kept));
+    assert_eq!(adopter.asks(), ["drop the evidence"]);
+    adopter.answer_kept(Ok(EvidenceAnswer::Kept));
+    assert_eq!(adopter.asks(), ["log Evidence(OverTime(4s))", "start"]);
+    assert_eq!(adopter.evidence(), Some(EvidenceOutcome::OverTime));
+}
+
 #[test]
 fn overtaken_adopter_of_a_divergent_zone_fails() {
     let mut adopter = divergent();
