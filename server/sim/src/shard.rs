@@ -24,7 +24,8 @@ use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
-    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, RulesTag, Tenure,
+    AdoptionFailure, DataStamp, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains,
+    RulesTag, Tenure,
 };
 use everhold_protocol::ZoneName;
 
@@ -245,6 +246,17 @@ impl SimShard {
     pub fn remembers(&self, zone: &ZoneName) -> bool {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
         hosted || self.memories.contains_key(zone)
+    }
+
+    /// Returns where the histories end that this process has of a zone in memory and can go on from.
+    pub fn memory_ends(&self, zone: &ZoneName) -> impl Iterator<Item = DataStamp> + use<> {
+        let hosted = self.local.zones.get(zone).filter(|hosted| !hosted.is_wedged());
+        let hosted = hosted.map(|hosted| DataStamp {
+            epoch: hosted.tenure.epoch(),
+            tick: hosted.tick(),
+        });
+        let suspended = self.memories.get(zone).map(SuspendedZone::last);
+        hosted.into_iter().chain(suspended)
     }
 
     /// Whether this process said that it stops without having stored the zone.

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
-    ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, RecordHash, Rewind, StoreError,
+    StoredRecord, ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
@@ -327,6 +327,26 @@ impl MemoryStore {
     #[must_use]
     pub fn draw_place(&self, zone: &ZoneName, kind: StoredKind, rng: &mut SplitMix64) -> Option<StoredPlace> {
         damage::draw(&self.places(zone, kind), rng)
+    }
+
+    /// Returns a hash of what is stored at a place, if there is anything.
+    #[must_use]
+    pub fn fingerprint(&self, zone: &ZoneName, place: StoredPlace) -> Option<u64> {
+        damage::fingerprint(self.data.zones.get(zone)?, place)
+    }
+
+    /// Whether some ticks can be read no more without the checkpoint of this place, whole though all else may be.
+    #[must_use]
+    pub fn is_needed(&self, zone: &ZoneName, place: StoredPlace) -> bool {
+        let set = self.data.zones.get(zone);
+        set.is_some_and(|set| damage::is_needed(set, place))
+    }
+
+    /// Returns the hash of the record of a tick, if it is there.
+    #[must_use]
+    pub fn record_hash(&self, zone: &ZoneName, tick: Tick) -> Option<RecordHash> {
+        let entries = self.data.zones.get(zone)?.journal.entries();
+        entries.get(&tick).map(|entry| entry.hash)
     }
 
     /// Flips one bit of what is stored at a place. Returns whether there was one.

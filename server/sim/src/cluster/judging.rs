@@ -71,7 +71,7 @@ impl SimCluster {
     fn check_value(&mut self) {
         let are_all_able = self.world.rules.zones().all(|zone| self.is_any_able(zone));
         let services = &mut self.env.services;
-        if services.forgot || !services.breaches.is_empty() || !are_all_able {
+        if !services.breaches.is_empty() || !are_all_able {
             return;
         }
         let players = self.players.len();

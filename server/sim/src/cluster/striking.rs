@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use everhold_core::ownership::DataStamp;
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{RefusalCode, ZoneName};
 
@@ -108,16 +109,16 @@ impl SimCluster {
     pub(super) fn note_forgetting(&mut self) {
         let Self { env, slots, world, .. } = self;
         for zone in world.rules.zones() {
-            let mut shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
-            let is_remembered = shards.any(|shard| shard.remembers(zone));
-            if is_remembered {
-                continue;
-            }
+            let shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
+            let memories: Vec<DataStamp> = shards.flat_map(|shard| shard.memory_ends(zone)).collect();
             if env.services.told(zone).is_none() {
-                env.services.note_unknown(zone);
-            } else if !env.services.holds_told(zone) {
+                if memories.is_empty() {
+                    env.services.note_unknown(zone);
+                }
+            } else if !env.services.is_anywhere(zone, &memories) {
                 env.tell(|| format!("what was told of {zone} is nowhere any more"));
-                env.services.note_nowhere(zone);
+                env.took("a loss of what was told");
+                env.services.note_nowhere(zone, &memories);
             }
         }
     }
@@ -215,15 +216,14 @@ impl SimCluster {
         let zone = zones[draw_below(zones.len() as u64, rng)];
         let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
         let kind = kinds[draw_below(3, rng)];
-        // A data set that was made anew from memory has neither a base before its first nor the journal since: nothing
-        // could be read any more.
-        let previous = services.store.places(zone, StoredKind::PreviousChain);
-        let is_only_base = services.has_rewound && kind == StoredKind::Base && previous.is_empty();
-        if let Some(place) = services.store.draw_place(zone, kind, rng).filter(|_| !is_only_base) {
-            how(&mut services.store, zone, place, rng);
-            if kind == StoredKind::Record || services.has_rewound {
-                services.damaged.insert(zone.clone());
-            }
+        let Some(place) = services.store.draw_place(zone, kind, rng) else {
+            return;
+        };
+        let is_needed = services.store.is_needed(zone, place);
+        let is_only_base = is_needed && kind == StoredKind::Base;
+        // Of a base with neither a base nor the journal before it nothing could be read any more.
+        if !is_only_base && how(&mut services.store, zone, place, rng) {
+            services.note_damaged(zone, place, is_needed);
         }
     }
 

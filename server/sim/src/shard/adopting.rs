@@ -6,13 +6,13 @@ use std::time::Duration;
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::keeping::KeepCommand;
-use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneOutline};
+use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
 use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::zone::ZoneConfig;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::ZoneName;
 
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
@@ -52,6 +52,7 @@ impl SimShard {
         let tenure = granted.tenure.clone();
         let place = self.place;
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
+        env.services.forget_mended(&tenure.zone);
         let memory = self.memories.get(&tenure.zone).map(SuspendedZone::last);
         let grace = granted.reseed_grace;
         let adoption = Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone());
@@ -233,11 +234,10 @@ impl SimShard {
         }
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
         let last = start.journal.last();
-        self.check_adoption(env, tenure, last.tick, &history);
+        self.check_adoption(env, tenure, last, &history);
         env.services.check_end(&tenure.zone, last);
-        if history != History::Memory {
-            env.services.note_adopted(tenure, last.tick);
-        }
+        env.services.note_adopted(tenure, last, history == History::Memory);
+        env.services.forget_mended(&tenure.zone);
         if self.has_stopped_zones {
             env.took("a suspended zone that was sealed by a stop");
         }
@@ -292,13 +292,11 @@ impl SimShard {
     }
 
     /// Checks what an adopted zone goes on from.
-    fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Tick, history: &History) {
+    fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Position, history: &History) {
         let (place, zone) = (self.place, &tenure.zone);
         env.tell(|| {
-            format!(
-                "shard {place} adopts {zone} epoch {} after tick {last}: {history:?}",
-                tenure.epoch()
-            )
+            let (epoch, tick) = (tenure.epoch(), last.tick);
+            format!("shard {place} adopts {zone} epoch {epoch} after tick {tick}: {history:?}")
         });
         match history {
             History::Memory => env.took("a zone that went on from memory"),
@@ -318,28 +316,11 @@ impl SimShard {
         }
         if let History::Stored { rewound_ticks: 1.., .. } = history {
             env.took("a zone whose journal was damaged");
-            self.check_rewound(env, tenure, history);
+            let services = &mut env.services;
+            services.check_damaged_end(tenure, last.tick, || format!("{history:?}"));
+            services.note_damaged_end(zone, last);
         }
-        if let Some((epoch, tick)) = env.services.told(zone)
-            && last < tick
-            && !env.services.forgot
-        {
-            let detail = format!(
-                "{zone} epoch {} goes on after tick {last}, epoch {epoch} told of {tick}",
-                tenure.epoch()
-            );
-            env.services.breach("what was told is in every later state", detail);
-        }
-    }
-
-    /// Checks that ticks are lost only where a record was damaged, or the store forgot some. What was told of them may
-    /// be missed from then on.
-    fn check_rewound(&self, env: &mut Env, tenure: &Tenure, history: &History) {
-        if !env.services.forgot && !env.services.damaged.contains(&tenure.zone) {
-            let detail = format!("{} epoch {}: {history:?}", tenure.zone, tenure.epoch());
-            env.services.breach("only what is damaged is lost", detail);
-        }
-        env.services.forgot = true;
+        env.services.check_told(tenure, last);
     }
 
     pub(super) fn zone_config(&self, zone: &ZoneName) -> ZoneConfig {
