@@ -2,11 +2,13 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 54] = [
+pub const PATHS: [&str; 60] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
     "a data set that was made anew from memory",
+    "a divergent zone",
+    "a forked zone",
     "a loss of what was told",
     "a memory that was dropped",
     "a memory that outlived its adoption",
@@ -33,6 +35,9 @@ pub const PATHS: [&str; 54] = [
     "an adoption that failed",
     "an authority's silence",
     "an input that was quarantined",
+    "evidence that was counted",
+    "evidence that was given up",
+    "evidence that was kept",
     "leases of different ttl",
     "kill",
     "stop",
@@ -53,6 +58,7 @@ pub const PATHS: [&str; 54] = [
     "torn data",
     "early expiry",
     "late expiry",
+    "forged records",
     "storm of log-ins",
     "stalled tick",
     "no room for checkpoints",

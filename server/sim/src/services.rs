@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Position, StoreError, StoredRecord,
+    AppendAnswer, CheckpointHead, CheckpointKind, Position, RecordHash, StoreError, StoredRecord,
 };
 use everhold_core::ownership::holder::command::StoreData;
 use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
@@ -16,7 +16,7 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 use self::book::ZoneBook;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
-use crate::store::{MemoryStore, StoredPlace};
+use crate::store::{Forgery, MemoryStore, StoredPlace};
 
 /// An answer from before the store went back is on its way no longer than this.
 const ANSWERS_MAX: Duration = Duration::from_secs(5);
@@ -339,16 +339,29 @@ impl Services {
         }
     }
 
+    /// Checks the same of a World that is thrown away because of what the store answered; but for a forged zone, when
+    /// the store has gone back since.
+    pub fn check_answered(&mut self, zone: &ZoneName, how: impl FnOnce() -> String) {
+        let is_forged = self.book(zone).is_forged();
+        if !is_forged || !self.has_just_rewound(zone) {
+            self.check_kept(zone, how);
+        }
+    }
+
     /// Checks that the store has data of a higher epoch than that of a suspended zone, which is thrown away; or had it
     /// when it was asked.
     pub fn check_superseded(&mut self, zone: &ZoneName, memory: Epoch) {
         let newest = self.store.summary(zone).and_then(|summary| summary.newest);
-        let (rewound_at, now) = (self.book(zone).rewound_at, self.now);
-        let has_just_rewound = rewound_at.is_some_and(|at| now < at + ANSWERS_MAX);
-        if !has_just_rewound && newest.is_none_or(|newest| newest.epoch <= memory) {
+        if !self.has_just_rewound(zone) && newest.is_none_or(|newest| newest.epoch <= memory) {
             let detail = format!("{zone} under epoch {memory}, the store has {newest:?}");
             self.breach("memory dies for data, never for a grant", detail);
         }
+    }
+
+    /// Whether an answer may be on its way still that the store gave before it went back.
+    fn has_just_rewound(&self, zone: &ZoneName) -> bool {
+        let rewound_at = self.books.get(zone).and_then(|book| book.rewound_at);
+        rewound_at.is_some_and(|at| self.now < at + ANSWERS_MAX)
     }
 
     /// Checks that the store has newer data of a zone than the memory, ending at `memory`, that is thrown away.
@@ -410,6 +423,28 @@ impl Services {
         if !damaged.iter().any(is_reason) {
             let detail = format!("{} epoch {}: {}", tenure.zone, tenure.epoch(), how());
             self.breach("only what is damaged is lost", detail);
+        }
+    }
+
+    /// Notes that the store has another history of the same epoch now, and wrong digests with it.
+    pub fn note_forged(&mut self, zone: &ZoneName, forgery: &Forgery) {
+        self.book(zone).note_forged(&forgery.records);
+    }
+
+    /// Checks that a replay up to tick `last` has all digests that were recorded, but for those that were forged; and
+    /// that it has not those.
+    pub fn check_digests(&mut self, tenure: &Tenure, last: Tick, is_equal: bool) {
+        let zone = &tenure.zone;
+        let head = self.store.summary(zone).and_then(|summary| summary.head);
+        let forgeries = self.books.get(zone).map_or(&[][..], |book| &book.forgeries);
+        let is_there = |forged: &&(Tick, RecordHash)| self.store.record_hash(zone, forged.0) == Some(forged.1);
+        let forged: Vec<Tick> = forgeries.iter().filter(is_there).map(|(tick, _)| *tick).collect();
+        let is_replayed = |tick: &Tick| head.is_none_or(|head| *tick > head.tick) && *tick <= last;
+        let detail = format!("{zone} epoch {}, forged are {forged:?}", tenure.epoch());
+        if !is_equal && forged.is_empty() {
+            self.breach("a replay has the digests of the original", detail);
+        } else if is_equal && forged.iter().any(is_replayed) {
+            self.breach("a divergent zone is found to be one", detail);
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod adopting;
 mod ending;
+mod evidence;
 mod keeping;
 mod piping;
 mod routing;
@@ -31,6 +32,7 @@ use everhold_protocol::ZoneName;
 
 use self::adopting::Adopting;
 use self::ending::Ending;
+use self::evidence::ForkedZone;
 use self::routing::SimLocal;
 use crate::env::Env;
 use crate::event::{ShardInput, SimEvent, SimRequest, StoreAnswer};
@@ -69,6 +71,7 @@ enum Kind {
     Quarantine,
     Rewind,
     Evidence,
+    Forked,
     Blame,
     Append,
     Write,
@@ -113,6 +116,7 @@ pub struct SimShard {
     /// Suspended zones.
     memories: BTreeMap<ZoneName, SuspendedZone>,
     ending: BTreeMap<ZoneName, Ending>,
+    forked: BTreeMap<ZoneName, ForkedZone>,
     /// Operations under way at the store, by number.
     operations: BTreeMap<u64, (Tenure, Kind)>,
     /// Questions about the home of a connection's account, by number.
@@ -172,6 +176,7 @@ impl SimShard {
             wedged: BTreeSet::new(),
             memories: BTreeMap::new(),
             ending: BTreeMap::new(),
+            forked: BTreeMap::new(),
             operations: BTreeMap::new(),
             homes: BTreeMap::new(),
             next_number: 0,
@@ -210,6 +215,7 @@ impl SimShard {
             ShardInput::Adoption(tenure) => self.drive_adoption(env, &tenure),
             ShardInput::AdoptionLook(tenure) => self.look_after_adoption(env, &tenure),
             ShardInput::Inquiry(tenure) => self.drive_inquiry(env, &tenure),
+            ShardInput::Evidence(tenure) => self.drive_evidence(env, &tenure),
             ShardInput::Tick(tenure) => self.tick(env, &tenure),
             ShardInput::Pulse(tenure) => self.pulse(env, &tenure),
             ShardInput::Captured(tenure, capture) => self.handle_captured(env, &tenure, *capture),
@@ -246,6 +252,12 @@ impl SimShard {
     pub fn remembers(&self, zone: &ZoneName) -> bool {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
         hosted || self.memories.contains_key(zone)
+    }
+
+    /// Whether this process is about to go on with the zone.
+    #[must_use]
+    pub fn is_adopting(&self, zone: &ZoneName) -> bool {
+        self.adopting.contains_key(zone)
     }
 
     /// Returns where the histories end that this process has of a zone in memory and can go on from.
@@ -343,7 +355,7 @@ impl SimShard {
                 StoreAnswer::Appended(Ok(AppendAnswer::Ok))
             }
             Kind::Append => StoreAnswer::Appended(Err(away())),
-            Kind::Evidence => StoreAnswer::Kept(Err(away())),
+            Kind::Evidence | Kind::Forked => StoreAnswer::Kept(Err(away())),
             Kind::Fence | Kind::Quarantine | Kind::Rewind | Kind::Blame | Kind::Write | Kind::Create => {
                 StoreAnswer::Done(Err(away()))
             }
@@ -368,6 +380,7 @@ impl SimShard {
         match (kind, answer) {
             (Kind::Append | Kind::Write | Kind::Create, answer) => self.handle_zone_stored(env, &tenure, kind, answer),
             (Kind::Blame, StoreAnswer::Done(answer)) => self.handle_blame_stored(env, &tenure, answer),
+            (Kind::Forked, StoreAnswer::Kept(answer)) => self.handle_forked_stored(env, &tenure, answer),
             (_, answer) => self.handle_adoption_stored(env, &tenure, kind, answer),
         }
     }

@@ -32,6 +32,7 @@ impl SimCluster {
             }
             Fault::Damage => self.damage(MemoryStore::flip_bit),
             Fault::Tear => self.damage(MemoryStore::tear),
+            Fault::Forge => self.forge(),
             Fault::EarlyExpiry(place) => self.expire(place),
             Fault::LateExpiry(place, wait) => {
                 let nonce = self.slots[place].shard.as_ref().map(SimShard::nonce);
@@ -220,10 +221,31 @@ impl SimCluster {
             return;
         };
         let is_needed = services.store.is_needed(zone, place);
-        let is_only_base = is_needed && kind == StoredKind::Base;
+        let previous = services.store.places(zone, StoredKind::PreviousChain);
+        let is_only_base = is_needed && kind == StoredKind::Base && previous.is_empty();
         // Of a base with neither a base nor the journal before it nothing could be read any more.
         if !is_only_base && how(&mut services.store, zone, place, rng) {
             services.note_damaged(zone, place, is_needed);
+        }
+    }
+
+    /// Forges the newest records of a zone that no shard is about to go on with: of one without an owner, if there is
+    /// any. What an owner said of them stays true.
+    fn forge(&mut self) {
+        let Env { services, rng, .. } = &mut self.env;
+        let shards = || self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+        let is_hosted = |zone: &ZoneName| shards().any(|shard| shard.hosted().any(|tenure| tenure.zone == *zone));
+        let is_free =
+            |zone: &&ZoneName| services.store.is_forgeable(zone) && !shards().any(|shard| shard.is_adopting(zone));
+        let zones: Vec<&ZoneName> = self.world.rules.zones().filter(is_free).collect();
+        let orphans: Vec<&ZoneName> = zones.iter().copied().filter(|zone| !is_hosted(zone)).collect();
+        let zones = if orphans.is_empty() { zones } else { orphans };
+        if zones.is_empty() {
+            return;
+        }
+        let zone = zones[draw_below(zones.len() as u64, rng)];
+        if let Some(forgery) = services.store.forge(zone, rng) {
+            services.note_forged(zone, &forgery);
         }
     }
 

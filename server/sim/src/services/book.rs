@@ -22,6 +22,10 @@ const GENESIS: DataStamp = Position::GENESIS.stamp();
 pub(super) struct ZoneBook {
     /// The hash of every record that the store ever took, by tick; of several the last.
     stored: BTreeMap<Tick, RecordHash>,
+    /// The hash that a record had before it was forged, by tick: the tick is the same.
+    true_hashes: BTreeMap<Tick, RecordHash>,
+    /// The records that tell a digest which is not the zone's.
+    pub(super) forgeries: Vec<(Tick, RecordHash)>,
     /// The ticks of which the store took a record under an epoch.
     taken: BTreeSet<(Tick, Epoch)>,
     /// The tick up to which what the store had covered everything, by the epoch that wrote it or went on from it.
@@ -66,6 +70,16 @@ impl ZoneBook {
         *covered = tick.max(*covered);
     }
 
+    /// Notes that records have other hashes from now on, the first of them because it tells another digest.
+    pub(super) fn note_forged(&mut self, records: &[(Tick, RecordHash)]) {
+        self.forgeries.extend(records.first());
+        for (tick, hash) in records {
+            if let Some(before) = self.stored.insert(*tick, *hash) {
+                self.true_hashes.entry(*tick).or_insert(before);
+            }
+        }
+    }
+
     /// Notes that an epoch goes on from here.
     pub(super) fn note_root(&mut self, epoch: Epoch, last: Position) {
         self.roots.insert(epoch, last.stamp());
@@ -100,9 +114,15 @@ impl ZoneBook {
         self.losses_before.get(&epoch).copied()
     }
 
+    /// Whether any of its records were forged.
+    pub(super) const fn is_forged(&self) -> bool {
+        !self.forgeries.is_empty()
+    }
+
     /// Whether a record is not the one of its tick that the store took last.
     pub(super) fn is_other(&self, tick: Tick, hash: RecordHash) -> bool {
-        self.stored.get(&tick).is_some_and(|stored| *stored != hash)
+        let is_other = self.stored.get(&tick).is_some_and(|stored| *stored != hash);
+        is_other && self.true_hashes.get(&tick) != Some(&hash)
     }
 
     /// Whether everything that was told is in a history that ends here.
@@ -139,6 +159,7 @@ impl ZoneBook {
                 tick: *tick,
             } <= left
         });
+        self.true_hashes.retain(|tick, _| *tick <= left.tick);
         self.covered.retain(|epoch, _| *epoch <= left.epoch);
         if let Some(covered) = self.covered.get_mut(&left.epoch) {
             *covered = left.tick.min(*covered);

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, History, Start};
-use everhold_core::durability::evidence::EvidenceAnswer;
-use everhold_core::durability::keeping::KeepCommand;
 use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
@@ -14,6 +12,7 @@ use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::zone::ZoneConfig;
 use everhold_protocol::ZoneName;
 
+use super::evidence::note_outcome;
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
@@ -39,12 +38,17 @@ fn begin_anew(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, S
 /// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
 const EARLY_READS: u32 = 12;
 
+/// What is left of evidence that was not written in time is cleared away within this.
+const CLEARING_MAX: Duration = Duration::from_secs(2);
+
 /// The adoption of one zone.
 pub(super) struct Adopting {
     granted: GrantedLease,
     adoption: Adoption,
     /// Reads before the fence, of a mutant.
     early_reads: u32,
+    /// The moment at which it began to keep evidence.
+    keeps_since: Option<Duration>,
 }
 
 impl SimShard {
@@ -62,6 +66,7 @@ impl SimShard {
                 granted,
                 adoption,
                 early_reads: 0,
+                keeps_since: None,
             },
         );
         self.look_after_adoption(env, &tenure);
@@ -129,7 +134,11 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
-            AdoptionCommand::Keep(keep) => self.keep_evidence(env, tenure, keep),
+            AdoptionCommand::Keep(keep) => {
+                let adopting = self.adopting.get_mut(&tenure.zone).expect("it is being adopted");
+                adopting.keeps_since.get_or_insert(env.now);
+                self.keep_evidence(env, (tenure, Kind::Evidence), keep);
+            }
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.write(&whose, |store| store.rewind(&whose, to)))
@@ -142,7 +151,7 @@ impl SimShard {
                 });
             }
             AdoptionCommand::Replay(data) => {
-                self.replay(tenure, data);
+                self.replay(env, tenure, data);
                 return true;
             }
             AdoptionCommand::Log(_) => return true,
@@ -165,24 +174,18 @@ impl SimShard {
         false
     }
 
-    fn replay(&mut self, tenure: &Tenure, data: ZoneData) {
+    fn replay(&mut self, env: &Env, tenure: &Tenure, data: ZoneData) {
         let config = self.zone_config(&tenure.zone);
         if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
             let steps = adopting.adoption.steps();
-            let outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
+            let mut outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
+            if let Ok(replayed) = &mut outcome
+                && env.services.mutant == Some(Mutant::DivergenceUnseen)
+            {
+                (replayed.digest_equal, replayed.first_divergence) = (true, None);
+            }
             adopting.adoption.handle_replayed(outcome);
         }
-    }
-
-    fn keep_evidence(&mut self, env: &mut Env, tenure: &Tenure, keep: KeepCommand) {
-        let whose = tenure.clone();
-        self.ask_store(env, (tenure, Kind::Evidence), ANSWER_MAX, move |services| {
-            StoreAnswer::Kept(match &keep {
-                KeepCommand::Put(index, bytes) => services.store.put_evidence(&whose, *index, bytes.clone()),
-                KeepCommand::Seal(mark) => services.store.seal_evidence(&whose, *mark),
-                KeepCommand::Drop => services.store.drop_evidence(&whose).map(|()| EvidenceAnswer::Kept),
-            })
-        });
     }
 
     pub(super) fn handle_adoption_stored(&mut self, env: &mut Env, tenure: &Tenure, kind: Kind, answer: StoreAnswer) {
@@ -232,6 +235,7 @@ impl SimShard {
             self.fail_adoption(env, tenure, AdoptionFailure::Stopping);
             return;
         }
+        self.check_keeping(env, tenure);
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
         let last = start.journal.last();
         self.check_adoption(env, tenure, last, &history);
@@ -250,6 +254,7 @@ impl SimShard {
         if failure == AdoptionFailure::Unfit {
             env.took("an adoption that failed: other rules");
         }
+        self.check_keeping(env, tenure);
         self.adopting.remove(&tenure.zone);
         let remains = match self.memories.get(&tenure.zone) {
             Some(memory) => {
@@ -291,6 +296,16 @@ impl SimShard {
         }
     }
 
+    /// Checks that evidence held an adoption up for a ttl at most, and for what it takes to clear up after it.
+    fn check_keeping(&self, env: &mut Env, tenure: &Tenure) {
+        let adopting = &self.adopting[&tenure.zone];
+        let held = adopting.keeps_since.map(|since| env.now - since);
+        if let Some(held) = held.filter(|held| *held > self.ttl + CLEARING_MAX) {
+            let detail = format!("{} epoch {}: {held:?}", tenure.zone, tenure.epoch());
+            env.services.breach("evidence holds up no zone for long", detail);
+        }
+    }
+
     /// Checks what an adopted zone goes on from.
     fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Position, history: &History) {
         let (place, zone) = (self.place, &tenure.zone);
@@ -308,11 +323,14 @@ impl SimShard {
             History::Stored { .. } => env.took("a zone that was replayed"),
         }
         if let History::Stored {
-            digest_equal: false, ..
+            digest_equal, evidence, ..
         } = history
         {
-            let detail = format!("{zone} epoch {}", tenure.epoch());
-            env.services.breach("a replay has the digests of the original", detail);
+            env.services.check_digests(tenure, last.tick, *digest_equal);
+            if !digest_equal {
+                env.took("a divergent zone");
+            }
+            evidence.iter().for_each(|outcome| note_outcome(env, *outcome));
         }
         if let History::Stored { rewound_ticks: 1.., .. } = history {
             env.took("a zone whose journal was damaged");

@@ -84,15 +84,17 @@ pub(super) fn fingerprint(set: &DataSet, place: StoredPlace) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// Whether the checkpoint of a place has nothing in its stead: no checkpoint before it, or no journal from that one on.
+/// Whether the checkpoint of a place has nothing in its stead: no checkpoint before it, or not all records from that one
+/// on.
 pub(super) fn is_needed(set: &DataSet, place: StoredPlace) -> bool {
     let StoredPlace::Part { position, .. } = place else {
         return false;
     };
     let chain = set.checkpoints.chain().iter().map(|head| head.position);
     let before = chain.take_while(|head| *head != position).last();
-    let from = before.map_or(Tick(1), |before| before.tick.next());
-    set.journal.ends().is_none_or(|(first, _)| first > from)
+    let after = before.map_or(0, |before| before.tick.0);
+    let records = set.journal.entries().range(Tick(after + 1)..=position.tick);
+    (records.count() as u64) < position.tick.0 - after
 }
 
 /// Flips one bit of what is stored at a place. Returns whether there was one.
