@@ -100,6 +100,7 @@ impl SimCluster {
         let mut setting = RunSetting::draw(&zones, &mut rng);
         let mut plan = Plan::draw(&setting, &mut rng);
         plan.draw_more(&setting, &mut SplitMix64::new(!options.seed));
+        plan.draw_forgery(&setting, &mut SplitMix64::new(options.seed.rotate_left(16)));
         setting.draw_unlike(&mut SplitMix64::new(options.seed.rotate_left(32)));
         let plan = options.plan.clone().unwrap_or(plan);
         let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);

@@ -76,6 +76,8 @@ pub enum ShardInput {
     AdoptionLook(Tenure),
     /// An inquiry's next command is due.
     Inquiry(Tenure),
+    /// The next operation on the evidence of a forked zone is due.
+    Evidence(Tenure),
     /// A tick is due.
     Tick(Tenure),
     /// The durable task looks after lease and gate.

@@ -63,7 +63,9 @@ pub enum Fault {
     Storm,
     /// The next tick of a zone of this shard takes as long.
     Stall(usize, Duration),
-    /// The store has no room for parts of checkpoints for a while, and does every other write.
+    /// The store has another history of the epoch in which a zone's newest records were written.
+    Forge,
+    /// The store has no room for parts of checkpoints and evidence for a while, and does every other write.
     PartsRefused(Duration),
     /// That ends.
     PartsTaken,
@@ -99,6 +101,7 @@ impl Fault {
             Self::LateExpiry(..) => "late expiry",
             Self::Storm => "storm of log-ins",
             Self::Stall(..) => "stalled tick",
+            Self::Forge => "forged records",
             Self::PartsRefused(_) => "no room for checkpoints",
             Self::Restart(_) => "restart",
             Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) => return None,
@@ -155,6 +158,26 @@ impl Plan {
                 }
             }
         }
+        self.0.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Adds, to one plan in six, records that are forged, from a chance of their own as well: while their owner lives,
+    /// or just after it died; and half the time there is no room for evidence of that.
+    pub fn draw_forgery(&mut self, setting: &RunSetting, rng: &mut SplitMix64) {
+        if rng.below(6) != 0 {
+            return;
+        }
+        let at = setting.begin + millis(rng.below(ms(setting.span)));
+        let lasts = millis(20 + rng.below(setting.ttl_ms() * 3));
+        if rng.below(2) == 0 {
+            let shard = draw_below(setting.shards.len() as u64, rng);
+            self.0
+                .extend([(at, Fault::Kill(shard)), (at + lasts, Fault::Restart(shard))]);
+        }
+        if rng.below(3) == 0 {
+            self.0.push((at, Fault::PartsRefused(lasts)));
+        }
+        self.0.push((at, Fault::Forge));
         self.0.sort_by_key(|(at, _)| *at);
     }
 

@@ -39,6 +39,10 @@ pub enum Mutant {
     QuarantineLost,
     /// A base trims the journal up to itself, and not up to the base before it.
     TrimmedTooFar,
+    /// An adopter takes no note of digests that differ.
+    DivergenceUnseen,
+    /// The store answers that it has sealed evidence, and does not.
+    SealLost,
 }
 
 /// The way in which a mutant is found.
@@ -52,7 +56,7 @@ pub struct MutantFinding {
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NoFence,
         Self::GateOff,
         Self::DeadlineIgnored,
@@ -66,6 +70,8 @@ impl Mutant {
         Self::AppliedIsConfirmed,
         Self::QuarantineLost,
         Self::TrimmedTooFar,
+        Self::DivergenceUnseen,
+        Self::SealLost,
     ];
 
     /// Returns the name, as the command line has it.
@@ -85,6 +91,8 @@ impl Mutant {
             Self::AppliedIsConfirmed => "applied-is-confirmed",
             Self::QuarantineLost => "quarantine-lost",
             Self::TrimmedTooFar => "trimmed-too-far",
+            Self::DivergenceUnseen => "divergence-unseen",
+            Self::SealLost => "seal-lost",
         }
     }
 
@@ -105,6 +113,8 @@ impl Mutant {
             Self::AppliedIsConfirmed => (40, &[STORED]),
             Self::QuarantineLost => (30, &[OWNED, PLAYED]),
             Self::TrimmedTooFar => (150, &[OWNED, "only what is damaged is lost"]),
+            Self::DivergenceUnseen => (150, &["a divergent zone is found to be one"]),
+            Self::SealLost => (150, &["evidence is whole, or absent"]),
         };
         MutantFinding { seeds, invariants }
     }

@@ -2,16 +2,20 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 52] = [
+pub const PATHS: [&str; 60] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
     "a data set that was made anew from memory",
+    "a divergent zone",
+    "a forked zone",
+    "a loss of what was told",
     "a memory that was dropped",
     "a memory that outlived its adoption",
     "a message that was late",
     "a player that failed over",
     "a player that had to log in anew",
+    "a player that was told of a loss",
     "a process that ended itself",
     "a request that arrived twice",
     "a request that was refused",
@@ -31,6 +35,9 @@ pub const PATHS: [&str; 52] = [
     "an adoption that failed",
     "an authority's silence",
     "an input that was quarantined",
+    "evidence that was counted",
+    "evidence that was given up",
+    "evidence that was kept",
     "leases of different ttl",
     "kill",
     "stop",
@@ -51,6 +58,7 @@ pub const PATHS: [&str; 52] = [
     "torn data",
     "early expiry",
     "late expiry",
+    "forged records",
     "storm of log-ins",
     "stalled tick",
     "no room for checkpoints",

@@ -1,7 +1,9 @@
 //! Store and authority of a simulated cluster, with the books that the checks need: what was ever stored, and what
 //! was broken. It changes no answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod book;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everhold_core::durability::store::{
@@ -11,15 +13,13 @@ use everhold_core::ownership::holder::command::StoreData;
 use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
+use self::book::ZoneBook;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
-use crate::store::MemoryStore;
+use crate::store::{Forgery, MemoryStore, StoredPlace};
 
-/// Records older than so many ticks are forgotten by the books: nothing is released as late as that.
-const BOOK_TICKS: u64 = 2_000;
-
-/// Grants of a zone before so many are forgotten by the books.
-const BOOK_GRANTS: usize = 64;
+/// An answer from before the store went back is on its way no longer than this.
+const ANSWERS_MAX: Duration = Duration::from_secs(5);
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,23 +32,13 @@ pub struct Breach {
     pub detail: String,
 }
 
-/// The books of one zone.
-#[derive(Default)]
-struct ZoneBook {
-    /// The epoch and hash of every record that the store ever took, by tick; of several the last.
-    stored: BTreeMap<Tick, (Epoch, RecordHash)>,
-    /// The tick up to which the head of each epoch covers everything.
-    covered: BTreeMap<Epoch, Tick>,
-    /// The process that wrote under each epoch.
-    writers: BTreeMap<Epoch, Nonce>,
-    /// The rules under which the zone ran under each epoch.
-    rules: BTreeMap<Epoch, RulesTag>,
-    /// The newest position from which a client was told anything.
-    told: Option<(Epoch, Tick)>,
-    /// The highest epoch under which the store took a write, since it last forgot any.
-    written_under: Epoch,
-    /// The moment at which each grant last became a lease, or was renewed.
-    leased: BTreeMap<(Epoch, Nonce), Duration>,
+/// Stored bytes that were damaged.
+struct DamagedPlace {
+    place: StoredPlace,
+    /// The hash of the damaged bytes: others are not damaged.
+    fingerprint: u64,
+    /// Whether some ticks can be read no more even if all else is whole.
+    is_needed: bool,
 }
 
 /// Store, authority, and books.
@@ -66,12 +56,8 @@ pub struct Services {
     pub breaches: Vec<Breach>,
     /// The holdings that each shard told its guardian last.
     pub holdings: BTreeMap<usize, Holdings>,
-    /// Whether the store was made to forget something: what was lost with it may be missed then.
-    pub forgot: bool,
-    /// Whether the store went back, or forgot everything, at any time.
-    pub has_rewound: bool,
-    /// The zones of which a record was damaged.
-    pub damaged: BTreeSet<ZoneName>,
+    /// The damaged places of each zone, as far as they are not known to be made good.
+    damaged: BTreeMap<ZoneName, Vec<DamagedPlace>>,
     /// The longest ttl of the leases.
     pub ttl: Duration,
     /// The shard processes whose clock for leases stands still, or did, and until when.
@@ -93,14 +79,7 @@ impl Services {
         if matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)) {
             self.note_write(tenure);
             self.check_written_over(tenure, records);
-            let book = self.books.entry(tenure.zone.clone()).or_default();
-            for record in records {
-                book.stored.insert(record.tick, (tenure.epoch(), record.hash));
-            }
-            let oldest = records
-                .last()
-                .map_or(Tick(0), |record| Tick(record.tick.0.saturating_sub(BOOK_TICKS)));
-            book.stored = book.stored.split_off(&oldest);
+            self.book(&tenure.zone).note_stored(tenure.epoch(), records);
         }
         answer
     }
@@ -111,9 +90,7 @@ impl Services {
         if moved.is_ok() {
             self.note_write(tenure);
             self.check_chain(&tenure.zone);
-            let book = self.books.entry(tenure.zone.clone()).or_default();
-            let covered = book.covered.entry(tenure.epoch()).or_default();
-            *covered = head.position.tick.max(*covered);
+            self.book(&tenure.zone).note_covered(tenure.epoch(), head.position.tick);
         }
         moved
     }
@@ -133,7 +110,7 @@ impl Services {
 
     /// Notes that the store took a write under a grant: none may follow one of a higher epoch.
     fn note_epoch(&mut self, tenure: &Tenure) {
-        let book = self.books.entry(tenure.zone.clone()).or_default();
+        let book = self.book(&tenure.zone);
         let newest = book.written_under;
         book.written_under = newest.max(tenure.epoch());
         if newest > tenure.epoch() {
@@ -145,8 +122,8 @@ impl Services {
     /// Notes that a process wrote data under a grant: within an epoch only one may.
     fn note_write(&mut self, tenure: &Tenure) {
         self.note_epoch(tenure);
-        let book = self.books.entry(tenure.zone.clone()).or_default();
         let me = tenure.grant.nonce();
+        let book = self.book(&tenure.zone);
         let writer = *book.writers.entry(tenure.epoch()).or_insert(me);
         if writer != me {
             let detail = format!("{} epoch {}: {writer:?} and {me:?}", tenure.zone, tenure.epoch());
@@ -159,15 +136,9 @@ impl Services {
         let Some(book) = self.books.get(&tenure.zone) else {
             return;
         };
-        let told = book.told.map_or(Tick(0), |(_, tick)| tick);
-        let is_other = |record: &&StoredRecord| {
-            let stored = book.stored.get(&record.tick);
-            record.tick <= told && stored.is_some_and(|(_, hash)| *hash != record.hash)
-        };
-        if !self.forgot
-            && !self.has_rewound
-            && let Some(other) = records.iter().find(is_other)
-        {
+        let told = book.told().map_or(Tick(0), |told| told.tick);
+        let is_other = |record: &&StoredRecord| record.tick <= told && book.is_other(record.tick, record.hash);
+        if let Some(other) = records.iter().find(is_other) {
             let (zone, epoch, tick) = (&tenure.zone, tenure.epoch(), other.tick);
             let detail = format!("{zone} epoch {epoch} writes over tick {tick}, told up to {told}");
             self.breach("what was told is in every later state", detail);
@@ -192,22 +163,19 @@ impl Services {
         }
     }
 
-    /// Notes that the store forgot everything, or went back: what it lost may be missing, if no shard has it.
+    /// Notes that the store forgot everything, or went back: from then on it has seen no more than it has now.
     pub fn note_rewound(&mut self) {
-        self.has_rewound = true;
-        for book in self.books.values_mut() {
-            book.written_under = Epoch::NONE;
+        for (zone, book) in &mut self.books {
+            let fence = self.store.summary(zone).map(|summary| summary.fence_epoch);
+            book.written_under = fence.unwrap_or(Epoch::NONE);
+            book.rewound_at = Some(self.now);
         }
     }
 
     /// Notes that the authority granted or renewed a lease.
     pub fn note_leased(&mut self, tenure: &Tenure) {
-        let book = self.books.entry(tenure.zone.clone()).or_default();
-        let grant = (tenure.epoch(), tenure.grant.nonce());
-        book.leased.insert(grant, self.now);
-        while book.leased.len() > BOOK_GRANTS {
-            book.leased.pop_first();
-        }
+        let (grant, now) = ((tenure.epoch(), tenure.grant.nonce()), self.now);
+        self.book(&tenure.zone).note_leased(grant, now);
     }
 
     /// Checks that a grant is above every epoch that the store has seen: a lower one could not be told from those of
@@ -249,31 +217,47 @@ impl Services {
     /// Checks that an adopted zone goes on from the last of what the store has of it, and from no other record of that
     /// tick.
     pub fn check_end(&mut self, zone: &ZoneName, last: Position) {
-        if self.forgot || self.has_rewound {
-            return;
-        }
         let newest = self.store.summary(zone).and_then(|summary| summary.newest);
         if let Some(newest) = newest.filter(|newest| newest.tick > last.tick) {
             let detail = format!("{zone} goes on after tick {}, the store has {}", last.tick, newest.tick);
             self.breach("an adopter goes on from all that is stored", detail);
         }
-        let stored = self.books.get(zone).and_then(|book| book.stored.get(&last.tick));
-        if stored.is_some_and(|(_, hash)| *hash != last.hash) {
+        if self.book(zone).is_other(last.tick, last.hash) {
             let detail = format!("{zone} goes on after another record of tick {}", last.tick);
             self.breach("an adopter goes on from all that is stored", detail);
         }
     }
 
-    /// Notes that an adopter goes on from stored data that ends here: so far its epoch is stored, by whatever it is.
-    pub fn note_adopted(&mut self, tenure: &Tenure, last: Tick) {
-        let book = self.books.entry(tenure.zone.clone()).or_default();
-        book.covered.insert(tenure.epoch(), last);
+    /// Checks that a history which ends with `last`, and which an adopter goes on from, has all that was told.
+    pub fn check_told(&mut self, tenure: &Tenure, last: Position) {
+        let book = self.book(&tenure.zone);
+        if let Some(told) = book.told().filter(|_| !book.has_told(last.stamp())) {
+            let detail = format!(
+                "{} epoch {} goes on after tick {} of epoch {}, told was tick {} of epoch {}",
+                tenure.zone,
+                tenure.epoch(),
+                last.tick,
+                last.epoch,
+                told.tick,
+                told.epoch
+            );
+            self.breach("what was told is in every later state", detail);
+        }
+    }
+
+    /// Notes that an adopter goes on from a history that ends with `last`. What is stored has all of it, unless it is a
+    /// memory's.
+    pub fn note_adopted(&mut self, tenure: &Tenure, last: Position, is_memory: bool) {
+        let book = self.book(&tenure.zone);
+        book.note_root(tenure.epoch(), last);
+        if !is_memory {
+            book.note_covered(tenure.epoch(), last.tick);
+        }
     }
 
     /// Notes the rules of an owner that hosts its zone.
     pub fn note_rules(&mut self, tenure: &Tenure, rules: RulesTag) {
-        let book = self.books.entry(tenure.zone.clone()).or_default();
-        book.rules.insert(tenure.epoch(), rules);
+        self.book(&tenure.zone).rules.insert(tenure.epoch(), rules);
     }
 
     /// Returns the rules of the newest data that the store has of a zone, if it has any.
@@ -285,62 +269,99 @@ impl Services {
 
     /// Notes that outputs of a tick leave a process, or that they call it confirmed: its record must have been stored.
     pub fn note_released(&mut self, tenure: &Tenure, tick: Tick) {
-        let book = self.books.entry(tenure.zone.clone()).or_default();
-        let is_covered = book
-            .covered
-            .get(&tenure.epoch())
-            .is_some_and(|covered| tick <= *covered);
-        let is_stored = tick == Tick(0) || is_covered || book.stored.contains_key(&tick);
-        book.told = book.told.max(Some((tenure.epoch(), tick)));
-        if !is_stored {
+        if !self.book(&tenure.zone).note_told(tenure.epoch(), tick) {
             let detail = format!("{} epoch {} tick {tick}", tenure.zone, tenure.epoch());
             self.breach("nothing is released before it is stored", detail);
         }
     }
 
-    /// Notes that what was told of a zone is in no memory and in no store any more. It may be missed from now on; and
-    /// with an authority that forgot as well, the zone begins again at its first epoch.
-    pub fn note_nowhere(&mut self, zone: &ZoneName) {
-        self.forgot = true;
-        if let Some(book) = self.books.get_mut(zone) {
-            book.writers.clear();
-            book.told = None;
-        }
+    /// Whether what was told of a zone is anywhere: in the store, or in a memory that ends at one of `memories`.
+    #[must_use]
+    pub fn is_anywhere(&self, zone: &ZoneName, memories: &[DataStamp]) -> bool {
+        let book = self.books.get(zone);
+        let is_remembered = book.is_none_or(|book| memories.iter().any(|end| book.has_told(*end)));
+        is_remembered || self.holds_told(zone)
+    }
+
+    /// Notes that what was told of a zone is in no memory and in no store any more, but what ends at one of `memories`
+    /// or is in the store. The rest may be missed from now on; and with an authority that forgot as well, the zone
+    /// begins again at its first epoch.
+    pub fn note_nowhere(&mut self, zone: &ZoneName, memories: &[DataStamp]) {
+        let book = self.book(zone);
+        let remembered = memories.iter().map(|end| book.told_within(*end)).max();
+        let stored = self.stored_end(zone).map(|tick| self.book(zone).told_up_to(tick));
+        self.lose(zone, remembered.max(stored).unwrap_or(Position::GENESIS.stamp()));
+    }
+
+    /// Notes that an adopter goes on from a history without its damaged end. What was told of that may be missed from
+    /// now on.
+    pub fn note_damaged_end(&mut self, zone: &ZoneName, last: Position) {
+        let left = self.book(zone).told_within(last.stamp());
+        self.lose(zone, left);
+    }
+
+    fn lose(&mut self, zone: &ZoneName, left: DataStamp) {
+        let fence = self.store.summary(zone).map(|summary| summary.fence_epoch);
+        let book = self.books.entry(zone.clone()).or_default();
+        let store = &self.store;
+        book.lose(left, fence.unwrap_or(Epoch::NONE), |tick| store.record_hash(zone, tick));
     }
 
     /// Notes that no process has a zone in memory of which nothing was told. If the store has nothing of it either, it
     /// may begin again at its first epoch.
     pub fn note_unknown(&mut self, zone: &ZoneName) {
-        if self.store.summary(zone).is_none()
-            && let Some(book) = self.books.get_mut(zone)
-        {
-            book.writers.clear();
+        if self.store.summary(zone).is_none() {
+            self.lose(zone, Position::GENESIS.stamp());
         }
     }
 
-    /// Returns the newest position of a zone from which a client was told anything.
+    /// Returns how often something of a zone was lost before an epoch of it began.
     #[must_use]
-    pub fn told(&self, zone: &ZoneName) -> Option<(Epoch, Tick)> {
-        self.books.get(zone)?.told
+    pub fn losses_before(&self, zone: &ZoneName, epoch: Epoch) -> u64 {
+        let losses = self.books.get(zone).and_then(|book| book.losses_before(epoch));
+        losses.unwrap_or_default()
+    }
+
+    /// Returns the newest tick of a zone from which a client was told anything.
+    #[must_use]
+    pub fn told(&self, zone: &ZoneName) -> Option<Tick> {
+        let told = self.books.get(zone)?.told()?;
+        Some(told.tick)
     }
 
     /// Checks that the store has a whole data set of a zone whose World is thrown away, with everything that was told:
     /// memory dies for data, never for a grant (DESIGN, Ownership 9). `how` says why it is thrown away.
     pub fn check_kept(&mut self, zone: &ZoneName, how: impl FnOnce() -> String) {
         if !self.holds_told(zone) {
-            let tick = self.told(zone).map_or(Tick(0), |(_, tick)| tick);
+            let tick = self.told(zone).unwrap_or_default();
             let detail = format!("{}, the store has not its tick {tick}", how());
             self.breach("memory dies for data, never for a grant", detail);
         }
     }
 
-    /// Checks that the store has data of a higher epoch than that of a suspended zone, which is thrown away.
+    /// Checks the same of a World that is thrown away because of what the store answered; but for a forged zone, when
+    /// the store has gone back since.
+    pub fn check_answered(&mut self, zone: &ZoneName, how: impl FnOnce() -> String) {
+        let is_forged = self.book(zone).is_forged();
+        if !is_forged || !self.has_just_rewound(zone) {
+            self.check_kept(zone, how);
+        }
+    }
+
+    /// Checks that the store has data of a higher epoch than that of a suspended zone, which is thrown away; or had it
+    /// when it was asked.
     pub fn check_superseded(&mut self, zone: &ZoneName, memory: Epoch) {
         let newest = self.store.summary(zone).and_then(|summary| summary.newest);
-        if !self.has_rewound && newest.is_none_or(|newest| newest.epoch <= memory) {
+        if !self.has_just_rewound(zone) && newest.is_none_or(|newest| newest.epoch <= memory) {
             let detail = format!("{zone} under epoch {memory}, the store has {newest:?}");
             self.breach("memory dies for data, never for a grant", detail);
         }
+    }
+
+    /// Whether an answer may be on its way still that the store gave before it went back.
+    fn has_just_rewound(&self, zone: &ZoneName) -> bool {
+        let rewound_at = self.books.get(zone).and_then(|book| book.rewound_at);
+        rewound_at.is_some_and(|at| self.now < at + ANSWERS_MAX)
     }
 
     /// Checks that the store has newer data of a zone than the memory, ending at `memory`, that is thrown away.
@@ -355,12 +376,79 @@ impl Services {
     /// Whether the store has a whole data set of a zone that reaches the newest tick from which anything was told.
     #[must_use]
     pub fn holds_told(&self, zone: &ZoneName) -> bool {
-        let tick = self.told(zone).map_or(Tick(0), |(_, tick)| tick);
-        let Ok(data) = self.store.read_zone(zone) else {
-            return false;
-        };
+        let end = self.stored_end(zone);
+        end.is_some_and(|last| last >= self.told(zone).unwrap_or_default())
+    }
+
+    /// Returns the last tick of the whole data set that the store has of a zone.
+    fn stored_end(&self, zone: &ZoneName) -> Option<Tick> {
+        let data = self.store.read_zone(zone).ok()?;
         let chain = data.chain.last().map(|checkpoint| checkpoint.head.position.tick);
         let records = data.records.last().map(|record| record.tick);
-        chain.max(records).is_some_and(|last| last >= tick)
+        chain.max(records)
+    }
+
+    /// Notes that what the store has at a place is damaged now.
+    pub fn note_damaged(&mut self, zone: &ZoneName, place: StoredPlace, is_needed: bool) {
+        let fingerprint = self.store.fingerprint(zone, place).unwrap_or_default();
+        let damaged = self.damaged.entry(zone.clone()).or_default();
+        damaged.push(DamagedPlace {
+            place,
+            fingerprint,
+            is_needed,
+        });
+    }
+
+    /// Forgets damage that was made good: something else stands there, or nothing.
+    pub fn forget_mended(&mut self, zone: &ZoneName) {
+        let store = &self.store;
+        let is_there = |damaged: &DamagedPlace| store.fingerprint(zone, damaged.place) == Some(damaged.fingerprint);
+        if let Some(damaged) = self.damaged.get_mut(zone) {
+            damaged.retain(is_there);
+        }
+    }
+
+    /// Checks that an adopter that goes on from tick `last` of an epoch, and not from the end of what is stored, was
+    /// kept from that by damage: of a record right after it, or of checkpoints that have nothing in their stead.
+    pub fn check_damaged_end(&mut self, tenure: &Tenure, last: Tick, how: impl FnOnce() -> String) {
+        let damaged = self.damaged.get(&tenure.zone).map_or(&[][..], Vec::as_slice);
+        let mut parts = 0;
+        let is_reason = |damaged: &DamagedPlace| match damaged.place {
+            StoredPlace::Record(tick) => tick <= last.next(),
+            StoredPlace::Part { .. } => {
+                parts += 1;
+                damaged.is_needed || parts > 1
+            }
+        };
+        if !damaged.iter().any(is_reason) {
+            let detail = format!("{} epoch {}: {}", tenure.zone, tenure.epoch(), how());
+            self.breach("only what is damaged is lost", detail);
+        }
+    }
+
+    /// Notes that the store has another history of the same epoch now, and wrong digests with it.
+    pub fn note_forged(&mut self, zone: &ZoneName, forgery: &Forgery) {
+        self.book(zone).note_forged(&forgery.records);
+    }
+
+    /// Checks that a replay up to tick `last` has all digests that were recorded, but for those that were forged; and
+    /// that it has not those.
+    pub fn check_digests(&mut self, tenure: &Tenure, last: Tick, is_equal: bool) {
+        let zone = &tenure.zone;
+        let head = self.store.summary(zone).and_then(|summary| summary.head);
+        let forgeries = self.books.get(zone).map_or(&[][..], |book| &book.forgeries);
+        let is_there = |forged: &&(Tick, RecordHash)| self.store.record_hash(zone, forged.0) == Some(forged.1);
+        let forged: Vec<Tick> = forgeries.iter().filter(is_there).map(|(tick, _)| *tick).collect();
+        let is_replayed = |tick: &Tick| head.is_none_or(|head| *tick > head.tick) && *tick <= last;
+        let detail = format!("{zone} epoch {}, forged are {forged:?}", tenure.epoch());
+        if !is_equal && forged.is_empty() {
+            self.breach("a replay has the digests of the original", detail);
+        } else if is_equal && forged.iter().any(is_replayed) {
+            self.breach("a divergent zone is found to be one", detail);
+        }
+    }
+
+    fn book(&mut self, zone: &ZoneName) -> &mut ZoneBook {
+        self.books.entry(zone.clone()).or_default()
     }
 }

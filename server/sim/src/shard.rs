@@ -3,6 +3,7 @@
 
 mod adopting;
 mod ending;
+mod evidence;
 mod keeping;
 mod piping;
 mod routing;
@@ -24,12 +25,14 @@ use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
-    AdoptionFailure, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains, RulesTag, Tenure,
+    AdoptionFailure, DataStamp, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains,
+    RulesTag, Tenure,
 };
 use everhold_protocol::{Account, ZoneName};
 
 use self::adopting::Adopting;
 use self::ending::Ending;
+use self::evidence::ForkedZone;
 use self::routing::SimLocal;
 use crate::env::Env;
 use crate::event::{ShardInput, SimEvent, SimRequest, StoreAnswer};
@@ -68,6 +71,7 @@ enum Kind {
     Quarantine,
     Rewind,
     Evidence,
+    Forked,
     Blame,
     Append,
     Write,
@@ -113,6 +117,7 @@ pub struct SimShard {
     /// Suspended zones.
     memories: BTreeMap<ZoneName, SuspendedZone>,
     ending: BTreeMap<ZoneName, Ending>,
+    forked: BTreeMap<ZoneName, ForkedZone>,
     /// Operations under way at the store, by number.
     operations: BTreeMap<u64, (Tenure, Kind)>,
     /// Questions about the home of a connection's account, by number.
@@ -172,6 +177,7 @@ impl SimShard {
             wedged: BTreeSet::new(),
             memories: BTreeMap::new(),
             ending: BTreeMap::new(),
+            forked: BTreeMap::new(),
             operations: BTreeMap::new(),
             homes: BTreeMap::new(),
             next_number: 0,
@@ -210,6 +216,7 @@ impl SimShard {
             ShardInput::Adoption(tenure) => self.drive_adoption(env, &tenure),
             ShardInput::AdoptionLook(tenure) => self.look_after_adoption(env, &tenure),
             ShardInput::Inquiry(tenure) => self.drive_inquiry(env, &tenure),
+            ShardInput::Evidence(tenure) => self.drive_evidence(env, &tenure),
             ShardInput::Tick(tenure) => self.tick(env, &tenure),
             ShardInput::Pulse(tenure) => self.pulse(env, &tenure),
             ShardInput::Captured(tenure, capture) => self.handle_captured(env, &tenure, *capture),
@@ -246,6 +253,23 @@ impl SimShard {
     pub fn remembers(&self, zone: &ZoneName) -> bool {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
         hosted || self.memories.contains_key(zone)
+    }
+
+    /// Whether this process is about to go on with the zone.
+    #[must_use]
+    pub fn is_adopting(&self, zone: &ZoneName) -> bool {
+        self.adopting.contains_key(zone)
+    }
+
+    /// Returns where the histories end that this process has of a zone in memory and can go on from.
+    pub fn memory_ends(&self, zone: &ZoneName) -> impl Iterator<Item = DataStamp> + use<> {
+        let hosted = self.local.zones.get(zone).filter(|hosted| !hosted.is_wedged());
+        let hosted = hosted.map(|hosted| DataStamp {
+            epoch: hosted.tenure.epoch(),
+            tick: hosted.tick(),
+        });
+        let suspended = self.memories.get(zone).map(SuspendedZone::last);
+        hosted.into_iter().chain(suspended)
     }
 
     /// Whether this process said that it stops without having stored the zone.
@@ -332,7 +356,7 @@ impl SimShard {
                 StoreAnswer::Appended(Ok(AppendAnswer::Ok))
             }
             Kind::Append => StoreAnswer::Appended(Err(away())),
-            Kind::Evidence => StoreAnswer::Kept(Err(away())),
+            Kind::Evidence | Kind::Forked => StoreAnswer::Kept(Err(away())),
             Kind::Fence
             | Kind::Quarantine
             | Kind::Rewind
@@ -363,6 +387,7 @@ impl SimShard {
                 self.handle_zone_stored(env, &tenure, kind, answer);
             }
             (Kind::Blame, StoreAnswer::Done(answer)) => self.handle_blame_stored(env, &tenure, answer),
+            (Kind::Forked, StoreAnswer::Kept(answer)) => self.handle_forked_stored(env, &tenure, answer),
             (_, answer) => self.handle_adoption_stored(env, &tenure, kind, answer),
         }
     }

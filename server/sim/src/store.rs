@@ -13,6 +13,7 @@ mod journal;
 mod evidence;
 mod data_set;
 mod damage;
+mod forging;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +21,8 @@ use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
-    ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, RecordHash, Rewind, StoreError,
+    StoredRecord, ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
@@ -29,6 +30,7 @@ use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 
 pub use damage::{StoredKind, StoredPlace};
+pub use forging::Forgery;
 pub use usage::{StoreUsage, ZoneUsage};
 
 use crate::mutant::Mutant;
@@ -187,12 +189,20 @@ impl MemoryStore {
     /// If it has more than [`PART_BYTES_MAX`] bytes.
     pub fn put_evidence(&mut self, tenure: &Tenure, index: u32, bytes: Bytes) -> Result<EvidenceAnswer, StoreError> {
         assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes", bytes.len());
+        if self.refuses_parts {
+            return Err(no_room());
+        }
         self.written(tenure)?.put_evidence(tenure.grant, index, bytes)
     }
 
     /// Seals a piece of evidence.
     pub fn seal_evidence(&mut self, tenure: &Tenure, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
-        self.written(tenure)?.seal_evidence(tenure.grant, mark)
+        let is_lost = self.mutant == Some(Mutant::SealLost);
+        let set = self.written(tenure)?;
+        if is_lost {
+            return set.fence(tenure.grant).map(|()| EvidenceAnswer::Kept);
+        }
+        set.seal_evidence(tenure.grant, mark)
     }
 
     /// Deletes the parts of a piece that is not sealed.
@@ -319,7 +329,7 @@ impl MemoryStore {
         self.is_full = is_full;
     }
 
-    /// Has no room for parts of checkpoints, or takes them again. It does every other write.
+    /// Has no room for parts of checkpoints and evidence, or takes them again. It does every other write.
     pub const fn refuse_parts(&mut self, refuses_parts: bool) {
         self.refuses_parts = refuses_parts;
     }
@@ -337,6 +347,26 @@ impl MemoryStore {
         damage::draw(&self.places(zone, kind), rng)
     }
 
+    /// Returns a hash of what is stored at a place, if there is anything.
+    #[must_use]
+    pub fn fingerprint(&self, zone: &ZoneName, place: StoredPlace) -> Option<u64> {
+        damage::fingerprint(self.data.zones.get(zone)?, place)
+    }
+
+    /// Whether some ticks can be read no more without the checkpoint of this place, whole though all else may be.
+    #[must_use]
+    pub fn is_needed(&self, zone: &ZoneName, place: StoredPlace) -> bool {
+        let set = self.data.zones.get(zone);
+        set.is_some_and(|set| damage::is_needed(set, place))
+    }
+
+    /// Returns the hash of the record of a tick, if it is there.
+    #[must_use]
+    pub fn record_hash(&self, zone: &ZoneName, tick: Tick) -> Option<RecordHash> {
+        let entries = self.data.zones.get(zone)?.journal.entries();
+        entries.get(&tick).map(|entry| entry.hash)
+    }
+
     /// Flips one bit of what is stored at a place. Returns whether there was one.
     pub fn flip_bit(&mut self, zone: &ZoneName, place: StoredPlace, rng: &mut SplitMix64) -> bool {
         let set = self.data.zones.get_mut(zone);
@@ -347,6 +377,17 @@ impl MemoryStore {
     pub fn tear(&mut self, zone: &ZoneName, place: StoredPlace, rng: &mut SplitMix64) -> bool {
         let set = self.data.zones.get_mut(zone);
         set.is_some_and(|set| damage::tear(set, place, rng))
+    }
+
+    /// Whether a zone has records that can be forged.
+    #[must_use]
+    pub fn is_forgeable(&self, zone: &ZoneName) -> bool {
+        self.data.zones.get(zone).is_some_and(forging::is_forgeable)
+    }
+
+    /// Makes another history of the same epoch of a zone's newest records. None: there are no such records.
+    pub fn forge(&mut self, zone: &ZoneName, rng: &mut SplitMix64) -> Option<Forgery> {
+        forging::forge(self.data.zones.get_mut(zone)?, rng)
     }
 
     /// Measures what is held.

@@ -335,9 +335,14 @@ impl Journal {
 
     fn go_back(&mut self, store_last: Tick) -> JournalEvent {
         let from = store_last.next();
-        if from > self.cursor {
-            // The store claims records never sent under this grant, and yet lacks the one before them.
+        if store_last > self.last.tick {
+            // The store claims records never made under this grant, and yet lacks the one before them.
             return self.stop(StopReason::Fork);
+        }
+        if from > self.cursor {
+            // It went back, and then took a base of this very grant, whose answer is not there yet.
+            self.is_reseeding = true;
+            return JournalEvent::Reseed;
         }
         let in_ring = self.ring.front().is_some_and(|first| first.tick <= from);
         if !in_ring || self.resent_from == Some(from) {

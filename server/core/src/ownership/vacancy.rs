@@ -254,7 +254,7 @@ mod tests {
         // Nor does one of an earlier build, which leaves no mark.
         let unmarked = |at: u64| {
             vec![LeaseView {
-                rules: None,
+                mark: None,
                 ..hosted(4, at / (TTL / 4))
             }]
         };

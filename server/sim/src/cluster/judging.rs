@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use everhold_core::durability::evidence::EvidenceMark;
+use everhold_core::durability::history::{EvidenceNote, HistoryFrame, HistoryReader};
 use everhold_protocol::ZoneName;
 
 use super::SimCluster;
 use crate::player::SimPlayer;
 use crate::shard::SimShard;
+use crate::store::MemoryStore;
 
 /// The gold that every player begins with; the items are one each.
 const START_GOLD: u64 = 100;
@@ -26,6 +29,7 @@ impl SimCluster {
         self.check_players();
         self.check_value();
         self.check_growth();
+        self.check_evidence();
     }
 
     fn shards(&self) -> impl Iterator<Item = &SimShard> {
@@ -71,7 +75,7 @@ impl SimCluster {
     fn check_value(&mut self) {
         let are_all_able = self.world.rules.zones().all(|zone| self.is_any_able(zone));
         let services = &mut self.env.services;
-        if services.forgot || !services.breaches.is_empty() || !are_all_able {
+        if !services.breaches.is_empty() || !are_all_able {
             return;
         }
         let players = self.players.len();
@@ -85,6 +89,21 @@ impl SimCluster {
         if (items.len(), different.len()) != (players, players) {
             let detail = format!("{} of {players}, {} different ones", items.len(), different.len());
             services.breach("items are conserved", detail);
+        }
+    }
+
+    /// Checks that evidence is whole, and tells what its mark says, or that there is none.
+    fn check_evidence(&mut self) {
+        let services = &mut self.env.services;
+        for (zone, usage) in services.store.usage().zones {
+            let what = match services.store.evidence(&zone) {
+                None if usage.unsealed_parts == 0 => None,
+                None => Some(format!("{} parts are not sealed", usage.unsealed_parts)),
+                Some(kept) => read_evidence(&services.store, &zone, kept.mark).err(),
+            };
+            if let Some(what) = what {
+                services.breach("evidence is whole, or absent", format!("{zone}: {what}"));
+            }
         }
     }
 
@@ -113,4 +132,25 @@ impl SimCluster {
             self.env.services.breach("store and memory are bounded", detail);
         }
     }
+}
+
+/// Reads sealed evidence to its end.
+///
+/// # Errors
+/// It cannot be read, or is not of its mark.
+fn read_evidence(store: &MemoryStore, zone: &ZoneName, mark: EvidenceMark) -> Result<(), String> {
+    let (mut reader, mut note) = (HistoryReader::default(), None);
+    for index in 0..mark.parts {
+        let part = store.read_evidence(zone, index);
+        reader.push(&part.ok_or_else(|| format!("part {index} is not there"))?);
+        while let Some(frame) = reader.poll().map_err(|error| error.to_string())? {
+            if let HistoryFrame::Header(header) = frame {
+                note = header.evidence;
+            }
+        }
+    }
+    reader.finish().map_err(|error| error.to_string())?;
+    let EvidenceMark { epoch, tick, why, .. } = mark;
+    let is_its = note == Some(EvidenceNote { epoch, tick, why });
+    is_its.then_some(()).ok_or_else(|| format!("{mark:?} has {note:?}"))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use everhold_core::ownership::DataStamp;
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{RefusalCode, ZoneName};
 
@@ -31,6 +32,7 @@ impl SimCluster {
             }
             Fault::Damage => self.damage(MemoryStore::flip_bit),
             Fault::Tear => self.damage(MemoryStore::tear),
+            Fault::Forge => self.forge(),
             Fault::EarlyExpiry(place) => self.expire(place),
             Fault::LateExpiry(place, wait) => {
                 let nonce = self.slots[place].shard.as_ref().map(SimShard::nonce);
@@ -108,16 +110,16 @@ impl SimCluster {
     pub(super) fn note_forgetting(&mut self) {
         let Self { env, slots, world, .. } = self;
         for zone in world.rules.zones() {
-            let mut shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
-            let is_remembered = shards.any(|shard| shard.remembers(zone));
-            if is_remembered {
-                continue;
-            }
+            let shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
+            let memories: Vec<DataStamp> = shards.flat_map(|shard| shard.memory_ends(zone)).collect();
             if env.services.told(zone).is_none() {
-                env.services.note_unknown(zone);
-            } else if !env.services.holds_told(zone) {
+                if memories.is_empty() {
+                    env.services.note_unknown(zone);
+                }
+            } else if !env.services.is_anywhere(zone, &memories) {
                 env.tell(|| format!("what was told of {zone} is nowhere any more"));
-                env.services.note_nowhere(zone);
+                env.took("a loss of what was told");
+                env.services.note_nowhere(zone, &memories);
             }
         }
     }
@@ -212,15 +214,35 @@ impl SimCluster {
         let zone = zones[draw_below(zones.len() as u64, rng)];
         let kinds = [StoredKind::Record, StoredKind::Base, StoredKind::Delta];
         let kind = kinds[draw_below(3, rng)];
-        // A data set that was made anew from memory has neither a base before its first nor the journal since: nothing
-        // could be read any more.
+        let Some(place) = services.store.draw_place(zone, kind, rng) else {
+            return;
+        };
+        let is_needed = services.store.is_needed(zone, place);
         let previous = services.store.places(zone, StoredKind::PreviousChain);
-        let is_only_base = services.has_rewound && kind == StoredKind::Base && previous.is_empty();
-        if let Some(place) = services.store.draw_place(zone, kind, rng).filter(|_| !is_only_base) {
-            how(&mut services.store, zone, place, rng);
-            if kind == StoredKind::Record || services.has_rewound {
-                services.damaged.insert(zone.clone());
-            }
+        let is_only_base = is_needed && kind == StoredKind::Base && previous.is_empty();
+        // Of a base with neither a base nor the journal before it nothing could be read any more.
+        if !is_only_base && how(&mut services.store, zone, place, rng) {
+            services.note_damaged(zone, place, is_needed);
+        }
+    }
+
+    /// Forges the newest records of a zone that no shard is about to go on with: of one without an owner, if there is
+    /// any. What an owner said of them stays true.
+    fn forge(&mut self) {
+        let Env { services, rng, .. } = &mut self.env;
+        let shards = || self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+        let is_hosted = |zone: &ZoneName| shards().any(|shard| shard.hosted().any(|tenure| tenure.zone == *zone));
+        let is_free =
+            |zone: &&ZoneName| services.store.is_forgeable(zone) && !shards().any(|shard| shard.is_adopting(zone));
+        let zones: Vec<&ZoneName> = self.world.rules.zones().filter(is_free).collect();
+        let orphans: Vec<&ZoneName> = zones.iter().copied().filter(|zone| !is_hosted(zone)).collect();
+        let zones = if orphans.is_empty() { zones } else { orphans };
+        if zones.is_empty() {
+            return;
+        }
+        let zone = zones[draw_below(zones.len() as u64, rng)];
+        if let Some(forgery) = services.store.forge(zone, rng) {
+            services.note_forged(zone, &forgery);
         }
     }
 

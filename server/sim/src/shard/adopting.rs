@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, FromMemory, History, Start};
-use everhold_core::durability::evidence::EvidenceAnswer;
-use everhold_core::durability::keeping::KeepCommand;
-use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneOutline};
+use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
 use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
 use everhold_core::zone::ZoneConfig;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::ZoneName;
 
+use super::evidence::note_outcome;
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
@@ -39,12 +38,17 @@ fn begin_anew(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, S
 /// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
 const EARLY_READS: u32 = 12;
 
+/// What is left of evidence that was not written in time is cleared away within this.
+const CLEARING_MAX: Duration = Duration::from_secs(2);
+
 /// The adoption of one zone.
 pub(super) struct Adopting {
     granted: GrantedLease,
     adoption: Adoption,
     /// Reads before the fence, of a mutant.
     early_reads: u32,
+    /// The moment at which it began to keep evidence.
+    keeps_since: Option<Duration>,
 }
 
 impl SimShard {
@@ -52,6 +56,7 @@ impl SimShard {
         let tenure = granted.tenure.clone();
         let place = self.place;
         env.tell(|| format!("shard {place} is granted {} epoch {}", tenure.zone, tenure.epoch()));
+        env.services.forget_mended(&tenure.zone);
         let memory = self.memories.get(&tenure.zone).map(SuspendedZone::last);
         let grace = granted.reseed_grace;
         let adoption =
@@ -62,6 +67,7 @@ impl SimShard {
                 granted,
                 adoption,
                 early_reads: 0,
+                keeps_since: None,
             },
         );
         self.look_after_adoption(env, &tenure);
@@ -129,7 +135,11 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
-            AdoptionCommand::Keep(keep, max) => self.keep_evidence(env, tenure, keep, max),
+            AdoptionCommand::Keep(keep, max) => {
+                let adopting = self.adopting.get_mut(&tenure.zone).expect("it is being adopted");
+                adopting.keeps_since.get_or_insert(env.now);
+                self.keep_evidence(env, (tenure, Kind::Evidence), (keep, max));
+            }
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.write(&whose, |store| store.rewind(&whose, to)))
@@ -142,7 +152,7 @@ impl SimShard {
                 });
             }
             AdoptionCommand::Replay(data) => {
-                self.replay(tenure, data);
+                self.replay(env, tenure, data);
                 return true;
             }
             AdoptionCommand::Log(_) => return true,
@@ -165,24 +175,18 @@ impl SimShard {
         false
     }
 
-    fn replay(&mut self, tenure: &Tenure, data: ZoneData) {
+    fn replay(&mut self, env: &Env, tenure: &Tenure, data: ZoneData) {
         let config = self.zone_config(&tenure.zone);
         if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
             let steps = adopting.adoption.steps();
-            let outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
+            let mut outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
+            if let Ok(replayed) = &mut outcome
+                && env.services.mutant == Some(Mutant::DivergenceUnseen)
+            {
+                (replayed.digest_equal, replayed.first_divergence) = (true, None);
+            }
             adopting.adoption.handle_replayed(outcome);
         }
-    }
-
-    fn keep_evidence(&mut self, env: &mut Env, tenure: &Tenure, keep: KeepCommand, max: Duration) {
-        let whose = tenure.clone();
-        self.ask_store(env, (tenure, Kind::Evidence), max, move |services| {
-            StoreAnswer::Kept(match &keep {
-                KeepCommand::Put(index, bytes) => services.store.put_evidence(&whose, *index, bytes.clone()),
-                KeepCommand::Seal(mark) => services.store.seal_evidence(&whose, *mark),
-                KeepCommand::Drop => services.store.drop_evidence(&whose).map(|()| EvidenceAnswer::Kept),
-            })
-        });
     }
 
     pub(super) fn handle_adoption_stored(&mut self, env: &mut Env, tenure: &Tenure, kind: Kind, answer: StoreAnswer) {
@@ -232,13 +236,14 @@ impl SimShard {
             self.fail_adoption(env, tenure, AdoptionFailure::Stopping);
             return;
         }
+        self.check_keeping(env, tenure);
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
         let last = start.journal.last();
-        self.check_adoption(env, tenure, last.tick, &history);
+        self.check_adoption(env, tenure, last, &history);
         env.services.check_end(&tenure.zone, last);
-        if !matches!(history, History::Memory(_)) {
-            env.services.note_adopted(tenure, last.tick);
-        }
+        env.services
+            .note_adopted(tenure, last, matches!(history, History::Memory(_)));
+        env.services.forget_mended(&tenure.zone);
         if self.has_stopped_zones {
             env.took("a suspended zone that was sealed by a stop");
         }
@@ -251,6 +256,7 @@ impl SimShard {
         if failure == AdoptionFailure::Unfit {
             env.took("an adoption that failed: other rules");
         }
+        self.check_keeping(env, tenure);
         self.adopting.remove(&tenure.zone);
         let remains = match self.memories.get(&tenure.zone) {
             Some(memory) => {
@@ -292,14 +298,22 @@ impl SimShard {
         }
     }
 
+    /// Checks that evidence held an adoption up for a ttl at most, and for what it takes to clear up after it.
+    fn check_keeping(&self, env: &mut Env, tenure: &Tenure) {
+        let adopting = &self.adopting[&tenure.zone];
+        let held = adopting.keeps_since.map(|since| env.now - since);
+        if let Some(held) = held.filter(|held| *held > self.ttl + CLEARING_MAX) {
+            let detail = format!("{} epoch {}: {held:?}", tenure.zone, tenure.epoch());
+            env.services.breach("evidence holds up no zone for long", detail);
+        }
+    }
+
     /// Checks what an adopted zone goes on from.
-    fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Tick, history: &History) {
+    fn check_adoption(&self, env: &mut Env, tenure: &Tenure, last: Position, history: &History) {
         let (place, zone) = (self.place, &tenure.zone);
         env.tell(|| {
-            format!(
-                "shard {place} adopts {zone} epoch {} after tick {last}: {history:?}",
-                tenure.epoch()
-            )
+            let (epoch, tick) = (tenure.epoch(), last.tick);
+            format!("shard {place} adopts {zone} epoch {epoch} after tick {tick}: {history:?}")
         });
         match history {
             History::Memory(_) => env.took("a zone that went on from memory"),
@@ -311,36 +325,22 @@ impl SimShard {
             History::Stored { .. } => env.took("a zone that was replayed"),
         }
         if let History::Stored {
-            digest_equal: false, ..
+            digest_equal, evidence, ..
         } = history
         {
-            let detail = format!("{zone} epoch {}", tenure.epoch());
-            env.services.breach("a replay has the digests of the original", detail);
+            env.services.check_digests(tenure, last.tick, *digest_equal);
+            if !digest_equal {
+                env.took("a divergent zone");
+            }
+            evidence.iter().for_each(|outcome| note_outcome(env, *outcome));
         }
         if let History::Stored { rewound_ticks: 1.., .. } | History::Memory(FromMemory::OverDamage { .. }) = history {
             env.took("a zone whose journal was damaged");
-            self.check_rewound(env, tenure, history);
+            let services = &mut env.services;
+            services.check_damaged_end(tenure, last.tick, || format!("{history:?}"));
+            services.note_damaged_end(zone, last);
         }
-        if let Some((epoch, tick)) = env.services.told(zone)
-            && last < tick
-            && !env.services.forgot
-        {
-            let detail = format!(
-                "{zone} epoch {} goes on after tick {last}, epoch {epoch} told of {tick}",
-                tenure.epoch()
-            );
-            env.services.breach("what was told is in every later state", detail);
-        }
-    }
-
-    /// Checks that ticks are lost only where a record was damaged, or the store forgot some. What was told of them may
-    /// be missed from then on.
-    fn check_rewound(&self, env: &mut Env, tenure: &Tenure, history: &History) {
-        if !env.services.forgot && !env.services.damaged.contains(&tenure.zone) {
-            let detail = format!("{} epoch {}: {history:?}", tenure.zone, tenure.epoch());
-            env.services.breach("only what is damaged is lost", detail);
-        }
-        env.services.forgot = true;
+        env.services.check_told(tenure, last);
     }
 
     pub(super) fn zone_config(&self, zone: &ZoneName) -> ZoneConfig {

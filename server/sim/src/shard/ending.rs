@@ -60,6 +60,15 @@ impl SimShard {
             self.drive_inquiry(env, tenure);
             return;
         }
+        if matches!(reason, EndReason::Fork | EndReason::Corrupt | EndReason::RingFull) {
+            env.lost_memory = true;
+            let ended = || format!("{} epoch {} ended: {reason}", tenure.zone, tenure.epoch());
+            env.services.check_answered(&tenure.zone, ended);
+        }
+        if reason == EndReason::Fork {
+            self.keep_forked(env, tenure, lease, pipeline.journal());
+            return;
+        }
         let surrender = pipeline.into_surrender(&reason);
         if surrender.is_some() && wedged.is_some() {
             // A thread whose tick does not end gives no zone back, and is waited for.

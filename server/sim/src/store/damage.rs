@@ -1,6 +1,8 @@
 //! Damage to stored bytes: a bit that flips, an end that is torn off. Where it strikes is drawn from the caller's
 //! random numbers. It removes nothing as a whole, and touches neither fence nor chain.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use bytes::Bytes;
 use everhold_core::durability::store::{CheckpointHead, Position};
 use everhold_protocol::rng::SplitMix64;
@@ -70,6 +72,29 @@ pub(super) fn draw(places: &[StoredPlace], rng: &mut SplitMix64) -> Option<Store
         return None;
     }
     Some(places[below(places.len(), rng)])
+}
+
+/// Returns a hash of what is stored at a place, if there is anything.
+pub(super) fn fingerprint(set: &DataSet, place: StoredPlace) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    match place {
+        StoredPlace::Record(tick) => set.journal.entries().get(&tick)?.hash(&mut hasher),
+        StoredPlace::Part { position, index } => set.checkpoints.part(position, index)?.hash(&mut hasher),
+    }
+    Some(hasher.finish())
+}
+
+/// Whether the checkpoint of a place has nothing in its stead: no checkpoint before it, or not all records from that one
+/// on.
+pub(super) fn is_needed(set: &DataSet, place: StoredPlace) -> bool {
+    let StoredPlace::Part { position, .. } = place else {
+        return false;
+    };
+    let chain = set.checkpoints.chain().iter().map(|head| head.position);
+    let before = chain.take_while(|head| *head != position).last();
+    let after = before.map_or(0, |before| before.tick.0);
+    let records = set.journal.entries().range(Tick(after + 1)..=position.tick);
+    (records.count() as u64) < position.tick.0 - after
 }
 
 /// Flips one bit of what is stored at a place. Returns whether there was one.

@@ -237,6 +237,7 @@ impl DataSet {
         let mut usage = ZoneUsage {
             checkpoints: self.checkpoints.len(),
             quarantine: self.quarantine.len(),
+            unsealed_parts: self.evidence.unsealed_parts(),
             ..ZoneUsage::default()
         };
         for entry in self.journal.entries().values() {

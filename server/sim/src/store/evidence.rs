@@ -64,6 +64,11 @@ impl EvidenceSet {
         }
     }
 
+    /// Returns the number of parts of a piece that is not sealed.
+    pub(super) fn unsealed_parts(&self) -> usize {
+        self.sealed.map_or(self.parts.len(), |_| 0)
+    }
+
     pub(super) const fn sealed(&self) -> Option<StoredEvidence> {
         self.sealed
     }

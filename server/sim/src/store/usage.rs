@@ -30,4 +30,6 @@ pub struct ZoneUsage {
     pub leftover_bytes: usize,
     /// Quarantined inputs.
     pub quarantine: usize,
+    /// Parts of evidence that is not sealed.
+    pub unsealed_parts: usize,
 }

@@ -201,6 +201,25 @@ fn store_that_is_ahead_has_another_history() {
     assert_eq!(event, JournalEvent::Stop(StopReason::Fork));
 }
 
+/// The store went back, and then took a base that covers what is in flight; its answer is not there yet.
+#[test]
+fn own_base_that_the_store_answers_with_is_no_other_history() {
+    for (last, expected) in [
+        (Tick(103), JournalEvent::Reseed),
+        (Tick(104), JournalEvent::Stop(StopReason::Fork)),
+    ] {
+        let mut journal = journal(1);
+        assert_eq!(ticks(journal.poll_append()), [101].map(Tick));
+        journal.push(record(Tick(102))).unwrap();
+        journal.push(record(Tick(103))).unwrap();
+        assert_eq!(
+            journal.handle_answer(Ok(AppendAnswer::Gap { last })),
+            expected,
+            "{last}"
+        );
+    }
+}
+
 #[test]
 fn stopped_journal_sends_nothing_more() {
     let answers: [(Result<AppendAnswer, StoreError>, StopReason); 3] = [

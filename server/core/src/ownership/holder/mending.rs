@@ -10,8 +10,8 @@ use super::command::{HolderCommand, Request};
 use super::remark::{Remark, RequestFailure, ZoneRemark};
 use super::{Holder, HolderStep};
 use crate::ownership::authority::{AuthorityError, Renewal};
-use crate::ownership::owner_mark::OwnerMark;
 use crate::ownership::contender::{StoreData, SuspendedLease};
+use crate::ownership::owner_mark::OwnerMark;
 
 impl Holder {
     /// Asks for everything that the look showed to be in need of it. A suspended zone is never declared: its own lease

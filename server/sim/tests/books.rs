@@ -1,0 +1,174 @@
+//! The books by which a run is judged: after something was lost of a zone, every other zone is judged as before, and
+//! the zone itself from where it begins again. How a cluster comes to lose something is not told here.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use everhold_core::durability::store::Position;
+use everhold_core::ownership::Tenure;
+use everhold_protocol::{Tick, ZoneName};
+use everhold_sim::services::Services;
+use everhold_store::conformance::{SuiteHistory, tenure};
+
+const LATER: &str = "what was told is in every later state";
+const STORED: &str = "nothing is released before it is stored";
+const DAMAGED: &str = "only what is damaged is lost";
+
+fn zone(name: &str) -> ZoneName {
+    name.parse().unwrap()
+}
+
+/// Has the first owner of a zone store so many ticks, and tell of the last. Returns its tenure and its history.
+fn tell(services: &mut Services, zone: &ZoneName, last: u64) -> (Tenure, SuiteHistory) {
+    let (owner, mut history) = (tenure(zone, 1, 1), SuiteHistory::new(1));
+    services.note_adopted(&owner, Position::GENESIS, false);
+    services.store.fence(&owner).unwrap();
+    services.append(&owner, &history.records_to(Tick(last))).unwrap();
+    services.note_released(&owner, Tick(last));
+    assert_eq!(broken(services), Vec::<&str>::new());
+    (owner, history)
+}
+
+/// Returns the invariants that broke since it was last asked.
+fn broken(services: &mut Services) -> Vec<&'static str> {
+    let breaches = std::mem::take(&mut services.breaches);
+    breaches.into_iter().map(|breach| breach.invariant).collect()
+}
+
+/// Has the next owner go on from this end. Returns its tenure, and what that breaks.
+fn adopt(services: &mut Services, zone: &ZoneName, epoch: u32, last: Position) -> (Tenure, Vec<&'static str>) {
+    let owner = tenure(zone, epoch, u64::from(epoch));
+    services.check_told(&owner, last);
+    services.note_adopted(&owner, last, false);
+    (owner, broken(services))
+}
+
+#[test]
+fn zone_that_is_lost_ends_the_checks_of_no_other() {
+    let (mut services, meadow, forest) = (Services::default(), zone("meadow"), zone("forest"));
+    tell(&mut services, &meadow, 4);
+    let (_, history) = tell(&mut services, &forest, 4);
+    services.store.forget_zone(&meadow);
+    services.note_rewound();
+    assert!(!services.is_anywhere(&meadow, &[]) && services.is_anywhere(&forest, &[]));
+    services.note_nowhere(&meadow, &[]);
+    let earlier = SuiteHistory::new(1).records_to(Tick(3))[2].clone();
+    let lost_tick = Position {
+        tick: Tick(3),
+        hash: earlier.hash,
+        ..history.last()
+    };
+    assert_eq!(adopt(&mut services, &forest, 2, lost_tick).1, [LATER]);
+    services.check_end(&forest, lost_tick);
+    assert_eq!(broken(&mut services), ["an adopter goes on from all that is stored"]);
+}
+
+#[test]
+fn zone_that_begins_again_is_checked_again() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    tell(&mut services, &meadow, 4);
+    services.store.forget_everything();
+    services.note_nowhere(&meadow, &[]);
+    let (owner, began) = adopt(&mut services, &meadow, 2, Position::GENESIS);
+    assert!(began.is_empty());
+    services.note_released(&owner, Tick(2));
+    assert_eq!(broken(&mut services), [STORED]);
+
+    services.store.fence(&tenure(&meadow, 1, 1)).unwrap();
+    let records = SuiteHistory::new(2).other().records_to(Tick(2));
+    services.append(&owner, &records).unwrap();
+    services.note_released(&owner, Tick(2));
+    assert_eq!(broken(&mut services), Vec::<&str>::new());
+    assert_eq!(adopt(&mut services, &meadow, 3, Position::GENESIS).1, [LATER]);
+}
+
+#[test]
+fn end_that_a_store_forgot_may_be_missed_and_nothing_before_it() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (owner, mut history) = tell(&mut services, &meadow, 2);
+    let (dump, left) = (services.store.dump(), history.last());
+    services.append(&owner, &history.records_to(Tick(4))).unwrap();
+    services.note_released(&owner, Tick(4));
+    services.store.restore_to(&dump);
+    services.note_rewound();
+    assert!(
+        services.is_anywhere(&meadow, &[history.last().stamp()]),
+        "a shard has it in memory"
+    );
+    services.note_nowhere(&meadow, &[]);
+    assert_eq!(services.told(&meadow), Some(Tick(2)));
+    assert_eq!(adopt(&mut services, &meadow, 2, left).1, Vec::<&str>::new());
+    let before = Position { tick: Tick(1), ..left };
+    assert_eq!(adopt(&mut services, &meadow, 3, before).1, [LATER]);
+}
+
+#[test]
+fn older_memory_has_not_what_a_later_epoch_told() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, history) = tell(&mut services, &meadow, 2);
+    let (root, memory) = (
+        history.last(),
+        Position {
+            tick: Tick(9),
+            ..history.last()
+        },
+    );
+    let (owner, _) = adopt(&mut services, &meadow, 2, root);
+    let records = SuiteHistory::after(2, root).records_to(Tick(5));
+    services.append(&owner, &records).unwrap();
+    services.note_released(&owner, Tick(5));
+    services.store.forget_everything();
+    assert!(
+        !services.is_anywhere(&meadow, &[memory.stamp()]),
+        "it ends with other ticks"
+    );
+    services.note_nowhere(&meadow, &[memory.stamp()]);
+    assert_eq!(services.told(&meadow), Some(Tick(2)), "what both have must survive");
+}
+
+#[test]
+fn what_is_released_is_stored_under_its_own_epoch() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (first, mut history) = tell(&mut services, &meadow, 2);
+    let root = history.last();
+    let (owner, _) = adopt(&mut services, &meadow, 2, root);
+    services.append(&first, &history.records_to(Tick(4))).unwrap();
+    services.note_released(&owner, Tick(2));
+    assert_eq!(broken(&mut services), Vec::<&str>::new(), "it goes on from there");
+    services.note_released(&owner, Tick(3));
+    assert_eq!(broken(&mut services), [STORED], "only the epoch before wrote that");
+}
+
+#[test]
+fn memory_counts_for_what_is_stored_no_further_than_it_was() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, mut history) = tell(&mut services, &meadow, 2);
+    history.records_to(Tick(4));
+    let owner = tenure(&meadow, 2, 1);
+    services.note_adopted(&owner, history.last(), true);
+    services.note_released(&owner, Tick(2));
+    assert_eq!(broken(&mut services), Vec::<&str>::new());
+    services.note_released(&owner, Tick(4));
+    assert_eq!(broken(&mut services), [STORED]);
+}
+
+#[test]
+fn damage_excuses_what_comes_after_it_until_it_is_made_good() {
+    use everhold_protocol::rng::SplitMix64;
+    use everhold_sim::store::StoredPlace;
+
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (owner, _) = tell(&mut services, &meadow, 9);
+    let check = |services: &mut Services, last: u64| {
+        services.check_damaged_end(&owner, Tick(last), String::new);
+        broken(services)
+    };
+    assert_eq!(check(&mut services, 4), [DAMAGED]);
+    let (dump, place) = (services.store.dump(), StoredPlace::Record(Tick(5)));
+    services.store.flip_bit(&meadow, place, &mut SplitMix64::new(1));
+    services.note_damaged(&meadow, place, false);
+    services.forget_mended(&meadow);
+    assert_eq!(check(&mut services, 4), Vec::<&str>::new());
+    assert_eq!(check(&mut services, 3), [DAMAGED], "tick 4 can be read");
+    services.store.restore_to(&dump);
+    services.forget_mended(&meadow);
+    assert_eq!(check(&mut services, 4), [DAMAGED]);
+}
