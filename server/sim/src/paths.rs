@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 52] = [
+pub const PATHS: [&str; 53] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -29,6 +29,7 @@ pub const PATHS: [&str; 52] = [
     "a zone whose journal was damaged",
     "a zone whose newest checkpoint was damaged",
     "an adoption that failed",
+    "an alarm of a zone without an owner",
     "an authority's silence",
     "an input that was quarantined",
     "leases of different ttl",
