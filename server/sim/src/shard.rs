@@ -112,7 +112,7 @@ pub struct SimShard {
     peers: Vec<SocketAddr>,
     resume_keys: ResumeKeys,
     adopting: BTreeMap<ZoneName, Adopting>,
-    /// Zones of which a tick does not end here: this process does not claim them again.
+    /// Zones of which a tick does not end here: this process leaves them to others, in the end for long.
     wedged: BTreeSet<ZoneName>,
     /// Suspended zones.
     memories: BTreeMap<ZoneName, SuspendedZone>,

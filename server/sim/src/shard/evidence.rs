@@ -104,8 +104,7 @@ pub(super) fn note_outcome(env: &mut Env, outcome: EvidenceOutcome) {
     env.took(match outcome {
         EvidenceOutcome::Kept => "evidence that was kept",
         EvidenceOutcome::Counted => "evidence that was counted",
-        EvidenceOutcome::GivenUp => "evidence that was given up",
-        EvidenceOutcome::OverTime => "evidence that took too long",
+        EvidenceOutcome::GivenUp | EvidenceOutcome::OverTime => "evidence that was given up",
     });
 }
 
