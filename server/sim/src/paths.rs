@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 61] = [
+pub const PATHS: [&str; 62] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -30,6 +30,7 @@ pub const PATHS: [&str; 61] = [
     "a zone that was replayed",
     "a zone that was suspended",
     "a zone that went on from memory",
+    "a zone of which the store had lost some",
     "a zone whose journal was damaged",
     "a zone whose newest checkpoint was damaged",
     "an adoption that failed",

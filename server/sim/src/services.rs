@@ -408,10 +408,11 @@ impl Services {
         }
     }
 
-    /// Checks that an adopter that goes on from tick `last` of an epoch, and not from the end of what is stored, was
-    /// kept from that by damage: of a record right after it, or of checkpoints that have nothing in their stead.
-    pub fn check_damaged_end(&mut self, tenure: &Tenure, last: Tick, how: impl FnOnce() -> String) {
-        let damaged = self.damaged.get(&tenure.zone).map_or(&[][..], Vec::as_slice);
+    /// Whether an adopter that goes on from tick `last`, and not from the end of what is stored, was kept from that by
+    /// damage: of a record right after it, or of checkpoints that have nothing in their stead.
+    #[must_use]
+    pub fn is_end_damaged(&self, zone: &ZoneName, last: Tick) -> bool {
+        let damaged = self.damaged.get(zone).map_or(&[][..], Vec::as_slice);
         let mut parts = 0;
         let is_reason = |damaged: &DamagedPlace| match damaged.place {
             StoredPlace::Record(tick) => tick <= last.next(),
@@ -420,10 +421,13 @@ impl Services {
                 damaged.is_needed || parts > 1
             }
         };
-        if !damaged.iter().any(is_reason) {
-            let detail = format!("{} epoch {}: {}", tenure.zone, tenure.epoch(), how());
-            self.breach("only what is damaged is lost", detail);
-        }
+        damaged.iter().any(is_reason)
+    }
+
+    /// Whether the store has ever lost something of the zone.
+    #[must_use]
+    pub fn has_gone_back(&self, zone: &ZoneName) -> bool {
+        self.books.get(zone).is_some_and(|book| book.rewound_at.is_some())
     }
 
     /// Notes that the store has another history of the same epoch now, and wrong digests with it.

@@ -334,11 +334,14 @@ impl SimShard {
             }
             evidence.iter().for_each(|outcome| note_outcome(env, *outcome));
         }
-        if let History::Stored { rewound_ticks: 1.., .. } | History::Memory(FromMemory::OverDamage { .. }) = history {
-            env.took("a zone whose journal was damaged");
-            let services = &mut env.services;
-            services.check_damaged_end(tenure, last.tick, || format!("{history:?}"));
-            services.note_damaged_end(zone, last);
+        if let History::Stored {
+            is_lost: false,
+            rewound_ticks: 1..,
+            ..
+        }
+        | History::Memory(FromMemory::OverDamage { .. }) = history
+        {
+            check_loss(env, tenure, last, history);
         }
         env.services.check_told(tenure, last);
     }
@@ -350,5 +353,20 @@ impl SimShard {
             tick_hz: self.world.tick_hz,
             game: Arc::clone(&self.rules) as Arc<_>,
         }
+    }
+}
+
+/// Checks that a zone lost ticks only where the store was damaged, or went back. What was told of damaged ones may be
+/// missed from then on; what the store forgot may not, if a shard has it in memory.
+fn check_loss(env: &mut Env, tenure: &Tenure, last: Position, history: &History) {
+    let zone = &tenure.zone;
+    if env.services.is_end_damaged(zone, last.tick) {
+        env.took("a zone whose journal was damaged");
+        env.services.note_damaged_end(zone, last);
+    } else if env.services.has_gone_back(zone) {
+        env.took("a zone of which the store had lost some");
+    } else {
+        let detail = format!("{zone} epoch {}: {history:?}", tenure.epoch());
+        env.services.breach("only what is damaged is lost", detail);
     }
 }

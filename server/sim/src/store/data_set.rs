@@ -158,7 +158,7 @@ impl DataSet {
         bytes: Bytes,
     ) -> Result<EvidenceAnswer, StoreError> {
         self.check_fence(grant)?;
-        Ok(self.evidence.put(index, bytes))
+        Ok(self.evidence.put(grant.epoch(), index, bytes))
     }
 
     pub(super) fn seal_evidence(&mut self, grant: Grant, mark: EvidenceMark) -> Result<EvidenceAnswer, StoreError> {
@@ -237,7 +237,7 @@ impl DataSet {
         let mut usage = ZoneUsage {
             checkpoints: self.checkpoints.len(),
             quarantine: self.quarantine.len(),
-            unsealed_parts: self.evidence.unsealed_parts(),
+            unsealed_parts: self.evidence.unsealed_parts_before(self.fence.epoch()),
             ..ZoneUsage::default()
         };
         for entry in self.journal.entries().values() {

@@ -11,13 +11,15 @@ use everhold_protocol::Epoch;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct EvidenceSet {
     parts: BTreeMap<u32, Bytes>,
+    /// The epoch that wrote the last part.
+    epoch: Epoch,
     sealed: Option<StoredEvidence>,
     /// The last epoch that found the zone wrong.
     counted: Epoch,
 }
 
 impl EvidenceSet {
-    pub(super) fn put(&mut self, index: u32, bytes: Bytes) -> EvidenceAnswer {
+    pub(super) fn put(&mut self, epoch: Epoch, index: u32, bytes: Bytes) -> EvidenceAnswer {
         if self.sealed.is_some() {
             return EvidenceAnswer::Counted;
         }
@@ -25,6 +27,7 @@ impl EvidenceSet {
             self.parts.clear();
         }
         self.parts.insert(index, bytes);
+        self.epoch = epoch;
         EvidenceAnswer::Kept
     }
 
@@ -64,9 +67,10 @@ impl EvidenceSet {
         }
     }
 
-    /// Returns the number of parts of a piece that is not sealed.
-    pub(super) fn unsealed_parts(&self) -> usize {
-        self.sealed.map_or(self.parts.len(), |_| 0)
+    /// Returns the number of parts of a piece that is not sealed, and was written before this epoch: its owner is gone.
+    pub(super) fn unsealed_parts_before(&self, epoch: Epoch) -> usize {
+        let is_left = self.sealed.is_none() && self.epoch < epoch;
+        if is_left { self.parts.len() } else { 0 }
     }
 
     pub(super) const fn sealed(&self) -> Option<StoredEvidence> {

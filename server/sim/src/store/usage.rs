@@ -30,6 +30,6 @@ pub struct ZoneUsage {
     pub leftover_bytes: usize,
     /// Quarantined inputs.
     pub quarantine: usize,
-    /// Parts of evidence that is not sealed.
+    /// Parts of evidence that is not sealed, of an owner before the last one.
     pub unsealed_parts: usize,
 }
