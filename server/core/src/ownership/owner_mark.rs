@@ -1,6 +1,6 @@
 //! The mark of an owner in its zone's lease: the rules that the zone runs, so that a contender claims only what it can
-//! run, and the end of what the store acknowledged, so that a store that lost some of it is not taken for whole. It is a
-//! hint: what an adopter finds in the zone's data decides.
+//! run, and the end of what the store acknowledged, so that a store that lost some of it is not taken for whole. It is
+//! a hint: what an adopter finds in the zone's data decides.
 
 use std::fmt;
 use std::num::ParseIntError;

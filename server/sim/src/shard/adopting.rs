@@ -38,7 +38,7 @@ fn begin_anew(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, S
 /// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
 const EARLY_READS: u32 = 12;
 
-/// What is left of evidence that was not written in time is cleared away within this.
+/// Longest time in which evidence that was not written in time is cleared away.
 const CLEARING_MAX: Duration = Duration::from_secs(2);
 
 /// The adoption of one zone.

@@ -154,7 +154,7 @@ impl SentinelGroup {
         let before = self.primary();
         let is_over = || self.primary_of(&self.sentinels[0]).is_some_and(|now| now != before);
         self.until("another server is promoted", || {
-            // A failover that was begun may come to nothing: the Sentinel is asked again, and refuses while one goes on.
+            // A failover that was begun may come to nothing: the Sentinel is asked again. It refuses while one goes on.
             if !is_over() {
                 let _refused = self.sentinels[0].command(&["SENTINEL", "FAILOVER", "world"]);
             }

@@ -4,6 +4,7 @@ mod claims;
 mod ends;
 mod fit;
 mod looks;
+mod marks;
 mod renewals;
 mod stops;
 mod wedges;
@@ -211,6 +212,13 @@ impl FakeAuthority {
 }
 
 /// The store acknowledged tick 100 of the epoch under which all zones are hosted.
+const fn stamp(epoch: u32, tick: u64) -> DataStamp {
+    DataStamp {
+        epoch: Epoch(epoch),
+        tick: everhold_protocol::Tick(tick),
+    }
+}
+
 const ACKNOWLEDGED: DataStamp = DataStamp {
     epoch: Epoch(2),
     tick: everhold_protocol::Tick(100),
