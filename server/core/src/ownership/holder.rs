@@ -88,6 +88,8 @@ pub struct Holder {
     held: BTreeMap<ZoneName, HeldLease>,
     /// Zones that failed here: they are left to others for a while.
     shunned: ShunnedZones,
+    /// Zones with a wedged tick whose input is being looked for. No turn waits for that.
+    blaming: BTreeSet<ZoneName>,
     /// Zones that ran other rules, as the event said: one for each zone and rules.
     unfit: BTreeMap<ZoneName, RulesTag>,
     vacancies: Vacancies,
@@ -151,6 +153,7 @@ impl Holder {
             dead: DeadShards::new(config.me, config.lease.ttl, config.lease.ttl / 4),
             held: BTreeMap::new(),
             shunned: ShunnedZones::default(),
+            blaming: BTreeSet::new(),
             unfit: BTreeMap::new(),
             vacancies,
             commands: [HolderCommand::TellGuardian(holdings.clone())].into(),
@@ -204,6 +207,9 @@ impl Holder {
     /// # Panics
     /// If that was not asked.
     pub fn handle_answer(&mut self, now: Duration, answer: HolderAnswer) {
+        if let HolderAnswer::Blamed(zone, tick, culprit) = answer {
+            return self.handle_blamed(now, zone, tick, culprit);
+        }
         self.unanswered = self
             .unanswered
             .checked_sub(answer.count())
@@ -222,7 +228,7 @@ impl Holder {
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
             HolderAnswer::Retired(nonce, outcome) => self.handle_retired(nonce, &outcome),
             HolderAnswer::Withdrawn(outcome) => self.handle_withdrawn(outcome),
-            HolderAnswer::Blamed(zone, tick, culprit) => self.handle_blamed(now, zone, tick, culprit),
+            HolderAnswer::Blamed(..) => unreachable!("no turn waits for it"),
         }
     }
 

@@ -18,21 +18,30 @@ impl Holder {
     /// loses its lease, this process shuns it for a while, and the other zones live beside a busy thread. A store's or
     /// a machine's hiccup does not get here: only a tick that has begun counts, and only if it is found so for an
     /// eighth of a ttl on top of the half that no tick has ended for.
+    ///
+    /// The answer may take as long as the lease lasts, and longer, for the store may be away. Renewals, looks, and
+    /// claims go on meanwhile: the other zones of this process are none the worse for it.
     pub(super) fn begin_turn(&mut self, now: Duration) {
         self.step = HolderStep::Blaming;
         let since_max = self.lease.pause_gap;
         let wedged = self.held.iter_mut().find_map(|(zone, held)| {
             let tick = held.wedged_for(now, since_max)?;
-            (!self.shunned.contains(zone, now)).then(|| (held.tenure.clone(), tick))
+            let is_known = self.blaming.contains(zone) || self.shunned.contains(zone, now);
+            (!is_known).then(|| (held.tenure.clone(), tick))
         });
         if let Some((tenure, tick)) = wedged {
             self.log_zone(&tenure.zone, ZoneRemark::Wedged(tick));
+            self.blaming.insert(tenure.zone.clone());
             // It is asked for as long as the lease lasts.
-            self.ask(Request::Blame(tenure, tick), None);
+            self.commands.push_back(HolderCommand::Ask {
+                request: Request::Blame(tenure, tick),
+                within: None,
+            });
         }
     }
 
     pub(super) fn handle_blamed(&mut self, now: Duration, zone: ZoneName, tick: Tick, culprit: Culprit) {
+        self.blaming.remove(&zone);
         match culprit {
             Culprit::None => {
                 self.log_zone(&zone, ZoneRemark::Shunned);

@@ -43,15 +43,26 @@ fn tick_that_stands_at_an_input_ends_its_process_whether_that_is_written_down_or
     }
 }
 
+/// The store may be away, and does not say for longer than the leases of the other zones last.
 #[test]
-fn nothing_else_is_asked_until_the_culprit_is_written_down() {
+fn other_zones_are_renewed_while_the_culprit_is_looked_for() {
     let mut rig = wedged(Culprit::Quarantined);
     while blamed(&rig).is_empty() {
         rig.settle();
         rig.begin_turn();
     }
-    assert_eq!(rig.unanswered.len(), 1, "no renewal goes out before it");
     assert_eq!(blamed(&rig)[0].within, None, "it is tried as long as the lease lasts");
+    rig.unanswered.retain(|request| !matches!(request, Request::Blame(..)));
+    rig.run(3 * TTL);
+    assert_eq!(blamed(&rig).len(), 1, "asked once");
+    for neighbour in ["forest", "hills"] {
+        assert!(matches!(rig.state(neighbour), LeaseState::Held { .. }), "{neighbour}");
+    }
+    assert!(!ends_process(&rig));
+    let late = HolderAnswer::Blamed(name("meadow"), Tick(77), Culprit::Quarantined);
+    rig.holder.handle_answer(rig.now, late);
+    rig.poll();
+    assert!(ends_process(&rig));
 }
 
 #[test]
