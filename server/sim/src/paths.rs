@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 60] = [
+pub const PATHS: [&str; 61] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -33,6 +33,7 @@ pub const PATHS: [&str; 60] = [
     "a zone whose journal was damaged",
     "a zone whose newest checkpoint was damaged",
     "an adoption that failed",
+    "an adoption that failed: other rules",
     "an authority's silence",
     "an input that was quarantined",
     "evidence that was counted",
