@@ -100,21 +100,21 @@ impl Mutant {
     #[must_use]
     pub const fn finding(self) -> MutantFinding {
         let (seeds, invariants): (u64, &[&str]) = match self {
-            Self::NoFence => (60, &["no write follows one of a higher epoch", LATER]),
-            Self::GateOff => (10, &[STORED]),
-            Self::DeadlineIgnored => (20, &["nothing is done under a lease that is over"]),
-            Self::MemoryDroppedAtGrant => (60, &["memory dies for data, never for a grant"]),
-            Self::ShunnedForEver => (30, &[OWNED, PLAYED]),
-            Self::EpochForgotten => (40, &["a grant is above every epoch that the store has seen"]),
+            Self::NoFence => (40, &["no write follows one of a higher epoch", LATER]),
+            Self::GateOff => (5, &[STORED]),
+            Self::DeadlineIgnored => (10, &["nothing is done under a lease that is over"]),
+            Self::MemoryDroppedAtGrant => (40, &["memory dies for data, never for a grant"]),
+            Self::ShunnedForEver => (20, &[OWNED, PLAYED]),
+            Self::EpochForgotten => (20, &["a grant is above every epoch that the store has seen"]),
             Self::ParentSkipped => (40, &["a delta follows the checkpoint that it names"]),
-            Self::ReadBeforeFence => (100, &[LATER, "an adopter goes on from all that is stored"]),
-            Self::SilenceIsYes => (30, &[STORED]),
-            Self::AnswerOfAnother => (40, &[STORED]),
-            Self::AppliedIsConfirmed => (40, &[STORED]),
-            Self::QuarantineLost => (30, &[OWNED, PLAYED]),
+            Self::ReadBeforeFence => (60, &[LATER, "an adopter goes on from all that is stored"]),
+            Self::SilenceIsYes => (20, &[STORED]),
+            Self::AnswerOfAnother => (20, &[STORED]),
+            Self::AppliedIsConfirmed => (20, &[STORED]),
+            Self::QuarantineLost => (20, &[OWNED, PLAYED]),
             Self::TrimmedTooFar => (150, &[OWNED, "only what is damaged is lost"]),
-            Self::DivergenceUnseen => (150, &["a divergent zone is found to be one"]),
-            Self::SealLost => (150, &["evidence is whole, or absent"]),
+            Self::DivergenceUnseen => (60, &["a divergent zone is found to be one"]),
+            Self::SealLost => (40, &["evidence is whole, or absent"]),
         };
         MutantFinding { seeds, invariants }
     }

@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 62] = [
+pub const PATHS: [&str; 63] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -34,6 +34,7 @@ pub const PATHS: [&str; 62] = [
     "a zone whose journal was damaged",
     "a zone whose newest checkpoint was damaged",
     "an adoption that failed",
+    "an adoption that failed: other rules",
     "an alarm of a zone without an owner",
     "an authority's silence",
     "an input that was quarantined",

@@ -98,6 +98,21 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             reason,
             "the replay fails at this input; it is quarantined"
         ),
+        loss @ (AdoptionNotice::Damaged { .. }
+        | AdoptionNotice::GoneBack { .. }
+        | AdoptionNotice::DamagedBeyondMemory { .. }) => log_loss(zone, loss),
+        AdoptionNotice::Divergent(tick) => tracing::error!(
+            %zone,
+            tick = tick.0,
+            "the replayed world differs from the one that was recorded: this zone is divergent"
+        ),
+        AdoptionNotice::Evidence(outcome) => log_evidence(zone, outcome),
+    }
+}
+
+/// Logs what an adoption says of stored data that is damaged or gone.
+fn log_loss(zone: &ZoneName, notice: AdoptionNotice) {
+    match notice {
         AdoptionNotice::Damaged {
             what,
             given_up,
@@ -125,12 +140,7 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             lost_ticks,
             "stored data of this zone is damaged, and its newest whole history is in memory here: it goes on from there"
         ),
-        AdoptionNotice::Divergent(tick) => tracing::error!(
-            %zone,
-            tick = tick.0,
-            "the replayed world differs from the one that was recorded: this zone is divergent"
-        ),
-        AdoptionNotice::Evidence(outcome) => log_evidence(zone, outcome),
+        other => unreachable!("no loss: {other:?}"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, FromMemory, History, Start};
+use everhold_core::durability::keeping::KeepCommand;
 use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
@@ -38,7 +39,7 @@ fn begin_anew(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, S
 /// Round trips to the store between a mutant's first read and its fence: as many as the pages of a zone of some size.
 const EARLY_READS: u32 = 12;
 
-/// Longest time in which evidence that was not written in time is cleared away.
+/// The remains of evidence that was not written in time are cleared away within this.
 const CLEARING_MAX: Duration = Duration::from_secs(2);
 
 /// The adoption of one zone.
@@ -135,11 +136,7 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
-            AdoptionCommand::Keep(keep, max) => {
-                let adopting = self.adopting.get_mut(&tenure.zone).expect("it is being adopted");
-                adopting.keeps_since.get_or_insert(env.now);
-                self.keep_evidence(env, (tenure, Kind::Evidence), (keep, max));
-            }
+            AdoptionCommand::Keep(keep, max) => self.keep_divergent(env, tenure, (keep, max)),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
                     StoreAnswer::Done(services.write(&whose, |store| store.rewind(&whose, to)))
@@ -296,6 +293,14 @@ impl SimShard {
             env.services
                 .breach("nothing is written under a lease that is over", detail);
         }
+    }
+
+    /// Begins an operation on the evidence of a divergent zone.
+    fn keep_divergent(&mut self, env: &mut Env, tenure: &Tenure, keep: (KeepCommand, Duration)) {
+        if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
+            adopting.keeps_since.get_or_insert(env.now);
+        }
+        self.keep_evidence(env, (tenure, Kind::Evidence), keep);
     }
 
     /// Checks that evidence held an adoption up for a ttl at most, and for what it takes to clear up after it.

@@ -60,11 +60,7 @@ impl SimShard {
             self.drive_inquiry(env, tenure);
             return;
         }
-        if matches!(reason, EndReason::Fork | EndReason::Corrupt | EndReason::RingFull) {
-            env.lost_memory = true;
-            let ended = || format!("{} epoch {} ended: {reason}", tenure.zone, tenure.epoch());
-            env.services.check_answered(&tenure.zone, ended);
-        }
+        check_answered(env, tenure, &reason);
         if reason == EndReason::Fork {
             self.keep_forked(env, tenure, lease, pipeline.journal());
             return;
@@ -168,5 +164,14 @@ impl SimShard {
             ending.inquiry.handle_answer(now, answer);
             self.drive_inquiry(env, tenure);
         }
+    }
+}
+
+/// Checks that a World that is thrown away because of what the store answered is in the store, whole.
+fn check_answered(env: &mut Env, tenure: &Tenure, reason: &EndReason) {
+    if matches!(reason, EndReason::Fork | EndReason::Corrupt | EndReason::RingFull) {
+        env.lost_memory = true;
+        let ended = || format!("{} epoch {} ended: {reason}", tenure.zone, tenure.epoch());
+        env.services.check_answered(&tenure.zone, ended);
     }
 }

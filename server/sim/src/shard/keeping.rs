@@ -8,7 +8,9 @@ use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
 use everhold_core::ownership::holder::remark::{Remark, ZoneRemark};
-use everhold_core::ownership::{After, AuthorityError, KeyFingerprints, LeaseTerms, LeaseView, Renewal, Tenure};
+use everhold_core::ownership::{
+    After, AuthorityError, KeyFingerprints, LeaseState, LeaseTerms, LeaseView, Renewal, Tenure,
+};
 use everhold_protocol::{Epoch, ZoneName};
 
 use super::{Order, SimShard};
@@ -178,6 +180,11 @@ impl SimShard {
             HolderRequest::Blame(tenure, _) => self.suspect(tenure),
             _ => None,
         };
+        // A culprit is asked for as long as the lease lasts.
+        let lasts = match &request {
+            HolderRequest::Blame(tenure, _) => Some(self.lasts(env, tenure)),
+            _ => None,
+        };
         let release = matches!(request, HolderRequest::Release(_));
         self.request(env, (to, Some(number)), move |services| {
             let answer = answer_to(services, &request, (me, addr, ttl), suspect);
@@ -187,7 +194,19 @@ impl SimShard {
         if release {
             env.after(Duration::from_millis(3), SimEvent::Hint);
         }
-        self.schedule(env, within.unwrap_or(OWN_BOUND), ShardInput::Expired(number));
+        let within = within.unwrap_or(OWN_BOUND).min(lasts.unwrap_or(OWN_BOUND));
+        self.schedule(env, within, ShardInput::Expired(number));
+    }
+
+    /// Returns how long the lease of a zone lasts.
+    fn lasts(&self, env: &Env, tenure: &Tenure) -> Duration {
+        let hosted = self.local.zones.get(&tenure.zone);
+        match hosted.map(|hosted| hosted.lease.ask(env.now, |lease| lease.state())) {
+            Some(LeaseState::Held { deadline } | LeaseState::Paused { deadline, .. }) => {
+                deadline.saturating_sub(env.now)
+            }
+            _ => Duration::ZERO,
+        }
     }
 
     pub(super) fn handle_answered(&mut self, env: &mut Env, number: u64, mut answer: HolderAnswer) {

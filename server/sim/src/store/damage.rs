@@ -84,8 +84,8 @@ pub(super) fn fingerprint(set: &DataSet, place: StoredPlace) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// Whether the checkpoint of a place has nothing in its stead: no checkpoint before it, or not all records from that one
-/// on.
+/// Whether the checkpoint of a place has nothing in its stead: no checkpoint before it, or not all records from that
+/// one on.
 pub(super) fn is_needed(set: &DataSet, place: StoredPlace) -> bool {
     let StoredPlace::Part { position, .. } = place else {
         return false;
