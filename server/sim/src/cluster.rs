@@ -269,13 +269,12 @@ impl SimCluster {
     /// Has the players look at their connections.
     fn look(&mut self) {
         self.env.after(LOOK_EVERY, SimEvent::Look);
-        let lives: Vec<Option<u64>> = self
-            .slots
-            .iter()
-            .map(|slot| slot.shard.as_ref().map(|shard| shard.life))
-            .collect();
-        for player in &mut self.players {
-            player.look(&mut self.env, &lives);
+        let slots = &self.slots;
+        for (player, client) in self.players.iter_mut().enumerate() {
+            client.look(&mut self.env, |shard, life, conn| {
+                let shard = slots.get(shard).and_then(|slot| slot.shard.as_ref());
+                shard.is_some_and(|shard| shard.life == life && shard.has_connection((player, conn)))
+            });
         }
     }
 

@@ -149,6 +149,8 @@ pub enum PlayerEvent {
     Control(ConnId, ServerMessage),
     /// A blocked link is tried again for messages that it held back.
     Again(ConnId),
+    /// The same, for those to the shard.
+    SendAgain(ConnId),
     /// A datagram.
     Datagram(ConnId, Bytes),
 }

@@ -2,10 +2,11 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 63] = [
+pub const PATHS: [&str; 65] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
+    "a connection that fell silent for good",
     "a data set that was made anew from memory",
     "a divergent zone",
     "a forked zone",
@@ -13,6 +14,7 @@ pub const PATHS: [&str; 63] = [
     "a memory that was dropped",
     "a memory that outlived its adoption",
     "a message that was late",
+    "a message that was sent again",
     "a player that failed over",
     "a player that had to log in anew",
     "a player that was told of a loss",

@@ -29,6 +29,8 @@ struct ClientConn {
     silent_since: Option<Duration>,
     /// Messages that were not read yet.
     incoming: VecDeque<ServerMessage>,
+    /// Messages that a blocked link holds back.
+    outgoing: VecDeque<ClientPacket>,
 }
 
 /// A simulated player.
@@ -133,6 +135,7 @@ impl SimPlayer {
         | PlayerEvent::Disconnected(conn, ..)
         | PlayerEvent::Control(conn, _)
         | PlayerEvent::Again(conn)
+        | PlayerEvent::SendAgain(conn)
         | PlayerEvent::Datagram(conn, _) = &mut event
         {
             let Some(own) = conn.0.checked_sub(self.first_conn()) else {
@@ -166,6 +169,7 @@ impl SimPlayer {
                 self.read_control(env, conn);
             }
             PlayerEvent::Again(conn) => self.read_control(env, conn),
+            PlayerEvent::SendAgain(conn) => self.write_control(env, conn),
             PlayerEvent::Datagram(conn, bytes) => {
                 if self.conns.contains_key(&conn) {
                     self.client.handle_datagram(now, conn, &bytes);
@@ -198,15 +202,16 @@ impl SimPlayer {
         }
     }
 
-    /// Gives connections up that have been silent for too long. `lives` says which life each shard is in; `None`: dead.
-    pub fn look(&mut self, env: &mut Env, lives: &[Option<u64>]) {
-        let (now, me) = (env.now, Party::Player(self.place));
+    /// Gives connections up that have been silent for too long. `has` says whether a shard, in this life of its, still
+    /// has a connection: one that it closed is silent from then on, whether or not the player hears of that.
+    pub fn look(&mut self, env: &mut Env, has: impl Fn(usize, u64, ConnId) -> bool) {
+        let (now, me, first) = (env.now, Party::Player(self.place), self.first_conn());
         let mut over = Vec::new();
         for (id, connection) in &mut self.conns {
             let Some(life) = connection.life else { continue };
             let there = Party::Shard(connection.shard);
             let passes = env.links.is_open(there, me) && env.links.is_open(me, there);
-            let is_there = passes && lives.get(connection.shard).copied().flatten() == Some(life);
+            let is_there = passes && has(connection.shard, life, ConnId(id.0 + first));
             let since = *connection.silent_since.get_or_insert(now);
             if is_there {
                 connection.silent_since = None;
@@ -215,7 +220,8 @@ impl SimPlayer {
             }
         }
         for ConnId(conn) in over {
-            let conn = ConnId(conn + self.first_conn());
+            env.took("a connection that fell silent for good");
+            let conn = ConnId(conn + first);
             self.handle(env, PlayerEvent::Disconnected(conn, None, "idle".to_owned()));
         }
     }
@@ -276,6 +282,7 @@ impl SimPlayer {
                     control_from: Duration::ZERO,
                     silent_since: None,
                     incoming: VecDeque::new(),
+                    outgoing: VecDeque::new(),
                 };
                 self.conns.insert(conn, connection);
                 self.send(env, conn, ClientPacket::Open);
@@ -291,24 +298,44 @@ impl SimPlayer {
 
     /// Sends a packet to the life of the shard that the connection is with.
     fn send(&mut self, env: &mut Env, conn: ConnId, packet: ClientPacket) {
-        let first = self.first_conn();
         let Some(connection) = self.conns.get_mut(&conn) else {
             return;
         };
+        if !matches!(packet, ClientPacket::Datagram(_)) {
+            connection.outgoing.push_back(packet);
+            self.write_control(env, conn);
+            return;
+        }
         let (me, there) = (Party::Player(self.place), Party::Shard(connection.shard));
-        let is_datagram = matches!(packet, ClientPacket::Datagram(_));
-        let is_lost = is_datagram && env.rng.below(1_000) < env.links.loss_permille;
+        let is_lost = env.rng.below(1_000) < env.links.loss_permille;
         if is_lost || !env.links.is_open(me, there) {
             return;
         }
-        let mut at = env.now + env.delay(me, there);
-        if !is_datagram {
-            at = at.max(connection.control_from);
-            connection.control_from = at;
-        }
+        let at = env.now + env.delay(me, there);
         let (shard, life) = (connection.shard, connection.life);
-        let packet = ShardInput::Packet(self.place, ConnId(conn.0 + first), packet);
+        let packet = ShardInput::Packet(self.place, ConnId(conn.0 + self.first_conn()), packet);
         env.at(at, SimEvent::Packet(shard, life, packet));
+    }
+
+    /// Sends what waits to be sent on a control stream, in order. What a blocked link loses is sent again.
+    fn write_control(&mut self, env: &mut Env, conn: ConnId) {
+        let (me, first) = (Party::Player(self.place), self.first_conn());
+        let Some(connection) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        let (shard, life) = (connection.shard, connection.life);
+        if !env.links.is_open(me, Party::Shard(shard)) {
+            env.took("a message that was sent again");
+            let again = PlayerEvent::SendAgain(ConnId(conn.0 + first));
+            env.after(Duration::from_millis(100), SimEvent::Player(self.place, again));
+            return;
+        }
+        for packet in connection.outgoing.drain(..) {
+            let at = env.now + env.delay(me, Party::Shard(shard));
+            connection.control_from = at.max(connection.control_from);
+            let packet = ShardInput::Packet(self.place, ConnId(conn.0 + first), packet);
+            env.at(connection.control_from, SimEvent::Packet(shard, life, packet));
+        }
     }
 
     fn note(&mut self, env: &mut Env, notice: Notice) {

@@ -4,6 +4,8 @@
 
 #[path = "faults/authority.rs"]
 mod authority;
+#[path = "faults/connections.rs"]
+mod connections;
 #[path = "faults/damage.rs"]
 mod damage;
 #[path = "faults/forgetting.rs"]

@@ -80,6 +80,12 @@ impl LocalState for SimLocal {
 }
 
 impl SimShard {
+    /// Whether this process has a player's connection.
+    pub(crate) fn has_connection(&self, conn: (usize, ConnId)) -> bool {
+        let mut conns = self.local.conns.values();
+        conns.any(|known| (known.player, known.conn) == conn)
+    }
+
     pub(super) fn handle_packet(&mut self, env: &mut Env, (player, conn): (usize, ConnId), packet: ClientPacket) {
         if let ClientPacket::Open = packet {
             self.open(env, player, conn);
