@@ -2,6 +2,7 @@
 //! was broken. It changes no answer.
 
 mod book;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use self::book::ZoneBook;
+use self::reading::readable_end;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
 use crate::store::{Forgery, MemoryStore, StoredPlace};
@@ -245,6 +247,21 @@ impl Services {
         }
     }
 
+    /// Checks that an adopter which threw away a memory that ended at `memory` goes on from a history, up to `last`,
+    /// with all that this one had of what was told.
+    pub fn check_replaced(&mut self, tenure: &Tenure, memory: DataStamp, last: Position) {
+        let book = self.book(&tenure.zone);
+        let (had, has) = (book.told_within(memory), book.told_within(last.stamp()));
+        if had > has {
+            let detail = format!(
+                "{} epoch {} has {has:?}, its memory had {had:?}",
+                tenure.zone,
+                tenure.epoch()
+            );
+            self.breach("memory dies for data, never for a grant", detail);
+        }
+    }
+
     /// Notes that an adopter goes on from a history that ends with `last`. What is stored has all of it, unless it is a
     /// memory's.
     pub fn note_adopted(&mut self, tenure: &Tenure, last: Position, is_memory: bool) {
@@ -330,9 +347,10 @@ impl Services {
     }
 
     /// Checks that the store has a whole data set of a zone whose World is thrown away, with everything that was told:
-    /// memory dies for data, never for a grant (DESIGN, Ownership 9). `how` says why it is thrown away.
+    /// memory dies for data, never for a grant (DESIGN, Ownership 9). `how` says why it is thrown away. No process
+    /// knows what became of stored bytes since.
     pub fn check_kept(&mut self, zone: &ZoneName, how: impl FnOnce() -> String) {
-        if !self.holds_told(zone) {
+        if !self.holds_told(zone) && !self.is_told_damaged(zone) {
             let tick = self.told(zone).unwrap_or_default();
             let detail = format!("{}, the store has not its tick {tick}", how());
             self.breach("memory dies for data, never for a grant", detail);
@@ -380,12 +398,27 @@ impl Services {
         end.is_some_and(|last| last >= self.told(zone).unwrap_or_default())
     }
 
-    /// Returns the last tick of the whole data set that the store has of a zone.
+    /// Whether the store has a data set of a zone that reaches that tick, and some of it is damaged.
+    fn is_told_damaged(&self, zone: &ZoneName) -> bool {
+        let told = self.told(zone).unwrap_or_default();
+        let reaches = self
+            .store
+            .outline(zone, None)
+            .is_ok_and(|outline| outline.end() >= told);
+        reaches && self.damage_of(zone).next().is_some()
+    }
+
+    /// Returns the last tick that an adopter can read of a zone.
     fn stored_end(&self, zone: &ZoneName) -> Option<Tick> {
-        let data = self.store.read_zone(zone).ok()?;
-        let chain = data.chain.last().map(|checkpoint| checkpoint.head.position.tick);
-        let records = data.records.last().map(|record| record.tick);
-        chain.max(records)
+        let is_of = |place, of| matches!(place, StoredPlace::Part { position, .. } if position == of);
+        let is_damaged = |position| self.damage_of(zone).any(|damaged| is_of(damaged.place, position));
+        readable_end(&self.store, zone, is_damaged)
+    }
+
+    /// Returns the damage of a zone that is not made good.
+    fn damage_of(&self, zone: &ZoneName) -> impl Iterator<Item = &DamagedPlace> {
+        let damaged = self.damaged.get(zone).into_iter().flatten();
+        damaged.filter(|damaged| self.store.fingerprint(zone, damaged.place) == Some(damaged.fingerprint))
     }
 
     /// Notes that what the store has at a place is damaged now.

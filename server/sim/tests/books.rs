@@ -2,10 +2,13 @@
 //! the zone itself from where it begins again. How a cluster comes to lose something is not told here.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use everhold_core::durability::store::Position;
+use bytes::Bytes;
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position};
 use everhold_core::ownership::Tenure;
+use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Tick, ZoneName};
 use everhold_sim::services::Services;
+use everhold_sim::store::{StoredKind, StoredPlace};
 use everhold_store::conformance::{SuiteHistory, tenure};
 
 const LATER: &str = "what was told is in every later state";
@@ -151,9 +154,6 @@ fn memory_counts_for_what_is_stored_no_further_than_it_was() {
 
 #[test]
 fn damage_excuses_what_comes_after_it_until_it_is_made_good() {
-    use everhold_protocol::rng::SplitMix64;
-    use everhold_sim::store::StoredPlace;
-
     let (mut services, meadow) = (Services::default(), zone("meadow"));
     tell(&mut services, &meadow, 9);
     let is_excused = |services: &Services, last: u64| services.is_end_damaged(&meadow, Tick(last));
@@ -167,4 +167,95 @@ fn damage_excuses_what_comes_after_it_until_it_is_made_good() {
     services.store.restore_to(&dump);
     services.forget_mended(&meadow);
     assert!(!is_excused(&services, 4));
+}
+
+/// Makes a base of what an owner has stored.
+fn put_base(services: &mut Services, owner: &Tenure, position: Position) {
+    let part = Bytes::from_static(b"a zone");
+    let head = CheckpointHead {
+        position,
+        kind: CheckpointKind::Base,
+        parts: 1,
+        bytes: part.len() as u64,
+    };
+    services.store.put_part(owner, position, 0, part).unwrap();
+    services.move_head(owner, head).unwrap();
+}
+
+/// Tears something that is stored of a zone.
+fn tear(services: &mut Services, zone: &ZoneName, place: StoredPlace) {
+    assert!(services.store.tear(zone, place, &mut SplitMix64::new(1)));
+    services.note_damaged(zone, place, false);
+}
+
+const MEMORY: &str = "memory dies for data, never for a grant";
+
+/// Returns what breaks when a World of a zone is thrown away.
+fn throw_away(services: &mut Services, zone: &ZoneName) -> Vec<&'static str> {
+    services.check_kept(zone, || "it was thrown away".to_owned());
+    broken(services)
+}
+
+#[test]
+fn damage_is_no_loss_as_long_as_something_stands_in_its_stead() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (owner, mut history) = tell(&mut services, &meadow, 4);
+    put_base(&mut services, &owner, history.last());
+    services.append(&owner, &history.records_to(Tick(8))).unwrap();
+    put_base(&mut services, &owner, history.last());
+    services.note_released(&owner, Tick(8));
+    let base = |services: &Services, kind| services.store.places(&meadow, kind)[0];
+
+    let newest = base(&services, StoredKind::Base);
+    tear(&mut services, &meadow, newest);
+    assert!(services.is_anywhere(&meadow, &[]), "the base before it and the journal");
+    assert_eq!(throw_away(&mut services, &meadow), Vec::<&str>::new());
+
+    tear(&mut services, &meadow, StoredPlace::Record(Tick(7)));
+    assert!(!services.is_anywhere(&meadow, &[]));
+    assert_eq!(throw_away(&mut services, &meadow), Vec::<&str>::new(), "no shard knows");
+    services.note_nowhere(&meadow, &[]);
+    assert_eq!(services.told(&meadow), Some(Tick(6)), "the rest can be read");
+
+    let previous = base(&services, StoredKind::PreviousChain);
+    tear(&mut services, &meadow, previous);
+    services.note_nowhere(&meadow, &[]);
+    assert_eq!(services.told(&meadow), None, "nothing can be read");
+}
+
+#[test]
+fn record_under_a_whole_checkpoint_is_not_missed() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (owner, history) = tell(&mut services, &meadow, 4);
+    put_base(&mut services, &owner, history.last());
+    tear(&mut services, &meadow, StoredPlace::Record(Tick(2)));
+    assert!(services.is_anywhere(&meadow, &[]));
+}
+
+#[test]
+fn damage_excuses_no_world_that_was_not_stored() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (owner, mut history) = tell(&mut services, &meadow, 4);
+    let dump = services.store.dump();
+    services.append(&owner, &history.records_to(Tick(6))).unwrap();
+    services.note_released(&owner, Tick(6));
+    services.store.restore_to(&dump);
+    tear(&mut services, &meadow, StoredPlace::Record(Tick(4)));
+    assert_eq!(throw_away(&mut services, &meadow), [MEMORY]);
+}
+
+#[test]
+fn memory_is_replaced_by_what_has_as_much_of_what_was_told() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, history) = tell(&mut services, &meadow, 4);
+    let memory = history.last().stamp();
+    let successor = tenure(&meadow, 2, 2);
+    services.check_replaced(&successor, memory, history.last());
+    assert_eq!(broken(&mut services), Vec::<&str>::new());
+    let before = Position {
+        tick: Tick(3),
+        ..history.last()
+    };
+    services.check_replaced(&successor, memory, before);
+    assert_eq!(broken(&mut services), [MEMORY]);
 }

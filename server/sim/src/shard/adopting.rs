@@ -9,7 +9,7 @@ use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, Z
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
-use everhold_core::ownership::{AdoptionFailure, Remains, Tenure};
+use everhold_core::ownership::{AdoptionFailure, DataStamp, Remains, Tenure};
 use everhold_core::zone::ZoneConfig;
 use everhold_protocol::ZoneName;
 
@@ -50,6 +50,8 @@ pub(super) struct Adopting {
     early_reads: u32,
     /// The moment at which it began to keep evidence.
     keeps_since: Option<Duration>,
+    /// The end of the memory that it threw away.
+    dropped: Option<DataStamp>,
 }
 
 impl SimShard {
@@ -69,6 +71,7 @@ impl SimShard {
                 adoption,
                 early_reads: 0,
                 keeps_since: None,
+                dropped: None,
             },
         );
         self.look_after_adoption(env, &tenure);
@@ -236,6 +239,9 @@ impl SimShard {
         self.check_keeping(env, tenure);
         let adopting = self.adopting.remove(&tenure.zone).expect("it is being adopted");
         let last = start.journal.last();
+        if let Some(memory) = adopting.dropped {
+            env.services.check_replaced(tenure, memory, last);
+        }
         self.check_adoption(env, tenure, last, &history);
         env.services.check_end(&tenure.zone, last);
         env.services
@@ -273,6 +279,9 @@ impl SimShard {
         if let Some(memory) = self.memories.remove(zone) {
             self.check_dropped(env, zone);
             env.services.check_succeeded(zone, memory.last());
+            if let Some(adopting) = self.adopting.get_mut(zone) {
+                adopting.dropped = Some(memory.last());
+            }
         }
     }
 
