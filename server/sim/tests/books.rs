@@ -4,7 +4,7 @@
 
 use everhold_core::durability::store::Position;
 use everhold_core::ownership::Tenure;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use everhold_sim::services::Services;
 use everhold_store::conformance::{SuiteHistory, tenure};
 
@@ -167,4 +167,34 @@ fn damage_excuses_what_comes_after_it_until_it_is_made_good() {
     services.store.restore_to(&dump);
     services.forget_mended(&meadow);
     assert!(!is_excused(&services, 4));
+}
+
+#[test]
+fn memory_of_a_higher_epoch_goes_on_beside_a_longer_history_of_a_lower_one() {
+    const ALL: &str = "an adopter goes on from all that is stored";
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, first) = tell(&mut services, &meadow, 4);
+    let dump = services.store.dump();
+    let root = SuiteHistory::new(1).records_to(Tick(2))[1].clone();
+    let root = Position {
+        tick: Tick(2),
+        hash: root.hash,
+        ..first.last()
+    };
+    let (owner, mut memory) = (tenure(&meadow, 2, 2), SuiteHistory::after(2, root));
+    services.append(&owner, &memory.records_to(Tick(3))).unwrap();
+    broken(&mut services);
+    services.store.restore_to(&dump);
+    services.check_end(&meadow, memory.last());
+    assert_eq!(
+        broken(&mut services),
+        Vec::<&str>::new(),
+        "the store went back to tick 4 of epoch 1"
+    );
+    let older = Position {
+        epoch: Epoch(1),
+        ..memory.last()
+    };
+    services.check_end(&meadow, older);
+    assert_eq!(broken(&mut services), [ALL]);
 }
