@@ -408,6 +408,15 @@ impl Services {
         }
     }
 
+    /// Notes that an adopter has fenced the zone. A delta that was built on a damaged checkpoint, and whose records never
+    /// came, cannot be read without it.
+    pub fn note_fenced(&mut self, zone: &ZoneName) {
+        let store = &self.store;
+        for damaged in self.damaged.get_mut(zone).into_iter().flatten() {
+            damaged.is_needed |= store.is_relied_on(zone, damaged.place);
+        }
+    }
+
     /// Whether an adopter that goes on from tick `last`, and not from the end of what is stored, was kept from that by
     /// damage: of a record right after it, or of checkpoints that have nothing in their stead.
     #[must_use]

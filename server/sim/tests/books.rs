@@ -2,7 +2,8 @@
 //! the zone itself from where it begins again. How a cluster comes to lose something is not told here.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use everhold_core::durability::store::Position;
+use bytes::Bytes;
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position};
 use everhold_core::ownership::Tenure;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 use everhold_sim::services::Services;
@@ -167,6 +168,48 @@ fn damage_excuses_what_comes_after_it_until_it_is_made_good() {
     services.store.restore_to(&dump);
     services.forget_mended(&meadow);
     assert!(!is_excused(&services, 4));
+}
+
+#[test]
+fn damage_excuses_what_only_a_delta_on_the_damaged_checkpoint_had() {
+    use everhold_protocol::rng::SplitMix64;
+    use everhold_sim::store::StoredPlace;
+
+    for (stored, is_excused) in [(6, true), (7, true), (8, false)] {
+        let (mut services, meadow) = (Services::default(), zone("meadow"));
+        let (owner, mut history) = tell(&mut services, &meadow, 2);
+        let previous = put_checkpoint(&mut services, &owner, history.last(), None);
+        services.append(&owner, &history.records_to(Tick(4))).unwrap();
+        let base = put_checkpoint(&mut services, &owner, history.last(), None);
+        assert_ne!(previous, base);
+        let place = StoredPlace::Part {
+            position: base,
+            index: 0,
+        };
+        services.store.flip_bit(&meadow, place, &mut SplitMix64::new(1));
+        services.note_damaged(&meadow, place, services.store.is_needed(&meadow, place));
+        services.append(&owner, &history.records_to(Tick(stored))).unwrap();
+        // A zone at `async` does not wait for its records.
+        history.records_to(Tick(8));
+        put_checkpoint(&mut services, &owner, history.last(), Some(base));
+        assert!(!services.is_end_damaged(&meadow, Tick(stored)));
+        services.note_fenced(&meadow);
+        assert_eq!(services.is_end_damaged(&meadow, Tick(stored)), is_excused, "{stored}");
+    }
+}
+
+/// Writes a base, or a delta on `parent`, and returns its position.
+fn put_checkpoint(services: &mut Services, owner: &Tenure, position: Position, parent: Option<Position>) -> Position {
+    let body = Bytes::from_static(b"the zone");
+    let head = CheckpointHead {
+        position,
+        kind: parent.map_or(CheckpointKind::Base, |parent| CheckpointKind::Delta { parent }),
+        parts: 1,
+        bytes: body.len() as u64,
+    };
+    services.store.put_part(owner, position, 0, body).unwrap();
+    services.move_head(owner, head).unwrap();
+    position
 }
 
 #[test]
