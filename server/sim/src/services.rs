@@ -216,12 +216,12 @@ impl Services {
         self.stopped_clocks.get(&nonce).is_some_and(|until| self.now < *until)
     }
 
-    /// Checks that an adopted zone goes on from the last of what the store has of it, and from no other record of that
-    /// tick.
+    /// Checks that an adopted zone goes on from the last of what the store has of it, or from newer memory, and from no
+    /// other record of that tick. The higher epoch is newer, however long the history of a lower one is.
     pub fn check_end(&mut self, zone: &ZoneName, last: Position) {
         let newest = self.store.summary(zone).and_then(|summary| summary.newest);
-        if let Some(newest) = newest.filter(|newest| newest.tick > last.tick) {
-            let detail = format!("{zone} goes on after tick {}, the store has {}", last.tick, newest.tick);
+        if let Some(newest) = newest.filter(|newest| *newest > last.stamp()) {
+            let detail = format!("{zone} goes on after {:?}, the store has {newest:?}", last.stamp());
             self.breach("an adopter goes on from all that is stored", detail);
         }
         if self.book(zone).is_other(last.tick, last.hash) {
@@ -438,6 +438,15 @@ impl Services {
         let is_there = |damaged: &DamagedPlace| store.fingerprint(zone, damaged.place) == Some(damaged.fingerprint);
         if let Some(damaged) = self.damaged.get_mut(zone) {
             damaged.retain(is_there);
+        }
+    }
+
+    /// Notes that an adopter has fenced the zone. A delta that was built on a damaged checkpoint, and whose records never
+    /// came, cannot be read without it.
+    pub fn note_fenced(&mut self, zone: &ZoneName) {
+        let store = &self.store;
+        for damaged in self.damaged.get_mut(zone).into_iter().flatten() {
+            damaged.is_needed |= store.is_relied_on(zone, damaged.place);
         }
     }
 

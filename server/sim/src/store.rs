@@ -360,6 +360,13 @@ impl MemoryStore {
         set.is_some_and(|set| damage::is_needed(set, place))
     }
 
+    /// Whether some ticks can be read no more without the checkpoint of this place and those that build on it.
+    #[must_use]
+    pub fn is_relied_on(&self, zone: &ZoneName, place: StoredPlace) -> bool {
+        let set = self.data.zones.get(zone);
+        set.is_some_and(|set| damage::is_relied_on(set, place))
+    }
+
     /// Returns the hash of the record of a tick, if it is there.
     #[must_use]
     pub fn record_hash(&self, zone: &ZoneName, tick: Tick) -> Option<RecordHash> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position};
 use everhold_core::ownership::Tenure;
 use everhold_protocol::rng::SplitMix64;
-use everhold_protocol::{Tick, ZoneName};
+use everhold_protocol::{Epoch, Tick, ZoneName};
 use everhold_sim::services::Services;
 use everhold_sim::store::{StoredKind, StoredPlace};
 use everhold_store::conformance::{SuiteHistory, tenure};
@@ -169,19 +169,6 @@ fn damage_excuses_what_comes_after_it_until_it_is_made_good() {
     assert!(!is_excused(&services, 4));
 }
 
-/// Makes a base of what an owner has stored.
-fn put_base(services: &mut Services, owner: &Tenure, position: Position) {
-    let part = Bytes::from_static(b"a zone");
-    let head = CheckpointHead {
-        position,
-        kind: CheckpointKind::Base,
-        parts: 1,
-        bytes: part.len() as u64,
-    };
-    services.store.put_part(owner, position, 0, part).unwrap();
-    services.move_head(owner, head).unwrap();
-}
-
 /// Tears something that is stored of a zone.
 fn tear(services: &mut Services, zone: &ZoneName, place: StoredPlace) {
     assert!(services.store.tear(zone, place, &mut SplitMix64::new(1)));
@@ -200,9 +187,9 @@ fn throw_away(services: &mut Services, zone: &ZoneName) -> Vec<&'static str> {
 fn damage_is_no_loss_as_long_as_something_stands_in_its_stead() {
     let (mut services, meadow) = (Services::default(), zone("meadow"));
     let (owner, mut history) = tell(&mut services, &meadow, 4);
-    put_base(&mut services, &owner, history.last());
+    put_checkpoint(&mut services, &owner, history.last(), None);
     services.append(&owner, &history.records_to(Tick(8))).unwrap();
-    put_base(&mut services, &owner, history.last());
+    put_checkpoint(&mut services, &owner, history.last(), None);
     services.note_released(&owner, Tick(8));
     let base = |services: &Services, kind| services.store.places(&meadow, kind)[0];
 
@@ -227,7 +214,7 @@ fn damage_is_no_loss_as_long_as_something_stands_in_its_stead() {
 fn record_under_a_whole_checkpoint_is_not_missed() {
     let (mut services, meadow) = (Services::default(), zone("meadow"));
     let (owner, history) = tell(&mut services, &meadow, 4);
-    put_base(&mut services, &owner, history.last());
+    put_checkpoint(&mut services, &owner, history.last(), None);
     tear(&mut services, &meadow, StoredPlace::Record(Tick(2)));
     assert!(services.is_anywhere(&meadow, &[]));
 }
@@ -258,4 +245,73 @@ fn memory_is_replaced_by_what_has_as_much_of_what_was_told() {
     };
     services.check_replaced(&successor, memory, before);
     assert_eq!(broken(&mut services), [MEMORY]);
+}
+
+#[test]
+fn damage_excuses_what_only_a_delta_on_the_damaged_checkpoint_had() {
+    for (stored, is_excused) in [(6, true), (7, true), (8, false)] {
+        let (mut services, meadow) = (Services::default(), zone("meadow"));
+        let (owner, mut history) = tell(&mut services, &meadow, 2);
+        let previous = put_checkpoint(&mut services, &owner, history.last(), None);
+        services.append(&owner, &history.records_to(Tick(4))).unwrap();
+        let base = put_checkpoint(&mut services, &owner, history.last(), None);
+        assert_ne!(previous, base);
+        let place = StoredPlace::Part {
+            position: base,
+            index: 0,
+        };
+        services.store.flip_bit(&meadow, place, &mut SplitMix64::new(1));
+        services.note_damaged(&meadow, place, services.store.is_needed(&meadow, place));
+        services.append(&owner, &history.records_to(Tick(stored))).unwrap();
+        // A zone at `async` does not wait for its records.
+        history.records_to(Tick(8));
+        put_checkpoint(&mut services, &owner, history.last(), Some(base));
+        assert!(!services.is_end_damaged(&meadow, Tick(stored)));
+        services.note_fenced(&meadow);
+        assert_eq!(services.is_end_damaged(&meadow, Tick(stored)), is_excused, "{stored}");
+    }
+}
+
+/// Writes a base, or a delta on `parent`, and returns its position.
+fn put_checkpoint(services: &mut Services, owner: &Tenure, position: Position, parent: Option<Position>) -> Position {
+    let body = Bytes::from_static(b"the zone");
+    let head = CheckpointHead {
+        position,
+        kind: parent.map_or(CheckpointKind::Base, |parent| CheckpointKind::Delta { parent }),
+        parts: 1,
+        bytes: body.len() as u64,
+    };
+    services.store.put_part(owner, position, 0, body).unwrap();
+    services.move_head(owner, head).unwrap();
+    position
+}
+
+#[test]
+fn memory_of_a_higher_epoch_goes_on_beside_a_longer_history_of_a_lower_one() {
+    const ALL: &str = "an adopter goes on from all that is stored";
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, first) = tell(&mut services, &meadow, 4);
+    let dump = services.store.dump();
+    let root = SuiteHistory::new(1).records_to(Tick(2))[1].clone();
+    let root = Position {
+        tick: Tick(2),
+        hash: root.hash,
+        ..first.last()
+    };
+    let (owner, mut memory) = (tenure(&meadow, 2, 2), SuiteHistory::after(2, root));
+    services.append(&owner, &memory.records_to(Tick(3))).unwrap();
+    broken(&mut services);
+    services.store.restore_to(&dump);
+    services.check_end(&meadow, memory.last());
+    assert_eq!(
+        broken(&mut services),
+        Vec::<&str>::new(),
+        "the store went back to tick 4 of epoch 1"
+    );
+    let older = Position {
+        epoch: Epoch(1),
+        ..memory.last()
+    };
+    services.check_end(&meadow, older);
+    assert_eq!(broken(&mut services), [ALL]);
 }

@@ -335,12 +335,9 @@ impl Journal {
 
     fn go_back(&mut self, store_last: Tick) -> JournalEvent {
         let from = store_last.next();
-        if store_last > self.last.tick {
-            // The store claims records never made under this grant, and yet lacks the one before them.
-            return self.stop(StopReason::Fork);
-        }
         if from > self.cursor {
-            // It went back, and then took a base of this very grant, whose answer is not there yet.
+            // It went back: to another history, of a lower epoch, which a base of this one ends; or it took a base of
+            // this very grant since, whose answer is not there yet.
             self.is_reseeding = true;
             return JournalEvent::Reseed;
         }

@@ -98,9 +98,10 @@ pub enum AppendAnswer {
     Ok,
     /// All records were stored before, with the same hashes: as good as `Ok`.
     Duplicate,
-    /// The first record does not follow the last stored one, which is this: send from there.
+    /// The first record does not follow the last stored one, which is this: send from there. If it is not before the
+    /// records that were sent, the store has another history, of a lower epoch, that only a base takes back.
     Gap {
-        /// The store's last tick.
+        /// The store's last tick, or that of its newest checkpoint.
         last: Tick,
     },
     /// The store has another record at this tick, of the same epoch. (One of a lower epoch is written over, and all

@@ -27,6 +27,7 @@ fn fence_and_read(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutlin
         return services.store.outline(&tenure.zone, None);
     }
     services.write(tenure, |store| store.fence(tenure))?;
+    services.note_fenced(&tenure.zone);
     services.store.outline(&tenure.zone, Some(tenure.grant))
 }
 

@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use everhold_core::durability::store::{CheckpointHead, Position};
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position};
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Epoch, Tick};
 
@@ -95,6 +95,24 @@ pub(super) fn is_needed(set: &DataSet, place: StoredPlace) -> bool {
     let after = before.map_or(0, |before| before.tick.0);
     let records = set.journal.entries().range(Tick(after + 1)..=position.tick);
     (records.count() as u64) < position.tick.0 - after
+}
+
+/// Whether the checkpoint of a place, with those that build on it, has nothing in its stead: no checkpoint before it,
+/// or not all records from that one on.
+pub(super) fn is_relied_on(set: &DataSet, place: StoredPlace) -> bool {
+    let StoredPlace::Part { position, .. } = place else {
+        return false;
+    };
+    let chain = set.checkpoints.chain().iter();
+    let mut from_here = chain.skip_while(|head| head.position != position);
+    let Some(here) = from_here.next() else { return false };
+    let built_on_it = from_here.take_while(|head| head.kind != CheckpointKind::Base);
+    let last = built_on_it.last().unwrap_or(here).position.tick;
+    let chain = set.checkpoints.chain().iter().map(|head| head.position);
+    let before = chain.take_while(|head| *head != position).last();
+    let after = before.map_or(0, |before| before.tick.0);
+    let records = set.journal.entries().range(Tick(after + 1)..=last);
+    (records.count() as u64) < last.0 - after
 }
 
 /// Flips one bit of what is stored at a place. Returns whether there was one.

@@ -54,10 +54,10 @@ impl StoredJournal {
             Succession::Missing { last } => return AppendAnswer::Gap { last },
             Succession::Wrong { tick } => return AppendAnswer::Fork { tick },
         }
-        let is_covered = checkpoints.head().is_some_and(|head| first.tick <= head.tick);
-        if is_covered && self.entries.contains_key(&first.tick) {
+        let covering = checkpoints.head().filter(|head| first.tick <= head.tick);
+        if let Some(head) = covering.filter(|_| self.entries.contains_key(&first.tick)) {
             // A checkpoint covers what would be written over; only a base could take that back.
-            return AppendAnswer::Fork { tick: first.tick };
+            return AppendAnswer::Gap { last: head.tick };
         }
         self.drop_from(first.tick);
         self.entries.extend(rest.iter().map(|record| {

@@ -22,6 +22,7 @@ pub(super) async fn run(a: &impl ZoneStore, b: &impl ZoneStore) {
     base_keeps_the_one_before_it_and_its_journal(a).await;
     fenced_owner_writes_no_part_and_moves_no_head(a, b).await;
     base_of_a_higher_epoch_ends_the_history_beside_it(a, b).await;
+    history_that_a_checkpoint_of_another_covers_is_a_gap_that_a_base_ends(a, b).await;
     journal_goes_on_from_a_base_that_was_ahead_of_it(a).await;
     quarantine_ends_with_a_base_that_covers_it(a).await;
     body_may_have_an_empty_part(a).await;
@@ -225,6 +226,38 @@ async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b
     let next = truth.records_to(Tick(9));
     assert_eq!(b.append(&new, &next).await.expect("appended"), AppendAnswer::Ok);
     assert_eq!(b.read_zone(&old.zone).await.expect("readable").records, next);
+}
+
+/// The store came back with what an owner of a lower epoch had written, which is longer than what a shard has in memory.
+async fn history_that_a_checkpoint_of_another_covers_is_a_gap_that_a_base_ends(a: &impl ZoneStore, b: &impl ZoneStore) {
+    let (old, _, records) = zone_of_ten(a, "covered").await;
+    put_checkpoint(a, &old, at(&records, Tick(8)), BASE, &body(9, 1))
+        .await
+        .expect("written");
+    let new = tenure(&old.zone, 2, 200);
+    let mut memory = SuiteHistory::after(2, at(&records, Tick(3)));
+    let covered = memory.records_to(Tick(5));
+    assert_eq!(
+        b.append(&new, &covered).await.expect("answered"),
+        AppendAnswer::Gap { last: Tick(8) },
+        "it follows, but only a base takes back what a checkpoint covers"
+    );
+    put_checkpoint(b, &new, memory.last(), BASE, &body(9, 1))
+        .await
+        .expect("a base of a higher epoch is newer, however early its tick");
+    let next = memory.records_to(Tick(6));
+    assert_eq!(b.append(&new, &next).await.expect("appended"), AppendAnswer::Ok);
+    let data = b.read_zone(&old.zone).await.expect("readable");
+    assert_eq!(
+        (data.chain.len(), data.records),
+        (1, next),
+        "the other history has ended"
+    );
+    let newest = b.summary(&old.zone).await.expect("readable");
+    let newest = newest
+        .and_then(|summary| summary.newest)
+        .map(|end| (end.epoch, end.tick));
+    assert_eq!(newest, Some((Epoch(2), Tick(6))));
 }
 
 async fn journal_goes_on_from_a_base_that_was_ahead_of_it(store: &impl ZoneStore) {

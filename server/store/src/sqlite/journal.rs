@@ -32,9 +32,11 @@ pub(super) fn append(file: &Transaction<'_>, grant: Grant, records: &[StoredReco
         Predecessor::Missing { last } => return Ok(AppendAnswer::Gap { last }),
         Predecessor::Wrong => return Ok(AppendAnswer::Fork { tick: first.tick - 1 }),
     }
-    if head_tick(file)?.is_some_and(|head| first.tick <= head) && stored(file, first.tick)?.is_some() {
+    if let Some(last) = head_tick(file)?.filter(|head| first.tick <= *head)
+        && stored(file, first.tick)?.is_some()
+    {
         // A checkpoint covers what would be written over; only a base could take that back.
-        return Ok(AppendAnswer::Fork { tick: first.tick });
+        return Ok(AppendAnswer::Gap { last });
     }
     file.prepare_cached("DELETE FROM record WHERE tick >= ?1")?
         .execute([first.tick.0.cast_signed()])?;

@@ -193,30 +193,21 @@ fn store_that_asks_for_the_same_twice_gets_a_base() {
     );
 }
 
+/// The store went back to what a lower epoch had, which is another history, and longer than that of this epoch; or it
+/// went back, and then took a base that covers what is in flight; its answer is not there yet.
 #[test]
-fn store_that_is_ahead_has_another_history() {
-    let mut journal = journal(3);
-    journal.poll_append();
-    let event = journal.handle_answer(Ok(AppendAnswer::Gap { last: Tick(500) }));
-    assert_eq!(event, JournalEvent::Stop(StopReason::Fork));
-}
-
-/// The store went back, and then took a base that covers what is in flight; its answer is not there yet.
-#[test]
-fn own_base_that_the_store_answers_with_is_no_other_history() {
-    for (last, expected) in [
-        (Tick(103), JournalEvent::Reseed),
-        (Tick(104), JournalEvent::Stop(StopReason::Fork)),
-    ] {
+fn store_that_is_ahead_gets_a_base_that_ends_its_history() {
+    for last in [103, 104, 500].map(Tick) {
         let mut journal = journal(1);
         assert_eq!(ticks(journal.poll_append()), [101].map(Tick));
         journal.push(record(Tick(102))).unwrap();
         journal.push(record(Tick(103))).unwrap();
         assert_eq!(
             journal.handle_answer(Ok(AppendAnswer::Gap { last })),
-            expected,
+            JournalEvent::Reseed,
             "{last}"
         );
+        assert_eq!(journal.poll_append(), None, "{last}: nothing before it");
     }
 }
 

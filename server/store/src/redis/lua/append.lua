@@ -47,7 +47,7 @@ if not follows then
   end
 end
 -- A checkpoint covers what would be written over; only a base could take that back.
-if head and tick <= head.tick and redis.call('HEXISTS', KEYS[2], tick) == 1 then return {'FORK', tick, echo} end
+if head and tick <= head.tick and redis.call('HEXISTS', KEYS[2], tick) == 1 then return {'GAP', head.tick, echo} end
 
 for later = tick, stored_last or 0 do redis.call('HDEL', KEYS[2], later) end
 for index = skip, count - 1 do redis.call('HSET', KEYS[2], first + index, ARGV[6 + 3 * index]) end
