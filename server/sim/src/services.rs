@@ -289,7 +289,7 @@ impl Services {
     pub fn note_nowhere(&mut self, zone: &ZoneName, memories: &[DataStamp]) {
         let book = self.book(zone);
         let remembered = memories.iter().map(|end| book.told_within(*end)).max();
-        let stored = self.stored_end(zone).map(|tick| self.book(zone).told_up_to(tick));
+        let stored = self.stored_end(zone).map(|end| self.book(zone).told_within(end));
         self.lose(zone, remembered.max(stored).unwrap_or(Position::GENESIS.stamp()));
     }
 
@@ -373,19 +373,19 @@ impl Services {
         }
     }
 
-    /// Whether the store has a whole data set of a zone that reaches the newest tick from which anything was told.
+    /// Whether the store has a whole data set of a zone, with everything that was told in its history: a store that
+    /// went back may have later ticks of another one.
     #[must_use]
     pub fn holds_told(&self, zone: &ZoneName) -> bool {
-        let end = self.stored_end(zone);
-        end.is_some_and(|last| last >= self.told(zone).unwrap_or_default())
+        let (end, book) = (self.stored_end(zone), self.books.get(zone));
+        end.is_some_and(|end| book.is_none_or(|book| book.has_told(end)))
     }
 
-    /// Returns the last tick of the whole data set that the store has of a zone.
-    fn stored_end(&self, zone: &ZoneName) -> Option<Tick> {
-        let data = self.store.read_zone(zone).ok()?;
-        let chain = data.chain.last().map(|checkpoint| checkpoint.head.position.tick);
-        let records = data.records.last().map(|record| record.tick);
-        chain.max(records)
+    /// Returns the end of the whole data set that the store has of a zone.
+    fn stored_end(&self, zone: &ZoneName) -> Option<DataStamp> {
+        let whole = self.store.read_zone(zone).is_ok();
+        let newest = self.store.summary(zone).and_then(|summary| summary.newest);
+        newest.filter(|_| whole)
     }
 
     /// Notes that what the store has at a place is damaged now.

@@ -2,7 +2,7 @@
 //! the zone itself from where it begins again. How a cluster comes to lose something is not told here.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use everhold_core::durability::store::Position;
+use everhold_core::durability::store::{Origin, Position};
 use everhold_core::ownership::Tenure;
 use everhold_protocol::{Tick, ZoneName};
 use everhold_sim::services::Services;
@@ -121,6 +121,29 @@ fn older_memory_has_not_what_a_later_epoch_told() {
     );
     services.note_nowhere(&meadow, &[memory.stamp()]);
     assert_eq!(services.told(&meadow), Some(Tick(2)), "what both have must survive");
+}
+
+#[test]
+fn store_that_went_back_to_another_history_has_not_what_was_told_however_long_that_is() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, history) = tell(&mut services, &meadow, 9);
+    let dump = services.store.dump();
+    services.store.forget_everything();
+    services.note_nowhere(&meadow, &[]);
+    let (owner, _) = adopt(&mut services, &meadow, 2, Position::GENESIS);
+    services.store.create(&owner, Origin::Nothing).unwrap();
+    let records = SuiteHistory::new(2).other().records_to(Tick(4));
+    services.append(&owner, &records).unwrap();
+    services.note_released(&owner, Tick(4));
+    assert!(services.holds_told(&meadow));
+
+    services.store.restore_to(&dump);
+    services.note_rewound();
+    assert!(!services.holds_told(&meadow), "its tick 9 is of the world before");
+    services.note_nowhere(&meadow, &[]);
+    assert_eq!(adopt(&mut services, &meadow, 3, history.last()).1, Vec::<&str>::new());
+    services.check_end(&meadow, history.last());
+    assert_eq!(broken(&mut services), Vec::<&str>::new());
 }
 
 #[test]

@@ -135,16 +135,6 @@ impl ZoneBook {
         self.told.map_or(GENESIS, |told| self.shared(told, end))
     }
 
-    /// Returns the end of what was told up to a tick.
-    pub(super) fn told_up_to(&self, tick: Tick) -> DataStamp {
-        self.told.map_or(GENESIS, |told| {
-            self.resolve(DataStamp {
-                tick: tick.min(told.tick),
-                ..told
-            })
-        })
-    }
-
     /// Notes that of what was told only the history up to `left` is anywhere. It is what must be in every later state
     /// from now on, and what was noted of ticks after it is of no account. `fence` is the highest epoch that the store
     /// knows of, and `stored` has its record of a tick.
