@@ -308,10 +308,11 @@ impl Services {
     }
 
     /// Notes that no process has a zone in memory of which nothing was told. If the store has nothing of it either, it
-    /// may begin again at its first epoch.
+    /// may begin again at its first epoch; if it went back, at the epoch after the highest that it still knows of.
     pub fn note_unknown(&mut self, zone: &ZoneName) {
-        if self.store.summary(zone).is_none() {
-            self.lose(zone, Position::GENESIS.stamp());
+        match self.store.summary(zone) {
+            None => self.lose(zone, Position::GENESIS.stamp()),
+            Some(summary) => self.book(zone).forget_writers(summary.fence_epoch),
         }
     }
 

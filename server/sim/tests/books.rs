@@ -147,6 +147,35 @@ fn store_that_went_back_to_another_history_has_not_what_was_told_however_long_th
 }
 
 #[test]
+fn epoch_that_neither_store_nor_shard_knows_of_any_more_may_be_another_owners() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, history) = tell(&mut services, &meadow, 2);
+    let (dump, root) = (services.store.dump(), history.last());
+    let second = |nonce| tenure(&meadow, 2, nonce);
+    services.store.forget_everything();
+    services.note_nowhere(&meadow, &[]);
+    // The last write of an owner that died arrives after it.
+    let write = |services: &mut Services, owner: &Tenure| {
+        services.store.fence(owner).unwrap();
+        let records = SuiteHistory::after(2, root).records_to(Tick(3));
+        services.append(owner, &records).unwrap();
+        broken(services)
+    };
+    services.store.restore_to(&dump);
+    assert_eq!(write(&mut services, &second(1)), Vec::<&str>::new());
+    for is_known in [true, false] {
+        services.store.restore_to(&dump);
+        services.note_rewound();
+        if !is_known {
+            services.note_unknown(&meadow);
+        }
+        let broken = write(&mut services, &second(2));
+        let one_writer = "one writing owner per zone and epoch";
+        assert_eq!(broken.contains(&one_writer), is_known, "{broken:?}");
+    }
+}
+
+#[test]
 fn what_is_released_is_stored_under_its_own_epoch() {
     let (mut services, meadow) = (Services::default(), zone("meadow"));
     let (first, mut history) = tell(&mut services, &meadow, 2);

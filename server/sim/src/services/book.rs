@@ -154,9 +154,14 @@ impl ZoneBook {
         if let Some(covered) = self.covered.get_mut(&left.epoch) {
             *covered = left.tick.min(*covered);
         }
-        self.writers.retain(|epoch, _| *epoch <= fence);
+        self.forget_writers(fence);
         let of_left = self.losses_before.range_mut(..=left.epoch);
         of_left.for_each(|(_, losses)| *losses = self.losses);
+    }
+
+    /// Notes that no more is known of epochs above `fence`: each may be another process's now.
+    pub(super) fn forget_writers(&mut self, fence: Epoch) {
+        self.writers.retain(|epoch, _| *epoch <= fence);
     }
 
     /// Whether the store ever had the tick of an epoch, under that epoch or under one that it goes on from.
