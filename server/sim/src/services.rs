@@ -64,6 +64,9 @@ pub struct Services {
     pub stopped_clocks: BTreeMap<Nonce, Duration>,
     /// The planted mutant.
     pub mutant: Option<Mutant>,
+    /// The ends of what the shards in reach have of each zone in memory: those that heard the authority within a lease.
+    /// An adopter waits for no others.
+    pub in_reach: BTreeMap<ZoneName, Vec<DataStamp>>,
 }
 
 impl Services {
@@ -226,6 +229,20 @@ impl Services {
             let detail = format!("{zone} goes on after another record of tick {}", last.tick);
             self.breach("an adopter goes on from all that is stored", detail);
         }
+    }
+
+    /// Notes what of the told an adopter, which goes on from a history that ends with `last`, cannot know of: what no
+    /// store has, and no shard in reach. It may be missed from now on, and the adopter's epoch may have been another
+    /// owner's. Returns whether there is any.
+    pub fn note_cut_off(&mut self, tenure: &Tenure, last: Position) -> bool {
+        let zone = &tenure.zone;
+        let in_reach = self.in_reach.get(zone).cloned().unwrap_or_default();
+        if self.book(zone).has_told(last.stamp()) || self.is_anywhere(zone, &in_reach) {
+            return false;
+        }
+        self.note_nowhere(zone, &in_reach);
+        self.book(zone).writers.remove(&tenure.epoch());
+        true
     }
 
     /// Checks that a history which ends with `last`, and which an adopter goes on from, has all that was told.

@@ -176,6 +176,36 @@ fn epoch_that_neither_store_nor_shard_knows_of_any_more_may_be_another_owners() 
 }
 
 #[test]
+fn memory_of_a_shard_that_is_cut_off_may_be_passed_over_and_no_other() {
+    for is_in_reach in [true, false] {
+        let (mut services, meadow) = (Services::default(), zone("meadow"));
+        let (_, history) = tell(&mut services, &meadow, 4);
+        let memory = [history.last().stamp()];
+        let next = tenure(&meadow, 1, 2);
+        assert!(!services.note_cut_off(&next, Position::GENESIS), "the store has it");
+        services.store.forget_everything();
+        services.note_rewound();
+        assert!(services.is_anywhere(&meadow, &memory));
+
+        let in_reach = memory.into_iter().filter(|_| is_in_reach).collect();
+        services.in_reach.insert(meadow.clone(), in_reach);
+        assert_eq!(services.note_cut_off(&next, Position::GENESIS), !is_in_reach);
+        services.check_told(&next, Position::GENESIS);
+        assert_eq!(broken(&mut services) == [LATER], is_in_reach);
+        if !is_in_reach {
+            services.note_adopted(&next, Position::GENESIS, false);
+            services.store.fence(&next).unwrap();
+            let records = SuiteHistory::new(1).other().records_to(Tick(2));
+            services.append(&next, &records).unwrap();
+            services.note_released(&next, Tick(2));
+            assert_eq!(broken(&mut services), Vec::<&str>::new(), "its epoch is its own");
+            services.check_told(&tenure(&meadow, 2, 3), Position::GENESIS);
+            assert_eq!(broken(&mut services), [LATER], "it is judged as before from there on");
+        }
+    }
+}
+
+#[test]
 fn what_is_released_is_stored_under_its_own_epoch() {
     let (mut services, meadow) = (Services::default(), zone("meadow"));
     let (first, mut history) = tell(&mut services, &meadow, 2);
