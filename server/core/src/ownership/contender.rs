@@ -83,6 +83,8 @@ struct LeaseWatch {
     since: Duration,
     /// The moment at which it was last seen.
     seen_at: Duration,
+    /// The moment from which on it was seen without a gap under this grant.
+    granted_since: Duration,
     /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it
     /// applies).
     backoff: Duration,
@@ -251,26 +253,6 @@ impl Contender {
         })
     }
 
-    /// Returns the lease of a suspended zone that may be claimed: one that is ours, or that another shard was granted
-    /// and gave up, or lets run out, or would go on with from less than there is in memory.
-    fn own_lease(&self, now: Duration) -> Option<LeaseView> {
-        let free = |(zone, lease): (&ZoneName, &SuspendedLease)| {
-            let watch = self.watches.get(zone).filter(|watch| self.is_in_sight(watch))?;
-            let is_free = match lease.standing(&watch.view) {
-                Standing::Forgotten => false,
-                Standing::Own => true,
-                Standing::Taken => {
-                    let is_first = lease.is_store_behind() && !lease.is_hosted_since(&watch.view);
-                    is_first || now >= watch.since + self.wait(watch)
-                }
-            };
-            // Others first, unless they would go on from less.
-            let is_due = !lease.is_left || lease.is_store_behind();
-            (is_free && is_due && now >= watch.not_before).then(|| watch.view.clone())
-        };
-        self.suspended.iter().find_map(free)
-    }
-
     fn others_lease(&self, now: Duration) -> Option<LeaseView> {
         if !self.has_room() {
             return None;
@@ -430,7 +412,7 @@ impl Contender {
             && is_same_lease(&watch.view, &view)
         {
             if now.saturating_sub(watch.seen_at) > self.config.look_gap {
-                watch.since = now;
+                (watch.since, watch.granted_since) = (now, now);
             }
             watch.seen_at = now;
             watch.view = view;
@@ -438,12 +420,14 @@ impl Contender {
         }
         let backoff = self.draw_backoff(&view.zone);
         let is_forgotten = self.config.may_forget && view.epoch == Epoch::NONE;
+        let granted_since = self.granted_since(now, &view);
         self.watches.insert(
             view.zone.clone(),
             LeaseWatch {
                 view,
                 since: now,
                 seen_at: now,
+                granted_since,
                 backoff,
                 not_before: now,
                 unfit_ttls: 0,

@@ -127,6 +127,41 @@ fn memory_is_not_claimed_at_once_from_a_shard_that_hosted_the_zone_since() {
 }
 
 #[test]
+fn older_memory_is_claimed_after_a_ttl_from_a_shard_that_hosts_nothing_of_a_zone_that_was_hosted_since() {
+    // The epoch of the lease's mark, what the store has, and whether the memory goes first in the end. Epoch 5 was
+    // granted, and renews its lease.
+    let table = [
+        (4, StoreData::Nothing, true),
+        (4, StoreData::Newest(stamp(3, 99)), true),
+        (4, StoreData::Newest(stamp(3, 100)), false),
+        (4, StoreData::Newest(stamp(4, 1)), false),
+        (4, StoreData::Incomplete { epoch: Epoch(4) }, false),
+        (5, StoreData::Nothing, false),
+    ];
+    for (hosted, stored, is_first) in table {
+        let mut contender = suspended();
+        for beat in 1..=3 {
+            let now = (beat - 1) * TTL / 2;
+            let data = stamp(hosted, 0);
+            let lease = LeaseView {
+                epoch: Epoch(5),
+                mark: Some(OwnerMark { data, rules: rules(1) }),
+                ..taken(beat)
+            };
+            for look in [now, now + TTL / 4] {
+                contender.handle_leases(ms(look), vec![lease.clone()]);
+                contender.handle_stored(&name("meadow"), &stored);
+                let is_claimed = claim(&mut contender, look).is_some();
+                assert_eq!(is_claimed, is_first && look == TTL, "{stored:?} at {look}");
+                if is_claimed || look == TTL {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn memory_that_the_store_is_not_known_to_have_anything_of_takes_no_zone_from_another_shard() {
     let mut contender = contender();
     contender.handle_suspended(ran_out(), stamp(0, 0));
