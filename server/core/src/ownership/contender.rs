@@ -8,7 +8,8 @@
 //! otherwise the first look after an outage that stopped all renewals would find all leases claimable, and a spare
 //! would take a zone from a shard that has it in memory and only waits to go on. Such a shard
 //! ([`Contender::handle_suspended`]) claims its own lease at once; one that another shard was granted meanwhile, only
-//! if the store lacks what it once acknowledged, so that the other would go on from less.
+//! if the store lacks what it once acknowledged, so that the other would go on from less; and one that it had to put
+//! back, after a ttl: the authority may have forgotten a later grant, whose shard has a newer memory.
 //!
 //! A lease that shows less than is known of its zone comes from an authority that forgot; one that was never held may,
 //! too, where an authority forgets in its ordinary course. It is not free, released or not and preferred or not: within
@@ -144,6 +145,7 @@ impl Contender {
         for view in views {
             self.watch(now, view);
         }
+        self.note_forgotten_leases(now, &unread);
     }
 
     /// Returns the next lease to claim, most urgent first: zones in memory, then those that did not run other rules,

@@ -217,3 +217,45 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_before_it_is_claimed() {
         "however high the store's fence is"
     );
 }
+
+#[test]
+fn lease_that_was_put_back_is_claimed_after_a_ttl_for_another_shard_may_have_a_newer_memory() {
+    let older = LeaseView {
+        epoch: Epoch(2),
+        ..held("meadow", 1, 5)
+    };
+    for forgotten in [vec![], vec![never_held("meadow")], vec![older]] {
+        let mut contender = suspended();
+        contender.handle_leases(ms(0), forgotten.clone());
+        let mut now = 10;
+        while now < TTL {
+            contender.handle_leases(ms(now), vec![held("meadow", 1, 0)]);
+            assert_eq!(claim(&mut contender, now), None, "{forgotten:?}");
+            now += 498;
+        }
+        contender.handle_leases(ms(TTL), vec![held("meadow", 1, 0)]);
+        assert_eq!(claim(&mut contender, TTL).as_deref(), Some("meadow"), "{forgotten:?}");
+    }
+}
+
+#[test]
+fn lease_that_was_put_back_is_claimed_at_once_by_a_process_that_stops_or_could_not_look() {
+    let mut contender = suspended();
+    contender.handle_close();
+    contender.handle_leases(ms(0), vec![]);
+    contender.handle_leases(ms(10), vec![held("meadow", 1, 0)]);
+    assert_eq!(claim(&mut contender, 10).as_deref(), Some("meadow"));
+
+    let mut contender = suspended();
+    let unread = Leases {
+        unread: [name("meadow")].into(),
+        ..Leases::default()
+    };
+    contender.handle_leases(ms(0), unread);
+    contender.handle_leases(ms(10), vec![held("meadow", 1, 0)]);
+    assert_eq!(
+        claim(&mut contender, 10).as_deref(),
+        Some("meadow"),
+        "nothing was forgotten"
+    );
+}
