@@ -228,15 +228,32 @@ impl SimCluster {
             slot.missed.push(event);
             return;
         }
-        let Some(shard) = &mut slot.shard else { return };
+        self.note_reach(place);
+        let Some(shard) = &mut self.slots[place].shard else {
+            return;
+        };
         let heard = catch_unwind(AssertUnwindSafe(|| shard.handle(&mut self.env, event)));
         if let Err(panic) = heard {
-            slot.shard = None;
+            self.slots[place].shard = None;
             let detail = format!("shard {place}: {}", panic_text(panic.as_ref()));
             self.env.services.breach("no machine panics", detail);
         }
         if std::mem::take(&mut self.env.lost_memory) {
             self.note_forgetting();
+        }
+    }
+
+    /// Notes what the shards in reach have in memory, before one hears something that may end an adoption.
+    fn note_reach(&mut self, place: usize) {
+        let adopter = self.slots[place].shard.as_ref();
+        if !adopter.is_some_and(SimShard::is_adopting_any) {
+            return;
+        }
+        for zone in self.world.rules.zones() {
+            let shards = self.slots.iter().filter_map(|slot| slot.shard.as_ref());
+            let in_reach = shards.filter(|shard| !shard.is_cut_off(self.env.now));
+            let ends = in_reach.flat_map(|shard| shard.memory_ends(zone)).collect();
+            self.env.services.in_reach.insert(zone.clone(), ends);
         }
     }
 

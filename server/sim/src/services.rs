@@ -66,6 +66,9 @@ pub struct Services {
     pub stopped_clocks: BTreeMap<Nonce, Duration>,
     /// The planted mutant.
     pub mutant: Option<Mutant>,
+    /// The ends of what the shards in reach have of each zone in memory: those that heard the authority within a lease.
+    /// An adopter waits for no others.
+    pub in_reach: BTreeMap<ZoneName, Vec<DataStamp>>,
 }
 
 impl Services {
@@ -230,6 +233,20 @@ impl Services {
         }
     }
 
+    /// Notes what of the told an adopter, which goes on from a history that ends with `last`, cannot know of: what no
+    /// store has, and no shard in reach. It may be missed from now on, and the adopter's epoch may have been another
+    /// owner's. Returns whether there is any.
+    pub fn note_cut_off(&mut self, tenure: &Tenure, last: Position) -> bool {
+        let zone = &tenure.zone;
+        let in_reach = self.in_reach.get(zone).cloned().unwrap_or_default();
+        if self.book(zone).has_told(last.stamp()) || self.is_anywhere(zone, &in_reach) {
+            return false;
+        }
+        self.note_nowhere(zone, &in_reach);
+        self.book(zone).writers.remove(&tenure.epoch());
+        true
+    }
+
     /// Checks that a history which ends with `last`, and which an adopter goes on from, has all that was told.
     pub fn check_told(&mut self, tenure: &Tenure, last: Position) {
         let book = self.book(&tenure.zone);
@@ -306,7 +323,7 @@ impl Services {
     pub fn note_nowhere(&mut self, zone: &ZoneName, memories: &[DataStamp]) {
         let book = self.book(zone);
         let remembered = memories.iter().map(|end| book.told_within(*end)).max();
-        let stored = self.stored_end(zone).map(|tick| self.book(zone).told_up_to(tick));
+        let stored = self.stored_end(zone).map(|end| self.book(zone).told_within(end));
         self.lose(zone, remembered.max(stored).unwrap_or(Position::GENESIS.stamp()));
     }
 
@@ -325,10 +342,11 @@ impl Services {
     }
 
     /// Notes that no process has a zone in memory of which nothing was told. If the store has nothing of it either, it
-    /// may begin again at its first epoch.
+    /// may begin again at its first epoch; if it went back, at the epoch after the highest that it still knows of.
     pub fn note_unknown(&mut self, zone: &ZoneName) {
-        if self.store.summary(zone).is_none() {
-            self.lose(zone, Position::GENESIS.stamp());
+        match self.store.summary(zone) {
+            None => self.lose(zone, Position::GENESIS.stamp()),
+            Some(summary) => self.book(zone).forget_writers(summary.fence_epoch),
         }
     }
 
@@ -391,11 +409,12 @@ impl Services {
         }
     }
 
-    /// Whether the store has a whole data set of a zone that reaches the newest tick from which anything was told.
+    /// Whether the store has a whole data set of a zone, with everything that was told in its history: a store that
+    /// went back may have later ticks of another one.
     #[must_use]
     pub fn holds_told(&self, zone: &ZoneName) -> bool {
-        let end = self.stored_end(zone);
-        end.is_some_and(|last| last >= self.told(zone).unwrap_or_default())
+        let (end, book) = (self.stored_end(zone), self.books.get(zone));
+        end.is_some_and(|end| book.is_none_or(|book| book.has_told(end)))
     }
 
     /// Whether the store has a data set of a zone that reaches that tick, and some of it is damaged.
@@ -408,8 +427,8 @@ impl Services {
         reaches && self.damage_of(zone).next().is_some()
     }
 
-    /// Returns the last tick that an adopter can read of a zone.
-    fn stored_end(&self, zone: &ZoneName) -> Option<Tick> {
+    /// Returns the end of what an adopter can read of a zone.
+    fn stored_end(&self, zone: &ZoneName) -> Option<DataStamp> {
         let is_of = |place, of| matches!(place, StoredPlace::Part { position, .. } if position == of);
         let is_damaged = |position| self.damage_of(zone).any(|damaged| is_of(damaged.place, position));
         readable_end(&self.store, zone, is_damaged)

@@ -101,6 +101,8 @@ pub struct SimShard {
     holder: Holder,
     orders: VecDeque<Order>,
     asked: BTreeMap<u64, HolderRequest>,
+    /// The moment at which the authority last answered in time.
+    authority_heard_at: Duration,
     turn_at: Option<Duration>,
     is_hinted: bool,
     /// Whether the zones were stopped: none is hosted any more but from memory.
@@ -165,6 +167,7 @@ impl SimShard {
             holder,
             orders: VecDeque::new(),
             asked: BTreeMap::new(),
+            authority_heard_at: env.now,
             turn_at: None,
             is_hinted: false,
             has_stopped_zones: false,
@@ -253,6 +256,18 @@ impl SimShard {
     pub fn remembers(&self, zone: &ZoneName) -> bool {
         let hosted = self.local.zones.get(zone).is_some_and(|hosted| !hosted.is_wedged());
         hosted || self.memories.contains_key(zone)
+    }
+
+    /// Whether the authority has answered nothing in time for a lease: no other can know of what it has in memory.
+    #[must_use]
+    pub fn is_cut_off(&self, now: Duration) -> bool {
+        now.saturating_sub(self.authority_heard_at) >= self.ttl
+    }
+
+    /// Whether this process is about to go on with any zone.
+    #[must_use]
+    pub fn is_adopting_any(&self) -> bool {
+        !self.adopting.is_empty()
     }
 
     /// Whether this process is about to go on with the zone.

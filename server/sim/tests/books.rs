@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
-use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Position};
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, Position};
 use everhold_core::ownership::Tenure;
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Epoch, Tick, ZoneName};
@@ -124,6 +124,88 @@ fn older_memory_has_not_what_a_later_epoch_told() {
     );
     services.note_nowhere(&meadow, &[memory.stamp()]);
     assert_eq!(services.told(&meadow), Some(Tick(2)), "what both have must survive");
+}
+
+#[test]
+fn store_that_went_back_to_another_history_has_not_what_was_told_however_long_that_is() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, history) = tell(&mut services, &meadow, 9);
+    let dump = services.store.dump();
+    services.store.forget_everything();
+    services.note_nowhere(&meadow, &[]);
+    let (owner, _) = adopt(&mut services, &meadow, 2, Position::GENESIS);
+    services.store.create(&owner, Origin::Nothing).unwrap();
+    let records = SuiteHistory::new(2).other().records_to(Tick(4));
+    services.append(&owner, &records).unwrap();
+    services.note_released(&owner, Tick(4));
+    assert!(services.holds_told(&meadow));
+
+    services.store.restore_to(&dump);
+    services.note_rewound();
+    assert!(!services.holds_told(&meadow), "its tick 9 is of the world before");
+    services.note_nowhere(&meadow, &[]);
+    assert_eq!(adopt(&mut services, &meadow, 3, history.last()).1, Vec::<&str>::new());
+    services.check_end(&meadow, history.last());
+    assert_eq!(broken(&mut services), Vec::<&str>::new());
+}
+
+#[test]
+fn epoch_that_neither_store_nor_shard_knows_of_any_more_may_be_another_owners() {
+    let (mut services, meadow) = (Services::default(), zone("meadow"));
+    let (_, history) = tell(&mut services, &meadow, 2);
+    let (dump, root) = (services.store.dump(), history.last());
+    let second = |nonce| tenure(&meadow, 2, nonce);
+    services.store.forget_everything();
+    services.note_nowhere(&meadow, &[]);
+    // The last write of an owner that died arrives after it.
+    let write = |services: &mut Services, owner: &Tenure| {
+        services.store.fence(owner).unwrap();
+        let records = SuiteHistory::after(2, root).records_to(Tick(3));
+        services.append(owner, &records).unwrap();
+        broken(services)
+    };
+    services.store.restore_to(&dump);
+    assert_eq!(write(&mut services, &second(1)), Vec::<&str>::new());
+    for is_known in [true, false] {
+        services.store.restore_to(&dump);
+        services.note_rewound();
+        if !is_known {
+            services.note_unknown(&meadow);
+        }
+        let broken = write(&mut services, &second(2));
+        let one_writer = "one writing owner per zone and epoch";
+        assert_eq!(broken.contains(&one_writer), is_known, "{broken:?}");
+    }
+}
+
+#[test]
+fn memory_of_a_shard_that_is_cut_off_may_be_passed_over_and_no_other() {
+    for is_in_reach in [true, false] {
+        let (mut services, meadow) = (Services::default(), zone("meadow"));
+        let (_, history) = tell(&mut services, &meadow, 4);
+        let memory = [history.last().stamp()];
+        let next = tenure(&meadow, 1, 2);
+        assert!(!services.note_cut_off(&next, Position::GENESIS), "the store has it");
+        services.store.forget_everything();
+        services.note_rewound();
+        assert!(services.is_anywhere(&meadow, &memory));
+
+        let in_reach = memory.into_iter().filter(|_| is_in_reach).collect();
+        services.in_reach.insert(meadow.clone(), in_reach);
+        assert_eq!(services.note_cut_off(&next, Position::GENESIS), !is_in_reach);
+        services.check_told(&next, Position::GENESIS);
+        assert_eq!(broken(&mut services) == [LATER], is_in_reach);
+        if !is_in_reach {
+            services.note_adopted(&next, Position::GENESIS, false);
+            services.store.fence(&next).unwrap();
+            let records = SuiteHistory::new(1).other().records_to(Tick(2));
+            services.append(&next, &records).unwrap();
+            services.note_released(&next, Tick(2));
+            assert_eq!(broken(&mut services), Vec::<&str>::new(), "its epoch is its own");
+            services.check_told(&tenure(&meadow, 2, 3), Position::GENESIS);
+            assert_eq!(broken(&mut services), [LATER], "it is judged as before from there on");
+        }
+    }
 }
 
 #[test]

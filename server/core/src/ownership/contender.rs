@@ -8,7 +8,8 @@
 //! otherwise the first look after an outage that stopped all renewals would find all leases claimable, and a spare
 //! would take a zone from a shard that has it in memory and only waits to go on. Such a shard
 //! ([`Contender::handle_suspended`]) claims its own lease at once; one that another shard was granted meanwhile, only
-//! if the store lacks what it once acknowledged, so that the other would go on from less.
+//! if the store lacks what it once acknowledged, so that the other would go on from less; and one that it had to put
+//! back, after a ttl: the authority may have forgotten a later grant, whose shard has a newer memory.
 //!
 //! A lease that shows less than is known of its zone comes from an authority that forgot; one that was never held may,
 //! too, where an authority forgets in its ordinary course. It is not free, released or not and preferred or not: within
@@ -83,6 +84,8 @@ struct LeaseWatch {
     since: Duration,
     /// The moment at which it was last seen.
     seen_at: Duration,
+    /// The moment from which on it was seen without a gap under this grant.
+    granted_since: Duration,
     /// Drawn when this state was first seen: a claim is not made earlier than `since` + this (+ the ttl, where it
     /// applies).
     backoff: Duration,
@@ -142,6 +145,7 @@ impl Contender {
         for view in views {
             self.watch(now, view);
         }
+        self.note_forgotten_leases(now, &unread);
     }
 
     /// Returns the next lease to claim, most urgent first: zones in memory, then those that did not run other rules,
@@ -249,26 +253,6 @@ impl Contender {
             let watch = watch.filter(|watch| self.is_in_sight(watch));
             watch.is_some_and(|watch| lease.standing(&watch.view) == standing)
         })
-    }
-
-    /// Returns the lease of a suspended zone that may be claimed: one that is ours, or that another shard was granted
-    /// and gave up, or lets run out, or would go on with from less than there is in memory.
-    fn own_lease(&self, now: Duration) -> Option<LeaseView> {
-        let free = |(zone, lease): (&ZoneName, &SuspendedLease)| {
-            let watch = self.watches.get(zone).filter(|watch| self.is_in_sight(watch))?;
-            let is_free = match lease.standing(&watch.view) {
-                Standing::Forgotten => false,
-                Standing::Own => true,
-                Standing::Taken => {
-                    let is_first = lease.is_store_behind() && !lease.is_hosted_since(&watch.view);
-                    is_first || now >= watch.since + self.wait(watch)
-                }
-            };
-            // Others first, unless they would go on from less.
-            let is_due = !lease.is_left || lease.is_store_behind();
-            (is_free && is_due && now >= watch.not_before).then(|| watch.view.clone())
-        };
-        self.suspended.iter().find_map(free)
     }
 
     fn others_lease(&self, now: Duration) -> Option<LeaseView> {
@@ -430,7 +414,7 @@ impl Contender {
             && is_same_lease(&watch.view, &view)
         {
             if now.saturating_sub(watch.seen_at) > self.config.look_gap {
-                watch.since = now;
+                (watch.since, watch.granted_since) = (now, now);
             }
             watch.seen_at = now;
             watch.view = view;
@@ -438,12 +422,14 @@ impl Contender {
         }
         let backoff = self.draw_backoff(&view.zone);
         let is_forgotten = self.config.may_forget && view.epoch == Epoch::NONE;
+        let granted_since = self.granted_since(now, &view);
         self.watches.insert(
             view.zone.clone(),
             LeaseWatch {
                 view,
                 since: now,
                 seen_at: now,
+                granted_since,
                 backoff,
                 not_before: now,
                 unfit_ttls: 0,

@@ -135,16 +135,6 @@ impl ZoneBook {
         self.told.map_or(GENESIS, |told| self.shared(told, end))
     }
 
-    /// Returns the end of what was told up to a tick.
-    pub(super) fn told_up_to(&self, tick: Tick) -> DataStamp {
-        self.told.map_or(GENESIS, |told| {
-            self.resolve(DataStamp {
-                tick: tick.min(told.tick),
-                ..told
-            })
-        })
-    }
-
     /// Notes that of what was told only the history up to `left` is anywhere. It is what must be in every later state
     /// from now on, and what was noted of ticks after it is of no account. `fence` is the highest epoch that the store
     /// knows of, and `stored` has its record of a tick.
@@ -164,9 +154,14 @@ impl ZoneBook {
         if let Some(covered) = self.covered.get_mut(&left.epoch) {
             *covered = left.tick.min(*covered);
         }
-        self.writers.retain(|epoch, _| *epoch <= fence);
+        self.forget_writers(fence);
         let of_left = self.losses_before.range_mut(..=left.epoch);
         of_left.for_each(|(_, losses)| *losses = self.losses);
+    }
+
+    /// Notes that no more is known of epochs above `fence`: each may be another process's now.
+    pub(super) fn forget_writers(&mut self, fence: Epoch) {
+        self.writers.retain(|epoch, _| *epoch <= fence);
     }
 
     /// Whether the store ever had the tick of an epoch, under that epoch or under one that it goes on from.

@@ -5,17 +5,18 @@ use everhold_core::durability::plan;
 use everhold_core::durability::recovery::{PageRequest, Recovery, RecoveryStep};
 use everhold_core::durability::replay::ReplayError;
 use everhold_core::durability::store::{Position, ZoneData};
-use everhold_protocol::{Tick, ZoneName};
+use everhold_core::ownership::DataStamp;
+use everhold_protocol::ZoneName;
 
 use crate::store::MemoryStore;
 
-/// Returns the last tick that an adopter of a zone goes on from. `None`: nothing of the zone can be read, or the store
+/// Returns the end of the history that an adopter of a zone goes on from. `None`: nothing of the zone can be read, or the store
 /// has nothing of it.
 pub(super) fn readable_end(
     store: &MemoryStore,
     zone: &ZoneName,
     is_damaged: impl Fn(Position) -> bool,
-) -> Option<Tick> {
+) -> Option<DataStamp> {
     let outline = store.outline(zone, None).ok()?;
     if outline.chain.is_empty() && outline.journal.is_none() {
         return None;
@@ -44,9 +45,9 @@ pub(super) fn readable_end(
         };
         match planned {
             Ok(plan) => {
-                let last = plan.last().tick;
-                if recovery.handle_end(last, plan.damage()).ok()?.is_some() {
-                    return Some(last);
+                let last = plan.last();
+                if recovery.handle_end(last.tick, plan.damage()).ok()?.is_some() {
+                    return Some(last.stamp());
                 }
             }
             Err(error) => recovery.handle_failed(error).ok()?,

@@ -358,6 +358,9 @@ impl SimShard {
         {
             check_loss(env, tenure, last, history);
         }
+        if env.services.note_cut_off(tenure, last) {
+            env.tell(|| format!("only shards that are cut off have what was told of {zone}"));
+        }
         env.services.check_told(tenure, last);
     }
 

@@ -165,10 +165,7 @@ impl SimShard {
     fn ask(&mut self, env: &mut Env, request: HolderRequest, within: Option<Duration>) {
         let number = self.number();
         self.asked.insert(number, request.clone());
-        let to = match request {
-            HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Blame(..) => Party::Store,
-            _ => Party::Authority,
-        };
+        let to = asked_of(&request);
         let (me, addr, ttl) = (self.nonce, self.addr, self.ttl);
         if let HolderRequest::Claim { watched, .. } = &request
             && !watched.ttl.is_zero()
@@ -210,8 +207,11 @@ impl SimShard {
     }
 
     pub(super) fn handle_answered(&mut self, env: &mut Env, number: u64, mut answer: HolderAnswer) {
-        if self.asked.remove(&number).is_none() {
+        let Some(request) = self.asked.remove(&number) else {
             return;
+        };
+        if asked_of(&request) == Party::Authority {
+            self.authority_heard_at = env.now;
         }
         if let HolderAnswer::Leases(Ok(leases)) = &mut answer {
             // Only a mutant left any for ever.
@@ -248,6 +248,14 @@ impl SimShard {
         };
         self.holder.handle_answer(env.now, answer);
         self.drive_holder(env);
+    }
+}
+
+/// Returns the party of which something is asked.
+const fn asked_of(request: &HolderRequest) -> Party {
+    match request {
+        HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Blame(..) => Party::Store,
+        _ => Party::Authority,
     }
 }
 

@@ -1,8 +1,12 @@
 //! Zones that are suspended here: in memory, and not acted for. Their claim is older than any other shard's, so they
 //! wait for less, and their memory dies for data only. It asks no store and no authority itself.
 
-use everhold_protocol::{Epoch, Tick};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use everhold_protocol::{Epoch, Tick, ZoneName};
+
+use super::{Contender, LeaseWatch};
 use crate::ownership::authority::LeaseView;
 use crate::ownership::grant::Tenure;
 use crate::ownership::stamp::DataStamp;
@@ -34,6 +38,8 @@ pub struct SuspendedLease {
     is_store_behind: Option<bool>,
     /// Whether it is left to others for now: something beside it failed here.
     pub(super) is_left: bool,
+    /// The moment at which the authority was last seen to have forgotten the grant.
+    forgotten_at: Option<Duration>,
 }
 
 /// The lease of a suspended zone, as the authority shows it.
@@ -54,6 +60,7 @@ impl SuspendedLease {
             acknowledged,
             is_store_behind: None,
             is_left: false,
+            forgotten_at: None,
         }
     }
 
@@ -100,8 +107,81 @@ impl SuspendedLease {
         view.mark.is_some_and(|mark| mark.data.epoch > self.tenure.epoch())
     }
 
+    /// Whether the owner that the lease shows has hosted the zone.
+    fn is_hosted(view: &LeaseView) -> bool {
+        view.mark.is_some_and(|mark| mark.data.epoch >= view.epoch)
+    }
+
     /// Whether the store has all that it acknowledged.
     pub(super) fn is_stored(&self) -> bool {
         self.is_store_behind == Some(false)
+    }
+}
+
+impl Contender {
+    /// Returns the lease of a suspended zone that may be claimed: one that is ours, or that another shard was granted
+    /// and gave up, or lets run out, or would go on with from less than there is in memory.
+    pub(super) fn own_lease(&self, now: Duration) -> Option<LeaseView> {
+        let free = |(zone, lease): (&ZoneName, &SuspendedLease)| {
+            let watch = self.watches.get(zone).filter(|watch| self.is_in_sight(watch))?;
+            let is_free = match lease.standing(&watch.view) {
+                Standing::Forgotten => false,
+                Standing::Own => !self.waits(lease, now),
+                Standing::Taken => self.is_first(lease, watch, now) || now >= watch.since + self.wait(watch),
+            };
+            // Others first, unless they would go on from less.
+            let is_due = !lease.is_left || lease.is_store_behind();
+            (is_free && is_due && now >= watch.not_before).then(|| watch.view.clone())
+        };
+        self.suspended.iter().find_map(free)
+    }
+
+    /// Returns the suspended zones whose lease was put back a while ago and is not claimed yet: put it back once more,
+    /// for one that stands still is taken for free.
+    pub fn waiting(&self, now: Duration) -> impl Iterator<Item = &SuspendedLease> {
+        let still = self.config.ttl / 2;
+        self.suspended_as(Standing::Own).filter(move |lease| {
+            let watch = self.watches.get(&lease.tenure.zone);
+            self.waits(lease, now) && watch.is_some_and(|watch| now >= watch.since + still)
+        })
+    }
+
+    /// Notes which grants of suspended zones the look at `now` showed to be forgotten.
+    pub(super) fn note_forgotten_leases(&mut self, now: Duration, unread: &BTreeSet<ZoneName>) {
+        for (zone, lease) in &mut self.suspended {
+            let is_forgotten = match self.watches.get(zone) {
+                Some(watch) => lease.standing(&watch.view) == Standing::Forgotten,
+                None => !unread.contains(zone),
+            };
+            if is_forgotten {
+                lease.forgotten_at = Some(now);
+            }
+        }
+    }
+
+    /// Returns the moment from which on the grant of a lease that is seen at `now` was seen without a gap.
+    pub(super) fn granted_since(&self, now: Duration, view: &LeaseView) -> Duration {
+        let before = self.watches.get(&view.zone).filter(|watch| {
+            let is_same = (watch.view.epoch, watch.view.nonce) == (view.epoch, view.nonce);
+            is_same && now.saturating_sub(watch.seen_at) <= self.config.look_gap
+        });
+        before.map_or(now, |watch| watch.granted_since)
+    }
+
+    /// Whether the lease of a suspended zone is left alone for now, because the authority forgot it: a later grant may
+    /// be forgotten as well, and the shard of that one, which has a newer memory, puts its own back within a ttl. A
+    /// process that stops has no time for that.
+    fn waits(&self, lease: &SuspendedLease, now: Duration) -> bool {
+        !self.is_closed && lease.forgotten_at.is_some_and(|at| now < at + self.config.ttl)
+    }
+
+    /// Whether this memory goes on with a zone that another shard was granted, because the store lost some of it: no
+    /// other owner hosted the zone since; or one did, and has had a ttl to claim what may be newer in its memory, while
+    /// the owner that the lease shows has hosted nothing.
+    fn is_first(&self, lease: &SuspendedLease, watch: &LeaseWatch, now: Duration) -> bool {
+        let view = &watch.view;
+        let has_had_time = now >= watch.granted_since + view.longer_ttl(self.config.ttl);
+        let is_orphan = has_had_time && !SuspendedLease::is_hosted(view);
+        lease.is_store_behind() && (!lease.is_hosted_since(view) || is_orphan)
     }
 }

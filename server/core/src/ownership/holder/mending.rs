@@ -22,6 +22,7 @@ impl Holder {
         let missing = leases.filter(|lease| self.census.is_missing(&lease.tenure.zone));
         let forgotten: Vec<Renewal> = missing
             .chain(self.contender.forgotten())
+            .chain(self.contender.waiting(now))
             .map(|lease| self.put_back(lease))
             .collect();
         let undeclared = self.census.missing(now).into_iter();

@@ -123,7 +123,8 @@ impl FakeAuthority {
             }
             Request::Reinstate(renewals) => {
                 for Renewal { tenure, .. } in &renewals {
-                    let own = view(tenure.zone.as_str(), tenure.epoch().0, ME);
+                    let mut own = view(tenure.zone.as_str(), tenure.epoch().0, ME);
+                    own.beat += self.leases.get(&tenure.zone).map_or(0, |before| before.beat);
                     self.leases.insert(tenure.zone.clone(), own);
                 }
                 HolderAnswer::Reinstated(renewals.into_iter().map(|renewal| (renewal, Ok(()))).collect())

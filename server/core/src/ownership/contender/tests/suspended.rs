@@ -127,6 +127,41 @@ fn memory_is_not_claimed_at_once_from_a_shard_that_hosted_the_zone_since() {
 }
 
 #[test]
+fn older_memory_is_claimed_after_a_ttl_from_a_shard_that_hosts_nothing_of_a_zone_that_was_hosted_since() {
+    // The epoch of the lease's mark, what the store has, and whether the memory goes first in the end. Epoch 5 was
+    // granted, and renews its lease.
+    let table = [
+        (4, StoreData::Nothing, true),
+        (4, StoreData::Newest(stamp(3, 99)), true),
+        (4, StoreData::Newest(stamp(3, 100)), false),
+        (4, StoreData::Newest(stamp(4, 1)), false),
+        (4, StoreData::Incomplete { epoch: Epoch(4) }, false),
+        (5, StoreData::Nothing, false),
+    ];
+    for (hosted, stored, is_first) in table {
+        let mut contender = suspended();
+        for beat in 1..=3 {
+            let now = (beat - 1) * TTL / 2;
+            let data = stamp(hosted, 0);
+            let lease = LeaseView {
+                epoch: Epoch(5),
+                mark: Some(OwnerMark { data, rules: rules(1) }),
+                ..taken(beat)
+            };
+            for look in [now, now + TTL / 4] {
+                contender.handle_leases(ms(look), vec![lease.clone()]);
+                contender.handle_stored(&name("meadow"), &stored);
+                let is_claimed = claim(&mut contender, look).is_some();
+                assert_eq!(is_claimed, is_first && look == TTL, "{stored:?} at {look}");
+                if is_claimed || look == TTL {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn memory_that_the_store_is_not_known_to_have_anything_of_takes_no_zone_from_another_shard() {
     let mut contender = contender();
     contender.handle_suspended(ran_out(), stamp(0, 0));
@@ -180,5 +215,47 @@ fn suspended_zone_that_the_authority_forgot_is_put_back_before_it_is_claimed() {
     assert!(
         !contender.handle_forgotten(ms(TTL)),
         "however high the store's fence is"
+    );
+}
+
+#[test]
+fn lease_that_was_put_back_is_claimed_after_a_ttl_for_another_shard_may_have_a_newer_memory() {
+    let older = LeaseView {
+        epoch: Epoch(2),
+        ..held("meadow", 1, 5)
+    };
+    for forgotten in [vec![], vec![never_held("meadow")], vec![older]] {
+        let mut contender = suspended();
+        contender.handle_leases(ms(0), forgotten.clone());
+        let mut now = 10;
+        while now < TTL {
+            contender.handle_leases(ms(now), vec![held("meadow", 1, 0)]);
+            assert_eq!(claim(&mut contender, now), None, "{forgotten:?}");
+            now += 498;
+        }
+        contender.handle_leases(ms(TTL), vec![held("meadow", 1, 0)]);
+        assert_eq!(claim(&mut contender, TTL).as_deref(), Some("meadow"), "{forgotten:?}");
+    }
+}
+
+#[test]
+fn lease_that_was_put_back_is_claimed_at_once_by_a_process_that_stops_or_could_not_look() {
+    let mut contender = suspended();
+    contender.handle_close();
+    contender.handle_leases(ms(0), vec![]);
+    contender.handle_leases(ms(10), vec![held("meadow", 1, 0)]);
+    assert_eq!(claim(&mut contender, 10).as_deref(), Some("meadow"));
+
+    let mut contender = suspended();
+    let unread = Leases {
+        unread: [name("meadow")].into(),
+        ..Leases::default()
+    };
+    contender.handle_leases(ms(0), unread);
+    contender.handle_leases(ms(10), vec![held("meadow", 1, 0)]);
+    assert_eq!(
+        claim(&mut contender, 10).as_deref(),
+        Some("meadow"),
+        "nothing was forgotten"
     );
 }
