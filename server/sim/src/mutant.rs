@@ -112,7 +112,7 @@ impl Mutant {
             Self::AnswerOfAnother => (20, &[STORED]),
             Self::AppliedIsConfirmed => (20, &[STORED]),
             Self::QuarantineLost => (20, &[OWNED, PLAYED]),
-            Self::TrimmedTooFar => (150, &[OWNED, "only what is damaged is lost"]),
+            Self::TrimmedTooFar => (200, &[OWNED, LATER]),
             Self::DivergenceUnseen => (60, &["a divergent zone is found to be one"]),
             Self::SealLost => (40, &["evidence is whole, or absent"]),
         };

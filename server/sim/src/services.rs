@@ -460,8 +460,8 @@ impl Services {
         }
     }
 
-    /// Notes that an adopter has fenced the zone. A delta that was built on a damaged checkpoint, and whose records never
-    /// came, cannot be read without it.
+    /// Notes that an adopter has fenced the zone. A delta that was built on a damaged checkpoint, and whose records
+    /// never came, cannot be read without it.
     pub fn note_fenced(&mut self, zone: &ZoneName) {
         let store = &self.store;
         for damaged in self.damaged.get_mut(zone).into_iter().flatten() {
@@ -483,6 +483,16 @@ impl Services {
             }
         };
         damaged.iter().any(is_reason)
+    }
+
+    /// Checks that a zone's evidence, which an owner says is kept, is sealed in a store that forgot nothing.
+    pub fn check_sealed(&mut self, zone: &ZoneName) {
+        if self.store.evidence(zone).is_none() && !self.has_gone_back(zone) {
+            self.breach(
+                "evidence is whole, or absent",
+                format!("{zone}: it is said to be kept, and is not"),
+            );
+        }
     }
 
     /// Whether the store has ever lost something of the zone.

@@ -347,7 +347,7 @@ impl SimShard {
             if !digest_equal {
                 env.took("a divergent zone");
             }
-            evidence.iter().for_each(|outcome| note_outcome(env, *outcome));
+            evidence.iter().for_each(|outcome| note_outcome(env, zone, *outcome));
         }
         if let History::Stored {
             is_lost: false,

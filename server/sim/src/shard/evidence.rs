@@ -11,6 +11,7 @@ use everhold_core::durability::keeping::{KeepCommand, Keeping};
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::lease::SharedLease;
 use everhold_core::ownership::{EndReason, Remains, Tenure};
+use everhold_protocol::ZoneName;
 
 use super::{Kind, SimShard};
 use crate::env::Env;
@@ -94,13 +95,16 @@ impl SimShard {
 
     fn end_forked(&mut self, env: &mut Env, tenure: &Tenure, outcome: EvidenceOutcome) {
         self.forked.remove(&tenure.zone);
-        note_outcome(env, outcome);
+        note_outcome(env, &tenure.zone, outcome);
         self.tell_end(env, tenure, EndReason::Fork, Remains::Nothing);
     }
 }
 
-/// Counts what became of a piece of evidence.
-pub(super) fn note_outcome(env: &mut Env, outcome: EvidenceOutcome) {
+/// Counts what became of a piece of evidence, and checks that what is said to be kept is.
+pub(super) fn note_outcome(env: &mut Env, zone: &ZoneName, outcome: EvidenceOutcome) {
+    if outcome == EvidenceOutcome::Kept {
+        env.services.check_sealed(zone);
+    }
     env.took(match outcome {
         EvidenceOutcome::Kept => "evidence that was kept",
         EvidenceOutcome::Counted => "evidence that was counted",

@@ -228,7 +228,8 @@ async fn base_of_a_higher_epoch_ends_the_history_beside_it(a: &impl ZoneStore, b
     assert_eq!(b.read_zone(&old.zone).await.expect("readable").records, next);
 }
 
-/// The store came back with what an owner of a lower epoch had written, which is longer than what a shard has in memory.
+/// The store came back with what an owner of a lower epoch had written, which is longer than what a shard has in
+/// memory.
 async fn history_that_a_checkpoint_of_another_covers_is_a_gap_that_a_base_ends(a: &impl ZoneStore, b: &impl ZoneStore) {
     let (old, _, records) = zone_of_ten(a, "covered").await;
     put_checkpoint(a, &old, at(&records, Tick(8)), BASE, &body(9, 1))
