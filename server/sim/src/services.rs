@@ -2,6 +2,7 @@
 //! was broken. It changes no answer.
 
 mod book;
+mod damaged;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -15,10 +16,10 @@ use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use self::book::ZoneBook;
-use self::reading::readable_end;
+use self::damaged::DamagedPlace;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
-use crate::store::{Forgery, MemoryStore, StoredPlace};
+use crate::store::{Forgery, MemoryStore};
 
 /// An answer from before the store went back is on its way no longer than this.
 const ANSWERS_MAX: Duration = Duration::from_secs(5);
@@ -32,15 +33,6 @@ pub struct Breach {
     pub invariant: &'static str,
     /// The circumstances.
     pub detail: String,
-}
-
-/// Stored bytes that were damaged.
-struct DamagedPlace {
-    place: StoredPlace,
-    /// The hash of the damaged bytes: others are not damaged.
-    fingerprint: u64,
-    /// Whether some ticks can be read no more even if all else is whole.
-    is_needed: bool,
 }
 
 /// Store, authority, and books.
@@ -223,7 +215,9 @@ impl Services {
     /// other record of that tick. The higher epoch is newer, however long the history of a lower one is.
     pub fn check_end(&mut self, zone: &ZoneName, last: Position) {
         let newest = self.store.summary(zone).and_then(|summary| summary.newest);
-        if let Some(newest) = newest.filter(|newest| *newest > last.stamp()) {
+        // A record of that very tick may have been sent again under a higher epoch.
+        let is_newer = |newest: &DataStamp| *newest > last.stamp() && newest.tick != last.tick;
+        if let Some(newest) = newest.filter(is_newer) {
             let detail = format!("{zone} goes on after {:?}, the store has {newest:?}", last.stamp());
             self.breach("an adopter goes on from all that is stored", detail);
         }
@@ -415,74 +409,6 @@ impl Services {
     pub fn holds_told(&self, zone: &ZoneName) -> bool {
         let (end, book) = (self.stored_end(zone), self.books.get(zone));
         end.is_some_and(|end| book.is_none_or(|book| book.has_told(end)))
-    }
-
-    /// Whether the store has a data set of a zone that reaches that tick, and some of it is damaged.
-    fn is_told_damaged(&self, zone: &ZoneName) -> bool {
-        let told = self.told(zone).unwrap_or_default();
-        let reaches = self
-            .store
-            .outline(zone, None)
-            .is_ok_and(|outline| outline.end() >= told);
-        reaches && self.damage_of(zone).next().is_some()
-    }
-
-    /// Returns the end of what an adopter can read of a zone.
-    fn stored_end(&self, zone: &ZoneName) -> Option<DataStamp> {
-        let is_of = |place, of| matches!(place, StoredPlace::Part { position, .. } if position == of);
-        let is_damaged = |position| self.damage_of(zone).any(|damaged| is_of(damaged.place, position));
-        readable_end(&self.store, zone, is_damaged)
-    }
-
-    /// Returns the damage of a zone that is not made good.
-    fn damage_of(&self, zone: &ZoneName) -> impl Iterator<Item = &DamagedPlace> {
-        let damaged = self.damaged.get(zone).into_iter().flatten();
-        damaged.filter(|damaged| self.store.fingerprint(zone, damaged.place) == Some(damaged.fingerprint))
-    }
-
-    /// Notes that what the store has at a place is damaged now.
-    pub fn note_damaged(&mut self, zone: &ZoneName, place: StoredPlace, is_needed: bool) {
-        let fingerprint = self.store.fingerprint(zone, place).unwrap_or_default();
-        let damaged = self.damaged.entry(zone.clone()).or_default();
-        damaged.push(DamagedPlace {
-            place,
-            fingerprint,
-            is_needed,
-        });
-    }
-
-    /// Forgets damage that was made good: something else stands there, or nothing.
-    pub fn forget_mended(&mut self, zone: &ZoneName) {
-        let store = &self.store;
-        let is_there = |damaged: &DamagedPlace| store.fingerprint(zone, damaged.place) == Some(damaged.fingerprint);
-        if let Some(damaged) = self.damaged.get_mut(zone) {
-            damaged.retain(is_there);
-        }
-    }
-
-    /// Notes that an adopter has fenced the zone. A delta that was built on a damaged checkpoint, and whose records
-    /// never came, cannot be read without it.
-    pub fn note_fenced(&mut self, zone: &ZoneName) {
-        let store = &self.store;
-        for damaged in self.damaged.get_mut(zone).into_iter().flatten() {
-            damaged.is_needed |= store.is_relied_on(zone, damaged.place);
-        }
-    }
-
-    /// Whether an adopter that goes on from tick `last`, and not from the end of what is stored, was kept from that by
-    /// damage: of a record right after it, or of checkpoints that have nothing in their stead.
-    #[must_use]
-    pub fn is_end_damaged(&self, zone: &ZoneName, last: Tick) -> bool {
-        let damaged = self.damaged.get(zone).map_or(&[][..], Vec::as_slice);
-        let mut parts = 0;
-        let is_reason = |damaged: &DamagedPlace| match damaged.place {
-            StoredPlace::Record(tick) => tick <= last.next(),
-            StoredPlace::Part { .. } => {
-                parts += 1;
-                damaged.is_needed || parts > 1
-            }
-        };
-        damaged.iter().any(is_reason)
     }
 
     /// Checks that a zone's evidence, which an owner says is kept, is sealed in a store that forgot nothing.

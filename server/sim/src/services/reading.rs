@@ -10,8 +10,8 @@ use everhold_protocol::ZoneName;
 
 use crate::store::MemoryStore;
 
-/// Returns the end of the history that an adopter of a zone goes on from. `None`: nothing of the zone can be read, or the store
-/// has nothing of it.
+/// Returns the end of the history that an adopter of a zone goes on from. `None`: nothing of the zone can be read, or
+/// the store has nothing of it.
 pub(super) fn readable_end(
     store: &MemoryStore,
     zone: &ZoneName,
