@@ -17,9 +17,9 @@
 //! has nothing itself waits for the grace, and does not shut that owner out. One command is under way at a time. Each
 //! is asked for under a lease that lasts: an adoption whose lease is over ends there. What this process has in memory
 //! stays where it is until it is hosted, or newer data has proved whole, so that no failure of an adoption, no panic,
-//! and no damage of that data takes it away. Evidence is
-//! kept if a digest of the replay differs, and the history is rewound if something in it is damaged. Which pages are
-//! read, and of which of the stored chains, the [`Recovery`] says.
+//! and no damage of that data takes it away. Evidence is kept if a digest of the replay differs, and the history is
+//! rewound if something in it is damaged. Which pages are read, and of which of the stored chains, the [`Recovery`]
+//! says.
 
 mod command;
 mod divergence;
@@ -197,7 +197,7 @@ impl Adoption {
         match answer {
             Ok(()) => self.enter(AdoptionStep::Summary(memory)),
             // Memory is all there is: the host has the data set made anew at its first append, which fences it.
-            Err(StoreError::Lost) => self.start_from_memory(FromMemory::Newest),
+            Err(StoreError::Lost) => self.go_on_from(memory),
             Err(error) => self.ask_again(now, AdoptionStep::Fence(memory), error),
         }
     }
@@ -212,7 +212,7 @@ impl Adoption {
         };
         self.note_answer(&answer);
         match is_newest(memory, answer) {
-            Ok(true) => self.start_from_memory(FromMemory::Newest),
+            Ok(true) => self.go_on_from(memory),
             Ok(false) => {
                 self.memory = Some(memory);
                 self.enter(AdoptionStep::Read {
@@ -244,10 +244,10 @@ impl Adoption {
                 });
                 self.asking.wait_until(now + RETRY);
             }
-            (AdoptionStep::Read { .. }, Err(StoreError::Lost)) if self.memory.is_some() => {
-                self.start_from_memory(FromMemory::Newest);
-            }
             (AdoptionStep::Read { .. }, Err(StoreError::Lost)) => {
+                if let Some(memory) = self.memory {
+                    return self.go_on_from(memory);
+                }
                 self.is_lost = true;
                 self.log(AdoptionNotice::BeginsAgain);
                 self.enter(AdoptionStep::Begin);
@@ -376,6 +376,19 @@ impl Adoption {
             }
             Err(error) => self.ask_again(now, AdoptionStep::Quarantine(recovery, poison), error),
         }
+    }
+
+    /// Goes on from a memory that ends here and is the newest that there is. An earlier owner may have had more.
+    fn go_on_from(&mut self, memory: DataStamp) {
+        let (last, promised) = (memory.tick, self.promised);
+        let lost_ticks = promised.0.saturating_sub(last.0);
+        let from = if lost_ticks == 0 {
+            FromMemory::Newest
+        } else {
+            self.log(AdoptionNotice::GoneBack { last, promised });
+            FromMemory::Older { lost_ticks }
+        };
+        self.start_from_memory(from);
     }
 
     fn start_from_memory(&mut self, from: FromMemory) {

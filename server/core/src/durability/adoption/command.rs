@@ -133,6 +133,11 @@ pub struct Start {
 pub enum FromMemory {
     /// As the newest history that there is.
     Newest,
+    /// As the newest that is left: an earlier owner had more, which the store has lost.
+    Older {
+        /// Ticks that the store had acknowledged and that are lost.
+        lost_ticks: u64,
+    },
     /// Over newer data of which nothing whole is left that is as new.
     OverDamage {
         /// Ticks that the store knew of and that are lost.
@@ -146,7 +151,7 @@ impl FromMemory {
     pub const fn lost_ticks(self) -> u64 {
         match self {
             Self::Newest => 0,
-            Self::OverDamage { lost_ticks } => lost_ticks,
+            Self::Older { lost_ticks } | Self::OverDamage { lost_ticks } => lost_ticks,
         }
     }
 }
@@ -159,7 +164,7 @@ impl Start {
     #[must_use]
     pub fn from_memory(memory: SuspendedZone, from: FromMemory, grant: Grant) -> Self {
         let memory = match from {
-            FromMemory::Newest => memory,
+            FromMemory::Newest | FromMemory::Older { .. } => memory,
             FromMemory::OverDamage { .. } => memory.behind_a_base(),
         };
         let (zone, journal) = memory.reclaimed(grant);

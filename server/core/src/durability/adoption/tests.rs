@@ -85,6 +85,9 @@ impl Adopter {
                 }
                 AdoptionCommand::DropMemory => "drop memory".to_owned(),
                 AdoptionCommand::StartFromMemory(FromMemory::Newest) => "start from memory".to_owned(),
+                AdoptionCommand::StartFromMemory(FromMemory::Older { lost_ticks }) => {
+                    format!("start from memory, {lost_ticks} ticks are lost")
+                }
                 AdoptionCommand::StartFromMemory(FromMemory::OverDamage { lost_ticks }) => {
                     format!("start from memory without {lost_ticks} ticks")
                 }

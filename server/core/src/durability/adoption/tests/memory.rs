@@ -24,6 +24,24 @@ fn memory_that_is_the_newest_history_goes_on_without_a_read() {
 }
 
 #[test]
+fn what_memory_lacks_of_what_a_lost_store_acknowledged_is_counted_as_lost() {
+    let log = r"log GoneBack { last: Tick(10), promised: Tick(90) }";
+    let table: [(u64, &[&str]); 2] = [
+        (10, &["start from memory"]),
+        (90, &[log, "start from memory, 80 ticks are lost"]),
+    ];
+    for (promised, expected) in table {
+        let mut adopter = Adopter::new(Some(suspended_at(Tick(10))));
+        adopter.adoption = adopter.adoption.promised(Tick(promised));
+        adopter.asks();
+        adopter.fence(Ok(()));
+        adopter.asks();
+        adopter.summary(summary(None));
+        assert_eq!(adopter.asks(), expected);
+    }
+}
+
+#[test]
 fn memory_of_a_zone_that_the_store_has_lost_goes_on_at_once() {
     let mut adopter = Adopter::new(Some(suspended()));
     assert_eq!(adopter.asks(), ["fence"]);
