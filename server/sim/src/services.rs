@@ -335,6 +335,16 @@ impl Services {
         book.lose(left, fence.unwrap_or(Epoch::NONE), |tick| store.record_hash(zone, tick));
     }
 
+    /// Forgets who wrote under epochs of a zone that neither store nor authority knows of, and that no process has in
+    /// memory: each may be granted once more, to another owner.
+    pub fn forget_writers(&mut self, zone: &ZoneName) {
+        let fence = self.store.summary(zone).map(|summary| summary.fence_epoch);
+        let leases = self.authority.leases().views.into_iter();
+        let lease = leases.filter(|view| view.zone == *zone).map(|view| view.epoch).max();
+        let known = fence.max(lease).unwrap_or(Epoch::NONE);
+        self.book(zone).forget_writers(known);
+    }
+
     /// Notes that no process has a zone in memory of which nothing was told. If the store has nothing of it either, it
     /// may begin again at its first epoch; if it went back, at the epoch after the highest that it still knows of.
     pub fn note_unknown(&mut self, zone: &ZoneName) {

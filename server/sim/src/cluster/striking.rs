@@ -112,6 +112,9 @@ impl SimCluster {
         for zone in world.rules.zones() {
             let shards = slots.iter().filter_map(|slot| slot.shard.as_ref());
             let memories: Vec<DataStamp> = shards.flat_map(|shard| shard.memory_ends(zone)).collect();
+            if memories.is_empty() {
+                env.services.forget_writers(zone);
+            }
             if env.services.told(zone).is_none() {
                 if memories.is_empty() {
                     env.services.note_unknown(zone);
