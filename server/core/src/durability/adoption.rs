@@ -18,8 +18,7 @@
 //! is asked for under a lease that lasts: an adoption whose lease is over ends there. What this process has in memory
 //! stays where it is until it is hosted, or newer data has proved whole, so that no failure of an adoption, no panic,
 //! and no damage of that data takes it away. Evidence is kept if a digest of the replay differs, and the history is
-//! rewound if something in it is damaged. Which pages are read, and of which of the stored chains, the [`Recovery`]
-//! says.
+//! rewound if something in it is damaged. The [`Recovery`] says what is read.
 
 mod command;
 mod divergence;
@@ -381,17 +380,13 @@ impl Adoption {
     /// Goes on from a memory that ends here and is the newest that there is. An earlier owner may have had more.
     fn go_on_from(&mut self, memory: DataStamp) {
         let (last, promised) = (memory.tick, self.promised);
-        let lost_ticks = promised.0.saturating_sub(last.0);
-        let from = if lost_ticks == 0 {
-            FromMemory::Newest
-        } else {
-            self.log(AdoptionNotice::GoneBack { last, promised });
-            FromMemory::Older { lost_ticks }
+        let from = match promised.0.saturating_sub(last.0) {
+            0 => FromMemory::Newest,
+            lost_ticks => {
+                self.log(AdoptionNotice::GoneBack { last, promised });
+                FromMemory::Older { lost_ticks }
+            }
         };
-        self.start_from_memory(from);
-    }
-
-    fn start_from_memory(&mut self, from: FromMemory) {
         self.queue.push_back(AdoptionCommand::StartFromMemory(from));
     }
 
@@ -412,7 +407,8 @@ impl Adoption {
             last: memory.tick,
             lost_ticks,
         });
-        self.start_from_memory(FromMemory::OverDamage { lost_ticks });
+        let from = AdoptionCommand::StartFromMemory(FromMemory::OverDamage { lost_ticks });
+        self.queue.push_back(from);
     }
 
     /// Goes on from what was replayed, once the store has nothing else.
@@ -431,10 +427,9 @@ impl Adoption {
     }
 
     fn start(&mut self, replayed: Replayed, recovered: Recovered) {
-        let last = replayed.last.tick;
-        let rewound_ticks = recovered.lost_ticks.max(self.promised.0.saturating_sub(last.0));
+        let (last, promised) = (replayed.last.tick, self.promised);
+        let rewound_ticks = recovered.lost_ticks.max(promised.0.saturating_sub(last.0));
         if rewound_ticks > recovered.lost_ticks {
-            let promised = self.promised;
             self.log(AdoptionNotice::GoneBack { last, promised });
         }
         let history = History::Stored {
