@@ -41,11 +41,11 @@ async fn a_zone_whose_durable_task_fails_goes_on_from_memory() {
     assert!(last_tick >= tick, "what was shown is in the history");
 }
 
-/// The first cut of the process is lost, of whichever zone. A zone that had ended by that would have said so.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_zone_whose_checkpoint_is_not_encoded_goes_on_and_stores_a_later_one() {
+/// Stops an owner of all zones that panics at a place, and waits until another shard has adopted them, with all that a
+/// player was shown. Returns the world, the owner, and the other shard.
+async fn adopted_after_a_stop(panics_at: &str) -> (World, usize, usize) {
     let mut world = World::with_endless_leases().sabotaged();
-    let owner = world.shard_with(&all_zones(), &["--panic", "capture"]);
+    let owner = world.shard_with(&all_zones(), &["--panic", panics_at]);
     let heir = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     player.until_told_of(world.cluster.all[heir].addr).await;
@@ -60,6 +60,15 @@ async fn a_zone_whose_checkpoint_is_not_encoded_goes_on_and_stores_a_later_one()
             zone != meadow() || last_tick >= tick,
             "what was shown is in the history"
         );
+    }
+    (world, owner, heir)
+}
+
+/// The first cut of the process is lost, of whichever zone. A zone that had ended by that would have said so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_whose_checkpoint_is_not_encoded_goes_on_and_stores_a_later_one() {
+    let (world, _, heir) = adopted_after_a_stop("capture").await;
+    for zone in all_zones() {
         let mut adoptions = world.cluster.adoptions.iter();
         let adoption = adoptions.find(|a| a.process == heir && a.report.zone == zone);
         assert_eq!(adoption.expect("it was waited for").report.replayed_ticks, 0, "{zone}");
@@ -70,23 +79,7 @@ async fn a_zone_whose_checkpoint_is_not_encoded_goes_on_and_stores_a_later_one()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_whose_durable_task_fails_after_its_last_tick_is_sealed_from_memory() {
-    let mut world = World::with_endless_leases().sabotaged();
-    let owner = world.shard_with(&all_zones(), &["--panic", "sealed"]);
-    let heir = world.shard(&[]);
-    let mut player = world.player(7, &meadow(), OldConnections::Close);
-    player.until_told_of(world.cluster.all[heir].addr).await;
-    let tick = player.until_snapshot().await;
-    world
-        .cluster
-        .signal_to(owner, Who::Guardian, Signal::TERM)
-        .expect("a signal");
-    for zone in all_zones() {
-        let (_, last_tick) = world.until_adopted(&zone, heir, Epoch::FIRST);
-        assert!(
-            zone != meadow() || last_tick >= tick,
-            "what was shown is in the history"
-        );
-    }
+    let (world, owner, _) = adopted_after_a_stop("sealed").await;
     let adoptions = world.cluster.adoptions.iter().filter(|a| a.process == owner);
     let from_memory = adoptions.filter(|a| a.report.from_memory).count();
     assert_eq!(from_memory, 1, "one task failed");
