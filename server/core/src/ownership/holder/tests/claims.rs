@@ -30,7 +30,7 @@ fn store_and_authority_share_the_time_of_one_answer() {
     rig.authority.latency = ms(200);
     rig.answer();
     let within: Vec<Option<Duration>> = rig.asked(is_claim).iter().map(|asked| asked.within).collect();
-    assert_eq!(within, [Some(ms(RETRY_EVERY)), Some(ms(ANSWER_MAX - 200))]);
+    assert_eq!(within, [Some(ms(ANSWER_MAX)), Some(ms(ANSWER_MAX - 200))]);
 }
 
 #[test]
