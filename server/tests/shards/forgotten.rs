@@ -10,7 +10,7 @@ use everhold_testing::player::Player;
 use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
-use crate::redis::{assert_whole_after_a_kill, goes_on, playing};
+use crate::redis::{assert_whole_after_a_kill, goes_on, playing, until_zones_are_stored};
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
 /// The flags of a spare that prefers the meadow, which another shard has.
@@ -58,6 +58,7 @@ async fn zones_that_are_suspended_while_redis_restarts_empty_are_not_for_the_spa
         (epoch, tick) = (reclaimed, player.until_snapshot().await);
         assert_nothing_lost(&world);
     }
+    until_zones_are_stored(&mut world);
     assert_whole_after_a_kill(&mut world, owner, spare, &mut player).await;
 }
 
@@ -75,6 +76,7 @@ async fn shard_that_starts_on_an_empty_redis_takes_no_zone_whose_owner_lives() {
     }
     assert_nothing_lost(&world);
     let heir = world.shard_with(&[], PREFERS);
+    until_zones_are_stored(&mut world);
     assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
 }
 
@@ -109,5 +111,6 @@ async fn spare_that_was_granted_a_forgotten_zone_and_found_nothing_gives_way_to_
         _ => None,
     };
     player.until("a later snapshot", later).await;
+    until_zones_are_stored(&mut world);
     assert_whole_after_a_kill(&mut world, owner, spare, &mut player).await;
 }

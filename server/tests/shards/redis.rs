@@ -40,6 +40,16 @@ pub(crate) async fn goes_on(player: &mut Player, tick: Tick) -> Epoch {
     epoch
 }
 
+/// Waits until a Redis that forgot has a base of each zone again: what is in memory alone dies with its owner.
+pub(crate) fn until_zones_are_stored(world: &mut World) {
+    for zone in all_zones() {
+        let chain = format!("everhold:{{{zone}}}:chain");
+        world.redis().wait_until("the zone is stored anew", |redis| {
+            redis.command(&["LLEN", &chain]) != "0"
+        });
+    }
+}
+
 /// The zones' owner dies; the heir has everything that was shown.
 pub(crate) async fn assert_whole_after_a_kill(world: &mut World, owner: usize, heir: usize, player: &mut Player) {
     player.until_told_of(world.cluster.all[heir].addr).await;
@@ -145,6 +155,7 @@ async fn a_redis_that_restarts_empty_is_written_anew_from_memory() {
         goes_on(&mut player, tick).await;
     }
     until_home_is_stored(&world).await;
+    until_zones_are_stored(&mut world);
     assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
 }
 
@@ -175,6 +186,7 @@ async fn a_redis_that_restarts_empty_while_zones_are_suspended_is_written_anew_f
         .expect("an end");
     world.redis().start_again();
     assert!(goes_on(&mut player, tick).await > epoch);
+    until_zones_are_stored(&mut world);
     assert_whole_after_a_kill(&mut world, owner, heir, &mut player).await;
 }
 
