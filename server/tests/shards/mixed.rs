@@ -11,8 +11,8 @@ use everhold_testing::player::OldConnections;
 
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
-/// The ttl of a shard that renews every five seconds.
-const LONG_TTL_MS: u64 = 20_000;
+/// The ttl of a shard that renews every three seconds.
+const LONG_TTL_MS: u64 = 12_000;
 
 /// The shortest ttl that there is.
 const SHORT_TTL_MS: u64 = 1_000;

@@ -139,7 +139,7 @@ async fn a_stored_input_at_which_another_build_fails_costs_that_input_and_not_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_is_nobodys_fault_costs_its_zone_and_leaves_the_others() {
-    let mut world = World::new().sabotaged();
+    let mut world = World::with_default_leases().sabotaged();
     let owner = world.shard_with(&all_zones(), &["--plant", &format!("loop-after-chat={POISON}")]);
     let spare = world.shard(&[]);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
