@@ -2,6 +2,7 @@
 
 pub mod evidence;
 pub mod store;
+pub mod archive;
 pub mod record;
 pub mod history;
 pub mod journal;

@@ -6,6 +6,7 @@
 
 pub mod rules;
 mod words;
+mod archive;
 pub mod state;
 pub mod settings;
 pub mod value;
@@ -28,6 +29,7 @@ use everhold_protocol::{Heading, OwnState, Tick};
 
 pub use rules::{RuleBook, RuleError};
 
+use crate::zone::archive_schema::{ArchiveSchema, SchemaError};
 use crate::zone::game::{Game, GameZone, PlayerTurn, Terms};
 use crate::zone::probe::InputRun;
 use crate::zone::{Scene, ZoneBuilder};
@@ -62,6 +64,10 @@ impl Game for RuleBook {
             moves: intents::MoveQuery::new(world),
             viewer: view::Viewer::new(world),
         }))
+    }
+
+    fn archive_schema(&self) -> Result<ArchiveSchema, SchemaError> {
+        archive::schema(self)
     }
 }
 

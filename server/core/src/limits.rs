@@ -53,6 +53,31 @@ pub const PAGE_RECORDS_MAX: u32 = 1_024;
 pub const HISTORY_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Evidence of one zone, bytes: a base of 10,000 players and the journal of a minute. A larger history is not kept.
 pub const EVIDENCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Columns of characters that a game declares: rows that people read, and a statement binds at most 32,767 values.
+pub const ARCHIVE_COLUMNS_MAX: usize = 64;
+/// Kinds of belongings, and of value, that a game declares: each is a row of a table, and a kind of items is one.
+pub const ARCHIVE_KINDS_MAX: usize = 65_536;
+/// Name of a kind or of an event in the archive, bytes: it stands in every row.
+pub const ARCHIVE_KIND_BYTES_MAX: usize = 64;
+/// A text in a row of the archive, bytes: a line for people, not a document.
+pub const ARCHIVE_TEXT_BYTES_MAX: usize = 1_024;
+/// A character's name, bytes: 32 letters of any script, and an index entry of every database.
+pub const ARCHIVE_NAME_BYTES_MAX: usize = 128;
+/// A character at rest, bytes: everything that it is and has, some kilobytes in most games.
+pub const ARCHIVE_PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// One part of a zone's blob in the archive, bytes: a statement of a fraction of a second on a slow link, and 64 of
+/// them for the largest zone.
+pub const ARCHIVE_PART_BYTES_MAX: usize = 1024 * 1024;
+/// Rows of one commit, of every table together: a fraction of a second of a database's time. A zone that has more
+/// changes divides them among commits.
+pub const ARCHIVE_COMMIT_ROWS_MAX: usize = 65_536;
+/// Content of one commit, bytes: a transaction is over within the time for which others wait for its locks.
+pub const ARCHIVE_COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Belongings of one character: what a game shows of an inventory, many times over.
+pub const ARCHIVE_BELONGINGS_MAX: usize = 4_096;
+/// Rows of a page of the archive's reading: at the largest payload 16 MB. One that is not read in time is asked for in
+/// halves.
+pub const ARCHIVE_PAGE_ROWS_MAX: u32 = 64;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;

@@ -11,6 +11,7 @@
 //!   World ──► freeze ──► encode ──► bytes ──► restore ──► World'      digest(World) == digest(World')
 //! ```
 
+pub mod archive_schema;
 pub mod output;
 pub mod scene;
 pub mod hasher;

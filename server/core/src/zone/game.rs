@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Intent, OwnState, SessionId};
 
+use super::archive_schema::{ArchiveSchema, SchemaError};
 use super::declare::ZoneBuilder;
 use super::probe::InputRun;
 use super::scene::Scene;
@@ -30,6 +31,9 @@ pub trait Game: Debug + Send + Sync {
     /// # Panics
     /// If the tick rate is zero.
     fn build(self: Arc<Self>, zone: &mut ZoneBuilder<'_>) -> Option<Box<dyn GameZone>>;
+
+    /// Returns what the game keeps in the archive for people to query.
+    fn archive_schema(&self) -> Result<ArchiveSchema, SchemaError>;
 }
 
 /// The game in one zone. Whatever it does to the World is a function of the World and the arguments.
