@@ -3,6 +3,8 @@
 //! [`everhold_core::ownership::Authority`], and [`everhold_core::ownership::Membership`]; what every implementation
 //! must do, the suites in `conformance` ask (feature `conformance`).
 
+#[cfg(feature = "redis")]
+mod thread;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "redis")]

@@ -60,7 +60,6 @@ mod listener;
 mod policy;
 mod script;
 mod target;
-mod thread;
 mod zone;
 
 use std::sync::Arc;
@@ -80,8 +79,8 @@ use everhold_protocol::{SessionId, Tick, ZoneName};
 pub use authority::RedisAuthority;
 pub use target::RedisTarget;
 
+use crate::thread::{TaskGone, Thread};
 use link::RedisLink;
-use thread::Thread;
 
 /// Longest wait for an answer of the store; after it the outcome counts as unknown. The largest, a part of 64 KiB or a
 /// page of the journal, takes milliseconds.
@@ -124,6 +123,12 @@ pub enum RedisError {
     /// The thread of the links cannot be started, or is gone.
     #[error("the thread of the links to Redis: {0}")]
     Thread(String),
+}
+
+impl From<TaskGone> for RedisError {
+    fn from(error: TaskGone) -> Self {
+        Self::Thread(error.to_string())
+    }
 }
 
 impl From<RedisError> for StoreError {

@@ -20,8 +20,8 @@ use self::membership::Unreadable;
 use super::link::RedisLink;
 use super::listener::Listener;
 use super::script::grant_words;
-use super::thread::Thread;
 use super::{KeyNames, RedisError, RedisTarget};
+use crate::thread::Thread;
 
 /// Makes a script on a lease.
 macro_rules! lease_script {

@@ -28,7 +28,7 @@ use evaluation::Evaluation;
 pub(super) use node::RedisNode;
 
 use super::RedisError;
-use super::thread::Thread;
+use crate::thread::Thread;
 
 /// A link to Redis. Cheap to clone.
 #[derive(Clone)]
@@ -158,7 +158,7 @@ impl RedisLink {
         });
         match outcomes.await {
             Ok(outcomes) => outcomes,
-            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+            Err(error) => (0..count).map(|_| Err(error.clone().into())).collect(),
         }
     }
 
@@ -186,7 +186,7 @@ impl RedisLink {
     /// Returns every server that takes writes now: one, or each primary of a Cluster.
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<RedisNode>>, RedisError> {
         let shared = Arc::clone(&self.shared);
-        self.thread.run(async move { shared.primaries() }).await
+        Ok(self.thread.run(async move { shared.primaries() }).await?)
     }
 
     /// Runs one command at one of them, wherever its keys are.

@@ -1,23 +1,26 @@
-//! A thread with a runtime of its own, on which the tasks of links run: neither a busy transport nor the other links
-//! can starve a renewal.
+//! A thread with a runtime of its own, on which the tasks of links to a server run: neither a busy transport nor the
+//! other links can starve a renewal.
 
 use std::future::Future;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::RedisError;
-
-/// The thread of links to Redis. It ends when this is dropped; what runs on it then is given up.
+/// The thread of links to a server. It ends when this is dropped; what runs on it then is given up.
 #[derive(Debug)]
-pub(super) struct Thread {
+pub(crate) struct Thread {
     handle: Handle,
     _ends: oneshot::Sender<()>,
 }
 
+/// Error of a task that was given up: the thread ends, or the task panicked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the task was given up: {0}")]
+pub(crate) struct TaskGone(String);
+
 impl Thread {
     /// Starts the thread.
-    pub(super) fn start(name: &str) -> std::io::Result<Self> {
+    pub(crate) fn start(name: &str) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (ends, ended) = oneshot::channel::<()>();
@@ -30,18 +33,19 @@ impl Thread {
 
     /// Runs a task on the thread and waits for it. If the caller stops waiting, the task goes on: what it has sent is
     /// sent.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, RedisError> {
+    ) -> Result<T, TaskGone> {
         self.handle
             .spawn(task)
             .await
-            .map_err(|error| RedisError::Thread(error.to_string()))
+            .map_err(|error| TaskGone(error.to_string()))
     }
 
     /// Starts a task on the thread.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    #[cfg(feature = "redis")]
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
     }
 }
