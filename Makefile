@@ -18,7 +18,7 @@ GARBAGE ?= 5000
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis redis-play soak siege iproute2 python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis postgres redis-play soak siege iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -30,7 +30,7 @@ docs: tools fuzzer
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace $(FEATURES) --no-deps --document-private-items
 
 # Tests of real processes wait more than they compute: two at once for each core.
-unit: tools redis iproute2 python fuzzer
+unit: tools redis postgres iproute2 python fuzzer
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} $(CARGO) test --release --workspace $(FEATURES)
 
 # 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
@@ -107,6 +107,16 @@ redis:
 	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && apt-get install -y --no-install-recommends redis-server redis-sentinel; \
 	  else echo "Redis is missing: install redis-server and redis-sentinel (7.0 or newer)" >&2; exit 1; fi; }
+
+# The tests start PostgreSQL servers of their own. As root on Debian it is installed, without a cluster that would run by itself.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    mkdir -p /etc/postgresql-common/createcluster.d \
+	    && echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/everhold.conf \
+	    && apt-get update && apt-get install -y --no-install-recommends postgresql \
+	    && rm /etc/postgresql-common/createcluster.d/everhold.conf; \
+	  else echo "PostgreSQL is missing: install postgresql (13 or newer)" >&2; exit 1; fi; }
 
 # The tests run the example client in Python, in a virtual environment of its own. As root on Debian what it needs is installed.
 python: target/python/installed

@@ -1,5 +1,5 @@
-//! For tests only: players over real QUIC, crowds and floods of strangers, network namespaces, Redis servers, networks
-//! with faults, full disks. No binary that is shipped depends on it.
+//! For tests only: players over real QUIC, crowds and floods of strangers, network namespaces, Redis and PostgreSQL
+//! servers, networks with faults, full disks. No binary that is shipped depends on it.
 
 pub mod crowd;
 pub mod flood;
@@ -7,4 +7,5 @@ pub mod netns;
 pub mod disk;
 pub mod player;
 pub mod proxy;
+pub mod postgres;
 pub mod redis;
