@@ -14,6 +14,11 @@
 //! # }
 //! ```
 
+mod archive;
+mod archive_accounts;
+mod archive_blobs;
+mod archive_rows;
+mod archive_schema;
 mod authority;
 mod history;
 mod homes;
@@ -24,6 +29,8 @@ mod store_evidence;
 mod store_journal;
 mod store_reading;
 
+pub use archive::archive_conformance;
+pub use archive_rows::{ArchiveDatabase, suite_character, suite_schema};
 pub use authority::{authority_conformance, reinstate, renew};
 pub use history::{SuiteHistory, position, tenure};
 pub use homes::home_store_conformance;

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/world.db        leases, shards, homes                 on the disk at every commit
 //! DIR/zone-NAME.db    one zone's fence, journal, checkpoints, evidence   on the disk at every WAL checkpoint
+//! DIR/archive.db      what outlives the state store          on the disk at every commit
 //! DIR/bell            written to when a zone is released, for spares that watch it
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! loss (or a kernel that dies) takes the ticks since then, back to a consistent earlier tick. Leases, epochs, and
 //! homes do not go back.
 
+mod archive;
 mod authority;
 mod bell;
 mod checkpoint;
@@ -40,6 +42,7 @@ use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
+pub use archive::{FILE_NAME as ARCHIVE_FILE_NAME, SqliteArchive};
 pub use authority::SqliteAuthority;
 pub use file::SqliteError;
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use everhold_core::durability::store::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::archive::ColumnMismatch;
+
 /// Longest wait of a statement for another process's transaction. Ours take milliseconds; a process that was stopped
 /// inside one blocks its file until it is killed or wakes, and then the outcome is "unavailable", a quarter of a ttl
 /// later.
@@ -99,6 +101,9 @@ pub enum SqliteError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The archive has a column that the game declares otherwise.
+    #[error(transparent)]
+    ColumnMismatch(#[from] ColumnMismatch),
     /// SQLite could not do it now.
     #[error("{path} cannot be used now")]
     Unavailable {
@@ -138,7 +143,8 @@ impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {
         match error {
             SqliteError::Corrupt { .. } | SqliteError::SchemaUnknown { .. } => Self::Corrupt(error.into_text()),
-            SqliteError::Directory { .. }
+            SqliteError::ColumnMismatch(_)
+            | SqliteError::Directory { .. }
             | SqliteError::Empty { .. }
             | SqliteError::Replaced { .. }
             | SqliteError::Thread { .. }

@@ -1,0 +1,24 @@
+//! The archive's tables as SQLite and PostgreSQL share them: the statements that are the same in both, how a row is
+//! read. It opens no database.
+
+mod account;
+mod declaration;
+mod raw;
+mod statement;
+
+pub use declaration::ColumnMismatch;
+pub use statement::Dialect;
+
+pub(crate) use account::{before_write, undeleted};
+pub(crate) use declaration::{Declaration, undeclared};
+pub(crate) use raw::{RawCharacter, RawMark, RawZone, corrupt, verified};
+pub(crate) use statement::{Statements, fixed};
+
+/// The version of the tables that this build makes and reads.
+pub(crate) const SCHEMA_VERSION: i32 = 1;
+
+/// The tables for SQLite.
+pub(crate) const SQLITE_SCHEMA: &str = include_str!("archive/sqlite.sql");
+
+/// The tables for PostgreSQL.
+pub(crate) const POSTGRES_SCHEMA: &str = include_str!("archive/postgres.sql");
