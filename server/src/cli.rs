@@ -11,6 +11,8 @@ pub mod keys;
 pub mod janitor;
 pub mod replay;
 pub mod shard;
+#[cfg(feature = "sqlite")]
+pub mod sql;
 mod store;
 pub mod ticket;
 
@@ -52,6 +54,9 @@ enum CliCommand {
     Export(Box<export::ExportArguments>),
     /// Replay a zone's history from the store or a file: digests, a player at a tick, where two histories differ.
     Replay(Box<replay::ReplayArguments>),
+    /// Show the archive's tables, and queries to begin with.
+    #[cfg(feature = "sqlite")]
+    Sql(sql::SqlArguments),
     /// Remove a demo's directory when its processes are gone.
     #[cfg(feature = "demo")]
     #[command(hide = true)]
@@ -86,6 +91,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         CliCommand::Export(arguments) => export::run(&arguments),
         CliCommand::Replay(arguments) => replay::run(&arguments),
+        #[cfg(feature = "sqlite")]
+        CliCommand::Sql(arguments) => sql::run(&arguments).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "demo")]
         CliCommand::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

@@ -1,8 +1,9 @@
 //! The archive's tables as SQLite and PostgreSQL share them: the statements that are the same in both, how a row is
-//! read. It opens no database.
+//! read, and what people can ask. It opens no database.
 
 mod account;
 mod declaration;
+pub mod query;
 mod raw;
 mod statement;
 

@@ -6,6 +6,8 @@
 mod files;
 #[path = "archive/postgres.rs"]
 mod postgres;
+#[path = "archive/queries.rs"]
+mod queries;
 
 use std::path::PathBuf;
 
