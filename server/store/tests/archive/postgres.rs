@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use everhold_core::durability::archive::{Archive, ArchiveError, CommitAnswer, CommitReport};
 use everhold_protocol::Account;
-use everhold_store::conformance::{ArchiveDatabase, suite_schema};
+use everhold_store::conformance::{ArchiveDatabase, suite_character, suite_schema, tenure};
 use everhold_store::postgres::{PostgresArchive, PostgresError, PostgresTarget};
 use everhold_testing::postgres::url_at;
 use everhold_testing::proxy::{Faults, Proxy, Way};
@@ -166,13 +166,53 @@ async fn row_that_another_session_holds_is_unavailable_and_no_other_zone_waits()
     let lock = "SELECT 1 FROM zones WHERE zone = 'meadow' FOR UPDATE";
     transaction.query_one(lock, &[]).await.unwrap();
     let (owner, first) = (held(), commit(None, mark(5, 1)));
-    let neighbour = everhold_store::conformance::tenure(&"forest".parse().unwrap(), 1, 1);
+    let neighbour = tenure(&"forest".parse().unwrap(), 1, 1);
     let (blocked, other) = tokio::join!(archive.commit(&owner, &first), archive.fence(&neighbour));
     assert_unavailable(&blocked);
     assert_eq!(other, Ok(()));
     transaction.rollback().await.unwrap();
     let done = Ok(CommitAnswer::Done(CommitReport::default()));
     assert_eq!(archive.commit(&held(), &first).await, done);
+}
+
+/// Commits of one zone that write the same accounts as those of other zones, in an order of their own.
+async fn write_shared_accounts(archive: PostgresArchive, zone: u64) {
+    let held = tenure(&format!("zone-{zone}").parse().unwrap(), 1, 1);
+    let mut parent = None;
+    for number in 1..=20 {
+        let mut next = commit(parent, mark(number, number));
+        let mut accounts: Vec<u64> = (100..140).collect();
+        accounts.rotate_left(usize::try_from(zone * 7 % 40).unwrap());
+        if zone.is_multiple_of(2) {
+            accounts.reverse();
+        }
+        let row = |account: u64| {
+            let mut row = suite_character(account, number * 10 + zone, &held.zone);
+            row.name = Some(format!("name-{}", account + (number + zone) % 2 * 100));
+            row
+        };
+        next.characters = accounts.into_iter().map(row).collect();
+        let answer = archive.commit(&held, &next).await;
+        assert!(matches!(answer, Ok(CommitAnswer::Done(_))), "{answer:?}");
+        parent = Some(next.mark);
+    }
+}
+
+#[tokio::test]
+async fn zones_that_write_the_same_accounts_at_once_wait_for_each_other_and_never_both() {
+    let database = PostgresDatabase::new();
+    let archive = database.open(suite_schema()).await.unwrap();
+    let mut zones = tokio::task::JoinSet::new();
+    for zone in 0..8 {
+        zones.spawn(write_shared_accounts(archive.clone(), zone));
+    }
+    while let Some(ended) = zones.join_next().await {
+        ended.unwrap();
+    }
+    let newest = "SELECT count(*) FROM characters WHERE generation = 207 AND zone = 'zone-7'";
+    assert_eq!(database.sql(newest), [["40"]]);
+    let names = "SELECT count(*), count(DISTINCT account) FROM names";
+    assert_eq!(database.sql(names), [["40", "40"]], "each has one");
 }
 
 #[tokio::test]

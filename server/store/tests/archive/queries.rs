@@ -87,6 +87,8 @@ fn first_commit() -> ArchiveCommit {
     ];
     let joined = [1, 2, 3].map(|account| event(account, "joined", account));
     first.audit = joined.to_vec();
+    // Once more, as after a hand-off: one player is there once.
+    first.audit.push(event(5, "joined", 1));
     first.audit.push(event(6, "left", 2));
     first.audit.push(event(7, "joined", 2));
     first.audit.push(event(8, "left", 3));
@@ -168,8 +170,14 @@ fn printed_tables_are_those_that_an_archive_has() {
     let mut columns = file.prepare(read).unwrap();
     let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let columns: Vec<(String, String)> = columns.map(Result::unwrap).collect();
-    assert_eq!(columns, [("motto", "TEXT"), ("wealth", "INTEGER")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert_eq!(
+        columns,
+        [("motto", "TEXT"), ("wealth", "INTEGER")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+    );
     let database = PostgresDatabase::new();
     database.sql(&printed(Dialect::Postgres));
-    assert_eq!(database.sql("SELECT wealth, motto FROM characters"), Vec::<Vec<String>>::new());
+    assert_eq!(
+        database.sql("SELECT wealth, motto FROM characters"),
+        Vec::<Vec<String>>::new()
+    );
 }

@@ -115,11 +115,16 @@ fn commit_that_can_be_carried_out_passes() {
     assert_eq!(commit().check(&tenure(2), &schema()), Ok(()));
     let mut first = commit();
     (first.parent, first.mark.number) = (Some(mark(1, 12, 40)), 1);
-    assert_eq!(
-        first.check(&tenure(2), &schema()),
-        Ok(()),
-        "an epoch counts anew, and may go back"
-    );
+    for kept in [position(1, 12), position(1, 9), Position::GENESIS] {
+        first.kept = kept;
+        assert_eq!(
+            first.check(&tenure(2), &schema()),
+            Ok(()),
+            "an epoch counts anew, and may go back to {kept:?}"
+        );
+    }
+    (first.parent, first.kept) = (None, Position::GENESIS);
+    assert_eq!(first.check(&tenure(2), &schema()), Ok(()), "a zone's first");
 }
 
 #[test]
