@@ -126,12 +126,24 @@ pub(crate) struct Statements {
     /// Deletes a character.
     pub(crate) delete: String,
     /// Writes one character: the writing zone, then the columns of `into`.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "SQLite alone writes one by one")
+    )]
     pub(crate) put: String,
     /// The columns of an insert into `characters`, in brackets.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "PostgreSQL alone writes many at once")
+    )]
     pub(crate) into: String,
     /// The end of an insert into `characters` whose writing zone is `$1`: of two rows of an account the higher
     /// generation stands, and of the same the one that the zone of its place writes. It gives the accounts that were
     /// written.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "PostgreSQL alone writes many at once")
+    )]
     pub(crate) unless_newer: String,
 }
 
