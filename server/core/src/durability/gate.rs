@@ -1,9 +1,12 @@
 //! The gate holds what a tick tells until the tick's record is acknowledged. It sends nothing itself and reads no
 //! clock.
 //!
-//! At level `store` no client sees, and at no level is one told "done" about, what a crash can take back: every sink
-//! takes a [`Released`], and only the gate makes one. The tick thread never waits for the store; it goes on, and what
-//! its ticks tell queues up here.
+//! At levels `store` and `replica` no client sees, and at no level is one told "done" about, what a crash can take
+//! back: every sink takes a [`Released`], and only the gate makes one. The tick thread never waits for the store; it
+//! goes on, and what its ticks tell queues up here.
+//!
+//! The gate does not ask what an acknowledgement means. At level `replica` the store gives one only after its replicas
+//! have confirmed the record.
 //!
 //! At level `async` a client does see what a crash can take back, and the snapshot says so: how many of the last ticks
 //! are not confirmed. A snapshot is made before it is held, so the tick thread calls confirmed what was acknowledged by
@@ -24,9 +27,20 @@ pub enum Durability {
     /// Everything waits for the store.
     #[default]
     Store,
+    /// Everything waits for the store, which acknowledges a record only after some of its replicas have confirmed it.
+    Replica,
 }
 
 impl Durability {
+    /// Whether snapshots wait for the acknowledgement, too: then no client sees what a crash can take back.
+    #[must_use]
+    pub const fn holds_snapshots(self) -> bool {
+        match self {
+            Self::Async => false,
+            Self::Store | Self::Replica => true,
+        }
+    }
+
     /// Returns how many ticks up to `tick` are not confirmed when its snapshots leave, if everything up to
     /// `acknowledged` is stored when they are made. More than a snapshot can say are as many as it can: the gate holds
     /// that one until it is true.
@@ -34,14 +48,14 @@ impl Durability {
     pub fn unconfirmed_ticks(self, tick: Tick, acknowledged: Tick) -> u16 {
         match self {
             Self::Async => u16::try_from(tick.since(acknowledged)).unwrap_or(u16::MAX),
-            Self::Store => 0,
+            Self::Store | Self::Replica => 0,
         }
     }
 }
 
 /// The text names no durability level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a durability level is `async` or `store`, not {0:?}")]
+#[error("a durability level is `async`, `store`, or `replica`, not {0:?}")]
 pub struct DurabilityError(String);
 
 impl std::str::FromStr for Durability {
@@ -51,6 +65,7 @@ impl std::str::FromStr for Durability {
         match text {
             "async" => Ok(Self::Async),
             "store" => Ok(Self::Store),
+            "replica" => Ok(Self::Replica),
             _ => Err(DurabilityError(text.chars().take(64).collect())),
         }
     }
@@ -61,6 +76,7 @@ impl std::fmt::Display for Durability {
         f.write_str(match self {
             Self::Async => "async",
             Self::Store => "store",
+            Self::Replica => "replica",
         })
     }
 }
@@ -170,12 +186,11 @@ impl<S, R> Gate<S, R> {
         self.release();
     }
 
-    /// Returns the next snapshots that may leave. At level `store` a tick shows nothing before it told everything:
-    /// drain [`Gate::poll_told`] first.
+    /// Returns the next snapshots that may leave. Where they wait for the acknowledgement, a tick shows nothing before
+    /// it told everything: drain [`Gate::poll_told`] first.
     pub fn poll_shown(&mut self) -> Option<Released<S>> {
         let next = self.shown.front()?;
-        let told_first =
-            self.level == Durability::Store && self.told.front().is_some_and(|(told, _)| *told <= next.tick);
+        let told_first = self.level.holds_snapshots() && self.told.front().is_some_and(|(told, _)| *told <= next.tick);
         if !self.is_open || !self.is_showable(next) || told_first {
             return None;
         }
@@ -249,7 +264,7 @@ impl<S, R> Gate<S, R> {
         }
         self.released = match self.level {
             Durability::Async => self.last_held.max(self.acknowledged),
-            Durability::Store => self.acknowledged,
+            Durability::Store | Durability::Replica => self.acknowledged,
         };
     }
 }

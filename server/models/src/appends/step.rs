@@ -291,10 +291,10 @@ impl Appends {
         while let Some(released) = state.gate.poll_shown() {
             let tick = released.tick();
             let certain = match self.level {
-                Durability::Store => tick,
+                Durability::Store | Durability::Replica => tick,
                 Durability::Async => released.into_inner(),
             };
-            let follows = tick > state.shown && (self.level == Durability::Async || tick < state.next_told);
+            let follows = tick > state.shown && (!self.level.holds_snapshots() || tick < state.next_told);
             self.leave(state, certain, follows);
             state.shown = tick;
         }

@@ -21,14 +21,28 @@ fn leaving(gate: &mut Gate<&'static str, &'static str>) -> Vec<(Tick, &'static s
 }
 
 #[test]
-fn at_store_everything_waits_for_the_acknowledgement() {
-    let mut gate = gate(Durability::Store);
-    gate.hold(Tick(11), (Tick(11), "shown"), "told");
-    assert_eq!(leaving(&mut gate), []);
-    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(10), 1));
-    gate.handle_acknowledged(Tick(11));
-    assert_eq!(leaving(&mut gate), [(Tick(11), "told"), (Tick(11), "shown")]);
-    assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(11), 0));
+fn at_store_and_at_replica_everything_waits_for_the_acknowledgement() {
+    for level in [Durability::Store, Durability::Replica] {
+        let mut gate = gate(level);
+        gate.hold(Tick(11), (Tick(11), "shown"), "told");
+        assert_eq!(leaving(&mut gate), [], "{level}");
+        assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(10), 1));
+        gate.handle_acknowledged(Tick(11));
+        assert_eq!(leaving(&mut gate), [(Tick(11), "told"), (Tick(11), "shown")], "{level}");
+        assert_eq!((gate.released_tick(), gate.unacknowledged_ticks()), (Tick(11), 0));
+    }
+}
+
+#[test]
+fn level_has_one_name_wherever_it_is_read_or_written() {
+    for level in [Durability::Async, Durability::Store, Durability::Replica] {
+        assert_eq!(level.to_string().parse(), Ok(level));
+    }
+    let error = "peers".parse::<Durability>().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "a durability level is `async`, `store`, or `replica`, not \"peers\""
+    );
 }
 
 #[test]
@@ -43,7 +57,7 @@ fn at_async_only_what_is_told_waits() {
 
 #[test]
 fn what_is_shown_leaves_when_all_is_stored_that_it_calls_confirmed() {
-    for level in [Durability::Async, Durability::Store] {
+    for level in [Durability::Async, Durability::Store, Durability::Replica] {
         let mut gate = gate(level);
         for (tick, confirmed) in [(11, 10), (12, 11), (13, 11)] {
             gate.hold(Tick(tick), (Tick(confirmed), "shown"), "told");
@@ -74,7 +88,9 @@ fn ticks_that_are_not_confirmed_are_those_that_the_store_may_lack() {
     let unconfirmed = |level: Durability, tick| level.unconfirmed_ticks(Tick(tick), Tick(10));
     let at_async = [9, 10, 11, 50, 100_000].map(|tick| unconfirmed(Durability::Async, tick));
     assert_eq!(at_async, [0, 0, 1, 40, u16::MAX]);
-    assert_eq!([11, 100_000].map(|tick| unconfirmed(Durability::Store, tick)), [0, 0]);
+    for level in [Durability::Store, Durability::Replica] {
+        assert_eq!([11, 100_000].map(|tick| unconfirmed(level, tick)), [0, 0], "{level}");
+    }
 }
 
 #[test]
@@ -111,7 +127,7 @@ fn one_acknowledgement_releases_all_ticks_up_to_it_and_none_beyond() {
 
 #[test]
 fn closed_gate_lets_nothing_out_and_loses_nothing() {
-    for level in [Durability::Async, Durability::Store] {
+    for level in [Durability::Async, Durability::Store, Durability::Replica] {
         let mut gate = gate(level);
         gate.close();
         gate.hold(Tick(11), (Tick(11), "shown"), "told");
@@ -158,7 +174,7 @@ fn acknowledgement_that_goes_back_is_a_defect() {
 
 #[test]
 fn level_is_read_from_text_as_it_is_written() {
-    for level in [Durability::Async, Durability::Store] {
+    for level in [Durability::Async, Durability::Store, Durability::Replica] {
         assert_eq!(level.to_string().parse(), Ok(level));
         assert_eq!(serde_json::to_string(&level).unwrap(), format!("\"{level}\""));
     }
