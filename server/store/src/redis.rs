@@ -37,6 +37,23 @@
 //! stores keep the highest, and the hash chain shows two histories as a fork. That contains the damage, it does not
 //! exclude it: for an authority that cannot forget, use one that is made for it.
 //!
+//! # With replicas that confirm
+//!
+//! A store that is opened by [`RedisStore::open_confirmed`] answers a write that decides what is lost once so many
+//! replicas have confirmed it: each append, fence, creation of a data set, move of a head, quarantined input, and home.
+//! `WAIT` asks them on the connection that wrote (`link/node/rounds.rs`).
+//!
+//! A replica has a prefix of all that its primary wrote, in order. Whatever came before a confirmed write, over
+//! whatever connection, is therefore there, too: the parts before their head, a quarantine before the record that
+//! relies on it. Whatever deletes something (a head that trims the journal) is there only with what stands for it. And
+//! once a fence is confirmed, all is confirmed that is read under it: the former owner wrote it before.
+//!
+//! Leases are not waited for. A promoted replica may forget a grant, so that two shards take themselves for the owner;
+//! but it knows the fence of every epoch under which anything was told, so that the former one can write nothing, and
+//! tells nothing.
+//!
+//! Nothing is lost to a promotion if the promoted one had confirmed. OPERATIONS.md says when that is so.
+//!
 //! # On a Cluster
 //!
 //! The keys of a zone share a slot, so its scripts go to one node, and zones lie on different nodes. A slot that is
@@ -58,10 +75,13 @@ mod journal;
 mod link;
 mod listener;
 mod policy;
+mod replication;
 mod script;
+mod setting;
 mod target;
 mod zone;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +95,8 @@ use everhold_core::durability::store::{
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::{SessionId, Tick, ZoneName};
+use fred::types::Value;
+use fred::types::scripts::Script;
 
 pub use authority::RedisAuthority;
 pub use target::RedisTarget;
@@ -85,6 +107,14 @@ use link::RedisLink;
 /// Longest wait for an answer of the store; after it the outcome counts as unknown. The largest, a part of 64 KiB or a
 /// page of the journal, takes milliseconds.
 const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// Longest wait for replicas to confirm one round of writes; after it the outcome counts as unknown. A round trip to a
+/// replica takes less than a millisecond in a data centre and a hundred across a continent.
+const REPLICAS_ANSWER_MAX: Duration = Duration::from_millis(400);
+const _: () = assert!(
+    2 * REPLICAS_ANSWER_MAX.as_millis() < STORE_ANSWER_MAX.as_millis(),
+    "a write that waits for the round before its own has its answer in time"
+);
 
 /// Error of a link to Redis, or of an answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -107,6 +137,33 @@ pub enum RedisError {
         host: String,
         /// Its port.
         port: u16,
+    },
+    /// The server takes writes while too few replicas follow it.
+    #[error(
+        "Redis takes writes that fewer than {replicas} replicas may get ({key} is {is}), which durability level \
+         `replica` does not allow: run `redis-cli -h {host} -p {port} config set {key} {must}`"
+    )]
+    Unguarded {
+        /// Replicas that must confirm a write.
+        replicas: NonZeroU32,
+        /// The setting that is wrong.
+        key: &'static str,
+        /// Its value.
+        is: String,
+        /// The value that does.
+        must: String,
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Too few replicas confirmed a write, or follow the server at all.
+    #[error("{confirmed} replicas of Redis confirm writes, and durability level `replica` needs {replicas}")]
+    Unconfirmed {
+        /// Replicas that have confirmed.
+        confirmed: u32,
+        /// Replicas that must.
+        replicas: NonZeroU32,
     },
     /// The server is too old.
     #[error("Redis {0} is too old: 6.0 or newer is needed")]
@@ -172,21 +229,77 @@ pub struct RedisStore {
     /// The link of appends, a link of its own: an append never waits behind a checkpoint's parts.
     journal: RedisLink,
     checkpoint: RedisLink,
+    confirmation: Option<Confirmation>,
+}
+
+/// The additions of level `replica`.
+#[derive(Clone, Debug)]
+struct Confirmation {
+    /// Replicas that must confirm a write.
+    replicas: NonZeroU32,
+    /// The link of writes that must not be lost and are no appends, a link of its own: `WAIT` holds up whatever comes
+    /// after it on its connection, and neither appends nor what needs no confirmation should stand there.
+    decisions: RedisLink,
 }
 
 impl RedisStore {
     /// Connects, and checks that the server keeps what it is given.
     pub async fn open(target: &RedisTarget) -> Result<Self, RedisError> {
+        Self::open_with(target, None).await
+    }
+
+    /// Connects, and checks that the server keeps what it is given, and takes no writes without so many replicas. What
+    /// decides what is lost then counts as done once they have confirmed it, as the module's docs say.
+    ///
+    /// # Errors
+    /// The same as of [`RedisStore::open`], and [`RedisError::Unguarded`] or [`RedisError::Unconfirmed`] of a server
+    /// that cannot keep that promise now.
+    pub async fn open_confirmed(target: &RedisTarget, replicas: NonZeroU32) -> Result<Self, RedisError> {
+        Self::open_with(target, Some(replicas)).await
+    }
+
+    async fn open_with(target: &RedisTarget, replicas: Option<NonZeroU32>) -> Result<Self, RedisError> {
         let thread = Arc::new(Thread::start("redis-store").map_err(|error| RedisError::Thread(error.to_string()))?);
         let journal = RedisLink::open(Arc::clone(&thread), "journal", target.config.clone(), STORE_ANSWER_MAX).await?;
-        let checkpoint = RedisLink::open(thread, "checkpoint", target.config.clone(), STORE_ANSWER_MAX).await?;
-        policy::check(&checkpoint).await?;
-        checkpoint.spawn(policy::watch(checkpoint.downgrade()));
+        let open =
+            async |name| RedisLink::open(Arc::clone(&thread), name, target.config.clone(), STORE_ANSWER_MAX).await;
+        let checkpoint = open("checkpoint").await?;
+        policy::check(&checkpoint, replicas).await?;
+        checkpoint.spawn(policy::watch(checkpoint.downgrade(), replicas));
+        let confirmation = match replicas {
+            None => None,
+            Some(replicas) => Some(Confirmation {
+                replicas,
+                decisions: open("decisions").await?,
+            }),
+        };
         Ok(Self {
             keys: target.keys(),
             journal,
             checkpoint,
+            confirmation,
         })
+    }
+
+    /// Runs the script of an append.
+    async fn run_append(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        words: Vec<Value>,
+    ) -> Result<Vec<Value>, RedisError> {
+        match &self.confirmation {
+            None => self.journal.run(script, keys, words).await,
+            Some(Confirmation { replicas, .. }) => self.journal.run_confirmed(script, keys, words, *replicas).await,
+        }
+    }
+
+    /// Runs the script of another write that must not be lost once it is answered.
+    async fn decide(&self, script: &Script, keys: Vec<String>, words: Vec<Value>) -> Result<Vec<Value>, RedisError> {
+        match &self.confirmation {
+            None => self.checkpoint.run(script, keys, words).await,
+            Some(Confirmation { replicas, decisions }) => decisions.run_confirmed(script, keys, words, *replicas).await,
+        }
     }
 
     /// Removes every key of the namespace: a world that was only a demonstration.

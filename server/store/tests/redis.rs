@@ -12,6 +12,8 @@ mod full;
 mod policy;
 #[path = "redis/refusal.rs"]
 mod refusal;
+#[path = "redis/replica.rs"]
+mod replica;
 #[path = "redis/restart.rs"]
 mod restart;
 #[path = "redis/scale.rs"]

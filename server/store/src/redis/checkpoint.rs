@@ -54,7 +54,7 @@ impl RedisStore {
         words.push(head.bytes.to_string().into());
         words.extend(position_words(parent));
         words.push(Bytes::copy_from_slice(&head.position.hash.0).into());
-        done(&self.checkpoint.run(&MOVE_HEAD, keys, words).await?)
+        done(&self.decide(&MOVE_HEAD, keys, words).await?)
     }
 }
 

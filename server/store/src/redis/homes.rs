@@ -33,7 +33,7 @@ impl HomeStore for RedisStore {
         home: &Home,
     ) -> Result<Option<Home>, StoreError> {
         let words = vec![expected.map_or_else(String::new, write).into(), write(home).into()];
-        let answer = self.checkpoint.run(&SET_HOME, vec![key(self, account)], words).await?;
+        let answer = self.decide(&SET_HOME, vec![key(self, account)], words).await?;
         let word = answer.first().and_then(Value::as_str);
         match (word.as_deref(), answer.get(1).and_then(Value::as_string)) {
             (Some("OK"), _) => Ok(None),

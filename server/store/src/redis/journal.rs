@@ -33,7 +33,7 @@ impl RedisStore {
             words.push(entry(tenure.grant, record).into());
         }
         let keys = self.zone_keys(&tenure.zone, &["meta", "journal", "chain"]);
-        let answer = self.journal.run(&APPEND, keys, words).await?;
+        let answer = self.run_append(&APPEND, keys, words).await?;
         if let Some(refusal) = refusal(&answer) {
             return Err(refusal);
         }

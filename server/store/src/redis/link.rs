@@ -8,12 +8,14 @@
 //! - An answer counts only if the connection is the one that the command was sent over: the link counts connections,
 //!   before and after.
 //! - A connection that had no success for long is built anew, whatever its client believes.
+//! - Writes that replicas must confirm go out in rounds, each with one `WAIT` behind them on their own connection.
 
 mod batch;
 mod cluster;
 mod evaluation;
 pub(super) mod node;
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,7 +27,8 @@ use tokio::time::Instant;
 
 pub(super) use cluster::Cluster;
 use evaluation::Evaluation;
-pub(super) use node::RedisNode;
+use node::{Certainty, Mode};
+pub(super) use node::{RedisNode, wait_words};
 
 use super::RedisError;
 use crate::thread::Thread;
@@ -95,6 +98,29 @@ impl RedisLink {
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Vec<Value>, RedisError> {
+        self.run_as(script, keys, args, Certainty::Primary).await
+    }
+
+    /// Runs a script on keys of one slot. If it answers that something is done, or was done before, then so many
+    /// replicas of the node have confirmed everything that the node had written by then, or it is
+    /// [`RedisError::Unconfirmed`]. After an error its outcome is unknown.
+    pub(super) async fn run_confirmed(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+        replicas: NonZeroU32,
+    ) -> Result<Vec<Value>, RedisError> {
+        self.run_as(script, keys, args, Certainty::Replicas(replicas)).await
+    }
+
+    async fn run_as(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+        certainty: Certainty,
+    ) -> Result<Vec<Value>, RedisError> {
         let count = i64::try_from(keys.len()).expect("a script has a handful of keys");
         let slot = redis_keyslot(keys.first().expect("a script has a key").as_bytes());
         let mut words: Vec<Value> = vec![script.sha1().clone().into(), count.into()];
@@ -103,7 +129,7 @@ impl RedisLink {
         let (what, shared) = (Evaluation::Script(script.clone()), Arc::clone(&self.shared));
         let outcome = self.thread.run(async move {
             let deadline = Instant::now() + shared.timeout;
-            shared.run_one(what, slot, words, deadline).await
+            shared.run_one(what, slot, words, certainty, deadline).await
         });
         Ok(outcome.await??.into_array())
     }
@@ -178,7 +204,7 @@ impl RedisLink {
         self.thread
             .run(async move {
                 let deadline = Instant::now() + shared.timeout;
-                shared.command(name, slot, words, deadline).await
+                shared.command(name, slot, words, Certainty::Primary, deadline).await
             })
             .await?
     }
@@ -251,12 +277,15 @@ impl LinkShared {
         what: Evaluation,
         slot: u16,
         words: Vec<Value>,
+        certainty: Certainty,
         deadline: Instant,
     ) -> Result<Value, RedisError> {
-        let outcome = self.command(what.name(), slot, words.clone(), deadline).await;
+        let outcome = self
+            .command(what.name(), slot, words.clone(), certainty, deadline)
+            .await;
         if Evaluation::is_unknown_script(&outcome) {
             let (name, words) = what.with_text(words);
-            return self.command(name, slot, words, deadline).await;
+            return self.command(name, slot, words, certainty, deadline).await;
         }
         outcome
     }
@@ -266,14 +295,12 @@ impl LinkShared {
         name: &'static str,
         slot: u16,
         words: Vec<Value>,
+        certainty: Certainty,
         deadline: Instant,
     ) -> Result<Value, RedisError> {
         match &self.servers {
-            Servers::One(node) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                node.command(name, words, left).await
-            }
-            Servers::Cluster(cluster) => cluster.command(name, slot, words, deadline).await,
+            Servers::One(node) => node.send(name, words, Mode::Plain, certainty, deadline).await,
+            Servers::Cluster(cluster) => cluster.command(name, slot, words, certainty, deadline).await,
         }
     }
 

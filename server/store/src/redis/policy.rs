@@ -1,15 +1,18 @@
-//! Whether Redis keeps what it is given: its age, and that it evicts no keys. Asked at the start of every server that
-//! takes writes, and again of each that begins to: a promoted replica has a configuration of its own.
+//! Whether Redis keeps what it is given: its age, that it evicts no keys, and at level `replica` that it takes no
+//! writes without its replicas. Asked at the start of every server that takes writes, and again of each that begins to:
+//! a promoted replica has a configuration of its own.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::types::Value;
 use tokio::time::Instant;
 
 use super::RedisError;
 use super::link::{RedisLink, RedisNode, WeakLink};
+use super::replication::{self, Guard};
+use super::setting::setting;
 
 /// The oldest server that is tried and known to have everything that is used here.
 const VERSION_MIN: (u32, u32) = (6, 0);
@@ -31,13 +34,13 @@ enum Policy {
     Untold,
 }
 
-/// Refuses servers that are too old, or that may evict keys. Of a Cluster's nodes one that does not answer is asked
-/// later, by [`watch`].
-pub(super) async fn check(link: &RedisLink) -> Result<(), RedisError> {
+/// Refuses servers that are too old, that may evict keys, or that have fewer replicas. Of a Cluster's nodes one that
+/// does not answer is asked later, by [`watch`].
+pub(super) async fn check(link: &RedisLink, replicas: Option<NonZeroU32>) -> Result<(), RedisError> {
     let nodes = link.primaries().await?;
     let mut silent = 0;
     for node in &nodes {
-        match check_node(link, node).await {
+        match check_node(link, node, replicas).await {
             Err(RedisError::Command(error)) if silent + 1 < nodes.len() => {
                 silent += 1;
                 tracing::warn!(server = %node.server(), %error, "a node of the Cluster does not answer");
@@ -48,7 +51,7 @@ pub(super) async fn check(link: &RedisLink) -> Result<(), RedisError> {
     Ok(())
 }
 
-async fn check_node(link: &RedisLink, node: &Arc<RedisNode>) -> Result<(), RedisError> {
+async fn check_node(link: &RedisLink, node: &Arc<RedisNode>, replicas: Option<NonZeroU32>) -> Result<(), RedisError> {
     check_version(link, node).await?;
     match ask(link, node).await? {
         Policy::Keeps => {}
@@ -65,7 +68,10 @@ async fn check_node(link: &RedisLink, node: &Arc<RedisNode>) -> Result<(), Redis
             "Redis does not let us read whether it evicts keys: make sure that maxmemory-policy is noeviction"
         ),
     }
-    Ok(())
+    match replicas {
+        None => Ok(()),
+        Some(replicas) => replication::check(link, node, replicas).await,
+    }
 }
 
 async fn check_version(link: &RedisLink, node: &Arc<RedisNode>) -> Result<(), RedisError> {
@@ -84,32 +90,24 @@ async fn check_version(link: &RedisLink, node: &Arc<RedisNode>) -> Result<(), Re
 }
 
 async fn ask(link: &RedisLink, node: &Arc<RedisNode>) -> Result<Policy, RedisError> {
-    let words = vec!["GET".into(), "maxmemory-policy".into()];
-    match link.command_at(node, "CONFIG", words).await {
-        Ok(answer) => Ok(match read(answer) {
-            Some(policy) if policy == "noeviction" => Policy::Keeps,
-            Some(policy) => Policy::Evicts(policy),
-            None => Policy::Untold,
-        }),
-        // A user may lack the right, and a provider the command.
-        Err(RedisError::Command(error)) if ["NOPERM", "ERR"].iter().any(|word| error.details().starts_with(word)) => {
-            Ok(Policy::Untold)
-        }
-        Err(error) => Err(error),
-    }
+    Ok(match setting(link, node, "maxmemory-policy").await? {
+        Some(policy) if policy == "noeviction" => Policy::Keeps,
+        Some(policy) => Policy::Evicts(policy),
+        None => Policy::Untold,
+    })
 }
 
-/// Returns the value of the only pair, if there is exactly one.
-fn read(pairs: Value) -> Option<String> {
-    match pairs {
-        Value::Map(map) => map.inner().into_values().next()?.into_string(),
-        pairs => pairs.into_array().pop()?.into_string(),
-    }
+/// The state of a server when it was asked last.
+struct KnownServer {
+    /// The number of the connection over which it was asked.
+    generation: u64,
+    policy: Policy,
+    guard: Guard,
 }
 
 /// Looks at the policies for as long as there is a link. A wrong one is said once, and once more when it is mended.
-pub(super) async fn watch(link: WeakLink) {
-    let mut known: BTreeMap<String, (u64, Policy)> = BTreeMap::new();
+pub(super) async fn watch(link: WeakLink, replicas: Option<NonZeroU32>) {
+    let mut known: BTreeMap<String, KnownServer> = BTreeMap::new();
     let mut ask_all_at = Instant::now() + ASK_EVERY;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -121,15 +119,30 @@ pub(super) async fn watch(link: WeakLink) {
         }
         for node in nodes {
             let (server, generation) = (node.server().to_string(), node.generation());
-            if !all && known.get(&server).is_some_and(|(asked, _)| *asked == generation) {
+            if !all && known.get(&server).is_some_and(|known| known.generation == generation) {
                 continue;
             }
             // A server that does not answer is asked again at the next look.
             let Ok(policy) = ask(&link, &node).await else {
                 continue;
             };
-            let before = known.insert(server.clone(), (generation, policy.clone()));
-            tell_change(&server, before.map_or(Policy::Keeps, |(_, before)| before), policy);
+            let guard = match replicas {
+                None => Guard::Guarded,
+                Some(replicas) => match replication::ask(&link, &node, replicas).await {
+                    Ok(guard) => guard,
+                    Err(_) => continue,
+                },
+            };
+            let now = KnownServer {
+                generation,
+                policy: policy.clone(),
+                guard: guard.clone(),
+            };
+            let before = known.insert(server.clone(), now);
+            let (policy_before, guard_before) =
+                before.map_or((Policy::Keeps, Guard::Guarded), |before| (before.policy, before.guard));
+            tell_change(&server, policy_before, policy);
+            replication::tell_change(&server, guard_before, guard);
         }
     }
 }

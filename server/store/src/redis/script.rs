@@ -68,6 +68,15 @@ pub(super) fn refusal(answer: &[Value]) -> Option<StoreError> {
     }
 }
 
+/// Whether a script's answer says that something is done, or was done before. Every other one says that nothing is.
+pub(super) fn says_done(answer: &Value) -> bool {
+    let word = match answer {
+        Value::Array(words) => words.first().and_then(Value::as_str),
+        _ => None,
+    };
+    matches!(word.as_deref(), Some("OK" | "DUPLICATE"))
+}
+
 /// Checks the answer of a script that has nothing to tell: `OK`, or a refusal.
 pub(super) fn done(answer: &[Value]) -> Result<(), StoreError> {
     match refusal(answer) {

@@ -41,7 +41,7 @@ impl RedisOutline {
 impl RedisStore {
     pub(super) async fn fence_zone(&self, tenure: &Tenure) -> Result<(), StoreError> {
         let keys = self.zone_keys(&tenure.zone, &DATA_SET);
-        let answer = self.checkpoint.run(&FENCE, keys, grant_words(tenure.grant)).await?;
+        let answer = self.decide(&FENCE, keys, grant_words(tenure.grant)).await?;
         done(&answer)
     }
 
@@ -55,7 +55,7 @@ impl RedisStore {
             }
             .into(),
         );
-        done(&self.checkpoint.run(&CREATE, keys, words).await?)
+        done(&self.decide(&CREATE, keys, words).await?)
     }
 
     pub(super) async fn write_quarantine(
@@ -69,7 +69,7 @@ impl RedisStore {
         let mut words = grant_words(tenure.grant);
         words.push(format!("{} {seq}", session.0).into());
         words.push(tick.to_string().into());
-        done(&self.checkpoint.run(&QUARANTINE, keys, words).await?)
+        done(&self.decide(&QUARANTINE, keys, words).await?)
     }
 
     pub(super) async fn summarize(&self, zone: &ZoneName) -> Result<Option<ZoneSummary>, StoreError> {

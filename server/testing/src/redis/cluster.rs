@@ -158,6 +158,18 @@ impl RedisCluster {
         self.index_of(owner.port)
     }
 
+    /// Returns the replica of a primary.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn replica_of(&self, primary: usize) -> usize {
+        let id = self.id(primary);
+        let lines = self.lines(self.any());
+        let replica = lines.iter().find(|line| line.follows == id);
+        self.index_of(replica.expect("each primary has a replica").port)
+    }
+
     /// Runs a command at the primary of its key, which is the second word.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> String {

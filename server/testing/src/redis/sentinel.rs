@@ -78,7 +78,16 @@ impl SentinelGroup {
     /// If `redis-server` is not installed, or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let common = ["--repl-diskless-sync-delay", "0"];
+        Self::start_with(&[])
+    }
+
+    /// Starts all of them, each server with these arguments besides its own.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed, or does not start.
+    #[must_use]
+    pub fn start_with(args: &[&str]) -> Self {
+        let common = [&["--repl-diskless-sync-delay", "0"], args].concat();
         let primary = RedisServer::start_with(&common);
         let port = primary.addr().port().to_string();
         let mut servers = vec![primary];

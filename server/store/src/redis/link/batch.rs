@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cluster::Redirection;
-use super::node::RedisNode;
+use super::node::{Certainty, RedisNode};
 use super::{Evaluation, LinkShared, Servers};
 use crate::redis::RedisError;
 
@@ -44,7 +44,12 @@ impl LinkShared {
             for (index, outcome) in answered.into_iter().flatten() {
                 if is_elsewhere(&outcome) {
                     let (shared, what, (slot, words)) = (Arc::clone(&self), what.clone(), commands[index].clone());
-                    elsewhere.spawn(async move { (index, shared.run_one(what, slot, words, deadline).await) });
+                    elsewhere.spawn(async move {
+                        (
+                            index,
+                            shared.run_one(what, slot, words, Certainty::Primary, deadline).await,
+                        )
+                    });
                 } else {
                     outcomes[index] = Some(outcome);
                 }

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::node::{Mode, RedisNode, is_silence};
+use super::node::{Certainty, Mode, RedisNode, is_silence};
 use crate::redis::RedisError;
 pub(super) use redirection::Redirection;
 use shape::Shape;
@@ -90,6 +90,7 @@ impl Cluster {
         name: &'static str,
         slot: u16,
         words: Vec<Value>,
+        certainty: Certainty,
         deadline: Instant,
     ) -> Result<Value, RedisError> {
         let (mut named, mut mode, mut hops, mut pause) = (None, Mode::Plain, 0, AGAIN_MIN);
@@ -100,8 +101,7 @@ impl Cluster {
             };
             let node = self.node(&server)?;
             node.ready(deadline.saturating_duration_since(Instant::now())).await;
-            let left = deadline.saturating_duration_since(Instant::now());
-            let outcome = node.send(name, words.clone(), left, mode).await;
+            let outcome = node.send(name, words.clone(), mode, certainty, deadline).await;
             mode = Mode::Plain;
             let Err(RedisError::Command(error)) = &outcome else {
                 return outcome;

@@ -1,5 +1,8 @@
 //! One connection of a link: to a server, to the primary of a Sentinel group, or to a node of a Cluster.
 
+mod rounds;
+
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
@@ -16,6 +19,8 @@ use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 use tokio::task::AbortHandle;
 
 use crate::redis::RedisError;
+pub(in crate::redis) use rounds::wait_words;
+use rounds::{Rounds, UnconfirmedWrite};
 
 /// Bound on the commands that wait in a link: a zone has a handful under way, a thousand log-ins one each.
 const COMMANDS_MAX: usize = 4_096;
@@ -49,6 +54,15 @@ pub(super) enum Mode {
     Asking,
 }
 
+/// The moment at which the answer to a write counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// As soon as the server gives it.
+    Primary,
+    /// Once so many replicas have confirmed it; an answer that says that nothing was done counts at once.
+    Replicas(NonZeroU32),
+}
+
 /// One server, under the rules of the module above.
 pub(in crate::redis) struct RedisNode {
     link: &'static str,
@@ -57,6 +71,8 @@ pub(in crate::redis) struct RedisNode {
     connection: RwLock<Connection>,
     /// The moment since which nothing has worked.
     failing_since: Mutex<Option<Instant>>,
+    /// The writes that replicas must confirm.
+    rounds: Rounds,
 }
 
 /// A client, and the number of its connection: another one, and it has lost what was in flight.
@@ -98,6 +114,7 @@ impl RedisNode {
             timeout,
             connection: RwLock::new(connection),
             failing_since: Mutex::default(),
+            rounds: Rounds::default(),
         });
         // Without it a connection that is stuck would be so for ever.
         vital::spawn("watch of a link to Redis", watch(Arc::downgrade(&node)));
@@ -133,15 +150,43 @@ impl RedisNode {
         words: Vec<Value>,
         max: Duration,
     ) -> Result<Value, RedisError> {
-        self.send(name, words, max, Mode::Plain).await
+        self.send_plainly(name, words, Mode::Plain, max).await
     }
 
+    /// Sends one command, once, and waits until its answer counts, or until the deadline. After an error its outcome is
+    /// unknown, as with [`RedisNode::command`].
     pub(super) async fn send(
         &self,
         name: &'static str,
         words: Vec<Value>,
-        max: Duration,
         mode: Mode,
+        certainty: Certainty,
+        deadline: tokio::time::Instant,
+    ) -> Result<Value, RedisError> {
+        match certainty {
+            Certainty::Primary => {
+                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                self.send_plainly(name, words, mode, left).await
+            }
+            Certainty::Replicas(replicas) => {
+                let write = UnconfirmedWrite {
+                    name,
+                    words,
+                    mode,
+                    replicas,
+                    deadline,
+                };
+                self.send_confirmed(write).await
+            }
+        }
+    }
+
+    async fn send_plainly(
+        &self,
+        name: &'static str,
+        words: Vec<Value>,
+        mode: Mode,
+        max: Duration,
     ) -> Result<Value, RedisError> {
         let connection = self.connection();
         let before = connection.generation.load(Ordering::Acquire);

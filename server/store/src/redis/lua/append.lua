@@ -12,7 +12,10 @@ while skip < count do
   if not entry or hash_of(entry) ~= ARGV[5 + 3 * skip] then break end
   skip = skip + 1
 end
-if skip == count then return {'DUPLICATE', echo} end
+if skip == count then
+  write_again()
+  return {'DUPLICATE', echo}
+end
 
 local tick, prev = first + skip, ARGV[4 + 3 * skip]
 local bounds = redis.call('HMGET', KEYS[1], 'first', 'last')

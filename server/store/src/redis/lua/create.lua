@@ -3,7 +3,10 @@ local exists = redis.call('EXISTS', KEYS[1]) == 1
 if exists then
   local refused = fence_check()
   if refused then return refused end
-  if redis.call('HEXISTS', KEYS[1], 'hollow') == 0 or ARGV[3] == 'memory' then return {'OK'} end
+  if redis.call('HEXISTS', KEYS[1], 'hollow') == 0 or ARGV[3] == 'memory' then
+    write_again()
+    return {'OK'}
+  end
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 drop_unsealed(KEYS[6])

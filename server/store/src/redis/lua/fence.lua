@@ -13,4 +13,5 @@ local refused = fence_refusal()
 if refused then return refused end
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then drop_unsealed(KEYS[6]) end
 raise_fence()
+write_again()
 return {'OK'}

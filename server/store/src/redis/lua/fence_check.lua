@@ -9,6 +9,9 @@ end
 local function raise_fence()
   if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'nonce', ARGV[2]) end
 end
+-- Writes what is there once more: replicas confirm what a connection wrote, and a repeat may come over another one than the write that it
+-- repeats.
+local function write_again() redis.call('HSET', KEYS[1], 'nonce', ARGV[2]) end
 local function fence_check()
   local refused = fence_refusal()
   if refused then return refused end

@@ -11,6 +11,7 @@ for index, line in ipairs(chain) do
   if current.is_base then base, base_index = current, index end
   if current.epoch == position.epoch and current.tick == position.tick and current.hash == position.hash then
     raise_fence()
+    write_again()
     return {'OK'}
   end
 end
