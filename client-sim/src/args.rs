@@ -128,7 +128,7 @@ pub(crate) struct SweepArguments {
     /// World file of the server, if not the one that comes with it
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
-    /// Durability of the server: store or async
+    /// Durability of the server: async, store, or replica
     #[arg(long, value_name = "LEVEL", default_value = "store")]
     durability: String,
     /// The binary udp-floor: after each number, measure what plain UDP and AES-GCM take for the same packets on the

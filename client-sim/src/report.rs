@@ -97,6 +97,12 @@ pub struct SwarmReport {
     pub update_latency_us: Vec<(u64, u64)>,
     /// As [`SwarmReport::update_latency_ms`], of intents that were given and covered under one owner.
     pub steady_latency_ms: Percentiles,
+    /// Time from an intent's intended moment to the first snapshot after which no failover takes it back: at durability
+    /// `async` that is later than the one that shows it. Those from before the last join do not count.
+    pub confirmation_latency_ms: Percentiles,
+    /// The distribution of these, as [`SwarmReport::update_latency_us`] is that of updates.
+    #[serde(skip)]
+    pub confirmation_latency_us: Vec<(u64, u64)>,
     /// Whole UDP datagrams from the servers.
     pub bytes_down_per_player_s: f64,
     /// Whole UDP datagrams to the servers.

@@ -338,6 +338,8 @@ impl Swarm {
             update_latency_ms: tally.update.percentiles(),
             update_latency_us: tally.update.buckets_us(),
             steady_latency_ms: tally.steady.percentiles(),
+            confirmation_latency_ms: tally.confirmation.percentiles(),
+            confirmation_latency_us: tally.confirmation.buckets_us(),
             bytes_down_per_player_s: per_player_s(played.traffic.udp_bytes_in),
             bytes_up_per_player_s: per_player_s(played.traffic.udp_bytes_out),
             packets_down_per_player_s: per_player_s(played.traffic.packets_in),

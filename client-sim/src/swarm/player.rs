@@ -454,7 +454,8 @@ impl SwarmPlayer {
             stage.tally.record_update(self.zone, latency, epoch == header.epoch);
         }
         let covered = header.last_input_seq.min(self.confirmed_seq());
-        if self.unconfirmed.cover(covered) == Some(self.last_pushed) {
+        let each = |intended| stage.tally.record_confirmation(now.saturating_sub(intended));
+        if self.unconfirmed.cover(covered, each) == Some(self.last_pushed) {
             self.covered_at = Some((header.epoch, header.tick));
         }
         self.last_shown_at = now;

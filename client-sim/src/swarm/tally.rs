@@ -80,6 +80,8 @@ pub(super) struct Tally {
     pub(super) update: Durations,
     /// The same, of intents that were given and covered under one epoch: what a player feels when nothing fails.
     pub(super) steady: Durations,
+    /// Time from an intent's intended moment to the snapshot by which it is shown and confirmed.
+    pub(super) confirmation: Durations,
     pub(super) intents: u64,
     /// Intents that the client machine did not take, because too many were unconfirmed.
     pub(super) intents_refused: u64,
@@ -100,6 +102,7 @@ impl Tally {
             errors: Errors::default(),
             update: Durations::new(),
             steady: Durations::new(),
+            confirmation: Durations::new(),
             intents: 0,
             intents_refused: 0,
             lost_connections: 0,
@@ -116,6 +119,7 @@ impl Tally {
     pub(super) fn begin_play(&mut self) {
         self.update.clear();
         self.steady.clear();
+        self.confirmation.clear();
         (self.snapshots, self.entities) = (0, 0);
     }
 
@@ -159,6 +163,10 @@ impl Tally {
         if steady {
             self.steady.record(latency);
         }
+    }
+
+    pub(super) fn record_confirmation(&mut self, latency: Duration) {
+        self.confirmation.record(latency);
     }
 }
 

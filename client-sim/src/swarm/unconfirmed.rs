@@ -49,10 +49,12 @@ impl Unconfirmed {
         })
     }
 
-    /// Takes out all intents up to this one, which are shown and confirmed, and returns the last of them.
-    pub(super) fn cover(&mut self, covered_seq: u64) -> Option<u64> {
+    /// Takes out all intents up to this one, which are shown and confirmed, and returns the last of them. `each` is
+    /// told when each should have been sent.
+    pub(super) fn cover(&mut self, covered_seq: u64, mut each: impl FnMut(Duration)) -> Option<u64> {
         let mut last = None;
         while let Some(intent) = self.0.pop_front_if(|intent| intent.seq <= covered_seq) {
+            each(intent.intended);
             last = Some(intent.seq);
         }
         last
