@@ -4,6 +4,7 @@
 mod service_links;
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use everhold_core::durability::gate::Durability;
 use everhold_core::ingress::address::AddressLimits;
 use everhold_core::interest::Reach;
 use everhold_core::limits::{
-    ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, NET_THREADS_MAX, STRETCH_PERMILLE_MAX, ZONE_SESSIONS_MAX,
+    ADDRESS_ATTEMPTS_BURST, ADDRESS_ATTEMPTS_PER_S, CONFIRMING_REPLICAS_MAX, NET_THREADS_MAX, STRETCH_PERMILLE_MAX,
+    ZONE_SESSIONS_MAX,
 };
 use everhold_core::ownership::lease::LeaseConfig;
 use everhold_protocol::ZoneName;
@@ -67,6 +69,8 @@ pub struct Config {
     pub lease: LeaseConfig,
     /// The level of durability that output waits for.
     pub durability: Durability,
+    /// Replicas of the store that must confirm a write before it counts; `None` unless the level is `replica`.
+    pub confirming_replicas: Option<NonZeroU32>,
     /// Ticks between deltas.
     pub delta_ticks: u64,
     /// Ticks between bases, at most.
@@ -117,6 +121,12 @@ pub enum ConfigError {
              (--advertise, EVERHOLD_SHARD_ADVERTISE) to the address or name by which they reach this shard"
     )]
     Unreachable(HostPort),
+    /// The embedded store cannot do what level `replica` promises.
+    #[error(
+        "`durability.level` is `replica`, and the embedded store has no replicas: set `store.url` (--store, \
+         EVERHOLD_STORE_URL) to a Redis that has, or take level `store`"
+    )]
+    NoReplicas,
     /// A value outside its range.
     #[error("`{key}` must be {must}, not {is}")]
     Range {
@@ -284,10 +294,13 @@ impl RawConfig {
         let lease = lease(raw.lease.ttl_ms, tick_hz)?;
         let ticks = |ms: u64| (ms * hz).div_ceil(1_000);
         let (listen, advertise) = host::addresses(&raw.shard.listen, &raw.shard.advertise)?;
+        let places = places::resolve(raw.store, raw.authority, raw.shard.state)?;
+        let replicas = confirming_replicas(raw.durability.replicas)?;
+        check_level(raw.durability.level, &places.store)?;
         Ok(Config {
             listen,
             advertise,
-            places: places::resolve(raw.store, raw.authority, raw.shard.state)?,
+            places,
             keys: raw.shard.keys,
             zones: raw.shard.zones,
             zones_max: in_range("shard.zones_max", raw.shard.zones_max, 1..=1_024, "1 to 1,024")? as usize,
@@ -304,6 +317,7 @@ impl RawConfig {
             tick_hz,
             lease,
             durability: raw.durability.level,
+            confirming_replicas: (raw.durability.level == Durability::Replica).then_some(replicas),
             delta_ticks: ticks(delta_ms),
             base_ticks: ticks(base_ms),
             view_radius_cm: i32::try_from(radius_m * 100).expect("at most 32,700"),
@@ -318,6 +332,21 @@ impl RawConfig {
             address: address_limits(&raw.login)?,
         })
     }
+}
+
+/// Checks that a store can do what a level of durability promises.
+pub fn check_level(level: Durability, store: &StoreConfig) -> Result<(), ConfigError> {
+    match (level, store) {
+        (Durability::Replica, StoreConfig::Embedded(_)) => Err(ConfigError::NoReplicas),
+        _ => Ok(()),
+    }
+}
+
+fn confirming_replicas(replicas: u64) -> Result<NonZeroU32, ConfigError> {
+    let range = 1..=u64::from(CONFIRMING_REPLICAS_MAX);
+    let replicas = in_range("durability.replicas", replicas, range, "1 to 16")?;
+    let replicas = u32::try_from(replicas).ok().and_then(NonZeroU32::new);
+    Ok(replicas.expect("1 to 16"))
 }
 
 fn players_max(players: u64) -> Result<u32, ConfigError> {
@@ -439,6 +468,7 @@ struct LeaseSection {
 #[derive(Deserialize)]
 struct DurabilitySection {
     level: Durability,
+    replicas: u64,
     delta_ms: u64,
     base_ms: u64,
 }

@@ -4,6 +4,7 @@
 mod password;
 
 use std::fs::File;
+use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use everhold_store::redis::{RedisAuthority, RedisStore};
 #[cfg(feature = "sqlite")]
 use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
 
-use crate::config::{Config, Places, StoreConfig};
+use crate::config::{Config, ConfigError, Places, StoreConfig};
 
 /// All that the shards of a world share, as one shard uses it.
 pub struct Stores {
@@ -41,7 +42,7 @@ pub struct Coordination {
 impl Stores {
     /// Opens all of them.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let (zones, homes) = open_storage(&config.places.store).await?;
+        let (zones, homes) = open_storage(&config.places.store, config.confirming_replicas).await?;
         Ok(Self {
             zones,
             homes,
@@ -61,13 +62,24 @@ impl Coordination {
     }
 }
 
-/// Opens zone data and homes.
-pub async fn open_storage(config: &StoreConfig) -> anyhow::Result<(Arc<dyn ZoneStore>, Arc<dyn HomeStore>)> {
+/// Opens zone data and homes. With `replicas`, writes count once so many replicas have confirmed them; without, once
+/// the store itself has them.
+pub async fn open_storage(
+    config: &StoreConfig,
+    replicas: Option<NonZeroU32>,
+) -> anyhow::Result<(Arc<dyn ZoneStore>, Arc<dyn HomeStore>)> {
     match config {
+        StoreConfig::Embedded(_) if replicas.is_some() => Err(ConfigError::NoReplicas.into()),
         #[cfg(feature = "sqlite")]
         StoreConfig::Embedded(state) => Ok(storage(SqliteStore::open(state)?)),
         #[cfg(feature = "redis")]
-        StoreConfig::Redis { .. } => Ok(storage(RedisStore::open(&password::target(config)?).await?)),
+        StoreConfig::Redis { .. } => {
+            let target = password::target(config)?;
+            Ok(storage(match replicas {
+                None => RedisStore::open(&target).await?,
+                Some(replicas) => RedisStore::open_confirmed(&target, replicas).await?,
+            }))
+        }
         #[cfg(not(all(feature = "sqlite", feature = "redis")))]
         _ => Err(not_built(config)),
     }

@@ -23,6 +23,9 @@ pub const NEWCOMER_REPEAT_TICKS: u64 = 2;
 /// Ticks whose snapshots are sent at once. At 20 Hz a fifth of a second, in which most of what was left out is told
 /// again.
 pub const SHOWN_TICKS_MAX: usize = 4;
+/// Replicas that a record may have to wait for at level `replica`: a primary sends each of them everything itself, and
+/// few have more than two.
+pub const CONFIRMING_REPLICAS_MAX: u32 = 16;
 /// Records that wait in memory for their acknowledgement: three minutes at 20 Hz without an answer of the store.
 pub const RING_RECORDS_MAX: usize = 4_096;
 /// Records of one append: bounds the size of one store operation after an outage.

@@ -22,12 +22,13 @@ use everhold_os::signals::{StandardInput, Stop, exit_code};
 use everhold_protocol::ZoneName;
 use serde::Serialize;
 
+use self::compare::ComparedLevels;
 use self::display::DemoDisplay;
 use self::kills::{Killer, Schedule, Victim};
 use self::report::{DemoReport, DemoSettings};
 use super::UsageError;
 use super::store::StoreArguments;
-use crate::config::StoreConfig;
+use crate::config::{self, StoreConfig};
 use crate::stores;
 
 /// Arguments of `everhold demo`.
@@ -39,7 +40,7 @@ pub struct DemoArguments {
     /// Seconds to play, counted after the last join.
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
-    /// The level of durability that output waits for: `store` or `async`.
+    /// The level of durability that output waits for: `async`, `store`, or `replica` (on a Redis that has replicas).
     #[arg(long, default_value_t = Durability::Store)]
     durability: Durability,
     /// Whether a shard process is killed: one at a third of the time, or one after the other.
@@ -58,9 +59,11 @@ pub struct DemoArguments {
     /// Run the shards without their guardians: a death is noticed when the lease runs out.
     #[arg(long)]
     no_guardian: bool,
-    /// Kill no shard, play at `store` and at `async` in turn for `--seconds` each, and show both side by side.
-    #[arg(long, conflicts_with_all = ["durability", "kill", "kill_every"])]
-    compare: bool,
+    /// Kill no shard, play at each of these levels in turn for `--seconds` each, and show them side by side, each
+    /// divided by the last.
+    #[arg(long, value_name = "LEVELS", num_args = 0..=1, require_equals = true, default_missing_value = "store,async")]
+    #[arg(conflicts_with_all = ["durability", "kill", "kill_every"])]
+    compare: Option<ComparedLevels>,
     /// Behaviour of the players.
     #[arg(long, default_value_t = Behavior::Trade)]
     behavior: Behavior,
@@ -95,7 +98,10 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         "--kill-every must be at least 1"
     );
     // Before anything is started.
-    arguments.store_config()?;
+    let store = arguments.store_config()?;
+    for level in arguments.levels() {
+        config::check_level(level, &store).map_err(|error| UsageError(error.to_string()))?;
+    }
     let stop = Stop::listen(StandardInput::Ignored).context("listen for signals")?;
     let mut display = DemoDisplay::new();
     match (judge(arguments, &stop, &mut display), stop.asked()) {
@@ -109,8 +115,8 @@ pub fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 
 /// Plays, shows the report, and says whether all went well.
 fn judge(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisplay) -> anyhow::Result<bool> {
-    if arguments.compare {
-        let report = compare::run(arguments, stop, display)?;
+    if let Some(levels) = &arguments.compare {
+        let report = compare::run(arguments, levels, stop, display)?;
         display.finish_comparison(&report)?;
         write_json(arguments, &report)?;
         Ok(report.passed())
@@ -197,6 +203,12 @@ fn play_on(
 }
 
 impl DemoArguments {
+    /// Returns the levels of durability that are played at.
+    fn levels(&self) -> Vec<Durability> {
+        let one = || vec![self.durability];
+        self.compare.as_ref().map_or_else(one, |levels| levels.0.clone())
+    }
+
     /// Returns the flags that every shard of the demo is started with.
     fn shard_arguments(&self, durability: Durability) -> Vec<String> {
         let mut flags = vec!["--durability".to_owned(), durability.to_string()];

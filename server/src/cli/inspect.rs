@@ -154,7 +154,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
         let authority = stores::open_coordination_within(&places.authority, ANSWER_MAX)
             .await?
             .authority;
-        let store = stores::open_storage(&places.store).await?.0;
+        let store = stores::open_storage(&places.store, None).await?.0;
         read_rows(authority.as_ref(), store.as_ref()).await
     })?;
     if arguments.json {

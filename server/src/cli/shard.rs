@@ -41,7 +41,7 @@ pub struct ShardArguments {
     /// Threads that carry connections.
     #[arg(long, value_name = "N")]
     net_threads: Option<usize>,
-    /// The level of durability that output waits for: `store` or `async`.
+    /// The level of durability that output waits for: `async`, `store`, or `replica`.
     #[arg(long, value_name = "LEVEL")]
     durability: Option<Durability>,
     /// The report on standard output.

@@ -121,6 +121,36 @@ fn a_lease_that_leaves_no_time_for_ticks_is_refused() {
 }
 
 #[test]
+fn level_replica_needs_a_redis_and_a_number_of_replicas() {
+    let resolve = |text: &str| RawConfig::default().with_text(text).unwrap().resolve();
+    let embedded = resolve("[durability]\nlevel = \"replica\"").unwrap_err();
+    assert!(matches!(embedded, ConfigError::NoReplicas), "{embedded}");
+    let redis = "[store]\nurl = \"redis://127.0.0.1\"\n[durability]\n";
+    let replicas = |keys: &str| resolve(&format!("{redis}{keys}")).map(|config| config.confirming_replicas);
+    assert_eq!(replicas("level = \"replica\"").unwrap().map(NonZeroU32::get), Some(1));
+    assert_eq!(
+        replicas("level = \"replica\"\nreplicas = 2")
+            .unwrap()
+            .map(NonZeroU32::get),
+        Some(2)
+    );
+    assert_eq!(replicas("replicas = 2").unwrap(), None, "level `store` waits for none");
+    for number in [0, 17] {
+        let error = replicas(&format!("replicas = {number}")).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ConfigError::Range {
+                    key: "durability.replicas",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn text_sets_a_switch_or_is_refused_by_name() {
     let set = |text: &str| RawConfig::default().with_env([("EVERHOLD_SHARD_GUARDIAN".into(), text.into())].into_iter());
     assert!(!set("false").unwrap().resolve().unwrap().guardian);

@@ -1,5 +1,7 @@
-//! `--compare`: what it costs that output waits for the store. Both levels play the same, in worlds of their own, and
-//! take turns: a machine's speed drifts, and turns let it drift for both.
+//! `--compare`: what it costs that output waits for the store, or for its replicas. All levels play the same, in worlds
+//! of their own, and take turns: a machine's speed drifts, and turns let it drift for all.
+
+use std::str::FromStr;
 
 use client_sim::SwarmReport;
 use client_sim::meter::Percentiles;
@@ -15,17 +17,40 @@ use super::{DemoArguments, in_world};
 /// Each level's time of play is divided into so many turns, each in a new world: enough to see drift, few enough that
 /// starts and log-ins do not take most of the time.
 const TURNS: usize = 4;
-const _: () = assert!(TURNS.is_multiple_of(2), "each level goes first as often as the other");
+const _: () = assert!(
+    TURNS.is_multiple_of(2),
+    "levels play in one order as often as in the other"
+);
 
-/// In the order of the report.
-const LEVELS: [Durability; 2] = [Durability::Store, Durability::Async];
+/// The levels of durability that are compared, in the order of the report. The last is what the others are divided by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ComparedLevels(pub(super) Vec<Durability>);
 
-/// Plays all turns of both levels.
-pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisplay) -> anyhow::Result<CompareReport> {
-    let mut takings = LEVELS.map(|_| Takings::default());
+impl FromStr for ComparedLevels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let levels = text.split(',').map(str::parse).collect::<Result<Vec<Durability>, _>>();
+        let levels = levels.map_err(|error| error.to_string())?;
+        let is_repeated = |(place, level)| levels[..place].contains(level);
+        if levels.len() < 2 || levels.iter().enumerate().any(is_repeated) {
+            return Err("two or three levels are compared, each with another: store,async".to_owned());
+        }
+        Ok(Self(levels))
+    }
+}
+
+/// Plays all turns of all levels.
+pub(super) fn run(
+    arguments: &DemoArguments,
+    ComparedLevels(levels): &ComparedLevels,
+    stop: &Stop,
+    display: &mut DemoDisplay,
+) -> anyhow::Result<CompareReport> {
+    let mut takings: Vec<Takings> = levels.iter().map(|_| Takings::default()).collect();
     let mut errors = Vec::new();
-    for (turn, level) in turns() {
-        let durability = LEVELS[level];
+    for (turn, level) in turns(levels.len()) {
+        let durability = levels[level];
         display.say(&format!("turn {} of {TURNS} at `{durability}`", turn + 1));
         let mut nobody = Killer::new(Schedule::Never, arguments.shard_arguments(durability));
         let (swarm, cluster) = in_world(
@@ -38,7 +63,11 @@ pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisp
         let faults = faults(&swarm).chain(cluster_faults(&cluster));
         errors.extend(faults.map(|fault| format!("turn {} at `{durability}`: {fault}", turn + 1)));
     }
-    let levels = std::array::from_fn(|level| takings[level].report(LEVELS[level]));
+    let levels: Vec<LevelReport> = takings
+        .iter()
+        .zip(levels)
+        .map(|(taking, level)| taking.report(*level))
+        .collect();
     Ok(CompareReport {
         players: arguments.players,
         seconds: arguments.seconds,
@@ -51,12 +80,14 @@ pub(super) fn run(arguments: &DemoArguments, stop: &Stop, display: &mut DemoDisp
     })
 }
 
-/// Returns each turn and the place in [`LEVELS`] of the level that plays it: one first, then the other first, so that a
-/// steady drift favours neither.
-fn turns() -> impl Iterator<Item = (usize, usize)> {
-    (0..TURNS).flat_map(|turn| {
-        let first = turn % LEVELS.len();
-        [(turn, first), (turn, 1 - first)]
+/// Returns each turn and the place of the level that plays it: in their order, then the other way round, so that a
+/// steady drift favours none.
+fn turns(levels: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..TURNS).flat_map(move |turn| {
+        (0..levels).map(move |place| {
+            let is_forward = turn % 2 == 0;
+            (turn, if is_forward { place } else { levels - 1 - place })
+        })
     })
 }
 
@@ -82,6 +113,7 @@ fn faults(swarm: &SwarmReport) -> impl Iterator<Item = String> {
 #[derive(Debug, Default)]
 struct Takings {
     update_us: Vec<(u64, u64)>,
+    confirmation_us: Vec<(u64, u64)>,
     append_us: Vec<(u64, u64)>,
     tick_us: Vec<(u64, u64)>,
     bytes_down_per_player_s: f64,
@@ -91,6 +123,7 @@ struct Takings {
 impl Takings {
     fn take(&mut self, swarm: &SwarmReport, cluster: &LocalCluster) {
         self.update_us.extend(&swarm.update_latency_us);
+        self.confirmation_us.extend(&swarm.confirmation_latency_us);
         for run in cluster.all.iter().flat_map(|process| &process.runs) {
             self.append_us.extend(&run.append_us);
             self.tick_us.extend(&run.tick_us);
@@ -103,6 +136,7 @@ impl Takings {
         LevelReport {
             durability: durability.to_string(),
             update_latency_ms: Percentiles::of_buckets_us(self.update_us.iter().copied()),
+            confirmation_latency_ms: Percentiles::of_buckets_us(self.confirmation_us.iter().copied()),
             append_ms: Percentiles::of_buckets_us(self.append_us.iter().copied()),
             appends: self.append_us.iter().map(|(_, count)| count).sum(),
             tick_ms: Percentiles::of_buckets_us(self.tick_us.iter().copied()),
@@ -112,17 +146,27 @@ impl Takings {
     }
 }
 
-fn ratios([store, unwaiting]: &[LevelReport; 2]) -> Ratios {
-    let ratio = |value: fn(&LevelReport) -> f64| {
-        let divisor = value(unwaiting);
-        (divisor > 0.0).then(|| value(store) / divisor)
+/// Divides each level by the last.
+fn ratios(levels: &[LevelReport]) -> Vec<Ratios> {
+    let Some((last, others)) = levels.split_last() else {
+        return Vec::new();
     };
-    Ratios {
-        update_p50: ratio(|level| level.update_latency_ms.p50),
-        update_p99: ratio(|level| level.update_latency_ms.p99),
-        append_p50: ratio(|level| level.append_ms.p50),
-        append_p99: ratio(|level| level.append_ms.p99),
-    }
+    let ratios = |level: &LevelReport| {
+        let ratio = |value: fn(&LevelReport) -> f64| {
+            let divisor = value(last);
+            (divisor > 0.0).then(|| value(level) / divisor)
+        };
+        Ratios {
+            levels: format!("{} / {}", level.durability, last.durability),
+            update_p50: ratio(|level| level.update_latency_ms.p50),
+            update_p99: ratio(|level| level.update_latency_ms.p99),
+            confirmation_p50: ratio(|level| level.confirmation_latency_ms.p50),
+            confirmation_p99: ratio(|level| level.confirmation_latency_ms.p99),
+            append_p50: ratio(|level| level.append_ms.p50),
+            append_p99: ratio(|level| level.append_ms.p99),
+        }
+    };
+    others.iter().map(ratios).collect()
 }
 
 #[cfg(test)]
@@ -140,18 +184,29 @@ mod tests {
     }
 
     #[test]
-    fn levels_take_turns_and_each_goes_first_as_often() {
-        let order: Vec<usize> = turns().map(|(_, level)| level).collect();
-        assert_eq!(order, [0, 1, 1, 0, 0, 1, 1, 0]);
-        // The mean place of each is the same, so a drift that grows steadily adds the same to both.
+    fn levels_take_turns_in_one_order_as_often_as_in_the_other() {
+        let order = |levels| turns(levels).map(|(_, level)| level).collect::<Vec<usize>>();
+        assert_eq!(order(2), [0, 1, 1, 0, 0, 1, 1, 0]);
+        assert_eq!(order(3), [0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0]);
+        // The mean place of each is the same, so a drift that grows steadily adds the same to all.
         let places = |wanted: usize| {
-            order
-                .iter()
-                .enumerate()
-                .filter(move |(_, level)| **level == wanted)
-                .map(|(place, _)| place)
+            let order = order(3).into_iter().enumerate();
+            order.filter(move |(_, level)| *level == wanted).map(|(place, _)| place)
         };
-        assert_eq!(places(0).sum::<usize>(), places(1).sum::<usize>());
+        let sums = [0, 1, 2].map(|level| places(level).sum::<usize>());
+        assert_eq!(sums, [sums[0]; 3]);
+    }
+
+    #[test]
+    fn levels_that_cannot_be_compared_are_refused() {
+        let levels = |text: &str| text.parse::<ComparedLevels>();
+        assert_eq!(
+            levels("replica,store,async").unwrap().0,
+            [Durability::Replica, Durability::Store, Durability::Async]
+        );
+        for text in ["store", "store,store", "", "store,peer"] {
+            assert!(levels(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -161,7 +216,7 @@ mod tests {
             level(&[(40_000, 90), (60_000, 10)]),
             level(&[(50_000, 50), (50_000, 50)]),
         ];
-        let found = ratios(&levels);
+        let found = ratios(&levels).remove(0);
         assert_eq!((found.update_p50, found.update_p99), (Some(0.8), Some(1.2)));
         assert_eq!(found.append_p50, None, "nothing was appended");
     }

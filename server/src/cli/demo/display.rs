@@ -245,6 +245,8 @@ fn levels_table(report: &CompareReport) -> Table {
         "output leaves at",
         "update p50 ms",
         "p99",
+        "confirmation p50 ms",
+        "p99",
         "append p50 ms",
         "p99",
         "appends",
@@ -256,6 +258,8 @@ fn levels_table(report: &CompareReport) -> Table {
             level.durability.clone(),
             decimals(level.update_latency_ms.p50),
             decimals(level.update_latency_ms.p99),
+            decimals(level.confirmation_latency_ms.p50),
+            decimals(level.confirmation_latency_ms.p99),
             decimals(level.append_ms.p50),
             decimals(level.append_ms.p99),
             level.appends.to_string(),
@@ -263,12 +267,16 @@ fn levels_table(report: &CompareReport) -> Table {
         ]);
     }
     let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
-    table.add_row([
-        "store / async".to_owned(),
-        ratio(report.ratios.update_p50),
-        ratio(report.ratios.update_p99),
-        ratio(report.ratios.append_p50),
-        ratio(report.ratios.append_p99),
-    ]);
+    for ratios in &report.ratios {
+        table.add_row([
+            ratios.levels.clone(),
+            ratio(ratios.update_p50),
+            ratio(ratios.update_p99),
+            ratio(ratios.confirmation_p50),
+            ratio(ratios.confirmation_p99),
+            ratio(ratios.append_p50),
+            ratio(ratios.append_p99),
+        ]);
+    }
     table
 }

@@ -118,6 +118,8 @@ pub(super) struct LevelReport {
     pub(super) durability: String,
     /// Input sent to own state reflecting it.
     pub(super) update_latency_ms: Percentiles,
+    /// Input sent to own state reflecting it for good.
+    pub(super) confirmation_latency_ms: Percentiles,
     /// A record's append to its acknowledgement.
     pub(super) append_ms: Percentiles,
     /// Records acknowledged.
@@ -130,11 +132,15 @@ pub(super) struct LevelReport {
     pub(super) simulator_kept_up: bool,
 }
 
-/// `store` divided by `async`; `None` where there is nothing to divide by.
+/// A level divided by another; `None` where there is nothing to divide by.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Ratios {
+    /// Both, as a fraction.
+    pub(super) levels: String,
     pub(super) update_p50: Option<f64>,
     pub(super) update_p99: Option<f64>,
+    pub(super) confirmation_p50: Option<f64>,
+    pub(super) confirmation_p99: Option<f64>,
     pub(super) append_p50: Option<f64>,
     pub(super) append_p99: Option<f64>,
 }
@@ -149,14 +155,15 @@ pub(super) struct CompareReport {
     pub(super) turns: usize,
     pub(super) store: &'static str,
     pub(super) guardian: bool,
-    /// `store`, then `async`.
-    pub(super) levels: [LevelReport; 2],
-    pub(super) ratios: Ratios,
+    /// In the order in which they were asked for.
+    pub(super) levels: Vec<LevelReport>,
+    /// Each level but the last.
+    pub(super) ratios: Vec<Ratios>,
     pub(super) errors: Vec<String>,
 }
 
 impl CompareReport {
-    /// Whether players were told the truth at both levels.
+    /// Whether players were told the truth at all levels.
     pub(super) const fn passed(&self) -> bool {
         self.errors.is_empty()
     }
@@ -174,7 +181,7 @@ impl DemoReport {
         let mut errors = swarm.errors.clone();
         errors.extend(cluster_faults(cluster));
         let failovers = failovers(swarm, cluster, killed, &mut errors);
-        if settings.durability == Durability::Store && swarm.rewound_ticks > 0 {
+        if settings.durability.holds_snapshots() && swarm.rewound_ticks > 0 {
             errors.push("players were shown ticks that the new owner does not have".to_owned());
         }
         errors.extend(missing_kills(schedule, killed, &failovers));
