@@ -54,6 +54,27 @@ pub enum ShardEvent {
         /// Ticks that an adopter would have to replay.
         lag_ticks: u64,
     },
+    /// An alarm: the store does not confirm a zone's records, so that what they tell is held. At durability `replica`
+    /// too few of its replicas may have confirmed them. Said at the first one, and every half minute.
+    Unconfirmed {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of the ownership.
+        epoch: Epoch,
+        /// The reason, in words.
+        reason: String,
+        /// Time since the first one, ms.
+        lasted_ms: f64,
+    },
+    /// That alarm is over.
+    ConfirmedAgain {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of the ownership.
+        epoch: Epoch,
+        /// Time for which nothing was confirmed, ms.
+        lasted_ms: f64,
+    },
     /// The store has lost the zone, and no shard had it in memory: it begins again at tick 0.
     Lost {
         /// The zone's name.

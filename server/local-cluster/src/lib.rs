@@ -77,6 +77,9 @@ pub struct LocalCluster {
     /// Alarms of zones without an owner, in order: the process by its index, the zone, and whether it was raised (or
     /// ended).
     pub vacancies: Vec<(usize, ZoneName, bool)>,
+    /// Alarms of records that the store does not confirm, in order: the process by its index, the zone, and the reason;
+    /// none where it ended.
+    pub unconfirmed: Vec<(usize, ZoneName, Option<String>)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
     stop: Option<Stop>,
@@ -104,6 +107,7 @@ impl LocalCluster {
             lost: Vec::new(),
             unfit: Vec::new(),
             vacancies: Vec::new(),
+            unconfirmed: Vec::new(),
             events,
             sender,
             stop: None,
@@ -285,6 +289,8 @@ impl LocalCluster {
             ShardEvent::Unfit { zone, epoch, .. } => self.unfit.push((process, zone, epoch)),
             ShardEvent::Unowned { zone, .. } => self.vacancies.push((process, zone, true)),
             ShardEvent::OwnedAgain { zone, .. } => self.vacancies.push((process, zone, false)),
+            ShardEvent::Unconfirmed { zone, reason, .. } => self.unconfirmed.push((process, zone, Some(reason))),
+            ShardEvent::ConfirmedAgain { zone, .. } => self.unconfirmed.push((process, zone, None)),
             ShardEvent::CheckpointLag { .. } | ShardEvent::Stopped => {}
         }
     }

@@ -6,7 +6,27 @@ use everhold_core::durability::keeping::KeepOutcome;
 use everhold_core::durability::{LagState, PipelineNotice};
 use everhold_core::outage::Lasted;
 use everhold_core::ownership::Tenure;
+use everhold_core::report::ShardEvent;
 use everhold_protocol::ZoneName;
+
+/// Returns the event by which the shard's report tells of a notice, if it is an alarm or the end of one.
+pub(super) fn alarm(tenure: &Tenure, notice: &PipelineNotice) -> Option<ShardEvent> {
+    let (zone, epoch) = (tenure.zone.clone(), tenure.epoch());
+    match notice {
+        PipelineNotice::AppendFailed(error, lasted) => Some(ShardEvent::Unconfirmed {
+            zone,
+            epoch,
+            reason: error.to_string(),
+            lasted_ms: lasted.ms as f64,
+        }),
+        PipelineNotice::AppendsConfirmed(lasted) => Some(ShardEvent::ConfirmedAgain {
+            zone,
+            epoch,
+            lasted_ms: lasted.ms as f64,
+        }),
+        _ => None,
+    }
+}
 
 /// Logs what a pipeline says of its zone.
 pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {

@@ -87,7 +87,12 @@ impl DurableTask {
                     lag_ticks: ticks,
                 });
             }
-            PipelineCommand::Log(notice) => notices::log_pipeline(&self.config.tenure.zone, notice),
+            PipelineCommand::Log(notice) => {
+                if let Some(alarm) = notices::alarm(&self.config.tenure, &notice) {
+                    self.services.reporter.tell(alarm);
+                }
+                notices::log_pipeline(&self.config.tenure.zone, notice);
+            }
             PipelineCommand::End(reason) => return ControlFlow::Break(reason),
         }
         ControlFlow::Continue(())
