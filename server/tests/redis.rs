@@ -3,5 +3,7 @@
 
 #[path = "redis/play.rs"]
 mod play;
+#[path = "redis/replica.rs"]
+mod replica;
 #[path = "redis/secrets.rs"]
 mod secrets;

@@ -12,21 +12,21 @@ use everhold_protocol::ZoneName;
 use everhold_testing::redis::{RedisCluster, SentinelGroup};
 use tempfile::TempDir;
 
-fn zone() -> ZoneName {
+pub(crate) fn zone() -> ZoneName {
     "meadow".parse().unwrap()
 }
 
 /// Several servers agree on what became of one within seconds, and players come back after that; a busy machine needs
 /// far longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The longest play, s: it ends when all troubles are over.
 const SECONDS_MAX: f64 = 600.0;
 
 /// The size of a play: its players, and its seconds at least.
-struct Form {
-    players: usize,
-    seconds: f64,
+pub(crate) struct Form {
+    pub(crate) players: usize,
+    pub(crate) seconds: f64,
 }
 
 impl Form {
@@ -48,8 +48,8 @@ impl Form {
 }
 
 /// Two shards, each with zones of its own.
-struct World {
-    cluster: LocalCluster,
+pub(crate) struct World {
+    pub(crate) cluster: LocalCluster,
     // Removed when the processes are gone.
     _directory: TempDir,
 }
@@ -62,28 +62,43 @@ fn all_zones() -> Vec<ZoneName> {
 
 impl World {
     fn at(url: &str) -> Self {
+        Self::with(url, &[])
+    }
+
+    /// With these flags of each shard besides its own.
+    pub(crate) fn with(url: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut cluster = LocalCluster::new(env!("CARGO_BIN_EXE_everhold").into(), directory.path());
         let (first, others): (Vec<_>, Vec<_>) = all_zones().into_iter().partition(|name| *name == zone());
         for zones in [first, others] {
-            cluster.start(&zones, &["--store", url]).unwrap();
+            cluster.start(&zones, &[&["--store", url], flags].concat()).unwrap();
         }
         Self {
             cluster,
             _directory: directory,
         }
     }
+
+    /// Returns the shard that serves meadow.
+    pub(crate) fn owner(&mut self) -> usize {
+        self.cluster.listen();
+        let mut adoptions = self.cluster.adoptions.iter();
+        adoptions
+            .rfind(|adoption| adoption.report.zone == zone())
+            .unwrap()
+            .process
+    }
 }
 
 /// Players, on a thread of their own.
-struct Play {
+pub(crate) struct Play {
     swarm: std::thread::JoinHandle<SwarmReport>,
     progress: Receiver<SwarmProgress>,
     may_end: Arc<AtomicBool>,
 }
 
 impl Play {
-    fn start(world: &World, form: &Form) -> Self {
+    pub(crate) fn start(world: &World, form: &Form) -> Self {
         let (told, progress) = channel();
         let may_end = Arc::new(AtomicBool::new(false));
         let (ends, seconds) = (Arc::clone(&may_end), form.seconds);
@@ -118,24 +133,31 @@ impl Play {
     }
 
     /// Waits until every player plays and hears its zone.
-    fn until_all_play(&self, when: &str) {
+    pub(crate) fn until_all_play(&self, when: &str) {
+        self.until(&format!("{when}: all players play"), |now| {
+            now.attached == now.players && now.silent == 0
+        });
+    }
+
+    /// Waits until `is_so` of players who all have joined.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&SwarmProgress) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         // What was told before does not count.
         while self.progress.try_recv().is_ok() {}
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(now) = self.progress.recv_timeout(left) else {
-                panic!("{when}: not all players play")
+                panic!("not in time: {what}")
             };
-            if now.phase == SwarmPhase::Running && now.attached == now.players && now.silent == 0 {
+            if now.phase == SwarmPhase::Running && is_so(&now) {
                 return;
             }
         }
     }
 
-    /// Ends it; no player and none of its things is lost.
+    /// Ends it. Returns what became of the players.
     #[expect(clippy::print_stdout, reason = "the figures of the long form")]
-    fn finish(self, world: &mut World) {
+    pub(crate) fn end(self, world: &mut World) -> SwarmReport {
         self.may_end.store(true, Ordering::Relaxed);
         let report = self.swarm.join().unwrap();
         world.cluster.stop().unwrap();
@@ -160,6 +182,12 @@ impl Play {
                 failover.gap_ms.p99
             );
         }
+        report
+    }
+
+    /// Ends it; no player and none of its things is lost.
+    pub(crate) fn finish(self, world: &mut World) -> SwarmReport {
+        let report = self.end(world);
         assert!(report.is_clean(), "{report:#?}");
         assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
         assert!(
@@ -169,18 +197,13 @@ impl Play {
                 .iter()
                 .all(|adoption| adoption.report.digest_equal)
         );
+        report
     }
 }
 
 /// The shard that serves meadow dies, and the other one has all zones.
 fn kill_a_shard(world: &mut World, play: &Play) {
-    world.cluster.listen();
-    let owner = world
-        .cluster
-        .adoptions
-        .iter()
-        .rfind(|adoption| adoption.report.zone == zone());
-    let owner = owner.unwrap().process;
+    let owner = world.owner();
     world.cluster.kill(owner).unwrap();
     world
         .cluster
@@ -212,7 +235,7 @@ fn players_on_a_cluster_outlive_a_slot_that_moves_a_primary_and_a_shard() {
     redis.wait_until_whole();
 
     kill_a_shard(&mut world, &play);
-    play.finish(&mut world);
+    let _clean = play.finish(&mut world);
 }
 
 #[test]
@@ -235,5 +258,5 @@ fn players_on_three_sentinels_outlive_a_primary_its_return_a_shard_and_a_planned
     redis.failover();
     redis.wait_until_whole();
     play.until_all_play("after a planned failover");
-    play.finish(&mut world);
+    let _clean = play.finish(&mut world);
 }
