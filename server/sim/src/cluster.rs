@@ -102,6 +102,9 @@ impl SimCluster {
         plan.draw_more(&setting, &mut SplitMix64::new(!options.seed));
         plan.draw_forgery(&setting, &mut SplitMix64::new(options.seed.rotate_left(16)));
         setting.draw_unlike(&mut SplitMix64::new(options.seed.rotate_left(32)));
+        let mut chance = SplitMix64::new(options.seed.rotate_left(48));
+        setting.draw_replica(&mut chance);
+        plan.draw_promotion(&setting, &mut chance);
         let plan = options.plan.clone().unwrap_or(plan);
         let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);
         let mut cluster = Self::new(options, setting, rules, &mut rng);
@@ -153,6 +156,7 @@ impl SimCluster {
         env.services.ttl = setting.longest_ttl();
         env.services.mutant = options.mutant;
         env.services.store.plant(options.mutant);
+        env.services.replica.is_asked = setting.durability == Durability::Replica;
         env.is_async = setting.durability == Durability::Async;
         let slots = setting.shards.iter().cloned().map(new_slot).collect();
         let shards = setting.shards.len();
@@ -309,6 +313,7 @@ impl SimCluster {
         clocks.for_each(|until| *until = now.min(*until));
         self.env.services.store.set_full(false);
         self.env.services.store.refuse_parts(false);
+        self.env.services.bring_replica_back();
         for place in 0..self.slots.len() {
             self.slots[place].paused_until = Duration::ZERO;
             self.wake(place);

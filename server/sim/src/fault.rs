@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use everhold_core::durability::gate::Durability;
 use everhold_protocol::rng::SplitMix64;
 
 use crate::links::Party;
@@ -69,6 +70,12 @@ pub enum Fault {
     PartsRefused(Duration),
     /// That ends.
     PartsTaken,
+    /// The store's replica is cut off from it for a while.
+    ReplicaAway(Duration),
+    /// That ends.
+    ReplicaBack,
+    /// The store is gone, and its replica takes its place, with what it has.
+    Promotion,
 }
 
 /// The faults of a run, each with its time.
@@ -104,8 +111,10 @@ impl Fault {
             Self::Forge => "forged records",
             Self::PartsRefused(_) => "no room for checkpoints",
             Self::Restart(_) => "restart",
+            Self::ReplicaAway(_) => "replica away",
+            Self::Promotion => "promotion",
             Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) => return None,
-            Self::Room | Self::PartsTaken | Self::Remember => return None,
+            Self::Room | Self::PartsTaken | Self::ReplicaBack | Self::Remember => return None,
         })
     }
 }
@@ -178,6 +187,34 @@ impl Plan {
             self.0.push((at, Fault::PartsRefused(lasts)));
         }
         self.0.push((at, Fault::Forge));
+        self.0.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Adds, to one plan in two at level `replica` and to one in eight at the others, a replica that is cut off, and
+    /// mostly takes the store's place then; half the time a shard dies in the same moment.
+    pub fn draw_promotion(&mut self, setting: &RunSetting, rng: &mut SplitMix64) {
+        let plans = if setting.durability == Durability::Replica {
+            2
+        } else {
+            8
+        };
+        if rng.below(plans) != 0 {
+            return;
+        }
+        let at = setting.begin + millis(rng.below(ms(setting.span)));
+        let lasts = millis(20 + rng.below(setting.ttl_ms() * 3));
+        self.0.push((at, Fault::ReplicaAway(lasts)));
+        if rng.below(4) != 0 {
+            let promoted = at + lasts / 2;
+            if rng.below(2) == 0 {
+                let shard = draw_below(setting.shards.len() as u64, rng);
+                self.0.extend([
+                    (promoted, Fault::Kill(shard)),
+                    (promoted + lasts, Fault::Restart(shard)),
+                ]);
+            }
+            self.0.push((promoted, Fault::Promotion));
+        }
         self.0.sort_by_key(|(at, _)| *at);
     }
 

@@ -43,6 +43,8 @@ pub enum Mutant {
     DivergenceUnseen,
     /// The store answers that it has sealed evidence, and does not.
     SealLost,
+    /// At level `replica` a write counts that no replica has.
+    ReplicaUnasked,
 }
 
 /// The way in which a mutant is found.
@@ -56,7 +58,7 @@ pub struct MutantFinding {
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NoFence,
         Self::GateOff,
         Self::DeadlineIgnored,
@@ -72,6 +74,7 @@ impl Mutant {
         Self::TrimmedTooFar,
         Self::DivergenceUnseen,
         Self::SealLost,
+        Self::ReplicaUnasked,
     ];
 
     /// Returns the name, as the command line has it.
@@ -93,6 +96,7 @@ impl Mutant {
             Self::TrimmedTooFar => "trimmed-too-far",
             Self::DivergenceUnseen => "divergence-unseen",
             Self::SealLost => "seal-lost",
+            Self::ReplicaUnasked => "replica-unasked",
         }
     }
 
@@ -115,6 +119,7 @@ impl Mutant {
             Self::TrimmedTooFar => (200, &[OWNED, LATER]),
             Self::DivergenceUnseen => (60, &["a divergent zone is found to be one"]),
             Self::SealLost => (40, &["evidence is whole, or absent"]),
+            Self::ReplicaUnasked => (100, &["what a replica confirmed outlives a promotion"]),
         };
         MutantFinding { seeds, invariants }
     }

@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 65] = [
+pub const PATHS: [&str; 67] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -68,4 +68,6 @@ pub const PATHS: [&str; 65] = [
     "stalled tick",
     "no room for checkpoints",
     "restart",
+    "replica away",
+    "promotion",
 ];

@@ -4,6 +4,7 @@
 mod book;
 mod damaged;
 mod reading;
+mod replicas;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use self::book::ZoneBook;
 use self::damaged::DamagedPlace;
+use self::replicas::StoreReplica;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
 use crate::store::{Forgery, MemoryStore};
@@ -42,6 +44,8 @@ pub struct Services {
     pub now: Duration,
     /// The state store.
     pub store: MemoryStore,
+    /// Its replica.
+    pub replica: StoreReplica,
     /// The authority.
     pub authority: MemoryAuthority,
     /// The books by zone.
@@ -76,7 +80,9 @@ impl Services {
         if matches!(answer, Ok(AppendAnswer::Ok | AppendAnswer::Duplicate)) {
             self.note_write(tenure);
             self.check_written_over(tenure, records);
+            let answer = self.confirmed(answer)?;
             self.book(&tenure.zone).note_stored(tenure.epoch(), records);
+            return Ok(answer);
         }
         answer
     }
@@ -87,7 +93,9 @@ impl Services {
         if moved.is_ok() {
             self.note_write(tenure);
             self.check_chain(&tenure.zone);
+            self.confirmed(moved)?;
             self.book(&tenure.zone).note_covered(tenure.epoch(), head.position.tick);
+            return Ok(());
         }
         moved
     }
@@ -439,6 +447,7 @@ impl Services {
 
     /// Notes that the store has another history of the same epoch now, and wrong digests with it.
     pub fn note_forged(&mut self, zone: &ZoneName, forgery: &Forgery) {
+        self.replica.is_damage_possible = true;
         self.book(zone).note_forged(&forgery.records);
     }
 

@@ -73,6 +73,14 @@ impl RunSetting {
         }
     }
 
+    /// Draws whether zones that wait for the store wait for its replica, too, from chance of its own. Where the replica
+    /// follows, that makes no difference.
+    pub fn draw_replica(&mut self, rng: &mut SplitMix64) {
+        if self.durability == Durability::Store && rng.below(3) == 0 {
+            self.durability = Durability::Replica;
+        }
+    }
+
     /// Draws what makes shards of the run unlike each other, from chance of its own: a setting is otherwise the same
     /// with it and without. In one run in six a shard runs other rules, from its first life on or when it comes back;
     /// in one in six leases have two ttls.

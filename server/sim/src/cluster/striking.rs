@@ -48,18 +48,26 @@ impl SimCluster {
                 }
             }
             Fault::Stall(place, wait) => self.stall(place, wait),
+            Fault::Pause(place, wait) => self.pause(place, wait),
+            Fault::AuthorityForgets => self.env.services.authority.forget_everything(),
+            Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
+            Fault::Wedge(place) => self.wedge(place),
+            other => self.strike_store(other),
+        }
+    }
+
+    fn strike_store(&mut self, fault: Fault) {
+        match fault {
             Fault::PartsRefused(wait) => {
                 self.env.services.store.refuse_parts(true);
                 self.env.after(wait, SimEvent::Fault(Fault::PartsTaken));
             }
             Fault::PartsTaken => self.env.services.store.refuse_parts(false),
-            Fault::Pause(place, wait) => self.pause(place, wait),
             Fault::Full(wait) => {
                 self.env.services.store.set_full(true);
                 self.env.after(wait, SimEvent::Fault(Fault::Room));
             }
             Fault::Room => self.env.services.store.set_full(false),
-            Fault::AuthorityForgets => self.env.services.authority.forget_everything(),
             Fault::StoreForgets => {
                 self.env.services.store.forget_everything();
                 self.env.services.note_rewound();
@@ -72,9 +80,17 @@ impl SimCluster {
                     self.note_forgetting();
                 }
             }
+            Fault::ReplicaAway(wait) => {
+                self.env.services.cut_replica_off();
+                self.env.after(wait, SimEvent::Fault(Fault::ReplicaBack));
+            }
+            Fault::ReplicaBack => self.env.services.bring_replica_back(),
+            Fault::Promotion => {
+                if self.env.services.promote_replica() {
+                    self.note_forgetting();
+                }
+            }
             Fault::Remember => self.remembered = Some(self.env.services.store.dump()),
-            Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
-            Fault::Wedge(place) => self.wedge(place),
             link => self.strike_link(link),
         }
     }

@@ -43,6 +43,7 @@ impl Services {
 
     /// Notes that what the store has at a place is damaged now.
     pub fn note_damaged(&mut self, zone: &ZoneName, place: StoredPlace, is_needed: bool) {
+        self.replica.is_damage_possible = true;
         let fingerprint = self.store.fingerprint(zone, place).unwrap_or_default();
         let damaged = self.damaged.entry(zone.clone()).or_default();
         damaged.push(DamagedPlace {

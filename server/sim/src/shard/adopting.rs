@@ -26,14 +26,14 @@ fn fence_and_read(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutlin
     if services.mutant == Some(Mutant::ReadBeforeFence) {
         return services.store.outline(&tenure.zone, None);
     }
-    services.write(tenure, |store| store.fence(tenure))?;
+    services.decide(tenure, |store| store.fence(tenure))?;
     services.note_fenced(&tenure.zone);
     services.store.outline(&tenure.zone, Some(tenure.grant))
 }
 
 /// Makes the data set of a lost zone anew, and reads its outline.
 fn begin_anew(services: &mut Services, tenure: &Tenure) -> Result<ZoneOutline, StoreError> {
-    services.write(tenure, |store| store.create(tenure, Origin::Nothing))?;
+    services.decide(tenure, |store| store.create(tenure, Origin::Nothing))?;
     services.store.outline(&tenure.zone, Some(tenure.grant))
 }
 
@@ -121,7 +121,7 @@ impl SimShard {
                 StoreAnswer::Summary(Ok(services.store.summary(&whose.zone)))
             }),
             AdoptionCommand::Fence => self.ask_store(env, (tenure, Kind::Fence), ANSWER_MAX, move |services| {
-                StoreAnswer::Done(services.write(&whose, |store| store.fence(&whose)))
+                StoreAnswer::Done(services.decide(&whose, |store| store.fence(&whose)))
             }),
             AdoptionCommand::FenceAndRead => self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
                 StoreAnswer::Read(fence_and_read(services, &whose))
@@ -149,7 +149,7 @@ impl SimShard {
             AdoptionCommand::Quarantine(tick, session, seq) => {
                 self.ask_store(env, (tenure, Kind::Quarantine), ANSWER_MAX, move |services| {
                     let quarantine = |store: &mut MemoryStore| store.quarantine(&whose, tick, session, seq);
-                    StoreAnswer::Done(services.write(&whose, quarantine))
+                    StoreAnswer::Done(services.decide(&whose, quarantine))
                 });
             }
             AdoptionCommand::Replay(data) => {
@@ -224,7 +224,7 @@ impl SimShard {
         outline.fence = (tenure.epoch(), tenure.grant.nonce());
         self.ask_store(env, (tenure, Kind::Read), ANSWER_MAX, move |services| {
             let fenced = if fences {
-                services.write(&whose, |store| store.fence(&whose))
+                services.decide(&whose, |store| store.fence(&whose))
             } else {
                 Ok(())
             };

@@ -135,7 +135,8 @@ impl SimShard {
                 Some(InquiryCommand::Quarantine(tick, session, seq)) => {
                     let (whose, max) = (tenure.clone(), ANSWER_MAX);
                     self.ask_store(env, (tenure, Kind::Blame), max, move |services| {
-                        StoreAnswer::Done(services.store.quarantine(&whose, tick, session, seq))
+                        let written = services.store.quarantine(&whose, tick, session, seq);
+                        StoreAnswer::Done(services.confirmed(written))
                     });
                     return;
                 }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::holder::command::{
     Culprit, HolderAnswer, HolderCommand, Progress, Request as HolderRequest, StoreData, StoreFence,
 };
@@ -332,9 +331,10 @@ fn answer_to(
         HolderRequest::Retire(nonce) => HolderAnswer::Retired(nonce, authority.withdraw(nonce)),
         HolderRequest::Withdraw => HolderAnswer::Withdrawn(authority.withdraw(me)),
         HolderRequest::Blame(tenure, tick) => {
-            let culprit = match suspect.map(|(session, seq)| services.store.quarantine(&tenure, tick, session, seq)) {
+            let written = suspect.map(|(session, seq)| services.store.quarantine(&tenure, tick, session, seq));
+            let culprit = match written.map(|written| services.confirmed(written)) {
                 Some(Ok(())) => Culprit::Quarantined,
-                Some(Err(StoreError::Fenced { .. } | _)) => Culprit::Unwritten,
+                Some(Err(_)) => Culprit::Unwritten,
                 None => Culprit::None,
             };
             HolderAnswer::Blamed(tenure.zone, tick, culprit)

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::Origin;
 use everhold_core::durability::{PipelineCommand, PipelineConfig};
 use everhold_core::ownership::Tenure;
@@ -39,7 +38,7 @@ impl SimShard {
                 self.drive_egress(env, tenure);
             }
             PipelineCommand::Show(shown) => {
-                if self.world.durability == Durability::Store {
+                if self.world.durability.holds_snapshots() {
                     env.services.note_released(tenure, shown.tick());
                 }
                 self.show(env, tenure, &shown.into_inner());
@@ -112,7 +111,7 @@ impl SimShard {
                     PipelineConfig::ANSWER_MAX,
                     move |services| {
                         let create = |store: &mut MemoryStore| store.create(&whose, Origin::Memory);
-                        StoreAnswer::Done(services.write(&whose, create))
+                        StoreAnswer::Done(services.decide(&whose, create))
                     },
                 );
             }
@@ -167,7 +166,10 @@ impl SimShard {
             env,
             (tenure, Kind::Home(account)),
             PipelineConfig::ANSWER_MAX,
-            move |services| StoreAnswer::Done(services.store.set_home(account, None, &home).map(drop)),
+            move |services| {
+                let set = services.store.set_home(account, None, &home);
+                StoreAnswer::Done(services.confirmed(set).map(drop))
+            },
         );
     }
 }

@@ -180,7 +180,8 @@ impl SimShard {
         let number = self.number();
         self.homes.insert(number, conn);
         self.request(env, (Party::Store, Some(number)), move |services| {
-            ShardInput::Home(number, services.store.set_home(account, None, &home))
+            let set = services.store.set_home(account, None, &home);
+            ShardInput::Home(number, services.confirmed(set))
         });
         self.schedule(env, OWN_BOUND, ShardInput::Expired(number));
     }
