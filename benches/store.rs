@@ -1,5 +1,8 @@
-//! The store's part of a tick's delay: one record appended, by every state store, on the same machine in the same run.
-//! Redis is a process of its own on loopback, with its append-only file.
+//! The store's part of a tick's delay: one record appended, by every state store, on the same machine in the same run;
+//! and one of each of many zones at once. Redis is a process of its own on loopback, with its append-only file; at
+//! level `replica` another one confirms.
+
+use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -16,6 +19,9 @@ use tokio::runtime::Runtime;
 /// Bodies, bytes: a tick without inputs, one of a hundred players, and one of ten thousand.
 const BODY_BYTES: [usize; 3] = [4, 1_000, 20_000];
 
+/// Zones whose ticks fall together: one, as many as a shard has by default, and as many as a large world.
+const ZONES: [u64; 3] = [1, 8, 100];
+
 /// A zone that is held, and its journal's end.
 struct Zone {
     held: Tenure,
@@ -25,7 +31,11 @@ struct Zone {
 
 impl Zone {
     async fn new(store: &impl ZoneStore, bytes: usize) -> Self {
-        let name: ZoneName = format!("bench-{bytes}").parse().expect("a zone's name");
+        Self::named(store, &format!("bench-{bytes}"), bytes).await
+    }
+
+    async fn named(store: &impl ZoneStore, name: &str, bytes: usize) -> Self {
+        let name: ZoneName = name.parse().expect("a zone's name");
         let held = tenure(&name, 1, 1);
         store.fence(&held).await.expect("a new zone");
         Self {
@@ -72,6 +82,41 @@ fn append(criterion: &mut Criterion, runtime: &Runtime, store: &impl ZoneStore, 
     group.finish();
 }
 
+/// Appends a record of each of many zones at once, as when their ticks fall together, and waits for all.
+fn append_at_once(criterion: &mut Criterion, runtime: &Runtime, store: &RedisStore, name: &str) {
+    let mut group = criterion.benchmark_group("append_at_once");
+    for count in ZONES {
+        let zone = async |number| Zone::named(store, &format!("at-once-{count}-{number}"), 1_000).await;
+        let mut zones: Vec<Zone> = (0..count).map(|number| runtime.block_on(zone(number))).collect();
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(format!("{name}_{count}"), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    let mut appends = tokio::task::JoinSet::new();
+                    for zone in &mut zones {
+                        let (store, held, record) = (store.clone(), zone.held.clone(), zone.next());
+                        appends.spawn(async move { store.append(&held, &record).await });
+                    }
+                    while let Some(answer) = appends.join_next().await {
+                        let answer = answer.expect("no append panics");
+                        assert_eq!(answer.expect("appended"), AppendAnswer::Ok);
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Starts a server that follows another one, and waits until it does.
+fn replica(primary: &RedisServer) -> RedisServer {
+    let port = primary.addr().port().to_string();
+    let replica = RedisServer::start_with(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &port]);
+    let follows = |primary: &RedisServer| primary.command(&["INFO", "replication"]).contains("state=online");
+    primary.wait_until("the replica follows", follows);
+    replica
+}
+
 fn store(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -81,6 +126,15 @@ fn store(criterion: &mut Criterion) {
     let target = RedisTarget::new(&redis.url(), "bench").expect("a URL");
     let store = runtime.block_on(RedisStore::open(&target)).expect("a store");
     append(criterion, &runtime, &store, "redis");
+    append_at_once(criterion, &runtime, &store, "redis");
+    let guarded = ["CONFIG", "SET", "min-replicas-to-write", "1"];
+    let _replica = replica(&redis);
+    assert_eq!(redis.command(&guarded), "OK");
+    let target = RedisTarget::new(&redis.url(), "bench-replica").expect("a URL");
+    let store = RedisStore::open_confirmed(&target, NonZeroU32::MIN);
+    let store = runtime.block_on(store).expect("a store");
+    append(criterion, &runtime, &store, "redis_replica");
+    append_at_once(criterion, &runtime, &store, "redis_replica");
 }
 
 criterion_group! { name = benches; config = brief(); targets = store }

@@ -1,5 +1,7 @@
 //! A Sentinel group whose primary changes: it dies and comes back, and it is replaced on purpose.
 
+use std::num::NonZeroU32;
+
 use everhold_core::durability::store::{AppendAnswer, ZoneStore};
 use everhold_protocol::Tick;
 use everhold_store::conformance::{SuiteHistory, renew, tenure};
@@ -50,7 +52,7 @@ async fn links_follow_three_sentinels_to_whomever_they_promote() {
 
 #[tokio::test]
 async fn recommended_user_is_enough_for_a_shard_at_a_sentinel_group() {
-    let redis = SentinelGroup::start();
+    let redis = SentinelGroup::start_with(&["--min-replicas-to-write", "2"]);
     let words = recommended_user();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     for server in 0..3 {
@@ -62,5 +64,10 @@ async fn recommended_user_is_enough_for_a_shard_at_a_sentinel_group() {
     let target = RedisTarget::new(&url, "everhold").unwrap();
     let store = RedisStore::open(&target).await.unwrap();
     let held = claimed(&RedisAuthority::open(&target, ANSWER_MAX).await.unwrap()).await;
+    store.fence(&held).await.unwrap();
+    // At level `replica` as well.
+    let store = RedisStore::open_confirmed(&target, NonZeroU32::new(2).unwrap())
+        .await
+        .unwrap();
     store.fence(&held).await.unwrap();
 }
