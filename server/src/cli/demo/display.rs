@@ -98,7 +98,7 @@ impl DemoDisplay {
             print(format_args!("error: {error}"))?;
         }
         print(if report.passed() {
-            "PASSED: nothing was lost at either level"
+            "PASSED: nothing was lost at any level"
         } else {
             "FAILED"
         })
