@@ -34,7 +34,7 @@ use everhold_core::durability::store::{Position, ZoneStore};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::egress::Egress;
 use everhold_core::load::Residents;
-use everhold_core::ownership::{EndReason, Tenure};
+use everhold_core::ownership::{EndReason, RulesStamp, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
 use everhold_core::zone::Zone;
@@ -69,8 +69,8 @@ pub struct HostConfig {
     pub checkpoint_ticks: (u64, u64),
     /// The limits of each player's view.
     pub view: ViewConfig,
-    /// The id of the rules, for `EpochStart`.
-    pub rules_id: [u8; 32],
+    /// The rules: their id for `EpochStart`, and all for the seal of a stop.
+    pub rules: RulesStamp,
     /// The time that evidence of a forked zone may take to be written: its next owner waits meanwhile.
     pub evidence_max: Duration,
 }
@@ -101,7 +101,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
     let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
     let ticks_start = TickStart {
         grant: config.tenure.grant,
-        rules_id: config.rules_id,
+        rules_id: config.rules.id,
         last: journal.last().hash,
         quarantine: &quarantine,
         view: config.view,

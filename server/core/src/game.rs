@@ -33,6 +33,7 @@ use crate::zone::archive_schema::{ArchiveSchema, SchemaError};
 use crate::zone::game::{Game, GameZone, PlayerTurn, Terms};
 use crate::zone::probe::InputRun;
 use crate::zone::{Scene, ZoneBuilder};
+use rules::RULES_VERSION;
 use settings::GameSettings;
 use state::{Belongings, Due};
 use value::ValueDigest;
@@ -40,6 +41,10 @@ use value::ValueDigest;
 impl Game for RuleBook {
     fn rules_id(&self, tick_hz: u16) -> [u8; 32] {
         Self::rules_id(self, tick_hz)
+    }
+
+    fn rules_code(&self) -> u32 {
+        RULES_VERSION
     }
 
     fn build(self: Arc<Self>, zone: &mut ZoneBuilder<'_>) -> Option<Box<dyn GameZone>> {

@@ -2,6 +2,7 @@
 
 pub mod grant;
 pub mod stamp;
+pub mod rules_stamp;
 pub mod owner_mark;
 pub mod fingerprint;
 pub mod lease;
@@ -31,6 +32,7 @@ pub use holder::{Holder, HolderConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState, SharedLease};
 pub use membership::{Membership, ShardView};
 pub use owner_mark::{OwnerMark, RulesTag};
+pub use rules_stamp::{RulesId, RulesStamp};
 pub use stamp::DataStamp;
 pub use steps::AdoptionSteps;
 pub use vacancy::{Vacancy, VacancyNews};

@@ -95,7 +95,7 @@ pub struct TickConditions {
 
 /// The state of a zone on its way to a good end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seal {
+enum LastTick {
     Open,
     /// The next tick is the last one.
     Ordered,
@@ -117,7 +117,7 @@ pub struct TickLoop {
     durability: Durability,
     last: RecordHash,
     cut: Option<Cut>,
-    seal: Seal,
+    seal: LastTick,
 }
 
 impl TickLoop {
@@ -137,7 +137,7 @@ impl TickLoop {
             durability: start.durability,
             last: start.last,
             cut: None,
-            seal: Seal::Open,
+            seal: LastTick::Open,
         }
     }
 
@@ -149,7 +149,7 @@ impl TickLoop {
             TickOrder::CaptureFailed => self.zone.capture_failed(),
             TickOrder::Roster => return Some(self.zone.accounts()),
             TickOrder::Seal(cut) if self.is_sealed() => self.cut = Some(cut),
-            TickOrder::Seal(cut) => (self.cut, self.seal) = (Some(cut), Seal::Ordered),
+            TickOrder::Seal(cut) => (self.cut, self.seal) = (Some(cut), LastTick::Ordered),
         }
         None
     }
@@ -168,7 +168,7 @@ impl TickLoop {
     pub fn may_tick(&self, conditions: &TickConditions) -> bool {
         let behind = self.zone.tick().since(conditions.acknowledged);
         let holds = behind >= UNACKNOWLEDGED_TICKS_MAX && self.cut.is_none();
-        conditions.may_act && !holds && conditions.room > 0 && self.seal != Seal::Done
+        conditions.may_act && !holds && conditions.room > 0 && self.seal != LastTick::Done
     }
 
     /// Runs one tick on what came in. `ladder_state` says how much players are shown, and how fast they are told that
@@ -184,7 +184,11 @@ impl TickLoop {
         ladder_state: LadderState,
         mut mark: impl FnMut(TickStage),
     ) -> TickOut {
-        assert_ne!(self.seal, Seal::Done, "no tick follows the one that sealed the zone");
+        assert_ne!(
+            self.seal,
+            LastTick::Done,
+            "no tick follows the one that sealed the zone"
+        );
         self.replicator.set_detail(ladder_state.rung.detail());
         self.inbox.drain(entries, &mut self.inputs);
         mark(TickStage::Drain);
@@ -206,8 +210,8 @@ impl TickLoop {
         if frozen.is_some() {
             mark(TickStage::Capture);
         }
-        if self.seal == Seal::Ordered {
-            self.seal = Seal::Done;
+        if self.seal == LastTick::Ordered {
+            self.seal = LastTick::Done;
         }
         TickOut {
             record,
@@ -237,7 +241,7 @@ impl TickLoop {
     #[must_use]
     #[inline]
     pub fn is_sealed(&self) -> bool {
-        self.seal == Seal::Done
+        self.seal == LastTick::Done
     }
 
     /// Returns the end of the zone's history: the record of its last tick.

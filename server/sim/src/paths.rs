@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 67] = [
+pub const PATHS: [&str; 68] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -30,6 +30,7 @@ pub const PATHS: [&str; 67] = [
     "a time-out that was carried out",
     "a zone that began again",
     "a zone that was replayed",
+    "a zone that was sealed by its stop",
     "a zone that was suspended",
     "a zone that went on from memory",
     "a zone of which the store had lost some",

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
-    ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, Seal, StoreError, StoredRecord, ZoneOutline,
+    ZoneStore, ZoneSummary,
 };
 use everhold_core::ownership::{
     Authority, AuthorityError, Grant, KeyFingerprints, LeaseTerms, LeaseView, Leases, Membership, Nonce, Renewal,
@@ -87,6 +87,10 @@ impl ZoneStore for SharedStore {
 
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
         self.lock().move_head(tenure, head)
+    }
+
+    async fn seal(&self, tenure: &Tenure, seal: Seal) -> Result<(), StoreError> {
+        self.lock().seal(tenure, seal)
     }
 
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use everhold_core::cluster::Home;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, RecordHash, Rewind, StoreError,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, RecordHash, Rewind, Seal, StoreError,
     StoredRecord, ZoneData, ZoneOutline, ZoneSummary, assert_consecutive,
 };
 use everhold_core::limits::PART_BYTES_MAX;
@@ -171,6 +171,11 @@ impl MemoryStore {
             set.journal.trim(head.position.tick);
         }
         Ok(())
+    }
+
+    /// Seals a zone.
+    pub fn seal(&mut self, tenure: &Tenure, seal: Seal) -> Result<(), StoreError> {
+        self.written(tenure)?.write_seal(tenure.grant, seal)
     }
 
     /// Marks an input as poison.

@@ -50,6 +50,9 @@ struct ZoneRow {
     /// The rules of the owner that hosted it last, as the first bytes of their id: a shard of other rules leaves it
     /// alone.
     rules: Option<String>,
+    /// The id of the rules under which the zone was stopped and sealed: shards of other rules may take it over. `None`:
+    /// it is not sealed.
+    sealed_rules: Option<String>,
     /// Evidence that the zone went wrong, if the store keeps any.
     evidence: Option<EvidenceRow>,
     /// The reason why it is not known whether the store keeps any: its mark cannot be read.
@@ -199,6 +202,7 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             base_tick: data.and_then(|d| d.base).map(|p| p.tick),
             fence_epoch: data.map(|d| d.fence_epoch),
             rules: lease.mark.map(|mark| mark.rules.to_string()),
+            sealed_rules: data.and_then(|d| d.seal).map(|seal| seal.rules.id.map(|byte| format!("{byte:02x}")).concat()),
             evidence,
             evidence_unread,
         });
@@ -221,6 +225,7 @@ fn table(rows: &[ZoneRow]) -> Table {
         "base",
         "fence",
         "rules",
+        "sealed",
         "evidence",
     ]);
     for row in rows {
@@ -237,6 +242,7 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.base_tick),
             text(row.fence_epoch),
             text(row.rules.as_ref()),
+            if row.sealed_rules.is_some() { "sealed" } else { "-" }.to_owned(),
             match &row.evidence_unread {
                 Some(_) => "it cannot be read".to_owned(),
                 None => text(row.evidence.as_ref()),

@@ -113,7 +113,7 @@ impl DurableTask {
         let reason = blame::blamed(store.as_ref(), tenure, guard, &self.gauges.probe, reason).await;
         if matches!(reason, EndReason::Fork) {
             let world = HistoryWorld {
-                rules_id: Some(self.config.rules_id),
+                rules_id: Some(self.config.rules.id),
                 tick_hz: Some(self.config.tick_hz),
                 ..HistoryWorld::default()
             };

@@ -73,6 +73,12 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::WritesConfirmed(Lasted { ms, failures }) => {
             tracing::info!(%zone, ms, failures, "checkpoints are written again");
         }
+        PipelineNotice::Unsealed(why) => tracing::warn!(
+            %zone,
+            why,
+            "the zone was stopped and is stored, but not sealed: other rules take it over only after a replay under \
+             these"
+        ),
     }
 }
 

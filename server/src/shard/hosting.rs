@@ -108,12 +108,7 @@ impl Hosting {
             reseed_grace,
             promised,
         } = granted;
-        let zone_config = ZoneConfig {
-            name: tenure.zone.clone(),
-            seed: self.config.seed,
-            tick_hz: self.config.tick_hz,
-            game: self.rules.clone(),
-        };
+        let zone_config = self.zone_config(&tenure.zone);
         let store = Arc::clone(&self.store);
         let memory = self.memories().get(&tenure.zone).map(SuspendedZone::last);
         let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps).promised(promised);
@@ -232,7 +227,17 @@ impl Hosting {
         self.reporter.tell(ShardEvent::Adopted(report));
     }
 
+    fn zone_config(&self, zone: &ZoneName) -> ZoneConfig {
+        ZoneConfig {
+            name: zone.clone(),
+            seed: self.config.seed,
+            tick_hz: self.config.tick_hz,
+            game: self.rules.clone(),
+        }
+    }
+
     fn host_config(&self, tenure: Tenure) -> HostConfig {
+        let rules = self.zone_config(&tenure.zone).rules();
         HostConfig {
             tenure,
             tick_hz: self.config.tick_hz,
@@ -243,7 +248,7 @@ impl Hosting {
                 radius_cm: self.config.view_radius_cm,
                 ..ViewConfig::default()
             },
-            rules_id: self.rules.rules_id(self.config.tick_hz),
+            rules,
             evidence_max: self.config.lease.ttl,
         }
     }

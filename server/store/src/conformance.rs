@@ -28,6 +28,7 @@ mod store_checkpoints;
 mod store_evidence;
 mod store_journal;
 mod store_reading;
+mod store_seal;
 
 pub use archive::archive_conformance;
 pub use archive_rows::{ArchiveDatabase, suite_character, suite_schema};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NS:{zone}:meta         fence (epoch, nonce), first and last tick of the journal, `hollow` if the data set is
-//!                        incomplete
+//!                        incomplete, the newest `seal`
 //! NS:{zone}:journal      tick → prev_hash, hash, epoch, body
 //! NS:{zone}:chain        one line a checkpoint, from the previous base on; the last one is the head
 //! NS:{zone}:parts        position and index → bytes of a checkpoint's body
@@ -77,6 +77,7 @@ mod listener;
 mod policy;
 mod replication;
 mod script;
+mod seal;
 mod setting;
 mod target;
 mod zone;
@@ -89,8 +90,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
-    ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, Seal, StoreError, StoredRecord, ZoneOutline,
+    ZoneStore, ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
@@ -369,6 +370,10 @@ impl ZoneStore for RedisStore {
 
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
         self.write_head(tenure, head).await
+    }
+
+    async fn seal(&self, tenure: &Tenure, seal: Seal) -> Result<(), StoreError> {
+        self.seal_zone(tenure, seal).await
     }
 
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {

@@ -23,6 +23,7 @@ mod file;
 mod homes;
 mod journal;
 mod row;
+mod seal;
 mod worker;
 mod world;
 mod zone;
@@ -35,8 +36,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneOutline, ZoneStore,
-    ZoneSummary,
+    AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, Seal, StoreError, StoredRecord, ZoneOutline,
+    ZoneStore, ZoneSummary,
 };
 use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
@@ -209,6 +210,11 @@ impl ZoneStore for SqliteStore {
         let grant = tenure.grant;
         self.on_zone(&tenure.zone, move |file| file.move_head(grant, head))
             .await
+    }
+
+    async fn seal(&self, tenure: &Tenure, seal: Seal) -> Result<(), StoreError> {
+        let grant = tenure.grant;
+        self.on_zone(&tenure.zone, move |file| file.seal(grant, seal)).await
     }
 
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError> {

@@ -171,6 +171,12 @@ impl Checkpointer {
         self.attempts_max = 0;
     }
 
+    /// Requests a base of the zone's last tick, as [`Checkpointer::handle_wanted`] does a checkpoint.
+    pub const fn handle_stop_wanted(&mut self) {
+        self.is_base_next = true;
+        self.handle_wanted();
+    }
+
     /// Requests a base, and soon: after a claim under a higher epoch.
     pub const fn handle_base_wanted(&mut self) {
         self.is_base_next = true;
@@ -374,6 +380,12 @@ impl Checkpointer {
     #[must_use]
     pub const fn head(&self) -> Option<Position> {
         self.head
+    }
+
+    /// Whether the store's head is a base that ends here, as far as is known.
+    #[must_use]
+    pub fn is_base(&self, position: Position) -> bool {
+        self.head == Some(position) && self.base_tick == position.tick
     }
 
     /// Returns the last tick that an adopter need not replay.

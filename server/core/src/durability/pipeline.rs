@@ -17,6 +17,7 @@ mod command;
 mod config;
 mod cuts;
 mod homes;
+mod sealing;
 mod states;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use everhold_protocol::Tick;
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 pub use self::config::PipelineConfig;
 use self::homes::HomeRestore;
+use self::sealing::Sealing;
 use self::states::{Course, Creation, Write};
 use super::checkpoint::{CheckpointCommand, CheckpointEvent, Checkpointer};
 use super::gate::{Gate, Released};
@@ -67,6 +69,7 @@ pub struct Pipeline<S, R> {
     /// The first refusal of the data set that is being written anew, if none was taken since.
     refused_since: Option<Instant>,
     homes: HomeRestore,
+    sealing: Sealing,
     course: Course,
 }
 
@@ -92,6 +95,7 @@ impl<S, R> Pipeline<S, R> {
             creates_fail: Outage::default(),
             refused_since: None,
             homes: HomeRestore::default(),
+            sealing: Sealing::default(),
             course: Course::Running,
         };
         // What is not sent is never answered with a gap.
@@ -189,7 +193,8 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// Takes the answer to the write of a part, of a head, or to the deletion of parts, which came at `now`.
+    /// Takes the answer to the write of a part, of a head, or of a seal, or to the deletion of parts, which came at
+    /// `now`.
     ///
     /// # Panics
     /// If none is in flight.
@@ -198,6 +203,7 @@ impl<S, R> Pipeline<S, R> {
         match (write, answer) {
             (Write::Part, Ok(())) => self.checkpointer.handle_part_put(),
             (Write::Drop, Ok(())) => self.checkpointer.handle_parts_dropped(),
+            (Write::Seal, answer) => self.handle_sealed(now, answer),
             (Write::Head, Ok(())) => {
                 self.checkpointer.handle_head_moved();
                 // Parts may go through where heads do not: only a whole one ends it.
@@ -242,12 +248,12 @@ impl<S, R> Pipeline<S, R> {
         }
     }
 
-    /// Begins a stop in good order: one last tick, a checkpoint of it, everything acknowledged.
+    /// Begins a stop in good order: one last tick, a base of it, everything acknowledged, and a seal.
     pub fn handle_stop(&mut self) {
         if self.course == Course::Running {
             self.course = Course::Stopping;
         }
-        self.checkpointer.handle_wanted();
+        self.checkpointer.handle_stop_wanted();
     }
 
     /// Ends the zone because a rule failed in `tick`, as `why` says; the World was thrown away.
@@ -289,7 +295,7 @@ impl<S, R> Pipeline<S, R> {
             .or_else(|| self.poll_checkpoint(now))
             .or_else(|| self.poll_release())
             .or_else(|| self.poll_homes(now))
-            .or_else(|| self.poll_stopped())
+            .or_else(|| self.poll_stopped(now))
     }
 
     /// Returns the newest tick from which anything may have left.
@@ -377,10 +383,16 @@ impl<S, R> Pipeline<S, R> {
         self.gate.poll_shown()
     }
 
-    fn poll_stopped(&mut self) -> Option<PipelineCommand<S, R>> {
+    fn poll_stopped(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {
         let is_stored =
             self.journal.unacknowledged() == 0 && self.checkpointer.is_idle() && !self.homes.holds_up_a_stop();
         if self.course != Course::Sealed || !is_stored {
+            return None;
+        }
+        if let Some(command) = self.poll_seal(now) {
+            return Some(command);
+        }
+        if !self.is_sealing_over() {
             return None;
         }
         self.end(EndReason::Stopped);

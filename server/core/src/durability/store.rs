@@ -1,10 +1,13 @@
 //! The store of zone data: journals and checkpoints. The trait is the contract, a conformance suite asks it of every
 //! implementation (`everhold_store::conformance`), and no implementation is here.
 
+mod seal;
+
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
+pub use self::seal::Seal;
 use super::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use crate::ownership::holder::command::{StoreData, StoreFence};
 use crate::ownership::{DataStamp, Grant, Nonce, Tenure};
@@ -187,6 +190,8 @@ pub struct ZoneOutline {
     pub journal: Option<(Tick, Tick)>,
     /// Quarantined inputs, in order.
     pub quarantine: Vec<(SessionId, u64)>,
+    /// The seal, if the data ends at it.
+    pub seal: Option<Seal>,
 }
 
 impl ZoneOutline {
@@ -249,6 +254,8 @@ pub struct ZoneSummary {
     pub newest: Option<DataStamp>,
     /// Whether the data set is being written anew from memory and has no base yet.
     pub is_incomplete: bool,
+    /// The seal, if the data ends at it.
+    pub seal: Option<Seal>,
 }
 
 impl ZoneSummary {
@@ -426,6 +433,11 @@ pub trait ZoneStore: Send + Sync {
     /// where the head already is succeeds. A base trims the journal to the *previous* base and deletes checkpoints
     /// older than that, and strays.
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError>;
+
+    /// Seals the zone: a stop has ended it, and its newest base, at `seal.position`, is all that goes on. The seal lasts
+    /// as long as the data ends there: the first record or head of a later tick ends it in the write that brings it.
+    /// [`StoreError::ParentMoved`]: no base that ends the data is there.
+    async fn seal(&self, tenure: &Tenure, seal: Seal) -> Result<(), StoreError>;
 
     /// Marks an input as poison, until a base covers it.
     async fn quarantine(&self, tenure: &Tenure, tick: Tick, session: SessionId, seq: u64) -> Result<(), StoreError>;

@@ -11,7 +11,7 @@ pub mod map;
 pub mod movement;
 pub mod tick_rules;
 
-pub use book::RuleBook;
+pub use book::{RULES_VERSION, RuleBook};
 pub use error::RuleError;
 pub use geometry::Point;
 pub use map::ZoneMap;

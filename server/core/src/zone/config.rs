@@ -5,6 +5,8 @@ use std::sync::Arc;
 use everhold_protocol::ZoneName;
 
 use super::game::Game;
+use crate::limits::STATE_LAYOUT;
+use crate::ownership::RulesStamp;
 
 /// The configuration of a zone.
 #[derive(Clone, Debug)]
@@ -24,5 +26,14 @@ impl ZoneConfig {
     #[must_use]
     pub fn rules_id(&self) -> [u8; 32] {
         self.game.rules_id(self.tick_hz)
+    }
+    /// Returns the stamp of those rules.
+    #[must_use]
+    pub fn rules(&self) -> RulesStamp {
+        RulesStamp {
+            id: self.rules_id(),
+            code: self.game.rules_code(),
+            layout: STATE_LAYOUT,
+        }
     }
 }

@@ -25,6 +25,10 @@ pub trait Game: Debug + Send + Sync {
     /// Returns the hash of everything that decides what a record does to a zone. A zone is restored under no other.
     fn rules_id(&self, tick_hz: u16) -> [u8; 32];
 
+    /// Returns the version of the rules' code, which is a part of every id: it rises when the same numbers would lead
+    /// to another world.
+    fn rules_code(&self) -> u32;
+
     /// Declares the game's state, outputs, and systems, and puts [`Upkeep`](super::rest::Upkeep) into their chain.
     /// `None` if the game has no zone of this name.
     ///

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use everhold_core::durability::store::Origin;
+use everhold_core::durability::store::{Origin, Position, Seal};
 use everhold_core::durability::{PipelineCommand, PipelineConfig};
 use everhold_core::ownership::Tenure;
 use everhold_core::replication::Datagrams;
@@ -53,6 +53,7 @@ impl SimShard {
             | PipelineCommand::PutPart { .. }
             | PipelineCommand::MoveHead(_)
             | PipelineCommand::DropParts(..)
+            | PipelineCommand::WriteSeal(_)
             | PipelineCommand::Create => self.begin_write(env, tenure, command),
             PipelineCommand::SetHome(account) => self.set_home(env, tenure, account),
             command => self.order(env, tenure, command),
@@ -91,6 +92,7 @@ impl SimShard {
                     move |services| StoreAnswer::Done(services.move_head(&whose, head)),
                 );
             }
+            PipelineCommand::WriteSeal(position) => self.write_seal(env, tenure, position),
             PipelineCommand::DropParts(position, parts) => {
                 env.took("a checkpoint that was given up");
                 self.ask_store(
@@ -117,6 +119,20 @@ impl SimShard {
             }
             _ => unreachable!("the other commands ask no store"),
         }
+    }
+
+    fn write_seal(&mut self, env: &mut Env, tenure: &Tenure, position: Position) {
+        env.took("a zone that was sealed by its stop");
+        let (whose, rules) = (tenure.clone(), self.zone_config(&tenure.zone).rules());
+        self.ask_store(
+            env,
+            (tenure, Kind::Write),
+            PipelineConfig::ANSWER_MAX,
+            move |services| {
+                let seal = |store: &mut MemoryStore| store.seal(&whose, Seal { position, rules });
+                StoreAnswer::Done(services.write(&whose, seal))
+            },
+        );
     }
 
     /// Carries out what concerns the zone's own threads.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceMark};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, Seal, StoreError, StoredRecord,
     ZoneData, ZoneOutline, ZoneSummary,
 };
 use everhold_core::ownership::Grant;
@@ -28,6 +28,7 @@ pub(super) struct DataSet {
     pub(super) checkpoints: StoredCheckpoints,
     quarantine: BTreeMap<(SessionId, u64), Tick>,
     pub(super) evidence: EvidenceSet,
+    seal: Option<Seal>,
 }
 
 impl DataSet {
@@ -40,6 +41,7 @@ impl DataSet {
             checkpoints: StoredCheckpoints::default(),
             quarantine: BTreeMap::new(),
             evidence: EvidenceSet::default(),
+            seal: None,
         }
     }
 
@@ -139,6 +141,26 @@ impl DataSet {
         Ok(())
     }
 
+    pub(super) fn write_seal(&mut self, grant: Grant, seal: Seal) -> Result<(), StoreError> {
+        let fence = self.fence;
+        self.check_fence(grant)?;
+        if !self.is_ended_by(&seal) {
+            self.fence = fence;
+            return Err(StoreError::ParentMoved);
+        }
+        self.seal = Some(seal);
+        Ok(())
+    }
+
+    /// Returns the seal that counts.
+    fn seal(&self) -> Option<Seal> {
+        self.seal.filter(|seal| self.is_ended_by(seal))
+    }
+
+    fn is_ended_by(&self, seal: &Seal) -> bool {
+        seal.ends(self.checkpoints.chain(), self.journal.ends())
+    }
+
     pub(super) fn quarantine(
         &mut self,
         grant: Grant,
@@ -192,6 +214,7 @@ impl DataSet {
             chain: self.checkpoints.chain().to_vec(),
             journal: self.journal.ends(),
             quarantine: self.quarantine.keys().copied().collect(),
+            seal: self.seal(),
         })
     }
 
@@ -230,6 +253,7 @@ impl DataSet {
             base: self.checkpoints.base(),
             newest: self.journal.newest().max(self.checkpoints.head().map(Position::stamp)),
             is_incomplete: self.is_incomplete,
+            seal: self.seal(),
         }
     }
 

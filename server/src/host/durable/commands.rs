@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use everhold_core::durability::PipelineCommand;
+use everhold_core::durability::store::Seal;
 use everhold_core::ownership::EndReason;
 use everhold_core::replication::Datagrams;
 use everhold_core::report::ShardEvent;
@@ -53,6 +54,10 @@ impl DurableTask {
             PipelineCommand::Append(records) => self.operations.append(records),
             PipelineCommand::PutPart { position, index, bytes } => self.operations.put_part(position, index, bytes),
             PipelineCommand::MoveHead(head) => self.operations.move_head(head),
+            PipelineCommand::WriteSeal(position) => {
+                let rules = self.config.rules;
+                self.operations.seal(Seal { position, rules });
+            }
             PipelineCommand::DropParts(position, parts) => self.operations.drop_parts(position, parts),
             PipelineCommand::Create => self.operations.create(),
             PipelineCommand::Encode(frozen) => self.operations.encode(frozen),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, StoreError, StoredRecord, ZoneStore,
+    AppendAnswer, CheckpointHead, Origin, Position, Seal, StoreError, StoredRecord, ZoneStore,
 };
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Capture, Frozen};
@@ -27,7 +27,7 @@ type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>
 pub(super) enum OperationOutcome {
     /// The append, and how long its answer took.
     Appended(Result<AppendAnswer, StoreError>, Duration),
-    /// The write of a part or of a head, or the deletion of parts.
+    /// The write of a part, of a head, or of a seal, or the deletion of parts.
     Written(Result<(), StoreError>),
     /// The creation of the data set.
     Created(Result<(), StoreError>),
@@ -106,6 +106,13 @@ impl Operations {
                 crate::failpoint::reach(crate::failpoint::Failpoint::HeadMoved, &tenure.zone);
             }
             moved
+        }));
+    }
+
+    pub(super) fn seal(&mut self, seal: Seal) {
+        let (store, tenure) = self.whose();
+        self.write = Some(Box::pin(async move {
+            answer(PipelineConfig::ANSWER_MAX, store.seal(&tenure, seal)).await
         }));
     }
 

@@ -7,7 +7,7 @@ use everhold_core::ownership::holder::command::StoreData;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::history::{SuiteHistory, assert_fenced, body, fenced, put_checkpoint, tenure, zone};
-use super::{store_checkpoints, store_evidence, store_journal, store_reading};
+use super::{store_checkpoints, store_evidence, store_journal, store_reading, store_seal};
 
 /// Runs the whole suite. `open` gives one more connection to the same data, which must be empty at first; `lose` makes
 /// the data of one zone vanish, as an operator's mistake or a store without persistence would.
@@ -30,6 +30,7 @@ pub async fn zone_store_conformance<S: ZoneStore>(open: impl Fn() -> S, lose: im
     store_journal::run(&a, &b).await;
     store_checkpoints::run(&a, &b).await;
     store_reading::run(&a, &b).await;
+    store_seal::run(&a, &b, &lose).await;
     store_evidence::run(&a, &b, &lose).await;
 }
 

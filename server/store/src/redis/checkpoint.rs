@@ -105,14 +105,14 @@ fn position_words(position: Position) -> [Value; 3] {
     ]
 }
 
-fn hex(hash: RecordHash) -> String {
+pub(super) fn hex(hash: RecordHash) -> String {
     hash.0.iter().fold(String::with_capacity(64), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes all text");
         text
     })
 }
 
-fn unhex(text: &str) -> Option<RecordHash> {
+pub(super) fn unhex(text: &str) -> Option<RecordHash> {
     let mut hash = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;

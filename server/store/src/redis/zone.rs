@@ -10,7 +10,7 @@ use fred::types::Value;
 use fred::types::scripts::Script;
 
 use super::script::{done, grant_words};
-use super::{RedisStore, checkpoint, journal, zone_script};
+use super::{RedisStore, checkpoint, journal, seal, zone_script};
 
 static FENCE: LazyLock<Script> = zone_script!("lua/fence.lua");
 static CREATE: LazyLock<Script> = zone_script!("lua/create.lua");
@@ -90,6 +90,7 @@ impl RedisStore {
             base: base.map(|base| outline.chain[base].position),
             newest,
             is_incomplete: completeness == Completeness::Incomplete,
+            seal: outline.seal,
         }))
     }
 
@@ -173,9 +174,13 @@ fn read_outline(answer: Vec<Value>) -> Option<RedisOutline> {
         })
         .collect::<Option<_>>()?;
     quarantine.sort_unstable();
+    let journal = first.parse().ok().map(Tick).zip(last.parse().ok().map(Tick));
+    // One that makes no sense is none: the zone can be replayed all the same.
+    let seal = values.next()?.into_string().and_then(|text| seal::read(&text));
     let outline = ZoneOutline {
         fence: (Epoch(epoch.parse().ok()?), Nonce(nonce.parse().ok()?)),
-        journal: first.parse().ok().map(Tick).zip(last.parse().ok().map(Tick)),
+        seal: seal.filter(|seal| seal.ends(&chain, journal)),
+        journal,
         chain,
         quarantine,
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, StoreError, StoredRecord,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, Rewind, Seal, StoreError, StoredRecord,
     ZoneOutline, ZoneSummary,
 };
 use everhold_core::ownership::{Grant, Nonce};
@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use super::file::{File, Layout, Rollback, Synchronous};
 use super::row::StepResult;
-use super::{checkpoint, evidence, journal};
+use super::{checkpoint, evidence, journal, seal};
 
 /// A checkpoint's row was the head once; the highest `ord` is the head now. A position names the parts of a body before
 /// it has a row.
@@ -170,6 +170,16 @@ impl ZoneFile {
         })
     }
 
+    pub(super) fn seal(&mut self, grant: Grant, seal: Seal) -> Result<(), StoreError> {
+        self.write(|file| {
+            check_fence(file, grant)?;
+            if !seal.ends(&checkpoint::chain(file)?, journal::ends(file)?) {
+                return Err(Rollback::Refused(StoreError::ParentMoved));
+            }
+            seal::write(file, seal)
+        })
+    }
+
     pub(super) fn quarantine(
         &mut self,
         grant: Grant,
@@ -239,10 +249,12 @@ impl ZoneFile {
             let mut quarantine: Vec<_> = quarantine.collect::<Result<_, _>>()?;
             // The file's integers have a sign.
             quarantine.sort_unstable();
+            let (chain, journal) = (checkpoint::chain(file)?, journal::ends(file)?);
             Ok(ZoneOutline {
                 fence: check_reader(file, reader)?,
-                chain: checkpoint::chain(file)?,
-                journal: journal::ends(file)?,
+                seal: seal::read(file)?.filter(|seal| seal.ends(&chain, journal)),
+                chain,
+                journal,
                 quarantine,
             })
         })
@@ -285,13 +297,15 @@ impl ZoneFile {
             let chain = checkpoint::chain(file)?;
             let base = chain.iter().rfind(|head| head.kind == CheckpointKind::Base);
             let position = |head: Option<&CheckpointHead>| head.map(|head| head.position);
+            let journal = journal::ends(file)?;
             Ok(ZoneSummary {
                 fence_epoch,
-                journal: journal::ends(file)?,
+                journal,
                 head: position(chain.last()),
                 base: position(base),
                 newest: journal::newest(file)?.max(chain.last().map(|head| head.position.stamp())),
                 is_incomplete: is_incomplete(file)?,
+                seal: seal::read(file)?.filter(|seal| seal.ends(&chain, journal)),
             })
         })
     }

@@ -155,6 +155,7 @@ fn summary(newest: Option<DataStamp>) -> Result<Option<ZoneSummary>, StoreError>
         base: None,
         newest,
         is_incomplete: false,
+        seal: None,
     }))
 }
 
@@ -170,6 +171,7 @@ fn outline(records: u64) -> ZoneOutline {
         chain: Vec::new(),
         journal: (records > 0).then_some((Tick(1), Tick(records))),
         quarantine: Vec::new(),
+        seal: None,
     }
 }
 

@@ -108,6 +108,7 @@ impl Stored {
             chain: self.bases.iter().map(head).collect(),
             journal: ends.map(|((first, _), (last, _))| (Tick(*first), Tick(*last))),
             quarantine: vec![(everhold_protocol::EntityId(5), 6)],
+            seal: None,
         }
     }
 }

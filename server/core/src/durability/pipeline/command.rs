@@ -45,6 +45,9 @@ pub enum PipelineCommand<S, R> {
     /// Delete the parts of a checkpoint that is given up, so many at this position; answer with
     /// [`Pipeline::handle_written`](super::Pipeline::handle_written).
     DropParts(Position, u32),
+    /// Seal the zone, which ends at this position, with the rules that it runs; answer with
+    /// [`Pipeline::handle_written`](super::Pipeline::handle_written).
+    WriteSeal(Position),
     /// Have the lost data set made anew, to be written from memory; answer with
     /// [`Pipeline::handle_created`](super::Pipeline::handle_created).
     Create,
@@ -113,4 +116,6 @@ pub enum PipelineNotice {
     Refused,
     /// A checkpoint is written whole again.
     WritesConfirmed(Lasted),
+    /// The zone was stopped and everything is stored, but for a seal, for this reason.
+    Unsealed(String),
 }

@@ -11,7 +11,7 @@ pub(super) enum Course {
     Running,
     /// A stop is wanted: the next checkpoint is of the zone's last tick.
     Stopping,
-    /// The last tick is done; it waits for its acknowledgement and its checkpoint.
+    /// The last tick is done; it waits for its acknowledgement, its base, and its seal.
     Sealed,
     /// The driver is to be told why it ends.
     Ending(EndReason),
@@ -19,12 +19,13 @@ pub(super) enum Course {
     Over,
 }
 
-/// The write of a checkpoint that is under way.
+/// The write of a checkpoint, or of a seal, that is under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Write {
     Part,
     Head,
     Drop,
+    Seal,
 }
 
 /// Whether the store's data set is being made anew. No part or head is written meanwhile.

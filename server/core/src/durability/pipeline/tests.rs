@@ -196,6 +196,7 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
         }
         PipelineCommand::PutPart { position, index, .. } => format!("part {} of {}", index, position.tick),
         PipelineCommand::MoveHead(head) => format!("head {}", head.position.tick),
+        PipelineCommand::WriteSeal(position) => format!("write seal {}", position.tick),
         PipelineCommand::DropParts(position, parts) => format!("drop {parts} parts of {}", position.tick),
         PipelineCommand::LagChanged(state, ticks) => format!("{state:?} by {ticks}"),
         PipelineCommand::Create => "create".to_owned(),

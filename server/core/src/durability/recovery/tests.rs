@@ -105,6 +105,7 @@ impl Stored {
             chain: self.chain.clone(),
             journal: ticks.clone().next().copied().zip(ticks.last().copied()),
             quarantine: Vec::new(),
+            seal: None,
         }
     }
 

@@ -13,7 +13,7 @@ use super::map::{ZoneMap, ZoneRules, within};
 use crate::limits::WORLD_BYTES_MAX;
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
-const RULES_VERSION: u32 = 2;
+pub const RULES_VERSION: u32 = 2;
 
 /// The numbers of a player's character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -92,7 +92,7 @@ fn tick_thread_that_is_gone_without_a_word_failed_in_the_tick_after_the_last() {
 fn sealed() -> Host {
     let mut host = Host::quiet();
     host.pipeline.handle_stop();
-    assert_eq!(host.turn(), ["seal delta"], "also of a zone that does not tick");
+    assert_eq!(host.turn(), ["seal base"], "also of a zone that does not tick");
     host.tick_with(Some(frozen(Tick(101))));
     host.pipeline.handle_ticks_over();
     assert_eq!(sealed_turn(&mut host), ["encode 101", "append 101..=101"]);
@@ -111,18 +111,20 @@ fn stop_waits_for_the_last_append_and_its_checkpoint_and_tells_all_before() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
     assert_eq!(sealed_turn(&mut host), ["acknowledged 101", "tell 101", "show 101"]);
-    host.capture(Tick(101), Cut::Delta);
+    host.capture(Tick(101), Cut::Base);
     assert_eq!(sealed_turn(&mut host), ["part 0 of 101"]);
     host.write(Ok(()));
     assert_eq!(sealed_turn(&mut host), ["head 101"]);
     host.write(Ok(()));
-    assert_eq!(sealed_turn(&mut host), ["capture confirmed", "end Stopped"]);
+    assert_eq!(sealed_turn(&mut host), ["capture confirmed", "write seal 101"]);
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["end Stopped"]);
 }
 
 #[test]
 fn stop_whose_checkpoint_is_ready_first_waits_for_the_append() {
     let mut host = sealed();
-    host.capture(Tick(101), Cut::Delta);
+    host.capture(Tick(101), Cut::Base);
     assert_eq!(host.turn_after(5_000), ["alive"]);
     host.append(Ok(AppendAnswer::Ok));
     assert_eq!(
@@ -136,7 +138,7 @@ fn data_set_that_is_lost_during_a_stop_is_made_anew_from_the_sealed_zone() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
     sealed_turn(&mut host);
-    host.capture(Tick(101), Cut::Delta);
+    host.capture(Tick(101), Cut::Base);
     assert_eq!(sealed_turn(&mut host), ["part 0 of 101"]);
     host.write(Err(StoreError::Lost));
     assert_eq!(sealed_turn(&mut host), ["log WriteFailed", "log DataSetLost", "create"]);
@@ -160,7 +162,9 @@ fn data_set_that_is_lost_during_a_stop_is_made_anew_from_the_sealed_zone() {
         "and the homes are stored, too"
     );
     host.pipeline.handle_home_set(host.now, Account(7), Ok(()));
-    assert_eq!(sealed_turn(&mut host), ["log HomesSet", "end Stopped"]);
+    assert_eq!(sealed_turn(&mut host), ["log HomesSet", "write seal 101"]);
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["end Stopped"]);
 }
 
 #[test]
@@ -170,27 +174,29 @@ fn home_that_the_store_does_not_take_holds_up_no_stop() {
     host.pipeline.handle_home_doubts(Some(1));
     assert!(sealed_turn(&mut host).contains(&"roster".to_owned()));
     host.pipeline.handle_roster(vec![Account(7)]);
-    host.capture(Tick(101), Cut::Delta);
+    host.capture(Tick(101), Cut::Base);
     assert_eq!(sealed_turn(&mut host), ["part 0 of 101", "home 7"]);
     host.write(Ok(()));
     sealed_turn(&mut host);
     host.write(Ok(()));
     assert_eq!(sealed_turn(&mut host), ["capture confirmed"]);
     host.pipeline.handle_home_set(host.now, Account(7), Err(unavailable()));
-    assert_eq!(sealed_turn(&mut host), ["log HomeFailed", "end Stopped"]);
+    assert_eq!(sealed_turn(&mut host), ["log HomeFailed", "write seal 101"]);
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["end Stopped"]);
 }
 
 #[test]
 fn stop_ends_without_its_checkpoint_if_that_cannot_be_written_and_the_journal_is() {
     let mut host = sealed();
     host.append(Ok(AppendAnswer::Ok));
-    host.capture(Tick(101), Cut::Delta);
+    host.capture(Tick(101), Cut::Base);
     sealed_turn(&mut host);
     host.write(Err(unavailable()));
     assert_eq!(sealed_turn(&mut host), ["log WriteFailed"]);
     assert_eq!(host.turn_after(100), ["alive", "capture failed", "drop 1 parts of 101"]);
     host.write(Err(unavailable()));
-    assert_eq!(host.turn_after(100), ["alive", "end Stopped"]);
+    assert_eq!(host.turn_after(100), ["alive", "log Unsealed", "end Stopped"]);
 }
 
 #[test]
@@ -202,7 +208,61 @@ fn checkpoint_under_way_is_finished_before_the_one_of_a_stop() {
     host.write(Ok(()));
     host.turn();
     host.write(Ok(()));
-    assert_eq!(host.turn(), ["capture confirmed", "seal delta"]);
+    assert_eq!(host.turn(), ["capture confirmed", "seal base"]);
+}
+
+/// A stopped zone of which everything is stored, and whose seal is being written.
+fn sealing() -> Host {
+    let mut host = sealed();
+    host.append(Ok(AppendAnswer::Ok));
+    host.capture(Tick(101), Cut::Base);
+    sealed_turn(&mut host);
+    host.write(Ok(()));
+    sealed_turn(&mut host);
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["capture confirmed", "write seal 101"]);
+    host
+}
+
+#[test]
+fn seal_that_is_not_answered_is_written_again_and_given_up_in_the_end() {
+    let mut host = sealing();
+    for _ in 0..2 {
+        host.write(Err(unavailable()));
+        assert_eq!(host.turn_after(99), ["alive"]);
+        assert_eq!(host.turn_after(1), ["alive", "write seal 101"]);
+    }
+    host.write(Err(unavailable()));
+    assert_eq!(sealed_turn(&mut host), ["log Unsealed", "end Stopped"]);
+}
+
+#[test]
+fn stop_whose_seal_is_refused_ends_without_it() {
+    for refusal in [StoreError::ParentMoved, StoreError::Fenced { epoch: Epoch(3) }] {
+        let mut host = sealing();
+        host.write(Err(refusal));
+        assert_eq!(sealed_turn(&mut host), ["log Unsealed", "end Stopped"]);
+    }
+}
+
+#[test]
+fn data_set_that_is_lost_before_its_seal_is_made_anew_and_sealed() {
+    let mut host = sealing();
+    host.write(Err(StoreError::Lost));
+    assert_eq!(sealed_turn(&mut host), ["log DataSetLost", "create"]);
+    host.create(Ok(()));
+    let wanted = sealed_turn(&mut host);
+    assert!(wanted.contains(&"cut base".to_owned()), "{wanted:?}");
+    host.pipeline.handle_roster(Vec::new());
+    host.pipeline.handle_frozen(frozen(Tick(101)));
+    host.capture(Tick(101), Cut::Base);
+    let mut done = sealed_turn(&mut host);
+    while !done.contains(&"write seal 101".to_owned()) {
+        host.write(Ok(()));
+        done = sealed_turn(&mut host);
+    }
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["end Stopped"]);
 }
 
 #[test]
