@@ -10,6 +10,8 @@
 //! NS:{zone}:evidence     the history of a zone that went wrong, in parts, and its mark
 //! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, mark
 //! NS:home:ACCOUNT        generation and zone
+//! NS:wanted_rules        id of the rules that the world is to run
+//! NS:rules_files         id of rules → code, layout, tick_hz, and the text of their world file
 //! NS:zones               which zones there are
 //! NS:shards              nonce → beat, address
 //! NS:shard_keys          nonce → fingerprints of keys, ttl
@@ -76,6 +78,7 @@ mod link;
 mod listener;
 mod policy;
 mod replication;
+mod rules;
 mod script;
 mod seal;
 mod setting;
@@ -310,7 +313,7 @@ impl RedisStore {
             let keys = names.iter().map(|name| self.keys.zone(zone, name).into()).collect();
             self.checkpoint.command("UNLINK", keys).await?;
         }
-        for name in ["zones", "shards", "shard_keys"] {
+        for name in ["zones", "shards", "shard_keys", rules::WANTED, rules::FILES] {
             let keys = vec![self.keys.world(name).into()];
             self.checkpoint.command("UNLINK", keys).await?;
         }

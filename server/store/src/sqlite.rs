@@ -1,7 +1,7 @@
 //! Stores, authority, and membership on SQLite files: what a single host needs, and nothing to install.
 //!
 //! ```text
-//! DIR/world.db        leases, shards, homes                 on the disk at every commit
+//! DIR/world.db        leases, shards, homes, rules          on the disk at every commit
 //! DIR/zone-NAME.db    one zone's fence, journal, checkpoints, evidence   on the disk at every WAL checkpoint
 //! DIR/archive.db      what outlives the state store          on the disk at every commit
 //! DIR/bell            written to when a zone is released, for spares that watch it
@@ -23,6 +23,7 @@ mod file;
 mod homes;
 mod journal;
 mod row;
+mod rules;
 mod seal;
 mod worker;
 mod world;

@@ -6,6 +6,8 @@
 mod evidence;
 #[path = "stores/leases.rs"]
 mod leases;
+#[path = "stores/rules.rs"]
+mod rules;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
