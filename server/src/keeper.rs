@@ -12,6 +12,7 @@ mod log;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::Holder;
 use everhold_core::ownership::holder::command::{HolderAnswer, Views};
@@ -46,7 +47,7 @@ pub struct Keeper {
 impl Keeper {
     /// Starts the keeper's thread. `show` is called on it with what the authority shows, and must not wait.
     pub fn start(
-        (coordination, store): (Coordination, Arc<dyn ZoneStore>),
+        (coordination, store, rules): (Coordination, Arc<dyn ZoneStore>, Arc<dyn RulesStore>),
         config: KeeperConfig,
         show: impl Fn(Views) + Send + 'static,
     ) -> std::io::Result<(KeeperHandle, KeeperEvents)> {
@@ -61,6 +62,7 @@ impl Keeper {
             authority: coordination.authority,
             membership: coordination.membership,
             store,
+            rules,
             me: holder.me,
             addr,
             keys: holder.keys.clone(),

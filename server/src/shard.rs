@@ -2,6 +2,7 @@
 
 mod entering;
 mod hosting;
+mod settling;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +22,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::entering::{enter_world, random_nonce, take_address};
 use self::hosting::Hosting;
+use self::settling::settle_rules;
+pub use self::settling::{drop_other_files, world_file, zones_at_rest};
 use crate::config::Config;
 use crate::guardian::GuardianLink;
 use crate::keeper::{Keeper, KeeperConfig};
@@ -48,6 +51,7 @@ impl Shard {
         Stores {
             zones: store,
             homes,
+            rules: rules_store,
             coordination,
         }: Stores,
         reporter: Reporter,
@@ -58,6 +62,8 @@ impl Shard {
         let (transport, addr) = take_address(&config, keys, &mut guardian, conn_events).await?;
         let listens = transport.local_addr();
         let fingerprints = keys.fingerprints();
+        let file = world_file(&rules, config.tick_hz);
+        settle_rules((rules_store.as_ref(), store.as_ref()), &coordination, &file).await?;
         enter_world(&coordination, &config, (nonce, addr, &fingerprints)).await?;
         // A shard that may not join has told nobody anything.
         let transport = transport.serve()?;
@@ -68,7 +74,8 @@ impl Shard {
         let router = Router::start(routing, resume_keys, directory, Arc::clone(&homes), conns);
         let keeper_config = KeeperConfig::new(&config, (nonce, addr, fingerprints), &rules, guardian);
         let views = router.clone();
-        let (keeper, keeper_events) = Keeper::start((coordination, Arc::clone(&store)), keeper_config, move |seen| {
+        let keeper_services = (coordination, Arc::clone(&store), Arc::clone(&rules_store));
+        let (keeper, keeper_events) = Keeper::start(keeper_services, keeper_config, move |seen| {
             let Views { leases, shards } = seen;
             views.views(leases, shards);
         })
@@ -77,6 +84,7 @@ impl Shard {
             config,
             rules,
             store,
+            rules_store,
             homes,
             home_turns: Arc::new(Semaphore::new(PROCESS_HOMES_IN_FLIGHT_MAX)),
             reporter,

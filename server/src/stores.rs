@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::cluster::HomeStore;
+use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::{Authority, Membership};
 #[cfg(feature = "redis")]
@@ -27,6 +28,8 @@ pub struct Stores {
     pub zones: Arc<dyn ZoneStore>,
     /// Homes of characters.
     pub homes: Arc<dyn HomeStore>,
+    /// The world's rules.
+    pub rules: Arc<dyn RulesStore>,
     /// Leases and the directory of shards.
     pub coordination: Coordination,
 }
@@ -42,10 +45,11 @@ pub struct Coordination {
 impl Stores {
     /// Opens all of them.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let (zones, homes) = open_storage(&config.places.store, config.confirming_replicas).await?;
+        let Storage { zones, homes, rules } = open_storage(&config.places.store, config.confirming_replicas).await?;
         Ok(Self {
             zones,
             homes,
+            rules,
             coordination: open_coordination(config).await?,
         })
     }
@@ -62,20 +66,17 @@ impl Coordination {
     }
 }
 
-/// Opens zone data and homes. With `replicas`, writes count once so many replicas have confirmed them; without, once
-/// the store itself has them.
-pub async fn open_storage(
-    config: &StoreConfig,
-    replicas: Option<NonZeroU32>,
-) -> anyhow::Result<(Arc<dyn ZoneStore>, Arc<dyn HomeStore>)> {
+/// Opens zone data, homes, and rules. With `replicas`, writes count once so many replicas have confirmed them; without,
+/// once the store itself has them.
+pub async fn open_storage(config: &StoreConfig, replicas: Option<NonZeroU32>) -> anyhow::Result<Storage> {
     match config {
         StoreConfig::Embedded(_) if replicas.is_some() => Err(ConfigError::NoReplicas.into()),
         #[cfg(feature = "sqlite")]
-        StoreConfig::Embedded(state) => Ok(storage(SqliteStore::open(state)?)),
+        StoreConfig::Embedded(state) => Ok(Storage::of(SqliteStore::open(state)?)),
         #[cfg(feature = "redis")]
         StoreConfig::Redis { .. } => {
             let target = password::target(config)?;
-            Ok(storage(match replicas {
+            Ok(Storage::of(match replicas {
                 None => RedisStore::open(&target).await?,
                 Some(replicas) => RedisStore::open_confirmed(&target, replicas).await?,
             }))
@@ -85,10 +86,26 @@ pub async fn open_storage(
     }
 }
 
-/// One back end as both stores.
-fn storage<B: ZoneStore + HomeStore + 'static>(backend: B) -> (Arc<dyn ZoneStore>, Arc<dyn HomeStore>) {
-    let backend = Arc::new(backend);
-    (Arc::<B>::clone(&backend), backend)
+/// The storage of a world, as one back end has it.
+pub struct Storage {
+    /// Zone data: journals and checkpoints.
+    pub zones: Arc<dyn ZoneStore>,
+    /// Homes of characters.
+    pub homes: Arc<dyn HomeStore>,
+    /// The world's rules.
+    pub rules: Arc<dyn RulesStore>,
+}
+
+impl Storage {
+    /// Of one back end that is all of them.
+    fn of<B: ZoneStore + HomeStore + RulesStore + 'static>(backend: B) -> Self {
+        let backend = Arc::new(backend);
+        Self {
+            zones: Arc::<B>::clone(&backend),
+            homes: Arc::<B>::clone(&backend),
+            rules: backend,
+        }
+    }
 }
 
 /// Opens authority and membership, for a shard and for its guardian.

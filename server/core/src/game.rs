@@ -12,6 +12,7 @@ pub mod settings;
 pub mod value;
 mod grid;
 mod players;
+mod refit;
 mod intents;
 mod systems;
 mod view;
@@ -106,6 +107,10 @@ impl GameZone for SmallGame {
             .map(|(owner, belongings)| (owner, ValueDigest::of(belongings)))
             .collect();
         world.insert_batch(digests);
+    }
+
+    fn refit(&self, world: &mut World) {
+        refit::refit(world);
     }
 
     fn spawn_player(&self, world: &mut World, player: Entity) {

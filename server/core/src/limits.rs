@@ -219,6 +219,9 @@ pub const ADDRESS_TOKEN_S: u64 = 24 * 60 * 60;
 /// Seconds for which a ticket's id is remembered beyond the ticket's life: clocks of hosts differ, and game time may
 /// run slower.
 pub const TICKET_MEMORY_SLACK_S: u64 = 60;
+/// Longest time for which a used ticket must be remembered, s: its whole life, by the clock that is most behind.
+pub const TICKET_MEMORY_S_MAX: u64 =
+    everhold_protocol::limits::TICKET_LIFETIME_S_MAX + everhold_protocol::limits::TICKET_SKEW_S + TICKET_MEMORY_SLACK_S;
 /// Events of connections that wait for the shard; beyond it each connection waits with its own.
 pub const CONN_EVENTS_MAX: usize = 4_096;
 
@@ -261,6 +264,9 @@ pub const CHAT_TELLS_PER_TICK_MAX: u32 = 200_000;
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an
 /// older reader would misread, and is part of every `rules_id`.
 pub const STATE_LAYOUT: u16 = 4;
+/// The oldest layout that this build reads; each since then has a golden file.
+pub const STATE_LAYOUT_MIN: u16 = 4;
+const _: () = assert!(STATE_LAYOUT_MIN <= STATE_LAYOUT);
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
 
 /// Strain from which players get a snapshot every second tick, ‰ of what a zone can do: they hardly notice, and above

@@ -54,6 +54,7 @@ pub use restore::{CaptureTitle, RestoreError};
 pub use scene::{Scene, SceneSession};
 
 use crate::ingress::Input;
+use crate::ownership::RulesId;
 use capture::Captor;
 use declare::Built;
 use game::Terms;
@@ -107,8 +108,20 @@ impl Zone {
 
     /// A zone from a base and its deltas, in order. The next delta may follow the last of them.
     pub fn restore(config: ZoneConfig, chain: &[&[u8]]) -> Result<Self, RestoreError> {
+        let id = config.rules_id();
+        let zone = Self::take_over(config, chain)?;
+        if zone.rules_id() == id {
+            Ok(zone)
+        } else {
+            Err(RestoreError::Rules)
+        }
+    }
+
+    /// A zone as [`Zone::restore`] makes it, whichever rules it ran. If they are others, only an epoch under these may
+    /// begin next: its first input, `EpochStart`, fits the state to them.
+    pub fn take_over(config: ZoneConfig, chain: &[&[u8]]) -> Result<Self, RestoreError> {
         let mut zone = Self::empty(&config, None).ok_or(RestoreError::ZoneUnknown)?;
-        zone.read(&config, chain)?;
+        zone.read(chain)?;
         Ok(zone)
     }
 
@@ -155,7 +168,7 @@ impl Zone {
         self.game.begin(&mut self.world);
     }
 
-    fn read(&mut self, config: &ZoneConfig, chain: &[&[u8]]) -> Result<(), RestoreError> {
+    fn read(&mut self, chain: &[&[u8]]) -> Result<(), RestoreError> {
         let expected = restore::read_chain(&mut self.world, self.captor.kinds(), chain)?;
         let found = self.captor.digest(&self.world);
         if found != expected {
@@ -164,9 +177,6 @@ impl Zone {
         let number = self.world.resource::<Ids>().zone_number();
         if number != self.world.resource::<Terms>().zone_number {
             return Err(RestoreError::OtherZone { found: number });
-        }
-        if self.world.resource::<Clock>().rules_id != config.rules_id() {
-            return Err(RestoreError::Rules);
         }
         // Only for a state whose digest is right: damaged values may break what it relies on.
         self.game.derive(&mut self.world);
@@ -204,6 +214,12 @@ impl Zone {
     #[must_use]
     pub fn tick(&self) -> Tick {
         self.world.resource::<Clock>().tick
+    }
+
+    /// The id of the rules that the zone ran in its last tick.
+    #[must_use]
+    pub fn rules_id(&self) -> RulesId {
+        self.world.resource::<Clock>().rules_id
     }
 
     /// The epoch of the last `EpochStart`; 0 before the first.

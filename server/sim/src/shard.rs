@@ -148,6 +148,8 @@ impl SimShard {
             keys: KeyFingerprints::default(),
             lease,
             contender,
+            // A simulated world has no record of its rules.
+            rules: None,
             zones: world.rules.zones().cloned().collect(),
             reseed_grace: lease.reseed_grace(),
         });

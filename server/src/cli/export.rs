@@ -51,7 +51,7 @@ pub fn run(arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
         .context("start the runtime")?;
     runtime.block_on(async {
         stores::ensure_exists(&places)?;
-        let store = stores::open_storage(&places.store, None).await?.0;
+        let store = stores::open_storage(&places.store, None).await?.zones;
         if arguments.evidence {
             export_evidence(store.as_ref(), arguments).await
         } else {

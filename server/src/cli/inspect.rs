@@ -157,7 +157,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
         let authority = stores::open_coordination_within(&places.authority, ANSWER_MAX)
             .await?
             .authority;
-        let store = stores::open_storage(&places.store, None).await?.0;
+        let store = stores::open_storage(&places.store, None).await?.zones;
         read_rows(authority.as_ref(), store.as_ref()).await
     })?;
     if arguments.json {
@@ -202,7 +202,9 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             base_tick: data.and_then(|d| d.base).map(|p| p.tick),
             fence_epoch: data.map(|d| d.fence_epoch),
             rules: lease.mark.map(|mark| mark.rules.to_string()),
-            sealed_rules: data.and_then(|d| d.seal).map(|seal| seal.rules.id.map(|byte| format!("{byte:02x}")).concat()),
+            sealed_rules: data
+                .and_then(|d| d.seal)
+                .map(|seal| seal.rules.id.map(|byte| format!("{byte:02x}")).concat()),
             evidence,
             evidence_unread,
         });

@@ -206,7 +206,7 @@ fn stored_history(arguments: &ReplayArguments) -> anyhow::Result<ZoneHistory> {
     let mut file = tempfile::tempfile().map_err(file_error)?;
     runtime.block_on(async {
         stores::ensure_exists(&places)?;
-        let store = stores::open_storage(&places.store, None).await?.0;
+        let store = stores::open_storage(&places.store, None).await?.zones;
         write_history(store.as_ref(), zone, HistoryWorld::default(), &mut file).await
     })?;
     file.rewind().map_err(file_error)?;

@@ -8,6 +8,7 @@ use everhold_core::durability::adoption::{
     ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, FromMemory, History, Start,
 };
 use everhold_core::durability::journal::Journal;
+use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
@@ -68,7 +69,7 @@ impl NotAdopted {
 /// are hosted already must not feel it. `drop_memory` is called if the zone that the shard has in memory is of no use
 /// any more.
 pub async fn adopt(
-    store: Arc<dyn ZoneStore>,
+    (store, rules): (Arc<dyn ZoneStore>, Arc<dyn RulesStore>),
     (tenure, guard): (&Tenure, &LeaseGuard),
     config: ZoneConfig,
     mut adoption: Adoption,
@@ -91,6 +92,11 @@ pub async fn adopt(
                     Some(Err(error)) => adoption.handle_replay_lost(error.into()),
                     // Its thread cannot be ended. What it comes to is not looked at.
                     None => {}
+                }
+            }
+            AdoptionCommand::ReadWanted => {
+                if let Some(wanted) = while_held(guard, answer(ANSWER_MAX, rules.wanted())).await {
+                    adoption.handle_wanted(Instant::now(), wanted);
                 }
             }
             AdoptionCommand::Log(notice) => notices::log_adoption(tenure, notice),
@@ -159,11 +165,12 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
             adoption.handle_rewound(Instant::now(), rewound);
         }
         AdoptionCommand::Replay(_)
+        | AdoptionCommand::ReadWanted
         | AdoptionCommand::Log(_)
         | AdoptionCommand::DropMemory
         | AdoptionCommand::Start(..)
         | AdoptionCommand::StartFromMemory(_)
-        | AdoptionCommand::Fail(_) => unreachable!("it asks no store"),
+        | AdoptionCommand::Fail(_) => unreachable!("it asks nothing of a zone's data"),
     }
 }
 

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use everhold_core::durability::blame::Blame;
+use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::{StoreError, ZoneStore, ZoneSummary};
-use everhold_core::ownership::holder::command::{Culprit, HolderAnswer, RenewalAnswer, Request, StoreData, StoreFence};
+use everhold_core::ownership::holder::command::{
+    Culprit, HolderAnswer, RenewalAnswer, Request, SealedZone, StoreData, StoreFence,
+};
 use everhold_core::ownership::{
-    Authority, AuthorityError, KeyFingerprints, LeaseTerms, Membership, Nonce, Renewal, Tenure,
+    Authority, AuthorityError, KeyFingerprints, LeaseTerms, Membership, Nonce, Renewal, RulesId, Tenure,
 };
 use everhold_protocol::{Tick, ZoneName};
 
@@ -23,6 +26,7 @@ pub(super) struct Asker {
     pub(super) authority: Arc<dyn Authority>,
     pub(super) membership: Arc<dyn Membership>,
     pub(super) store: Arc<dyn ZoneStore>,
+    pub(super) rules: Arc<dyn RulesStore>,
     pub(super) me: Nonce,
     /// The address at which this process serves players.
     pub(super) addr: SocketAddr,
@@ -59,11 +63,8 @@ impl Asker {
                 let outcome = answer(max, authority.declare_zone(&zone)).await;
                 HolderAnswer::Declared(zone, outcome)
             }
-            Request::Fence(zone) => HolderAnswer::Fence(self.fence(&zone, max).await),
-            Request::Data(zone) => {
-                let data = self.data(&zone, max).await;
-                HolderAnswer::Data(zone, data)
-            }
+            Request::Fence(zone) => self.fence(&zone, max).await,
+            Request::Data(zone) => self.data(zone, max).await,
             Request::Claim { watched, epoch_floor } => {
                 let claim = authority.claim(&watched, self.me, terms, epoch_floor);
                 HolderAnswer::Claimed(answer(max, claim).await)
@@ -103,21 +104,48 @@ impl Asker {
         nodes.into_values()
     }
 
-    async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> StoreFence {
-        match self.summary(zone, max).await {
+    async fn fence(&self, zone: &ZoneName, max: Option<Duration>) -> HolderAnswer {
+        let asked_at = Instant::now();
+        let fence = match self.summary(zone, max).await {
+            Ok(Some(summary)) if summary.data() != StoreData::Nothing => return HolderAnswer::Fence(summary.fence()),
             Ok(Some(summary)) => summary.fence(),
             Ok(None) => StoreFence::None,
-            Err(StoreError::Lost) => StoreFence::Lost,
-            Err(error) => StoreFence::Unknown(error.to_string()),
+            Err(StoreError::Lost) => return HolderAnswer::Fence(StoreFence::Lost),
+            Err(error) => return HolderAnswer::Fence(StoreFence::Unknown(error.to_string())),
+        };
+        match self.wanted(asked_at, max).await {
+            Ok(wanted) => HolderAnswer::Unbegun(fence, wanted),
+            Err(error) => HolderAnswer::Fence(StoreFence::Unknown(error.to_string())),
         }
     }
 
-    async fn data(&self, zone: &ZoneName, max: Option<Duration>) -> StoreData {
-        match self.summary(zone, max).await {
-            Ok(Some(summary)) => summary.data(),
-            Ok(None) | Err(StoreError::Lost) => StoreData::Nothing,
-            Err(error) => StoreData::Unknown(error.to_string()),
+    async fn data(&self, zone: ZoneName, max: Option<Duration>) -> HolderAnswer {
+        let asked_at = Instant::now();
+        let summary = match self.summary(&zone, max).await {
+            Ok(Some(summary)) => summary,
+            Ok(None) | Err(StoreError::Lost) => return HolderAnswer::Data(zone, StoreData::Nothing),
+            Err(error) => return HolderAnswer::Data(zone, StoreData::Unknown(error.to_string())),
+        };
+        let data = summary.data();
+        let Some(seal) = summary.seal else {
+            return HolderAnswer::Data(zone, data);
+        };
+        match self.wanted(asked_at, max).await {
+            Ok(wanted) => HolderAnswer::Sealed(SealedZone {
+                zone,
+                data,
+                rules: seal.rules,
+                wanted,
+            }),
+            Err(error) => HolderAnswer::Data(zone, StoreData::Unknown(error.to_string())),
         }
+    }
+
+    /// Reads which rules the world is to run, in what is left of the time for a question that was asked before.
+    async fn wanted(&self, asked_at: Instant, max: Option<Duration>) -> Result<Option<RulesId>, StoreError> {
+        let left = max.map(|max| max.saturating_sub(asked_at.elapsed()));
+        let wanted = within(left, self.rules.wanted()).await;
+        wanted.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
     }
 
     async fn summary(&self, zone: &ZoneName, max: Option<Duration>) -> Result<Option<ZoneSummary>, StoreError> {

@@ -28,12 +28,14 @@ impl KeeperConfig {
         guardian: GuardianLink,
     ) -> Self {
         let preferred = config.zones.iter().cloned().collect();
-        let tag = RulesTag::new(&rules.rules_id(config.tick_hz));
+        let stamp = rules.stamp(config.tick_hz);
+        let tag = RulesTag::new(&stamp.id);
         let holder = HolderConfig {
             me: nonce,
             keys,
             lease: config.lease,
             contender: ContenderConfig::new(config.lease.ttl, config.zones_max, tag, preferred, nonce.0),
+            rules: Some(stamp),
             zones: rules.zones().cloned().collect(),
             reseed_grace: config.lease.reseed_grace(),
         };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::{Adoption, History, Start};
+use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
@@ -32,6 +33,7 @@ pub(super) struct Hosting {
     pub(super) config: Config,
     pub(super) rules: Arc<RuleBook>,
     pub(super) store: Arc<dyn ZoneStore>,
+    pub(super) rules_store: Arc<dyn RulesStore>,
     pub(super) homes: Arc<dyn HomeStore>,
     pub(super) home_turns: Arc<Semaphore>,
     pub(super) reporter: Reporter,
@@ -109,11 +111,12 @@ impl Hosting {
             promised,
         } = granted;
         let zone_config = self.zone_config(&tenure.zone);
-        let store = Arc::clone(&self.store);
+        let stores = (Arc::clone(&self.store), Arc::clone(&self.rules_store));
         let memory = self.memories().get(&tenure.zone).map(SuspendedZone::last);
-        let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps).promised(promised);
+        let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps);
+        let adoption = adoption.promised(promised).under(zone_config.rules());
         let drop_memory = || drop(self.memories().remove(&tenure.zone));
-        let adopted = host::adopt(store, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
+        let adopted = host::adopt(stores, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
         let last_tick = match &adopted {
             Adopted::Stored(start, _) => start.journal.last().tick,
             Adopted::Memory(_) => memory.expect("what goes on from memory was there").tick,

@@ -22,6 +22,8 @@
 
 mod command;
 mod divergence;
+mod outcome;
+mod takeover;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -34,13 +36,12 @@ use self::divergence::DivergentZone;
 pub use super::asking::ANSWER_MAX;
 use super::asking::Asking;
 use super::evidence::EvidenceOutcome;
-use super::journal::Journal;
-use super::recovery::{Damage, PageRequest, Recovered, Recovery, RecoveryStep};
+use super::recovery::{PageRequest, Recovered, Recovery, RecoveryStep};
 use super::replay::{ReplayError, Replayed};
 use super::store::{Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use super::suspended::is_newest;
 use super::tries::RETRY;
-use crate::ownership::{AdoptionSteps, DataStamp, Grant, LeaseState};
+use crate::ownership::{AdoptionSteps, DataStamp, Grant, LeaseState, RulesStamp};
 
 /// The step that an adoption is at.
 enum AdoptionStep {
@@ -57,6 +58,8 @@ enum AdoptionStep {
     },
     /// It begins a lost zone again.
     Begin,
+    /// It asks which rules the world is to run.
+    Wanted(Box<Recovery>),
     /// It reads a page, or has the zone replayed.
     Recover(Box<Recovery>),
     /// It writes down the input at which the replay failed.
@@ -72,6 +75,7 @@ enum AdoptionStep {
 /// The adoption of one zone under one grant.
 pub struct Adoption {
     grant: Grant,
+    rules: Option<RulesStamp>,
     reseed_grace: Duration,
     step: AdoptionStep,
     asking: Asking,
@@ -110,6 +114,7 @@ impl Adoption {
         };
         Self {
             grant,
+            rules: None,
             reseed_grace,
             step: memory.map_or(read, AdoptionStep::Fence),
             asking: Asking::NEW,
@@ -150,6 +155,7 @@ impl Adoption {
             AdoptionStep::Summary(_) => AdoptionCommand::Summarize,
             AdoptionStep::Read { .. } => AdoptionCommand::FenceAndRead,
             AdoptionStep::Begin => AdoptionCommand::BeginAnew,
+            AdoptionStep::Wanted(_) => AdoptionCommand::ReadWanted,
             AdoptionStep::Recover(recovery) => match recovery.poll() {
                 RecoveryStep::Read(PageRequest::Parts(parts)) => AdoptionCommand::ReadParts(parts),
                 RecoveryStep::Read(PageRequest::Records(from, ticks)) => AdoptionCommand::ReadRecords(from, ticks),
@@ -230,9 +236,7 @@ impl Adoption {
     pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneOutline, StoreError>) {
         self.note_answer(&answer);
         match (self.take_step(), answer) {
-            (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(outline)) => {
-                self.enter(AdoptionStep::Recover(Box::new(Recovery::new(outline))));
-            }
+            (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(outline)) => self.begin_recovery(outline),
             (AdoptionStep::Read { grace_until, is_said }, Err(StoreError::Lost)) if now < grace_until => {
                 if !is_said {
                     self.log(AdoptionNotice::Lost);
@@ -375,88 +379,6 @@ impl Adoption {
             }
             Err(error) => self.ask_again(now, AdoptionStep::Quarantine(recovery, poison), error),
         }
-    }
-
-    /// Goes on from a memory that ends here and is the newest that there is. An earlier owner may have had more.
-    fn go_on_from(&mut self, memory: DataStamp) {
-        let (last, promised) = (memory.tick, self.promised);
-        let from = match promised.0.saturating_sub(last.0) {
-            0 => FromMemory::Newest,
-            lost_ticks => {
-                self.log(AdoptionNotice::GoneBack { last, promised });
-                FromMemory::Older { lost_ticks }
-            }
-        };
-        self.queue.push_back(AdoptionCommand::StartFromMemory(from));
-    }
-
-    /// Gives the zone up because nothing whole is left of the stored history, which ended at `end`; with memory, goes
-    /// back to that. What seems to be of another build is left to that build.
-    fn fail_damaged(&mut self, damage: Damage, end: Tick) {
-        match self.memory {
-            Some(memory) if !damage.is_foreign() => self.go_back(memory, &damage, end),
-            _ => self.fail(damage.into()),
-        }
-    }
-
-    /// Goes back to a memory that ends at `memory`, because newer data, which ended at `end`, has this damage.
-    fn go_back(&mut self, memory: DataStamp, damage: &Damage, end: Tick) {
-        let lost_ticks = end.0.saturating_sub(memory.tick.0);
-        self.log(AdoptionNotice::DamagedBeyondMemory {
-            what: damage.to_string(),
-            last: memory.tick,
-            lost_ticks,
-        });
-        let from = AdoptionCommand::StartFromMemory(FromMemory::OverDamage { lost_ticks });
-        self.queue.push_back(from);
-    }
-
-    /// Goes on from what was replayed, once the store has nothing else.
-    fn conclude(&mut self, recovery: &Recovery, replayed: Replayed, recovered: Recovered) {
-        let Some(to) = recovered.rewind else {
-            self.start(replayed, recovered);
-            return;
-        };
-        self.log(AdoptionNotice::Damaged {
-            what: recovery.first_damage().map(ToString::to_string).unwrap_or_default(),
-            given_up: recovered.given_up,
-            last: to.last,
-            lost_ticks: recovered.lost_ticks,
-        });
-        self.enter(AdoptionStep::Rewind(Box::new((replayed, recovered)), to));
-    }
-
-    fn start(&mut self, replayed: Replayed, recovered: Recovered) {
-        let (last, promised) = (replayed.last.tick, self.promised);
-        let rewound_ticks = recovered.lost_ticks.max(promised.0.saturating_sub(last.0));
-        if rewound_ticks > recovered.lost_ticks {
-            self.log(AdoptionNotice::GoneBack { last, promised });
-        }
-        let history = History::Stored {
-            is_lost: self.is_lost,
-            replayed_ticks: replayed.replayed_ticks,
-            checked_digests: replayed.checked_digests,
-            digest_equal: replayed.digest_equal,
-            rewound_ticks,
-            checkpoints_given_up: recovered.given_up,
-            evidence: self.evidence,
-        };
-        let start = Start {
-            zone: replayed.zone,
-            journal: Journal::new(self.grant.epoch(), replayed.last),
-            // What is left of a damaged history has lost its reserve: a base under the new epoch is written first.
-            chain: if recovered.rewind.is_none() {
-                replayed.chain
-            } else {
-                Vec::new()
-            },
-            quarantine: replayed.quarantine,
-            rewound_ticks,
-        };
-        if self.memory.is_some() {
-            self.queue.push_back(AdoptionCommand::DropMemory);
-        }
-        self.queue.push_back(AdoptionCommand::Start(Box::new(start), history));
     }
 
     fn ask_again(&mut self, now: Instant, step: AdoptionStep, error: StoreError) {

@@ -144,6 +144,7 @@ impl ZoneHistory {
             chain,
             records: records.map(|(_, record)| record.clone()).collect(),
             quarantine: self.quarantine.clone(),
+            may_change_rules: false,
         }
     }
 

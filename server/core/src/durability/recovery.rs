@@ -92,6 +92,8 @@ struct PageSize {
 #[derive(Debug)]
 pub struct Recovery {
     outline: ZoneOutline,
+    /// Whether a seal at the end lets the zone go on under other rules.
+    may_change_rules: bool,
     /// Checkpoints that are not given up: the chain that is tried ends with the last of them.
     kept: usize,
     /// The parts that were read of each checkpoint's body, by its place in the outline.
@@ -116,6 +118,7 @@ impl Recovery {
         let end = outline.journal.map_or(Tick(0), |(_, last)| last);
         Self {
             kept: outline.chain.len(),
+            may_change_rules: false,
             outline,
             parts: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -129,6 +132,17 @@ impl Recovery {
             is_second_look: false,
             first_damage: None,
         }
+    }
+
+    /// Returns what the store has of the zone.
+    #[must_use]
+    pub const fn outline(&self) -> &ZoneOutline {
+        &self.outline
+    }
+
+    /// Lets the zone go on under other rules, if it is replayed to its seal.
+    pub const fn permit_other_rules(&mut self) {
+        self.may_change_rules = true;
     }
 
     /// Refuses an input in every replay from now on.
@@ -366,6 +380,9 @@ impl Recovery {
         let after = data.chain.last().map_or(Tick(0), |last| last.head.position.tick);
         let records = self.records.range(after.next()..);
         data.records = records.map(|(_, record)| record.clone()).collect();
+        let end = data.chain.last().map(|last| last.head.position);
+        let is_sealed = self.outline.seal.is_some_and(|seal| Some(seal.position) == end);
+        data.may_change_rules = self.may_change_rules && is_sealed && data.records.is_empty();
         Ok(data)
     }
 

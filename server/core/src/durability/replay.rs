@@ -15,7 +15,7 @@ use everhold_protocol::{Epoch, SessionId, Tick};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
-use crate::ownership::AdoptionSteps;
+use crate::ownership::{AdoptionSteps, RulesId};
 use crate::zone::probe::panic_text;
 use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
 
@@ -124,6 +124,7 @@ pub struct ReplayPlan {
     records: Vec<Record>,
     quarantine: BTreeSet<(SessionId, u64)>,
     last: Position,
+    may_change_rules: bool,
     steps: AdoptionSteps,
     damage: Option<ReplayError>,
 }
@@ -147,6 +148,14 @@ impl ReplayPlan {
         Self { steps, ..self }
     }
 
+    /// Whether these rules begin where the checkpoints end: an owner took the zone over there, or one may.
+    fn changes_to(&self, rules: RulesId) -> bool {
+        match self.records.first() {
+            Some(record) => begins_under(record).is_some_and(|theirs| theirs == rules),
+            None => self.may_change_rules,
+        }
+    }
+
     /// Returns the number of ticks that are to be replayed.
     #[must_use]
     pub const fn replay_ticks(&self) -> usize {
@@ -164,7 +173,8 @@ pub struct Replayed {
     pub last: Position,
     /// The reason why the history ends before the last record that was read, if it does.
     pub damage: Option<ReplayError>,
-    /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer).
+    /// The checkpoints that it was restored from, for the [`Checkpointer`](super::Checkpointer). None, if they are of
+    /// other rules: the next one is a base under these.
     pub chain: Vec<CheckpointHead>,
     /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were
     /// never confirmed. The first tick of the new epoch must tell the zone to refuse them.
@@ -221,6 +231,7 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         records,
         quarantine: data.quarantine.into_iter().collect(),
         last,
+        may_change_rules: data.may_change_rules,
         steps: AdoptionSteps::default(),
         damage,
     })
@@ -294,7 +305,9 @@ pub struct ReplayRun {
     plan: ReplayPlan,
     /// Ticks that are done.
     done: usize,
-    rules_id: [u8; 32],
+    rules_id: RulesId,
+    /// Whether the checkpoints are of other rules.
+    is_taken_over: bool,
     comparison: Comparison,
 }
 
@@ -307,9 +320,11 @@ impl ReplayRun {
     }
 
     fn new(plan: ReplayPlan, zone: Zone, config: ZoneConfig) -> Self {
+        let rules_id = config.rules_id();
         Self {
+            is_taken_over: zone.rules_id() != rules_id,
             zone,
-            rules_id: config.rules_id(),
+            rules_id,
             config,
             plan,
             done: 0,
@@ -336,10 +351,8 @@ impl ReplayRun {
         if let Some((expected, found)) = before {
             self.comparison.compare(record.tick - 1, expected, found);
         }
-        let rules_id = self.rules_id;
-        let other_rules =
-            |input: &Input| matches!(input, Input::EpochStart { rules_id: theirs, .. } if *theirs != rules_id);
-        if record.inputs.iter().any(other_rules) {
+        let is_other = |input: &Input| rules_of(input).is_some_and(|theirs| theirs != self.rules_id);
+        if record.inputs.iter().any(is_other) {
             return Some(Err(ReplayError::Rules { tick: record.tick }));
         }
         if let Err(error) = step(&mut self.zone, record, &self.plan.quarantine) {
@@ -362,6 +375,7 @@ impl ReplayRun {
             zone,
             config,
             plan,
+            is_taken_over,
             comparison,
             ..
         } = self;
@@ -370,7 +384,7 @@ impl ReplayRun {
             config,
             last: plan.last,
             damage: plan.damage,
-            chain: plan.chain,
+            chain: if is_taken_over { Vec::new() } else { plan.chain },
             quarantine: beyond(&plan.records, plan.quarantine),
             replayed_ticks: plan.records.len() as u64,
             digest_equal: comparison.first_divergence.is_none(),
@@ -401,12 +415,29 @@ fn restore(plan: &ReplayPlan, config: ZoneConfig) -> Result<Zone, ReplayError> {
     };
     let tick = head.position.tick;
     let bodies: Vec<&[u8]> = plan.bodies.iter().map(|body| &body[..]).collect();
-    let zone = Zone::restore(config, &bodies).map_err(|error| ReplayError::Restore { tick, error })?;
+    let restored = if plan.changes_to(config.rules_id()) {
+        Zone::take_over(config, &bodies)
+    } else {
+        Zone::restore(config, &bodies)
+    };
+    let zone = restored.map_err(|error| ReplayError::Restore { tick, error })?;
     let found = zone.tick();
     if found == tick {
         Ok(zone)
     } else {
         Err(ReplayError::OtherTick { tick, found })
+    }
+}
+
+/// Returns the rules of the epoch that a record begins. `None`: it begins none.
+fn begins_under(record: &Record) -> Option<RulesId> {
+    record.inputs.first().and_then(rules_of)
+}
+
+fn rules_of(input: &Input) -> Option<RulesId> {
+    match input {
+        Input::EpochStart { rules_id, .. } => Some(*rules_id),
+        _ => None,
     }
 }
 

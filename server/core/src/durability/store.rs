@@ -177,6 +177,8 @@ pub struct ZoneData {
     pub records: Vec<StoredRecord>,
     /// Quarantined inputs.
     pub quarantine: Vec<(SessionId, u64)>,
+    /// Whether a seal ends it, and the next owner may go on under other rules.
+    pub may_change_rules: bool,
 }
 
 /// All that a store has of a zone but for records and bodies.
@@ -434,8 +436,8 @@ pub trait ZoneStore: Send + Sync {
     /// older than that, and strays.
     async fn move_head(&self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError>;
 
-    /// Seals the zone: a stop has ended it, and its newest base, at `seal.position`, is all that goes on. The seal lasts
-    /// as long as the data ends there: the first record or head of a later tick ends it in the write that brings it.
+    /// Seals the zone: a stop has ended it, and its newest base, at `seal.position`, is all that goes on. The seal
+    /// lasts as long as the data ends there: the first record or head after it ends it in the write that brings it.
     /// [`StoreError::ParentMoved`]: no base that ends the data is there.
     async fn seal(&self, tenure: &Tenure, seal: Seal) -> Result<(), StoreError>;
 

@@ -5,6 +5,7 @@ mod combat;
 mod gifts;
 mod ground;
 mod monsters;
+mod refit;
 
 use everhold_protocol::event::RejectReason;
 use everhold_protocol::{Account, EntityId, EntityView, Event, Heading, Intent, SessionId};

@@ -36,7 +36,7 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 
 use self::claim::Claim;
-use self::command::{HolderAnswer, HolderCommand, Request};
+use self::command::{HolderAnswer, HolderCommand, Request, SealedZone};
 use self::dead::DeadShards;
 use self::held::{HeldLease, Releases};
 use self::look::Look;
@@ -52,6 +52,7 @@ use super::guardian::Holdings;
 use super::key_check::KeyWatch;
 use super::lease::LeaseConfig;
 use super::owner_mark::RulesTag;
+use super::rules_stamp::RulesStamp;
 use super::vacancy::Vacancies;
 
 /// Turns are no closer together than this, whatever falls due.
@@ -68,6 +69,8 @@ pub struct HolderConfig {
     pub lease: LeaseConfig,
     /// The configuration of its contender.
     pub contender: ContenderConfig,
+    /// The rules under which it runs zones. `None`: it takes over no zone from other rules, and begins any.
+    pub rules: Option<RulesStamp>,
     /// The world's zones.
     pub zones: BTreeSet<ZoneName>,
     /// The time for which a zone must be missing from the authority before it is declared again.
@@ -81,6 +84,7 @@ pub struct Holder {
     lease: LeaseConfig,
     /// The rules under which this process runs zones.
     rules: RulesTag,
+    stamp: Option<RulesStamp>,
     contender: Contender,
     census: Census,
     key_watch: KeyWatch,
@@ -147,6 +151,7 @@ impl Holder {
             me: config.me,
             lease: config.lease,
             rules: config.contender.rules,
+            stamp: config.rules,
             census: Census::new(config.zones, config.contender.preferred.clone(), config.reseed_grace),
             contender: Contender::new(config.contender),
             key_watch: KeyWatch::new(config.keys),
@@ -222,8 +227,11 @@ impl Holder {
             HolderAnswer::Shards(shards) => self.handle_shards(now, shards),
             HolderAnswer::Declared(zone, outcome) => self.handle_declared(now, zone, outcome),
             HolderAnswer::Fence(fence) => self.handle_fence(now, fence),
+            HolderAnswer::Unbegun(fence, wanted) => self.handle_unbegun(now, fence, wanted),
             HolderAnswer::Data(_, data) if self.claim.is_some() => self.handle_claim_data(now, &data),
             HolderAnswer::Data(zone, data) => self.handle_data(&zone, &data),
+            HolderAnswer::Sealed(sealed) if self.claim.is_some() => self.handle_claim_sealed(now, &sealed),
+            HolderAnswer::Sealed(SealedZone { zone, data, .. }) => self.handle_data(&zone, &data),
             HolderAnswer::Claimed(outcome) => self.handle_claimed(now, outcome),
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
             HolderAnswer::Retired(nonce, outcome) => self.handle_retired(nonce, &outcome),

@@ -1,4 +1,21 @@
-//! The stamp of the rules that a zone runs, for those who must know whether they can run it. It holds no rules.
+//! The rules that a zone runs, as those know them who must say whether they can run it; and who may take a zone over
+//! from other rules. It holds no rules.
+//!
+//! A world is to run the rules that its store has on record, the *wanted* ones. Shards of other rules live beside those
+//! that have them, as in a rolling restart; what each may do depends on the record alone, and not on who starts last:
+//!
+//! | a zone | a shard of the wanted rules | any other shard |
+//! |---|---|---|
+//! | that runs the shard's own rules | adopts it | adopts it |
+//! | that is sealed under other rules | takes it over | leaves it alone |
+//! | that was never begun | begins it | leaves it alone |
+//!
+//! So a zone goes from other rules to the wanted ones and never back, however many shards of either kind start and
+//! stop, and in whichever order: two kinds of shard cannot pass a zone to and fro. A zone that still runs other rules
+//! has all shards of those to go on with until its stop. The record itself changes by an operator's word, or, when
+//! every zone is sealed and none has an owner, by the first shard that starts: then no shard lives that could disagree.
+
+use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
 
 /// The id of rules: the hash of everything that decides what a record does to a zone.
 pub type RulesId = [u8; 32];
@@ -12,4 +29,137 @@ pub struct RulesStamp {
     pub code: u32,
     /// The layout of the state, as captures name it.
     pub layout: u16,
+}
+
+/// The reason why a zone may not go on, or begin, under a process's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesRefusal {
+    /// The world is to run other rules.
+    #[error(
+        "the world is to run other rules than this process has: `everhold rules plan` shows them, and `everhold rules \
+         apply` has these taken over"
+    )]
+    Unwanted,
+    /// The zone was sealed by a later version of the rules' code.
+    #[error(
+        "the zone was sealed by rules of code {theirs}, and this build has the earlier {ours}: start the later build"
+    )]
+    LaterCode {
+        /// The version that sealed it.
+        theirs: u32,
+        /// The version of this process.
+        ours: u32,
+    },
+    /// The zone was sealed in a layout that this build does not read.
+    #[error(
+        "the zone was sealed in layout {0}, and this build reads {STATE_LAYOUT_MIN} to {STATE_LAYOUT}: start the later \
+         build"
+    )]
+    Layout(u16),
+}
+
+impl RulesStamp {
+    /// Decides whether a process of these rules may take over a zone that is sealed under `theirs`, while the store has
+    /// `wanted` on record. An earlier build never takes over what a later one sealed: it may lack what that wrote.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn may_take_over(&self, theirs: &Self, wanted: Option<RulesId>) -> Result<(), RulesRefusal> {
+        if theirs.id == self.id {
+            return Ok(());
+        }
+        if wanted != Some(self.id) {
+            return Err(RulesRefusal::Unwanted);
+        }
+        self.can_run(theirs)
+    }
+
+    /// Decides whether a process of these rules may begin a zone, while the store has `wanted` on record. A world
+    /// without a record is from before there was one, or lost it.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn may_begin(&self, wanted: Option<RulesId>) -> Result<(), RulesRefusal> {
+        if wanted.is_none_or(|wanted| wanted == self.id) {
+            Ok(())
+        } else {
+            Err(RulesRefusal::Unwanted)
+        }
+    }
+
+    /// Checks that this build can read and run on a state that was sealed under `theirs`.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn can_run(&self, theirs: &Self) -> Result<(), RulesRefusal> {
+        if theirs.code > self.code {
+            return Err(RulesRefusal::LaterCode {
+                theirs: theirs.code,
+                ours: self.code,
+            });
+        }
+        if !(STATE_LAYOUT_MIN..=STATE_LAYOUT).contains(&theirs.layout) {
+            return Err(RulesRefusal::Layout(theirs.layout));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn stamp(id: u8, code: u32, layout: u16) -> RulesStamp {
+        RulesStamp {
+            id: [id; 32],
+            code,
+            layout,
+        }
+    }
+
+    #[test]
+    fn sealed_zone_goes_to_the_wanted_rules_and_never_back() {
+        let ours = stamp(1, 5, STATE_LAYOUT);
+        let (unwanted, none) = (Some([2; 32]), None);
+        let later = RulesRefusal::LaterCode { theirs: 6, ours: 5 };
+        let table = [
+            (stamp(1, 5, STATE_LAYOUT), none, Ok(())),
+            (stamp(1, 5, STATE_LAYOUT), unwanted, Ok(())),
+            (stamp(2, 5, STATE_LAYOUT), Some([1; 32]), Ok(())),
+            (stamp(2, 4, STATE_LAYOUT_MIN), Some([1; 32]), Ok(())),
+            (stamp(2, 5, STATE_LAYOUT), unwanted, Err(RulesRefusal::Unwanted)),
+            (stamp(2, 5, STATE_LAYOUT), none, Err(RulesRefusal::Unwanted)),
+            (stamp(2, 6, STATE_LAYOUT), Some([1; 32]), Err(later)),
+            (
+                stamp(2, 5, STATE_LAYOUT + 1),
+                Some([1; 32]),
+                Err(RulesRefusal::Layout(STATE_LAYOUT + 1)),
+            ),
+            (
+                stamp(2, 5, STATE_LAYOUT_MIN - 1),
+                Some([1; 32]),
+                Err(RulesRefusal::Layout(STATE_LAYOUT_MIN - 1)),
+            ),
+        ];
+        for (theirs, wanted, expected) in table {
+            assert_eq!(ours.may_take_over(&theirs, wanted), expected, "{theirs:?}, {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn new_zone_is_begun_by_the_wanted_rules_only() {
+        let ours = stamp(1, 5, STATE_LAYOUT);
+        assert_eq!(ours.may_begin(None), Ok(()));
+        assert_eq!(ours.may_begin(Some([1; 32])), Ok(()));
+        assert_eq!(ours.may_begin(Some([2; 32])), Err(RulesRefusal::Unwanted));
+    }
+
+    #[test]
+    fn no_two_kinds_of_shard_may_take_a_zone_from_each_other_whatever_is_wanted() {
+        let (a, b) = (stamp(1, 5, STATE_LAYOUT), stamp(2, 5, STATE_LAYOUT));
+        for wanted in [None, Some([1; 32]), Some([2; 32]), Some([3; 32])] {
+            let both = a.may_take_over(&b, wanted).is_ok() && b.may_take_over(&a, wanted).is_ok();
+            assert!(!both, "{wanted:?}");
+        }
+    }
 }

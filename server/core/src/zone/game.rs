@@ -4,6 +4,7 @@
 //! ```text
 //!   Game::build ──declares──► ZoneBuilder          once for each zone, before anything is in its World
 //!   GameZone::begin | derive                       once: the history begins, or goes on after a restore
+//!   GameZone::refit                                when an epoch begins under other rules than the one before
 //!   GameZone::apply_run | apply, spawn_player, halt    while a tick's inputs are applied
 //!   systems in ZoneBuilder::schedule               then
 //!   GameZone::own_state, show                      when the tick is told and shown
@@ -22,7 +23,7 @@ use super::scene::Scene;
 
 /// A game with its numbers, as all zones of a world share it.
 pub trait Game: Debug + Send + Sync {
-    /// Returns the hash of everything that decides what a record does to a zone. A zone is restored under no other.
+    /// Returns the hash of everything that decides what a record does to a zone. No record is replayed under another.
     fn rules_id(&self, tick_hz: u16) -> [u8; 32];
 
     /// Returns the version of the rules' code, which is a part of every id: it rises when the same numbers would lead
@@ -50,6 +51,10 @@ pub trait GameZone: Send + Sync {
 
     /// Adds what is derived and lives on entities to a World that was restored.
     fn derive(&self, world: &mut World);
+
+    /// Fits the state, which ran under other rules until now, to these: whatever the World holds, the game's systems
+    /// can run on it afterwards. It may not ask what the other rules were.
+    fn refit(&self, world: &mut World);
 
     /// Makes `player`, which is a session by now, a new character.
     fn spawn_player(&self, world: &mut World, player: Entity);

@@ -12,7 +12,7 @@ use super::kinds::Kinds;
 use super::registry::State;
 use super::rows::Rows;
 use super::state::Clock;
-use crate::limits::STATE_LAYOUT;
+use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
 
 /// The reason why a chain of captures makes no zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum RestoreError {
     #[error("the chain of captures is empty")]
     Empty,
     /// Written by another version of this program.
-    #[error("layout {found} of a capture is unknown, this program reads {STATE_LAYOUT}")]
+    #[error("layout {found} of a capture is unknown, this program reads {STATE_LAYOUT_MIN} to {STATE_LAYOUT}")]
     Layout {
         /// The layout that the capture names.
         found: u16,
@@ -106,7 +106,7 @@ impl CaptureTitle {
 /// Reads layout, kind (1: a base), tick, and digest off the front of a body.
 fn read_title(input: &mut &[u8]) -> Result<(u8, Tick, Digest), RestoreError> {
     let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
-    if found != STATE_LAYOUT {
+    if !(STATE_LAYOUT_MIN..=STATE_LAYOUT).contains(&found) {
         return Err(RestoreError::Layout { found });
     }
     let base = u8::get(input)?;

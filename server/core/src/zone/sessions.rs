@@ -12,9 +12,10 @@ use super::registry::Id;
 use super::shared::Shared;
 use super::state::{Clock, Ids, InputSeq, Outbox, Presence, Quarantined, Resting, Secrets, Session, Tickets};
 use crate::ingress::{AttachToken, Join, Resume};
-use crate::limits::{USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
+use crate::limits::{TICKET_MEMORY_S_MAX, USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
 
-/// Begins a new ownership: no connection speaks for a session until it resumes, and ids move on.
+/// Begins a new ownership: no connection speaks for a session until it resumes, and ids move on. If it is one of other
+/// rules, the state is fitted to them.
 pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: Epoch, rules_id: [u8; 32]) {
     let mut clock = world.resource_mut::<Clock>();
     assert!(
@@ -23,7 +24,7 @@ pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: Epoch, 
         clock.epoch
     );
     clock.epoch = epoch;
-    clock.rules_id = rules_id;
+    let ran_others = std::mem::replace(&mut clock.rules_id, rules_id) != rules_id;
     let tick = clock.tick;
     let zone_number = world.resource::<Terms>().zone_number;
     *world.resource_mut::<Ids>() = Ids::of_epoch(zone_number, epoch);
@@ -36,6 +37,19 @@ pub(crate) fn start_epoch(world: &mut World, game: &dyn GameZone, epoch: Epoch, 
         players.push(player);
     }
     players.into_iter().for_each(|player| game.halt(world, player));
+    if ran_others {
+        remember_tickets(world);
+        game.refit(world);
+    }
+}
+
+/// Remembers each used ticket for as long as any may be good: at another tick rate a moment has another tick.
+fn remember_tickets(world: &mut World) {
+    let tick = world.resource::<Clock>().tick;
+    let until = tick + TICKET_MEMORY_S_MAX * u64::from(world.resource::<Terms>().tick_hz);
+    for forget in world.resource_mut::<Tickets>().used.values_mut() {
+        *forget = until.max(*forget);
+    }
 }
 
 /// A login by ticket. The ticket is used up only if the login succeeds.

@@ -26,7 +26,7 @@ impl Zone {
     ) -> Result<Self, RestoreError> {
         let mut zone = Self::empty(config, shuffle_seed).ok_or(RestoreError::ZoneUnknown)?;
         plant(&mut zone);
-        zone.read(config, chain)?;
+        zone.read(chain)?;
         Ok(zone)
     }
 

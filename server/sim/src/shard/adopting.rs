@@ -140,6 +140,7 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
+            AdoptionCommand::ReadWanted => unreachable!("a simulated world has no record of its rules"),
             AdoptionCommand::Keep(keep, max) => self.keep_divergent(env, tenure, (keep, max)),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
@@ -162,11 +163,7 @@ impl SimShard {
                 return true;
             }
             AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
-            AdoptionCommand::StartFromMemory(from) => {
-                let memory = self.memories.remove(&tenure.zone);
-                let start = Start::from_memory(memory.expect("it stays until it is hosted"), from, tenure.grant);
-                self.conclude_adoption(env, tenure, start, History::Memory(from));
-            }
+            AdoptionCommand::StartFromMemory(from) => self.start_from_memory(env, tenure, from),
             AdoptionCommand::Fail(error) => {
                 let place = self.place;
                 env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
@@ -174,6 +171,12 @@ impl SimShard {
             }
         }
         false
+    }
+
+    fn start_from_memory(&mut self, env: &mut Env, tenure: &Tenure, from: FromMemory) {
+        let memory = self.memories.remove(&tenure.zone);
+        let start = Start::from_memory(memory.expect("it stays until it is hosted"), from, tenure.grant);
+        self.conclude_adoption(env, tenure, start, History::Memory(from));
     }
 
     fn replay(&mut self, env: &Env, tenure: &Tenure, data: ZoneData) {

@@ -204,6 +204,7 @@ impl DataSet {
                 .collect::<Result<_, _>>()?,
             records: self.journal.read(after + 1..Tick::MAX),
             quarantine: self.quarantine.keys().copied().collect(),
+            may_change_rules: false,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
 use crate::durability::suspended::SuspendedZone;
-use crate::ownership::{AdoptionFailure, Grant};
+use crate::ownership::{AdoptionFailure, Grant, RulesRefusal};
 use crate::zone::Zone;
 
 /// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
@@ -30,6 +30,9 @@ pub enum AdoptionCommand {
     /// Make the zone's data set anew, with nothing in it, then read its outline; answer with
     /// [`Adoption::handle_read`](super::Adoption::handle_read).
     BeginAnew,
+    /// Read which rules the world is to run; answer with
+    /// [`Adoption::handle_wanted`](super::Adoption::handle_wanted).
+    ReadWanted,
     /// Read these parts; answer with [`Adoption::handle_parts`](super::Adoption::handle_parts).
     ReadParts(Vec<PartKey>),
     /// Read the records of so many ticks from this one on; answer with
@@ -224,6 +227,9 @@ pub enum AdoptError {
     /// The stored data is damaged, and nothing whole is left of it.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// The zone may not go on, or begin, under the rules of this process.
+    #[error(transparent)]
+    OtherRules(#[from] RulesRefusal),
     /// One stored input after the other fails here.
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
@@ -241,6 +247,7 @@ impl AdoptError {
     pub const fn failure(&self) -> AdoptionFailure {
         match self {
             Self::Unreplayable(error) if error.is_unfit() => AdoptionFailure::Unfit,
+            Self::OtherRules(_) => AdoptionFailure::Unfit,
             Self::Unreplayable(_) | Self::Damaged(_) => AdoptionFailure::Unreplayable,
             Self::PoisonedTooOften => AdoptionFailure::PoisonedTooOften,
             Self::Store(StoreError::Corrupt(_)) => AdoptionFailure::StoreCorrupt,

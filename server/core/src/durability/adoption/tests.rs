@@ -2,6 +2,7 @@
 
 mod divergence;
 mod memory;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ impl Adopter {
                 AdoptionCommand::Fence => "fence".to_owned(),
                 AdoptionCommand::FenceAndRead => "fence and read".to_owned(),
                 AdoptionCommand::BeginAnew => "begin anew".to_owned(),
+                AdoptionCommand::ReadWanted => "read wanted".to_owned(),
                 AdoptionCommand::ReadParts(parts) => format!("read {} parts", parts.len()),
                 AdoptionCommand::ReadRecords(from, ticks) => format!("read {ticks} records from {from}"),
                 AdoptionCommand::Rewind(to) => format!("rewind to {}", to.last),

@@ -1,5 +1,7 @@
 //! Adoption of real zones, told by circumstances.
 
+mod takeover;
+
 use std::sync::Arc;
 
 use everhold_protocol::{Account, Epoch, Heading, Intent};

@@ -11,6 +11,7 @@ use self::bounds::{check, check_maps};
 use super::error::RuleError;
 use super::map::{ZoneMap, ZoneRules, within};
 use crate::limits::WORLD_BYTES_MAX;
+use crate::ownership::RulesStamp;
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 pub const RULES_VERSION: u32 = 2;
@@ -181,6 +182,26 @@ impl RuleBook {
         hasher.update(&tick_hz.to_le_bytes());
         hasher.update(&numbers);
         *hasher.finalize().as_bytes()
+    }
+
+    /// Returns the stamp of these rules at a tick rate.
+    #[must_use]
+    pub fn stamp(&self, tick_hz: u16) -> RulesStamp {
+        RulesStamp {
+            id: self.rules_id(tick_hz),
+            code: RULES_VERSION,
+            layout: crate::limits::STATE_LAYOUT,
+        }
+    }
+
+    /// Returns the text that says the same as the one that was read, without its comments: another book that is read
+    /// from it has the same id.
+    ///
+    /// # Panics
+    /// Never: a test writes all that a text may hold.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.text).expect("plain structs of numbers and text are TOML")
     }
 
     /// Returns the numbers of a player's character.
@@ -375,6 +396,15 @@ mod tests {
         assert!(complaint("items_at_start = 80", "items_at_start = 121").contains("items_max"));
         assert!(complaint("[30_000, 30_000]]", "[25_000, 30_000]]").contains("inside an obstacle"));
         assert!(complaint("[24_000, 26_000, 27_000, 34_000]", "[27_000, 26_000, 24_000, 34_000]").contains("obstacle"));
+    }
+
+    #[test]
+    fn text_of_a_book_is_read_as_the_same_rules() {
+        for text in [WORLD, include_str!("../yard.toml")] {
+            let book = RuleBook::from_toml(text).unwrap();
+            let same = RuleBook::from_toml(&book.to_toml()).unwrap();
+            assert_eq!((same.rules_id(20), &same), (book.rules_id(20), &book));
+        }
     }
 
     #[test]

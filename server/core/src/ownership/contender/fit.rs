@@ -1,5 +1,5 @@
-//! Zones that ran other rules: a contender leaves them to shards that can run them, for a time and never for ever. It
-//! asks no store itself.
+//! Zones that ran other rules: a contender leaves them to shards that can run them, for a time and never for ever. One
+//! that is sealed, and that it may take over, it does not leave. It asks no store itself.
 //!
 //! A mark in a lease is a hint. It is believed if the store's newest data is of the owner that left it: a store that
 //! lost the zone, or went back to an earlier owner's data, has data of which the mark says nothing. What is believed
@@ -42,5 +42,15 @@ impl Contender {
         watch.not_before = now + watch.unfit_ttls * self.config.ttl;
         self.end_claim();
         true
+    }
+
+    /// Puts the claim in flight off: the zone was never begun, and the world is to run other rules. It is asked again
+    /// for as long as that is so, however long, for the record may change.
+    pub fn handle_unwanted(&mut self, now: Duration) {
+        let zone = self.end_claim();
+        if let Some(watch) = self.watches.get_mut(&zone) {
+            watch.unfit_ttls = (2 * watch.unfit_ttls).clamp(1, TTLS_MAX);
+            watch.not_before = now + watch.unfit_ttls * self.config.ttl;
+        }
     }
 }

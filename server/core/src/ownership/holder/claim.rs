@@ -6,10 +6,11 @@ use std::time::Duration;
 use everhold_protocol::Epoch;
 
 use super::Holder;
-use super::command::{HolderCommand, Request, StoreData, StoreFence, UnfitZone};
+use super::command::{HolderCommand, Request, SealedZone, StoreData, StoreFence, UnfitZone};
 use super::remark::{Remark, RequestFailure, Service};
 use crate::ownership::authority::{AuthorityError, LeaseView};
 use crate::ownership::grant::{Nonce, Tenure};
+use crate::ownership::rules_stamp::{RulesId, RulesStamp};
 
 /// One claim, under way or without an answer.
 #[derive(Clone, Debug)]
@@ -128,6 +129,26 @@ impl Holder {
         } else {
             self.ask_for_claim(now, Request::Fence(watched.zone.clone()), watched);
         }
+    }
+
+    /// Goes on with the claim of a zone that is sealed under other rules, if it may be taken over.
+    pub(super) fn handle_claim_sealed(&mut self, now: Duration, sealed: &SealedZone) {
+        let may_take_over = |ours: RulesStamp| ours.may_take_over(&sealed.rules, sealed.wanted).is_ok();
+        if self.stamp.is_some_and(may_take_over) {
+            let Claim { watched, .. } = self.claim.take().expect("data is asked for by a claim");
+            self.ask_for_claim(now, Request::Fence(watched.zone.clone()), watched);
+        } else {
+            self.handle_claim_data(now, &sealed.data);
+        }
+    }
+
+    /// Goes on with the claim of a zone of which the store has no data, if this process may begin zones.
+    pub(super) fn handle_unbegun(&mut self, now: Duration, fence: StoreFence, wanted: Option<RulesId>) {
+        if self.stamp.is_none_or(|ours| ours.may_begin(wanted).is_ok()) {
+            return self.handle_fence(now, fence);
+        }
+        self.claim.take().expect("a fence is asked for by a claim");
+        self.contender.handle_unwanted(now);
     }
 
     /// Reports a zone that ran other rules, once for each zone and rules.

@@ -13,6 +13,7 @@ use crate::ownership::guardian::Holdings;
 use crate::ownership::lease::SharedLease;
 use crate::ownership::membership::ShardView;
 use crate::ownership::owner_mark::{OwnerMark, RulesTag};
+use crate::ownership::rules_stamp::{RulesId, RulesStamp};
 use crate::ownership::stamp::DataStamp;
 use crate::ownership::steps::AdoptionSteps;
 use crate::ownership::vacancy::VacancyNews;
@@ -64,9 +65,11 @@ pub enum Request {
     Shards,
     /// Declare a zone by [`Authority::declare_zone`](crate::ownership::Authority::declare_zone).
     Declare(ZoneName),
-    /// Read the fence of a zone in the store.
+    /// Read the fence of a zone in the store; if that has no data of it, also which rules the world is to run
+    /// ([`HolderAnswer::Unbegun`]).
     Fence(ZoneName),
-    /// Look up the newest data that the store has of a zone: of one that is suspended here, or ran other rules.
+    /// Look up the newest data that the store has of a zone: of one that is suspended here, or ran other rules. If it
+    /// is sealed, also which rules the world is to run ([`HolderAnswer::Sealed`]).
     Data(ZoneName),
     /// Claim a lease by [`Authority::claim`](crate::ownership::Authority::claim).
     Claim {
@@ -116,7 +119,9 @@ pub enum HolderAnswer {
     Shards(Result<Vec<ShardView>, AuthorityError>),
     Declared(ZoneName, Result<(), AuthorityError>),
     Fence(StoreFence),
+    Unbegun(StoreFence, Option<RulesId>),
     Data(ZoneName, StoreData),
+    Sealed(SealedZone),
     Claimed(Result<Tenure, AuthorityError>),
     Released(Tenure, Result<(), AuthorityError>),
     Retired(Nonce, Result<(), AuthorityError>),
@@ -143,6 +148,19 @@ pub enum StoreFence {
     Lost,
     /// The store did not answer, and why.
     Unknown(String),
+}
+
+/// A zone that the store has sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedZone {
+    /// The zone.
+    pub zone: ZoneName,
+    /// The data that the seal ends.
+    pub data: StoreData,
+    /// The rules that it ran.
+    pub rules: RulesStamp,
+    /// The rules that the world is to run, if any are on record.
+    pub wanted: Option<RulesId>,
 }
 
 /// The culprit that a wedged tick stands at.

@@ -6,6 +6,7 @@ mod fit;
 mod looks;
 mod marks;
 mod renewals;
+mod sealed;
 mod stops;
 mod wedges;
 
@@ -13,9 +14,10 @@ use everhold_protocol::Epoch;
 
 use super::command::{Culprit, GrantedLease, Progress, StoreData, StoreFence, Views};
 use super::*;
+use crate::limits::STATE_LAYOUT;
 use crate::ownership::lease::{Lease, LeaseState};
 use crate::ownership::{
-    AuthorityError, DataStamp, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, Renewal, ShardView,
+    AuthorityError, DataStamp, EndReason, Fingerprint, Grant, LeaseView, Leases, Remains, Renewal, RulesId, ShardView,
     SharedLease, Tenure,
 };
 
@@ -49,6 +51,14 @@ fn tenure(zone: &str, epoch: u32) -> Tenure {
 
 fn rules(number: u8) -> RulesTag {
     RulesTag::new(&[number; 32])
+}
+
+const fn rules_stamp(number: u8) -> RulesStamp {
+    RulesStamp {
+        id: [number; 32],
+        code: 1,
+        layout: STATE_LAYOUT,
+    }
 }
 
 fn keys(login: u64) -> KeyFingerprints {
@@ -87,6 +97,12 @@ struct FakeAuthority {
     shards: Vec<ShardView>,
     fence: StoreFence,
     data: StoreData,
+    /// The store has no data of any zone.
+    is_unbegun: bool,
+    /// The rules of a seal.
+    sealed: Option<RulesStamp>,
+    /// The rules that the world is to run.
+    wanted: Option<RulesId>,
     culprit: Culprit,
     /// Between a request and its answer.
     latency: Duration,
@@ -107,6 +123,9 @@ impl FakeAuthority {
             shards: Vec::new(),
             fence: StoreFence::None,
             data: StoreData::Nothing,
+            is_unbegun: false,
+            sealed: None,
+            wanted: None,
             culprit: Culprit::None,
             latency: Duration::ZERO,
         }
@@ -141,8 +160,17 @@ impl FakeAuthority {
                 self.leases.insert(zone.clone(), lease);
                 HolderAnswer::Declared(zone, Ok(()))
             }
+            Request::Fence(_) if self.is_unbegun => HolderAnswer::Unbegun(self.fence.clone(), self.wanted),
             Request::Fence(_) => HolderAnswer::Fence(self.fence.clone()),
-            Request::Data(zone) => HolderAnswer::Data(zone, self.data.clone()),
+            Request::Data(zone) => match self.sealed {
+                Some(rules) => HolderAnswer::Sealed(SealedZone {
+                    zone,
+                    data: self.data.clone(),
+                    rules,
+                    wanted: self.wanted,
+                }),
+                None => HolderAnswer::Data(zone, self.data.clone()),
+            },
             Request::Claim { watched, epoch_floor } => HolderAnswer::Claimed(self.claim(&watched, epoch_floor)),
             Request::Release(tenure) => {
                 let outcome = self.release(&tenure);
@@ -276,6 +304,7 @@ impl Rig {
             keys: keys(10),
             lease: LeaseConfig::new(TTL, 20),
             contender,
+            rules: Some(rules_stamp(1)),
             zones,
             reseed_grace: ms(2 * TTL),
         };

@@ -1,6 +1,7 @@
 //! Zones that were suspended here: their way back from memory, and what comes back if it fails.
 
 use super::*;
+use crate::durability::journal::Journal;
 
 #[test]
 fn memory_that_is_the_newest_history_goes_on_without_a_read() {

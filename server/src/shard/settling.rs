@@ -1,0 +1,114 @@
+//! Settles, when a shard starts, which rules its world is to run: its file is kept, and becomes the wanted one if the
+//! world is at rest. Who may change them is decided in `ownership::settlement`.
+
+use anyhow::Context;
+use everhold_core::durability::rules_store::{RulesStore, WorldFile};
+use everhold_core::durability::store::{StoreError, ZoneStore};
+use everhold_core::game::RuleBook;
+use everhold_core::ownership::settlement::{Settlement, ZoneAtRest, settle};
+use everhold_core::ownership::{Authority, Leases, RulesId, RulesTag};
+use everhold_protocol::ZoneName;
+
+use crate::stores::Coordination;
+
+/// Returns the file of a world at a tick rate, as the store keeps it.
+pub fn world_file(rules: &RuleBook, tick_hz: u16) -> WorldFile {
+    WorldFile {
+        rules: rules.stamp(tick_hz),
+        tick_hz,
+        text: rules.to_toml(),
+    }
+}
+
+/// Keeps the world's file, and puts its rules on record if the world may run them from now on. Call it before the shard
+/// joins the directory.
+pub(super) async fn settle_rules(
+    (rules, zones): (&dyn RulesStore, &dyn ZoneStore),
+    coordination: &Coordination,
+    file: &WorldFile,
+) -> anyhow::Result<()> {
+    let ours = file.rules;
+    // Nothing is written if it is there: a shard may start while its store is full.
+    if rules
+        .kept_file(ours.id)
+        .await
+        .context("read the world file in the store")?
+        .is_none()
+    {
+        rules
+            .keep_file(file)
+            .await
+            .context("keep the world file in the store")?;
+    }
+    let wanted = rules.wanted().await.context("read which rules the world is to run")?;
+    // As at every other start. It asks for no zone, of which one may be away.
+    if wanted == Some(ours.id) {
+        return Ok(());
+    }
+    let rest = zones_at_rest(coordination.authority.as_ref(), zones).await?;
+    match settle(&ours, wanted, &rest) {
+        Settlement::Wanted => {}
+        Settlement::Want => {
+            let now = rules
+                .want(wanted, ours.id)
+                .await
+                .context("say which rules the world is to run")?;
+            if now == Some(ours.id) {
+                tracing::info!(
+                    rules = short(ours.id),
+                    "the world runs the rules of this shard's file from now on"
+                );
+                drop_other_files(rules, [wanted, now]).await?;
+            } else {
+                warn_unwanted(ours.id, now, None);
+            }
+        }
+        Settlement::Leave(zone) => warn_unwanted(ours.id, wanted, Some(&zone)),
+    }
+    Ok(())
+}
+
+/// Deletes the world files of all rules but these: those that are wanted from now on, and those that were before, which
+/// the zones may still run. Shards of yet others have their own.
+pub async fn drop_other_files(rules: &dyn RulesStore, kept: [Option<RulesId>; 2]) -> anyhow::Result<()> {
+    for id in rules.kept_files().await.context("read which world files are kept")? {
+        if !kept.contains(&Some(id)) {
+            rules.drop_file(id).await.context("delete a world file")?;
+        }
+    }
+    Ok(())
+}
+
+fn warn_unwanted(ours: RulesId, wanted: Option<RulesId>, zone: Option<&ZoneName>) {
+    tracing::error!(
+        ours = short(ours),
+        wanted = wanted.map(short),
+        zone = zone.map(tracing::field::display),
+        "the world is to run other rules than this shard's file: it adopts only zones that ran its own. `everhold \
+         rules plan` shows what the file changes, `everhold rules apply` has it taken over"
+    );
+}
+
+/// The first bytes of an id, as `inspect` shows them.
+fn short(id: RulesId) -> String {
+    RulesTag::new(&id).to_string()
+}
+
+/// Reads what authority and store show of every zone that the authority knows.
+pub async fn zones_at_rest(authority: &dyn Authority, zones: &dyn ZoneStore) -> anyhow::Result<Vec<ZoneAtRest>> {
+    let Leases { views, unread, .. } = authority.leases().await.context("read the leases")?;
+    let mut rest = Vec::new();
+    for view in views {
+        let summary = match zones.summary(&view.zone).await {
+            // It is gone, and a shard with memory may write it anew.
+            Err(StoreError::Lost) => None,
+            summary => summary.with_context(|| format!("read what the store has of {}", view.zone))?,
+        };
+        rest.push(ZoneAtRest::new(
+            &view,
+            summary.map(|summary| (summary.data(), summary.seal.map(|seal| seal.rules))),
+        ));
+    }
+    rest.extend(unread.into_iter().map(ZoneAtRest::unknown));
+    Ok(rest)
+}
