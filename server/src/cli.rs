@@ -10,6 +10,7 @@ pub mod keys;
 #[cfg(feature = "demo")]
 pub mod janitor;
 pub mod replay;
+pub mod rules;
 pub mod shard;
 #[cfg(feature = "sqlite")]
 pub mod sql;
@@ -57,6 +58,8 @@ enum CliCommand {
     /// Show the archive's tables, and queries to begin with.
     #[cfg(feature = "sqlite")]
     Sql(sql::SqlArguments),
+    /// Show what another world file would change in a world, and have it taken over.
+    Rules(Box<rules::RulesArguments>),
     /// Remove a demo's directory when its processes are gone.
     #[cfg(feature = "demo")]
     #[command(hide = true)]
@@ -93,6 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "sqlite")]
         CliCommand::Sql(arguments) => sql::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Rules(arguments) => rules::run(&arguments),
         #[cfg(feature = "demo")]
         CliCommand::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

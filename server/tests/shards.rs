@@ -6,6 +6,8 @@ mod world;
 mod visitor;
 #[path = "shards/mixed.rs"]
 mod mixed;
+#[path = "shards/rules.rs"]
+mod rules;
 #[path = "shards/failover.rs"]
 mod failover;
 #[path = "shards/outage.rs"]

@@ -11,6 +11,7 @@ pub mod steps;
 pub mod membership;
 pub mod contender;
 pub mod settlement;
+pub mod outlook;
 pub mod census;
 pub mod vacancy;
 pub mod key_check;

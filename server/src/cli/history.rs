@@ -216,6 +216,12 @@ impl LocalWorld {
         })
     }
 
+    /// Returns the rules at hand, and the ticks per second that they are run at.
+    pub(super) fn into_book(self) -> (RuleBook, u16) {
+        let book = self.named.unwrap_or_else(RuleBook::default_world);
+        (book, self.config.tick_hz)
+    }
+
     /// Returns these rules as a history file has them.
     pub(super) fn to_export(&self) -> HistoryWorld {
         let tick_hz = self.config.tick_hz;

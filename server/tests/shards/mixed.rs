@@ -41,16 +41,6 @@ async fn shard_with_short_leases_takes_no_zone_from_a_living_one_with_long_lease
     assert!(next > epoch, "and it is adopted when it is dead");
 }
 
-/// The world file with this text replaced, on the disk.
-fn other_world(world: &World, file: &str, from: &str, to: &str) -> String {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/world.toml"));
-    let text = text.expect("the world file is there");
-    assert!(text.contains(from), "nothing would be another");
-    let path = world.cluster.keys().with_file_name(file);
-    std::fs::write(&path, text.replacen(from, to, 1)).expect("a writable directory");
-    format!("[world]\nrules = {path:?}\n")
-}
-
 /// Returns the leases of the zones that every shard knows when each says under which rules its zone runs.
 async fn marked_leases(world: &World) -> Vec<LeaseView> {
     let authority = SqliteAuthority::open(&world.cluster.world()).expect("the world is there");
@@ -69,8 +59,8 @@ async fn marked_leases(world: &World) -> Vec<LeaseView> {
 async fn wrong_spares_cost_no_epoch_and_the_right_one_takes_over_without_waiting_for_a_lease() {
     let mut world = World::with_endless_leases();
     let owner = world.shard(&all_zones());
-    let numbers = other_world(&world, "numbers.toml", "linger_ms = 30_000", "linger_ms = 31_000");
-    let names = other_world(&world, "names.toml", "name = \"harbor\"", "name = \"haven\"");
+    let numbers = world.numbers("numbers.toml", "linger_ms = 30_000", "linger_ms = 31_000");
+    let names = world.numbers("names.toml", "name = \"harbor\"", "name = \"haven\"");
     let wrong = [
         world.shard_configured(&[], &numbers),
         world.shard_configured(&[], &names),

@@ -1,7 +1,7 @@
 //! A world of shard processes for one test.
 
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -213,6 +213,21 @@ impl World {
         let arguments = self.arguments_of(&path.to_string_lossy(), arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.cluster.start(zones, &arguments).expect("a shard that serves")
+    }
+
+    /// Writes the world file with this text replaced, and returns the lines of a configuration that names it.
+    pub(crate) fn numbers(&self, file: &str, from: &str, to: &str) -> String {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/world.toml"));
+        let text = text.expect("the world file is there");
+        assert!(text.contains(from), "nothing would be another");
+        let path = self.world_file(file);
+        std::fs::write(&path, text.replacen(from, to, 1)).expect("a writable directory");
+        format!("[world]\nrules = {path:?}\n")
+    }
+
+    /// Returns the path of a world file of this name.
+    pub(crate) fn world_file(&self, file: &str) -> PathBuf {
+        self.cluster.keys().with_file_name(file)
     }
 
     /// The same, with leases of another ttl.

@@ -10,6 +10,7 @@ pub mod gift;
 pub mod map;
 pub mod movement;
 pub mod tick_rules;
+pub mod changes;
 
 pub use book::{RULES_VERSION, RuleBook};
 pub use error::RuleError;
