@@ -105,12 +105,7 @@ impl ZoneHistory {
         let mut kept = match from {
             Some(from) => self.chain.iter().take_while(|head| head.position.tick <= from).count(),
             None if begins => 0,
-            None => self
-                .chain
-                .iter()
-                .take(1)
-                .filter(|head| head.position.tick <= to)
-                .count(),
+            None => self.oldest_chain(to),
         };
         let mut unread = Vec::new();
         loop {
@@ -134,6 +129,21 @@ impl ZoneHistory {
                 }
             }
         }
+    }
+
+    /// Returns the length of the shortest chain up to tick `to` that the records go on from: what was kept of an adoption
+    /// has none between its checkpoints.
+    fn oldest_chain(&self, to: Tick) -> usize {
+        let places = self.chain.iter().take_while(|head| head.position.tick <= to).zip(1..);
+        let goes_on = |head: &CheckpointHead| {
+            let tick = head.position.tick;
+            tick == to || self.records.contains_key(&tick.next())
+        };
+        let mut lengths = places
+            .clone()
+            .filter(|(head, _)| goes_on(head))
+            .map(|(_, length)| length);
+        lengths.next().unwrap_or_else(|| places.take(1).count())
     }
 
     fn data_after(&self, chain: Vec<Checkpoint>, to: Tick) -> ZoneData {

@@ -121,6 +121,16 @@ fn history_whose_digests_are_equal_says_how_many_were_compared() {
     assert_eq!((from_oldest.replayed_ticks, from_oldest.difference), (32, None));
 }
 
+/// Evidence of an adoption is of that kind.
+#[test]
+fn history_that_begins_with_the_records_after_a_delta_is_replayed_from_there() {
+    let history = trimmed(history(42, u64::MAX, &[3, 25]), 21);
+    let report = audited(&history, None, None).unwrap();
+    assert_eq!(report.restored_from.map(|head| head.tick), Some(Tick(20)));
+    assert_eq!((report.last, report.replayed_ticks), (Tick(42), 22));
+    assert_eq!((report.damage, report.difference), (None, None));
+}
+
 #[test]
 fn replay_begins_at_the_newest_checkpoint_at_or_below_the_tick() {
     let history = trimmed(history(42, u64::MAX, &[3]), 11);
