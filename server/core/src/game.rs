@@ -31,6 +31,7 @@ use everhold_protocol::{Heading, OwnState, Tick};
 pub use rules::{RuleBook, RuleError};
 
 use crate::zone::archive_schema::{ArchiveSchema, SchemaError};
+use crate::zone::facts::{CharacterFacts, FrozenPlayer};
 use crate::zone::game::{Game, GameZone, PlayerTurn, Terms};
 use crate::zone::probe::InputRun;
 use crate::zone::{Scene, ZoneBuilder};
@@ -74,6 +75,10 @@ impl Game for RuleBook {
 
     fn archive_schema(&self) -> Result<ArchiveSchema, SchemaError> {
         archive::schema(self)
+    }
+
+    fn facts(&self, player: FrozenPlayer<'_>) -> CharacterFacts {
+        archive::facts(player)
     }
 }
 

@@ -4,18 +4,16 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use everhold_protocol::event::RejectReason;
-use everhold_protocol::{EntityId, GoldCause, Heading, Intent, Item, ItemCause, SessionId};
+use everhold_protocol::{EntityId, Heading, Intent, SessionId};
 
-use super::rules::gift;
 use super::settings::GameSettings;
-use super::state::{Belongings, Body, Course, Downed};
+use super::state::{Body, Course, Downed};
 use super::value;
 use crate::ingress::Input;
 use crate::zone::effects::reject;
 use crate::zone::game::PlayerTurn;
 use crate::zone::index::EntityIndex;
 use crate::zone::probe::InputRun;
-use crate::zone::registry::Id;
 use crate::zone::state::{InputSeq, Resting, Session};
 use crate::zone::turns::Turn;
 
@@ -127,11 +125,11 @@ pub(crate) fn apply(world: &mut World, turn: PlayerTurn<'_>) {
             });
         }
         Intent::GiveGold { to, amount } => {
-            let done = give_gold(world, player, *to, *amount);
+            let done = give_gold(world, turn, *to, *amount);
             settle(world, player, seq, done);
         }
         Intent::GiveItem { to, item } => {
-            let done = give_item(world, player, *to, *item);
+            let done = give_item(world, turn, *to, *item);
             settle(world, player, seq, done);
         }
         Intent::Say(text) => {
@@ -180,40 +178,12 @@ fn receiver(world: &World, giver: Entity, to: EntityId) -> Result<Entity, Reject
     }
 }
 
-fn id_of(world: &World, entity: Entity) -> EntityId {
-    world.get::<Id>(entity).map_or(EntityId(0), |id| id.0)
+fn give_gold(world: &mut World, turn: PlayerTurn<'_>, to: EntityId, amount: u64) -> Result<(), RejectReason> {
+    let receiver = receiver(world, turn.player, to)?;
+    value::give_gold(world, (turn.player, receiver), amount, Some((turn.session, turn.seq)))
 }
 
-fn give_gold(world: &mut World, giver: Entity, to: EntityId, amount: u64) -> Result<(), RejectReason> {
-    let receiver = receiver(world, giver, to)?;
-    let purse = |entity| {
-        world
-            .get::<Belongings>(entity)
-            .map_or(0, |belongings: &Belongings| belongings.gold)
-    };
-    let (left, total) = gift::give_gold(purse(giver), purse(receiver), amount)?;
-    let from = id_of(world, giver);
-    value::set_gold(world, giver, left, GoldCause::GiftTo(to));
-    value::set_gold(world, receiver, total, GoldCause::GiftFrom(from));
-    Ok(())
-}
-
-fn give_item(world: &mut World, giver: Entity, to: EntityId, uid: EntityId) -> Result<(), RejectReason> {
-    let receiver = receiver(world, giver, to)?;
-    let owned = world
-        .get::<Belongings>(giver)
-        .and_then(|belongings| find(&belongings.items, uid));
-    let item = owned.ok_or(RejectReason::NotYours)?;
-    let from = id_of(world, giver);
-    // The receiver first: if its inventory is full, nothing has happened.
-    value::gain(world, receiver, item, ItemCause::GiftFrom(from))?;
-    value::lose(world, giver, item, ItemCause::GiftTo(to));
-    Ok(())
-}
-
-fn find(items: &[Item], uid: EntityId) -> Option<Item> {
-    items
-        .binary_search_by_key(&uid, |item| item.uid)
-        .ok()
-        .map(|place| items[place])
+fn give_item(world: &mut World, turn: PlayerTurn<'_>, to: EntityId, uid: EntityId) -> Result<(), RejectReason> {
+    let receiver = receiver(world, turn.player, to)?;
+    value::give_item(world, (turn.player, receiver), uid, Some((turn.session, turn.seq)))
 }

@@ -39,11 +39,10 @@ pub(crate) fn spawn_player(world: &mut World, player: Entity) {
         ValueDigest::of(&belongings),
         belongings,
     ));
-    if rules.start_gold > 0 {
-        value::set_gold(world, player, rules.start_gold, GoldCause::Start);
-    }
+    value::mint_gold(world, player, rules.start_gold, GoldCause::Start);
     for &kind in settings.rules.start_items() {
         let uid = world.resource_mut::<Ids>().allocate();
-        value::gain(world, player, Item { uid, kind }, ItemCause::Start).expect("start items fit an inventory");
+        let item = Item { uid, kind };
+        value::gain(world, player, item, ItemCause::Start, None).expect("start items fit an inventory");
     }
 }

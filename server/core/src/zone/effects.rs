@@ -7,7 +7,7 @@ use everhold_protocol::{Event, SeqEvent, SessionId, Tick};
 
 use super::game::GameZone;
 use super::index::EntityIndex;
-use super::output::{Outputs, Reply, Residence, Welcome};
+use super::output::{Outputs, Reply, Residence, ValueMove, Welcome};
 use super::registry::{Id, seen_by_owner};
 use super::state::{Clock, InputSeq, Outbox, Session};
 use crate::ingress::AttachToken;
@@ -42,6 +42,8 @@ pub(crate) struct Effects {
     pub(crate) events: Vec<(SessionId, SeqEvent)>,
     /// In order.
     pub(crate) residences: Vec<Residence>,
+    /// In order.
+    pub(crate) moves: Vec<ValueMove>,
 }
 
 impl Outbox {
@@ -93,6 +95,11 @@ pub(crate) fn emit(world: &mut World, entity: Entity, event: Event) {
     }
 }
 
+/// Tells a move of value. The tick's outputs carry it, in the order of telling.
+pub(crate) fn tell_move(world: &mut World, told: ValueMove) {
+    world.resource_mut::<Effects>().moves.push(told);
+}
+
 /// Tells a session that an intent was not done.
 pub(crate) fn reject(world: &mut World, entity: Entity, seq: u64, reason: RejectReason) {
     emit(world, entity, Event::Rejected { seq, reason });
@@ -104,10 +111,12 @@ pub(crate) fn conclude(world: &mut World, game: &dyn GameZone) -> Outputs {
         answers,
         mut events,
         residences,
+        moves,
     } = std::mem::take(&mut *world.resource_mut::<Effects>());
     let mut outputs = Outputs {
         tick: world.resource::<Clock>().tick,
         residences,
+        moves,
         ..Outputs::default()
     };
     let mut fresh = Vec::new();

@@ -9,6 +9,7 @@
 //! are gone, components that were removed, entities with what changed. A reader applies them in this order: an id that
 //! left and came back within one delta is there afterwards.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
@@ -152,6 +153,13 @@ impl FrozenTable {
         self.columns.push((1 << C::KIND, Box::new(column)));
     }
 
+    /// The components of this type, one for each entity; `None` if the table has none.
+    pub(crate) fn column<C: State>(&self) -> Option<&[C]> {
+        let (_, column) = self.columns.iter().find(|(bit, _)| *bit == 1 << C::KIND)?;
+        let column: &Column<C> = column.as_any().downcast_ref()?;
+        Some(&column.values)
+    }
+
     /// Appends the rows of which something is to be told, each as its id, its mask, and its components in order of
     /// kind, and counts them.
     fn put(&self, out: &mut Vec<u8>) -> u64 {
@@ -186,6 +194,8 @@ impl FrozenTable {
 
 /// A column of components of some type.
 pub(crate) trait FrozenColumn: Debug + Send {
+    /// Itself, for those who know its type.
+    fn as_any(&self) -> &dyn Any;
     /// Sets the bit in the masks of the rows that are to be told.
     fn mark(&self, bit: u64, masks: &mut [u64]);
     /// Appends one row's component.
@@ -228,6 +238,10 @@ impl<C: State> Column<C> {
 }
 
 impl<C: State> FrozenColumn for Column<C> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn mark(&self, bit: u64, masks: &mut [u64]) {
         match &self.changes {
             None => masks.iter_mut().for_each(|mask| *mask |= bit),

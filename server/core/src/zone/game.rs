@@ -8,6 +8,7 @@
 //!   GameZone::apply_run | apply, spawn_player, halt    while a tick's inputs are applied
 //!   systems in ZoneBuilder::schedule               then
 //!   GameZone::own_state, show                      when the tick is told and shown
+//!   Game::facts                                    of characters as they were cut, for the archive
 //! ```
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ use everhold_protocol::{Intent, OwnState, SessionId};
 
 use super::archive_schema::{ArchiveSchema, SchemaError};
 use super::declare::ZoneBuilder;
+use super::facts::{CharacterFacts, FrozenPlayer};
 use super::probe::InputRun;
 use super::scene::Scene;
 
@@ -39,6 +41,9 @@ pub trait Game: Debug + Send + Sync {
 
     /// Returns what the game keeps in the archive for people to query.
     fn archive_schema(&self) -> Result<ArchiveSchema, SchemaError>;
+
+    /// Returns what the archive is to say of a character, as the schema declares it.
+    fn facts(&self, player: FrozenPlayer<'_>) -> CharacterFacts;
 }
 
 /// The game in one zone. Whatever it does to the World is a function of the World and the arguments.

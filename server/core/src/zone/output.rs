@@ -1,6 +1,6 @@
 //! The outputs of a step. The gate holds them until the tick's record is acknowledged.
 
-use everhold_protocol::{Account, OwnState, RefusalCode, SeqEvent, SessionId, Tick};
+use everhold_protocol::{Account, EntityId, OwnState, RefusalCode, SeqEvent, SessionId, Tick};
 
 use crate::ingress::AttachToken;
 
@@ -45,6 +45,23 @@ pub enum Residence {
     TicketSpent([u8; 16], Tick),
 }
 
+/// A move of value between two accounts, or between an account and the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueMove {
+    /// The kind of value: an index into those that the game declares.
+    pub value: u32,
+    /// The thing, if it is one with a number.
+    pub thing: Option<EntityId>,
+    /// The amount, in the value's own unit; 1 for a thing.
+    pub amount: u64,
+    /// The giver. `None`: the world, where it came into being.
+    pub from: Option<Account>,
+    /// The taker. `None`: the world, where it ended.
+    pub to: Option<Account>,
+    /// The intent that caused it: a session, and the place in its sequence. `None`: no player's.
+    pub command: Option<(SessionId, u64)>,
+}
+
 /// The outputs of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
@@ -56,4 +73,6 @@ pub struct Outputs {
     pub events: Vec<(SessionId, SeqEvent)>,
     /// Characters that came in or went to rest, and tickets that were used, in the order of it.
     pub residences: Vec<Residence>,
+    /// Moves of value, in the order in which they were told.
+    pub moves: Vec<ValueMove>,
 }

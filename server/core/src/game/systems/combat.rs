@@ -8,7 +8,7 @@ use crate::game::intents::{Contests, Strike};
 use crate::game::rules::chance::{Purpose, below, roll};
 use crate::game::rules::combat::{Blow, blow, may_strike};
 use crate::game::settings::GameSettings;
-use crate::game::state::{Belongings, Body, Downed, Due, Health, Mind, Readiness};
+use crate::game::state::{Body, Downed, Due, Health, Mind, Readiness};
 use crate::game::value;
 use crate::zone::effects::emit;
 use crate::zone::index::EntityIndex;
@@ -97,10 +97,7 @@ fn slay(world: &mut World, by: (Entity, EntityId), (victim, victim_id): (Entity,
     emit(world, by.0, Event::Kill { victim: victim_id });
     let spread = monster.loot_gold_max - monster.loot_gold_min + 1;
     let loot = monster.loot_gold_min + below(roll(seed, tick, victim_id, Purpose::Loot), spread);
-    let purse = world.get::<Belongings>(by.0).map_or(0, |belongings| belongings.gold);
-    if let Some(total) = purse.checked_add(loot).filter(|_| loot > 0) {
-        value::set_gold(world, by.0, total, GoldCause::Loot);
-    }
+    value::mint_gold(world, by.0, loot, GoldCause::Loot);
 }
 
 /// Resolves the tick's bites, in order of the biters' ids. A player who is dead by now is not bitten again.

@@ -60,7 +60,14 @@ fn take(world: &mut World, claim: PickUp) -> Result<(), RejectReason> {
     ) {
         return Err(RejectReason::TooFar);
     }
-    value::gain(world, player, Item { uid: claim.item, kind }, ItemCause::PickedUp)?;
+    let item = Item { uid: claim.item, kind };
+    value::gain(
+        world,
+        player,
+        item,
+        ItemCause::PickedUp,
+        Some((claim.claimant, claim.seq)),
+    )?;
     world.despawn(ground);
     Ok(())
 }

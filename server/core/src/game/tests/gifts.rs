@@ -174,3 +174,41 @@ fn chat_keeps_its_cooldown_and_its_lines_per_tick() {
     idle(&mut zone, 19);
     assert_eq!(told(&zone.step(&[say(a, 3)])).len(), 3);
 }
+
+/// A move of value: kind of value, amount, giver, taker, and the number of the intent.
+type Told = (u32, u64, Option<u64>, Option<u64>, Option<u64>);
+
+/// The moves of value of a tick.
+fn moves(outputs: &Outputs) -> Vec<Told> {
+    let number = |account: Option<Account>| account.map(|account| account.0);
+    let moves = outputs.moves.iter();
+    let moves = moves.map(|told| {
+        let seq = told.command.map(|(_, seq)| seq);
+        (told.value, told.amount, number(told.from), number(told.to), seq)
+    });
+    moves.collect()
+}
+
+#[test]
+fn value_that_comes_into_being_and_value_that_changes_hands_is_a_move_each() {
+    let mut zone = zone(&[]);
+    let born = zone.step(&[join(1), join(2)]);
+    let begin_with = |account| {
+        [
+            (0, 100, None, Some(account), None),
+            (1, 1, None, Some(account), None),
+            (1, 1, None, Some(account), None),
+        ]
+    };
+    assert_eq!(moves(&born), [begin_with(1), begin_with(2)].concat());
+    let (a, b) = (session(&zone, 1), session(&zone, 2));
+    let bread = belongings(&mut zone, a).items[0];
+    let gifts = [gold(b, 30), Intent::GiveItem { to: b, item: bread.uid }, gold(b, 1_000)];
+    let gifts: Vec<Input> = (1..).zip(gifts).map(|(seq, gift)| intent(a, seq, gift)).collect();
+    let outputs = zone.step(&gifts);
+    // The third is more than there is: nothing moves.
+    let expected = [(0, 30, Some(1), Some(2), Some(1)), (1, 1, Some(1), Some(2), Some(2))];
+    assert_eq!(moves(&outputs), expected);
+    assert_eq!(outputs.moves[1].thing, Some(bread.uid));
+    assert_eq!(moves(&zone.step(&[])), [], "a move is told once");
+}
