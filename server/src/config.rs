@@ -21,12 +21,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+mod archive;
 mod host;
 mod places;
 
+pub use archive::{ArchiveConfig, ArchivePlace};
 pub use host::{Host, HostPort};
-pub use places::{Places, StoreConfig};
+pub use places::{Places, StoreConfig, check_level};
 
+use archive::ArchiveSection;
 use places::{AuthoritySection, StoreSection};
 
 /// The defaults, which are also the documentation of every key.
@@ -47,6 +50,8 @@ pub struct Config {
     pub advertise: Option<HostPort>,
     /// The places where the world is kept.
     pub places: Places,
+    /// The database behind the store, if there is one.
+    pub archive: Option<ArchiveConfig>,
     /// Directory of the world's keys.
     pub keys: PathBuf,
     /// Zones this shard prefers; empty for a spare.
@@ -300,6 +305,7 @@ impl RawConfig {
         Ok(Config {
             listen,
             advertise,
+            archive: archive::resolve(raw.archive, &places.store)?,
             places,
             keys: raw.shard.keys,
             zones: raw.shard.zones,
@@ -331,14 +337,6 @@ impl RawConfig {
             )?),
             address: address_limits(&raw.login)?,
         })
-    }
-}
-
-/// Checks that a store can do what a level of durability promises.
-pub fn check_level(level: Durability, store: &StoreConfig) -> Result<(), ConfigError> {
-    match (level, store) {
-        (Durability::Replica, StoreConfig::Embedded(_)) => Err(ConfigError::NoReplicas),
-        _ => Ok(()),
     }
 }
 
@@ -427,6 +425,7 @@ struct Sections {
     shard: ShardSection,
     store: StoreSection,
     authority: AuthoritySection,
+    archive: ArchiveSection,
     world: WorldSection,
     tick: TickSection,
     lease: LeaseSection,

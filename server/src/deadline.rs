@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use everhold_core::durability::archive::ArchiveError;
 use everhold_core::durability::store::StoreError;
 use everhold_core::ownership::AuthorityError;
 
@@ -13,6 +14,12 @@ use everhold_core::ownership::AuthorityError;
 pub(crate) struct Silence(Duration);
 
 impl From<Silence> for StoreError {
+    fn from(silence: Silence) -> Self {
+        Self::Unavailable(silence.to_string())
+    }
+}
+
+impl From<Silence> for ArchiveError {
     fn from(silence: Silence) -> Self {
         Self::Unavailable(silence.to_string())
     }

@@ -37,7 +37,7 @@ use everhold_core::load::Residents;
 use everhold_core::ownership::{EndReason, RulesStamp, Tenure};
 use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
-use everhold_core::zone::Zone;
+use everhold_core::zone::{Game, Zone};
 use everhold_os::{clock, vital};
 use everhold_protocol::Tick;
 use tokio::sync::{Semaphore, mpsc};
@@ -53,6 +53,7 @@ pub use load::LoadGauges;
 use self::tick::TickThread;
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
+use crate::stores::ArchiveDoor;
 
 /// The configuration of a hosted zone.
 #[derive(Clone)]
@@ -202,12 +203,25 @@ impl DurableWatch {
     }
 }
 
+/// An archive, and what a zone's rows in it are made of.
+#[derive(Clone)]
+pub struct ArchiveService {
+    /// The database.
+    pub door: Arc<ArchiveDoor>,
+    /// The game, which says what is to be said of a character.
+    pub game: Arc<dyn Game>,
+    /// Ticks between two commits.
+    pub interval_ticks: u64,
+}
+
 /// The parts of the process that a host uses.
 pub struct HostServices {
     /// The store of records and checkpoints.
     pub store: Arc<dyn ZoneStore>,
     /// The store in which the homes of characters are written anew if they are lost.
     pub homes: Arc<dyn HomeStore>,
+    /// The database that the zone is written behind into, if there is one.
+    pub archive: Option<ArchiveService>,
     /// The turns of homes that are on their way to that store, of all zones of the process.
     pub home_turns: Arc<Semaphore>,
     /// The zone's lease.

@@ -14,6 +14,7 @@ use everhold_core::game::RuleBook;
 use everhold_core::limits::{CONN_EVENTS_MAX, PROCESS_HOMES_IN_FLIGHT_MAX};
 use everhold_core::ownership::holder::command::Views;
 use everhold_core::report::ShardEvent;
+use everhold_core::zone::Game;
 use everhold_net::keys::Keys;
 use everhold_net::transport::Transport;
 use everhold_os::vital;
@@ -24,13 +25,14 @@ use self::entering::{enter_world, random_nonce, take_address};
 use self::hosting::Hosting;
 use self::settling::settle_rules;
 pub use self::settling::{drop_other_files, world_file, zones_at_rest};
-use crate::config::Config;
+use crate::config::{ArchiveConfig, Config};
 use crate::guardian::GuardianLink;
+use crate::host::ArchiveService;
 use crate::keeper::{Keeper, KeeperConfig};
 use crate::process::{self};
 use crate::reporter::Reporter;
 use crate::router::{Router, RouterHandle};
-use crate::stores::Stores;
+use crate::stores::{ArchiveDoor, Stores};
 
 /// A running shard.
 pub struct Shard {
@@ -58,6 +60,7 @@ impl Shard {
         mut guardian: GuardianLink,
     ) -> anyhow::Result<Self> {
         let nonce = random_nonce()?;
+        let archive = archive_service(&config, &rules).await?;
         let (conn_events, conns) = mpsc::channel(CONN_EVENTS_MAX);
         let (transport, addr) = take_address(&config, keys, &mut guardian, conn_events).await?;
         let listens = transport.local_addr();
@@ -86,6 +89,7 @@ impl Shard {
             store,
             rules_store,
             homes,
+            archive,
             home_turns: Arc::new(Semaphore::new(PROCESS_HOMES_IN_FLIGHT_MAX)),
             reporter,
             process,
@@ -132,6 +136,19 @@ impl Shard {
         self.hosting.reporter.tell(ShardEvent::Stopped);
         self.hosting.reporter.flush();
     }
+}
+
+/// The archive that the configuration names. One that does not answer is opened later.
+async fn archive_service(config: &Config, rules: &Arc<RuleBook>) -> anyhow::Result<Option<ArchiveService>> {
+    let Some(ArchiveConfig { place, interval_ms }) = config.archive.clone() else {
+        return Ok(None);
+    };
+    let game: Arc<dyn Game> = Arc::<RuleBook>::clone(rules);
+    Ok(Some(ArchiveService {
+        door: Arc::new(ArchiveDoor::new(place, Arc::clone(&game)).await?),
+        game,
+        interval_ticks: (interval_ms * u64::from(config.tick_hz)).div_ceil(1_000),
+    }))
 }
 
 const fn routing_config(config: &Config) -> RoutingConfig {

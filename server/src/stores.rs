@@ -1,6 +1,7 @@
 //! Opens the stores, the authority, and the membership that a configuration names. It calls none of them.
 
-#[cfg(feature = "redis")]
+mod archive;
+#[cfg(any(feature = "redis", feature = "postgres"))]
 mod password;
 
 use std::fs::File;
@@ -19,6 +20,8 @@ use everhold_protocol::ZoneName;
 use everhold_store::redis::{RedisAuthority, RedisStore};
 #[cfg(feature = "sqlite")]
 use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
+
+pub use archive::ArchiveDoor;
 
 use crate::config::{Config, ConfigError, Places, StoreConfig};
 

@@ -42,6 +42,8 @@ mod redis;
 mod forgotten;
 #[path = "shards/homes.rs"]
 mod homes;
+#[path = "shards/archive.rs"]
+mod archive;
 #[path = "shards/damage.rs"]
 mod damage;
 #[path = "shards/replay.rs"]

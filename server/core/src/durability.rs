@@ -3,6 +3,7 @@
 pub mod evidence;
 pub mod store;
 pub mod archive;
+pub mod archivist;
 pub mod rules_store;
 pub mod record;
 pub mod history;

@@ -81,6 +81,8 @@ pub const ARCHIVE_BELONGINGS_MAX: usize = 4_096;
 /// Rows of a page of the archive's reading: at the largest payload 16 MB. One that is not read in time is asked for in
 /// halves.
 pub const ARCHIVE_PAGE_ROWS_MAX: u32 = 64;
+/// Moves of value that wait for the archive, rows: 20 minutes of 50 a second, about 6 MB. Beyond it they are added up.
+pub const LEDGER_ROWS_MAX: usize = 65_536;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;

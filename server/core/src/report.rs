@@ -29,7 +29,7 @@ pub enum ShardEvent {
     /// A zone is owned and restored; its first tick follows.
     Adopted(AdoptionReport),
     /// A zone's run under this epoch so far; once a second.
-    Stats(ZoneRun),
+    Stats(Box<ZoneRun>),
     /// The process's use of the machine; once a second.
     Process(ProcessRun),
     /// The zone ended in this process: another shard holds it, or the lease is gone.
@@ -176,6 +176,9 @@ pub struct ZoneRun {
     /// Ticks that an adopter would have to replay, because no checkpoint covers them.
     #[serde(default)]
     pub checkpoint_lag_ticks: u64,
+    /// Ticks that the archive is behind, if the zone is written into one.
+    #[serde(default)]
+    pub archive_lag_ticks: Option<u64>,
     /// Its load, as the overload ladder sees it.
     #[serde(default)]
     pub load: LoadRun,

@@ -30,7 +30,7 @@ use crate::limits::UNACKNOWLEDGED_TICKS_MAX;
 use crate::load::LadderState;
 use crate::ownership::Grant;
 use crate::replication::{Datagrams, Replicator, ViewConfig};
-use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, Zone};
+use crate::zone::{Cut, Frozen, Outputs, Reply, Scene, ValueMove, Zone};
 
 /// Every so-many-th record carries a digest of the zone: once a second at 20 Hz, for it costs as much as a step does.
 const DIGEST_EVERY_TICKS: u64 = 20;
@@ -42,6 +42,8 @@ pub struct TickOut {
     pub record: StoredRecord,
     /// Replies and events. They say "done", so they wait for the record's acknowledgement at every durability level.
     pub outputs: Outputs,
+    /// The moves of value in it, in order.
+    pub moves: Vec<ValueMove>,
     /// One datagram for each session whose turn it is.
     pub snapshots: Datagrams,
     /// The last tick that the snapshots call confirmed.
@@ -194,7 +196,8 @@ impl TickLoop {
         mark(TickStage::Drain);
         let record = self.freeze();
         mark(TickStage::Freeze);
-        let outputs = self.step_zone();
+        let mut outputs = self.step_zone();
+        let moves = std::mem::take(&mut outputs.moves);
         mark(TickStage::Step);
         self.zone.scene(&mut self.scene);
         mark(TickStage::Scene);
@@ -216,6 +219,7 @@ impl TickLoop {
         TickOut {
             record,
             outputs,
+            moves,
             snapshots,
             confirmed: header.confirmed(),
             frozen,

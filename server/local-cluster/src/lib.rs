@@ -265,7 +265,7 @@ impl LocalCluster {
             ShardEvent::Stats(run) => {
                 let runs = &mut self.all[process].runs;
                 runs.retain(|known| (&known.zone, known.epoch) != (&run.zone, run.epoch));
-                runs.push(run);
+                runs.push(*run);
             }
             ShardEvent::Process(usage) => self.all[process].usage = Some(usage),
             ShardEvent::Ended {

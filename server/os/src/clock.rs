@@ -17,6 +17,12 @@ pub fn unix_s() -> u64 {
     read(ClockId::Realtime).as_secs()
 }
 
+/// Returns the milliseconds since 1970, for rows that people read.
+#[must_use]
+pub fn unix_ms() -> i64 {
+    i64::try_from(read(ClockId::Realtime).as_millis()).unwrap_or(i64::MAX)
+}
+
 fn read(clock: ClockId) -> Duration {
     // A clock set to before 1970 reads as 1970.
     Duration::try_from(clock_gettime(clock)).unwrap_or_default()
@@ -37,5 +43,6 @@ mod tests {
     #[test]
     fn unix_time_is_after_this_was_written() {
         assert!(unix_s() > 1_750_000_000);
+        assert!(unix_ms() > 1_750_000_000_000);
     }
 }

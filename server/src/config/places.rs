@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use everhold_core::durability::gate::Durability;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -114,4 +115,12 @@ pub(super) fn resolve(store: StoreSection, authority: AuthoritySection, state: P
         Some(directory) => StoreConfig::Embedded(directory.into()),
     };
     Ok(Places { store, authority })
+}
+
+/// Checks that a store can do what a level of durability promises.
+pub fn check_level(level: Durability, store: &StoreConfig) -> Result<(), ConfigError> {
+    match (level, store) {
+        (Durability::Replica, StoreConfig::Embedded(_)) => Err(ConfigError::NoReplicas),
+        _ => Ok(()),
+    }
 }

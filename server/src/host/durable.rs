@@ -1,12 +1,14 @@
 //! The durable task of a hosted zone: carries out what the zone's [`Pipeline`] asks for, and tells it what became of
 //! it. It decides nothing.
 
+mod archive;
 mod commands;
 mod operations;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use everhold_core::durability::archivist::ArchivistConfig;
 use everhold_core::durability::history::HistoryWorld;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::keeping::Keeping;
@@ -64,8 +66,16 @@ impl DurableTask {
         tick_orders: crossbeam::channel::Sender<TickOrder>,
     ) -> Self {
         let plan = PipelineConfig::new(config.durability, config.checkpoint_ticks, config.tick_hz);
+        let mut pipeline = Pipeline::new(plan, journal, chain);
+        if let Some(service) = &services.archive {
+            pipeline = pipeline.with_archive(ArchivistConfig {
+                zone: config.tenure.zone.clone(),
+                interval_ticks: service.interval_ticks,
+                tick_hz: config.tick_hz,
+            });
+        }
         Self {
-            pipeline: Pipeline::new(plan, journal, chain),
+            pipeline,
             operations: Operations::new(&services, config.tenure.clone()),
             config,
             services,
@@ -165,6 +175,7 @@ impl DurableTask {
             snapshots: out.snapshots,
             confirmed: out.confirmed,
             outputs: out.outputs,
+            moves: out.moves,
             frozen: out.frozen,
         });
     }
@@ -193,8 +204,9 @@ impl DurableTask {
             }
             OperationOutcome::Written(answer) => self.pipeline.handle_written(now, answer),
             OperationOutcome::Created(answer) => self.pipeline.handle_created(now, answer),
-            OperationOutcome::Captured(Ok(capture)) => self.pipeline.handle_captured(capture),
+            OperationOutcome::Captured(Ok((capture, facts))) => self.pipeline.handle_captured(capture, facts),
             OperationOutcome::Captured(Err(error)) => self.pipeline.handle_capture_lost(now, error.to_string()),
+            OperationOutcome::Archived(answer) => self.pipeline.handle_archived(now, answer),
             OperationOutcome::HomeSet(account, answer) => self.pipeline.handle_home_set(now, account, answer),
         }
     }

@@ -1,6 +1,7 @@
 //! The notices of a hosted zone's machines, as lines of the log. When a line is due is theirs to decide.
 
 use everhold_core::durability::adoption::AdoptionNotice;
+use everhold_core::durability::archivist::ArchivistNotice;
 use everhold_core::durability::blame::InquiryNotice;
 use everhold_core::durability::keeping::KeepOutcome;
 use everhold_core::durability::{LagState, PipelineNotice};
@@ -79,6 +80,38 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
             "the zone was stopped and is stored, but not sealed: other rules take it over only after a replay under \
              these"
         ),
+    }
+}
+
+/// Logs what an archivist says of its zone.
+pub(super) fn log_archive(zone: &ZoneName, notice: &ArchivistNotice) {
+    match notice {
+        ArchivistNotice::Failed(error, Lasted { ms, failures }) => {
+            tracing::warn!(%zone, %error, ms, failures, "the archive does not take this zone; it is asked again");
+        }
+        ArchivistNotice::Confirmed(Lasted { ms, failures }) => {
+            tracing::info!(%zone, ms, failures, "the archive takes this zone again");
+        }
+        ArchivistNotice::Reported(report) => tracing::warn!(
+            %zone,
+            superseded = report.superseded.len(),
+            names_taken = report.names_taken.len(),
+            undone = report.undone,
+            "the archive has something newer, or rows of ticks that this history does not have"
+        ),
+        ArchivistNotice::Moved(last) => tracing::warn!(
+            %zone,
+            last = last.map(|last| last.position.tick.0),
+            "the archive has another last commit than was known: all characters of the zone are written anew"
+        ),
+        ArchivistNotice::Merged(rows) => tracing::error!(
+            %zone,
+            rows,
+            "the archive is away for too long: so many moves of value became what they add up to"
+        ),
+        ArchivistNotice::Fenced => {
+            tracing::warn!(%zone, "the archive knows of a newer owner of this zone: nothing more is written to it");
+        }
     }
 }
 

@@ -90,6 +90,7 @@ impl RunFigures {
                 .map(|stage| (stage, buckets(&self.stages[stage as usize])))
                 .into(),
             checkpoint_lag_ticks: 0,
+            archive_lag_ticks: None,
             load: LoadRun {
                 rung: ladder_state.rung,
                 stretch: f64::from(ladder_state.stretch_permille) / 1e3,

@@ -22,7 +22,7 @@ use everhold_protocol::{Tick, ZoneName};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::Config;
-use crate::host::{self, Adopted, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
+use crate::host::{self, Adopted, ArchiveService, Ended, HostConfig, HostServices, LeaseGuard, NotAdopted, ZoneHandle};
 use crate::keeper::{Granted, KeeperEvent, KeeperEvents, KeeperHandle};
 use crate::process::ProcessGauge;
 use crate::reporter::Reporter;
@@ -35,6 +35,7 @@ pub(super) struct Hosting {
     pub(super) store: Arc<dyn ZoneStore>,
     pub(super) rules_store: Arc<dyn RulesStore>,
     pub(super) homes: Arc<dyn HomeStore>,
+    pub(super) archive: Option<ArchiveService>,
     pub(super) home_turns: Arc<Semaphore>,
     pub(super) reporter: Reporter,
     pub(super) process: Arc<ProcessGauge>,
@@ -261,6 +262,7 @@ impl Hosting {
         HostServices {
             store: Arc::clone(&self.store),
             homes: Arc::clone(&self.homes),
+            archive: self.archive.clone(),
             home_turns: Arc::clone(&self.home_turns),
             guard,
             peers: Arc::new(move || router.peers()),

@@ -36,7 +36,7 @@ pub(super) fn target(config: &StoreConfig) -> anyhow::Result<RedisTarget> {
 }
 
 /// Reads the first line of a file that only its owner may read.
-fn read_password(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read_password(path: &Path) -> anyhow::Result<String> {
     let file = File::open(path)?;
     if let Some(mode) = others_mode(&file)? {
         anyhow::bail!("can be read by others (mode {mode:o}): run chmod 600 on it");

@@ -232,6 +232,15 @@ impl Checkpointer {
         self.state = CheckpointState::Waiting { head, body };
     }
 
+    /// Returns the body of the capture that waits to be written.
+    #[must_use]
+    pub const fn captured(&self) -> Option<&Bytes> {
+        match &self.state {
+            CheckpointState::Waiting { body, .. } => Some(body),
+            _ => None,
+        }
+    }
+
     /// Notes that the capture is lost before it was bytes: the zone is cut again later. Returns the time after which to
     /// poll again, ms.
     ///

@@ -13,6 +13,7 @@
 //! check of lease and gate stands immediately before the sending: after a pause of the process at most what was being
 //! sent leaves.
 
+mod archive;
 mod command;
 mod config;
 mod cuts;
@@ -25,14 +26,16 @@ use std::time::{Duration, Instant};
 
 use everhold_protocol::Tick;
 
+pub use self::archive::ArchiveAnswer;
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 pub use self::config::PipelineConfig;
 use self::homes::HomeRestore;
 use self::sealing::Sealing;
-use self::states::{Course, Creation, Write};
+use self::states::{Course, Creation, Write, end_reason};
+use super::archivist::Archivist;
 use super::checkpoint::{CheckpointCommand, CheckpointEvent, Checkpointer};
 use super::gate::{Gate, Released};
-use super::journal::{Journal, JournalEvent, StopReason};
+use super::journal::{Journal, JournalEvent};
 use super::lag::{Lag, LagState};
 use super::store::{AppendAnswer, CheckpointHead, CheckpointKind, Position, StoreError};
 use super::suspended::Surrender;
@@ -70,6 +73,9 @@ pub struct Pipeline<S, R> {
     refused_since: Option<Instant>,
     homes: HomeRestore,
     sealing: Sealing,
+    archivist: Option<Archivist>,
+    /// The end of the time for which a stop waits for the archive.
+    archive_until: Option<Instant>,
     course: Course,
 }
 
@@ -96,6 +102,8 @@ impl<S, R> Pipeline<S, R> {
             refused_since: None,
             homes: HomeRestore::default(),
             sealing: Sealing::default(),
+            archivist: None,
+            archive_until: None,
             course: Course::Running,
         };
         // What is not sent is never answered with a gap.
@@ -115,6 +123,7 @@ impl<S, R> Pipeline<S, R> {
             snapshots,
             confirmed,
             outputs,
+            moves,
             frozen,
         } = ticked;
         let tick = record.tick;
@@ -125,6 +134,9 @@ impl<S, R> Pipeline<S, R> {
             return;
         }
         self.gate.hold(tick, (confirmed, snapshots), outputs);
+        if let Some(archivist) = &mut self.archivist {
+            archivist.handle_moves(tick, moves);
+        }
         self.checkpointer.handle_tick(tick);
         if let Some(frozen) = frozen {
             self.handle_frozen(frozen);
@@ -137,6 +149,7 @@ impl<S, R> Pipeline<S, R> {
             return;
         }
         self.look_after_lag();
+        self.look_after_archive();
         let is_behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
         if (is_behind && !self.awaits_tick()) || self.course == Course::Sealed {
             // The zone stands still because of the store, and the driver lives: the lease is worth renewing.
@@ -295,6 +308,7 @@ impl<S, R> Pipeline<S, R> {
             .or_else(|| self.poll_checkpoint(now))
             .or_else(|| self.poll_release())
             .or_else(|| self.poll_homes(now))
+            .or_else(|| self.poll_archive(now))
             .or_else(|| self.poll_stopped(now))
     }
 
@@ -392,7 +406,7 @@ impl<S, R> Pipeline<S, R> {
         if let Some(command) = self.poll_seal(now) {
             return Some(command);
         }
-        if !self.is_sealing_over() {
+        if !self.is_sealing_over() || self.archive_holds_up_a_stop(now) {
             return None;
         }
         self.end(EndReason::Stopped);
@@ -426,6 +440,9 @@ impl<S, R> Pipeline<S, R> {
             }
         }
         self.journal.forget(head.position.tick);
+        if let Some(archivist) = &mut self.archivist {
+            archivist.handle_head(head.position);
+        }
     }
 
     /// Has the data set made anew: the store came back without it, and the zone is written from memory, whole.
@@ -474,14 +491,6 @@ impl<S, R> Pipeline<S, R> {
 
     const fn is_ending(&self) -> bool {
         matches!(self.course, Course::Ending(_) | Course::Over)
-    }
-}
-
-const fn end_reason(reason: StopReason) -> EndReason {
-    match reason {
-        StopReason::Fenced => EndReason::Fenced,
-        StopReason::Fork => EndReason::Fork,
-        StopReason::Corrupt => EndReason::Corrupt,
     }
 }
 

@@ -48,7 +48,8 @@ impl SimShard {
                 let zone = &tenure.zone;
                 env.tell(|| format!("checkpoints of {zone} are {state:?}, {ticks} ticks behind"));
             }
-            PipelineCommand::Log(_) => {}
+            PipelineCommand::Log(_) | PipelineCommand::LogArchive(_) => {}
+            PipelineCommand::Archive(_) => unreachable!("a simulated zone has no archive"),
             PipelineCommand::Append(_)
             | PipelineCommand::PutPart { .. }
             | PipelineCommand::MoveHead(_)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use everhold_core::cluster::Hosted as HostedEntry;
 use everhold_core::durability::adoption::Start;
+use everhold_core::durability::archivist::CutFacts;
 use everhold_core::durability::{Pipeline, PipelineCommand, PipelineConfig, PipelineTick};
 use everhold_core::egress::Egress;
 use everhold_core::ingress::AttachToken;
@@ -127,6 +128,7 @@ impl SimZone {
             snapshots: out.snapshots,
             confirmed: if is_lie { acknowledged } else { out.confirmed },
             outputs: out.outputs,
+            moves: out.moves,
             frozen: out.frozen,
         });
         if ticks.is_sealed() {
@@ -292,7 +294,7 @@ impl SimShard {
 
     pub(super) fn handle_captured(&mut self, env: &mut Env, tenure: &Tenure, capture: Capture) {
         if let Some(hosted) = self.hosted_mut(tenure) {
-            hosted.pipeline.handle_captured(capture);
+            hosted.pipeline.handle_captured(capture, CutFacts::default());
             self.drive_zone(env, tenure);
         }
     }

@@ -92,6 +92,8 @@ impl DurableTask {
                     lag_ticks: ticks,
                 });
             }
+            PipelineCommand::Archive(command) => self.operations.archive(command),
+            PipelineCommand::LogArchive(notice) => notices::log_archive(&self.config.tenure.zone, &notice),
             PipelineCommand::Log(notice) => {
                 if let Some(alarm) = notices::alarm(&self.config.tenure, &notice) {
                     self.services.reporter.tell(alarm);
@@ -120,7 +122,8 @@ impl DurableTask {
     fn report_run(&mut self) {
         let mut run = self.run.tell(&self.config, &self.gauges, self.pipeline.released_tick());
         run.checkpoint_lag_ticks = self.pipeline.checkpoint_lag();
-        self.services.reporter.tell(ShardEvent::Stats(run));
+        run.archive_lag_ticks = self.pipeline.archive_lag();
+        self.services.reporter.tell(ShardEvent::Stats(Box::new(run)));
     }
 
     /// The last words: players are sent elsewhere, at once and without a word about the world. Nothing that is still

@@ -9,16 +9,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::PipelineConfig;
+use everhold_core::durability::archive::WallMs;
+use everhold_core::durability::archivist::{ArchivistCommand, CutFacts};
+use everhold_core::durability::pipeline::ArchiveAnswer;
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, Seal, StoreError, StoredRecord, ZoneStore,
 };
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Capture, Frozen};
+use everhold_os::clock;
 use everhold_protocol::Account;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use super::super::HostServices;
+use super::super::{ArchiveService, HostServices};
+use super::archive;
 use crate::deadline::answer;
 
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -31,8 +36,10 @@ pub(super) enum OperationOutcome {
     Written(Result<(), StoreError>),
     /// The creation of the data set.
     Created(Result<(), StoreError>),
-    /// The cut as bytes.
-    Captured(Result<Capture, JoinError>),
+    /// The cut as bytes, and the facts of its characters, if they are wanted.
+    Captured(Result<(Capture, CutFacts), JoinError>),
+    /// The answer of the archive.
+    Archived(ArchiveAnswer),
     /// The setting of an account's home.
     HomeSet(Account, Result<(), StoreError>),
 }
@@ -46,7 +53,9 @@ pub(super) struct Operations {
     append_sent: Instant,
     write: Option<StoreFuture<()>>,
     create: Option<StoreFuture<()>>,
-    encoding: Option<JoinHandle<Capture>>,
+    encoding: Option<JoinHandle<(Capture, CutFacts)>>,
+    archive: Option<ArchiveService>,
+    archiving: Option<Pin<Box<dyn Future<Output = ArchiveAnswer> + Send>>>,
     home_store: Arc<dyn HomeStore>,
     home_turns: Arc<Semaphore>,
     homes: JoinSet<(Account, Result<(), StoreError>)>,
@@ -63,6 +72,8 @@ impl Operations {
             write: None,
             create: None,
             encoding: None,
+            archive: services.archive.clone(),
+            archiving: None,
             home_store: Arc::clone(&services.homes),
             home_turns: Arc::clone(&services.home_turns),
             homes: JoinSet::new(),
@@ -126,11 +137,19 @@ impl Operations {
     /// Makes bytes of a cut on a thread of the runtime's blocking pool: milliseconds of work in a large zone, for which
     /// neither ticks nor appends wait.
     pub(super) fn encode(&mut self, frozen: Frozen) {
-        self.encoding = Some(tokio::task::spawn_blocking(|| {
+        let archive = self.archive.clone().filter(|_| frozen.base);
+        self.encoding = Some(tokio::task::spawn_blocking(move || {
             #[cfg(feature = "testing")]
             crate::failpoint::fail_once(crate::failpoint::Part::Capture);
-            frozen.encode()
+            let facts = archive.map(|service| CutFacts::of(&frozen, &*service.game, WallMs(clock::unix_ms())));
+            (frozen.encode(), facts.unwrap_or_default())
         }));
+    }
+
+    /// Asks the archive.
+    pub(super) fn archive(&mut self, command: ArchivistCommand) {
+        let service = self.archive.clone().expect("only a zone with an archive asks it");
+        self.archiving = Some(Box::pin(archive::ask(service, Arc::clone(&self.tenure), command)));
     }
 
     /// Sets an account's home to the zone unless it has one, when it is its turn among those of all zones.
@@ -153,6 +172,7 @@ impl Operations {
             answer = finish(&mut self.write) => OperationOutcome::Written(answer),
             answer = finish(&mut self.create) => OperationOutcome::Created(answer),
             capture = finish(&mut self.encoding) => OperationOutcome::Captured(capture),
+            answer = finish(&mut self.archiving) => OperationOutcome::Archived(answer),
             Some(set) = self.homes.join_next() => {
                 let (account, answer) = set.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 OperationOutcome::HomeSet(account, answer)

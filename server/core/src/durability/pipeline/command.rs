@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use everhold_protocol::{Account, Tick};
 
+use crate::durability::archivist::{ArchivistCommand, ArchivistNotice};
 use crate::durability::gate::Released;
 use crate::durability::lag::LagState;
 use crate::durability::store::{CheckpointHead, Position, StoreError, StoredRecord};
 use crate::outage::Lasted;
 use crate::ownership::EndReason;
-use crate::zone::{Cut, Frozen};
+use crate::zone::{Cut, Frozen, ValueMove};
 
 /// The output of one tick for its zone's pipeline. `S` are its snapshots, `R` its other outputs (replies and events).
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct PipelineTick<S, R> {
     pub confirmed: Tick,
     /// The replies and events, each for one session.
     pub outputs: R,
+    /// The moves of value in it, in order.
+    pub moves: Vec<ValueMove>,
     /// The cut that was taken after it, if one was asked for.
     pub frozen: Option<Frozen>,
 }
@@ -79,10 +82,14 @@ pub enum PipelineCommand<S, R> {
     Tell(Released<R>),
     /// Send a tick's snapshots, now.
     Show(Released<S>),
+    /// Ask the archive for this; answer with the archivist's handler that it names.
+    Archive(ArchivistCommand),
     /// Raise or end an alarm: the state of the zone's checkpoints is this now, with a lag of so many ticks.
     LagChanged(LagState, u64),
     /// Log this.
     Log(PipelineNotice),
+    /// Log this of the archive.
+    LogArchive(ArchivistNotice),
     /// End the zone here. It is the last command.
     End(EndReason),
 }

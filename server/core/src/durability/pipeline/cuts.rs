@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::command::PipelineNotice;
 use super::{Pipeline, PipelineCommand};
+use crate::durability::archivist::CutFacts;
 use crate::zone::{Capture, Frozen};
 
 impl<S, R> Pipeline<S, R> {
@@ -14,13 +15,19 @@ impl<S, R> Pipeline<S, R> {
         self.queue.push_back(PipelineCommand::Encode(frozen));
     }
 
-    /// Takes the bytes of the cut.
+    /// Takes the bytes of the cut, and the facts of its characters, if they are wanted of a base.
     ///
     /// # Panics
     /// If none was to be encoded.
-    pub fn handle_captured(&mut self, capture: Capture) {
+    pub fn handle_captured(&mut self, capture: Capture, facts: CutFacts) {
         let position = self.cut_at.take().expect("only a cut is encoded");
+        let is_base = capture.base;
         self.checkpointer.handle_captured(position, capture);
+        if let Some(archivist) = self.archivist.as_mut().filter(|_| is_base)
+            && let Some(body) = self.checkpointer.captured()
+        {
+            archivist.handle_cut(position, body.clone(), facts);
+        }
     }
 
     /// Notes, at `now`, that the cut will not be bytes, for the reason `why`. A cut is a copy, so that the zone itself

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::durability::journal::StopReason;
 use crate::ownership::EndReason;
 
 /// The place of a pipeline on its way to its end.
@@ -39,4 +40,13 @@ pub(super) enum Creation {
     After(Instant),
     /// It is asked for.
     InFlight,
+}
+
+/// The end of a zone that its journal or its checkpoints stopped.
+pub(super) const fn end_reason(reason: StopReason) -> EndReason {
+    match reason {
+        StopReason::Fenced => EndReason::Fenced,
+        StopReason::Fork => EndReason::Fork,
+        StopReason::Corrupt => EndReason::Corrupt,
+    }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use everhold_protocol::Epoch;
 
 use super::*;
+use crate::durability::archivist::CutFacts;
 use crate::durability::checkpoint::CheckpointConfig;
 use crate::durability::gate::Durability;
 use crate::durability::lag::LagConfig;
@@ -111,6 +112,7 @@ impl Host {
             snapshots: tick,
             confirmed: Tick(tick.0 - u64::from(unconfirmed)),
             outputs: tick,
+            moves: Vec::new(),
             frozen,
         });
     }
@@ -146,12 +148,13 @@ impl Host {
     }
 
     fn capture(&mut self, tick: Tick, cut: Cut) {
-        self.pipeline.handle_captured(Capture {
+        let capture = Capture {
             tick,
             base: cut == Cut::Base,
             digest: Digest(0),
             body: vec![0; 10],
-        });
+        };
+        self.pipeline.handle_captured(capture, CutFacts::default());
     }
 }
 
@@ -217,6 +220,7 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
             assert_eq!((shown.epoch(), shown.clone().into_inner()), (Epoch(2), shown.tick()));
             format!("show {}", shown.tick())
         }
+        PipelineCommand::Archive(_) | PipelineCommand::LogArchive(_) => "archive".to_owned(),
         PipelineCommand::Log(notice) => {
             let notice = format!("{notice:?}");
             format!("log {}", notice.split('(').next().unwrap())

@@ -63,8 +63,8 @@ impl Holder {
         self.ask_for_claim(now, request, watched);
     }
 
-    /// Asks the store, for a claim that begins now. A store that is as slow as an authority may be is waited for: else a
-    /// shard with long ways could renew its leases, and never claim them back.
+    /// Asks the store, for a claim that begins now. A store that is as slow as an authority may be is waited for: else
+    /// a shard with long ways could renew its leases, and never claim them back.
     fn ask_for_claim(&mut self, now: Duration, request: Request, watched: LeaseView) {
         self.ask(request, Some(self.answer_max()));
         self.claim = Some(Claim {

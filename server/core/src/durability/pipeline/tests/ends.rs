@@ -3,6 +3,7 @@
 use everhold_protocol::{Account, Epoch};
 
 use super::*;
+use crate::durability::archivist::ArchivistConfig;
 
 #[test]
 fn lease_that_is_over_ends_the_zone_and_nothing_leaves_any_more() {
@@ -282,4 +283,19 @@ fn zone_that_is_suspended_or_fenced_can_go_on_from_memory() {
             "{reason}"
         );
     }
+}
+
+#[test]
+fn sealed_zone_waits_for_its_archive_only_for_a_while() {
+    let mut host = sealing();
+    let config = ArchivistConfig {
+        zone: "meadow".parse().unwrap(),
+        interval_ticks: 600,
+        tick_hz: 20,
+    };
+    host.pipeline.archivist = Some(Archivist::new(config, Epoch(1), START));
+    host.write(Ok(()));
+    assert_eq!(sealed_turn(&mut host), ["archive"], "it is asked, and silent");
+    assert_eq!(host.turn_after(2_999), ["alive"]);
+    assert_eq!(host.turn_after(1), ["alive", "end Stopped"]);
 }

@@ -1,0 +1,100 @@
+//! Opens the archive that a configuration names. A database that is away is asked again when it is needed: no shard
+//! waits for it, and none ends because of it.
+
+use std::sync::Arc;
+
+use everhold_core::durability::archive::{Archive, ArchiveError};
+use everhold_core::zone::Game;
+#[cfg(feature = "postgres")]
+use everhold_store::postgres::{PostgresArchive, PostgresError, PostgresTarget};
+#[cfg(feature = "sqlite")]
+use everhold_store::sqlite::SqliteArchive;
+use tokio::sync::OnceCell;
+
+use crate::config::ArchivePlace;
+
+/// An archive that is opened when it is first needed, and tried again for as long as it cannot be.
+pub struct ArchiveDoor {
+    place: ArchivePlace,
+    game: Arc<dyn Game>,
+    opened: OnceCell<Arc<dyn Archive>>,
+}
+
+impl ArchiveDoor {
+    /// Tries the archive once.
+    ///
+    /// # Errors
+    /// It cannot be used, and will not be: its configuration, its version, or its columns are wrong. One that does not
+    /// answer is none: it is opened later.
+    pub async fn new(place: ArchivePlace, game: Arc<dyn Game>) -> anyhow::Result<Self> {
+        let opened = OnceCell::new();
+        match open(&place, &game).await {
+            Ok(archive) => drop(opened.set(archive)),
+            Err(OpenError::Away(why)) => {
+                tracing::warn!(error = why, "the archive does not answer; it is tried again");
+            }
+            Err(OpenError::Unusable(error)) => return Err(error.context("the archive cannot be used")),
+        }
+        Ok(Self { place, game, opened })
+    }
+
+    /// Returns the archive, opened now if need be.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`]: it cannot be opened yet.
+    pub async fn archive(&self) -> Result<&dyn Archive, ArchiveError> {
+        let archive = self.opened.get_or_try_init(|| async {
+            open(&self.place, &self.game).await.map_err(|error| match error {
+                OpenError::Away(why) => ArchiveError::Unavailable(why),
+                OpenError::Unusable(error) => ArchiveError::Unavailable(format!("{error:#}")),
+            })
+        });
+        Ok(archive.await?.as_ref())
+    }
+}
+
+enum OpenError {
+    /// It does not answer.
+    Away(String),
+    /// It answers, and cannot be used.
+    Unusable(anyhow::Error),
+}
+
+async fn open(place: &ArchivePlace, game: &Arc<dyn Game>) -> Result<Arc<dyn Archive>, OpenError> {
+    let schema = game
+        .archive_schema()
+        .map_err(|error| OpenError::Unusable(error.into()))?;
+    match place {
+        #[cfg(feature = "sqlite")]
+        ArchivePlace::File(path) => match SqliteArchive::open(path, schema) {
+            Ok(archive) => Ok(Arc::new(archive)),
+            Err(error) => Err(OpenError::Unusable(error.into())),
+        },
+        #[cfg(feature = "postgres")]
+        ArchivePlace::Postgres { url, password_file } => {
+            let target = target(url, password_file.as_deref()).map_err(OpenError::Unusable)?;
+            match PostgresArchive::open(&target, schema).await {
+                Ok(archive) => Ok(Arc::new(archive)),
+                Err(PostgresError::Connect(why)) => Err(OpenError::Away(why)),
+                Err(error) => Err(OpenError::Unusable(error.into())),
+            }
+        }
+        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+        _ => Err(OpenError::Unusable(anyhow::anyhow!(
+            "this build cannot open this archive: build it with the features `sqlite` and `postgres`"
+        ))),
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn target(url: &str, password_file: Option<&std::path::Path>) -> anyhow::Result<PostgresTarget> {
+    use anyhow::Context;
+
+    let target = PostgresTarget::new(url)?;
+    let Some(path) = password_file else {
+        return Ok(target);
+    };
+    let password = super::password::read_password(path);
+    let password = password.with_context(|| format!("archive.password_file {}", path.display()))?;
+    Ok(target.with_password(&password)?)
+}
