@@ -108,6 +108,8 @@ pub struct Checkpointer {
     tick: Tick,
     released_tick: Tick,
     is_base_next: bool,
+    /// Whether only bases are cut from now on: one that is under way is not of the last tick.
+    is_stopping: bool,
     attempts_max: u32,
     /// Checkpoints given up since the last one that was stored.
     failures: u32,
@@ -144,6 +146,7 @@ impl Checkpointer {
             tick,
             released_tick: tick,
             is_base_next: base.is_none(),
+            is_stopping: false,
             attempts_max: ATTEMPTS_MAX,
             failures: 0,
             is_reseed: false,
@@ -173,7 +176,7 @@ impl Checkpointer {
 
     /// Requests a base of the zone's last tick, as [`Checkpointer::handle_wanted`] does a checkpoint.
     pub const fn handle_stop_wanted(&mut self) {
-        self.is_base_next = true;
+        self.is_stopping = true;
         self.handle_wanted();
     }
 
@@ -423,7 +426,8 @@ impl Checkpointer {
     fn start(&mut self) {
         let by_time = self.tick.since(self.base_tick) >= self.config.base_ticks;
         let by_bytes = self.delta_bytes > self.base_bytes;
-        let is_base = self.is_base_next || self.head.is_none() || by_time || by_bytes;
+        let is_wanted = self.is_base_next || self.is_stopping;
+        let is_base = is_wanted || self.head.is_none() || by_time || by_bytes;
         self.state = CheckpointState::Cutting {
             cut: if is_base { Cut::Base } else { Cut::Delta },
             is_sent: false,

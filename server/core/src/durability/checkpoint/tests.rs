@@ -436,3 +436,25 @@ fn zone_without_a_parent_of_its_own_gives_a_base_where_a_delta_was_asked_for() {
         matches!(machine.poll_command(), Some(CheckpointCommand::MoveHead(head)) if head.kind == CheckpointKind::Base)
     );
 }
+
+#[test]
+fn base_that_is_under_way_when_a_stop_is_wanted_is_followed_by_another() {
+    let mut machine = Checkpointer::new(CONFIG, &[], Tick(0));
+    assert_eq!(step(&mut machine, Tick(1)), Some(Cut::Base));
+    machine.handle_stop_wanted();
+    machine.handle_captured(position(Tick(1)), capture(Tick(1), Cut::Base, 100));
+    machine.handle_released(Tick(1));
+    while let Some(command) = machine.poll_command() {
+        match command {
+            CheckpointCommand::PutPart { .. } => machine.handle_part_put(),
+            CheckpointCommand::MoveHead(_) => machine.handle_head_moved(),
+            CheckpointCommand::CaptureConfirmed(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        step(&mut machine, Tick(2)),
+        Some(Cut::Base),
+        "that was not the last tick"
+    );
+}
