@@ -131,8 +131,8 @@ impl ZoneHistory {
         }
     }
 
-    /// Returns the length of the shortest chain up to tick `to` that the records go on from: what was kept of an adoption
-    /// has none between its checkpoints.
+    /// Returns the length of the shortest chain up to tick `to` that the records go on from: what was kept of an
+    /// adoption has none between its checkpoints.
     fn oldest_chain(&self, to: Tick) -> usize {
         let places = self.chain.iter().take_while(|head| head.position.tick <= to).zip(1..);
         let goes_on = |head: &CheckpointHead| {

@@ -71,7 +71,8 @@ impl<S, R> Pipeline<S, R> {
         archivist.poll_command(now).map(PipelineCommand::Archive)
     }
 
-    /// Whether a stop waits for the archive, at `now`: everything is stored and sealed, and the archive may take it yet.
+    /// Whether a stop waits for the archive, at `now`: everything is stored and sealed, and the archive may take it
+    /// yet.
     pub(super) fn archive_holds_up_a_stop(&mut self, now: Instant) -> bool {
         let until = *self.archive_until.get_or_insert(now + STOP_MAX);
         now < until && self.archivist.as_ref().is_some_and(Archivist::holds_up_a_stop)
