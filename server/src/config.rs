@@ -257,6 +257,11 @@ impl RawConfig {
         places::resolve(self.section("store")?, self.section("authority")?, state.into())
     }
 
+    /// Checks where the archive is kept, if there is one, and nothing else: for commands that are no shard.
+    pub fn resolve_archive(&self) -> Result<Option<ArchiveConfig>, ConfigError> {
+        archive::resolve(self.section("archive")?, &self.resolve_places()?.store)
+    }
+
     /// Checks what says which world its zones run, and nothing else: for commands that are no shard.
     pub fn resolve_world(&self) -> Result<WorldConfig, ConfigError> {
         let (world, tick): (WorldSection, TickSection) = (self.section("world")?, self.section("tick")?);

@@ -11,6 +11,7 @@
 //! they act.
 
 mod adopt;
+mod archived;
 mod blame;
 mod durable;
 mod egress;
@@ -49,6 +50,7 @@ pub use guard::LeaseGuard;
 pub(crate) use handle::HostOrder;
 pub use handle::{ZoneGauges, ZoneHandle};
 pub use load::LoadGauges;
+pub(crate) use notices::log_adoption;
 
 use self::tick::TickThread;
 use crate::process::ProcessGauge;
@@ -97,6 +99,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         journal,
         chain,
         quarantine,
+        moves,
         rewound_ticks,
     } = start;
     let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
@@ -122,7 +125,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
     );
     let ticks = match ticks {
         Ok(ticks) => ticks,
-        Err((error, zone)) => return Err(NotAdopted::not_started(error, *zone, journal)),
+        Err((error, zone)) => return Err(NotAdopted::not_started(error, *zone, (journal, moves))),
     };
     let handle = ZoneHandle {
         tenure: config.tenure.clone(),
@@ -141,7 +144,15 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
     let ended = services.ended.clone();
     let (began_after, ticked) = (journal.acknowledged(), durable::TickMail::new(ticks.ticked));
     let thread = Arc::new(tokio::sync::Mutex::new(ticked));
-    let task = durable::DurableTask::new(config, journal, &chain, services, gauges, connections, ticks.orders);
+    let task = durable::DurableTask::new(
+        config,
+        (journal, moves),
+        &chain,
+        services,
+        gauges,
+        connections,
+        ticks.orders,
+    );
     let task = tokio::spawn(task.run(Arc::clone(&thread), ordered));
     let watch = DurableWatch {
         thread,

@@ -21,7 +21,7 @@ use everhold_store::redis::{RedisAuthority, RedisStore};
 #[cfg(feature = "sqlite")]
 use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
 
-pub use archive::ArchiveDoor;
+pub use archive::{ArchiveDoor, open_archive_to_read};
 
 use crate::config::{Config, ConfigError, Places, StoreConfig};
 

@@ -3,6 +3,7 @@
 pub mod evidence;
 pub mod store;
 pub mod archive;
+pub mod pending_moves;
 pub mod archivist;
 pub mod rules_store;
 pub mod record;
@@ -21,6 +22,7 @@ pub mod export;
 pub mod keeping;
 pub mod salvage;
 pub mod recovery;
+pub mod blob_recovery;
 pub mod adoption;
 pub mod blame;
 

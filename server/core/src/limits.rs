@@ -38,6 +38,9 @@ pub const CHECKPOINT_LAG_ALARM_S: u64 = 60;
 /// Time after which the zone holds because of it, s. At 20 Hz these are 18,000 ticks: 5,000 players are replayed in ten
 /// seconds, and 10,000 leave 360 MB of records.
 pub const CHECKPOINT_LAG_HOLD_S: u64 = 900;
+/// Time that an archive has, besides three of its intervals, before its lag is an alarm, s: the write of a large zone on
+/// a busy database.
+pub const ARCHIVE_LAG_ALARM_S: u64 = 3;
 /// Homes of one zone's characters on their way to the store at once: with an answer a millisecond, 50,000 of them are
 /// there in four seconds.
 pub const HOMES_IN_FLIGHT_MAX: usize = 16;
@@ -83,6 +86,9 @@ pub const ARCHIVE_BELONGINGS_MAX: usize = 4_096;
 pub const ARCHIVE_PAGE_ROWS_MAX: u32 = 64;
 /// Moves of value that wait for the archive, rows: 20 minutes of 50 a second, about 6 MB. Beyond it they are added up.
 pub const LEDGER_ROWS_MAX: usize = 65_536;
+/// Moves of value of earlier owners that wait until it is known which of them the archive has, rows: four outages in
+/// each of which an owner died with all that it may have.
+pub const LEDGER_INHERITED_ROWS_MAX: usize = 4 * LEDGER_ROWS_MAX;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;

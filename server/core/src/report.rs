@@ -54,6 +54,17 @@ pub enum ShardEvent {
         /// Ticks that an adopter would have to replay.
         lag_ticks: u64,
     },
+    /// The archive has fallen behind a zone for long, or follows it again: an alarm, unless it is `fine`.
+    ArchiveLag {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of the ownership.
+        epoch: Epoch,
+        /// The state.
+        state: LagState,
+        /// Ticks that the archive is behind.
+        lag_ticks: u64,
+    },
     /// An alarm: the store does not confirm a zone's records, so that what they tell is held. At durability `replica`
     /// too few of its replicas may have confirmed them. Said at the first one, and every half minute.
     Unconfirmed {
@@ -75,7 +86,17 @@ pub enum ShardEvent {
         /// Time for which nothing was confirmed, ms.
         lasted_ms: f64,
     },
-    /// The store has lost the zone, and no shard had it in memory: it begins again at tick 0.
+    /// An alarm: the store has nothing whole of a zone, and the archive, which may, does not answer: the zone waits.
+    /// Said at the first time of each try; the zone's adoption ends it.
+    ArchiveAwaited {
+        /// The zone's name.
+        zone: ZoneName,
+        /// The epoch of the ownership.
+        epoch: Epoch,
+        /// The reason, in words.
+        reason: String,
+    },
+    /// The store has lost the zone, and no shard had it in memory, nor the archive: it begins again at tick 0.
     Lost {
         /// The zone's name.
         zone: ZoneName,
@@ -129,21 +150,44 @@ pub struct AdoptionReport {
     pub adopt_ms: f64,
     /// Whether it was suspended in this very process and goes on without the store.
     pub from_memory: bool,
+    /// The place where the history was found.
+    #[serde(default)]
+    pub source: HistorySource,
     /// Records replayed on top of the checkpoint.
     pub replayed_ticks: u64,
     /// Digests compared during the replay.
     pub checked_digests: u64,
     /// Whether all of them were equal.
     pub digest_equal: bool,
-    /// Ticks that the store knew of and that are lost, because their records are damaged or missing.
+    /// Ticks that the store knew of and that are lost, because their records are damaged or missing; from the archive,
+    /// those that an earlier owner may have told of after its last commit.
     #[serde(default)]
     pub rewound_ticks: u64,
+    /// The most ticks that may be lost of a zone that goes on from the archive, if that did not lag: those of its
+    /// interval, or those that are known to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_ticks_max: Option<u64>,
     /// Checkpoints that were given up, from the newest on, because they are damaged.
     #[serde(default)]
     pub checkpoints_given_up: u32,
     /// The outcome for the evidence, if a digest was not equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceOutcome>,
+}
+
+/// The place where an adopted history was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistorySource {
+    /// The process that reports it had the zone in memory.
+    Memory,
+    /// The state store.
+    #[default]
+    Store,
+    /// The archive: the state store had nothing whole.
+    Archive,
+    /// Nowhere: the zone begins.
+    Nothing,
 }
 
 /// A zone's run under one epoch.
@@ -247,15 +291,18 @@ mod tests {
             granted_at_ms: 1.5,
             adopt_ms: 0.5,
             from_memory: false,
+            source: HistorySource::Store,
             replayed_ticks: 9,
             checked_digests: 2,
             digest_equal: true,
             rewound_ticks: 4,
+            loss_ticks_max: None,
             checkpoints_given_up: 1,
             evidence: None,
         };
         let line = r#"{"event":"adopted","zone":"meadow","epoch":3,"last_tick":70,"granted_at_ms":1.5,"adopt_ms":0.5,"#;
-        let rest = r#""from_memory":false,"replayed_ticks":9,"checked_digests":2,"digest_equal":true,"#;
+        let rest =
+            r#""from_memory":false,"source":"store","replayed_ticks":9,"checked_digests":2,"digest_equal":true,"#;
         let damage = r#""rewound_ticks":4,"checkpoints_given_up":1}"#;
         let told = serde_json::to_string(&ShardEvent::Adopted(adoption)).unwrap();
         assert_eq!(told, format!("{line}{rest}{damage}"));

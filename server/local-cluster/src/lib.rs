@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use everhold_core::durability::LagState;
 use everhold_core::limits::STOP_MS_MAX;
 use everhold_core::report::{AdoptionReport, ShardEvent};
 use everhold_os::signals::Stop;
@@ -80,6 +81,10 @@ pub struct LocalCluster {
     /// Alarms of records that the store does not confirm, in order: the process by its index, the zone, and the reason;
     /// none where it ended.
     pub unconfirmed: Vec<(usize, ZoneName, Option<String>)>,
+    /// Changes in whether the archive follows a zone, in order: the process by its index, the zone, and the new state.
+    pub archive_lags: Vec<(usize, ZoneName, LagState)>,
+    /// Alarms of zones that wait for an archive that does not answer, in order: the process by its index, and the zone.
+    pub archive_awaited: Vec<(usize, ZoneName)>,
     events: Receiver<(usize, ShardEvent)>,
     sender: Sender<(usize, ShardEvent)>,
     stop: Option<Stop>,
@@ -108,6 +113,8 @@ impl LocalCluster {
             unfit: Vec::new(),
             vacancies: Vec::new(),
             unconfirmed: Vec::new(),
+            archive_lags: Vec::new(),
+            archive_awaited: Vec::new(),
             events,
             sender,
             stop: None,
@@ -291,6 +298,8 @@ impl LocalCluster {
             ShardEvent::OwnedAgain { zone, .. } => self.vacancies.push((process, zone, false)),
             ShardEvent::Unconfirmed { zone, reason, .. } => self.unconfirmed.push((process, zone, Some(reason))),
             ShardEvent::ConfirmedAgain { zone, .. } => self.unconfirmed.push((process, zone, None)),
+            ShardEvent::ArchiveLag { zone, state, .. } => self.archive_lags.push((process, zone, state)),
+            ShardEvent::ArchiveAwaited { zone, .. } => self.archive_awaited.push((process, zone)),
             ShardEvent::CheckpointLag { .. } | ShardEvent::Stopped => {}
         }
     }

@@ -1,4 +1,4 @@
-//! `everhold inspect`: what authority and store say of a world. It takes no lease, raises no fence, and makes no world;
+//! `everhold inspect`: what authority, store, and archive say of a world. It takes no lease, raises no fence, and makes no world;
 //! the files of one it opens as a shard does.
 
 use std::net::SocketAddr;
@@ -14,9 +14,10 @@ use everhold_protocol::{Epoch, Tick, ZoneName};
 use serde::Serialize;
 
 use super::store::StoreArguments;
-use crate::stores;
+use crate::config::{ArchiveConfig, ArchivePlace};
+use crate::{deadline, stores};
 
-/// A Redis that does not answer a person within this time is not there.
+/// A database that does not answer a person within this time is not there.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Arguments of `everhold inspect`.
@@ -53,6 +54,12 @@ struct ZoneRow {
     /// The id of the rules under which the zone was stopped and sealed: shards of other rules may take it over. `None`:
     /// it is not sealed.
     sealed_rules: Option<String>,
+    /// The last tick that the archive has, if there is one that answers.
+    archive_tick: Option<Tick>,
+    /// Ticks that the archive is behind the store.
+    archive_lag_ticks: Option<u64>,
+    /// The reason why it is not known what the archive has.
+    archive_unread: Option<String>,
     /// Evidence that the zone went wrong, if the store keeps any.
     evidence: Option<EvidenceRow>,
     /// The reason why it is not known whether the store keeps any: its mark cannot be read.
@@ -158,7 +165,11 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
             .await?
             .authority;
         let store = stores::open_storage(&places.store, None).await?.zones;
-        read_rows(authority.as_ref(), store.as_ref()).await
+        let mut rows = read_rows(authority.as_ref(), store.as_ref()).await?;
+        if let Some(ArchiveConfig { place, .. }) = arguments.store.resolve_archive()? {
+            read_archive(&place, &mut rows).await;
+        }
+        anyhow::Ok(rows)
     })?;
     if arguments.json {
         super::print(serde_json::to_string_pretty(&rows).context("write JSON")?)
@@ -195,6 +206,9 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
             owner: Some(lease.addr).filter(|_| !lease.released),
             epoch: lease.epoch,
             players: if lease.released { 0 } else { lease.players },
+            archive_tick: None,
+            archive_lag_ticks: None,
+            archive_unread: None,
             released_tick,
             journal_first_tick: journal.map(|(first, _)| first),
             checkpoint_tick: head,
@@ -212,6 +226,26 @@ async fn read_rows(authority: &dyn Authority, store: &dyn ZoneStore) -> anyhow::
     Ok(rows)
 }
 
+/// Reads what the archive has of each zone. One that is away is no reason to say nothing of the store.
+async fn read_archive(place: &ArchivePlace, rows: &mut [ZoneRow]) {
+    let opened = deadline::answer(ANSWER_MAX, stores::open_archive_to_read(place)).await;
+    for row in rows {
+        let zone = match &opened {
+            Ok(archive) => deadline::answer(ANSWER_MAX, archive.zone(&row.zone, None)).await,
+            Err(error) => Err(error.clone()),
+        };
+        match zone {
+            Ok(zone) => {
+                let last = zone.and_then(|zone| zone.last).map(|last| last.position.tick);
+                let released = row.released_tick.map(|tick| tick.0);
+                row.archive_tick = last;
+                row.archive_lag_ticks = released.map(|tick| tick.saturating_sub(last.unwrap_or_default().0));
+            }
+            Err(error) => row.archive_unread = Some(error.to_string()),
+        }
+    }
+}
+
 fn table(rows: &[ZoneRow]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header([
@@ -225,6 +259,7 @@ fn table(rows: &[ZoneRow]) -> Table {
         "checkpoint",
         "lag",
         "base",
+        "archive lag",
         "fence",
         "rules",
         "sealed",
@@ -242,6 +277,10 @@ fn table(rows: &[ZoneRow]) -> Table {
             text(row.checkpoint_tick),
             text(row.checkpoint_lag_ticks),
             text(row.base_tick),
+            match &row.archive_unread {
+                Some(_) => "it does not answer".to_owned(),
+                None => text(row.archive_lag_ticks),
+            },
             text(row.fence_epoch),
             text(row.rules.as_ref()),
             if row.sealed_rules.is_some() { "sealed" } else { "-" }.to_owned(),

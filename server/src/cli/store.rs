@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::UsageError;
-use crate::config::{ConfigError, Places, RawConfig};
+use crate::config::{ArchiveConfig, ConfigError, Places, RawConfig};
 use crate::stores::{self, holds_password};
 
 /// The place of a world. What is left out comes from the environment, the file, or the defaults.
@@ -74,6 +74,13 @@ impl StoreArguments {
     pub(super) fn resolve(&self) -> Result<Places, UsageError> {
         let mut raw = self.layers()?;
         let resolved = self.set(&mut raw).and_then(|()| raw.resolve_places());
+        resolved.map_err(|error| UsageError(error.to_string()))
+    }
+
+    /// Resolves where the archive is kept, if there is one.
+    pub(super) fn resolve_archive(&self) -> Result<Option<ArchiveConfig>, UsageError> {
+        let mut raw = self.layers()?;
+        let resolved = self.set(&mut raw).and_then(|()| raw.resolve_archive());
         resolved.map_err(|error| UsageError(error.to_string()))
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use everhold_core::durability::adoption::{
-    ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, FromMemory, History, Start,
+    ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, AdoptionNotice, FromMemory, History, Start,
 };
 use everhold_core::durability::journal::Journal;
+use everhold_core::durability::pending_moves::PendingMoves;
 use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
@@ -15,7 +16,7 @@ use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, Tenure};
 use everhold_core::zone::{Zone, ZoneConfig};
 
-use super::{LeaseGuard, evidence, notices};
+use super::{ArchiveService, LeaseGuard, archived, evidence};
 use crate::deadline::answer;
 
 /// A zone that was granted to this process and does not run here.
@@ -48,11 +49,11 @@ impl Adopted {
 
 impl NotAdopted {
     /// A zone whose tick thread did not start: it is suspended as it was to begin.
-    pub(super) fn not_started(error: std::io::Error, zone: Zone, journal: Journal) -> Self {
+    pub(super) fn not_started(error: std::io::Error, zone: Zone, (journal, moves): (Journal, PendingMoves)) -> Self {
         Self {
             failure: AdoptionFailure::NotStarted,
             error: anyhow::Error::new(error).context("start the tick thread"),
-            memory: Some(Box::new(Surrender::new(journal).handle_zone(zone))),
+            memory: Some(Box::new(Surrender::new(journal).with_moves(moves).handle_zone(zone))),
         }
     }
 
@@ -67,13 +68,13 @@ impl NotAdopted {
 
 /// Takes the zone over under `tenure`, as its `adoption` says. The replay runs on a thread of its own: the zones that
 /// are hosted already must not feel it. `drop_memory` is called if the zone that the shard has in memory is of no use
-/// any more.
+/// any more, `log` for each line of the log.
 pub async fn adopt(
-    (store, rules): (Arc<dyn ZoneStore>, Arc<dyn RulesStore>),
+    (store, rules, archive): (Arc<dyn ZoneStore>, Arc<dyn RulesStore>, Option<ArchiveService>),
     (tenure, guard): (&Tenure, &LeaseGuard),
     config: ZoneConfig,
     mut adoption: Adoption,
-    drop_memory: impl Fn(),
+    (drop_memory, log): (impl Fn(), impl Fn(AdoptionNotice)),
 ) -> Result<Adopted, NotAdopted> {
     loop {
         let Some(command) = adoption.poll_command(Instant::now(), guard.state()) else {
@@ -99,7 +100,12 @@ pub async fn adopt(
                     adoption.handle_wanted(Instant::now(), wanted);
                 }
             }
-            AdoptionCommand::Log(notice) => notices::log_adoption(tenure, notice),
+            command @ (AdoptionCommand::FenceArchive | AdoptionCommand::ReadBlobPart(..)) => {
+                let service = archive.as_ref().expect("only an adoption with an archive asks it");
+                let asked = archived::ask(service, tenure, &mut adoption, command);
+                let _was_answered = while_held(guard, asked).await;
+            }
+            AdoptionCommand::Log(notice) => log(notice),
             AdoptionCommand::DropMemory => drop_memory(),
             AdoptionCommand::Start(start, history) => return Ok(Adopted::Stored(start, history)),
             AdoptionCommand::StartFromMemory(from) => return Ok(Adopted::Memory(from)),
@@ -165,6 +171,8 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
             adoption.handle_rewound(Instant::now(), rewound);
         }
         AdoptionCommand::Replay(_)
+        | AdoptionCommand::FenceArchive
+        | AdoptionCommand::ReadBlobPart(..)
         | AdoptionCommand::ReadWanted
         | AdoptionCommand::Log(_)
         | AdoptionCommand::DropMemory

@@ -12,6 +12,7 @@ use everhold_core::durability::archivist::ArchivistConfig;
 use everhold_core::durability::history::HistoryWorld;
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::keeping::Keeping;
+use everhold_core::durability::pending_moves::PendingMoves;
 use everhold_core::durability::store::CheckpointHead;
 use everhold_core::durability::{Pipeline, PipelineConfig, PipelineTick};
 use everhold_core::ownership::EndReason;
@@ -58,7 +59,7 @@ pub(super) struct DurableTask {
 impl DurableTask {
     pub(super) fn new(
         config: HostConfig,
-        journal: Journal,
+        (journal, moves): (Journal, PendingMoves),
         chain: &[CheckpointHead],
         services: HostServices,
         gauges: Arc<ZoneGauges>,
@@ -68,11 +69,12 @@ impl DurableTask {
         let plan = PipelineConfig::new(config.durability, config.checkpoint_ticks, config.tick_hz);
         let mut pipeline = Pipeline::new(plan, journal, chain);
         if let Some(service) = &services.archive {
-            pipeline = pipeline.with_archive(ArchivistConfig {
+            let archivist = ArchivistConfig {
                 zone: config.tenure.zone.clone(),
                 interval_ticks: service.interval_ticks,
                 tick_hz: config.tick_hz,
-            });
+            };
+            pipeline = pipeline.with_archive(archivist, moves);
         }
         Self {
             pipeline,

@@ -16,7 +16,7 @@ pub(super) async fn surrendered(
     zone: &ZoneName,
 ) -> Option<SuspendedZone> {
     let surrendered = last_word(mail, zone, |message| match message {
-        TickMessage::Ticked(ticked) => surrender.handle_record(ticked.out.record).is_ok(),
+        TickMessage::Ticked(ticked) => surrender.handle_record(ticked.out.record, ticked.out.moves).is_ok(),
         _ => true,
     });
     let surrendered = surrendered.await?;

@@ -29,6 +29,19 @@ pub(super) fn alarm(tenure: &Tenure, notice: &PipelineNotice) -> Option<ShardEve
     }
 }
 
+/// Returns the event by which the shard's report tells of an archivist's notice, if it is an alarm or the end of one.
+pub(super) fn archive_alarm(tenure: &Tenure, notice: &ArchivistNotice) -> Option<ShardEvent> {
+    let ArchivistNotice::LagChanged(state, lag_ticks) = *notice else {
+        return None;
+    };
+    Some(ShardEvent::ArchiveLag {
+        zone: tenure.zone.clone(),
+        epoch: tenure.epoch(),
+        state,
+        lag_ticks,
+    })
+}
+
 /// Logs what a pipeline says of its zone.
 pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
     match notice {
@@ -109,6 +122,14 @@ pub(super) fn log_archive(zone: &ZoneName, notice: &ArchivistNotice) {
             rows,
             "the archive is away for too long: so many moves of value became what they add up to"
         ),
+        ArchivistNotice::LagChanged(LagState::Fine, lag_ticks) => {
+            tracing::info!(%zone, lag_ticks, "the archive follows the zone again");
+        }
+        ArchivistNotice::LagChanged(LagState::Behind | LagState::Held, lag_ticks) => tracing::error!(
+            %zone,
+            lag_ticks,
+            "the archive has fallen behind: if the state store were lost now, the zone would lose these ticks"
+        ),
         ArchivistNotice::Fenced => {
             tracing::warn!(%zone, "the archive knows of a newer owner of this zone: nothing more is written to it");
         }
@@ -129,7 +150,7 @@ pub(super) fn log_lag(zone: &ZoneName, state: LagState, lag_ticks: u64) {
 }
 
 /// Logs what an adoption says of its zone.
-pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
+pub(crate) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
     let zone = &tenure.zone;
     match notice {
         AdoptionNotice::Unanswered(why) => {
@@ -160,6 +181,22 @@ pub(super) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
         loss @ (AdoptionNotice::Damaged { .. }
         | AdoptionNotice::GoneBack { .. }
         | AdoptionNotice::DamagedBeyondMemory { .. }) => log_loss(zone, loss),
+        AdoptionNotice::AsksArchive(why) => tracing::warn!(%zone, why, "the archive is asked for the zone"),
+        AdoptionNotice::ArchiveUnanswered(why) => tracing::error!(
+            %zone,
+            why,
+            "the archive does not answer, and what the store does not have of this zone may be there: the zone waits"
+        ),
+        AdoptionNotice::FromArchive(restored) => tracing::error!(
+            %zone,
+            epoch = %tenure.epoch(),
+            of_epoch = %restored.commit.epoch,
+            tick = restored.commit.tick.0,
+            rewound_ticks = restored.rewound_ticks,
+            interval_ticks = restored.interval_ticks,
+            blobs_given_up = restored.blobs_given_up,
+            "the zone goes on from the archive: what came after its last commit is lost"
+        ),
         AdoptionNotice::Divergent(tick) => tracing::error!(
             %zone,
             tick = tick.0,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use everhold_core::cluster::HomeStore;
-use everhold_core::durability::adoption::{Adoption, History, Start};
+use everhold_core::durability::adoption::{Adoption, AdoptionNotice, History, Start};
 use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
@@ -15,7 +15,7 @@ use everhold_core::game::RuleBook;
 use everhold_core::ownership::holder::command::UnfitZone;
 use everhold_core::ownership::{AdoptionFailure, Remains, Tenure, Vacancy, VacancyNews};
 use everhold_core::replication::ViewConfig;
-use everhold_core::report::{AdoptionReport, ShardEvent};
+use everhold_core::report::{AdoptionReport, HistorySource, ShardEvent};
 use everhold_core::zone::ZoneConfig;
 use everhold_os::{clock, vital};
 use everhold_protocol::{Tick, ZoneName};
@@ -112,12 +112,20 @@ impl Hosting {
             promised,
         } = granted;
         let zone_config = self.zone_config(&tenure.zone);
-        let stores = (Arc::clone(&self.store), Arc::clone(&self.rules_store));
+        let stores = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.rules_store),
+            self.archive.clone(),
+        );
         let memory = self.memories().get(&tenure.zone).map(SuspendedZone::last);
         let adoption = Adoption::new(Instant::now(), tenure.grant, reseed_grace, memory, steps);
-        let adoption = adoption.promised(promised).under(zone_config.rules());
+        let mut adoption = adoption.promised(promised).under(zone_config.rules());
+        if let Some(archive) = &self.archive {
+            adoption = adoption.with_archive(archive.interval_ticks);
+        }
         let drop_memory = || drop(self.memories().remove(&tenure.zone));
-        let adopted = host::adopt(stores, (&tenure, &guard), zone_config, adoption, drop_memory).await?;
+        let hears = (drop_memory, |notice| self.note(&tenure, notice));
+        let adopted = host::adopt(stores, (&tenure, &guard), zone_config, adoption, hears).await?;
         let last_tick = match &adopted {
             Adopted::Stored(start, _) => start.journal.last().tick,
             Adopted::Memory(_) => memory.expect("what goes on from memory was there").tick,
@@ -127,6 +135,18 @@ impl Hosting {
         self.keeper.hosted(&handle);
         self.router.zone_up(handle);
         Ok(())
+    }
+
+    /// Logs what an adoption says, and reports it if it is an alarm.
+    fn note(&self, tenure: &Tenure, notice: AdoptionNotice) {
+        if let AdoptionNotice::ArchiveUnanswered(reason) = &notice {
+            self.reporter.tell(ShardEvent::ArchiveAwaited {
+                zone: tenure.zone.clone(),
+                epoch: tenure.epoch(),
+                reason: reason.clone(),
+            });
+        }
+        host::log_adoption(tenure, notice);
     }
 
     /// Reports a zone that was not claimed.
@@ -194,12 +214,18 @@ impl Hosting {
             granted_at_ms: millis(at),
             adopt_ms: millis(clock::boottime().saturating_sub(at)),
             from_memory: matches!(history, History::Memory(_)),
+            source: source(last_tick, history),
             replayed_ticks: 0,
             checked_digests: 0,
             digest_equal: true,
             rewound_ticks: match history {
                 History::Memory(from) => from.lost_ticks(),
                 History::Stored { rewound_ticks, .. } => rewound_ticks,
+                History::Archived(restored) => restored.rewound_ticks,
+            },
+            loss_ticks_max: match history {
+                History::Archived(restored) => Some(restored.rewound_ticks.max(restored.interval_ticks)),
+                History::Memory(_) | History::Stored { .. } => None,
             },
             checkpoints_given_up: 0,
             evidence: None,
@@ -305,6 +331,16 @@ fn panicked(panic: tokio::task::JoinError) -> NotAdopted {
         failure: AdoptionFailure::Panicked,
         error: panic.into(),
         memory: None,
+    }
+}
+
+/// Returns where an adopted history was found that ends with this tick.
+const fn source(last_tick: Tick, history: History) -> HistorySource {
+    match history {
+        History::Memory(_) => HistorySource::Memory,
+        History::Archived(_) => HistorySource::Archive,
+        History::Stored { .. } if last_tick.0 == 0 => HistorySource::Nothing,
+        History::Stored { .. } => HistorySource::Store,
     }
 }
 

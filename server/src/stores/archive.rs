@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use everhold_core::durability::archive::{Archive, ArchiveError};
 use everhold_core::zone::Game;
+use everhold_core::zone::archive_schema::ArchiveSchema;
 #[cfg(feature = "postgres")]
 use everhold_store::postgres::{PostgresArchive, PostgresError, PostgresTarget};
 #[cfg(feature = "sqlite")]
@@ -28,7 +29,7 @@ impl ArchiveDoor {
     /// answer is none: it is opened later.
     pub async fn new(place: ArchivePlace, game: Arc<dyn Game>) -> anyhow::Result<Self> {
         let opened = OnceCell::new();
-        match open(&place, &game).await {
+        match open_declared(&place, &game).await {
             Ok(archive) => drop(opened.set(archive)),
             Err(OpenError::Away(why)) => {
                 tracing::warn!(error = why, "the archive does not answer; it is tried again");
@@ -44,13 +45,26 @@ impl ArchiveDoor {
     /// [`ArchiveError::Unavailable`]: it cannot be opened yet.
     pub async fn archive(&self) -> Result<&dyn Archive, ArchiveError> {
         let archive = self.opened.get_or_try_init(|| async {
-            open(&self.place, &self.game).await.map_err(|error| match error {
-                OpenError::Away(why) => ArchiveError::Unavailable(why),
-                OpenError::Unusable(error) => ArchiveError::Unavailable(format!("{error:#}")),
-            })
+            let opened = open_declared(&self.place, &self.game).await;
+            opened.map_err(OpenError::into_unavailable)
         });
         Ok(archive.await?.as_ref())
     }
+}
+
+/// Opens the archive for somebody who only reads, and knows no game. A file that is not there is not made.
+///
+/// # Errors
+/// [`ArchiveError::Unavailable`]: it cannot be opened.
+pub async fn open_archive_to_read(place: &ArchivePlace) -> Result<Arc<dyn Archive>, ArchiveError> {
+    if let ArchivePlace::File(path) = place
+        && !path.exists()
+    {
+        return Err(ArchiveError::Unavailable(format!("there is no {}", path.display())));
+    }
+    let none = ArchiveSchema::new(Vec::new(), Vec::new(), Vec::new());
+    let opened = async { open(place, none.map_err(|error| OpenError::Unusable(error.into()))?).await };
+    opened.await.map_err(OpenError::into_unavailable)
 }
 
 enum OpenError {
@@ -60,10 +74,22 @@ enum OpenError {
     Unusable(anyhow::Error),
 }
 
-async fn open(place: &ArchivePlace, game: &Arc<dyn Game>) -> Result<Arc<dyn Archive>, OpenError> {
-    let schema = game
-        .archive_schema()
-        .map_err(|error| OpenError::Unusable(error.into()))?;
+impl OpenError {
+    /// What it is to somebody who asks the archive.
+    fn into_unavailable(self) -> ArchiveError {
+        ArchiveError::Unavailable(match self {
+            Self::Away(why) => why,
+            Self::Unusable(error) => format!("{error:#}"),
+        })
+    }
+}
+
+async fn open_declared(place: &ArchivePlace, game: &Arc<dyn Game>) -> Result<Arc<dyn Archive>, OpenError> {
+    let schema = game.archive_schema();
+    open(place, schema.map_err(|error| OpenError::Unusable(error.into()))?).await
+}
+
+async fn open(place: &ArchivePlace, schema: ArchiveSchema) -> Result<Arc<dyn Archive>, OpenError> {
     match place {
         #[cfg(feature = "sqlite")]
         ArchivePlace::File(path) => match SqliteArchive::open(path, schema) {

@@ -11,6 +11,7 @@
 //!            └─► BeginAnew ───┘            ▼ │
 //!                                     Quarantine
 //! ```
+//! Where the store has nothing, or nothing whole, the archive may have something: `archived` says how it is asked.
 //!
 //! The fence comes first: a shard that reads before it can be overtaken by the old owner's next write. A data set that
 //! the store has lost cannot be fenced, and one that its owner writes anew from memory is not to be: an adopter that
@@ -20,6 +21,7 @@
 //! and no damage of that data takes it away. Evidence is kept if a digest of the replay differs, and the history is
 //! rewound if something in it is damaged. The [`Recovery`] says what is read.
 
+mod archived;
 mod command;
 mod divergence;
 mod outcome;
@@ -31,6 +33,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::{SessionId, Tick};
 
+pub use self::archived::Restored;
+use self::archived::{ArchiveTerms, Bereft, Restoring};
 pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, FromMemory, History, POISON_MAX, Start};
 use self::divergence::DivergentZone;
 pub use super::asking::ANSWER_MAX;
@@ -58,6 +62,12 @@ enum AdoptionStep {
     },
     /// It begins a lost zone again.
     Begin,
+    /// It fences the archive and asks what that has of the zone.
+    Look(Box<Bereft>),
+    /// It reads a blob of the archive, or has it replayed.
+    Restore(Box<Restoring>),
+    /// It asks whether the store still has nothing, before the zone goes on from the archive.
+    Confirm(Box<(Replayed, Restored)>),
     /// It asks which rules the world is to run.
     Wanted(Box<Recovery>),
     /// It reads a page, or has the zone replayed.
@@ -81,6 +91,9 @@ pub struct Adoption {
     asking: Asking,
     steps: AdoptionSteps,
     is_lost: bool,
+    /// The moment until which a shard that has the zone in memory comes first.
+    grace_until: Instant,
+    archive: Option<ArchiveTerms>,
     promised: Tick,
     poisoned: u32,
     evidence: Option<EvidenceOutcome>,
@@ -120,6 +133,8 @@ impl Adoption {
             asking: Asking::NEW,
             steps,
             is_lost: false,
+            grace_until: now + reseed_grace,
+            archive: None,
             promised: Tick(0),
             poisoned: 0,
             evidence: None,
@@ -155,6 +170,15 @@ impl Adoption {
             AdoptionStep::Summary(_) => AdoptionCommand::Summarize,
             AdoptionStep::Read { .. } => AdoptionCommand::FenceAndRead,
             AdoptionStep::Begin => AdoptionCommand::BeginAnew,
+            AdoptionStep::Look(_) => AdoptionCommand::FenceArchive,
+            AdoptionStep::Restore(restoring) => match Self::poll_restoring(restoring) {
+                Ok(command) => command,
+                Err(error) => {
+                    self.fail(error);
+                    return self.queue.pop_front();
+                }
+            },
+            AdoptionStep::Confirm(_) => AdoptionCommand::FenceAndRead,
             AdoptionStep::Wanted(_) => AdoptionCommand::ReadWanted,
             AdoptionStep::Recover(recovery) => match recovery.poll() {
                 RecoveryStep::Read(PageRequest::Parts(parts)) => AdoptionCommand::ReadParts(parts),
@@ -163,7 +187,7 @@ impl Adoption {
                 RecoveryStep::Fail(damage) => {
                     let end = recovery.end();
                     self.fail_damaged(damage, end);
-                    return self.queue.pop_front();
+                    return self.poll_command(now, lease);
                 }
             },
             AdoptionStep::Quarantine(_, (tick, session, seq)) => AdoptionCommand::Quarantine(*tick, *session, *seq),
@@ -236,7 +260,13 @@ impl Adoption {
     pub fn handle_read(&mut self, now: Instant, answer: Result<ZoneOutline, StoreError>) {
         self.note_answer(&answer);
         match (self.take_step(), answer) {
-            (AdoptionStep::Read { .. } | AdoptionStep::Begin, Ok(outline)) => self.begin_recovery(outline),
+            (AdoptionStep::Confirm(outcome), Ok(outline)) if archived::is_new(&outline) => {
+                self.start_restored(*outcome);
+            }
+            (AdoptionStep::Confirm(outcome), Err(StoreError::Lost)) => self.start_restored(*outcome),
+            (AdoptionStep::Read { .. } | AdoptionStep::Begin | AdoptionStep::Confirm(_), Ok(outline)) => {
+                self.begin_recovery(outline);
+            }
             (AdoptionStep::Read { grace_until, is_said }, Err(StoreError::Lost)) if now < grace_until => {
                 if !is_said {
                     self.log(AdoptionNotice::Lost);
@@ -251,13 +281,22 @@ impl Adoption {
                 if let Some(memory) = self.memory {
                     return self.go_on_from(memory);
                 }
-                self.is_lost = true;
-                self.log(AdoptionNotice::BeginsAgain);
-                self.enter(AdoptionStep::Begin);
+                if self.turn_to_archive(Bereft::Lost).is_err() {
+                    self.begin_again();
+                }
             }
-            (step @ (AdoptionStep::Read { .. } | AdoptionStep::Begin), Err(error)) => self.ask_again(now, step, error),
+            (step @ (AdoptionStep::Read { .. } | AdoptionStep::Begin | AdoptionStep::Confirm(_)), Err(error)) => {
+                self.ask_again(now, step, error);
+            }
             _ => panic!("a zone that was not asked for"),
         }
+    }
+
+    /// Begins a zone again that the store has lost, and nobody else has.
+    fn begin_again(&mut self) {
+        self.is_lost = true;
+        self.log(AdoptionNotice::BeginsAgain);
+        self.enter(AdoptionStep::Begin);
     }
 
     /// Takes the parts that were asked for, at `now`.
@@ -301,8 +340,10 @@ impl Adoption {
     /// # Panics
     /// If it was not asked for.
     pub fn handle_replayed(&mut self, outcome: Result<Replayed, ReplayError>) {
-        let AdoptionStep::Recover(mut recovery) = self.take_step() else {
-            panic!("a replay that was not asked for")
+        let mut recovery = match self.take_step() {
+            AdoptionStep::Recover(recovery) => recovery,
+            AdoptionStep::Restore(restoring) => return self.handle_restored(restoring, outcome),
+            _ => panic!("a replay that was not asked for"),
         };
         match outcome {
             Ok(replayed) => match recovery.handle_replayed(&replayed) {

@@ -18,7 +18,6 @@
 //! sent again as it was, until it is answered.
 
 mod batch;
-mod ledger;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +29,9 @@ use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
 pub use self::batch::CutFacts;
 use self::batch::{Batch, FactsHash, ZoneCut};
-use self::ledger::PendingMoves;
-use super::archive::{ArchiveCommit, ArchiveError, ArchivedZone, CommitAnswer, CommitMark, CommitReport};
+use super::archive::{ArchiveCommit, ArchiveError, ArchivedZone, CommitAnswer, CommitMark, CommitReport, LedgerRow};
+use super::lag::{Lag, LagConfig, LagState};
+use super::pending_moves::{PendingMoves, section};
 use super::store::Position;
 use crate::outage::{Lasted, Outage};
 use crate::zone::ValueMove;
@@ -85,6 +85,8 @@ pub enum ArchivistNotice {
     Merged(u64),
     /// The archive knows of a newer owner: nothing more is written under this epoch.
     Fenced,
+    /// Raise or end an alarm: the archive follows the zone, or has not for long, and is so many ticks behind.
+    LagChanged(LagState, u64),
 }
 
 #[derive(Clone, Debug)]
@@ -130,14 +132,16 @@ pub struct Archivist {
     /// The wait after the last failure, and its end.
     back_off: Option<(Duration, Instant)>,
     fails: Outage,
+    alarm: Lag,
     notices: Vec<ArchivistNotice>,
 }
 
 impl Archivist {
-    /// The archivist of a zone that goes on under this epoch from `adopted`.
+    /// The archivist of a zone that goes on under this epoch from `adopted`, with the moves of owners before.
     #[must_use]
-    pub fn new(config: ArchivistConfig, epoch: Epoch, adopted: Position) -> Self {
+    pub fn new(config: ArchivistConfig, epoch: Epoch, adopted: Position, moves: PendingMoves) -> Self {
         Self {
+            alarm: Lag::new(LagConfig::of_archive(config.interval_ticks, config.tick_hz)),
             config,
             epoch,
             state: ArchivistState::Fencing,
@@ -149,7 +153,7 @@ impl Archivist {
             cut: None,
             newest: None,
             known: BTreeMap::new(),
-            ledger: PendingMoves::default(),
+            ledger: moves,
             next_at: Tick(0),
             archived: Tick(0),
             back_off: None,
@@ -158,12 +162,43 @@ impl Archivist {
         }
     }
 
-    /// Takes the moves of value of a tick, in order.
-    pub fn handle_moves(&mut self, tick: Tick, moves: Vec<ValueMove>) {
+    /// Takes the moves of value of a tick, in order. Returns whether they were added up with those before.
+    pub fn handle_moves(&mut self, tick: Tick, moves: Vec<ValueMove>) -> bool {
         let merged = self.ledger.add(self.epoch, tick, moves);
         if merged > 0 {
             self.notices.push(ArchivistNotice::Merged(merged));
         }
+        merged > 0
+    }
+
+    /// Returns the section of a checkpoint's body for the moves up to now: of a delta those after its parent, of a base
+    /// all that the archive may lack. `None`: they cannot be told apart there, and only a base has them all.
+    #[must_use]
+    pub fn section(&self, parent: Option<Tick>) -> Option<Vec<u8>> {
+        let Some(parent) = parent else {
+            return Some(section::encode(self.unarchived()));
+        };
+        let is_after = |row: &&LedgerRow| row.stamp.tick > parent;
+        let is_apart = self.ledger.are_apart_after(parent);
+        is_apart.then(|| section::encode(self.unarchived().filter(is_after)))
+    }
+
+    /// Gives up the moves that the archive may lack, for who goes on with the zone.
+    #[must_use]
+    pub fn into_moves(mut self) -> PendingMoves {
+        if let ArchivistState::Writing(batch) = std::mem::replace(&mut self.state, ArchivistState::Over) {
+            self.ledger.give_back(batch.into_parts().1);
+        }
+        self.ledger.bequeathed()
+    }
+
+    /// The rows that the archive is not known to have, in order of tick.
+    fn unarchived(&self) -> impl Iterator<Item = &LedgerRow> {
+        let writing = match &self.state {
+            ArchivistState::Writing(batch) => Some(batch.rows()),
+            _ => None,
+        };
+        writing.into_iter().flatten().chain(self.ledger.rows())
     }
 
     /// Takes a base that was cut, and is on its way to become the head, with every character in it.
@@ -210,6 +245,16 @@ impl Archivist {
         tick.0.saturating_sub(self.archived.0)
     }
 
+    /// Takes the zone's last tick, and judges the lag. What was committed before this epoch is no failure of it: an
+    /// archive has the time of some commits before there is an alarm.
+    pub fn handle_tick(&mut self, tick: Tick) {
+        let since = tick.0.saturating_sub(self.archived.max(self.adopted.tick).0);
+        if let Some(state) = self.alarm.handle_ticks(since) {
+            let lag = self.lag_ticks(tick);
+            self.notices.push(ArchivistNotice::LagChanged(state, lag));
+        }
+    }
+
     /// Returns the next news.
     pub fn poll_notice(&mut self) -> Option<ArchivistNotice> {
         (!self.notices.is_empty()).then(|| self.notices.remove(0))
@@ -244,7 +289,12 @@ impl Archivist {
     /// Takes the answer to [`ArchivistCommand::Look`], which came at `now`.
     pub fn handle_zone(&mut self, now: Instant, answer: Result<Option<ArchivedZone>, ArchiveError>) {
         let Some(zone) = self.heard(now, answer) else { return };
+        let newest = zone.as_ref().and_then(|zone| zone.blobs.first()).map(|blob| blob.mark);
         self.go_on_after(zone.and_then(|zone| zone.last));
+        // The last commit of a cut brings its blob: with that one, all rows up to there are written. What this history
+        // does not have of them is not among those here.
+        self.ledger
+            .settle(newest.map(|newest| newest.position.tick.min(self.kept().tick)));
     }
 
     /// Takes the answer to [`ArchivistCommand::PutPart`], which came at `now`.

@@ -1,10 +1,10 @@
-//! The lag of a zone's checkpoints: how many ticks an adopter would have to replay. It says when that is an alarm, and
-//! when the zone must hold. It writes nothing itself.
+//! The lag of a zone's checkpoints: how many ticks an adopter would have to replay; and that of its archive. It says
+//! when that is an alarm, and when the zone must hold. It writes nothing itself.
 //!
 //! Appends may succeed for hours while no checkpoint does. Nothing is lost by that, but in the end the journal is too
 //! long for any adopter to replay, and it fills the store.
 
-use crate::limits::{CHECKPOINT_LAG_ALARM_S, CHECKPOINT_LAG_HOLD_S};
+use crate::limits::{ARCHIVE_LAG_ALARM_S, CHECKPOINT_LAG_ALARM_S, CHECKPOINT_LAG_HOLD_S};
 
 /// The bounds of the lag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,19 @@ impl LagConfig {
     }
 }
 
-/// The state of a zone's checkpoints.
+impl LagConfig {
+    /// Returns the bounds of an archive with so many ticks between commits: three of them are missing, and it has had
+    /// some seconds for each. No zone ever holds because of its archive.
+    #[must_use]
+    pub const fn of_archive(interval_ticks: u64, tick_hz: u16) -> Self {
+        Self {
+            alarm_ticks: 3 * interval_ticks + ARCHIVE_LAG_ALARM_S * tick_hz as u64,
+            hold_ticks: u64::MAX,
+        }
+    }
+}
+
+/// The state of a zone's checkpoints, or of its archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LagState {
@@ -105,6 +117,15 @@ mod tests {
             Some(fine),
         ];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn archive_is_an_alarm_after_three_intervals_and_never_holds_a_zone() {
+        let mut lag = Lag::new(LagConfig::of_archive(600, 20));
+        let said: Vec<_> = [1_859, 1_860, u64::MAX - 1, 1_859]
+            .map(|ticks| lag.handle_ticks(ticks))
+            .to_vec();
+        assert_eq!(said, [None, Some(LagState::Behind), None, Some(LagState::Fine)]);
     }
 
     #[test]

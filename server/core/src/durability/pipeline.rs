@@ -64,6 +64,8 @@ pub struct Pipeline<S, R> {
     appends_fail: Outage,
     /// The position of the cut that is being encoded: the checkpointer asks for one at a time.
     cut_at: Option<Position>,
+    /// The section that is to follow its bytes.
+    cut_section: Vec<u8>,
     write: Option<Write>,
     write_after: Option<Instant>,
     writes_fail: Outage,
@@ -94,6 +96,7 @@ impl<S, R> Pipeline<S, R> {
             append_after: None,
             appends_fail: Outage::default(),
             cut_at: None,
+            cut_section: Vec::new(),
             write: None,
             write_after: None,
             writes_fail: Outage::default(),
@@ -134,9 +137,7 @@ impl<S, R> Pipeline<S, R> {
             return;
         }
         self.gate.hold(tick, (confirmed, snapshots), outputs);
-        if let Some(archivist) = &mut self.archivist {
-            archivist.handle_moves(tick, moves);
-        }
+        self.handle_moves(tick, moves);
         self.checkpointer.handle_tick(tick);
         if let Some(frozen) = frozen {
             self.handle_frozen(frozen);
@@ -329,7 +330,8 @@ impl<S, R> Pipeline<S, R> {
     #[must_use]
     pub fn into_surrender(self, reason: &EndReason) -> Option<Surrender> {
         let is_kept = matches!(reason, EndReason::Suspended | EndReason::Fenced | EndReason::Refused);
-        is_kept.then(|| Surrender::new(self.journal))
+        let moves = self.archivist.map(Archivist::into_moves).unwrap_or_default();
+        is_kept.then(|| Surrender::new(self.journal).with_moves(moves))
     }
 
     fn poll_append(&mut self, now: Instant) -> Option<PipelineCommand<S, R>> {

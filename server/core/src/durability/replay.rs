@@ -4,7 +4,8 @@
 //! [`plan`] checks that what was read is one unbroken history: a base and deltas that name each other, and records
 //! whose hashes chain from there to the end. Where a record is damaged or missing the history ends before it, and the
 //! plan says so. [`replay`] restores the checkpoints and steps the zone through the records. It is the zone's own
-//! `step`; what it tells is dropped, because it was told already, or is still in the sessions' outboxes.
+//! `step`; what it tells is dropped, because it was told already, or is still in the sessions' outboxes. Moves of value
+//! alone are kept, for the archive.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,12 +13,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use everhold_protocol::{Epoch, SessionId, Tick};
 
+use super::pending_moves::PendingMoves;
+use super::pending_moves::section::{self, SectionError};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
 use crate::ownership::{AdoptionSteps, RulesId};
 use crate::zone::probe::panic_text;
-use crate::zone::{Digest, RestoreError, Zone, ZoneConfig};
+use crate::zone::{Digest, RestoreError, ValueMove, Zone, ZoneConfig};
 
 /// The reason why a zone cannot be brought back from stored data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +124,7 @@ impl ReplayError {
 pub struct ReplayPlan {
     chain: Vec<CheckpointHead>,
     bodies: Vec<Bytes>,
+    moves: PendingMoves,
     records: Vec<Record>,
     quarantine: BTreeSet<(SessionId, u64)>,
     last: Position,
@@ -179,6 +183,8 @@ pub struct Replayed {
     /// Quarantined inputs that the replayed journal does not hold: their clients will send them again, since they were
     /// never confirmed. The first tick of the new epoch must tell the zone to refuse them.
     pub quarantine: Vec<(SessionId, u64)>,
+    /// Moves of value that the archive may lack: those of the checkpoints, and those of the ticks replayed.
+    pub moves: PendingMoves,
     /// Ticks replayed.
     pub replayed_ticks: u64,
     /// Every digest that the owner wrote is the one that the replay has. If not, the replayed state stands all the
@@ -198,6 +204,7 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         Vec::with_capacity(data.chain.len()),
         Vec::with_capacity(data.chain.len()),
     );
+    let mut moves = PendingMoves::default();
     for checkpoint in data.chain {
         let CheckpointHead { position, kind, .. } = checkpoint.head;
         let follows = match kind {
@@ -207,9 +214,14 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         if !follows || position.epoch < last.epoch {
             return Err(ReplayError::ChainBroken { tick: position.tick });
         }
+        let (state, rows) = section::split(&checkpoint.body).map_err(|error| ReplayError::Restore {
+            tick: position.tick,
+            error: unread(error),
+        })?;
         last = position;
         chain.push(checkpoint.head);
-        bodies.push(checkpoint.body);
+        bodies.push(state);
+        moves.inherit_rows(rows);
     }
     let (mut records, mut damage) = (Vec::with_capacity(data.records.len()), None);
     for (index, stored) in data.records.iter().enumerate() {
@@ -228,6 +240,7 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
     Ok(ReplayPlan {
         chain,
         bodies,
+        moves,
         records,
         quarantine: data.quarantine.into_iter().collect(),
         last,
@@ -235,6 +248,16 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         steps: AdoptionSteps::default(),
         damage,
     })
+}
+
+/// What a section of a body that cannot be read is to the body.
+fn unread(error: SectionError) -> RestoreError {
+    match error {
+        SectionError::Damaged => RestoreError::Corrupt,
+        SectionError::Layout(found) => RestoreError::Layout {
+            found: u16::try_from(found).unwrap_or(u16::MAX),
+        },
+    }
 }
 
 /// Reads the record after `last`. A damaged hash is no loss where the chain proves what it was: the record before says
@@ -355,8 +378,9 @@ impl ReplayRun {
         if record.inputs.iter().any(is_other) {
             return Some(Err(ReplayError::Rules { tick: record.tick }));
         }
-        if let Err(error) = step(&mut self.zone, record, &self.plan.quarantine) {
-            return Some(Err(error));
+        match step(&mut self.zone, record, &self.plan.quarantine) {
+            Ok(moves) => self.plan.moves.inherit(record.epoch, record.tick, moves),
+            Err(error) => return Some(Err(error)),
         }
         self.plan.steps.note();
         self.done += 1;
@@ -386,6 +410,7 @@ impl ReplayRun {
             damage: plan.damage,
             chain: if is_taken_over { Vec::new() } else { plan.chain },
             quarantine: beyond(&plan.records, plan.quarantine),
+            moves: plan.moves,
             replayed_ticks: plan.records.len() as u64,
             digest_equal: comparison.first_divergence.is_none(),
             first_divergence: comparison.first_divergence,
@@ -441,11 +466,16 @@ fn rules_of(input: &Input) -> Option<RulesId> {
     }
 }
 
-fn step(zone: &mut Zone, record: &Record, quarantine: &BTreeSet<(SessionId, u64)>) -> Result<(), ReplayError> {
+/// Steps the zone. What it tells is dropped, but for the moves of value, of which the archive may not have heard.
+fn step(
+    zone: &mut Zone,
+    record: &Record,
+    quarantine: &BTreeSet<(SessionId, u64)>,
+) -> Result<Vec<ValueMove>, ReplayError> {
     let probe = zone.probe();
     let inputs = with_quarantine(&record.inputs, quarantine);
     // The zone is thrown away if it fails, so nobody sees it half-stepped.
-    let stepped = catch_unwind(AssertUnwindSafe(|| drop(zone.step(&inputs))));
+    let stepped = catch_unwind(AssertUnwindSafe(|| zone.step(&inputs).moves));
     stepped.map_err(|panic| ReplayError::Poison {
         tick: record.tick,
         suspect: probe.suspect().and_then(|suspect| suspect.intent),

@@ -10,10 +10,11 @@
 use std::time::Duration;
 
 use super::journal::{Journal, RingFull};
+use super::pending_moves::PendingMoves;
 use super::store::{Position, StoreError, StoredRecord, ZoneSummary};
 use crate::ownership::holder::command::StoreData;
 use crate::ownership::{DataStamp, Grant};
-use crate::zone::Zone;
+use crate::zone::{ValueMove, Zone};
 
 /// The time between two looks for a zone that its tick thread has not given back.
 pub const SURRENDER_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -28,21 +29,32 @@ pub const SURRENDER_LOOKS_MAX: u32 = 100;
 #[derive(Debug)]
 pub struct Surrender {
     journal: Journal,
+    moves: PendingMoves,
 }
 
 impl Surrender {
     /// Waits for the zone of `journal`.
     #[must_use]
-    pub const fn new(journal: Journal) -> Self {
-        Self { journal }
+    pub fn new(journal: Journal) -> Self {
+        let moves = PendingMoves::default();
+        Self { journal, moves }
     }
 
-    /// Takes the record of one more tick that the zone did. Its outputs are never sent.
+    /// Takes the moves of value that the archive may lack, if the zone has one.
+    #[must_use]
+    pub fn with_moves(self, moves: PendingMoves) -> Self {
+        Self { moves, ..self }
+    }
+
+    /// Takes the record of one more tick that the zone did, and its moves of value. Its outputs are never sent.
     ///
     /// # Errors
     /// The ring is full: the zone cannot go on from memory.
-    pub fn handle_record(&mut self, record: StoredRecord) -> Result<(), RingFull> {
-        self.journal.push(record)
+    pub fn handle_record(&mut self, record: StoredRecord, moves: Vec<ValueMove>) -> Result<(), RingFull> {
+        let tick = record.tick;
+        self.journal.push(record)?;
+        self.moves.inherit(self.journal.epoch(), tick, moves);
+        Ok(())
     }
 
     /// Takes the zone that the tick thread gave back, after its last tick.
@@ -53,6 +65,7 @@ impl Surrender {
         SuspendedZone {
             zone,
             journal: self.journal,
+            moves: self.moves,
         }
     }
 }
@@ -61,6 +74,7 @@ impl Surrender {
 pub struct SuspendedZone {
     zone: Zone,
     journal: Journal,
+    moves: PendingMoves,
 }
 
 impl SuspendedZone {
@@ -89,13 +103,15 @@ impl SuspendedZone {
         }
     }
 
-    /// Takes the zone up again under `grant`, whose fence stands in the store.
+    /// Takes the zone up again under `grant`, whose fence stands in the store, with the moves of value that the archive
+    /// may lack.
     ///
     /// # Panics
     /// If the grant's epoch is not higher than the one that ran out.
     #[must_use]
-    pub fn reclaimed(self, grant: Grant) -> (Zone, Journal) {
-        (self.zone, self.journal.reclaimed(grant.epoch()))
+    pub fn reclaimed(self, grant: Grant) -> (Zone, Journal, PendingMoves) {
+        let journal = self.journal.reclaimed(grant.epoch());
+        (self.zone, journal, self.moves.bequeathed())
     }
 }
 
@@ -122,7 +138,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use everhold_protocol::{Epoch, Tick};
+    use everhold_protocol::{Account, Epoch, Tick};
 
     use super::*;
     use crate::durability::journal::JournalEvent;
@@ -144,6 +160,17 @@ mod tests {
         Grant::issue(Epoch(epoch), Nonce(1))
     }
 
+    fn gift() -> ValueMove {
+        ValueMove {
+            value: 0,
+            thing: None,
+            amount: 1,
+            from: None,
+            to: Some(Account(1)),
+            command: None,
+        }
+    }
+
     fn record(tick: Tick) -> StoredRecord {
         StoredRecord {
             tick,
@@ -159,8 +186,8 @@ mod tests {
         journal.push(record(Tick(1))).unwrap();
         journal.poll_append();
         let mut surrender = Surrender::new(journal);
-        surrender.handle_record(record(Tick(2))).unwrap();
-        let (_, mut journal) = surrender.handle_zone(zone()).reclaimed(grant(5));
+        surrender.handle_record(record(Tick(2)), vec![gift()]).unwrap();
+        let (_, mut journal, moves) = surrender.handle_zone(zone()).reclaimed(grant(5));
         let sent: Vec<_> = journal
             .poll_append()
             .unwrap()
@@ -168,6 +195,8 @@ mod tests {
             .map(|record| record.tick)
             .collect();
         assert_eq!((journal.epoch(), sent), (Epoch(5), vec![Tick(1), Tick(2)]));
+        let told: Vec<_> = moves.rows().map(|row| (row.stamp.epoch, row.stamp.tick)).collect();
+        assert_eq!(told, [(Epoch(3), Tick(2))], "the archive may lack it");
     }
 
     #[test]
@@ -179,7 +208,7 @@ mod tests {
         };
         let memory = Surrender::new(Journal::orphaned(Epoch(3), at(4), at(9))).handle_zone(zone());
         assert_eq!((memory.acknowledged(), memory.last()), (at(4).stamp(), at(9).stamp()));
-        let (_, mut journal) = memory.reclaimed(grant(5));
+        let (_, mut journal, _) = memory.reclaimed(grant(5));
         assert_eq!(journal.poll_append(), None, "nothing waits");
         journal.push(record(Tick(10))).unwrap();
         assert_eq!(journal.poll_append().unwrap().len(), 1);
@@ -204,7 +233,7 @@ mod tests {
     fn capture_that_was_under_way_is_given_back_to_the_zone() {
         let mut zone = zone();
         zone.freeze(Cut::Base);
-        let (mut zone, _) = Surrender::new(Journal::new(Epoch(3), Position::GENESIS))
+        let (mut zone, ..) = Surrender::new(Journal::new(Epoch(3), Position::GENESIS))
             .handle_zone(zone)
             .reclaimed(grant(4));
         assert!(

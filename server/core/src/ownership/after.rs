@@ -1,6 +1,8 @@
 //! The fate of the lease of a zone that is over here: two tables, of ends and of adoptions that failed. It carries
 //! nothing out.
 
+use everhold_protocol::Epoch;
+
 use super::end::EndReason;
 use super::stamp::DataStamp;
 
@@ -56,6 +58,13 @@ pub enum AdoptionFailure {
     StoreAway,
     /// The store has seen a higher epoch: another shard was quicker.
     Overtaken,
+    /// The store has nothing of the zone, and the archive does not answer.
+    ArchiveAway,
+    /// The store has nothing of the zone, and the archive has seen this epoch, which is not below the grant's: both the
+    /// authority and the store have forgotten.
+    ArchiveAhead(Epoch),
+    /// The store has nothing of the zone, and the archive answers with what no owner wrote.
+    ArchiveCorrupt,
     /// The adoption panicked, or its replay.
     Panicked,
     /// A thread of the host did not start.
@@ -73,7 +82,12 @@ impl AdoptionFailure {
     pub const fn comes_again(self) -> bool {
         matches!(
             self,
-            Self::Unreplayable | Self::Unfit | Self::PoisonedTooOften | Self::StoreCorrupt | Self::Panicked
+            Self::Unreplayable
+                | Self::Unfit
+                | Self::PoisonedTooOften
+                | Self::StoreCorrupt
+                | Self::ArchiveCorrupt
+                | Self::Panicked
         )
     }
 }
@@ -107,6 +121,8 @@ impl After {
             _ if let Remains::Memory { acknowledged } = remains => Self::Reclaim { acknowledged },
             // Nothing was said of the zone, and nothing is written any more.
             AdoptionFailure::LeaseOver => Self::Release,
+            // The next claim is above that epoch.
+            AdoptionFailure::ArchiveAhead(_) => Self::Release,
             // Nothing is wrong with the zone: another process, of the right build and world file, is not to wait.
             AdoptionFailure::Unfit => Self::Leave,
             // A world that fails to come back may fail again here; another build, or a person, may do better.
@@ -114,9 +130,13 @@ impl After {
             | AdoptionFailure::PoisonedTooOften
             | AdoptionFailure::StoreCorrupt
             | AdoptionFailure::StoreLost
+            | AdoptionFailure::ArchiveCorrupt
             | AdoptionFailure::Panicked => Self::Shun,
             // The ttl is the pause before the next try.
-            AdoptionFailure::StoreAway | AdoptionFailure::Overtaken | AdoptionFailure::NotStarted => Self::Expire,
+            AdoptionFailure::StoreAway
+            | AdoptionFailure::ArchiveAway
+            | AdoptionFailure::Overtaken
+            | AdoptionFailure::NotStarted => Self::Expire,
         }
     }
 }
@@ -179,6 +199,9 @@ mod tests {
             (AdoptionFailure::StoreCorrupt, After::Shun),
             (AdoptionFailure::StoreLost, After::Shun),
             (AdoptionFailure::Panicked, After::Shun),
+            (AdoptionFailure::ArchiveCorrupt, After::Shun),
+            (AdoptionFailure::ArchiveAway, After::Expire),
+            (AdoptionFailure::ArchiveAhead(Epoch(7)), After::Release),
             (AdoptionFailure::StoreAway, After::Expire),
             (AdoptionFailure::Overtaken, After::Expire),
             (AdoptionFailure::NotStarted, After::Expire),

@@ -140,6 +140,9 @@ impl SimShard {
                     StoreAnswer::Records(records)
                 });
             }
+            AdoptionCommand::FenceArchive | AdoptionCommand::ReadBlobPart(..) => {
+                unreachable!("a simulated world has no archive")
+            }
             AdoptionCommand::ReadWanted => unreachable!("a simulated world has no record of its rules"),
             AdoptionCommand::Keep(keep, max) => self.keep_divergent(env, tenure, (keep, max)),
             AdoptionCommand::Rewind(to) => {
@@ -334,6 +337,7 @@ impl SimShard {
             format!("shard {place} adopts {zone} epoch {epoch} after tick {tick}: {history:?}")
         });
         match history {
+            History::Archived(_) => unreachable!("a simulated world has no archive"),
             History::Memory(_) => env.took("a zone that went on from memory"),
             History::Stored { is_lost: true, .. } => env.took("a zone that began again"),
             History::Stored {

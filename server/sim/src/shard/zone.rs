@@ -162,6 +162,7 @@ impl SimShard {
             chain,
             quarantine,
             rewound_ticks,
+            ..
         } = start;
         let tenure = granted.tenure;
         env.services.note_rules(&tenure, self.tag);

@@ -93,7 +93,12 @@ impl DurableTask {
                 });
             }
             PipelineCommand::Archive(command) => self.operations.archive(command),
-            PipelineCommand::LogArchive(notice) => notices::log_archive(&self.config.tenure.zone, &notice),
+            PipelineCommand::LogArchive(notice) => {
+                if let Some(alarm) = notices::archive_alarm(&self.config.tenure, &notice) {
+                    self.services.reporter.tell(alarm);
+                }
+                notices::log_archive(&self.config.tenure.zone, &notice);
+            }
             PipelineCommand::Log(notice) => {
                 if let Some(alarm) = notices::alarm(&self.config.tenure, &notice) {
                     self.services.reporter.tell(alarm);

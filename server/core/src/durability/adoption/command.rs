@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use everhold_protocol::{SessionId, Tick};
+use everhold_protocol::{Epoch, SessionId, Tick};
 
+use super::archived::Restored;
+use crate::durability::archive::{ArchiveError, CommitMark};
 use crate::durability::evidence::EvidenceOutcome;
 use crate::durability::journal::Journal;
 use crate::durability::keeping::{KeepCommand, KeepOutcome};
+use crate::durability::pending_moves::PendingMoves;
 use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
@@ -30,6 +33,12 @@ pub enum AdoptionCommand {
     /// Make the zone's data set anew, with nothing in it, then read its outline; answer with
     /// [`Adoption::handle_read`](super::Adoption::handle_read).
     BeginAnew,
+    /// Fence the zone in the archive, then read what that has of it; answer with
+    /// [`Adoption::handle_archived`](super::Adoption::handle_archived).
+    FenceArchive,
+    /// Read this part of the blob of this commit; answer with
+    /// [`Adoption::handle_blob_part`](super::Adoption::handle_blob_part).
+    ReadBlobPart(CommitMark, u32),
     /// Read which rules the world is to run; answer with
     /// [`Adoption::handle_wanted`](super::Adoption::handle_wanted).
     ReadWanted,
@@ -111,6 +120,12 @@ pub enum AdoptionNotice {
         /// Ticks that the store knew of and that are lost.
         lost_ticks: u64,
     },
+    /// The store has nothing whole, for this reason, and the archive is asked.
+    AsksArchive(&'static str),
+    /// An alarm: the archive does not answer, for this reason, and the zone waits for it.
+    ArchiveUnanswered(String),
+    /// The zone goes on from the archive.
+    FromArchive(Restored),
     /// After this tick the replayed zone is not the one that was recorded.
     Divergent(Tick),
     /// The evidence of that is kept, or is not.
@@ -127,6 +142,8 @@ pub struct Start {
     pub chain: Vec<CheckpointHead>,
     /// Inputs to refuse, besides those that the zone knows of.
     pub quarantine: Vec<(SessionId, u64)>,
+    /// Moves of value that the archive may lack.
+    pub moves: PendingMoves,
     /// Ticks that an earlier owner may have told of and this one does not have.
     pub rewound_ticks: u64,
 }
@@ -170,13 +187,14 @@ impl Start {
             FromMemory::Newest | FromMemory::Older { .. } => memory,
             FromMemory::OverDamage { .. } => memory.behind_a_base(),
         };
-        let (zone, journal) = memory.reclaimed(grant);
+        let (zone, journal, moves) = memory.reclaimed(grant);
         Self {
             zone,
             journal,
             chain: Vec::new(),
             // The zone was stepped here to its last tick, and did not fail.
             quarantine: Vec::new(),
+            moves,
             rewound_ticks: from.lost_ticks(),
         }
     }
@@ -187,6 +205,8 @@ impl Start {
 pub enum History {
     /// This process had the zone in memory.
     Memory(FromMemory),
+    /// The archive had it, and the store did not.
+    Archived(Restored),
     /// The store had it.
     Stored {
         /// The store had lost it, no shard wrote it anew within the grace, and the zone begins again at tick 0.
@@ -227,6 +247,15 @@ pub enum AdoptError {
     /// The stored data is damaged, and nothing whole is left of it.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// The archive does not answer, and what the store does not have may be there.
+    #[error("the archive does not answer, and the zone may be there: {0}")]
+    ArchiveAway(String),
+    /// The archive has seen this epoch, and the grant is not above it.
+    #[error("the archive has seen epoch {0}: the zone is claimed above it")]
+    ArchiveAhead(Epoch),
+    /// The archive cannot be read.
+    #[error("the archive: {0}")]
+    Archive(ArchiveError),
     /// The zone may not go on, or begin, under the rules of this process.
     #[error(transparent)]
     OtherRules(#[from] RulesRefusal),
@@ -248,6 +277,9 @@ impl AdoptError {
         match self {
             Self::Unreplayable(error) if error.is_unfit() => AdoptionFailure::Unfit,
             Self::OtherRules(_) => AdoptionFailure::Unfit,
+            Self::ArchiveAway(_) => AdoptionFailure::ArchiveAway,
+            Self::ArchiveAhead(epoch) => AdoptionFailure::ArchiveAhead(*epoch),
+            Self::Archive(_) => AdoptionFailure::ArchiveCorrupt,
             Self::Unreplayable(_) | Self::Damaged(_) => AdoptionFailure::Unreplayable,
             Self::PoisonedTooOften => AdoptionFailure::PoisonedTooOften,
             Self::Store(StoreError::Corrupt(_)) => AdoptionFailure::StoreCorrupt,

@@ -3,6 +3,7 @@
 
 use everhold_protocol::Tick;
 
+use super::archived::Bereft;
 use super::{Adoption, AdoptionCommand, AdoptionNotice, AdoptionStep, FromMemory, History, Start};
 use crate::durability::journal::Journal;
 use crate::durability::recovery::{Damage, Recovered, Recovery};
@@ -24,10 +25,15 @@ impl Adoption {
     }
 
     /// Gives the zone up because nothing whole is left of the stored history, which ended at `end`; with memory, goes
-    /// back to that. What seems to be of another build is left to that build.
+    /// back to that, and without, to the archive. What seems to be of another build is left to that build.
     pub(super) fn fail_damaged(&mut self, damage: Damage, end: Tick) {
         match self.memory {
             Some(memory) if !damage.is_foreign() => self.go_back(memory, &damage, end),
+            None if !damage.is_foreign() => {
+                if let Err(Bereft::Damaged(damage, _)) = self.turn_to_archive(Bereft::Damaged(damage, end)) {
+                    self.fail(damage.into());
+                }
+            }
             _ => self.fail(damage.into()),
         }
     }
@@ -84,6 +90,7 @@ impl Adoption {
                 Vec::new()
             },
             quarantine: replayed.quarantine,
+            moves: replayed.moves,
             rewound_ticks,
         };
         if self.memory.is_some() {

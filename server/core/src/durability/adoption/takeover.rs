@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::archived::{Bereft, is_new};
 use super::{AdoptError, Adoption, AdoptionStep};
 use crate::durability::recovery::Recovery;
 use crate::durability::store::{StoreError, ZoneOutline};
@@ -19,11 +20,23 @@ impl Adoption {
 
     /// Goes on with what the outline says, once it is known which rules are wanted if that matters.
     pub(super) fn begin_recovery(&mut self, outline: ZoneOutline) {
-        let matters = self.rules.is_some_and(|rules| {
-            let is_new = outline.chain.is_empty() && outline.journal.is_none();
-            is_new || outline.seal.is_some_and(|seal| seal.rules.id != rules.id)
-        });
+        let is_new = is_new(&outline);
         let recovery = Box::new(Recovery::new(outline));
+        // One that is begun again was looked for in the archive; one that is in memory here needs none.
+        if !is_new || self.is_lost || self.memory.is_some() {
+            return self.begin_new(recovery);
+        }
+        if let Err(Bereft::Empty(recovery)) = self.turn_to_archive(Bereft::Empty(recovery)) {
+            self.begin_new(recovery);
+        }
+    }
+
+    /// Goes on with what the store has, be it nothing.
+    pub(super) fn begin_new(&mut self, recovery: Box<Recovery>) {
+        let outline = recovery.outline();
+        let matters = self
+            .rules
+            .is_some_and(|rules| is_new(outline) || outline.seal.is_some_and(|seal| seal.rules.id != rules.id));
         self.enter(if matters {
             AdoptionStep::Wanted(recovery)
         } else {

@@ -1,5 +1,6 @@
 //! Adoption, told by circumstances: what is asked for when store, memory, and replay behave so.
 
+mod archived;
 mod divergence;
 mod memory;
 mod takeover;
@@ -66,6 +67,8 @@ impl Adopter {
                 AdoptionCommand::FenceAndRead => "fence and read".to_owned(),
                 AdoptionCommand::BeginAnew => "begin anew".to_owned(),
                 AdoptionCommand::ReadWanted => "read wanted".to_owned(),
+                AdoptionCommand::FenceArchive => "fence the archive".to_owned(),
+                AdoptionCommand::ReadBlobPart(mark, index) => format!("read part {index} of blob {}", mark.number),
                 AdoptionCommand::ReadParts(parts) => format!("read {} parts", parts.len()),
                 AdoptionCommand::ReadRecords(from, ticks) => format!("read {ticks} records from {from}"),
                 AdoptionCommand::Rewind(to) => format!("rewind to {}", to.last),

@@ -148,6 +148,11 @@ impl Batch {
         self.commits.is_empty()
     }
 
+    /// The rows that are not written.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &LedgerRow> {
+        self.commits.iter().flat_map(|commit| &commit.ledger)
+    }
+
     /// The cut, and the rows that are not written.
     pub(super) fn into_parts(self) -> (ZoneCut, Vec<LedgerRow>) {
         let rows = self.commits.into_iter().flat_map(|commit| commit.ledger);

@@ -3,9 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use everhold_protocol::Tick;
+
 use super::{Pipeline, PipelineCommand};
 use crate::durability::archive::{ArchiveError, ArchivedZone, CommitAnswer};
 use crate::durability::archivist::{Archivist, ArchivistConfig};
+use crate::durability::pending_moves::PendingMoves;
+use crate::zone::ValueMove;
 
 /// A stop waits no longer for the archive: a commit takes a fraction of that, and players wait for the next owner.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -24,11 +28,32 @@ pub enum ArchiveAnswer {
 }
 
 impl<S, R> Pipeline<S, R> {
-    /// Has the zone written behind into an archive, from where it is adopted now.
+    /// Has the zone written behind into an archive, from where it is adopted now, with the moves of value of owners
+    /// before.
     #[must_use]
-    pub fn with_archive(mut self, config: ArchivistConfig) -> Self {
-        self.archivist = Some(Archivist::new(config, self.journal.epoch(), self.journal.last()));
+    pub fn with_archive(mut self, config: ArchivistConfig, moves: PendingMoves) -> Self {
+        let (epoch, last) = (self.journal.epoch(), self.journal.last());
+        self.archivist = Some(Archivist::new(config, epoch, last, moves));
         self
+    }
+
+    /// Takes a tick's moves of value. Once they were added up, only a base tells all of them.
+    pub(super) fn handle_moves(&mut self, tick: Tick, moves: Vec<ValueMove>) {
+        if let Some(archivist) = &mut self.archivist
+            && archivist.handle_moves(tick, moves)
+        {
+            self.checkpointer.handle_base_wanted();
+        }
+    }
+
+    /// Returns the section that is to follow the bytes of a cut made now, which stands alone or is a delta on the head.
+    /// `None`: such a delta cannot tell its moves of value.
+    pub(super) fn section(&self, is_base: bool) -> Option<Vec<u8>> {
+        let Some(archivist) = &self.archivist else {
+            return Some(Vec::new());
+        };
+        let head = self.checkpointer.head().filter(|_| !is_base);
+        archivist.section(head.map(|head| head.tick))
     }
 
     /// Takes the archive's answer, which came at `now`.
@@ -52,9 +77,12 @@ impl<S, R> Pipeline<S, R> {
         self.archivist.as_ref().map(|archivist| archivist.lag_ticks(tick))
     }
 
-    /// Has a base cut, if the archive is due for one.
+    /// Judges the lag of the archive, and has a base cut if it is due for one.
     pub(super) fn look_after_archive(&mut self) {
         let (tick, is_idle) = (self.journal.last().tick, self.checkpointer.is_idle());
+        if let Some(archivist) = &mut self.archivist {
+            archivist.handle_tick(tick);
+        }
         let wants_base = |archivist: &mut Archivist| is_idle && archivist.poll_base(tick);
         let is_wanted = self.archivist.as_mut().is_some_and(wants_base);
         if is_wanted {

@@ -11,6 +11,11 @@ use crate::zone::{Capture, Frozen};
 impl<S, R> Pipeline<S, R> {
     /// Takes a cut of the zone after its last tick: of that tick, or of the zone that it sealed.
     pub fn handle_frozen(&mut self, frozen: Frozen) {
+        let Some(section) = self.section(frozen.base) else {
+            self.checkpointer.handle_capture_lost();
+            return;
+        };
+        self.cut_section = section;
         self.cut_at = Some(self.journal.last());
         self.queue.push_back(PipelineCommand::Encode(frozen));
     }
@@ -19,14 +24,16 @@ impl<S, R> Pipeline<S, R> {
     ///
     /// # Panics
     /// If none was to be encoded.
-    pub fn handle_captured(&mut self, capture: Capture, facts: CutFacts) {
+    pub fn handle_captured(&mut self, mut capture: Capture, facts: CutFacts) {
         let position = self.cut_at.take().expect("only a cut is encoded");
-        let is_base = capture.base;
+        let (is_base, state) = (capture.base, capture.body.len());
+        capture.body.append(&mut self.cut_section);
         self.checkpointer.handle_captured(position, capture);
         if let Some(archivist) = self.archivist.as_mut().filter(|_| is_base)
             && let Some(body) = self.checkpointer.captured()
         {
-            archivist.handle_cut(position, body.clone(), facts);
+            // The rows of the moves are in the same commit.
+            archivist.handle_cut(position, body.slice(..state), facts);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The pipeline, told by circumstances: what it asks for when lease, store, and zone behave so. The store has a base of
 //! tick 100, and each tick shows and tells its number.
 
+mod archive;
 mod checkpoints;
 mod ends;
 mod releases;

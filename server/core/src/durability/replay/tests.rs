@@ -28,6 +28,8 @@ struct Owner {
     zone: Zone,
     data: ZoneData,
     last: Position,
+    /// The moves of value of its last tick.
+    moves: Vec<ValueMove>,
 }
 
 impl Owner {
@@ -36,6 +38,7 @@ impl Owner {
             zone: Zone::new(config(20)),
             data: ZoneData::default(),
             last: Position::GENESIS,
+            moves: Vec::new(),
         };
         let start = Input::EpochStart {
             epoch: Epoch(1),
@@ -57,7 +60,7 @@ impl Owner {
             inputs: inputs.clone(),
         }
         .encode();
-        self.zone.step(&inputs);
+        self.moves = self.zone.step(&inputs).moves;
         self.last = Position {
             epoch: Epoch(1),
             tick,
@@ -387,4 +390,56 @@ fn zone_that_this_world_lacks_is_an_error_and_no_panic() {
     };
     let replayed = plan(ZoneData::default()).and_then(|plan| replay(plan, config));
     assert_eq!(replayed.err(), Some(ReplayError::ZoneUnknown));
+}
+
+/// The gifts of the rows, by tick.
+fn gifts(moves: &PendingMoves) -> Vec<(u64, i64)> {
+    let gifts = moves.rows().filter(|row| row.from.is_some() && row.to.is_some());
+    gifts.map(|row| (row.stamp.tick.0, row.amount)).collect()
+}
+
+#[test]
+fn moves_of_value_come_from_the_checkpoints_and_from_the_ticks_that_are_replayed() {
+    let mut owner = Owner::new();
+    let (giver, taker) = (
+        owner.zone.session_of(Account(1)).unwrap(),
+        owner.zone.session_of(Account(2)).unwrap(),
+    );
+    let mut told = PendingMoves::default();
+    for amount in 1..=5_u64 {
+        let intent = Intent::GiveGold { to: taker, amount };
+        owner.step(vec![Input::Intent {
+            session: giver,
+            seq: amount,
+            intent,
+        }]);
+        told.add(Epoch(1), owner.last.tick, owner.moves.clone());
+        if amount == 2 || amount == 4 {
+            // What the archive lacks, then what came after that.
+            owner.checkpoint(if amount == 2 { Cut::Base } else { Cut::Delta });
+            let after = Tick(if amount == 2 { 0 } else { owner.last.tick.0 - 2 });
+            let section = section::encode(told.rows().filter(|row| row.stamp.tick > after));
+            let stored = owner.data.chain.last_mut().unwrap();
+            stored.body = Bytes::from([stored.body.to_vec(), section].concat());
+        }
+    }
+    let first = told.rows().next().unwrap().stamp.tick.0;
+    let expected: Vec<_> = (1..=5).map(|amount| (first + amount - 1, amount as i64)).collect();
+    assert_eq!(gifts(&told), expected);
+    let (replayed, digest) = owner.replayed();
+    assert_eq!(gifts(&replayed.moves), expected);
+    let mut zone = replayed.zone;
+    assert_eq!(zone.digest(), digest, "they are no part of the state");
+}
+
+#[test]
+fn section_that_is_damaged_makes_its_checkpoint_a_damaged_one() {
+    let mut owner = Owner::new();
+    owner.checkpoint(Cut::Base);
+    let mut section = section::encode(std::iter::empty());
+    section[0] ^= 2;
+    let stored = owner.data.chain.last_mut().unwrap();
+    stored.body = Bytes::from([stored.body.to_vec(), section].concat());
+    let error = refused(owner.data);
+    assert!(error.is_damage() && !error.is_foreign(), "{error}");
 }

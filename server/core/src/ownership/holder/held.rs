@@ -133,6 +133,9 @@ impl Holder {
             Remains::Nothing if is_given_up => After::Shun,
             remains => After::failed_adoption(failure, remains),
         };
+        if let AdoptionFailure::ArchiveAhead(epoch) = failure {
+            self.census.note_epoch(&tenure.zone, epoch);
+        }
         // The next try fails as this one unless time passes.
         match (failure, remains) {
             (AdoptionFailure::NotStarted, _) => self.shunned.cede(tenure.zone.clone(), now, self.lease.ttl),

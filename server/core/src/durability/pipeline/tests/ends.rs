@@ -4,6 +4,7 @@ use everhold_protocol::{Account, Epoch};
 
 use super::*;
 use crate::durability::archivist::ArchivistConfig;
+use crate::durability::pending_moves::PendingMoves;
 
 #[test]
 fn lease_that_is_over_ends_the_zone_and_nothing_leaves_any_more() {
@@ -293,7 +294,7 @@ fn sealed_zone_waits_for_its_archive_only_for_a_while() {
         interval_ticks: 600,
         tick_hz: 20,
     };
-    host.pipeline.archivist = Some(Archivist::new(config, Epoch(1), START));
+    host.pipeline.archivist = Some(Archivist::new(config, Epoch(1), START, PendingMoves::default()));
     host.write(Ok(()));
     assert_eq!(sealed_turn(&mut host), ["archive"], "it is asked, and silent");
     assert_eq!(host.turn_after(2_999), ["alive"]);
