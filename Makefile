@@ -9,16 +9,18 @@ SECONDS ?= 84
 # For `make sim`: how many simulated clusters, and the first one's seed.
 SEEDS ?= 1000
 FROM ?= 1
-# For `make soak`: where the world is kept (redis or embedded), the seed (drawn, if there is none), and how many players.
+# For `make soak`: where the world is kept (redis or embedded), the seed (drawn, if there is none), and how many players (also of `make archive`).
 STORE ?= redis
 SEED ?=
 PLAYERS ?=
+# For `make archive`: how long the archive is away, s.
+OUTAGE ?=
 # For `make siege`: packets of garbage in a second, to compare strangers with.
 GARBAGE ?= 5000
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis postgres redis-play soak siege iproute2 python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis postgres redis-play soak archive siege iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -36,6 +38,10 @@ unit: tools redis postgres iproute2 python fuzzer
 # 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
 redis-play: tools redis
 	REDIS_PLAY_PLAYERS=200 REDIS_PLAY_SECONDS=90 $(CARGO) test --release --workspace $(FEATURES) --test redis play:: -- --nocapture --test-threads 1
+
+# Players who trade while state store, shards, and archive die. For example: make archive PLAYERS=1000 OUTAGE=60
+archive: tools redis postgres
+	EVERHOLD_ARCHIVE_PLAYERS=$(PLAYERS) EVERHOLD_ARCHIVE_OUTAGE_S=$(OUTAGE) $(CARGO) test --release --workspace $(FEATURES) --test shards -- ledger:: restored:: --nocapture --test-threads 1
 
 # Players on shards, networks, and a store under faults that are drawn from a seed. For example: make soak SECONDS=900 STORE=embedded
 soak: tools redis

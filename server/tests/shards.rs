@@ -44,6 +44,10 @@ mod forgotten;
 mod homes;
 #[path = "shards/archive.rs"]
 mod archive;
+#[path = "shards/ledger.rs"]
+mod ledger;
+#[path = "shards/restored.rs"]
+mod restored;
 #[path = "shards/damage.rs"]
 mod damage;
 #[path = "shards/replay.rs"]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use everhold_store::archive_place::{ARCHIVE_FILE_NAME, is_postgres_url};
 use serde::Deserialize;
 
 use super::places::StoreConfig;
@@ -12,12 +13,6 @@ const OFF: &str = "off";
 
 /// A URL that begins with this names a file.
 const FILE_SCHEME: &str = "file:";
-
-/// URLs of a PostgreSQL begin with one of these.
-const POSTGRES_SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
-
-/// The archive's file in the directory of an embedded state.
-const FILE_NAME: &str = "archive.db";
 
 /// A world's archive. All its shards must name the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +68,7 @@ pub(super) fn resolve(section: ArchiveSection, store: &StoreConfig) -> Result<Op
         "1,000 to 3,600,000 ms",
     )?;
     let password_file = Some(password_file).filter(|path| !path.as_os_str().is_empty());
-    let is_postgres = POSTGRES_SCHEMES.iter().any(|scheme| url.starts_with(scheme));
+    let is_postgres = is_postgres_url(&url);
     if let Some(path) = password_file.as_ref().filter(|_| !is_postgres) {
         return Err(ConfigError::Range {
             key: "archive.password_file",
@@ -85,7 +80,7 @@ pub(super) fn resolve(section: ArchiveSection, store: &StoreConfig) -> Result<Op
         _ if is_postgres => ArchivePlace::Postgres { url, password_file },
         (Some(path), _) if !path.is_empty() => ArchivePlace::File(path.into()),
         (None, _) if url == OFF => return Ok(None),
-        (None, StoreConfig::Embedded(state)) if url.is_empty() => ArchivePlace::File(state.join(FILE_NAME)),
+        (None, StoreConfig::Embedded(state)) if url.is_empty() => ArchivePlace::File(state.join(ARCHIVE_FILE_NAME)),
         (None, StoreConfig::Redis { .. }) if url.is_empty() => return Ok(None),
         // Not repeated: a mistyped URL may hold a password.
         _ => {

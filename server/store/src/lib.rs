@@ -6,6 +6,7 @@
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod thread;
+pub mod archive_place;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod archive;
 #[cfg(feature = "sqlite")]

@@ -33,7 +33,7 @@ use everhold_core::ownership::{Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 
-pub use target::{PostgresTarget, is_postgres_url};
+pub use target::PostgresTarget;
 
 use crate::archive::{ColumnMismatch, Dialect, Statements, corrupt};
 use link::{ArchiveLink, READ_MAX, WRITE_MAX};

@@ -44,7 +44,7 @@ use everhold_core::limits::PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_protocol::{Epoch, SessionId, Tick, ZoneName};
 
-pub use archive::{FILE_NAME as ARCHIVE_FILE_NAME, SqliteArchive};
+pub use archive::SqliteArchive;
 pub use authority::SqliteAuthority;
 pub use file::SqliteError;
 

@@ -15,10 +15,10 @@ use crate::outage::{PLAYERS, all_play, orders};
 use crate::world::{World, meadow};
 
 /// The database of these tests.
-const DATABASE: &str = "world";
+pub(crate) const DATABASE: &str = "world";
 
 /// The coins of each account, and the number of its things: by its own row, and by the moves of the ledger.
-const BALANCES: &str = "
+pub(crate) const BALANCES: &str = "
     SELECT account, gold, (SELECT count(*) FROM belongings b WHERE b.account = c.account),
         (SELECT coalesce(sum(CASE WHEN taker = c.account THEN amount ELSE 0 END
             - CASE WHEN giver = c.account THEN amount ELSE 0 END), 0)
@@ -29,11 +29,11 @@ const BALANCES: &str = "
     FROM characters c ORDER BY account";
 
 /// The moves from one account to another.
-const GIFTS: &str = "SELECT count(*) FROM ledger WHERE giver IS NOT NULL AND taker IS NOT NULL";
+pub(crate) const GIFTS: &str = "SELECT count(*) FROM ledger WHERE giver IS NOT NULL AND taker IS NOT NULL";
 
 type Balance = [i64; 5];
 
-fn in_file(path: &Path, query: &str, columns: usize) -> Vec<Vec<i64>> {
+pub(crate) fn in_file(path: &Path, query: &str, columns: usize) -> Vec<Vec<i64>> {
     let file = rusqlite::Connection::open(path).expect("the archive has a file");
     let mut statement = file.prepare(query).expect("a query");
     let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
@@ -41,13 +41,13 @@ fn in_file(path: &Path, query: &str, columns: usize) -> Vec<Vec<i64>> {
     rows.collect::<Result<_, _>>().expect("numbers")
 }
 
-fn in_postgres(server: &PostgresServer, query: &str) -> Vec<Vec<i64>> {
+pub(crate) fn in_postgres(server: &PostgresServer, query: &str) -> Vec<Vec<i64>> {
     let numbers = |row: &Vec<String>| row.iter().map(|word| word.parse().expect("a number")).collect();
     server.sql(DATABASE, query).iter().map(numbers).collect()
 }
 
 /// Every account has by its row what it has by the ledger. Returns the coins of all.
-fn assert_balanced(rows: &[Vec<i64>]) -> BTreeMap<i64, i64> {
+pub(crate) fn assert_balanced(rows: &[Vec<i64>]) -> BTreeMap<i64, i64> {
     let balances = rows
         .iter()
         .map(|row| Balance::try_from(&row[..]).expect("five columns"));
@@ -71,7 +71,7 @@ fn trade(world: &World, shard: usize) -> SwarmReport {
     report.expect("a run")
 }
 
-fn stop(world: &mut World, shard: usize) {
+pub(crate) fn stop(world: &mut World, shard: usize) {
     world
         .cluster
         .signal_to(shard, Who::Guardian, Signal::TERM)
@@ -113,9 +113,9 @@ async fn archive_that_is_away_costs_players_nothing_and_catches_up() {
     let mut server = PostgresServer::start(Disk::Unsynced);
     server.create_database(DATABASE);
     let lines = format!("[archive]\nurl = \"{}\"\ninterval_ms = 1000\n", server.url(DATABASE));
-    server.kill();
     let mut world = World::on_redis(Persistence::None);
     let owner = world.shard_configured(&[meadow()], &lines);
+    server.kill();
     let spare = world.shard_configured(&[], &lines);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(Epoch::NONE).await;

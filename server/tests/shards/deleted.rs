@@ -5,6 +5,7 @@ use std::path::Path;
 
 use client_sim::Control;
 use everhold_core::durability::store::ZoneStore;
+use everhold_local_cluster::LocalCluster;
 use everhold_protocol::{Epoch, Tick};
 use everhold_store::sqlite::SqliteStore;
 use everhold_testing::player::OldConnections;
@@ -98,8 +99,9 @@ fn shard_whose_databases_are_deleted_beside_their_logs_writes_the_zone_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spare_of_a_deleted_world_whose_holder_died_with_it_says_that_it_is_lost() {
     let mut world = World::new();
-    let owner = world.shard(&[meadow()]);
-    let heir = world.shard(&[]);
+    let no_archive = "[archive]\nurl = \"off\"\n";
+    let owner = world.shard_configured(&[meadow()], no_archive);
+    let heir = world.shard_configured(&[], no_archive);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     player.until_attached_above(Epoch::NONE).await;
     // The spare has seen the owner's lease.
@@ -112,4 +114,26 @@ async fn spare_of_a_deleted_world_whose_holder_died_with_it_says_that_it_is_lost
         (last_tick, world.cluster.lost.clone()),
         (Tick(0), vec![(meadow(), epoch)])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spare_of_a_deleted_world_waits_if_the_archive_was_deleted_with_it() {
+    let mut world = World::new();
+    let owner = world.shard(&[meadow()]);
+    let heir = world.shard(&[]);
+    let mut player = world.player(7, &meadow(), OldConnections::Close);
+    player.until_attached_above(Epoch::NONE).await;
+    player.until_told_of(world.cluster.all[heir].addr).await;
+    world.cluster.signal(owner, Signal::STOP).expect("it lives");
+    delete(&world.cluster.world());
+    world.cluster.kill(owner).expect("a kill");
+    let is_awaited = |cluster: &LocalCluster| {
+        let mut awaited = cluster.archive_awaited.iter();
+        awaited.any(|(by, zone)| (*by, zone) == (heir, &meadow()))
+    };
+    world
+        .cluster
+        .wait_until("an alarm", PATIENCE, is_awaited)
+        .expect("what is gone may be put back");
+    assert!(world.cluster.lost.is_empty(), "{:?}", world.cluster.lost);
 }

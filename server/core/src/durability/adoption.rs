@@ -261,9 +261,9 @@ impl Adoption {
         self.note_answer(&answer);
         match (self.take_step(), answer) {
             (AdoptionStep::Confirm(outcome), Ok(outline)) if archived::is_new(&outline) => {
-                self.start_restored(*outcome);
+                self.confirm_restored(now, outcome);
             }
-            (AdoptionStep::Confirm(outcome), Err(StoreError::Lost)) => self.start_restored(*outcome),
+            (AdoptionStep::Confirm(outcome), Err(StoreError::Lost)) => self.confirm_restored(now, outcome),
             (AdoptionStep::Read { .. } | AdoptionStep::Begin | AdoptionStep::Confirm(_), Ok(outline)) => {
                 self.begin_recovery(outline);
             }

@@ -102,15 +102,7 @@ impl ArchiveLink {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c Transaction<'c>) -> Working<'c, T> + Send + 'static,
     {
-        self.ask(WRITE_MAX, move |client| {
-            Box::pin(async move {
-                let transaction = client.transaction().await?;
-                let done = work(&transaction).await?;
-                transaction.commit().await?;
-                Ok(done)
-            })
-        })
-        .await
+        self.transact(WRITE_MAX, Access::Write, work).await
     }
 
     /// Runs `work` on one consistent state of the database.
@@ -119,21 +111,39 @@ impl ArchiveLink {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c Transaction<'c>) -> Working<'c, T> + Send + 'static,
     {
-        self.ask(READ_MAX, move |client| {
+        self.transact(READ_MAX, Access::Read, work).await
+    }
+
+    async fn transact<T, F>(&self, max: Duration, access: Access, work: F) -> Result<T, ArchiveError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c Transaction<'c>) -> Working<'c, T> + Send + 'static,
+    {
+        self.ask(max, move |client| {
             Box::pin(async move {
-                let transaction = client
-                    .build_transaction()
-                    .isolation_level(IsolationLevel::RepeatableRead)
-                    .read_only(true)
-                    .start()
-                    .await?;
-                let read = work(&transaction).await?;
+                let mut transaction = client.build_transaction();
+                if let Access::Read = access {
+                    transaction = transaction
+                        .isolation_level(IsolationLevel::RepeatableRead)
+                        .read_only(true);
+                }
+                let transaction = transaction.start().await?;
+                let done = work(&transaction).await?;
                 transaction.commit().await?;
-                Ok(read)
+                Ok(done)
             })
         })
         .await
     }
+}
+
+/// What a transaction does.
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    /// It writes, at the isolation level of the database.
+    Write,
+    /// It reads one consistent state.
+    Read,
 }
 
 async fn within<T, F>(pool: Pool, max: Duration, work: F) -> Result<T, ArchiveError>

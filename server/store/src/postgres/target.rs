@@ -6,6 +6,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 
 use super::PostgresError;
+use crate::archive_place::is_postgres_url;
 
 /// Longest wait for a connection to each address. A server that is there answers within a round trip.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -78,14 +79,6 @@ impl PostgresTarget {
         self.config.password(password);
         Ok(self)
     }
-}
-
-/// Whether a place is a PostgreSQL database rather than a file.
-#[must_use]
-pub fn is_postgres_url(place: &str) -> bool {
-    ["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| place.starts_with(scheme))
 }
 
 #[cfg(test)]

@@ -29,9 +29,6 @@ use super::file::{File, Layout, Rollback, SqliteError, Synchronous, prepare_dire
 use super::worker::{Worker, WorkerGone};
 use crate::archive::{Declaration, Dialect, SCHEMA_VERSION, SQLITE_SCHEMA, Statements, corrupt, fixed, undeclared};
 
-/// The file's name, beside those of the embedded state.
-pub const FILE_NAME: &str = "archive.db";
-
 const LAYOUT: Layout = Layout {
     version: SCHEMA_VERSION as i64,
     synchronous: Synchronous::Full,

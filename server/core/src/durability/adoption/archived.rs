@@ -32,6 +32,9 @@ const ARCHIVE_RETRY: Duration = Duration::from_millis(500);
 /// An archive that does not answer for so long ends this try: after a pause the zone is tried again, here or elsewhere.
 const ARCHIVE_SILENCE_MAX: Duration = Duration::from_secs(20);
 
+/// The time between two looks whether the store has something again.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+
 /// The reason why the archive is asked.
 pub(super) enum Bereft {
     /// The store has lost the zone, and no shard has written it anew within the grace.
@@ -156,8 +159,6 @@ impl Adoption {
                     return self.start_restored(*outcome);
                 }
                 self.enter(AdoptionStep::Confirm(outcome));
-                // A shard that has the zone in memory comes first.
-                self.asking.wait_until(self.grace_until);
             }
             Err(error) => match restoring.blobs.handle_failed(error) {
                 Ok(()) => self.enter(AdoptionStep::Restore(restoring)),
@@ -173,6 +174,16 @@ impl Adoption {
             BlobStep::Replay(data) => Ok(AdoptionCommand::Replay(data)),
             BlobStep::Fail(damage) => Err(damage.into_error().into()),
         }
+    }
+
+    /// Goes on from the archive, since the store still has nothing at `now`. A shard that has the zone in memory comes
+    /// first: it has the grace to write it anew.
+    pub(super) fn confirm_restored(&mut self, now: Instant, outcome: Box<(Replayed, Restored)>) {
+        if now >= self.grace_until {
+            return self.start_restored(*outcome);
+        }
+        self.enter(AdoptionStep::Confirm(outcome));
+        self.asking.wait_until((now + CONFIRM_EVERY).min(self.grace_until));
     }
 
     /// Starts the zone that was restored. A base of it is the first thing that is written: the store has nothing that

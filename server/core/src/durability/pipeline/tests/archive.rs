@@ -161,3 +161,27 @@ fn suspended_zone_takes_its_moves_along() {
     let ticks: Vec<u64> = moves.rows().map(|row| row.stamp.tick.0).collect();
     assert_eq!(ticks, [90, 100, 101, 102]);
 }
+
+#[test]
+fn ticks_and_the_gate_wait_for_no_archive() {
+    let mut host = Host::archived();
+    let (mut asked, mut left) = (0, Vec::new());
+    for _ in 0..2_000 {
+        host.tick_moving(1, None);
+        host.pipeline.handle_turn();
+        while let Some(command) = host.pipeline.poll_command(host.now, host.lease) {
+            match command {
+                PipelineCommand::Append(_) => host.append(Ok(AppendAnswer::Ok)),
+                // It is never answered.
+                PipelineCommand::Archive(_) => asked += 1,
+                PipelineCommand::Tell(told) => left.push(told.tick()),
+                _ => {}
+            }
+        }
+        assert_eq!(host.pipeline.journal.unacknowledged(), 0);
+        assert_eq!(host.pipeline.released_tick(), host.pipeline.journal.last().tick);
+    }
+    assert_eq!(asked, 1);
+    let ticks: Vec<Tick> = (101..=2_100).map(Tick).collect();
+    assert_eq!(left, ticks, "what each tick tells has left in that tick");
+}

@@ -230,6 +230,24 @@ fn zone_that_cannot_run_here_is_released_at_once_and_left_for_longer_each_time()
 }
 
 #[test]
+fn zone_of_which_the_archive_has_seen_a_higher_epoch_is_claimed_above_it_once_no_owner_puts_its_lease_back() {
+    let mut rig = Rig::new();
+    rig.authority.leases.retain(|zone, _| *zone == name("meadow"));
+    rig.turn();
+    let (failed_at, failure) = (rig.now, AdoptionFailure::ArchiveAhead(Epoch(57)));
+    rig.holder
+        .handle_adoption_failed(failed_at, tenure("meadow", 2), failure, Remains::Nothing);
+    rig.settle();
+    assert!(rig.authority.leases[&name("meadow")].released);
+    rig.forget();
+    let waited = granted_again_at(&mut rig) - failed_at;
+    assert!(waited >= ms(TTL - 2 * TURN), "its lease is a forgotten one: {waited:?}");
+    let granted = rig.granted().into_iter().map(|granted| granted.tenure);
+    let granted: Vec<Tenure> = granted.filter(|tenure| tenure.zone == name("meadow")).collect();
+    assert_eq!(granted, [tenure("meadow", 58)]);
+}
+
+#[test]
 fn adoption_that_takes_no_step_for_two_minutes_is_given_up_and_its_late_host_finds_the_lease_lost() {
     let mut rig = Rig::new();
     rig.turn();
