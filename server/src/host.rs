@@ -223,6 +223,9 @@ pub struct ArchiveService {
     pub game: Arc<dyn Game>,
     /// Ticks between two commits.
     pub interval_ticks: u64,
+    /// The turns of zones that are restored from it, of all zones of the process: each has a blob in memory, and
+    /// computes.
+    pub turns: Arc<Semaphore>,
 }
 
 /// The parts of the process that a host uses.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use everhold_core::cluster::{Directory, RoutingConfig};
 use everhold_core::game::RuleBook;
-use everhold_core::limits::{CONN_EVENTS_MAX, PROCESS_HOMES_IN_FLIGHT_MAX};
+use everhold_core::limits::{CONN_EVENTS_MAX, PROCESS_HOMES_IN_FLIGHT_MAX, RESTORES_MAX};
 use everhold_core::ownership::holder::command::Views;
 use everhold_core::report::ShardEvent;
 use everhold_core::zone::Game;
@@ -148,6 +148,7 @@ async fn archive_service(config: &Config, rules: &Arc<RuleBook>) -> anyhow::Resu
         door: Arc::new(ArchiveDoor::new(place, Arc::clone(&game)).await?),
         game,
         interval_ticks: (interval_ms * u64::from(config.tick_hz)).div_ceil(1_000),
+        turns: Arc::new(Semaphore::new(RESTORES_MAX)),
     }))
 }
 

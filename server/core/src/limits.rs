@@ -38,9 +38,12 @@ pub const CHECKPOINT_LAG_ALARM_S: u64 = 60;
 /// Time after which the zone holds because of it, s. At 20 Hz these are 18,000 ticks: 5,000 players are replayed in ten
 /// seconds, and 10,000 leave 360 MB of records.
 pub const CHECKPOINT_LAG_HOLD_S: u64 = 900;
-/// Time that an archive has, besides three of its intervals, before its lag is an alarm, s: the write of a large zone on
-/// a busy database.
+/// Time that an archive has, besides three of its intervals, before its lag is an alarm, s: a large zone is written to a
+/// busy database in that.
 pub const ARCHIVE_LAG_ALARM_S: u64 = 3;
+/// Zones of a process that are restored from the archive at once, as many as are adopted: each has a blob in memory, up
+/// to 64 MB of the largest zone.
+pub const RESTORES_MAX: usize = 2;
 /// Homes of one zone's characters on their way to the store at once: with an answer a millisecond, 50,000 of them are
 /// there in four seconds.
 pub const HOMES_IN_FLIGHT_MAX: usize = 16;

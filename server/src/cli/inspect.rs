@@ -1,5 +1,5 @@
-//! `everhold inspect`: what authority, store, and archive say of a world. It takes no lease, raises no fence, and makes no world;
-//! the files of one it opens as a shard does.
+//! `everhold inspect`: what authority, store, and archive say of a world. It takes no lease, raises no fence, and makes
+//! no world; the files of one it opens as a shard does.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -76,6 +76,7 @@ pub async fn adopt(
     mut adoption: Adoption,
     (drop_memory, log): (impl Fn(), impl Fn(AdoptionNotice)),
 ) -> Result<Adopted, NotAdopted> {
+    let mut turn = None;
     loop {
         let Some(command) = adoption.poll_command(Instant::now(), guard.state()) else {
             let at = adoption.poll_timeout().expect("every command was answered");
@@ -89,7 +90,10 @@ pub async fn adopt(
                 let (config, steps) = (config.clone(), adoption.steps());
                 let replay = tokio::task::spawn_blocking(|| replay_here(data, config, steps));
                 match while_held(guard, replay).await {
-                    Some(Ok(outcome)) => adoption.handle_replayed(outcome),
+                    Some(Ok(outcome)) => {
+                        adoption.handle_replayed(outcome);
+                        turn = None;
+                    }
                     Some(Err(error)) => adoption.handle_replay_lost(error.into()),
                     // Its thread cannot be ended. What it comes to is not looked at.
                     None => {}
@@ -102,6 +106,9 @@ pub async fn adopt(
             }
             command @ (AdoptionCommand::FenceArchive | AdoptionCommand::ReadBlobPart(..)) => {
                 let service = archive.as_ref().expect("only an adoption with an archive asks it");
+                if matches!(command, AdoptionCommand::ReadBlobPart(..)) && turn.is_none() {
+                    turn = while_held(guard, Arc::clone(&service.turns).acquire_owned()).await;
+                }
                 let asked = archived::ask(service, tenure, &mut adoption, command);
                 let _was_answered = while_held(guard, asked).await;
             }

@@ -98,7 +98,10 @@ fn archive_that_is_away_under_load_delays_no_adoption_and_misses_nothing() {
     let owner = world.shard_configured(&[meadow()], &lines);
     let spare = world.shard_configured(&[], &lines);
     let (mut away_since, mut killed, mut is_back) = (None::<Instant>, false, false);
-    let orders = trade_orders(&world, world.cluster.all[owner].addr, traders());
+    let orders = SwarmConfig {
+        connect: [owner, spare].map(|shard| world.cluster.all[shard].addr).to_vec(),
+        ..trade_orders(&world, world.cluster.all[owner].addr, traders())
+    };
     let report = client_sim::run(orders, &mut |progress| {
         world.cluster.listen();
         match away_since {

@@ -13,8 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use everhold_protocol::{Epoch, SessionId, Tick};
 
-use super::pending_moves::PendingMoves;
-use super::pending_moves::section::{self, SectionError};
+use super::pending_moves::{PendingMoves, section};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
@@ -200,11 +199,8 @@ pub struct Replayed {
 /// Checks what was read, and orders it for replay.
 pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
     let mut last = Position::GENESIS;
-    let (mut chain, mut bodies) = (
-        Vec::with_capacity(data.chain.len()),
-        Vec::with_capacity(data.chain.len()),
-    );
-    let mut moves = PendingMoves::default();
+    let mut chain = Vec::with_capacity(data.chain.len());
+    let (mut bodies, mut moves) = (Vec::with_capacity(data.chain.len()), PendingMoves::default());
     for checkpoint in data.chain {
         let CheckpointHead { position, kind, .. } = checkpoint.head;
         let follows = match kind {
@@ -216,7 +212,7 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         }
         let (state, rows) = section::split(&checkpoint.body).map_err(|error| ReplayError::Restore {
             tick: position.tick,
-            error: unread(error),
+            error: error.into(),
         })?;
         last = position;
         chain.push(checkpoint.head);
@@ -248,16 +244,6 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         steps: AdoptionSteps::default(),
         damage,
     })
-}
-
-/// What a section of a body that cannot be read is to the body.
-fn unread(error: SectionError) -> RestoreError {
-    match error {
-        SectionError::Damaged => RestoreError::Corrupt,
-        SectionError::Layout(found) => RestoreError::Layout {
-            found: u16::try_from(found).unwrap_or(u16::MAX),
-        },
-    }
 }
 
 /// Reads the record after `last`. A damaged hash is no loss where the chain proves what it was: the record before says

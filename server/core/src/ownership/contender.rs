@@ -106,6 +106,8 @@ pub struct Contender {
     watches: BTreeMap<ZoneName, LeaseWatch>,
     /// Zones claimed and not yet adopted.
     adopting: BTreeSet<ZoneName>,
+    /// Those of them whose adoption waits for what others need not wait for.
+    waiting: BTreeSet<ZoneName>,
     held: BTreeSet<ZoneName>,
     /// Zones in memory that are not acted for.
     suspended: BTreeMap<ZoneName, SuspendedLease>,
@@ -125,6 +127,7 @@ impl Contender {
             config,
             watches: BTreeMap::new(),
             adopting: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             held: BTreeSet::new(),
             suspended: BTreeMap::new(),
             in_flight: None,
@@ -358,6 +361,12 @@ impl Contender {
         unsettled.map(|lease| &lease.tenure)
     }
 
+    /// Notes which of the adoptions under way wait for what other zones need not wait for: they keep no other zone from
+    /// being adopted.
+    pub fn note_waiting(&mut self, zones: BTreeSet<ZoneName>) {
+        self.waiting = zones;
+    }
+
     /// Returns the zones that run here.
     #[must_use]
     pub const fn held(&self) -> &BTreeSet<ZoneName> {
@@ -365,7 +374,8 @@ impl Contender {
     }
 
     fn has_room(&self) -> bool {
-        let may_adopt = !self.is_closed && self.adopting.len() < self.config.adoptions_max;
+        let adopting = self.adopting.difference(&self.waiting).count();
+        let may_adopt = !self.is_closed && adopting < self.config.adoptions_max;
         may_adopt && self.zones_taken() < self.config.room
     }
 

@@ -261,6 +261,7 @@ impl Holder {
             HolderStep::Mending => {
                 self.step = HolderStep::Claiming;
                 self.claims_from = now;
+                self.note_waiting();
             }
             HolderStep::Claiming => self.claim_next(now),
         }

@@ -98,6 +98,8 @@ impl Adoption {
         if self.archive.is_none() {
             return Err(bereft);
         }
+        // Zones that need no archive do not wait for one that is slow or away.
+        self.steps.note_waiting();
         self.log(AdoptionNotice::AsksArchive(bereft.why()));
         self.enter(AdoptionStep::Look(Box::new(bereft)));
         Ok(())
@@ -228,6 +230,7 @@ impl Adoption {
     /// The archive has answered.
     fn note_archive(&mut self) {
         self.steps.note();
+        self.steps.note_going_on();
         if let Some(terms) = &mut self.archive {
             terms.silent_since = None;
         }

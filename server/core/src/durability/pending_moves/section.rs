@@ -1,5 +1,5 @@
-//! The trailing section of a checkpoint's body: the moves of value that the archive may lack. It stands after the zone's
-//! own bytes, which it is no part of, and has a checksum of its own. A body without it has none.
+//! The trailing section of a checkpoint's body: the moves of value that the archive may lack. It stands after the bytes
+//! of the zone, which it is no part of, and has a checksum of its own. A body without it has none.
 //!
 //! ```text
 //!   state … │ layout, count, rows … (more, of a later build) │ length u32 LE │ checksum, 8 bytes │ mark, 8 bytes
@@ -15,6 +15,7 @@ use everhold_protocol::{Account, Epoch, Tick};
 
 use crate::durability::archive::{LedgerRow, WallMs};
 use crate::ownership::DataStamp;
+use crate::zone::RestoreError;
 
 /// The layout that this build writes, and the latest that it reads.
 pub const SECTION_LAYOUT: u64 = 1;
@@ -41,6 +42,18 @@ pub enum SectionError {
     /// A later build wrote it.
     #[error("layout {0} of the moves of value in a checkpoint is unknown, this build reads up to {SECTION_LAYOUT}")]
     Layout(u64),
+}
+
+/// What such a body is to a restore.
+impl From<SectionError> for RestoreError {
+    fn from(error: SectionError) -> Self {
+        match error {
+            SectionError::Damaged => Self::Corrupt,
+            SectionError::Layout(found) => Self::Layout {
+                found: u16::try_from(found).unwrap_or(u16::MAX),
+            },
+        }
+    }
 }
 
 impl From<DecodeError> for SectionError {

@@ -163,6 +163,22 @@ fn few_zones_are_adopted_at_a_time() {
 }
 
 #[test]
+fn zones_that_wait_for_the_archive_keep_no_other_zone_from_being_adopted() {
+    let mut contender = contender();
+    let zones = [("a", 3), ("b", 2), ("c", 1), ("d", 0)].map(|(zone, players)| released(zone, players));
+    contender.handle_leases(ms(0), zones.to_vec());
+    for _ in 0..2 {
+        claim(&mut contender, BACKOFF).unwrap();
+        contender.handle_granted();
+    }
+    assert_eq!(claim(&mut contender, BACKOFF), None, "two are adopted at a time");
+    contender.note_waiting([name("a")].into());
+    assert_eq!(claim(&mut contender, BACKOFF).as_deref(), Some("c"));
+    contender.handle_granted();
+    assert_eq!(claim(&mut contender, BACKOFF), None);
+}
+
+#[test]
 fn no_more_zones_are_claimed_than_there_is_room_for() {
     let mut contender = Contender::new(config(&[], 1, 1));
     contender.handle_leases(ms(0), vec![released("a", 3), released("b", 2)]);

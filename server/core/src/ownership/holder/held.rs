@@ -176,6 +176,14 @@ impl Holder {
         }));
     }
 
+    /// Tells the contender which adoptions wait for the archive.
+    pub(super) fn note_waiting(&mut self) {
+        let adopting = self.held.values().filter(|held| held.progress.is_none());
+        let waiting = adopting.filter(|held| held.adoption.steps.are_waiting());
+        let zones = waiting.map(|held| held.tenure.zone.clone()).collect();
+        self.contender.note_waiting(zones);
+    }
+
     /// Gives up the adoptions that take no step any more: each finds its lease lost, writes nothing from then on, and
     /// ends, with what it had in memory. Only then may the zone be claimed here again.
     pub(super) fn give_up_adoptions(&mut self, now: Duration) {
